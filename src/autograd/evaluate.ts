@@ -1,0 +1,87 @@
+/**
+ * Runs what tensors need, once: plans the graph (or finds the plan of an equal one), binds it, submits it, reads the
+ * results back and releases everything. Training uses a `Program` that is kept instead; both go through the same planner.
+ */
+
+import type { BufferSlice, Device } from '../gpu/device.ts'
+import { currentDevice } from '../gpu/device.ts'
+import { PlanCache } from '../graph/cache.ts'
+import type { TensorType, Value } from '../graph/node.ts'
+import { topologicalOrder } from '../graph/node.ts'
+import type { Plan } from '../graph/plan.ts'
+import { bytesOf } from '../graph/plan.ts'
+import { Program, planFor, targetOf, wordBytes } from '../graph/program.ts'
+
+export type HostNumbers = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
+
+export interface EvaluateOptions {
+  /** Where to run; by default where the leaves live, else the device that was opened last. */
+  readonly device?: Device
+  /** Kernel variants to use instead of the preferred ones, by family. */
+  readonly variants?: Readonly<Record<string, string>>
+  /** False runs the graph as traced, one kernel an operator. */
+  readonly fuse?: boolean
+}
+
+const planCaches = new WeakMap<Device, PlanCache>()
+
+function deviceOf(values: readonly Value[], options: EvaluateOptions): Device {
+  if (options.device !== undefined) return options.device
+  for (const node of topologicalOrder(values))
+    if (node.kind === 'leaf' && node.attributes.storage.device !== undefined) return node.attributes.storage.device
+  return currentDevice()
+}
+
+/** The plan that evaluating these values would run. */
+export function planValues(values: readonly Value[], options: EvaluateOptions = {}): Plan {
+  const device = deviceOf(values, options)
+  let cache = planCaches.get(device)
+  if (cache === undefined) {
+    cache = new PlanCache()
+    planCaches.set(device, cache)
+  }
+  return cache.plan(values, {
+    target: targetOf(device),
+    maxBufferBytes: device.limits.maxBufferSize,
+    variants: options.variants,
+    fuse: options.fuse,
+  })
+}
+
+/** Computes the values together, so that what they share runs once, and copies them to the host. */
+export async function evaluateValues(values: readonly Value[], options: EvaluateOptions = {}): Promise<HostNumbers[]> {
+  const device = deviceOf(values, options)
+  const program = await Program.create(device, planValues(values, { ...options, device }), 'evaluate')
+  try {
+    device.submitNow(program.commands)
+    const bytes = await device.readAll(program.results)
+    return values.map((value, i) => numbersOf(bytes[i] ?? new ArrayBuffer(0), value.type))
+  } finally {
+    program.dispose()
+  }
+}
+
+/** Computes the values and leaves each in a buffer of its own, which the caller owns. */
+export async function keepValues(values: readonly Value[], options: EvaluateOptions = {}): Promise<BufferSlice[]> {
+  const device = deviceOf(values, options)
+  const destinations = values.map((value) => {
+    const bytes = wordBytes(bytesOf(value.type))
+    return device.allocate(bytes, `kept ${value.node.kind}`).slice(0, bytes)
+  })
+  const wanted = values.map((value, i) => ({ value, destination: destinations[i] as BufferSlice }))
+  try {
+    const { variants, fuse } = options
+    const program = await Program.create(device, planFor(device, wanted, { variants, fuse }), 'keep')
+    device.submitNow(program.commands)
+    program.dispose()
+    return destinations
+  } catch (error) {
+    for (const { buffer } of destinations) buffer.dispose()
+    throw error
+  }
+}
+
+function numbersOf(bytes: ArrayBuffer, type: TensorType): HostNumbers {
+  if (type.dtype === 'f32') return new Float32Array(bytes)
+  return type.dtype === 'u32' ? new Uint32Array(bytes) : new Uint8Array(bytes)
+}

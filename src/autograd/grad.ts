@@ -1,0 +1,164 @@
+/**
+ * Reverse-mode differentiation: walks the traced graph backward and adds the nodes of the gradient to it. Nothing runs;
+ * the result is a graph like any other, so gradients can be differentiated again where their operators have rules.
+ * Accumulation and un-broadcasting stand here, once, for all rules.
+ */
+
+import { WeftgradError } from '../errors.ts'
+import type { Node, NodeOf, OpKind, Shape, Value } from '../graph/node.ts'
+import { outputOf, sameShape, topologicalOrder } from '../graph/node.ts'
+import { elementCount } from '../kernels/kernel.ts'
+import { Random } from '../random.ts'
+import type { EvaluateOptions } from './evaluate.ts'
+import { evaluateValues } from './evaluate.ts'
+import { add, mul, ones, reshape, sum, zeros } from './ops.ts'
+import { Tensor, tensor } from './tensor.ts'
+import type { VjpRule } from './vjp.ts'
+import { accumulate, vjpRules } from './vjp.ts'
+
+const keyOf = (value: Value): string => `${value.node.id}.${value.index}`
+
+/**
+ * The gradients of a scalar with respect to each of `wrt`, in their shapes; zeros where the scalar does not depend on
+ * one. Throws 'shape' if `y` has more than one element, 'no-gradient' if the way leads through an operator without
+ * a derivative or `wrt` is not f32.
+ */
+export function gradients(y: Tensor, wrt: readonly Tensor[]): Tensor[] {
+  if (y.size !== 1 || y.dtype !== 'f32')
+    throw new WeftgradError('shape', `grad: the function must give one f32 number, not ${y}; sum or average it first.`)
+  for (const t of wrt)
+    if (t.dtype !== 'f32')
+      throw new WeftgradError('no-gradient', `grad: ${t} has no gradient, only f32 tensors have one.`)
+
+  const order = topologicalOrder([y.value])
+  const wanted = new Set(wrt.map((t) => keyOf(t.value)))
+  const active = activeNodes(order, wanted)
+  const cotangents = new Map<string, Tensor>([[keyOf(y.value), ones(y.shape)]])
+
+  for (const node of [...order].reverse()) {
+    if (!active.has(node.id)) continue
+    const own = node.outputs.map((_, index) => cotangents.get(`${node.id}.${index}`))
+    if (own.every((cotangent) => cotangent === undefined)) continue
+    const needs = node.inputs.map((value) => active.has(value.node.id) || wanted.has(keyOf(value)))
+    if (!needs.includes(true)) continue
+    backward(node, own).forEach((gradient, i) => {
+      const value = node.inputs[i]
+      if (gradient === undefined || value === undefined || !needs[i]) return
+      const key = keyOf(value)
+      cotangents.set(key, accumulate(cotangents.get(key), sumTo(gradient, value.type.shape)))
+    })
+  }
+  return wrt.map((t) => cotangents.get(keyOf(t.value)) ?? zeros(t.shape))
+}
+
+/** Nodes that depend on something that is wanted, or give it. */
+function activeNodes(order: readonly Node[], wanted: ReadonlySet<string>): Set<number> {
+  const active = new Set<number>()
+  for (const node of order) {
+    const gives = node.outputs.some((_, index) => wanted.has(`${node.id}.${index}`))
+    if (gives || node.inputs.some((value) => active.has(value.node.id))) active.add(node.id)
+  }
+  return active
+}
+
+function backward(node: Node, cotangents: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[] {
+  const rule = vjpRules[node.kind] as VjpRule<OpKind> | 'none'
+  const isCustomWithout = node.kind === 'custom' && node.attributes.op.vjp === undefined
+  if (rule === 'none' || isCustomWithout) {
+    const name = node.kind === 'custom' ? node.attributes.op.name : node.kind
+    throw new WeftgradError('no-gradient', `grad: ${name} has no derivative, and the result depends on it.`, {
+      operator: name,
+    })
+  }
+  const outputs = node.outputs.map((_, index) => new Tensor(outputOf(node, index)))
+  const [first] = outputs
+  return rule({
+    node: node as NodeOf<OpKind>,
+    inputs: node.inputs.map((value) => new Tensor(value)),
+    outputs,
+    cotangent: cotangents[0] ?? zeros(first?.shape ?? []),
+    cotangents,
+  })
+}
+
+/** Sums over the axes along which an operand was broadcast. */
+function sumTo(gradient: Tensor, shape: Shape): Tensor {
+  if (sameShape(gradient.shape, shape)) return gradient
+  const lead = gradient.shape.length - shape.length
+  const axes = gradient.shape.flatMap((extent, axis) =>
+    axis < lead || (shape[axis - lead] === 1 && extent !== 1) ? [axis] : [],
+  )
+  return reshape(sum(gradient, { axes }), shape)
+}
+
+type ScalarFunction = (...inputs: Tensor[]) => Tensor
+
+/**
+ * A function that gives the value of `f` and its gradients: with respect to the tensors in `wrt` (parameters that `f`
+ * closes over), or to all of its arguments.
+ */
+export function valueAndGrad(
+  f: ScalarFunction,
+  wrt?: readonly Tensor[],
+): (...inputs: Tensor[]) => [value: Tensor, gradients: Tensor[]] {
+  return (...inputs) => {
+    const value = f(...inputs)
+    return [value, gradients(value, wrt ?? inputs)]
+  }
+}
+
+/** Like `valueAndGrad`, gradients only. */
+export function grad(f: ScalarFunction, wrt?: readonly Tensor[]): (...inputs: Tensor[]) => Tensor[] {
+  return (...inputs) => gradients(f(...inputs), wrt ?? inputs)
+}
+
+export interface GradCheckOptions extends EvaluateOptions {
+  /** Half the distance of the two points of a central difference. 1e-2 by default: float32 differences need room. */
+  readonly epsilon?: number
+  /** How many random directions are tried. 4 by default. */
+  readonly directions?: number
+  readonly seed?: number
+}
+
+export interface GradCheckResult {
+  /** |difference quotient - directional derivative| / max(1, |either|), the largest over the directions. */
+  readonly error: number
+  readonly directions: readonly { readonly numeric: number; readonly analytic: number }[]
+}
+
+/**
+ * Compares the gradients of `f` at `inputs` with central differences along random directions. All in float32 on the
+ * device: expect errors around 1e-3, and larger ones near kinks.
+ */
+export async function gradCheck(
+  f: ScalarFunction,
+  inputs: readonly Tensor[],
+  { epsilon = 1e-2, directions = 4, seed = 1, ...options }: GradCheckOptions = {},
+): Promise<GradCheckResult> {
+  const slopes = gradients(f(...inputs), inputs)
+  const random = new Random(seed, 'gradCheck')
+  const pairs = Array.from({ length: directions }, () => {
+    const along = inputs.map((x) => {
+      const values = Float32Array.from({ length: elementCount(x.shape) }, () => random.uniform() * 2 - 1)
+      return tensor(values, x.shape)
+    })
+    const moved = (step: number): Tensor => f(...inputs.map((x, i) => add(x, mul(along[i] ?? 0, step))))
+    const analytic = slopes.map((slope, i) => sum(mul(slope, along[i] ?? 0))).reduce((a, b) => add(a, b))
+    return [moved(epsilon), moved(-epsilon), analytic] as const
+  })
+  const numbers = await evaluateValues(
+    pairs.flat().map((t) => t.value),
+    options,
+  )
+  const results = pairs.map((_, i) => {
+    const [above = 0, below = 0, analytic = 0] = [0, 1, 2].map((k) => numbers[3 * i + k]?.[0] ?? Number.NaN)
+    return { numeric: (above - below) / (2 * epsilon), analytic }
+  })
+  const error = Math.max(
+    ...results.map(({ numeric, analytic }) => {
+      const scale = Math.max(1, Math.abs(numeric), Math.abs(analytic))
+      return Math.abs(numeric - analytic) / scale
+    }),
+  )
+  return { error, directions: results }
+}

@@ -1,0 +1,186 @@
+/**
+ * A tensor: a value of the traced graph, with the means to compute it. Operator functions make tensors without running
+ * anything; `data()` and `item()` plan and run just what they need. Intermediates own no memory and need no disposal.
+ */
+
+import { WeftgradError } from '../errors.ts'
+import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
+import type { DType, Node, Shape, Storage, TensorType, Value } from '../graph/node.ts'
+import { outputOf, shapeText } from '../graph/node.ts'
+import { bytesOf } from '../graph/plan.ts'
+import { wordBytes } from '../graph/program.ts'
+import { makeNode } from '../graph/shapes.ts'
+import { elementCount } from '../kernels/kernel.ts'
+import type { EvaluateOptions, HostNumbers } from './evaluate.ts'
+import { evaluateValues, keepValues } from './evaluate.ts'
+
+export type { DType, Shape } from '../graph/node.ts'
+
+/** Numbers on the host, copied to the device for each run that reads them. */
+class HostStorage implements Storage {
+  readonly device = undefined
+  readonly transient = true
+  readonly #data: HostNumbers
+
+  constructor(data: HostNumbers) {
+    this.#data = data
+  }
+
+  on(device: Device): BufferSlice {
+    const bytes = wordBytes(this.#data.byteLength)
+    const buffer = device.allocate(bytes, 'host tensor')
+    const words = new Uint8Array(bytes)
+    words.set(new Uint8Array(this.#data.buffer, this.#data.byteOffset, this.#data.byteLength))
+    device.write(buffer.slice(), words)
+    return buffer.slice(0, bytes)
+  }
+}
+
+/** Numbers that stay on a device: a parameter, a data set, a result that was kept. */
+export class DeviceStorage implements Storage {
+  readonly transient = false
+  readonly slice: BufferSlice
+
+  constructor(slice: BufferSlice) {
+    this.slice = slice
+  }
+
+  get device(): Device {
+    return this.slice.buffer.device
+  }
+
+  on(device: Device): BufferSlice {
+    if (!this.slice.buffer.live)
+      throw new WeftgradError('disposed', `${this.slice.buffer.label} was disposed of and cannot be read any more.`)
+    if (device !== this.device)
+      throw new WeftgradError(
+        'argument',
+        `${this.slice.buffer.label} lives on another device; read it back and make a new tensor.`,
+      )
+    return this.slice
+  }
+}
+
+export class Tensor {
+  readonly value: Value
+
+  /** Operator functions make tensors; use `tensor(...)` for numbers of your own. */
+  constructor(value: Value) {
+    this.value = value
+  }
+
+  get shape(): Shape {
+    return this.value.type.shape
+  }
+
+  get dtype(): DType {
+    return this.value.type.dtype
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return elementCount(this.shape)
+  }
+
+  /** Computes the tensor and copies it to the host: Float32Array, Uint32Array or Uint8Array by dtype, row-major. */
+  async data(options: EvaluateOptions = {}): Promise<HostNumbers> {
+    const [numbers] = await evaluateValues([this.value], options)
+    if (numbers === undefined) throw new RangeError('one value gives one result')
+    return numbers
+  }
+
+  /** The one number of a tensor of one element. Throws 'shape' for more. */
+  async item(options: EvaluateOptions = {}): Promise<number> {
+    if (this.size !== 1)
+      throw new WeftgradError(
+        'shape',
+        `item: ${shapeText(this.shape)} holds ${this.size} numbers, not one; use data().`,
+      )
+    const [number = Number.NaN] = await this.data(options)
+    return number
+  }
+
+  /**
+   * Computes the tensor and keeps the numbers on the device, so that later graphs start from them. The result owns
+   * memory: release it with `dispose()` or `using`.
+   */
+  async keep(options: EvaluateOptions = {}): Promise<KeptTensor> {
+    const [slice] = await keepValues([this.value], options)
+    if (slice === undefined) throw new RangeError('one value gives one result')
+    return new KeptTensor(slice, this.value.type)
+  }
+
+  toString(): string {
+    return `Tensor(${this.dtype}${shapeText(this.shape)})`
+  }
+}
+
+/** A tensor whose numbers stay on a device until it is disposed of. */
+export class KeptTensor extends Tensor {
+  readonly slice: BufferSlice
+
+  constructor(slice: BufferSlice, type: TensorType) {
+    super(leaf(new DeviceStorage(slice), type))
+    this.slice = slice
+  }
+
+  /** The buffer the numbers live in. */
+  get buffer(): DeviceBuffer {
+    return this.slice.buffer
+  }
+
+  dispose(): void {
+    this.slice.buffer.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+/** A value whose numbers are there already. */
+export function leaf(storage: Storage, type: TensorType): Value {
+  return outputOf(makeNode('leaf', [], { storage, type }) as Node)
+}
+
+export type NestedNumbers = number | readonly NestedNumbers[]
+
+/**
+ * A tensor of the given numbers: a number, nested arrays (their nesting is the shape), or flat numbers with a shape.
+ * Uint32Array gives u32, everything else f32 unless `dtype` says so. The numbers are copied.
+ * Throws 'shape' where numbers and shape do not agree, 'argument' for u32 numbers that are not whole.
+ */
+export function tensor(
+  numbers: NestedNumbers | Float32Array | Uint32Array,
+  shape?: Shape,
+  dtype: 'f32' | 'u32' = numbers instanceof Uint32Array ? 'u32' : 'f32',
+): Tensor {
+  const isTyped = numbers instanceof Float32Array || numbers instanceof Uint32Array
+  const flat = isTyped ? numbers : flatten(numbers)
+  const own = shape ?? (isTyped ? [numbers.length] : nestedShape(numbers))
+  const type: TensorType = { shape: [...own], dtype }
+  if (own.some((extent) => !Number.isInteger(extent) || extent < 1))
+    throw new WeftgradError(
+      'shape',
+      `tensor: ${shapeText(own)} is empty or not a shape; extents are whole numbers from 1.`,
+    )
+  if (flat.length * 4 !== bytesOf(type))
+    throw new WeftgradError('shape', `tensor: ${flat.length} numbers do not fill ${shapeText(own)}.`, { shape: own })
+  if (dtype === 'u32' && flat.some((x) => !Number.isInteger(x) || x < 0 || x > 0xffffffff))
+    throw new WeftgradError('argument', 'tensor: u32 takes whole numbers from 0 to 4294967295.')
+  const data = dtype === 'u32' ? Uint32Array.from(flat) : Float32Array.from(flat)
+  return new Tensor(leaf(new HostStorage(data), type))
+}
+
+function flatten(numbers: NestedNumbers): number[] {
+  return typeof numbers === 'number' ? [numbers] : numbers.flatMap(flatten)
+}
+
+function nestedShape(numbers: NestedNumbers): number[] {
+  if (typeof numbers === 'number') return []
+  const shapes = numbers.map(nestedShape)
+  const [first = []] = shapes
+  if (shapes.some((s) => s.join() !== first.join()))
+    throw new WeftgradError('shape', 'tensor: the nested arrays have rows of different lengths.')
+  return [numbers.length, ...first]
+}

@@ -1,0 +1,22 @@
+/** Several tensors at once: what they share is computed once. */
+
+import type { Plan } from '../graph/plan.ts'
+import { evaluateValues, planValues } from './evaluate.ts'
+import type { EvaluateOptions, HostNumbers } from './evaluate.ts'
+import type { Tensor } from './tensor.ts'
+
+/** Computes the tensors together and copies them to the host, in order. */
+export function evaluate(tensors: readonly Tensor[], options: EvaluateOptions = {}): Promise<HostNumbers[]> {
+  return evaluateValues(
+    tensors.map((t) => t.value),
+    options,
+  )
+}
+
+/** What evaluating these tensors would run: dispatches, memory, and which kernel variants were chosen. */
+export function planOf(tensors: readonly Tensor[], options: EvaluateOptions = {}): Plan {
+  return planValues(
+    tensors.map((t) => t.value),
+    options,
+  )
+}

@@ -1,0 +1,351 @@
+/**
+ * The derivatives: for every operator its vector-Jacobian product, or the word `none`. The table is exhaustive, so an
+ * operator without an entry does not compile. Rules need not care about broadcasting: `gradients` sums what they return
+ * down to the operand's shape. `undefined` stands for a derivative that is zero everywhere.
+ */
+
+import type { Activation, NodeOf, OpKind } from '../graph/node.ts'
+import {
+  add,
+  apply,
+  broadcastTo,
+  div,
+  equal,
+  exp,
+  gather,
+  greater,
+  greaterEqual,
+  lessEqual,
+  log,
+  logSoftmax,
+  matmul,
+  mul,
+  neg,
+  pad,
+  pow,
+  reshape,
+  sign,
+  slice,
+  square,
+  sub,
+  sum,
+  transpose,
+  where,
+} from './ops.ts'
+import { Tensor } from './tensor.ts'
+
+export interface VjpContext<K extends OpKind> {
+  readonly node: NodeOf<K>
+  readonly inputs: readonly Tensor[]
+  readonly outputs: readonly Tensor[]
+  /** Of the first output. */
+  readonly cotangent: Tensor
+  /** Of all outputs; undefined where an output is not used. */
+  readonly cotangents: readonly (Tensor | undefined)[]
+}
+
+/** Gives the cotangent of each input. */
+export type VjpRule<K extends OpKind> = (context: VjpContext<K>) => readonly (Tensor | undefined)[]
+
+type Context = VjpContext<OpKind>
+
+/** The operand at `index`; the shape rules have made sure that it is there. */
+function operand({ inputs, node }: Pick<Context, 'inputs' | 'node'>, index: number): Tensor {
+  const tensor = inputs[index]
+  if (tensor === undefined) throw new RangeError(`${node.kind} has no operand ${index}`)
+  return tensor
+}
+
+function result({ outputs, node }: Pick<Context, 'outputs' | 'node'>): Tensor {
+  const [tensor] = outputs
+  if (tensor === undefined) throw new RangeError(`${node.kind} has no result`)
+  return tensor
+}
+
+/** A rule for one operand, its result and its cotangent. */
+const unary =
+  (rule: (cotangent: Tensor, x: Tensor, y: Tensor) => Tensor | undefined) =>
+  (context: Pick<Context, 'inputs' | 'outputs' | 'node' | 'cotangent'>): readonly (Tensor | undefined)[] => [
+    rule(context.cotangent, operand(context, 0), result(context)),
+  ]
+
+const binary =
+  (rule: (cotangent: Tensor, a: Tensor, b: Tensor, y: Tensor) => readonly (Tensor | undefined)[]) =>
+  (context: Pick<Context, 'inputs' | 'outputs' | 'node' | 'cotangent'>): readonly (Tensor | undefined)[] =>
+    rule(context.cotangent, operand(context, 0), operand(context, 1), result(context))
+
+const flat = (): readonly undefined[] => []
+
+/** The cotangent before the activation, from that after it and the result. */
+function throughActivation(activation: Activation, cotangent: Tensor, y: Tensor): Tensor {
+  switch (activation) {
+    case 'linear':
+      return cotangent
+    case 'relu':
+      return where(greater(y, 0), cotangent, 0)
+    case 'sigmoid':
+      return mul(cotangent, mul(y, sub(1, y)))
+    case 'tanh':
+      return mul(cotangent, sub(1, square(y)))
+  }
+}
+
+/** Puts the reduced axes back with extent 1, so that the tensor broadcasts against the operand. */
+function restoreAxes(y: Tensor, x: Tensor, axes: readonly number[]): Tensor {
+  return reshape(
+    y,
+    x.shape.map((extent, axis) => (axes.includes(axis) ? 1 : extent)),
+  )
+}
+
+/** Equal extremes share the cotangent evenly. */
+function shareAmongTies(context: VjpContext<'max'> | VjpContext<'min'>): readonly Tensor[] {
+  const x = operand(context, 0)
+  const { axes } = context.node.attributes
+  const ties = equal(x, restoreAxes(result(context), x, axes))
+  const share = div(context.cotangent, sum(ties, { axes }))
+  return [mul(ties, restoreAxes(share, x, axes))]
+}
+
+function lastAxisSum(x: Tensor): Tensor {
+  return sum(x, { axes: -1, keepDims: true })
+}
+
+function convolutionBias(gradient: Tensor): Tensor {
+  return sum(gradient, { axes: [0, 1, 2] })
+}
+
+export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
+  leaf: flat,
+  constant: flat,
+
+  neg: unary((ct) => neg(ct)),
+  abs: unary((ct, x) => mul(ct, sign(x))),
+  sign: flat,
+  exp: unary((ct, _, y) => mul(ct, y)),
+  log: unary((ct, x) => div(ct, x)),
+  sqrt: unary((ct, _, y) => div(mul(ct, 0.5), y)),
+  square: unary((ct, x) => mul(ct, mul(x, 2))),
+  reciprocal: unary((ct, _, y) => neg(mul(ct, square(y)))),
+  sigmoid: unary((ct, _, y) => throughActivation('sigmoid', ct, y)),
+  tanh: unary((ct, _, y) => throughActivation('tanh', ct, y)),
+  relu: unary((ct, _, y) => throughActivation('relu', ct, y)),
+  clip: (context) => {
+    const x = operand(context, 0)
+    const { min, max } = context.node.attributes
+    return [mul(context.cotangent, mul(greaterEqual(x, min), lessEqual(x, max)))]
+  },
+  copy: unary((ct) => ct),
+  toF32: 'none',
+  toU32: 'none',
+  add: binary((ct) => [ct, ct]),
+  sub: binary((ct) => [ct, neg(ct)]),
+  mul: binary((ct, a, b) => [mul(ct, b), mul(ct, a)]),
+  div: binary((ct, _, b, y) => [div(ct, b), neg(div(mul(ct, y), b))]),
+  pow: binary((ct, a, b, y) => {
+    const isPositive = greater(a, 0)
+    const logarithm = where(isPositive, log(where(isPositive, a, 1)), 0)
+    return [mul(ct, mul(b, pow(a, sub(b, 1)))), mul(ct, mul(y, logarithm))]
+  }),
+  maximum: binary((ct, a, b) => {
+    const first = greaterEqual(a, b)
+    return [where(first, ct, 0), where(first, 0, ct)]
+  }),
+  minimum: binary((ct, a, b) => {
+    const first = lessEqual(a, b)
+    return [where(first, ct, 0), where(first, 0, ct)]
+  }),
+  greater: flat,
+  greaterEqual: flat,
+  less: flat,
+  lessEqual: flat,
+  equal: flat,
+  where: (context) => {
+    const condition = operand(context, 0)
+    return [undefined, where(condition, context.cotangent, 0), where(condition, 0, context.cotangent)]
+  },
+  fused: 'none', // made by rewriting, after differentiation
+
+  broadcast: unary((ct) => ct),
+  reshape: unary((ct, x) => reshape(ct, x.shape)),
+  transpose: ({ node, cotangent }) => {
+    const { permutation } = node.attributes
+    return [
+      transpose(
+        cotangent,
+        permutation.map((_, axis) => permutation.indexOf(axis)),
+      ),
+    ]
+  },
+  slice: (context) => {
+    const { begin, size } = context.node.attributes
+    const { shape } = operand(context, 0)
+    const paddings = shape.map((extent, axis) => {
+      const before = begin[axis] ?? 0
+      return [before, extent - before - (size[axis] ?? 0)] as const
+    })
+    return [pad(context.cotangent, paddings)]
+  },
+  pad: (context) => [slice(context.cotangent, context.node.attributes.before, operand(context, 0).shape)],
+  concatenate: ({ node, inputs, cotangent }) => {
+    const { axis } = node.attributes
+    let start = 0
+    return inputs.map(({ shape }) => {
+      const begin = shape.map((_, i) => (i === axis ? start : 0))
+      start += shape[axis] ?? 0
+      return slice(cotangent, begin, shape)
+    })
+  },
+
+  sum: (context) => {
+    const x = operand(context, 0)
+    const { axes, scale } = context.node.attributes
+    const scaled = scale === 1 ? context.cotangent : mul(context.cotangent, scale)
+    return [broadcastTo(restoreAxes(scaled, x, axes), x.shape)]
+  },
+  max: shareAmongTies,
+  min: shareAmongTies,
+  argmax: 'none',
+
+  matmul: (context) => {
+    const [a, b] = [operand(context, 0), operand(context, 1)]
+    const { transposeA, transposeB } = context.node.attributes
+    const ct = context.cotangent
+    return [
+      transposeA
+        ? matmul(b, ct, { transposeA: transposeB, transposeB: true })
+        : matmul(ct, b, { transposeB: !transposeB }),
+      transposeB
+        ? matmul(ct, a, { transposeA: true, transposeB: transposeA })
+        : matmul(a, ct, { transposeA: !transposeA }),
+    ]
+  },
+  dense: (context) => {
+    const [x, kernel] = [operand(context, 0), operand(context, 1)]
+    const [features = 1, units = 1] = kernel.shape
+    const y = result(context)
+    const gradient = throughActivation(context.node.attributes.activation, context.cotangent, y)
+    const rows = reshape(gradient, [-1, units])
+    return [
+      reshape(matmul(rows, kernel, { transposeB: true }), x.shape),
+      matmul(reshape(x, [-1, features]), rows, { transposeA: true }),
+      ...(context.inputs.length === 3 ? [sum(rows, { axes: 0 })] : []),
+    ]
+  },
+
+  conv2d: (context) => {
+    const [x, kernel] = [operand(context, 0), operand(context, 1)]
+    const { activation, ...window } = context.node.attributes
+    const gradient = throughActivation(activation, context.cotangent, result(context))
+    const [, inputHeight = 1, inputWidth = 1] = x.shape
+    const [kernelHeight = 1, kernelWidth = 1] = kernel.shape
+    return [
+      apply('conv2dInputGradient', [gradient, kernel], { ...window, inputHeight, inputWidth }),
+      apply('conv2dFilterGradient', [x, gradient], { ...window, kernelHeight, kernelWidth }),
+      ...(context.inputs.length === 3 ? [convolutionBias(gradient)] : []),
+    ]
+  },
+  // Both gradients are linear in each operand, so their derivatives are convolutions again.
+  conv2dInputGradient: (context) => {
+    const { inputHeight: _h, inputWidth: _w, ...window } = context.node.attributes
+    const [gradient, kernel] = [operand(context, 0), operand(context, 1)]
+    const [kernelHeight = 1, kernelWidth = 1] = kernel.shape
+    return [
+      apply('conv2d', [context.cotangent, kernel], { ...window, activation: 'linear' }),
+      apply('conv2dFilterGradient', [context.cotangent, gradient], { ...window, kernelHeight, kernelWidth }),
+    ]
+  },
+  conv2dFilterGradient: (context) => {
+    const { kernelHeight: _h, kernelWidth: _w, ...window } = context.node.attributes
+    const [x, gradient] = [operand(context, 0), operand(context, 1)]
+    const [, inputHeight = 1, inputWidth = 1] = x.shape
+    return [
+      apply('conv2dInputGradient', [gradient, context.cotangent], { ...window, inputHeight, inputWidth }),
+      apply('conv2d', [x, context.cotangent], { ...window, activation: 'linear' }),
+    ]
+  },
+  depthwiseConv2d: (context) => {
+    const [x, kernel] = [operand(context, 0), operand(context, 1)]
+    const window = context.node.attributes
+    const [, inputHeight = 1, inputWidth = 1] = x.shape
+    const [kernelHeight = 1, kernelWidth = 1] = kernel.shape
+    return [
+      apply('depthwiseConv2dInputGradient', [context.cotangent, kernel], { ...window, inputHeight, inputWidth }),
+      apply('depthwiseConv2dFilterGradient', [x, context.cotangent], { ...window, kernelHeight, kernelWidth }),
+    ]
+  },
+  depthwiseConv2dInputGradient: (context) => {
+    const { inputHeight: _h, inputWidth: _w, ...window } = context.node.attributes
+    const [gradient, kernel] = [operand(context, 0), operand(context, 1)]
+    const [kernelHeight = 1, kernelWidth = 1] = kernel.shape
+    return [
+      apply('depthwiseConv2d', [context.cotangent, kernel], window),
+      apply('depthwiseConv2dFilterGradient', [context.cotangent, gradient], { ...window, kernelHeight, kernelWidth }),
+    ]
+  },
+  depthwiseConv2dFilterGradient: (context) => {
+    const { kernelHeight: _h, kernelWidth: _w, ...window } = context.node.attributes
+    const [x, gradient] = [operand(context, 0), operand(context, 1)]
+    const [, inputHeight = 1, inputWidth = 1] = x.shape
+    return [
+      apply('depthwiseConv2dInputGradient', [gradient, context.cotangent], { ...window, inputHeight, inputWidth }),
+      apply('depthwiseConv2d', [x, context.cotangent], window),
+    ]
+  },
+
+  maxPool: (context) => {
+    const [, inputHeight = 1, inputWidth = 1] = operand(context, 0).shape
+    const positions = context.outputs[1]
+    if (positions === undefined) throw new RangeError('maxPool has two results')
+    return [
+      apply('maxPoolGradient', [context.cotangent, positions], { ...context.node.attributes, inputHeight, inputWidth }),
+    ]
+  },
+  maxPoolGradient: 'none',
+  averagePool: (context) => {
+    const [, inputHeight = 1, inputWidth = 1] = operand(context, 0).shape
+    return [apply('averagePoolGradient', [context.cotangent], { ...context.node.attributes, inputHeight, inputWidth })]
+  },
+  averagePoolGradient: ({ node, cotangent }) => {
+    const { inputHeight: _h, inputWidth: _w, ...window } = node.attributes
+    return [apply('averagePool', [cotangent], window)]
+  },
+
+  softmax: unary((ct, _, y) => mul(y, sub(ct, lastAxisSum(mul(ct, y))))),
+  logSoftmax: unary((ct, _, y) => sub(ct, mul(exp(y), lastAxisSum(ct)))),
+  crossEntropy: (context) => {
+    const [logits, labels] = [operand(context, 0), operand(context, 1)]
+    const rows = context.cotangent
+    return [
+      apply('crossEntropyGradient', [logits, labels, rows], {}),
+      labels.dtype === 'f32' ? neg(mul(logSoftmax(logits), reshape(rows, [-1, 1]))) : undefined,
+    ]
+  },
+  crossEntropyGradient: 'none',
+  dropout: (context) => [
+    apply('dropout', [context.cotangent, operand(context, 1)], context.node.attributes),
+    undefined,
+  ],
+
+  gather: (context) => [
+    apply('gatherGradient', [context.cotangent, operand(context, 1)], { rows: operand(context, 0).shape[0] ?? 1 }),
+    undefined,
+  ],
+  gatherGradient: (context) => [gather(context.cotangent, operand(context, 1)), undefined],
+  gatherBatch: 'none', // a data set of bytes
+  gatherLabels: 'none',
+  custom: ({ node, inputs, outputs, cotangents }) => {
+    const { op } = node.attributes
+    const values = op.vjp?.(
+      inputs.map((t) => t.value),
+      outputs.map((t) => t.value),
+      cotangents.map((t) => t?.value),
+    )
+    return (values ?? []).map((value) => (value === undefined ? undefined : new Tensor(value)))
+  },
+}
+
+/** Adds cotangents that reach one value along several ways. */
+export function accumulate(known: Tensor | undefined, more: Tensor): Tensor {
+  return known === undefined ? more : add(known, more)
+}

@@ -1,0 +1,76 @@
+/** Sliding windows: padding and output extents of convolutions and pools, as TensorFlow counts them. */
+
+import { WeftgradError } from '../errors.ts'
+import type { ConvAttributes, Pair, Shape } from '../graph/node.ts'
+import { shapeText } from '../graph/node.ts'
+
+/** [[top, bottom], [left, right]] */
+export type ExplicitPadding = readonly [Pair, Pair]
+export type Padding = 'same' | 'valid' | ExplicitPadding
+
+export interface WindowOptions {
+  readonly strides?: number | Pair
+  readonly padding?: Padding
+  readonly dilationRate?: number | Pair
+}
+
+/** A number for both directions, or one for each. Throws 'argument' for anything but whole numbers from 1. */
+export function pairOf(operator: string, value: number | Pair): Pair {
+  const pair: Pair = typeof value === 'number' ? [value, value] : value
+  if (pair.length !== 2 || pair.some((n) => !Number.isInteger(n) || n < 1))
+    throw new WeftgradError(
+      'argument',
+      `${operator}: ${JSON.stringify(value)} must be one or two whole numbers from 1.`,
+    )
+  return pair
+}
+
+/** Padding before, and output extent, along one axis. */
+export function outExtents(
+  extent: number,
+  window: number,
+  stride: number,
+  dilation: number,
+  padding: 'same' | 'valid' | Pair,
+): { readonly before: number; readonly out: number } {
+  const reach = (window - 1) * dilation + 1
+  if (padding === 'same') {
+    const out = Math.ceil(extent / stride)
+    const total = Math.max(0, (out - 1) * stride + reach - extent)
+    return { before: Math.floor(total / 2), out }
+  }
+  const [before, after] = padding === 'valid' ? [0, 0] : padding
+  return { before, out: Math.floor((extent + before + after - reach) / stride) + 1 }
+}
+
+/** Attributes of a window of `kernel` extents sliding over an image. Throws 'shape' or 'argument'. */
+export function convWindow(operator: string, image: Shape, kernel: Shape, options: WindowOptions): ConvAttributes {
+  const [, height, width, channels] = image
+  const [kernelHeight, kernelWidth] = kernel
+  if (image.length !== 4 || height === undefined || width === undefined || channels === undefined)
+    throw new WeftgradError(
+      'shape',
+      `${operator}: got an image of shape ${shapeText(image)}; images are [batch, height, width, channels].`,
+    )
+  if (kernel.length !== 4 || kernelHeight === undefined || kernelWidth === undefined)
+    throw new WeftgradError(
+      'shape',
+      `${operator}: got a kernel of shape ${shapeText(kernel)}; kernels are [height, width, channels, filters].`,
+    )
+  const strides = pairOf(operator, options.strides ?? 1)
+  const dilation = pairOf(operator, options.dilationRate ?? 1)
+  const padding = options.padding ?? 'valid'
+  if (typeof padding !== 'string' && padding.flat().some((n) => !Number.isInteger(n) || n < 0))
+    throw new WeftgradError('argument', `${operator}: padding ${JSON.stringify(padding)} must be whole numbers from 0.`)
+  if (typeof padding === 'string' && padding !== 'same' && padding !== 'valid')
+    throw new WeftgradError('argument', `${operator}: padding '${String(padding)}' is neither 'same' nor 'valid'.`)
+  const [vertical, horizontal] = typeof padding === 'string' ? [padding, padding] : padding
+  const y = outExtents(height, kernelHeight, strides[0], dilation[0], vertical)
+  const x = outExtents(width, kernelWidth, strides[1], dilation[1], horizontal)
+  if (y.out < 1 || x.out < 1)
+    throw new WeftgradError(
+      'shape',
+      `${operator}: a window of ${kernelHeight}x${kernelWidth} does not fit into an image of ${shapeText(image)}; use padding 'same' or a smaller window.`,
+    )
+  return { strides, dilation, padTop: y.before, padLeft: x.before, outHeight: y.out, outWidth: x.out }
+}

@@ -1,0 +1,410 @@
+/**
+ * Finds Fashion-MNIST on this computer or fetches it, without needing root.
+ *
+ * Looks, in this order, in: the folder the user names; `WEFTGRAD_DATA_DIR`; the Debian package's folder; Keras' cache;
+ * weftgrad's cache. Then it downloads the published files; then, on Debian and Ubuntu, it unpacks the package
+ * `dataset-fashion-mnist` from the system's own mirror. What is fetched is kept in weftgrad's cache, compressed as it came.
+ *
+ * Promises: outside of the user's own folders only the published bytes are accepted, by SHA-256; there, other
+ * well-formed data of 28x28 are too, and the log says so. A failure leaves no half file and says what was tried.
+ */
+import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { WeftgradError } from '../errors.ts'
+import { writeFileAtomic } from '../format/atomic-write.node.ts'
+import { download } from '../format/download.ts'
+import { gunzip, isGzip } from '../format/gzip.ts'
+import { openPrivateApt, type PrivateApt } from '../gpu/node/apt.ts'
+import { cacheFolder } from '../gpu/node/cache.ts'
+import {
+  type FashionMnistBytes,
+  type FashionMnistPart,
+  fashionMnistAddresses,
+  fashionMnistFiles,
+  fashionMnistParts,
+  isPublishedFashionMnist,
+  parseFashionMnist,
+  parseFashionMnistCsv,
+} from './fashion-mnist.ts'
+
+export interface LoadFashionMnistOptions {
+  /** The only folder to look in (`--data-dir`): nothing else is searched or fetched. */
+  readonly dataDir?: string | undefined
+  /** What to do with rows of a CSV in which cells are missing; see `parseLabelledCsv`. */
+  readonly missing?: 'refuse' | 'drop' | undefined
+  /** Gets a line when something is fetched, passed over, or other than published. */
+  readonly log?: ((line: string) => void) | undefined
+  /** Whether to fetch what is not here; true unless `WEFTGRAD_NO_SETUP=1`. */
+  readonly provision?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+  /** Where to look and how to fetch; tests give their own. */
+  readonly surroundings?: Partial<FashionMnistSurroundings> | undefined
+}
+
+export interface FashionMnistSurroundings {
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Undefined where the user has none, as in some containers. */
+  readonly home: string | undefined
+  /** Where the Debian package puts its files. */
+  readonly systemFolder: string
+  /** weftgrad's own cache. */
+  readonly cache: string
+  readonly addresses: readonly string[]
+  readonly fetch: typeof globalThis.fetch
+  readonly openApt: (folder: string) => Promise<Pick<PrivateApt, 'candidate' | 'unpack'>>
+}
+
+export interface LoadedFashionMnist extends FashionMnistBytes {
+  /** The folder the data were read from. */
+  readonly folder: string
+  /** Whether these are, to the bit, the published data; a CSV cannot tell. */
+  readonly published: boolean
+}
+
+const packageName = 'dataset-fashion-mnist'
+const systemFolder = '/usr/share/datasets/fashion-mnist'
+const stagingPrefix = '.fashion-mnist-'
+const csvNames = { train: 'fashion-mnist_train.csv', test: 'fashion-mnist_test.csv' } as const
+
+/** The largest of the four is 26 MB compressed, the Kaggle CSV 133 MB; a file past this is something else. */
+const largestFileBytes = 2 ** 30
+const largestDownloadBytes = 64 * 2 ** 20
+
+/**
+ * Fashion-MNIST as bytes in memory.
+ * @throws WeftgradError 'fetch' if it is nowhere and cannot be fetched; 'file' if `dataDir` does not hold it; 'format',
+ * 'data' or 'checksum' if what a user's folder holds is damaged; 'aborted' if the signal fired.
+ */
+export async function loadFashionMnist(options: LoadFashionMnistOptions = {}): Promise<LoadedFashionMnist> {
+  const here = surroundingsOf(options)
+  const log = options.log ?? (() => {})
+  const missing = options.missing ?? 'refuse'
+
+  if (options.dataDir !== undefined) {
+    const place: Place = { folder: resolve(options.dataDir), title: 'the data folder', own: true }
+    const found = await readPlace(place, missing, log)
+    if (typeof found !== 'string') return found
+    throw new WeftgradError('file', `No Fashion-MNIST in ${place.folder}: ${found}. ${whatToProvide}`, {
+      folder: place.folder,
+    })
+  }
+
+  const tried: string[] = []
+  for (const place of usualPlaces(here)) {
+    if (options.signal?.aborted) {
+      throw new WeftgradError('aborted', 'Loading Fashion-MNIST was aborted.', {}, options.signal.reason)
+    }
+    try {
+      const found = await readPlace(place, missing, log)
+      if (typeof found !== 'string') return found
+      tried.push(`${place.folder} (${found})`)
+      if (place.own) log(`No Fashion-MNIST in ${place.title}: ${found}. Looking elsewhere.`)
+    } catch (error) {
+      // What a user points at is never silently replaced by something else; a damaged cache is.
+      if (place.own || !(error instanceof WeftgradError)) throw error
+      tried.push(`${place.folder} (damaged)`)
+      log(`${place.title} is passed over: ${error.message}`)
+    }
+  }
+
+  if (options.provision ?? here.env.WEFTGRAD_NO_SETUP !== '1') return await fetchFashionMnist(here, tried, options)
+  throw nowhere(tried, ['fetching it is switched off (WEFTGRAD_NO_SETUP=1, or provision: false)'])
+}
+
+// Looking
+
+interface Place {
+  readonly folder: string
+  readonly title: string
+  /** Named by the user: other data than the published are accepted, and damage is an error. */
+  readonly own: boolean
+}
+
+function usualPlaces({ env, home, systemFolder, cache }: FashionMnistSurroundings): Place[] {
+  const named = env.WEFTGRAD_DATA_DIR
+  const keras = env.KERAS_HOME || (home ? join(home, '.keras') : undefined)
+  return [
+    ...(named ? [{ folder: resolve(named), title: `WEFTGRAD_DATA_DIR (${resolve(named)})`, own: true }] : []),
+    { folder: systemFolder, title: systemFolder, own: false },
+    ...(keras ? [{ folder: join(keras, 'datasets', 'fashion-mnist'), title: "Keras' cache", own: false }] : []),
+    { folder: join(cache, 'fashion-mnist'), title: "weftgrad's cache", own: false },
+  ]
+}
+
+/** The data of a place, or the reason why there are none. Throws WeftgradError if there are, but damaged. */
+async function readPlace(
+  place: Place,
+  missing: 'refuse' | 'drop',
+  log: (line: string) => void,
+): Promise<LoadedFashionMnist | string> {
+  // Below a user's folder, also where torchvision and an unpacked archive put the files.
+  const below = place.own ? ['', 'fashion-mnist', join('FashionMNIST', 'raw')] : ['']
+  let reason = 'no such folder'
+  for (const folder of below.map((path) => join(place.folder, path))) {
+    const names = await namesIn(folder)
+    if (names === undefined) continue
+    const idx = fashionMnistParts.map((part) => idxNames(part).find((name) => names.has(name)))
+    const [trainImages, trainLabels, testImages, testLabels] = idx
+    if (trainImages && trainLabels && testImages && testLabels) {
+      return await readIdxFiles(place, folder, { trainImages, trainLabels, testImages, testLabels }, log)
+    }
+    const csv = [csvNames.train, csvNames.test].map((name) => [name, `${name}.gz`].find((n) => names.has(n)))
+    const [train, test] = csv
+    if (place.own && train && test) return await readCsvFiles(folder, train, test, missing, log)
+
+    const absentParts = fashionMnistParts.filter((_, i) => idx[i] === undefined)
+    if (absentParts.length < 4) reason = `${absentParts.map((p) => fashionMnistFiles[p].name).join(', ')} missing`
+    else if (train || test) reason = `${train ? csvNames.test : csvNames.train} missing`
+    else if (reason === 'no such folder') reason = 'none of its files there'
+  }
+  return reason
+}
+
+async function readIdxFiles(
+  place: Place,
+  folder: string,
+  names: Readonly<Record<FashionMnistPart, string>>,
+  log: (line: string) => void,
+): Promise<LoadedFashionMnist> {
+  const read = async (part: FashionMnistPart): Promise<Uint8Array> => {
+    const path = join(folder, names[part])
+    const bytes = await readWhole(path)
+    return isGzip(bytes)
+      ? await gunzip(bytes, { source: path, maxBytes: place.own ? largestFileBytes : sizeOf(part) })
+      : bytes
+  }
+  const [trainImages, trainLabels, testImages, testLabels] = await Promise.all([
+    read('trainImages'),
+    read('trainLabels'),
+    read('testImages'),
+    read('testLabels'),
+  ])
+  const files = { trainImages, trainLabels, testImages, testLabels }
+  const checks = await Promise.all(fashionMnistParts.map((part) => isPublishedFashionMnist(part, files[part])))
+  const others = fashionMnistParts.filter((_, i) => !checks[i]).map((part) => names[part])
+  if (others.length > 0 && !place.own) throw notPublished(join(folder, others[0] ?? ''))
+
+  const sources = Object.fromEntries(fashionMnistParts.map((part) => [part, join(folder, names[part])]))
+  const parsed = parseFashionMnist(files, { anyCount: place.own, sources })
+  if (others.length > 0) {
+    log(
+      `${folder} does not hold the published Fashion-MNIST (${others.join(', ')} differ${others.length === 1 ? 's' : ''}): ` +
+        `using its ${parsed.train.count} training and ${parsed.test.count} test images as they are.`,
+    )
+  }
+  return { ...parsed, folder, published: others.length === 0 }
+}
+
+async function readCsvFiles(
+  folder: string,
+  trainName: string,
+  testName: string,
+  missing: 'refuse' | 'drop',
+  log: (line: string) => void,
+): Promise<LoadedFashionMnist> {
+  const read = async (name: string) => {
+    const source = join(folder, name)
+    const bytes = await readWhole(source)
+    const csv = isGzip(bytes) ? await gunzip(bytes, { source, maxBytes: largestFileBytes }) : bytes
+    const { droppedLines, ...half } = parseFashionMnistCsv(csv, { missing, source })
+    if (droppedLines.length > 0) {
+      const lines = droppedLines.slice(0, 5).join(', ') + (droppedLines.length > 5 ? ', ...' : '')
+      log(`${source}: left out ${droppedLines.length} rows with missing cells (lines ${lines}).`)
+    }
+    return half
+  }
+  return { train: await read(trainName), test: await read(testName), folder, published: false }
+}
+
+/** The names under which a part is found, as published first. */
+function idxNames(part: FashionMnistPart): string[] {
+  const { name } = fashionMnistFiles[part]
+  const stem = name.replace(/-idx\d-ubyte$/, '')
+  const dotted = name.replace('-idx', '.idx')
+  const plain = [name, dotted, `${name}.idx`, `${stem}.idx`, name.replace(/-ubyte$/, '')]
+  return plain.flatMap((variant) => [variant, `${variant}.gz`])
+}
+
+/** The length of a part's decompressed file: values and header. */
+function sizeOf(part: FashionMnistPart): number {
+  const { shape } = fashionMnistFiles[part]
+  return shape.reduce((product, extent) => product * extent, 1) + 4 + 4 * shape.length
+}
+
+async function namesIn(folder: string): Promise<Set<string> | undefined> {
+  try {
+    const entries = await readdir(folder, { withFileTypes: true })
+    return new Set(entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name))
+  } catch {
+    return undefined
+  }
+}
+
+async function readWhole(path: string): Promise<Uint8Array> {
+  let cause: unknown
+  let problem: string
+  try {
+    const { size } = await stat(path)
+    if (size <= largestFileBytes) return await readFile(path)
+    problem = `it has ${size} bytes, far more than any file of Fashion-MNIST. Check that this is the right file`
+  } catch (error) {
+    cause = error
+    problem = error instanceof Error ? error.message : String(error)
+  }
+  throw new WeftgradError('file', `${path} could not be read: ${problem}.`, { path }, cause)
+}
+
+// Fetching
+
+async function fetchFashionMnist(
+  here: FashionMnistSurroundings,
+  tried: readonly string[],
+  options: LoadFashionMnistOptions,
+): Promise<LoadedFashionMnist> {
+  const log = options.log ?? (() => {})
+  const folder = join(here.cache, 'fashion-mnist')
+  const ways = [
+    ...here.addresses.map((address) => ({
+      title: `downloading from ${address}`,
+      run: () => downloadFrom(address, here, options.signal),
+    })),
+    { title: `unpacking the Debian package ${packageName}`, run: () => fetchPackage(here) },
+  ]
+  const failures: string[] = []
+  for (const { title, run } of ways) {
+    const why = failures.length === 0 ? 'Fashion-MNIST is not on this computer yet' : `That failed (${failures.at(-1)})`
+    log(`${why}: ${title} (31 MB) into ${folder}.`)
+    let compressed: PartBytes
+    let files: PartBytes
+    try {
+      compressed = await run()
+      files = await verified(compressed)
+    } catch (error) {
+      if (error instanceof WeftgradError && error.code === 'aborted') throw error
+      failures.push(withoutStop(error))
+      continue
+    }
+    // Parsed before it is kept. A cache that cannot be written costs another download next time, not this run.
+    const parsed = parseFashionMnist(files)
+    try {
+      for (const part of fashionMnistParts) {
+        await writeFileAtomic(join(folder, `${fashionMnistFiles[part].name}.gz`), compressed[part])
+      }
+    } catch (error) {
+      log(`Fashion-MNIST was fetched but cannot be kept: ${withoutStop(error)}.`)
+    }
+    return { ...parsed, folder, published: true }
+  }
+  throw nowhere(tried, failures)
+}
+
+type PartBytes = Readonly<Record<FashionMnistPart, Uint8Array>>
+
+async function partsFrom(read: (part: FashionMnistPart) => Promise<Uint8Array>): Promise<PartBytes> {
+  // One after the other, the largest first: what cannot be reached fails once, not four times.
+  return {
+    trainImages: await read('trainImages'),
+    trainLabels: await read('trainLabels'),
+    testImages: await read('testImages'),
+    testLabels: await read('testLabels'),
+  }
+}
+
+async function verified(compressed: PartBytes): Promise<PartBytes> {
+  return await partsFrom(async (part) => {
+    const source = `${fashionMnistFiles[part].name}.gz`
+    const bytes = await gunzip(compressed[part], { source, maxBytes: sizeOf(part) })
+    if (!(await isPublishedFashionMnist(part, bytes))) throw notPublished(source)
+    return bytes
+  })
+}
+
+async function downloadFrom(
+  address: string,
+  { fetch }: FashionMnistSurroundings,
+  signal: AbortSignal | undefined,
+): Promise<PartBytes> {
+  return await partsFrom(async (part) => {
+    const chunks: Uint8Array[] = []
+    const url = `${address}${fashionMnistFiles[part].name}.gz`
+    for await (const chunk of download(url, { maxBytes: largestDownloadBytes, signal, fetch })) chunks.push(chunk)
+    return Buffer.concat(chunks)
+  })
+}
+
+/** The package's files, out of a private apt in a folder that is removed again. Throws CommandFailed or WeftgradError. */
+async function fetchPackage({ cache, openApt }: FashionMnistSurroundings): Promise<PartBytes> {
+  await mkdir(cache, { recursive: true })
+  await removeAbandoned(cache)
+  const staging = await mkdtemp(join(cache, stagingPrefix))
+  try {
+    const apt = await openApt(join(staging, 'apt'))
+    const version = await apt.candidate(packageName)
+    if (version === undefined) throw new WeftgradError('fetch', `no mirror offers ${packageName}`)
+    const tree = join(staging, 'tree')
+    await apt.unpack([{ name: packageName, version }], tree)
+    return await partsFrom((part) => readWhole(join(tree, systemFolder, `${fashionMnistFiles[part].name}.gz`)))
+  } finally {
+    await rm(staging, { recursive: true, force: true })
+  }
+}
+
+/** Staging folders of runs that were killed; one that is in use is younger than an hour. */
+async function removeAbandoned(cache: string): Promise<void> {
+  for (const name of await readdir(cache)) {
+    if (!name.startsWith(stagingPrefix)) continue
+    const path = join(cache, name)
+    const { mtimeMs } = await stat(path)
+    if (Date.now() - mtimeMs > 3_600_000) await rm(path, { recursive: true, force: true })
+  }
+}
+
+// Saying what went wrong
+
+const whatToProvide =
+  `Put ${fashionMnistParts.map((part) => fashionMnistFiles[part].name).join(', ')} (plain or .gz), or Kaggle's ` +
+  `${csvNames.train} and ${csvNames.test}, into a folder and name it with --data-dir or WEFTGRAD_DATA_DIR.`
+
+function nowhere(tried: readonly string[], failures: readonly string[]): WeftgradError {
+  return new WeftgradError(
+    'fetch',
+    `Fashion-MNIST is neither here nor could it be fetched. Looked in ${tried.join(', ')}; ${failures.join('; ')}. ${whatToProvide}`,
+    { tried, failures },
+  )
+}
+
+function notPublished(path: string): WeftgradError {
+  return new WeftgradError(
+    'checksum',
+    `${path} does not hold the published bytes (its SHA-256 is another). Delete it, or name its folder with --data-dir if you want these data.`,
+    { path },
+  )
+}
+
+/** A message as a part of a longer sentence. */
+function withoutStop(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error)
+  return message.replace(/\.$/, '')
+}
+
+function surroundingsOf({ surroundings = {} }: LoadFashionMnistOptions): FashionMnistSurroundings {
+  return {
+    env: surroundings.env ?? process.env,
+    home: 'home' in surroundings ? surroundings.home : homeOrUndefined(),
+    systemFolder: surroundings.systemFolder ?? systemFolder,
+    cache: surroundings.cache ?? cacheFolder(),
+    addresses: surroundings.addresses ?? fashionMnistAddresses,
+    fetch: surroundings.fetch ?? globalThis.fetch,
+    openApt: surroundings.openApt ?? openPrivateApt,
+  }
+}
+
+/** `homedir()` throws for a user id without a passwd entry. */
+function homeOrUndefined(): string | undefined {
+  try {
+    return homedir() || undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * Fashion-MNIST: 60,000 training and 10,000 test images of clothes, 28x28 grey bytes, ten classes
+ * (Xiao, Rasul, Vollgraf: Fashion-MNIST, arXiv:1708.07747). What is published, and how its files become images and labels.
+ *
+ * Works on bytes, so it runs in a browser as well; `fashion-mnist.node.ts` finds or fetches the files on a computer.
+ */
+import { WeftgradError } from '../errors.ts'
+import { parseLabelledCsv } from '../format/csv.ts'
+import { parseIdx } from '../format/idx.ts'
+
+/** What the labels 0 to 9 stand for. */
+export const fashionMnistClasses = [
+  'T-shirt/top',
+  'Trouser',
+  'Pullover',
+  'Dress',
+  'Coat',
+  'Sandal',
+  'Shirt',
+  'Sneaker',
+  'Bag',
+  'Ankle boot',
+] as const
+
+/** The parts the set is published in, one IDX file each. */
+export type FashionMnistPart = 'trainImages' | 'trainLabels' | 'testImages' | 'testLabels'
+
+export interface PublishedFile {
+  /** The file's name, without `.gz`. */
+  readonly name: string
+  /** SHA-256 of the decompressed bytes, in hex. */
+  readonly sha256: string
+  readonly shape: readonly number[]
+}
+
+export const fashionMnistFiles: Readonly<Record<FashionMnistPart, PublishedFile>> = {
+  trainImages: {
+    name: 'train-images-idx3-ubyte',
+    sha256: 'c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888',
+    shape: [60000, 28, 28],
+  },
+  trainLabels: {
+    name: 'train-labels-idx1-ubyte',
+    sha256: 'bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9',
+    shape: [60000],
+  },
+  testImages: {
+    name: 't10k-images-idx3-ubyte',
+    sha256: '5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b',
+    shape: [10000, 28, 28],
+  },
+  testLabels: {
+    name: 't10k-labels-idx1-ubyte',
+    sha256: '0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34',
+    shape: [10000],
+  },
+}
+
+export const fashionMnistParts = ['trainImages', 'trainLabels', 'testImages', 'testLabels'] as const
+
+/** Where `NAME.gz` is published, in the order in which to try. */
+export const fashionMnistAddresses = [
+  'https://storage.googleapis.com/tensorflow/tf-keras-datasets/',
+  'http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/',
+] as const
+
+const side = 28
+
+/** Grey images with one label each, as bytes in host memory. */
+export interface LabelledImages {
+  /** `count * height * width` bytes from 0 to 255, row by row, image after image. */
+  readonly images: Uint8Array
+  /** One class index an image. */
+  readonly labels: Uint8Array
+  readonly count: number
+  readonly height: number
+  readonly width: number
+}
+
+export interface FashionMnistBytes {
+  readonly train: LabelledImages
+  readonly test: LabelledImages
+}
+
+export interface ParseFashionMnistOptions {
+  /** Also take sets with other numbers of images than the published 60,000 and 10,000. */
+  readonly anyCount?: boolean
+  /** Names each file in errors. */
+  readonly sources?: Readonly<Partial<Record<FashionMnistPart, string>>>
+}
+
+/**
+ * Reads the four decompressed IDX files. The images are views into the bytes given.
+ * @throws WeftgradError 'format' for bytes that are not IDX, 'data' for shapes and labels that are not Fashion-MNIST's.
+ */
+export function parseFashionMnist(
+  files: Readonly<Record<FashionMnistPart, Uint8Array>>,
+  options: ParseFashionMnistOptions = {},
+): FashionMnistBytes {
+  const half = (imagesPart: FashionMnistPart, labelsPart: FashionMnistPart): LabelledImages => {
+    const imagesSource = options.sources?.[imagesPart] ?? fashionMnistFiles[imagesPart].name
+    const labelsSource = options.sources?.[labelsPart] ?? fashionMnistFiles[labelsPart].name
+    const images = parseIdx(files[imagesPart], imagesSource)
+    const labels = parseIdx(files[labelsPart], labelsSource)
+    const [count = 0, height, width] = images.shape
+    if (images.shape.length !== 3 || height !== side || width !== side || count === 0) {
+      throw refusal(imagesSource, `has the shape ${images.shape.join('x')} instead of images of ${side}x${side}`)
+    }
+    if (labels.shape.length !== 1 || labels.shape[0] !== count) {
+      throw refusal(
+        labelsSource,
+        `has the shape ${labels.shape.join('x')}, but ${imagesSource} needs ${count} labels in one dimension`,
+      )
+    }
+    const published = fashionMnistFiles[imagesPart].shape[0]
+    if (options.anyCount !== true && count !== published) {
+      throw refusal(imagesSource, `has ${count} images instead of the published ${published}`)
+    }
+    const wrong = labels.data.findIndex((label) => label >= fashionMnistClasses.length)
+    if (wrong >= 0) throw refusal(labelsSource, `has the label ${labels.data[wrong]} at index ${wrong}, outside 0 to 9`)
+    return { images: images.data, labels: labels.data, count, height, width }
+  }
+  return { train: half('trainImages', 'trainLabels'), test: half('testImages', 'testLabels') }
+}
+
+/** One half of the set from Kaggle's CSV, whatever its number of images. Errors and `missing` as in `parseLabelledCsv`. */
+export function parseFashionMnistCsv(
+  bytes: Uint8Array,
+  options: { readonly missing?: 'refuse' | 'drop'; readonly source?: string } = {},
+): LabelledImages & { readonly droppedLines: readonly number[] } {
+  const csv = parseLabelledCsv(bytes, { ...options, pixels: side * side, classes: fashionMnistClasses.length })
+  return { ...csv, height: side, width: side }
+}
+
+/** Whether decompressed bytes are, to the bit, the published ones of this part. */
+export async function isPublishedFashionMnist(part: FashionMnistPart, bytes: Uint8Array): Promise<boolean> {
+  return (await sha256Hex(bytes)) === fashionMnistFiles[part].sha256
+}
+
+async function sha256Hex(bytes: Uint8Array): Promise<string> {
+  // Only the type of the buffer changes: none of these bytes is shared between threads.
+  const digest = await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+function refusal(source: string, problem: string): WeftgradError {
+  return new WeftgradError('data', `${source} ${problem}. Check that this is Fashion-MNIST, or fetch it again.`, {
+    source,
+  })
+}

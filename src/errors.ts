@@ -1,0 +1,35 @@
+/**
+ * Every error weftgrad throws on purpose. A `code` is stable and can be tested for; the message is a sentence that says
+ * what was wrong and what to do; `details` holds the values involved.
+ */
+
+/** The stable codes, one a kind of failure. */
+export type ErrorCode =
+  | 'shape' // shapes, dtypes or attributes that do not fit an operator
+  | 'argument' // a value out of range, an unknown option
+  | 'no-gradient' // a derivative was asked for that does not exist
+  | 'no-adapter' // no WebGPU adapter could be found or provisioned
+  | 'device' // the WebGPU implementation refused something (validation, out of memory)
+  | 'device-lost' // the device went away; whatever was pending rejects with this
+  | 'limit' // something is larger than the adapter allows
+  | 'disposed' // memory was used after dispose()
+  | 'format' // a file's bytes are not what its format promises
+  | 'checksum' // a file's bytes are well formed but not the published ones
+  | 'data' // values in a data set are missing, contradictory or out of range
+  | 'fetch' // something could not be downloaded or provisioned
+  | 'file' // a file could not be read or written
+  | 'mismatch' // a file or checkpoint does not fit the model or run at hand
+  | 'not-finite' // NaN or infinity appeared in training
+  | 'aborted' // the caller's AbortSignal fired
+
+export class WeftgradError extends Error {
+  readonly code: ErrorCode
+  readonly details: Readonly<Record<string, unknown>>
+
+  constructor(code: ErrorCode, message: string, details: Readonly<Record<string, unknown>> = {}, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.name = 'WeftgradError'
+    this.code = code
+    this.details = details
+  }
+}

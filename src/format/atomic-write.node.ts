@@ -1,0 +1,114 @@
+/**
+ * Writes files so that a reader, or a run resumed after a crash, finds the old content or the new, never half of one:
+ * a temporary name in the same folder, flushed to the disk, renamed over the target, and the folder flushed, too.
+ */
+import { randomBytes } from 'node:crypto'
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { WeftgradError } from '../errors.ts'
+
+/** What can be written: all at once, or chunk by chunk (a download); a stream that throws leaves the target as it was. */
+export type FileContent = Uint8Array | string | AsyncIterable<Uint8Array>
+
+/**
+ * Replaces `path` by the content, making folders as needed. On any failure the temporary file is removed and the target
+ * is untouched; an error thrown by a stream of chunks passes through as it is.
+ * @throws WeftgradError 'file' if the disk refuses (full, read-only, no permission).
+ */
+export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
+  const folder = dirname(path)
+  const temporary = join(folder, `.${basename(path)}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`)
+  try {
+    await onDisk(path, () => mkdir(folder, { recursive: true }))
+    const file = await onDisk(path, () => open(temporary, 'wx'))
+    try {
+      if (typeof content === 'string' || content instanceof Uint8Array) {
+        await onDisk(path, () => file.writeFile(content))
+      } else {
+        for await (const chunk of content) await onDisk(path, () => writeAll(file, chunk))
+      }
+      await onDisk(path, () => file.sync())
+    } finally {
+      await file.close()
+    }
+    await onDisk(path, () => rename(temporary, path))
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {})
+    throw error
+  }
+  await flushFolder(folder)
+}
+
+/**
+ * Appends one line and flushes it, for logs of JSON lines: when this returns, the line survives a power cut. A line that
+ * an earlier crash cut off stays by itself, because the new one then starts on a line of its own; if the disk is full,
+ * the file is cut back to what it held before.
+ * @throws WeftgradError 'argument' if the text holds a line break, 'file' if the disk refuses.
+ */
+export async function appendLineDurable(path: string, line: string): Promise<void> {
+  if (/[\n\r]/.test(line)) {
+    throw new WeftgradError('argument', 'A line to append may not hold line breaks. Write them escaped, as JSON does.')
+  }
+  await onDisk(path, async () => {
+    await mkdir(dirname(path), { recursive: true })
+    const file = await open(path, 'a+')
+    try {
+      const { size } = await file.stat()
+      const last = new Uint8Array(1)
+      if (size > 0) await file.read(last, 0, 1, size - 1)
+      const separator = size > 0 && last[0] !== 0x0a ? '\n' : ''
+      try {
+        await writeAll(file, new TextEncoder().encode(`${separator}${line}\n`))
+        await file.sync()
+      } catch (error) {
+        await file.truncate(size).catch(() => {})
+        throw error
+      }
+      if (size === 0) await flushFolder(dirname(path))
+    } finally {
+      await file.close()
+    }
+  })
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done)
+    done += bytesWritten
+  }
+}
+
+/** Makes the rename itself durable. Windows cannot open folders, and some network disks refuse: then the OS decides when. */
+async function flushFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, 'r')
+    try {
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+  } catch {
+    // The file itself is flushed and in place.
+  }
+}
+
+const sentences: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full. Free some space, or choose another folder',
+  EDQUOT: 'your disk quota is used up. Free some space, or choose another folder',
+  EACCES: 'permission is denied. Choose a folder that you may write to',
+  EPERM: 'permission is denied. Choose a folder that you may write to',
+  EROFS: 'the disk is read-only. Choose another folder',
+  EISDIR: 'there is a folder of that name. Choose another name',
+  ENOTDIR: 'a part of the path is a file, not a folder. Choose another path',
+  EEXIST: 'a part of the path is a file, not a folder. Choose another path',
+}
+
+async function onDisk<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action()
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+    const sentence = sentences[code] ?? (error instanceof Error ? error.message : String(error))
+    throw new WeftgradError('file', `${path} could not be written: ${sentence}.`, { path, code }, error)
+  }
+}

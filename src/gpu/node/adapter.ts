@@ -1,0 +1,255 @@
+/**
+ * Finds a WebGPU adapter in Node through Dawn (npm package `webgpu`): the one WEFTGRAD_ADAPTER names, else hardware, else
+ * the system's software Vulkan, else the driver in weftgrad's cache, which is fetched if it may be. No root, no restart.
+ */
+import { WeftgradError } from '../../errors.ts'
+import { loadDawn, requestFrom, seenBy } from './dawn.ts'
+import type { CachedDriver } from './driver-folder.ts'
+import { ALTERNATIVES, cachedDriver, canProvision, provisionDriver } from './provision.ts'
+import {
+  DriverDoesNotLoad,
+  driversAreGiven,
+  hasLoader,
+  loadCachedLoader,
+  prepareShaderCache,
+  systemIcds,
+  useCachedDriver,
+  useSystemIcds,
+} from './vulkan.ts'
+
+export interface FindAdapterOptions {
+  /** Whether a software driver may be fetched when there is none. Default: yes, unless WEFTGRAD_NO_SETUP=1. */
+  readonly provision?: boolean
+  /** Takes the one line that says what is fetched and why. Default: standard error. */
+  readonly log?: (line: string) => void
+  /** Dawn toggles to enable; a leading '-' disables one. `timestamp_quantization` is off unless it is named here. */
+  readonly dawnToggles?: readonly string[]
+}
+
+export type AdapterSource = 'named' | 'hardware' | 'system-software' | 'provisioned'
+
+export interface FoundAdapter {
+  /** Kept alive by this module for as long as the process lives: Dawn aborts the process if it is collected before its devices. */
+  readonly gpu: GPU
+  /** Good for one device. For another one call `findAdapter` again: it is quick, the instance is reused. */
+  readonly adapter: GPUAdapter
+  readonly source: AdapterSource
+  /** False for an adapter that runs on the CPU. */
+  readonly hardware: boolean
+  /** For people: the driver, its version, and what Dawn says about the device. */
+  readonly driver: string
+  /** True if a software driver was fetched for this search. */
+  readonly fetched: boolean
+}
+
+interface Instance {
+  readonly gpu: GPU
+  readonly source: AdapterSource
+}
+
+/** One instance for each set of flags, for good: see `FoundAdapter.gpu`. */
+const instances = new Map<string, Instance>()
+
+/** Searches run one after the other, since each sets the environment the Vulkan loader reads. */
+let previous: Promise<unknown> = Promise.resolve()
+
+/**
+ * Resolves to a fresh adapter. Throws WeftgradError: 'no-adapter' with what was seen and what to do; 'fetch' when a
+ * driver was to be fetched and could not be. Also puts WebGPU's constants (`GPUBufferUsage`, ...) on `globalThis`.
+ */
+export function findAdapter(options: FindAdapterOptions = {}): Promise<FoundAdapter> {
+  const search = previous.then(
+    () => find(options),
+    () => find(options),
+  )
+  previous = search
+  return search
+}
+
+async function find(options: FindAdapterOptions): Promise<FoundAdapter> {
+  const wanted = process.env.WEFTGRAD_ADAPTER || undefined
+  const flags = flagsFor(options.dawnToggles ?? [])
+  const key = JSON.stringify([wanted, flags])
+  const known = instances.get(key)
+  if (known) {
+    const adapter = await requestFrom(known.gpu)
+    if (adapter) return describe({ ...known, adapter }, false)
+    instances.delete(key)
+  }
+  const search: Search = {
+    wanted,
+    flags,
+    seen: new Set(),
+    remarks: [],
+    fetched: false,
+    log: options.log ?? logToStderr,
+  }
+  await loadDawn()
+  const provision = (options.provision ?? true) && !noSetup()
+  const found = process.platform === 'linux' ? await findOnLinux(search, provision) : await look(search, 'system')
+  if (!found) throw nothingFound(search, provision)
+  instances.set(key, { gpu: found.gpu, source: found.source })
+  return describe(found, search.fetched)
+}
+
+interface Search {
+  readonly wanted: string | undefined
+  readonly flags: readonly string[]
+  /** Names of adapters that were there but not taken. */
+  readonly seen: Set<string>
+  /** What else the user should know if nothing is found. */
+  readonly remarks: string[]
+  fetched: boolean
+  readonly log: (line: string) => void
+}
+
+type Found = Instance & { readonly adapter: GPUAdapter }
+
+async function findOnLinux(search: Search, provision: boolean): Promise<Found | undefined> {
+  prepareShaderCache()
+  let cached = cachedDriver()
+  if (systemIcds().length > 0) {
+    // A GPU's driver without a loader: lavapipe's packages bring one along.
+    if (!hasLoader() && cached.state !== 'whole' && provision && canProvision())
+      cached = { state: 'whole', driver: await fetchDriver(search) }
+    if (hasLoader() || (cached.state === 'whole' && loadCachedLoader(cached.driver))) {
+      useSystemIcds()
+      const found = await look(search, 'system')
+      if (found) return found
+      const which = driversAreGiven() ? 'VK_DRIVER_FILES names' : 'the system has'
+      const remark = `Dawn can use none of the Vulkan drivers ${which} (${systemIcds().join(', ')})`
+      search.remarks.push(remark)
+      if (driversAreGiven() && search.wanted === undefined) search.log(`weftgrad: ${remark}`)
+    } else search.remarks.push(`${systemIcds().join(', ')} cannot be used without libvulkan.so.1 (package libvulkan1)`)
+  }
+  if (cached.state === 'damaged') search.remarks.push(`the driver in ${cached.folder} is damaged: ${cached.reason}`)
+  if (cached.state === 'whole' && loads(cached.driver, search)) return lookInCache(cached.driver, search)
+  // A name that asks for another adapter than the one that would be fetched ends the search here.
+  if (!provision || (search.wanted && !/llvmpipe|lavapipe|software|mesa|cpu/i.test(search.wanted))) return undefined
+  const driver = await fetchDriver(search)
+  return loads(driver, search) ? lookInCache(driver, search) : undefined
+}
+
+async function fetchDriver(search: Search): Promise<CachedDriver> {
+  const driver = await provisionDriver({ log: search.log })
+  search.fetched = true
+  return driver
+}
+
+/** Puts a cached driver to use, or notes why it is as good as damaged: a library of the system's that it needs has gone. */
+function loads(driver: CachedDriver, search: Search): boolean {
+  try {
+    useCachedDriver(driver)
+    return true
+  } catch (error) {
+    if (!(error instanceof DriverDoesNotLoad)) throw error
+    search.remarks.push(error.message)
+    return false
+  }
+}
+
+async function lookInCache(driver: CachedDriver, search: Search): Promise<Found | undefined> {
+  const found = await look(search, 'cache')
+  if (!found && search.seen.size === 0)
+    search.remarks.push(
+      `Dawn cannot use Mesa ${driver.mesaVersion} in ${driver.folder} (delete that folder to have it fetched anew)`,
+    )
+  return found
+}
+
+/** Asks Dawn with the drivers that are now in view. */
+async function look(search: Search, where: 'system' | 'cache'): Promise<Found | undefined> {
+  const { create } = await loadDawn()
+  const { wanted, flags } = search
+  if (wanted !== undefined) {
+    const name = await nameOf(wanted, search)
+    if (name === undefined) return undefined
+    const gpu = create([...flags, `adapter=${name}`])
+    const adapter = await requestFrom(gpu)
+    return adapter && { gpu, adapter, source: 'named' }
+  }
+  const gpu = create([...flags])
+  const adapter = await requestFrom(gpu)
+  if (!adapter) return undefined
+  const software = where === 'cache' ? 'provisioned' : 'system-software'
+  return { gpu, adapter, source: isHardware(adapter.info) ? 'hardware' : software }
+}
+
+/** The full name of the adapter whose name, device or description contains `wanted`, in any case. */
+async function nameOf(wanted: string, search: Search): Promise<string | undefined> {
+  const { create } = await loadDawn()
+  const contains = (text: string) => text.toLowerCase().includes(wanted.toLowerCase())
+  const names = await seenBy(search.flags)
+  for (const name of names) search.seen.add(name)
+  const direct = names.find(contains)
+  if (direct !== undefined) return direct
+  for (const name of names) {
+    const info = (await requestFrom(create([...search.flags, `adapter=${name}`])))?.info
+    if (info && [info.vendor, info.architecture, info.device, info.description].some(contains)) return name
+  }
+  return undefined
+}
+
+/** Flags of Dawn's Node binding. Without its own backend named, Linux could end up on OpenGL. */
+export function flagsFor(toggles: readonly string[], platform: NodeJS.Platform = process.platform): string[] {
+  const disabled = toggles.filter((toggle) => toggle.startsWith('-')).map((toggle) => toggle.slice(1))
+  const enabled = toggles.filter((toggle) => !toggle.startsWith('-'))
+  // Timestamps are otherwise rounded to 65.5 us, longer than most dispatches: it guards web pages, not this process.
+  if (!enabled.includes('timestamp_quantization')) disabled.push('timestamp_quantization')
+  const flags = platform === 'linux' ? ['backend=vulkan'] : []
+  if (enabled.length > 0) flags.push(`enable-dawn-features=${enabled.join(',')}`)
+  if (disabled.length > 0) flags.push(`disable-dawn-features=${[...new Set(disabled)].join(',')}`)
+  return flags
+}
+
+function describe({ gpu, adapter, source }: Found, fetched: boolean): FoundAdapter {
+  const { info } = adapter
+  return { gpu, adapter, source, hardware: isHardware(info), driver: driverName(info), fetched }
+}
+
+function isHardware(info: GPUAdapterInfo): boolean {
+  const text = `${info.architecture} ${info.device} ${info.description}`
+  return !info.isFallbackAdapter && !/llvmpipe|lavapipe|swiftshader|basic render driver/i.test(text)
+}
+
+/** Dawn's description is the driver's name, its own account of itself, and a version: `llvmpipe: Mesa 25.0.7 (LLVM 15.0.6) 0.0.1`. */
+export function driverName(info: Pick<GPUAdapterInfo, 'vendor' | 'architecture' | 'device' | 'description'>): string {
+  const description = info.description.replace(/^([^:]+): (.*\S) [\d.]+$/, '$1, $2')
+  const device = info.device.replace(/-+$/, '')
+  // A device that is only the driver's name again, with its version spelt in dashes, says nothing new.
+  const told = device !== '' && !/^(llvmpipe|lavapipe)/.test(device) ? ` on ${device}` : ''
+  return (description || [info.vendor, info.architecture].filter(Boolean).join(' ') || 'unknown driver') + told
+}
+
+function nothingFound({ wanted, seen, remarks }: Search, provision: boolean): WeftgradError {
+  const list = seen.size > 0 ? [...seen].map((name) => `'${name}'`).join(', ') : 'none'
+  const details = { wanted, seen: [...seen], remarks }
+  if (wanted !== undefined)
+    return new WeftgradError(
+      'no-adapter',
+      `No adapter's name contains WEFTGRAD_ADAPTER='${wanted}'; seen: ${list}. Name one of those or unset the variable.`,
+      details,
+    )
+  const because = remarks.length > 0 ? `: ${remarks.join('; ')}` : ''
+  if (process.platform !== 'linux')
+    return new WeftgradError(
+      'no-adapter',
+      `No WebGPU adapter was found${because}. Update this system's graphics driver: Dawn needs Metal on macOS, Direct3D 12 on Windows.`,
+      details,
+    )
+  let how = ''
+  if (!provision && canProvision())
+    how = noSetup()
+      ? 'WEFTGRAD_NO_SETUP=1 keeps weftgrad from fetching a software driver. '
+      : 'Run `weftgrad setup`, which fetches a software driver without root. '
+  return new WeftgradError('no-adapter', `No WebGPU adapter was found${because}. ${how}${ALTERNATIVES}`, details)
+}
+
+/** The user's word that nothing is to be fetched. */
+function noSetup(): boolean {
+  return process.env.WEFTGRAD_NO_SETUP === '1'
+}
+
+function logToStderr(line: string): void {
+  process.stderr.write(`${line}\n`)
+}

@@ -1,0 +1,74 @@
+/**
+ * Dawn's Node binding: loaded late, because the environment must be ready before, and asked for adapters.
+ */
+import { WeftgradError } from '../../errors.ts'
+
+export interface Dawn {
+  readonly create: (flags: string[]) => GPU
+}
+
+/** Instances stay reachable for good: once one is collected while a device lives, the process aborts. Exit is not hindered. */
+const alive: GPU[] = []
+
+let loading: Promise<Dawn> | undefined
+
+/** Loads the binding and puts WebGPU's constants on `globalThis`. Throws WeftgradError('no-adapter') where it has no build. */
+export function loadDawn(): Promise<Dawn> {
+  loading ??= import('webgpu').then(
+    ({ create, globals }) => {
+      for (const [name, value] of Object.entries(globals)) {
+        if (!(name in globalThis))
+          Object.defineProperty(globalThis, name, { value, configurable: true, writable: true })
+      }
+      return {
+        create: (flags) => {
+          const gpu = create(flags)
+          alive.push(gpu)
+          return gpu
+        },
+      }
+    },
+    (error: unknown) => {
+      loading = undefined
+      throw new WeftgradError(
+        'no-adapter',
+        `The npm package webgpu (Dawn) does not load on ${process.platform}-${process.arch}: it has builds for macOS, Windows and ` +
+          'Linux with glibc, on x64 and arm64. Reinstall it with `npm install`, or use the browser.',
+        { platform: process.platform, arch: process.arch },
+        error,
+      )
+    },
+  )
+  return loading
+}
+
+/** The best adapter `gpu` has: discrete before integrated before software. Undefined if it has none. */
+export async function requestFrom(gpu: GPU): Promise<GPUAdapter | undefined> {
+  try {
+    return (await gpu.requestAdapter({ powerPreference: 'high-performance' })) ?? undefined
+  } catch (error) {
+    if (isNoAdapter(error)) return undefined
+    throw error
+  }
+}
+
+/** The binding lists what it sees only in the error for a name that does not exist. */
+const NO_SUCH_NAME = 'weftgrad lists adapters'
+
+/** Names of all adapters in view, best first as Dawn orders them. */
+export async function seenBy(flags: readonly string[]): Promise<string[]> {
+  const { create } = await loadDawn()
+  try {
+    await create([...flags, `adapter=${NO_SUCH_NAME}`]).requestAdapter({ powerPreference: 'high-performance' })
+    return []
+  } catch (error) {
+    if (!isNoAdapter(error)) throw error
+    return [...String(error).matchAll(/backend: '([^']*)', name: '(.*)'$/gm)].flatMap(([, backend, name]) =>
+      name === undefined || backend === 'null' ? [] : [name],
+    )
+  }
+}
+
+function isNoAdapter(error: unknown): boolean {
+  return /no suitable backends found|no adapter/i.test(String(error))
+}

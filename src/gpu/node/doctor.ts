@@ -1,0 +1,181 @@
+/**
+ * `weftgrad doctor`: what adapter, driver and surroundings weftgrad has here, and what would make it faster. Plain data;
+ * src/cli prints it. Fetches nothing.
+ */
+import { accessSync, constants, readdirSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { WeftgradError } from '../../errors.ts'
+import { type AdapterSource, type FoundAdapter, findAdapter } from './adapter.ts'
+import { cacheFolder } from './cache.ts'
+import type { DriverState } from './driver-folder.ts'
+import { cachedDriver } from './provision.ts'
+import { systemIcds } from './vulkan.ts'
+
+/** Limits that decide which kernels fit and how large tensors may be. */
+const LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupsPerDimension',
+] as const satisfies readonly (keyof GPUSupportedLimits)[]
+
+/** Features some kernel, timer or precision option asks for; 'immediate_address_space' is one of WGSL itself. */
+const FEATURES = [
+  'subgroups',
+  'subgroup-size-control',
+  'shader-f16',
+  'timestamp-query',
+  'chromium-experimental-subgroup-matrix',
+  'immediate_address_space',
+] as const
+
+export interface AdapterDiagnosis {
+  /** The device as Dawn names it, such as `llvmpipe-llvm-15-0-6-256-bits-`. */
+  readonly name: string
+  readonly vendor: string
+  readonly architecture: string
+  readonly driver: string
+  readonly source: AdapterSource
+  readonly hardware: boolean
+  /** Lanes of a subgroup; undefined without the feature `subgroups`. */
+  readonly subgroupSize: { readonly min: number; readonly max: number } | undefined
+  readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
+  readonly features: Readonly<Record<(typeof FEATURES)[number], boolean>>
+}
+
+export interface Diagnosis {
+  readonly nodeVersion: string
+  readonly platform: string
+  readonly processor: { readonly model: string; readonly cores: number }
+  readonly cacheFolder: string
+  /** The driver `weftgrad setup` put into the cache, if it did. */
+  readonly cachedDriver: DriverState
+  /** Manifests of the system's Vulkan drivers, or those VK_DRIVER_FILES names. */
+  readonly systemDrivers: readonly string[]
+  /** Undefined when there is none; then `problem` says why and what to do. */
+  readonly adapter: AdapterDiagnosis | undefined
+  readonly problem: string | undefined
+  /** What would be faster, each a sentence. */
+  readonly faster: readonly string[]
+}
+
+export async function diagnose(): Promise<Diagnosis> {
+  let adapter: AdapterDiagnosis | undefined
+  let problem: string | undefined
+  try {
+    adapter = describeAdapter(await findAdapter({ provision: false, log: () => {} }))
+  } catch (error) {
+    if (!(error instanceof WeftgradError)) throw error
+    problem = error.message
+  }
+  const linux = process.platform === 'linux'
+  const processors = cpus()
+  const systemDrivers = linux ? systemIcds() : []
+  return {
+    nodeVersion: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    processor: { model: processors[0]?.model ?? 'unknown', cores: processors.length },
+    cacheFolder: cacheFolder(),
+    cachedDriver: cachedDriver(),
+    systemDrivers,
+    adapter,
+    problem,
+    faster: whatWouldBeFaster({ adapter, systemDrivers, gpuNodes: linux ? gpuNodes() : [], env: process.env }),
+  }
+}
+
+function describeAdapter({ gpu, adapter, driver, source, hardware }: FoundAdapter): AdapterDiagnosis {
+  const { info, limits, features } = adapter
+  const { subgroupMinSize: min, subgroupMaxSize: max } = info
+  const has = (name: (typeof FEATURES)[number]) => features.has(name) || gpu.wgslLanguageFeatures.has(name)
+  return {
+    name: info.device,
+    vendor: info.vendor,
+    architecture: info.architecture,
+    driver,
+    source,
+    hardware,
+    subgroupSize: features.has('subgroups') ? { min, max } : undefined,
+    limits: pick(LIMITS, (name) => limits[name]),
+    features: pick(FEATURES, has),
+  }
+}
+
+function pick<K extends string, V>(keys: readonly K[], value: (key: K) => V): Record<K, V> {
+  return Object.fromEntries(keys.map((key) => [key, value(key)])) as Record<K, V>
+}
+
+/** A device file of a GPU and whether this user may open it. */
+export interface GpuNode {
+  readonly path: string
+  readonly usable: boolean
+}
+
+function gpuNodes(): GpuNode[] {
+  const inFolder = (folder: string, pattern: RegExp): string[] => {
+    try {
+      return readdirSync(folder)
+        .filter((name) => pattern.test(name))
+        .map((name) => join(folder, name))
+    } catch {
+      return []
+    }
+  }
+  const paths = [...inFolder('/dev', /^(nvidia\d+|dxg|kfd)$/), ...inFolder('/dev/dri', /^renderD\d+$/)]
+  return paths.map((path) => ({ path, usable: mayOpen(path) }))
+}
+
+function mayOpen(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Sentences for `Diagnosis.faster`, from what was found. */
+export function whatWouldBeFaster(found: {
+  readonly adapter: Pick<AdapterDiagnosis, 'driver' | 'hardware' | 'features'> | undefined
+  readonly systemDrivers: readonly string[]
+  readonly gpuNodes: readonly GpuNode[]
+  readonly env: Readonly<Record<string, string | undefined>>
+}): string[] {
+  const { adapter, systemDrivers, gpuNodes, env } = found
+  const sentences: string[] = []
+  if (!adapter?.hardware) {
+    const nvidia = gpuNodes.find(({ path }) => path.startsWith('/dev/nvidia'))
+    const closed = gpuNodes.find(({ usable }) => !usable)
+    const render = gpuNodes.find(({ path }) => path.includes('renderD'))
+    if (closed)
+      sentences.push(
+        `${closed.path} is there but this user may not open it: join the group that owns it (often render or video).`,
+      )
+    else if (nvidia && !systemDrivers.some((path) => path.includes('nvidia')))
+      sentences.push(
+        `An NVIDIA GPU is there (${nvidia.path}) but not its Vulkan driver: install it (Debian: nvidia-vulkan-icd), in a container ` +
+          'with NVIDIA_DRIVER_CAPABILITIES=all, or point VK_DRIVER_FILES to its nvidia_icd.json.',
+      )
+    else if (render)
+      sentences.push(
+        `A GPU is there (${render.path}) but no Vulkan driver for it that Dawn can use: install or update mesa-vulkan-drivers.`,
+      )
+    else if (gpuNodes.some(({ path }) => path === '/dev/dxg'))
+      sentences.push(
+        'This is WSL: run weftgrad with Node.js on Windows itself, where Dawn reaches the GPU through Direct3D 12.',
+      )
+    else if (adapter)
+      sentences.push('Everything runs on the CPU: a machine with a GPU and its Vulkan driver is many times faster.')
+  }
+  if (adapter && /swiftshader/i.test(adapter.driver))
+    sentences.push("SwiftShader is four to five times slower than Mesa's lavapipe: install mesa-vulkan-drivers.")
+  if (adapter && !adapter.features.subgroups)
+    sentences.push('The adapter has no subgroups, which the fastest kernels need: a newer driver may have them.')
+  if (adapter && !adapter.hardware && env.MESA_SHADER_CACHE_DISABLE === 'true')
+    sentences.push('MESA_SHADER_CACHE_DISABLE=true has every kernel compiled anew at each start: unset it.')
+  return sentences
+}

@@ -1,0 +1,212 @@
+/**
+ * A driver in the cache: `lib/` with the libraries, `icd.json` for the Vulkan loader, and `complete.json`, which is
+ * written last and lists every file with its size. A folder without a matching `complete.json` is damaged, whatever
+ * else it holds. Folders appear whole, by rename.
+ */
+import {
+  closeSync,
+  cpSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { cacheFolder } from './cache.ts'
+
+export interface CachedDriver {
+  readonly folder: string
+  /** Absolute path of the Vulkan loader's manifest. */
+  readonly icd: string
+  /** The driver itself, such as `libvulkan_lvp.so`. */
+  readonly library: string
+  /** Names of the libraries in `lib/`, each after those it needs; the driver and the loader are among them. */
+  readonly libraries: readonly string[]
+  readonly mesaVersion: string
+}
+
+export type DriverState =
+  | { readonly state: 'whole'; readonly driver: CachedDriver }
+  | { readonly state: 'damaged'; readonly folder: string; readonly reason: string }
+  | { readonly state: 'absent'; readonly folder: string }
+
+interface Marker {
+  readonly mesaVersion: string
+  readonly library: string
+  readonly libraries: readonly string[]
+  readonly bytes: Readonly<Record<string, number>>
+}
+
+export const LOADER = 'libvulkan.so.1'
+
+/** The folder all provisioned drivers lie in. */
+export function driversFolder(): string {
+  return join(cacheFolder(), 'driver')
+}
+
+/** Libraries fit one release and one processor: a home shared between machines holds one folder for each. */
+export function driverFolder(codename: string): string {
+  return join(driversFolder(), `lavapipe-${codename}-${process.arch}`)
+}
+
+export function inspectDriver(folder: string): DriverState {
+  let text: string
+  try {
+    statSync(folder)
+  } catch {
+    return { state: 'absent', folder }
+  }
+  const damaged = (reason: string): DriverState => ({ state: 'damaged', folder, reason })
+  try {
+    text = readFileSync(join(folder, 'complete.json'), 'utf8')
+  } catch {
+    return damaged('it was never finished')
+  }
+  const marker = parseMarker(text)
+  if (marker === undefined) return damaged('complete.json is not readable')
+  for (const name of [...marker.libraries.map((library) => `lib/${library}`), 'icd.json']) {
+    const bytes = sizeOrUndefined(join(folder, name))
+    if (bytes === undefined) return damaged(`${name} is missing`)
+    if (bytes !== marker.bytes[name]) return damaged(`${name} has ${bytes} bytes instead of ${marker.bytes[name]}`)
+  }
+  if (readFileSync(join(folder, 'icd.json'), 'utf8') !== icdText(folder, marker.library))
+    return damaged('icd.json points elsewhere, the folder was moved')
+  const { mesaVersion, library, libraries } = marker
+  return { state: 'whole', driver: { folder, icd: join(folder, 'icd.json'), library, libraries, mesaVersion } }
+}
+
+/**
+ * Fills `staging` with copies of `files` (paths by library name, in loading order), flushes them and renames the folder
+ * to `folder`. Another process may have been quicker: then its whole folder is kept. A damaged one is replaced.
+ */
+export function installDriver(
+  staging: string,
+  folder: string,
+  files: ReadonlyMap<string, string>,
+  { library, mesaVersion }: { readonly library: string; readonly mesaVersion: string },
+): CachedDriver {
+  mkdirSync(join(staging, 'lib'), { recursive: true })
+  const bytes: Record<string, number> = {}
+  for (const [name, path] of files) {
+    const target = join(staging, 'lib', name)
+    cpSync(path, target, { dereference: true })
+    bytes[`lib/${name}`] = statSync(target).size
+    flush(target)
+  }
+  const icd = icdText(folder, library)
+  bytes['icd.json'] = Buffer.byteLength(icd)
+  writeFlushed(join(staging, 'icd.json'), icd)
+  const marker: Marker = { mesaVersion, library, libraries: [...files.keys()], bytes }
+  writeFlushed(join(staging, 'complete.json'), `${JSON.stringify(marker, null, 2)}\n`)
+  for (let attempt = 0; ; attempt++) {
+    try {
+      renameSync(staging, folder)
+      break
+    } catch (error) {
+      if (inspectDriver(folder).state === 'whole') break
+      if (attempt === 2 || !isOccupied(error)) throw error
+      // Moved aside first: a rename is atomic, a removal is not.
+      const aside = `${staging}-replaced-${attempt}`
+      renameSync(folder, aside)
+      rmSync(aside, { recursive: true, force: true })
+    }
+  }
+  const state = inspectDriver(folder)
+  if (state.state !== 'whole') throw new Error(`${folder} changed while it was written`)
+  return state.driver
+}
+
+/** Absolute, so that the loader needs no search path. The version is what the loader may assume, not what the driver has. */
+function icdText(folder: string, library: string): string {
+  const icd = {
+    file_format_version: '1.0.0',
+    ICD: { library_path: join(folder, 'lib', library), api_version: '1.3.0' },
+  }
+  return `${JSON.stringify(icd, null, 2)}\n`
+}
+
+function parseMarker(text: string): Marker | undefined {
+  try {
+    const value: Partial<Marker> | null = JSON.parse(text)
+    if (value === null || typeof value !== 'object') return undefined
+    const { mesaVersion, library, libraries, bytes } = value
+    if (typeof mesaVersion !== 'string' || typeof library !== 'string' || typeof bytes !== 'object') return undefined
+    if (!Array.isArray(libraries) || !libraries.every((name) => typeof name === 'string' && !name.includes('/')))
+      return undefined
+    return libraries.includes(library) ? { mesaVersion, library, libraries, bytes } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const STAGING = /^staging-(\d+)-/
+
+/** A new folder below `driversFolder()` for one attempt of this process. */
+export function newStagingFolder(): string {
+  const parent = driversFolder()
+  mkdirSync(parent, { recursive: true })
+  const folder = join(
+    parent,
+    `staging-${process.pid}-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`,
+  )
+  mkdirSync(folder)
+  return folder
+}
+
+/** A day: process ids are used again, and no fetch takes that long. */
+const STALE_MS = 86_400_000
+
+/** Removes what processes that were killed left behind. */
+export function removeStaleStaging(): void {
+  for (const name of readdirSync(driversFolder())) {
+    const pid = Number(STAGING.exec(name)?.[1])
+    const path = join(driversFolder(), name)
+    if (!Number.isInteger(pid)) continue
+    const ageMs = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now())
+    if (!isRunning(pid) || ageMs > STALE_MS) rmSync(path, { recursive: true, force: true })
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return errorCode(error) === 'EPERM'
+  }
+}
+
+function isOccupied(error: unknown): boolean {
+  return ['ENOTEMPTY', 'EEXIST', 'ENOTDIR'].includes(errorCode(error) ?? '')
+}
+
+export function errorCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}
+
+function sizeOrUndefined(path: string): number | undefined {
+  try {
+    return statSync(path).size
+  } catch {
+    return undefined
+  }
+}
+
+function writeFlushed(path: string, text: string): void {
+  writeFileSync(path, text)
+  flush(path)
+}
+
+function flush(path: string): void {
+  const file = openSync(path, 'r+')
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+}

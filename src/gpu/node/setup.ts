@@ -1,0 +1,33 @@
+/**
+ * `weftgrad setup`, the driver's part: makes sure there is an adapter, fetching a software driver if nothing else is
+ * there, and says what it found. The data's part is in src/data/.
+ */
+import { type AdapterSource, findAdapter } from './adapter.ts'
+
+export interface SetupReport {
+  readonly driver: string
+  readonly source: AdapterSource
+  readonly hardware: boolean
+  /** True if a driver was fetched just now. */
+  readonly fetched: boolean
+  readonly elapsedMs: number
+}
+
+/** Throws WeftgradError 'no-adapter' or 'fetch', as `findAdapter` does; WEFTGRAD_NO_SETUP=1 keeps it from fetching. */
+export async function setup({ log }: { readonly log: (line: string) => void }): Promise<SetupReport> {
+  const start = performance.now()
+  const { driver, source, hardware, fetched } = await findAdapter({ log })
+  const elapsedMs = performance.now() - start
+  log(
+    `weftgrad: adapter ready: ${driver}, ${sourceInWords[source]}${fetched ? `, fetched in ${Math.round(elapsedMs / 100) / 10} s` : ''}`,
+  )
+  return { driver, source, hardware, fetched, elapsedMs }
+}
+
+/** For the end of a line about an adapter. */
+export const sourceInWords: Readonly<Record<AdapterSource, string>> = {
+  named: 'named by WEFTGRAD_ADAPTER',
+  hardware: 'a GPU',
+  'system-software': "the system's software driver, on the CPU",
+  provisioned: "the software driver in weftgrad's cache, on the CPU",
+}

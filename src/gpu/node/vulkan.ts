@@ -1,0 +1,155 @@
+/**
+ * What Dawn needs on Linux before it makes a Vulkan instance: the loader `libvulkan.so.1`, and manifests of drivers
+ * (ICDs). Both can come from the system or from a cached driver; the libraries of the latter are loaded by absolute path.
+ * Environment: https://github.com/KhronosGroup/Vulkan-Loader/blob/main/docs/LoaderDriverInterface.md
+ */
+import { constants as access, accessSync, mkdirSync, readdirSync } from 'node:fs'
+import { constants } from 'node:os'
+import { delimiter, isAbsolute, join, sep } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
+import { WeftgradError } from '../../errors.ts'
+import { cacheFolder, userCacheFolder } from './cache.ts'
+import { type CachedDriver, driversFolder, LOADER } from './driver-folder.ts'
+
+/** What the user or the system set, as it was when this module was loaded; a parent process of ours may have set ours. */
+const given = {
+  files: notOurs(process.env.VK_DRIVER_FILES) ?? notOurs(process.env.VK_ICD_FILENAMES),
+  added: process.env.VK_ADD_DRIVER_FILES,
+}
+
+/** Where container runtimes mount the host's NVIDIA driver, outside of the loader's own search path. */
+const MOUNTED_ICDS = ['/usr/local/nvidia/share/vulkan/icd.d']
+
+function notOurs(files: string | undefined): string | undefined {
+  return files === undefined || files === '' || files.startsWith(driversFolder() + sep) ? undefined : files
+}
+
+/** The manifests of the system's drivers, or those `VK_DRIVER_FILES` names. */
+export function systemIcds(): string[] {
+  if (given.files !== undefined) return given.files.split(delimiter).filter((path) => path !== '')
+  const added = (given.added ?? '').split(delimiter).filter((path) => path !== '')
+  return [...icdsInSearchPath(), ...added, ...mountedIcds()]
+}
+
+/** What the loader finds by itself. */
+function icdsInSearchPath(): string[] {
+  const { env } = process
+  const list = (value: string | undefined, otherwise: string) => (value || otherwise).split(delimiter)
+  const home = env.HOME ?? ''
+  const folders = [
+    ...list(env.XDG_CONFIG_HOME, join(home, '.config')),
+    ...list(env.XDG_CONFIG_DIRS, '/etc/xdg'),
+    '/etc',
+    '/usr/local/etc',
+    ...list(env.XDG_DATA_HOME, join(home, '.local/share')),
+    ...list(env.XDG_DATA_DIRS, '/usr/local/share:/usr/share'),
+  ]
+  return [...new Set(folders.filter(isAbsolute).map((folder) => join(folder, 'vulkan/icd.d')))].flatMap(manifests)
+}
+
+function mountedIcds(): string[] {
+  const isNvidia = (path: string) => path.includes('nvidia')
+  return icdsInSearchPath().some(isNvidia) ? [] : MOUNTED_ICDS.flatMap(manifests)
+}
+
+function manifests(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+      .filter((name) => name.endsWith('.json'))
+      .map((name) => join(folder, name))
+  } catch {
+    return []
+  }
+}
+
+/** True when the user chose drivers by `VK_DRIVER_FILES` or `VK_ICD_FILENAMES`. */
+export function driversAreGiven(): boolean {
+  return given.files !== undefined
+}
+
+/** Lets the next Vulkan instance see the system's drivers (or the user's choice of them). */
+export function useSystemIcds(): void {
+  setEnvironment('VK_DRIVER_FILES', given.files)
+  setEnvironment('VK_ICD_FILENAMES', given.files)
+  const mounted = given.files === undefined ? mountedIcds().join(delimiter) : ''
+  if (mounted !== '' && given.added === undefined) setEnvironment('VK_ADD_DRIVER_FILES', mounted)
+}
+
+/** Lets the next Vulkan instance see the cached driver alone, and loads its libraries. Throws when one does not load. */
+export function useCachedDriver(driver: CachedDriver): void {
+  loadLibraries(driver, driver.libraries)
+  setEnvironment('VK_DRIVER_FILES', driver.icd)
+  setEnvironment('VK_ICD_FILENAMES', driver.icd)
+}
+
+/** Loads the Vulkan loader out of a cached driver, for drivers of a system that has none. True if there is one now. */
+export function loadCachedLoader(driver: CachedDriver): boolean {
+  return hasLoader() || loadFailure(join(driver.folder, 'lib', LOADER)) === undefined
+}
+
+/** True if `libvulkan.so.1` is loaded or can be found. */
+export function hasLoader(): boolean {
+  return loadFailure(LOADER) === undefined
+}
+
+function loadLibraries(driver: CachedDriver, names: readonly string[]): void {
+  for (const name of names) {
+    if (name === LOADER && hasLoader()) continue
+    const failure = loadFailure(join(driver.folder, 'lib', name))
+    if (failure !== undefined) throw new DriverDoesNotLoad(driver.folder, failure)
+  }
+}
+
+/** A cached driver that is whole and still cannot be loaded. */
+export class DriverDoesNotLoad extends WeftgradError {
+  constructor(folder: string, reason: string) {
+    super('no-adapter', `the Vulkan driver in ${folder} does not load (${reason})`, { folder })
+  }
+}
+
+/** glibc's RTLD_NODELETE, which Node does not name: without it Node closes a library again that is no addon. */
+const RTLD_NODELETE = 0x1000
+
+/** Loads a library that is no Node addon and keeps it; the reason if it cannot be loaded. */
+function loadFailure(library: string): string | undefined {
+  try {
+    process.dlopen({ exports: {} }, library, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL | RTLD_NODELETE)
+    return undefined
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    return message.includes('did not self-register') ? undefined : message
+  }
+}
+
+/** Native code sees `process.env` of the main thread only. */
+function setEnvironment(name: string, value: string | undefined): void {
+  if (process.env[name] === value) return
+  if (!isMainThread)
+    throw new WeftgradError(
+      'no-adapter',
+      `The Vulkan driver must be chosen on the main thread, because native code does not see a worker's environment: ` +
+        `call findAdapter() or open() there first, or start the process with ${name}=${value ?? ''}.`,
+      { name, value },
+    )
+  if (value === undefined) delete process.env[name]
+  else process.env[name] = value
+}
+
+/** Mesa keeps compiled shaders in the user's cache folder. Where that cannot be written, they go into ours. */
+export function prepareShaderCache(): void {
+  if (process.env.MESA_SHADER_CACHE_DIR !== undefined || !isMainThread) return
+  const usual = userCacheFolder()
+  if (usual !== undefined && canWrite(usual)) return
+  const ours = join(cacheFolder(), 'mesa-shaders')
+  if (canWrite(ours)) process.env.MESA_SHADER_CACHE_DIR = ours
+}
+
+function canWrite(folder: string): boolean {
+  try {
+    mkdirSync(folder, { recursive: true })
+    accessSync(folder, access.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,270 @@
+/** From a node to its kernels: one entry an operator, from the node's shapes and attributes to a family's key. */
+
+import type { Conv2dKey } from '../kernels/conv2d.ts'
+import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../kernels/conv2d.ts'
+import type { DepthwiseKey } from '../kernels/depthwise-plan.ts'
+import { depthwise, depthwiseInputGradient } from '../kernels/depthwise.ts'
+import { depthwiseFilterGradient } from '../kernels/depthwise-filter-gradient.ts'
+import { dropout } from '../kernels/dropout.ts'
+import type { ElementwiseKey, ElementwiseStep } from '../kernels/elementwise.ts'
+import { elementwise } from '../kernels/elementwise.ts'
+import { gatherRows, gatherRowsGradient } from '../kernels/gather.ts'
+import { gatherBatch, gatherLabels } from '../kernels/gather-batch.ts'
+import type { KernelPlan } from '../kernels/kernel.ts'
+import { elementCount } from '../kernels/kernel.ts'
+import { concatenate, pad, slice, transpose } from '../kernels/layout.ts'
+import { matmul } from '../kernels/matmul.ts'
+import type { PoolKey } from '../kernels/pool-plan.ts'
+import { averagePool, maxPool } from '../kernels/pool.ts'
+import { averagePoolGradient, maxPoolGradient } from '../kernels/pool-gradient.ts'
+import { argmax } from '../kernels/argmax.ts'
+import { reduce } from '../kernels/reduce.ts'
+import type { CrossEntropyKey } from '../kernels/softmax.ts'
+import { crossEntropy, crossEntropyGradient, softmax } from '../kernels/softmax.ts'
+import type {
+  ConvAttributes,
+  Node,
+  NodeOf,
+  OpKind,
+  PoolAttributes,
+  Shape,
+  TensorType,
+  WindowAttributes,
+} from './node.ts'
+import type { KernelChooser } from './plan.ts'
+
+type Lowering<K extends OpKind> = (node: NodeOf<K>, chooser: KernelChooser) => KernelPlan
+
+/** The kernels of a node. Leaves and reshapes have none and are not asked for. */
+export function lowerNode(node: Node, chooser: KernelChooser): KernelPlan {
+  const lowering = lowerings[node.kind] as Lowering<OpKind>
+  return lowering(node as NodeOf<OpKind>, chooser)
+}
+
+const inputType = (node: NodeOf<OpKind>, index: number): TensorType => {
+  const value = node.inputs[index]
+  if (value === undefined) throw new RangeError(`${node.kind} has no input ${index}`)
+  return value.type
+}
+const inputShape = (node: NodeOf<OpKind>, index: number): Shape => inputType(node, index).shape
+const outputShape = (node: NodeOf<OpKind>): Shape => node.outputs[0]?.shape ?? []
+const product = (shape: Shape): number => elementCount(shape)
+
+function noKernel(node: NodeOf<OpKind>): never {
+  throw new RangeError(`${node.kind} is not computed by a kernel`)
+}
+
+/** A single elementwise operator, as a chain of one step. */
+function single(node: NodeOf<OpKind>, chooser: KernelChooser): KernelPlan {
+  const count = node.inputs.length
+  const reads = Array.from({ length: count }, (_, index): ElementwiseStep => ({ kind: 'input', index }))
+  const step = { kind: node.kind, args: reads.map((_, i) => i), ...node.attributes } as ElementwiseStep
+  return chain(node, [...reads, step], chooser)
+}
+
+function chain(node: NodeOf<OpKind>, steps: readonly ElementwiseStep[], chooser: KernelChooser): KernelPlan {
+  const dtype = node.outputs[0]?.dtype
+  const key: ElementwiseKey = {
+    shape: outputShape(node),
+    inputs: node.inputs.map((value) => value.type),
+    steps,
+    output: dtype === 'u32' ? 'u32' : 'f32',
+  }
+  return chooser.plan(elementwise, key)
+}
+
+function convKey(
+  a: ConvAttributes,
+  image: Shape,
+  kernel: Shape,
+  filters: number,
+  extra: Pick<Conv2dKey, 'bias' | 'activation'>,
+): Conv2dKey {
+  const [batch = 0, inputHeight = 0, inputWidth = 0, channels = 0] = image
+  const [kernelHeight = 0, kernelWidth = 0] = kernel
+  const { strides, dilation, padTop, padLeft, outHeight, outWidth } = a
+  const window = { strides, dilation, padTop, padLeft, outHeight, outWidth }
+  return { batch, inputHeight, inputWidth, channels, kernelHeight, kernelWidth, filters, ...window, ...extra }
+}
+
+function depthwiseKey(a: ConvAttributes, image: Shape, kernel: Shape): DepthwiseKey {
+  const [batch = 0, height = 0, width = 0, channels = 0] = image
+  const [kernelHeight = 0, kernelWidth = 0, , multiplier = 0] = kernel
+  const { strides, dilation, padTop, padLeft, outHeight, outWidth } = a
+  const window = { strides, dilation, padTop, padLeft, outHeight, outWidth }
+  return { batch, height, width, channels, multiplier, kernel: [kernelHeight, kernelWidth], ...window }
+}
+
+function poolKey(a: PoolAttributes & WindowAttributes, image: Shape): PoolKey {
+  const [batch = 0, height = 0, width = 0, channels = 0] = image
+  const { window, strides, padTop, padLeft, outHeight, outWidth } = a
+  return { batch, height, width, channels, window, strides, padTop, padLeft, outHeight, outWidth }
+}
+
+/** The image that a gradient has the shape of. */
+function imageOf(gradient: Shape, a: { inputHeight: number; inputWidth: number }, channels: number): Shape {
+  return [gradient[0] ?? 0, a.inputHeight, a.inputWidth, channels]
+}
+
+function labelsKey(node: NodeOf<OpKind>): CrossEntropyKey {
+  const [rows = 0, classes = 0] = inputShape(node, 0)
+  return { rows, classes, labels: inputType(node, 1).dtype === 'u32' ? 'sparse' : 'dense' }
+}
+
+function softmaxPlan(node: NodeOf<OpKind>, log: boolean, chooser: KernelChooser): KernelPlan {
+  const shape = inputShape(node, 0)
+  const classes = shape.at(-1) ?? 1
+  return chooser.plan(softmax, { rows: product(shape) / classes, classes, log })
+}
+
+const plainImage = { bias: false, activation: 'linear' } as const
+
+const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
+  leaf: noKernel,
+  reshape: noKernel,
+  constant: (node, chooser) => chain(node, [{ kind: 'constant', value: node.attributes.value }], chooser),
+
+  neg: single,
+  abs: single,
+  sign: single,
+  exp: single,
+  log: single,
+  sqrt: single,
+  square: single,
+  reciprocal: single,
+  sigmoid: single,
+  tanh: single,
+  relu: single,
+  clip: single,
+  copy: single,
+  toF32: single,
+  toU32: single,
+  add: single,
+  sub: single,
+  mul: single,
+  div: single,
+  pow: single,
+  maximum: single,
+  minimum: single,
+  greater: single,
+  greaterEqual: single,
+  less: single,
+  lessEqual: single,
+  equal: single,
+  where: single,
+  fused: (node, chooser) => chain(node, node.attributes.steps, chooser),
+  broadcast: (node, chooser) =>
+    chain(
+      node,
+      [
+        { kind: 'input', index: 0 },
+        { kind: 'copy', args: [0] },
+      ],
+      chooser,
+    ),
+
+  transpose: (node, chooser) =>
+    chooser.plan(transpose, { shape: inputShape(node, 0), permutation: node.attributes.permutation }),
+  slice: (node, chooser) => chooser.plan(slice, { shape: inputShape(node, 0), ...node.attributes }),
+  pad: (node, chooser) => chooser.plan(pad, { shape: inputShape(node, 0), ...node.attributes }),
+  concatenate: (node, chooser) =>
+    chooser.plan(concatenate, { shapes: node.inputs.map((value) => value.type.shape), axis: node.attributes.axis }),
+
+  sum: (node, chooser) => chooser.plan(reduce, { operation: 'sum', shape: inputShape(node, 0), ...node.attributes }),
+  max: (node, chooser) => chooser.plan(reduce, { operation: 'max', shape: inputShape(node, 0), ...node.attributes }),
+  min: (node, chooser) => chooser.plan(reduce, { operation: 'min', shape: inputShape(node, 0), ...node.attributes }),
+  argmax: (node, chooser) => chooser.plan(argmax, { shape: inputShape(node, 0), axis: node.attributes.axis }),
+
+  matmul: (node, chooser) => {
+    const [a, b] = [inputShape(node, 0), inputShape(node, 1)]
+    const { transposeA, transposeB } = node.attributes
+    const [m = 0, n = 0] = outputShape(node).slice(-2)
+    const k = a.at(transposeA ? -2 : -1) ?? 0
+    const plain = { n, k, transposeA, transposeB, bias: false, activation: 'linear' } as const
+    const batch = product(outputShape(node).slice(0, -2))
+    // Rows of all batches against one right operand are one long matrix.
+    if (b.length === 2 && !transposeA)
+      return chooser.plan(matmul, { ...plain, batch: 1, m: batch * m, batchedA: false, batchedB: false })
+    return chooser.plan(matmul, { ...plain, batch, m, batchedA: a.length > 2, batchedB: b.length > 2 })
+  },
+  dense: (node, chooser) => {
+    const [k = 0, n = 0] = inputShape(node, 1)
+    return chooser.plan(matmul, {
+      batch: 1,
+      m: product(inputShape(node, 0)) / k,
+      n,
+      k,
+      transposeA: false,
+      transposeB: false,
+      batchedA: false,
+      batchedB: false,
+      bias: node.inputs.length === 3,
+      activation: node.attributes.activation,
+    })
+  },
+
+  conv2d: (node, chooser) => {
+    const kernel = inputShape(node, 1)
+    const extra = { bias: node.inputs.length === 3, activation: node.attributes.activation }
+    return chooser.plan(conv2dForward, convKey(node.attributes, inputShape(node, 0), kernel, kernel[3] ?? 0, extra))
+  },
+  conv2dInputGradient: (node, chooser) => {
+    const kernel = inputShape(node, 1)
+    const image = imageOf(inputShape(node, 0), node.attributes, kernel[2] ?? 0)
+    return chooser.plan(conv2dInputGradient, convKey(node.attributes, image, kernel, kernel[3] ?? 0, plainImage))
+  },
+  conv2dFilterGradient: (node, chooser) => {
+    const kernel = outputShape(node)
+    const key = convKey(node.attributes, inputShape(node, 0), kernel, kernel[3] ?? 0, plainImage)
+    return chooser.plan(conv2dFilterGradient, key)
+  },
+  depthwiseConv2d: (node, chooser) =>
+    chooser.plan(depthwise, depthwiseKey(node.attributes, inputShape(node, 0), inputShape(node, 1))),
+  depthwiseConv2dInputGradient: (node, chooser) => {
+    const kernel = inputShape(node, 1)
+    const image = imageOf(inputShape(node, 0), node.attributes, kernel[2] ?? 0)
+    return chooser.plan(depthwiseInputGradient, depthwiseKey(node.attributes, image, kernel))
+  },
+  depthwiseConv2dFilterGradient: (node, chooser) =>
+    chooser.plan(depthwiseFilterGradient, depthwiseKey(node.attributes, inputShape(node, 0), outputShape(node))),
+
+  maxPool: (node, chooser) => chooser.plan(maxPool, poolKey(node.attributes, inputShape(node, 0))),
+  maxPoolGradient: (node, chooser) => {
+    const gradient = inputShape(node, 0)
+    return chooser.plan(maxPoolGradient, poolKey(node.attributes, imageOf(gradient, node.attributes, gradient[3] ?? 0)))
+  },
+  averagePool: (node, chooser) => chooser.plan(averagePool, poolKey(node.attributes, inputShape(node, 0))),
+  averagePoolGradient: (node, chooser) => {
+    const gradient = inputShape(node, 0)
+    return chooser.plan(
+      averagePoolGradient,
+      poolKey(node.attributes, imageOf(gradient, node.attributes, gradient[3] ?? 0)),
+    )
+  },
+
+  softmax: (node, chooser) => softmaxPlan(node, false, chooser),
+  logSoftmax: (node, chooser) => softmaxPlan(node, true, chooser),
+  crossEntropy: (node, chooser) => chooser.plan(crossEntropy, labelsKey(node)),
+  crossEntropyGradient: (node, chooser) => chooser.plan(crossEntropyGradient, labelsKey(node)),
+  dropout: (node, chooser) => chooser.plan(dropout, { count: product(outputShape(node)), ...node.attributes }),
+
+  gather: (node, chooser) => {
+    const [rows = 0, ...row] = inputShape(node, 0)
+    return chooser.plan(gatherRows, { rows, rowElements: product(row), count: inputShape(node, 1)[0] ?? 0 })
+  },
+  gatherGradient: (node, chooser) => {
+    const [count = 0, ...row] = inputShape(node, 0)
+    return chooser.plan(gatherRowsGradient, { rows: node.attributes.rows, rowElements: product(row), count })
+  },
+  gatherBatch: (node, chooser) => {
+    const [datasetCount = 0, height = 0, width = 0, channels = 0] = inputShape(node, 0)
+    return chooser.plan(gatherBatch, { datasetCount, height, width, channels, ...node.attributes, offset: 0 })
+  },
+  gatherLabels: (node, chooser) => chooser.plan(gatherLabels, node.attributes),
+  custom: (node, chooser) =>
+    node.attributes.op.plan(
+      node.inputs.map((value) => value.type),
+      node.outputs,
+      chooser.target,
+    ),
+}

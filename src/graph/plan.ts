@@ -1,0 +1,351 @@
+/**
+ * From a graph of values to a list of dispatches with every operand placed. Nothing touches the device here.
+ *
+ * Intermediates live in *arenas*, a few buffers in which memory is reused as soon as the last reader has run. WebGPU
+ * refuses a dispatch that binds one buffer both read-only and read-write, even at disjoint ranges, so a node's results
+ * go into another arena than its operands, and its scratch memory into yet another.
+ */
+
+import { WeftgradError } from '../errors.ts'
+import type { BufferSlice, DeviceBuffer } from '../gpu/device.ts'
+import { alignUp } from '../gpu/device.ts'
+import type { DType, Family, KernelPlan, Operand, Target } from '../kernels/kernel.ts'
+import { elementCount, planKernel } from '../kernels/kernel.ts'
+import { lowerNode } from './lower.ts'
+import type { Node, Storage, TensorType, Value } from './node.ts'
+import { shapeText, topologicalOrder } from './node.ts'
+import { rewrite } from './rewrite.ts'
+import { makeNode } from './shapes.ts'
+
+/** A value that the program must leave somewhere. */
+export interface Wanted {
+  readonly value: Value
+  /** Where to leave it; without one it stays in an arena until the next run. */
+  readonly destination?: BufferSlice
+}
+
+export type Location =
+  | { readonly kind: 'arena'; readonly arena: number; readonly offset: number; readonly bytes: number }
+  | { readonly kind: 'leaf'; readonly leaf: number; readonly bytes: number }
+  | { readonly kind: 'buffer'; readonly slice: BufferSlice }
+
+export interface PlannedDispatch {
+  readonly label: string
+  readonly wgsl: string
+  readonly access: readonly ('read' | 'read_write')[]
+  readonly uniforms: Uint32Array
+  readonly workgroups: readonly [number, number, number]
+  readonly operands: readonly Location[]
+}
+
+/** Which variant a kernel was planned with, for tests, benchmarks and `config.json`. */
+export interface Choice {
+  readonly family: string
+  readonly variant: string
+  readonly alternatives: readonly string[]
+}
+
+export interface Plan {
+  readonly dispatches: readonly PlannedDispatch[]
+  readonly arenaBytes: readonly number[]
+  /** The leaves' storages, by the numbers that locations use. */
+  readonly leaves: readonly Storage[]
+  /** Where each wanted value is, in order. */
+  readonly results: readonly { readonly location: Location; readonly type: TensorType }[]
+  readonly choices: readonly Choice[]
+}
+
+export interface PlanOptions {
+  readonly target: Target
+  /** Variants to use instead of the preferred ones, by family; ignored for keys they do not support. */
+  readonly variants?: Readonly<Record<string, string>> | undefined
+  /** False leaves the graph as traced: for tests that compare the two. */
+  readonly fuse?: boolean | undefined
+  readonly maxBufferBytes?: number | undefined
+  /** The slice of a leaf that is on the device already; lets the plan see which destinations are also read. */
+  readonly leafBuffer?: ((storage: Storage) => DeviceBuffer | undefined) | undefined
+}
+
+/** Plans kernels by the options' variants and remembers what it chose. */
+export class KernelChooser {
+  readonly target: Target
+  readonly choices: Choice[] = []
+  readonly #variants: Readonly<Record<string, string>>
+
+  constructor(options: PlanOptions) {
+    this.target = options.target
+    this.#variants = options.variants ?? {}
+  }
+
+  plan<Key>(family: Family<Key>, key: Key): KernelPlan {
+    const supported = family.variants.filter((variant) => variant.supports(key, this.target)).map((v) => v.name)
+    const forced = this.#variants[family.name]
+    const plan = planKernel(
+      family,
+      key,
+      this.target,
+      forced !== undefined && supported.includes(forced) ? forced : undefined,
+    )
+    this.choices.push({ family: family.name, variant: plan.variant, alternatives: supported })
+    return plan
+  }
+}
+
+export function bytesOf(type: TensorType): number {
+  const size: Record<DType, number> = { f32: 4, u32: 4, u8: 1 }
+  return elementCount(type.shape) * size[type.dtype]
+}
+
+/** Throws 'limit' where a tensor fits no buffer of the adapter, and whatever the operators' kernels refuse. */
+export function planGraph(wanted: readonly Wanted[], options: PlanOptions): Plan {
+  const traced = wanted.map((w) => w.value)
+  const values = options.fuse === false ? traced : rewrite(traced)
+  const outputs = values.map((value, i): Wanted => ({ ...wanted[i], value }))
+  return new Planner(outputs, options).plan()
+}
+
+const keyOf = (value: Value): string => `${value.node.id}.${value.index}`
+
+/** A reshaped value shares the memory of the value it was made from. */
+function rootOf(value: Value): Value {
+  let root = value
+  while (root.node.kind === 'reshape') {
+    const source = root.node.inputs[0]
+    if (source === undefined) break
+    root = source
+  }
+  return root
+}
+
+class Planner {
+  readonly #outputs: readonly Wanted[]
+  readonly #options: PlanOptions
+  readonly #chooser: KernelChooser
+  readonly #arenas: Arena[] = []
+  readonly #locations = new Map<string, Location>()
+  readonly #leafNumbers = new Map<Storage, number>()
+  readonly #dispatches: PlannedDispatch[] = []
+
+  constructor(outputs: readonly Wanted[], options: PlanOptions) {
+    this.#outputs = outputs
+    this.#options = options
+    this.#chooser = new KernelChooser(options)
+  }
+
+  plan(): Plan {
+    const order = topologicalOrder(this.#outputs.map((output) => output.value))
+    for (const node of order) if (node.kind === 'leaf') this.#placeLeaf(node)
+    const computed = order.filter((node) => node.kind !== 'leaf' && node.kind !== 'reshape')
+    const lastUse = this.#lastUses(computed)
+    const direct = this.#directDestinations()
+    computed.forEach((node, position) => {
+      this.#place(node, position, lastUse, direct)
+    })
+    this.#copyToDestinations()
+    return {
+      dispatches: this.#dispatches,
+      arenaBytes: this.#arenas.map((arena) => arena.bytes),
+      leaves: [...this.#leafNumbers.keys()],
+      results: this.#outputs.map(({ value, destination }) => ({
+        location: destination === undefined ? this.#locate(value) : { kind: 'buffer', slice: destination },
+        type: value.type,
+      })),
+      choices: this.#chooser.choices,
+    }
+  }
+
+  #placeLeaf(node: Extract<Node, { kind: 'leaf' }>): void {
+    const { storage, type } = node.attributes
+    let leaf = this.#leafNumbers.get(storage)
+    if (leaf === undefined) {
+      leaf = this.#leafNumbers.size
+      this.#leafNumbers.set(storage, leaf)
+    }
+    this.#locations.set(`${node.id}.0`, { kind: 'leaf', leaf, bytes: bytesOf(type) })
+  }
+
+  #locate(value: Value): Location {
+    const location = this.#locations.get(keyOf(rootOf(value)))
+    if (location === undefined)
+      throw new RangeError(`${value.node.kind} ${value.node.id} was used before it was placed`)
+    return location
+  }
+
+  /** For each root value the position of the last node that reads it; results are read at the end. */
+  #lastUses(computed: readonly Node[]): Map<string, number> {
+    const last = new Map<string, number>()
+    computed.forEach((node, position) => {
+      for (const value of node.inputs) last.set(keyOf(rootOf(value)), position)
+    })
+    for (const { value } of this.#outputs) last.set(keyOf(rootOf(value)), Number.POSITIVE_INFINITY)
+    return last
+  }
+
+  /** Results that their kernel may write straight to where they are wanted, by root. */
+  #directDestinations(): Map<string, BufferSlice> {
+    const { leafBuffer } = this.#options
+    const readBuffers = new Set([...this.#leafNumbers.keys()].map((storage) => leafBuffer?.(storage)))
+    const direct = new Map<string, BufferSlice>()
+    const seen = new Set<string>()
+    for (const { value, destination } of this.#outputs) {
+      const root = rootOf(value)
+      const key = keyOf(root)
+      if (seen.has(key)) direct.delete(key)
+      else if (destination !== undefined && root.node.kind !== 'leaf' && !readBuffers.has(destination.buffer))
+        direct.set(key, destination)
+      seen.add(key)
+    }
+    return direct
+  }
+
+  #place(node: Node, position: number, lastUse: Map<string, number>, direct: Map<string, BufferSlice>): void {
+    const kernel = lowerNode(node, this.#chooser)
+    const inputs = node.inputs.map((value) => this.#locate(value))
+    const readArenas = new Set(inputs.flatMap((location) => (location.kind === 'arena' ? [location.arena] : [])))
+    const readBuffers = new Set(
+      inputs.flatMap((location) => (location.kind === 'buffer' ? [location.slice.buffer] : [])),
+    )
+
+    let outputArena: number | undefined
+    const outputs = node.outputs.map((type, index): Location => {
+      const destination = direct.get(`${node.id}.${index}`)
+      if (destination !== undefined && !readBuffers.has(destination.buffer))
+        return { kind: 'buffer', slice: destination }
+      const location = this.#reserve(bytesOf(type), readArenas, outputArena, `${node.kind} ${shapeText(type.shape)}`)
+      outputArena = location.arena
+      return location
+    })
+    outputs.forEach((location, index) => {
+      this.#locations.set(`${node.id}.${index}`, location)
+    })
+
+    const taken = new Set(readArenas)
+    if (outputArena !== undefined) taken.add(outputArena)
+    const scratch = kernel.scratchBytes.map((bytes) => {
+      const location = this.#reserve(bytes, taken, undefined, `scratch of ${node.kind}`)
+      taken.add(location.arena)
+      return location
+    })
+    this.#emit(kernel, { input: inputs, output: outputs, scratch })
+
+    for (const location of scratch) this.#release(location)
+    node.outputs.forEach((_, index) => {
+      if (!lastUse.has(`${node.id}.${index}`)) this.#release(outputs[index])
+    })
+    for (const key of new Set(node.inputs.map((value) => keyOf(rootOf(value)))))
+      if (lastUse.get(key) === position) this.#release(this.#locations.get(key))
+  }
+
+  #emit(kernel: KernelPlan, pools: Readonly<Record<Operand['role'], readonly Location[]>>): void {
+    for (const { label, wgsl, uniforms, workgroups, bindings } of kernel.dispatches) {
+      this.#dispatches.push({
+        label,
+        wgsl,
+        uniforms,
+        workgroups,
+        access: bindings.map((binding) => binding.access),
+        operands: bindings.map(({ operand }) => {
+          const location = pools[operand.role][operand.index]
+          if (location === undefined)
+            throw new RangeError(`${label} binds ${operand.role} ${operand.index}, which is missing`)
+          return location
+        }),
+      })
+    }
+  }
+
+  /** Results that could not be written in place: copied once everything that reads the old contents has run. */
+  #copyToDestinations(): void {
+    for (const { value, destination } of this.#outputs) {
+      if (destination === undefined) continue
+      const location = this.#locate(value)
+      if (location.kind === 'buffer' && location.slice === destination) continue
+      const copy = makeNode('copy', [value], {})
+      this.#emit(lowerNode(copy as Node, this.#chooser), {
+        input: [location],
+        output: [{ kind: 'buffer', slice: destination }],
+        scratch: [],
+      })
+    }
+  }
+
+  #reserve(
+    bytes: number,
+    forbidden: ReadonlySet<number>,
+    wish: number | undefined,
+    what: string,
+  ): Extract<Location, { kind: 'arena' }> {
+    const limit = this.#options.maxBufferBytes ?? Number.POSITIVE_INFINITY
+    if (bytes > limit)
+      throw new WeftgradError(
+        'limit',
+        `${what} needs ${bytes} bytes, and this adapter allows ${limit} a buffer. Use a smaller batch.`,
+      )
+    const candidates = this.#arenas
+      .map((arena, index) => ({ index, growth: arena.growthFor(bytes), size: arena.bytes }))
+      .filter(({ index, growth, size }) => !forbidden.has(index) && size + growth <= limit)
+      .sort((a, b) => Number(b.index === wish) - Number(a.index === wish) || a.growth - b.growth || a.index - b.index)
+    let index = candidates[0]?.index
+    if (index === undefined) {
+      index = this.#arenas.length
+      this.#arenas.push(new Arena())
+    }
+    const offset = this.#arenas[index]?.reserve(bytes) ?? 0
+    return { kind: 'arena', arena: index, offset, bytes }
+  }
+
+  #release(location: Location | undefined): void {
+    if (location?.kind === 'arena') this.#arenas[location.arena]?.release(location.offset, location.bytes)
+  }
+}
+
+/** One buffer's worth of memory, handed out by best fit at multiples of 256 bytes. */
+class Arena {
+  bytes = 0
+  #free: { offset: number; bytes: number }[] = []
+
+  /** By how much the arena would grow to hold `bytes` more. */
+  growthFor(bytes: number): number {
+    const size = alignUp(bytes)
+    if (this.#free.some((block) => block.bytes >= size)) return 0
+    return size - (this.#tail()?.bytes ?? 0)
+  }
+
+  reserve(bytes: number): number {
+    const size = alignUp(bytes)
+    const fitting = this.#free.filter((block) => block.bytes >= size).sort((a, b) => a.bytes - b.bytes)[0]
+    const block = fitting ?? this.#grow(size)
+    const { offset } = block
+    block.offset += size
+    block.bytes -= size
+    this.#free = this.#free.filter((candidate) => candidate.bytes > 0)
+    return offset
+  }
+
+  #tail(): { offset: number; bytes: number } | undefined {
+    return this.#free.find((block) => block.offset + block.bytes === this.bytes)
+  }
+
+  #grow(size: number): { offset: number; bytes: number } {
+    const tail = this.#tail() ?? { offset: this.bytes, bytes: 0 }
+    if (tail.bytes === 0) this.#free.push(tail)
+    this.bytes += size - tail.bytes
+    tail.bytes = size
+    return tail
+  }
+
+  release(offset: number, bytes: number): void {
+    const size = alignUp(bytes)
+    const merged = { offset, bytes: size }
+    const rest: { offset: number; bytes: number }[] = []
+    for (const block of this.#free) {
+      if (block.offset + block.bytes === merged.offset) {
+        merged.offset = block.offset
+        merged.bytes += block.bytes
+      } else if (merged.offset + merged.bytes === block.offset) {
+        merged.bytes += block.bytes
+      } else rest.push(block)
+    }
+    this.#free = [...rest, merged]
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * A plan made real on a device: arenas allocated, pipelines compiled, bind groups made, once. Running it again encodes
+ * the same commands; nothing is created, written or allocated.
+ */
+
+import type { UnboundCommand } from '../gpu/bind.ts'
+import { bindCommands } from '../gpu/bind.ts'
+import type { BufferSlice, Command, Device, DeviceBuffer } from '../gpu/device.ts'
+import { alignUp } from '../gpu/device.ts'
+import type { KernelPlan, Target } from '../kernels/kernel.ts'
+import type { Choice, Location, Plan, PlanOptions, Wanted } from './plan.ts'
+import { planGraph } from './plan.ts'
+
+/** What kernels are planned for on this device. */
+export function targetOf(device: Device): Target {
+  return {
+    class: device.facts.class,
+    subgroupSize: device.subgroupSize,
+    maxWorkgroupSize: device.limits.maxComputeInvocationsPerWorkgroup,
+    maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize,
+  }
+}
+
+/** Plans for this device. */
+export function planFor(
+  device: Device,
+  wanted: readonly Wanted[],
+  options: Omit<PlanOptions, 'target' | 'maxBufferBytes' | 'leafBuffer'> = {},
+): Plan {
+  return planGraph(wanted, {
+    ...options,
+    target: targetOf(device),
+    maxBufferBytes: device.limits.maxBufferSize,
+    leafBuffer: (storage) => (storage.device === device ? storage.on(device).buffer : undefined),
+  })
+}
+
+/** A dispatch that is not part of the graph: an optimizer, a counter. It runs before or after the graph's own. */
+export interface ExtraKernel {
+  readonly plan: KernelPlan
+  readonly inputs: readonly BufferSlice[]
+  readonly outputs: readonly BufferSlice[]
+}
+
+export class Program {
+  readonly device: Device
+  readonly commands: readonly Command[]
+  readonly choices: readonly Choice[]
+  /** Where each wanted value is after a run, in the order they were asked for. */
+  readonly results: readonly BufferSlice[]
+  readonly arenaBytes: number
+  readonly #release: () => void
+
+  private constructor(
+    device: Device,
+    plan: Plan,
+    commands: readonly Command[],
+    results: readonly BufferSlice[],
+    release: () => void,
+  ) {
+    this.device = device
+    this.commands = commands
+    this.choices = plan.choices
+    this.results = results
+    this.arenaBytes = plan.arenaBytes.reduce((sum, bytes) => sum + bytes, 0)
+    this.#release = release
+  }
+
+  /** Throws 'limit' or 'device'; nothing stays allocated then. */
+  static async create(
+    device: Device,
+    plan: Plan,
+    label: string,
+    extras: { readonly before?: readonly ExtraKernel[]; readonly after?: readonly ExtraKernel[] } = {},
+  ): Promise<Program> {
+    const owned: DeviceBuffer[] = []
+    const release = (): void => {
+      for (const buffer of owned) buffer.dispose()
+    }
+    const allocate = (bytes: number, name: string): DeviceBuffer => {
+      const buffer = device.allocate(bytes, name)
+      owned.push(buffer)
+      return buffer
+    }
+    try {
+      const arenas = plan.arenaBytes.map((bytes, i) => allocate(bytes, `${label} arena ${i}`))
+      const leaves = plan.leaves.map((storage) => {
+        const slice = storage.on(device)
+        if (storage.transient) owned.push(slice.buffer)
+        return slice
+      })
+      const resolve = (location: Location): BufferSlice => {
+        if (location.kind === 'buffer') return location.slice
+        if (location.kind === 'arena') return slicesOf(arenas, location.arena).slice(location.offset, location.bytes)
+        return { ...slicesOf(leaves, location.leaf), bytes: location.bytes }
+      }
+      const bindExtra = ({ plan: kernel, inputs, outputs }: ExtraKernel): UnboundCommand[] => {
+        const scratch = kernel.scratchBytes.map((bytes, i) => allocate(bytes, `${label} scratch ${i}`).slice())
+        const pools = { input: inputs, output: outputs, scratch }
+        return kernel.dispatches.map(({ bindings, ...dispatch }) => ({
+          ...dispatch,
+          access: bindings.map((binding) => binding.access),
+          slices: bindings.map(({ operand }) => slicesOf(pools[operand.role], operand.index)),
+        }))
+      }
+      const unbound = [
+        ...(extras.before ?? []).flatMap(bindExtra),
+        ...plan.dispatches.map(({ operands, ...dispatch }) => ({ ...dispatch, slices: operands.map(resolve) })),
+        ...(extras.after ?? []).flatMap(bindExtra),
+      ]
+      const bound = await bindCommands(device, unbound, label)
+      const results = plan.results.map((result) => resolve(result.location))
+      return new Program(device, plan, bound.commands, results, () => {
+        bound.dispose()
+        release()
+      })
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  /** Encodes `repeats` runs into one submission. Resolves when more may be submitted, not when it has run. */
+  run(repeats = 1): Promise<void> {
+    return this.device.submit(this.commands, repeats)
+  }
+
+  /** Releases arenas, uniforms and temporary uploads. Results go with them unless they had a destination. */
+  dispose(): void {
+    this.#release()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+function slicesOf<T>(slices: readonly T[], index: number): T {
+  const slice = slices[index]
+  if (slice === undefined) throw new RangeError(`operand ${index} of ${slices.length} is missing`)
+  return slice
+}
+
+/** A tensor's memory as whole words, for copies and uploads. */
+export function wordBytes(bytes: number): number {
+  return alignUp(bytes, 4)
+}

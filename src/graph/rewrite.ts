@@ -1,0 +1,155 @@
+/**
+ * Rewriting before planning: what pays is merged, the numbers stay the same.
+ *
+ * - relu, sigmoid or tanh after a convolution or dense layer moves into its kernel;
+ * - a chain of elementwise operators becomes one kernel (`fused`): an intermediate that only one other elementwise
+ *   operator reads is never written to memory. Constants become literals, broadcasts become strides.
+ */
+
+import type { ElementwiseStep } from '../kernels/elementwise.ts'
+import { elementwiseArity } from '../kernels/elementwise.ts'
+import type { Activation, Node, OpAttributes, OpKind, Value } from './node.ts'
+import { sameShape, topologicalOrder } from './node.ts'
+import { makeNode } from './shapes.ts'
+
+/** Storage bindings a stage may have by default are 8: leave room for the result. */
+const mostFusedInputs = 6
+/** Beyond this a kernel's body grows without saving anything that matters. */
+const mostFusedSteps = 48
+
+/** The same values, computed by fewer kernels. */
+export function rewrite(outputs: readonly Value[]): readonly Value[] {
+  return new Rewriter(outputs).run()
+}
+
+const keyOf = (value: Value): string => `${value.node.id}.${value.index}`
+
+class Rewriter {
+  readonly #outputs: readonly Value[]
+  readonly #wanted: ReadonlySet<string>
+  readonly #readers = new Map<string, number>()
+  /** Rewritten nodes by the id of the node they stand for. */
+  readonly #rewritten = new Map<number, Node>()
+
+  constructor(outputs: readonly Value[]) {
+    this.#outputs = outputs
+    this.#wanted = new Set(outputs.map(keyOf))
+  }
+
+  run(): readonly Value[] {
+    const order = topologicalOrder(this.#outputs)
+    for (const node of order)
+      for (const value of node.inputs) this.#readers.set(keyOf(value), (this.#readers.get(keyOf(value)) ?? 0) + 1)
+    const inlined = this.#inlinedNodes(order)
+    for (const node of order) if (!inlined.has(node.id)) this.#rewritten.set(node.id, this.#rewriteNode(node, inlined))
+    return this.#outputs.map((value) => this.#map(value))
+  }
+
+  #map(value: Value): Value {
+    const node = this.#rewritten.get(value.node.id)
+    if (node === undefined) throw new RangeError(`${value.node.kind} ${value.node.id} was merged away, but is needed`)
+    return { node, index: value.index, type: value.type }
+  }
+
+  /** Whether nothing but one other operator wants this value. */
+  #private(value: Value): boolean {
+    return this.#readers.get(keyOf(value)) === 1 && !this.#wanted.has(keyOf(value))
+  }
+
+  /** Nodes that live on only inside their reader: each reader takes what fits, from the last node back. */
+  #inlinedNodes(order: readonly Node[]): Set<number> {
+    const inlined = new Set<number>()
+    const groups = new Map<number, { inputs: number; steps: number }>()
+    for (const reader of [...order].reverse()) {
+      if (this.#activationHost(reader) !== undefined) {
+        const host = reader.inputs[0]
+        if (host !== undefined) inlined.add(host.node.id)
+        continue
+      }
+      if (!fusible(reader)) continue
+      const group = groups.get(reader.id) ?? { inputs: reader.inputs.length, steps: 1 }
+      for (const value of reader.inputs) {
+        const { node } = value
+        if (node.kind === 'constant') {
+          if (!this.#wanted.has(keyOf(value))) group.inputs--
+          continue
+        }
+        const isPassedThrough = node.kind === 'broadcast'
+        if (!fusible(node) || !this.#private(value)) continue
+        if (!isPassedThrough && !sameShape(value.type.shape, reader.outputs[0]?.shape ?? [])) continue
+        if (this.#activationHost(node) !== undefined) continue
+        const inputs = group.inputs - 1 + node.inputs.length
+        if (inputs > mostFusedInputs || group.steps + 1 > mostFusedSteps) continue
+        group.inputs = inputs
+        group.steps++
+        inlined.add(node.id)
+        groups.set(node.id, group)
+      }
+      groups.set(reader.id, group)
+    }
+    return inlined
+  }
+
+  /** The convolution or dense layer that can apply this node's function itself. */
+  #activationHost(node: Node): Extract<Node, { kind: 'conv2d' | 'dense' }> | undefined {
+    if (node.kind !== 'relu' && node.kind !== 'sigmoid' && node.kind !== 'tanh') return undefined
+    const value = node.inputs[0]
+    if (value === undefined || !this.#private(value)) return undefined
+    const host = value.node
+    if ((host.kind === 'conv2d' || host.kind === 'dense') && host.attributes.activation === 'linear') return host
+    return undefined
+  }
+
+  #rewriteNode(node: Node, inlined: ReadonlySet<number>): Node {
+    const host = this.#activationHost(node)
+    if (host !== undefined) {
+      const inputs = host.inputs.map((value) => this.#map(value))
+      const activation = node.kind as Activation
+      return host.kind === 'conv2d'
+        ? (makeNode('conv2d', inputs, { ...host.attributes, activation }) as Node)
+        : (makeNode('dense', inputs, { activation }) as Node)
+    }
+    const takesSomething = node.inputs.some(({ node: source }) => inlined.has(source.id) || source.kind === 'constant')
+    if (fusible(node) && takesSomething) return this.#fuse(node, inlined)
+    if (node.inputs.every((value) => this.#rewritten.get(value.node.id) === value.node)) return node
+    // Made anew, so that its number is again larger than those of its inputs.
+    return makeNode(
+      node.kind,
+      node.inputs.map((value) => this.#map(value)),
+      node.attributes as OpAttributes[OpKind],
+    ) as Node
+  }
+
+  /** One kernel for `node` and everything that was inlined into it. */
+  #fuse(node: Node, inlined: ReadonlySet<number>): Node {
+    const steps: ElementwiseStep[] = []
+    const inputs: Value[] = []
+    const known = new Map<string, number>()
+    const append = (step: ElementwiseStep): number => steps.push(step) - 1
+    const visit = (value: Value): number => {
+      const key = keyOf(value)
+      const step = known.get(key) ?? build(value)
+      known.set(key, step)
+      return step
+    }
+    const build = (value: Value): number => {
+      const source = value.node
+      if (source.kind === 'constant') return append({ kind: 'constant', value: source.attributes.value })
+      if (source !== node && !inlined.has(source.id)) {
+        inputs.push(this.#map(value))
+        return append({ kind: 'input', index: inputs.length - 1 })
+      }
+      const args = source.inputs.map(visit)
+      if (source.kind === 'broadcast') return append({ kind: 'copy', args })
+      return append({ kind: source.kind, args, ...source.attributes } as ElementwiseStep)
+    }
+    visit({ node, index: 0, type: node.outputs[0] ?? { shape: [], dtype: 'f32' } })
+    const [type] = node.outputs
+    return makeNode('fused', inputs, { steps, shape: type?.shape ?? [], dtype: type?.dtype ?? 'f32' }) as Node
+  }
+}
+
+function fusible(node: Node): boolean {
+  if (node.kind === 'broadcast') return node.outputs[0]?.dtype === 'f32'
+  return Object.hasOwn(elementwiseArity, node.kind) && node.kind !== 'toU32'
+}

@@ -1,0 +1,388 @@
+/**
+ * Two-dimensional convolution (cross-correlation, as everywhere in this field) on NHWC images with HWIO kernels: forward
+ * with bias and activation, input gradient, filter gradient. Any kernel, stride, padding and dilation.
+ *
+ * All three are matrix products whose left operand is never written down (implicit GEMM):
+ * - forward:          rows = output pixels, k = (ky, kx, channel),  columns = filters
+ * - input gradient:   rows = input pixels,  k = (ky, kx, filter),   columns = channels
+ * - filter gradient:  rows = (ky, kx, channel), k = output pixels,  columns = filters
+ * The plain variants are in conv2d-direct.ts.
+ */
+
+import { activationFunction } from './activation.ts'
+import type { Conv2dKey } from './conv2d-direct.ts'
+import { checkConv, directFilterGradient, directForward, directInputGradient } from './conv2d-direct.ts'
+import type { Family, KernelPlan, Target, Variant } from './kernel.ts'
+import { dispatch, input, output, reads, scratch, writes } from './kernel.ts'
+import { splitCount, sumPartials } from './split-sum.ts'
+import type { SubgroupTile } from './subgroup-tile.ts'
+import {
+  columnVectorFor,
+  declareAccumulators,
+  declareColumns,
+  leftLoads,
+  leftType,
+  rankUpdate,
+  rightType,
+  storeTile,
+  tileColumns,
+  vectorType,
+  widestVector,
+} from './subgroup-tile.ts'
+
+export type { Conv2dKey } from './conv2d-direct.ts'
+
+const flopsOf = (key: Conv2dKey): number =>
+  2 * key.batch * key.outHeight * key.outWidth * key.filters * key.kernelHeight * key.kernelWidth * key.channels
+
+/** Whether some window reaches beyond the image. */
+function reachesOutside(key: Conv2dKey): boolean {
+  const bottom = (key.outHeight - 1) * key.strides[0] + (key.kernelHeight - 1) * key.dilation[0] - key.padTop
+  const right = (key.outWidth - 1) * key.strides[1] + (key.kernelWidth - 1) * key.dilation[1] - key.padLeft
+  return key.padTop > 0 || key.padLeft > 0 || bottom >= key.inputHeight || right >= key.inputWidth
+}
+
+/** Rows of a tile: 16 vectors of four or 32 narrower ones fit the compiler and the registers. */
+function tileRows(wanted: number, columnVector: number, rows: number): number {
+  return Math.min(columnVector <= 2 ? wanted * 2 : wanted, rows)
+}
+
+const hasSubgroups = (_: Conv2dKey, target: Target): boolean => target.subgroupSize !== undefined
+
+function forwardVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
+  return {
+    name,
+    supports: hasSubgroups,
+    plan(key, target): KernelPlan {
+      const subgroupSize = target.subgroupSize ?? 1
+      const columnVector = columnVectorFor(key.filters, subgroupSize)
+      const rows = key.batch * key.outHeight * key.outWidth
+      const unroll = widestVector(key.channels)
+      const tile: SubgroupTile = {
+        subgroupSize,
+        rows: tileRows(wantedRows, columnVector, rows),
+        columnGroups: 1,
+        columnVector,
+        unroll,
+        rowLayout: 'lanes',
+        rowVector: 1,
+        columnLayout: 'vectors',
+      }
+      const padded = reachesOutside(key)
+      // Without padding and dilation a window's row is one run of memory: one long loop instead of several short ones.
+      const runs = !padded && key.dilation[1] === 1 ? 1 : key.kernelWidth
+      const rowTiles = Math.ceil(rows / tile.rows)
+      const columnTiles = Math.ceil(key.filters / tileColumns(tile))
+      const type = vectorType(columnVector)
+      const loads = leftLoads(tile)
+      return {
+        variant: name,
+        scratchBytes: [],
+        flops: flopsOf(key),
+        dispatches: [
+          dispatch({
+            label: `conv2d/${name}`,
+            subgroups: true,
+            bindings: [
+              reads('image', input(0), leftType(tile)),
+              reads('kernel', input(1), rightType(tile)),
+              writes('result', output(0), type),
+              ...(key.bias ? [reads('bias', input(2), type)] : []),
+            ],
+            uniforms: {
+              rows,
+              columnVectors: key.filters / columnVector,
+              columnTiles,
+              outWidth: key.outWidth,
+              outPixels: key.outHeight * key.outWidth,
+              inputHeight: key.inputHeight,
+              inputWidth: key.inputWidth,
+              pixelVectors: key.channels / unroll,
+              kernelHeight: key.kernelHeight,
+              runs,
+              runVectors: ((key.kernelWidth / runs) * key.channels) / unroll,
+              padTop: { i32: key.padTop },
+              padLeft: { i32: key.padLeft },
+            },
+            workgroupSize: subgroupSize,
+            workgroups: rowTiles * columnTiles,
+            declarations: activationFunction(key.activation, type),
+            body: `
+  if (group >= groups) { return; }
+  let columnTile = group % u.columnTiles;
+  let firstRow = (group / u.columnTiles) * ${tile.rows}u;
+${declareColumns(tile)}
+${repeat(
+  loads,
+  (r) => `  let row${r} = min(firstRow + ${r * subgroupSize}u + lane, u.rows - 1u);
+  let sample${r} = row${r} / u.outPixels;
+  let pixel${r} = row${r} - sample${r} * u.outPixels;
+  let outY${r} = pixel${r} / u.outWidth;
+  let top${r} = i32(outY${r} * ${key.strides[0]}u) - u.padTop;
+  let left${r} = i32((pixel${r} - outY${r} * u.outWidth) * ${key.strides[1]}u) - u.padLeft;`,
+)}
+${declareAccumulators(tile)}
+  var kernelRow = 0u;
+  for (var ky = 0u; ky < u.kernelHeight; ky++) {
+    for (var run = 0u; run < u.runs; run++) {
+${repeat(
+  loads,
+  (r) => `      let y${r} = top${r} + i32(ky * ${key.dilation[0]}u);
+      let x${r}_ = left${r} + i32(run * ${key.dilation[1]}u);
+${padded ? `      let inside${r} = u32(y${r}) < u.inputHeight && u32(x${r}_) < u.inputWidth;` : ''}
+      let start${r} = ((sample${r} * u.inputHeight + u32(y${r})) * u.inputWidth + u32(x${r}_)) * u.pixelVectors;
+      let address${r} = ${padded ? `select(0u, start${r}, inside${r})` : `start${r}`};`,
+)}
+      for (var v = 0u; v < u.runVectors; v++) {
+${repeat(loads, (r) => `    let a${r} = ${padded ? `select(${leftType(tile)}(0), image[address${r} + v], inside${r})` : `image[address${r} + v]`};`)}
+${repeat(unroll, (k) => `    let b${k}_0 = kernel[(kernelRow + ${k}u) * u.columnVectors + column0];`)}
+${rankUpdate(tile)}
+        kernelRow += ${unroll}u;
+      }
+    }
+  }
+${storeTile(tile, (row, column, value) => `result[${row} * u.columnVectors + ${column}] = activate(${value}${key.bias ? ` + bias[${column}]` : ''});`)}`,
+          }),
+        ],
+      }
+    },
+  }
+}
+
+function inputGradientVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
+  return {
+    name,
+    supports: hasSubgroups,
+    plan(key, target): KernelPlan {
+      const subgroupSize = target.subgroupSize ?? 1
+      const rows = key.batch * key.inputHeight * key.inputWidth
+      const unroll = widestVector(key.filters)
+      const tile: SubgroupTile = {
+        subgroupSize,
+        rows: tileRows(wantedRows, 1, rows),
+        columnGroups: 1,
+        columnVector: 1,
+        unroll,
+        rowLayout: 'lanes',
+        rowVector: 1,
+        columnLayout: 'lanes',
+      }
+      const rowTiles = Math.ceil(rows / tile.rows)
+      const columnTiles = Math.ceil(key.channels / tileColumns(tile))
+      const loads = leftLoads(tile)
+      const [strideY, strideX] = key.strides
+      return {
+        variant: name,
+        scratchBytes: [],
+        flops: flopsOf(key),
+        dispatches: [
+          dispatch({
+            label: `conv2d.inputGradient/${name}`,
+            subgroups: true,
+            bindings: [
+              reads('gradient', input(0), leftType(tile)),
+              reads('kernel', input(1), rightType(tile)),
+              writes('result', output(0), 'f32'),
+            ],
+            uniforms: {
+              rows,
+              columnVectors: key.channels,
+              columnTiles,
+              inputWidth: key.inputWidth,
+              inputPixels: key.inputHeight * key.inputWidth,
+              outHeight: key.outHeight,
+              outWidth: key.outWidth,
+              filterVectors: key.filters / unroll,
+              kernelHeight: key.kernelHeight,
+              kernelWidth: key.kernelWidth,
+              padTop: { i32: key.padTop },
+              padLeft: { i32: key.padLeft },
+            },
+            workgroupSize: subgroupSize,
+            workgroups: rowTiles * columnTiles,
+            body: `
+  if (group >= groups) { return; }
+  let columnTile = group % u.columnTiles;
+  let firstRow = (group / u.columnTiles) * ${tile.rows}u;
+${declareColumns(tile)}
+${repeat(
+  loads,
+  (r) => `  let row${r} = min(firstRow + ${r * subgroupSize}u + lane, u.rows - 1u);
+  let sample${r} = row${r} / u.inputPixels;
+  let pixel${r} = row${r} - sample${r} * u.inputPixels;
+  let inputY${r} = pixel${r} / u.inputWidth;
+  let bottom${r} = i32(inputY${r}) + u.padTop;
+  let right${r} = i32(pixel${r} - inputY${r} * u.inputWidth) + u.padLeft;`,
+)}
+${declareAccumulators(tile)}
+  for (var ky = 0u; ky < u.kernelHeight; ky++) {
+    for (var kx = 0u; kx < u.kernelWidth; kx++) {
+${repeat(
+  loads,
+  (r) => `      let scaledY${r} = bottom${r} - i32(ky * ${key.dilation[0]}u);
+      let scaledX${r} = right${r} - i32(kx * ${key.dilation[1]}u);
+      let y${r} = u32(scaledY${r}) / ${strideY}u;
+      let x${r}_ = u32(scaledX${r}) / ${strideX}u;
+      let inside${r} = scaledY${r} >= 0 && scaledX${r} >= 0 && y${r} < u.outHeight && x${r}_ < u.outWidth${
+        strideY * strideX === 1
+          ? ''
+          : ` && y${r} * ${strideY}u == u32(scaledY${r}) && x${r}_ * ${strideX}u == u32(scaledX${r})`
+      };
+      let address${r} = select(0u, ((sample${r} * u.outHeight + y${r}) * u.outWidth + x${r}_) * u.filterVectors, inside${r});`,
+)}
+      let kernelStart = ((ky * u.kernelWidth + kx) * u.columnVectors + column0) * u.filterVectors;
+      for (var v = 0u; v < u.filterVectors; v++) {
+${repeat(loads, (r) => `    let a${r} = select(${leftType(tile)}(0), gradient[address${r} + v], inside${r});`)}
+    let b0 = kernel[kernelStart + v];
+${rankUpdate(tile)}
+      }
+    }
+  }
+${storeTile(tile, (row, column, value) => `result[${row} * u.columnVectors + ${column}] = ${value};`)}`,
+          }),
+        ],
+      }
+    },
+  }
+}
+
+function filterGradientVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
+  return {
+    name,
+    supports: hasSubgroups,
+    plan(key, target): KernelPlan {
+      const subgroupSize = target.subgroupSize ?? 1
+      const columnVector = columnVectorFor(key.filters, subgroupSize)
+      const rowVector = widestVector(key.channels)
+      const rows = key.kernelHeight * key.kernelWidth * key.channels
+      const most = tileRows(wantedRows, columnVector, rows)
+      // Tiles of equal height, in whole vectors.
+      const even = Math.ceil(rows / Math.ceil(rows / most) / rowVector) * rowVector
+      const unroll = key.outWidth % 2 === 0 ? 2 : 1
+      const tile: SubgroupTile = {
+        subgroupSize,
+        rows: even,
+        columnGroups: 1,
+        columnVector,
+        unroll,
+        rowLayout: 'vectors',
+        rowVector,
+        columnLayout: 'vectors',
+      }
+      const groups = tile.rows / rowVector
+      const rowTiles = Math.ceil(rows / tile.rows)
+      const columnTiles = Math.ceil(key.filters / tileColumns(tile))
+      const imageRows = key.batch * key.outHeight
+      const splits = splitCount(rowTiles * columnTiles, imageRows, 1, target)
+      const type = vectorType(columnVector)
+      const padded = reachesOutside(key)
+      const loads = leftLoads(tile)
+      const label = `conv2d.filterGradient/${name}${splits > 1 ? `/splitK${splits}` : ''}`
+      const product = dispatch({
+        label,
+        subgroups: true,
+        bindings: [
+          reads('image', input(0), leftType(tile)),
+          reads('gradient', input(1), rightType(tile)),
+          writes('result', splits > 1 ? scratch(0) : output(0), type),
+        ],
+        uniforms: {
+          rows,
+          rowGroups: rows / rowVector,
+          columnVectors: key.filters / columnVector,
+          columnTiles,
+          rowTiles,
+          imageRows,
+          imageRowsPerSplit: Math.ceil(imageRows / splits),
+          outHeight: key.outHeight,
+          outWidth: key.outWidth,
+          inputHeight: key.inputHeight,
+          inputWidth: key.inputWidth,
+          pixelVectors: key.channels / rowVector,
+          kernelWidth: key.kernelWidth,
+          padTop: { i32: key.padTop },
+          padLeft: { i32: key.padLeft },
+        },
+        workgroupSize: subgroupSize,
+        workgroups: rowTiles * columnTiles * splits,
+        body: `
+  if (group >= groups) { return; }
+  let columnTile = group % u.columnTiles;
+  let rowTile = (group / u.columnTiles) % u.rowTiles;
+  let split = group / (u.columnTiles * u.rowTiles);
+  let firstRow = rowTile * ${tile.rows}u;
+${declareColumns(tile)}
+${repeat(
+  loads,
+  (r) => `  let slot${r} = min(${r * subgroupSize}u + lane, ${groups * unroll - 1}u);
+  let rowGroup${r} = min(rowTile * ${groups}u + slot${r} % ${groups}u, u.rowGroups - 1u);
+  let tap${r} = rowGroup${r} / u.pixelVectors;
+  let tapY${r} = tap${r} / u.kernelWidth;
+  let tapX${r} = tap${r} - tapY${r} * u.kernelWidth;
+  let offsetY${r} = i32(tapY${r} * ${key.dilation[0]}u) - u.padTop;
+  let offsetX${r} = i32(tapX${r} * ${key.dilation[1]}u + (slot${r} / ${groups}u) * ${key.strides[1]}u) - u.padLeft;
+  let channel${r} = rowGroup${r} - tap${r} * u.pixelVectors;
+  let offset${r} = (offsetY${r} * i32(u.inputWidth) + offsetX${r}) * i32(u.pixelVectors) + i32(channel${r});`,
+)}
+${declareAccumulators(tile)}
+  let endRow = min((split + 1u) * u.imageRowsPerSplit, u.imageRows);
+  for (var imageRow = split * u.imageRowsPerSplit; imageRow < endRow; imageRow++) {
+    let sample = imageRow / u.outHeight;
+    let outY = imageRow - sample * u.outHeight;
+    let startY = (sample * u.inputHeight + outY * ${key.strides[0]}u) * u.inputWidth;
+${padded ? repeat(loads, (r) => `    let insideY${r} = u32(i32(outY * ${key.strides[0]}u) + offsetY${r}) < u.inputHeight;`) : ''}
+    for (var outX = 0u; outX < u.outWidth; outX += ${unroll}u) {
+      let start = i32((startY + outX * ${key.strides[1]}u) * u.pixelVectors);
+${repeat(loads, (r) =>
+  padded
+    ? `      let inside${r} = insideY${r} && u32(i32(outX * ${key.strides[1]}u) + offsetX${r}) < u.inputWidth;
+      let a${r} = select(${leftType(tile)}(0), image[select(0, start + offset${r}, inside${r})], inside${r});`
+    : `      let a${r} = image[start + offset${r}];`,
+)}
+${repeat(unroll, (k) => `      let b${k}_0 = gradient[(imageRow * u.outWidth + outX + ${k}u) * u.columnVectors + column0];`)}
+${rankUpdate(tile)}
+    }
+  }
+${storeTile(tile, (row, column, value) => `result[(split * u.rows + ${row}) * u.columnVectors + ${column}] = ${value};`)}`,
+      })
+      const count = rows * key.filters
+      if (splits === 1) return { variant: name, scratchBytes: [], flops: flopsOf(key), dispatches: [product] }
+      return {
+        variant: name,
+        scratchBytes: [splits * count * 4],
+        flops: flopsOf(key),
+        dispatches: [product, sumPartials({ label, count, splits, activation: 'linear' }, target)],
+      }
+    },
+  }
+}
+
+function repeat(count: number, line: (i: number) => string): string {
+  return Array.from({ length: count }, (_, i) => line(i)).join('\n')
+}
+
+function preferSubgroups(key: Conv2dKey, target: Target): number {
+  checkConv(key)
+  return target.subgroupSize === undefined ? 0 : 1
+}
+
+/** Inputs image, kernel and maybe bias; output [batch, outHeight, outWidth, filters]. Throws 'shape' for an empty key. */
+export const conv2dForward: Family<Conv2dKey> = {
+  name: 'conv2d',
+  variants: [directForward, forwardVariant('subgroup16', 16), forwardVariant('subgroup8', 8)],
+  prefer: preferSubgroups,
+}
+
+/** Inputs dy and kernel; output dx. `bias` and `activation` of the key play no part. */
+export const conv2dInputGradient: Family<Conv2dKey> = {
+  name: 'conv2d.inputGradient',
+  variants: [directInputGradient, inputGradientVariant('subgroup32', 16), inputGradientVariant('subgroup16', 8)],
+  prefer: preferSubgroups,
+}
+
+/** Inputs image and dy; output the kernel's gradient. `bias` and `activation` of the key play no part. */
+export const conv2dFilterGradient: Family<Conv2dKey> = {
+  name: 'conv2d.filterGradient',
+  variants: [directFilterGradient, filterGradientVariant('subgroup16', 16), filterGradientVariant('subgroup8', 8)],
+  prefer: preferSubgroups,
+}

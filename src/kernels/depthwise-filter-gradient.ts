@@ -1,0 +1,203 @@
+/**
+ * The filter gradient of a depthwise convolution: for every tap and channel, a sum over all positions of all images. The
+ * positions are split into parts of rows, which lanes sum up side by side; a second dispatch adds the parts in order.
+ */
+
+import { checked, type DepthwiseKey, depthwiseFlops, fourChannels } from './depthwise-plan.ts'
+import {
+  type Dispatch,
+  dispatch,
+  type Family,
+  input,
+  type KernelPlan,
+  type Operand,
+  output,
+  plainWorkgroupSize,
+  reads,
+  scratch,
+  type Target,
+  writes,
+} from './kernel.ts'
+import { sumPartials } from './split-sum.ts'
+
+const name = 'depthwiseFilterGradient'
+
+/**
+ * Inputs: x f32 [batch, height, width, channels], dy f32 [batch, outHeight, outWidth, channels * multiplier]. Output: dw
+ * f32 [kernelHeight, kernelWidth, channels, multiplier]. Throws 'shape' or 'limit' for impossible keys.
+ */
+export const depthwiseFilterGradient: Family<DepthwiseKey> = {
+  name,
+  variants: [
+    { name: 'plain', supports: () => true, plan: (key, target) => planByTap(checked(name, key), target) },
+    { name: 'channels', supports: byChannels, plan: (key, target) => planByChannel(checked(name, key), target) },
+  ],
+  prefer: (key) => (byChannels(key) ? 1 : 0),
+}
+
+/** 25 taps: that many `vec4f` sums a lane still fit registers and compile in a second. */
+function byChannels(key: DepthwiseKey): boolean {
+  return fourChannels(key) && key.kernel[0] * key.kernel[1] <= 25
+}
+
+function uniformsOf(key: DepthwiseKey): Record<string, number> {
+  return {
+    rows: key.batch * key.outHeight,
+    height: key.height,
+    width: key.width,
+    outHeight: key.outHeight,
+    outWidth: key.outWidth,
+    padTop: key.padTop,
+    padLeft: key.padLeft,
+    strideY: key.strides[0],
+    strideX: key.strides[1],
+    dilationY: key.dilation[0],
+    dilationX: key.dilation[1],
+  }
+}
+
+/** How many parts the rows of all outputs are split into, given how many workgroups a part takes. */
+function partsOf(key: DepthwiseKey, groupsPerPart: number, target: Target): { parts: number; rowsPerPart: number } {
+  const rows = key.batch * key.outHeight
+  // A CPU needs some sixteen workgroups to keep its cores busy. A GPU takes a thousand, but a part of fewer than four rows
+  // is no work, and more than 128 parts make the second dispatch, which adds them one after the other, the slower one.
+  const wanted = target.class === 'cpu' ? 16 / groupsPerPart : Math.min(128, 1024 / groupsPerPart, rows / 4)
+  const rowsPerPart = Math.ceil(rows / Math.max(1, Math.ceil(wanted)))
+  return { parts: Math.ceil(rows / rowsPerPart), rowsPerPart }
+}
+
+/** The plan of `sums`, which writes its parts one after the other: straight into dw where there is only one. */
+function finish(
+  variant: string,
+  key: DepthwiseKey,
+  target: Target,
+  parts: number,
+  sums: (partial: Operand) => Dispatch,
+): KernelPlan {
+  const count = key.kernel[0] * key.kernel[1] * key.channels * key.multiplier
+  const flops = depthwiseFlops(key) + (parts - 1) * count
+  if (parts === 1) return { variant, dispatches: [sums(output(0))], scratchBytes: [], flops }
+  return {
+    variant,
+    dispatches: [sums(scratch(0)), sumPartials({ label: name, count, splits: parts, activation: 'linear' }, target)],
+    scratchBytes: [parts * count * 4],
+    flops,
+  }
+}
+
+/** One lane for every element of dw and part. */
+function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
+  const lanes = plainWorkgroupSize(target)
+  const outChannels = key.channels * key.multiplier
+  const elements = key.kernel[0] * key.kernel[1] * outChannels
+  const tiles = Math.ceil(elements / lanes)
+  const { parts, rowsPerPart } = partsOf(key, tiles, target)
+  return finish('plain', key, target, parts, (partial) =>
+    dispatch({
+      label: `${name}/plain`,
+      bindings: [reads('x', input(0)), reads('dy', input(1)), writes('partial', partial)],
+      uniforms: {
+        ...uniformsOf(key),
+        channels: key.channels,
+        multiplier: key.multiplier,
+        outChannels,
+        kernelWidth: key.kernel[1],
+        elements,
+        tiles,
+        rowsPerPart,
+      },
+      workgroupSize: lanes,
+      workgroups: tiles * parts,
+      body: `
+  let part = group / u.tiles;
+  let element = (group - part * u.tiles) * ${lanes}u + lane;
+  if (group >= groups || element >= u.elements) {
+    return;
+  }
+  let tap = element / u.outChannels;
+  let outChannel = element - tap * u.outChannels;
+  let channel = outChannel / u.multiplier;
+  let ky = tap / u.kernelWidth;
+  let kx = tap - ky * u.kernelWidth;
+  // Rows and columns before the image wrap around to huge numbers, so that one comparison finds both ends.
+  let up = ky * u.dilationY - u.padTop;
+  let left = kx * u.dilationX - u.padLeft;
+  var sum = 0.0;
+  let end = min((part + 1u) * u.rowsPerPart, u.rows);
+  for (var row = part * u.rowsPerPart; row < end; row++) {
+    let image = row / u.outHeight;
+    let inY = (row - image * u.outHeight) * u.strideY + up;
+    if (inY < u.height) {
+      let rowAt = (image * u.height + inY) * u.width;
+      for (var outX = 0u; outX < u.outWidth; outX++) {
+        let inX = outX * u.strideX + left;
+        let within = inX < u.width;
+        let value = x[(rowAt + select(0u, inX, within)) * u.channels + channel];
+        sum += select(0.0, value, within) * dy[(row * u.outWidth + outX) * u.outChannels + outChannel];
+      }
+    }
+  }
+  partial[part * u.elements + element] = sum;`,
+    }),
+  )
+}
+
+/** Lines of WGSL, one for each number below `count`. */
+const lines = (count: number, line: (n: number) => string) =>
+  Array.from({ length: count }, (_, n) => line(n)).join('\n')
+
+/**
+ * A lane owns four channels and holds the sums of all their taps. Where there are fewer channels than lanes, neighbouring
+ * lanes take neighbouring parts.
+ */
+function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
+  const [kernelHeight, kernelWidth] = key.kernel
+  const lanes = plainWorkgroupSize(target)
+  const channelVectors = key.channels / 4
+  const tiles = Math.ceil(channelVectors / lanes)
+  const partsAtOnce = Math.max(1, Math.floor(lanes / channelVectors))
+  const { parts, rowsPerPart } = partsOf(key, tiles / partsAtOnce, target)
+  const taps = kernelHeight * kernelWidth
+  return finish('channels', key, target, parts, (partial) =>
+    dispatch({
+      label: `${name}/channels`,
+      bindings: [reads('x', input(0), 'vec4f'), reads('dy', input(1), 'vec4f'), writes('partial', partial, 'vec4f')],
+      uniforms: { ...uniformsOf(key), channelVectors, taps, tiles, parts, rowsPerPart },
+      workgroupSize: lanes,
+      workgroups: tiles * Math.ceil(parts / partsAtOnce),
+      body: `
+  let slot = (group % u.tiles) * ${lanes}u + lane;
+  let partSlot = ${partsAtOnce === 1 ? '0u' : 'slot / u.channelVectors'};
+  let channel = slot - partSlot * u.channelVectors;
+  let part = (group / u.tiles) * ${partsAtOnce}u + partSlot;
+  if (group >= groups || partSlot >= ${partsAtOnce}u || channel >= u.channelVectors || part >= u.parts) {
+    return;
+  }
+  var sums: array<vec4f, ${taps}>;
+  let end = min((part + 1u) * u.rowsPerPart, u.rows);
+  for (var row = part * u.rowsPerPart; row < end; row++) {
+    let image = row / u.outHeight;
+    let top = (row - image * u.outHeight) * u.strideY - u.padTop;
+${lines(kernelHeight, (ky) => `    let inY_${ky} = top + ${ky}u * u.dilationY;`)}
+${lines(kernelHeight, (ky) => `    let above_${ky} = inY_${ky} < u.height;`)}
+${lines(kernelHeight, (ky) => `    let rowAt_${ky} = (image * u.height + select(0u, inY_${ky}, above_${ky})) * u.width;`)}
+    for (var outX = 0u; outX < u.outWidth; outX++) {
+      let gradient = dy[(row * u.outWidth + outX) * u.channelVectors + channel];
+      let left = outX * u.strideX - u.padLeft;
+${lines(kernelWidth, (kx) => `      let inX_${kx} = left + ${kx}u * u.dilationX;`)}
+${lines(kernelWidth, (kx) => `      let beside_${kx} = inX_${kx} < u.width;`)}
+${lines(kernelWidth, (kx) => `      let column_${kx} = select(0u, inX_${kx}, beside_${kx});`)}
+${lines(kernelHeight, (ky) =>
+  lines(kernelWidth, (kx) => {
+    const value = `x[(rowAt_${ky} + column_${kx}) * u.channelVectors + channel]`
+    return `      sums[${ky * kernelWidth + kx}] += gradient * select(vec4f(0.0), ${value}, above_${ky} && beside_${kx});`
+  }),
+)}
+    }
+  }
+  for (var tap = 0u; tap < u.taps; tap++) {
+    partial[(part * u.taps + tap) * u.channelVectors + channel] = sums[tap];
+  }`,
+    }),
+  )
+}

@@ -1,0 +1,263 @@
+/**
+ * The input of training: a batch of images and labels, picked from a resident uint8 data set by a permutation that lives on
+ * the GPU, normalised and padded on the way. An index that is out of range never reads a wrong image: it gives NaN, and
+ * the label 0xffffffff.
+ */
+
+import { WeftgradError } from '../errors.ts'
+import {
+  dispatch,
+  type Family,
+  input,
+  type KernelPlan,
+  output,
+  plainWorkgroupSize,
+  reads,
+  type Target,
+  writes,
+} from './kernel.ts'
+
+export interface GatherBatchKey {
+  /** Images in the data set, each [height, width, channels] bytes. */
+  readonly datasetCount: number
+  readonly height: number
+  readonly width: number
+  readonly channels: number
+  /** Images in a batch. */
+  readonly batch: number
+  /** Rows of padding above the image, columns to its left; what `outHeight` and `outWidth` leave goes below and right. */
+  readonly padTop: number
+  readonly padLeft: number
+  readonly outHeight: number
+  readonly outWidth: number
+  /**
+   * A byte becomes `byte / divisor + offset`, in float32. A division, not a multiplication by the reciprocal, so that 255
+   * gives the same bits as NumPy's `image / np.float32(255)` (where the adapter divides exactly, as CPUs do).
+   */
+  readonly divisor: number
+  readonly offset: number
+}
+
+export interface GatherLabelsKey {
+  readonly batch: number
+}
+
+/**
+ * A batch of images. Inputs: dataset u8 [datasetCount, height, width, channels] packed four to a u32, permutation
+ * u32 [steps * batch], state u32 (word 0: step within the epoch). Output: f32 [batch, outHeight, outWidth, channels]:
+ * image i is the data set's image `permutation[state[0] * batch + i]`, `byte / divisor + offset` inside and 0 in the
+ * padding; NaN where the permutation names no image. Throws 'shape' where the image does not fit the output.
+ */
+export const gatherBatch: Family<GatherBatchKey> = {
+  name: 'gatherBatch',
+  variants: [
+    { name: 'plain', supports: () => true, plan: planBatchByByte },
+    { name: 'words', supports: wholeWords, plan: planBatchByWord },
+  ],
+  prefer: (key) => (wholeWords(key) ? 1 : 0),
+}
+
+/**
+ * The labels of a batch. Inputs: labels u8 packed four to a u32, permutation u32, state u32, as at `gatherBatch`. Output:
+ * u32 [batch]; 0xffffffff where the permutation points behind the labels.
+ */
+export const gatherLabels: Family<GatherLabelsKey> = {
+  name: 'gatherLabels',
+  variants: [{ name: 'plain', supports: () => true, plan: planLabels }],
+  prefer: () => 0,
+}
+
+/** Rows of an image, and rows of the output, are whole words: no masks, every store a `vec4f`. */
+function wholeWords({ width, outWidth, channels }: GatherBatchKey): boolean {
+  return (width * channels) % 4 === 0 && (outWidth * channels) % 4 === 0
+}
+
+function planBatchByByte(key: GatherBatchKey, target: Target): KernelPlan {
+  return planBatch(key, target, {
+    variant: 'plain',
+    width: 1,
+    outputElement: 'f32',
+    lane: `
+  let inside = column - u.left < u.sourceColumns;`,
+    row: `
+        let byte = rowStart + select(0u, column - u.left, inside);
+        let bits = (dataset[byte >> 2u] >> ((byte & 3u) * 8u)) & 255u;
+        value = select(0.0, f32(bits) / u.divisor + offset, inside);`,
+  })
+}
+
+function planBatchByWord(key: GatherBatchKey, target: Target): KernelPlan {
+  // Output column c, four floats, takes the bytes from 4c - left on: where left is not a multiple of 4, parts of two words.
+  const shift = ((key.padLeft * key.channels) % 4) * 8
+  const part = 'min(max(i32(column) - i32(u.left / 4u), 0), i32(u.sourceColumns / 4u) - 1)'
+  return planBatch(key, target, {
+    variant: 'words',
+    width: 4,
+    outputElement: 'vec4f',
+    lane: `
+  let inside = (vec4u(column * 4u) + vec4u(0u, 1u, 2u, 3u) - vec4u(u.left)) < vec4u(u.sourceColumns);
+  let high = u32(${part});${
+    shift === 0
+      ? ''
+      : `
+  let low = u32(${part.replace('i32(column)', 'i32(column) - 1')});`
+  }`,
+    row: `
+        let rowWord = rowStart >> 2u;
+        let bits = ${
+          shift === 0
+            ? 'dataset[rowWord + high]'
+            : `(dataset[rowWord + high] << ${shift}u) | (dataset[rowWord + low] >> ${32 - shift}u)`
+        };
+        let bytes = (vec4u(bits) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u);
+        value = select(vec4f(0.0), vec4f(bytes) / u.divisor + offset, inside);`,
+  })
+}
+
+interface BatchText {
+  readonly variant: string
+  /** Elements of the output a lane writes at once. */
+  readonly width: 1 | 4
+  readonly outputElement: string
+  /** What a lane knows of its `column`, once. */
+  readonly lane: string
+  /** Puts `value` from the row of the image that begins at byte `rowStart`. */
+  readonly row: string
+}
+
+function planBatch(key: GatherBatchKey, target: Target, text: BatchText): KernelPlan {
+  checkBatch(key)
+  const lanes = plainWorkgroupSize(target)
+  const columns = (key.outWidth * key.channels) / text.width
+  const tiles = Math.ceil(columns / lanes)
+  const rowsAtOnce = Math.max(1, Math.min(key.outHeight, Math.floor(lanes / columns)))
+  // A workgroup takes up to 32 rows of one image: a LeNet image is then one workgroup of a CPU, 128 of them a batch.
+  const passes = Math.min(target.class === 'cpu' ? 32 : 4, Math.ceil(key.outHeight / rowsAtOnce))
+  const bands = Math.ceil(key.outHeight / (rowsAtOnce * passes))
+  return {
+    variant: text.variant,
+    dispatches: [
+      dispatch({
+        label: `gatherBatch/${text.variant}`,
+        bindings: [
+          reads('dataset', input(0), 'u32'),
+          reads('permutation', input(1), 'u32'),
+          reads('state', input(2), 'u32'),
+          writes('y', output(0), text.outputElement),
+        ],
+        uniforms: {
+          datasetCount: key.datasetCount,
+          height: key.height,
+          sourceColumns: key.width * key.channels,
+          batch: key.batch,
+          padTop: key.padTop,
+          left: key.padLeft * key.channels,
+          outHeight: key.outHeight,
+          columns,
+          tiles,
+          bands,
+          passes,
+          divisor: { f32: key.divisor },
+          offset: { f32: key.offset },
+        },
+        workgroupSize: lanes,
+        workgroups: key.batch * bands * tiles,
+        body: `
+  let tile = group % u.tiles;
+  let band = (group / u.tiles) % u.bands;
+  let item = group / (u.tiles * u.bands);
+  let slot = tile * ${lanes}u + lane;
+  let rowSlot = ${rowsAtOnce === 1 ? '0u' : 'slot / u.columns'};
+  let column = slot - rowSlot * u.columns;
+  if (group >= groups || rowSlot >= ${rowsAtOnce}u || column >= u.columns) {
+    return;
+  }
+  let named = permutation[state[0] * u.batch + item];
+  let known = named < u.datasetCount;
+  let firstRow = select(0u, named, known) * u.height;
+  let offset = bitcast<f32>(select(0x7fc00000u, bitcast<u32>(u.offset), known));${text.lane}
+  for (var turn = 0u; turn < u.passes; turn++) {
+    let outRow = (band * u.passes + turn) * ${rowsAtOnce}u + rowSlot;
+    if (outRow < u.outHeight) {
+      var value = ${text.outputElement}(0.0);
+      if (outRow - u.padTop < u.height) {
+        let rowStart = (firstRow + outRow - u.padTop) * u.sourceColumns;${text.row}
+      }
+      y[(item * u.outHeight + outRow) * u.columns + column] = value;
+    }
+  }`,
+      }),
+    ],
+    scratchBytes: [],
+    flops: 0,
+  }
+}
+
+function checkBatch(key: GatherBatchKey): void {
+  const { datasetCount, height, width, channels, batch, padTop, padLeft, outHeight, outWidth, divisor, offset } = key
+  for (const [name, value] of Object.entries({ datasetCount, height, width, channels, batch, outHeight, outWidth })) {
+    if (!Number.isInteger(value) || value < 1) {
+      throw new WeftgradError('shape', `gatherBatch: ${name} must be a positive integer, not ${value}.`, {
+        [name]: value,
+      })
+    }
+  }
+  const inside = (pad: number, size: number, out: number) => Number.isInteger(pad) && pad >= 0 && pad + size <= out
+  if (!inside(padTop, height, outHeight) || !inside(padLeft, width, outWidth)) {
+    throw new WeftgradError(
+      'shape',
+      `gatherBatch: an image of ${height}x${width} at row ${padTop}, column ${padLeft} does not fit ${outHeight}x${outWidth}.`,
+      { ...key },
+    )
+  }
+  if (!Number.isFinite(Math.fround(divisor)) || Math.fround(divisor) === 0 || !Number.isFinite(Math.fround(offset))) {
+    throw new WeftgradError('argument', `gatherBatch: divisor ${divisor} or offset ${offset} is no usable float32.`, {
+      divisor,
+      offset,
+    })
+  }
+  if (datasetCount * height * width * channels >= 2 ** 32 || batch * outHeight * outWidth * channels > 2 ** 30) {
+    throw new WeftgradError(
+      'limit',
+      'gatherBatch takes data sets below 2^32 bytes and batches of up to 2^30 elements.',
+      {
+        ...key,
+      },
+    )
+  }
+}
+
+function planLabels({ batch }: GatherLabelsKey, target: Target): KernelPlan {
+  if (!Number.isInteger(batch) || batch < 1) {
+    throw new WeftgradError('shape', `gatherLabels: batch must be a positive integer, not ${batch}.`, { batch })
+  }
+  const lanes = plainWorkgroupSize(target)
+  return {
+    variant: 'plain',
+    dispatches: [
+      dispatch({
+        label: 'gatherLabels',
+        bindings: [
+          reads('labels', input(0), 'u32'),
+          reads('permutation', input(1), 'u32'),
+          reads('state', input(2), 'u32'),
+          writes('y', output(0), 'u32'),
+        ],
+        uniforms: { batch },
+        workgroupSize: lanes,
+        workgroups: Math.ceil(batch / lanes),
+        body: `
+  if (index < u.batch) {
+    let named = permutation[state[0] * u.batch + index];
+    var label = 0xffffffffu;
+    if (named / 4u < arrayLength(&labels)) {
+      label = (labels[named / 4u] >> ((named & 3u) * 8u)) & 255u;
+    }
+    y[index] = label;
+  }`,
+      }),
+    ],
+    scratchBytes: [],
+    flops: 0,
+  }
+}

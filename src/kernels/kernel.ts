@@ -1,0 +1,204 @@
+/**
+ * What a kernel is, before any device is in sight: WGSL text, how its operands are bound, the numbers in its uniforms,
+ * and how many workgroups it needs. Every operator family in this folder turns a *key* (shapes and attributes) and a
+ * *target* (what the adapter is like) into a *plan* (one or more dispatches), and offers several *variants* of doing so.
+ *
+ * Promises every kernel keeps:
+ * - any shape works, whatever the tile; out-of-range lanes write nothing;
+ * - no float atomics, reductions in a fixed order: the same plan gives the same bits every time;
+ * - no dispatch has more than 65,535 workgroups in a dimension;
+ * - an operand is bound either read-only or read-write, never both in one dispatch;
+ * - operands start at multiples of 256 bytes and may be read and written up to the next multiple of 16 bytes, so that
+ *   `array<vec4f>` views are allowed where the kernel masks what lies beyond the end.
+ */
+
+import { WeftgradError } from '../errors.ts'
+
+export type Shape = readonly number[]
+/** `u8` tensors are data sets: four values packed into a u32, read by batch gathers only. */
+export type DType = 'f32' | 'u32' | 'u8'
+
+/** What a plan may depend on besides the key. */
+export interface Target {
+  /** `cpu`: a processor running Vulkan (lavapipe, SwiftShader); `gpu`: everything else. */
+  readonly class: 'cpu' | 'gpu'
+  /** Lanes that run in lockstep; undefined where subgroup operations are missing or the size is not fixed. */
+  readonly subgroupSize: number | undefined
+  readonly maxWorkgroupSize: number
+  readonly maxWorkgroupStorageBytes: number
+}
+
+export type Operand =
+  | { readonly role: 'input'; readonly index: number }
+  | { readonly role: 'output'; readonly index: number }
+  | { readonly role: 'scratch'; readonly index: number }
+
+export interface Binding {
+  /** The name the WGSL body uses. */
+  readonly name: string
+  /** The element type of the bound `array<...>`: `f32`, `vec4f`, `u32`, `atomic<u32>` ... */
+  readonly element: string
+  readonly access: 'read' | 'read_write'
+  readonly operand: Operand
+}
+
+/** A uniform's value; plain numbers are u32. */
+export type UniformValue = number | { readonly f32: number } | { readonly i32: number }
+
+export interface Dispatch {
+  /** Names the kernel in errors, captures and benchmarks: `conv2d.filterGradient/splitK4`. */
+  readonly label: string
+  /** The whole shader module; equal text means an equal pipeline. */
+  readonly wgsl: string
+  /** Storage operands, at bindings 1, 2, ... of group 0; the uniforms are at binding 0 where there are any. */
+  readonly bindings: readonly Binding[]
+  /** The uniform block's bytes, as u32 words; empty where the kernel has none. */
+  readonly uniforms: Uint32Array
+  readonly workgroups: readonly [number, number, number]
+}
+
+/** The dispatches that compute one node. Scratch sizes are in bytes. */
+export interface KernelPlan {
+  readonly variant: string
+  readonly dispatches: readonly Dispatch[]
+  readonly scratchBytes: readonly number[]
+  /** Arithmetic the plan has to do, in floating-point operations; for benchmarks. Zero where bytes are what counts. */
+  readonly flops: number
+}
+
+export interface Variant<Key> {
+  readonly name: string
+  supports(key: Key, target: Target): boolean
+  plan(key: Key, target: Target): KernelPlan
+}
+
+/** One operator's kernels. `variants[0]` is the plain one that runs on every adapter; others are checked against it. */
+export interface Family<Key> {
+  readonly name: string
+  readonly variants: readonly Variant<Key>[]
+  /** The index of the variant to use where nothing was measured. It must support the key. */
+  prefer(key: Key, target: Target): number
+}
+
+/** Plans `key` by the named variant, or by the family's preference. Throws 'argument' for an unsupported variant. */
+export function planKernel<Key>(family: Family<Key>, key: Key, target: Target, variant?: number | string): KernelPlan {
+  const index =
+    typeof variant === 'string'
+      ? family.variants.findIndex((candidate) => candidate.name === variant)
+      : (variant ?? family.prefer(key, target))
+  const chosen = family.variants[index]
+  if (chosen === undefined || !chosen.supports(key, target)) {
+    const usable = family.variants.filter((candidate) => candidate.supports(key, target)).map((v) => v.name)
+    throw new WeftgradError(
+      'argument',
+      `${family.name} has no variant ${String(variant)} for these shapes on this adapter; use one of: ${usable.join(', ')}.`,
+      { family: family.name, variant, key },
+    )
+  }
+  return chosen.plan(key, target)
+}
+
+export const input = (index: number): Operand => ({ role: 'input', index })
+export const output = (index: number): Operand => ({ role: 'output', index })
+export const scratch = (index: number): Operand => ({ role: 'scratch', index })
+
+export const reads = (name: string, operand: Operand, element = 'f32'): Binding => ({
+  name,
+  element,
+  access: 'read',
+  operand,
+})
+export const writes = (name: string, operand: Operand, element = 'f32'): Binding => ({
+  name,
+  element,
+  access: 'read_write',
+  operand,
+})
+
+export interface KernelText {
+  readonly label: string
+  readonly bindings: readonly Binding[]
+  /** Numbers the body reads as `u.<name>`; the names are the keys. */
+  readonly uniforms?: Readonly<Record<string, UniformValue>>
+  readonly workgroupSize: number
+  /** Workgroups in all; folded into x and y where there are too many for one dimension. */
+  readonly workgroups: number
+  readonly subgroups?: boolean
+  /** Functions, constants, and workgroup variables at module scope. */
+  readonly declarations?: string
+  /**
+   * The entry point's statements. In scope: `lane` (local invocation index), `group` (linear workgroup index; may reach
+   * beyond `workgroups` by the folding: compare it with `groups`), `groups` (the number asked for),
+   * `index` (group * workgroupSize + lane).
+   */
+  readonly body: string
+}
+
+const maxWorkgroupsPerDimension = 65535
+
+/** Puts declarations and entry point around a kernel's body. */
+export function dispatch(text: KernelText): Dispatch {
+  const uniforms = { groups: text.workgroups, ...text.uniforms }
+  const names = Object.keys(uniforms)
+  const fields = Object.entries(uniforms).map(([name, value]) => `  ${name}: ${uniformType(value)},`)
+  const words = new Uint32Array(Math.ceil(names.length / 4) * 4)
+  Object.values(uniforms).forEach((value, i) => {
+    words[i] = uniformBits(value)
+  })
+  const storage = text.bindings.map(
+    (b, i) => `@group(0) @binding(${i + 1}) var<storage, ${b.access}> ${b.name}: array<${b.element}>;`,
+  )
+  const wgsl = `${text.subgroups ? 'enable subgroups;\n' : ''}struct Uniforms {
+${fields.join('\n')}
+}
+@group(0) @binding(0) var<uniform> u: Uniforms;
+${storage.join('\n')}
+${text.declarations ?? ''}
+@compute @workgroup_size(${text.workgroupSize})
+fn main(
+  @builtin(workgroup_id) workgroupId: vec3u,
+  @builtin(num_workgroups) workgroupCount: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let groups = u.groups;
+  let group = workgroupId.y * workgroupCount.x + workgroupId.x;
+  let index = group * ${text.workgroupSize}u + lane;
+${text.body}
+}
+`
+  const y = Math.ceil(text.workgroups / maxWorkgroupsPerDimension)
+  const x = Math.ceil(text.workgroups / Math.max(1, y))
+  return { label: text.label, wgsl, bindings: text.bindings, uniforms: words, workgroups: [x, y, 1] }
+}
+
+function uniformType(value: UniformValue): 'u32' | 'i32' | 'f32' {
+  if (typeof value === 'number') return 'u32'
+  return 'f32' in value ? 'f32' : 'i32'
+}
+
+const conversion = new DataView(new ArrayBuffer(4))
+
+function uniformBits(value: UniformValue): number {
+  if (typeof value === 'number') return value
+  if ('f32' in value) conversion.setFloat32(0, value.f32)
+  else conversion.setInt32(0, value.i32)
+  return conversion.getUint32(0)
+}
+
+export function elementCount(shape: Shape): number {
+  return shape.reduce((product, extent) => product * extent, 1)
+}
+
+/** Row-major strides in elements. */
+export function stridesOf(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length).fill(1)
+  for (let axis = shape.length - 2; axis >= 0; axis--) {
+    strides[axis] = (strides[axis + 1] ?? 1) * (shape[axis + 1] ?? 1)
+  }
+  return strides
+}
+
+/** Lanes a workgroup of a kernel without workgroup memory should have: one subgroup on a CPU (no coroutines), 64 on a GPU. */
+export function plainWorkgroupSize(target: Target): number {
+  return target.class === 'cpu' ? (target.subgroupSize ?? 8) : 64
+}

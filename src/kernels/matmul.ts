@@ -1,0 +1,260 @@
+/**
+ * Matrix products: [m, k] x [k, n], either operand transposed, in batches, with bias and activation on the way out.
+ * Serves `matmul` and `dense`, and the gradients of both. Inputs: left, right, and bias where the key asks for it.
+ */
+
+import { WeftgradError } from '../errors.ts'
+import type { FusedActivation } from './activation.ts'
+import { activationFunction } from './activation.ts'
+import type { Binding, Family, KernelPlan, Target, Variant } from './kernel.ts'
+import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
+import { splitCount, sumPartials } from './split-sum.ts'
+import type { SubgroupTile } from './subgroup-tile.ts'
+import {
+  columnVectorFor,
+  declareAccumulators,
+  declareColumns,
+  leftLoads,
+  leftType,
+  rankUpdate,
+  rightType,
+  storeTile,
+  tileColumns,
+  vectorType,
+  widestVector,
+} from './subgroup-tile.ts'
+
+export interface MatmulKey {
+  readonly batch: number
+  readonly m: number
+  readonly n: number
+  readonly k: number
+  /** The left operand is stored [k, m]. */
+  readonly transposeA: boolean
+  /** The right operand is stored [n, k]. */
+  readonly transposeB: boolean
+  /** False where one operand serves every batch. */
+  readonly batchedA: boolean
+  readonly batchedB: boolean
+  /** A third input [n] is added. */
+  readonly bias: boolean
+  readonly activation: FusedActivation
+}
+
+const flopsOf = (key: MatmulKey): number => 2 * key.batch * key.m * key.n * key.k
+
+/** One lane, one number of the result. */
+const direct: Variant<MatmulKey> = {
+  name: 'direct',
+  supports: () => true,
+  plan(key, target): KernelPlan {
+    const workgroupSize = plainWorkgroupSize(target)
+    const count = key.batch * key.m * key.n
+    return {
+      variant: 'direct',
+      scratchBytes: [],
+      flops: flopsOf(key),
+      dispatches: [
+        dispatch({
+          label: 'matmul/direct',
+          bindings: operands(key, 'f32', 'f32', 'f32'),
+          uniforms: { count, m: key.m, n: key.n, k: key.k, ...strides(key, 1, 1) },
+          workgroupSize,
+          workgroups: Math.ceil(count / workgroupSize),
+          declarations: activationFunction(key.activation, 'f32'),
+          body: `
+  if (index >= u.count) { return; }
+  let column = index % u.n;
+  let row = (index / u.n) % u.m;
+  let batch = index / (u.n * u.m);
+  var sum = 0.0;
+  for (var k = 0u; k < u.k; k++) {
+    sum += left[batch * u.strideA + ${key.transposeA ? 'k * u.m + row' : 'row * u.k + k'}]
+         * right[batch * u.strideB + ${key.transposeB ? 'column * u.k + k' : 'k * u.n + column'}];
+  }
+  result[index] = activate(sum${key.bias ? ' + bias[column]' : ''});`,
+        }),
+      ],
+    }
+  },
+}
+
+function operands(key: MatmulKey, left: string, right: string, result: string): Binding[] {
+  return [
+    reads('left', input(0), left),
+    reads('right', input(1), right),
+    writes('result', output(0), result),
+    ...(key.bias ? [reads('bias', input(2), result)] : []),
+  ]
+}
+
+/** Elements from one batch to the next, in vectors. */
+function strides(key: MatmulKey, leftWidth: number, rightWidth: number): { strideA: number; strideB: number } {
+  return {
+    strideA: key.batchedA ? (key.m * key.k) / leftWidth : 0,
+    strideB: key.batchedB ? (key.k * key.n) / rightWidth : 0,
+  }
+}
+
+interface SubgroupShape {
+  readonly name: string
+  readonly rows: number
+  readonly columnGroups: number
+}
+
+function subgroupTile(key: MatmulKey, target: Target, shape: SubgroupShape): SubgroupTile {
+  const subgroupSize = target.subgroupSize ?? 1
+  const rowVector = key.transposeA ? widestVector(key.m) : 1
+  const lanesAlongK = !key.transposeA || key.transposeB
+  const unroll = lanesAlongK ? widestVector(key.k) : key.k % 2 === 0 ? 2 : 1
+  const columnVector = key.transposeB ? 1 : columnVectorFor(key.n, subgroupSize)
+  // A narrow result leaves room for more rows: the accumulators stay at 16 vectors of four or 32 narrower ones.
+  const rows = columnVector * shape.columnGroups <= 2 ? shape.rows * 2 : shape.rows
+  const fitting = Math.min(rows, Math.ceil(key.m / rowVector) * rowVector)
+  return {
+    subgroupSize,
+    rows: Math.ceil(fitting / rowVector) * rowVector,
+    columnGroups: shape.columnGroups,
+    columnVector,
+    unroll,
+    rowLayout: key.transposeA ? 'vectors' : 'lanes',
+    rowVector,
+    columnLayout: key.transposeB ? 'lanes' : 'vectors',
+  }
+}
+
+function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
+  return {
+    name: shape.name,
+    supports: (_, target) => target.subgroupSize !== undefined,
+    plan(key, target): KernelPlan {
+      const tile = subgroupTile(key, target, shape)
+      const { subgroupSize, unroll, rowVector, columnVector } = tile
+      const leftWidth = key.transposeA ? rowVector : unroll
+      const rightWidth = key.transposeB ? unroll : columnVector
+      const type = vectorType(columnVector)
+      const rowTiles = Math.ceil(key.m / tile.rows)
+      const columnTiles = Math.ceil(key.n / tileColumns(tile))
+      const slabs = key.k / unroll
+      // 128 slabs: below that a second pass over the result costs more than the idle cores.
+      const splits = splitCount(rowTiles * columnTiles * key.batch, slabs, 128, target)
+      const count = key.batch * key.m * key.n
+      const last = splits === 1
+      const label = `matmul/${shape.name}${last ? '' : `/splitK${splits}`}`
+      const product = dispatch({
+        label,
+        subgroups: true,
+        bindings: last
+          ? operands(key, leftType(tile), rightType(tile), type)
+          : [
+              reads('left', input(0), leftType(tile)),
+              reads('right', input(1), rightType(tile)),
+              writes('result', scratch(0), type),
+            ],
+        uniforms: {
+          rows: key.m,
+          columnVectors: key.n / columnVector,
+          rowTiles,
+          columnTiles,
+          batch: key.batch,
+          slabs,
+          slabsPerSplit: Math.ceil(slabs / splits),
+          ...strides(key, leftWidth, rightWidth),
+          rowGroups: Math.ceil(key.m / rowVector),
+        },
+        workgroupSize: subgroupSize,
+        workgroups: rowTiles * columnTiles * key.batch * splits,
+        declarations: last ? activationFunction(key.activation, type) : '',
+        body: `
+  if (group >= groups) { return; }
+  let columnTile = group % u.columnTiles;
+  let rowTile = (group / u.columnTiles) % u.rowTiles;
+  let part = group / (u.columnTiles * u.rowTiles);
+  let batch = part % u.batch;
+  let split = part / u.batch;
+  let firstRow = rowTile * ${tile.rows}u;
+  let firstSlab = split * u.slabsPerSplit;
+  let endSlab = min(firstSlab + u.slabsPerSplit, u.slabs);
+${declareColumns(tile)}
+${declareLeft(tile)}
+${declareRight(tile)}
+${declareAccumulators(tile)}
+  for (var slab = firstSlab; slab < endSlab; slab++) {
+${loads(tile)}
+${rankUpdate(tile)}
+  }
+${storeTile(tile, (row, column, value) =>
+  last
+    ? `result[(batch * u.rows + ${row}) * u.columnVectors + ${column}] = activate(${value}${key.bias ? ` + bias[${column}]` : ''});`
+    : `result[((split * u.batch + batch) * u.rows + ${row}) * u.columnVectors + ${column}] = ${value};`,
+)}`,
+      })
+      if (last) return { variant: shape.name, scratchBytes: [], flops: flopsOf(key), dispatches: [product] }
+      const bias = key.bias ? { operand: input(2), columns: key.n } : undefined
+      return {
+        variant: shape.name,
+        scratchBytes: [splits * count * 4],
+        flops: flopsOf(key),
+        dispatches: [product, sumPartials({ label, count, splits, bias, activation: key.activation }, target)],
+      }
+    },
+  }
+}
+
+/** This lane's place in the left operand, one for each vector it loads: the address at slab 0. */
+function declareLeft(tile: SubgroupTile): string {
+  const lines: string[] = []
+  for (let r = 0; r < leftLoads(tile); r++) {
+    if (tile.rowLayout === 'lanes') {
+      lines.push(
+        `  let left${r} = batch * u.strideA + min(firstRow + ${r * tile.subgroupSize}u + lane, u.rows - 1u) * u.slabs;`,
+      )
+    } else {
+      const groups = tile.rows / tile.rowVector
+      lines.push(`  let slot${r} = min(${r * tile.subgroupSize}u + lane, ${groups * tile.unroll - 1}u);`)
+      lines.push(`  let rowGroup${r} = min(rowTile * ${groups}u + slot${r} % ${groups}u, u.rowGroups - 1u);`)
+      lines.push(`  let left${r} = batch * u.strideA + (slot${r} / ${groups}u) * u.rowGroups + rowGroup${r};`)
+    }
+  }
+  return lines.join('\n')
+}
+
+function declareRight(tile: SubgroupTile): string {
+  const lines: string[] = []
+  for (let j = 0; j < tile.columnGroups; j++) {
+    const start = tile.columnLayout === 'lanes' ? `column${j} * u.slabs` : `column${j}`
+    lines.push(`  let right${j} = batch * u.strideB + ${start};`)
+  }
+  return lines.join('\n')
+}
+
+function loads(tile: SubgroupTile): string {
+  const lines: string[] = []
+  for (let r = 0; r < leftLoads(tile); r++) {
+    const step = tile.rowLayout === 'lanes' ? 'slab' : `slab * ${tile.unroll}u * u.rowGroups`
+    lines.push(`    let a${r} = left[left${r} + ${step}];`)
+  }
+  for (let j = 0; j < tile.columnGroups; j++) {
+    if (tile.columnLayout === 'lanes') lines.push(`    let b${j} = right[right${j} + slab];`)
+    else
+      for (let k = 0; k < tile.unroll; k++)
+        lines.push(`    let b${k}_${j} = right[right${j} + (slab * ${tile.unroll}u + ${k}u) * u.columnVectors];`)
+  }
+  return lines.join('\n')
+}
+
+/** Throws 'shape' for a key without numbers. */
+export const matmul: Family<MatmulKey> = {
+  name: 'matmul',
+  variants: [
+    direct,
+    subgroupVariant({ name: 'subgroup16', rows: 16, columnGroups: 1 }),
+    subgroupVariant({ name: 'subgroup8', rows: 8, columnGroups: 2 }),
+  ],
+  prefer(key, target) {
+    if (![key.batch, key.m, key.n, key.k].every((extent) => Number.isInteger(extent) && extent > 0)) {
+      throw new WeftgradError('shape', `matmul: ${key.batch} x [${key.m}, ${key.k}] x [${key.k}, ${key.n}] is empty.`)
+    }
+    return target.subgroupSize === undefined ? 0 : 1
+  },
+}

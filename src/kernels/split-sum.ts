@@ -1,0 +1,56 @@
+/**
+ * The second pass of kernels that split a long sum over workgroups: adds the partial results in order, then bias and
+ * activation. Partial results lie one after the other in scratch 0.
+ */
+
+import type { FusedActivation } from './activation.ts'
+import { activationFunction } from './activation.ts'
+import type { Dispatch, Operand, Target } from './kernel.ts'
+import { dispatch, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
+import { vectorType, widestVector } from './subgroup-tile.ts'
+
+export interface SplitSum {
+  readonly label: string
+  readonly count: number
+  readonly splits: number
+  /** Bias of `columns` numbers, repeated along the result. */
+  readonly bias?: { readonly operand: Operand; readonly columns: number } | undefined
+  readonly activation: FusedActivation
+}
+
+/** Sums `splits` partial results of `count` numbers into output 0. */
+export function sumPartials(sum: SplitSum, target: Target): Dispatch {
+  const width = widestVector(sum.count, sum.bias?.columns ?? sum.count)
+  const type = vectorType(width)
+  const workgroupSize = plainWorkgroupSize(target)
+  const vectors = sum.count / width
+  return dispatch({
+    label: `${sum.label}/sumPartials`,
+    bindings: [
+      reads('partial', scratch(0), type),
+      writes('result', output(0), type),
+      ...(sum.bias === undefined ? [] : [reads('bias', sum.bias.operand, type)]),
+    ],
+    uniforms: { vectors, splits: sum.splits, biasVectors: (sum.bias?.columns ?? width) / width },
+    workgroupSize,
+    workgroups: Math.ceil(vectors / workgroupSize),
+    declarations: activationFunction(sum.activation, type),
+    body: `
+  if (index >= u.vectors) { return; }
+  var total = ${type}(0);
+  for (var split = 0u; split < u.splits; split++) {
+    total += partial[split * u.vectors + index];
+  }
+  result[index] = activate(total${sum.bias === undefined ? '' : ' + bias[index % u.biasVectors]'});`,
+  })
+}
+
+/**
+ * How many workgroups to split a sum over: enough that `tiles * splits` keeps every core busy, while each part still
+ * has `least` terms to add.
+ */
+export function splitCount(tiles: number, terms: number, least: number, target: Target): number {
+  // 16 workgroups fill the two to sixteen cores of a CPU adapter evenly; a GPU wants some hundreds.
+  const wanted = target.class === 'cpu' ? 16 : 512
+  return Math.max(1, Math.min(Math.ceil(wanted / tiles), Math.floor(terms / least)))
+}

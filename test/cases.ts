@@ -1,0 +1,30 @@
+/**
+ * The one table of operator cases. It drives the forward and gradient tests against the float64 reference and against
+ * TensorFlow.js, the test of every kernel variant, the benchmarks, and the support table of the README. What a case is
+ * stands in cases/case.ts.
+ */
+import type { Case } from './cases/case.ts'
+import { convolutionCases, depthwiseCases } from './cases/convolution.ts'
+import { elementwiseCases } from './cases/elementwise.ts'
+import { denseCases, matmulCases } from './cases/matmul.ts'
+import { movementCases } from './cases/movement.ts'
+import { networkCases } from './cases/network.ts'
+import { normalizationCases } from './cases/normalization.ts'
+import { poolCases } from './cases/pool.ts'
+import { reduceCases } from './cases/reduce.ts'
+
+export type { Case } from './cases/case.ts'
+export { inputsOf } from './cases/case.ts'
+
+export const cases: readonly Case[] = [
+  ...elementwiseCases,
+  ...reduceCases,
+  ...matmulCases,
+  ...denseCases,
+  ...convolutionCases,
+  ...depthwiseCases,
+  ...poolCases,
+  ...normalizationCases,
+  ...movementCases,
+  ...networkCases,
+]

@@ -1,0 +1,138 @@
+/**
+ * What an operator case is, and how its inputs come about. A case is data as far as it can be: shapes, generators,
+ * tolerances and reasons; only how to call the engine, the reference and TensorFlow.js is code.
+ *
+ * The same table drives the tests of the forward pass, of the gradients and of every kernel variant, the benchmarks, and
+ * the support table of the README.
+ */
+import type { Tensor as TensorFlowTensor } from '@tensorflow/tfjs'
+import type { Tensor } from '../../src/index.ts'
+import type { Array64 } from '../reference/array64.ts'
+import { array64, countOf } from '../reference/array64.ts'
+import type { Tolerance } from '../support/compare.ts'
+import type { TensorFlow } from '../support/tfjs.ts'
+
+/** Where an input's numbers come from. They are rounded to float32 (or are whole), so that all sides see the same. */
+export type InputNumbers =
+  /** These very numbers. */
+  | { readonly values: readonly number[] }
+  /** Uniform in [low, high); at least `margin` (0.05) away from the points `awayFrom`, where the operator has a kink. */
+  | {
+      readonly uniform: readonly [low: number, high: number]
+      readonly awayFrom?: readonly number[]
+      readonly margin?: number
+      readonly seed?: number
+    }
+  /** Equally spaced in (low, high), shuffled: no two are near each other, so maxima have no near ties. */
+  | { readonly distinct: readonly [low: number, high: number]; readonly seed?: number }
+  /** Powers of ten with exponents uniform in [low, high). */
+  | { readonly magnitudes: readonly [low: number, high: number]; readonly seed?: number }
+  /** Whole numbers from 0 to below - 1. */
+  | { readonly below: number; readonly seed?: number }
+
+export type InputSpec = { readonly shape: readonly number[]; readonly dtype?: 'f32' | 'u32' } & InputNumbers
+
+export interface Deviation extends Partial<Tolerance> {
+  readonly because: string
+}
+
+export interface Case {
+  /** Unique in the table; begins with the operator. */
+  readonly name: string
+  readonly operator: string
+  readonly inputs: readonly InputSpec[]
+  readonly run: (...inputs: Tensor[]) => Tensor
+  readonly reference: (...inputs: Array64[]) => Array64
+  /** The same in TensorFlow.js, or why it cannot be compared. */
+  readonly tfjs: ((tf: TensorFlow, ...inputs: TensorFlowTensor[]) => TensorFlowTensor) | string
+  /** Which inputs to differentiate with respect to. */
+  readonly differentiable: readonly number[]
+  /** Whether TensorFlow.js' gradients are comparable; if not, why. */
+  readonly tfjsGradient: true | string
+  /**
+   * The gradients by convention, for inputs on a kink, where differences say nothing: one for each differentiable input.
+   * Without it the gradients must agree with central differences of the reference.
+   */
+  readonly gradients?: (cotangent: Array64, ...inputs: Array64[]) => readonly Array64[]
+  /** Differences step by a fraction of each number rather than by an absolute amount; for numbers of many magnitudes. */
+  readonly relativeSteps?: boolean
+  readonly tolerance?: Deviation
+  readonly gradientTolerance?: Deviation
+  /** Worth a benchmark. */
+  readonly bench?: boolean
+}
+
+/** rtol 1e-5; the absolute part allows for cancellation in sums and grows with the largest number expected. */
+export function toleranceFor(expected: ArrayLike<number>, deviation?: Deviation): Tolerance {
+  let largest = 1
+  for (let i = 0; i < expected.length; i++) {
+    const magnitude = Math.abs(expected[i] ?? 0)
+    if (Number.isFinite(magnitude) && magnitude > largest) largest = magnitude
+  }
+  return { rtol: deviation?.rtol ?? 1e-5, atol: deviation?.atol ?? 1e-6 * largest }
+}
+
+/** A stream of uniform numbers in [0, 1) (Mulberry32, T. Ettinger 2017). */
+export function randomStream(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+function numbersOf(spec: InputSpec, position: number): number[] {
+  if ('values' in spec) return [...spec.values]
+  const count = countOf(spec.shape)
+  const random = randomStream(spec.seed ?? 1000 + position)
+  if ('below' in spec) return Array.from({ length: count }, () => Math.floor(random() * spec.below))
+  if ('magnitudes' in spec) {
+    const [low, high] = spec.magnitudes
+    return Array.from({ length: count }, () => 10 ** (low + (high - low) * random()))
+  }
+  if ('distinct' in spec) {
+    const [low, high] = spec.distinct
+    const numbers = Array.from({ length: count }, (_, i) => low + ((high - low) * (i + 0.5)) / count)
+    return shuffled(numbers, random)
+  }
+  const [low, high] = spec.uniform
+  const margin = spec.margin ?? 0.05
+  return Array.from({ length: count }, () => {
+    for (;;) {
+      const number = low + (high - low) * random()
+      if (spec.awayFrom?.every((kink) => Math.abs(number - kink) > margin) ?? true) return number
+    }
+  })
+}
+
+/** Fisher and Yates. */
+function shuffled(numbers: readonly number[], random: () => number): number[] {
+  const result = [...numbers]
+  for (let i = result.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1))
+    const [a = 0, b = 0] = [result[i], result[j]]
+    result[i] = b
+    result[j] = a
+  }
+  return result
+}
+
+export interface CaseInput {
+  readonly shape: readonly number[]
+  readonly dtype: 'f32' | 'u32'
+  readonly data: Float32Array | Uint32Array
+  /** The same numbers in float64. */
+  readonly exact: Array64
+}
+
+/** The numbers of a case's inputs; the same every time. */
+export function inputsOf(inputs: readonly InputSpec[]): CaseInput[] {
+  return inputs.map((spec, position) => {
+    const dtype = spec.dtype ?? 'f32'
+    const numbers = numbersOf(spec, position)
+    const data = dtype === 'f32' ? Float32Array.from(numbers) : Uint32Array.from(numbers)
+    return { shape: spec.shape, dtype, data, exact: array64(spec.shape, data) }
+  })
+}

@@ -1,0 +1,147 @@
+/** Matrix products and the dense layer: transposes, batches, extents of 1, extents that fit no tile. */
+import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs'
+import { dense, matmul } from '../../src/index.ts'
+import type { Activation } from '../reference/elementwise.ts'
+import type { MatmulOptions } from '../reference/matmul.ts'
+import * as reference from '../reference/matmul.ts'
+import type { TensorFlow } from '../support/tfjs.ts'
+import type { Case, InputSpec } from './case.ts'
+
+const forwardOnly = { differentiable: [], tfjsGradient: 'the forward pass is the subject' }
+
+function product(
+  what: string,
+  a: readonly number[] | InputSpec,
+  b: readonly number[] | InputSpec,
+  options: MatmulOptions = {},
+  overrides: Partial<Case> = {},
+): Case {
+  const input = (operand: readonly number[] | InputSpec): InputSpec =>
+    'shape' in operand ? operand : { shape: operand, uniform: [-1, 1] }
+  return {
+    name: `matmul: ${what}`,
+    operator: 'matmul',
+    inputs: [input(a), input(b)],
+    run: (x, y) => matmul(x, y, options),
+    reference: (x, y) => reference.matmul(x, y, options),
+    tfjs: (tf, x, y) => tf.matMul(x, y, options.transposeA, options.transposeB),
+    differentiable: [0, 1],
+    tfjsGradient: true,
+    ...overrides,
+  }
+}
+
+const transposes: readonly (MatmulOptions & { readonly text: string })[] = [
+  { transposeA: false, transposeB: false, text: 'neither transposed' },
+  { transposeA: true, transposeB: false, text: 'the first transposed' },
+  { transposeA: false, transposeB: true, text: 'the second transposed' },
+  { transposeA: true, transposeB: true, text: 'both transposed' },
+]
+
+/** [m, k] and [k, n], stored as the transposes ask. */
+function operands(m: number, k: number, n: number, options: MatmulOptions, batch: readonly number[] = []) {
+  return {
+    a: [...batch, ...(options.transposeA ? [k, m] : [m, k])],
+    b: [...batch, ...(options.transposeB ? [n, k] : [k, n])],
+  }
+}
+
+const shared = { tfjsGradient: 'TensorFlow.js does not sum the gradient of a matrix that serves several batches' }
+const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
+
+const matmulCases: readonly Case[] = [
+  ...transposes.flatMap((options) => {
+    const small = operands(5, 7, 3, options)
+    const odd = operands(33, 65, 31, options)
+    const batched = operands(5, 6, 7, options, [3])
+    return [
+      product(`5x7x3, ${options.text}`, small.a, small.b, options),
+      product(`33x65x31, ${options.text}`, odd.a, odd.b, options),
+      product(`three of 5x6x7, ${options.text}`, batched.a, batched.b, options),
+    ]
+  }),
+  product('1x1x1', [1, 1], [1, 1]),
+  product('m = 1', [1, 19], [19, 8]),
+  product('n = 1', [19, 8], [8, 1]),
+  product('k = 1', [9, 1], [1, 17]),
+  product('m = n = 1 and a long k', [1, 2049], [2049, 1]),
+  product('k = 1 of transposed operands', [1, 9], [17, 1], { transposeA: true, transposeB: true }),
+  product('m = 1 with the second transposed', [1, 19], [8, 19], { transposeB: true }),
+  product('32x32x32, whole tiles', [32, 32], [32, 32]),
+  product('64x64x64, whole tiles', [64, 64], [64, 64], {}, { bench: true }),
+  product('one more than a tile each way', [65, 33], [33, 65]),
+  product('few rows and columns, long k', [5, 1500], [1500, 6], {}, { bench: true }),
+  product('tall and narrow', [300, 3], [3, 5]),
+  product('rank 4 batches', [2, 3, 4, 5], [2, 3, 5, 6]),
+  product('one matrix serves every batch on the right', [3, 4, 5], [5, 6], {}, shared),
+  product('one matrix serves every batch on the left', [4, 5], [3, 5, 6], {}, shared),
+  product('one transposed matrix serves every batch on the right', [3, 4, 5], [6, 5], { transposeB: true }, shared),
+  product('one transposed matrix serves every batch on the left', [5, 4], [2, 2, 5, 6], { transposeA: true }, shared),
+  product('batches of 1', [1, 3, 4], [1, 4, 2]),
+  product(
+    'NaN and infinities spread along rows and columns',
+    { shape: [3, 3], values: [1, nan, 2, 0, 1, infinity, 1, 2, 3] },
+    { shape: [3, 2], values: [0, 1, -infinity, 2, 1, 0] },
+    {},
+    forwardOnly,
+  ),
+]
+
+interface DenseOptions {
+  readonly bias?: boolean
+  readonly activation?: Activation
+}
+
+function layer(
+  what: string,
+  x: readonly number[],
+  units: number,
+  { bias = true, activation = 'linear' }: DenseOptions = {},
+  overrides: Partial<Case> = {},
+): Case {
+  const features = x.at(-1) ?? 1
+  const scale = 1 / Math.sqrt(features)
+  const inputs: InputSpec[] = [
+    { shape: x, uniform: [-1, 1] },
+    { shape: [features, units], uniform: [-scale, scale] },
+  ]
+  if (bias) inputs.push({ shape: [units], uniform: [-0.5, 0.5] })
+  return {
+    name: `dense: ${what}`,
+    operator: 'dense',
+    inputs,
+    run: (input, kernel, b) => dense(input, kernel, b, { activation }),
+    reference: (input, kernel, b) => reference.dense(input, kernel, b, activation),
+    tfjs: (tf, input, kernel, b) => {
+      const rows = tf.reshape(input, [-1, features]) as Tensor2D
+      const products = tf.matMul(rows, kernel as Tensor2D)
+      const y = tf.reshape(b === undefined ? products : tf.add(products, b as Tensor1D), [...x.slice(0, -1), units])
+      return activationOf(tf, activation)(y)
+    },
+    differentiable: inputs.map((_, i) => i),
+    tfjsGradient: true,
+    ...overrides,
+  }
+}
+
+export function activationOf(tf: TensorFlow, activation: Activation) {
+  return { linear: tf.clone, relu: tf.relu, sigmoid: tf.sigmoid, tanh: tf.tanh }[activation]
+}
+
+const denseCases: readonly Case[] = [
+  layer('without bias', [4, 7], 5, { bias: false }),
+  layer('with bias', [4, 7], 5),
+  layer('relu', [5, 9], 17, { activation: 'relu' }),
+  layer('sigmoid', [5, 9], 17, { activation: 'sigmoid' }),
+  layer('tanh', [5, 9], 17, { activation: 'tanh' }),
+  layer('relu without bias', [4, 7], 5, { bias: false, activation: 'relu' }),
+  layer('one row', [1, 33], 10, { activation: 'relu' }),
+  layer('one unit', [6, 9], 1, { activation: 'sigmoid' }),
+  layer('one feature', [6, 1], 3),
+  layer('rank 3', [2, 3, 4], 5, { activation: 'relu' }),
+  layer("LeNet's first, 400 to 256", [4, 400], 256, { activation: 'relu' }, { bench: true }),
+  layer("LeNet's second, 256 to 32", [4, 256], 32, { activation: 'relu' }, { bench: true }),
+  layer("LeNet's last, 32 to 10", [4, 32], 10, {}, { bench: true }),
+]
+
+export { denseCases, matmulCases }

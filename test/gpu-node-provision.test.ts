@@ -1,0 +1,294 @@
+/**
+ * Fetching a driver into the cache. apt-get, apt-cache and dpkg are small fakes in PATH: their failures must be forced,
+ * and tests use no network.
+ */
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { WeftgradError } from '../src/errors.ts'
+import {
+  driverFolder,
+  driversFolder,
+  inspectDriver,
+  newStagingFolder,
+  removeStaleStaging,
+} from '../src/gpu/node/driver-folder.ts'
+import { neededLibraries } from '../src/gpu/node/elf.ts'
+import { cachedDriver, provisionDriver } from '../src/gpu/node/provision.ts'
+import { DriverDoesNotLoad, driversAreGiven, systemIcds, useCachedDriver } from '../src/gpu/node/vulkan.ts'
+
+/** A 64-bit ELF library that has nothing but a list of the libraries it needs. */
+function elfLibrary(needs: readonly string[]): Buffer {
+  const names = Buffer.from(`\0${needs.map((name) => `${name}\0`).join('')}`, 'latin1')
+  const dynamicAt = 64 + 2 * 56
+  const stringsAt = dynamicAt + (needs.length + 2) * 16
+  const elf = Buffer.alloc(stringsAt + names.length)
+  Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]).copy(elf)
+  elf.writeBigUInt64LE(64n, 32)
+  elf.writeUInt16LE(56, 54)
+  elf.writeUInt16LE(2, 56)
+  const address = 0x1000n
+  const segment = (at: number, type: number, offset: number, bytes: number) => {
+    elf.writeUInt32LE(type, at)
+    elf.writeBigUInt64LE(BigInt(offset), at + 8)
+    elf.writeBigUInt64LE(address + BigInt(offset), at + 16)
+    elf.writeBigUInt64LE(BigInt(bytes), at + 32)
+  }
+  segment(64, 1, 0, elf.length)
+  segment(64 + 56, 2, dynamicAt, stringsAt - dynamicAt)
+  let nameAt = 1
+  const entries: (readonly [number, bigint])[] = [[5, address + BigInt(stringsAt)]]
+  for (const name of needs) {
+    entries.push([1, BigInt(nameAt)])
+    nameAt += name.length + 1
+  }
+  entries.forEach(([tag, value], index) => {
+    elf.writeBigUInt64LE(BigInt(tag), dynamicAt + index * 16)
+    elf.writeBigUInt64LE(value, dynamicAt + index * 16 + 8)
+  })
+  names.copy(elf, stringsAt)
+  return elf
+}
+
+describe('the needs of a shared library', () => {
+  const elf = elfLibrary(['libdrm.so.2', 'libc.so.6'])
+
+  test('are read in order', () => {
+    expect(neededLibraries(elf, 'x.so')).toEqual(['libdrm.so.2', 'libc.so.6'])
+    expect(neededLibraries(elfLibrary([]), 'x.so')).toEqual([])
+  })
+
+  test('are refused in words, never read past the end, however the file is damaged', () => {
+    const readOrRefuse = (bytes: Buffer) => {
+      try {
+        neededLibraries(bytes, 'x.so')
+      } catch (error) {
+        expect(error).toBeInstanceOf(WeftgradError)
+        expect(error).toMatchObject({ code: 'format' })
+      }
+    }
+    for (let bytes = 0; bytes < elf.length; bytes++) readOrRefuse(elf.subarray(0, bytes))
+    fc.assert(
+      fc.property(fc.nat(elf.length - 1), fc.nat(255), (at, value) => {
+        const damaged = Buffer.from(elf)
+        damaged[at] = value
+        readOrRefuse(damaged)
+      }),
+      { numRuns: 500 },
+    )
+  })
+})
+
+describe.runIf(process.platform === 'linux')('provisioning', () => {
+  const before = { ...process.env }
+  let folder: string
+  let places: { etcApt: string; osRelease: string }
+  const lines: string[] = []
+  const log = (line: string) => void lines.push(line)
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'weftgrad-test-'))
+    places = { etcApt: join(folder, 'etc-apt'), osRelease: join(folder, 'os-release') }
+    mkdirSync(places.etcApt)
+    writeFileSync(join(places.etcApt, 'sources.list'), 'deb http://mirror.example/debian bookworm main\n')
+    writeFileSync(places.osRelease, 'ID=debian\nVERSION_CODENAME=bookworm\n')
+    process.env.WEFTGRAD_CACHE_DIR = join(folder, 'cache')
+    process.env.FAKE_TREE = join(folder, 'tree')
+    lines.length = 0
+    unpackedTree({
+      'libvulkan_lvp.so': ['libdrm.so.2', 'libc.so.6'],
+      'libdrm.so.2': ['libm.so.6'],
+      'libc.so.6': [],
+      'libextra.so.1': [],
+    })
+    fakeApt()
+  })
+
+  afterEach(() => {
+    for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name]
+    Object.assign(process.env, before)
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  /** What the fake `dpkg -x` unpacks. */
+  function unpackedTree(libraries: Readonly<Record<string, readonly string[]>>): void {
+    const lib = join(folder, 'tree/usr/lib')
+    mkdirSync(lib, { recursive: true })
+    for (const [name, needs] of Object.entries(libraries)) writeFileSync(join(lib, name), elfLibrary(needs))
+  }
+
+  function fakeProgram(name: string, script: string): void {
+    writeFileSync(join(folder, 'bin', name), `#!/bin/sh\n${script}\n`)
+    chmodSync(join(folder, 'bin', name), 0o755)
+  }
+
+  function fakeApt({ version = '25.0.7-2' }: { version?: string } = {}): void {
+    mkdirSync(join(folder, 'bin'), { recursive: true })
+    process.env.PATH = [join(folder, 'bin'), '/usr/bin', '/bin'].join(delimiter)
+    fakeProgram(
+      'apt-get',
+      `case "$*" in *download*) : > mesa.deb;; *install*) echo "Inst libdrm2 (2.4-1 x [amd64])"; echo "Inst unrelated (1 x [amd64])";; esac`,
+    )
+    fakeProgram(
+      'apt-cache',
+      `case "$*" in *policy*) printf 'mesa-vulkan-drivers:\\n  Installed: (none)\\n  Candidate: ${version}\\n';; *) printf 'mesa-vulkan-drivers\\n  Depends: libdrm2\\nlibdrm2\\n';; esac`,
+    )
+    fakeProgram('dpkg', 'cp -r "$FAKE_TREE/." "$3"')
+  }
+
+  async function failure(): Promise<WeftgradError> {
+    const error: unknown = await provisionDriver({ log, places }).then(
+      () => new Error('it succeeded'),
+      (reason: unknown) => reason,
+    )
+    if (!(error instanceof WeftgradError)) throw error
+    expect(error.message).toContain('WEFTGRAD_ADAPTER')
+    expect(error.message).toContain('mesa-vulkan-drivers')
+    expect(existsSync(driversFolder()) ? readdirSync(driversFolder()) : []).toEqual([])
+    return error
+  }
+
+  test('puts the driver and just what it needs into the cache, saying so in one line', async () => {
+    const driver = await provisionDriver({ log, places })
+    expect(driver.libraries).toEqual(['libdrm.so.2', 'libvulkan_lvp.so'])
+    expect(readdirSync(driversFolder())).toEqual([`lavapipe-bookworm-${process.arch}`])
+    const icd: unknown = JSON.parse(readFileSync(driver.icd, 'utf8'))
+    expect(icd).toMatchObject({ ICD: { library_path: join(driver.folder, 'lib/libvulkan_lvp.so') } })
+    expect(cachedDriver(places)).toEqual({ state: 'whole', driver })
+    expect(lines).toHaveLength(1)
+    expect(lines[0]).toContain('WEFTGRAD_NO_SETUP=1')
+  })
+
+  test('by several at once leaves one whole driver and nothing else', async () => {
+    const drivers = await Promise.all([1, 2, 3].map(() => provisionDriver({ log, places })))
+    expect(new Set(drivers.map((driver) => driver.folder)).size).toBe(1)
+    expect(cachedDriver(places).state).toBe('whole')
+    expect(readdirSync(driversFolder())).toHaveLength(1)
+  })
+
+  test('notices every kind of damage and repairs it', async () => {
+    const { folder: at } = await provisionDriver({ log, places })
+    const damages: (readonly [RegExp, () => void])[] = [
+      [/never finished/, () => rmSync(join(at, 'complete.json'))],
+      [/not readable/, () => writeFileSync(join(at, 'complete.json'), '{"mesaVersion": 1}')],
+      [/libdrm\.so\.2 is missing/, () => rmSync(join(at, 'lib/libdrm.so.2'))],
+      [/has 7 bytes instead of/, () => truncateSync(join(at, 'lib/libvulkan_lvp.so'), 7)],
+    ]
+    for (const [reason, damage] of damages) {
+      damage()
+      const state = cachedDriver(places)
+      expect(state).toMatchObject({ state: 'damaged', reason: expect.stringMatching(reason) })
+      await provisionDriver({ log, places })
+      expect(cachedDriver(places).state).toBe('whole')
+    }
+    expect(inspectDriver(join(at, 'nowhere')).state).toBe('absent')
+  })
+
+  test.skipIf(driversAreGiven())("is preceded by a look for the system's drivers where the loader looks", () => {
+    const icds = join(folder, 'share/vulkan/icd.d')
+    mkdirSync(icds, { recursive: true })
+    writeFileSync(join(icds, 'radeon_icd.x86_64.json'), '{}')
+    process.env.XDG_DATA_DIRS = ['relative', join(folder, 'nowhere'), join(folder, 'share')].join(delimiter)
+    expect(systemIcds()).toContain(join(icds, 'radeon_icd.x86_64.json'))
+  })
+
+  test('of a driver that does not load says so before any environment is changed', async () => {
+    const driver = await provisionDriver({ log, places })
+    const icd = process.env.VK_DRIVER_FILES
+    expect(() => useCachedDriver(driver)).toThrow(DriverDoesNotLoad)
+    expect(process.env.VK_DRIVER_FILES).toBe(icd)
+  })
+
+  test('explains that there is no apt-get', async () => {
+    process.env.PATH = join(folder, 'nothing')
+    const error = await failure()
+    expect(error.code).toBe('no-adapter')
+    expect(error.message).toContain('there is no apt-get here')
+  })
+
+  test('explains a system that is neither Debian nor Ubuntu', async () => {
+    writeFileSync(places.osRelease, 'ID=fedora\nVERSION_CODENAME=""\n')
+    expect(await failure()).toMatchObject({
+      code: 'no-adapter',
+      message: expect.stringContaining('only on Debian and Ubuntu'),
+    })
+  })
+
+  const failures: Readonly<Record<string, readonly [code: string, reason: string, arrange: () => void]>> = {
+    'a mirror that does not answer': [
+      'fetch',
+      'Temporary failure resolving',
+      () => {
+        fakeProgram('apt-get', `echo "W: Failed to fetch http://m: Temporary failure resolving 'm'" >&2`)
+        fakeProgram('apt-cache', 'exit 0')
+      },
+    ],
+    'a download that fails': [
+      'fetch',
+      'E: Hash Sum mismatch',
+      () =>
+        fakeProgram(
+          'apt-get',
+          'case "$*" in *download*) : > half.deb; echo "E: Hash Sum mismatch" >&2; exit 100;; esac',
+        ),
+    ],
+    'a full disk': [
+      'fetch',
+      'is full',
+      () => fakeProgram('apt-get', 'echo "E: Write error - write (28: No space left on device)" >&2; exit 100'),
+    ],
+    'a package that does not unpack': [
+      'fetch',
+      'not a Debian format archive',
+      () => fakeProgram('dpkg', 'mkdir -p "$3/usr"; echo "dpkg-deb: error: not a Debian format archive" >&2; exit 2'),
+    ],
+    'a package without the driver': [
+      'fetch',
+      'holds no libvulkan_lvp.so',
+      () => rmSync(join(folder, 'tree/usr/lib/libvulkan_lvp.so')),
+    ],
+    'a library that is cut short': [
+      'fetch',
+      'libvulkan_lvp.so is not a usable shared library',
+      () => truncateSync(join(folder, 'tree/usr/lib/libvulkan_lvp.so'), 100),
+    ],
+    'a Mesa that is too old': ['fetch', '20.3.5', () => fakeApt({ version: '20.3.5-1' })],
+    'sources that name no mirror': [
+      'fetch',
+      'names no mirror for bookworm',
+      () => writeFileSync(join(places.etcApt, 'sources.list'), 'deb http://x/node nodistro main\n'),
+    ],
+    'a cache that cannot be written': ['fetch', 'cannot be written', () => writeFileSync(join(folder, 'cache'), '')],
+  }
+  for (const [what, [code, reason, arrange]] of Object.entries(failures))
+    test(`explains ${what} and leaves no half file behind`, async () => {
+      arrange()
+      expect(await failure()).toMatchObject({ code, message: expect.stringContaining(reason) })
+    })
+
+  test('clears away what a killed process left, not what a living one is working on', () => {
+    const mine = newStagingFolder()
+    const dead = spawnSync('/bin/sh', ['-c', 'echo $$'], { encoding: 'utf8' }).stdout.trim()
+    mkdirSync(join(driversFolder(), `staging-${dead}-abc`))
+    mkdirSync(driverFolder('bookworm'))
+    removeStaleStaging()
+    expect(
+      readdirSync(driversFolder())
+        .map((name) => join(driversFolder(), name))
+        .sort(),
+    ).toEqual([driverFolder('bookworm'), mine].sort())
+  })
+})

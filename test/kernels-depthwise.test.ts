@@ -1,0 +1,199 @@
+/** Depthwise convolution: every variant of forward, input gradient and filter gradient against plain loops. */
+import { describe, expect, test } from 'vitest'
+import type { DepthwiseKey } from '../src/kernels/depthwise.ts'
+import { depthwise, depthwiseFilterGradient, depthwiseInputGradient } from '../src/kernels/depthwise.ts'
+import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
+import { planKernel } from '../src/kernels/kernel.ts'
+import { useDevice } from './support/device.ts'
+import { runPlan, targetOf } from './support/run-plan.ts'
+
+const device = useDevice()
+
+const unit: DepthwiseKey = {
+  batch: 2,
+  height: 5,
+  width: 6,
+  channels: 4,
+  multiplier: 1,
+  kernel: [3, 3],
+  strides: [1, 1],
+  dilation: [1, 1],
+  padTop: 1,
+  padLeft: 1,
+  outHeight: 5,
+  outWidth: 6,
+}
+
+const cases: Readonly<Record<string, DepthwiseKey>> = {
+  '3x3, the same size, vectors': unit,
+  '3x3, no padding, 20 channels': { ...unit, channels: 20, padTop: 0, padLeft: 0, outHeight: 3, outWidth: 4 },
+  '5x5 on a smaller image': {
+    ...unit,
+    height: 3,
+    width: 2,
+    kernel: [5, 5],
+    padTop: 2,
+    padLeft: 2,
+    outHeight: 3,
+    outWidth: 2,
+  },
+  'one row of kernel, padding beyond it': {
+    ...unit,
+    kernel: [1, 3],
+    padTop: 2,
+    padLeft: 4,
+    outHeight: 8,
+    outWidth: 11,
+  },
+  '17 channels': { ...unit, channels: 17 },
+  'one channel, multiplier 5': { ...unit, channels: 1, multiplier: 5, kernel: [2, 4] },
+  'three channels, multiplier 4, stride 2': {
+    ...unit,
+    channels: 3,
+    multiplier: 4,
+    strides: [2, 2],
+    outHeight: 3,
+    outWidth: 3,
+  },
+  'stride 2 by 3, vectors': { ...unit, channels: 8, strides: [2, 3], outHeight: 3, outWidth: 2 },
+  'stride beyond the kernel': { ...unit, kernel: [1, 2], strides: [3, 4], padTop: 0, outHeight: 2, outWidth: 2 },
+  dilated: { ...unit, dilation: [2, 3], padTop: 2, padLeft: 3, channels: 8 },
+  '6x5 kernel, too large for registers': { ...unit, kernel: [6, 5], padTop: 2, padLeft: 2 },
+  'bands of rows, an odd width': {
+    ...unit,
+    batch: 1,
+    height: 70,
+    width: 7,
+    channels: 12,
+    outHeight: 70,
+    outWidth: 7,
+  },
+}
+
+const imageSize = (k: DepthwiseKey) => k.batch * k.height * k.width * k.channels
+const outSize = (k: DepthwiseKey) => k.batch * k.outHeight * k.outWidth * k.channels * k.multiplier
+const kernelSize = (k: DepthwiseKey) => k.kernel[0] * k.kernel[1] * k.channels * k.multiplier
+
+/** Calls `visit` for every product of the convolution: indices into image, kernel and output. */
+function eachProduct(k: DepthwiseKey, visit: (image: number, tap: number, out: number) => void): void {
+  const outChannels = k.channels * k.multiplier
+  for (let b = 0; b < k.batch; b++)
+    for (let oy = 0; oy < k.outHeight; oy++)
+      for (let ox = 0; ox < k.outWidth; ox++)
+        for (let ky = 0; ky < k.kernel[0]; ky++)
+          for (let kx = 0; kx < k.kernel[1]; kx++) {
+            const y = oy * k.strides[0] + ky * k.dilation[0] - k.padTop
+            const x = ox * k.strides[1] + kx * k.dilation[1] - k.padLeft
+            if (y < 0 || y >= k.height || x < 0 || x >= k.width) continue
+            for (let o = 0; o < outChannels; o++) {
+              const c = Math.floor(o / k.multiplier)
+              visit(
+                ((b * k.height + y) * k.width + x) * k.channels + c,
+                (ky * k.kernel[1] + kx) * outChannels + o,
+                ((b * k.outHeight + oy) * k.outWidth + ox) * outChannels + o,
+              )
+            }
+          }
+}
+
+let seed = 7
+const random = () => {
+  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+  return seed / 2 ** 32 - 0.5
+}
+const values = (count: number) => Float32Array.from({ length: count }, random)
+
+/** Largest difference, relative to the largest expected value. */
+function distance(actual: Float32Array, expected: Float64Array): number {
+  expect(actual.length).toBe(expected.length)
+  const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30)
+  return actual.reduce((worst, value, i) => {
+    const d = Math.abs(value - (expected[i] ?? 0)) / scale
+    return d <= worst ? worst : Number.isNaN(d) ? Number.POSITIVE_INFINITY : d
+  }, 0)
+}
+
+/** Runs every variant that supports the key as planned for this adapter, and the last one as for a GPU. */
+async function everyVariant(
+  family: Family<DepthwiseKey>,
+  key: DepthwiseKey,
+  inputs: readonly Float32Array<ArrayBuffer>[],
+  expected: Float64Array,
+) {
+  const own = targetOf(device())
+  const supported = family.variants.filter((variant) => variant.supports(key, own))
+  expect(supported).toContain(family.variants[family.prefer(key, own)])
+  const plans: [string, KernelPlan][] = supported.map((v) => [v.name, planKernel(family, key, own, v.name)])
+  const last = supported.at(-1)?.name ?? ''
+  plans.push([`${last} for a GPU`, planKernel(family, key, targetOf(device(), { class: 'gpu' }), last)])
+  for (const [name, plan] of plans) {
+    const poison = new Float32Array(expected.length).fill(12345)
+    const [result] = await runPlan(device(), plan, inputs, [poison] as const)
+    expect(distance(result, expected), `${family.name}/${name}`).toBeLessThan(2e-6)
+  }
+}
+
+describe.each(Object.entries(cases))('%s', (_name, key) => {
+  test('forward', async () => {
+    const [x, w] = [values(imageSize(key)), values(kernelSize(key))]
+    const expected = new Float64Array(outSize(key))
+    eachProduct(key, (i, k, o) => {
+      expected[o] = (expected[o] ?? 0) + (x[i] ?? 0) * (w[k] ?? 0)
+    })
+    await everyVariant(depthwise, key, [x, w], expected)
+  })
+
+  test('input gradient', async () => {
+    const [dy, w] = [values(outSize(key)), values(kernelSize(key))]
+    const expected = new Float64Array(imageSize(key))
+    eachProduct(key, (i, k, o) => {
+      expected[i] = (expected[i] ?? 0) + (dy[o] ?? 0) * (w[k] ?? 0)
+    })
+    await everyVariant(depthwiseInputGradient, key, [dy, w], expected)
+  })
+
+  test('filter gradient', async () => {
+    const [x, dy] = [values(imageSize(key)), values(outSize(key))]
+    const expected = new Float64Array(kernelSize(key))
+    eachProduct(key, (i, k, o) => {
+      expected[k] = (expected[k] ?? 0) + (x[i] ?? 0) * (dy[o] ?? 0)
+    })
+    await everyVariant(depthwiseFilterGradient, key, [x, dy], expected)
+  })
+})
+
+test('a NaN in the padding of a neighbour does not leak: only outputs that read it are NaN', async () => {
+  const x = new Float32Array(imageSize(unit)).fill(1)
+  x[0] = Number.NaN
+  for (const variant of depthwise.variants) {
+    const plan = planKernel(depthwise, unit, targetOf(device()), variant.name)
+    const [y] = await runPlan(device(), plan, [x, values(kernelSize(unit))], [new Float32Array(outSize(unit))] as const)
+    const bad = [...y.keys()].filter((i) => Number.isNaN(y[i]))
+    expect(bad, variant.name).toEqual([0, 4, 24, 28])
+  }
+})
+
+test('the filter gradient gives the same bits every time', async () => {
+  const key = { ...unit, batch: 4, height: 20, outHeight: 20, channels: 32 }
+  const inputs = [values(imageSize(key)), values(outSize(key))]
+  for (const variant of depthwiseFilterGradient.variants) {
+    const plan = planKernel(depthwiseFilterGradient, key, targetOf(device()), variant.name)
+    const run = () => runPlan(device(), plan, inputs, [new Float32Array(kernelSize(key))] as const)
+    expect(await run()).toEqual(await run())
+  }
+})
+
+test('impossible keys are refused', () => {
+  const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
+  const bad: Partial<DepthwiseKey>[] = [
+    { channels: 0 },
+    { multiplier: 1.5 },
+    { strides: [0, 1] },
+    { dilation: [1, -1] },
+    { padLeft: -1 },
+    { batch: 2 ** 25 },
+  ]
+  for (const family of [depthwise, depthwiseInputGradient, depthwiseFilterGradient])
+    for (const changes of bad)
+      expect(() => planKernel(family, { ...unit, ...changes }, target), JSON.stringify(changes)).toThrow(family.name)
+})

@@ -1,0 +1,229 @@
+/** Pooling kernels: every variant against plain loops, on the shapes and values that pooling goes wrong on. */
+import { describe, expect, test } from 'vitest'
+import type { Family, Target } from '../src/kernels/kernel.ts'
+import { planKernel } from '../src/kernels/kernel.ts'
+import type { PoolKey } from '../src/kernels/pool.ts'
+import { averagePool, averagePoolGradient, maxPool, maxPoolGradient } from '../src/kernels/pool.ts'
+import { useDevice } from './support/device.ts'
+import { runPlan, targetOf } from './support/run-plan.ts'
+
+const device = useDevice()
+
+const same = (key: Omit<PoolKey, 'outHeight' | 'outWidth' | 'padTop' | 'padLeft'>): PoolKey => {
+  const axis = (size: number, window: number, stride: number) => {
+    const out = Math.ceil(size / stride)
+    return [out, Math.floor(Math.max(0, (out - 1) * stride + window - size) / 2)] as const
+  }
+  const [outHeight, padTop] = axis(key.height, key.window[0], key.strides[0])
+  const [outWidth, padLeft] = axis(key.width, key.window[1], key.strides[1])
+  return { ...key, outHeight, outWidth, padTop, padLeft }
+}
+const valid = (key: Omit<PoolKey, 'outHeight' | 'outWidth' | 'padTop' | 'padLeft'>): PoolKey => ({
+  ...key,
+  outHeight: Math.floor((key.height - key.window[0]) / key.strides[0]) + 1,
+  outWidth: Math.floor((key.width - key.window[1]) / key.strides[1]) + 1,
+  padTop: 0,
+  padLeft: 0,
+})
+const image = (batch: number, height: number, width: number, channels: number) => ({ batch, height, width, channels })
+
+const cases: Readonly<Record<string, PoolKey>> = {
+  'windows side by side, a row and a column left over': valid({
+    ...image(3, 5, 7, 6),
+    window: [2, 2],
+    strides: [2, 2],
+  }),
+  'windows side by side, hanging over the end': same({ ...image(2, 5, 7, 3), window: [2, 2], strides: [2, 2] }),
+  'windows side by side, beginning in the padding': {
+    ...same({ ...image(2, 4, 7, 4), window: [3, 3], strides: [3, 3] }),
+    padTop: 2,
+    padLeft: 1,
+    outHeight: 2,
+  },
+  'overlapping windows, stride 2, padded': same({ ...image(2, 7, 6, 5), window: [3, 3], strides: [2, 2] }),
+  'overlapping windows, stride 1': same({ ...image(2, 4, 5, 8), window: [3, 2], strides: [1, 1] }),
+  'gaps between windows': valid({ ...image(2, 8, 11, 17), window: [2, 1], strides: [3, 4] }),
+  'windows larger than the image': {
+    ...image(2, 3, 2, 2),
+    window: [5, 7],
+    strides: [2, 1],
+    padTop: 3,
+    padLeft: 5,
+    outHeight: 3,
+    outWidth: 6,
+  },
+  'the whole image, one channel': valid({ ...image(3, 7, 9, 1), window: [7, 9], strides: [1, 1] }),
+  'a single window, pixels left over on both sides': valid({ ...image(2, 5, 6, 2), window: [3, 4], strides: [4, 3] }),
+  'many rows a workgroup': valid({ ...image(5, 40, 22, 12), window: [2, 2], strides: [2, 2] }),
+}
+
+const sizeOf = (k: PoolKey) => k.batch * k.height * k.width * k.channels
+const outSizeOf = (k: PoolKey) => k.batch * k.outHeight * k.outWidth * k.channels
+
+/** Calls `visit` for every output and the places of its window that lie in the image, row by row. */
+function eachPlace(k: PoolKey, visit: (out: number, place: number, input: number) => void): void {
+  let out = 0
+  for (let b = 0; b < k.batch; b++)
+    for (let oy = 0; oy < k.outHeight; oy++)
+      for (let ox = 0; ox < k.outWidth; ox++)
+        for (let c = 0; c < k.channels; c++, out++)
+          for (let wy = 0; wy < k.window[0]; wy++)
+            for (let wx = 0; wx < k.window[1]; wx++) {
+              const y = oy * k.strides[0] + wy - k.padTop
+              const x = ox * k.strides[1] + wx - k.padLeft
+              if (y < 0 || y >= k.height || x < 0 || x >= k.width) continue
+              visit(out, wy * k.window[1] + wx, ((b * k.height + y) * k.width + x) * k.channels + c)
+            }
+}
+
+function maxima(k: PoolKey, x: Float32Array) {
+  const y = new Float32Array(outSizeOf(k)).fill(Number.NEGATIVE_INFINITY)
+  const code = new Uint32Array(outSizeOf(k)).fill(0xffffffff)
+  eachPlace(k, (out, place, at) => {
+    const best = y[out] ?? 0
+    const value = x[at] ?? 0
+    const unset = code[out] === 0xffffffff
+    if (unset || (!Number.isNaN(best) && (value > best || Number.isNaN(value)))) {
+      y[out] = value
+      code[out] = place
+    }
+  })
+  return { y, code }
+}
+
+let seed = 1
+const random = () => {
+  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+  return seed / 2 ** 32 - 0.5
+}
+const values = (count: number, value: () => number = random) => Float32Array.from({ length: count }, value)
+
+function targets(): Target[] {
+  return [targetOf(device()), targetOf(device(), { class: 'gpu' })]
+}
+
+/** Runs every variant that supports the key, planned for a CPU and for a GPU. */
+async function everyVariant(
+  family: Family<PoolKey>,
+  key: PoolKey,
+  check: (plan: ReturnType<typeof planKernel>, name: string) => Promise<void>,
+) {
+  const target = targets()
+  const supported = family.variants.filter((variant) => variant.supports(key, targetOf(device())))
+  expect(supported.length).toBeGreaterThan(0)
+  for (const [i, t] of target.entries()) {
+    for (const variant of i === 0 ? supported : supported.slice(-1)) {
+      await check(planKernel(family, key, t, variant.name), `${family.name}/${variant.name} for a ${t.class}`)
+    }
+  }
+}
+
+/** Largest difference relative to `scale`; NaN equals only NaN. */
+function distance(actual: Float32Array, expected: Float64Array | Float32Array): number {
+  expect(actual.length).toBe(expected.length)
+  return actual.reduce((worst, value, i) => {
+    const wanted = expected[i] ?? Number.NaN
+    if (Number.isNaN(value) && Number.isNaN(wanted)) return worst
+    const d = Math.abs(value - wanted)
+    return d <= worst ? worst : Number.isNaN(d) ? Number.POSITIVE_INFINITY : d
+  }, 0)
+}
+
+const poison = (count: number) => new Float32Array(count).fill(12345)
+
+describe.each(Object.entries(cases))('%s', (_name, key) => {
+  test('maximum and its position are exact, the first of ties wins', async () => {
+    for (const x of [values(sizeOf(key)), values(sizeOf(key), () => Math.round(random() * 3))]) {
+      const expected = maxima(key, x)
+      await everyVariant(maxPool, key, async (plan, name) => {
+        const codes = new Uint32Array(outSizeOf(key)).fill(777)
+        const [y, code] = await runPlan(device(), plan, [x], [poison(outSizeOf(key)), codes] as const)
+        expect(distance(y, expected.y), name).toBe(0)
+        expect(code, name).toEqual(expected.code)
+      })
+    }
+  })
+
+  test('the gradient of a maximum goes to the position that was taken', async () => {
+    const { code } = maxima(
+      key,
+      values(sizeOf(key), () => Math.round(random() * 5)),
+    )
+    const dy = values(outSizeOf(key))
+    const expected = new Float64Array(sizeOf(key))
+    eachPlace(key, (out, place, at) => {
+      if (code[out] === place) expected[at] = (expected[at] ?? 0) + (dy[out] ?? 0)
+    })
+    await everyVariant(maxPoolGradient, key, async (plan, name) => {
+      const [dx] = await runPlan(device(), plan, [dy, code], [poison(sizeOf(key))] as const)
+      expect(distance(dx, expected), name).toBeLessThan(1e-5)
+    })
+  })
+
+  test('averages and their gradient leave the padding out', async () => {
+    const x = values(sizeOf(key))
+    const dy = values(outSizeOf(key))
+    const places = new Float64Array(outSizeOf(key))
+    const sums = new Float64Array(outSizeOf(key))
+    eachPlace(key, (out, _place, at) => {
+      places[out] = (places[out] ?? 0) + 1
+      sums[out] = (sums[out] ?? 0) + (x[at] ?? 0)
+    })
+    const expected = sums.map((sum, i) => sum / (places[i] ?? 0))
+    const expectedGradient = new Float64Array(sizeOf(key))
+    eachPlace(key, (out, _place, at) => {
+      expectedGradient[at] = (expectedGradient[at] ?? 0) + (dy[out] ?? 0) / (places[out] ?? 0)
+    })
+    await everyVariant(averagePool, key, async (plan, name) => {
+      const [y] = await runPlan(device(), plan, [x], [poison(outSizeOf(key))] as const)
+      expect(distance(y, expected), name).toBeLessThan(1e-6)
+    })
+    await everyVariant(averagePoolGradient, key, async (plan, name) => {
+      const [dx] = await runPlan(device(), plan, [dy], [poison(sizeOf(key))] as const)
+      expect(distance(dx, expectedGradient), name).toBeLessThan(1e-5)
+    })
+  })
+})
+
+test('a NaN, and the first one of several, is the maximum; infinities compete as numbers', async () => {
+  const key = same({ ...image(1, 6, 6, 4), window: [3, 3], strides: [2, 2] })
+  const special = [Number.NaN, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, -0, 0, 1, -1]
+  const x = values(sizeOf(key), () => special[Math.floor((random() + 0.5) * special.length)] ?? 0)
+  const expected = maxima(key, x)
+  expect(expected.y.some(Number.isNaN)).toBe(true)
+  await everyVariant(maxPool, key, async (plan, name) => {
+    const codes = new Uint32Array(outSizeOf(key))
+    const [y, code] = await runPlan(device(), plan, [x], [poison(outSizeOf(key)), codes] as const)
+    expect(y, name).toEqual(expected.y)
+    expect(code, name).toEqual(expected.code)
+  })
+})
+
+test('where everything is minus infinity, so is the maximum, and the first pixel in the image takes the gradient', async () => {
+  const key = same({ ...image(1, 3, 3, 2), window: [3, 3], strides: [2, 2] })
+  const x = new Float32Array(sizeOf(key)).fill(Number.NEGATIVE_INFINITY)
+  await everyVariant(maxPool, key, async (plan, name) => {
+    const codes = new Uint32Array(outSizeOf(key)).fill(777)
+    const [y, code] = await runPlan(device(), plan, [x], [poison(outSizeOf(key)), codes] as const)
+    expect([...y], name).toEqual(new Array(8).fill(Number.NEGATIVE_INFINITY))
+    expect([...code], name).toEqual([4, 4, 3, 3, 1, 1, 0, 0])
+  })
+})
+
+test('windows that hold nothing but padding, and extents that are no positive integers, are refused', () => {
+  const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
+  const key = valid({ ...image(1, 4, 4, 1), window: [2, 2], strides: [2, 2] })
+  const refusal = (changes: Partial<PoolKey>) => {
+    for (const family of [maxPool, maxPoolGradient, averagePool, averagePoolGradient])
+      expect(() => planKernel(family, { ...key, ...changes }, target)).toThrow(/padding|positive|up to/)
+  }
+  refusal({ padTop: 2 })
+  refusal({ padLeft: 2 })
+  refusal({ outHeight: 3 })
+  refusal({ outWidth: 3 })
+  refusal({ padTop: -1 })
+  refusal({ height: 0 })
+  refusal({ window: [2, 1.5] })
+  refusal({ strides: [0, 2] })
+  refusal({ batch: 2 ** 27 })
+})

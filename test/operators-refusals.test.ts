@@ -1,0 +1,545 @@
+/** What operators refuse: at once, before anything runs, with a typed error that names the operator and the shapes. */
+import { describe, expect, test } from 'vitest'
+import { gradients } from '../src/autograd/grad.ts'
+import type { ErrorCode } from '../src/errors.ts'
+import { WeftgradError } from '../src/errors.ts'
+import type { Tensor } from '../src/index.ts'
+import {
+  abs,
+  add,
+  argmax,
+  averagePool,
+  batchNormalization,
+  broadcastTo,
+  clip,
+  concatenate,
+  conv2d,
+  dense,
+  depthwiseConv2d,
+  dropout,
+  gather,
+  globalAveragePool,
+  logSoftmax,
+  matmul,
+  max,
+  maxPool,
+  mean,
+  mul,
+  pad,
+  reshape,
+  slice,
+  softmax,
+  softmaxCrossEntropy,
+  sum,
+  tensor,
+  toF32,
+  transpose,
+  where,
+} from '../src/index.ts'
+
+function numbers(shape: readonly number[], dtype: 'f32' | 'u32' = 'f32'): Tensor {
+  const count = shape.reduce((product, extent) => product * extent, 1)
+  return tensor(new Array<number>(count).fill(1), [...shape], dtype)
+}
+
+interface Refusal {
+  /** Completes the sentence "refuses ...". */
+  readonly what: string
+  readonly act: () => unknown
+  readonly code: ErrorCode
+  /** What the message must mention. */
+  readonly mentions: readonly string[]
+}
+
+const image = numbers([1, 5, 6, 3])
+const kernel = numbers([3, 3, 3, 4])
+
+const refusals: readonly Refusal[] = [
+  {
+    what: 'addends that do not broadcast',
+    act: () => add(numbers([2, 3]), numbers([2, 4])),
+    code: 'shape',
+    mentions: ['add', '[2, 3]', '[2, 4]'],
+  },
+  {
+    what: 'factors of different ranks that do not broadcast',
+    act: () => mul(numbers([4, 3]), numbers([4])),
+    code: 'shape',
+    mentions: ['mul', '[4, 3]', '[4]'],
+  },
+  {
+    what: 'whole numbers where float32 is computed',
+    act: () => add(numbers([2], 'u32'), numbers([2])),
+    code: 'shape',
+    mentions: ['add', 'u32', '[2]'],
+  },
+  {
+    what: 'the magnitude of whole numbers',
+    act: () => abs(numbers([2], 'u32')),
+    code: 'shape',
+    mentions: ['abs', 'u32'],
+  },
+  { what: 'float32 to be made float32', act: () => toF32(numbers([2])), code: 'shape', mentions: ['toF32', '[2]'] },
+  {
+    what: 'a condition that does not broadcast',
+    act: () => where(numbers([3]), numbers([2]), numbers([2])),
+    code: 'shape',
+    mentions: ['where', '[3]', '[2]'],
+  },
+  {
+    what: 'clipping to an empty interval',
+    act: () => clip(numbers([2]), 1, -1),
+    code: 'argument',
+    mentions: ['clip', '1', '-1'],
+  },
+  {
+    what: 'clipping to NaN',
+    act: () => clip(numbers([2]), Number.NaN, 1),
+    code: 'argument',
+    mentions: ['clip', 'NaN'],
+  },
+  {
+    what: 'a sum over an axis that is not there',
+    act: () => sum(numbers([2, 3]), { axes: 2 }),
+    code: 'shape',
+    mentions: ['sum', '2', '[2, 3]'],
+  },
+  {
+    what: 'a mean over an axis too far from the end',
+    act: () => mean(numbers([2, 3]), { axes: -3 }),
+    code: 'shape',
+    mentions: ['mean', '-3', '[2, 3]'],
+  },
+  {
+    what: 'a maximum over the same axis twice',
+    act: () => max(numbers([2, 3]), { axes: [1, -1] }),
+    code: 'shape',
+    mentions: ['max', '[2, 3]'],
+  },
+  {
+    what: 'a sum over half an axis',
+    act: () => sum(numbers([2, 3]), { axes: 0.5 }),
+    code: 'shape',
+    mentions: ['sum', '0.5'],
+  },
+  {
+    what: 'argmax along an axis that is not there',
+    act: () => argmax(numbers([2, 3]), { axis: 2 }),
+    code: 'shape',
+    mentions: ['argmax', '2', '[2, 3]'],
+  },
+  { what: 'argmax of rank 0', act: () => argmax(numbers([])), code: 'shape', mentions: ['argmax', '[]'] },
+  {
+    what: 'matrices with different inner extents',
+    act: () => matmul(numbers([2, 3]), numbers([4, 5])),
+    code: 'shape',
+    mentions: ['matmul', '[2, 3]', '[4, 5]'],
+  },
+  {
+    what: 'matrices that fit only untransposed',
+    act: () => matmul(numbers([2, 3]), numbers([3, 5]), { transposeA: true }),
+    code: 'shape',
+    mentions: ['matmul', '[2, 3]', '[3, 5]'],
+  },
+  {
+    what: 'a vector as a matrix',
+    act: () => matmul(numbers([3]), numbers([3, 5])),
+    code: 'shape',
+    mentions: ['matmul', '[3]', '[3, 5]'],
+  },
+  {
+    what: 'batches of different sizes',
+    act: () => matmul(numbers([2, 3, 4]), numbers([3, 4, 5])),
+    code: 'shape',
+    mentions: ['matmul', '[2, 3, 4]', '[3, 4, 5]'],
+  },
+  {
+    what: 'a dense kernel for other features',
+    act: () => dense(numbers([2, 3]), numbers([4, 5])),
+    code: 'shape',
+    mentions: ['dense', '[2, 3]', '[4, 5]'],
+  },
+  {
+    what: 'a dense bias of another size',
+    act: () => dense(numbers([2, 3]), numbers([3, 5]), numbers([4])),
+    code: 'shape',
+    mentions: ['dense', '[3, 5]', '[4]'],
+  },
+  {
+    what: 'a dense kernel of rank 3',
+    act: () => dense(numbers([2, 3]), numbers([1, 3, 5])),
+    code: 'shape',
+    mentions: ['dense', '[1, 3, 5]'],
+  },
+  {
+    what: 'an image of rank 3',
+    act: () => conv2d(numbers([5, 6, 3]), kernel),
+    code: 'shape',
+    mentions: ['conv2d', '[5, 6, 3]'],
+  },
+  {
+    what: 'a kernel of rank 3',
+    act: () => conv2d(image, numbers([3, 3, 4])),
+    code: 'shape',
+    mentions: ['conv2d', '[3, 3, 4]'],
+  },
+  {
+    what: 'a kernel for other channels',
+    act: () => conv2d(image, numbers([3, 3, 2, 4])),
+    code: 'shape',
+    mentions: ['conv2d', '[1, 5, 6, 3]', '[3, 3, 2, 4]'],
+  },
+  {
+    what: 'a bias for another number of filters',
+    act: () => conv2d(image, kernel, numbers([5])),
+    code: 'shape',
+    mentions: ['conv2d', '[3, 3, 3, 4]', '[5]'],
+  },
+  {
+    what: 'a whole-number image',
+    act: () => conv2d(numbers([1, 5, 6, 3], 'u32'), kernel),
+    code: 'shape',
+    mentions: ['conv2d', 'u32'],
+  },
+  {
+    what: "a kernel larger than the image with 'valid' padding",
+    act: () => conv2d(image, numbers([7, 7, 3, 4])),
+    code: 'shape',
+    mentions: ['conv2d', '7x7', '[1, 5, 6, 3]'],
+  },
+  {
+    what: 'a dilated kernel that reaches beyond the image',
+    act: () => conv2d(image, kernel, undefined, { dilationRate: 3 }),
+    code: 'shape',
+    mentions: ['conv2d', '[1, 5, 6, 3]'],
+  },
+  {
+    what: 'a padding that does not exist',
+    // A caller without types can pass anything.
+    act: () => conv2d(image, kernel, undefined, { padding: 'full' as 'same' }),
+    code: 'argument',
+    mentions: ['conv2d', 'full'],
+  },
+  {
+    what: 'negative padding',
+    act: () =>
+      conv2d(image, kernel, undefined, {
+        padding: [
+          [-1, 0],
+          [0, 0],
+        ],
+      }),
+    code: 'argument',
+    mentions: ['conv2d', '-1'],
+  },
+  {
+    what: 'half a pixel of padding',
+    act: () =>
+      maxPool(image, {
+        poolSize: 2,
+        padding: [
+          [0.5, 0],
+          [0, 0],
+        ],
+      }),
+    code: 'argument',
+    mentions: ['maxPool', '0.5'],
+  },
+  {
+    what: 'a stride of 0',
+    act: () => conv2d(image, kernel, undefined, { strides: 0 }),
+    code: 'argument',
+    mentions: ['conv2d', '0'],
+  },
+  {
+    what: 'a stride of 1.5',
+    act: () => conv2d(image, kernel, undefined, { strides: [1, 1.5] }),
+    code: 'argument',
+    mentions: ['conv2d', '1.5'],
+  },
+  {
+    what: 'a dilation of 0',
+    act: () => conv2d(image, kernel, undefined, { dilationRate: [0, 1] }),
+    code: 'argument',
+    mentions: ['conv2d', '0'],
+  },
+  {
+    what: 'an activation that does not exist',
+    act: () => conv2d(image, kernel, undefined, { activation: 'swish' as 'relu' }),
+    code: 'argument',
+    mentions: ['conv2d', 'swish'],
+  },
+  {
+    what: 'a dense activation that does not exist',
+    act: () => dense(numbers([2, 3]), numbers([3, 5]), undefined, { activation: 'swish' as 'relu' }),
+    code: 'argument',
+    mentions: ['dense', 'swish'],
+  },
+  {
+    what: 'a depthwise kernel for other channels',
+    act: () => depthwiseConv2d(image, numbers([3, 3, 4, 1])),
+    code: 'shape',
+    mentions: ['depthwiseConv2d', '[1, 5, 6, 3]', '[3, 3, 4, 1]'],
+  },
+  {
+    what: 'a pooling window larger than the image',
+    act: () => maxPool(image, { poolSize: 6 }),
+    code: 'shape',
+    mentions: ['maxPool', '6x6', '[1, 5, 6, 3]'],
+  },
+  {
+    what: 'a pooling window of nothing',
+    act: () => averagePool(image, { poolSize: 0 }),
+    code: 'argument',
+    mentions: ['averagePool', '0'],
+  },
+  {
+    what: 'pooling windows that lie in the padding altogether',
+    act: () =>
+      averagePool(image, {
+        poolSize: 2,
+        padding: [
+          [2, 0],
+          [0, 0],
+        ],
+      }),
+    code: 'argument',
+    mentions: ['averagePool'],
+  },
+  {
+    what: 'pooling a matrix',
+    act: () => averagePool(numbers([5, 6]), { poolSize: 2 }),
+    code: 'shape',
+    mentions: ['averagePool', '[5, 6]'],
+  },
+  {
+    what: 'the global average of a matrix',
+    act: () => globalAveragePool(numbers([5, 6])),
+    code: 'shape',
+    mentions: ['globalAveragePool', '[5, 6]'],
+  },
+  {
+    what: 'statistics of other channels',
+    act: () => batchNormalization(image, { mean: numbers([4]), variance: numbers([4]) }),
+    code: 'shape',
+    mentions: ['batchNormalization', '[1, 5, 6, 3]', '[4]'],
+  },
+  {
+    what: 'statistics that would widen the result',
+    act: () => batchNormalization(numbers([2, 1]), { mean: numbers([4]), variance: numbers([4]) }),
+    code: 'shape',
+    mentions: ['batchNormalization', '[2, 1]', '[4]'],
+  },
+  { what: 'softmax of rank 0', act: () => softmax(numbers([])), code: 'shape', mentions: ['softmax', '[]'] },
+  { what: 'log-softmax of rank 0', act: () => logSoftmax(numbers([])), code: 'shape', mentions: ['logSoftmax', '[]'] },
+  {
+    what: 'labels for another number of rows',
+    act: () => softmaxCrossEntropy(numbers([3, 4]), numbers([2], 'u32')),
+    code: 'shape',
+    mentions: ['softmaxCrossEntropy', '[3, 4]', '[2]'],
+  },
+  {
+    what: 'class numbers as float32',
+    act: () => softmaxCrossEntropy(numbers([3, 4]), numbers([3])),
+    code: 'shape',
+    mentions: ['softmaxCrossEntropy', '[3, 4]', '[3]'],
+  },
+  {
+    what: 'logits of rank 3',
+    act: () => softmaxCrossEntropy(numbers([2, 3, 4]), numbers([2], 'u32')),
+    code: 'shape',
+    mentions: ['softmaxCrossEntropy', '[2, 3, 4]'],
+  },
+  {
+    what: 'a loss reduced in an unknown way',
+    act: () => softmaxCrossEntropy(numbers([3, 4]), numbers([3], 'u32'), { reduction: 'median' as 'mean' }),
+    code: 'argument',
+    mentions: ['softmaxCrossEntropy', 'median'],
+  },
+  ...[1, -0.1, Number.NaN].map((rate) => ({
+    what: `a dropout rate of ${rate}`,
+    act: () => dropout(numbers([3]), { rate, seed: 1 }),
+    code: 'argument' as const,
+    mentions: ['dropout', String(rate)],
+  })),
+  {
+    what: 'a shape with another number of elements',
+    act: () => reshape(numbers([2, 3]), [4, 2]),
+    code: 'shape',
+    mentions: ['reshape', '[2, 3]', '[4, 2]'],
+  },
+  {
+    what: 'a shape with two unknown extents',
+    act: () => reshape(numbers([2, 3]), [-1, -1]),
+    code: 'shape',
+    mentions: ['reshape', '[2, 3]'],
+  },
+  {
+    what: 'an unknown extent that would not be whole',
+    act: () => reshape(numbers([2, 3]), [4, -1]),
+    code: 'shape',
+    mentions: ['reshape', '[2, 3]'],
+  },
+  {
+    what: 'a permutation that names an axis twice',
+    act: () => transpose(numbers([2, 3]), [0, 0]),
+    code: 'shape',
+    mentions: ['transpose', '[2, 3]', '[0, 0]'],
+  },
+  {
+    what: 'a permutation of too few axes',
+    act: () => transpose(numbers([2, 3, 4]), [1, 0]),
+    code: 'shape',
+    mentions: ['transpose', '[2, 3, 4]', '[1, 0]'],
+  },
+  {
+    what: 'a slice that reaches beyond the end',
+    act: () => slice(numbers([2, 3]), [0, 2], [2, 2]),
+    code: 'shape',
+    mentions: ['slice', '[2, 3]', '[0, 2]', '[2, 2]'],
+  },
+  {
+    what: 'a slice from before the beginning',
+    act: () => slice(numbers([2, 3]), [-1, 0], [1, 1]),
+    code: 'shape',
+    mentions: ['slice', '[2, 3]', '[-1, 0]'],
+  },
+  { what: 'an empty slice', act: () => slice(numbers([2, 3]), [0, 0], [0, 1]), code: 'shape', mentions: ['slice'] },
+  {
+    what: 'padding by a negative amount',
+    act: () =>
+      pad(numbers([2, 3]), [
+        [0, 0],
+        [-1, 0],
+      ]),
+    code: 'shape',
+    mentions: ['pad', '[2, 3]'],
+  },
+  {
+    what: 'paddings for too few axes',
+    act: () => pad(numbers([2, 3]), [[0, 1]]),
+    code: 'shape',
+    mentions: ['pad', '[2, 3]'],
+  },
+  { what: 'nothing to concatenate', act: () => concatenate([], 0), code: 'shape', mentions: ['concatenate'] },
+  {
+    what: 'parts that differ along another axis',
+    act: () => concatenate([numbers([2, 3]), numbers([2, 4])], 0),
+    code: 'shape',
+    mentions: ['concatenate', '[2, 3]', '[2, 4]'],
+  },
+  {
+    what: 'an axis to concatenate along that is not there',
+    act: () => concatenate([numbers([2, 3]), numbers([2, 3])], 2),
+    code: 'shape',
+    mentions: ['concatenate', '2'],
+  },
+  {
+    what: 'one part along an axis that is not there',
+    act: () => concatenate([numbers([2, 3])], 2),
+    code: 'shape',
+    mentions: ['concatenate', '2'],
+  },
+  {
+    what: 'parts of different kinds of numbers',
+    act: () => concatenate([numbers([2]), numbers([2], 'u32')], 0),
+    code: 'shape',
+    mentions: ['concatenate', 'u32'],
+  },
+  {
+    what: 'indices that are not whole numbers',
+    act: () => gather(numbers([4, 3]), numbers([2])),
+    code: 'shape',
+    mentions: ['gather', '[4, 3]', '[2]'],
+  },
+  {
+    what: 'picking rows of rank 0',
+    act: () => gather(numbers([]), numbers([2], 'u32')),
+    code: 'shape',
+    mentions: ['gather', '[]'],
+  },
+  {
+    what: 'a shape that a tensor cannot be broadcast to',
+    act: () => broadcastTo(numbers([2, 3]), [2, 4]),
+    code: 'shape',
+    mentions: ['broadcastTo', '[2, 3]', '[2, 4]'],
+  },
+  {
+    what: 'a shape that a tensor would have to shrink to',
+    act: () => broadcastTo(numbers([2, 3]), [1, 3]),
+    code: 'shape',
+    mentions: ['broadcastTo', '[2, 3]', '[1, 3]'],
+  },
+  { what: 'an empty tensor', act: () => tensor([]), code: 'shape', mentions: ['tensor', '[0]'] },
+  {
+    what: 'an empty batch',
+    act: () => tensor([], [0, 28, 28, 1]),
+    code: 'shape',
+    mentions: ['tensor', '[0, 28, 28, 1]'],
+  },
+  {
+    what: 'numbers that do not fill the shape',
+    act: () => tensor([1, 2, 3], [2, 2]),
+    code: 'shape',
+    mentions: ['3', '[2, 2]'],
+  },
+  { what: 'rows of different lengths', act: () => tensor([[1, 2], [3]]), code: 'shape', mentions: ['tensor'] },
+  { what: 'rows of different ranks', act: () => tensor([[1], [[2]]]), code: 'shape', mentions: ['tensor'] },
+  { what: 'a negative extent', act: () => tensor([1, 2], [-1, -2]), code: 'shape', mentions: ['tensor', '[-1, -2]'] },
+  {
+    what: 'a negative whole number',
+    act: () => tensor([-1], [1], 'u32'),
+    code: 'argument',
+    mentions: ['tensor', 'u32'],
+  },
+  {
+    what: 'a fraction as a whole number',
+    act: () => tensor([1.5], [1], 'u32'),
+    code: 'argument',
+    mentions: ['tensor', 'u32'],
+  },
+  {
+    what: 'the gradient of argmax',
+    act: () => {
+      const x = numbers([2, 3])
+      return gradients(sum(toF32(argmax(x))), [x])
+    },
+    code: 'no-gradient',
+    mentions: ['argmax'],
+  },
+  {
+    what: 'the gradient of what is not a scalar',
+    act: () => {
+      const x = numbers([2, 3])
+      return gradients(mul(x, 2), [x])
+    },
+    code: 'shape',
+    mentions: ['[2, 3]'],
+  },
+]
+
+function errorOf(act: () => unknown): unknown {
+  try {
+    act()
+  } catch (error) {
+    return error
+  }
+  return undefined
+}
+
+describe('operators refuse', () => {
+  for (const { what, act, code, mentions } of refusals) {
+    test(`${what}`, () => {
+      const error = errorOf(act)
+      expect(error).toBeInstanceOf(WeftgradError)
+      if (!(error instanceof WeftgradError)) return
+      expect(error.code).toBe(code)
+      for (const mention of mentions) expect(error.message).toContain(mention)
+      expect(error.message).toMatch(/\.$/)
+    })
+  }
+
+  test('to give one number where there are several', async () => {
+    await expect(numbers([2, 3]).item()).rejects.toMatchObject({ code: 'shape' })
+  })
+})

@@ -1,0 +1,119 @@
+/**
+ * Every case of the table: forward and gradients against TensorFlow.js and against the float64 reference (gradients by
+ * its central differences), and every variant of every kernel that the case runs through.
+ */
+import { beforeAll, describe, expect, test } from 'vitest'
+import type { Case, CaseInput } from './cases/case.ts'
+import { toleranceFor } from './cases/case.ts'
+import type { Computed, Expectation } from './cases/verify.ts'
+import { checkForward, checkGradients, computed, expectationOf, variantRuns } from './cases/verify.ts'
+import { cases } from './cases.ts'
+import type { NumbersWithShape } from './support/compare.ts'
+import { assertAllClose } from './support/compare.ts'
+import { useDevice } from './support/device.ts'
+import type { TensorFlow } from './support/tfjs.ts'
+import { loadTensorFlow } from './support/tfjs.ts'
+
+const device = useDevice()
+let tf: TensorFlow
+beforeAll(async () => {
+  tf = await loadTensorFlow()
+})
+
+/** What TensorFlow.js makes of a case. */
+function tensorFlowForward(testCase: Case, { inputs }: Expectation): NumbersWithShape {
+  const { tfjs } = testCase
+  if (typeof tfjs === 'string') throw new Error(tfjs)
+  const result = tfjs(tf, ...inputs.map(tensorFlowInput))
+  return { shape: result.shape, data: result.dataSync() }
+}
+
+function tensorFlowInput({ data, shape }: CaseInput) {
+  return data instanceof Uint32Array
+    ? tf.tensor(Int32Array.from(data), [...shape], 'int32')
+    : tf.tensor(data, [...shape], 'float32')
+}
+
+function tensorFlowGradients(testCase: Case, { inputs, cotangent }: Expectation): NumbersWithShape[] {
+  const { tfjs, differentiable } = testCase
+  if (typeof tfjs === 'string') throw new Error(tfjs)
+  const tensors = inputs.map(tensorFlowInput)
+  const weights = tf.tensor(Float32Array.from(cotangent.data), [...cotangent.shape])
+  const byInput = tf.grads((...variables) =>
+    tfjs(tf, ...tensors.map((input, position) => variables[differentiable.indexOf(position)] ?? input)),
+  )
+  return byInput(
+    tensors.filter((_, position) => differentiable.includes(position)),
+    weights,
+  ).map((gradient) => ({ shape: gradient.shape, data: gradient.dataSync() }))
+}
+
+describe('the table of cases', () => {
+  test('has at least 150 cases', () => {
+    expect(cases.length).toBeGreaterThanOrEqual(150)
+  })
+
+  test('names every case once, and each begins with its operator', () => {
+    expect(new Set(cases.map((c) => c.name)).size).toBe(cases.length)
+    for (const { name, operator } of cases) {
+      expect(operator === 'fused' ? name.startsWith('elementwise chain') : name.startsWith(`${operator}: `)).toBe(true)
+    }
+  })
+})
+
+for (const testCase of cases) {
+  describe(testCase.name, () => {
+    // Computed once, by the first test that asks, and shared.
+    let expectation: Expectation | undefined
+    let result: Promise<Computed> | undefined
+    const expected = (): Expectation => {
+      expectation ??= expectationOf(testCase)
+      return expectation
+    }
+    const actual = (): Promise<Computed> => {
+      result ??= computed(device(), testCase, expected())
+      return result
+    }
+
+    test('agrees with the float64 reference', async () => {
+      checkForward(testCase, (await actual()).forward, expected().forward, 'forward')
+    })
+
+    if (typeof testCase.tfjs === 'function') {
+      test('agrees with TensorFlow.js', async () => {
+        checkForward(testCase, (await actual()).forward, tensorFlowForward(testCase, expected()), 'forward')
+      })
+    }
+
+    if (testCase.differentiable.length > 0) {
+      const source = testCase.gradients === undefined ? 'central differences' : 'the convention for kinks'
+      test(`has gradients that agree with ${source}`, async () => {
+        checkGradients(testCase, expected(), (await actual()).gradients, 'gradient')
+      })
+
+      if (typeof testCase.tfjs === 'function' && testCase.tfjsGradient === true) {
+        test('has gradients that agree with those of TensorFlow.js', async () => {
+          const theirs = tensorFlowGradients(testCase, expected())
+          ;(await actual()).gradients.forEach((gradient, i) => {
+            const their = theirs[i]
+            if (their === undefined) throw new Error('TensorFlow.js gave fewer gradients')
+            assertAllClose(gradient, their, toleranceFor(their.data, testCase.gradientTolerance), `gradient ${i}`)
+          })
+        })
+      } else if (typeof testCase.tfjs === 'function') {
+        test(`is rightly not compared with the gradients of TensorFlow.js: ${testCase.tfjsGradient}`, () => {
+          expect(() => checkGradients(testCase, expected(), tensorFlowGradients(testCase, expected()), '')).toThrow()
+        })
+      }
+    }
+
+    test('gives the same with every variant of its kernels', async () => {
+      for (const variants of variantRuns(device(), testCase, expected())) {
+        const what = Object.entries(variants).map(([family, variant]) => `${family}/${variant}`)
+        const { forward, gradients: dx } = await computed(device(), testCase, expected(), variants)
+        checkForward(testCase, forward, expected().forward, `forward with ${what.join(', ')}`)
+        checkGradients(testCase, expected(), dx, `gradient with ${what.join(', ')}`)
+      }
+    })
+  })
+}

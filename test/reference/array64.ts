@@ -1,0 +1,69 @@
+/**
+ * The arrays of the plain reference: a shape and float64 numbers in row-major order. Everything in this folder is meant
+ * to be obviously right rather than fast: one loop an axis, no shared subexpressions, no tricks. NaN goes where IEEE 754
+ * and numpy send it: any NaN that takes part in a sum or a maximum makes the result NaN.
+ */
+
+export interface Array64 {
+  readonly shape: readonly number[]
+  readonly data: Float64Array
+}
+
+export function countOf(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1)
+}
+
+/** Wraps numbers; throws where their count does not fit the shape. */
+export function array64(shape: readonly number[], values: ArrayLike<number>): Array64 {
+  if (values.length !== countOf(shape)) {
+    throw new RangeError(`${values.length} numbers do not fill the shape [${shape.join(', ')}]`)
+  }
+  return { shape, data: Float64Array.from(values) }
+}
+
+export function scalar64(value: number): Array64 {
+  return array64([], [value])
+}
+
+/** The element at a multi-index; throws outside the array, so that a wrong index cannot go unnoticed. */
+export function at(x: Array64, index: readonly number[]): number {
+  if (index.length !== x.shape.length) throw new RangeError(`index [${index}] does not fit the shape [${x.shape}]`)
+  let offset = 0
+  x.shape.forEach((extent, axis) => {
+    const position = index[axis] ?? -1
+    if (position < 0 || position >= extent) throw new RangeError(`index [${index}] is outside the shape [${x.shape}]`)
+    offset = offset * extent + position
+  })
+  return x.data[offset] ?? Number.NaN
+}
+
+/** Calls `visit` with every multi-index of a shape in row-major order. The index is reused: copy it to keep it. */
+export function forEachIndex(
+  shape: readonly number[],
+  visit: (index: readonly number[], offset: number) => void,
+): void {
+  const index = shape.map(() => 0)
+  const count = countOf(shape)
+  for (let offset = 0; offset < count; offset++) {
+    visit(index, offset)
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      const next = (index[axis] ?? 0) + 1
+      index[axis] = next < (shape[axis] ?? 1) ? next : 0
+      if (index[axis] !== 0) break
+    }
+  }
+}
+
+/** An array whose elements are computed from their indices. */
+export function build(shape: readonly number[], value: (index: readonly number[]) => number): Array64 {
+  const data = new Float64Array(countOf(shape))
+  forEachIndex(shape, (index, offset) => {
+    data[offset] = value(index)
+  })
+  return { shape, data }
+}
+
+/** A negative axis counts from the end. */
+export function axisOf(axis: number, rank: number): number {
+  return axis < 0 ? axis + rank : axis
+}

@@ -1,0 +1,17 @@
+/** One device for the tests of a file. */
+import { afterAll, beforeAll } from 'vitest'
+import type { Device } from '../../src/gpu/device.ts'
+import { open } from '../../src/gpu/node/open.ts'
+
+/** Opens a device before the file's tests and disposes of it afterwards; call the result inside tests. */
+export function useDevice(): () => Device {
+  let device: Device | undefined
+  beforeAll(async () => {
+    device = await open()
+  }, 300_000)
+  afterAll(() => device?.dispose())
+  return () => {
+    if (device === undefined) throw new Error('the device is opened before the first test')
+    return device
+  }
+}
