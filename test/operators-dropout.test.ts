@@ -1,9 +1,7 @@
 /** Dropout has no plain reference: its mask is random. What must hold of any mask is checked instead. */
 import { expect, test } from 'vitest'
-import { evaluateValues } from '../src/autograd/evaluate.ts'
-import { gradients } from '../src/autograd/grad.ts'
 import type { Tensor } from '../src/index.ts'
-import { dropout, sum, tensor } from '../src/index.ts'
+import { dropout, evaluate, gradients, sum, tensor } from '../src/index.ts'
 import { useDevice } from './support/device.ts'
 
 const device = useDevice()
@@ -11,10 +9,7 @@ const count = 10_000
 const rate = 0.3
 
 async function numbersOf(...tensors: Tensor[]): Promise<number[][]> {
-  const results = await evaluateValues(
-    tensors.map((t) => t.value),
-    { device: device() },
-  )
+  const results = await evaluate(tensors, { device: device() })
   return results.map((numbers) => Array.from(numbers))
 }
 

@@ -1,8 +1,6 @@
 /** What operators refuse: at once, before anything runs, with a typed error that names the operator and the shapes. */
 import { describe, expect, test } from 'vitest'
-import { gradients } from '../src/autograd/grad.ts'
 import type { ErrorCode } from '../src/errors.ts'
-import { WeftgradError } from '../src/errors.ts'
 import type { Tensor } from '../src/index.ts'
 import {
   abs,
@@ -19,6 +17,7 @@ import {
   dropout,
   gather,
   globalAveragePool,
+  gradients,
   logSoftmax,
   matmul,
   max,
@@ -34,6 +33,7 @@ import {
   tensor,
   toF32,
   transpose,
+  WeftgradError,
   where,
 } from '../src/index.ts'
 

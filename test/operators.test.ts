@@ -16,8 +16,10 @@ import { loadTensorFlow } from './support/tfjs.ts'
 
 const device = useDevice()
 let tf: TensorFlow
+let liveBytesBefore = 0
 beforeAll(async () => {
   tf = await loadTensorFlow()
+  liveBytesBefore = device().memory().liveBytes
 })
 
 /** What TensorFlow.js makes of a case. */
@@ -107,13 +109,23 @@ for (const testCase of cases) {
       }
     }
 
+    test('gives the same without fusion', async () => {
+      const { forward, gradients } = await computed(device(), testCase, expected(), { fuse: false })
+      checkForward(testCase, forward, expected().forward, 'forward without fusion')
+      checkGradients(testCase, expected(), gradients, 'gradient without fusion')
+    })
+
     test('gives the same with every variant of its kernels', async () => {
       for (const variants of variantRuns(device(), testCase, expected())) {
         const what = Object.entries(variants).map(([family, variant]) => `${family}/${variant}`)
-        const { forward, gradients: dx } = await computed(device(), testCase, expected(), variants)
+        const { forward, gradients } = await computed(device(), testCase, expected(), { variants })
         checkForward(testCase, forward, expected().forward, `forward with ${what.join(', ')}`)
-        checkGradients(testCase, expected(), dx, `gradient with ${what.join(', ')}`)
+        checkGradients(testCase, expected(), gradients, `gradient with ${what.join(', ')}`)
       }
     })
   })
 }
+
+test('nothing that the cases computed is left in device memory', () => {
+  expect(device().memory().liveBytes).toBe(liveBytesBefore)
+})

@@ -150,6 +150,17 @@ export function matmul(
   return apply('matmul', [a, b], { transposeA, transposeB })
 }
 
+const activations: readonly string[] = ['linear', 'relu', 'sigmoid', 'tanh'] satisfies Activation[]
+
+function checkActivation(operator: string, activation: Activation): void {
+  if (!activations.includes(activation))
+    throw new WeftgradError(
+      'argument',
+      `${operator}: the activation '${activation}' is none of ${activations.join(', ')}.`,
+      { activation },
+    )
+}
+
 /** activation(x [..., in] x kernel [in, out] + bias [out]). */
 export function dense(
   x: Tensor,
@@ -157,6 +168,7 @@ export function dense(
   bias?: Tensor,
   { activation = 'linear' }: { readonly activation?: Activation } = {},
 ): Tensor {
+  checkActivation('dense', activation)
   return apply('dense', bias === undefined ? [x, kernel] : [x, kernel, bias], { activation })
 }
 
@@ -176,7 +188,9 @@ export function conv2d(
 ): Tensor {
   const window = convWindow('conv2d', x.shape, kernel.shape, options)
   const inputs = bias === undefined ? [x, kernel] : [x, kernel, bias]
-  return apply('conv2d', inputs, { ...window, activation: options.activation ?? 'linear' })
+  const { activation = 'linear' } = options
+  checkActivation('conv2d', activation)
+  return apply('conv2d', inputs, { ...window, activation })
 }
 
 /** Each channel convolved with its own `multiplier` kernels [kh, kw, c, multiplier]. */
@@ -198,6 +212,14 @@ function poolAttributes(operator: string, x: Tensor, options: PoolOptions): OpAt
     padding: options.padding ?? 'valid',
   })
   const { strides, padTop, padLeft, outHeight, outWidth } = convolution
+  const [, height = 0, width = 0] = x.shape
+  const lastTop = (outHeight - 1) * strides[0] - padTop
+  const lastLeft = (outWidth - 1) * strides[1] - padLeft
+  if (padTop >= window[0] || padLeft >= window[1] || lastTop >= height || lastLeft >= width)
+    throw new WeftgradError(
+      'argument',
+      `${operator}: with padding ${JSON.stringify(options.padding)} a window of ${window.join('x')} lies in the padding altogether; pad an image of ${shapeText(x.shape)} by less.`,
+    )
   return { window, strides, padTop, padLeft, outHeight, outWidth }
 }
 
@@ -235,6 +257,14 @@ export function batchNormalization(
   x: Tensor,
   { gamma, beta, mean: center, variance, epsilon = 1e-3 }: BatchNormOptions & { mean: Tensor; variance: Tensor },
 ): Tensor {
+  for (const statistic of [center, variance, gamma, beta]) {
+    const isPerChannel = statistic?.shape.length === 1 && statistic.shape[0] === x.shape.at(-1)
+    if (statistic !== undefined && !isPerChannel)
+      throw new WeftgradError(
+        'shape',
+        `batchNormalization: got ${shapeText(x.shape)} and ${shapeText(statistic.shape)}; mean, variance, gamma and beta have one number a channel, the last axis.`,
+      )
+  }
   const normal = mul(sub(x, center), reciprocal(sqrt(add(variance, epsilon))))
   const scaled = gamma === undefined ? normal : mul(normal, gamma)
   return beta === undefined ? scaled : add(scaled, beta)
@@ -266,6 +296,12 @@ export function softmaxCrossEntropy(
   labels: Tensor,
   { reduction = 'mean' }: { readonly reduction?: 'mean' | 'sum' | 'none' } = {},
 ): Tensor {
+  if (reduction !== 'mean' && reduction !== 'sum' && reduction !== 'none')
+    throw new WeftgradError(
+      'argument',
+      `softmaxCrossEntropy: the reduction '${String(reduction)}' is none of mean, sum, none.`,
+      { reduction },
+    )
   const rows = apply('crossEntropy', [logits, labels], {})
   if (reduction === 'none') return rows
   return reduction === 'sum' ? sum(rows) : mean(rows)
@@ -292,6 +328,11 @@ export function dropout(x: Tensor, { rate, seed, stream = 0, counter }: DropoutO
 export function reshape(x: Tensor, shape: Shape): Tensor {
   const known = elementCount(shape.filter((extent) => extent !== -1))
   const whole = shape.map((extent) => (extent === -1 ? x.size / known : extent))
+  if (whole.some((extent) => !Number.isInteger(extent)))
+    throw new WeftgradError(
+      'shape',
+      `reshape: got ${shapeText(x.shape)}; its ${x.size} elements do not divide into ${shapeText(shape)}.`,
+    )
   if (sameShape(whole, x.shape)) return x
   return apply('reshape', [x], { shape: whole })
 }
@@ -320,8 +361,6 @@ export function pad(x: Tensor, paddings: readonly Pair[], value = 0): Tensor {
 
 export function concatenate(tensors: readonly Tensor[], axis: number): Tensor {
   const rank = tensors[0]?.shape.length ?? 0
-  const [only] = tensors
-  if (only !== undefined && tensors.length === 1) return only
   return apply('concatenate', tensors, { axis: axis < 0 ? axis + rank : axis })
 }
 

@@ -136,7 +136,8 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
     return [mul(context.cotangent, mul(greaterEqual(x, min), lessEqual(x, max)))]
   },
   copy: unary((ct) => ct),
-  toF32: 'none',
+  // The numbers pass as they are; what made them says whether it has a derivative (argmax has none).
+  toF32: unary((ct) => ct),
   toU32: 'none',
   add: binary((ct) => [ct, ct]),
   sub: binary((ct) => [ct, neg(ct)]),

@@ -35,7 +35,7 @@ export function planFor(
   })
 }
 
-/** A dispatch that is not part of the graph: an optimizer, a counter. It runs before or after the graph's own. */
+/** A kernel that is not part of the graph, since it updates memory in place: an optimizer, a counter. */
 export interface ExtraKernel {
   readonly plan: KernelPlan
   readonly inputs: readonly BufferSlice[]
@@ -66,12 +66,15 @@ export class Program {
     this.#release = release
   }
 
-  /** Throws 'limit' or 'device'; nothing stays allocated then. */
+  /**
+   * `after` gives kernels that run after the graph's own; it is told where the wanted values are. Throws 'limit' or
+   * 'device'; nothing stays allocated then.
+   */
   static async create(
     device: Device,
     plan: Plan,
     label: string,
-    extras: { readonly before?: readonly ExtraKernel[]; readonly after?: readonly ExtraKernel[] } = {},
+    after: (results: readonly BufferSlice[]) => readonly ExtraKernel[] = () => [],
   ): Promise<Program> {
     const owned: DeviceBuffer[] = []
     const release = (): void => {
@@ -103,13 +106,12 @@ export class Program {
           slices: bindings.map(({ operand }) => slicesOf(pools[operand.role], operand.index)),
         }))
       }
+      const results = plan.results.map((result) => resolve(result.location))
       const unbound = [
-        ...(extras.before ?? []).flatMap(bindExtra),
         ...plan.dispatches.map(({ operands, ...dispatch }) => ({ ...dispatch, slices: operands.map(resolve) })),
-        ...(extras.after ?? []).flatMap(bindExtra),
+        ...after(results).flatMap(bindExtra),
       ]
       const bound = await bindCommands(device, unbound, label)
-      const results = plan.results.map((result) => resolve(result.location))
       return new Program(device, plan, bound.commands, results, () => {
         bound.dispose()
         release()

@@ -3,7 +3,8 @@
  *
  * - relu, sigmoid or tanh after a convolution or dense layer moves into its kernel;
  * - a chain of elementwise operators becomes one kernel (`fused`): an intermediate that only one other elementwise
- *   operator reads is never written to memory. Constants become literals, broadcasts become strides.
+ *   operator reads is never written to memory. Broadcasts become strides;
+ * - a tensor that holds one number everywhere becomes a literal in the kernel that reads it.
  */
 
 import type { ElementwiseStep } from '../kernels/elementwise.ts'
@@ -30,6 +31,7 @@ class Rewriter {
   readonly #readers = new Map<string, number>()
   /** Rewritten nodes by the id of the node they stand for. */
   readonly #rewritten = new Map<number, Node>()
+  readonly #uniforms = new Map<number, number | undefined>()
 
   constructor(outputs: readonly Value[]) {
     this.#outputs = outputs
@@ -70,8 +72,8 @@ class Rewriter {
       const group = groups.get(reader.id) ?? { inputs: reader.inputs.length, steps: 1 }
       for (const value of reader.inputs) {
         const { node } = value
-        if (node.kind === 'constant') {
-          if (!this.#wanted.has(keyOf(value))) group.inputs--
+        if (this.#uniform(value) !== undefined) {
+          group.inputs--
           continue
         }
         const isPassedThrough = node.kind === 'broadcast'
@@ -88,6 +90,22 @@ class Rewriter {
       groups.set(reader.id, group)
     }
     return inlined
+  }
+
+  /** The number that a value holds everywhere, where that is known; as float32, computed as a kernel would. */
+  #uniform(value: Value): number | undefined {
+    const { node } = value
+    if (node.kind === 'constant') return Math.fround(node.attributes.value)
+    const known = this.#uniforms.get(node.id)
+    if (known !== undefined || this.#uniforms.has(node.id)) return known
+    this.#uniforms.set(node.id, undefined)
+    const fold = folds[node.kind]
+    if (fold === undefined) return undefined
+    const operands = node.inputs.map((input) => this.#uniform(input))
+    if (operands.includes(undefined)) return undefined
+    const number = Math.fround(fold(operands[0] ?? Number.NaN, operands[1] ?? Number.NaN))
+    this.#uniforms.set(node.id, number)
+    return number
   }
 
   /** The convolution or dense layer that can apply this node's function itself. */
@@ -109,7 +127,13 @@ class Rewriter {
         ? (makeNode('conv2d', inputs, { ...host.attributes, activation }) as Node)
         : (makeNode('dense', inputs, { activation }) as Node)
     }
-    const takesSomething = node.inputs.some(({ node: source }) => inlined.has(source.id) || source.kind === 'constant')
+    const value = { node, index: 0, type: node.outputs[0] ?? { shape: [], dtype: 'f32' } } as const
+    const uniform = node.kind === 'constant' ? undefined : this.#uniform(value)
+    if (uniform !== undefined)
+      return makeNode('fused', [], { steps: [{ kind: 'constant', value: uniform }], ...value.type }) as Node
+    const takesSomething = node.inputs.some(
+      (source) => inlined.has(source.node.id) || this.#uniform(source) !== undefined,
+    )
     if (fusible(node) && takesSomething) return this.#fuse(node, inlined)
     if (node.inputs.every((value) => this.#rewritten.get(value.node.id) === value.node)) return node
     // Made anew, so that its number is again larger than those of its inputs.
@@ -134,7 +158,8 @@ class Rewriter {
     }
     const build = (value: Value): number => {
       const source = value.node
-      if (source.kind === 'constant') return append({ kind: 'constant', value: source.attributes.value })
+      const uniform = this.#uniform(value)
+      if (uniform !== undefined) return append({ kind: 'constant', value: uniform })
       if (source !== node && !inlined.has(source.id)) {
         inputs.push(this.#map(value))
         return append({ kind: 'input', index: inputs.length - 1 })
@@ -147,6 +172,17 @@ class Rewriter {
     const [type] = node.outputs
     return makeNode('fused', inputs, { steps, shape: type?.shape ?? [], dtype: type?.dtype ?? 'f32' }) as Node
   }
+}
+
+/** Operators that are worked out here where their operands hold one number everywhere. */
+const folds: { readonly [K in OpKind]?: (a: number, b: number) => number } = {
+  broadcast: (a) => a,
+  reshape: (a) => a,
+  neg: (a) => -a,
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  mul: (a, b) => a * b,
+  div: (a, b) => a / b,
 }
 
 function fusible(node: Node): boolean {

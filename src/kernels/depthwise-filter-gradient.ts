@@ -3,7 +3,7 @@
  * positions are split into parts of rows, which lanes sum up side by side; a second dispatch adds the parts in order.
  */
 
-import { checked, type DepthwiseKey, depthwiseFlops, fourChannels } from './depthwise-plan.ts'
+import { checked, type DepthwiseKey, depthwiseFlops, fourChannels, slides } from './depthwise-plan.ts'
 import {
   type Dispatch,
   dispatch,
@@ -35,9 +35,9 @@ export const depthwiseFilterGradient: Family<DepthwiseKey> = {
   prefer: (key) => (byChannels(key) ? 1 : 0),
 }
 
-/** 25 taps: that many `vec4f` sums a lane still fit registers and compile in a second. */
+/** 16 taps a row: that many `vec4f` sums and pixels still fit registers. */
 function byChannels(key: DepthwiseKey): boolean {
-  return fourChannels(key) && key.kernel[0] * key.kernel[1] <= 25
+  return fourChannels(key) && key.kernel[1] <= 16
 }
 
 function uniformsOf(key: DepthwiseKey): Record<string, number> {
@@ -142,13 +142,14 @@ function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
   )
 }
 
-/** Lines of WGSL, one for each number below `count`. */
-const lines = (count: number, line: (n: number) => string) =>
-  Array.from({ length: count }, (_, n) => line(n)).join('\n')
+/** Lines of WGSL, one for each number from `begin` to below `end`. */
+const lines = (begin: number, end: number, line: (n: number) => string) =>
+  Array.from({ length: Math.max(0, end - begin) }, (_, i) => line(begin + i)).join('\n')
 
 /**
- * A lane owns four channels and holds the sums of all their taps. Where there are fewer channels than lanes, neighbouring
- * lanes take neighbouring parts.
+ * A lane owns four channels. It takes the rows of the kernel one after the other, and holds the sums of a row's taps; with
+ * stride and dilation 1 the pixels under them shift along, and only one of them is loaded for each output. Where there
+ * are fewer channels than lanes, neighbouring lanes take neighbouring parts.
  */
 function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
   const [kernelHeight, kernelWidth] = key.kernel
@@ -157,14 +158,21 @@ function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
   const tiles = Math.ceil(channelVectors / lanes)
   const partsAtOnce = Math.max(1, Math.floor(lanes / channelVectors))
   const { parts, rowsPerPart } = partsOf(key, tiles / partsAtOnce, target)
-  const taps = kernelHeight * kernelWidth
+  const shifting = slides(key)
+  const last = kernelWidth - 1
   return finish('channels', key, target, parts, (partial) =>
     dispatch({
       label: `${name}/channels`,
       bindings: [reads('x', input(0), 'vec4f'), reads('dy', input(1), 'vec4f'), writes('partial', partial, 'vec4f')],
-      uniforms: { ...uniformsOf(key), channelVectors, taps, tiles, parts, rowsPerPart },
+      uniforms: { ...uniformsOf(key), channelVectors, kernelHeight, tiles, parts, rowsPerPart },
       workgroupSize: lanes,
       workgroups: tiles * Math.ceil(parts / partsAtOnce),
+      declarations: `
+/** Columns before the image wrap around to huge numbers, so that one comparison finds both ends. */
+fn pixel(rowAt: u32, inX: u32, channel: u32) -> vec4f {
+  let within = inX < u.width;
+  return select(vec4f(0.0), x[(rowAt + select(0u, inX, within)) * u.channelVectors + channel], within);
+}`,
       body: `
   let slot = (group % u.tiles) * ${lanes}u + lane;
   let partSlot = ${partsAtOnce === 1 ? '0u' : 'slot / u.channelVectors'};
@@ -173,30 +181,35 @@ function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
   if (group >= groups || partSlot >= ${partsAtOnce}u || channel >= u.channelVectors || part >= u.parts) {
     return;
   }
-  var sums: array<vec4f, ${taps}>;
   let end = min((part + 1u) * u.rowsPerPart, u.rows);
-  for (var row = part * u.rowsPerPart; row < end; row++) {
-    let image = row / u.outHeight;
-    let top = (row - image * u.outHeight) * u.strideY - u.padTop;
-${lines(kernelHeight, (ky) => `    let inY_${ky} = top + ${ky}u * u.dilationY;`)}
-${lines(kernelHeight, (ky) => `    let above_${ky} = inY_${ky} < u.height;`)}
-${lines(kernelHeight, (ky) => `    let rowAt_${ky} = (image * u.height + select(0u, inY_${ky}, above_${ky})) * u.width;`)}
-    for (var outX = 0u; outX < u.outWidth; outX++) {
-      let gradient = dy[(row * u.outWidth + outX) * u.channelVectors + channel];
-      let left = outX * u.strideX - u.padLeft;
-${lines(kernelWidth, (kx) => `      let inX_${kx} = left + ${kx}u * u.dilationX;`)}
-${lines(kernelWidth, (kx) => `      let beside_${kx} = inX_${kx} < u.width;`)}
-${lines(kernelWidth, (kx) => `      let column_${kx} = select(0u, inX_${kx}, beside_${kx});`)}
-${lines(kernelHeight, (ky) =>
-  lines(kernelWidth, (kx) => {
-    const value = `x[(rowAt_${ky} + column_${kx}) * u.channelVectors + channel]`
-    return `      sums[${ky * kernelWidth + kx}] += gradient * select(vec4f(0.0), ${value}, above_${ky} && beside_${kx});`
-  }),
-)}
+  for (var ky = 0u; ky < u.kernelHeight; ky++) {
+${lines(0, kernelWidth, (kx) => `    var sum_${kx} = vec4f(0.0);`)}
+    for (var row = part * u.rowsPerPart; row < end; row++) {
+      let image = row / u.outHeight;
+      let inY = (row - image * u.outHeight) * u.strideY + ky * u.dilationY - u.padTop;
+      if (inY < u.height) {
+        let rowAt = (image * u.height + inY) * u.width;
+        var at = row * u.outWidth * u.channelVectors + channel;
+${shifting ? lines(1, kernelWidth, (kx) => `        var pixel_${kx} = pixel(rowAt, ${kx - 1}u - u.padLeft, channel);`) : ''}
+        for (var outX = 0u; outX < u.outWidth; outX++) {
+          let gradient = dy[at];
+          at += u.channelVectors;
+${
+  shifting
+    ? `${lines(0, last, (kx) => `          let shifted_${kx} = pixel_${kx + 1};`)}
+          let shifted_${last} = pixel(rowAt, outX + ${last}u - u.padLeft, channel);
+${lines(1, kernelWidth, (kx) => `          pixel_${kx} = shifted_${kx};`)}`
+    : lines(0, kernelWidth, (kx) => {
+        const inX = `outX * u.strideX + ${kx}u * u.dilationX - u.padLeft`
+        return `          let shifted_${kx} = pixel(rowAt, ${inX}, channel);`
+      })
+}
+${lines(0, kernelWidth, (kx) => `          sum_${kx} += gradient * shifted_${kx};`)}
+        }
+      }
     }
-  }
-  for (var tap = 0u; tap < u.taps; tap++) {
-    partial[(part * u.taps + tap) * u.channelVectors + channel] = sums[tap];
+    let to = (part * u.kernelHeight + ky) * ${kernelWidth}u * u.channelVectors + channel;
+${lines(0, kernelWidth, (kx) => `    partial[to + ${kx}u * u.channelVectors] = sum_${kx};`)}
   }`,
     }),
   )

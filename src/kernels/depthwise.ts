@@ -43,7 +43,7 @@ function depthwiseFamily(
   direct: (key: DepthwiseKey, target: Target, width: Width, label: string) => KernelPlan,
   slide: (key: DepthwiseKey) => Slide,
 ): Family<DepthwiseKey> {
-  // 25 taps: a 5x5 kernel in vec4f registers is what a compiler still handles in a second.
+  // 25 taps: a 5x5 kernel compiles in half a second; larger ones would not stay in registers anyway.
   const sliding = (key: DepthwiseKey) => fourChannels(key) && slides(key) && key.kernel[0] * key.kernel[1] <= 25
   return {
     name,
@@ -225,8 +225,8 @@ const range = (count: number) => Array.from({ length: count }, (_, i) => i)
 const lines = (numbers: readonly number[], line: (n: number) => string) => numbers.map((n) => line(n)).join('\n')
 
 /**
- * Output columns a lane computes side by side. 2: with 1 a CPU takes 1.4 times as long at 33x33x128 (2.8 against 2.0 ms
- * at batch 8), with 4 it gains nothing at 5x5x728 and on 5x5 kernels, where compiling takes half as long again.
+ * Output columns a lane computes side by side. 2: at batch 8 a CPU takes 1.7 ms at 33x33x128 against 1.9 with 1 and 2.5
+ * with 4, and 0.4 against 0.6 and 0.7 with a 5x5 kernel at 28x28x32.
  */
 const slideColumns = 2
 
@@ -252,6 +252,15 @@ function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: str
   const spans = range(slideColumns + kernelWidth - 1)
   const columns = range(slideColumns)
   const sums = range(kernelHeight)
+  const tap = (n: string) => (slide.turned ? `(${taps.length - 1}u - ${n})` : n)
+  // A loop halves a CPU's compile time; a GPU's compiler keeps the array in registers only if no index is computed.
+  const loadTaps =
+    target.class === 'cpu'
+      ? `
+  for (var n = 0u; n < u.taps; n++) {
+    taps[n] = w[${tap('n')} * u.channelVectors + channel];
+  }`
+      : lines(taps, (n) => `  taps[${n}] = w[${tap(`${n}u`)} * u.channelVectors + channel];`)
   return {
     variant: 'sliding',
     dispatches: [
@@ -271,6 +280,7 @@ function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: str
           padTop: { i32: slide.padTop },
           padLeft: { i32: slide.padLeft },
           kernelHeight,
+          taps: taps.length,
         },
         workgroupSize: lanes,
         workgroups: key.batch * bands * tiles,
@@ -286,7 +296,8 @@ function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: str
   let channel = laneInRow - place * u.channelVectors;
   let outX = place * ${slideColumns}u;
   let left = i32(outX) - u.padLeft;
-${lines(taps, (n) => `  let w_${n} = w[${slide.turned ? taps.length - 1 - n : n}u * u.channelVectors + channel];`)}
+  var taps: array<vec4f, ${taps.length}>;
+${loadTaps}
 ${lines(spans, (n) => `  let within_${n} = left + ${n} >= 0 && left + ${n} < i32(u.inWidth);`)}
 ${lines(spans, (n) => `  let at_${n} = select(0u, u32(left + ${n}), within_${n}) * u.channelVectors + channel;`)}
 ${lines(sums, (j) => lines(columns, (c) => `  var sum_${j}_${c} = vec4f(0.0);`))}
@@ -297,7 +308,7 @@ ${lines(sums, (j) => lines(columns, (c) => `  var sum_${j}_${c} = vec4f(0.0);`))
     if (inY >= 0 && inY < i32(u.inHeight)) {
       let rowAt = (image * u.inHeight + u32(inY)) * u.inWidth * u.channelVectors;
 ${lines(spans, (n) => `      let x_${n} = select(vec4f(0.0), x[rowAt + at_${n}], within_${n});`)}
-${lines(sums, (j) => lines(columns, (c) => lines(range(kernelWidth), (kx) => `      sum_${j}_${c} += x_${c + kx} * w_${j * kernelWidth + kx};`)))}
+${lines(sums, (j) => lines(columns, (c) => lines(range(kernelWidth), (kx) => `      sum_${j}_${c} += x_${c + kx} * taps[${j * kernelWidth + kx}];`)))}
     }
     if (t + 1u >= u.kernelHeight) {
       let outY = firstRow + t + 1u - u.kernelHeight;

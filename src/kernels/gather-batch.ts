@@ -59,7 +59,7 @@ export const gatherBatch: Family<GatherBatchKey> = {
 
 /**
  * The labels of a batch. Inputs: labels u8 packed four to a u32, permutation u32, state u32, as at `gatherBatch`. Output:
- * u32 [batch]; 0xffffffff where the permutation points behind the labels.
+ * u32 [batch]; 0xffffffff where the permutation points behind the last word of the labels.
  */
 export const gatherLabels: Family<GatherLabelsKey> = {
   name: 'gatherLabels',

@@ -4,8 +4,8 @@
 
 import type { Device } from '../gpu/device.ts'
 import type { Choice } from '../graph/plan.ts'
-import type { Optimizer } from './optimizers.ts'
 import type { WeightNumbers } from './model.ts'
+import type { Optimizer } from './optimizers.ts'
 
 /** What an epoch came to. Losses are means over the images; accuracies are in [0, 1]. */
 export interface EpochLogs {

@@ -320,6 +320,18 @@ export const depthwiseCases: readonly Case[] = [
       [2, 0],
     ],
   }),
+  depthwise("8 channels, 'same' with stride 2 on 7x9", [2, 7, 9, 8], [3, 3, 8, 1], { padding: 'same', strides: 2 }),
+  depthwise('4 channels with multiplier 2', [2, 5, 6, 4], [3, 3, 4, 2], { padding: 'same' }),
+  depthwise('8 channels with dilation 2', [1, 7, 8, 8], [3, 3, 8, 1], { padding: 'same', dilationRate: 2 }),
+  depthwise('12 channels, 5x5 with explicit padding', [2, 6, 7, 12], [5, 5, 12, 1], {
+    padding: [
+      [2, 1],
+      [0, 3],
+    ],
+  }),
+  depthwise('4 channels on a 1x1 image', [3, 1, 1, 4], [3, 3, 4, 1], { padding: 'same' }),
+  depthwise('4 channels, one column of 17 taps', [1, 19, 3, 4], [17, 1, 4, 1]),
+  depthwise('4 channels, one row of 17 taps', [1, 3, 19, 4], [1, 17, 4, 1]),
   depthwise("one of Xception's shapes", [1, 9, 9, 32], [3, 3, 32, 1], { padding: 'same' }, { bench: true }),
   {
     name: 'depthwiseConv2d: followed by a 1x1 convolution, a separable one',

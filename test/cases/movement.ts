@@ -121,8 +121,11 @@ export const movementCases: readonly Case[] = [
     [0, 1, 2],
   ].map((permutation) => transposed(`rank 3 by ${permutation.join(', ')}`, [3, 4, 5], permutation)),
   transposed('images to channels first', [2, 5, 6, 3], [0, 3, 1, 2]),
+  transposed('a matrix of multiples of four', [8, 12]),
+  transposed('rank 4, the last axis stays', [2, 3, 5, 4], [1, 2, 0, 3]),
   transposed('a matrix beyond a tile', [33, 65], [1, 0]),
   sliced('a block in the middle', [4, 5, 6], [1, 2, 3], [2, 2, 3]),
+  sliced('multiples of four', [3, 16], [1, 4], [2, 8]),
   sliced('everything', [3, 4], [0, 0], [3, 4]),
   sliced('one element', [3, 4], [2, 3], [1, 1]),
   sliced('some rows', [9, 5], [3, 0], [4, 5]),
@@ -153,6 +156,15 @@ export const movementCases: readonly Case[] = [
       [0, 1],
     ],
     -1.5,
+  ),
+  padded(
+    'multiples of four',
+    [2, 8],
+    [
+      [1, 0],
+      [4, 8],
+    ],
+    2.5,
   ),
   padded(
     'by nothing',
@@ -188,6 +200,15 @@ export const movementCases: readonly Case[] = [
     ],
     1,
   ),
+  concatenated(
+    'multiples of four',
+    [
+      [2, 4],
+      [2, 12],
+      [2, 8],
+    ],
+    1,
+  ),
   concatenated('one tensor', [[2, 3]], 0),
   concatenated(
     'ten tensors, more than a stage may bind',
@@ -197,6 +218,12 @@ export const movementCases: readonly Case[] = [
   gathered('rows in any order, some twice', [5, 3], [4, 0, 2, 2, 2, 1]),
   gathered('one row', [5, 3], [3]),
   gathered('images', [3, 2, 2, 2], [2, 0, 2]),
+  gathered(
+    '65 rows of a table of three',
+    [3, 4],
+    Array.from({ length: 65 }, (_, i) => (i * 2) % 3),
+  ),
+  gathered('a few of many rows', [40, 5], [39, 0, 17, 17]),
   gathered('numbers of a vector', [7], [6, 6, 0, 3]),
   broadcast('a row to a matrix', [5], [3, 5]),
   broadcast('axes of extent 1', [2, 1, 3, 1], [2, 4, 3, 2]),

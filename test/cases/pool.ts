@@ -54,17 +54,20 @@ const firstTakesAll = (options: Options): Partial<Case> => ({
   gradients: (cotangent, x) => [reference.maxPoolGradient(x, cotangent, options)],
 })
 
-const nonFinite: InputSpec = {
+const nonFinite = {
   shape: [1, 4, 4, 1],
   values: [1, nan, 3, 4, 2, 5, -infinity, 1, infinity, 1, -infinity, -infinity, 2, -infinity, -infinity, -infinity],
-}
+} satisfies InputSpec
+
+/** The same in each of four channels. */
+const nonFiniteInFour: InputSpec = { shape: [1, 4, 4, 4], values: nonFinite.values.flatMap((x) => [x, x, x, x]) }
 
 const repeating: InputSpec = { shape: [1, 6, 6, 2], values: Array.from({ length: 72 }, (_, i) => (i * 7) % 3) }
 
 export const poolCases: readonly Case[] = [
   ...operators.flatMap((operator) => [
     pooling(operator, '2x2', [2, 6, 4, 3], { poolSize: 2 }),
-    ...[1, 5, 17].map((channels) =>
+    ...[1, 4, 5, 8, 17].map((channels) =>
       pooling(operator, `2x2 on ${channels} channels`, [2, 4, 6, channels], { poolSize: 2 }),
     ),
     pooling(operator, '2x2 leaves a row and a column over', [2, 5, 7, 3], { poolSize: 2 }),
@@ -81,6 +84,12 @@ export const poolCases: readonly Case[] = [
     }),
     pooling(operator, '3x3 with stride 2, windows overlap', [2, 7, 9, 3], { poolSize: 3, strides: 2 }),
     pooling(operator, "3x3 'same' with stride 1", [1, 5, 4, 3], { poolSize: 3, strides: 1, padding: 'same' }),
+    pooling(operator, "4 channels, 3x3 'same' with stride 2", [2, 7, 6, 4], {
+      poolSize: 3,
+      strides: 2,
+      padding: 'same',
+    }),
+    pooling(operator, '8 channels, 3x3 with stride 1', [1, 5, 6, 8], { poolSize: 3, strides: 1 }),
     pooling(operator, '2x3 with strides 1 and 2', [2, 5, 7, 2], { poolSize: [2, 3], strides: [1, 2] }),
     pooling(operator, 'a stride larger than the window', [2, 8, 7, 2], { poolSize: 2, strides: 3 }),
     pooling(operator, 'a window larger than the image', [2, 3, 3, 2], { poolSize: 5, strides: 1, padding: 'same' }),
@@ -94,14 +103,16 @@ export const poolCases: readonly Case[] = [
         [0, 1],
       ],
     }),
-    pooling(
-      operator,
-      'NaN and infinities',
-      nonFinite,
-      { poolSize: 2 },
-      operator === 'maxPool'
-        ? { ...forwardOnly, tfjs: 'the CPU backend of TensorFlow.js drops a NaN that is not the first of its window' }
-        : forwardOnly,
+    ...[nonFinite, nonFiniteInFour].map((input) =>
+      pooling(
+        operator,
+        `NaN and infinities in ${input.shape[3]} channels`,
+        input,
+        { poolSize: 2 },
+        operator === 'maxPool'
+          ? { ...forwardOnly, tfjs: 'the CPU backend of TensorFlow.js drops a NaN that is not the first of its window' }
+          : forwardOnly,
+      ),
     ),
   ]),
   pooling(
@@ -110,6 +121,20 @@ export const poolCases: readonly Case[] = [
     repeating,
     { poolSize: 2 },
     firstTakesAll({ poolSize: 2 }),
+  ),
+  pooling(
+    'maxPool',
+    'the first of tied maxima takes the gradient, in each of four channels',
+    { shape: [1, 6, 6, 4], values: Array.from({ length: 144 }, (_, i) => (i * 7) % 5) },
+    { poolSize: 2 },
+    firstTakesAll({ poolSize: 2 }),
+  ),
+  pooling(
+    'maxPool',
+    'ties in overlapping windows of four channels',
+    { shape: [1, 6, 6, 4], values: Array.from({ length: 144 }, (_, i) => (i * 7) % 5) },
+    { poolSize: 3, strides: 2, padding: 'same' },
+    firstTakesAll({ poolSize: 3, strides: 2, padding: 'same' }),
   ),
   pooling(
     'maxPool',

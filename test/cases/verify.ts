@@ -1,9 +1,7 @@
 /** Checks a case on a device: what the reference says about it, what the engine computes, and whether they agree. */
-import { evaluateValues, planValues } from '../../src/autograd/evaluate.ts'
-import { gradients } from '../../src/autograd/grad.ts'
 import type { Device } from '../../src/gpu/device.ts'
 import type { Tensor } from '../../src/index.ts'
-import { mul, sum, tensor } from '../../src/index.ts'
+import { evaluate, gradients, mul, planOf, sum, tensor } from '../../src/index.ts'
 import type { Array64 } from '../reference/array64.ts'
 import { build } from '../reference/array64.ts'
 import { directionalDerivative, elementDerivative } from '../reference/differences.ts'
@@ -80,19 +78,22 @@ export interface Computed {
   readonly gradients: readonly NumbersWithShape[]
 }
 
+export interface RunOptions {
+  readonly variants?: Variants
+  /** False runs the graph as traced. */
+  readonly fuse?: boolean
+}
+
 /** Runs a case: its result and its gradients in one evaluation. */
 export async function computed(
   device: Device,
   testCase: Case,
   expectation: Expectation,
-  variants: Variants = {},
+  { variants = {}, fuse = true }: RunOptions = {},
 ): Promise<Computed> {
   const { y, gradients: dx } = traced(testCase, expectation)
   const all = [y, ...dx]
-  const numbers = await evaluateValues(
-    all.map((t) => t.value),
-    { device, variants },
-  )
+  const numbers = await evaluate(all, { device, variants, fuse })
   const [forward, ...derivatives] = all.map(
     (t, i): NumbersWithShape => ({ shape: t.shape, data: numbers[i] ?? new Float32Array() }),
   )
@@ -142,10 +143,7 @@ export function checkGradients(
 /** The runs that show every variant of every kernel family of a case: the n-th run takes each family's n-th variant. */
 export function variantRuns(device: Device, testCase: Case, expectation: Expectation): Variants[] {
   const { y, gradients: dx } = traced(testCase, expectation)
-  const { choices } = planValues(
-    [y, ...dx].map((t) => t.value),
-    { device },
-  )
+  const { choices } = planOf([y, ...dx], { device })
   const variantsOf = new Map<string, Set<string>>()
   for (const { family, alternatives } of choices) {
     variantsOf.set(family, new Set([...(variantsOf.get(family) ?? []), ...alternatives]))

@@ -1,0 +1,125 @@
+/**
+ * How things are timed. One sample is long enough for the clock (20 ms) by repeating the work; the work is warmed up
+ * before, since software Vulkan compiles at the first dispatch; several subjects are sampled in turn, so that a machine
+ * that slows down slows all of them; what is reported is the median with its quartiles and the minimum.
+ */
+
+import { WeftgradError } from '../src/errors.ts'
+
+export interface Subject {
+  /** Does the work so many times and resolves when the last is done. */
+  run(repeats: number): Promise<void>
+  /** The most repeats a call of `run` may be asked for. */
+  readonly maxRepeats: number
+}
+
+/** Of the samples, in the units of the samples. Quartiles between two samples are interpolated. */
+export interface Spread {
+  readonly minimum: number
+  readonly lowerQuartile: number
+  readonly upperQuartile: number
+}
+
+export interface Summary {
+  readonly median: number
+  readonly spread: Spread
+}
+
+export interface Measurement {
+  /** Wall clock of one repeat: the median over the samples. */
+  readonly milliseconds: number
+  readonly spread: Spread
+  readonly samples: number
+  /** How often the work was done in a sample. */
+  readonly repeats: number
+}
+
+export interface Sampling {
+  readonly samples: number
+  /** What a sample should last at least, in ms. */
+  readonly sampleMilliseconds: number
+  /** After `fewestSamples` a subject is not sampled further once it has taken so long, in ms. */
+  readonly budgetMilliseconds: number
+  readonly fewestSamples: number
+  /** The clock, in ms. */
+  readonly now?: () => number
+}
+
+export const thoroughSampling: Sampling = {
+  samples: 20,
+  sampleMilliseconds: 20,
+  budgetMilliseconds: 15_000,
+  fewestSamples: 5,
+}
+
+export const quickSampling: Sampling = {
+  samples: 5,
+  sampleMilliseconds: 20,
+  budgetMilliseconds: 5_000,
+  fewestSamples: 3,
+}
+
+/** Throws 'argument' for no samples. */
+export function summarize(samples: readonly number[]): Summary {
+  if (samples.length === 0) throw new WeftgradError('argument', 'There is no median of no samples.')
+  const sorted = samples.toSorted((a, b) => a - b)
+  return {
+    median: quantile(sorted, 0.5),
+    spread: {
+      minimum: sorted[0] ?? Number.NaN,
+      lowerQuartile: quantile(sorted, 0.25),
+      upperQuartile: quantile(sorted, 0.75),
+    },
+  }
+}
+
+function quantile(sorted: readonly number[], share: number): number {
+  const position = share * (sorted.length - 1)
+  const below = sorted[Math.floor(position)] ?? Number.NaN
+  const above = sorted[Math.ceil(position)] ?? Number.NaN
+  return below + (above - below) * (position - Math.floor(position))
+}
+
+/** Samples the subjects one after the other, round by round; as many measurements as subjects, in their order. */
+export async function measureInTurn(subjects: readonly Subject[], sampling: Sampling): Promise<Measurement[]> {
+  const now = sampling.now ?? (() => performance.now())
+  const timed = async (subject: Subject, repeats: number): Promise<number> => {
+    const begin = now()
+    await subject.run(repeats)
+    return now() - begin
+  }
+  const series: { subject: Subject; repeats: number; samples: number[]; spent: number }[] = []
+  for (const subject of subjects) {
+    await subject.run(1) // compiles
+    const repeats = await fittingRepeats(subject, sampling.sampleMilliseconds, timed)
+    series.push({ subject, repeats, samples: [], spent: 0 })
+  }
+  for (let round = 0; round < sampling.samples; round++) {
+    for (const one of series) {
+      if (one.spent > sampling.budgetMilliseconds && one.samples.length >= sampling.fewestSamples) continue
+      const elapsed = await timed(one.subject, one.repeats)
+      one.samples.push(elapsed / one.repeats)
+      one.spent += elapsed
+    }
+  }
+  return series.map(({ samples, repeats }) => {
+    const { median, spread } = summarize(samples)
+    return { milliseconds: median, spread, samples: samples.length, repeats }
+  })
+}
+
+/** The repeats that fill a sample; 1 where one alone takes longer. */
+async function fittingRepeats(
+  subject: Subject,
+  sampleMilliseconds: number,
+  timed: (subject: Subject, repeats: number) => Promise<number>,
+): Promise<number> {
+  let repeats = 1
+  for (;;) {
+    const elapsed = await timed(subject, repeats)
+    if (elapsed >= sampleMilliseconds || repeats >= subject.maxRepeats) return repeats
+    // A tenth more than it seems to take, so that most samples are long enough; at most sixteenfold from a first guess.
+    const growth = Math.min(16, Math.max(1.2, (1.1 * sampleMilliseconds) / Math.max(elapsed, 1e-3)))
+    repeats = Math.min(subject.maxRepeats, Math.ceil(repeats * growth))
+  }
+}

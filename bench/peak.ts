@@ -1,0 +1,228 @@
+/**
+ * The adapter's ceiling: the most multiply-adds a second and the most bytes a second that a plain kernel gets out of it,
+ * whatever the shape of the kernel. Every fraction that a benchmark reports is a fraction of these, measured in the same
+ * run on the same machine.
+ */
+
+import type { BoundCommands } from '../src/gpu/bind.ts'
+import { bindCommands } from '../src/gpu/bind.ts'
+import type { Device, DeviceBuffer } from '../src/gpu/device.ts'
+import { targetOf } from '../src/graph/program.ts'
+import type { Dispatch, Target } from '../src/kernels/kernel.ts'
+import { dispatch, input, output, reads, writes } from '../src/kernels/kernel.ts'
+import { WrongResult } from './kernel-run.ts'
+import { measureInTurn, type Sampling } from './measure.ts'
+
+export interface Peak {
+  /** f32 multiply-adds count as two operations. */
+  readonly gflops: number
+  /** Bytes read and bytes written both count. */
+  readonly gbps: number
+  /** The kernels that reached them. */
+  readonly shapes: { readonly gflops: string; readonly gbps: string }
+}
+
+interface ArithmeticShape {
+  readonly name: string
+  /** Independent accumulators a lane, each a vec4f. */
+  readonly accumulators: number
+  readonly workgroupSize: number
+  readonly fma: boolean
+}
+
+interface CopyShape {
+  readonly name: string
+  readonly workgroupSize: number
+  /** vec4f that a lane copies. */
+  readonly vectors: number
+  /** vec4f that a lane has loaded before it stores them. */
+  readonly atOnce: number
+}
+
+/** Copied bytes; beyond the caches of a CPU, and of most GPUs. */
+const copyBytes = 64 * 1024 * 1024
+
+/** Measures both ceilings, each as the best sample of the best shape. Throws WrongResult where a kernel did not do its work. */
+export async function measurePeak(device: Device, sampling: Sampling): Promise<Peak> {
+  const target = targetOf(device)
+  const arithmetic = await best(arithmeticShapes(target), (shape) => arithmeticPeak(device, target, shape, sampling))
+  const copy = await best(copyShapes(target), (shape) => copyPeak(device, target, shape, sampling))
+  return {
+    gflops: arithmetic.rate,
+    gbps: copy.rate,
+    shapes: { gflops: arithmetic.shape.name, gbps: copy.shape.name },
+  }
+}
+
+async function best<Shape>(
+  shapes: readonly Shape[],
+  measure: (shape: Shape) => Promise<number>,
+): Promise<{ shape: Shape; rate: number }> {
+  let found: { shape: Shape; rate: number } | undefined
+  for (const shape of shapes) {
+    const rate = await measure(shape)
+    if (found === undefined || rate > found.rate) found = { shape, rate }
+  }
+  if (found === undefined) throw new RangeError('there is no shape to measure')
+  return found
+}
+
+function arithmeticShapes(target: Target): ArithmeticShape[] {
+  // A CPU's workgroup is one subgroup, and its 16 vector registers hold four to fifteen accumulators of vec4f (a vec4f of
+  // eight lanes is four registers); a GPU hides latencies by many lanes.
+  const sizes = target.class === 'cpu' ? [target.subgroupSize ?? 8] : [64, 256]
+  const counts = target.class === 'cpu' ? [2, 3, 4, 8] : [4, 8, 16]
+  return sizes.flatMap((workgroupSize) =>
+    counts.flatMap((accumulators) =>
+      [false, true].map((fma) => ({
+        name: `${fma ? 'fma' : 'multiply-add'}, ${accumulators} x vec4f, workgroups of ${workgroupSize}`,
+        accumulators,
+        workgroupSize,
+        fma,
+      })),
+    ),
+  )
+}
+
+const factor = 0.9995
+const summand = 0.0005
+
+/** Where accumulator `i` of lane `index` begins: they differ, so that no compiler finds them to be one. */
+const start = (index: number, i: number): number => (index % 64) / 64 + i
+
+async function arithmeticPeak(
+  device: Device,
+  target: Target,
+  shape: ArithmeticShape,
+  sampling: Sampling,
+): Promise<number> {
+  const { accumulators, workgroupSize } = shape
+  const groups = target.class === 'cpu' ? 64 : 4096
+  const steps = target.class === 'cpu' ? 2000 : 1000
+  const unroll = 4
+  const lanes = groups * workgroupSize
+  const names = Array.from({ length: accumulators }, (_, i) => `a${i}`)
+  const update = names.map((a) => `    ${a} = ${shape.fma ? `fma(${a}, factor, summand)` : `${a} * factor + summand`};`)
+  const kernel = dispatch({
+    label: `peak/${shape.name}`,
+    bindings: [writes('result', output(0))],
+    uniforms: { steps, factor: { f32: factor }, summand: { f32: summand } },
+    workgroupSize,
+    workgroups: groups,
+    body: `
+  let factor = vec4f(u.factor);
+  let summand = vec4f(u.summand);
+${names.map((a, i) => `  var ${a} = vec4f(f32(index % 64u) / 64.0 + ${i}.0) + vec4f(0.0, 0.25, 0.5, 0.75);`).join('\n')}
+  for (var step = 0u; step < u.steps; step++) {
+${Array.from({ length: unroll }, () => update.join('\n')).join('\n')}
+  }
+  let sum = ${names.join(' + ')};
+  result[index] = sum.x + sum.y + sum.z + sum.w;`,
+  })
+  const buffer = device.allocate(lanes * 4, 'peak result')
+  const bound = await bind(device, kernel, { output: [buffer] })
+  try {
+    const rate = await bestRate(device, bound, lanes * steps * unroll * accumulators * 4 * 2, sampling)
+    const sums = new Float32Array(await device.read(buffer.slice(0, lanes * 4)))
+    const decay = factor ** (steps * unroll)
+    for (const index of [0, lanes - 1]) {
+      // a -> a * factor + summand goes to 1, since factor + summand = 1.
+      let expected = 0
+      for (let i = 0; i < accumulators; i++)
+        for (const part of [0, 0.25, 0.5, 0.75]) expected += 1 + (start(index, i) + part - 1) * decay
+      const actual = sums[index] ?? Number.NaN
+      if (!(Math.abs(actual - expected) <= 1e-3 * expected))
+        throw new WrongResult(`${kernel.label}: lane ${index} gave ${actual} where ${expected} was expected`)
+    }
+    return rate
+  } finally {
+    bound.dispose()
+    buffer.dispose()
+  }
+}
+
+function copyShapes(target: Target): CopyShape[] {
+  const make = (workgroupSize: number, vectors: number, atOnce: number): CopyShape => ({
+    name: `vec4f, ${vectors} a lane, ${atOnce} at once, workgroups of ${workgroupSize}`,
+    workgroupSize,
+    vectors,
+    atOnce,
+  })
+  if (target.class === 'gpu') return [make(64, 1, 1), make(256, 1, 1), make(256, 4, 4)]
+  const size = target.subgroupSize ?? 8
+  return [make(size, 256, 1), make(size, 256, 4), make(size, 2048, 4)]
+}
+
+async function copyPeak(device: Device, target: Target, shape: CopyShape, sampling: Sampling): Promise<number> {
+  const { workgroupSize, vectors, atOnce } = shape
+  const most = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize)
+  const chunk = workgroupSize * vectors * 16
+  const bytes = Math.floor(Math.min(copyBytes, most) / chunk) * chunk
+  const places = Array.from({ length: atOnce }, (_, i) => `first + ${i * workgroupSize}u`)
+  const kernel = dispatch({
+    label: `peak copy/${shape.name}`,
+    bindings: [reads('source', input(0), 'vec4f'), writes('result', output(0), 'vec4f')],
+    uniforms: { steps: vectors / atOnce },
+    workgroupSize,
+    workgroups: bytes / chunk,
+    body: `
+  if (group >= groups) { return; }
+  var first = group * ${workgroupSize * vectors}u + lane;
+  for (var step = 0u; step < u.steps; step++) {
+${places.map((place, i) => `    let v${i} = source[${place}];`).join('\n')}
+${places.map((place, i) => `    result[${place}] = v${i};`).join('\n')}
+    first += ${workgroupSize * atOnce}u;
+  }`,
+  })
+  const source = device.allocate(bytes, 'peak source')
+  const result = device.allocate(bytes, 'peak result')
+  const marks = [0, Math.floor(bytes / 8) * 4, bytes - 4]
+  marks.forEach((offset, i) => {
+    device.write({ buffer: source, offset, bytes: 4 }, Float32Array.of(i + 1))
+  })
+  const bound = await bind(device, kernel, { input: [source], output: [result] })
+  try {
+    const rate = await bestRate(device, bound, 2 * bytes, sampling)
+    const copied = await device.readAll(marks.map((offset) => ({ buffer: result, offset, bytes: 4 })))
+    copied.forEach((word, i) => {
+      const [actual] = new Float32Array(word)
+      if (actual !== i + 1) throw new WrongResult(`${kernel.label}: byte ${marks[i]} was not copied on ${target.class}`)
+    })
+    return rate
+  } finally {
+    bound.dispose()
+    source.dispose()
+    result.dispose()
+  }
+}
+
+function bind(
+  device: Device,
+  { bindings, ...kernel }: Dispatch,
+  pools: { readonly input?: readonly DeviceBuffer[]; readonly output: readonly DeviceBuffer[] },
+): Promise<BoundCommands> {
+  const operands = { input: pools.input ?? [], output: pools.output, scratch: [] }
+  const slices = bindings.map(({ operand }) => {
+    const buffer = operands[operand.role][operand.index]
+    if (buffer === undefined) throw new RangeError(`${kernel.label}: no ${operand.role} ${operand.index}`)
+    return buffer.slice()
+  })
+  return bindCommands(
+    device,
+    [{ ...kernel, access: bindings.map((binding) => binding.access), slices }],
+    'peak',
+  )
+}
+
+/** Work a nanosecond (GFLOP/s of operations, GB/s of bytes) in the best sample. */
+async function bestRate(device: Device, bound: BoundCommands, work: number, sampling: Sampling): Promise<number> {
+  const subject = {
+    maxRepeats: 1000,
+    run: async (repeats: number) => {
+      device.submitNow(bound.commands, repeats)
+      await device.idle()
+    },
+  }
+  const [measured] = await measureInTurn([subject], { ...sampling, samples: Math.min(sampling.samples, 8) })
+  return work / ((measured?.spread.minimum ?? Number.NaN) * 1e6)
+}

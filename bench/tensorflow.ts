@@ -1,0 +1,123 @@
+/**
+ * TensorFlow.js' WebGPU backend on the adapter that weftgrad uses, in the same process, to be sampled in turn with it.
+ * A device of its own: WebGPU gives one device an adapter.
+ */
+
+import type tfjs from '@tensorflow/tfjs'
+import type { Tensor } from '@tensorflow/tfjs'
+import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu'
+import { findAdapter } from '../src/gpu/node/adapter.ts'
+import type { Subject } from './measure.ts'
+
+export type TensorFlow = typeof tfjs
+export type { Tensor } from '@tensorflow/tfjs'
+
+/** What is timed: called inside a `tidy`, gives the result. Tensors that it only reads are made before. */
+export type TensorFlowWork = () => Tensor
+
+/** Uint8 and uint32 numbers as TensorFlow.js has them. */
+export function tensorOf(
+  tf: TensorFlow,
+  numbers: Float32Array | Uint32Array | Uint8Array,
+  shape: readonly number[],
+  dtype: 'float32' | 'int32' = 'float32',
+): Tensor {
+  const values = dtype === 'int32' ? Int32Array.from(numbers) : Float32Array.from(numbers)
+  return tf.tensor(values, [...shape], dtype)
+}
+
+export class TensorFlowSide {
+  readonly tf: TensorFlow
+  readonly #backend: WebGPUBackend
+  #failure: string | undefined
+
+  private constructor(tf: TensorFlow, backend: WebGPUBackend) {
+    this.tf = tf
+    this.#backend = backend
+    backend.device.addEventListener('uncapturederror', (event) => {
+      this.#failure ??= event.error.message.split('\n')[0] ?? 'its device reported an error'
+    })
+  }
+
+  static async open(): Promise<TensorFlowSide> {
+    // Both packages are CommonJS. Imported while `navigator.gpu` is missing, the backend does not register itself: its
+    // own way to a device asks for features in a form that Dawn refuses.
+    const { default: tf } = await import('@tensorflow/tfjs')
+    const backendPackage = await import('@tensorflow/tfjs-backend-webgpu')
+    const { adapter, gpu } = await findAdapter()
+    provideNavigator(gpu)
+    // The limits and features that the backend itself would ask for.
+    const { limits } = adapter
+    const device = await adapter.requestDevice({
+      label: 'TensorFlow.js',
+      requiredFeatures: adapter.features.has('timestamp-query') ? ['timestamp-query'] : [],
+      requiredLimits: {
+        maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+        maxComputeWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
+        maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+        maxBufferSize: limits.maxBufferSize,
+        maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+        maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+      },
+    })
+    const backend = new backendPackage.WebGPUBackend(device, adapter.info)
+    tf.env().set('IS_TEST', true) // no advice on the console
+    // What is compared are kernels: small tensors would otherwise be computed on the host.
+    tf.env().set('WEBGPU_CPU_FORWARD', false)
+    if (tf.findBackend('webgpu') !== null) tf.removeBackend('webgpu')
+    tf.registerBackend('webgpu', () => backend)
+    await tf.setBackend('webgpu')
+    await tf.ready()
+    return new TensorFlowSide(tf, backend)
+  }
+
+  /** Resolves when all that was asked for has been submitted and has run. Throws what the device complained about. */
+  async settle(): Promise<void> {
+    this.#backend.ensureCommandEncoderReady()
+    this.#backend.endComputePassEncoder()
+    this.#backend.submitQueue()
+    await this.#backend.queue.onSubmittedWorkDone()
+    if (this.#failure !== undefined) throw new Error(this.#failure)
+  }
+
+  /** The work as something to be timed: every repeat in a `tidy` of its own. */
+  subject(work: TensorFlowWork): Subject {
+    return {
+      maxRepeats: 1000,
+      run: async (repeats) => {
+        for (let i = 0; i < repeats; i++) {
+          this.tf.tidy(() => {
+            work()
+          })
+        }
+        await this.settle()
+      },
+    }
+  }
+
+  /** Runs `use` and releases every tensor that was made meanwhile. */
+  async scoped<T>(use: () => Promise<T>): Promise<T> {
+    const engine = this.tf.engine()
+    engine.startScope('bench')
+    try {
+      return await use()
+    } finally {
+      engine.endScope()
+      this.tf.disposeVariables()
+      this.#failure = undefined
+    }
+  }
+
+  dispose(): void {
+    this.tf.removeBackend('webgpu')
+    this.#backend.device.destroy()
+  }
+}
+
+/** The backend asks for `navigator.gpu`, which Node lacks; that it is there is all that it asks. */
+function provideNavigator(gpu: GPU): void {
+  if (!('navigator' in globalThis))
+    Object.defineProperty(globalThis, 'navigator', { value: { userAgent: 'Node.js' }, configurable: true })
+  if (!('gpu' in globalThis.navigator))
+    Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true })
+}

@@ -1,0 +1,152 @@
+/**
+ * Image data sets that live on the device as bytes, once. Subsets share the bytes and differ in which images they name;
+ * training gathers batches by these numbers on the device.
+ */
+
+import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
+import { WeftgradError } from '../errors.ts'
+import type { Device, DeviceBuffer } from '../gpu/device.ts'
+
+export interface LabelledBytes {
+  /** [count, height, width, channels], row-major. */
+  readonly images: Uint8Array
+  /** A class number for each image. */
+  readonly labels: Uint8Array
+  readonly height: number
+  readonly width: number
+  readonly channels: number
+  readonly classes: number
+}
+
+/** The bytes on the device, shared by a data set and its subsets. */
+interface Resident {
+  readonly device: Device
+  readonly count: number
+  readonly height: number
+  readonly width: number
+  readonly channels: number
+  readonly classes: number
+  readonly images: Tensor
+  readonly labels: Tensor
+  readonly hostLabels: Uint8Array
+  readonly buffers: readonly DeviceBuffer[]
+}
+
+export class ImageDataset {
+  readonly #resident: Resident
+  readonly #ownsBytes: boolean
+  /** Which of the resident images belong to this set, in order. */
+  readonly indices: Uint32Array
+
+  /** Use `residentImages` and `subset`. */
+  constructor(resident: Resident, indices: Uint32Array, ownsBytes: boolean) {
+    this.#resident = resident
+    this.#ownsBytes = ownsBytes
+    this.indices = indices
+  }
+
+  get device(): Device {
+    return this.#resident.device
+  }
+  get count(): number {
+    return this.indices.length
+  }
+  get classes(): number {
+    return this.#resident.classes
+  }
+  /** [height, width, channels] of an image. */
+  get imageShape(): readonly [number, number, number] {
+    return [this.#resident.height, this.#resident.width, this.#resident.channels]
+  }
+  /** All resident images: u8 [n, height, width, channels]. */
+  get images(): Tensor {
+    return this.#resident.images
+  }
+  /** All resident labels: u8 [n]. */
+  get labels(): Tensor {
+    return this.#resident.labels
+  }
+
+  /** The class numbers of this set's images, in order. */
+  labelsOf(): Uint8Array {
+    return Uint8Array.from(this.indices, (i) => this.#resident.hostLabels[i] ?? 0)
+  }
+
+  /** The images at these positions of this set; no bytes are copied. Throws 'argument' for a position out of range or none. */
+  subset(positions: ArrayLike<number>): ImageDataset {
+    if (positions.length === 0) throw new WeftgradError('argument', 'A subset must hold at least one image.')
+    const indices = Uint32Array.from(positions, (position) => {
+      const index = this.indices[position]
+      if (index === undefined)
+        throw new WeftgradError('argument', `There is no image ${position} in a set of ${this.count}.`, { position })
+      return index
+    })
+    return new ImageDataset(this.#resident, indices, false)
+  }
+
+  /** Releases the bytes on the device. Subsets own none, and become unusable with the set they were taken from. */
+  dispose(): void {
+    if (this.#ownsBytes) for (const buffer of this.#resident.buffers) buffer.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+/**
+ * Puts images and labels on the device. Throws 'data' where counts do not agree, the set is empty or a label is no
+ * class, 'limit' where the images do not fit into one binding of the adapter.
+ */
+export function residentImages(device: Device, bytes: LabelledBytes): ImageDataset {
+  const { images, labels, height, width, channels, classes } = bytes
+  const count = labels.length
+  if (count === 0 || images.length !== count * height * width * channels)
+    throw new WeftgradError(
+      'data',
+      `${images.length} bytes are not ${count} images of ${height}x${width}x${channels}; a data set has at least one.`,
+    )
+  const wrong = labels.findIndex((label) => label >= classes)
+  if (wrong >= 0)
+    throw new WeftgradError('data', `Image ${wrong} has the label ${labels[wrong]}, and there are ${classes} classes.`)
+  const limit = device.limits.maxStorageBufferBindingSize
+  if (images.length > limit)
+    throw new WeftgradError(
+      'limit',
+      `The images take ${images.length} bytes, and this adapter lets a kernel see ${limit}. Use fewer or smaller images.`,
+    )
+  const imageBuffer = uploadBytes(device, images, 'data set images')
+  const labelBuffer = uploadBytes(device, labels, 'data set labels')
+  const shape = [count, height, width, channels]
+  const resident: Resident = {
+    device,
+    count,
+    height,
+    width,
+    channels,
+    classes,
+    images: new Tensor(leaf(new DeviceStorage(imageBuffer.slice()), { shape, dtype: 'u8' })),
+    labels: new Tensor(leaf(new DeviceStorage(labelBuffer.slice()), { shape: [count], dtype: 'u8' })),
+    hostLabels: labels.slice(),
+    buffers: [imageBuffer, labelBuffer],
+  }
+  return new ImageDataset(
+    resident,
+    Uint32Array.from({ length: count }, (_, i) => i),
+    true,
+  )
+}
+
+/** Pieces of 16 MiB keep the staging copies that `writeBuffer` makes small. */
+const uploadPiece = 16 * 2 ** 20
+
+function uploadBytes(device: Device, bytes: Uint8Array, label: string): DeviceBuffer {
+  const buffer = device.allocate(bytes.length, label)
+  for (let start = 0; start < bytes.length; start += uploadPiece) {
+    const piece = bytes.subarray(start, start + uploadPiece)
+    const words = new Uint8Array(Math.ceil(piece.length / 4) * 4)
+    words.set(piece)
+    device.write(buffer.slice(start, words.length), words)
+  }
+  return buffer
+}

@@ -1,0 +1,214 @@
+/**
+ * A training checkpoint as bytes: one safetensors file. Tensors are `weights/NAME`, `best/NAME`, `moments/NUMBER` and
+ * `record`; numbers, history and settings are strings in its metadata.
+ *
+ * Promises: what comes back equals what went in, bit for bit; the same checkpoint gives the same bytes; a file that is
+ * something else or was damaged in any byte that matters is refused, which a CRC-32 over all of it sees to.
+ */
+import { WeftgradError } from '../errors.ts'
+import { readSafetensors, type SafeTensor, type Safetensors, writeSafetensors } from '../format/safetensors.ts'
+import type { EpochLogs, TrainingCheckpoint, TrainingSettings } from './contract.ts'
+
+type Weights = TrainingCheckpoint['weights']
+
+const formatName = 'weftgrad-training-checkpoint'
+const formatVersion = '1'
+/** Stands where the checksum will, while it is computed. */
+const noChecksum = '00000000'
+
+/** @throws WeftgradError 'argument' if a weight's name or shape does not fit into a file. */
+export function encodeCheckpoint(checkpoint: TrainingCheckpoint): Uint8Array {
+  const tensors = new Map<string, SafeTensor>()
+  const put = (name: string, data: Float32Array, shape: readonly number[] = [data.length]): void => {
+    tensors.set(name, { dtype: 'F32', shape, data })
+  }
+  for (const [name, { shape, data }] of checkpoint.weights) put(`weights/${name}`, data, shape)
+  for (const [name, { shape, data }] of checkpoint.best?.weights ?? []) put(`best/${name}`, data, shape)
+  for (const [i, data] of checkpoint.moments.entries()) put(`moments/${i}`, data)
+  put('record', checkpoint.record)
+  const metadata: Record<string, string> = {
+    format: formatName,
+    version: formatVersion,
+    checksum: noChecksum,
+    epoch: String(checkpoint.epoch),
+    step: String(checkpoint.step),
+    globalStep: String(checkpoint.globalStep),
+    history: jsonOf(checkpoint.history),
+    settings: jsonOf(checkpoint.settings),
+    // The maps' order is part of the checkpoint; the file sorts tensors by name.
+    order: JSON.stringify([...checkpoint.weights.keys()]),
+    ...(checkpoint.best === undefined ? {} : { bestEpoch: String(checkpoint.best.epoch) }),
+  }
+  const checksum = crc32(writeSafetensors(tensors, metadata))
+  return writeSafetensors(tensors, { ...metadata, checksum })
+}
+
+/**
+ * @param source names the bytes in errors, for example the file's path.
+ * @throws WeftgradError 'format' for bytes that are damaged or no checkpoint, 'mismatch' for another version's.
+ */
+export function decodeCheckpoint(bytes: Uint8Array, source = 'The checkpoint'): TrainingCheckpoint {
+  const { tensors, metadata } = readSafetensors(bytes, source)
+  if (metadata.format !== formatName) {
+    throw new WeftgradError(
+      'format',
+      `${source} is a safetensors file, but not a training checkpoint of weftgrad. Name the checkpoint.safetensors of a run.`,
+      { source },
+    )
+  }
+  if (metadata.version !== formatVersion) {
+    throw new WeftgradError(
+      'mismatch',
+      `${source} is a checkpoint of format ${metadata.version}; this weftgrad reads format ${formatVersion}. Resume with the weftgrad that wrote it.`,
+      { source, version: metadata.version },
+    )
+  }
+  if (crc32(writeSafetensors(tensors, { ...metadata, checksum: noChecksum })) !== metadata.checksum) {
+    throw damaged(source, 'its bytes do not have the checksum they were written with')
+  }
+  const reader = new Reader(tensors, metadata, source)
+  const order = reader.names('order')
+  const history = reader.json('history')
+  if (!Array.isArray(history)) throw damaged(source, 'its history is not a list')
+  const bestEpoch = metadata.bestEpoch === undefined ? undefined : reader.count('bestEpoch')
+  const moments: Float32Array[] = []
+  while (tensors.has(`moments/${moments.length}`)) moments.push(reader.tensor(`moments/${moments.length}`).data)
+  return {
+    epoch: reader.count('epoch'),
+    step: reader.count('step'),
+    globalStep: reader.count('globalStep'),
+    weights: reader.weights('weights', order),
+    moments,
+    record: reader.tensor('record').data,
+    history: history.map((logs: unknown) => epochLogs(logs, source)),
+    ...(bestEpoch === undefined ? {} : { best: { epoch: bestEpoch, weights: reader.weights('best', order) } }),
+    settings: settingsFrom(reader.json('settings'), source),
+  }
+}
+
+class Reader {
+  readonly #tensors: Safetensors['tensors']
+  readonly #metadata: Safetensors['metadata']
+  readonly #source: string
+
+  constructor(tensors: Safetensors['tensors'], metadata: Safetensors['metadata'], source: string) {
+    this.#tensors = tensors
+    this.#metadata = metadata
+    this.#source = source
+  }
+
+  /** Data are copied: a checkpoint outlives the file's bytes and does not share memory with them. */
+  tensor(name: string): { readonly shape: readonly number[]; readonly data: Float32Array } {
+    const tensor = this.#tensors.get(name)
+    if (tensor?.dtype !== 'F32') throw damaged(this.#source, `it has no float32 tensor '${name}'`)
+    return { shape: tensor.shape, data: tensor.data.slice() }
+  }
+
+  weights(group: string, order: readonly string[]): Weights {
+    return new Map(order.map((name) => [name, this.tensor(`${group}/${name}`)]))
+  }
+
+  text(key: string): string {
+    const text = this.#metadata[key]
+    if (text === undefined) throw damaged(this.#source, `'${key}' is missing`)
+    return text
+  }
+
+  count(key: string): number {
+    const value = Number(this.text(key))
+    if (!Number.isSafeInteger(value) || value < 0) throw damaged(this.#source, `'${key}' is not a count`)
+    return value
+  }
+
+  json(key: string): unknown {
+    try {
+      return JSON.parse(this.text(key))
+    } catch (cause) {
+      if (cause instanceof WeftgradError) throw cause
+      throw damaged(this.#source, `'${key}' is not JSON`)
+    }
+  }
+
+  names(key: string): string[] {
+    const names = this.json(key)
+    if (Array.isArray(names) && names.every((name): name is string => typeof name === 'string')) return names
+    throw damaged(this.#source, `'${key}' is not a list of names`)
+  }
+}
+
+function epochLogs(value: unknown, source: string): EpochLogs {
+  const field = fieldsOf(value, source)
+  const validation = isRecord(value) && value.validationLoss !== undefined
+  return {
+    epoch: field.number('epoch'),
+    loss: field.number('loss'),
+    accuracy: field.number('accuracy'),
+    ...(validation
+      ? { validationLoss: field.number('validationLoss'), validationAccuracy: field.number('validationAccuracy') }
+      : {}),
+    learningRate: field.number('learningRate'),
+    seconds: field.number('seconds'),
+  }
+}
+
+function settingsFrom(value: unknown, source: string): TrainingSettings {
+  const field = fieldsOf(value, source)
+  return {
+    seed: field.number('seed'),
+    batchSize: field.number('batchSize'),
+    epochs: field.number('epochs'),
+    trainCount: field.number('trainCount'),
+    validationCount: field.number('validationCount'),
+    optimizer: field.text('optimizer'),
+    model: field.text('model'),
+  }
+}
+
+function fieldsOf(value: unknown, source: string): { number(key: string): number; text(key: string): string } {
+  const get = (key: string): unknown => (isRecord(value) ? value[key] : undefined)
+  return {
+    number(key) {
+      const found = get(key)
+      if (typeof found === 'number') return found
+      if (found === 'NaN' || found === 'Infinity' || found === '-Infinity') return Number(found)
+      throw damaged(source, `'${key}' is not a number`)
+    },
+    text(key) {
+      const found = get(key)
+      if (typeof found === 'string') return found
+      throw damaged(source, `'${key}' is not a text`)
+    },
+  }
+}
+
+/** JSON keeps doubles exactly; those that are not finite, which it has no way to write, become strings. */
+function jsonOf(value: unknown): string {
+  return JSON.stringify(value, (_, one: unknown) =>
+    typeof one === 'number' && !Number.isFinite(one) ? String(one) : one,
+  )
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function damaged(source: string, problem: string): WeftgradError {
+  return new WeftgradError(
+    'format',
+    `${source} is damaged: ${problem}. Resume from another checkpoint, or train anew.`,
+    { source },
+  )
+}
+
+/** CRC-32 as in zip and PNG (polynomial 0xedb88320), as eight hex digits. */
+function crc32(bytes: Uint8Array): string {
+  let crc = 0xffffffff
+  for (const byte of bytes) crc = (crc >>> 8) ^ (crcTable[(crc ^ byte) & 0xff] ?? 0)
+  return (~crc >>> 0).toString(16).padStart(8, '0')
+}
+
+const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1
+  return crc
+})

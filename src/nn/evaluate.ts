@@ -1,0 +1,221 @@
+/** Loss, accuracy, confusion matrix and predictions of a model on a data set, all counted on the device. */
+
+import { argmax, div, pad, softmax, softmaxCrossEntropy } from '../autograd/ops.ts'
+import type { Tensor } from '../autograd/tensor.ts'
+import { tensor } from '../autograd/tensor.ts'
+import type { ImageDataset } from '../data/dataset.ts'
+import { WeftgradError } from '../errors.ts'
+import type { Device, DeviceBuffer } from '../gpu/device.ts'
+import { Program, planFor, targetOf } from '../graph/program.ts'
+import { planKernel } from '../kernels/kernel.ts'
+import { confusion, recordStep, stepRecordColumns, trainingStateWords } from '../kernels/training-state.ts'
+import type { Evaluation } from './contract.ts'
+import type { Model } from './model.ts'
+import { BatchOrder, gatherInputs, u32Leaf } from './training-step.ts'
+
+export interface EvaluateModelOptions {
+  /** Images at a time. 256 by default. */
+  readonly batchSize?: number
+  /** Kernel variants to use instead of the preferred ones, by family. */
+  readonly variants?: Readonly<Record<string, string>>
+}
+
+/** Programs and memory to evaluate one model on one data set again and again. */
+export class Evaluator {
+  readonly #device: Device
+  readonly #data: ImageDataset
+  readonly #classes: number
+  readonly #state: DeviceBuffer
+  readonly #record: DeviceBuffer
+  readonly #confusion: DeviceBuffer
+  readonly #parts: readonly { readonly program: Program; readonly order: BatchOrder; readonly steps: number }[]
+
+  private constructor(
+    device: Device,
+    data: ImageDataset,
+    classes: number,
+    buffers: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer },
+    parts: readonly { program: Program; order: BatchOrder; steps: number }[],
+  ) {
+    this.#device = device
+    this.#data = data
+    this.#classes = classes
+    this.#state = buffers.state
+    this.#record = buffers.record
+    this.#confusion = buffers.confusion
+    this.#parts = parts
+  }
+
+  /** Throws 'shape' where the images do not fit the model. */
+  static async create(model: Model, data: ImageDataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
+    const { device } = data
+    model.to(device)
+    const batchSize = Math.min(options.batchSize ?? 256, data.count)
+    const whole = Math.floor(data.count / batchSize)
+    const rest = data.count - whole * batchSize
+    const classes = model.outputShape.at(-1) ?? 1
+    if (data.classes > classes)
+      throw new WeftgradError(
+        'mismatch',
+        `${model.name} tells ${classes} classes apart, and the data set has ${data.classes}.`,
+      )
+    const owned: { dispose(): void }[] = []
+    const own = <T extends { dispose(): void }>(resource: T): T => {
+      owned.push(resource)
+      return resource
+    }
+    try {
+      const buffers = {
+        state: own(device.allocate(trainingStateWords * 4, 'evaluation state')),
+        record: own(device.allocate((whole + 1) * stepRecordColumns * 4, 'evaluation record')),
+        confusion: own(device.allocate(classes * classes * 4, 'confusion matrix')),
+      }
+      const orders = [{ order: new BatchOrder(device, batchSize, whole), steps: whole }]
+      if (rest > 0) orders.push({ order: new BatchOrder(device, rest, 1, whole), steps: 1 })
+      for (const { order } of orders) own(order.buffer)
+      const parts = await Promise.all(
+        orders.map(async ({ order, steps }) => {
+          const program = own(await createPart(model, data, order, buffers, classes, options.variants ?? {}))
+          return { order, steps, program }
+        }),
+      )
+      orders[0]?.order.write(data.indices.slice(0, whole * batchSize))
+      orders[1]?.order.write(data.indices.slice(whole * batchSize))
+      return new Evaluator(device, data, classes, buffers, parts)
+    } catch (error) {
+      for (const resource of owned) resource.dispose()
+      throw error
+    }
+  }
+
+  /** One pass over the data set. `predictions` costs a read-back a batch. */
+  async run({ predictions = false }: { readonly predictions?: boolean } = {}): Promise<Evaluation> {
+    const device = this.#device
+    device.write(this.#state.slice(), new Uint32Array(trainingStateWords))
+    device.write(this.#confusion.slice(), new Uint32Array(this.#classes ** 2))
+    const predicted: number[] = []
+    for (const { program, steps } of this.#parts) {
+      if (predictions) {
+        for (let step = 0; step < steps; step++) {
+          device.submitNow(program.commands)
+          const [classes] = await device.readAll(program.results.slice(3))
+          predicted.push(...new Uint32Array(classes ?? new ArrayBuffer(0)))
+        }
+      } else {
+        // 16 batches a submission: small enough to stop early, large enough to hide its cost.
+        for (let step = 0; step < steps; step += 16) await device.submit(program.commands, Math.min(16, steps - step))
+      }
+    }
+    const total = this.#parts.reduce((sum, part) => sum + part.steps, 0)
+    const [record, counts] = await device.readAll([
+      this.#record.slice(0, total * stepRecordColumns * 4),
+      this.#confusion.slice(0, this.#classes ** 2 * 4),
+    ])
+    const flat = new Uint32Array(counts ?? new ArrayBuffer(0))
+    return {
+      ...summarizeRecord(new Float32Array(record ?? new ArrayBuffer(0)), total),
+      confusion: Array.from({ length: this.#classes }, (_, row) =>
+        Array.from(flat.subarray(row * this.#classes, (row + 1) * this.#classes)),
+      ),
+      predictions: Uint8Array.from(predicted),
+    }
+  }
+
+  get count(): number {
+    return this.#data.count
+  }
+
+  dispose(): void {
+    for (const { program, order } of this.#parts) {
+      program.dispose()
+      order.buffer.dispose()
+    }
+    for (const buffer of [this.#state, this.#record, this.#confusion]) buffer.dispose()
+  }
+}
+
+async function createPart(
+  model: Model,
+  data: ImageDataset,
+  order: BatchOrder,
+  buffers: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer },
+  classes: number,
+  variants: Readonly<Record<string, string>>,
+): Promise<Program> {
+  const { device } = data
+  const { x, labels } = gatherInputs(model, data, order, u32Leaf(buffers.state, trainingStateWords))
+  const logits = model.call(x)
+  const rows = softmaxCrossEntropy(logits, labels, { reduction: 'none' })
+  const wanted = [rows, logits, labels, argmax(logits)].map(({ value }) => ({ value }))
+  const target = targetOf(device)
+  const key = { batch: order.batch, classes }
+  return Program.create(device, planFor(device, wanted, { variants }), `evaluation of ${order.batch}`, (results) => [
+    {
+      plan: planKernel(confusion, key, target),
+      inputs: results.slice(1, 3),
+      outputs: [buffers.confusion.slice()],
+    },
+    {
+      plan: planKernel(recordStep, key, target),
+      inputs: results.slice(0, 3),
+      outputs: [buffers.record.slice(), buffers.state.slice()],
+    },
+  ])
+}
+
+/** Means over the images of the first `steps` records; summed in float64. */
+export function summarizeRecord(
+  record: Float32Array,
+  steps: number,
+): { readonly loss: number; readonly accuracy: number } {
+  let [loss, correct, images] = [0, 0, 0]
+  for (let step = 0; step < steps; step++) {
+    const [meanLoss = 0, hits = 0, batch = 0] = record.subarray(step * stepRecordColumns)
+    loss += meanLoss * batch
+    correct += hits
+    images += batch
+  }
+  return { loss: loss / images, accuracy: correct / images }
+}
+
+/** Evaluates once and releases everything it took. */
+export async function evaluate(
+  model: Model,
+  data: ImageDataset,
+  options: EvaluateModelOptions = {},
+): Promise<Evaluation> {
+  const evaluator = await Evaluator.create(model, data, options)
+  try {
+    return await evaluator.run({ predictions: true })
+  } finally {
+    evaluator.dispose()
+  }
+}
+
+/**
+ * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels] that are padded to the
+ * model's input. Throws 'shape' where they do not fit.
+ */
+export async function predict(
+  model: Model,
+  images: Uint8Array,
+  [height, width, channels]: readonly [number, number, number],
+): Promise<Float32Array> {
+  const [outHeight = 0, outWidth = 0, modelChannels = 0] = model.inputShape
+  const count = images.length / (height * width * channels)
+  if (!Number.isInteger(count) || count < 1 || height > outHeight || width > outWidth || channels !== modelChannels)
+    throw new WeftgradError(
+      'shape',
+      `${images.length} bytes are not images of ${height}x${width}x${channels} that ${model.name} can take.`,
+    )
+  const [top, left] = [Math.floor((outHeight - height) / 2), Math.floor((outWidth - width) / 2)]
+  const bytes: Tensor = tensor(Float32Array.from(images), [count, height, width, channels])
+  const padded = pad(div(bytes, 255), [
+    [0, 0],
+    [top, outHeight - height - top],
+    [left, outWidth - width - left],
+    [0, 0],
+  ])
+  const probabilities = await softmax(model.call(padded)).data()
+  return Float32Array.from(probabilities)
+}

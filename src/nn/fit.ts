@@ -1,0 +1,406 @@
+/**
+ * Training. The host shuffles, uploads an epoch's table of rates, submits steps by the dozen, and reads the record at the
+ * epoch's end; everything else happens on the device. Runs are reproducible bit for bit, also across a stop and a resume:
+ * what an epoch does depends on the seed, the epoch's number and the weights alone.
+ */
+
+import { evaluate as evaluateTensors } from '../autograd/tensors.ts'
+import type { ImageDataset } from '../data/dataset.ts'
+import { randomSplit } from '../data/split.ts'
+import { WeftgradError } from '../errors.ts'
+import type { Device } from '../gpu/device.ts'
+import type { Program } from '../graph/program.ts'
+import { notFiniteWord, stepInEpochWord, stepRecordColumns, trainingStateWords } from '../kernels/training-state.ts'
+import { Random } from '../random.ts'
+import type { EpochLogs, FitOptions, History, TrainingCheckpoint, TrainingSettings } from './contract.ts'
+import { Evaluator, summarizeRecord } from './evaluate.ts'
+import type { Model, WeightNumbers } from './model.ts'
+import { optimizerTable } from './optimizers.ts'
+import { BatchOrder, createTrainingStep, TrainingMemory, traceStep } from './training-step.ts'
+
+/** A submission should take about this long: long enough to hide its cost, short enough to stop soon. */
+const submissionMs = 100
+const mostStepsPerSubmission = 64
+const progressEveryMs = 200
+const recordEveryMs = 1000
+
+/**
+ * Trains the model on the data set with softmax cross-entropy. The last layer gives logits.
+ *
+ * Throws 'argument' and 'shape' for options and data that do not fit, before anything is changed; 'mismatch' where
+ * `resume` belongs to another run; 'aborted' when the signal fires, after handing out a checkpoint; 'not-finite' naming
+ * the step, the loss and the first tensor that went bad, with the weights as they were before that step; 'device-lost'.
+ */
+export async function fit(model: Model, train: ImageDataset, options: FitOptions): Promise<History> {
+  const run = await TrainingRun.create(model, train, options)
+  try {
+    return await run.train()
+  } finally {
+    run.dispose()
+  }
+}
+
+function wholeFrom(name: string, value: number, least: number): void {
+  if (!Number.isInteger(value) || value < least)
+    throw new WeftgradError('argument', `${name} must be a whole number from ${least}, not ${value}.`, {
+      [name]: value,
+    })
+}
+
+/** Training and validation images. */
+function splitData(
+  data: ImageDataset,
+  options: FitOptions,
+): { train: ImageDataset; validation: ImageDataset | undefined } {
+  const { validation, validationSplit, seed = 1 } = options
+  if (validation !== undefined || validationSplit === undefined || validationSplit === 0)
+    return { train: data, validation }
+  const { rest, held } = randomSplit(data.count, validationSplit, seed)
+  return { train: data.subset(rest), validation: data.subset(held) }
+}
+
+interface Part {
+  readonly program: Program
+  readonly order: BatchOrder
+  readonly steps: number
+}
+
+class TrainingRun {
+  readonly #model: Model
+  readonly #device: Device
+  readonly #train: ImageDataset
+  readonly #options: FitOptions
+  readonly #seed: number
+  readonly #steps: number
+  readonly #memory: TrainingMemory
+  readonly #parts: readonly Part[]
+  readonly #evaluator: Evaluator | undefined
+  readonly #settings: TrainingSettings
+  readonly #started: number
+  readonly #history: EpochLogs[] = []
+  readonly #stepTimes: number[] = []
+  #globalStep = 0
+  #best: { epoch: number; weights: WeightNumbers } | undefined
+  #firstStepSeconds = Number.NaN
+  #stepsPerSubmission = 1
+  #lastProgress = 0
+  #lastRecord = 0
+  #running: { loss: number; accuracy: number } | undefined
+  #reading: Promise<void> | undefined
+
+  private constructor(
+    model: Model,
+    train: ImageDataset,
+    options: FitOptions,
+    made: { memory: TrainingMemory; parts: readonly Part[]; evaluator: Evaluator | undefined; started: number },
+  ) {
+    this.#model = model
+    this.#device = train.device
+    this.#train = train
+    this.#options = options
+    this.#seed = options.seed ?? 1
+    this.#memory = made.memory
+    this.#parts = made.parts
+    this.#evaluator = made.evaluator
+    this.#started = made.started
+    this.#steps = made.parts.reduce((sum, part) => sum + part.steps, 0)
+    this.#settings = {
+      seed: this.#seed,
+      batchSize: options.batchSize,
+      epochs: options.epochs,
+      trainCount: train.count,
+      validationCount: made.evaluator?.count ?? 0,
+      optimizer: options.optimizer.name,
+      model: model.name,
+    }
+  }
+
+  static async create(model: Model, data: ImageDataset, options: FitOptions): Promise<TrainingRun> {
+    const started = performance.now()
+    wholeFrom('epochs', options.epochs, 1)
+    wholeFrom('batchSize', options.batchSize, 1)
+    const { train, validation } = splitData(data, options)
+    const { device } = train
+    const batch = Math.min(options.batchSize, train.count)
+    const whole = Math.floor(train.count / batch)
+    const rest = train.count - whole * batch
+    model.to(device)
+    const owned: { dispose(): void }[] = []
+    const own = <T extends { dispose(): void }>(resource: T): T => {
+      owned.push(resource)
+      return resource
+    }
+    try {
+      const memory = own(new TrainingMemory(device, model, options.optimizer, whole + (rest > 0 ? 1 : 0)))
+      const orders = [{ order: new BatchOrder(device, batch, whole), steps: whole }]
+      if (rest > 0) orders.push({ order: new BatchOrder(device, rest, 1, whole), steps: 1 })
+      for (const { order } of orders) own(order.buffer)
+      const variants = options.variants ?? {}
+      const [evaluator, ...parts] = await Promise.all([
+        validation === undefined ? undefined : Evaluator.create(model, validation, { variants }).then(own),
+        ...orders.map(async ({ order, steps }): Promise<Part> => {
+          const program = await createTrainingStep(model, train, order, memory, options.optimizer, variants)
+          return { program: own(program), order, steps }
+        }),
+      ])
+      const run = new TrainingRun(model, train, options, { memory, parts, evaluator, started })
+      if (options.resume !== undefined) run.#restore(options.resume)
+      return run
+    } catch (error) {
+      for (const resource of owned) resource.dispose()
+      throw error
+    }
+  }
+
+  dispose(): void {
+    for (const { program, order } of this.#parts) {
+      program.dispose()
+      order.buffer.dispose()
+    }
+    this.#evaluator?.dispose()
+    this.#memory.dispose()
+  }
+
+  #restore(checkpoint: TrainingCheckpoint): void {
+    const shared = ['seed', 'batchSize', 'trainCount', 'validationCount', 'optimizer', 'model'] as const
+    for (const name of shared) {
+      const [own, theirs] = [this.#settings[name], checkpoint.settings[name]]
+      if (own !== theirs)
+        throw new WeftgradError(
+          'mismatch',
+          `The checkpoint was written with ${name} ${theirs}, and this run has ${own}.`,
+          { name },
+        )
+    }
+    const sizes = this.#memory.moments.map((buffer) => buffer.bytes / 4)
+    if (checkpoint.moments.length !== sizes.length || checkpoint.moments.some((m, i) => m.length !== sizes[i]))
+      throw new WeftgradError('mismatch', 'The checkpoint does not hold the moments of this optimizer and model.')
+    this.#model.setWeights(checkpoint.weights)
+    checkpoint.moments.forEach((moment, i) => {
+      const buffer = this.#memory.moments[i]
+      if (buffer !== undefined) this.#device.write(buffer.slice(), Float32Array.from(moment))
+    })
+    if (checkpoint.record.length > 0)
+      this.#device.write(this.#memory.record.slice(), Float32Array.from(checkpoint.record))
+    this.#globalStep = checkpoint.globalStep
+    this.#history.push(...checkpoint.history)
+    this.#best = checkpoint.best
+  }
+
+  async train(): Promise<History> {
+    const { epochs, callbacks, resume } = this.#options
+    const [first] = this.#parts
+    callbacks?.onBegin?.({
+      device: this.#device,
+      parameters: this.#model.parameterCount,
+      trainCount: this.#train.count,
+      validationCount: this.#evaluator?.count ?? 0,
+      stepsPerEpoch: this.#steps,
+      dispatchesPerStep: first?.program.commands.length ?? 0,
+      choices: first?.program.choices ?? [],
+    })
+    let step = resume?.step ?? 0
+    for (let epoch = resume?.epoch ?? 0; epoch < epochs; epoch++) {
+      await this.#stopIfAsked(epoch, step)
+      await this.#trainEpoch(epoch, step)
+      step = 0
+    }
+    if (this.#options.restoreBest && this.#best !== undefined) this.#model.setWeights(this.#best.weights)
+    return {
+      epochs: this.#history,
+      bestEpoch: this.#best?.epoch ?? this.#history.length,
+      firstStepSeconds: this.#firstStepSeconds,
+      millisecondsPerStep: median(this.#stepTimes),
+      dispatchesPerStep: first?.program.commands.length ?? 0,
+      choices: first?.program.choices ?? [],
+    }
+  }
+
+  async #trainEpoch(epoch: number, firstStep: number): Promise<void> {
+    const device = this.#device
+    const began = performance.now()
+    const order = new Random(this.#seed, `epoch ${epoch}`).shuffle(Uint32Array.from(this.#train.indices))
+    let start = 0
+    for (const part of this.#parts) {
+      const end = start + part.steps * part.order.batch
+      part.order.write(order.subarray(start, end))
+      start = end
+    }
+    const totalSteps = this.#options.epochs * this.#steps
+    const { optimizer } = this.#options
+    device.write(this.#memory.table.slice(), optimizerTable(optimizer, epoch * this.#steps, this.#steps, totalSteps))
+    device.write(this.#memory.state.slice(), new Uint32Array([firstStep, 0, this.#globalStep, 0]))
+
+    let step = firstStep
+    let partEnd = 0
+    for (const { program, steps } of this.#parts) {
+      partEnd += steps
+      while (step < partEnd) {
+        const repeats = Math.min(this.#stepsPerSubmission, partEnd - step)
+        await this.#submit(program, repeats)
+        step += repeats
+        this.#globalStep += repeats
+        this.#reportProgress(epoch, step, step - firstStep, began)
+        if (step < this.#steps) await this.#stopIfAsked(epoch, step)
+      }
+    }
+    await this.#reading
+    const { loss, accuracy } = summarizeRecord(await this.#readRecord(epoch), this.#steps)
+    this.#stepTimes.push((performance.now() - began) / Math.max(1, step - firstStep))
+
+    const validation = await this.#evaluator?.run()
+    const logs: EpochLogs = {
+      epoch: epoch + 1,
+      loss,
+      accuracy,
+      ...(validation === undefined ? {} : { validationLoss: validation.loss, validationAccuracy: validation.accuracy }),
+      learningRate: optimizer.schedule.rate(epoch * this.#steps, totalSteps),
+      seconds: (performance.now() - began) / 1000,
+    }
+    const isBest = this.#isBest(logs)
+    this.#history.push(logs)
+    const { callbacks, restoreBest } = this.#options
+    if (isBest && (restoreBest || callbacks?.onCheckpoint !== undefined))
+      this.#best = { epoch: epoch + 1, weights: await this.#model.weightNumbers() }
+    await callbacks?.onEpochEnd?.(logs)
+    if (callbacks?.onCheckpoint !== undefined) await callbacks.onCheckpoint(await this.#checkpoint(epoch + 1, 0))
+  }
+
+  /** Submits steps and adapts how many go together. */
+  async #submit(program: Program, repeats: number): Promise<void> {
+    const began = performance.now()
+    await program.run(repeats)
+    if (Number.isNaN(this.#firstStepSeconds)) {
+      await this.#device.idle()
+      this.#firstStepSeconds = (performance.now() - this.#started) / 1000
+      this.#options.callbacks?.onFirstStep?.(this.#firstStepSeconds)
+      return
+    }
+    const elapsed = performance.now() - began
+    const grows = elapsed < submissionMs && repeats === this.#stepsPerSubmission
+    if (grows) this.#stepsPerSubmission = Math.min(mostStepsPerSubmission, this.#stepsPerSubmission * 2)
+    else if (elapsed > 3 * submissionMs)
+      this.#stepsPerSubmission = Math.max(1, Math.floor(this.#stepsPerSubmission / 2))
+  }
+
+  /** The higher validation accuracy, the lower loss at a tie; without validation the last epoch. */
+  #isBest(logs: EpochLogs): boolean {
+    const best = this.#history.find(({ epoch }) => epoch === this.#best?.epoch)
+    if (best === undefined || logs.validationAccuracy === undefined) return true
+    const [own, other] = [logs.validationAccuracy, best.validationAccuracy ?? 0]
+    return own > other || (own === other && (logs.validationLoss ?? 0) < (best.validationLoss ?? 0))
+  }
+
+  #reportProgress(epoch: number, step: number, doneHere: number, began: number): void {
+    const { onProgress } = this.#options.callbacks ?? {}
+    if (onProgress === undefined) return
+    const now = performance.now()
+    if (now - this.#lastRecord > recordEveryMs && this.#reading === undefined) {
+      this.#lastRecord = now
+      this.#reading = this.#readRunning(step)
+    }
+    if (now - this.#lastProgress < progressEveryMs && step < this.#steps) return
+    this.#lastProgress = now
+    const stepsPerSecond = (doneHere / (now - began)) * 1000
+    const left = (this.#options.epochs - epoch) * this.#steps - step
+    onProgress({
+      epoch: epoch + 1,
+      epochs: this.#options.epochs,
+      step,
+      steps: this.#steps,
+      imagesPerSecond: stepsPerSecond * Math.min(this.#options.batchSize, this.#train.count),
+      etaSeconds: left / stepsPerSecond,
+      ...this.#running,
+    })
+  }
+
+  /** Reads the running means without holding up the submissions. A failure shows at the next submission. */
+  async #readRunning(step: number): Promise<void> {
+    try {
+      const bytes = await this.#device.read(this.#memory.record.slice(0, step * stepRecordColumns * 4))
+      this.#running = summarizeRecord(new Float32Array(bytes), step)
+    } catch {
+      this.#running = undefined
+    } finally {
+      this.#reading = undefined
+    }
+  }
+
+  /** Waits for the epoch and gives its record. Throws 'not-finite' if a step went bad. */
+  async #readRecord(epoch: number): Promise<Float32Array> {
+    const [record, state] = await this.#device.readAll([
+      this.#memory.record.slice(0, this.#steps * stepRecordColumns * 4),
+      this.#memory.state.slice(0, trainingStateWords * 4),
+    ])
+    const words = new Uint32Array(state ?? new ArrayBuffer(0))
+    const numbers = new Float32Array(record ?? new ArrayBuffer(0))
+    if (words[notFiniteWord] !== 0) await this.#explainNotFinite(epoch, (words[stepInEpochWord] ?? 1) - 1, numbers)
+    return numbers
+  }
+
+  /** Repeats the bad step's arithmetic, the weights being as they were before it, and names what went bad first. */
+  async #explainNotFinite(epoch: number, step: number, record: Float32Array): Promise<never> {
+    const loss = record[step * stepRecordColumns] ?? Number.NaN
+    let before = 0
+    const part = this.#parts.find((candidate) => {
+      before += candidate.steps
+      return step < before
+    })
+    let culprit = 'unknown'
+    if (part !== undefined) {
+      this.#device.write(this.#memory.state.slice(), new Uint32Array([step, 0, this.#globalStep, 0]))
+      const traced = traceStep(this.#model, this.#train, part.order, this.#memory)
+      const suspects = [
+        ...this.#model.weights.map(({ name, tensor }) => ({ name: `the weight ${name}`, tensor })),
+        ...traced.layerOutputs.map(({ layer, output }) => ({ name: `the output of ${layer.name}`, tensor: output })),
+        { name: 'the loss', tensor: traced.loss },
+        ...traced.gradients.map((tensor, i) => ({
+          name: `the gradient of ${this.#model.trainableWeights[i]?.name}`,
+          tensor,
+        })),
+      ]
+      const numbers = await evaluateTensors(suspects.map((suspect) => suspect.tensor))
+      culprit = suspects.find((_, i) => numbers[i]?.some((x) => !Number.isFinite(x)))?.name ?? culprit
+    }
+    throw new WeftgradError(
+      'not-finite',
+      `Training stopped in epoch ${epoch + 1} at step ${step + 1}: ${culprit} is not finite (loss ${loss}). The weights are those before that step. Try a lower learning rate.`,
+      { epoch: epoch + 1, step: step + 1, loss, tensor: culprit },
+    )
+  }
+
+  async #stopIfAsked(epoch: number, step: number): Promise<void> {
+    const { signal, callbacks } = this.#options
+    if (signal?.aborted !== true) return
+    await this.#reading
+    await this.#device.idle()
+    await callbacks?.onCheckpoint?.(await this.#checkpoint(epoch, step))
+    throw new WeftgradError('aborted', `Training was stopped after ${epoch} epochs and ${step} steps.`, { epoch, step })
+  }
+
+  async #checkpoint(epoch: number, step: number): Promise<TrainingCheckpoint> {
+    const weights = await this.#model.weightNumbers()
+    const [record, ...moments] = await this.#device.readAll([
+      this.#memory.record.slice(0, step * stepRecordColumns * 4),
+      ...this.#memory.moments.map((buffer) => buffer.slice()),
+    ])
+    return {
+      epoch,
+      step,
+      globalStep: this.#globalStep,
+      weights,
+      moments: moments.map((bytes) => new Float32Array(bytes)),
+      record: new Float32Array(record ?? new ArrayBuffer(0)),
+      history: [...this.#history],
+      ...(this.#best === undefined ? {} : { best: this.#best }),
+      settings: this.#settings,
+    }
+  }
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const [low = Number.NaN, high = Number.NaN] = [sorted[(sorted.length - 1) >> 1], sorted[middle]]
+  return (low + high) / 2
+}

@@ -1,0 +1,36 @@
+/**
+ * LeNet-5 after LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, with relu, max-pooling and
+ * full connections, as it is taught today.
+ */
+
+import { WeftgradError } from '../../errors.ts'
+import { conv2d, dense, flatten, maxPooling2d } from '../layers.ts'
+import type { Model, ModelOptions } from '../model.ts'
+import { sequential } from '../model.ts'
+
+export interface Lenet5Options {
+  /** Units of the two hidden dense layers. */
+  readonly units?: readonly [number, number]
+  readonly classes?: number
+}
+
+/** Input 32x32x1; 113,782 parameters with units [256, 32] and 10 classes. Throws 'argument' for odd numbers of units. */
+export function lenet5({ units = [256, 32], classes = 10 }: Lenet5Options = {}, options: ModelOptions = {}): Model {
+  if (units.length !== 2 || [...units, classes].some((n) => !Number.isInteger(n) || n < 1))
+    throw new WeftgradError('argument', `lenet5: units [${units}] must be two whole numbers from 1, like [256, 32].`)
+  return sequential(
+    'lenet5',
+    [32, 32, 1],
+    [
+      conv2d('conv1', 6, 5, { activation: 'relu' }), // 28x28x6
+      maxPooling2d('pool1'), // 14x14x6
+      conv2d('conv2', 16, 5, { activation: 'relu' }), // 10x10x16
+      maxPooling2d('pool2'), // 5x5x16
+      flatten('flatten'),
+      dense('dense1', units[0], { activation: 'relu' }),
+      dense('dense2', units[1], { activation: 'relu' }),
+      dense('logits', classes),
+    ],
+    options,
+  )
+}

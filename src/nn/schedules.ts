@@ -1,0 +1,50 @@
+/** Learning-rate schedules: from a step (from 0) of a number of steps in all to a rate. Computed in float64. */
+
+import { WeftgradError } from '../errors.ts'
+
+export interface Schedule {
+  /** Says the schedule and its numbers; equal text means equal rates. */
+  readonly name: string
+  rate(step: number, totalSteps: number): number
+}
+
+function positive(name: string, value: number): void {
+  if (!(value > 0 && Number.isFinite(value)))
+    throw new WeftgradError('argument', `${name} must be a positive number, not ${value}.`, { value })
+}
+
+export function constantRate(learningRate: number): Schedule {
+  positive('The learning rate', learningRate)
+  return { name: `constant(${learningRate})`, rate: () => learningRate }
+}
+
+/**
+ * Rises linearly to `peak` over the first `warmupSteps`, then falls along half a cosine to `final` (Loshchilov & Hutter
+ * 2017, without restarts).
+ */
+export function cosineRate(peak: number, { warmupSteps = 0, final = 0 } = {}): Schedule {
+  positive('The peak learning rate', peak)
+  return {
+    name: `cosine(${peak}, warmup ${warmupSteps}, final ${final})`,
+    rate(step, totalSteps) {
+      if (step < warmupSteps) return (peak * (step + 1)) / warmupSteps
+      const progress = Math.min(1, (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps))
+      return final + ((peak - final) * (1 + Math.cos(Math.PI * progress))) / 2
+    },
+  }
+}
+
+/** Multiplies the rate by `factor` after every `every` steps. */
+export function stepRate(learningRate: number, { every, factor = 0.1 }: { every: number; factor?: number }): Schedule {
+  positive('The learning rate', learningRate)
+  positive('The interval of a step schedule', every)
+  return {
+    name: `step(${learningRate}, every ${every}, factor ${factor})`,
+    rate: (step) => learningRate * factor ** Math.floor(step / every),
+  }
+}
+
+/** A number stands for a constant rate. */
+export function scheduleOf(rate: number | Schedule): Schedule {
+  return typeof rate === 'number' ? constantRate(rate) : rate
+}

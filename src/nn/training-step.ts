@@ -1,0 +1,209 @@
+/**
+ * One training step as a program: gather a batch, forward, backward, record, check, update. All that changes from step to
+ * step (the position in the epoch, the permutation, the rates) lives in device memory that the kernels themselves
+ * advance, so a step is replayed without the host touching anything.
+ */
+
+import { gradients } from '../autograd/grad.ts'
+import { apply, mean, slice, softmaxCrossEntropy } from '../autograd/ops.ts'
+import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
+import type { ImageDataset } from '../data/dataset.ts'
+import { WeftgradError } from '../errors.ts'
+import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
+import type { Wanted } from '../graph/plan.ts'
+import { Program, planFor, targetOf } from '../graph/program.ts'
+import { planKernel } from '../kernels/kernel.ts'
+import { optimizerTableColumns } from '../kernels/optimizer.ts'
+import {
+  checkFinite,
+  globalStepWord,
+  recordStep,
+  stepRecordColumns,
+  trainingStateWords,
+} from '../kernels/training-state.ts'
+import type { Layer } from './layers.ts'
+import type { Model } from './model.ts'
+import type { Optimizer } from './optimizers.ts'
+
+/** Which images a step takes: row i of step s is image `permutation[s * batch + i]`. */
+export class BatchOrder {
+  readonly batch: number
+  readonly buffer: DeviceBuffer
+  readonly tensor: Tensor
+  readonly #length: number
+  readonly #skip: number
+
+  /** `skip`: steps of other programs before this one's first, whose places in the buffer are never read. */
+  constructor(device: Device, batch: number, steps: number, skip = 0) {
+    this.batch = batch
+    this.#skip = skip * batch
+    this.#length = (skip + steps) * batch
+    this.buffer = device.allocate(this.#length * 4, 'batch order')
+    this.tensor = u32Leaf(this.buffer, this.#length)
+  }
+
+  write(indices: Uint32Array): void {
+    if (indices.length + this.#skip !== this.#length)
+      throw new WeftgradError('argument', `${indices.length} images do not fill ${this.#length - this.#skip} places.`)
+    const bytes = this.#skip * 4
+    this.buffer.device.write(this.buffer.slice(bytes), Uint32Array.from(indices))
+  }
+}
+
+export function u32Leaf(buffer: DeviceBuffer, length: number): Tensor {
+  return new Tensor(leaf(new DeviceStorage(buffer.slice(0, length * 4)), { shape: [length], dtype: 'u32' }))
+}
+
+/** The batch that the training state points at: images padded to the model's input and scaled to [0, 1], and labels. */
+export function gatherInputs(
+  model: Model,
+  data: ImageDataset,
+  order: BatchOrder,
+  state: Tensor,
+): { readonly x: Tensor; readonly labels: Tensor } {
+  const [height, width, channels] = data.imageShape
+  const [outHeight = 0, outWidth = 0, modelChannels = 0] = model.inputShape
+  if (outHeight < height || outWidth < width || modelChannels !== channels)
+    throw new WeftgradError(
+      'shape',
+      `${model.name} takes images of ${outHeight}x${outWidth}x${modelChannels}; the data set's ${height}x${width}x${channels} cannot be padded to that.`,
+    )
+  const padTop = Math.floor((outHeight - height) / 2)
+  const padLeft = Math.floor((outWidth - width) / 2)
+  const { batch } = order
+  return {
+    x: apply('gatherBatch', [data.images, order.tensor, state], {
+      batch,
+      padTop,
+      padLeft,
+      outHeight,
+      outWidth,
+      divisor: 255,
+    }),
+    labels: apply('gatherLabels', [data.labels, order.tensor, state], { batch }),
+  }
+}
+
+/** Device memory of a training run that its programs share. Word offsets of `state` are in kernels/training-state.ts. */
+export class TrainingMemory {
+  readonly device: Device
+  readonly gradients: DeviceBuffer
+  readonly moments: readonly DeviceBuffer[]
+  readonly state: DeviceBuffer
+  readonly table: DeviceBuffer
+  readonly record: DeviceBuffer
+  readonly #buffers: readonly DeviceBuffer[]
+
+  /** The model must be on the device; `steps` is the length of an epoch. */
+  constructor(device: Device, model: Model, optimizer: Optimizer, steps: number) {
+    this.device = device
+    const owned: DeviceBuffer[] = []
+    const allocate = (bytes: number, label: string): DeviceBuffer => {
+      const buffer = device.allocate(bytes, label)
+      owned.push(buffer)
+      return buffer
+    }
+    const { bytes } = model.trainableBuffer
+    try {
+      this.gradients = allocate(bytes, 'gradients')
+      this.moments = Array.from({ length: optimizer.moments }, (_, i) => allocate(bytes, `optimizer moment ${i}`))
+      this.state = allocate(trainingStateWords * 4, 'training state')
+      this.table = allocate(steps * optimizerTableColumns * 4, 'optimizer table')
+      this.record = allocate(steps * stepRecordColumns * 4, 'step record')
+    } catch (error) {
+      for (const buffer of owned) buffer.dispose()
+      throw error
+    }
+    this.#buffers = owned
+  }
+
+  dispose(): void {
+    for (const buffer of this.#buffers) buffer.dispose()
+  }
+}
+
+/** What one step computes, as tensors: also what a diagnosis looks at. */
+export interface TracedStep {
+  readonly x: Tensor
+  readonly labels: Tensor
+  readonly logits: Tensor
+  /** Cross-entropy of each row. */
+  readonly rows: Tensor
+  readonly loss: Tensor
+  /** In the order of the model's trainable weights. */
+  readonly gradients: readonly Tensor[]
+  readonly updates: readonly { readonly weight: Tensor; readonly value: Tensor }[]
+  readonly layerOutputs: readonly { readonly layer: Layer; readonly output: Tensor }[]
+}
+
+export function traceStep(model: Model, data: ImageDataset, order: BatchOrder, memory: TrainingMemory): TracedStep {
+  const state = u32Leaf(memory.state, trainingStateWords)
+  const { x, labels } = gatherInputs(model, data, order, state)
+  const updates: { weight: Tensor; value: Tensor }[] = []
+  const layerOutputs: { layer: Layer; output: Tensor }[] = []
+  const logits = model.call(x, {
+    training: true,
+    counter: slice(state, [globalStepWord], [1]),
+    update: (weight, value) => updates.push({ weight, value }),
+    tap: (layer, output) => layerOutputs.push({ layer, output }),
+  })
+  const rows = softmaxCrossEntropy(logits, labels, { reduction: 'none' })
+  const loss = mean(rows)
+  const slopes = gradients(
+    loss,
+    model.trainableWeights.map((weight) => weight.tensor),
+  )
+  return { x, labels, logits, rows, loss, gradients: slopes, updates, layerOutputs }
+}
+
+/** Compiles the program of one step at this batch size. Running it once trains on one batch. */
+export async function createTrainingStep(
+  model: Model,
+  data: ImageDataset,
+  order: BatchOrder,
+  memory: TrainingMemory,
+  optimizer: Optimizer,
+  variants: Readonly<Record<string, string>> = {},
+): Promise<Program> {
+  const { device } = memory
+  const traced = traceStep(model, data, order, memory)
+  const trainable = model.trainableWeights
+  const wanted: Wanted[] = [
+    { value: traced.rows.value },
+    { value: traced.logits.value },
+    { value: traced.labels.value },
+    ...traced.gradients.map(({ value }, i): Wanted => {
+      const weight = trainable[i]
+      if (weight === undefined) throw new RangeError('one gradient a trainable weight')
+      const { bytes } = model.sliceOf(weight)
+      return { value, destination: memory.gradients.slice(weight.offset, bytes) }
+    }),
+    ...traced.updates.map(({ weight, value }): Wanted => {
+      const target = model.weights.find((candidate) => candidate.tensor === weight)
+      if (target === undefined)
+        throw new WeftgradError('argument', 'A layer updates a tensor that is no weight of the model.')
+      return { value: value.value, destination: model.sliceOf(target) }
+    }),
+  ]
+  const target = targetOf(device)
+  const count = memory.gradients.bytes / 4
+  const classes = traced.logits.shape.at(-1) ?? 1
+  const whole = (buffer: DeviceBuffer): BufferSlice => buffer.slice()
+  return Program.create(device, planFor(device, wanted, { variants }), `training step of ${order.batch}`, (results) => [
+    {
+      plan: planKernel(recordStep, { batch: order.batch, classes }, target),
+      inputs: results.slice(0, 3),
+      outputs: [whole(memory.record), whole(memory.state)],
+    },
+    {
+      plan: planKernel(checkFinite, { count }, target),
+      inputs: [whole(memory.gradients)],
+      outputs: [whole(memory.state)],
+    },
+    {
+      plan: optimizer.plan(count, target),
+      inputs: [whole(memory.gradients), whole(memory.table), whole(memory.state)],
+      outputs: [whole(model.trainableBuffer), ...memory.moments.map(whole)],
+    },
+  ])
+}

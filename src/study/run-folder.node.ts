@@ -1,0 +1,224 @@
+/**
+ * A run's folder: what a training leaves behind, file by file, and how it is read again.
+ *
+ * | file | what |
+ * |---|---|
+ * | config.json | settings, data, adapter, kernel variants, versions; decides when the run is resumed |
+ * | history.jsonl | a line an epoch, on the disk before the next epoch starts |
+ * | checkpoint.safetensors | everything needed to go on bit for bit; replaced after each epoch |
+ * | model.safetensors | the trained weights; its metadata say which model they belong to |
+ * | predictions.csv | index (in the data file the test images are from), label and predicted class of each test image |
+ * | curves.svg, report.json | the picture and the figures; report.json comes last, so a run that has it is finished |
+ */
+import { mkdir, readFile, rm, rmdir, stat, statfs } from 'node:fs/promises'
+import { join, relative, resolve } from 'node:path'
+import { WeftgradError } from '../errors.ts'
+import { writeFileAtomic } from '../format/atomic-write.node.ts'
+import type { Choice } from '../graph/plan.ts'
+import type { EpochLogs } from '../nn/contract.ts'
+import { readTrainSettings, type TrainSettings } from './train-options.ts'
+import type { Versions } from './versions.node.ts'
+
+export const runFiles = {
+  config: 'config.json',
+  history: 'history.jsonl',
+  checkpoint: 'checkpoint.safetensors',
+  model: 'model.safetensors',
+  predictions: 'predictions.csv',
+  curves: 'curves.svg',
+  report: 'report.json',
+} as const
+
+export interface RunConfig {
+  readonly job: 'lenet5'
+  /** ISO 8601. */
+  readonly startedAt: string
+  readonly settings: TrainSettings
+  readonly data: {
+    readonly folder: string
+    /** `published`, or the SHA-256 of all images and labels. */
+    readonly fingerprint: string
+    /** Images to train, validation included. */
+    readonly train: number
+    readonly test: number
+    /** Exact duplicates left out. */
+    readonly duplicates: number
+  }
+  readonly adapter: { readonly driver: string; readonly name: string; readonly hardware: boolean }
+  /** Kernel variants of the training step; empty until the first step was planned. */
+  readonly kernels: readonly Choice[]
+  readonly versions: Versions
+}
+
+/**
+ * Makes a new folder and sees to it that it can be written.
+ * @param wanted the folder to use; without it, `runs/<time>`.
+ * @throws WeftgradError 'argument' if it holds a run already, 'file' if it cannot be written.
+ */
+export async function reserveRunFolder(wanted: string | undefined, now = new Date()): Promise<string> {
+  if (wanted !== undefined) {
+    const folder = resolve(wanted)
+    if (await isThere(join(folder, runFiles.config))) {
+      throw new WeftgradError(
+        'argument',
+        `--out: ${shown(folder)} holds a run already. Choose another folder, or go on with that run by --resume ${shown(folder)}.`,
+        { folder },
+      )
+    }
+    await probe(folder)
+    return folder
+  }
+  const stamp = localTime(now)
+  for (let attempt = 1; ; attempt++) {
+    const folder = resolve('runs', attempt === 1 ? stamp : `${stamp}-${attempt}`)
+    await onFolder(folder, () => mkdir(resolve('runs'), { recursive: true }))
+    try {
+      // Not recursive: of two runs that start in the same second, one gets the name.
+      await mkdir(folder)
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') continue
+      throw cannotUse(folder, error)
+    }
+    await probe(folder)
+    return folder
+  }
+}
+
+/** Removes a folder that nothing came of; one that holds anything stays. */
+export async function dropEmptyFolder(folder: string): Promise<void> {
+  await rmdir(folder).catch(() => {})
+}
+
+/** Throws WeftgradError 'file' if the disk has fewer than `bytes` free. A file system that does not say is trusted. */
+export async function requireSpace(folder: string, bytes: number): Promise<void> {
+  const { bavail, bsize, blocks } = await onFolder(folder, () => statfs(folder))
+  const free = bavail * bsize
+  if (blocks === 0 || free >= bytes) return
+  const megabytes = (value: number): string => `${Math.ceil(value / 1e6)} MB`
+  throw new WeftgradError(
+    'file',
+    `${shown(folder)} is on a disk with ${megabytes(free)} free, and a run takes up to ${megabytes(bytes)}. Free some space, or choose another folder with --out.`,
+    { folder, free, bytes },
+  )
+}
+
+export async function writeConfig(folder: string, config: RunConfig): Promise<void> {
+  await writeJson(join(folder, runFiles.config), config)
+}
+
+/** Throws WeftgradError 'file' if `folder` holds no run, 'format' if its config.json is damaged. */
+export async function readConfig(folder: string): Promise<RunConfig> {
+  const path = join(folder, runFiles.config)
+  const value = await readJson(path, `${shown(folder)} is not the folder of a run: it has no readable config.json`)
+  const config = isRecord(value) ? value : {}
+  const { job, startedAt, data, adapter, kernels, versions } = config
+  const whole =
+    job === 'lenet5' &&
+    typeof startedAt === 'string' &&
+    isRecord(data) &&
+    typeof data.folder === 'string' &&
+    typeof data.fingerprint === 'string' &&
+    isRecord(adapter) &&
+    typeof adapter.driver === 'string' &&
+    Array.isArray(kernels) &&
+    kernels.every((choice) => isRecord(choice) && typeof choice.family === 'string' && typeof choice.variant === 'string') &&
+    isRecord(versions)
+  if (!whole) {
+    throw new WeftgradError('format', `${path} is not the configuration of a LeNet-5 run. Name the folder of one.`, {
+      path,
+    })
+  }
+  // Every field that decides anything has been checked; the others are only shown.
+  return { ...(config as unknown as RunConfig), settings: readTrainSettings(config.settings, path) }
+}
+
+/** Rewrites the whole history, as a resumed run does: a line may stand there that its checkpoint has not got to. */
+export async function writeHistory(folder: string, history: readonly EpochLogs[]): Promise<void> {
+  const lines = history.map((logs) => `${JSON.stringify(logs)}\n`)
+  await writeFileAtomic(join(folder, runFiles.history), lines.join(''))
+}
+
+export async function writeReport(folder: string, report: object): Promise<void> {
+  await writeJson(join(folder, runFiles.report), report)
+}
+
+/** What report.json holds, or undefined if the run is not finished. Throws WeftgradError 'format' if it is damaged. */
+export async function readReport(folder: string): Promise<unknown> {
+  const path = join(folder, runFiles.report)
+  return (await isThere(path)) ? await readJson(path, `${path} could not be read`) : undefined
+}
+
+export async function hasCheckpoint(folder: string): Promise<boolean> {
+  return await isThere(join(folder, runFiles.checkpoint))
+}
+
+/** A path as a person in this folder would write it. */
+export function shown(path: string): string {
+  const near = relative(process.cwd(), path)
+  return near === '' ? '.' : near.startsWith('..') ? path : near
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+async function probe(folder: string): Promise<void> {
+  await onFolder(folder, () => mkdir(folder, { recursive: true }))
+  const path = join(folder, `.writable-${process.pid}`)
+  await writeFileAtomic(path, 'x')
+  await rm(path, { force: true })
+}
+
+async function writeJson(path: string, value: object): Promise<void> {
+  await writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`)
+}
+
+async function readJson(path: string, problem: string): Promise<unknown> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (cause) {
+    throw new WeftgradError('file', `${problem} (${codeOf(cause) || String(cause)}). Check the path.`, { path }, cause)
+  }
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new WeftgradError('format', `${path} is damaged: it is not JSON.`, { path }, cause)
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+async function onFolder<T>(folder: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action()
+  } catch (error) {
+    throw cannotUse(folder, error)
+  }
+}
+
+function cannotUse(folder: string, cause: unknown): WeftgradError {
+  const problem = cause instanceof Error ? cause.message : String(cause)
+  return new WeftgradError(
+    'file',
+    `The run cannot be kept in ${shown(folder)}: ${problem}. Choose another folder with --out.`,
+    { folder },
+    cause,
+  )
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
+/** Such as 2025-01-31T12-34-56: sorts by time, and every file system takes it. */
+function localTime(now: Date): string {
+  const two = (value: number): string => String(value).padStart(2, '0')
+  const day = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`
+  return `${day}T${two(now.getHours())}-${two(now.getMinutes())}-${two(now.getSeconds())}`
+}

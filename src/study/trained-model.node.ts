@@ -1,0 +1,83 @@
+/**
+ * model.safetensors: a trained LeNet-5 with its description in the metadata, so that the file is enough to use it.
+ */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { WeftgradError } from '../errors.ts'
+import { writeFileAtomic } from '../format/atomic-write.node.ts'
+import { readSafetensors, type SafeTensor, toFloat32, writeSafetensors } from '../format/safetensors.ts'
+import type { Model } from '../nn/model.ts'
+import { lenet5 } from '../nn/models/lenet5.ts'
+import { runFiles, shown } from './run-folder.node.ts'
+import { weftgradVersion } from './versions.node.ts'
+
+export interface TrainedModel {
+  readonly model: Model
+  readonly units: readonly [number, number]
+  readonly classNames: readonly string[]
+}
+
+/** Deterministic: the same weights and description give the same bytes. */
+export async function saveTrainedModel(folder: string, { model, units, classNames }: TrainedModel): Promise<void> {
+  const tensors = new Map<string, SafeTensor>()
+  for (const [name, { shape, data }] of await model.weightNumbers()) tensors.set(name, { dtype: 'F32', shape, data })
+  const metadata = {
+    format: 'weftgrad-model',
+    model: 'lenet5',
+    units: units.join(','),
+    input: model.inputShape.join(','),
+    classes: JSON.stringify(classNames),
+    weftgrad: weftgradVersion(),
+  }
+  await writeFileAtomic(join(folder, runFiles.model), writeSafetensors(tensors, metadata))
+}
+
+/**
+ * The model of a run. `dispose()` it.
+ * @throws WeftgradError 'file' if there is none, 'format' or 'mismatch' if the file is damaged or another model's.
+ */
+export async function loadTrainedModel(folder: string): Promise<TrainedModel> {
+  const path = join(folder, runFiles.model)
+  let bytes: Uint8Array
+  try {
+    bytes = await readFile(path)
+  } catch (cause) {
+    throw new WeftgradError(
+      'file',
+      `${shown(folder)} holds no trained model (${runFiles.model}). Name the folder of a finished run, or finish one with --resume.`,
+      { path },
+      cause,
+    )
+  }
+  const { tensors, metadata } = readSafetensors(bytes, path)
+  if (metadata.model !== 'lenet5') {
+    throw new WeftgradError('mismatch', `${path} is not a LeNet-5 that weftgrad wrote. Name the folder of a run.`, {
+      path,
+      model: metadata.model,
+    })
+  }
+  const [first = Number.NaN, second = Number.NaN, ...more] = (metadata.units ?? '').split(',').map(Number)
+  const classNames = parsedNames(metadata.classes ?? '')
+  if (more.length > 0 || ![first, second].every((n) => n >= 1 && n <= 4096) || classNames === undefined) {
+    throw new WeftgradError('format', `${path} does not say which LeNet-5 it is. Copy or train it again.`, { path })
+  }
+  const units = [first, second] as const
+  const model = lenet5({ units, classes: classNames.length })
+  try {
+    model.setWeights(new Map([...tensors].map(([name, t]) => [name, { shape: t.shape, data: toFloat32(t) }])))
+  } catch (error) {
+    model.dispose()
+    throw error
+  }
+  return { model, units, classNames }
+}
+
+function parsedNames(text: string): readonly string[] | undefined {
+  try {
+    const names: unknown = JSON.parse(text)
+    const right = Array.isArray(names) && names.length > 0 && names.length <= 256
+    return right && names.every((name) => typeof name === 'string') ? names : undefined
+  } catch {
+    return undefined
+  }
+}

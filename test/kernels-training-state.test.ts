@@ -1,0 +1,167 @@
+/** The state of a training run on the GPU: finite checks, step records, confusion matrices. */
+import { describe, expect, test } from 'vitest'
+import type { Target } from '../src/kernels/kernel.ts'
+import { planKernel } from '../src/kernels/kernel.ts'
+import {
+  checkFinite,
+  confusion,
+  globalStepWord,
+  notFiniteWord,
+  recordStep,
+  stepInEpochWord,
+  stepRecordColumns,
+  trainingStateWords,
+} from '../src/kernels/training-state.ts'
+import { useDevice } from './support/device.ts'
+import { runPlan, targetOf } from './support/run-plan.ts'
+
+const device = useDevice()
+const targets = (): Target[] => [targetOf(device()), targetOf(device(), { class: 'gpu' })]
+
+let seed = 5
+const random = () => {
+  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+  return seed / 2 ** 32
+}
+const state = (words: { step?: number; flag?: number; global?: number } = {}) => {
+  const result = new Uint32Array(trainingStateWords)
+  result[stepInEpochWord] = words.step ?? 0
+  result[notFiniteWord] = words.flag ?? 0
+  result[globalStepWord] = words.global ?? 0
+  return result
+}
+
+describe('checkFinite', () => {
+  const flagOf = async (values: Float32Array<ArrayBuffer>, count: number, target: Target, before = state()) => {
+    const [after] = await runPlan(device(), planKernel(checkFinite, { count }, target), [values], [before] as const)
+    return after
+  }
+
+  test.each([1, 3, 4, 61, 1030, 20001])('finds one bad value among %i, wherever it is', async (count) => {
+    const good = Float32Array.from({ length: Math.ceil(count / 4) * 4 }, () => (random() - 0.5) * 3e38)
+    // What lies behind the end may be anything.
+    good.fill(Number.NaN, count)
+    for (const target of targets()) {
+      expect(await flagOf(good, count, target, state({ step: 7, global: 9 }))).toEqual(state({ step: 7, global: 9 }))
+      for (const at of new Set([0, count >> 1, count - 1]))
+        for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+          const bad = good.slice()
+          bad[at] = value
+          expect(await flagOf(bad, count, target), `${value} at ${at}`).toEqual(state({ flag: 1 }))
+        }
+    }
+  })
+
+  test('never clears the flag', async () => {
+    expect(await flagOf(new Float32Array(8), 8, targetOf(device()), state({ flag: 1 }))).toEqual(state({ flag: 1 }))
+  })
+})
+
+/** The first largest logit; undefined for a row with a NaN. */
+function predict(row: Float32Array): number | undefined {
+  return row.some(Number.isNaN) ? undefined : row.indexOf(Math.max(...row))
+}
+
+function batchOf(batch: number, classes: number) {
+  // Few distinct values, so that rows tie; labels beyond the classes, and NaNs, now and then.
+  const logits = Float32Array.from({ length: batch * classes }, () => {
+    const r = random()
+    return r < 0.01 ? Number.NaN : r < 0.05 ? Number.NEGATIVE_INFINITY : Math.floor(random() * 5) - 2
+  })
+  const labels = Uint32Array.from({ length: batch }, () => Math.floor(random() * (classes + 1)))
+  const loss = Float32Array.from({ length: batch }, () => random() * 3)
+  const predictions = Array.from(labels, (_, i) => predict(logits.subarray(i * classes, (i + 1) * classes)))
+  return { logits, labels, loss, predictions }
+}
+
+const sizes = [
+  [1, 1],
+  [5, 3],
+  [128, 10],
+  [97, 17],
+] as const
+
+describe('recordStep', () => {
+  const untouched = -7
+  const record = (rows: number) => new Float32Array(rows * stepRecordColumns).fill(untouched)
+
+  test.each(sizes)(
+    'writes mean loss and correct rows of a batch of %i and advances (%i classes)',
+    async (batch, classes) => {
+      const { logits, labels, loss, predictions } = batchOf(batch, classes)
+      const correct = predictions.filter((p, i) => p === labels[i]).length
+      const mean = loss.reduce((sum, value) => sum + value, 0) / batch
+      for (const target of targets()) {
+        const plan = planKernel(recordStep, { batch, classes }, target)
+        const outputs = [record(4), state({ step: 2, global: 0xffffffff })] as const
+        const [rows, after] = await runPlan(device(), plan, [loss, logits, labels], outputs)
+        expect(rows[8]).toBeCloseTo(mean, 5)
+        expect([...rows.subarray(9, 12)]).toEqual([correct, batch, 0])
+        expect([...rows].toSpliced(8, 4).every((value) => value === untouched)).toBe(true)
+        expect(after).toEqual(state({ step: 3, global: 0 }))
+      }
+    },
+  )
+
+  test('a loss that is not finite sets the flag, and the counters stay one beyond that step', async () => {
+    const { logits, labels, loss } = batchOf(20, 4)
+    const plan = planKernel(recordStep, { batch: 20, classes: 4 }, targetOf(device()))
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      const bad = loss.slice()
+      bad[13] = value
+      let [rows, after] = await runPlan(device(), plan, [bad, logits, labels], [record(3), state({ step: 1 })] as const)
+      expect(rows[4]).toBe(value)
+      expect(after).toEqual(state({ step: 2, flag: 1, global: 1 }))
+      const bits = rows.subarray(4, 8).slice()
+      for (let again = 0; again < 2; again++) {
+        ;[rows, after] = await runPlan(device(), plan, [loss, logits, labels], [rows, after] as const)
+      }
+      expect(after).toEqual(state({ step: 2, flag: 1, global: 1 }))
+      expect(rows.subarray(4, 8)).toEqual(bits)
+      // Steps that follow, whose updates are gated, write the record behind it.
+      expect(rows[10]).toBe(20)
+    }
+  })
+
+  test('a step beyond the record leaves the record as it is', async () => {
+    const { logits, labels, loss } = batchOf(9, 4)
+    const plan = planKernel(recordStep, { batch: 9, classes: 4 }, targetOf(device()))
+    const outputs = [record(3), state({ step: 3, flag: 1 })] as const
+    const [rows, after] = await runPlan(device(), plan, [loss, logits, labels], outputs)
+    expect(rows).toEqual(record(3))
+    expect(after).toEqual(state({ step: 3, flag: 1 }))
+  })
+})
+
+describe('confusion', () => {
+  test.each(sizes)('counts a batch of %i rows on top of what is there (%i classes)', async (batch, classes) => {
+    const { logits, labels, predictions } = batchOf(batch, classes)
+    const before = Uint32Array.from({ length: classes * classes }, () => Math.floor(random() * 100))
+    const expected = before.slice()
+    for (const [i, column] of predictions.entries()) {
+      const row = labels[i] ?? 0
+      if (column === undefined || row >= classes) continue
+      expected[row * classes + column] = (expected[row * classes + column] ?? 0) + 1
+    }
+    for (const target of targets()) {
+      const plan = planKernel(confusion, { batch, classes }, target)
+      const [counts] = await runPlan(device(), plan, [logits, labels], [before] as const)
+      expect(counts).toEqual(expected)
+    }
+  })
+})
+
+test('keys that make no sense are refused', () => {
+  const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
+  for (const count of [0, -1, 0.5, 2 ** 31])
+    expect(() => planKernel(checkFinite, { count }, target)).toThrow('checkFinite')
+  for (const key of [
+    { batch: 0, classes: 3 },
+    { batch: 3, classes: 1.5 },
+    { batch: 2 ** 20, classes: 2 ** 20 },
+  ]) {
+    expect(() => planKernel(recordStep, key, target)).toThrow('recordStep')
+    expect(() => planKernel(confusion, key, target)).toThrow('confusion')
+  }
+  expect(() => planKernel(confusion, { batch: 1, classes: 2 ** 16 }, target)).toThrow('confusion')
+})
