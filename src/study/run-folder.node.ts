@@ -29,6 +29,8 @@ export const runFiles = {
   report: 'report.json',
 } as const
 
+export type KernelVariant = Pick<Choice, 'family' | 'variant'>
+
 export interface RunConfig {
   readonly job: 'lenet5'
   /** ISO 8601. */
@@ -45,8 +47,8 @@ export interface RunConfig {
     readonly duplicates: number
   }
   readonly adapter: { readonly driver: string; readonly name: string; readonly hardware: boolean }
-  /** Kernel variants of the training step; empty until the first step was planned. */
-  readonly kernels: readonly Choice[]
+  /** Kernel variants of the training step, each once; empty until the first step was planned. */
+  readonly kernels: readonly KernelVariant[]
   readonly versions: Versions
 }
 

@@ -1,0 +1,271 @@
+/**
+ * The job: LeNet-5 on Fashion-MNIST, from nothing to a run folder, or on from where a run was stopped. Prints nothing;
+ * a reporter is told what happens.
+ *
+ * Promises: options, data and the folder are checked before training starts; whatever stops it later, the folder holds
+ * the last checkpoint, and the resumed run's model equals the uninterrupted one's bit for bit on the same adapter.
+ */
+import { createHash } from 'node:crypto'
+import { join, resolve } from 'node:path'
+import { type LoadedFashionMnist, loadFashionMnist } from '../data/fashion-mnist.node.ts'
+import { fashionMnistClasses } from '../data/fashion-mnist.ts'
+import { WeftgradError } from '../errors.ts'
+import { appendLineDurable } from '../format/atomic-write.node.ts'
+import type { Device } from '../gpu/device.ts'
+import { open } from '../gpu/node/open.ts'
+import { loadCheckpoint, saveCheckpoint } from '../nn/checkpoint.node.ts'
+import type { EpochLogs, History, Progress, TrainingCheckpoint, TrainingFacts } from '../nn/contract.ts'
+import { fit } from '../nn/fit.ts'
+import type { Model } from '../nn/model.ts'
+import { lenet5 } from '../nn/models/lenet5.ts'
+import { adam } from '../nn/optimizers.ts'
+import { residentImages } from '../data/dataset.ts'
+import { type LenetImages, lenetImages } from './lenet-data.ts'
+import {
+  dropEmptyFolder,
+  hasCheckpoint,
+  type KernelVariant,
+  type RunConfig,
+  readConfig,
+  readReport,
+  requireSpace,
+  reserveRunFolder,
+  runFiles,
+  shown,
+  writeConfig,
+  writeHistory,
+} from './run-folder.node.ts'
+import { isTrainReport, type TrainReport, writeResults } from './train-report.node.ts'
+import { contradiction, flagOf, resolveTrainSettings, type TrainSettings, textOf } from './train-options.ts'
+import { versions } from './versions.node.ts'
+
+export interface TrainLenetOptions extends Partial<TrainSettings> {
+  /** Where to look for Fashion-MNIST; see `loadFashionMnist`. */
+  readonly dataDir?: string | undefined
+  /** The run's folder; `runs/<time>` unless given. */
+  readonly out?: string | undefined
+  /** The folder of a run to go on with; its settings stand. */
+  readonly resume?: string | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface DataFacts {
+  readonly folder: string
+  readonly published: boolean
+  readonly split: TrainSettings['split']
+  readonly limit: number | null
+  /** Images to train, validation included. */
+  readonly train: number
+  readonly test: number
+  readonly duplicates: number
+}
+
+/** Told what happens, in this order; `onNote` at any time. */
+export interface TrainReporter {
+  /** Something is fetched, passed over, or other than usual. */
+  onNote?(line: string): void
+  onAdapter?(device: Device): void
+  onData?(facts: DataFacts): void
+  onModel?(model: Model): void
+  /** `resumed`: epochs and steps that were done before. */
+  onBegin?(facts: TrainingFacts, settings: TrainSettings, resumed: { epoch: number; step: number } | undefined): void
+  onProgress?(progress: Progress): void
+  onEpochEnd?(logs: EpochLogs): void
+  /** A checkpoint is on the disk: from now on the run can be resumed. */
+  onSaved?(runDir: string): void
+  /** Training is done and the test begins. */
+  onTest?(): void
+}
+
+/**
+ * Trains, tests and writes the run's folder. A run that was finished before is not trained again: its report comes back.
+ * @throws WeftgradError 'argument', 'mismatch' (resuming with other settings or data), 'file', 'data', 'fetch',
+ * 'no-adapter', 'device-lost', 'not-finite'; 'aborted' when the signal fired, with a checkpoint written if training had begun.
+ */
+export async function trainLenet(options: TrainLenetOptions, reporter: TrainReporter = {}): Promise<TrainReport> {
+  if (options.resume !== undefined) return await resumeRun(options.resume, options, reporter)
+  const settings = resolveTrainSettings(options)
+  const runDir = await reserveRunFolder(options.out)
+  try {
+    return await train({ runDir, settings, earlier: undefined }, options, reporter)
+  } finally {
+    await dropEmptyFolder(runDir)
+  }
+}
+
+async function resumeRun(folder: string, options: TrainLenetOptions, reporter: TrainReporter): Promise<TrainReport> {
+  const runDir = resolve(folder)
+  if (options.out !== undefined && resolve(options.out) !== runDir) {
+    throw new WeftgradError('argument', '--out cannot be combined with --resume: a resumed run stays in its folder.', {
+      out: options.out,
+      resume: folder,
+    })
+  }
+  const config = await readConfig(runDir)
+  const { settings } = config
+  const other = contradiction(settings, options)
+  if (other !== undefined) {
+    throw new WeftgradError(
+      'mismatch',
+      `The run in ${shown(runDir)} has ${flagOf(other)} ${textOf(settings[other])}, not ${textOf(options[other])}. A resumed run keeps its settings: leave the option out, or start a new run.`,
+      { setting: other, run: settings[other], given: options[other] },
+    )
+  }
+  const report = await readReport(runDir)
+  if (report !== undefined) {
+    if (!isTrainReport(report)) {
+      throw new WeftgradError('format', `${join(runDir, runFiles.report)} is not the report of a run. Delete it to have it written anew.`)
+    }
+    reporter.onNote?.(`The run in ${shown(runDir)} is finished; there is nothing left to train.`)
+    return { ...report, runDir }
+  }
+  const checkpoint = (await hasCheckpoint(runDir)) ? await loadCheckpoint(join(runDir, runFiles.checkpoint)) : undefined
+  if (checkpoint === undefined) reporter.onNote?.(`${shown(runDir)} has no checkpoint yet: training starts anew.`)
+  return await train({ runDir, settings, earlier: { config, checkpoint } }, options, reporter)
+}
+
+interface Run {
+  readonly runDir: string
+  readonly settings: TrainSettings
+  readonly earlier: { readonly config: RunConfig; readonly checkpoint: TrainingCheckpoint | undefined } | undefined
+}
+
+async function train(run: Run, options: TrainLenetOptions, reporter: TrainReporter): Promise<TrainReport> {
+  const { runDir, settings, earlier } = run
+  const log = (line: string): void => reporter.onNote?.(line)
+  const device = await open({ log })
+  try {
+    reporter.onAdapter?.(device)
+    const loaded = await loadFashionMnist({ dataDir: options.dataDir, signal: options.signal, log })
+    const fingerprint = fingerprintOf(loaded)
+    if (earlier !== undefined && earlier.config.data.fingerprint !== fingerprint) {
+      throw new WeftgradError(
+        'mismatch',
+        `${loaded.folder} holds other data than the run in ${shown(runDir)} was started with (those were in ${earlier.config.data.folder}). Name the folder that has them with --data-dir.`,
+        { folder: loaded.folder, run: earlier.config.data },
+      )
+    }
+    const images = lenetImages(loaded, settings)
+    const { duplicates } = images
+    const counts = { train: images.train.labels.length, test: images.test.labels.length, duplicates }
+    reporter.onData?.({ ...counts, folder: loaded.folder, published: loaded.published, split: settings.split, limit: settings.limit })
+    const adapter = { driver: device.facts.driver, name: device.info.device, hardware: device.facts.hardware }
+    const config: RunConfig = {
+      job: 'lenet5',
+      startedAt: earlier?.config.startedAt ?? new Date().toISOString(),
+      settings,
+      data: { folder: loaded.folder, fingerprint, ...counts },
+      adapter,
+      kernels: [],
+      versions: versions(),
+    }
+    return await trainOn(device, images, config, run, options, reporter)
+  } finally {
+    device.dispose()
+  }
+}
+
+async function trainOn(
+  device: Device,
+  images: LenetImages,
+  config: RunConfig,
+  { runDir, settings, earlier }: Run,
+  { signal }: TrainLenetOptions,
+  reporter: TrainReporter,
+): Promise<TrainReport> {
+  using model = lenet5({ units: settings.units, classes: fashionMnistClasses.length }, { seed: settings.seed })
+  reporter.onModel?.(model)
+  // Weights, two moments and the best weights in a checkpoint, which is written beside the one before; the model; the rest.
+  await requireSpace(runDir, model.parameterCount * 4 * 9 + 4e6)
+  if (signal?.aborted) throw stopped(runDir, undefined)
+
+  const checkpoint = earlier?.checkpoint
+  const variants = earlier === undefined ? {} : variantsToKeep(earlier.config, config, reporter)
+  await writeConfig(runDir, { ...config, kernels: earlier?.config.kernels ?? [] })
+  await writeHistory(runDir, checkpoint?.history ?? [])
+
+  using trainSet = residentImages(device, images.train)
+  let saved = checkpoint
+  let configWritten: Promise<void> = Promise.resolve()
+  let history: History
+  let parameters = model.parameterCount
+  try {
+    history = await fit(model, trainSet, {
+      optimizer: adam({ learningRate: settings.learningRate }),
+      epochs: settings.epochs,
+      batchSize: settings.batchSize,
+      validationSplit: 0.1,
+      seed: settings.seed,
+      restoreBest: settings.restoreBest,
+      variants,
+      ...(checkpoint === undefined ? {} : { resume: checkpoint }),
+      ...(signal === undefined ? {} : { signal }),
+      callbacks: {
+        onBegin(facts) {
+          parameters = facts.parameters
+          configWritten = writeConfig(runDir, { ...config, kernels: variantsUsed(facts) })
+          configWritten.catch(() => undefined) // awaited before the first checkpoint and at the end
+          reporter.onBegin?.(facts, settings, checkpoint)
+        },
+        onProgress: (progress) => reporter.onProgress?.(progress),
+        async onEpochEnd(logs) {
+          await appendLineDurable(join(runDir, runFiles.history), JSON.stringify(logs))
+          reporter.onEpochEnd?.(logs)
+        },
+        async onCheckpoint(next) {
+          await configWritten
+          await saveCheckpoint(join(runDir, runFiles.checkpoint), next)
+          saved = next
+          reporter.onSaved?.(runDir)
+        },
+      },
+    })
+    await configWritten
+  } catch (error) {
+    if (error instanceof WeftgradError && error.code === 'aborted') throw stopped(runDir, saved)
+    throw error
+  }
+  reporter.onTest?.()
+  return await writeResults({ device, model, images, settings, history, runDir, parameters })
+}
+
+function stopped(runDir: string, checkpoint: TrainingCheckpoint | undefined): WeftgradError {
+  const where =
+    checkpoint === undefined
+      ? 'before it began'
+      : `after ${checkpoint.epoch} of ${checkpoint.settings.epochs} epochs${checkpoint.step > 0 ? ` and ${checkpoint.step} steps` : ''}; its checkpoint is in ${shown(runDir)}`
+  return new WeftgradError('aborted', `Training was stopped ${where}.`, {
+    runDir,
+    resumable: checkpoint !== undefined,
+  })
+}
+
+/** Each family and variant that the step uses, once, in order of names. */
+function variantsUsed({ choices }: TrainingFacts): KernelVariant[] {
+  const used = new Map(choices.map(({ family, variant }) => [`${family} ${variant}`, { family, variant }]))
+  return [...used].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, choice]) => choice)
+}
+
+/** The run's own variants, on its own adapter; on another one they may not exist, and bits differ anyway. */
+function variantsToKeep(run: RunConfig, now: RunConfig, reporter: TrainReporter): Record<string, string> {
+  if (run.adapter.driver !== now.adapter.driver) {
+    reporter.onNote?.(
+      `The run was started on ${run.adapter.driver}; on ${now.adapter.driver} it goes on, but not bit for bit as it would have there.`,
+    )
+    return {}
+  }
+  if (run.versions.weftgrad !== now.versions.weftgrad) {
+    reporter.onNote?.(`The run was started with weftgrad ${run.versions.weftgrad}; this is ${now.versions.weftgrad}.`)
+  }
+  // A family that used several, by shape, chooses among them as it did.
+  const several = new Set(run.kernels.filter((a) => run.kernels.some((b) => a !== b && a.family === b.family)).map((k) => k.family))
+  return Object.fromEntries(run.kernels.filter((k) => !several.has(k.family)).map((k) => [k.family, k.variant]))
+}
+
+/** The published data are known to the bit; others are told apart by their SHA-256. */
+export function fingerprintOf({ published, train, test }: LoadedFashionMnist): string {
+  if (published) return 'published'
+  const hash = createHash('sha256')
+  for (const part of [train.images, train.labels, test.images, test.labels]) hash.update(`${part.length}:`).update(part)
+  return `sha256:${hash.digest('hex')}`
+}
