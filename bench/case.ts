@@ -1,15 +1,45 @@
 /**
- * A kernel to be benchmarked: how it is planned, what it reads, and what it must have left behind when the timing is
- * over. The table of them is in cases.ts; whole training steps are in lenet.ts.
+ * What a benchmark knows of a case: how to open it on a device, time it, and verify what it has computed. The kernels
+ * are listed in cases.ts, whole training steps in lenet.ts.
  */
 
-import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
+import type { Device } from '../src/gpu/device.ts'
+import type { Family, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
+import { CaseInputs, KernelRun, verifyByDefinition, verifyEqual, WrongResult } from './kernel-run.ts'
+import type { Subject } from './measure.ts'
 import type { Definition } from './reference.ts'
-import type { TensorFlow, TensorFlowWork } from './tensorflow.ts'
+import type { TensorFlow, TensorFlowSide, TensorFlowWork } from './tensorflow.ts'
 
 /** What a case is measured against: the adapter's GFLOP/s or its GB/s. */
 export type Bound = 'arithmetic' | 'memory'
+
+export interface BenchCase {
+  readonly name: string
+  readonly bound: Bound
+  /** Names of the variants that can do it, the plain one first. */
+  variants(target: Target): readonly string[]
+  preferred(target: Target): string
+  /** Puts everything on the device. Throws 'limit' or 'device' where the adapter refuses it; nothing stays allocated then. */
+  open(device: Device, target: Target, variant: string): Promise<OpenCase>
+}
+
+/** A case on a device: everything bound, ready to be timed. */
+export interface OpenCase extends Subject {
+  /** Says which variant it is, for people and for comparisons. */
+  readonly variant: string
+  /** Floating-point operations of one repeat; 0 where none are worth counting. */
+  readonly flops: number
+  /** Bytes that one repeat has to move at least. */
+  readonly bytes: number
+  /** One repeat by the device's own clock, in ms. */
+  onDevice(repeats: number): Promise<number>
+  /** Throws WrongResult where what the runs so far left behind is wrong. */
+  verify(): Promise<void>
+  /** The same work in TensorFlow.js, its results compared with these. Throws what it cannot do. Call it in `side.scoped`. */
+  rival(side: TensorFlowSide): Promise<Subject>
+  dispose(): void
+}
 
 export type HostNumbers = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
 
@@ -28,46 +58,97 @@ export interface ExpectedOutput {
   readonly expected: Definition
 }
 
-/** The numbers of a case: made when it runs, from a seed of its own. */
+/** The numbers of a kernel's case: made when it runs, from a seed of its own. */
 export interface CaseData {
   readonly inputs: readonly HostNumbers[]
   readonly outputs: readonly ExpectedOutput[]
   readonly tolerance: Tolerance
-  /** Bytes that have to be moved at least, where that is not all inputs and outputs once. */
+  /** Bytes that have to be moved at least, where that is not every input and output once. */
   readonly traffic?: number
   /** The same work on the same numbers; its result is compared with the first output. */
   readonly tensorflow: (tf: TensorFlow) => TensorFlowWork
 }
 
-export interface KernelCase {
-  readonly name: string
-  readonly bound: Bound
-  /** Names of the variants that can do it, the plain one first. */
-  variants(target: Target): readonly string[]
-  preferred(target: Target): string
-  plan(target: Target, variant: string): KernelPlan
-  data(): CaseData
-}
-
+/** A case of one kernel family at one key. */
 export function kernelCase<Key>(
   name: string,
   bound: Bound,
   family: Family<Key>,
   key: Key,
-  data: (key: Key) => CaseData,
-): KernelCase {
+  makeData: (key: Key) => CaseData,
+): BenchCase {
+  const variants = (target: Target): string[] =>
+    family.variants.filter((variant) => variant.supports(key, target)).map((variant) => variant.name)
   return {
     name,
     bound,
-    variants: (target) => family.variants.filter((variant) => variant.supports(key, target)).map(({ name }) => name),
+    variants,
     preferred: (target) => family.variants[family.prefer(key, target)]?.name ?? '',
-    plan: (target, variant) => planKernel(family, key, target, variant),
-    data: () => data(key),
+    async open(device, target, variant) {
+      const data = makeData(key)
+      const inputs = new CaseInputs(device, data)
+      try {
+        const plan = planKernel(family, key, target, variant)
+        const run = await KernelRun.create(device, plan, data, inputs)
+        const [plain = variant] = variants(target)
+        const plainResults = async (): Promise<HostNumbers[]> => {
+          const plainRun = await KernelRun.create(device, planKernel(family, key, target, plain), data, inputs)
+          try {
+            await plainRun.run(1)
+            return await plainRun.results()
+          } finally {
+            plainRun.dispose()
+          }
+        }
+        return {
+          variant,
+          flops: plan.flops,
+          bytes: leastTraffic(data),
+          maxRepeats: run.maxRepeats,
+          run: (repeats) => run.run(repeats),
+          onDevice: (repeats) => run.onDevice(repeats),
+          async verify() {
+            const results = await run.results()
+            verifyByDefinition(`${name}, ${variant}`, data, results)
+            if (plain === variant) return
+            const expected = await plainResults()
+            results.forEach((result, i) => {
+              verifyEqual(`${name}, ${variant} against ${plain}, output ${i}`, data.tolerance, result, expected[i])
+            })
+          },
+          async rival(side) {
+            const work = data.tensorflow(side.tf)
+            const theirs = await side.firstResult(work)
+            await run.run(1)
+            const [ours] = await run.results()
+            verifyRival(data.tolerance, ours, theirs)
+            return side.subject(work)
+          },
+          dispose() {
+            run.dispose()
+            inputs.dispose()
+          },
+        }
+      } catch (error) {
+        inputs.dispose()
+        throw error
+      }
+    },
   }
 }
 
-/** Bytes that have to be moved at least: every input read once, every output written once, and read if it is updated. */
-export function leastTraffic(data: CaseData): number {
+/** Throws WrongResult where TensorFlow.js' result is another one: both sides round, so twice the tolerance is granted. */
+function verifyRival(tolerance: Tolerance, ours: HostNumbers | undefined, theirs: Float32Array<ArrayBuffer>): void {
+  const wider = { rtol: 2 * tolerance.rtol, atol: 2 * tolerance.atol }
+  try {
+    verifyEqual('its result', wider, theirs, ours)
+  } catch (error) {
+    throw error instanceof WrongResult ? new Error(error.message) : error
+  }
+}
+
+/** Every input read once, every output written once, and read if it is updated. */
+function leastTraffic(data: CaseData): number {
   if (data.traffic !== undefined) return data.traffic
   const read = data.inputs.reduce((sum, numbers) => sum + numbers.byteLength, 0)
   const written = data.outputs.reduce((sum, { length, initial }) => sum + length * 4 * (initial ? 2 : 1), 0)

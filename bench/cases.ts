@@ -24,7 +24,7 @@ import { reduce } from '../src/kernels/reduce.ts'
 import type { CrossEntropyKey } from '../src/kernels/softmax.ts'
 import { crossEntropy, crossEntropyGradient } from '../src/kernels/softmax.ts'
 import { Random } from '../src/random.ts'
-import type { CaseData, ExpectedOutput, KernelCase, Tolerance } from './case.ts'
+import type { BenchCase, CaseData, ExpectedOutput, Tolerance } from './case.ts'
 import { kernelCase } from './case.ts'
 import type { Definition } from './reference.ts'
 import {
@@ -78,7 +78,7 @@ const plainProduct: Omit<MatmulKey, 'm' | 'n' | 'k'> = {
   activation: 'linear',
 }
 
-function matmulCase(name: string, key: MatmulKey): KernelCase {
+function matmulCase(name: string, key: MatmulKey): BenchCase {
   return kernelCase(name, 'arithmetic', matmul, key, (): CaseData => {
     const leftShape = key.transposeA ? [key.k, key.m] : [key.m, key.k]
     const rightShape = key.transposeB ? [key.n, key.k] : [key.k, key.n]
@@ -95,15 +95,14 @@ function matmulCase(name: string, key: MatmulKey): KernelCase {
         const { transposeA, transposeB } = key
         if (!key.bias && key.activation === 'linear') return () => tf.matMul(a, b, transposeA, transposeB)
         const bias1d = tf.tensor1d(bias)
-        const activation = key.activation
-        return () => tf.fused.matMul({ a, b, transposeA, transposeB, bias: bias1d, activation })
+        return () => tf.fused.matMul({ a, b, transposeA, transposeB, bias: bias1d, activation: 'relu' })
       },
     }
   })
 }
 
 /** The three products of a dense layer in training. */
-function denseCases(batch: number, inputs: number, outputs: number): KernelCase[] {
+function denseCases(batch: number, inputs: number, outputs: number): BenchCase[] {
   const label = (m: number, n: number, k: number) => `${m}x${k}x${n}`
   const forward = { ...plainProduct, m: batch, n: outputs, k: inputs, bias: true, activation: 'relu' } as const
   const input = { ...plainProduct, m: batch, n: inputs, k: outputs, transposeB: true }
@@ -161,20 +160,20 @@ function convShapes(key: Conv2dKey): { image: Extents4; kernel: Extents4; result
 
 /** What TensorFlow.js' convolution kernels want to know. */
 const tensorFlowWindow = (padding: ConvShape['padding']) =>
-  ({ strides: [1, 1] as [number, number], pad: padding, dataFormat: 'NHWC', dimRoundingMode: undefined }) as const
+  ({ strides: [1, 1] as [number, number], pad: padding, dataFormat: 'NHWC' }) as const
 
 function runKernel(
   tf: TensorFlow,
   name: string,
   inputs: Record<string, Tensor>,
-  attributes: Record<string, string | number | boolean | number[] | undefined>,
+  attributes: Record<string, string | number[]>,
 ): Tensor {
   const result = tf.engine().runKernel(name, inputs, attributes)
   const [first] = Array.isArray(result) ? result : [result]
   return first as Tensor
 }
 
-function convForwardCase(name: string, shape: ConvShape): KernelCase {
+function convForwardCase(name: string, shape: ConvShape): BenchCase {
   return kernelCase(name, 'arithmetic', conv2dForward, convKey(shape), (key): CaseData => {
     const shapes = convShapes(key)
     const image = numbers(shapes.image, 'image')
@@ -196,7 +195,7 @@ function convForwardCase(name: string, shape: ConvShape): KernelCase {
   })
 }
 
-function convInputGradientCase(name: string, shape: ConvShape): KernelCase {
+function convInputGradientCase(name: string, shape: ConvShape): BenchCase {
   const key = convKey({ ...shape, bias: false })
   return kernelCase(name, 'arithmetic', conv2dInputGradient, key, (): CaseData => {
     const shapes = convShapes(key)
@@ -216,7 +215,7 @@ function convInputGradientCase(name: string, shape: ConvShape): KernelCase {
   })
 }
 
-function convFilterGradientCase(name: string, shape: ConvShape): KernelCase {
+function convFilterGradientCase(name: string, shape: ConvShape): BenchCase {
   const key = convKey({ ...shape, bias: false })
   return kernelCase(name, 'arithmetic', conv2dFilterGradient, key, (): CaseData => {
     const shapes = convShapes(key)
@@ -255,7 +254,7 @@ const lenetConv2 = (batch: number): ConvShape => ({
   bias: true,
 })
 
-function lenetConvCases(batch: number): KernelCase[] {
+function lenetConvCases(batch: number): BenchCase[] {
   return [
     convForwardCase(`conv2d lenet conv1 forward, batch ${batch}`, lenetConv1(batch)),
     convFilterGradientCase(`conv2d lenet conv1 filter gradient, batch ${batch}`, lenetConv1(batch)),
@@ -266,7 +265,7 @@ function lenetConvCases(batch: number): KernelCase[] {
 }
 
 /** Forward and both gradients of a square 'same' convolution without bias. */
-function squareConvCases(batch: number, size: number, channels: number, kernel: number): KernelCase[] {
+function squareConvCases(batch: number, size: number, channels: number, kernel: number): BenchCase[] {
   const shape: ConvShape = { batch, size, channels, filters: channels, kernel, padding: 'same', bias: false }
   const what = `${kernel}x${kernel} ${channels}->${channels} at ${size}x${size}, batch ${batch}`
   return [
@@ -278,7 +277,7 @@ function squareConvCases(batch: number, size: number, channels: number, kernel: 
 
 // Depthwise convolutions: 3x3, 'same', as Xception has them.
 
-function depthwiseCases(batch: number, size: number, channels: number): KernelCase[] {
+function depthwiseCases(batch: number, size: number, channels: number): BenchCase[] {
   const key: DepthwiseKey = {
     batch,
     height: size,
@@ -295,8 +294,8 @@ function depthwiseCases(batch: number, size: number, channels: number): KernelCa
   }
   const imageShape: Extents4 = [batch, size, size, channels]
   const kernelShape: Extents4 = [3, 3, channels, 1]
-  const window = { strides: [1, 1], pad: 'same', dilations: [1, 1], dimRoundingMode: undefined }
-  const make = (operator: string, family: Family<DepthwiseKey>, data: () => CaseData): KernelCase =>
+  const window = { strides: [1, 1], pad: 'same', dilations: [1, 1] }
+  const make = (operator: string, family: Family<DepthwiseKey>, data: () => CaseData): BenchCase =>
     kernelCase(
       `depthwise ${operator} 3x3 ${channels} channels at ${size}x${size}, batch ${batch}`,
       'memory',
@@ -351,7 +350,7 @@ function depthwiseCases(batch: number, size: number, channels: number): KernelCa
 
 // Pooling: 2x2 windows side by side, as in LeNet.
 
-function poolCases(batch: number, size: number, channels: number): KernelCase[] {
+function poolCases(batch: number, size: number, channels: number): BenchCase[] {
   const out = size / 2
   const key: PoolKey = {
     batch,
@@ -401,7 +400,7 @@ function poolCases(batch: number, size: number, channels: number): KernelCase[] 
               pooledShape,
             ),
           }
-          const attributes = { filterSize: [2, 2], strides: [2, 2], pad: 'valid', dimRoundingMode: undefined }
+          const attributes = { filterSize: [2, 2], strides: [2, 2], pad: 'valid' }
           return () => runKernel(tf, 'MaxPoolGrad', operands, attributes)
         },
       }
@@ -411,7 +410,7 @@ function poolCases(batch: number, size: number, channels: number): KernelCase[] 
 
 // Classification.
 
-function crossEntropyCases(rows: number, classes: number): KernelCase[] {
+function crossEntropyCases(rows: number, classes: number): BenchCase[] {
   const key: CrossEntropyKey = { rows, classes, labels: 'sparse' }
   const tolerance = { rtol: 1e-5, atol: 1e-6 }
   const logits = () => numbers([rows, classes], 'logits').map((x) => 5 * x)
@@ -467,7 +466,7 @@ const lenetParameters: readonly Shape[] = [
 const flatLength = (shapes: readonly Shape[]): number =>
   shapes.reduce((sum, shape) => sum + alignUp(elementCount(shape) * 4) / 4, 0)
 
-function adamCase(name: string, count: number): KernelCase {
+function adamCase(name: string, count: number): BenchCase {
   const key: AdamKey = { count, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, weightDecay: false }
   return kernelCase(name, 'memory', adam, key, (): CaseData => {
     const parameters = numbers([count], 'parameters')
@@ -499,7 +498,7 @@ function adamCase(name: string, count: number): KernelCase {
         const gradient = tf.tensor1d(gradients)
         const optimizer = tf.train.adam(learningRate, key.beta1, key.beta2, key.epsilon)
         return () => {
-          optimizer.applyGradients({ [variable.name]: gradient })
+          optimizer.applyGradients([{ name: variable.name, tensor: gradient }])
           return variable
         }
       },
@@ -507,7 +506,7 @@ function adamCase(name: string, count: number): KernelCase {
   })
 }
 
-function gatherCase(batch: number): KernelCase {
+function gatherCase(batch: number): BenchCase {
   const key: GatherBatchKey = {
     datasetCount: 10_000,
     height: 28,
@@ -545,7 +544,7 @@ function gatherCase(batch: number): KernelCase {
   })
 }
 
-function biasGradientCase(what: string, shape: Extents4): KernelCase {
+function biasGradientCase(what: string, shape: Extents4): BenchCase {
   const key = { operation: 'sum', shape, axes: [0, 1, 2] } as const
   return kernelCase(`bias gradient ${what}`, 'memory', reduce, key, (): CaseData => {
     const dy = numbers(shape, 'gradient')
@@ -561,7 +560,7 @@ function biasGradientCase(what: string, shape: Extents4): KernelCase {
   })
 }
 
-function reluCase(shape: Shape): KernelCase {
+function reluCase(shape: Shape): BenchCase {
   const key = {
     shape,
     inputs: [{ shape, dtype: 'f32' }],
@@ -585,7 +584,7 @@ function reluCase(shape: Shape): KernelCase {
   })
 }
 
-export const kernelCases: readonly KernelCase[] = [
+export const kernelCases: readonly BenchCase[] = [
   matmulCase('matmul 512x512x512', { ...plainProduct, m: 512, n: 512, k: 512 }),
   matmulCase('matmul split-K 32x4096x32', { ...plainProduct, m: 32, n: 32, k: 4096 }),
   ...denseCases(128, 400, 256),

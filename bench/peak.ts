@@ -207,11 +207,7 @@ function bind(
     if (buffer === undefined) throw new RangeError(`${kernel.label}: no ${operand.role} ${operand.index}`)
     return buffer.slice()
   })
-  return bindCommands(
-    device,
-    [{ ...kernel, access: bindings.map((binding) => binding.access), slices }],
-    'peak',
-  )
+  return bindCommands(device, [{ ...kernel, access: bindings.map((binding) => binding.access), slices }], 'peak')
 }
 
 /** Work a nanosecond (GFLOP/s of operations, GB/s of bytes) in the best sample. */

@@ -63,8 +63,7 @@ export function convAt(key: Conv2dKey, image: Numbers, kernel: Numbers, bias?: N
         if (x < 0 || x >= key.inputWidth) continue
         const from = ((sample * key.inputHeight + y) * key.inputWidth + x) * key.channels
         const tap = (ky * key.kernelWidth + kx) * key.channels
-        for (let c = 0; c < key.channels; c++)
-          sum += at(image, from + c) * at(kernel, (tap + c) * key.filters + filter)
+        for (let c = 0; c < key.channels; c++) sum += at(image, from + c) * at(kernel, (tap + c) * key.filters + filter)
       }
     }
     return activated(sum, key.activation)

@@ -80,6 +80,14 @@ export class TensorFlowSide {
     if (this.#failure !== undefined) throw new Error(this.#failure)
   }
 
+  /** Runs the work once and gives its result. Throws what TensorFlow.js cannot do. */
+  async firstResult(work: TensorFlowWork): Promise<Float32Array<ArrayBuffer>> {
+    const result = this.tf.tidy(work)
+    const values = await result.data()
+    await this.settle()
+    return Float32Array.from(values)
+  }
+
   /** The work as something to be timed: every repeat in a `tidy` of its own. */
   subject(work: TensorFlowWork): Subject {
     return {

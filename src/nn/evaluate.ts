@@ -75,7 +75,7 @@ export class Evaluator {
       for (const { order } of orders) own(order.buffer)
       const parts = await Promise.all(
         orders.map(async ({ order, steps }) => {
-          const program = own(await createPart(model, data, order, buffers, classes, options.variants ?? {}))
+          const program = own(await createPart(model, data, order, { ...buffers, steps: whole + 1 }, classes, options.variants ?? {}))
           return { order, steps, program }
         }),
       )
@@ -138,7 +138,7 @@ async function createPart(
   model: Model,
   data: ImageDataset,
   order: BatchOrder,
-  buffers: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer },
+  { steps, ...buffers }: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer; steps: number },
   classes: number,
   variants: Readonly<Record<string, string>>,
 ): Promise<Program> {
@@ -158,7 +158,7 @@ async function createPart(
     {
       plan: planKernel(recordStep, key, target),
       inputs: results.slice(0, 3),
-      outputs: [buffers.record.slice(), buffers.state.slice()],
+      outputs: [buffers.record.slice(0, steps * stepRecordColumns * 4), buffers.state.slice()],
     },
   ])
 }

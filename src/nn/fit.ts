@@ -181,7 +181,7 @@ class TrainingRun {
       if (buffer !== undefined) this.#device.write(buffer.slice(), Float32Array.from(moment))
     })
     if (checkpoint.record.length > 0)
-      this.#device.write(this.#memory.record.slice(), Float32Array.from(checkpoint.record))
+      this.#device.write(this.#memory.record, Float32Array.from(checkpoint.record))
     this.#globalStep = checkpoint.globalStep
     this.#history.push(...checkpoint.history)
     this.#best = checkpoint.best
@@ -317,7 +317,7 @@ class TrainingRun {
   /** Reads the running means without holding up the submissions. A failure shows at the next submission. */
   async #readRunning(step: number): Promise<void> {
     try {
-      const bytes = await this.#device.read(this.#memory.record.slice(0, step * stepRecordColumns * 4))
+      const bytes = await this.#device.read({ ...this.#memory.record, bytes: step * stepRecordColumns * 4 })
       this.#running = summarizeRecord(new Float32Array(bytes), step)
     } catch {
       this.#running = undefined
@@ -329,7 +329,7 @@ class TrainingRun {
   /** Waits for the epoch and gives its record. Throws 'not-finite' if a step went bad. */
   async #readRecord(epoch: number): Promise<Float32Array> {
     const [record, state] = await this.#device.readAll([
-      this.#memory.record.slice(0, this.#steps * stepRecordColumns * 4),
+      this.#memory.record,
       this.#memory.state.slice(0, trainingStateWords * 4),
     ])
     const words = new Uint32Array(state ?? new ArrayBuffer(0))
@@ -381,7 +381,7 @@ class TrainingRun {
   async #checkpoint(epoch: number, step: number): Promise<TrainingCheckpoint> {
     const weights = await this.#model.weightNumbers()
     const [record, ...moments] = await this.#device.readAll([
-      this.#memory.record.slice(0, step * stepRecordColumns * 4),
+      { ...this.#memory.record, bytes: step * stepRecordColumns * 4 },
       ...this.#memory.moments.map((buffer) => buffer.slice()),
     ])
     return {

@@ -91,7 +91,8 @@ export class TrainingMemory {
   readonly moments: readonly DeviceBuffer[]
   readonly state: DeviceBuffer
   readonly table: DeviceBuffer
-  readonly record: DeviceBuffer
+  /** Exactly one row a step: what is beyond its end is not written. */
+  readonly record: BufferSlice
   readonly #buffers: readonly DeviceBuffer[]
 
   /** The model must be on the device; `steps` is the length of an epoch. */
@@ -109,7 +110,8 @@ export class TrainingMemory {
       this.moments = Array.from({ length: optimizer.moments }, (_, i) => allocate(bytes, `optimizer moment ${i}`))
       this.state = allocate(trainingStateWords * 4, 'training state')
       this.table = allocate(steps * optimizerTableColumns * 4, 'optimizer table')
-      this.record = allocate(steps * stepRecordColumns * 4, 'step record')
+      const recordBytes = steps * stepRecordColumns * 4
+      this.record = allocate(recordBytes, 'step record').slice(0, recordBytes)
     } catch (error) {
       for (const buffer of owned) buffer.dispose()
       throw error
@@ -193,7 +195,7 @@ export async function createTrainingStep(
     {
       plan: planKernel(recordStep, { batch: order.batch, classes }, target),
       inputs: results.slice(0, 3),
-      outputs: [whole(memory.record), whole(memory.state)],
+      outputs: [memory.record, whole(memory.state)],
     },
     {
       plan: planKernel(checkFinite, { count }, target),

@@ -138,9 +138,7 @@ function drawPanel(panel: Panel, firstEpoch: number, lastEpoch: number, bestEpoc
   for (const tick of axis.ticks) {
     const at = round(y(tick))
     lines.push(`<line class="grid" x1="${left}" y1="${at}" x2="${left + panelWidth}" y2="${at}"/>`)
-    lines.push(
-      `<text x="${left - 9}" y="${round(at + 4)}" text-anchor="end">${format(tick, axis.step)}</text>`,
-    )
+    lines.push(`<text x="${left - 9}" y="${round(at + 4)}" text-anchor="end">${format(tick, axis.step)}</text>`)
   }
   if (bestEpoch !== undefined && bestEpoch >= firstEpoch && bestEpoch <= lastEpoch) {
     const at = round(x(bestEpoch))
@@ -159,7 +157,9 @@ function drawPanel(panel: Panel, firstEpoch: number, lastEpoch: number, bestEpoc
   const dots = lastEpoch - firstEpoch < 40
   for (const { name, points } of curves) {
     if (points.length === 0) continue
-    const path = points.map(([epoch, value], i) => `${i === 0 ? 'M' : 'L'}${round(x(epoch))} ${round(y(value))}`).join('')
+    const path = points
+      .map(([epoch, value], i) => `${i === 0 ? 'M' : 'L'}${round(x(epoch))} ${round(y(value))}`)
+      .join('')
     if (points.length > 1) lines.push(`<path class="curve ${name}" d="${path}"/>`)
     if (dots || points.length === 1) {
       for (const [epoch, value] of points) {

@@ -123,7 +123,9 @@ export async function readConfig(folder: string): Promise<RunConfig> {
     isRecord(adapter) &&
     typeof adapter.driver === 'string' &&
     Array.isArray(kernels) &&
-    kernels.every((choice) => isRecord(choice) && typeof choice.family === 'string' && typeof choice.variant === 'string') &&
+    kernels.every(
+      (choice) => isRecord(choice) && typeof choice.family === 'string' && typeof choice.variant === 'string',
+    ) &&
     isRecord(versions)
   if (!whole) {
     throw new WeftgradError('format', `${path} is not the configuration of a LeNet-5 run. Name the folder of one.`, {

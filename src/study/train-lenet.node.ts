@@ -7,6 +7,7 @@
  */
 import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
+import { residentImages } from '../data/dataset.ts'
 import { type LoadedFashionMnist, loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'
@@ -19,7 +20,6 @@ import { fit } from '../nn/fit.ts'
 import type { Model } from '../nn/model.ts'
 import { lenet5 } from '../nn/models/lenet5.ts'
 import { adam } from '../nn/optimizers.ts'
-import { residentImages } from '../data/dataset.ts'
 import { type LenetImages, lenetImages } from './lenet-data.ts'
 import {
   dropEmptyFolder,
@@ -35,8 +35,8 @@ import {
   writeConfig,
   writeHistory,
 } from './run-folder.node.ts'
-import { isTrainReport, type TrainReport, writeResults } from './train-report.node.ts'
 import { contradiction, flagOf, resolveTrainSettings, type TrainSettings, textOf } from './train-options.ts'
+import { isTrainReport, type TrainReport, writeResults } from './train-report.node.ts'
 import { versions } from './versions.node.ts'
 
 export interface TrainLenetOptions extends Partial<TrainSettings> {
@@ -67,8 +67,8 @@ export interface TrainReporter {
   onAdapter?(device: Device): void
   onData?(facts: DataFacts): void
   onModel?(model: Model): void
-  /** `resumed`: epochs and steps that were done before. */
-  onBegin?(facts: TrainingFacts, settings: TrainSettings, resumed: { epoch: number; step: number } | undefined): void
+  /** `resumed`: where training goes on from. */
+  onBegin?(facts: TrainingFacts, settings: TrainSettings, resumed: TrainingCheckpoint | undefined): void
   onProgress?(progress: Progress): void
   onEpochEnd?(logs: EpochLogs): void
   /** A checkpoint is on the disk: from now on the run can be resumed. */
@@ -114,7 +114,10 @@ async function resumeRun(folder: string, options: TrainLenetOptions, reporter: T
   const report = await readReport(runDir)
   if (report !== undefined) {
     if (!isTrainReport(report)) {
-      throw new WeftgradError('format', `${join(runDir, runFiles.report)} is not the report of a run. Delete it to have it written anew.`)
+      throw new WeftgradError(
+        'format',
+        `${join(runDir, runFiles.report)} is not the report of a run. Delete it to have it written anew.`,
+      )
     }
     reporter.onNote?.(`The run in ${shown(runDir)} is finished; there is nothing left to train.`)
     return { ...report, runDir }
@@ -148,7 +151,13 @@ async function train(run: Run, options: TrainLenetOptions, reporter: TrainReport
     const images = lenetImages(loaded, settings)
     const { duplicates } = images
     const counts = { train: images.train.labels.length, test: images.test.labels.length, duplicates }
-    reporter.onData?.({ ...counts, folder: loaded.folder, published: loaded.published, split: settings.split, limit: settings.limit })
+    reporter.onData?.({
+      ...counts,
+      folder: loaded.folder,
+      published: loaded.published,
+      split: settings.split,
+      limit: settings.limit,
+    })
     const adapter = { driver: device.facts.driver, name: device.info.device, hardware: device.facts.hardware }
     const config: RunConfig = {
       job: 'lenet5',
@@ -258,7 +267,9 @@ function variantsToKeep(run: RunConfig, now: RunConfig, reporter: TrainReporter)
     reporter.onNote?.(`The run was started with weftgrad ${run.versions.weftgrad}; this is ${now.versions.weftgrad}.`)
   }
   // A family that used several, by shape, chooses among them as it did.
-  const several = new Set(run.kernels.filter((a) => run.kernels.some((b) => a !== b && a.family === b.family)).map((k) => k.family))
+  const several = new Set(
+    run.kernels.filter((a) => run.kernels.some((b) => a !== b && a.family === b.family)).map((k) => k.family),
+  )
   return Object.fromEntries(run.kernels.filter((k) => !several.has(k.family)).map((k) => [k.family, k.variant]))
 }
 

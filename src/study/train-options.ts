@@ -62,7 +62,11 @@ const rules: Readonly<Record<TrainSetting, Rule>> = {
     accepts: (value) => Array.isArray(value) && value.length === 2 && value.every(whole(1, 4_096)),
   },
   seed: { flag: '--seed', what: 'a whole number from 0 to 2^53 - 1', accepts: whole(0, Number.MAX_SAFE_INTEGER) },
-  split: { flag: '--split', what: "'official' or 'seed'", accepts: (value) => value === 'official' || value === 'seed' },
+  split: {
+    flag: '--split',
+    what: "'official' or 'seed'",
+    accepts: (value) => value === 'official' || value === 'seed',
+  },
   limit: {
     flag: '--limit',
     what: `a whole number of images, at least ${leastLimit}`,
@@ -89,9 +93,10 @@ export function checkTrainSetting(setting: TrainSetting, value: unknown, shown: 
 
 /** The given settings with defaults for the rest. Throws WeftgradError 'argument', naming the setting. */
 export function resolveTrainSettings(given: Partial<TrainSettings>): TrainSettings {
-  const settings = { ...trainDefaults, ...withoutUndefined(given) }
-  for (const name of trainSettingNames) checkTrainSetting(name, settings[name])
-  return settings
+  const chosen = trainSettingNames.map((name) => [name, given[name] ?? trainDefaults[name]] as const)
+  for (const [name, value] of chosen) checkTrainSetting(name, value)
+  // Each value has just been checked by its setting's rule.
+  return Object.fromEntries(chosen) as unknown as TrainSettings
 }
 
 /**
@@ -120,9 +125,4 @@ export function contradiction(run: TrainSettings, given: Partial<TrainSettings>)
 
 export function textOf(value: unknown): string {
   return Array.isArray(value) ? value.join(',') : String(value)
-}
-
-function withoutUndefined<T extends object>(record: T): Partial<T> {
-  // Entries keep their types; only those that are undefined go.
-  return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as Partial<T>
 }

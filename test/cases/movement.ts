@@ -224,6 +224,16 @@ export const movementCases: readonly Case[] = [
     Array.from({ length: 65 }, (_, i) => (i * 2) % 3),
   ),
   gathered('a few of many rows', [40, 5], [39, 0, 17, 17]),
+  {
+    ...gathered('a row that does not exist is NaN and has no gradient', [3, 4], [2, 3, 0, 4294967295]),
+    gradients: (cotangent) => [
+      reference.build([3, 4], ([row = 0, column = 0]) => {
+        const positions = [2, 3, 0, 4294967295].flatMap((index, position) => (index === row ? [position] : []))
+        return positions.reduce((total, position) => total + reference.at(cotangent, [position, column]), 0)
+      }),
+    ],
+    tfjs: 'TensorFlow.js refuses an index out of range',
+  },
   gathered('numbers of a vector', [7], [6, 6, 0, 3]),
   broadcast('a row to a matrix', [5], [3, 5]),
   broadcast('axes of extent 1', [2, 1, 3, 1], [2, 4, 3, 2]),

@@ -119,9 +119,18 @@ const extreme: InputSpec = {
   values: [1e4, -1e4, 0, 1, -1e4, -1e4, -1e4, -1e4, 1e4, 1e4, -1e4, 1e4, 0, -1e4, -1e4, 1e-4],
 }
 
+const impossible = -infinity
 const nonFiniteRows: InputSpec = {
-  shape: [5, 3],
-  values: [nan, 1, 2, 1, infinity, 2, 1, -infinity, 2, 1, 2, nan, -1, 0, 1],
+  shape: [7, 3],
+  values: [
+    [nan, 1, 2],
+    [1, infinity, 2],
+    [1, impossible, 2],
+    [1, 2, nan],
+    [-1, 0, 1],
+    [impossible, impossible, impossible],
+    [1, impossible, 2],
+  ].flat(),
 }
 
 const softmaxCases: readonly Case[] = (['softmax', 'logSoftmax'] as const).flatMap((operator) => [
@@ -224,10 +233,41 @@ const crossEntropyCases: readonly Case[] = [
   }),
   crossEntropy(
     'NaN and infinities stay in their rows',
-    { logits: nonFiniteRows, labels: { shape: [5], dtype: 'u32', values: [0, 1, 2, 0, 1] }, reduction: 'none' },
+    { logits: nonFiniteRows, labels: { shape: [7], dtype: 'u32', values: [0, 1, 2, 0, 1, 0, 1] }, reduction: 'none' },
     {
       ...forwardOnly,
       tfjs: 'with one-hot labels TensorFlow.js multiplies minus infinity by 0, which is NaN',
+    },
+  ),
+  crossEntropy(
+    'a class of weight 0 may be impossible',
+    {
+      logits: { shape: [2, 3], values: [0, impossible, 1, 0.5, 1, impossible] },
+      labels: { shape: [2, 3], values: [0.5, 0, 0.5, 1, 0, 0] },
+    },
+    {
+      differentiable: [0],
+      tfjs: 'TensorFlow.js multiplies minus infinity by 0, which is NaN',
+    },
+  ),
+  crossEntropy(
+    'a class number that does not exist gives NaN in its row',
+    {
+      logits: { shape: [3, 4], uniform: [-3, 3] },
+      labels: { shape: [3], dtype: 'u32', values: [3, 4, 0] },
+      reduction: 'none',
+    },
+    {
+      gradients: (cotangent, logits, labels) => {
+        const probabilities = reference.softmax(logits)
+        const gradient = reference.build(logits.shape, ([row = 0, label = 0]) => {
+          const wanted = reference.at(labels, [row])
+          const error = reference.at(probabilities, [row, label]) - (label === wanted ? 1 : 0)
+          return wanted < 4 ? error * reference.at(cotangent, [row]) : nan
+        })
+        return [gradient]
+      },
+      tfjs: 'TensorFlow.js gives such a row a loss of 0',
     },
   ),
   {

@@ -144,7 +144,7 @@ function oneNaN(): InputSpec {
   return { shape: [1000], values: Array.from({ length: 1000 }, (_, i) => (i === 777 ? nan : i)) }
 }
 
-function argmaxCase(what: string, input: InputSpec, axis?: number): Case {
+function argmaxCase(what: string, input: InputSpec, axis?: number, overrides: Partial<Case> = {}): Case {
   return {
     name: `argmax: ${what}`,
     operator: 'argmax',
@@ -154,6 +154,7 @@ function argmaxCase(what: string, input: InputSpec, axis?: number): Case {
     tfjs: (tf, x) => tf.argMax(x, axis ?? -1),
     differentiable: [],
     tfjsGradient: 'argmax has no gradient',
+    ...overrides,
   }
 }
 
@@ -166,6 +167,9 @@ const argmaxCases: readonly Case[] = [
   argmaxCase('a vector', { shape: [1001], distinct: [-1, 1] }),
   argmaxCase('one element', { shape: [3, 1], uniform: [-1, 1] }),
   argmaxCase('minus infinity everywhere but once', { shape: [4], values: [-infinity, -infinity, -7, -infinity] }),
+  argmaxCase('the first NaN', { shape: [3, 4], values: [1, nan, 9, nan, nan, 1, 2, 3, 1, 2, 9, 9] }, -1, {
+    tfjs: 'TensorFlow.js passes NaN over',
+  }),
   argmaxCase('the classes of a batch', { shape: [33, 10], distinct: [-3, 3] }),
 ]
 

@@ -48,9 +48,11 @@ export function concatenate(xs: readonly Array64[], axis: number): Array64 {
   })
 }
 
-/** Rows picked along the first axis. */
+/** Rows picked along the first axis; a row that does not exist is NaN. */
 export function gather(x: Array64, indices: Array64): Array64 {
-  return build([...indices.shape, ...x.shape.slice(1)], ([position = 0, ...rest]) =>
-    at(x, [at(indices, [position]), ...rest]),
-  )
+  const [rows = 0, ...rest] = x.shape
+  return build([...indices.shape, ...rest], ([position = 0, ...inRow]) => {
+    const row = at(indices, [position])
+    return row < rows ? at(x, [row, ...inRow]) : Number.NaN
+  })
 }

@@ -42,7 +42,7 @@ export function softmax(x: Array64): Array64 {
   return div(weights, sum(weights, { axes: -1, keepDims: true }))
 }
 
-/** Labels are class numbers [rows], or a distribution [rows, classes]. */
+/** Labels are class numbers [rows] (NaN comes of one that does not exist), or a distribution [rows, classes]. */
 export function softmaxCrossEntropy(
   logits: Array64,
   labels: Array64,
@@ -51,7 +51,10 @@ export function softmaxCrossEntropy(
   const logProbabilities = logSoftmax(logits)
   const [rows = 0, classes = 0] = logits.shape
   const losses = build([rows], ([row = 0]) => {
-    if (labels.shape.length === 1) return -at(logProbabilities, [row, at(labels, [row])])
+    if (labels.shape.length === 1) {
+      const label = at(labels, [row])
+      return label < classes ? -at(logProbabilities, [row, label]) : Number.NaN
+    }
     let loss = 0
     for (let label = 0; label < classes; label++) {
       const weight = at(labels, [row, label])

@@ -39,14 +39,16 @@ export const max = (x: Array64, options: ReduceOptions = {}): Array64 =>
 export const min = (x: Array64, options: ReduceOptions = {}): Array64 =>
   reduce(x, options, (values) => values.reduce((a, b) => Math.min(a, b)))
 
-/** The first index of the largest element. */
+/** The first index of the largest element; NaN counts as the largest, as in numpy. */
 export function argmax(x: Array64, axis = -1): Array64 {
   const along = axisOf(axis, x.shape.length)
   const shape = x.shape.filter((_, a) => a !== along)
   return build(shape, (index) => {
     let best = 0
     for (let i = 1; i < (x.shape[along] ?? 0); i++) {
-      if (at(x, index.toSpliced(along, 0, i)) > at(x, index.toSpliced(along, 0, best))) best = i
+      const candidate = at(x, index.toSpliced(along, 0, i))
+      const largest = at(x, index.toSpliced(along, 0, best))
+      if (candidate > largest || (Number.isNaN(candidate) && !Number.isNaN(largest))) best = i
     }
     return best
   })

@@ -1,0 +1,163 @@
+/**
+ * Two benchmark reports side by side: what got slower or faster beyond noise. A case has changed where the middle halves
+ * of its samples (from quartile to quartile) do not overlap and the medians differ by more than the clock is worth.
+ */
+
+import { readFile } from 'node:fs/promises'
+import { WeftgradError } from '../src/errors.ts'
+import type { BenchReport, BenchRow } from './report.ts'
+import { short } from './report.ts'
+
+export interface CompareOptions {
+  /** By how much a case may get slower before that is a failure: 0.1 is a tenth. */
+  readonly threshold?: number
+  /** Times are scaled by the peaks of their reports first: for reports of machines that differ, or swing. */
+  readonly relative?: boolean
+}
+
+export interface Change {
+  readonly case: string
+  readonly before: BenchRow
+  readonly after: BenchRow
+  /** The time after, divided by the time before. */
+  readonly ratio: number
+  readonly verdict: 'slower' | 'faster' | 'same'
+}
+
+export interface Comparison {
+  readonly changes: readonly Change[]
+  /** Cases of one report only. */
+  readonly removed: readonly string[]
+  readonly added: readonly string[]
+  /** The changes to the worse by more than the threshold. */
+  readonly failures: readonly Change[]
+  /** The peak after, divided by the peak before. */
+  readonly peakRatio: { readonly gflops: number; readonly gbps: number }
+}
+
+/** A difference of medians below this is none, however close together the samples lie. */
+const leastDifference = 0.02
+
+export function compareReports(before: BenchReport, after: BenchReport, options: CompareOptions = {}): Comparison {
+  const { threshold = 0.1, relative = false } = options
+  const peakRatio = {
+    gflops: after.peak.gflops / before.peak.gflops,
+    gbps: after.peak.gbps / before.peak.gbps,
+  }
+  const changes: Change[] = []
+  const matched = new Set<BenchRow>()
+  for (const row of before.rows) {
+    const partner = partnerOf(row, before.rows, after.rows)
+    if (partner === undefined) continue
+    matched.add(row).add(partner)
+    const scale = relative ? peakRatio[row.bound === 'arithmetic' ? 'gflops' : 'gbps'] : 1
+    const ratio = (partner.milliseconds * scale) / row.milliseconds
+    changes.push({ case: row.case, before: row, after: partner, ratio, verdict: verdictOf(row, partner, scale) })
+  }
+  const unmatched = (rows: readonly BenchRow[]): string[] =>
+    rows.filter((row) => !matched.has(row)).map((row) => `${row.case} (${row.variant})`)
+  return {
+    changes,
+    removed: unmatched(before.rows),
+    added: unmatched(after.rows),
+    failures: changes.filter(({ verdict, ratio }) => verdict === 'slower' && ratio > 1 + threshold),
+    peakRatio,
+  }
+}
+
+/** The same case and variant; or the only row of the case on both sides, where the preferred variant has changed. */
+function partnerOf(row: BenchRow, own: readonly BenchRow[], others: readonly BenchRow[]): BenchRow | undefined {
+  const sameCase = others.filter((other) => other.case === row.case)
+  const exact = sameCase.find((other) => other.variant === row.variant)
+  if (exact !== undefined) return exact
+  const alone = sameCase.length === 1 && own.filter((other) => other.case === row.case).length === 1
+  return alone ? sameCase[0] : undefined
+}
+
+function verdictOf(before: BenchRow, after: BenchRow, scale: number): Change['verdict'] {
+  const ratio = (after.milliseconds * scale) / before.milliseconds
+  if (Math.abs(ratio - 1) < leastDifference) return 'same'
+  if (after.spread.lowerQuartile * scale > before.spread.upperQuartile) return 'slower'
+  return after.spread.upperQuartile * scale < before.spread.lowerQuartile ? 'faster' : 'same'
+}
+
+/** The comparison as lines for people, the largest changes first. */
+export function comparisonLines(comparison: Comparison, options: CompareOptions = {}): string[] {
+  const { changes, removed, added, failures, peakRatio } = comparison
+  const describe = ({ before, after, ratio, ...change }: Change): string => {
+    const variants = before.variant === after.variant ? after.variant : `${before.variant} -> ${after.variant}`
+    return `  ${change.case} (${variants}): ${short(before.milliseconds)} -> ${short(after.milliseconds)} ms, ${short(ratio)} times`
+  }
+  const section = (title: string, lines: readonly string[]): string[] => (lines.length > 0 ? [title, ...lines] : [])
+  const moved = (verdict: Change['verdict'], order: number): string[] =>
+    changes
+      .filter((change) => change.verdict === verdict)
+      .toSorted((a, b) => order * (a.ratio - b.ratio))
+      .map(describe)
+  const same = changes.filter(({ verdict }) => verdict === 'same').length
+  const how = options.relative ? ' (times scaled by the peaks)' : ''
+  return [
+    `The ceiling changed to ${short(peakRatio.gflops)} times the GFLOP/s and ${short(peakRatio.gbps)} times the GB/s${how}.`,
+    ...section('Slower:', moved('slower', -1)),
+    ...section('Faster:', moved('faster', 1)),
+    ...section(
+      'Only before:',
+      removed.map((name) => `  ${name}`),
+    ),
+    ...section(
+      'Only after:',
+      added.map((name) => `  ${name}`),
+    ),
+    `${same} of ${changes.length} cases are the same within noise; ${failures.length} got slower by more than ${short(100 * (options.threshold ?? 0.1))} %.`,
+  ]
+}
+
+/** Compares two files, for people; the largest changes first. Throws 'file' or 'format'. */
+export async function compareFiles(
+  before: string,
+  after: string,
+  options: CompareOptions,
+  log: (line: string) => void,
+): Promise<Comparison> {
+  const comparison = compareReports(await readReport(before), await readReport(after), options)
+  for (const line of comparisonLines(comparison, options)) log(line)
+  return comparison
+}
+
+/** Reads a report written by `--json`. Throws 'file' or 'format'. */
+export async function readReport(path: string): Promise<BenchReport> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (cause) {
+    throw new WeftgradError('file', `${path} could not be read. Give a file that bench --json wrote.`, { path }, cause)
+  }
+  let report: unknown
+  try {
+    report = JSON.parse(text)
+  } catch (cause) {
+    throw new WeftgradError('format', `${path} is not JSON. Give a file that bench --json wrote.`, { path }, cause)
+  }
+  if (!isReport(report)) throw new WeftgradError('format', `${path} is no benchmark report of weftgrad.`, { path })
+  return report
+}
+
+function isReport(value: unknown): value is BenchReport {
+  return isRecord(value) && isRecord(value.peak) && Array.isArray(value.rows) && value.rows.every(isRow)
+}
+
+function isRow(value: unknown): boolean {
+  return (
+    isRecord(value) &&
+    typeof value.case === 'string' &&
+    typeof value.variant === 'string' &&
+    typeof value.milliseconds === 'number' &&
+    isRecord(value.spread) &&
+    typeof value.spread.lowerQuartile === 'number' &&
+    typeof value.spread.upperQuartile === 'number'
+  )
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}

@@ -1,0 +1,104 @@
+/** What a benchmark run says: the JSON of its results, and the same as a table for people. */
+
+import type { Bound } from './case.ts'
+import type { Spread } from './measure.ts'
+import type { Peak } from './peak.ts'
+
+export interface BenchRow {
+  readonly case: string
+  readonly variant: string
+  readonly bound: Bound
+  /** Wall clock of one repeat: the median over the samples. */
+  readonly milliseconds: number
+  /** Of the samples, in ms. */
+  readonly spread: Spread
+  readonly samples: number
+  /** How often the work was done in a sample. */
+  readonly repeats: number
+  /** 0 where a kernel does no arithmetic worth counting. */
+  readonly gflops: number
+  /** Of the bytes that have to be moved at least; 0 where they are not counted. Above the peak where caches hold them. */
+  readonly gbps: number
+  /** Of the peak that bounds the case. */
+  readonly fractionOfPeak: number
+  /** One repeat by the device's own clock, where it has one: the median over some samples. */
+  readonly deviceMilliseconds?: number
+  readonly tfjs?: RivalResult
+}
+
+export type RivalResult =
+  | {
+      readonly milliseconds: number
+      readonly spread: Spread
+      readonly samples: number
+      /** Their time divided by ours. */
+      readonly ratio: number
+    }
+  | { readonly skipped: string }
+
+export interface BenchReport {
+  readonly adapter: string
+  readonly hardware: boolean
+  /** ISO 8601. */
+  readonly date: string
+  /** Of the working tree, with a `+` where it has changes. */
+  readonly commit?: string
+  /** Few samples: for a look, not for a comparison. */
+  readonly quick: boolean
+  readonly peak: Peak
+  readonly rows: readonly BenchRow[]
+}
+
+const columns = [
+  { title: 'case', width: 59 },
+  { title: 'variant', width: 14 },
+  { title: 'ms', width: 9 },
+  { title: 'quartiles', width: 17 },
+  { title: 'rate', width: 13 },
+  { title: 'of peak', width: 7 },
+  { title: 'device ms', width: 9 },
+  { title: 'tfjs ms', width: 9 },
+  { title: 'ratio', width: 6 },
+] as const
+
+function line(cells: readonly string[]): string {
+  return columns
+    .map(({ width }, i) => (i < 2 ? (cells[i] ?? '').padEnd(width) : (cells[i] ?? '').padStart(width)))
+    .join('  ')
+    .trimEnd()
+}
+
+export const tableHeader: string = line(columns.map(({ title }) => title))
+
+export function tableLine(row: BenchRow): string {
+  const rate = row.bound === 'arithmetic' ? `${short(row.gflops)} GFLOP/s` : `${short(row.gbps)} GB/s`
+  const rival = row.tfjs
+  const theirs =
+    rival === undefined
+      ? []
+      : 'skipped' in rival
+        ? [`-  (${rival.skipped})`]
+        : [short(rival.milliseconds), `${short(rival.ratio)}x`]
+  return line([
+    row.case,
+    row.variant,
+    short(row.milliseconds),
+    `${short(row.spread.lowerQuartile)}-${short(row.spread.upperQuartile)}`,
+    rate,
+    `${(100 * row.fractionOfPeak).toFixed(row.fractionOfPeak < 0.1 ? 1 : 0)}%`,
+    row.deviceMilliseconds === undefined ? '' : short(row.deviceMilliseconds),
+    ...theirs,
+  ])
+}
+
+/** Three digits are what a measurement is worth. */
+export function short(value: number): string {
+  if (value === 0 || !Number.isFinite(value)) return String(value)
+  const magnitude = Math.floor(Math.log10(Math.abs(value)))
+  return value.toFixed(Math.max(0, Math.min(5, 2 - magnitude)))
+}
+
+/** For JSON: no digits that mean nothing. */
+export function rounded(value: number): number {
+  return Number(value.toPrecision(6))
+}

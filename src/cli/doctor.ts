@@ -1,0 +1,102 @@
+/** `weftgrad doctor`: what there is to compute with and on, and what would be faster. Fetches nothing. */
+import { loadFashionMnist } from '../data/fashion-mnist.node.ts'
+import { WeftgradError } from '../errors.ts'
+import { type AdapterDiagnosis, type Diagnosis, diagnose } from '../gpu/node/doctor.ts'
+import { sourceInWords } from '../gpu/node/setup.ts'
+import { grouped, openTerminal, type Terminal } from './terminal.ts'
+
+export interface DoctorOptions {
+  readonly dataDir?: string
+  readonly json?: boolean
+}
+
+interface DataDiagnosis {
+  /** Undefined where there is none; then `problem` says where weftgrad looked. */
+  readonly folder: string | undefined
+  readonly published: boolean
+  readonly train: number
+  readonly test: number
+  readonly problem: string | undefined
+}
+
+/** Exit code 1 if there is no adapter. */
+export async function doctorCommand({ dataDir, json }: DoctorOptions): Promise<void> {
+  const terminal = openTerminal({ json })
+  const diagnosis = await diagnose()
+  const data = await findData(dataDir)
+  if (json) terminal.json({ ...diagnosis, data })
+  else print(diagnosis, data, terminal)
+  if (diagnosis.adapter === undefined) process.exitCode = 1
+}
+
+async function findData(dataDir: string | undefined): Promise<DataDiagnosis> {
+  try {
+    const { folder, published, train, test } = await loadFashionMnist({ dataDir, provision: false })
+    return { folder, published, train: train.count, test: test.count, problem: undefined }
+  } catch (error) {
+    if (!(error instanceof WeftgradError)) throw error
+    return { folder: undefined, published: false, train: 0, test: 0, problem: error.message }
+  }
+}
+
+function print(diagnosis: Diagnosis, data: DataDiagnosis, { say, colors }: Terminal): void {
+  const { bold, dim, green, yellow, red } = colors
+  const line = (name: string, text: string): void => say(`  ${dim(name.padEnd(11))} ${text}`)
+  const { adapter, problem, processor, cachedDriver, systemDrivers } = diagnosis
+
+  say(bold('Adapter'))
+  if (adapter === undefined) say(`  ${red('none')}: ${problem ?? 'unknown'}`)
+  else {
+    const kind = adapter.hardware ? green('hardware') : yellow('software, on the CPU')
+    line('driver', `${adapter.driver}: ${kind}`)
+    line('found as', sourceInWords[adapter.source])
+    line('device', [adapter.name, adapter.vendor, adapter.architecture].filter((part) => part !== '').join(', '))
+    line('subgroups', subgroupText(adapter))
+    line('features', featureText(adapter))
+    for (const [name, value] of Object.entries(adapter.limits))
+      say(`  ${dim(name.padEnd(34))} ${limitText(name, value)}`)
+  }
+  say()
+  say(bold('Surroundings'))
+  line('Node.js', `${diagnosis.nodeVersion} on ${diagnosis.platform}`)
+  line('processor', `${processor.model}, ${processor.cores} ${processor.cores === 1 ? 'core' : 'cores'}`)
+  line('drivers', systemDrivers.length > 0 ? systemDrivers.join(', ') : 'the system has none for Vulkan')
+  line('cache', diagnosis.cacheFolder)
+  if (cachedDriver.state === 'whole')
+    line('', `Mesa ${cachedDriver.driver.mesaVersion} in ${cachedDriver.driver.folder}`)
+  if (cachedDriver.state === 'damaged')
+    line('', `${yellow('damaged')}: ${cachedDriver.reason} (${cachedDriver.folder})`)
+  say()
+  say(bold('Fashion-MNIST'))
+  if (data.folder === undefined) {
+    line('none', data.problem ?? '')
+    line('', '`weftgrad setup` fetches it.')
+  } else {
+    line('folder', data.folder)
+    const kind = data.published ? green('the published data') : yellow('not the published bytes')
+    line('images', `${grouped(data.train)} to train, ${grouped(data.test)} to test: ${kind}`)
+  }
+  say()
+  say(bold('What would be faster'))
+  if (diagnosis.faster.length === 0) say('  Nothing that weftgrad knows of.')
+  for (const sentence of diagnosis.faster) say(`  ${sentence}`)
+}
+
+function subgroupText({ subgroupSize }: AdapterDiagnosis): string {
+  if (subgroupSize === undefined) return 'none'
+  const { min, max } = subgroupSize
+  return min === max ? `${min} lanes` : `${min} to ${max} lanes`
+}
+
+function featureText({ features }: AdapterDiagnosis): string {
+  const names = Object.entries(features)
+  const list = (there: boolean): string => names.flatMap(([name, has]) => (has === there ? [name] : [])).join(', ')
+  const [present, absent] = [list(true), list(false)]
+  return [present || 'none', ...(absent === '' ? [] : [`not ${absent}`])].join('; ')
+}
+
+/** Sizes in bytes as MiB or KiB, other limits as numbers. */
+function limitText(name: string, value: number): string {
+  if (!name.endsWith('Size')) return grouped(value)
+  return value >= 2 ** 20 ? `${grouped(value / 2 ** 20)} MiB` : `${grouped(value / 1024)} KiB`
+}

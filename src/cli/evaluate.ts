@@ -1,0 +1,16 @@
+/** `weftgrad evaluate RUN`. */
+import { evaluateRun } from '../study/use-run.node.ts'
+import { resultsText } from './results.ts'
+import { openTerminal } from './terminal.ts'
+
+export interface EvaluateOptions {
+  readonly dataDir?: string
+  readonly json?: boolean
+}
+
+export async function evaluateCommand(run: string, { dataDir, json }: EvaluateOptions): Promise<void> {
+  const terminal = openTerminal({ json })
+  const evaluation = await evaluateRun(run, { dataDir, onNote: terminal.note })
+  terminal.say(resultsText(evaluation, terminal.colors))
+  if (json) terminal.json(evaluation)
+}

@@ -1,0 +1,29 @@
+/**
+ * From an error to words and an exit code: 2 for bad arguments, 130 and 143 for SIGINT and SIGTERM, 1 for everything else.
+ * Errors that weftgrad throws on purpose are one sentence; WEFTGRAD_DEBUG=1 adds the stack of any error.
+ */
+import { CommanderError } from 'commander'
+import { WeftgradError } from '../errors.ts'
+import { colorsFor } from './terminal.ts'
+
+/** Prints what went wrong to standard error. */
+export function reportFailure(error: unknown): number {
+  // Commander has printed its own sentence, or the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  const { red } = colorsFor(process.stderr)
+  const debug = process.env.WEFTGRAD_DEBUG === '1'
+  if (error instanceof WeftgradError) {
+    process.stderr.write(`${red('weftgrad:')} ${error.message}\n`)
+  } else {
+    const message = error instanceof Error ? error.message : String(error)
+    const how = debug ? '' : ' (a mistake in weftgrad; WEFTGRAD_DEBUG=1 shows where)'
+    process.stderr.write(`${red('weftgrad:')} ${message}${how}\n`)
+  }
+  if (debug && error instanceof Error) process.stderr.write(`${stackOf(error)}\n`)
+  return error instanceof WeftgradError && error.code === 'argument' ? 2 : 1
+}
+
+function stackOf(error: Error): string {
+  const own = error.stack ?? error.message
+  return error.cause instanceof Error ? `${own}\nbecause of: ${stackOf(error.cause)}` : own
+}

@@ -1,0 +1,34 @@
+/** `weftgrad predict RUN IMAGE.png...`: the class of each picture, and how probable each class is. */
+import { type Prediction, predictPictures } from '../study/use-run.node.ts'
+import { openTerminal, percent, type Terminal } from './terminal.ts'
+
+export interface PredictOptions {
+  readonly invert?: boolean
+  readonly json?: boolean
+}
+
+export async function predictCommand(
+  run: string,
+  images: readonly string[],
+  { invert, json }: PredictOptions,
+): Promise<void> {
+  const terminal = openTerminal({ json })
+  const predictions = await predictPictures(run, images, { invert, onNote: terminal.note })
+  terminal.say(predictions.map((prediction) => predictionText(prediction, terminal)).join('\n\n'))
+  if (json) terminal.json({ predictions })
+}
+
+const barCells = 24
+
+/** All classes, the most probable first. */
+function predictionText(prediction: Prediction, { colors }: Terminal): string {
+  const { bold, cyan, dim } = colors
+  const ranked = Object.entries(prediction.probabilities).sort(([, a], [, b]) => b - a)
+  const width = Math.max(...ranked.map(([name]) => name.length))
+  const rows = ranked.map(([name, probability], rank) => {
+    const text = `${name.padEnd(width)}  ${percent(probability).padStart(8)}`
+    const bar = '━'.repeat(Math.round(probability * barCells))
+    return `  ${rank === 0 ? bold(text) : dim(text)}  ${cyan(bar)}`.trimEnd()
+  })
+  return [`${prediction.image}: ${bold(prediction.class)}`, ...rows].join('\n')
+}

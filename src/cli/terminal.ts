@@ -1,0 +1,64 @@
+/**
+ * Where the command's words go. What was asked for goes to standard output; notes, the progress bar and errors to standard
+ * error. With `--json` standard output carries one JSON object and nothing else, and all words go to standard error.
+ * Colours are for terminals only; NO_COLOR and FORCE_COLOR (https://no-color.org) have the last word.
+ */
+import type { WriteStream } from 'node:tty'
+import pc from 'picocolors'
+
+export type Colors = ReturnType<typeof pc.createColors>
+
+export interface Terminal {
+  /** Prints lines of the answer. */
+  say(text?: string): void
+  /** Prints a line beside the answer, to standard error. */
+  note(line: string): void
+  /** With `--json`: prints the object. */
+  json(value: unknown): void
+  /** Colours for `say`. */
+  readonly colors: Colors
+  /** Colours for standard error. */
+  readonly noteColors: Colors
+  /** Standard error, if it is a terminal on which lines can be drawn again. */
+  readonly live: WriteStream | undefined
+}
+
+export function openTerminal({ json = false }: { readonly json?: boolean | undefined } = {}): Terminal {
+  const answer = json ? process.stderr : process.stdout
+  return {
+    say: (text = '') => void answer.write(`${text}\n`),
+    note: (line) => void process.stderr.write(`${line}\n`),
+    json: (value) => void process.stdout.write(`${JSON.stringify(value)}\n`),
+    colors: colorsFor(answer),
+    noteColors: colorsFor(process.stderr),
+    live: process.stderr.isTTY && process.env.TERM !== 'dumb' ? process.stderr : undefined,
+  }
+}
+
+export function colorsFor(
+  stream: { readonly isTTY?: boolean },
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Colors {
+  if (env.NO_COLOR) return pc.createColors(false)
+  if (env.FORCE_COLOR) return pc.createColors(env.FORCE_COLOR !== '0')
+  return pc.createColors(stream.isTTY === true && env.TERM !== 'dumb')
+}
+
+/** 12345 as 12,345. */
+export function grouped(value: number): string {
+  return Math.round(value).toLocaleString('en-US')
+}
+
+/** 0.8956 as 89.56 %. */
+export function percent(share: number, digits = 2): string {
+  return Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : 'none'
+}
+
+/** Seconds as m:ss or h:mm:ss. */
+export function clock(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '-:--'
+  const whole = Math.max(0, Math.round(seconds))
+  const two = (value: number): string => String(value).padStart(2, '0')
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60]
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`
+}

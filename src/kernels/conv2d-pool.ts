@@ -1,0 +1,511 @@
+/**
+ * Convolution, bias, relu and 2x2 max-pooling in one kernel, and the two gradients that go with it. What the forward
+ * kernel leaves for them is a *code* for each pooled number: which of the four positions won (0-3, row-major), or 4
+ * where relu cut it off and no gradient passes.
+ *
+ * The unit of work is a pooling window: a subgroup loads the patch of the image under it, one vector a lane, and holds
+ * the kernel's taps for its filters in a function-scope array whose indices are constants wherever it is hot. For small
+ * kernels (LeNet's) on adapters with subgroups; where it does not fit, the graph keeps convolution and pooling apart.
+ */
+
+import type { Conv2dKey } from './conv2d-direct.ts'
+import { checkConv } from './conv2d-direct.ts'
+import type { Dispatch, Family, KernelPlan, Target, Variant } from './kernel.ts'
+import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
+import type { VectorWidth } from './subgroup-tile.ts'
+import { columnVectorFor, vectorType, widestVector } from './subgroup-tile.ts'
+
+/** `activation` is 'relu' or 'linear'; `outHeight` and `outWidth` are those of the convolution. */
+export interface Conv2dPoolKey extends Conv2dKey {
+  readonly activation: 'relu' | 'linear'
+}
+
+/** Relu cut this number off. */
+const deadCode = 4
+
+/** Beyond this many numbers a lane the taps no longer stay in the first-level cache, and the body compiles for seconds. */
+const mostTapNumbers = 400
+
+interface Window {
+  readonly subgroupSize: number
+  /** Filters a lane holds. */
+  readonly columnVector: VectorWidth
+  readonly columnVectors: number
+  readonly columnTiles: number
+  readonly pooledHeight: number
+  readonly pooledWidth: number
+  readonly windows: number
+  readonly taps: number
+  /** Numbers a lane loads at once from the image. */
+  readonly patchVector: VectorWidth
+  readonly patchRows: number
+  /** Vectors in a row of the patch, and loads for the whole patch. */
+  readonly runVectors: number
+  readonly loads: number
+  readonly windowsPerGroup: number
+  readonly windowGroups: number
+}
+
+export function pooledExtents(key: Conv2dKey): readonly [height: number, width: number] {
+  return [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
+}
+
+function windowOf(key: Conv2dKey, target: Target): Window {
+  const subgroupSize = target.subgroupSize ?? 1
+  const columnVector = columnVectorFor(key.filters, subgroupSize)
+  const columnVectors = key.filters / columnVector
+  const [pooledHeight, pooledWidth] = pooledExtents(key)
+  const patchVector = widestVector(2 * key.channels, key.inputWidth * key.channels)
+  const patchRows = key.kernelHeight + 1
+  const runVectors = Math.ceil(((key.kernelWidth + 1) * key.channels) / patchVector)
+  const windows = key.batch * pooledHeight * pooledWidth
+  // 32 groups of windows: each core gets several, and loading the taps into a lane costs little beside the work.
+  const windowsPerGroup = Math.max(1, Math.ceil(windows / 32))
+  return {
+    subgroupSize,
+    columnVector,
+    columnVectors,
+    columnTiles: Math.ceil(columnVectors / subgroupSize),
+    pooledHeight,
+    pooledWidth,
+    windows,
+    taps: key.kernelHeight * key.kernelWidth * key.channels,
+    patchVector,
+    patchRows,
+    runVectors,
+    loads: Math.ceil((patchRows * runVectors) / subgroupSize),
+    windowsPerGroup,
+    windowGroups: Math.ceil(windows / windowsPerGroup),
+  }
+}
+
+function fits(key: Conv2dPoolKey, target: Target): boolean {
+  if (target.subgroupSize === undefined) return false
+  const { taps, columnVector, pooledHeight, pooledWidth } = windowOf(key, target)
+  const isPlain = [...key.strides, ...key.dilation].every((n) => n === 1) && key.padTop === 0 && key.padLeft === 0
+  const isInside =
+    key.outHeight + key.kernelHeight - 1 <= key.inputHeight && key.outWidth + key.kernelWidth - 1 <= key.inputWidth
+  return isPlain && isInside && pooledHeight > 0 && pooledWidth > 0 && taps * columnVector <= mostTapNumbers
+}
+
+/** Whether the three kernels of this file can serve a convolution that is pooled. */
+export function canFusePool(key: Conv2dPoolKey, target: Target): boolean {
+  return fits(key, target) && inputGradientFits(key, target)
+}
+
+const repeat = (count: number, line: (i: number) => string): string =>
+  Array.from({ length: count }, (_, i) => line(i)).join('\n')
+
+const flopsOf = (key: Conv2dKey, w: Window): number => 2 * 4 * w.windows * w.taps * key.filters
+
+/** Uniforms and statements that find a workgroup's windows and this lane's column and patch addresses. */
+function windowUniforms(key: Conv2dKey, w: Window): Record<string, number> {
+  return {
+    columnVectors: w.columnVectors,
+    columnTiles: w.columnTiles,
+    windows: w.windows,
+    windowsPerGroup: w.windowsPerGroup,
+    pooledWidth: w.pooledWidth,
+    pooledPixels: w.pooledWidth * w.pooledHeight,
+    rowVectors: (key.inputWidth * key.channels) / w.patchVector,
+    imageVectors: (key.inputHeight * key.inputWidth * key.channels) / w.patchVector,
+    windowVectors: (2 * key.channels) / w.patchVector,
+    taps: w.taps,
+  }
+}
+
+function declareWindows(w: Window): string {
+  return `
+  if (group >= groups) { return; }
+  let part = group / u.columnTiles;
+  let wanted = (group - part * u.columnTiles) * ${w.subgroupSize}u + lane;
+  let column = min(wanted, u.columnVectors - 1u);
+  let firstWindow = part * u.windowsPerGroup;
+  let endWindow = min(firstWindow + u.windowsPerGroup, u.windows);
+${repeat(
+  w.loads,
+  (r) => `  let slot${r} = min(${r * w.subgroupSize}u + lane, ${w.patchRows * w.runVectors - 1}u);
+  let offset${r} = (slot${r} / ${w.runVectors}u) * u.rowVectors + slot${r} % ${w.runVectors}u;`,
+)}`
+}
+
+/** Loads the patch under `window` into `patch0`, `patch1`, ... */
+function loadPatch(w: Window): string {
+  return `
+    let sample = window / u.pooledPixels;
+    let pixel = window - sample * u.pooledPixels;
+    let pooledY = pixel / u.pooledWidth;
+    let start = sample * u.imageVectors + pooledY * 2u * u.rowVectors + (pixel - pooledY * u.pooledWidth) * u.windowVectors;
+${repeat(w.loads, (r) => `    let patch${r} = image[start + offset${r}];`)}`
+}
+
+/** The number at (row, position in the row) of the patch, for all lanes. */
+function patchNumber(w: Window, row: number, position: number): string {
+  const slot = row * w.runVectors + Math.floor(position / w.patchVector)
+  const part = w.patchVector === 1 ? '' : `.${'xyzw'[position % w.patchVector]}`
+  return `subgroupBroadcast(patch${Math.floor(slot / w.subgroupSize)}${part}, ${slot % w.subgroupSize}u)`
+}
+
+const forward: Variant<Conv2dPoolKey> = {
+  name: 'windows',
+  supports: fits,
+  plan(key, target): KernelPlan {
+    const w = windowOf(key, target)
+    const type = vectorType(w.columnVector)
+    const codeType = w.columnVector === 1 ? 'u32' : `vec${w.columnVector}u`
+    return {
+      variant: 'windows',
+      scratchBytes: [],
+      flops: flopsOf(key, w),
+      dispatches: [
+        dispatch({
+          label: 'conv2dPool/windows',
+          subgroups: true,
+          bindings: [
+            reads('image', input(0), vectorType(w.patchVector)),
+            reads('kernel', input(1), type),
+            writes('result', output(0), type),
+            writes('codes', output(1), codeType),
+            ...(key.bias ? [reads('bias', input(2), type)] : []),
+          ],
+          uniforms: windowUniforms(key, w),
+          workgroupSize: w.subgroupSize,
+          workgroups: w.windowGroups * w.columnTiles,
+          declarations: isNanFunctionFor(type, codeType),
+          body: `
+${declareWindows(w)}
+  var taps: array<${type}, ${w.taps}>;
+  for (var tap = 0u; tap < u.taps; tap++) { taps[tap] = kernel[tap * u.columnVectors + column]; }
+  let start4 = ${key.bias ? 'bias[column]' : `${type}(0)`};
+  for (var window = firstWindow; window < endWindow; window++) {
+${loadPatch(w)}
+${repeat(4, (p) => `    var sum${p} = start4;`)}
+${forwardSums(key, w)}
+    var best = sum0;
+    var code = ${codeType}(0);
+${repeat(
+  3,
+  (i) => `    let better${i + 1} = (sum${i + 1} > best) | (isNan(sum${i + 1}) & !isNan(best));
+    code = select(code, ${codeType}(${i + 1}), better${i + 1});
+    best = select(best, sum${i + 1}, better${i + 1});`,
+)}
+${
+  key.activation === 'relu'
+    ? `    let dead = best <= ${type}(0);
+    code = select(code, ${codeType}(${deadCode}), dead);
+    best = select(best, ${type}(0), dead);`
+    : ''
+}
+    if (wanted < u.columnVectors) {
+      result[window * u.columnVectors + column] = best;
+      codes[window * u.columnVectors + column] = code;
+    }
+  }`,
+        }),
+      ],
+    }
+  },
+}
+
+/** `isNan` on a vector, by bits. */
+function isNanFunctionFor(type: string, codeType: string): string {
+  const bool = type === 'f32' ? 'bool' : `${type.slice(0, 4)}<bool>`
+  return `fn isNan(x: ${type}) -> ${bool} {
+  return (bitcast<${codeType}>(x) & ${codeType}(0x7fffffffu)) > ${codeType}(0x7f800000u);
+}`
+}
+
+/** Each number of the patch, times the taps of the up to four outputs that it belongs to. */
+function forwardSums(key: Conv2dKey, w: Window): string {
+  const lines: string[] = []
+  for (let row = 0; row <= key.kernelHeight; row++) {
+    for (let position = 0; position < (key.kernelWidth + 1) * key.channels; position++) {
+      const x = Math.floor(position / key.channels)
+      const channel = position % key.channels
+      lines.push(`    let v${row}_${position} = ${patchNumber(w, row, position)};`)
+      for (let p = 0; p < 4; p++) {
+        const [ky, kx] = [row - (p >> 1), x - (p & 1)]
+        if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) continue
+        const tap = (ky * key.kernelWidth + kx) * key.channels + channel
+        lines.push(`    sum${p} += v${row}_${position} * taps[${tap}];`)
+      }
+    }
+  }
+  return lines.join('\n')
+}
+
+/**
+ * Only one of a window's four positions passes a gradient. So for each tap the number of the patch at that position is
+ * selected, first along x, then along y, and multiplied once: two selects instead of three multiply-adds.
+ */
+const filterGradient: Variant<Conv2dPoolKey> = {
+  name: 'windows',
+  supports: fits,
+  plan(key, target): KernelPlan {
+    const w = windowOf(key, target)
+    const type = vectorType(w.columnVector)
+    const codeType = w.columnVector === 1 ? 'u32' : `vec${w.columnVector}u`
+    const bool = type === 'f32' ? 'bool' : `${type.slice(0, 4)}<bool>`
+    const rows = w.taps + 1 // the bias' gradient comes last
+    const lines: string[] = []
+    for (let position = 0; position < key.kernelWidth * key.channels; position++) {
+      for (let row = 0; row <= key.kernelHeight; row++) {
+        const [left, right] = [patchNumber(w, row, position), patchNumber(w, row, position + key.channels)]
+        lines.push(`    let h${row}_${position} = select(${type}(${left}), ${type}(${right}), atRight);`)
+      }
+      for (let ky = 0; ky < key.kernelHeight; ky++) {
+        const tap = ky * key.kernelWidth * key.channels + position
+        lines.push(`    sums[${tap}] += select(h${ky}_${position}, h${ky + 1}_${position}, atBottom) * g;`)
+      }
+    }
+    const label = `conv2dPool.filterGradient/windows/split${w.windowGroups}`
+    const product = dispatch({
+      label,
+      subgroups: true,
+      bindings: [
+        reads('image', input(0), vectorType(w.patchVector)),
+        reads('gradient', input(1), type),
+        reads('codes', input(2), codeType),
+        writes('partial', scratch(0), type),
+      ],
+      uniforms: { ...windowUniforms(key, w), rows },
+      workgroupSize: w.subgroupSize,
+      workgroups: w.windowGroups * w.columnTiles,
+      body: `
+${declareWindows(w)}
+  var sums: array<${type}, ${rows}>;
+  for (var window = firstWindow; window < endWindow; window++) {
+${loadPatch(w)}
+    let code = codes[window * u.columnVectors + column];
+    let g = select(gradient[window * u.columnVectors + column], ${type}(0), code == ${codeType}(${deadCode}));
+    let atRight: ${bool} = (code & ${codeType}(1)) != ${codeType}(0);
+    let atBottom: ${bool} = (code & ${codeType}(2)) != ${codeType}(0);
+${lines.join('\n')}
+    sums[${w.taps}] += g;
+  }
+  if (wanted < u.columnVectors) {
+    for (var row = 0u; row < u.rows; row++) {
+      partial[(part * u.rows + row) * u.columnVectors + column] = sums[row];
+    }
+  }`,
+    })
+    return {
+      variant: 'windows',
+      scratchBytes: [w.windowGroups * rows * key.filters * 4],
+      flops: flopsOf(key, w),
+      dispatches: [product, sumWithBias(label, w, rows, type, target)],
+    }
+  },
+}
+
+/** Adds the partial sums in order: all rows but the last are the kernel's gradient (output 0), the last is the bias' (1). */
+function sumWithBias(label: string, w: Window, rows: number, type: string, target: Target): Dispatch {
+  const workgroupSize = plainWorkgroupSize(target)
+  const vectors = rows * w.columnVectors
+  return dispatch({
+    label: `${label}/sumPartials`,
+    bindings: [
+      reads('partial', scratch(0), type),
+      writes('kernelGradient', output(0), type),
+      writes('biasGradient', output(1), type),
+    ],
+    uniforms: { vectors, splits: w.windowGroups, kernelVectors: w.taps * w.columnVectors },
+    workgroupSize,
+    workgroups: Math.ceil(vectors / workgroupSize),
+    body: `
+  if (index >= u.vectors) { return; }
+  var total = ${type}(0);
+  for (var split = 0u; split < u.splits; split++) { total += partial[split * u.vectors + index]; }
+  if (index < u.kernelVectors) { kernelGradient[index] = total; }
+  else { biasGradient[index - u.kernelVectors] = total; }`,
+  })
+}
+
+/** All filters must fit into the lanes of one subgroup, since their products are summed across it. */
+function inputGradientFits(key: Conv2dPoolKey, target: Target): boolean {
+  if (!fits(key, target)) return false
+  const w = windowOf(key, target)
+  const isPowerOfTwo = (w.subgroupSize & (w.subgroupSize - 1)) === 0
+  // 600 multiply-adds make LeNet's second layer; several times that would compile for tens of seconds.
+  return w.columnTiles === 1 && isPowerOfTwo && 4 * w.taps <= 1600
+}
+
+/**
+ * Two by two numbers of the image's gradient at a time, moving along a row. Each depends on the windows up to
+ * ceil(kernel / 2) before it; their gradients stay in variables and move on by one window at each step. Lanes hold
+ * filters, so every product is summed over the lanes: by halves, exchanging results that other lanes keep.
+ */
+const inputGradient: Variant<Conv2dPoolKey> = {
+  name: 'windows',
+  supports: inputGradientFits,
+  plan(key, target): KernelPlan {
+    const w = windowOf(key, target)
+    const type = vectorType(w.columnVector)
+    const codeType = w.columnVector === 1 ? 'u32' : `vec${w.columnVector}u`
+    const [reachY, reachX] = [Math.ceil((key.kernelHeight + 1) / 2), Math.ceil((key.kernelWidth + 1) / 2)]
+    const [tilesY, tilesX] = [Math.ceil(key.inputHeight / 2), Math.ceil(key.inputWidth / 2)]
+    const tileRows = key.batch * tilesY
+    const rowsPerGroup = Math.max(1, Math.ceil(tileRows / 32))
+    const results = 4 * key.channels
+    const groupsOfResults = Math.ceil(results / w.subgroupSize)
+    return {
+      variant: 'windows',
+      scratchBytes: [],
+      flops: flopsOf(key, w),
+      dispatches: [
+        dispatch({
+          label: 'conv2dPool.inputGradient/windows',
+          subgroups: true,
+          bindings: [
+            reads('gradient', input(0), type),
+            reads('codes', input(1), codeType),
+            reads('kernel', input(2), type),
+            writes('result', output(0), 'f32'),
+          ],
+          uniforms: {
+            columnVectors: w.columnVectors,
+            tileRows,
+            rowsPerGroup,
+            tilesX,
+            tilesY,
+            taps: w.taps,
+            pooledHeight: w.pooledHeight,
+            pooledWidth: w.pooledWidth,
+            inputHeight: key.inputHeight,
+            inputWidth: key.inputWidth,
+          },
+          workgroupSize: w.subgroupSize,
+          workgroups: Math.ceil(tileRows / rowsPerGroup),
+          body: `
+  if (group >= groups) { return; }
+  let column = min(lane, u.columnVectors - 1u);
+  var taps: array<${type}, ${w.taps}>;
+  for (var tap = 0u; tap < u.taps; tap++) {
+    taps[tap] = select(${type}(0), kernel[tap * u.columnVectors + column], lane < u.columnVectors);
+  }
+${repeat(
+  groupsOfResults,
+  (g) => `  let resultIndex${g} = ${g * w.subgroupSize}u + lane;
+  let resultY${g} = resultIndex${g} / ${2 * key.channels}u;
+  let resultX${g} = (resultIndex${g} % ${2 * key.channels}u) / ${key.channels}u;
+  let resultChannel${g} = resultIndex${g} % ${key.channels}u;`,
+)}
+  let endRow = min((group + 1u) * u.rowsPerGroup, u.tileRows);
+  for (var tileRow = group * u.rowsPerGroup; tileRow < endRow; tileRow++) {
+    let sample = tileRow / u.tilesY;
+    let tileY = tileRow - sample * u.tilesY;
+${repeat(
+  reachY,
+  (j) => `    let windowY${j} = i32(tileY) - ${j};
+    let insideY${j} = windowY${j} >= 0 && windowY${j} < i32(u.pooledHeight);
+    let windowRow${j} = (sample * u.pooledHeight + select(0u, u32(windowY${j}), insideY${j})) * u.pooledWidth;
+${repeat(reachX, (i) => repeat(4, (p) => `    var g${j}_${i}_${p} = ${type}(0);`))}`,
+)}
+    for (var tileX = 0u; tileX < u.tilesX; tileX++) {
+      let windowX = min(tileX, u.pooledWidth - 1u);
+${repeat(
+  reachY,
+  (j) => `${moveOn(j, reachX)}
+      let inside${j} = insideY${j} && tileX < u.pooledWidth;
+      let code${j} = select(${codeType}(${deadCode}), codes[(windowRow${j} + windowX) * u.columnVectors + column], inside${j});
+      let fresh${j} = gradient[(windowRow${j} + windowX) * u.columnVectors + column];
+${repeat(4, (p) => `      g${j}_0_${p} = select(${type}(0), fresh${j}, code${j} == ${codeType}(${p}));`)}`,
+)}
+${tileSums(key, reachY, reachX, type)}
+${sumOverLanes(w, results)}
+${repeat(
+  groupsOfResults,
+  (g) => `      let y${g} = tileY * 2u + resultY${g};
+      let x${g}_ = tileX * 2u + resultX${g};
+      if (resultIndex${g} < ${results}u && y${g} < u.inputHeight && x${g}_ < u.inputWidth) {
+        result[((sample * u.inputHeight + y${g}) * u.inputWidth + x${g}_) * ${key.channels}u + resultChannel${g}] = total${g};
+      }`,
+)}
+    }
+  }`,
+        }),
+      ],
+    }
+  },
+}
+
+/** Windows move one place to the left as the tile moves to the right. */
+function moveOn(j: number, reachX: number): string {
+  const lines: string[] = []
+  for (let i = reachX - 1; i > 0; i--)
+    for (let p = 0; p < 4; p++) lines.push(`      g${j}_${i}_${p} = g${j}_${i - 1}_${p};`)
+  return lines.join('\n')
+}
+
+/** `part<n>`: this lane's share of result n = (y * 2 + x) * channels + channel. */
+function tileSums(key: Conv2dKey, reachY: number, reachX: number, type: string): string {
+  const lines: string[] = []
+  for (let channel = 0; channel < key.channels; channel++) {
+    for (let result = 0; result < 4; result++) {
+      const name = `sum${result}_${channel}`
+      lines.push(`      var ${name} = ${type}(0);`)
+      for (let j = 0; j < reachY; j++)
+        for (let i = 0; i < reachX; i++)
+          for (let p = 0; p < 4; p++) {
+            const ky = (result >> 1) - (p >> 1) + 2 * j
+            const kx = (result & 1) - (p & 1) + 2 * i
+            if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) continue
+            lines.push(
+              `      ${name} += g${j}_${i}_${p} * taps[${(ky * key.kernelWidth + kx) * key.channels + channel}];`,
+            )
+          }
+      const lanes = type === 'f32' ? [name] : [...'xyzw'.slice(0, Number(type[3]))].map((c) => `${name}.${c}`)
+      lines.push(`      let part${result * key.channels + channel} = ${lanes.join(' + ')};`)
+    }
+  }
+  return lines.join('\n')
+}
+
+/**
+ * `total<g>`: in lane l the sum over all lanes of part<g * subgroupSize + l>. At each level two values become one: a
+ * lane keeps the one its index bit says and gets the other lane's share of it.
+ */
+function sumOverLanes(w: Window, results: number): string {
+  const lines: string[] = []
+  for (let g = 0; g * w.subgroupSize < results; g++) {
+    let values = Array.from({ length: w.subgroupSize }, (_, i) => {
+      const n = g * w.subgroupSize + i
+      return n < results ? `part${n}` : '0.0'
+    })
+    for (let bit = 1; bit < w.subgroupSize; bit *= 2) {
+      const next: string[] = []
+      for (let i = 0; i < values.length; i += 2) {
+        const name = `half${g}_${bit}_${i}`
+        const [even, odd] = [values[i], values[i + 1]]
+        lines.push(`      let ${name} = select(${even}, ${odd}, (lane & ${bit}u) != 0u)
+        + subgroupShuffleXor(select(${odd}, ${even}, (lane & ${bit}u) != 0u), ${bit}u);`)
+        next.push(name)
+      }
+      values = next
+    }
+    lines.push(`      let total${g} = ${values[0]};`)
+  }
+  return lines.join('\n')
+}
+
+function preferFirst(key: Conv2dPoolKey): number {
+  checkConv(key)
+  return 0
+}
+
+/** Inputs image, kernel and maybe bias; outputs [batch, pooledHeight, pooledWidth, filters] and the codes (u32). */
+export const conv2dPool: Family<Conv2dPoolKey> = { name: 'conv2dPool', variants: [forward], prefer: preferFirst }
+
+/** Inputs image, gradient of the pooled numbers, codes; outputs the gradients of kernel and bias. */
+export const conv2dPoolFilterGradient: Family<Conv2dPoolKey> = {
+  name: 'conv2dPool.filterGradient',
+  variants: [filterGradient],
+  prefer: preferFirst,
+}
+
+/** Inputs gradient of the pooled numbers, codes, kernel; output the image's gradient. */
+export const conv2dPoolInputGradient: Family<Conv2dPoolKey> = {
+  name: 'conv2dPool.inputGradient',
+  variants: [inputGradient],
+  prefer: preferFirst,
+}

@@ -1,0 +1,122 @@
+/** Using a finished run: its model tested again, and asked about pictures. Prints nothing. */
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { loadFashionMnist } from '../data/fashion-mnist.node.ts'
+import { WeftgradError } from '../errors.ts'
+import { decodePng } from '../format/png.ts'
+import { open } from '../gpu/node/open.ts'
+import { predict } from '../nn/evaluate.ts'
+import { type ClassMetrics, classificationReport } from '../nn/metrics.ts'
+import { lenetImages } from './lenet-data.ts'
+import { pictureInput } from './picture.ts'
+import { readConfig, shown } from './run-folder.node.ts'
+import { fingerprintOf } from './train-lenet.node.ts'
+import { type LossAndAccuracy, testModel } from './train-report.node.ts'
+import { loadTrainedModel } from './trained-model.node.ts'
+
+export interface UseRunOptions {
+  readonly onNote?: (line: string) => void
+}
+
+export interface RunEvaluation {
+  /** The driver, for people. */
+  readonly adapter: string
+  readonly hardware: boolean
+  readonly test: LossAndAccuracy
+  readonly perClass: readonly (ClassMetrics & { readonly class: string })[]
+  readonly macro: ClassMetrics
+  readonly confusion: readonly (readonly number[])[]
+  readonly runDir: string
+}
+
+/**
+ * Tests a run's model on the run's own test images.
+ * @throws WeftgradError 'file', 'format' or 'mismatch' for a folder that holds no whole run; 'mismatch' if the run split
+ * its data by seed and these are other data, because training images would be among the test images.
+ */
+export async function evaluateRun(
+  folder: string,
+  { dataDir, onNote }: UseRunOptions & { readonly dataDir?: string | undefined } = {},
+): Promise<RunEvaluation> {
+  const runDir = resolve(folder)
+  const config = await readConfig(runDir)
+  const { model, classNames } = await loadTrainedModel(runDir)
+  using device = await open(onNote === undefined ? {} : { log: onNote })
+  const loaded = await loadFashionMnist({ dataDir, log: onNote })
+  if (fingerprintOf(loaded) !== config.data.fingerprint) {
+    if (config.settings.split === 'seed') {
+      throw new WeftgradError(
+        'mismatch',
+        `${shown(runDir)} drew its test images by seed from other data than those in ${loaded.folder}. Name the folder that has them (it was ${config.data.folder}) with --data-dir.`,
+        { folder: loaded.folder, run: config.data },
+      )
+    }
+    onNote?.(`${loaded.folder} holds other data than ${shown(runDir)} was trained with.`)
+  }
+  using placed = model
+  const evaluation = await testModel(device, placed, lenetImages(loaded, config.settings))
+  const { perClass, macro } = classificationReport(evaluation.confusion)
+  return {
+    adapter: device.facts.driver,
+    hardware: device.facts.hardware,
+    test: { loss: evaluation.loss, accuracy: evaluation.accuracy },
+    perClass: perClass.map((metrics, k) => ({ class: classNames[k] ?? String(k), ...metrics })),
+    macro,
+    confusion: evaluation.confusion,
+    runDir,
+  }
+}
+
+export interface Prediction {
+  /** The picture's path, as given. */
+  readonly image: string
+  /** The class with the highest probability. */
+  readonly class: string
+  readonly label: number
+  /** By class name, in the order of the classes; they sum to 1. */
+  readonly probabilities: Readonly<Record<string, number>>
+}
+
+/**
+ * What pictures show, by a run's model. Pictures are prepared by `pictureInput`.
+ * @throws WeftgradError 'file' or 'format' for a picture that cannot be read, before any is looked at.
+ */
+export async function predictPictures(
+  folder: string,
+  paths: readonly string[],
+  { invert = false, onNote }: UseRunOptions & { readonly invert?: boolean | undefined } = {},
+): Promise<Prediction[]> {
+  const { model, classNames } = await loadTrainedModel(resolve(folder))
+  const size = 28
+  const images = new Uint8Array(paths.length * size * size)
+  for (const [i, path] of paths.entries()) {
+    const { pixels, lightBackground } = pictureInput(decodePng(await readPicture(path), path), { invert, size })
+    images.set(pixels, i * size * size)
+    if (lightBackground) {
+      const what = invert ? 'is dark on light once inverted: leave --invert out' : 'looks dark on light: try --invert'
+      onNote?.(`${path} ${what}; Fashion-MNIST is light on dark.`)
+    }
+  }
+  using _device = await open(onNote === undefined ? {} : { log: onNote })
+  using placed = model
+  const probabilities = await predict(placed, images, [size, size, 1])
+  return paths.map((image, i) => {
+    const own = probabilities.subarray(i * classNames.length, (i + 1) * classNames.length)
+    const label = own.indexOf(Math.max(...own))
+    return {
+      image,
+      class: classNames[label] ?? String(label),
+      label,
+      probabilities: Object.fromEntries(classNames.map((name, k) => [name, own[k] ?? 0])),
+    }
+  })
+}
+
+async function readPicture(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path)
+  } catch (cause) {
+    const problem = cause instanceof Error ? cause.message : String(cause)
+    throw new WeftgradError('file', `${path} could not be read: ${problem}.`, { path }, cause)
+  }
+}

@@ -1,0 +1,113 @@
+/** Training checkpoints as bytes and on disk: nothing is lost, and nothing damaged is taken for one. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { writeSafetensors } from '../src/format/safetensors.ts'
+import { loadCheckpoint, saveCheckpoint } from '../src/nn/checkpoint.node.ts'
+import { decodeCheckpoint, encodeCheckpoint } from '../src/nn/checkpoint.ts'
+import type { TrainingCheckpoint } from '../src/nn/contract.ts'
+
+const weights = (offset: number): TrainingCheckpoint['weights'] =>
+  new Map([
+    ['z/kernel', { shape: [2, 3], data: Float32Array.from({ length: 6 }, (_, i) => Math.fround(0.1 * i + offset)) }],
+    ['a/bias', { shape: [3], data: Float32Array.of(-0, 1e-40, 3.4e38) }],
+  ])
+
+const checkpoint: TrainingCheckpoint = {
+  epoch: 2,
+  step: 5,
+  globalStep: 4_294_967_301,
+  weights: weights(0),
+  moments: [Float32Array.of(1, 2, 3), Float32Array.of(4, 5, 6)],
+  record: Float32Array.of(0.5, 30, 32, 0, Number.NaN, 0, 32, 0),
+  history: [
+    { epoch: 1, loss: 0.1 + 0.2, accuracy: 1 / 3, learningRate: 1e-3, seconds: 12.25 },
+    {
+      epoch: 2,
+      loss: 1e-300,
+      accuracy: 0.5,
+      validationLoss: Number.POSITIVE_INFINITY,
+      validationAccuracy: 0.25,
+      learningRate: 1e-3,
+      seconds: 1,
+    },
+  ],
+  best: { epoch: 1, weights: weights(9) },
+  settings: {
+    seed: 2 ** 53 - 1,
+    batchSize: 32,
+    epochs: 15,
+    trainCount: 54000,
+    validationCount: 6000,
+    optimizer: 'adam(0.001, beta1 0.9)',
+    model: 'lenet5',
+  },
+}
+
+describe('a checkpoint as bytes', () => {
+  it('comes back bit for bit, with the weights in their order', () => {
+    const back = decodeCheckpoint(encodeCheckpoint(checkpoint))
+    expect(back).toEqual(checkpoint)
+    expect([...back.weights.keys()]).toEqual(['z/kernel', 'a/bias'])
+    expect(Object.is(back.weights.get('a/bias')?.data[0], -0)).toBe(true)
+    expect(encodeCheckpoint(back)).toEqual(encodeCheckpoint(checkpoint))
+  })
+
+  it('may lack best weights, moments, record and history', () => {
+    const { best: _, ...rest } = checkpoint
+    const early = { ...rest, moments: [], record: new Float32Array(0), history: [] }
+    expect(decodeCheckpoint(encodeCheckpoint(early))).toEqual(early)
+  })
+
+  it('is refused if any byte has changed or is missing', () => {
+    const bytes = encodeCheckpoint(checkpoint)
+    for (let at = 0; at < bytes.length; at++) {
+      const damaged = bytes.slice()
+      damaged[at] = (damaged[at] ?? 0) ^ (1 << (at % 8))
+      // A blank of the header's padding that became a tab says the same as before.
+      let back: TrainingCheckpoint | undefined
+      try {
+        back = decodeCheckpoint(damaged)
+      } catch (error) {
+        expect(['format', 'mismatch']).toContain((error as { code?: string }).code)
+      }
+      if (back !== undefined) expect(back).toEqual(checkpoint)
+    }
+    for (const length of [0, 7, 100, bytes.length - 1]) {
+      expect(() => decodeCheckpoint(bytes.subarray(0, length))).toThrow(expect.objectContaining({ code: 'format' }))
+    }
+  })
+
+  it('is told from other safetensors files and from those of other versions', () => {
+    const other = writeSafetensors(new Map([['x', { dtype: 'F32', shape: [1], data: Float32Array.of(1) }]]))
+    expect(() => decodeCheckpoint(other, 'here.safetensors')).toThrow(/here\.safetensors .*not a training checkpoint/)
+    const future = writeSafetensors(new Map(), { format: 'weftgrad-training-checkpoint', version: '7' })
+    expect(() => decodeCheckpoint(future)).toThrow(expect.objectContaining({ code: 'mismatch' }))
+  })
+})
+
+describe('a checkpoint on disk', () => {
+  let folder = ''
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'weftgrad-checkpoint-'))
+  })
+  afterEach(() => rm(folder, { recursive: true }))
+
+  it('replaces the one before, and leaves nothing else behind', async () => {
+    const path = join(folder, 'checkpoint.safetensors')
+    await saveCheckpoint(path, { ...checkpoint, epoch: 1 })
+    await saveCheckpoint(path, checkpoint)
+    expect(await loadCheckpoint(path)).toEqual(checkpoint)
+    expect(await readdir(folder)).toEqual(['checkpoint.safetensors'])
+  })
+
+  it('names the file that is missing or damaged', async () => {
+    const path = join(folder, 'checkpoint.safetensors')
+    await expect(loadCheckpoint(path)).rejects.toMatchObject({ code: 'file', message: expect.stringContaining(path) })
+    await saveCheckpoint(path, checkpoint)
+    const bytes = await readFile(path)
+    await writeFile(path, bytes.subarray(0, bytes.length - 3))
+    await expect(loadCheckpoint(path)).rejects.toMatchObject({ code: 'format', message: expect.stringContaining(path) })
+  })
+})
