@@ -61,7 +61,7 @@ export class TensorFlowSide {
       },
     })
     const backend = new backendPackage.WebGPUBackend(device, adapter.info)
-    tf.env().set('IS_TEST', true) // no advice on the console
+    tf.enableProdMode() // without its checks of arguments and results
     // What is compared are kernels: small tensors would otherwise be computed on the host.
     tf.env().set('WEBGPU_CPU_FORWARD', false)
     if (tf.findBackend('webgpu') !== null) tf.removeBackend('webgpu')

@@ -61,8 +61,6 @@ function casesByOperator(): Map<string, Case[]> {
   return groups
 }
 
-const counted = (count: number, of: number): string => (count === of ? `all ${of}` : `${count} of ${of}`)
-
 function gradientOf(operator: string, differentiated: number): string {
   if (differentiated > 0) return `${differentiated} ${differentiated === 1 ? 'case' : 'cases'}`
   return (vjpRules as Readonly<Record<string, unknown>>)[operator] === 'none' ? 'none' : '0 everywhere'
@@ -82,8 +80,8 @@ function rowOf(operator: string, own: readonly Case[]): Row {
     forward: `${own.length} ${own.length === 1 ? 'case' : 'cases'}`,
     gradient: gradientOf(operator, differentiated.length),
     tensorFlow: [
-      `forward ${counted(compared.length, own.length)}`,
-      ...(differentiated.length > 0 ? [`gradient ${counted(gradients.length, differentiated.length)}`] : []),
+      `forward ${compared.length} of ${own.length}`,
+      ...(differentiated.length > 0 ? [`gradient ${gradients.length} of ${differentiated.length}`] : []),
     ].join(', '),
     note: [...new Set(reasons)].join('; '),
   }

@@ -265,6 +265,9 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
       apply('conv2d', [x, context.cotangent], { ...window, activation: 'linear' }),
     ]
   },
+  conv2dPool: 'none', // these three are made by rewriting, after differentiation
+  conv2dPoolInputGradient: 'none',
+  conv2dPoolFilterGradient: 'none',
   depthwiseConv2d: (context) => {
     const [x, kernel] = [operand(context, 0), operand(context, 1)]
     const window = context.node.attributes

@@ -210,9 +210,13 @@ export class Device {
     if (this.#ownedBuffers.delete(buffer)) this.#liveBytes -= buffer.bytes
   }
 
-  /** Copies host bytes to the device; ordered with submissions. Lengths are rounded up to whole words by the caller. */
+  /**
+   * Copies host bytes to the device; ordered with submissions. Lengths are rounded up to whole words by the caller.
+   * Throws 'argument' where they do not fit, 'disposed'.
+   */
   write(slice: BufferSlice, data: ArrayBufferView<ArrayBuffer>): void {
     this.check()
+    refuseReleased([slice.buffer])
     if (data.byteLength > slice.bytes || data.byteLength % 4 !== 0) {
       throw new WeftgradError(
         'argument',
@@ -231,6 +235,7 @@ export class Device {
   /** Reads several slices with one submission and one wait. */
   async readAll(slices: readonly BufferSlice[]): Promise<ArrayBuffer[]> {
     this.check()
+    refuseReleased(slices.map((slice) => slice.buffer))
     const offsets: number[] = []
     let total = 0
     for (const slice of slices) {
@@ -443,6 +448,12 @@ export class Device {
     for (const reject of [...this.#pending]) reject(this.#failure)
     this.#pending.clear()
   }
+}
+
+/** Throws 'disposed' for memory that was given back; WebGPU would let the whole device fail over its use. */
+export function refuseReleased(buffers: Iterable<DeviceBuffer>): void {
+  for (const { live, label } of buffers)
+    if (!live) throw new WeftgradError('disposed', `${label} was disposed of and cannot be used any more.`)
 }
 
 let current: Device | undefined

@@ -3,6 +3,8 @@
 import { argmax } from '../kernels/argmax.ts'
 import type { Conv2dKey } from '../kernels/conv2d.ts'
 import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../kernels/conv2d.ts'
+import type { Conv2dPoolKey } from '../kernels/conv2d-pool.ts'
+import { conv2dPool, conv2dPoolFilterGradient, conv2dPoolInputGradient } from '../kernels/conv2d-pool.ts'
 import { depthwise, depthwiseInputGradient } from '../kernels/depthwise.ts'
 import { depthwiseFilterGradient } from '../kernels/depthwise-filter-gradient.ts'
 import type { DepthwiseKey } from '../kernels/depthwise-plan.ts'
@@ -85,6 +87,15 @@ function convKey(
   const { strides, dilation, padTop, padLeft, outHeight, outWidth } = a
   const window = { strides, dilation, padTop, padLeft, outHeight, outWidth }
   return { batch, inputHeight, inputWidth, channels, kernelHeight, kernelWidth, filters, ...window, ...extra }
+}
+
+/** Codes say where relu cut off, so the gradients need not know of it. */
+function poolConvKey(
+  node: NodeOf<'conv2dPool' | 'conv2dPoolInputGradient' | 'conv2dPoolFilterGradient'>,
+  image: Shape,
+  kernel: Shape,
+): Conv2dPoolKey {
+  return { ...convKey(node.attributes, image, kernel, kernel[3] ?? 0, plainImage), activation: 'linear' }
 }
 
 function depthwiseKey(a: ConvAttributes, image: Shape, kernel: Shape): DepthwiseKey {
@@ -218,6 +229,18 @@ const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
     const key = convKey(node.attributes, inputShape(node, 0), kernel, kernel[3] ?? 0, plainImage)
     return chooser.plan(conv2dFilterGradient, key)
   },
+  conv2dPool: (node, chooser) => {
+    const { activation } = node.attributes
+    return chooser.plan(conv2dPool, {
+      ...poolConvKey(node, inputShape(node, 0), inputShape(node, 1)),
+      bias: node.inputs.length === 3,
+      activation,
+    })
+  },
+  conv2dPoolInputGradient: (node, chooser) =>
+    chooser.plan(conv2dPoolInputGradient, poolConvKey(node, outputShape(node), inputShape(node, 2))),
+  conv2dPoolFilterGradient: (node, chooser) =>
+    chooser.plan(conv2dPoolFilterGradient, poolConvKey(node, inputShape(node, 0), outputShape(node))),
   depthwiseConv2d: (node, chooser) =>
     chooser.plan(depthwise, depthwiseKey(node.attributes, inputShape(node, 0), inputShape(node, 1))),
   depthwiseConv2dInputGradient: (node, chooser) => {

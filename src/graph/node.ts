@@ -93,6 +93,15 @@ export interface OpAttributes extends Elementwise {
   readonly conv2dInputGradient: ConvAttributes & { readonly inputHeight: number; readonly inputWidth: number }
   /** Inputs x, dy. */
   readonly conv2dFilterGradient: ConvAttributes & { readonly kernelHeight: number; readonly kernelWidth: number }
+  /**
+   * Convolution, bias, activation and 2x2 max-pooling; made by fusion. The extents are those of the convolution. Outputs
+   * the pooled numbers and u32 codes that say where each came from (see kernels/conv2d-pool.ts).
+   */
+  readonly conv2dPool: ConvAttributes & { readonly activation: 'relu' | 'linear' }
+  /** Inputs dy (pooled), codes, kernel. */
+  readonly conv2dPoolInputGradient: ConvAttributes & { readonly inputHeight: number; readonly inputWidth: number }
+  /** Inputs x, dy (pooled), codes; outputs the gradients of kernel and bias. */
+  readonly conv2dPoolFilterGradient: ConvAttributes & { readonly kernelHeight: number; readonly kernelWidth: number }
   readonly depthwiseConv2d: ConvAttributes
   /** Inputs dy, kernel. */
   readonly depthwiseConv2dInputGradient: ConvAttributes & { readonly inputHeight: number; readonly inputWidth: number }

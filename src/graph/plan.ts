@@ -99,7 +99,7 @@ export function bytesOf(type: TensorType): number {
 /** Throws 'limit' where a tensor fits no buffer of the adapter, and whatever the operators' kernels refuse. */
 export function planGraph(wanted: readonly Wanted[], options: PlanOptions): Plan {
   const traced = wanted.map((w) => w.value)
-  const values = options.fuse === false ? traced : rewrite(traced)
+  const values = options.fuse === false ? traced : rewrite(traced, options.target)
   const outputs = values.map((value, i): Wanted => ({ ...wanted[i], value }))
   return new Planner(outputs, options).plan()
 }

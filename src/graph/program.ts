@@ -6,7 +6,7 @@
 import type { UnboundCommand } from '../gpu/bind.ts'
 import { bindCommands } from '../gpu/bind.ts'
 import type { BufferSlice, Command, Device, DeviceBuffer } from '../gpu/device.ts'
-import { alignUp } from '../gpu/device.ts'
+import { alignUp, refuseReleased } from '../gpu/device.ts'
 import type { KernelPlan, Target } from '../kernels/kernel.ts'
 import type { Choice, Location, Plan, PlanOptions, Wanted } from './plan.ts'
 import { planGraph } from './plan.ts'
@@ -49,6 +49,8 @@ export class Program {
   /** Where each wanted value is after a run, in the order they were asked for. */
   readonly results: readonly BufferSlice[]
   readonly arenaBytes: number
+  /** Everything that the commands read and write. */
+  readonly #buffers: ReadonlySet<DeviceBuffer>
   readonly #release: () => void
 
   private constructor(
@@ -56,6 +58,7 @@ export class Program {
     plan: Plan,
     commands: readonly Command[],
     results: readonly BufferSlice[],
+    buffers: ReadonlySet<DeviceBuffer>,
     release: () => void,
   ) {
     this.device = device
@@ -63,6 +66,7 @@ export class Program {
     this.choices = plan.choices
     this.results = results
     this.arenaBytes = plan.arenaBytes.reduce((sum, bytes) => sum + bytes, 0)
+    this.#buffers = buffers
     this.#release = release
   }
 
@@ -112,7 +116,8 @@ export class Program {
         ...after(results).flatMap(bindExtra),
       ]
       const bound = await bindCommands(device, unbound, label)
-      return new Program(device, plan, bound.commands, results, () => {
+      const buffers = new Set(unbound.flatMap((command) => command.slices.map((slice) => slice.buffer)))
+      return new Program(device, plan, bound.commands, results, buffers, () => {
         bound.dispose()
         release()
       })
@@ -122,9 +127,19 @@ export class Program {
     }
   }
 
-  /** Encodes `repeats` runs into one submission. Resolves when more may be submitted, not when it has run. */
-  run(repeats = 1): Promise<void> {
-    return this.device.submit(this.commands, repeats)
+  /**
+   * Encodes `repeats` runs into one submission. Resolves when more may be submitted, not when it has run. Rejects with
+   * 'disposed' if the program, or memory it reads or writes, was disposed of.
+   */
+  async run(repeats = 1): Promise<void> {
+    refuseReleased(this.#buffers)
+    await this.device.submit(this.commands, repeats)
+  }
+
+  /** Encodes and submits one run without waiting; the caller reads back or waits later. Throws 'disposed'. */
+  runNow(): void {
+    refuseReleased(this.#buffers)
+    this.device.submitNow(this.commands)
   }
 
   /** Releases arenas, uniforms and temporary uploads. Results go with them unless they had a destination. */

@@ -2,6 +2,7 @@
  * Rewriting before planning: what pays is merged, the numbers stay the same.
  *
  * - relu, sigmoid or tanh after a convolution or dense layer moves into its kernel;
+ * - a convolution, relu and 2x2 max-pooling become one kernel, and so do their gradients (fuse-pool.ts);
  * - a chain of elementwise operators becomes one kernel (`fused`): an intermediate that only one other elementwise
  *   operator reads is never written to memory. Broadcasts become strides;
  * - a tensor that holds one number everywhere becomes a literal in the kernel that reads it.
@@ -9,8 +10,11 @@
 
 import type { ElementwiseStep } from '../kernels/elementwise.ts'
 import { elementwiseArity } from '../kernels/elementwise.ts'
+import type { Target } from '../kernels/kernel.ts'
+import { fusePools } from './fuse-pool.ts'
 import type { Activation, Node, OpAttributes, OpKind, Value } from './node.ts'
-import { sameShape, topologicalOrder } from './node.ts'
+import { outputOf, sameShape, topologicalOrder } from './node.ts'
+import type { Build, Readers, Replacement } from './replacement.ts'
 import { makeNode } from './shapes.ts'
 
 /** Storage bindings a stage may have by default are 8: leave room for the result. */
@@ -18,44 +22,77 @@ const mostFusedInputs = 6
 /** Beyond this a kernel's body grows without saving anything that matters. */
 const mostFusedSteps = 48
 
-/** The same values, computed by fewer kernels. */
-export function rewrite(outputs: readonly Value[]): readonly Value[] {
-  return new Rewriter(outputs).run()
+/** The same values, computed by fewer kernels, as far as the target has them. */
+export function rewrite(outputs: readonly Value[], target: Target): readonly Value[] {
+  return new Rewriter(outputs, target).run()
 }
 
 const keyOf = (value: Value): string => `${value.node.id}.${value.index}`
 
 class Rewriter {
   readonly #outputs: readonly Value[]
+  readonly #target: Target
   readonly #wanted: ReadonlySet<string>
-  readonly #readers = new Map<string, number>()
-  /** Rewritten nodes by the id of the node they stand for. */
-  readonly #rewritten = new Map<number, Node>()
+  readonly #readers = new Map<string, Node[]>()
+  /** What stands for each traced value. */
+  readonly #rewritten = new Map<string, Value>()
+  readonly #heads = new Map<Node, Build>()
   readonly #uniforms = new Map<number, number | undefined>()
 
-  constructor(outputs: readonly Value[]) {
+  constructor(outputs: readonly Value[], target: Target) {
     this.#outputs = outputs
+    this.#target = target
     this.#wanted = new Set(outputs.map(keyOf))
   }
 
   run(): readonly Value[] {
     const order = topologicalOrder(this.#outputs)
     for (const node of order)
-      for (const value of node.inputs) this.#readers.set(keyOf(value), (this.#readers.get(keyOf(value)) ?? 0) + 1)
-    const inlined = this.#inlinedNodes(order)
-    for (const node of order) if (!inlined.has(node.id)) this.#rewritten.set(node.id, this.#rewriteNode(node, inlined))
+      for (const key of new Set(node.inputs.map(keyOf))) {
+        const readers = this.#readers.get(key)
+        if (readers === undefined) this.#readers.set(key, [node])
+        else readers.push(node)
+      }
+    const replacements = this.#findReplacements(order)
+    const gone = new Set(replacements.flatMap((replacement) => replacement.absorbed))
+    for (const { heads } of replacements) for (const [node, build] of heads) this.#heads.set(node, build)
+    const inlined = this.#inlinedNodes(order.filter((node) => !gone.has(node) && !this.#heads.has(node)))
+    for (const node of order) {
+      if (gone.has(node) || inlined.has(node.id)) continue
+      const values =
+        this.#heads.get(node)?.((value) => this.#map(value)) ?? this.#valuesOf(this.#rewriteNode(node, inlined))
+      values.forEach((value, index) => {
+        this.#rewritten.set(`${node.id}.${index}`, value)
+      })
+    }
     return this.#outputs.map((value) => this.#map(value))
   }
 
+  #findReplacements(order: readonly Node[]): Replacement[] {
+    const readers: Readers = {
+      of: (node, index = 0) => this.#readers.get(`${node.id}.${index}`) ?? [],
+      wants: (node, index = 0) => this.#wanted.has(`${node.id}.${index}`),
+    }
+    return fusePools(order, readers, this.#target)
+  }
+
+  #valuesOf(node: Node): readonly Value[] {
+    return node.outputs.map((_, index) => outputOf(node, index))
+  }
+
   #map(value: Value): Value {
-    const node = this.#rewritten.get(value.node.id)
-    if (node === undefined) throw new RangeError(`${value.node.kind} ${value.node.id} was merged away, but is needed`)
-    return { node, index: value.index, type: value.type }
+    const rewritten = this.#rewritten.get(keyOf(value))
+    if (rewritten === undefined)
+      throw new RangeError(`${value.node.kind} ${value.node.id} was merged away, but is needed`)
+    return rewritten
   }
 
   /** Whether nothing but one other operator wants this value. */
   #private(value: Value): boolean {
-    return this.#readers.get(keyOf(value)) === 1 && !this.#wanted.has(keyOf(value))
+    const readers = this.#readers.get(keyOf(value)) ?? []
+    const [reader] = readers
+    const uses = reader?.inputs.filter((input) => keyOf(input) === keyOf(value)).length
+    return readers.length === 1 && uses === 1 && !this.#wanted.has(keyOf(value))
   }
 
   /** Nodes that live on only inside their reader: each reader takes what fits, from the last node back. */
@@ -135,7 +172,7 @@ class Rewriter {
       (source) => inlined.has(source.node.id) || this.#uniform(source) !== undefined,
     )
     if (fusible(node) && takesSomething) return this.#fuse(node, inlined)
-    if (node.inputs.every((value) => this.#rewritten.get(value.node.id) === value.node)) return node
+    if (node.inputs.every((input) => this.#map(input).node === input.node)) return node
     // Made anew, so that its number is again larger than those of its inputs.
     return makeNode(
       node.kind,

@@ -273,6 +273,17 @@ const shapeRules: { readonly [K in OpKind]: ShapeRule<K> } = {
     const [x, dy] = take('conv2dFilterGradient', inputs, [{ rank: 4 }, { rank: 4 }])
     return [f32([a.kernelHeight, a.kernelWidth, x?.shape[3] ?? 0, dy?.shape[3] ?? 0])]
   },
+  conv2dPool: (inputs, a) => {
+    const shape = [inputs[0]?.shape[0] ?? 0, a.outHeight >> 1, a.outWidth >> 1, inputs[1]?.shape[3] ?? 0]
+    return [f32(shape), u32(shape)]
+  },
+  conv2dPoolInputGradient: (inputs, a) => [
+    f32([inputs[0]?.shape[0] ?? 0, a.inputHeight, a.inputWidth, inputs[2]?.shape[2] ?? 0]),
+  ],
+  conv2dPoolFilterGradient: (inputs, a) => {
+    const filters = inputs[1]?.shape[3] ?? 0
+    return [f32([a.kernelHeight, a.kernelWidth, inputs[0]?.shape[3] ?? 0, filters]), f32([filters])]
+  },
   depthwiseConv2d: (inputs, attributes) => {
     take('depthwiseConv2d', inputs, [{ rank: 4 }, { rank: 4 }])
     const [batch, , , channels] = image('depthwiseConv2d', inputs, inputs[0])

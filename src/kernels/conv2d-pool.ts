@@ -437,26 +437,33 @@ function moveOn(j: number, reachX: number): string {
   return lines.join('\n')
 }
 
-/** `part<n>`: this lane's share of result n = (y * 2 + x) * channels + channel. */
+/**
+ * `part<n>`: this lane's share of result n = (y * 2 + x) * channels + channel. Rows of windows that lie outside are
+ * skipped: a branch that all lanes take together costs less than the multiply-adds (4.4 against 3.3 ms for LeNet's
+ * second layer at batch 128).
+ */
 function tileSums(key: Conv2dKey, reachY: number, reachX: number, type: string): string {
   const lines: string[] = []
-  for (let channel = 0; channel < key.channels; channel++) {
-    for (let result = 0; result < 4; result++) {
-      const name = `sum${result}_${channel}`
-      lines.push(`      var ${name} = ${type}(0);`)
-      for (let j = 0; j < reachY; j++)
-        for (let i = 0; i < reachX; i++)
-          for (let p = 0; p < 4; p++) {
-            const ky = (result >> 1) - (p >> 1) + 2 * j
-            const kx = (result & 1) - (p & 1) + 2 * i
-            if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) continue
-            lines.push(
-              `      ${name} += g${j}_${i}_${p} * taps[${(ky * key.kernelWidth + kx) * key.channels + channel}];`,
-            )
-          }
-      const lanes = type === 'f32' ? [name] : [...'xyzw'.slice(0, Number(type[3]))].map((c) => `${name}.${c}`)
-      lines.push(`      let part${result * key.channels + channel} = ${lanes.join(' + ')};`)
+  const results = Array.from({ length: 4 * key.channels }, (_, n) => n)
+  for (const n of results) lines.push(`      var sum${n} = ${type}(0);`)
+  for (let j = 0; j < reachY; j++) {
+    lines.push(`      if (insideY${j}) {`)
+    for (const n of results) {
+      const [result, channel] = [Math.floor(n / key.channels), n % key.channels]
+      for (let i = 0; i < reachX; i++)
+        for (let p = 0; p < 4; p++) {
+          const ky = (result >> 1) - (p >> 1) + 2 * j
+          const kx = (result & 1) - (p & 1) + 2 * i
+          if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) continue
+          const tap = (ky * key.kernelWidth + kx) * key.channels + channel
+          lines.push(`        sum${n} += g${j}_${i}_${p} * taps[${tap}];`)
+        }
     }
+    lines.push('      }')
+  }
+  for (const n of results) {
+    const lanes = type === 'f32' ? [`sum${n}`] : [...'xyzw'.slice(0, Number(type[3]))].map((c) => `sum${n}.${c}`)
+    lines.push(`      let part${n} = ${lanes.join(' + ')};`)
   }
   return lines.join('\n')
 }

@@ -97,13 +97,13 @@ export class Evaluator {
     for (const { program, steps } of this.#parts) {
       if (predictions) {
         for (let step = 0; step < steps; step++) {
-          device.submitNow(program.commands)
+          program.runNow()
           const [classes] = await device.readAll(program.results.slice(3))
           predicted.push(...new Uint32Array(classes ?? new ArrayBuffer(0)))
         }
       } else {
         // 16 batches a submission: small enough to stop early, large enough to hide its cost.
-        for (let step = 0; step < steps; step += 16) await device.submit(program.commands, Math.min(16, steps - step))
+        for (let step = 0; step < steps; step += 16) await program.run(Math.min(16, steps - step))
       }
     }
     const total = this.#parts.reduce((sum, part) => sum + part.steps, 0)

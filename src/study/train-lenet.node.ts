@@ -189,8 +189,8 @@ async function trainOn(
   if (signal?.aborted) throw stopped(runDir, undefined)
 
   const checkpoint = earlier?.checkpoint
-  const variants = earlier === undefined ? {} : variantsToKeep(earlier.config, config, reporter)
-  await writeConfig(runDir, { ...config, kernels: earlier?.config.kernels ?? [] })
+  const kernels = earlier === undefined ? [] : kernelsToKeep(earlier.config, config, reporter)
+  await writeConfig(runDir, { ...config, kernels })
   await writeHistory(runDir, checkpoint?.history ?? [])
 
   using trainSet = residentImages(device, images.train)
@@ -206,7 +206,7 @@ async function trainOn(
       validationSplit: 0.1,
       seed: settings.seed,
       restoreBest: settings.restoreBest,
-      variants,
+      variants: variantsByFamily(kernels),
       ...(checkpoint === undefined ? {} : { resume: checkpoint }),
       ...(signal === undefined ? {} : { signal }),
       callbacks: {
@@ -255,22 +255,24 @@ function variantsUsed({ choices }: TrainingFacts): KernelVariant[] {
   return [...used].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, choice]) => choice)
 }
 
-/** The run's own variants, on its own adapter; on another one they may not exist, and bits differ anyway. */
-function variantsToKeep(run: RunConfig, now: RunConfig, reporter: TrainReporter): Record<string, string> {
+/** The run's own kernels, on its own adapter; on another one they may not exist, and bits differ anyway. */
+function kernelsToKeep(run: RunConfig, now: RunConfig, reporter: TrainReporter): readonly KernelVariant[] {
   if (run.adapter.driver !== now.adapter.driver) {
     reporter.onNote?.(
       `The run was started on ${run.adapter.driver}; on ${now.adapter.driver} it goes on, but not bit for bit as it would have there.`,
     )
-    return {}
+    return []
   }
   if (run.versions.weftgrad !== now.versions.weftgrad) {
     reporter.onNote?.(`The run was started with weftgrad ${run.versions.weftgrad}; this is ${now.versions.weftgrad}.`)
   }
-  // A family that used several, by shape, chooses among them as it did.
-  const several = new Set(
-    run.kernels.filter((a) => run.kernels.some((b) => a !== b && a.family === b.family)).map((k) => k.family),
-  )
-  return Object.fromEntries(run.kernels.filter((k) => !several.has(k.family)).map((k) => [k.family, k.variant]))
+  return run.kernels
+}
+
+/** As `fit` takes them. A family that used several variants chooses among them by shape, as it did before. */
+function variantsByFamily(kernels: readonly KernelVariant[]): Record<string, string> {
+  const alone = kernels.filter(({ family }) => kernels.filter((other) => other.family === family).length === 1)
+  return Object.fromEntries(alone.map(({ family, variant }) => [family, variant]))
 }
 
 /** The published data are known to the bit; others are told apart by their SHA-256. */

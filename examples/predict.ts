@@ -1,0 +1,28 @@
+/**
+ * What a trained model makes of test images. Run it with the folder of a run:
+ * `npx tsx examples/predict.ts runs/2025-01-31T12-34-56`. For picture files there is `npx weftgrad predict`.
+ */
+
+// #region readme
+import { data, loadFashionMnist, nn, open } from '../src/node.ts'
+import { loadTrainedModel } from '../src/study/trained-model.node.ts'
+
+const [runDir] = process.argv.slice(2)
+if (runDir === undefined) throw new Error('name the folder of a run')
+
+using _device = await open()
+const { model, classNames } = await loadTrainedModel(runDir)
+const { test } = await loadFashionMnist()
+
+const count = 10
+const images = test.images.subarray(0, count * test.height * test.width)
+const probabilities = await nn.predict(model, images, [test.height, test.width, 1]) // [10, classes]
+
+for (let i = 0; i < count; i++) {
+  const own = probabilities.subarray(i * classNames.length, (i + 1) * classNames.length)
+  const best = own.indexOf(Math.max(...own))
+  const truth = data.fashionMnistClasses[test.labels[i] ?? 0]
+  console.log(`${classNames[best]} (${(100 * (own[best] ?? 0)).toFixed(1)} %), in truth: ${truth}`)
+}
+model.dispose()
+// #endregion readme

@@ -1,0 +1,26 @@
+/** What the pattern finders of rewriting (fuse-*.ts) share: who reads what, and what becomes of the nodes they match. */
+
+import type { Node, Value } from './node.ts'
+
+/** Who reads which value; `wants` tells whether somebody outside the graph needs it. */
+export interface Readers {
+  of(node: Node, index?: number): readonly Node[]
+  wants(node: Node, index?: number): boolean
+}
+
+/** Makes the values that stand for a node's outputs; `map` gives what stands for a value traced earlier. */
+export type Build = (map: (value: Value) => Value) => readonly Value[]
+
+export interface Replacement {
+  /** Nodes that nothing needs any more. */
+  readonly absorbed: readonly Node[]
+  readonly heads: ReadonlyMap<Node, Build>
+}
+
+export function isZero(value: Value | undefined): boolean {
+  return value?.node.kind === 'constant' && value.node.attributes.value === 0
+}
+
+export function sameValue(a: Value | undefined, b: Value | undefined): boolean {
+  return a !== undefined && b !== undefined && a.node === b.node && a.index === b.index
+}

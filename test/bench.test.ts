@@ -1,0 +1,205 @@
+/** The benchmarks' method: statistics, sampling, verification, the report, the comparison. No assertion depends on speed. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { CaseData } from '../bench/case.ts'
+import { compareReports } from '../bench/compare.ts'
+import { verifyByDefinition, WrongResult } from '../bench/kernel-run.ts'
+import { main, runBench } from '../bench/main.ts'
+import type { Sampling, Subject } from '../bench/measure.ts'
+import { measureInTurn, summarize } from '../bench/measure.ts'
+import type { BenchReport, BenchRow } from '../bench/report.ts'
+
+describe('measuring', () => {
+  it('gives median, quartiles and minimum of unsorted samples', () => {
+    expect(summarize([5, 1, 4, 2, 3])).toEqual({
+      median: 3,
+      spread: { minimum: 1, lowerQuartile: 2, upperQuartile: 4 },
+    })
+    expect(summarize([40, 10, 20, 30])).toEqual({
+      median: 25,
+      spread: { minimum: 10, lowerQuartile: 17.5, upperQuartile: 32.5 },
+    })
+    expect(() => summarize([])).toThrow(/no samples/)
+  })
+
+  /** Subjects that take made-up time on a made-up clock, and tell who ran. */
+  function subjects(costs: Readonly<Record<string, number>>): {
+    subjects: Subject[]
+    calls: { name: string; repeats: number }[]
+    now: () => number
+  } {
+    let clock = 0
+    const calls: { name: string; repeats: number }[] = []
+    const made = Object.entries(costs).map(
+      ([name, cost]): Subject => ({
+        maxRepeats: 1000,
+        run: async (repeats) => {
+          calls.push({ name, repeats })
+          clock += cost * repeats
+        },
+      }),
+    )
+    return { subjects: made, calls, now: () => clock }
+  }
+
+  const sampling: Sampling = { samples: 20, sampleMilliseconds: 20, budgetMilliseconds: 2000, fewestSamples: 5 }
+
+  it('repeats the work until a sample is long enough, and reports the time of one repeat', async () => {
+    const { subjects: all, calls, now } = subjects({ short: 0.05, long: 70 })
+    const [short, long] = await measureInTurn(all, { ...sampling, now })
+    expect(short?.milliseconds).toBeCloseTo(0.05, 10)
+    expect((short?.repeats ?? 0) * 0.05).toBeGreaterThanOrEqual(20)
+    expect(short?.samples).toBe(20)
+    expect(long).toMatchObject({ milliseconds: 70, repeats: 1, samples: 20 })
+    expect(calls[0]).toEqual({ name: 'short', repeats: 1 }) // the first run compiles and is not timed
+  })
+
+  it('samples its subjects in turn', async () => {
+    const { subjects: all, calls, now } = subjects({ a: 30, b: 30 })
+    await measureInTurn(all, { ...sampling, now })
+    const sampled = calls.slice(-40).map(({ name }) => name)
+    expect(sampled).toEqual(Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? 'a' : 'b')))
+  })
+
+  it('takes fewer samples of what exceeds the budget, but never fewer than the fewest', async () => {
+    const { subjects: all, now } = subjects({ slow: 450, verySlow: 5000, fast: 30 })
+    const measured = await measureInTurn(all, { ...sampling, now })
+    expect(measured.map(({ samples }) => samples)).toEqual([5, 5, 20])
+  })
+})
+
+describe('verification', () => {
+  const data: CaseData = {
+    inputs: [],
+    outputs: [{ dtype: 'f32', length: 10_000, expected: (i) => i / 7 }],
+    tolerance: { rtol: 1e-6, atol: 0 },
+    tensorflow: () => {
+      throw new Error('not asked for')
+    },
+  }
+
+  it('accepts what agrees with its definition and stops at what does not', () => {
+    const right = Float32Array.from({ length: 10_000 }, (_, i) => i / 7)
+    expect(() => verifyByDefinition('a kernel', data, [right])).not.toThrow()
+    const wrong = right.map((x, i) => (i % 10 === 3 ? x + 1 : x))
+    expect(() => verifyByDefinition('a kernel', data, [wrong])).toThrow(WrongResult)
+    expect(() => verifyByDefinition('a kernel', data, [right.fill(Number.NaN)])).toThrow(/NaN where/)
+  })
+})
+
+describe('a run', () => {
+  let folder = ''
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'weftgrad-bench-'))
+  })
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  it('gives a well-formed report, as a value, as a table and as a file', async () => {
+    const lines: string[] = []
+    const json = join(folder, 'report.json')
+    const report = await runBench({ filter: 'cross-entropy loss', quick: true, json }, (line) => lines.push(line))
+    expect(JSON.parse(await readFile(json, 'utf8'))).toEqual(report)
+    expect(report.adapter).not.toBe('')
+    expect(Number.isNaN(Date.parse(report.date))).toBe(false)
+    expect(report.peak.gflops).toBeGreaterThan(0)
+    expect(report.peak.gbps).toBeGreaterThan(0)
+    expect(report.rows).toHaveLength(1)
+    const [row] = report.rows
+    expect(row).toMatchObject({ case: 'cross-entropy loss 128x10', variant: 'lane', bound: 'memory', samples: 5 })
+    expect(row?.milliseconds).toBeGreaterThan(0)
+    expect(row?.fractionOfPeak).toBeCloseTo((row?.gbps ?? 0) / report.peak.gbps, 4)
+    expect(row?.spread.minimum).toBeLessThanOrEqual(row?.milliseconds ?? 0)
+    expect(lines.some((line) => line.startsWith('cross-entropy loss 128x10'))).toBe(true)
+  }, 120_000)
+
+  it('refuses a filter that fits no case, and a library that is not there to compare with', async () => {
+    await expect(runBench({ filter: ['matmul', 'softmax'] })).rejects.toThrow(/No case's name contains/)
+    await expect(runBench({ against: 'numpy' })).rejects.toThrow(/takes tfjs/)
+  })
+})
+
+describe('a comparison', () => {
+  function row(name: string, milliseconds: number, more: Partial<BenchRow> = {}): BenchRow {
+    return {
+      case: name,
+      variant: 'plain',
+      bound: 'arithmetic',
+      milliseconds,
+      spread: {
+        minimum: 0.9 * milliseconds,
+        lowerQuartile: 0.95 * milliseconds,
+        upperQuartile: 1.05 * milliseconds,
+      },
+      samples: 20,
+      repeats: 1,
+      gflops: 1,
+      gbps: 1,
+      fractionOfPeak: 0.1,
+      ...more,
+    }
+  }
+  function report(rows: readonly BenchRow[], gflops = 100): BenchReport {
+    return {
+      adapter: 'made up',
+      hardware: false,
+      date: '2026-01-01T00:00:00Z',
+      quick: false,
+      peak: { gflops, gbps: 10, shapes: { gflops: '', gbps: '' } },
+      rows,
+    }
+  }
+  const before = report([row('steady', 10), row('regressed', 10), row('improved', 10), row('gone', 10)])
+  const after = report([row('steady', 10.4), row('regressed', 14), row('improved', 5), row('new', 10)])
+
+  it('tells a regression and an improvement from noise', () => {
+    const { changes, failures, removed, added } = compareReports(before, after)
+    expect(changes.map(({ case: name, verdict }) => [name, verdict])).toEqual([
+      ['steady', 'same'],
+      ['regressed', 'slower'],
+      ['improved', 'faster'],
+    ])
+    expect(failures.map(({ case: name }) => name)).toEqual(['regressed'])
+    expect(compareReports(before, after, { threshold: 0.5 }).failures).toEqual([])
+    expect([removed, added]).toEqual([['gone (plain)'], ['new (plain)']])
+  })
+
+  it('does not call a large difference a change where the samples overlap', () => {
+    const spread = { minimum: 5, lowerQuartile: 8, upperQuartile: 25 }
+    const { changes } = compareReports(report([row('a', 10, { spread })]), report([row('a', 20, { spread })]))
+    expect(changes[0]?.verdict).toBe('same')
+  })
+
+  it('follows a case whose preferred variant has changed', () => {
+    const { changes } = compareReports(report([row('a', 10)]), report([row('a', 5, { variant: 'tiled' })]))
+    expect(changes[0]).toMatchObject({ verdict: 'faster', after: { variant: 'tiled' } })
+  })
+
+  it('can scale by the ceilings, so that a slower machine is no regression', () => {
+    const slowMachine = report([row('a', 20)], 50)
+    const fastMachine = report([row('a', 10)], 100)
+    expect(compareReports(fastMachine, slowMachine).failures).toHaveLength(1)
+    expect(compareReports(fastMachine, slowMachine, { relative: true }).changes[0]?.verdict).toBe('same')
+  })
+
+  it('ends the command with 1 when it is strict, and reads nothing but reports', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'weftgrad-bench-'))
+    const written = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
+    try {
+      const [a, b, c] = ['a.json', 'b.json', 'c.json'].map((name) => join(folder, name)) as [string, string, string]
+      await writeFile(a, JSON.stringify(before))
+      await writeFile(b, JSON.stringify(after))
+      await writeFile(c, '{"rows": 3}')
+      expect(await main(['compare', a, b])).toBe(0)
+      expect(await main(['compare', a, b, '--strict'])).toBe(1)
+      expect(await main(['compare', a, b, '--strict', '--threshold', '0.5'])).toBe(0)
+      expect(written.mock.calls.flat().join('')).toMatch(/Slower:\n {2}regressed/)
+      await expect(main(['compare', a, c])).rejects.toMatchObject({ code: 'format' })
+      await expect(main(['compare', a, join(folder, 'none.json')])).rejects.toMatchObject({ code: 'file' })
+    } finally {
+      written.mockRestore()
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
+})

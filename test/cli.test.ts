@@ -1,0 +1,287 @@
+/** The `weftgrad` command as a user meets it: child processes of bin/weftgrad.mjs, on a real adapter and real data. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { interruptible } from '../src/cli/interrupt.ts'
+import { clock, colorsFor, percent } from '../src/cli/terminal.ts'
+import { resize } from '../src/data/resize.ts'
+import { encodePng } from '../src/format/png.ts'
+import { pictureInput } from '../src/study/picture.ts'
+import { trainLenet } from '../src/study/train-lenet.node.ts'
+
+const command = resolve('bin/weftgrad.mjs')
+
+interface Outcome {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the command. `during` sees standard output and error as they grow. */
+function weftgrad(
+  args: readonly string[],
+  during: (text: string, child: ChildProcess) => void = () => {},
+): Promise<Outcome> {
+  const env = { ...process.env, WEFTGRAD_TUNE: '0', FORCE_COLOR: '', NO_COLOR: '' }
+  const child = spawn(process.execPath, [command, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const told = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      told[name] += text
+      during(told.stdout + told.stderr, child)
+    })
+  }
+  return new Promise((done, fail) => {
+    child.on('error', fail)
+    child.on('close', (code) => done({ code, ...told }))
+  })
+}
+
+let place = ''
+beforeAll(async () => {
+  place = await mkdtemp(join(tmpdir(), 'weftgrad-cli-'))
+})
+afterAll(() => rm(place, { recursive: true, force: true }))
+
+describe('training, testing and asking, through the command', () => {
+  const limited = ['--limit', '640', '--epochs', '1']
+  let run = ''
+  let trained: Outcome
+  beforeAll(async () => {
+    run = join(place, 'run')
+    trained = await weftgrad(['train', 'lenet', ...limited, '--out', run, '--json'])
+  }, 300_000)
+
+  it('prints one JSON object on standard output, and everything for people on standard error', () => {
+    expect({ code: trained.code, stderr: trained.stderr }).toMatchObject({ code: 0 })
+    const report = JSON.parse(trained.stdout)
+    expect(Object.keys(report)).toEqual([
+      ...['adapter', 'hardware', 'parameters', 'epochs', 'batchSize', 'secondsPerEpoch', 'millisecondsPerStep'],
+      ...['dispatchesPerStep', 'firstStepSeconds', 'test', 'validation', 'history', 'runDir'],
+    ])
+    expect(report).toMatchObject({ parameters: 113_782, epochs: 1, batchSize: 32, runDir: run })
+    for (const key of ['secondsPerEpoch', 'millisecondsPerStep', 'dispatchesPerStep', 'firstStepSeconds']) {
+      expect(report[key]).toBeGreaterThan(0)
+    }
+    expect(report.test.accuracy).toBeGreaterThan(0.12)
+    expect(report.history).toHaveLength(1)
+    for (const words of ['Adapter', 'limited to the first 640', '113,782', 'Ankle boot', 'Confusion', 'curves.svg']) {
+      expect(trained.stderr).toContain(words)
+    }
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are what is looked for
+    expect(trained.stderr).not.toMatch(/\u001b/)
+  })
+
+  it('gives the same model for the same seed, without --json on standard output', async () => {
+    const again = await weftgrad(['train', 'lenet', ...limited, '--out', join(place, 'again')])
+    expect(again.code).toBe(0)
+    expect(again.stdout).toContain('Confusion')
+    const models = await Promise.all(['run', 'again'].map((name) => readFile(join(place, name, 'model.safetensors'))))
+    expect(models[0]?.equals(models[1] ?? Buffer.alloc(0))).toBe(true)
+  }, 120_000)
+
+  it('tests the model of a run again', async () => {
+    const { code, stdout } = await weftgrad(['evaluate', run, '--json'])
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ test: JSON.parse(trained.stdout).test, runDir: run })
+  }, 120_000)
+
+  it('says what pictures show, large or small, and when they look inverted', async () => {
+    const data = new Uint8Array(60 * 40 * 3).fill(255)
+    await writeFile(join(place, 'white.png'), encodePng({ width: 60, height: 40, channels: 3, data }))
+    await writeFile(
+      join(place, 'black.png'),
+      encodePng({ width: 28, height: 28, channels: 1, data: new Uint8Array(784) }),
+    )
+    const pictures = ['white.png', 'black.png'].map((name) => join(place, name))
+    const { code, stdout, stderr } = await weftgrad(['predict', run, ...pictures, '--json'])
+    expect({ code, stderr }).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining('white.png looks dark on light'),
+    })
+    const { predictions } = JSON.parse(stdout)
+    expect(predictions).toHaveLength(2)
+    for (const { image, class: name, label, probabilities } of predictions) {
+      expect(pictures).toContain(image)
+      const values = Object.values<number>(probabilities)
+      expect(values.reduce((sum, value) => sum + value, 0)).toBeCloseTo(1, 5)
+      expect([values.length, Object.keys(probabilities)[label]]).toEqual([10, name])
+      expect(probabilities[name]).toBe(Math.max(...values))
+    }
+  }, 120_000)
+
+  it('says clearly what is wrong with a run or a picture', async () => {
+    await mkdir(join(place, 'empty'), { recursive: true })
+    await writeFile(join(place, 'no.png'), 'not a picture')
+    for (const [args, words] of [
+      [['evaluate', join(place, 'empty')], 'is not the folder of a run'],
+      [['predict', join(place, 'empty'), join(place, 'no.png')], 'holds no trained model'],
+      [['predict', run, join(place, 'no.png')], 'is not a readable PNG image'],
+      [['predict', run, join(place, 'absent.png')], 'could not be read'],
+    ] as const) {
+      const { code, stdout, stderr } = await weftgrad(args)
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+      expect(stderr).toContain(words)
+      expect(stderr).not.toMatch(/^ +at /m)
+    }
+  }, 60_000)
+})
+
+describe('stopping', () => {
+  it('with SIGINT writes a checkpoint, says how to go on, and the resumed run equals the uninterrupted one', async () => {
+    const out = join(place, 'stopped')
+    const settings = ['--limit', '1000', '--epochs', '2', '--units', '32,16', '--seed', '5']
+    let sent = false
+    const stopped = await weftgrad(['train', 'lenet', ...settings, '--out', out, '--json'], (text, child) => {
+      if (sent || !text.includes('Epoch')) return
+      sent = true
+      child.kill('SIGINT')
+    })
+    expect({ code: stopped.code, stdout: stopped.stdout }).toEqual({ code: 130, stdout: '' })
+    expect(stopped.stderr).toMatch(/Go on with: .*--resume .*stopped/)
+    expect(await readdir(out)).toContain('checkpoint.safetensors')
+
+    const other = await weftgrad(['train', 'lenet', '--resume', out, '--seed', '6'])
+    expect({ code: other.code, stderr: other.stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('has --seed 5, not 6'),
+    })
+    const resumed = await weftgrad(['train', 'lenet', '--resume', out, '--json'])
+    expect({ code: resumed.code, stderr: resumed.stderr }).toMatchObject({ code: 0 })
+    const whole = join(place, 'whole')
+    const uninterrupted = await trainLenet({ limit: 1000, epochs: 2, units: [32, 16], seed: 5, out: whole })
+    const models = await Promise.all([out, whole].map((run) => readFile(join(run, 'model.safetensors'))))
+    expect(models[0]?.equals(models[1] ?? Buffer.alloc(0))).toBe(true)
+    expect(JSON.parse(resumed.stdout).test).toEqual(uninterrupted.test)
+  }, 120_000)
+
+  it('takes one key press that arrives twice for one, and SIGTERM for another code', () => {
+    const heard: string[] = []
+    const interrupt = interruptible(
+      (signal) => heard.push(signal),
+      () => heard.push('ends'),
+    )
+    process.emit('SIGTERM')
+    process.emit('SIGTERM')
+    interrupt.release()
+    expect({ heard, code: interrupt.exitCode, aborted: interrupt.signal.aborted }).toEqual({
+      heard: ['SIGTERM'],
+      code: 143,
+      aborted: true,
+    })
+  })
+})
+
+describe('arguments', () => {
+  it('that are wrong are refused by name, with exit code 2 and without a stack', async () => {
+    const cases: [string[], string][] = [
+      [['--epochs', '0'], '--epochs has to be a whole number from 1'],
+      [['--epochs', ''], "--epochs has to be a whole number from 1 to 10,000, not ''"],
+      [['--batch-size', '0x10'], "--batch-size has to be a whole number from 1 to 8,192, not '0x10'"],
+      [['--learning-rate=-1'], '--learning-rate has to be a number above 0'],
+      [['--units', '256'], '--units has to be the sizes'],
+      [['--units', '1,2,3'], '--units has to be the sizes'],
+      [['--seed', '1.5'], '--seed has to be a whole number'],
+      [['--split', 'half'], "--split has to be 'official' or 'seed', not 'half'"],
+      [['--limit', '9'], '--limit has to be a whole number of images, at least 10'],
+      [['--out', ''], '--out has to name a folder'],
+      [['--epoch', '3'], 'Did you mean --epochs?'],
+      [['more'], 'too many arguments'],
+    ]
+    for (const [args, words] of cases) {
+      const { code, stdout, stderr } = await weftgrad(['train', 'lenet', '--json', ...args])
+      expect({ args, code, stdout, stderr }).toMatchObject({
+        args,
+        code: 2,
+        stdout: '',
+        stderr: expect.stringContaining(words),
+      })
+      expect(stderr).not.toMatch(/^ +at /m)
+    }
+  }, 60_000)
+
+  it('may ask for help and the version', async () => {
+    expect(await weftgrad(['--version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
+    const help = await weftgrad([])
+    for (const name of ['train', 'evaluate', 'predict', 'doctor', 'setup', 'bench']) expect(help.stdout).toContain(name)
+    expect(help.code).toBe(0)
+  }, 30_000)
+
+  it('are of no use without the packages, which is said', async () => {
+    const clone = join(place, 'clone')
+    await mkdir(join(clone, 'bin'), { recursive: true })
+    await symlink(resolve('src'), join(clone, 'src'))
+    await writeFile(join(clone, 'bin/weftgrad.mjs'), await readFile(command))
+    const child = spawn(process.execPath, [join(clone, 'bin/weftgrad.mjs'), 'doctor'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    let stderr = ''
+    for await (const text of child.stderr.setEncoding('utf8')) stderr += text
+    expect(stderr).toMatch(/packages are not installed. Run `npm ci` in /)
+  }, 30_000)
+})
+
+describe('the doctor', () => {
+  it('says which adapter and data there are, as text and as JSON', async () => {
+    const { code, stdout } = await weftgrad(['doctor', '--json'])
+    const diagnosis = JSON.parse(stdout)
+    expect(code).toBe(0)
+    expect(diagnosis).toMatchObject({ nodeVersion: process.version, data: { published: true, train: 60_000 } })
+    const text = await weftgrad(['doctor'])
+    expect(text.stdout).toContain(diagnosis.adapter.driver)
+    expect(text.stdout).toContain('What would be faster')
+  }, 60_000)
+})
+
+describe('a picture', () => {
+  it('shrinks by the mean of what a pixel covers and grows between pixel centres', () => {
+    const image = { width: 3, height: 2, channels: 1, data: Uint8Array.of(0, 90, 180, 60, 150, 240) }
+    expect(resize(image, { width: 1, height: 1 }).data).toEqual(Uint8Array.of(120))
+    // 2 of 3 columns: a pixel covers one and a half.
+    expect([...resize(image, { width: 2, height: 1 }).data]).toEqual([60, 180])
+    const row = { width: 2, height: 1, channels: 1, data: Uint8Array.of(0, 100) }
+    expect([...resize(row, { width: 4, height: 1 }).data]).toEqual([0, 25, 75, 100])
+    expect(resize(image, image)).toEqual(image)
+    expect(() => resize(image, { width: 0, height: 1 })).toThrow(expect.objectContaining({ code: 'argument' }))
+    const flat = { width: 97, height: 31, channels: 3, data: new Uint8Array(97 * 31 * 3).fill(201) }
+    for (const size of [28, 64, 200]) {
+      expect(resize(flat, { width: size, height: size }).data.every((value) => value === 201)).toBe(true)
+    }
+  })
+
+  it('becomes grey, keeps its proportions, and is light on black', () => {
+    const red = { width: 56, height: 28, channels: 3 as const, data: new Uint8Array(56 * 28 * 3) }
+    for (let i = 0; i < red.data.length; i += 3) red.data[i] = 255
+    const { pixels } = pictureInput(red)
+    const rows = Array.from({ length: 28 }, (_, y) => pixels[y * 28 + 14])
+    expect(rows).toEqual(Array.from({ length: 28 }, (_, y) => (y >= 7 && y < 21 ? 76 : 0)))
+    // Dark on nothing: what is transparent is background, inverted or not.
+    const data = Uint8Array.from({ length: 28 * 28 * 2 }, (_, i) => (i % 2 === 1 && i > 784 ? 255 : 0))
+    const clear = { width: 28, height: 28, channels: 2 as const, data }
+    expect(pictureInput(clear).pixels.every((value) => value === 0)).toBe(true)
+    expect([...pictureInput(clear, { invert: true }).pixels.subarray(364, 420)]).toEqual([
+      ...Array(28).fill(0),
+      ...Array(28).fill(255),
+    ])
+  })
+})
+
+describe('words', () => {
+  it('have colours for terminals only, and NO_COLOR and FORCE_COLOR decide', () => {
+    const red = (isTTY: boolean, env: Record<string, string> = {}) => colorsFor({ isTTY }, env).red('x') !== 'x'
+    expect([red(true), red(false), red(true, { NO_COLOR: '1' }), red(false, { FORCE_COLOR: '1' })]).toEqual([
+      true,
+      false,
+      false,
+      true,
+    ])
+    expect([red(true, { TERM: 'dumb' }), red(true, { FORCE_COLOR: '0' })]).toEqual([false, false])
+  })
+
+  it('say times and shares', () => {
+    expect([clock(4.4), clock(61), clock(3723), clock(Number.NaN)]).toEqual(['0:04', '1:01', '1:02:03', '-:--'])
+    expect(percent(0.89562)).toBe('89.56 %')
+  })
+})

@@ -1,0 +1,307 @@
+/**
+ * The house's rules about who may import whom (DESIGN.md, "Rooms, from the ground up"), checked on the syntax tree of
+ * every source file. Each check is also given a planted violation, so that a check that sees nothing is noticed.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
+import { posix } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+import { describe, expect, it } from 'vitest'
+
+const sourceFolder = fileURLToPath(new URL('../src', import.meta.url))
+
+/** The rooms, each above those before it. Files in src/ itself are below all rooms or above them. */
+const rooms = ['gpu', 'format', 'kernels', 'graph', 'autograd', 'data', 'nn', 'weights', 'study', 'cli'] as const
+const groundFiles = ['errors.ts', 'random.ts']
+const roofFiles = ['index.ts', 'node.ts']
+
+/** What a room must not know although it is below. A folder, or a file. */
+const hidden: Readonly<Record<string, readonly string[]>> = {
+  format: ['gpu'],
+  kernels: ['gpu', 'format'],
+  graph: ['format'],
+  autograd: ['format'],
+  weights: ['nn/fit.ts', 'nn/training-step.ts', 'nn/optimizers.ts'],
+  study: ['kernels'],
+}
+
+/** Rooms that may use packages; the engine is our own code. */
+const packageUsers: readonly string[] = ['format', 'gpu/node', 'cli']
+
+interface Import {
+  /** A path below src/, or the name of a module. */
+  readonly target: string
+  readonly isRelative: boolean
+  /** Types are gone at run time. */
+  readonly isTypeOnly: boolean
+  readonly line: number
+}
+
+interface SourceFile {
+  /** Below src/. */
+  readonly path: string
+  readonly text: string
+  readonly imports: readonly Import[]
+  /** Names of Node.js' own globals that the file uses. */
+  readonly nodeGlobals: readonly string[]
+}
+
+function isTypeOnlyClause(node: ts.ImportDeclaration | ts.ExportDeclaration): boolean {
+  const allTypes = (elements: readonly { readonly isTypeOnly: boolean }[]): boolean =>
+    elements.length > 0 && elements.every((element) => element.isTypeOnly)
+  if (ts.isExportDeclaration(node)) {
+    const { exportClause } = node
+    return (
+      node.isTypeOnly ||
+      (exportClause !== undefined && ts.isNamedExports(exportClause) && allTypes(exportClause.elements))
+    )
+  }
+  const { importClause } = node
+  if (importClause === undefined) return false
+  const { namedBindings } = importClause
+  const named = namedBindings !== undefined && ts.isNamedImports(namedBindings) ? namedBindings.elements : []
+  return (
+    importClause.phaseModifier === ts.SyntaxKind.TypeKeyword || (importClause.name === undefined && allTypes(named))
+  )
+}
+
+/** The name a module is imported by, and whether for its types only; undefined for other nodes. */
+function importOf(node: ts.Node): { readonly module: string; readonly isTypeOnly: boolean } | undefined {
+  const textOf = (literal: ts.Node | undefined): string | undefined =>
+    literal !== undefined && ts.isStringLiteralLike(literal) ? literal.text : undefined
+  if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) {
+    const module = textOf(node.moduleSpecifier)
+    return module === undefined ? undefined : { module, isTypeOnly: isTypeOnlyClause(node) }
+  }
+  if (ts.isImportTypeNode(node)) {
+    const module = ts.isLiteralTypeNode(node.argument) ? textOf(node.argument.literal) : undefined
+    return module === undefined ? undefined : { module, isTypeOnly: true }
+  }
+  const isDynamic = ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword
+  const module = isDynamic ? textOf(node.arguments[0]) : undefined
+  return module === undefined ? undefined : { module, isTypeOnly: false }
+}
+
+const globalsOfNode = new Set(['Buffer', 'process', 'require', '__dirname', '__filename', 'global', 'setImmediate'])
+
+/** True where an identifier names a variable, not a property, a key or a member of a type. */
+function isVariable(node: ts.Identifier): boolean {
+  const { parent } = node
+  const isName =
+    (ts.isPropertyAccessExpression(parent) ||
+      ts.isPropertyAssignment(parent) ||
+      ts.isPropertySignature(parent) ||
+      ts.isPropertyDeclaration(parent) ||
+      ts.isMethodDeclaration(parent) ||
+      ts.isMethodSignature(parent)) &&
+    parent.name === node
+  const isGlobalThis =
+    ts.isPropertyAccessExpression(parent) &&
+    ts.isIdentifier(parent.expression) &&
+    parent.expression.text === 'globalThis'
+  return !isName || isGlobalThis
+}
+
+function parse(path: string, text: string): SourceFile {
+  const tree = ts.createSourceFile(path, text, ts.ScriptTarget.ES2022, true)
+  const imports: Import[] = []
+  const nodeGlobals = new Set<string>()
+  const visit = (node: ts.Node): void => {
+    const found = importOf(node)
+    if (found !== undefined) {
+      const isRelative = found.module.startsWith('.')
+      const target = isRelative ? posix.join(posix.dirname(path), found.module) : found.module
+      const { line } = tree.getLineAndCharacterOfPosition(node.getStart())
+      imports.push({ target, isRelative, isTypeOnly: found.isTypeOnly, line: line + 1 })
+    }
+    if (ts.isIdentifier(node) && globalsOfNode.has(node.text) && isVariable(node)) nodeGlobals.add(node.text)
+    ts.forEachChild(node, visit)
+  }
+  visit(tree)
+  return { path, text, imports, nodeGlobals: [...nodeGlobals] }
+}
+
+const roomOf = (path: string): string => (path.includes('/') ? (path.split('/')[0] ?? '') : '')
+const isNodeOnly = (path: string): boolean =>
+  path.startsWith('gpu/node/') || path.startsWith('cli/') || path.endsWith('.node.ts') || path === 'node.ts'
+const within = (path: string, place: string): boolean => path === place || path.startsWith(`${place}/`)
+/** Below every room 0, above them all a number beyond; undefined for a folder that is no room. */
+function levelOf(path: string): number | undefined {
+  if (groundFiles.includes(path)) return 0
+  if (roofFiles.includes(path)) return rooms.length + 1 + roofFiles.indexOf(path)
+  const index = rooms.map(String).indexOf(roomOf(path))
+  return index < 0 ? undefined : index + 1
+}
+
+const told = (file: SourceFile, { line, target }: Import): string => `${file.path}:${line} imports ${target}`
+
+function upwardImports(file: SourceFile): string[] {
+  const own = levelOf(file.path) ?? -1
+  const isUpward = ({ target }: Import): boolean => {
+    const level = levelOf(target)
+    if (level === undefined || level > own) return true
+    return (hidden[roomOf(file.path)] ?? []).some((place) => within(target, place))
+  }
+  return file.imports.filter((one) => one.isRelative && isUpward(one)).map((one) => told(file, one))
+}
+
+function nodeUses(file: SourceFile): string[] {
+  if (isNodeOnly(file.path)) return []
+  const isNode = ({ target, isRelative }: Import): boolean =>
+    isRelative ? isNodeOnly(target) : target.startsWith('node:') || builtinModules.includes(target)
+  return [
+    ...file.imports.filter(isNode).map((one) => told(file, one)),
+    ...file.nodeGlobals.map((name) => `${file.path} uses ${name}`),
+  ]
+}
+
+function foreignPackages(file: SourceFile): string[] {
+  if (packageUsers.some((place) => within(file.path, place))) return []
+  return file.imports
+    .filter(({ target, isRelative }) => !isRelative && !target.startsWith('node:'))
+    .map((one) => told(file, one))
+}
+
+/** A way from a file to itself along imports that happen at run time, for each group of files that has one. */
+function cycles(files: readonly SourceFile[]): string[] {
+  const byPath = new Map(files.map((file) => [file.path, file]))
+  const done = new Set<string>()
+  const found: string[] = []
+  const walk = (path: string, trail: readonly string[]): void => {
+    const seen = trail.indexOf(path)
+    if (seen >= 0) found.push([...trail.slice(seen), path].join(' -> '))
+    if (seen >= 0 || done.has(path)) return
+    for (const one of byPath.get(path)?.imports ?? [])
+      if (one.isRelative && !one.isTypeOnly) walk(one.target, [...trail, path])
+    done.add(path)
+  }
+  for (const { path } of files) walk(path, [])
+  return found
+}
+
+/** Files begin with a comment in words, possibly below the line that names an interpreter. */
+function lacksHeader({ text }: SourceFile): boolean {
+  const [first] = ts.getLeadingCommentRanges(text, ts.getShebang(text)?.length ?? 0) ?? []
+  const comment = first === undefined ? '' : text.slice(first.pos, first.end)
+  return !comment.startsWith('/**') || !/[a-z]{2,}/.test(comment)
+}
+
+const sources = readdirSync(sourceFolder, { recursive: true })
+  .map(String)
+  .filter((path) => path.endsWith('.ts'))
+  .map((path) => path.split('\\').join('/'))
+  .map((path) => parse(path, readFileSync(posix.join(sourceFolder, path), 'utf8')))
+
+describe('the source files', () => {
+  it('were found, in rooms that are known', () => {
+    expect(sources.length).toBeGreaterThan(80)
+    expect(sources.filter(({ path }) => levelOf(path) === undefined).map(({ path }) => path)).toEqual([])
+    const used = new Set(sources.map(({ path }) => roomOf(path)))
+    for (const room of ['gpu', 'format', 'kernels', 'graph', 'autograd', 'data', 'nn']) expect(used).toContain(room)
+  })
+
+  it('import downward only, and nothing that is hidden from their room', () => {
+    expect(sources.flatMap(upwardImports)).toEqual([])
+  })
+
+  it('import Node.js modules and use its globals only where the name or the folder says so', () => {
+    expect(sources.flatMap(nodeUses)).toEqual([])
+  })
+
+  it('import packages only for file formats, the WebGPU binding and the terminal', () => {
+    expect(sources.flatMap(foreignPackages)).toEqual([])
+  })
+
+  it('do not import each other in circles at run time', () => {
+    expect(cycles(sources)).toEqual([])
+  })
+
+  it('begin with a comment that says what they are', () => {
+    expect(sources.filter(lacksHeader).map(({ path }) => path)).toEqual([])
+  })
+
+  it('leave the node set a contract of types: graph/node.ts imports nothing at run time', () => {
+    const node = sources.find(({ path }) => path === 'graph/node.ts')
+    expect(node?.imports.map(({ target }) => roomOf(target))).toContain('kernels')
+    expect(node?.imports.filter(({ isTypeOnly }) => !isTypeOnly)).toEqual([])
+  })
+})
+
+describe('the checks see', () => {
+  const planted = (path: string, text: string): SourceFile => parse(path, text)
+
+  it.each([
+    ['kernels/a.ts', "import { planGraph } from '../graph/plan.ts'"],
+    ['kernels/a.ts', "import type { Device } from '../gpu/device.ts'"],
+    ['graph/a.ts', "export * from '../autograd/tensor.ts'"],
+    ['gpu/a.ts', "import { matmul } from '../kernels/matmul.ts'"],
+    ['gpu/node/a.ts', "export type { Plan } from '../../graph/plan.ts'"],
+    ['format/a.ts', "import { open } from '../gpu/node/open.ts'"],
+    ['autograd/a.ts', "const later = () => import('../nn/model.ts')"],
+    ['data/a.ts', "let model: import('../nn/model.ts').Model"],
+    ['nn/a.ts', "import { zoo } from '../weights/zoo.ts'"],
+    ['weights/a.ts', "import { fit } from '../nn/fit.ts'"],
+    ['study/a.ts', "import { matmul } from '../kernels/matmul.ts'"],
+    ['errors.ts', "import { Random } from './gpu/device.ts'"],
+    ['nn/a.ts', "import { tensor } from '../index.ts'"],
+    ['helpers/a.ts', "import { tensor } from '../helpers/b.ts'"],
+  ])('that %s must not say %s', (path, text) => {
+    expect(upwardImports(planted(path, text))).toHaveLength(1)
+  })
+
+  it.each([
+    ['graph/a.ts', "import type { ElementwiseStep } from '../kernels/elementwise.ts'"],
+    ['data/a.ts', "import { Tensor } from '../autograd/tensor.ts'"],
+    ['nn/a.ts', "import { WeftgradError } from '../errors.ts'"],
+    ['nn/models/a.ts', "import { sequential } from '../model.ts'"],
+    ['node.ts', "export * from './index.ts'"],
+  ])('that %s may say %s', (path, text) => {
+    expect(upwardImports(planted(path, text))).toEqual([])
+  })
+
+  it.each([
+    ['nn/a.ts', "import { readFile } from 'node:fs/promises'"],
+    ['nn/a.ts', "import { readFile } from 'fs'"],
+    ['nn/a.ts', "import { loadCheckpoint } from './checkpoint.node.ts'"],
+    ['index.ts', "export { open } from './gpu/node/open.ts'"],
+    ['gpu/a.ts', 'const bytes = Buffer.from([1])'],
+    ['gpu/a.ts', 'const where = process.env.HOME'],
+    ['gpu/a.ts', 'const where = globalThis.process'],
+  ])('that %s must not need Node.js by %s', (path, text) => {
+    expect(nodeUses(planted(path, text))).toHaveLength(1)
+  })
+
+  it.each([
+    ['nn/checkpoint.node.ts', "import { readFile } from 'node:fs/promises'"],
+    ['gpu/node/a.ts', 'const where = process.env.HOME'],
+    ['gpu/a.ts', 'const state = { process: 1 }.process'],
+  ])('that %s may say %s', (path, text) => {
+    expect(nodeUses(planted(path, text))).toEqual([])
+  })
+
+  it('a package in the engine', () => {
+    expect(foreignPackages(planted('nn/a.ts', "import pc from 'picocolors'"))).toHaveLength(1)
+    expect(foreignPackages(planted('cli/a.ts', "import pc from 'picocolors'"))).toEqual([])
+  })
+
+  it('a circle of files, but none of types', () => {
+    const circle = [
+      planted('nn/a.ts', "import { b } from './b.ts'"),
+      planted('nn/b.ts', "import { type c, d } from './c.ts'"),
+      planted('nn/c.ts', "export { a } from './a.ts'"),
+    ]
+    expect(cycles(circle)).toEqual(['nn/a.ts -> nn/b.ts -> nn/c.ts -> nn/a.ts'])
+    const types = [
+      planted('nn/a.ts', "import { b } from './b.ts'"),
+      planted('nn/b.ts', "import { type a } from './a.ts'\nimport type a2 from './a.ts'"),
+    ]
+    expect(cycles(types)).toEqual([])
+  })
+
+  it('a missing header', () => {
+    expect(lacksHeader(planted('a.ts', "import { b } from './b.ts'\n/** Later. */"))).toBe(true)
+    expect(lacksHeader(planted('a.ts', '/** */\nconst a = 1'))).toBe(true)
+    expect(lacksHeader(planted('a.ts', '/** One thing. */\nconst a = 1'))).toBe(false)
+  })
+})

@@ -1,0 +1,293 @@
+/** The LeNet-5 job on a real adapter with small data: what a run's folder holds, and how a stopped run goes on. */
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { fashionMnistFiles } from '../src/data/fashion-mnist.ts'
+import { writeIdx } from '../src/format/idx.ts'
+import { decodeCheckpoint } from '../src/nn/checkpoint.ts'
+import type { EpochLogs } from '../src/nn/contract.ts'
+import { Random } from '../src/random.ts'
+import { curvesSvg } from '../src/study/curves.ts'
+import { lenetImages } from '../src/study/lenet-data.ts'
+import { readConfig, requireSpace, reserveRunFolder } from '../src/study/run-folder.node.ts'
+import { type TrainLenetOptions, type TrainReporter, trainLenet } from '../src/study/train-lenet.node.ts'
+import type { TrainReport } from '../src/study/train-report.node.ts'
+import { evaluateRun } from '../src/study/use-run.node.ts'
+
+/** Images of a bright bar whose place tells the class, in noise. */
+function images(count: number, stream: string): { pixels: Uint8Array; labels: Uint8Array } {
+  const random = new Random(7, stream)
+  const labels = Uint8Array.from({ length: count }, (_, i) => i % 10)
+  const pixels = Uint8Array.from({ length: count * 784 }, (_, at) => {
+    const row = Math.floor((at % 784) / 28)
+    const onBar = Math.abs(row - 2 * (labels[Math.floor(at / 784)] ?? 0) - 4) < 2
+    return random.below(onBar ? 256 : 120)
+  })
+  return { pixels, labels }
+}
+
+async function writeData(folder: string, trainCount: number, testCount: number): Promise<string> {
+  await mkdir(folder, { recursive: true })
+  for (const [half, count] of [
+    ['train', trainCount],
+    ['test', testCount],
+  ] as const) {
+    const { pixels, labels } = images(count, `${half} ${trainCount}`)
+    const put = (name: string, shape: number[], data: Uint8Array) =>
+      writeFile(join(folder, name), writeIdx({ shape, data }))
+    await put(fashionMnistFiles[`${half}Images`].name, [count, 28, 28], pixels)
+    await put(fashionMnistFiles[`${half}Labels`].name, [count], labels)
+  }
+  return folder
+}
+
+let place = ''
+let dataDir = ''
+let whole: TrainReport
+const small = { units: [16, 8], epochs: 3, batchSize: 24, learningRate: 3e-3 } as const
+
+beforeAll(async () => {
+  place = await mkdtemp(join(tmpdir(), 'weftgrad-run-'))
+  dataDir = await writeData(join(place, 'data'), 500, 60)
+  whole = await trainLenet({ ...small, dataDir, out: join(place, 'whole') })
+}, 300_000)
+afterAll(() => rm(place, { recursive: true, force: true }))
+
+/** Trains until the first step or the first epoch is done, and gives the error it ends with. */
+async function stoppedAfter(what: 'step' | 'epoch', options: TrainLenetOptions): Promise<unknown> {
+  const controller = new AbortController()
+  const stop = () => controller.abort()
+  const reporter: TrainReporter = what === 'step' ? { onProgress: stop } : { onEpochEnd: stop }
+  return await trainLenet({ ...small, dataDir, ...options, signal: controller.signal }, reporter).then(
+    () => 'it was not stopped',
+    (error: unknown) => error,
+  )
+}
+
+const bytesOf = (run: string, file: string) => readFile(join(place, run, file))
+
+describe('a finished run', () => {
+  it('leaves its files, and no others', async () => {
+    expect((await readdir(join(place, 'whole'))).sort()).toEqual([
+      'checkpoint.safetensors',
+      'config.json',
+      'curves.svg',
+      'history.jsonl',
+      'model.safetensors',
+      'predictions.csv',
+      'report.json',
+    ])
+  })
+
+  it('reports what it reached, as its files do', async () => {
+    expect(whole).toMatchObject({ epochs: 3, batchSize: 24, parameters: 9214, runDir: join(place, 'whole') })
+    expect(whole.test.accuracy).toBeGreaterThan(0.5)
+    expect(whole.perClass.map((one) => one.support)).toEqual(Array(10).fill(6))
+    expect(JSON.parse(String(await bytesOf('whole', 'report.json')))).toEqual(whole)
+    const lines = String(await bytesOf('whole', 'history.jsonl'))
+      .trim()
+      .split('\n')
+    expect(lines.map((line) => JSON.parse(line))).toEqual(whole.history)
+    const kept = whole.history[whole.keptEpoch - 1]
+    expect(whole.validation).toEqual({ loss: kept?.validationLoss, accuracy: kept?.validationAccuracy })
+    const [header, ...rows] = String(await bytesOf('whole', 'predictions.csv'))
+      .trim()
+      .split('\n')
+    expect(header).toBe('index,label,predicted')
+    const right = rows.filter((row) => row.split(',')[1] === row.split(',')[2]).length
+    expect([rows.length, right / rows.length]).toEqual([60, whole.test.accuracy])
+    expect(String(await bytesOf('whole', 'curves.svg'))).toContain('<svg xmlns="http://www.w3.org/2000/svg"')
+  })
+
+  it('says in its configuration what made it', async () => {
+    const config = await readConfig(join(place, 'whole'))
+    expect(config.settings).toEqual({ ...small, seed: 1, split: 'official', limit: null, restoreBest: true })
+    expect(config.data).toMatchObject({ train: 500, test: 60, fingerprint: expect.stringMatching(/^sha256:/) })
+    expect(config.kernels.map((kernel) => kernel.family)).toContain('conv2d')
+    expect(config.adapter.driver).toBe(whole.adapter)
+  })
+
+  it('is tested again with the same result', async () => {
+    const { test, confusion } = await evaluateRun(join(place, 'whole'), { dataDir })
+    expect({ test, confusion }).toEqual({ test: whole.test, confusion: whole.confusion })
+  })
+
+  it('is not trained again when it is resumed', async () => {
+    const notes: string[] = []
+    const reporter: TrainReporter = { onNote: (line) => notes.push(line), onBegin: () => expect.fail('trained') }
+    expect(await trainLenet({ resume: join(place, 'whole') }, reporter)).toEqual(whole)
+    expect(notes).toEqual([expect.stringContaining('is finished')])
+  })
+})
+
+describe('a run that was stopped', () => {
+  it('goes on to the same model, bit for bit, from within an epoch and from between two', async () => {
+    const resume = join(place, 'stopped')
+    const stops: { what: 'step' | 'epoch'; options: TrainLenetOptions; reached: object }[] = [
+      { what: 'step', options: { out: resume }, reached: { epoch: 0, step: 1 } },
+      { what: 'epoch', options: { resume }, reached: { epoch: 1, step: 0 } },
+      { what: 'step', options: { resume }, reached: { epoch: 1, step: 1 } },
+    ]
+    for (const { what, options, reached } of stops) {
+      const error = await stoppedAfter(what, options)
+      expect(error).toMatchObject({ code: 'aborted', details: { runDir: resume, resumable: true } })
+      expect(decodeCheckpoint(await bytesOf('stopped', 'checkpoint.safetensors'))).toMatchObject(reached)
+      // A line that a crash left, of an epoch that is in no checkpoint.
+      await appendFile(join(resume, 'history.jsonl'), '{"epoch":99}\n')
+    }
+    const report = await trainLenet({ resume, dataDir })
+    expect((await bytesOf('stopped', 'model.safetensors')).equals(await bytesOf('whole', 'model.safetensors'))).toBe(
+      true,
+    )
+    expect(await bytesOf('stopped', 'predictions.csv')).toEqual(await bytesOf('whole', 'predictions.csv'))
+    expect(report.test).toEqual(whole.test)
+    const lines = String(await bytesOf('stopped', 'history.jsonl'))
+      .trim()
+      .split('\n')
+    expect(lines.map((line) => JSON.parse(line).loss)).toEqual(whole.history.map((logs) => logs.loss))
+  })
+
+  it('refuses other settings, other data and another folder, and stays as it was', async () => {
+    const resume = join(place, 'kept')
+    await stoppedAfter('step', { out: resume })
+    const before = await Promise.all((await readdir(resume)).map((file) => bytesOf('kept', file)))
+    const refused = (options: TrainLenetOptions) => expect(trainLenet({ resume, dataDir, ...options })).rejects
+    await refused({ epochs: 4 }).toMatchObject({
+      code: 'mismatch',
+      message: expect.stringContaining('--epochs 3, not 4'),
+    })
+    await refused({ units: [16, 9] }).toMatchObject({ code: 'mismatch' })
+    await refused({ restoreBest: false }).toMatchObject({ code: 'mismatch' })
+    await refused({ out: join(place, 'elsewhere') }).toMatchObject({ code: 'argument' })
+    await refused({ dataDir: await writeData(join(place, 'other'), 510, 60) }).toMatchObject({
+      code: 'mismatch',
+      message: expect.stringContaining('holds other data'),
+    })
+    expect(await Promise.all((await readdir(resume)).map((file) => bytesOf('kept', file)))).toEqual(before)
+  })
+
+  it('refuses a damaged checkpoint instead of training on', async () => {
+    const resume = join(place, 'damaged')
+    await stoppedAfter('step', { out: resume })
+    const path = join(resume, 'checkpoint.safetensors')
+    const bytes = await readFile(path)
+    bytes[bytes.length - 5] = (bytes[bytes.length - 5] ?? 0) ^ 16
+    await writeFile(path, bytes)
+    await expect(trainLenet({ resume, dataDir })).rejects.toMatchObject({
+      code: 'format',
+      message: expect.stringContaining('checksum'),
+    })
+    await writeFile(join(resume, 'config.json'), '{"job":"lenet5"}')
+    await expect(trainLenet({ resume, dataDir })).rejects.toMatchObject({ code: 'format' })
+  })
+
+  it('leaves no folder behind if it had not begun', async () => {
+    const out = join(place, 'never')
+    const given = { ...small, dataDir, out, signal: AbortSignal.abort() }
+    await expect(trainLenet(given)).rejects.toMatchObject({ code: 'aborted' })
+    await expect(trainLenet({ out, dataDir: join(place, 'nowhere') })).rejects.toMatchObject({ code: 'file' })
+    expect(await readdir(place)).not.toContain('never')
+  })
+})
+
+describe('the folder of a new run', () => {
+  it('is refused before anything else if it cannot be written', async () => {
+    await writeFile(join(place, 'file'), '')
+    const reporter: TrainReporter = { onAdapter: () => expect.fail('the adapter was opened') }
+    for (const out of [join(place, 'file'), join(place, 'file', 'run')]) {
+      await expect(trainLenet({ ...small, dataDir, out }, reporter)).rejects.toMatchObject({ code: 'file' })
+    }
+    await expect(trainLenet({ ...small, dataDir, out: join(place, 'whole') }, reporter)).rejects.toMatchObject({
+      code: 'argument',
+      message: expect.stringContaining('holds a run already'),
+    })
+  })
+
+  it('needs room on its disk', async () => {
+    await requireSpace(place, 1e6)
+    await expect(requireSpace(place, 1e18)).rejects.toMatchObject({
+      code: 'file',
+      message: expect.stringContaining('MB free'),
+    })
+  })
+
+  it('is named by the time, and two runs of the same second get two', async () => {
+    const here = process.cwd()
+    process.chdir(place)
+    try {
+      const now = new Date(2025, 0, 31, 12, 34, 56)
+      expect(await reserveRunFolder(undefined, now)).toBe(join(process.cwd(), 'runs', '2025-01-31T12-34-56'))
+      expect(await reserveRunFolder(undefined, now)).toBe(join(process.cwd(), 'runs', '2025-01-31T12-34-56-2'))
+    } finally {
+      process.chdir(here)
+    }
+  })
+})
+
+describe('the images of a run', () => {
+  const bytes = (count: number, stream: string) => {
+    const { pixels, labels } = images(count, stream)
+    return { images: pixels, labels, count, height: 28, width: 28 }
+  }
+  const train = bytes(200, 'train')
+  train.images.copyWithin(784, 0, 784)
+  const data = { train, test: bytes(50, 'test') }
+  const settings = { split: 'seed', seed: 3, limit: null } as const
+
+  it('of the official split are the first ones, up to the limit', () => {
+    const limited = lenetImages(data, { ...settings, split: 'official', limit: 60 })
+    expect([limited.train.labels.length, limited.test.labels.length]).toEqual([60, 50])
+    expect(limited.train.images).toEqual(data.train.images.subarray(0, 60 * 784))
+    expect(limited.testIndices[49]).toBe(49)
+  })
+
+  it('of a split by seed leave out duplicates and share none between training and test', () => {
+    const { train, test, testIndices, duplicates } = lenetImages(data, settings)
+    expect([duplicates, train.labels.length, test.labels.length]).toEqual([1, 179, 20])
+    const texts = (part: typeof train) =>
+      Array.from(part.labels, (_, i) => String(part.images.subarray(i * 784, (i + 1) * 784)))
+    expect(new Set([...texts(train), ...texts(test)]).size).toBe(199)
+    for (const [k, index] of testIndices.entries()) {
+      expect(test.images.subarray(k * 784, (k + 1) * 784)).toEqual(
+        data.train.images.subarray(index * 784, (index + 1) * 784),
+      )
+    }
+    expect(lenetImages(data, settings).testIndices).toEqual(testIndices)
+    expect(lenetImages(data, { ...settings, seed: 4 }).testIndices).not.toEqual(testIndices)
+  })
+})
+
+describe('the curves', () => {
+  const logs = (epoch: number, loss: number): EpochLogs => ({
+    epoch,
+    loss,
+    accuracy: 1 - loss / 2,
+    validationLoss: loss + 0.1,
+    validationAccuracy: 0.9 - loss / 2,
+    learningRate: 1e-3,
+    seconds: 1,
+  })
+
+  it('show every epoch of both series, and the best one', () => {
+    const svg = curvesSvg([logs(1, 0.6), logs(2, 0.4), logs(3, 0.3)], { title: 'a < b', bestEpoch: 2 })
+    expect(svg.match(/<path class="curve train"/g)).toHaveLength(2)
+    expect(svg.match(/<circle/g)).toHaveLength(12)
+    expect(svg).toContain('a &lt; b')
+    expect(svg).toContain('best epoch: 2')
+    expect(svg).toContain('prefers-color-scheme: dark')
+  })
+
+  it('can be drawn of one epoch, of equal values and of values that are not finite', () => {
+    for (const history of [
+      [logs(1, 0.5)],
+      [logs(1, 0.5), logs(2, 0.5)],
+      [logs(1, Number.NaN)],
+      [logs(1, 0), logs(2, 1e9)],
+      Array.from({ length: 500 }, (_, i) => logs(i + 1, 1 / (i + 1))),
+    ]) {
+      expect(curvesSvg(history)).not.toMatch(/NaN|Infinity|undefined/)
+    }
+    expect(() => curvesSvg([])).toThrow(expect.objectContaining({ code: 'argument' }))
+  })
+})
