@@ -96,10 +96,11 @@ function strides(key: MatmulKey, leftWidth: number, rightWidth: number): { strid
   }
 }
 
+/** A tile's height and its groups of columns, by how the right operand lies. */
 interface SubgroupShape {
   readonly name: string
-  readonly rows: number
-  readonly columnGroups: number
+  readonly vectors: { readonly rows: number; readonly columnGroups: number }
+  readonly lanes: { readonly rows: number; readonly columnGroups: number }
 }
 
 function subgroupTile(key: MatmulKey, target: Target, shape: SubgroupShape): SubgroupTile {
@@ -108,13 +109,15 @@ function subgroupTile(key: MatmulKey, target: Target, shape: SubgroupShape): Sub
   const lanesAlongK = !key.transposeA || key.transposeB
   const unroll = lanesAlongK ? widestVector(key.k) : key.k % 2 === 0 ? 2 : 1
   const columnVector = key.transposeB ? 1 : columnVectorFor(key.n, subgroupSize)
-  // A narrow result leaves room for more rows: the accumulators stay at 16 vectors of four or 32 narrower ones.
-  const rows = columnVector * shape.columnGroups <= 2 ? shape.rows * 2 : shape.rows
+  const wanted = key.transposeB ? shape.lanes : shape.vectors
+  const columnGroups = Math.min(wanted.columnGroups, Math.ceil(key.n / (subgroupSize * columnVector)))
+  // A narrow result leaves room for more rows, while the accumulators stay at 64 numbers a lane.
+  const rows = columnVector * columnGroups <= 2 ? wanted.rows * 2 : wanted.rows
   const fitting = Math.min(rows, Math.ceil(key.m / rowVector) * rowVector)
   return {
     subgroupSize,
     rows: Math.ceil(fitting / rowVector) * rowVector,
-    columnGroups: shape.columnGroups,
+    columnGroups,
     columnVector,
     unroll,
     rowLayout: key.transposeA ? 'vectors' : 'lanes',
@@ -248,8 +251,16 @@ export const matmul: Family<MatmulKey> = {
   name: 'matmul',
   variants: [
     direct,
-    subgroupVariant({ name: 'subgroup16', rows: 16, columnGroups: 1 }),
-    subgroupVariant({ name: 'subgroup8', rows: 8, columnGroups: 2 }),
+    subgroupVariant({
+      name: 'subgroup16',
+      vectors: { rows: 16, columnGroups: 1 },
+      lanes: { rows: 16, columnGroups: 4 },
+    }),
+    subgroupVariant({
+      name: 'subgroup8',
+      vectors: { rows: 8, columnGroups: 2 },
+      lanes: { rows: 8, columnGroups: 4 },
+    }),
   ],
   prefer(key, target) {
     if (![key.batch, key.m, key.n, key.k].every((extent) => Number.isInteger(extent) && extent > 0)) {
