@@ -11,7 +11,7 @@ import { short } from './report.ts'
 export interface CompareOptions {
   /** By how much a case may get slower before that is a failure: 0.1 is a tenth. */
   readonly threshold?: number
-  /** Times are scaled by the peaks of their reports first: for reports of machines that differ, or swing. */
+  /** Times are scaled by the ceilings sampled in turn with them: for machines that differ, or swing. */
   readonly relative?: boolean
 }
 
@@ -50,7 +50,7 @@ export function compareReports(before: BenchReport, after: BenchReport, options:
     const partner = partnerOf(row, before.rows, after.rows)
     if (partner === undefined) continue
     matched.add(row).add(partner)
-    const scale = relative ? peakRatio[row.bound === 'arithmetic' ? 'gflops' : 'gbps'] : 1
+    const scale = relative ? partner.ceiling / row.ceiling : 1
     const ratio = (partner.milliseconds * scale) / row.milliseconds
     changes.push({ case: row.case, before: row, after: partner, ratio, verdict: verdictOf(row, partner, scale) })
   }
@@ -95,9 +95,11 @@ export function comparisonLines(comparison: Comparison, options: CompareOptions 
       .toSorted((a, b) => order * (a.ratio - b.ratio))
       .map(describe)
   const same = changes.filter(({ verdict }) => verdict === 'same').length
-  const how = options.relative ? ' (times scaled by the peaks)' : ''
+  const how = options.relative
+    ? 'factors allow for the ceilings sampled in turn'
+    : 'factors do not allow for that; --relative does'
   return [
-    `The ceiling changed to ${short(peakRatio.gflops)} times the GFLOP/s and ${short(peakRatio.gbps)} times the GB/s${how}.`,
+    `The ceiling is ${short(peakRatio.gflops)} times the GFLOP/s and ${short(peakRatio.gbps)} times the GB/s; ${how}.`,
     ...section('Slower:', moved('slower', -1)),
     ...section('Faster:', moved('faster', 1)),
     ...section(
@@ -152,6 +154,7 @@ function isRow(value: unknown): boolean {
     typeof value.case === 'string' &&
     typeof value.variant === 'string' &&
     typeof value.milliseconds === 'number' &&
+    typeof value.ceiling === 'number' &&
     isRecord(value.spread) &&
     typeof value.spread.lowerQuartile === 'number' &&
     typeof value.spread.upperQuartile === 'number'

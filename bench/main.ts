@@ -3,15 +3,11 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { compareFiles } from './compare.ts'
 import type { BenchOptions } from './run.ts'
-import { runBench } from './run.ts'
+import { listCases, print, runBench } from './run.ts'
 
 export type { BenchReport, BenchRow } from './report.ts'
 export type { BenchOptions } from './run.ts'
-export { runBench } from './run.ts'
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`)
-}
+export { listCases, runBench } from './run.ts'
 
 function share(text: string): number {
   const value = Number(text)
@@ -31,8 +27,9 @@ export async function main(args: readonly string[]): Promise<number> {
     .addOption(new Option('--against <library>', "TensorFlow.js' WebGPU backend, sampled in turn").choices(['tfjs']))
     .option('--json <file>', 'write the report into a file as well')
     .option('--list', 'name cases and variants, measure nothing')
-    .action(async (filter: string[], options: Omit<BenchOptions, 'filter'>) => {
-      await runBench({ ...options, filter }, print)
+    .action(async (filter: string[], { list, ...options }: Omit<BenchOptions, 'filter'> & { list?: boolean }) => {
+      if (list) await listCases(filter, print)
+      else await runBench({ ...options, filter }, print)
     })
     .exitOverride()
   program

@@ -4,14 +4,14 @@
  * run on the same machine.
  */
 
-import type { BoundCommands } from '../src/gpu/bind.ts'
 import { bindCommands } from '../src/gpu/bind.ts'
 import type { Device, DeviceBuffer } from '../src/gpu/device.ts'
 import { targetOf } from '../src/graph/program.ts'
 import type { Dispatch, Target } from '../src/kernels/kernel.ts'
 import { dispatch, input, output, reads, writes } from '../src/kernels/kernel.ts'
 import { WrongResult } from './kernel-run.ts'
-import { measureInTurn, type Sampling } from './measure.ts'
+import type { Sampling, Subject } from './measure.ts'
+import { measureInTurn } from './measure.ts'
 
 export interface Peak {
   /** f32 multiply-adds count as two operations. */
@@ -42,29 +42,86 @@ interface CopyShape {
 /** Copied bytes; beyond the caches of a CPU, and of most GPUs. */
 const copyBytes = 64 * 1024 * 1024
 
+/** A kernel that reaches a ceiling, kept to be sampled in turn with what is measured against it. */
+export interface Yardstick extends Subject {
+  /** Operations or bytes of one repeat. */
+  readonly work: number
+  dispose(): void
+}
+
+export interface Ceiling {
+  readonly peak: Peak
+  readonly yardsticks: { readonly arithmetic: Yardstick; readonly memory: Yardstick }
+  dispose(): void
+}
+
 /** Measures both ceilings, each as the best sample of the best shape. Throws WrongResult where a kernel did not do its work. */
-export async function measurePeak(device: Device, sampling: Sampling): Promise<Peak> {
+export async function measureCeiling(device: Device, sampling: Sampling): Promise<Ceiling> {
   const target = targetOf(device)
-  const arithmetic = await best(arithmeticShapes(target), (shape) => arithmeticPeak(device, target, shape, sampling))
-  const copy = await best(copyShapes(target), (shape) => copyPeak(device, shape, sampling))
-  return {
-    gflops: arithmetic.rate,
-    gbps: copy.rate,
-    shapes: { gflops: arithmetic.shape.name, gbps: copy.shape.name },
+  const arithmetic = await best(
+    arithmeticShapes(target).map((shape) => () => arithmeticKernel(device, target, shape)),
+    sampling,
+  )
+  try {
+    const memory = await best(
+      copyShapes(target).map((shape) => () => copyKernel(device, shape)),
+      sampling,
+    )
+    return {
+      peak: {
+        gflops: arithmetic.rate,
+        gbps: memory.rate,
+        shapes: { gflops: arithmetic.kernel.name, gbps: memory.kernel.name },
+      },
+      yardsticks: { arithmetic: arithmetic.kernel, memory: memory.kernel },
+      dispose: () => {
+        arithmetic.kernel.dispose()
+        memory.kernel.dispose()
+      },
+    }
+  } catch (error) {
+    arithmetic.kernel.dispose()
+    throw error
   }
 }
 
-async function best<Shape>(
-  shapes: readonly Shape[],
-  measure: (shape: Shape) => Promise<number>,
-): Promise<{ shape: Shape; rate: number }> {
-  let found: { shape: Shape; rate: number } | undefined
-  for (const shape of shapes) {
-    const rate = await measure(shape)
-    if (found === undefined || rate > found.rate) found = { shape, rate }
+/** A bound kernel that can say whether it did its work. */
+interface PeakKernel extends Yardstick {
+  readonly name: string
+  verify(): Promise<void>
+}
+
+/** Work a nanosecond, GFLOP/s or GB/s, in the best sample; only the winner stays allocated. */
+async function best(
+  makers: readonly (() => Promise<PeakKernel>)[],
+  sampling: Sampling,
+): Promise<{ kernel: PeakKernel; rate: number }> {
+  let found: { kernel: PeakKernel; rate: number } | undefined
+  for (const make of makers) {
+    const kernel = await make()
+    let rate: number
+    try {
+      const [measured] = await measureInTurn([kernel], { ...sampling, samples: Math.min(sampling.samples, 8) })
+      await kernel.verify()
+      rate = rateOf(kernel, measured?.spread.minimum ?? Number.NaN)
+    } catch (error) {
+      kernel.dispose()
+      found?.kernel.dispose()
+      throw error
+    }
+    if (found !== undefined && rate <= found.rate) kernel.dispose()
+    else {
+      found?.kernel.dispose()
+      found = { kernel, rate }
+    }
   }
   if (found === undefined) throw new RangeError('there is no shape to measure')
   return found
+}
+
+/** GFLOP/s or GB/s of a yardstick that takes so many ms. */
+export function rateOf(yardstick: Yardstick, milliseconds: number): number {
+  return yardstick.work / (milliseconds * 1e6)
 }
 
 function arithmeticShapes(target: Target): ArithmeticShape[] {
@@ -90,12 +147,7 @@ const summand = 0.0005
 /** Where accumulator `i` of lane `index` begins: they differ, so that no compiler finds them to be one. */
 const start = (index: number, i: number): number => (index % 64) / 64 + i
 
-async function arithmeticPeak(
-  device: Device,
-  target: Target,
-  shape: ArithmeticShape,
-  sampling: Sampling,
-): Promise<number> {
+async function arithmeticKernel(device: Device, target: Target, shape: ArithmeticShape): Promise<PeakKernel> {
   const { accumulators, workgroupSize } = shape
   const groups = target.class === 'cpu' ? 64 : 4096
   const steps = target.class === 'cpu' ? 2000 : 1000
@@ -119,26 +171,25 @@ ${Array.from({ length: unroll }, () => update.join('\n')).join('\n')}
   let sum = ${names.join(' + ')};
   result[index] = sum.x + sum.y + sum.z + sum.w;`,
   })
-  const buffer = device.allocate(lanes * 4, 'peak result')
-  const bound = await bind(device, kernel, { output: [buffer] })
-  try {
-    const rate = await bestRate(device, bound, lanes * steps * unroll * accumulators * 4 * 2, sampling)
-    const sums = new Float32Array(await device.read(buffer.slice(0, lanes * 4)))
-    const decay = factor ** (steps * unroll)
-    for (const index of [0, lanes - 1]) {
-      // a -> a * factor + summand goes to 1, since factor + summand = 1.
-      let expected = 0
-      for (let i = 0; i < accumulators; i++)
-        for (const part of [0, 0.25, 0.5, 0.75]) expected += 1 + (start(index, i) + part - 1) * decay
-      const actual = sums[index] ?? Number.NaN
-      if (!(Math.abs(actual - expected) <= 1e-3 * expected))
-        throw new WrongResult(`${kernel.label}: lane ${index} gave ${actual} where ${expected} was expected`)
-    }
-    return rate
-  } finally {
-    bound.dispose()
-    buffer.dispose()
-  }
+  const result = device.allocate(lanes * 4, 'peak result')
+  return bound(device, shape.name, kernel, {
+    input: [],
+    output: [result],
+    work: lanes * steps * unroll * accumulators * 4 * 2,
+    async verify() {
+      const sums = new Float32Array(await device.read(result.slice(0, lanes * 4)))
+      const decay = factor ** (steps * unroll)
+      for (const index of [0, lanes - 1]) {
+        // a -> a * factor + summand goes to 1, since factor + summand = 1.
+        let expected = 0
+        for (let i = 0; i < accumulators; i++)
+          for (const part of [0, 0.25, 0.5, 0.75]) expected += 1 + (start(index, i) + part - 1) * decay
+        const actual = sums[index] ?? Number.NaN
+        if (!(Math.abs(actual - expected) <= 1e-3 * expected))
+          throw new WrongResult(`${kernel.label}: lane ${index} gave ${actual} where ${expected} was expected`)
+      }
+    },
+  })
 }
 
 function copyShapes(target: Target): CopyShape[] {
@@ -153,7 +204,7 @@ function copyShapes(target: Target): CopyShape[] {
   return [make(size, 256, 1), make(size, 256, 4), make(size, 2048, 4)]
 }
 
-async function copyPeak(device: Device, shape: CopyShape, sampling: Sampling): Promise<number> {
+async function copyKernel(device: Device, shape: CopyShape): Promise<PeakKernel> {
   const { workgroupSize, vectors, atOnce } = shape
   const most = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize)
   const chunk = workgroupSize * vectors * 16
@@ -180,45 +231,60 @@ ${places.map((place, i) => `    result[${place}] = v${i};`).join('\n')}
   marks.forEach((offset, i) => {
     device.write({ buffer: source, offset, bytes: 4 }, Float32Array.of(i + 1))
   })
-  const bound = await bind(device, kernel, { input: [source], output: [result] })
-  try {
-    const rate = await bestRate(device, bound, 2 * bytes, sampling)
-    const copied = await device.readAll(marks.map((offset) => ({ buffer: result, offset, bytes: 4 })))
-    copied.forEach((word, i) => {
-      const [actual] = new Float32Array(word)
-      if (actual !== i + 1) throw new WrongResult(`${kernel.label}: byte ${marks[i]} was not copied`)
-    })
-    return rate
-  } finally {
-    bound.dispose()
-    source.dispose()
-    result.dispose()
-  }
-}
-
-function bind(
-  device: Device,
-  { bindings, ...kernel }: Dispatch,
-  pools: { readonly input?: readonly DeviceBuffer[]; readonly output: readonly DeviceBuffer[] },
-): Promise<BoundCommands> {
-  const operands = { input: pools.input ?? [], output: pools.output, scratch: [] }
-  const slices = bindings.map(({ operand }) => {
-    const buffer = operands[operand.role][operand.index]
-    if (buffer === undefined) throw new RangeError(`${kernel.label}: no ${operand.role} ${operand.index}`)
-    return buffer.slice()
-  })
-  return bindCommands(device, [{ ...kernel, access: bindings.map((binding) => binding.access), slices }], 'peak')
-}
-
-/** Work a nanosecond (GFLOP/s of operations, GB/s of bytes) in the best sample. */
-async function bestRate(device: Device, bound: BoundCommands, work: number, sampling: Sampling): Promise<number> {
-  const subject = {
-    maxRepeats: 1000,
-    run: async (repeats: number) => {
-      device.submitNow(bound.commands, repeats)
-      await device.idle()
+  return bound(device, shape.name, kernel, {
+    input: [source],
+    output: [result],
+    work: 2 * bytes,
+    async verify() {
+      const copied = await device.readAll(marks.map((offset) => ({ buffer: result, offset, bytes: 4 })))
+      copied.forEach((word, i) => {
+        const [actual] = new Float32Array(word)
+        if (actual !== i + 1) throw new WrongResult(`${kernel.label}: byte ${marks[i]} was not copied`)
+      })
     },
+  })
+}
+
+/** Binds a kernel to its buffers, which it owns from then on. */
+async function bound(
+  device: Device,
+  name: string,
+  { bindings, ...kernel }: Dispatch,
+  operands: {
+    readonly input: readonly DeviceBuffer[]
+    readonly output: readonly DeviceBuffer[]
+    readonly work: number
+    verify(): Promise<void>
+  },
+): Promise<PeakKernel> {
+  const pools = { ...operands, scratch: [] }
+  const release = (): void => {
+    for (const buffer of [...operands.input, ...operands.output]) buffer.dispose()
   }
-  const [measured] = await measureInTurn([subject], { ...sampling, samples: Math.min(sampling.samples, 8) })
-  return work / ((measured?.spread.minimum ?? Number.NaN) * 1e6)
+  try {
+    const slices = bindings.map(({ operand }) => {
+      const buffer = pools[operand.role][operand.index]
+      if (buffer === undefined) throw new RangeError(`${kernel.label}: no ${operand.role} ${operand.index}`)
+      return buffer.slice()
+    })
+    const access = bindings.map((binding) => binding.access)
+    const { commands, dispose } = await bindCommands(device, [{ ...kernel, access, slices }], kernel.label)
+    return {
+      name,
+      work: operands.work,
+      maxRepeats: 1000,
+      run: async (repeats) => {
+        device.submitNow(commands, repeats)
+        await device.idle()
+      },
+      verify: () => operands.verify(),
+      dispose: () => {
+        dispose()
+        release()
+      },
+    }
+  } catch (error) {
+    release()
+    throw error
+  }
 }

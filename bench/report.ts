@@ -21,6 +21,11 @@ export interface BenchRow {
   readonly gbps: number
   /** Of the peak that bounds the case. */
   readonly fractionOfPeak: number
+  /**
+   * GFLOP/s or GB/s, as the case is bound, of the kernel that set the peak, sampled in turn with this case: lower than
+   * the peak where the machine was slow meanwhile.
+   */
+  readonly ceiling: number
   /** One repeat by the device's own clock, where it has one: the median over some samples. */
   readonly deviceMilliseconds?: number
   readonly tfjs?: RivalResult
@@ -49,6 +54,7 @@ export interface BenchReport {
   readonly rows: readonly BenchRow[]
 }
 
+/** `of peak`: of the peak measured at the beginning; `in turn`: of the same kernel's rate, sampled in turn with the case. */
 const columns = [
   { title: 'case', width: 59 },
   { title: 'variant', width: 14 },
@@ -56,6 +62,7 @@ const columns = [
   { title: 'quartiles', width: 17 },
   { title: 'rate', width: 13 },
   { title: 'of peak', width: 7 },
+  { title: 'in turn', width: 7 },
   { title: 'device ms', width: 9 },
   { title: 'tfjs ms', width: 9 },
   { title: 'ratio', width: 6 },
@@ -85,10 +92,15 @@ export function tableLine(row: BenchRow): string {
     short(row.milliseconds),
     `${short(row.spread.lowerQuartile)}-${short(row.spread.upperQuartile)}`,
     rate,
-    `${(100 * row.fractionOfPeak).toFixed(row.fractionOfPeak < 0.1 ? 1 : 0)}%`,
+    percent(row.fractionOfPeak),
+    percent((row.bound === 'arithmetic' ? row.gflops : row.gbps) / row.ceiling),
     row.deviceMilliseconds === undefined ? '' : short(row.deviceMilliseconds),
     ...theirs,
   ])
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`
 }
 
 /** Three digits are what a measurement is worth. */

@@ -17,8 +17,8 @@ import { WrongResult } from './kernel-run.ts'
 import { lenetCases } from './lenet.ts'
 import type { Measurement, Sampling, Subject } from './measure.ts'
 import { measureInTurn, quickSampling, summarize, thoroughSampling } from './measure.ts'
-import type { Peak } from './peak.ts'
-import { measurePeak } from './peak.ts'
+import type { Ceiling, Peak } from './peak.ts'
+import { measureCeiling, rateOf } from './peak.ts'
 import type { BenchReport, BenchRow, RivalResult } from './report.ts'
 import { rounded, short, tableHeader, tableLine } from './report.ts'
 import { TensorFlowSide } from './tensorflow.ts'
@@ -36,14 +36,12 @@ export interface BenchOptions {
   readonly against?: string | undefined
   /** The report goes into this file as well. */
   readonly json?: string | undefined
-  /** Names cases and variants and measures nothing. */
-  readonly list?: boolean | undefined
 }
 
 const allCases: readonly BenchCase[] = [...kernelCases, ...lenetCases]
 
 /** One line for people, on standard output. */
-function print(text: string): void {
+export function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
@@ -59,25 +57,23 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
   const device = await open()
   try {
     const target = targetOf(device)
-    if (options.list) {
-      for (const one of cases) log(`${one.name}: ${listedVariants(one, target)}`)
-      return await report(device, options, { gflops: 0, gbps: 0, shapes: { gflops: '', gbps: '' } }, [])
-    }
     const runs = cases.flatMap((one) => chosenVariants(one, target, options).map((variant) => ({ one, variant })))
     if (runs.length === 0)
       throw new WeftgradError('argument', `None of these ${cases.length} cases has a variant ${options.variant} here.`)
     const sampling = options.quick ? quickSampling : thoroughSampling
     log(device.describe())
-    const peak = await measurePeak(device, sampling)
+    const ceiling = await measureCeiling(device, sampling)
+    const { peak } = ceiling
     log(
       `ceiling: ${short(peak.gflops)} GFLOP/s (${peak.shapes.gflops}); ${short(peak.gbps)} GB/s (${peak.shapes.gbps})`,
     )
-    const side = against === 'tfjs' ? await TensorFlowSide.open() : undefined
+    let side: TensorFlowSide | undefined
     try {
+      if (against === 'tfjs') side = await TensorFlowSide.open()
       log(tableHeader)
       const rows: BenchRow[] = []
       for (const { one, variant } of runs) {
-        const row = await measureCase(one, variant, { device, target, sampling, peak, side })
+        const row = await measureCase(one, variant, { device, target, sampling, ceiling, side })
         rows.push(row)
         log(tableLine(row))
       }
@@ -89,7 +85,22 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
       return done
     } finally {
       side?.dispose()
+      ceiling.dispose()
     }
+  } finally {
+    device.dispose()
+  }
+}
+
+/** Names the cases and their variants, and measures nothing. Throws 'argument' for a filter that fits no case. */
+export async function listCases(
+  filter: BenchOptions['filter'] = [],
+  log: (line: string) => void = print,
+): Promise<void> {
+  const cases = chosenCases(filter)
+  const device = await open()
+  try {
+    for (const one of cases) log(`${one.name}: ${listedVariants(one, targetOf(device))}`)
   } finally {
     device.dispose()
   }
@@ -124,21 +135,19 @@ interface Surroundings {
   readonly device: Device
   readonly target: Target
   readonly sampling: Sampling
-  readonly peak: Peak
+  readonly ceiling: Ceiling
   readonly side: TensorFlowSide | undefined
 }
 
 async function measureCase(one: BenchCase, variant: string, around: Surroundings): Promise<BenchRow> {
-  const { device, target, sampling, side } = around
+  const { device, target, side } = around
   const ours = await one.open(device, target, variant)
   try {
-    const measured =
-      side === undefined
-        ? await measureAlone(ours, sampling)
-        : await side.scoped(() => measureBoth(ours, side, sampling))
+    const measure = (): Promise<Measured> => measureSides(ours, one.bound, around)
+    const measured = await (side === undefined ? measure() : side.scoped(measure))
     const deviceMilliseconds = device.timestamps ? await timeOnDevice(ours, measured.own) : undefined
     await ours.verify()
-    return rowOf(one, ours, measured, deviceMilliseconds, around.peak)
+    return rowOf(one, ours, measured, deviceMilliseconds, around.ceiling.peak)
   } finally {
     ours.dispose()
   }
@@ -146,34 +155,41 @@ async function measureCase(one: BenchCase, variant: string, around: Surroundings
 
 interface Measured {
   readonly own: Measurement
+  /** GFLOP/s or GB/s of the ceiling's kernel meanwhile. */
+  readonly ceiling: number
   readonly rival?: RivalResult
 }
 
-async function measureAlone(ours: OpenCase, sampling: Sampling): Promise<Measured> {
-  const [own] = await measureInTurn([ours], sampling)
-  if (own === undefined) throw new RangeError('one subject gives one measurement')
-  return { own }
+/** Ours, the kernel that sets the ceiling, and TensorFlow.js where it is asked for and able to, sampled in turn. */
+async function measureSides(
+  ours: OpenCase,
+  bound: BenchCase['bound'],
+  { sampling, ceiling, side }: Surroundings,
+): Promise<Measured> {
+  const yardstick = ceiling.yardsticks[bound]
+  const theirs = side === undefined ? undefined : await rivalOf(ours, side)
+  const rival = theirs !== undefined && 'skipped' in theirs ? undefined : theirs
+  const subjects = [ours, yardstick, ...(rival === undefined ? [] : [rival])]
+  const [own, limit, other] = await measureInTurn(subjects, sampling)
+  if (own === undefined || limit === undefined) throw new RangeError('every subject gives a measurement')
+  const measured = { own, ceiling: rateOf(yardstick, limit.milliseconds) }
+  if (other !== undefined) {
+    const { milliseconds, spread, samples } = other
+    const ratio = rounded(milliseconds / own.milliseconds)
+    return {
+      ...measured,
+      rival: { milliseconds: rounded(milliseconds), spread: roundedSpread(spread), samples, ratio },
+    }
+  }
+  return theirs !== undefined && 'skipped' in theirs ? { ...measured, rival: theirs } : measured
 }
 
-async function measureBoth(ours: OpenCase, side: TensorFlowSide, sampling: Sampling): Promise<Measured> {
-  let rival: Subject
+async function rivalOf(ours: OpenCase, side: TensorFlowSide): Promise<Subject | { readonly skipped: string }> {
   try {
-    rival = await ours.rival(side)
+    return await ours.rival(side)
   } catch (error) {
     if (error instanceof WrongResult || error instanceof WeftgradError) throw error // ours
-    const reason = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
-    return { ...(await measureAlone(ours, sampling)), rival: { skipped: reason } }
-  }
-  const [own, theirs] = await measureInTurn([ours, rival], sampling)
-  if (own === undefined || theirs === undefined) throw new RangeError('two subjects give two measurements')
-  return {
-    own,
-    rival: {
-      milliseconds: rounded(theirs.milliseconds),
-      spread: roundedSpread(theirs.spread),
-      samples: theirs.samples,
-      ratio: rounded(theirs.milliseconds / own.milliseconds),
-    },
+    return { skipped: error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error) }
   }
 }
 
@@ -189,7 +205,7 @@ async function timeOnDevice(ours: OpenCase, { repeats }: Measurement): Promise<n
 function rowOf(
   one: BenchCase,
   ours: OpenCase,
-  { own, rival }: Measured,
+  { own, ceiling, rival }: Measured,
   deviceMilliseconds: number | undefined,
   peak: Peak,
 ): BenchRow {
@@ -206,6 +222,7 @@ function rowOf(
     gflops: rounded(gflops),
     gbps: rounded(gbps),
     fractionOfPeak: rounded(one.bound === 'arithmetic' ? gflops / peak.gflops : gbps / peak.gbps),
+    ceiling: rounded(ceiling),
     ...(deviceMilliseconds === undefined ? {} : { deviceMilliseconds: rounded(deviceMilliseconds) }),
     ...(rival === undefined ? {} : { tfjs: rival }),
   }

@@ -110,6 +110,7 @@ describe('a run', () => {
     expect(row).toMatchObject({ case: 'cross-entropy loss 128x10', variant: 'lane', bound: 'memory', samples: 5 })
     expect(row?.milliseconds).toBeGreaterThan(0)
     expect(row?.fractionOfPeak).toBeCloseTo((row?.gbps ?? 0) / report.peak.gbps, 4)
+    expect(row?.ceiling).toBeGreaterThan(0)
     expect(row?.spread.minimum).toBeLessThanOrEqual(row?.milliseconds ?? 0)
     expect(lines.some((line) => line.startsWith('cross-entropy loss 128x10'))).toBe(true)
   }, 120_000)
@@ -137,6 +138,7 @@ describe('a comparison', () => {
       gflops: 1,
       gbps: 1,
       fractionOfPeak: 0.1,
+      ceiling: 100,
       ...more,
     }
   }
@@ -177,7 +179,7 @@ describe('a comparison', () => {
   })
 
   it('can scale by the ceilings, so that a slower machine is no regression', () => {
-    const slowMachine = report([row('a', 20)], 50)
+    const slowMachine = report([row('a', 20, { ceiling: 50 })], 50)
     const fastMachine = report([row('a', 10)], 100)
     expect(compareReports(fastMachine, slowMachine).failures).toHaveLength(1)
     expect(compareReports(fastMachine, slowMachine, { relative: true }).changes[0]?.verdict).toBe('same')

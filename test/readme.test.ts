@@ -79,10 +79,14 @@ describe('the example', () => {
 
   /** Runs it as the README says, with a small data set in place of Fashion-MNIST; gives its standard output. */
   async function run(example: string, ...args: string[]): Promise<string> {
-    const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', `examples/${example}`, ...args], {
-      cwd: root,
-      env: { ...process.env, WEFTGRAD_DATA_DIR: join(folder, 'data') },
-    })
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['--import', 'tsx', `examples/${example}`, ...args],
+      {
+        cwd: root,
+        env: { ...process.env, WEFTGRAD_DATA_DIR: join(folder, 'data') },
+      },
+    )
     return stdout
   }
 

@@ -10,7 +10,7 @@ import type { TensorType, Value } from '../graph/node.ts'
 import { topologicalOrder } from '../graph/node.ts'
 import type { Plan } from '../graph/plan.ts'
 import { bytesOf } from '../graph/plan.ts'
-import { Program, planFor, targetOf, wordBytes } from '../graph/program.ts'
+import { Program, planFor, planLimitsOf, wordBytes } from '../graph/program.ts'
 
 export type HostNumbers = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
 
@@ -41,8 +41,7 @@ export function planValues(values: readonly Value[], options: EvaluateOptions = 
     planCaches.set(device, cache)
   }
   return cache.plan(values, {
-    target: targetOf(device),
-    maxBufferBytes: device.limits.maxBufferSize,
+    ...planLimitsOf(device),
     variants: options.variants,
     fuse: options.fuse,
   })
@@ -64,19 +63,20 @@ export async function evaluateValues(values: readonly Value[], options: Evaluate
 /** Computes the values and leaves each in a buffer of its own, which the caller owns. */
 export async function keepValues(values: readonly Value[], options: EvaluateOptions = {}): Promise<BufferSlice[]> {
   const device = deviceOf(values, options)
-  const destinations = values.map((value) => {
-    const bytes = wordBytes(bytesOf(value.type))
-    return device.allocate(bytes, `kept ${value.node.kind}`).slice(0, bytes)
-  })
-  const wanted = values.map((value, i) => ({ value, destination: destinations[i] as BufferSlice }))
+  const wanted: { readonly value: Value; readonly destination: BufferSlice }[] = []
   try {
+    for (const value of values) {
+      const bytes = wordBytes(bytesOf(value.type))
+      const destination = device.allocate(bytes, `kept ${value.node.kind}`).slice(0, bytes)
+      wanted.push({ value, destination })
+    }
     const { variants, fuse } = options
     const program = await Program.create(device, planFor(device, wanted, { variants, fuse }), 'keep')
     device.submitNow(program.commands)
     program.dispose()
-    return destinations
+    return wanted.map(({ destination }) => destination)
   } catch (error) {
-    for (const { buffer } of destinations) buffer.dispose()
+    for (const { destination } of wanted) destination.buffer.dispose()
     throw error
   }
 }

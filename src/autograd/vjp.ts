@@ -165,7 +165,7 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
     const condition = operand(context, 0)
     return [undefined, where(condition, context.cotangent, 0), where(condition, 0, context.cotangent)]
   },
-  fused: 'none', // made by rewriting, after differentiation
+  fused: 'none',
 
   broadcast: unary((ct) => ct),
   reshape: unary((ct, x) => reshape(ct, x.shape)),
@@ -265,9 +265,13 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
       apply('conv2d', [x, context.cotangent], { ...window, activation: 'linear' }),
     ]
   },
-  conv2dPool: 'none', // these three are made by rewriting, after differentiation
+  // These are made by rewriting, after differentiation.
+  conv2dPool: 'none',
   conv2dPoolInputGradient: 'none',
   conv2dPoolFilterGradient: 'none',
+  maskedMatmul: 'none',
+  matmulWithColumnSums: 'none',
+  crossEntropyWithGradient: 'none',
   depthwiseConv2d: (context) => {
     const [x, kernel] = [operand(context, 0), operand(context, 1)]
     const window = context.node.attributes

@@ -50,9 +50,15 @@ function attributeText(attributes: object): string {
   )
 }
 
+interface CachedPlan {
+  readonly plan: Omit<Plan, 'leaves'>
+  /** Which of the structure's leaves the plan reads, by the plan's numbers. The leaves themselves are not held on to. */
+  readonly leafOrder: readonly number[]
+}
+
 /** The most recently used plans. */
 export class PlanCache {
-  readonly #plans = new Map<string, Plan>()
+  readonly #plans = new Map<string, CachedPlan>()
   readonly #capacity: number
 
   constructor(capacity = 256) {
@@ -63,16 +69,20 @@ export class PlanCache {
   plan(values: readonly Value[], options: PlanOptions): Plan {
     const { text, leaves } = structureOf(values)
     const key = `${JSON.stringify([options.variants ?? {}, options.fuse ?? true])}\n${text}`
-    const plan =
-      this.#plans.get(key) ??
-      planGraph(
-        values.map((value) => ({ value })),
-        options,
-      )
+    const cached = this.#plans.get(key) ?? planStructure(values, leaves, options)
     this.#plans.delete(key)
-    this.#plans.set(key, plan)
+    this.#plans.set(key, cached)
     const oldest = this.#plans.keys().next()
     if (this.#plans.size > this.#capacity && oldest.done === false) this.#plans.delete(oldest.value)
-    return { ...plan, leaves }
+    const own = cached.leafOrder.flatMap((number) => leaves[number] ?? [])
+    return { ...cached.plan, leaves: own }
   }
+}
+
+function planStructure(values: readonly Value[], leaves: readonly Storage[], options: PlanOptions): CachedPlan {
+  const { leaves: read, ...plan } = planGraph(
+    values.map((value) => ({ value })),
+    options,
+  )
+  return { plan, leafOrder: read.map((storage) => leaves.indexOf(storage)) }
 }

@@ -7,11 +7,10 @@
 
 import { canFusePool } from '../kernels/conv2d-pool.ts'
 import type { Target } from '../kernels/kernel.ts'
-import type { Node, NodeOf, OpAttributes, OpKind, Value } from './node.ts'
+import type { Node, NodeOf, Value } from './node.ts'
 import { outputOf } from './node.ts'
 import type { Build, Readers, Replacement } from './replacement.ts'
-import { isZero, sameValue } from './replacement.ts'
-import { makeNode } from './shapes.ts'
+import { isZero, outputsOf, sameValue } from './replacement.ts'
 
 /** Replacements for every convolution of the graph that can be pooled as it is computed. */
 export function fusePools(order: readonly Node[], readers: Readers, target: Target): Replacement[] {
@@ -70,11 +69,6 @@ function replacementFor(match: Match): Replacement {
     for (const node of match.biasGradients) heads.set(node, (map) => make(map).slice(1))
   }
   return { absorbed: match.absorbed, heads }
-}
-
-function outputsOf<K extends OpKind>(kind: K, inputs: readonly Value[], attributes: OpAttributes[K]): readonly Value[] {
-  const node = makeNode(kind, inputs, attributes) as Node
-  return node.outputs.map((_, index) => outputOf(node, index))
 }
 
 function matchPool(pool: Extract<Node, { kind: 'maxPool' }>, readers: Readers, target: Target): Match | undefined {

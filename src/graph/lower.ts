@@ -16,13 +16,14 @@ import { gatherBatch, gatherLabels } from '../kernels/gather-batch.ts'
 import type { KernelPlan } from '../kernels/kernel.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { concatenate, pad, slice, transpose } from '../kernels/layout.ts'
+import type { MatmulKey } from '../kernels/matmul.ts'
 import { matmul } from '../kernels/matmul.ts'
 import { averagePool, maxPool } from '../kernels/pool.ts'
 import { averagePoolGradient, maxPoolGradient } from '../kernels/pool-gradient.ts'
 import type { PoolKey } from '../kernels/pool-plan.ts'
 import { reduce } from '../kernels/reduce.ts'
 import type { CrossEntropyKey } from '../kernels/softmax.ts'
-import { crossEntropy, crossEntropyGradient, softmax } from '../kernels/softmax.ts'
+import { crossEntropy, crossEntropyGradient, crossEntropyWithGradient, softmax } from '../kernels/softmax.ts'
 import type {
   ConvAttributes,
   Node,
@@ -128,6 +129,16 @@ function softmaxPlan(node: NodeOf<OpKind>, log: boolean, chooser: KernelChooser)
   return chooser.plan(softmax, { rows: product(shape) / classes, classes, log })
 }
 
+/** The key of a product of two matrices. */
+export function plainProduct(node: NodeOf<OpKind>, transposeA: boolean, transposeB: boolean): MatmulKey {
+  const [a, b] = [inputShape(node, 0), inputShape(node, 1)]
+  const m = a.at(transposeA ? -1 : -2) ?? 0
+  const k = a.at(transposeA ? -2 : -1) ?? 0
+  const n = b.at(transposeB ? -2 : -1) ?? 0
+  const single = { batch: 1, batchedA: false, batchedB: false, bias: false, activation: 'linear' } as const
+  return { ...single, m, n, k, transposeA, transposeB }
+}
+
 const plainImage = { bias: false, activation: 'linear' } as const
 
 const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
@@ -198,6 +209,12 @@ const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
       return chooser.plan(matmul, { ...plain, batch: 1, m: batch * m, batchedA: false, batchedB: false })
     return chooser.plan(matmul, { ...plain, batch, m, batchedA: a.length > 2, batchedB: b.length > 2 })
   },
+  maskedMatmul: (node, chooser) => {
+    const { transposeA, transposeB } = node.attributes
+    return chooser.plan(matmul, { ...plainProduct(node, transposeA, transposeB), mask: true })
+  },
+  matmulWithColumnSums: (node, chooser) =>
+    chooser.plan(matmul, { ...plainProduct(node, node.attributes.transposeA, false), columnSums: true }),
   dense: (node, chooser) => {
     const [k = 0, n = 0] = inputShape(node, 1)
     return chooser.plan(matmul, {
@@ -268,6 +285,10 @@ const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
   softmax: (node, chooser) => softmaxPlan(node, false, chooser),
   logSoftmax: (node, chooser) => softmaxPlan(node, true, chooser),
   crossEntropy: (node, chooser) => chooser.plan(crossEntropy, labelsKey(node)),
+  crossEntropyWithGradient: (node, chooser) => {
+    const [rows = 0, classes = 0] = inputShape(node, 0)
+    return chooser.plan(crossEntropyWithGradient, { rows, classes, scale: node.attributes.scale })
+  },
   crossEntropyGradient: (node, chooser) => chooser.plan(crossEntropyGradient, labelsKey(node)),
   dropout: (node, chooser) => chooser.plan(dropout, { count: product(outputShape(node)), ...node.attributes }),
 

@@ -85,6 +85,10 @@ export interface OpAttributes extends Elementwise {
   readonly argmax: { readonly axis: number }
   /** [..., m, k] x [..., k, n]; an operand of rank 2 serves every batch. */
   readonly matmul: { readonly transposeA: boolean; readonly transposeB: boolean }
+  /** Inputs a, b and a mask of the result's shape: 0 where the mask is not positive. Rank 2; made by fusion. */
+  readonly maskedMatmul: { readonly transposeA: boolean; readonly transposeB: boolean }
+  /** Outputs the product of a and b [k, n], and the sums of b's columns. Rank 2; made by fusion. */
+  readonly matmulWithColumnSums: { readonly transposeA: boolean }
   /** Inputs x [..., in], kernel [in, out], and maybe bias [out]. */
   readonly dense: { readonly activation: Activation }
   /** Inputs x, kernel, and maybe bias. */
@@ -121,6 +125,8 @@ export interface OpAttributes extends Elementwise {
   readonly logSoftmax: NoAttributes
   /** Inputs logits [rows, classes] and labels (u32 [rows], or f32 [rows, classes]); output the loss of each row. */
   readonly crossEntropy: NoAttributes
+  /** Outputs the loss of each row and the gradient of the logits, `scale` being that of each loss; made by fusion. */
+  readonly crossEntropyWithGradient: { readonly scale: number }
   /** Inputs logits, labels, cotangent [rows]. */
   readonly crossEntropyGradient: NoAttributes
   /** Inputs x and a u32 counter; the same counter gives the same mask. */

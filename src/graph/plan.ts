@@ -62,6 +62,8 @@ export interface PlanOptions {
   /** False leaves the graph as traced: for tests that compare the two. */
   readonly fuse?: boolean | undefined
   readonly maxBufferBytes?: number | undefined
+  /** The most bytes of one tensor that a kernel may see. */
+  readonly maxBindingBytes?: number | undefined
   /** The slice of a leaf that is on the device already; lets the plan see which destinations are also read. */
   readonly leafBuffer?: ((storage: Storage) => DeviceBuffer | undefined) | undefined
 }
@@ -248,25 +250,52 @@ class Planner {
           const location = pools[operand.role][operand.index]
           if (location === undefined)
             throw new RangeError(`${label} binds ${operand.role} ${operand.index}, which is missing`)
+          this.#refuseOversized(label, location)
           return location
         }),
       })
     }
   }
 
+  #refuseOversized(label: string, location: Location): void {
+    const bytes = location.kind === 'buffer' ? location.slice.bytes : location.bytes
+    const limit = this.#options.maxBindingBytes ?? Number.POSITIVE_INFINITY
+    if (bytes > limit)
+      throw new WeftgradError(
+        'limit',
+        `${label} works on a tensor of ${bytes} bytes, and this adapter lets a kernel see ${limit} bytes of one. Use a smaller batch.`,
+        { bytes, maxStorageBufferBindingSize: limit },
+      )
+  }
+
   /** Results that could not be written in place: copied once everything that reads the old contents has run. */
   #copyToDestinations(): void {
-    for (const { value, destination } of this.#outputs) {
-      if (destination === undefined) continue
+    const pending = this.#outputs.flatMap(({ value, destination }) => {
       const location = this.#locate(value)
-      if (location.kind === 'buffer' && location.slice === destination) continue
-      const copy = makeNode('copy', [value], {})
-      this.#emit(lowerNode(copy as Node, this.#chooser), {
-        input: [location],
-        output: [{ kind: 'buffer', slice: destination }],
-        scratch: [],
-      })
-    }
+      const isInPlace = destination === undefined || (location.kind === 'buffer' && location.slice === destination)
+      return isInPlace ? [] : [{ value, destination, location }]
+    })
+    // What a copy reads must not have been overwritten by the copy before: leaves that are destinations too are saved.
+    const overwritten = new Set<DeviceBuffer | undefined>(pending.map(({ destination }) => destination.buffer))
+    const saved = pending.map(({ value, destination, location }) => {
+      if (location.kind !== 'leaf' || !overwritten.has(this.#leafBuffer(location)))
+        return { value, destination, location }
+      const copy = this.#reserve(location.bytes, new Set(), undefined, `copy of ${shapeText(value.type.shape)}`)
+      this.#emitCopy(value, location, copy)
+      return { value, destination, location: copy }
+    })
+    for (const { value, destination, location } of saved)
+      this.#emitCopy(value, location, { kind: 'buffer', slice: destination })
+  }
+
+  #emitCopy(value: Value, from: Location, to: Location): void {
+    const copy = makeNode('copy', [value], {})
+    this.#emit(lowerNode(copy as Node, this.#chooser), { input: [from], output: [to], scratch: [] })
+  }
+
+  #leafBuffer({ leaf }: Extract<Location, { kind: 'leaf' }>): DeviceBuffer | undefined {
+    const storage = [...this.#leafNumbers.keys()][leaf]
+    return storage === undefined ? undefined : this.#options.leafBuffer?.(storage)
   }
 
   #reserve(
@@ -280,6 +309,7 @@ class Planner {
       throw new WeftgradError(
         'limit',
         `${what} needs ${bytes} bytes, and this adapter allows ${limit} a buffer. Use a smaller batch.`,
+        { bytes, maxBufferSize: limit },
       )
     const candidates = this.#arenas
       .map((arena, index) => ({ index, growth: arena.growthFor(bytes), size: arena.bytes }))

@@ -21,16 +21,25 @@ export function targetOf(device: Device): Target {
   }
 }
 
+/** What a plan must know of this device. */
+export function planLimitsOf(device: Device): Pick<PlanOptions, 'target' | 'maxBufferBytes' | 'maxBindingBytes'> {
+  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits
+  return {
+    target: targetOf(device),
+    maxBufferBytes: maxBufferSize,
+    maxBindingBytes: maxStorageBufferBindingSize,
+  }
+}
+
 /** Plans for this device. */
 export function planFor(
   device: Device,
   wanted: readonly Wanted[],
-  options: Omit<PlanOptions, 'target' | 'maxBufferBytes' | 'leafBuffer'> = {},
+  options: Pick<PlanOptions, 'variants' | 'fuse'> = {},
 ): Plan {
   return planGraph(wanted, {
+    ...planLimitsOf(device),
     ...options,
-    target: targetOf(device),
-    maxBufferBytes: device.limits.maxBufferSize,
     leafBuffer: (storage) => (storage.device === device ? storage.on(device).buffer : undefined),
   })
 }

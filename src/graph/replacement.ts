@@ -1,6 +1,8 @@
 /** What the pattern finders of rewriting (fuse-*.ts) share: who reads what, and what becomes of the nodes they match. */
 
-import type { Node, Value } from './node.ts'
+import type { Node, OpAttributes, OpKind, Value } from './node.ts'
+import { outputOf } from './node.ts'
+import { makeNode } from './shapes.ts'
 
 /** Who reads which value; `wants` tells whether somebody outside the graph needs it. */
 export interface Readers {
@@ -23,4 +25,14 @@ export function isZero(value: Value | undefined): boolean {
 
 export function sameValue(a: Value | undefined, b: Value | undefined): boolean {
   return a !== undefined && b !== undefined && a.node === b.node && a.index === b.index
+}
+
+/** A new node's outputs. */
+export function outputsOf<K extends OpKind>(
+  kind: K,
+  inputs: readonly Value[],
+  attributes: OpAttributes[K],
+): readonly Value[] {
+  const node = makeNode(kind, inputs, attributes) as Node
+  return node.outputs.map((_, index) => outputOf(node, index))
 }

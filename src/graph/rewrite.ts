@@ -3,6 +3,7 @@
  *
  * - relu, sigmoid or tanh after a convolution or dense layer moves into its kernel;
  * - a convolution, relu and 2x2 max-pooling become one kernel, and so do their gradients (fuse-pool.ts);
+ * - relu's gradient, bias gradients and the loss' gradient join the kernels beside them (fuse-dense.ts);
  * - a chain of elementwise operators becomes one kernel (`fused`): an intermediate that only one other elementwise
  *   operator reads is never written to memory. Broadcasts become strides;
  * - a tensor that holds one number everywhere becomes a literal in the kernel that reads it.
@@ -11,6 +12,7 @@
 import type { ElementwiseStep } from '../kernels/elementwise.ts'
 import { elementwiseArity } from '../kernels/elementwise.ts'
 import type { Target } from '../kernels/kernel.ts'
+import { fuseDense } from './fuse-dense.ts'
 import { fusePools } from './fuse-pool.ts'
 import type { Activation, Node, OpAttributes, OpKind, Value } from './node.ts'
 import { outputOf, sameShape, topologicalOrder } from './node.ts'
@@ -73,7 +75,16 @@ class Rewriter {
       of: (node, index = 0) => this.#readers.get(`${node.id}.${index}`) ?? [],
       wants: (node, index = 0) => this.#wanted.has(`${node.id}.${index}`),
     }
-    return fusePools(order, readers, this.#target)
+    const uniform = (node: Node): number | undefined => this.#uniform(outputOf(node))
+    const used = new Set<Node>()
+    return [...fusePools(order, readers, this.#target), ...fuseDense(order, readers, uniform)].filter(
+      ({ absorbed, heads }) => {
+        const touched = [...absorbed, ...heads.keys()]
+        if (touched.some((node) => used.has(node))) return false
+        for (const node of touched) used.add(node)
+        return true
+      },
+    )
   }
 
   #valuesOf(node: Node): readonly Value[] {

@@ -242,6 +242,12 @@ const shapeRules: { readonly [K in OpKind]: ShapeRule<K> } = {
       refuse('matmul', inputs, expected)
     return [f32([...(batchA.length > 0 ? batchA : batchB), m, n])]
   },
+  maskedMatmul: (inputs) => [f32(inputs[2]?.shape ?? [])],
+  matmulWithColumnSums: (inputs, { transposeA }) => {
+    const [m] = lastTwo(inputs[0]?.shape ?? [], transposeA)
+    const n = inputs[1]?.shape[1] ?? 0
+    return [f32([m, n]), f32([n])]
+  },
   dense: (inputs) => {
     const [x, kernel, bias] =
       inputs.length === 3
@@ -328,6 +334,10 @@ const shapeRules: { readonly [K in OpKind]: ShapeRule<K> } = {
   softmax: (inputs) => lastAxis('softmax', inputs),
   logSoftmax: (inputs) => lastAxis('logSoftmax', inputs),
   crossEntropy: (inputs) => [f32([checkLabels('softmaxCrossEntropy', inputs)])],
+  crossEntropyWithGradient: (inputs) => [
+    f32([checkLabels('softmaxCrossEntropy', inputs)]),
+    f32(inputs[0]?.shape ?? []),
+  ],
   crossEntropyGradient: (inputs) => {
     const [logits] = inputs
     checkLabels('crossEntropyGradient', inputs.slice(0, 2))

@@ -6,7 +6,7 @@
 import { WeftgradError } from '../errors.ts'
 import type { FusedActivation } from './activation.ts'
 import { activationFunction } from './activation.ts'
-import type { Binding, Family, KernelPlan, Target, Variant } from './kernel.ts'
+import type { Binding, Dispatch, Family, KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
 import { splitCount, sumPartials } from './split-sum.ts'
 import type { SubgroupTile } from './subgroup-tile.ts'
@@ -39,7 +39,19 @@ export interface MatmulKey {
   /** A third input [n] is added. */
   readonly bias: boolean
   readonly activation: FusedActivation
+  /** A third input of the result's shape: where it is not positive the result is 0. Not together with a bias. */
+  readonly mask?: boolean
+  /** A second output [n]: the sums of the right operand's columns. See `canSumColumns`. */
+  readonly columnSums?: boolean
 }
+
+/** Column sums come along where the sum over k is not split over workgroups, for one batch and a right operand [k, n]. */
+export function canSumColumns(key: MatmulKey): boolean {
+  return key.batch === 1 && !key.transposeB && !key.bias && key.k <= longestUnsplit
+}
+
+/** Beyond this a product with few tiles leaves cores idle for longer than a second kernel for the sums takes. */
+const longestUnsplit = 2048
 
 const flopsOf = (key: MatmulKey): number => 2 * key.batch * key.m * key.n * key.k
 
@@ -55,6 +67,7 @@ const direct: Variant<MatmulKey> = {
       scratchBytes: [],
       flops: flopsOf(key),
       dispatches: [
+        ...(key.columnSums === true ? [directColumnSums(key, target)] : []),
         dispatch({
           label: 'matmul/direct',
           bindings: operands(key, 'f32', 'f32', 'f32'),
@@ -72,7 +85,7 @@ const direct: Variant<MatmulKey> = {
     sum += left[batch * u.strideA + ${key.transposeA ? 'k * u.m + row' : 'row * u.k + k'}]
          * right[batch * u.strideB + ${key.transposeB ? 'column * u.k + k' : 'k * u.n + column'}];
   }
-  result[index] = activate(sum${key.bias ? ' + bias[column]' : ''});`,
+  result[index] = ${finish(key, 'f32', 'sum', 'bias[column]', 'mask[index]')};`,
         }),
       ],
     }
@@ -85,7 +98,30 @@ function operands(key: MatmulKey, left: string, right: string, result: string): 
     reads('right', input(1), right),
     writes('result', output(0), result),
     ...(key.bias ? [reads('bias', input(2), result)] : []),
+    ...(key.mask === true ? [reads('mask', input(2), result)] : []),
   ]
+}
+
+/** What is stored for a sum: with bias and activation, or cut off by the mask. */
+function finish(key: MatmulKey, type: string, sum: string, bias: string, mask: string): string {
+  const activated = `activate(${sum}${key.bias ? ` + ${bias}` : ''})`
+  return key.mask === true ? `select(${type}(0), ${activated}, ${mask} > ${type}(0))` : activated
+}
+
+function directColumnSums(key: MatmulKey, target: Target): Dispatch {
+  const workgroupSize = plainWorkgroupSize(target)
+  return dispatch({
+    label: 'matmul/columnSums',
+    bindings: [reads('right', input(1)), writes('sums', output(1))],
+    uniforms: { n: key.n, k: key.k },
+    workgroupSize,
+    workgroups: Math.ceil(key.n / workgroupSize),
+    body: `
+  if (index >= u.n) { return; }
+  var sum = 0.0;
+  for (var k = 0u; k < u.k; k++) { sum += right[k * u.n + index]; }
+  sums[index] = sum;`,
+  })
 }
 
 /** Elements from one batch to the next, in vectors. */
@@ -140,7 +176,8 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
       const columnTiles = Math.ceil(key.n / tileColumns(tile))
       const slabs = key.k / unroll
       // 128 slabs: below that a second pass over the result costs more than the idle cores.
-      const splits = splitCount(rowTiles * columnTiles * key.batch, slabs, 128, target)
+      const isWhole = key.columnSums === true || key.mask === true
+      const splits = isWhole ? 1 : splitCount(rowTiles * columnTiles * key.batch, slabs, 128, target)
       const count = key.batch * key.m * key.n
       const last = splits === 1
       const label = `matmul/${shape.name}${last ? '' : `/splitK${splits}`}`
@@ -148,7 +185,10 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
         label,
         subgroups: true,
         bindings: last
-          ? operands(key, leftType(tile), rightType(tile), type)
+          ? [
+              ...operands(key, leftType(tile), rightType(tile), type),
+              ...(key.columnSums === true ? [writes('sums', output(1), type)] : []),
+            ]
           : [
               reads('left', input(0), leftType(tile)),
               reads('right', input(1), rightType(tile)),
@@ -182,13 +222,22 @@ ${declareColumns(tile)}
 ${declareLeft(tile)}
 ${declareRight(tile)}
 ${declareAccumulators(tile)}
+${key.columnSums === true ? groups(tile, (j) => `  var total${j} = ${type}(0);`) : ''}
   for (var slab = firstSlab; slab < endSlab; slab++) {
 ${loads(tile)}
+${key.columnSums === true ? groups(tile, (j) => Array.from({ length: unroll }, (_, k) => `    total${j} += b${k}_${j};`).join('\n')) : ''}
 ${rankUpdate(tile)}
   }
+${key.columnSums === true ? groups(tile, (j) => `  if (rowTile == 0u && wanted${j} < u.columnVectors) { sums[wanted${j}] = total${j}; }`) : ''}
 ${storeTile(tile, (row, column, value) =>
   last
-    ? `result[(batch * u.rows + ${row}) * u.columnVectors + ${column}] = activate(${value}${key.bias ? ` + bias[${column}]` : ''});`
+    ? `result[(batch * u.rows + ${row}) * u.columnVectors + ${column}] = ${finish(
+        key,
+        type,
+        value,
+        `bias[${column}]`,
+        `mask[(batch * u.rows + ${row}) * u.columnVectors + ${column}]`,
+      )};`
     : `result[((split * u.batch + batch) * u.rows + ${row}) * u.columnVectors + ${column}] = ${value};`,
 )}`,
       })
@@ -202,6 +251,11 @@ ${storeTile(tile, (row, column, value) =>
       }
     },
   }
+}
+
+/** A line for each group of columns. */
+function groups(tile: SubgroupTile, line: (j: number) => string): string {
+  return Array.from({ length: tile.columnGroups }, (_, j) => line(j)).join('\n')
 }
 
 /** This lane's place in the left operand, one for each vector it loads: the address at slab 0. */

@@ -31,6 +31,14 @@ export interface CrossEntropyKey {
   readonly labels: 'sparse' | 'dense'
 }
 
+/** Sparse labels, and the same gradient for each row's loss, as the mean has it. */
+export interface LossWithGradientKey {
+  readonly rows: number
+  readonly classes: number
+  /** The gradient of each row's loss: 1 / rows for the mean. */
+  readonly scale: number
+}
+
 interface RowKernel {
   readonly label: string
   readonly bindings: readonly Binding[]
@@ -168,6 +176,37 @@ function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: TeamKind
   })
 }
 
+function planLossWithGradient(
+  { rows, classes, scale }: LossWithGradientKey,
+  kind: TeamKind,
+  target: Target,
+): KernelPlan {
+  return planRows(rows, classes, kind, target, {
+    label: 'crossEntropyWithGradient',
+    bindings: [
+      reads('logits', input(0)),
+      reads('labels', input(1), 'u32'),
+      writes('result', output(0)),
+      writes('gradient', output(1)),
+    ],
+    uniforms: { undefinedValue: { f32: Number.NaN }, cotangent: { f32: scale } },
+    needs: ['naturalLog'],
+    body: (step) => `  let label = labels[row];
+  let logit = logits[first + min(label, u.classes - 1u)];
+  let cotangent = select(u.undefinedValue, u.cotangent, label < u.classes);
+  let scale = 1.0 / sum;
+  if (present && member == 0u) {
+    result[row] = select(u.undefinedValue, naturalLog(sum) + (largest - logit), label < u.classes);
+  }
+  for (var c = member; c < u.classes; c += ${step}) {
+    if (present) {
+      let probability = exponential(logits[first + c] - largest) * scale;
+      gradient[first + c] = (probability - select(0.0, 1.0, c == label)) * cotangent;
+    }
+  }`,
+  })
+}
+
 const teams: readonly TeamKind[] = ['lane', 'subgroup', 'workgroup']
 
 function family<Key extends { readonly rows: number; readonly classes: number }>(
@@ -206,3 +245,9 @@ export const crossEntropy: Family<CrossEntropyKey> = family('crossEntropy', plan
  * logits: (softmax - target) * gradient, or (softmax * sum(target) - target) * gradient for dense labels.
  */
 export const crossEntropyGradient: Family<CrossEntropyKey> = family('crossEntropyGradient', planGradient)
+
+/** Inputs logits [rows, classes] and labels u32 [rows]; outputs the loss of each row and the gradient of the logits. */
+export const crossEntropyWithGradient: Family<LossWithGradientKey> = family(
+  'crossEntropyWithGradient',
+  planLossWithGradient,
+)
