@@ -6,6 +6,7 @@
 import type { Case } from './cases/case.ts'
 import { convolutionCases, depthwiseCases } from './cases/convolution.ts'
 import { elementwiseCases } from './cases/elementwise.ts'
+import { fusionCases } from './cases/fusion.ts'
 import { denseCases, matmulCases } from './cases/matmul.ts'
 import { movementCases } from './cases/movement.ts'
 import { networkCases } from './cases/network.ts'
@@ -27,4 +28,5 @@ export const cases: readonly Case[] = [
   ...normalizationCases,
   ...movementCases,
   ...networkCases,
+  ...fusionCases,
 ]

@@ -4,13 +4,14 @@
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { leaf } from '../src/autograd/tensor.ts'
 import type { Device } from '../src/gpu/device.ts'
 import { PlanCache } from '../src/graph/cache.ts'
 import type { CustomOp, TensorType } from '../src/graph/node.ts'
 import type { Location, Plan, PlannedDispatch, PlanOptions, Wanted } from '../src/graph/plan.ts'
 import { bytesOf, planGraph } from '../src/graph/plan.ts'
 import { Program, planFor } from '../src/graph/program.ts'
-import type { KeptTensor } from '../src/index.ts'
+import type { KeptTensor, PoolOptions } from '../src/index.ts'
 import {
   add,
   argmax,
@@ -229,6 +230,36 @@ function wrongReads(ops: readonly TracedOp[]): string[] {
   return wrong
 }
 
+/** The most bytes that hold something still to be read, over the dispatches of a plan. */
+function mostAliveBytes({ dispatches, results }: Plan): number {
+  interface Span {
+    readonly location: Location
+    readonly from: number
+    to: number
+  }
+  const spans: Span[] = []
+  const at = (location: Location): Span | undefined =>
+    spans.findLast(
+      (span) => bufferOf(span.location) === bufferOf(location) && offsetOf(span.location) === offsetOf(location),
+    )
+  const offsetOf = (location: Location): number => (location.kind === 'arena' ? location.offset : -1)
+  const touch = (location: Location, position: number): void => {
+    const span = at(location)
+    if (span !== undefined) span.to = position
+  }
+  dispatches.forEach((dispatch, position) => {
+    for (const location of operandsOf(dispatch, 'read')) touch(location, position)
+    for (const location of operandsOf(dispatch, 'read_write'))
+      if (location.kind === 'arena') spans.push({ location, from: position, to: position })
+  })
+  for (const { location } of results) touch(location, dispatches.length)
+  const aliveAt = (position: number): number =>
+    spans
+      .filter(({ from, to }) => from <= position && position <= to)
+      .reduce((sum, { location }) => sum + (location.kind === 'arena' ? location.bytes : 0), 0)
+  return Math.max(...dispatches.map((_, position) => aliveAt(position)))
+}
+
 /** A training step of LeNet-5: loss and gradients. */
 function lenetStep(batch: number): Tensor[] {
   const model = nn.lenet5()
@@ -261,7 +292,7 @@ describe('a plan', () => {
     contents.write(at(256, 64), 'b')
     expect(contents.read(at(0, 512))).toBe('a+a+b')
     expect(contents.read(at(0, 256))).toBe('a')
-    expect(contents.read(at(256, 300))).toBe('a+b+nothing'.replace('+nothing', ''))
+    expect(contents.read(at(256, 256))).toBe('a+b')
     expect(contents.read(at(400, 300))).toBe('a+nothing')
   })
 
@@ -290,12 +321,13 @@ describe('a plan', () => {
     expect(Math.max(...plan.arenaBytes)).toBeLessThan(bytes + 256)
   })
 
-  it('of a step keeps no more than a fraction of what its values take together', () => {
-    const plan = planned(lenetStep(32))
-    const written = plan.dispatches.flatMap((dispatch) => operandsOf(dispatch, 'read_write'))
-    const total = written.reduce((sum, location) => sum + (location.kind === 'arena' ? location.bytes : 0), 0)
-    const kept = plan.arenaBytes.reduce((sum, bytes) => sum + bytes, 0)
-    expect(kept).toBeLessThan(total * 0.75)
+  it('of a training step takes little more memory than what is alive at one time', () => {
+    for (const fuse of [true, false]) {
+      const plan = planned(lenetStep(32), { fuse })
+      const total = plan.arenaBytes.reduce((sum, bytes) => sum + bytes, 0)
+      expect(total).toBeGreaterThanOrEqual(mostAliveBytes(plan))
+      expect(total).toBeLessThan(1.6 * mostAliveBytes(plan))
+    }
   })
 
   it('reuses the hole that several neighbours left for one larger value', () => {
@@ -309,9 +341,10 @@ describe('a plan', () => {
     const parts = ['a', 'b', 'c'].map((name) => part(name, x, small))
     const [joined] = custom(tracer('join', [{ shape: [1], dtype: 'f32' }], []), parts)
     if (joined === undefined) throw new Error('a tracer has an output')
-    const plan = planned([part('again', part('small', joined, 1), large)])
+    // Neighbours lie in one arena, and what is computed from one arena goes to another: every second one is there.
+    const plan = planned([part('again', part('odd', part('even', joined, 1), 1), large)])
     const total = plan.arenaBytes.reduce((sum, bytes) => sum + bytes, 0)
-    expect(total).toBeLessThan(4 * large + 4 * 256 * 4)
+    expect(total).toBeLessThan(4 * large + 4 * 256)
   })
 
   it('gives a tensor that is wanted as it is, reshaped or not, no kernel and no memory', async () => {
@@ -407,7 +440,6 @@ describe('results with destinations', () => {
     device().write(buffer.slice(), new Float32Array([1, 2]))
     using whole = await kept(0)
     const storage = { on: () => buffer.slice(0, 8), device: device(), transient: false }
-    const { leaf } = await import('../src/autograd/tensor.ts')
     const first = leaf(storage, { shape: [2], dtype: 'f32' })
     await runWanted([
       { value: first, destination: buffer.slice(256, 8) },
@@ -538,7 +570,7 @@ describe('rewriting', () => {
         expect(conflicts(fused)).toEqual([])
         await expectEqualNumbers(tensors)
       }),
-      { seed, numRuns: 40 },
+      { seed, numRuns: 20 },
     )
   })
 
@@ -547,25 +579,31 @@ describe('rewriting', () => {
       mul(tensor(noise([size, size, channels, filters], size), [size, size, channels, filters]), 0.5)
     const x = tensor(noise([2, 9, 10, 3], 'image'), [2, 9, 10, 3])
     const bias = tensor(noise([4], 'bias'))
-    const pools = [{ poolSize: 2 }, { poolSize: 2, padding: 'same' }, { poolSize: 3, strides: 2 }] as const
-    const activations = ['linear', 'relu', 'tanh'] as const
-    for (const pool of pools)
-      for (const activation of activations)
-        for (const size of [2, 3])
-          for (const variation of ['plain', 'no bias', 'image only', 'kernel only', 'looked at', 'pooled twice']) {
-            const kernel = kernelOf(size, 3, 4)
-            const inner = variation === 'image only' ? mul(x, 1.5) : x
-            const y = conv2d(inner, kernel, variation === 'no bias' ? undefined : bias, { activation })
-            const z = maxPool(y, pool)
-            const more = variation === 'pooled twice' ? sum(maxPool(y, { poolSize: 2, strides: 1 })) : constant(0)
-            const loss = add(sum(mul(z, z)), more)
-            const by = { plain: [x, kernel, bias], 'image only': [inner], 'kernel only': [kernel] }[variation] ?? [
-              x,
-              kernel,
-            ]
-            const looked = variation === 'looked at' ? [y] : []
-            await expectEqualNumbers([loss, ...gradients(loss, by), ...looked])
-          }
+    const half = { poolSize: 2 } as const
+    type Variant = readonly [variation: string, activation: 'linear' | 'relu' | 'tanh', size: number, PoolOptions]
+    const variants: readonly Variant[] = [
+      ...['plain', 'no bias', 'image only', 'kernel only', 'looked at', 'pooled twice'].map(
+        (variation): Variant => [variation, 'relu', 3, half],
+      ),
+      ['plain', 'linear', 2, half],
+      ['pooled twice', 'linear', 2, half],
+      ['plain', 'tanh', 3, half],
+      ['plain', 'relu', 2, half],
+      ['plain', 'relu', 3, { poolSize: 2, padding: 'same' }],
+      ['plain', 'relu', 3, { poolSize: 3, strides: 2 }],
+    ]
+    for (const [variation, activation, size, pool] of variants) {
+      const kernel = kernelOf(size, 3, 4)
+      const inner = variation === 'image only' ? mul(x, 1.5) : x
+      const y = conv2d(inner, kernel, variation === 'no bias' ? undefined : bias, { activation })
+      const z = maxPool(y, pool)
+      const more = variation === 'pooled twice' ? sum(maxPool(y, { poolSize: 2, strides: 1 })) : constant(0)
+      const loss = add(sum(mul(z, z)), more)
+      const all = variation === 'no bias' ? [x, kernel] : [x, kernel, bias]
+      const by = { 'image only': [inner], 'kernel only': [kernel] }[variation] ?? all
+      const looked = variation === 'looked at' ? [y] : []
+      await expectEqualNumbers([loss, ...gradients(loss, by), ...looked])
+    }
   })
 
   it('makes one kernel of a chain, with the broadcasts inside', async () => {
