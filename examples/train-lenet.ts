@@ -1,16 +1,14 @@
 /** Trains LeNet-5 on Fashion-MNIST and tests it. Run it: `npx tsx examples/train-lenet.ts` */
 
 // #region readme
-import { data, loadFashionMnist, nn, open } from '../src/node.ts'
+import { data, nn, open } from '../src/node.ts'
 
 using device = await open()
-const { train, test } = await loadFashionMnist() // found or fetched
-using trainSet = data.residentImages(device, { ...train, channels: 1, classes: 10 }) // on the device once, as bytes
-using testSet = data.residentImages(device, { ...test, channels: 1, classes: 10 })
+const { train, test } = await data.fashionMnist(device) // found or fetched; on the device once, as bytes
 using model = nn.lenet5({ units: [256, 32] }, { seed: 1 })
 console.log(model.summary())
 
-await nn.fit(model, trainSet, {
+await nn.fit(model, train, {
   optimizer: nn.adam({ learningRate: 1e-3 }),
   epochs: 15,
   batchSize: 32,
@@ -18,6 +16,6 @@ await nn.fit(model, trainSet, {
   restoreBest: true,
   callbacks: { onEpochEnd: (logs) => console.log(logs) },
 })
-const { loss, accuracy } = await nn.evaluate(model, testSet)
+const { loss, accuracy } = await nn.evaluate(model, test)
 console.log(`test: loss ${loss.toFixed(4)}, accuracy ${(100 * accuracy).toFixed(2)} %`)
 // #endregion readme

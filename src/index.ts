@@ -1,5 +1,6 @@
 /** weftgrad's public surface: runs wherever WebGPU is. `weftgrad/node` adds what needs Node.js. */
 
+export * from './autograd/custom.ts'
 export type { EvaluateOptions } from './autograd/evaluate.ts'
 export * from './autograd/grad.ts'
 export * from './autograd/ops.ts'

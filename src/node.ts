@@ -1,5 +1,10 @@
 /** weftgrad in Node.js: the public surface, a device on the best adapter there is, and files. */
 
+import { fashionMnist } from './data/fashion-mnist.node.ts'
+import * as portable from './data/index.ts'
+
 export { loadFashionMnist } from './data/fashion-mnist.node.ts'
 export { open } from './gpu/node/open.ts'
 export * from './index.ts'
+export { loadTrainedModel } from './study/trained-model.node.ts'
+export const data = { ...portable, fashionMnist }

@@ -1,8 +1,8 @@
 /** Several tensors at once: what they share is computed once. */
 
 import type { Plan } from '../graph/plan.ts'
-import { evaluateValues, planValues } from './evaluate.ts'
 import type { EvaluateOptions, HostNumbers } from './evaluate.ts'
+import { evaluateValues, planValues } from './evaluate.ts'
 import type { Tensor } from './tensor.ts'
 
 /** Computes the tensors together and copies them to the host, in order. */

@@ -4,7 +4,10 @@
  * down to the operand's shape. `undefined` stands for a derivative that is zero everywhere.
  */
 
+import { WeftgradError } from '../errors.ts'
 import type { Activation, NodeOf, OpKind } from '../graph/node.ts'
+import { sameShape, shapeText } from '../graph/node.ts'
+import { broadcastShapes } from '../graph/shapes.ts'
 import {
   add,
   apply,
@@ -349,7 +352,17 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
       outputs.map((t) => t.value),
       cotangents.map((t) => t?.value),
     )
-    return (values ?? []).map((value) => (value === undefined ? undefined : new Tensor(value)))
+    return (values ?? []).map((value, i) => {
+      const type = inputs[i]?.value.type
+      if (value === undefined || type === undefined) return undefined
+      const { shape } = value.type
+      if (!sameShape(broadcastShapes(op.name, [value.type, type]), shape))
+        throw new WeftgradError(
+          'shape',
+          `${op.name}: its vjp gives ${shapeText(shape)} for an operand of ${shapeText(type.shape)}.`,
+        )
+      return new Tensor(value)
+    })
   },
 }
 

@@ -8,10 +8,10 @@ export interface SetupOptions {
 }
 
 export async function setupCommand({ dataDir }: SetupOptions): Promise<void> {
-  const { say, note } = openTerminal()
+  const { say } = openTerminal()
   // `setup` ends with a line about the adapter; the lines before it tell what is fetched.
-  await setup({ log: note })
-  const { folder, published, train, test } = await loadFashionMnist({ dataDir, log: note })
+  await setup({ log: say })
+  const { folder, published, train, test } = await loadFashionMnist({ dataDir, log: say })
   const kind = published ? '' : ', not the published bytes'
   say(
     `weftgrad: data ready: Fashion-MNIST, ${grouped(train.count)} and ${grouped(test.count)} images in ${folder}${kind}`,

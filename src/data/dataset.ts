@@ -101,6 +101,11 @@ export class ImageDataset {
 export function residentImages(device: Device, bytes: LabelledBytes): ImageDataset {
   const { images, labels, height, width, channels, classes } = bytes
   const count = labels.length
+  if ([height, width, channels, classes].some((n) => !Number.isInteger(n) || n < 1))
+    throw new WeftgradError(
+      'data',
+      `Images of ${height}x${width}x${channels} in ${classes} classes make no sense; all are whole numbers from 1.`,
+    )
   if (count === 0 || images.length !== count * height * width * channels)
     throw new WeftgradError(
       'data',

@@ -15,8 +15,11 @@ import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import { download } from '../format/download.ts'
 import { gunzip, isGzip } from '../format/gzip.ts'
+import type { Device } from '../gpu/device.ts'
 import { openPrivateApt, type PrivateApt } from '../gpu/node/apt.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
+import type { ImageDataset } from './dataset.ts'
+import { residentImages } from './dataset.ts'
 import {
   type FashionMnistBytes,
   type FashionMnistPart,
@@ -70,6 +73,15 @@ const csvNames = { train: 'fashion-mnist_train.csv', test: 'fashion-mnist_test.c
 /** The largest of the four is 26 MB compressed, the Kaggle CSV 133 MB; a file past this is something else. */
 const largestFileBytes = 2 ** 30
 const largestDownloadBytes = 64 * 2 ** 20
+
+/** Fashion-MNIST on a device: `loadFashionMnist`, then `residentImages` of both halves. The caller owns them. */
+export async function fashionMnist(
+  device: Device,
+  options: LoadFashionMnistOptions = {},
+): Promise<{ readonly train: ImageDataset; readonly test: ImageDataset }> {
+  const { train, test } = await loadFashionMnist(options)
+  return { train: residentImages(device, train), test: residentImages(device, test) }
+}
 
 /**
  * Fashion-MNIST as bytes in memory.

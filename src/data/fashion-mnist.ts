@@ -75,6 +75,9 @@ export interface LabelledImages {
   readonly count: number
   readonly height: number
   readonly width: number
+  /** Grey. */
+  readonly channels: 1
+  readonly classes: 10
 }
 
 export interface FashionMnistBytes {
@@ -118,7 +121,7 @@ export function parseFashionMnist(
     }
     const wrong = labels.data.findIndex((label) => label >= fashionMnistClasses.length)
     if (wrong >= 0) throw refusal(labelsSource, `has the label ${labels.data[wrong]} at index ${wrong}, outside 0 to 9`)
-    return { images: images.data, labels: labels.data, count, height, width }
+    return { images: images.data, labels: labels.data, count, height, width, channels: 1, classes: 10 }
   }
   return { train: half('trainImages', 'trainLabels'), test: half('testImages', 'testLabels') }
 }
@@ -129,7 +132,7 @@ export function parseFashionMnistCsv(
   options: { readonly missing?: 'refuse' | 'drop'; readonly source?: string } = {},
 ): LabelledImages & { readonly droppedLines: readonly number[] } {
   const csv = parseLabelledCsv(bytes, { ...options, pixels: side * side, classes: fashionMnistClasses.length })
-  return { ...csv, height: side, width: side }
+  return { ...csv, height: side, width: side, channels: 1, classes: 10 }
 }
 
 /** Whether decompressed bytes are, to the bit, the published ones of this part. */

@@ -5,7 +5,7 @@
  * its sum for the bias.
  */
 
-import { canFusePool } from '../kernels/conv2d-pool.ts'
+import { canFusePool } from '../kernels/conv2d-windows.ts'
 import type { Target } from '../kernels/kernel.ts'
 import type { Node, NodeOf, Value } from './node.ts'
 import { outputOf } from './node.ts'

@@ -39,7 +39,7 @@ class Rewriter {
   /** What stands for each traced value. */
   readonly #rewritten = new Map<string, Value>()
   readonly #heads = new Map<Node, Build>()
-  readonly #uniforms = new Map<number, number | undefined>()
+  readonly #uniforms = new Map<number, number>()
 
   constructor(outputs: readonly Value[], target: Target) {
     this.#outputs = outputs
@@ -49,6 +49,7 @@ class Rewriter {
 
   run(): readonly Value[] {
     const order = topologicalOrder(this.#outputs)
+    for (const node of order) this.#findUniform(node)
     for (const node of order)
       for (const key of new Set(node.inputs.map(keyOf))) {
         const readers = this.#readers.get(key)
@@ -140,20 +141,18 @@ class Rewriter {
     return inlined
   }
 
-  /** The number that a value holds everywhere, where that is known; as float32, computed as a kernel would. */
+  /** The number that a value holds everywhere, where that is known. */
   #uniform(value: Value): number | undefined {
-    const { node } = value
-    if (node.kind === 'constant') return Math.fround(node.attributes.value)
-    const known = this.#uniforms.get(node.id)
-    if (known !== undefined || this.#uniforms.has(node.id)) return known
-    this.#uniforms.set(node.id, undefined)
+    return this.#uniforms.get(value.node.id)
+  }
+
+  /** Notes the number that a node's result holds everywhere, as float32, as a kernel would compute it. */
+  #findUniform(node: Node): void {
+    if (node.kind === 'constant') this.#uniforms.set(node.id, Math.fround(node.attributes.value))
     const fold = folds[node.kind]
-    if (fold === undefined) return undefined
     const operands = node.inputs.map((input) => this.#uniform(input))
-    if (operands.includes(undefined)) return undefined
-    const number = Math.fround(fold(operands[0] ?? Number.NaN, operands[1] ?? Number.NaN))
-    this.#uniforms.set(node.id, number)
-    return number
+    if (fold === undefined || operands.includes(undefined)) return
+    this.#uniforms.set(node.id, Math.fround(fold(operands[0] ?? Number.NaN, operands[1] ?? Number.NaN)))
   }
 
   /** The convolution or dense layer that can apply this node's function itself. */

@@ -12,6 +12,7 @@
 import { activationFunction } from './activation.ts'
 import type { Conv2dKey } from './conv2d-direct.ts'
 import { checkConv, directFilterGradient, directForward, directInputGradient } from './conv2d-direct.ts'
+import { filterGradientByWindows, forwardByWindows, inputGradientByWindows } from './conv2d-windows.ts'
 import type { Family, KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from './kernel.ts'
 import { splitCount, sumPartials } from './split-sum.ts'
@@ -361,28 +362,42 @@ function repeat(count: number, line: (i: number) => string): string {
   return Array.from({ length: count }, (_, i) => line(i)).join('\n')
 }
 
-function preferSubgroups(key: Conv2dKey, target: Target): number {
-  checkConv(key)
-  return target.subgroupSize === undefined ? 0 : 1
-}
+/** Windows where the kernel is small enough for them, else the implicit product. */
+const preferWindows =
+  (windows: Variant<Conv2dKey>) =>
+  (key: Conv2dKey, target: Target): number => {
+    checkConv(key)
+    if (target.subgroupSize === undefined) return 0
+    return target.class === 'cpu' && windows.supports(key, target) ? 3 : 1
+  }
 
 /** Inputs image, kernel and maybe bias; output [batch, outHeight, outWidth, filters]. Throws 'shape' for an empty key. */
 export const conv2dForward: Family<Conv2dKey> = {
   name: 'conv2d',
-  variants: [directForward, forwardVariant('subgroup16', 16), forwardVariant('subgroup8', 8)],
-  prefer: preferSubgroups,
+  variants: [directForward, forwardVariant('subgroup16', 16), forwardVariant('subgroup8', 8), forwardByWindows],
+  prefer: preferWindows(forwardByWindows),
 }
 
 /** Inputs dy and kernel; output dx. `bias` and `activation` of the key play no part. */
 export const conv2dInputGradient: Family<Conv2dKey> = {
   name: 'conv2d.inputGradient',
-  variants: [directInputGradient, inputGradientVariant('subgroup32', 16), inputGradientVariant('subgroup16', 8)],
-  prefer: preferSubgroups,
+  variants: [
+    directInputGradient,
+    inputGradientVariant('subgroup32', 16),
+    inputGradientVariant('subgroup16', 8),
+    inputGradientByWindows,
+  ],
+  prefer: preferWindows(inputGradientByWindows),
 }
 
 /** Inputs image and dy; output the kernel's gradient. `bias` and `activation` of the key play no part. */
 export const conv2dFilterGradient: Family<Conv2dKey> = {
   name: 'conv2d.filterGradient',
-  variants: [directFilterGradient, filterGradientVariant('subgroup16', 16), filterGradientVariant('subgroup8', 8)],
-  prefer: preferSubgroups,
+  variants: [
+    directFilterGradient,
+    filterGradientVariant('subgroup16', 16),
+    filterGradientVariant('subgroup8', 8),
+    filterGradientByWindows,
+  ],
+  prefer: preferWindows(filterGradientByWindows),
 }

@@ -66,7 +66,7 @@ export interface FitOptions {
   /** A set of its own, or a share of the training images in (0, 1), drawn by `seed`. */
   readonly validation?: import('../data/dataset.ts').ImageDataset
   readonly validationSplit?: number
-  /** Orders the images of each epoch and draws the validation share. 1 by default. */
+  /** Orders the images of each epoch, draws the validation share and the masks of dropout. 1 by default. */
   readonly seed?: number
   /** Gives the model the weights of the epoch with the best validation accuracy at the end. False by default. */
   readonly restoreBest?: boolean

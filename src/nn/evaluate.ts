@@ -11,7 +11,7 @@ import { planKernel } from '../kernels/kernel.ts'
 import { confusion, recordStep, stepRecordColumns, trainingStateWords } from '../kernels/training-state.ts'
 import type { Evaluation } from './contract.ts'
 import type { Model } from './model.ts'
-import { BatchOrder, gatherInputs, u32Leaf } from './training-step.ts'
+import { BatchOrder, gatherInputs, refuseMisfits, u32Leaf } from './training-step.ts'
 
 export interface EvaluateModelOptions {
   /** Images at a time. 256 by default. */
@@ -46,19 +46,18 @@ export class Evaluator {
     this.#parts = parts
   }
 
-  /** Throws 'shape' where the images do not fit the model. */
+  /** Throws 'shape' or 'mismatch' where the images or classes do not fit the model, 'argument' for a batch size below 1. */
   static async create(model: Model, data: ImageDataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
     const { device } = data
+    const { batchSize: wanted = 256, variants = {} } = options
+    if (!Number.isInteger(wanted) || wanted < 1)
+      throw new WeftgradError('argument', `batchSize must be a whole number from 1, not ${wanted}.`, { wanted })
+    refuseMisfits(model, data)
     model.to(device)
-    const batchSize = Math.min(options.batchSize ?? 256, data.count)
+    const batchSize = Math.min(wanted, data.count)
     const whole = Math.floor(data.count / batchSize)
     const rest = data.count - whole * batchSize
     const classes = model.outputShape.at(-1) ?? 1
-    if (data.classes > classes)
-      throw new WeftgradError(
-        'mismatch',
-        `${model.name} tells ${classes} classes apart, and the data set has ${data.classes}.`,
-      )
     const owned: { dispose(): void }[] = []
     const own = <T extends { dispose(): void }>(resource: T): T => {
       owned.push(resource)
@@ -70,15 +69,19 @@ export class Evaluator {
         record: own(device.allocate((whole + 1) * stepRecordColumns * 4, 'evaluation record')),
         confusion: own(device.allocate(classes * classes * 4, 'confusion matrix')),
       }
-      const orders = [{ order: new BatchOrder(device, batchSize, whole), steps: whole }]
-      if (rest > 0) orders.push({ order: new BatchOrder(device, rest, 1, whole), steps: 1 })
-      for (const { order } of orders) own(order.buffer)
-      const parts = await Promise.all(
-        orders.map(async ({ order, steps }) => {
-          const program = own(await createPart(model, data, order, { ...buffers, steps: whole + 1 }, classes, options.variants ?? {}))
-          return { order, steps, program }
-        }),
-      )
+      const plannedOrder = (size: number, steps: number, skip = 0): { order: BatchOrder; steps: number } => {
+        const order = new BatchOrder(device, size, steps, skip)
+        own(order.buffer)
+        return { order, steps }
+      }
+      const orders = [plannedOrder(batchSize, whole), ...(rest > 0 ? [plannedOrder(rest, 1, whole)] : [])]
+      const making = orders.map(async ({ order, steps }) => {
+        const records = { ...buffers, steps: whole + 1 }
+        return { order, steps, program: own(await createPart(model, data, order, records, classes, variants)) }
+      })
+      // All are waited for, also where one fails, so that what the others made is released.
+      await Promise.allSettled(making)
+      const parts = await Promise.all(making)
       orders[0]?.order.write(data.indices.slice(0, whole * batchSize))
       orders[1]?.order.write(data.indices.slice(whole * batchSize))
       return new Evaluator(device, data, classes, buffers, parts)

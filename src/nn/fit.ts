@@ -10,19 +10,26 @@ import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
 import type { Program } from '../graph/program.ts'
-import { notFiniteWord, stepInEpochWord, stepRecordColumns, trainingStateWords } from '../kernels/training-state.ts'
+import {
+  globalStepWord,
+  notFiniteWord,
+  stepInEpochWord,
+  stepRecordColumns,
+  trainingStateWords,
+} from '../kernels/training-state.ts'
 import { Random } from '../random.ts'
 import type { EpochLogs, FitOptions, History, TrainingCheckpoint, TrainingSettings } from './contract.ts'
 import { Evaluator, summarizeRecord } from './evaluate.ts'
 import type { Model, WeightNumbers } from './model.ts'
 import { optimizerTable } from './optimizers.ts'
-import { BatchOrder, createTrainingStep, TrainingMemory, traceStep } from './training-step.ts'
+import { BatchOrder, createTrainingStep, refuseMisfits, TrainingMemory, traceStep } from './training-step.ts'
 
 /** A submission should take about this long: long enough to hide its cost, short enough to stop soon. */
 const submissionMs = 100
 const mostStepsPerSubmission = 64
 const progressEveryMs = 200
 const recordEveryMs = 1000
+const defaultSeed = 1
 
 /**
  * Trains the model on the data set with softmax cross-entropy. The last layer gives logits.
@@ -52,7 +59,7 @@ function splitData(
   data: ImageDataset,
   options: FitOptions,
 ): { train: ImageDataset; validation: ImageDataset | undefined } {
-  const { validation, validationSplit, seed = 1 } = options
+  const { validation, validationSplit, seed = defaultSeed } = options
   if (validation !== undefined || validationSplit === undefined || validationSplit === 0)
     return { train: data, validation }
   const { rest, held } = randomSplit(data.count, validationSplit, seed)
@@ -98,7 +105,7 @@ class TrainingRun {
     this.#device = train.device
     this.#train = train
     this.#options = options
-    this.#seed = options.seed ?? 1
+    this.#seed = options.seed ?? defaultSeed
     this.#memory = made.memory
     this.#parts = made.parts
     this.#evaluator = made.evaluator
@@ -121,6 +128,9 @@ class TrainingRun {
     wholeFrom('batchSize', options.batchSize, 1)
     const { train, validation } = splitData(data, options)
     const { device } = train
+    for (const images of [train, validation]) if (images !== undefined) refuseMisfits(model, images)
+    if (validation !== undefined && validation.device !== device)
+      throw new WeftgradError('argument', 'The validation images are on another device than the training images.')
     const batch = Math.min(options.batchSize, train.count)
     const whole = Math.floor(train.count / batch)
     const rest = train.count - whole * batch
@@ -132,17 +142,22 @@ class TrainingRun {
     }
     try {
       const memory = own(new TrainingMemory(device, model, options.optimizer, whole + (rest > 0 ? 1 : 0)))
-      const orders = [{ order: new BatchOrder(device, batch, whole), steps: whole }]
-      if (rest > 0) orders.push({ order: new BatchOrder(device, rest, 1, whole), steps: 1 })
-      for (const { order } of orders) own(order.buffer)
-      const variants = options.variants ?? {}
-      const [evaluator, ...parts] = await Promise.all([
-        validation === undefined ? undefined : Evaluator.create(model, validation, { variants }).then(own),
-        ...orders.map(async ({ order, steps }): Promise<Part> => {
-          const program = await createTrainingStep(model, train, order, memory, options.optimizer, variants)
-          return { program: own(program), order, steps }
-        }),
-      ])
+      const plannedOrder = (size: number, steps: number, skip = 0): { order: BatchOrder; steps: number } => {
+        const order = new BatchOrder(device, size, steps, skip)
+        own(order.buffer)
+        return { order, steps }
+      }
+      const orders = [plannedOrder(batch, whole), ...(rest > 0 ? [plannedOrder(rest, 1, whole)] : [])]
+      const { variants = {}, optimizer, seed = defaultSeed } = options
+      const makingParts = orders.map(async ({ order, steps }): Promise<Part> => {
+        const program = own(await createTrainingStep(model, train, order, memory, optimizer, variants, seed))
+        return { program, order, steps }
+      })
+      const makingEvaluator =
+        validation === undefined ? undefined : Evaluator.create(model, validation, { variants }).then(own)
+      // All are waited for, also where one fails, so that what the others made is released.
+      await Promise.allSettled([makingEvaluator, ...makingParts])
+      const [evaluator, ...parts] = await Promise.all([makingEvaluator, ...makingParts])
       const run = new TrainingRun(model, train, options, { memory, parts, evaluator, started })
       if (options.resume !== undefined) run.#restore(options.resume)
       return run
@@ -173,18 +188,26 @@ class TrainingRun {
         )
     }
     const sizes = this.#memory.moments.map((buffer) => buffer.bytes / 4)
-    if (checkpoint.moments.length !== sizes.length || checkpoint.moments.some((m, i) => m.length !== sizes[i]))
+    const { epoch, step, globalStep, moments, record, best } = checkpoint
+    if (moments.length !== sizes.length || moments.some((m, i) => m.length !== sizes[i]))
       throw new WeftgradError('mismatch', 'The checkpoint does not hold the moments of this optimizer and model.')
+    const isPlace = step < this.#steps && globalStep === epoch * this.#steps + step
+    if (!isPlace || record.length !== step * stepRecordColumns || checkpoint.history.length !== epoch)
+      throw new WeftgradError(
+        'mismatch',
+        `The checkpoint's place, epoch ${epoch} and step ${step}, is none of a run with ${this.#steps} steps an epoch.`,
+        { epoch, step, globalStep },
+      )
+    if (best !== undefined) this.#model.checkWeights(best.weights)
     this.#model.setWeights(checkpoint.weights)
-    checkpoint.moments.forEach((moment, i) => {
+    moments.forEach((moment, i) => {
       const buffer = this.#memory.moments[i]
       if (buffer !== undefined) this.#device.write(buffer.slice(), Float32Array.from(moment))
     })
-    if (checkpoint.record.length > 0)
-      this.#device.write(this.#memory.record, Float32Array.from(checkpoint.record))
-    this.#globalStep = checkpoint.globalStep
+    if (record.length > 0) this.#device.write(this.#memory.record, Float32Array.from(record))
+    this.#globalStep = globalStep
     this.#history.push(...checkpoint.history)
-    this.#best = checkpoint.best
+    this.#best = best
   }
 
   async train(): Promise<History> {
@@ -208,7 +231,7 @@ class TrainingRun {
     if (this.#options.restoreBest && this.#best !== undefined) this.#model.setWeights(this.#best.weights)
     return {
       epochs: this.#history,
-      bestEpoch: this.#best?.epoch ?? this.#history.length,
+      bestEpoch: bestEpochOf(this.#history),
       firstStepSeconds: this.#firstStepSeconds,
       millisecondsPerStep: median(this.#stepTimes),
       dispatchesPerStep: first?.program.commands.length ?? 0,
@@ -257,9 +280,9 @@ class TrainingRun {
       learningRate: optimizer.schedule.rate(epoch * this.#steps, totalSteps),
       seconds: (performance.now() - began) / 1000,
     }
-    const isBest = this.#isBest(logs)
     this.#history.push(logs)
     const { callbacks, restoreBest } = this.#options
+    const isBest = bestEpochOf(this.#history) === logs.epoch
     if (isBest && (restoreBest || callbacks?.onCheckpoint !== undefined))
       this.#best = { epoch: epoch + 1, weights: await this.#model.weightNumbers() }
     await callbacks?.onEpochEnd?.(logs)
@@ -281,14 +304,6 @@ class TrainingRun {
     if (grows) this.#stepsPerSubmission = Math.min(mostStepsPerSubmission, this.#stepsPerSubmission * 2)
     else if (elapsed > 3 * submissionMs)
       this.#stepsPerSubmission = Math.max(1, Math.floor(this.#stepsPerSubmission / 2))
-  }
-
-  /** The higher validation accuracy, the lower loss at a tie; without validation the last epoch. */
-  #isBest(logs: EpochLogs): boolean {
-    const best = this.#history.find(({ epoch }) => epoch === this.#best?.epoch)
-    if (best === undefined || logs.validationAccuracy === undefined) return true
-    const [own, other] = [logs.validationAccuracy, best.validationAccuracy ?? 0]
-    return own > other || (own === other && (logs.validationLoss ?? 0) < (best.validationLoss ?? 0))
   }
 
   #reportProgress(epoch: number, step: number, doneHere: number, began: number): void {
@@ -334,12 +349,14 @@ class TrainingRun {
     ])
     const words = new Uint32Array(state ?? new ArrayBuffer(0))
     const numbers = new Float32Array(record ?? new ArrayBuffer(0))
-    if (words[notFiniteWord] !== 0) await this.#explainNotFinite(epoch, (words[stepInEpochWord] ?? 1) - 1, numbers)
+    if (words[notFiniteWord] !== 0) await this.#explainNotFinite(epoch, words, numbers)
     return numbers
   }
 
   /** Repeats the bad step's arithmetic, the weights being as they were before it, and names what went bad first. */
-  async #explainNotFinite(epoch: number, step: number, record: Float32Array): Promise<never> {
+  async #explainNotFinite(epoch: number, state: Uint32Array, record: Float32Array): Promise<never> {
+    // The counters stay one beyond the step that went bad.
+    const [step, globalStep] = [(state[stepInEpochWord] ?? 1) - 1, (state[globalStepWord] ?? 1) - 1]
     const loss = record[step * stepRecordColumns] ?? Number.NaN
     let before = 0
     const part = this.#parts.find((candidate) => {
@@ -348,8 +365,8 @@ class TrainingRun {
     })
     let culprit = 'unknown'
     if (part !== undefined) {
-      this.#device.write(this.#memory.state.slice(), new Uint32Array([step, 0, this.#globalStep, 0]))
-      const traced = traceStep(this.#model, this.#train, part.order, this.#memory)
+      this.#device.write(this.#memory.state.slice(), new Uint32Array([step, 0, globalStep, 0]))
+      const traced = traceStep(this.#model, this.#train, part.order, this.#memory, this.#seed)
       const suspects = [
         ...this.#model.weights.map(({ name, tensor }) => ({ name: `the weight ${name}`, tensor })),
         ...traced.layerOutputs.map(({ layer, output }) => ({ name: `the output of ${layer.name}`, tensor: output })),
@@ -373,7 +390,8 @@ class TrainingRun {
     const { signal, callbacks } = this.#options
     if (signal?.aborted !== true) return
     await this.#reading
-    await this.#device.idle()
+    // A step that went bad must not be skipped by going on after it.
+    if (step > 0) await this.#readRecord(epoch)
     await callbacks?.onCheckpoint?.(await this.#checkpoint(epoch, step))
     throw new WeftgradError('aborted', `Training was stopped after ${epoch} epochs and ${step} steps.`, { epoch, step })
   }
@@ -396,6 +414,20 @@ class TrainingRun {
       settings: this.#settings,
     }
   }
+}
+
+/** The epoch with the highest validation accuracy, the lower loss at a tie; without validation the last. */
+function bestEpochOf(history: readonly EpochLogs[]): number {
+  const isBetter = (own: EpochLogs, other: EpochLogs): boolean => {
+    if (own.validationAccuracy === undefined || other.validationAccuracy === undefined) return true
+    const isTie = own.validationAccuracy === other.validationAccuracy
+    return isTie
+      ? (own.validationLoss ?? 0) < (other.validationLoss ?? 0)
+      : own.validationAccuracy > other.validationAccuracy
+  }
+  let best: EpochLogs | undefined
+  for (const logs of history) if (best === undefined || isBetter(logs, best)) best = logs
+  return best?.epoch ?? 0
 }
 
 function median(values: readonly number[]): number {

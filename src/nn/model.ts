@@ -44,6 +44,8 @@ export interface ModelOptions {
 /** What `call` may be told. */
 export interface ModelCall {
   readonly training?: boolean
+  /** Of dropout; the model's own by default. */
+  readonly seed?: number
   readonly counter?: Tensor
   readonly update?: CallContext['update']
   /** Sees each layer's output as it is traced. */
@@ -128,7 +130,12 @@ export class Model {
     for (const { layer, inputs } of layers) {
       if (placed.some((other) => other.layer.name === layer.name))
         throw new WeftgradError('argument', `${name} has two layers called ${layer.name}; names must differ.`)
-      const shapes = inputs.map((i) => (i < 0 ? inputShape : (placed[i]?.outputShape ?? [])))
+      const shapes = inputs.map((i) => {
+        const shape = i === -1 ? inputShape : placed[i]?.outputShape
+        if (shape === undefined)
+          throw new WeftgradError('argument', `${name}: ${layer.name} is fed by layer ${i}, which is not before it.`)
+        return shape
+      })
       placed.push({
         layer,
         inputs,
@@ -177,7 +184,7 @@ export class Model {
 
   /** Puts the weights on the device. Throws 'argument' if they are on another, 'disposed' after `dispose`. */
   to(device: Device): this {
-    if (this.#disposed) throw new WeftgradError('disposed', `${this.name} was disposed of.`)
+    this.#refuseDisposed()
     if (this.#device === device) return this
     if (this.#device !== undefined)
       throw new WeftgradError(
@@ -193,19 +200,23 @@ export class Model {
     return this
   }
 
+  #refuseDisposed(): void {
+    if (this.#disposed) throw new WeftgradError('disposed', `${this.name} was disposed of.`)
+  }
+
   #upload(weight: ModelWeight, data: Float32Array | undefined, buffer: DeviceBuffer): void {
     if (data === undefined) return
     buffer.device.write(buffer.slice(weight.offset, data.byteLength), Float32Array.from(data))
   }
 
   /** Traces the model on a batch [n, ...inputShape]; gives the last layer's output. Throws 'shape'. */
-  call(x: Tensor, { training = false, counter, update, tap }: ModelCall = {}): Tensor {
+  call(x: Tensor, { training = false, seed = this.seed, counter, update, tap }: ModelCall = {}): Tensor {
     if (!sameShape(x.shape.slice(1), this.inputShape))
       throw new WeftgradError(
         'shape',
         `${this.name} takes ${batchedShapeText(this.inputShape)}, not ${shapeText(x.shape)}.`,
       )
-    const context: CallContext = { training, seed: this.seed, counter, update: update ?? ((): void => undefined) }
+    const context: CallContext = { training, seed, counter, update: update ?? ((): void => undefined) }
     const outputs: Tensor[] = []
     for (const { layer, inputs, weights } of this.layers) {
       const fed = inputs.map((i) => (i < 0 ? x : (outputs[i] ?? x)))
@@ -220,8 +231,9 @@ export class Model {
     return outputs.at(-1) ?? x
   }
 
-  /** Reads all weights back, in order. */
+  /** Reads all weights back, in order. Throws 'disposed'. */
   async weightNumbers(): Promise<WeightNumbers> {
+    this.#refuseDisposed()
     if (this.#device === undefined)
       return new Map(
         this.weights.map(({ name, shape }) => [name, { shape, data: Float32Array.from(this.#host.get(name) ?? []) }]),
@@ -243,8 +255,8 @@ export class Model {
     return region.buffer.slice(weight.offset, elementCount(weight.shape) * 4)
   }
 
-  /** Replaces all weights. Throws 'mismatch', naming the first weight that does not fit, before anything is changed. */
-  setWeights(numbers: WeightNumbers): void {
+  /** Throws 'mismatch', naming the first weight that does not fit, unless `setWeights` would take these numbers. */
+  checkWeights(numbers: WeightNumbers): void {
     for (const { name, shape } of this.weights) {
       const given = numbers.get(name)
       if (given === undefined)
@@ -261,6 +273,12 @@ export class Model {
     const own = new Set(this.weights.map((weight) => weight.name))
     const foreign = [...numbers.keys()].find((name) => !own.has(name))
     if (foreign !== undefined) throw new WeftgradError('mismatch', `${this.name} has no weight ${foreign}.`)
+  }
+
+  /** Replaces all weights. Throws as `checkWeights` before anything is changed, 'disposed' after `dispose`. */
+  setWeights(numbers: WeightNumbers): void {
+    this.#refuseDisposed()
+    this.checkWeights(numbers)
     for (const weight of this.weights) {
       const data = numbers.get(weight.name)?.data
       const { buffer } = weight.trainable ? this.#trainable : this.#fixed

@@ -13,6 +13,11 @@ function positive(name: string, value: number): void {
     throw new WeftgradError('argument', `${name} must be a positive number, not ${value}.`, { value })
 }
 
+function atLeastZero(name: string, value: number): void {
+  if (!(value >= 0 && Number.isFinite(value)))
+    throw new WeftgradError('argument', `${name} must be a number from 0, not ${value}.`, { value })
+}
+
 export function constantRate(learningRate: number): Schedule {
   positive('The learning rate', learningRate)
   return { name: `constant(${learningRate})`, rate: () => learningRate }
@@ -20,10 +25,12 @@ export function constantRate(learningRate: number): Schedule {
 
 /**
  * Rises linearly to `peak` over the first `warmupSteps`, then falls along half a cosine to `final` (Loshchilov & Hutter
- * 2017, without restarts).
+ * 2017, without restarts). Throws 'argument' for numbers that make no rates, as the others do.
  */
 export function cosineRate(peak: number, { warmupSteps = 0, final = 0 } = {}): Schedule {
   positive('The peak learning rate', peak)
+  atLeastZero('warmupSteps', warmupSteps)
+  atLeastZero('The final learning rate', final)
   return {
     name: `cosine(${peak}, warmup ${warmupSteps}, final ${final})`,
     rate(step, totalSteps) {
@@ -38,6 +45,7 @@ export function cosineRate(peak: number, { warmupSteps = 0, final = 0 } = {}): S
 export function stepRate(learningRate: number, { every, factor = 0.1 }: { every: number; factor?: number }): Schedule {
   positive('The learning rate', learningRate)
   positive('The interval of a step schedule', every)
+  positive('The factor of a step schedule', factor)
   return {
     name: `step(${learningRate}, every ${every}, factor ${factor})`,
     rate: (step) => learningRate * factor ** Math.floor(step / every),

@@ -12,6 +12,7 @@ import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Wanted } from '../graph/plan.ts'
 import { Program, planFor, targetOf } from '../graph/program.ts'
+import { commit } from '../kernels/commit.ts'
 import { planKernel } from '../kernels/kernel.ts'
 import { optimizerTableColumns } from '../kernels/optimizer.ts'
 import {
@@ -54,13 +55,8 @@ export function u32Leaf(buffer: DeviceBuffer, length: number): Tensor {
   return new Tensor(leaf(new DeviceStorage(buffer.slice(0, length * 4)), { shape: [length], dtype: 'u32' }))
 }
 
-/** The batch that the training state points at: images padded to the model's input and scaled to [0, 1], and labels. */
-export function gatherInputs(
-  model: Model,
-  data: ImageDataset,
-  order: BatchOrder,
-  state: Tensor,
-): { readonly x: Tensor; readonly labels: Tensor } {
+/** Throws 'shape' where the images cannot be padded to the model's input, 'mismatch' where they have more classes. */
+export function refuseMisfits(model: Model, data: ImageDataset): void {
   const [height, width, channels] = data.imageShape
   const [outHeight = 0, outWidth = 0, modelChannels = 0] = model.inputShape
   if (outHeight < height || outWidth < width || modelChannels !== channels)
@@ -68,6 +64,24 @@ export function gatherInputs(
       'shape',
       `${model.name} takes images of ${outHeight}x${outWidth}x${modelChannels}; the data set's ${height}x${width}x${channels} cannot be padded to that.`,
     )
+  const classes = model.outputShape.at(-1) ?? 1
+  if (data.classes > classes)
+    throw new WeftgradError(
+      'mismatch',
+      `${model.name} tells ${classes} classes apart, and the data set has ${data.classes}.`,
+    )
+}
+
+/** The batch that the training state points at: images padded to the model's input and scaled to [0, 1], and labels. */
+export function gatherInputs(
+  model: Model,
+  data: ImageDataset,
+  order: BatchOrder,
+  state: Tensor,
+): { readonly x: Tensor; readonly labels: Tensor } {
+  refuseMisfits(model, data)
+  const [height, width] = data.imageShape
+  const [outHeight = 0, outWidth = 0] = model.inputShape
   const padTop = Math.floor((outHeight - height) / 2)
   const padLeft = Math.floor((outWidth - width) / 2)
   const { batch } = order
@@ -138,13 +152,21 @@ export interface TracedStep {
   readonly layerOutputs: readonly { readonly layer: Layer; readonly output: Tensor }[]
 }
 
-export function traceStep(model: Model, data: ImageDataset, order: BatchOrder, memory: TrainingMemory): TracedStep {
+/** `seed` is that of the step's random numbers: dropout. */
+export function traceStep(
+  model: Model,
+  data: ImageDataset,
+  order: BatchOrder,
+  memory: TrainingMemory,
+  seed: number = model.seed,
+): TracedStep {
   const state = u32Leaf(memory.state, trainingStateWords)
   const { x, labels } = gatherInputs(model, data, order, state)
   const updates: { weight: Tensor; value: Tensor }[] = []
   const layerOutputs: { layer: Layer; output: Tensor }[] = []
   const logits = model.call(x, {
     training: true,
+    seed,
     counter: slice(state, [globalStepWord], [1]),
     update: (weight, value) => updates.push({ weight, value }),
     tap: (layer, output) => layerOutputs.push({ layer, output }),
@@ -166,9 +188,10 @@ export async function createTrainingStep(
   memory: TrainingMemory,
   optimizer: Optimizer,
   variants: Readonly<Record<string, string>> = {},
+  seed: number = model.seed,
 ): Promise<Program> {
   const { device } = memory
-  const traced = traceStep(model, data, order, memory)
+  const traced = traceStep(model, data, order, memory, seed)
   const trainable = model.trainableWeights
   const wanted: Wanted[] = [
     { value: traced.rows.value },
@@ -180,13 +203,15 @@ export async function createTrainingStep(
       const { bytes } = model.sliceOf(weight)
       return { value, destination: memory.gradients.slice(weight.offset, bytes) }
     }),
-    ...traced.updates.map(({ weight, value }): Wanted => {
-      const target = model.weights.find((candidate) => candidate.tensor === weight)
-      if (target === undefined)
-        throw new WeftgradError('argument', 'A layer updates a tensor that is no weight of the model.')
-      return { value: value.value, destination: model.sliceOf(target) }
-    }),
+    ...traced.updates.map(({ value }): Wanted => ({ value: value.value })),
   ]
+  const updated = traced.updates.map(({ weight }) => {
+    const target = model.weights.find((candidate) => candidate.tensor === weight)
+    if (target === undefined)
+      throw new WeftgradError('argument', 'A layer updates a tensor that is no weight of the model.')
+    return model.sliceOf(target)
+  })
+  const firstUpdate = wanted.length - updated.length
   const target = targetOf(device)
   const count = memory.gradients.bytes / 4
   const classes = traced.logits.shape.at(-1) ?? 1
@@ -202,6 +227,11 @@ export async function createTrainingStep(
       inputs: [whole(memory.gradients)],
       outputs: [whole(memory.state)],
     },
+    ...updated.map((slice, i) => ({
+      plan: planKernel(commit, { count: slice.bytes / 4 }, target),
+      inputs: [...results.slice(firstUpdate + i, firstUpdate + i + 1), whole(memory.state)],
+      outputs: [slice],
+    })),
     {
       plan: optimizer.plan(count, target),
       inputs: [whole(memory.gradients), whole(memory.table), whole(memory.state)],

@@ -1,21 +1,24 @@
 /**
- * Convolution, bias, relu and 2x2 max-pooling in one kernel, and the two gradients that go with it. What the forward
- * kernel leaves for them is a *code* for each pooled number: which of the four positions won (0-3, row-major), or 4
- * where relu cut it off and no gradient passes.
+ * Convolutions with small kernels (LeNet's) by *windows*: two by two outputs at a time. A subgroup loads the patch of the
+ * image under a window, one vector a lane, and holds the kernel's taps for its filters in a function-scope array whose
+ * indices are constants wherever it is hot.
  *
- * The unit of work is a pooling window: a subgroup loads the patch of the image under it, one vector a lane, and holds
- * the kernel's taps for its filters in a function-scope array whose indices are constants wherever it is hot. For small
- * kernels (LeNet's) on adapters with subgroups; where it does not fit, the graph keeps convolution and pooling apart.
+ * Each of the three kernels comes in two forms. Plain, it is a variant of the convolution families in conv2d.ts. Pooled,
+ * convolution, bias, relu and 2x2 max-pooling are one kernel, and the gradients start from the pooled numbers' gradient
+ * and a *code* that the forward kernel leaves for each: which of the four positions won (0-3, row-major), or 4 where relu
+ * cut it off and no gradient passes. Where a convolution does not fit, the graph keeps it and its pooling apart.
  */
 
+import { activationFunction } from './activation.ts'
 import type { Conv2dKey } from './conv2d-direct.ts'
 import { checkConv } from './conv2d-direct.ts'
 import type { Dispatch, Family, KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
+import { sumPartials } from './split-sum.ts'
 import type { VectorWidth } from './subgroup-tile.ts'
 import { columnVectorFor, vectorType, widestVector } from './subgroup-tile.ts'
 
-/** `activation` is 'relu' or 'linear'; `outHeight` and `outWidth` are those of the convolution. */
+/** `outHeight` and `outWidth` are those of the convolution, before pooling. */
 export interface Conv2dPoolKey extends Conv2dKey {
   readonly activation: 'relu' | 'linear'
 }
@@ -31,7 +34,12 @@ interface Window {
   /** Filters a lane holds. */
   readonly columnVector: VectorWidth
   readonly columnVectors: number
+  /** WGSL types of a lane's filters: their numbers, their codes, their conditions. */
+  readonly type: string
+  readonly codeType: string
+  readonly boolType: string
   readonly columnTiles: number
+  /** Windows in a column and in a row of an image; with pooling the last odd row and column are dropped. */
   readonly pooledHeight: number
   readonly pooledWidth: number
   readonly windows: number
@@ -46,15 +54,13 @@ interface Window {
   readonly windowGroups: number
 }
 
-export function pooledExtents(key: Conv2dKey): readonly [height: number, width: number] {
-  return [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
-}
+type Form = 'plain' | 'pooled'
 
 function windowOf(key: Conv2dKey, target: Target): Window {
   const subgroupSize = target.subgroupSize ?? 1
   const columnVector = columnVectorFor(key.filters, subgroupSize)
   const columnVectors = key.filters / columnVector
-  const [pooledHeight, pooledWidth] = pooledExtents(key)
+  const [pooledHeight, pooledWidth] = [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
   const patchVector = widestVector(2 * key.channels, key.inputWidth * key.channels)
   const patchRows = key.kernelHeight + 1
   const runVectors = Math.ceil(((key.kernelWidth + 1) * key.channels) / patchVector)
@@ -65,6 +71,9 @@ function windowOf(key: Conv2dKey, target: Target): Window {
     subgroupSize,
     columnVector,
     columnVectors,
+    type: vectorType(columnVector),
+    codeType: columnVector === 1 ? 'u32' : `vec${columnVector}u`,
+    boolType: columnVector === 1 ? 'bool' : `vec${columnVector}<bool>`,
     columnTiles: Math.ceil(columnVectors / subgroupSize),
     pooledHeight,
     pooledWidth,
@@ -79,18 +88,23 @@ function windowOf(key: Conv2dKey, target: Target): Window {
   }
 }
 
-function fits(key: Conv2dPoolKey, target: Target): boolean {
+/** Stride and dilation 1, no padding, a kernel small enough; the plain form wants whole windows. */
+function fits(form: Form, key: Conv2dKey, target: Target): boolean {
   if (target.subgroupSize === undefined) return false
   const { taps, columnVector, pooledHeight, pooledWidth } = windowOf(key, target)
-  const isPlain = [...key.strides, ...key.dilation].every((n) => n === 1) && key.padTop === 0 && key.padLeft === 0
+  const isDense = [...key.strides, ...key.dilation].every((n) => n === 1)
   const isInside =
-    key.outHeight + key.kernelHeight - 1 <= key.inputHeight && key.outWidth + key.kernelWidth - 1 <= key.inputWidth
-  return isPlain && isInside && pooledHeight > 0 && pooledWidth > 0 && taps * columnVector <= mostTapNumbers
+    key.padTop === 0 &&
+    key.padLeft === 0 &&
+    key.outHeight + key.kernelHeight - 1 <= key.inputHeight &&
+    key.outWidth + key.kernelWidth - 1 <= key.inputWidth
+  const isWhole = form === 'pooled' || (key.outHeight % 2 === 0 && key.outWidth % 2 === 0)
+  return isDense && isInside && isWhole && pooledHeight > 0 && pooledWidth > 0 && taps * columnVector <= mostTapNumbers
 }
 
 /** Whether the three kernels of this file can serve a convolution that is pooled. */
 export function canFusePool(key: Conv2dPoolKey, target: Target): boolean {
-  return fits(key, target) && inputGradientFits(key, target)
+  return fits('pooled', key, target) && inputGradientFits('pooled', key, target)
 }
 
 const repeat = (count: number, line: (i: number) => string): string =>
@@ -105,6 +119,7 @@ function windowUniforms(key: Conv2dKey, w: Window): Record<string, number> {
     columnTiles: w.columnTiles,
     windows: w.windows,
     windowsPerGroup: w.windowsPerGroup,
+    pooledHeight: w.pooledHeight,
     pooledWidth: w.pooledWidth,
     pooledPixels: w.pooledWidth * w.pooledHeight,
     rowVectors: (key.inputWidth * key.channels) / w.patchVector,
@@ -146,41 +161,52 @@ function patchNumber(w: Window, row: number, position: number): string {
   return `subgroupBroadcast(patch${Math.floor(slot / w.subgroupSize)}${part}, ${slot % w.subgroupSize}u)`
 }
 
-const forward: Variant<Conv2dPoolKey> = {
-  name: 'windows',
-  supports: fits,
-  plan(key, target): KernelPlan {
-    const w = windowOf(key, target)
-    const type = vectorType(w.columnVector)
-    const codeType = w.columnVector === 1 ? 'u32' : `vec${w.columnVector}u`
-    return {
-      variant: 'windows',
-      scratchBytes: [],
-      flops: flopsOf(key, w),
-      dispatches: [
-        dispatch({
-          label: 'conv2dPool/windows',
-          subgroups: true,
-          bindings: [
-            reads('image', input(0), vectorType(w.patchVector)),
-            reads('kernel', input(1), type),
-            writes('result', output(0), type),
-            writes('codes', output(1), codeType),
-            ...(key.bias ? [reads('bias', input(2), type)] : []),
-          ],
-          uniforms: windowUniforms(key, w),
-          workgroupSize: w.subgroupSize,
-          workgroups: w.windowGroups * w.columnTiles,
-          declarations: isNanFunctionFor(type, codeType),
-          body: `
+function forward(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+  return {
+    name: 'windows',
+    supports: (key: Conv2dKey, target) => fits(form, key, target),
+    plan(key: Conv2dKey, target): KernelPlan {
+      const w = windowOf(key, target)
+      const { type, codeType } = w
+      return {
+        variant: 'windows',
+        scratchBytes: [],
+        flops: flopsOf(key, w),
+        dispatches: [
+          dispatch({
+            label: form === 'pooled' ? 'conv2dPool/windows' : 'conv2d/windows',
+            subgroups: true,
+            bindings: [
+              reads('image', input(0), vectorType(w.patchVector)),
+              reads('kernel', input(1), type),
+              writes('result', output(0), type),
+              ...(form === 'pooled' ? [writes('codes', output(1), codeType)] : []),
+              ...(key.bias ? [reads('bias', input(2), type)] : []),
+            ],
+            uniforms: windowUniforms(key, w),
+            workgroupSize: w.subgroupSize,
+            workgroups: w.windowGroups * w.columnTiles,
+            declarations: `${isNanFunctionFor(type, codeType)}\n${activationFunction(key.activation, type)}`,
+            body: `
 ${declareWindows(w)}
   var taps: array<${type}, ${w.taps}>;
   for (var tap = 0u; tap < u.taps; tap++) { taps[tap] = kernel[tap * u.columnVectors + column]; }
-  let start4 = ${key.bias ? 'bias[column]' : `${type}(0)`};
+  let first = ${key.bias ? 'bias[column]' : `${type}(0)`};
   for (var window = firstWindow; window < endWindow; window++) {
 ${loadPatch(w)}
-${repeat(4, (p) => `    var sum${p} = start4;`)}
+${repeat(4, (p) => `    var sum${p} = first;`)}
 ${forwardSums(key, w)}
+${form === 'pooled' ? storePooled(key, w) : storeWindow()}
+  }`,
+          }),
+        ],
+      }
+    },
+  }
+}
+
+function storePooled(key: Conv2dKey, { codeType, type }: Window): string {
+  return `
     var best = sum0;
     var code = ${codeType}(0);
 ${repeat(
@@ -199,12 +225,25 @@ ${
     if (wanted < u.columnVectors) {
       result[window * u.columnVectors + column] = best;
       codes[window * u.columnVectors + column] = code;
-    }
-  }`,
-        }),
-      ],
-    }
-  },
+    }`
+}
+
+/** The four outputs of a window, from `corner`, the address of the first. */
+function storeWindow(): string {
+  return `
+    if (wanted < u.columnVectors) {
+${declareCorner}
+${repeat(4, (p) => `      result[${cornerAddress(p)}] = activate(sum${p});`)}
+    }`
+}
+
+/** In output vectors; a row of outputs is two windows' width. */
+const declareCorner = `      let corner = ((sample * u.pooledHeight + pooledY) * 4u * u.pooledWidth + (pixel - pooledY * u.pooledWidth) * 2u) * u.columnVectors + column;`
+
+function cornerAddress(position: number): string {
+  const right = position & 1 ? ' + u.columnVectors' : ''
+  const below = position & 2 ? ' + 2u * u.pooledWidth * u.columnVectors' : ''
+  return `corner${right}${below}`
 }
 
 /** `isNan` on a vector, by bits. */
@@ -234,68 +273,97 @@ function forwardSums(key: Conv2dKey, w: Window): string {
   return lines.join('\n')
 }
 
-/**
- * Only one of a window's four positions passes a gradient. So for each tap the number of the patch at that position is
- * selected, first along x, then along y, and multiplied once: two selects instead of three multiply-adds.
- */
-const filterGradient: Variant<Conv2dPoolKey> = {
-  name: 'windows',
-  supports: fits,
-  plan(key, target): KernelPlan {
-    const w = windowOf(key, target)
-    const type = vectorType(w.columnVector)
-    const codeType = w.columnVector === 1 ? 'u32' : `vec${w.columnVector}u`
-    const bool = type === 'f32' ? 'bool' : `${type.slice(0, 4)}<bool>`
-    const rows = w.taps + 1 // the bias' gradient comes last
-    const lines: string[] = []
-    for (let position = 0; position < key.kernelWidth * key.channels; position++) {
-      for (let row = 0; row <= key.kernelHeight; row++) {
-        const [left, right] = [patchNumber(w, row, position), patchNumber(w, row, position + key.channels)]
-        lines.push(`    let h${row}_${position} = select(${type}(${left}), ${type}(${right}), atRight);`)
-      }
-      for (let ky = 0; ky < key.kernelHeight; ky++) {
-        const tap = ky * key.kernelWidth * key.channels + position
-        lines.push(`    sums[${tap}] += select(h${ky}_${position}, h${ky + 1}_${position}, atBottom) * g;`)
-      }
+/** Adds a window to the sums of all taps: the gradients of its four outputs are `g0` to `g3`. */
+function plainFilterSums(key: Conv2dKey, w: Window): string {
+  const lines: string[] = []
+  for (let position = 0; position < key.kernelWidth * key.channels; position++) {
+    for (let ky = 0; ky < key.kernelHeight; ky++) {
+      const products = [0, 1, 2, 3].map(
+        (p) => `${patchNumber(w, ky + (p >> 1), position + (p & 1) * key.channels)} * g${p}`,
+      )
+      lines.push(`    sums[${ky * key.kernelWidth * key.channels + position}] += ${products.join(' + ')};`)
     }
-    const label = `conv2dPool.filterGradient/windows/split${w.windowGroups}`
-    const product = dispatch({
-      label,
-      subgroups: true,
-      bindings: [
-        reads('image', input(0), vectorType(w.patchVector)),
-        reads('gradient', input(1), type),
-        reads('codes', input(2), codeType),
-        writes('partial', scratch(0), type),
-      ],
-      uniforms: { ...windowUniforms(key, w), rows },
-      workgroupSize: w.subgroupSize,
-      workgroups: w.windowGroups * w.columnTiles,
-      body: `
+  }
+  return lines.join('\n')
+}
+
+/**
+ * The same where only one of the four positions passes a gradient, `g`. For each tap the number of the patch at that
+ * position is selected, first along x, then along y, and multiplied once: two selects instead of three multiply-adds.
+ */
+function pooledFilterSums(key: Conv2dKey, w: Window): string {
+  const lines: string[] = []
+  for (let position = 0; position < key.kernelWidth * key.channels; position++) {
+    for (let row = 0; row <= key.kernelHeight; row++) {
+      const [left, right] = [patchNumber(w, row, position), patchNumber(w, row, position + key.channels)]
+      lines.push(`    let h${row}_${position} = select(${w.type}(${left}), ${w.type}(${right}), atRight);`)
+    }
+    for (let ky = 0; ky < key.kernelHeight; ky++) {
+      const tap = ky * key.kernelWidth * key.channels + position
+      lines.push(`    sums[${tap}] += select(h${ky}_${position}, h${ky + 1}_${position}, atBottom) * g;`)
+    }
+  }
+  return lines.join('\n')
+}
+
+function filterGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+  return {
+    name: 'windows',
+    supports: (key: Conv2dKey, target) => fits(form, key, target),
+    plan(key: Conv2dKey, target): KernelPlan {
+      const w = windowOf(key, target)
+      const { type, codeType, boolType } = w
+      const isPooled = form === 'pooled'
+      const rows = isPooled ? w.taps + 1 : w.taps // the bias' gradient comes last
+      const label = `${isPooled ? 'conv2dPool' : 'conv2d'}.filterGradient/windows/split${w.windowGroups}`
+      const product = dispatch({
+        label,
+        subgroups: true,
+        bindings: [
+          reads('image', input(0), vectorType(w.patchVector)),
+          reads('gradient', input(1), type),
+          ...(isPooled ? [reads('codes', input(2), codeType)] : []),
+          writes('partial', scratch(0), type),
+        ],
+        uniforms: { ...windowUniforms(key, w), rows },
+        workgroupSize: w.subgroupSize,
+        workgroups: w.windowGroups * w.columnTiles,
+        body: `
 ${declareWindows(w)}
   var sums: array<${type}, ${rows}>;
   for (var window = firstWindow; window < endWindow; window++) {
 ${loadPatch(w)}
-    let code = codes[window * u.columnVectors + column];
+${
+  isPooled
+    ? `    let code = codes[window * u.columnVectors + column];
     let g = select(gradient[window * u.columnVectors + column], ${type}(0), code == ${codeType}(${deadCode}));
-    let atRight: ${bool} = (code & ${codeType}(1)) != ${codeType}(0);
-    let atBottom: ${bool} = (code & ${codeType}(2)) != ${codeType}(0);
-${lines.join('\n')}
-    sums[${w.taps}] += g;
+    let atRight: ${boolType} = (code & ${codeType}(1)) != ${codeType}(0);
+    let atBottom: ${boolType} = (code & ${codeType}(2)) != ${codeType}(0);
+${pooledFilterSums(key, w)}
+    sums[${w.taps}] += g;`
+    : `${declareCorner}
+${repeat(4, (p) => `    let g${p} = gradient[${cornerAddress(p)}];`)}
+${plainFilterSums(key, w)}`
+}
   }
   if (wanted < u.columnVectors) {
     for (var row = 0u; row < u.rows; row++) {
       partial[(part * u.rows + row) * u.columnVectors + column] = sums[row];
     }
   }`,
-    })
-    return {
-      variant: 'windows',
-      scratchBytes: [w.windowGroups * rows * key.filters * 4],
-      flops: flopsOf(key, w),
-      dispatches: [product, sumWithBias(label, w, rows, type, target)],
-    }
-  },
+      })
+      const count = w.taps * key.filters
+      const sum = isPooled
+        ? sumWithBias(label, w, rows, type, target)
+        : sumPartials({ label, count, splits: w.windowGroups, activation: 'linear' }, target)
+      return {
+        variant: 'windows',
+        scratchBytes: [w.windowGroups * rows * key.filters * 4],
+        flops: flopsOf(key, w),
+        dispatches: [product, sum],
+      }
+    },
+  }
 }
 
 /** Adds the partial sums in order: all rows but the last are the kernel's gradient (output 0), the last is the bias' (1). */
@@ -321,13 +389,18 @@ function sumWithBias(label: string, w: Window, rows: number, type: string, targe
   })
 }
 
-/** All filters must fit into the lanes of one subgroup, since their products are summed across it. */
-function inputGradientFits(key: Conv2dPoolKey, target: Target): boolean {
-  if (!fits(key, target)) return false
+/**
+ * All filters must fit into the lanes of one subgroup, since their products are summed across it. Stride and dilation 1;
+ * the plain form takes any padding, since only gradients are read.
+ */
+function inputGradientFits(form: Form, key: Conv2dKey, target: Target): boolean {
+  if (target.subgroupSize === undefined) return false
   const w = windowOf(key, target)
+  const isDense = [...key.strides, ...key.dilation].every((n) => n === 1)
   const isPowerOfTwo = (w.subgroupSize & (w.subgroupSize - 1)) === 0
   // 600 multiply-adds make LeNet's second layer; several times that would compile for tens of seconds.
-  return w.columnTiles === 1 && isPowerOfTwo && 4 * w.taps <= 1600
+  const isSmall = w.taps * w.columnVector <= mostTapNumbers && 4 * w.taps <= 1600
+  return w.columnTiles === 1 && isDense && isPowerOfTwo && isSmall && (form === 'plain' || fits('pooled', key, target))
 }
 
 /**
@@ -335,48 +408,57 @@ function inputGradientFits(key: Conv2dPoolKey, target: Target): boolean {
  * ceil(kernel / 2) before it; their gradients stay in variables and move on by one window at each step. Lanes hold
  * filters, so every product is summed over the lanes: by halves, exchanging results that other lanes keep.
  */
-const inputGradient: Variant<Conv2dPoolKey> = {
-  name: 'windows',
-  supports: inputGradientFits,
-  plan(key, target): KernelPlan {
-    const w = windowOf(key, target)
-    const type = vectorType(w.columnVector)
-    const codeType = w.columnVector === 1 ? 'u32' : `vec${w.columnVector}u`
-    const [reachY, reachX] = [Math.ceil((key.kernelHeight + 1) / 2), Math.ceil((key.kernelWidth + 1) / 2)]
-    const [tilesY, tilesX] = [Math.ceil(key.inputHeight / 2), Math.ceil(key.inputWidth / 2)]
-    const tileRows = key.batch * tilesY
-    const rowsPerGroup = Math.max(1, Math.ceil(tileRows / 32))
-    const results = 4 * key.channels
-    const groupsOfResults = Math.ceil(results / w.subgroupSize)
-    return {
-      variant: 'windows',
-      scratchBytes: [],
-      flops: flopsOf(key, w),
-      dispatches: [
-        dispatch({
-          label: 'conv2dPool.inputGradient/windows',
-          subgroups: true,
-          bindings: [
-            reads('gradient', input(0), type),
-            reads('codes', input(1), codeType),
-            reads('kernel', input(2), type),
-            writes('result', output(0), 'f32'),
-          ],
-          uniforms: {
-            columnVectors: w.columnVectors,
-            tileRows,
-            rowsPerGroup,
-            tilesX,
-            tilesY,
-            taps: w.taps,
-            pooledHeight: w.pooledHeight,
-            pooledWidth: w.pooledWidth,
-            inputHeight: key.inputHeight,
-            inputWidth: key.inputWidth,
-          },
-          workgroupSize: w.subgroupSize,
-          workgroups: Math.ceil(tileRows / rowsPerGroup),
-          body: `
+function inputGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+  return {
+    name: 'windows',
+    supports: (key: Conv2dKey, target) => inputGradientFits(form, key, target),
+    plan(key: Conv2dKey, target): KernelPlan {
+      const w = windowOf(key, target)
+      const { type, codeType } = w
+      const isPooled = form === 'pooled'
+      const [reachY, reachX] = [Math.ceil((key.kernelHeight + 1) / 2), Math.ceil((key.kernelWidth + 1) / 2)]
+      // Tiles count from the padding's edge, so that windows and tiles have the same parity.
+      const tilesY = Math.ceil((key.inputHeight + key.padTop) / 2)
+      const tilesX = Math.ceil((key.inputWidth + key.padLeft) / 2)
+      const windowsY = isPooled ? w.pooledHeight : Math.ceil(key.outHeight / 2)
+      const windowsX = isPooled ? w.pooledWidth : Math.ceil(key.outWidth / 2)
+      const tileRows = key.batch * tilesY
+      const rowsPerGroup = Math.max(1, Math.ceil(tileRows / 32))
+      const results = 4 * key.channels
+      const groupsOfResults = Math.ceil(results / w.subgroupSize)
+      return {
+        variant: 'windows',
+        scratchBytes: [],
+        flops: flopsOf(key, w),
+        dispatches: [
+          dispatch({
+            label: `${isPooled ? 'conv2dPool' : 'conv2d'}.inputGradient/windows`,
+            subgroups: true,
+            bindings: [
+              reads('gradient', input(0), type),
+              ...(isPooled ? [reads('codes', input(1), codeType)] : []),
+              reads('kernel', input(isPooled ? 2 : 1), type),
+              writes('result', output(0), 'f32'),
+            ],
+            uniforms: {
+              columnVectors: w.columnVectors,
+              tileRows,
+              rowsPerGroup,
+              tilesX,
+              tilesY,
+              taps: w.taps,
+              windowsY,
+              windowsX,
+              outHeight: key.outHeight,
+              outWidth: key.outWidth,
+              inputHeight: key.inputHeight,
+              inputWidth: key.inputWidth,
+              padTop: key.padTop,
+              padLeft: key.padLeft,
+            },
+            workgroupSize: w.subgroupSize,
+            workgroups: Math.ceil(tileRows / rowsPerGroup),
+            body: `
   if (group >= groups) { return; }
   let column = min(lane, u.columnVectors - 1u);
   var taps: array<${type}, ${w.taps}>;
@@ -396,37 +478,51 @@ ${repeat(
     let tileY = tileRow - sample * u.tilesY;
 ${repeat(
   reachY,
-  (j) => `    let windowY${j} = i32(tileY) - ${j};
-    let insideY${j} = windowY${j} >= 0 && windowY${j} < i32(u.pooledHeight);
-    let windowRow${j} = (sample * u.pooledHeight + select(0u, u32(windowY${j}), insideY${j})) * u.pooledWidth;
+  (j) => `    let insideY${j} = tileY >= ${j}u && tileY - ${j}u < u.windowsY;
+    let windowY${j} = select(0u, tileY - ${j}u, insideY${j});
 ${repeat(reachX, (i) => repeat(4, (p) => `    var g${j}_${i}_${p} = ${type}(0);`))}`,
 )}
     for (var tileX = 0u; tileX < u.tilesX; tileX++) {
-      let windowX = min(tileX, u.pooledWidth - 1u);
-${repeat(
-  reachY,
-  (j) => `${moveOn(j, reachX)}
-      let inside${j} = insideY${j} && tileX < u.pooledWidth;
-      let code${j} = select(${codeType}(${deadCode}), codes[(windowRow${j} + windowX) * u.columnVectors + column], inside${j});
-      let fresh${j} = gradient[(windowRow${j} + windowX) * u.columnVectors + column];
-${repeat(4, (p) => `      g${j}_0_${p} = select(${type}(0), fresh${j}, code${j} == ${codeType}(${p}));`)}`,
-)}
+      let windowX = min(tileX, u.windowsX - 1u);
+${repeat(reachY, (j) => `${moveOn(j, reachX)}\n${isPooled ? enterPooled(j, w) : enterPlain(j, w)}`)}
 ${tileSums(key, reachY, reachX, type)}
 ${sumOverLanes(w, results)}
 ${repeat(
   groupsOfResults,
-  (g) => `      let y${g} = tileY * 2u + resultY${g};
-      let x${g}_ = tileX * 2u + resultX${g};
+  (g) => `      let y${g} = tileY * 2u + resultY${g} - u.padTop;
+      let x${g}_ = tileX * 2u + resultX${g} - u.padLeft;
       if (resultIndex${g} < ${results}u && y${g} < u.inputHeight && x${g}_ < u.inputWidth) {
         result[((sample * u.inputHeight + y${g}) * u.inputWidth + x${g}_) * ${key.channels}u + resultChannel${g}] = total${g};
       }`,
 )}
     }
   }`,
-        }),
-      ],
-    }
-  },
+          }),
+        ],
+      }
+    },
+  }
+}
+
+/** The window that comes in at the right: its four gradients, of which pooling leaves one. */
+function enterPooled(j: number, { type, codeType }: Window): string {
+  return `      let place${j} = ((sample * u.windowsY + windowY${j}) * u.windowsX + windowX) * u.columnVectors + column;
+      let code${j} = select(${codeType}(${deadCode}), codes[place${j}], insideY${j} && tileX < u.windowsX);
+      let fresh${j} = gradient[place${j}];
+${repeat(4, (p) => `      g${j}_0_${p} = select(${type}(0), fresh${j}, code${j} == ${codeType}(${p}));`)}`
+}
+
+function enterPlain(j: number, { type }: Window): string {
+  return repeat(4, (p) => {
+    const [dy, dx] = [p >> 1, p & 1]
+    return `      let y${j}_${p} = min(windowY${j} * 2u + ${dy}u, u.outHeight - 1u);
+      let x${j}_${p} = min(windowX * 2u + ${dx}u, u.outWidth - 1u);
+      g${j}_0_${p} = select(
+        ${type}(0),
+        gradient[((sample * u.outHeight + y${j}_${p}) * u.outWidth + x${j}_${p}) * u.columnVectors + column],
+        insideY${j} && windowY${j} * 2u + ${dy}u < u.outHeight && tileX * 2u + ${dx}u < u.outWidth,
+      );`
+  })
 }
 
 /** Windows move one place to the left as the tile moves to the right. */
@@ -500,19 +596,28 @@ function preferFirst(key: Conv2dPoolKey): number {
   return 0
 }
 
-/** Inputs image, kernel and maybe bias; outputs [batch, pooledHeight, pooledWidth, filters] and the codes (u32). */
-export const conv2dPool: Family<Conv2dPoolKey> = { name: 'conv2dPool', variants: [forward], prefer: preferFirst }
+/** Variants of the families in conv2d.ts. */
+export const forwardByWindows: Variant<Conv2dKey> = forward('plain')
+export const inputGradientByWindows: Variant<Conv2dKey> = inputGradient('plain')
+export const filterGradientByWindows: Variant<Conv2dKey> = filterGradient('plain')
+
+/** Inputs image, kernel and maybe bias; outputs [batch, outHeight / 2, outWidth / 2, filters] and the codes (u32). */
+export const conv2dPool: Family<Conv2dPoolKey> = {
+  name: 'conv2dPool',
+  variants: [forward('pooled')],
+  prefer: preferFirst,
+}
 
 /** Inputs image, gradient of the pooled numbers, codes; outputs the gradients of kernel and bias. */
 export const conv2dPoolFilterGradient: Family<Conv2dPoolKey> = {
   name: 'conv2dPool.filterGradient',
-  variants: [filterGradient],
+  variants: [filterGradient('pooled')],
   prefer: preferFirst,
 }
 
 /** Inputs gradient of the pooled numbers, codes, kernel; output the image's gradient. */
 export const conv2dPoolInputGradient: Family<Conv2dPoolKey> = {
   name: 'conv2dPool.inputGradient',
-  variants: [inputGradient],
+  variants: [inputGradient('pooled')],
   prefer: preferFirst,
 }
