@@ -228,7 +228,7 @@ describe('the folder of a new run', () => {
 describe('the images of a run', () => {
   const bytes = (count: number, stream: string) => {
     const { pixels, labels } = images(count, stream)
-    return { images: pixels, labels, count, height: 28, width: 28 }
+    return { images: pixels, labels, count, height: 28, width: 28, channels: 1, classes: 10 } as const
   }
   const train = bytes(200, 'train')
   train.images.copyWithin(784, 0, 784)

@@ -260,10 +260,12 @@ class TrainingRun {
       partEnd += steps
       while (step < partEnd) {
         const repeats = Math.min(this.#stepsPerSubmission, partEnd - step)
-        await this.#submit(program, repeats)
+        const underWay = await this.#submit(program, repeats)
         step += repeats
         this.#globalStep += repeats
-        this.#reportProgress(epoch, step, step - firstStep, began)
+        // At the epoch's end nothing more is submitted: the last report says so.
+        const finished = step < this.#steps ? step - underWay : step
+        this.#reportProgress(epoch, finished, finished - firstStep, began)
         if (step < this.#steps) await this.#stopIfAsked(epoch, step)
       }
     }
@@ -289,26 +291,28 @@ class TrainingRun {
     if (callbacks?.onCheckpoint !== undefined) await callbacks.onCheckpoint(await this.#checkpoint(epoch + 1, 0))
   }
 
-  /** Submits steps and adapts how many go together. */
-  async #submit(program: Program, repeats: number): Promise<void> {
+  /** Submits steps and adapts how many go together. Gives the number of steps that are still under way. */
+  async #submit(program: Program, repeats: number): Promise<number> {
     const began = performance.now()
     await program.run(repeats)
     if (Number.isNaN(this.#firstStepSeconds)) {
       await this.#device.idle()
       this.#firstStepSeconds = (performance.now() - this.#started) / 1000
       this.#options.callbacks?.onFirstStep?.(this.#firstStepSeconds)
-      return
+      return 0
     }
     const elapsed = performance.now() - began
     const grows = elapsed < submissionMs && repeats === this.#stepsPerSubmission
     if (grows) this.#stepsPerSubmission = Math.min(mostStepsPerSubmission, this.#stepsPerSubmission * 2)
     else if (elapsed > 3 * submissionMs)
       this.#stepsPerSubmission = Math.max(1, Math.floor(this.#stepsPerSubmission / 2))
+    return repeats
   }
 
   #reportProgress(epoch: number, step: number, doneHere: number, began: number): void {
     const { onProgress } = this.#options.callbacks ?? {}
     if (onProgress === undefined) return
+    if (doneHere <= 0) return
     const now = performance.now()
     if (now - this.#lastRecord > recordEveryMs && this.#reading === undefined) {
       this.#lastRecord = now

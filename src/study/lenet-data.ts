@@ -3,7 +3,7 @@
  * images, so that the published test images stay unseen.
  */
 import type { LabelledBytes } from '../data/dataset.ts'
-import { type FashionMnistBytes, fashionMnistClasses, type LabelledImages } from '../data/fashion-mnist.ts'
+import type { FashionMnistBytes, LabelledImages } from '../data/fashion-mnist.ts'
 import { dropDuplicates, randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
 import type { TrainSettings } from './train-options.ts'
@@ -49,27 +49,15 @@ function enough(count: number): number {
 }
 
 /** The first images, without a copy. */
-function firstOf({ images, labels, height, width }: LabelledImages, count: number): LabelledBytes {
-  return {
-    images: images.subarray(0, count * height * width),
-    labels: labels.subarray(0, count),
-    height,
-    width,
-    channels: 1,
-    classes: fashionMnistClasses.length,
-  }
+function firstOf(from: LabelledImages, count: number): LabelledBytes {
+  const size = from.height * from.width
+  return { ...from, images: from.images.subarray(0, count * size), labels: from.labels.subarray(0, count) }
 }
 
-function picked({ images, labels, height, width }: LabelledImages, positions: Uint32Array): LabelledBytes {
-  const size = height * width
+function picked(from: LabelledImages, positions: Uint32Array): LabelledBytes {
+  const { images, labels } = from
+  const size = from.height * from.width
   const chosen = new Uint8Array(positions.length * size)
   for (const [k, i] of positions.entries()) chosen.set(images.subarray(i * size, (i + 1) * size), k * size)
-  return {
-    images: chosen,
-    labels: Uint8Array.from(positions, (i) => labels[i] ?? 0),
-    height,
-    width,
-    channels: 1,
-    classes: fashionMnistClasses.length,
-  }
+  return { ...from, images: chosen, labels: Uint8Array.from(positions, (i) => labels[i] ?? 0) }
 }
