@@ -524,9 +524,13 @@ function gatherCase(batch: number): BenchCase {
     const random = new Random(1, 'images')
     const dataset = Uint8Array.from({ length: key.datasetCount * 28 * 28 }, () => random.below(256))
     const permutation = Uint32Array.from({ length: batch }, () => random.below(key.datasetCount))
+    const labels = Uint8Array.from({ length: key.datasetCount }, () => random.below(10))
     return {
-      inputs: [dataset, permutation, Uint32Array.of(0, 0, 0, 0)],
-      outputs: [output([batch, 32, 32, 1], gatherBatchAt(key, dataset, permutation))],
+      inputs: [dataset, permutation, Uint32Array.of(0, 0, 0, 0), labels],
+      outputs: [
+        output([batch, 32, 32, 1], gatherBatchAt(key, dataset, permutation)),
+        { ...output([batch], (index) => labels[permutation[index] ?? 0] ?? 0), dtype: 'u32' },
+      ],
       tolerance: { rtol: 1e-6, atol: 0 },
       traffic: batch * (28 * 28 + 4 + 32 * 32 * 4),
       tensorflow: (tf) => {

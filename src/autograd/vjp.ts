@@ -344,7 +344,6 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
   ],
   gatherGradient: (context) => [gather(context.cotangent, operand(context, 1)), undefined],
   gatherBatch: 'none', // a data set of bytes
-  gatherLabels: 'none',
   custom: ({ node, inputs, outputs, cotangents }) => {
     const { op } = node.attributes
     const values = op.vjp?.(

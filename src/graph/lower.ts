@@ -12,7 +12,7 @@ import { dropout } from '../kernels/dropout.ts'
 import type { ElementwiseKey, ElementwiseStep } from '../kernels/elementwise.ts'
 import { elementwise } from '../kernels/elementwise.ts'
 import { gatherRows, gatherRowsGradient } from '../kernels/gather.ts'
-import { gatherBatch, gatherLabels } from '../kernels/gather-batch.ts'
+import { gatherBatch } from '../kernels/gather-batch.ts'
 import type { KernelPlan } from '../kernels/kernel.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { concatenate, pad, slice, transpose } from '../kernels/layout.ts'
@@ -304,7 +304,6 @@ const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
     const [datasetCount = 0, height = 0, width = 0, channels = 0] = inputShape(node, 0)
     return chooser.plan(gatherBatch, { datasetCount, height, width, channels, ...node.attributes, offset: 0 })
   },
-  gatherLabels: (node, chooser) => chooser.plan(gatherLabels, node.attributes),
   custom: (node, chooser) =>
     node.attributes.op.plan(
       node.inputs.map((value) => value.type),

@@ -135,7 +135,10 @@ export interface OpAttributes extends Elementwise {
   readonly gather: NoAttributes
   /** Inputs dy, indices. */
   readonly gatherGradient: { readonly rows: number }
-  /** Inputs data set (u8 [n, h, w, c]), permutation (u32), training state (u32): a padded, scaled batch of images. */
+  /**
+   * Inputs data set (u8 [n, h, w, c]), permutation (u32), training state (u32), labels (u8 [n]); outputs a padded, scaled
+   * batch of images, and its labels (u32).
+   */
   readonly gatherBatch: {
     readonly batch: number
     readonly padTop: number
@@ -144,8 +147,6 @@ export interface OpAttributes extends Elementwise {
     readonly outWidth: number
     readonly divisor: number
   }
-  /** Inputs labels (u8 [n]), permutation, training state. */
-  readonly gatherLabels: { readonly batch: number }
   readonly custom: { readonly op: CustomOp }
 }
 

@@ -367,23 +367,17 @@ const shapeRules: { readonly [K in OpKind]: ShapeRule<K> } = {
     return [f32([rows, ...(dy?.shape.slice(1) ?? [])])]
   },
   gatherBatch: (inputs, a) => {
-    const [images] = take('gatherBatch', inputs, [
+    const [images, , , labels] = take('gatherBatch', inputs, [
       { dtype: 'u8', rank: 4 },
       { dtype: 'u32', rank: 1 },
       { dtype: 'u32', rank: 1 },
+      { dtype: 'u8', rank: 1 },
     ])
-    const [, height, width, channels] = image('gatherBatch', inputs, images)
+    const [count, height, width, channels] = image('gatherBatch', inputs, images)
+    if (labels?.shape[0] !== count) refuse('gatherBatch', inputs, 'it takes one label an image')
     if (a.outHeight < height + a.padTop || a.outWidth < width + a.padLeft)
       refuse('gatherBatch', inputs, `the padded images of ${a.outHeight}x${a.outWidth} do not hold them`)
-    return [f32([a.batch, a.outHeight, a.outWidth, channels])]
-  },
-  gatherLabels: (inputs, { batch }) => {
-    take('gatherLabels', inputs, [
-      { dtype: 'u8', rank: 1 },
-      { dtype: 'u32', rank: 1 },
-      { dtype: 'u32', rank: 1 },
-    ])
-    return [u32([batch])]
+    return [f32([a.batch, a.outHeight, a.outWidth, channels]), u32([a.batch])]
   },
   custom: (inputs, { op }) => op.shape(inputs),
 }

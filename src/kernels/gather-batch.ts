@@ -38,15 +38,12 @@ export interface GatherBatchKey {
   readonly offset: number
 }
 
-export interface GatherLabelsKey {
-  readonly batch: number
-}
-
 /**
- * A batch of images. Inputs: dataset u8 [datasetCount, height, width, channels] packed four to a u32, permutation
- * u32 [steps * batch], state u32 (word 0: step within the epoch). Output: f32 [batch, outHeight, outWidth, channels]:
- * image i is the data set's image `permutation[state[0] * batch + i]`, `byte / divisor + offset` inside and 0 in the
- * padding; NaN where the permutation names no image. Throws 'shape' where the image does not fit the output.
+ * A batch of images and their labels. Inputs: dataset u8 [datasetCount, height, width, channels] packed four to a u32,
+ * permutation u32 [steps * batch], state u32 (word 0: step within the epoch), labels u8 [datasetCount] packed likewise.
+ * Outputs: f32 [batch, outHeight, outWidth, channels] and u32 [batch]: image i is the data set's image
+ * `permutation[state[0] * batch + i]`, `byte / divisor + offset` inside and 0 in the padding. Where the permutation names
+ * no image: NaN, and the label 0xffffffff. Throws 'shape' where the image does not fit the output.
  */
 export const gatherBatch: Family<GatherBatchKey> = {
   name: 'gatherBatch',
@@ -55,16 +52,6 @@ export const gatherBatch: Family<GatherBatchKey> = {
     { name: 'words', supports: wholeWords, plan: planBatchByWord },
   ],
   prefer: (key) => (wholeWords(key) ? 1 : 0),
-}
-
-/**
- * The labels of a batch. Inputs: labels u8 packed four to a u32, permutation u32, state u32, as at `gatherBatch`. Output:
- * u32 [batch]; 0xffffffff where the permutation points behind the last word of the labels.
- */
-export const gatherLabels: Family<GatherLabelsKey> = {
-  name: 'gatherLabels',
-  variants: [{ name: 'plain', supports: () => true, plan: planLabels }],
-  prefer: () => 0,
 }
 
 /** Rows of an image, and rows of the output, are whole words: no masks, every store a `vec4f`. */
@@ -143,7 +130,9 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
           reads('dataset', input(0), 'u32'),
           reads('permutation', input(1), 'u32'),
           reads('state', input(2), 'u32'),
+          reads('labels', input(3), 'u32'),
           writes('y', output(0), text.outputElement),
+          writes('labelOf', output(1), 'u32'),
         ],
         uniforms: {
           datasetCount: key.datasetCount,
@@ -174,6 +163,10 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
   }
   let named = permutation[state[0] * u.batch + item];
   let known = named < u.datasetCount;
+  if (slot == 0u && band == 0u) {
+    let label = (labels[select(0u, named, known) >> 2u] >> ((named & 3u) * 8u)) & 255u;
+    labelOf[item] = select(0xffffffffu, label, known);
+  }
   let firstRow = select(0u, named, known) * u.height;
   let offset = bitcast<f32>(select(0x7fc00000u, bitcast<u32>(u.offset), known));${text.lane}
   for (var turn = 0u; turn < u.passes; turn++) {
@@ -224,40 +217,5 @@ function checkBatch(key: GatherBatchKey): void {
         ...key,
       },
     )
-  }
-}
-
-function planLabels({ batch }: GatherLabelsKey, target: Target): KernelPlan {
-  if (!Number.isInteger(batch) || batch < 1) {
-    throw new WeftgradError('shape', `gatherLabels: batch must be a positive integer, not ${batch}.`, { batch })
-  }
-  const lanes = plainWorkgroupSize(target)
-  return {
-    variant: 'plain',
-    dispatches: [
-      dispatch({
-        label: 'gatherLabels',
-        bindings: [
-          reads('labels', input(0), 'u32'),
-          reads('permutation', input(1), 'u32'),
-          reads('state', input(2), 'u32'),
-          writes('y', output(0), 'u32'),
-        ],
-        uniforms: { batch },
-        workgroupSize: lanes,
-        workgroups: Math.ceil(batch / lanes),
-        body: `
-  if (index < u.batch) {
-    let named = permutation[state[0] * u.batch + index];
-    var label = 0xffffffffu;
-    if (named / 4u < arrayLength(&labels)) {
-      label = (labels[named / 4u] >> ((named & 3u) * 8u)) & 255u;
-    }
-    y[index] = label;
-  }`,
-      }),
-    ],
-    scratchBytes: [],
-    flops: 0,
   }
 }

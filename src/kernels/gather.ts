@@ -18,7 +18,7 @@ import {
 } from './kernel.ts'
 import { planRowWalk } from './row-walk.ts'
 
-export { type GatherBatchKey, type GatherLabelsKey, gatherBatch, gatherLabels } from './gather-batch.ts'
+export { type GatherBatchKey, gatherBatch } from './gather-batch.ts'
 
 export interface GatherRowsKey {
   /** Rows of the source. */

@@ -5,7 +5,7 @@
  */
 
 import { gradients } from '../autograd/grad.ts'
-import { apply, mean, slice, softmaxCrossEntropy } from '../autograd/ops.ts'
+import { applyAll, mean, slice, softmaxCrossEntropy } from '../autograd/ops.ts'
 import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
 import type { ImageDataset } from '../data/dataset.ts'
 import { WeftgradError } from '../errors.ts'
@@ -84,18 +84,10 @@ export function gatherInputs(
   const [outHeight = 0, outWidth = 0] = model.inputShape
   const padTop = Math.floor((outHeight - height) / 2)
   const padLeft = Math.floor((outWidth - width) / 2)
-  const { batch } = order
-  return {
-    x: apply('gatherBatch', [data.images, order.tensor, state], {
-      batch,
-      padTop,
-      padLeft,
-      outHeight,
-      outWidth,
-      divisor: 255,
-    }),
-    labels: apply('gatherLabels', [data.labels, order.tensor, state], { batch }),
-  }
+  const attributes = { batch: order.batch, padTop, padLeft, outHeight, outWidth, divisor: 255 }
+  const [x, labels] = applyAll('gatherBatch', [data.images, order.tensor, state, data.labels], attributes)
+  if (x === undefined || labels === undefined) throw new RangeError('gatherBatch has two results')
+  return { x, labels }
 }
 
 /** Device memory of a training run that its programs share. Word offsets of `state` are in kernels/training-state.ts. */
