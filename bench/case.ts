@@ -4,7 +4,9 @@
  */
 
 import type { Device } from '../src/gpu/device.ts'
-import type { Family, Target } from '../src/kernels/kernel.ts'
+import type { KernelTask } from '../src/graph/choice.ts'
+import { kernelTask } from '../src/graph/choice.ts'
+import type { DType, Family, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import { CaseInputs, KernelRun, verifyByDefinition, verifyEqual, WrongResult } from './kernel-run.ts'
 import type { Subject } from './measure.ts'
@@ -20,6 +22,8 @@ export interface BenchCase {
   /** Names of the variants that can do it, the plain one first. */
   variants(target: Target): readonly string[]
   preferred(target: Target): string
+  /** What tuning needs to know of a single kernel. Undefined for what tuning leaves alone: updates in place, whole steps. */
+  task?(target: Target): KernelTask | undefined
   /** Puts everything on the device. Throws 'limit' or 'device' where the adapter refuses it; nothing stays allocated then. */
   open(device: Device, target: Target, variant: string): Promise<OpenCase>
 }
@@ -53,7 +57,7 @@ export interface ExpectedOutput {
   readonly dtype: 'f32' | 'u32'
   readonly length: number
   /** What an output that is updated in place starts from; it is then verified after a single run. */
-  readonly initial?: Float32Array<ArrayBuffer>
+  readonly initial?: HostNumbers
   /** The result by definition, in float64. */
   readonly expected: Definition
 }
@@ -70,7 +74,7 @@ export interface CaseData {
 }
 
 /** A case of one kernel family at one key. */
-export function kernelCase<Key>(
+export function kernelCase<Key extends object>(
   name: string,
   bound: Bound,
   family: Family<Key>,
@@ -84,6 +88,16 @@ export function kernelCase<Key>(
     bound,
     variants,
     preferred: (target) => family.variants[family.prefer(key, target)]?.name ?? '',
+    task(target) {
+      if (variants(target).length < 2) return undefined
+      const { inputs, outputs } = makeData(key)
+      if (outputs.some(({ initial }) => initial !== undefined)) return undefined
+      const types = {
+        inputs: inputs.map((numbers) => ({ shape: [numbers.length], dtype: dtypeOf(numbers) })),
+        outputs: outputs.map(({ dtype, length }) => ({ shape: [length], dtype })),
+      }
+      return kernelTask(family, key, target, types)
+    },
     async open(device, target, variant) {
       const data = makeData(key)
       const inputs = new CaseInputs(device, data)
@@ -135,6 +149,11 @@ export function kernelCase<Key>(
       }
     },
   }
+}
+
+function dtypeOf(numbers: HostNumbers): DType {
+  if (numbers instanceof Float32Array) return 'f32'
+  return numbers instanceof Uint32Array ? 'u32' : 'u8'
 }
 
 /** Throws WrongResult where TensorFlow.js' result is another one: both sides round, so twice the tolerance is granted. */

@@ -483,7 +483,7 @@ function adamCase(name: string, count: number): BenchCase {
       expected,
     })
     return {
-      inputs: [gradients, Float32Array.of(rate, 0, 0, 0), Uint32Array.of(1, 0, 1, 0)],
+      inputs: [gradients, Float32Array.of(rate, 0, 0, 0)],
       outputs: [
         updated(
           parameters,
@@ -491,6 +491,7 @@ function adamCase(name: string, count: number): BenchCase {
         ),
         updated(new Float32Array(count), first),
         updated(new Float32Array(count), second),
+        { dtype: 'u32', length: 4, initial: Uint32Array.of(1, 0, 1, 0), expected: (i) => [1, 0, 1, 0][i] ?? 0 },
       ],
       tolerance: { rtol: 1e-5, atol: 1e-7 },
       tensorflow: (tf) => {

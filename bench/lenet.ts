@@ -8,12 +8,14 @@ import type { LayersModel } from '@tensorflow/tfjs'
 import type { ImageDataset } from '../src/data/dataset.ts'
 import { residentImages } from '../src/data/dataset.ts'
 import type { Device } from '../src/gpu/device.ts'
+import type { KernelTask } from '../src/graph/choice.ts'
 import type { Program } from '../src/graph/program.ts'
 import { notFiniteWord, stepRecordColumns, trainingStateWords } from '../src/kernels/training-state.ts'
 import type { Model, WeightNumbers } from '../src/nn/model.ts'
 import { lenet5 } from '../src/nn/models/lenet5.ts'
 import { adam, optimizerTable } from '../src/nn/optimizers.ts'
 import { BatchOrder, createTrainingStep, TrainingMemory } from '../src/nn/training-step.ts'
+import { trainingTasks } from '../src/nn/tune.ts'
 import { Random } from '../src/random.ts'
 import type { BenchCase, OpenCase } from './case.ts'
 import { verifyEqual, WrongResult } from './kernel-run.ts'
@@ -44,6 +46,15 @@ export const lenetCases: readonly BenchCase[] = [32, 128, 512].map(
     open: (device) => LenetStep.open(device, batch),
   }),
 )
+
+/** The kernels of a step, for tuning: no images are needed. */
+export function lenetStepTasks(device: Device, batch: number): readonly KernelTask[] {
+  using model = lenet5({}, { seed: 1 })
+  const images = new Uint8Array(imageCount * 28 * 28)
+  const labels = new Uint8Array(imageCount)
+  using data = residentImages(device, { images, labels, height: 28, width: 28, channels: 1, classes })
+  return trainingTasks(model, data, { optimizer: adam(), batchSize: batch })
+}
 
 class LenetStep implements OpenCase {
   readonly flops: number

@@ -4,6 +4,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { compareFiles } from './compare.ts'
 import type { BenchOptions } from './run.ts'
 import { listCases, print, runBench } from './run.ts'
+import { benchTuning } from './tune.ts'
 
 export type { BenchReport, BenchRow } from './report.ts'
 export type { BenchOptions } from './run.ts'
@@ -46,6 +47,14 @@ export async function main(args: readonly string[]): Promise<number> {
         if (options.strict && failures.length > 0) code = 1
       },
     )
+    .exitOverride()
+  program
+    .command('tune')
+    .description(
+      'measure every candidate for the kernels of a LeNet-5 step and of the benchmark, and say which one wins',
+    )
+    .argument('[filter...]', "words that a kernel's name or shapes must contain, all of them")
+    .action((filter: string[]) => benchTuning(filter, print))
     .exitOverride()
   try {
     await program.parseAsync([...args], { from: 'user' })

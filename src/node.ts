@@ -6,5 +6,7 @@ import * as portable from './data/index.ts'
 export { loadFashionMnist } from './data/fashion-mnist.node.ts'
 export { open } from './gpu/node/open.ts'
 export * from './index.ts'
+export type { FileTuningOptions, TuningMode } from './nn/tuning-store.node.ts'
+export { FileTuningStore, tuningMode } from './nn/tuning-store.node.ts'
 export { loadTrainedModel } from './study/trained-model.node.ts'
 export const data = { ...portable, fashionMnist }

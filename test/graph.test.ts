@@ -141,9 +141,9 @@ function tracer(name: string, outputs: readonly TensorType[], scratch: readonly 
       ]
       return {
         variant: 'tracer',
-        // Scratch is filled in one dispatch each, and read with the operands by the last one.
+        // Each scratch is filled by a dispatch of its own, from the operands and the scratches before it.
         dispatches: [
-          ...scratches.map((one, i) => step(`${name} scratch ${i}`, ins, [one])),
+          ...scratches.map((one, i) => step(`${name} scratch ${i}`, [...ins, ...scratches.slice(0, i)], [one])),
           step(name, [...ins, ...scratches], outs),
         ],
         scratchBytes: scratch,
@@ -191,7 +191,8 @@ function wrongReads(ops: readonly TracedOp[]): string[] {
     )
     const owners = inputs.map((input) => input.owner)
     op.scratch.forEach((_, n) => {
-      expected.set(`${name} scratch ${n}`, owners)
+      const before = op.scratch.slice(0, n).map((__, m) => `${name} scratch ${m}`)
+      expected.set(`${name} scratch ${n}`, [...owners, ...before])
     })
     expected.set(name, [...owners, ...op.scratch.map((_, n) => `${name} scratch ${n}`)])
     results.forEach((result, index) => {

@@ -47,13 +47,20 @@ describe.each([1, 10, 64, 1000, 9216])('Adam on %i parameters', (count) => {
     for (const target of targets()) {
       const plan = planKernel(adam, key, target)
       const start = floats(count)
-      let buffers = [start, new Float32Array(start.length), new Float32Array(start.length)] as const
+      let buffers = [start, new Float32Array(start.length), new Float32Array(start.length), state(0)] as const
       const p = Float64Array.from(start)
       const m = new Float64Array(p.length)
       const v = new Float64Array(p.length)
       for (let t = 1; t <= steps; t++) {
         const g = floats(count)
-        buffers = await runPlan(device(), plan, [g, adamTable(key, decay), state(t)], buffers)
+        const [parameters, first, second] = buffers
+        buffers = await runPlan(device(), plan, [g, adamTable(key, decay)], [
+          parameters,
+          first,
+          second,
+          state(t),
+        ] as const)
+        expect(buffers[3]).toEqual(state(t))
         for (let i = 0; i < count; i++) {
           const gradient = g[i] ?? 0
           m[i] = key.beta1 * (m[i] ?? 0) + (1 - key.beta1) * gradient
@@ -90,9 +97,10 @@ describe.each([1, 130, 5000])('SGD on %i parameters', (count) => {
       for (let t = 1; t <= steps; t++) {
         const g = floats(count)
         const rate = learningRate / t
-        const inputs = [g, table, state(t)]
-        if (key.momentum === 0) [parameters] = await runPlan(device(), plan, inputs, [parameters] as const)
-        else [parameters, velocity] = await runPlan(device(), plan, inputs, [parameters, velocity] as const)
+        if (key.momentum === 0)
+          [parameters] = await runPlan(device(), plan, [g, table], [parameters, state(t)] as const)
+        else
+          [parameters, velocity] = await runPlan(device(), plan, [g, table], [parameters, velocity, state(t)] as const)
         for (let i = 0; i < count; i++) {
           const descent = rate * (g[i] ?? 0)
           v[i] = key.momentum * (v[i] ?? 0) - descent
@@ -106,23 +114,25 @@ describe.each([1, 130, 5000])('SGD on %i parameters', (count) => {
   })
 })
 
-test('once something was not finite, nothing is written any more', async () => {
+test('once something was not finite, nothing is written any more but that the flag has settled', async () => {
   const count = 300
-  const before = [floats(count), floats(count), floats(count)] as const
+  const before = [floats(count), floats(count), floats(count), state(1, 1)] as const
+  const settled = Uint32Array.of(1, 1, 101, 1)
   const nan = new Float32Array(count).fill(Number.NaN)
   const adamPlan = planKernel(adam, { ...keras, count, weightDecay: true }, targetOf(device()))
-  const after = await runPlan(device(), adamPlan, [nan, adamTable(keras, 0.1), state(1, 1)], before)
-  expect(after).toEqual(before)
+  const after = await runPlan(device(), adamPlan, [nan, adamTable(keras, 0.1)], before)
+  expect(after).toEqual([...before.slice(0, 3), settled])
   const sgdPlan = planKernel(sgd, { count, momentum: 0.9, nesterov: true }, targetOf(device()))
-  const pair = [before[0], before[1]] as const
-  expect(await runPlan(device(), sgdPlan, [nan, adamTable(keras, 0), state(1, 1)], pair)).toEqual(pair)
+  const pair = [before[0], before[1], state(1, 1)] as const
+  const afterSgd = await runPlan(device(), sgdPlan, [nan, adamTable(keras, 0)], pair)
+  expect(afterSgd).toEqual([...pair.slice(0, 2), settled])
 })
 
 test('the first step of Adam moves every parameter by the learning rate, against the sign of its gradient', async () => {
   const gradients = Float32Array.of(1e-4, -5, 0, 123)
   const plan = planKernel(adam, { ...keras, count: 4 }, targetOf(device()))
-  const zeros = [new Float32Array(4), new Float32Array(4), new Float32Array(4)] as const
-  const [p] = await runPlan(device(), plan, [gradients, adamTable(keras, 0), state(1)], zeros)
+  const zeros = [new Float32Array(4), new Float32Array(4), new Float32Array(4), state(1)] as const
+  const [p] = await runPlan(device(), plan, [gradients, adamTable(keras, 0)], zeros)
   expect(p[0]).toBeCloseTo(-learningRate * (1 / (1 + 1e-7 / Math.sqrt(0.001) / 1e-4)), 6)
   expect(p[1]).toBeCloseTo(learningRate, 7)
   expect(p[2]).toBe(0)

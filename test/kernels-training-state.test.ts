@@ -2,12 +2,14 @@
 import { describe, expect, test } from 'vitest'
 import type { Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
+import type { PendingSum } from '../src/kernels/training-state.ts'
 import {
-  checkFinite,
   confusion,
+  finishStep,
   globalStepWord,
   notFiniteWord,
   recordStep,
+  settledFlagWord,
   stepInEpochWord,
   stepRecordColumns,
   trainingStateWords,
@@ -31,32 +33,6 @@ const state = (words: { step?: number; flag?: number; global?: number } = {}) =>
   return result
 }
 
-describe('checkFinite', () => {
-  const flagOf = async (values: Float32Array<ArrayBuffer>, count: number, target: Target, before = state()) => {
-    const [after] = await runPlan(device(), planKernel(checkFinite, { count }, target), [values], [before] as const)
-    return after
-  }
-
-  test.each([1, 3, 4, 61, 1030, 20001])('finds one bad value among %i, wherever it is', async (count) => {
-    const good = Float32Array.from({ length: Math.ceil(count / 4) * 4 }, () => (random() - 0.5) * 3e38)
-    // What lies behind the end may be anything.
-    good.fill(Number.NaN, count)
-    for (const target of targets()) {
-      expect(await flagOf(good, count, target, state({ step: 7, global: 9 }))).toEqual(state({ step: 7, global: 9 }))
-      for (const at of new Set([0, count >> 1, count - 1]))
-        for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
-          const bad = good.slice()
-          bad[at] = value
-          expect(await flagOf(bad, count, target), `${value} at ${at}`).toEqual(state({ flag: 1 }))
-        }
-    }
-  })
-
-  test('never clears the flag', async () => {
-    expect(await flagOf(new Float32Array(8), 8, targetOf(device()), state({ flag: 1 }))).toEqual(state({ flag: 1 }))
-  })
-})
-
 /** The first largest logit; undefined for a row with a NaN. */
 function predict(row: Float32Array): number | undefined {
   return row.some(Number.isNaN) ? undefined : row.indexOf(Math.max(...row))
@@ -73,6 +49,82 @@ function batchOf(batch: number, classes: number) {
   const predictions = Array.from(labels, (_, i) => predict(logits.subarray(i * classes, (i + 1) * classes)))
   return { logits, labels, loss, predictions }
 }
+
+describe('finishStep', () => {
+  const batch = 6
+  const classes = 3
+  const finish = async (
+    gradients: Float32Array<ArrayBuffer>,
+    target: Target,
+    {
+      sums = [],
+      partials = [],
+      before = state(),
+    }: { sums?: PendingSum[]; partials?: Float32Array<ArrayBuffer>[]; before?: Uint32Array<ArrayBuffer> } = {},
+  ) => {
+    const { logits, labels, loss } = batchOf(batch, classes)
+    const plan = planKernel(finishStep, { batch, classes, count: gradients.length, sums }, target)
+    const outputs = [new Float32Array(4 * stepRecordColumns), before, gradients] as const
+    return runPlan(device(), plan, [loss, logits, labels, ...partials], outputs)
+  }
+
+  test.each([1, 3, 4, 61, 1030, 20001])('finds one bad value among %i gradients, wherever it is', async (count) => {
+    const good = Float32Array.from({ length: count }, () => (random() - 0.5) * 3e38)
+    for (const target of targets()) {
+      const [, clean] = await finish(good, target, { before: state({ step: 1, global: 9 }) })
+      expect(clean).toEqual(state({ step: 2, global: 10 }))
+      for (const at of new Set([0, count >> 1, count - 1]))
+        for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+          const bad = good.slice()
+          bad[at] = value
+          const [, after] = await finish(bad, target)
+          expect(after, `${value} at ${at}`).toEqual(state({ step: 1, flag: 1, global: 1 }))
+        }
+    }
+  })
+
+  test('adds up what is pending, in order, and looks at the results too', async () => {
+    const sums: PendingSum[] = [
+      {
+        splits: 3,
+        count: 12,
+        targets: [
+          { from: 0, to: 64, count: 8 },
+          { from: 8, to: 128, count: 4 },
+        ],
+      },
+      { splits: 5, count: 4, targets: [{ from: 0, to: 200, count: 4 }] },
+    ]
+    const partials = sums.map((sum) => Float32Array.from({ length: sum.splits * sum.count }, () => random() - 0.5))
+    const start = Float32Array.from({ length: 320 }, () => random())
+    const expected = start.slice()
+    sums.forEach((sum, s) => {
+      for (const target of sum.targets)
+        for (let i = 0; i < target.count; i++) {
+          let total = 0
+          for (let split = 0; split < sum.splits; split++)
+            total = Math.fround(total + (partials[s]?.[split * sum.count + target.from + i] ?? Number.NaN))
+          expected[target.to + i] = total
+        }
+    })
+    for (const target of targets()) {
+      const [, clean, gradients] = await finish(start, target, { sums, partials })
+      expect(gradients).toEqual(expected)
+      expect(clean).toEqual(state({ step: 1, global: 1 }))
+      const bad = partials.map((partial) => partial.slice())
+      bad[1]?.fill(Number.NaN, 13, 14)
+      const [, after] = await finish(start, target, { sums, partials: bad })
+      expect(after[notFiniteWord]).toBe(1)
+    }
+  })
+
+  test('does not advance any more once the flag has settled, and never clears it', async () => {
+    const settled = state({ step: 2, flag: 1, global: 2 })
+    settled[settledFlagWord] = 1
+    const [, after] = await finish(new Float32Array(8), targetOf(device()), { before: settled })
+    expect(after).toEqual(settled)
+  })
+})
 
 const sizes = [
   [1, 1],
@@ -154,7 +206,7 @@ describe('confusion', () => {
 test('keys that make no sense are refused', () => {
   const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
   for (const count of [0, -1, 0.5, 2 ** 31])
-    expect(() => planKernel(checkFinite, { count }, target)).toThrow('checkFinite')
+    expect(() => planKernel(finishStep, { batch: 1, classes: 1, count, sums: [] }, target)).toThrow('finishStep')
   for (const key of [
     { batch: 0, classes: 3 },
     { batch: 3, classes: 1.5 },

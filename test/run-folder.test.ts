@@ -104,7 +104,7 @@ describe('a finished run', () => {
     const config = await readConfig(join(place, 'whole'))
     expect(config.settings).toEqual({ ...small, seed: 1, split: 'official', limit: null, restoreBest: true })
     expect(config.data).toMatchObject({ train: 500, test: 60, fingerprint: expect.stringMatching(/^sha256:/) })
-    expect(config.kernels.filter((kernel) => kernel.family.startsWith('conv2d'))).not.toEqual([])
+    expect(Object.keys(config.kernels).filter((kernel) => kernel.startsWith('conv2d'))).not.toEqual([])
     expect(config.adapter.driver).toBe(whole.adapter)
   })
 

@@ -6,6 +6,7 @@
 import type { BufferSlice, Device } from '../gpu/device.ts'
 import { currentDevice } from '../gpu/device.ts'
 import { PlanCache } from '../graph/cache.ts'
+import type { VariantTable } from '../graph/choice.ts'
 import type { TensorType, Value } from '../graph/node.ts'
 import { topologicalOrder } from '../graph/node.ts'
 import type { Plan } from '../graph/plan.ts'
@@ -17,8 +18,8 @@ export type HostNumbers = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> |
 export interface EvaluateOptions {
   /** Where to run; by default where the leaves live, else the device that was opened last. */
   readonly device?: Device
-  /** Kernel variants to use instead of the preferred ones, by family. */
-  readonly variants?: Readonly<Record<string, string>>
+  /** Kernel variants to use instead of the preferred ones. */
+  readonly variants?: VariantTable
   /** False runs the graph as traced, one kernel an operator. */
   readonly fuse?: boolean
 }

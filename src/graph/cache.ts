@@ -68,7 +68,7 @@ export class PlanCache {
   /** The cached plan for these values, with their own leaves; planned now if the structure is new. */
   plan(values: readonly Value[], options: PlanOptions): Plan {
     const { text, leaves } = structureOf(values)
-    const key = `${JSON.stringify([options.variants ?? {}, options.fuse ?? true])}\n${text}`
+    const key = `${JSON.stringify([options.variants ?? {}, options.fuse ?? true, options.record ?? false])}\n${text}`
     const cached = this.#plans.get(key) ?? planStructure(values, leaves, options)
     this.#plans.delete(key)
     this.#plans.set(key, cached)

@@ -24,6 +24,7 @@ import type { PoolKey } from '../kernels/pool-plan.ts'
 import { reduce } from '../kernels/reduce.ts'
 import type { CrossEntropyKey } from '../kernels/softmax.ts'
 import { crossEntropy, crossEntropyGradient, crossEntropyWithGradient, softmax } from '../kernels/softmax.ts'
+import type { KernelChooser } from './choice.ts'
 import type {
   ConvAttributes,
   Node,
@@ -34,7 +35,6 @@ import type {
   TensorType,
   WindowAttributes,
 } from './node.ts'
-import type { KernelChooser } from './plan.ts'
 
 type Lowering<K extends OpKind> = (node: NodeOf<K>, chooser: KernelChooser) => KernelPlan
 

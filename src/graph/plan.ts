@@ -9,8 +9,10 @@
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, DeviceBuffer } from '../gpu/device.ts'
 import { alignUp } from '../gpu/device.ts'
-import type { DType, Family, KernelPlan, Operand, Target } from '../kernels/kernel.ts'
-import { elementCount, planKernel } from '../kernels/kernel.ts'
+import type { DType, KernelPlan, Operand } from '../kernels/kernel.ts'
+import { elementCount } from '../kernels/kernel.ts'
+import type { Choice, ChooserOptions, KernelTask } from './choice.ts'
+import { KernelChooser } from './choice.ts'
 import { lowerNode } from './lower.ts'
 import type { Node, Storage, TensorType, Value } from './node.ts'
 import { shapeText, topologicalOrder } from './node.ts'
@@ -38,13 +40,6 @@ export interface PlannedDispatch {
   readonly operands: readonly Location[]
 }
 
-/** Which variant a kernel was planned with, for tests, benchmarks and `config.json`. */
-export interface Choice {
-  readonly family: string
-  readonly variant: string
-  readonly alternatives: readonly string[]
-}
-
 export interface Plan {
   readonly dispatches: readonly PlannedDispatch[]
   readonly arenaBytes: readonly number[]
@@ -53,12 +48,11 @@ export interface Plan {
   /** Where each wanted value is, in order. */
   readonly results: readonly { readonly location: Location; readonly type: TensorType }[]
   readonly choices: readonly Choice[]
+  /** What tuning needs to know of each kernel; empty unless `record` was asked for. */
+  readonly tasks: readonly KernelTask[]
 }
 
-export interface PlanOptions {
-  readonly target: Target
-  /** Variants to use instead of the preferred ones, by family; ignored for keys they do not support. */
-  readonly variants?: Readonly<Record<string, string>> | undefined
+export interface PlanOptions extends ChooserOptions {
   /** False leaves the graph as traced: for tests that compare the two. */
   readonly fuse?: boolean | undefined
   readonly maxBufferBytes?: number | undefined
@@ -66,31 +60,6 @@ export interface PlanOptions {
   readonly maxBindingBytes?: number | undefined
   /** The slice of a leaf that is on the device already; lets the plan see which destinations are also read. */
   readonly leafBuffer?: ((storage: Storage) => DeviceBuffer | undefined) | undefined
-}
-
-/** Plans kernels by the options' variants and remembers what it chose. */
-export class KernelChooser {
-  readonly target: Target
-  readonly choices: Choice[] = []
-  readonly #variants: Readonly<Record<string, string>>
-
-  constructor(options: PlanOptions) {
-    this.target = options.target
-    this.#variants = options.variants ?? {}
-  }
-
-  plan<Key>(family: Family<Key>, key: Key): KernelPlan {
-    const supported = family.variants.filter((variant) => variant.supports(key, this.target)).map((v) => v.name)
-    const forced = this.#variants[family.name]
-    const plan = planKernel(
-      family,
-      key,
-      this.target,
-      forced !== undefined && supported.includes(forced) ? forced : undefined,
-    )
-    this.choices.push({ family: family.name, variant: plan.variant, alternatives: supported })
-    return plan
-  }
 }
 
 export function bytesOf(type: TensorType): number {
@@ -153,6 +122,7 @@ class Planner {
         type: value.type,
       })),
       choices: this.#chooser.choices,
+      tasks: this.#chooser.tasks,
     }
   }
 
@@ -201,7 +171,7 @@ class Planner {
   }
 
   #place(node: Node, position: number, lastUse: Map<string, number>, direct: Map<string, BufferSlice>): void {
-    const kernel = lowerNode(node, this.#chooser)
+    const kernel = this.#lower(node)
     const inputs = node.inputs.map((value) => this.#locate(value))
     const readArenas = new Set(inputs.flatMap((location) => (location.kind === 'arena' ? [location.arena] : [])))
     const readBuffers = new Set(
@@ -236,6 +206,11 @@ class Planner {
     })
     for (const key of new Set(node.inputs.map((value) => keyOf(rootOf(value)))))
       if (lastUse.get(key) === position) this.#release(this.#locations.get(key))
+  }
+
+  #lower(node: Node): KernelPlan {
+    const inputs = node.inputs.map((value) => value.type)
+    return lowerNode(node, this.#chooser.plansFor(inputs, node.outputs))
   }
 
   #emit(kernel: KernelPlan, pools: Readonly<Record<Operand['role'], readonly Location[]>>): void {
@@ -290,7 +265,7 @@ class Planner {
 
   #emitCopy(value: Value, from: Location, to: Location): void {
     const copy = makeNode('copy', [value], {})
-    this.#emit(lowerNode(copy as Node, this.#chooser), { input: [from], output: [to], scratch: [] })
+    this.#emit(this.#lower(copy as Node), { input: [from], output: [to], scratch: [] })
   }
 
   #leafBuffer({ leaf }: Extract<Location, { kind: 'leaf' }>): DeviceBuffer | undefined {

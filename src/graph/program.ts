@@ -8,7 +8,8 @@ import { bindCommands } from '../gpu/bind.ts'
 import type { BufferSlice, Command, Device, DeviceBuffer } from '../gpu/device.ts'
 import { alignUp, refuseReleased } from '../gpu/device.ts'
 import type { KernelPlan, Target } from '../kernels/kernel.ts'
-import type { Choice, Location, Plan, PlanOptions, Wanted } from './plan.ts'
+import type { Choice } from './choice.ts'
+import type { Location, Plan, PlanOptions, Wanted } from './plan.ts'
 import { planGraph } from './plan.ts'
 
 /** What kernels are planned for on this device. */
@@ -35,7 +36,7 @@ export function planLimitsOf(device: Device): Pick<PlanOptions, 'target' | 'maxB
 export function planFor(
   device: Device,
   wanted: readonly Wanted[],
-  options: Pick<PlanOptions, 'variants' | 'fuse'> = {},
+  options: Pick<PlanOptions, 'variants' | 'fuse' | 'record'> = {},
 ): Plan {
   return planGraph(wanted, {
     ...planLimitsOf(device),

@@ -193,7 +193,7 @@ const strideX = ${key.strides[1]}u;`,
 }
 
 /** A convolution with stride and dilation 1, as `planSliding` does it; the input gradient is one with a turned kernel. */
-interface Slide {
+export interface Slide {
   readonly inHeight: number
   readonly inWidth: number
   readonly outHeight: number
@@ -203,7 +203,7 @@ interface Slide {
   readonly turned: boolean
 }
 
-function forwardSlide({ height, width, outHeight, outWidth, padTop, padLeft }: DepthwiseKey): Slide {
+export function forwardSlide({ height, width, outHeight, outWidth, padTop, padLeft }: DepthwiseKey): Slide {
   return { inHeight: height, inWidth: width, outHeight, outWidth, padTop, padLeft, turned: false }
 }
 

@@ -4,8 +4,9 @@
  * not-finite flag of the training state gates the update, so that a bad step changes nothing.
  *
  * Order of operands, both families:
- * - outputs, all updated in place: parameters, then the moments (Adam: first, second; SGD with momentum: velocity);
- * - inputs: gradients, table, state.
+ * - outputs, all updated in place: parameters, then the moments (Adam: first, second; SGD with momentum: velocity), then
+ *   the training state, in which the not-finite flag is noted as settled;
+ * - inputs: gradients, table.
  *
  * The flat buffers are read as `vec4f`: allocate them up to a multiple of 16 bytes. `table` has four floats a step of the
  * epoch; the row of this step is `state[0] - 1`: the state has been advanced already (see training-state.ts).
@@ -30,6 +31,7 @@ import {
   type UniformValue,
   writes,
 } from './kernel.ts'
+import { notFiniteWord, settledFlagWord, stepInEpochWord } from './training-state.ts'
 
 /** Floats in a table row: `[x, y, 0, 0]`, what they mean is said at each family. */
 export const optimizerTableColumns = 4
@@ -57,9 +59,9 @@ export interface SgdKey {
 }
 
 /**
- * Adam and AdamW. Outputs: parameters, firstMoment, secondMoment (f32 [count] each). Inputs: gradients f32 [count],
- * table f32 [steps, 4] with rows `[learningRate * sqrt(1 - beta2^t) / (1 - beta1^t), learningRate * weightDecay, 0, 0]`,
- * state u32 [4]. Throws 'argument' for hyperparameters out of range.
+ * Adam and AdamW. Outputs: parameters, firstMoment, secondMoment (f32 [count] each), state u32 [4]. Inputs: gradients
+ * f32 [count], table f32 [steps, 4] with rows
+ * `[learningRate * sqrt(1 - beta2^t) / (1 - beta1^t), learningRate * weightDecay, 0, 0]`. Throws 'argument' for hyperparameters out of range.
  */
 export const adam: Family<AdamKey> = {
   name: 'adam',
@@ -69,8 +71,8 @@ export const adam: Family<AdamKey> = {
 
 /**
  * Stochastic gradient descent as in Keras: `velocity = momentum * velocity - rate * g`, then `p += velocity`, or with
- * Nesterov `p += momentum * velocity - rate * g`. Outputs: parameters, and with momentum velocity (f32 [count] each).
- * Inputs: gradients f32 [count], table f32 [steps, 4] with rows `[learningRate, 0, 0, 0]`, state u32 [4]. Throws
+ * Nesterov `p += momentum * velocity - rate * g`. Outputs: parameters, with momentum velocity (f32 [count] each), state
+ * u32 [4]. Inputs: gradients f32 [count], table f32 [steps, 4] with rows `[learningRate, 0, 0, 0]`. Throws
  * 'argument' for hyperparameters out of range.
  */
 export const sgd: Family<SgdKey> = {
@@ -167,16 +169,18 @@ function planUpdate(update: Update): KernelPlan {
           ...update.moments,
           reads('gradients', input(0), 'vec4f'),
           reads('table', input(1), 'vec4f'),
-          reads('state', input(2), 'u32'),
+          writes('state', output(1 + update.moments.length), 'u32'),
         ],
         uniforms: { vectors, stepsPerGroup, ...update.uniforms },
         workgroupSize: lanes,
         workgroups: Math.ceil(steps / stepsPerGroup),
         body: `
-  if (group >= groups || state[1] != 0u) {
+  let flag = state[${notFiniteWord}];
+  if (index == 0u) { state[${settledFlagWord}] = flag; }
+  if (group >= groups || flag != 0u) {
     return;
   }
-  let rates = table[state[0] - 1u];
+  let rates = table[state[${stepInEpochWord}] - 1u];
   let first = group * u.stepsPerGroup * ${lanes}u + lane;
   for (var step = 0u; step < u.stepsPerGroup; step++) {
     let i = first + step * ${lanes}u;

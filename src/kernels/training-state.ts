@@ -1,8 +1,8 @@
 /**
  * The state of a training run that lives on the GPU, and the kernels that keep it: step counters, the sticky not-finite
  * flag that gates the optimizers, one record of loss and accuracy a step, and the confusion matrix of an evaluation.
- * A step of training dispatches `recordStep`, then `checkFinite` over the gradients, then the optimizer, in this order:
- * the flag is set before anything is updated, and the counters stay one beyond the step that went bad.
+ * A step of training dispatches `finishStep`, then the optimizer: the flag is set before anything is updated, and the
+ * counters stay one beyond the step that went bad.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -17,6 +17,7 @@ import {
   type Target,
   writes,
 } from './kernel.ts'
+import { vectorType, widestVector } from './subgroup-tile.ts'
 import { isFiniteFunction, isNanFunction } from './wgsl.ts'
 
 /** The u32 words of the state buffer. */
@@ -27,14 +28,11 @@ export const stepInEpochWord = 0
 export const notFiniteWord = 1
 /** Steps done since the beginning, the low 32 bits. */
 export const globalStepWord = 2
+/** What the not-finite word was after the last step's optimizer: read while that word itself may be changing. */
+export const settledFlagWord = 3
 
 /** Floats in a record: mean loss, number of correct rows, number of rows, 0. */
 export const stepRecordColumns = 4
-
-export interface CheckFiniteKey {
-  /** Floats to look at. */
-  readonly count: number
-}
 
 export interface ClassificationKey {
   /** Rows of the logits. */
@@ -42,10 +40,40 @@ export interface ClassificationKey {
   readonly classes: number
 }
 
-/** Sets the state's not-finite word to 1 if any element of f32 [count] is NaN or infinite; never clears it. Input: values. Output: state. */
-export const checkFinite: Family<CheckFiniteKey> = {
-  name: 'checkFinite',
-  variants: [{ name: 'plain', supports: () => true, plan: planCheckFinite }],
+/** Partial sums that still have to be added up, and where in the gradients the result goes. All in floats. */
+export interface PendingSum {
+  /** Partial results, one after the other, each `count` floats. */
+  readonly splits: number
+  readonly count: number
+  readonly targets: readonly PendingTarget[]
+}
+
+export interface PendingTarget {
+  /** From the beginning of a partial result. */
+  readonly from: number
+  /** From the beginning of the gradients. */
+  readonly to: number
+  readonly count: number
+}
+
+export interface FinishStepKey extends ClassificationKey {
+  /** Floats in the flat gradients; those that belong to no parameter are zero. */
+  readonly count: number
+  readonly sums: readonly PendingSum[]
+}
+
+/** Eight storage buffers are what every adapter has; six are taken. */
+export const mostPendingSums = 2
+
+/**
+ * All that is left to do in a step before the optimizer, in one dispatch: `recordStep`; the pending sums, in order; and a
+ * look at every gradient, which sets the not-finite word if one is NaN or infinite. Inputs: lossPerRow f32 [batch],
+ * logits f32 [batch, classes], labels u32 [batch], then the partial results of each pending sum. Outputs: record
+ * f32 [steps, 4], state, gradients f32 [count].
+ */
+export const finishStep: Family<FinishStepKey> = {
+  name: 'finishStep',
+  variants: [{ name: 'plain', supports: () => true, plan: planFinishStep }],
   prefer: () => 0,
 }
 
@@ -75,48 +103,115 @@ export const confusion: Family<ClassificationKey> = {
   prefer: () => 0,
 }
 
-function planCheckFinite({ count }: CheckFiniteKey, target: Target): KernelPlan {
-  if (!Number.isInteger(count) || count < 1 || count > 2 ** 30) {
-    throw new WeftgradError('limit', `checkFinite looks at 1 to 2^30 values, not at ${count}.`, { count })
-  }
+function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
+  checkClassification('finishStep', key)
+  const { count, sums } = key
+  if (!Number.isInteger(count) || count < 1 || count > 2 ** 30 || sums.length > mostPendingSums)
+    throw new WeftgradError(
+      'limit',
+      `finishStep takes 1 to 2^30 gradients and up to ${mostPendingSums} pending sums.`,
+      {
+        count,
+        sums: sums.length,
+      },
+    )
   const lanes = plainWorkgroupSize(target)
-  const vectors = Math.floor(count / 4)
-  const steps = Math.ceil(vectors / lanes)
-  // As in optimizer.ts, with twice the vectors a lane: here a vector is a single load.
-  const groups = target.class === 'cpu' ? Math.min(64, Math.ceil(steps / 16)) : Math.min(16384, steps)
-  const stepsPerGroup = Math.max(1, Math.ceil(steps / Math.max(1, groups)))
-  const tail = count % 4
+  const width = widestVector(
+    count,
+    ...sums.flatMap((sum) => [sum.count, ...sum.targets.flatMap((t) => [t.from, t.to, t.count])]),
+  )
+  const type = vectorType(width)
+  const summing = sums.map((sum) => Math.ceil(sum.count / width / lanes))
+  const ranges = gapsBetween(count, sums)
+  const checked = ranges.reduce((total, range) => total + range.end - range.begin, 0) / width
+  // 32 vectors a lane on a CPU, as a workgroup costs 80 ns and a load 30; a GPU wants as many lanes as there are.
+  const checking = Math.max(1, Math.ceil(checked / lanes / (target.class === 'cpu' ? 32 : 1)))
+  const checkGroups = Math.min(checking, 8192)
+  const uniforms: Record<string, number> = {
+    batch: key.batch,
+    classes: key.classes,
+    firstCheck: 1 + summing.reduce((a, b) => a + b, 0),
+    checkLanes: checkGroups * lanes,
+  }
+  sums.forEach((sum, i) => {
+    uniforms[`splits${i}`] = sum.splits
+    uniforms[`vectors${i}`] = sum.count / width
+    sum.targets.forEach((t, j) => {
+      uniforms[`from${i}_${j}`] = t.from / width
+      uniforms[`to${i}_${j}`] = t.to / width
+      uniforms[`end${i}_${j}`] = (t.from + t.count) / width
+    })
+  })
+  ranges.forEach((range, i) => {
+    uniforms[`begin${i}`] = range.begin / width
+    uniforms[`end${i}`] = range.end / width
+  })
+  let firstGroup = 1
+  const sumBodies = sums.map((sum, i) => {
+    const begin = firstGroup
+    firstGroup += summing[i] ?? 0
+    return `
+  if (group >= ${begin}u && group < ${firstGroup}u) {
+    let i = (group - ${begin}u) * ${lanes}u + lane;
+    if (i < u.vectors${i}) {
+      var total = ${type}(0);
+      for (var split = 0u; split < u.splits${i}; split++) { total += partial${i}[split * u.vectors${i} + i]; }
+      check(total);
+${sum.targets.map((_, j) => `      if (i >= u.from${i}_${j} && i < u.end${i}_${j}) { gradients[u.to${i}_${j} + i - u.from${i}_${j}] = total; }`).join('\n')}
+    }
+  }`
+  })
   return {
     variant: 'plain',
     dispatches: [
       dispatch({
-        label: 'checkFinite',
-        bindings: [reads('values', input(0), 'vec4u'), writes('state', output(0), 'atomic<u32>')],
-        uniforms: { vectors, stepsPerGroup },
+        label: 'finishStep',
+        // Barriers would make coroutines of all workgroups on a CPU: there the lanes of one subgroup add up.
+        subgroups: addsBySubgroup(target),
+        bindings: [
+          reads('lossPerRow', input(0)),
+          reads('logits', input(1)),
+          reads('labels', input(2), 'u32'),
+          ...sums.map((_, i) => reads(`partial${i}`, input(3 + i), type)),
+          writes('record', output(0), 'vec4f'),
+          writes('state', output(1), 'atomic<u32>'),
+          writes('gradients', output(2), type),
+        ],
+        uniforms,
         workgroupSize: lanes,
-        workgroups: Math.max(1, Math.ceil(steps / stepsPerGroup)),
+        workgroups: firstGroup + checkGroups,
+        declarations: `${recordDeclarations(target)}
+fn check(x: ${type}) {
+${[...'xyzw'.slice(0, width)].map((c) => `  if (!isFinite(${width === 1 ? 'x' : `x.${c}`})) { atomicStore(&state[${notFiniteWord}], 1u); }`).join('\n')}
+}`,
         body: `
-  if (group >= groups) {
-    return;
+  if (group >= groups) { return; }
+  if (group == 0u) {
+${recordBody(target, settledFlagWord, true)}
   }
-  let exponent = vec4u(0x7f800000u);
-  var bad = vec4<bool>(false);
-  let first = group * u.stepsPerGroup * ${lanes}u + lane;
-  for (var step = 0u; step < u.stepsPerGroup; step++) {
-    let i = first + step * ${lanes}u;
-    if (i < u.vectors) {
-      bad = bad | ((values[i] & exponent) == exponent);
-    }
-  }
-  ${tail === 0 ? '' : `bad = bad | (((values[u.vectors] & exponent) == exponent) & (vec4u(0u, 1u, 2u, 3u) < vec4u(${tail}u)));`}
-  if (any(bad)) {
-    atomicStore(&state[${notFiniteWord}], 1u);
+${sumBodies.join('')}
+  if (group >= u.firstCheck) {
+    let first = (group - u.firstCheck) * ${lanes}u + lane;
+${ranges.map((_, i) => `    for (var i = u.begin${i} + first; i < u.end${i}; i += u.checkLanes) { check(gradients[i]); }`).join('\n')}
   }`,
       }),
     ],
     scratchBytes: [],
-    flops: 0,
+    flops: count,
   }
+}
+
+/** What of [0, count) no pending sum writes. */
+function gapsBetween(count: number, sums: readonly PendingSum[]): { begin: number; end: number }[] {
+  const written = sums.flatMap((sum) => sum.targets).sort((a, b) => a.to - b.to)
+  const gaps: { begin: number; end: number }[] = []
+  let begin = 0
+  for (const { to, count: length } of written) {
+    if (to > begin) gaps.push({ begin, end: to })
+    begin = to + length
+  }
+  if (begin < count) gaps.push({ begin, end: count })
+  return gaps
 }
 
 /** `predicted(row)`: the first class with the largest logit; `classes` if there is a NaN. */
@@ -136,6 +231,66 @@ fn predicted(row: u32) -> u32 {
   return select(best, u.classes, sawNan);
 }`
 
+/** Whether a workgroup is one subgroup, so that its lanes can add up without a barrier. */
+function addsBySubgroup(target: Target): boolean {
+  return target.subgroupSize !== undefined && plainWorkgroupSize(target) === target.subgroupSize
+}
+
+function recordDeclarations(target: Target): string {
+  const lanes = plainWorkgroupSize(target)
+  const shared = `
+var<workgroup> lossOfLane: array<f32, ${lanes}>;
+var<workgroup> correctOfLane: array<u32, ${lanes}>;`
+  return `${predictedFunction}${isFiniteFunction}${addsBySubgroup(target) ? '' : shared}`
+}
+
+/**
+ * Statements for one workgroup: writes the record and advances the counters, unless the word `flagWord` says that an
+ * earlier step went bad. `atomic`: the state is bound as atomics.
+ */
+function recordBody(target: Target, flagWord: number, atomic: boolean): string {
+  const lanes = plainWorkgroupSize(target)
+  const load = (word: number): string => (atomic ? `atomicLoad(&state[${word}])` : `state[${word}]`)
+  const store = (word: number, value: string): string =>
+    atomic ? `atomicStore(&state[${word}], ${value});` : `state[${word}] = ${value};`
+  const total = addsBySubgroup(target)
+    ? `
+  loss = subgroupAdd(loss);
+  correct = subgroupAdd(correct);`
+    : `
+  lossOfLane[lane] = loss;
+  correctOfLane[lane] = correct;
+  workgroupBarrier();
+  if (lane == 0u) {
+    for (var other = 1u; other < ${lanes}u; other++) {
+      loss += lossOfLane[other];
+      correct += correctOfLane[other];
+    }
+  }`
+  return `
+  var loss = 0.0;
+  var correct = 0u;
+  for (var row = lane; row < u.batch; row += ${lanes}u) {
+    loss += lossPerRow[row];
+    let label = labels[row];
+    correct += select(0u, 1u, label < u.classes && predicted(row) == label);
+  }${total}
+  if (lane == 0u) {
+    let mean = loss / f32(u.batch);
+    let step = ${load(stepInEpochWord)};
+    if (step < arrayLength(&record)) {
+      record[step] = vec4f(mean, f32(correct), f32(u.batch), 0.0);
+    }
+    if (${load(flagWord)} == 0u) {
+      ${store(stepInEpochWord, 'step + 1u')}
+      ${store(globalStepWord, `${load(globalStepWord)} + 1u`)}
+      if (!isFinite(mean)) {
+        ${store(notFiniteWord, '1u')}
+      }
+    }
+  }`
+}
+
 function planRecordStep(key: ClassificationKey, target: Target): KernelPlan {
   checkClassification('recordStep', key)
   const lanes = plainWorkgroupSize(target)
@@ -144,6 +299,7 @@ function planRecordStep(key: ClassificationKey, target: Target): KernelPlan {
     dispatches: [
       dispatch({
         label: 'recordStep',
+        subgroups: addsBySubgroup(target),
         bindings: [
           reads('lossPerRow', input(0)),
           reads('logits', input(1)),
@@ -154,39 +310,8 @@ function planRecordStep(key: ClassificationKey, target: Target): KernelPlan {
         uniforms: { batch: key.batch, classes: key.classes },
         workgroupSize: lanes,
         workgroups: 1,
-        declarations: `${predictedFunction}${isFiniteFunction}
-var<workgroup> lossOfLane: array<f32, ${lanes}>;
-var<workgroup> correctOfLane: array<u32, ${lanes}>;`,
-        // One barrier in one workgroup: coroutines cost a CPU a few microseconds here, a second dispatch would cost 20.
-        body: `
-  var loss = 0.0;
-  var correct = 0u;
-  for (var row = lane; row < u.batch; row += ${lanes}u) {
-    loss += lossPerRow[row];
-    let label = labels[row];
-    correct += select(0u, 1u, label < u.classes && predicted(row) == label);
-  }
-  lossOfLane[lane] = loss;
-  correctOfLane[lane] = correct;
-  workgroupBarrier();
-  if (group == 0u && lane == 0u) {
-    for (var other = 1u; other < ${lanes}u; other++) {
-      loss += lossOfLane[other];
-      correct += correctOfLane[other];
-    }
-    let mean = loss / f32(u.batch);
-    let step = state[${stepInEpochWord}];
-    if (step < arrayLength(&record)) {
-      record[step] = vec4f(mean, f32(correct), f32(u.batch), 0.0);
-    }
-    if (state[${notFiniteWord}] == 0u) {
-      state[${stepInEpochWord}] = step + 1u;
-      state[${globalStepWord}] += 1u;
-      if (!isFinite(mean)) {
-        state[${notFiniteWord}] = 1u;
-      }
-    }
-  }`,
+        declarations: recordDeclarations(target),
+        body: recordBody(target, notFiniteWord, false),
       }),
     ],
     scratchBytes: [],

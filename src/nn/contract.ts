@@ -3,7 +3,7 @@
  */
 
 import type { Device } from '../gpu/device.ts'
-import type { Choice } from '../graph/plan.ts'
+import type { Choice, VariantTable } from '../graph/choice.ts'
 import type { WeightNumbers } from './model.ts'
 import type { Optimizer } from './optimizers.ts'
 
@@ -46,6 +46,8 @@ export interface TrainingFacts {
   readonly dispatchesPerStep: number
   /** Which kernel variants the step uses. */
   readonly choices: readonly Choice[]
+  /** Makes `fit` use the same kernels again: those of all batch sizes and of the validation. */
+  readonly variants: VariantTable
 }
 
 export interface Callbacks {
@@ -75,8 +77,8 @@ export interface FitOptions {
   /** Stops after the current submission: the checkpoint is handed out, then `fit` throws 'aborted'. */
   readonly signal?: AbortSignal
   readonly callbacks?: Callbacks
-  /** Kernel variants to use instead of the preferred ones, by family. */
-  readonly variants?: Readonly<Record<string, string>>
+  /** Kernel variants to use instead of the preferred ones: what `tuneTraining` found, or `TrainingFacts.variants`. */
+  readonly variants?: VariantTable
 }
 
 export interface History {

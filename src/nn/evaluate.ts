@@ -6,6 +6,8 @@ import { tensor } from '../autograd/tensor.ts'
 import type { ImageDataset } from '../data/dataset.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
+import type { Choice, KernelTask, VariantTable } from '../graph/choice.ts'
+import type { Wanted } from '../graph/plan.ts'
 import { Program, planFor, targetOf } from '../graph/program.ts'
 import { planKernel } from '../kernels/kernel.ts'
 import { confusion, recordStep, stepRecordColumns, trainingStateWords } from '../kernels/training-state.ts'
@@ -16,9 +18,11 @@ import { BatchOrder, gatherInputs, refuseMisfits, u32Leaf } from './training-ste
 export interface EvaluateModelOptions {
   /** Images at a time. 256 by default. */
   readonly batchSize?: number
-  /** Kernel variants to use instead of the preferred ones, by family. */
-  readonly variants?: Readonly<Record<string, string>>
+  /** Kernel variants to use instead of the preferred ones. */
+  readonly variants?: VariantTable
 }
+
+const defaultBatchSize = 256
 
 /** Programs and memory to evaluate one model on one data set again and again. */
 export class Evaluator {
@@ -49,7 +53,7 @@ export class Evaluator {
   /** Throws 'shape' or 'mismatch' where the images or classes do not fit the model, 'argument' for a batch size below 1. */
   static async create(model: Model, data: ImageDataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
     const { device } = data
-    const { batchSize: wanted = 256, variants = {} } = options
+    const { batchSize: wanted = defaultBatchSize, variants = {} } = options
     if (!Number.isInteger(wanted) || wanted < 1)
       throw new WeftgradError('argument', `batchSize must be a whole number from 1, not ${wanted}.`, { wanted })
     refuseMisfits(model, data)
@@ -128,6 +132,11 @@ export class Evaluator {
     return this.#data.count
   }
 
+  /** Which kernel variants it uses, the last, smaller batch included. */
+  get choices(): readonly Choice[] {
+    return this.#parts.flatMap(({ program }) => program.choices)
+  }
+
   dispose(): void {
     for (const { program, order } of this.#parts) {
       program.dispose()
@@ -137,19 +146,37 @@ export class Evaluator {
   }
 }
 
+/** Cross-entropy of each row, logits, labels and predicted classes of the batch that the state points at. */
+function wantedOf(model: Model, data: ImageDataset, order: BatchOrder, state: DeviceBuffer): Wanted[] {
+  const { x, labels } = gatherInputs(model, data, order, u32Leaf(state, trainingStateWords))
+  const logits = model.call(x)
+  const rows = softmaxCrossEntropy(logits, labels, { reduction: 'none' })
+  return [rows, logits, labels, argmax(logits)].map(({ value }) => ({ value }))
+}
+
+/** The graph's kernels of an evaluation's whole batches, for tuning. */
+export function evaluationTasks(
+  model: Model,
+  data: ImageDataset,
+  batchSize: number = defaultBatchSize,
+): readonly KernelTask[] {
+  const { device } = data
+  using state = device.allocate(trainingStateWords * 4, 'evaluation state')
+  const order = new BatchOrder(device, Math.min(batchSize, data.count), 1)
+  using _buffer = order.buffer
+  return planFor(device, wantedOf(model, data, order, state), { record: true }).tasks
+}
+
 async function createPart(
   model: Model,
   data: ImageDataset,
   order: BatchOrder,
   { steps, ...buffers }: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer; steps: number },
   classes: number,
-  variants: Readonly<Record<string, string>>,
+  variants: VariantTable,
 ): Promise<Program> {
   const { device } = data
-  const { x, labels } = gatherInputs(model, data, order, u32Leaf(buffers.state, trainingStateWords))
-  const logits = model.call(x)
-  const rows = softmaxCrossEntropy(logits, labels, { reduction: 'none' })
-  const wanted = [rows, logits, labels, argmax(logits)].map(({ value }) => ({ value }))
+  const wanted = wantedOf(model, data, order, buffers.state)
   const target = targetOf(device)
   const key = { batch: order.batch, classes }
   return Program.create(device, planFor(device, wanted, { variants }), `evaluation of ${order.batch}`, (results) => [

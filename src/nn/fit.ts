@@ -9,6 +9,7 @@ import type { ImageDataset } from '../data/dataset.ts'
 import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
+import { tableOf } from '../graph/choice.ts'
 import type { Program } from '../graph/program.ts'
 import {
   globalStepWord,
@@ -55,9 +56,9 @@ function wholeFrom(name: string, value: number, least: number): void {
 }
 
 /** Training and validation images. */
-function splitData(
+export function splitData(
   data: ImageDataset,
-  options: FitOptions,
+  options: Pick<FitOptions, 'validation' | 'validationSplit' | 'seed'>,
 ): { train: ImageDataset; validation: ImageDataset | undefined } {
   const { validation, validationSplit, seed = defaultSeed } = options
   if (validation !== undefined || validationSplit === undefined || validationSplit === 0)
@@ -221,6 +222,7 @@ class TrainingRun {
       stepsPerEpoch: this.#steps,
       dispatchesPerStep: first?.program.commands.length ?? 0,
       choices: first?.program.choices ?? [],
+      variants: tableOf([...this.#parts.flatMap((part) => part.program.choices), ...(this.#evaluator?.choices ?? [])]),
     })
     let step = resume?.step ?? 0
     for (let epoch = resume?.epoch ?? 0; epoch < epochs; epoch++) {

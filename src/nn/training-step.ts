@@ -10,18 +10,13 @@ import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
 import type { ImageDataset } from '../data/dataset.ts'
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
+import type { KernelTask, VariantTable } from '../graph/choice.ts'
 import type { Wanted } from '../graph/plan.ts'
 import { Program, planFor, targetOf } from '../graph/program.ts'
 import { commit } from '../kernels/commit.ts'
 import { planKernel } from '../kernels/kernel.ts'
 import { optimizerTableColumns } from '../kernels/optimizer.ts'
-import {
-  checkFinite,
-  globalStepWord,
-  recordStep,
-  stepRecordColumns,
-  trainingStateWords,
-} from '../kernels/training-state.ts'
+import { finishStep, globalStepWord, stepRecordColumns, trainingStateWords } from '../kernels/training-state.ts'
 import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
 import type { Optimizer } from './optimizers.ts'
@@ -128,6 +123,10 @@ export class TrainingMemory {
   dispose(): void {
     for (const buffer of this.#buffers) buffer.dispose()
   }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
 }
 
 /** What one step computes, as tensors: also what a diagnosis looks at. */
@@ -172,20 +171,10 @@ export function traceStep(
   return { x, labels, logits, rows, loss, gradients: slopes, updates, layerOutputs }
 }
 
-/** Compiles the program of one step at this batch size. Running it once trains on one batch. */
-export async function createTrainingStep(
-  model: Model,
-  data: ImageDataset,
-  order: BatchOrder,
-  memory: TrainingMemory,
-  optimizer: Optimizer,
-  variants: Readonly<Record<string, string>> = {},
-  seed: number = model.seed,
-): Promise<Program> {
-  const { device } = memory
-  const traced = traceStep(model, data, order, memory, seed)
+/** What the graph's kernels of a step compute: rows, logits, labels, a gradient each trainable weight, updates. */
+function wantedOf(traced: TracedStep, model: Model, memory: TrainingMemory): Wanted[] {
   const trainable = model.trainableWeights
-  const wanted: Wanted[] = [
+  return [
     { value: traced.rows.value },
     { value: traced.logits.value },
     { value: traced.labels.value },
@@ -197,6 +186,33 @@ export async function createTrainingStep(
     }),
     ...traced.updates.map(({ value }): Wanted => ({ value: value.value })),
   ]
+}
+
+/** The graph's kernels of a step, for tuning. */
+export function trainingStepTasks(
+  model: Model,
+  data: ImageDataset,
+  order: BatchOrder,
+  memory: TrainingMemory,
+  seed: number = model.seed,
+): readonly KernelTask[] {
+  const wanted = wantedOf(traceStep(model, data, order, memory, seed), model, memory)
+  return planFor(memory.device, wanted, { record: true }).tasks
+}
+
+/** Compiles the program of one step at this batch size. Running it once trains on one batch. */
+export async function createTrainingStep(
+  model: Model,
+  data: ImageDataset,
+  order: BatchOrder,
+  memory: TrainingMemory,
+  optimizer: Optimizer,
+  variants: VariantTable = {},
+  seed: number = model.seed,
+): Promise<Program> {
+  const { device } = memory
+  const traced = traceStep(model, data, order, memory, seed)
+  const wanted = wantedOf(traced, model, memory)
   const updated = traced.updates.map(({ weight }) => {
     const target = model.weights.find((candidate) => candidate.tensor === weight)
     if (target === undefined)
@@ -210,14 +226,9 @@ export async function createTrainingStep(
   const whole = (buffer: DeviceBuffer): BufferSlice => buffer.slice()
   return Program.create(device, planFor(device, wanted, { variants }), `training step of ${order.batch}`, (results) => [
     {
-      plan: planKernel(recordStep, { batch: order.batch, classes }, target),
+      plan: planKernel(finishStep, { batch: order.batch, classes, count, sums: [] }, target),
       inputs: results.slice(0, 3),
-      outputs: [memory.record, whole(memory.state)],
-    },
-    {
-      plan: planKernel(checkFinite, { count }, target),
-      inputs: [whole(memory.gradients)],
-      outputs: [whole(memory.state)],
+      outputs: [memory.record, whole(memory.state), whole(memory.gradients)],
     },
     ...updated.map((slice, i) => ({
       plan: planKernel(commit, { count: slice.bytes / 4 }, target),
@@ -226,8 +237,8 @@ export async function createTrainingStep(
     })),
     {
       plan: optimizer.plan(count, target),
-      inputs: [whole(memory.gradients), whole(memory.table), whole(memory.state)],
-      outputs: [whole(model.trainableBuffer), ...memory.moments.map(whole)],
+      inputs: [whole(memory.gradients), whole(memory.table)],
+      outputs: [whole(model.trainableBuffer), ...memory.moments.map(whole), whole(memory.state)],
     },
   ])
 }

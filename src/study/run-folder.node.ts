@@ -14,7 +14,7 @@ import { mkdir, readFile, rm, rmdir, stat, statfs } from 'node:fs/promises'
 import { join, relative, resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
-import type { Choice } from '../graph/plan.ts'
+import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
 import { readTrainSettings, type TrainSettings } from './train-options.ts'
 import type { Versions } from './versions.node.ts'
@@ -28,8 +28,6 @@ export const runFiles = {
   curves: 'curves.svg',
   report: 'report.json',
 } as const
-
-export type KernelVariant = Pick<Choice, 'family' | 'variant'>
 
 export interface RunConfig {
   readonly job: 'lenet5'
@@ -47,8 +45,8 @@ export interface RunConfig {
     readonly duplicates: number
   }
   readonly adapter: { readonly driver: string; readonly name: string; readonly hardware: boolean }
-  /** Kernel variants of the training step, each once; empty until the first step was planned. */
-  readonly kernels: readonly KernelVariant[]
+  /** Variants of all kernels of the training and its validation; those that tuning chose until the first step was planned. */
+  readonly kernels: VariantTable
   readonly versions: Versions
 }
 
@@ -113,7 +111,8 @@ export async function readConfig(folder: string): Promise<RunConfig> {
   const path = join(folder, runFiles.config)
   const value = await readJson(path, `${shown(folder)} is not the folder of a run: it has no readable config.json`)
   const config = isRecord(value) ? value : {}
-  const { job, startedAt, data, adapter, kernels, versions } = config
+  const { job, startedAt, data, adapter, versions } = config
+  const kernels = kernelsIn(config.kernels)
   const whole =
     job === 'lenet5' &&
     typeof startedAt === 'string' &&
@@ -122,10 +121,7 @@ export async function readConfig(folder: string): Promise<RunConfig> {
     typeof data.fingerprint === 'string' &&
     isRecord(adapter) &&
     typeof adapter.driver === 'string' &&
-    Array.isArray(kernels) &&
-    kernels.every(
-      (choice) => isRecord(choice) && typeof choice.family === 'string' && typeof choice.variant === 'string',
-    ) &&
+    kernels !== undefined &&
     isRecord(versions)
   if (!whole) {
     throw new WeftgradError('format', `${path} is not the configuration of a LeNet-5 run. Name the folder of one.`, {
@@ -133,7 +129,17 @@ export async function readConfig(folder: string): Promise<RunConfig> {
     })
   }
   // Every field that decides anything has been checked; the others are only shown.
-  return { ...(config as unknown as RunConfig), settings: readTrainSettings(config.settings, path) }
+  return { ...(config as unknown as RunConfig), kernels, settings: readTrainSettings(config.settings, path) }
+}
+
+/** Undefined for what is no table. The lists of early runs do not say which shapes a variant is for: they count as empty. */
+function kernelsIn(value: unknown): VariantTable | undefined {
+  if (Array.isArray(value)) return {}
+  if (!isRecord(value)) return undefined
+  const entries = Object.entries(value).flatMap(([name, variant]) =>
+    typeof variant === 'string' ? [[name, variant] as const] : [],
+  )
+  return entries.length === Object.keys(value).length ? Object.fromEntries(entries) : undefined
 }
 
 /** Rewrites the whole history, as a resumed run does: a line may stand there that its checkpoint has not got to. */

@@ -7,24 +7,26 @@
  */
 import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
-import { residentImages } from '../data/dataset.ts'
+import { type ImageDataset, residentImages } from '../data/dataset.ts'
 import { type LoadedFashionMnist, loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'
 import { appendLineDurable } from '../format/atomic-write.node.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
+import type { VariantTable } from '../graph/choice.ts'
 import { loadCheckpoint, saveCheckpoint } from '../nn/checkpoint.node.ts'
-import type { EpochLogs, History, Progress, TrainingCheckpoint, TrainingFacts } from '../nn/contract.ts'
+import type { EpochLogs, FitOptions, History, Progress, TrainingCheckpoint, TrainingFacts } from '../nn/contract.ts'
 import { fit } from '../nn/fit.ts'
 import type { Model } from '../nn/model.ts'
 import { lenet5 } from '../nn/models/lenet5.ts'
 import { adam } from '../nn/optimizers.ts'
+import { tuneTraining } from '../nn/tune.ts'
+import { FileTuningStore, tuningMode } from '../nn/tuning-store.node.ts'
 import { type LenetImages, lenetImages } from './lenet-data.ts'
 import {
   dropEmptyFolder,
   hasCheckpoint,
-  type KernelVariant,
   type RunConfig,
   readConfig,
   readReport,
@@ -165,7 +167,7 @@ async function train(run: Run, options: TrainLenetOptions, reporter: TrainReport
       settings,
       data: { folder: loaded.folder, fingerprint, ...counts },
       adapter,
-      kernels: [],
+      kernels: {},
       versions: versions(),
     }
     return await trainOn(device, images, config, run, options, reporter)
@@ -189,30 +191,36 @@ async function trainOn(
   if (signal?.aborted) throw stopped(runDir, undefined)
 
   const checkpoint = earlier?.checkpoint
-  const kernels = earlier === undefined ? [] : kernelsToKeep(earlier.config, config, reporter)
+  let kernels = earlier === undefined ? {} : kernelsToKeep(earlier.config, config, reporter)
   await writeConfig(runDir, { ...config, kernels })
   await writeHistory(runDir, checkpoint?.history ?? [])
 
   using trainSet = residentImages(device, images.train)
+  const training = {
+    optimizer: adam({ learningRate: settings.learningRate }),
+    epochs: settings.epochs,
+    batchSize: settings.batchSize,
+    validationSplit: 0.1,
+    seed: settings.seed,
+    restoreBest: settings.restoreBest,
+    ...(signal === undefined ? {} : { signal }),
+  }
+  const isNew = checkpoint === undefined && Object.keys(kernels).length === 0
+  if (isNew) kernels = await tunedKernels(model, trainSet, training, reporter)
   let saved = checkpoint
   let configWritten: Promise<void> = Promise.resolve()
   let history: History
   let parameters = model.parameterCount
   try {
     history = await fit(model, trainSet, {
-      optimizer: adam({ learningRate: settings.learningRate }),
-      epochs: settings.epochs,
-      batchSize: settings.batchSize,
-      validationSplit: 0.1,
-      seed: settings.seed,
-      restoreBest: settings.restoreBest,
-      variants: variantsByFamily(kernels),
+      ...training,
+      variants: kernels,
       ...(checkpoint === undefined ? {} : { resume: checkpoint }),
-      ...(signal === undefined ? {} : { signal }),
       callbacks: {
         onBegin(facts) {
           parameters = facts.parameters
-          configWritten = writeConfig(runDir, { ...config, kernels: variantsUsed(facts) })
+          kernels = facts.variants
+          configWritten = writeConfig(runDir, { ...config, kernels })
           configWritten.catch(() => undefined) // awaited before the first checkpoint and at the end
           reporter.onBegin?.(facts, settings, checkpoint)
         },
@@ -235,7 +243,7 @@ async function trainOn(
     throw error
   }
   reporter.onTest?.()
-  return await writeResults({ device, model, images, settings, history, runDir, parameters })
+  return await writeResults({ device, model, images, settings, history, runDir, parameters, variants: kernels })
 }
 
 function stopped(runDir: string, checkpoint: TrainingCheckpoint | undefined): WeftgradError {
@@ -249,30 +257,42 @@ function stopped(runDir: string, checkpoint: TrainingCheckpoint | undefined): We
   })
 }
 
-/** Each family and variant that the step uses, once, in order of names. */
-function variantsUsed({ choices }: TrainingFacts): KernelVariant[] {
-  const used = new Map(choices.map(({ family, variant }) => [`${family} ${variant}`, { family, variant }]))
-  return [...used].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, choice]) => choice)
+/** What tuning finds, or knows, for a run that begins; WEFTGRAD_TUNE=0 leaves the kernels to their families. */
+async function tunedKernels(
+  model: Model,
+  images: ImageDataset,
+  training: FitOptions,
+  reporter: TrainReporter,
+): Promise<VariantTable> {
+  const mode = tuningMode()
+  if (mode === 'off') return {}
+  const log = (line: string): void => reporter.onNote?.(line)
+  const store = new FileTuningStore({ log })
+  const { variants, kernels, left, seconds } = await tuneTraining(model, images, {
+    ...training,
+    store,
+    again: mode === 'all',
+  })
+  if (kernels.length > 0 || left > 0) {
+    const better = kernels.filter(({ task, chosen }) => chosen !== task.preferred).length
+    const rest = left > 0 ? `; ${left} more when there is time` : ''
+    log(`Tuned ${kernels.length} kernels in ${seconds.toFixed(1)} s, ${better} of them to another variant${rest}.`)
+  }
+  return variants
 }
 
 /** The run's own kernels, on its own adapter; on another one they may not exist, and bits differ anyway. */
-function kernelsToKeep(run: RunConfig, now: RunConfig, reporter: TrainReporter): readonly KernelVariant[] {
+function kernelsToKeep(run: RunConfig, now: RunConfig, reporter: TrainReporter): VariantTable {
   if (run.adapter.driver !== now.adapter.driver) {
     reporter.onNote?.(
       `The run was started on ${run.adapter.driver}; on ${now.adapter.driver} it goes on, but not bit for bit as it would have there.`,
     )
-    return []
+    return {}
   }
   if (run.versions.weftgrad !== now.versions.weftgrad) {
     reporter.onNote?.(`The run was started with weftgrad ${run.versions.weftgrad}; this is ${now.versions.weftgrad}.`)
   }
   return run.kernels
-}
-
-/** As `fit` takes them. A family that used several variants chooses among them by shape, as it did before. */
-function variantsByFamily(kernels: readonly KernelVariant[]): Record<string, string> {
-  const alone = kernels.filter(({ family }) => kernels.filter((other) => other.family === family).length === 1)
-  return Object.fromEntries(alone.map(({ family, variant }) => [family, variant]))
 }
 
 /** The published data are known to the bit; others are told apart by their SHA-256. */

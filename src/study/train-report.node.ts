@@ -4,6 +4,7 @@ import { residentImages } from '../data/dataset.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import type { Device } from '../gpu/device.ts'
+import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs, Evaluation, History } from '../nn/contract.ts'
 import { evaluate } from '../nn/evaluate.ts'
 import { type ClassMetrics, classificationReport } from '../nn/metrics.ts'
@@ -57,6 +58,7 @@ interface Finished {
   readonly history: History
   readonly runDir: string
   readonly parameters: number
+  readonly variants: VariantTable
 }
 
 /** Divides the published 10,000 test images; larger batches are no faster. */
@@ -64,10 +66,10 @@ export const evaluationBatchSize = 500
 
 /** Tests the model and writes model, predictions, curves and, last, the report. */
 export async function writeResults(run: Finished): Promise<TrainReport> {
-  const { device, model, images, settings, history, runDir } = run
+  const { device, model, images, settings, history, runDir, variants } = run
   const classNames: readonly string[] = fashionMnistClasses
   await saveTrainedModel(runDir, { model, units: settings.units, classNames })
-  const evaluation = await testModel(device, model, images)
+  const evaluation = await testModel(device, model, images, variants)
   const { perClass, macro } = classificationReport(evaluation.confusion)
   const keptEpoch = settings.restoreBest ? history.bestEpoch : settings.epochs
   const kept = history.epochs.find((logs) => logs.epoch === keptEpoch)
@@ -102,9 +104,14 @@ export async function writeResults(run: Finished): Promise<TrainReport> {
   return report
 }
 
-export async function testModel(device: Device, model: Model, { test }: LenetImages): Promise<Evaluation> {
+export async function testModel(
+  device: Device,
+  model: Model,
+  { test }: LenetImages,
+  variants: VariantTable = {},
+): Promise<Evaluation> {
   using testSet = residentImages(device, test)
-  return await evaluate(model, testSet, { batchSize: evaluationBatchSize })
+  return await evaluate(model, testSet, { batchSize: evaluationBatchSize, variants })
 }
 
 /** Whether a report.json is one: the fields that are printed are there. */

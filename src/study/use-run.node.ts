@@ -54,7 +54,8 @@ export async function evaluateRun(
     onNote?.(`${loaded.folder} holds other data than ${shown(runDir)} was trained with.`)
   }
   using placed = model
-  const evaluation = await testModel(device, placed, lenetImages(loaded, config.settings))
+  const variants = config.adapter.driver === device.facts.driver ? config.kernels : {}
+  const evaluation = await testModel(device, placed, lenetImages(loaded, config.settings), variants)
   const { perClass, macro } = classificationReport(evaluation.confusion)
   return {
     adapter: device.facts.driver,

@@ -1,0 +1,55 @@
+/**
+ * The tables of docs/performance.md, made from the results that `npm run bench -- --json bench/results/NAME.json` kept, so
+ * that the page says what was measured and nothing else.
+ *
+ *     npx tsx scripts/performance-page.ts            writes them between the markers
+ *     npx tsx scripts/performance-page.ts --check    fails if the page holds others
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import type { BenchReport, BenchRow } from '../bench/report.ts'
+
+const page = new URL('../docs/performance.md', import.meta.url)
+const results = new URL('../bench/results/', import.meta.url)
+const begin = '<!-- tables: begin (npm run performance) -->'
+const end = '<!-- tables: end -->'
+
+const percent = (fraction: number): string => `${Math.round(100 * fraction)} %`
+
+function tableRow(row: BenchRow): string {
+  const rate = row.bound === 'arithmetic' ? `${row.gflops.toFixed(1)} GFLOP/s` : `${row.gbps.toFixed(1)} GB/s`
+  const achieved = row.bound === 'arithmetic' ? row.gflops : row.gbps
+  const rival = row.tfjs
+  const tfjs = rival === undefined ? '' : 'skipped' in rival ? 'cannot' : rival.milliseconds.toFixed(2)
+  const ratio = rival === undefined || 'skipped' in rival ? '' : rival.ratio.toFixed(1)
+  const cells = [row.case, row.variant, row.milliseconds.toFixed(2), rate, percent(achieved / row.ceiling), tfjs, ratio]
+  return `| ${cells.join(' | ')} |`
+}
+
+function section(report: BenchReport): string {
+  const { adapter, date, commit = 'unknown', peak, rows } = report
+  return [
+    `### ${adapter}, ${date.slice(0, 10)}`,
+    '',
+    `Commit ${commit}; ceiling ${peak.gflops.toFixed(0)} GFLOP/s and ${peak.gbps.toFixed(1)} GB/s in the same run. "Of ceiling" compares with the ceiling's kernel sampled in turn with the case; it exceeds 100 % where caches hold the data.`,
+    '',
+    '| case | variant | ms | rate | of ceiling | TensorFlow.js ms | ratio |',
+    '|---|---|---:|---:|---:|---:|---:|',
+    ...rows.map(tableRow),
+  ].join('\n')
+}
+
+const reports = readdirSync(results)
+  .filter((name) => name.endsWith('.json'))
+  .sort()
+  .map((name) => JSON.parse(readFileSync(new URL(name, results), 'utf8')) as BenchReport)
+const text = readFileSync(page, 'utf8')
+const [before, rest] = text.split(begin)
+const after = rest?.split(end)[1]
+if (before === undefined || after === undefined)
+  throw new Error(`docs/performance.md lacks the markers ${begin} and ${end}`)
+const wanted = `${before}${begin}\n\n${reports.map(section).join('\n\n')}\n\n${end}${after}`
+if (!process.argv.includes('--check')) writeFileSync(page, wanted)
+else if (wanted !== text) {
+  console.error('docs/performance.md does not hold the kept results: run `npm run performance`.')
+  process.exitCode = 1
+}

@@ -1,0 +1,313 @@
+/**
+ * Matrix products for GPUs: register tiles over workgroup memory. A workgroup computes a *block* of the result in *slabs*
+ * of 16 successive k: its lanes load a slab of both operands into workgroup memory, then each adds 16 outer products of
+ * four or eight rows by four or eight columns to accumulators of its own. No subgroup operations: any adapter runs it.
+ *
+ * Operands come as WGSL that the caller gives, so that a convolution is a product too (implicit GEMM). All extents are
+ * uniforms: shapes that vectorise alike share a shader. Sums are in a fixed order.
+ *
+ * - Accumulators are named variables; an indexed array would leave the registers on some compilers.
+ * - A lane loads four vectors of four numbers, a 4x4 piece of a slab. Where vectors run along k it transposes the piece on
+ *   the way into workgroup memory, so that both operands lie there as [k][row or column] and are read in vectors.
+ * - The next slab is loaded into registers before the outer products of the present one, whose arithmetic hides the
+ *   latency; that takes no second copy in workgroup memory.
+ */
+
+import type { FusedActivation } from './activation.ts'
+import { activationFunction } from './activation.ts'
+import type { Binding, KernelPlan, Target, UniformValue } from './kernel.ts'
+import { dispatch, input, output, reads, scratch, writes } from './kernel.ts'
+import { splitCount, sumPartials } from './split-sum.ts'
+
+export interface TiledBlock {
+  readonly name: string
+  readonly rows: number
+  readonly columns: number
+  /** Results of one lane. */
+  readonly laneRows: 4 | 8
+  readonly laneColumns: 4 | 8
+  /** Outer products in the text of the innermost loop. */
+  readonly unroll: 2 | 4
+}
+
+/**
+ * Small blocks fill the device with small results, large ones read less for each multiplication: a lane of `tiled32`
+ * reads a vector of workgroup memory for 8 multiply-adds, of `tiled64` for 10.7, of `tiled128` for 16. A load of workgroup
+ * memory takes several times as long as a multiply-add on the GPUs that publish such figures.
+ */
+export const tiledBlocks = {
+  tiled32: { name: 'tiled32', rows: 32, columns: 32, laneRows: 4, laneColumns: 4, unroll: 4 },
+  tiled64: { name: 'tiled64', rows: 64, columns: 64, laneRows: 8, laneColumns: 4, unroll: 4 },
+  tiled128: { name: 'tiled128', rows: 128, columns: 64, laneRows: 8, laneColumns: 8, unroll: 2 },
+} as const satisfies Record<string, TiledBlock>
+
+/** 16: whole cache lines where vectors run along k (64 bytes), and 12 KiB of workgroup memory for the largest block. */
+const slabTerms = 16
+
+/** Four vectors of four numbers in a lane's piece of a slab. */
+const four = [0, 1, 2, 3] as const
+const components = 'xyzw'
+
+/** One operand of the product: rows of the left one, columns of the right one are its *positions*. */
+export interface TiledOperand {
+  readonly binding: Binding
+  /** What lies side by side in memory, and what the four numbers of a loaded vector are: successive k, or positions. */
+  readonly along: 'k' | 'positions'
+  /**
+   * For the left operand (`Left`; `Right` likewise), a type `LeftPlace` and two functions:
+   * - `placeLeft(batch: u32, row: u32) -> LeftPlace`: what of an address does not depend on k. `row` may be beyond the last;
+   * - `loadLeft(place: LeftPlace, k: u32) -> vec4f`: four numbers from k and row on, zero from `u.terms` on. What comes from
+   *   beyond the last row does not matter. The first of the four is a multiple of 4 along `along`.
+   */
+  readonly declarations: string
+}
+
+export interface TiledProduct {
+  readonly label: string
+  readonly batch: number
+  readonly rows: number
+  readonly columns: number
+  /** The extent of k. */
+  readonly terms: number
+  readonly left: TiledOperand
+  readonly right: TiledOperand
+  /** What the operands' declarations read as `u.<name>`, beyond `rows`, `columns`, `terms` and `batch`. */
+  readonly uniforms?: Readonly<Record<string, UniformValue>>
+  /** Input 2 is [columns] and added. */
+  readonly bias: boolean
+  readonly activation: FusedActivation
+  /** Input 2 has the result's shape; where it is not positive the result is 0. */
+  readonly mask?: boolean
+  /** Output 1 is the sums of the right operand's columns. For one batch. */
+  readonly columnSums?: boolean
+}
+
+const lanesOf = (block: TiledBlock): number => (block.rows / block.laneRows) * (block.columns / block.laneColumns)
+
+export function fitsTarget(block: TiledBlock, target: Target): boolean {
+  const bytes = (block.rows + block.columns) * slabTerms * 4
+  return lanesOf(block) <= target.maxWorkgroupSize && bytes <= target.maxWorkgroupStorageBytes
+}
+
+/** The plan's dispatches and scratch memory. */
+export function tiledPlan(
+  product: TiledProduct,
+  block: TiledBlock,
+  target: Target,
+): Pick<KernelPlan, 'dispatches' | 'scratchBytes'> {
+  const { batch, rows, columns, terms, left, right, bias, activation } = product
+  const rowTiles = Math.ceil(rows / block.rows)
+  const columnTiles = Math.ceil(columns / block.columns)
+  const slabs = Math.ceil(terms / slabTerms)
+  // A mask or column sums need the whole sum in one workgroup.
+  const isWhole = product.mask === true || product.columnSums === true
+  const wanted = isWhole ? 1 : splitCount(rowTiles * columnTiles * batch, slabs, leastSlabs, target)
+  const slabsPerSplit = Math.ceil(slabs / wanted)
+  const splits = Math.ceil(slabs / slabsPerSplit)
+  const last = splits === 1
+  const label = `${product.label}/${block.name}${last ? '' : `/splitK${splits}`}`
+  const type = columns % 4 === 0 ? 'vec4f' : 'f32'
+  const main = dispatch({
+    label,
+    bindings: [
+      left.binding,
+      right.binding,
+      writes('result', last ? output(0) : scratch(0), type),
+      ...(last && bias ? [reads('bias', input(2), type)] : []),
+      ...(product.mask === true ? [reads('mask', input(2), type)] : []),
+      ...(product.columnSums === true ? [writes('sums', output(1), type)] : []),
+    ],
+    uniforms: {
+      rows,
+      columns,
+      terms,
+      batch,
+      rowTiles,
+      columnTiles,
+      slabs,
+      slabsPerSplit,
+      steps: slabTerms / block.unroll,
+      ...product.uniforms,
+    },
+    workgroupSize: lanesOf(block),
+    workgroups: rowTiles * columnTiles * batch * splits,
+    declarations: `
+var<workgroup> leftSlab: array<vec4f, ${(slabTerms * block.rows) / 4}>;
+var<workgroup> rightSlab: array<vec4f, ${(slabTerms * block.columns) / 4}>;
+${left.declarations}
+${right.declarations}
+${last ? activationFunction(activation, type) : ''}
+${storeFunction(product, type, last)}`,
+    body: blockBody(product, block, type),
+  })
+  if (last) return { dispatches: [main], scratchBytes: [] }
+  const count = batch * rows * columns
+  const sumBias = bias ? { operand: input(2), columns } : undefined
+  const sum = sumPartials({ label, count, splits, bias: sumBias, activation }, target)
+  return { dispatches: [main, sum], scratchBytes: [splits * count * 4] }
+}
+
+/** 8 slabs, 128 terms: below that writing a partial result and reading it again outweighs the idle cores. */
+const leastSlabs = 8
+
+/** `store(part, row, column, value)`: one vector of the result, as far as it is inside. */
+function storeFunction(product: TiledProduct, type: string, last: boolean): string {
+  const stored = (value: string, column: string, at: string): string => {
+    if (!last) return value
+    const activated = `activate(${value}${product.bias ? ` + bias[${column}]` : ''})`
+    return product.mask === true ? `select(${type}(0), ${activated}, mask[${at}] > ${type}(0))` : activated
+  }
+  return `fn store(part: u32, row: u32, column: u32, value: vec4f) {
+  if (row >= u.rows || column >= u.columns) { return; }
+  let at = (part * u.rows + row) * u.columns + column;
+  ${
+    type === 'vec4f'
+      ? `result[at / 4u] = ${stored('value', 'column / 4u', 'at / 4u')};`
+      : `for (var i = 0u; i < min(4u, u.columns - column); i++) {
+    result[at + i] = ${stored('value[i]', 'column + i', 'at + i')};
+  }`
+  }
+}`
+}
+
+/** Lines for each of a lane's accumulators: `c<row>_<vector of columns>`. */
+function eachAccumulator(block: TiledBlock, line: (row: number, vector: number) => string): string {
+  const lines: string[] = []
+  for (let row = 0; row < block.laneRows; row++)
+    for (let vector = 0; vector < block.laneColumns / 4; vector++) lines.push(line(row, vector))
+  return lines.join('\n')
+}
+
+const each = (count: number, line: (i: number) => string): string =>
+  Array.from({ length: count }, (_, i) => line(i)).join('\n')
+
+function blockBody(product: TiledProduct, block: TiledBlock, type: string): string {
+  const [rowVectors, columnVectors] = [block.rows / 4, block.columns / 4]
+  const [laneRowVectors, laneColumnVectors] = [block.laneRows / 4, block.laneColumns / 4]
+  // A lane's eight rows are four and four half a block apart: neighbours then read neighbouring vectors, without bank conflicts.
+  const [rowStep, columnStep] = [block.rows / laneRowVectors, block.columns / laneColumnVectors]
+  const lanesAcross = block.columns / block.laneColumns
+  const left = pieceOf(product.left, 'Left', block.rows)
+  // The right operand's pieces go to the lanes that have none of the left's, where there are as many.
+  const rightLane = lanesOf(block) >= block.rows + block.columns ? block.rows : 0
+  const right = pieceOf(product.right, 'Right', block.columns, rightLane)
+  const sums = product.columnSums === true
+  const take = (row: number): string =>
+    each(laneColumnVectors, (v) => `value${v} = c${row}_${v};`).replaceAll('\n', ' ')
+  return `
+  if (group >= groups) { return; }
+  let columnTile = group % u.columnTiles;
+  let rowTile = (group / u.columnTiles) % u.rowTiles;
+  let part = group / (u.columnTiles * u.rowTiles);
+  let batch = part % u.batch;
+  let firstRow = rowTile * ${block.rows}u;
+  let firstColumn = columnTile * ${block.columns}u;
+  let firstSlab = (part / u.batch) * u.slabsPerSplit;
+  let endSlab = min(firstSlab + u.slabsPerSplit, u.slabs);
+  let laneX = lane % ${lanesAcross}u;
+  let laneY = lane / ${lanesAcross}u;
+${left.declare}
+${right.declare}
+${eachAccumulator(block, (row, vector) => `  var c${row}_${vector} = vec4f(0);`)}
+${sums ? each(laneColumnVectors, (vector) => `  var total${vector} = vec4f(0);`) : ''}
+  for (var slab = firstSlab; slab <= endSlab; slab++) {
+    if (slab < endSlab) {
+${left.load}
+${right.load}
+    }
+    if (slab > firstSlab) {
+      var leftAt = laneY;
+      var rightAt = laneX;
+      for (var step = 0u; step < u.steps; step++) {
+${each(block.unroll, (k) => outerProduct(product, block, k))}
+        leftAt += ${block.unroll * rowVectors}u;
+        rightAt += ${block.unroll * columnVectors}u;
+      }
+    }
+    workgroupBarrier();
+${left.keep}
+${right.keep}
+    workgroupBarrier();
+  }
+  for (var i = 0u; i < u.laneRows; i++) {
+    let row = firstRow + (i / 4u) * ${rowStep}u + laneY * 4u + i % 4u;
+${each(laneColumnVectors, (vector) => `    var value${vector} = c0_${vector};`)}
+    switch i {
+${each(block.laneRows - 1, (i) => `      case ${i + 1}u: { ${take(i + 1)} }`)}
+      default: {}
+    }
+${each(laneColumnVectors, (vector) => `    store(part, row, firstColumn + ${vector * columnStep}u + laneX * 4u, value${vector});`)}
+  }
+${sums ? storeSums(laneColumnVectors, columnStep, type) : ''}`
+}
+
+/** Adds the k-th outer product from here to the lane's accumulators. */
+function outerProduct(product: TiledProduct, block: TiledBlock, k: number): string {
+  const { rows, columns, laneRows, laneColumns } = block
+  const [rowVectors, columnVectors] = [laneRows / 4, laneColumns / 4]
+  const vectors = each(
+    columnVectors,
+    (i) => `        let b${k}_${i} = rightSlab[rightAt + ${(columns / 4) * (k + i / columnVectors)}u];`,
+  )
+  return `${each(rowVectors, (i) => `        let a${k}_${i} = leftSlab[leftAt + ${(rows / 4) * (k + i / rowVectors)}u];`)}
+${vectors}
+${eachAccumulator(block, (row, vector) => `        c${row}_${vector} += a${k}_${row >> 2}.${components[row & 3]} * b${k}_${vector};`)}
+${product.columnSums === true ? each(columnVectors, (vector) => `        total${vector} += b${k}_${vector};`) : ''}`
+}
+
+/** Each of a block's lanes in the first row has seen all of its columns. */
+function storeSums(laneColumnVectors: number, columnStep: number, type: string): string {
+  return `
+  if (rowTile == 0u && laneY == 0u) {
+${each(
+  laneColumnVectors,
+  (vector) => `    let column${vector} = firstColumn + ${vector * columnStep}u + laneX * 4u;
+${
+  type === 'vec4f'
+    ? `    if (column${vector} < u.columns) { sums[column${vector} / 4u] = total${vector}; }`
+    : `    for (var i = column${vector}; i < min(column${vector} + 4u, u.columns); i++) { sums[i] = total${vector}[i - column${vector}]; }`
+}`,
+)}
+  }`
+}
+
+/** A lane's part in bringing an operand's slabs into workgroup memory: before the loop, from storage, into workgroup memory. */
+interface Piece {
+  readonly declare: string
+  readonly load: string
+  readonly keep: string
+}
+
+/** The piece of `extent` positions by 16 k that lane `firstLane + piece` brings in, of `extent` pieces. */
+function pieceOf(operand: TiledOperand, side: 'Left' | 'Right', extent: number, firstLane = 0): Piece {
+  const name = side.toLowerCase()
+  const vectors = extent / 4
+  const first = side === 'Left' ? 'firstRow' : 'firstColumn'
+  const isAlongK = operand.along === 'k'
+  // Along k eight neighbouring lanes take eight neighbouring vectors of positions, which lie in different banks when they
+  // are stored; the 32 lanes from there on share 64 successive bytes of each row. Along positions both come by themselves.
+  const [vector, k] = isAlongK
+    ? [`(${name}Piece / 32u) * 8u + ${name}Piece % 8u`, `(${name}Piece / 8u % 4u) * 4u`]
+    : [`${name}Piece % ${vectors}u`, `(${name}Piece / ${vectors}u) * 4u`]
+  const position = (i: number): string => `${first} + ${name}Vector * 4u + ${i}u`
+  const guarded = (lines: string): string => `    if (${name}Busy) {\n${lines}\n    }`
+  return {
+    declare: `  let ${name}Busy = lane >= ${firstLane}u && lane < ${firstLane + extent}u;
+  let ${name}Piece = select(0u, lane - ${firstLane}u, ${name}Busy);
+  let ${name}Vector = ${vector};
+  let ${name}K = ${k};
+${each(isAlongK ? 4 : 1, (i) => `  let ${name}Place${i} = place${side}(batch, ${position(i)});`)}
+${each(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
+    load: guarded(
+      isAlongK
+        ? each(4, (i) => `      ${name}${i} = load${side}(${name}Place${i}, slab * ${slabTerms}u + ${name}K);`)
+        : each(4, (i) => `      ${name}${i} = load${side}(${name}Place0, slab * ${slabTerms}u + ${name}K + ${i}u);`),
+    ),
+    keep: guarded(
+      each(4, (i) => {
+        const across = `vec4f(${four.map((j) => `${name}${j}.${components[i]}`).join(', ')})`
+        return `      ${name}Slab[(${name}K + ${i}u) * ${vectors}u + ${name}Vector] = ${isAlongK ? across : `${name}${i}`};`
+      }),
+    ),
+  }
+}

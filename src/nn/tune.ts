@@ -1,0 +1,61 @@
+/** Tuning for a training: the kernels of its step and of its validation, measured before the first step. */
+
+import type { ImageDataset } from '../data/dataset.ts'
+import { WeftgradError } from '../errors.ts'
+import type { KernelTask } from '../graph/choice.ts'
+import type { TuneOptions, TuningResult } from '../graph/tuning.ts'
+import { tune } from '../graph/tuning.ts'
+import type { TuningStore } from '../graph/tuning-store.ts'
+import { entriesOf, knownVariants } from '../graph/tuning-store.ts'
+import type { FitOptions } from './contract.ts'
+import { evaluationTasks } from './evaluate.ts'
+import { splitData } from './fit.ts'
+import type { Model } from './model.ts'
+import { BatchOrder, TrainingMemory, trainingStepTasks } from './training-step.ts'
+
+export interface TuneTrainingOptions
+  extends Pick<FitOptions, 'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed'>,
+    Omit<TuneOptions, 'known'> {
+  /** Where results are looked up and kept. Without one everything is measured, and nothing kept. */
+  readonly store?: TuningStore
+  /** True measures what the store knows, too. */
+  readonly again?: boolean
+}
+
+/**
+ * Finds the variants for `fit` with the same options: give it `variants` of the result. Whole batches are tuned; the last,
+ * smaller one of an epoch keeps the preferred variants. Throws what `fit` throws for options and data that do not fit,
+ * and 'device-lost'.
+ */
+export async function tuneTraining(
+  model: Model,
+  data: ImageDataset,
+  options: TuneTrainingOptions,
+): Promise<TuningResult> {
+  const { store, again = false, ...tuning } = options
+  const { device } = data
+  const tasks = trainingTasks(model, data, options)
+  const known = store === undefined || again ? {} : knownVariants(await store.load(device), tasks)
+  const result = await tune(device, tasks, { ...tuning, known })
+  if (result.kernels.length > 0) await store?.add(device, entriesOf(result))
+  return result
+}
+
+/** The kernels of a step and of the validation's batches. */
+export function trainingTasks(
+  model: Model,
+  data: ImageDataset,
+  options: Pick<TuneTrainingOptions, 'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed'>,
+): readonly KernelTask[] {
+  const { batchSize, optimizer } = options
+  if (!Number.isInteger(batchSize) || batchSize < 1)
+    throw new WeftgradError('argument', `batchSize must be a whole number from 1, not ${batchSize}.`, { batchSize })
+  const { train, validation } = splitData(data, options)
+  const { device } = train
+  model.to(device)
+  using memory = new TrainingMemory(device, model, optimizer, 1)
+  const order = new BatchOrder(device, Math.min(batchSize, train.count), 1)
+  using _buffer = order.buffer
+  const step = trainingStepTasks(model, train, order, memory, options.seed)
+  return [...step, ...(validation === undefined ? [] : evaluationTasks(model, validation))]
+}
