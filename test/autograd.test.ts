@@ -17,6 +17,7 @@ import {
   div,
   evaluate,
   exp,
+  gather,
   grad,
   gradCheck,
   gradients,
@@ -481,6 +482,10 @@ describe('the gradient checker notices a derivative that', () => {
     const { error } = await gradCheck((t) => sum(square(run(op, t))), [x], { device: device(), seed: 3 })
     return error
   }
+  const reversed: NonNullable<CustomOp['vjp']> = (_inputs, _outputs, [cotangent]) => {
+    const backward = tensor(Uint32Array.from({ length: 40 }, (_, i) => 39 - i))
+    return [cotangent === undefined ? undefined : mul(gather(new Tensor(cotangent), backward), 3).value]
+  }
   const oneWrong = Float32Array.from({ length: 40 }, (_, i) => (i === 17 ? 0 : 3))
 
   it.each<[what: string, vjp: NonNullable<CustomOp['vjp']>]>([
@@ -488,6 +493,7 @@ describe('the gradient checker notices a derivative that', () => {
     ['is a tenth too large', timesCotangent(3.3)],
     ['is forgotten', () => [undefined]],
     ['is wrong in one element of forty', timesCotangent(tensor(oneWrong))],
+    ['belongs to other elements', reversed],
   ])('%s', async (_, vjp) => {
     expect(await errorOf(vjp)).toBeGreaterThan(0.02)
   })

@@ -247,6 +247,9 @@ describe('failures that WebGPU reports out of band', () => {
     expect(own.usable).toBe(false)
     expect(() => own.allocate(16, 'more')).toThrow(expect.objectContaining({ code: 'device' }))
     await expect(add(1, 2).item({ device: own })).rejects.toBe(reasons[0])
+    own.gpu.destroy()
+    await own.lost
+    await expect(add(1, 2).item({ device: own })).rejects.toBe(reasons[0])
   })
 
   it('are a lost device: one error that says to resume, for what is pending and what comes later', async () => {

@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { leaf } from '../src/autograd/tensor.ts'
+import { DeviceStorage, leaf } from '../src/autograd/tensor.ts'
 import type { Device } from '../src/gpu/device.ts'
 import { PlanCache } from '../src/graph/cache.ts'
 import type { CustomOp, TensorType } from '../src/graph/node.ts'
@@ -42,6 +42,7 @@ import {
   sub,
   sum,
   type Tensor,
+  Tensor,
   tanh,
   tensor,
   transpose,
@@ -331,21 +332,37 @@ describe('a plan', () => {
     }
   })
 
-  it('reuses the hole that several neighbours left for one larger value', () => {
-    const [small, large] = [1000, 3000]
-    const part = (name: string, from: Tensor, count: number): Tensor => {
-      const [result] = custom(tracer(name, [{ shape: [count], dtype: 'f32' }], []), [from])
-      if (result === undefined) throw new Error('a tracer has an output')
-      return result
-    }
+  /** The result of an operator that computes nothing. */
+  const traced = (name: string, inputs: readonly Tensor[], ...extents: readonly number[]): Tensor => {
+    const types = extents.map((extent): TensorType => ({ shape: [extent], dtype: 'f32' }))
+    const [result] = custom(tracer(name, types, []), inputs)
+    if (result === undefined) throw new Error('a tracer has an output')
+    return result
+  }
+
+  it('reuses the hole that neighbours left for one larger value, in whatever order they were last read', () => {
     const x = tensor(new Float32Array(4))
-    const parts = ['a', 'b', 'c'].map((name) => part(name, x, small))
-    const [joined] = custom(tracer('join', [{ shape: [1], dtype: 'f32' }], []), parts)
-    if (joined === undefined) throw new Error('a tracer has an output')
-    // Neighbours lie in one arena, and what is computed from one arena goes to another: every second one is there.
-    const plan = planned([part('again', part('odd', part('even', joined, 1), 1), large)])
-    const total = plan.arenaBytes.reduce((sum, bytes) => sum + bytes, 0)
-    expect(total).toBeLessThan(4 * large + 4 * 256)
+    const inOrders = [
+      [0, 1, 2],
+      [2, 1, 0],
+      [0, 2, 1],
+    ]
+    for (const order of inOrders) {
+      const parts = ['a', 'b', 'c'].map((name) => traced(name, [x], 1000))
+      const inOrder = order.flatMap((i) => parts[i] ?? [])
+      const joined = traced('join', inOrder, 1)
+      // What is computed from one arena goes to another: every second value lies beside the hole.
+      const plan = planned([traced('again', [traced('odd', [traced('even', [joined], 1)], 1)], 3000)])
+      const total = plan.arenaBytes.reduce((sum, bytes) => sum + bytes, 0)
+      expect(total).toBeLessThan(4 * 3000 + 4 * 256)
+    }
+  })
+
+  it('keeps no memory for results that nobody reads', () => {
+    let x = tensor(new Float32Array(4))
+    for (let i = 0; i < 20; i++) x = traced(`n${i}`, [x], 1000, 1000)
+    const total = planned([x]).arenaBytes.reduce((sum, bytes) => sum + bytes, 0)
+    expect(total).toBeLessThan(4 * 4096 + 1)
   })
 
   it('gives a tensor that is wanted as it is, reshaped or not, no kernel and no memory', async () => {
@@ -736,6 +753,19 @@ describe('the cache of plans', () => {
     ['other users’ operators', () => custom(doubling(), [tensor([1])]), () => custom(doubling(), [tensor([1])])],
   ])('tells apart %s', (_, a, b) => {
     expect(isShared(plan(...a()), plan(...b()))).toBe(false)
+  })
+
+  it('tells apart one memory read as two tensors, and two memories', async () => {
+    using a = await kept(1, 2)
+    using b = await kept(3, 4)
+    const read = (from: KeptTensor): Tensor => new Tensor(leaf(new DeviceStorage(from.slice), a.value.type))
+    const one = new DeviceStorage(a.slice)
+    const shared = [0, 1].map(() => new Tensor(leaf(one, a.value.type)))
+    const [x, y] = shared
+    if (x === undefined || y === undefined) throw new Error('there are two tensors')
+    expect([...(await sub(mul(x, 10), y).data())]).toEqual([9, 18])
+    expect([...(await sub(mul(read(a), 10), read(b)).data())]).toEqual([7, 16])
+    expect([...(await sub(mul(x, 10), y).data())]).toEqual([9, 18])
   })
 
   it('tells apart plans with other variants, and with and without fusion', () => {

@@ -48,11 +48,24 @@ export interface Plan {
   /** Where each wanted value is, in order. */
   readonly results: readonly { readonly location: Location; readonly type: TensorType }[]
   readonly choices: readonly Choice[]
+  /** Sums that the caller adds up, by `deferSums`; their partial results stay in the arenas until the end. */
+  readonly deferred: readonly DeferredSum[]
   /** What tuning needs to know of each kernel; empty unless `record` was asked for. */
   readonly tasks: readonly KernelTask[]
 }
 
+/** Partial results, and the slices that their sum belongs into. */
+export interface DeferredSum {
+  readonly partial: Location
+  readonly splits: number
+  /** Floats in a partial result. */
+  readonly count: number
+  readonly targets: readonly { readonly slice: BufferSlice; readonly from: number; readonly count: number }[]
+}
+
 export interface PlanOptions extends ChooserOptions {
+  /** How many sums of partial results the caller is ready to add up itself, of those that only destinations wait for. */
+  readonly deferSums?: number | undefined
   /** False leaves the graph as traced: for tests that compare the two. */
   readonly fuse?: boolean | undefined
   readonly maxBufferBytes?: number | undefined
@@ -96,6 +109,8 @@ class Planner {
   readonly #locations = new Map<string, Location>()
   readonly #leafNumbers = new Map<Storage, number>()
   readonly #dispatches: PlannedDispatch[] = []
+  readonly #deferred: DeferredSum[] = []
+  readonly #read = new Set<string>()
 
   constructor(outputs: readonly Wanted[], options: PlanOptions) {
     this.#outputs = outputs
@@ -115,6 +130,7 @@ class Planner {
     this.#copyToDestinations()
     return {
       dispatches: this.#dispatches,
+      deferred: this.#deferred,
       arenaBytes: this.#arenas.map((arena) => arena.bytes),
       leaves: [...this.#leafNumbers.keys()],
       results: this.#outputs.map(({ value, destination }) => ({
@@ -147,7 +163,10 @@ class Planner {
   #lastUses(computed: readonly Node[]): Map<string, number> {
     const last = new Map<string, number>()
     computed.forEach((node, position) => {
-      for (const value of node.inputs) last.set(keyOf(rootOf(value)), position)
+      for (const value of node.inputs) {
+        last.set(keyOf(rootOf(value)), position)
+        this.#read.add(keyOf(rootOf(value)))
+      }
     })
     for (const { value } of this.#outputs) last.set(keyOf(rootOf(value)), Number.POSITIVE_INFINITY)
     return last
@@ -198,14 +217,32 @@ class Planner {
       taken.add(location.arena)
       return location
     })
-    this.#emit(kernel, { input: inputs, output: outputs, scratch })
+    const isDeferred = this.#defer(node, kernel, outputs, scratch)
+    const dispatches = isDeferred ? kernel.dispatches.slice(0, -1) : kernel.dispatches
+    this.#emit({ ...kernel, dispatches }, { input: inputs, output: outputs, scratch })
 
-    for (const location of scratch) this.#release(location)
+    if (!isDeferred) for (const location of scratch) this.#release(location)
     node.outputs.forEach((_, index) => {
       if (!lastUse.has(`${node.id}.${index}`)) this.#release(outputs[index])
     })
     for (const key of new Set(node.inputs.map((value) => keyOf(rootOf(value)))))
       if (lastUse.get(key) === position) this.#release(this.#locations.get(key))
+  }
+
+  /** Leaves a kernel's last sum to the caller, where nothing in the graph reads what it gives. */
+  #defer(node: Node, kernel: KernelPlan, outputs: readonly Location[], scratch: readonly Location[]): boolean {
+    const sum = kernel.dispatches.at(-1)?.partialSum
+    const [partial] = scratch
+    const isRead = node.outputs.some((_, index) => this.#read.has(`${node.id}.${index}`))
+    if (sum === undefined || partial === undefined || isRead) return false
+    if (this.#deferred.length >= (this.#options.deferSums ?? 0)) return false
+    const targets = sum.targets.flatMap(({ output, ...part }) => {
+      const location = outputs[output]
+      return location?.kind === 'buffer' ? [{ ...part, slice: location.slice }] : []
+    })
+    if (targets.length < sum.targets.length) return false
+    this.#deferred.push({ partial, splits: sum.splits, count: sum.count, targets })
+    return true
   }
 
   #lower(node: Node): KernelPlan {

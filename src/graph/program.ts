@@ -36,7 +36,7 @@ export function planLimitsOf(device: Device): Pick<PlanOptions, 'target' | 'maxB
 export function planFor(
   device: Device,
   wanted: readonly Wanted[],
-  options: Pick<PlanOptions, 'variants' | 'fuse' | 'record'> = {},
+  options: Pick<PlanOptions, 'variants' | 'fuse' | 'record' | 'deferSums'> = {},
 ): Plan {
   return planGraph(wanted, {
     ...planLimitsOf(device),
@@ -81,14 +81,14 @@ export class Program {
   }
 
   /**
-   * `after` gives kernels that run after the graph's own; it is told where the wanted values are. Throws 'limit' or
-   * 'device'; nothing stays allocated then.
+   * `after` gives kernels that run after the graph's own; it is told where the wanted values are, and the partial results
+   * of each sum that the plan left to it. Throws 'limit' or 'device'; nothing stays allocated then.
    */
   static async create(
     device: Device,
     plan: Plan,
     label: string,
-    after: (results: readonly BufferSlice[]) => readonly ExtraKernel[] = () => [],
+    after: (results: readonly BufferSlice[], partials: readonly BufferSlice[]) => readonly ExtraKernel[] = () => [],
   ): Promise<Program> {
     const owned: DeviceBuffer[] = []
     const release = (): void => {
@@ -123,7 +123,10 @@ export class Program {
       const results = plan.results.map((result) => resolve(result.location))
       const unbound = [
         ...plan.dispatches.map(({ operands, ...dispatch }) => ({ ...dispatch, slices: operands.map(resolve) })),
-        ...after(results).flatMap(bindExtra),
+        ...after(
+          results,
+          plan.deferred.map((sum) => resolve(sum.partial)),
+        ).flatMap(bindExtra),
       ]
       const bound = await bindCommands(device, unbound, label)
       const buffers = new Set(unbound.flatMap((command) => command.slices.map((slice) => slice.buffer)))

@@ -370,7 +370,8 @@ ${plainFilterSums(key, w)}`
 function sumWithBias(label: string, w: Window, rows: number, type: string, target: Target): Dispatch {
   const workgroupSize = plainWorkgroupSize(target)
   const vectors = rows * w.columnVectors
-  return dispatch({
+  const columns = w.columnVectors * w.columnVector
+  const made = dispatch({
     label: `${label}/sumPartials`,
     bindings: [
       reads('partial', scratch(0), type),
@@ -387,6 +388,11 @@ function sumWithBias(label: string, w: Window, rows: number, type: string, targe
   if (index < u.kernelVectors) { kernelGradient[index] = total; }
   else { biasGradient[index - u.kernelVectors] = total; }`,
   })
+  const targets = [
+    { output: 0, from: 0, count: w.taps * columns },
+    { output: 1, from: w.taps * columns, count: columns },
+  ]
+  return { ...made, partialSum: { splits: w.windowGroups, count: rows * columns, targets } }
 }
 
 /**

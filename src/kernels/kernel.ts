@@ -55,6 +55,18 @@ export interface Dispatch {
   /** The uniform block's bytes, as u32 words; empty where the kernel has none. */
   readonly uniforms: Uint32Array
   readonly workgroups: readonly [number, number, number]
+  /**
+   * Set on a last dispatch that does nothing but add up the partial results in scratch 0: a program may leave it out and
+   * add them up itself, together with other work.
+   */
+  readonly partialSum?: PartialSum
+}
+
+/** `splits` partial results of `count` floats each, one after the other; which part of a result belongs to which output. */
+export interface PartialSum {
+  readonly splits: number
+  readonly count: number
+  readonly targets: readonly { readonly output: number; readonly from: number; readonly count: number }[]
 }
 
 /** The dispatches that compute one node. Scratch sizes are in bytes. */

@@ -24,7 +24,7 @@ export function sumPartials(sum: SplitSum, target: Target): Dispatch {
   const type = vectorType(width)
   const workgroupSize = plainWorkgroupSize(target)
   const vectors = sum.count / width
-  return dispatch({
+  const made = dispatch({
     label: `${sum.label}/sumPartials`,
     bindings: [
       reads('partial', scratch(0), type),
@@ -43,6 +43,9 @@ export function sumPartials(sum: SplitSum, target: Target): Dispatch {
   }
   result[index] = activate(total${sum.bias === undefined ? '' : ' + bias[index % u.biasVectors]'});`,
   })
+  if (sum.bias !== undefined || sum.activation !== 'linear') return made
+  const { splits, count } = sum
+  return { ...made, partialSum: { splits, count, targets: [{ output: 0, from: 0, count }] } }
 }
 
 /**

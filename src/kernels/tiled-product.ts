@@ -127,6 +127,7 @@ export function tiledPlan(
       slabs,
       slabsPerSplit,
       steps: slabTerms / block.unroll,
+      laneRows: block.laneRows,
       ...product.uniforms,
     },
     workgroupSize: lanesOf(block),
@@ -146,6 +147,44 @@ ${storeFunction(product, type, last)}`,
   const sum = sumPartials({ label, count, splits, bias: sumBias, activation }, target)
   return { dispatches: [main, sum], scratchBytes: [splits * count * 4] }
 }
+
+/**
+ * The block for a result of this size on a GPU, by name; undefined where the plain kernel does better: almost all of even
+ * the smallest block would be padding, and the sums are short.
+ */
+export function preferredBlock(
+  { batch, rows, columns, terms }: Pick<TiledProduct, 'batch' | 'rows' | 'columns' | 'terms'>,
+  target: Target,
+): TiledBlock | undefined {
+  const tiles = (block: TiledBlock): number =>
+    batch * Math.ceil(rows / block.rows) * Math.ceil(columns / block.columns)
+  const covered = (block: TiledBlock): number => tiles(block) * block.rows * block.columns
+  const usable = blocksBySize.filter((block) => fitsTarget(block, target))
+  const smallest = usable.at(-1)
+  if (smallest === undefined) return undefined
+  if (covered(smallest) > mostPadding * batch * rows * columns && terms < longSum) return undefined
+  return usable.find((block) => {
+    const splits = splitCount(tiles(block), Math.ceil(terms / slabTerms), leastSlabs, target)
+    return tiles(block) * splits >= busyWorkgroups && covered(block) <= mostExtra * covered(smallest)
+  }) ?? smallest
+}
+
+const blocksBySize: readonly TiledBlock[] = [tiledBlocks.tiled128, tiledBlocks.tiled64, tiledBlocks.tiled32]
+
+/**
+ * 256 workgroups give each of the 46 to 144 cores of today's desktop and server GPUs two or more to switch between; a
+ * larger block on fewer of them would leave cores idle.
+ */
+const busyWorkgroups = 256
+
+/** 1.34: what a larger block saves in loads of workgroup memory (4 / 3 from one to the next) it must not waste in padding. */
+const mostExtra = 1.34
+
+/** Seven of eight lanes idle cost as much as a lane that reads two numbers from storage for each multiply-add. */
+const mostPadding = 8
+
+/** From 512 terms on the plain kernel's few lanes wait for one load after another; blocks split the sum. */
+const longSum = 512
 
 /** 8 slabs, 128 terms: below that writing a partial result and reading it again outweighs the idle cores. */
 const leastSlabs = 8

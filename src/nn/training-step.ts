@@ -16,7 +16,14 @@ import { Program, planFor, targetOf } from '../graph/program.ts'
 import { commit } from '../kernels/commit.ts'
 import { planKernel } from '../kernels/kernel.ts'
 import { optimizerTableColumns } from '../kernels/optimizer.ts'
-import { finishStep, globalStepWord, stepRecordColumns, trainingStateWords } from '../kernels/training-state.ts'
+import type { PendingSum } from '../kernels/training-state.ts'
+import {
+  finishStep,
+  globalStepWord,
+  mostPendingSums,
+  stepRecordColumns,
+  trainingStateWords,
+} from '../kernels/training-state.ts'
 import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
 import type { Optimizer } from './optimizers.ts'
@@ -224,10 +231,18 @@ export async function createTrainingStep(
   const count = memory.gradients.bytes / 4
   const classes = traced.logits.shape.at(-1) ?? 1
   const whole = (buffer: DeviceBuffer): BufferSlice => buffer.slice()
-  return Program.create(device, planFor(device, wanted, { variants }), `training step of ${order.batch}`, (results) => [
+  const plan = planFor(device, wanted, { variants, deferSums: mostPendingSums })
+  const sums = plan.deferred.map(
+    ({ splits, count, targets }): PendingSum => ({
+      splits,
+      count,
+      targets: targets.map(({ slice, ...part }) => ({ ...part, to: slice.offset / 4 })),
+    }),
+  )
+  return Program.create(device, plan, `training step of ${order.batch}`, (results, partials) => [
     {
-      plan: planKernel(finishStep, { batch: order.batch, classes, count, sums: [] }, target),
-      inputs: results.slice(0, 3),
+      plan: planKernel(finishStep, { batch: order.batch, classes, count, sums }, target),
+      inputs: [...results.slice(0, 3), ...partials],
       outputs: [memory.record, whole(memory.state), whole(memory.gradients)],
     },
     ...updated.map((slice, i) => ({
