@@ -53,7 +53,7 @@ export function lenetStepTasks(device: Device, batch: number): readonly KernelTa
   const images = new Uint8Array(imageCount * 28 * 28)
   const labels = new Uint8Array(imageCount)
   using data = residentImages(device, { images, labels, height: 28, width: 28, channels: 1, classes })
-  return trainingTasks(model, data, { optimizer: adam(), batchSize: batch })
+  return trainingTasks(model, data, { optimizer: adam(), batchSize: batch }).step
 }
 
 class LenetStep implements OpenCase {

@@ -23,14 +23,15 @@ interface NamedTask {
   readonly task: KernelTask
 }
 
-/** Shows the kernels whose name or shape class contains all of these words. Throws 'argument' where there are none. */
+/**
+ * Shows the kernels whose name contains all of these words; a step's kernels are named by family and shape class, too.
+ * Throws 'argument' where there are none.
+ */
 export async function benchTuning(filter: readonly string[], log: (line: string) => void): Promise<void> {
   const words = filter.flatMap((text) => text.toLowerCase().split(/\s+/))
   const device = await open()
   try {
-    const isWanted = ({ name, task }: NamedTask): boolean =>
-      words.every((word) => `${name} ${classKey(task)}`.toLowerCase().includes(word))
-    const named = namedTasks(device).filter(isWanted)
+    const named = namedTasks(device, (text) => words.every((word) => text.toLowerCase().includes(word)))
     if (named.length === 0)
       throw new WeftgradError('argument', `No kernel with a choice of variants is called "${words.join(' ')}".`)
     log(device.describe())
@@ -38,23 +39,31 @@ export async function benchTuning(filter: readonly string[], log: (line: string)
       const { kernels } = await tune(device, [task], { budgetMs: Number.POSITIVE_INFINITY })
       log(`${name}: ${classKey(task)}`)
       for (const { chosen, candidates } of kernels)
-        for (const candidate of candidates) log(candidateLine(candidate, task, chosen))
+        for (const candidate of [...candidates, ...leftOut(task, candidates)])
+          log(candidateLine(candidate, task, chosen))
     }
   } finally {
     device.dispose()
   }
 }
 
-function namedTasks(device: Device): NamedTask[] {
+function namedTasks(device: Device, isWanted: (text: string) => boolean): NamedTask[] {
   const target = targetOf(device)
-  const steps = lenetBatches.flatMap((batch) =>
-    lenetStepTasks(device, batch).map((task) => ({ name: `lenet step, batch ${batch}`, task })),
-  )
+  const steps = lenetBatches
+    .flatMap((batch) => lenetStepTasks(device, batch).map((task) => ({ name: `lenet step, batch ${batch}`, task })))
+    .filter(({ name, task }) => isWanted(`${name} ${classKey(task)}`))
   const cases = kernelCases.flatMap(({ name, task }) => {
-    const own = task?.(target)
+    const own = isWanted(name) ? task?.(target) : undefined // its numbers are made to know their types
     return own === undefined ? [] : [{ name, task: own }]
   })
   return [...steps, ...cases].filter(({ task }) => task.candidates.length > 1)
+}
+
+/** What tuning does not try: on a processor what has barriers, and the plain variant of much work. */
+function leftOut({ candidates }: KernelTask, tried: readonly CandidateResult[]): CandidateResult[] {
+  return candidates
+    .filter((variant) => tried.every((one) => one.variant !== variant))
+    .map((variant) => ({ variant, problem: 'not tried' }))
 }
 
 function candidateLine({ variant, milliseconds, problem }: CandidateResult, task: KernelTask, chosen: string): string {

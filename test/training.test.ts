@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest'
 import type { ImageDataset } from '../src/data/dataset.ts'
 import { residentImages } from '../src/data/dataset.ts'
+import { dropDuplicates, randomSplit } from '../src/data/split.ts'
 import type { Device } from '../src/gpu/device.ts'
 import { open } from '../src/gpu/node/open.ts'
 import { nn, tensor } from '../src/index.ts'
@@ -774,6 +775,53 @@ describe('what does not fit is refused before anything is changed', () => {
   })
 })
 
+describe('what a step keeps beside the weights', () => {
+  it('moving statistics: those of each batch, mixed in by the momentum', async () => {
+    const [count, batchSize, epochs, seed, momentum] = [13, 5, 3, 6, 0.7]
+    const bytes = pictures(count)
+    using data = residentImages(device(), bytes)
+    using model = nn.sequential(
+      'normalised',
+      [side, side, 1],
+      [nn.batchNormalization('norm', { momentum }), nn.flatten('flatten'), nn.dense('logits', classes)],
+    )
+    await nn.fit(model, data, { optimizer: nn.adam(), epochs, batchSize, seed })
+
+    let [movingMean, movingVariance] = [0, 1]
+    for (let epoch = 0; epoch < epochs; epoch++) {
+      const order = new Random(seed, `epoch ${epoch}`).shuffle(Uint32Array.from({ length: count }, (_, i) => i))
+      for (let start = 0; start < count; start += batchSize) {
+        const pixels = [...order.subarray(start, start + batchSize)].flatMap((i) =>
+          Array.from(bytes.images.subarray(i * side * side, (i + 1) * side * side), (byte) => byte / 255),
+        )
+        const mean = pixels.reduce((sum, x) => sum + x, 0) / pixels.length
+        const variance = pixels.reduce((sum, x) => sum + (x - mean) ** 2, 0) / pixels.length
+        movingMean = momentum * movingMean + (1 - momentum) * mean
+        movingVariance = momentum * movingVariance + (1 - momentum) * variance
+      }
+    }
+    const weights = await model.weightNumbers()
+    expect(weights.get('norm/moving_mean')?.data[0]).toBeCloseTo(movingMean, 5)
+    expect(weights.get('norm/moving_variance')?.data[0]).toBeCloseTo(movingVariance, 5)
+  })
+
+  it('a count of steps, so that dropout draws another mask each time', async () => {
+    // One picture, weights that stay as they are: only masks tell the epochs apart.
+    const losses = async (rate: number): Promise<number[]> => {
+      using data = pictureSet(1)
+      using model = nn.sequential(
+        'masked',
+        [side, side, 1],
+        [nn.flatten('flatten'), nn.dropout('drop', rate), nn.dense('logits', classes)],
+      )
+      const optimizer = nn.sgd({ learningRate: 1e-30 })
+      return (await nn.fit(model, data, { optimizer, epochs: 6, batchSize: 1 })).epochs.map(({ loss }) => loss)
+    }
+    expect(new Set(await losses(0)).size).toBe(1)
+    expect(new Set(await losses(0.5)).size).toBe(6)
+  })
+})
+
 describe('schedules and tables of rates', () => {
   it('are what their formulas say', () => {
     const constant = nn.constantRate(0.02)
@@ -1168,6 +1216,53 @@ describe('data sets', () => {
     data.dispose()
     expect(device().memory().liveBytes).toBe(before)
     await expect(data.images.data()).rejects.toMatchObject({ code: 'disposed' })
+  })
+})
+
+describe('splits', () => {
+  it('hold out a share drawn by the seed, every position on one side, in rising order', () => {
+    for (const [count, share, held] of [
+      [100, 0.1, 10],
+      [7, 0.5, 4],
+      [3, 0.01, 1],
+      [3, 0.99, 2],
+    ] as const) {
+      const split = randomSplit(count, share, 5)
+      expect(split.held).toHaveLength(held)
+      const isRising = (positions: Uint32Array): boolean =>
+        positions.every((p, i) => i === 0 || p > (positions[i - 1] ?? 0))
+      expect(isRising(split.held) && isRising(split.rest)).toBe(true)
+      expect([...split.rest, ...split.held].sort((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i))
+      expect(randomSplit(count, share, 5)).toEqual(split)
+    }
+    expect(randomSplit(100, 0.3, 6)).not.toEqual(randomSplit(100, 0.3, 5))
+    // No position is favoured: over many seeds each is held out about as often.
+    const times = new Array<number>(10).fill(0)
+    for (let seed = 0; seed < 2000; seed++)
+      for (const position of randomSplit(10, 0.3, seed).held) times[position] = (times[position] ?? 0) + 1
+    // 600 expected, 20 is a standard deviation.
+    expect(Math.min(...times)).toBeGreaterThan(510)
+    expect(Math.max(...times)).toBeLessThan(690)
+  })
+
+  it('refuse shares and counts that leave nothing on a side', () => {
+    for (const [count, share] of [
+      [10, 0],
+      [10, 1],
+      [10, Number.NaN],
+      [1, 0.5],
+      [2.5, 0.5],
+    ] as const)
+      expect(() => randomSplit(count, share, 1)).toThrow(expect.objectContaining({ code: 'argument' }))
+  })
+
+  it('find exact duplicates, and keep the first of each', () => {
+    const images = Uint8Array.of(1, 2, 3, 4, 1, 2, 1, 3, 3, 4, 2, 1)
+    expect([...dropDuplicates(images, 2)]).toEqual([0, 1, 3, 5])
+    expect([...dropDuplicates(images, 12)]).toEqual([0])
+    expect([...dropDuplicates(new Uint8Array(0), 2)]).toEqual([])
+    for (const size of [0, 5, -2, 1.5, Number.NaN])
+      expect(() => dropDuplicates(images, size)).toThrow(expect.objectContaining({ code: 'argument' }))
   })
 })
 

@@ -16,14 +16,22 @@ export interface Split {
  */
 export function randomSplit(count: number, share: number, seed: number): Split {
   if (!(share > 0 && share < 1)) throw new WeftgradError('argument', `A share must lie between 0 and 1, not ${share}.`)
-  if (count < 2) throw new WeftgradError('argument', `A set of ${count} images cannot be split.`)
+  if (!Number.isInteger(count) || count < 2)
+    throw new WeftgradError('argument', `A set of ${count} images cannot be split.`)
   const heldCount = Math.min(count - 1, Math.max(1, Math.round(count * share)))
   const order = new Random(seed, 'split').shuffle(Uint32Array.from({ length: count }, (_, i) => i))
   return { rest: order.slice(heldCount).sort(), held: order.slice(0, heldCount).sort() }
 }
 
-/** Positions of the images that are not byte for byte equal to an earlier one. `size` is bytes an image. */
+/**
+ * Positions of the images that are not byte for byte equal to an earlier one. `size` is bytes an image; throws 'argument'
+ * where the bytes are no whole number of images.
+ */
 export function dropDuplicates(images: Uint8Array, size: number): Uint32Array {
+  if (!Number.isInteger(size) || size < 1 || images.length % size !== 0)
+    throw new WeftgradError('argument', `${images.length} bytes are no whole number of images of ${size} bytes.`, {
+      size,
+    })
   const first = new Map<number, number[]>()
   const kept: number[] = []
   for (let i = 0; i * size < images.length; i++) {

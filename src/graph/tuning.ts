@@ -7,6 +7,7 @@
  */
 
 import type { Device } from '../gpu/device.ts'
+import type { KernelPlan } from '../kernels/kernel.ts'
 import type { KernelTask, VariantTable } from './choice.ts'
 import { classKey, variantIn } from './choice.ts'
 import { bytesOf } from './plan.ts'
@@ -20,15 +21,17 @@ const mostCandidates = 8
 /** Rounds in which all candidates are measured in turn, so that a machine that slows down slows all of them. */
 const rounds = 7
 const fewestRounds = 3
+/** Beyond the fewest rounds, no new one begins after so long: long runs are steadier, and other kernels wait. */
+const longestSamplingMs = 300
 /** A sample lasts this long, by repeating the kernel: submitting and waiting take 0.1 to 0.2 ms. */
 const sampleMs = 4
 const mostRepeats = 64
 /** A candidate whose second run takes so many times the best one's is not measured further ... */
 const hopeless = 10
 /** ... if that run was long, or a third one is as slow: a thread that had to wait for a core loses up to so many ms. */
-const hiccupMs = 20
+const hiccupMs = 50
 /** Compiling is paid at every start of a program, and no kernel of a step earns back more than this. */
-const longestFirstMs = 2000
+const longestFirstMs = 1000
 /** By how much a candidate must beat the preferred variant: equal kernels differ by up to that from tuning to tuning. */
 const margin = 0.05
 /**
@@ -41,6 +44,8 @@ const plainFlops = { cpu: 2.5e8, gpu: 2.5e11 } as const
 export interface TuneOptions {
   /** Wall clock in ms; by default `defaultBudgetMs`. Overrun by one candidate's first dispatch at most. */
   readonly budgetMs?: number | undefined
+  /** More kernels, for what is left of the budget. */
+  readonly after?: readonly KernelTask[] | undefined
   /** Kernels that this table has an entry for are not measured. */
   readonly known?: VariantTable | undefined
   /** Takes a line about each kernel. */
@@ -66,7 +71,7 @@ export interface TunedKernel {
 export interface TuningResult {
   /** What was known of these kernels, and what was found. */
   readonly variants: VariantTable
-  /** The kernels that were measured, in the order of their weight. */
+  /** In the order of their weight. `candidates` is empty where only one was worth measuring, or one took the whole budget. */
   readonly kernels: readonly TunedKernel[]
   /** How many kernels the budget did not reach. */
   readonly left: number
@@ -83,17 +88,21 @@ export async function tune(
   options: TuneOptions = {},
 ): Promise<TuningResult> {
   const began = performance.now()
-  const { known = {}, budgetMs = defaultBudgetMs, signal, log } = options
+  const { known = {}, after = [], budgetMs = defaultBudgetMs, signal, log } = options
   const isSpent = (): boolean => signal?.aborted === true || performance.now() - began >= budgetMs
   const variants: Record<string, string> = {}
   const kernels: TunedKernel[] = []
   let left = 0
-  for (const task of byWeight(tasks)) {
+  for (const task of inOrder(tasks, after)) {
     const entry = variantIn(known, task, task.candidates)
     if (entry !== undefined) variants[classKey(task)] = entry
     else if (isSpent()) left++
     else {
-      const tuned = await tuneKernel(device, task, isSpent)
+      const found = await tuneKernel(device, task, isSpent)
+      // One that uses up a whole budget would do so again: every tuning gets somewhere.
+      const isFirst = kernels.every(({ candidates }) => candidates.length === 0)
+      const isTooMuch = found === undefined && isFirst && signal?.aborted !== true
+      const tuned = isTooMuch ? { task, chosen: task.preferred, candidates: [] } : found
       if (tuned === undefined) left++
       else {
         kernels.push(tuned)
@@ -106,13 +115,14 @@ export async function tune(
 }
 
 /** Each shape class that has a choice, the one with the most work first, so that the budget goes where it pays. */
-function byWeight(tasks: readonly KernelTask[]): KernelTask[] {
-  const distinct = new Map(tasks.map((task) => [classKey(task), task]))
-  return [...distinct.values()]
-    .filter(({ candidates }) => candidates.length > 1)
-    .map((task) => ({ task, weight: weightOf(task) }))
-    .sort((a, b) => b.weight - a.weight || (classKey(a.task) < classKey(b.task) ? -1 : 1))
-    .map(({ task }) => task)
+function inOrder(tasks: readonly KernelTask[], after: readonly KernelTask[]): Iterable<KernelTask> {
+  const byWeight = (some: readonly KernelTask[]): KernelTask[] =>
+    some
+      .filter(({ candidates }) => candidates.length > 1)
+      .map((task) => ({ task, weight: weightOf(task) }))
+      .sort((a, b) => b.weight - a.weight || (classKey(a.task) < classKey(b.task) ? -1 : 1))
+      .map(({ task }) => task)
+  return new Map([...byWeight(tasks), ...byWeight(after)].map((task) => [classKey(task), task])).values()
 }
 
 /** Operations, and bytes at four operations each: what adapters of either class do in the same time, roughly. */
@@ -121,11 +131,22 @@ function weightOf(task: KernelTask): number {
   return task.plan(task.preferred).flops + 4 * bytes
 }
 
+/**
+ * Barriers make a processor keep the state of every lane: the tiled kernels for GPUs take 0.6 to 1.4 s to compile on
+ * lavapipe, and 4 ms where those without barriers take 1.
+ */
+function hasBarriers(plan: KernelPlan): boolean {
+  return plan.dispatches.some(({ wgsl }) => wgsl.includes('workgroupBarrier'))
+}
+
 /** The preferred variant, then the others; the plain one last, and only where it is quick enough. */
 function candidatesOf(task: KernelTask, device: Device): { reference: string; names: readonly string[] } {
   const [plain = task.preferred] = task.candidates
   const isQuick = task.plan(plain).flops <= plainFlops[device.facts.class]
-  const others = task.candidates.filter((name) => name !== plain && name !== task.preferred)
+  const others = task.candidates.filter(
+    (name) =>
+      name !== plain && name !== task.preferred && !(device.facts.class === 'cpu' && hasBarriers(task.plan(name))),
+  )
   const names = [task.preferred, ...others.slice(0, mostCandidates - 2)]
   if (isQuick && plain !== task.preferred) names.push(plain)
   return { reference: isQuick ? plain : task.preferred, names }
@@ -141,6 +162,7 @@ interface Entrant {
 /** Undefined where the budget ended before a winner was found. */
 async function tuneKernel(device: Device, task: KernelTask, isSpent: () => boolean): Promise<TunedKernel | undefined> {
   const { reference, names } = candidatesOf(task, device)
+  if (names.length < 2) return { task, chosen: task.preferred, candidates: [] }
   const problems: CandidateResult[] = []
   const entrants: Entrant[] = []
   let operands: TaskBench | undefined
@@ -166,7 +188,7 @@ async function tuneKernel(device: Device, task: KernelTask, isSpent: () => boole
     for (const { variant, milliseconds } of slow) problems.push({ variant, milliseconds, problem: 'is much slower' })
     const measured = entrants.filter((entrant) => !slow.includes(entrant))
     if (measured.length > 1 && !(await sample(measured, isSpent))) return undefined
-    return { task, chosen: winner(measured, task.preferred), candidates: inOrder(names, measured, problems) }
+    return { task, chosen: winner(measured, task.preferred), candidates: reported(names, measured, problems) }
   } catch (error) {
     if (!device.usable) throw error
     return { task, chosen: task.preferred, candidates: [{ variant: task.preferred, problem: textOf(error) }] }
@@ -203,8 +225,10 @@ async function sample(entrants: readonly Entrant[], isSpent: () => boolean): Pro
     repeats: Math.min(mostRepeats, Math.max(1, Math.ceil(sampleMs / entrant.milliseconds))),
     samples: [] as number[],
   }))
+  const began = performance.now()
+  const isEnough = (done: number): boolean => done >= fewestRounds && performance.now() - began > longestSamplingMs
   let done = 0
-  for (; done < rounds && !isSpent(); done++)
+  for (; done < rounds && !isEnough(done) && !isSpent(); done++)
     for (const { entrant, repeats, samples } of series) samples.push((await entrant.bench.time(repeats)) / repeats)
   if (done < fewestRounds) return false
   for (const { entrant, samples } of series) entrant.milliseconds = lowerQuartile(samples)
@@ -219,7 +243,7 @@ function winner(entrants: readonly Entrant[], preferred: string): string {
   return isClear ? fastest.variant : preferred
 }
 
-function inOrder(
+function reported(
   names: readonly string[],
   measured: readonly Entrant[],
   problems: readonly CandidateResult[],

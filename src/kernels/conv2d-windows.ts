@@ -56,7 +56,16 @@ interface Window {
 
 type Form = 'plain' | 'pooled'
 
-function windowOf(key: Conv2dKey, target: Target): Window {
+/**
+ * Workgroups to share the windows. 32 on a CPU: each core gets several, and loading the taps into a lane costs little
+ * beside the work. 2048 on a GPU: some thousands of subgroups keep a hundred cores of four schedulers busy.
+ */
+const groupsWanted = { cpu: 32, gpu: 2048 } as const
+
+/** For the filter gradient, where each group leaves a partial sum of all taps that one lane a tap has to add up in turn. */
+const partialSumsWanted = { cpu: 32, gpu: 256 } as const
+
+function windowOf(key: Conv2dKey, target: Target, groups: number = groupsWanted[target.class]): Window {
   const subgroupSize = target.subgroupSize ?? 1
   const columnVector = columnVectorFor(key.filters, subgroupSize)
   const columnVectors = key.filters / columnVector
@@ -65,8 +74,7 @@ function windowOf(key: Conv2dKey, target: Target): Window {
   const patchRows = key.kernelHeight + 1
   const runVectors = Math.ceil(((key.kernelWidth + 1) * key.channels) / patchVector)
   const windows = key.batch * pooledHeight * pooledWidth
-  // 32 groups of windows: each core gets several, and loading the taps into a lane costs little beside the work.
-  const windowsPerGroup = Math.max(1, Math.ceil(windows / 32))
+  const windowsPerGroup = Math.max(1, Math.ceil(windows / groups))
   return {
     subgroupSize,
     columnVector,
@@ -311,7 +319,7 @@ function filterGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey>
     name: 'windows',
     supports: (key: Conv2dKey, target) => fits(form, key, target),
     plan(key: Conv2dKey, target): KernelPlan {
-      const w = windowOf(key, target)
+      const w = windowOf(key, target, partialSumsWanted[target.class])
       const { type, codeType, boolType } = w
       const isPooled = form === 'pooled'
       const rows = isPooled ? w.taps + 1 : w.taps // the bias' gradient comes last
@@ -429,7 +437,7 @@ function inputGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> 
       const windowsY = isPooled ? w.pooledHeight : Math.ceil(key.outHeight / 2)
       const windowsX = isPooled ? w.pooledWidth : Math.ceil(key.outWidth / 2)
       const tileRows = key.batch * tilesY
-      const rowsPerGroup = Math.max(1, Math.ceil(tileRows / 32))
+      const rowsPerGroup = Math.max(1, Math.ceil(tileRows / groupsWanted[target.class]))
       const results = 4 * key.channels
       const groupsOfResults = Math.ceil(results / w.subgroupSize)
       return {
@@ -486,12 +494,12 @@ ${repeat(
   reachY,
   (j) => `    let insideY${j} = tileY >= ${j}u && tileY - ${j}u < u.windowsY;
     let windowY${j} = select(0u, tileY - ${j}u, insideY${j});
-${repeat(reachX, (i) => repeat(4, (p) => `    var g${j}_${i}_${p} = ${type}(0);`))}`,
+${repeat(reachX, (i) => (isPooled ? declarePooled(j, i, w) : repeat(4, (p) => `    var g${j}_${i}_${p} = ${type}(0);`)))}`,
 )}
     for (var tileX = 0u; tileX < u.tilesX; tileX++) {
       let windowX = min(tileX, u.windowsX - 1u);
-${repeat(reachY, (j) => `${moveOn(j, reachX)}\n${isPooled ? enterPooled(j, w) : enterPlain(j, w)}`)}
-${tileSums(key, reachY, reachX, type)}
+${repeat(reachY, (j) => (isPooled ? enterPooled(j, reachX, w) : enterPlain(j, reachX, w)))}
+${tileSums(key, reachY, w, (j) => (isPooled ? pooledProducts(key, j, reachX, w) : plainProducts(key, j, reachX)))}
 ${sumOverLanes(w, results)}
 ${repeat(
   groupsOfResults,
@@ -510,33 +518,91 @@ ${repeat(
   }
 }
 
-/** The window that comes in at the right: its four gradients, of which pooling leaves one. */
-function enterPooled(j: number, { type, codeType }: Window): string {
-  return `      let place${j} = ((sample * u.windowsY + windowY${j}) * u.windowsX + windowX) * u.columnVectors + column;
-      let code${j} = select(${codeType}(${deadCode}), codes[place${j}], insideY${j} && tileX < u.windowsX);
-      let fresh${j} = gradient[place${j}];
-${repeat(4, (p) => `      g${j}_0_${p} = select(${type}(0), fresh${j}, code${j} == ${codeType}(${p}));`)}`
+/** A pooled window's state: its gradient, and which of the four positions passes it. */
+function declarePooled(j: number, i: number, { type, boolType }: Window): string {
+  return `    var g${j}_${i} = ${type}(0);
+    var right${j}_${i} = ${boolType}(false);
+    var bottom${j}_${i} = ${boolType}(false);`
 }
 
-function enterPlain(j: number, { type }: Window): string {
-  return repeat(4, (p) => {
-    const [dy, dx] = [p >> 1, p & 1]
-    return `      let y${j}_${p} = min(windowY${j} * 2u + ${dy}u, u.outHeight - 1u);
+/** Windows move one place to the left as the tile moves to the right; a new one comes in. */
+function enterPooled(j: number, reachX: number, { type, codeType }: Window): string {
+  const moves: string[] = []
+  for (let i = reachX - 1; i > 0; i--)
+    for (const name of ['g', 'right', 'bottom']) moves.push(`      ${name}${j}_${i} = ${name}${j}_${i - 1};`)
+  return `${moves.join('\n')}
+      let place${j} = ((sample * u.windowsY + windowY${j}) * u.windowsX + windowX) * u.columnVectors + column;
+      let code${j} = select(${codeType}(${deadCode}), codes[place${j}], insideY${j} && tileX < u.windowsX);
+      g${j}_0 = select(gradient[place${j}], ${type}(0), code${j} == ${codeType}(${deadCode}));
+      right${j}_0 = (code${j} & ${codeType}(1)) != ${codeType}(0);
+      bottom${j}_0 = (code${j} & ${codeType}(2)) != ${codeType}(0);`
+}
+
+function enterPlain(j: number, reachX: number, { type }: Window): string {
+  const moves: string[] = []
+  for (let i = reachX - 1; i > 0; i--)
+    for (let p = 0; p < 4; p++) moves.push(`      g${j}_${i}_${p} = g${j}_${i - 1}_${p};`)
+  return `${moves.join('\n')}
+${repeat(4, (p) => {
+  const [dy, dx] = [p >> 1, p & 1]
+  return `      let y${j}_${p} = min(windowY${j} * 2u + ${dy}u, u.outHeight - 1u);
       let x${j}_${p} = min(windowX * 2u + ${dx}u, u.outWidth - 1u);
       g${j}_0_${p} = select(
         ${type}(0),
         gradient[((sample * u.outHeight + y${j}_${p}) * u.outWidth + x${j}_${p}) * u.columnVectors + column],
         insideY${j} && windowY${j} * 2u + ${dy}u < u.outHeight && tileX * 2u + ${dx}u < u.outWidth,
       );`
-  })
+})}`
 }
 
-/** Windows move one place to the left as the tile moves to the right. */
-function moveOn(j: number, reachX: number): string {
+/** What the windows of row j add to the results: every output of a window times the tap between it and the result. */
+function plainProducts(key: Conv2dKey, j: number, reachX: number): string[] {
   const lines: string[] = []
-  for (let i = reachX - 1; i > 0; i--)
-    for (let p = 0; p < 4; p++) lines.push(`      g${j}_${i}_${p} = g${j}_${i - 1}_${p};`)
-  return lines.join('\n')
+  for (let n = 0; n < 4 * key.channels; n++) {
+    const [result, channel] = [Math.floor(n / key.channels), n % key.channels]
+    for (let i = 0; i < reachX; i++)
+      for (let p = 0; p < 4; p++) {
+        const tap = tapBetween(key, (result >> 1) - (p >> 1) + 2 * j, (result & 1) - (p & 1) + 2 * i, channel)
+        if (tap !== undefined) lines.push(`        sum${n} += g${j}_${i}_${p} * ${tap};`)
+      }
+  }
+  return lines
+}
+
+/**
+ * The same for pooled windows, which pass one gradient each: the tap that fits the position is selected, first along x,
+ * then along y, and multiplied once. A quarter fewer operations than four products, three of them with zero.
+ */
+function pooledProducts(key: Conv2dKey, j: number, reachX: number, { type }: Window): string[] {
+  const lines: string[] = []
+  const choose = (otherwise: string | undefined, chosen: string | undefined, condition: string): string | undefined =>
+    otherwise === undefined && chosen === undefined
+      ? undefined
+      : `select(${otherwise ?? `${type}(0)`}, ${chosen ?? `${type}(0)`}, ${condition})`
+  for (let channel = 0; channel < key.channels; channel++)
+    for (let i = 0; i < reachX; i++)
+      for (let dx = 0; dx < 2; dx++) {
+        const rows = [2 * j - 1, 2 * j, 2 * j + 1].map((ky, r) => {
+          const x = dx + 2 * i
+          const chosen = choose(tapBetween(key, ky, x, channel), tapBetween(key, ky, x - 1, channel), `right${j}_${i}`)
+          if (chosen === undefined) return undefined
+          const name = `tap${j}_${i}_${dx}_${channel}_${r}`
+          lines.push(`        let ${name} = ${chosen};`)
+          return name
+        })
+        for (let dy = 0; dy < 2; dy++) {
+          const tap = choose(rows[dy + 1], rows[dy], `bottom${j}_${i}`)
+          if (tap !== undefined)
+            lines.push(`        sum${(dy * 2 + dx) * key.channels + channel} += g${j}_${i} * ${tap};`)
+        }
+      }
+  return lines
+}
+
+/** The tap at (ky, kx), if the kernel has it. */
+function tapBetween(key: Conv2dKey, ky: number, kx: number, channel: number): string | undefined {
+  if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) return undefined
+  return `taps[${(ky * key.kernelWidth + kx) * key.channels + channel}]`
 }
 
 /**
@@ -544,25 +610,15 @@ function moveOn(j: number, reachX: number): string {
  * skipped: a branch that all lanes take together costs less than the multiply-adds (4.4 against 3.3 ms for LeNet's
  * second layer at batch 128).
  */
-function tileSums(key: Conv2dKey, reachY: number, reachX: number, type: string): string {
-  const lines: string[] = []
+function tileSums(
+  key: Conv2dKey,
+  reachY: number,
+  { type }: Window,
+  products: (j: number) => readonly string[],
+): string {
   const results = Array.from({ length: 4 * key.channels }, (_, n) => n)
-  for (const n of results) lines.push(`      var sum${n} = ${type}(0);`)
-  for (let j = 0; j < reachY; j++) {
-    lines.push(`      if (insideY${j}) {`)
-    for (const n of results) {
-      const [result, channel] = [Math.floor(n / key.channels), n % key.channels]
-      for (let i = 0; i < reachX; i++)
-        for (let p = 0; p < 4; p++) {
-          const ky = (result >> 1) - (p >> 1) + 2 * j
-          const kx = (result & 1) - (p & 1) + 2 * i
-          if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) continue
-          const tap = (ky * key.kernelWidth + kx) * key.channels + channel
-          lines.push(`        sum${n} += g${j}_${i}_${p} * taps[${tap}];`)
-        }
-    }
-    lines.push('      }')
-  }
+  const lines = results.map((n) => `      var sum${n} = ${type}(0);`)
+  for (let j = 0; j < reachY; j++) lines.push(`      if (insideY${j}) {`, ...products(j), '      }')
   for (const n of results) {
     const lanes = type === 'f32' ? [`sum${n}`] : [...'xyzw'.slice(0, Number(type[3]))].map((c) => `sum${n}.${c}`)
     lines.push(`      let part${n} = ${lanes.join(' + ')};`)

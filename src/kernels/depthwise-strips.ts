@@ -6,9 +6,9 @@ const range = (count: number) => Array.from({ length: count }, (_, i) => i)
 
 export interface Options {
   rows: number
-  turns: number
-  order: 'tile' | 'band'
-  unroll?: boolean
+  images: number
+  channelGroups: number
+  touch?: string
 }
 
 export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, label: string, o: Options): KernelPlan {
@@ -17,9 +17,9 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
   const lanes = plainWorkgroupSize(target)
   const bands = Math.ceil(slide.outHeight / o.rows)
   const R = Math.ceil(slide.outHeight / bands)
-  const turns = o.turns
-  const slots = (key.batch / turns) * channelVectors
-  const tiles = Math.ceil(slots / lanes)
+  const tiles = Math.ceil(channelVectors / lanes)
+  const tilesPerGroup = Math.ceil(tiles / o.channelGroups)
+  const channelGroups = Math.ceil(tiles / tilesPerGroup)
   const inRows = range(R + kernelHeight - 1)
   const state = (r: number): 'always' | 'never' | 'sometimes' => {
     const inside = range(bands).map((b) => {
@@ -28,6 +28,9 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
     })
     return inside.every((i) => i) ? 'always' : inside.some((i) => i) ? 'sometimes' : 'never'
   }
+  const loaded = inRows.filter((r) => state(r) !== 'never')
+  const ifInside = (r: number, st: string) => state(r) === 'always' ? st : `if (top + ${r}u < u.inHeight) { ${st} }`
+  const ifOut = (j: number, st: string) => (o.touch ?? '').includes('S') && j > 0 ? '' : (bands - 1) * R + j < slide.outHeight ? st : `if (firstRow + ${j}u < u.outHeight) { ${st} }`
   const outRows = range(R)
   const tap = (ky: number, kx: number) =>
     slide.turned ? (kernelHeight - 1 - ky) * kernelWidth + kernelWidth - 1 - kx : ky * kernelWidth + kx
@@ -37,6 +40,7 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
       w.push(`let w_${ky}_${kx} = w[${tap(ky, kx)}u * u.channelVectors + channel];`)
   const product = (j: number, kx: number, start: string) => {
     const terms = range(kernelHeight)
+      .filter((ky) => !(o.touch ?? '').includes('A') || ky === 1)
       .filter((ky) => state(j + ky) !== 'never')
       .map((ky) => `v_${j + ky} * w_${ky}_${kx}`)
     const all = start === '' ? terms : [start, ...terms]
@@ -44,43 +48,47 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
   }
   const last = kernelWidth - 1
   const pending = range(last).map((k) => k + 1) // 1..last
+  const touch = o.touch ?? ''
+  const loadSteps = Math.min(slide.outWidth + last, slide.inWidth + slide.padLeft)
+  const beyond = slide.outWidth + last - loadSteps
   const body = `
-  let tile = ${o.order === 'tile' ? 'group % u.tiles' : 'group / u.bands'};
-  let band = ${o.order === 'tile' ? 'group / u.tiles' : 'group % u.bands'};
-  let slot = tile * ${lanes}u + lane;
-  ${slots % lanes === 0 ? 'if (group >= groups) { return; }' : 'if (group >= groups || slot >= u.slots) { return; }'}
-  let imageGroup = slot / u.channelVectors;
-  let channel = slot - imageGroup * u.channelVectors;
-  ${w.join('\n  ')}
+  if (group >= groups) { return; }
+  let channelGroup = group % u.channelGroups;
+  let strip = group / u.channelGroups;
+  let imageGroup = strip / u.bands;
+  let band = strip - imageGroup * u.bands;
   let firstRow = band * ${R}u;
   let top = firstRow - u.padTop;
-${inRows.map((r) => `  let in_${r} = top + ${r}u < u.inHeight;`).join('\n')}
-  for (var turn = 0u; turn < u.turns; turn++) {
-    let image = imageGroup * u.turns + turn;
-    let inBase = (image * u.inHeight + top) * u.inRow + channel;
+  var none = 0u;
+  ${touch.includes('i') ? `
+  var touched = 0.0;
+  for (var turn = 0u; turn < u.images; turn++) {
+    let at = ((imageGroup * u.images + turn) * u.inHeight + top) * u.inRow + lane * 4u;
+    for (var k = 0u; k < u.inRow; k += ${lanes * 4}u) {
+    ${loaded.map((r) => ifInside(r, `touched += x[at + k + ${r}u * u.inRow].x;`)).join('\n')}
+    }
+  }
+  none = bitcast<u32>(touched) & u.zero;` : ''}
+  ${touch.includes('o') ? `
+  touched = 0.0;
+  for (var turn = 0u; turn < u.images; turn++) {
+    let at = ((imageGroup * u.images + turn) * u.outHeight + firstRow) * u.outRow + lane * 4u;
+    for (var k = 0u; k < u.outRow; k += ${lanes * 4}u) {
+    ${outRows.map((r) => ifOut(r, `touched += y[at + k + ${r}u * u.outRow].x;`)).join('\n')}
+    }
+  }
+  none += bitcast<u32>(touched) & u.zero;` : ''}
+  for (var tile = channelGroup * u.tilesPerGroup; tile < min(u.tiles, (channelGroup + 1u) * u.tilesPerGroup); tile++) {
+  let channel = tile * ${lanes}u + lane + none;
+  if (channel < u.channelVectors) {
+  ${w.join('\n  ')}
+  for (var turn = 0u; turn < u.images; turn++) {
+    let image = imageGroup * u.images + turn;
     var outAt = (image * u.outHeight + firstRow) * u.outRow + channel;
-    var inAt = inBase + u.firstColumn * u.channelVectors;
+    var inAt = (image * u.inHeight + top) * u.inRow + (u.firstStep - u.padLeft) * u.channelVectors + channel;
 ${outRows.flatMap((j) => pending.map((k) => `    var s_${j}_${k} = vec4f(0.0);`)).join('\n')}
     for (var t = u.firstStep; t < u.steps; t++) {
-${inRows
-  .filter((r) => state(r) !== 'never')
-  .map((r) => `      var v_${r} = vec4f(0.0);`)
-  .join('\n')}
-      if (t - u.padLeft < u.inWidth) {
-${inRows
-  .filter((r) => state(r) !== 'never')
-  .map((r) => {
-    const load = `v_${r} = x[inAt + ${r}u * u.inRow];`
-    return state(r) === 'always'
-      ? `        ${load}`
-      : process.env.M === 'sel'
-        ? `        v_${r} = select(vec4f(0.0), x[inAt + select(0u, ${r}u * u.inRow, in_${r})], in_${r});`
-        : process.env.M === 'all'
-          ? `        v_${r} = x[select(0u, inAt + ${r}u * u.inRow, in_${r})];`
-          : `        if (top + ${r}u < u.inHeight) { ${load} }`
-  })
-  .join('\n')}
-      }
+${loaded.map((r) => state(r) === 'always' ? `      let v_${r} = x[inAt + ${r}u * u.inRow];` : `      var v_${r} = vec4f(0.0);\n      ${ifInside(r, `v_${r} = x[inAt + ${r}u * u.inRow];`)}`).join('\n')}
       inAt += u.channelVectors;
 ${outRows
   .map(
@@ -92,17 +100,13 @@ ${pending
   )
   .join('\n')}
       if (t >= ${last}u) {
-${outRows
-  .map((j) => {
-    const store = `y[outAt + ${j}u * u.outRow] = done_${j};`
-    return (bands - 1) * R + j < slide.outHeight
-      ? `        ${store}`
-      : `        if (firstRow + ${j}u < u.outHeight) { ${store} }`
-  })
-  .join('\n')}
+${outRows.map((j) => ifOut(j, `y[outAt + ${j}u * u.outRow] = done_${j};`)).join('\n')}
         outAt += u.channelVectors;
       }
     }
+${range(beyond).map((e) => outRows.map((j) => ifOut(j, `y[outAt + ${j}u * u.outRow + ${e}u * u.channelVectors] = s_${j}_${last - e};`)).join('\n')).join('\n')}
+  }
+  }
   }`
   const firstStep = Math.min(slide.padLeft, last)
   return {
@@ -118,19 +122,18 @@ ${outRows
           inRow: slide.inWidth * channelVectors,
           outRow: slide.outWidth * channelVectors,
           channelVectors,
-          tiles,
+          tiles, tilesPerGroup, channelGroups,
           bands,
-          slots,
-          turns,
+          images: o.images,
           padTop: slide.padTop,
           padLeft: slide.padLeft,
           firstStep,
-          firstColumn: { i32: firstStep - slide.padLeft },
-          steps: slide.outWidth + last,
+          steps: loadSteps,
+          zero: 0,
         },
         workgroupSize: lanes,
-        workgroups: bands * tiles,
-        body: body.replace('u.firstColumn *', 'u32(u.firstColumn) *'),
+        workgroups: bands * channelGroups * (key.batch / o.images),
+        body,
       }),
     ],
     scratchBytes: [],

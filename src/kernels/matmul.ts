@@ -23,8 +23,8 @@ import {
   vectorType,
   widestVector,
 } from './subgroup-tile.ts'
-import { tiledMatmul } from './tiled-matmul.ts'
-import { preferredBlock, tiledBlocks } from './tiled-product.ts'
+import { tiledMatmuls } from './tiled-matmul.ts'
+import { preferredBlock } from './tiled-product.ts'
 
 export interface MatmulKey {
   readonly batch: number
@@ -317,17 +317,15 @@ export const matmul: Family<MatmulKey> = {
       vectors: { rows: 8, columnGroups: 2 },
       lanes: { rows: 8, columnGroups: 4 },
     }),
-    tiledMatmul(tiledBlocks.tiled32),
-    tiledMatmul(tiledBlocks.tiled64),
-    tiledMatmul(tiledBlocks.tiled128),
+    ...tiledMatmuls,
   ],
   prefer(key, target) {
     if (![key.batch, key.m, key.n, key.k].every((extent) => Number.isInteger(extent) && extent > 0)) {
       throw new WeftgradError('shape', `matmul: ${key.batch} x [${key.m}, ${key.k}] x [${key.k}, ${key.n}] is empty.`)
     }
-    if (target.class === 'cpu') return target.subgroupSize === undefined ? 0 : 1
+    if (target.class === 'cpu' && target.subgroupSize !== undefined) return 1
     const { batch, m, n, k } = key
     const block = preferredBlock({ batch, rows: m, columns: n, terms: k }, target)
-    return block === undefined ? 0 : this.variants.findIndex((variant) => variant.name === block.name)
+    return block === undefined ? 0 : matmul.variants.findIndex((variant) => variant.name === block.name)
   },
 }

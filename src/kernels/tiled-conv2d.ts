@@ -8,38 +8,43 @@ import type { Conv2dKey } from './conv2d-direct.ts'
 import type { UniformValue, Variant } from './kernel.ts'
 import { input, reads } from './kernel.ts'
 import { matrixOperand } from './tiled-operand.ts'
-import type { TiledBlock, TiledOperand, TiledProduct } from './tiled-product.ts'
-import { fitsTarget, tiledPlan } from './tiled-product.ts'
+import type { TiledBlock, TiledExtents, TiledOperand, TiledProduct } from './tiled-product.ts'
+import { suits, tiledBlocks, tiledPlan } from './tiled-product.ts'
 
 export type ConvProduct = 'conv2d' | 'conv2d.inputGradient' | 'conv2d.filterGradient'
 
-/** The product's extents: result [rows, columns], a sum over `terms`. */
-export function productExtents(product: ConvProduct, key: Conv2dKey): Pick<TiledProduct, 'rows' | 'columns' | 'terms'> {
+/** A convolution's extents as a product. */
+export function productOf(product: ConvProduct, key: Conv2dKey): TiledExtents {
   const taps = key.kernelHeight * key.kernelWidth
   const outPixels = key.batch * key.outHeight * key.outWidth
   switch (product) {
     case 'conv2d':
-      return { rows: outPixels, columns: key.filters, terms: taps * key.channels }
+      return { batch: 1, rows: outPixels, columns: key.filters, terms: taps * key.channels }
     case 'conv2d.inputGradient':
       return {
+        batch: 1,
         rows: key.batch * key.inputHeight * key.inputWidth,
         columns: key.channels,
         terms: taps * key.filters,
       }
     case 'conv2d.filterGradient':
-      return { rows: taps * key.channels, columns: key.filters, terms: outPixels }
+      return { batch: 1, rows: taps * key.channels, columns: key.filters, terms: outPixels }
   }
 }
 
-export function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey> {
+/** One variant for each block. */
+export const tiledConvs = (product: ConvProduct): Variant<Conv2dKey>[] =>
+  Object.values(tiledBlocks).map((block) => tiledConv(product, block))
+
+function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey> {
   return {
     name: block.name,
-    supports: (_, target) => fitsTarget(block, target),
+    supports: (_, target) => suits(block, target),
     plan(key, target) {
       const { batch, outHeight, outWidth, filters, kernelHeight, kernelWidth, channels } = key
       const isForward = product === 'conv2d'
       const tiled: TiledProduct = {
-        ...{ label: product, batch: 1, ...productExtents(product, key), ...operands[product](key) },
+        ...{ label: product, ...productOf(product, key), ...operands[product](key) },
         ...{ uniforms: geometry(key), bias: isForward && key.bias, activation: isForward ? key.activation : 'linear' },
       }
       const flops = 2 * batch * outHeight * outWidth * filters * kernelHeight * kernelWidth * channels

@@ -4,13 +4,13 @@ import type { Variant } from './kernel.ts'
 import { input } from './kernel.ts'
 import type { MatmulKey } from './matmul.ts'
 import { matrixOperand } from './tiled-operand.ts'
-import type { TiledBlock } from './tiled-product.ts'
-import { fitsTarget, tiledPlan } from './tiled-product.ts'
+import type { TiledBlock, TiledProduct } from './tiled-product.ts'
+import { suits, tiledBlocks, tiledPlan } from './tiled-product.ts'
 
-export function tiledMatmul(block: TiledBlock): Variant<MatmulKey> {
+function tiledMatmul(block: TiledBlock): Variant<MatmulKey> {
   return {
     name: block.name,
-    supports: (_, target) => fitsTarget(block, target),
+    supports: (_, target) => suits(block, target),
     plan(key, target) {
       const { batch, m, n, k, bias, activation, mask, columnSums } = key
       const left = matrixOperand({
@@ -27,7 +27,7 @@ export function tiledMatmul(block: TiledBlock): Variant<MatmulKey> {
         inner: key.transposeB ? k : n,
         batchStride: 'u.strideB',
       })
-      const product = {
+      const product: TiledProduct = {
         ...{ label: 'matmul', batch, rows: m, columns: n, terms: k, left, right, bias, activation },
         ...{ mask: mask === true, columnSums: columnSums === true },
         uniforms: { strideA: key.batchedA ? m * k : 0, strideB: key.batchedB ? k * n : 0 },
@@ -36,3 +36,6 @@ export function tiledMatmul(block: TiledBlock): Variant<MatmulKey> {
     },
   }
 }
+
+/** One variant for each block. */
+export const tiledMatmuls: readonly Variant<MatmulKey>[] = Object.values(tiledBlocks).map(tiledMatmul)

@@ -62,13 +62,17 @@ export interface TiledOperand {
   readonly declarations: string
 }
 
-export interface TiledProduct {
-  readonly label: string
+/** `batch` results [rows, columns]. */
+export interface TiledExtents {
   readonly batch: number
   readonly rows: number
   readonly columns: number
   /** The extent of k. */
   readonly terms: number
+}
+
+export interface TiledProduct extends TiledExtents {
+  readonly label: string
   readonly left: TiledOperand
   readonly right: TiledOperand
   /** What the operands' declarations read as `u.<name>`, beyond `rows`, `columns`, `terms` and `batch`. */
@@ -84,7 +88,12 @@ export interface TiledProduct {
 
 const lanesOf = (block: TiledBlock): number => (block.rows / block.laneRows) * (block.columns / block.laneColumns)
 
-export function fitsTarget(block: TiledBlock, target: Target): boolean {
+/**
+ * Where a variant of this block can be chosen. Not on a processor with subgroups: its barriers become coroutines, which
+ * take seconds to compile and run at a tenth of the subgroup kernels' speed, so measuring them there is a waste.
+ */
+export function suits(block: TiledBlock, target: Target): boolean {
+  if (target.class === 'cpu' && target.subgroupSize !== undefined) return false
   const bytes = (block.rows + block.columns) * slabTerms * 4
   return lanesOf(block) <= target.maxWorkgroupSize && bytes <= target.maxWorkgroupStorageBytes
 }
@@ -149,42 +158,42 @@ ${storeFunction(product, type, last)}`,
 }
 
 /**
- * The block for a result of this size on a GPU, by name; undefined where the plain kernel does better: almost all of even
- * the smallest block would be padding, and the sums are short.
+ * The block for a result of this size; undefined where the plain kernel does better because of the padding of even the
+ * smallest block. Blocks of workgroup memory serve GPUs, and processors without subgroups.
  */
-export function preferredBlock(
-  { batch, rows, columns, terms }: Pick<TiledProduct, 'batch' | 'rows' | 'columns' | 'terms'>,
-  target: Target,
-): TiledBlock | undefined {
-  const tiles = (block: TiledBlock): number =>
-    batch * Math.ceil(rows / block.rows) * Math.ceil(columns / block.columns)
+export function preferredBlock({ batch, rows, columns, terms }: TiledExtents, target: Target): TiledBlock | undefined {
+  const { busyWorkgroups, mostPadding, longSum } = limits[target.class]
+  const tiles = (block: TiledBlock): number => batch * Math.ceil(rows / block.rows) * Math.ceil(columns / block.columns)
   const covered = (block: TiledBlock): number => tiles(block) * block.rows * block.columns
-  const usable = blocksBySize.filter((block) => fitsTarget(block, target))
+  const usable = largestFirst.filter((block) => suits(block, target))
   const smallest = usable.at(-1)
   if (smallest === undefined) return undefined
   if (covered(smallest) > mostPadding * batch * rows * columns && terms < longSum) return undefined
-  return usable.find((block) => {
+  const isGood = (block: TiledBlock): boolean => {
     const splits = splitCount(tiles(block), Math.ceil(terms / slabTerms), leastSlabs, target)
     return tiles(block) * splits >= busyWorkgroups && covered(block) <= mostExtra * covered(smallest)
-  }) ?? smallest
+  }
+  return usable.find(isGood) ?? smallest
 }
 
-const blocksBySize: readonly TiledBlock[] = [tiledBlocks.tiled128, tiledBlocks.tiled64, tiledBlocks.tiled32]
+const largestFirst: readonly TiledBlock[] = [tiledBlocks.tiled128, tiledBlocks.tiled64, tiledBlocks.tiled32]
 
-/**
- * 256 workgroups give each of the 46 to 144 cores of today's desktop and server GPUs two or more to switch between; a
- * larger block on fewer of them would leave cores idle.
- */
-const busyWorkgroups = 256
-
-/** 1.34: what a larger block saves in loads of workgroup memory (4 / 3 from one to the next) it must not waste in padding. */
+/** 1.34: what a larger block saves in reads of workgroup memory (about 4 / 3) it must not waste in padding. */
 const mostExtra = 1.34
 
-/** Seven of eight lanes idle cost as much as a lane that reads two numbers from storage for each multiply-add. */
-const mostPadding = 8
-
-/** From 512 terms on the plain kernel's few lanes wait for one load after another; blocks split the sum. */
-const longSum = 512
+/**
+ * - busyWorkgroups. GPU: 256 give each of the 46 to 144 cores of large ones about two to switch between. CPU: 8 keep two
+ *   to eight cores even.
+ * - mostPadding: numbers covered for each number wanted. GPU: with 7 of 8 lanes idle a block gets no more done than plain
+ *   lanes that read two numbers from storage for each multiply-add (by count, not measured). CPU: measured without
+ *   subgroups on lavapipe: at 2 the block wins (1.2 against 0.8 GFLOP/s), at 3.2 it loses (0.8 against 1.7).
+ * - longSum. GPU: from 512 terms on the few lanes of a plain kernel wait for one load after another, where blocks split
+ *   the sum.
+ */
+const limits = {
+  cpu: { busyWorkgroups: 8, mostPadding: 2, longSum: Number.POSITIVE_INFINITY },
+  gpu: { busyWorkgroups: 256, mostPadding: 8, longSum: 512 },
+} as const
 
 /** 8 slabs, 128 terms: below that writing a partial result and reading it again outweighs the idle cores. */
 const leastSlabs = 8

@@ -106,7 +106,7 @@ export class Evaluator {
         for (let step = 0; step < steps; step++) {
           program.runNow()
           const [classes] = await device.readAll(program.results.slice(3))
-          predicted.push(...new Uint32Array(classes ?? new ArrayBuffer(0)))
+          for (const one of new Uint32Array(classes ?? new ArrayBuffer(0))) predicted.push(one)
         }
       } else {
         // 16 batches a submission: small enough to stop early, large enough to hide its cost.

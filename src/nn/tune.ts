@@ -15,7 +15,7 @@ import { BatchOrder, TrainingMemory, trainingStepTasks } from './training-step.t
 
 export interface TuneTrainingOptions
   extends Pick<FitOptions, 'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed'>,
-    Omit<TuneOptions, 'known'> {
+    Omit<TuneOptions, 'known' | 'after'> {
   /** Where results are looked up and kept. Without one everything is measured, and nothing kept. */
   readonly store?: TuningStore
   /** True measures what the store knows, too. */
@@ -34,9 +34,11 @@ export async function tuneTraining(
 ): Promise<TuningResult> {
   const { store, again = false, ...tuning } = options
   const { device } = data
-  const tasks = trainingTasks(model, data, options)
-  const known = store === undefined || again ? {} : knownVariants(await store.load(device), tasks)
-  const result = await tune(device, tasks, { ...tuning, known })
+  const { step, validation } = trainingTasks(model, data, options)
+  const entries = store === undefined || again ? {} : await store.load(device)
+  const known = knownVariants(entries, [...step, ...validation])
+  // Steps are most of an epoch: the validation gets what they leave of the budget.
+  const result = await tune(device, step, { ...tuning, known, after: validation })
   if (result.kernels.length > 0) await store?.add(device, entriesOf(result))
   return result
 }
@@ -46,7 +48,7 @@ export function trainingTasks(
   model: Model,
   data: ImageDataset,
   options: Pick<TuneTrainingOptions, 'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed'>,
-): readonly KernelTask[] {
+): { readonly step: readonly KernelTask[]; readonly validation: readonly KernelTask[] } {
   const { batchSize, optimizer } = options
   if (!Number.isInteger(batchSize) || batchSize < 1)
     throw new WeftgradError('argument', `batchSize must be a whole number from 1, not ${batchSize}.`, { batchSize })
@@ -56,6 +58,8 @@ export function trainingTasks(
   using memory = new TrainingMemory(device, model, optimizer, 1)
   const order = new BatchOrder(device, Math.min(batchSize, train.count), 1)
   using _buffer = order.buffer
-  const step = trainingStepTasks(model, train, order, memory, options.seed)
-  return [...step, ...(validation === undefined ? [] : evaluationTasks(model, validation))]
+  return {
+    step: trainingStepTasks(model, train, order, memory, options.seed),
+    validation: validation === undefined ? [] : evaluationTasks(model, validation),
+  }
 }

@@ -1,0 +1,289 @@
+/** Kernels for GPUs, planned as for one and run on the adapter at hand: every block against the plain variant. */
+import { describe, expect, test } from 'vitest'
+import type { Conv2dKey } from '../src/kernels/conv2d.ts'
+import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../src/kernels/conv2d.ts'
+import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
+import { planKernel } from '../src/kernels/kernel.ts'
+import type { MatmulKey } from '../src/kernels/matmul.ts'
+import { matmul } from '../src/kernels/matmul.ts'
+import { randomStream } from './cases/case.ts'
+import { disagreement } from './support/compare.ts'
+import { useDevice } from './support/device.ts'
+import { runPlan, targetOf } from './support/run-plan.ts'
+
+type Numbers = Float32Array<ArrayBuffer>
+
+const device = useDevice()
+const tolerance = { rtol: 1e-5, atol: 2e-5 }
+const blocks = ['tiled32', 'tiled64', 'tiled128']
+
+/** As planned for a GPU; every adapter has the limits that WebGPU promises. */
+const gpu: Target = {
+  class: 'gpu',
+  subgroupSize: undefined,
+  maxWorkgroupSize: 256,
+  maxWorkgroupStorageBytes: 16384,
+}
+
+function numbers(count: number, seed: number): Numbers {
+  const random = randomStream(seed)
+  return Float32Array.from({ length: count }, () => random() - 0.5)
+}
+
+interface Job<Key> {
+  readonly family: Family<Key>
+  readonly key: Key
+  readonly inputs: readonly Numbers[]
+  readonly outputSizes: readonly number[]
+}
+
+async function run<Key>({ family, key, inputs, outputSizes }: Job<Key>, variant: string, target = gpu) {
+  const plan = planKernel(family, key, target, variant)
+  const poison = outputSizes.map((size) => new Float32Array(size).fill(Number.NaN))
+  return { plan, outputs: await runPlan(device(), plan, inputs, poison) }
+}
+
+/** Runs the variants and compares all outputs with the plain variant's; returns the plans. */
+async function agreeWithPlain<Key>(job: Job<Key>, variants: readonly string[], target = gpu): Promise<KernelPlan[]> {
+  const expected = (await run(job, 'direct', target)).outputs
+  const plans: KernelPlan[] = []
+  for (const variant of variants) {
+    const { plan, outputs } = await run(job, variant, target)
+    plans.push(plan)
+    expected.forEach((values, i) => {
+      const difference = disagreement(outputs[i] ?? new Float32Array(), values, tolerance)
+      expect(difference, `${job.family.name}, ${variant}, output ${i}: ${JSON.stringify(job.key)}`).toBeUndefined()
+    })
+  }
+  return plans
+}
+
+const product: MatmulKey = {
+  batch: 1,
+  m: 70,
+  n: 68,
+  k: 20,
+  transposeA: false,
+  transposeB: false,
+  batchedA: false,
+  batchedB: false,
+  bias: false,
+  activation: 'linear',
+}
+
+function matmulJob(key: MatmulKey): Job<MatmulKey> {
+  const { batch, m, n, k, batchedA, batchedB } = key
+  const inputs = [numbers((batchedA ? batch : 1) * m * k, 1), numbers((batchedB ? batch : 1) * k * n, 2)]
+  if (key.bias) inputs.push(numbers(n, 3))
+  if (key.mask === true) inputs.push(numbers(batch * m * n, 4))
+  const outputSizes = [batch * m * n, ...(key.columnSums === true ? [n] : [])]
+  return { family: matmul, key, inputs, outputSizes }
+}
+
+describe('matmul in blocks', () => {
+  test.each([
+    ['in vectors', { ...product, m: 132, n: 68, k: 20, bias: true, activation: 'relu' }, blocks],
+    ['in single numbers', { ...product, m: 130, n: 67, k: 19, bias: true, activation: 'relu' }, blocks],
+    ['left transposed, in vectors', { ...product, m: 68, k: 17, transposeA: true }, ['tiled64']],
+    ['left transposed, in single numbers', { ...product, m: 33, n: 31, k: 5, transposeA: true }, ['tiled32']],
+    ['right transposed, in vectors', { ...product, n: 33, transposeB: true }, ['tiled32', 'tiled128']],
+    ['right transposed, in single numbers', { ...product, n: 65, k: 18, transposeB: true }, ['tiled64']],
+    ['both transposed', { ...product, m: 31, n: 35, k: 17, transposeA: true, transposeB: true }, ['tiled32']],
+    ['one number', { ...product, m: 1, n: 1, k: 1, bias: true, activation: 'relu' }, blocks],
+    ['a row', { ...product, m: 1, n: 130, k: 7, bias: true, activation: 'relu' }, blocks],
+    ['a column', { ...product, m: 130, n: 1, k: 33, bias: true, activation: 'relu' }, blocks],
+    [
+      'batches of both operands',
+      { ...product, batch: 3, m: 5, n: 7, k: 9, batchedA: true, batchedB: true },
+      ['tiled32'],
+    ],
+    ['batches of the left operand', { ...product, batch: 3, m: 5, n: 7, k: 9, batchedA: true }, ['tiled32']],
+    ['batches of the right operand', { ...product, batch: 2, m: 34, n: 7, k: 9, batchedB: true }, ['tiled32']],
+    ['a mask', { ...product, mask: true, n: 36 }, ['tiled32']],
+    ['column sums and a mask', { ...product, n: 35, mask: true, columnSums: true }, ['tiled128']],
+    ['column sums, in vectors', { ...product, transposeA: true, m: 36, columnSums: true }, ['tiled64']],
+  ] as [string, MatmulKey, string[]][])('%s', async (_, key, variants) => {
+    await agreeWithPlain(matmulJob(key), variants)
+  })
+
+  test('splits a long sum over workgroups, bias and activation after the last part', async () => {
+    const key: MatmulKey = { ...product, m: 36, n: 20, k: 650, bias: true, activation: 'tanh' }
+    const [plan] = await agreeWithPlain(matmulJob(key), ['tiled32'])
+    expect(plan?.dispatches.map((d) => d.label)).toEqual([
+      'matmul/tiled32/splitK5',
+      'matmul/tiled32/splitK5/sumPartials',
+    ])
+    const odd: MatmulKey = { ...product, batch: 2, batchedA: true, m: 3, n: 5, k: 1111, transposeB: true }
+    await agreeWithPlain(matmulJob(odd), ['tiled32'])
+  })
+
+  test('keeps infinities to their row and column', async () => {
+    const job = matmulJob({ ...product, m: 70, n: 67, k: 19, bias: true, activation: 'relu' })
+    const [left, right] = job.inputs
+    left?.set([Number.POSITIVE_INFINITY], 5 * 19 + 3)
+    right?.set([Number.NEGATIVE_INFINITY], 18 * 67 + 66)
+    await agreeWithPlain(job, ['tiled32'])
+  })
+
+  test('gives the same bits every time', async () => {
+    const job = matmulJob({ ...product, m: 36, n: 20, k: 650, bias: true, activation: 'tanh' })
+    const first = await run(job, 'tiled32')
+    expect((await run(job, 'tiled32')).outputs).toEqual(first.outputs)
+  })
+})
+
+const conv: Conv2dKey = {
+  batch: 2,
+  inputHeight: 7,
+  inputWidth: 6,
+  channels: 4,
+  outHeight: 7,
+  outWidth: 6,
+  filters: 8,
+  kernelHeight: 3,
+  kernelWidth: 3,
+  strides: [1, 1],
+  dilation: [1, 1],
+  padTop: 1,
+  padLeft: 1,
+  bias: true,
+  activation: 'relu',
+}
+
+/** Forward, input gradient, filter gradient. */
+function convJobs(key: Conv2dKey): Job<Conv2dKey>[] {
+  const imageSize = key.batch * key.inputHeight * key.inputWidth * key.channels
+  const outSize = key.batch * key.outHeight * key.outWidth * key.filters
+  const kernelSize = key.kernelHeight * key.kernelWidth * key.channels * key.filters
+  const [image, kernel, gradient] = [numbers(imageSize, 1), numbers(kernelSize, 2), numbers(outSize, 3)]
+  const forwardInputs = [image, kernel, ...(key.bias ? [numbers(key.filters, 4)] : [])]
+  return [
+    { family: conv2dForward, key, inputs: forwardInputs, outputSizes: [outSize] },
+    { family: conv2dInputGradient, key, inputs: [gradient, kernel], outputSizes: [imageSize] },
+    { family: conv2dFilterGradient, key, inputs: [image, gradient], outputSizes: [kernelSize] },
+  ]
+}
+
+const same2 = { strides: [2, 2], outHeight: 4, outWidth: 3 } as const // 'same' at stride 2: one row above, none to the left
+
+describe('convolutions in blocks', () => {
+  test.each([
+    ['in vectors', conv, ['tiled32', 'tiled128']],
+    ['17 channels, 5 filters', { ...conv, channels: 17, filters: 5 }, ['tiled32']],
+    ['1 channel, 5 filters', { ...conv, channels: 1, filters: 5 }, ['tiled32']],
+    [
+      '3 channels, 5 filters, an even kernel',
+      { ...conv, channels: 3, filters: 5, kernelHeight: 2, kernelWidth: 4 },
+      ['tiled32'],
+    ],
+    ["stride 2, 'same'", { ...conv, ...same2, padLeft: 0 }, ['tiled64']],
+    ["stride 2, 'same', 3 channels", { ...conv, ...same2, padLeft: 0, channels: 3, filters: 7 }, ['tiled32']],
+    ['dilation 2 and 3', { ...conv, dilation: [2, 3], padTop: 2, padLeft: 3 }, ['tiled32']],
+    ['no padding', { ...conv, padTop: 0, padLeft: 0, outHeight: 5, outWidth: 4 }, ['tiled32']],
+    ['one pixel', { ...conv, batch: 1, inputHeight: 1, inputWidth: 1, outHeight: 1, outWidth: 1 }, ['tiled32']],
+  ] as [string, Conv2dKey, string[]][])('%s', async (_, key, variants) => {
+    for (const job of convJobs(key)) await agreeWithPlain(job, variants)
+  })
+
+  test('split a filter gradient over its pixels', async () => {
+    const key = { ...conv, batch: 9, channels: 3, filters: 5, bias: false }
+    const job = convJobs(key)[2]
+    if (job === undefined) throw new Error('no filter gradient')
+    const [plan] = await agreeWithPlain(job, ['tiled32'])
+    expect(plan?.dispatches.map((d) => d.label)).toEqual([
+      'conv2d.filterGradient/tiled32/splitK3',
+      'conv2d.filterGradient/tiled32/splitK3/sumPartials',
+    ])
+  })
+})
+
+describe('convolutions that are plain products', () => {
+  const unit = { ...conv, kernelHeight: 1, kernelWidth: 1, padTop: 0, padLeft: 0 }
+  const whole = { ...conv, kernelHeight: 7, kernelWidth: 6, padTop: 0, padLeft: 0, outHeight: 1, outWidth: 1 }
+
+  test.each([
+    ['1x1', unit],
+    ['1x1 on 5 channels', { ...unit, channels: 5, filters: 3, bias: false }],
+    ['a kernel as large as the image', whole],
+  ] as [string, Conv2dKey][])('%s', async (_, key) => {
+    for (const target of [targetOf(device()), { ...gpu, subgroupSize: device().subgroupSize }]) {
+      for (const job of convJobs(key)) {
+        const [plan] = await agreeWithPlain(job, ['product'], target)
+        expect(planKernel(job.family, key, target).variant).toBe('product')
+        expect(plan?.dispatches[0]?.label).toMatch(`${job.family.name}/product/`)
+      }
+    }
+  })
+
+  test.each([
+    ['with padding', { ...unit, padTop: 1, outHeight: 9 }],
+    ['with a stride', { ...unit, strides: [2, 2], outHeight: 4, outWidth: 3 }],
+    ['cut off', { ...unit, outHeight: 6 }],
+    ['with a kernel in holes', { ...whole, kernelHeight: 4, dilation: [2, 1] }],
+    ['with windows that overlap', { ...whole, kernelHeight: 6, outHeight: 2 }],
+  ] as [string, Conv2dKey][])('are not those %s', (_, key) => {
+    for (const { family } of convJobs(key)) {
+      const variant = family.variants.find((v) => v.name === 'product')
+      expect(variant?.supports(key, gpu)).toBe(false)
+    }
+  })
+})
+
+describe('the plan for a GPU', () => {
+  const preferred = <Key>(family: Family<Key>, key: Key, target = gpu): string | undefined =>
+    family.variants[family.prefer(key, target)]?.name
+
+  test('is the largest block that leaves no core idle and pads little, with or without subgroups', () => {
+    const vgg: Conv2dKey = {
+      ...conv,
+      ...{ batch: 32, inputHeight: 56, inputWidth: 56, outHeight: 56, outWidth: 56, channels: 256, filters: 256 },
+    }
+    for (const target of [gpu, { ...gpu, subgroupSize: 32 }]) {
+      expect(preferred(matmul, { ...product, m: 4096, n: 4096, k: 4096 }, target)).toBe('tiled128')
+      expect(preferred(matmul, { ...product, m: 4096, n: 32, k: 4096 }, target)).toBe('tiled32')
+      expect(preferred(matmul, { ...product, m: 512, n: 512, k: 64 }, target)).toBe('tiled32')
+      expect(preferred(matmul, { ...product, m: 1, n: 4096, k: 25088 }, target)).toBe('tiled32')
+      expect(preferred(matmul, { ...product, m: 4096, n: 1, k: 64 }, target)).toBe('direct')
+      for (const { family } of convJobs(conv)) expect(preferred(family, vgg, target), family.name).toBe('tiled128')
+    }
+  })
+
+  test('stays within the limits of the adapter, and is plain where nothing else does', () => {
+    const poor = { ...gpu, maxWorkgroupSize: 64 }
+    expect(preferred(matmul, { ...product, m: 4096, n: 4096, k: 4096 }, poor)).toBe('tiled32')
+    const poorer = { ...gpu, maxWorkgroupStorageBytes: 1024 }
+    expect(preferred(matmul, { ...product, m: 4096, n: 4096, k: 4096 }, poorer)).toBe('direct')
+  })
+
+  test('is not offered to a processor with subgroups, but to one without', () => {
+    const cpu: Target = { ...gpu, class: 'cpu' }
+    expect(preferred(matmul, { ...product, m: 256, n: 256, k: 256 }, { ...cpu, subgroupSize: 8 })).toBe('subgroup16')
+    expect(() => planKernel(matmul, product, { ...cpu, subgroupSize: 8 }, 'tiled32')).toThrow(/no variant tiled32/)
+    expect(preferred(matmul, { ...product, m: 256, n: 256, k: 256 }, cpu)).toBe('tiled128')
+    expect(preferred(matmul, { ...product, m: 128, n: 10, k: 256 }, cpu)).toBe('direct')
+  })
+
+  test('shares shaders between shapes', () => {
+    const plans = [
+      { ...product, m: 64, n: 32, k: 40 },
+      { ...product, m: 4096, n: 100, k: 8 },
+    ].map((key) => planKernel(matmul, key, gpu, 'tiled64'))
+    expect(plans[0]?.dispatches[0]?.wgsl).toBe(plans[1]?.dispatches[0]?.wgsl)
+  })
+
+  test('spreads the windows of small kernels over thousands of subgroups', async () => {
+    const key: Conv2dKey = {
+      ...conv,
+      ...{ batch: 128, inputHeight: 14, inputWidth: 14, outHeight: 10, outWidth: 10, channels: 6, filters: 16 },
+      ...{ kernelHeight: 5, kernelWidth: 5, padTop: 0, padLeft: 0 },
+    }
+    const withSubgroups = { ...gpu, subgroupSize: 8 }
+    const plan = planKernel(conv2dForward, key, withSubgroups, 'windows')
+    expect(plan.dispatches[0]?.workgroups[0]).toBeGreaterThan(1000)
+    const small = { ...conv, padTop: 0, padLeft: 0, outHeight: 4, outWidth: 4, inputHeight: 6, channels: 2 }
+    const target = { ...gpu, subgroupSize: device().subgroupSize }
+    if (target.subgroupSize !== undefined) {
+      for (const job of convJobs(small)) await agreeWithPlain(job, ['windows'], target)
+    }
+  })
+})
