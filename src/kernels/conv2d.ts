@@ -12,10 +12,10 @@
 
 import { activationFunction } from './activation.ts'
 import type { Conv2dKey } from './conv2d-direct.ts'
-import { checkConv, directFilterGradient, directForward, directInputGradient } from './conv2d-direct.ts'
-import { convByProduct } from './conv2d-product.ts'
+import { directFilterGradient, directForward, directInputGradient } from './conv2d-direct.ts'
+import { convFamily } from './conv2d-family.ts'
 import { filterGradientByWindows, forwardByWindows, inputGradientByWindows } from './conv2d-windows.ts'
-import type { Family, KernelPlan, Target, Variant } from './kernel.ts'
+import type { KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from './kernel.ts'
 import { splitCount, sumPartials } from './split-sum.ts'
 import type { SubgroupTile } from './subgroup-tile.ts'
@@ -32,9 +32,6 @@ import {
   vectorType,
   widestVector,
 } from './subgroup-tile.ts'
-import type { ConvProduct } from './tiled-conv2d.ts'
-import { productOf, tiledConvs } from './tiled-conv2d.ts'
-import { preferredBlock } from './tiled-product.ts'
 
 export type { Conv2dKey } from './conv2d-direct.ts'
 
@@ -367,33 +364,8 @@ function repeat(count: number, line: (i: number) => string): string {
   return Array.from({ length: count }, (_, i) => line(i)).join('\n')
 }
 
-/**
- * One of the three products. Preferred is a plain product where it is one (1x1 with 64 channels and filters on lavapipe,
- * against the best other variant: forward 21 and 18, input gradient 20 and 13, filter gradient 26 and 19 GFLOP/s); on a
- * CPU with subgroups windows, where the kernel is small enough for them, else subgroups; elsewhere blocks.
- */
-function family(product: ConvProduct, own: readonly Variant<Conv2dKey>[]): Family<Conv2dKey> {
-  const variants = [...own, ...tiledConvs(product), convByProduct(product)]
-  const preferred = (key: Conv2dKey, target: Target): string => {
-    const suits = (name: string): boolean => variants.some((v) => v.name === name && v.supports(key, target))
-    if (suits('product')) return 'product'
-    const block = preferredBlock(productOf(product, key), target)
-    if (block !== undefined) return block.name
-    return ['windows', own[1]?.name ?? ''].find((name) => target.class === 'cpu' && suits(name)) ?? 'direct'
-  }
-  return {
-    name: product,
-    variants,
-    prefer(key, target) {
-      checkConv(key)
-      const name = preferred(key, target)
-      return variants.findIndex((variant) => variant.name === name)
-    },
-  }
-}
-
 /** Inputs image, kernel and maybe bias; output [batch, outHeight, outWidth, filters]. Throws 'shape' for an empty key. */
-export const conv2dForward = family('conv2d', [
+export const conv2dForward = convFamily('conv2d', [
   directForward,
   forwardVariant('subgroup16', 16),
   forwardVariant('subgroup8', 8),
@@ -401,7 +373,7 @@ export const conv2dForward = family('conv2d', [
 ])
 
 /** Inputs dy and kernel; output dx. `bias` and `activation` of the key play no part. */
-export const conv2dInputGradient = family('conv2d.inputGradient', [
+export const conv2dInputGradient = convFamily('conv2d.inputGradient', [
   directInputGradient,
   inputGradientVariant('subgroup32', 16),
   inputGradientVariant('subgroup16', 8),
@@ -409,7 +381,7 @@ export const conv2dInputGradient = family('conv2d.inputGradient', [
 ])
 
 /** Inputs image and dy; output the kernel's gradient. `bias` and `activation` of the key play no part. */
-export const conv2dFilterGradient = family('conv2d.filterGradient', [
+export const conv2dFilterGradient = convFamily('conv2d.filterGradient', [
   directFilterGradient,
   filterGradientVariant('subgroup16', 16),
   filterGradientVariant('subgroup8', 8),

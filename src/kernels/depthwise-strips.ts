@@ -51,6 +51,15 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
   const touch = o.touch ?? ''
   const loadSteps = Math.min(slide.outWidth + last, slide.inWidth + slide.padLeft)
   const beyond = slide.outWidth + last - loadSteps
+  const far = touch.includes('8') ? 8 : 4
+  const un = touch.includes('u') ? 4 : 1
+  const touching = (n: string, f: string, e: string, h: string, row: string) => `
+  for (var turn = 0u; turn < u.images; turn++) {
+    let at = (imageGroup * u.images + turn) * u.${h} * u.${row} + lane * ${far}u;
+    for (var k = ${f} * u.${row}; k < ${e} * u.${row}; k += ${lanes * far * un}u) {
+      ${range(un).map((q) => `touched += ${n}[at + k + ${q * lanes * far}u].x;`).join(' ')}
+    }
+  }`
   const body = `
   if (group >= groups) { return; }
   let channelGroup = group % u.channelGroups;
@@ -60,24 +69,14 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
   let firstRow = band * ${R}u;
   let top = firstRow - u.padTop;
   var none = 0u;
-  ${touch.includes('i') ? `
+  ${touch === '' ? '' : `
+  let firstIn = select(top, 0u, firstRow < u.padTop);
+  let endIn = min(firstRow + ${R + kernelHeight - 1}u - u.padTop, u.inHeight);
+  let endOut = min(firstRow + ${R}u, u.outHeight);
   var touched = 0.0;
-  for (var turn = 0u; turn < u.images; turn++) {
-    let at = ((imageGroup * u.images + turn) * u.inHeight + top) * u.inRow + lane * 4u;
-    for (var k = 0u; k < u.inRow; k += ${lanes * 4}u) {
-    ${loaded.map((r) => ifInside(r, `touched += x[at + k + ${r}u * u.inRow].x;`)).join('\n')}
-    }
-  }
-  none = bitcast<u32>(touched) & u.zero;` : ''}
-  ${touch.includes('o') ? `
-  touched = 0.0;
-  for (var turn = 0u; turn < u.images; turn++) {
-    let at = ((imageGroup * u.images + turn) * u.outHeight + firstRow) * u.outRow + lane * 4u;
-    for (var k = 0u; k < u.outRow; k += ${lanes * 4}u) {
-    ${outRows.map((r) => ifOut(r, `touched += y[at + k + ${r}u * u.outRow].x;`)).join('\n')}
-    }
-  }
-  none += bitcast<u32>(touched) & u.zero;` : ''}
+  ${touch.includes('i') ? touching('x', 'firstIn', 'endIn', 'inHeight', 'inRow') : ''}
+  ${touch.includes('o') ? touching('y', 'firstRow', 'endOut', 'outHeight', 'outRow') : ''}
+  none = bitcast<u32>(touched) & u.zero;`}
   for (var tile = channelGroup * u.tilesPerGroup; tile < min(u.tiles, (channelGroup + 1u) * u.tilesPerGroup); tile++) {
   let channel = tile * ${lanes}u + lane + none;
   if (channel < u.channelVectors) {
