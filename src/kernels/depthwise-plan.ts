@@ -35,6 +35,33 @@ export function slides({ strides, dilation }: DepthwiseKey): boolean {
   return strides[0] === 1 && strides[1] === 1 && dilation[0] === 1 && dilation[1] === 1
 }
 
+/** A convolution with stride and dilation 1; the input gradient is one as well, with a turned kernel. */
+export interface Slide {
+  readonly inHeight: number
+  readonly inWidth: number
+  readonly outHeight: number
+  readonly outWidth: number
+  readonly padTop: number
+  readonly padLeft: number
+  readonly turned: boolean
+}
+
+export function forwardSlide({ height, width, outHeight, outWidth, padTop, padLeft }: DepthwiseKey): Slide {
+  return { inHeight: height, inWidth: width, outHeight, outWidth, padTop, padLeft, turned: false }
+}
+
+export function gradientSlide({ height, width, outHeight, outWidth, padTop, padLeft, kernel }: DepthwiseKey): Slide {
+  return {
+    inHeight: outHeight,
+    inWidth: outWidth,
+    outHeight: height,
+    outWidth: width,
+    padTop: kernel[0] - 1 - padTop,
+    padLeft: kernel[1] - 1 - padLeft,
+    turned: true,
+  }
+}
+
 /** The key itself. Throws 'shape' or 'limit' where no such convolution exists. */
 export function checked(family: string, key: DepthwiseKey): DepthwiseKey {
   const { batch, height, width, channels, multiplier, kernel, strides, dilation, outHeight, outWidth } = key

@@ -1,113 +1,173 @@
-import type { Slide } from './depthwise.ts'
-import { type DepthwiseKey, depthwiseFlops } from './depthwise-plan.ts'
+/**
+ * Depthwise convolution by strips, for stride 1 and kernels of up to 3x3: a strip is a few rows of the result, over the
+ * whole width. A lane owns four channels and walks along the strip; every column of the input is loaded once for all the
+ * outputs it belongs to, one load for each row the strip reaches, and an output takes 1.0 to 1.4 loads and one store.
+ * The forward kernel and the input gradient are here, the filter gradient in depthwise-strips-gradient.ts.
+ *
+ * Why: on a CPU running Vulkan an output of eight lanes costs 50 ns, of which its nine taps are 20 and loads and stores the
+ * rest; `sliding` has 2.8 loads an output and works out its place anew for every ten.
+ */
+
+import { type DepthwiseKey, depthwiseFlops, fourChannels, type Slide, slides } from './depthwise-plan.ts'
 import { dispatch, input, type KernelPlan, output, plainWorkgroupSize, reads, type Target, writes } from './kernel.ts'
 
-const range = (count: number) => Array.from({ length: count }, (_, i) => i)
-
-export interface Options {
-  rows: number
-  images: number
-  channelGroups: number
-  touch?: string
+/** How the strips of a convolution are shared out: a workgroup takes one band of a few images and some of the channels. */
+export interface Strips {
+  readonly lanes: number
+  /** Rows of a strip; the last band of an image may have fewer. */
+  readonly rows: number
+  readonly bands: number
+  /** Images whose strips a workgroup takes one after the other, tile by tile. Divides the batch. */
+  readonly images: number
+  readonly channelVectors: number
+  /** Vectors of channels are shared out in tiles, a vector for every lane. */
+  readonly tiles: number
+  readonly tilesPerGroup: number
+  readonly channelGroups: number
+  /** Whether a workgroup reads its memory in order first: see `touching`. */
+  readonly touches: boolean
 }
 
-export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, label: string, o: Options): KernelPlan {
+/**
+ * Rows of a strip at most. 5: at 19x19 more rows save loads but take longer to compile (7 rows 4 s against 1.3, 10 rows 9 s
+ * on a busy machine) and ran no faster, 3 rows took a fifth more time.
+ */
+const mostRows = 5
+
+/**
+ * Outputs that a workgroup makes of a vector of channels at least, while there are images: each costs it the nine taps and
+ * the zeroed sums once. At 5x5 four images a workgroup took 46 ns an output, two 52, and one 61.
+ */
+const fewestOutputs = 80
+
+/**
+ * Bytes of both tensors above which it pays to read them in order before the strips are walked along. 2 MiB, about a core's
+ * second-level cache: at 5x5x728 (1.2 MB) it makes no difference, at 10x10 (4.7 MB) 71 ns an output became 53, at 19x19
+ * (17 MB) 190 became 88.
+ */
+const cachedBytes = 2 * 1024 * 1024
+
+/** Rows and columns of padding that the walk knows how to begin and end in. */
+export function formsStrips(key: DepthwiseKey, slide: Slide): boolean {
   const [kernelHeight, kernelWidth] = key.kernel
-  const channelVectors = key.channels / 4
-  const lanes = plainWorkgroupSize(target)
-  const bands = Math.ceil(slide.outHeight / o.rows)
-  const R = Math.ceil(slide.outHeight / bands)
-  const tiles = Math.ceil(channelVectors / lanes)
-  const tilesPerGroup = Math.ceil(tiles / o.channelGroups)
-  const channelGroups = Math.ceil(tiles / tilesPerGroup)
-  const inRows = range(R + kernelHeight - 1)
-  const state = (r: number): 'always' | 'never' | 'sometimes' => {
-    const inside = range(bands).map((b) => {
-      const y = b * R - slide.padTop + r
-      return y >= 0 && y < slide.inHeight
-    })
-    return inside.every((i) => i) ? 'always' : inside.some((i) => i) ? 'sometimes' : 'never'
-  }
-  const loaded = inRows.filter((r) => state(r) !== 'never')
-  const ifInside = (r: number, st: string) => state(r) === 'always' ? st : `if (top + ${r}u < u.inHeight) { ${st} }`
-  const ifOut = (j: number, st: string) => (o.touch ?? '').includes('S') && j > 0 ? '' : (bands - 1) * R + j < slide.outHeight ? st : `if (firstRow + ${j}u < u.outHeight) { ${st} }`
-  const outRows = range(R)
-  const tap = (ky: number, kx: number) =>
-    slide.turned ? (kernelHeight - 1 - ky) * kernelWidth + kernelWidth - 1 - kx : ky * kernelWidth + kx
-  const w: string[] = []
-  for (let ky = 0; ky < kernelHeight; ky++)
-    for (let kx = 0; kx < kernelWidth; kx++)
-      w.push(`let w_${ky}_${kx} = w[${tap(ky, kx)}u * u.channelVectors + channel];`)
-  const product = (j: number, kx: number, start: string) => {
-    const terms = range(kernelHeight)
-      .filter((ky) => !(o.touch ?? '').includes('A') || ky === 1)
-      .filter((ky) => state(j + ky) !== 'never')
-      .map((ky) => `v_${j + ky} * w_${ky}_${kx}`)
-    const all = start === '' ? terms : [start, ...terms]
-    return all.length === 0 ? 'vec4f(0.0)' : all.join(' + ')
-  }
-  const last = kernelWidth - 1
-  const pending = range(last).map((k) => k + 1) // 1..last
-  const touch = o.touch ?? ''
-  const loadSteps = Math.min(slide.outWidth + last, slide.inWidth + slide.padLeft)
-  const beyond = slide.outWidth + last - loadSteps
-  const far = touch.includes('8') ? 8 : 4
-  const un = touch.includes('u') ? 4 : 1
-  const touching = (n: string, f: string, e: string, h: string, row: string) => `
-  for (var turn = 0u; turn < u.images; turn++) {
-    let at = (imageGroup * u.images + turn) * u.${h} * u.${row} + lane * ${far}u;
-    for (var k = ${f} * u.${row}; k < ${e} * u.${row}; k += ${lanes * far * un}u) {
-      ${range(un).map((q) => `touched += ${n}[at + k + ${q * lanes * far}u].x;`).join(' ')}
-    }
-  }`
-  const body = `
-  if (group >= groups) { return; }
-  let channelGroup = group % u.channelGroups;
-  let strip = group / u.channelGroups;
-  let imageGroup = strip / u.bands;
-  let band = strip - imageGroup * u.bands;
-  let firstRow = band * ${R}u;
-  let top = firstRow - u.padTop;
-  var none = 0u;
-  ${touch === '' ? '' : `
-  let firstIn = select(top, 0u, firstRow < u.padTop);
-  let endIn = min(firstRow + ${R + kernelHeight - 1}u - u.padTop, u.inHeight);
-  let endOut = min(firstRow + ${R}u, u.outHeight);
-  var touched = 0.0;
-  ${touch.includes('i') ? touching('x', 'firstIn', 'endIn', 'inHeight', 'inRow') : ''}
-  ${touch.includes('o') ? touching('y', 'firstRow', 'endOut', 'outHeight', 'outRow') : ''}
-  none = bitcast<u32>(touched) & u.zero;`}
-  for (var tile = channelGroup * u.tilesPerGroup; tile < min(u.tiles, (channelGroup + 1u) * u.tilesPerGroup); tile++) {
-  let channel = tile * ${lanes}u + lane + none;
-  if (channel < u.channelVectors) {
-  ${w.join('\n  ')}
-  for (var turn = 0u; turn < u.images; turn++) {
-    let image = imageGroup * u.images + turn;
-    var outAt = (image * u.outHeight + firstRow) * u.outRow + channel;
-    var inAt = (image * u.inHeight + top) * u.inRow + (u.firstStep - u.padLeft) * u.channelVectors + channel;
-${outRows.flatMap((j) => pending.map((k) => `    var s_${j}_${k} = vec4f(0.0);`)).join('\n')}
-    for (var t = u.firstStep; t < u.steps; t++) {
-${loaded.map((r) => state(r) === 'always' ? `      let v_${r} = x[inAt + ${r}u * u.inRow];` : `      var v_${r} = vec4f(0.0);\n      ${ifInside(r, `v_${r} = x[inAt + ${r}u * u.inRow];`)}`).join('\n')}
-      inAt += u.channelVectors;
-${outRows
-  .map(
-    (j) => `      let done_${j} = ${product(j, last, last === 0 ? '' : `s_${j}_${last}`)};
-${pending
-  .toReversed()
-  .map((k) => `      s_${j}_${k} = ${product(j, k - 1, k === 1 ? '' : `s_${j}_${k - 1}`)};`)
-  .join('\n')}`,
+  const below = slide.outHeight + kernelHeight - 1 - slide.padTop - slide.inHeight
+  const beyond = slide.outWidth + kernelWidth - 1 - slide.padLeft - slide.inWidth
+  const within = (padding: number, extent: number) => padding >= 0 && padding < extent
+  return (
+    fourChannels(key) &&
+    slides(key) &&
+    kernelHeight <= 3 &&
+    kernelWidth <= 3 &&
+    within(slide.padTop, kernelHeight) &&
+    within(below, kernelHeight) &&
+    within(slide.padLeft, kernelWidth) &&
+    within(beyond, kernelWidth)
   )
-  .join('\n')}
-      if (t >= ${last}u) {
-${outRows.map((j) => ifOut(j, `y[outAt + ${j}u * u.outRow] = done_${j};`)).join('\n')}
-        outAt += u.channelVectors;
+}
+
+/** At most a quarter of the lanes have no channels. */
+export function fillsLanes({ channels }: DepthwiseKey, target: Target): boolean {
+  const lanes = plainWorkgroupSize(target)
+  return channels / 4 / lanes >= 0.75 * Math.ceil(channels / 4 / lanes)
+}
+
+/** Shares out `height` x `width` outputs (of the filter gradient: places of the output's gradient) of every image. */
+export function shareOut(key: DepthwiseKey, height: number, width: number, target: Target): Strips {
+  const lanes = plainWorkgroupSize(target)
+  const bands = Math.ceil(height / mostRows)
+  const rows = Math.ceil(height / bands)
+  const bytes = 4 * key.batch * key.channels * (key.height * key.width + key.outHeight * key.outWidth)
+  let images = 1
+  while (images < key.batch && (key.batch % images !== 0 || images * rows * width < fewestOutputs)) images++
+  const channelVectors = key.channels / 4
+  const tiles = Math.ceil(channelVectors / lanes)
+  // 16 workgroups keep the cores of a CPU evenly busy; a GPU takes them by the thousand.
+  const wanted = target.class === 'cpu' ? 16 : 2048
+  const groupsWanted = Math.min(tiles, Math.ceil(wanted / ((bands * key.batch) / images)))
+  const tilesPerGroup = Math.ceil(tiles / groupsWanted)
+  const channelGroups = Math.ceil(tiles / tilesPerGroup)
+  const touches = target.class === 'cpu' && bytes > cachedBytes
+  return { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches }
+}
+
+export const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+
+/** A line of WGSL for every number. */
+export const lines = (numbers: readonly number[], line: (n: number) => string): string =>
+  numbers.map((n) => line(n)).join('\n')
+
+/** What a strip knows of the rows of the tensor that the kernel's window moves over: `top` + r, with wrapping. */
+export interface WindowRows {
+  /** The rows some band loads; the others are padding for every band. */
+  readonly loaded: readonly number[]
+  /** The statement, for the bands in which row r is in the image. */
+  inside(r: number, statement: string): string
+}
+
+export function windowRows({ rows, bands }: Strips, height: number, padTop: number, kernelHeight: number): WindowRows {
+  const inBand = (band: number, r: number) => {
+    const y = band * rows + r - padTop
+    return y >= 0 && y < height
+  }
+  const all = range(rows + kernelHeight - 1)
+  return {
+    loaded: all.filter((r) => range(bands).some((band) => inBand(band, r))),
+    inside: (r, statement) =>
+      range(bands).every((band) => inBand(band, r)) ? statement : `if (top + ${r}u < u.inHeight) { ${statement} }`,
+  }
+}
+
+/** The statement, for the bands that have row j; only the last may lack some. */
+export function ownRow({ rows, bands }: Strips, height: number, j: number, statement: string): string {
+  return (bands - 1) * rows + j < height ? statement : `if (firstRow + ${j}u < u.outHeight) { ${statement} }`
+}
+
+/**
+ * Reads one word of every cache line of the strips of a tensor, in the order of memory, so that the caches fetch ahead; the
+ * walk itself jumps from column to column, and a load that misses stalls it for 100 ns. `touched` collects what was read:
+ * the caller has to make something depend on it. Needs `firstVector`, `endVector`, `firstImage`.
+ */
+export function touching(
+  { lanes }: Strips,
+  tensor: string,
+  extents: { height: string; width: string },
+  rows: { first: string; end: string },
+): string {
+  // A line of 64 bytes is four vectors. Twice as far apart, every other line was missing: 200 ns an output, not 95.
+  return `
+  for (var turn = 0u; turn < u.images; turn++) {
+    let image = (firstImage + turn) * u.${extents.height};
+    for (var place = (image + ${rows.first}) * u.${extents.width}; place < (image + ${rows.end}) * u.${extents.width}; place++) {
+      for (var k = firstVector; k < endVector; k += ${4 * lanes}u) {
+        touched |= bitcast<u32>(${tensor}[place * u.channelVectors + k + 4u * lane].x);
       }
     }
-${range(beyond).map((e) => outRows.map((j) => ifOut(j, `y[outAt + ${j}u * u.outRow + ${e}u * u.channelVectors] = s_${j}_${last - e};`)).join('\n')).join('\n')}
-  }
-  }
   }`
-  const firstStep = Math.min(slide.padLeft, last)
+}
+
+export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, label: string): KernelPlan {
+  const [kernelHeight, kernelWidth] = key.kernel
+  const strips = shareOut(key, slide.outHeight, slide.outWidth, target)
+  const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches } = strips
+  const { loaded, inside } = windowRows(strips, slide.inHeight, slide.padTop, kernelHeight)
+  const outs = range(rows)
+  const last = kernelWidth - 1
+  const later = range(last).map((kx) => kx + 1)
+  const tap = (ky: number, kx: number) => {
+    const n = ky * kernelWidth + kx
+    return slide.turned ? kernelHeight * kernelWidth - 1 - n : n
+  }
+  /** What the column gives to the output of row j that it meets under column kx of the kernel. */
+  const products = (j: number, kx: number) => {
+    const held = range(kernelHeight).filter((ky) => loaded.includes(j + ky))
+    return ['', ...held.map((ky) => `x_${j + ky} * w_${ky}_${kx}`)].join(' + ')
+  }
+  const begun = (j: number, kx: number) => (kx === 0 ? 'vec4f(0.0)' : `sum_${j}_${kx}`)
+  const store = (j: number, value: string, ahead: number) =>
+    ownRow(strips, slide.outHeight, j, `y[outAt + ${j}u * u.outRow + ${ahead}u * u.channelVectors] = ${value};`)
+  // Column t of the padded input completes output t - last; the padding after the image adds nothing to what was begun.
+  const end = Math.min(slide.outWidth + last, slide.inWidth + slide.padLeft)
+  const beyond = range(slide.outWidth + last - end)
   return {
     variant: 'strips',
     dispatches: [
@@ -118,21 +178,79 @@ ${range(beyond).map((e) => outRows.map((j) => ifOut(j, `y[outAt + ${j}u * u.outR
           inHeight: slide.inHeight,
           inWidth: slide.inWidth,
           outHeight: slide.outHeight,
+          outWidth: slide.outWidth,
           inRow: slide.inWidth * channelVectors,
           outRow: slide.outWidth * channelVectors,
           channelVectors,
-          tiles, tilesPerGroup, channelGroups,
+          tiles,
+          tilesPerGroup,
+          channelGroups,
           bands,
-          images: o.images,
+          images,
           padTop: slide.padTop,
           padLeft: slide.padLeft,
-          firstStep,
-          steps: loadSteps,
+          end,
           zero: 0,
         },
         workgroupSize: lanes,
-        workgroups: bands * channelGroups * (key.batch / o.images),
-        body,
+        workgroups: (key.batch / images) * bands * channelGroups,
+        body: `
+  if (group >= groups) {
+    return;
+  }
+  let strip = group / u.channelGroups;
+  let firstTile = (group - strip * u.channelGroups) * u.tilesPerGroup;
+  let endTile = min(firstTile + u.tilesPerGroup, u.tiles);
+  let bandOfImages = strip / u.bands;
+  let firstImage = bandOfImages * u.images;
+  let firstRow = (strip - bandOfImages * u.bands) * ${rows}u;
+  // Rows before the image wrap around to huge numbers, so that one comparison finds both ends.
+  let top = firstRow - u.padTop;${
+    touches
+      ? `
+  let firstVector = firstTile * ${lanes}u;
+  let endVector = endTile * ${lanes}u;
+  var touched = 0u;
+  let firstIn = select(top, 0u, firstRow < u.padTop);
+  let endIn = min(top + ${rows + kernelHeight - 1}u, u.inHeight);
+  let endRow = min(firstRow + ${rows}u, u.outHeight);${touching(strips, 'x', { height: 'inHeight', width: 'inWidth' }, { first: 'firstIn', end: 'endIn' })}${touching(strips, 'y', { height: 'outHeight', width: 'outWidth' }, { first: 'firstRow', end: 'endRow' })}
+  let nothing = touched & u.zero;`
+      : `
+  let nothing = 0u;`
+  }
+  for (var tile = firstTile; tile < endTile; tile++) {
+    let channel = tile * ${lanes}u + lane + nothing;
+    if (channel < u.channelVectors) {
+${lines(range(kernelHeight), (ky) => lines(range(kernelWidth), (kx) => `      let w_${ky}_${kx} = w[${tap(ky, kx)}u * u.channelVectors + channel];`))}
+      for (var turn = 0u; turn < u.images; turn++) {
+        let image = firstImage + turn;
+        var inAt = (image * u.inHeight + top) * u.inRow + channel;
+        var outAt = (image * u.outHeight + firstRow) * u.outRow + channel;
+        // What the columns so far give to the output that the next one meets under column kx of the kernel.
+${lines(outs, (j) => lines(later, (kx) => `        var sum_${j}_${kx} = vec4f(0.0);`))}
+        for (var t = u.padLeft; t < u.end; t++) {
+${lines(loaded, (r) => {
+  const load = `x[inAt + ${r}u * u.inRow]`
+  const statement = inside(r, `x_${r} = ${load};`)
+  return statement.startsWith('if')
+    ? `          var x_${r} = vec4f(0.0);\n          ${statement}`
+    : `          let x_${r} = ${load};`
+})}
+          inAt += u.channelVectors;
+${lines(
+  outs,
+  (j) => `          let done_${j} = ${begun(j, last)}${products(j, last)};
+${lines(later.toReversed(), (kx) => `          sum_${j}_${kx} = ${begun(j, kx - 1)}${products(j, kx - 1)};`)}`,
+)}
+          if (t >= ${last}u) {
+${lines(outs, (j) => `            ${store(j, `done_${j}`, 0)}`)}
+            outAt += u.channelVectors;
+          }
+        }
+${lines(beyond, (n) => lines(outs, (j) => `        ${store(j, `sum_${j}_${last - n}`, n)}`))}
+      }
+    }
+  }`,
       }),
     ],
     scratchBytes: [],

@@ -3,10 +3,21 @@
  * gradient is in depthwise-filter-gradient.ts. Padding counts as zeros. Sums run over the taps of the kernel row by row.
  *
  * The arithmetic is small beside what has to be loaded. Lanes run along channels; `sliding` keeps the kernel in registers
- * and walks down the image, so that a row of the input is loaded once for all rows of the kernel.
+ * and walks down the image, so that a row of the input is loaded once for all rows of the kernel; `strips`, in
+ * depthwise-strips.ts, walks along several rows at once.
  */
 
-import { checked, type DepthwiseKey, depthwiseFlops, fourChannels, slides } from './depthwise-plan.ts'
+import {
+  checked,
+  type DepthwiseKey,
+  depthwiseFlops,
+  forwardSlide,
+  fourChannels,
+  gradientSlide,
+  type Slide,
+  slides,
+} from './depthwise-plan.ts'
+import { fillsLanes, formsStrips, planStrips } from './depthwise-strips.ts'
 import {
   dispatch,
   type Family,
@@ -45,6 +56,7 @@ function depthwiseFamily(
 ): Family<DepthwiseKey> {
   // 25 taps: a 5x5 kernel compiles in half a second; larger ones would not stay in registers anyway.
   const sliding = (key: DepthwiseKey) => fourChannels(key) && slides(key) && key.kernel[0] * key.kernel[1] <= 25
+  const strips = (key: DepthwiseKey) => formsStrips(key, slide(key))
   return {
     name,
     variants: [
@@ -63,8 +75,16 @@ function depthwiseFamily(
         supports: sliding,
         plan: (key, target) => planSliding(checked(name, key), target, slide(key), `${name}/sliding`),
       },
+      {
+        name: 'strips',
+        supports: strips,
+        plan: (key, target) => planStrips(checked(name, key), target, slide(key), `${name}/strips`),
+      },
     ],
-    prefer: (key) => (sliding(key) ? 2 : fourChannels(key) ? 1 : 0),
+    prefer: (key, target) => {
+      if (target.class === 'cpu' && strips(key) && fillsLanes(key, target)) return 3
+      return sliding(key) ? 2 : fourChannels(key) ? 1 : 0
+    },
   }
 }
 
@@ -189,33 +209,6 @@ const strideX = ${key.strides[1]}u;`,
     ],
     scratchBytes: [],
     flops: depthwiseFlops(key),
-  }
-}
-
-/** A convolution with stride and dilation 1, as `planSliding` does it; the input gradient is one with a turned kernel. */
-export interface Slide {
-  readonly inHeight: number
-  readonly inWidth: number
-  readonly outHeight: number
-  readonly outWidth: number
-  readonly padTop: number
-  readonly padLeft: number
-  readonly turned: boolean
-}
-
-export function forwardSlide({ height, width, outHeight, outWidth, padTop, padLeft }: DepthwiseKey): Slide {
-  return { inHeight: height, inWidth: width, outHeight, outWidth, padTop, padLeft, turned: false }
-}
-
-function gradientSlide({ height, width, outHeight, outWidth, padTop, padLeft, kernel }: DepthwiseKey): Slide {
-  return {
-    inHeight: outHeight,
-    inWidth: outWidth,
-    outHeight: height,
-    outWidth: width,
-    padTop: kernel[0] - 1 - padTop,
-    padLeft: kernel[1] - 1 - padLeft,
-    turned: true,
   }
 }
 

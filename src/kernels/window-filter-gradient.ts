@@ -1,0 +1,144 @@
+/** The filter gradient by windows, from a plain or a pooled gradient; the pooled form gives the bias' gradient too. */
+
+import type { Conv2dKey } from './conv2d-direct.ts'
+import type { Dispatch, KernelPlan, Target, Variant } from './kernel.ts'
+import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
+import { sumPartials } from './split-sum.ts'
+import { vectorType } from './subgroup-tile.ts'
+import type { Conv2dPoolKey, Form, Window } from './window-patch.ts'
+import {
+  cornerAddress,
+  deadCode,
+  declareCorner,
+  declareWindows,
+  fits,
+  flopsOf,
+  loadPatch,
+  partialSumsWanted,
+  patchNumber,
+  repeat,
+  windowOf,
+  windowUniforms,
+} from './window-patch.ts'
+
+/** Adds a window to the sums of all taps: the gradients of its four outputs are `g0` to `g3`. */
+function plainFilterSums(key: Conv2dKey, w: Window): string {
+  const lines: string[] = []
+  for (let position = 0; position < key.kernelWidth * key.channels; position++) {
+    for (let ky = 0; ky < key.kernelHeight; ky++) {
+      const products = [0, 1, 2, 3].map(
+        (p) => `${patchNumber(w, ky + (p >> 1), position + (p & 1) * key.channels)} * g${p}`,
+      )
+      lines.push(`    sums[${ky * key.kernelWidth * key.channels + position}] += ${products.join(' + ')};`)
+    }
+  }
+  return lines.join('\n')
+}
+
+/**
+ * The same where only one of the four positions passes a gradient, `g`. For each tap the number of the patch at that
+ * position is selected, first along x, then along y, and multiplied once: two selects instead of three multiply-adds.
+ */
+function pooledFilterSums(key: Conv2dKey, w: Window): string {
+  const lines: string[] = []
+  for (let position = 0; position < key.kernelWidth * key.channels; position++) {
+    for (let row = 0; row <= key.kernelHeight; row++) {
+      const [left, right] = [patchNumber(w, row, position), patchNumber(w, row, position + key.channels)]
+      lines.push(`    let h${row}_${position} = select(${w.type}(${left}), ${w.type}(${right}), atRight);`)
+    }
+    for (let ky = 0; ky < key.kernelHeight; ky++) {
+      const tap = ky * key.kernelWidth * key.channels + position
+      lines.push(`    sums[${tap}] += select(h${ky}_${position}, h${ky + 1}_${position}, atBottom) * g;`)
+    }
+  }
+  return lines.join('\n')
+}
+
+export function filterGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+  return {
+    name: 'windows',
+    supports: (key: Conv2dKey, target) => fits(form, key, target),
+    plan(key: Conv2dKey, target): KernelPlan {
+      const w = windowOf(key, target, partialSumsWanted[target.class])
+      const { type, codeType, boolType } = w
+      const isPooled = form === 'pooled'
+      const rows = isPooled ? w.taps + 1 : w.taps // the bias' gradient comes last
+      const label = `${isPooled ? 'conv2dPool' : 'conv2d'}.filterGradient/windows/split${w.windowGroups}`
+      const product = dispatch({
+        label,
+        subgroups: true,
+        bindings: [
+          reads('image', input(0), vectorType(w.patchVector)),
+          reads('gradient', input(1), type),
+          ...(isPooled ? [reads('codes', input(2), codeType)] : []),
+          writes('partial', scratch(0), type),
+        ],
+        uniforms: { ...windowUniforms(key, w), rows },
+        workgroupSize: w.subgroupSize,
+        workgroups: w.windowGroups * w.columnTiles,
+        body: `
+${declareWindows(w)}
+  var sums: array<${type}, ${rows}>;
+  for (var window = firstWindow; window < endWindow; window++) {
+${loadPatch(w)}
+${
+  isPooled
+    ? `    let code = codes[window * u.columnVectors + column];
+    let g = select(gradient[window * u.columnVectors + column], ${type}(0), code == ${codeType}(${deadCode}));
+    let atRight: ${boolType} = (code & ${codeType}(1)) != ${codeType}(0);
+    let atBottom: ${boolType} = (code & ${codeType}(2)) != ${codeType}(0);
+${pooledFilterSums(key, w)}
+    sums[${w.taps}] += g;`
+    : `${declareCorner}
+${repeat(4, (p) => `    let g${p} = gradient[${cornerAddress(p)}];`)}
+${plainFilterSums(key, w)}`
+}
+  }
+  if (wanted < u.columnVectors) {
+    for (var row = 0u; row < u.rows; row++) {
+      partial[(part * u.rows + row) * u.columnVectors + column] = sums[row];
+    }
+  }`,
+      })
+      const count = w.taps * key.filters
+      const sum = isPooled
+        ? sumWithBias(label, w, rows, type, target)
+        : sumPartials({ label, count, splits: w.windowGroups, activation: 'linear' }, target)
+      return {
+        variant: 'windows',
+        scratchBytes: [w.windowGroups * rows * key.filters * 4],
+        flops: flopsOf(key, w),
+        dispatches: [product, sum],
+      }
+    },
+  }
+}
+
+/** Adds the partial sums in order: all rows but the last are the kernel's gradient (output 0), the last is the bias' (1). */
+function sumWithBias(label: string, w: Window, rows: number, type: string, target: Target): Dispatch {
+  const workgroupSize = plainWorkgroupSize(target)
+  const vectors = rows * w.columnVectors
+  const columns = w.columnVectors * w.columnVector
+  const made = dispatch({
+    label: `${label}/sumPartials`,
+    bindings: [
+      reads('partial', scratch(0), type),
+      writes('kernelGradient', output(0), type),
+      writes('biasGradient', output(1), type),
+    ],
+    uniforms: { vectors, splits: w.windowGroups, kernelVectors: w.taps * w.columnVectors },
+    workgroupSize,
+    workgroups: Math.ceil(vectors / workgroupSize),
+    body: `
+  if (index >= u.vectors) { return; }
+  var total = ${type}(0);
+  for (var split = 0u; split < u.splits; split++) { total += partial[split * u.vectors + index]; }
+  if (index < u.kernelVectors) { kernelGradient[index] = total; }
+  else { biasGradient[index - u.kernelVectors] = total; }`,
+  })
+  const targets = [
+    { output: 0, from: 0, count: w.taps * columns },
+    { output: 1, from: w.taps * columns, count: columns },
+  ]
+  return { ...made, partialSum: { splits: w.windowGroups, count: rows * columns, targets } }
+}
