@@ -3,7 +3,9 @@
  * positions are split into parts of rows, which lanes sum up side by side; a second dispatch adds the parts in order.
  */
 
-import { checked, type DepthwiseKey, depthwiseFlops, fourChannels, slides } from './depthwise-plan.ts'
+import { checked, type DepthwiseKey, depthwiseFlops, forwardSlide, fourChannels, slides } from './depthwise-plan.ts'
+import { fillsLanes, formsStrips } from './depthwise-strips.ts'
+import { stripSums } from './depthwise-strips-gradient.ts'
 import {
   type Dispatch,
   dispatch,
@@ -31,13 +33,21 @@ export const depthwiseFilterGradient: Family<DepthwiseKey> = {
   variants: [
     { name: 'plain', supports: () => true, plan: (key, target) => planByTap(checked(name, key), target) },
     { name: 'channels', supports: byChannels, plan: (key, target) => planByChannel(checked(name, key), target) },
+    { name: 'strips', supports: byStrips, plan: (key, target) => planByStrips(checked(name, key), target) },
   ],
-  prefer: (key) => (byChannels(key) ? 1 : 0),
+  prefer: (key, target) => {
+    if (target.class === 'cpu' && byStrips(key) && fillsLanes(key, target)) return 2
+    return byChannels(key) ? 1 : 0
+  },
 }
 
 /** 16 taps a row: that many `vec4f` sums and pixels still fit registers. */
 function byChannels(key: DepthwiseKey): boolean {
   return fourChannels(key) && key.kernel[1] <= 16
+}
+
+function byStrips(key: DepthwiseKey): boolean {
+  return formsStrips(key, forwardSlide(key))
 }
 
 function uniformsOf(key: DepthwiseKey): Record<string, number> {
@@ -83,6 +93,11 @@ function finish(
     scratchBytes: [parts * count * 4],
     flops,
   }
+}
+
+function planByStrips(key: DepthwiseKey, target: Target): KernelPlan {
+  const { parts, sums } = stripSums(key, target, `${name}/strips`)
+  return finish('strips', key, target, parts, sums)
 }
 
 /** One lane for every element of dw and part. */

@@ -100,8 +100,8 @@ export const lines = (numbers: readonly number[], line: (n: number) => string): 
 export interface WindowRows {
   /** The rows some band loads; the others are padding for every band. */
   readonly loaded: readonly number[]
-  /** The statement, for the bands in which row r is in the image. */
-  inside(r: number, statement: string): string
+  /** Declares `x_<r>`: the load, or zeros for the bands that have padding there. */
+  declare(r: number, load: string): string
 }
 
 export function windowRows({ rows, bands }: Strips, height: number, padTop: number, kernelHeight: number): WindowRows {
@@ -112,8 +112,10 @@ export function windowRows({ rows, bands }: Strips, height: number, padTop: numb
   const all = range(rows + kernelHeight - 1)
   return {
     loaded: all.filter((r) => range(bands).some((band) => inBand(band, r))),
-    inside: (r, statement) =>
-      range(bands).every((band) => inBand(band, r)) ? statement : `if (top + ${r}u < u.inHeight) { ${statement} }`,
+    declare: (r, load) =>
+      range(bands).every((band) => inBand(band, r))
+        ? `let x_${r} = ${load};`
+        : `var x_${r} = vec4f(0.0); if (top + ${r}u < u.inHeight) { x_${r} = ${load}; }`,
   }
 }
 
@@ -123,33 +125,36 @@ export function ownRow({ rows, bands }: Strips, height: number, j: number, state
 }
 
 /**
- * Reads one word of every cache line of the strips of a tensor, in the order of memory, so that the caches fetch ahead; the
- * walk itself jumps from column to column, and a load that misses stalls it for 100 ns. `touched` collects what was read:
- * the caller has to make something depend on it. Needs `firstVector`, `endVector`, `firstImage`.
+ * Reads one word of every cache line of the strips of the tensors over the window and over the results, in the order of
+ * memory, so that the processor fetches ahead: the walk itself jumps from column to column, and each load that misses the
+ * caches would stall it for 100 ns. Declares `nothing`, a zero that hangs on what was read: who adds it to an index keeps
+ * the reads from being optimised away.
  */
-export function touching(
-  { lanes }: Strips,
-  tensor: string,
-  extents: { height: string; width: string },
-  rows: { first: string; end: string },
-): string {
-  // A line of 64 bytes is four vectors. Twice as far apart, every other line was missing: 200 ns an output, not 95.
-  return `
-  for (var turn = 0u; turn < u.images; turn++) {
-    let image = (firstImage + turn) * u.${extents.height};
-    for (var place = (image + ${rows.first}) * u.${extents.width}; place < (image + ${rows.end}) * u.${extents.width}; place++) {
-      for (var k = firstVector; k < endVector; k += ${4 * lanes}u) {
+export function touching({ lanes, rows }: Strips, tensors: readonly [string, string], kernelHeight: number): string {
+  const [window, result] = tensors
+  // A line of 64 bytes is four vectors. Twice as far apart every other line was missing: 200 ns an output instead of 90.
+  const touch = (tensor: string, side: 'in' | 'out', first: string, end: string) => `
+    let ${side}Start = (firstImage + turn) * u.${side}Height;
+    let ${side}End = (${side}Start + ${end}) * u.${side}Width;
+    for (var place = (${side}Start + ${first}) * u.${side}Width; place < ${side}End; place++) {
+      for (var k = firstTile * ${lanes}u; k < endTile * ${lanes}u; k += ${4 * lanes}u) {
         touched |= bitcast<u32>(${tensor}[place * u.channelVectors + k + 4u * lane].x);
       }
-    }
-  }`
+    }`
+  const firstIn = 'select(top, 0u, firstRow < u.padTop)'
+  const endIn = `min(top + ${rows + kernelHeight - 1}u, u.inHeight)`
+  return `
+  var touched = 0u;
+  for (var turn = 0u; turn < u.images; turn++) {${touch(window, 'in', firstIn, endIn)}${touch(result, 'out', 'firstRow', `min(firstRow + ${rows}u, u.outHeight)`)}
+  }
+  let nothing = touched & u.zero;`
 }
 
 export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, label: string): KernelPlan {
   const [kernelHeight, kernelWidth] = key.kernel
   const strips = shareOut(key, slide.outHeight, slide.outWidth, target)
   const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches } = strips
-  const { loaded, inside } = windowRows(strips, slide.inHeight, slide.padTop, kernelHeight)
+  const { loaded, declare } = windowRows(strips, slide.inHeight, slide.padTop, kernelHeight)
   const outs = range(rows)
   const last = kernelWidth - 1
   const later = range(last).map((kx) => kx + 1)
@@ -205,19 +210,8 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
   let firstImage = bandOfImages * u.images;
   let firstRow = (strip - bandOfImages * u.bands) * ${rows}u;
   // Rows before the image wrap around to huge numbers, so that one comparison finds both ends.
-  let top = firstRow - u.padTop;${
-    touches
-      ? `
-  let firstVector = firstTile * ${lanes}u;
-  let endVector = endTile * ${lanes}u;
-  var touched = 0u;
-  let firstIn = select(top, 0u, firstRow < u.padTop);
-  let endIn = min(top + ${rows + kernelHeight - 1}u, u.inHeight);
-  let endRow = min(firstRow + ${rows}u, u.outHeight);${touching(strips, 'x', { height: 'inHeight', width: 'inWidth' }, { first: 'firstIn', end: 'endIn' })}${touching(strips, 'y', { height: 'outHeight', width: 'outWidth' }, { first: 'firstRow', end: 'endRow' })}
-  let nothing = touched & u.zero;`
-      : `
-  let nothing = 0u;`
-  }
+  let top = firstRow - u.padTop;
+${touches ? touching(strips, ['x', 'y'], kernelHeight) : '  let nothing = 0u;'}
   for (var tile = firstTile; tile < endTile; tile++) {
     let channel = tile * ${lanes}u + lane + nothing;
     if (channel < u.channelVectors) {
@@ -229,13 +223,7 @@ ${lines(range(kernelHeight), (ky) => lines(range(kernelWidth), (kx) => `      le
         // What the columns so far give to the output that the next one meets under column kx of the kernel.
 ${lines(outs, (j) => lines(later, (kx) => `        var sum_${j}_${kx} = vec4f(0.0);`))}
         for (var t = u.padLeft; t < u.end; t++) {
-${lines(loaded, (r) => {
-  const load = `x[inAt + ${r}u * u.inRow]`
-  const statement = inside(r, `x_${r} = ${load};`)
-  return statement.startsWith('if')
-    ? `          var x_${r} = vec4f(0.0);\n          ${statement}`
-    : `          let x_${r} = ${load};`
-})}
+${lines(loaded, (r) => `          ${declare(r, `x[inAt + ${r}u * u.inRow]`)}`)}
           inAt += u.channelVectors;
 ${lines(
   outs,

@@ -21,14 +21,16 @@ import {
   windowUniforms,
 } from './window-patch.ts'
 
-/** Adds a window to the sums of all taps: the gradients of its four outputs are `g0` to `g3`. */
+/** Adds the windows to the sums of all taps: the gradients of window a's four outputs are `g<a>_0` to `g<a>_3`. */
 function plainFilterSums(key: Conv2dKey, w: Window): string {
   const lines: string[] = []
   for (let position = 0; position < key.kernelWidth * key.channels; position++) {
     for (let ky = 0; ky < key.kernelHeight; ky++) {
-      const products = [0, 1, 2, 3].map(
-        (p) => `${patchNumber(w, ky + (p >> 1), position + (p & 1) * key.channels)} * g${p}`,
-      )
+      const products = Array.from({ length: 4 * w.across }, (_, output) => {
+        const [a, p] = [output >> 2, output & 3]
+        const number = patchNumber(w, ky + (p >> 1), position + ((p & 1) + 2 * a) * key.channels)
+        return `${number} * g${a}_${p}`
+      })
       lines.push(`    sums[${ky * key.kernelWidth * key.channels + position}] += ${products.join(' + ')};`)
     }
   }
@@ -36,19 +38,23 @@ function plainFilterSums(key: Conv2dKey, w: Window): string {
 }
 
 /**
- * The same where only one of the four positions passes a gradient, `g`. For each tap the number of the patch at that
- * position is selected, first along x, then along y, and multiplied once: two selects instead of three multiply-adds.
+ * The same where only one of a window's four positions passes a gradient, `g<a>`. For each tap the number of the patch at
+ * that position is selected, first along x, then along y, and multiplied once: two selects instead of three
+ * multiply-adds.
  */
-function pooledFilterSums(key: Conv2dKey, w: Window): string {
+function pooledFilterSums(key: Conv2dKey, w: Window, a: number): string {
   const lines: string[] = []
   for (let position = 0; position < key.kernelWidth * key.channels; position++) {
+    const start = position + 2 * a * key.channels
     for (let row = 0; row <= key.kernelHeight; row++) {
-      const [left, right] = [patchNumber(w, row, position), patchNumber(w, row, position + key.channels)]
-      lines.push(`    let h${row}_${position} = select(${w.type}(${left}), ${w.type}(${right}), atRight);`)
+      const [left, right] = [patchNumber(w, row, start), patchNumber(w, row, start + key.channels)]
+      lines.push(`    let h${a}_${row}_${position} = select(${w.type}(${left}), ${w.type}(${right}), atRight${a});`)
     }
     for (let ky = 0; ky < key.kernelHeight; ky++) {
       const tap = ky * key.kernelWidth * key.channels + position
-      lines.push(`    sums[${tap}] += select(h${ky}_${position}, h${ky + 1}_${position}, atBottom) * g;`)
+      lines.push(
+        `    sums[${tap}] += select(h${a}_${ky}_${position}, h${a}_${ky + 1}_${position}, atBottom${a}) * g${a};`,
+      )
     }
   }
   return lines.join('\n')
@@ -79,18 +85,22 @@ export function filterGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Con
         body: `
 ${declareWindows(w)}
   var sums: array<${type}, ${rows}>;
-  for (var window = firstWindow; window < endWindow; window++) {
+  for (var window = firstWindow; window < endWindow; window += ${w.across}u) {
 ${loadPatch(w)}
 ${
   isPooled
-    ? `    let code = codes[window * u.columnVectors + column];
-    let g = select(gradient[window * u.columnVectors + column], ${type}(0), code == ${codeType}(${deadCode}));
-    let atRight: ${boolType} = (code & ${codeType}(1)) != ${codeType}(0);
-    let atBottom: ${boolType} = (code & ${codeType}(2)) != ${codeType}(0);
-${pooledFilterSums(key, w)}
-    sums[${w.taps}] += g;`
+    ? repeat(
+        w.across,
+        (a) => `    let place${a} = (window + ${a}u) * u.columnVectors + column;
+    let code${a} = codes[place${a}];
+    let g${a} = select(gradient[place${a}], ${type}(0), code${a} == ${codeType}(${deadCode}));
+    let atRight${a}: ${boolType} = (code${a} & ${codeType}(1)) != ${codeType}(0);
+    let atBottom${a}: ${boolType} = (code${a} & ${codeType}(2)) != ${codeType}(0);
+${pooledFilterSums(key, w, a)}
+    sums[${w.taps}] += g${a};`,
+      )
     : `${declareCorner}
-${repeat(4, (p) => `    let g${p} = gradient[${cornerAddress(p)}];`)}
+${repeat(w.across, (a) => repeat(4, (p) => `    let g${a}_${p} = gradient[${cornerAddress(p, a)}];`))}
 ${plainFilterSums(key, w)}`
 }
   }

@@ -51,11 +51,11 @@ ${declareWindows(w)}
   var taps: array<${type}, ${w.taps}>;
   for (var tap = 0u; tap < u.taps; tap++) { taps[tap] = kernel[tap * u.columnVectors + column]; }
   let first = ${key.bias ? 'bias[column]' : `${type}(0)`};
-  for (var window = firstWindow; window < endWindow; window++) {
+  for (var window = firstWindow; window < endWindow; window += ${w.across}u) {
 ${loadPatch(w)}
-${repeat(4, (p) => `    var sum${p} = first;`)}
+${repeat(w.across, (a) => repeat(4, (p) => `    var sum${a}_${p} = first;`))}
 ${forwardSums(key, w)}
-${form === 'pooled' ? storePooled(key, w) : storeWindow()}
+${form === 'pooled' ? repeat(w.across, (a) => storePooled(key, w, a)) : storeWindows(w)}
   }`,
           }),
         ],
@@ -64,37 +64,39 @@ ${form === 'pooled' ? storePooled(key, w) : storeWindow()}
   }
 }
 
-function storePooled(key: Conv2dKey, { codeType, type }: Window): string {
+function storePooled(key: Conv2dKey, { codeType, type }: Window, a: number): string {
   return `
-    var best = sum0;
-    var code = ${codeType}(0);
-${repeat(
-  3,
-  (i) => `    let better${i + 1} = (sum${i + 1} > best) | (isNan(sum${i + 1}) & !isNan(best));
-    code = select(code, ${codeType}(${i + 1}), better${i + 1});
-    best = select(best, sum${i + 1}, better${i + 1});`,
-)}
+    var best${a} = sum${a}_0;
+    var code${a} = ${codeType}(0);
+${[1, 2, 3]
+  .map(
+    (p) => `    let better${a}_${p} = (sum${a}_${p} > best${a}) | (isNan(sum${a}_${p}) & !isNan(best${a}));
+    code${a} = select(code${a}, ${codeType}(${p}), better${a}_${p});
+    best${a} = select(best${a}, sum${a}_${p}, better${a}_${p});`,
+  )
+  .join('\n')}
 ${
   key.activation === 'relu'
-    ? `    let dead = best <= ${type}(0);
-    code = select(code, ${codeType}(${deadCode}), dead);
-    best = select(best, ${type}(0), dead);`
+    ? `    let dead${a} = best${a} <= ${type}(0);
+    code${a} = select(code${a}, ${codeType}(${deadCode}), dead${a});
+    best${a} = select(best${a}, ${type}(0), dead${a});`
     : ''
 }
     if (wanted < u.columnVectors) {
-      result[window * u.columnVectors + column] = best;
-      codes[window * u.columnVectors + column] = code;
+      result[(window + ${a}u) * u.columnVectors + column] = best${a};
+      codes[(window + ${a}u) * u.columnVectors + column] = code${a};
     }`
 }
 
-/** The four outputs of a window, from `corner`, the address of the first. */
-function storeWindow(): string {
+/** The four outputs of each window. */
+function storeWindows({ across }: Window): string {
   return `
     if (wanted < u.columnVectors) {
 ${declareCorner}
-${repeat(4, (p) => `      result[${cornerAddress(p)}] = activate(sum${p});`)}
+${repeat(across, (a) => repeat(4, (p) => `      result[${cornerAddress(p, a)}] = activate(sum${a}_${p});`))}
     }`
 }
+
 /** `isNan` on a vector, by bits. */
 function isNanFunctionFor(type: string, codeType: string): string {
   const bool = type === 'f32' ? 'bool' : `${type.slice(0, 4)}<bool>`
@@ -103,19 +105,20 @@ function isNanFunctionFor(type: string, codeType: string): string {
 }`
 }
 
-/** Each number of the patch, times the taps of the up to four outputs that it belongs to. */
+/** Each number of the patch, times the taps of the outputs that it belongs to: up to four a window. */
 function forwardSums(key: Conv2dKey, w: Window): string {
   const lines: string[] = []
   for (let row = 0; row <= key.kernelHeight; row++) {
-    for (let position = 0; position < (key.kernelWidth + 1) * key.channels; position++) {
+    for (let position = 0; position < (key.kernelWidth + 2 * w.across - 1) * key.channels; position++) {
       const x = Math.floor(position / key.channels)
       const channel = position % key.channels
       lines.push(`    let v${row}_${position} = ${patchNumber(w, row, position)};`)
-      for (let p = 0; p < 4; p++) {
-        const [ky, kx] = [row - (p >> 1), x - (p & 1)]
+      for (let output = 0; output < 4 * w.across; output++) {
+        const [a, p] = [output >> 2, output & 3]
+        const [ky, kx] = [row - (p >> 1), x - (p & 1) - 2 * a]
         if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) continue
         const tap = (ky * key.kernelWidth + kx) * key.channels + channel
-        lines.push(`    sum${p} += v${row}_${position} * taps[${tap}];`)
+        lines.push(`    sum${a}_${p} += v${row}_${position} * taps[${tap}];`)
       }
     }
   }

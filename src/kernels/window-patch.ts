@@ -19,6 +19,9 @@ export const deadCode = 4
 /** Beyond this many numbers a lane the taps no longer stay in the first-level cache, and the body compiles for seconds. */
 export const mostTapNumbers = 400
 
+/** Numbers a lane: LeNet's first layer has 25 and gains, its second has 300 and would only compile longer. */
+const mostTapsForTwo = 64
+
 export interface Window {
   readonly subgroupSize: number
   /** Filters a lane holds. */
@@ -34,6 +37,8 @@ export interface Window {
   readonly pooledWidth: number
   readonly windows: number
   readonly taps: number
+  /** Windows side by side that one patch serves. */
+  readonly across: 1 | 2
   /** Numbers a lane loads at once from the image. */
   readonly patchVector: VectorWidth
   readonly patchRows: number
@@ -60,11 +65,14 @@ export function windowOf(key: Conv2dKey, target: Target, groups: number = groups
   const columnVector = columnVectorFor(key.filters, subgroupSize)
   const columnVectors = key.filters / columnVector
   const [pooledHeight, pooledWidth] = [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
-  const patchVector = widestVector(2 * key.channels, key.inputWidth * key.channels)
+  const taps = key.kernelHeight * key.kernelWidth * key.channels
+  // Where a window is little work, loads and addresses dominate: two windows share them.
+  const across = pooledWidth % 2 === 0 && taps * columnVector <= mostTapsForTwo ? 2 : 1
+  const patchVector = widestVector(2 * across * key.channels, key.inputWidth * key.channels)
   const patchRows = key.kernelHeight + 1
-  const runVectors = Math.ceil(((key.kernelWidth + 1) * key.channels) / patchVector)
+  const runVectors = Math.ceil(((key.kernelWidth + 2 * across - 1) * key.channels) / patchVector)
   const windows = key.batch * pooledHeight * pooledWidth
-  const windowsPerGroup = Math.max(1, Math.ceil(windows / groups))
+  const windowsPerGroup = Math.max(1, Math.ceil(windows / across / groups)) * across
   return {
     subgroupSize,
     columnVector,
@@ -76,7 +84,8 @@ export function windowOf(key: Conv2dKey, target: Target, groups: number = groups
     pooledHeight,
     pooledWidth,
     windows,
-    taps: key.kernelHeight * key.kernelWidth * key.channels,
+    taps,
+    across,
     patchVector,
     patchRows,
     runVectors,
@@ -99,6 +108,7 @@ export function fits(form: Form, key: Conv2dKey, target: Target): boolean {
   const isWhole = form === 'pooled' || (key.outHeight % 2 === 0 && key.outWidth % 2 === 0)
   return isDense && isInside && isWhole && pooledHeight > 0 && pooledWidth > 0 && taps * columnVector <= mostTapNumbers
 }
+
 export const repeat = (count: number, line: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => line(i)).join('\n')
 
@@ -116,7 +126,7 @@ export function windowUniforms(key: Conv2dKey, w: Window): Record<string, number
     pooledPixels: w.pooledWidth * w.pooledHeight,
     rowVectors: (key.inputWidth * key.channels) / w.patchVector,
     imageVectors: (key.inputHeight * key.inputWidth * key.channels) / w.patchVector,
-    windowVectors: (2 * key.channels) / w.patchVector,
+    passVectors: (2 * w.across * key.channels) / w.patchVector,
     taps: w.taps,
   }
 }
@@ -136,13 +146,13 @@ ${repeat(
 )}`
 }
 
-/** Loads the patch under `window` into `patch0`, `patch1`, ... */
+/** Loads the patch under `window`, and those beside it that go along, into `patch0`, `patch1`, ... */
 export function loadPatch(w: Window): string {
   return `
     let sample = window / u.pooledPixels;
     let pixel = window - sample * u.pooledPixels;
     let pooledY = pixel / u.pooledWidth;
-    let start = sample * u.imageVectors + pooledY * 2u * u.rowVectors + (pixel - pooledY * u.pooledWidth) * u.windowVectors;
+    let start = sample * u.imageVectors + pooledY * 2u * u.rowVectors + (pixel - pooledY * u.pooledWidth) / ${w.across}u * u.passVectors;
 ${repeat(w.loads, (r) => `    let patch${r} = image[start + offset${r}];`)}`
 }
 
@@ -153,11 +163,13 @@ export function patchNumber(w: Window, row: number, position: number): string {
   return `subgroupBroadcast(patch${Math.floor(slot / w.subgroupSize)}${part}, ${slot % w.subgroupSize}u)`
 }
 
-/** In output vectors; a row of outputs is two windows' width. */
+/** The address of the first window's first output, in output vectors; a row of outputs is two windows' width. */
 export const declareCorner = `      let corner = ((sample * u.pooledHeight + pooledY) * 4u * u.pooledWidth + (pixel - pooledY * u.pooledWidth) * 2u) * u.columnVectors + column;`
 
-export function cornerAddress(position: number): string {
-  const right = position & 1 ? ' + u.columnVectors' : ''
+/** The address of output `position` (0-3) of the window that is `beside` places to the right. */
+export function cornerAddress(position: number, beside: number): string {
+  const steps = (position & 1) + 2 * beside
+  const right = steps > 0 ? ` + ${steps}u * u.columnVectors` : ''
   const below = position & 2 ? ' + 2u * u.pooledWidth * u.columnVectors' : ''
   return `corner${right}${below}`
 }
