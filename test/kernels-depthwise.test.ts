@@ -70,6 +70,30 @@ const cases: Readonly<Record<string, DepthwiseKey>> = {
   },
 }
 
+/** Large enough for strips to be read in order before they are walked along; several bands, the last of them shorter. */
+const strips: DepthwiseKey = { ...unit, batch: 3, height: 14, width: 13, channels: 520, outHeight: 14, outWidth: 13 }
+
+const stripCases: Readonly<Record<string, DepthwiseKey>> = {
+  'strips beyond the caches, a tile of channels in part': strips,
+  'strips beyond the caches, no padding': { ...strips, padTop: 0, padLeft: 0, outHeight: 12, outWidth: 11 },
+  'strips of a few images at once': {
+    ...unit,
+    batch: 6,
+    height: 5,
+    width: 5,
+    channels: 104,
+    outHeight: 5,
+    outWidth: 5,
+  },
+  'strips with all padding below and right': { ...unit, batch: 1, channels: 36, padTop: 0, padLeft: 0 },
+  'strips with all padding above and left': { ...unit, batch: 1, channels: 36, padTop: 2, padLeft: 2 },
+  'strips of a 2x1 kernel': { ...unit, channels: 32, kernel: [2, 1], padTop: 0, padLeft: 0 },
+  'strips of a 1x2 kernel': { ...unit, channels: 32, kernel: [1, 2], padTop: 0 },
+  'strips of a single column': { ...unit, channels: 32, width: 1, outWidth: 1 },
+  'strips of a single column, padded on the right': { ...unit, channels: 32, width: 1, padLeft: 0, outWidth: 1 },
+  'strips of a single row': { ...unit, channels: 32, height: 1, outHeight: 1 },
+}
+
 const imageSize = (k: DepthwiseKey) => k.batch * k.height * k.width * k.channels
 const outSize = (k: DepthwiseKey) => k.batch * k.outHeight * k.outWidth * k.channels * k.multiplier
 const kernelSize = (k: DepthwiseKey) => k.kernel[0] * k.kernel[1] * k.channels * k.multiplier
@@ -133,7 +157,7 @@ async function everyVariant(
   }
 }
 
-describe.each(Object.entries(cases))('%s', (_name, key) => {
+describe.each(Object.entries({ ...cases, ...stripCases }))('%s', (_name, key) => {
   test('forward', async () => {
     const [x, w] = [values(imageSize(key)), values(kernelSize(key))]
     const expected = new Float64Array(outSize(key))
@@ -170,6 +194,18 @@ test('a NaN in the padding of a neighbour does not leak: only outputs that read 
     const [y] = await runPlan(device(), plan, [x, values(kernelSize(unit))], [new Float32Array(outSize(unit))] as const)
     const bad = [...y.keys()].filter((i) => Number.isNaN(y[i]))
     expect(bad, variant.name).toEqual([0, 4, 24, 28])
+  }
+})
+
+test('strips are preferred on a CPU where they fit, and nowhere else', () => {
+  const own = targetOf(device())
+  const cpu: Target = { ...own, class: 'cpu', subgroupSize: 8 }
+  for (const family of [depthwise, depthwiseInputGradient, depthwiseFilterGradient]) {
+    const preferred = (key: DepthwiseKey, target: Target) => family.variants[family.prefer(key, target)]?.name
+    expect(preferred(strips, cpu)).toBe('strips')
+    expect(preferred(strips, { ...cpu, class: 'gpu' })).not.toBe('strips')
+    for (const changes of [{ channels: 4 }, { channels: 521 }, { dilation: [1, 2] as const }, { padLeft: 3 }])
+      expect(preferred({ ...strips, ...changes }, cpu), JSON.stringify(changes)).not.toBe('strips')
   }
 })
 

@@ -14,10 +14,16 @@ export interface StripSums {
   sums(partial: Operand): Dispatch
 }
 
+/**
+ * Places of the gradient that a workgroup sums up of a vector of channels at least. 200: at 5x5 a batch of 8 becomes a single
+ * part, and there is no second dispatch.
+ */
+const fewestPlaces = 200
+
 /** `label` names the dispatch. The key must form strips, as `formsStrips` says of the forward convolution. */
 export function stripSums(key: DepthwiseKey, target: Target, label: string): StripSums {
   const [kernelHeight, kernelWidth] = key.kernel
-  const strips = shareOut(key, key.outHeight, key.outWidth, target)
+  const strips = shareOut(key, [key.outHeight, key.outWidth], target, fewestPlaces)
   const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches } = strips
   const { loaded, declare } = windowRows(strips, key.height, key.padTop, kernelHeight)
   const parts = (key.batch / images) * bands

@@ -35,15 +35,16 @@ export interface Strips {
 const mostRows = 5
 
 /**
- * Outputs that a workgroup makes of a vector of channels at least, while there are images: each costs it the nine taps and
- * the zeroed sums once. At 5x5 four images a workgroup took 46 ns an output, two 52, and one 61.
+ * Outputs that a workgroup makes of a vector of channels at least, while there are images: it loads nine taps for them. At
+ * 5x5 four images a workgroup took 46 ns an output, two 52, and one 61; at 14x14 (70 outputs) two took as long as one.
  */
-const fewestOutputs = 80
+const fewestOutputs = 60
 
 /**
- * Bytes of both tensors above which it pays to read them in order before the strips are walked along. 2 MiB, about a core's
- * second-level cache: at 5x5x728 (1.2 MB) it makes no difference, at 10x10 (4.7 MB) 71 ns an output became 53, at 19x19
- * (17 MB) 190 became 88.
+ * Bytes of both tensors above which it pays to read a strip in order before it is walked along. 2 MiB, about what a core's
+ * second-level cache holds: at 5x5x728 (1.2 MB) it makes no difference, at 10x10 (4.7 MB) 71 ns an output became 53, at
+ * 19x19 (17 MB) 190 became 88. Where a single tile has all channels the walk itself is in order: 76 ns became 139 at
+ * 112x112x32.
  */
 const cachedBytes = 2 * 1024 * 1024
 
@@ -71,22 +72,31 @@ export function fillsLanes({ channels }: DepthwiseKey, target: Target): boolean 
   return channels / 4 / lanes >= 0.75 * Math.ceil(channels / 4 / lanes)
 }
 
-/** Shares out `height` x `width` outputs (of the filter gradient: places of the output's gradient) of every image. */
-export function shareOut(key: DepthwiseKey, height: number, width: number, target: Target): Strips {
+/**
+ * Shares out `height` x `width` outputs of every image; of the filter gradient, places of the output's gradient, of which
+ * a workgroup takes `fewest` at least where nothing has to be read in order first.
+ */
+export function shareOut(
+  key: DepthwiseKey,
+  [height, width]: readonly [number, number],
+  target: Target,
+  fewest = fewestOutputs,
+): Strips {
   const lanes = plainWorkgroupSize(target)
   const bands = Math.ceil(height / mostRows)
   const rows = Math.ceil(height / bands)
   const bytes = 4 * key.batch * key.channels * (key.height * key.width + key.outHeight * key.outWidth)
-  let images = 1
-  while (images < key.batch && (key.batch % images !== 0 || images * rows * width < fewestOutputs)) images++
   const channelVectors = key.channels / 4
   const tiles = Math.ceil(channelVectors / lanes)
+  const touches = target.class === 'cpu' && bytes > cachedBytes && tiles > 1
+  const least = touches ? fewestOutputs : fewest
+  let images = 1
+  while (images < key.batch && (key.batch % images !== 0 || images * rows * width < least)) images++
   // 16 workgroups keep the cores of a CPU evenly busy; a GPU takes them by the thousand.
   const wanted = target.class === 'cpu' ? 16 : 2048
   const groupsWanted = Math.min(tiles, Math.ceil(wanted / ((bands * key.batch) / images)))
-  const tilesPerGroup = Math.ceil(tiles / groupsWanted)
+  const tilesPerGroup = Math.max(1, Math.floor(tiles / groupsWanted))
   const channelGroups = Math.ceil(tiles / tilesPerGroup)
-  const touches = target.class === 'cpu' && bytes > cachedBytes
   return { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches }
 }
 
@@ -152,27 +162,32 @@ export function touching({ lanes, rows }: Strips, tensors: readonly [string, str
 
 export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, label: string): KernelPlan {
   const [kernelHeight, kernelWidth] = key.kernel
-  const strips = shareOut(key, slide.outHeight, slide.outWidth, target)
+  const strips = shareOut(key, [slide.outHeight, slide.outWidth], target)
   const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches } = strips
   const { loaded, declare } = windowRows(strips, slide.inHeight, slide.padTop, kernelHeight)
   const outs = range(rows)
   const last = kernelWidth - 1
   const later = range(last).map((kx) => kx + 1)
-  const tap = (ky: number, kx: number) => {
-    const n = ky * kernelWidth + kx
-    return slide.turned ? kernelHeight * kernelWidth - 1 - n : n
-  }
+  const taps = range(kernelHeight * kernelWidth)
+  const load = (n: string) =>
+    `taps[${n}] = w[${slide.turned ? `(${taps.length - 1}u - ${n})` : n} * u.channelVectors + channel];`
+  // A loop saves a third of a CPU's compile time; a GPU's compiler keeps the array in registers only if no index is computed.
+  const loadTaps =
+    target.class === 'cpu'
+      ? `      for (var n = 0u; n < u.taps; n++) { ${load('n')} }`
+      : lines(taps, (n) => `      ${load(`${n}u`)}`)
   /** What the column gives to the output of row j that it meets under column kx of the kernel. */
   const products = (j: number, kx: number) => {
     const held = range(kernelHeight).filter((ky) => loaded.includes(j + ky))
-    return ['', ...held.map((ky) => `x_${j + ky} * w_${ky}_${kx}`)].join(' + ')
+    return ['', ...held.map((ky) => `x_${j + ky} * taps[${ky * kernelWidth + kx}]`)].join(' + ')
   }
   const begun = (j: number, kx: number) => (kx === 0 ? 'vec4f(0.0)' : `sum_${j}_${kx}`)
   const store = (j: number, value: string, ahead: number) =>
     ownRow(strips, slide.outHeight, j, `y[outAt + ${j}u * u.outRow + ${ahead}u * u.channelVectors] = ${value};`)
   // Column t of the padded input completes output t - last; the padding after the image adds nothing to what was begun.
-  const end = Math.min(slide.outWidth + last, slide.inWidth + slide.padLeft)
-  const beyond = range(slide.outWidth + last - end)
+  const end = slide.inWidth + slide.padLeft
+  const firstBegun = Math.max(0, end - last)
+  const stillBegun = range(slide.outWidth - firstBegun).map((n) => ({ ahead: n, kx: end - firstBegun - n }))
   return {
     variant: 'strips',
     dispatches: [
@@ -195,6 +210,7 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
           padTop: slide.padTop,
           padLeft: slide.padLeft,
           end,
+          taps: taps.length,
           zero: 0,
         },
         workgroupSize: lanes,
@@ -215,7 +231,8 @@ ${touches ? touching(strips, ['x', 'y'], kernelHeight) : '  let nothing = 0u;'}
   for (var tile = firstTile; tile < endTile; tile++) {
     let channel = tile * ${lanes}u + lane + nothing;
     if (channel < u.channelVectors) {
-${lines(range(kernelHeight), (ky) => lines(range(kernelWidth), (kx) => `      let w_${ky}_${kx} = w[${tap(ky, kx)}u * u.channelVectors + channel];`))}
+      var taps: array<vec4f, ${taps.length}>;
+${loadTaps}
       for (var turn = 0u; turn < u.images; turn++) {
         let image = firstImage + turn;
         var inAt = (image * u.inHeight + top) * u.inRow + channel;
@@ -235,7 +252,7 @@ ${lines(outs, (j) => `            ${store(j, `done_${j}`, 0)}`)}
             outAt += u.channelVectors;
           }
         }
-${lines(beyond, (n) => lines(outs, (j) => `        ${store(j, `sum_${j}_${last - n}`, n)}`))}
+${stillBegun.map(({ ahead, kx }) => lines(outs, (j) => `        ${store(j, `sum_${j}_${kx}`, ahead)}`)).join('\n')}
       }
     }
   }`,
