@@ -95,6 +95,9 @@ class TrainingRun {
   #lastRecord = 0
   #running: { loss: number; accuracy: number } | undefined
   #reading: Promise<void> | undefined
+  /** From where the rate of the steps is counted: the epoch's beginning, or the end of the first step, which compiles. */
+  #rateFrom = { ms: 0, step: 0 }
+  #isFirstReport = true
 
   private constructor(
     model: Model,
@@ -258,6 +261,7 @@ class TrainingRun {
 
     let step = firstStep
     let partEnd = 0
+    this.#rateFrom = { ms: began, step }
     for (const { program, steps } of this.#parts) {
       partEnd += steps
       while (step < partEnd) {
@@ -266,8 +270,7 @@ class TrainingRun {
         step += repeats
         this.#globalStep += repeats
         // At the epoch's end nothing more is submitted: the last report says so.
-        const finished = step < this.#steps ? step - underWay : step
-        this.#reportProgress(epoch, finished, finished - firstStep, began)
+        this.#reportProgress(epoch, step < this.#steps ? step - underWay : step)
         if (step < this.#steps) await this.#stopIfAsked(epoch, step)
       }
     }
@@ -311,10 +314,9 @@ class TrainingRun {
     return repeats
   }
 
-  #reportProgress(epoch: number, step: number, doneHere: number, began: number): void {
+  #reportProgress(epoch: number, step: number): void {
     const { onProgress } = this.#options.callbacks ?? {}
-    if (onProgress === undefined) return
-    if (doneHere <= 0) return
+    if (onProgress === undefined || step <= this.#rateFrom.step) return
     const now = performance.now()
     if (now - this.#lastRecord > recordEveryMs && this.#reading === undefined) {
       this.#lastRecord = now
@@ -322,7 +324,11 @@ class TrainingRun {
     }
     if (now - this.#lastProgress < progressEveryMs && step < this.#steps) return
     this.#lastProgress = now
-    const stepsPerSecond = (doneHere / (now - began)) * 1000
+    const stepsPerSecond = ((step - this.#rateFrom.step) / (now - this.#rateFrom.ms)) * 1000
+    if (this.#isFirstReport) {
+      this.#isFirstReport = false
+      this.#rateFrom = { ms: now, step }
+    }
     const left = (this.#options.epochs - epoch) * this.#steps - step
     onProgress({
       epoch: epoch + 1,
