@@ -94,7 +94,7 @@ export function shareOut(
   while (images < key.batch && (key.batch % images !== 0 || images * rows * width < least)) images++
   // 16 workgroups keep the cores of a CPU evenly busy; a GPU takes them by the thousand.
   const wanted = target.class === 'cpu' ? 16 : 2048
-  const groupsWanted = Math.min(tiles, +(process.env.CG ?? 1) * Math.ceil(wanted / ((bands * key.batch) / images)))
+  const groupsWanted = Math.min(tiles, Math.ceil(wanted / ((bands * key.batch) / images)))
   const tilesPerGroup = Math.max(1, Math.floor(tiles / groupsWanted))
   const channelGroups = Math.ceil(tiles / tilesPerGroup)
   return { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches }

@@ -1,19 +1,14 @@
 /** Runs a kernel plan on typed arrays: kernels are tested without graph or tensors. */
 import { bindCommands } from '../../src/gpu/bind.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../../src/gpu/device.ts'
+import { targetOf as ownTargetOf } from '../../src/graph/program.ts'
 import type { KernelPlan, Target } from '../../src/kernels/kernel.ts'
 
 export type HostArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
 
 /** What kernels are planned for on this device; `overrides` pretend another kind of adapter. */
 export function targetOf(device: Device, overrides: Partial<Target> = {}): Target {
-  return {
-    class: device.facts.class,
-    subgroupSize: device.subgroupSize,
-    maxWorkgroupSize: device.limits.maxComputeInvocationsPerWorkgroup,
-    maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize,
-    ...overrides,
-  }
+  return { ...ownTargetOf(device), ...overrides }
 }
 
 function upload(device: Device, data: HostArray, label: string): DeviceBuffer {
