@@ -160,10 +160,13 @@ function inputGradientVariant(name: string, wantedRows: number): Variant<Conv2dK
       const subgroupSize = target.subgroupSize ?? 1
       const rows = key.batch * key.inputHeight * key.inputWidth
       const unroll = widestVector(key.filters)
+      // Lanes hold one column each: four groups of them use each load of the gradient four times as often. 64 channels of
+      // a 3x3 kernel at 32x32: 31 in place of 19 GFLOP/s.
+      const columnGroups = Math.min(4, Math.ceil(key.channels / subgroupSize))
       const tile: SubgroupTile = {
         subgroupSize,
-        rows: tileRows(wantedRows, 1, rows),
-        columnGroups: 1,
+        rows: tileRows(wantedRows, columnGroups, rows),
+        columnGroups,
         columnVector: 1,
         unroll,
         rowLayout: 'lanes',
@@ -233,10 +236,10 @@ ${repeat(
       };
       let address${r} = select(0u, ((sample${r} * u.outHeight + y${r}) * u.outWidth + x${r}_) * u.filterVectors, inside${r});`,
 )}
-      let kernelStart = ((ky * u.kernelWidth + kx) * u.columnVectors + column0) * u.filterVectors;
+${repeat(columnGroups, (j) => `      let kernelStart${j} = ((ky * u.kernelWidth + kx) * u.columnVectors + column${j}) * u.filterVectors;`)}
       for (var v = 0u; v < u.filterVectors; v++) {
 ${repeat(loads, (r) => `    let a${r} = select(${leftType(tile)}(0), gradient[address${r} + v], inside${r});`)}
-    let b0 = kernel[kernelStart + v];
+${repeat(columnGroups, (j) => `    let b${j} = kernel[kernelStart${j} + v];`)}
 ${rankUpdate(tile)}
       }
     }
