@@ -7,6 +7,7 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 1,
     fileParallelism: false,
+    allowOnly: false,
     // Kernels by their families' preferences: what is measured differs from run to run.
     env: { WEFTGRAD_TUNE: '0' },
     testTimeout: 120_000,
