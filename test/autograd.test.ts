@@ -199,6 +199,12 @@ describe('a gradient', () => {
     expect(await numbers(slope(y, x))).toEqual([[0, 0]])
   })
 
+  it('of a power of zero is zero everywhere, also at zero', async () => {
+    const x = tensor([0, 2, -3])
+    const [gradient] = gradients(sum(pow(x, 0)), [x])
+    expect([...((await gradient?.data()) ?? [])].map(Math.abs)).toEqual([0, 0, 0])
+  })
+
   it('of a tensor by itself is one, and by the same tensor twice the same', async () => {
     const x = tensor([3])
     const y = square(x)

@@ -149,7 +149,8 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
   pow: binary((ct, a, b, y) => {
     const isPositive = greater(a, 0)
     const logarithm = where(isPositive, log(where(isPositive, a, 1)), 0)
-    return [mul(ct, mul(b, pow(a, sub(b, 1)))), mul(ct, mul(y, logarithm))]
+    const slope = where(equal(b, 0), 0, mul(b, pow(a, sub(b, 1)))) // x^0 is flat, also at 0
+    return [mul(ct, slope), mul(ct, mul(y, logarithm))]
   }),
   maximum: binary((ct, a, b) => {
     const first = greaterEqual(a, b)
