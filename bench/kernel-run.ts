@@ -6,6 +6,7 @@
 import type { BoundCommands } from '../src/gpu/bind.ts'
 import { bindCommands } from '../src/gpu/bind.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../src/gpu/device.ts'
+import { unboundCommands } from '../src/graph/program.ts'
 import type { KernelPlan } from '../src/kernels/kernel.ts'
 import { Random } from '../src/random.ts'
 import type { CaseData, ExpectedOutput, HostNumbers, Tolerance } from './case.ts'
@@ -63,20 +64,9 @@ export class KernelRun implements Subject {
     try {
       for (const output of data.outputs) outputs.push(upload(device, beginning(output), 'bench output'))
       for (const bytes of plan.scratchBytes) scratch.push(device.allocate(bytes, 'bench scratch'))
-      const pools = { input: inputs.buffers, output: outputs, scratch }
-      const bound = await bindCommands(
-        device,
-        plan.dispatches.map(({ bindings, ...dispatch }) => ({
-          ...dispatch,
-          access: bindings.map((binding) => binding.access),
-          slices: bindings.map(({ operand }): BufferSlice => {
-            const buffer = pools[operand.role][operand.index]
-            if (buffer === undefined) throw new RangeError(`${dispatch.label}: no ${operand.role} ${operand.index}`)
-            return buffer.slice()
-          }),
-        })),
-        plan.variant,
-      )
+      const slices = (buffers: readonly DeviceBuffer[]): BufferSlice[] => buffers.map((buffer) => buffer.slice())
+      const pools = { input: slices(inputs.buffers), output: slices(outputs), scratch: slices(scratch) }
+      const bound = await bindCommands(device, unboundCommands(plan, pools), plan.variant)
       return new KernelRun(device, plan, data, outputs, scratch, bound)
     } catch (error) {
       for (const buffer of [...outputs, ...scratch]) buffer.dispose()

@@ -31,7 +31,9 @@ export async function bindCommands(
   unbound: readonly UnboundCommand[],
   label: string,
 ): Promise<BoundCommands> {
-  for (const command of unbound) refuseOversized(device, command)
+  const limit = device.limits.maxStorageBufferBindingSize
+  for (const { label: kernel, slices } of unbound)
+    for (const slice of slices) refuseOversized(kernel, slice.bytes, limit)
   const pipelines = await Promise.all(unbound.map((command) => device.pipeline(command)))
 
   const offsets: number[] = []
@@ -82,15 +84,12 @@ export async function bindCommands(
   }
 }
 
-function refuseOversized(device: Device, command: UnboundCommand): void {
-  const limit = device.limits.maxStorageBufferBindingSize
-  for (const slice of command.slices) {
-    if (slice.bytes > limit) {
-      throw new WeftgradError(
-        'limit',
-        `${command.label} works on a tensor of ${slice.bytes} bytes, and this adapter lets a kernel see ${limit} bytes of one. Use a smaller batch.`,
-        { bytes: slice.bytes, maxStorageBufferBindingSize: limit },
-      )
-    }
-  }
+/** Throws 'limit' where a tensor is larger than a kernel may see. */
+export function refuseOversized(label: string, bytes: number, limit: number): void {
+  if (bytes <= limit) return
+  throw new WeftgradError(
+    'limit',
+    `${label} works on a tensor of ${bytes} bytes, and this adapter lets a kernel see ${limit} bytes of one. Use a smaller batch.`,
+    { bytes, maxStorageBufferBindingSize: limit },
+  )
 }

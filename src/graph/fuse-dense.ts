@@ -10,7 +10,7 @@ import { plainProduct } from './lower.ts'
 import type { Node } from './node.ts'
 import { sameShape } from './node.ts'
 import type { Build, Readers, Replacement } from './replacement.ts'
-import { isZero, outputsOf, sameValue } from './replacement.ts'
+import { isZero, outputsOf, sameValue, sharedHeads } from './replacement.ts'
 
 /** `uniform` tells the number that a value holds everywhere, where that is known. */
 export function fuseDense(
@@ -48,18 +48,8 @@ function matchColumnSums(product: Node, readers: Readers): Replacement | undefin
     .find((n) => n.kind === 'sum' && n.attributes.axes.join() === '0' && n.attributes.scale === 1 && n.id > product.id)
   const { transposeA } = product.attributes
   if (sum === undefined || !canSumColumns(plainProduct(product, transposeA, false))) return undefined
-  let both: ReturnType<Build> | undefined
-  const make: Build = (map) => {
-    both ??= outputsOf('matmulWithColumnSums', [left, right].map(map), { transposeA })
-    return both
-  }
-  return {
-    absorbed: [],
-    heads: new Map<Node, Build>([
-      [product, (map) => make(map).slice(0, 1)],
-      [sum, (map) => make(map).slice(1)],
-    ]),
-  }
+  const build: Build = (map) => outputsOf('matmulWithColumnSums', [left, right].map(map), { transposeA })
+  return { absorbed: [], heads: sharedHeads([product], [sum], build) }
 }
 
 function matchLoss(
@@ -75,16 +65,6 @@ function matchLoss(
     .of(logits.node, logits.index)
     .find((n) => n.kind === 'crossEntropy' && sameValue(n.inputs[1], labels))
   if (loss === undefined) return undefined
-  let both: ReturnType<Build> | undefined
-  const make: Build = (map) => {
-    both ??= outputsOf('crossEntropyWithGradient', [logits, labels].map(map), { scale })
-    return both
-  }
-  return {
-    absorbed: [],
-    heads: new Map<Node, Build>([
-      [loss, (map) => make(map).slice(0, 1)],
-      [gradient, (map) => make(map).slice(1)],
-    ]),
-  }
+  const build: Build = (map) => outputsOf('crossEntropyWithGradient', [logits, labels].map(map), { scale })
+  return { absorbed: [], heads: sharedHeads([loss], [gradient], build) }
 }

@@ -10,7 +10,7 @@ import type { Target } from '../kernels/kernel.ts'
 import type { Node, NodeOf, Value } from './node.ts'
 import { outputOf } from './node.ts'
 import type { Build, Readers, Replacement } from './replacement.ts'
-import { isZero, outputsOf, sameValue } from './replacement.ts'
+import { isZero, outputsOf, sameValue, sharedHeads } from './replacement.ts'
 
 /** Replacements for every convolution of the graph that can be pooled as it is computed. */
 export function fusePools(order: readonly Node[], readers: Readers, target: Target): Replacement[] {
@@ -55,18 +55,9 @@ function replacementFor(match: Match): Replacement {
           inputWidth,
         }),
       )
-    // Kernel and bias share one kernel: whichever is asked for first makes it.
-    let both: readonly Value[] | undefined
-    const make = (map: (value: Value) => Value): readonly Value[] => {
-      both ??= outputsOf('conv2dPoolFilterGradient', [image, gradient, codes].map(map), {
-        ...window,
-        kernelHeight,
-        kernelWidth,
-      })
-      return both
-    }
-    for (const node of match.filterGradients) heads.set(node, (map) => make(map).slice(0, 1))
-    for (const node of match.biasGradients) heads.set(node, (map) => make(map).slice(1))
+    const both: Build = (map) =>
+      outputsOf('conv2dPoolFilterGradient', [image, gradient, codes].map(map), { ...window, kernelHeight, kernelWidth })
+    for (const [node, build] of sharedHeads(match.filterGradients, match.biasGradients, both)) heads.set(node, build)
   }
   return { absorbed: match.absorbed, heads }
 }

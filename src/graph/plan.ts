@@ -7,6 +7,7 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { refuseOversized } from '../gpu/bind.ts'
 import type { BufferSlice, DeviceBuffer } from '../gpu/device.ts'
 import { alignUp } from '../gpu/device.ts'
 import type { DType, KernelPlan, Operand } from '../kernels/kernel.ts'
@@ -262,22 +263,12 @@ class Planner {
           const location = pools[operand.role][operand.index]
           if (location === undefined)
             throw new RangeError(`${label} binds ${operand.role} ${operand.index}, which is missing`)
-          this.#refuseOversized(label, location)
+          const bytes = location.kind === 'buffer' ? location.slice.bytes : location.bytes
+          refuseOversized(label, bytes, this.#options.maxBindingBytes ?? Number.POSITIVE_INFINITY)
           return location
         }),
       })
     }
-  }
-
-  #refuseOversized(label: string, location: Location): void {
-    const bytes = location.kind === 'buffer' ? location.slice.bytes : location.bytes
-    const limit = this.#options.maxBindingBytes ?? Number.POSITIVE_INFINITY
-    if (bytes > limit)
-      throw new WeftgradError(
-        'limit',
-        `${label} works on a tensor of ${bytes} bytes, and this adapter lets a kernel see ${limit} bytes of one. Use a smaller batch.`,
-        { bytes, maxStorageBufferBindingSize: limit },
-      )
   }
 
   /** Results that could not be written in place: copied once everything that reads the old contents has run. */

@@ -7,7 +7,7 @@ import type { UnboundCommand } from '../gpu/bind.ts'
 import { bindCommands } from '../gpu/bind.ts'
 import type { BufferSlice, Command, Device, DeviceBuffer } from '../gpu/device.ts'
 import { alignUp, refuseReleased } from '../gpu/device.ts'
-import type { KernelPlan, Target } from '../kernels/kernel.ts'
+import type { KernelPlan, Operand, Target } from '../kernels/kernel.ts'
 import type { Choice } from './choice.ts'
 import type { Location, Plan, PlanOptions, Wanted } from './plan.ts'
 import { planGraph } from './plan.ts'
@@ -113,12 +113,7 @@ export class Program {
       }
       const bindExtra = ({ plan: kernel, inputs, outputs }: ExtraKernel): UnboundCommand[] => {
         const scratch = kernel.scratchBytes.map((bytes, i) => allocate(bytes, `${label} scratch ${i}`).slice())
-        const pools = { input: inputs, output: outputs, scratch }
-        return kernel.dispatches.map(({ bindings, ...dispatch }) => ({
-          ...dispatch,
-          access: bindings.map((binding) => binding.access),
-          slices: bindings.map(({ operand }) => slicesOf(pools[operand.role], operand.index)),
-        }))
+        return unboundCommands(kernel, { input: inputs, output: outputs, scratch })
       }
       const results = plan.results.map((result) => resolve(result.location))
       const unbound = [
@@ -163,6 +158,18 @@ export class Program {
   [Symbol.dispose](): void {
     this.dispose()
   }
+}
+
+/** A plan's dispatches on given memory. Throws RangeError where it names an operand that is not there. */
+export function unboundCommands(
+  plan: KernelPlan,
+  pools: Readonly<Record<Operand['role'], readonly BufferSlice[]>>,
+): UnboundCommand[] {
+  return plan.dispatches.map(({ bindings, ...dispatch }) => ({
+    ...dispatch,
+    access: bindings.map((binding) => binding.access),
+    slices: bindings.map(({ operand }) => slicesOf(pools[operand.role], operand.index)),
+  }))
 }
 
 function slicesOf<T>(slices: readonly T[], index: number): T {

@@ -36,3 +36,19 @@ export function outputsOf<K extends OpKind>(
   const node = makeNode(kind, inputs, attributes) as Node
   return node.outputs.map((_, index) => outputOf(node, index))
 }
+
+/**
+ * Heads for two nodes that become the two outputs of one: whichever is asked for first makes it. The operands must be
+ * traced before both.
+ */
+export function sharedHeads(first: readonly Node[], second: readonly Node[], build: Build): Map<Node, Build> {
+  let made: readonly Value[] | undefined
+  const make: Build = (map) => {
+    made ??= build(map)
+    return made
+  }
+  return new Map<Node, Build>([
+    ...first.map((node): [Node, Build] => [node, (map) => make(map).slice(0, 1)]),
+    ...second.map((node): [Node, Build] => [node, (map) => make(map).slice(1)]),
+  ])
+}

@@ -10,7 +10,7 @@ import { Random } from '../random.ts'
 import type { KernelTask } from './choice.ts'
 import type { TensorType } from './node.ts'
 import { bytesOf } from './plan.ts'
-import { wordBytes } from './program.ts'
+import { unboundCommands, wordBytes } from './program.ts'
 
 /** Of the largest magnitude: as close as two orders of summation come in float32, with room. */
 const tolerance = 1e-4
@@ -85,18 +85,11 @@ export class TaskBench {
 
   async #bind(plan: KernelPlan): Promise<readonly Command[]> {
     const scratch = plan.scratchBytes.map((bytes) => this.#allocate(bytes, 'tuning scratch'))
-    const pools = { input: this.#inputs, output: this.#outputs, scratch }
+    const slices = (buffers: readonly DeviceBuffer[]): BufferSlice[] => buffers.map((buffer) => buffer.slice())
+    const pools = { input: slices(this.#inputs), output: slices(this.#outputs), scratch: slices(scratch) }
     const bound = await bindCommands(
       this.#device,
-      plan.dispatches.map(({ bindings, ...dispatch }) => ({
-        ...dispatch,
-        access: bindings.map((binding) => binding.access),
-        slices: bindings.map(({ operand }): BufferSlice => {
-          const buffer = pools[operand.role][operand.index]
-          if (buffer === undefined) throw new RangeError(`${dispatch.label}: no ${operand.role} ${operand.index}`)
-          return buffer.slice()
-        }),
-      })),
+      unboundCommands(plan, pools),
       `tuning ${this.#task.family}/${plan.variant}`,
     )
     this.#owned.push(bound)

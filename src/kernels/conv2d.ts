@@ -32,6 +32,7 @@ import {
   vectorType,
   widestVector,
 } from './subgroup-tile.ts'
+import { repeat } from './wgsl.ts'
 
 export type { Conv2dKey } from './conv2d-direct.ts'
 
@@ -361,10 +362,6 @@ ${storeTile(tile, (row, column, value) => `result[(split * u.rows + ${row}) * u.
       }
     },
   }
-}
-
-function repeat(count: number, line: (i: number) => string): string {
-  return Array.from({ length: count }, (_, i) => line(i)).join('\n')
 }
 
 /** Inputs image, kernel and maybe bias; output [batch, outHeight, outWidth, filters]. Throws 'shape' for an empty key. */

@@ -5,8 +5,9 @@
  */
 
 import type { DepthwiseKey } from './depthwise-plan.ts'
-import { lines, ownRow, range, shareOut, touching, windowRows } from './depthwise-strips.ts'
+import { ownRow, range, shareOut, touching, windowRows } from './depthwise-strips.ts'
 import { type Dispatch, dispatch, input, type Operand, reads, type Target, writes } from './kernel.ts'
+import { lines } from './wgsl.ts'
 
 /** The dispatch that sums up `parts` parts, one after the other in `partial`, each as long as the filter gradient. */
 export interface StripSums {

@@ -10,6 +10,7 @@
 
 import { type DepthwiseKey, depthwiseFlops, fourChannels, type Slide, slides } from './depthwise-plan.ts'
 import { dispatch, input, type KernelPlan, output, plainWorkgroupSize, reads, type Target, writes } from './kernel.ts'
+import { lines } from './wgsl.ts'
 
 /** How the strips of a convolution are shared out: a workgroup takes one band of a few images and some of the channels. */
 export interface Strips {
@@ -101,10 +102,6 @@ export function shareOut(
 }
 
 export const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
-
-/** A line of WGSL for every number. */
-export const lines = (numbers: readonly number[], line: (n: number) => string): string =>
-  numbers.map((n) => line(n)).join('\n')
 
 /** What a strip knows of the rows of the tensor that the kernel's window moves over: `top` + r, with wrapping. */
 export interface WindowRows {

@@ -28,3 +28,13 @@ export function floatLiteral(value: number): string {
   const text = String(rounded)
   return /[.e]/.test(text) ? `${text}f` : `${text}.0f`
 }
+
+/** `count` lines of text, one for each number from 0. */
+export function repeat(count: number, line: (i: number) => string): string {
+  return Array.from({ length: count }, (_, i) => line(i)).join('\n')
+}
+
+/** A line of text for each number. */
+export function lines(numbers: readonly number[], line: (n: number) => string): string {
+  return numbers.map(line).join('\n')
+}

@@ -5,6 +5,7 @@ import type { Dispatch, KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
 import { sumPartials } from './split-sum.ts'
 import { vectorType } from './subgroup-tile.ts'
+import { repeat } from './wgsl.ts'
 import type { Conv2dPoolKey, Form, Window } from './window-patch.ts'
 import {
   cornerAddress,
@@ -16,7 +17,6 @@ import {
   loadPatch,
   partialSumsWanted,
   patchNumber,
-  repeat,
   windowOf,
   windowUniforms,
 } from './window-patch.ts'

@@ -5,6 +5,7 @@ import type { Conv2dKey } from './conv2d-direct.ts'
 import type { KernelPlan, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, writes } from './kernel.ts'
 import { vectorType } from './subgroup-tile.ts'
+import { repeat } from './wgsl.ts'
 import type { Conv2dPoolKey, Form, Window } from './window-patch.ts'
 import {
   cornerAddress,
@@ -15,7 +16,6 @@ import {
   flopsOf,
   loadPatch,
   patchNumber,
-  repeat,
   windowOf,
   windowUniforms,
 } from './window-patch.ts'

@@ -3,8 +3,9 @@
 import type { Conv2dKey } from './conv2d-direct.ts'
 import type { KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, writes } from './kernel.ts'
+import { repeat } from './wgsl.ts'
 import type { Conv2dPoolKey, Form, Window } from './window-patch.ts'
-import { deadCode, fits, flopsOf, groupsWanted, mostTapNumbers, repeat, windowOf } from './window-patch.ts'
+import { deadCode, fits, flopsOf, groupsWanted, mostTapNumbers, windowOf } from './window-patch.ts'
 
 /**
  * All filters must fit into the lanes of one subgroup, since their products are summed across it. Stride and dilation 1;

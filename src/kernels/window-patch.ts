@@ -7,6 +7,7 @@ import type { Conv2dKey } from './conv2d-direct.ts'
 import type { Target } from './kernel.ts'
 import type { VectorWidth } from './subgroup-tile.ts'
 import { columnVectorFor, vectorType, widestVector } from './subgroup-tile.ts'
+import { repeat } from './wgsl.ts'
 
 /** `outHeight` and `outWidth` are those of the convolution, before pooling. */
 export interface Conv2dPoolKey extends Conv2dKey {
@@ -108,9 +109,6 @@ export function fits(form: Form, key: Conv2dKey, target: Target): boolean {
   const isWhole = form === 'pooled' || (key.outHeight % 2 === 0 && key.outWidth % 2 === 0)
   return isDense && isInside && isWhole && pooledHeight > 0 && pooledWidth > 0 && taps * columnVector <= mostTapNumbers
 }
-
-export const repeat = (count: number, line: (i: number) => string): string =>
-  Array.from({ length: count }, (_, i) => line(i)).join('\n')
 
 export const flopsOf = (key: Conv2dKey, w: Window): number => 2 * 4 * w.windows * w.taps * key.filters
 

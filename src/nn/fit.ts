@@ -21,6 +21,7 @@ import {
 import { Random } from '../random.ts'
 import type { EpochLogs, FitOptions, History, TrainingCheckpoint, TrainingSettings } from './contract.ts'
 import { Evaluator, summarizeRecord } from './evaluate.ts'
+import { median } from './metrics.ts'
 import type { Model, WeightNumbers } from './model.ts'
 import { optimizerTable } from './optimizers.ts'
 import { BatchOrder, createTrainingStep, refuseMisfits, TrainingMemory, traceStep } from './training-step.ts'
@@ -440,11 +441,4 @@ function bestEpochOf(history: readonly EpochLogs[]): number {
   let best: EpochLogs | undefined
   for (const logs of history) if (best === undefined || isBetter(logs, best)) best = logs
   return best?.epoch ?? 0
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  const [low = Number.NaN, high = Number.NaN] = [sorted[(sorted.length - 1) >> 1], sorted[middle]]
-  return (low + high) / 2
 }

@@ -79,3 +79,11 @@ function mean(values: readonly number[]): number {
 function quotient(numerator: number, denominator: number): number {
   return denominator === 0 ? 0 : numerator / denominator
 }
+
+/** The middle of the values in order, the mean of the two middle ones where their number is even; NaN for none. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length / 2
+  const [low = Number.NaN, high = Number.NaN] = [sorted[Math.ceil(middle) - 1], sorted[Math.floor(middle)]]
+  return (low + high) / 2
+}

@@ -7,7 +7,7 @@ import type { Device } from '../gpu/device.ts'
 import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs, Evaluation, History } from '../nn/contract.ts'
 import { evaluate } from '../nn/evaluate.ts'
-import { type ClassMetrics, classificationReport } from '../nn/metrics.ts'
+import { type ClassMetrics, classificationReport, median } from '../nn/metrics.ts'
 import type { Model } from '../nn/model.ts'
 import { curvesSvg } from './curves.ts'
 import type { LenetImages } from './lenet-data.ts'
@@ -132,13 +132,6 @@ function predictionsCsv({ test, testIndices }: LenetImages, { predictions }: Eva
   const lines = ['index,label,predicted']
   for (const [k, index] of testIndices.entries()) lines.push(`${index},${test.labels[k]},${predictions[k]}`)
   return `${lines.join('\n')}\n`
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length / 2
-  const [low = Number.NaN, high = Number.NaN] = [sorted[Math.ceil(middle) - 1], sorted[Math.floor(middle)]]
-  return (low + high) / 2
 }
 
 function finiteOrNull(value: number): number | null {

@@ -1,7 +1,7 @@
 /** Runs a kernel plan on typed arrays: kernels are tested without graph or tensors. */
 import { bindCommands } from '../../src/gpu/bind.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../../src/gpu/device.ts'
-import { targetOf as ownTargetOf } from '../../src/graph/program.ts'
+import { targetOf as ownTargetOf, unboundCommands } from '../../src/graph/program.ts'
 import type { KernelPlan, Target } from '../../src/kernels/kernel.ts'
 
 export type HostArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
@@ -32,24 +32,9 @@ export async function runPlan<T extends readonly HostArray[]>(
   const inputBuffers = inputs.map((data, i) => upload(device, data, `input ${i}`))
   const outputBuffers = outputs.map((data, i) => upload(device, data, `output ${i}`))
   const scratchBuffers = plan.scratchBytes.map((bytes, i) => device.allocate(bytes, `scratch ${i}`))
-  const pools = { input: inputBuffers, output: outputBuffers, scratch: scratchBuffers }
-  const bound = await bindCommands(
-    device,
-    plan.dispatches.map((dispatch) => ({
-      label: dispatch.label,
-      wgsl: dispatch.wgsl,
-      access: dispatch.bindings.map((b) => b.access),
-      uniforms: dispatch.uniforms,
-      workgroups: dispatch.workgroups,
-      slices: dispatch.bindings.map((b): BufferSlice => {
-        const buffer = pools[b.operand.role][b.operand.index]
-        if (buffer === undefined)
-          throw new Error(`${dispatch.label} binds a missing ${b.operand.role} ${b.operand.index}`)
-        return buffer.slice()
-      }),
-    })),
-    plan.variant,
-  )
+  const slices = (buffers: readonly DeviceBuffer[]): BufferSlice[] => buffers.map((buffer) => buffer.slice())
+  const pools = { input: slices(inputBuffers), output: slices(outputBuffers), scratch: slices(scratchBuffers) }
+  const bound = await bindCommands(device, unboundCommands(plan, pools), plan.variant)
   try {
     device.submitNow(bound.commands)
     const results = await device.readAll(outputBuffers.map((buffer, i) => buffer.slice(0, outputs[i]?.byteLength ?? 0)))
