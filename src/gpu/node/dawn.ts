@@ -2,6 +2,7 @@
  * Dawn's Node binding: loaded late, because the environment must be ready before, and asked for adapters.
  */
 import { WeftgradError } from '../../errors.ts'
+import { paceDawn } from './dawn-polling.ts'
 
 export interface Dawn {
   readonly create: (flags: string[]) => GPU
@@ -16,6 +17,7 @@ let loading: Promise<Dawn> | undefined
 export function loadDawn(): Promise<Dawn> {
   loading ??= import('webgpu').then(
     ({ create, globals }) => {
+      paceDawn()
       for (const [name, value] of Object.entries(globals)) {
         if (!(name in globalThis))
           Object.defineProperty(globalThis, name, { value, configurable: true, writable: true })

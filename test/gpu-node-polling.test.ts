@@ -1,0 +1,55 @@
+/** The event loop sleeps while the device works, and nobody else's `setImmediate` is touched. */
+import { performance } from 'node:perf_hooks'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { matmul, tensor } from '../src/index.ts'
+import { useDevice } from './support/device.ts'
+
+const device = useDevice()
+const timeoutClass = setTimeout(() => undefined).constructor
+
+/** What Dawn hands to `setImmediate`: callable, without a name, without a source text. */
+function bindingLike(callback: () => void): () => void {
+  return new Proxy(() => callback(), {})
+}
+
+describe('the callback that asks for finished work', () => {
+  it('asks at once at first and then waits for a timer', async () => {
+    const handles: object[] = []
+    await new Promise<void>((resolve) => {
+      const ask = bindingLike(() => {
+        const last = handles.at(-1)
+        if (last instanceof timeoutClass) resolve()
+        else handles.push(globalThis.setImmediate(ask))
+      })
+      handles.push(globalThis.setImmediate(ask))
+    })
+    expect(handles[0]).not.toBeInstanceOf(timeoutClass)
+    expect(handles.at(-1)).toBeInstanceOf(timeoutClass)
+  })
+
+  it('leaves the event loop asleep while the device is busy', async () => {
+    const side = 512
+    const x = tensor(new Float32Array(side * side).fill(1e-3), [side, side])
+    let product = x
+    for (let i = 0; i < 20; i++) product = matmul(product, x)
+    await product.data() // compiled
+    const before = performance.eventLoopUtilization()
+    await product.data()
+    await device().idle()
+    expect(performance.eventLoopUtilization(before).utilization).toBeLessThan(0.8)
+  })
+})
+
+describe('other callbacks of setImmediate', () => {
+  it('run in the same turn as ever, with their values, and can be cleared', async () => {
+    const seen: unknown[] = []
+    const cleared = setImmediate(() => seen.push('cleared'))
+    clearImmediate(cleared)
+    setImmediate((...values) => seen.push(...values), 1, 'two')
+    const bound = seen.push.bind(seen, 'bound')
+    setImmediate(bound)
+    await promisify(setImmediate)()
+    expect(seen).toEqual([1, 'two', 'bound'])
+  })
+})
