@@ -11,6 +11,7 @@
 
 import type { Conv2dKey } from './conv2d-direct.ts'
 import { checkConv } from './conv2d-direct.ts'
+import { filterGradientByColumns, forwardByColumns } from './image-columns.ts'
 import type { Family, Target, Variant } from './kernel.ts'
 import { filterGradient } from './window-filter-gradient.ts'
 import { forward } from './window-forward.ts'
@@ -30,24 +31,36 @@ function preferFirst(key: Conv2dPoolKey): number {
   return 0
 }
 
+/** Windows, and image columns where a CPU's images have one channel. */
+function withColumns(
+  name: string,
+  windows: Variant<Conv2dPoolKey>,
+  columns: Variant<Conv2dPoolKey>,
+): Family<Conv2dPoolKey> {
+  return {
+    name,
+    variants: [windows, columns],
+    prefer(key, target) {
+      checkConv(key)
+      return target.class === 'cpu' && columns.supports(key, target) ? 1 : 0
+    },
+  }
+}
+
 /** Variants of the families in conv2d.ts. */
 export const forwardByWindows: Variant<Conv2dKey> = forward('plain')
 export const inputGradientByWindows: Variant<Conv2dKey> = inputGradient('plain')
 export const filterGradientByWindows: Variant<Conv2dKey> = filterGradient('plain')
 
 /** Inputs image, kernel and maybe bias; outputs [batch, outHeight / 2, outWidth / 2, filters] and the codes (u32). */
-export const conv2dPool: Family<Conv2dPoolKey> = {
-  name: 'conv2dPool',
-  variants: [forward('pooled')],
-  prefer: preferFirst,
-}
+export const conv2dPool = withColumns('conv2dPool', forward('pooled'), forwardByColumns)
 
 /** Inputs image, gradient of the pooled numbers, codes; outputs the gradients of kernel and bias. */
-export const conv2dPoolFilterGradient: Family<Conv2dPoolKey> = {
-  name: 'conv2dPool.filterGradient',
-  variants: [filterGradient('pooled')],
-  prefer: preferFirst,
-}
+export const conv2dPoolFilterGradient = withColumns(
+  'conv2dPool.filterGradient',
+  filterGradient('pooled'),
+  filterGradientByColumns,
+)
 
 /** Inputs gradient of the pooled numbers, codes, kernel; output the image's gradient. */
 export const conv2dPoolInputGradient: Family<Conv2dPoolKey> = {

@@ -4,7 +4,7 @@ import type { Conv2dKey } from './conv2d-direct.ts'
 import type { Dispatch, KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
 import { sumPartials } from './split-sum.ts'
-import { vectorType } from './subgroup-tile.ts'
+import { vectorType, widestVector } from './subgroup-tile.ts'
 import { repeat } from './wgsl.ts'
 import type { Conv2dPoolKey, Form, Window } from './window-patch.ts'
 import {
@@ -112,7 +112,7 @@ ${plainFilterSums(key, w)}`
       })
       const count = w.taps * key.filters
       const sum = isPooled
-        ? sumWithBias(label, w, rows, type, target)
+        ? sumWithBias(label, { splits: w.windowGroups, taps: w.taps, filters: key.filters }, target)
         : sumPartials({ label, count, splits: w.windowGroups, activation: 'linear' }, target)
       return {
         variant: 'windows',
@@ -124,11 +124,18 @@ ${plainFilterSums(key, w)}`
   }
 }
 
+export interface SumWithBias {
+  readonly splits: number
+  readonly taps: number
+  readonly filters: number
+}
+
 /** Adds the partial sums in order: all rows but the last are the kernel's gradient (output 0), the last is the bias' (1). */
-function sumWithBias(label: string, w: Window, rows: number, type: string, target: Target): Dispatch {
+export function sumWithBias(label: string, { splits, taps, filters }: SumWithBias, target: Target): Dispatch {
   const workgroupSize = plainWorkgroupSize(target)
-  const vectors = rows * w.columnVectors
-  const columns = w.columnVectors * w.columnVector
+  const vector = widestVector(filters)
+  const type = vectorType(vector)
+  const count = (taps + 1) * filters
   const made = dispatch({
     label: `${label}/sumPartials`,
     bindings: [
@@ -136,9 +143,9 @@ function sumWithBias(label: string, w: Window, rows: number, type: string, targe
       writes('kernelGradient', output(0), type),
       writes('biasGradient', output(1), type),
     ],
-    uniforms: { vectors, splits: w.windowGroups, kernelVectors: w.taps * w.columnVectors },
+    uniforms: { vectors: count / vector, splits, kernelVectors: (taps * filters) / vector },
     workgroupSize,
-    workgroups: Math.ceil(vectors / workgroupSize),
+    workgroups: Math.ceil(count / vector / workgroupSize),
     body: `
   if (index >= u.vectors) { return; }
   var total = ${type}(0);
@@ -147,8 +154,8 @@ function sumWithBias(label: string, w: Window, rows: number, type: string, targe
   else { biasGradient[index - u.kernelVectors] = total; }`,
   })
   const targets = [
-    { output: 0, from: 0, count: w.taps * columns },
-    { output: 1, from: w.taps * columns, count: columns },
+    { output: 0, from: 0, count: taps * filters },
+    { output: 1, from: taps * filters, count: filters },
   ]
-  return { ...made, partialSum: { splits: w.windowGroups, count: rows * columns, targets } }
+  return { ...made, partialSum: { splits, count, targets } }
 }

@@ -1,5 +1,6 @@
 /** The forward kernel by windows: convolution, bias and activation, with or without 2x2 max-pooling. */
 
+import type { FusedActivation } from './activation.ts'
 import { activationFunction } from './activation.ts'
 import type { Conv2dKey } from './conv2d-direct.ts'
 import type { KernelPlan, Variant } from './kernel.ts'
@@ -55,7 +56,7 @@ ${declareWindows(w)}
 ${loadPatch(w)}
 ${repeat(w.across, (a) => repeat(4, (p) => `    var sum${a}_${p} = first;`))}
 ${forwardSums(key, w)}
-${form === 'pooled' ? repeat(w.across, (a) => storePooled(key, w, a)) : storeWindows(w)}
+${form === 'pooled' ? repeat(w.across, (a) => storePooled(key.activation, w, a, { condition: 'wanted < u.columnVectors', address: `(window + ${a}u) * u.columnVectors + column` })) : storeWindows(w)}
   }`,
           }),
         ],
@@ -64,7 +65,13 @@ ${form === 'pooled' ? repeat(w.across, (a) => storePooled(key, w, a)) : storeWin
   }
 }
 
-function storePooled(key: Conv2dKey, { codeType, type }: Window, a: number): string {
+/** Of `sum<a>_0` to `sum<a>_3`, the number that pooling keeps and the code that says which it was. */
+export function storePooled(
+  activation: FusedActivation,
+  { codeType, type }: Pick<Window, 'codeType' | 'type'>,
+  a: number,
+  { condition, address }: { readonly condition: string; readonly address: string },
+): string {
   return `
     var best${a} = sum${a}_0;
     var code${a} = ${codeType}(0);
@@ -76,15 +83,15 @@ ${[1, 2, 3]
   )
   .join('\n')}
 ${
-  key.activation === 'relu'
+  activation === 'relu'
     ? `    let dead${a} = best${a} <= ${type}(0);
     code${a} = select(code${a}, ${codeType}(${deadCode}), dead${a});
     best${a} = select(best${a}, ${type}(0), dead${a});`
     : ''
 }
-    if (wanted < u.columnVectors) {
-      result[(window + ${a}u) * u.columnVectors + column] = best${a};
-      codes[(window + ${a}u) * u.columnVectors + column] = code${a};
+    if (${condition}) {
+      result[${address}] = best${a};
+      codes[${address}] = code${a};
     }`
 }
 
@@ -98,7 +105,7 @@ ${repeat(across, (a) => repeat(4, (p) => `      result[${cornerAddress(p, a)}] =
 }
 
 /** `isNan` on a vector, by bits. */
-function isNanFunctionFor(type: string, codeType: string): string {
+export function isNanFunctionFor(type: string, codeType: string): string {
   const bool = type === 'f32' ? 'bool' : `${type.slice(0, 4)}<bool>`
   return `fn isNan(x: ${type}) -> ${bool} {
   return (bitcast<${codeType}>(x) & ${codeType}(0x7fffffffu)) > ${codeType}(0x7f800000u);

@@ -1,0 +1,187 @@
+/** Convolution with pooling in one kernel: every variant of forward and filter gradient against plain loops. */
+import { describe, expect, test } from 'vitest'
+import type { Conv2dPoolKey } from '../src/kernels/conv2d-windows.ts'
+import { conv2dPool, conv2dPoolFilterGradient } from '../src/kernels/conv2d-windows.ts'
+import { planKernel } from '../src/kernels/kernel.ts'
+import { Random } from '../src/random.ts'
+import { useDevice } from './support/device.ts'
+import { runPlan, targetOf } from './support/run-plan.ts'
+
+const device = useDevice()
+
+interface Case {
+  readonly batch: number
+  /** Height, width, channels. */
+  readonly image: readonly [number, number, number]
+  readonly kernel: readonly [number, number]
+  readonly filters: number
+  readonly activation?: 'relu' | 'linear'
+  readonly bias?: boolean
+}
+
+const cases: Readonly<Record<string, Case>> = {
+  "LeNet's first layer": { batch: 5, image: [32, 32, 1], kernel: [5, 5], filters: 6 },
+  'more images than workgroups': { batch: 37, image: [8, 8, 1], kernel: [3, 3], filters: 2 },
+  'an odd number of filters, no bias': { batch: 3, image: [12, 16, 1], kernel: [3, 5], filters: 3, bias: false },
+  'odd extents, whose last row and column pooling drops': { batch: 2, image: [9, 12, 1], kernel: [3, 2], filters: 8 },
+  'a narrow image, no activation': { batch: 2, image: [20, 4, 1], kernel: [5, 3], filters: 1, activation: 'linear' },
+  'a single window': { batch: 1, image: [4, 4, 1], kernel: [3, 3], filters: 4 },
+  'several channels': { batch: 3, image: [10, 6, 4], kernel: [3, 3], filters: 16 },
+}
+
+function keyOf({ batch, image, kernel, filters, activation = 'relu', bias = true }: Case): Conv2dPoolKey {
+  const [inputHeight, inputWidth, channels] = image
+  const [kernelHeight, kernelWidth] = kernel
+  return {
+    batch,
+    inputHeight,
+    inputWidth,
+    channels,
+    kernelHeight,
+    kernelWidth,
+    filters,
+    outHeight: inputHeight - kernelHeight + 1,
+    outWidth: inputWidth - kernelWidth + 1,
+    strides: [1, 1],
+    dilation: [1, 1],
+    padTop: 0,
+    padLeft: 0,
+    bias,
+    activation,
+  }
+}
+
+interface Operands {
+  readonly image: Float32Array<ArrayBuffer>
+  readonly kernel: Float32Array<ArrayBuffer>
+  readonly bias: Float32Array<ArrayBuffer>
+}
+
+const extents = (key: Conv2dPoolKey): { pooledHeight: number; pooledWidth: number; windows: number } => {
+  const [pooledHeight, pooledWidth] = [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
+  return { pooledHeight, pooledWidth, windows: key.batch * pooledHeight * pooledWidth }
+}
+
+/** Where output `position` (0-3) of a window reads the image under tap (ky, kx, c). */
+function imageIndex(key: Conv2dPoolKey, window: number, position: number, tap: number): number {
+  const { pooledHeight, pooledWidth } = extents(key)
+  const [pooledX, pooledY] = [window % pooledWidth, Math.floor(window / pooledWidth) % pooledHeight]
+  const sample = Math.floor(window / (pooledHeight * pooledWidth))
+  const c = tap % key.channels
+  const kx = Math.floor(tap / key.channels) % key.kernelWidth
+  const ky = Math.floor(tap / key.channels / key.kernelWidth)
+  const y = 2 * pooledY + (position >> 1) + ky
+  const x = 2 * pooledX + (position & 1) + kx
+  return ((sample * key.inputHeight + y) * key.inputWidth + x) * key.channels + c
+}
+
+function forwardReference(key: Conv2dPoolKey, { image, kernel, bias }: Operands): { y: number[]; codes: number[] } {
+  const taps = key.kernelHeight * key.kernelWidth * key.channels
+  const [y, codes]: [number[], number[]] = [[], []]
+  for (let window = 0; window < extents(key).windows; window++)
+    for (let f = 0; f < key.filters; f++) {
+      const outputs = [0, 1, 2, 3].map((position) => {
+        let sum = key.bias ? (bias[f] ?? 0) : 0
+        for (let tap = 0; tap < taps; tap++)
+          sum += (image[imageIndex(key, window, position, tap)] ?? 0) * (kernel[tap * key.filters + f] ?? 0)
+        return sum
+      })
+      const best = Math.max(...outputs)
+      const isDead = key.activation === 'relu' && best <= 0
+      y.push(isDead ? 0 : best)
+      codes.push(isDead ? 4 : outputs.indexOf(best))
+    }
+  return { y, codes }
+}
+
+function gradientReference(key: Conv2dPoolKey, image: Float32Array, dy: Float32Array, codes: Uint32Array): number[] {
+  const taps = key.kernelHeight * key.kernelWidth * key.channels
+  const sums = new Array<number>((taps + 1) * key.filters).fill(0)
+  for (let window = 0; window < extents(key).windows; window++)
+    for (let f = 0; f < key.filters; f++) {
+      const code = codes[window * key.filters + f] ?? 4
+      if (code === 4) continue
+      const g = dy[window * key.filters + f] ?? 0
+      for (let tap = 0; tap < taps; tap++)
+        sums[tap * key.filters + f] =
+          (sums[tap * key.filters + f] ?? 0) + g * (image[imageIndex(key, window, code, tap)] ?? 0)
+      sums[taps * key.filters + f] = (sums[taps * key.filters + f] ?? 0) + g
+    }
+  return sums
+}
+
+const random = new Random(1, 'pooled convolution')
+const numbers = (count: number): Float32Array<ArrayBuffer> =>
+  Float32Array.from({ length: count }, () => random.uniform() * 2 - 1)
+
+function operandsOf(key: Conv2dPoolKey): Operands {
+  return {
+    image: numbers(key.batch * key.inputHeight * key.inputWidth * key.channels),
+    kernel: numbers(key.kernelHeight * key.kernelWidth * key.channels * key.filters),
+    bias: numbers(key.filters),
+  }
+}
+
+const expectClose = (actual: Float32Array, expected: readonly number[]): void => {
+  expect(actual.length).toBe(expected.length)
+  const scale = Math.max(1, ...expected.map(Math.abs))
+  for (const [i, value] of expected.entries())
+    expect(Math.abs((actual[i] ?? Number.NaN) - value)).toBeLessThan(2e-6 * scale)
+}
+
+describe.each(Object.entries(cases))('a pooled convolution: %s', (_, one) => {
+  const key = keyOf(one)
+  const count = extents(key).windows * key.filters
+  const taps = key.kernelHeight * key.kernelWidth * key.channels
+
+  test.each(conv2dPool.variants.map((v) => v.name))('forward by %s', async (variant) => {
+    const target = targetOf(device())
+    if (!conv2dPool.variants.find((v) => v.name === variant)?.supports(key, target)) {
+      expect(variant === 'columns' && key.channels > 1).toBe(true)
+      return
+    }
+    const operands = operandsOf(key)
+    const { y, codes } = forwardReference(key, operands)
+    const [actual, actualCodes] = await runPlan(
+      device(),
+      planKernel(conv2dPool, key, target, variant),
+      [operands.image, operands.kernel, ...(key.bias ? [operands.bias] : [])],
+      [new Float32Array(count).fill(7), new Uint32Array(count).fill(9)],
+    )
+    expectClose(actual, y)
+    expect([...actualCodes]).toEqual(codes)
+  })
+
+  test.each(conv2dPoolFilterGradient.variants.map((v) => v.name))('filter gradient by %s', async (variant) => {
+    const target = targetOf(device())
+    if (!conv2dPoolFilterGradient.variants.find((v) => v.name === variant)?.supports(key, target)) {
+      expect(variant === 'columns' && key.channels > 1).toBe(true)
+      return
+    }
+    const { image } = operandsOf(key)
+    const dy = numbers(count)
+    const codes = Uint32Array.from({ length: count }, () => random.below(5))
+    const [kernelGradient, biasGradient] = await runPlan(
+      device(),
+      planKernel(conv2dPoolFilterGradient, key, target, variant),
+      [image, dy, codes],
+      [new Float32Array(taps * key.filters).fill(7), new Float32Array(key.filters).fill(7)],
+    )
+    expectClose(Float32Array.from([...kernelGradient, ...biasGradient]), gradientReference(key, image, dy, codes))
+  })
+})
+
+test('NaN passes pooling by columns, as an unordered number that wins', async () => {
+  const key = keyOf({ batch: 1, image: [8, 8, 1], kernel: [3, 3], filters: 2 })
+  const { image, kernel, bias } = operandsOf(key)
+  image[0] = Number.NaN
+  const [y, codes] = await runPlan(
+    device(),
+    planKernel(conv2dPool, key, targetOf(device()), 'columns'),
+    [image, kernel, bias],
+    [new Float32Array(18), new Uint32Array(18)],
+  )
+  expect([y[0], y[1]]).toEqual([Number.NaN, Number.NaN])
+  expect([codes[0], codes[1]]).toEqual([0, 0])
+  expect(y.subarray(2).every(Number.isFinite)).toBe(true)
+})
