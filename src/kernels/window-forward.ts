@@ -115,19 +115,18 @@ export function isNanFunctionFor(type: string, codeType: string): string {
 /** Each number of the patch, times the taps of the outputs that it belongs to: up to four a window. */
 function forwardSums(key: Conv2dKey, w: Window): string {
   const lines: string[] = []
-  for (let row = 0; row <= key.kernelHeight; row++) {
-    for (let position = 0; position < (key.kernelWidth + 2 * w.across - 1) * key.channels; position++) {
-      const x = Math.floor(position / key.channels)
-      const channel = position % key.channels
-      lines.push(`    let v${row}_${position} = ${patchNumber(w, row, position)};`)
-      for (let output = 0; output < 4 * w.across; output++) {
-        const [a, p] = [output >> 2, output & 3]
-        const [ky, kx] = [row - (p >> 1), x - (p & 1) - 2 * a]
-        if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) continue
-        const tap = (ky * key.kernelWidth + kx) * key.channels + channel
-        lines.push(`    sum${a}_${p} += v${row}_${position} * taps[${tap}];`)
+  for (let row = 0; row <= key.kernelHeight; row++)
+    for (let channel = 0; channel < key.channels; channel++)
+      for (let x = 0; x < key.kernelWidth + 2 * w.across - 1; x++) {
+        const position = x * key.channels + channel
+        lines.push(`    let v${row}_${position} = ${patchNumber(w, row, position)};`)
+        for (let output = 0; output < 4 * w.across; output++) {
+          const [a, p] = [output >> 2, output & 3]
+          const [ky, kx] = [row - (p >> 1), x - (p & 1) - 2 * a]
+          if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) continue
+          const tap = (ky * key.kernelWidth + kx) * key.channels + channel
+          lines.push(`    sum${a}_${p} += v${row}_${position} * taps[${tap}];`)
+        }
       }
-    }
-  }
   return lines.join('\n')
 }
