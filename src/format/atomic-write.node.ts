@@ -71,7 +71,7 @@ export async function appendLineDurable(path: string, line: string): Promise<voi
   })
 }
 
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+export async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, done, bytes.length - done)
     done += bytesWritten
@@ -79,7 +79,7 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
 }
 
 /** Makes the rename itself durable. Windows cannot open folders, and some network disks refuse: then the OS decides when. */
-async function flushFolder(folder: string): Promise<void> {
+export async function flushFolder(folder: string): Promise<void> {
   try {
     const handle = await open(folder, 'r')
     try {
@@ -103,7 +103,8 @@ const sentences: Readonly<Record<string, string>> = {
   EEXIST: 'a part of the path is a file, not a folder. Choose another path',
 }
 
-async function onDisk<T>(path: string, action: () => Promise<T>): Promise<T> {
+/** Turns what a disk throws into a sentence. Throws WeftgradError 'file'. */
+export async function onDisk<T>(path: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action()
   } catch (error) {

@@ -7,6 +7,8 @@
  * little-endian, as is every platform that WebGPU runs on. Half-precision floats are given as their bits; see `toFloat32`.
  */
 import { WeftgradError } from '../errors.ts'
+import { type ByteSource, memorySource, readBytes } from './byte-source.ts'
+import { isRecord, isSizes } from './json.ts'
 
 /** The array type that holds each dtype; F16 and BF16 as bits, BOOL as 0 and 1. */
 export interface SafetensorsArrays {
@@ -59,12 +61,45 @@ const bytesPerValue: Readonly<Record<SafetensorsDtype, number>> = {
 const longestHeaderBytes = 100_000_000
 const metadataKey = '__metadata__'
 
+/** Where a tensor stands in its file. */
+export interface SafetensorsPlace {
+  readonly name: string
+  readonly dtype: SafetensorsDtype
+  readonly shape: readonly number[]
+  /** The place of its first byte in the file. */
+  readonly start: number
+  readonly bytes: number
+}
+
 /**
  * Reads a whole safetensors file.
  * @param source names the bytes in errors, for example the file's path.
  * @throws WeftgradError 'format' for anything that is not well formed, naming the tensor or the byte.
  */
 export function readSafetensors(bytes: Uint8Array, source = 'The safetensors data'): Safetensors {
+  const { places, metadata } = readSafetensorsHeader(memorySource(bytes, source))
+  const tensors = new Map(
+    places.map((place) => [
+      place.name,
+      tensorAt(place, bytes.subarray(place.start, place.start + place.bytes), source),
+    ]),
+  )
+  return { tensors, metadata }
+}
+
+/** Reads one tensor of a file whose header has been read. Throws WeftgradError 'format' for a BOOL that is none. */
+export function readSafetensor(file: ByteSource, place: SafetensorsPlace): SafeTensor {
+  return tensorAt(place, readBytes(file, place.start, place.bytes), file.name)
+}
+
+/**
+ * Reads the header only: what is in a file, in the header's order, and where.
+ * @throws WeftgradError 'format' for anything that is not well formed, naming the tensor or the byte.
+ */
+export function readSafetensorsHeader(
+  file: ByteSource,
+): Pick<Safetensors, 'metadata'> & { readonly places: readonly SafetensorsPlace[] } {
+  const { name: source, size: fileBytes } = file
   const refuse = (problem: string, details: Record<string, unknown> = {}): never => {
     throw new WeftgradError('format', `${source} is not a readable safetensors file: ${problem}`, {
       source,
@@ -72,24 +107,24 @@ export function readSafetensors(bytes: Uint8Array, source = 'The safetensors dat
     })
   }
 
-  if (bytes.length < 8) refuse(`it has ${bytes.length} bytes, fewer than the 8 of the header length. Fetch it again.`)
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const claimed = view.getBigUint64(0, true)
-  if (claimed > BigInt(bytes.length - 8)) {
+  if (fileBytes < 8) refuse(`it has ${fileBytes} bytes, fewer than the 8 of the header length. Fetch it again.`)
+  const claimed = new DataView(readBytes(file, 0, 8).buffer).getBigUint64(0, true)
+  if (claimed > BigInt(fileBytes - 8)) {
     refuse(
-      `bytes 0 to 7 promise a header of ${claimed} bytes, but only ${bytes.length - 8} follow. Check that this is the right file, and fetch it again.`,
+      `bytes 0 to 7 promise a header of ${claimed} bytes, but only ${fileBytes - 8} follow. Check that this is the right file, and fetch it again.`,
     )
   }
   if (claimed > BigInt(longestHeaderBytes)) {
     refuse(`its header of ${claimed} bytes is longer than the ${longestHeaderBytes} that the format allows.`)
   }
   const dataStart = 8 + Number(claimed)
-  if (bytes[8] !== 0x7b || claimed === 0n) refuse("the header at byte 8 does not start with '{'. Fetch it again.")
+  const headerBytes = readBytes(file, 8, Number(claimed))
+  if (headerBytes[0] !== 0x7b) refuse("the header at byte 8 does not start with '{'. Fetch it again.")
 
   let text: string
   let header: unknown
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.subarray(8, dataStart))
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(headerBytes)
     header = JSON.parse(text)
   } catch (cause) {
     throw new WeftgradError(
@@ -104,7 +139,7 @@ export function readSafetensors(bytes: Uint8Array, source = 'The safetensors dat
   if (!isRecord(header)) return refuse('the header is not a JSON object. Write the file again.')
 
   const metadata: Record<string, string> = Object.create(null)
-  const places: { name: string; dtype: SafetensorsDtype; shape: number[]; begin: number; end: number }[] = []
+  const places: SafetensorsPlace[] = []
   for (const [name, entry] of Object.entries(header)) {
     if (name === metadataKey) {
       if (!isRecord(entry)) return refuse(`${metadataKey} is not an object of strings. Write the file again.`)
@@ -130,48 +165,40 @@ export function readSafetensors(bytes: Uint8Array, source = 'The safetensors dat
     if (offsets.length !== 2 || begin === undefined || end === undefined || begin > end) {
       return refuse(`${label} has data_offsets that are not a begin and an end. Write the file again.`)
     }
-    if (end > bytes.length - dataStart) {
+    if (end > fileBytes - dataStart) {
       return refuse(
-        `${label} ends at byte ${end} of the data, of which there are only ${bytes.length - dataStart}. Fetch it again: it is cut off.`,
+        `${label} ends at byte ${end} of the data, of which there are only ${fileBytes - dataStart}. Fetch it again: it is cut off.`,
         { name },
       )
     }
-    const size = (shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, 1)) * bytesPerValue[dtype]
+    const bytes =
+      (shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, 1)) * bytesPerValue[dtype]
     // A product that left the exact integers is still larger than any length, so this comparison is right for it, too.
-    if (size !== end - begin) {
+    if (bytes !== end - begin) {
       return refuse(
-        `${label} of ${dtype} and shape [${shortened(shape.join(', '))}] takes ${size} bytes, but its data_offsets span ${end - begin}. Write the file again.`,
+        `${label} of ${dtype} and shape [${shortened(shape.join(', '))}] takes ${bytes} bytes, but its data_offsets span ${end - begin}. Write the file again.`,
         { name },
       )
     }
-    places.push({ name, dtype, shape, begin, end })
+    places.push({ name, dtype, shape, start: dataStart + begin, bytes })
   }
 
   let reached = 0
-  for (const place of [...places].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
-    if (place.begin !== reached) {
+  for (const place of [...places].sort((a, b) => a.start - b.start || a.bytes - b.bytes)) {
+    const begin = place.start - dataStart
+    if (begin !== reached) {
       refuse(
-        `tensor '${shortened(place.name)}' starts at byte ${place.begin} of the data, where the ones before it end at ${reached}: ` +
-          `the format allows neither ${place.begin < reached ? 'overlaps' : 'holes'}. Write the file again.`,
+        `tensor '${shortened(place.name)}' starts at byte ${begin} of the data, where the ones before it end at ${reached}: ` +
+          `the format allows neither ${begin < reached ? 'overlaps' : 'holes'}. Write the file again.`,
         { name: place.name },
       )
     }
-    reached = place.end
+    reached += place.bytes
   }
-  if (reached !== bytes.length - dataStart) {
-    refuse(`its tensors end at byte ${reached} of the data, but there are ${bytes.length - dataStart}. Fetch it again.`)
+  if (reached !== fileBytes - dataStart) {
+    refuse(`its tensors end at byte ${reached} of the data, but there are ${fileBytes - dataStart}. Fetch it again.`)
   }
-
-  const tensors = new Map<string, SafeTensor>()
-  for (const { name, dtype, shape, begin, end } of places) {
-    const tensor = tensorFrom(dtype, shape, bytes.subarray(dataStart + begin, dataStart + end))
-    if (tensor.dtype === 'BOOL') {
-      const wrong = tensor.data.findIndex((value) => value > 1)
-      if (wrong >= 0) refuse(`tensor '${shortened(name)}' of BOOL has a value other than 0 and 1 at index ${wrong}.`)
-    }
-    tensors.set(name, tensor)
-  }
-  return { tensors, metadata }
+  return { places, metadata }
 }
 
 /**
@@ -186,6 +213,44 @@ export function writeSafetensors(
   const sorted = [...tensors].sort(
     ([nameA, a], [nameB, b]) => bytesPerValue[b.dtype] - bytesPerValue[a.dtype] || (nameA < nameB ? -1 : 1),
   )
+  for (const [name, { dtype, shape, data }] of sorted) {
+    if (!isSizes(shape)) throw badShape(name, shape)
+    const count = shape.reduce((product, extent) => product * extent, 1)
+    if (count !== data.length || data.BYTES_PER_ELEMENT !== bytesPerValue[dtype]) {
+      throw new WeftgradError(
+        'argument',
+        `Tensor '${name}' of ${dtype} and shape [${shape.join(', ')}] needs ${count} values of ${bytesPerValue[dtype]} bytes, not ${data.length} of ${data.BYTES_PER_ELEMENT}.`,
+        { name, dtype, shape, length: data.length },
+      )
+    }
+    if (dtype === 'BOOL' && data.some((value) => value > 1)) {
+      throw new WeftgradError('argument', `Tensor '${name}' of BOOL has values other than 0 and 1.`, { name })
+    }
+  }
+  const start = safetensorsStart(
+    sorted.map(([name, { dtype, shape }]) => ({ name, dtype, shape })),
+    metadata,
+  )
+  const dataBytes = sorted.reduce((sum, [, { data }]) => sum + data.byteLength, 0)
+  const bytes = new Uint8Array(start.length + dataBytes)
+  bytes.set(start)
+  let at = start.length
+  for (const [, { data }] of sorted) {
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at)
+    at += data.byteLength
+  }
+  return bytes
+}
+
+/**
+ * What stands before the data: the tensors' bytes follow in this order, without a gap. For files that are written one
+ * tensor at a time; readers like wide dtypes first, which aligns every tensor.
+ * @throws WeftgradError 'argument' for a name, shape or metadata that the format cannot hold, or a name that comes twice.
+ */
+export function safetensorsStart(
+  tensors: readonly { readonly name: string; readonly dtype: SafetensorsDtype; readonly shape: readonly number[] }[],
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
   const entries: string[] = []
   const metadataKeys = Object.keys(metadata).sort()
   if (metadataKeys.length > 0) {
@@ -198,26 +263,18 @@ export function writeSafetensors(
     })
     entries.push(`"${metadataKey}":{${pairs.join(',')}}`)
   }
+  const names = new Set<string>()
   let offset = 0
-  for (const [name, { dtype, shape, data }] of sorted) {
-    if (name === metadataKey || !isWellFormed(name)) {
-      throw new WeftgradError('argument', `A tensor cannot be named ${JSON.stringify(name)} in safetensors.`, { name })
+  for (const { name, dtype, shape } of tensors) {
+    if (name === metadataKey || names.has(name) || !isWellFormed(name)) {
+      const how = names.has(name) ? ', as another is' : ''
+      throw new WeftgradError('argument', `A tensor cannot be named ${JSON.stringify(name)} in safetensors${how}.`, {
+        name,
+      })
     }
-    if (!isSizes(shape)) {
-      throw new WeftgradError('argument', `Tensor '${name}' has a shape that is not a list of sizes.`, { name, shape })
-    }
-    const count = shape.reduce((product, extent) => product * extent, 1)
-    if (count !== data.length || data.BYTES_PER_ELEMENT !== bytesPerValue[dtype]) {
-      throw new WeftgradError(
-        'argument',
-        `Tensor '${name}' of ${dtype} and shape [${shape.join(', ')}] needs ${count} values of ${bytesPerValue[dtype]} bytes, not ${data.length} of ${data.BYTES_PER_ELEMENT}.`,
-        { name, dtype, shape, length: data.length },
-      )
-    }
-    if (dtype === 'BOOL' && data.some((value) => value > 1)) {
-      throw new WeftgradError('argument', `Tensor '${name}' of BOOL has values other than 0 and 1.`, { name })
-    }
-    const end = offset + data.byteLength
+    names.add(name)
+    if (!isSizes(shape)) throw badShape(name, shape)
+    const end = offset + shape.reduce((product, extent) => product * extent, bytesPerValue[dtype])
     entries.push(
       `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${offset},${end}]}`,
     )
@@ -228,17 +285,14 @@ export function writeSafetensors(
   if (headerBytes > longestHeaderBytes) {
     throw new WeftgradError('argument', `The header takes ${headerBytes} bytes; safetensors allows 100,000,000.`)
   }
+  const start = new Uint8Array(8 + headerBytes).fill(0x20)
+  new DataView(start.buffer).setBigUint64(0, BigInt(headerBytes), true)
+  start.set(header, 8)
+  return start
+}
 
-  const bytes = new Uint8Array(8 + headerBytes + offset)
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(headerBytes), true)
-  bytes.fill(0x20, 8, 8 + headerBytes)
-  bytes.set(header, 8)
-  let at = 8 + headerBytes
-  for (const [, { data }] of sorted) {
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at)
-    at += data.byteLength
-  }
-  return bytes
+function badShape(name: string, shape: readonly number[]): WeftgradError {
+  return new WeftgradError('argument', `Tensor '${name}' has a shape that is not a list of sizes.`, { name, shape })
 }
 
 /**
@@ -276,6 +330,19 @@ export function float16ToFloat32(bits: Uint16Array): Float32Array {
     else values[i] = sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
   }
   return values
+}
+
+function tensorAt({ name, dtype, shape }: SafetensorsPlace, bytes: Uint8Array, source: string): SafeTensor {
+  const tensor = tensorFrom(dtype, shape, bytes)
+  const wrong = tensor.dtype === 'BOOL' ? tensor.data.findIndex((value) => value > 1) : -1
+  if (wrong >= 0) {
+    throw new WeftgradError(
+      'format',
+      `${source} is not a readable safetensors file: tensor '${shortened(name)}' of BOOL has a value other than 0 and 1 at index ${wrong}.`,
+      { source, name },
+    )
+  }
+  return tensor
 }
 
 function tensorFrom(dtype: SafetensorsDtype, shape: readonly number[], bytes: Uint8Array): SafeTensor {
@@ -338,16 +405,8 @@ function isFollowedByColon(json: string, start: number): boolean {
   return json.charAt(at) === ':'
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 function isDtype(value: unknown): value is SafetensorsDtype {
   return typeof value === 'string' && Object.hasOwn(bytesPerValue, value)
-}
-
-function isSizes(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0)
 }
 
 /** Whether UTF-8 can hold the text: a lone surrogate would come back as another character. */

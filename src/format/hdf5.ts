@@ -1,0 +1,469 @@
+/**
+ * Reads HDF5 files with the HDF5 library compiled to WebAssembly (h5wasm), as far as files of weights need it: the names
+ * in a group, attributes of text, and datasets of numbers as float32.
+ *
+ * The library trusts files more than they deserve, so it runs on a short lead. It sees one file, served by a callback
+ * that reads the bytes it asks for: nothing else of the host, and never the whole file in memory. What it asks for is
+ * counted, and the structure that makes it loop forever is checked before it gets to see it.
+ * Sizes are compared with the file before anything is allocated. Every failure is a WeftgradError 'format', printed
+ * nowhere; one of the library itself ends the file's use. Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
+ */
+import { WeftgradError } from '../errors.ts'
+import { type ByteSource, closedError, readBytes } from './byte-source.ts'
+import { float16ToFloat32 } from './safetensors.ts'
+
+/** The library, loaded. */
+export type Hdf5Module = typeof import('h5wasm').Module
+
+/** Gives the library in memory of its own where it can, as `freshHdf5` does. */
+export type Hdf5Loader = () => Promise<Hdf5Module>
+
+export type Hdf5Kind = 'group' | 'dataset' | 'other' | 'none'
+
+export interface Hdf5Dataset {
+  readonly path: string
+  readonly shape: readonly number[]
+  /** `float32`, `int64`; of what is no number the kind: `string`, `compound`. */
+  readonly dtype: string
+}
+
+export interface Hdf5File {
+  /** The names in a group; sorted, unless its writer had their order kept. */
+  children(path: string): readonly string[]
+  kind(path: string): Hdf5Kind
+  attributes(path: string): readonly string[]
+  /** An attribute of text, or of a list of texts. An empty list has any type. */
+  texts(path: string, attribute: string): readonly string[]
+  dataset(path: string): Hdf5Dataset
+  /** The numbers of a dataset of float16, float32 or float64. */
+  read(dataset: Hdf5Dataset): Float32Array
+  close(): void
+}
+
+export const hdf5Signature: readonly number[] = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a]
+
+/** Copied out of the library's memory at a time. VGG16 takes 36 ms so, and 30 ms with 4 MB, which that memory would grow by. */
+const sliceBytes = 2 ** 20
+/** Deflate cannot pack more tightly: https://zlib.net/zlib_tech.html */
+const mostDeflated = 1032
+const smallChunkBytes = 2 ** 20
+
+const floatDtypes: Readonly<Record<number, string>> = { 2: 'float16', 4: 'float32', 8: 'float64' }
+/** By the library's number of the type's class. */
+const otherDtypes: Readonly<Record<number, string>> = {
+  2: 'time',
+  3: 'string',
+  4: 'bitfield',
+  5: 'opaque',
+  6: 'compound',
+  7: 'reference',
+  8: 'enum',
+  9: 'variable-length',
+  10: 'array',
+}
+const integerClass = 0
+const floatClass = 1
+const stringClass = 3
+const deflateFilter = 1
+const heapSignature: readonly number[] = [0x47, 0x43, 0x4f, 0x4c]
+
+/** The parts of emscripten's file system that let a file be served by a callback. */
+interface ServedNode {
+  stream_ops: {
+    llseek(stream: { readonly position: number }, offset: number, whence: number): number
+    read(stream: unknown, buffer: Uint8Array, offset: number, length: number, position: number): number
+  }
+}
+
+/** In browsers there is one instance, which a damaged file can take down for good. */
+const broken = new WeakSet<Hdf5Module>()
+
+async function sharedHdf5(): Promise<Hdf5Module> {
+  const { ready } = await import('h5wasm')
+  return ready
+}
+
+let opened = 0
+
+/**
+ * Opens a file; `close` also closes its source, and so does a failure.
+ * @throws WeftgradError 'format' if the library cannot make sense of it.
+ */
+export async function openHdf5(source: ByteSource, load: Hdf5Loader = sharedHdf5): Promise<Hdf5File> {
+  try {
+    checkSuperblock(source)
+    const library = await load()
+    if (broken.has(library)) {
+      throw new WeftgradError('format', 'An earlier file damaged the HDF5 library. Load the page again.', {})
+    }
+    return new ServedHdf5(source, library)
+  } catch (error) {
+    source.close()
+    throw error
+  }
+}
+
+class ServedHdf5 implements Hdf5File {
+  readonly #source: ByteSource
+  readonly #library: Hdf5Module
+  readonly #path = `/weights-${opened++}.h5`
+  readonly #file: bigint
+  readonly #heaps: HeapCheck
+  #isOpen = true
+  #readsLeft = 0
+  /** Numbers of a dataset are being read: no structure, so not to be looked at. */
+  #isReadingNumbers = false
+
+  constructor(source: ByteSource, library: Hdf5Module) {
+    this.#source = source
+    this.#library = library
+    this.#heaps = new HeapCheck(source)
+    this.#serve()
+    this.#file = this.#run(() => {
+      library.activate_throwing_error_handler()
+      return library.open(this.#path, library.H5F_ACC_RDONLY, false, -1, -1)
+    })
+  }
+
+  children(path: string): readonly string[] {
+    return this.#run(() => this.#library.get_names(this.#file, path, false))
+  }
+
+  kind(path: string): Hdf5Kind {
+    const { H5G_GROUP, H5G_DATASET } = this.#library
+    const type = this.#run(() => this.#library.get_type(this.#file, path))
+    return type === H5G_GROUP ? 'group' : type === H5G_DATASET ? 'dataset' : type < 0 ? 'none' : 'other'
+  }
+
+  attributes(path: string): readonly string[] {
+    return this.#run(() => this.#library.get_attribute_names(this.#file, path))
+  }
+
+  texts(path: string, attribute: string): readonly string[] {
+    const library = this.#library
+    const metadata = this.#run(() => library.get_attribute_metadata(this.#file, path, attribute))
+    const { type, size, total_size: count, vlen, cset } = metadata
+    if (count === 0) return []
+    if (type !== stringClass) throw this.#refuse(`the attribute '${attribute}' of ${path} is not text. Write it again`)
+    const bytes = count * size
+    if (!(bytes <= this.#source.size)) {
+      throw this.#refuse(`the attribute '${attribute}' of ${path} claims ${bytes} bytes. Fetch it again`)
+    }
+    return this.#run(() => {
+      const place = this.#allocate(bytes)
+      library.get_attribute_data(this.#file, path, attribute, BigInt(place))
+      const packed = library.HEAPU8.slice(place, place + bytes)
+      const encoding = cset === 1 ? 'utf-8' : 'latin1'
+      const texts = vlen
+        ? Array.from(new Uint32Array(packed.buffer), (at) => (at === 0 ? '' : library.UTF8ToString(at)))
+        : Array.from({ length: count }, (_, i) => fixedText(packed.subarray(i * size, (i + 1) * size), encoding))
+      if (vlen) library.reclaim_vlen_memory(this.#file, path, attribute, BigInt(place))
+      library._free(place)
+      return texts
+    })
+  }
+
+  dataset(path: string): Hdf5Dataset {
+    const { type, size, signed, shape } = this.#run(() => this.#library.get_dataset_metadata(this.#file, path))
+    if (shape === null) throw this.#refuse(`the dataset ${path} is empty. Write it again`)
+    const integer = `${signed ? 'int' : 'uint'}${8 * size}`
+    const float = floatDtypes[size] ?? `float${8 * size}`
+    const dtype = type === integerClass ? integer : type === floatClass ? float : (otherDtypes[type] ?? 'unknown')
+    return { path, shape, dtype }
+  }
+
+  read({ path, shape, dtype }: Hdf5Dataset): Float32Array {
+    const metadata = this.#run(() => this.#library.get_dataset_metadata(this.#file, path))
+    const { size, total_size: count, chunks, virtual_sources: elsewhere } = metadata
+    if (metadata.type !== floatClass || floatDtypes[size] === undefined) {
+      throw this.#refuse(`${path} holds ${dtype}, and weights are float16, float32 or float64. Convert it`)
+    }
+    if (elsewhere !== undefined) throw this.#refuse(`the numbers of ${path} are in other files. Put them into this one`)
+    const bytes = count * size
+    const filters = chunks === null ? [] : this.#run(() => this.#library.get_dataset_filters(this.#file, path))
+    const densest = filters.some(({ id }) => id === deflateFilter) ? mostDeflated : 1
+    const chunkBytes = product(chunks ?? []) * size
+    const isSane = chunks === null || chunkBytes <= Math.max(bytes, smallChunkBytes)
+    if (!(bytes <= this.#source.size * densest) || !isSane) {
+      throw this.#refuse(
+        `${path} claims ${bytes} bytes, more than can be in a file of ${this.#source.size}. Fetch it again`,
+      )
+    }
+    const numbers = this.#numbersFor(path, count)
+    for (const slice of slicesOf(shape, chunks ?? shape.map(() => 1), sliceBytes / size)) {
+      this.#readSlice(path, shape, size, slice, numbers)
+    }
+    return numbers
+  }
+
+  close(): void {
+    if (!this.#isOpen) return
+    try {
+      this.#library.close_file(this.#file)
+    } catch {
+      // It is not used again.
+    }
+    this.#drop()
+  }
+
+  /** Copies a box of the dataset to where it belongs among all its numbers. */
+  #readSlice(
+    path: string,
+    shape: readonly number[],
+    size: number,
+    { start, extent }: Slice,
+    numbers: Float32Array,
+  ): void {
+    const library = this.#library
+    const count = product(extent)
+    const isScalar = shape.length === 0
+    this.#isReadingNumbers = true
+    try {
+      this.#run(() => {
+        const place = this.#allocate(count * size)
+        const [counts, starts] = [extent.map(BigInt), start.map(BigInt)]
+        const strides = extent.map(() => 1n)
+        const status = isScalar
+          ? library.get_dataset_data(this.#file, path, null, null, null, BigInt(place))
+          : library.get_dataset_data(this.#file, path, counts, starts, strides, BigInt(place))
+        if (status < 0) throw new Error(`${path} could not be read`)
+        scatter(floatsAt(library.HEAPU8.buffer, place, count, size), shape, { start, extent }, numbers)
+        library._free(place)
+      })
+    } finally {
+      this.#isReadingNumbers = false
+    }
+  }
+
+  #numbersFor(path: string, count: number): Float32Array {
+    try {
+      return new Float32Array(count)
+    } catch (cause) {
+      throw this.#refuse(
+        `${path} has ${count} numbers, more than fit into memory. Check that it is the right file`,
+        cause,
+      )
+    }
+  }
+
+  #allocate(bytes: number): number {
+    const place = this.#library._malloc(bytes)
+    if (place === 0) throw new RangeError(`there is no memory for ${bytes} bytes`)
+    return place
+  }
+
+  /** Puts the file into the library's file system: a name whose bytes come out of the source. */
+  #serve(): void {
+    const { FS } = this.#library
+    FS.close(FS.open(this.#path, 'w'))
+    const node = FS.lookupPath(this.#path, {}).node as unknown as ServedNode
+    const { size } = this.#source
+    Object.defineProperty(node, 'usedBytes', { value: size })
+    node.stream_ops = {
+      llseek: ({ position }, offset, whence) => offset + (whence === 1 ? position : whence === 2 ? size : 0),
+      read: (_, buffer, offset, length, position) => this.#serveBytes(buffer, offset, length, position),
+    }
+  }
+
+  #serveBytes(buffer: Uint8Array, offset: number, length: number, position: number): number {
+    this.#readsLeft -= 1
+    if (this.#readsLeft < 0) throw this.#refuse('its structure goes round in circles. Fetch it again')
+    const count = Math.max(0, Math.min(length, this.#source.size - position))
+    // The library's memory comes as signed bytes.
+    const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset + offset, count)
+    this.#source.readInto(bytes, position)
+    if (!this.#isReadingNumbers) this.#heaps.check(position, bytes)
+    return count
+  }
+
+  /** Runs calls of the library; whatever they throw ends the use of the file. */
+  #run<T>(calls: () => T): T {
+    if (!this.#isOpen) throw closedError(this.#source.name)
+    // A structure of the file takes 16 bytes at least, most take far more.
+    this.#readsLeft = 2 ** 16 + this.#source.size / 16
+    try {
+      return calls()
+    } catch (cause) {
+      if (cause instanceof WebAssembly.RuntimeError || cause instanceof RangeError) broken.add(this.#library)
+      this.#drop()
+      if (cause instanceof WeftgradError) throw cause
+      throw this.#refuse(`${reasonOf(cause)}. Fetch it again, or write it again with Keras`, cause)
+    }
+  }
+
+  #drop(): void {
+    this.#isOpen = false
+    this.#source.close()
+    try {
+      this.#library.FS.unlink(this.#path)
+    } catch {
+      // An empty name stays in the memory of a library that is dropped, too.
+    }
+  }
+
+  #refuse(problem: string, cause?: unknown): WeftgradError {
+    const { name } = this.#source
+    return new WeftgradError('format', `${name} is not a readable HDF5 file: ${problem}.`, { source: name }, cause)
+  }
+}
+
+/** Says at once what is wrong with most broken downloads, and keeps out sizes that no writer of weights uses. */
+function checkSuperblock(source: ByteSource): void {
+  const refuse = (problem: string): never => {
+    throw new WeftgradError('format', `${source.name} is not a readable HDF5 file: ${problem}.`, {
+      source: source.name,
+    })
+  }
+  if (source.size < 96) refuse(`it has ${source.size} bytes, too few for any. Fetch it again`)
+  const head = readBytes(source, 0, 96)
+  if (hdf5Signature.some((byte, i) => head[i] !== byte)) refuse('it does not start as one. Check the path')
+  const version = head[8] ?? 0
+  const isOld = version < 2
+  const [offsetBytes, lengthBytes] = head.subarray(isOld ? 13 : 9)
+  if (version > 3 || offsetBytes !== 8 || lengthBytes !== 8) {
+    refuse(`its version ${version} with addresses of ${offsetBytes} bytes is unknown. Write it again with h5py`)
+  }
+  const extra = version === 1 ? 4 : 0
+  const end = new DataView(head.buffer).getBigUint64(isOld ? 40 + extra : 28, true)
+  if (end > BigInt(source.size)) refuse(`it is cut off after ${source.size} of ${end} bytes. Fetch it again`)
+}
+
+/**
+ * Texts of variable length live in "global heaps". One whose entries do not move forward makes the library loop without
+ * reading (HDF5 2.0.0), so every heap is walked before it is handed over. Format specification, III.E.
+ */
+class HeapCheck {
+  readonly #source: ByteSource
+  readonly #checked = new Set<number>()
+  #stepsLeft: number
+
+  constructor(source: ByteSource) {
+    this.#source = source
+    this.#stepsLeft = 2 ** 20 + source.size / 4
+  }
+
+  /** Looks at bytes that the library is about to see. It reads heaps from their start. */
+  check(position: number, bytes: Uint8Array): void {
+    const isHeap = heapSignature.every((byte, i) => bytes[i] === byte)
+    if (!isHeap || this.#checked.has(position)) return
+    this.#checked.add(position)
+    this.#walk(position)
+  }
+
+  #walk(heap: number): void {
+    const { size } = this.#source
+    // What is too short to be a heap is refused by the library.
+    if (heap + 16 > size) return
+    const heapBytes = this.#lengthAt(heap + 8)
+    if (heapBytes < 16 || heap + heapBytes > size) throw this.#refuse(heap, `claims ${heapBytes} bytes`)
+    const bytes = readBytes(this.#source, heap, heapBytes)
+    const view = new DataView(bytes.buffer)
+    for (let at = 16; at + 16 <= heapBytes; ) {
+      const index = view.getUint16(at, true)
+      const entry = Number(view.getBigUint64(at + 8, true))
+      // The entry 0 is the free rest and counts its own head.
+      const step = index === 0 ? entry : 16 + 8 * Math.ceil(entry / 8)
+      this.#stepsLeft -= 1
+      if (step < 16 || at + step > heapBytes || this.#stepsLeft < 0)
+        throw this.#refuse(heap, `is damaged at byte ${at}`)
+      at += step
+    }
+  }
+
+  #lengthAt(position: number): number {
+    return Number(new DataView(readBytes(this.#source, position, 8).buffer).getBigUint64(0, true))
+  }
+
+  #refuse(heap: number, problem: string): WeftgradError {
+    const { name } = this.#source
+    return new WeftgradError(
+      'format',
+      `${name} is not a readable HDF5 file: the heap of texts at byte ${heap} ${problem}. Fetch it again.`,
+      { source: name },
+    )
+  }
+}
+
+/** A box within a dataset. */
+interface Slice {
+  readonly start: readonly number[]
+  readonly extent: readonly number[]
+}
+
+/**
+ * Boxes of at most so many numbers that make up the whole, each as long as can be in the last dimensions. They are made
+ * of whole chunks, so that none is unpacked twice; a chunk may be larger than a box should be.
+ */
+function* slicesOf(shape: readonly number[], chunk: readonly number[], mostNumbers: number): Generator<Slice> {
+  if (shape.includes(0)) return
+  const box = shape.map((extent, axis) => Math.min(extent, chunk[axis] ?? 1))
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    const others = product(box.filter((_, i) => i !== axis))
+    const [whole = 1, step = 1] = [shape[axis], box[axis]]
+    box[axis] = Math.min(whole, step * Math.max(1, Math.floor(mostNumbers / (others * step))))
+  }
+  const start = shape.map(() => 0)
+  for (;;) {
+    yield { start: [...start], extent: box.map((extent, i) => Math.min(extent, (shape[i] ?? 0) - (start[i] ?? 0))) }
+    let axis = shape.length - 1
+    for (; axis >= 0; axis--) {
+      const next = (start[axis] ?? 0) + (box[axis] ?? 1)
+      start[axis] = next < (shape[axis] ?? 0) ? next : 0
+      if (start[axis] !== 0) break
+    }
+    if (axis < 0) return
+  }
+}
+
+/** Writes a box's numbers, row by row, among those of the whole. */
+function scatter(
+  box: Float32Array | Float64Array,
+  shape: readonly number[],
+  { start, extent }: Slice,
+  numbers: Float32Array,
+): void {
+  // Dimensions after the last one that the box does not span whole hang together.
+  const split = Math.max(
+    0,
+    shape.findLastIndex((whole, axis) => extent[axis] !== whole),
+  )
+  const tail = product(shape.slice(split + 1))
+  const run = (extent[split] ?? 1) * tail
+  const rows = product(extent.slice(0, split))
+  for (let row = 0; row < rows; row++) {
+    let rest = row
+    let place = (start[split] ?? 0) * tail
+    let stride = (shape[split] ?? 1) * tail
+    for (let axis = split - 1; axis >= 0; axis--) {
+      const [count = 1, first = 0, whole = 1] = [extent[axis], start[axis], shape[axis]]
+      place += (first + (rest % count)) * stride
+      rest = Math.floor(rest / count)
+      stride *= whole
+    }
+    numbers.set(box.subarray(row * run, (row + 1) * run), place)
+  }
+}
+
+function product(sizes: readonly number[]): number {
+  return sizes.reduce((total, size) => total * size, 1)
+}
+
+function floatsAt(memory: ArrayBufferLike, place: number, count: number, size: number): Float32Array | Float64Array {
+  if (size === 8) return new Float64Array(memory, place, count)
+  if (size === 4) return new Float32Array(memory, place, count)
+  return float16ToFloat32(new Uint16Array(memory, place, count))
+}
+
+/** Texts of fixed length end at the first zero, or are filled up with blanks. */
+function fixedText(bytes: Uint8Array, encoding: string): string {
+  const end = bytes.indexOf(0)
+  return new TextDecoder(encoding).decode(end < 0 ? bytes : bytes.subarray(0, end)).trimEnd()
+}
+
+/** The library prints a stack of functions, each with what it could not do; the innermost one knows best. */
+function reasonOf(cause: unknown): string {
+  const text = cause instanceof Error ? cause.message : String(cause)
+  const stack = [...text.matchAll(/ in \w+\(\): (.+)/g)]
+  const reason = stack.at(-1)?.[1] ?? text.split('\n')[0] ?? ''
+  return (reason === '' ? 'the HDF5 library failed' : reason).slice(0, 200)
+}

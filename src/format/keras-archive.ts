@@ -1,0 +1,55 @@
+/**
+ * Keras 3's `.keras` files: a zip archive of the model's configuration and its weights as HDF5. The configuration gives
+ * the layers' names and order, which the HDF5 file alone does not have. Keras stores both uncompressed, so the weights
+ * are read in place; in an archive that was packed again they are unpacked into memory.
+ */
+import { WeftgradError } from '../errors.ts'
+import { type ByteSource, readBytes } from './byte-source.ts'
+import { type Hdf5Loader, openHdf5 } from './hdf5.ts'
+import { parsedJson } from './json.ts'
+import { configuredLayers } from './keras-config.ts'
+import { keras3Groups, kerasFile } from './keras-h5.ts'
+import type { WeightFile } from './weight-file.ts'
+import { openZipEntry, zipEntries } from './zip.ts'
+
+/** Networks of thousands of layers take a few megabytes. */
+const longestConfigBytes = 64 * 2 ** 20
+/** Of weights that are packed, and so have to be in memory whole. */
+const mostUnpackedBytes = 2 ** 30
+
+/** Opens an archive; closing it closes the source. Throws WeftgradError 'format'. */
+export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): Promise<WeightFile> {
+  try {
+    const entries = zipEntries(source)
+    const [config, weights] = ['config.json', 'model.weights.h5'].map((name) => entries.get(name))
+    if (config === undefined || weights === undefined) {
+      throw refusal(source, `it has no ${config === undefined ? 'config.json' : 'model.weights.h5'}`)
+    }
+    const text = openZipEntry(source, config, longestConfigBytes)
+    const model = parsedJson(new TextDecoder().decode(readBytes(text, 0, text.size)))
+    if (model === undefined) throw refusal(source, 'its config.json is not JSON')
+    const mostBytes = weights.isStored ? Number.POSITIVE_INFINITY : mostUnpackedBytes
+    const file = await openHdf5(openZipEntry(source, weights, mostBytes), load)
+    const layers = configuredLayers(model)
+    // The innermost layer whose group it is, or is within; what the configuration does not know comes last.
+    const placed = keras3Groups(file, source.name).map((group) => {
+      const index = layers.findLastIndex(({ path }) => `${group.path}/`.startsWith(`${path}/`))
+      const layer = layers[index]
+      if (layer === undefined) return { group, index: layers.length }
+      const isOwn = layer.path === group.path
+      return { group: isOwn ? { ...group, name: layer.name, className: layer.className } : group, index }
+    })
+    const groups = placed.sort((a, b) => a.index - b.index).map(({ group }) => group)
+    return kerasFile('keras-archive', source.name, file, groups)
+  } catch (error) {
+    source.close()
+    throw error
+  }
+}
+
+function refusal(source: ByteSource, problem: string): WeftgradError {
+  const { name } = source
+  return new WeftgradError('format', `${name} is not a .keras file: ${problem}. Save the model again with Keras.`, {
+    source: name,
+  })
+}

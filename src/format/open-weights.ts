@@ -1,0 +1,69 @@
+/** Opens a file of weights in any of the formats, which its first bytes tell apart, whatever its name. */
+import { WeftgradError } from '../errors.ts'
+import { type ByteSource, readBytes } from './byte-source.ts'
+import { type Hdf5Loader, hdf5Signature } from './hdf5.ts'
+import { openKerasArchive } from './keras-archive.ts'
+import { openKerasH5 } from './keras-h5.ts'
+import { openSafetensors } from './safetensors-weights.ts'
+import { type OpenShard, openTensorflowJs } from './tensorflowjs.ts'
+import type { WeightFile } from './weight-file.ts'
+
+export interface OpenWeightsOptions {
+  /** Gives the files beside a `model.json`; without it, such a model is refused. */
+  readonly openShard?: OpenShard
+  /** See `openKerasH5`. */
+  readonly hdf5?: Hdf5Loader
+}
+
+const zipStart = [0x50, 0x4b]
+/** The largest graph models list some ten thousand nodes. */
+const longestModelJson = 2 ** 28
+
+/**
+ * Opens a file; closing it closes the source.
+ * @throws WeftgradError 'format' for what is none of these formats, or damaged.
+ */
+export async function openWeights(source: ByteSource, options: OpenWeightsOptions = {}): Promise<WeightFile> {
+  const { openShard, hdf5 } = options
+  try {
+    const start = readBytes(source, 0, Math.min(source.size, 64))
+    if (startsWith(start, hdf5Signature)) return await openKerasH5(source, hdf5)
+    if (startsWith(start, zipStart)) return await openKerasArchive(source, hdf5)
+    // The length of safetensors' header stands before it, and is below 100 MB.
+    if (start[8] === 0x7b && start[7] === 0) return openSafetensors(source)
+    if (/^\s*\{/.test(new TextDecoder().decode(start))) {
+      if (openShard === undefined || source.size > longestModelJson) throw unknown(source, 'model.json')
+      const modelJson = readBytes(source, 0, source.size)
+      source.close()
+      return await openTensorflowJs(modelJson, openShard, source.name)
+    }
+    throw unknown(source, looksLike(start))
+  } catch (error) {
+    source.close()
+    throw error
+  }
+}
+
+function startsWith(bytes: Uint8Array, signature: readonly number[]): boolean {
+  return signature.every((byte, i) => bytes[i] === byte)
+}
+
+/** What people point at by mistake. */
+function looksLike(start: Uint8Array): string | undefined {
+  const text = new TextDecoder('latin1').decode(start).trimStart()
+  if (start.length === 0) return 'an empty file'
+  if (start[0] === 0x1f && start[1] === 0x8b) return 'a gzip file, which has to be unpacked'
+  if (/^<(!doctype|html|\?xml)/i.test(text)) return 'a web page or the answer of a server'
+  if (text.startsWith('version https://git-lfs')) return 'a pointer of Git LFS: run `git lfs pull`'
+  return undefined
+}
+
+function unknown(source: ByteSource, guess?: string): WeftgradError {
+  const { name } = source
+  return new WeftgradError(
+    'format',
+    `${name} is no file of weights that can be read here${guess === undefined ? '' : `; it looks like ${guess}`}. ` +
+      'Readable are .h5 and .keras of Keras, model.json of TensorFlow.js with the files beside it, and .safetensors.',
+    { source: name },
+  )
+}

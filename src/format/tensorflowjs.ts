@@ -1,0 +1,325 @@
+/**
+ * TensorFlow.js models: a `model.json` that lists the weights, which lie one after the other in files beside it
+ * ("shards"), as floats or quantised to 16 or 8 bits. Layers models name weights by layer. Graph models keep them as
+ * constants that operations use: the converter's own reader says which graphs are ones, and a constant's name and the
+ * order of the operations say what layers there were.
+ *
+ * Promises: every length is checked against the shards before anything is read; numbers are decoded by TensorFlow.js, one
+ * tensor at a time. The two packages are imported when they are needed: they take a quarter of a second.
+ */
+import type { DataId, io } from '@tensorflow/tfjs-core'
+import { WeftgradError } from '../errors.ts'
+import { type ByteSource, joined, readBytes } from './byte-source.ts'
+import { isRecord, isSizes, parsedJson } from './json.ts'
+import { classesOf, configuredLayers } from './keras-config.ts'
+import { groupedByLayer, type HeldGroup, heldWeights, type WeightEntry, type WeightFile } from './weight-file.ts'
+
+/** Gives the bytes of a file beside `model.json`, by its path in there. */
+export type OpenShard = (path: string) => Promise<ByteSource>
+
+/** A tensor's numbers in the shards. */
+interface Place {
+  readonly spec: io.WeightsManifestEntry
+  readonly shards: ByteSource
+  readonly start: number
+  readonly bytes: number
+}
+
+interface Held {
+  readonly entry: WeightEntry
+  readonly place: Place
+}
+
+interface GraphNode {
+  readonly name: string
+  readonly op: string
+  readonly inputs: readonly string[]
+}
+
+const valueBytes: Readonly<Record<string, number>> = { float32: 4, int32: 4, bool: 1, complex64: 8 }
+const quantisedBytes: Readonly<Record<string, number>> = { float16: 2, uint16: 2, uint8: 1 }
+/** Each is an open file. The converter makes shards of 4 MB. */
+const mostShards = 2048
+
+/**
+ * Opens a model; closing it closes the shards.
+ * @param modelJson the bytes of `model.json`.
+ * @param source names the model in messages.
+ * @throws WeftgradError 'format' for what is no such model or whose lengths do not fit, and what `openShard` throws.
+ */
+export async function openTensorflowJs(
+  modelJson: Uint8Array,
+  openShard: OpenShard,
+  source: string,
+): Promise<WeightFile> {
+  const refuse = (problem: string, cause?: unknown): never => {
+    throw refusal(source, problem, cause)
+  }
+  const model = parsedJson(new TextDecoder().decode(modelJson))
+  if (!isRecord(model) || !Array.isArray(model.weightsManifest)) {
+    return refuse('its model.json has no weightsManifest. Save it again with TensorFlow.js')
+  }
+  const { modelTopology: topology, weightsManifest: manifest, signature } = model
+  const opened: ByteSource[] = []
+  const close = (): void => {
+    for (const shard of opened) shard.close()
+  }
+  try {
+    const groups = manifest.map((group: unknown) => readManifestGroup(group, source))
+    if (groups.reduce((sum, { paths }) => sum + paths.length, 0) > mostShards) {
+      refuse(`it has more than ${mostShards} files of weights. Save it again with larger ones`)
+    }
+    const held: Held[] = []
+    for (const { paths, specs } of groups) {
+      const shards: ByteSource[] = []
+      for (const path of paths) {
+        const shard = await openShard(path)
+        opened.push(shard)
+        shards.push(shard)
+      }
+      held.push(...placed(specs, joined(shards, source), source))
+    }
+    const isGraph = isRecord(topology) && Array.isArray(topology.node)
+    const weights = isGraph
+      ? await graphGroups(topology, signature, held, source)
+      : groupedByLayer(held, classesOf(configuredLayers(isRecord(topology) ? (topology.model_config ?? topology) : [])))
+    return heldWeights<Place>({
+      format: isGraph ? 'tfjs-graph' : 'tfjs-layers',
+      source,
+      groups: weights,
+      read: (place) => decoded(place, source),
+      close,
+    })
+  } catch (error) {
+    close()
+    throw error
+  }
+}
+
+function readManifestGroup(group: unknown, source: string): { paths: string[]; specs: io.WeightsManifestEntry[] } {
+  if (!isRecord(group) || !Array.isArray(group.paths) || !Array.isArray(group.weights)) {
+    throw refusal(source, 'its weightsManifest is not made of paths and weights. Save it again with TensorFlow.js')
+  }
+  const paths = group.paths.map((path: unknown) => {
+    if (typeof path === 'string' && isBeside(path)) return path
+    throw refusal(source, `it keeps weights in ${JSON.stringify(path)}, which is not beside its model.json`)
+  })
+  return { paths, specs: group.weights.map((spec: unknown) => readSpec(spec, source)) }
+}
+
+/** A model must not make its reader open any file of the host, or ask other servers. */
+function isBeside(path: string): boolean {
+  return path.length > 0 && !/^\/|\\|:|\0/.test(path) && !path.split('/').includes('..')
+}
+
+/** Where each tensor's numbers are: one after the other, to the last byte of the shards. */
+function placed(specs: readonly io.WeightsManifestEntry[], shards: ByteSource, source: string): Held[] {
+  let start = 0
+  const held = specs.map((spec) => {
+    const { name, shape, dtype, quantization } = spec
+    const width = quantization === undefined ? valueBytes[dtype] : quantisedBytes[quantization.dtype]
+    const bytes = (shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, 1)) * (width ?? 0)
+    const place = { spec, shards, start, bytes }
+    start += bytes
+    if (!(start <= shards.size)) {
+      throw refusal(source, `its files of weights end within '${name}', after ${shards.size} bytes. Fetch them again`)
+    }
+    return { entry: { name, shape, dtype: quantization?.dtype ?? dtype }, place }
+  })
+  if (start !== shards.size) {
+    throw refusal(
+      source,
+      `its files of weights have ${shards.size} bytes, and model.json lists ${start}. Fetch them again`,
+    )
+  }
+  return held
+}
+
+function readSpec(spec: unknown, source: string): io.WeightsManifestEntry {
+  const { name, shape, dtype, quantization } = isRecord(spec) ? spec : {}
+  if (typeof name !== 'string' || !isSizes(shape)) {
+    throw refusal(source, 'its model.json lists a weight without a name or shape. Save it again with TensorFlow.js')
+  }
+  const label = `'${name.slice(0, 80)}'`
+  if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'bool' && dtype !== 'complex64') {
+    throw refusal(source, `it keeps ${label} as ${JSON.stringify(dtype)}, which is not supported`)
+  }
+  if (quantization === undefined) return { name, shape, dtype }
+  const { dtype: stored, min, scale } = isRecord(quantization) ? quantization : {}
+  if (stored === 'float16') return { name, shape, dtype, quantization: { dtype: stored } }
+  if ((stored !== 'uint8' && stored !== 'uint16') || !isFiniteNumber(min) || !isFiniteNumber(scale)) {
+    throw refusal(source, `it keeps ${label} quantised in an unknown way. Convert it again`)
+  }
+  return { name, shape, dtype, quantization: { dtype: stored, min, scale } }
+}
+
+function isFiniteNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value)
+}
+
+async function decoded({ spec, shards, start, bytes }: Place, source: string): Promise<Float32Array> {
+  const { name, dtype } = spec
+  if (dtype !== 'float32') {
+    throw refusal(source, `it keeps '${name}' as ${dtype}, and weights are float32. Convert it`)
+  }
+  const { buffer } = readBytes(shards, start, bytes)
+  return withBackend((tf) => {
+    const tensor = tf.io.decodeWeights(buffer, [{ ...spec, name: 'weight' }]).weight
+    try {
+      const numbers = tensor?.dataSync()
+      if (numbers instanceof Float32Array) return numbers
+    } catch (cause) {
+      throw refusal(source, `'${name}' cannot be decoded. Convert it again`, cause)
+    } finally {
+      tensor?.dispose()
+    }
+    throw refusal(source, `'${name}' cannot be decoded. Convert it again`)
+  })
+}
+
+/**
+ * TensorFlow.js decodes into tensors, which live in a backend. Where the application has none of its own, one that only
+ * holds numbers is lent for the moment.
+ */
+async function withBackend<T>(use: (tf: typeof import('@tensorflow/tfjs-core')) => T): Promise<T> {
+  const tf = await import('@tensorflow/tfjs-core')
+  if (tf.engine().backendNames().length > 0) {
+    await tf.ready()
+    return use(tf)
+  }
+  class HoldingBackend extends tf.KernelBackend {
+    readonly #held = new Map<DataId, unknown>()
+    override write(values: unknown): DataId {
+      const id = {}
+      this.#held.set(id, values)
+      return id
+    }
+    override readSync(id: DataId): Float32Array {
+      const values = this.#held.get(id)
+      return values instanceof Float32Array ? values : new Float32Array()
+    }
+    override disposeData(id: DataId): boolean {
+      return this.#held.delete(id)
+    }
+    override floatPrecision(): 32 {
+      return 32
+    }
+    override dispose(): void {
+      this.#held.clear()
+    }
+  }
+  const name = 'weftgrad-weights'
+  tf.registerBackend(name, () => new HoldingBackend())
+  try {
+    return use(tf)
+  } finally {
+    tf.removeBackend(name)
+  }
+}
+
+/**
+ * A graph's constants of floats by layer, in the order in which operations come to use them. What does not lead to an
+ * output is left out, and so are scalars and whole numbers, which are settings of operations.
+ */
+async function graphGroups(
+  topology: Record<string, unknown>,
+  signature: unknown,
+  held: readonly Held[],
+  source: string,
+): Promise<HeldGroup<Place>[]> {
+  const nodes = readNodes(topology.node, source)
+  const outputs = await graphOutputs(topology, signature, source)
+  const weights = new Map(
+    held
+      .filter(({ entry, place }) => entry.shape.length > 0 && place.spec.dtype === 'float32')
+      .map((one) => [one.entry.name, one]),
+  )
+  const layers = new Map<string, Held[]>()
+  for (const { inputs } of orderedNodes(nodes, outputs)) {
+    for (const input of inputs) {
+      const weight = weights.get(input)
+      if (weight === undefined) continue
+      weights.delete(input)
+      const layer = layerOfConstant(input)
+      layers.set(layer, [...(layers.get(layer) ?? []), weight])
+    }
+  }
+  if (layers.size === 0) throw refusal(source, 'its graph uses no weights')
+  const common = commonFolder([...layers.keys()])
+  return [...layers].map(([layer, own]) => ({ name: layer.slice(common.length), weights: own }))
+}
+
+/** The names of the graph's outputs. What the converter's reader cannot load is refused. */
+async function graphOutputs(topology: Record<string, unknown>, signature: unknown, source: string): Promise<string[]> {
+  const { loadGraphModelSync } = await import('@tensorflow/tfjs-converter')
+  try {
+    const model = loadGraphModelSync({
+      modelTopology: topology,
+      weightSpecs: [],
+      weightData: new ArrayBuffer(0),
+      ...(isRecord(signature) ? { signature } : {}),
+    })
+    return model.outputs.map(({ name }) => name)
+  } catch (cause) {
+    throw refusal(source, 'TensorFlow.js cannot load its graph. Convert it again', cause)
+  }
+}
+
+function readNodes(list: unknown, source: string): ReadonlyMap<string, GraphNode> {
+  const nodes = new Map<string, GraphNode>()
+  for (const node of Array.isArray(list) ? list : []) {
+    const { name, op, input = [] } = isRecord(node) ? node : {}
+    const isList = Array.isArray(input) && input.every((one) => typeof one === 'string')
+    if (typeof name !== 'string' || typeof op !== 'string' || !isList) {
+      throw refusal(source, 'its graph has a node without a name, operation or inputs. Convert it again')
+    }
+    // `^name` only orders, `name:1` is a second result.
+    const inputs = (input as string[]).map((one) => one.replace(/^\^/, '').replace(/:.*$/, ''))
+    nodes.set(name, { name, op, inputs })
+  }
+  return nodes
+}
+
+/** Nodes that the outputs need, each after those it needs, else as they come in the file. Loops are cut. */
+function orderedNodes(nodes: ReadonlyMap<string, GraphNode>, outputs: readonly string[]): readonly GraphNode[] {
+  const needed = new Set(outputs)
+  for (const name of needed) for (const input of nodes.get(name)?.inputs ?? []) needed.add(input)
+  const begun = new Set<string>()
+  const ordered: GraphNode[] = []
+  for (const start of nodes.keys()) {
+    const open = needed.has(start) && !begun.has(start) ? [{ name: start, next: 0 }] : []
+    begun.add(start)
+    for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
+      const node = nodes.get(top.name)
+      const input = node?.inputs[top.next++]
+      if (input === undefined) {
+        if (node !== undefined) ordered.push(node)
+        open.pop()
+      } else if (!begun.has(input)) {
+        begun.add(input)
+        open.push({ name: input, next: 0 })
+      }
+    }
+  }
+  return ordered
+}
+
+/** `model/conv1/Conv2D/ReadVariableOp` and `model/conv1/Conv2D_weights` both belong to `model/conv1`. */
+function layerOfConstant(name: string): string {
+  const operation = name.replace(/\/ReadVariableOp(_\d+)?$/, '')
+  const end = operation.lastIndexOf('/')
+  return end < 0 ? operation : operation.slice(0, end)
+}
+
+/** The folders that all names share: `StatefulPartitionedCall/model/`. */
+function commonFolder(names: readonly string[]): string {
+  const folders = names.map((name) => name.split('/').slice(0, -1))
+  const [first = []] = folders
+  const differing = first.findIndex((part, i) => folders.some((folder) => folder[i] !== part))
+  const common = differing < 0 ? first : first.slice(0, differing)
+  return common.map((part) => `${part}/`).join('')
+}
+
+function refusal(source: string, problem: string, cause?: unknown): WeftgradError {
+  return new WeftgradError('format', `${source} is not a readable TensorFlow.js model: ${problem}.`, { source }, cause)
+}

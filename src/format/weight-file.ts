@@ -1,0 +1,101 @@
+/**
+ * A file of weights as every reader here hands it out, whatever its format: which layers it names, in its order, and
+ * their numbers one tensor at a time. Opening reads the table of contents only, with every length checked; numbers are
+ * read when asked for, so that a large file never has to fit into memory.
+ */
+
+import { WeftgradError } from '../errors.ts'
+
+/** `keras-h5` is Keras' HDF5 up to Keras 2, weights alone or a whole model; `keras-3-h5` is Keras 3's `.weights.h5`. */
+export type WeightFormat = 'keras-h5' | 'keras-3-h5' | 'keras-archive' | 'tfjs-layers' | 'tfjs-graph' | 'safetensors'
+
+export interface WeightEntry {
+  /** As the file has it: `block1_conv1/kernel:0`, `block1_conv1_W_1`, `vars/0` ... */
+  readonly name: string
+  readonly shape: readonly number[]
+  /** As stored: `float32`, `float16`, or the integers that quantised numbers are kept in. */
+  readonly dtype: string
+}
+
+/** The weights of one layer, in the file's order. Layers without weights are left out. */
+export interface WeightGroup {
+  /** The layer's name in the file. */
+  readonly name: string
+  /** Keras' class (`Conv2D`), where the file tells it. */
+  readonly className?: string
+  readonly weights: readonly WeightEntry[]
+}
+
+export interface WeightFile {
+  readonly format: WeightFormat
+  /** Where it came from, for messages. */
+  readonly source: string
+  readonly groups: readonly WeightGroup[]
+  /** The numbers of one of `groups`' entries, row-major, as float32. Throws 'data' where the file's bytes do not hold them. */
+  read(entry: WeightEntry): Promise<Float32Array>
+  close(): void
+}
+
+/** A group with what its reader needs to find each tensor. */
+export interface HeldGroup<Place> {
+  readonly name: string
+  readonly className?: string
+  readonly weights: readonly { readonly entry: WeightEntry; readonly place: Place }[]
+}
+
+/** A file of weights over the groups that a reader found. */
+export function heldWeights<Place>({
+  format,
+  source,
+  groups,
+  read,
+  close,
+}: {
+  readonly format: WeightFormat
+  readonly source: string
+  readonly groups: readonly HeldGroup<Place>[]
+  readonly read: (place: Place, entry: WeightEntry) => Promise<Float32Array>
+  readonly close: () => void
+}): WeightFile {
+  const places = new Map(groups.flatMap(({ weights }) => weights.map(({ entry, place }) => [entry, place])))
+  return {
+    format,
+    source,
+    groups: groups.map(({ weights, name, className }) => ({
+      name,
+      ...(className === undefined ? {} : { className }),
+      weights: weights.map(({ entry }) => entry),
+    })),
+    async read(entry) {
+      const place = places.get(entry)
+      if (place === undefined) {
+        throw new WeftgradError('argument', `'${entry.name}' is not one of the tensors that ${source} lists.`, {
+          source,
+          name: entry.name,
+        })
+      }
+      return read(place, entry)
+    },
+    close,
+  }
+}
+
+/** Tensors named `<layer>/<weight>`, or else `<layer>.<weight>`, by layer in the order in which layers first come. */
+export function groupedByLayer<Place>(
+  weights: readonly { readonly entry: WeightEntry; readonly place: Place }[],
+  classes: ReadonlyMap<string, string> = new Map(),
+): HeldGroup<Place>[] {
+  const layers = new Map<string, { readonly entry: WeightEntry; readonly place: Place }[]>()
+  for (const weight of weights) {
+    const { name } = weight.entry
+    const end = name.includes('/') ? name.lastIndexOf('/') : name.lastIndexOf('.')
+    const layer = end < 0 ? name : name.slice(0, end)
+    const held = layers.get(layer)
+    if (held === undefined) layers.set(layer, [weight])
+    else held.push(weight)
+  }
+  return [...layers].map(([name, held]) => {
+    const className = classes.get(name)
+    return { name, ...(className === undefined ? {} : { className }), weights: held }
+  })
+}

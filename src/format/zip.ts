@@ -1,0 +1,176 @@
+/**
+ * Zip archives, read from their table of contents at the end: what is stored uncompressed, as Keras does it, can then be
+ * read in place, however large it is. fflate unpacks the rest; its own reader of archives wants all of their bytes.
+ *
+ * Promises: every place and length is checked against the file; unpacking never gives more than the table says, and no
+ * more than the caller allows. Checksums are not compared. Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+ */
+import { Inflate } from 'fflate'
+import { WeftgradError } from '../errors.ts'
+import { type ByteSource, memorySource, partOf, readBytes } from './byte-source.ts'
+
+export interface ZipEntry {
+  readonly name: string
+  readonly isStored: boolean
+  /** Packed and unpacked. */
+  readonly packedBytes: number
+  readonly bytes: number
+  /** Where the entry's own head stands. */
+  readonly start: number
+}
+
+const endBytes = 22
+const longestComment = 0xffff
+const endSignature = 0x06054b50
+const wideEndSignature = 0x06064b50
+const wideLocatorSignature = 0x07064b50
+const entrySignature = 0x02014b50
+const headSignature = 0x04034b50
+const wide32 = 0xffffffff
+const wideExtra = 0x0001
+const stored = 0
+const deflated = 8
+/** Deflate cannot pack more tightly: https://zlib.net/zlib_tech.html */
+const mostDeflated = 1032
+const inputChunkBytes = 64 * 1024
+
+/** The table of contents. Throws WeftgradError 'format'. */
+export function zipEntries(source: ByteSource): ReadonlyMap<string, ZipEntry> {
+  const { start, bytes, count } = tableOf(source)
+  const table = readBytes(source, start, bytes)
+  const view = viewOf(table)
+  const entries = new Map<string, ZipEntry>()
+  let at = 0
+  for (let i = 0; i < count; i++) {
+    if (at + 46 > bytes || view.getUint32(at, true) !== entrySignature) {
+      throw refusal(source, `its table of contents is damaged at entry ${i + 1} of ${count}`)
+    }
+    const flags = view.getUint16(at + 8, true)
+    const method = view.getUint16(at + 10, true)
+    const [nameBytes, extraBytes, commentBytes] = [28, 30, 32].map((field) => view.getUint16(at + field, true))
+    const extraStart = at + 46 + (nameBytes ?? 0)
+    const end = extraStart + (extraBytes ?? 0) + (commentBytes ?? 0)
+    if (end > bytes) throw refusal(source, `its table of contents is cut off at entry ${i + 1} of ${count}`)
+    const name = new TextDecoder().decode(table.subarray(at + 46, extraStart))
+    const sizes = { bytes: at + 24, packedBytes: at + 20, start: at + 42 }
+    const extra = table.subarray(extraStart, extraStart + (extraBytes ?? 0))
+    const entry = { name, isStored: method === stored, ...widened(view, sizes, extra) }
+    if (method !== stored && method !== deflated) throw refusal(source, `'${name}' is packed by an unknown method`)
+    if ((flags & 1) !== 0) throw refusal(source, `'${name}' is encrypted`)
+    if (entries.has(name)) throw refusal(source, `'${name}' is in it twice`)
+    const isSane = entry.isStored ? entry.bytes === entry.packedBytes : entry.bytes <= entry.packedBytes * mostDeflated
+    if (!isSane || !(entry.start + entry.packedBytes <= start)) {
+      throw refusal(source, `'${name}' claims ${entry.bytes} bytes, more than can be there`)
+    }
+    entries.set(name, entry)
+    at = end
+  }
+  return entries
+}
+
+/**
+ * An entry's bytes: in place if it is stored, else unpacked into memory. Closing them closes the archive.
+ * @throws WeftgradError 'format' if it is damaged or has more than `mostBytes`.
+ */
+export function openZipEntry(source: ByteSource, entry: ZipEntry, mostBytes: number): ByteSource {
+  const { name, bytes, packedBytes, start, isStored } = entry
+  if (bytes > mostBytes) throw refusal(source, `'${name}' has ${bytes} bytes, more than the ${mostBytes} expected`)
+  const head = start + 30 <= source.size ? viewOf(readBytes(source, start, 30)) : undefined
+  if (head?.getUint32(0, true) !== headSignature) throw refusal(source, `'${name}' is not where it should be`)
+  const dataStart = start + 30 + head.getUint16(26, true) + head.getUint16(28, true)
+  if (dataStart + packedBytes > source.size) throw refusal(source, `'${name}' is cut off`)
+  if (isStored) return partOf(source, dataStart, bytes)
+  const unpacked = memorySource(inflated(source, entry, dataStart), source.name)
+  return { ...unpacked, close: () => source.close() }
+}
+
+function inflated(source: ByteSource, { name, bytes, packedBytes }: ZipEntry, dataStart: number): Uint8Array {
+  const unpacked = new Uint8Array(bytes)
+  let length = 0
+  const inflate = new Inflate((part) => {
+    if (length + part.length <= bytes) unpacked.set(part, length)
+    length += part.length
+  })
+  try {
+    for (let done = 0; done < packedBytes && length <= bytes; done += inputChunkBytes) {
+      const count = Math.min(inputChunkBytes, packedBytes - done)
+      inflate.push(readBytes(source, dataStart + done, count), done + count === packedBytes)
+    }
+  } catch (cause) {
+    if (cause instanceof WeftgradError) throw cause
+    throw refusal(source, `'${name}' cannot be unpacked (${cause instanceof Error ? cause.message : cause})`, cause)
+  }
+  if (length !== bytes) throw refusal(source, `'${name}' does not unpack to the ${bytes} bytes that it should`)
+  return unpacked
+}
+
+/** Where the table of contents stands, out of the record at the end of the file. */
+function tableOf(source: ByteSource): { start: number; bytes: number; count: number } {
+  const tailBytes = Math.min(source.size, endBytes + longestComment)
+  const tail = viewOf(readBytes(source, source.size - tailBytes, tailBytes))
+  let at = tailBytes - endBytes
+  while (at >= 0 && tail.getUint32(at, true) !== endSignature) at--
+  if (at < 0) throw refusal(source, 'its end is missing')
+  let [count, bytes, start] = [
+    tail.getUint16(at + 10, true),
+    tail.getUint32(at + 12, true),
+    tail.getUint32(at + 16, true),
+  ]
+  let end = source.size - tailBytes + at
+  if (at >= 20 && tail.getUint32(at - 20, true) === wideLocatorSignature) {
+    end = Number(tail.getBigUint64(at - 12, true))
+    const record = end + 56 <= source.size ? viewOf(readBytes(source, end, 56)) : undefined
+    if (record?.getUint32(0, true) !== wideEndSignature) throw refusal(source, 'its end is damaged')
+    ;[count, bytes, start] = [32, 40, 48].map((field) => Number(record.getBigUint64(field, true))) as [
+      number,
+      number,
+      number,
+    ]
+  }
+  if (!(start + bytes <= end) || count * 46 > bytes) {
+    throw refusal(source, `its table of contents claims ${count} entries and ${bytes} bytes`)
+  }
+  return { start, bytes, count }
+}
+
+/** Numbers too large for their fields stand in an extra field, in this order, each only if it is needed. */
+function widened<Field extends string>(
+  view: DataView,
+  fields: Readonly<Record<Field, number>>,
+  extra: Uint8Array,
+): Readonly<Record<Field, number>> {
+  const wide = wideFields(extra)
+  let next = 0
+  const values = (Object.entries(fields) as [Field, number][]).map(([field, at]): [Field, number] => {
+    const value = view.getUint32(at, true)
+    return [field, value === wide32 ? (wide[next++] ?? value) : value]
+  })
+  return Object.fromEntries(values) as Record<Field, number>
+}
+
+function wideFields(extra: Uint8Array): readonly number[] {
+  const view = viewOf(extra)
+  for (let at = 0; at + 4 <= extra.length; ) {
+    const length = view.getUint16(at + 2, true)
+    if (view.getUint16(at, true) === wideExtra) {
+      const count = Math.floor(Math.min(length, extra.length - at - 4) / 8)
+      return Array.from({ length: count }, (_, i) => Number(view.getBigUint64(at + 4 + 8 * i, true)))
+    }
+    at += 4 + length
+  }
+  return []
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function refusal(source: ByteSource, problem: string, cause?: unknown): WeftgradError {
+  const { name } = source
+  return new WeftgradError(
+    'format',
+    `${name} is not a readable archive: ${problem}. Fetch it again.`,
+    { source: name },
+    cause,
+  )
+}

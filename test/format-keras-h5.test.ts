@@ -1,0 +1,393 @@
+/**
+ * Keras' HDF5 layouts: lists in pieces, large tensors in slices, numbers of other kinds, and files that are damaged or
+ * made to harm.
+ */
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import fc from 'fast-check'
+import { File, ready } from 'h5wasm/node'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { memorySource } from '../src/format/byte-source.ts'
+import { freshHdf5 } from '../src/format/hdf5-instance.node.ts'
+import { openWeightFile } from '../src/format/open-weights.node.ts'
+import { openWeights } from '../src/format/open-weights.ts'
+import type { WeightFile } from '../src/format/weight-file.ts'
+import { hashedNumbers } from './support/hashed-weights.ts'
+import { type KerasLayer, writeKerasH5 } from './support/keras-h5-writer.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'weftgrad-h5-'))
+  await ready
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const numbers = (name: string, ...shape: number[]): Float32Array =>
+  hashedNumbers(
+    name,
+    shape.reduce((product, extent) => product * extent, 1),
+  )
+
+async function readAll(file: WeightFile): Promise<Map<string, Float32Array>> {
+  const all = new Map<string, Float32Array>()
+  for (const { name, weights } of file.groups)
+    for (const entry of weights) all.set(`${name} ${entry.name}`, await file.read(entry))
+  return all
+}
+
+/** A file of HDF5, made by h5wasm, with one layer `a` whose only weight is `kernel`. */
+async function fileWith(name: string, fill: (file: File) => void): Promise<string> {
+  const path = join(folder, name)
+  await writeKerasH5(path, [])
+  const file = new File(path, 'a')
+  try {
+    fill(file)
+  } finally {
+    file.close()
+  }
+  return path
+}
+
+function listKernel(file: File): void {
+  file.delete_attribute('layer_names')
+  file.create_attribute('layer_names', ['a'])
+  file.create_group('a').create_attribute('weight_names', ['kernel'])
+}
+
+describe('a file in the layout of published weights', () => {
+  it('is read back as it was written', async () => {
+    const layers: KerasLayer[] = [
+      {
+        name: 'conv1_conv',
+        weights: [
+          { name: 'conv1_conv/kernel:0', shape: [7, 7, 3, 5], data: numbers('k', 7, 7, 3, 5) },
+          { name: 'conv1_conv/bias:0', shape: [5], data: () => numbers('b', 5) },
+        ],
+      },
+      { name: 'pool', weights: [] },
+      { name: 'scale', weights: [{ name: 'by', shape: [], data: Float32Array.of(3) }] },
+      { name: 'nothing', weights: [{ name: 'of it', shape: [0, 4], data: new Float32Array(0) }] },
+    ]
+    const path = join(folder, 'published.h5')
+    await writeKerasH5(path, layers)
+    const file = await openWeightFile(path)
+    expect(file.groups).toEqual([
+      {
+        name: 'conv1_conv',
+        weights: [
+          { name: 'conv1_conv/kernel:0', shape: [7, 7, 3, 5], dtype: 'float32' },
+          { name: 'conv1_conv/bias:0', shape: [5], dtype: 'float32' },
+        ],
+      },
+      { name: 'scale', weights: [{ name: 'by', shape: [], dtype: 'float32' }] },
+      { name: 'nothing', weights: [{ name: 'of it', shape: [0, 4], dtype: 'float32' }] },
+    ])
+    expect([...(await readAll(file)).values()]).toEqual([
+      numbers('k', 7, 7, 3, 5),
+      numbers('b', 5),
+      Float32Array.of(3),
+      new Float32Array(0),
+    ])
+    file.close()
+  })
+
+  it('keeps the order of more layers than fit into one attribute', async () => {
+    // 4000 names of 40 bytes are more than two attributes hold.
+    const names = Array.from({ length: 4000 }, (_, i) => `layer_with_a_name_as_long_as_they_come_${4000 - i}`)
+    const path = join(folder, 'many.h5')
+    await writeKerasH5(
+      path,
+      names.map((name, i) => ({
+        name,
+        weights: i % 1000 === 0 ? [{ name: 'w', shape: [1], data: Float32Array.of(i) }] : [],
+      })),
+    )
+    const written = new File(path, 'r')
+    expect(Object.keys(written.attrs)).toEqual(expect.arrayContaining(['layer_names0', 'layer_names1', 'layer_names2']))
+    written.close()
+    const file = await openWeightFile(path)
+    const expected = [0, 1000, 2000, 3000].map((i) => [`${names[i]} w`, Float32Array.of(i)])
+    expect([...(await readAll(file))]).toEqual(expected)
+    file.close()
+  })
+
+  it('gives tensors larger than a slice, whatever their shape and chunks', async () => {
+    // The slices are of 1 MB: 262,144 numbers.
+    const large: [string, number[], number[]?][] = [
+      ['wide', [2, 400_000]],
+      ['deep', [3, 5, 7, 5000]],
+      ['long', [300_000, 2]],
+      ['flat', [600_000]],
+      ['packed', [150, 90, 60], [64, 50, 60]],
+      ['narrow', [1100, 300], [1100, 7]],
+    ]
+    const path = join(folder, 'large.h5')
+    await writeKerasH5(
+      path,
+      large.map(([name, shape, chunks]) => ({
+        name,
+        weights: [
+          { name: 'kernel', shape, data: () => numbers(name, ...shape), ...(chunks === undefined ? {} : { chunks }) },
+        ],
+      })),
+    )
+    const file = await openWeightFile(path)
+    for (const { name, weights } of file.groups) {
+      const [entry] = weights
+      if (entry === undefined) throw new Error(`${name} has no weights`)
+      const read = await file.read(entry)
+      const expected = numbers(name, ...entry.shape)
+      expect(read.length, name).toBe(expected.length)
+      expect(
+        read.findIndex((value, i) => value !== expected[i]),
+        name,
+      ).toBe(-1)
+    }
+    file.close()
+  })
+
+  it('names the layer or weight that is listed but missing', async () => {
+    const missing = await fileWith('missing-layer.h5', (file) => {
+      file.delete_attribute('layer_names')
+      file.create_attribute('layer_names', ['conv', 'dense'])
+      file.create_group('conv').create_attribute('weight_names', new Float64Array(0), [0])
+    })
+    await expect(openWeightFile(missing)).rejects.toMatchObject({ message: expect.stringContaining("lists 'dense'") })
+    const linked = await fileWith('linked.h5', (file) => {
+      listKernel(file)
+      file.create_external_link(join(folder, 'published.h5'), '/scale/by', 'a/kernel')
+    })
+    await expect(openWeightFile(linked)).rejects.toMatchObject({ message: expect.stringContaining("lists 'kernel'") })
+    const unlisted = await fileWith('unlisted.h5', (file) => {
+      file.delete_attribute('layer_names')
+      file.create_attribute('layer_names', ['conv'])
+      file.create_group('conv')
+    })
+    await expect(openWeightFile(unlisted)).rejects.toMatchObject({ message: expect.stringContaining('weight_names') })
+    const other = await fileWith('other.h5', (file) => file.delete_attribute('layer_names'))
+    await expect(openWeightFile(other)).rejects.toMatchObject({
+      message: expect.stringContaining('no weights of Keras'),
+    })
+  })
+})
+
+describe('numbers', () => {
+  it('of 16 and 64 bits and of the other byte order become float32; others are refused with the reason', async () => {
+    const file = await openWeightFile(fileURLToPath(new URL('fixtures/hdf5/oddities.h5', import.meta.url)))
+    const found: Record<string, unknown> = {}
+    for (const { name, weights } of file.groups) {
+      const [entry] = weights
+      if (entry === undefined) continue
+      const read = file.read(entry).then((values) => [...values])
+      found[name] = [
+        entry.dtype,
+        await read.catch((error: Error) => error.message.replace(/^.*readable HDF5 file: /, '')),
+      ]
+    }
+    file.close()
+    const expected = [0, 0.25, 0.5, 0.75, 1, 1.25]
+    expect(found).toEqual({
+      half: ['float16', expected],
+      big_endian: ['float32', expected],
+      double: ['float64', expected],
+      packed: ['float32', expected],
+      bytes: ['uint8', expect.stringContaining('holds uint8')],
+      truth: ['enum', expect.stringContaining('holds enum')],
+      text: ['string', expect.stringContaining('holds string')],
+      elsewhere: ['float32', expect.stringContaining('in other files')],
+      raw_elsewhere: ['float32', expect.stringContaining('external')],
+    })
+  })
+
+  it('are refused where the file cannot hold as many as a dataset claims', async () => {
+    const path = await fileWith('hollow.h5', (file) => {
+      listKernel(file)
+      // Chunks that were never written take no room.
+      const data = Float32Array.of(1)
+      const dataset = { name: 'a/kernel', data, shape: [1], maxshape: [null], chunks: [1024] }
+      file.create_dataset(dataset).resize([2 ** 40])
+    })
+    const file = await openWeightFile(path)
+    const [entry] = file.groups[0]?.weights ?? []
+    if (entry === undefined) throw new Error('the file has no weights')
+    expect(entry.shape).toEqual([2 ** 40])
+    await expect(file.read(entry)).rejects.toMatchObject({
+      code: 'format',
+      message: expect.stringContaining('claims 4398046511104 bytes'),
+    })
+    file.close()
+  })
+})
+
+describe('Keras 3', () => {
+  it('counts layers of a class: they come in that order, and the optimizer and random states are left out', async () => {
+    const path = await fileWith('keras3.weights.h5', (file) => {
+      file.delete_attribute('layer_names')
+      const put = (group: string, ...values: number[]): void => {
+        group.split('/').reduce((path, part) => {
+          const at = path === '' ? part : `${path}/${part}`
+          if (file.get(at) === null) file.create_group(at)
+          return at
+        }, '')
+        for (const [i, value] of values.entries()) {
+          file.create_dataset({ name: `${group}/${i}`, data: Float32Array.of(value), shape: [1] })
+        }
+      }
+      for (const i of [11, 2, 1, 10, 0]) put(`layers/conv2d${i === 0 ? '' : `_${i}`}/vars`, i)
+      put('layers/separable_conv2d/vars', ...Array.from({ length: 12 }, (_, i) => i))
+      put('layers/dropout/vars')
+      put('layers/dropout/seed_generator/vars', 1)
+      put('layers/functional/layers/dense/vars', 7)
+      put('optimizer/vars', 1, 2)
+    })
+    const file = await openWeightFile(path)
+    expect(file.groups.map(({ name, className }) => [name, className])).toEqual([
+      ['conv2d', 'Conv2D'],
+      ['conv2d_1', 'Conv2D'],
+      ['conv2d_2', 'Conv2D'],
+      ['conv2d_10', 'Conv2D'],
+      ['conv2d_11', 'Conv2D'],
+      ['dense', 'Dense'],
+      ['separable_conv2d', 'SeparableConv2D'],
+    ])
+    const separable = file.groups.at(-1)
+    expect(separable?.weights.map(({ name }) => name)).toEqual(Array.from({ length: 12 }, (_, i) => `vars/${i}`))
+    const [eleventh] = separable?.weights.slice(11) ?? []
+    expect(eleventh && [...(await file.read(eleventh))]).toEqual([11])
+    file.close()
+  })
+
+  it('is refused where its groups hold themselves', async () => {
+    const path = await fileWith('cycle.weights.h5', (file) => {
+      file.delete_attribute('layer_names')
+      file.create_group('layers')
+      for (const name of ['a', 'b']) file.create_hard_link('/layers', `layers/${name}`)
+    })
+    await expect(openWeightFile(path)).rejects.toMatchObject({
+      code: 'format',
+      message: expect.stringContaining('without end'),
+    })
+  })
+})
+
+describe('a damaged file', () => {
+  afterEach(() => vi.restoreAllMocks())
+
+  /** Whatever the bytes are: weights of which all can be read, or a typed error; nothing printed, nothing but the file's size allocated. */
+  async function tryToRead(bytes: Uint8Array): Promise<'read' | 'refused'> {
+    try {
+      const file = await openWeights(memorySource(bytes, 'x.h5'), { hdf5: freshHdf5 })
+      try {
+        for (const entry of file.groups.flatMap(({ weights }) => weights)) {
+          const { length } = await file.read(entry)
+          expect(length).toBe(entry.shape.reduce((product, extent) => product * extent, 1))
+        }
+        return 'read'
+      } finally {
+        file.close()
+      }
+    } catch (error) {
+      expect(error).toMatchObject({ name: 'WeftgradError', code: expect.stringMatching(/^(format|disposed)$/) })
+      return 'refused'
+    }
+  }
+
+  const small = (extra: Partial<{ readonly chunks: number[] }> = {}): KerasLayer[] =>
+    ['conv', 'dense'].map((name) => ({
+      name,
+      weights: [
+        { name: `${name}/kernel:0`, shape: [3, 4], data: numbers(name, 3, 4), ...extra },
+        { name: `${name}/bias:0`, shape: [4], data: numbers(name, 4) },
+      ],
+    }))
+
+  it.each([
+    ['lists of text of fixed length', async (path: string) => writeKerasH5(path, small())],
+    ['packed chunks', async (path: string) => writeKerasH5(path, small({ chunks: [2, 3] }))],
+    [
+      'texts of variable length',
+      async (path: string) => {
+        await writeKerasH5(path, small())
+        const file = new File(path, 'a')
+        file.delete_attribute('layer_names')
+        file.create_attribute('layer_names', ['conv', 'dense'])
+        file.close()
+      },
+    ],
+  ])('with %s gives weights or a format error, whichever bytes are changed', async (name, write) => {
+    const printed = [vi.spyOn(console, 'log'), vi.spyOn(console, 'error'), vi.spyOn(console, 'warn')]
+    const path = join(folder, `${name}.h5`)
+    await write(path)
+    const bytes = new Uint8Array(readFileSync(path))
+    expect(await tryToRead(bytes)).toBe('read')
+    // Most of a small file is room between its structures.
+    const places = [...bytes.keys()].filter((at) =>
+      bytes.subarray(Math.max(0, at - 8), at + 8).some((byte) => byte !== 0),
+    )
+    const change = fc.tuple(fc.constantFrom(...places), fc.oneof(fc.constantFrom(0, 1, 0x7f, 0x80, 0xff), fc.nat(255)))
+    let refused = 0
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
+        const changed = Uint8Array.from(bytes)
+        for (const [at, byte] of changes) changed[at] = byte
+        if ((await tryToRead(changed)) === 'refused') refused += 1
+      }),
+      { seed: 5, numRuns: 250, endOnFailure: true },
+    )
+    expect(refused).toBeGreaterThan(50)
+    for (const print of printed) expect(print).not.toHaveBeenCalled()
+    expect(process.resourceUsage().maxRSS).toBeLessThan(1024 ** 2)
+  })
+
+  it('that is cut off anywhere is refused', async () => {
+    const path = join(folder, 'whole.h5')
+    await writeKerasH5(path, small())
+    const bytes = new Uint8Array(readFileSync(path))
+    for (let length = 0; length < bytes.length; length += 61) {
+      expect(await tryToRead(bytes.subarray(0, length)), `${length} bytes`).toBe('refused')
+    }
+    const cut = openWeights(memorySource(bytes.subarray(0, -1), 'x.h5'), { hdf5: freshHdf5 })
+    await expect(cut).rejects.toMatchObject({ message: expect.stringContaining('cut off') })
+  })
+
+  it('whose heap of texts does not move forward is refused, and does not hang', async () => {
+    const path = await fileWith('heap.h5', listKernel)
+    const bytes = new Uint8Array(readFileSync(path))
+    const heap = Buffer.from(bytes.buffer).lastIndexOf('GCOL')
+    expect(heap).toBeGreaterThan(0)
+    // The first entry becomes free room of no length.
+    bytes.fill(0, heap + 16, heap + 32)
+    await expect(openWeights(memorySource(bytes, 'x.h5'), { hdf5: freshHdf5 })).rejects.toMatchObject({
+      code: 'format',
+      message: expect.stringContaining(`heap of texts at byte ${heap}`),
+    })
+  })
+})
+
+describe('memory', () => {
+  it('holds the tensor being read, not the file', async () => {
+    const path = join(folder, 'heavy.h5')
+    const layers = 16
+    const shape = [3, 3, 512, 512]
+    await writeKerasH5(
+      path,
+      Array.from({ length: layers }, (_, i) => ({
+        name: `conv${i}`,
+        weights: [{ name: 'kernel', shape, data: () => new Float32Array(9 * 512 * 512).fill(i + 1) }],
+      })),
+    )
+    const layerBytes = 9 * 512 * 512 * 4
+    expect((await stat(path)).size).toBeGreaterThan(layers * layerBytes)
+    // In a process of its own, whose memory is that of reading.
+    const program = fileURLToPath(new URL('support/read-weights.ts', import.meta.url))
+    const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', '--import', 'tsx', program, path])
+    const { sum, peakBytes } = JSON.parse(stdout) as { sum: number; peakBytes: number }
+    expect(sum).toBe((layers * (layers + 1)) / 2)
+    expect(peakBytes).toBeLessThan(layerBytes + 96e6)
+  })
+})

@@ -1,0 +1,189 @@
+/**
+ * One LeNet-5 in every format that Keras and the TensorFlow.js converter write: its readers give the same tensors under
+ * the same layers, and quantised files the numbers that TensorFlow.js itself reads from them.
+ */
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { io } from '@tensorflow/tfjs-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { memorySource } from '../src/format/byte-source.ts'
+import { openWeightFile } from '../src/format/open-weights.node.ts'
+import { openWeights } from '../src/format/open-weights.ts'
+import { readSafetensors, type SafeTensor, writeSafetensors } from '../src/format/safetensors.ts'
+import type { WeightFile } from '../src/format/weight-file.ts'
+import { loadTensorFlow } from './support/tfjs.ts'
+
+const models = fileURLToPath(new URL('fixtures/models', import.meta.url))
+const { tensors } = readSafetensors(readFileSync(join(models, 'expected.safetensors')))
+const layers = ['conv1', 'conv2', 'dense1', 'dense2', 'probabilities']
+const classes = ['Conv2D', 'Conv2D', 'Dense', 'Dense', 'Dense']
+
+function expectedWeight(layer: string, index: number): SafeTensor {
+  const tensor = tensors.get(`weights/${layer}/${index}`)
+  if (tensor === undefined) throw new Error(`expected.safetensors has no weight ${index} of ${layer}`)
+  return tensor
+}
+
+async function allNumbers(file: WeightFile): Promise<Float32Array[]> {
+  const numbers: Float32Array[] = []
+  for (const { weights } of file.groups) for (const entry of weights) numbers.push(await file.read(entry))
+  return numbers
+}
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'weftgrad-weights-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+describe('a LeNet-5 written by Keras and read', () => {
+  it.each([
+    ['lenet5.h5', 'keras-h5', 'lenet5/conv1/kernel', true],
+    ['lenet5_keras2_weights.h5', 'keras-h5', 'conv1/kernel:0', false],
+    ['lenet5.weights.h5', 'keras-3-h5', 'vars/0', true],
+    ['lenet5.keras', 'keras-archive', 'vars/0', true],
+    ['tfjs-layers-float32', 'tfjs-layers', 'conv1/kernel', true],
+    ['tfjs-layers-float32/model.json', 'tfjs-layers', 'conv1/kernel', true],
+    ['tfjs-graph', 'tfjs-graph', 'StatefulPartitionedCall/lenet5/conv1/Conv2D/ReadVariableOp', false],
+  ] as const)(
+    'from %s gives the layers, shapes and exact numbers that Keras had',
+    async (path, format, first, tells) => {
+      const file = await openWeightFile(join(models, path))
+      expect(file).toMatchObject({ format, source: expect.stringContaining(path) })
+      expect(file.groups.map(({ name }) => name)).toEqual(layers)
+      expect(file.groups.map(({ className }) => className)).toEqual(classes.map((name) => (tells ? name : undefined)))
+      expect(file.groups[0]?.weights[0]?.name).toBe(first)
+      for (const { name, weights } of file.groups) {
+        expect(weights).toHaveLength(2)
+        for (const [i, entry] of weights.entries()) {
+          const { shape, data } = expectedWeight(name, i)
+          expect(entry).toMatchObject({ shape, dtype: 'float32' })
+          expect(await file.read(entry)).toEqual(data)
+        }
+      }
+      file.close()
+    },
+  )
+
+  it.each(['float16', 'uint16', 'uint8'] as const)(
+    'with %s weights gives the numbers that TensorFlow.js reads',
+    async (dtype) => {
+      const model = join(models, `tfjs-layers-${dtype}`)
+      const tf = await loadTensorFlow()
+      const json: io.ModelJSON = JSON.parse(readFileSync(join(model, 'model.json'), 'utf8'))
+      const [{ paths, weights: weightSpecs }] = json.weightsManifest as [io.WeightsManifestConfig[number]]
+      const weightData = Uint8Array.from(Buffer.concat(paths.map((path) => readFileSync(join(model, path))))).buffer
+      const theirs = tf.io.decodeWeights(weightData, weightSpecs)
+
+      const file = await openWeightFile(model)
+      expect(file.groups.map(({ name }) => name)).toEqual(layers)
+      expect(new Set(file.groups.flatMap(({ weights }) => weights.map((entry) => entry.dtype)))).toEqual(
+        new Set([dtype]),
+      )
+      for (const entry of file.groups.flatMap(({ weights }) => weights)) {
+        expect(await file.read(entry)).toEqual(theirs[entry.name]?.dataSync())
+      }
+      tf.dispose(theirs)
+      file.close()
+    },
+  )
+
+  it('needs no file system: bytes in memory do', async () => {
+    const bytes = readFileSync(join(models, 'lenet5_keras2_weights.h5'))
+    const fromFile = await openWeightFile(join(models, 'lenet5_keras2_weights.h5'))
+    // Without a loader, the one instance of the library that browsers share is used.
+    const file = await openWeights(memorySource(bytes, 'lenet5'))
+    expect(await allNumbers(file)).toEqual(await allNumbers(fromFile))
+    file.close()
+    const model = join(models, 'tfjs-layers-uint8')
+    const tfjs = await openWeights(memorySource(readFileSync(join(model, 'model.json')), 'tfjs'), {
+      openShard: async (path) => memorySource(readFileSync(join(model, path)), path),
+    })
+    expect(await allNumbers(tfjs)).toHaveLength(10)
+    expect(tfjs.source).toBe('tfjs')
+    fromFile.close()
+  })
+})
+
+describe('safetensors', () => {
+  it('are grouped by what stands before the last slash, or else the last dot', async () => {
+    const tensor = (...data: number[]): SafeTensor => ({
+      dtype: 'F32',
+      shape: [data.length],
+      data: Float32Array.from(data),
+    })
+    const path = join(folder, 'grouped.safetensors')
+    const given = new Map<string, SafeTensor>([
+      ['block.1/conv/bias', tensor(1)],
+      ['block.1/conv/kernel', tensor(2, 3)],
+      ['head.fc.weight', tensor(4)],
+      ['scale', { dtype: 'F16', shape: [1], data: Uint16Array.of(0x3c00) }],
+      ['wide', { dtype: 'F64', shape: [1], data: Float64Array.of(0.1) }],
+      ['brain', { dtype: 'BF16', shape: [1], data: Uint16Array.of(0x4049) }],
+      ['whole', { dtype: 'I32', shape: [1], data: Int32Array.of(7) }],
+    ])
+    await writeFile(path, writeSafetensors(given))
+    const file = await openWeightFile(path)
+    expect(file.format).toBe('safetensors')
+    const found = new Map(file.groups.map(({ name, weights }) => [name, weights]))
+    expect([...found.keys()].sort()).toEqual(['block.1/conv', 'brain', 'head.fc', 'scale', 'whole', 'wide'])
+    expect(found.get('block.1/conv')?.map(({ name }) => name)).toEqual(['block.1/conv/bias', 'block.1/conv/kernel'])
+    const read = async (group: string): Promise<number[]> => {
+      const [entry] = found.get(group) ?? []
+      return entry === undefined ? [] : [...(await file.read(entry))]
+    }
+    expect(await read('head.fc')).toEqual([4])
+    expect(await read('scale')).toEqual([1])
+    expect(await read('wide')).toEqual([Math.fround(0.1)])
+    expect(await read('brain')).toEqual([3.140625])
+    await expect(read('whole')).rejects.toMatchObject({ code: 'format', message: expect.stringContaining('int32') })
+    file.close()
+    await expect(read('scale')).rejects.toMatchObject({ code: 'disposed' })
+  })
+})
+
+describe('openWeightFile', () => {
+  it('says what is the matter with a path', async () => {
+    const refusal = (path: string) => expect(openWeightFile(path)).rejects
+    await refusal(join(folder, 'missing.h5')).toMatchObject({
+      code: 'file',
+      message: expect.stringContaining('no such'),
+    })
+    await refusal(folder).toMatchObject({ code: 'file', message: expect.stringContaining('model.json') })
+    await refusal('/dev/null').toMatchObject({ code: 'file', message: expect.stringContaining('ordinary') })
+    await symlink('loop.h5', join(folder, 'loop.h5'))
+    await refusal(join(folder, 'loop.h5')).toMatchObject({ code: 'file' })
+  })
+
+  it.each([
+    ['', 'an empty file'],
+    ['<!DOCTYPE html><html>', 'a web page'],
+    ['version https://git-lfs.github.com/spec/v1\noid sha256:4d7a', 'git lfs pull'],
+    [String.fromCharCode(0x1f, 0x8b, 8), 'gzip'],
+    ['label,pixel1,pixel2\n1,0,0\n', 'Readable are'],
+    ['{"format":"layers-model"}', 'weightsManifest'],
+    ['{"format":', 'weightsManifest'],
+    ['PK\x05\x06', 'its end is missing'],
+  ])('refuses a file that starts with %j and guesses what it is', async (start, message) => {
+    const path = join(folder, 'other.h5')
+    await writeFile(path, start, 'latin1')
+    await expect(openWeightFile(path)).rejects.toMatchObject({
+      name: 'WeftgradError',
+      code: 'format',
+      message: expect.stringContaining(message),
+    })
+  })
+
+  it('reads only entries of its own, and nothing once it is closed', async () => {
+    const file = await openWeightFile(join(models, 'lenet5.keras'))
+    const [entry] = file.groups[0]?.weights ?? []
+    if (entry === undefined) throw new Error('the file has no weights')
+    await expect(file.read({ ...entry })).rejects.toMatchObject({ code: 'argument' })
+    file.close()
+    file.close()
+    await expect(file.read(entry)).rejects.toMatchObject({ code: 'disposed' })
+  })
+})

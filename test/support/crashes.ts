@@ -1,0 +1,36 @@
+/** Jobs that end at moments nobody chose: a reporter that fails after some calls, however far the job has got by then. */
+import type { Random } from '../../src/random.ts'
+
+export class Crash extends Error {}
+
+/** Any reporter: methods that throw once `calls` of them have been called. */
+export function crashingAfter(calls: number): object {
+  let left = calls
+  return new Proxy(
+    {},
+    {
+      get: () => () => {
+        if (left-- <= 0) throw new Crash('the process ends here')
+      },
+    },
+  )
+}
+
+/**
+ * Runs a job again and again until it ends by itself; each attempt but the last crashes after a number of calls that
+ * `random` draws. `between` damages what a crash may leave damaged.
+ */
+export async function throughCrashes<Result>(
+  random: Random,
+  run: (reporter: object, attempt: number) => Promise<Result>,
+  between: () => Promise<void>,
+): Promise<{ readonly result: Result; readonly crashes: number }> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return { result: await run(crashingAfter(2 + random.below(14)), attempt), crashes: attempt }
+    } catch (error) {
+      if (!(error instanceof Crash)) throw error
+      await between()
+    }
+  }
+}

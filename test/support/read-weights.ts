@@ -1,0 +1,32 @@
+/**
+ * Reads every tensor of the file that is named on the command line, as a program of its own, and prints the sum of their
+ * first numbers and the most memory that was in use: the heap and what hangs from it, WebAssembly's memory included.
+ * Run with --expose-gc: when garbage is collected is not the reader's doing.
+ */
+import { openWeightFile } from '../../src/format/open-weights.node.ts'
+import type { WeightEntry } from '../../src/format/weight-file.ts'
+
+let peakBytes = 0
+function look(): void {
+  globalThis.gc?.()
+  // WebAssembly's memory counts as external.
+  const { heapUsed, external } = process.memoryUsage()
+  peakBytes = Math.max(peakBytes, heapUsed + external)
+}
+
+const file = await openWeightFile(process.argv[2] ?? '')
+
+/** A function of its own, so that the tensor is no longer held when the next one is read. */
+async function firstNumber(entry: WeightEntry): Promise<number> {
+  const [number] = await file.read(entry)
+  look()
+  return number ?? 0
+}
+
+let sum = 0
+for (const entry of file.groups.flatMap(({ weights }) => weights)) {
+  look()
+  sum += await firstNumber(entry)
+}
+file.close()
+console.log(JSON.stringify({ sum, peakBytes }))
