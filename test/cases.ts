@@ -13,6 +13,7 @@ import { networkCases } from './cases/network.ts'
 import { normalizationCases } from './cases/normalization.ts'
 import { poolCases } from './cases/pool.ts'
 import { reduceCases } from './cases/reduce.ts'
+import { resizeCases } from './cases/resize.ts'
 
 export type { Case } from './cases/case.ts'
 export { inputsOf } from './cases/case.ts'
@@ -25,6 +26,7 @@ export const cases: readonly Case[] = [
   ...convolutionCases,
   ...depthwiseCases,
   ...poolCases,
+  ...resizeCases,
   ...normalizationCases,
   ...movementCases,
   ...networkCases,

@@ -7,10 +7,11 @@ import { stepRecordColumns } from '../src/kernels/training-state.ts'
 import { lenet5 } from '../src/nn/models/lenet5.ts'
 import { adam, optimizerTable } from '../src/nn/optimizers.ts'
 import { BatchOrder, createTrainingStep, TrainingMemory } from '../src/nn/training-step.ts'
+import { fnv1a, hashedNumbers } from '../src/weights/hashed.ts'
 import check from './fixtures/hashed-check.json' with { type: 'json' }
 import trajectories from './fixtures/lenet-trajectory.json' with { type: 'json' }
 import { useDevice } from './support/device.ts'
-import { fnv1a, hashedGlorotWeights, hashedNumbers } from './support/hashed-weights.ts'
+import { hashedGlorotWeights } from './support/hashed-weights.ts'
 
 interface Statistics {
   readonly l2: number

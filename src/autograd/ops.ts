@@ -243,6 +243,14 @@ export function globalAveragePool(x: Tensor): Tensor {
   return mean(x, { axes: [1, 2] })
 }
 
+/**
+ * Images [n, h, w, c] in another size: bilinear, pixel centres at halves, edges repeated, no smoothing where they shrink;
+ * as TensorFlow's `tf.image.resize`.
+ */
+export function resize(x: Tensor, { height, width }: { readonly height: number; readonly width: number }): Tensor {
+  return apply('resize', [x], { outHeight: height, outWidth: width })
+}
+
 // Normalisation.
 
 export interface BatchNormOptions {

@@ -323,6 +323,15 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
     return [apply('averagePool', [cotangent], window)]
   },
 
+  resize: (context) => {
+    const [, inputHeight = 1, inputWidth = 1] = operand(context, 0).shape
+    return [apply('resizeGradient', [context.cotangent], { inputHeight, inputWidth })]
+  },
+  resizeGradient: (context) => {
+    const [, outHeight = 1, outWidth = 1] = operand(context, 0).shape
+    return [apply('resize', [context.cotangent], { outHeight, outWidth })]
+  },
+
   softmax: unary((ct, _, y) => mul(y, sub(ct, lastAxisSum(mul(ct, y))))),
   logSoftmax: unary((ct, _, y) => sub(ct, mul(exp(y), lastAxisSum(ct)))),
   crossEntropy: (context) => {

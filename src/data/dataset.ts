@@ -3,9 +3,13 @@
  * training gathers batches by these numbers on the device.
  */
 
+import { applyAll } from '../autograd/ops.ts'
 import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
+import type { Shape } from '../graph/node.ts'
+import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
+import { indicesAt } from './contract.ts'
 
 export interface LabelledBytes {
   /** [count, height, width, channels], row-major. */
@@ -32,7 +36,7 @@ interface Resident {
   readonly buffers: readonly DeviceBuffer[]
 }
 
-export class ImageDataset {
+export class ImageDataset implements Dataset {
   readonly #resident: Resident
   readonly #ownsBytes: boolean
   /** Which of the resident images belong to this set, in order. */
@@ -74,14 +78,36 @@ export class ImageDataset {
 
   /** The images at these positions of this set; no bytes are copied. Throws 'argument' for a position out of range or none. */
   subset(positions: ArrayLike<number>): ImageDataset {
-    if (positions.length === 0) throw new WeftgradError('argument', 'A subset must hold at least one image.')
-    const indices = Uint32Array.from(positions, (position) => {
-      const index = this.indices[position]
-      if (index === undefined)
-        throw new WeftgradError('argument', `There is no image ${position} in a set of ${this.count}.`, { position })
-      return index
-    })
-    return new ImageDataset(this.#resident, indices, false)
+    return new ImageDataset(this.#resident, indicesAt(this.indices, positions, 'image'), false)
+  }
+
+  refuseMisfits(inputShape: Shape, model: string): void {
+    const [height, width, channels] = this.imageShape
+    const [outHeight = 0, outWidth = 0, modelChannels = 0] = inputShape
+    if (outHeight < height || outWidth < width || modelChannels !== channels)
+      throw new WeftgradError(
+        'shape',
+        `${model} takes images of ${outHeight}x${outWidth}x${modelChannels}; the data set's ${height}x${width}x${channels} cannot be padded to that.`,
+      )
+  }
+
+  /** Images are padded to the model's input and scaled to [0, 1]. */
+  batch(
+    { batch, tensor }: BatchRows,
+    state: Tensor,
+    [outHeight = 0, outWidth = 0]: Shape,
+    augmentation?: Augmentation,
+  ): Batch {
+    const [height, width] = this.imageShape
+    const padTop = Math.floor((outHeight - height) / 2)
+    const padLeft = Math.floor((outWidth - width) / 2)
+    const attributes = {
+      ...{ batch, padTop, padLeft, outHeight, outWidth, divisor: 255 },
+      ...(augmentation === undefined ? {} : { augmentation }),
+    }
+    const [x, labels] = applyAll('gatherBatch', [this.images, tensor, state, this.labels], attributes)
+    if (x === undefined || labels === undefined) throw new RangeError('gatherBatch has two results')
+    return { x, labels }
   }
 
   /** Releases the bytes on the device. Subsets own none, and become unusable with the set they were taken from. */

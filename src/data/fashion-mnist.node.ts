@@ -27,6 +27,7 @@ import {
   fashionMnistFiles,
   fashionMnistParts,
   isPublishedFashionMnist,
+  type LabelledImages,
   parseFashionMnist,
   parseFashionMnistCsv,
 } from './fashion-mnist.ts'
@@ -215,18 +216,27 @@ async function readCsvFiles(
   missing: 'refuse' | 'drop',
   log: (line: string) => void,
 ): Promise<LoadedFashionMnist> {
-  const read = async (name: string) => {
-    const source = join(folder, name)
-    const bytes = await readWhole(source)
-    const csv = isGzip(bytes) ? await gunzip(bytes, { source, maxBytes: largestFileBytes }) : bytes
-    const { droppedLines, ...half } = parseFashionMnistCsv(csv, { missing, source })
-    if (droppedLines.length > 0) {
-      const lines = droppedLines.slice(0, 5).join(', ') + (droppedLines.length > 5 ? ', ...' : '')
-      log(`${source}: left out ${droppedLines.length} rows with missing cells (lines ${lines}).`)
-    }
-    return half
-  }
+  const read = (name: string): Promise<LabelledImages> => readFashionMnistCsv(join(folder, name), { missing, log })
   return { train: await read(trainName), test: await read(testName), folder, published: false }
+}
+
+/**
+ * Labelled images of Kaggle's CSV, plain or .gz; see `parseLabelledCsv` for `missing`.
+ * @throws WeftgradError 'file' if it cannot be read, 'format' naming the lines that are wrong.
+ */
+export async function readFashionMnistCsv(
+  path: string,
+  { missing, log }: Pick<LoadFashionMnistOptions, 'missing' | 'log'> = {},
+): Promise<LabelledImages & { readonly droppedLines: readonly number[] }> {
+  const bytes = await readWhole(path)
+  const csv = isGzip(bytes) ? await gunzip(bytes, { source: path, maxBytes: largestFileBytes }) : bytes
+  const read = parseFashionMnistCsv(csv, { missing: missing ?? 'refuse', source: path })
+  const { droppedLines } = read
+  if (droppedLines.length > 0) {
+    const lines = droppedLines.slice(0, 5).join(', ') + (droppedLines.length > 5 ? ', ...' : '')
+    log?.(`${path}: left out ${droppedLines.length} rows with missing cells (lines ${lines}).`)
+  }
+  return read
 }
 
 /** The names under which a part is found, as published first. */

@@ -78,6 +78,8 @@ export interface LabelledImages {
   /** Grey. */
   readonly channels: 1
   readonly classes: 10
+  /** Of a CSV: numbers of the lines (from 1, the header's) that were left out for missing cells. */
+  readonly droppedLines?: readonly number[]
 }
 
 export interface FashionMnistBytes {

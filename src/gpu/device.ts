@@ -226,6 +226,20 @@ export class Device {
     this.gpu.queue.writeBuffer(slice.buffer.gpu, slice.offset, data.buffer, data.byteOffset, data.byteLength)
   }
 
+  /** Copies bytes from one buffer to another, in order with submissions. Throws 'argument' where they do not fit, 'disposed'. */
+  copy(from: BufferSlice, to: BufferSlice): void {
+    this.check()
+    refuseReleased([from.buffer, to.buffer])
+    if (from.bytes > to.bytes || from.bytes % 4 !== 0)
+      throw new WeftgradError(
+        'argument',
+        `Cannot copy ${from.bytes} bytes of ${from.buffer.label} into ${to.bytes} of ${to.buffer.label}.`,
+      )
+    const encoder = this.gpu.createCommandEncoder({ label: 'copy' })
+    encoder.copyBufferToBuffer(from.buffer.gpu, from.offset, to.buffer.gpu, to.offset, from.bytes)
+    this.gpu.queue.submit([encoder.finish()])
+  }
+
   /** Copies device bytes to the host once all that was submitted before has run. */
   async read(slice: BufferSlice): Promise<ArrayBuffer> {
     const [bytes] = await this.readAll([slice])

@@ -22,6 +22,8 @@ import { averagePool, maxPool } from '../kernels/pool.ts'
 import { averagePoolGradient, maxPoolGradient } from '../kernels/pool-gradient.ts'
 import type { PoolKey } from '../kernels/pool-plan.ts'
 import { reduce } from '../kernels/reduce.ts'
+import type { ResizeKey } from '../kernels/resize.ts'
+import { resize, resizeGradient } from '../kernels/resize.ts'
 import type { CrossEntropyKey } from '../kernels/softmax.ts'
 import { crossEntropy, crossEntropyGradient, crossEntropyWithGradient, softmax } from '../kernels/softmax.ts'
 import type { KernelChooser } from './choice.ts'
@@ -111,6 +113,12 @@ function poolKey(a: PoolAttributes & WindowAttributes, image: Shape): PoolKey {
   const [batch = 0, height = 0, width = 0, channels = 0] = image
   const { window, strides, padTop, padLeft, outHeight, outWidth } = a
   return { batch, height, width, channels, window, strides, padTop, padLeft, outHeight, outWidth }
+}
+
+function resizeKey(from: Shape, to: Shape): ResizeKey {
+  const [batch = 0, height = 0, width = 0, channels = 0] = from
+  const [, outHeight = 0, outWidth = 0] = to
+  return { batch, height, width, channels, outHeight, outWidth }
 }
 
 /** The image that a gradient has the shape of. */
@@ -281,6 +289,9 @@ const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
       poolKey(node.attributes, imageOf(gradient, node.attributes, gradient[3] ?? 0)),
     )
   },
+
+  resize: (node, chooser) => chooser.plan(resize, resizeKey(inputShape(node, 0), outputShape(node))),
+  resizeGradient: (node, chooser) => chooser.plan(resizeGradient, resizeKey(outputShape(node), inputShape(node, 0))),
 
   softmax: (node, chooser) => softmaxPlan(node, false, chooser),
   logSoftmax: (node, chooser) => softmaxPlan(node, true, chooser),

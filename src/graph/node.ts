@@ -8,8 +8,10 @@
 
 import type { BufferSlice, Device } from '../gpu/device.ts'
 import type { BinaryKind, ElementwiseStep, TernaryKind, UnaryKind } from '../kernels/elementwise.ts'
+import type { Augmentation } from '../kernels/gather-batch.ts'
 import type { DType, KernelPlan, Shape, Target } from '../kernels/kernel.ts'
 
+export type { Augmentation } from '../kernels/gather-batch.ts'
 export type { DType, Shape } from '../kernels/kernel.ts'
 
 export interface TensorType {
@@ -120,6 +122,9 @@ export interface OpAttributes extends Elementwise {
   readonly maxPoolGradient: PoolAttributes & { readonly inputHeight: number; readonly inputWidth: number }
   readonly averagePool: PoolAttributes
   readonly averagePoolGradient: PoolAttributes & { readonly inputHeight: number; readonly inputWidth: number }
+  /** Bilinear, pixel centres at halves. */
+  readonly resize: { readonly outHeight: number; readonly outWidth: number }
+  readonly resizeGradient: { readonly inputHeight: number; readonly inputWidth: number }
   /** Over the last axis. */
   readonly softmax: NoAttributes
   readonly logSoftmax: NoAttributes
@@ -146,6 +151,7 @@ export interface OpAttributes extends Elementwise {
     readonly outHeight: number
     readonly outWidth: number
     readonly divisor: number
+    readonly augmentation?: Augmentation
   }
   readonly custom: { readonly op: CustomOp }
 }

@@ -9,7 +9,7 @@
 import { WeftgradError } from '../errors.ts'
 import { refuseOversized } from '../gpu/bind.ts'
 import type { BufferSlice, DeviceBuffer } from '../gpu/device.ts'
-import { alignUp } from '../gpu/device.ts'
+import { alignUp, sliceAlignment } from '../gpu/device.ts'
 import type { DType, KernelPlan, Operand } from '../kernels/kernel.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import type { Choice, ChooserOptions, KernelTask } from './choice.ts'
@@ -29,7 +29,8 @@ export interface Wanted {
 
 export type Location =
   | { readonly kind: 'arena'; readonly arena: number; readonly offset: number; readonly bytes: number }
-  | { readonly kind: 'leaf'; readonly leaf: number; readonly bytes: number }
+  /** `offset` is counted from the start of the leaf. */
+  | { readonly kind: 'leaf'; readonly leaf: number; readonly offset: number; readonly bytes: number }
   | { readonly kind: 'buffer'; readonly slice: BufferSlice }
 
 export interface PlannedDispatch {
@@ -102,6 +103,20 @@ function rootOf(value: Value): Value {
   return root
 }
 
+/**
+ * The first byte of a slice that is one run of its leaf's memory and starts where a binding may; undefined for any other
+ * node. Such a slice is read where it lies: a weight larger than a binding may be is seen in blocks of rows.
+ */
+function leafViewOffset(node: Node): number | undefined {
+  const [source] = node.inputs
+  if (node.kind !== 'slice' || source === undefined || rootOf(source).node.kind !== 'leaf') return undefined
+  const { begin, size } = node.attributes
+  const isRun = source.type.shape.every((extent, axis) => axis === 0 || size[axis] === extent)
+  const rowBytes = bytesOf(source.type) / (source.type.shape[0] ?? 1)
+  const offset = (begin[0] ?? 0) * rowBytes
+  return isRun && offset % sliceAlignment === 0 ? offset : undefined
+}
+
 class Planner {
   readonly #outputs: readonly Wanted[]
   readonly #options: PlanOptions
@@ -121,8 +136,10 @@ class Planner {
 
   plan(): Plan {
     const order = topologicalOrder(this.#outputs.map((output) => output.value))
-    for (const node of order) if (node.kind === 'leaf') this.#placeLeaf(node)
-    const computed = order.filter((node) => node.kind !== 'leaf' && node.kind !== 'reshape')
+    const computed = order.filter((node) => {
+      if (node.kind === 'leaf') this.#placeLeaf(node)
+      return node.kind !== 'leaf' && node.kind !== 'reshape' && !this.#placeLeafView(node)
+    })
     const lastUse = this.#lastUses(computed)
     const direct = this.#directDestinations()
     computed.forEach((node, position) => {
@@ -150,7 +167,15 @@ class Planner {
       leaf = this.#leafNumbers.size
       this.#leafNumbers.set(storage, leaf)
     }
-    this.#locations.set(`${node.id}.0`, { kind: 'leaf', leaf, bytes: bytesOf(type) })
+    this.#locations.set(`${node.id}.0`, { kind: 'leaf', leaf, offset: 0, bytes: bytesOf(type) })
+  }
+
+  #placeLeafView(node: Node): boolean {
+    const [offset, source, type] = [leafViewOffset(node), node.inputs[0], node.outputs[0]]
+    if (offset === undefined || source === undefined || type === undefined) return false
+    const whole = this.#locate(source)
+    if (whole.kind === 'leaf') this.#locations.set(`${node.id}.0`, { ...whole, offset, bytes: bytesOf(type) })
+    return true
   }
 
   #locate(value: Value): Location {

@@ -109,7 +109,8 @@ export class Program {
       const resolve = (location: Location): BufferSlice => {
         if (location.kind === 'buffer') return location.slice
         if (location.kind === 'arena') return slicesOf(arenas, location.arena).slice(location.offset, location.bytes)
-        return { ...slicesOf(leaves, location.leaf), bytes: location.bytes }
+        const { buffer, offset } = slicesOf(leaves, location.leaf)
+        return buffer.slice(offset + location.offset, location.bytes)
       }
       const bindExtra = ({ plan: kernel, inputs, outputs }: ExtraKernel): UnboundCommand[] => {
         const scratch = kernel.scratchBytes.map((bytes, i) => allocate(bytes, `${label} scratch ${i}`).slice())

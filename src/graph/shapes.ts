@@ -331,6 +331,16 @@ const shapeRules: { readonly [K in OpKind]: ShapeRule<K> } = {
     return [f32([dy?.shape[0] ?? 0, a.inputHeight, a.inputWidth, dy?.shape[3] ?? 0])]
   },
 
+  resize: (inputs, { outHeight, outWidth }) => {
+    const [x] = take('resize', inputs, [{ rank: 4 }])
+    const [batch, , , channels] = image('resize', inputs, x)
+    return [f32([batch, outHeight, outWidth, channels])]
+  },
+  resizeGradient: (inputs, { inputHeight, inputWidth }) => {
+    const [dy] = take('resizeGradient', inputs, [{ rank: 4 }])
+    return [f32([dy?.shape[0] ?? 0, inputHeight, inputWidth, dy?.shape[3] ?? 0])]
+  },
+
   softmax: (inputs) => lastAxis('softmax', inputs),
   logSoftmax: (inputs) => lastAxis('logSoftmax', inputs),
   crossEntropy: (inputs) => [f32([checkLabels('softmaxCrossEntropy', inputs)])],

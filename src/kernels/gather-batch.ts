@@ -16,6 +16,26 @@ import {
   type Target,
   writes,
 } from './kernel.ts'
+import { randomKeyFunction, randomKeyUniforms, threefryFunction } from './random.ts'
+import { globalStepWord } from './training-state.ts'
+
+/**
+ * Changes to the images on their way into a batch, for training on more than there is (`random`) or for a second look at
+ * the same images (`always`).
+ */
+export interface Augmentation {
+  /** Mirrors images left to right: half of them by chance, or every one. */
+  readonly flip?: 'random' | 'always'
+  /** Moves each image by up to so many pixels in both directions, every way as likely; what leaves the output is lost. */
+  readonly shift?: number
+  /** Draws both, together with the training state's global step and the row within the batch. See `randomKeyUniforms`. */
+  readonly seed: number
+}
+
+/** The random stream of the images: dropouts take those below 2^31. */
+const augmentationStream = 2 ** 31
+/** Far beyond any image, and small enough for the 16 bits that draw it. */
+const largestShift = 1000
 
 export interface GatherBatchKey {
   /** Images in the data set, each [height, width, channels] bytes. */
@@ -36,11 +56,14 @@ export interface GatherBatchKey {
    */
   readonly divisor: number
   readonly offset: number
+  /** Absent: the images as they are. */
+  readonly augmentation?: Augmentation
 }
 
 /**
  * A batch of images and their labels. Inputs: dataset u8 [datasetCount, height, width, channels] packed four to a u32,
- * permutation u32 [steps * batch], state u32 (word 0: step within the epoch), labels u8 [datasetCount] packed likewise.
+ * permutation u32 [steps * batch], state u32 (word 0: step within the epoch; word 2, which only random augmentation
+ * reads: global step), labels u8 [datasetCount] packed likewise.
  * Outputs: f32 [batch, outHeight, outWidth, channels] and u32 [batch]: image i is the data set's image
  * `permutation[state[0] * batch + i]`, `byte / divisor + offset` inside and 0 in the padding. Where the permutation names
  * no image: NaN, and the label 0xffffffff. Throws 'shape' where the image does not fit the output.
@@ -54,20 +77,27 @@ export const gatherBatch: Family<GatherBatchKey> = {
   prefer: (key) => (wholeWords(key) ? 1 : 0),
 }
 
-/** Rows of an image, and rows of the output, are whole words: no masks, every store a `vec4f`. */
-function wholeWords({ width, outWidth, channels }: GatherBatchKey): boolean {
-  return (width * channels) % 4 === 0 && (outWidth * channels) % 4 === 0
+/**
+ * Rows of an image, and rows of the output, are whole words: no masks, every store a `vec4f`. Augmented images each begin
+ * at another byte.
+ */
+function wholeWords({ width, outWidth, channels, augmentation }: GatherBatchKey): boolean {
+  return augmentation === undefined && (width * channels) % 4 === 0 && (outWidth * channels) % 4 === 0
 }
 
 function planBatchByByte(key: GatherBatchKey, target: Target): KernelPlan {
+  const augmented = key.augmentation === undefined ? undefined : augmentedText(key, key.augmentation)
   return planBatch(key, target, {
     variant: 'plain',
     width: 1,
     outputElement: 'f32',
-    lane: `
+    ...(augmented === undefined ? {} : { augmented }),
+    lane:
+      augmented?.lane ??
+      `
   let inside = column - u.left < u.sourceColumns;`,
     row: `
-        let byte = rowStart + select(0u, column - u.left, inside);
+        let byte = rowStart + select(0u, ${augmented?.sourceColumn ?? 'column - u.left'}, inside);
         let bits = (dataset[byte >> 2u] >> ((byte & 3u) * 8u)) & 255u;
         value = select(0.0, f32(bits) / u.divisor + offset, inside);`,
   })
@@ -101,11 +131,54 @@ function planBatchByWord(key: GatherBatchKey, target: Target): KernelPlan {
   })
 }
 
+/** `shiftBy(word)`: from -shift to shift, in two's complement; no way likelier than another by more than 2^-16. */
+const shiftFunction = `
+fn shiftBy(word: u32) -> u32 {
+  return (((word >> 16u) * (2u * u.shift + 1u)) >> 16u) - u.shift;
+}`
+
+interface AugmentedText {
+  readonly declarations: string
+  readonly uniforms: Readonly<Record<string, number>>
+  /** What a lane knows of its image and column: `inside`, `top` and what `sourceColumn` needs. */
+  readonly lane: string
+  /** Where in a row of the data set the lane's number comes from. */
+  readonly sourceColumn: string
+}
+
+function augmentedText({ channels }: GatherBatchKey, { flip, shift = 0, seed }: Augmentation): AugmentedText {
+  const isRandom = flip === 'random' || shift > 0
+  const mirrored = 'u.sourceColumns - moved - u.channels + 2u * (moved % u.channels)'
+  return {
+    declarations: `${isRandom ? `${threefryFunction}\n${randomKeyFunction}` : ''}${shift > 0 ? shiftFunction : ''}`,
+    uniforms: {
+      channels,
+      ...(isRandom ? randomKeyUniforms(seed, augmentationStream) : {}),
+      ...(shift > 0 ? { shift } : {}),
+    },
+    // Below zero, unsigned numbers wrap round to some that are beyond the image.
+    lane: `${
+      isRandom
+        ? `
+  let words = threefry4x32(vec4u(item, state[${globalStepWord}], 0u, 0u), randomKey());`
+        : ''
+    }
+  let top = u.padTop${shift > 0 ? ' + shiftBy(words.y)' : ''};
+  let moved = column - u.left${shift > 0 ? ' - shiftBy(words.z) * u.channels' : ''};
+  let inside = moved < u.sourceColumns;
+  let source = ${
+    flip === undefined ? 'moved' : flip === 'always' ? mirrored : `select(moved, ${mirrored}, words.x >= 0x80000000u)`
+  };`,
+    sourceColumn: 'source',
+  }
+}
+
 interface BatchText {
   readonly variant: string
   /** Elements of the output a lane writes at once. */
   readonly width: 1 | 4
   readonly outputElement: string
+  readonly augmented?: AugmentedText
   /** What a lane knows of its `column`, once. */
   readonly lane: string
   /** Puts `value` from the row of the image that begins at byte `rowStart`. */
@@ -121,6 +194,7 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
   // A workgroup takes up to 32 rows of one image: a LeNet image is then one workgroup of a CPU, 128 of them a batch.
   const passes = Math.min(target.class === 'cpu' ? 32 : 4, Math.ceil(key.outHeight / rowsAtOnce))
   const bands = Math.ceil(key.outHeight / (rowsAtOnce * passes))
+  const top = text.augmented === undefined ? 'u.padTop' : 'top'
   return {
     variant: text.variant,
     dispatches: [
@@ -148,7 +222,9 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
           passes,
           divisor: { f32: key.divisor },
           offset: { f32: key.offset },
+          ...text.augmented?.uniforms,
         },
+        ...(text.augmented === undefined ? {} : { declarations: text.augmented.declarations }),
         workgroupSize: lanes,
         workgroups: key.batch * bands * tiles,
         body: `
@@ -173,8 +249,8 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
     let outRow = (band * u.passes + turn) * ${rowsAtOnce}u + rowSlot;
     if (outRow < u.outHeight) {
       var value = ${text.outputElement}(0.0);
-      if (outRow - u.padTop < u.height) {
-        let rowStart = (firstRow + outRow - u.padTop) * u.sourceColumns;${text.row}
+      if (outRow - ${top} < u.height) {
+        let rowStart = (firstRow + outRow - ${top}) * u.sourceColumns;${text.row}
       }
       y[(item * u.outHeight + outRow) * u.columns + column] = value;
     }
@@ -208,6 +284,16 @@ function checkBatch(key: GatherBatchKey): void {
       divisor,
       offset,
     })
+  }
+  const { shift = 0 } = key.augmentation ?? {}
+  if (!Number.isInteger(shift) || shift < 0 || shift > largestShift) {
+    throw new WeftgradError(
+      'argument',
+      `gatherBatch: shift must be a whole number of pixels from 0 to ${largestShift}, not ${shift}.`,
+      {
+        shift,
+      },
+    )
   }
   if (datasetCount * height * width * channels >= 2 ** 32 || batch * outHeight * outWidth * channels > 2 ** 30) {
     throw new WeftgradError(

@@ -153,6 +153,7 @@ function epochLogs(value: unknown, source: string): EpochLogs {
 
 function settingsFrom(value: unknown, source: string): TrainingSettings {
   const field = fieldsOf(value, source)
+  const isAugmented = isRecord(value) && value.augmentation !== undefined
   return {
     seed: field.number('seed'),
     batchSize: field.number('batchSize'),
@@ -161,6 +162,7 @@ function settingsFrom(value: unknown, source: string): TrainingSettings {
     validationCount: field.number('validationCount'),
     optimizer: field.text('optimizer'),
     model: field.text('model'),
+    ...(isAugmented ? { augmentation: field.text('augmentation') } : {}),
   }
 }
 

@@ -2,6 +2,7 @@
  * What training says and takes: the types that `fit`, its callers, checkpoints and run folders share.
  */
 
+import type { Augmentation, Dataset } from '../data/contract.ts'
 import type { Device } from '../gpu/device.ts'
 import type { Choice, VariantTable } from '../graph/choice.ts'
 import type { WeightNumbers } from './model.ts'
@@ -66,11 +67,18 @@ export interface FitOptions {
   readonly epochs: number
   readonly batchSize: number
   /** A set of its own, or a share of the training images in (0, 1), drawn by `seed`. */
-  readonly validation?: import('../data/dataset.ts').ImageDataset
+  readonly validation?: Dataset
   readonly validationSplit?: number
-  /** Orders the images of each epoch, draws the validation share and the masks of dropout. 1 by default. */
+  /** Changes training images by chance; validation images stay as they are. The numbers are drawn by `seed`. */
+  readonly augmentation?: Omit<Augmentation, 'seed'>
+  /** Orders the images of each epoch, draws the validation share, the masks of dropout and the augmentation. 1 by default. */
   readonly seed?: number
-  /** Gives the model the weights of the epoch with the best validation accuracy at the end. False by default. */
+  /** Stops once `patience` epochs in a row were no better than the best one. Needs validation images. */
+  readonly earlyStopping?: { readonly patience: number }
+  /**
+   * Gives the model the weights of the epoch with the best validation accuracy at the end. False by default, true with
+   * `earlyStopping`.
+   */
   readonly restoreBest?: boolean
   /** Goes on from here instead of from the model's weights. Settings must be those of the run that wrote it. */
   readonly resume?: TrainingCheckpoint
@@ -119,6 +127,8 @@ export interface TrainingSettings {
   readonly validationCount: number
   readonly optimizer: string
   readonly model: string
+  /** Absent where the images are trained on as they are. */
+  readonly augmentation?: string
 }
 
 export interface Evaluation {
@@ -129,4 +139,6 @@ export interface Evaluation {
   readonly confusion: readonly (readonly number[])[]
   /** The predicted class of each image, in the data set's order. */
   readonly predictions: Uint8Array
+  /** [images, classes], where they were asked for. */
+  readonly probabilities?: Float32Array
 }

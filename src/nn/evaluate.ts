@@ -1,9 +1,22 @@
 /** Loss, accuracy, confusion matrix and predictions of a model on a data set, all counted on the device. */
 
-import { argmax, div, pad, softmax, softmaxCrossEntropy } from '../autograd/ops.ts'
+import {
+  add,
+  argmax,
+  div,
+  exp,
+  log,
+  logSoftmax,
+  maximum,
+  mul,
+  pad,
+  softmax,
+  softmaxCrossEntropy,
+  sub,
+} from '../autograd/ops.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import { tensor } from '../autograd/tensor.ts'
-import type { ImageDataset } from '../data/dataset.ts'
+import type { Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Choice, KernelTask, VariantTable } from '../graph/choice.ts'
@@ -20,6 +33,10 @@ export interface EvaluateModelOptions {
   readonly batchSize?: number
   /** Kernel variants to use instead of the preferred ones. */
   readonly variants?: VariantTable
+  /** Whether an image's probabilities are the mean of its own and its mirror's. False by default. Images only. */
+  readonly flipAverage?: boolean
+  /** Whether predictions come with the probabilities of all classes. False by default. */
+  readonly probabilities?: boolean
 }
 
 const defaultBatchSize = 256
@@ -27,7 +44,7 @@ const defaultBatchSize = 256
 /** Programs and memory to evaluate one model on one data set again and again. */
 export class Evaluator {
   readonly #device: Device
-  readonly #data: ImageDataset
+  readonly #data: Dataset
   readonly #classes: number
   readonly #state: DeviceBuffer
   readonly #record: DeviceBuffer
@@ -36,7 +53,7 @@ export class Evaluator {
 
   private constructor(
     device: Device,
-    data: ImageDataset,
+    data: Dataset,
     classes: number,
     buffers: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer },
     parts: readonly { program: Program; order: BatchOrder; steps: number }[],
@@ -51,9 +68,9 @@ export class Evaluator {
   }
 
   /** Throws 'shape' or 'mismatch' where the images or classes do not fit the model, 'argument' for a batch size below 1. */
-  static async create(model: Model, data: ImageDataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
+  static async create(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
     const { device } = data
-    const { batchSize: wanted = defaultBatchSize, variants = {} } = options
+    const { batchSize: wanted = defaultBatchSize } = options
     if (!Number.isInteger(wanted) || wanted < 1)
       throw new WeftgradError('argument', `batchSize must be a whole number from 1, not ${wanted}.`, { wanted })
     refuseMisfits(model, data)
@@ -81,7 +98,7 @@ export class Evaluator {
       const orders = [plannedOrder(batchSize, whole), ...(rest > 0 ? [plannedOrder(rest, 1, whole)] : [])]
       const making = orders.map(async ({ order, steps }) => {
         const records = { ...buffers, steps: whole + 1 }
-        return { order, steps, program: own(await createPart(model, data, order, records, classes, variants)) }
+        return { order, steps, program: own(await createPart(model, data, order, records, classes, options)) }
       })
       // All are waited for, also where one fails, so that what the others made is released.
       await Promise.allSettled(making)
@@ -101,12 +118,14 @@ export class Evaluator {
     device.write(this.#state.slice(), new Uint32Array(trainingStateWords))
     device.write(this.#confusion.slice(), new Uint32Array(this.#classes ** 2))
     const predicted: number[] = []
+    const probabilities: Float32Array[] = []
     for (const { program, steps } of this.#parts) {
       if (predictions) {
         for (let step = 0; step < steps; step++) {
           program.runNow()
-          const [classes] = await device.readAll(program.results.slice(3))
+          const [classes, shares] = await device.readAll(program.results.slice(3))
           for (const one of new Uint32Array(classes ?? new ArrayBuffer(0))) predicted.push(one)
+          if (shares !== undefined) probabilities.push(new Float32Array(shares))
         }
       } else {
         // 16 batches a submission: small enough to stop early, large enough to hide its cost.
@@ -125,6 +144,7 @@ export class Evaluator {
         Array.from(flat.subarray(row * this.#classes, (row + 1) * this.#classes)),
       ),
       predictions: Uint8Array.from(predicted),
+      ...(probabilities.length === 0 ? {} : { probabilities: joined(probabilities) }),
     }
   }
 
@@ -146,18 +166,43 @@ export class Evaluator {
   }
 }
 
-/** Cross-entropy of each row, logits, labels and predicted classes of the batch that the state points at. */
-function wantedOf(model: Model, data: ImageDataset, order: BatchOrder, state: DeviceBuffer): Wanted[] {
-  const { x, labels } = gatherInputs(model, data, order, u32Leaf(state, trainingStateWords))
-  const logits = model.call(x)
+/**
+ * Cross-entropy of each row, logits, labels and predicted classes of the batch that the state points at, and probabilities
+ * where they are asked for.
+ */
+function wantedOf(
+  model: Model,
+  data: Dataset,
+  order: BatchOrder,
+  stateBuffer: DeviceBuffer,
+  { flipAverage = false, probabilities = false }: EvaluateModelOptions = {},
+): Wanted[] {
+  const state = u32Leaf(stateBuffer, trainingStateWords)
+  const { x, labels } = gatherInputs(model, data, order, state)
+  let logits = model.call(x)
+  if (flipAverage) {
+    const mirrored = gatherInputs(model, data, order, state, { flip: 'always', seed: model.seed })
+    logits = averagedLogits(logits, model.call(mirrored.x))
+  }
   const rows = softmaxCrossEntropy(logits, labels, { reduction: 'none' })
-  return [rows, logits, labels, argmax(logits)].map(({ value }) => ({ value }))
+  const wanted = [rows, logits, labels, argmax(logits), ...(probabilities ? [softmax(logits)] : [])]
+  return wanted.map(({ value }) => ({ value }))
+}
+
+/**
+ * Logits whose probabilities are the means of two networks': logarithms of the sums, taken relative to the larger one, so
+ * that a probability too small for a float32 still has a finite loss.
+ */
+function averagedLogits(first: Tensor, second: Tensor): Tensor {
+  const [a, b] = [logSoftmax(first), logSoftmax(second)]
+  const larger = maximum(a, b)
+  return add(larger, log(add(exp(sub(a, larger)), exp(sub(b, larger)))))
 }
 
 /** The graph's kernels of an evaluation's whole batches, for tuning. */
 export function evaluationTasks(
   model: Model,
-  data: ImageDataset,
+  data: Dataset,
   batchSize: number = defaultBatchSize,
 ): readonly KernelTask[] {
   const { device } = data
@@ -169,14 +214,15 @@ export function evaluationTasks(
 
 async function createPart(
   model: Model,
-  data: ImageDataset,
+  data: Dataset,
   order: BatchOrder,
   { steps, ...buffers }: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer; steps: number },
   classes: number,
-  variants: VariantTable,
+  options: EvaluateModelOptions,
 ): Promise<Program> {
   const { device } = data
-  const wanted = wantedOf(model, data, order, buffers.state)
+  const { variants = {} } = options
+  const wanted = wantedOf(model, data, order, buffers.state, options)
   const target = targetOf(device)
   const key = { batch: order.batch, classes }
   return Program.create(device, planFor(device, wanted, { variants }), `evaluation of ${order.batch}`, (results) => [
@@ -191,6 +237,16 @@ async function createPart(
       outputs: [buffers.record.slice(0, steps * stepRecordColumns * 4), buffers.state.slice()],
     },
   ])
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0))
+  let end = 0
+  for (const part of parts) {
+    whole.set(part, end)
+    end += part.length
+  }
+  return whole
 }
 
 /** Means over the images of the first `steps` records; summed in float64. */
@@ -209,11 +265,7 @@ export function summarizeRecord(
 }
 
 /** Evaluates once and releases everything it took. */
-export async function evaluate(
-  model: Model,
-  data: ImageDataset,
-  options: EvaluateModelOptions = {},
-): Promise<Evaluation> {
+export async function evaluate(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluation> {
   const evaluator = await Evaluator.create(model, data, options)
   try {
     return await evaluator.run({ predictions: true })
@@ -230,6 +282,7 @@ export async function predict(
   model: Model,
   images: Uint8Array,
   [height, width, channels]: readonly [number, number, number],
+  { flipAverage = false }: Pick<EvaluateModelOptions, 'flipAverage'> = {},
 ): Promise<Float32Array> {
   const [outHeight = 0, outWidth = 0, modelChannels = 0] = model.inputShape
   const count = images.length / (height * width * channels)
@@ -239,13 +292,27 @@ export async function predict(
       `${images.length} bytes are not images of ${height}x${width}x${channels} that ${model.name} can take.`,
     )
   const [top, left] = [Math.floor((outHeight - height) / 2), Math.floor((outWidth - width) / 2)]
-  const bytes: Tensor = tensor(Float32Array.from(images), [count, height, width, channels])
-  const padded = pad(div(bytes, 255), [
-    [0, 0],
-    [top, outHeight - height - top],
-    [left, outWidth - width - left],
-    [0, 0],
-  ])
-  const probabilities = await softmax(model.call(padded)).data()
-  return Float32Array.from(probabilities)
+  const probabilitiesOf = (bytes: Uint8Array): Tensor => {
+    const pixels = tensor(Float32Array.from(bytes), [count, height, width, channels])
+    const padded = pad(div(pixels, 255), [
+      [0, 0],
+      [top, outHeight - height - top],
+      [left, outWidth - width - left],
+      [0, 0],
+    ])
+    return softmax(model.call(padded))
+  }
+  const own = probabilitiesOf(images)
+  const both = flipAverage ? mul(add(own, probabilitiesOf(mirroredImages(images, width, channels))), 0.5) : own
+  return Float32Array.from(await both.data())
+}
+
+/** Every row of pixels the other way round. */
+function mirroredImages(images: Uint8Array, width: number, channels: number): Uint8Array {
+  return Uint8Array.from(images, (_, i) => {
+    const channel = i % channels
+    const pixel = (i - channel) / channels
+    const column = pixel % width
+    return images[(pixel - column + width - 1 - column) * channels + channel] ?? 0
+  })
 }

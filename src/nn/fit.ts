@@ -5,7 +5,7 @@
  */
 
 import { evaluate as evaluateTensors } from '../autograd/tensors.ts'
-import type { ImageDataset } from '../data/dataset.ts'
+import type { Dataset } from '../data/contract.ts'
 import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
@@ -24,6 +24,7 @@ import { Evaluator, summarizeRecord } from './evaluate.ts'
 import { median } from './metrics.ts'
 import type { Model, WeightNumbers } from './model.ts'
 import { optimizerTable } from './optimizers.ts'
+import type { StepChances } from './training-step.ts'
 import { BatchOrder, createTrainingStep, refuseMisfits, TrainingMemory, traceStep } from './training-step.ts'
 
 /** A submission should take about this long: long enough to hide its cost, short enough to stop soon. */
@@ -40,7 +41,7 @@ const defaultSeed = 1
  * `resume` belongs to another run; 'aborted' when the signal fires, after handing out a checkpoint; 'not-finite' naming
  * the step, the loss and the first tensor that went bad, with the weights as they were before that step; 'device-lost'.
  */
-export async function fit(model: Model, train: ImageDataset, options: FitOptions): Promise<History> {
+export async function fit(model: Model, train: Dataset, options: FitOptions): Promise<History> {
   const run = await TrainingRun.create(model, train, options)
   try {
     return await run.train()
@@ -58,14 +59,23 @@ function wholeFrom(name: string, value: number, least: number): void {
 
 /** Training and validation images. */
 export function splitData(
-  data: ImageDataset,
+  data: Dataset,
   options: Pick<FitOptions, 'validation' | 'validationSplit' | 'seed'>,
-): { train: ImageDataset; validation: ImageDataset | undefined } {
+): { train: Dataset; validation: Dataset | undefined } {
   const { validation, validationSplit, seed = defaultSeed } = options
   if (validation !== undefined || validationSplit === undefined || validationSplit === 0)
     return { train: data, validation }
   const { rest, held } = randomSplit(data.count, validationSplit, seed)
   return { train: data.subset(rest), validation: data.subset(held) }
+}
+
+function chancesOf({ seed = defaultSeed, augmentation }: FitOptions): StepChances {
+  return { seed, augmentation }
+}
+
+/** Equal text for equal changes. */
+function augmentationText({ flip, shift = 0 }: NonNullable<FitOptions['augmentation']>): string {
+  return `flip ${flip ?? 'none'}, shift ${shift}`
 }
 
 interface Part {
@@ -77,7 +87,7 @@ interface Part {
 class TrainingRun {
   readonly #model: Model
   readonly #device: Device
-  readonly #train: ImageDataset
+  readonly #train: Dataset
   readonly #options: FitOptions
   readonly #seed: number
   readonly #steps: number
@@ -102,7 +112,7 @@ class TrainingRun {
 
   private constructor(
     model: Model,
-    train: ImageDataset,
+    train: Dataset,
     options: FitOptions,
     made: { memory: TrainingMemory; parts: readonly Part[]; evaluator: Evaluator | undefined; started: number },
   ) {
@@ -124,14 +134,21 @@ class TrainingRun {
       validationCount: made.evaluator?.count ?? 0,
       optimizer: options.optimizer.name,
       model: model.name,
+      ...(options.augmentation === undefined ? {} : { augmentation: augmentationText(options.augmentation) }),
     }
   }
 
-  static async create(model: Model, data: ImageDataset, options: FitOptions): Promise<TrainingRun> {
+  static async create(model: Model, data: Dataset, options: FitOptions): Promise<TrainingRun> {
     const started = performance.now()
     wholeFrom('epochs', options.epochs, 1)
     wholeFrom('batchSize', options.batchSize, 1)
+    if (options.earlyStopping !== undefined) wholeFrom('patience', options.earlyStopping.patience, 1)
     const { train, validation } = splitData(data, options)
+    if (options.earlyStopping !== undefined && validation === undefined)
+      throw new WeftgradError(
+        'argument',
+        'earlyStopping needs validation or validationSplit: without one there is no better and no worse.',
+      )
     const { device } = train
     for (const images of [train, validation]) if (images !== undefined) refuseMisfits(model, images)
     if (validation !== undefined && validation.device !== device)
@@ -153,9 +170,10 @@ class TrainingRun {
         return { order, steps }
       }
       const orders = [plannedOrder(batch, whole), ...(rest > 0 ? [plannedOrder(rest, 1, whole)] : [])]
-      const { variants = {}, optimizer, seed = defaultSeed } = options
+      const { variants = {}, optimizer } = options
+      const chances = chancesOf(options)
       const makingParts = orders.map(async ({ order, steps }): Promise<Part> => {
-        const program = own(await createTrainingStep(model, train, order, memory, optimizer, variants, seed))
+        const program = own(await createTrainingStep(model, train, order, memory, optimizer, variants, chances))
         return { program, order, steps }
       })
       const makingEvaluator =
@@ -182,13 +200,14 @@ class TrainingRun {
   }
 
   #restore(checkpoint: TrainingCheckpoint): void {
-    const shared = ['seed', 'batchSize', 'trainCount', 'validationCount', 'optimizer', 'model'] as const
+    const counts = ['batchSize', 'trainCount', 'validationCount'] as const
+    const shared = ['seed', ...counts, 'optimizer', 'model', 'augmentation'] as const
     for (const name of shared) {
       const [own, theirs] = [this.#settings[name], checkpoint.settings[name]]
       if (own !== theirs)
         throw new WeftgradError(
           'mismatch',
-          `The checkpoint was written with ${name} ${theirs}, and this run has ${own}.`,
+          `The checkpoint was written with ${name} ${theirs ?? 'none'}, and this run has ${own ?? 'none'}.`,
           { name },
         )
     }
@@ -229,12 +248,12 @@ class TrainingRun {
       variants: tableOf([...this.#parts.flatMap((part) => part.program.choices), ...(this.#evaluator?.choices ?? [])]),
     })
     let step = resume?.step ?? 0
-    for (let epoch = resume?.epoch ?? 0; epoch < epochs; epoch++) {
+    for (let epoch = resume?.epoch ?? 0; epoch < epochs && !this.#isStalled(); epoch++) {
       await this.#stopIfAsked(epoch, step)
       await this.#trainEpoch(epoch, step)
       step = 0
     }
-    if (this.#options.restoreBest && this.#best !== undefined) this.#model.setWeights(this.#best.weights)
+    if (this.#restoresBest && this.#best !== undefined) this.#model.setWeights(this.#best.weights)
     return {
       epochs: this.#history,
       bestEpoch: bestEpochOf(this.#history),
@@ -243,6 +262,16 @@ class TrainingRun {
       dispatchesPerStep: first?.program.commands.length ?? 0,
       choices: first?.program.choices ?? [],
     }
+  }
+
+  get #restoresBest(): boolean {
+    return this.#options.restoreBest ?? this.#options.earlyStopping !== undefined
+  }
+
+  /** By the history alone, so that a resumed run stops where the uninterrupted one does. */
+  #isStalled(): boolean {
+    const { earlyStopping } = this.#options
+    return earlyStopping !== undefined && this.#history.length - bestEpochOf(this.#history) >= earlyStopping.patience
   }
 
   async #trainEpoch(epoch: number, firstStep: number): Promise<void> {
@@ -289,9 +318,9 @@ class TrainingRun {
       seconds: (performance.now() - began) / 1000,
     }
     this.#history.push(logs)
-    const { callbacks, restoreBest } = this.#options
+    const { callbacks } = this.#options
     const isBest = bestEpochOf(this.#history) === logs.epoch
-    if (isBest && (restoreBest || callbacks?.onCheckpoint !== undefined))
+    if (isBest && (this.#restoresBest || callbacks?.onCheckpoint !== undefined))
       this.#best = { epoch: epoch + 1, weights: await this.#model.weightNumbers() }
     await callbacks?.onEpochEnd?.(logs)
     if (callbacks?.onCheckpoint !== undefined) await callbacks.onCheckpoint(await this.#checkpoint(epoch + 1, 0))
@@ -379,7 +408,7 @@ class TrainingRun {
     let culprit = 'unknown'
     if (part !== undefined) {
       this.#device.write(this.#memory.state.slice(), new Uint32Array([step, 0, globalStep, 0]))
-      const traced = traceStep(this.#model, this.#train, part.order, this.#memory, this.#seed)
+      const traced = traceStep(this.#model, this.#train, part.order, this.#memory, chancesOf(this.#options))
       const suspects = [
         ...this.#model.weights.map(({ name, tensor }) => ({ name: `the weight ${name}`, tensor })),
         ...traced.layerOutputs.map(({ layer, output }) => ({ name: `the output of ${layer.name}`, tensor: output })),
@@ -431,14 +460,16 @@ class TrainingRun {
 
 /** The epoch with the highest validation accuracy, the lower loss at a tie; without validation the last. */
 function bestEpochOf(history: readonly EpochLogs[]): number {
-  const isBetter = (own: EpochLogs, other: EpochLogs): boolean => {
-    if (own.validationAccuracy === undefined || other.validationAccuracy === undefined) return true
-    const isTie = own.validationAccuracy === other.validationAccuracy
-    return isTie
-      ? (own.validationLoss ?? 0) < (other.validationLoss ?? 0)
-      : own.validationAccuracy > other.validationAccuracy
-  }
   let best: EpochLogs | undefined
-  for (const logs of history) if (best === undefined || isBetter(logs, best)) best = logs
+  for (const logs of history) if (best === undefined || isBetterEpoch(logs, best)) best = logs
   return best?.epoch ?? 0
+}
+
+/** Whether an epoch beats one before it: the higher validation accuracy, the lower loss at a tie; without validation, always. */
+export function isBetterEpoch(own: EpochLogs, other: EpochLogs): boolean {
+  if (own.validationAccuracy === undefined || other.validationAccuracy === undefined) return true
+  const isTie = own.validationAccuracy === other.validationAccuracy
+  return isTie
+    ? (own.validationLoss ?? 0) < (other.validationLoss ?? 0)
+    : own.validationAccuracy > other.validationAccuracy
 }

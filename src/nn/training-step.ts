@@ -5,9 +5,9 @@
  */
 
 import { gradients } from '../autograd/grad.ts'
-import { applyAll, mean, slice, softmaxCrossEntropy } from '../autograd/ops.ts'
+import { mean, slice, softmaxCrossEntropy } from '../autograd/ops.ts'
 import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
-import type { ImageDataset } from '../data/dataset.ts'
+import type { Augmentation, Batch, BatchRows, Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import type { KernelTask, VariantTable } from '../graph/choice.ts'
@@ -28,8 +28,8 @@ import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
 import type { Optimizer } from './optimizers.ts'
 
-/** Which images a step takes: row i of step s is image `permutation[s * batch + i]`. */
-export class BatchOrder {
+/** The order of an epoch's examples, on the device. */
+export class BatchOrder implements BatchRows {
   readonly batch: number
   readonly buffer: DeviceBuffer
   readonly tensor: Tensor
@@ -57,15 +57,9 @@ export function u32Leaf(buffer: DeviceBuffer, length: number): Tensor {
   return new Tensor(leaf(new DeviceStorage(buffer.slice(0, length * 4)), { shape: [length], dtype: 'u32' }))
 }
 
-/** Throws 'shape' where the images cannot be padded to the model's input, 'mismatch' where they have more classes. */
-export function refuseMisfits(model: Model, data: ImageDataset): void {
-  const [height, width, channels] = data.imageShape
-  const [outHeight = 0, outWidth = 0, modelChannels = 0] = model.inputShape
-  if (outHeight < height || outWidth < width || modelChannels !== channels)
-    throw new WeftgradError(
-      'shape',
-      `${model.name} takes images of ${outHeight}x${outWidth}x${modelChannels}; the data set's ${height}x${width}x${channels} cannot be padded to that.`,
-    )
+/** Throws 'shape' where the examples are no inputs of the model, 'mismatch' where they have more classes. */
+export function refuseMisfits(model: Model, data: Dataset): void {
+  data.refuseMisfits(model.inputShape, model.name)
   const classes = model.outputShape.at(-1) ?? 1
   if (data.classes > classes)
     throw new WeftgradError(
@@ -74,22 +68,16 @@ export function refuseMisfits(model: Model, data: ImageDataset): void {
     )
 }
 
-/** The batch that the training state points at: images padded to the model's input and scaled to [0, 1], and labels. */
+/** The batch that the training state points at. Throws as `refuseMisfits`. */
 export function gatherInputs(
   model: Model,
-  data: ImageDataset,
-  order: BatchOrder,
+  data: Dataset,
+  order: BatchRows,
   state: Tensor,
-): { readonly x: Tensor; readonly labels: Tensor } {
+  augmentation?: Augmentation,
+): Batch {
   refuseMisfits(model, data)
-  const [height, width] = data.imageShape
-  const [outHeight = 0, outWidth = 0] = model.inputShape
-  const padTop = Math.floor((outHeight - height) / 2)
-  const padLeft = Math.floor((outWidth - width) / 2)
-  const attributes = { batch: order.batch, padTop, padLeft, outHeight, outWidth, divisor: 255 }
-  const [x, labels] = applyAll('gatherBatch', [data.images, order.tensor, state, data.labels], attributes)
-  if (x === undefined || labels === undefined) throw new RangeError('gatherBatch has two results')
-  return { x, labels }
+  return data.batch(order, state, model.inputShape, augmentation)
 }
 
 /** Device memory of a training run that its programs share. Word offsets of `state` are in kernels/training-state.ts. */
@@ -136,6 +124,13 @@ export class TrainingMemory {
   }
 }
 
+/** What a step leaves to chance. */
+export interface StepChances {
+  /** Draws the masks of dropout, and how images are changed. */
+  readonly seed: number
+  readonly augmentation?: Omit<Augmentation, 'seed'> | undefined
+}
+
 /** What one step computes, as tensors: also what a diagnosis looks at. */
 export interface TracedStep {
   readonly x: Tensor
@@ -150,16 +145,17 @@ export interface TracedStep {
   readonly layerOutputs: readonly { readonly layer: Layer; readonly output: Tensor }[]
 }
 
-/** `seed` is that of the step's random numbers: dropout. */
 export function traceStep(
   model: Model,
-  data: ImageDataset,
+  data: Dataset,
   order: BatchOrder,
   memory: TrainingMemory,
-  seed: number = model.seed,
+  chances: StepChances = { seed: model.seed },
 ): TracedStep {
   const state = u32Leaf(memory.state, trainingStateWords)
-  const { x, labels } = gatherInputs(model, data, order, state)
+  const { seed } = chances
+  const augmentation = chances.augmentation === undefined ? undefined : { ...chances.augmentation, seed }
+  const { x, labels } = gatherInputs(model, data, order, state, augmentation)
   const updates: { weight: Tensor; value: Tensor }[] = []
   const layerOutputs: { layer: Layer; output: Tensor }[] = []
   const logits = model.call(x, {
@@ -198,27 +194,27 @@ function wantedOf(traced: TracedStep, model: Model, memory: TrainingMemory): Wan
 /** The graph's kernels of a step, for tuning. */
 export function trainingStepTasks(
   model: Model,
-  data: ImageDataset,
+  data: Dataset,
   order: BatchOrder,
   memory: TrainingMemory,
-  seed: number = model.seed,
+  chances: StepChances = { seed: model.seed },
 ): readonly KernelTask[] {
-  const wanted = wantedOf(traceStep(model, data, order, memory, seed), model, memory)
+  const wanted = wantedOf(traceStep(model, data, order, memory, chances), model, memory)
   return planFor(memory.device, wanted, { record: true }).tasks
 }
 
 /** Compiles the program of one step at this batch size. Running it once trains on one batch. */
 export async function createTrainingStep(
   model: Model,
-  data: ImageDataset,
+  data: Dataset,
   order: BatchOrder,
   memory: TrainingMemory,
   optimizer: Optimizer,
   variants: VariantTable = {},
-  seed: number = model.seed,
+  chances: StepChances = { seed: model.seed },
 ): Promise<Program> {
   const { device } = memory
-  const traced = traceStep(model, data, order, memory, seed)
+  const traced = traceStep(model, data, order, memory, chances)
   const wanted = wantedOf(traced, model, memory)
   const updated = traced.updates.map(({ weight }) => {
     const target = model.weights.find((candidate) => candidate.tensor === weight)

@@ -1,6 +1,6 @@
 /** Tuning for a training: the kernels of its step and of its validation, measured before the first step. */
 
-import type { ImageDataset } from '../data/dataset.ts'
+import type { Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import type { KernelTask } from '../graph/choice.ts'
 import type { TuneOptions, TuningResult } from '../graph/tuning.ts'
@@ -13,9 +13,13 @@ import { splitData } from './fit.ts'
 import type { Model } from './model.ts'
 import { BatchOrder, TrainingMemory, trainingStepTasks } from './training-step.ts'
 
-export interface TuneTrainingOptions
-  extends Pick<FitOptions, 'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed'>,
-    Omit<TuneOptions, 'known' | 'after'> {
+/** Those of a training's options that say which kernels it has. */
+type TunedOptions = Pick<
+  FitOptions,
+  'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed' | 'augmentation'
+>
+
+export interface TuneTrainingOptions extends TunedOptions, Omit<TuneOptions, 'known' | 'after'> {
   /** Where results are looked up and kept. Without one everything is measured, and nothing kept. */
   readonly store?: TuningStore
   /** True measures what the store knows, too. */
@@ -27,11 +31,7 @@ export interface TuneTrainingOptions
  * smaller one of an epoch keeps the preferred variants. Throws what `fit` throws for options and data that do not fit,
  * and 'device-lost'.
  */
-export async function tuneTraining(
-  model: Model,
-  data: ImageDataset,
-  options: TuneTrainingOptions,
-): Promise<TuningResult> {
+export async function tuneTraining(model: Model, data: Dataset, options: TuneTrainingOptions): Promise<TuningResult> {
   const { store, again = false, ...tuning } = options
   const { device } = data
   const { step, validation } = trainingTasks(model, data, options)
@@ -46,10 +46,10 @@ export async function tuneTraining(
 /** The kernels of a step and of the validation's batches. */
 export function trainingTasks(
   model: Model,
-  data: ImageDataset,
-  options: Pick<TuneTrainingOptions, 'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed'>,
+  data: Dataset,
+  options: TunedOptions,
 ): { readonly step: readonly KernelTask[]; readonly validation: readonly KernelTask[] } {
-  const { batchSize, optimizer } = options
+  const { batchSize, optimizer, augmentation } = options
   if (!Number.isInteger(batchSize) || batchSize < 1)
     throw new WeftgradError('argument', `batchSize must be a whole number from 1, not ${batchSize}.`, { batchSize })
   const { train, validation } = splitData(data, options)
@@ -59,7 +59,7 @@ export function trainingTasks(
   const order = new BatchOrder(device, Math.min(batchSize, train.count), 1)
   using _buffer = order.buffer
   return {
-    step: trainingStepTasks(model, train, order, memory, options.seed),
+    step: trainingStepTasks(model, train, order, memory, { seed: options.seed ?? model.seed, augmentation }),
     validation: validation === undefined ? [] : evaluationTasks(model, validation),
   }
 }

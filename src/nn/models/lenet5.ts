@@ -4,7 +4,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { conv2d, dense, flatten, maxPooling2d } from '../layers.ts'
+import { conv2d, dense, dropout as dropoutLayer, flatten, maxPooling2d } from '../layers.ts'
 import type { Model, ModelOptions } from '../model.ts'
 import { sequential } from '../model.ts'
 
@@ -12,12 +12,19 @@ export interface Lenet5Options {
   /** Units of the two hidden dense layers. */
   readonly units?: readonly [number, number]
   readonly classes?: number
+  /** Share of the first hidden dense layer's units that a step of training leaves out. 0 by default. */
+  readonly dropout?: number
 }
 
 /** Input 32x32x1; 113,782 parameters with units [256, 32] and 10 classes. Throws 'argument' for odd numbers of units. */
-export function lenet5({ units = [256, 32], classes = 10 }: Lenet5Options = {}, options: ModelOptions = {}): Model {
+export function lenet5(
+  { units = [256, 32], classes = 10, dropout = 0 }: Lenet5Options = {},
+  options: ModelOptions = {},
+): Model {
   if (units.length !== 2 || [...units, classes].some((n) => !Number.isInteger(n) || n < 1))
     throw new WeftgradError('argument', `lenet5: units [${units}] must be two whole numbers from 1, like [256, 32].`)
+  if (!(dropout >= 0 && dropout < 1))
+    throw new WeftgradError('argument', `lenet5: dropout must lie in [0, 1), not ${dropout}.`)
   return sequential(
     'lenet5',
     [32, 32, 1],
@@ -28,6 +35,7 @@ export function lenet5({ units = [256, 32], classes = 10 }: Lenet5Options = {}, 
       maxPooling2d('pool2'), // 5x5x16
       flatten('flatten'),
       dense('dense1', units[0], { activation: 'relu' }),
+      ...(dropout > 0 ? [dropoutLayer('dropout1', dropout)] : []),
       dense('dense2', units[1], { activation: 'relu' }),
       dense('logits', classes),
     ],

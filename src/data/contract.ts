@@ -1,0 +1,58 @@
+/**
+ * What training and evaluation ask of a data set: which examples it holds, and how a step gets its batch of them on the
+ * device. Image data sets (dataset.ts) and feature data sets (feature-dataset.ts) both keep it.
+ */
+
+import type { Tensor } from '../autograd/tensor.ts'
+import { WeftgradError } from '../errors.ts'
+import type { Device } from '../gpu/device.ts'
+import type { Augmentation, Shape } from '../graph/node.ts'
+
+export type { Augmentation } from '../graph/node.ts'
+
+/** Which examples a step takes: row i of step s is example `tensor[s * batch + i]`, one of a data set's `indices`. */
+export interface BatchRows {
+  readonly batch: number
+  /** u32 [steps * batch], on the device. */
+  readonly tensor: Tensor
+}
+
+/** The traced inputs of a step. */
+export interface Batch {
+  /** f32 [batch, ...inputShape]. */
+  readonly x: Tensor
+  /** Class numbers, u32 [batch]. */
+  readonly labels: Tensor
+}
+
+export interface Dataset {
+  readonly device: Device
+  readonly count: number
+  readonly classes: number
+  /** Which of the resident examples belong to this set, in order. */
+  readonly indices: Uint32Array
+  /** The class numbers of this set's examples, in order. */
+  labelsOf(): Uint8Array
+  /** The examples at these positions; no numbers are copied. Throws 'argument' for a position out of range, or for none. */
+  subset(positions: ArrayLike<number>): Dataset
+  /** Throws 'shape', in a sentence about `model`, where the examples cannot become inputs of this shape. */
+  refuseMisfits(inputShape: Shape, model: string): void
+  /**
+   * Traces the batch of the step that the training state's first word counts. Rows that name no example give NaN and a
+   * label that is no class. The examples must fit the shape. Throws 'argument' for an augmentation that it cannot do.
+   */
+  batch(rows: BatchRows, state: Tensor, inputShape: Shape, augmentation?: Augmentation): Batch
+}
+
+/** The resident examples at these positions of a set. Throws as `Dataset.subset`; `noun` names an example. */
+export function indicesAt(indices: Uint32Array, positions: ArrayLike<number>, noun: string): Uint32Array {
+  if (positions.length === 0) throw new WeftgradError('argument', `A subset must hold at least one ${noun}.`)
+  return Uint32Array.from(positions, (position) => {
+    const index = indices[position]
+    if (index === undefined)
+      throw new WeftgradError('argument', `There is no ${noun} ${position} in a set of ${indices.length}.`, {
+        position,
+      })
+    return index
+  })
+}

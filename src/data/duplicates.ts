@@ -1,0 +1,58 @@
+/** Images that are byte for byte equal, within a data set and across several. */
+
+import { WeftgradError } from '../errors.ts'
+
+/** Where an image stands: in which of the sets, and at which position there. */
+export interface ImagePlace {
+  readonly set: number
+  readonly index: number
+}
+
+/**
+ * The groups of at least two equal images, ordered by their first members; members in order of set and position. `size` is
+ * bytes an image; throws 'argument' where a set's bytes are no whole number of images.
+ */
+export function equalImages(sets: readonly Uint8Array[], size: number): ImagePlace[][] {
+  const wrong = sets.find((images) => !Number.isInteger(size) || size < 1 || images.length % size !== 0)
+  if (wrong !== undefined)
+    throw new WeftgradError('argument', `${wrong.length} bytes are no whole number of images of ${size} bytes.`, {
+      size,
+    })
+  /** By hash: the groups, also those of one, whose images have it. */
+  const byHash = new Map<number, { readonly image: Uint8Array; readonly places: ImagePlace[] }[]>()
+  const repeated: ImagePlace[][] = []
+  for (const [set, images] of sets.entries()) {
+    for (let index = 0; index * size < images.length; index++) {
+      const image = images.subarray(index * size, (index + 1) * size)
+      const key = hashBytes(image)
+      const candidates = byHash.get(key)
+      const group = candidates?.find((one) => equalBytes(one.image, image))
+      if (group !== undefined) {
+        if (group.places.length === 1) repeated.push(group.places)
+        group.places.push({ set, index })
+      } else {
+        const single = { image, places: [{ set, index }] }
+        if (candidates === undefined) byHash.set(key, [single])
+        else candidates.push(single)
+      }
+    }
+  }
+  return repeated.sort(([a], [b]) => (a?.set ?? 0) - (b?.set ?? 0) || (a?.index ?? 0) - (b?.index ?? 0))
+}
+
+/** Positions of the images that are not equal to an earlier one. Throws as `equalImages`. */
+export function dropDuplicates(images: Uint8Array, size: number): Uint32Array {
+  const dropped = new Set(equalImages([images], size).flatMap(([, ...others]) => others.map(({ index }) => index)))
+  return Uint32Array.from({ length: images.length / size }, (_, i) => i).filter((i) => !dropped.has(i))
+}
+
+/** FNV-1a, 32 bits. */
+function hashBytes(bytes: Uint8Array): number {
+  let h = 0x811c9dc5
+  for (const byte of bytes) h = Math.imul(h ^ byte, 0x01000193)
+  return h >>> 0
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.every((byte, i) => byte === b[i])
+}

@@ -1,0 +1,264 @@
+/**
+ * A network for inference: the same function by fewer kernels.
+ *
+ * - A batch normalisation right after a convolution (a separable one, too) or a dense layer, and its only reader, becomes
+ *   part of kernel and bias; the two go by the normalisation's name.
+ * - Any other normalisation becomes a multiplication and an addition, which fuse with what follows.
+ * - Zeros around a convolution's input become its own padding.
+ * - Relu needs nothing here: rewriting the graph moves it into the kernel before it.
+ *
+ * Weights are worked out in float64 on the host while they stream in, a layer at a time, and rounded once: neither the
+ * host nor the device ever holds the network twice.
+ */
+
+import { add, mul } from '../autograd/ops.ts'
+import type { Tensor } from '../autograd/tensor.ts'
+import { WeftgradError } from '../errors.ts'
+import type { Device } from '../gpu/device.ts'
+import { zerosInitializer } from './initializers.ts'
+import { first, needed } from './layers/layer.ts'
+import type { Layer, LayerRole } from './layers.ts'
+import type { LoadProgress, ModelCall, ModelWeight, PlacedLayer, ReadWeight, WiredLayer } from './model.ts'
+import { checkNumbers, Model } from './model.ts'
+
+export interface FreezeOptions {
+  /** Layers whose outputs are wanted: they are not merged into those that follow. */
+  readonly keep?: readonly string[]
+}
+
+/**
+ * The network without numbers yet: `load` fills it, from a file as it would fill the model, or from the model itself by
+ * `frozen.load(device, (weight) => model.read(weight))`.
+ * Throws 'argument', naming those most alike, for layers to keep that are not there.
+ */
+export function freeze(model: Model, { keep = [] }: FreezeOptions = {}): FrozenModel {
+  const kept = new Set(keep.map((name) => model.layers[model.positionOf(name)]))
+  const groups = findGroups(model, (placed) => kept.has(placed))
+  const wholes = new Map<PlacedLayer, PlacedLayer>()
+  for (const [last, { padding, product }] of groups)
+    for (const part of [padding?.placed, product.placed])
+      if (part !== undefined && part !== last) wholes.set(part, last)
+
+  const places = new Map<number, number>()
+  const layers: FrozenLayer[] = []
+  for (const [i, placed] of model.layers.entries()) {
+    if (wholes.has(placed)) continue
+    const { layer, inputs, recipes } = frozenLayer(placed, groups.get(placed))
+    places.set(i, layers.length)
+    layers.push({ layer: withoutNumbers(layer, model.name), inputs: inputs.map((n) => places.get(n) ?? n), recipes })
+  }
+  return new FrozenModel(model, layers, wholes)
+}
+
+export class FrozenModel extends Model {
+  readonly #source: Model
+  readonly #recipes: ReadonlyMap<string, Recipe>
+  /** By name, which layer a merged one has become part of. */
+  readonly #wholes: ReadonlyMap<string, string>
+
+  /** Made by `freeze`. */
+  constructor(source: Model, layers: readonly FrozenLayer[], wholes: ReadonlyMap<PlacedLayer, PlacedLayer>) {
+    super(source.name, source.inputShape, layers, { seed: source.seed, trainable: () => false })
+    this.#source = source
+    this.#recipes = new Map(layers.flatMap(({ recipes }) => [...recipes]))
+    this.#wholes = new Map([...wholes].map(([part, whole]) => [part.layer.name, whole.layer.name]))
+  }
+
+  override get source(): Model {
+    return this.#source
+  }
+
+  override load(device: Device, read: ReadWeight, onProgress?: (progress: LoadProgress) => void): Promise<this> {
+    const weights = new SourceWeights(this.#source, read)
+    return super.load(device, ({ name }) => this.#recipes.get(name)?.(weights) ?? weights.numbers(name), onProgress)
+  }
+
+  /** Throws 'argument' for training: what normalisations learn from is gone. */
+  override call(x: Tensor, options: ModelCall = {}): Tensor {
+    if (options.training === true)
+      throw new WeftgradError('argument', `${this.name} is frozen; train the model that it was made from.`)
+    return super.call(x, options)
+  }
+
+  override positionOf(name: string): number {
+    const whole = this.#wholes.get(name)
+    if (whole === undefined) return super.positionOf(name)
+    throw new WeftgradError(
+      'argument',
+      `${this.name} is frozen, and ${name} has become part of ${whole}; freeze the model with keep: ['${name}'].`,
+      { name, whole },
+    )
+  }
+}
+
+/** A layer, seen in the part that it plays. */
+interface Part<K extends LayerRole['kind']> {
+  readonly placed: PlacedLayer
+  readonly role: Extract<LayerRole, { kind: K }>
+}
+
+/** Layers that become one. */
+interface Group {
+  readonly padding: Part<'zeroPadding'> | undefined
+  readonly product: Part<'product'>
+  readonly normalization?: Part<'normalization'>
+}
+
+function partOf<K extends LayerRole['kind']>(placed: PlacedLayer | undefined, kind: K): Part<K> | undefined {
+  const role = placed?.layer.role
+  if (placed === undefined || role?.kind !== kind) return undefined
+  return { placed, role: role as Extract<LayerRole, { kind: K }> }
+}
+
+/** By the last of its layers, every group of the model. */
+function findGroups(model: Model, isKept: (placed: PlacedLayer) => boolean): Map<PlacedLayer, Group> {
+  const readers = new Map<number, number>()
+  for (const i of model.layers.flatMap(({ inputs }) => inputs)) readers.set(i, (readers.get(i) ?? 0) + 1)
+  /** The layer before, where nothing else wants its output. */
+  const before = ({ inputs: [i = -1] }: PlacedLayer): PlacedLayer | undefined => {
+    const placed = model.layers[i]
+    return placed !== undefined && readers.get(i) === 1 && !isKept(placed) ? placed : undefined
+  }
+  const groups = new Map<PlacedLayer, Group>()
+  for (const placed of model.layers) {
+    const previous = before(placed)
+    const product = partOf(placed, 'product')
+    if (product !== undefined)
+      groups.set(placed, { product, padding: product.role.takesPadding ? partOf(previous, 'zeroPadding') : undefined })
+    const normalization = partOf(placed, 'normalization')
+    const group = previous === undefined ? undefined : groups.get(previous)
+    if (normalization === undefined || previous === undefined || group?.product.role.takesScale !== true) continue
+    groups.delete(previous)
+    groups.set(placed, { ...group, normalization })
+  }
+  return groups
+}
+
+/** How a weight comes from those of the source. */
+type Recipe = (weights: SourceWeights) => Promise<Float32Array>
+
+interface FrozenLayer extends WiredLayer {
+  /** By full name, the weights that are not simply those of the source's layer of the same name. */
+  readonly recipes: ReadonlyMap<string, Recipe>
+}
+
+/** What stands for a layer that is the last of its group, or in none. Its inputs are numbered as in the source. */
+function frozenLayer(placed: PlacedLayer, group: Group | undefined): FrozenLayer {
+  if (group !== undefined) return mergedLayer(group)
+  const normalization = partOf(placed, 'normalization')
+  if (normalization === undefined) return { ...placed, recipes: new Map() }
+  const { name } = placed.layer
+  const recipes = new Map<string, Recipe>([
+    [`${name}/scale`, async (weights) => Float32Array.from((await weights.affine(normalization)).scale)],
+    [`${name}/shift`, async (weights) => Float32Array.from((await weights.affine(normalization)).shift)],
+  ])
+  return { layer: affineLayer(name), inputs: placed.inputs, recipes }
+}
+
+function mergedLayer({ padding, product, normalization }: Group): FrozenLayer {
+  const { placed, role } = product
+  const old = placed.layer.name
+  const { name } = (normalization?.placed ?? placed).layer
+  const layer = role.rebuilt({
+    name,
+    ...(normalization === undefined ? {} : { useBias: true }),
+    ...(padding === undefined ? {} : { padding: padding.role.padding }),
+  })
+  const recipes = new Map<string, Recipe>()
+  if (normalization !== undefined) {
+    for (const weight of placed.weights)
+      recipes.set(`${name}${weight.name.slice(old.length)}`, (weights) => weights.numbers(weight.name))
+    const hasBias = placed.weights.some((weight) => weight.name === `${old}/bias`)
+    recipes.set(`${name}/${role.kernel}`, async (weights) => {
+      const { scale } = await weights.affine(normalization)
+      return scaledChannels(await weights.numbers(`${old}/${role.kernel}`), scale)
+    })
+    recipes.set(`${name}/bias`, async (weights) => {
+      const { scale, shift } = await weights.affine(normalization)
+      const bias = hasBias ? await weights.numbers(`${old}/bias`) : undefined
+      return Float32Array.from(shift, (offset, c) => (bias?.[c] ?? 0) * (scale[c] ?? 0) + offset)
+    })
+  }
+  return { layer, inputs: (padding?.placed ?? placed).inputs, recipes }
+}
+
+/** A normalisation as it is used in inference: x * scale + shift, a number a channel. */
+interface Affine {
+  readonly scale: Float64Array
+  readonly shift: Float64Array
+}
+
+/** The source's weights, each checked as it is read. */
+class SourceWeights {
+  readonly #model: Model
+  readonly #read: ReadWeight
+  readonly #weights: ReadonlyMap<string, ModelWeight>
+  /** The last normalisation that was asked for: kernel and bias, or scale and shift, need the same one in turn. */
+  #last: { readonly placed: PlacedLayer; readonly affine: Affine } | undefined
+
+  constructor(model: Model, read: ReadWeight) {
+    this.#model = model
+    this.#read = read
+    this.#weights = new Map(model.weights.map((weight) => [weight.name, weight]))
+  }
+
+  async numbers(name: string): Promise<Float32Array> {
+    const weight = this.#weights.get(name)
+    if (weight === undefined) throw new RangeError(`${this.#model.name} has no weight ${name}`)
+    const data = await this.#read(weight)
+    checkNumbers(this.#model.name, weight, data)
+    return data
+  }
+
+  /** Throws 'data' for a variance below 0. */
+  async affine({ placed, role: { epsilon } }: Part<'normalization'>): Promise<Affine> {
+    if (this.#last?.placed === placed) return this.#last.affine
+    const { name } = placed.layer
+    const optional = (own: string): Promise<Float32Array> | undefined =>
+      this.#weights.has(`${name}/${own}`) ? this.numbers(`${name}/${own}`) : undefined
+    const [gamma, beta] = [await optional('gamma'), await optional('beta')]
+    const mean = await this.numbers(`${name}/moving_mean`)
+    const variance = await this.numbers(`${name}/moving_variance`)
+    const negative = variance.findIndex((x) => x < 0)
+    if (negative >= 0)
+      throw new WeftgradError(
+        'data',
+        `${this.#model.name}: number ${negative} of ${name}/moving_variance is ${variance[negative]}; a variance is not below 0. The file is damaged.`,
+        { name, index: negative },
+      )
+    const scale = Float64Array.from(variance, (x, c) => (gamma?.[c] ?? 1) / Math.sqrt(x + epsilon))
+    const shift = Float64Array.from(mean, (x, c) => (beta?.[c] ?? 0) - x * (scale[c] ?? 0))
+    this.#last = { placed, affine: { scale, shift } }
+    return this.#last.affine
+  }
+}
+
+/** The channels are the last axis, or the last two of a depthwise kernel: in either case neighbours in memory. */
+function scaledChannels(kernel: Float32Array, scale: Float64Array): Float32Array {
+  const scaled = new Float32Array(kernel.length)
+  for (let row = 0; row < kernel.length; row += scale.length)
+    for (let c = 0; c < scale.length; c++) scaled[row + c] = (kernel[row + c] ?? 0) * (scale[c] ?? 0)
+  return scaled
+}
+
+/** The layer with weights that only `load` or `setWeights` can fill. */
+function withoutNumbers(layer: Layer, model: string): Layer {
+  const initializer = (): never => {
+    throw new WeftgradError('argument', `The frozen ${model} has no weights yet; call its \`load\` first.`)
+  }
+  return { ...layer, weights: (inputs) => layer.weights(inputs).map((spec) => ({ ...spec, initializer })) }
+}
+
+/** A normalisation that knows its statistics. */
+function affineLayer(name: string): Layer {
+  return {
+    name,
+    className: 'BatchNormalization',
+    outputShape: (inputs) => first(inputs, name),
+    weights(inputs) {
+      const shape = [first(inputs, name).at(-1) ?? 0]
+      return ['scale', 'shift'].map((own) => ({ name: own, shape, initializer: zerosInitializer, trainable: false }))
+    },
+    call: (inputs, [scale, shift]) => add(mul(first(inputs, name), needed(scale, name)), needed(shift, name)),
+  }
+}

@@ -1,0 +1,183 @@
+/** Convolutional layers, and the zeros that some networks put around their images. */
+
+import type { ConvOptions } from '../../autograd/ops.ts'
+import { add, conv2d as convolve, depthwiseConv2d as convolveDepthwise, pad } from '../../autograd/ops.ts'
+import type { ExplicitPadding } from '../../autograd/window.ts'
+import { convWindow, outExtents, pairOf } from '../../autograd/window.ts'
+import { WeftgradError } from '../../errors.ts'
+import type { Activation, Pair, Shape } from '../../graph/node.ts'
+import { shapeText } from '../../graph/node.ts'
+import type { Initializer } from '../initializers.ts'
+import { glorotUniform, zerosInitializer } from '../initializers.ts'
+import { activations } from './activation.ts'
+import type { Layer, RebuiltProduct, WeightSpec } from './layer.ts'
+import { first, needed, noWeights } from './layer.ts'
+
+export interface ConvLayerOptions extends ConvOptions {
+  readonly activation?: Activation
+  readonly useBias?: boolean
+  readonly kernelInitializer?: Initializer
+}
+
+const channelsOf = (inputs: readonly Shape[], name: string): number => first(inputs, name).at(-1) ?? 0
+
+const weightSpec = (name: string, shape: Shape, initializer: Initializer): WeightSpec => ({
+  name,
+  shape,
+  initializer,
+  trainable: true,
+})
+
+const biasSpec = (useBias: boolean, channels: number): readonly WeightSpec[] =>
+  useBias ? [weightSpec('bias', [channels], zerosInitializer)] : []
+
+/** [h', w', channels] after sliding a kernel over the one input. */
+function slidOver(inputs: readonly Shape[], name: string, kernel: Pair, options: ConvOptions, channels: number): Shape {
+  const window = convWindow(name, [1, ...first(inputs, name)], [...kernel, 1, 1], options)
+  return [window.outHeight, window.outWidth, channels]
+}
+
+function productRole<Options extends ConvLayerOptions>(
+  kernel: string,
+  name: string,
+  options: Options,
+  make: (name: string, options: Options) => Layer,
+): NonNullable<Layer['role']> {
+  return {
+    kind: 'product',
+    kernel,
+    takesScale: (options.activation ?? 'linear') === 'linear',
+    takesPadding: (options.padding ?? 'valid') === 'valid',
+    rebuilt: ({ name: other = name, ...changes }: RebuiltProduct) => make(other, { ...options, ...changes }),
+  }
+}
+
+/** [h, w, c] -> [h', w', filters]. */
+export function conv2d(
+  name: string,
+  filters: number,
+  kernelSize: number | Pair,
+  options: ConvLayerOptions = {},
+): Layer {
+  const { activation = 'linear', useBias = true, kernelInitializer = glorotUniform } = options
+  const kernel = pairOf(name, kernelSize)
+  return {
+    name,
+    className: 'Conv2D',
+    role: productRole('kernel', name, options, (other, changed) => conv2d(other, filters, kernelSize, changed)),
+    outputShape: (inputs) => slidOver(inputs, name, kernel, options, filters),
+    weights: (inputs) => [
+      weightSpec('kernel', [...kernel, channelsOf(inputs, name), filters], kernelInitializer),
+      ...biasSpec(useBias, filters),
+    ],
+    call: (inputs, [kernel, bias]) =>
+      convolve(first(inputs, name), needed(kernel, name), bias, { ...options, activation }),
+  }
+}
+
+export interface DepthwiseConvLayerOptions extends ConvOptions {
+  /** Kernels for each channel. 1 by default. */
+  readonly depthMultiplier?: number
+  readonly activation?: Activation
+  readonly useBias?: boolean
+  readonly depthwiseInitializer?: Initializer
+}
+
+/** Each channel with `depthMultiplier` kernels of its own: [h, w, c] -> [h', w', c * depthMultiplier]. */
+export function depthwiseConv2d(
+  name: string,
+  kernelSize: number | Pair,
+  options: DepthwiseConvLayerOptions = {},
+): Layer {
+  const { activation = 'linear', useBias = true, depthMultiplier = 1, depthwiseInitializer = glorotUniform } = options
+  const kernel = pairOf(name, kernelSize)
+  return {
+    name,
+    className: 'DepthwiseConv2D',
+    role: productRole('depthwise_kernel', name, options, (other, changed) =>
+      depthwiseConv2d(other, kernelSize, changed),
+    ),
+    outputShape: (inputs) => slidOver(inputs, name, kernel, options, channelsOf(inputs, name) * depthMultiplier),
+    weights(inputs) {
+      const channels = channelsOf(inputs, name)
+      return [
+        weightSpec('depthwise_kernel', [...kernel, channels, depthMultiplier], depthwiseInitializer),
+        ...biasSpec(useBias, channels * depthMultiplier),
+      ]
+    },
+    call(inputs, [kernel, bias]) {
+      const y = convolveDepthwise(first(inputs, name), needed(kernel, name), options)
+      return activations[activation](bias === undefined ? y : add(y, bias))
+    },
+  }
+}
+
+export interface SeparableConvLayerOptions extends DepthwiseConvLayerOptions {
+  readonly pointwiseInitializer?: Initializer
+}
+
+/**
+ * A depthwise convolution, then a 1x1 convolution that mixes the channels: [h, w, c] -> [h', w', filters]. Strides, padding
+ * and dilation are the depthwise part's.
+ */
+export function separableConv2d(
+  name: string,
+  filters: number,
+  kernelSize: number | Pair,
+  options: SeparableConvLayerOptions = {},
+): Layer {
+  const { activation = 'linear', useBias = true, depthMultiplier = 1 } = options
+  const { depthwiseInitializer = glorotUniform, pointwiseInitializer = glorotUniform } = options
+  const kernel = pairOf(name, kernelSize)
+  return {
+    name,
+    className: 'SeparableConv2D',
+    role: productRole('pointwise_kernel', name, options, (other, changed) =>
+      separableConv2d(other, filters, kernelSize, changed),
+    ),
+    outputShape: (inputs) => slidOver(inputs, name, kernel, options, filters),
+    weights(inputs) {
+      const channels = channelsOf(inputs, name)
+      return [
+        weightSpec('depthwise_kernel', [...kernel, channels, depthMultiplier], depthwiseInitializer),
+        weightSpec('pointwise_kernel', [1, 1, channels * depthMultiplier, filters], pointwiseInitializer),
+        ...biasSpec(useBias, filters),
+      ]
+    },
+    call(inputs, [depthwise, pointwise, bias]) {
+      const mixed = convolveDepthwise(first(inputs, name), needed(depthwise, name), options)
+      return convolve(mixed, needed(pointwise, name), bias, { activation })
+    },
+  }
+}
+
+/** Zeros around an image: as many on every side, [vertical, horizontal], or [[top, bottom], [left, right]]. */
+export function zeroPadding2d(name: string, padding: number | Pair | ExplicitPadding = 1): Layer {
+  const explicit = explicitPadding(name, padding)
+  const [vertical, horizontal] = explicit
+  return {
+    name,
+    className: 'ZeroPadding2D',
+    role: { kind: 'zeroPadding', padding: explicit },
+    outputShape(inputs) {
+      const input = first(inputs, name)
+      const [height, width, channels] = input
+      if (height === undefined || width === undefined || channels === undefined || input.length !== 3)
+        throw new WeftgradError('shape', `${name} pads images [height, width, channels], not ${shapeText(input)}.`)
+      const padded = (extent: number, sides: Pair): number => outExtents(extent, 1, 1, 1, sides).out
+      return [padded(height, vertical), padded(width, horizontal), channels]
+    },
+    weights: noWeights,
+    call: (inputs) => pad(first(inputs, name), [[0, 0], vertical, horizontal, [0, 0]]),
+  }
+}
+
+function explicitPadding(name: string, padding: number | Pair | ExplicitPadding): ExplicitPadding {
+  const sides = typeof padding === 'number' ? [padding, padding] : padding
+  const [vertical, horizontal] = sides.map((side): Pair => (typeof side === 'number' ? [side, side] : side))
+  const numbers = [...(vertical ?? []), ...(horizontal ?? [])]
+  const isWhole = numbers.length === 4 && numbers.every((n) => Number.isInteger(n) && n >= 0)
+  if (vertical === undefined || horizontal === undefined || sides.length !== 2 || !isWhole)
+    throw new WeftgradError('argument', `${name}: padding ${JSON.stringify(padding)} must be whole numbers from 0.`)
+  return [vertical, horizontal]
+}

@@ -1,0 +1,149 @@
+/** Dense layers, and those that only rearrange or drop numbers. */
+
+import {
+  add,
+  dense as denseProduct,
+  dropout as dropOut,
+  flatten as flattenTensor,
+  reshape as reshapeTensor,
+  slice,
+} from '../../autograd/ops.ts'
+import type { Tensor } from '../../autograd/tensor.ts'
+import { WeftgradError } from '../../errors.ts'
+import type { Shape } from '../../graph/node.ts'
+import { shapeText } from '../../graph/node.ts'
+import { elementCount } from '../../kernels/kernel.ts'
+import type { Initializer } from '../initializers.ts'
+import { glorotUniform, zerosInitializer } from '../initializers.ts'
+import type { LayerActivation } from './activation.ts'
+import { activations } from './activation.ts'
+import type { Layer } from './layer.ts'
+import { first, needed, noWeights } from './layer.ts'
+
+export interface DenseLayerOptions {
+  readonly activation?: LayerActivation
+  readonly useBias?: boolean
+  readonly kernelInitializer?: Initializer
+}
+
+/** [..., in] -> [..., units]. */
+export function dense(name: string, units: number, options: DenseLayerOptions = {}): Layer {
+  const { activation = 'linear', useBias = true, kernelInitializer = glorotUniform } = options
+  if (!Number.isInteger(units) || units < 1)
+    throw new WeftgradError('argument', `${name}: units must be a whole number from 1, not ${units}.`)
+  return {
+    name,
+    className: 'Dense',
+    role: {
+      kind: 'product',
+      kernel: 'kernel',
+      takesScale: activation === 'linear',
+      takesPadding: false,
+      rebuilt: ({ name: other = name, useBias: withBias = useBias }) =>
+        dense(other, units, { ...options, useBias: withBias }),
+    },
+    outputShape: (inputs) => [...first(inputs, name).slice(0, -1), units],
+    weights: (inputs) => [
+      {
+        name: 'kernel',
+        shape: [first(inputs, name).at(-1) ?? 0, units],
+        initializer: kernelInitializer,
+        trainable: true,
+      },
+      ...(useBias ? [{ name: 'bias', shape: [units], initializer: zerosInitializer, trainable: true }] : []),
+    ],
+    call(inputs, [kernel, bias]) {
+      const x = first(inputs, name)
+      const blocks = rowBlocks(needed(kernel, name).shape)
+      if (blocks.length > 1) return activations[activation](productByBlocks(x, needed(kernel, name), bias, blocks))
+      const fused = activation === 'softmax' ? 'linear' : activation
+      const y = denseProduct(x, needed(kernel, name), bias, { activation: fused })
+      return activation === 'softmax' ? activations.softmax(y) : y
+    },
+  }
+}
+
+/** What every adapter lets a kernel see of one tensor: WebGPU's default limit. */
+const portableBindingBytes = 128 * 2 ** 20
+
+/** Rows of a kernel, cut where it is larger than that: VGG16's fc1 (411 MB) comes in four blocks. */
+function rowBlocks([rows = 0, columns = 0]: Shape): { readonly from: number; readonly count: number }[] {
+  const blocks = Math.ceil((rows * columns * 4) / portableBindingBytes)
+  // Rows of a block are a multiple of 64, so that each begins at a multiple of 256 bytes whatever the columns.
+  const size = Math.ceil(rows / blocks / 64) * 64
+  return Array.from({ length: Math.ceil(rows / size) }, (_, i) => ({
+    from: i * size,
+    count: Math.min(size, rows - i * size),
+  }))
+}
+
+function productByBlocks(
+  x: Tensor,
+  kernel: Tensor,
+  bias: Tensor | undefined,
+  blocks: readonly { readonly from: number; readonly count: number }[],
+): Tensor {
+  const before = x.shape.slice(0, -1)
+  const parts = blocks.map(({ from, count }) =>
+    denseProduct(
+      slice(x, [...before.map(() => 0), from], [...before, count]),
+      slice(kernel, [from, 0], [count, -1]),
+      from === 0 ? bias : undefined,
+    ),
+  )
+  return parts.slice(1).reduce(add, first(parts, 'dense'))
+}
+
+export function flatten(name: string): Layer {
+  return {
+    name,
+    className: 'Flatten',
+    outputShape: (inputs) => [elementCount(first(inputs, name))],
+    weights: noWeights,
+    call: (inputs) => flattenTensor(first(inputs, name)),
+  }
+}
+
+/** The same numbers in another shape, the batch aside; one extent may be -1. */
+export function reshape(name: string, targetShape: Shape): Layer {
+  return {
+    name,
+    className: 'Reshape',
+    outputShape(inputs) {
+      const input = first(inputs, name)
+      const known = elementCount(targetShape.filter((extent) => extent !== -1))
+      const shape = targetShape.map((extent) => (extent === -1 ? elementCount(input) / known : extent))
+      const isShape = shape.every((extent) => Number.isInteger(extent) && extent >= 1)
+      if (!isShape || elementCount(shape) !== elementCount(input))
+        throw new WeftgradError('shape', `${name} cannot make ${shapeText(targetShape)} of ${shapeText(input)}.`)
+      return shape
+    },
+    weights: noWeights,
+    call(inputs) {
+      const x = first(inputs, name)
+      return reshapeTensor(x, [x.shape[0] ?? 1, ...targetShape])
+    },
+  }
+}
+
+/** Zeros a share of the inputs in training; a different one at each step, the same for the same seed. */
+export function dropout(name: string, rate: number): Layer {
+  return {
+    name,
+    className: 'Dropout',
+    outputShape: (inputs) => first(inputs, name),
+    weights: noWeights,
+    call(inputs, _, { training, seed, counter }) {
+      const x = first(inputs, name)
+      if (!training || rate === 0) return x
+      return dropOut(x, { rate, seed, stream: streamOf(name), ...(counter === undefined ? {} : { counter }) })
+    },
+  }
+}
+
+/** 31 bits of a layer's name, so that two dropouts of a network draw different masks. */
+function streamOf(name: string): number {
+  let h = 0
+  for (let i = 0; i < name.length; i++) h = (Math.imul(h, 31) + name.charCodeAt(i)) & 0x7fffffff
+  return h
+}

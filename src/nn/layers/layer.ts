@@ -1,0 +1,87 @@
+/**
+ * What a layer is: a description that says which shapes it makes and which weights it wants, and traces its operators.
+ * The weights belong to the model. Shapes here are without the batch.
+ */
+
+import type { Tensor } from '../../autograd/tensor.ts'
+import type { ExplicitPadding } from '../../autograd/window.ts'
+import { WeftgradError } from '../../errors.ts'
+import type { Shape } from '../../graph/node.ts'
+import { shapeText } from '../../graph/node.ts'
+import type { Initializer } from '../initializers.ts'
+
+export interface WeightSpec {
+  /** Within the layer: `kernel`, `bias`, `gamma` ... */
+  readonly name: string
+  readonly shape: Shape
+  readonly initializer: Initializer
+  /** False for numbers that no gradient updates: moving statistics. */
+  readonly trainable: boolean
+}
+
+export interface CallContext {
+  readonly training: boolean
+  /** Seeds dropout. */
+  readonly seed: number
+  /** A u32 tensor whose first element counts steps: the random numbers of a step depend on it. */
+  readonly counter: Tensor | undefined
+  /** Notes that a weight that is not trainable gets a new value at the end of the step. */
+  update(weight: Tensor, value: Tensor): void
+}
+
+/** What freezing (freeze.ts) must know of a layer that it may merge with its neighbours. */
+export type LayerRole =
+  | {
+      /** Applies a kernel: a convolution, a dense layer. */
+      readonly kind: 'product'
+      /** The weight whose last axes, as many numbers as the layer has output channels, count those channels. */
+      readonly kernel: string
+      /** True where nothing follows product and bias, so that a scale of the result can move into them. */
+      readonly takesScale: boolean
+      /** True where zeros around the input can become the layer's own padding. */
+      readonly takesPadding: boolean
+      /** The same layer with changes. */
+      rebuilt(changes: RebuiltProduct): Layer
+    }
+  | { readonly kind: 'normalization'; readonly epsilon: number }
+  | { readonly kind: 'zeroPadding'; readonly padding: ExplicitPadding }
+
+export interface RebuiltProduct {
+  readonly name?: string
+  readonly useBias?: true
+  readonly padding?: ExplicitPadding
+}
+
+export interface Layer {
+  readonly name: string
+  /** Keras' class. */
+  readonly className: string
+  /** Absent where freezing leaves the layer as it is. */
+  readonly role?: LayerRole
+  /** Throws 'shape' for inputs it cannot take. */
+  outputShape(inputs: readonly Shape[]): Shape
+  weights(inputs: readonly Shape[]): readonly WeightSpec[]
+  /** `weights` come in the order the layer asked for them; `inputs` with the batch. */
+  call(inputs: readonly Tensor[], weights: readonly Tensor[], context: CallContext): Tensor
+}
+
+/** The one input of a layer that takes one. */
+export function first<T>(items: readonly T[], name: string): T {
+  const [item] = items
+  if (item === undefined) throw new WeftgradError('shape', `${name}: the layer needs an input.`)
+  return item
+}
+
+/** A weight that the layer asked for. */
+export function needed(weight: Tensor | undefined, name: string): Tensor {
+  if (weight === undefined) throw new WeftgradError('argument', `${name}: a weight is missing.`)
+  return weight
+}
+
+/** Of layers that have none. */
+export const noWeights = (): readonly WeightSpec[] => []
+
+/** For summaries: `[batch, 28, 28, 6]`. */
+export function batchedShapeText(shape: Shape): string {
+  return shapeText(shape).replace('[', shape.length > 0 ? '[batch, ' : '[batch')
+}

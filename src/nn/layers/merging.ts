@@ -1,0 +1,50 @@
+/** Layers that several others feed. */
+
+import { concatenate as concatenateTensors, add as sum } from '../../autograd/ops.ts'
+import { WeftgradError } from '../../errors.ts'
+import type { Shape } from '../../graph/node.ts'
+import { sameShape, shapeText } from '../../graph/node.ts'
+import type { Layer } from './layer.ts'
+import { first, noWeights } from './layer.ts'
+
+const shapeTexts = (shapes: readonly Shape[]): string => shapes.map(shapeText).join(' and ')
+
+/** The sum of two or more inputs of one shape. */
+export function add(name: string): Layer {
+  return {
+    name,
+    className: 'Add',
+    outputShape(inputs) {
+      const [shape] = inputs
+      if (shape === undefined || inputs.length < 2 || inputs.some((other) => !sameShape(other, shape)))
+        throw new WeftgradError('shape', `${name} adds inputs of one shape, not ${shapeTexts(inputs) || 'none'}.`)
+      return shape
+    },
+    weights: noWeights,
+    call: (inputs) => inputs.slice(1).reduce(sum, first(inputs, name)),
+  }
+}
+
+/** Two or more inputs side by side along an axis: Keras' count, in which 0 is the batch and -1 the channels. */
+export function concatenate(name: string, { axis = -1 }: { readonly axis?: number } = {}): Layer {
+  return {
+    name,
+    className: 'Concatenate',
+    outputShape(inputs) {
+      const [shape = []] = inputs
+      const along = axis < 0 ? axis + shape.length : axis - 1
+      const rest = (other: Shape): Shape => other.filter((_, i) => i !== along)
+      const fits = inputs.every((other) => other.length === shape.length && sameShape(rest(other), rest(shape)))
+      if (inputs.length < 2 || !Number.isInteger(along) || along < 0 || along >= shape.length || !fits)
+        throw new WeftgradError(
+          'shape',
+          `${name} joins inputs that differ along axis ${axis} only, not ${shapeTexts(inputs) || 'none'}.`,
+        )
+      return shape.map((extent, i) =>
+        i === along ? inputs.reduce((total, other) => total + (other[i] ?? 0), 0) : extent,
+      )
+    },
+    weights: noWeights,
+    call: (inputs) => concatenateTensors(inputs, axis),
+  }
+}

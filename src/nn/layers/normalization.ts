@@ -1,0 +1,46 @@
+/** Batch normalisation (Ioffe & Szegedy 2015). */
+
+import { add, batchNormalizationTraining, mul, batchNormalization as normalize } from '../../autograd/ops.ts'
+import { onesInitializer, zerosInitializer } from '../initializers.ts'
+import type { Layer } from './layer.ts'
+import { first, needed } from './layer.ts'
+
+export interface BatchNormalizationOptions {
+  /** How much of the moving statistics is kept at each step. */
+  readonly momentum?: number
+  readonly epsilon?: number
+  readonly center?: boolean
+  readonly scale?: boolean
+}
+
+/** Over the last axis' channels; moving statistics are updated in training and used otherwise. */
+export function batchNormalization(name: string, options: BatchNormalizationOptions = {}): Layer {
+  const { momentum = 0.99, epsilon = 1e-3, center = true, scale = true } = options
+  return {
+    name,
+    className: 'BatchNormalization',
+    role: { kind: 'normalization', epsilon },
+    outputShape: (inputs) => first(inputs, name),
+    weights(inputs) {
+      const shape = [first(inputs, name).at(-1) ?? 0]
+      return [
+        ...(scale ? [{ name: 'gamma', shape, initializer: onesInitializer, trainable: true }] : []),
+        ...(center ? [{ name: 'beta', shape, initializer: zerosInitializer, trainable: true }] : []),
+        { name: 'moving_mean', shape, initializer: zerosInitializer, trainable: false },
+        { name: 'moving_variance', shape, initializer: onesInitializer, trainable: false },
+      ]
+    },
+    call(inputs, weights, context) {
+      const rest = [...weights]
+      const gamma = scale ? rest.shift() : undefined
+      const beta = center ? rest.shift() : undefined
+      const [movingMean, movingVariance] = [needed(rest[0], name), needed(rest[1], name)]
+      const x = first(inputs, name)
+      if (!context.training) return normalize(x, { gamma, beta, mean: movingMean, variance: movingVariance, epsilon })
+      const { y, mean, variance } = batchNormalizationTraining(x, { gamma, beta, epsilon })
+      context.update(movingMean, add(mul(movingMean, momentum), mul(mean, 1 - momentum)))
+      context.update(movingVariance, add(mul(movingVariance, momentum), mul(variance, 1 - momentum)))
+      return y
+    },
+  }
+}

@@ -1,0 +1,27 @@
+/** Standardisation of features by statistics that were found before training: Keras' `Normalization`. */
+
+import { div, maximum, sqrt, sub } from '../../autograd/ops.ts'
+import { onesInitializer, zerosInitializer } from '../initializers.ts'
+import type { Layer } from './layer.ts'
+import { first, needed } from './layer.ts'
+
+/** Features that never vary come out as 0, not as the rounding error of a mean divided by nothing. */
+const leastDeviation = 1e-7
+
+/** (x - mean) / sqrt(variance), feature by feature. Both are weights that training leaves as they are. */
+export function normalization(name: string): Layer {
+  return {
+    name,
+    className: 'Normalization',
+    outputShape: (inputs) => first(inputs, name),
+    weights(inputs) {
+      const shape = [first(inputs, name).at(-1) ?? 0]
+      return [
+        { name: 'mean', shape, initializer: zerosInitializer, trainable: false },
+        { name: 'variance', shape, initializer: onesInitializer, trainable: false },
+      ]
+    },
+    call: (inputs, [mean, variance]) =>
+      div(sub(first(inputs, name), needed(mean, name)), maximum(sqrt(needed(variance, name)), leastDeviation)),
+  }
+}

@@ -1,0 +1,92 @@
+/** From pixels to what the pretrained networks were trained on, and from their classes to words. */
+
+import { broadcastTo, dense, div, sub } from '../autograd/ops.ts'
+import type { Tensor } from '../autograd/tensor.ts'
+import { tensor } from '../autograd/tensor.ts'
+import { WeftgradError } from '../errors.ts'
+import { shapeText } from '../graph/node.ts'
+
+/** 'caffe': blue, green and red less ImageNet's means. 'tf': from -1 to 1. */
+export type PreprocessingMode = 'caffe' | 'tf'
+
+/** ImageNet's means of blue, green and red, as Caffe's networks subtract them. */
+const means = [103.939, 116.779, 123.68]
+
+/**
+ * Prepares a batch of images [n, h, w, 3], red first, or [n, h, w, 1] in grey, with values from 0 to 255, by elementwise
+ * operators (and, where 'caffe' swaps red and blue, a product with a permutation). Throws 'shape' or 'argument'.
+ */
+export function preprocessInput(x: Tensor, mode: PreprocessingMode): Tensor {
+  const channels = x.shape.at(-1)
+  if (x.shape.length !== 4 || (channels !== 1 && channels !== 3))
+    throw new WeftgradError(
+      'shape',
+      `preprocessInput: got ${shapeText(x.shape)}; images are [batch, height, width, 3], or 1 for grey.`,
+    )
+  if (mode === 'tf') return sub(div(coloured(x), 127.5), 1)
+  if (mode !== 'caffe')
+    throw new WeftgradError('argument', `preprocessInput: the mode '${String(mode)}' is neither 'caffe' nor 'tf'.`)
+  if (channels === 1) return sub(coloured(x), tensor(means))
+  const swap = tensor([
+    [0, 0, 1],
+    [0, 1, 0],
+    [1, 0, 0],
+  ])
+  return dense(x, swap, tensor(means.map((mean) => -mean)))
+}
+
+/** Grey repeated to three channels. */
+function coloured(x: Tensor): Tensor {
+  return broadcastTo(x, [...x.shape.slice(0, -1), 3])
+}
+
+export interface Prediction {
+  /** The class' number. */
+  readonly index: number
+  /** WordNet's: `n02123045`. */
+  readonly classId: string
+  /** `tabby` */
+  readonly className: string
+  readonly probability: number
+}
+
+/**
+ * The likeliest classes of each image, likeliest first, from probabilities [images, classes], row-major, and Keras'
+ * imagenet_class_index.json, parsed: `{ "0": ["n01440764", "tench"], ... }`. Throws 'format' for another index, 'argument'
+ * where the probabilities are not rows of its classes.
+ */
+export function decodePredictions(
+  probabilities: Float32Array,
+  classIndex: unknown,
+  { top = 5 }: { readonly top?: number } = {},
+): Prediction[][] {
+  const classes = classesOf(classIndex)
+  if (probabilities.length === 0 || probabilities.length % classes.length !== 0)
+    throw new WeftgradError(
+      'argument',
+      `decodePredictions: ${probabilities.length} probabilities are not rows of ${classes.length} classes.`,
+    )
+  if (!Number.isInteger(top) || top < 1)
+    throw new WeftgradError('argument', `decodePredictions: top must be a whole number from 1, not ${top}.`)
+  return Array.from({ length: probabilities.length / classes.length }, (_, image) => {
+    const row = probabilities.subarray(image * classes.length, (image + 1) * classes.length)
+    return classes
+      .map(([classId, className], index) => ({ index, classId, className, probability: row[index] ?? 0 }))
+      .sort((a, b) => b.probability - a.probability)
+      .slice(0, top)
+  })
+}
+
+function classesOf(index: unknown): (readonly [id: string, name: string])[] {
+  const entries = typeof index === 'object' && index !== null && !Array.isArray(index) ? Object.entries(index) : []
+  const classes = new Map<string, unknown>(entries)
+  const rows = entries.map((_, i) => classes.get(String(i)))
+  const isClass = (row: unknown): row is readonly [string, string] =>
+    Array.isArray(row) && row.length === 2 && row.every((text) => typeof text === 'string')
+  if (rows.length === 0 || !rows.every(isClass))
+    throw new WeftgradError(
+      'format',
+      'decodePredictions: the class index is not like Keras\' imagenet_class_index.json: { "0": ["n01440764", "tench"], ... }.',
+    )
+  return rows
+}

@@ -1,0 +1,92 @@
+/**
+ * Any file of weights, written as safetensors: float32, in the file's order, named `<layer>/<weight>` as weftgrad calls
+ * them. One tensor at a time is in memory, and the result appears whole or not at all.
+ */
+import { WeftgradError } from '../errors.ts'
+import { writeFileAtomic } from '../format/atomic-write.node.ts'
+import { safetensorsStart } from '../format/safetensors.ts'
+import type { WeightEntry, WeightFile } from '../format/weight-file.ts'
+import { elementCount } from '../kernels/kernel.ts'
+import { weightRoles } from './names.ts'
+
+/** A tensor as it was written. */
+export interface ConvertedTensor {
+  readonly name: string
+  readonly shape: readonly number[]
+  /** As the file kept it. */
+  readonly storedAs: string
+  /** Of the numbers that are finite; NaN where there are none. */
+  readonly min: number
+  readonly max: number
+  /** How many numbers are NaN or infinite: loading refuses them. */
+  readonly notFinite: number
+}
+
+export interface ConvertProgress {
+  readonly tensor: ConvertedTensor
+  readonly bytes: number
+  readonly totalBytes: number
+}
+
+/**
+ * Writes the file's tensors to `path`, over what is there.
+ * @throws WeftgradError 'file' if the disk refuses, 'argument' if the file's names do not fit into safetensors, 'aborted'
+ * if the signal fired, and what reading throws; then `path` is as it was.
+ */
+export async function convertWeights(
+  file: WeightFile,
+  path: string,
+  { onProgress, signal }: { onProgress?: (progress: ConvertProgress) => void; signal?: AbortSignal } = {},
+): Promise<readonly ConvertedTensor[]> {
+  const named = namedEntries(file)
+  const start = safetensorsStart(
+    named.map(({ name, entry }) => ({ name, dtype: 'F32', shape: entry.shape })),
+    { format: 'weftgrad-weights', convertedFrom: file.format },
+  )
+  const totalBytes = named.reduce((sum, { entry }) => sum + 4 * elementCount(entry.shape), 0)
+  const written: ConvertedTensor[] = []
+  async function* content(): AsyncGenerator<Uint8Array> {
+    yield start
+    let bytes = 0
+    for (const { name, entry } of named) {
+      if (signal?.aborted)
+        throw new WeftgradError('aborted', `Converting ${file.source} was aborted.`, {}, signal.reason)
+      const data = await file.read(entry)
+      if (data.length !== elementCount(entry.shape)) {
+        throw new WeftgradError(
+          'data',
+          `${file.source} gives ${data.length} numbers for ${name}, not as many as its shape.`,
+        )
+      }
+      yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+      const tensor = { name, shape: entry.shape, storedAs: entry.dtype, ...rangeOf(data) }
+      written.push(tensor)
+      bytes += data.byteLength
+      onProgress?.({ tensor, bytes, totalBytes })
+    }
+  }
+  await writeFileAtomic(path, content())
+  return written
+}
+
+/** Two layers' weights may have one name, in files from elsewhere: then the file's own names stay. */
+function namedEntries({ groups }: WeightFile): readonly { readonly name: string; readonly entry: WeightEntry }[] {
+  const ours = groups.flatMap((group) => {
+    const roles = weightRoles(group)
+    return group.weights.map((entry, i) => ({ name: `${group.name}/${roles[i]}`, entry }))
+  })
+  if (new Set(ours.map(({ name }) => name)).size === ours.length) return ours
+  return groups.flatMap(({ weights }) => weights.map((entry) => ({ name: entry.name, entry })))
+}
+
+function rangeOf(data: Float32Array): Pick<ConvertedTensor, 'min' | 'max' | 'notFinite'> {
+  let [min, max, notFinite] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0]
+  for (const value of data) {
+    if (!Number.isFinite(value)) notFinite += 1
+    else {
+      if (value < min) min = value
+      if (value > max) max = value
+    }
+  }
+  return min <= max ? { min, max, notFinite } : { min: Number.NaN, max: Number.NaN, notFinite }
+}

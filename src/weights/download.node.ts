@@ -1,0 +1,202 @@
+/**
+ * Downloads a published file: the MD5 is computed while the bytes come in, and only the whole, right file gets its name.
+ * Until then they stand in a hidden partial file beside it, from which the next try goes on.
+ *
+ * Promises: what stands under the file's name has the published checksum. What broke off is kept; what is wrong, or does
+ * not fit onto the disk, is removed. Processes that download the same file at once do not touch each other's partial files.
+ */
+import { createHash, type Hash, randomBytes } from 'node:crypto'
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { join } from 'node:path'
+import { WeftgradError } from '../errors.ts'
+import { flushFolder, onDisk, writeAll } from '../format/atomic-write.node.ts'
+import { type DownloadOptions, download } from '../format/download.ts'
+import type { PublishedFile } from './zoo.ts'
+
+export type DownloadFileOptions = Pick<DownloadOptions, 'answerMs' | 'stallMs' | 'signal' | 'onProgress' | 'fetch'>
+
+/** For files whose size was not published. */
+const largestBytes = 2 ** 30
+
+/** A partial file that nobody has written to for this long is abandoned: downloads give up before, when the server stalls. */
+const abandonedMs = 120_000
+
+/** The partial files that this process is writing. */
+const active = new Set<string>()
+
+/**
+ * Gives the path of the whole file, which replaces any other of its name in the folder.
+ * @throws WeftgradError 'fetch' if it cannot be had, 'checksum' if the server has another file, 'file' if the disk
+ * refuses, 'aborted' if the signal fired.
+ */
+export async function downloadFile(
+  file: PublishedFile,
+  folder: string,
+  options: DownloadFileOptions = {},
+): Promise<string> {
+  const path = join(folder, file.name)
+  const partial = join(folder, `.${file.name}.${process.pid}-${randomBytes(4).toString('hex')}.part`)
+  active.add(partial)
+  try {
+    await onDisk(path, () => mkdir(folder, { recursive: true }))
+    await onDisk(path, () => claimEarlierPart(file, folder, partial))
+    const handle = await onDisk(path, () => open(partial, 'a+'))
+    try {
+      await new PartialFile(file, path, handle).fill(options)
+      await onDisk(path, () => handle.sync())
+    } finally {
+      await handle.close()
+    }
+    await onDisk(path, () => rename(partial, path))
+  } catch (error) {
+    const isWorthKeeping = error instanceof WeftgradError && ['fetch', 'aborted'].includes(error.code)
+    if (!isWorthKeeping || (await sizeOf(partial)) === 0) await rm(partial, { force: true }).catch(() => {})
+    throw error
+  } finally {
+    active.delete(partial)
+  }
+  await flushFolder(folder)
+  return path
+}
+
+class PartialFile {
+  readonly #file: PublishedFile
+  readonly #path: string
+  readonly #handle: FileHandle
+  #hash: Hash = createHash('md5')
+  #bytes = 0
+
+  /** @param handle opened for reading and appending. */
+  constructor(file: PublishedFile, path: string, handle: FileHandle) {
+    this.#file = file
+    this.#path = path
+    this.#handle = handle
+  }
+
+  /** Downloads what is missing. What an earlier try left may be of another file: then it starts over, once. */
+  async fill(options: DownloadFileOptions): Promise<void> {
+    await onDisk(this.#path, async () => {
+      for await (const chunk of this.#handle.createReadStream({ start: 0, autoClose: false })) this.#count(chunk)
+    })
+    for (;;) {
+      const resumedFrom = this.#bytes
+      try {
+        if (this.#md5() !== this.#file.md5) await this.#receive(options)
+        return await this.#check()
+      } catch (error) {
+        if (resumedFrom === 0 || !isOfAnotherFile(error)) throw this.#withHint(error)
+        await this.#startOver()
+      }
+    }
+  }
+
+  #count(chunk: Uint8Array): void {
+    this.#hash.update(chunk)
+    this.#bytes += chunk.length
+  }
+
+  #md5(): string {
+    return this.#hash.copy().digest('hex')
+  }
+
+  async #startOver(): Promise<void> {
+    await onDisk(this.#path, () => this.#handle.truncate(0))
+    this.#hash = createHash('md5')
+    this.#bytes = 0
+  }
+
+  async #receive(options: DownloadFileOptions): Promise<void> {
+    const { url, bytes } = this.#file
+    let firstByte = 0
+    const onStart = (first: number, totalBytes: number | undefined): void => {
+      firstByte = first
+      if (bytes === undefined || totalBytes === undefined || totalBytes === bytes) return
+      throw new WeftgradError('fetch', `${url} has ${totalBytes} bytes, the published file ${bytes}.`, { url })
+    }
+    const request = { ...options, maxBytes: bytes ?? largestBytes, resumeFrom: this.#bytes, onStart }
+    for await (const chunk of download(url, request)) {
+      // The server sends the file whole, whatever it was asked for.
+      if (firstByte < this.#bytes) await this.#startOver()
+      await onDisk(this.#path, () => writeAll(this.#handle, chunk))
+      this.#count(chunk)
+      firstByte = this.#bytes
+    }
+    if (bytes !== undefined && this.#bytes < bytes) {
+      throw new WeftgradError('fetch', `${url} ended after ${this.#bytes} of ${bytes} bytes.`, { url })
+    }
+  }
+
+  async #check(): Promise<void> {
+    const { url, md5 } = this.#file
+    const found = this.#md5()
+    if (found !== md5) {
+      throw new WeftgradError(
+        'checksum',
+        `${url} has the MD5 ${found}, the published file ${md5}. Nothing of it was kept; get the file from somewhere else.`,
+        { url, md5: found },
+      )
+    }
+    const { size } = await onDisk(this.#path, () => this.#handle.stat())
+    if (size === this.#bytes) return
+    throw new WeftgradError('file', `${this.#path} was written to by something else meanwhile. Download it again.`)
+  }
+
+  #withHint(error: unknown): unknown {
+    if (!(error instanceof WeftgradError) || error.code !== 'fetch' || this.#bytes === 0) return error
+    const message = `${error.message} The first ${this.#bytes} bytes are kept: try again, and it goes on from there.`
+    return new WeftgradError('fetch', message, { ...error.details, keptBytes: this.#bytes }, error)
+  }
+}
+
+/** The server has no bytes after ours, or all of them together are not the published file. */
+function isOfAnotherFile(error: unknown): boolean {
+  return error instanceof WeftgradError && (error.code === 'checksum' || error.details.status === 416)
+}
+
+/** Gives the longest partial file that an earlier try left the name `own`; removes the others. */
+async function claimEarlierPart(file: PublishedFile, folder: string, own: string): Promise<void> {
+  const left: { readonly path: string; readonly bytes: number }[] = []
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name)
+    if (!name.startsWith(`.${file.name}.`) || !name.endsWith('.part') || !(await isAbandoned(path))) continue
+    left.push({ path, bytes: await sizeOf(path) })
+  }
+  left.sort((a, b) => b.bytes - a.bytes)
+  let isClaimed = false
+  for (const { path } of left) {
+    try {
+      if (isClaimed) await rm(path, { force: true })
+      else {
+        // Young again before it has a name under which it would look abandoned. Renaming decides between two processes.
+        const now = new Date()
+        await utimes(path, now, now)
+        await rename(path, own)
+        isClaimed = true
+      }
+    } catch {
+      // Another process was faster, or it cannot be touched: the next one will do, or none.
+    }
+  }
+}
+
+async function isAbandoned(path: string): Promise<boolean> {
+  if (active.has(path)) return false
+  const pid = Number(/\.(\d+)-[0-9a-f]+\.part$/.exec(path)?.[1])
+  if (pid === process.pid || !isRunning(pid)) return true
+  const facts = await stat(path).catch(() => undefined)
+  return facts !== undefined && Date.now() - facts.mtimeMs > abandonedMs
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    // Another user's process may not be signalled, but it is there.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  const facts = await stat(path).catch(() => undefined)
+  return facts?.size ?? 0
+}

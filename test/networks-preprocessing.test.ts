@@ -1,0 +1,93 @@
+/** Pixels in, predictions out. */
+
+import { describe, expect, it } from 'vitest'
+import { gradCheck } from '../src/autograd/grad.ts'
+import { mul, sum } from '../src/autograd/ops.ts'
+import { type Tensor, tensor } from '../src/autograd/tensor.ts'
+import { planOf } from '../src/autograd/tensors.ts'
+import { decodePredictions, preprocessInput } from '../src/nn/preprocessing.ts'
+import { useDevice } from './support/device.ts'
+
+const near = (x: number): unknown => expect.closeTo(x, 4)
+
+describe('preprocessing', () => {
+  const device = useDevice()
+  const rgb = tensor([255, 0, 127.5, 10, 20, 30], [1, 1, 2, 3])
+  const grey = tensor([255, 10], [1, 1, 2, 1])
+
+  it("'tf' maps pixels to [-1, 1]", async () => {
+    const y = await preprocessInput(rgb, 'tf').data({ device: device() })
+    expect([...y]).toEqual([1, -1, 0, 10 / 127.5 - 1, 20 / 127.5 - 1, 30 / 127.5 - 1].map(near))
+  })
+
+  it("'caffe' puts blue first and subtracts ImageNet's means", async () => {
+    const y = await preprocessInput(rgb, 'caffe').data({ device: device() })
+    expect([...y]).toEqual(
+      [127.5 - 103.939, 0 - 116.779, 255 - 123.68, 30 - 103.939, 20 - 116.779, 10 - 123.68].map(near),
+    )
+  })
+
+  it('repeats grey images to three channels, all in one kernel', async () => {
+    for (const mode of ['caffe', 'tf'] as const) {
+      const y = preprocessInput(grey, mode)
+      expect(y.shape).toEqual([1, 1, 2, 3])
+      expect(planOf([y], { device: device() }).dispatches).toHaveLength(1)
+      const repeated = preprocessInput(tensor([255, 255, 255, 10, 10, 10], [1, 1, 2, 3]), mode)
+      expect([...(await y.data())]).toEqual([...(await repeated.data())])
+    }
+  })
+
+  it('can be differentiated', async () => {
+    for (const mode of ['caffe', 'tf'] as const) {
+      const weights = tensor([1, -2, 3])
+      const f = (x: Tensor): Tensor => sum(mul(preprocessInput(x, mode), weights))
+      expect((await gradCheck(f, [rgb], { epsilon: 1, device: device() })).error, mode).toBeLessThan(1e-3)
+    }
+  })
+
+  it('refuses what is no image, and modes that do not exist', () => {
+    expect(() => preprocessInput(tensor([1, 2, 3]), 'tf')).toThrow(expect.objectContaining({ code: 'shape' }))
+    expect(() => preprocessInput(tensor([1, 2], [1, 1, 1, 2]), 'tf')).toThrow(
+      expect.objectContaining({ code: 'shape' }),
+    )
+    expect(() => preprocessInput(rgb, 'torch' as 'tf')).toThrow(expect.objectContaining({ code: 'argument' }))
+  })
+})
+
+describe('decoding predictions', () => {
+  const index = { '1': ['n02', 'goldfish'], '0': ['n01', 'tench'], '2': ['n03', 'shark'] }
+
+  it('names the likeliest classes of each image, likeliest first', () => {
+    const rows = decodePredictions(Float32Array.of(0.25, 0.125, 0.625, 0.5, 0.5, 0), index, { top: 2 })
+    expect(rows).toEqual([
+      [
+        { index: 2, classId: 'n03', className: 'shark', probability: 0.625 },
+        { index: 0, classId: 'n01', className: 'tench', probability: 0.25 },
+      ],
+      [
+        { index: 0, classId: 'n01', className: 'tench', probability: 0.5 },
+        { index: 1, classId: 'n02', className: 'goldfish', probability: 0.5 },
+      ],
+    ])
+    expect(decodePredictions(Float32Array.of(0, 1, 0), index)).toHaveLength(1)
+  })
+
+  it('refuses an index of another form, and probabilities of other classes', () => {
+    const three = Float32Array.of(1, 0, 0)
+    for (const wrong of [
+      null,
+      [],
+      {},
+      'x',
+      { '0': ['n01'] },
+      { '0': ['n01', 'tench'], '2': ['n03', 'shark'] },
+      { '0': [1, 2] },
+    ])
+      expect(() => decodePredictions(three, wrong), JSON.stringify(wrong)).toThrow(
+        expect.objectContaining({ code: 'format' }),
+      )
+    expect(() => decodePredictions(Float32Array.of(1, 0), index)).toThrow(expect.objectContaining({ code: 'argument' }))
+    expect(() => decodePredictions(new Float32Array(), index)).toThrow(expect.objectContaining({ code: 'argument' }))
+    expect(() => decodePredictions(three, index, { top: 0 })).toThrow(expect.objectContaining({ code: 'argument' }))
+  })
+})

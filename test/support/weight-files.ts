@@ -1,0 +1,28 @@
+/** Weight files that stand in memory, with numbers hashed from the names of their tensors. */
+
+import type { WeightEntry, WeightFile, WeightFormat } from '../../src/format/weight-file.ts'
+import { elementCount } from '../../src/kernels/kernel.ts'
+import { hashedNumbers } from '../../src/weights/hashed.ts'
+
+/** A layer's name, its tensors by name, and Keras' class where the file tells it. */
+export type GivenLayer = readonly [string, Readonly<Record<string, readonly number[]>>, string?]
+
+export function memoryWeightFile(format: WeightFormat, layers: readonly GivenLayer[]): WeightFile {
+  const numbers = new Map<WeightEntry, string>()
+  const groups = layers.map(([name, weights, className]) => ({
+    name,
+    ...(className === undefined ? {} : { className }),
+    weights: Object.entries(weights).map(([weight, shape]): WeightEntry => {
+      const entry = { name: weight, shape, dtype: 'float32' }
+      numbers.set(entry, `${name}/${weight}`)
+      return entry
+    }),
+  }))
+  return {
+    format,
+    source: 'memory',
+    groups,
+    read: async (entry) => hashedNumbers(numbers.get(entry) ?? '', elementCount(entry.shape)),
+    close: () => {},
+  }
+}

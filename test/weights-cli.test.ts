@@ -1,0 +1,135 @@
+/** `weftgrad weights` and `weftgrad convert` as a user meets them: child processes of bin/weftgrad.mjs. */
+import { spawn } from 'node:child_process'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readSafetensors } from '../src/format/safetensors.ts'
+import { zoo, zooNames } from '../src/weights/zoo.ts'
+
+const models = fileURLToPath(new URL('fixtures/models', import.meta.url))
+let folder = ''
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'weftgrad-weights-cli-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+interface Outcome {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the command where no weights are but those that the test put there. */
+function weftgrad(...args: readonly string[]): Promise<Outcome> {
+  const places = {
+    WEFTGRAD_WEIGHTS_DIR: folder,
+    WEFTGRAD_CACHE_DIR: join(folder, 'cache'),
+    KERAS_HOME: join(folder, 'keras'),
+  }
+  const env = { ...process.env, ...places, FORCE_COLOR: '', NO_COLOR: '' }
+  const child = spawn(process.execPath, [resolve('bin/weftgrad.mjs'), ...args], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const told = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      told[name] += text
+    })
+  }
+  return new Promise((done, fail) => {
+    child.on('error', fail)
+    child.on('close', (code) => done({ code, ...told }))
+  })
+}
+
+describe('weftgrad weights', () => {
+  it('lists every file of the zoo, and where it is', async () => {
+    const { name } = zoo.vgg16.files.base
+    await writeFile(join(folder, name), 'weights')
+    const { code, stdout } = await weftgrad('weights')
+    expect(code).toBe(0)
+    for (const network of zooNames) {
+      for (const { url, md5 } of Object.values(zoo[network].files)) {
+        expect(stdout).toContain(url)
+        expect(stdout).toContain(md5)
+      }
+    }
+    expect(stdout).toMatch(/vgg16 +no +58\.9 MB .*yes, WEFTGRAD_WEIGHTS_DIR\n/)
+    expect(stdout).toMatch(/xception +no +83\.7 MB .*no\n/)
+
+    const json = await weftgrad('weights', '--json')
+    const { weights } = JSON.parse(json.stdout)
+    expect(weights).toHaveLength(6)
+    expect(weights[0]).toEqual({
+      ...{
+        model: 'vgg16',
+        top: false,
+        file: name,
+        cached: true,
+        path: join(folder, name),
+        place: 'WEFTGRAD_WEIGHTS_DIR',
+      },
+      ...{ url: zoo.vgg16.files.base.url, md5: zoo.vgg16.files.base.md5, bytes: 58_889_256 },
+    })
+    expect(weights[1]).toMatchObject({ model: 'vgg16', top: true, cached: false, path: null })
+  })
+
+  it('gets no network that is not there, and none that is here already', async () => {
+    expect(await weftgrad('weights', 'get', 'vgg19')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("no network 'vgg19' here; there are vgg16"),
+    })
+    const { name } = zoo.xception.files.withTop
+    await writeFile(join(folder, name), 'weights')
+    const { code, stdout } = await weftgrad('weights', 'get', 'xception', '--top', '--json')
+    expect(code).toBe(0)
+    const told = { model: 'xception', top: true, path: join(folder, name), place: 'WEFTGRAD_WEIGHTS_DIR' }
+    expect(JSON.parse(stdout)).toEqual(told)
+  })
+})
+
+describe('weftgrad convert', () => {
+  it('writes safetensors and a table of the tensors', async () => {
+    const out = join(folder, 'lenet.safetensors')
+    const { code, stdout } = await weftgrad('convert', join(models, 'tfjs-layers-uint8'), out)
+    expect(code).toBe(0)
+    expect(stdout).toMatch(
+      /^Tensor +Shape +Stored as +Least +Greatest\nconv1\/kernel +\[5, 5, 1, 6\] +uint8 +-0\.\d+ +0\.\d+\n/,
+    )
+    expect(stdout).toContain('10 tensors, 113,782 numbers')
+    expect(stdout).toContain('It looks like the weights of a LeNet-5.')
+    const { tensors } = readSafetensors(await readFile(out))
+    expect([...tensors.values()].map(({ dtype }) => dtype)).toEqual(Array(10).fill('F32'))
+    expect(tensors.get('dense1/kernel')?.shape).toEqual([400, 256])
+  })
+
+  it('replaces no file unless it is told to', async () => {
+    const out = join(folder, 'there.safetensors')
+    await writeFile(out, 'mine')
+    const lenet = join(models, 'lenet5.keras')
+    expect(await weftgrad('convert', lenet, out)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('there.safetensors is there already'),
+    })
+    expect(await readFile(out, 'utf8')).toBe('mine')
+    const { code, stdout } = await weftgrad('convert', lenet, out, '--force', '--json')
+    expect(code).toBe(0)
+    const report = JSON.parse(stdout)
+    expect(report).toMatchObject({ to: out, format: 'keras-archive', parameters: 113_782 })
+    expect(report.tensors[1]).toMatchObject({ name: 'conv1/bias', shape: [6], storedAs: 'float32', notFinite: 0 })
+  })
+
+  it('refuses what is no weight file, and other endings, and leaves nothing behind', async () => {
+    const empty = join(folder, 'empty')
+    await writeFile(`${empty}.h5`, 'not HDF5')
+    const before = await readdir(folder)
+    const wrong = await weftgrad('convert', `${empty}.h5`, join(folder, 'out.safetensors'))
+    expect(wrong.code).toBe(1)
+    expect(wrong.stderr).toContain('empty.h5')
+    expect(await weftgrad('convert', join(models, 'lenet5.h5'), join(folder, 'out.h5'))).toMatchObject({ code: 2 })
+    expect(await readdir(folder)).toEqual(before)
+  })
+})

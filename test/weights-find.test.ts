@@ -1,0 +1,124 @@
+/** Where weights are looked for, and what is said where there are none. */
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import {
+  type FindWeightsOptions,
+  findClassIndex,
+  findWeights,
+  lookUpWeights,
+  type WeightsSurroundings,
+} from '../src/weights/find.node.ts'
+import { zoo, zooNameOf, zooNames } from '../src/weights/zoo.ts'
+
+let folder = ''
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'weftgrad-find-'))
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+const file = 'vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5'
+const topFile = 'vgg16_weights_tf_dim_ordering_tf_kernels.h5'
+
+async function put(path: string): Promise<string> {
+  const full = join(folder, path)
+  await mkdir(dirname(full), { recursive: true })
+  await writeFile(full, 'weights')
+  return full
+}
+
+/** A computer that reaches nothing. */
+const surroundings = (env: WeightsSurroundings['env'] = {}): WeightsSurroundings => ({
+  env,
+  home: join(folder, 'home'),
+  cache: join(folder, 'cache'),
+})
+const offline: FindWeightsOptions['fetch'] = async () => {
+  throw new TypeError('fetch failed', { cause: new Error('no network') })
+}
+
+describe('weights are looked for', () => {
+  it('in the folder that is named, then in the caches of Keras and weftgrad', async () => {
+    const env = { WEFTGRAD_WEIGHTS_DIR: join(folder, 'own'), KERAS_HOME: join(folder, 'keras') }
+    const find = () => lookUpWeights('vgg16', { surroundings: surroundings(env) })
+    expect(await find()).toBeUndefined()
+    const cached = await put(`cache/weights/${file}`)
+    expect(await find()).toEqual({ path: cached, place: "weftgrad's cache" })
+    const keras = await put(`keras/models/${file}`)
+    expect(await find()).toEqual({ path: keras, place: "Keras' cache" })
+    const own = await put(`own/${file}`)
+    expect(await find()).toEqual({ path: own, place: 'WEFTGRAD_WEIGHTS_DIR' })
+    expect(await lookUpWeights('vgg16', { surroundings: surroundings(env), withTop: true })).toBeUndefined()
+  })
+
+  it("in the user's .keras where KERAS_HOME is not set", async () => {
+    const keras = await put(`home/.keras/models/${topFile}`)
+    expect(await lookUpWeights('vgg16', { surroundings: surroundings(), withTop: true })).toEqual({
+      path: keras,
+      place: "Keras' cache",
+    })
+  })
+
+  it('nowhere else when a file is named', async () => {
+    await put(`cache/weights/${file}`)
+    const named = await put('mine.safetensors')
+    const options = { surroundings: surroundings(), fetch: offline }
+    expect(await findWeights('vgg16', { ...options, weights: named })).toEqual({ path: named, place: 'named' })
+    await expect(findWeights('vgg16', { ...options, weights: join(folder, 'no.h5') })).rejects.toMatchObject({
+      code: 'file',
+      message: expect.stringContaining('no.h5 is not there'),
+    })
+  })
+})
+
+describe('weights that are not there', () => {
+  it('are downloaded, unless that is switched off, and the sentence says how to get them', async () => {
+    const lines: string[] = []
+    const options = { surroundings: surroundings(), fetch: offline, log: (line: string) => lines.push(line) }
+    await expect(findWeights('resnet152v2', options)).rejects.toMatchObject({
+      code: 'fetch',
+      message: expect.stringMatching(/no network.*By hand: put resnet152v2\w+_notop\.h5.*WEFTGRAD_WEIGHTS_DIR/),
+    })
+    expect(lines).toEqual([expect.stringContaining('downloading https://storage.googleapis.com/')])
+    expect(await readdir(join(folder, 'cache', 'weights'))).toEqual([])
+
+    const off = surroundings({ WEFTGRAD_NO_SETUP: '1' })
+    const fetch = () => expect.fail('fetched')
+    await expect(findWeights('vgg16', { surroundings: off, withTop: true, fetch })).rejects.toMatchObject({
+      code: 'fetch',
+      message: expect.stringMatching(/are not in .*cache.*weights get vgg16 --top`/),
+    })
+    await expect(findWeights('vgg16', { ...options, provision: false, fetch })).rejects.toMatchObject({ code: 'fetch' })
+    await expect(findClassIndex({ surroundings: off, fetch })).rejects.toMatchObject({
+      message: expect.stringContaining('imagenet_class_index.json'),
+    })
+  })
+
+  it('are held to the published length and checksum', async () => {
+    const fetch = async () => new Response('something else')
+    await expect(findClassIndex({ surroundings: surroundings(), fetch })).rejects.toMatchObject({ code: 'fetch' })
+    const padded = async () => new Response(Buffer.alloc(35_363))
+    await expect(findClassIndex({ surroundings: surroundings(), fetch: padded })).rejects.toMatchObject({
+      code: 'checksum',
+    })
+    expect(await lookUpWeights('vgg16', { surroundings: surroundings() })).toBeUndefined()
+  })
+})
+
+describe('the zoo', () => {
+  it('has an address, a checksum and a name of its own for every file', () => {
+    const files = zooNames.flatMap((name) => Object.values(zoo[name].files))
+    for (const { url, md5, name } of files) {
+      expect(url).toMatch(/^https:\/\/storage\.googleapis\.com\/tensorflow\/keras-applications\//)
+      expect(url.endsWith(`/${name}`)).toBe(true)
+      expect(md5).toMatch(/^[0-9a-f]{32}$/)
+    }
+    for (const key of ['name', 'url', 'md5'] as const) expect(new Set(files.map((one) => one[key])).size).toBe(6)
+  })
+
+  it('is asked by name', () => {
+    expect(zooNameOf('VGG16')).toBe('vgg16')
+    expect(() => zooNameOf('vgg19')).toThrow("no network 'vgg19' here; there are vgg16, xception, resnet152v2")
+  })
+})

@@ -1,0 +1,243 @@
+/** Files of weights, in memory, matched with networks. */
+import { describe, expect, it } from 'vitest'
+import { batchNormalization, conv2d, dense, flatten, globalAveragePooling2d } from '../src/nn/layers.ts'
+import { type Model, sequential } from '../src/nn/model.ts'
+import { hashedNumbers } from '../src/weights/hashed.ts'
+import { assignWeights, loadWeights } from '../src/weights/load.ts'
+import { weightRoles } from '../src/weights/names.ts'
+import { guessAt } from '../src/weights/recognize.ts'
+import { useDevice } from './support/device.ts'
+import { type GivenLayer, memoryWeightFile } from './support/weight-files.ts'
+
+const device = useDevice()
+
+/** conv [3, 3, 3, 4] and bias, normalisation, and perhaps a dense head. */
+const small = (head = false): Model =>
+  sequential(
+    'small',
+    [8, 8, 3],
+    [
+      conv2d('conv', 4, 3),
+      batchNormalization('norm'),
+      conv2d('last', 4, 3, { useBias: false }),
+      globalAveragePooling2d('pool'),
+      ...(head ? [dense('logits', 2)] : []),
+    ],
+  )
+
+const old: readonly GivenLayer[] = [
+  ['convolution2d_7', { 'convolution2d_7_W:0': [3, 3, 3, 4], 'convolution2d_7_b:0': [4] }],
+  ['batchnormalization_9', { 'n_gamma:0': [4], 'n_beta:0': [4], 'n_running_mean:0': [4], 'n_running_std:0': [4] }],
+  ['convolution2d_1', { 'convolution2d_1_W:0': [3, 3, 4, 4] }],
+]
+const head: GivenLayer = ['predictions', { 'predictions_W:0': [4, 2], 'predictions_b:0': [2] }]
+
+/** The name of the file's tensor for each of the model's weights. */
+function assigned(model: Model, ...file: Parameters<typeof memoryWeightFile>): Record<string, string> {
+  const { entries } = assignWeights(model, memoryWeightFile(...file))
+  return Object.fromEntries([...entries].map(([weight, entry]) => [weight.name, entry.name]))
+}
+
+describe('matching a file with a network', () => {
+  it('goes by order and shape in HDF5 files, whatever layers and tensors are called', () => {
+    expect(assigned(small(), 'keras-h5', old)).toEqual({
+      'conv/kernel': 'convolution2d_7_W:0',
+      'conv/bias': 'convolution2d_7_b:0',
+      'norm/gamma': 'n_gamma:0',
+      'norm/beta': 'n_beta:0',
+      'norm/moving_mean': 'n_running_mean:0',
+      'norm/moving_variance': 'n_running_std:0',
+      'last/kernel': 'convolution2d_1_W:0',
+    })
+    // Names that are right, but for other layers.
+    const twins = sequential('twins', [8, 8, 4], [dense('a', 4), dense('b', 4)])
+    const swapped: readonly GivenLayer[] = [
+      ['b', { 'b/kernel:0': [4, 4], 'b/bias:0': [4] }],
+      ['a', { 'a/kernel:0': [4, 4], 'a/bias:0': [4] }],
+    ]
+    expect(assigned(twins, 'keras-h5', swapped)).toMatchObject({ 'a/kernel': 'b/kernel:0' })
+    expect(assigned(twins, 'tfjs-layers', swapped)).toMatchObject({ 'a/kernel': 'a/kernel:0' })
+  })
+
+  it('goes by names where all are there, in whatever order layers and tensors come', () => {
+    const sorted: readonly GivenLayer[] = [
+      ['conv', { 'conv/bias': [4], 'conv/kernel': [3, 3, 3, 4] }],
+      ['last', { 'last/kernel': [3, 3, 4, 4] }],
+      ['norm', { 'norm/beta': [4], 'norm/gamma': [4], 'norm/moving_mean': [4], 'norm/moving_variance': [4] }],
+    ]
+    const names = assigned(small(), 'safetensors', sorted)
+    expect(Object.keys(names)).toHaveLength(7)
+    for (const [own, name] of Object.entries(names)) expect(name).toBe(own)
+  })
+
+  it('goes by order where a name is missing', () => {
+    const layers: readonly GivenLayer[] = [
+      ['conv', { 'conv/kernel': [3, 3, 3, 4], 'conv/bias': [4] }],
+      ['bn', { 'bn/gamma': [4], 'bn/beta': [4], 'bn/moving_mean': [4], 'bn/moving_variance': [4] }],
+      ['last', { 'last/kernel': [3, 3, 4, 4] }],
+    ]
+    expect(assigned(small(), 'safetensors', layers)).toMatchObject({ 'norm/moving_mean': 'bn/moving_mean' })
+  })
+
+  it("goes by class and count in Keras 3's weight files, which have no order across classes", () => {
+    const layers: readonly GivenLayer[] = [
+      ['batch_normalization', { '0': [4], '1': [4], '2': [4], '3': [4] }, 'BatchNormalization'],
+      ['conv2d', { '0': [3, 3, 3, 4], '1': [4] }, 'Conv2D'],
+      ['conv2d_1', { '0': [3, 3, 4, 4] }, 'Conv2D'],
+    ]
+    expect(assigned(small(), 'keras-3-h5', layers)).toMatchObject({ 'conv/bias': '1', 'norm/beta': '1' })
+    const untold = layers.map(([name, weights]): GivenLayer => [name, weights])
+    expect(assigned(small(), 'keras-3-h5', untold)).toMatchObject({ 'conv/bias': '1', 'norm/beta': '1' })
+  })
+
+  it('leaves a top out for a network without dense layers, and says so', () => {
+    expect(assignWeights(small(), memoryWeightFile('keras-h5', [...old, head])).ignored).toEqual(['predictions'])
+    expect(assignWeights(small(true), memoryWeightFile('keras-h5', [...old, head])).ignored).toEqual([])
+  })
+})
+
+describe('a file that does not fit is refused with', () => {
+  const refusal = (model: Model, ...file: Parameters<typeof memoryWeightFile>): unknown => {
+    try {
+      assignWeights(model, memoryWeightFile(...file))
+      return 'accepted'
+    } catch (error) {
+      return error
+    }
+  }
+  const [conv, norm, last] = old as [GivenLayer, GivenLayer, GivenLayer]
+
+  it('the first layer that differs, both shapes, and a guess', () => {
+    const other: GivenLayer = ['other', { w: [3, 3, 4, 8] }]
+    expect(refusal(small(), 'keras-h5', [conv, norm, other])).toMatchObject({
+      code: 'mismatch',
+      message:
+        "memory does not fit small: last (Conv2D) takes [3, 3, 4, 4]; 'other' has [3, 3, 4, 8]. " +
+        'It has 3 layers with weights and 416 parameters, like no network that weftgrad knows.',
+      details: { layer: 'last', expected: [[3, 3, 4, 4]], group: 'other', found: [[3, 3, 4, 8]] },
+    })
+    expect(refusal(small(), 'keras-h5', [conv, last])).toMatchObject({
+      message: expect.stringContaining("norm (BatchNormalization) takes [4], [4], [4], [4]; 'convolution2d_1' has"),
+    })
+  })
+
+  it('the first layer that is missing, and the first that is too many', () => {
+    expect(refusal(small(true), 'keras-h5', old)).toMatchObject({
+      code: 'mismatch',
+      message: expect.stringContaining('logits (Dense) takes [4, 2], [2]; the file has no layer left for it'),
+    })
+    expect(refusal(small(), 'keras-h5', [...old, last])).toMatchObject({
+      message: expect.stringContaining(
+        "has 4 layers with weights, small has 3, and no place for 'convolution2d_1', [3, 3, 4, 4]",
+      ),
+    })
+    // A network that has dense layers is no base: what comes after them is another network's.
+    expect(refusal(small(true), 'keras-h5', [...old, head, head])).toMatchObject({ code: 'mismatch' })
+  })
+
+  it('the reason that graph models have no normalisations', () => {
+    const folded: readonly GivenLayer[] = [['conv', { a: [3, 3, 3, 4], b: [4] }]]
+    expect(refusal(small(), 'tfjs-graph', folded)).toMatchObject({
+      code: 'mismatch',
+      message: expect.stringMatching(/folded into the convolutions.*norm/),
+    })
+    const plain = sequential('plain', [8, 8, 3], [conv2d('first', 4, 3), flatten('flatten')])
+    expect(assigned(plain, 'tfjs-graph', folded)).toEqual({ 'first/kernel': 'a', 'first/bias': 'b' })
+  })
+})
+
+describe('loading', () => {
+  it('puts the numbers of the file into the weights', async () => {
+    using model = small()
+    const told: number[] = []
+    const { ignored } = await loadWeights(model, device(), memoryWeightFile('keras-h5', [...old, head]), ({ bytes }) =>
+      told.push(bytes),
+    )
+    expect(ignored).toEqual(['predictions'])
+    expect(told).toHaveLength(7)
+    const numbers = await model.weightNumbers()
+    expect(numbers.get('norm/moving_variance')?.data).toEqual(hashedNumbers('batchnormalization_9/n_running_std:0', 4))
+    expect(numbers.get('last/kernel')?.data).toEqual(hashedNumbers('convolution2d_1/convolution2d_1_W:0', 144))
+  })
+
+  it('takes no memory and changes nothing where the file does not fit', async () => {
+    using model = small()
+    model.to(device())
+    const before = await model.weightNumbers()
+    const { liveBytes } = device().memory()
+    let reads = 0
+    const file = memoryWeightFile('keras-h5', old.slice(1))
+    const read: typeof file.read = (entry) => {
+      reads += 1
+      return file.read(entry)
+    }
+    await expect(loadWeights(model, device(), { ...file, read })).rejects.toMatchObject({ code: 'mismatch' })
+    expect(reads).toBe(0)
+    expect(device().memory().liveBytes).toBe(liveBytes)
+    expect(await model.weightNumbers()).toEqual(before)
+  })
+
+  it('refuses numbers that are not finite, and changes nothing', async () => {
+    using model = small()
+    const before = await model.weightNumbers()
+    const file = memoryWeightFile('keras-h5', old)
+    const read: typeof file.read = async (entry) => {
+      const data = await file.read(entry)
+      if (entry.name === 'n_beta:0') data[2] = Number.NaN
+      return data
+    }
+    await expect(loadWeights(model, device(), { ...file, read })).rejects.toMatchObject({
+      code: 'data',
+      message: expect.stringContaining('norm/beta'),
+    })
+    expect(await model.weightNumbers()).toEqual(before)
+  })
+})
+
+describe('a guess at what a file is', () => {
+  const groupsOf = (...layers: readonly GivenLayer[]) => memoryWeightFile('keras-h5', layers).groups
+
+  it('knows networks by the parameters below their dense layers', () => {
+    const vgg: GivenLayer = ['all', { w: [14_714_688] }]
+    expect(guessAt(groupsOf(vgg))).toBe('It looks like the weights of VGG16 without its top.')
+    const top: readonly GivenLayer[] = [
+      ['fc1', { w: [25_088, 4096], b: [4096] }],
+      ['fc2', { w: [4096, 4096], b: [4096] }],
+      ['predictions', { w: [4096, 1000], b: [1000] }],
+    ]
+    expect(guessAt(groupsOf(vgg, ...top))).toBe('It looks like the weights of VGG16 with its top.')
+    expect(guessAt(groupsOf(vgg, head))).toBe('It looks like the weights of VGG16 with a top.')
+    expect(guessAt(groupsOf(['all', { w: [23_564_800] }]))).toContain('ResNet50V2 without')
+  })
+
+  it('knows a LeNet-5 by its kernels', () => {
+    const lenet = groupsOf(['a', { b: [6], w: [5, 5, 1, 6] }], ['b', { w: [5, 5, 6, 16] }], ['c', { w: [400, 10] }])
+    expect(guessAt(lenet)).toBe('It looks like the weights of a LeNet-5.')
+  })
+})
+
+describe("the names of a layer's weights", () => {
+  const rolesOf = (weights: Readonly<Record<string, readonly number[]>>) =>
+    weightRoles({
+      name: 'layer',
+      weights: Object.entries(weights).map(([name, shape]) => ({ name, shape, dtype: 'float32' })),
+    })
+  const separable = ['depthwise_kernel', 'pointwise_kernel', 'bias']
+  const normalization = ['gamma', 'beta', 'moving_mean', 'moving_variance']
+
+  it.each([
+    [{ 'block1_conv1_W_1:0': [3, 3, 3, 64], 'block1_conv1_b_1:0': [64] }, ['kernel', 'bias']],
+    [{ 'conv/bias': [6], 'conv/kernel': [5, 5, 1, 6] }, ['bias', 'kernel']],
+    [{ 'n_gamma:0': [4], 'n_beta:0': [4], 'n_running_mean:0': [4], 'n_running_std:0': [4] }, normalization],
+    [{ 'sep_depthwise_kernel:0': [3, 3, 4, 1], 'sep_pointwise_kernel:0': [1, 1, 4, 8] }, separable.slice(0, 2)],
+    [{ 'a/Conv2D/ReadVariableOp': [3, 3, 3, 4], 'a/BiasAdd/ReadVariableOp': [4] }, ['kernel', 'bias']],
+    [{ 'vars/0': [3, 3, 4, 1], 'vars/1': [1, 1, 4, 8], 'vars/2': [8] }, separable],
+    [{ '0': [4], '1': [4], '2': [4], '3': [4] }, normalization],
+    [{ '0': [4, 2] }, ['kernel']],
+    [{ '0': [4], '1': [4] }, ['0', '1']],
+    [{ 'x/kernel': [4, 2], 'y/kernel': [4, 2] }, ['x/kernel', 'y/kernel']],
+    [{ scale: [], kernel: [4, 2] }, ['scale', 'kernel']],
+  ])('of %j are %j', (weights, roles) => {
+    expect(rolesOf(weights)).toEqual(roles)
+  })
+})

@@ -1,0 +1,138 @@
+/**
+ * The pretrained networks from files: with hashed weights that TensorFlow.js wrote, or in the layout that Keras publishes,
+ * and with the published weights, they give the features that Keras gives.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openWeightFile } from '../src/format/open-weights.node.ts'
+import { freeze } from '../src/nn/freeze.ts'
+import type { Model } from '../src/nn/model.ts'
+import { type PretrainedName, pretrained } from '../src/nn/models/pretrained.ts'
+import { lookUpWeights } from '../src/weights/find.node.ts'
+import { hashedGains, hashedWeight } from '../src/weights/hashed.ts'
+import { loadWeights } from '../src/weights/load.ts'
+import { guessAt } from '../src/weights/recognize.ts'
+import { zoo } from '../src/weights/zoo.ts'
+import { useDevice } from './support/device.ts'
+import { featureErrors, kerasFeatures } from './support/keras-features.ts'
+import { writeKerasH5 } from './support/keras-h5-writer.ts'
+import { hashedLayersModel, kerasLayout, writeLayersModel } from './support/layers-model.ts'
+import { loadTensorFlow } from './support/tfjs.ts'
+
+const device = useDevice()
+let folder = ''
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'weftgrad-networks-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+/** Loads a file into a network; gives what the file looks like. */
+async function load(model: Model, path: string): Promise<string> {
+  const file = await openWeightFile(path)
+  try {
+    expect((await loadWeights(model, device(), file)).ignored).toEqual([])
+    return guessAt(file.groups)
+  } finally {
+    file.close()
+  }
+}
+
+async function expectFeatures(name: PretrainedName, weights: 'hashed' | 'imagenet', size: number, path: string) {
+  const { build, preprocessing } = pretrained[name]
+  using model = freeze(build({ size, pooling: 'avg' }))
+  expect(await load(model, path)).toBe(`It looks like the weights of ${zoo[name].title} without its top.`)
+  for (const [layer, error] of await featureErrors(model, preprocessing, kerasFeatures(name, weights, size)))
+    expect(error, layer).toBeLessThan(2e-5)
+}
+
+/** Every weight of the network, bit for bit. */
+async function expectHashedWeights(name: PretrainedName, path: string) {
+  using model = pretrained[name].build({ size: 75 })
+  await load(model, path)
+  for (const weight of model.weights) {
+    const [own, wanted] = [await model.read(weight), hashedWeight(weight.name, weight.shape, hashedGains[name])]
+    const same = Buffer.compare(Buffer.from(own.buffer), Buffer.from(wanted.buffer)) === 0
+    expect(same, weight.name).toBe(true)
+  }
+}
+
+/** ResNet152V2 through TensorFlow.js takes half a minute: `npm run test:full`. */
+const layersModels = [
+  ['vgg16', 32],
+  ['xception', 71],
+  ...(process.env.WEFTGRAD_TEST_FULL === '1' ? [['resnet152v2', 32] as const] : []),
+] as const
+
+describe.each(layersModels)('a layers model of %s that TensorFlow.js wrote', (name, size) => {
+  let path = ''
+  beforeAll(async () => {
+    const tf = await loadTensorFlow()
+    const model = await hashedLayersModel(tf, name, size)
+    path = join(folder, `layers-${name}`)
+    await writeLayersModel(tf, model, path)
+    model.dispose()
+  })
+  afterAll(() => rm(path, { recursive: true }))
+
+  it('has its weights, every one', () => expectHashedWeights(name, path))
+
+  it(`gives the features of the reference at ${size} pixels`, () => expectFeatures(name, 'hashed', size, path))
+})
+
+/** What a published file calls a layer's weights: today's names, or those of Keras 1, which count in another order. */
+const publishedNames = {
+  resnet152v2: (layer: string, weight: string) => `${layer}/${weight}:0`,
+  xception: (layer: string, weight: string, i: number) =>
+    `${layer.replace(/conv2d.*/, 'convolution2d').replace(/^batch_.*/, 'batchnormalization')}_${200 - i}_${oldRoles[weight] ?? weight}:0`,
+}
+const oldRoles: Readonly<Record<string, string>> = {
+  kernel: 'W',
+  moving_mean: 'running_mean',
+  moving_variance: 'running_std',
+}
+
+describe.each([
+  ['xception', 71],
+  ['resnet152v2', 32],
+] as const)("a file of %s in Keras' published layout", (name, size) => {
+  let path = ''
+  beforeAll(async () => {
+    path = join(folder, `${name}.h5`)
+    const layers = await kerasLayout(name)
+    await writeKerasH5(
+      path,
+      layers.map((layer, i) => ({
+        name: name === 'xception' ? `layer_${200 - i}` : layer.name,
+        weights: layer.weights.map(([weight, shape]) => ({
+          name: publishedNames[name](layer.name, weight, i),
+          shape,
+          data: () => hashedWeight(`${layer.name}/${weight}`, shape, hashedGains[name]),
+        })),
+      })),
+    )
+  })
+  afterAll(() => rm(path))
+
+  it('has its weights, every one', () => expectHashedWeights(name, path))
+
+  it(`gives the features of the reference at ${size} pixels`, () => expectFeatures(name, 'hashed', size, path))
+})
+
+describe.each([
+  ['vgg16', 32],
+  ['vgg16', 48],
+  ['xception', 71],
+] as const)('the published weights of %s', (name, size) => {
+  it(`give the features of the reference at ${size} pixels`, async ({ skip }) => {
+    const found = await lookUpWeights(name)
+    if (found === undefined) {
+      const reason = `${zoo[name].files.base.name} is neither in WEFTGRAD_WEIGHTS_DIR nor in a cache`
+      console.warn(`Skipped: ${reason}.`)
+      skip(reason)
+      return
+    }
+    await expectFeatures(name, 'imagenet', size, found.path)
+  })
+})
