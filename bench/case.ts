@@ -36,6 +36,10 @@ export interface OpenCase extends Subject {
   readonly flops: number
   /** Bytes that one repeat has to move at least. */
   readonly bytes: number
+  /** Images that one repeat works off, where that is what people ask for. */
+  readonly imagesPerRepeat?: number
+  /** Said below the table's line. */
+  readonly notes?: readonly string[]
   /** One repeat by the device's own clock, in ms. */
   onDevice(repeats: number): Promise<number>
   /** Throws WrongResult where what the runs so far left behind is wrong. */

@@ -26,6 +26,9 @@ export interface BenchRow {
    * the peak where the machine was slow meanwhile.
    */
   readonly ceiling: number
+  /** Where a case works off images. */
+  readonly imagesPerSecond?: number
+  readonly notes?: readonly string[]
   /** One repeat by the device's own clock, where it has one: the median over some samples. */
   readonly deviceMilliseconds?: number
   readonly tfjs?: RivalResult
@@ -66,6 +69,7 @@ const columns = [
   { title: 'device ms', width: 9 },
   { title: 'tfjs ms', width: 9 },
   { title: 'ratio', width: 6 },
+  { title: 'images/s', width: 8 },
 ] as const
 
 function line(cells: readonly string[]): string {
@@ -77,14 +81,19 @@ function line(cells: readonly string[]): string {
 
 export const tableHeader: string = line(columns.map(({ title }) => title))
 
+/** What stands below a case's line. */
+export function notesOf({ notes = [], tfjs }: BenchRow): readonly string[] {
+  return tfjs !== undefined && 'skipped' in tfjs ? [...notes, `TensorFlow.js: not measured (${tfjs.skipped})`] : notes
+}
+
 export function tableLine(row: BenchRow): string {
   const rate = row.bound === 'arithmetic' ? `${short(row.gflops)} GFLOP/s` : `${short(row.gbps)} GB/s`
   const rival = row.tfjs
   const theirs =
     rival === undefined
-      ? []
+      ? ['', '']
       : 'skipped' in rival
-        ? [`-  (${rival.skipped})`]
+        ? ['-', '-']
         : [short(rival.milliseconds), `${short(rival.ratio)}x`]
   return line([
     row.case,
@@ -96,6 +105,7 @@ export function tableLine(row: BenchRow): string {
     percent((row.bound === 'arithmetic' ? row.gflops : row.gbps) / row.ceiling),
     row.deviceMilliseconds === undefined ? '' : short(row.deviceMilliseconds),
     ...theirs,
+    row.imagesPerSecond === undefined ? '' : short(row.imagesPerSecond),
   ])
 }
 

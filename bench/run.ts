@@ -17,10 +17,11 @@ import { WrongResult } from './kernel-run.ts'
 import { lenetCases } from './lenet.ts'
 import type { Measurement, Sampling, Subject } from './measure.ts'
 import { measureInTurn, quickSampling, summarize, thoroughSampling } from './measure.ts'
+import { networkCases } from './networks.ts'
 import type { Ceiling, Peak } from './peak.ts'
 import { measureCeiling, rateOf } from './peak.ts'
 import type { BenchReport, BenchRow, RivalResult } from './report.ts'
-import { rounded, short, tableHeader, tableLine } from './report.ts'
+import { notesOf, rounded, short, tableHeader, tableLine } from './report.ts'
 import { TensorFlowSide } from './tensorflow.ts'
 
 export interface BenchOptions {
@@ -38,7 +39,7 @@ export interface BenchOptions {
   readonly json?: string | undefined
 }
 
-const allCases: readonly BenchCase[] = [...kernelCases, ...lenetCases]
+const allCases: readonly BenchCase[] = [...kernelCases, ...lenetCases, ...networkCases]
 
 /** One line for people, on standard output. */
 export function print(text: string): void {
@@ -76,6 +77,7 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
         const row = await measureCase(one, variant, { device, target, sampling, ceiling, side })
         rows.push(row)
         log(tableLine(row))
+        for (const note of notesOf(row)) log(`  ${note}`)
       }
       const done = await report(device, options, peak, rows)
       if (options.json !== undefined) {
@@ -223,6 +225,10 @@ function rowOf(
     gbps: rounded(gbps),
     fractionOfPeak: rounded(one.bound === 'arithmetic' ? gflops / peak.gflops : gbps / peak.gbps),
     ceiling: rounded(ceiling),
+    ...(ours.imagesPerRepeat === undefined
+      ? {}
+      : { imagesPerSecond: rounded((1000 * ours.imagesPerRepeat) / own.milliseconds) }),
+    ...(ours.notes === undefined ? {} : { notes: ours.notes }),
     ...(deviceMilliseconds === undefined ? {} : { deviceMilliseconds: rounded(deviceMilliseconds) }),
     ...(rival === undefined ? {} : { tfjs: rival }),
   }

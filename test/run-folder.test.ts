@@ -6,9 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fashionMnistFiles } from '../src/data/fashion-mnist.ts'
 import { writeIdx } from '../src/format/idx.ts'
 import { decodeCheckpoint } from '../src/nn/checkpoint.ts'
-import type { EpochLogs } from '../src/nn/contract.ts'
 import { Random } from '../src/random.ts'
-import { curvesSvg } from '../src/study/curves.ts'
 import { lenetImages } from '../src/study/lenet-data.ts'
 import { readConfig, requireSpace, reserveRunFolder } from '../src/study/run-folder.node.ts'
 import { type TrainLenetOptions, type TrainReporter, trainLenet } from '../src/study/train-lenet.node.ts'
@@ -255,39 +253,5 @@ describe('the images of a run', () => {
     }
     expect(lenetImages(data, settings).testIndices).toEqual(testIndices)
     expect(lenetImages(data, { ...settings, seed: 4 }).testIndices).not.toEqual(testIndices)
-  })
-})
-
-describe('the curves', () => {
-  const logs = (epoch: number, loss: number): EpochLogs => ({
-    epoch,
-    loss,
-    accuracy: 1 - loss / 2,
-    validationLoss: loss + 0.1,
-    validationAccuracy: 0.9 - loss / 2,
-    learningRate: 1e-3,
-    seconds: 1,
-  })
-
-  it('show every epoch of both series, and the best one', () => {
-    const svg = curvesSvg([logs(1, 0.6), logs(2, 0.4), logs(3, 0.3)], { title: 'a < b', bestEpoch: 2 })
-    expect(svg.match(/<path class="curve train"/g)).toHaveLength(2)
-    expect(svg.match(/<circle/g)).toHaveLength(12)
-    expect(svg).toContain('a &lt; b')
-    expect(svg).toContain('best epoch: 2')
-    expect(svg).toContain('prefers-color-scheme: dark')
-  })
-
-  it('can be drawn of one epoch, of equal values and of values that are not finite', () => {
-    for (const history of [
-      [logs(1, 0.5)],
-      [logs(1, 0.5), logs(2, 0.5)],
-      [logs(1, Number.NaN)],
-      [logs(1, 0), logs(2, 1e9)],
-      Array.from({ length: 500 }, (_, i) => logs(i + 1, 1 / (i + 1))),
-    ]) {
-      expect(curvesSvg(history)).not.toMatch(/NaN|Infinity|undefined/)
-    }
-    expect(() => curvesSvg([])).toThrow(expect.objectContaining({ code: 'argument' }))
   })
 })

@@ -3,8 +3,9 @@
  * images, so that the published test images stay unseen.
  */
 import type { LabelledBytes } from '../data/dataset.ts'
+import { dropDuplicates } from '../data/duplicates.ts'
 import type { FashionMnistBytes, LabelledImages } from '../data/fashion-mnist.ts'
-import { dropDuplicates, randomSplit } from '../data/split.ts'
+import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
 import type { TrainSettings } from './train-options.ts'
 

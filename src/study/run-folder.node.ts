@@ -16,7 +16,8 @@ import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
-import { readTrainSettings, type TrainSettings } from './train-options.ts'
+import { type RecipeSettings, recipeSettings, recipes } from './recipes.ts'
+import { type TrainSettings, trainSettings } from './train-options.ts'
 import type { Versions } from './versions.node.ts'
 
 export const runFiles = {
@@ -29,11 +30,12 @@ export const runFiles = {
   report: 'report.json',
 } as const
 
-export interface RunConfig {
-  readonly job: 'lenet5'
+/** What a job's config.json holds. */
+export interface JobConfig<Job extends string, Settings> {
+  readonly job: Job
   /** ISO 8601. */
   readonly startedAt: string
-  readonly settings: TrainSettings
+  readonly settings: Settings
   readonly data: {
     readonly folder: string
     /** `published`, or the SHA-256 of all images and labels. */
@@ -49,6 +51,13 @@ export interface RunConfig {
   readonly kernels: VariantTable
   readonly versions: Versions
 }
+
+export interface RunConfig extends JobConfig<'lenet5', TrainSettings> {
+  readonly recipe: RecipeSettings
+}
+
+/** Of whichever job: what is the job's own has not been looked at. */
+export type AnyConfig = JobConfig<string, unknown> & Readonly<Record<string, unknown>>
 
 /**
  * Makes a new folder and sees to it that it can be written.
@@ -102,19 +111,33 @@ export async function requireSpace(folder: string, bytes: number): Promise<void>
   )
 }
 
-export async function writeConfig(folder: string, config: RunConfig): Promise<void> {
+export async function writeConfig(folder: string, config: JobConfig<string, unknown>): Promise<void> {
   await writeJson(join(folder, runFiles.config), config)
 }
 
-/** Throws WeftgradError 'file' if `folder` holds no run, 'format' if its config.json is damaged. */
+/** The configuration of a LeNet-5 run. Throws WeftgradError 'file' if there is none, 'format' if it is damaged or another job's. */
 export async function readConfig(folder: string): Promise<RunConfig> {
+  const path = join(folder, runFiles.config)
+  const config = await readAnyConfig(folder)
+  if (config.job !== 'lenet5') {
+    throw new WeftgradError('format', `${path} is not the configuration of a LeNet-5 run. Name the folder of one.`, {
+      path,
+    })
+  }
+  // Runs of before there were recipes are of the first one.
+  const recipe = config.recipe === undefined ? recipes.seed.recipe : recipeSettings.read(config.recipe, path)
+  return { ...config, job: config.job, settings: trainSettings.read(config.settings, path), recipe }
+}
+
+/** Whichever job it is of. Throws WeftgradError 'file' if `folder` holds no run, 'format' if its config.json is damaged. */
+export async function readAnyConfig(folder: string): Promise<AnyConfig> {
   const path = join(folder, runFiles.config)
   const value = await readJson(path, `${shown(folder)} is not the folder of a run: it has no readable config.json`)
   const config = isRecord(value) ? value : {}
   const { job, startedAt, data, adapter, versions } = config
   const kernels = kernelsIn(config.kernels)
   const whole =
-    job === 'lenet5' &&
+    typeof job === 'string' &&
     typeof startedAt === 'string' &&
     isRecord(data) &&
     typeof data.folder === 'string' &&
@@ -124,12 +147,10 @@ export async function readConfig(folder: string): Promise<RunConfig> {
     kernels !== undefined &&
     isRecord(versions)
   if (!whole) {
-    throw new WeftgradError('format', `${path} is not the configuration of a LeNet-5 run. Name the folder of one.`, {
-      path,
-    })
+    throw new WeftgradError('format', `${path} is not the configuration of a run. Name the folder of one.`, { path })
   }
   // Every field that decides anything has been checked; the others are only shown.
-  return { ...(config as unknown as RunConfig), kernels, settings: readTrainSettings(config.settings, path) }
+  return { ...(config as unknown as AnyConfig), kernels }
 }
 
 /** Undefined for what is no table. The lists of early runs do not say which shapes a variant is for: they count as empty. */

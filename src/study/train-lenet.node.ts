@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
-import { type ImageDataset, residentImages } from '../data/dataset.ts'
+import { residentImages } from '../data/dataset.ts'
 import { type LoadedFashionMnist, loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'
@@ -20,13 +20,13 @@ import type { EpochLogs, FitOptions, History, Progress, TrainingCheckpoint, Trai
 import { fit } from '../nn/fit.ts'
 import type { Model } from '../nn/model.ts'
 import { lenet5 } from '../nn/models/lenet5.ts'
-import { adam } from '../nn/optimizers.ts'
-import { tuneTraining } from '../nn/tune.ts'
-import { FileTuningStore, tuningMode } from '../nn/tuning-store.node.ts'
+import { adam, adamw } from '../nn/optimizers.ts'
 import { type LenetImages, lenetImages } from './lenet-data.ts'
+import { type Recipe, type RecipeSettings, recipeSettings, recipeWith, scheduleOf } from './recipes.ts'
 import {
   dropEmptyFolder,
   hasCheckpoint,
+  type JobConfig,
   type RunConfig,
   readConfig,
   readReport,
@@ -37,11 +37,13 @@ import {
   writeConfig,
   writeHistory,
 } from './run-folder.node.ts'
-import { contradiction, flagOf, resolveTrainSettings, type TrainSettings, textOf } from './train-options.ts'
+import { type SettingsTable, textOf } from './settings.ts'
+import { type TrainSettings, trainSettings } from './train-options.ts'
 import { isTrainReport, type TrainReport, writeResults } from './train-report.node.ts'
+import { tunedForTraining } from './tuned-kernels.node.ts'
 import { versions } from './versions.node.ts'
 
-export interface TrainLenetOptions extends Partial<TrainSettings> {
+export interface TrainLenetOptions extends Partial<TrainSettings>, Partial<RecipeSettings> {
   /** Where to look for Fashion-MNIST; see `loadFashionMnist`. */
   readonly dataDir?: string | undefined
   /** The run's folder; `runs/<time>` unless given. */
@@ -86,10 +88,10 @@ export interface TrainReporter {
  */
 export async function trainLenet(options: TrainLenetOptions, reporter: TrainReporter = {}): Promise<TrainReport> {
   if (options.resume !== undefined) return await resumeRun(options.resume, options, reporter)
-  const settings = resolveTrainSettings(options)
+  const chosen = recipeWith(options)
   const runDir = await reserveRunFolder(options.out)
   try {
-    return await train({ runDir, settings, earlier: undefined }, options, reporter)
+    return await train({ runDir, settings: chosen.train, recipe: chosen.recipe, earlier: undefined }, options, reporter)
   } finally {
     await dropEmptyFolder(runDir)
   }
@@ -104,15 +106,9 @@ async function resumeRun(folder: string, options: TrainLenetOptions, reporter: T
     })
   }
   const config = await readConfig(runDir)
-  const { settings } = config
-  const other = contradiction(settings, options)
-  if (other !== undefined) {
-    throw new WeftgradError(
-      'mismatch',
-      `The run in ${shown(runDir)} has ${flagOf(other)} ${textOf(settings[other])}, not ${textOf(options[other])}. A resumed run keeps its settings: leave the option out, or start a new run.`,
-      { setting: other, run: settings[other], given: options[other] },
-    )
-  }
+  const { settings, recipe } = config
+  refuseOtherSettings(runDir, trainSettings, settings, options)
+  refuseOtherSettings(runDir, recipeSettings, recipe, options)
   const report = await readReport(runDir)
   if (report !== undefined) {
     if (!isTrainReport(report)) {
@@ -126,17 +122,33 @@ async function resumeRun(folder: string, options: TrainLenetOptions, reporter: T
   }
   const checkpoint = (await hasCheckpoint(runDir)) ? await loadCheckpoint(join(runDir, runFiles.checkpoint)) : undefined
   if (checkpoint === undefined) reporter.onNote?.(`${shown(runDir)} has no checkpoint yet: training starts anew.`)
-  return await train({ runDir, settings, earlier: { config, checkpoint } }, options, reporter)
+  return await train({ runDir, settings, recipe, earlier: { config, checkpoint } }, options, reporter)
+}
+
+function refuseOtherSettings<Settings extends object>(
+  runDir: string,
+  table: SettingsTable<Settings>,
+  run: Settings,
+  given: Partial<Settings>,
+): void {
+  const other = table.contradiction(run, given)
+  if (other === undefined) return
+  throw new WeftgradError(
+    'mismatch',
+    `The run in ${shown(runDir)} has ${table.flagOf(other)} ${textOf(run[other])}, not ${textOf(given[other])}. A resumed run keeps its settings: leave the option out, or start a new run.`,
+    { setting: other, run: run[other], given: given[other] },
+  )
 }
 
 interface Run {
   readonly runDir: string
   readonly settings: TrainSettings
+  readonly recipe: RecipeSettings
   readonly earlier: { readonly config: RunConfig; readonly checkpoint: TrainingCheckpoint | undefined } | undefined
 }
 
 async function train(run: Run, options: TrainLenetOptions, reporter: TrainReporter): Promise<TrainReport> {
-  const { runDir, settings, earlier } = run
+  const { runDir, settings, recipe, earlier } = run
   const log = (line: string): void => reporter.onNote?.(line)
   const device = await open({ log })
   try {
@@ -165,6 +177,7 @@ async function train(run: Run, options: TrainLenetOptions, reporter: TrainReport
       job: 'lenet5',
       startedAt: earlier?.config.startedAt ?? new Date().toISOString(),
       settings,
+      recipe,
       data: { folder: loaded.folder, fingerprint, ...counts },
       adapter,
       kernels: {},
@@ -180,11 +193,12 @@ async function trainOn(
   device: Device,
   images: LenetImages,
   config: RunConfig,
-  { runDir, settings, earlier }: Run,
+  { runDir, settings, recipe, earlier }: Run,
   { signal }: TrainLenetOptions,
   reporter: TrainReporter,
 ): Promise<TrainReport> {
-  using model = lenet5({ units: settings.units, classes: fashionMnistClasses.length }, { seed: settings.seed })
+  const { units, seed } = settings
+  using model = lenet5({ units, classes: fashionMnistClasses.length, dropout: recipe.dropout }, { seed })
   reporter.onModel?.(model)
   // Weights, two moments and the best weights in a checkpoint, which is written beside the one before; the model; the rest.
   await requireSpace(runDir, model.parameterCount * 4 * 9 + 4e6)
@@ -197,16 +211,15 @@ async function trainOn(
 
   using trainSet = residentImages(device, images.train)
   const training = {
-    optimizer: adam({ learningRate: settings.learningRate }),
+    ...byRecipe({ train: settings, recipe }, trainSet.count),
     epochs: settings.epochs,
     batchSize: settings.batchSize,
-    validationSplit: 0.1,
-    seed: settings.seed,
+    seed,
     restoreBest: settings.restoreBest,
     ...(signal === undefined ? {} : { signal }),
   }
   const isNew = checkpoint === undefined && Object.keys(kernels).length === 0
-  if (isNew) kernels = await tunedKernels(model, trainSet, training, reporter)
+  if (isNew) kernels = await tunedForTraining(model, trainSet, training, (line) => reporter.onNote?.(line))
   let saved = checkpoint
   let configWritten: Promise<void> = Promise.resolve()
   let history: History
@@ -243,7 +256,19 @@ async function trainOn(
     throw error
   }
   reporter.onTest?.()
-  return await writeResults({ device, model, images, settings, history, runDir, parameters, variants: kernels })
+  return await writeResults({ device, model, images, settings, recipe, history, runDir, parameters, variants: kernels })
+}
+
+/** `count`: images to train, validation included. */
+function byRecipe(chosen: Recipe, count: number): Pick<FitOptions, 'optimizer' | 'validationSplit' | 'augmentation'> {
+  const { train, recipe } = chosen
+  const { validation, flips, shift, weightDecay } = recipe
+  const learningRate = scheduleOf(chosen, Math.ceil((count - Math.round(count * validation)) / train.batchSize))
+  return {
+    optimizer: weightDecay > 0 ? adamw({ learningRate, weightDecay }) : adam({ learningRate }),
+    validationSplit: validation,
+    ...(flips || shift > 0 ? { augmentation: { ...(flips ? { flip: 'random' } : {}), shift } } : {}),
+  }
 }
 
 function stopped(runDir: string, checkpoint: TrainingCheckpoint | undefined): WeftgradError {
@@ -257,32 +282,12 @@ function stopped(runDir: string, checkpoint: TrainingCheckpoint | undefined): We
   })
 }
 
-/** What tuning finds, or knows, for a run that begins; WEFTGRAD_TUNE=0 leaves the kernels to their families. */
-async function tunedKernels(
-  model: Model,
-  images: ImageDataset,
-  training: FitOptions,
-  reporter: TrainReporter,
-): Promise<VariantTable> {
-  const mode = tuningMode()
-  if (mode === 'off') return {}
-  const log = (line: string): void => reporter.onNote?.(line)
-  const store = new FileTuningStore({ log })
-  const { variants, kernels, left, seconds } = await tuneTraining(model, images, {
-    ...training,
-    store,
-    again: mode === 'all',
-  })
-  if (kernels.length > 0 || left > 0) {
-    const better = kernels.filter(({ task, chosen }) => chosen !== task.preferred).length
-    const rest = left > 0 ? `; ${left} more when there is time` : ''
-    log(`Tuned ${kernels.length} kernels in ${seconds.toFixed(1)} s, ${better} of them to another variant${rest}.`)
-  }
-  return variants
-}
-
 /** The run's own kernels, on its own adapter; on another one they may not exist, and bits differ anyway. */
-function kernelsToKeep(run: RunConfig, now: RunConfig, reporter: TrainReporter): VariantTable {
+export function kernelsToKeep(
+  run: JobConfig<string, unknown>,
+  now: Pick<JobConfig<string, unknown>, 'adapter' | 'versions'>,
+  reporter: Pick<TrainReporter, 'onNote'>,
+): VariantTable {
   if (run.adapter.driver !== now.adapter.driver) {
     reporter.onNote?.(
       `The run was started on ${run.adapter.driver}; on ${now.adapter.driver} it goes on, but not bit for bit as it would have there.`,

@@ -6,11 +6,12 @@ import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import type { Device } from '../gpu/device.ts'
 import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs, Evaluation, History } from '../nn/contract.ts'
-import { evaluate } from '../nn/evaluate.ts'
+import { type EvaluateModelOptions, evaluate } from '../nn/evaluate.ts'
 import { type ClassMetrics, classificationReport, median } from '../nn/metrics.ts'
 import type { Model } from '../nn/model.ts'
-import { curvesSvg } from './curves.ts'
+import { analyseErrors, type ErrorAnalysis } from './error-analysis.ts'
 import type { LenetImages } from './lenet-data.ts'
+import type { RecipeSettings } from './recipes.ts'
 import { isRecord, runFiles, writeReport } from './run-folder.node.ts'
 import type { TrainSettings } from './train-options.ts'
 import { saveTrainedModel } from './trained-model.node.ts'
@@ -20,8 +21,25 @@ export interface LossAndAccuracy {
   readonly accuracy: number
 }
 
+/** What a test came to. */
+export interface TestReport {
+  readonly test: LossAndAccuracy
+  readonly perClass: readonly (ClassMetrics & { readonly class: string })[]
+  readonly macro: ClassMetrics
+  /** Rows are the true classes, columns the predicted ones. */
+  readonly confusion: readonly (readonly number[])[]
+}
+
+/** What testing a run again gives. */
+export interface RunEvaluation extends TestReport {
+  /** The driver, for people. */
+  readonly adapter: string
+  readonly hardware: boolean
+  readonly runDir: string
+}
+
 /** What `report.json` holds. `--json` prints the fields up to `runDir`. */
-export interface TrainReport {
+export interface TrainReport extends TestReport {
   /** The driver, for people. */
   readonly adapter: string
   readonly hardware: boolean
@@ -35,19 +53,16 @@ export interface TrainReport {
   readonly dispatchesPerStep: number
   /** From the start of `fit` until the device had run the first step. */
   readonly firstStepSeconds: number | null
-  readonly test: LossAndAccuracy
-  /** Of the weights that were kept. */
-  readonly validation: LossAndAccuracy
+  /** Of the weights that were kept; null where no images validated. */
+  readonly validation: LossAndAccuracy | null
   readonly history: readonly EpochLogs[]
   readonly runDir: string
   readonly bestEpoch: number
   /** The epoch whose weights were kept and tested. */
   readonly keptEpoch: number
   readonly split: TrainSettings['split']
-  readonly perClass: readonly (ClassMetrics & { readonly class: string })[]
-  readonly macro: ClassMetrics
-  /** Rows are the true classes, columns the predicted ones. */
-  readonly confusion: readonly (readonly number[])[]
+  /** Of the test; images by their position in predictions.csv. */
+  readonly errors: ErrorAnalysis
 }
 
 interface Finished {
@@ -55,6 +70,7 @@ interface Finished {
   readonly model: Model
   readonly images: LenetImages
   readonly settings: TrainSettings
+  readonly recipe: RecipeSettings
   readonly history: History
   readonly runDir: string
   readonly parameters: number
@@ -66,13 +82,14 @@ export const evaluationBatchSize = 500
 
 /** Tests the model and writes model, predictions, curves and, last, the report. */
 export async function writeResults(run: Finished): Promise<TrainReport> {
-  const { device, model, images, settings, history, runDir, variants } = run
+  const { device, model, images, settings, recipe, history, runDir, variants } = run
+  const { flipAverage } = recipe
   const classNames: readonly string[] = fashionMnistClasses
-  await saveTrainedModel(runDir, { model, units: settings.units, classNames })
-  const evaluation = await testModel(device, model, images, variants)
-  const { perClass, macro } = classificationReport(evaluation.confusion)
+  await saveTrainedModel(runDir, { model, units: settings.units, classNames, flipAverage })
+  const evaluation = await testModel(device, model, images, { variants, flipAverage, probabilities: true })
   const keptEpoch = settings.restoreBest ? history.bestEpoch : settings.epochs
   const kept = history.epochs.find((logs) => logs.epoch === keptEpoch)
+  const { test, ...classes } = testReport(evaluation, classNames)
   const report: TrainReport = {
     adapter: device.facts.driver,
     hardware: device.facts.hardware,
@@ -83,35 +100,77 @@ export async function writeResults(run: Finished): Promise<TrainReport> {
     millisecondsPerStep: finiteOrNull(history.millisecondsPerStep),
     dispatchesPerStep: history.dispatchesPerStep,
     firstStepSeconds: finiteOrNull(history.firstStepSeconds),
-    test: { loss: evaluation.loss, accuracy: evaluation.accuracy },
-    validation: { loss: kept?.validationLoss ?? Number.NaN, accuracy: kept?.validationAccuracy ?? Number.NaN },
+    test,
+    validation: validationOf(kept),
     history: history.epochs,
     runDir,
     bestEpoch: history.bestEpoch,
     keptEpoch,
     split: settings.split,
-    perClass: perClass.map((metrics, k) => ({ class: classNames[k] ?? String(k), ...metrics })),
-    macro,
-    confusion: evaluation.confusion,
+    errors: analyseErrors({
+      ...{ labels: images.test.labels, classes: classNames.length },
+      ...{ predictions: evaluation.predictions, probabilities: evaluation.probabilities ?? [] },
+    }),
+    ...classes,
   }
-  await writeFileAtomic(join(runDir, runFiles.predictions), predictionsCsv(images, evaluation))
-  const title = `LeNet-5 on Fashion-MNIST: test accuracy ${(100 * evaluation.accuracy).toFixed(2)} %`
-  await writeFileAtomic(
-    join(runDir, runFiles.curves),
-    curvesSvg(history.epochs, { title, bestEpoch: settings.restoreBest ? history.bestEpoch : undefined }),
-  )
+  await writeTestFiles(runDir, {
+    indices: images.testIndices,
+    labels: images.test.labels,
+    evaluation,
+    what: 'LeNet-5 on Fashion-MNIST',
+    epochs: history.epochs,
+    bestEpoch: settings.restoreBest ? history.bestEpoch : undefined,
+  })
   await writeReport(runDir, report)
   return report
+}
+
+function validationOf(logs: EpochLogs | undefined): LossAndAccuracy | null {
+  if (logs?.validationLoss === undefined || logs.validationAccuracy === undefined) return null
+  return { loss: logs.validationLoss, accuracy: logs.validationAccuracy }
+}
+
+export function testReport(evaluation: Evaluation, classNames: readonly string[]): TestReport {
+  const { loss, accuracy, confusion } = evaluation
+  const { perClass, macro } = classificationReport(confusion)
+  return {
+    test: { loss, accuracy },
+    perClass: perClass.map((metrics, k) => ({ class: classNames[k] ?? String(k), ...metrics })),
+    macro,
+    confusion,
+  }
+}
+
+export interface TestedRun {
+  /** Where each test image stands in the file it is from. */
+  readonly indices: ArrayLike<number>
+  readonly labels: Uint8Array
+  readonly evaluation: Evaluation
+  /** For the title of the curves. */
+  readonly what: string
+  readonly epochs: readonly EpochLogs[]
+  /** Marked in the curves. */
+  readonly bestEpoch: number | undefined
+}
+
+/** The predictions and the curves. */
+export async function writeTestFiles(runDir: string, run: TestedRun): Promise<void> {
+  await writeFileAtomic(join(runDir, runFiles.predictions), predictionsCsv(run))
+  const { what, evaluation, epochs, bestEpoch } = run
+  const title = `${what}: test accuracy ${(100 * evaluation.accuracy).toFixed(2)} %`
+  // Loaded only now: the plotting library takes half a second of a processor.
+  const { trainingCurvesFile } = await import('./plots/training-curves.ts')
+  await writeFileAtomic(join(runDir, runFiles.curves), trainingCurvesFile({ name: title, epochs, bestEpoch }))
 }
 
 export async function testModel(
   device: Device,
   model: Model,
   { test }: LenetImages,
-  variants: VariantTable = {},
+  options: Omit<EvaluateModelOptions, 'batchSize'> = {},
 ): Promise<Evaluation> {
   using testSet = residentImages(device, test)
-  return await evaluate(model, testSet, { batchSize: evaluationBatchSize, variants })
+  return await evaluate(model, testSet, { ...options, batchSize: evaluationBatchSize })
 }
 
 /** Whether a report.json is one: the fields that are printed are there. */
@@ -122,15 +181,15 @@ export function isTrainReport(value: unknown): value is TrainReport {
     typeof value.adapter === 'string' &&
     typeof value.parameters === 'number' &&
     isPair(value.test) &&
-    isPair(value.validation) &&
+    (value.validation === null || isPair(value.validation)) &&
     [value.history, value.perClass, value.confusion].every(Array.isArray) &&
     isRecord(value.macro)
   )
 }
 
-function predictionsCsv({ test, testIndices }: LenetImages, { predictions }: Evaluation): string {
+function predictionsCsv({ indices, labels, evaluation: { predictions } }: TestedRun): string {
   const lines = ['index,label,predicted']
-  for (const [k, index] of testIndices.entries()) lines.push(`${index},${test.labels[k]},${predictions[k]}`)
+  for (const [k, label] of labels.entries()) lines.push(`${indices[k]},${label},${predictions[k]}`)
   return `${lines.join('\n')}\n`
 }
 

@@ -15,18 +15,33 @@ export interface TrainedModel {
   readonly model: Model
   readonly units: readonly [number, number]
   readonly classNames: readonly string[]
+  /** Whether its probabilities are meant to be means of an image's and its mirror's. */
+  readonly flipAverage?: boolean
 }
 
 /** Deterministic: the same weights and description give the same bytes. */
-export async function saveTrainedModel(folder: string, { model, units, classNames }: TrainedModel): Promise<void> {
+export async function saveTrainedModel(
+  folder: string,
+  { model, units, classNames, flipAverage = false }: TrainedModel,
+): Promise<void> {
+  await saveModel(folder, model, {
+    ...{ model: 'lenet5', units: units.join(','), classes: JSON.stringify(classNames) },
+    ...(flipAverage ? { flips: 'averaged' } : {}),
+  })
+}
+
+/** A run's model.safetensors: the model's weights, and what describes it. Deterministic. */
+export async function saveModel(
+  folder: string,
+  model: Model,
+  description: Readonly<Record<string, string>>,
+): Promise<void> {
   const tensors = new Map<string, SafeTensor>()
   for (const [name, { shape, data }] of await model.weightNumbers()) tensors.set(name, { dtype: 'F32', shape, data })
   const metadata = {
+    ...description,
     format: 'weftgrad-model',
-    model: 'lenet5',
-    units: units.join(','),
     input: model.inputShape.join(','),
-    classes: JSON.stringify(classNames),
     weftgrad: weftgradVersion(),
   }
   await writeFileAtomic(join(folder, runFiles.model), writeSafetensors(tensors, metadata))
@@ -69,7 +84,7 @@ export async function loadTrainedModel(folder: string): Promise<TrainedModel> {
     model.dispose()
     throw error
   }
-  return { model, units, classNames }
+  return { model, units, classNames, flipAverage: metadata.flips === 'averaged' }
 }
 
 function parsedNames(text: string): readonly string[] | undefined {

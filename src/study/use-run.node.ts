@@ -2,31 +2,22 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { loadFashionMnist } from '../data/fashion-mnist.node.ts'
+import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'
 import { decodePng } from '../format/png.ts'
+import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
 import { predict } from '../nn/evaluate.ts'
-import { type ClassMetrics, classificationReport } from '../nn/metrics.ts'
 import { lenetImages } from './lenet-data.ts'
 import { pictureInput } from './picture.ts'
-import { readConfig, shown } from './run-folder.node.ts'
+import { readAnyConfig, readConfig, shown } from './run-folder.node.ts'
 import { fingerprintOf } from './train-lenet.node.ts'
-import { type LossAndAccuracy, testModel } from './train-report.node.ts'
+import { type RunEvaluation, testModel, testReport } from './train-report.node.ts'
 import { loadTrainedModel } from './trained-model.node.ts'
+import { evaluateTransferRun, predictByTransferRun } from './use-transfer.node.ts'
 
 export interface UseRunOptions {
   readonly onNote?: (line: string) => void
-}
-
-export interface RunEvaluation {
-  /** The driver, for people. */
-  readonly adapter: string
-  readonly hardware: boolean
-  readonly test: LossAndAccuracy
-  readonly perClass: readonly (ClassMetrics & { readonly class: string })[]
-  readonly macro: ClassMetrics
-  readonly confusion: readonly (readonly number[])[]
-  readonly runDir: string
 }
 
 /**
@@ -39,6 +30,8 @@ export async function evaluateRun(
   { dataDir, onNote }: UseRunOptions & { readonly dataDir?: string | undefined } = {},
 ): Promise<RunEvaluation> {
   const runDir = resolve(folder)
+  const found = await readAnyConfig(runDir)
+  if (found.job === 'transfer') return await evaluateTransferRun(runDir, found, { dataDir, onNote })
   const config = await readConfig(runDir)
   const { model, classNames } = await loadTrainedModel(runDir)
   using device = await open(onNote === undefined ? {} : { log: onNote })
@@ -55,17 +48,11 @@ export async function evaluateRun(
   }
   using placed = model
   const variants = config.adapter.driver === device.facts.driver ? config.kernels : {}
-  const evaluation = await testModel(device, placed, lenetImages(loaded, config.settings), variants)
-  const { perClass, macro } = classificationReport(evaluation.confusion)
-  return {
-    adapter: device.facts.driver,
-    hardware: device.facts.hardware,
-    test: { loss: evaluation.loss, accuracy: evaluation.accuracy },
-    perClass: perClass.map((metrics, k) => ({ class: classNames[k] ?? String(k), ...metrics })),
-    macro,
-    confusion: evaluation.confusion,
-    runDir,
-  }
+  const { flipAverage } = config.recipe
+  const images = lenetImages(loaded, config.settings)
+  const evaluation = await testModel(device, placed, images, { variants, flipAverage })
+  const { driver, hardware } = device.facts
+  return { adapter: driver, hardware, ...testReport(evaluation, classNames), runDir }
 }
 
 export interface Prediction {
@@ -87,7 +74,7 @@ export async function predictPictures(
   paths: readonly string[],
   { invert = false, onNote }: UseRunOptions & { readonly invert?: boolean | undefined } = {},
 ): Promise<Prediction[]> {
-  const { model, classNames } = await loadTrainedModel(resolve(folder))
+  const { classNames, probabilitiesOf } = await predictorOf(resolve(folder), onNote)
   const size = 28
   const images = new Uint8Array(paths.length * size * size)
   for (const [i, path] of paths.entries()) {
@@ -98,9 +85,8 @@ export async function predictPictures(
       onNote?.(`${path} ${what}; Fashion-MNIST is light on dark.`)
     }
   }
-  using _device = await open(onNote === undefined ? {} : { log: onNote })
-  using placed = model
-  const probabilities = await predict(placed, images, [size, size, 1])
+  using device = await open(onNote === undefined ? {} : { log: onNote })
+  const probabilities = await probabilitiesOf(device, images)
   return paths.map((image, i) => {
     const own = probabilities.subarray(i * classNames.length, (i + 1) * classNames.length)
     const label = own.indexOf(Math.max(...own))
@@ -111,6 +97,30 @@ export async function predictPictures(
       probabilities: Object.fromEntries(classNames.map((name, k) => [name, own[k] ?? 0])),
     }
   })
+}
+
+interface Predictor {
+  readonly classNames: readonly string[]
+  /** [images, classes], of grey images of 28x28 bytes; to be asked once. */
+  readonly probabilitiesOf: (device: Device, images: Uint8Array) => Promise<Float32Array>
+}
+
+async function predictorOf(runDir: string, onNote: UseRunOptions['onNote']): Promise<Predictor> {
+  // A LeNet-5 needs no configuration: its model's file is enough.
+  const found = await readAnyConfig(runDir).catch(() => undefined)
+  if (found?.job === 'transfer')
+    return {
+      classNames: fashionMnistClasses,
+      probabilitiesOf: (device, images) => predictByTransferRun(device, runDir, found, images, onNote),
+    }
+  const { model, classNames, flipAverage = false } = await loadTrainedModel(runDir)
+  return {
+    classNames,
+    async probabilitiesOf(_, images) {
+      using placed = model
+      return await predict(placed, images, [28, 28, 1], { flipAverage })
+    },
+  }
 }
 
 async function readPicture(path: string): Promise<Uint8Array> {

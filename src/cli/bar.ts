@@ -1,0 +1,124 @@
+/**
+ * A line on standard error that says how far something is: a bar that is drawn again in place on a terminal, elsewhere a
+ * plain line now and then.
+ */
+import { SingleBar } from 'cli-progress'
+import { clock, type Terminal } from './terminal.ts'
+
+/** Between plain lines, in ms. */
+const plainLineMs = 10_000
+
+export interface BarState {
+  /** How much is done, in [0, 1]; undefined where nobody knows, and then there is no bar. */
+  readonly share: number | undefined
+  readonly before: string
+  readonly after: string
+  /** Measures, the most telling first. */
+  readonly told: readonly string[]
+  /** The same for a plain line. */
+  readonly plain: string
+}
+
+export class BarLine {
+  readonly #terminal: Terminal
+  #bar: SingleBar | undefined
+  #lastPlain = performance.now()
+  #closed = false
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal
+  }
+
+  show(state: BarState): void {
+    if (this.#closed) return
+    const { live } = this.#terminal
+    if (live === undefined) {
+      this.#plain(state)
+      return
+    }
+    if (this.#bar === undefined) {
+      this.#bar = new SingleBar({
+        stream: live,
+        format: (_options, _params, payload: BarState) => this.#draw(live.columns, payload),
+        fps: 10,
+        clearOnComplete: true,
+        hideCursor: true,
+        gracefulExit: false, // src/cli/interrupt.ts has the signals
+        forceRedraw: true,
+      })
+      this.#bar.start(1, state.share ?? 0, state)
+    }
+    this.#bar.update(state.share ?? 0, state)
+  }
+
+  /** Takes the bar away and gives the cursor back, so that lines can be printed. */
+  clear(): void {
+    this.#bar?.stop()
+    this.#bar = undefined
+  }
+
+  /** Clears, and draws no more. */
+  close(): void {
+    this.clear()
+    this.#closed = true
+  }
+
+  #plain({ plain }: BarState): void {
+    const now = performance.now()
+    if (now - this.#lastPlain < plainLineMs) return
+    this.#lastPlain = now
+    this.#terminal.note(this.#terminal.noteColors.dim(plain))
+  }
+
+  #draw(columns: number, state: BarState): string {
+    const { cyan, dim } = this.#terminal.noteColors
+    const { share, before, after } = state
+    const told = [...state.told]
+    // Narrow terminals: the last measures go first, then the bar gets shorter.
+    const room = (): number => columns - 1 - `  ${before}    ${after}  ${told.join('  ')}`.length
+    while (told.length > 1 && room() < 12) told.pop()
+    const cells = share === undefined ? 0 : Math.min(32, Math.max(0, room()))
+    const done = Math.round(cells * (share ?? 0))
+    const bar = cyan('━'.repeat(done)) + dim('─'.repeat(cells - done))
+    return `  ${before}  ${bar}  ${after}  ${dim(told.join('  '))}`
+  }
+}
+
+/** A bar for bytes, with their rate and the time that is left. */
+export class BytesBar {
+  readonly #bar: BarLine
+  readonly #title: string
+  #start: { readonly bytes: number; readonly ms: number } | undefined
+
+  /** @param title what the bytes are of. */
+  constructor(terminal: Terminal, title: string) {
+    this.#bar = new BarLine(terminal)
+    this.#title = title
+  }
+
+  update(bytes: number, totalBytes: number | undefined): void {
+    const now = performance.now()
+    this.#start ??= { bytes, ms: now }
+    const perSecond = (1000 * (bytes - this.#start.bytes)) / (now - this.#start.ms)
+    const left = totalBytes === undefined ? Number.NaN : (totalBytes - bytes) / perSecond
+    const after = totalBytes === undefined ? megabytes(bytes) : `${megabytes(bytes)} of ${megabytes(totalBytes)}`
+    const isMoving = perSecond > 0 && Number.isFinite(perSecond)
+    const told = isMoving ? [`${megabytes(perSecond)}/s`, `${clock(left)} left`] : []
+    this.#bar.show({
+      share: totalBytes === undefined ? undefined : bytes / totalBytes,
+      before: this.#title,
+      after,
+      told,
+      plain: `${this.#title}: ${[after, ...told].join(', ')}`,
+    })
+  }
+
+  close(): void {
+    this.#bar.close()
+  }
+}
+
+/** Decimal megabytes, as file sizes are published. */
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`
+}

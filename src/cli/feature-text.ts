@@ -1,0 +1,87 @@
+/** How commands show the features they need: where they come from, how fast, and what made-up weights mean. */
+import type { FeatureFacts, FeatureProgress, FeatureReporter } from '../study/features.node.ts'
+import { shown } from '../study/run-folder.node.ts'
+import { zoo } from '../weights/zoo.ts'
+import { BarLine, BytesBar } from './bar.ts'
+import { clock, grouped, type Terminal } from './terminal.ts'
+import { adapterText, fact } from './training-text.ts'
+
+/** What weights that nobody trained are good for. */
+export const meaninglessText =
+  'These weights are made up: the figures say nothing about the network. Only the path is real.'
+
+/** Shows the work on features; `clear()` before printing anything else. */
+export class FeatureLines implements FeatureReporter {
+  readonly #terminal: Terminal
+  readonly #bar: BarLine
+  #download: BytesBar | undefined
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal
+    this.#bar = new BarLine(terminal)
+  }
+
+  readonly onNote = (line: string): void => {
+    this.clear()
+    this.#terminal.note(this.#terminal.noteColors.dim(line))
+  }
+
+  readonly onDownload = (bytes: number, totalBytes: number | undefined): void => {
+    this.#download ??= new BytesBar(this.#terminal, 'Weights')
+    this.#download.update(bytes, totalBytes)
+  }
+
+  readonly onAdapter: NonNullable<FeatureReporter['onAdapter']> = ({ facts }) => {
+    this.clear()
+    fact(this.#terminal, 'Adapter', adapterText(facts.driver, facts.hardware))
+  }
+
+  readonly onBase: NonNullable<FeatureReporter['onBase']> = ({ name, model, weights, isMeaningless }) => {
+    const [size] = model.inputShape
+    const parameters = `${grouped(model.parameterCount)} parameters`
+    const from = isMeaningless ? 'made-up weights' : `weights from ${shown(weights)}`
+    fact(this.#terminal, 'Network', `${zoo[name].title} at ${size}x${size}, ${parameters}, ${from}`)
+    if (isMeaningless) fact(this.#terminal, '', this.#terminal.colors.yellow(meaninglessText))
+  }
+
+  readonly onImages: NonNullable<FeatureReporter['onImages']> = ({ folder, published, train, test }) => {
+    const kind = published ? 'Fashion-MNIST' : 'Fashion-MNIST, not the published bytes'
+    fact(this.#terminal, 'Data', `${kind}: ${grouped(train)} images to train, ${grouped(test)} to test (${folder})`)
+  }
+
+  readonly onExtract = (batch: number): void => {
+    fact(this.#terminal, 'Features', `computing them, ${batch} images at a time`)
+  }
+
+  readonly onFeatures = ({ done, total, imagesPerSecond, etaSeconds }: FeatureProgress): void => {
+    const told = [`${imagesPerSecond.toFixed(1)} images/s`, `${clock(etaSeconds)} left`]
+    const after = `${grouped(done)} of ${grouped(total)}`
+    this.#bar.show({
+      share: done / total,
+      before: 'Features',
+      after,
+      told,
+      plain: `features: ${[after, ...told].join(', ')}`,
+    })
+  }
+
+  clear(): void {
+    this.#bar.clear()
+    this.#download?.close()
+  }
+
+  close(): void {
+    this.#bar.close()
+    this.#download?.close()
+  }
+}
+
+/** `70,000 images, 1,536 numbers each; computed 70,000 in 12:03, 96.8 images/s (folder)`. */
+export function featuresText({ count, computed, seconds, imagesPerSecond, width, folder }: FeatureFacts): string {
+  const size = `${grouped(count)} images, ${grouped(width)} numbers each`
+  const work =
+    computed === 0
+      ? `all from the cache, in ${seconds.toFixed(1)} s`
+      : `${computed < count ? `${grouped(computed)} of them ` : ''}computed in ${clock(seconds)}, ${imagesPerSecond.toFixed(1)} images/s`
+  return `${size}; ${work} (${shown(folder)})`
+}

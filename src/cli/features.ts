@@ -1,0 +1,47 @@
+/** `weftgrad features MODEL`: computes the features of Fashion-MNIST's images, or finds them in the cache. */
+import { extractFeatures, type FeatureJobOptions, type FeatureReport } from '../study/features.node.ts'
+import { areWeightsMissing } from '../study/pretrained-base.node.ts'
+import { zooNameOf } from '../weights/zoo.ts'
+import { reportFailure } from './failure.ts'
+import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
+import { interruptible } from './interrupt.ts'
+import { openTerminal } from './terminal.ts'
+import { fact, wasStopped } from './training-text.ts'
+
+export type FeaturesCommandOptions = Omit<FeatureJobOptions, 'model' | 'signal'> & { readonly json?: boolean }
+
+/** Sets the exit code: 0, 1, 2 for bad arguments and missing weights, 130 or 143 after a signal. */
+export async function featuresCommand(name: string, { json, ...options }: FeaturesCommandOptions): Promise<void> {
+  const model = zooNameOf(name)
+  const terminal = openTerminal({ json })
+  const lines = new FeatureLines(terminal)
+  const interrupt = interruptible(
+    () => {
+      lines.close()
+      terminal.note('Stopping; the features that are finished are kept.')
+    },
+    () => lines.close(),
+  )
+  try {
+    const report = await extractFeatures({ ...options, model, signal: interrupt.signal }, lines)
+    lines.clear()
+    fact(terminal, 'Features', featuresText(report))
+    if (report.isMeaningless) fact(terminal, '', terminal.colors.yellow(meaninglessText))
+    if (json) terminal.json(summaryOf(report))
+  } catch (error) {
+    lines.close()
+    const stopped = wasStopped(error, interrupt.exitCode)
+    if (stopped) terminal.note(error.message)
+    const code = stopped ? interrupt.exitCode : reportFailure(error)
+    process.exitCode = areWeightsMissing(error) ? 2 : code
+  } finally {
+    interrupt.release()
+  }
+}
+
+/** The fields `--json` prints, in their order. */
+function summaryOf(report: FeatureReport) {
+  const { model, settings, weights, isMeaningless, adapter, folder, ...features } = report
+  const { size, layers, pool } = settings
+  return { model, size, layers, pool, features, folder, weights, meaningless: isMeaningless, adapter }
+}

@@ -1,0 +1,122 @@
+/**
+ * A pretrained network as a base for features: its weights found and opened, a fingerprint of their numbers, and the
+ * network frozen on a device when it is needed.
+ */
+import { createHash } from 'node:crypto'
+import { WeftgradError } from '../errors.ts'
+import { openWeightFile } from '../format/open-weights.node.ts'
+import type { WeightFile } from '../format/weight-file.ts'
+import type { Device } from '../gpu/device.ts'
+import { freeze } from '../nn/freeze.ts'
+import type { Model, ReadWeight } from '../nn/model.ts'
+import { type PretrainedName, pretrained } from '../nn/models/pretrained.ts'
+import type { PreprocessingMode } from '../nn/preprocessing.ts'
+import { findWeights } from '../weights/find.node.ts'
+import { hashedGains, hashedReader } from '../weights/hashed.ts'
+import { assignWeights } from '../weights/load.ts'
+
+/** Stands for made-up weights where a file could be named. */
+export const hashedWeights = 'hashed'
+
+export interface OpenBaseOptions {
+  readonly size: number
+  /** A file, `hashed`, or null to look for the published weights and download them. */
+  readonly weights: string | null
+  readonly signal?: AbortSignal | undefined
+  readonly onNote?: ((line: string) => void) | undefined
+  readonly onDownload?: ((bytes: number, totalBytes: number | undefined) => void) | undefined
+}
+
+export interface PretrainedBase {
+  readonly name: PretrainedName
+  /** Its layers and shapes, as Keras has them. */
+  readonly model: Model
+  readonly preprocessing: PreprocessingMode
+  /** Where its weights are from, for people. */
+  readonly weights: string
+  /** Equal for equal numbers, whatever file they are from. */
+  readonly fingerprint: string
+  /** True for made-up weights: nothing that comes of them means anything. */
+  readonly isMeaningless: boolean
+  /** The numbers of one of `model`'s weights. */
+  readonly read: ReadWeight
+  /** The network on a device, for inference; `keep` names the layers whose outputs are wanted. `dispose()` it. */
+  frozen(device: Device, keep: readonly string[]): Promise<Model>
+  close(): void
+}
+
+/**
+ * Throws 'argument' for a size that the network does not take; an error for which `areWeightsMissing` holds where there
+ * are no weights, saying how to get them; 'mismatch', 'format' and 'data' for a file that is not this network's.
+ */
+export async function openBase(name: PretrainedName, options: OpenBaseOptions): Promise<PretrainedBase> {
+  const { size, weights } = options
+  const { build, preprocessing } = pretrained[name]
+  const model = build({ size })
+  const frozen =
+    (read: ReadWeight) =>
+    async (device: Device, keep: readonly string[]): Promise<Model> =>
+      await freeze(model, { keep }).load(device, read)
+  if (weights === hashedWeights) {
+    const read = hashedReader(hashedGains[name])
+    const facts = { name, model, preprocessing, weights, fingerprint: hashedWeights, isMeaningless: true, read }
+    return { ...facts, frozen: frozen(read), close: () => undefined }
+  }
+  const path = await weightsPath(name, options)
+  const file = await openWeightFile(path)
+  try {
+    const read = readerOf(model, file)
+    const fingerprint = await fingerprintOf(model, read)
+    const facts = { name, model, preprocessing, weights: path, fingerprint, isMeaningless: false, read }
+    return { ...facts, frozen: frozen(read), close: () => file.close() }
+  } catch (error) {
+    file.close()
+    throw error
+  }
+}
+
+/** Whether the weights could not be had: what a command answers with a usage error. */
+export function areWeightsMissing(error: unknown): boolean {
+  return error instanceof WeftgradError && error.details.weightsMissing === true
+}
+
+async function weightsPath(
+  name: PretrainedName,
+  { weights, signal, onNote, onDownload }: OpenBaseOptions,
+): Promise<string> {
+  try {
+    const found = await findWeights(name, {
+      ...(weights === null ? {} : { weights }),
+      ...(signal === undefined ? {} : { signal }),
+      ...(onDownload === undefined ? {} : { onProgress: onDownload }),
+      log: onNote,
+    })
+    return found.path
+  } catch (error) {
+    if (!(error instanceof WeftgradError) || error.code === 'aborted') throw error
+    throw new WeftgradError(
+      error.code,
+      `${error.message} --weights names a file; --weights ${hashedWeights} tries everything out on made-up numbers.`,
+      { ...error.details, weightsMissing: true },
+      error,
+    )
+  }
+}
+
+function readerOf(model: Model, file: WeightFile): ReadWeight {
+  const { entries } = assignWeights(model, file)
+  return async (weight) => {
+    const entry = entries.get(weight)
+    if (entry === undefined) throw new RangeError(`${weight.name} is no weight of ${model.name}`)
+    return await file.read(entry)
+  }
+}
+
+async function fingerprintOf(model: Model, read: ReadWeight): Promise<string> {
+  const hash = createHash('sha256')
+  for (const weight of model.weights) {
+    const { buffer, byteOffset, byteLength } = await read(weight)
+    hash.update(new Uint8Array(buffer, byteOffset, byteLength))
+  }
+  return `sha256:${hash.digest('hex')}`
+}
