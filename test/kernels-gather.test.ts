@@ -2,8 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import type { GatherBatchKey, GatherRowsKey } from '../src/kernels/gather.ts'
 import { gatherBatch, gatherRows, gatherRowsGradient } from '../src/kernels/gather.ts'
+import type { Augmentation } from '../src/kernels/gather-batch.ts'
 import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
-import { planKernel } from '../src/kernels/kernel.ts'
+import { dispatch, output, planKernel, writes } from '../src/kernels/kernel.ts'
+import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../src/kernels/random.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -187,6 +189,127 @@ describe('batches from a data set', () => {
   })
 })
 
+const augmentations: Readonly<Record<string, Augmentation>> = {
+  'flips by chance': { flip: 'random', seed: 7 },
+  'every image flipped': { flip: 'always', seed: 7 },
+  'shifts of up to 2': { shift: 2, seed: 2 ** 40 + 7 },
+  'shifts beyond the padding': { shift: 6, seed: 7 },
+  'flips and shifts': { flip: 'random', shift: 1, seed: 8 },
+  'neither, asked for': { shift: 0, seed: 9 },
+}
+
+/** The generator's words for a step's images, by a kernel of their own. */
+async function wordsOf(seed: number, step: number, count: number): Promise<Uint32Array> {
+  const plan: KernelPlan = {
+    variant: 'words',
+    dispatches: [
+      dispatch({
+        label: 'augmentation words',
+        bindings: [writes('words', output(0), 'vec4u')],
+        uniforms: { ...randomKeyUniforms(seed, 2 ** 31), step },
+        workgroupSize: 8,
+        workgroups: Math.ceil(count / 8),
+        declarations: `${threefryFunction}\n${randomKeyFunction}`,
+        body: 'if (index < arrayLength(&words)) { words[index] = threefry4x32(vec4u(index, u.step, 0u, 0u), randomKey()); }',
+      }),
+    ],
+    scratchBytes: [],
+    flops: 0,
+  }
+  const [words] = await runPlan(device(), plan, [], [new Uint32Array(count * 4)] as const)
+  return words
+}
+
+interface Move {
+  readonly isFlipped: boolean
+  readonly down: number
+  readonly right: number
+}
+
+/** How each image of a batch is changed. */
+function movesOf({ flip, shift = 0 }: Augmentation, words: Uint32Array): Move[] {
+  return Array.from({ length: words.length / 4 }, (_, i) => {
+    const [first = 0, second = 0, third = 0] = words.subarray(4 * i)
+    const by = (word: number) => Math.floor(((word >>> 16) / 2 ** 16) * (2 * shift + 1)) - shift
+    return {
+      isFlipped: flip === 'always' || (flip === 'random' && first >= 2 ** 31),
+      down: shift > 0 ? by(second) : 0,
+      right: shift > 0 ? by(third) : 0,
+    }
+  })
+}
+
+/** The batch, image by image and pixel by pixel. */
+function augmentedBatchOf(key: GatherBatchKey, dataset: Uint8Array, items: Uint32Array, moves: readonly Move[]) {
+  const { height, width, channels, padTop, padLeft, outHeight, outWidth, divisor, offset } = key
+  const y = new Float32Array(moves.length * outHeight * outWidth * channels)
+  for (const [i, { isFlipped, down, right }] of moves.entries())
+    for (let row = 0; row < height; row++)
+      for (let column = 0; column < width; column++) {
+        const toRow = padTop + row + down
+        const toColumn = padLeft + (isFlipped ? width - 1 - column : column) + right
+        if (toRow < 0 || toRow >= outHeight || toColumn < 0 || toColumn >= outWidth) continue
+        for (let c = 0; c < channels; c++) {
+          const byte = dataset[(((items[i] ?? 0) * height + row) * width + column) * channels + c] ?? 0
+          const to = ((i * outHeight + toRow) * outWidth + toColumn) * channels + c
+          y[to] = Math.fround(Math.fround(byte / divisor) + offset)
+        }
+      }
+  return y
+}
+
+describe('augmented batches', () => {
+  const cases = Object.entries(batchCases).flatMap(([name, key]) =>
+    Object.entries(augmentations).map(
+      ([what, augmentation]) => [name, what, { ...key, batch: 5, augmentation }] as const,
+    ),
+  )
+  test.each(cases)('%s, %s: exact, zeros enter', async (_name, _what, key) => {
+    const dataset = Uint8Array.from({ length: key.datasetCount * key.height * key.width * key.channels }, () =>
+      Math.floor(random() * 256),
+    )
+    const labels = Uint8Array.from({ length: key.datasetCount }, (_, i) => i)
+    const permutation = below(key.datasetCount, 3 * key.batch)
+    const globalStep = 12345
+    const moves = movesOf(key.augmentation, await wordsOf(key.augmentation.seed, globalStep, key.batch))
+    const expected = augmentedBatchOf(key, dataset, permutation.subarray(key.batch), moves)
+    for (const [name, plan] of everyPlan(gatherBatch, key)) {
+      const poison = new Float32Array(expected.length).fill(777)
+      const state = Uint32Array.of(1, 0, globalStep, 0)
+      const [y, named] = await runPlan(device(), plan, [dataset, permutation, state, labels], [
+        poison,
+        new Uint32Array(key.batch),
+      ] as const)
+      expect(y, name).toEqual(expected)
+      expect(named, name).toEqual(permutation.subarray(key.batch, 2 * key.batch))
+    }
+  })
+
+  test('half of many images are flipped, and all ways of moving are about as frequent', async () => {
+    const words = await wordsOf(3, 17, 20_000)
+    const moves = movesOf({ flip: 'random', shift: 1, seed: 3 }, words)
+    expect(moves.filter(({ isFlipped }) => isFlipped).length / 20_000).toBeCloseTo(0.5, 1.7)
+    const ways = moves.map(({ down, right }) => `${down},${right}`)
+    expect(new Set(ways).size).toBe(9)
+    for (const way of new Set(ways)) expect(ways.filter((one) => one === way).length / 20_000).toBeCloseTo(1 / 9, 1.7)
+  })
+
+  test('an image that is not there gives NaN, moved like any other, and no label', async () => {
+    const key: GatherBatchKey = { ...fashion, augmentation: { flip: 'always', shift: 1, seed: 1 } }
+    const permutation = Uint32Array.of(0xffffffff, 0xffffffff, 9, 0xffffffff)
+    for (const [name, plan] of everyPlan(gatherBatch, key)) {
+      const [y, named] = await runPlan(
+        device(),
+        plan,
+        [new Uint8Array(9 * 784), permutation, new Uint32Array(4), new Uint8Array(9)],
+        [new Float32Array(4 * 1024), new Uint32Array(4)] as const,
+      )
+      expect(y.filter(Number.isNaN).length, name).toBe(4 * 784)
+      expect([...named], name).toEqual(Array(4).fill(0xffffffff))
+    }
+  })
+})
+
 test('keys that make no sense are refused', () => {
   const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
   const rows = { rows: 2, rowElements: 3, count: 4 }
@@ -202,6 +325,9 @@ test('keys that make no sense are refused', () => {
     { offset: Number.POSITIVE_INFINITY },
     { datasetCount: 2 ** 23 },
     { batch: 0 },
+    { augmentation: { shift: 0.5, seed: 1 } },
+    { augmentation: { shift: -1, seed: 1 } },
+    { augmentation: { shift: 1001, seed: 1 } },
   ])
     expect(() => planKernel(gatherBatch, { ...fashion, ...bad }, target), JSON.stringify(bad)).toThrow('gatherBatch')
 })

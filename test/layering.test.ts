@@ -26,8 +26,8 @@ const hidden: Readonly<Record<string, readonly string[]>> = {
   study: ['kernels'],
 }
 
-/** Rooms that may use packages; the engine is our own code. */
-const packageUsers: readonly string[] = ['format', 'gpu/node', 'cli']
+/** Rooms that may use packages, and the one file that knows how plots are drawn; the engine is our own code. */
+const packageUsers: readonly string[] = ['format', 'gpu/node', 'cli', 'study/plots/figure.ts']
 
 interface Import {
   /** A path below src/, or the name of a module. */
@@ -209,7 +209,7 @@ describe('the source files', () => {
     expect(sources.flatMap(nodeUses)).toEqual([])
   })
 
-  it('import packages only for file formats, the WebGPU binding and the terminal', () => {
+  it('import packages only for file formats, the WebGPU binding, the terminal and plots', () => {
     expect(sources.flatMap(foreignPackages)).toEqual([])
   })
 
@@ -283,6 +283,7 @@ describe('the checks see', () => {
   it('a package in the engine', () => {
     expect(foreignPackages(planted('nn/a.ts', "import pc from 'picocolors'"))).toHaveLength(1)
     expect(foreignPackages(planted('cli/a.ts', "import pc from 'picocolors'"))).toEqual([])
+    expect(foreignPackages(planted('study/plots/a.ts', "import * as Plot from '@observablehq/plot'"))).toHaveLength(1)
   })
 
   it('a circle of files, but none of types', () => {

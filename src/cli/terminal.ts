@@ -49,6 +49,11 @@ export function grouped(value: number): string {
   return Math.round(value).toLocaleString('en-US')
 }
 
+/** '1 epoch', '1,200 epochs'. */
+export function counted(count: number, noun: string): string {
+  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`
+}
+
 /** 0.8956 as 89.56 %. */
 export function percent(share: number, digits = 2): string {
   return Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : 'none'

@@ -1,0 +1,116 @@
+/** `weftgrad eda`: what is in the data, as a table, with pictures and JSON in a folder. */
+import { join, resolve } from 'node:path'
+import { fashionMnistClasses } from '../data/fashion-mnist.ts'
+import { WeftgradError } from '../errors.ts'
+import { open } from '../gpu/node/open.ts'
+import { edaFiles, loadEdaData, writeEda } from '../study/eda.node.ts'
+import {
+  duplicatesText,
+  type EdaPixel,
+  type EdaResult,
+  type EdaSet,
+  edaSamples,
+  explore,
+  type PixelPair,
+} from '../study/eda.ts'
+import { reportFailure } from './failure.ts'
+import { interruptible } from './interrupt.ts'
+import { grouped, openTerminal, type Terminal } from './terminal.ts'
+
+export interface EdaOptions {
+  readonly dataDir?: string
+  readonly csv?: string
+  readonly dropMissing?: boolean
+  readonly out?: string
+  readonly json?: boolean
+}
+
+/** Not a run's folder of its own: the same data give the same files. */
+const usualFolder = join('runs', 'eda')
+
+export async function edaCommand({ dropMissing, out = usualFolder, json, ...data }: EdaOptions): Promise<void> {
+  const terminal = openTerminal({ json })
+  const interrupt = interruptible(
+    () => terminal.note('Stopping.'),
+    () => {},
+  )
+  try {
+    const { signal } = interrupt
+    const missing = dropMissing === true ? 'drop' : 'refuse'
+    const { parts, source, place } = await loadEdaData({ ...data, missing, signal, onNote: terminal.note })
+    using device = await open({ log: terminal.note })
+    const eda = await explore(device, parts, { source, classNames: fashionMnistClasses, signal })
+    await writeEda(out, eda)
+    const { result } = eda
+    terminal.say(`${terminal.colors.bold('Data')}  ${whatText(result)}, from ${place}`)
+    terminal.say()
+    show(result, terminal)
+    terminal.say()
+    terminal.say(
+      `${out} has ${edaFiles.classes} (of each class: mean, variance, ${edaSamples} images), ${edaFiles.correlation} and ${edaFiles.result}.`,
+    )
+    if (json) terminal.json({ ...result, out: resolve(out) })
+  } catch (error) {
+    const isStopped = error instanceof WeftgradError && error.code === 'aborted'
+    process.exitCode = isStopped ? (interrupt.exitCode ?? 1) : reportFailure(error)
+  } finally {
+    interrupt.release()
+  }
+}
+
+function show(result: EdaResult, { say, colors }: Terminal): void {
+  const { bold, dim } = colors
+  const { sets, classNames, correlation, adapter } = result
+  const rows: [string, (set: EdaSet) => number][] = [
+    ['Rows', ({ rows }) => rows],
+    ['Rows left out for missing cells', ({ missing }) => missing.length],
+    ['Images that repeat an earlier one', ({ duplicateImages }) => duplicateImages],
+    ['Rows that do, label included', ({ duplicateRows }) => duplicateRows],
+    ['Equal images, different labels', ({ conflicts }) => conflicts],
+    ...classNames.map((name, k): [string, (set: EdaSet) => number] => [name, (set) => set.classCounts[k] ?? 0]),
+  ]
+  const first = Math.max(...rows.map(([name]) => name.length)) + 2
+  const widths = sets.map(({ name }) => Math.max(10, name.length + 2))
+  const line = (name: string, cell: (set: EdaSet) => string): string =>
+    `  ${name.padEnd(first)}${sets.map((set, i) => cell(set).padStart(widths[i] ?? 0)).join('')}`
+  say(dim(line('', ({ name }) => name)))
+  for (const [name, count] of rows) say(line(name, (set) => grouped(count(set))))
+  say()
+  say(duplicatesText(result))
+  for (const { name, missing } of sets.filter((set) => set.missing.length > 0)) {
+    const lines = missing.slice(0, 10).join(', ') + (missing.length > 10 ? ', ...' : '')
+    say(`Left out of ${name} for missing cells: line${missing.length === 1 ? '' : 's'} ${lines}.`)
+  }
+  say()
+  say(
+    `${bold('Correlation')} of ${result.height * result.width} pixels over ${grouped(correlation.rows)} images of ${correlation.set} ${dim(`(${correlation.seconds.toFixed(1)} s on ${adapter.driver})`)}`,
+  )
+  say(constantText(correlation.constant))
+  for (const [title, pairs] of [
+    ['strongest, together', correlation.strongestPositive],
+    ['strongest, opposed', correlation.strongestNegative],
+    ['weakest', correlation.weakest],
+  ] as const)
+    for (const [i, pair] of pairs.slice(0, 3).entries()) say(pairLine(i === 0 ? title : '', pair))
+}
+
+function whatText({ source, height, width, classNames }: EdaResult): string {
+  const kind = source.kind === 'csv' ? 'CSV' : source.published ? 'IDX, as published' : 'IDX, not the published bytes'
+  return `${kind}; images of ${height}x${width} in ${classNames.length} classes`
+}
+
+function constantText(constant: readonly EdaPixel[]): string {
+  if (constant.length === 0) return '  no pixel is the same in all images'
+  const named = constant.slice(0, 5).map(pixelText).join(' ') + (constant.length > 5 ? ' ...' : '')
+  return `  ${constant.length} pixels are the same in all images and have no correlation: ${named}`
+}
+
+function pairLine(title: string, { a, b, r }: PixelPair): string {
+  // Not -0.0000.
+  const value = Number(r.toFixed(4)).toFixed(4)
+  return `  ${title.padEnd(20)}${value.padStart(9)}  ${pixelText(a)} and ${pixelText(b)}`
+}
+
+function pixelText({ row, column }: EdaPixel): string {
+  return `(row ${row}, column ${column})`
+}

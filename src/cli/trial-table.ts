@@ -1,0 +1,68 @@
+/** The trials of a bracket as a table: what each is, how far it has come, and what became of it. */
+import type { EpochLogs, Progress } from '../nn/contract.ts'
+import { type Outcomes, type PlannedBracket, type Standing, standings } from '../study/search.ts'
+import type { Point } from '../study/search-space.ts'
+import { type Colors, counted, grouped, percent } from './terminal.ts'
+
+/** A training under way. */
+export interface RunningTrial {
+  readonly progress: Progress
+  /** Of the epoch before, if this process trained it. */
+  readonly logs?: EpochLogs
+}
+
+/** A heading, the columns' titles and a line a trial. `running`: what is trained right now, by trial. */
+export function trialTable(
+  bracket: PlannedBracket<Point>,
+  outcomes: Outcomes,
+  colors: Colors,
+  running: ReadonlyMap<number, RunningTrial> = new Map(),
+): string[] {
+  const names = Object.keys(bracket.trials[0]?.hyperparameters ?? {})
+  const widths = names.map((name) => Math.max(name.length, 6) + 2)
+  const columns = names.map((name, i) => name.padStart(widths[i] ?? 0)).join('')
+  const rows = standings(bracket, outcomes).map((standing) => {
+    const { trial, outcome } = standing
+    const values = names.map((name, i) => String(trial.hyperparameters[name]).padStart(widths[i] ?? 0)).join('')
+    const now = running.get(trial.id)
+    const epochs = now === undefined ? (outcome?.history.length ?? 0) : now.progress.epoch - 1
+    const score = outcome?.score
+    const accuracy = now?.logs?.validationAccuracy ?? score?.accuracy
+    const loss = now?.logs?.validationLoss ?? score?.loss
+    const figures = `${(accuracy === undefined ? '' : percent(accuracy)).padStart(11)}${(loss?.toFixed(4) ?? '').padStart(10)}`
+    const text = `  ${String(trial.id).padStart(5)}${values}${String(epochs).padStart(8)}${figures}  `
+    return now === undefined ? settled(text, standing, colors) : text + colors.cyan(runningText(now.progress))
+  })
+  return [
+    `  ${colors.bold(bracketText(bracket))}`,
+    colors.dim(`  Trial${columns}  Epochs   Accuracy      Loss`),
+    ...rows,
+  ]
+}
+
+/** 'Bracket 2: 12 trials to 2 epochs, 4 to 4, 2 to 10'; a single round is a search without halving. */
+export function bracketText({ bracket, rounds }: PlannedBracket<unknown>): string {
+  const told = rounds.map(({ size, epochs }, i) =>
+    i === 0 ? `${counted(size, 'trial')} to ${counted(epochs, 'epoch')}` : `${grouped(size)} to ${epochs}`,
+  )
+  return `Bracket ${bracket}: ${told.join(', ')}`
+}
+
+function runningText({ epoch, epochs, step, steps }: Progress): string {
+  return `training: epoch ${epoch} of ${epochs}, ${Math.floor((100 * step) / steps)} %`
+}
+
+function settled(text: string, { state, outcome }: Standing<Point>, { dim, green, red, yellow }: Colors): string {
+  switch (state) {
+    case 'finished':
+      return text + green('finished')
+    case 'failed':
+      return text + red('failed')
+    case 'stopped':
+      return dim(text) + yellow(`stopped early, after round ${outcome?.round}`)
+    case 'trained':
+      return `${text}round ${outcome?.round} done`
+    case 'waiting':
+      return outcome === undefined ? dim(`${text}waiting`) : `${text}goes on to round ${outcome.round + 1}`
+  }
+}

@@ -1,0 +1,200 @@
+/** `weftgrad tune`: searches for LeNet-5's hyperparameters and shows how it goes. */
+import type { EpochProgress } from '../study/epoch-clock.ts'
+import { shown } from '../study/run-folder.node.ts'
+import { Outcomes } from '../study/search.ts'
+import type { SearchResult } from '../study/search-result.ts'
+import {
+  type LenetBracket,
+  type SearchJobOptions,
+  type SearchReporter,
+  searchHyperparameters,
+} from '../study/search-run.node.ts'
+import { BarLine } from './bar.ts'
+import { LiveBlock } from './live-block.ts'
+import { type Drawing, runStudyCommand } from './study-command.ts'
+import { clock, counted, grouped, openTerminal, percent, type Terminal } from './terminal.ts'
+import { fact } from './training-text.ts'
+import { bracketText, type RunningTrial, trialTable } from './trial-table.ts'
+
+/** Sets the exit code: 0, 1, 2 for bad arguments, 130 or 143 after a signal. */
+export async function tuneCommand({ json, ...options }: SearchJobOptions & { json?: boolean }): Promise<void> {
+  const terminal = openTerminal({ json })
+  const view = terminal.live === undefined ? new PlainTrials(terminal) : new LiveTrials(terminal)
+  await runStudyCommand('tune', terminal, view, async (signal, reporter) => {
+    const result = await searchHyperparameters({ ...options, signal }, { ...reporter, ...view.reporter })
+    view.clear()
+    showResult(result, terminal)
+    if (json) terminal.json(result)
+  })
+}
+
+interface TrialView extends Drawing {
+  readonly reporter: SearchReporter
+}
+
+/** On a terminal: the bracket's table, drawn again as its trials get on. */
+class LiveTrials implements TrialView {
+  readonly #terminal: Terminal
+  readonly #block: LiveBlock
+  readonly #running = new Map<number, RunningTrial>()
+  #bracket: LenetBracket | undefined
+  #outcomes = new Outcomes()
+  #all: EpochProgress | undefined
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal
+    this.#block = new LiveBlock(terminal)
+  }
+
+  readonly reporter: SearchReporter = {
+    onPlan: (facts) => sayPlan(this.#terminal, facts),
+    onRound: (bracket, _round, _trials, outcomes) => {
+      this.#bracket = bracket
+      this.#outcomes = outcomes
+      this.#draw()
+    },
+    onProgress: (trial, progress, all) => {
+      this.#running.set(trial.id, { ...this.#running.get(trial.id), progress })
+      this.#all = all
+      this.#draw()
+    },
+    onEpochEnd: (trial, logs) => {
+      const running = this.#running.get(trial.id)
+      if (running !== undefined) this.#running.set(trial.id, { ...running, logs })
+    },
+    onOutcome: ({ trial }) => {
+      this.#running.delete(trial.id)
+    },
+    onBracket: (bracket, outcomes) => {
+      this.clear()
+      this.#terminal.say()
+      for (const line of trialTable(bracket, outcomes, this.#terminal.colors)) this.#terminal.say(line)
+    },
+  }
+
+  #draw(): void {
+    const { noteColors } = this.#terminal
+    const bracket = this.#bracket
+    if (bracket === undefined) return
+    this.#block.show(() => [
+      ...trialTable(bracket, this.#outcomes, noteColors, this.#running),
+      '',
+      this.#all === undefined ? '' : `  ${noteColors.dim(progressText(this.#all))}`,
+    ])
+  }
+
+  clear(): void {
+    this.#block.clear()
+  }
+
+  close(): void {
+    this.#block.close()
+  }
+}
+
+/** Elsewhere: a line for what happened, and now and then one that says how far things are. */
+class PlainTrials implements TrialView {
+  readonly #terminal: Terminal
+  readonly #bar: BarLine
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal
+    this.#bar = new BarLine(terminal)
+  }
+
+  readonly reporter: SearchReporter = {
+    onPlan: (facts) => sayPlan(this.#terminal, facts),
+    onRound: (bracket, round, trials, outcomes) => {
+      const { say } = this.#terminal
+      if (round === 1) {
+        say()
+        say(`  ${bracketText(bracket)}`)
+      } else {
+        const before = bracket.trials.filter(({ id }) => (outcomes.of(id, round - 1)?.score ?? null) !== null)
+        const stopped = before.filter(({ id }) => trials.every((trial) => trial.id !== id))
+        const names = (some: readonly { readonly id: number }[]) => some.map(({ id }) => id).join(', ') || 'none'
+        say(`  Round ${round}: trials ${names(trials)} go on; stopped early: ${names(stopped)}`)
+      }
+    },
+    onProgress: (trial, progress, all) => {
+      const plain = `trial ${trial.id}, epoch ${progress.epoch}; ${progressText(all)}`
+      this.#bar.show({ share: all.done / all.total, before: 'Search', after: '', told: [], plain })
+    },
+    onOutcome: ({ trial, bracket, round }, { epochs, score, problem }) => {
+      const reached =
+        score === null
+          ? `failed: ${problem}`
+          : `accuracy ${percent(score.accuracy)}, loss ${score.loss.toFixed(4)} (epoch ${score.epoch} of ${epochs})`
+      const place = `bracket ${bracket.bracket}, round ${round} of ${bracket.rounds.length}, trial ${trial.id}`
+      this.#terminal.say(`  ${place}: ${pointText(trial.hyperparameters)}: ${reached}`)
+    },
+  }
+
+  clear(): void {
+    this.#bar.clear()
+  }
+
+  close(): void {
+    this.#bar.close()
+  }
+}
+
+function sayPlan(terminal: Terminal, facts: Parameters<NonNullable<SearchReporter['onPlan']>>[0]): void {
+  const { settings, brackets, trainCount, validationCount, outcomesBefore } = facts
+  const trials = brackets.reduce((sum, bracket) => sum + bracket.trials.length, 0)
+  const method = settings.method === 'hyperband' ? 'Hyperband' : `${settings.method} search`
+  const counts = `${counted(trials, 'trial')} in ${counted(brackets.length, 'bracket')}`
+  fact(terminal, 'Search', `${method}, ${counts}, at most ${counted(settings.maxEpochs, 'epoch')} each`)
+  fact(
+    terminal,
+    '',
+    `${grouped(trainCount)} images, ${grouped(validationCount)} to validate; batches of ${settings.batchSize}`,
+  )
+  if (outcomesBefore > 0) fact(terminal, 'Resumed', `after ${counted(outcomesBefore, 'training')}`)
+}
+
+function progressText({ done, total, etaSeconds }: EpochProgress): string {
+  return `${done.toFixed(1)} of ${total} epochs, ${clock(etaSeconds)} left`
+}
+
+function pointText(point: Readonly<Record<string, unknown>>): string {
+  return Object.entries(point)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ')
+}
+
+function showResult(result: SearchResult, terminal: Terminal): void {
+  const { best, bestInterval, trials, brackets, epochs, seconds, runDir } = result
+  const { bold, dim } = terminal.colors
+  const rounds = brackets.find(({ bracket }) => bracket === best.bracket)?.rounds.length ?? 1
+  const { accuracy, loss, epoch } = best.score
+  terminal.say()
+  fact(terminal, 'Best', bold(pointText(best.hyperparameters)))
+  fact(
+    terminal,
+    '',
+    `trial ${best.id}, bracket ${best.bracket}, round ${best.round} of ${rounds}, ${counted(best.epochs, 'epoch')}, the best of them: ${epoch}`,
+  )
+  const { low, high } = bestInterval
+  fact(
+    terminal,
+    '',
+    `validation accuracy ${bold(percent(accuracy))}, loss ${loss.toFixed(4)}; 95 % interval ${percent(low, 1)} to ${percent(high, 1)}`,
+  )
+  const close = trials.filter(({ id, score }) => id !== best.id && score !== null && score.accuracy >= low)
+  if (close.length > 0)
+    fact(
+      terminal,
+      '',
+      dim(
+        `within it, too: ${close.length === 1 ? 'trial' : 'trials'} ${close.map(({ id }) => id).join(', ')}; between these, chance may have decided`,
+      ),
+    )
+  const stopped = trials.filter(({ state }) => state === 'stopped').length
+  fact(
+    terminal,
+    'Trained',
+    `${counted(trials.length, 'trial')}, ${stopped} of them stopped early; ${counted(epochs, 'epoch')} in ${clock(seconds)}`,
+  )
+  fact(terminal, 'Run', `${shown(runDir)}  ${dim('report.json, trials.jsonl')}`)
+}

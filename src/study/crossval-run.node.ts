@@ -1,0 +1,281 @@
+/**
+ * The job: stratified k-fold cross-validation of LeNet-5 on Fashion-MNIST, with a new model for each fold; asked to, also
+ * with one model that is carried from fold to fold. Prints nothing; a reporter is told what happens.
+ *
+ * Promises: the test images have no say in any fold. Each fold is a line in folds.jsonl, and each epoch a checkpoint, so
+ * that a run that ended at any moment goes on to the same figures, bit for bit on the same adapter.
+ */
+import { rm } from 'node:fs/promises'
+import { residentImages } from '../data/dataset.ts'
+import { fashionMnistClasses } from '../data/fashion-mnist.ts'
+import { WeftgradError } from '../errors.ts'
+import { isRecord } from '../format/json.ts'
+import type { VariantTable } from '../graph/choice.ts'
+import type { EpochLogs, FitOptions, Progress } from '../nn/contract.ts'
+import { evaluate } from '../nn/evaluate.ts'
+import type { Model } from '../nn/model.ts'
+import { lenet5 } from '../nn/models/lenet5.ts'
+import { adam } from '../nn/optimizers.ts'
+import { Random } from '../random.ts'
+import {
+  type CarryOver,
+  type CrossValidationResult,
+  carryOverOf,
+  explainCarryOver,
+  type FoldResult,
+  type FoldsSummary,
+  summarizeFolds,
+} from './crossval.ts'
+import { type CrossValidationSettings, crossValidationDefaults, crossValidationSettings } from './crossval-settings.ts'
+import { EpochClock, type EpochProgress } from './epoch-clock.ts'
+import { othersOf, stratifiedFolds } from './folds.ts'
+import { inLanes, trainingsAtATime } from './lanes.ts'
+import { checkpointIn, fitInFolder } from './resumable-fit.node.ts'
+import { isHistory, runStudyJob, type StudyJob, type StudyJobOptions, type StudyJobReporter } from './study-job.node.ts'
+import { evaluationBatchSize } from './train-report.node.ts'
+import { tunedForTraining } from './tuned-kernels.node.ts'
+
+export interface CrossValidationOptions extends Partial<CrossValidationSettings>, StudyJobOptions {}
+
+/** `honest`: a new model for each fold; `carried`: one through all of them. */
+export type FoldsKind = 'honest' | 'carried'
+
+export interface FoldPlace {
+  readonly kind: FoldsKind
+  /** From 1. */
+  readonly fold: number
+}
+
+/** Told what happens, in this order; `onNote` at any time. */
+export interface CrossValidationReporter extends StudyJobReporter {
+  onBegin?(facts: CrossValidationFacts): void
+  onProgress?(place: FoldPlace, progress: Progress, all: EpochProgress): void
+  onEpochEnd?(place: FoldPlace, logs: EpochLogs): void
+  /** Also told of folds that an earlier process finished. */
+  onFold?(place: FoldPlace, result: FoldResult): void
+  /** All folds are done, and the carried model is tested. */
+  onTest?(): void
+}
+
+export interface CrossValidationFacts {
+  readonly settings: CrossValidationSettings
+  readonly model: Model
+  readonly trainCount: number
+  readonly validationCount: number
+}
+
+const job = {
+  job: 'cross-validation',
+  noun: 'a cross-validation',
+  log: 'folds.jsonl',
+  table: crossValidationSettings,
+  resolve: (given: Partial<CrossValidationSettings>) => crossValidationSettings.resolve(given, crossValidationDefaults),
+  isResult: (value: unknown): value is CrossValidationResult =>
+    isRecord(value) && isRecord(value.honest) && Array.isArray(value.honest.folds) && 'carryOver' in value,
+}
+
+/**
+ * Validates all folds and writes the run's folder, or goes on with a run in its folder.
+ * @throws WeftgradError as `runStudyJob`; 'data' where a class has fewer images than there are folds; 'not-finite'.
+ */
+export async function crossValidate(
+  options: CrossValidationOptions = {},
+  reporter: CrossValidationReporter = {},
+): Promise<CrossValidationResult> {
+  return await runStudyJob(job, options, reporter, (running) => new CrossValidation(running, reporter).run())
+}
+
+class CrossValidation {
+  readonly #running: StudyJob<CrossValidationSettings>
+  readonly #reporter: CrossValidationReporter
+  readonly #held: readonly Uint32Array[]
+  readonly #clock: EpochClock
+  readonly #finished = new Map<string, FoldResult>()
+  #kernels: VariantTable = {}
+
+  constructor(running: StudyJob<CrossValidationSettings>, reporter: CrossValidationReporter) {
+    this.#running = running
+    this.#reporter = reporter
+    const { folds, epochs, seed, carryOver } = running.settings
+    this.#held = stratifiedFolds(running.train.labelsOf(), folds, seed)
+    this.#clock = new EpochClock(epochs * (carryOver ? 2 * folds - 1 : folds))
+  }
+
+  async run(): Promise<CrossValidationResult> {
+    const { settings, device, train, duplicates, runDir } = this.#running
+    using model = this.#newModel(1)
+    await this.#running.requireSpace(model.parameterCount * 4 * 4 * (2 * settings.folds) + 4e6)
+    this.#kernels = await this.#running.kernels(() => this.#tune(model))
+    const [held] = this.#held
+    const validationCount = held?.length ?? 0
+    this.#reporter.onBegin?.({ settings, model, trainCount: train.count - validationCount, validationCount })
+    for (const { kind, ...result } of await this.#running.readLog((value) => this.#lineOf(value))) {
+      this.#finish({ kind, fold: result.fold }, result)
+    }
+
+    const { signal } = this.#running
+    const left = this.#places('honest').filter((place) => !this.#finished.has(keyOf(place)))
+    await inLanes(left, { lanes: trainingsAtATime, signal }, (place, stop) => this.#train(place, stop))
+    const honest = summarizeFolds(this.#results('honest'))
+    const carryOver = settings.carryOver ? await this.#carryOver(honest) : null
+    await rm(this.#running.folder('folds'), { recursive: true, force: true })
+
+    const { driver, hardware } = device.facts
+    return {
+      model: 'lenet5',
+      settings,
+      honest,
+      carryOver,
+      explanation: carryOver === null ? [] : explainCarryOver(honest, carryOver, settings.epochs),
+      images: { count: train.count, duplicates },
+      parameters: model.parameterCount,
+      epochs: [...this.#finished.values()].reduce((sum, { history }) => sum + history.length, 0),
+      seconds: this.#running.seconds,
+      adapter: driver,
+      hardware,
+      runDir,
+    }
+  }
+
+  /** The folds of a kind that are trained: the first carried one is the first honest one. */
+  #places(kind: FoldsKind): FoldPlace[] {
+    const all = this.#held.map((_, i) => ({ kind, fold: i + 1 }))
+    return kind === 'honest' ? all : all.slice(1)
+  }
+
+  #results(kind: FoldsKind): FoldResult[] {
+    return this.#places(kind).flatMap((place) => this.#finished.get(keyOf(place)) ?? [])
+  }
+
+  async #tune(model: Model): Promise<VariantTable> {
+    const { train, options } = this.#dataOf(1)
+    return await tunedForTraining(model, train, options, (line) => this.#running.note(line))
+  }
+
+  async #carryOver(honest: FoldsSummary): Promise<CarryOver> {
+    for (const place of this.#places('carried')) {
+      if (this.#running.signal?.aborted) throw new WeftgradError('aborted', 'The cross-validation was stopped.')
+      if (!this.#finished.has(keyOf(place))) await this.#train(place, this.#running.signal)
+    }
+    this.#reporter.onTest?.()
+    const { device, test, settings } = this.#running
+    using model = await this.#carriedModel(settings.folds)
+    using testSet = residentImages(device, test)
+    const { loss, accuracy } = await evaluate(model, testSet, {
+      batchSize: evaluationBatchSize,
+      variants: this.#kernels,
+    })
+    const folds = [...honest.folds.slice(0, 1), ...this.#results('carried')]
+    return carryOverOf(honest, folds, { loss, accuracy, count: testSet.count })
+  }
+
+  async #train(place: FoldPlace, signal: AbortSignal | undefined): Promise<void> {
+    const { kind, fold } = place
+    const { train, validation, options } = this.#dataOf(fold)
+    const history = await fitInFolder({
+      folder: this.#folder(place),
+      makeModel: () => (kind === 'honest' ? this.#newModel(fold) : this.#carriedModel(fold - 1)),
+      train,
+      options: { ...options, variants: this.#kernels, ...(signal === undefined ? {} : { signal }) },
+      callbacks: {
+        onProgress: (progress) => {
+          this.#clock.report(keyOf(place), progress)
+          this.#reporter.onProgress?.(place, progress, this.#clock.progress)
+        },
+        onEpochEnd: (logs) => this.#reporter.onEpochEnd?.(place, logs),
+      },
+    })
+    const result = resultOf(fold, { train: train.count, validation: validation.count }, history)
+    await this.#running.appendLog({ kind, ...result })
+    this.#finish(place, result)
+  }
+
+  #finish(place: FoldPlace, result: FoldResult): void {
+    this.#finished.set(keyOf(place), result)
+    this.#clock.reach(keyOf(place), result.history.length)
+    this.#reporter.onFold?.(place, result)
+  }
+
+  #dataOf(fold: number) {
+    const { train: all, settings } = this.#running
+    const held = this.#held[fold - 1] ?? new Uint32Array()
+    const train = all.subset(othersOf(held, all.count))
+    const validation = all.subset(held)
+    const options: FitOptions = {
+      optimizer: adam({ learningRate: settings.learningRate }),
+      epochs: settings.epochs,
+      batchSize: settings.batchSize,
+      validation,
+      seed: this.#seedOf(fold),
+    }
+    return { train, validation, options }
+  }
+
+  #seedOf(fold: number): number {
+    return new Random(this.#running.settings.seed, `fold ${fold}`).below(2 ** 32)
+  }
+
+  #newModel(fold: number): Model {
+    const { units } = this.#running.settings
+    return lenet5({ units, classes: fashionMnistClasses.length }, { seed: this.#seedOf(fold) })
+  }
+
+  /** The carried model as it left a fold. Its optimizer begins anew in the next one. */
+  async #carriedModel(fold: number): Promise<Model> {
+    const folder = this.#folder({ kind: fold === 1 ? 'honest' : 'carried', fold })
+    const checkpoint = await checkpointIn(folder)
+    if (checkpoint === undefined || checkpoint.epoch < this.#running.settings.epochs)
+      throw new WeftgradError(
+        'file',
+        `${folder} lacks the checkpoint of fold ${fold}, from which the carried model goes on. Start a new run.`,
+        { folder },
+      )
+    const model = this.#newModel(1)
+    model.setWeights(checkpoint.weights)
+    return model
+  }
+
+  #folder({ kind, fold }: FoldPlace): string {
+    return this.#running.folder('folds', `${kind}-${fold}`)
+  }
+
+  /** A line of the log as a fold of this run, or what is wrong with it. */
+  #lineOf(value: unknown): FoldLine | string {
+    if (!isRecord(value)) return 'it is no fold'
+    const { kind, fold, history } = value
+    const held = typeof fold === 'number' ? this.#held[fold - 1] : undefined
+    if ((kind !== 'honest' && kind !== 'carried') || typeof fold !== 'number' || held === undefined)
+      return 'the run has no such fold'
+    if (!isHistory(history) || history.length !== this.#running.settings.epochs) return 'its history is damaged'
+    const count = this.#running.train.count
+    const counts = { train: count - held.length, validation: held.length }
+    const result: FoldLine = { kind, ...resultOf(fold, counts, history) }
+    const { seconds: _, ...line } = value
+    return JSON.stringify(result) === JSON.stringify(line) ? result : 'its figures and its history disagree'
+  }
+}
+
+/** In folds.jsonl. */
+interface FoldLine extends FoldResult {
+  readonly kind: FoldsKind
+}
+
+function keyOf({ kind, fold }: FoldPlace): string {
+  return `${kind} ${fold}`
+}
+
+function resultOf(
+  fold: number,
+  counts: { readonly train: number; readonly validation: number },
+  history: readonly EpochLogs[],
+): FoldResult {
+  const last = history.at(-1)
+  return {
+    fold,
+    trainCount: counts.train,
+    validationCount: counts.validation,
+    loss: last?.validationLoss ?? Number.NaN,
+    accuracy: last?.validationAccuracy ?? Number.NaN,
+    history,
+  }
+}

@@ -1,0 +1,83 @@
+/** Before and after a look at Fashion-MNIST: where its data come from, and the folder that keeps what `explore` found. */
+import { readFile } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { loadFashionMnist, readFashionMnistCsv } from '../data/fashion-mnist.node.ts'
+import { WeftgradError } from '../errors.ts'
+import { writeFileAtomic } from '../format/atomic-write.node.ts'
+import { isRecord, parsedJson } from '../format/json.ts'
+import type { Eda, EdaPart, EdaResult, EdaSource } from './eda.ts'
+
+/** What the folder holds; the JSON is written last, so a folder that has it is whole. */
+export const edaFiles = { classes: 'classes.png', correlation: 'correlation.png', result: 'eda.json' } as const
+
+export interface EdaDataOptions {
+  /** Where Fashion-MNIST is; see `loadFashionMnist`. */
+  readonly dataDir?: string | undefined
+  /** One CSV file instead, plain or .gz, as Kaggle publishes them. */
+  readonly csv?: string | undefined
+  /** Rows with missing cells are refused, naming their lines, or left out. */
+  readonly missing?: 'refuse' | 'drop' | undefined
+  readonly onNote?: ((line: string) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface EdaData {
+  readonly parts: readonly EdaPart[]
+  readonly source: EdaSource
+  /** The folder or file they were read from. */
+  readonly place: string
+}
+
+/** @throws WeftgradError 'argument' for a folder and a file at once; else as `loadFashionMnist` and `readFashionMnistCsv`. */
+export async function loadEdaData({ dataDir, csv, missing, onNote, signal }: EdaDataOptions = {}): Promise<EdaData> {
+  if (csv !== undefined) {
+    if (dataDir !== undefined)
+      throw new WeftgradError('argument', 'Name a folder (--data-dir) or one CSV file (--csv), not both.')
+    const path = resolve(csv)
+    const images = await readFashionMnistCsv(path, { missing, log: onNote })
+    return { parts: [{ name: basename(path), images }], source: { kind: 'csv', published: false }, place: path }
+  }
+  const { train, test, folder, published } = await loadFashionMnist({ dataDir, missing, log: onNote, signal })
+  return {
+    parts: [
+      { name: 'train', images: train },
+      { name: 'test', images: test },
+    ],
+    source: { kind: train.droppedLines === undefined ? 'idx' : 'csv', published },
+    place: folder,
+  }
+}
+
+/** Replaces what an earlier look left there. */
+export async function writeEda(folder: string, { result, pictures }: Eda): Promise<void> {
+  await writeFileAtomic(join(folder, edaFiles.classes), pictures.classes)
+  await writeFileAtomic(join(folder, edaFiles.correlation), pictures.correlation)
+  await writeFileAtomic(join(folder, edaFiles.result), `${JSON.stringify(result)}\n`)
+}
+
+/** What `writeEda` wrote. Throws 'file' where it is not all there, 'format' where it is something else. */
+export async function readEda(folder: string): Promise<Eda> {
+  const read = async (name: string): Promise<Uint8Array> => {
+    try {
+      return await readFile(join(folder, name))
+    } catch (cause) {
+      const problem = cause instanceof Error ? cause.message : String(cause)
+      throw new WeftgradError('file', `${join(folder, name)} could not be read: ${problem}.`, { folder, name }, cause)
+    }
+  }
+  const result = parsedJson(new TextDecoder().decode(await read(edaFiles.result)))
+  if (!isEdaResult(result))
+    throw new WeftgradError('format', `${join(folder, edaFiles.result)} is not the result of weftgrad eda.`, { folder })
+  return {
+    result,
+    pictures: { classes: await read(edaFiles.classes), correlation: await read(edaFiles.correlation) },
+  }
+}
+
+function isEdaResult(value: unknown): value is EdaResult {
+  return (
+    isRecord(value) &&
+    [value.source, value.adapter, value.duplicates, value.correlation].every(isRecord) &&
+    [value.classNames, value.sets, value.classes].every(Array.isArray)
+  )
+}

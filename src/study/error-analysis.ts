@@ -1,0 +1,156 @@
+/**
+ * Where a classifier errs: the confusion matrix, the pairs of classes it confuses most, and its worst errors. Plain
+ * numbers, made to be written as JSON; images are named by their position among those tested.
+ */
+import { WeftgradError } from '../errors.ts'
+
+export interface Classified {
+  readonly labels: ArrayLike<number>
+  /** The class each image was taken for. */
+  readonly predictions: ArrayLike<number>
+  /** [images, classes], row-major. */
+  readonly probabilities: ArrayLike<number>
+  readonly classes: number
+}
+
+export interface ErrorAnalysisOptions {
+  /** Pairs of classes at most. 5 by default. */
+  readonly pairs?: number
+  /** Images of a pair at most. 6 by default. */
+  readonly examples?: number
+  /** Worst errors at most. 12 by default. */
+  readonly worst?: number
+  /** Classes of an error, the likeliest first. 3 by default. */
+  readonly top?: number
+}
+
+export interface ClassProbability {
+  readonly class: number
+  readonly probability: number
+}
+
+export interface ClassificationError {
+  /** Among the images tested. */
+  readonly position: number
+  readonly label: number
+  readonly predicted: number
+  /** What the model gave the right class. */
+  readonly labelProbability: number
+  /** The likeliest classes, in falling order. */
+  readonly top: readonly ClassProbability[]
+}
+
+export interface ConfusedPair {
+  /** The smaller number first. */
+  readonly classes: readonly [number, number]
+  /** Errors of both kinds. */
+  readonly count: number
+  /** Images of the first class that were taken for the second one. */
+  readonly firstAsSecond: number
+  readonly secondAsFirst: number
+  /** Those of its errors that the model was surest about. */
+  readonly examples: readonly ClassificationError[]
+}
+
+export interface ErrorAnalysis {
+  readonly images: number
+  readonly errors: number
+  /** Rows are the true classes, columns the predicted ones. */
+  readonly confusion: readonly (readonly number[])[]
+  /** In falling order of their errors; only pairs that have some. */
+  readonly pairs: readonly ConfusedPair[]
+  /** In rising order of the right class's probability: in falling order of the loss. */
+  readonly worst: readonly ClassificationError[]
+}
+
+/**
+ * Equal pairs come in the order of their classes, equal errors in that of the images.
+ * @throws WeftgradError 'argument' for lists that do not belong together, classes that do not exist and probabilities
+ * outside [0, 1].
+ */
+export function analyseErrors(classified: Classified, options: ErrorAnalysisOptions = {}): ErrorAnalysis {
+  refuseMisfits(classified)
+  const { labels, predictions, classes } = classified
+  const { pairs = 5, examples = 6, worst = 12, top = 3 } = options
+  const confusion = Array.from({ length: classes }, () => new Array<number>(classes).fill(0))
+  const wrong: number[] = []
+  for (let i = 0; i < labels.length; i++) {
+    const [label = 0, predicted = 0] = [labels[i], predictions[i]]
+    const row = confusion[label]
+    if (row !== undefined) row[predicted] = (row[predicted] ?? 0) + 1
+    if (label !== predicted) wrong.push(i)
+  }
+  const worstFirst = wrong
+    .map((position) => errorAt(classified, position, top))
+    .sort((a, b) => a.labelProbability - b.labelProbability || a.position - b.position)
+  return {
+    images: labels.length,
+    errors: wrong.length,
+    confusion,
+    pairs: confusedPairs(confusion)
+      .slice(0, pairs)
+      .map((pair) => ({ ...pair, examples: examplesOf(pair, worstFirst, classified).slice(0, examples) })),
+    worst: worstFirst.slice(0, worst),
+  }
+}
+
+function confusedPairs(confusion: readonly (readonly number[])[]): Omit<ConfusedPair, 'examples'>[] {
+  return confusion
+    .flatMap((row, first) =>
+      row.slice(first + 1).map((firstAsSecond, k) => {
+        const second = first + 1 + k
+        const secondAsFirst = confusion[second]?.[first] ?? 0
+        return { classes: [first, second] as const, count: firstAsSecond + secondAsFirst, firstAsSecond, secondAsFirst }
+      }),
+    )
+    .filter(({ count }) => count > 0)
+    .sort((a, b) => b.count - a.count)
+}
+
+/** The pair's errors, those with the most probability on the wrong class first. */
+function examplesOf(
+  { classes: [first, second] }: Pick<ConfusedPair, 'classes'>,
+  errors: readonly ClassificationError[],
+  { probabilities, classes }: Classified,
+): ClassificationError[] {
+  const sureness = ({ position, predicted }: ClassificationError): number =>
+    probabilities[position * classes + predicted] ?? 0
+  return errors
+    .filter(({ label, predicted }) => Math.min(label, predicted) === first && Math.max(label, predicted) === second)
+    .sort((a, b) => sureness(b) - sureness(a) || a.position - b.position)
+}
+
+function errorAt({ labels, predictions, probabilities, classes }: Classified, position: number, top: number) {
+  const [label = 0, predicted = 0] = [labels[position], predictions[position]]
+  const own = Array.from({ length: classes }, (_, k) => ({
+    class: k,
+    probability: probabilities[position * classes + k] ?? 0,
+  }))
+  const labelProbability = own[label]?.probability ?? 0
+  const likeliest = own.sort((a, b) => b.probability - a.probability).slice(0, top)
+  return { position, label, predicted, labelProbability, top: likeliest }
+}
+
+function refuseMisfits({ labels, predictions, probabilities, classes }: Classified): void {
+  const count = labels.length
+  if (predictions.length !== count || probabilities.length !== count * classes)
+    throw new WeftgradError(
+      'argument',
+      `${count} labels, ${predictions.length} predictions and ${probabilities.length} probabilities of ${classes} classes do not belong to the same images.`,
+    )
+  for (const [what, list] of [
+    ['label', labels],
+    ['prediction', predictions],
+  ] as const)
+    for (let i = 0; i < count; i++) {
+      const one = list[i] ?? Number.NaN
+      if (!Number.isInteger(one) || one < 0 || one >= classes)
+        throw new WeftgradError('argument', `Image ${i} has the ${what} ${one}, and there are ${classes} classes.`)
+    }
+  for (let i = 0; i < probabilities.length; i++) {
+    const one = probabilities[i] ?? Number.NaN
+    // A softmax may round up a little.
+    if (!(one >= 0 && one <= 1.00001))
+      throw new WeftgradError('argument', `Image ${Math.floor(i / classes)} has the probability ${one} of a class.`)
+  }
+}

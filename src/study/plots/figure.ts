@@ -1,0 +1,145 @@
+/**
+ * From an Observable Plot to SVG text. The only file that knows the library, and the DOM (linkedom's) that it draws into.
+ *
+ * The text is well-formed XML without ids, scripts or addresses: it can be put into an HTML page as it is, any number of
+ * times, or be a file of its own. Coordinates are rounded; the same plot gives the same text. Its parts carry Plot's names
+ * as `data-mark` ("dot", "y-axis tick label"); to a screen reader the whole is one image with a label.
+ */
+import * as Plot from '@observablehq/plot'
+import { parseHTML } from 'linkedom'
+
+export { Plot }
+
+export interface LegendEntry {
+  readonly text: string
+  readonly color: string
+  /** A line unless given. */
+  readonly kind?: 'line' | 'dashes' | 'dot' | 'ring'
+}
+
+/** A drawn plot; `svgText` or `svgFile` makes a text of it. */
+export interface Figure {
+  /** Says what is to be seen, for those who cannot see it. */
+  readonly label: string
+  readonly width: number
+  readonly height: number
+  /** SVG elements. */
+  readonly content: string
+}
+
+export interface FigureOptions extends Plot.PlotOptions {
+  readonly label: string
+  readonly width: number
+  readonly height: number
+  /** Stands above the frame, in as many lines as it takes. */
+  readonly legend?: readonly LegendEntry[]
+}
+
+/** On a telephone, 360 points wide, a plot of this width still has letters of 10 points. */
+export const figureWidth = 440
+
+export function figure({ label, legend = [], ...options }: FigureOptions): Figure {
+  const { width, height, marginTop = 24, marginLeft = 40 } = options
+  const rows = legendRows(legend, width - marginLeft)
+  const { document } = parseHTML('<!doctype html><html></html>')
+  const legendHeight = 18 * rows.length
+  const drawn = Plot.plot({ ...options, height: height + legendHeight, marginTop: marginTop + legendHeight, document })
+  const content =
+    [...drawn.childNodes].map(markup).join('') + rows.map((row, i) => drawRow(row, i, marginLeft)).join('')
+  return { label, width, height: height + legendHeight, content }
+}
+
+const font = 'font-family="system-ui, sans-serif" font-size="12" text-anchor="middle" fill="currentColor"'
+
+/** For an HTML page: in the page's text colour, as wide as there is room. */
+export function svgText({ label, width, height, content }: Figure): string {
+  return `<svg xmlns="http://www.w3.org/2000/svg" class="plot" role="img" aria-label="${escaped(label)}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" style="max-width:100%;height:auto" ${font}>${content}</svg>`
+}
+
+/** A file of its own: figures side by side below a title, on paper that follows the viewer's light or dark scheme. */
+export function svgFile(title: string, figures: readonly Figure[]): string {
+  const margin = 20
+  const top = 52
+  const width = figures.reduce((sum, one) => sum + one.width + margin, margin)
+  const height = Math.max(...figures.map((one) => one.height)) + top + margin
+  const placed = figures.map((one, i) => {
+    const x = figures.slice(0, i).reduce((sum, before) => sum + before.width + margin, margin)
+    return `<svg x="${x}" y="${top}" width="${one.width}" height="${one.height}">${one.content}</svg>`
+  })
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${escaped(title)}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" ${font}>`,
+    '<style>svg { color: #1f2328 } .paper { fill: #ffffff } @media (prefers-color-scheme: dark) { svg { color: #e6edf3 } .paper { fill: #0d1117 } }</style>',
+    `<rect class="paper" width="${width}" height="${height}" rx="8"/>`,
+    `<text x="${margin}" y="32" text-anchor="start" font-size="17" font-weight="600">${escaped(title)}</text>`,
+    ...placed,
+    '</svg>',
+    '',
+  ].join('\n')
+}
+
+const swatch = 18
+/** Of a letter in this font, on average and rather too much. */
+const letterWidth = 6.6
+
+function entryWidth({ text }: LegendEntry): number {
+  return swatch + 6 + letterWidth * text.length + 14
+}
+
+function legendRows(entries: readonly LegendEntry[], width: number): LegendEntry[][] {
+  const rows: LegendEntry[][] = []
+  let used = Number.POSITIVE_INFINITY
+  for (const entry of entries) {
+    if (used + entryWidth(entry) > width) {
+      rows.push([])
+      used = 0
+    }
+    rows.at(-1)?.push(entry)
+    used += entryWidth(entry)
+  }
+  return rows
+}
+
+function drawRow(row: readonly LegendEntry[], index: number, left: number): string {
+  let x = left
+  const y = 12 + 18 * index
+  return row
+    .map((entry) => {
+      const { text, color, kind = 'line' } = entry
+      const dashes = kind === 'dashes' ? ' stroke-dasharray="4 3"' : ''
+      const paint = kind === 'dot' ? `fill="${color}"` : `fill="none" stroke="${color}" stroke-width="2"`
+      const mark =
+        kind === 'dot' || kind === 'ring'
+          ? `<circle cx="${x + swatch / 2}" cy="${y - 4}" r="4.5" ${paint}/>`
+          : `<line x1="${x}" x2="${x + swatch}" y1="${y - 4}" y2="${y - 4}" stroke="${color}" stroke-width="2.25"${dashes}/>`
+      const words = `<text x="${x + swatch + 6}" y="${y}" text-anchor="start">${escaped(text)}</text>`
+      x = Math.round(x + entryWidth(entry))
+      return `<g data-mark="legend">${mark}${words}</g>`
+    })
+    .join('')
+}
+
+/** linkedom's own text of a DOM is HTML: a `<` in an attribute would be no XML. */
+function markup(node: Node): string {
+  if (node.nodeType === 3) return escaped(node.textContent ?? '')
+  const { localName, attributes, childNodes } = node as Element
+  // Plot's style sheet says how an HTML page should lay it out; svgText says so itself.
+  if (localName === 'style') return ''
+  const own = [...attributes].map(attribute).join('')
+  const inner = [...childNodes].map(markup).join('')
+  return inner === '' ? `<${localName}${own}/>` : `<${localName}${own}>${inner}</${localName}>`
+}
+
+function attribute({ name, value }: Attr): string {
+  // Within an image there is nothing to be read out.
+  if (name === 'aria-hidden') return ''
+  const own = name === 'aria-label' ? 'data-mark' : name
+  return ` ${own}="${escaped(/^(d|transform|width|height|r|[cd]?[xy][12]?)$/.test(name) ? rounded(value) : value)}"`
+}
+
+function rounded(coordinates: string): string {
+  return coordinates.replace(/-?\d*\.\d{3,}(e-?\d+)?/g, (number) => String(Number(Number(number).toFixed(2))))
+}
+
+function escaped(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
+}

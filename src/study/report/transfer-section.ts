@@ -1,0 +1,70 @@
+/** The report on heads trained on the features of frozen pretrained networks. */
+import { trainingCurves } from '../plots/training-curves.ts'
+import type { TransferFinal } from '../study-result.ts'
+import { beside, paragraphs, plot, table } from './blocks.ts'
+import { type Html, html, nothing } from './html.ts'
+import { count, dash, decimal, duration, listed, percent, rate } from './numbers.ts'
+
+export interface TransferPart {
+  readonly title: string
+  readonly outcome: TransferFinal | string
+}
+
+/** Each network, or why it is missing. */
+export function transferSection(networks: readonly TransferPart[]): Html {
+  const done = networks.flatMap(({ title, outcome }) => (typeof outcome === 'string' ? [] : [{ title, ...outcome }]))
+  const missing = networks.flatMap(({ title, outcome }) =>
+    typeof outcome === 'string' ? [{ title, reason: outcome }] : [],
+  )
+  const reasons = missing.map(
+    ({ title, reason }) => html`<p class="note"><strong>${title}</strong> is not part of this study. ${reason}</p>
+`,
+  )
+  if (done.length === 0) return html`${reasons}`
+  return html`${paragraphs([
+    `Networks that were trained on ImageNet's photographs look at the garments, enlarged and in three equal channels; nothing of them is changed. What some of their layers answer are the features, computed once for each image; a small head of dense layers learns the ten classes from them. Which layers to ask was found on validation images.`,
+  ])}
+${reasons}
+${table(
+  'Pretrained networks, frozen',
+  [
+    { title: 'Network' },
+    { title: 'Images seen at', numeric: true },
+    { title: 'Features from' },
+    { title: 'Features', numeric: true },
+    { title: 'Images', numeric: true },
+    { title: 'Images/s', numeric: true },
+    { title: 'Head trained on', numeric: true },
+    { title: 'Epochs', numeric: true },
+    { title: 'Validation', numeric: true },
+    { title: 'Test accuracy', numeric: true },
+    { title: 'Test loss', numeric: true },
+  ],
+  done.map(({ title, report }) => ({
+    cells: [
+      title,
+      `${report.size}x${report.size}`,
+      listed(report.layers),
+      count(report.features.width),
+      count(report.features.count),
+      report.features.computed === 0 ? dash : rate(report.features.imagesPerSecond),
+      count(report.images.train),
+      count(report.epochs),
+      percent(report.validation.accuracy),
+      percent(report.test.accuracy),
+      decimal(report.test.loss),
+    ],
+  })),
+)}
+${done.some(({ report }) => report.features.computed === 0) ? paragraphs([`${dash}: the features had been computed before and came from the cache.`]) : nothing}
+${done.map(({ title, report }) => {
+  const seconds = report.history.reduce((sum, logs) => sum + logs.seconds, 0)
+  const run = [{ name: title, epochs: report.history, bestEpoch: report.bestEpoch }]
+  const made = report.meaningless ? ' Made-up weights: these figures mean nothing.' : ''
+  return beside(
+    plot(trainingCurves(run, 'loss'), `Loss of the head on ${title}, trained in ${duration(seconds)}.${made}`),
+    plot(trainingCurves(run, 'accuracy'), `Accuracy of the head on ${title}.`),
+  )
+})}
+`
+}

@@ -1,0 +1,217 @@
+/** The search on a real adapter with small data: what it leaves, and how one that was stopped goes on. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loadCheckpoint, saveCheckpoint } from '../src/nn/checkpoint.node.ts'
+import { Random } from '../src/random.ts'
+import type { SearchResult } from '../src/study/search-result.ts'
+import { type SearchJobOptions, searchHyperparameters } from '../src/study/search-run.node.ts'
+import { throughCrashes } from './support/crashes.ts'
+import { writeBars } from './support/fashion-files.ts'
+
+let place = ''
+let dataDir = ''
+let whole: SearchResult
+/** Three trials to an epoch, one of them to three; two to three at once. */
+const small = { maxEpochs: 3, batchSize: 25, seed: 2 } as const
+
+beforeAll(async () => {
+  place = await mkdtemp(join(tmpdir(), 'weftgrad-search-'))
+  dataDir = await writeBars(join(place, 'data'), 220, 20)
+  whole = await searchHyperparameters({ ...small, dataDir, out: join(place, 'whole') })
+}, 300_000)
+afterAll(() => rm(place, { recursive: true, force: true }))
+
+/** Without what the clock and the place say. */
+function figures({ runDir: _, seconds: __, ...result }: SearchResult): unknown {
+  return JSON.parse(JSON.stringify(result, (key, value) => (key === 'seconds' ? undefined : value)))
+}
+
+async function linesOf(run: string): Promise<Record<string, unknown>[]> {
+  const text = await readFile(join(place, run, 'trials.jsonl'), 'utf8')
+  return text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+}
+
+describe('a search that ended', () => {
+  it('has trained what its schedule says, and kept nothing else', async () => {
+    expect(whole.brackets).toEqual([
+      {
+        bracket: 1,
+        rounds: [
+          { size: 3, epochs: 1 },
+          { size: 1, epochs: 3 },
+        ],
+      },
+      { bracket: 0, rounds: [{ size: 2, epochs: 3 }] },
+    ])
+    expect(whole.trials.map(({ state }) => state).sort()).toEqual([
+      ...['finished', 'finished', 'finished', 'stopped', 'stopped'],
+    ])
+    expect(whole.epochs).toBe(2 + 3 + 3 + 3)
+    expect(whole.images).toEqual({ train: 198, validation: 22, duplicates: 0 })
+    expect(whole.seconds).toBeGreaterThan(0)
+    expect((await readdir(join(place, 'whole'))).sort()).toEqual(['config.json', 'report.json', 'trials.jsonl'])
+    expect(JSON.parse(await readFile(join(place, 'whole', 'report.json'), 'utf8'))).toEqual(whole)
+  })
+
+  it('names the trial with the best validation accuracy, with its bracket, round and epochs', () => {
+    const best = Math.max(...whole.trials.map(({ score }) => score?.accuracy ?? 0))
+    expect(whole.best.score.accuracy).toBe(best)
+    expect(whole.trials.find(({ id }) => id === whole.best.id)).toEqual(whole.best)
+    const { score, history, bracket, round, epochs } = whole.best
+    expect(history[score.epoch - 1]).toMatchObject({ validationAccuracy: score.accuracy, validationLoss: score.loss })
+    expect(whole.brackets.find((one) => one.bracket === bracket)?.rounds[round - 1]?.epochs).toBe(epochs)
+    expect(whole.bestInterval.low).toBeLessThan(best)
+  })
+
+  it('has a line for each round of each trial, the histories of promoted ones growing', async () => {
+    const lines = await linesOf('whole')
+    expect(lines).toHaveLength(6)
+    const promoted = whole.trials.find(({ bracket, round }) => bracket === 1 && round === 2)
+    const [first, second] = lines.filter(({ trial }) => trial === promoted?.id)
+    expect(second?.history).toEqual([...(first?.history as unknown[]), ...(promoted?.history.slice(1) ?? [])])
+    expect(promoted?.history.map(({ epoch }) => epoch)).toEqual([1, 2, 3])
+    // A rate is an axis of the space: it is what the trial was trained with.
+    for (const { hyperparameters, history } of whole.trials)
+      expect(history.every(({ learningRate }) => learningRate === hyperparameters.learning_rate)).toBe(true)
+  })
+
+  it('is not run again when it is resumed', async () => {
+    const notes: string[] = []
+    const reporter = { onNote: (line: string) => notes.push(line), onPlan: () => expect.fail('it was run again') }
+    expect(await searchHyperparameters({ resume: join(place, 'whole') }, reporter)).toEqual(whole)
+    expect(notes).toEqual([expect.stringContaining('is finished')])
+  })
+})
+
+describe('a search that was stopped', () => {
+  it('at any moments goes on to the same trials, bit for bit', async () => {
+    const run = join(place, 'crashed')
+    const { result, crashes } = await throughCrashes(
+      new Random(5, 'crashes'),
+      (reporter, attempt) =>
+        searchHyperparameters(attempt === 0 ? { ...small, dataDir, out: run } : { resume: run, dataDir }, reporter),
+      // As a crash within a write leaves it.
+      () => appendFile(join(run, 'trials.jsonl'), '{"trial":1,"round":1,"epo'),
+    )
+    expect(crashes).toBeGreaterThan(2)
+    expect(figures(result)).toEqual(figures(whole))
+    const keys = (lines: Record<string, unknown>[]) => lines.map(({ trial, round }) => `${trial}/${round}`).sort()
+    expect(keys(await linesOf('crashed'))).toEqual(keys(await linesOf('whole')))
+  }, 60_000)
+
+  it('by killing its process goes on to the same trials, bit for bit', async () => {
+    const run = join(place, 'killed')
+    const args = ['tune', '--max-epochs', '3', '--batch-size', '25', '--seed', '2', '--data-dir', dataDir, '--out', run]
+    await killedOnce(args, 'trial 2')
+    expect(await readdir(run)).not.toContain('report.json')
+    expect(figures(await searchHyperparameters({ resume: run, dataDir }))).toEqual(figures(whole))
+  }, 60_000)
+
+  it('by its signal writes checkpoints, and goes on after the steps that were done', async () => {
+    const run = join(place, 'aborted')
+    const controller = new AbortController()
+    const reporter = { onEpochEnd: () => controller.abort() }
+    const stopping = searchHyperparameters({ ...small, dataDir, out: run, signal: controller.signal }, reporter)
+    await expect(stopping).rejects.toMatchObject({ code: 'aborted', details: { runDir: run } })
+    expect(await readdir(join(run, 'trials'))).not.toEqual([])
+    expect(figures(await searchHyperparameters({ resume: run, dataDir }))).toEqual(figures(whole))
+  }, 60_000)
+
+  it('refuses other settings, other data and a log of another search', async () => {
+    const run = join(place, 'kept')
+    const crash = { onOutcome: () => expect.fail('stop here') }
+    await expect(searchHyperparameters({ ...small, dataDir, out: run }, crash)).rejects.toThrow('stop here')
+    const refused = (options: SearchJobOptions) =>
+      expect(searchHyperparameters({ resume: run, dataDir, ...options })).rejects
+    await refused({ seed: 3 }).toMatchObject({
+      code: 'mismatch',
+      message: expect.stringContaining('--seed 2, not 3'),
+    })
+    await refused({ maxEpochs: 4 }).toMatchObject({ code: 'mismatch' })
+    await refused({ out: join(place, 'elsewhere') }).toMatchObject({ code: 'argument' })
+    await refused({ dataDir: await writeBars(join(place, 'other'), 230, 20) }).toMatchObject({
+      code: 'mismatch',
+      message: expect.stringContaining('holds other data'),
+    })
+    const log = join(run, 'trials.jsonl')
+    const text = await readFile(log, 'utf8')
+    for (const wrong of [
+      '[]',
+      '{"trial":99}',
+      text.replace(/"accuracy":[\d.]+/, '"accuracy":2'),
+      text.replace(/"seed":\d+/, '"seed":1'),
+      text.replace(/"units_1":\d+/, '"units_1":7'),
+      text.replace('"history":[', '"history":[1,'),
+    ]) {
+      await writeFile(log, `${wrong.trim()}\n`)
+      await refused({}).toMatchObject({ code: 'format', message: expect.stringContaining('trials.jsonl, line 1') })
+    }
+  }, 60_000)
+})
+
+describe('random and grid search', () => {
+  it('train each of their trials once', async () => {
+    const out = join(place, 'random')
+    const result = await searchHyperparameters({
+      method: 'random',
+      trials: 2,
+      maxEpochs: 1,
+      batchSize: 50,
+      dataDir,
+      out,
+    })
+    expect(result.trials.map(({ state, epochs }) => [state, epochs])).toEqual([
+      ['finished', 1],
+      ['finished', 1],
+    ])
+  }, 120_000)
+})
+
+describe('a trial whose numbers go bad', () => {
+  it('fails with the reason, and the search goes on without it', async () => {
+    const run = join(place, 'poisoned')
+    const controller = new AbortController()
+    const reporter = { onEpochEnd: () => controller.abort() }
+    const stopping = searchHyperparameters({ ...small, dataDir, out: run, signal: controller.signal }, reporter)
+    await expect(stopping).rejects.toMatchObject({ code: 'aborted' })
+    const path = join(run, 'trials', '1', 'checkpoint.safetensors')
+    const checkpoint = await loadCheckpoint(path)
+    for (const { data } of checkpoint.weights.values()) data.fill(Number.NaN)
+    // One step before the end of its only epoch of the round, so that there is a step to go bad.
+    await saveCheckpoint(path, { ...checkpoint, epoch: 0, globalStep: 0, history: [] })
+    const result = await searchHyperparameters({ resume: run, dataDir })
+    const [first] = result.trials
+    expect(first).toMatchObject({ id: 1, state: 'failed', score: null, problem: expect.stringContaining('not finite') })
+    const others = ({ trials }: SearchResult) => trials.filter(({ bracket, id }) => bracket === 0 && id !== 1)
+    expect(figures({ ...result, trials: others(result) })).toMatchObject({
+      trials: (figures({ ...whole, trials: others(whole) }) as SearchResult).trials,
+    })
+  }, 120_000)
+})
+
+/** Runs the command until its words contain `text`, and kills it without a warning. */
+function killedOnce(args: readonly string[], text: string): Promise<void> {
+  const env = { ...process.env, WEFTGRAD_TUNE: '0', NO_COLOR: '1' }
+  const child: ChildProcess = spawn(process.execPath, [resolve('bin/weftgrad.mjs'), ...args], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let told = ''
+  child.stdout?.setEncoding('utf8').on('data', (words: string) => {
+    told += words
+    if (told.includes(text)) child.kill('SIGKILL')
+  })
+  return new Promise((done, fail) => {
+    child.on('error', fail)
+    child.on('close', (code, signal) => {
+      if (signal === 'SIGKILL') done()
+      else fail(new Error(`it ended by itself with ${code}: ${told}`))
+    })
+  })
+}

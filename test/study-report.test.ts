@@ -1,0 +1,140 @@
+/** The study's report: whatever the results, a page that is whole, escaped and legible; looked at by a real Chromium. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { AxeResults } from 'axe-core'
+import type { Browser } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { html } from '../src/study/report/html.ts'
+import { count, decimal, duration, listed, percent, probability } from '../src/study/report/numbers.ts'
+import { renderReport } from '../src/study/report/page.ts'
+import { openChromium } from './support/chromium.ts'
+import { emptyStudy, hostile, wholeStudy } from './support/study-report.ts'
+
+const { report, pictures } = wholeStudy()
+const page = renderReport(report, pictures)
+/** Class counts, classes, correlation; trials; three of the folds; two of each recipe, confusion; two of VGG16; models. */
+const plots = 3 + 1 + 3 + 4 + 1 + 2 + 1
+
+const wordsOf = (text: string): string => text.replace(/<style>.*?<\/style>/s, '').replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ')
+
+describe('the report', () => {
+  it('has every section, every plot and the figures of each part', () => {
+    const ids = ['summary', 'data', 'tuning', 'crossval', 'lenet', 'transfer', 'comparison', 'method']
+    for (const id of ids) {
+      expect(page).toContain(`<section id="${id}"`)
+      expect(page).toContain(`href="#${id}"`)
+    }
+    expect(page.match(/<svg [^>]*class="plot"/g)).toHaveLength(plots)
+    const words = wordsOf(page)
+    for (const text of [
+      'vgg16 is right most often: 94.00 % of 1,000 test images',
+      '89.00 %',
+      '90.00 % ± 1.00 %',
+      'Carrying over inflates',
+      'a driver',
+      'Xception',
+      'Classes it confuses most',
+    ])
+      expect(words).toContain(text)
+  })
+
+  it('holds no figure that is none', () => {
+    for (const text of [page, renderReport(emptyStudy(), null)])
+      expect(wordsOf(text)).not.toMatch(/NaN|undefined|Infinity|null|\[object/)
+  })
+
+  it('escapes all that comes from data', () => {
+    expect(page).not.toContain('<script')
+    expect(page).not.toContain('<b>')
+    expect(page).toContain('&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot;')
+    expect(String(html`<p title="${hostile}">${hostile}</p>`.text)).not.toContain('<script')
+  })
+
+  it('loads nothing: no script, no address but pictures within', () => {
+    expect(page).not.toMatch(/<(script|link|iframe|object)\b|@import|url\(/)
+    const addresses = [...page.matchAll(/(?:src|href)="([^"]*)"/g)].map(([, address = '']) => address)
+    expect(addresses.length).toBeGreaterThan(10)
+    for (const address of addresses) expect(address).toMatch(/^(#|data:image\/png;base64,)/)
+  })
+
+  it('says of parts that were not run why', () => {
+    const words = wordsOf(renderReport(emptyStudy(), null))
+    expect(words.match(/It was left out on request/g)?.length).toBeGreaterThan(8)
+    expect(words).toContain('No model of this study was tested.')
+  })
+})
+
+describe('figures in words', () => {
+  it('are dashes where there is no number', () => {
+    for (const text of [count, decimal, percent, duration, probability])
+      for (const value of [Number.NaN, Number.POSITIVE_INFINITY, null, undefined]) expect(text(value)).toBe('–')
+  })
+
+  it('are grouped, rounded and have units', () => {
+    expect(count(1234567)).toBe('1,234,567')
+    expect(decimal(-0.00001)).toBe('0.0000')
+    expect(percent(0.98765)).toBe('98.77\u00a0%')
+    expect([9.94, 94, 3660].map(duration)).toEqual(['9.9\u00a0s', '1\u00a0min 34\u00a0s', '1\u00a0h 1\u00a0min'])
+    expect([0.00001, 0.0312].map(probability)).toEqual(['< 0.0001', '0.0312'])
+    expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map(listed)).toEqual(['', 'a', 'a and b', 'a, b and c'])
+  })
+})
+
+describe('the report in Chromium', () => {
+  let browser: Browser
+  let folder: string
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'weftgrad-report-'))
+    await writeFile(join(folder, 'whole.html'), page)
+    await writeFile(join(folder, 'empty.html'), renderReport(emptyStudy(), null))
+    browser = await openChromium()
+  })
+
+  afterAll(async () => {
+    await browser?.close()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  for (const colorScheme of ['light', 'dark'] as const)
+    for (const width of [390, 1280])
+      it(`is legible, ${colorScheme} and ${width} pixels wide`, async () => {
+        for (const [name, figures] of [
+          ['whole', plots],
+          ['empty', 0],
+        ] as const) {
+          const problems: string[] = []
+          const context = await browser.newContext({ colorScheme, viewport: { width, height: 900 }, bypassCSP: true })
+          const tab = await context.newPage()
+          tab.on('console', (message) => problems.push(message.text()))
+          tab.on('pageerror', (error) => problems.push(error.message))
+          tab.on('request', (request) => {
+            if (!/^(file|data):/.test(request.url())) problems.push(request.url())
+          })
+          await tab.goto(pathToFileURL(join(folder, `${name}.html`)).href)
+          const seen = await tab.evaluate(() => ({
+            plots: [...document.querySelectorAll('svg.plot')].filter((svg) => svg.getBoundingClientRect().width > 200)
+              .length,
+            broken: [...document.images].filter((image) => image.naturalWidth === 0).length,
+            overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+            tables: [...document.querySelectorAll('table')].filter((one) => one.closest('.scroll') === null).length,
+          }))
+          expect(seen).toEqual({ plots: figures, broken: 0, overflow: 0, tables: 0 })
+          await tab.addScriptTag({ path: createRequire(import.meta.url).resolve('axe-core/axe.min.js') })
+          const { violations } = (await tab.evaluate('axe.run()')) as AxeResults
+          const told = violations.map(
+            ({ id, nodes }) =>
+              `${id}: ${nodes
+                .map((node) => node.html)
+                .slice(0, 3)
+                .join(' ')}`,
+          )
+          expect(told).toEqual([])
+          expect(problems).toEqual([])
+          await context.close()
+        }
+      })
+})
