@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import type { io } from '@tensorflow/tfjs-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { memorySource } from '../src/format/byte-source.ts'
+import { freshHdf5 } from '../src/format/hdf5-instance.node.ts'
 import { openWeightFile } from '../src/format/open-weights.node.ts'
 import { openWeights } from '../src/format/open-weights.ts'
 import { readSafetensors, type SafeTensor, writeSafetensors } from '../src/format/safetensors.ts'
@@ -108,7 +109,51 @@ describe('a LeNet-5 written by Keras and read', () => {
   })
 })
 
+it.each(['lenet5.h5', 'lenet5.keras', 'lenet5_keras2_weights.h5'])(
+  '%s is read where it is asked for, and not whole',
+  async (path) => {
+    const whole = memorySource(readFileSync(join(models, path)), path)
+    let bytes = 0
+    const readInto = (target: Uint8Array, position: number): void => {
+      bytes += target.length
+      whole.readInto(target, position)
+    }
+    const file = await openWeights({ ...whole, readInto }, { hdf5: freshHdf5 })
+    expect(bytes).toBeLessThan(whole.size / 4)
+    const [, bias] = file.groups[0]?.weights ?? []
+    if (bias === undefined) throw new Error('the file has no bias')
+    bytes = 0
+    await file.read(bias)
+    expect(bytes).toBeLessThan(10_000)
+    file.close()
+  },
+)
+
 describe('safetensors', () => {
+  it('are read by their header, then by tensor', async () => {
+    const reads: number[] = []
+    const tensor: SafeTensor = { dtype: 'F32', shape: [1000], data: new Float32Array(1000).fill(2) }
+    const whole = memorySource(
+      writeSafetensors(
+        new Map([
+          ['a/b', tensor],
+          ['a/c', tensor],
+        ]),
+      ),
+      'x.safetensors',
+    )
+    const readInto = (target: Uint8Array, position: number): void => {
+      reads.push(target.length)
+      whole.readInto(target, position)
+    }
+    const file = await openWeights({ ...whole, readInto })
+    expect(Math.max(...reads)).toBeLessThan(300)
+    const [, second] = file.groups[0]?.weights ?? []
+    expect(second && (await file.read(second))).toEqual(tensor.data)
+    expect(reads.at(-1)).toBe(4000)
+    file.close()
+  })
+
   it('are grouped by what stands before the last slash, or else the last dot', async () => {
     const tensor = (...data: number[]): SafeTensor => ({
       dtype: 'F32',
