@@ -25,7 +25,7 @@ import { notesOf, rounded, short, tableHeader, tableLine } from './report.ts'
 import { TensorFlowSide } from './tensorflow.ts'
 
 export interface BenchOptions {
-  /** A case runs if its name contains all of these words, in any case. */
+  /** A case runs if its name contains all of these words, in any case; a comma begins other words that do as well. */
   readonly filter?: string | readonly string[] | undefined
   /** Fewer samples. */
   readonly quick?: boolean | undefined
@@ -109,10 +109,13 @@ export async function listCases(
 }
 
 function chosenCases(filter: BenchOptions['filter']): BenchCase[] {
-  const words = [filter ?? []].flat().flatMap((text) => text.toLowerCase().split(/\s+/))
-  const chosen = allCases.filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)))
+  const text = [filter ?? []].flat().join(' ').toLowerCase()
+  const alternatives = text.split(',').map((words) => words.trim().split(/\s+/))
+  const chosen = allCases.filter(({ name }) =>
+    alternatives.some((words) => words.every((word) => name.toLowerCase().includes(word))),
+  )
   if (chosen.length === 0)
-    throw new WeftgradError('argument', `No case's name contains "${words.join(' ')}". bench --list names them all.`)
+    throw new WeftgradError('argument', `No case's name contains "${text}". bench --list names them all.`)
   return chosen
 }
 

@@ -19,22 +19,25 @@ function tableRow(row: BenchRow): string {
   const rate = row.bound === 'arithmetic' ? `${row.gflops.toFixed(1)} GFLOP/s` : `${row.gbps.toFixed(1)} GB/s`
   const achieved = row.bound === 'arithmetic' ? row.gflops : row.gbps
   const rival = row.tfjs
-  const tfjs = rival === undefined ? '' : 'skipped' in rival ? 'cannot' : rival.milliseconds.toFixed(2)
+  const tfjs = rival === undefined ? '' : 'skipped' in rival ? 'not measured' : rival.milliseconds.toFixed(2)
   const ratio = rival === undefined || 'skipped' in rival ? '' : rival.ratio.toFixed(1)
-  const cells = [row.case, row.variant, row.milliseconds.toFixed(2), rate, percent(achieved / row.ceiling), tfjs, ratio]
+  const images = row.imagesPerSecond?.toFixed(row.imagesPerSecond < 10 ? 2 : 1) ?? ''
+  const share = percent(achieved / row.ceiling)
+  const cells = [row.case, row.variant, row.milliseconds.toFixed(2), rate, share, tfjs, ratio, images]
   return `| ${cells.join(' | ')} |`
 }
 
 function section(report: BenchReport): string {
-  const { adapter, date, commit = 'unknown', peak, rows } = report
+  const { adapter, date, commit = 'unknown', quick, peak, rows } = report
   return [
     `### ${adapter}, ${date.slice(0, 10)}`,
     '',
-    `Commit ${commit}; ceiling ${peak.gflops.toFixed(0)} GFLOP/s and ${peak.gbps.toFixed(1)} GB/s in the same run. "Of ceiling" compares with the ceiling's kernel sampled in turn with the case; it exceeds 100 % where caches hold the data.`,
+    `Commit ${commit}${quick ? ', few samples' : ''}; ceiling ${peak.gflops.toFixed(0)} GFLOP/s and ${peak.gbps.toFixed(1)} GB/s in the same run. "Of ceiling" compares with the ceiling's kernel sampled in turn with the case; it exceeds 100 % where caches hold the data.`,
     '',
-    '| case | variant | ms | rate | of ceiling | TensorFlow.js ms | ratio |',
-    '|---|---|---:|---:|---:|---:|---:|',
+    '| case | variant | ms | rate | of ceiling | TensorFlow.js ms | ratio | images/s |',
+    '|---|---|---:|---:|---:|---:|---:|---:|',
     ...rows.map(tableRow),
+    ...rows.flatMap((row) => (row.notes ?? []).map((note) => `\n${row.case}, ${row.variant}: ${note}.`)),
   ].join('\n')
 }
 
