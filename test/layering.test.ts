@@ -148,8 +148,9 @@ function upwardImports(file: SourceFile): string[] {
 
 function nodeUses(file: SourceFile): string[] {
   if (isNodeOnly(file.path)) return []
-  const isNode = ({ target, isRelative }: Import): boolean =>
-    isRelative ? isNodeOnly(target) : target.startsWith('node:') || builtinModules.includes(target)
+  // A result's type may be known wherever it is shown: types are gone at run time.
+  const isNode = ({ target, isRelative, isTypeOnly }: Import): boolean =>
+    isRelative ? isNodeOnly(target) && !isTypeOnly : target.startsWith('node:') || builtinModules.includes(target)
   return [
     ...file.imports.filter(isNode).map((one) => told(file, one)),
     ...file.nodeGlobals.map((name) => `${file.path} uses ${name}`),
@@ -274,6 +275,7 @@ describe('the checks see', () => {
 
   it.each([
     ['nn/checkpoint.node.ts', "import { readFile } from 'node:fs/promises'"],
+    ['study/a.ts', "import type { TransferResult } from './transfer.node.ts'"],
     ['gpu/node/a.ts', 'const where = process.env.HOME'],
     ['gpu/a.ts', 'const state = { process: 1 }.process'],
   ])('that %s may say %s', (path, text) => {
