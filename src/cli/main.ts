@@ -6,7 +6,7 @@ import { Command } from 'commander'
 import { crossValidationSettings } from '../study/crossval-settings.ts'
 import { recipeSettings } from '../study/recipes.ts'
 import { searchSettings } from '../study/search-settings.ts'
-import { partsNamed } from '../study/study-plan.ts'
+import { partsNamed, studySettings } from '../study/study-plan.ts'
 import { trainSettings } from '../study/train-options.ts'
 import { transferSettings } from '../study/transfer-settings.ts'
 import { weftgradVersion } from '../study/versions.node.ts'
@@ -303,11 +303,11 @@ function commandLine(): Command {
     .description('the whole study: data, tuning, cross-validation, LeNet-5, pretrained networks; writes a report')
     .option('--quick', 'a tenth of the data and few epochs, to see whether everything works here')
     .option('--skip <parts>', 'leave parts out, such as eda,transfer', partsNamed)
-    .option('--seed <n>', 'of all parts (default: 1)', numberSetting(trainSettings, 'seed'))
+    .option('--seed <n>', 'of all parts (default: 1)', numberSetting(studySettings, 'seed'))
     .option(
       '--transfer-limit <n>',
       'only the first n training images for the pretrained networks',
-      numberSetting(transferSettings, 'limitTrain'),
+      numberSetting(studySettings, 'transferLimit'),
     )
     .option('--data-dir <dir>', 'where Fashion-MNIST is', pathOption('--data-dir'))
     .option('--out <dir>', "the study's folder (default: runs/<time>)", pathOption('--out'))

@@ -42,7 +42,8 @@ export class EpochTable {
 
   row(logs: EpochLogs): void {
     const { say, colors } = this.#terminal
-    const isBest = this.#best === undefined || isBetterEpoch(logs, this.#best)
+    const isValidated = logs.validationLoss !== undefined
+    const isBest = isValidated && (this.#best === undefined || isBetterEpoch(logs, this.#best))
     if (isBest) this.#best = logs
     say(epochText(logs, this.#terminal) + (isBest ? colors.dim('  best so far') : ''))
   }

@@ -206,7 +206,7 @@ export function sureText(comparison: Comparison, first: ComparedModel, second: C
   if (pair === undefined)
     return `Next is ${second.name} with ${percent(second.test.accuracy)}; the two were tested on different images, so nothing tests their difference.`
   const { onlyFirst, onlySecond, images, pValue } = pair
-  const counts = `of ${count(images)} images ${first.name} alone gets ${count(onlyFirst)} right, ${second.name} alone ${count(onlySecond)}`
+  const counts = `of ${count(images)} images, only ${first.name} gets ${count(onlyFirst)} right, and only ${second.name} ${count(onlySecond)}`
   const next = `Next is ${second.name} with ${percent(second.test.accuracy)}`
   const test = `McNemar's test, p ${equals(pValue)}`
   return pValue < significance
@@ -238,7 +238,7 @@ function baselineText(comparison: Comparison): string[] {
     ...clause(open, 'not to be told apart from it'),
   ]
   return [
-    `Against ${nameOf(baseline)}, at 5 % over all ${against.length} tests together (McNemar, with Holm's correction): ${clauses.join('; ')}.`,
+    `Against ${nameOf(baseline)}, at 5 % over the ${against.length} tests together (McNemar, with Holm's correction): ${clauses.join('; ')}.`,
   ]
 }
 
@@ -315,7 +315,7 @@ function reasonText(comparison: Comparison): string[] {
       ? ' Taken from the right depth they are enough; taken from the end, as in the notebook, they were not.'
       : ''
   const outcome = !isClear
-    ? `Here that comes to a draw: the difference of ${points(gap)} may be chance. The small network is as good with ${ratio(large, small)} of the parameters.`
+    ? `Here that comes to a draw: the difference of ${points(gap)} may be chance. These test images do not tell the two apart, although the small network has ${ratio(large, small)} of the parameters.`
     : gap > 0
       ? `Here what ${large.name} brings along is worth ${points(gap)} more than all that ${small.name} learns from the data.${ends} The price is a network ${times(large, small)} as large.`
       : `Here the small network is ahead by ${points(gap)}, with ${ratio(large, small)} of the parameters: being trained on the data is worth more than what ${large.name} brings along.`

@@ -38,10 +38,11 @@ export class StudyClock {
   }
 
   progress(part: StudyPart, partShare: number): StudyProgress {
-    const total = Math.max(totalSeconds(this.#estimate), 1e-9)
+    const total = totalSeconds(this.#estimate)
     const own = (this.#estimate[part] ?? 0) * partShare
-    const left = Math.max(0, total - this.#estimated - own)
-    return { part, partShare, share: Math.min(1, (this.#estimated + own) / total), etaSeconds: left * this.#pace(own) }
+    const done = Math.min(total, this.#estimated + own)
+    const share = total > 0 ? done / total : 0
+    return { part, partShare, share, etaSeconds: (total - done) * this.#pace(own) }
   }
 
   /** A part is over. */
@@ -53,7 +54,7 @@ export class StudyClock {
   /** Seconds that an estimated second takes. A tenth of the study says more than what was measured beforehand. */
   #pace(own: number): number {
     const estimated = this.#estimated + own
-    if (estimated < totalSeconds(this.#estimate) / 10) return 1
+    if (estimated === 0 || estimated < totalSeconds(this.#estimate) / 10) return 1
     return (this.#taken + (this.#now() - this.#began) / 1000) / estimated
   }
 }

@@ -8,7 +8,8 @@ import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { crossValidationDefaults } from './crossval-settings.ts'
 import { recipes } from './recipes.ts'
 import { searchDefaults } from './search-settings.ts'
-import { trainDefaults } from './train-options.ts'
+import { commonRules, SettingsTable, whole } from './settings.ts'
+import { leastImages, trainDefaults } from './train-options.ts'
 import { transferDefaults } from './transfer-settings.ts'
 
 /** In the order in which they run. The comparison follows by itself. */
@@ -24,22 +25,24 @@ export const studyParts = [
 ] as const
 export type StudyPart = (typeof studyParts)[number]
 
+/** Those of models name the model. */
 export const partTitles: Readonly<Record<StudyPart, string>> = {
   eda: 'Look at the data',
   tune: 'Tuning',
   crossval: 'Cross-validation',
-  'lenet-seed': "LeNet-5, the notebook's recipe",
-  'lenet-best': 'LeNet-5, the best recipe',
-  vgg16: 'VGG16, frozen',
-  xception: 'Xception, frozen',
-  resnet152v2: 'ResNet152V2, frozen',
+  'lenet-seed': "LeNet-5 (notebook's recipe)",
+  'lenet-best': 'LeNet-5 (best recipe)',
+  vgg16: 'VGG16',
+  xception: 'Xception',
+  resnet152v2: 'ResNet152V2',
 }
 
 /** Words for several parts at once. */
-const groups: Readonly<Record<string, readonly StudyPart[]>> = {
-  lenet: ['lenet-seed', 'lenet-best'],
-  transfer: ['vgg16', 'xception', 'resnet152v2'],
-}
+const networkParts: readonly StudyPart[] = ['vgg16', 'xception', 'resnet152v2']
+const groups: ReadonlyMap<string, readonly StudyPart[]> = new Map([
+  ['lenet', ['lenet-seed', 'lenet-best']],
+  ['transfer', networkParts],
+])
 
 export interface StudyPlan {
   /** Its figures show that everything works, and are no result. */
@@ -95,7 +98,7 @@ export const quickPlan: StudyPlan = {
 export function partsNamed(text: string): StudyPart[] {
   const words = text.split(',').map((word) => word.trim())
   const named = words.flatMap((word) => {
-    const parts = groups[word] ?? studyParts.filter((part) => part === word)
+    const parts = groups.get(word) ?? studyParts.filter((part) => part === word)
     if (parts.length > 0) return parts
     throw new WeftgradError(
       'argument',
@@ -109,11 +112,20 @@ export function partsNamed(text: string): StudyPart[] {
 /** Why a part is not run; undefined where it is. */
 export function leftOut(plan: StudyPlan, part: StudyPart): string | undefined {
   if (plan.skip.includes(part)) return 'It was left out on request (--skip).'
-  const isNetwork = groups.transfer?.includes(part) ?? false
-  if (isNetwork && !plan.transfer.networks.some((name) => name === part))
+  if (networkParts.includes(part) && !plan.transfer.networks.some((name) => name === part))
     return 'A quick study takes one pretrained network only.'
   return undefined
 }
+
+/** Options of the command that the plan takes over. */
+export const studySettings = new SettingsTable<{ readonly seed: number; readonly transferLimit: number }>({
+  seed: commonRules.seed,
+  transferLimit: {
+    flag: '--transfer-limit',
+    what: `a whole number of images, at least ${leastImages}`,
+    accepts: whole(leastImages, Number.MAX_SAFE_INTEGER),
+  },
+})
 
 /** A plan out of a `config.json`. What is inside of each part's settings, the part's job checks. Throws 'format'. */
 export function planIn(value: unknown, source: string): StudyPlan {

@@ -49,6 +49,8 @@ export interface StudyResults {
 
 export interface PartDone<Result> {
   readonly state: 'done'
+  /** When it was; ISO 8601. */
+  readonly finishedAt: string
   /** Wall clock of the process that finished it. */
   readonly seconds: number
   /** Whether an earlier process had begun it, whose time `seconds` leaves out. */
@@ -69,6 +71,7 @@ export type StudyOutcomes = { readonly [Part in StudyPart]: PartOutcome<StudyRes
 export interface StudyReport {
   /** ISO 8601. */
   readonly startedAt: string
+  /** When the last part was done. */
   readonly finishedAt: string
   readonly plan: StudyPlan
   readonly data: { readonly published: boolean; readonly train: number; readonly test: number }

@@ -25,7 +25,6 @@ import { explore } from './eda.ts'
 import type { ErrorAnalysis } from './error-analysis.ts'
 import { areWeightsMissing } from './pretrained-base.node.ts'
 import type { RecipeName } from './recipes.ts'
-import { recipeNames } from './report/lenet-section.ts'
 import {
   dropEmptyFolder,
   readConfig,
@@ -49,7 +48,7 @@ import {
   writePart,
 } from './study-folder.node.ts'
 import type { StudyJobOptions } from './study-job.node.ts'
-import { fullPlan, leftOut, quickPlan, type StudyPart, type StudyPlan, studyParts } from './study-plan.ts'
+import { fullPlan, leftOut, partTitles, quickPlan, type StudyPart, type StudyPlan, studyParts } from './study-plan.ts'
 import {
   type LenetFinal,
   type PartDone,
@@ -264,14 +263,15 @@ class Study {
     try {
       const outcome = await this.#outcomeOf(part, tell, outcomes, () => ({
         state: 'done',
+        finishedAt: new Date().toISOString(),
         seconds: (performance.now() - started) / 1000,
         resumed,
       }))
       clock.end(part)
       return outcome
     } catch (error) {
-      if (error instanceof WeftgradError && error.code === 'aborted') throw this.#stopped()
-      throw error
+      // Whatever a part ends with after that, it was told to stop.
+      throw this.#options.signal?.aborted ? this.#stopped(error) : error
     }
   }
 
@@ -443,7 +443,10 @@ class Study {
     const { startedAt, settings: plan, adapter } = config
     const report: StudyReport = {
       startedAt,
-      finishedAt: new Date().toISOString(),
+      finishedAt: studyParts.reduce((latest, part) => {
+        const outcome = parts[part]
+        return outcome.state === 'done' && outcome.finishedAt > latest ? outcome.finishedAt : latest
+      }, startedAt),
       plan,
       data: { published: loaded.published, train: loaded.train.count, test: loaded.test.count },
       adapter,
@@ -511,11 +514,10 @@ class Study {
     if (this.#options.signal?.aborted) throw this.#stopped()
   }
 
-  #stopped(): WeftgradError {
+  #stopped(cause?: unknown): WeftgradError {
     const folder = this.#folder
-    return new WeftgradError('aborted', `The study was stopped; what is done so far is in ${shown(folder)}.`, {
-      folder,
-    })
+    const text = `The study was stopped; what is done so far is in ${shown(folder)}.`
+    return new WeftgradError('aborted', text, { folder }, cause)
   }
 }
 
@@ -536,7 +538,7 @@ function lenetFigures({ recipe, report, trainImages }: LenetFinal) {
   const seconds = sumOf(report.history)
   return {
     id: `lenet-${recipe}` as const,
-    name: `LeNet-5, ${recipeNames[recipe]}`,
+    name: partTitles[`lenet-${recipe}`],
     parameters: report.parameters,
     trainedParameters: report.parameters,
     inputSize: 28,
@@ -554,7 +556,7 @@ function transferFigures(id: PretrainedName, { report, networkParameters, traine
   const { features, images, history } = report
   return {
     id,
-    name: `${zoo[id].title}, frozen`,
+    name: partTitles[id],
     parameters: networkParameters + report.parameters,
     trainedParameters,
     inputSize: report.size,

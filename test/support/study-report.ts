@@ -259,6 +259,7 @@ export function wholeStudy(): { readonly report: StudyReport; readonly pictures:
   ])
   const done = <Result>(result: Result, resumed = false): PartDone<Result> => ({
     state: 'done',
+    finishedAt: '2025-01-01T12:00:00.000Z',
     seconds: 75,
     resumed,
     result,

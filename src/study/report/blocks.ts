@@ -6,6 +6,8 @@ export interface Column {
   readonly title: string
   /** Figures stand to the right. */
   readonly numeric?: boolean
+  /** Stands out, as the best one does. */
+  readonly strong?: boolean
 }
 
 export interface TableRow {
@@ -16,8 +18,14 @@ export interface TableRow {
 
 /** The first cell of a row is its head. */
 export function table(caption: string, columns: readonly Column[], rows: readonly TableRow[]): Html {
-  const kind = (i: number): Html => (columns[i]?.numeric ? html` class="number"` : nothing)
-  const head = columns.map(({ title }, i) => html`<th scope="col"${kind(i)}>${title}</th>`)
+  const kind = (i: number): Html => {
+    const { numeric, strong } = columns[i] ?? {}
+    const names = [...(numeric ? ['number'] : []), ...(strong ? ['strong'] : [])]
+    return names.length === 0 ? nothing : html` class="${names.join(' ')}"`
+  }
+  const head = columns.map(({ title }, i) =>
+    title === '' ? html`<td></td>` : html`<th scope="col"${kind(i)}>${title}</th>`,
+  )
   const body = rows.map(({ cells, strong }) => {
     const own = cells.map((cell, i) =>
       i === 0 ? html`<th scope="row"${kind(i)}>${cell}</th>` : html`<td${kind(i)}>${cell}</td>`,
@@ -25,11 +33,30 @@ export function table(caption: string, columns: readonly Column[], rows: readonl
     return html`<tr${strong ? html` class="strong"` : nothing}>${own}</tr>\n`
   })
   return html`<div class="scroll" role="region" tabindex="0" aria-label="${caption}">
-<table><caption>${caption}</caption>
+<table><caption><span>${caption}</span></caption>
 <thead><tr>${head}</tr></thead>
 <tbody>
 ${body}</tbody></table></div>
 `
+}
+
+export interface Compared<Item> {
+  readonly title: string
+  readonly of: (item: Item) => Content
+}
+
+/** Items side by side, a column each, so that many figures of few items need no wide page. */
+export function columnsTable<Item>(
+  caption: string,
+  items: readonly Item[],
+  head: (item: Item) => Omit<Column, 'numeric'>,
+  rows: readonly Compared<Item>[],
+): Html {
+  return table(
+    caption,
+    [{ title: '' }, ...items.map((item) => ({ ...head(item), numeric: true }))],
+    rows.map(({ title, of }) => ({ cells: [title, ...items.map(of)] })),
+  )
 }
 
 /** A plot, as `src/study/plots/` makes it. */

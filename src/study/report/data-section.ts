@@ -10,7 +10,7 @@ import { count, decimal, duration, listed } from './numbers.ts'
 export function dataSection({ result, pictures }: Eda): Html {
   const { sets, classNames, correlation, height, width } = result
   const grid = decodePng(pictures.classes)
-  const samples = Array.from({ length: edaSamples }, (_, i) => (i === 0 ? 'examples' : ''))
+  const samples = Array.from({ length: edaSamples }, (_, i) => (i === 4 ? 'examples' : ''))
   return html`${paragraphs([rowsText(result), duplicatesText(result), ...missingText(result)])}
 ${beside(
   plot(

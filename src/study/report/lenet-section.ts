@@ -8,7 +8,7 @@ import { beside, facts, paragraphs, picture, plot, subtitle, table } from './blo
 import { type Html, html, nothing } from './html.ts'
 import { count, decimal, duration, percent, setting } from './numbers.ts'
 
-export const recipeNames = { seed: "the notebook's recipe", best: 'the best recipe' } as const
+export const recipeNames = { seed: "notebook's recipe", best: 'best recipe' } as const
 
 const recipeTexts = {
   seed: 'Adam at a fixed rate, the weights of the best epoch by validation; the images as they are.',
@@ -19,7 +19,7 @@ export function lenetSection(finals: readonly LenetFinal[]): Html {
   const better = [...finals].sort((a, b) => b.report.test.accuracy - a.report.test.accuracy)[0]
   if (better === undefined) return nothing
   return html`${finals.map(recipeBlock)}
-${subtitle(`What it gets right: ${recipeNames[better.recipe]}`)}
+${subtitle(`What it gets right: the ${recipeNames[better.recipe]}`)}
 ${classesBlock(better)}
 ${errorsBlock(better)}
 `
@@ -29,7 +29,7 @@ function recipeBlock({ recipe, report, units, learningRate, trainImages }: Lenet
   const { test, validation, history, keptEpoch, epochs, secondsPerEpoch, millisecondsPerStep, parameters } = report
   const seconds = history.reduce((sum, logs) => sum + logs.seconds, 0)
   const run = [{ name: recipeNames[recipe], epochs: history, ...(validation !== null ? { bestEpoch: keptEpoch } : {}) }]
-  return html`${subtitle(`LeNet-5, ${recipeNames[recipe]}: ${percent(test.accuracy)} of the test images`)}
+  return html`${subtitle(`The ${recipeNames[recipe]}: ${percent(test.accuracy)} of the test images`)}
 ${paragraphs([recipeTexts[recipe]])}
 ${facts([
   ['Test', `accuracy ${percent(test.accuracy)}, loss ${decimal(test.loss)}`],
@@ -52,8 +52,8 @@ ${facts([
   ],
 ])}
 ${beside(
-  plot(trainingCurves(run, 'loss'), `Loss, ${recipeNames[recipe]}.`),
-  plot(trainingCurves(run, 'accuracy'), `Accuracy, ${recipeNames[recipe]}.`),
+  plot(trainingCurves(run, 'loss'), `Loss, by the ${recipeNames[recipe]}.`),
+  plot(trainingCurves(run, 'accuracy'), `Accuracy, by the ${recipeNames[recipe]}.`),
 )}
 `
 }

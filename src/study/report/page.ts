@@ -6,7 +6,7 @@
 import { type ComparedModel, rankedOf, sureText } from '../comparison.ts'
 import type { Eda } from '../eda.ts'
 import { modelComparison } from '../plots/model-comparison.ts'
-import { partTitles, type StudyPart, studyParts } from '../study-plan.ts'
+import { fullPlan, partTitles, quickPlan, type StudyPart, type StudyPlan, studyParts } from '../study-plan.ts'
 import { type LenetFinal, type PartOutcome, resultOf, type StudyReport } from '../study-result.ts'
 import { facts, paragraphs, plot, section, skipped, table } from './blocks.ts'
 import { comparisonSection } from './comparison-section.ts'
@@ -45,7 +45,7 @@ export function renderReport(report: StudyReport, pictures: Eda['pictures'] | nu
   const networks = (['vgg16', 'xception', 'resnet152v2'] as const).map((part) => {
     const outcome = parts[part]
     return {
-      title: partTitles[part].replace(', frozen', ''),
+      title: partTitles[part],
       outcome: outcome.state === 'done' ? outcome.result : outcome.reason,
     }
   })
@@ -116,9 +116,7 @@ function summary(report: StudyReport): Html {
       ? ['trained the final LeNet-5 from scratch']
       : []),
     ...(networks.length > 0
-      ? [
-          `trained heads on the frozen features of ${listed(networks.map((part) => partTitles[part].replace(', frozen', '')))}`,
-        ]
+      ? [`trained heads on the frozen features of ${listed(networks.map((part) => partTitles[part]))}`]
       : []),
   ]
   return html`${plan.quick ? html`<p class="warning"><strong>A quick study</strong>, on a part of the data and for a few epochs: it shows that everything works. Its figures are no result.</p>` : nothing}
@@ -127,7 +125,7 @@ function summary(report: StudyReport): Html {
 ${tile('Best model', first?.name ?? 'none', first === undefined ? '' : `${count(first.parameters)} parameters`)}
 ${tile('Its test accuracy', percent(first?.test.accuracy), first === undefined ? '' : `95 % interval ${percent(first.interval.low)} to ${percent(first.interval.high)}`)}
 ${tile('Adapter', adapter.hardware ? 'Hardware' : 'Software, on the CPU', adapter.driver)}
-${tile('Time', duration(secondsOf(report)), `${count(data.train)} training and ${count(data.test)} test images`)}
+${tile('Time', duration(secondsOf(report)), plan.limit === null ? `${count(data.train)} training and ${count(data.test)} test images` : `the first ${count(plan.limit)} training images`)}
 </dl>
 ${paragraphs([
   `The garments of Fashion-MNIST, grey images of 28x28 pixels in ten classes, are told apart by a small network that learns from them alone (LeNet-5), and by large networks that learned from photographs (VGG16, Xception, ResNet152V2). A published notebook did this study; here it is repeated, with every number computed anew. ${did.length === 0 ? '' : `weftgrad ${listed(did)}.`}`,
@@ -233,11 +231,24 @@ function method({ adapter, versions, plan, data, startedAt, finishedAt }: StudyR
     ['Begun, finished', `${time(startedAt)}, ${time(finishedAt)}`],
   ])}
 ${paragraphs([
-  html`The same seed on the same adapter gives the same figures: <code>npx weftgrad study${plan.quick ? ' --quick' : ''}${plan.seed === 1 ? '' : ` --seed ${plan.seed}`}</code>.`,
+  html`The same seed on the same adapter gives the same figures: <code>${commandOf(plan)}</code>.`,
   'A 95 % interval is the range of true accuracies that would not surprise, given how many of the test images were right (Wilson 1927). McNemar (1947) compares two models on the same images by those that only one of them gets right; Holm (1979) keeps several such tests together at 5 %.',
   'Nothing was chosen by the test images: hyperparameters, epochs and layers were chosen on validation images, a part of the published training images.',
 ])}
 `
+}
+
+/** As typed for this plan. */
+function commandOf({ quick, seed, skip, transfer }: StudyPlan): string {
+  const usual = quick ? quickPlan : fullPlan
+  const { limitTrain } = transfer
+  return [
+    'npx weftgrad study',
+    ...(quick ? ['--quick'] : []),
+    ...(skip.length > 0 ? [`--skip ${skip.join(',')}`] : []),
+    ...(seed === usual.seed ? [] : [`--seed ${seed}`]),
+    ...(limitTrain === usual.transfer.limitTrain ? [] : [`--transfer-limit ${limitTrain}`]),
+  ].join(' ')
 }
 
 function day(iso: string): string {

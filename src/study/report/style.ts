@@ -31,12 +31,16 @@ nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; list-style: none; pa
 .scroll { overflow-x: auto; margin: 1rem 0; border: 1px solid var(--line); border-radius: 8px }
 .scroll:focus-visible { outline: 2px solid var(--link); outline-offset: 2px }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums }
-caption { text-align: left; padding: .5rem .7rem; position: sticky; left: 0 }
+caption { text-align: left; padding: .5rem 0 }
+caption span { display: inline-block; position: sticky; left: .7rem; margin: 0 .7rem; max-width: calc(100vw - 4rem) }
+code { white-space: nowrap }
 th, td { padding: .38rem .7rem; text-align: left; vertical-align: top; border-top: 1px solid var(--line) }
-thead th { white-space: nowrap; background: var(--tint); vertical-align: bottom }
+thead th, thead td { background: var(--tint); vertical-align: bottom }
 tbody th { font-weight: 500 }
+tbody th:not(.number) { min-width: 7rem }
+thead .number { white-space: normal }
 .number { text-align: right; white-space: nowrap }
-.strong th, .strong td { background: var(--strong); font-weight: 650 }
+.strong th, .strong td, th.strong, td.strong { background: var(--strong); font-weight: 650 }
 .beside { display: flex; flex-wrap: wrap; gap: 0 1.5rem; align-items: flex-start }
 .beside > * { flex: 1 1 20rem; min-width: 0 }
 figure { margin: 1rem 0; min-width: 0 }

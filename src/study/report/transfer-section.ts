@@ -1,7 +1,7 @@
 /** The report on heads trained on the features of frozen pretrained networks. */
 import { trainingCurves } from '../plots/training-curves.ts'
 import type { TransferFinal } from '../study-result.ts'
-import { beside, paragraphs, plot, table } from './blocks.ts'
+import { beside, columnsTable, paragraphs, plot } from './blocks.ts'
 import { type Html, html, nothing } from './html.ts'
 import { count, dash, decimal, duration, listed, percent, rate } from './numbers.ts'
 
@@ -25,37 +25,22 @@ export function transferSection(networks: readonly TransferPart[]): Html {
     `Networks that were trained on ImageNet's photographs look at the garments, enlarged and in three equal channels; nothing of them is changed. What some of their layers answer are the features, computed once for each image; a small head of dense layers learns the ten classes from them. Which layers to ask was found on validation images.`,
   ])}
 ${reasons}
-${table(
-  'Pretrained networks, frozen',
-  [
-    { title: 'Network' },
-    { title: 'Images seen at', numeric: true },
-    { title: 'Features from' },
-    { title: 'Features', numeric: true },
-    { title: 'Images', numeric: true },
-    { title: 'Images/s', numeric: true },
-    { title: 'Head trained on', numeric: true },
-    { title: 'Epochs', numeric: true },
-    { title: 'Validation', numeric: true },
-    { title: 'Test accuracy', numeric: true },
-    { title: 'Test loss', numeric: true },
-  ],
-  done.map(({ title, report }) => ({
-    cells: [
-      title,
-      `${report.size}x${report.size}`,
-      listed(report.layers),
-      count(report.features.width),
-      count(report.features.count),
-      report.features.computed === 0 ? dash : rate(report.features.imagesPerSecond),
-      count(report.images.train),
-      count(report.epochs),
-      percent(report.validation.accuracy),
-      percent(report.test.accuracy),
-      decimal(report.test.loss),
-    ],
-  })),
-)}
+${columnsTable('Pretrained networks, frozen', done, ({ title }) => ({ title }), [
+  { title: 'Test accuracy', of: ({ report }) => percent(report.test.accuracy) },
+  { title: 'Test loss', of: ({ report }) => decimal(report.test.loss) },
+  { title: 'Validation accuracy', of: ({ report }) => percent(report.validation.accuracy) },
+  { title: 'Features from', of: ({ report }) => listed(report.layers) },
+  { title: 'Features an image', of: ({ report }) => count(report.features.width) },
+  { title: 'Images enlarged to', of: ({ report }) => `${report.size}x${report.size}` },
+  { title: 'Images looked at', of: ({ report }) => count(report.features.count) },
+  {
+    title: 'Images/s',
+    of: ({ report }) => (report.features.computed === 0 ? dash : rate(report.features.imagesPerSecond)),
+  },
+  { title: 'Head trained on', of: ({ report }) => count(report.images.train) },
+  { title: 'Parameters of the head', of: ({ trainedParameters }) => count(trainedParameters) },
+  { title: 'Epochs', of: ({ report }) => count(report.epochs) },
+])}
 ${done.some(({ report }) => report.features.computed === 0) ? paragraphs([`${dash}: the features had been computed before and came from the cache.`]) : nothing}
 ${done.map(({ title, report }) => {
   const seconds = report.history.reduce((sum, logs) => sum + logs.seconds, 0)

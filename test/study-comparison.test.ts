@@ -1,0 +1,173 @@
+/** The comparison of models, and that its sentences follow the figures; the plan of a study and its clock. */
+import { describe, expect, it } from 'vitest'
+import {
+  type CommentaryContext,
+  commentary,
+  compareModels,
+  isSignificant,
+  type MeasuredModel,
+  pairOf,
+} from '../src/study/comparison.ts'
+import { StudyClock } from '../src/study/study-clock.ts'
+import { fullPlan, leftOut, partsNamed, planIn, quickPlan, studyParts } from '../src/study/study-plan.ts'
+import { measured } from './support/study-report.ts'
+
+const alone: CommentaryContext = { quick: false, crossval: undefined }
+const said = (models: readonly MeasuredModel[], context = alone): string =>
+  commentary(compareModels(models), context).join('\n').replaceAll('\u00a0', ' ')
+
+/** `measured` gets the first images wrong, so of two models the worse one is wrong wherever the better one is. */
+describe('the comparison', () => {
+  it('tests every model against the LeNet-5 of the notebook, on the images that both have seen', () => {
+    const { models, baseline, winner, runnerUp, pairs } = compareModels([
+      measured('lenet-seed', 1000, 100),
+      measured('lenet-best', 1000, 80),
+      measured('vgg16', 500, 30),
+    ])
+    expect({ baseline, winner, runnerUp }).toEqual({ baseline: 'lenet-seed', winner: 'vgg16', runnerUp: 'lenet-best' })
+    expect(models.map(({ testImages }) => testImages)).toEqual([1000, 1000, 500])
+    // 900 of 1000 by Wilson, computed by hand: (0.9 + 1.9207/1000 ± 1.96 sqrt(0.09/1000 + 0.9604/1000²)) / (1 + 3.8415/1000)
+    expect(models[0]?.interval.low).toBeCloseTo(0.8798, 3)
+    expect(models[0]?.interval.high).toBeCloseTo(0.9171, 3)
+    expect(models.map((model) => model.notebook)).toEqual([null, null, 0.8839])
+    expect(pairs).toHaveLength(3)
+    const comparison = compareModels([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 30)])
+    expect(pairOf(comparison, 'vgg16', 'lenet-seed')).toMatchObject({ images: 500, onlyFirst: 70, onlySecond: 0 })
+    expect(pairOf(comparison, 'lenet-seed', 'vgg16')).toMatchObject({ images: 500, onlyFirst: 0, onlySecond: 70 })
+  })
+
+  it("corrects the tests against the baseline by Holm's rule, and no others", () => {
+    const { pairs } = compareModels([
+      measured('lenet-seed', 1000, 100),
+      measured('lenet-best', 1000, 94),
+      measured('vgg16', 1000, 92),
+      measured('xception', 1000, 91),
+    ])
+    // Of six, eight and nine disagreements all on one side, the exact test gives 2/2^6, 2/2^8 and 2/2^9.
+    const against = (first: string) => pairs.find((pair) => pair.first === first && pair.second === 'lenet-seed')
+    expect(against('xception')?.adjusted).toBeCloseTo(3 / 256, 10)
+    expect(against('vgg16')?.adjusted).toBeCloseTo(2 / 128, 10)
+    expect(against('lenet-best')?.adjusted).toBeCloseTo(1 / 32, 10)
+    expect(pairs.filter(({ second }) => second !== 'lenet-seed').every(({ adjusted }) => adjusted === null)).toBe(true)
+  })
+
+  it('of models without common images has no test', () => {
+    const later = measured('vgg16', 100, 10)
+    const indices = later.predictions.indices.map((index) => index + 5000)
+    const models = [measured('lenet-seed', 100, 20), { ...later, predictions: { ...later.predictions, indices } }]
+    expect(compareModels(models).pairs).toEqual([])
+    expect(said(models)).toContain('nothing tests their difference')
+  })
+})
+
+describe('the commentary', () => {
+  it('calls a lead a lead only where it is more than chance', () => {
+    const clear = said([measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 50)])
+    expect(clear).toContain('The lead is more than these test images would give by chance')
+    expect(clear).toContain('is worth 5.0 points more')
+    const open = said([measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 98)])
+    expect(open).toContain('These test images cannot tell which of the two is better')
+    expect(open).toContain('that comes to a draw')
+  })
+
+  it('turns with the figures: the small network may win', () => {
+    const text = said([measured('lenet-seed', 1000, 50), measured('vgg16', 1000, 200)])
+    expect(text).toContain('lenet-seed has the highest test accuracy: 95.00 %')
+    expect(text).toContain('the small network is ahead by 15.0 points')
+    expect(text).toContain('vgg16 comes to 80.00 %, the notebook to 88.39 %, 8.4 points more')
+  })
+
+  it("says whether the notebook's order of the networks holds", () => {
+    const networks = (vgg16: number, resnet: number, xception: number) => [
+      measured('lenet-seed', 1000, 100),
+      measured('vgg16', 1000, vgg16),
+      measured('xception', 1000, xception),
+      measured('resnet152v2', 1000, resnet),
+    ]
+    expect(said(networks(50, 100, 200))).toContain('vgg16, resnet152v2, xception, is the order here, too.')
+    const other = said(networks(50, 200, 52))
+    expect(other).toContain('does not hold here: it is vgg16, xception, resnet152v2')
+    expect(other).toContain('How vgg16 and xception stand to each other, these test images cannot tell.')
+    expect(said(networks(50, 200, 52).slice(0, 2))).not.toContain("The notebook's order")
+  })
+
+  it('says what the recipe is worth', () => {
+    const pair = (best: number) => [measured('lenet-seed', 1000, 100), measured('lenet-best', 1000, best)]
+    expect(said(pair(60))).toContain('gain 4.0 points')
+    expect(said(pair(140))).toContain('lose 4.0 points')
+    expect(said(pair(101))).toContain('cannot tell from chance')
+  })
+
+  it('holds carried-over folds against honest ones', () => {
+    const folds = (carried: number, test: number): CommentaryContext => ({
+      quick: false,
+      crossval: { folds: 5, honest: { mean: 0.9, standardDeviation: 0.005 }, carried: { mean: carried, test } },
+    })
+    const models = [measured('lenet-seed', 1000, 100)]
+    expect(said(models, folds(0.93, 0.9))).toContain('3.0 points less than its folds promise')
+    expect(said(models, folds(0.89, 0.9))).toContain('in this run no more')
+    expect(said(models)).not.toContain('carried')
+  })
+
+  it('leaves made-up weights out of every ranking, and says so', () => {
+    const models = [measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 10, { meaningless: true })]
+    expect(compareModels(models).winner).toBe('lenet-seed')
+    const text = said(models)
+    expect(text).toContain('vgg16 had made-up weights')
+    expect(text).not.toContain('the notebook to 88.39')
+  })
+
+  it('has no figure that is none, whatever is missing', () => {
+    const ids = ['lenet-seed', 'lenet-best', 'vgg16', 'xception', 'resnet152v2'] as const
+    for (let chosen = 0; chosen < 2 ** ids.length; chosen++) {
+      const models = ids.filter((_, i) => (chosen >> i) & 1).map((id, i) => measured(id, 100, 10 * i))
+      const text = said(models, { ...alone, quick: chosen % 2 === 0 })
+      expect(text).not.toMatch(/NaN|undefined|null|Infinity/)
+      const { pairs } = compareModels(models)
+      expect(pairs).toHaveLength((models.length * (models.length - 1)) / 2)
+      for (const pair of pairs) expect(typeof isSignificant(pair)).toBe('boolean')
+    }
+  })
+})
+
+describe('the plan of a study', () => {
+  it('takes parts to skip by name or by group, in the order of the study', () => {
+    expect(partsNamed('transfer,eda')).toEqual(['eda', 'vgg16', 'xception', 'resnet152v2'])
+    expect(partsNamed(' lenet , lenet-best')).toEqual(['lenet-seed', 'lenet-best'])
+    for (const text of ['', 'eda,', 'lenet5', 'constructor'])
+      expect(() => partsNamed(text)).toThrow(expect.objectContaining({ code: 'argument' }))
+  })
+
+  it('runs everything when whole, and one network when quick', () => {
+    expect(studyParts.filter((part) => leftOut(fullPlan, part) !== undefined)).toEqual([])
+    expect(studyParts.filter((part) => leftOut(quickPlan, part) !== undefined)).toEqual(['xception', 'resnet152v2'])
+    expect(leftOut({ ...fullPlan, skip: ['eda'] }, 'eda')).toContain('--skip')
+  })
+
+  it('comes back from a file, or is refused', () => {
+    expect(planIn(JSON.parse(JSON.stringify(quickPlan)), 'x')).toEqual(quickPlan)
+    for (const value of [null, {}, { ...quickPlan, transfer: null }, { ...quickPlan, skip: 'eda' }])
+      expect(() => planIn(value, 'x')).toThrow(expect.objectContaining({ code: 'format' }))
+  })
+})
+
+describe('the clock of a study', () => {
+  it('goes by the estimate at first and by what parts took later', () => {
+    let now = 0
+    const clock = new StudyClock({ eda: 10, tune: 100, crossval: 90 }, () => now)
+    clock.begin()
+    expect(clock.progress('eda', 0.5)).toMatchObject({ share: 5 / 200, etaSeconds: 195 })
+    now = 10_000
+    clock.end('eda')
+    clock.begin()
+    now = 110_000
+    // Half of it took 100 s instead of 50.
+    const { share, etaSeconds } = clock.progress('tune', 0.5)
+    expect(share).toBeCloseTo(0.3, 10)
+    expect(etaSeconds).toBeCloseTo((140 * 110) / 60, 6)
+  })
+
+  it('has an answer without an estimate', () => {
+    expect(new StudyClock({}).progress('vgg16', 0.5)).toMatchObject({ share: 0, etaSeconds: 0 })
+  })
+})

@@ -1,0 +1,138 @@
+/** The whole study on small data: every part, its report, stopped anywhere and gone on with, parts left out. */
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { fullPlan, type StudyPart, type StudyPlan, studyParts } from '../src/study/study-plan.ts'
+import { type FinishedStudy, runStudy, type StudyOptions, type StudyReporter } from '../src/study/study-run.node.ts'
+import { writeBars } from './support/fashion-files.ts'
+
+let place = ''
+let shared: Pick<StudyOptions, 'dataDir' | 'featureDir' | 'plan'> = {}
+let whole: FinishedStudy
+
+const plan: StudyPlan = {
+  ...fullPlan,
+  tune: { maxEpochs: 2, factor: 2 },
+  crossval: { folds: 2, epochs: 1 },
+  lenet: { seed: 2, best: 2 },
+  transfer: { networks: ['vgg16'], epochs: 2, limitTrain: 60, limitTest: 30, weights: 'hashed' },
+}
+
+beforeAll(async () => {
+  place = await mkdtemp(join(tmpdir(), 'weftgrad-study-'))
+  shared = { dataDir: await writeBars(join(place, 'data'), 120, 40), featureDir: join(place, 'features'), plan }
+  whole = await runStudy({ ...shared, out: join(place, 'whole') })
+})
+afterAll(() => rm(place, { recursive: true, force: true }))
+
+/** Without what differs from run to run: times and rates. */
+function figuresOf({ report }: FinishedStudy): unknown {
+  const varying = new Set([
+    ...['seconds', 'secondsPerEpoch', 'millisecondsPerStep', 'firstStepSeconds', 'imagesPerSecond'],
+    ...['startedAt', 'finishedAt', 'resumed', 'computed', 'cached'],
+  ])
+  return JSON.parse(JSON.stringify(report, (key, value) => (varying.has(key) ? undefined : value)))
+}
+
+const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  )
+
+describe('a study', () => {
+  it('runs every part and compares the models', () => {
+    const { parts, comparison, commentary } = whole.report
+    const states = studyParts.map((part) => parts[part].state)
+    expect(states).toEqual(['done', 'done', 'done', 'done', 'done', 'done', 'skipped', 'skipped'])
+    expect(comparison?.models.map(({ id }) => id)).toEqual(['lenet-seed', 'lenet-best', 'vgg16'])
+    expect(comparison?.models.map(({ testImages }) => testImages)).toEqual([40, 40, 30])
+    expect(comparison?.pairs.map(({ images }) => images)).toEqual([40, 30, 30])
+    expect(commentary.join(' ')).toContain('made-up weights')
+  })
+
+  it('trains the final LeNet-5 and the folds with what tuning found', () => {
+    const { parts } = whole.report
+    if (parts.tune.state !== 'done' || parts.crossval.state !== 'done' || parts['lenet-seed'].state !== 'done')
+      throw new Error('these parts are done')
+    const { units_1, units_2, learning_rate } = parts.tune.result.best.hyperparameters
+    const found = { units: [units_1, units_2], learningRate: learning_rate }
+    expect(parts.crossval.result.settings).toMatchObject(found)
+    expect(parts['lenet-seed'].result).toMatchObject({ ...found, trainImages: 108 })
+    expect(parts['lenet-best'].state === 'done' && parts['lenet-best'].result).toMatchObject({ trainImages: 120 })
+  })
+
+  it('leaves a page and JSON that name no folder of this computer', async () => {
+    for (const name of ['report.html', 'report.json']) {
+      const text = await readFile(join(whole.folder, name), 'utf8')
+      expect(text).not.toContain(place)
+      expect(text).not.toMatch(/\bNaN\b|Infinity/)
+    }
+    expect(whole.page).toBe(join(whole.folder, 'report.html'))
+  })
+
+  it('that is stopped anywhere goes on to the same figures', async () => {
+    const out = join(place, 'stopped')
+    // In the search, in the folds, in a training, between parts, in the features or the head.
+    const stops: readonly (StudyPart | 'begin')[] = ['tune', 'crossval', 'begin', 'lenet-best', 'vgg16']
+    for (const [i, stop] of stops.entries()) {
+      const controller = new AbortController()
+      const reporter: StudyReporter = {
+        onProgress: ({ part }) => {
+          if (part === stop) controller.abort()
+        },
+        onPartBegin: () => {
+          if (stop === 'begin') controller.abort()
+        },
+      }
+      const folder = i === 0 ? { out } : { resume: out }
+      const running = runStudy({ ...shared, ...folder, signal: controller.signal }, reporter)
+      await expect(running).rejects.toMatchObject({ code: 'aborted' })
+      expect(await isThere(join(out, 'report.html'))).toBe(false)
+    }
+    const begun: StudyPart[] = []
+    const finished = await runStudy({ ...shared, resume: out }, { onPartBegin: (part) => void begun.push(part) })
+    expect(begun).toEqual(['vgg16'])
+    expect(figuresOf(finished)).toEqual(figuresOf(whole))
+  })
+
+  it('that is finished writes its report again without running anything', async () => {
+    const page = await readFile(whole.page, 'utf8')
+    await rm(whole.page)
+    const again = await runStudy(
+      { ...shared, resume: whole.folder },
+      {
+        onPartBegin: (part) => {
+          throw new Error(`${part} ran again`)
+        },
+      },
+    )
+    expect(figuresOf(again)).toEqual(figuresOf(whole))
+    expect(await readFile(whole.page, 'utf8')).toBe(page)
+  })
+
+  it('without weights leaves the network out and says why', async () => {
+    const transfer = { ...plan.transfer, weights: join(place, 'nowhere.h5') }
+    const skip = studyParts.filter((part) => part !== 'vgg16')
+    const { report, page } = await runStudy({ ...shared, plan: { ...plan, transfer }, skip, out: join(place, 'bare') })
+    expect(report.parts.vgg16).toMatchObject({ state: 'skipped', reason: expect.stringContaining('weights of VGG16') })
+    expect(report.comparison).toBeNull()
+    expect(await readFile(page, 'utf8')).toContain('The weights of VGG16')
+  })
+
+  it('refuses to go on with other settings, other data or a damaged part', async () => {
+    const refused = (options: StudyOptions, code: string) =>
+      expect(runStudy({ ...shared, resume: whole.folder, ...options })).rejects.toMatchObject({ code })
+    await refused({ seed: 2 }, 'mismatch')
+    await refused({ quick: true }, 'mismatch')
+    await refused({ dataDir: await writeBars(join(place, 'other'), 120, 40, 'other') }, 'mismatch')
+    await refused({ resume: join(whole.folder, 'tune') }, 'format')
+    await refused({ out: join(place, 'elsewhere') }, 'argument')
+    const part = join(whole.folder, 'parts', 'tune.json')
+    const text = await readFile(part, 'utf8')
+    await writeFile(part, text.slice(0, 100))
+    await refused({}, 'format')
+    await writeFile(part, text)
+  })
+})
