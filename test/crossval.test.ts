@@ -38,7 +38,7 @@ describe('stratified folds', () => {
         for (const label of new Set(labels))
           expect(spread(held.map((fold) => fold.filter((i) => labels[i] === label).length))).toBeLessThanOrEqual(1)
         for (const fold of held) {
-          expect([...fold]).toEqual(fold.toSorted())
+          expect(fold).toEqual(fold.toSorted())
           expect([...fold, ...othersOf(fold, labels.length)].toSorted((a, b) => a - b)).toEqual(
             Array.from(labels, (_, i) => i),
           )

@@ -18,7 +18,7 @@ export function crashingAfter(calls: number): object {
 
 /**
  * Runs a job again and again until it ends by itself; each attempt but the last crashes after a number of calls that
- * `random` draws. `between` damages what a crash may leave damaged.
+ * `random` draws, none before the run's folder has its configuration. `between` damages what a crash may leave damaged.
  */
 export async function throughCrashes<Result>(
   random: Random,
@@ -27,7 +27,7 @@ export async function throughCrashes<Result>(
 ): Promise<{ readonly result: Result; readonly crashes: number }> {
   for (let attempt = 0; ; attempt++) {
     try {
-      return { result: await run(crashingAfter(2 + random.below(14)), attempt), crashes: attempt }
+      return { result: await run(crashingAfter(4 + random.below(12)), attempt), crashes: attempt }
     } catch (error) {
       if (!(error instanceof Crash)) throw error
       await between()
