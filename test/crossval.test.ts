@@ -149,6 +149,14 @@ describe('a cross-validation that ended', () => {
   }, 120_000)
 })
 
+describe('a cross-validation with more folds than a class has images', () => {
+  it('is refused, and leaves no folder behind', async () => {
+    const refused = crossValidate({ ...small, folds: 25, dataDir, out: join(place, 'never') })
+    await expect(refused).rejects.toMatchObject({ code: 'data', message: expect.stringContaining('24 examples') })
+    expect(await readdir(place)).not.toContain('never')
+  })
+})
+
 describe('a cross-validation that was stopped', () => {
   it('at any moments goes on to the same figures, bit for bit', async () => {
     const run = join(place, 'crashed')
@@ -169,7 +177,7 @@ describe('a cross-validation that was stopped', () => {
       { ...small, dataDir, out: run, signal: controller.signal },
       { onProgress: ({ kind, fold }) => (kind === 'carried' && fold === 3 ? controller.abort() : undefined) },
     )
-    await expect(stopping).rejects.toMatchObject({ code: 'aborted', details: { runDir: run } })
+    await expect(stopping).rejects.toMatchObject({ code: 'aborted', details: { runDir: run, resumable: true } })
     expect(figures(await crossValidate({ resume: run, dataDir }))).toEqual(figures(whole))
   }, 120_000)
 

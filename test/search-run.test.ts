@@ -118,10 +118,17 @@ describe('a search that was stopped', () => {
     const controller = new AbortController()
     const reporter = { onEpochEnd: () => controller.abort() }
     const stopping = searchHyperparameters({ ...small, dataDir, out: run, signal: controller.signal }, reporter)
-    await expect(stopping).rejects.toMatchObject({ code: 'aborted', details: { runDir: run } })
+    await expect(stopping).rejects.toMatchObject({ code: 'aborted', details: { runDir: run, resumable: true } })
     expect(await readdir(join(run, 'trials'))).not.toEqual([])
     expect(figures(await searchHyperparameters({ resume: run, dataDir }))).toEqual(figures(whole))
   }, 300_000)
+
+  it('before its first training leaves no folder behind', async () => {
+    const out = join(place, 'never')
+    const stopped = searchHyperparameters({ ...small, dataDir, out, signal: AbortSignal.abort() })
+    await expect(stopped).rejects.toMatchObject({ code: 'aborted', details: { resumable: false } })
+    expect(await readdir(place)).not.toContain('never')
+  })
 
   it('refuses other settings, other data and a log of another search', async () => {
     const run = join(place, 'kept')

@@ -66,7 +66,7 @@ export interface CrossValidationFacts {
 
 const job = {
   job: 'cross-validation',
-  noun: 'a cross-validation',
+  noun: 'cross-validation',
   log: 'folds.jsonl',
   table: crossValidationSettings,
   resolve: (given: Partial<CrossValidationSettings>) => crossValidationSettings.resolve(given, crossValidationDefaults),
@@ -104,8 +104,9 @@ class CrossValidation {
   async run(): Promise<CrossValidationResult> {
     const { settings, device, train, duplicates, runDir } = this.#running
     using model = this.#newModel(1)
-    await this.#running.requireSpace(model.parameterCount * 4 * 4 * (2 * settings.folds) + 4e6)
-    this.#kernels = await this.#running.kernels(() => this.#tune(model))
+    // A checkpoint has weights, two moments and the best weights.
+    const bytes = model.parameterCount * 4 * 4 * 2 * settings.folds + 4e6
+    this.#kernels = await this.#running.begin(bytes, () => this.#tune(model))
     const [held] = this.#held
     const validationCount = held?.length ?? 0
     this.#reporter.onBegin?.({ settings, model, trainCount: train.count - validationCount, validationCount })
@@ -116,6 +117,7 @@ class CrossValidation {
     const { signal } = this.#running
     const left = this.#places('honest').filter((place) => !this.#finished.has(keyOf(place)))
     await inLanes(left, { lanes: trainingsAtATime, signal }, (place, stop) => this.#train(place, stop))
+    if (signal?.aborted) throw new WeftgradError('aborted', 'The cross-validation was stopped.')
     const honest = summarizeFolds(this.#results('honest'))
     const carryOver = settings.carryOver ? await this.#carryOver(honest) : null
     await rm(this.#running.folder('folds'), { recursive: true, force: true })
@@ -149,7 +151,8 @@ class CrossValidation {
 
   async #tune(model: Model): Promise<VariantTable> {
     const { train, options } = this.#dataOf(1)
-    return await tunedForTraining(model, train, options, (line) => this.#running.note(line))
+    const { note, signal } = this.#running
+    return await tunedForTraining(model, train, { ...options, ...(signal === undefined ? {} : { signal }) }, note)
   }
 
   async #carryOver(honest: FoldsSummary): Promise<CarryOver> {

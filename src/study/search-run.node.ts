@@ -71,12 +71,12 @@ export interface SearchFacts {
 }
 
 const validationShare = 0.1
-/** Weights, two moments and the best weights of the largest network, 140,342 parameters, and some history. */
+/** Weights, two moments and the best weights of the largest network, 139,414 parameters, and some history. */
 const checkpointBytes = 4 * 4 * 150_000
 
 const job = {
   job: 'search',
-  noun: 'a search',
+  noun: 'search',
   log: 'trials.jsonl',
   table: searchSettings,
   resolve: resolveSearchSettings,
@@ -100,9 +100,8 @@ async function search(running: StudyJob<SearchSettings>, reporter: SearchReporte
   const brackets = planSearch(lenetSpace, settings)
   const { rest, held } = randomSplit(running.train.count, validationShare, settings.seed)
   const trials = new Trials(running, { train: running.train.subset(rest), validation: running.train.subset(held) })
-  const kernels = await running.kernels(() => trials.tune(brackets))
-  await running.requireSpace(checkpointBytes * Math.max(...brackets.map((bracket) => bracket.trials.length)) + 4e6)
-
+  const bytes = checkpointBytes * Math.max(...brackets.map((bracket) => bracket.trials.length)) + 4e6
+  const kernels = await running.begin(bytes, () => trials.tune(brackets))
   const before = await running.readLog((value) => outcomeIn(value, brackets))
   const outcomes = new Outcomes(before)
   const clock = new EpochClock(brackets.reduce((sum, bracket) => sum + epochsIn(bracket), 0))
@@ -191,7 +190,7 @@ class Trials {
     let kernels: VariantTable = {}
     for (const trial of bySize.values()) {
       using model = modelOf(trial)
-      const note = (line: string): void => this.#running.note(line)
+      const { note } = this.#running
       kernels = { ...kernels, ...(await tunedForTraining(model, this.#data.train, this.#options(trial, 1), note)) }
     }
     return kernels

@@ -5,7 +5,7 @@
  * | file | what |
  * |---|---|
  * | config.json | as of every run (run-folder.node.ts); decides when the run is resumed |
- * | a log, such as trials.jsonl | a line a finished training, on the disk before the next one counts on it |
+ * | a log, such as trials.jsonl | a line a finished training, on the disk before anything counts on it |
  * | checkpoints | in folders of their own, while they are needed (resumable-fit.node.ts) |
  * | report.json | the result; comes last, so a run that has it is finished |
  */
@@ -65,7 +65,7 @@ export interface StudyJobReporter {
 export interface JobKind<Settings extends ImageSettings, Result extends { readonly runDir: string }> {
   /** In config.json. */
   readonly job: string
-  /** For people: 'The search in runs/x is finished.' */
+  /** For people: 'the search was stopped'. */
   readonly noun: string
   /** The log's file name. */
   readonly log: string
@@ -90,7 +90,7 @@ export class StudyJob<Settings extends ImageSettings> {
   readonly signal: AbortSignal | undefined
   readonly #config: JobConfig<string, Settings>
   readonly #log: string
-  readonly #note: (line: string) => void
+  readonly #reporter: StudyJobReporter
   #seconds = 0
   /** When the last line was appended, or the job began to train, in ms. */
   #lineAt = performance.now()
@@ -99,7 +99,7 @@ export class StudyJob<Settings extends ImageSettings> {
     made: Pick<StudyJob<Settings>, 'device' | 'settings' | 'runDir' | 'train' | 'duplicates' | 'test' | 'signal'>,
     config: JobConfig<string, Settings>,
     log: string,
-    note: (line: string) => void,
+    reporter: StudyJobReporter,
   ) {
     this.device = made.device
     this.settings = made.settings
@@ -110,12 +110,10 @@ export class StudyJob<Settings extends ImageSettings> {
     this.signal = made.signal
     this.#config = config
     this.#log = join(made.runDir, log)
-    this.#note = note
+    this.#reporter = reporter
   }
 
-  note(line: string): void {
-    this.#note(line)
-  }
+  readonly note = (line: string): void => this.#reporter.onNote?.(line)
 
   /** A folder for a training. */
   folder(...names: readonly (string | number)[]): string {
@@ -123,15 +121,19 @@ export class StudyJob<Settings extends ImageSettings> {
   }
 
   /**
-   * The kernels for all trainings: those the run has had since its first training, or what `tune` finds before that.
-   * Throws 'aborted' if the signal has fired: after this, trainings begin.
+   * From now on trainings begin, and the run can be resumed. Gives the kernels for all of them: those the run has had from
+   * its beginning, or what `tune` finds.
+   * @param bytes that the run may take on the disk.
+   * @throws WeftgradError 'aborted' if the signal has fired, 'file' if the disk has too little space.
    */
-  async kernels(tune: () => Promise<VariantTable>): Promise<VariantTable> {
-    if (await isThere(this.#log)) return this.#config.kernels
-    const kernels = await tune()
-    if (this.signal?.aborted) throw new WeftgradError('aborted', 'The run was stopped before it began.')
+  async begin(bytes: number, tune: () => Promise<VariantTable>): Promise<VariantTable> {
+    await requireSpace(this.runDir, bytes)
+    const isNew = !(await isThere(this.#log))
+    const kernels = isNew ? await tune() : this.#config.kernels
+    if (this.signal?.aborted) throw new WeftgradError('aborted', 'It was stopped before it began.')
     await writeConfig(this.runDir, { ...this.#config, kernels })
-    await writeFileAtomic(this.#log, '')
+    if (isNew) await writeFileAtomic(this.#log, '')
+    this.#reporter.onFolder?.(this.runDir)
     return kernels
   }
 
@@ -175,10 +177,6 @@ export class StudyJob<Settings extends ImageSettings> {
   get seconds(): number {
     return this.#seconds
   }
-
-  async requireSpace(bytes: number): Promise<void> {
-    await requireSpace(this.runDir, bytes)
-  }
 }
 
 /**
@@ -211,10 +209,14 @@ export async function runStudyJob<Settings extends ImageSettings, Result extends
   const earlier = await readAnyConfig(runDir)
   const path = join(runDir, runFiles.config)
   if (earlier.job !== kind.job)
-    throw new WeftgradError('format', `${path} is the configuration of another job. Name the folder of ${kind.noun}.`, {
-      path,
-      job: earlier.job,
-    })
+    throw new WeftgradError(
+      'format',
+      `${path} is the configuration of another job. Name the folder of a ${kind.noun}.`,
+      {
+        path,
+        job: earlier.job,
+      },
+    )
   const settings = kind.table.read(earlier.settings, path)
   const other = kind.table.contradiction(settings, options)
   if (other !== undefined)
@@ -228,7 +230,7 @@ export async function runStudyJob<Settings extends ImageSettings, Result extends
     if (!kind.isResult(report))
       throw new WeftgradError(
         'format',
-        `${join(runDir, runFiles.report)} is not the report of ${kind.noun}. Delete it to have it written anew.`,
+        `${join(runDir, runFiles.report)} is not the report of a ${kind.noun}. Delete it to have it written anew.`,
       )
     reporter.onNote?.(`The run in ${shown(runDir)} is finished; there is nothing left to train.`)
     return { ...report, runDir }
@@ -279,18 +281,17 @@ async function begin<Settings extends ImageSettings, Result extends { readonly r
     kernels: earlier === undefined ? {} : kernelsToKeep(earlier, now, reporter),
     ...now,
   }
-  await writeConfig(runDir, config)
-  reporter.onFolder?.(runDir)
   const made = { device, settings, runDir, train, duplicates, test: images.test, signal }
-  const job = new StudyJob(made, config, kind.log, log)
+  const job = new StudyJob(made, config, kind.log, reporter)
   try {
     const result = await work(job)
     await writeReport(runDir, result)
     return result
   } catch (error) {
     if (!(error instanceof WeftgradError && error.code === 'aborted')) throw error
-    const what = `${kind.noun[0]?.toUpperCase()}${kind.noun.slice(1)}`
-    throw new WeftgradError('aborted', `${what} was stopped; what is done so far is in ${shown(runDir)}.`, { runDir })
+    const resumable = await isThere(join(runDir, kind.log))
+    const where = resumable ? `; what is done so far is in ${shown(runDir)}` : ' before it began'
+    throw new WeftgradError('aborted', `The ${kind.noun} was stopped${where}.`, { runDir, resumable })
   }
 }
 

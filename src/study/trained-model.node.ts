@@ -5,7 +5,13 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
-import { readSafetensors, type SafeTensor, toFloat32, writeSafetensors } from '../format/safetensors.ts'
+import {
+  readSafetensors,
+  type SafeTensor,
+  type Safetensors,
+  toFloat32,
+  writeSafetensors,
+} from '../format/safetensors.ts'
 import type { Model } from '../nn/model.ts'
 import { lenet5 } from '../nn/models/lenet5.ts'
 import { runFiles, shown } from './run-folder.node.ts'
@@ -47,11 +53,8 @@ export async function saveModel(
   await writeFileAtomic(join(folder, runFiles.model), writeSafetensors(tensors, metadata))
 }
 
-/**
- * The model of a run. `dispose()` it.
- * @throws WeftgradError 'file' if there is none, 'format' or 'mismatch' if the file is damaged or another model's.
- */
-export async function loadTrainedModel(folder: string): Promise<TrainedModel> {
+/** What a run's model is saved as. Throws WeftgradError 'file' if there is none, 'format' if the file is damaged. */
+export async function readModelFile(folder: string): Promise<Safetensors & { readonly path: string }> {
   const path = join(folder, runFiles.model)
   let bytes: Uint8Array
   try {
@@ -64,7 +67,15 @@ export async function loadTrainedModel(folder: string): Promise<TrainedModel> {
       cause,
     )
   }
-  const { tensors, metadata } = readSafetensors(bytes, path)
+  return { path, ...readSafetensors(bytes, path) }
+}
+
+/**
+ * The model of a run. `dispose()` it.
+ * @throws WeftgradError 'file' if there is none, 'format' or 'mismatch' if the file is damaged or another model's.
+ */
+export async function loadTrainedModel(folder: string): Promise<TrainedModel> {
+  const { path, tensors, metadata } = await readModelFile(folder)
   if (metadata.model !== 'lenet5') {
     throw new WeftgradError('mismatch', `${path} is not a LeNet-5 that weftgrad wrote. Name the folder of a run.`, {
       path,

@@ -1,5 +1,4 @@
 /** Using a finished transfer run: its network and model brought together again. Prints nothing. */
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { softmax } from '../autograd/ops.ts'
 import { tensor } from '../autograd/tensor.ts'
@@ -8,7 +7,7 @@ import { loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { FeatureDataset } from '../data/feature-dataset.ts'
 import { WeftgradError } from '../errors.ts'
-import { readSafetensors, toFloat32 } from '../format/safetensors.ts'
+import { toFloat32 } from '../format/safetensors.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
 import { evaluate } from '../nn/evaluate.ts'
@@ -20,6 +19,7 @@ import { FeatureExtractor, featureColumns, featureWidth } from './features.ts'
 import { openBase, type PretrainedBase } from './pretrained-base.node.ts'
 import { type AnyConfig, isRecord, runFiles, shown } from './run-folder.node.ts'
 import { evaluationBatchSize, type RunEvaluation, testReport } from './train-report.node.ts'
+import { readModelFile } from './trained-model.node.ts'
 import type { TransferConfig } from './transfer.node.ts'
 import { fineTuning, headModel } from './transfer-model.ts'
 import { transferSettings } from './transfer-settings.ts'
@@ -140,18 +140,6 @@ function checkedConfig(runDir: string, config: AnyConfig): TransferConfig {
 }
 
 async function loadModel(model: Model, runDir: string): Promise<void> {
-  const path = join(runDir, runFiles.model)
-  let bytes: Uint8Array
-  try {
-    bytes = await readFile(path)
-  } catch (cause) {
-    throw new WeftgradError(
-      'file',
-      `${shown(runDir)} holds no trained model (${runFiles.model}). Name the folder of a finished run.`,
-      { path },
-      cause,
-    )
-  }
-  const { tensors } = readSafetensors(bytes, path)
+  const { tensors } = await readModelFile(runDir)
   model.setWeights(new Map([...tensors].map(([name, t]) => [name, { shape: t.shape, data: toFloat32(t) }])))
 }

@@ -27,7 +27,7 @@ export async function throughCrashes<Result>(
 ): Promise<{ readonly result: Result; readonly crashes: number }> {
   for (let attempt = 0; ; attempt++) {
     try {
-      return { result: await run(crashingAfter(4 + random.below(12)), attempt), crashes: attempt }
+      return { result: await run(crashingAfter(4 + random.below(20)), attempt), crashes: attempt }
     } catch (error) {
       if (!(error instanceof Crash)) throw error
       await between()

@@ -75,6 +75,8 @@ function panel(runs: readonly CurveRun[], quantity: CurveQuantity): Figure {
         x: (epoch: number) => epoch,
         frameAnchor: 'top',
         dy: -12,
+        // Towards the middle, so that nothing is cut off at either side.
+        textAnchor: marked.some((epoch) => 2 * epoch > first + last) ? 'end' : 'start',
         text: () => `best epoch: ${best}`,
       }),
       ...curves
