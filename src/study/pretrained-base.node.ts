@@ -5,7 +5,6 @@
 import { createHash } from 'node:crypto'
 import { WeftgradError } from '../errors.ts'
 import { openWeightFile } from '../format/open-weights.node.ts'
-import type { WeightFile } from '../format/weight-file.ts'
 import type { Device } from '../gpu/device.ts'
 import { freeze } from '../nn/freeze.ts'
 import type { Model, ReadWeight } from '../nn/model.ts'
@@ -65,7 +64,7 @@ export async function openBase(name: PretrainedName, options: OpenBaseOptions): 
   const path = await weightsPath(name, options)
   const file = await openWeightFile(path)
   try {
-    const read = readerOf(model, file)
+    const { read } = assignWeights(model, file)
     const fingerprint = await fingerprintOf(model, read)
     const facts = { name, model, preprocessing, weights: path, fingerprint, isMeaningless: false, read }
     return { ...facts, frozen: frozen(read), close: () => file.close() }
@@ -100,15 +99,6 @@ async function weightsPath(
       { ...error.details, weightsMissing: true },
       error,
     )
-  }
-}
-
-function readerOf(model: Model, file: WeightFile): ReadWeight {
-  const { entries } = assignWeights(model, file)
-  return async (weight) => {
-    const entry = entries.get(weight)
-    if (entry === undefined) throw new RangeError(`${weight.name} is no weight of ${model.name}`)
-    return await file.read(entry)
   }
 }
 
