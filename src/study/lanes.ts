@@ -2,10 +2,10 @@
 
 /**
  * A second training computes while the first one waits for the host: at its start, at the ends of its epochs, for its
- * checkpoint. Four LeNet-5 trials of two epochs on lavapipe's two cores, medians, one, two and four at a time: 1027, 1014
- * and 1003 ms with 100 steps a trial, 5823, 5624 and 5823 ms with 600; where other programs wanted the cores as well, two
- * took 0.86 and 0.94 of the time of one. More than two gain nothing, and leave more unfinished where a run is stopped.
- * One step over the weights of several trials would need kernels of its own, and trials differ in their shapes.
+ * checkpoint. It gains little: four LeNet-5 trials of two epochs on lavapipe's two cores, medians, one, two and four at a
+ * time: 1027, 1014 and 1003 ms with 100 steps a trial, 5823, 5624 and 5823 ms with 600. Where other programs wanted the
+ * cores as well, rounds of two took between 0.84 and 1.17 of the time of one. More than two leave more unfinished where a
+ * run is stopped. One step over the weights of several trials would need kernels of its own; trials differ in their shapes.
  */
 export const trainingsAtATime = 2
 
