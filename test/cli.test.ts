@@ -1,5 +1,5 @@
 /** The `weftgrad` command as a user meets it: child processes of bin/weftgrad.mjs, on a real adapter and real data. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -10,34 +10,10 @@ import { resize } from '../src/data/resize.ts'
 import { encodePng } from '../src/format/png.ts'
 import { pictureInput } from '../src/study/picture.ts'
 import { trainLenet } from '../src/study/train-lenet.node.ts'
+import { type CommandOptions, commandPath, type Outcome, runCommand } from './support/command.ts'
 
-const command = resolve('bin/weftgrad.mjs')
-
-interface Outcome {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** Runs the command. `during` sees standard output and error as they grow. */
-function weftgrad(
-  args: readonly string[],
-  during: (text: string, child: ChildProcess) => void = () => {},
-): Promise<Outcome> {
-  const env = { ...process.env, WEFTGRAD_TUNE: '0', FORCE_COLOR: '', NO_COLOR: '' }
-  const child = spawn(process.execPath, [command, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const told = { stdout: '', stderr: '' }
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name].setEncoding('utf8').on('data', (text: string) => {
-      told[name] += text
-      during(told.stdout + told.stderr, child)
-    })
-  }
-  return new Promise((done, fail) => {
-    child.on('error', fail)
-    child.on('close', (code) => done({ code, ...told }))
-  })
-}
+const weftgrad = (args: readonly string[], during?: CommandOptions['during']): Promise<Outcome> =>
+  runCommand(args, during === undefined ? {} : { during })
 
 let place = ''
 beforeAll(async () => {
@@ -213,7 +189,7 @@ describe('arguments', () => {
     const clone = join(place, 'clone')
     await mkdir(join(clone, 'bin'), { recursive: true })
     await symlink(resolve('src'), join(clone, 'src'))
-    await writeFile(join(clone, 'bin/weftgrad.mjs'), await readFile(command))
+    await writeFile(join(clone, 'bin/weftgrad.mjs'), await readFile(commandPath))
     const child = spawn(process.execPath, [join(clone, 'bin/weftgrad.mjs'), 'doctor'], {
       stdio: ['ignore', 'ignore', 'pipe'],
     })

@@ -1,44 +1,15 @@
 /** The LeNet-5 job on a real adapter with small data: what a run's folder holds, and how a stopped run goes on. */
-import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { fashionMnistFiles } from '../src/data/fashion-mnist.ts'
-import { writeIdx } from '../src/format/idx.ts'
 import { decodeCheckpoint } from '../src/nn/checkpoint.ts'
-import { Random } from '../src/random.ts'
 import { lenetImages } from '../src/study/lenet-data.ts'
 import { readConfig, requireSpace, reserveRunFolder } from '../src/study/run-folder.node.ts'
 import { type TrainLenetOptions, type TrainReporter, trainLenet } from '../src/study/train-lenet.node.ts'
 import type { TrainReport } from '../src/study/train-report.node.ts'
 import { evaluateRun } from '../src/study/use-run.node.ts'
-
-/** Images of a bright bar whose place tells the class, in noise. */
-function images(count: number, stream: string): { pixels: Uint8Array; labels: Uint8Array } {
-  const random = new Random(7, stream)
-  const labels = Uint8Array.from({ length: count }, (_, i) => i % 10)
-  const pixels = Uint8Array.from({ length: count * 784 }, (_, at) => {
-    const row = Math.floor((at % 784) / 28)
-    const onBar = Math.abs(row - 2 * (labels[Math.floor(at / 784)] ?? 0) - 4) < 2
-    return random.below(onBar ? 256 : 120)
-  })
-  return { pixels, labels }
-}
-
-async function writeData(folder: string, trainCount: number, testCount: number): Promise<string> {
-  await mkdir(folder, { recursive: true })
-  for (const [half, count] of [
-    ['train', trainCount],
-    ['test', testCount],
-  ] as const) {
-    const { pixels, labels } = images(count, `${half} ${trainCount}`)
-    const put = (name: string, shape: number[], data: Uint8Array) =>
-      writeFile(join(folder, name), writeIdx({ shape, data }))
-    await put(fashionMnistFiles[`${half}Images`].name, [count, 28, 28], pixels)
-    await put(fashionMnistFiles[`${half}Labels`].name, [count], labels)
-  }
-  return folder
-}
+import { barImages, writeBars } from './support/fashion-files.ts'
 
 let place = ''
 let dataDir = ''
@@ -47,7 +18,7 @@ const small = { units: [16, 8], epochs: 3, batchSize: 24, learningRate: 3e-3 } a
 
 beforeAll(async () => {
   place = await mkdtemp(join(tmpdir(), 'weftgrad-run-'))
-  dataDir = await writeData(join(place, 'data'), 500, 60)
+  dataDir = await writeBars(join(place, 'data'), 500, 60)
   whole = await trainLenet({ ...small, dataDir, out: join(place, 'whole') })
 }, 300_000)
 afterAll(() => rm(place, { recursive: true, force: true }))
@@ -158,7 +129,7 @@ describe('a run that was stopped', () => {
     await refused({ units: [16, 9] }).toMatchObject({ code: 'mismatch' })
     await refused({ restoreBest: false }).toMatchObject({ code: 'mismatch' })
     await refused({ out: join(place, 'elsewhere') }).toMatchObject({ code: 'argument' })
-    await refused({ dataDir: await writeData(join(place, 'other'), 510, 60) }).toMatchObject({
+    await refused({ dataDir: await writeBars(join(place, 'other'), 510, 60) }).toMatchObject({
       code: 'mismatch',
       message: expect.stringContaining('holds other data'),
     })
@@ -225,7 +196,7 @@ describe('the folder of a new run', () => {
 
 describe('the images of a run', () => {
   const bytes = (count: number, stream: string) => {
-    const { pixels, labels } = images(count, stream)
+    const { pixels, labels } = barImages(count, stream)
     return { images: pixels, labels, count, height: 28, width: 28, channels: 1, classes: 10 } as const
   }
   const train = bytes(200, 'train')

@@ -1,12 +1,10 @@
-/** `weftgrad features` and `weftgrad transfer` as a user meets them: child processes, made-up weights, small data. */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join, resolve } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type CommandOptions, type Outcome, runCommand } from './support/command.ts'
 import { writeBars } from './support/fashion-files.ts'
 
-const command = resolve('bin/weftgrad.mjs')
 let place = ''
 let data: readonly string[] = []
 /** In the user's cache, where the driver is: features of data that nobody else has. */
@@ -20,36 +18,14 @@ afterAll(async () => {
   for (const folder of [place, ...folders]) await rm(folder, { recursive: true, force: true })
 })
 
-interface Outcome {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-function weftgrad(
-  args: readonly string[],
-  during: (text: string, child: ChildProcess) => void = () => {},
-): Promise<Outcome> {
-  const env = {
-    ...process.env,
-    ...{ WEFTGRAD_WEIGHTS_DIR: '', KERAS_HOME: join(place, 'keras') },
-    ...{ WEFTGRAD_TUNE: '0', WEFTGRAD_NO_SETUP: '1', FORCE_COLOR: '', NO_COLOR: '' },
-  }
-  const child = spawn(process.execPath, [command, ...args], { cwd: place, env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const told = { stdout: '', stderr: '' }
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name].setEncoding('utf8').on('data', (text: string) => {
-      told[name] += text
-      during(told.stdout + told.stderr, child)
-    })
-  }
-  return new Promise((done, fail) => {
-    child.on('error', fail)
-    child.on('close', (code) => {
-      for (const [folder] of told.stdout.matchAll(/[^" (]*\/features\/vgg16-32-[0-9a-f]+/g)) folders.add(folder)
-      done({ code, ...told })
-    })
+async function weftgrad(args: readonly string[], during?: CommandOptions['during']): Promise<Outcome> {
+  const outcome = await runCommand(args, {
+    env: { WEFTGRAD_WEIGHTS_DIR: '', KERAS_HOME: join(place, 'keras'), WEFTGRAD_NO_SETUP: '1' },
+    cwd: place,
+    ...(during === undefined ? {} : { during }),
   })
+  for (const [folder] of outcome.stdout.matchAll(/[^" (]*\/features\/vgg16-32-[0-9a-f]+/g)) folders.add(folder)
+  return outcome
 }
 
 const hashed = ['--weights', 'hashed', '--layers', 'block1_pool']
