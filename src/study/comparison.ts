@@ -157,16 +157,17 @@ function adjusted(pairs: readonly ComparedPair[], baseline: ComparedId | null): 
   return pairs.map((pair) => ({ ...pair, adjusted: values.get(pair) ?? null }))
 }
 
+/** Accuracies of new models for each fold, and of the one that was carried over. */
+export interface CrossValidationFigures {
+  readonly folds: number
+  readonly honest: { readonly mean: number; readonly standardDeviation: number }
+  readonly carried: { readonly mean: number; readonly test: number } | null
+}
+
 /** What the comparison does not hold itself. */
 export interface CommentaryContext {
   readonly quick: boolean
-  readonly crossval:
-    | {
-        readonly folds: number
-        readonly honest: { readonly mean: number; readonly standardDeviation: number }
-        readonly carried: { readonly mean: number; readonly test: number } | null
-      }
-    | undefined
+  readonly crossval: CrossValidationFigures | undefined
 }
 
 /** What the figures say, in sentences. */

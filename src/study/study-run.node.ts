@@ -11,16 +11,14 @@ import { type LoadedFashionMnist, loadFashionMnist } from '../data/fashion-mnist
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
-import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import { encodePng } from '../format/png.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
-import type { EpochLogs, Progress } from '../nn/contract.ts'
+import type { Progress } from '../nn/contract.ts'
 import { type PretrainedName, pretrained } from '../nn/models/pretrained.ts'
 import { zoo } from '../weights/zoo.ts'
-import { commentary, compareModels, type MeasuredModel } from './comparison.ts'
 import { crossValidate } from './crossval-run.node.ts'
-import { loadEdaData, readEda, writeEda } from './eda.node.ts'
+import { loadEdaData, writeEda } from './eda.node.ts'
 import { explore } from './eda.ts'
 import type { ErrorAnalysis } from './error-analysis.ts'
 import { areWeightsMissing } from './pretrained-base.node.ts'
@@ -33,7 +31,6 @@ import {
   runFiles,
   shown,
   writeConfig,
-  writeReport,
 } from './run-folder.node.ts'
 import { searchHyperparameters } from './search-run.node.ts'
 import { StudyClock, type StudyEstimate, type StudyProgress } from './study-clock.ts'
@@ -44,21 +41,19 @@ import {
   readPredictions,
   readStudyConfig,
   type StudyConfig,
-  studyFiles,
   writePart,
 } from './study-folder.node.ts'
 import type { StudyJobOptions } from './study-job.node.ts'
-import { fullPlan, leftOut, partTitles, quickPlan, type StudyPart, type StudyPlan, studyParts } from './study-plan.ts'
-import {
-  type LenetFinal,
-  type PartDone,
-  type PartOutcome,
-  resultOf,
-  type StudyOutcomes,
-  type StudyReport,
-  type StudyResults,
-  type TestPicture,
-  type TransferFinal,
+import { fullPlan, leftOut, quickPlan, type StudyPart, type StudyPlan, studyParts } from './study-plan.ts'
+import { type FinishedStudy, reportStudy } from './study-report.node.ts'
+import type {
+  LenetFinal,
+  PartDone,
+  PartOutcome,
+  StudyOutcomes,
+  StudyResults,
+  TestPicture,
+  TransferFinal,
 } from './study-result.ts'
 import { fingerprintOf, trainLenet } from './train-lenet.node.ts'
 import { trainDefaults } from './train-options.ts'
@@ -103,13 +98,6 @@ export interface StudyReporter {
   onProgress?(progress: StudyProgress, detail: string): void
   /** `isNew`: not that of an earlier process. */
   onPartEnd?<Part extends StudyPart>(part: Part, outcome: PartOutcome<StudyResults[Part]>, isNew: boolean): void
-}
-
-export interface FinishedStudy {
-  readonly report: StudyReport
-  readonly folder: string
-  /** The report's page. */
-  readonly page: string
 }
 
 /**
@@ -206,7 +194,7 @@ class Study {
       // Each outcome is of its part's type.
       else this.#reporter.onPartEnd?.(part, before as PartOutcome<StudyResults[typeof part]>, false)
     }
-    return await this.#finish(config, loaded, outcomes as unknown as StudyOutcomes)
+    return await reportStudy(this.#folder, config, loaded, outcomes as unknown as StudyOutcomes)
   }
 
   /** Looks at adapter and data, writes the configuration, and estimates what is left. */
@@ -435,66 +423,6 @@ class Study {
     })
   }
 
-  async #finish(config: StudyConfig, loaded: LoadedFashionMnist, parts: StudyOutcomes): Promise<FinishedStudy> {
-    const models = await this.#models(parts)
-    const comparison = models.length === 0 ? null : compareModels(models)
-    const crossval = resultOf(parts, 'crossval')
-    const carried = crossval?.carryOver ?? null
-    const { startedAt, settings: plan, adapter } = config
-    const report: StudyReport = {
-      startedAt,
-      finishedAt: studyParts.reduce((latest, part) => {
-        const outcome = parts[part]
-        return outcome.state === 'done' && outcome.finishedAt > latest ? outcome.finishedAt : latest
-      }, startedAt),
-      plan,
-      data: { published: loaded.published, train: loaded.train.count, test: loaded.test.count },
-      adapter,
-      versions: config.versions,
-      parts,
-      comparison,
-      commentary:
-        comparison === null
-          ? []
-          : commentary(comparison, {
-              quick: plan.quick,
-              crossval:
-                crossval === undefined
-                  ? undefined
-                  : {
-                      folds: crossval.settings.folds,
-                      honest: crossval.honest.accuracy,
-                      carried: carried === null ? null : { mean: carried.accuracy.mean, test: carried.test.accuracy },
-                    },
-            }),
-    }
-    const pictures = parts.eda.state === 'done' ? (await readEda(this.#folderOf('eda'))).pictures : null
-    // Loaded only now: the plotting library takes half a second of a processor.
-    const { renderReport } = await import('./report/page.ts')
-    const page = join(this.#folder, studyFiles.page)
-    await writeFileAtomic(page, renderReport(report, pictures))
-    await writeReport(this.#folder, report)
-    return { report, folder: this.#folder, page }
-  }
-
-  async #models(parts: StudyOutcomes): Promise<MeasuredModel[]> {
-    const models: MeasuredModel[] = []
-    for (const part of ['lenet-seed', 'lenet-best'] as const) {
-      const final = resultOf(parts, part)
-      if (final !== undefined) models.push({ ...lenetFigures(final), predictions: await this.#predictions(part) })
-    }
-    for (const part of ['vgg16', 'xception', 'resnet152v2'] as const) {
-      const final = resultOf(parts, part)
-      if (final !== undefined)
-        models.push({ ...transferFigures(part, final), predictions: await this.#predictions(part) })
-    }
-    return models
-  }
-
-  async #predictions(part: StudyPart) {
-    return await readPredictions(this.#folderOf(part))
-  }
-
   #folderOf(part: StudyPart): string {
     return join(this.#folder, part)
   }
@@ -532,46 +460,6 @@ function bestOf(outcomes: Partial<StudyOutcomes>): Hyperparameters {
   if (tune?.state !== 'done') return { units: trainDefaults.units, learningRate: trainDefaults.learningRate }
   const { units_1, units_2, learning_rate } = tune.result.best.hyperparameters
   return { units: [units_1, units_2], learningRate: learning_rate }
-}
-
-function lenetFigures({ recipe, report, trainImages }: LenetFinal) {
-  const seconds = sumOf(report.history)
-  return {
-    id: `lenet-${recipe}` as const,
-    name: partTitles[`lenet-${recipe}`],
-    parameters: report.parameters,
-    trainedParameters: report.parameters,
-    inputSize: 28,
-    layers: [],
-    meaningless: false,
-    trainImages,
-    epochs: report.epochs,
-    seconds,
-    imagesPerSecond: (trainImages * report.epochs) / seconds,
-    test: report.test,
-  }
-}
-
-function transferFigures(id: PretrainedName, { report, networkParameters, trainedParameters }: TransferFinal) {
-  const { features, images, history } = report
-  return {
-    id,
-    name: partTitles[id],
-    parameters: networkParameters + report.parameters,
-    trainedParameters,
-    inputSize: report.size,
-    layers: report.layers,
-    meaningless: report.meaningless,
-    trainImages: images.train,
-    epochs: report.epochs,
-    seconds: sumOf(history) + features.seconds,
-    imagesPerSecond: features.computed === 0 ? null : features.imagesPerSecond,
-    test: report.test,
-  }
-}
-
-function sumOf(history: readonly EpochLogs[]): number {
-  return history.reduce((sum, { seconds }) => sum + seconds, 0)
 }
 
 function shareOf({ epoch, epochs, step, steps }: Progress): number {
