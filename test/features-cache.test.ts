@@ -38,6 +38,7 @@ const valueAt = (row: number, column: number): number => row + column / 4
 interface Filled {
   readonly rows: Float32Array
   readonly computed: number
+  readonly computeSeconds: number | null
   /** What was asked for: first row and number of rows. */
   readonly asked: readonly (readonly [number, number])[]
   readonly notes: readonly string[]
@@ -51,7 +52,7 @@ async function fill(
   const rows = new Float32Array(wanted.count * width).fill(Number.NaN)
   const asked: [number, number][] = []
   const notes: string[] = []
-  const computed = await cache.fill(wanted, {
+  const { computed, computeSeconds } = await cache.fill(wanted, {
     extract: async (first, many) => {
       asked.push([first, many])
       return Float32Array.from({ length: many * width }, (_, at) => valueAt(first + Math.floor(at / width), at % width))
@@ -60,7 +61,7 @@ async function fill(
     onNote: (line) => notes.push(line),
     ...options,
   })
-  return { rows, computed, asked, notes }
+  return { rows, computed, computeSeconds, asked, notes }
 }
 
 const expected = (rows = count): Float32Array =>
@@ -84,6 +85,21 @@ describe('features that were computed once', () => {
     expect((await readdir(new FeatureCache(identity, root).folder)).sort()).toEqual([
       ...['train-00000.safetensors', 'train-00001.safetensors', 'train-00002.safetensors'],
     ])
+  })
+
+  it('say what computing them took, also to runs that read them', async () => {
+    const { computeSeconds } = await fill()
+    expect(computeSeconds).toBeGreaterThan(0)
+    expect((await fill()).computeSeconds).toBeCloseTo(computeSeconds ?? 0, 9)
+    const fewer = await fill(undefined, { ...shape, count: 1024 })
+    expect(fewer.computeSeconds).toBeGreaterThan(0)
+    expect(fewer.computeSeconds).toBeLessThan(computeSeconds ?? 0)
+
+    const path = shardPath(new FeatureCache(identity, root), 1)
+    const { tensors, metadata } = readSafetensors(await readFile(path))
+    const { seconds: _, ...silent } = metadata
+    await writeFile(path, writeSafetensors(tensors, silent))
+    expect(await fill()).toMatchObject({ computed: 0, computeSeconds: null, notes: [] })
   })
 
   it('serve runs that want fewer, and are added to for those that want more', async () => {
@@ -286,6 +302,15 @@ describe('the lock', () => {
     await lock.release()
     expect(await readFile(path(), 'utf8')).toContain('token')
     await next.release()
+  })
+
+  it('is not waited for by those who only ask', async () => {
+    const lock = await FolderLock.acquire(path(), options)
+    expect(await FolderLock.take(path(), options)).toBe(`process ${process.pid} on ${hostname()}`)
+    await lock.release()
+    const next = await FolderLock.take(path(), options)
+    expect(next).toBeInstanceOf(FolderLock)
+    if (next instanceof FolderLock) await next.release()
   })
 
   it('stops waiting by a signal', async () => {

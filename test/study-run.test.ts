@@ -1,11 +1,14 @@
 /** The whole study on small data: every part, its report, stopped anywhere and gone on with, parts left out. */
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FolderLock } from '../src/study/folder-lock.node.ts'
+import { searchHyperparameters } from '../src/study/search-run.node.ts'
 import { fullPlan, type StudyPart, type StudyPlan, studyParts } from '../src/study/study-plan.ts'
 import type { FinishedStudy } from '../src/study/study-report.node.ts'
 import { runStudy, type StudyOptions, type StudyReporter } from '../src/study/study-run.node.ts'
+import { trainLenet } from '../src/study/train-lenet.node.ts'
 import { writeBars } from './support/fashion-files.ts'
 
 let place = ''
@@ -30,7 +33,7 @@ afterAll(() => rm(place, { recursive: true, force: true }))
 /** Without what differs from run to run: times and rates. */
 function figuresOf({ report }: FinishedStudy): unknown {
   const varying = new Set([
-    ...['seconds', 'secondsPerEpoch', 'millisecondsPerStep', 'firstStepSeconds', 'imagesPerSecond'],
+    ...['seconds', 'secondsPerEpoch', 'millisecondsPerStep', 'firstStepSeconds', 'imagesPerSecond', 'computeSeconds'],
     ...['startedAt', 'finishedAt', 'resumed', 'computed', 'cached'],
   ])
   return JSON.parse(JSON.stringify(report, (key, value) => (varying.has(key) ? undefined : value)))
@@ -120,6 +123,21 @@ describe('a study', () => {
     expect(report.parts.vgg16).toMatchObject({ state: 'skipped', reason: expect.stringContaining('weights of VGG16') })
     expect(report.comparison).toBeNull()
     expect(await readFile(page, 'utf8')).toContain('The weights of VGG16')
+  })
+
+  it('keeps a second process out of its folder, and out of those of its parts', async () => {
+    for (const [folder, run] of [
+      [whole.folder, () => runStudy({ ...shared, resume: whole.folder })],
+      [join(place, 'new'), () => searchHyperparameters({ dataDir: shared.dataDir, out: join(place, 'new') })],
+      [join(place, 'newer'), () => trainLenet({ dataDir: shared.dataDir, out: join(place, 'newer') })],
+    ] as const) {
+      const lock = await FolderLock.take(join(folder, 'lock'))
+      if (typeof lock === 'string') throw new Error(lock)
+      const before = (await readdir(folder)).sort()
+      await expect(run()).rejects.toMatchObject({ code: 'argument', message: expect.stringContaining('at work') })
+      expect((await readdir(folder)).sort()).toEqual(before)
+      await lock.release()
+    }
   })
 
   it('refuses to go on with other settings, other data or a damaged part', async () => {

@@ -45,13 +45,20 @@ export interface FeatureShape {
 }
 
 export interface FillOptions {
-  /** Computes rows that no shard has. */
+  /** Computes rows that no shard has. Its time is kept with them. */
   readonly extract: (first: number, count: number) => Promise<Float32Array>
   /** Gets each shard's rows, in any order; the rows are not kept. */
   readonly use: (first: number, rows: Float32Array) => void
   readonly signal?: AbortSignal | undefined
   readonly onNote?: ((line: string) => void) | undefined
   readonly lock?: LockOptions | undefined
+}
+
+export interface Filled {
+  /** Rows that had to be computed. */
+  readonly computed: number
+  /** What computing all rows took, whichever run did it; null where a shard does not say. */
+  readonly computeSeconds: number | null
 }
 
 /** At most this many rows a shard: a break costs no more than computing so many again. */
@@ -71,17 +78,23 @@ export class FeatureCache {
   }
 
   /**
-   * Hands out all rows, from shards where they are good, and computes and keeps the others. Gives the number of rows that
-   * had to be computed. Throws 'file' where the disk refuses, 'aborted', and whatever `extract` throws; the shards
-   * written until then stay.
+   * Hands out all rows, from shards where they are good, and computes and keeps the others. Throws 'file' where the disk
+   * refuses, 'aborted', and whatever `extract` throws; the shards written until then stay.
    */
-  async fill(shape: FeatureShape, options: FillOptions): Promise<number> {
+  async fill(shape: FeatureShape, options: FillOptions): Promise<Filled> {
     const missing: Shard[] = []
+    let computeSeconds = 0
     for (const shard of shardsOf(shape)) {
       refuseAborted(options.signal)
-      if (!(await this.#useShard(shard, shape, options))) missing.push(shard)
+      const seconds = await this.#useShard(shard, shape, options)
+      if (seconds === undefined) missing.push(shard)
+      else computeSeconds += seconds
     }
-    if (missing.length === 0) return 0
+    const filled = (computed: number): Filled => ({
+      computed,
+      computeSeconds: Number.isNaN(computeSeconds) ? null : computeSeconds,
+    })
+    if (missing.length === 0) return filled(0)
     await this.#requireSpace(missing.reduce((sum, { count }) => sum + count * shape.width * 4, 0))
     const lock = await FolderLock.acquire(join(this.folder, 'lock'), {
       ...options.lock,
@@ -92,41 +105,48 @@ export class FeatureCache {
     try {
       for (const shard of missing) {
         // Another run may have made it while this one waited.
-        if (await this.#useShard(shard, shape, { ...options, onNote: undefined })) continue
+        const theirs = await this.#useShard(shard, shape, { ...options, onNote: undefined })
+        if (theirs !== undefined) {
+          computeSeconds += theirs
+          continue
+        }
+        const began = performance.now()
         const rows = await options.extract(shard.first, shard.count)
-        await writeFileAtomic(this.#pathOf(shape.part, shard), this.#encode(shape, shard, rows))
+        const seconds = (performance.now() - began) / 1000
+        await writeFileAtomic(this.#pathOf(shape.part, shard), this.#encode(shape, shard, rows, seconds))
         computed += shard.count
+        computeSeconds += seconds
         options.use(shard.first, rows)
       }
     } finally {
       await lock.release()
     }
-    return computed
+    return filled(computed)
   }
 
-  /** Whether the shard is there and good; then its rows have been handed out. */
-  async #useShard(shard: Shard, shape: FeatureShape, { use, onNote }: FillOptions): Promise<boolean> {
+  /**
+   * Hands out the shard's rows if it is there and good. Gives what computing them took, NaN where the shard does not say;
+   * undefined where there is no such shard.
+   */
+  async #useShard(shard: Shard, shape: FeatureShape, { use, onNote }: FillOptions): Promise<number | undefined> {
     const path = this.#pathOf(shape.part, shard)
     const bytes = await readFile(path).catch((error: unknown) => {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
       throw new WeftgradError('file', `${path} could not be read: ${String(error)}.`, { path }, error)
     })
-    if (bytes === undefined) return false
-    const rows = this.#decode(bytes, shape, shard)
-    if (typeof rows === 'string') {
-      onNote?.(`${path} ${rows}: its features are computed anew.`)
-      return false
-    }
-    if (rows === undefined) return false
-    use(shard.first, rows)
-    return true
+    if (bytes === undefined) return undefined
+    const decoded = this.#decode(bytes, shape, shard)
+    if (typeof decoded === 'string') onNote?.(`${path} ${decoded}: its features are computed anew.`)
+    if (decoded === undefined || typeof decoded === 'string') return undefined
+    use(shard.first, decoded.rows)
+    return decoded.seconds
   }
 
   #pathOf(part: FeaturePart, { index }: Shard): string {
     return join(this.folder, `${part}-${String(index).padStart(5, '0')}.safetensors`)
   }
 
-  #encode({ part, width }: FeatureShape, { first, count }: Shard, rows: Float32Array): Uint8Array {
+  #encode({ part, width }: FeatureShape, { first, count }: Shard, rows: Float32Array, seconds: number): Uint8Array {
     const features = { dtype: 'F32', shape: [count, width], data: rows } as const
     return writeSafetensors(new Map([['features', features]]), {
       format: formatName,
@@ -134,16 +154,20 @@ export class FeatureCache {
       key: this.#key,
       part,
       first: String(first),
+      seconds: String(seconds),
       sha256: checksumOf(rows),
     })
   }
 
-  /** The shard's rows; undefined where it has fewer, as an extraction with a limit leaves it; a text where it is no good. */
+  /**
+   * The shard's rows, and their part of the seconds it took; undefined where it has fewer, as an extraction with a limit
+   * leaves it; a text where it is no good.
+   */
   #decode(
     bytes: Uint8Array,
     { part, width }: FeatureShape,
     { first, count }: Shard,
-  ): Float32Array | string | undefined {
+  ): { readonly rows: Float32Array; readonly seconds: number } | string | undefined {
     let file: ReturnType<typeof readSafetensors>
     try {
       file = readSafetensors(bytes)
@@ -160,7 +184,9 @@ export class FeatureCache {
       return 'holds other features'
     if (checksumOf(features.data) !== metadata.sha256) return 'is damaged'
     const [rows = 0] = features.shape
-    return rows < count ? undefined : features.data.subarray(0, count * width)
+    if (rows < count) return undefined
+    const seconds = (Number(metadata.seconds) * count) / rows
+    return { rows: features.data.subarray(0, count * width), seconds }
   }
 
   async #requireSpace(bytes: number): Promise<void> {

@@ -56,6 +56,8 @@ export interface FeatureFacts {
   readonly computed: number
   /** Wall clock, reading the cache included. */
   readonly seconds: number
+  /** What computing all of them took, in this run and in those that the cache is from; null where it does not say. */
+  readonly computeSeconds: number | null
   /** Of those computed, or of those read where none was computed. */
   readonly imagesPerSecond: number
   /** Whether nothing had to be computed. */
@@ -181,9 +183,10 @@ export async function fillFeatures(
   const meter = new Meter(total, (progress) => reporter.onFeatures?.(progress))
   using source = new FeatureSource(work, reporter)
   let computed = 0
+  let computeSeconds: number | null = 0
   for (const part of ['train', 'test'] as const) {
     const count = images.facts[part]
-    computed += await cache.fill(
+    const filled = await cache.fill(
       { part, count, width },
       {
         extract: async (first, rows) => {
@@ -199,10 +202,14 @@ export async function fillFeatures(
         onNote: (line) => reporter.onNote?.(line),
       },
     )
+    computed += filled.computed
+    computeSeconds =
+      computeSeconds === null || filled.computeSeconds === null ? null : computeSeconds + filled.computeSeconds
   }
   const { seconds } = meter
   const imagesPerSecond = computed > 0 ? computed / meter.workSeconds : total / seconds
-  return { count: total, computed, seconds, imagesPerSecond, cached: computed === 0, width, folder: cache.folder }
+  const cached = computed === 0
+  return { count: total, computed, seconds, computeSeconds, imagesPerSecond, cached, width, folder: cache.folder }
 }
 
 /** How fast it goes: the rate of what is computed, from the first image on. */

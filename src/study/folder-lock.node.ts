@@ -49,20 +49,29 @@ export class FolderLock {
 
   /** Waits until the lock is free. Throws 'file' where the disk refuses, 'aborted'. */
   static async acquire(path: string, options: AcquireOptions = {}): Promise<FolderLock> {
-    const { heartbeatMs = 5000, staleMs = 6 * heartbeatMs, pollMs = 500, signal, onWait } = options
-    const token = randomBytes(8).toString('hex')
-    const holder: Holder = { pid: process.pid, host: hostname(), token }
+    const { pollMs = 500, signal, onWait } = options
     let waited = false
     for (;;) {
       if (signal?.aborted) throw new WeftgradError('aborted', 'Waiting for another run was stopped.')
+      const taken = await FolderLock.take(path, options)
+      if (taken instanceof FolderLock) return taken
+      if (!waited) onWait?.(taken)
+      waited = true
+      await sleep(pollMs, undefined, signal === undefined ? {} : { signal }).catch(() => undefined)
+    }
+  }
+
+  /** The lock, or who has it. Throws 'file' where the disk refuses. */
+  static async take(path: string, options: LockOptions = {}): Promise<FolderLock | string> {
+    const { heartbeatMs = 5000, staleMs = 6 * heartbeatMs } = options
+    const token = randomBytes(8).toString('hex')
+    const holder: Holder = { pid: process.pid, host: hostname(), token }
+    for (;;) {
       if (await created(path, JSON.stringify(holder))) return new FolderLock(path, token, heartbeatMs)
       const other = await holderOf(path)
-      if (await isAbandoned(path, other, staleMs)) await rm(path, { force: true }).catch(() => undefined)
-      else {
-        if (!waited) onWait?.(other === undefined ? 'unknown' : `process ${other.pid} on ${other.host}`)
-        waited = true
-        await sleep(pollMs, undefined, signal === undefined ? {} : { signal }).catch(() => undefined)
-      }
+      if (!(await isAbandoned(path, other, staleMs)))
+        return other === undefined ? 'unknown' : `process ${other.pid} on ${other.host}`
+      await rm(path, { force: true }).catch(() => undefined)
     }
   }
 

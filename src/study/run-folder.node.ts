@@ -16,6 +16,7 @@ import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
+import { FolderLock } from './folder-lock.node.ts'
 import { type RecipeSettings, recipeSettings, recipes } from './recipes.ts'
 import { type TrainSettings, trainSettings } from './train-options.ts'
 import type { Versions } from './versions.node.ts'
@@ -96,6 +97,25 @@ export async function reserveRunFolder(wanted: string | undefined, now = new Dat
 /** Removes a folder that nothing came of; one that holds anything stays. */
 export async function dropEmptyFolder(folder: string): Promise<void> {
   await rmdir(folder).catch(() => {})
+}
+
+/**
+ * Does a run's work while no other process does any in its folder.
+ * @throws WeftgradError 'argument' where one is at it; 'file' where the folder cannot be written to; and what `work` throws.
+ */
+export async function whileAlone<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  const lock = await FolderLock.take(join(folder, 'lock'))
+  if (typeof lock === 'string')
+    throw new WeftgradError(
+      'argument',
+      `Another run (${lock}) is at work in ${shown(folder)}. Wait until it has ended, or choose another folder.`,
+      { folder, holder: lock },
+    )
+  try {
+    return await work()
+  } finally {
+    await lock.release()
+  }
 }
 
 /** Throws WeftgradError 'file' if the disk has fewer than `bytes` free. A file system that does not say is trusted. */

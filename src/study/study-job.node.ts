@@ -31,6 +31,7 @@ import {
   reserveRunFolder,
   runFiles,
   shown,
+  whileAlone,
   writeConfig,
   writeReport,
 } from './run-folder.node.ts'
@@ -195,7 +196,9 @@ export async function runStudyJob<Settings extends ImageSettings, Result extends
     const settings = kind.resolve(options)
     const runDir = await reserveRunFolder(options.out)
     try {
-      return await begin(kind, { runDir, settings, earlier: undefined }, options, reporter, work)
+      return await whileAlone(runDir, () =>
+        begin(kind, { runDir, settings, earlier: undefined }, options, reporter, work),
+      )
     } finally {
       await dropEmptyFolder(runDir)
     }
@@ -235,7 +238,7 @@ export async function runStudyJob<Settings extends ImageSettings, Result extends
     reporter.onNote?.(`The run in ${shown(runDir)} is finished; there is nothing left to train.`)
     return { ...report, runDir }
   }
-  return await begin(kind, { runDir, settings, earlier }, options, reporter, work)
+  return await whileAlone(runDir, () => begin(kind, { runDir, settings, earlier }, options, reporter, work))
 }
 
 interface Run<Settings> {

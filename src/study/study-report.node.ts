@@ -111,8 +111,9 @@ function transferFigures(id: PretrainedName, { report, networkParameters, traine
     meaningless: report.meaningless,
     trainImages: images.train,
     epochs: report.epochs,
-    seconds: sumOf(history) + features.seconds,
-    imagesPerSecond: features.computed === 0 ? null : features.imagesPerSecond,
+    // What the model cost, whichever run computed its features.
+    seconds: sumOf(history) + (features.computeSeconds ?? features.seconds),
+    imagesPerSecond: features.computeSeconds === null ? null : features.count / features.computeSeconds,
     test: report.test,
   }
 }

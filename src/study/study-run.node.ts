@@ -30,6 +30,7 @@ import {
   reserveRunFolder,
   runFiles,
   shown,
+  whileAlone,
   writeConfig,
 } from './run-folder.node.ts'
 import { searchHyperparameters } from './search-run.node.ts'
@@ -117,12 +118,12 @@ export async function runStudy(options: StudyOptions = {}, reporter: StudyReport
     const config = await readStudyConfig(folder)
     refuseOtherPlan(folder, config.settings, options)
     const plan = { ...config.settings, skip: options.skip ?? config.settings.skip }
-    return await new Study(folder, plan, config, options, reporter).run()
+    return await whileAlone(folder, () => new Study(folder, plan, config, options, reporter).run())
   }
   const plan = planOf(options)
   const folder = await reserveRunFolder(options.out)
   try {
-    return await new Study(folder, plan, undefined, options, reporter).run()
+    return await whileAlone(folder, () => new Study(folder, plan, undefined, options, reporter).run())
   } finally {
     await dropEmptyFolder(folder)
   }

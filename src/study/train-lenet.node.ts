@@ -34,6 +34,7 @@ import {
   reserveRunFolder,
   runFiles,
   shown,
+  whileAlone,
   writeConfig,
   writeHistory,
 } from './run-folder.node.ts'
@@ -91,7 +92,8 @@ export async function trainLenet(options: TrainLenetOptions, reporter: TrainRepo
   const chosen = recipeWith(options)
   const runDir = await reserveRunFolder(options.out)
   try {
-    return await train({ runDir, settings: chosen.train, recipe: chosen.recipe, earlier: undefined }, options, reporter)
+    const run = { runDir, settings: chosen.train, recipe: chosen.recipe, earlier: undefined }
+    return await whileAlone(runDir, () => train(run, options, reporter))
   } finally {
     await dropEmptyFolder(runDir)
   }
@@ -122,7 +124,8 @@ async function resumeRun(folder: string, options: TrainLenetOptions, reporter: T
   }
   const checkpoint = (await hasCheckpoint(runDir)) ? await loadCheckpoint(join(runDir, runFiles.checkpoint)) : undefined
   if (checkpoint === undefined) reporter.onNote?.(`${shown(runDir)} has no checkpoint yet: training starts anew.`)
-  return await train({ runDir, settings, recipe, earlier: { config, checkpoint } }, options, reporter)
+  const run = { runDir, settings, recipe, earlier: { config, checkpoint } }
+  return await whileAlone(runDir, () => train(run, options, reporter))
 }
 
 function refuseOtherSettings<Settings extends object>(

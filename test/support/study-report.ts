@@ -223,6 +223,7 @@ function transfer(wrong: number): TransferFinal {
         count: 70_000,
         computed: 0,
         seconds: 3,
+        computeSeconds: null,
         imagesPerSecond: 9e5,
         cached: true,
         width: 1536,

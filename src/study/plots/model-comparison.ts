@@ -68,7 +68,8 @@ export function modelComparison({
       label: 'test accuracy (%)',
       domain: [Math.max(0, least - room), Math.min(100, greatest + room)],
       grid: true,
-      ticks: 6,
+      // More would touch: a label has five letters, and what is left of the width beside the names is short.
+      ticks: 3,
     },
     y: { type: 'point', label: null, domain: models.map(({ name }) => name), padding: 0.6, tickSize: 0 },
     marks: [

@@ -45,7 +45,7 @@ export function comparisonSection(comparison: Comparison, commentary: readonly s
     ],
   )}
 ${paragraphs([
-  html`<span class="quiet">${tested} Intervals are Wilson's. Time is that of training and of computing features; images a second are those trained on, or whose features were computed (${dash}: from the cache).</span>`,
+  html`<span class="quiet">${tested} Intervals are Wilson's. Time is that of training and of computing features; images a second are those trained on, or whose features were computed, in this run or in the one that the cache is from (${dash}: it does not say).</span>`,
 ])}
 ${subtitle('What that means')}
 ${paragraphs(commentary)}
