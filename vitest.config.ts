@@ -1,17 +1,72 @@
-import { defineConfig } from 'vitest/config'
+import { fileURLToPath } from 'node:url'
+import { playwright } from '@vitest/browser-playwright'
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
+import { nodeCommands } from './test/browser/node-commands.ts'
+import { chromiumLaunch, whyNoChromium } from './test/support/chromium.ts'
 
-export default defineConfig({
+const source = (path: string): string => fileURLToPath(new URL(`src/${path}`, import.meta.url))
+/** As in tsconfig.json. */
+const alias = [
+  { find: /^weftgrad$/, replacement: source('index.ts') },
+  { find: /^weftgrad\/node$/, replacement: source('node.ts') },
+]
+const browserTests = 'test/browser/**/*.test.ts'
+
+const node: TestProjectInlineConfiguration = {
+  resolve: { alias },
   test: {
+    name: 'node',
     include: ['test/**/*.test.ts'],
+    exclude: [browserTests],
+    allowOnly: false,
     // Native code does not see a worker thread's environment, and two devices at once only slow each other down.
     pool: 'forks',
     maxWorkers: 1,
     fileParallelism: false,
-    allowOnly: false,
     // Kernels by their families' preferences: what is measured differs from run to run.
     env: { WEFTGRAD_TUNE: '0' },
     testTimeout: 120_000,
     hookTimeout: 600_000,
+    sequence: { groupOrder: 0 },
+  },
+}
+
+/** The same sources in a page of a real browser; see test/support/chromium.ts. */
+async function browser(): Promise<TestProjectInlineConfiguration> {
+  return {
+    resolve: { alias },
+    // Found while tests run, packages would make the page load again.
+    optimizeDeps: {
+      include: ['comlink', 'fast-png', 'fflate', 'h5wasm', '@tensorflow/tfjs-core', '@tensorflow/tfjs-converter'],
+    },
+    test: {
+      name: 'browser',
+      include: [browserTests],
+      allowOnly: false,
+      fileParallelism: false,
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
+      // A group of its own: projects of one group run at once, and share the cores.
+      sequence: { groupOrder: 1 },
+      browser: {
+        enabled: true,
+        headless: true,
+        screenshotFailures: false,
+        provider: playwright({ launchOptions: await chromiumLaunch({ webgpu: true }) }),
+        instances: [{ browser: 'chromium' }],
+        api: { host: '127.0.0.1' },
+        commands: nodeCommands,
+      },
+    },
+  }
+}
+
+const reason = await whyNoChromium()
+if (reason !== undefined) console.warn(`The tests in test/browser/ are skipped. ${reason}`)
+
+export default defineConfig({
+  test: {
     reporters: ['default', ['json', { outputFile: 'test-report.json' }]],
+    projects: reason === undefined ? [node, await browser()] : [node],
   },
 })

@@ -1,7 +1,10 @@
-/** weftgrad's public surface: runs wherever WebGPU is. `weftgrad/node` adds what needs Node.js. */
+/**
+ * weftgrad's public surface: runs wherever WebGPU is. `weftgrad/node` adds what needs Node.js.
+ * @module weftgrad
+ */
 
 export * from './autograd/custom.ts'
-export type { EvaluateOptions } from './autograd/evaluate.ts'
+export type { EvaluateOptions, HostNumbers } from './autograd/evaluate.ts'
 export * from './autograd/grad.ts'
 export * from './autograd/ops.ts'
 export type { DType, NestedNumbers, Shape } from './autograd/tensor.ts'
@@ -10,8 +13,13 @@ export { evaluate, planOf } from './autograd/tensors.ts'
 export * as data from './data/index.ts'
 export type { ErrorCode } from './errors.ts'
 export { WeftgradError } from './errors.ts'
+export type { AdapterFacts, BufferSlice, DeviceBuffer, DeviceMemory } from './gpu/device.ts'
 export { currentDevice, Device } from './gpu/device.ts'
+export type { OpenOptions } from './gpu/open.ts'
+export { open } from './gpu/open.ts'
 export type { Choice, KernelTask, VariantTable } from './graph/choice.ts'
+export type { Activation, Pair } from './graph/node.ts'
+export type { Location, Plan, PlannedDispatch } from './graph/plan.ts'
 export type { CandidateResult, TunedKernel, TuneOptions, TuningResult } from './graph/tuning.ts'
 export { tune } from './graph/tuning.ts'
 export type { TunedEntries, TunedEntry, TuningStore } from './graph/tuning-store.ts'

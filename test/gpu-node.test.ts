@@ -2,7 +2,8 @@
 import { spawnSync } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { describe, expect, test } from 'vitest'
-import { driverName, findAdapter, flagsFor } from '../src/gpu/node/adapter.ts'
+import { driverName } from '../src/gpu/adapter-info.ts'
+import { findAdapter, flagsFor } from '../src/gpu/node/adapter.ts'
 import { cacheFolder } from '../src/gpu/node/cache.ts'
 import { diagnose, whatWouldBeFaster } from '../src/gpu/node/doctor.ts'
 

@@ -29,7 +29,7 @@ export function partOf(whole: ByteSource, start: number, size: number): ByteSour
     name: whole.name,
     size,
     readInto(target, position) {
-      if (position < 0 || position + target.length > size) throw beyondEnd(position, target.length, size)
+      refuseBeyondEnd(position, target.length, size)
       whole.readInto(target, start + position)
     },
     close: () => whole.close(),
@@ -44,7 +44,7 @@ export function joined(parts: readonly ByteSource[], name: string): ByteSource {
     name,
     size,
     readInto(target, position) {
-      if (position < 0 || position + target.length > size) throw beyondEnd(position, target.length, size)
+      refuseBeyondEnd(position, target.length, size)
       for (const [i, part] of parts.entries()) {
         const start = starts[i] ?? 0
         const from = Math.max(position, start)
@@ -66,12 +66,13 @@ export function readBytes(source: ByteSource, position: number, length: number):
 }
 
 function bytesWithin(bytes: Uint8Array, position: number, length: number): Uint8Array {
-  if (position < 0 || position + length > bytes.length) throw beyondEnd(position, length, bytes.length)
+  refuseBeyondEnd(position, length, bytes.length)
   return bytes.subarray(position, position + length)
 }
 
-function beyondEnd(position: number, length: number, size: number): RangeError {
-  return new RangeError(`${length} bytes from ${position} on do not lie within ${size}`)
+export function refuseBeyondEnd(position: number, length: number, size: number): void {
+  if (position < 0 || position + length > size)
+    throw new RangeError(`${length} bytes from ${position} on do not lie within ${size}`)
 }
 
 export function closedError(source: string): WeftgradError {

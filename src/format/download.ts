@@ -21,6 +21,7 @@ export interface DownloadOptions {
   readonly answerMs?: number
   /** How long the body may stall, in ms; 30 s unless given. */
   readonly stallMs?: number
+  /** Ends the download with 'aborted'. */
   readonly signal?: AbortSignal | undefined
   /** Called with the bytes of the file that are there now and, if the server says, the whole. */
   readonly onProgress?: ((receivedBytes: number, totalBytes: number | undefined) => void) | undefined

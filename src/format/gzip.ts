@@ -9,6 +9,7 @@ import { WeftgradError } from '../errors.ts'
 /** Compressed bytes handed over at a time; small, so that a bomb is stopped after a few megabytes of output. */
 const inputChunkBytes = 16 * 1024
 
+/** How much to unpack at most, and what errors say. */
 export interface GunzipOptions {
   /** Output larger than this is refused. */
   readonly maxBytes?: number

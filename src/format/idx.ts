@@ -7,6 +7,7 @@
  */
 import { WeftgradError } from '../errors.ts'
 
+/** The content of an IDX file. */
 export interface IdxArray {
   /** Outermost dimension first. */
   readonly shape: readonly number[]

@@ -209,7 +209,7 @@ export function readSafetensorsHeader(
 export function writeSafetensors(
   tensors: ReadonlyMap<string, SafeTensor>,
   metadata: Readonly<Record<string, string>> = {},
-): Uint8Array {
+): Uint8Array<ArrayBuffer> {
   const sorted = [...tensors].sort(
     ([nameA, a], [nameB, b]) => bytesPerValue[b.dtype] - bytesPerValue[a.dtype] || (nameA < nameB ? -1 : 1),
   )

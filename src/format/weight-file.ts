@@ -6,12 +6,14 @@
 
 import { WeftgradError } from '../errors.ts'
 
-/** `keras-h5` is Keras' HDF5 up to Keras 2, weights alone or a whole model; `keras-3-h5` is Keras 3's `.weights.h5`. */
+/** The formats that are read. `keras-h5` is Keras' HDF5 up to Keras 2, weights alone or a whole model; `keras-3-h5` is Keras 3's `.weights.h5`. */
 export type WeightFormat = 'keras-h5' | 'keras-3-h5' | 'keras-archive' | 'tfjs-layers' | 'tfjs-graph' | 'safetensors'
 
+/** A tensor in a file of weights. */
 export interface WeightEntry {
   /** As the file has it: `block1_conv1/kernel:0`, `block1_conv1_W_1`, `vars/0` ... */
   readonly name: string
+  /** Extents, as Keras has them. */
   readonly shape: readonly number[]
   /** As stored: `float32`, `float16`, or the integers that quantised numbers are kept in. */
   readonly dtype: string
@@ -23,16 +25,25 @@ export interface WeightGroup {
   readonly name: string
   /** Keras' class (`Conv2D`), where the file tells it. */
   readonly className?: string
+  /** In the file's order. */
   readonly weights: readonly WeightEntry[]
 }
 
+/** An open file of weights: which layers it names, in its order, and their numbers one tensor at a time. */
 export interface WeightFile {
+  /** Which format it has. */
   readonly format: WeightFormat
   /** Where it came from, for messages. */
   readonly source: string
+  /** Its layers, in its order. */
   readonly groups: readonly WeightGroup[]
-  /** The numbers of one of `groups`' entries, row-major, as float32. Throws 'data' where the file's bytes do not hold them. */
+  /**
+   * The numbers of one of `groups`' entries, row-major, as float32.
+   * @throws WeftgradError 'data' where the file's bytes do not hold them, 'format' for numbers that are no floats, 'argument'
+   * for an entry of another file.
+   */
   read(entry: WeightEntry): Promise<Float32Array>
+  /** Gives up the file and what was opened to read it. */
   close(): void
 }
 

@@ -13,36 +13,49 @@ import { WeftgradError } from '../errors.ts'
 import type { Shader } from './shader.ts'
 import { describeCompilation, layoutEntries } from './shader.ts'
 
+/** What is known of an adapter that WebGPU itself does not tell. */
 export interface AdapterFacts {
   /** `cpu`: a processor running Vulkan; its kernels want one subgroup a workgroup and no barriers. */
   readonly class: 'cpu' | 'gpu'
+  /** False for a processor that plays a GPU. */
   readonly hardware: boolean
   /** The driver as a person would name it. */
   readonly driver: string
 }
 
+/** What a device's buffers take. */
 export interface DeviceMemory {
+  /** Allocated now. */
   readonly liveBytes: number
+  /** Buffers that were not disposed of. */
   readonly liveBuffers: number
+  /** The most that was allocated at one time. */
   readonly peakBytes: number
 }
 
 /** Part of a buffer. Offsets are multiples of 256 bytes. */
 export interface BufferSlice {
+  /** Of which it is a part. */
   readonly buffer: DeviceBuffer
+  /** Bytes from the buffer's start. */
   readonly offset: number
+  /** Its length. */
   readonly bytes: number
 }
 
 /** One dispatch with everything bound: nothing is created when it is encoded. */
 export interface Command {
+  /** Names it in captures and errors. */
   readonly label: string
+  /** The compiled kernel. */
   readonly pipeline: GPUComputePipeline
+  /** Its operands. */
   readonly bindGroup: GPUBindGroup
+  /** In x, y and z. */
   readonly workgroups: readonly [number, number, number]
 }
 
-/** A step of a submission: a dispatch, or a copy between buffers. */
+/** Dispatches in order; each sees what those before it have written. */
 export type Submission = readonly Command[]
 
 export const sliceAlignment = 256
@@ -53,13 +66,20 @@ export function alignUp(bytes: number, alignment: number = sliceAlignment): numb
 
 /** Device memory that somebody owns. Contents start as zeros. */
 export class DeviceBuffer {
+  /** WebGPU's own. */
   readonly gpu: GPUBuffer
+  /** Its length, a multiple of 256. */
   readonly bytes: number
+  /** Names it in errors and captures. */
   readonly label: string
+  /** Whose memory it is. */
   readonly device: Device
   #live = true
 
-  /** Made by `Device.allocate`. */
+  /**
+   * Made by `Device.allocate`.
+   * @internal
+   */
   constructor(device: Device, gpu: GPUBuffer, label: string) {
     this.device = device
     this.gpu = gpu
@@ -67,10 +87,12 @@ export class DeviceBuffer {
     this.label = label
   }
 
+  /** False once it was disposed of. */
   get live(): boolean {
     return this.#live
   }
 
+  /** A part of it, from `offset` bytes on; all of it by default. */
   slice(offset = 0, bytes: number = this.bytes - offset): BufferSlice {
     return { buffer: this, offset, bytes }
   }
@@ -83,6 +105,7 @@ export class DeviceBuffer {
     this.gpu.destroy()
   }
 
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }
@@ -92,13 +115,25 @@ const bufferUsage = 0x80 | 0x8 | 0x4 // STORAGE | COPY_DST | COPY_SRC
 const uniformUsage = 0x40 | 0x8 // UNIFORM | COPY_DST
 const stagingUsage = 0x1 | 0x8 // MAP_READ | COPY_DST
 
+/** Browsers reject what is pending at once and tell of the loss later, by a message from their GPU process. */
+const lossIsToldWithinMs = 1000
+
+/**
+ * A WebGPU device, and everything weftgrad asks of it: memory, pipelines, submissions, read-back. `open()` makes one. What
+ * fails on it rejects whatever is pending, and every later call, with one WeftgradError: 'device', 'device-lost' or 'disposed'.
+ */
 export class Device {
+  /** WebGPU's own. */
   readonly gpu: GPUDevice
+  /** Whether it is hardware, and which driver. */
   readonly facts: AdapterFacts
+  /** What WebGPU tells of the adapter. */
   readonly info: GPUAdapterInfo
+  /** What the device allows. */
   readonly limits: GPUSupportedLimits
   /** Lanes that run in lockstep, where that number is fixed and subgroup operations are offered. */
   readonly subgroupSize: number | undefined
+  /** Whether the device can time its own work. */
   readonly timestamps: boolean
   /** Resolves when the device is gone, whoever destroyed it. */
   readonly lost: Promise<WeftgradError>
@@ -138,7 +173,10 @@ export class Device {
     })
   }
 
-  /** Requests a device with the adapter's own limits and the features weftgrad uses. Throws 'device' where it is refused. */
+  /**
+   * Requests a device with the adapter's own limits and the features weftgrad uses; `open()` calls it.
+   * @throws WeftgradError 'device' where it is refused.
+   */
   static async create(adapter: GPUAdapter, facts: AdapterFacts): Promise<Device> {
     const wantedFeatures: GPUFeatureName[] = ['subgroups', 'timestamp-query']
     const wantedLimits = [
@@ -173,16 +211,20 @@ export class Device {
     return `${name} (${this.facts.driver}; ${this.facts.hardware ? 'hardware' : 'software'}, ${lanes})`
   }
 
+  /** What its buffers take now, for tests that nothing leaks. */
   memory(): DeviceMemory {
     return { liveBytes: this.#liveBytes, liveBuffers: this.#ownedBuffers.size, peakBytes: this.#peakBytes }
   }
 
-  /** Zeroed storage memory. Throws 'limit' where the adapter cannot hold it in one buffer. */
+  /** Zeroed storage memory, which the caller owns. @throws WeftgradError 'limit' where the adapter cannot hold it in one buffer. */
   allocate(bytes: number, label: string): DeviceBuffer {
     return this.#allocate(Math.max(sliceAlignment, alignUp(bytes)), label, bufferUsage)
   }
 
-  /** Memory for uniform blocks, written once. */
+  /**
+   * Memory for uniform blocks, written once.
+   * @internal
+   */
   allocateUniforms(data: Uint32Array<ArrayBuffer>, label: string): DeviceBuffer {
     const buffer = this.#allocate(Math.max(16, data.byteLength), label, uniformUsage)
     this.gpu.queue.writeBuffer(buffer.gpu, 0, data)
@@ -205,14 +247,17 @@ export class Device {
     return buffer
   }
 
-  /** Called by a buffer that is disposed of. */
+  /**
+   * Called by a buffer that is disposed of.
+   * @internal
+   */
   released(buffer: DeviceBuffer): void {
     if (this.#ownedBuffers.delete(buffer)) this.#liveBytes -= buffer.bytes
   }
 
   /**
    * Copies host bytes to the device; ordered with submissions. Lengths are rounded up to whole words by the caller.
-   * Throws 'argument' where they do not fit, 'disposed'.
+   * @throws WeftgradError 'argument' where they do not fit, 'disposed'.
    */
   write(slice: BufferSlice, data: ArrayBufferView<ArrayBuffer>): void {
     this.check()
@@ -226,7 +271,10 @@ export class Device {
     this.gpu.queue.writeBuffer(slice.buffer.gpu, slice.offset, data.buffer, data.byteOffset, data.byteLength)
   }
 
-  /** Copies bytes from one buffer to another, in order with submissions. Throws 'argument' where they do not fit, 'disposed'. */
+  /**
+   * Copies bytes from one buffer to another, in order with submissions.
+   * @throws WeftgradError 'argument' where they do not fit, 'disposed'.
+   */
   copy(from: BufferSlice, to: BufferSlice): void {
     this.check()
     refuseReleased([from.buffer, to.buffer])
@@ -272,7 +320,11 @@ export class Device {
     }
   }
 
-  /** Compiles a shader, or returns the pipeline that an equal text already has. Throws 'device' with the WGSL line. */
+  /**
+   * Compiles a shader, or returns the pipeline that an equal text already has.
+   * @internal
+   * @throws WeftgradError 'device' with the WGSL line at fault.
+   */
   pipeline(shader: Shader): Promise<GPUComputePipeline> {
     const key = `${shader.access.join()}|${shader.wgsl}`
     let pipeline = this.#pipelines.get(key)
@@ -309,7 +361,10 @@ export class Device {
     )
   }
 
-  /** The bind group layout for uniforms at 0 and storage of the given accesses at 1, 2, ... */
+  /**
+   * The bind group layout for uniforms at 0 and storage of the given accesses at 1, 2, ...
+   * @internal
+   */
   bindLayout(access: readonly ('read' | 'read_write')[]): GPUBindGroupLayout {
     const key = access.join()
     let layout = this.#bindLayouts.get(key)
@@ -323,6 +378,7 @@ export class Device {
   /**
    * Encodes the commands `repeats` times into one compute pass and submits it. Resolves when the device may be given
    * more work: at most `inFlight` submissions are under way at a time.
+   * @internal
    */
   async submit(commands: Submission, repeats = 1, inFlight = 2): Promise<void> {
     this.check()
@@ -333,7 +389,10 @@ export class Device {
     while (this.#inFlight.length >= inFlight) await this.#inFlight.shift()
   }
 
-  /** Encodes and submits without waiting; the caller reads back or calls `idle()` later. */
+  /**
+   * Encodes and submits without waiting; the caller reads back or calls `idle()` later.
+   * @internal
+   */
   submitNow(commands: Submission, repeats = 1): void {
     this.check()
     this.#encode(commands, repeats)
@@ -360,7 +419,11 @@ export class Device {
     await this.guard(this.gpu.queue.onSubmittedWorkDone())
   }
 
-  /** Runs the commands `repeats` times in a pass of their own and returns the milliseconds the device itself counted. */
+  /**
+   * Runs the commands `repeats` times in a pass of their own and returns the milliseconds the device itself counted.
+   * @throws WeftgradError 'limit' where the adapter has no timestamps.
+   * @internal
+   */
   async timeOnDevice(commands: Submission, repeats = 1): Promise<number> {
     if (!this.timestamps)
       throw new WeftgradError('limit', 'This adapter has no timestamps; measure by the clock instead.')
@@ -383,7 +446,10 @@ export class Device {
     }
   }
 
-  /** Runs `create`, which makes GPU objects, and throws 'device' with `what` in the sentence if WebGPU finds a mistake in it. */
+  /**
+   * Runs `create`, which makes GPU objects, and throws 'device' with `what` in the sentence if WebGPU finds a mistake in it.
+   * @internal
+   */
   async validated<T>(what: string, create: () => T): Promise<T> {
     this.check()
     this.gpu.pushErrorScope('validation')
@@ -399,7 +465,10 @@ export class Device {
     return made
   }
 
-  /** Settles like `promise`, but rejects at once when the device fails or is lost. */
+  /**
+   * Settles like `promise`, but rejects at once when the device fails or is lost.
+   * @internal
+   */
   guard<T>(promise: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#failure !== undefined) {
@@ -421,23 +490,27 @@ export class Device {
             reject(
               this.#failure ?? new WeftgradError('device', `The WebGPU device failed: ${String(reason)}`, {}, reason),
             )
-          })
+          }, lossIsToldWithinMs)
         },
       )
     })
   }
 
-  /** Throws what the device failed with, if it did. */
+  /** Does nothing on a device that works. @throws WeftgradError what the device failed with, or 'disposed'. */
   check(): void {
     if (this.#disposed) throw new WeftgradError('disposed', 'The device was disposed of; open another one.')
     if (this.#failure !== undefined) throw this.#failure
   }
 
+  /** False once it was disposed of, was lost or failed. */
   get usable(): boolean {
     return !this.#disposed && this.#failure === undefined
   }
 
-  /** Registers what must be released with the device (caches of plans and shared arenas). */
+  /**
+   * Registers what must be released with the device (caches of plans and shared arenas).
+   * @internal
+   */
   atDispose(release: () => void): void {
     this.#atDispose.add(release)
   }
@@ -453,6 +526,7 @@ export class Device {
     this.gpu.destroy()
   }
 
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }
@@ -472,7 +546,10 @@ export function refuseReleased(buffers: Iterable<DeviceBuffer>): void {
 
 let current: Device | undefined
 
-/** The device that tensors made from host values are computed on: the one opened last. Throws 'no-adapter' if there is none. */
+/**
+ * The device that tensors made from host values are computed on: the one opened last.
+ * @throws WeftgradError 'no-adapter' if there is none, or it cannot be used any more.
+ */
 export function currentDevice(): Device {
   if (current === undefined || !current.usable) {
     throw new WeftgradError('no-adapter', 'No device is open. Call `await open()` first.')

@@ -30,6 +30,8 @@ const mostRepeats = 64
 const hopeless = 10
 /** ... if that run was long, or a third one is as slow: a thread that had to wait for a core loses up to so many ms. */
 const hiccupMs = 50
+/** Browsers round their clocks to as much: a best of 0 would make all others hopeless. */
+const clockMs = 0.1
 /** Compiling is paid at every start of a program, and no kernel of a step earns back more than this. */
 const longestFirstMs = 1000
 /** By how much a candidate must beat the preferred variant: equal kernels differ by up to that from tuning to tuning. */
@@ -41,8 +43,9 @@ const margin = 0.05
  */
 const plainFlops = { cpu: 2.5e8, gpu: 2.5e11 } as const
 
+/** How long tuning may take, and what it need not measure. */
 export interface TuneOptions {
-  /** Wall clock in ms; by default `defaultBudgetMs`. Overrun by one candidate's first dispatch at most. */
+  /** Wall clock in ms; 3000 by default. Overrun by one candidate's first dispatch at most. */
   readonly budgetMs?: number | undefined
   /** More kernels, for what is left of the budget. */
   readonly after?: readonly KernelTask[] | undefined
@@ -54,7 +57,9 @@ export interface TuneOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** How a variant did. */
 export interface CandidateResult {
+  /** Its name in the family. */
   readonly variant: string
   /** Wall clock of one run: the lower quartile of the rounds, or a single run where it was given up. Undefined where it was not run. */
   readonly milliseconds?: number
@@ -62,12 +67,17 @@ export interface CandidateResult {
   readonly problem?: string
 }
 
+/** A kernel, and what was found about it. */
 export interface TunedKernel {
+  /** What was measured. */
   readonly task: KernelTask
+  /** The variant to use. */
   readonly chosen: string
+  /** How each did that was measured. */
   readonly candidates: readonly CandidateResult[]
 }
 
+/** What a tuning came to. */
 export interface TuningResult {
   /** What was known of these kernels, and what was found. */
   readonly variants: VariantTable
@@ -75,12 +85,14 @@ export interface TuningResult {
   readonly kernels: readonly TunedKernel[]
   /** How many kernels the budget did not reach. */
   readonly left: number
+  /** Wall clock. */
   readonly seconds: number
 }
 
 /**
  * Measures the kernels that have a choice and no entry in `known`. A candidate that is refused by the adapter or whose
- * results are wrong is reported and never chosen. Throws 'device-lost', 'device' or 'disposed' if the device fails.
+ * results are wrong is reported and never chosen. For a training use `nn.tuneTraining`, which finds the kernels itself.
+ * @throws WeftgradError 'device-lost', 'device' or 'disposed' if the device fails.
  */
 export async function tune(
   device: Device,
@@ -202,10 +214,11 @@ async function tuneKernel(device: Device, task: KernelTask, isSpent: () => boole
 }
 
 async function isHopeless(entrant: Entrant, best: number): Promise<boolean> {
-  if (entrant.milliseconds <= hopeless * best) return false
+  const limit = hopeless * Math.max(best, clockMs)
+  if (entrant.milliseconds <= limit) return false
   if (entrant.milliseconds > hiccupMs) return true
   entrant.milliseconds = Math.min(entrant.milliseconds, await entrant.bench.time(1))
-  return entrant.milliseconds > hopeless * best
+  return entrant.milliseconds > limit
 }
 
 async function opened(

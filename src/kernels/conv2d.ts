@@ -32,7 +32,7 @@ import {
   vectorType,
   widestVector,
 } from './subgroup-tile.ts'
-import { repeat } from './wgsl.ts'
+import { allOf, repeat } from './wgsl.ts'
 
 export type { Conv2dKey } from './conv2d-direct.ts'
 
@@ -133,7 +133,7 @@ ${repeat(
   loads,
   (r) => `      let y${r} = top${r} + i32(ky * ${key.dilation[0]}u);
       let x${r}_ = left${r} + i32(run * ${key.dilation[1]}u);
-${padded ? `      let inside${r} = u32(y${r}) < u.inputHeight && u32(x${r}_) < u.inputWidth;` : ''}
+${padded ? `      let inside${r} = ${allOf(`u32(y${r}) < u.inputHeight`, `u32(x${r}_) < u.inputWidth`)};` : ''}
       let start${r} = ((sample${r} * u.inputHeight + u32(y${r})) * u.inputWidth + u32(x${r}_)) * u.pixelVectors;
       let address${r} = ${padded ? `select(0u, start${r}, inside${r})` : `start${r}`};`,
 )}
@@ -230,11 +230,15 @@ ${repeat(
       let scaledX${r} = right${r} - i32(kx * ${key.dilation[1]}u);
       let y${r} = u32(scaledY${r}) / ${strideY}u;
       let x${r}_ = u32(scaledX${r}) / ${strideX}u;
-      let inside${r} = scaledY${r} >= 0 && scaledX${r} >= 0 && y${r} < u.outHeight && x${r}_ < u.outWidth${
-        strideY * strideX === 1
-          ? ''
-          : ` && y${r} * ${strideY}u == u32(scaledY${r}) && x${r}_ * ${strideX}u == u32(scaledX${r})`
-      };
+      let inside${r} = ${allOf(
+        `scaledY${r} >= 0`,
+        `scaledX${r} >= 0`,
+        `y${r} < u.outHeight`,
+        `x${r}_ < u.outWidth`,
+        ...(strideY * strideX === 1
+          ? []
+          : [`y${r} * ${strideY}u == u32(scaledY${r})`, `x${r}_ * ${strideX}u == u32(scaledX${r})`]),
+      )};
       let address${r} = select(0u, ((sample${r} * u.outHeight + y${r}) * u.outWidth + x${r}_) * u.filterVectors, inside${r});`,
 )}
 ${repeat(columnGroups, (j) => `      let kernelStart${j} = ((ky * u.kernelWidth + kx) * u.columnVectors + column${j}) * u.filterVectors;`)}
@@ -342,7 +346,7 @@ ${padded ? repeat(loads, (r) => `    let insideY${r} = u32(i32(outY * ${key.stri
       let start = i32((startY + outX * ${key.strides[1]}u) * u.pixelVectors);
 ${repeat(loads, (r) =>
   padded
-    ? `      let inside${r} = insideY${r} && u32(i32(outX * ${key.strides[1]}u) + offsetX${r}) < u.inputWidth;
+    ? `      let inside${r} = ${allOf(`insideY${r}`, `u32(i32(outX * ${key.strides[1]}u) + offsetX${r}) < u.inputWidth`)};
       let a${r} = select(${leftType(tile)}(0), image[select(0, start + offset${r}, inside${r})], inside${r});`
     : `      let a${r} = image[start + offset${r}];`,
 )}

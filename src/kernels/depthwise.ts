@@ -30,7 +30,7 @@ import {
   writes,
 } from './kernel.ts'
 import { planRowWalk } from './row-walk.ts'
-import { lines } from './wgsl.ts'
+import { allOf, lines } from './wgsl.ts'
 
 export { depthwiseFilterGradient } from './depthwise-filter-gradient.ts'
 export type { DepthwiseKey } from './depthwise-plan.ts'
@@ -290,7 +290,7 @@ function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: str
   let left = i32(outX) - u.padLeft;
   var taps: array<vec4f, ${taps.length}>;
 ${loadTaps}
-${lines(spans, (n) => `  let within_${n} = left + ${n} >= 0 && left + ${n} < i32(u.inWidth);`)}
+${lines(spans, (n) => `  let within_${n} = ${allOf(`left + ${n} >= 0`, `left + ${n} < i32(u.inWidth)`)};`)}
 ${lines(spans, (n) => `  let at_${n} = select(0u, u32(left + ${n}), within_${n}) * u.channelVectors + channel;`)}
 ${lines(sums, (j) => lines(columns, (c) => `  var sum_${j}_${c} = vec4f(0.0);`))}
   let firstRow = band * u.bandRows;

@@ -14,37 +14,69 @@
 
 import { WeftgradError } from '../errors.ts'
 
+/** Extents from the outermost axis to the innermost; [] for a single number. Numbers are row-major. */
 export type Shape = readonly number[]
-/** `u8` tensors are data sets: four values packed into a u32, read by batch gathers only. */
+/** What a tensor's elements are. `u8` tensors are data sets: four values packed into a u32, read by batch gathers only. */
 export type DType = 'f32' | 'u32' | 'u8'
 
-/** What a plan may depend on besides the key. */
+/** What the adapter is like: all that a plan may depend on besides shapes and attributes. */
 export interface Target {
   /** `cpu`: a processor running Vulkan (lavapipe, SwiftShader); `gpu`: everything else. */
   readonly class: 'cpu' | 'gpu'
   /** Lanes that run in lockstep; undefined where subgroup operations are missing or the size is not fixed. */
   readonly subgroupSize: number | undefined
+  /** The most lanes in a workgroup: 256 at least. */
   readonly maxWorkgroupSize: number
+  /** The most bytes of `var<workgroup>` in a kernel: 16,384 at least. */
   readonly maxWorkgroupStorageBytes: number
 }
 
+/** What a binding refers to: an operand, a result, or scratch memory of the plan, by number. */
 export type Operand =
-  | { readonly role: 'input'; readonly index: number }
-  | { readonly role: 'output'; readonly index: number }
-  | { readonly role: 'scratch'; readonly index: number }
+  | {
+      /** What the operator reads. */
+      readonly role: 'input'
+      /** From 0. */
+      readonly index: number
+    }
+  | {
+      /** What the operator gives. */
+      readonly role: 'output'
+      /** From 0. */
+      readonly index: number
+    }
+  | {
+      /** What dispatches of one plan leave for each other. */
+      readonly role: 'scratch'
+      /** From 0, in `KernelPlan.scratchBytes`. */
+      readonly index: number
+    }
 
+/** A storage operand of a kernel. */
 export interface Binding {
   /** The name the WGSL body uses. */
   readonly name: string
   /** The element type of the bound `array<...>`: `f32`, `vec4f`, `u32`, `atomic<u32>` ... */
   readonly element: string
+  /** As WGSL's `var<storage, ...>` has it. */
   readonly access: 'read' | 'read_write'
+  /** What it refers to. */
   readonly operand: Operand
 }
 
 /** A uniform's value; plain numbers are u32. */
-export type UniformValue = number | { readonly f32: number } | { readonly i32: number }
+export type UniformValue =
+  | number
+  | {
+      /** A float. */
+      readonly f32: number
+    }
+  | {
+      /** A signed whole number. */
+      readonly i32: number
+    }
 
+/** One run of one kernel: its shader, what is bound, and how many workgroups. */
 export interface Dispatch {
   /** Names the kernel in errors, captures and benchmarks: `conv2d.filterGradient/splitK4`. */
   readonly label: string
@@ -54,10 +86,12 @@ export interface Dispatch {
   readonly bindings: readonly Binding[]
   /** The uniform block's bytes, as u32 words; empty where the kernel has none. */
   readonly uniforms: Uint32Array
+  /** Workgroups in x, y and z, 65,535 at most in each. */
   readonly workgroups: readonly [number, number, number]
   /**
    * Set on a last dispatch that does nothing but add up the partial results in scratch 0: a program may leave it out and
    * add them up itself, together with other work.
+   * @internal
    */
   readonly partialSum?: PartialSum
 }
@@ -69,10 +103,13 @@ export interface PartialSum {
   readonly targets: readonly { readonly output: number; readonly from: number; readonly count: number }[]
 }
 
-/** The dispatches that compute one node. Scratch sizes are in bytes. */
+/** The dispatches that compute one operator. */
 export interface KernelPlan {
+  /** Names this way of computing it, for `planOf` and benchmarks. */
   readonly variant: string
+  /** In order; a later one sees what an earlier one has written. */
   readonly dispatches: readonly Dispatch[]
+  /** Bytes of each piece of scratch memory, which bindings name by {@link scratch}. Its contents at the start are anything. */
   readonly scratchBytes: readonly number[]
   /** Arithmetic the plan has to do, in floating-point operations; for benchmarks. Zero where bytes are what counts. */
   readonly flops: number
@@ -110,16 +147,27 @@ export function planKernel<Key>(family: Family<Key>, key: Key, target: Target, v
   return chosen.plan(key, target)
 }
 
+/** The operand at this position, from 0: for {@link reads}. */
 export const input = (index: number): Operand => ({ role: 'input', index })
+/** The result at this position, from 0: for {@link writes}, and for what a later dispatch reads of it. */
 export const output = (index: number): Operand => ({ role: 'output', index })
+/** The scratch memory at this position of `KernelPlan.scratchBytes`, from 0: what one dispatch leaves for the next. */
 export const scratch = (index: number): Operand => ({ role: 'scratch', index })
 
+/**
+ * Binds an operand read-only: `var<storage, read> name: array<element>`. An element may be a view, such as `vec4f`: memory
+ * starts at multiples of 256 bytes and may be read up to the next multiple of 16 bytes; what lies beyond the end is anything.
+ */
 export const reads = (name: string, operand: Operand, element = 'f32'): Binding => ({
   name,
   element,
   access: 'read',
   operand,
 })
+/**
+ * Binds a result or scratch memory read-write: `var<storage, read_write> name: array<element>`. A kernel writes every element
+ * of a result. One dispatch may not both read and write one operand through two bindings.
+ */
 export const writes = (name: string, operand: Operand, element = 'f32'): Binding => ({
   name,
   element,
@@ -127,14 +175,22 @@ export const writes = (name: string, operand: Operand, element = 'f32'): Binding
   operand,
 })
 
+/** A kernel as it is written: what {@link dispatch} completes. */
 export interface KernelText {
+  /** Names the kernel in errors, captures and benchmarks: `operator/variant`. */
   readonly label: string
+  /** Storage operands, by {@link reads} and {@link writes}; the names are those of the body. 8 at most run everywhere. */
   readonly bindings: readonly Binding[]
-  /** Numbers the body reads as `u.<name>`; the names are the keys. */
+  /**
+   * Numbers the body reads as `u.<name>`; the names are the keys. A number is a u32, `{ f32: x }` and `{ i32: x }` say
+   * otherwise. Sizes belong here rather than into the text: equal text is compiled once.
+   */
   readonly uniforms?: Readonly<Record<string, UniformValue>>
+  /** Lanes in a workgroup: 256 at most run everywhere. */
   readonly workgroupSize: number
   /** Workgroups in all; folded into x and y where there are too many for one dimension. */
   readonly workgroups: number
+  /** True enables WGSL's subgroup operations; plan it only where `Target.subgroupSize` is a number. */
   readonly subgroups?: boolean
   /** Functions, constants, and workgroup variables at module scope. */
   readonly declarations?: string
@@ -148,7 +204,10 @@ export interface KernelText {
 
 const maxWorkgroupsPerDimension = 65535
 
-/** Puts declarations and entry point around a kernel's body. */
+/**
+ * Puts declarations and entry point around a kernel's body. The WGSL is compiled when a program with it is made; a mistake in
+ * it throws WeftgradError 'device' there, with the line.
+ */
 export function dispatch(text: KernelText): Dispatch {
   const uniforms = { groups: text.workgroups, ...text.uniforms }
   const names = Object.keys(uniforms)

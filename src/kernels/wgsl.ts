@@ -29,6 +29,14 @@ export function floatLiteral(value: number): string {
   return /[.e]/.test(text) ? `${text}f` : `${text}.0f`
 }
 
+/**
+ * Whether all conditions hold, without a branch: `&&` branches over its right side. SwiftShader took 16 s to compile 24 of
+ * them within the loops of a convolution's gradient, and 0.1 s so.
+ */
+export function allOf(...conditions: readonly string[]): string {
+  return conditions.map((condition) => `(${condition})`).join(' & ')
+}
+
 /** `count` lines of text, one for each number from 0. */
 export function repeat(count: number, line: (i: number) => string): string {
   return Array.from({ length: count }, (_, i) => line(i)).join('\n')

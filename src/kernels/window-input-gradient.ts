@@ -3,7 +3,7 @@
 import type { Conv2dKey } from './conv2d-direct.ts'
 import type { KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, writes } from './kernel.ts'
-import { repeat } from './wgsl.ts'
+import { allOf, repeat } from './wgsl.ts'
 import type { Conv2dPoolKey, Form, Window } from './window-patch.ts'
 import { deadCode, fits, flopsOf, groupsWanted, mostTapNumbers, windowOf } from './window-patch.ts'
 
@@ -96,14 +96,14 @@ ${repeat(
     let tileY = tileRow - sample * u.tilesY;
 ${repeat(
   reachY,
-  (j) => `    let insideY${j} = tileY >= ${j}u && tileY - ${j}u < u.windowsY;
+  (j) => `    let insideY${j} = ${allOf(`tileY >= ${j}u`, `tileY - ${j}u < u.windowsY`)};
     let windowY${j} = select(0u, tileY - ${j}u, insideY${j});
 ${repeat(reachX, (i) => (isPooled ? declarePooled(j, i, w) : repeat(4, (p) => `    var g${j}_${i}_${p} = ${type}(0);`)))}`,
 )}
     for (var tileX = 0u; tileX < u.tilesX; tileX++) {
       let windowX = min(tileX, u.windowsX - 1u);
 ${repeat(reachY, (j) => (isPooled ? enterPooled(j, reachX, w) : enterPlain(j, reachX, w)))}
-${repeat(reachX, (i) => `      let insideX${i} = tileX >= ${i}u && tileX - ${i}u < u.windowsX;`)}
+${repeat(reachX, (i) => `      let insideX${i} = ${allOf(`tileX >= ${i}u`, `tileX - ${i}u < u.windowsX`)};`)}
 ${tileSums(key, [reachY, reachX], w, (j, i) => (isPooled ? pooledProducts(key, j, i, w) : plainProducts(key, j, i)))}
 ${sumOverLanes(w, results)}
 ${repeat(
@@ -137,7 +137,7 @@ function enterPooled(j: number, reachX: number, { type, codeType }: Window): str
     for (const name of ['g', 'right', 'bottom']) moves.push(`      ${name}${j}_${i} = ${name}${j}_${i - 1};`)
   return `${moves.join('\n')}
       let place${j} = ((sample * u.windowsY + windowY${j}) * u.windowsX + windowX) * u.columnVectors + column;
-      let code${j} = select(${codeType}(${deadCode}), codes[place${j}], insideY${j} && tileX < u.windowsX);
+      let code${j} = select(${codeType}(${deadCode}), codes[place${j}], ${allOf(`insideY${j}`, 'tileX < u.windowsX')});
       g${j}_0 = select(gradient[place${j}], ${type}(0), code${j} == ${codeType}(${deadCode}));
       right${j}_0 = (code${j} & ${codeType}(1)) != ${codeType}(0);
       bottom${j}_0 = (code${j} & ${codeType}(2)) != ${codeType}(0);`
@@ -155,7 +155,7 @@ ${repeat(4, (p) => {
       g${j}_0_${p} = select(
         ${type}(0),
         gradient[((sample * u.outHeight + y${j}_${p}) * u.outWidth + x${j}_${p}) * u.columnVectors + column],
-        insideY${j} && windowY${j} * 2u + ${dy}u < u.outHeight && tileX * 2u + ${dx}u < u.outWidth,
+        ${allOf(`insideY${j}`, `windowY${j} * 2u + ${dy}u < u.outHeight`, `tileX * 2u + ${dx}u < u.outWidth`)},
       );`
 })}`
 }

@@ -14,10 +14,14 @@ import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { type DownloadFileOptions, downloadFile } from './download.node.ts'
 import { classIndexFile, type PublishedFile, zoo } from './zoo.ts'
 
+/** Where a file was found. */
 export type WeightsPlace = 'named' | 'WEFTGRAD_WEIGHTS_DIR' | "Keras' cache" | "weftgrad's cache" | 'downloaded'
 
+/** A file on this computer. */
 export interface FoundFile {
+  /** Absolute. */
   readonly path: string
+  /** Where it was found. */
   readonly place: WeightsPlace
 }
 
@@ -32,10 +36,14 @@ export interface WeightsSurroundings {
 export interface LookUpOptions {
   /** With the 1000 classes of ImageNet; false unless given. */
   readonly withTop?: boolean | undefined
-  /** Where to look; tests give their own. */
+  /**
+   * Where to look; tests give their own.
+   * @internal
+   */
   readonly surroundings?: Partial<WeightsSurroundings> | undefined
 }
 
+/** Where to look for weights, and whether they may be downloaded. */
 export interface FindWeightsOptions extends LookUpOptions, DownloadFileOptions {
   /** The file to use (`--weights`): nothing else is searched or downloaded. */
   readonly weights?: string | undefined
@@ -63,7 +71,10 @@ export async function findWeights(name: PretrainedName, options: FindWeightsOpti
   return await find(file, `the weights of ${title}`, command, options)
 }
 
-/** Where the names of ImageNet's classes are, downloaded if need be. Throws as `findWeights`. */
+/**
+ * Where the names of ImageNet's classes are, downloaded if need be: for `nn.decodePredictions`.
+ * @throws WeftgradError as `find`.
+ */
 export async function findClassIndex(
   options: Omit<FindWeightsOptions, 'weights' | 'withTop'> = {},
 ): Promise<FoundFile> {

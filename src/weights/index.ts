@@ -1,7 +1,12 @@
-/** Weight files and the networks they belong to, as one namespace: `import { weights } from 'weftgrad'`. */
+/**
+ * Weight files and the networks they belong to, as one namespace: `import { weights } from 'weftgrad'`.
+ * @module
+ */
 
 export type { WeightEntry, WeightFile, WeightFormat, WeightGroup } from '../format/weight-file.ts'
 export type { WeightAssignment } from './load.ts'
 export { loadWeights } from './load.ts'
+export type { OpenWeightsOptions } from './open.ts'
+export { open } from './open.ts'
 export type { PublishedFile, ZooModel } from './zoo.ts'
 export { zoo, zooNames } from './zoo.ts'

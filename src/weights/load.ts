@@ -13,7 +13,9 @@ import type { LoadProgress, Model, ModelWeight, PlacedLayer, ReadWeight } from '
 import { weightRoles } from './names.ts'
 import { guessAt, isDense } from './recognize.ts'
 
+/** Which of a file's tensors went where. */
 export interface WeightAssignment {
+  /** The file's tensor for each of the model's weights. */
   readonly entries: ReadonlyMap<ModelWeight, WeightEntry>
   /** The file's layers that the model has no place for: a network's top, where the model has none. */
   readonly ignored: readonly string[]
@@ -60,7 +62,13 @@ export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: Weigh
   return { entries, ignored: ignored.map(({ name }) => name), read }
 }
 
-/** Checks the whole file, then puts its numbers on the device one tensor at a time. Throws as `assignWeights` and `Model.load`. */
+/**
+ * A file's numbers into a model, on the device. Layers are matched by name where the file has all the model's names, else in
+ * order. The whole file is checked first, then its tensors stream one at a time: a large file never has to fit into memory.
+ * A model without dense layers may leave out those at the end of a file.
+ * @throws WeftgradError 'mismatch', naming the first layer that does not fit, both shapes, and what the file looks like; what
+ * `Model.load` throws. The model then stays as it was.
+ */
 export async function loadWeights(
   model: Model,
   device: Device,

@@ -8,20 +8,37 @@ import type { PretrainedName } from '../nn/models/pretrained.ts'
 
 /** A file as its publisher has it. */
 export interface PublishedFile {
+  /** What it is called, in caches as well. */
   readonly name: string
+  /** Where it can be downloaded. */
   readonly url: string
+  /** Of its bytes, in hex. */
   readonly md5: string
   /** Undefined where it was not published. */
   readonly bytes: number | undefined
 }
 
+/** The names in the zoo, the smallest network first. */
 export const zooNames: readonly PretrainedName[] = ['vgg16', 'xception', 'resnet152v2']
 
+/** A network with published weights. */
 export interface ZooModel {
   /** As its authors write it. */
   readonly title: string
-  readonly parameters: { readonly base: number; readonly withTop: number }
-  readonly files: { readonly base: PublishedFile; readonly withTop: PublishedFile }
+  /** How many numbers. */
+  readonly parameters: {
+    /** To the last features. */
+    readonly base: number
+    /** With the classifier of 1000 classes. */
+    readonly withTop: number
+  }
+  /** Where they are published. */
+  readonly files: {
+    /** To the last features. */
+    readonly base: PublishedFile
+    /** With the classifier of 1000 classes. */
+    readonly withTop: PublishedFile
+  }
 }
 
 const site = 'https://storage.googleapis.com'
@@ -31,6 +48,7 @@ function kerasFile(folder: string, stem: string, ending: string, md5: string, by
   return { name, url: `${site}/tensorflow/keras-applications/${folder}/${name}`, md5, bytes }
 }
 
+/** The networks whose ImageNet weights Keras publishes: files, checksums, sizes. */
 export const zoo: Readonly<Record<PretrainedName, ZooModel>> = {
   vgg16: {
     title: 'VGG16',

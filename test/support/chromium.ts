@@ -1,15 +1,63 @@
-/** A real Chromium for pages without a network: the system's own, or the one of an npm package that unpacks itself. */
+/**
+ * A real Chromium for tests: the system's own, or the one of an npm package that unpacks itself, without root. With
+ * WebGPU it computes on SwiftShader, a software Vulkan that comes with it, so that every machine tests the same. Pages have to
+ * come from http://127.0.0.1 or https: browsers offer WebGPU to secure pages only.
+ */
+import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import chromium from '@sparticuz/chromium'
-import { type Browser, chromium as driver } from 'playwright-core'
+import { type Browser, chromium as driver } from 'playwright'
 
-const own = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+export interface ChromiumOptions {
+  /** Whether pages get WebGPU. Default: no, which starts faster. */
+  readonly webgpu?: boolean
+}
 
-export async function openChromium(): Promise<Browser> {
-  const found = own.find((path) => existsSync(path))
-  // The package's own arguments are for a single page of a single process.
-  return await driver.launch({
-    executablePath: found ?? (await chromium.executablePath()),
-    args: ['--no-sandbox', '--disable-gpu'],
-  })
+/** What Playwright's `launch` takes. */
+export interface ChromiumLaunch {
+  readonly executablePath: string
+  readonly args: string[]
+}
+
+const own = [
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+]
+
+const softwareWebGpu = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan']
+
+let found: Promise<string> | undefined
+
+/** Where Chromium is. Throws where it does not run, with the system's reason. */
+function chromiumPath(): Promise<string> {
+  found ??= (async () => {
+    const path = own.find((one) => existsSync(one)) ?? (await chromium.executablePath())
+    execFileSync(path, ['--version', '--no-sandbox'], { stdio: 'pipe', timeout: 60_000 })
+    return path
+  })()
+  return found
+}
+
+/** How Chromium is started. The package's own arguments are for a single page of a single process. */
+export async function chromiumLaunch({ webgpu = false }: ChromiumOptions = {}): Promise<ChromiumLaunch> {
+  return {
+    executablePath: await chromiumPath(),
+    args: ['--no-sandbox', ...(webgpu ? softwareWebGpu : ['--disable-gpu'])],
+  }
+}
+
+/** Why Chromium does not run on this machine; undefined where it does. */
+export async function whyNoChromium(): Promise<string | undefined> {
+  try {
+    await chromiumPath()
+    return undefined
+  } catch (error) {
+    return `Chromium does not run here: ${error instanceof Error ? error.message.split('\n')[0] : error}`
+  }
+}
+
+export async function openChromium(options: ChromiumOptions = {}): Promise<Browser> {
+  return await driver.launch(await chromiumLaunch(options))
 }

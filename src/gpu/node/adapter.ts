@@ -3,6 +3,7 @@
  * the system's software Vulkan, else the driver in weftgrad's cache, which is fetched if it may be. No root, no restart.
  */
 import { WeftgradError } from '../../errors.ts'
+import { driverName, isHardware } from '../adapter-info.ts'
 import { loadDawn, requestFrom, seenBy } from './dawn.ts'
 import type { CachedDriver } from './driver-folder.ts'
 import { ALTERNATIVES, cachedDriver, canProvision, provisionDriver } from './provision.ts'
@@ -17,6 +18,7 @@ import {
   useSystemIcds,
 } from './vulkan.ts'
 
+/** How to look for an adapter in Node.js. */
 export interface FindAdapterOptions {
   /** Whether a software driver may be fetched when there is none. Default: yes, unless WEFTGRAD_NO_SETUP=1. */
   readonly provision?: boolean
@@ -205,20 +207,6 @@ export function flagsFor(toggles: readonly string[], platform: NodeJS.Platform =
 function describe({ gpu, adapter, source }: Found, fetched: boolean): FoundAdapter {
   const { info } = adapter
   return { gpu, adapter, source, hardware: isHardware(info), driver: driverName(info), fetched }
-}
-
-function isHardware(info: GPUAdapterInfo): boolean {
-  const text = `${info.architecture} ${info.device} ${info.description}`
-  return !info.isFallbackAdapter && !/llvmpipe|lavapipe|swiftshader|basic render driver/i.test(text)
-}
-
-/** Dawn's description is the driver's name, its own account of itself, and a version: `llvmpipe: Mesa 25.0.7 (LLVM 15.0.6) 0.0.1`. */
-export function driverName(info: Pick<GPUAdapterInfo, 'vendor' | 'architecture' | 'device' | 'description'>): string {
-  const description = info.description.replace(/^([^:]+): (.*\S) [\d.]+$/, '$1, $2')
-  const device = info.device.replace(/-+$/, '')
-  // A device that is only the driver's name again, with its version spelt in dashes, says nothing new.
-  const told = device !== '' && !/^(llvmpipe|lavapipe)/.test(device) ? ` on ${device}` : ''
-  return (description || [info.vendor, info.architecture].filter(Boolean).join(' ') || 'unknown driver') + told
 }
 
 function nothingFound({ wanted, seen, remarks }: Search, provision: boolean): WeftgradError {

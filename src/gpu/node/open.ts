@@ -6,7 +6,9 @@ import { findAdapter } from './adapter.ts'
 
 /**
  * A device on the best adapter there is: the one named by WEFTGRAD_ADAPTER, else hardware, else software Vulkan, which
- * is fetched into the cache where it is missing. Throws 'no-adapter' or 'fetch'.
+ * is fetched into the cache where it is missing. Tensors use it from then on.
+ * @throws WeftgradError 'no-adapter' with what was seen and what to do, 'fetch' where a driver was to be fetched and could not
+ * be, 'device' where the adapter gives no device.
  */
 export async function open(options: FindAdapterOptions = {}): Promise<Device> {
   const found = await findAdapter(options)

@@ -1,0 +1,47 @@
+/** Opens a device on the WebGPU of the host: a browser's, a worker's, or whatever else puts one on `navigator.gpu`. */
+
+import { WeftgradError } from '../errors.ts'
+import { driverName, isHardware } from './adapter-info.ts'
+import { Device, setCurrentDevice } from './device.ts'
+
+/** Which of the host's adapters to take. */
+export interface OpenOptions {
+  /** `navigator.gpu` by default. */
+  readonly gpu?: GPU
+  /** What a computer with two GPUs should take; a browser may ignore it. */
+  readonly powerPreference?: GPUPowerPreference
+}
+
+/**
+ * A device on the host's adapter, a processor that plays a GPU where there is no other; tensors use it from then on.
+ * @throws WeftgradError 'no-adapter' where there is no WebGPU or no adapter, saying what to do; 'device' where the adapter
+ * gives no device.
+ */
+export async function open({ gpu, powerPreference = 'high-performance' }: OpenOptions = {}): Promise<Device> {
+  const host = gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu
+  if (host === undefined) throw noWebGpu()
+  const adapter =
+    (await host.requestAdapter({ powerPreference })) ?? (await host.requestAdapter({ forceFallbackAdapter: true }))
+  if (adapter === null)
+    throw new WeftgradError(
+      'no-adapter',
+      'There is WebGPU here, but no adapter for it. Switch on hardware acceleration in the settings of the browser, ' +
+        'update the driver of the GPU, or see what the browser says about it (chrome://gpu, about:support).',
+    )
+  const { info } = adapter
+  const hardware = isHardware(info)
+  const device = await Device.create(adapter, { class: hardware ? 'gpu' : 'cpu', hardware, driver: driverName(info) })
+  setCurrentDevice(device)
+  return device
+}
+
+function noWebGpu(): WeftgradError {
+  const isInsecurePage = globalThis.isSecureContext === false
+  return new WeftgradError(
+    'no-adapter',
+    isInsecurePage
+      ? 'Browsers offer WebGPU to secure pages only: open this one by https, or from this computer as http://localhost.'
+      : 'There is no WebGPU here. Take a current Chrome, Edge, Safari or Firefox; in Node.js, open a device by ' +
+          "`import { open } from 'weftgrad/node'`.",
+  )
+}

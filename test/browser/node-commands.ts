@@ -1,0 +1,38 @@
+/**
+ * What the tests in the browser have Node.js do for them: `commands.nodeNumbers()`. vitest.config.ts imports this file, so
+ * that it has to be small.
+ */
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { nn } from 'weftgrad'
+
+/** What Node.js makes of the same trainings. */
+export interface NodeNumbers {
+  readonly adapter: string
+  /** The first of Fashion-MNIST's training images, in base64. */
+  readonly images: string
+  readonly labels: string
+  /** The losses of each of test/fixtures/lenet-trajectory.json. */
+  readonly trajectories: readonly (readonly number[])[]
+  /** Of test/browser/short-training.ts. */
+  readonly epochs: readonly nn.EpochLogs[]
+}
+
+declare module 'vitest/browser' {
+  interface BrowserCommands {
+    /** Trains in a process of its own, on the adapter that it finds. */
+    nodeNumbers(): Promise<NodeNumbers>
+  }
+}
+
+export const nodeCommands = {
+  async nodeNumbers(): Promise<NodeNumbers> {
+    const program = fileURLToPath(new URL('node-numbers.ts', import.meta.url))
+    const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', program], {
+      env: { ...process.env, WEFTGRAD_TUNE: '0' },
+      maxBuffer: 2 ** 26,
+    })
+    return JSON.parse(stdout)
+  },
+}

@@ -1,0 +1,51 @@
+/** Devices that browsers give: what is found out about them, and those with no more than every WebGPU offers. */
+import { describe, expect, it } from 'vitest'
+import { currentDevice, open } from 'weftgrad'
+import { plainGpu, useBrowserDevice } from './browser-device.ts'
+import { failuresOf } from './case-failures.ts'
+import { shortTraining } from './short-training.ts'
+
+describe('the browser’s adapter', () => {
+  it('is known for what it is: software, with subgroups', async () => {
+    using device = await open()
+    expect(currentDevice()).toBe(device)
+    expect(device.facts).toEqual({ class: 'cpu', hardware: false, driver: 'google swiftshader' })
+    expect(device.subgroupSize).toBe(4)
+    expect(device.describe()).toBe('swiftshader (google swiftshader; software, subgroups of 4)')
+  })
+
+  it('gives its own limits, not only those that every adapter has', async () => {
+    using device = await open()
+    const { limits } = (await navigator.gpu.requestAdapter()) ?? {}
+    expect(device.limits.maxStorageBufferBindingSize).toBe(limits?.maxStorageBufferBindingSize)
+    expect(device.limits.maxStorageBufferBindingSize).toBeGreaterThan(2 ** 27)
+    expect(device.limits.maxStorageBuffersPerShaderStage).toBeGreaterThan(8)
+  })
+})
+
+describe('a device with default limits, without subgroups and timestamps', () => {
+  const plain = useBrowserDevice(plainGpu())
+
+  it('says so', async () => {
+    expect(plain().subgroupSize).toBeUndefined()
+    expect(plain().gpu.features.has('subgroups')).toBe(false)
+    expect(plain().limits.maxStorageBuffersPerShaderStage).toBe(8)
+    await expect(plain().timeOnDevice([])).rejects.toMatchObject({ code: 'limit' })
+  })
+
+  it("computes every operator's first case right", async () => {
+    const { ran, failures } = await failuresOf(plain())
+    expect(failures).toEqual([])
+    expect(ran).toBeGreaterThan(50)
+  })
+
+  it('trains to the losses of other devices, to 1e-4', async () => {
+    const own = await shortTraining(plain())
+    using device = await open()
+    const other = await shortTraining(device)
+    for (const [i, { loss, validationLoss = Number.NaN }] of own.epochs.entries()) {
+      expect(Math.abs(loss - (other.epochs[i]?.loss ?? Number.NaN))).toBeLessThan(1e-4)
+      expect(Math.abs(validationLoss - (other.epochs[i]?.validationLoss ?? Number.NaN))).toBeLessThan(1e-4)
+    }
+  })
+})

@@ -1,0 +1,49 @@
+/** What tests have a worker do, by messages: the code that pages run, too. */
+import { expose } from 'comlink'
+import { open, WeftgradError, weights } from 'weftgrad'
+import { failuresOf } from './case-failures.ts'
+import { probabilitiesOf } from './lenet-predictions.ts'
+import { type ShortTraining, shortTraining } from './short-training.ts'
+
+/** Begun at once; what comes before it is there waits, while a module that waits at its top would not hear it. */
+const device = open()
+
+const jobs = {
+  train: async (): Promise<ShortTraining> => await shortTraining(await device),
+
+  failuresOf: async () => await failuresOf(await device),
+
+  /** The probabilities for some images by a LeNet-5 with a file's weights; the code of the error where it is refused. */
+  async predict(file: Blob, images: Uint8Array): Promise<Float32Array | string> {
+    try {
+      return await probabilitiesOf(await device, await weights.open(file), images)
+    } catch (error) {
+      if (error instanceof WeftgradError) return error.code
+      throw error
+    }
+  },
+
+  /** Opens a file of weights and reads its last tensor: its numbers, and how many bytes the browser was asked for. */
+  async readLast(file: Blob): Promise<{ readonly numbers: Float32Array; readonly bytesAsked: number }> {
+    let bytesAsked = 0
+    // Blobs are only read by slices of them.
+    const { slice } = Blob.prototype
+    Blob.prototype.slice = function (this: Blob, start = 0, end = this.size, type?: string) {
+      bytesAsked += end - start
+      return slice.call(this, start, end, type)
+    }
+    try {
+      const opened = await weights.open(file)
+      const entry = opened.groups.at(-1)?.weights.at(-1)
+      if (entry === undefined) throw new Error('the file has no tensors')
+      const numbers = await opened.read(entry)
+      opened.close()
+      return { numbers, bytesAsked }
+    } finally {
+      Blob.prototype.slice = slice
+    }
+  },
+}
+
+export type Jobs = typeof jobs
+expose(jobs)
