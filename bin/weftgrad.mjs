@@ -30,17 +30,18 @@ if (fromSource) {
       `weftgrad's packages are not installed. Run \`npm ci\` in ${fileURLToPath(new URL('..', import.meta.url))} first.`,
     )
   }
-  // Line numbers of the sources in stacks, for whoever asked for stacks.
-  if (process.env.WEFTGRAD_DEBUG === '1') process.setSourceMapsEnabled(true)
   tsx.register()
 }
+// Line numbers of the sources in stacks, for whoever asked for stacks.
+if (process.env.WEFTGRAD_DEBUG === '1') process.setSourceMapsEnabled(true)
 
 try {
   const { main } = await import((fromSource ? source : built).href)
   await main(process.argv.slice(2))
 } catch (error) {
   if (error?.code !== 'ERR_MODULE_NOT_FOUND') throw error
-  stop(`A package of weftgrad's is missing (${error.message.split('\n')[0]}). Run \`npm ci\` again.`)
+  const install = fromSource ? 'npm ci' : 'npm install'
+  stop(`A package of weftgrad's is missing (${error.message.split('\n')[0]}). Run \`${install}\` again.`)
 }
 
 /** @param {string} sentence */

@@ -1,46 +1,84 @@
 /** Operators of a user's own: WGSL, plan and derivative, on equal terms with the built-in ones. */
 
-import type { CustomOp, TensorType } from '../graph/node.ts'
+import type { CustomOp, TensorType, Value } from '../graph/node.ts'
 import type { KernelPlan, Target } from '../kernels/kernel.ts'
-import { custom } from './ops.ts'
+import { custom } from './apply.ts'
 import { Tensor } from './tensor.ts'
 
 export type { TensorType } from '../graph/node.ts'
-export type { Dispatch, KernelPlan, Target } from '../kernels/kernel.ts'
+export type {
+  Binding,
+  Dispatch,
+  KernelPlan,
+  KernelText,
+  Operand as KernelOperand,
+  Target,
+  UniformValue,
+} from '../kernels/kernel.ts'
 export { dispatch, input, output, reads, scratch, writes } from '../kernels/kernel.ts'
 
-export interface OpDefinition {
+/** The type of each of some tensors, in order. */
+export type TypesOf<Tensors extends readonly Tensor[]> = { readonly [I in keyof Tensors]: TensorType }
+
+/** A tensor or nothing in the place of each of some tensors. */
+export type MaybeEach<Tensors extends readonly Tensor[]> = { readonly [I in keyof Tensors]: Tensor | undefined }
+
+/** Cotangents of an operator's results: undefined where one of several was not used; an only result always has one. */
+export type CotangentsOf<Out extends readonly Tensor[]> = Out extends readonly [Tensor] ? Out : MaybeEach<Out>
+
+/**
+ * An operator of a user's own: what it is called, which shapes it makes, how it is computed, and how its gradient is.
+ * @typeParam In the operands, as a tuple with names: `[x: Tensor, gain: Tensor]`.
+ * @typeParam Out the results, as a tuple: `[y: Tensor]`.
+ */
+export interface OpDefinition<In extends readonly Tensor[] = Tensor[], Out extends readonly Tensor[] = Tensor[]> {
   /** Names the operator in errors. */
   readonly name: string
-  /** The results' types; throws 'shape' for operands that do not fit. */
-  shape(inputs: readonly TensorType[]): readonly TensorType[]
-  /** The kernels: see `dispatch`, which puts declarations around a WGSL body. */
-  plan(inputs: readonly TensorType[], outputs: readonly TensorType[], target: Target): KernelPlan
-  /** Cotangents of the operands from those of the results (undefined where a result was not used); without it there is no gradient. */
-  vjp?(
-    inputs: readonly Tensor[],
-    outputs: readonly Tensor[],
-    cotangents: readonly (Tensor | undefined)[],
-  ): readonly (Tensor | undefined)[]
+  /**
+   * The results' types, from those of the operands. It runs when the operator is traced: throw
+   * `new WeftgradError('shape', ...)` there for operands that do not fit.
+   */
+  shape(inputs: TypesOf<In>): TypesOf<Out>
+  /**
+   * The kernels: see {@link dispatch}, which puts declarations around a WGSL body. It runs once for each structure of a
+   * graph, not at each evaluation; the same types and target must give the same plan.
+   */
+  plan(inputs: TypesOf<In>, outputs: TypesOf<Out>, target: Target): KernelPlan
+  /**
+   * The vector-Jacobian product: cotangents of the operands, from those of the results, made of operators (among them
+   * ones of your own). Undefined stands for an operand without a gradient. A cotangent may have the shape that its
+   * operand was broadcast to; it is summed back. Without `vjp`, a gradient through the operator throws 'no-gradient'.
+   */
+  vjp?(inputs: In, outputs: Out, cotangents: CotangentsOf<Out>): MaybeEach<In>
 }
 
-/** Makes an operator function from its definition. It gives the results in order. */
-export function defineOp(definition: OpDefinition): (...inputs: Tensor[]) => Tensor[] {
-  const { vjp } = definition
+/**
+ * Makes an operator function from its definition. It takes the operands and gives the results, in order; like every
+ * operator it only traces. Name the operands and results to have them checked by the compiler:
+ * `defineOp<[x: Tensor], [y: Tensor]>({ ... })`. Call it once for each operator: graphs of another definition have other plans.
+ * The tutorial's last page writes one, with its gradient.
+ * @throws WeftgradError what `shape` throws, when the operator is traced; what `plan` throws and, where WGSL does not compile,
+ * 'device' with the line at fault, when it is computed.
+ */
+export function defineOp<In extends readonly Tensor[] = Tensor[], Out extends readonly Tensor[] = Tensor[]>(
+  definition: OpDefinition<In, Out>,
+): (...inputs: In) => Out {
+  // The graph knows lists, the definition tuples: that operands come in number and order is what In and Out say.
+  const own = definition as unknown as OpDefinition
+  const tensorOf = (value: Value): Tensor => new Tensor(value)
+  const vjp: CustomOp['vjp'] = (inputs, outputs, cotangents) =>
+    own
+      .vjp?.(
+        inputs.map(tensorOf),
+        outputs.map(tensorOf),
+        cotangents.map((value) => value && tensorOf(value)),
+      )
+      .map((tensor) => tensor?.value) ?? []
   const op: CustomOp = {
-    name: definition.name,
-    shape: (inputs) => definition.shape(inputs),
-    plan: (inputs, outputs, target) => definition.plan(inputs, outputs, target),
-    ...(vjp === undefined
-      ? {}
-      : {
-          vjp: (inputs, outputs, cotangents) =>
-            vjp(
-              inputs.map((value) => new Tensor(value)),
-              outputs.map((value) => new Tensor(value)),
-              cotangents.map((value) => (value === undefined ? undefined : new Tensor(value))),
-            ).map((tensor) => tensor?.value),
-        }),
+    name: own.name,
+    shape: (inputs) => own.shape(inputs),
+    plan: (inputs, outputs, target) => own.plan(inputs, outputs, target),
+    ...(own.vjp === undefined ? {} : { vjp }),
   }
-  return (...inputs) => custom(op, inputs)
+  return (...inputs) => custom(op, inputs) as readonly Tensor[] as Out
 }

@@ -13,8 +13,10 @@ import type { Plan } from '../graph/plan.ts'
 import { bytesOf } from '../graph/plan.ts'
 import { Program, planFor, planLimitsOf, wordBytes } from '../graph/program.ts'
 
+/** Numbers read back, row-major: by dtype f32, u32 or u8. */
 export type HostNumbers = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
 
+/** Where and how tensors are computed. */
 export interface EvaluateOptions {
   /** Where to run; by default where the leaves live, else the device that was opened last. */
   readonly device?: Device

@@ -20,7 +20,8 @@ const keyOf = (value: Value): string => `${value.node.id}.${value.index}`
 
 /**
  * The gradients of a scalar with respect to each of `wrt`, in their shapes; zeros where the scalar does not depend on
- * one. Throws 'shape' if `y` has more than one element, 'no-gradient' if the way leads through an operator without
+ * one: {@link grad} for a result that is there already.
+ * @throws WeftgradError 'shape' if `y` has more than one element, 'no-gradient' if the way leads through an operator without
  * a derivative or `wrt` is not f32.
  */
 export function gradients(y: Tensor, wrt: readonly Tensor[]): Tensor[] {
@@ -91,12 +92,28 @@ function sumTo(gradient: Tensor, shape: Shape): Tensor {
   return reshape(sum(gradient, { axes }), shape)
 }
 
-type ScalarFunction = (...inputs: Tensor[]) => Tensor
+/** A function of tensors that gives one f32 number. */
+export type ScalarFunction<In extends Tensor[] = Tensor[]> = (...inputs: In) => Tensor
+
+/** A gradient in the place of each of some tensors, in its shape. */
+export type GradientsOf<Tensors extends readonly Tensor[]> = { -readonly [I in keyof Tensors]: Tensor }
 
 /**
  * A function that gives the value of `f` and its gradients: with respect to the tensors in `wrt` (parameters that `f`
- * closes over), or to all of its arguments.
+ * closes over), or to all of its arguments. Both are traced, nothing runs; `evaluate` them together.
+ *
+ * Reverse mode (Baydin et al., "Automatic Differentiation in Machine Learning: a Survey", 2018, section 3.2): one backward
+ * walk gives all gradients. A gradient has its tensor's shape, and is zero where `f` does not depend on it.
+ * @throws WeftgradError the function throws 'shape' if `f` gives anything but one f32 number; 'no-gradient' if the way leads
+ * through an operator without a derivative, or one of the tensors is not f32.
  */
+export function valueAndGrad<In extends Tensor[]>(
+  f: ScalarFunction<In>,
+): (...inputs: In) => [value: Tensor, gradients: GradientsOf<In>]
+export function valueAndGrad<In extends Tensor[], const Wrt extends readonly Tensor[]>(
+  f: ScalarFunction<In>,
+  wrt: Wrt,
+): (...inputs: In) => [value: Tensor, gradients: GradientsOf<Wrt>]
 export function valueAndGrad(
   f: ScalarFunction,
   wrt?: readonly Tensor[],
@@ -107,28 +124,47 @@ export function valueAndGrad(
   }
 }
 
-/** Like `valueAndGrad`, gradients only. */
+/**
+ * Like {@link valueAndGrad}, gradients only. They are graphs, and can be differentiated again.
+ * @throws WeftgradError as what `valueAndGrad` gives.
+ */
+export function grad<In extends Tensor[]>(f: ScalarFunction<In>): (...inputs: In) => GradientsOf<In>
+export function grad<In extends Tensor[], const Wrt extends readonly Tensor[]>(
+  f: ScalarFunction<In>,
+  wrt: Wrt,
+): (...inputs: In) => GradientsOf<Wrt>
 export function grad(f: ScalarFunction, wrt?: readonly Tensor[]): (...inputs: Tensor[]) => Tensor[] {
   return (...inputs) => gradients(f(...inputs), wrt ?? inputs)
 }
 
+/** How thoroughly {@link gradCheck} compares. */
 export interface GradCheckOptions extends EvaluateOptions {
   /** Half the distance of the two points of a central difference. 1e-2 by default: float32 differences need room. */
   readonly epsilon?: number
   /** How many random directions are tried. 4 by default. */
   readonly directions?: number
+  /** Draws the directions. 1 by default. */
   readonly seed?: number
 }
 
+/** How far gradients and difference quotients are apart. */
 export interface GradCheckResult {
   /** |difference quotient - directional derivative| / max(1, |either|), the largest over the directions. */
   readonly error: number
-  readonly directions: readonly { readonly numeric: number; readonly analytic: number }[]
+  /** Each direction's two slopes. */
+  readonly directions: readonly {
+    /** (f(x + epsilon d) - f(x - epsilon d)) / (2 epsilon) */
+    readonly numeric: number
+    /** The gradients' product with the direction d. */
+    readonly analytic: number
+  }[]
 }
 
 /**
  * Compares the gradients of `f` at `inputs` with central differences along random directions. All in float32 on the
  * device: expect errors around 1e-3, and larger ones near kinks.
+ * @param f gives one f32 number. @param inputs f32 tensors at which it is smooth.
+ * @throws WeftgradError as what {@link grad} gives, and as `Tensor.data`.
  */
 export async function gradCheck(
   f: ScalarFunction,

@@ -61,18 +61,32 @@ export class DeviceStorage implements Storage {
   }
 }
 
+/**
+ * Numbers with a shape, there already or still to be computed: a value of the traced graph. Operators make tensors without
+ * running anything; {@link Tensor.data}, {@link Tensor.item}, {@link Tensor.keep} and `evaluate` plan and run just what they
+ * need. A tensor that is computed owns no memory and needs no disposal.
+ */
 export class Tensor {
+  /**
+   * The value in the graph.
+   * @internal
+   */
   readonly value: Value
 
-  /** Operator functions make tensors; use `tensor(...)` for numbers of your own. */
+  /**
+   * Operator functions make tensors; use `tensor(...)` for numbers of your own.
+   * @internal
+   */
   constructor(value: Value) {
     this.value = value
   }
 
+  /** Extents, whole numbers from 1; [] for a single number. */
   get shape(): Shape {
     return this.value.type.shape
   }
 
+  /** What its elements are. */
   get dtype(): DType {
     return this.value.type.dtype
   }
@@ -82,14 +96,22 @@ export class Tensor {
     return elementCount(this.shape)
   }
 
-  /** Computes the tensor and copies it to the host: Float32Array, Uint32Array or Uint8Array by dtype, row-major. */
+  /**
+   * Computes the tensor and copies it to the host: Float32Array, Uint32Array or Uint8Array by dtype, row-major. For several
+   * tensors at once use `evaluate`, which computes what they share once.
+   * @throws WeftgradError 'no-adapter' where no device is open, 'limit' for a tensor that fits no buffer or binding of it,
+   * 'disposed' where a kept tensor or a model under it was disposed of, 'device' or 'device-lost' where the device fails.
+   */
   async data(options: EvaluateOptions = {}): Promise<HostNumbers> {
     const [numbers] = await evaluateValues([this.value], options)
     if (numbers === undefined) throw new RangeError('one value gives one result')
     return numbers
   }
 
-  /** The one number of a tensor of one element. Throws 'shape' for more. */
+  /**
+   * The one number of a tensor of one element.
+   * @throws WeftgradError 'shape' for more elements, else as {@link Tensor.data}.
+   */
   async item(options: EvaluateOptions = {}): Promise<number> {
     if (this.size !== 1)
       throw new WeftgradError(
@@ -103,6 +125,7 @@ export class Tensor {
   /**
    * Computes the tensor and keeps the numbers on the device, so that later graphs start from them. The result owns
    * memory: release it with `dispose()` or `using`.
+   * @throws WeftgradError as {@link Tensor.data}.
    */
   async keep(options: EvaluateOptions = {}): Promise<KeptTensor> {
     const [slice] = await keepValues([this.value], options)
@@ -110,15 +133,21 @@ export class Tensor {
     return new KeptTensor(slice, this.value.type)
   }
 
+  /** Dtype and shape, as in `Tensor(f32[2, 3])`: its numbers may not be there yet. */
   toString(): string {
     return `Tensor(${this.dtype}${shapeText(this.shape)})`
   }
 }
 
-/** A tensor whose numbers stay on a device until it is disposed of. */
+/** A tensor whose numbers stay on a device until it is disposed of: what {@link Tensor.keep} gives. */
 export class KeptTensor extends Tensor {
+  /** Where its numbers are. */
   readonly slice: BufferSlice
 
+  /**
+   * Takes over memory that holds numbers of this type; `keep()` makes them in the first place.
+   * @internal
+   */
   constructor(slice: BufferSlice, type: TensorType) {
     super(leaf(new DeviceStorage(slice), type))
     this.slice = slice
@@ -129,10 +158,12 @@ export class KeptTensor extends Tensor {
     return this.slice.buffer
   }
 
+  /** Gives the memory back; a second call does nothing. Computing from it afterwards throws 'disposed'. */
   dispose(): void {
     this.slice.buffer.dispose()
   }
 
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }
@@ -143,12 +174,15 @@ export function leaf(storage: Storage, type: TensorType): Value {
   return outputOf(makeNode('leaf', [], { storage, type }) as Node)
 }
 
+/** A number, or arrays of numbers nested evenly: `[[1, 2], [3, 4]]`. */
 export type NestedNumbers = number | readonly NestedNumbers[]
 
 /**
  * A tensor of the given numbers: a number, nested arrays (their nesting is the shape), or flat numbers with a shape.
  * Uint32Array gives u32, everything else f32 unless `dtype` says so. The numbers are copied.
- * Throws 'shape' where numbers and shape do not agree, 'argument' for u32 numbers that are not whole.
+ * They go to the device at each evaluation that reads them; what is used again and again belongs there, by {@link Tensor.keep}.
+ * @throws WeftgradError 'shape' where numbers and shape do not agree, rows have different lengths, or an extent is no whole
+ * number from 1; 'argument' for u32 numbers that are not whole.
  */
 export function tensor(
   numbers: NestedNumbers | Float32Array | Uint32Array,

@@ -8,14 +8,13 @@ import { WeftgradError } from '../errors.ts'
 import type { Activation, NodeOf, OpKind } from '../graph/node.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import { broadcastShapes } from '../graph/shapes.ts'
+import { apply } from './apply.ts'
 import {
   add,
-  apply,
   broadcastTo,
   div,
   equal,
   exp,
-  gather,
   greater,
   greaterEqual,
   lessEqual,
@@ -352,7 +351,7 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
     apply('gatherGradient', [context.cotangent, operand(context, 1)], { rows: operand(context, 0).shape[0] ?? 1 }),
     undefined,
   ],
-  gatherGradient: (context) => [gather(context.cotangent, operand(context, 1)), undefined],
+  gatherGradient: (context) => [apply('gather', [context.cotangent, operand(context, 1)], {}), undefined],
   gatherBatch: 'none', // a data set of bytes
   custom: ({ node, inputs, outputs, cotangents }) => {
     const { op } = node.attributes

@@ -4,8 +4,12 @@ import { WeftgradError } from '../errors.ts'
 import type { ConvAttributes, Pair, Shape } from '../graph/node.ts'
 import { shapeText } from '../graph/node.ts'
 
-/** [[top, bottom], [left, right]] */
+/** Pixels around an image: [[top, bottom], [left, right]], whole numbers from 0. */
 export type ExplicitPadding = readonly [Pair, Pair]
+/**
+ * What lies around an image for windows that reach over its edge: as much as makes ceil(extent / stride) windows ('same', as
+ * TensorFlow counts), nothing ('valid'), or so many pixels.
+ */
 export type Padding = 'same' | 'valid' | ExplicitPadding
 
 export interface WindowOptions {

@@ -16,9 +16,11 @@ export type VariantTable = Readonly<Record<string, string>>
 
 /** Which variant a kernel was planned with, for tests, benchmarks and `config.json`. */
 export interface Choice {
+  /** The operator's family of kernels: `conv2d`. */
   readonly family: string
   /** Text of the family's key: equal for equal work. */
   readonly shapeClass: string
+  /** The one it was planned with. */
   readonly variant: string
   /** The variants that could have been chosen, the plain one first. */
   readonly alternatives: readonly string[]
@@ -26,15 +28,19 @@ export interface Choice {
 
 /** A kernel as tuning sees it. */
 export interface KernelTask {
+  /** The operator's family of kernels. */
   readonly family: string
+  /** Text of the family's key: equal for equal work. */
   readonly shapeClass: string
   /** Names of the variants that can do it, the plain one first. */
   readonly candidates: readonly string[]
   /** The one that is used where nothing was measured. */
   readonly preferred: string
+  /** What it reads. */
   readonly inputs: readonly TensorType[]
+  /** What it writes. */
   readonly outputs: readonly TensorType[]
-  /** Throws 'argument' for a variant that is no candidate. */
+  /** Its dispatches by one of the candidates. @throws WeftgradError 'argument' for a variant that is none. */
   plan(variant: string): KernelPlan
 }
 

@@ -1,32 +1,28 @@
 /** From a node to its kernels: one entry an operator, from the node's shapes and attributes to a family's key. */
 
+import { WeftgradError } from '../errors.ts'
 import { argmax } from '../kernels/argmax.ts'
 import type { Conv2dKey } from '../kernels/conv2d.ts'
 import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../kernels/conv2d.ts'
 import type { Conv2dPoolKey } from '../kernels/conv2d-windows.ts'
 import { conv2dPool, conv2dPoolFilterGradient, conv2dPoolInputGradient } from '../kernels/conv2d-windows.ts'
-import { depthwise, depthwiseInputGradient } from '../kernels/depthwise.ts'
-import { depthwiseFilterGradient } from '../kernels/depthwise-filter-gradient.ts'
-import type { DepthwiseKey } from '../kernels/depthwise-plan.ts'
 import { dropout } from '../kernels/dropout.ts'
 import type { ElementwiseKey, ElementwiseStep } from '../kernels/elementwise.ts'
 import { elementwise } from '../kernels/elementwise.ts'
-import { gatherRows, gatherRowsGradient } from '../kernels/gather.ts'
 import { gatherBatch } from '../kernels/gather-batch.ts'
 import type { KernelPlan } from '../kernels/kernel.ts'
 import { elementCount } from '../kernels/kernel.ts'
-import { concatenate, pad, slice, transpose } from '../kernels/layout.ts'
+import { pad, slice, transpose } from '../kernels/layout.ts'
 import type { MatmulKey } from '../kernels/matmul.ts'
 import { matmul } from '../kernels/matmul.ts'
 import { averagePool, maxPool } from '../kernels/pool.ts'
 import { averagePoolGradient, maxPoolGradient } from '../kernels/pool-gradient.ts'
 import type { PoolKey } from '../kernels/pool-plan.ts'
 import { reduce } from '../kernels/reduce.ts'
-import type { ResizeKey } from '../kernels/resize.ts'
-import { resize, resizeGradient } from '../kernels/resize.ts'
 import type { CrossEntropyKey } from '../kernels/softmax.ts'
 import { crossEntropy, crossEntropyGradient, crossEntropyWithGradient, softmax } from '../kernels/softmax.ts'
 import type { KernelChooser } from './choice.ts'
+import type * as carriedTables from './lower-carried.ts'
 import type {
   ConvAttributes,
   Node,
@@ -39,10 +35,29 @@ import type {
 } from './node.ts'
 
 type Lowering<K extends OpKind> = (node: NodeOf<K>, chooser: KernelChooser) => KernelPlan
+/** The kernels of these operators. */
+export type Lowerings<Kinds extends OpKind> = { readonly [K in Kinds]: Lowering<K> }
 
-/** The kernels of a node. Leaves and reshapes have none and are not asked for. */
+type Tables = typeof carriedTables
+/** Operators whose kernels stand in lower-carried.ts. */
+type CarriedKind = { [Name in keyof Tables]: keyof Tables[Name] }[keyof Tables]
+
+/** Makes kernels known, which must be done before a node of theirs is planned. */
+export function carry(kernels: Partial<Lowerings<CarriedKind>>): void {
+  Object.assign(lowerings, kernels)
+}
+
+/**
+ * The kernels of a node. Leaves and reshapes have none and are not asked for. Throws 'argument' for a node whose kernels
+ * nobody carried here.
+ */
 export function lowerNode(node: Node, chooser: KernelChooser): KernelPlan {
-  const lowering = lowerings[node.kind] as Lowering<OpKind>
+  const lowering = lowerings[node.kind] as Lowering<OpKind> | undefined
+  if (lowering === undefined)
+    throw new WeftgradError(
+      'argument',
+      `${node.kind}: its kernels are not here; make the node by its own function instead of \`apply\`.`,
+    )
   return lowering(node as NodeOf<OpKind>, chooser)
 }
 
@@ -51,8 +66,8 @@ const inputType = (node: NodeOf<OpKind>, index: number): TensorType => {
   if (value === undefined) throw new RangeError(`${node.kind} has no input ${index}`)
   return value.type
 }
-const inputShape = (node: NodeOf<OpKind>, index: number): Shape => inputType(node, index).shape
-const outputShape = (node: NodeOf<OpKind>): Shape => node.outputs[0]?.shape ?? []
+export const inputShape = (node: NodeOf<OpKind>, index: number): Shape => inputType(node, index).shape
+export const outputShape = (node: NodeOf<OpKind>): Shape => node.outputs[0]?.shape ?? []
 const product = (shape: Shape): number => elementCount(shape)
 
 function noKernel(node: NodeOf<OpKind>): never {
@@ -101,28 +116,14 @@ function poolConvKey(
   return { ...convKey(node.attributes, image, kernel, kernel[3] ?? 0, plainImage), activation: 'linear' }
 }
 
-function depthwiseKey(a: ConvAttributes, image: Shape, kernel: Shape): DepthwiseKey {
-  const [batch = 0, height = 0, width = 0, channels = 0] = image
-  const [kernelHeight = 0, kernelWidth = 0, , multiplier = 0] = kernel
-  const { strides, dilation, padTop, padLeft, outHeight, outWidth } = a
-  const window = { strides, dilation, padTop, padLeft, outHeight, outWidth }
-  return { batch, height, width, channels, multiplier, kernel: [kernelHeight, kernelWidth], ...window }
-}
-
 function poolKey(a: PoolAttributes & WindowAttributes, image: Shape): PoolKey {
   const [batch = 0, height = 0, width = 0, channels = 0] = image
   const { window, strides, padTop, padLeft, outHeight, outWidth } = a
   return { batch, height, width, channels, window, strides, padTop, padLeft, outHeight, outWidth }
 }
 
-function resizeKey(from: Shape, to: Shape): ResizeKey {
-  const [batch = 0, height = 0, width = 0, channels = 0] = from
-  const [, outHeight = 0, outWidth = 0] = to
-  return { batch, height, width, channels, outHeight, outWidth }
-}
-
 /** The image that a gradient has the shape of. */
-function imageOf(gradient: Shape, a: { inputHeight: number; inputWidth: number }, channels: number): Shape {
+export function imageOf(gradient: Shape, a: { inputHeight: number; inputWidth: number }, channels: number): Shape {
   return [gradient[0] ?? 0, a.inputHeight, a.inputWidth, channels]
 }
 
@@ -149,7 +150,7 @@ export function plainProduct(node: NodeOf<OpKind>, transposeA: boolean, transpos
 
 const plainImage = { bias: false, activation: 'linear' } as const
 
-const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
+const lowerings: Lowerings<Exclude<OpKind, CarriedKind>> & Partial<Lowerings<CarriedKind>> = {
   leaf: noKernel,
   reshape: noKernel,
   constant: (node, chooser) => chain(node, [{ kind: 'constant', value: node.attributes.value }], chooser),
@@ -197,8 +198,6 @@ const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
     chooser.plan(transpose, { shape: inputShape(node, 0), permutation: node.attributes.permutation }),
   slice: (node, chooser) => chooser.plan(slice, { shape: inputShape(node, 0), ...node.attributes }),
   pad: (node, chooser) => chooser.plan(pad, { shape: inputShape(node, 0), ...node.attributes }),
-  concatenate: (node, chooser) =>
-    chooser.plan(concatenate, { shapes: node.inputs.map((value) => value.type.shape), axis: node.attributes.axis }),
 
   sum: (node, chooser) => chooser.plan(reduce, { operation: 'sum', shape: inputShape(node, 0), ...node.attributes }),
   max: (node, chooser) => chooser.plan(reduce, { operation: 'max', shape: inputShape(node, 0), ...node.attributes }),
@@ -266,15 +265,6 @@ const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
     chooser.plan(conv2dPoolInputGradient, poolConvKey(node, outputShape(node), inputShape(node, 2))),
   conv2dPoolFilterGradient: (node, chooser) =>
     chooser.plan(conv2dPoolFilterGradient, poolConvKey(node, inputShape(node, 0), outputShape(node))),
-  depthwiseConv2d: (node, chooser) =>
-    chooser.plan(depthwise, depthwiseKey(node.attributes, inputShape(node, 0), inputShape(node, 1))),
-  depthwiseConv2dInputGradient: (node, chooser) => {
-    const kernel = inputShape(node, 1)
-    const image = imageOf(inputShape(node, 0), node.attributes, kernel[2] ?? 0)
-    return chooser.plan(depthwiseInputGradient, depthwiseKey(node.attributes, image, kernel))
-  },
-  depthwiseConv2dFilterGradient: (node, chooser) =>
-    chooser.plan(depthwiseFilterGradient, depthwiseKey(node.attributes, inputShape(node, 0), outputShape(node))),
 
   maxPool: (node, chooser) => chooser.plan(maxPool, poolKey(node.attributes, inputShape(node, 0))),
   maxPoolGradient: (node, chooser) => {
@@ -290,9 +280,6 @@ const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
     )
   },
 
-  resize: (node, chooser) => chooser.plan(resize, resizeKey(inputShape(node, 0), outputShape(node))),
-  resizeGradient: (node, chooser) => chooser.plan(resizeGradient, resizeKey(outputShape(node), inputShape(node, 0))),
-
   softmax: (node, chooser) => softmaxPlan(node, false, chooser),
   logSoftmax: (node, chooser) => softmaxPlan(node, true, chooser),
   crossEntropy: (node, chooser) => chooser.plan(crossEntropy, labelsKey(node)),
@@ -303,14 +290,6 @@ const lowerings: { readonly [K in OpKind]: Lowering<K> } = {
   crossEntropyGradient: (node, chooser) => chooser.plan(crossEntropyGradient, labelsKey(node)),
   dropout: (node, chooser) => chooser.plan(dropout, { count: product(outputShape(node)), ...node.attributes }),
 
-  gather: (node, chooser) => {
-    const [rows = 0, ...row] = inputShape(node, 0)
-    return chooser.plan(gatherRows, { rows, rowElements: product(row), count: inputShape(node, 1)[0] ?? 0 })
-  },
-  gatherGradient: (node, chooser) => {
-    const [count = 0, ...row] = inputShape(node, 0)
-    return chooser.plan(gatherRowsGradient, { rows: node.attributes.rows, rowElements: product(row), count })
-  },
   gatherBatch: (node, chooser) => {
     const [datasetCount = 0, height = 0, width = 0, channels = 0] = inputShape(node, 0)
     return chooser.plan(gatherBatch, { datasetCount, height, width, channels, ...node.attributes, offset: 0 })

@@ -14,8 +14,11 @@ import type { DType, KernelPlan, Shape, Target } from '../kernels/kernel.ts'
 export type { Augmentation } from '../kernels/gather-batch.ts'
 export type { DType, Shape } from '../kernels/kernel.ts'
 
+/** What an operator's shape rule and plan know of a tensor. */
 export interface TensorType {
+  /** Extents, whole numbers from 1. */
   readonly shape: Shape
+  /** What its elements are. */
   readonly dtype: DType
 }
 
@@ -29,7 +32,9 @@ export interface Storage {
   readonly transient: boolean
 }
 
+/** [vertical, horizontal], or [before, after]. */
 export type Pair = readonly [number, number]
+/** Functions that kernels apply to their results before writing them. */
 export type Activation = 'linear' | 'relu' | 'sigmoid' | 'tanh'
 
 /** A window sliding over an image, with the padding already worked out. */

@@ -27,30 +27,75 @@ export interface Wanted {
   readonly destination?: BufferSlice
 }
 
+/** Where an operand lies: in an arena, in a leaf, or in a buffer of its own. */
 export type Location =
-  | { readonly kind: 'arena'; readonly arena: number; readonly offset: number; readonly bytes: number }
-  /** `offset` is counted from the start of the leaf. */
-  | { readonly kind: 'leaf'; readonly leaf: number; readonly offset: number; readonly bytes: number }
-  | { readonly kind: 'buffer'; readonly slice: BufferSlice }
+  | {
+      /** In memory that the plan's intermediates share. */
+      readonly kind: 'arena'
+      /** Its number in `Plan.arenaBytes`. */
+      readonly arena: number
+      /** Bytes from the arena's start. */
+      readonly offset: number
+      /** Its length. */
+      readonly bytes: number
+    }
+  | {
+      /** In numbers that are there already: a parameter, a data set, an input. */
+      readonly kind: 'leaf'
+      /** Its number among the plan's leaves. */
+      readonly leaf: number
+      /** Bytes from the leaf's start. */
+      readonly offset: number
+      /** Its length. */
+      readonly bytes: number
+    }
+  | {
+      /** In a buffer that the caller named. */
+      readonly kind: 'buffer'
+      /** The part of it. */
+      readonly slice: BufferSlice
+    }
 
+/** One run of one kernel, with every operand placed. */
 export interface PlannedDispatch {
+  /** Names the kernel: `conv2d/direct`. */
   readonly label: string
+  /** The whole shader module. */
   readonly wgsl: string
+  /** Of its storage operands, in order. */
   readonly access: readonly ('read' | 'read_write')[]
+  /** The uniform block's bytes, as u32 words. */
   readonly uniforms: Uint32Array
+  /** Workgroups in x, y and z. */
   readonly workgroups: readonly [number, number, number]
+  /** Where its storage operands lie, in order. */
   readonly operands: readonly Location[]
 }
 
+/** What running a graph comes to: dispatches in order, and memory. */
 export interface Plan {
+  /** In the order in which they run. */
   readonly dispatches: readonly PlannedDispatch[]
+  /** Bytes of each arena. */
   readonly arenaBytes: readonly number[]
-  /** The leaves' storages, by the numbers that locations use. */
+  /**
+   * The leaves' storages, by the numbers that locations use.
+   * @internal
+   */
   readonly leaves: readonly Storage[]
   /** Where each wanted value is, in order. */
-  readonly results: readonly { readonly location: Location; readonly type: TensorType }[]
+  readonly results: readonly {
+    /** Where it lies after a run. */
+    readonly location: Location
+    /** Its shape and dtype. */
+    readonly type: TensorType
+  }[]
+  /** Which kernel variants were chosen, and from which. */
   readonly choices: readonly Choice[]
-  /** Sums that the caller adds up, by `deferSums`; their partial results stay in the arenas until the end. */
+  /**
+   * Sums that the caller adds up, by `deferSums`; their partial results stay in the arenas until the end.
+   * @internal
+   */
   readonly deferred: readonly DeferredSum[]
   /** What tuning needs to know of each kernel; empty unless `record` was asked for. */
   readonly tasks: readonly KernelTask[]
@@ -58,10 +103,13 @@ export interface Plan {
 
 /** Partial results, and the slices that their sum belongs into. */
 export interface DeferredSum {
+  /** Where the partial results lie, one after the other. */
   readonly partial: Location
+  /** How many there are. */
   readonly splits: number
   /** Floats in a partial result. */
   readonly count: number
+  /** Which part of the sum belongs where. */
   readonly targets: readonly { readonly slice: BufferSlice; readonly from: number; readonly count: number }[]
 }
 

@@ -14,15 +14,18 @@ import type { TuningResult } from './tuning.ts'
  */
 export const kernelRevision = 1
 
+/** What tuning found for one shape class. */
 export interface TunedEntry {
+  /** The fastest. */
   readonly variant: string
   /** All variants that could have been chosen. */
   readonly candidates: readonly string[]
 }
 
-/** By `family|shape class`. */
+/** What tuning found, by `family|shape class`. Plain JSON. */
 export type TunedEntries = Readonly<Record<string, TunedEntry>>
 
+/** Keeps what tuning found, so that it is measured once. */
 export interface TuningStore {
   /** What is known for this device; nothing where it was never tuned. */
   load(device: Device): Promise<TunedEntries>
@@ -30,14 +33,16 @@ export interface TuningStore {
   add(device: Device, entries: TunedEntries): Promise<void>
 }
 
-/** Lasts as long as the page or the process. */
+/** A store in memory: lasts as long as the page or the process. */
 export class MemoryTuningStore implements TuningStore {
   readonly #entries = new Map<string, TunedEntries>()
 
+  /** What is known for this device. */
   async load(device: Device): Promise<TunedEntries> {
     return this.#entries.get(adapterText(device)) ?? {}
   }
 
+  /** Adds to it. */
   async add(device: Device, entries: TunedEntries): Promise<void> {
     this.#entries.set(adapterText(device), { ...(await this.load(device)), ...entries })
   }
