@@ -14,16 +14,17 @@ import {
   sigmoid,
   sub,
   sum,
+  type Tensor,
   tensor,
   writes,
-} from '../src/node.ts'
+} from 'weftgrad/node'
 
 /** x * sigmoid(x) */
-const swish = defineOp({
+const swish = defineOp<[x: Tensor], [y: Tensor]>({
   name: 'swish',
-  shape: (inputs) => inputs, // one operand, one result of its shape
+  shape: ([x]) => [x], // the result is like the operand
   plan(_inputs, [y]) {
-    const count = (y?.shape ?? []).reduce((a, b) => a * b, 1)
+    const count = y.shape.reduce((a, b) => a * b, 1)
     const kernel = dispatch({
       label: 'swish/plain',
       bindings: [reads('x', input(0)), writes('y', output(0))],
@@ -35,7 +36,6 @@ const swish = defineOp({
     return { variant: 'plain', dispatches: [kernel], scratchBytes: [], flops: 0 }
   },
   vjp([x], _outputs, [cotangent]) {
-    if (x === undefined || cotangent === undefined) return [undefined]
     const s = sigmoid(x)
     return [mul(cotangent, mul(s, add(1, mul(x, sub(1, s)))))]
   },
@@ -44,8 +44,8 @@ const swish = defineOp({
 await open() // tensors run on the device that was opened last
 const x = tensor([-2, -1, 0, 1, 2])
 const [y] = swish(x)
-console.log('swish', await y?.data())
+console.log('swish', await y.data())
 
-const { error } = await gradCheck((x) => sum(swish(x)[0] ?? x), [x])
+const { error } = await gradCheck((x) => sum(swish(x)[0]), [x])
 console.log(`its derivative differs from central differences by ${error.toExponential(1)}`)
 // #endregion readme

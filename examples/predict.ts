@@ -4,8 +4,7 @@
  */
 
 // #region readme
-import { data, loadFashionMnist, nn, open } from '../src/node.ts'
-import { loadTrainedModel } from '../src/study/trained-model.node.ts'
+import { data, loadFashionMnist, loadTrainedModel, nn, open } from 'weftgrad/node'
 
 const [runDir] = process.argv.slice(2)
 if (runDir === undefined) throw new Error('name the folder of a run')

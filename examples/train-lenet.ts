@@ -1,7 +1,7 @@
 /** Trains LeNet-5 on Fashion-MNIST and tests it. Run it: `npx tsx examples/train-lenet.ts` */
 
 // #region readme
-import { data, nn, open } from '../src/node.ts'
+import { data, nn, open } from 'weftgrad/node'
 
 using device = await open()
 const { train, test } = await data.fashionMnist(device) // found or fetched; on the device once, as bytes

@@ -3,7 +3,11 @@
  * what was wrong and what to do; `details` holds the values involved.
  */
 
-/** The stable codes, one a kind of failure. */
+/**
+ * The stable codes, one a kind of failure: 'shape' and 'argument' for calls that make no sense, 'no-gradient'; 'no-adapter',
+ * 'device', 'device-lost', 'limit', 'disposed' about devices; 'format', 'checksum', 'data', 'fetch', 'file', 'mismatch' about
+ * files and what they hold; 'not-finite' and 'aborted' in training.
+ */
 export type ErrorCode =
   | 'shape' // shapes, dtypes or attributes that do not fit an operator
   | 'argument' // a value out of range, an unknown option
@@ -22,10 +26,14 @@ export type ErrorCode =
   | 'not-finite' // NaN or infinity appeared in training
   | 'aborted' // the caller's AbortSignal fired
 
+/** What weftgrad throws on purpose: a sentence that says what was wrong and what to do, a stable code, the values involved. */
 export class WeftgradError extends Error {
+  /** To be tested for: `if (error instanceof WeftgradError && error.code === 'device-lost')`. */
   readonly code: ErrorCode
+  /** The values involved, by name; which ones depends on the error. */
   readonly details: Readonly<Record<string, unknown>>
 
+  /** For operators and layers of your own, so that their errors are like the others. */
   constructor(code: ErrorCode, message: string, details: Readonly<Record<string, unknown>> = {}, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = 'WeftgradError'

@@ -2,17 +2,17 @@
  * Differentiation of whole graphs: derivatives of derivatives, what shares and what is independent, operators that users
  * bring, what has no gradient, and that the gradient checker notices a wrong one. Single operators: operators.test.ts.
  */
+
 import { describe, expect, it } from 'vitest'
+import { applyAll, custom } from '../src/autograd/apply.ts'
 import type { CustomOp, Value } from '../src/graph/node.ts'
 import {
   abs,
   add,
-  applyAll,
   argmax,
   averagePool,
   constant,
   conv2d,
-  custom,
   depthwiseConv2d,
   div,
   evaluate,

@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { custom } from '../src/autograd/apply.ts'
 import { DeviceStorage, leaf } from '../src/autograd/tensor.ts'
 import type { Device } from '../src/gpu/device.ts'
 import { PlanCache } from '../src/graph/cache.ts'
@@ -19,7 +20,6 @@ import {
   clip,
   constant,
   conv2d,
-  custom,
   div,
   evaluate,
   exp,

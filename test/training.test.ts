@@ -714,6 +714,7 @@ describe('what does not fit is refused before anything is changed', () => {
       [many, {}, 'mismatch'],
       [data, { validation: many }, 'mismatch'],
       [data, { validation: elsewhere }, 'argument'],
+      [data, { validation: data, validationSplit: 0.5 }, 'argument'],
     ]
     for (const [images, options, code] of cases) {
       expect(await failure(nn.fit(model, images, { ...base, ...options }))).toMatchObject({ code })

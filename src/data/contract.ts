@@ -12,6 +12,7 @@ export type { Augmentation } from '../graph/node.ts'
 
 /** Which examples a step takes: row i of step s is example `tensor[s * batch + i]`, one of a data set's `indices`. */
 export interface BatchRows {
+  /** Examples a step. */
   readonly batch: number
   /** u32 [steps * batch], on the device. */
   readonly tensor: Tensor
@@ -25,21 +26,35 @@ export interface Batch {
   readonly labels: Tensor
 }
 
+/**
+ * Examples with a class each, on a device, of which a training step gathers a batch. {@link ImageDataset} and
+ * {@link FeatureDataset} are the two there are; `fit` takes any object of this type.
+ */
 export interface Dataset {
+  /** Where the examples are. */
   readonly device: Device
+  /** How many examples. */
   readonly count: number
+  /** How many classes: labels are whole numbers below. */
   readonly classes: number
   /** Which of the resident examples belong to this set, in order. */
   readonly indices: Uint32Array
   /** The class numbers of this set's examples, in order. */
   labelsOf(): Uint8Array
-  /** The examples at these positions; no numbers are copied. Throws 'argument' for a position out of range, or for none. */
+  /**
+   * The examples at these positions; no numbers are copied.
+   * @throws WeftgradError 'argument' for a position out of range, or for none.
+   */
   subset(positions: ArrayLike<number>): Dataset
-  /** Throws 'shape', in a sentence about `model`, where the examples cannot become inputs of this shape. */
+  /**
+   * Does nothing where the examples can become inputs of this shape.
+   * @throws WeftgradError 'shape', in a sentence about `model`, where they cannot.
+   */
   refuseMisfits(inputShape: Shape, model: string): void
   /**
    * Traces the batch of the step that the training state's first word counts. Rows that name no example give NaN and a
-   * label that is no class. The examples must fit the shape. Throws 'argument' for an augmentation that it cannot do.
+   * label that is no class. The examples must fit the shape.
+   * @throws WeftgradError 'argument' for an augmentation that it cannot do.
    */
   batch(rows: BatchRows, state: Tensor, inputShape: Shape, augmentation?: Augmentation): Batch
 }

@@ -3,7 +3,7 @@
  * training gathers batches by these numbers on the device.
  */
 
-import { applyAll } from '../autograd/ops.ts'
+import { applyAll } from '../autograd/apply.ts'
 import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
@@ -11,14 +11,19 @@ import type { Shape } from '../graph/node.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
 import { indicesAt } from './contract.ts'
 
+/** Images and labels in host memory. */
 export interface LabelledBytes {
   /** [count, height, width, channels], row-major. */
   readonly images: Uint8Array
   /** A class number for each image. */
   readonly labels: Uint8Array
+  /** Pixels. */
   readonly height: number
+  /** Pixels. */
   readonly width: number
+  /** 1 for grey, 3 for red, green and blue. */
   readonly channels: number
+  /** Labels are whole numbers below. */
   readonly classes: number
 }
 
@@ -36,25 +41,35 @@ interface Resident {
   readonly buffers: readonly DeviceBuffer[]
 }
 
+/**
+ * Images that live on the device as bytes. A batch is padded with zeros to the model's input and divided by 255 on its way,
+ * and mirrored or shifted where the training asks for it.
+ */
 export class ImageDataset implements Dataset {
   readonly #resident: Resident
   readonly #ownsBytes: boolean
   /** Which of the resident images belong to this set, in order. */
   readonly indices: Uint32Array
 
-  /** Use `residentImages` and `subset`. */
+  /**
+   * Use `residentImages` and `subset`.
+   * @internal
+   */
   constructor(resident: Resident, indices: Uint32Array, ownsBytes: boolean) {
     this.#resident = resident
     this.#ownsBytes = ownsBytes
     this.indices = indices
   }
 
+  /** Where the bytes are. */
   get device(): Device {
     return this.#resident.device
   }
+  /** How many images. */
   get count(): number {
     return this.indices.length
   }
+  /** How many classes. */
   get classes(): number {
     return this.#resident.classes
   }
@@ -76,7 +91,10 @@ export class ImageDataset implements Dataset {
     return Uint8Array.from(this.indices, (i) => this.#resident.hostLabels[i] ?? 0)
   }
 
-  /** The images at these positions of this set; no bytes are copied. Throws 'argument' for a position out of range or none. */
+  /**
+   * The images at these positions of this set; no bytes are copied.
+   * @throws WeftgradError 'argument' for a position out of range or none.
+   */
   subset(positions: ArrayLike<number>): ImageDataset {
     return new ImageDataset(this.#resident, indicesAt(this.indices, positions, 'image'), false)
   }
@@ -115,14 +133,16 @@ export class ImageDataset implements Dataset {
     if (this.#ownsBytes) for (const buffer of this.#resident.buffers) buffer.dispose()
   }
 
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }
 }
 
 /**
- * Puts images and labels on the device. Throws 'data' where counts do not agree, the set is empty or a label is no
- * class, 'limit' where the images do not fit into one binding of the adapter.
+ * Puts images and labels on the device, once. The caller owns them: `dispose()` or `using`.
+ * @throws WeftgradError 'data' where counts do not agree, the set is empty or a label is no class; 'limit' where the images do
+ * not fit into one binding of the adapter.
  */
 export function residentImages(device: Device, bytes: LabelledBytes): ImageDataset {
   const { images, labels, height, width, channels, classes } = bytes

@@ -40,7 +40,10 @@ export function equalImages(sets: readonly Uint8Array[], size: number): ImagePla
   return repeated.sort(([a], [b]) => (a?.set ?? 0) - (b?.set ?? 0) || (a?.index ?? 0) - (b?.index ?? 0))
 }
 
-/** Positions of the images that are not equal to an earlier one. Throws as `equalImages`. */
+/**
+ * Positions of the images that are not, byte for byte, equal to an earlier one. `size` is bytes an image.
+ * @throws WeftgradError 'argument' where the bytes are no whole number of images.
+ */
 export function dropDuplicates(images: Uint8Array, size: number): Uint32Array {
   const dropped = new Set(equalImages([images], size).flatMap(([, ...others]) => others.map(({ index }) => index)))
   return Uint32Array.from({ length: images.length / size }, (_, i) => i).filter((i) => !dropped.has(i))

@@ -32,6 +32,7 @@ import {
   parseFashionMnistCsv,
 } from './fashion-mnist.ts'
 
+/** Where to look for the data, and whether they may be fetched. */
 export interface LoadFashionMnistOptions {
   /** The only folder to look in (`--data-dir`): nothing else is searched or fetched. */
   readonly dataDir?: string | undefined
@@ -41,8 +42,12 @@ export interface LoadFashionMnistOptions {
   readonly log?: ((line: string) => void) | undefined
   /** Whether to fetch what is not here; true unless `WEFTGRAD_NO_SETUP=1`. */
   readonly provision?: boolean | undefined
+  /** Ends looking and fetching with 'aborted'. */
   readonly signal?: AbortSignal | undefined
-  /** Where to look and how to fetch; tests give their own. */
+  /**
+   * Where to look and how to fetch; tests give their own.
+   * @internal
+   */
   readonly surroundings?: Partial<FashionMnistSurroundings> | undefined
 }
 
@@ -59,6 +64,7 @@ export interface FashionMnistSurroundings {
   readonly openApt: (folder: string) => Promise<Pick<PrivateApt, 'candidate' | 'unpack'>>
 }
 
+/** Fashion-MNIST, and where it came from. */
 export interface LoadedFashionMnist extends FashionMnistBytes {
   /** The folder the data were read from. */
   readonly folder: string
@@ -75,11 +81,19 @@ const csvNames = { train: 'fashion-mnist_train.csv', test: 'fashion-mnist_test.c
 const largestFileBytes = 2 ** 30
 const largestDownloadBytes = 64 * 2 ** 20
 
-/** Fashion-MNIST on a device: `loadFashionMnist`, then `residentImages` of both halves. The caller owns them. */
+/**
+ * Fashion-MNIST on a device: `loadFashionMnist`, then `residentImages` of both halves. The caller owns them.
+ * @throws WeftgradError as {@link loadFashionMnist} and `residentImages`.
+ */
 export async function fashionMnist(
   device: Device,
   options: LoadFashionMnistOptions = {},
-): Promise<{ readonly train: ImageDataset; readonly test: ImageDataset }> {
+): Promise<{
+  /** 60,000 images. */
+  readonly train: ImageDataset
+  /** 10,000 images. */
+  readonly test: ImageDataset
+}> {
   const { train, test } = await loadFashionMnist(options)
   return { train: residentImages(device, train), test: residentImages(device, test) }
 }

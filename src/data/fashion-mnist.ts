@@ -72,21 +72,29 @@ export interface LabelledImages {
   readonly images: Uint8Array
   /** One class index an image. */
   readonly labels: Uint8Array
+  /** How many images. */
   readonly count: number
+  /** Pixels. */
   readonly height: number
+  /** Pixels. */
   readonly width: number
   /** Grey. */
   readonly channels: 1
+  /** Fashion-MNIST's. */
   readonly classes: 10
   /** Of a CSV: numbers of the lines (from 1, the header's) that were left out for missing cells. */
   readonly droppedLines?: readonly number[]
 }
 
+/** Both halves of the set. */
 export interface FashionMnistBytes {
+  /** 60,000 images, as published. */
   readonly train: LabelledImages
+  /** 10,000 images, as published. */
   readonly test: LabelledImages
 }
 
+/** What {@link parseFashionMnist} may accept, and what errors say. */
 export interface ParseFashionMnistOptions {
   /** Also take sets with other numbers of images than the published 60,000 and 10,000. */
   readonly anyCount?: boolean
@@ -100,39 +108,63 @@ export interface ParseFashionMnistOptions {
  */
 export function parseFashionMnist(
   files: Readonly<Record<FashionMnistPart, Uint8Array>>,
-  options: ParseFashionMnistOptions = {},
+  { anyCount = false, sources = {} }: ParseFashionMnistOptions = {},
 ): FashionMnistBytes {
   const half = (imagesPart: FashionMnistPart, labelsPart: FashionMnistPart): LabelledImages => {
-    const imagesSource = options.sources?.[imagesPart] ?? fashionMnistFiles[imagesPart].name
-    const labelsSource = options.sources?.[labelsPart] ?? fashionMnistFiles[labelsPart].name
-    const images = parseIdx(files[imagesPart], imagesSource)
-    const labels = parseIdx(files[labelsPart], labelsSource)
-    const [count = 0, height, width] = images.shape
-    if (images.shape.length !== 3 || height !== side || width !== side || count === 0) {
-      throw refusal(imagesSource, `has the shape ${images.shape.join('x')} instead of images of ${side}x${side}`)
-    }
-    if (labels.shape.length !== 1 || labels.shape[0] !== count) {
-      throw refusal(
-        labelsSource,
-        `has the shape ${labels.shape.join('x')}, but ${imagesSource} needs ${count} labels in one dimension`,
-      )
-    }
+    const source = (part: FashionMnistPart): string => sources[part] ?? fashionMnistFiles[part].name
+    const parsed = parseFashionMnistPair(
+      { bytes: files[imagesPart], source: source(imagesPart) },
+      { bytes: files[labelsPart], source: source(labelsPart) },
+    )
     const published = fashionMnistFiles[imagesPart].shape[0]
-    if (options.anyCount !== true && count !== published) {
-      throw refusal(imagesSource, `has ${count} images instead of the published ${published}`)
+    if (!anyCount && parsed.count !== published) {
+      throw refusal(source(imagesPart), `has ${parsed.count} images instead of the published ${published}`)
     }
-    const wrong = labels.data.findIndex((label) => label >= fashionMnistClasses.length)
-    if (wrong >= 0) throw refusal(labelsSource, `has the label ${labels.data[wrong]} at index ${wrong}, outside 0 to 9`)
-    return { images: images.data, labels: labels.data, count, height, width, channels: 1, classes: 10 }
+    return parsed
   }
   return { train: half('trainImages', 'trainLabels'), test: half('testImages', 'testLabels') }
+}
+
+/** The decompressed bytes of an IDX file, and what errors call them. */
+export interface NamedIdx {
+  /** Decompressed. */
+  readonly bytes: Uint8Array
+  /** The file's name or path. */
+  readonly source: string
+}
+
+/**
+ * One half of the set, whatever its number of images, from its two decompressed IDX files. The images are a view into the
+ * bytes given.
+ * @throws WeftgradError 'format' and 'data' as `parseFashionMnist`.
+ */
+export function parseFashionMnistPair(imagesFile: NamedIdx, labelsFile: NamedIdx): LabelledImages {
+  const images = parseIdx(imagesFile.bytes, imagesFile.source)
+  const labels = parseIdx(labelsFile.bytes, labelsFile.source)
+  const [count = 0, height, width] = images.shape
+  if (images.shape.length !== 3 || height !== side || width !== side || count === 0) {
+    throw refusal(imagesFile.source, `has the shape ${images.shape.join('x')} instead of images of ${side}x${side}`)
+  }
+  if (labels.shape.length !== 1 || labels.shape[0] !== count) {
+    throw refusal(
+      labelsFile.source,
+      `has the shape ${labels.shape.join('x')}, but ${imagesFile.source} needs ${count} labels in one dimension`,
+    )
+  }
+  const wrong = labels.data.findIndex((label) => label >= fashionMnistClasses.length)
+  if (wrong >= 0)
+    throw refusal(labelsFile.source, `has the label ${labels.data[wrong]} at index ${wrong}, outside 0 to 9`)
+  return { images: images.data, labels: labels.data, count, height, width, channels: 1, classes: 10 }
 }
 
 /** One half of the set from Kaggle's CSV, whatever its number of images. Errors and `missing` as in `parseLabelledCsv`. */
 export function parseFashionMnistCsv(
   bytes: Uint8Array,
   options: { readonly missing?: 'refuse' | 'drop'; readonly source?: string } = {},
-): LabelledImages & { readonly droppedLines: readonly number[] } {
+): LabelledImages & {
+  /** Numbers of the lines (from 1, the header's) that were left out for missing cells. */
+  readonly droppedLines: readonly number[]
+} {
   const csv = parseLabelledCsv(bytes, { ...options, pixels: side * side, classes: fashionMnistClasses.length })
   return { ...csv, height: side, width: side, channels: 1, classes: 10 }
 }

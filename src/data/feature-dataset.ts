@@ -15,11 +15,13 @@ import { elementCount } from '../kernels/kernel.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
 import { indicesAt } from './contract.ts'
 
+/** What a feature data set is to hold. */
 export interface FeatureSpec {
   /** Numbers in a row. */
   readonly width: number
   /** A class number for each row. */
   readonly labels: Uint8Array
+  /** Labels are whole numbers below. */
   readonly classes: number
   /** The most bytes of a block of columns: what a kernel of the adapter may see, unless given. */
   readonly blockBytes?: number
@@ -43,9 +45,11 @@ interface Resident extends FeatureSpec {
   readonly buffers: readonly DeviceBuffer[]
 }
 
+/** Rows of float32 numbers with a class each, on the device: what a head on a frozen network is trained on. */
 export class FeatureDataset implements Dataset {
   readonly #resident: Resident
   readonly #ownsNumbers: boolean
+  /** Which of the resident rows belong to this set, in order. */
   readonly indices: Uint32Array
 
   private constructor(resident: Resident, indices: Uint32Array, ownsNumbers: boolean) {
@@ -55,8 +59,9 @@ export class FeatureDataset implements Dataset {
   }
 
   /**
-   * A data set of zeros, to be filled by `write`. Throws 'data' for a width below 1, no labels, or one that is no class;
-   * 'limit' where even one column is more than a kernel of this adapter may see.
+   * A data set of zeros, to be filled by `write`. The caller owns it: `dispose()` or `using`.
+   * @throws WeftgradError 'data' for a width below 1, no labels, or one that is no class; 'limit' where even one column is more
+   * than a kernel of this adapter may see.
    */
   static allocate(device: Device, spec: FeatureSpec): FeatureDataset {
     const { width, labels, classes, blockBytes = device.limits.maxStorageBufferBindingSize } = spec
@@ -99,12 +104,15 @@ export class FeatureDataset implements Dataset {
     }
   }
 
+  /** Where the numbers are. */
   get device(): Device {
     return this.#resident.device
   }
+  /** How many rows. */
   get count(): number {
     return this.indices.length
   }
+  /** How many classes. */
   get classes(): number {
     return this.#resident.classes
   }
@@ -117,11 +125,15 @@ export class FeatureDataset implements Dataset {
     return this.#resident.blocks.length
   }
 
+  /** The class numbers of this set's rows, in order. */
   labelsOf(): Uint8Array {
     return Uint8Array.from(this.indices, (i) => this.#resident.labels[i] ?? 0)
   }
 
-  /** Puts whole rows, one after the other, in the place of the resident rows from `first` on. Throws 'argument'. */
+  /**
+   * Puts whole rows, one after the other, in the place of the resident rows from `first` on.
+   * @throws WeftgradError 'argument' for parts of rows, or rows beyond the set's.
+   */
   write(first: number, rows: Float32Array): void {
     const { device, width, blocks, labels } = this.#resident
     const count = rows.length / width
@@ -145,6 +157,7 @@ export class FeatureDataset implements Dataset {
     }
   }
 
+  /** The rows at these positions; no numbers are copied. Throws as {@link Dataset.subset}. */
   subset(positions: ArrayLike<number>): FeatureDataset {
     return new FeatureDataset(this.#resident, indicesAt(this.indices, positions, 'row'), false)
   }
@@ -172,7 +185,12 @@ export class FeatureDataset implements Dataset {
   }
 
   /** Mean and variance of each feature over this set, computed on the device. */
-  async statistics(): Promise<{ readonly mean: Float32Array; readonly variance: Float32Array }> {
+  async statistics(): Promise<{
+    /** One number a feature. */
+    readonly mean: Float32Array
+    /** One number a feature; the biased one. */
+    readonly variance: Float32Array
+  }> {
     const result = { mean: new Float32Array(this.width), variance: new Float32Array(this.width) }
     for (const { from, tensor: block } of this.#resident.blocks) {
       const [means = [], variances = []] = await evaluate(blockStatistics(block, this.indices))
@@ -187,6 +205,7 @@ export class FeatureDataset implements Dataset {
     if (this.#ownsNumbers) for (const buffer of this.#resident.buffers) buffer.dispose()
   }
 
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

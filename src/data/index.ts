@@ -1,10 +1,24 @@
-/** Data sets, as one namespace: `import { data } from 'weftgrad'`. */
+/**
+ * Data sets, as one namespace: `import { data } from 'weftgrad'`.
+ * @module
+ */
 
+export type { GunzipOptions } from '../format/gzip.ts'
+export { gunzip, isGzip } from '../format/gzip.ts'
+export type { IdxArray } from '../format/idx.ts'
+export { parseIdx } from '../format/idx.ts'
 export type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
 export type { LabelledBytes } from './dataset.ts'
 export { ImageDataset, residentImages } from './dataset.ts'
 export { dropDuplicates } from './duplicates.ts'
-export { fashionMnistClasses, parseFashionMnist, parseFashionMnistCsv } from './fashion-mnist.ts'
+export type {
+  FashionMnistBytes,
+  FashionMnistPart,
+  LabelledImages,
+  NamedIdx,
+  ParseFashionMnistOptions,
+} from './fashion-mnist.ts'
+export { fashionMnistClasses, parseFashionMnist, parseFashionMnistCsv, parseFashionMnistPair } from './fashion-mnist.ts'
 export type { FeatureSpec } from './feature-dataset.ts'
 export { FeatureDataset } from './feature-dataset.ts'
 export type { Split } from './split.ts'

@@ -3,6 +3,7 @@
 import { WeftgradError } from '../errors.ts'
 import { Random } from '../random.ts'
 
+/** Two parts of a set, by position. */
 export interface Split {
   /** Positions that stay, in rising order. */
   readonly rest: Uint32Array
@@ -12,7 +13,7 @@ export interface Split {
 
 /**
  * Holds out a share of `count` positions, drawn by `seed`: round(count * share) of them, at least one on either side.
- * Throws 'argument' for a share outside (0, 1) or fewer than two positions.
+ * @throws WeftgradError 'argument' for a share outside (0, 1) or fewer than two positions.
  */
 export function randomSplit(count: number, share: number, seed: number): Split {
   if (!(share > 0 && share < 1)) throw new WeftgradError('argument', `A share must lie between 0 and 1, not ${share}.`)

@@ -17,7 +17,7 @@ const formatVersion = '1'
 const noChecksum = '00000000'
 
 /** @throws WeftgradError 'argument' if a weight's name or shape does not fit into a file. */
-export function encodeCheckpoint(checkpoint: TrainingCheckpoint): Uint8Array {
+export function encodeCheckpoint(checkpoint: TrainingCheckpoint): Uint8Array<ArrayBuffer> {
   const tensors = new Map<string, SafeTensor>()
   const put = (name: string, data: Float32Array, shape: readonly number[] = [data.length]): void => {
     tensors.set(name, { dtype: 'F32', shape, data })

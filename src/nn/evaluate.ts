@@ -28,6 +28,7 @@ import type { Evaluation } from './contract.ts'
 import type { Model } from './model.ts'
 import { BatchOrder, gatherInputs, refuseMisfits, u32Leaf } from './training-step.ts'
 
+/** How to evaluate. */
 export interface EvaluateModelOptions {
   /** Images at a time. 256 by default. */
   readonly batchSize?: number
@@ -67,7 +68,11 @@ export class Evaluator {
     this.#parts = parts
   }
 
-  /** Throws 'shape' or 'mismatch' where the images or classes do not fit the model, 'argument' for a batch size below 1. */
+  /**
+   * Plans and compiles, so that `run` does not have to.
+   * @throws WeftgradError 'shape' or 'mismatch' where the images or classes do not fit the model, 'argument' for a batch size
+   * below 1.
+   */
   static async create(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
     const { device } = data
     const { batchSize: wanted = defaultBatchSize } = options
@@ -148,6 +153,7 @@ export class Evaluator {
     }
   }
 
+  /** Images a run looks at. */
   get count(): number {
     return this.#data.count
   }
@@ -157,6 +163,7 @@ export class Evaluator {
     return this.#parts.flatMap(({ program }) => program.choices)
   }
 
+  /** Gives programs and memory back; model and data set stay. */
   dispose(): void {
     for (const { program, order } of this.#parts) {
       program.dispose()
@@ -264,7 +271,11 @@ export function summarizeRecord(
   return { loss: loss / images, accuracy: correct / images }
 }
 
-/** Evaluates once and releases everything it took. */
+/**
+ * Loss, accuracy, confusion matrix and predictions of a model on a data set, counted on the device. The last layer gives
+ * logits. Releases everything it took.
+ * @throws WeftgradError as `Evaluator.create`; 'device-lost' where the device goes.
+ */
 export async function evaluate(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluation> {
   const evaluator = await Evaluator.create(model, data, options)
   try {
@@ -275,8 +286,9 @@ export async function evaluate(model: Model, data: Dataset, options: EvaluateMod
 }
 
 /**
- * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels] that are padded to the
- * model's input. Throws 'shape' where they do not fit.
+ * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels] that are divided by 255 and
+ * padded to the model's input, as image data sets do. The model's last layer gives logits.
+ * @throws WeftgradError 'shape' where they do not fit.
  */
 export async function predict(
   model: Model,

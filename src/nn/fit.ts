@@ -37,8 +37,10 @@ const defaultSeed = 1
 /**
  * Trains the model on the data set with softmax cross-entropy. The last layer gives logits.
  *
- * Throws 'argument' and 'shape' for options and data that do not fit, before anything is changed; 'mismatch' where
- * `resume` belongs to another run; 'aborted' when the signal fires, after handing out a checkpoint; 'not-finite' naming
+ * A step touches the host not at all: images, their order, rates, optimizer state and metrics are on the device, and the host
+ * submits the same list of dispatches again. The same seed, adapter and variants give the same weights, bit for bit.
+ * @throws WeftgradError 'argument' and 'shape' for options and data that do not fit, before anything is changed; 'mismatch'
+ * where `resume` belongs to another run; 'aborted' when the signal fires, after handing out a checkpoint; 'not-finite' naming
  * the step, the loss and the first tensor that went bad, with the weights as they were before that step; 'device-lost'.
  */
 export async function fit(model: Model, train: Dataset, options: FitOptions): Promise<History> {
@@ -63,6 +65,8 @@ export function splitData(
   options: Pick<FitOptions, 'validation' | 'validationSplit' | 'seed'>,
 ): { train: Dataset; validation: Dataset | undefined } {
   const { validation, validationSplit, seed = defaultSeed } = options
+  if (validation !== undefined && validationSplit !== undefined)
+    throw new WeftgradError('argument', 'Give validation or validationSplit, not both.')
   if (validation !== undefined || validationSplit === undefined || validationSplit === 0)
     return { train: data, validation }
   const { rest, held } = randomSplit(data.count, validationSplit, seed)
@@ -292,6 +296,7 @@ class TrainingRun {
     let step = firstStep
     let partEnd = 0
     this.#rateFrom = { ms: began, step }
+    this.#running = undefined
     for (const { program, steps } of this.#parts) {
       partEnd += steps
       while (step < partEnd) {

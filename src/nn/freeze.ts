@@ -21,15 +21,17 @@ import type { Layer, LayerRole } from './layers.ts'
 import type { LoadProgress, ModelCall, ModelWeight, PlacedLayer, ReadWeight, WiredLayer } from './model.ts'
 import { checkNumbers, Model } from './model.ts'
 
+/** What freezing must leave apart. */
 export interface FreezeOptions {
   /** Layers whose outputs are wanted: they are not merged into those that follow. */
   readonly keep?: readonly string[]
 }
 
 /**
- * The network without numbers yet: `load` fills it, from a file as it would fill the model, or from the model itself by
+ * The network for inference: normalisations folded into the kernels before them, zeros into paddings. It has no numbers yet:
+ * `weights.loadWeights` or `load` fills it, from a file as it would fill the model, or from the model itself by
  * `frozen.load(device, (weight) => model.read(weight))`.
- * Throws 'argument', naming those most alike, for layers to keep that are not there.
+ * @throws WeftgradError 'argument', naming those most alike, for layers to keep that are not there.
  */
 export function freeze(model: Model, { keep = [] }: FreezeOptions = {}): FrozenModel {
   const kept = new Set(keep.map((name) => model.layers[model.positionOf(name)]))
@@ -50,13 +52,17 @@ export function freeze(model: Model, { keep = [] }: FreezeOptions = {}): FrozenM
   return new FrozenModel(model, layers, wholes)
 }
 
+/** A model for inference, by fewer kernels than the one it was made from: see {@link freeze}. */
 export class FrozenModel extends Model {
   readonly #source: Model
   readonly #recipes: ReadonlyMap<string, Recipe>
   /** By name, which layer a merged one has become part of. */
   readonly #wholes: ReadonlyMap<string, string>
 
-  /** Made by `freeze`. */
+  /**
+   * Made by `freeze`.
+   * @internal
+   */
   constructor(source: Model, layers: readonly FrozenLayer[], wholes: ReadonlyMap<PlacedLayer, PlacedLayer>) {
     super(source.name, source.inputShape, layers, { seed: source.seed, trainable: () => false })
     this.#source = source
@@ -73,7 +79,10 @@ export class FrozenModel extends Model {
     return super.load(device, ({ name }) => this.#recipes.get(name)?.(weights) ?? weights.numbers(name), onProgress)
   }
 
-  /** Throws 'argument' for training: what normalisations learn from is gone. */
+  /**
+   * Traces the model on a batch, as {@link Model.call}.
+   * @throws WeftgradError 'argument' for training: what normalisations learn from is gone.
+   */
   override call(x: Tensor, options: ModelCall = {}): Tensor {
     if (options.training === true)
       throw new WeftgradError('argument', `${this.name} is frozen; train the model that it was made from.`)

@@ -1,5 +1,9 @@
-/** Layers, models and training, as one namespace: `import { nn } from 'weftgrad'`. */
+/**
+ * Layers, models and training, as one namespace: `import { nn } from 'weftgrad'`.
+ * @module
+ */
 
+export type { Random } from '../random.ts'
 export type {
   Callbacks,
   EpochLogs,
@@ -9,6 +13,7 @@ export type {
   Progress,
   TrainingCheckpoint,
   TrainingFacts,
+  TrainingSettings,
 } from './contract.ts'
 export type { EvaluateModelOptions } from './evaluate.ts'
 export { Evaluator, evaluate, predict } from './evaluate.ts'
@@ -17,8 +22,20 @@ export type { FreezeOptions } from './freeze.ts'
 export { FrozenModel, freeze } from './freeze.ts'
 export * from './initializers.ts'
 export * from './layers.ts'
-export type { LoadProgress, ModelCall, ModelOptions, ModelWeight, ReadWeight, WeightNumbers } from './model.ts'
+export type {
+  LoadProgress,
+  ModelCall,
+  ModelOptions,
+  ModelWeight,
+  PlacedLayer,
+  ReadWeight,
+  WeightNumbers,
+  WeightPlace,
+  WiredLayer,
+} from './model.ts'
 export { Model, sequential } from './model.ts'
+export type { DescribedLenet5 } from './model-file.ts'
+export { decodeLenet5, encodeLenet5, encodeModel } from './model-file.ts'
 export type { Lenet5Options } from './models/lenet5.ts'
 export { lenet5 } from './models/lenet5.ts'
 export type { PretrainedName, PretrainedNetwork } from './models/pretrained.ts'

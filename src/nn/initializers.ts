@@ -4,6 +4,7 @@ import type { Shape } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import type { Random } from '../random.ts'
 
+/** Makes a weight's first numbers, row-major, out of its shape and the random stream that belongs to its name. */
 export type Initializer = (shape: Shape, random: Random) => Float32Array
 
 /** Inputs and outputs that one unit of a kernel connects: HWIO and [in, out]; the receptive field counts for both. */
@@ -34,5 +35,7 @@ export const heNormal: Initializer = (shape, random) => {
   return Float32Array.from({ length: elementCount(shape) }, next)
 }
 
+/** Zeros: Keras' default for biases. */
 export const zerosInitializer: Initializer = (shape) => new Float32Array(elementCount(shape))
+/** Ones: the scales of normalisations. */
 export const onesInitializer: Initializer = (shape) => new Float32Array(elementCount(shape)).fill(1)

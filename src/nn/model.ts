@@ -16,14 +16,26 @@ import type { CallContext, Layer, WeightSpec } from './layers.ts'
 import { batchedShapeText } from './layers.ts'
 import { nearNames } from './near-names.ts'
 
-/** Numbers by name, `<layer>/<weight>`, in the model's order. */
-export type WeightNumbers = ReadonlyMap<string, { readonly shape: Shape; readonly data: Float32Array }>
+/** Weights on the host, by name, `<layer>/<weight>`, in the model's order. */
+export type WeightNumbers = ReadonlyMap<
+  string,
+  {
+    /** Extents. */
+    readonly shape: Shape
+    /** Row-major. */
+    readonly data: Float32Array
+  }
+>
 
+/** A weight in its model. */
 export interface ModelWeight {
   /** `<layer>/<weight>` */
   readonly name: string
+  /** Extents. */
   readonly shape: Shape
+  /** Whether an optimizer updates it. */
   readonly trainable: boolean
+  /** Stands for its numbers in graphs: what `valueAndGrad` can differentiate by. */
   readonly tensor: Tensor
   /** Bytes from the start of the flat buffer that holds it. */
   readonly offset: number
@@ -32,27 +44,35 @@ export interface ModelWeight {
 /** Gives a weight's numbers, row-major. The array is read once, not kept and not written to. */
 export type ReadWeight = (weight: ModelWeight) => Promise<Float32Array>
 
+/** How far loading has come. */
 export interface LoadProgress {
   /** The weight that has just reached the device. */
   readonly weight: ModelWeight
+  /** On the device so far. */
   readonly bytes: number
+  /** Of all weights. */
   readonly totalBytes: number
 }
 
 /** A layer, and the numbers of the layers that feed it; -1 is the model's input. */
 export interface WiredLayer {
+  /** What it does. */
   readonly layer: Layer
+  /** Who feeds it, in the order it takes them. */
   readonly inputs: readonly number[]
 }
 
-/** A layer in its place. */
+/** A layer in its place in a model. */
 export interface PlacedLayer extends WiredLayer {
+  /** Without the batch. */
   readonly outputShape: Shape
+  /** In the order in which it asked for them. */
   readonly weights: readonly ModelWeight[]
   /** Whether an optimizer updates it. */
   readonly trainable: boolean
 }
 
+/** How a model begins, and what of it is trained. */
 export interface ModelOptions {
   /** Initial weights depend on this and their names alone. 1 by default. */
   readonly seed?: number
@@ -60,19 +80,22 @@ export interface ModelOptions {
   readonly trainable?: (layer: Layer) => boolean
 }
 
-/** What `call` may be told. */
+/** What `Model.call` may be told. */
 export interface ModelCall {
+  /** Dropout drops, normalisations use the batch. False by default. */
   readonly training?: boolean
   /** Of dropout; the model's own by default. */
   readonly seed?: number
+  /** A u32 tensor whose first element counts steps, for dropout. */
   readonly counter?: Tensor
+  /** Takes the new values of weights that training updates without a gradient: moving statistics. */
   readonly update?: CallContext['update']
   /** Sees each layer's output as it is traced. */
   readonly tap?: (layer: Layer, output: Tensor) => void
 }
 
 /** Where a weight is in the model's two flat buffers. */
-type Place = Pick<ModelWeight, 'trainable' | 'offset' | 'shape'>
+export type WeightPlace = Pick<ModelWeight, 'trainable' | 'offset' | 'shape'>
 
 /** The flat buffers: of trainable weights, and of those that are not. */
 interface WeightBuffers {
@@ -82,7 +105,7 @@ interface WeightBuffers {
 
 const bytesOf = ({ shape }: Pick<ModelWeight, 'shape'>): number => elementCount(shape) * 4
 
-function sliceIn(buffers: WeightBuffers, place: Place): BufferSlice {
+function sliceIn(buffers: WeightBuffers, place: WeightPlace): BufferSlice {
   return (place.trainable ? buffers.trainable : buffers.fixed).slice(place.offset, bytesOf(place))
 }
 
@@ -90,9 +113,9 @@ function sliceIn(buffers: WeightBuffers, place: Place): BufferSlice {
 class WeightStorage implements Storage {
   readonly transient = false
   readonly #model: Model
-  readonly #place: Place
+  readonly #place: WeightPlace
 
-  constructor(model: Model, place: Place) {
+  constructor(model: Model, place: WeightPlace) {
     this.#model = model
     this.#place = place
   }
@@ -109,12 +132,20 @@ class WeightStorage implements Storage {
 /** While weights stream in, the device is waited for after so many bytes: WebGPU keeps a copy of them until then. */
 const mostUnderWay = 32 * 2 ** 20
 
+/**
+ * A network: layers wired into a graph, and their weights. Initial weights depend on the seed and their names alone. Weights
+ * get onto a device when the model is first used there; `dispose()` gives that memory back.
+ */
 export class Model {
+  /** For summaries and errors. */
   readonly name: string
-  /** [height, width, channels]. */
+  /** Of one example, without the batch: [height, width, channels] for images. */
   readonly inputShape: Shape
+  /** In the order in which they run. The last one's output is the model's. */
   readonly layers: readonly PlacedLayer[]
+  /** All weights, layer by layer. */
   readonly weights: readonly ModelWeight[]
+  /** Of the initial weights. */
   readonly seed: number
   #disposed = false
   #buffers: WeightBuffers | undefined
@@ -123,7 +154,10 @@ export class Model {
   readonly #initial = new Map<string, () => Float32Array>()
   readonly #bytes = { trainable: 0, fixed: 0 }
 
-  /** Use `sequential` or a `Wiring`, or list layers with the numbers of the layers that feed them. */
+  /**
+   * Use `sequential` or a `Wiring`, or list layers with the numbers of the layers that feed them.
+   * @throws WeftgradError 'argument' for layers of one name or none at all, 'shape' for one that cannot take what feeds it.
+   */
   constructor(
     name: string,
     inputShape: Shape,
@@ -169,14 +203,17 @@ export class Model {
     return { name, tensor, ...place }
   }
 
+  /** Of one example, without the batch. */
   get outputShape(): Shape {
     return this.layers.at(-1)?.outputShape ?? []
   }
 
+  /** Numbers in all weights, those that are not trained included. */
   get parameterCount(): number {
     return this.weights.reduce((sum, weight) => sum + elementCount(weight.shape), 0)
   }
 
+  /** Those that an optimizer updates. */
   get trainableWeights(): readonly ModelWeight[] {
     return this.weights.filter((weight) => weight.trainable)
   }
@@ -191,7 +228,10 @@ export class Model {
     return this.#buffers?.trainable.device
   }
 
-  /** The flat buffer of all trainable weights. Throws 'argument' before the model is on a device. */
+  /**
+   * The flat buffer of all trainable weights.
+   * @throws WeftgradError 'argument' before the model is on a device.
+   */
   get trainableBuffer(): DeviceBuffer {
     return this.#placed().trainable
   }
@@ -202,7 +242,10 @@ export class Model {
     return this.#buffers
   }
 
-  /** Puts the weights on the device. Throws 'argument' if they are on another, 'disposed' after `dispose`. */
+  /**
+   * Puts the weights on the device. `fit`, `evaluate` and a tensor that is computed do so by themselves.
+   * @throws WeftgradError 'argument' if they are on another, 'disposed' after `dispose`.
+   */
   to(device: Device): this {
     this.#refuse(device)
     if (this.#buffers !== undefined) return this
@@ -219,8 +262,9 @@ export class Model {
 
   /**
    * Fills the weights from `read`, which is asked for `source`'s weights one at a time, and puts the model on the device.
-   * All or nothing: whatever fails, the model stays as it was. Throws 'mismatch' where the numbers do not fill a weight,
-   * 'data' where they are not finite, what `to` throws, and what `read` or `onProgress` throws.
+   * All or nothing: whatever fails, the model stays as it was. For files use `weights.loadWeights`.
+   * @throws WeftgradError 'mismatch' where the numbers do not fill a weight, 'data' where they are not finite, what `to` throws,
+   * and what `read` or `onProgress` throws.
    */
   async load(device: Device, read: ReadWeight, onProgress?: (progress: LoadProgress) => void): Promise<this> {
     this.#refuse(device)
@@ -293,14 +337,18 @@ export class Model {
     return this.#host.get(name) ?? this.#initial.get(name)?.() ?? new Float32Array()
   }
 
-  /** Traces the model on a batch [n, ...inputShape]; gives the last layer's output. Throws 'shape'. */
+  /**
+   * Traces the model on a batch, f32 [n, ...inputShape]; gives the last layer's output, [n, ...outputShape]. Nothing runs.
+   * @throws WeftgradError 'shape' for another input.
+   */
   call(x: Tensor, options: ModelCall = {}): Tensor {
     return this.#trace(x, options, this.layers.length).at(-1) ?? x
   }
 
   /**
    * The named layers' outputs for a batch, in the order of the names. What lies beyond the deepest of them is not traced,
-   * and what none of them needs is not computed. Throws 'argument', naming those most alike, for layers that are not there.
+   * and what none of them needs is not computed.
+   * @throws WeftgradError 'argument', naming those most alike, for layers that are not there; 'shape' as {@link Model.call}.
    */
   features(x: Tensor, names: readonly string[]): Tensor[] {
     const positions = names.map((name) => this.positionOf(name))
@@ -308,7 +356,7 @@ export class Model {
     return positions.flatMap((position) => outputs[position] ?? [])
   }
 
-  /** A layer's number, by its name. Throws 'argument'. */
+  /** A layer's number, by its name. @throws WeftgradError 'argument', naming those most alike, if it is not there. */
   positionOf(name: string): number {
     const position = this.layers.findIndex(({ layer }) => layer.name === name)
     if (position >= 0) return position
@@ -343,14 +391,14 @@ export class Model {
     return outputs
   }
 
-  /** Reads one weight back. Throws 'disposed'. */
+  /** Reads one weight back, row-major. @throws WeftgradError 'disposed' after `dispose`. */
   async read(weight: ModelWeight): Promise<Float32Array> {
     this.#refuseDisposed()
     if (this.#buffers === undefined) return Float32Array.from(this.#hostNumbers(weight))
     return new Float32Array(await this.#buffers.trainable.device.read(sliceIn(this.#buffers, weight)))
   }
 
-  /** Reads all weights back, in order. Throws 'disposed'. */
+  /** Reads all weights back, in order. @throws WeftgradError 'disposed' after `dispose`. */
   async weightNumbers(): Promise<WeightNumbers> {
     this.#refuseDisposed()
     const { weights } = this
@@ -364,12 +412,15 @@ export class Model {
     )
   }
 
-  /** Where a weight is on the device. Throws 'argument' before the model is on one. */
-  sliceOf(weight: Place): BufferSlice {
+  /** Where a weight is on the device. @throws WeftgradError 'argument' before the model is on one. */
+  sliceOf(weight: WeightPlace): BufferSlice {
     return sliceIn(this.#placed(), weight)
   }
 
-  /** Throws 'mismatch', naming the first weight that does not fit, unless `setWeights` would take these numbers. */
+  /**
+   * Does nothing where `setWeights` would take these numbers.
+   * @throws WeftgradError 'mismatch', naming the first weight that is missing, foreign, or of another shape.
+   */
   checkWeights(numbers: WeightNumbers): void {
     for (const { name, shape } of this.weights) {
       const given = numbers.get(name)
@@ -389,7 +440,10 @@ export class Model {
     if (foreign !== undefined) throw new WeftgradError('mismatch', `${this.name} has no weight ${foreign}.`)
   }
 
-  /** Replaces all weights. Throws as `checkWeights` before anything is changed, 'disposed' after `dispose`. */
+  /**
+   * Replaces all weights.
+   * @throws WeftgradError 'mismatch' as {@link Model.checkWeights}, before anything is changed; 'disposed' after `dispose`.
+   */
   setWeights(numbers: WeightNumbers): void {
     this.#refuseDisposed()
     this.checkWeights(numbers)
@@ -432,6 +486,7 @@ export class Model {
     this.#host.clear()
   }
 
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }
@@ -473,7 +528,10 @@ export function checkNumbers(
   )
 }
 
-/** Layers one after the other. */
+/**
+ * A model of layers one after the other; the first takes [batch, ...inputShape].
+ * @throws WeftgradError 'argument' for layers of one name or none at all, 'shape' for one that cannot take what is before it.
+ */
 export function sequential(
   name: string,
   inputShape: Shape,

@@ -10,9 +10,11 @@ import { adam as adamKernel, optimizerTableColumns, sgd as sgdKernel } from '../
 import type { Schedule } from './schedules.ts'
 import { scheduleOf } from './schedules.ts'
 
+/** An optimizer as `fit` sees it: a kernel that updates all parameters at once, and a table of its rates. */
 export interface Optimizer {
   /** Says the optimizer and its hyperparameters; equal text means equal updates. */
   readonly name: string
+  /** Of the learning rate. */
   readonly schedule: Schedule
   /** Flat buffers it keeps beside the parameters. */
   readonly moments: number
@@ -22,10 +24,13 @@ export interface Optimizer {
   row(step: number, totalSteps: number): readonly number[]
 }
 
+/** Of {@link adam} and {@link adamw}; names and defaults are Keras'. */
 export interface AdamOptions {
   /** A rate, or a schedule. 1e-3 by default. */
   readonly learningRate?: number | Schedule
+  /** Decay of the mean of gradients, in [0, 1). 0.9 by default. */
   readonly beta1?: number
+  /** Decay of the mean of squared gradients, in [0, 1). 0.999 by default. */
   readonly beta2?: number
   /** 1e-7, as in Keras; outside the bias correction. */
   readonly epsilon?: number
@@ -56,12 +61,20 @@ function adamLike(label: string, options: AdamOptions, weightDecay: number): Opt
   }
 }
 
-/** Kingma & Ba 2015, with Keras' epsilon and bias correction. */
+/**
+ * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, end of section 2), with Keras' epsilon and bias
+ * correction: w -= rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon).
+ * @throws WeftgradError 'argument' for rates that are not positive, or betas outside [0, 1).
+ */
 export function adam(options: AdamOptions = {}): Optimizer {
   return adamLike('adam', options, 0)
 }
 
-/** Adam with decoupled weight decay (Loshchilov & Hutter 2019); 4e-3 by default, as in Keras. */
+/**
+ * Adam with decoupled weight decay (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): besides, w -= rate *
+ * weightDecay * w. 4e-3 by default, as in Keras.
+ * @throws WeftgradError 'argument' as {@link adam}, and for a decay that is not positive.
+ */
 export function adamw({
   weightDecay = 4e-3,
   ...options
@@ -70,14 +83,22 @@ export function adamw({
   return adamLike('adamw', options, weightDecay)
 }
 
+/** Of {@link sgd}; names and defaults are Keras'. */
 export interface SgdOptions {
   /** A rate, or a schedule. 1e-2 by default. */
   readonly learningRate?: number | Schedule
+  /** Share of the last update that goes into the next, in [0, 1). 0 by default. */
   readonly momentum?: number
+  /** Whether the gradient counts as if the momentum had been followed already. False by default. */
   readonly nesterov?: boolean
 }
 
-/** Stochastic gradient descent: velocity = momentum * velocity - rate * gradient. */
+/**
+ * Stochastic gradient descent: velocity = momentum * velocity - rate * gradient, w += velocity; with `nesterov`,
+ * w += momentum * velocity - rate * gradient (Sutskever et al., "On the importance of initialization and momentum in deep
+ * learning", 2013).
+ * @throws WeftgradError 'argument' for a rate that is not positive, or a momentum outside [0, 1).
+ */
 export function sgd({ learningRate = 1e-2, momentum = 0, nesterov = false }: SgdOptions = {}): Optimizer {
   inUnit('momentum', momentum)
   const schedule = scheduleOf(learningRate)

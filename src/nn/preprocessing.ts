@@ -6,7 +6,7 @@ import { tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import { shapeText } from '../graph/node.ts'
 
-/** 'caffe': blue, green and red less ImageNet's means. 'tf': from -1 to 1. */
+/** How a network's images were prepared. 'caffe': blue, green and red less ImageNet's means. 'tf': from -1 to 1. */
 export type PreprocessingMode = 'caffe' | 'tf'
 
 /** ImageNet's means of blue, green and red, as Caffe's networks subtract them. */
@@ -14,7 +14,8 @@ const means = [103.939, 116.779, 123.68]
 
 /**
  * Prepares a batch of images [n, h, w, 3], red first, or [n, h, w, 1] in grey, with values from 0 to 255, by elementwise
- * operators (and, where 'caffe' swaps red and blue, a product with a permutation). Throws 'shape' or 'argument'.
+ * operators (and, where 'caffe' swaps red and blue, a product with a permutation). Gives f32 [n, h, w, 3].
+ * @throws WeftgradError 'shape' for anything but images of 1 or 3 channels, 'argument' for another mode.
  */
 export function preprocessInput(x: Tensor, mode: PreprocessingMode): Tensor {
   const channels = x.shape.at(-1)
@@ -40,6 +41,7 @@ function coloured(x: Tensor): Tensor {
   return broadcastTo(x, [...x.shape.slice(0, -1), 3])
 }
 
+/** A class, and how likely it is. */
 export interface Prediction {
   /** The class' number. */
   readonly index: number
@@ -47,13 +49,14 @@ export interface Prediction {
   readonly classId: string
   /** `tabby` */
   readonly className: string
+  /** In [0, 1]. */
   readonly probability: number
 }
 
 /**
  * The likeliest classes of each image, likeliest first, from probabilities [images, classes], row-major, and Keras'
- * imagenet_class_index.json, parsed: `{ "0": ["n01440764", "tench"], ... }`. Throws 'format' for another index, 'argument'
- * where the probabilities are not rows of its classes.
+ * imagenet_class_index.json, parsed: `{ "0": ["n01440764", "tench"], ... }`. `top` says how many of each, 5 by default.
+ * @throws WeftgradError 'format' for another index, 'argument' where the probabilities are not rows of its classes.
  */
 export function decodePredictions(
   probabilities: Float32Array,

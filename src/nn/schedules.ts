@@ -2,9 +2,11 @@
 
 import { WeftgradError } from '../errors.ts'
 
+/** A learning rate that changes from step to step. */
 export interface Schedule {
   /** Says the schedule and its numbers; equal text means equal rates. */
   readonly name: string
+  /** The rate of a step, from 0, of a training of so many steps in all. */
   rate(step: number, totalSteps: number): number
 }
 
@@ -18,6 +20,10 @@ function atLeastZero(name: string, value: number): void {
     throw new WeftgradError('argument', `${name} must be a number from 0, not ${value}.`, { value })
 }
 
+/**
+ * The same rate at every step: what a number stands for.
+ * @throws WeftgradError 'argument' for a rate that is not positive.
+ */
 export function constantRate(learningRate: number): Schedule {
   positive('The learning rate', learningRate)
   return { name: `constant(${learningRate})`, rate: () => learningRate }
@@ -25,7 +31,8 @@ export function constantRate(learningRate: number): Schedule {
 
 /**
  * Rises linearly to `peak` over the first `warmupSteps`, then falls along half a cosine to `final` (Loshchilov & Hutter
- * 2017, without restarts). Throws 'argument' for numbers that make no rates, as the others do.
+ * 2017, without restarts).
+ * @throws WeftgradError 'argument' for a peak that is not positive, or negative steps or final rate.
  */
 export function cosineRate(peak: number, { warmupSteps = 0, final = 0 } = {}): Schedule {
   positive('The peak learning rate', peak)
@@ -41,7 +48,10 @@ export function cosineRate(peak: number, { warmupSteps = 0, final = 0 } = {}): S
   }
 }
 
-/** Multiplies the rate by `factor` after every `every` steps. */
+/**
+ * Multiplies the rate by `factor` (0.1 by default) after every `every` steps.
+ * @throws WeftgradError 'argument' for numbers that are not positive.
+ */
 export function stepRate(learningRate: number, { every, factor = 0.1 }: { every: number; factor?: number }): Schedule {
   positive('The learning rate', learningRate)
   positive('The interval of a step schedule', every)

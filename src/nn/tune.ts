@@ -19,6 +19,7 @@ type TunedOptions = Pick<
   'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed' | 'augmentation'
 >
 
+/** The training to tune for, and how long that may take. */
 export interface TuneTrainingOptions extends TunedOptions, Omit<TuneOptions, 'known' | 'after'> {
   /** Where results are looked up and kept. Without one everything is measured, and nothing kept. */
   readonly store?: TuningStore
@@ -28,8 +29,8 @@ export interface TuneTrainingOptions extends TunedOptions, Omit<TuneOptions, 'kn
 
 /**
  * Finds the variants for `fit` with the same options: give it `variants` of the result. Whole batches are tuned; the last,
- * smaller one of an epoch keeps the preferred variants. Throws what `fit` throws for options and data that do not fit,
- * and 'device-lost'.
+ * smaller one of an epoch keeps the preferred variants.
+ * @throws WeftgradError what `fit` throws for options and data that do not fit, and 'device-lost'.
  */
 export async function tuneTraining(model: Model, data: Dataset, options: TuneTrainingOptions): Promise<TuningResult> {
   const { store, again = false, ...tuning } = options

@@ -22,6 +22,7 @@ export function tuningMode(env: Readonly<Record<string, string | undefined>> = p
   return env.WEFTGRAD_TUNE === '1' ? 'all' : 'missing'
 }
 
+/** Where a {@link FileTuningStore} keeps its files. */
 export interface FileTuningOptions {
   /** `tuning` in weftgrad's cache folder by default. */
   readonly folder?: string
@@ -38,10 +39,15 @@ interface TuningFile {
   readonly kernels: TunedEntries
 }
 
+/**
+ * A store in files: one JSON file for each adapter, driver and revision of the kernels. A file that is corrupt or another's is
+ * taken for empty and written anew.
+ */
 export class FileTuningStore implements TuningStore {
   readonly #folder: string
   readonly #log: ((line: string) => void) | undefined
 
+  /** Nothing is read or written yet. */
   constructor({ folder = join(cacheFolder(), 'tuning'), log }: FileTuningOptions = {}) {
     this.#folder = folder
     this.#log = log
@@ -58,6 +64,7 @@ export class FileTuningStore implements TuningStore {
     return join(this.#folder, `${name}-${hash}.json`)
   }
 
+  /** What is known for this device; nothing where its file is missing, damaged or another's. */
   async load(device: Device): Promise<TunedEntries> {
     let value: unknown
     try {

@@ -4,7 +4,8 @@
  * next one is submitted before the last is read, so that the device never waits for the host.
  */
 
-import { applyAll, averagePool, concatenate, flatten, globalAveragePool, max, resize } from '../autograd/ops.ts'
+import { applyAll } from '../autograd/apply.ts'
+import { averagePool, concatenate, flatten, globalAveragePool, max, resize } from '../autograd/ops.ts'
 import { type Tensor, tensor } from '../autograd/tensor.ts'
 import type { ImageDataset } from '../data/dataset.ts'
 import { WeftgradError } from '../errors.ts'

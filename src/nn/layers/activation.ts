@@ -6,7 +6,7 @@ import type { Activation } from '../../graph/node.ts'
 import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'
 
-/** `softmax` is over the last axis; kernels do not apply it themselves. */
+/** What a layer may do to its result. `softmax` is over the last axis; kernels do not apply it themselves. */
 export type LayerActivation = Activation | 'softmax'
 
 export const activations: { readonly [K in LayerActivation]: (x: Tensor) => Tensor } = {
@@ -17,6 +17,7 @@ export const activations: { readonly [K in LayerActivation]: (x: Tensor) => Tens
   softmax,
 }
 
+/** Keras' `Activation`: the function by itself, for where it does not follow a product directly. */
 export function activation(name: string, kind: LayerActivation): Layer {
   return {
     name,

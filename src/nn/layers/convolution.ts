@@ -13,9 +13,13 @@ import { activations } from './activation.ts'
 import type { Layer, RebuiltProduct, WeightSpec } from './layer.ts'
 import { first, needed, noWeights } from './layer.ts'
 
+/** Of {@link conv2d}. */
 export interface ConvLayerOptions extends ConvOptions {
+  /** What becomes of the result; 'linear' (nothing) by default. */
   readonly activation?: Activation
+  /** True by default. A normalisation that follows makes it superfluous. */
   readonly useBias?: boolean
+  /** `glorotUniform` by default. */
   readonly kernelInitializer?: Initializer
 }
 
@@ -52,7 +56,12 @@ function productRole<Options extends ConvLayerOptions>(
   }
 }
 
-/** [h, w, c] -> [h', w', filters]. */
+/**
+ * Keras' `Conv2D`: [h, w, c] -> [h', w', filters]. Weights `kernel` [kh, kw, c, filters] and `bias` [filters]. Activation, bias
+ * and a 2x2 max-pooling that follows are one kernel with it.
+ * @throws WeftgradError 'argument' for extents that are not whole numbers from 1; 'shape', once it is wired, where the window
+ * does not fit.
+ */
 export function conv2d(
   name: string,
   filters: number,
@@ -75,15 +84,23 @@ export function conv2d(
   }
 }
 
+/** Of {@link depthwiseConv2d}. */
 export interface DepthwiseConvLayerOptions extends ConvOptions {
   /** Kernels for each channel. 1 by default. */
   readonly depthMultiplier?: number
+  /** What becomes of the result; 'linear' (nothing) by default. */
   readonly activation?: Activation
+  /** True by default. A normalisation that follows makes it superfluous. */
   readonly useBias?: boolean
+  /** `glorotUniform` by default. */
   readonly depthwiseInitializer?: Initializer
 }
 
-/** Each channel with `depthMultiplier` kernels of its own: [h, w, c] -> [h', w', c * depthMultiplier]. */
+/**
+ * Keras' `DepthwiseConv2D`: each channel with `depthMultiplier` kernels of its own, [h, w, c] -> [h', w', c * depthMultiplier].
+ * Weights `depthwise_kernel` [kh, kw, c, depthMultiplier] and `bias`.
+ * @throws WeftgradError as {@link conv2d}.
+ */
 export function depthwiseConv2d(
   name: string,
   kernelSize: number | Pair,
@@ -112,13 +129,17 @@ export function depthwiseConv2d(
   }
 }
 
+/** Of {@link separableConv2d}. */
 export interface SeparableConvLayerOptions extends DepthwiseConvLayerOptions {
+  /** Of the 1x1 convolution; `glorotUniform` by default. */
   readonly pointwiseInitializer?: Initializer
 }
 
 /**
- * A depthwise convolution, then a 1x1 convolution that mixes the channels: [h, w, c] -> [h', w', filters]. Strides, padding
- * and dilation are the depthwise part's.
+ * Keras' `SeparableConv2D` (Chollet, "Xception", 2017): a depthwise convolution, then a 1x1 convolution that mixes the channels,
+ * [h, w, c] -> [h', w', filters]. Strides, padding and dilation are the depthwise part's. Weights `depthwise_kernel`,
+ * `pointwise_kernel` [1, 1, c * depthMultiplier, filters] and `bias`.
+ * @throws WeftgradError as {@link conv2d}.
  */
 export function separableConv2d(
   name: string,
@@ -151,7 +172,11 @@ export function separableConv2d(
   }
 }
 
-/** Zeros around an image: as many on every side, [vertical, horizontal], or [[top, bottom], [left, right]]. */
+/**
+ * Keras' `ZeroPadding2D`: zeros around an image, as many on every side, [vertical, horizontal], or
+ * [[top, bottom], [left, right]] pixels.
+ * @throws WeftgradError 'argument' for anything but whole numbers from 0; 'shape', once it is wired, for what is no image.
+ */
 export function zeroPadding2d(name: string, padding: number | Pair | ExplicitPadding = 1): Layer {
   const explicit = explicitPadding(name, padding)
   const [vertical, horizontal] = explicit

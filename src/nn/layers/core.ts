@@ -20,13 +20,21 @@ import { activations } from './activation.ts'
 import type { Layer } from './layer.ts'
 import { first, needed, noWeights } from './layer.ts'
 
+/** Of {@link dense}. */
 export interface DenseLayerOptions {
+  /** What becomes of the result; 'linear' (nothing) by default. */
   readonly activation?: LayerActivation
+  /** True by default. */
   readonly useBias?: boolean
+  /** `glorotUniform` by default. */
   readonly kernelInitializer?: Initializer
 }
 
-/** [..., in] -> [..., units]. */
+/**
+ * Keras' `Dense`: activation(x kernel + bias), [..., in] -> [..., units]. Weights `kernel` [in, units] and `bias` [units]. Leave
+ * the last one of a network to be trained 'linear': the losses take logits.
+ * @throws WeftgradError 'argument' for units that are not a whole number from 1.
+ */
 export function dense(name: string, units: number, options: DenseLayerOptions = {}): Layer {
   const { activation = 'linear', useBias = true, kernelInitializer = glorotUniform } = options
   if (!Number.isInteger(units) || units < 1)
@@ -94,6 +102,7 @@ function productByBlocks(
   return parts.slice(1).reduce(add, first(parts, 'dense'))
 }
 
+/** Keras' `Flatten`: all axes but the batch become one, row-major. */
 export function flatten(name: string): Layer {
   return {
     name,
@@ -104,7 +113,10 @@ export function flatten(name: string): Layer {
   }
 }
 
-/** The same numbers in another shape, the batch aside; one extent may be -1. */
+/**
+ * Keras' `Reshape`: the same numbers in another shape, the batch aside; one extent may be -1.
+ * @throws WeftgradError 'shape', once it is wired, where the numbers of elements differ.
+ */
 export function reshape(name: string, targetShape: Shape): Layer {
   return {
     name,
@@ -126,7 +138,11 @@ export function reshape(name: string, targetShape: Shape): Layer {
   }
 }
 
-/** Zeros a share of the inputs in training; a different one at each step, the same for the same seed. */
+/**
+ * Keras' `Dropout`: zeros a share `rate` in [0, 1) of the inputs in training and scales the rest by 1 / (1 - rate); another
+ * share at each step, the same for the same seed. Does nothing otherwise.
+ * @throws WeftgradError 'argument', when it is called in training, for a rate outside [0, 1).
+ */
 export function dropout(name: string, rate: number): Layer {
   return {
     name,

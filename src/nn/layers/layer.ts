@@ -10,16 +10,21 @@ import type { Shape } from '../../graph/node.ts'
 import { shapeText } from '../../graph/node.ts'
 import type { Initializer } from '../initializers.ts'
 
+/** A weight that a layer asks its model for. */
 export interface WeightSpec {
   /** Within the layer: `kernel`, `bias`, `gamma` ... */
   readonly name: string
+  /** Its extents. */
   readonly shape: Shape
+  /** Makes its first numbers. */
   readonly initializer: Initializer
   /** False for numbers that no gradient updates: moving statistics. */
   readonly trainable: boolean
 }
 
+/** What a layer is told besides inputs and weights. */
 export interface CallContext {
+  /** True in a step of training, for layers that behave otherwise there. */
   readonly training: boolean
   /** Seeds dropout. */
   readonly seed: number
@@ -43,25 +48,45 @@ export type LayerRole =
       /** The same layer with changes. */
       rebuilt(changes: RebuiltProduct): Layer
     }
-  | { readonly kind: 'normalization'; readonly epsilon: number }
-  | { readonly kind: 'zeroPadding'; readonly padding: ExplicitPadding }
+  | {
+      /** Shifts and scales each channel by fixed statistics. */
+      readonly kind: 'normalization'
+      /** Added to the variance. */
+      readonly epsilon: number
+    }
+  | {
+      /** Zeros around images. */
+      readonly kind: 'zeroPadding'
+      /** Pixels on each side. */
+      readonly padding: ExplicitPadding
+    }
 
+/** How a layer is to differ from the one it is rebuilt from. */
 export interface RebuiltProduct {
+  /** The merged normalisation's. */
   readonly name?: string
+  /** It gets a bias, to hold a normalisation's offset. */
   readonly useBias?: true
+  /** It gets the padding of the zeros before it. */
   readonly padding?: ExplicitPadding
 }
 
+/**
+ * A layer: a description that says which shapes it makes and which weights it wants, and traces its operators. The weights
+ * belong to the model. Shapes are without the batch. An object of this type is a layer of your own.
+ */
 export interface Layer {
+  /** Unique in its model; weights are named after it. */
   readonly name: string
   /** Keras' class. */
   readonly className: string
   /** Absent where freezing leaves the layer as it is. */
   readonly role?: LayerRole
-  /** Throws 'shape' for inputs it cannot take. */
+  /** @throws WeftgradError 'shape' for inputs it cannot take. */
   outputShape(inputs: readonly Shape[]): Shape
+  /** The weights it wants for inputs of these shapes, in the order in which files have them. */
   weights(inputs: readonly Shape[]): readonly WeightSpec[]
-  /** `weights` come in the order the layer asked for them; `inputs` with the batch. */
+  /** Traces its operators. `weights` come in the order the layer asked for them; `inputs` with the batch. */
   call(inputs: readonly Tensor[], weights: readonly Tensor[], context: CallContext): Tensor
 }
 
@@ -81,7 +106,10 @@ export function needed(weight: Tensor | undefined, name: string): Tensor {
 /** Of layers that have none. */
 export const noWeights = (): readonly WeightSpec[] => []
 
-/** For summaries: `[batch, 28, 28, 6]`. */
+/**
+ * A layer's shape as summaries show it: `[batch, 28, 28, 6]`.
+ * @internal
+ */
 export function batchedShapeText(shape: Shape): string {
   return shapeText(shape).replace('[', shape.length > 0 ? '[batch, ' : '[batch')
 }

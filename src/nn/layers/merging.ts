@@ -9,7 +9,10 @@ import { first, noWeights } from './layer.ts'
 
 const shapeTexts = (shapes: readonly Shape[]): string => shapes.map(shapeText).join(' and ')
 
-/** The sum of two or more inputs of one shape. */
+/**
+ * Keras' `Add`: the sum of two or more inputs of one shape.
+ * @throws WeftgradError 'shape', once it is wired, for fewer inputs or other shapes.
+ */
 export function add(name: string): Layer {
   return {
     name,
@@ -25,7 +28,11 @@ export function add(name: string): Layer {
   }
 }
 
-/** Two or more inputs side by side along an axis: Keras' count, in which 0 is the batch and -1 the channels. */
+/**
+ * Keras' `Concatenate`: two or more inputs side by side along an axis, in Keras' count: 0 is the batch, -1 (the default) the
+ * channels.
+ * @throws WeftgradError 'shape', once it is wired, where the inputs differ along another axis.
+ */
 export function concatenate(name: string, { axis = -1 }: { readonly axis?: number } = {}): Layer {
   return {
     name,

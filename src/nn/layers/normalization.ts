@@ -5,15 +5,23 @@ import { onesInitializer, zerosInitializer } from '../initializers.ts'
 import type { Layer } from './layer.ts'
 import { first, needed } from './layer.ts'
 
+/** Of {@link batchNormalization}; the defaults are Keras'. */
 export interface BatchNormalizationOptions {
-  /** How much of the moving statistics is kept at each step. */
+  /** How much of the moving statistics is kept at each step. 0.99 by default. */
   readonly momentum?: number
+  /** Added to the variance. 1e-3 by default. */
   readonly epsilon?: number
+  /** Whether there is an offset, `beta`. True by default. */
   readonly center?: boolean
+  /** Whether there is a scale, `gamma`. True by default. */
   readonly scale?: boolean
 }
 
-/** Over the last axis' channels; moving statistics are updated in training and used otherwise. */
+/**
+ * Keras' `BatchNormalization` (Ioffe & Szegedy 2015), over the last axis' channels. In training it normalises by the batch and
+ * updates `moving_mean` and `moving_variance`; otherwise it uses those. Weights in this order: `gamma`, `beta`, `moving_mean`,
+ * `moving_variance`, each [channels].
+ */
 export function batchNormalization(name: string, options: BatchNormalizationOptions = {}): Layer {
   const { momentum = 0.99, epsilon = 1e-3, center = true, scale = true } = options
   return {

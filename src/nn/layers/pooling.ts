@@ -7,6 +7,7 @@ import { convWindow, pairOf } from '../../autograd/window.ts'
 import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'
 
+/** Of the pooling layers: a window of 2x2, as far apart as it is large, padding 'valid', unless said otherwise. */
 export type PoolLayerOptions = Partial<PoolOptions>
 
 function pooling(
@@ -32,9 +33,17 @@ function pooling(
   }
 }
 
+/**
+ * Keras' `MaxPooling2D`: the largest number of each window and channel, [h, w, c] -> [h', w', c].
+ * @throws WeftgradError 'shape', once it is wired, where the window does not fit.
+ */
 export const maxPooling2d = (name: string, options: PoolLayerOptions = {}): Layer =>
   pooling(name, 'MaxPooling2D', options, maxPool)
 
+/**
+ * Keras' `AveragePooling2D`: the mean of each window and channel, padding not counted, [h, w, c] -> [h', w', c].
+ * @throws WeftgradError 'shape', once it is wired, where the window does not fit.
+ */
 export const averagePooling2d = (name: string, options: PoolLayerOptions = {}): Layer =>
   pooling(name, 'AveragePooling2D', options, averagePool)
 
@@ -48,10 +57,10 @@ function globalPooling(name: string, className: string, pool: (x: Tensor) => Ten
   }
 }
 
-/** [h, w, c] -> [c]. */
+/** Keras' `GlobalAveragePooling2D`: the mean of each channel, [h, w, c] -> [c]. */
 export const globalAveragePooling2d = (name: string): Layer =>
   globalPooling(name, 'GlobalAveragePooling2D', globalAveragePool)
 
-/** [h, w, c] -> [c]. */
+/** Keras' `GlobalMaxPooling2D`: the largest number of each channel, [h, w, c] -> [c]. */
 export const globalMaxPooling2d = (name: string): Layer =>
   globalPooling(name, 'GlobalMaxPooling2D', (x) => max(x, { axes: [1, 2] }))

@@ -8,7 +8,10 @@ import { first, needed } from './layer.ts'
 /** Features that never vary come out as 0, not as the rounding error of a mean divided by nothing. */
 const leastDeviation = 1e-7
 
-/** (x - mean) / sqrt(variance), feature by feature. Both are weights that training leaves as they are. */
+/**
+ * Keras' `Normalization`: (x - mean) / sqrt(variance), feature by feature of the last axis. Both are weights that training
+ * leaves as they are: `mean` and `variance`, to be set from `FeatureDataset.statistics()`.
+ */
 export function normalization(name: string): Layer {
   return {
     name,

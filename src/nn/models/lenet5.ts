@@ -8,15 +8,22 @@ import { conv2d, dense, dropout as dropoutLayer, flatten, maxPooling2d } from '.
 import type { Model, ModelOptions } from '../model.ts'
 import { sequential } from '../model.ts'
 
+/** What may be chosen of {@link lenet5}. */
 export interface Lenet5Options {
-  /** Units of the two hidden dense layers. */
+  /** Units of the two hidden dense layers. [256, 32] by default. */
   readonly units?: readonly [number, number]
+  /** 10 by default. */
   readonly classes?: number
   /** Share of the first hidden dense layer's units that a step of training leaves out. 0 by default. */
   readonly dropout?: number
 }
 
-/** Input 32x32x1; 113,782 parameters with units [256, 32] and 10 classes. Throws 'argument' for odd numbers of units. */
+/**
+ * LeNet-5 (LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998) with relu, max-pooling and full
+ * connections, as it is taught today. Input [32, 32, 1], output logits [classes]; 113,782 parameters with units [256, 32] and
+ * 10 classes. Smaller images are padded by the data set.
+ * @throws WeftgradError 'argument' for units or classes that are not whole numbers from 1, or a dropout outside [0, 1).
+ */
 export function lenet5(
   { units = [256, 32], classes = 10, dropout = 0 }: Lenet5Options = {},
   options: ModelOptions = {},

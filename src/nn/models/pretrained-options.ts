@@ -6,8 +6,9 @@ import { shapeText } from '../../graph/node.ts'
 import type { Layer } from '../layers.ts'
 import { dense, globalAveragePooling2d, globalMaxPooling2d } from '../layers.ts'
 
+/** What may be chosen of the networks that have published weights. */
 export interface PretrainedOptions {
-  /** Height and width of square RGB images, in pixels. */
+  /** Height and width of square RGB images, in pixels. The network's usual size by default. */
   readonly size?: number
   /** [height, width, channels], instead of `size`. */
   readonly inputShape?: Shape

@@ -28,7 +28,12 @@ const activated = (prefix: string): Layer[] => [
   activation(`${prefix}_relu`, 'relu'),
 ]
 
-/** 58,331,648 parameters, 60,380,648 with the classifier. Throws 'argument'. */
+/**
+ * ResNet152V2: the 152 layers of table 1 in He et al., "Deep Residual Learning for Image Recognition", 2016, with the
+ * pre-activated blocks of their "Identity Mappings in Deep Residual Networks", 2016. Input [224, 224, 3] by default,
+ * preprocessed as 'tf'; 58,331,648 parameters, 60,380,648 with the classifier. Layers go by Keras' names.
+ * @throws WeftgradError 'argument' for images smaller than 32x32, or what else it cannot be.
+ */
 export function resnet152v2(options: PretrainedOptions = {}, modelOptions: ModelOptions = {}): Model {
   const checked = checkedOptions('resnet152v2', resnet152v2Sizes, options)
   const net = new Wiring()

@@ -21,7 +21,12 @@ const blocks = [
 
 export const vgg16Sizes = { smallest: 32, usual: 224 } as const
 
-/** 14,714,688 parameters, 138,357,544 with the classifier, whose first layer wants 224x224. Throws 'argument'. */
+/**
+ * VGG16: configuration D of Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015.
+ * Input [224, 224, 3] by default, preprocessed as 'caffe'; 14,714,688 parameters, 138,357,544 with the classifier, whose first
+ * layer wants 224x224. Layers go by Keras' names.
+ * @throws WeftgradError 'argument' for images smaller than 32x32, or what else it cannot be.
+ */
 export function vgg16(options: PretrainedOptions = {}, modelOptions: ModelOptions = {}): Model {
   const { inputShape, pooling, includeTop, classes } = checkedOptions('vgg16', vgg16Sizes, options)
   if (includeTop && (inputShape[0] !== 224 || inputShape[1] !== 224))

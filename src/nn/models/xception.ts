@@ -26,7 +26,11 @@ const separable = (name: string, filters: number): Layer[] => [
   batchNormalization(`${name}_bn`),
 ]
 
-/** 20,861,480 parameters, 22,910,480 with the classifier. Throws 'argument'. */
+/**
+ * Xception: figure 5 of Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", 2017. Input [299, 299, 3] by
+ * default, preprocessed as 'tf'; 20,861,480 parameters, 22,910,480 with the classifier. Layers go by Keras' names.
+ * @throws WeftgradError 'argument' for images smaller than 71x71, or what else it cannot be.
+ */
 export function xception(options: PretrainedOptions = {}, modelOptions: ModelOptions = {}): Model {
   const checked = checkedOptions('xception', xceptionSizes, options)
   const net = new Wiring()

@@ -1,0 +1,96 @@
+/**
+ * A model as bytes: a safetensors file of its weights, with what describes the model in its metadata. Of a LeNet-5 the
+ * file is enough to use it.
+ *
+ * Promises: the same weights and description give the same bytes; what comes back equals what went in, bit for bit.
+ */
+import { WeftgradError } from '../errors.ts'
+import { readSafetensors, type SafeTensor, toFloat32, writeSafetensors } from '../format/safetensors.ts'
+import type { Model, WeightNumbers } from './model.ts'
+import { lenet5 } from './models/lenet5.ts'
+
+const formatName = 'weftgrad-model'
+/** Far beyond what LeNet-5 is built with; files that claim more are damaged. */
+const mostUnits = 4096
+const mostClasses = 256
+
+/**
+ * The model's weights as a safetensors file, with `description` in its metadata. `weights.open` and `weights.loadWeights` read
+ * it back into a model of the same layers.
+ * @throws WeftgradError 'disposed' after the model's `dispose`.
+ */
+export async function encodeModel(model: Model, description: Readonly<Record<string, string>>): Promise<Uint8Array> {
+  const tensors = new Map<string, SafeTensor>()
+  for (const [name, { shape, data }] of await model.weightNumbers()) tensors.set(name, { dtype: 'F32', shape, data })
+  return writeSafetensors(tensors, { ...description, format: formatName, input: model.inputShape.join(',') })
+}
+
+/** A LeNet-5 with what its file says of it. */
+export interface DescribedLenet5 {
+  /** With its weights. */
+  readonly model: Model
+  /** Of its two hidden dense layers. */
+  readonly units: readonly [number, number]
+  /** By class number. */
+  readonly classNames: readonly string[]
+  /** Whether its probabilities are meant to be means of an image's and its mirror's. */
+  readonly flipAverage?: boolean
+}
+
+/**
+ * A LeNet-5 as a safetensors file that is enough to use it: {@link decodeLenet5} makes the model again.
+ * @param description more to write down, such as who wrote the file.
+ * @throws WeftgradError 'disposed' after the model's `dispose`.
+ */
+export async function encodeLenet5(
+  { model, units, classNames, flipAverage = false }: DescribedLenet5,
+  description: Readonly<Record<string, string>> = {},
+): Promise<Uint8Array> {
+  return await encodeModel(model, {
+    ...description,
+    ...{ model: 'lenet5', units: units.join(','), classes: JSON.stringify(classNames) },
+    ...(flipAverage ? { flips: 'averaged' } : {}),
+  })
+}
+
+/**
+ * The model of a file that `encodeLenet5` wrote; `dispose()` it.
+ * @param source names the bytes in errors, for example the file's path.
+ * @throws WeftgradError 'format' or 'mismatch' if they are damaged or another model's.
+ */
+export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): DescribedLenet5 {
+  const { tensors, metadata } = readSafetensors(bytes, source)
+  if (metadata.model !== 'lenet5') {
+    throw new WeftgradError('mismatch', `${source} is not a LeNet-5 that weftgrad wrote; other files of weights are read by weights.open.`, {
+      source,
+      model: metadata.model,
+    })
+  }
+  const [first = Number.NaN, second = Number.NaN, ...more] = (metadata.units ?? '').split(',').map(Number)
+  const classNames = parsedNames(metadata.classes ?? '')
+  if (more.length > 0 || ![first, second].every((n) => n >= 1 && n <= mostUnits) || classNames === undefined) {
+    throw new WeftgradError('format', `${source} does not say which LeNet-5 it is. Copy or train it again.`, { source })
+  }
+  const units = [first, second] as const
+  const model = lenet5({ units, classes: classNames.length })
+  const weights: WeightNumbers = new Map(
+    [...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, data: toFloat32(tensor) }]),
+  )
+  try {
+    model.setWeights(weights)
+  } catch (error) {
+    model.dispose()
+    throw error
+  }
+  return { model, units, classNames, flipAverage: metadata.flips === 'averaged' }
+}
+
+function parsedNames(text: string): readonly string[] | undefined {
+  try {
+    const names: unknown = JSON.parse(text)
+    const right = Array.isArray(names) && names.length > 0 && names.length <= mostClasses
+    return right && names.every((name) => typeof name === 'string') ? names : undefined
+  } catch {
+    return undefined
+  }
+}
