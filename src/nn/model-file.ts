@@ -61,10 +61,14 @@ export async function encodeLenet5(
 export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): DescribedLenet5 {
   const { tensors, metadata } = readSafetensors(bytes, source)
   if (metadata.model !== 'lenet5') {
-    throw new WeftgradError('mismatch', `${source} is not a LeNet-5 that weftgrad wrote; other files of weights are read by weights.open.`, {
-      source,
-      model: metadata.model,
-    })
+    throw new WeftgradError(
+      'mismatch',
+      `${source} is not a LeNet-5 that weftgrad wrote; other files of weights are read by weights.open.`,
+      {
+        source,
+        model: metadata.model,
+      },
+    )
   }
   const [first = Number.NaN, second = Number.NaN, ...more] = (metadata.units ?? '').split(',').map(Number)
   const classNames = parsedNames(metadata.classes ?? '')
