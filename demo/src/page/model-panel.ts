@@ -1,0 +1,54 @@
+/** The model: its layers and parameters, from a file and into one. */
+import { count } from '../../../src/study/report/numbers.ts'
+import type { ModelSummary, Session } from '../session.ts'
+import type { Announcer } from './announcer.ts'
+import { findAny, findButton, make, setText } from './elements.ts'
+import { fileZone } from './file-drop.ts'
+import { RefusalPlace } from './refusals.ts'
+
+export class ModelPanel {
+  readonly #session: Session
+  readonly #announcer: Announcer
+  readonly #place = new RefusalPlace(findAny('#model-refusal'))
+
+  constructor(session: Session, announcer: Announcer) {
+    this.#session = session
+    this.#announcer = announcer
+    fileZone('#model-drop', '#model-file', ([file]) => file !== undefined && void this.load(file))
+    findButton('#model-save').addEventListener('click', () => void this.#save())
+  }
+
+  show({ source, parameters, layers }: ModelSummary): void {
+    setText(findAny('#model-source'), `A LeNet-5 of ${count(parameters)} parameters, from ${source}.`)
+    setText(findAny('#parameters'), count(parameters))
+    findAny('#layers').replaceChildren(
+      ...layers.map((layer) =>
+        make(
+          'tr',
+          {},
+          make('th', { scope: 'row' }, layer.name),
+          make('td', {}, layer.outputShape.replaceAll(' x ', '×')),
+          make('td', { class: 'number' }, count(layer.parameters)),
+        ),
+      ),
+    )
+  }
+
+  async load(file: File): Promise<void> {
+    const model = await this.#place.attempt(() => this.#session.loadModel(file))
+    if (model === undefined) return
+    this.show(model)
+    this.#announcer.say(`The model has its weights from ${model.source} now.`)
+  }
+
+  async #save(): Promise<void> {
+    const bytes = await this.#place.attempt(() => this.#session.saveModel())
+    if (bytes === undefined) return
+    const address = URL.createObjectURL(new Blob([new Uint8Array(bytes)], { type: 'application/octet-stream' }))
+    const link = make('a', { href: address, download: 'weftgrad-lenet5.safetensors' })
+    link.click()
+    // The browser has taken hold of the bytes by then.
+    setTimeout(() => URL.revokeObjectURL(address), 10_000)
+    this.#announcer.say('The model was given to the browser as weftgrad-lenet5.safetensors.')
+  }
+}

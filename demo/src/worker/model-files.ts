@@ -1,0 +1,44 @@
+/** A LeNet-5 out of a file of weights that the user has. */
+import { type Device, data, nn, weights } from 'weftgrad'
+
+export interface LoadedLenet5 {
+  readonly model: nn.Model
+  readonly units: readonly [number, number]
+}
+
+/** Far beyond what LeNet-5 is built with. */
+const mostUnits = 4096
+
+/**
+ * The file's LeNet-5 on the device, the sizes of its hidden dense layers taken from the file.
+ * @throws WeftgradError 'format' or 'file' for a file that cannot be read, 'mismatch' for what is no LeNet-5 of these
+ * classes, 'data' for numbers that are not finite.
+ */
+export async function loadLenet5(device: Device, file: File): Promise<LoadedLenet5> {
+  const opened = await weights.open(file)
+  try {
+    const units = unitsOf(opened)
+    const model = nn.lenet5({ units, classes: data.fashionMnistClasses.length })
+    try {
+      await weights.loadWeights(model, device, opened)
+    } catch (error) {
+      model.dispose()
+      throw error
+    }
+    return { model, units }
+  } finally {
+    opened.close()
+  }
+}
+
+/** By its three matrices; the usual sizes where there are others, which then do not fit and are refused by a sentence. */
+function unitsOf({ groups }: weights.WeightFile): readonly [number, number] {
+  const matrices = groups
+    .flatMap((group) => group.weights.map(({ shape }) => shape))
+    .filter(({ length }) => length === 2)
+  const [first = 0, second = 0] = matrices.map((shape) => shape[1] ?? 0)
+  const isLenet = matrices.length === 3 && [first, second].every((n) => n >= 1 && n <= mostUnits)
+  return isLenet ? [first, second] : defaultUnits
+}
+
+export const defaultUnits = [256, 32] as const

@@ -1,0 +1,94 @@
+/** The demo as its users get it: built by the product's own command, hosted from a folder, opened in a real Chromium. */
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { AxeResults } from 'axe-core'
+import type { Page } from 'playwright'
+import { serveFolder } from './static-server.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+export interface HostedDemo {
+  readonly url: string
+  readonly folder: string
+  close(): Promise<void>
+}
+
+export async function hostDemo(): Promise<HostedDemo> {
+  const folder = await mkdtemp(join(tmpdir(), 'weftgrad-demo-'))
+  const { NODE_ENV: _, ...env } = process.env
+  const vite = join(root, 'node_modules', 'vite', 'bin', 'vite.js')
+  await promisify(execFile)(process.execPath, [vite, 'build', 'demo', '--outDir', folder, '--emptyOutDir'], {
+    cwd: root,
+    env,
+  })
+  const { url, close } = await serveFolder(folder)
+  return {
+    url,
+    folder,
+    close: async () => {
+      await close()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** What goes wrong on a page without a test having asked: errors, and addresses that are not its own. */
+export function problemsOf(page: Page, url: string): string[] {
+  const problems: string[] = []
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning') problems.push(message.text())
+  })
+  page.on('pageerror', (error) => problems.push(error.message))
+  page.on('request', (request) => {
+    if (!request.url().startsWith(url) && !/^(blob|data):/.test(request.url())) problems.push(request.url())
+  })
+  return problems
+}
+
+/** What axe finds, one line a rule. The page's own security policy stays in force. */
+export async function axeViolations(page: Page): Promise<string[]> {
+  const path = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
+  await page.evaluate(await readFile(path, 'utf8'))
+  const { violations } = (await page.evaluate('axe.run()')) as AxeResults
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 200)).join(' ')}`)
+}
+
+/** Drops files on an element. Returns whether the page took them; the browser would have opened them otherwise. */
+export async function drop(
+  page: Page,
+  selector: string,
+  files: readonly { readonly name: string; readonly bytes: Uint8Array; readonly type?: string }[],
+): Promise<boolean> {
+  return await page.evaluate(
+    ({ selector, files }) => {
+      const dataTransfer = new DataTransfer()
+      for (const { name, base64, type } of files) {
+        const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))
+        dataTransfer.items.add(new File([bytes], name, { type }))
+      }
+      const event = new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true })
+      return document.querySelector(selector)?.dispatchEvent(event) === false
+    },
+    {
+      selector,
+      files: files.map(({ name, bytes, type = '' }) => ({
+        name,
+        base64: Buffer.from(bytes).toString('base64'),
+        type,
+      })),
+    },
+  )
+}
+
+/** As if the tab went to the background, or came back. */
+export async function setVisibility(page: Page, state: 'hidden' | 'visible'): Promise<void> {
+  await page.evaluate((state) => {
+    Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => state })
+    document.dispatchEvent(new Event('visibilitychange'))
+  }, state)
+}
