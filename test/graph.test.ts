@@ -25,6 +25,7 @@ import {
   exp,
   fill,
   gradients,
+  keep,
   matmul,
   maximum,
   maxPool,
@@ -900,6 +901,22 @@ describe('live bytes', () => {
     expect(device().memory().liveBytes).toBe(before.liveBytes + 40_192)
     y.dispose()
     expect(device().memory()).toMatchObject({ liveBytes: before.liveBytes, liveBuffers: before.liveBuffers })
+  })
+
+  it('hold each of several kept tensors by itself, also one that is asked for twice', async () => {
+    const before = device().memory()
+    const x = tensor([1, 2, 3])
+    const y = mul(x, x)
+    const [first, again, own, last] = await keep([y, y, x, add(y, 1)], { device: device() })
+    expect(device().memory().liveBuffers).toBe(before.liveBuffers + 4)
+    first?.dispose()
+    expect(await again?.data()).toEqual(Float32Array.of(1, 4, 9))
+    expect(await own?.data()).toEqual(Float32Array.of(1, 2, 3))
+    expect(await last?.data()).toEqual(Float32Array.of(2, 5, 10))
+    for (const one of [again, own, last]) one?.dispose()
+    expect(device().memory().liveBytes).toBe(before.liveBytes)
+    await expect(keep([y, custom(doubling('nonsense'), [x])[0] ?? x])).rejects.toMatchObject({ code: 'device' })
+    expect(device().memory().liveBytes).toBe(before.liveBytes)
   })
 
   it('return to where they were after a run that failed', async () => {

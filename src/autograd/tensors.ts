@@ -2,8 +2,9 @@
 
 import type { Plan } from '../graph/plan.ts'
 import type { EvaluateOptions, HostNumbers } from './evaluate.ts'
-import { evaluateValues, planValues } from './evaluate.ts'
+import { evaluateValues, keepValues, planValues } from './evaluate.ts'
 import type { Tensor } from './tensor.ts'
+import { KeptTensor } from './tensor.ts'
 
 /**
  * Computes the tensors together, so that what they share is computed once, and copies them to the host, in order: one
@@ -15,6 +16,20 @@ export function evaluate(tensors: readonly Tensor[], options: EvaluateOptions = 
     tensors.map((t) => t.value),
     options,
   )
+}
+
+/**
+ * Computes the tensors together and keeps their numbers on the device, in order, so that later graphs start from them: the
+ * weights of a training loop of your own. Each result owns memory: `dispose()` it once nothing starts from it any more.
+ * @throws WeftgradError as `Tensor.data`; then nothing is kept.
+ */
+export async function keep(tensors: readonly Tensor[], options: EvaluateOptions = {}): Promise<KeptTensor[]> {
+  const values = tensors.map((t) => t.value)
+  const slices = await keepValues(values, options)
+  return slices.flatMap((slice, i) => {
+    const type = values[i]?.type
+    return type === undefined ? [] : [new KeptTensor(slice, type)]
+  })
 }
 
 /**
