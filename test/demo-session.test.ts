@@ -248,8 +248,11 @@ describe('a session of the demo', () => {
 
     const { session, told } = await openBars()
     const training = session.train(settings)
-    for (const count of [1, 2, 3]) {
-      await told.until(() => told.steps.length >= count)
+    // Not after so many reports of progress: a fast device is done before the second.
+    await told.until(() => told.states.at(-1)?.kind === 'running')
+    await session.setLearningRate(settings.learningRate)
+    for (const count of [1, 2]) {
+      await told.until(() => told.epochs.length >= count)
       await session.setLearningRate(settings.learningRate)
     }
     await training
@@ -265,7 +268,7 @@ describe('a session of the demo', () => {
     const { session, told, device } = await openBars()
     const first = device()
     const training = session.train(settings)
-    await told.until(() => told.epochs.length > 0 && told.steps.at(-1)?.epoch === 2)
+    await told.until(() => told.epochs.length > 0)
     const [image] = idxImages(300)
     // A call that is under way is done again.
     const asked = session.classify(image)
