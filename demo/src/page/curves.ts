@@ -74,8 +74,11 @@ export class Curves {
     const at = progress.epoch - 1 + progress.step / progress.steps
     for (const quantity of ['loss', 'accuracy'] as const) {
       const value = progress[quantity]
-      if (value !== undefined && Number.isFinite(value)) {
-        const series = this.#series[quantity]
+      const series = this.#series[quantity]
+      const before = series.live.at(-1)
+      // Means are read once a second and reported more often: one that was drawn already says nothing of later steps.
+      const isNew = before?.epoch !== progress.epoch || before.value !== value
+      if (value !== undefined && Number.isFinite(value) && isNew) {
         series.live.push({ at, value, epoch: progress.epoch })
         if (series.live.length >= mostPoints) series.live = halved(series.live)
       }
