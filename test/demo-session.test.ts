@@ -132,6 +132,16 @@ async function openBars(): Promise<Opened> {
 }
 
 const settings: TrainingSettings = { epochs: 3, batchSize: 8, learningRate: 1e-3, seed: 5 }
+
+/** What a training that is left alone comes to. */
+async function uninterrupted(): Promise<{ readonly model: Uint8Array; readonly epochs: readonly EpochResult[] }> {
+  const { session, told } = await openBars()
+  await session.train(settings)
+  const model = await session.saveModel()
+  await session.close()
+  return { model, epochs: told.epochs }
+}
+
 const kinds = (states: readonly TrainingState[]): string[] => states.map(({ kind }) => kind)
 
 async function refusal(call: Promise<unknown>): Promise<Refusal> {
@@ -164,10 +174,7 @@ describe('a session of the demo', () => {
   })
 
   it('classifies, saves and shows the first layer while it trains, without a change to the outcome', async () => {
-    const quiet = await openBars()
-    await quiet.session.train(settings)
-    const expected = await quiet.session.saveModel()
-    await quiet.session.close()
+    const { model: expected } = await uninterrupted()
 
     const { session, told } = await openBars()
     const [image] = idxImages(300)
@@ -189,10 +196,7 @@ describe('a session of the demo', () => {
   })
 
   it('goes on after pauses by the same numbers as without them', async () => {
-    const whole = await openBars()
-    await whole.session.train(settings)
-    const expected = await whole.session.saveModel()
-    await whole.session.close()
+    const { model: expected, epochs } = await uninterrupted()
 
     const { session, told } = await openBars()
     const training = session.train(settings)
@@ -215,7 +219,7 @@ describe('a session of the demo', () => {
     expect(told.states.at(-1)).toEqual({ kind: 'finished' })
     expect(await session.saveModel()).toEqual(expected)
     expect(told.epochs).toHaveLength(3)
-    for (const [i, epoch] of whole.told.epochs.entries()) {
+    for (const [i, epoch] of epochs.entries()) {
       const { seconds: _, ...numbers } = epoch
       expect(told.epochs[i]).toMatchObject(numbers)
     }
@@ -241,10 +245,7 @@ describe('a session of the demo', () => {
   })
 
   it('takes the same learning rate again without a change to the outcome', async () => {
-    const whole = await openBars()
-    await whole.session.train(settings)
-    const expected = await whole.session.saveModel()
-    await whole.session.close()
+    const { model: expected } = await uninterrupted()
 
     const { session, told } = await openBars()
     const training = session.train(settings)
@@ -260,10 +261,7 @@ describe('a session of the demo', () => {
   })
 
   it('recovers from a lost device: data, model and a paused training are on the next one', async () => {
-    const whole = await openBars()
-    await whole.session.train(settings)
-    const expected = await whole.session.saveModel()
-    await whole.session.close()
+    const { model: expected } = await uninterrupted()
 
     const { session, told, device } = await openBars()
     const first = device()
