@@ -9,6 +9,7 @@ import { fullPlan, type StudyPart, type StudyPlan, studyParts } from '../src/stu
 import type { FinishedStudy } from '../src/study/study-report.node.ts'
 import { runStudy, type StudyOptions, type StudyReporter } from '../src/study/study-run.node.ts'
 import { trainLenet } from '../src/study/train-lenet.node.ts'
+import { trainTransfer } from '../src/study/transfer.node.ts'
 import { writeBars } from './support/fashion-files.ts'
 
 let place = ''
@@ -130,6 +131,10 @@ describe('a study', () => {
       [whole.folder, () => runStudy({ ...shared, resume: whole.folder })],
       [join(place, 'new'), () => searchHyperparameters({ dataDir: shared.dataDir, out: join(place, 'new') })],
       [join(place, 'newer'), () => trainLenet({ dataDir: shared.dataDir, out: join(place, 'newer') })],
+      [
+        join(place, 'head'),
+        () => trainTransfer({ model: 'vgg16', weights: 'hashed', dataDir: shared.dataDir, out: join(place, 'head') }),
+      ],
     ] as const) {
       const lock = await FolderLock.take(join(folder, 'lock'))
       if (typeof lock === 'string') throw new Error(lock)

@@ -7,7 +7,7 @@ import { elementCount } from '../kernels/kernel.ts'
 import { type ConvertedTensor, convertWeights } from '../weights/convert.node.ts'
 import { guessAt } from '../weights/recognize.ts'
 import { BytesBar, megabytes } from './bar.ts'
-import { reportFailure } from './failure.ts'
+import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
 import { grouped, openTerminal, type Terminal } from './terminal.ts'
 
@@ -51,8 +51,7 @@ export async function convertCommand(from: string, to: string, { force = false, 
     }
   } catch (error) {
     bar.close()
-    const isStopped = error instanceof WeftgradError && error.code === 'aborted'
-    process.exitCode = isStopped ? (interrupt.exitCode ?? 1) : reportFailure(error)
+    process.exitCode = exitCodeAfter(error, interrupt)
   } finally {
     interrupt.release()
   }

@@ -1,7 +1,6 @@
 /** `weftgrad eda`: what is in the data, as a table, with pictures and JSON in a folder. */
 import { join, resolve } from 'node:path'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
-import { WeftgradError } from '../errors.ts'
 import { open } from '../gpu/node/open.ts'
 import { edaFiles, loadEdaData, writeEda } from '../study/eda.node.ts'
 import {
@@ -13,7 +12,7 @@ import {
   explore,
   type PixelPair,
 } from '../study/eda.ts'
-import { reportFailure } from './failure.ts'
+import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
 import { grouped, openTerminal, type Terminal } from './terminal.ts'
 
@@ -51,8 +50,7 @@ export async function edaCommand({ dropMissing, out = usualFolder, json, ...data
     )
     if (json) terminal.json({ ...result, out: resolve(out) })
   } catch (error) {
-    const isStopped = error instanceof WeftgradError && error.code === 'aborted'
-    process.exitCode = isStopped ? (interrupt.exitCode ?? 1) : reportFailure(error)
+    process.exitCode = exitCodeAfter(error, interrupt)
   } finally {
     interrupt.release()
   }

@@ -4,7 +4,23 @@
  */
 import { CommanderError } from 'commander'
 import { WeftgradError } from '../errors.ts'
+import type { Interruptible } from './interrupt.ts'
 import { colorsFor } from './terminal.ts'
+
+/**
+ * The exit code of a command that an error ended: the signal's where the user stopped it, else `reportFailure`'s.
+ * @param onStopped gets the sentence about the stop, which is no failure.
+ */
+export function exitCodeAfter(
+  error: unknown,
+  { exitCode }: Interruptible,
+  onStopped?: (message: string) => void,
+): number {
+  const wasStopped = error instanceof WeftgradError && error.code === 'aborted' && exitCode !== undefined
+  if (!wasStopped) return reportFailure(error)
+  onStopped?.(error.message)
+  return exitCode
+}
 
 /** Prints what went wrong to standard error. */
 export function reportFailure(error: unknown): number {

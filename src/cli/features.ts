@@ -2,11 +2,11 @@
 import { extractFeatures, type FeatureJobOptions, type FeatureReport } from '../study/features.node.ts'
 import { areWeightsMissing } from '../study/pretrained-base.node.ts'
 import { zooNameOf } from '../weights/zoo.ts'
-import { reportFailure } from './failure.ts'
+import { exitCodeAfter } from './failure.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { interruptible } from './interrupt.ts'
 import { openTerminal } from './terminal.ts'
-import { fact, wasStopped } from './training-text.ts'
+import { fact } from './training-text.ts'
 
 export type FeaturesCommandOptions = Omit<FeatureJobOptions, 'model' | 'signal'> & { readonly json?: boolean }
 
@@ -30,9 +30,7 @@ export async function featuresCommand(name: string, { json, ...options }: Featur
     if (json) terminal.json(summaryOf(report))
   } catch (error) {
     lines.close()
-    const stopped = wasStopped(error, interrupt.exitCode)
-    if (stopped) terminal.note(error.message)
-    const code = stopped ? interrupt.exitCode : reportFailure(error)
+    const code = exitCodeAfter(error, interrupt, terminal.note)
     process.exitCode = areWeightsMissing(error) ? 2 : code
   } finally {
     interrupt.release()

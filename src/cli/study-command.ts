@@ -2,11 +2,11 @@
 import { WeftgradError } from '../errors.ts'
 import { shown } from '../study/run-folder.node.ts'
 import type { StudyJobReporter } from '../study/study-job.node.ts'
-import { reportFailure } from './failure.ts'
+import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
 import { grouped, type Terminal } from './terminal.ts'
 import { quoted } from './train-lenet.ts'
-import { adapterText, fact, wasStopped } from './training-text.ts'
+import { adapterText, fact } from './training-text.ts'
 
 /** What is drawn again in place: taken away before lines are printed. */
 export interface Drawing {
@@ -56,9 +56,7 @@ export async function runStudyCommand(
     await work(interrupt.signal, reporter)
   } catch (error) {
     drawing.clear()
-    const stopped = wasStopped(error, interrupt.exitCode)
-    if (stopped) terminal.note(error.message)
-    const code = stopped ? interrupt.exitCode : reportFailure(error)
+    const code = exitCodeAfter(error, interrupt, terminal.note)
     // What went wrong for its numbers or settings would do so again.
     const again = error instanceof WeftgradError && !['not-finite', 'argument', 'mismatch', 'data'].includes(error.code)
     if (folder !== undefined && again)

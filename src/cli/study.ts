@@ -10,11 +10,11 @@ import type { StudyReport } from '../study/study-result.ts'
 import { runStudy, type StudyOptions, type StudyReporter } from '../study/study-run.node.ts'
 import { zoo, zooNames } from '../weights/zoo.ts'
 import { BarLine } from './bar.ts'
-import { reportFailure } from './failure.ts'
+import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
 import { clock, grouped, openTerminal, percent, type Terminal } from './terminal.ts'
 import { quoted } from './train-lenet.ts'
-import { adapterText, fact, wasStopped } from './training-text.ts'
+import { adapterText, fact } from './training-text.ts'
 
 export type StudyCommandOptions = Omit<StudyOptions, 'signal' | 'plan' | 'featureDir'> & { readonly json?: boolean }
 
@@ -41,9 +41,7 @@ export async function studyCommand({ json, ...options }: StudyCommandOptions): P
     if (json) terminal.json(study.report)
   } catch (error) {
     bar.clear()
-    const stopped = wasStopped(error, interrupt.exitCode)
-    if (stopped) terminal.note(error.message)
-    const code = stopped ? interrupt.exitCode : reportFailure(error)
+    const code = exitCodeAfter(error, interrupt, terminal.note)
     // What went wrong for its settings would do so again.
     const again = error instanceof WeftgradError && !['argument', 'mismatch', 'data'].includes(error.code)
     if (folder !== undefined && again)

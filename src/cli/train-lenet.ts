@@ -3,12 +3,12 @@ import { WeftgradError } from '../errors.ts'
 import { shown } from '../study/run-folder.node.ts'
 import { type DataFacts, type TrainLenetOptions, type TrainReporter, trainLenet } from '../study/train-lenet.node.ts'
 import type { TrainReport } from '../study/train-report.node.ts'
-import { reportFailure } from './failure.ts'
+import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
 import { ProgressLine } from './progress.ts'
 import { resultsText } from './results.ts'
 import { grouped, openTerminal, percent, type Terminal } from './terminal.ts'
-import { adapterText, EpochTable, fact, sayModel, trainingText, wasStopped } from './training-text.ts'
+import { adapterText, EpochTable, fact, sayModel, trainingText } from './training-text.ts'
 
 /** Sets the exit code: 0, 1, 2 for bad arguments, 130 or 143 after a signal. */
 export async function trainLenetCommand({ json, ...options }: TrainLenetOptions & { json?: boolean }): Promise<void> {
@@ -33,9 +33,7 @@ export async function trainLenetCommand({ json, ...options }: TrainLenetOptions 
     if (json) terminal.json(summaryOf(report))
   } catch (error) {
     progress.clear()
-    const stopped = wasStopped(error, interrupt.exitCode)
-    if (stopped) terminal.note(error.message)
-    const code = stopped ? interrupt.exitCode : reportFailure(error)
+    const code = exitCodeAfter(error, interrupt, terminal.note)
     // A run that went wrong for its numbers would do so again.
     const again = error instanceof WeftgradError && !['not-finite', 'argument', 'mismatch'].includes(error.code)
     if (resumable !== undefined && again) {

@@ -1,5 +1,4 @@
-/** How commands that train show it: facts about the run, a line an epoch, what stopped it. */
-import { WeftgradError } from '../errors.ts'
+/** How commands that train show it: facts about the run, a line an epoch. */
 import type { EpochLogs, TrainingFacts } from '../nn/contract.ts'
 import { isBetterEpoch } from '../nn/fit.ts'
 import type { Model } from '../nn/model.ts'
@@ -56,9 +55,4 @@ function epochText(logs: EpochLogs, { colors }: Terminal): string {
       ? ' '.repeat(28)
       : `${validationLoss.toFixed(4).padStart(18)}${colors.bold(percent(validationAccuracy).padStart(10))}`
   return `  ${String(epoch).padStart(5)}${loss.toFixed(4).padStart(13)}${percent(accuracy).padStart(10)}${validation}${seconds.toFixed(1).padStart(10)}`
-}
-
-/** Whether the user's signal, and nothing else, ended the job. */
-export function wasStopped(error: unknown, exitCode: number | undefined): error is WeftgradError {
-  return error instanceof WeftgradError && error.code === 'aborted' && exitCode !== undefined
 }

@@ -8,13 +8,13 @@ import {
   trainTransfer,
 } from '../study/transfer.node.ts'
 import { zooNameOf } from '../weights/zoo.ts'
-import { reportFailure } from './failure.ts'
+import { exitCodeAfter } from './failure.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { interruptible } from './interrupt.ts'
 import { ProgressLine } from './progress.ts'
 import { resultsText } from './results.ts'
 import { grouped, openTerminal, percent, type Terminal } from './terminal.ts'
-import { EpochTable, fact, sayModel, trainingText, wasStopped } from './training-text.ts'
+import { EpochTable, fact, sayModel, trainingText } from './training-text.ts'
 
 export type TransferCommandOptions = Omit<TransferOptions, 'model' | 'signal'> & { readonly json?: boolean }
 
@@ -39,9 +39,7 @@ export async function transferCommand(name: string, { json, ...options }: Transf
     if (json) terminal.json(summaryOf(report))
   } catch (error) {
     close()
-    const stopped = wasStopped(error, interrupt.exitCode)
-    if (stopped) terminal.note(error.message)
-    const code = stopped ? interrupt.exitCode : reportFailure(error)
+    const code = exitCodeAfter(error, interrupt, terminal.note)
     process.exitCode = areWeightsMissing(error) ? 2 : code
   } finally {
     interrupt.release()

@@ -1,10 +1,9 @@
 /** `weftgrad weights`: the published weights and where they are on this computer; `weights get` downloads them. */
-import { WeftgradError } from '../errors.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { type FoundFile, findWeights, lookUpWeights } from '../weights/find.node.ts'
 import { type PublishedFile, zoo, zooNameOf, zooNames } from '../weights/zoo.ts'
 import { BytesBar, megabytes } from './bar.ts'
-import { reportFailure } from './failure.ts'
+import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
 import { openTerminal } from './terminal.ts'
 
@@ -82,8 +81,7 @@ export async function getWeightsCommand(name: string, { top = false, json }: Get
     if (json) terminal.json({ model, top, path, place })
   } catch (error) {
     bar.close()
-    const isStopped = error instanceof WeftgradError && error.code === 'aborted'
-    process.exitCode = isStopped ? (interrupt.exitCode ?? 1) : reportFailure(error)
+    process.exitCode = exitCodeAfter(error, interrupt)
   } finally {
     interrupt.release()
   }

@@ -94,9 +94,15 @@ export async function reserveRunFolder(wanted: string | undefined, now = new Dat
   }
 }
 
-/** Removes a folder that nothing came of; one that holds anything stays. */
-export async function dropEmptyFolder(folder: string): Promise<void> {
-  await rmdir(folder).catch(() => {})
+/** Does a new run's work, alone, in a folder of its own, which goes if nothing came of it. Throws as both of its parts. */
+export async function inNewRunFolder<T>(wanted: string | undefined, work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await reserveRunFolder(wanted)
+  try {
+    return await whileAlone(folder, () => work(folder))
+  } finally {
+    // One that holds anything stays.
+    await rmdir(folder).catch(() => {})
+  }
 }
 
 /**

@@ -23,12 +23,11 @@ import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
 import { lenetImages } from './lenet-data.ts'
 import {
-  dropEmptyFolder,
+  inNewRunFolder,
   type JobConfig,
   readAnyConfig,
   readReport,
   requireSpace,
-  reserveRunFolder,
   runFiles,
   shown,
   whileAlone,
@@ -194,14 +193,9 @@ export async function runStudyJob<Settings extends ImageSettings, Result extends
 ): Promise<Result> {
   if (options.resume === undefined) {
     const settings = kind.resolve(options)
-    const runDir = await reserveRunFolder(options.out)
-    try {
-      return await whileAlone(runDir, () =>
-        begin(kind, { runDir, settings, earlier: undefined }, options, reporter, work),
-      )
-    } finally {
-      await dropEmptyFolder(runDir)
-    }
+    return await inNewRunFolder(options.out, (runDir) =>
+      begin(kind, { runDir, settings, earlier: undefined }, options, reporter, work),
+    )
   }
   const runDir = resolve(options.resume)
   if (options.out !== undefined && resolve(options.out) !== runDir)

@@ -23,16 +23,7 @@ import { explore } from './eda.ts'
 import type { ErrorAnalysis } from './error-analysis.ts'
 import { areWeightsMissing } from './pretrained-base.node.ts'
 import type { RecipeName } from './recipes.ts'
-import {
-  dropEmptyFolder,
-  readConfig,
-  readReport,
-  reserveRunFolder,
-  runFiles,
-  shown,
-  whileAlone,
-  writeConfig,
-} from './run-folder.node.ts'
+import { inNewRunFolder, readConfig, readReport, runFiles, shown, whileAlone, writeConfig } from './run-folder.node.ts'
 import { searchHyperparameters } from './search-run.node.ts'
 import { StudyClock, type StudyEstimate, type StudyProgress } from './study-clock.ts'
 import { estimateStudy, measureSpeed, type Speed } from './study-estimate.node.ts'
@@ -121,12 +112,7 @@ export async function runStudy(options: StudyOptions = {}, reporter: StudyReport
     return await whileAlone(folder, () => new Study(folder, plan, config, options, reporter).run())
   }
   const plan = planOf(options)
-  const folder = await reserveRunFolder(options.out)
-  try {
-    return await whileAlone(folder, () => new Study(folder, plan, undefined, options, reporter).run())
-  } finally {
-    await dropEmptyFolder(folder)
-  }
+  return await inNewRunFolder(options.out, (folder) => new Study(folder, plan, undefined, options, reporter).run())
 }
 
 function planOf({ quick = false, skip, seed, transferLimit, plan = quick ? quickPlan : fullPlan }: StudyOptions) {

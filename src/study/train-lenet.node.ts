@@ -24,14 +24,13 @@ import { adam, adamw } from '../nn/optimizers.ts'
 import { type LenetImages, lenetImages } from './lenet-data.ts'
 import { type Recipe, type RecipeSettings, recipeSettings, recipeWith, scheduleOf } from './recipes.ts'
 import {
-  dropEmptyFolder,
   hasCheckpoint,
+  inNewRunFolder,
   type JobConfig,
   type RunConfig,
   readConfig,
   readReport,
   requireSpace,
-  reserveRunFolder,
   runFiles,
   shown,
   whileAlone,
@@ -90,13 +89,9 @@ export interface TrainReporter {
 export async function trainLenet(options: TrainLenetOptions, reporter: TrainReporter = {}): Promise<TrainReport> {
   if (options.resume !== undefined) return await resumeRun(options.resume, options, reporter)
   const chosen = recipeWith(options)
-  const runDir = await reserveRunFolder(options.out)
-  try {
-    const run = { runDir, settings: chosen.train, recipe: chosen.recipe, earlier: undefined }
-    return await whileAlone(runDir, () => train(run, options, reporter))
-  } finally {
-    await dropEmptyFolder(runDir)
-  }
+  return await inNewRunFolder(options.out, (runDir) =>
+    train({ runDir, settings: chosen.train, recipe: chosen.recipe, earlier: undefined }, options, reporter),
+  )
 }
 
 async function resumeRun(folder: string, options: TrainLenetOptions, reporter: TrainReporter): Promise<TrainReport> {

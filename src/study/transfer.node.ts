@@ -39,10 +39,9 @@ import {
 import { featureColumns, featureWidth } from './features.ts'
 import { openBase, type PretrainedBase } from './pretrained-base.node.ts'
 import {
-  dropEmptyFolder,
+  inNewRunFolder,
   type JobConfig,
   requireSpace,
-  reserveRunFolder,
   runFiles,
   writeConfig,
   writeHistory,
@@ -153,8 +152,7 @@ export async function trainTransfer(
     featureColumns(base.model, taps)
     const tuning = settings.unfreeze === null ? undefined : fineTuning(base.model, taps, settings.unfreeze)
     const log = (line: string): void => reporter.onNote?.(line)
-    const runDir = await reserveRunFolder(out)
-    try {
+    return await inNewRunFolder(out, async (runDir) => {
       using device = await open({ log })
       reporter.onAdapter?.(device)
       reporter.onBase?.(base)
@@ -164,9 +162,7 @@ export async function trainTransfer(
       return await new TransferRun({ device, base, images, settings, taps, featureDir, runDir, signal }, reporter).run(
         tuning,
       )
-    } finally {
-      await dropEmptyFolder(runDir)
-    }
+    })
   } finally {
     base.close()
   }
