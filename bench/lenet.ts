@@ -8,7 +8,7 @@ import type { LayersModel } from '@tensorflow/tfjs'
 import type { ImageDataset } from '../src/data/dataset.ts'
 import { residentImages } from '../src/data/dataset.ts'
 import type { Device } from '../src/gpu/device.ts'
-import type { KernelTask } from '../src/graph/choice.ts'
+import type { KernelTask, VariantTable } from '../src/graph/choice.ts'
 import type { Program } from '../src/graph/program.ts'
 import { notFiniteWord, stepRecordColumns, trainingStateWords } from '../src/kernels/training-state.ts'
 import type { Model, WeightNumbers } from '../src/nn/model.ts'
@@ -43,9 +43,14 @@ export const lenetCases: readonly BenchCase[] = [32, 128, 512].map(
     bound: 'arithmetic',
     variants: () => ['planned'],
     preferred: () => 'planned',
-    open: (device) => LenetStep.open(device, batch),
+    open: (device) => openLenetStep(device, batch),
   }),
 )
+
+/** A training step on a device, with the kernels that the adapter prefers, or with given ones. */
+export function openLenetStep(device: Device, batch: number, variants: VariantTable = {}): Promise<OpenCase> {
+  return LenetStep.open(device, batch, variants)
+}
 
 /** The kernels of a step, for tuning: no images are needed. */
 export function lenetStepTasks(device: Device, batch: number): readonly KernelTask[] {
@@ -99,7 +104,7 @@ class LenetStep implements OpenCase {
     this.#first = made.first
   }
 
-  static async open(device: Device, batch: number): Promise<LenetStep> {
+  static async open(device: Device, batch: number, variants: VariantTable): Promise<LenetStep> {
     const owned: { dispose(): void }[] = []
     const own = <T extends { dispose(): void }>(resource: T): T => {
       owned.push(resource)
@@ -121,7 +126,7 @@ class LenetStep implements OpenCase {
       const indices = Uint32Array.from({ length: steps * batch }, () => random.below(imageCount))
       for (let step = 1; step < comparedSteps; step++) indices.copyWithin(step * batch, 0, batch)
       order.write(indices)
-      const program = own(await createTrainingStep(model, data, order, memory, optimizer))
+      const program = own(await createTrainingStep(model, data, order, memory, optimizer, variants))
       const first = firstBatch(indices.subarray(0, batch), images, labels)
       return new LenetStep(device, batch, { owned, model, initial, data, order, memory, program, first })
     } catch (error) {

@@ -6,6 +6,8 @@
 
 import { DeviceStorage, leaf, Tensor } from '../src/autograd/tensor.ts'
 import type { Device, DeviceBuffer } from '../src/gpu/device.ts'
+import type { KernelTask, VariantTable } from '../src/graph/choice.ts'
+import type { Value } from '../src/graph/node.ts'
 import { Program, planFor } from '../src/graph/program.ts'
 import { elementCount } from '../src/kernels/kernel.ts'
 import type { FrozenModel } from '../src/nn/freeze.ts'
@@ -22,7 +24,8 @@ import { verifyEqual } from './kernel-run.ts'
 import type { Subject } from './measure.ts'
 import type { TensorFlowSide } from './tensorflow.ts'
 
-interface Size {
+export interface NetworkSize {
+  /** Height and width of an image. */
   readonly pixels: number
   /** `extractionBatch` by default; at large sizes few, since a pass takes seconds. */
   readonly batch?: number
@@ -30,20 +33,20 @@ interface Size {
   readonly isLarge?: boolean
 }
 
-const sizes: { readonly [name in PretrainedName]: readonly Size[] } = {
+export const networkSizes: { readonly [name in PretrainedName]: readonly NetworkSize[] } = {
   vgg16: [{ pixels: 32 }, { pixels: 224, batch: 8, isLarge: true }],
   xception: [{ pixels: 71 }, { pixels: 299, batch: 4, isLarge: true }],
   resnet152v2: [{ pixels: 32 }, { pixels: 224, batch: 4, isLarge: true }],
 }
 
-export const networkCases: readonly BenchCase[] = (Object.keys(sizes) as PretrainedName[]).flatMap((name) =>
-  sizes[name].map(
+export const networkCases: readonly BenchCase[] = (Object.keys(networkSizes) as PretrainedName[]).flatMap((name) =>
+  networkSizes[name].map(
     (size): BenchCase => ({
       name: `${name} features at ${size.pixels} px`,
       bound: 'arithmetic',
       variants: () => ['planned'],
       preferred: () => 'planned',
-      open: (device) => NetworkForward.open(device, name, size),
+      open: (device) => openNetwork(device, name, size),
     }),
   ),
 )
@@ -64,30 +67,42 @@ interface Pass {
   readonly images: Float32Array<ArrayBuffer>
 }
 
-class NetworkForward implements OpenCase {
+/** A network on a device, with the kernels that the adapter prefers. */
+export interface OpenNetwork extends OpenCase {
+  /** The kernels of a pass, for tuning. */
+  readonly tasks: readonly KernelTask[]
+  /** The same network on the same images with other kernels. Dispose of it first. */
+  withVariants(variants: VariantTable): Promise<OpenCase>
+}
+
+export function openNetwork(device: Device, name: PretrainedName, size: NetworkSize): Promise<OpenNetwork> {
+  return NetworkForward.open(device, name, size)
+}
+
+interface OpenedNetwork {
+  readonly device: Device
+  readonly name: PretrainedName
+  readonly size: NetworkSize
+  readonly model: Model
+  readonly frozen: FrozenModel
+  readonly batch: number
+}
+
+class NetworkForward implements OpenNetwork {
   readonly bytes = 0
   readonly maxRepeats = 64
   readonly flops: number
   readonly imagesPerRepeat: number
   readonly variant: string
   readonly notes: readonly string[]
-  readonly #device: Device
-  readonly #name: PretrainedName
-  readonly #size: Size
-  readonly #frozen: FrozenModel
+  readonly #network: OpenedNetwork
+  readonly #ownsNetwork: boolean
   readonly #pass: Pass
 
-  private constructor(
-    device: Device,
-    name: PretrainedName,
-    size: Size,
-    made: { model: Model; frozen: FrozenModel; pass: Pass; batch: number },
-  ) {
-    const { model, frozen, pass, batch } = made
-    this.#device = device
-    this.#name = name
-    this.#size = size
-    this.#frozen = frozen
+  private constructor(network: OpenedNetwork, pass: Pass, ownsNetwork: boolean) {
+    const { model, frozen, batch } = network
+    this.#network = network
+    this.#ownsNetwork = ownsNetwork
     this.#pass = pass
     this.flops = batch * flopsOfImage(model)
     this.imagesPerRepeat = batch
@@ -95,51 +110,57 @@ class NetworkForward implements OpenCase {
     this.notes = [memoryNote(frozen, pass, batch)]
   }
 
-  static async open(device: Device, name: PretrainedName, size: Size): Promise<NetworkForward> {
+  static async open(device: Device, name: PretrainedName, size: NetworkSize): Promise<NetworkForward> {
     const model = pretrained[name].build({ size: size.pixels, pooling: 'avg' })
     const frozen = freeze(model)
     try {
       await frozen.load(device, hashedReader(hashedGains[name]))
-      const last = frozen.layers.at(-1)?.layer.name ?? ''
-      const batch = size.batch ?? extractionBatch(frozen, [{ layer: last, pooling: 'none' }], device)
-      return new NetworkForward(device, name, size, {
-        model,
-        frozen,
-        batch,
-        pass: await makePass(device, frozen, batch),
-      })
+      const batch = networkBatch(frozen, size, device)
+      const pass = await makePass(device, frozen, batch)
+      return new NetworkForward({ device, name, size, model, frozen, batch }, pass, true)
     } catch (error) {
       frozen.dispose()
       throw error
     }
   }
 
+  get tasks(): readonly KernelTask[] {
+    const { device, frozen, batch } = this.#network
+    return planFor(device, tracePass(frozen, batch, this.#pass.input), { record: true }).tasks
+  }
+
+  async withVariants(variants: VariantTable): Promise<NetworkForward> {
+    const { device, frozen, batch } = this.#network
+    const pass = await makePass(device, frozen, batch, { images: this.#pass.images, variants })
+    return new NetworkForward(this.#network, pass, false)
+  }
+
   async run(repeats: number): Promise<void> {
-    this.#device.submitNow(this.#pass.program.commands, repeats)
-    await this.#device.idle()
+    this.#network.device.submitNow(this.#pass.program.commands, repeats)
+    await this.#network.device.idle()
   }
 
   async onDevice(repeats: number): Promise<number> {
-    return (await this.#device.timeOnDevice(this.#pass.program.commands, repeats)) / repeats
+    return (await this.#network.device.timeOnDevice(this.#pass.program.commands, repeats)) / repeats
   }
 
   async #features(pass: Pass): Promise<Float32Array<ArrayBuffer>> {
-    this.#device.submitNow(pass.program.commands)
-    const [bytes] = await this.#device.readAll(pass.program.results)
+    this.#network.device.submitNow(pass.program.commands)
+    const [bytes] = await this.#network.device.readAll(pass.program.results)
     return new Float32Array(bytes ?? new ArrayBuffer(0))
   }
 
   /** The first image's features against those it gets alone, by the plain kernels where that takes seconds only. */
   async verify(): Promise<void> {
     const actual = await this.#features(this.#pass)
-    const alone = await makePass(this.#device, this.#frozen, 1, {
+    const alone = await makePass(this.#network.device, this.#network.frozen, 1, {
       images: this.#pass.images,
-      isPlain: this.#size.isLarge !== true,
+      isPlain: this.#network.size.isLarge !== true,
     })
     try {
       const expected = await this.#features(alone)
       const largest = expected.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
-      const what = `${this.#name} at ${this.#size.pixels} px`
+      const what = `${this.#network.name} at ${this.#network.size.pixels} px`
       verifyEqual(what, { rtol: 0, atol: 2e-5 * largest }, actual.subarray(0, expected.length), expected)
     } finally {
       release(alone)
@@ -147,28 +168,43 @@ class NetworkForward implements OpenCase {
   }
 
   async rival(side: TensorFlowSide): Promise<Subject> {
-    const { pixels, isLarge } = this.#size
+    const { name, size } = this.#network
+    const { pixels, isLarge } = size
     if (isLarge) throw new Error('a pass takes minutes')
     const { tf } = side
-    const model = await hashedLayersModel(tf, this.#name, pixels)
+    const model = await hashedLayersModel(tf, name, pixels)
     const x = tf.tensor4d(this.#pass.images, [this.imagesPerRepeat, pixels, pixels, 3])
     const work = () => tf.mean(model.predict(x) as ReturnType<typeof tf.tensor4d>, [1, 2])
     const theirs = await side.firstResult(work)
     const ours = await this.#features(this.#pass)
     const largest = ours.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
-    verifyEqual(`${this.#name} against TensorFlow.js`, { rtol: 0, atol: 2e-5 * largest }, ours, theirs)
+    verifyEqual(`${name} against TensorFlow.js`, { rtol: 0, atol: 2e-5 * largest }, ours, theirs)
     return side.subject(work)
   }
 
   dispose(): void {
     release(this.#pass)
-    this.#frozen.dispose()
+    if (this.#ownsNetwork) this.#network.frozen.dispose()
   }
+}
+
+/** How many images a pass takes. */
+export function networkBatch(frozen: FrozenModel, { batch }: NetworkSize, device: Device): number {
+  const last = frozen.layers.at(-1)?.layer.name ?? ''
+  return batch ?? extractionBatch(frozen, [{ layer: last, pooling: 'none' }], device)
+}
+
+/** What a pass computes of images that lie in `input`. */
+function tracePass(frozen: Model, batch: number, input: DeviceBuffer): readonly { readonly value: Value }[] {
+  const shape = [batch, ...frozen.inputShape]
+  const x = new Tensor(leaf(new DeviceStorage(input.slice(0, 4 * elementCount(shape))), { shape, dtype: 'f32' }))
+  return [{ value: frozen.call(x).value }]
 }
 
 interface PassOptions {
   readonly images?: Float32Array<ArrayBuffer>
   readonly isPlain?: boolean
+  readonly variants?: VariantTable
 }
 
 /** A program that pushes `batch` images through the network. */
@@ -181,13 +217,12 @@ async function makePass(device: Device, frozen: Model, batch: number, options: P
   const input = device.allocate(images.byteLength, 'images')
   try {
     device.write(input.slice(), images)
-    const x = new Tensor(leaf(new DeviceStorage(input.slice(0, images.byteLength)), { shape, dtype: 'f32' }))
-    const wanted = [{ value: frozen.call(x).value }]
+    const wanted = tracePass(frozen, batch, input)
     const { choices } = planFor(device, wanted)
     const plain = Object.fromEntries(
       choices.map(({ family, variant, alternatives }) => [family, alternatives[0] ?? variant]),
     )
-    const plan = options.isPlain ? planFor(device, wanted, { variants: plain }) : planFor(device, wanted)
+    const plan = planFor(device, wanted, { variants: options.isPlain ? plain : options.variants })
     return { program: await Program.create(device, plan, `${frozen.name} of ${batch}`), input, images }
   } catch (error) {
     input.dispose()

@@ -3,8 +3,6 @@
  * and can put TensorFlow.js beside them. Every result is verified; a wrong one stops the run.
  */
 
-import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
 import { WeftgradError } from '../src/errors.ts'
 import { writeFileAtomic } from '../src/format/atomic-write.node.ts'
 import type { Device } from '../src/gpu/device.ts'
@@ -13,6 +11,7 @@ import { targetOf } from '../src/graph/program.ts'
 import type { Target } from '../src/kernels/kernel.ts'
 import type { BenchCase, OpenCase } from './case.ts'
 import { kernelCases } from './cases.ts'
+import { workingCommit } from './commit.ts'
 import { WrongResult } from './kernel-run.ts'
 import { lenetCases } from './lenet.ts'
 import type { Measurement, Sampling, Subject } from './measure.ts'
@@ -256,17 +255,5 @@ async function report(
     quick,
     peak: { gflops: rounded(gflops), gbps: rounded(gbps), shapes },
     rows,
-  }
-}
-
-/** The commit of this working tree, with a `+` where files were changed; undefined outside a repository. */
-async function workingCommit(): Promise<string | undefined> {
-  const git = async (...args: string[]): Promise<string> =>
-    (await promisify(execFile)('git', args, { cwd: import.meta.dirname })).stdout.trim()
-  try {
-    const commit = await git('rev-parse', '--short=12', 'HEAD')
-    return (await git('status', '--porcelain')) === '' ? commit : `${commit}+`
-  } catch {
-    return undefined
   }
 }

@@ -45,6 +45,8 @@ const reports = readdirSync(results)
   .filter((name) => name.endsWith('.json'))
   .sort()
   .map((name) => JSON.parse(readFileSync(new URL(name, results), 'utf8')) as BenchReport)
+  // `npm run check:gpu` keeps its reports there, too, each with a page of its own.
+  .filter(({ rows }) => rows !== undefined)
 const text = readFileSync(page, 'utf8')
 const [before, rest] = text.split(begin)
 const after = rest?.split(end)[1]

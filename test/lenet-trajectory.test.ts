@@ -5,7 +5,12 @@ import { loadFashionMnist } from '../src/data/fashion-mnist.node.ts'
 import { fnv1a, hashedNumbers } from '../src/weights/hashed.ts'
 import check from './fixtures/hashed-check.json' with { type: 'json' }
 import { useDevice } from './support/device.ts'
-import { referenceTrajectories, trajectoryErrors, trajectoryOn } from './support/lenet-trajectory.ts'
+import {
+  referenceTrajectories,
+  trajectoryErrors,
+  trajectoryOn,
+  trajectoryTolerance,
+} from './support/lenet-trajectory.ts'
 
 describe('LeNet-5 follows the float64 trajectory', () => {
   const device = useDevice()
@@ -20,9 +25,9 @@ describe('LeNet-5 follows the float64 trajectory', () => {
     it(`over ${losses.length} steps of ${batch} images at a learning rate of ${learningRate}`, async () => {
       const { train } = await loadFashionMnist()
       const errors = trajectoryErrors(await trajectoryOn(device(), reference, train), reference)
-      expect(errors.loss).toBeLessThan(5e-5)
-      expect(errors.gradient).toBeLessThan(1e-4)
-      expect(errors.weight).toBeLessThan(1e-3)
+      expect(errors.loss).toBeLessThan(trajectoryTolerance.loss)
+      expect(errors.gradient).toBeLessThan(trajectoryTolerance.gradient)
+      expect(errors.weight).toBeLessThan(trajectoryTolerance.weight)
     })
   }
 })

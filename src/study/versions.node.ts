@@ -19,9 +19,9 @@ export function versions(): Versions {
   }
 }
 
-/** The version in weftgrad's own package.json, two folders up in a clone and one in a build. */
+/** The version in weftgrad's own package.json: two folders up in a clone, one in a build, beside a program bundled whole. */
 export function weftgradVersion(): string {
-  for (const place of ['../../package.json', '../package.json']) {
+  for (const place of ['../../package.json', '../package.json', './package.json']) {
     const found = versionIn(new URL(place, import.meta.url))
     if (found !== undefined) return found
   }

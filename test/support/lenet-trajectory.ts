@@ -84,6 +84,9 @@ export interface TrajectoryErrors {
   readonly weight: number
 }
 
+/** How large the errors may be: float32 rounds, and Adam carries the roundings from step to step. */
+export const trajectoryTolerance: TrajectoryErrors = { loss: 5e-5, gradient: 1e-4, weight: 1e-3 }
+
 interface Statistics {
   readonly l2: number
   readonly sum: number

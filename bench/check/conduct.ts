@@ -1,0 +1,140 @@
+/**
+ * Runs the parts of a check one after the other and keeps the report. Each part has a process of its own: a driver that
+ * crashes or hangs takes one part with it, and the report says so. Everything a part had told until then stays.
+ */
+
+import { arch, availableParallelism, cpus, platform } from 'node:os'
+import { versions } from '../../src/study/versions.node.ts'
+import { workingCommit } from '../commit.ts'
+import { rounded } from '../report.ts'
+import type { Part, PartOutcome } from './part.ts'
+import { messageOf } from './part.ts'
+import type { AdapterReport, CheckReport, PartReport } from './report.ts'
+
+/** What a part's process tells: the adapter once, then what it came to so far, then that this was all. */
+export type PartMessage =
+  | { readonly kind: 'adapter'; readonly adapter: AdapterReport }
+  | { readonly kind: 'outcome'; readonly outcome: PartOutcome }
+  | { readonly kind: 'done' }
+
+/**
+ * Starts a part, which has about `seconds`, and resolves when its process has ended; to a sentence if that was not of its own
+ * accord. Ends it when the signal fires.
+ */
+export type Launch = (
+  part: string,
+  seconds: number,
+  onMessage: (message: PartMessage) => void,
+  signal: AbortSignal,
+) => Promise<string | undefined>
+
+export interface ConductOptions {
+  readonly quick: boolean
+  /** Wall clock for all parts. */
+  readonly seconds: number
+  readonly launch: Launch
+  /** Gets the report after every part. */
+  readonly onReport: (report: CheckReport) => Promise<void>
+  /** Gets a line about the adapter and about each part. */
+  readonly log: (line: string) => void
+  /** Ends the check: what was found so far is reported. */
+  readonly signal?: AbortSignal
+  /** How long a part may go on after its time, in seconds: compilers and long kernels cannot be interrupted. */
+  readonly grace?: number
+}
+
+/** Problems of a part that are printed; all are in the report. */
+const printedProblems = 8
+
+export async function conduct(parts: readonly Part[], options: ConductOptions): Promise<CheckReport> {
+  const begun = performance.now()
+  const elapsed = (): number => (performance.now() - begun) / 1000
+  const common = await commonFields(options.quick)
+  let adapter: AdapterReport | undefined
+  const reports: PartReport[] = []
+  const reportNow = (complete: boolean): CheckReport => ({
+    ...common,
+    adapter,
+    complete,
+    seconds: rounded(elapsed()),
+    parts: [...reports],
+  })
+  const onAdapter = (found: AdapterReport): void => {
+    if (adapter === undefined) options.log(`${found.description}, ${found.class} kernels`)
+    adapter ??= found
+  }
+  const all = parts.reduce((sum, { seconds }) => sum + seconds, 0)
+  let later = all
+  for (const part of parts) {
+    if (options.signal?.aborted) break
+    later -= part.seconds
+    // What a part leaves of its time goes to those after it, and what it takes too much is theirs, too.
+    const scale = Math.min(1, options.seconds / all)
+    const seconds = Math.max(scale * part.seconds * 0.25, options.seconds - elapsed() - scale * later)
+    const report = await conductPart(part, seconds, options, onAdapter)
+    reports.push(report)
+    printPart(part, report, options.log)
+    await options.onReport(reportNow(reports.length === parts.length && !options.signal?.aborted))
+  }
+  return reportNow(reports.length === parts.length && !options.signal?.aborted)
+}
+
+async function conductPart(
+  { name }: Part,
+  seconds: number,
+  { launch, signal, grace = 20 }: ConductOptions,
+  onAdapter: (adapter: AdapterReport) => void,
+): Promise<PartReport> {
+  const begun = performance.now()
+  let outcome: PartOutcome = { problems: [], left: [], peakBytes: 0, figures: undefined }
+  let isDone = false
+  const onMessage = (message: PartMessage): void => {
+    if (message.kind === 'adapter') onAdapter(message.adapter)
+    else if (message.kind === 'outcome') outcome = message.outcome
+    else isDone = true
+  }
+  const tooLong = AbortSignal.timeout(Math.ceil(1000 * (seconds + grace)))
+  const problems: string[] = []
+  try {
+    const ended = await launch(name, seconds, onMessage, signal ? AbortSignal.any([signal, tooLong]) : tooLong)
+    if (signal?.aborted) problems.push('The check was stopped.')
+    else if (tooLong.aborted) problems.push(`It had ${seconds.toFixed(0)} s, went on for ${grace} s, and was stopped.`)
+    else if (ended !== undefined) problems.push(ended)
+    else if (!isDone) problems.push('It ended before it was done.')
+  } catch (error) {
+    problems.push(messageOf(error))
+  }
+  const { figures, left, peakBytes } = outcome
+  const all = [...outcome.problems, ...problems]
+  const took = rounded((performance.now() - begun) / 1000)
+  return { ...figures, name, ok: all.length === 0, seconds: took, problems: all, left, peakBytes }
+}
+
+function printPart({ name }: Part, { ok, seconds, problems, left }: PartReport, log: (line: string) => void): void {
+  const rest = left.length > 0 ? `, ${left.length} left out` : ''
+  const verdict = ok ? 'ok' : problems.length === 1 ? '1 PROBLEM' : `${problems.length} PROBLEMS`
+  log(`${name.padEnd(14)}${seconds.toFixed(1).padStart(6)} s  ${verdict}${rest}`)
+  for (const problem of problems.slice(0, printedProblems)) log(`  ${problem}`)
+  if (problems.length > printedProblems) log(`  ... and ${problems.length - printedProblems} more, in the report`)
+}
+
+async function commonFields(quick: boolean) {
+  const { weftgrad, webgpu, node } = versions()
+  return {
+    what: 'weftgrad check' as const,
+    commit: await workingCommit(),
+    date: new Date().toISOString(),
+    versions: { weftgrad, webgpu, node },
+    machine: {
+      platform: `${platform()}-${arch()}`,
+      processor: cpus()[0]?.model.trim() ?? 'unknown',
+      threads: availableParallelism(),
+    },
+    quick,
+  }
+}
+
+/** True if everything that was asked for was done and right. What was left out for want of time or memory is no failure. */
+export function isGood({ complete, parts }: CheckReport): boolean {
+  return complete && parts.length > 0 && parts.every(({ ok }) => ok)
+}

@@ -1,0 +1,128 @@
+/** Whole passes of the pretrained networks as feature extractors, at a small size and at the one they were trained on. */
+
+import type { Device } from '../../../src/gpu/device.ts'
+import type { TunedKernel } from '../../../src/graph/tuning.ts'
+import { tune } from '../../../src/graph/tuning.ts'
+import type { PretrainedName } from '../../../src/nn/models/pretrained.ts'
+import type { OpenCase } from '../../case.ts'
+import type { NetworkSize } from '../../networks.ts'
+import { networkSizes, openNetwork } from '../../networks.ts'
+import { rounded, short } from '../../report.ts'
+import type { Part, PartWork } from '../part.ts'
+import type { Timing, VariantTimes } from '../workload.ts'
+import { onceTimed, timed, variantTable, variantTimes, wrongVariants } from '../workload.ts'
+
+interface NetworkRow {
+  readonly network: PretrainedName
+  readonly pixels: number
+  readonly batch: number
+  readonly preferred: Timing
+  readonly tuned?: Timing
+  /** Of the faster. */
+  readonly imagesPerSecond: number
+  readonly gflops: number
+  /** Weights, activations and images on the device. */
+  readonly bytes: number
+  /** ms from the first weight to the end of the first pass: kernels are compiled meanwhile. */
+  readonly firstMilliseconds: number
+  readonly kernels: readonly VariantTimes[]
+}
+
+export interface NetworkFigures {
+  readonly passes: readonly NetworkRow[]
+}
+
+/** Seconds that a network takes to be made ready: weights are made up from their names on the host. */
+const preparing: { readonly [name in PretrainedName]: number } = { vgg16: 2, xception: 3, resnet152v2: 6 }
+/** Passes that tuning and sampling take, at least; with less time a single pass is timed. */
+const passesOfRow = 20
+
+export const networksPart: Part<NetworkFigures> = {
+  name: 'networks',
+  title: 'Features of the networks',
+  seconds: 50,
+  async run(work) {
+    const passes: NetworkRow[] = []
+    const all = (Object.keys(networkSizes) as PretrainedName[])
+      .flatMap((name) => networkSizes[name].map((size) => ({ name, size })))
+      .sort((a, b) => Number(a.size.isLarge ?? false) - Number(b.size.isLarge ?? false))
+    let slowest = 0
+    for (const { name, size } of all) {
+      // At the large size a pass takes at least as long as any at the small one, and compiling comes on top.
+      await work.attempt(`${name} at ${size.pixels} px`, preparing[name] + 4 * slowest, async (device) => {
+        const row = await timeNetwork(work, device, name, size, (first) => work.report({ passes: [...passes, first] }))
+        slowest = Math.max(slowest, row.preferred.milliseconds / 1000)
+        passes.push(row)
+        work.report({ passes: [...passes] })
+      })
+    }
+  },
+  page({ passes }) {
+    const time = (timing?: Timing): string =>
+      timing === undefined ? '' : short(timing.deviceMilliseconds ?? timing.milliseconds)
+    return [
+      '| network | px | batch | preferred ms | tuned ms | images/s | GFLOP/s | MB | first ms |',
+      '|---|---:|---:|---:|---:|---:|---:|---:|---:|',
+      ...passes.map((row) => {
+        const { network, pixels, batch, preferred, tuned, imagesPerSecond, gflops, bytes, firstMilliseconds } = row
+        const cells = [network, pixels, batch, time(preferred), time(tuned), short(imagesPerSecond), short(gflops)]
+        return `| ${[...cells, short(bytes / 1e6), short(firstMilliseconds)].join(' | ')} |`
+      }),
+    ]
+  },
+}
+
+/** `onFirst` gets what is known before tuning begins. */
+async function timeNetwork(
+  work: PartWork<NetworkFigures>,
+  device: Device,
+  name: PretrainedName,
+  size: NetworkSize,
+  onFirst: (row: NetworkRow) => void,
+): Promise<NetworkRow> {
+  const what = `${name} at ${size.pixels} px`
+  const opened: OpenCase[] = []
+  try {
+    const begun = performance.now()
+    const preferred = await openNetwork(device, name, size)
+    opened.push(preferred)
+    await preferred.run(1)
+    const compiled = performance.now()
+    const { liveBytes } = device.memory()
+    await preferred.run(1)
+    const once = performance.now() - compiled
+    const rowOf = (kernels: readonly TunedKernel[], first: Timing, tuned?: Timing): NetworkRow => {
+      const batch = preferred.imagesPerRepeat ?? 0
+      const fastest = Math.min(...[first, tuned ?? first].map((one) => one.deviceMilliseconds ?? one.milliseconds))
+      return {
+        network: name,
+        pixels: size.pixels,
+        batch,
+        preferred: first,
+        ...(tuned === undefined ? {} : { tuned }),
+        imagesPerSecond: rounded((1000 * batch) / fastest),
+        gflops: rounded(preferred.flops / fastest / 1e6),
+        bytes: liveBytes,
+        firstMilliseconds: rounded(compiled - begun),
+        kernels: kernels.map(variantTimes),
+      }
+    }
+    const single = rowOf([], onceTimed(once))
+    onFirst(single)
+    await preferred.verify()
+    if (work.remaining < passesOfRow * once) {
+      work.left(`${what}: tuning and more samples, since a pass takes ${(once / 1000).toFixed(1)} s.`)
+      return single
+    }
+    const { kernels } = await tune(device, preferred.tasks, { budgetMs: Math.min(6000, work.remaining / 8) })
+    for (const sentence of wrongVariants(kernels)) work.problem(`${what}: ${sentence}`)
+    if (kernels.some(({ task, chosen }) => chosen !== task.preferred))
+      opened.push(await preferred.withVariants(variantTable(kernels)))
+    const [first, tuned] = await timed(device, opened, work.sampling(1 / 16))
+    if (first === undefined) return single
+    await opened.at(-1)?.verify()
+    return rowOf(kernels, first, tuned)
+  } finally {
+    for (const one of opened.toReversed()) one.dispose()
+  }
+}

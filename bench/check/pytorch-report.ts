@@ -1,0 +1,18 @@
+/** What `pytorch.py` writes: the same work as in a check's report, done by PyTorch on the same machine. */
+
+/** Milliseconds of one repeat, by the way it was run. */
+export type PytorchTimes = Readonly<Record<string, number>>
+
+export interface PytorchReport {
+  readonly what: 'weftgrad check, PyTorch'
+  readonly device: string
+  readonly torch: string
+  /** By batch size: `eager`, `compiled`, `graph` (CUDA graphs). */
+  readonly lenet: Readonly<Record<string, PytorchTimes>>
+  /** By size: `fp32`, `tf32`. */
+  readonly matmul: Readonly<Record<string, PytorchTimes>>
+  /** By the name of the convolution: `fp32`, `tf32`. */
+  readonly convolutions: Readonly<Record<string, PytorchTimes>>
+  /** What was not measured, and why. */
+  readonly left: readonly string[]
+}

@@ -1,0 +1,143 @@
+/** One matmul or convolution, timed with the kernel that the adapter prefers and with the one that tuning finds, in turn. */
+
+import { type KeptTensor, type Tensor, tensor } from '../../src/autograd/tensor.ts'
+import { keep } from '../../src/autograd/tensors.ts'
+import type { Device } from '../../src/gpu/device.ts'
+import type { Shape } from '../../src/graph/node.ts'
+import { elementCount } from '../../src/kernels/kernel.ts'
+import type { Definition } from '../reference.ts'
+import { rounded, short } from '../report.ts'
+import type { PartWork } from './part.ts'
+import type { Timing, VariantTimes } from './workload.ts'
+import {
+  madeUp,
+  timed,
+  tunedKernels,
+  variantTable,
+  variantTimes,
+  Workload,
+  wrongPlaces,
+  wrongVariants,
+} from './workload.ts'
+
+export interface TimedOperator {
+  readonly name: string
+  /** Two for every multiply-add. */
+  readonly flops: number
+  readonly shapes: readonly [Shape, Shape]
+  /** Products that a number of the result sums up. */
+  readonly terms: number
+  trace(a: Tensor, b: Tensor): Tensor
+  /** The result in float64. */
+  define(a: Float32Array, b: Float32Array): Definition
+}
+
+export interface OperatorRow {
+  readonly name: string
+  readonly flops: number
+  readonly shapes: readonly [Shape, Shape]
+  readonly preferred: Timing
+  /** GFLOP/s, by the device's clock where it has one. */
+  readonly gflops: number
+  /** Absent where tuning chose what is preferred anyway. */
+  readonly tuned?: Timing
+  readonly tunedGflops?: number
+  readonly kernels: readonly VariantTimes[]
+}
+
+/** How often an operator runs until it is tuned, timed and compared, about. */
+const runsOfRow = 30
+
+/**
+ * Times operators one after the other, as long as there is time for the next; each result is compared with its definition.
+ * The one with the least work comes first: its rate says how long the others may take.
+ */
+export async function timeOperators(
+  work: PartWork,
+  operators: readonly TimedOperator[],
+  onRow: (row: OperatorRow) => void,
+): Promise<void> {
+  const least = operators.reduce((a, b) => (b.flops < a.flops ? b : a))
+  let gflops = Number.POSITIVE_INFINITY
+  const queue = [least, ...operators.filter((one) => one !== least)]
+  for (const [i, operator] of queue.entries()) {
+    if (work.remaining < 100) {
+      work.left(`${queue.length - i} of ${queue.length}: time was up.`)
+      return
+    }
+    const seconds = 0.1 + (runsOfRow * operator.flops) / (1e9 * gflops)
+    await work.attempt(operator.name, seconds, async (device) => {
+      const row = await timeOperator(work, device, operator)
+      gflops = Math.max(row.gflops, row.tunedGflops ?? 0)
+      onRow(row)
+    })
+  }
+}
+
+async function timeOperator(work: PartWork, device: Device, operator: TimedOperator): Promise<OperatorRow> {
+  const { name, flops, shapes, terms } = operator
+  const left = madeUp(elementCount(shapes[0]), 0)
+  const right = madeUp(elementCount(shapes[1]), 1)
+  const operands = [tensor(left, [...shapes[0]]), tensor(right, [...shapes[1]])]
+  const [a, b] = (await keep(operands, { device })) as [KeptTensor, KeptTensor]
+  const workloads: Workload[] = []
+  try {
+    const y = operator.trace(a, b)
+    const kernels = await tunedKernels(device, y, Math.max(200, Math.min(2000, work.remaining / 8)))
+    for (const sentence of wrongVariants(kernels)) work.problem(`${name}: ${sentence}`)
+    workloads.push(await Workload.create(device, y, name))
+    if (kernels.some(({ task, chosen }) => chosen !== task.preferred))
+      workloads.push(await Workload.create(device, y, `${name}, tuned`, variantTable(kernels)))
+    const [preferred, tuned] = await timed(device, workloads, work.sampling(1 / 16))
+    const definition = operator.define(left, right)
+    for (const workload of workloads) {
+      const wrong = wrongPlaces(await workload.result(), definition, terms)
+      if (wrong !== undefined) work.problem(`${workload.label}: ${wrong}`)
+    }
+    if (preferred === undefined) throw new Error('It was not timed.')
+    return {
+      name,
+      flops,
+      shapes,
+      preferred,
+      gflops: rate(flops, preferred),
+      ...(tuned === undefined ? {} : { tuned, tunedGflops: rate(flops, tuned) }),
+      kernels: kernels.map(variantTimes),
+    }
+  } finally {
+    for (const resource of [...workloads, a, b]) resource.dispose()
+  }
+}
+
+function rate(flops: number, { milliseconds, deviceMilliseconds }: Timing): number {
+  return rounded(flops / (deviceMilliseconds ?? milliseconds) / 1e6)
+}
+
+/** Rows of a Markdown table, with PyTorch's times where they are known. */
+export function operatorTable(
+  rows: readonly OperatorRow[],
+  pytorch: Readonly<Record<string, Readonly<Record<string, number>>>> | undefined,
+): readonly string[] {
+  const theirs = pytorch === undefined ? [] : ['fp32', 'tf32']
+  const time = ({ milliseconds, deviceMilliseconds }: Timing): string => short(deviceMilliseconds ?? milliseconds)
+  return [
+    `| work | GFLOP | preferred ms | GFLOP/s | tuned ms | GFLOP/s | kernel |${theirs.map((how) => ` PyTorch ${how} ms |`).join('')}`,
+    `|---|---:|---:|---:|---:|---:|---|${theirs.map(() => '---:|').join('')}`,
+    ...rows.map((row) => {
+      const cells = [
+        row.name,
+        short(row.flops / 1e9),
+        time(row.preferred),
+        short(row.gflops),
+        row.tuned === undefined ? '' : time(row.tuned),
+        row.tunedGflops === undefined ? '' : short(row.tunedGflops),
+        row.kernels.map(({ chosen }) => chosen).join(', '),
+        ...theirs.map((how) => {
+          const milliseconds = pytorch?.[row.name]?.[how]
+          return milliseconds === undefined ? '' : short(milliseconds)
+        }),
+      ]
+      return `| ${cells.join(' | ')} |`
+    }),
+  ]
+}

@@ -1,0 +1,197 @@
+/**
+ * A traced computation as something to time: its variants measured by tuning, the chosen ones bound, the result at hand
+ * for verification.
+ */
+
+import type { Tensor } from '../../src/autograd/tensor.ts'
+import type { Device } from '../../src/gpu/device.ts'
+import type { VariantTable } from '../../src/graph/choice.ts'
+import { classKey } from '../../src/graph/choice.ts'
+import { Program, planFor } from '../../src/graph/program.ts'
+import type { TunedKernel } from '../../src/graph/tuning.ts'
+import { tune } from '../../src/graph/tuning.ts'
+import { Random } from '../../src/random.ts'
+import { disagreement } from '../../test/support/compare.ts'
+import type { Measurement, Sampling, Subject } from '../measure.ts'
+import { measureInTurn, summarize } from '../measure.ts'
+import type { Definition } from '../reference.ts'
+import { rounded } from '../report.ts'
+
+export class Workload implements Subject {
+  readonly maxRepeats = 256
+  readonly device: Device
+  readonly program: Program
+  readonly label: string
+
+  private constructor(device: Device, program: Program, label: string) {
+    this.device = device
+    this.program = program
+    this.label = label
+  }
+
+  /** Throws 'limit' where the adapter is too small for it. */
+  static async create(device: Device, y: Tensor, label: string, variants: VariantTable = {}): Promise<Workload> {
+    const plan = planFor(device, [{ value: y.value }], { variants })
+    return new Workload(device, await Program.create(device, plan, label), label)
+  }
+
+  async run(repeats: number): Promise<void> {
+    this.device.submitNow(this.program.commands, repeats)
+    await this.device.idle()
+  }
+
+  async onDevice(repeats: number): Promise<number> {
+    return (await this.device.timeOnDevice(this.program.commands, repeats)) / repeats
+  }
+
+  async result(): Promise<Float32Array<ArrayBuffer>> {
+    const [bytes] = await this.device.readAll(this.program.results)
+    return new Float32Array(bytes ?? new ArrayBuffer(0))
+  }
+
+  dispose(): void {
+    this.program.dispose()
+  }
+}
+
+/** How a kernel's variants did. */
+export interface VariantTimes {
+  readonly kernel: string
+  /** Used where nothing was measured. */
+  readonly preferred: string
+  readonly chosen: string
+  /** ms of one run, or why there is none. */
+  readonly variants: Readonly<Record<string, number | string>>
+}
+
+export function variantTimes({ task, chosen, candidates }: TunedKernel): VariantTimes {
+  return {
+    kernel: classKey(task),
+    preferred: task.preferred,
+    chosen,
+    variants: Object.fromEntries(
+      candidates.map(({ variant, milliseconds, problem }) => [
+        variant,
+        problem ?? (milliseconds === undefined ? 'not run' : rounded(milliseconds)),
+      ]),
+    ),
+  }
+}
+
+/** What variants gave that was wrong, each a sentence. Tuning compares each with the plain or the preferred one. */
+export function wrongVariants(kernels: readonly TunedKernel[]): string[] {
+  return kernels.flatMap(({ task, candidates }) =>
+    candidates.flatMap(({ variant, problem }) =>
+      problem === undefined || /^(took|is much slower)/.test(problem)
+        ? []
+        : [`${task.family}/${variant} ${problem} (${task.shapeClass})`],
+    ),
+  )
+}
+
+/** Measures the variants of the kernels that `y` takes. */
+export async function tunedKernels(device: Device, y: Tensor, budgetMs: number): Promise<readonly TunedKernel[]> {
+  const { tasks } = planFor(device, [{ value: y.value }], { record: true })
+  return (await tune(device, tasks, { budgetMs })).kernels
+}
+
+export function variantTable(kernels: readonly TunedKernel[]): VariantTable {
+  return Object.fromEntries(kernels.map(({ task, chosen }) => [classKey(task), chosen]))
+}
+
+/** What a measured piece of work says in a report. */
+export interface Timing {
+  /** Wall clock of one repeat: the median. */
+  readonly milliseconds: number
+  readonly lowerQuartile: number
+  readonly upperQuartile: number
+  readonly samples: number
+  readonly repeats: number
+  /** One repeat by the device's own clock: the median of a few; absent without timestamps. */
+  readonly deviceMilliseconds?: number
+}
+
+/** A single run. */
+export function onceTimed(milliseconds: number): Timing {
+  const time = rounded(milliseconds)
+  return { milliseconds: time, lowerQuartile: time, upperQuartile: time, samples: 1, repeats: 1 }
+}
+
+export interface TimedSubject extends Subject {
+  onDevice(repeats: number): Promise<number>
+}
+
+/** Subjects sampled in turn, each also by the device's clock where it has one. */
+export async function timed(
+  device: Device,
+  subjects: readonly TimedSubject[],
+  sampling: Sampling,
+): Promise<readonly Timing[]> {
+  const measured = await measureInTurn(subjects, sampling)
+  const timings: Timing[] = []
+  for (const [i, measurement] of measured.entries()) {
+    const subject = subjects[i]
+    if (subject === undefined) continue
+    const own = device.timestamps ? await onDeviceMedian(subject, measurement, sampling.budgetMilliseconds) : undefined
+    timings.push({ ...timingOf(measurement), ...(own === undefined ? {} : { deviceMilliseconds: rounded(own) }) })
+  }
+  return timings
+}
+
+/** Samples by the device's clock are steady: a few are enough, one where a sample takes long. */
+async function onDeviceMedian(
+  subject: TimedSubject,
+  { repeats, milliseconds }: Measurement,
+  budgetMs: number,
+): Promise<number> {
+  const count = Math.max(1, Math.min(5, Math.floor(budgetMs / (3 * milliseconds * repeats))))
+  const samples: number[] = []
+  for (let i = 0; i < count; i++) samples.push(await subject.onDevice(repeats))
+  return summarize(samples).median
+}
+
+function timingOf({ milliseconds, spread, samples, repeats }: Measurement): Timing {
+  return {
+    milliseconds: rounded(milliseconds),
+    lowerQuartile: rounded(spread.lowerQuartile),
+    upperQuartile: rounded(spread.upperQuartile),
+    samples,
+    repeats,
+  }
+}
+
+/** Made once: operands are windows of it, at other places for other operands. */
+let pool: Float32Array<ArrayBuffer> | undefined
+const poolSize = 2 ** 20
+
+/** Uniform in [-1, 1), the same for the same operand; repeated after a million numbers. */
+export function madeUp(count: number, operand: number): Float32Array<ArrayBuffer> {
+  if (pool === undefined) {
+    const random = new Random(1, 'made up')
+    pool = Float32Array.from({ length: poolSize }, () => random.uniform() * 2 - 1)
+  }
+  const numbers = new Float32Array(count)
+  // An odd length: rows of powers of two are not alike.
+  const own = pool.subarray(operand * 7, poolSize - 101 + operand * 7)
+  for (let at = 0; at < count; at += own.length) numbers.set(own.subarray(0, Math.min(own.length, count - at)), at)
+  return numbers
+}
+
+/** Places of a result that are compared with its definition. */
+const comparedPlaces = 512
+
+/**
+ * A sentence where the result is not what its definition says at a sample of places, first and last among them. `terms`:
+ * products of numbers in [-1, 1) that each place sums up. Such a sum is about sqrt(terms) / 3; a wrong term would be off by
+ * about 0.3, and float32 rounds each step by up to 6e-8 of what has been summed up.
+ */
+export function wrongPlaces(actual: Float32Array, definition: Definition, terms: number): string | undefined {
+  const random = new Random(1, 'compared places')
+  const places = [0, actual.length - 1, ...Array.from({ length: comparedPlaces }, () => random.below(actual.length))]
+  const tolerance = { rtol: 1e-5, atol: 1e-6 + 1e-7 * terms }
+  return disagreement(
+    places.map((place) => actual[place] ?? Number.NaN),
+    places.map((place) => definition(place)),
+    tolerance,
+  )
+}
