@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Family, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import type { PoolKey } from '../src/kernels/pool.ts'
-import { averagePool, averagePoolGradient, maxPool, maxPoolGradient } from '../src/kernels/pool.ts'
+import { averagePool, averagePoolGradient, maxPool, maxPoolGather, maxPoolGradient } from '../src/kernels/pool.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -160,6 +160,22 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
     })
   })
 
+  test('numbers are gathered from the positions that were taken', async () => {
+    const { code } = maxima(
+      key,
+      values(sizeOf(key), () => Math.round(random() * 5)),
+    )
+    const x = values(sizeOf(key))
+    const expected = new Float32Array(outSizeOf(key))
+    eachPlace(key, (out, place, at) => {
+      if (code[out] === place) expected[out] = x[at] ?? 0
+    })
+    await everyVariant(maxPoolGather, key, async (plan, name) => {
+      const [y] = await runPlan(device(), plan, [x, code], [poison(outSizeOf(key))] as const)
+      expect(y, name).toEqual(expected)
+    })
+  })
+
   test('averages and their gradient leave the padding out', async () => {
     const x = values(sizeOf(key))
     const dy = values(outSizeOf(key))
@@ -214,7 +230,7 @@ test('windows that hold nothing but padding, and extents that are no positive in
   const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
   const key = valid({ ...image(1, 4, 4, 1), window: [2, 2], strides: [2, 2] })
   const refusal = (changes: Partial<PoolKey>) => {
-    for (const family of [maxPool, maxPoolGradient, averagePool, averagePoolGradient])
+    for (const family of [maxPool, maxPoolGradient, maxPoolGather, averagePool, averagePoolGradient])
       expect(() => planKernel(family, { ...key, ...changes }, target)).toThrow(/padding|positive|up to/)
   }
   refusal({ padTop: 2 })

@@ -15,10 +15,13 @@ import {
   gradients,
   logSoftmax,
   matmul,
+  maxPool,
   mul,
   pow,
   sigmoid,
   softmax,
+  softmaxCrossEntropy,
+  square,
   sum,
   tanh,
   tensor,
@@ -113,6 +116,52 @@ const operators: readonly SecondOrder[] = [
     inputs: [{ shape: [1, 5, 4, 2], uniform }],
     run: (x) => averagePool(mul(x, x), { poolSize: 2, padding: 'same' }),
     reference: (x) => reference.averagePool(reference.square(x), { poolSize: 2, padding: 'same' }),
+  },
+  {
+    name: 'maxPool of exponentials, overlapping and padded',
+    inputs: [{ shape: [2, 5, 4, 2], distinct: [-1, 1] }],
+    run: (x) => maxPool(exp(x), { poolSize: 3, strides: 2, padding: 'same' }),
+    reference: (x) => reference.maxPool(reference.exp(x), { poolSize: 3, strides: 2, padding: 'same' }),
+  },
+  {
+    name: 'maxPool of products, side by side',
+    inputs: [
+      { shape: [1, 5, 4, 3], distinct: [0.5, 1] },
+      { shape: [3], uniform: [0.5, 1] },
+    ],
+    run: (x, y) => maxPool(mul(x, y), { poolSize: 2 }),
+    reference: (x, y) => reference.maxPool(reference.mul(x, y), { poolSize: 2 }),
+  },
+  {
+    name: 'matmul of stretched batches',
+    inputs: [
+      { shape: [2, 1, 2, 3], uniform },
+      { shape: [3, 3, 2], uniform },
+    ],
+    run: (x, y) => matmul(x, y),
+    reference: (x, y) => reference.matmul(x, y),
+  },
+  {
+    name: 'softmaxCrossEntropy with class numbers, a row each',
+    inputs: [{ shape: [3, 5], uniform }],
+    run: (x) => softmaxCrossEntropy(x, tensor([4, 0, 4], [3], 'u32'), { reduction: 'none' }),
+    reference: (x) => reference.softmaxCrossEntropy(x, { shape: [3], data: Float64Array.of(4, 0, 4) }, 'none'),
+  },
+  {
+    name: 'the squared mean of softmaxCrossEntropy with class numbers',
+    inputs: [{ shape: [3, 5], uniform }],
+    run: (x) => square(softmaxCrossEntropy(x, tensor([4, 0, 4], [3], 'u32'))),
+    reference: (x) =>
+      reference.square(reference.softmaxCrossEntropy(x, { shape: [3], data: Float64Array.of(4, 0, 4) })),
+  },
+  {
+    name: 'softmaxCrossEntropy with weights of any sum',
+    inputs: [
+      { shape: [3, 5], uniform },
+      { shape: [3, 5], uniform: [0.1, 1] },
+    ],
+    run: (x, labels) => softmaxCrossEntropy(x, labels, { reduction: 'none' }),
+    reference: (x, labels) => reference.softmaxCrossEntropy(x, labels, 'none'),
   },
   {
     name: 'gather of squares',

@@ -1,5 +1,6 @@
 /** The comparison of models, and that its sentences follow the figures; the plan of a study and its clock. */
 import { describe, expect, it } from 'vitest'
+import { pretrained } from '../src/nn/models/pretrained.ts'
 import {
   type CommentaryContext,
   commentary,
@@ -8,6 +9,7 @@ import {
   type MeasuredModel,
   pairOf,
 } from '../src/study/comparison.ts'
+import { usedParameters } from '../src/study/features.ts'
 import { StudyClock } from '../src/study/study-clock.ts'
 import { fullPlan, leftOut, partsNamed, planIn, quickPlan, studyParts } from '../src/study/study-plan.ts'
 import { measured } from './support/study-report.ts'
@@ -18,19 +20,36 @@ const said = (models: readonly MeasuredModel[], context = alone): string =>
 
 /** `measured` gets the first images wrong, so of two models the worse one is wrong wherever the better one is. */
 describe('the comparison', () => {
-  it('tests every model against the LeNet-5 of the notebook, on the images that both have seen', () => {
-    const { models, baseline, winner, runnerUp, pairs } = compareModels([
+  it('tests every model against the LeNet-5 of the notebook', () => {
+    const { models, baseline, leaders, pairs } = compareModels([
       measured('lenet-seed', 1000, 100),
       measured('lenet-best', 1000, 80),
-      measured('vgg16', 500, 30),
+      measured('vgg16', 1000, 60),
     ])
-    expect({ baseline, winner, runnerUp }).toEqual({ baseline: 'lenet-seed', winner: 'vgg16', runnerUp: 'lenet-best' })
-    expect(models.map(({ testImages }) => testImages)).toEqual([1000, 1000, 500])
+    expect({ baseline, leaders }).toEqual({ baseline: 'lenet-seed', leaders: ['vgg16'] })
     // 900 of 1000 by Wilson, computed by hand: (0.9 + 1.9207/1000 ± 1.96 sqrt(0.09/1000 + 0.9604/1000²)) / (1 + 3.8415/1000)
     expect(models[0]?.interval.low).toBeCloseTo(0.8798, 3)
     expect(models[0]?.interval.high).toBeCloseTo(0.9171, 3)
     expect(models.map((model) => model.notebook)).toEqual([null, null, 0.8839])
     expect(pairs).toHaveLength(3)
+  })
+
+  it('is made on the images that all models were tested on, and on no others', () => {
+    // On its first 500 images LeNet-5 has 80 %, on all 1000 it has 90 %.
+    const comparison = compareModels([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 75)])
+    const [lenet, vgg16] = comparison.models
+    expect(lenet).toMatchObject({ testImages: 500, ownTestImages: 1000, test: { accuracy: 0.8, loss: null } })
+    expect(lenet?.interval.high).toBeLessThan(0.84)
+    expect(vgg16).toMatchObject({ testImages: 500, ownTestImages: 500, test: { accuracy: 0.85, loss: 0.3 } })
+    expect(comparison.leaders).toEqual(['vgg16'])
+    const text = said([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 75)])
+    expect(text).toContain('is worth 5.0 points more')
+    expect(text).toContain('compared on the 500 test images that every one of them was tested on')
+    // The notebook's are 10,000.
+    expect(text).toContain("vgg16 comes to 85.00 % of 500 images; the notebook's 88.39 % is of 10,000")
+  })
+
+  it('knows both sides of a pair', () => {
     const comparison = compareModels([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 30)])
     expect(pairOf(comparison, 'vgg16', 'lenet-seed')).toMatchObject({ images: 500, onlyFirst: 70, onlySecond: 0 })
     expect(pairOf(comparison, 'lenet-seed', 'vgg16')).toMatchObject({ images: 500, onlyFirst: 0, onlySecond: 70 })
@@ -57,6 +76,7 @@ describe('the comparison', () => {
     const models = [measured('lenet-seed', 100, 20), { ...later, predictions: { ...later.predictions, indices } }]
     expect(compareModels(models).pairs).toEqual([])
     expect(said(models)).toContain('nothing tests their difference')
+    expect(said(models)).not.toContain('points')
   })
 })
 
@@ -70,11 +90,32 @@ describe('the commentary', () => {
     expect(open).toContain('that comes to a draw')
   })
 
+  it('names no best model where the test cannot tell', () => {
+    const level = [measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 50), measured('xception', 1000, 48)]
+    expect(compareModels(level).leaders).toEqual(['xception', 'vgg16'])
+    expect(said(level)).toContain('No single model is best: these test images cannot tell vgg16 and xception apart.')
+    expect(said(level.slice(0, 2))).not.toContain('No single model')
+  })
+
+  it("counts the parameters that run, not those of a network's unused end", () => {
+    const [lenet, xception] = [measured('lenet-seed', 1000, 100), measured('xception', 1000, 50)]
+    const text = said([lenet, { ...xception, parameters: 30 * lenet.parameters, layers: ['add_2'] }])
+    expect(text).toContain('in use, up to add_2 and in its head')
+    expect(text).toContain('The price is 30 times as many parameters.')
+    expect(usedParameters(pretrained.xception.build({ size: 71 }), ['add_2'])).toBe(1_113_624)
+    const vgg16 = pretrained.vgg16.build({ size: 32 })
+    expect(usedParameters(vgg16, ['block2_pool', 'block3_pool'])).toBe(1_735_488)
+    expect(usedParameters(vgg16, ['block5_pool'])).toBe(vgg16.parameterCount)
+  })
+
   it('turns with the figures: the small network may win', () => {
-    const text = said([measured('lenet-seed', 1000, 50), measured('vgg16', 1000, 200)])
+    const text = said([measured('lenet-seed', 10_000, 500), measured('vgg16', 10_000, 2000)])
     expect(text).toContain('lenet-seed has the highest test accuracy: 95.00 %')
     expect(text).toContain('the small network is ahead by 15.0 points')
     expect(text).toContain('vgg16 comes to 80.00 %, the notebook to 88.39 %, 8.4 points more')
+    expect(said([measured('lenet-seed', 10_000, 500), measured('vgg16', 10_000, 1150)])).toContain(
+      'the notebook to 88.39 %, which lies within the interval: the difference may be chance',
+    )
   })
 
   it("says whether the notebook's order of the networks holds", () => {
@@ -104,14 +145,16 @@ describe('the commentary', () => {
       crossval: { folds: 5, honest: { mean: 0.9, standardDeviation: 0.005 }, carried: { mean: carried, test } },
     })
     const models = [measured('lenet-seed', 1000, 100)]
-    expect(said(models, folds(0.93, 0.9))).toContain('3.0 points less than its folds promise')
+    const text = said(models, folds(0.93, 0.9))
+    expect(text).toContain('seems to have 93.00 %, 3.0 points more, on the same images')
+    expect(text).toContain('on the test images, which were in no fold, it has 90.00 %.')
     expect(said(models, folds(0.89, 0.9))).toContain('in this run no more')
     expect(said(models)).not.toContain('carried')
   })
 
   it('leaves made-up weights out of every ranking, and says so', () => {
     const models = [measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 10, { meaningless: true })]
-    expect(compareModels(models).winner).toBe('lenet-seed')
+    expect(compareModels(models).leaders).toEqual(['lenet-seed'])
     const text = said(models)
     expect(text).toContain('vgg16 had made-up weights')
     expect(text).not.toContain('the notebook to 88.39')

@@ -7,11 +7,12 @@ import { pathToFileURL } from 'node:url'
 import type { AxeResults } from 'axe-core'
 import type { Browser } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { compareModels } from '../src/study/comparison.ts'
 import { html } from '../src/study/report/html.ts'
 import { count, decimal, duration, listed, percent, probability } from '../src/study/report/numbers.ts'
 import { renderReport } from '../src/study/report/page.ts'
 import { openChromium } from './support/chromium.ts'
-import { emptyStudy, hostile, wholeStudy } from './support/study-report.ts'
+import { emptyStudy, hostile, measured, wholeStudy } from './support/study-report.ts'
 
 const { report, pictures } = wholeStudy()
 const page = renderReport(report, pictures)
@@ -43,6 +44,15 @@ describe('the report', () => {
       'Classes it confuses most',
     ])
       expect(words).toContain(text)
+  })
+
+  it('crowns no model where the test cannot tell, and says of how many images an accuracy is', () => {
+    const comparison = compareModels([measured('lenet-seed', 1000, 62), measured('vgg16', 1000, 60)])
+    const words = wordsOf(renderReport({ ...report, comparison }, pictures))
+    expect(words).not.toContain('is right most often')
+    expect(words).toContain('Best model undecided')
+    expect(words.match(/cannot tell lenet-seed and vgg16 apart/g)).toHaveLength(2)
+    expect(words).toContain('test accuracy 94.00 % of 1,000 images')
   })
 
   it('holds no figure that is none', () => {

@@ -52,8 +52,9 @@ describe('a study', () => {
     const states = studyParts.map((part) => parts[part].state)
     expect(states).toEqual(['done', 'done', 'done', 'done', 'done', 'done', 'skipped', 'skipped'])
     expect(comparison?.models.map(({ id }) => id)).toEqual(['lenet-seed', 'lenet-best', 'vgg16'])
-    expect(comparison?.models.map(({ testImages }) => testImages)).toEqual([40, 40, 30])
-    expect(comparison?.pairs.map(({ images }) => images)).toEqual([40, 30, 30])
+    expect(comparison?.models.map(({ ownTestImages }) => ownTestImages)).toEqual([40, 40, 30])
+    expect(comparison?.models.map(({ testImages }) => testImages)).toEqual([30, 30, 30])
+    expect(comparison?.pairs.map(({ images }) => images)).toEqual([30, 30, 30])
     expect(commentary.join(' ')).toContain('made-up weights')
   })
 

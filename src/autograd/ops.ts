@@ -9,6 +9,7 @@ import { carry } from '../graph/lower.ts'
 import { concatenateLowerings, depthwiseLowerings, gatherLowerings, resizeLowerings } from '../graph/lower-carried.ts'
 import type { Activation, OpAttributes, Pair, Shape } from '../graph/node.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
+import { productBatch } from '../graph/shapes.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { apply, constant, type Operand } from './apply.ts'
 import { type Tensor, tensor } from './tensor.ts'
@@ -56,7 +57,7 @@ export const mul = (a: Operand, b: Operand): Tensor => apply('mul', [a, b], {})
 export const div = (a: Operand, b: Operand): Tensor => apply('div', [a, b], {})
 /**
  * a to the power of b, elementwise; shapes broadcast. Derivatives: b a^(b - 1), and a^b ln a, which is taken as 0 where a is
- * not positive.
+ * 0 or negative, infinite powers such as 0^-1 included.
  * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
  */
 export const pow = (a: Operand, b: Operand): Tensor => apply('pow', [a, b], {})
@@ -223,17 +224,27 @@ export function argmax(x: Tensor, { axis = -1 }: { readonly axis?: number } = {}
 // Products.
 
 /**
- * Product of matrices: [..., m, k] x [..., k, n] -> [..., m, n]. Batch extents are equal, or one operand has rank 2 and serves
- * every batch. `transposeA` and `transposeB` take an operand with its last two axes exchanged, without moving numbers.
- * Derivatives: dA = dC Bᵀ, dB = Aᵀ dC.
- * @throws WeftgradError 'shape' where the inner extents or the batches differ, for rank 1, or if an operand is not f32.
+ * Product of matrices: [..., m, k] x [..., k, n] -> [..., m, n]. Batch extents broadcast as in numpy: [3, 1, m, k] x
+ * [2, k, n] -> [3, 2, m, n]. A single matrix serves every batch in place; other operands that stretch are copied for it.
+ * `transposeA` and `transposeB` take an operand with its last two axes exchanged, without moving numbers.
+ * Derivatives: dA = dC Bᵀ, dB = Aᵀ dC, summed over what was stretched.
+ * @throws WeftgradError 'shape' where the inner extents differ or the batches do not broadcast, for rank 1, or if an operand is
+ * not f32.
  */
 export function matmul(
   a: Tensor,
   b: Tensor,
   { transposeA = false, transposeB = false }: { readonly transposeA?: boolean; readonly transposeB?: boolean } = {},
 ): Tensor {
-  return apply('matmul', [a, b], { transposeA, transposeB })
+  const batch = productBatch([a.value.type, b.value.type])
+  return apply('matmul', [inBatches(a, batch), inBatches(b, batch)], { transposeA, transposeB })
+}
+
+/** Matrices, one for each of these batches, or one for all of them. */
+function inBatches(x: Tensor, batch: Shape): Tensor {
+  const [own, matrix] = [x.shape.slice(0, -2), x.shape.slice(-2)]
+  if (own.length === 0 || sameShape(own, batch)) return x
+  return elementCount(own) === 1 ? reshape(x, matrix) : broadcastTo(x, [...batch, ...matrix])
 }
 
 const activations: readonly string[] = ['linear', 'relu', 'sigmoid', 'tanh'] satisfies Activation[]
@@ -338,7 +349,7 @@ function poolAttributes(operator: string, x: Tensor, options: PoolOptions): OpAt
 
 /**
  * The largest number of each window and channel: [n, h, w, c] -> [n, h', w', c], extents as in {@link conv2d}. Padding never
- * wins; a NaN in a window wins it. The window's first maximum takes the gradient.
+ * wins; a NaN in a window wins it. The window's first maximum takes the gradient, so the slope is constant in pieces.
  * @throws WeftgradError 'shape' where x is no batch of images or the window does not fit, 'argument' for a window, strides or
  * padding that there is not.
  */

@@ -10,6 +10,7 @@ import { sameShape, shapeText } from '../graph/node.ts'
 import { broadcastShapes } from '../graph/shapes.ts'
 import { apply } from './apply.ts'
 import {
+  abs,
   add,
   broadcastTo,
   div,
@@ -17,20 +18,25 @@ import {
   exp,
   greater,
   greaterEqual,
+  less,
   lessEqual,
   log,
   logSoftmax,
   matmul,
   mul,
   neg,
+  ones,
   pad,
   pow,
   reshape,
   sign,
   slice,
+  softmax,
+  sqrt,
   square,
   sub,
   sum,
+  toF32,
   transpose,
   where,
 } from './ops.ts'
@@ -105,12 +111,25 @@ function shareAmongTies(context: VjpContext<'max'> | VjpContext<'min'>): readonl
   const x = operand(context, 0)
   const { axes } = context.node.attributes
   const ties = equal(x, restoreAxes(result(context), x, axes))
-  const share = div(context.cotangent, sum(ties, { axes }))
-  return [mul(ties, restoreAxes(share, x, axes))]
+  const count = sum(ties, { axes })
+  const share = restoreAxes(div(context.cotangent, count), x, axes)
+  // Chosen, not multiplied by 0: the share may be infinite. Where NaN won there are no ties, and 0 / 0 lets NaN through.
+  return [where(div(ties, restoreAxes(count, x, axes)), mul(ties, share), 0)]
 }
 
 function lastAxisSum(x: Tensor): Tensor {
   return sum(x, { axes: -1, keepDims: true })
+}
+
+function throughSoftmax(cotangent: Tensor, y: Tensor): Tensor {
+  return mul(y, sub(cotangent, lastAxisSum(mul(cotangent, y))))
+}
+
+/** The sum of each row's labels, [rows, 1]. For class numbers 1, or NaN for what is no class: sqrt(-1). */
+function weightOfLabels(labels: Tensor, logits: Tensor): Tensor {
+  if (labels.dtype === 'f32') return lastAxisSum(labels)
+  const isClass = less(toF32(labels), logits.shape.at(-1) ?? 1)
+  return reshape(sqrt(sub(mul(isClass, 2), 1)), [-1, 1])
 }
 
 function convolutionBias(gradient: Tensor): Tensor {
@@ -135,7 +154,7 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
   clip: (context) => {
     const x = operand(context, 0)
     const { min, max } = context.node.attributes
-    return [mul(context.cotangent, mul(greaterEqual(x, min), lessEqual(x, max)))]
+    return [where(mul(greaterEqual(x, min), lessEqual(x, max)), context.cotangent, 0)]
   },
   copy: unary((ct) => ct),
   // The numbers pass as they are; what made them says whether it has a derivative (argmax has none).
@@ -146,10 +165,13 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
   mul: binary((ct, a, b) => [mul(ct, b), mul(ct, a)]),
   div: binary((ct, _, b, y) => [div(ct, b), neg(div(mul(ct, y), b))]),
   pow: binary((ct, a, b, y) => {
-    const isPositive = greater(a, 0)
-    const logarithm = where(isPositive, log(where(isPositive, a, 1)), 0)
-    const slope = where(equal(b, 0), 0, mul(b, pow(a, sub(b, 1)))) // x^0 is flat, also at 0
-    return [mul(ct, slope), mul(ct, mul(y, logarithm))]
+    // x^0 is flat, also at 0 (and at NaN), where x^-1 is infinite: another base stands in there.
+    const isFlat = greater(equal(b, 0), greater(abs(a), 0))
+    const slope = mul(b, pow(where(isFlat, 1, a), sub(b, 1)))
+    // Chosen, not multiplied by 0: a^b may be infinite.
+    const isCutOff = lessEqual(a, 0)
+    const logarithm = log(where(isCutOff, 1, a))
+    return [mul(ct, slope), where(isCutOff, 0, mul(ct, mul(y, logarithm)))]
   }),
   maximum: binary((ct, a, b) => {
     const first = greaterEqual(a, b)
@@ -312,7 +334,16 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
       apply('maxPoolGradient', [context.cotangent, positions], { ...context.node.attributes, inputHeight, inputWidth }),
     ]
   },
-  maxPoolGradient: 'none',
+  // Linear in the gradient, and each is the other's transpose.
+  maxPoolGradient: (context) => {
+    const { inputHeight: _h, inputWidth: _w, ...window } = context.node.attributes
+    return [apply('maxPoolGather', [context.cotangent, operand(context, 1)], window), undefined]
+  },
+  maxPoolGather: (context) => {
+    const [, inputHeight = 1, inputWidth = 1] = operand(context, 0).shape
+    const attributes = { ...context.node.attributes, inputHeight, inputWidth }
+    return [apply('maxPoolGradient', [context.cotangent, operand(context, 1)], attributes), undefined]
+  },
   averagePool: (context) => {
     const [, inputHeight = 1, inputWidth = 1] = operand(context, 0).shape
     return [apply('averagePoolGradient', [context.cotangent], { ...context.node.attributes, inputHeight, inputWidth })]
@@ -331,7 +362,7 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
     return [apply('resize', [context.cotangent], { outHeight, outWidth })]
   },
 
-  softmax: unary((ct, _, y) => mul(y, sub(ct, lastAxisSum(mul(ct, y))))),
+  softmax: unary((ct, _, y) => throughSoftmax(ct, y)),
   logSoftmax: unary((ct, _, y) => sub(ct, mul(exp(y), lastAxisSum(ct)))),
   crossEntropy: (context) => {
     const [logits, labels] = [operand(context, 0), operand(context, 1)]
@@ -341,7 +372,19 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
       labels.dtype === 'f32' ? neg(mul(logSoftmax(logits), reshape(rows, [-1, 1]))) : undefined,
     ]
   },
-  crossEntropyGradient: 'none',
+  // (softmax(logits) * weight - labels) * rows, weight being the sum of a row's labels.
+  crossEntropyGradient: (context) => {
+    const [logits, labels, rows] = [operand(context, 0), operand(context, 1), operand(context, 2)]
+    const ct = context.cotangent
+    const probabilities = softmax(logits)
+    const scaled = mul(ct, reshape(rows, [-1, 1]))
+    const ofEachLoss = apply('crossEntropyGradient', [logits, labels, ones(rows.shape)], {})
+    return [
+      throughSoftmax(mul(scaled, weightOfLabels(labels, logits)), probabilities),
+      labels.dtype === 'f32' ? sub(lastAxisSum(mul(scaled, probabilities)), scaled) : undefined,
+      sum(mul(ct, ofEachLoss), { axes: -1 }),
+    ]
+  },
   dropout: (context) => [
     apply('dropout', [context.cotangent, operand(context, 1)], context.node.attributes),
     undefined,

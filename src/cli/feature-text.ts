@@ -38,7 +38,7 @@ export class FeatureLines implements FeatureReporter {
 
   readonly onBase: NonNullable<FeatureReporter['onBase']> = ({ name, model, weights, isMeaningless }) => {
     const [size] = model.inputShape
-    const parameters = `${grouped(model.parameterCount)} parameters`
+    const parameters = `${grouped(model.parameterCount)} parameters in all`
     const from = isMeaningless ? 'made-up weights' : `weights from ${shown(weights)}`
     fact(this.#terminal, 'Network', `${zoo[name].title} at ${size}x${size}, ${parameters}, ${from}`)
     if (isMeaningless) fact(this.#terminal, '', this.#terminal.colors.yellow(meaninglessText))

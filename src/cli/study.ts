@@ -1,6 +1,6 @@
 /** `weftgrad study`: the whole study in one command, and where its report is. */
 import { WeftgradError } from '../errors.ts'
-import { rankedOf, sureText } from '../study/comparison.ts'
+import { levelText, rankedOf, sureText } from '../study/comparison.ts'
 import { shown } from '../study/run-folder.node.ts'
 import { totalSeconds } from '../study/study-clock.ts'
 import { studyFiles } from '../study/study-folder.node.ts'
@@ -125,6 +125,8 @@ function modelLines({ comparison }: StudyReport, terminal: Terminal): void {
   say()
   const [first, second] = rankedOf(comparison.models)
   if (first !== undefined && second !== undefined)
-    say(`${first.name} is right most often. ${sureText(comparison, first, second)}`)
+    say(
+      `${comparison.leaders.length > 1 ? levelText(comparison) : `${first.name} is right most often.`} ${sureText(comparison, first, second)}`,
+    )
   say()
 }

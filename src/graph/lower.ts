@@ -15,7 +15,7 @@ import { elementCount } from '../kernels/kernel.ts'
 import { pad, slice, transpose } from '../kernels/layout.ts'
 import type { MatmulKey } from '../kernels/matmul.ts'
 import { matmul } from '../kernels/matmul.ts'
-import { averagePool, maxPool } from '../kernels/pool.ts'
+import { averagePool, maxPool, maxPoolGather } from '../kernels/pool.ts'
 import { averagePoolGradient, maxPoolGradient } from '../kernels/pool-gradient.ts'
 import type { PoolKey } from '../kernels/pool-plan.ts'
 import { reduce } from '../kernels/reduce.ts'
@@ -271,6 +271,7 @@ const lowerings: Lowerings<Exclude<OpKind, CarriedKind>> & Partial<Lowerings<Car
     const gradient = inputShape(node, 0)
     return chooser.plan(maxPoolGradient, poolKey(node.attributes, imageOf(gradient, node.attributes, gradient[3] ?? 0)))
   },
+  maxPoolGather: (node, chooser) => chooser.plan(maxPoolGather, poolKey(node.attributes, inputShape(node, 0))),
   averagePool: (node, chooser) => chooser.plan(averagePool, poolKey(node.attributes, inputShape(node, 0))),
   averagePoolGradient: (node, chooser) => {
     const gradient = inputShape(node, 0)

@@ -90,7 +90,7 @@ export interface OpAttributes extends Elementwise {
   readonly max: { readonly axes: readonly number[] }
   readonly min: { readonly axes: readonly number[] }
   readonly argmax: { readonly axis: number }
-  /** [..., m, k] x [..., k, n]; an operand of rank 2 serves every batch. */
+  /** [..., m, k] x [..., k, n] of equal batch extents; an operand of rank 2 serves every batch. */
   readonly matmul: { readonly transposeA: boolean; readonly transposeB: boolean }
   /** Inputs a, b and a mask of the result's shape: 0 where the mask is not positive. Rank 2; made by fusion. */
   readonly maskedMatmul: { readonly transposeA: boolean; readonly transposeB: boolean }
@@ -125,6 +125,8 @@ export interface OpAttributes extends Elementwise {
   readonly maxPool: PoolAttributes
   /** Inputs dy, positions. */
   readonly maxPoolGradient: PoolAttributes & { readonly inputHeight: number; readonly inputWidth: number }
+  /** Inputs x, positions; outputs x at those positions. */
+  readonly maxPoolGather: PoolAttributes
   readonly averagePool: PoolAttributes
   readonly averagePoolGradient: PoolAttributes & { readonly inputHeight: number; readonly inputWidth: number }
   /** Bilinear, pixel centres at halves. */

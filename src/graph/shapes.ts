@@ -63,17 +63,24 @@ function take(
 
 /** Numpy's broadcasting. Throws 'shape'. */
 export function broadcastShapes(operator: string, types: readonly TensorType[]): Shape {
-  const rank = Math.max(0, ...types.map((t) => t.shape.length))
-  return Array.from({ length: rank }, (_, axis) => {
-    let extent = 1
-    for (const { shape } of types) {
-      const own = shape[shape.length - rank + axis] ?? 1
-      if (own === 1 || own === extent) continue
-      if (extent !== 1) refuse(operator, types, 'extents must be equal or 1, counted from the last axis')
-      extent = own
-    }
-    return extent
-  })
+  const shape = broadcast(types.map((t) => t.shape))
+  return shape ?? refuse(operator, types, 'extents must be equal or 1, counted from the last axis')
+}
+
+/** The batch extents of a product of matrices, those of both operands broadcast. Throws 'shape'. */
+export function productBatch(operands: readonly TensorType[]): Shape {
+  return broadcast(operands.map(({ shape }) => shape.slice(0, -2))) ?? refuse('matmul', operands, products)
+}
+
+const products = 'it takes [..., m, k] and [..., k, n], whose batch extents must be equal or 1'
+
+/** Undefined for shapes that do not broadcast. */
+function broadcast(shapes: readonly Shape[]): Shape | undefined {
+  const rank = Math.max(0, ...shapes.map((shape) => shape.length))
+  const extents = Array.from({ length: rank }, (_, axis) => shapes.map((s) => s[s.length - rank + axis] ?? 1))
+  const shape = extents.map((own) => own.find((extent) => extent !== 1) ?? 1)
+  const fits = extents.every((own, axis) => own.every((extent) => extent === 1 || extent === shape[axis]))
+  return fits ? shape : undefined
 }
 
 function elementwise(kind: OpKind, count: number): (inputs: readonly TensorType[]) => readonly TensorType[] {
@@ -233,13 +240,12 @@ const shapeRules: { readonly [K in OpKind]: ShapeRule<K> } = {
   matmul: (inputs, { transposeA, transposeB }) => {
     const [a, b] = take('matmul', inputs, [{}, {}])
     const [left, right] = [a?.shape ?? [], b?.shape ?? []]
-    const expected = 'it takes [..., m, k] and [..., k, n] with equal batch extents, or an operand of rank 2'
-    if (left.length < 2 || right.length < 2) refuse('matmul', inputs, expected)
+    if (left.length < 2 || right.length < 2) refuse('matmul', inputs, products)
     const [m, k] = lastTwo(left, transposeA)
     const [k2, n] = lastTwo(right, transposeB)
     const [batchA, batchB] = [left.slice(0, -2), right.slice(0, -2)]
     if (k !== k2 || (batchA.length > 0 && batchB.length > 0 && !sameShape(batchA, batchB)))
-      refuse('matmul', inputs, expected)
+      refuse('matmul', inputs, products)
     return [f32([...(batchA.length > 0 ? batchA : batchB), m, n])]
   },
   maskedMatmul: (inputs) => [f32(inputs[2]?.shape ?? [])],
@@ -319,6 +325,10 @@ const shapeRules: { readonly [K in OpKind]: ShapeRule<K> } = {
   maxPoolGradient: (inputs, a) => {
     const [dy] = take('maxPoolGradient', inputs, [{ rank: 4 }, { dtype: 'u32', rank: 4 }])
     return [f32([dy?.shape[0] ?? 0, a.inputHeight, a.inputWidth, dy?.shape[3] ?? 0])]
+  },
+  maxPoolGather: (inputs) => {
+    const [, positions] = take('maxPoolGather', inputs, [{ rank: 4 }, { dtype: 'u32', rank: 4 }])
+    return [f32(positions?.shape ?? [])]
   },
   averagePool: (inputs, attributes) => {
     take('averagePool', inputs, [{ rank: 4 }])

@@ -22,6 +22,16 @@ export const maxPool: Family<PoolKey> = {
   prefer: widest,
 }
 
+/**
+ * Inputs: x f32 [batch, height, width, channels], and code u32 [batch, outHeight, outWidth, channels], positions as maxPool
+ * gives them. Output: y f32 of the shape of code: x at those positions. The transpose of maxPoolGradient.
+ */
+export const maxPoolGather: Family<PoolKey> = {
+  name: 'maxPoolGather',
+  variants: vectorVariants('maxPoolGather', planMaxPoolGather),
+  prefer: widest,
+}
+
 /** Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]: means without padding. */
 export const averagePool: Family<PoolKey> = {
   name: 'averagePool',
@@ -93,6 +103,22 @@ fn isNan(v: ${float}) -> ${bool} {
     end: `
       y[at] = best;
       code[at] = position;`,
+  })
+}
+
+function planMaxPoolGather(request: PoolRequest): KernelPlan {
+  const { float, uint } = request.vector
+  return planForward(request, {
+    bindings: [reads('x', input(0), float), reads('code', input(1), uint), writes('y', output(0), float)],
+    uniforms: {},
+    declarations: '',
+    begin: `
+      let position = code[row * u.columns + column];
+      var taker = ${float}(0.0);`,
+    each: `
+          taker = select(taker, value, position == ${uint}(wy * windowWidth + wx));`,
+    end: `
+      y[at] = taker;`,
   })
 }
 

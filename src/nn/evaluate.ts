@@ -186,10 +186,10 @@ function wantedOf(
 ): Wanted[] {
   const state = u32Leaf(stateBuffer, trainingStateWords)
   const { x, labels } = gatherInputs(model, data, order, state)
-  let logits = model.call(x)
+  let logits = model.logits(x)
   if (flipAverage) {
     const mirrored = gatherInputs(model, data, order, state, { flip: 'always', seed: model.seed })
-    logits = averagedLogits(logits, model.call(mirrored.x))
+    logits = averagedLogits(logits, model.logits(mirrored.x))
   }
   const rows = softmaxCrossEntropy(logits, labels, { reduction: 'none' })
   const wanted = [rows, logits, labels, argmax(logits), ...(probabilities ? [softmax(logits)] : [])]
@@ -272,8 +272,8 @@ export function summarizeRecord(
 }
 
 /**
- * Loss, accuracy, confusion matrix and predictions of a model on a data set, counted on the device. The last layer gives
- * logits. Releases everything it took.
+ * Loss, accuracy, confusion matrix and predictions of a model on a data set, counted on the device. The model ends in logits
+ * or in a softmax: see {@link Model.logits}. Releases everything it took.
  * @throws WeftgradError as `Evaluator.create`; 'device-lost' where the device goes.
  */
 export async function evaluate(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluation> {
@@ -287,7 +287,7 @@ export async function evaluate(model: Model, data: Dataset, options: EvaluateMod
 
 /**
  * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels] that are divided by 255 and
- * padded to the model's input, as image data sets do. The model's last layer gives logits.
+ * padded to the model's input, as image data sets do. The model ends in logits or in a softmax: see {@link Model.logits}.
  * @throws WeftgradError 'shape' where they do not fit.
  */
 export async function predict(
@@ -312,7 +312,7 @@ export async function predict(
       [left, outWidth - width - left],
       [0, 0],
     ])
-    return softmax(model.call(padded))
+    return softmax(model.logits(padded))
   }
   const own = probabilitiesOf(images)
   const both = flipAverage ? mul(add(own, probabilitiesOf(mirroredImages(images, width, channels))), 0.5) : own

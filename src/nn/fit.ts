@@ -35,7 +35,8 @@ const recordEveryMs = 1000
 const defaultSeed = 1
 
 /**
- * Trains the model on the data set with softmax cross-entropy. The last layer gives logits.
+ * Trains the model on the data set with softmax cross-entropy. The model ends in logits or in a softmax, whose logits the loss
+ * takes then: see {@link Model.logits}.
  *
  * A step touches the host not at all: images, their order, rates, optimizer state and metrics are on the device, and the host
  * submits the same list of dispatches again. The same seed, adapter and variants give the same weights, bit for bit.

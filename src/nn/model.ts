@@ -4,6 +4,7 @@
  * trainable weights are slices of one flat buffer, so that an optimizer updates them in one dispatch.
  */
 
+import { reshape } from '../autograd/ops.ts'
 import { leaf, Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
@@ -127,6 +128,18 @@ class WeightStorage implements Storage {
   on(device: Device): BufferSlice {
     return this.#model.to(device).sliceOf(this.#place)
   }
+}
+
+/** What a last softmax is applied to, also before reshapes that keep its axis; the tensor itself where there is none. */
+function beforeSoftmax(y: Tensor): Tensor {
+  const { node } = y.value
+  const [input] = node.inputs
+  if (input === undefined) return y
+  const x = new Tensor(input)
+  if (node.kind === 'softmax') return x
+  if (node.kind !== 'reshape' || x.shape.at(-1) !== y.shape.at(-1)) return y
+  const inner = beforeSoftmax(x)
+  return inner === x ? y : reshape(inner, y.shape)
 }
 
 /** While weights stream in, the device is waited for after so many bytes: WebGPU keeps a copy of them until then. */
@@ -343,6 +356,15 @@ export class Model {
    */
   call(x: Tensor, options: ModelCall = {}): Tensor {
     return this.#trace(x, options, this.layers.length).at(-1) ?? x
+  }
+
+  /**
+   * Traces the model as {@link Model.call} does, and leaves out the softmax that it ends in, if it ends in one: what losses
+   * take, so that no probability is lost by rounding and none goes through a second softmax.
+   * @throws WeftgradError as {@link Model.call}.
+   */
+  logits(x: Tensor, options: ModelCall = {}): Tensor {
+    return beforeSoftmax(this.call(x, options))
   }
 
   /**

@@ -158,7 +158,7 @@ export function traceStep(
   const { x, labels } = gatherInputs(model, data, order, state, augmentation)
   const updates: { weight: Tensor; value: Tensor }[] = []
   const layerOutputs: { layer: Layer; output: Tensor }[] = []
-  const logits = model.call(x, {
+  const logits = model.logits(x, {
     training: true,
     seed,
     counter: slice(state, [globalStepWord], [1]),

@@ -14,6 +14,9 @@ export const notebook = {
   carryOver: 0.94,
 } as const
 
+/** The published test images, which the notebook's accuracies are of. */
+export const notebookImages = 10_000
+
 /** Of test images, named by where they stand in the test file. */
 export interface Predictions {
   readonly indices: readonly number[]
@@ -24,9 +27,10 @@ export interface Predictions {
 /** Two of the models are LeNet-5; the others are frozen pretrained networks with a trained head. */
 export type ComparedId = 'lenet-seed' | 'lenet-best' | 'vgg16' | 'xception' | 'resnet152v2'
 
-export interface ModelFigures {
+interface ModelFigures {
   readonly id: ComparedId
   readonly name: string
+  /** Of what runs: for a pretrained network its layers up to those that features come from, and the head. */
   readonly parameters: number
   readonly trainedParameters: number
   /** Height and width of the images that the model sees. */
@@ -42,15 +46,20 @@ export interface ModelFigures {
   readonly seconds: number
   /** That were trained on, or whose features were computed; null where those came from the cache. */
   readonly imagesPerSecond: number | null
-  readonly test: { readonly loss: number; readonly accuracy: number }
 }
 
 export interface MeasuredModel extends ModelFigures {
+  readonly test: { readonly loss: number; readonly accuracy: number }
   readonly predictions: Predictions
 }
 
 export interface ComparedModel extends ModelFigures {
+  /** On `testImages` images. The loss is null where those are not all that the model was tested on. */
+  readonly test: { readonly loss: number | null; readonly accuracy: number }
+  /** Those that every model was tested on; the model's own where there are none in common. */
   readonly testImages: number
+  /** How many the model was tested on. */
+  readonly ownTestImages: number
   /** 95 %, by Wilson. */
   readonly interval: Interval
   readonly notebook: number | null
@@ -72,23 +81,27 @@ export interface Comparison {
   readonly baseline: ComparedId | null
   /** Each pair of models, except those without common images. */
   readonly pairs: readonly ComparedPair[]
-  /** The highest test accuracy of those whose weights mean something. */
-  readonly winner: ComparedId | null
-  readonly runnerUp: ComparedId | null
+  /** The highest test accuracy of those whose weights mean something, and those that the test cannot tell from it. */
+  readonly leaders: readonly ComparedId[]
 }
 
 /** How often chance may call equal models different. */
 export const significance = 0.05
 
 /** Throws WeftgradError 'argument' for a model without test images. */
-export function compareModels(measured: readonly MeasuredModel[]): Comparison {
-  const models = measured.map(({ predictions, ...figures }): ComparedModel => {
+export function compareModels(all: readonly MeasuredModel[]): Comparison {
+  const measured = onCommonImages(all)
+  const models = measured.map(({ predictions, ...figures }, i): ComparedModel => {
     const { labels, predicted } = predictions
-    const right = labels.filter((label, i) => label === predicted[i]).length
+    const right = labels.filter((label, k) => label === predicted[k]).length
     const known: Readonly<Record<string, number>> = notebook
+    const ownTestImages = all[i]?.predictions.labels.length ?? 0
+    const test = { loss: ownTestImages === labels.length ? figures.test.loss : null, accuracy: right / labels.length }
     return {
       ...figures,
+      test,
       testImages: labels.length,
+      ownTestImages,
       interval: wilsonInterval(right, labels.length),
       notebook: known[figures.id] ?? null,
     }
@@ -97,14 +110,31 @@ export function compareModels(measured: readonly MeasuredModel[]): Comparison {
   const pairs = measured.flatMap((first, i) =>
     measured.slice(i + 1).flatMap((second) => testOf(...ordered(first, second, baseline))),
   )
-  const ranked = rankedOf(models)
-  return {
-    models,
-    baseline,
-    pairs: adjusted(pairs, baseline),
-    winner: ranked[0]?.id ?? null,
-    runnerUp: ranked[1]?.id ?? null,
-  }
+  return { models, baseline, pairs: adjusted(pairs, baseline), leaders: leadersOf(models, pairs) }
+}
+
+/** The models with the predictions of those images that all of them were tested on; as they are where there are none. */
+function onCommonImages(measured: readonly MeasuredModel[]): readonly MeasuredModel[] {
+  const seen = measured.map(({ predictions }) => new Set(predictions.indices))
+  const kept = measured.map((model): MeasuredModel => {
+    const places = [...model.predictions.indices.keys()].filter((i) =>
+      seen.every((indices) => indices.has(model.predictions.indices[i] ?? -1)),
+    )
+    const at = (numbers: readonly number[]): number[] => places.map((i) => numbers[i] ?? -1)
+    const { indices, labels, predicted } = model.predictions
+    return { ...model, predictions: { indices: at(indices), labels: at(labels), predicted: at(predicted) } }
+  })
+  return kept.every(({ predictions }) => predictions.indices.length > 0) ? kept : measured
+}
+
+/** The first of the ranking, and whoever no test puts behind it. */
+function leadersOf(models: readonly ComparedModel[], pairs: readonly ComparedPair[]): ComparedId[] {
+  const ranked = rankedOf(models).map(({ id }) => id)
+  const [first] = ranked
+  return ranked.filter((id) => {
+    const pair = first === undefined || id === first ? undefined : pairOf({ pairs }, first, id)
+    return pair === undefined || pair.pValue >= significance || pair.onlyFirst <= pair.onlySecond
+  })
 }
 
 /** From the best accuracy on; without those that mean nothing. */
@@ -113,10 +143,19 @@ export function rankedOf(models: readonly ComparedModel[]): ComparedModel[] {
 }
 
 /** The test of two models, `first` being the first one named; undefined where there is none. */
-export function pairOf({ pairs }: Comparison, first: ComparedId, second: ComparedId): ComparedPair | undefined {
+export function pairOf(
+  { pairs }: Pick<Comparison, 'pairs'>,
+  first: ComparedId,
+  second: ComparedId,
+): ComparedPair | undefined {
   const found = pairs.find((pair) => [pair.first, pair.second].every((id) => id === first || id === second))
   if (found === undefined || found.first === first) return found
   return { ...found, first, second, onlyFirst: found.onlySecond, onlySecond: found.onlyFirst }
+}
+
+/** How much more of their common images the first model gets right: a difference of shares. */
+function leadOf({ onlyFirst, onlySecond, images }: ComparedPair): number {
+  return (onlyFirst - onlySecond) / images
 }
 
 /** By the adjusted probability where there is one. */
@@ -198,7 +237,14 @@ function winnerText(comparison: Comparison): string[] {
   if (first === undefined) return []
   const { interval, test, testImages } = first
   const best = `${first.name} has the highest test accuracy: ${percent(test.accuracy)} of ${count(testImages)} images, with a 95 % interval from ${percent(interval.low)} to ${percent(interval.high)}.`
-  return second === undefined ? [best] : [best, sureText(comparison, first, second)]
+  const level = comparison.leaders.length > 1 ? [levelText(comparison)] : []
+  return second === undefined ? [best] : [...level, best, sureText(comparison, first, second)]
+}
+
+/** That there is no best model, where several lead. */
+export function levelText({ models, leaders }: Comparison): string {
+  const names = models.filter(({ id }) => leaders.includes(id)).map(({ name }) => name)
+  return `No single model is best: these test images cannot tell ${listed(names)} apart.`
 }
 
 /** How sure it is that the first model is better than the second. */
@@ -248,7 +294,7 @@ function recipeText(comparison: Comparison): string[] {
   const best = modelOf(comparison, 'lenet-best')
   const pair = pairOf(comparison, 'lenet-best', 'lenet-seed')
   if (seed === undefined || best === undefined || pair === undefined) return []
-  const gain = best.test.accuracy - seed.test.accuracy
+  const gain = leadOf(pair)
   const means =
     'The same five layers of the same sizes, trained with shifted and mirrored images, dropout, AdamW and a falling rate,'
   if (!isSignificant(pair))
@@ -263,11 +309,17 @@ function recipeText(comparison: Comparison): string[] {
 }
 
 function notebookText(comparison: Comparison): string[] {
-  return networksOf(comparison).flatMap(({ name, test, notebook: other, layers }) => {
+  return networksOf(comparison).flatMap(({ name, test, testImages, interval, notebook: other, layers }) => {
     if (other === null) return []
     const gap = test.accuracy - other
     const where = `Its features are taken here from ${listed(layers)}`
     const compared = `${name} comes to ${percent(test.accuracy)}, the notebook to ${percent(other)}`
+    if (testImages !== notebookImages)
+      return [
+        `${name} comes to ${percent(test.accuracy)} of ${count(testImages)} images; the notebook's ${percent(other)} is of ${count(notebookImages)}, so their difference says nothing. ${where}.`,
+      ]
+    if (other >= interval.low && other <= interval.high)
+      return [`${compared}, which lies within the interval: the difference may be chance. ${where}.`]
     if (Math.abs(gap) < 0.0005) return [`${compared}: the same. ${where}.`]
     return [
       gap > 0
@@ -305,20 +357,21 @@ function reasonText(comparison: Comparison): string[] {
   const [large] = rankedOf(networksOf(comparison))
   if (small === undefined || large === undefined) return []
   const facts = [
-    `${small.name} has ${count(small.parameters)} parameters, and all of them were trained on grey images of ${small.inputSize}x${small.inputSize} pixels. ${large.name} has ${count(large.parameters)} in all; ${count(large.trainedParameters)} in its head were trained here, and none of the others has ever seen such an image: they are filters for colour photographs.`,
+    `${small.name} has ${count(small.parameters)} parameters, and all of them were trained on grey images of ${small.inputSize}x${small.inputSize} pixels. ${large.name} has ${count(large.parameters)} in use, up to ${listed(large.layers)} and in its head; ${count(large.trainedParameters)} in the head were trained here, and the network's own have never seen such an image: they are filters for colour photographs.`,
     `To fit them, the images are enlarged to ${large.inputSize}x${large.inputSize} pixels in three equal channels, which adds no information; and what a deep network's last layers look for, such as breeds of dogs, is not in them. What carries over are its first layers: edges, textures, simple shapes.`,
   ]
-  const gap = large.test.accuracy - small.test.accuracy
   const pair = pairOf(comparison, large.id, small.id)
-  const isClear = pair !== undefined && pair.pValue < significance
+  if (pair === undefined) return facts
+  const gap = leadOf(pair)
+  const isClear = pair.pValue < significance
   const ends =
-    large.notebook !== null && large.test.accuracy > large.notebook
+    large.notebook !== null && large.testImages === notebookImages && large.interval.low > large.notebook
       ? ' Taken from the right depth they are enough; taken from the end, as in the notebook, they were not.'
       : ''
   const outcome = !isClear
     ? `Here that comes to a draw: the difference of ${points(gap)} may be chance. These test images do not tell the two apart, although the small network has ${ratio(large, small)} of the parameters.`
     : gap > 0
-      ? `Here what ${large.name} brings along is worth ${points(gap)} more than all that ${small.name} learns from the data.${ends} The price is a network ${times(large, small)} as large.`
+      ? `Here what ${large.name} brings along is worth ${points(gap)} more than all that ${small.name} learns from the data.${ends} The price is ${times(large, small)} as many parameters.`
       : `Here the small network is ahead by ${points(gap)}, with ${ratio(large, small)} of the parameters: being trained on the data is worth more than what ${large.name} brings along.`
   const fewer =
     large.trainImages < 0.9 * small.trainImages
@@ -348,26 +401,31 @@ function crossvalText({ crossval }: CommentaryContext): string[] {
     gap > 0
       ? `One model carried through the folds seems to have ${percent(carried.mean)}, ${points(gap)} more`
       : `One model carried through the folds has ${percent(carried.mean)}, in this run no more`
-  const above = carried.mean - carried.test
-  const end =
-    above > 0
-      ? `on test images it has ${percent(carried.test)}, ${points(above)} less than its folds promise`
-      : `on test images it has ${percent(carried.test)}`
   return [
-    `${own} ${inflation}; ${end}. The notebook's ${percent(notebook.carryOver, 0)} came about that way, and cannot be compared with a test accuracy.`,
+    `${own} ${inflation}, on the same images; on the test images, which were in no fold, it has ${percent(carried.test)}. The notebook's ${percent(notebook.carryOver, 0)} came about that way, and cannot be compared with a test accuracy.`,
   ]
 }
 
-function limitsText({ models }: Comparison, { crossval }: CommentaryContext): string[] {
+function limitsText({ models, pairs }: Comparison, { crossval }: CommentaryContext): string[] {
   const spread =
     crossval === undefined
       ? ''
       : ` Over the folds, other images and other seeds made a standard deviation of ${percent(crossval.honest.standardDeviation)}.`
   const meaningless = models.filter((model) => model.meaningless).map(({ name }) => name)
-  const counts = new Set(models.map(({ testImages }) => testImages))
+  const [{ testImages } = { testImages: 0 }] = models
+  const isNarrowed = models.some((model) => model.ownTestImages > model.testImages)
+  const isMixed =
+    pairs.length < (models.length * (models.length - 1)) / 2 || pairs.some(({ images }) => images !== testImages)
   return [
-    ...(counts.size > 1
-      ? ['Not all models were tested on the same number of images; a pair is tested on those that both have in common.']
+    ...(isNarrowed
+      ? [
+          `All models are compared on the ${count(testImages)} test images that every one of them was tested on; some were tested on more, and their own sections tell of all of them.`,
+        ]
+      : []),
+    ...(isMixed
+      ? [
+          'No test image is common to all models: a pair is tested on those that both have seen, and their accuracies are of different images.',
+        ]
       : []),
     ...(meaningless.length > 0
       ? [`${listed(meaningless)} had made-up weights: those figures mean nothing and take part in no ranking.`]

@@ -41,6 +41,19 @@ export function featureWidth(columns: readonly FeatureColumns[]): number {
   return columns.reduce((sum, { count }) => sum + count, 0)
 }
 
+/** Numbers in the weights of the layers that these layers' outputs need, their own included: what runs for features. */
+export function usedParameters(base: Model, names: readonly string[]): number {
+  const used = new Set<number>()
+  const open = names.map((name) => base.positionOf(name))
+  for (let position = open.pop(); position !== undefined; position = open.pop()) {
+    if (position < 0 || used.has(position)) continue
+    used.add(position)
+    open.push(...(base.layers[position]?.inputs ?? []))
+  }
+  const weights = base.layers.filter((_, i) => used.has(i)).flatMap((layer) => layer.weights)
+  return weights.reduce((sum, { tensor }) => sum + tensor.size, 0)
+}
+
 /** What pooling leaves of an image [height, width, channels]; other shapes are flattened. */
 export function pooledShape(shape: Shape, pooling: FeaturePooling): readonly [features: number] {
   const [height = 1, width = 1, channels = 1] = shape

@@ -6,9 +6,10 @@ import { join } from 'node:path'
 import type { LoadedFashionMnist } from '../data/fashion-mnist.node.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import type { EpochLogs } from '../nn/contract.ts'
-import type { PretrainedName } from '../nn/models/pretrained.ts'
+import { type PretrainedName, pretrained } from '../nn/models/pretrained.ts'
 import { type CrossValidationFigures, commentary, compareModels, type MeasuredModel } from './comparison.ts'
 import { readEda } from './eda.node.ts'
+import { usedParameters } from './features.ts'
 import { writeReport } from './run-folder.node.ts'
 import { readPredictions, type StudyConfig, studyFiles } from './study-folder.node.ts'
 import { partTitles, studyParts } from './study-plan.ts'
@@ -99,12 +100,13 @@ function lenetFigures({ recipe, report, trainImages }: LenetFinal) {
   }
 }
 
-function transferFigures(id: PretrainedName, { report, networkParameters, trainedParameters }: TransferFinal) {
+function transferFigures(id: PretrainedName, { report, trainedParameters }: TransferFinal) {
   const { features, images, history } = report
+  const network = pretrained[id].build({ size: report.size })
   return {
     id,
     name: partTitles[id],
-    parameters: networkParameters + report.parameters,
+    parameters: usedParameters(network, report.layers) + report.parameters,
     trainedParameters,
     inputSize: report.size,
     layers: report.layers,

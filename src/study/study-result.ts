@@ -31,8 +31,7 @@ export interface TestPicture {
 
 export interface TransferFinal {
   readonly report: TransferReport
-  /** Of the pretrained network, whether or not its end is used. */
-  readonly networkParameters: number
+  /** Those of the head that an optimizer updated. */
   readonly trainedParameters: number
 }
 

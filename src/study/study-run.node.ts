@@ -15,7 +15,7 @@ import { encodePng } from '../format/png.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
 import type { Progress } from '../nn/contract.ts'
-import { type PretrainedName, pretrained } from '../nn/models/pretrained.ts'
+import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { zoo } from '../weights/zoo.ts'
 import { crossValidate } from './crossval-run.node.ts'
 import { loadEdaData, writeEda } from './eda.node.ts'
@@ -382,7 +382,6 @@ class Study {
         },
       )
     }
-    const network = pretrained[name].build({ size: report.size }).parameterCount
     return {
       report: {
         ...report,
@@ -390,7 +389,6 @@ class Study {
         weights: basename(report.weights),
         features: { ...report.features, folder: basename(report.features.folder) },
       },
-      networkParameters: network,
       // Means and variances of the features are measured, not trained.
       trainedParameters: report.parameters - 2 * report.features.width,
     }

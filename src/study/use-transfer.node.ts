@@ -85,7 +85,7 @@ export async function predictByTransferRun(
     )
     using extractor = await FeatureExtractor.create(network, data, taps, { preprocessing: base.preprocessing })
     const rows = tensor(await extractor.extract(0, count), [count, extractor.width])
-    return Float32Array.from(await softmax(model.to(device).call(rows)).data())
+    return Float32Array.from(await softmax(model.to(device).logits(rows)).data())
   })
 }
 

@@ -47,6 +47,10 @@ function operands(m: number, k: number, n: number, options: MatmulOptions, batch
 }
 
 const shared = { tfjsGradient: 'TensorFlow.js does not sum the gradient of a matrix that serves several batches' }
+const stretched: Partial<Case> = {
+  ...shared,
+  tfjs: 'where both operands stretch, TensorFlow.js gives too many numbers',
+}
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
 const matmulCases: readonly Case[] = [
@@ -78,6 +82,14 @@ const matmulCases: readonly Case[] = [
   product('one transposed matrix serves every batch on the right', [3, 4, 5], [6, 5], { transposeB: true }, shared),
   product('one transposed matrix serves every batch on the left', [5, 4], [2, 2, 5, 6], { transposeA: true }, shared),
   product('batches of 1', [1, 3, 4], [1, 4, 2]),
+  product('batches of both stretch', [3, 1, 3, 4], [1, 2, 4, 2], {}, stretched),
+  product('batches of fewer axes on the right', [2, 3, 5, 4], [3, 4, 2], {}, shared),
+  product('a single batch of higher rank on the left', [1, 1, 3, 4], [2, 4, 5], {}, shared),
+  product('batches of 1 of different ranks', [1, 3, 4], [1, 1, 4, 2], {}, shared),
+  ...transposes.map((options) => {
+    const [{ a }, { b }] = [operands(5, 3, 2, options, [2, 1]), operands(5, 3, 2, options, [3])]
+    return product(`stretched batches, ${options.text}`, a, b, options, stretched)
+  }),
   product(
     'NaN and infinities spread along rows and columns',
     { shape: [3, 3], values: [1, nan, 2, 0, 1, infinity, 1, 2, 3] },

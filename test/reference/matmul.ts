@@ -2,14 +2,14 @@
 import type { Array64 } from './array64.ts'
 import { array64, countOf } from './array64.ts'
 import type { Activation } from './elementwise.ts'
-import { activate, add } from './elementwise.ts'
+import { activate, add, broadcastShape, broadcastTo } from './elementwise.ts'
 
 export interface MatmulOptions {
   readonly transposeA?: boolean
   readonly transposeB?: boolean
 }
 
-/** An operand of rank 2 serves every batch of the other. */
+/** Batch extents broadcast as in numpy. */
 export function matmul(a: Array64, b: Array64, options: MatmulOptions = {}): Array64 {
   const { transposeA = false, transposeB = false } = options
   const [rowsA = 0, columnsA = 0] = a.shape.slice(-2)
@@ -17,18 +17,20 @@ export function matmul(a: Array64, b: Array64, options: MatmulOptions = {}): Arr
   const m = transposeA ? columnsA : rowsA
   const k = transposeA ? rowsA : columnsA
   const n = transposeB ? rowsB : columnsB
-  const batchShape = a.shape.length > 2 ? a.shape.slice(0, -2) : b.shape.slice(0, -2)
+  const batchShape = broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2))
+  const wideA = broadcastTo(a, [...batchShape, rowsA, columnsA])
+  const wideB = broadcastTo(b, [...batchShape, rowsB, columnsB])
   const batches = countOf(batchShape)
   const data = new Float64Array(batches * m * n)
   for (let batch = 0; batch < batches; batch++) {
-    const startA = a.shape.length > 2 ? batch * m * k : 0
-    const startB = b.shape.length > 2 ? batch * k * n : 0
+    const startA = batch * m * k
+    const startB = batch * k * n
     for (let row = 0; row < m; row++) {
       for (let column = 0; column < n; column++) {
         let sum = 0
         for (let i = 0; i < k; i++) {
-          const left = a.data[startA + (transposeA ? i * m + row : row * k + i)] ?? Number.NaN
-          const right = b.data[startB + (transposeB ? column * k + i : i * n + column)] ?? Number.NaN
+          const left = wideA.data[startA + (transposeA ? i * m + row : row * k + i)] ?? Number.NaN
+          const right = wideB.data[startB + (transposeB ? column * k + i : i * n + column)] ?? Number.NaN
           sum += left * right
         }
         data[(batch * m + row) * n + column] = sum

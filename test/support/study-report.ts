@@ -242,7 +242,6 @@ function transfer(wrong: number): TransferFinal {
       validation: { loss: 0.3, accuracy: 0.9 },
       bestEpoch: 5,
     },
-    networkParameters: 14_714_688,
     trainedParameters: 396_000,
   }
 }

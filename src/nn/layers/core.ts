@@ -31,8 +31,8 @@ export interface DenseLayerOptions {
 }
 
 /**
- * Keras' `Dense`: activation(x kernel + bias), [..., in] -> [..., units]. Weights `kernel` [in, units] and `bias` [units]. Leave
- * the last one of a network to be trained 'linear': the losses take logits.
+ * Keras' `Dense`: activation(x kernel + bias), [..., in] -> [..., units]. Weights `kernel` [in, units] and `bias` [units]. The
+ * last one of a classifier may be 'linear' or 'softmax': the loss takes the logits of either.
  * @throws WeftgradError 'argument' for units that are not a whole number from 1.
  */
 export function dense(name: string, units: number, options: DenseLayerOptions = {}): Layer {

@@ -5,7 +5,7 @@ import { type Html, html } from './html.ts'
 import { count, dash, decimal, duration, percent, probability, rate } from './numbers.ts'
 
 export function comparisonSection(comparison: Comparison, commentary: readonly string[]): Html {
-  const { models, baseline, winner } = comparison
+  const { models, baseline, leaders } = comparison
   const against = models.find(({ id }) => id === baseline)
   const ofPair =
     (text: (pair: ComparedPair) => string) =>
@@ -18,9 +18,9 @@ export function comparisonSection(comparison: Comparison, commentary: readonly s
       ? 'There is no LeNet-5 in this study that the others could be tested against.'
       : `McNemar's test compares each model with ${against.name} on the images that both were tested on: how many only the model gets right, how many only ${against.name}, and how probable so uneven a split would be if both were equally good (p, by Holm's correction for several tests; * below 5 %).`
   return html`${columnsTable(
-    'All models on the test images; the best one stands out',
+    `All models on the test images; ${leaders.length > 1 ? 'those among which the test cannot tell the best stand out' : 'the best one stands out'}`,
     models,
-    ({ id, name }) => ({ title: name, strong: id === winner }),
+    ({ id, name }) => ({ title: name, strong: leaders.includes(id) }),
     [
       { title: 'Test accuracy', of: ({ test }) => percent(test.accuracy) },
       { title: '95 % interval', of: ({ interval }) => `${percent(interval.low)} to ${percent(interval.high)}` },
@@ -34,7 +34,7 @@ export function comparisonSection(comparison: Comparison, commentary: readonly s
         title: "McNemar's p",
         of: ofPair((pair) => `${probability(pair.adjusted ?? pair.pValue)}${isSignificant(pair) ? ' *' : ''}`),
       },
-      { title: 'Parameters', of: ({ parameters }) => count(parameters) },
+      { title: 'Parameters in use', of: ({ parameters }) => count(parameters) },
       { title: 'Trained here', of: ({ trainedParameters }) => count(trainedParameters) },
       { title: 'Input, pixels', of: ({ inputSize }) => `${inputSize}x${inputSize}` },
       { title: 'Training images', of: ({ trainImages }) => count(trainImages) },
@@ -45,7 +45,7 @@ export function comparisonSection(comparison: Comparison, commentary: readonly s
     ],
   )}
 ${paragraphs([
-  html`<span class="quiet">${tested} Intervals are Wilson's. Time is that of training and of computing features; images a second are those trained on, or whose features were computed, in this run or in the one that the cache is from (${dash}: it does not say).</span>`,
+  html`<span class="quiet">${tested} Intervals are Wilson's. Parameters in use are those of the layers that run: of a pretrained network up to where features come from, and of its head. Time is that of training and of computing features; images a second are those trained on, or whose features were computed, in this run or in the one that the cache is from (${dash}: it does not say).</span>`,
 ])}
 ${subtitle('What that means')}
 ${paragraphs(commentary)}

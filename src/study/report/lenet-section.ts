@@ -6,7 +6,7 @@ import { trainingCurves } from '../plots/training-curves.ts'
 import type { LenetFinal, TestPicture } from '../study-result.ts'
 import { beside, facts, paragraphs, picture, plot, subtitle, table } from './blocks.ts'
 import { type Html, html, nothing } from './html.ts'
-import { count, decimal, duration, percent, setting } from './numbers.ts'
+import { count, decimal, duration, imagesIn, percent, setting } from './numbers.ts'
 
 export const recipeNames = { seed: "notebook's recipe", best: 'best recipe' } as const
 
@@ -29,10 +29,10 @@ function recipeBlock({ recipe, report, units, learningRate, trainImages }: Lenet
   const { test, validation, history, keptEpoch, epochs, secondsPerEpoch, millisecondsPerStep, parameters } = report
   const seconds = history.reduce((sum, logs) => sum + logs.seconds, 0)
   const run = [{ name: recipeNames[recipe], epochs: history, ...(validation !== null ? { bestEpoch: keptEpoch } : {}) }]
-  return html`${subtitle(`The ${recipeNames[recipe]}: ${percent(test.accuracy)} of the test images`)}
+  return html`${subtitle(`The ${recipeNames[recipe]}: ${percent(test.accuracy)} of ${count(imagesIn(report))} test images`)}
 ${paragraphs([recipeTexts[recipe]])}
 ${facts([
-  ['Test', `accuracy ${percent(test.accuracy)}, loss ${decimal(test.loss)}`],
+  ['Test', `accuracy ${percent(test.accuracy)}, loss ${decimal(test.loss)}, on ${count(imagesIn(report))} images`],
   ...(validation !== null
     ? ([
         [

@@ -15,6 +15,11 @@ export function decimal(value: number | null | undefined, digits = 4): string {
   return told(value, (number) => (Number(number.toFixed(digits)) + 0).toFixed(digits))
 }
 
+/** Images that a confusion matrix counts. */
+export function imagesIn({ confusion }: { readonly confusion: readonly (readonly number[])[] }): number {
+  return confusion.flat().reduce((sum, images) => sum + images, 0)
+}
+
 /** 0.8956 as 89.56 %. */
 export function percent(share: number | null | undefined, digits = 2): string {
   return told(share, (number) => `${(100 * number).toFixed(digits)}\u00a0%`)

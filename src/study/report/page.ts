@@ -3,18 +3,19 @@
  *
  * Promises: what comes from data is escaped; no figure is NaN, undefined or infinite; no script, and nothing is loaded.
  */
-import { type ComparedModel, rankedOf, sureText } from '../comparison.ts'
+import { type ComparedModel, type Comparison, levelText, notebookImages, rankedOf, sureText } from '../comparison.ts'
 import type { Eda } from '../eda.ts'
 import { modelComparison } from '../plots/model-comparison.ts'
 import { fullPlan, partTitles, quickPlan, type StudyPart, type StudyPlan, studyParts } from '../study-plan.ts'
 import { type LenetFinal, type PartOutcome, resultOf, type StudyReport } from '../study-result.ts'
+import type { TestReport } from '../train-report.node.ts'
 import { facts, paragraphs, plot, section, skipped, table } from './blocks.ts'
 import { comparisonSection } from './comparison-section.ts'
 import { crossvalSection } from './crossval-section.ts'
 import { dataSection } from './data-section.ts'
 import { type Content, type Html, html, nothing, trusted } from './html.ts'
 import { lenetSection } from './lenet-section.ts'
-import { count, duration, listed, percent } from './numbers.ts'
+import { count, duration, imagesIn, listed, percent } from './numbers.ts'
 import { style } from './style.ts'
 import { transferSection } from './transfer-section.ts'
 import { tuningSection } from './tuning-section.ts'
@@ -122,8 +123,8 @@ function summary(report: StudyReport): Html {
   return html`${plan.quick ? html`<p class="warning"><strong>A quick study</strong>, on a part of the data and for a few epochs: it shows that everything works. Its figures are no result.</p>` : nothing}
 <p class="lead">${winnerLead(report, first)}</p>
 <dl class="tiles">
-${tile('Best model', first?.name ?? 'none', first === undefined ? '' : `${count(first.parameters)} parameters`)}
-${tile('Its test accuracy', percent(first?.test.accuracy), first === undefined ? '' : `95 % interval ${percent(first.interval.low)} to ${percent(first.interval.high)}`)}
+${bestTile(comparison, first)}
+${tile('Highest test accuracy', percent(first?.test.accuracy), first === undefined ? '' : `95 % interval ${percent(first.interval.low)} to ${percent(first.interval.high)}`)}
 ${tile('Adapter', adapter.hardware ? 'Hardware' : 'Software, on the CPU', adapter.driver)}
 ${tile('Time', duration(secondsOf(report)), plan.limit === null ? `${count(data.train)} training and ${count(data.test)} test images` : `the first ${count(plan.limit)} training images`)}
 </dl>
@@ -149,7 +150,7 @@ ${
             })),
           referenceName: 'notebook',
         }),
-        'Test accuracy of each model with its 95 % interval, and what the notebook reported.',
+        `Test accuracy of each model with its 95 % interval, on ${count(first?.testImages)} images, and what the notebook reported on ${count(notebookImages)}.`,
       )
 }
 ${table(
@@ -164,11 +165,19 @@ function winnerLead(report: StudyReport, first: ComparedModel | undefined): Cont
   if (first === undefined) return 'No model of this study was tested.'
   const { comparison } = report
   const baseline = comparison?.models.find(({ id }) => id === comparison.baseline)
+  if (comparison !== null && comparison.leaders.length > 1)
+    return html`<strong>${levelText(comparison)}</strong> The highest accuracy is ${first.name}'s: ${percent(first.test.accuracy)} of ${count(first.testImages)} test images.`
   const beside =
     baseline === undefined || baseline.id === first.id
       ? ''
       : ` ${baseline.name} has ${percent(baseline.test.accuracy)}.`
   return html`<strong>${first.name}</strong> is right most often: ${percent(first.test.accuracy)} of ${count(first.testImages)} test images.${beside}`
+}
+
+function bestTile(comparison: Comparison | null, first: ComparedModel | undefined): Html {
+  if (comparison === null || first === undefined) return tile('Best model', 'none', '')
+  if (comparison.leaders.length > 1) return tile('Best model', 'undecided', levelText(comparison))
+  return tile('Best model', first.name, `${count(first.parameters)} parameters in use`)
 }
 
 function tile(name: string, value: string, more: string): Html {
@@ -199,8 +208,13 @@ function figureOf(parts: StudyReport['parts'], part: StudyPart): string {
       return `accuracy ${percent(honest?.accuracy.mean)} ± ${percent(honest?.accuracy.standardDeviation)}`
     }
     default:
-      return `test accuracy ${percent(resultOf(parts, part)?.report.test.accuracy)}`
+      return testFigure(resultOf(parts, part)?.report)
   }
+}
+
+function testFigure(report: Pick<TestReport, 'test' | 'confusion'> | undefined): string {
+  if (report === undefined) return ''
+  return `test accuracy ${percent(report.test.accuracy)} of ${count(imagesIn(report))} images`
 }
 
 function secondsOf({ parts }: StudyReport): number {

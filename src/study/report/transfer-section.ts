@@ -3,7 +3,7 @@ import { trainingCurves } from '../plots/training-curves.ts'
 import type { TransferFinal } from '../study-result.ts'
 import { beside, columnsTable, paragraphs, plot } from './blocks.ts'
 import { type Html, html, nothing } from './html.ts'
-import { count, dash, decimal, duration, listed, percent, rate } from './numbers.ts'
+import { count, dash, decimal, duration, imagesIn, listed, percent, rate } from './numbers.ts'
 
 export interface TransferPart {
   readonly title: string
@@ -27,6 +27,7 @@ export function transferSection(networks: readonly TransferPart[]): Html {
 ${reasons}
 ${columnsTable('Pretrained networks, frozen', done, ({ title }) => ({ title }), [
   { title: 'Test accuracy', of: ({ report }) => percent(report.test.accuracy) },
+  { title: 'Test images', of: ({ report }) => count(imagesIn(report)) },
   { title: 'Test loss', of: ({ report }) => decimal(report.test.loss) },
   { title: 'Validation accuracy', of: ({ report }) => percent(report.validation.accuracy) },
   { title: 'Features from', of: ({ report }) => listed(report.layers) },
