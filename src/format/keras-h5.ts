@@ -178,7 +178,9 @@ function layersWithin(listed: string, weights: HeldGroup<Hdf5Dataset>['weights']
     const at = parts.lastIndexOf(listed)
     if (at > 0) around = parts[at - 1] ?? ''
     const folder = parts.slice(at + 1).join('/')
-    folders.set(folder, [...(folders.get(folder) ?? []), weight])
+    const own = folders.get(folder)
+    if (own === undefined) folders.set(folder, [weight])
+    else own.push(weight)
   }
   // The layers of a subclassed model come as they were made, and their weights bear its name.
   const isInOrder = folders.size <= 1 && /^((sequential|functional|model)(_\d+)?)?$/.test(around)
