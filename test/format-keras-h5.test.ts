@@ -204,6 +204,43 @@ describe('numbers', () => {
     })
   })
 
+  it('of 16 bits are told apart by their type in the file', async () => {
+    const readBias = async (name: string): Promise<number[]> => {
+      const file = await openWeightFile(fileURLToPath(new URL(`fixtures/hdf5/${name}`, import.meta.url)))
+      try {
+        const [entry] = file.groups[0]?.weights ?? []
+        return entry === undefined ? [] : [...(await file.read(entry))]
+      } finally {
+        file.close()
+      }
+    }
+    expect(await readBias('bfloat16.h5')).toEqual([0.125, -3, 0.5])
+    await expect(readBias('both-halves.h5')).rejects.toMatchObject({
+      code: 'format',
+      message: expect.stringContaining('holds float16 or bfloat16'),
+    })
+    // A filter that is missing is named, with the way around it, and the file stays open for the rest.
+    await expect(readBias('zstandard.h5')).rejects.toMatchObject({
+      code: 'format',
+      message: expect.stringMatching(/compressed by Zstandard.*Write it uncompressed or with gzip/),
+    })
+  })
+
+  it('that Theano turned are refused, where there are kernels to turn', async () => {
+    const written = (name: string, shape: number[]): Promise<string> =>
+      fileWith(name, (file) => {
+        listKernel(file)
+        if (file.attrs.backend !== undefined) file.delete_attribute('backend')
+        file.create_attribute('backend', 'theano')
+        file.create_dataset({ name: 'a/kernel', data: new Float32Array(9), shape })
+      })
+    await expect(openWeightFile(await written('turned.h5', [3, 3, 1, 1]))).rejects.toMatchObject({
+      code: 'format',
+      message: expect.stringMatching(/Theano.*'a' by 180 degrees/),
+    })
+    ;(await openWeightFile(await written('flat.h5', [3, 3]))).close()
+  })
+
   it('are refused where the file cannot hold as many as a dataset claims', async () => {
     const path = await fileWith('hollow.h5', (file) => {
       listKernel(file)

@@ -166,6 +166,11 @@ describe('safetensors', () => {
     expect(refusal(Uint8Array.of(...file(`{"a":${entry('BOOL', '[2]', 0, 2)}}`), 1, 2))).toContain('at index 1')
   })
 
+  it('takes null for no metadata, as the reference implementation does', () => {
+    const text = `{"__metadata__":null,"a":${entry('U8', '[1]', 0, 1)}}`
+    expect(readSafetensors(file(text, 1))).toMatchObject({ metadata: {} })
+  })
+
   it('tells keys from equal values and from brackets in strings', () => {
     const text = '{"__metadata__":{"a":"b","b":"a{\\"a\\":"},"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}  }   '
     expect(readSafetensors(file(text, 1)).tensors.get('a')).toMatchObject({ shape: [] })

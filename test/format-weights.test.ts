@@ -190,6 +190,21 @@ describe('safetensors', () => {
   })
 })
 
+it('a safetensors file is opened whatever dtypes it has, and what has a known one is read', async () => {
+  const header =
+    '{"__metadata__":null,"a/bias":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},' +
+    '"b/scale":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[4,7]}}'
+  const bytes = new Uint8Array(8 + header.length + 7)
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true)
+  bytes.set(new TextEncoder().encode(header), 8)
+  const file = await openWeights(memorySource(bytes, 'x.safetensors'))
+  const [known, other] = file.groups.flatMap(({ weights }) => weights)
+  if (known === undefined || other === undefined) throw new Error('the file has two tensors')
+  expect([...(await file.read(known))]).toEqual([0])
+  await expect(file.read(other)).rejects.toMatchObject({ code: 'format', message: expect.stringContaining('F8_E4M3') })
+  file.close()
+})
+
 describe('openWeightFile', () => {
   it('says what is the matter with a path', async () => {
     const refusal = (path: string) => expect(openWeightFile(path)).rejects

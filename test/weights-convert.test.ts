@@ -53,6 +53,18 @@ describe('converting', () => {
     expect([...readSafetensors(await readFile(out)).tensors.keys()]).toEqual(['a/kernel', 'x/a/kernel'])
   })
 
+  it('leaves out counters, and does not make names of what only counts layers', async () => {
+    const plain = memoryWeightFile('keras-3-h5', [['dense_1', { 'vars/0': [1, 2], 'vars/1': [] }]])
+    const groups = plain.groups.map((group) => ({
+      ...group,
+      names: [],
+      weights: group.weights.map((entry) => (entry.name === 'vars/1' ? { ...entry, dtype: 'int64' } : entry)),
+    }))
+    const read: typeof file.read = async ({ shape }) => new Float32Array(shape.length)
+    await convertWeights({ ...plain, groups, read }, out)
+    expect([...readSafetensors(await readFile(out)).tensors.keys()]).toEqual(['unnamed_dense_1/kernel'])
+  })
+
   it('counts numbers that are not finite and leaves them out of the range', async () => {
     const read: typeof file.read = async ({ shape }) =>
       shape.length === 1

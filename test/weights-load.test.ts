@@ -1,7 +1,16 @@
 /** Files of weights, in memory, matched with networks. */
 import { describe, expect, it } from 'vitest'
-import { batchNormalization, conv2d, dense, flatten, globalAveragePooling2d } from '../src/nn/layers.ts'
+import {
+  add,
+  batchNormalization,
+  conv2d,
+  dense,
+  flatten,
+  globalAveragePooling2d,
+  normalization,
+} from '../src/nn/layers.ts'
 import { type Model, sequential } from '../src/nn/model.ts'
+import { Wiring } from '../src/nn/wiring.ts'
 import { hashedNumbers } from '../src/weights/hashed.ts'
 import { assignWeights, loadWeights } from '../src/weights/load.ts'
 import { weightRoles } from '../src/weights/names.ts'
@@ -23,6 +32,13 @@ const small = (head = false): Model =>
       globalAveragePooling2d('pool'),
       ...(head ? [dense('logits', 2)] : []),
     ],
+  )
+
+const denses = (...names: string[]): Model =>
+  sequential(
+    'denses',
+    [4],
+    names.map((name) => dense(name, 4)),
   )
 
 const old: readonly GivenLayer[] = [
@@ -49,14 +65,120 @@ describe('matching a file with a network', () => {
       'norm/moving_variance': 'n_running_std:0',
       'last/kernel': 'convolution2d_1_W:0',
     })
-    // Names that are right, but for other layers.
-    const twins = sequential('twins', [8, 8, 4], [dense('a', 4), dense('b', 4)])
+  })
+
+  it('goes by names in every format where all are there', () => {
     const swapped: readonly GivenLayer[] = [
       ['b', { 'b/kernel:0': [4, 4], 'b/bias:0': [4] }],
       ['a', { 'a/kernel:0': [4, 4], 'a/bias:0': [4] }],
     ]
-    expect(assigned(twins, 'keras-h5', swapped)).toMatchObject({ 'a/kernel': 'b/kernel:0' })
-    expect(assigned(twins, 'tfjs-layers', swapped)).toMatchObject({ 'a/kernel': 'a/kernel:0' })
+    for (const format of [
+      'keras-h5',
+      'keras-3-h5',
+      'keras-archive',
+      'tfjs-layers',
+      'tfjs-graph',
+      'safetensors',
+    ] as const)
+      expect(assigned(denses('a', 'b'), format, swapped), format).toMatchObject({ 'a/kernel': 'a/kernel:0' })
+  })
+
+  it('takes names with a path before them, and by any separator', () => {
+    for (const before of ['net/', 'net.', 'net\\', 'one/two.']) {
+      const layers = ['b', 'a'].map(
+        (name): GivenLayer => [`${before}${name}`, { [`${name}.kernel`]: [4, 4], [`${name}.bias`]: [4] }],
+      )
+      expect(assigned(denses('a', 'b'), 'safetensors', layers), before).toMatchObject({ 'b/bias': 'b.bias' })
+    }
+    // Of which model each is: its own name decides, and `d` alone would be two.
+    const nested = ['p/d', 'q/d'].map(
+      (name): GivenLayer => [`x/${name}`, { [`${name}/kernel`]: [4, 4], [`${name}/bias`]: [4] }],
+    )
+    expect(assigned(denses('q/d', 'p/d'), 'safetensors', nested)).toMatchObject({ 'q/d/kernel': 'q/d/kernel' })
+    expect(() => assigned(denses('d', 'e'), 'safetensors', nested)).toThrow(/does not say which/)
+  })
+
+  it('goes by the names that authors gave, and by shapes and order for those that Keras made up', () => {
+    const file = (...names: string[]): readonly GivenLayer[] =>
+      names.map((name) => [name, { [`${name}/kernel`]: [4, 4], [`${name}/bias`]: [4] }])
+    expect(
+      assigned(denses('first', 'dense', 'dense_1'), 'keras-h5', file('dense_7', 'first', 'dense_8')),
+    ).toMatchObject({
+      'first/kernel': 'first/kernel',
+      'dense/kernel': 'dense_7/kernel',
+      'dense_1/kernel': 'dense_8/kernel',
+    })
+    // The same names by chance, of other layers: the order decides, or nothing.
+    expect(assigned(denses('dense', 'dense_1'), 'keras-h5', file('dense_1', 'dense_2'))).toMatchObject({
+      'dense_1/kernel': 'dense_2/kernel',
+    })
+    expect(assigned(denses('d1', 'd2', 'd3'), 'keras-h5', file('d0', 'd1', 'd2'))).toMatchObject({
+      'd1/kernel': 'd0/kernel',
+    })
+    expect(() => assigned(denses('d1', 'd2', 'd3'), 'safetensors', file('d0', 'd1', 'd2'))).toThrow(
+      'does not say which of its layers d0, d1, d2 are d1, d2, d3 of denses: all have [4, 4], [4], names differ, and the file keeps no order',
+    )
+  })
+
+  it('goes by order only where layers follow each other', () => {
+    const file = ['x', 'y', 'z'].map(
+      (name): GivenLayer => [name, { [`${name}/kernel`]: [4, 4], [`${name}/bias`]: [4] }],
+    )
+    const net = new Wiring()
+    const left = net.chain(net.input, dense('a', 4))
+    net.merge(add('sum'), left, net.chain(net.input, dense('b', 4), dense('c', 4)))
+    const branched = net.model('branched', [4])
+    expect(() => assigned(branched, 'keras-h5', file)).toThrow(/layers side by side have no order/)
+    // Keras lists the layer farthest from the output first, if its graph has no other layers.
+    const listed = assignWeights(branched, { ...memoryWeightFile('keras-h5', file), layerCount: 1 + 3 })
+    expect(() => assignWeights(branched, { ...memoryWeightFile('keras-h5', file), layerCount: 5 })).toThrow(
+      /side by side/,
+    )
+    expect([...listed.entries].map(([weight, entry]) => `${weight.name} ${entry.name}`)).toEqual([
+      ...[
+        'a/kernel y/kernel',
+        'a/bias y/bias',
+        'b/kernel x/kernel',
+        'b/bias x/bias',
+        'c/kernel z/kernel',
+        'c/bias z/bias',
+      ],
+    ])
+  })
+
+  it('tells the weights of a layer apart by what they are called, never by where a writer of safetensors put them', () => {
+    const norm = (): Model => sequential('norm', [4], [batchNormalization('norm')])
+    const sorted = ['beta', 'gamma', 'moving_mean', 'moving_variance']
+    const file = (names: readonly string[]): readonly GivenLayer[] => [
+      ['norm', Object.fromEntries(names.map((name) => [name, [4]]))],
+    ]
+    for (const separator of ['/', '.', '\\']) {
+      const names = sorted.map((name) => `norm${separator}${name}`)
+      expect(Object.values(assigned(norm(), 'safetensors', file(names)))).toEqual([1, 0, 2, 3].map((i) => names[i]))
+    }
+    expect(() => assigned(norm(), 'safetensors', file(['p', 'q', 'r', 's']))).toThrow(
+      'its names (p, q, r, s) do not say which is which',
+    )
+    // PyTorch's square weight has its axes the other way round.
+    const torch: readonly GivenLayer[] = [['a', { 'a.bias': [4], 'a.weight': [4, 4] }]]
+    expect(() => assigned(denses('a'), 'safetensors', torch)).toThrow(/PyTorch/)
+  })
+
+  it('leaves out counts, random states and what has no dtype of weights', () => {
+    const layers: readonly GivenLayer[] = [
+      ['scale', { mean: [4], variance: [4], count: [] }],
+      ['drop', { seed: [2] }],
+      ['a', { kernel: [4, 4], bias: [4] }],
+      ['other', { x: [4] }],
+    ]
+    const held = memoryWeightFile('keras-h5', layers)
+    const dtypes: Readonly<Record<string, string>> = { count: 'int64', seed: 'uint32', x: 'F8_E4M3' }
+    const groups = held.groups.map((group) => ({
+      ...group,
+      weights: group.weights.map((entry) => ({ ...entry, dtype: dtypes[entry.name] ?? entry.dtype })),
+    }))
+    const scaled = sequential('scaled', [4], [normalization('scale'), dense('a', 4)])
+    expect(assignWeights(scaled, { ...held, groups }).entries.size).toBe(4)
   })
 
   it('goes by names where all are there, in whatever order layers and tensors come', () => {

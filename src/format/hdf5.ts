@@ -10,7 +10,7 @@
  */
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, closedError, readBytes } from './byte-source.ts'
-import { float16ToFloat32 } from './safetensors.ts'
+import { bfloat16ToFloat32, float16ToFloat32 } from './safetensors.ts'
 
 /** The library, loaded. */
 export type Hdf5Module = typeof import('h5wasm').Module
@@ -65,6 +65,20 @@ const integerClass = 0
 const floatClass = 1
 const stringClass = 3
 const deflateFilter = 1
+/** Filters below this number are part of HDF5 itself. */
+const firstRegisteredFilter = 256
+/** What else h5py, PyTables and others write. Source: the HDF Group's list of registered filters. */
+const registeredFilters: Readonly<Record<number, string>> = {
+  32000: 'LZF',
+  32001: 'Blosc',
+  32004: 'LZ4',
+  32008: 'Bitshuffle',
+  32013: 'ZFP',
+  32015: 'Zstandard',
+  32026: 'Blosc2',
+}
+/** Of a file that has float16 and bfloat16, which cannot be told apart. */
+const mixedHalves = 'float16 or bfloat16'
 const heapSignature: readonly number[] = [0x47, 0x43, 0x4f, 0x4c]
 
 /** The parts of emscripten's file system that let a file be served by a callback. */
@@ -111,6 +125,7 @@ class ServedHdf5 implements Hdf5File {
   readonly #heaps: HeapCheck
   #isOpen = true
   #readsLeft = 0
+  #halves: ReadonlySet<string> | undefined
   /** Numbers of a dataset are being read: no structure, so not to be looked at. */
   #isReadingNumbers = false
 
@@ -167,7 +182,7 @@ class ServedHdf5 implements Hdf5File {
     const { type, size, signed, shape } = this.#run(() => this.#library.get_dataset_metadata(this.#file, path))
     if (shape === null) throw this.#refuse(`the dataset ${path} is empty. Write it again`)
     const integer = `${signed ? 'int' : 'uint'}${8 * size}`
-    const float = floatDtypes[size] ?? `float${8 * size}`
+    const float = size === 2 ? this.#halfDtype() : (floatDtypes[size] ?? `float${8 * size}`)
     const dtype = type === integerClass ? integer : type === floatClass ? float : (otherDtypes[type] ?? 'unknown')
     return { path, shape, dtype }
   }
@@ -175,12 +190,20 @@ class ServedHdf5 implements Hdf5File {
   read({ path, shape, dtype }: Hdf5Dataset): Float32Array {
     const metadata = this.#run(() => this.#library.get_dataset_metadata(this.#file, path))
     const { size, total_size: count, chunks, virtual_sources: elsewhere } = metadata
-    if (metadata.type !== floatClass || floatDtypes[size] === undefined) {
+    if (metadata.type !== floatClass || floatDtypes[size] === undefined || dtype === mixedHalves) {
       throw this.#refuse(`${path} holds ${dtype}, and weights are float16, float32 or float64. Convert it`)
     }
     if (elsewhere !== undefined) throw this.#refuse(`the numbers of ${path} are in other files. Put them into this one`)
     const bytes = count * size
     const filters = chunks === null ? [] : this.#run(() => this.#library.get_dataset_filters(this.#file, path))
+    const missing = filters.find(({ id }) => id >= firstRegisteredFilter)
+    if (missing !== undefined) {
+      const filter = registeredFilters[missing.id] ?? `the filter ${missing.id}`
+      throw this.#refuse(
+        `${path} is compressed by ${filter}, which is not part of HDF5 and is missing here. Write it uncompressed or with gzip ` +
+          "(h5py: compression='gzip'; or h5repack -f GZIP=4 IN.h5 OUT.h5)",
+      )
+    }
     const densest = filters.some(({ id }) => id === deflateFilter) ? mostDeflated : 1
     const chunkBytes = product(chunks ?? []) * size
     const isSane = chunks === null || chunkBytes <= Math.max(bytes, smallChunkBytes)
@@ -191,7 +214,7 @@ class ServedHdf5 implements Hdf5File {
     }
     const numbers = this.#numbersFor(path, count)
     for (const slice of slicesOf(shape, chunks ?? shape.map(() => 1), sliceBytes / size)) {
-      this.#readSlice(path, shape, size, slice, numbers)
+      this.#readSlice(path, shape, dtype, size, slice, numbers)
     }
     return numbers
   }
@@ -206,10 +229,21 @@ class ServedHdf5 implements Hdf5File {
     this.#drop()
   }
 
+  /**
+   * Which floats those of 16 bits are. The library does not tell, so the descriptions of types are looked for in the file: a
+   * class, a size of 2 bytes, 16 bits, then the places and sizes of exponent and fraction. Format specification, IV.A.2.d.
+   */
+  #halfDtype(): string {
+    this.#halves ??= new Set(halfFloats(this.#source))
+    const [dtype = 'float16', ...others] = this.#halves
+    return others.length === 0 ? dtype : mixedHalves
+  }
+
   /** Copies a box of the dataset to where it belongs among all its numbers. */
   #readSlice(
     path: string,
     shape: readonly number[],
+    dtype: string,
     size: number,
     { start, extent }: Slice,
     numbers: Float32Array,
@@ -227,7 +261,7 @@ class ServedHdf5 implements Hdf5File {
           ? library.get_dataset_data(this.#file, path, null, null, null, BigInt(place))
           : library.get_dataset_data(this.#file, path, counts, starts, strides, BigInt(place))
         if (status < 0) throw new Error(`${path} could not be read`)
-        scatter(floatsAt(library.HEAPU8.buffer, place, count, size), shape, { start, extent }, numbers)
+        scatter(floatsAt(library.HEAPU8.buffer, place, count, dtype, size), shape, { start, extent }, numbers)
         library._free(place)
       })
     } finally {
@@ -448,10 +482,34 @@ function product(sizes: readonly number[]): number {
   return sizes.reduce((total, size) => total * size, 1)
 }
 
-function floatsAt(memory: ArrayBufferLike, place: number, count: number, size: number): Float32Array | Float64Array {
+function floatsAt(
+  memory: ArrayBufferLike,
+  place: number,
+  count: number,
+  dtype: string,
+  size: number,
+): Float32Array | Float64Array {
   if (size === 8) return new Float64Array(memory, place, count)
   if (size === 4) return new Float32Array(memory, place, count)
-  return float16ToFloat32(new Uint16Array(memory, place, count))
+  const bits = new Uint16Array(memory, place, count)
+  return dtype === 'bfloat16' ? bfloat16ToFloat32(bits) : float16ToFloat32(bits)
+}
+
+/** The kinds of 16-bit floats that a file describes. */
+function* halfFloats(source: ByteSource): Generator<string> {
+  const piece = 2 ** 20
+  const typeBytes = 16
+  for (let from = 0; from < source.size; from += piece) {
+    const bytes = readBytes(source, from, Math.min(piece + typeBytes - 1, source.size - from))
+    for (let at = bytes.indexOf(16, 10); at >= 0; at = bytes.indexOf(16, at + 1)) {
+      const start = at - 10
+      const isFloat = ((bytes[start] ?? 0) & 0x0f) === floatClass && bytes[start + 4] === 2
+      const isHalf = isFloat && [5, 6, 7, 8, 9, 11].every((i) => bytes[start + i] === 0)
+      const layout = isHalf ? bytes.subarray(start + 12, start + 16).join(' ') : ''
+      if (layout === '10 5 0 10') yield 'float16'
+      if (layout === '7 8 0 7') yield 'bfloat16'
+    }
+  }
 }
 
 /** Texts of fixed length end at the first zero, or are filled up with blanks. */

@@ -7,7 +7,7 @@ import { WeftgradError } from '../errors.ts'
 import { type ByteSource, readBytes } from './byte-source.ts'
 import { type Hdf5Loader, openHdf5 } from './hdf5.ts'
 import { parsedJson } from './json.ts'
-import { configuredLayers } from './keras-config.ts'
+import { configuredLayers, inConfiguredOrder, layerCount } from './keras-config.ts'
 import { keras3Groups, kerasFile } from './keras-h5.ts'
 import type { WeightFile } from './weight-file.ts'
 import { openZipEntry, zipEntries } from './zip.ts'
@@ -31,16 +31,25 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
     const mostBytes = weights.isStored ? Number.POSITIVE_INFINITY : mostUnpackedBytes
     const file = await openHdf5(openZipEntry(source, weights, mostBytes), load)
     const layers = configuredLayers(model)
-    // The innermost layer whose group it is, or is within; what the configuration does not know comes last.
-    const placed = keras3Groups(file, source.name).map((group) => {
-      const index = layers.findLastIndex(({ path }) => `${group.path}/`.startsWith(`${path}/`))
-      const layer = layers[index]
-      if (layer === undefined) return { group, index: layers.length }
-      const isOwn = layer.path === group.path
-      return { group: isOwn ? { ...group, name: layer.name, className: layer.className } : group, index }
+    const groups = keras3Groups(file, source.name)
+    if (layers.length === 0) return kerasFile('keras-archive', source.name, file, groups)
+    const byPath = new Map(layers.map((layer) => [layer.path, layer]))
+    const ordered = inConfiguredOrder(groups, layers, ({ path, names, ...group }) => {
+      // The layer itself, or the innermost one that it is part of.
+      const parts = path.replaceAll('_layer_checkpoint_dependencies', 'layers').split('/')
+      for (let end = parts.length; end > 0; end--) {
+        const layer = byPath.get(parts.slice(0, end).join('/'))
+        if (layer === undefined) continue
+        const { name, className } = layer
+        if (end === parts.length) return { layer, group: { ...group, name, className, sequence: '' } }
+        return {
+          layer,
+          group: { ...group, names: [...(names ?? []), `${name}/${parts.slice(end).join('/')}`], sequence: null },
+        }
+      }
+      return undefined
     })
-    const groups = placed.sort((a, b) => a.index - b.index).map(({ group }) => group)
-    return kerasFile('keras-archive', source.name, file, groups)
+    return kerasFile('keras-archive', source.name, file, ordered, layerCount(layers, ordered))
   } catch (error) {
     source.close()
     throw error

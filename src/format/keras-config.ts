@@ -3,9 +3,10 @@
  * layers, as far as files of weights need it. Whatever is not as expected is passed over: weights do not depend on it.
  */
 import { isRecord } from './json.ts'
+import type { HeldGroup } from './weight-file.ts'
 
 export interface ConfiguredLayer {
-  /** The layer's own name. */
+  /** The layer's name, after those of the models around it: `base/conv`. */
   readonly name: string
   /** Keras' class. */
   readonly className: string
@@ -15,8 +16,8 @@ export interface ConfiguredLayer {
 
 const deepestNesting = 32
 
-/** The layers in order, each nested model before its own layers. */
-export function configuredLayers(model: unknown, within = '', depth = 0): ConfiguredLayer[] {
+/** The layers in the order in which the model runs them, each nested model before its own layers. None of a subclassed model. */
+export function configuredLayers(model: unknown, path = '', name = '', depth = 0): ConfiguredLayer[] {
   const config =
     isRecord(model) && isRecord(model.config) ? model.config.layers : isRecord(model) ? model.config : model
   if (!Array.isArray(config) || depth > deepestNesting) return []
@@ -27,15 +28,56 @@ export function configuredLayers(model: unknown, within = '', depth = 0): Config
     const kind = snakeCase(className)
     const count = counts.get(kind) ?? 0
     counts.set(kind, count + 1)
-    const path = `${within}layers/${kind}${count === 0 ? '' : `_${count}`}`
-    const own = typeof layer.config.name === 'string' ? [{ name: layer.config.name, className, path }] : []
-    return [...own, ...configuredLayers(layer, `${path}/`, depth + 1)]
+    const own = `${path}layers/${kind}${count === 0 ? '' : `_${count}`}`
+    if (typeof layer.config.name !== 'string') return configuredLayers(layer, `${own}/`, name, depth + 1)
+    const called = `${name}${layer.config.name}`
+    return [{ name: called, className, path: own }, ...configuredLayers(layer, `${own}/`, `${called}/`, depth + 1)]
   })
 }
 
-/** Layers' classes by their names. */
-export function classesOf(layers: readonly ConfiguredLayer[]): ReadonlyMap<string, string> {
-  return new Map(layers.map(({ name, className }) => [name, className]))
+/**
+ * Finds a layer by what a file calls it, which may leave out names of models around it, or put another before it; undefined
+ * where several could be meant.
+ */
+export function layerFinder(layers: readonly ConfiguredLayer[]): (name: string) => ConfiguredLayer | undefined {
+  const byName = new Map(layers.map((layer) => [layer.name, layer]))
+  const byEnd = new Map<string, ConfiguredLayer[]>()
+  for (const layer of layers) {
+    const end = layer.name.replace(/.*\//, '')
+    const others = byEnd.get(end)
+    if (others === undefined) byEnd.set(end, [layer])
+    else others.push(layer)
+  }
+  return (name) => {
+    const ends = byEnd.get(name.replace(/.*\//, '')) ?? []
+    const within = ends.filter((layer) => layer.name.startsWith(`${name.replace(/\/.*/, '')}/`))
+    const [one, ...more] = within.length > 0 ? within : ends
+    return byName.get(name) ?? (more.length === 0 ? one : undefined)
+  }
+}
+
+/**
+ * Groups as the layers that they are, in the order in which the model runs those. What is none of them comes last.
+ * @param asLayer gives a group as the layer that it is or belongs to; undefined where there is none.
+ */
+export function inConfiguredOrder<Place, Group extends HeldGroup<Place>>(
+  groups: readonly Group[],
+  layers: readonly ConfiguredLayer[],
+  asLayer: (group: Group) => { readonly layer: ConfiguredLayer; readonly group: HeldGroup<Place> } | undefined,
+): HeldGroup<Place>[] {
+  const places = new Map(layers.map((layer, i) => [layer, i]))
+  const placed = groups.map((group) => {
+    const found = asLayer(group)
+    const place = found === undefined ? undefined : places.get(found.layer)
+    return { group: found?.group ?? { ...group, sequence: null }, place: place ?? layers.length }
+  })
+  return placed.sort((a, b) => a.place - b.place).map(({ group }) => group)
+}
+
+/** How many layers there are to the last one of the groups. */
+export function layerCount(layers: readonly ConfiguredLayer[], groups: readonly HeldGroup<unknown>[]): number {
+  const names = new Set(groups.map(({ name }) => name))
+  return layers.findLastIndex(({ name }) => names.has(name)) + 1
 }
 
 /** As Keras does it: `SeparableConv2D` is `separable_conv2d`. */

@@ -9,7 +9,7 @@ import { WeftgradError } from '../errors.ts'
 import type { ByteSource } from './byte-source.ts'
 import { type Hdf5Dataset, type Hdf5File, type Hdf5Loader, openHdf5 } from './hdf5.ts'
 import { parsedJson } from './json.ts'
-import { classesOf, configuredLayers } from './keras-config.ts'
+import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
 import { type HeldGroup, heldWeights, type WeightFile } from './weight-file.ts'
 
 /** Of a tree that refers to itself there is no end. */
@@ -28,8 +28,12 @@ export async function openKerasH5(source: ByteSource, load?: Hdf5Loader): Promis
     const isModel = file.kind('/model_weights') === 'group'
     if (isModel || attributes.some((name) => /^layer_names0?$/.test(name))) {
       const config = attributes.includes('model_config') ? file.texts('/', 'model_config')[0] : undefined
-      const groups = listedGroups(file, source.name, isModel ? '/model_weights' : '', parsedJson(config ?? ''))
-      return kerasFile('keras-h5', source.name, file, groups)
+      return listedLayers(
+        file,
+        source.name,
+        isModel ? '/model_weights' : '',
+        configuredLayers(parsedJson(config ?? '')),
+      )
     }
     return kerasFile('keras-3-h5', source.name, file, keras3Groups(file, source.name))
   } catch (error) {
@@ -44,36 +48,74 @@ export interface Keras3Group extends HeldGroup<Hdf5Dataset> {
   readonly path: string
 }
 
-/** What a file of Keras 3 holds, by path: layers of one class in their order. The optimizer is left out. */
+/** What is kept beside the layers, at any depth: a nested model may have been compiled, too. */
+const noLayers: ReadonlySet<string> = new Set(['optimizer', 'metrics', '_metrics', 'seed_generator'])
+/** Where models keep their layers, counted by class. Of Keras 2's, sequential and functional ones alone have the second. */
+const layerList = /(^|\/)(layers|_layer_checkpoint_dependencies)$/
+
+/**
+ * What a file of Keras 3 holds, by path: layers of one class in their order. Optimizers, metrics and random states are left
+ * out. Layers are called what the file says, and by the attributes that subclassed models keep them in.
+ */
 export function keras3Groups(file: Hdf5File, source: string): readonly Keras3Group[] {
   const found: Keras3Group[] = []
   let visited = 0
-  const visit = (path: string, depth: number): void => {
+  const visit = (path: string, depth: number, list: 'none' | 'in order' | 'in any order', around: string): void => {
     visited += 1
     if (visited > mostGroups || depth > deepestGroup) {
       throw refusal(source, 'its groups are nested without end. Write it again with Keras')
     }
-    for (const name of file.children(path === '' ? '/' : path)) {
+    const children = file.children(path === '' ? '/' : path)
+    const isInOrder = layerList.test(path) && hasRunOrder(file, path, children)
+    // What has no weights of its own, not even none, is a list.
+    const below = isInOrder ? 'in order' : children.includes('vars') ? 'none' : 'in any order'
+    const kept = keptName(file, path).map((name) => `${around}${name}`)
+    for (const name of children) {
       const child = `${path}/${name}`
-      if (child === '/optimizer' || name === 'seed_generator' || file.kind(child) !== 'group') continue
-      if (name !== 'vars') visit(child, depth + 1)
+      if (noLayers.has(name) || file.kind(child) !== 'group') continue
+      if (name !== 'vars') visit(child, depth + 1, below, path === '' || kept.length === 0 ? around : `${kept[0]}/`)
       else {
         const weights = [...file.children(child)].sort(byNumber).map((weight) => {
           const dataset = file.dataset(`${child}/${weight}`)
           return { entry: { name: `vars/${weight}`, shape: dataset.shape, dtype: dataset.dtype }, place: dataset }
         })
-        const kept = file.attributes(child).includes('name') ? file.texts(child, 'name')[0] : undefined
-        const last = path.split('/').at(-1) ?? ''
         if (weights.length === 0) continue
-        found.push({ path: path.slice(1), name: kept ?? last, className: classNameOf(last), weights })
+        const last = path.split('/').at(-1) ?? ''
+        const names = [...kept, ...(list === 'none' ? [path.slice(1)] : [])]
+        const sequence = list === 'in order' ? path.replace(/_\d+$/, '') : null
+        found.push({
+          path: path.slice(1),
+          name: kept[0] ?? last,
+          names,
+          className: classNameOf(last),
+          sequence,
+          weights,
+        })
       }
     }
   }
-  visit('', 0)
+  visit('', 0, 'none', '')
   if (found.length === 0) {
     throw refusal(source, 'it holds no weights of Keras: neither the attribute layer_names nor groups with vars')
   }
   return found.sort((a, b) => byNumber(a.path, b.path))
+}
+
+/**
+ * Whether a list of layers has the order in which they run, as those of sequential and functional models have. Those of
+ * subclassed models come as they were made. A model that was given no name is called after its class.
+ */
+function hasRunOrder(file: Hdf5File, list: string, layers: readonly string[]): boolean {
+  if (list.endsWith('/_layer_checkpoint_dependencies') || layers.includes('input_layer')) return true
+  const model = list.slice(0, list.lastIndexOf('/'))
+  return [model, ...keptName(file, model)].some((name) => /(^|\/)(sequential|functional)(_\d+)?$/.test(name))
+}
+
+/** The name of the layer or model whose group it is, where Keras wrote it down. */
+function keptName(file: Hdf5File, path: string): readonly string[] {
+  const vars = `${path}/vars`
+  const isKept = file.kind(vars) === 'group' && file.attributes(vars).includes('name')
+  return isKept ? file.texts(vars, 'name').slice(0, 1) : []
 }
 
 /** The file as it is handed out, over its groups. */
@@ -82,13 +124,20 @@ export function kerasFile(
   source: string,
   file: Hdf5File,
   groups: readonly HeldGroup<Hdf5Dataset>[],
+  layerCount?: number,
 ): WeightFile {
-  return heldWeights({ format, source, groups, read: async (dataset) => file.read(dataset), close: () => file.close() })
+  return heldWeights({
+    ...{ format, source, groups },
+    ...(layerCount === undefined ? {} : { layerCount }),
+    read: async (dataset) => file.read(dataset),
+    close: () => file.close(),
+  })
 }
 
-function listedGroups(file: Hdf5File, source: string, root: string, config: unknown): HeldGroup<Hdf5Dataset>[] {
-  const classes = classesOf(configuredLayers(config))
-  return listedNames(file, source, root, 'layer_names').flatMap((name) => {
+function listedLayers(file: Hdf5File, source: string, root: string, layers: readonly ConfiguredLayer[]): WeightFile {
+  const listed = listedNames(file, source, root, 'layer_names')
+  let count = 0
+  const groups = listed.flatMap((name, i) => {
     const path = `${root}/${name}`
     if (file.kind(path) !== 'group') {
       throw refusal(source, `layer_names lists '${name}', but there is no such group. Fetch it again`)
@@ -103,9 +152,60 @@ function listedGroups(file: Hdf5File, source: string, root: string, config: unkn
       const dataset = file.dataset(`${path}/${weight}`)
       return { entry: { name: weight, shape: dataset.shape, dtype: dataset.dtype }, place: dataset }
     })
-    const className = classes.get(name)
-    return weights.length === 0 ? [] : [{ name, ...(className === undefined ? {} : { className }), weights }]
+    if (weights.length > 0) count = i + 1
+    return layersWithin(name, weights)
   })
+  refuseTurned(file, source, root, groups)
+  if (layers.length === 0) return kerasFile('keras-h5', source, file, groups, count)
+  const find = layerFinder(layers)
+  const ordered = inConfiguredOrder(groups, layers, ({ names, ...group }) => {
+    const layer = [...(names ?? []).toReversed(), group.name].map(find).find((one) => one !== undefined)
+    return layer && { layer, group: { ...group, sequence: '', name: layer.name, className: layer.className } }
+  })
+  return kerasFile('keras-h5', source, file, ordered, layerCount(layers, ordered))
+}
+
+/**
+ * The layers that a listed one is made of: a nested model's, or itself. The names of weights say to which each belongs. In
+ * a nested model they do not come in its order, but those first that are trained.
+ */
+function layersWithin(listed: string, weights: HeldGroup<Hdf5Dataset>['weights']): HeldGroup<Hdf5Dataset>[] {
+  const folders = new Map<string, (typeof weights)[number][]>()
+  let around = ''
+  for (const weight of weights) {
+    // `sequential/base/conv/kernel`
+    const parts = weight.entry.name.split(/[/\\]/).slice(0, -1)
+    const at = parts.lastIndexOf(listed)
+    if (at > 0) around = parts[at - 1] ?? ''
+    const folder = parts.slice(at + 1).join('/')
+    const own = folders.get(folder)
+    if (own === undefined) folders.set(folder, [weight])
+    else own.push(weight)
+  }
+  // The layers of a subclassed model come as they were made, and their weights bear its name.
+  const isInOrder = folders.size <= 1 && /^((sequential|functional|model)(_\d+)?)?$/.test(around)
+  return [...folders].map(([folder, own]) => {
+    const path = folder === '' ? listed : `${listed}/${folder}`
+    return {
+      name: folders.size > 1 ? path : listed,
+      ...(folders.size > 1 || folder === '' ? {} : { names: [listed, path] }),
+      ...(isInOrder ? {} : { sequence: null }),
+      weights: own,
+    }
+  })
+}
+
+/** Keras with Theano kept the kernels of convolutions turned by 180 degrees, and turned them back for others when it loaded them. */
+function refuseTurned(file: Hdf5File, source: string, root: string, groups: readonly HeldGroup<Hdf5Dataset>[]): void {
+  const at = root === '' ? '/' : root
+  if (!file.attributes(at).includes('backend') || file.texts(at, 'backend')[0] !== 'theano') return
+  const turned = groups.find(({ weights }) => weights.some(({ entry }) => entry.shape.length > 2))
+  if (turned === undefined) return
+  throw refusal(
+    source,
+    `it was written by Keras with Theano, which turns the kernels of convolutions such as '${turned.name}' by 180 degrees. ` +
+      'Load it with Keras 2 and TensorFlow, and save it again',
+  )
 }
 
 /** The texts of an attribute, or of its pieces. */

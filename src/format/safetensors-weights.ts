@@ -4,37 +4,31 @@
  */
 import { WeftgradError } from '../errors.ts'
 import type { ByteSource } from './byte-source.ts'
-import {
-  readSafetensor,
-  readSafetensorsHeader,
-  type SafetensorsDtype,
-  type SafetensorsPlace,
-  toFloat32,
-} from './safetensors.ts'
+import { readSafetensor, readSafetensorsHeader, type SafetensorsPlace, toFloat32 } from './safetensors.ts'
 import { groupedByLayer, heldWeights, type WeightFile } from './weight-file.ts'
 
-const dtypes: Readonly<Record<SafetensorsDtype, string>> = {
-  F64: 'float64',
-  F32: 'float32',
-  F16: 'float16',
-  BF16: 'bfloat16',
-  I64: 'int64',
-  I32: 'int32',
-  I16: 'int16',
-  I8: 'int8',
-  U64: 'uint64',
-  U32: 'uint32',
-  U16: 'uint16',
-  U8: 'uint8',
-  BOOL: 'bool',
-}
+const dtypes: ReadonlyMap<string, string> = new Map([
+  ['F64', 'float64'],
+  ['F32', 'float32'],
+  ['F16', 'float16'],
+  ['BF16', 'bfloat16'],
+  ['I64', 'int64'],
+  ['I32', 'int32'],
+  ['I16', 'int16'],
+  ['I8', 'int8'],
+  ['U64', 'uint64'],
+  ['U32', 'uint32'],
+  ['U16', 'uint16'],
+  ['U8', 'uint8'],
+  ['BOOL', 'bool'],
+])
 
 /** Opens a file; closing it closes the source. Throws WeftgradError 'format' for what is not well formed. */
 export function openSafetensors(source: ByteSource): WeightFile {
   try {
     const { places } = readSafetensorsHeader(source)
     const held = places.map((place) => ({
-      entry: { name: place.name, shape: place.shape, dtype: dtypes[place.dtype] },
+      entry: { name: place.name, shape: place.shape, dtype: dtypes.get(place.dtype) ?? place.dtype },
       place,
     }))
     return heldWeights<SafetensorsPlace>({
@@ -42,10 +36,10 @@ export function openSafetensors(source: ByteSource): WeightFile {
       source: source.name,
       groups: groupedByLayer(held),
       async read(place, { name, dtype }) {
-        if (!dtype.includes('float')) {
+        if (!/^b?float(16|32|64)$/.test(dtype)) {
           throw new WeftgradError(
             'format',
-            `${source.name} keeps '${name}' as ${dtype}, and weights are floats. Convert it.`,
+            `${source.name} keeps '${name}' as ${dtype}, and weights are floats of 16, 32 or 64 bits. Convert it.`,
             {
               source: source.name,
               name,

@@ -64,7 +64,8 @@ const metadataKey = '__metadata__'
 /** Where a tensor stands in its file. */
 export interface SafetensorsPlace {
   readonly name: string
-  readonly dtype: SafetensorsDtype
+  /** One that is not known here cannot be read; the rest of the file can. */
+  readonly dtype: string
   readonly shape: readonly number[]
   /** The place of its first byte in the file. */
   readonly start: number
@@ -142,6 +143,7 @@ export function readSafetensorsHeader(
   const places: SafetensorsPlace[] = []
   for (const [name, entry] of Object.entries(header)) {
     if (name === metadataKey) {
+      if (entry === null) continue
       if (!isRecord(entry)) return refuse(`${metadataKey} is not an object of strings. Write the file again.`)
       for (const [key, value] of Object.entries(entry)) {
         if (typeof value !== 'string') {
@@ -154,10 +156,8 @@ export function readSafetensorsHeader(
     const label = `tensor '${shortened(name)}'`
     if (!isRecord(entry)) return refuse(`${label} is not described by an object. Write the file again.`)
     const { dtype, shape, data_offsets: offsets } = entry
-    if (!isDtype(dtype)) {
-      return refuse(
-        `${label} has the dtype ${shortened(JSON.stringify(dtype) ?? 'undefined')}; known are ${Object.keys(bytesPerValue).join(', ')}. Convert it.`,
-      )
+    if (typeof dtype !== 'string') {
+      return refuse(`${label} has the dtype ${shortened(JSON.stringify(dtype) ?? 'undefined')}. Write the file again.`)
     }
     if (!isSizes(shape)) return refuse(`${label} has a shape that is not a list of sizes. Write the file again.`)
     if (!isSizes(offsets)) return refuse(`${label} has data_offsets that are not sizes. Write the file again.`)
@@ -171,8 +171,8 @@ export function readSafetensorsHeader(
         { name },
       )
     }
-    const bytes =
-      (shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, 1)) * bytesPerValue[dtype]
+    const count = shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, 1)
+    const bytes = isDtype(dtype) ? count * bytesPerValue[dtype] : end - begin
     // A product that left the exact integers is still larger than any length, so this comparison is right for it, too.
     if (bytes !== end - begin) {
       return refuse(
@@ -305,17 +305,21 @@ export function toFloat32(tensor: SafeTensor): Float32Array {
       return tensor.data
     case 'F16':
       return float16ToFloat32(tensor.data)
-    case 'BF16': {
-      const bits = new Uint32Array(tensor.data.length)
-      for (const [i, half] of tensor.data.entries()) bits[i] = half << 16
-      return new Float32Array(bits.buffer)
-    }
+    case 'BF16':
+      return bfloat16ToFloat32(tensor.data)
     case 'I64':
     case 'U64':
       return Float32Array.from(tensor.data, Number)
     default:
       return Float32Array.from(tensor.data)
   }
+}
+
+/** Widens bfloat16, given as bits: the upper halves of float32. */
+export function bfloat16ToFloat32(halves: Uint16Array): Float32Array {
+  const bits = new Uint32Array(halves.length)
+  for (const [i, half] of halves.entries()) bits[i] = half << 16
+  return new Float32Array(bits.buffer)
 }
 
 /** Widens IEEE 754 half-precision floats, given as bits; exact for every value, infinities and NaN included. */
@@ -333,6 +337,14 @@ export function float16ToFloat32(bits: Uint16Array): Float32Array {
 }
 
 function tensorAt({ name, dtype, shape }: SafetensorsPlace, bytes: Uint8Array, source: string): SafeTensor {
+  if (!isDtype(dtype)) {
+    throw new WeftgradError(
+      'format',
+      `${source} is not a readable safetensors file: tensor '${shortened(name)}' has the dtype ` +
+        `${shortened(JSON.stringify(dtype))}; known are ${Object.keys(bytesPerValue).join(', ')}. Convert it.`,
+      { source, name },
+    )
+  }
   const tensor = tensorFrom(dtype, shape, bytes)
   const wrong = tensor.dtype === 'BOOL' ? tensor.data.findIndex((value) => value > 1) : -1
   if (wrong >= 0) {

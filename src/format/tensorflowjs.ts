@@ -11,7 +11,7 @@ import type { DataId, io } from '@tensorflow/tfjs-core'
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, joined, readBytes } from './byte-source.ts'
 import { isRecord, isSizes, parsedJson } from './json.ts'
-import { classesOf, configuredLayers } from './keras-config.ts'
+import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
 import { groupedByLayer, type HeldGroup, heldWeights, type WeightEntry, type WeightFile } from './weight-file.ts'
 
 /** Gives the bytes of a file beside `model.json`, by its path in there. */
@@ -77,16 +77,19 @@ export async function openTensorflowJs(
         opened.push(shard)
         shards.push(shard)
       }
-      held.push(...placed(specs, joined(shards, source), source))
+      // TensorFlow.js keeps the optimizer's state among the weights.
+      held.push(
+        ...placed(specs, joined(shards, source), source).filter(({ place }) => place.spec.group !== 'optimizer'),
+      )
     }
     const isGraph = isRecord(topology) && Array.isArray(topology.node)
-    const weights = isGraph
-      ? await graphGroups(topology, signature, held, source)
-      : groupedByLayer(held, classesOf(configuredLayers(isRecord(topology) ? (topology.model_config ?? topology) : [])))
+    const layers = isGraph ? [] : configuredLayers(isRecord(topology) ? (topology.model_config ?? topology) : [])
+    const weights = isGraph ? await graphGroups(topology, signature, held, source) : layerGroups(held, layers)
     return heldWeights<Place>({
       format: isGraph ? 'tfjs-graph' : 'tfjs-layers',
       source,
       groups: weights,
+      ...(layers.length === 0 ? {} : { layerCount: layerCount(layers, weights) }),
       read: (place) => decoded(place, source),
       close,
     })
@@ -136,7 +139,8 @@ function placed(specs: readonly io.WeightsManifestEntry[], shards: ByteSource, s
 }
 
 function readSpec(spec: unknown, source: string): io.WeightsManifestEntry {
-  const { name, shape, dtype, quantization } = isRecord(spec) ? spec : {}
+  const { name, shape, dtype, quantization, group: part } = isRecord(spec) ? spec : {}
+  const group = part === 'optimizer' ? ({ group: part } as const) : {}
   if (typeof name !== 'string' || !isSizes(shape)) {
     throw refusal(source, 'its model.json lists a weight without a name or shape. Save it again with TensorFlow.js')
   }
@@ -144,13 +148,13 @@ function readSpec(spec: unknown, source: string): io.WeightsManifestEntry {
   if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'bool' && dtype !== 'complex64') {
     throw refusal(source, `it keeps ${label} as ${JSON.stringify(dtype)}, which is not supported`)
   }
-  if (quantization === undefined) return { name, shape, dtype }
+  if (quantization === undefined) return { name, shape, dtype, ...group }
   const { dtype: stored, min, scale } = isRecord(quantization) ? quantization : {}
-  if (stored === 'float16') return { name, shape, dtype, quantization: { dtype: stored } }
+  if (stored === 'float16') return { name, shape, dtype, quantization: { dtype: stored }, ...group }
   if ((stored !== 'uint8' && stored !== 'uint16') || !isFiniteNumber(min) || !isFiniteNumber(scale)) {
     throw refusal(source, `it keeps ${label} quantised in an unknown way. Convert it again`)
   }
-  return { name, shape, dtype, quantization: { dtype: stored, min, scale } }
+  return { name, shape, dtype, quantization: { dtype: stored, min, scale }, ...group }
 }
 
 function isFiniteNumber(value: unknown): value is number {
@@ -215,6 +219,15 @@ async function withBackend<T>(use: (tf: typeof import('@tensorflow/tfjs-core')) 
   } finally {
     tf.removeBackend(name)
   }
+}
+
+/** A layers model's weights by layer, as its topology has them: in the list, those that are not trained may come last. */
+function layerGroups(held: readonly Held[], layers: readonly ConfiguredLayer[]): HeldGroup<Place>[] {
+  const find = layerFinder(layers)
+  return inConfiguredOrder(groupedByLayer(held), layers, (group) => {
+    const layer = find(group.name)
+    return layer && { layer, group: { ...group, name: layer.name, className: layer.className } }
+  })
 }
 
 /**

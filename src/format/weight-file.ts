@@ -25,6 +25,13 @@ export interface WeightGroup {
   readonly name: string
   /** Keras' class (`Conv2D`), where the file tells it. */
   readonly className?: string
+  /** All names that identify it; `name` alone by default. None where `name` only counts the layers of a class. */
+  readonly names?: readonly string[]
+  /**
+   * Layers of one sequence stand in the order in which the network runs them; null says that nothing is known of the order.
+   * By default the format decides: see `assignWeights`.
+   */
+  readonly sequence?: string | null
   /** In the file's order. */
   readonly weights: readonly WeightEntry[]
 }
@@ -37,6 +44,8 @@ export interface WeightFile {
   readonly source: string
   /** Its layers, in its order. */
   readonly groups: readonly WeightGroup[]
+  /** How many layers the file lists to the last one with weights, inputs and others without weights included, where it does. */
+  readonly layerCount?: number
   /**
    * The numbers of one of `groups`' entries, row-major, as float32.
    * @throws WeftgradError 'data' where the file's bytes do not hold them, 'format' for numbers that are no floats, 'argument'
@@ -47,10 +56,18 @@ export interface WeightFile {
   close(): void
 }
 
+/** Whether an entry is no weight but a count or a random state that Keras keeps beside them, such as `iterations`. */
+export function isCounter({ dtype, shape }: WeightEntry): boolean {
+  return /^u?int(32|64)$/.test(dtype) && shape.length <= 1
+}
+
+/** Whether an entry has a dtype that numbers can be read from; quantised ones of TensorFlow.js are `uint8` and `uint16`. */
+export function isReadable({ dtype }: WeightEntry): boolean {
+  return /^(b?float(16|32|64)|uint(8|16))$/.test(dtype)
+}
+
 /** A group with what its reader needs to find each tensor. */
-export interface HeldGroup<Place> {
-  readonly name: string
-  readonly className?: string
+export interface HeldGroup<Place> extends Omit<WeightGroup, 'weights'> {
   readonly weights: readonly { readonly entry: WeightEntry; readonly place: Place }[]
 }
 
@@ -59,12 +76,14 @@ export function heldWeights<Place>({
   format,
   source,
   groups,
+  layerCount,
   read,
   close,
 }: {
   readonly format: WeightFormat
   readonly source: string
   readonly groups: readonly HeldGroup<Place>[]
+  readonly layerCount?: number
   readonly read: (place: Place, entry: WeightEntry) => Promise<Float32Array>
   readonly close: () => void
 }): WeightFile {
@@ -72,11 +91,8 @@ export function heldWeights<Place>({
   return {
     format,
     source,
-    groups: groups.map(({ weights, name, className }) => ({
-      name,
-      ...(className === undefined ? {} : { className }),
-      weights: weights.map(({ entry }) => entry),
-    })),
+    groups: groups.map((group) => ({ ...group, weights: group.weights.map(({ entry }) => entry) })),
+    ...(layerCount === undefined ? {} : { layerCount }),
     async read(entry) {
       const place = places.get(entry)
       if (place === undefined) {
@@ -91,22 +107,17 @@ export function heldWeights<Place>({
   }
 }
 
-/** Tensors named `<layer>/<weight>`, or else `<layer>.<weight>`, by layer in the order in which layers first come. */
+/** Tensors named `<layer>/<weight>`, `<layer>.<weight>` or `<layer>\\<weight>`, by layer in the order in which layers first come. */
 export function groupedByLayer<Place>(
   weights: readonly { readonly entry: WeightEntry; readonly place: Place }[],
-  classes: ReadonlyMap<string, string> = new Map(),
 ): HeldGroup<Place>[] {
   const layers = new Map<string, { readonly entry: WeightEntry; readonly place: Place }[]>()
   for (const weight of weights) {
     const { name } = weight.entry
-    const end = name.includes('/') ? name.lastIndexOf('/') : name.lastIndexOf('.')
-    const layer = end < 0 ? name : name.slice(0, end)
+    const layer = name.replace(/[/.\\][^/.\\]*$/, '')
     const held = layers.get(layer)
     if (held === undefined) layers.set(layer, [weight])
     else held.push(weight)
   }
-  return [...layers].map(([name, held]) => {
-    const className = classes.get(name)
-    return { name, ...(className === undefined ? {} : { className }), weights: held }
-  })
+  return [...layers].map(([name, held]) => ({ name, weights: held }))
 }

@@ -7,7 +7,7 @@ import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import { safetensorsStart } from '../format/safetensors.ts'
 import type { WeightEntry, WeightFile } from '../format/weight-file.ts'
 import { elementCount } from '../kernels/kernel.ts'
-import { weightRoles } from './names.ts'
+import { weightRoles, withoutCounters } from './names.ts'
 
 /** A tensor as it was written. */
 export interface ConvertedTensor {
@@ -71,12 +71,15 @@ export async function convertWeights(
 
 /** Two layers' weights may have one name, in files from elsewhere: then the file's own names stay. */
 function namedEntries({ groups }: WeightFile): readonly { readonly name: string; readonly entry: WeightEntry }[] {
-  const ours = groups.flatMap((group) => {
+  const kept = groups.map(withoutCounters)
+  const ours = kept.flatMap((group) => {
     const roles = weightRoles(group)
-    return group.weights.map((entry, i) => ({ name: `${group.name}/${roles[i]}`, entry }))
+    // A name that only counts layers must not become one that identifies them.
+    const layer = group.names?.length === 0 ? `unnamed_${group.name}` : group.name
+    return group.weights.map((entry, i) => ({ name: `${layer}/${roles[i]}`, entry }))
   })
   if (new Set(ours.map(({ name }) => name)).size === ours.length) return ours
-  return groups.flatMap(({ weights }) => weights.map((entry) => ({ name: entry.name, entry })))
+  return kept.flatMap(({ weights }) => weights.map((entry) => ({ name: entry.name, entry })))
 }
 
 function rangeOf(data: Float32Array): Pick<ConvertedTensor, 'min' | 'max' | 'notFinite'> {

@@ -1,17 +1,19 @@
 /**
- * From a file of weights to a network. Layers are matched by name where the file has all the model's names, else in
- * order; Keras' HDF5 files always in order, because what unnamed layers were called has changed with Keras' versions.
+ * From a file of weights to a network. What the file says decides: if it has all the model's names, names do, in every
+ * format. Else given names do as far as they agree, and the other layers go by shapes; those of equal shapes by order, where
+ * the file keeps the order in which layers run and they run one after the other.
  *
- * Promises: every layer and shape is checked before anything is allocated or changed.
+ * Promises: what nothing decides is refused; every layer and shape is checked before anything is allocated or changed.
  */
 
 import { WeftgradError } from '../errors.ts'
-import type { WeightEntry, WeightFile, WeightGroup } from '../format/weight-file.ts'
+import { isReadable, type WeightEntry, type WeightFile, type WeightGroup } from '../format/weight-file.ts'
 import type { Device } from '../gpu/device.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import type { LoadProgress, Model, ModelWeight, PlacedLayer, ReadWeight } from '../nn/model.ts'
-import { weightRoles } from './names.ts'
+import { groupsByName, isMadeUp, toldRole, withoutCounters } from './names.ts'
 import { guessAt, isDense } from './recognize.ts'
+import { isChain, kerasOrder } from './run-order.ts'
 
 /** Which of a file's tensors went where. */
 export interface WeightAssignment {
@@ -26,29 +28,33 @@ export interface WeightAssignment {
 /**
  * Which of the file's tensors goes where. A model without dense layers may leave out those at the end of a file.
  * @param model as files have it: a model's `source`.
- * @throws WeftgradError 'mismatch', naming the first layer that does not fit, both shapes, and what the file looks like.
+ * @throws WeftgradError 'mismatch', naming the first layer that does not fit, both shapes, and what the file looks like; or the
+ * layers that nothing in the file tells apart.
  */
 export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: WeightFile): WeightAssignment {
   const layers = model.layers.filter(({ weights }) => weights.length > 0)
   refuseFolded(model.name, layers, file)
-  const groups = pairedGroups(layers, file)
+  const groups = file.groups.map(withoutCounters).filter(({ weights }) => weights.length > 0)
+  const paired = pairedGroups(model, layers, groups, file)
   const entries = new Map<ModelWeight, WeightEntry>()
   for (const [i, placed] of layers.entries()) {
-    const group = groups[i]
+    const group = paired[i]
     const matched = group === undefined ? undefined : matchedEntries(placed, group, file)
-    if (matched === undefined) throw misfit(model.name, placed, group, file)
+    // A layer without one is refused beside what stands in its place.
+    if (matched === undefined) throw misfit(model.name, placed, group ?? otherThan(placed, groups[i]), file)
     for (const [j, weight] of placed.weights.entries()) {
       const entry = matched[j]
       if (entry !== undefined) entries.set(weight, entry)
     }
   }
-  const used = new Set(groups)
-  const ignored = file.groups.filter((group) => !used.has(group))
-  const [first] = ignored
+  const used = new Set(paired)
+  const ignored = groups.filter((group) => !used.has(group))
+  // What no network here can hold is none's layer.
+  const [first] = ignored.filter(({ weights }) => weights.some(isReadable))
   const hasDense = layers.some(({ layer }) => layer.className === 'Dense')
   if (first !== undefined && (hasDense || !ignored.every(isDense))) {
     throw mismatch(
-      `${file.source} does not fit ${model.name}: it has ${file.groups.length} layers with weights, ${model.name} has ${layers.length}, ` +
+      `${file.source} does not fit ${model.name}: it has ${groups.length} layers with weights, ${model.name} has ${layers.length}, ` +
         `and no place for '${first.name}', ${shapesText(first.weights)}.`,
       file,
       { layer: undefined, group: first.name, found: shapesOf(first.weights) },
@@ -63,8 +69,8 @@ export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: Weigh
 }
 
 /**
- * A file's numbers into a model, on the device. Layers are matched by name where the file has all the model's names, else in
- * order. The whole file is checked first, then its tensors stream one at a time: a large file never has to fit into memory.
+ * A file's numbers into a model, on the device. Layers are matched by name where the file has all the model's names, else by
+ * those names that agree, shapes, and the order where the file keeps one; what that does not decide is refused. The whole file is checked first, then its tensors stream one at a time: a large file never has to fit into memory.
  * A model without dense layers may leave out those at the end of a file.
  * @throws WeftgradError 'mismatch', naming the first layer that does not fit, both shapes, and what the file looks like; what
  * `Model.load` throws. The model then stays as it was.
@@ -80,20 +86,77 @@ export async function loadWeights(
   return assignment
 }
 
-/** The file's layer for each of the model's; undefined where it has none. */
-function pairedGroups(layers: readonly PlacedLayer[], file: WeightFile): readonly (WeightGroup | undefined)[] {
-  const { groups, format } = file
-  if (format === 'keras-h5') return layers.map((_, i) => groups[i])
-  const byName = new Map(groups.map((group) => [group.name, group]))
-  if (layers.every(({ layer }) => byName.has(layer.name))) return layers.map(({ layer }) => byName.get(layer.name))
-  // Keras 3 counts layers within their class, and has no order across classes.
-  if (format !== 'keras-3-h5') return layers.map((_, i) => groups[i])
-  const rest = new Map<string, WeightGroup[]>()
-  for (const group of groups) {
-    const key = classKey(group.className ?? group.name.replace(/_\d+$/, ''))
-    rest.set(key, [...(rest.get(key) ?? []), group])
+/** The file's layer for each of the model's; undefined where it has none. Refuses what nothing in the file decides. */
+function pairedGroups(
+  model: Pick<Model, 'name' | 'layers'>,
+  layers: readonly PlacedLayer[],
+  groups: readonly WeightGroup[],
+  file: WeightFile,
+): readonly (WeightGroup | undefined)[] {
+  const named = groupsByName(
+    layers.map(({ layer }) => layer.name),
+    groups,
+  )
+  if (!named.includes(undefined)) return named
+  const pairs = new Map(givenNames(layers, named, groups))
+  const used = new Set(pairs.values())
+  const alike = new Map<string, { readonly layers: PlacedLayer[]; readonly groups: WeightGroup[] }>()
+  for (const layer of layers) {
+    if (pairs.has(layer)) continue
+    const key = shapesKey(layer.weights)
+    const same = alike.get(key)
+    if (same === undefined) alike.set(key, { layers: [layer], groups: [] })
+    else same.layers.push(layer)
   }
-  return layers.map(({ layer }) => rest.get(classKey(layer.className))?.shift())
+  for (const group of groups) {
+    if (!used.has(group) && group.weights.some(isReadable)) alike.get(shapesKey(group.weights))?.groups.push(group)
+  }
+  for (const same of alike.values()) {
+    for (const { layers: own, groups: theirs } of byClass(same.layers, same.groups)) {
+      const ordered = own.length === theirs.length ? inFileOrder(model, own, theirs, file) : own
+      for (const [i, layer] of ordered.entries()) {
+        const group = theirs[i]
+        if (group !== undefined) pairs.set(layer, group)
+      }
+    }
+  }
+  return layers.map((layer) => pairs.get(layer))
+}
+
+/**
+ * The layers that are called in the file what their authors called them. Names that Keras made up say nothing where some are
+ * missing, and given ones say nothing where other given names could be meant: `d1`, `d2`, `d3` for `d0`, `d1`, `d2`.
+ */
+function givenNames(
+  layers: readonly PlacedLayer[],
+  named: readonly (WeightGroup | undefined)[],
+  groups: readonly WeightGroup[],
+): readonly (readonly [PlacedLayer, WeightGroup])[] {
+  const given = layers.flatMap((placed, i) => {
+    const group = named[i]
+    return group === undefined || isMadeUp(placed.layer.name) ? [] : [[placed, group] as const]
+  })
+  const taken = new Set<unknown>(given.flat())
+  const shapes = new Set(given.map(([{ weights }]) => shapesKey(weights)))
+  const left = layers.filter((placed) => !taken.has(placed))
+  const isSure =
+    left.every(({ layer, weights }) => isMadeUp(layer.name) || !shapes.has(shapesKey(weights))) ||
+    groups.every((group) => taken.has(group) || (group.names ?? [group.name]).every(isMadeUp))
+  return isSure ? given : []
+}
+
+/** Layers and groups of the same shapes, apart by class where the file tells the class of each. */
+function byClass(
+  layers: readonly PlacedLayer[],
+  groups: readonly WeightGroup[],
+): readonly { readonly layers: readonly PlacedLayer[]; readonly groups: readonly WeightGroup[] }[] {
+  const classes = [...new Set(layers.map(({ layer }) => classKey(layer.className)))]
+  const isTold = groups.every(({ className = '' }) => classes.includes(classKey(className)))
+  if (!isTold) return [{ layers, groups }]
+  return classes.map((key) => ({
+    layers: layers.filter(({ layer }) => classKey(layer.className) === key),
+    groups: groups.filter(({ className = '' }) => classKey(className) === key),
+  }))
 }
 
 /** `SeparableConv2D` and `separable_conv2d` alike. */
@@ -101,7 +164,41 @@ function classKey(className: string): string {
   return className.toLowerCase().replaceAll('_', '')
 }
 
-/** The group's entries in the order of the layer's weights; undefined if they do not fit. */
+/**
+ * Layers that only their order tells apart, in the file's order.
+ * @throws WeftgradError 'mismatch' where there is none that the file is sure to have kept.
+ */
+function inFileOrder(
+  { name, layers }: Pick<Model, 'name' | 'layers'>,
+  alike: readonly PlacedLayer[],
+  groups: readonly WeightGroup[],
+  file: WeightFile,
+): readonly PlacedLayer[] {
+  if (alike.length === 1) return alike
+  const keepsOrder = file.format !== 'safetensors' && file.format !== 'keras-3-h5'
+  const sequences = new Set(
+    groups.map(({ sequence }) => (sequence === undefined && keepsOrder ? '' : (sequence ?? null))),
+  )
+  const isKept = sequences.size === 1 && !sequences.has(null)
+  if (isKept && isChain(layers, alike)) return alike
+  // As many layers, with the model's input: the same graph.
+  const ordered = kerasOrder(layers)
+  const count = ordered.findLastIndex(({ weights }) => weights.length > 0) + 1
+  if (isKept && file.layerCount === count + 1) return ordered.filter((one) => alike.includes(one))
+  const quoted = (names: readonly string[]): string =>
+    `${names.slice(0, 4).join(', ')}${names.length > 4 ? ` and ${names.length - 4} more` : ''}`
+  const own = alike.map(({ layer }) => layer.name)
+  const theirs = groups.map((group) => group.name)
+  throw mismatch(
+    `${file.source} does not say which of its layers ${quoted(theirs)} are ${quoted(own)} of ${name}: all have ` +
+      `${shapesText(alike[0]?.weights ?? [])}, names differ, and ${isKept ? 'layers side by side have no order' : 'the file keeps no order of theirs'}. ` +
+      `Give the layers of ${name} the names that the file has, or write the file with its names.`,
+    file,
+    { layer: own[0], layers: own, groups: theirs },
+  )
+}
+
+/** The group's entries in the order of the layer's weights; undefined if they do not fit, or if nothing tells them apart. */
 function matchedEntries(
   { layer, weights }: PlacedLayer,
   group: WeightGroup,
@@ -109,12 +206,27 @@ function matchedEntries(
 ): readonly WeightEntry[] | undefined {
   if (group.weights.length !== weights.length) return undefined
   const own = weights.map(({ name }) => name.slice(layer.name.length + 1))
-  const roles = weightRoles(group)
-  const places = own.map((role) => roles.indexOf(role))
-  const isNamed = format !== 'keras-h5' && !places.includes(-1)
-  const entries = weights.map((_, i) => group.weights[isNamed ? (places[i] ?? i) : i])
-  const fits = weights.every(({ shape }, i) => sameShape(shape, entries[i]?.shape ?? []))
-  return fits ? entries.flatMap((entry) => entry ?? []) : undefined
+  const told = group.weights.map(({ name }) => ownRole(own, toldRole(name)))
+  const isTold = own.every((role) => told.includes(role))
+  const shapes = group.weights.map(({ shape }) => String(shape))
+  // Writers of safetensors sort names.
+  const isInOrder = format !== 'safetensors'
+  if (!isTold && !isInOrder && new Set(shapes).size < shapes.length) return undefined
+  const places = weights.map(({ shape }, i) => {
+    if (isTold) return told.indexOf(own[i])
+    return isInOrder ? i : shapes.indexOf(String(shape))
+  })
+  const entries = places.flatMap((place) => group.weights[place] ?? [])
+  const fits = weights.every(({ shape }, i) => {
+    const role = told[places[i] ?? -1]
+    return sameShape(shape, entries[i]?.shape ?? []) && (role === undefined || role === own[i])
+  })
+  return fits && entries.length === weights.length ? entries : undefined
+}
+
+/** Keras 3 says `kernel` where Keras 2 and weftgrad say `depthwise_kernel`. */
+function ownRole(own: readonly string[], told: string | undefined): string | undefined {
+  return told === 'kernel' && own[0] === 'depthwise_kernel' && !own.includes('pointwise_kernel') ? own[0] : told
 }
 
 function refuseFolded(name: string, layers: readonly PlacedLayer[], file: WeightFile): void {
@@ -128,6 +240,11 @@ function refuseFolded(name: string, layers: readonly PlacedLayer[], file: Weight
   )
 }
 
+/** A group of other shapes: one of the same is another layer's. */
+function otherThan({ weights }: PlacedLayer, group: WeightGroup | undefined): WeightGroup | undefined {
+  return group === undefined || shapesKey(group.weights) === shapesKey(weights) ? undefined : group
+}
+
 function misfit(
   name: string,
   { layer, weights }: PlacedLayer,
@@ -136,7 +253,7 @@ function misfit(
 ): WeftgradError {
   const wanted = `${layer.name} (${layer.className}) takes ${shapesText(weights)}`
   const found =
-    group === undefined ? 'the file has no layer left for it' : `'${group.name}' has ${shapesText(group.weights)}`
+    group === undefined ? 'the file has no layer left for it' : `'${group.name}' has ${foundText(group, weights)}`
   return mismatch(`${file.source} does not fit ${name}: ${wanted}; ${found}.`, file, {
     layer: layer.name,
     expected: shapesOf(weights),
@@ -145,9 +262,27 @@ function misfit(
   })
 }
 
+function foundText(group: WeightGroup, weights: readonly ModelWeight[]): string {
+  const shapes = shapesText(group.weights)
+  if (shapesKey(group.weights) !== shapesKey(weights)) return shapes
+  const names = group.weights.map(({ name }) => name)
+  if (names.some((name) => toldRole(name) === 'weight')) {
+    return `${shapes}, named as PyTorch names weights, whose axes have another order. Convert the file to Keras' layout`
+  }
+  return `${shapes}, and its names (${names.slice(0, 4).join(', ')}) do not say which is which`
+}
+
 function mismatch(problem: string, file: WeightFile, details: Readonly<Record<string, unknown>>): WeftgradError {
   const guess = guessAt(file.groups)
   return new WeftgradError('mismatch', `${problem} ${guess}`, { source: file.source, guess, ...details })
+}
+
+/** Equal for weights of equal shapes, in whatever order. */
+function shapesKey(weights: readonly { readonly shape: readonly number[] }[]): string {
+  return weights
+    .map(({ shape }) => String(shape))
+    .sort()
+    .join(';')
 }
 
 function shapesOf(weights: readonly { readonly shape: readonly number[] }[]): readonly (readonly number[])[] {

@@ -89,7 +89,7 @@ export async function writeLayersModel(
   tf: TensorFlow,
   model: LayersModel,
   folder: string,
-  shardBytes = 4 * 2 ** 20,
+  { shardBytes = 4 * 2 ** 20, includeOptimizer = false } = {},
 ): Promise<void> {
   await mkdir(folder, { recursive: true })
   await model.save(
@@ -104,5 +104,6 @@ export async function writeLayersModel(
       await writeFile(join(folder, 'model.json'), JSON.stringify(manifest))
       return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' as const } }
     }),
+    { includeOptimizer },
   )
 }
