@@ -22,6 +22,10 @@ export async function main(args: readonly string[]): Promise<void> {
   watchOutputs()
   try {
     const program = commandLine()
+    program.hook('preAction', async () => {
+      const { sweepCache } = await import('../gpu/node/leftovers.ts')
+      await sweepCache().catch(() => undefined)
+    })
     refuseUnknownCommand(program, args)
     await program.parseAsync([...args], { from: 'user' })
   } catch (error) {

@@ -15,6 +15,7 @@ import { mkdir, readFile, rm, rmdir, stat, statfs } from 'node:fs/promises'
 import { join, relative, resolve, sep } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { appendLineDurable, type FileContent, writeFileAtomic } from '../format/atomic-write.node.ts'
+import { sweepLeftovers } from '../gpu/node/leftovers.ts'
 import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
 import { FolderLock } from './folder-lock.node.ts'
@@ -124,6 +125,7 @@ export async function whileAlone<T>(folder: string, work: () => Promise<T>): Pro
     )
   locks.set(folder, lock)
   try {
+    await sweepLeftovers(folder)
     return await work()
   } finally {
     locks.delete(folder)
