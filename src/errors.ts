@@ -5,8 +5,8 @@
 
 /**
  * The stable codes, one a kind of failure: 'shape' and 'argument' for calls that make no sense, 'no-gradient'; 'no-adapter',
- * 'device', 'device-lost', 'limit', 'disposed' about devices; 'format', 'checksum', 'data', 'fetch', 'file', 'mismatch' about
- * files and what they hold; 'not-finite' and 'aborted' in training.
+ * 'device', 'device-lost', 'limit', 'disposed' about devices; 'format', 'checksum', 'data', 'fetch', 'file', 'mismatch',
+ * 'lock-lost' about files and what they hold; 'not-finite' and 'aborted' in training.
  */
 export type ErrorCode =
   | 'shape' // shapes, dtypes or attributes that do not fit an operator
@@ -22,6 +22,7 @@ export type ErrorCode =
   | 'data' // values in a data set are missing, contradictory or out of range
   | 'fetch' // something could not be downloaded or provisioned
   | 'file' // a file could not be read or written
+  | 'lock-lost' // another process took over the folder that this one was working in
   | 'mismatch' // a file or checkpoint does not fit the model or run at hand
   | 'not-finite' // NaN or infinity appeared in training
   | 'aborted' // the caller's AbortSignal fired

@@ -1,12 +1,13 @@
 /** Training checkpoints as bytes and on disk: nothing is lost, and nothing damaged is taken for one. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdtemp, readdir, readFile, rm, unlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { writeSafetensors } from '../src/format/safetensors.ts'
-import { loadCheckpoint, saveCheckpoint } from '../src/nn/checkpoint.node.ts'
 import { decodeCheckpoint, encodeCheckpoint } from '../src/nn/checkpoint.ts'
 import type { TrainingCheckpoint } from '../src/nn/contract.ts'
+import { checkpointIn, keepCheckpoint } from '../src/study/resumable-fit.node.ts'
 
 const weights = (offset: number): TrainingCheckpoint['weights'] =>
   new Map([
@@ -94,20 +95,59 @@ describe('a checkpoint on disk', () => {
   })
   afterEach(() => rm(folder, { recursive: true }))
 
-  it('replaces the one before, and leaves nothing else behind', async () => {
-    const path = join(folder, 'checkpoint.safetensors')
-    await saveCheckpoint(path, { ...checkpoint, epoch: 1 })
-    await saveCheckpoint(path, checkpoint)
-    expect(await loadCheckpoint(path)).toEqual(checkpoint)
-    expect(await readdir(folder)).toEqual(['checkpoint.safetensors'])
+  const pathOf = (name: string): string => join(folder, name)
+  const sums = async (): Promise<string[]> =>
+    JSON.parse(await readFile(pathOf('checksums.json'), 'utf8'))['checkpoint.safetensors']
+
+  it('replaces the one before, and leaves nothing else behind but its checksum', async () => {
+    expect(await checkpointIn(folder)).toBeUndefined()
+    await keepCheckpoint(folder, { ...checkpoint, epoch: 1 })
+    await keepCheckpoint(folder, checkpoint)
+    expect(await checkpointIn(folder)).toEqual(checkpoint)
+    expect((await readdir(folder)).sort()).toEqual(['checkpoint.safetensors', 'checksums.json'])
+    const bytes = await readFile(pathOf('checkpoint.safetensors'))
+    expect(await sums()).toContain(createHash('sha256').update(bytes).digest('hex'))
+    for (let epoch = 3; epoch < 6; epoch++) await keepCheckpoint(folder, { ...checkpoint, epoch })
+    expect(await sums()).toHaveLength(2)
   })
 
-  it('names the file that is missing or damaged', async () => {
-    const path = join(folder, 'checkpoint.safetensors')
-    await expect(loadCheckpoint(path)).rejects.toMatchObject({ code: 'file', message: expect.stringContaining(path) })
-    await saveCheckpoint(path, checkpoint)
+  it('is refused if it is damaged, or another checkpoint, whole in itself', async () => {
+    await keepCheckpoint(folder, checkpoint)
+    const path = pathOf('checkpoint.safetensors')
     const bytes = await readFile(path)
-    await writeFile(path, bytes.subarray(0, bytes.length - 3))
-    await expect(loadCheckpoint(path)).rejects.toMatchObject({ code: 'format', message: expect.stringContaining(path) })
+    const changed = bytes.slice()
+    changed[bytes.length - 5] = (changed[bytes.length - 5] ?? 0) ^ 1
+    const another = encodeCheckpoint({ ...checkpoint, epoch: 1 })
+    for (const wrong of [bytes.subarray(0, bytes.length - 3), changed, another]) {
+      await writeFile(path, wrong)
+      await expect(checkpointIn(folder)).rejects.toMatchObject({
+        code: 'checksum',
+        message: expect.stringContaining(path),
+      })
+    }
+    await writeFile(pathOf('checksums.json'), '{"checkpoint.safetensors": 7}')
+    await expect(checkpointIn(folder)).rejects.toMatchObject({ code: 'format' })
+  })
+
+  it('is good wherever a crash came between the checksum and the file, again and again', async () => {
+    await keepCheckpoint(folder, { ...checkpoint, epoch: 1 })
+    for (let epoch = 2; epoch < 6; epoch++) {
+      const old = await readFile(pathOf('checkpoint.safetensors'))
+      await keepCheckpoint(folder, { ...checkpoint, epoch })
+      // The checksum was written, the file was not.
+      await writeFile(pathOf('checkpoint.safetensors'), old)
+      expect(await checkpointIn(folder)).toMatchObject({ epoch: 1 })
+    }
+    await keepCheckpoint(folder, checkpoint)
+    expect(await checkpointIn(folder)).toEqual(checkpoint)
+  })
+
+  it('without a checksum is one of an early run, and goes by what it holds', async () => {
+    await keepCheckpoint(folder, checkpoint)
+    await unlink(pathOf('checksums.json'))
+    expect(await checkpointIn(folder)).toEqual(checkpoint)
+    const bytes = await readFile(pathOf('checkpoint.safetensors'))
+    await writeFile(pathOf('checkpoint.safetensors'), bytes.subarray(0, bytes.length - 3))
+    await expect(checkpointIn(folder)).rejects.toMatchObject({ code: 'format' })
   })
 })

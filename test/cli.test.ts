@@ -1,9 +1,11 @@
 /** The `weftgrad` command as a user meets it: child processes of bin/weftgrad.mjs, on a real adapter and real data. */
-import { spawn } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { interruptible } from '../src/cli/interrupt.ts'
 import { clock, colorsFor, percent } from '../src/cli/terminal.ts'
 import { resize } from '../src/data/resize.ts'
@@ -133,21 +135,104 @@ describe('stopping', () => {
     expect(JSON.parse(resumed.stdout).test).toEqual(uninterrupted.test)
   }, 120_000)
 
-  it('takes one key press that arrives twice for one, and SIGTERM for another code', () => {
-    const heard: string[] = []
-    const interrupt = interruptible(
-      (signal) => heard.push(signal),
-      () => heard.push('ends'),
+  it('with SIGHUP, as a terminal that is closed sends it, writes a checkpoint, too', async () => {
+    const out = join(place, 'hung-up')
+    const stopped = await weftgrad(
+      ['train', 'lenet', '--limit', '1000', '--epochs', '50', '--units', '32,16', '--out', out],
+      (text, child) => void (text.includes('Epoch') && child.kill('SIGHUP')),
     )
-    process.emit('SIGTERM')
-    process.emit('SIGTERM')
-    interrupt.release()
-    expect({ heard, code: interrupt.exitCode, aborted: interrupt.signal.aborted }).toEqual({
-      heard: ['SIGTERM'],
-      code: 143,
-      aborted: true,
-    })
+    expect(stopped.code).toBe(129)
+    expect(await readdir(out)).toEqual(expect.arrayContaining(['checkpoint.safetensors', 'config.json']))
+    expect(await readdir(out)).not.toContain('report.json')
+  }, 60_000)
+
+  it('takes a signal that arrives twice for one, and ends the process where a job has not stopped after a while', () => {
+    vi.useFakeTimers({ toFake: ['setTimeout'] })
+    const kill = vi.spyOn(process, 'kill').mockReturnValue(true)
+    try {
+      for (const [name, exitCode, endsByItself] of [
+        ['SIGINT', 130, false],
+        ['SIGTERM', 143, true],
+        ['SIGHUP', 129, true],
+      ] as const) {
+        const heard: string[] = []
+        const interrupt = interruptible(
+          (signal) => heard.push(signal),
+          () => heard.push('ends'),
+          1000,
+        )
+        process.emit(name)
+        process.emit(name)
+        interrupt.release()
+        const { aborted } = interrupt.signal
+        expect({ heard, code: interrupt.exitCode, aborted }).toEqual({ heard: [name], code: exitCode, aborted: true })
+        expect(kill).not.toHaveBeenCalled()
+        vi.advanceTimersByTime(1000)
+        expect(heard).toEqual(endsByItself ? [name, 'ends'] : [name])
+        expect(kill.mock.calls).toEqual(endsByItself ? [[process.pid, name]] : [])
+        kill.mockClear()
+      }
+    } finally {
+      kill.mockRestore()
+      vi.useRealTimers()
+    }
   })
+
+  it.skipIf(process.platform === 'win32')(
+    'by SIGTERM ends also a process that waits for a pipe nobody writes to',
+    async () => {
+      const pipe = join(place, 'pipe')
+      expect(spawnSync('mkfifo', [pipe]).status).toBe(0)
+      const script = `
+        import { readFile } from 'node:fs'
+        import { interruptible } from ${JSON.stringify(resolve('src/cli/interrupt.ts'))}
+        interruptible(() => process.stdout.write('asked'), () => {}, 100)
+        readFile(${JSON.stringify(pipe)}, () => {})
+        process.stdout.write('waits')
+      `
+      const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script])
+      child.stdout.setEncoding('utf8').on('data', (text) => text === 'waits' && child.kill('SIGTERM'))
+      expect(await once(child, 'close')).toEqual([null, 'SIGTERM'])
+    },
+    30_000,
+  )
+})
+
+describe('standard output that is closed, as by `| head -1`,', () => {
+  /** Closes it after the first words. */
+  async function closedEarly(args: readonly string[]): Promise<Outcome> {
+    const child = spawn(process.execPath, [commandPath, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    child.stdout.once('data', () => child.stdout.destroy())
+    let stderr = ''
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      stderr += text
+    })
+    const [code] = await once(child, 'close')
+    return { code, stdout: '', stderr }
+  }
+
+  it('does not end a training, and is no success', async () => {
+    const out = join(place, 'unread')
+    const { code, stderr } = await closedEarly(['train', 'lenet', '--limit', '640', '--epochs', '1', '--out', out])
+    expect({ code, stderr }).toMatchObject({ code: 141, stderr: expect.stringContaining('standard output was closed') })
+    expect(await readdir(out)).toEqual(expect.arrayContaining(['model.safetensors', 'report.json']))
+  }, 60_000)
+
+  it.skipIf(!existsSync('/dev/full'))(
+    'or full, is no success of any command',
+    async () => {
+      const full = await open('/dev/full', 'w')
+      try {
+        for (const args of [['weights', '--json'], ['--help']]) {
+          const child = spawn(process.execPath, [commandPath, ...args], { stdio: ['ignore', full.fd, 'ignore'] })
+          expect([args, ...(await once(child, 'close'))]).toEqual([args, 1, null])
+        }
+      } finally {
+        await full.close()
+      }
+    },
+    30_000,
+  )
 })
 
 describe('arguments', () => {
@@ -178,11 +263,27 @@ describe('arguments', () => {
     }
   }, 60_000)
 
+  it('that name no command get the one that was meant, whatever follows', async () => {
+    for (const [args, words] of [
+      [['doctr'], "unknown command 'doctr'. Did you mean 'doctor'?"],
+      [['trian', 'lenet'], "unknown command 'trian'. Did you mean 'train'?"],
+      [['trian', 'lenet', '--epochs', '3', '--json'], "unknown command 'trian'. Did you mean 'train'?"],
+      [['train', 'lent'], "unknown command 'train lent'. Did you mean 'lenet'?"],
+      [['weights', 'gte', 'vgg16', '--top'], "unknown command 'weights gte'. Did you mean 'get'?"],
+      [['help', 'evalute'], "unknown command 'evalute'. Did you mean 'evaluate'?"],
+      [['zzzz'], "unknown command 'zzzz'. `weftgrad --help` lists the commands."],
+    ] as const) {
+      const { code, stdout, stderr } = await weftgrad(args)
+      expect({ args, code, stdout, stderr }).toEqual({ args, code: 2, stdout: '', stderr: `weftgrad: ${words}\n` })
+    }
+  }, 30_000)
+
   it('may ask for help and the version', async () => {
     expect(await weftgrad(['--version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
     const help = await weftgrad([])
     for (const name of ['train', 'evaluate', 'predict', 'doctor', 'setup', 'bench']) expect(help.stdout).toContain(name)
     expect(help.code).toBe(0)
+    expect(await weftgrad(['help', 'train'])).toMatchObject({ code: 0, stdout: expect.stringContaining('lenet') })
   }, 30_000)
 
   it('are of no use without the packages, which is said', async () => {

@@ -1,8 +1,8 @@
 /** The cache of features: shards that are kept, damaged, broken off, written by another version, wanted by two runs at once. */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { WeftgradError } from '../src/errors.ts'
 import { readSafetensors, writeSafetensors } from '../src/format/safetensors.ts'
@@ -302,6 +302,72 @@ describe('the lock', () => {
     await lock.release()
     expect(await readFile(path(), 'utf8')).toContain('token')
     await next.release()
+  })
+
+  it('is had by one of all who take it over at once', async () => {
+    for (let round = 0; round < 20; round++) {
+      await written({ pid: deadPid, host: hostname(), token: `dead${round}` })
+      const taken = await Promise.all(Array.from({ length: 12 }, () => FolderLock.take(path(), options)))
+      const locks = taken.filter((one) => one instanceof FolderLock)
+      expect(locks).toHaveLength(1)
+      await locks[0]?.verify()
+      await locks[0]?.release()
+      expect(await readdir(root)).toEqual([])
+    }
+  })
+
+  it('is had by one of many processes, and claims of processes that are gone do not stand in the way', async () => {
+    await written({ pid: deadPid, host: hostname(), token: 'first' })
+    await writeFile(`${path()}.first`, JSON.stringify({ pid: deadPid, host: hostname(), token: 'second' }))
+    await writeFile(`${path()}.first.second`, JSON.stringify({ pid: deadPid, host: hostname(), token: 'third' }))
+    const log = join(root, 'log')
+    const script = `
+      import { appendFileSync } from 'node:fs'
+      import { FolderLock } from ${JSON.stringify(resolve('src/study/folder-lock.node.ts'))}
+      const lock = await FolderLock.take(process.argv[1])
+      appendFileSync(process.argv[2], lock instanceof FolderLock ? 'has it\\n' : 'has it not\\n')
+      // Until all have tried.
+      while ((await import('node:fs')).readFileSync(process.argv[2], 'utf8').split('\\n').length < 5) await new Promise((done) => setTimeout(done, 5))
+    `
+    const child = (): Promise<number | null> =>
+      new Promise((done) =>
+        spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script, path(), log]).on(
+          'close',
+          done,
+        ),
+      )
+    expect(await Promise.all([child(), child(), child(), child()])).toEqual([0, 0, 0, 0])
+    expect((await readFile(log, 'utf8')).trim().split('\n').sort()).toEqual([
+      'has it',
+      ...Array.from({ length: 3 }, () => 'has it not'),
+    ])
+  })
+
+  it('that another took over is known as lost, left alone, and not touched any more', async () => {
+    const lock = await FolderLock.acquire(path(), options)
+    await lock.verify()
+    const longAgo = new Date(Date.now() - 60_000)
+    await written({ pid: 1, host: 'elsewhere', token: 'theirs' })
+    await utimes(path(), longAgo, longAgo)
+    await expect(lock.verify()).rejects.toMatchObject({
+      code: 'lock-lost',
+      message: expect.stringContaining('process 1 on elsewhere'),
+    })
+    await new Promise((done) => setTimeout(done, 100)) // five heartbeats
+    expect((await stat(path())).mtimeMs).toBe(longAgo.getTime())
+    await lock.release()
+    expect(await readFile(path(), 'utf8')).toContain('theirs')
+  })
+
+  it('of a folder that was removed is lost, and giving it up does not make the folder again', async () => {
+    const folder = join(root, 'run')
+    const lock = await FolderLock.acquire(join(folder, 'lock'), options)
+    await rm(join(folder, 'lock'))
+    await expect(lock.verify()).rejects.toMatchObject({ code: 'lock-lost' })
+    await rm(folder, { recursive: true })
+    await expect(lock.verify()).rejects.toMatchObject({ code: 'file', message: expect.stringContaining('was removed') })
+    await lock.release()
+    expect(await readdir(root)).not.toContain('run')
   })
 
   it('is not waited for by those who only ask', async () => {

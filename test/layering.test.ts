@@ -264,7 +264,7 @@ describe('the checks see', () => {
   it.each([
     ['nn/a.ts', "import { readFile } from 'node:fs/promises'"],
     ['nn/a.ts', "import { readFile } from 'fs'"],
-    ['nn/a.ts', "import { loadCheckpoint } from './checkpoint.node.ts'"],
+    ['nn/a.ts', "import { fileTuningStore } from './tuning-store.node.ts'"],
     ['index.ts', "export { open } from './gpu/node/open.ts'"],
     ['gpu/a.ts', 'const bytes = Buffer.from([1])'],
     ['gpu/a.ts', 'const where = process.env.HOME'],

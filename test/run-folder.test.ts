@@ -1,14 +1,19 @@
 /** The LeNet-5 job on a real adapter with small data: what a run's folder holds, and how a stopped run goes on. */
-import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { appendFile, cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { encodePng } from '../src/format/png.ts'
+import { readSafetensors, writeSafetensors } from '../src/format/safetensors.ts'
 import { decodeCheckpoint } from '../src/nn/checkpoint.ts'
+import { FolderLock } from '../src/study/folder-lock.node.ts'
 import { lenetImages } from '../src/study/lenet-data.ts'
 import { readConfig, requireSpace, reserveRunFolder } from '../src/study/run-folder.node.ts'
 import { type TrainLenetOptions, type TrainReporter, trainLenet } from '../src/study/train-lenet.node.ts'
 import type { TrainReport } from '../src/study/train-report.node.ts'
-import { evaluateRun } from '../src/study/use-run.node.ts'
+import { evaluateRun, predictPictures } from '../src/study/use-run.node.ts'
 import { barImages, writeBars } from './support/fashion-files.ts'
 
 let place = ''
@@ -40,6 +45,7 @@ describe('a finished run', () => {
   it('leaves its files, and no others', async () => {
     expect((await readdir(join(place, 'whole'))).sort()).toEqual([
       'checkpoint.safetensors',
+      'checksums.json',
       'config.json',
       'curves.svg',
       'history.jsonl',
@@ -144,8 +150,8 @@ describe('a run that was stopped', () => {
     bytes[bytes.length - 5] = (bytes[bytes.length - 5] ?? 0) ^ 16
     await writeFile(path, bytes)
     await expect(trainLenet({ resume, dataDir })).rejects.toMatchObject({
-      code: 'format',
-      message: expect.stringContaining('checksum'),
+      code: 'checksum',
+      message: expect.stringContaining('changed or damaged'),
     })
     await writeFile(join(resume, 'config.json'), '{"job":"lenet5"}')
     await expect(trainLenet({ resume, dataDir })).rejects.toMatchObject({ code: 'format' })
@@ -157,6 +163,109 @@ describe('a run that was stopped', () => {
     await expect(trainLenet(given)).rejects.toMatchObject({ code: 'aborted' })
     await expect(trainLenet({ out, dataDir: join(place, 'nowhere') })).rejects.toMatchObject({ code: 'file' })
     expect(await readdir(place)).not.toContain('never')
+  })
+})
+
+describe('the model of a run', () => {
+  /** A copy of the whole run. */
+  async function copied(name: string): Promise<string> {
+    const run = join(place, name)
+    await cp(join(place, 'whole'), run, { recursive: true })
+    return run
+  }
+  const picture = async (): Promise<string> => {
+    const path = join(place, 'picture.png')
+    await writeFile(path, encodePng({ width: 28, height: 28, channels: 1, data: new Uint8Array(784).fill(9) }))
+    return path
+  }
+
+  it('is refused where its file was changed', async () => {
+    const run = await copied('changed')
+    const path = join(run, 'model.safetensors')
+    const bytes = await readFile(path)
+    // A weight's last bit: a number like any other.
+    bytes[bytes.length - 4] = (bytes[bytes.length - 4] ?? 0) ^ 1
+    await writeFile(path, bytes)
+    const refusal = { code: 'checksum', message: expect.stringContaining('model.safetensors was changed or damaged') }
+    await expect(evaluateRun(run, { dataDir })).rejects.toMatchObject(refusal)
+    await expect(predictPictures(run, [await picture()])).rejects.toMatchObject(refusal)
+  })
+
+  it('is refused where its weights are not finite, or so large that its answers are not', async () => {
+    const images = await picture()
+    for (const [name, value, code] of [
+      ['nan', Number.NaN, 'data'],
+      ['infinite', Number.POSITIVE_INFINITY, 'data'],
+      ['large', 3e38, 'not-finite'],
+    ] as const) {
+      const run = await copied(name)
+      const model = join(run, 'model.safetensors')
+      const { tensors, metadata } = readSafetensors(await readFile(model))
+      for (const { data } of tensors.values()) if (data instanceof Float32Array) data.fill(value)
+      await writeFile(model, writeSafetensors(tensors, metadata))
+      // As early runs are, which have no checksums.
+      await rm(join(run, 'checksums.json'))
+      await expect(evaluateRun(run, { dataDir })).rejects.toMatchObject({ code })
+      await expect(predictPictures(run, [images])).rejects.toMatchObject({ code })
+    }
+  })
+})
+
+describe('a run that loses its folder', () => {
+  const elsewhere = JSON.stringify({ pid: 1, host: 'elsewhere', token: 'theirs' })
+
+  it('fails where the folder is removed in the middle, and does not make it again', async () => {
+    const out = join(place, 'removed')
+    const reporter: TrainReporter = { onSaved: () => rmSync(out, { recursive: true, force: true }) }
+    await expect(trainLenet({ ...small, dataDir, out }, reporter)).rejects.toMatchObject({
+      code: 'file',
+      message: expect.stringContaining('removed'),
+    })
+    expect(await readdir(place)).not.toContain('removed')
+  })
+
+  it('writes nothing more once another process has taken it over', async () => {
+    const out = join(place, 'taken')
+    let before: Record<string, string> = {}
+    const contents = async (): Promise<Record<string, string>> =>
+      Object.fromEntries(
+        await Promise.all((await readdir(out)).map(async (name) => [name, await readFile(join(out, name), 'latin1')])),
+      )
+    const reporter: TrainReporter = {
+      async onSaved() {
+        await writeFile(join(out, 'lock'), elsewhere)
+        before = await contents()
+      },
+    }
+    await expect(trainLenet({ ...small, dataDir, out }, reporter)).rejects.toMatchObject({
+      code: 'lock-lost',
+      message: expect.stringContaining('process 1 on elsewhere took it over'),
+    })
+    expect(await contents()).toEqual(before)
+    expect(before.lock).toBe(elsewhere)
+  })
+
+  it('looks again for what another process did until it had the lock', async () => {
+    const resume = join(place, 'finished-meanwhile')
+    await cp(join(place, 'whole'), resume, { recursive: true })
+    const report = await readFile(join(resume, 'report.json'))
+    await rm(join(resume, 'report.json'))
+    // The report comes while the second process is at the lock.
+    await writeFile(
+      join(resume, 'lock'),
+      JSON.stringify({ pid: spawnSync('true').pid, host: hostname(), token: 'gone' }),
+    )
+    const take = FolderLock.take
+    const spy = vi.spyOn(FolderLock, 'take').mockImplementation(async (path, options) => {
+      await writeFile(join(resume, 'report.json'), report)
+      return await take.call(FolderLock, path, options)
+    })
+    try {
+      const never: TrainReporter = { onAdapter: () => expect.fail('it trains again') }
+      expect(await trainLenet({ resume, dataDir }, never)).toEqual({ ...whole, runDir: resume })
+    } finally {
+      spy.mockRestore()
+    }
   })
 })
 

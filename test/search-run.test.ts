@@ -4,8 +4,8 @@ import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { loadCheckpoint, saveCheckpoint } from '../src/nn/checkpoint.node.ts'
 import { Random } from '../src/random.ts'
+import { checkpointIn, keepCheckpoint } from '../src/study/resumable-fit.node.ts'
 import type { SearchResult } from '../src/study/search-result.ts'
 import { type SearchJobOptions, searchHyperparameters } from '../src/study/search-run.node.ts'
 import { throughCrashes } from './support/crashes.ts'
@@ -187,11 +187,12 @@ describe('a trial whose numbers go bad', () => {
     const reporter = { onEpochEnd: () => controller.abort() }
     const stopping = searchHyperparameters({ ...small, dataDir, out: run, signal: controller.signal }, reporter)
     await expect(stopping).rejects.toMatchObject({ code: 'aborted' })
-    const path = join(run, 'trials', '1', 'checkpoint.safetensors')
-    const checkpoint = await loadCheckpoint(path)
+    const trial = join(run, 'trials', '1')
+    const checkpoint = await checkpointIn(trial)
+    if (checkpoint === undefined) throw new Error('the trial has no checkpoint')
     for (const { data } of checkpoint.weights.values()) data.fill(Number.NaN)
     // One step before the end of its only epoch of the round, so that there is a step to go bad.
-    await saveCheckpoint(path, { ...checkpoint, epoch: 0, globalStep: 0, history: [] })
+    await keepCheckpoint(trial, { ...checkpoint, epoch: 0, globalStep: 0, history: [] })
     const result = await searchHyperparameters({ resume: run, dataDir })
     const [first] = result.trials
     expect(first).toMatchObject({ id: 1, state: 'failed', score: null, problem: expect.stringContaining('not finite') })

@@ -79,7 +79,13 @@ describe('a head on frozen features', () => {
 
   it('leaves the files of a run, with a model that is complete', async () => {
     expect((await readdir(join(place, 'head'))).sort()).toEqual([
-      ...['config.json', 'curves.svg', 'history.jsonl', 'model.safetensors', 'predictions.csv', 'report.json'],
+      'checksums.json',
+      'config.json',
+      'curves.svg',
+      'history.jsonl',
+      'model.safetensors',
+      'predictions.csv',
+      'report.json',
     ])
     expect(JSON.parse(String(await readFile(join(place, 'head', 'report.json'))))).toEqual(report)
     const lines = String(await readFile(join(place, 'head', 'history.jsonl')))

@@ -1,11 +1,14 @@
 /** Downloads of published files from a local server that behaves, breaks off, stalls, or sends something else. */
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { type FileHandle, mkdtemp, open, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { type FileHandle, mkdir, mkdtemp, open, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { sweepCache } from '../src/gpu/node/leftovers.ts'
 import { downloadFile } from '../src/weights/download.node.ts'
 import type { PublishedFile } from '../src/weights/zoo.ts'
 
@@ -26,7 +29,7 @@ const server = createServer((request, response) => {
 let base = ''
 let folder = ''
 beforeAll(async () => {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })
 afterAll(() => {
@@ -262,18 +265,126 @@ describe('a download that broke off', () => {
     expect(await filesThere()).toEqual(['net.h5'])
   })
 
-  it('refuses a part that was not asked for, and keeps its own', async () => {
+  it('starts over, once, when the part that the server sends does not fit its own', async () => {
+    const misfits: Record<string, Answer> = {
+      'another part': (_, response) =>
+        void response.writeHead(206, { 'content-range': 'bytes 7-8/300000' }).end(Buffer.alloc(2)),
+      'a part of no place': (_, response) => void response.writeHead(206).end(Buffer.alloc(2)),
+      'the rest of another file': (_, response) =>
+        void response.writeHead(206, { 'content-range': 'bytes 100000-199999/200000' }).end(Buffer.alloc(100_000)),
+      'more than is missing': (_, response) => {
+        response.writeHead(206, { 'content-range': 'bytes 100000-299999/*' })
+        response.end(Buffer.alloc(250_000))
+      },
+    }
+    for (const [name, misfit] of Object.entries(misfits)) {
+      await breakOff()
+      answers = [misfit, whole()]
+      await downloadFile(published(), folder)
+      expect({ name, requests }).toEqual({ name, requests: [{ range: 'bytes=100000-' }, { range: undefined }] })
+      expect(await isWhole()).toBe(true)
+      await rm(join(folder, 'net.h5'))
+
+      await breakOff()
+      answers = [misfit]
+      await expect(downloadFile(published(), folder)).rejects.toMatchObject({ code: 'fetch' })
+      expect({ name, requests: requests.length, left: await filesThere() }).toEqual({ name, requests: 2, left: [] })
+    }
+  })
+
+  it('survives a web page in place of the file, which is refused at its first bytes', async () => {
+    const page = (_: IncomingMessage, response: ServerResponse): void => {
+      response.writeHead(200, { 'content-type': 'text/html' })
+      response.write(' \n<!DOCTYPE html><html>Please log in')
+      // Never ends: whoever waits for the end gives up later, for another reason.
+    }
     await breakOff()
-    answers = [
-      (_, response) => void response.writeHead(206, { 'content-range': 'bytes 7-8/300000' }).end(Buffer.alloc(2)),
-    ]
-    await expect(downloadFile(published(), folder)).rejects.toMatchObject({
-      code: 'fetch',
-      message: expect.stringContaining('another part'),
-    })
+    answers = [page]
+    const refused = { code: 'fetch', message: expect.stringContaining('a web page, not the file') }
+    await expect(downloadFile(published(), folder, { stallMs: 5000 })).rejects.toMatchObject(refused)
+    requests = []
     answers = [whole()]
     await downloadFile(published(), folder)
+    expect(requests).toEqual([{ range: 'bytes=100000-' }])
     expect(await isWhole()).toBe(true)
+
+    answers = [page]
+    await rm(join(folder, 'net.h5'))
+    await expect(downloadFile(published(), folder, { stallMs: 5000 })).rejects.toMatchObject(refused)
+    expect(await filesThere()).toEqual([])
+  })
+})
+
+describe('a download where a proxy is named', () => {
+  it('goes through it, but for the hosts that need none', async () => {
+    answers = [whole()]
+    const seen: string[] = []
+    const proxy = createServer((request, response) => {
+      seen.push(request.url ?? '')
+      response.writeHead(200, { 'content-length': content.length }).end(content)
+    })
+    await new Promise<void>((done) => proxy.listen(0, '127.0.0.1', done))
+    const script = `
+      import { downloadFile } from ${JSON.stringify(resolve('src/weights/download.node.ts'))}
+      await downloadFile(JSON.parse(process.argv[1]), process.argv[2])
+    `
+    const fetched = async (env: object): Promise<unknown> => {
+      const given = [JSON.stringify(published()), folder]
+      const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script, ...given], {
+        env: { ...process.env, HTTP_PROXY: '', HTTPS_PROXY: '', no_proxy: '', NO_PROXY: '', ...env },
+      })
+      return (await once(child, 'close'))[0]
+    }
+    try {
+      const http_proxy = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`
+      expect(await fetched({ http_proxy })).toBe(0)
+      expect({ seen, requests }).toEqual({ seen: [`${base}/net.h5`], requests: [] })
+      expect(await isWhole()).toBe(true)
+      expect(await fetched({ http_proxy, NO_PROXY: undefined, no_proxy: '127.0.0.1' })).toBe(0)
+      expect({ seen: seen.length, requests: requests.length }).toEqual({ seen: 1, requests: 1 })
+    } finally {
+      proxy.closeAllConnections()
+      proxy.close()
+    }
+  }, 30_000)
+})
+
+describe('leftovers', () => {
+  it('of any kind go when they are a day old, in every folder of the cache, and nothing else does', async () => {
+    const left = [`.net.h5.1-0a.part`, `.config.json.${process.pid}-0a1b.tmp`, '.writable-12', 'lock.0a.1b']
+    const folders = ['staging-12-x9', '.fashion-mnist-AbC123']
+    const kept = ['net.h5', 'lock', 'notes.tmp', '.hidden', 'staging']
+    const places = [folder, join(folder, 'weights'), join(folder, 'features', 'vgg16-32-00')]
+    const [old, young] = [new Date(Date.now() - 90_000_000), new Date(Date.now() - 80_000_000)]
+    const age = async (when: Date): Promise<void> => {
+      for (const place of places) {
+        for (const name of folders) {
+          await mkdir(join(place, name, 'lib'), { recursive: true })
+          await utimes(join(place, name), when, when)
+        }
+        for (const name of [...left, ...kept]) {
+          await writeFile(join(place, name), '')
+          await utimes(join(place, name), when, when)
+        }
+      }
+    }
+    const listed = async (place: string): Promise<string[]> =>
+      (await readdir(place)).filter((name) => name !== 'weights' && name !== 'features').sort()
+    await age(young)
+    await sweepCache(folder)
+    for (const place of places) expect(await listed(place)).toEqual([...left, ...folders, ...kept].sort())
+    await age(old)
+    await sweepCache(folder)
+    for (const place of places) expect(await listed(place)).toEqual([...kept].sort())
+  })
+
+  it('of other files go with a download, too', async () => {
+    answers = [whole()]
+    const name = `.another.h5.${2 ** 31 - 2}-0.part`
+    await writeFile(join(folder, name), 'a part')
+    await utimes(join(folder, name), 0, 0)
+    await downloadFile(published(), folder)
+    expect(await filesThere()).toEqual(['net.h5'])
   })
 })
 

@@ -1,11 +1,14 @@
 /**
- * From an error to words and an exit code: 2 for bad arguments, 130 and 143 for SIGINT and SIGTERM, 1 for everything else.
+ * From an error to words and an exit code: 2 for bad arguments, the signal's (129, 130, 143) for a stop, 1 for everything else.
  * Errors that weftgrad throws on purpose are one sentence; WEFTGRAD_DEBUG=1 adds the stack of any error.
  */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { CommanderError } from 'commander'
 import { WeftgradError } from '../errors.ts'
+import { runFiles, shown } from '../study/run-folder.node.ts'
 import type { Interruptible } from './interrupt.ts'
-import { colorsFor } from './terminal.ts'
+import { colorsFor, type Terminal } from './terminal.ts'
 
 /**
  * The exit code of a command that an error ended: the signal's where the user stopped it, else `reportFailure`'s.
@@ -20,6 +23,21 @@ export function exitCodeAfter(
   if (!wasStopped) return reportFailure(error)
   onStopped?.(error.message)
   return exitCode
+}
+
+/** What went wrong for its numbers, settings or data would do so again; a run that was taken over is another process's. */
+const inVain = ['not-finite', 'argument', 'mismatch', 'data', 'lock-lost']
+
+/** Says how to resume a run after an error, where the run is still there and resuming may help. */
+export function sayHowToResume(error: unknown, command: string, folder: string | undefined, terminal: Terminal): void {
+  if (!(error instanceof WeftgradError) || inVain.includes(error.code)) return
+  if (folder === undefined || !existsSync(join(folder, runFiles.config))) return
+  terminal.note(`Go on with:  npx weftgrad ${command} --resume ${quoted(shown(folder))}`)
+}
+
+/** As a shell takes it. */
+function quoted(path: string): string {
+  return /^[\w./:@%+=-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`
 }
 
 /** Prints what went wrong to standard error. */

@@ -3,6 +3,8 @@
  * for, so that `--help` and mistakes answer at once.
  */
 import { Command } from 'commander'
+import { WeftgradError } from '../errors.ts'
+import { nearNames } from '../nn/near-names.ts'
 import { crossValidationSettings } from '../study/crossval-settings.ts'
 import { recipeSettings } from '../study/recipes.ts'
 import { searchSettings } from '../study/search-settings.ts'
@@ -10,24 +12,57 @@ import { partsNamed, studySettings } from '../study/study-plan.ts'
 import { trainSettings } from '../study/train-options.ts'
 import { transferSettings } from '../study/transfer-settings.ts'
 import { weftgradVersion } from '../study/versions.node.ts'
+import { watchOutputs } from './closed-output.ts'
 import { reportFailure } from './failure.ts'
 import { listSetting, numberSetting, pathOption, unitsSetting, wordSetting } from './options.ts'
 import { colorsFor } from './terminal.ts'
 
 /** Runs the command and sets the process' exit code; the process ends by itself. */
 export async function main(args: readonly string[]): Promise<void> {
-  // `weftgrad doctor | head -1`: nobody reads on, and that is no failure.
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit()
-      throw error
-    })
-  }
+  watchOutputs()
   try {
-    await commandLine().parseAsync([...args], { from: 'user' })
+    const program = commandLine()
+    program.hook('preAction', async () => {
+      const { sweepCache } = await import('../gpu/node/leftovers.ts')
+      await sweepCache().catch(() => undefined)
+    })
+    refuseUnknownCommand(program, args)
+    await program.parseAsync([...args], { from: 'user' })
   } catch (error) {
     process.exitCode = reportFailure(error)
   }
+}
+
+/**
+ * Commands that hold others take no other words: Commander would call a mistyped one an argument too many.
+ * @throws WeftgradError 'argument' for a word that is no command, with the one that was meant.
+ */
+function refuseUnknownCommand(program: Command, args: readonly string[]): void {
+  let group = program
+  for (const word of args) {
+    if (group.commands.length === 0 || word.startsWith('-')) return
+    if (group === program && word === 'help') continue
+    const next = group.commands.find((command) => command.name() === word)
+    if (next === undefined) {
+      const path = [...pathOf(group), word].join(' ')
+      const [near] = nearNames(
+        word,
+        group.commands.map((command) => command.name()),
+        1,
+      )
+      const whatNow =
+        near === undefined
+          ? `\`${['weftgrad', ...pathOf(group)].join(' ')} --help\` lists the commands.`
+          : `Did you mean '${near}'?`
+      throw new WeftgradError('argument', `unknown command '${path}'. ${whatNow}`, { command: path })
+    }
+    group = next
+  }
+}
+
+/** The words that name a command, without the program's own. */
+function pathOf(command: Command): string[] {
+  return command.parent === null ? [] : [...pathOf(command.parent), command.name()]
 }
 
 function commandLine(): Command {
@@ -35,6 +70,7 @@ function commandLine(): Command {
     .description('A small tensor engine on WebGPU: trains LeNet-5 on Fashion-MNIST, and heads on pretrained networks.')
     .version(weftgradVersion())
     .showSuggestionAfterError()
+    .helpCommand(true)
     .exitOverride()
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error:/, colorsFor(process.stderr).red('weftgrad:'))),

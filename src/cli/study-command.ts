@@ -1,11 +1,8 @@
 /** Commands of many trainings: how they begin, and how they are stopped and gone on with. */
-import { WeftgradError } from '../errors.ts'
-import { shown } from '../study/run-folder.node.ts'
 import type { StudyJobReporter } from '../study/study-job.node.ts'
-import { exitCodeAfter } from './failure.ts'
+import { exitCodeAfter, sayHowToResume } from './failure.ts'
 import { interruptible } from './interrupt.ts'
 import { grouped, type Terminal } from './terminal.ts'
-import { quoted } from './train-lenet.ts'
 import { adapterText, fact } from './training-text.ts'
 
 /** What is drawn again in place: taken away before lines are printed. */
@@ -57,10 +54,7 @@ export async function runStudyCommand(
   } catch (error) {
     drawing.clear()
     const code = exitCodeAfter(error, interrupt, terminal.note)
-    // What went wrong for its numbers or settings would do so again.
-    const again = error instanceof WeftgradError && !['not-finite', 'argument', 'mismatch', 'data'].includes(error.code)
-    if (folder !== undefined && again)
-      terminal.note(`Go on with:  npx weftgrad ${command} --resume ${quoted(shown(folder))}`)
+    sayHowToResume(error, command, folder, terminal)
     process.exitCode = code
   } finally {
     interrupt.release()

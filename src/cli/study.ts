@@ -1,5 +1,4 @@
 /** `weftgrad study`: the whole study in one command, and where its report is. */
-import { WeftgradError } from '../errors.ts'
 import { levelText, rankedOf, sureText } from '../study/comparison.ts'
 import { shown } from '../study/run-folder.node.ts'
 import { totalSeconds } from '../study/study-clock.ts'
@@ -10,10 +9,9 @@ import type { StudyReport } from '../study/study-result.ts'
 import { runStudy, type StudyOptions, type StudyReporter } from '../study/study-run.node.ts'
 import { zoo, zooNames } from '../weights/zoo.ts'
 import { BarLine } from './bar.ts'
-import { exitCodeAfter } from './failure.ts'
+import { exitCodeAfter, sayHowToResume } from './failure.ts'
 import { interruptible } from './interrupt.ts'
 import { clock, grouped, openTerminal, percent, type Terminal } from './terminal.ts'
-import { quoted } from './train-lenet.ts'
 import { adapterText, fact } from './training-text.ts'
 
 export type StudyCommandOptions = Omit<StudyOptions, 'signal' | 'plan' | 'featureDir'> & { readonly json?: boolean }
@@ -42,10 +40,7 @@ export async function studyCommand({ json, ...options }: StudyCommandOptions): P
   } catch (error) {
     bar.clear()
     const code = exitCodeAfter(error, interrupt, terminal.note)
-    // What went wrong for its settings would do so again.
-    const again = error instanceof WeftgradError && !['argument', 'mismatch', 'data'].includes(error.code)
-    if (folder !== undefined && again)
-      terminal.note(`Go on with:  npx weftgrad study --resume ${quoted(shown(folder))}`)
+    sayHowToResume(error, 'study', folder, terminal)
     process.exitCode = code
   } finally {
     interrupt.release()

@@ -1,9 +1,8 @@
 /** `weftgrad train lenet`: runs the job and shows how it goes. */
-import { WeftgradError } from '../errors.ts'
 import { shown } from '../study/run-folder.node.ts'
 import { type DataFacts, type TrainLenetOptions, type TrainReporter, trainLenet } from '../study/train-lenet.node.ts'
 import type { TrainReport } from '../study/train-report.node.ts'
-import { exitCodeAfter } from './failure.ts'
+import { exitCodeAfter, sayHowToResume } from './failure.ts'
 import { interruptible } from './interrupt.ts'
 import { ProgressLine } from './progress.ts'
 import { resultsText } from './results.ts'
@@ -34,11 +33,7 @@ export async function trainLenetCommand({ json, ...options }: TrainLenetOptions 
   } catch (error) {
     progress.clear()
     const code = exitCodeAfter(error, interrupt, terminal.note)
-    // A run that went wrong for its numbers would do so again.
-    const again = error instanceof WeftgradError && !['not-finite', 'argument', 'mismatch'].includes(error.code)
-    if (resumable !== undefined && again) {
-      terminal.note(`Go on with:  npx weftgrad train lenet --resume ${quoted(shown(resumable))}`)
-    }
+    sayHowToResume(error, 'train lenet', resumable, terminal)
     process.exitCode = code
   } finally {
     interrupt.release()
@@ -105,9 +100,4 @@ function summaryOf(report: TrainReport) {
   const { dispatchesPerStep, firstStepSeconds, test, validation, history, runDir } = report
   const speed = { secondsPerEpoch, millisecondsPerStep, dispatchesPerStep, firstStepSeconds }
   return { adapter, hardware, parameters, epochs, batchSize, ...speed, test, validation, history, runDir }
-}
-
-/** As a shell takes it. */
-export function quoted(path: string): string {
-  return /^[\w./:@%+=-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`
 }

@@ -15,6 +15,7 @@ import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import { download } from '../format/download.ts'
 import { gunzip, isGzip } from '../format/gzip.ts'
+import { proxiedFetch } from '../format/proxy.node.ts'
 import type { Device } from '../gpu/device.ts'
 import { openPrivateApt, type PrivateApt } from '../gpu/node/apt.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
@@ -60,7 +61,8 @@ export interface FashionMnistSurroundings {
   /** weftgrad's own cache. */
   readonly cache: string
   readonly addresses: readonly string[]
-  readonly fetch: typeof globalThis.fetch
+  /** Undefined for the usual one, by way of a proxy where the environment names one. */
+  readonly fetch: typeof globalThis.fetch | undefined
   readonly openApt: (folder: string) => Promise<Pick<PrivateApt, 'candidate' | 'unpack'>>
 }
 
@@ -364,7 +366,8 @@ async function downloadFrom(
   return await partsFrom(async (part) => {
     const chunks: Uint8Array[] = []
     const url = `${address}${fashionMnistFiles[part].name}.gz`
-    for await (const chunk of download(url, { maxBytes: largestDownloadBytes, signal, fetch })) chunks.push(chunk)
+    const options = { maxBytes: largestDownloadBytes, signal, fetch: fetch ?? (await proxiedFetch()) }
+    for await (const chunk of download(url, options)) chunks.push(chunk)
     return Buffer.concat(chunks)
   })
 }
@@ -431,7 +434,7 @@ function surroundingsOf({ surroundings = {} }: LoadFashionMnistOptions): Fashion
     systemFolder: surroundings.systemFolder ?? systemFolder,
     cache: surroundings.cache ?? cacheFolder(),
     addresses: surroundings.addresses ?? fashionMnistAddresses,
-    fetch: surroundings.fetch ?? globalThis.fetch,
+    fetch: surroundings.fetch,
     openApt: surroundings.openApt ?? openPrivateApt,
   }
 }

@@ -12,10 +12,12 @@ export type FileContent = Uint8Array | string | AsyncIterable<Uint8Array>
 
 /**
  * Replaces `path` by the content, making folders as needed. On any failure the temporary file is removed and the target
- * is untouched; an error thrown by a stream of chunks passes through as it is.
+ * is untouched; an error thrown by a stream of chunks, or by `guard`, passes through as it is.
+ * @param guard asked before anything is written, and again before the target is replaced.
  * @throws WeftgradError 'file' if the disk refuses (full, read-only, no permission).
  */
-export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
+export async function writeFileAtomic(path: string, content: FileContent, guard?: () => Promise<void>): Promise<void> {
+  await guard?.()
   const folder = dirname(path)
   const temporary = join(folder, `.${basename(path)}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`)
   try {
@@ -31,6 +33,7 @@ export async function writeFileAtomic(path: string, content: FileContent): Promi
     } finally {
       await file.close()
     }
+    await guard?.()
     await onDisk(path, () => rename(temporary, path))
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {})

@@ -2,8 +2,8 @@
  * Downloads a file over HTTP as a stream of chunks, so that it can be hashed and written while it comes in, and goes on
  * with a broken download where the server can (RFC 9110, section 14).
  *
- * Promises: a server that does not answer, stalls, or sends more than expected ends in a WeftgradError 'fetch' within
- * the given times; nothing is kept here. Runs in browsers and Node.
+ * Promises: a server that does not answer, stalls, or sends more than expected or a web page in place of the file ends in a
+ * WeftgradError 'fetch' within the given times; nothing is kept here. Runs in browsers and Node.
  */
 import { WeftgradError } from '../errors.ts'
 
@@ -31,8 +31,9 @@ export interface DownloadOptions {
 
 /**
  * Yields the body's chunks as they arrive.
- * @throws WeftgradError 'fetch' for every failure, with the answer's `status` in its details if it is one of an error;
- * 'aborted' if the signal fired. WeftgradErrors of the callbacks pass through.
+ * @throws WeftgradError 'fetch' for every failure, with the answer's `status` in its details if it is one of an error, and
+ * `misfit` if the part that was sent does not go on from `resumeFrom`; 'aborted' if the signal fired. WeftgradErrors of the
+ * callbacks pass through.
  */
 export async function* download(url: string, options: DownloadOptions): AsyncGenerator<Uint8Array, void, void> {
   const { maxBytes, answerMs = 15_000, stallMs = 30_000, signal, fetch = globalThis.fetch } = options
@@ -62,14 +63,22 @@ export async function* download(url: string, options: DownloadOptions): AsyncGen
     const response = await fetch(url, { signal: controller.signal, ...range })
     const { status } = response
     if (!response.ok)
-      throw failed(`the server answered ${status} ${response.statusText}`.trimEnd(), undefined, { status })
+      throw failed(`the server answered ${status} ${response.statusText}`.trimEnd(), undefined, {
+        status,
+        ...(status === 416 ? { misfit: true } : {}),
+      })
     if (response.body === null) throw failed('the answer has no content')
-    const firstByte = status === 206 ? firstByteOf(response.headers) : 0
-    if (firstByte !== 0 && firstByte !== resumeFrom) throw failed('the server sent another part than was asked for')
+    const part = status === 206 ? partOf(response.headers) : wholeFile
+    const { firstByte } = part
+    // Of a whole file nothing is wrong with the bytes that are there.
+    const misfit = status === 206 ? { misfit: true } : {}
+    if (firstByte !== 0 && firstByte !== resumeFrom)
+      throw failed('the server sent another part than was asked for', undefined, misfit)
     const announced = Number(response.headers.get('content-length') ?? Number.NaN)
-    const totalBytes = Number.isSafeInteger(announced) && announced > 0 ? firstByte + announced : undefined
+    const end = Number.isSafeInteger(announced) && announced > 0 ? firstByte + announced : undefined
+    const totalBytes = part.totalBytes ?? end
     if (totalBytes !== undefined && totalBytes > maxBytes) {
-      throw failed(`it has ${totalBytes} bytes, more than the ${maxBytes} expected at most`)
+      throw failed(`it has ${totalBytes} bytes, more than the ${maxBytes} expected at most`, undefined, misfit)
     }
     onStart?.(firstByte, totalBytes)
     const reader = response.body.getReader()
@@ -78,8 +87,12 @@ export async function* download(url: string, options: DownloadOptions): AsyncGen
       expect(stallMs, `nothing came for ${stallMs / 1000} s after ${received} bytes`)
       const { done, value } = await reader.read()
       if (done) break
+      if (received === 0 && isWebPage(value)) {
+        throw failed('the server sent a web page, not the file. Is this network waiting for a login?')
+      }
       received += value.length
-      if (received > maxBytes) throw failed(`it has more than the ${maxBytes} bytes expected at most`)
+      if (received > maxBytes)
+        throw failed(`it has more than the ${maxBytes} bytes expected at most`, undefined, misfit)
       onProgress?.(received, totalBytes)
       clearTimeout(timer)
       yield value
@@ -97,9 +110,22 @@ export async function* download(url: string, options: DownloadOptions): AsyncGen
   }
 }
 
-/** The start of the part that a 206 answer holds; NaN if it does not say. */
-function firstByteOf(headers: Headers): number {
-  return Number(/^bytes (\d+)-/.exec(headers.get('content-range') ?? '')?.[1] ?? Number.NaN)
+const wholeFile = { firstByte: 0, totalBytes: undefined } as const
+
+/** Where the part that a 206 answer holds begins, NaN if it does not say, and how long the file is, if it does. */
+function partOf(headers: Headers): { readonly firstByte: number; readonly totalBytes: number | undefined } {
+  const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get('content-range') ?? '') ?? []
+  return {
+    firstByte: Number(first ?? Number.NaN),
+    totalBytes: total === undefined || total === '*' ? undefined : Number(total),
+  }
+}
+
+/** Whether a file begins as an HTML page, which no file of data does. */
+function isWebPage(bytes: Uint8Array): boolean {
+  return /^\uFEFF?\s*<(!doctype|!--|html|head|body|script|\?xml)\b/i.test(
+    new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(0, 256)),
+  )
 }
 
 /** `fetch failed` says nothing; the cause under it does (name not found, connection refused). */

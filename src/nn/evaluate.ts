@@ -274,12 +274,15 @@ export function summarizeRecord(
 /**
  * Loss, accuracy, confusion matrix and predictions of a model on a data set, counted on the device. The model ends in logits
  * or in a softmax: see {@link Model.logits}. Releases everything it took.
- * @throws WeftgradError as `Evaluator.create`; 'device-lost' where the device goes.
+ * @throws WeftgradError as `Evaluator.create`; 'not-finite' where the loss is NaN or infinite; 'device-lost' where the device
+ * goes.
  */
 export async function evaluate(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluation> {
   const evaluator = await Evaluator.create(model, data, options)
   try {
-    return await evaluator.run({ predictions: true })
+    const evaluation = await evaluator.run({ predictions: true })
+    finiteNumbers([evaluation.loss], model.name)
+    return evaluation
   } finally {
     evaluator.dispose()
   }
@@ -288,7 +291,7 @@ export async function evaluate(model: Model, data: Dataset, options: EvaluateMod
 /**
  * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels] that are divided by 255 and
  * padded to the model's input, as image data sets do. The model ends in logits or in a softmax: see {@link Model.logits}.
- * @throws WeftgradError 'shape' where they do not fit.
+ * @throws WeftgradError 'shape' where they do not fit, 'not-finite' where a probability is NaN.
  */
 export async function predict(
   model: Model,
@@ -316,7 +319,21 @@ export async function predict(
   }
   const own = probabilitiesOf(images)
   const both = flipAverage ? mul(add(own, probabilitiesOf(mirroredImages(images, width, channels))), 0.5) : own
-  return Float32Array.from(await both.data())
+  return finiteNumbers(await both.data(), model.name)
+}
+
+/**
+ * A model's answers. Of NaN no class is the most probable one, so they are no answer.
+ * @throws WeftgradError 'not-finite' where one is NaN or infinite.
+ */
+export function finiteNumbers(numbers: Iterable<number>, model: string): Float32Array {
+  const answers = Float32Array.from(numbers)
+  if (answers.every(Number.isFinite)) return answers
+  throw new WeftgradError(
+    'not-finite',
+    `${model} answers with numbers that are NaN or infinite: its weights or its inputs are not finite, or far too large. Train it again, with a lower learning rate, or use other weights.`,
+    { model },
+  )
 }
 
 /** Every row of pixels the other way round. */

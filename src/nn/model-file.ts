@@ -5,8 +5,14 @@
  * Promises: the same weights and description give the same bytes; what comes back equals what went in, bit for bit.
  */
 import { WeftgradError } from '../errors.ts'
-import { readSafetensors, type SafeTensor, toFloat32, writeSafetensors } from '../format/safetensors.ts'
-import type { Model, WeightNumbers } from './model.ts'
+import {
+  readSafetensors,
+  type SafeTensor,
+  type Safetensors,
+  toFloat32,
+  writeSafetensors,
+} from '../format/safetensors.ts'
+import { checkNumbers, type Model, type WeightNumbers } from './model.ts'
 import { lenet5 } from './models/lenet5.ts'
 
 const formatName = 'weftgrad-model'
@@ -56,7 +62,7 @@ export async function encodeLenet5(
 /**
  * The model of a file that `encodeLenet5` wrote; `dispose()` it.
  * @param source names the bytes in errors, for example the file's path.
- * @throws WeftgradError 'format' or 'mismatch' if they are damaged or another model's.
+ * @throws WeftgradError 'format' or 'mismatch' if they are damaged or another model's, 'data' if weights are not finite.
  */
 export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): DescribedLenet5 {
   const { tensors, metadata } = readSafetensors(bytes, source)
@@ -77,16 +83,26 @@ export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): Desc
   }
   const units = [first, second] as const
   const model = lenet5({ units, classes: classNames.length })
-  const weights: WeightNumbers = new Map(
-    [...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, data: toFloat32(tensor) }]),
-  )
   try {
-    model.setWeights(weights)
+    fillFromFile(model, tensors, source)
   } catch (error) {
     model.dispose()
     throw error
   }
   return { model, units, classNames, flipAverage: metadata.flips === 'averaged' }
+}
+
+/**
+ * Replaces all weights of the model by those that `encodeModel` wrote.
+ * @throws WeftgradError 'mismatch' if they are another model's, 'data' if one is NaN or infinite: no answer would mean anything.
+ */
+export function fillFromFile(model: Model, tensors: Safetensors['tensors'], source: string): void {
+  const numbers: WeightNumbers = new Map(
+    [...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, data: toFloat32(tensor) }]),
+  )
+  model.checkWeights(numbers)
+  for (const weight of model.weights) checkNumbers(source, weight, numbers.get(weight.name)?.data ?? new Float32Array())
+  model.setWeights(numbers)
 }
 
 function parsedNames(text: string): readonly string[] | undefined {

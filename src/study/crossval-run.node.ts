@@ -5,7 +5,6 @@
  * Promises: the test images have no say in any fold. Each fold is a line in folds.jsonl, and each epoch a checkpoint, so
  * that a run that ended at any moment goes on to the same figures, bit for bit on the same adapter.
  */
-import { rm } from 'node:fs/promises'
 import { residentImages } from '../data/dataset.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'
@@ -31,6 +30,7 @@ import { EpochClock, type EpochProgress } from './epoch-clock.ts'
 import { othersOf, stratifiedFolds } from './folds.ts'
 import { inLanes, trainingsAtATime } from './lanes.ts'
 import { checkpointIn, fitInFolder } from './resumable-fit.node.ts'
+import { removeFromRun } from './run-folder.node.ts'
 import { isHistory, runStudyJob, type StudyJob, type StudyJobOptions, type StudyJobReporter } from './study-job.node.ts'
 import { evaluationBatchSize } from './train-report.node.ts'
 import { tunedForTraining } from './tuned-kernels.node.ts'
@@ -120,7 +120,7 @@ class CrossValidation {
     if (signal?.aborted) throw new WeftgradError('aborted', 'The cross-validation was stopped.')
     const honest = summarizeFolds(this.#results('honest'))
     const carryOver = settings.carryOver ? await this.#carryOver(honest) : null
-    await rm(this.#running.folder('folds'), { recursive: true, force: true })
+    await removeFromRun(this.#running.folder('folds'))
 
     const { driver, hardware } = device.facts
     return {

@@ -3,9 +3,9 @@ import { readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { loadFashionMnist, readFashionMnistCsv } from '../data/fashion-mnist.node.ts'
 import { WeftgradError } from '../errors.ts'
-import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import type { Eda, EdaPart, EdaResult, EdaSource } from './eda.ts'
+import { writeRunFile } from './run-folder.node.ts'
 
 /** What the folder holds; the JSON is written last, so a folder that has it is whole. */
 export const edaFiles = { classes: 'classes.png', correlation: 'correlation.png', result: 'eda.json' } as const
@@ -50,9 +50,9 @@ export async function loadEdaData({ dataDir, csv, missing, onNote, signal }: Eda
 
 /** Replaces what an earlier look left there. */
 export async function writeEda(folder: string, { result, pictures }: Eda): Promise<void> {
-  await writeFileAtomic(join(folder, edaFiles.classes), pictures.classes)
-  await writeFileAtomic(join(folder, edaFiles.correlation), pictures.correlation)
-  await writeFileAtomic(join(folder, edaFiles.result), `${JSON.stringify(result)}\n`)
+  await writeRunFile(join(folder, edaFiles.classes), pictures.classes)
+  await writeRunFile(join(folder, edaFiles.correlation), pictures.correlation)
+  await writeRunFile(join(folder, edaFiles.result), `${JSON.stringify(result)}\n`)
 }
 
 /** What `writeEda` wrote. Throws 'file' where it is not all there, 'format' where it is something else. */

@@ -2,14 +2,19 @@
  * A lock file that keeps two processes from doing the same work at once. It names its holder, who touches it every few
  * seconds; a lock that was not touched for a while, or whose process is gone, is taken over.
  *
- * It saves work and guards nothing: what is written under it must bear being written twice.
+ * Promises: of all who try, one gets the lock. Files appear by exclusive creation, and a lock is removed only by who holds
+ * the claim on it: a file named by the lock's own token, created exclusively too. A holder that was suspended for so long
+ * that another took over finds out by `verify`, which is asked before each write that the lock guards.
  */
 import { randomBytes } from 'node:crypto'
+import { readFileSync, unlinkSync } from 'node:fs'
 import { mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WeftgradError } from '../errors.ts'
+import { onDisk } from '../format/atomic-write.node.ts'
+import { isRecord, parsedJson } from '../format/json.ts'
 
 export interface LockOptions {
   /** The lock is touched so often. 5 s unless given. */
@@ -40,10 +45,7 @@ export class FolderLock {
   private constructor(path: string, token: string, heartbeatMs: number) {
     this.#path = path
     this.#token = token
-    this.#heartbeat = setInterval(() => {
-      const now = new Date()
-      utimes(path, now, now).catch(() => undefined) // at worst somebody takes it over and does the work, too
-    }, heartbeatMs)
+    this.#heartbeat = setInterval(() => void this.#beat(), heartbeatMs)
     this.#heartbeat.unref()
   }
 
@@ -64,52 +66,145 @@ export class FolderLock {
   /** The lock, or who has it. Throws 'file' where the disk refuses. */
   static async take(path: string, options: LockOptions = {}): Promise<FolderLock | string> {
     const { heartbeatMs = 5000, staleMs = 6 * heartbeatMs } = options
-    const token = randomBytes(8).toString('hex')
-    const holder: Holder = { pid: process.pid, host: hostname(), token }
-    for (;;) {
-      if (await created(path, JSON.stringify(holder))) return new FolderLock(path, token, heartbeatMs)
-      const other = await holderOf(path)
-      if (!(await isAbandoned(path, other, staleMs)))
-        return other === undefined ? 'unknown' : `process ${other.pid} on ${other.host}`
-      await rm(path, { force: true }).catch(() => undefined)
-    }
+    const token = newToken()
+    await onDisk(path, () => mkdir(dirname(path), { recursive: true }))
+    const busy = await takeFile(path, token, staleMs)
+    return busy ?? new FolderLock(path, token, heartbeatMs)
+  }
+
+  /**
+   * That the lock is still held.
+   * @throws WeftgradError 'lock-lost' where another process took it over or its file was removed, 'file' where its folder was.
+   */
+  async verify(): Promise<void> {
+    const holder = await holderOf(this.#path)
+    if (holder?.token === this.#token) return
+    clearInterval(this.#heartbeat)
+    const folder = dirname(this.#path)
+    if ((await stat(folder).catch(() => undefined)) === undefined)
+      throw new WeftgradError(
+        'file',
+        `${folder} was removed while a run was at work in it, so the run stops. Start it again.`,
+        { folder },
+      )
+    const isTaken = holder !== undefined && holder !== unreadable
+    const who = isTaken ? `${nameOf(holder)} took it over` : 'its file was removed or changed'
+    throw new WeftgradError(
+      'lock-lost',
+      `The lock ${this.#path} is lost: ${who}. This process stops and writes nothing more there. Wait until nobody works in ${folder}, then resume.`,
+      { path: this.#path, holder: isTaken ? nameOf(holder) : undefined },
+    )
   }
 
   /** Gives the lock up, unless somebody has taken it over. */
   async release(): Promise<void> {
     clearInterval(this.#heartbeat)
-    const holder = await holderOf(this.#path)
-    if (holder?.token === this.#token) await rm(this.#path, { force: true }).catch(() => undefined)
+    try {
+      // Another process may look at it just now, only to find that it is held.
+      while (tokenAt(this.#path) === this.#token && !(await removeFile(this.#path, () => true))) await sleep(5)
+    } catch {
+      // It cannot be removed: it goes stale.
+    }
   }
+
+  /** Touches the lock, but never another's. */
+  async #beat(): Promise<void> {
+    const holder = await holderOf(this.#path)
+    const now = new Date()
+    if (holder?.token === this.#token) await utimes(this.#path, now, now).catch(() => undefined)
+    else clearInterval(this.#heartbeat)
+  }
+}
+
+const newToken = (): string => randomBytes(8).toString('hex')
+
+const nameOf = ({ pid, host }: Holder): string => `process ${pid} on ${host}`
+
+/** Creates the file with the token, in place of one that nobody has. Gives who has it, if somebody does. */
+async function takeFile(path: string, token: string, staleMs: number): Promise<string | undefined> {
+  const text = JSON.stringify({ pid: process.pid, host: hostname(), token } satisfies Holder)
+  for (;;) {
+    if (await created(path, text)) return undefined
+    const holder = await holderOf(path)
+    if (holder === undefined) continue
+    if (!(await isAbandoned(path, holder, staleMs))) return holder === unreadable ? 'unknown' : nameOf(holder)
+    // Whoever is faster has it next: then this one finds that it is held.
+    if (!(await removeFile(path, (now) => isAbandoned(path, now, staleMs), staleMs))) await sleep(5)
+  }
+}
+
+/**
+ * Removes a lock for which `may` holds. Who does has the claim on just this lock, which is a lock itself, so that nobody
+ * removes the next one by mistake. False where another process has the claim.
+ */
+async function removeFile(
+  path: string,
+  may: (holder: Holder) => boolean | Promise<boolean>,
+  staleMs = 30_000,
+): Promise<boolean> {
+  const token = tokenAt(path)
+  if (token === undefined) return true
+  const claim = `${path}.${token}`
+  const own = newToken()
+  if ((await takeFile(claim, own, staleMs)) !== undefined) return false
+  try {
+    const holder = await holderOf(path)
+    // Read again and removed without a pause: the less a process can be suspended between the two, the better.
+    if (holder?.token === token && (await may(holder)) && tokenAt(path) === token) unlinkSync(path)
+  } finally {
+    if (tokenAt(claim) === own) await rm(claim, { force: true }).catch(() => undefined)
+  }
+  return true
 }
 
 /** Whether the file was not there and is now. */
 async function created(path: string, text: string): Promise<boolean> {
+  return await onDisk(path, async () => {
+    try {
+      await writeFile(path, text, { flag: 'wx' })
+      return true
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') return false
+      throw error
+    }
+  })
+}
+
+/** Of a lock that is not written yet, or no lock. */
+const unreadable: Holder = { pid: 0, host: '', token: 'unreadable' }
+
+/** Undefined where there is no such file. */
+async function holderOf(path: string): Promise<Holder | undefined> {
   try {
-    await mkdir(dirname(path), { recursive: true })
-    await writeFile(path, text, { flag: 'wx' })
-    return true
+    return holderIn(await readFile(path, 'utf8'))
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false
-    const problem = error instanceof Error ? error.message : String(error)
-    throw new WeftgradError('file', `${path} could not be written: ${problem}.`, { path }, error)
+    return codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR' ? undefined : unreadable
   }
 }
 
-/** Undefined for a lock that is gone, not written yet, or no lock. */
-async function holderOf(path: string): Promise<Holder | undefined> {
+/** The token in the file; undefined where there is none to read. */
+function tokenAt(path: string): string | undefined {
   try {
-    const value: unknown = JSON.parse(await readFile(path, 'utf8'))
-    const isHolder = (one: unknown): one is Holder =>
-      typeof one === 'object' && one !== null && 'pid' in one && typeof one.pid === 'number' && 'host' in one
-    return isHolder(value) ? value : undefined
+    return holderIn(readFileSync(path, 'utf8')).token
   } catch {
     return undefined
   }
 }
 
-async function isAbandoned(path: string, holder: Holder | undefined, staleMs: number): Promise<boolean> {
-  if (holder?.host === hostname() && !isRunning(holder.pid)) return true
+function holderIn(text: string): Holder {
+  const value = parsedJson(text)
+  const isHolder =
+    isRecord(value) &&
+    typeof value.pid === 'number' &&
+    typeof value.host === 'string' &&
+    // It becomes a part of a file's name.
+    typeof value.token === 'string' &&
+    /^[\w-]{1,64}$/.test(value.token)
+  return isHolder ? (value as unknown as Holder) : unreadable
+}
+
+async function isAbandoned(path: string, holder: Holder, staleMs: number): Promise<boolean> {
+  if (holder.host === hostname() && !isRunning(holder.pid)) return true
   const facts = await stat(path).catch(() => undefined)
   return facts !== undefined && Date.now() - facts.mtimeMs > staleMs
 }

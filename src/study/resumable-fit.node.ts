@@ -2,13 +2,13 @@
  * A training with a folder of its own: it leaves a checkpoint after each epoch and where it is stopped, goes on from there
  * when it is asked for again, and further when more epochs are asked for. All ways to the same epoch give the same bits.
  */
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Dataset } from '../data/contract.ts'
-import { loadCheckpoint, saveCheckpoint } from '../nn/checkpoint.node.ts'
+import { decodeCheckpoint, encodeCheckpoint } from '../nn/checkpoint.ts'
 import type { Callbacks, EpochLogs, FitOptions, TrainingCheckpoint } from '../nn/contract.ts'
 import { fit } from '../nn/fit.ts'
 import type { Model } from '../nn/model.ts'
+import { readCheckedFile, writeCheckedFile } from './checked-file.node.ts'
 import { runFiles } from './run-folder.node.ts'
 
 export interface ResumableFit {
@@ -34,19 +34,21 @@ export async function fitInFolder({
   const { epochs } = await fit(model, train, {
     ...options,
     ...(resume === undefined ? {} : { resume }),
-    callbacks: { ...callbacks, onCheckpoint: (next) => saveCheckpoint(checkpointPath(folder), next) },
+    callbacks: { ...callbacks, onCheckpoint: (next) => keepCheckpoint(folder, next) },
   })
   return epochs
 }
 
-/** The training's last checkpoint. Throws WeftgradError 'format' if it is damaged. */
+/** The training's last checkpoint. Throws WeftgradError 'checksum' or 'format' if it is damaged. */
 export async function checkpointIn(folder: string): Promise<TrainingCheckpoint | undefined> {
   const path = checkpointPath(folder)
-  const isThere = await stat(path).then(
-    () => true,
-    () => false,
-  )
-  return isThere ? await loadCheckpoint(path) : undefined
+  const bytes = await readCheckedFile(path)
+  return bytes === undefined ? undefined : decodeCheckpoint(bytes, path)
+}
+
+/** Replaces the training's checkpoint. Throws as `writeRunFile`; the old one is then still there. */
+export async function keepCheckpoint(folder: string, checkpoint: TrainingCheckpoint): Promise<void> {
+  await writeCheckedFile(checkpointPath(folder), encodeCheckpoint(checkpoint))
 }
 
 function checkpointPath(folder: string): string {

@@ -7,13 +7,15 @@
  * | history.jsonl | a line an epoch, on the disk before the next epoch starts |
  * | checkpoint.safetensors | everything needed to go on bit for bit; replaced after each epoch |
  * | model.safetensors | the trained weights; its metadata say which model they belong to |
+ * | checksums.json | SHA-256 of the checkpoint and the model, compared when they are read (checked-file.node.ts) |
  * | predictions.csv | index (in the data file the test images are from), label and predicted class of each test image |
  * | curves.svg, report.json | the picture and the figures; report.json comes last, so a run that has it is finished |
  */
 import { mkdir, readFile, rm, rmdir, stat, statfs } from 'node:fs/promises'
-import { join, relative, resolve } from 'node:path'
+import { join, relative, resolve, sep } from 'node:path'
 import { WeftgradError } from '../errors.ts'
-import { writeFileAtomic } from '../format/atomic-write.node.ts'
+import { appendLineDurable, type FileContent, writeFileAtomic } from '../format/atomic-write.node.ts'
+import { sweepLeftovers } from '../gpu/node/leftovers.ts'
 import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
 import { FolderLock } from './folder-lock.node.ts'
@@ -26,6 +28,7 @@ export const runFiles = {
   history: 'history.jsonl',
   checkpoint: 'checkpoint.safetensors',
   model: 'model.safetensors',
+  checksums: 'checksums.json',
   predictions: 'predictions.csv',
   curves: 'curves.svg',
   report: 'report.json',
@@ -105,6 +108,9 @@ export async function inNewRunFolder<T>(wanted: string | undefined, work: (folde
   }
 }
 
+/** The locks that this process works under, by their folders; a study's is above those of its parts. */
+const locks = new Map<string, FolderLock>()
+
 /**
  * Does a run's work while no other process does any in its folder.
  * @throws WeftgradError 'argument' where one is at it; 'file' where the folder cannot be written to; and what `work` throws.
@@ -117,11 +123,39 @@ export async function whileAlone<T>(folder: string, work: () => Promise<T>): Pro
       `Another run (${lock}) is at work in ${shown(folder)}. Wait until it has ended, or choose another folder.`,
       { folder, holder: lock },
     )
+  locks.set(folder, lock)
   try {
+    await sweepLeftovers(folder)
     return await work()
   } finally {
+    locks.delete(folder)
     await lock.release()
   }
+}
+
+/**
+ * Writes a file of a run, whole or not at all, and only while this process has the run to itself.
+ * @throws WeftgradError 'file' if the disk refuses or the run's folder was removed, 'lock-lost' if another process took the
+ * run over.
+ */
+export async function writeRunFile(path: string, content: FileContent): Promise<void> {
+  await writeFileAtomic(path, content, () => verifyLocks(path))
+}
+
+/** Appends a line to a log of a run; it survives a power cut. Throws as {@link writeRunFile}. */
+export async function appendRunLine(path: string, line: string): Promise<void> {
+  await verifyLocks(path)
+  await appendLineDurable(path, line)
+}
+
+/** Removes a folder of a run with all that it holds. Throws 'lock-lost' as {@link writeRunFile}. */
+export async function removeFromRun(path: string): Promise<void> {
+  await verifyLocks(path)
+  await rm(path, { recursive: true, force: true })
+}
+
+async function verifyLocks(path: string): Promise<void> {
+  for (const [folder, lock] of locks) if (path.startsWith(folder + sep)) await lock.verify()
 }
 
 /** Throws WeftgradError 'file' if the disk has fewer than `bytes` free. A file system that does not say is trusted. */
@@ -192,7 +226,7 @@ function kernelsIn(value: unknown): VariantTable | undefined {
 /** Rewrites the whole history, as a resumed run does: a line may stand there that its checkpoint has not got to. */
 export async function writeHistory(folder: string, history: readonly EpochLogs[]): Promise<void> {
   const lines = history.map((logs) => `${JSON.stringify(logs)}\n`)
-  await writeFileAtomic(join(folder, runFiles.history), lines.join(''))
+  await writeRunFile(join(folder, runFiles.history), lines.join(''))
 }
 
 export async function writeReport(folder: string, report: object): Promise<void> {
@@ -203,10 +237,6 @@ export async function writeReport(folder: string, report: object): Promise<void>
 export async function readReport(folder: string): Promise<unknown> {
   const path = join(folder, runFiles.report)
   return (await isThere(path)) ? await readJson(path, `${path} could not be read`) : undefined
-}
-
-export async function hasCheckpoint(folder: string): Promise<boolean> {
-  return await isThere(join(folder, runFiles.checkpoint))
 }
 
 /** A path as a person in this folder would write it. */
@@ -227,7 +257,7 @@ async function probe(folder: string): Promise<void> {
 }
 
 async function writeJson(path: string, value: object): Promise<void> {
-  await writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`)
+  await writeRunFile(path, `${JSON.stringify(value, null, 2)}\n`)
 }
 
 async function readJson(path: string, problem: string): Promise<unknown> {

@@ -5,7 +5,6 @@
  * search's seed. Each round of a trial is a line in trials.jsonl, and each epoch a checkpoint, so that a search that ended
  * at any moment goes on to the same trials, bit for bit on the same adapter.
  */
-import { rm } from 'node:fs/promises'
 import type { ImageDataset } from '../data/dataset.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { randomSplit } from '../data/split.ts'
@@ -20,6 +19,7 @@ import { EpochClock, type EpochProgress } from './epoch-clock.ts'
 import { epochsIn } from './hyperband.ts'
 import { trainingsAtATime } from './lanes.ts'
 import { fitInFolder } from './resumable-fit.node.ts'
+import { removeFromRun } from './run-folder.node.ts'
 import {
   bestOf,
   Outcomes,
@@ -144,7 +144,7 @@ async function search(running: StudyJob<SearchSettings>, reporter: SearchReporte
       },
     },
   )
-  await rm(running.folder('trials'), { recursive: true, force: true })
+  await removeFromRun(running.folder('trials'))
 
   const results = trialResults(brackets, outcomes)
   const best = bestOf(brackets, outcomes)
@@ -218,7 +218,7 @@ class Trials {
   }
 
   async forget(trial: LenetTrial): Promise<void> {
-    await rm(this.#folder(trial), { recursive: true, force: true })
+    await removeFromRun(this.#folder(trial))
   }
 
   #folder({ id }: LenetTrial): string {

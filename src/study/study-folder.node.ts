@@ -11,10 +11,9 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { WeftgradError } from '../errors.ts'
-import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import type { Predictions } from './comparison.ts'
-import { type JobConfig, readAnyConfig, runFiles } from './run-folder.node.ts'
+import { type JobConfig, readAnyConfig, runFiles, writeRunFile } from './run-folder.node.ts'
 import { planIn, type StudyPart, type StudyPlan } from './study-plan.ts'
 import type { PartDone, StudyResults } from './study-result.ts'
 
@@ -43,7 +42,7 @@ export async function writePart<Part extends StudyPart>(
   part: Part,
   done: PartDone<StudyResults[Part]>,
 ): Promise<void> {
-  await writeFileAtomic(partFile(folder, part), `${JSON.stringify({ part, ...done })}\n`)
+  await writeRunFile(partFile(folder, part), `${JSON.stringify({ part, ...done })}\n`)
 }
 
 /** A part's result; undefined while it is not done. Throws WeftgradError 'format' where the file is damaged. */

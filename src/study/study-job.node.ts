@@ -15,7 +15,6 @@ import { type ImageDataset, type LabelledBytes, residentImages } from '../data/d
 import { dropDuplicates } from '../data/duplicates.ts'
 import { loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { WeftgradError } from '../errors.ts'
-import { appendLineDurable, writeFileAtomic } from '../format/atomic-write.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
@@ -23,6 +22,7 @@ import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
 import { lenetImages } from './lenet-data.ts'
 import {
+  appendRunLine,
   inNewRunFolder,
   type JobConfig,
   readAnyConfig,
@@ -33,6 +33,7 @@ import {
   whileAlone,
   writeConfig,
   writeReport,
+  writeRunFile,
 } from './run-folder.node.ts'
 import { type SettingsTable, textOf } from './settings.ts'
 import { type DataFacts, fingerprintOf, kernelsToKeep } from './train-lenet.node.ts'
@@ -132,7 +133,7 @@ export class StudyJob<Settings extends ImageSettings> {
     const kernels = isNew ? await tune() : this.#config.kernels
     if (this.signal?.aborted) throw new WeftgradError('aborted', 'It was stopped before it began.')
     await writeConfig(this.runDir, { ...this.#config, kernels })
-    if (isNew) await writeFileAtomic(this.#log, '')
+    if (isNew) await writeRunFile(this.#log, '')
     this.#reporter.onFolder?.(this.runDir)
     return kernels
   }
@@ -157,7 +158,7 @@ export class StudyJob<Settings extends ImageSettings> {
         { path: this.#log, line },
       )
     })
-    await writeFileAtomic(this.#log, whole.map(({ text }) => `${text}\n`).join(''))
+    await writeRunFile(this.#log, whole.map(({ text }) => `${text}\n`).join(''))
     for (const { value } of whole)
       if (isRecord(value) && typeof value.seconds === 'number') this.#seconds += value.seconds
     this.#lineAt = performance.now()
@@ -170,7 +171,7 @@ export class StudyJob<Settings extends ImageSettings> {
     const seconds = (now - this.#lineAt) / 1000
     this.#lineAt = now
     this.#seconds += seconds
-    await appendLineDurable(this.#log, JSON.stringify({ ...value, seconds }))
+    await appendRunLine(this.#log, JSON.stringify({ ...value, seconds }))
   }
 
   /** Wall clock of all lines of the log, those of earlier processes included: trainings that overlap count once. */
@@ -222,17 +223,29 @@ export async function runStudyJob<Settings extends ImageSettings, Result extends
       `The run in ${shown(runDir)} has ${kind.table.flagOf(other)} ${textOf(settings[other])}, not ${textOf(options[other])}. A resumed run keeps its settings: leave the option out, or start a new run.`,
       { setting: other, run: settings[other], given: options[other] },
     )
+  const finished = await finishedResult(kind, runDir, reporter)
+  if (finished !== undefined) return finished
+  return await whileAlone(runDir, async () => {
+    // Another process may have finished it meanwhile.
+    const theirs = await finishedResult(kind, runDir, reporter)
+    return theirs ?? (await begin(kind, { runDir, settings, earlier }, options, reporter, work))
+  })
+}
+
+async function finishedResult<Settings extends ImageSettings, Result extends { readonly runDir: string }>(
+  kind: JobKind<Settings, Result>,
+  runDir: string,
+  reporter: StudyJobReporter,
+): Promise<Result | undefined> {
   const report = await readReport(runDir)
-  if (report !== undefined) {
-    if (!kind.isResult(report))
-      throw new WeftgradError(
-        'format',
-        `${join(runDir, runFiles.report)} is not the report of a ${kind.noun}. Delete it to have it written anew.`,
-      )
-    reporter.onNote?.(`The run in ${shown(runDir)} is finished; there is nothing left to train.`)
-    return { ...report, runDir }
-  }
-  return await whileAlone(runDir, () => begin(kind, { runDir, settings, earlier }, options, reporter, work))
+  if (report === undefined) return undefined
+  if (!kind.isResult(report))
+    throw new WeftgradError(
+      'format',
+      `${join(runDir, runFiles.report)} is not the report of a ${kind.noun}. Delete it to have it written anew.`,
+    )
+  reporter.onNote?.(`The run in ${shown(runDir)} is finished; there is nothing left to train.`)
+  return { ...report, runDir }
 }
 
 interface Run<Settings> {

@@ -4,13 +4,12 @@
  */
 import { join } from 'node:path'
 import type { LoadedFashionMnist } from '../data/fashion-mnist.node.ts'
-import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import type { EpochLogs } from '../nn/contract.ts'
 import { type PretrainedName, pretrained } from '../nn/models/pretrained.ts'
 import { type CrossValidationFigures, commentary, compareModels, type MeasuredModel } from './comparison.ts'
 import { readEda } from './eda.node.ts'
 import { usedParameters } from './features.ts'
-import { writeReport } from './run-folder.node.ts'
+import { writeReport, writeRunFile } from './run-folder.node.ts'
 import { readPredictions, type StudyConfig, studyFiles } from './study-folder.node.ts'
 import { partTitles, studyParts } from './study-plan.ts'
 import { type LenetFinal, resultOf, type StudyOutcomes, type StudyReport, type TransferFinal } from './study-result.ts'
@@ -51,7 +50,7 @@ export async function reportStudy(
   // Loaded only now: the plotting library takes half a second of a processor.
   const { renderReport } = await import('./report/page.ts')
   const page = join(folder, studyFiles.page)
-  await writeFileAtomic(page, renderReport(report, pictures))
+  await writeRunFile(page, renderReport(report, pictures))
   await writeReport(folder, report)
   return { report, folder, page }
 }

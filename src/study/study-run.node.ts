@@ -5,7 +5,7 @@
  * so a study that ended at any moment goes on where it was. Test images decide nothing. Weights that are not to be had
  * leave a network out, with the reason in the report.
  */
-import { readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { type LoadedFashionMnist, loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
@@ -23,7 +23,16 @@ import { explore } from './eda.ts'
 import type { ErrorAnalysis } from './error-analysis.ts'
 import { areWeightsMissing } from './pretrained-base.node.ts'
 import type { RecipeName } from './recipes.ts'
-import { inNewRunFolder, readConfig, readReport, runFiles, shown, whileAlone, writeConfig } from './run-folder.node.ts'
+import {
+  inNewRunFolder,
+  readConfig,
+  readReport,
+  removeFromRun,
+  runFiles,
+  shown,
+  whileAlone,
+  writeConfig,
+} from './run-folder.node.ts'
 import { searchHyperparameters } from './search-run.node.ts'
 import { StudyClock, type StudyEstimate, type StudyProgress } from './study-clock.ts'
 import { estimateStudy, measureSpeed, type Speed } from './study-estimate.node.ts'
@@ -368,7 +377,7 @@ class Study {
     let report = (await readReport(out)) as TransferReport | undefined
     if (report === undefined) {
       // A head takes a minute or two and keeps no checkpoint; its features are kept.
-      await rm(out, { recursive: true, force: true })
+      await removeFromRun(out)
       const features = 0.9
       report = await trainTransfer(
         { model: name, out, dataDir, featureDir, signal, epochs, limitTrain, limitTest, weights, seed },

@@ -11,11 +11,9 @@ import { residentImages } from '../data/dataset.ts'
 import { type LoadedFashionMnist, loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'
-import { appendLineDurable } from '../format/atomic-write.node.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
 import type { VariantTable } from '../graph/choice.ts'
-import { loadCheckpoint, saveCheckpoint } from '../nn/checkpoint.node.ts'
 import type { EpochLogs, FitOptions, History, Progress, TrainingCheckpoint, TrainingFacts } from '../nn/contract.ts'
 import { fit } from '../nn/fit.ts'
 import type { Model } from '../nn/model.ts'
@@ -23,8 +21,9 @@ import { lenet5 } from '../nn/models/lenet5.ts'
 import { adam, adamw } from '../nn/optimizers.ts'
 import { type LenetImages, lenetImages } from './lenet-data.ts'
 import { type Recipe, type RecipeSettings, recipeSettings, recipeWith, scheduleOf } from './recipes.ts'
+import { checkpointIn, keepCheckpoint } from './resumable-fit.node.ts'
 import {
-  hasCheckpoint,
+  appendRunLine,
   inNewRunFolder,
   type JobConfig,
   type RunConfig,
@@ -106,21 +105,29 @@ async function resumeRun(folder: string, options: TrainLenetOptions, reporter: T
   const { settings, recipe } = config
   refuseOtherSettings(runDir, trainSettings, settings, options)
   refuseOtherSettings(runDir, recipeSettings, recipe, options)
+  const finished = await finishedReport(runDir, reporter)
+  if (finished !== undefined) return finished
+  return await whileAlone(runDir, async () => {
+    // Only now nobody else changes them: another process may have finished the run meanwhile.
+    const theirs = await finishedReport(runDir, reporter)
+    if (theirs !== undefined) return theirs
+    const checkpoint = await checkpointIn(runDir)
+    if (checkpoint === undefined) reporter.onNote?.(`${shown(runDir)} has no checkpoint yet: training starts anew.`)
+    return await train({ runDir, settings, recipe, earlier: { config, checkpoint } }, options, reporter)
+  })
+}
+
+async function finishedReport(runDir: string, reporter: TrainReporter): Promise<TrainReport | undefined> {
   const report = await readReport(runDir)
-  if (report !== undefined) {
-    if (!isTrainReport(report)) {
-      throw new WeftgradError(
-        'format',
-        `${join(runDir, runFiles.report)} is not the report of a run. Delete it to have it written anew.`,
-      )
-    }
-    reporter.onNote?.(`The run in ${shown(runDir)} is finished; there is nothing left to train.`)
-    return { ...report, runDir }
+  if (report === undefined) return undefined
+  if (!isTrainReport(report)) {
+    throw new WeftgradError(
+      'format',
+      `${join(runDir, runFiles.report)} is not the report of a run. Delete it to have it written anew.`,
+    )
   }
-  const checkpoint = (await hasCheckpoint(runDir)) ? await loadCheckpoint(join(runDir, runFiles.checkpoint)) : undefined
-  if (checkpoint === undefined) reporter.onNote?.(`${shown(runDir)} has no checkpoint yet: training starts anew.`)
-  const run = { runDir, settings, recipe, earlier: { config, checkpoint } }
-  return await whileAlone(runDir, () => train(run, options, reporter))
+  reporter.onNote?.(`The run in ${shown(runDir)} is finished; there is nothing left to train.`)
+  return { ...report, runDir }
 }
 
 function refuseOtherSettings<Settings extends object>(
@@ -237,12 +244,12 @@ async function trainOn(
         },
         onProgress: (progress) => reporter.onProgress?.(progress),
         async onEpochEnd(logs) {
-          await appendLineDurable(join(runDir, runFiles.history), JSON.stringify(logs))
+          await appendRunLine(join(runDir, runFiles.history), JSON.stringify(logs))
           reporter.onEpochEnd?.(logs)
         },
         async onCheckpoint(next) {
           await configWritten
-          await saveCheckpoint(join(runDir, runFiles.checkpoint), next)
+          await keepCheckpoint(runDir, next)
           saved = next
           reporter.onSaved?.(runDir)
         },

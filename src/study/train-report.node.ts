@@ -2,7 +2,6 @@
 import { join } from 'node:path'
 import { residentImages } from '../data/dataset.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
-import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import type { Device } from '../gpu/device.ts'
 import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs, Evaluation, History } from '../nn/contract.ts'
@@ -12,7 +11,7 @@ import type { Model } from '../nn/model.ts'
 import { analyseErrors, type ErrorAnalysis } from './error-analysis.ts'
 import type { LenetImages } from './lenet-data.ts'
 import type { RecipeSettings } from './recipes.ts'
-import { isRecord, runFiles, writeReport } from './run-folder.node.ts'
+import { isRecord, runFiles, writeReport, writeRunFile } from './run-folder.node.ts'
 import type { TrainSettings } from './train-options.ts'
 import { saveTrainedModel } from './trained-model.node.ts'
 
@@ -155,12 +154,12 @@ export interface TestedRun {
 
 /** The predictions and the curves. */
 export async function writeTestFiles(runDir: string, run: TestedRun): Promise<void> {
-  await writeFileAtomic(join(runDir, runFiles.predictions), predictionsCsv(run))
+  await writeRunFile(join(runDir, runFiles.predictions), predictionsCsv(run))
   const { what, evaluation, epochs, bestEpoch } = run
   const title = `${what}: test accuracy ${(100 * evaluation.accuracy).toFixed(2)} %`
   // Loaded only now: the plotting library takes half a second of a processor.
   const { trainingCurvesFile } = await import('./plots/training-curves.ts')
-  await writeFileAtomic(join(runDir, runFiles.curves), trainingCurvesFile({ name: title, epochs, bestEpoch }))
+  await writeRunFile(join(runDir, runFiles.curves), trainingCurvesFile({ name: title, epochs, bestEpoch }))
 }
 
 export async function testModel(

@@ -1,19 +1,18 @@
 /**
  * model.safetensors: a run's trained model with its description in the metadata. Of a LeNet-5 the file is enough to use it.
  */
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { WeftgradError } from '../errors.ts'
-import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import { readSafetensors, type Safetensors } from '../format/safetensors.ts'
 import type { Model } from '../nn/model.ts'
 import { type DescribedLenet5, decodeLenet5, encodeLenet5, encodeModel } from '../nn/model-file.ts'
+import { readCheckedFile, writeCheckedFile } from './checked-file.node.ts'
 import { runFiles, shown } from './run-folder.node.ts'
 import { weftgradVersion } from './versions.node.ts'
 
 /** Deterministic: the same weights and description give the same bytes. */
 export async function saveTrainedModel(folder: string, trained: DescribedLenet5): Promise<void> {
-  await writeFileAtomic(join(folder, runFiles.model), await encodeLenet5(trained, { weftgrad: weftgradVersion() }))
+  await writeCheckedFile(join(folder, runFiles.model), await encodeLenet5(trained, { weftgrad: weftgradVersion() }))
 }
 
 /** A run's model.safetensors: the model's weights, and what describes it. Deterministic. */
@@ -23,10 +22,10 @@ export async function saveModel(
   description: Readonly<Record<string, string>>,
 ): Promise<void> {
   const bytes = await encodeModel(model, { ...description, weftgrad: weftgradVersion() })
-  await writeFileAtomic(join(folder, runFiles.model), bytes)
+  await writeCheckedFile(join(folder, runFiles.model), bytes)
 }
 
-/** What a run's model is saved as. Throws WeftgradError 'file' if there is none, 'format' if the file is damaged. */
+/** What a run's model is saved as. Throws WeftgradError 'file' if there is none, 'checksum' or 'format' if it is damaged. */
 export async function readModelFile(folder: string): Promise<Safetensors> {
   const { path, bytes } = await readBytes(folder)
   return readSafetensors(bytes, path)
@@ -34,7 +33,8 @@ export async function readModelFile(folder: string): Promise<Safetensors> {
 
 /**
  * The model that `weftgrad train lenet` left in a run's folder. `dispose()` it.
- * @throws WeftgradError 'file' if there is none, 'format' or 'mismatch' if the file is damaged or another model's.
+ * @throws WeftgradError 'file' if there is none, 'checksum', 'format' or 'mismatch' if the file is damaged or another model's, 'data' if
+ * weights are not finite.
  */
 export async function loadTrainedModel(folder: string): Promise<DescribedLenet5> {
   const { path, bytes } = await readBytes(folder)
@@ -43,14 +43,11 @@ export async function loadTrainedModel(folder: string): Promise<DescribedLenet5>
 
 async function readBytes(folder: string): Promise<{ readonly path: string; readonly bytes: Uint8Array }> {
   const path = join(folder, runFiles.model)
-  try {
-    return { path, bytes: await readFile(path) }
-  } catch (cause) {
-    throw new WeftgradError(
-      'file',
-      `${shown(folder)} holds no trained model (${runFiles.model}). Name the folder of a finished run, or finish one with --resume.`,
-      { path },
-      cause,
-    )
-  }
+  const bytes = await readCheckedFile(path)
+  if (bytes !== undefined) return { path, bytes }
+  throw new WeftgradError(
+    'file',
+    `${shown(folder)} holds no trained model (${runFiles.model}). Name the folder of a finished run, or finish one with --resume.`,
+    { path },
+  )
 }

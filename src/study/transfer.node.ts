@@ -12,7 +12,6 @@ import { loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { FeatureDataset } from '../data/feature-dataset.ts'
 import { randomSplit } from '../data/split.ts'
-import { appendLineDurable } from '../format/atomic-write.node.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
 import type { VariantTable } from '../graph/choice.ts'
@@ -39,6 +38,7 @@ import {
 import { featureColumns, featureWidth } from './features.ts'
 import { openBase, type PretrainedBase } from './pretrained-base.node.ts'
 import {
+  appendRunLine,
   inNewRunFolder,
   type JobConfig,
   requireSpace,
@@ -314,7 +314,7 @@ class TransferRun {
         onEpochEnd: async (logs) => {
           const counted: StageLogs = { ...logs, epoch: done + logs.epoch, stage }
           this.#history.push(counted)
-          await appendLineDurable(join(runDir, runFiles.history), JSON.stringify(counted))
+          await appendRunLine(join(runDir, runFiles.history), JSON.stringify(counted))
           this.#reporter.onEpochEnd?.(counted)
         },
       },

@@ -7,11 +7,11 @@ import { loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { FeatureDataset } from '../data/feature-dataset.ts'
 import { WeftgradError } from '../errors.ts'
-import { toFloat32 } from '../format/safetensors.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
-import { evaluate } from '../nn/evaluate.ts'
+import { evaluate, finiteNumbers } from '../nn/evaluate.ts'
 import type { Model } from '../nn/model.ts'
+import { fillFromFile } from '../nn/model-file.ts'
 import { zooNameOf } from '../weights/zoo.ts'
 import type { FeatureTap } from './feature-taps.ts'
 import { fillFeatures, imagesOf, tapsOf } from './features.node.ts'
@@ -85,7 +85,7 @@ export async function predictByTransferRun(
     )
     using extractor = await FeatureExtractor.create(network, data, taps, { preprocessing: base.preprocessing })
     const rows = tensor(await extractor.extract(0, count), [count, extractor.width])
-    return Float32Array.from(await softmax(model.to(device).logits(rows)).data())
+    return finiteNumbers(await softmax(model.to(device).logits(rows)).data(), model.name)
   })
 }
 
@@ -141,5 +141,5 @@ function checkedConfig(runDir: string, config: AnyConfig): TransferConfig {
 
 async function loadModel(model: Model, runDir: string): Promise<void> {
   const { tensors } = await readModelFile(runDir)
-  model.setWeights(new Map([...tensors].map(([name, t]) => [name, { shape: t.shape, data: toFloat32(t) }])))
+  fillFromFile(model, tensors, join(runDir, runFiles.model))
 }

@@ -2,8 +2,8 @@
  * Downloads a published file: the MD5 is computed while the bytes come in, and only the whole, right file gets its name.
  * Until then they stand in a hidden partial file beside it, from which the next try goes on.
  *
- * Promises: what stands under the file's name has the published checksum. What broke off is kept; what is wrong, or does
- * not fit onto the disk, is removed. Processes that download the same file at once do not touch each other's partial files.
+ * Promises: what stands under the file's name has the published checksum. What broke off is kept, for a day; what is wrong, or
+ * does not fit what the server sends or onto the disk, is removed. Processes that download the same file at once do not touch each other's partial files.
  */
 import { createHash, type Hash, randomBytes } from 'node:crypto'
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
@@ -11,6 +11,8 @@ import { join } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { flushFolder, onDisk, writeAll } from '../format/atomic-write.node.ts'
 import { type DownloadOptions, download } from '../format/download.ts'
+import { proxiedFetch } from '../format/proxy.node.ts'
+import { sweepLeftovers } from '../gpu/node/leftovers.ts'
 import type { PublishedFile } from './zoo.ts'
 
 export type DownloadFileOptions = Pick<DownloadOptions, 'answerMs' | 'stallMs' | 'signal' | 'onProgress' | 'fetch'>
@@ -40,6 +42,7 @@ export async function downloadFile(
   try {
     await onDisk(path, () => mkdir(folder, { recursive: true }))
     await onDisk(path, () => claimEarlierPart(file, folder, partial))
+    await sweepLeftovers(folder)
     const handle = await onDisk(path, () => open(partial, 'a+'))
     try {
       await new PartialFile(file, path, handle).fill(options)
@@ -49,7 +52,8 @@ export async function downloadFile(
     }
     await onDisk(path, () => rename(partial, path))
   } catch (error) {
-    const isWorthKeeping = error instanceof WeftgradError && ['fetch', 'aborted'].includes(error.code)
+    const isWorthKeeping =
+      error instanceof WeftgradError && ['fetch', 'aborted'].includes(error.code) && !isOfAnotherFile(error)
     if (!isWorthKeeping || (await sizeOf(partial)) === 0) await rm(partial, { force: true }).catch(() => {})
     throw error
   } finally {
@@ -73,7 +77,7 @@ class PartialFile {
     this.#handle = handle
   }
 
-  /** Downloads what is missing. What an earlier try left may be of another file: then it starts over, once. */
+  /** Downloads what is missing. What an earlier try left may not fit what the server has: then it starts over, once. */
   async fill(options: DownloadFileOptions): Promise<void> {
     await onDisk(this.#path, async () => {
       for await (const chunk of this.#handle.createReadStream({ start: 0, autoClose: false })) this.#count(chunk)
@@ -111,9 +115,14 @@ class PartialFile {
     const onStart = (first: number, totalBytes: number | undefined): void => {
       firstByte = first
       if (bytes === undefined || totalBytes === undefined || totalBytes === bytes) return
-      throw new WeftgradError('fetch', `${url} has ${totalBytes} bytes, the published file ${bytes}.`, { url })
+      const misfit = first > 0 ? { misfit: true } : {}
+      throw new WeftgradError('fetch', `${url} has ${totalBytes} bytes, the published file ${bytes}.`, {
+        url,
+        ...misfit,
+      })
     }
-    const request = { ...options, maxBytes: bytes ?? largestBytes, resumeFrom: this.#bytes, onStart }
+    const { fetch = await proxiedFetch() } = options
+    const request = { ...options, fetch, maxBytes: bytes ?? largestBytes, resumeFrom: this.#bytes, onStart }
     for await (const chunk of download(url, request)) {
       // The server sends the file whole, whatever it was asked for.
       if (firstByte < this.#bytes) await this.#startOver()
@@ -148,9 +157,9 @@ class PartialFile {
   }
 }
 
-/** The server has no bytes after ours, or all of them together are not the published file. */
+/** What the server has does not go on from the bytes that are here, or all of them together are not the published file. */
 function isOfAnotherFile(error: unknown): boolean {
-  return error instanceof WeftgradError && (error.code === 'checksum' || error.details.status === 416)
+  return error instanceof WeftgradError && (error.code === 'checksum' || error.details.misfit === true)
 }
 
 /** Gives the longest partial file that an earlier try left the name `own`; removes the others. */
