@@ -156,7 +156,7 @@ describe('batches from a data set', () => {
     const dataset = Uint8Array.from({ length: key.datasetCount * key.height * key.width * key.channels }, () =>
       Math.floor(random() * 256),
     )
-    const labels = Uint8Array.from({ length: key.datasetCount }, (_, i) => (i * 37 + 5) % 256)
+    const labels = Uint32Array.from({ length: key.datasetCount }, (_, i) => 2 ** 24 - 1 - i * 65_537)
     const permutation = below(key.datasetCount, 3 * key.batch)
     const expected = batchOf(key, dataset, permutation, 2)
     for (const [name, plan] of everyPlan(gatherBatch, key)) {
@@ -173,7 +173,7 @@ describe('batches from a data set', () => {
 
   test('a permutation that names no image gives NaN inside, zero in the padding, and no label', async () => {
     const dataset = new Uint8Array(9 * 784).fill(255)
-    const labels = Uint8Array.from({ length: 9 }, (_, i) => i)
+    const labels = Uint32Array.from({ length: 9 }, (_, i) => i)
     const permutation = Uint32Array.of(3, 9, 0xffffffff, 8)
     const expected = batchOf(fashion, dataset, permutation, 0)
     expect(expected.filter(Number.isNaN).length).toBe(2 * 784)
@@ -268,7 +268,7 @@ describe('augmented batches', () => {
     const dataset = Uint8Array.from({ length: key.datasetCount * key.height * key.width * key.channels }, () =>
       Math.floor(random() * 256),
     )
-    const labels = Uint8Array.from({ length: key.datasetCount }, (_, i) => i)
+    const labels = Uint32Array.from({ length: key.datasetCount }, (_, i) => i)
     const permutation = below(key.datasetCount, 3 * key.batch)
     const globalStep = 12345
     const moves = movesOf(key.augmentation, await wordsOf(key.augmentation.seed, globalStep, key.batch))
@@ -301,7 +301,7 @@ describe('augmented batches', () => {
       const [y, named] = await runPlan(
         device(),
         plan,
-        [new Uint8Array(9 * 784), permutation, new Uint32Array(4), new Uint8Array(9)],
+        [new Uint8Array(9 * 784), permutation, new Uint32Array(4), new Uint32Array(9)],
         [new Float32Array(4 * 1024), new Uint32Array(4)] as const,
       )
       expect(y.filter(Number.isNaN).length, name).toBe(4 * 784)

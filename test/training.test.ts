@@ -1078,7 +1078,7 @@ describe('evaluation', () => {
     const subset = data.subset([0, 1, ...positions]).subset(positions.map((_, i) => i + 2))
     expect([...subset.labelsOf()]).toEqual(positions.map((i) => bytes.labels[i]))
     const images = positions.flatMap((i) => [...bytes.images.subarray(i * side * side, (i + 1) * side * side)])
-    const expected = await countedOnHost(model, Uint8Array.from(images), subset.labelsOf())
+    const expected = await countedOnHost(model, Uint8Array.from(images), Uint8Array.from(subset.labelsOf()))
     const actual = await nn.evaluate(model, subset, { batchSize: 3 })
     expect(actual.loss).toBeCloseTo(expected.loss, 5)
     expect(actual.confusion).toEqual(expected.confusion)

@@ -40,7 +40,7 @@ export interface Dataset {
   /** Which of the resident examples belong to this set, in order. */
   readonly indices: Uint32Array
   /** The class numbers of this set's examples, in order. */
-  labelsOf(): Uint8Array
+  labelsOf(): Uint32Array
   /**
    * The examples at these positions; no numbers are copied.
    * @throws WeftgradError 'argument' for a position out of range, or for none.
@@ -57,6 +57,22 @@ export interface Dataset {
    * @throws WeftgradError 'argument' for an augmentation that it cannot do.
    */
   batch(rows: BatchRows, state: Tensor, inputShape: Shape, augmentation?: Augmentation): Batch
+}
+
+/** Class numbers are whole numbers below this: a float32 tells all of them apart. */
+const mostClasses = 2 ** 24
+
+/**
+ * A copy of the class numbers, one for each example. Throws 'data' for a number of classes that is none, or a label that is
+ * no class; `noun` names an example.
+ */
+export function classNumbers(labels: ArrayLike<number>, classes: number, noun: string): Uint32Array<ArrayBuffer> {
+  if (!Number.isInteger(classes) || classes < 1 || classes > mostClasses)
+    throw new WeftgradError('data', `A data set has 1 to ${mostClasses} classes, not ${classes}.`, { classes })
+  return Uint32Array.from(labels, (label, i) => {
+    if (Number.isInteger(label) && label >= 0 && label < classes) return label
+    throw new WeftgradError('data', `${noun} ${i} has the label ${label}, and there are ${classes} classes.`, { label })
+  })
 }
 
 /** The resident examples at these positions of a set. Throws as `Dataset.subset`; `noun` names an example. */

@@ -381,7 +381,7 @@ const shapeRules: { readonly [K in OpKind]: ShapeRule<K> } = {
       { dtype: 'u8', rank: 4 },
       { dtype: 'u32', rank: 1 },
       { dtype: 'u32', rank: 1 },
-      { dtype: 'u8', rank: 1 },
+      { dtype: 'u32', rank: 1 },
     ])
     const [count, height, width, channels] = image('gatherBatch', inputs, images)
     if (labels?.shape[0] !== count) refuse('gatherBatch', inputs, 'it takes one label an image')

@@ -63,7 +63,7 @@ export interface GatherBatchKey {
 /**
  * A batch of images and their labels. Inputs: dataset u8 [datasetCount, height, width, channels] packed four to a u32,
  * permutation u32 [steps * batch], state u32 (word 0: step within the epoch; word 2, which only random augmentation
- * reads: global step), labels u8 [datasetCount] packed likewise.
+ * reads: global step), labels u32 [datasetCount].
  * Outputs: f32 [batch, outHeight, outWidth, channels] and u32 [batch]: image i is the data set's image
  * `permutation[state[0] * batch + i]`, `byte / divisor + offset` inside and 0 in the padding. Where the permutation names
  * no image: NaN, and the label 0xffffffff. Throws 'shape' where the image does not fit the output.
@@ -240,8 +240,7 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
   let named = permutation[state[0] * u.batch + item];
   let known = named < u.datasetCount;
   if (slot == 0u && band == 0u) {
-    let label = (labels[select(0u, named, known) >> 2u] >> ((named & 3u) * 8u)) & 255u;
-    labelOf[item] = select(0xffffffffu, label, known);
+    labelOf[item] = select(0xffffffffu, labels[select(0u, named, known)], known);
   }
   let firstRow = select(0u, named, known) * u.height;
   let offset = bitcast<f32>(select(0x7fc00000u, bitcast<u32>(u.offset), known));${text.lane}

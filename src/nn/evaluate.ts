@@ -30,7 +30,7 @@ import { BatchOrder, gatherInputs, refuseMisfits, u32Leaf } from './training-ste
 
 /** How to evaluate. */
 export interface EvaluateModelOptions {
-  /** Images at a time. 256 by default. */
+  /** Images at a time. 256 by default, fewer where a kernel may not see the logits of so many. */
   readonly batchSize?: number
   /** Kernel variants to use instead of the preferred ones. */
   readonly variants?: VariantTable
@@ -42,11 +42,15 @@ export interface EvaluateModelOptions {
 
 const defaultBatchSize = 256
 
+/** The side of the largest confusion matrix, u32, that every adapter lets a kernel see: 128 MiB, WebGPU's default limit. */
+const mostConfusionClasses = Math.floor(Math.sqrt(2 ** 25))
+
 /** Programs and memory to evaluate one model on one data set again and again. */
 export class Evaluator {
   readonly #device: Device
   readonly #data: Dataset
-  readonly #classes: number
+  /** The side of the confusion matrix: the classes, or 0 where they are too many for one. */
+  readonly #side: number
   readonly #state: DeviceBuffer
   readonly #record: DeviceBuffer
   readonly #confusion: DeviceBuffer
@@ -55,13 +59,13 @@ export class Evaluator {
   private constructor(
     device: Device,
     data: Dataset,
-    classes: number,
+    side: number,
     buffers: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer },
     parts: readonly { program: Program; order: BatchOrder; steps: number }[],
   ) {
     this.#device = device
     this.#data = data
-    this.#classes = classes
+    this.#side = side
     this.#state = buffers.state
     this.#record = buffers.record
     this.#confusion = buffers.confusion
@@ -75,7 +79,8 @@ export class Evaluator {
    */
   static async create(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
     const { device } = data
-    const { batchSize: wanted = defaultBatchSize } = options
+    const classes = model.outputShape.at(-1) ?? 1
+    const { batchSize: wanted = defaultBatch(device, classes) } = options
     if (!Number.isInteger(wanted) || wanted < 1)
       throw new WeftgradError('argument', `batchSize must be a whole number from 1, not ${wanted}.`, { wanted })
     refuseMisfits(model, data)
@@ -83,7 +88,7 @@ export class Evaluator {
     const batchSize = Math.min(wanted, data.count)
     const whole = Math.floor(data.count / batchSize)
     const rest = data.count - whole * batchSize
-    const classes = model.outputShape.at(-1) ?? 1
+    const side = classes > mostConfusionClasses ? 0 : classes
     const owned: { dispose(): void }[] = []
     const own = <T extends { dispose(): void }>(resource: T): T => {
       owned.push(resource)
@@ -93,7 +98,7 @@ export class Evaluator {
       const buffers = {
         state: own(device.allocate(trainingStateWords * 4, 'evaluation state')),
         record: own(device.allocate((whole + 1) * stepRecordColumns * 4, 'evaluation record')),
-        confusion: own(device.allocate(classes * classes * 4, 'confusion matrix')),
+        confusion: own(device.allocate(side * side * 4, 'confusion matrix')),
       }
       const plannedOrder = (size: number, steps: number, skip = 0): { order: BatchOrder; steps: number } => {
         const order = new BatchOrder(device, size, steps, skip)
@@ -103,14 +108,14 @@ export class Evaluator {
       const orders = [plannedOrder(batchSize, whole), ...(rest > 0 ? [plannedOrder(rest, 1, whole)] : [])]
       const making = orders.map(async ({ order, steps }) => {
         const records = { ...buffers, steps: whole + 1 }
-        return { order, steps, program: own(await createPart(model, data, order, records, classes, options)) }
+        return { order, steps, program: own(await createPart(model, data, order, records, { classes, side }, options)) }
       })
       // All are waited for, also where one fails, so that what the others made is released.
       await Promise.allSettled(making)
       const parts = await Promise.all(making)
       orders[0]?.order.write(data.indices.slice(0, whole * batchSize))
       orders[1]?.order.write(data.indices.slice(whole * batchSize))
-      return new Evaluator(device, data, classes, buffers, parts)
+      return new Evaluator(device, data, side, buffers, parts)
     } catch (error) {
       for (const resource of owned) resource.dispose()
       throw error
@@ -121,7 +126,7 @@ export class Evaluator {
   async run({ predictions = false }: { readonly predictions?: boolean } = {}): Promise<Evaluation> {
     const device = this.#device
     device.write(this.#state.slice(), new Uint32Array(trainingStateWords))
-    device.write(this.#confusion.slice(), new Uint32Array(this.#classes ** 2))
+    device.write(this.#confusion.slice(), new Uint32Array(this.#side ** 2))
     const predicted: number[] = []
     const probabilities: Float32Array[] = []
     for (const { program, steps } of this.#parts) {
@@ -140,15 +145,15 @@ export class Evaluator {
     const total = this.#parts.reduce((sum, part) => sum + part.steps, 0)
     const [record, counts] = await device.readAll([
       this.#record.slice(0, total * stepRecordColumns * 4),
-      this.#confusion.slice(0, this.#classes ** 2 * 4),
+      this.#confusion.slice(0, this.#side ** 2 * 4),
     ])
     const flat = new Uint32Array(counts ?? new ArrayBuffer(0))
     return {
       ...summarizeRecord(new Float32Array(record ?? new ArrayBuffer(0)), total),
-      confusion: Array.from({ length: this.#classes }, (_, row) =>
-        Array.from(flat.subarray(row * this.#classes, (row + 1) * this.#classes)),
+      confusion: Array.from({ length: this.#side }, (_, row) =>
+        Array.from(flat.subarray(row * this.#side, (row + 1) * this.#side)),
       ),
-      predictions: Uint8Array.from(predicted),
+      predictions: Uint32Array.from(predicted),
       ...(probabilities.length === 0 ? {} : { probabilities: joined(probabilities) }),
     }
   }
@@ -206,13 +211,15 @@ function averagedLogits(first: Tensor, second: Tensor): Tensor {
   return add(larger, log(add(exp(sub(a, larger)), exp(sub(b, larger)))))
 }
 
+/** Fewer images where a kernel may not see the logits of so many. */
+function defaultBatch({ limits }: Device, classes: number): number {
+  return Math.max(1, Math.min(defaultBatchSize, Math.floor(limits.maxStorageBufferBindingSize / (4 * classes))))
+}
+
 /** The graph's kernels of an evaluation's whole batches, for tuning. */
-export function evaluationTasks(
-  model: Model,
-  data: Dataset,
-  batchSize: number = defaultBatchSize,
-): readonly KernelTask[] {
+export function evaluationTasks(model: Model, data: Dataset): readonly KernelTask[] {
   const { device } = data
+  const batchSize = defaultBatch(device, model.outputShape.at(-1) ?? 1)
   using state = device.allocate(trainingStateWords * 4, 'evaluation state')
   const order = new BatchOrder(device, Math.min(batchSize, data.count), 1)
   using _buffer = order.buffer
@@ -224,7 +231,7 @@ async function createPart(
   data: Dataset,
   order: BatchOrder,
   { steps, ...buffers }: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer; steps: number },
-  classes: number,
+  { classes, side }: { classes: number; side: number },
   options: EvaluateModelOptions,
 ): Promise<Program> {
   const { device } = data
@@ -233,11 +240,15 @@ async function createPart(
   const target = targetOf(device)
   const key = { batch: order.batch, classes }
   return Program.create(device, planFor(device, wanted, { variants }), `evaluation of ${order.batch}`, (results) => [
-    {
-      plan: planKernel(confusion, key, target),
-      inputs: results.slice(1, 3),
-      outputs: [buffers.confusion.slice()],
-    },
+    ...(side === 0
+      ? []
+      : [
+          {
+            plan: planKernel(confusion, key, target),
+            inputs: results.slice(1, 3),
+            outputs: [buffers.confusion.slice()],
+          },
+        ]),
     {
       plan: planKernel(recordStep, key, target),
       inputs: results.slice(0, 3),

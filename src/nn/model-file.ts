@@ -12,7 +12,8 @@ import { lenet5 } from './models/lenet5.ts'
 const formatName = 'weftgrad-model'
 /** Far beyond what LeNet-5 is built with; files that claim more are damaged. */
 const mostUnits = 4096
-const mostClasses = 256
+/** What a data set may have. */
+const mostClasses = 2 ** 24
 
 /**
  * The model's weights as a safetensors file, with `description` in its metadata. `weights.open` and `weights.loadWeights` read
