@@ -519,7 +519,6 @@ function gatherCase(batch: number): BenchCase {
     outHeight: 32,
     outWidth: 32,
     divisor: 255,
-    offset: 0,
   }
   return kernelCase(`gather batch ${batch} images 28x28 to 32x32`, 'memory', gatherBatch, key, (): CaseData => {
     const random = new Random(1, 'images')

@@ -65,8 +65,8 @@ describe('labels', () => {
 
   it('in more than 2^24 classes are refused', async () => {
     for (const classes of [2 ** 24 + 1, 0, 2.5, Number.NaN]) {
-      expect(await failure(() => pixels([0], classes))).toMatchObject({ code: 'data' })
-      expect(await failure(() => examples([0], classes))).toMatchObject({ code: 'data' })
+      expect(await failure(() => pixels([0], classes))).toMatchObject({ code: 'argument' })
+      expect(await failure(() => examples([0], classes))).toMatchObject({ code: 'argument' })
     }
   })
 })

@@ -6,8 +6,10 @@
 import { applyAll } from '../autograd/apply.ts'
 import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
+import { refuseOversized } from '../gpu/bind.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Shape } from '../graph/node.ts'
+import { aList, anything, checkOptions, countFrom1, required, theBytes } from '../options.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
 import { classNumbers, indicesAt } from './contract.ts'
 
@@ -124,7 +126,7 @@ export class ImageDataset implements Dataset {
       ...(augmentation === undefined ? {} : { augmentation }),
     }
     const [x, labels] = applyAll('gatherBatch', [this.images, tensor, state, this.labels], attributes)
-    if (x === undefined || labels === undefined) throw new RangeError('gatherBatch has two results')
+    if (x === undefined || labels === undefined) throw new RangeError()
     return { x, labels }
   }
 
@@ -141,30 +143,30 @@ export class ImageDataset implements Dataset {
 
 /**
  * Puts images and labels on the device, once. The caller owns them: `dispose()` or `using`.
- * @throws WeftgradError 'data' where counts do not agree, the set is empty or a label is no class; 'limit' where the images do
+ * @throws WeftgradError 'argument' for images that are no bytes, or extents that are not whole numbers from 1; 'data' where counts do not agree, the set is empty or a label is no class; 'limit' where the images do
  * not fit into one binding of the adapter.
  */
 export function residentImages(device: Device, bytes: LabelledBytes): ImageDataset {
+  checkOptions<object>('residentImages', bytes, {
+    ...{
+      images: required(theBytes),
+      labels: required(aList),
+      height: required(countFrom1),
+      width: required(countFrom1),
+    },
+    // The last two are what the readers of Fashion-MNIST say besides.
+    ...{ channels: required(countFrom1), classes: anything, count: anything, droppedLines: anything },
+  })
   const { images, height, width, channels, classes } = bytes
   const labels = classNumbers(bytes.labels, classes, 'Image')
   const count = labels.length
-  if ([height, width, channels].some((n) => !Number.isInteger(n) || n < 1))
-    throw new WeftgradError(
-      'data',
-      `Images of ${height}x${width}x${channels} make no sense; all are whole numbers from 1.`,
-    )
   if (count === 0 || images.length !== count * height * width * channels)
     throw new WeftgradError(
       'data',
       `${images.length} bytes are not ${count} images of ${height}x${width}x${channels}; a data set has at least one.`,
     )
-  const limit = device.limits.maxStorageBufferBindingSize
   const most = Math.max(images.length, labels.byteLength)
-  if (most > limit)
-    throw new WeftgradError(
-      'limit',
-      `The images or their labels take ${most} bytes, and this adapter lets a kernel see ${limit}. Use fewer or smaller images.`,
-    )
+  refuseOversized('The data set', most, device.limits.maxStorageBufferBindingSize)
   const imageBuffer = uploadBytes(device, images, 'data set images')
   const labelBuffer = uploadBytes(device, new Uint8Array(labels.buffer), 'data set labels')
   const shape = [count, height, width, channels]

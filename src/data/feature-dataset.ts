@@ -12,6 +12,7 @@ import type { Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Shape } from '../graph/node.ts'
 import { shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
+import { aList, aNumber, checkOptions, required } from '../options.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
 import { classNumbers, indicesAt } from './contract.ts'
 
@@ -65,6 +66,9 @@ export class FeatureDataset implements Dataset {
    * than a kernel of this adapter may see.
    */
   static allocate(device: Device, spec: FeatureSpec): FeatureDataset {
+    checkOptions('FeatureDataset', spec, {
+      ...{ width: required(aNumber), labels: required(aList), classes: required(aNumber), blockBytes: aNumber },
+    })
     const { width, classes, blockBytes = device.limits.maxStorageBufferBindingSize } = spec
     const labels = classNumbers(spec.labels, classes, 'Row')
     const count = labels.length

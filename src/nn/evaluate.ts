@@ -16,7 +16,7 @@ import {
 } from '../autograd/ops.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import { tensor } from '../autograd/tensor.ts'
-import type { Dataset } from '../data/contract.ts'
+import { aDataset, type Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Choice, KernelTask, VariantTable } from '../graph/choice.ts'
@@ -24,6 +24,7 @@ import type { Wanted } from '../graph/plan.ts'
 import { Program, planFor, targetOf } from '../graph/program.ts'
 import { planKernel } from '../kernels/kernel.ts'
 import { confusion, recordStep, stepRecordColumns, trainingStateWords } from '../kernels/training-state.ts'
+import { aFlag, anObject, checkOptions, checkValue, countFrom1, theBytes } from '../options.ts'
 import type { Evaluation } from './contract.ts'
 import type { Model } from './model.ts'
 import { BatchOrder, gatherInputs, refuseMisfits, u32Leaf } from './training-step.ts'
@@ -39,6 +40,8 @@ export interface EvaluateModelOptions {
   /** Whether predictions come with the probabilities of all classes. False by default. */
   readonly probabilities?: boolean
 }
+
+const evaluationKinds = { batchSize: countFrom1, variants: anObject, flipAverage: aFlag, probabilities: aFlag }
 
 const defaultBatchSize = 256
 
@@ -78,11 +81,11 @@ export class Evaluator {
    * below 1.
    */
   static async create(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
+    checkOptions('evaluate', options, evaluationKinds)
+    checkValue('evaluate: the data', data, aDataset)
     const { device } = data
     const classes = model.outputShape.at(-1) ?? 1
     const { batchSize: wanted = defaultBatch(device, classes) } = options
-    if (!Number.isInteger(wanted) || wanted < 1)
-      throw new WeftgradError('argument', `batchSize must be a whole number from 1, not ${wanted}.`, { wanted })
     refuseMisfits(model, data)
     model.to(device)
     const batchSize = Math.min(wanted, data.count)
@@ -123,7 +126,8 @@ export class Evaluator {
   }
 
   /** One pass over the data set. `predictions` costs a read-back a batch. */
-  async run({ predictions = false }: { readonly predictions?: boolean } = {}): Promise<Evaluation> {
+  async run(options: { readonly predictions?: boolean } = {}): Promise<Evaluation> {
+    const { predictions = false } = checkOptions('run', options, { predictions: aFlag })
     const device = this.#device
     device.write(this.#state.slice(), new Uint32Array(trainingStateWords))
     device.write(this.#confusion.slice(), new Uint32Array(this.#side ** 2))
@@ -299,14 +303,16 @@ export async function evaluate(model: Model, data: Dataset, options: EvaluateMod
 /**
  * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels] that are divided by 255 and
  * padded to the model's input, as image data sets do. The model's last layer gives logits.
- * @throws WeftgradError 'shape' where they do not fit.
+ * @throws WeftgradError 'argument' for images that are no bytes, 'shape' where they do not fit.
  */
 export async function predict(
   model: Model,
   images: Uint8Array,
   [height, width, channels]: readonly [number, number, number],
-  { flipAverage = false }: Pick<EvaluateModelOptions, 'flipAverage'> = {},
+  options: Pick<EvaluateModelOptions, 'flipAverage'> = {},
 ): Promise<Float32Array> {
+  const { flipAverage = false } = checkOptions('predict', options, { flipAverage: aFlag })
+  checkValue('predict: the images', images, theBytes)
   const [outHeight = 0, outWidth = 0, modelChannels = 0] = model.inputShape
   const count = images.length / (height * width * channels)
   if (!Number.isInteger(count) || count < 1 || height > outHeight || width > outWidth || channels !== modelChannels)

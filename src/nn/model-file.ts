@@ -4,8 +4,10 @@
  *
  * Promises: the same weights and description give the same bytes; what comes back equals what went in, bit for bit.
  */
+
 import { WeftgradError } from '../errors.ts'
 import { readSafetensors, type SafeTensor, toFloat32, writeSafetensors } from '../format/safetensors.ts'
+import { aFlag, anArray, anObject, checkOptions, checkValue, required, theBytes } from '../options.ts'
 import type { Model, WeightNumbers } from './model.ts'
 import { lenet5 } from './models/lenet5.ts'
 
@@ -44,9 +46,17 @@ export interface DescribedLenet5 {
  * @throws WeftgradError 'disposed' after the model's `dispose`.
  */
 export async function encodeLenet5(
-  { model, units, classNames, flipAverage = false }: DescribedLenet5,
+  described: DescribedLenet5,
   description: Readonly<Record<string, string>> = {},
 ): Promise<Uint8Array> {
+  const {
+    model,
+    units,
+    classNames,
+    flipAverage = false,
+  } = checkOptions('encodeLenet5', described, {
+    ...{ model: required(anObject), units: required(anArray), classNames: required(anArray), flipAverage: aFlag },
+  })
   return await encodeModel(model, {
     ...description,
     ...{ model: 'lenet5', units: units.join(','), classes: JSON.stringify(classNames) },
@@ -60,6 +70,7 @@ export async function encodeLenet5(
  * @throws WeftgradError 'format' or 'mismatch' if they are damaged or another model's.
  */
 export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): DescribedLenet5 {
+  checkValue('decodeLenet5: the bytes', bytes, theBytes)
   const { tensors, metadata } = readSafetensors(bytes, source)
   if (metadata.model !== 'lenet5') {
     throw new WeftgradError(
