@@ -54,8 +54,9 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** A value as a message shows it: of an object the class, of anything else the beginning. */
+/** A value as a message shows it: the beginning of a text or an array, of another object the class. */
 function shown(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.slice(0, 9)}]`
   if (value instanceof Object) return value.constructor.name
   return typeof value === 'string' ? `'${value.slice(0, 40)}'` : isObject(value) ? 'an object' : String(value)
 }

@@ -362,7 +362,7 @@ describe('a training', () => {
     ['a limit of gradients', { clipNorm: 1 }, /fit has no option clipNorm/],
     ['an optimizer by its name', { optimizer: 'adam' }, /optimizer must be an optimizer like adam\(\), not 'adam'/],
     ['a function that makes an optimizer', { optimizer: nn.adam }, /optimizer must be an optimizer/],
-    ['an array of callbacks', { callbacks: [{ onEpochEnd() {} }] }, /callbacks must be an object, not Array/],
+    ['an array of callbacks', { callbacks: [{ onEpochEnd() {} }] }, /callbacks must be an object, not \[/],
     [
       'a callback that is none',
       { callbacks: { onEpochend() {} } },

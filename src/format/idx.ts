@@ -37,9 +37,7 @@ export function parseIdx(bytes: Uint8Array, source = 'The IDX data'): IdxArray {
     refuse('at byte 0 stands the signature of gzip. Decompress it first.')
   }
   if (bytes[0] !== 0 || bytes[1] !== 0) {
-    refuse(
-      `bytes 0 and 1 have to be zero but are ${hex(bytes[0])} and ${hex(bytes[1])}. Check that this is the right file.`,
-    )
+    refuse('bytes 0 and 1 are not zero. Check that this is the right file.')
   }
   const type = bytes[2] ?? 0
   if (type !== unsignedByte) {
