@@ -519,13 +519,12 @@ function gatherCase(batch: number): BenchCase {
     outHeight: 32,
     outWidth: 32,
     divisor: 255,
-    offset: 0,
   }
   return kernelCase(`gather batch ${batch} images 28x28 to 32x32`, 'memory', gatherBatch, key, (): CaseData => {
     const random = new Random(1, 'images')
     const dataset = Uint8Array.from({ length: key.datasetCount * 28 * 28 }, () => random.below(256))
     const permutation = Uint32Array.from({ length: batch }, () => random.below(key.datasetCount))
-    const labels = Uint8Array.from({ length: key.datasetCount }, () => random.below(10))
+    const labels = Uint32Array.from({ length: key.datasetCount }, () => random.below(10))
     return {
       inputs: [dataset, permutation, Uint32Array.of(0, 0, 0, 0), labels],
       outputs: [

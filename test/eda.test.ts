@@ -31,7 +31,7 @@ function randomSet(count: number, pixel: (random: Random, i: number, row: number
 }
 
 /** Mean, variance and correlation as written down in textbooks, in float64. */
-function reference({ images, labels }: LabelledBytes, rows = [...labels.keys()]) {
+function reference({ images, labels }: LabelledBytes, rows = Array.from(labels, (_, row) => row)) {
   const value = (row: number, pixel: number): number => images[row * 30 + pixel] ?? 0
   const meanOf = (of: readonly number[], f: (row: number) => number): number =>
     of.reduce((sum, row) => sum + f(row), 0) / Math.max(1, of.length)

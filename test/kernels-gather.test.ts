@@ -86,7 +86,6 @@ const fashion: GatherBatchKey = {
   outHeight: 32,
   outWidth: 32,
   divisor: 255,
-  offset: 0,
 }
 const batchCases: Readonly<Record<string, GatherBatchKey>> = {
   'Fashion-MNIST, padded to 32x32': fashion,
@@ -98,7 +97,7 @@ const batchCases: Readonly<Record<string, GatherBatchKey>> = {
     outHeight: 28,
     outWidth: 27,
   },
-  'three channels, an offset': {
+  'three channels': {
     ...fashion,
     height: 5,
     width: 4,
@@ -108,7 +107,6 @@ const batchCases: Readonly<Record<string, GatherBatchKey>> = {
     outHeight: 6,
     outWidth: 8,
     divisor: 127.5,
-    offset: -1,
   },
   'padding of whole words': {
     ...fashion,
@@ -130,14 +128,13 @@ const batchCases: Readonly<Record<string, GatherBatchKey>> = {
     padLeft: 3,
     outHeight: 9,
     outWidth: 64,
-    offset: 0.5,
   },
   'many rows': { ...fashion, height: 70, width: 4, padTop: 5, padLeft: 3, outHeight: 80, outWidth: 8 },
 }
 
 /** What the batch should be, in float32 arithmetic. */
 function batchOf(key: GatherBatchKey, dataset: Uint8Array, permutation: Uint32Array, step: number): Float32Array {
-  const { height, width, channels, batch, padTop, padLeft, outHeight, outWidth, divisor, offset } = key
+  const { height, width, channels, batch, padTop, padLeft, outHeight, outWidth, divisor } = key
   const y = new Float32Array(batch * outHeight * outWidth * channels)
   for (let i = 0; i < batch; i++) {
     const item = permutation[step * batch + i] ?? 0
@@ -145,7 +142,7 @@ function batchOf(key: GatherBatchKey, dataset: Uint8Array, permutation: Uint32Ar
       for (let e = 0; e < width * channels; e++) {
         const byte = dataset[(item * height + r) * width * channels + e] ?? 0
         const to = ((i * outHeight + r + padTop) * outWidth + padLeft) * channels + e
-        y[to] = item < key.datasetCount ? Math.fround(Math.fround(byte / divisor) + offset) : Number.NaN
+        y[to] = item < key.datasetCount ? Math.fround(byte / divisor) : Number.NaN
       }
   }
   return y
@@ -156,7 +153,7 @@ describe('batches from a data set', () => {
     const dataset = Uint8Array.from({ length: key.datasetCount * key.height * key.width * key.channels }, () =>
       Math.floor(random() * 256),
     )
-    const labels = Uint8Array.from({ length: key.datasetCount }, (_, i) => (i * 37 + 5) % 256)
+    const labels = Uint32Array.from({ length: key.datasetCount }, (_, i) => 2 ** 24 - 1 - i * 65_537)
     const permutation = below(key.datasetCount, 3 * key.batch)
     const expected = batchOf(key, dataset, permutation, 2)
     for (const [name, plan] of everyPlan(gatherBatch, key)) {
@@ -173,7 +170,7 @@ describe('batches from a data set', () => {
 
   test('a permutation that names no image gives NaN inside, zero in the padding, and no label', async () => {
     const dataset = new Uint8Array(9 * 784).fill(255)
-    const labels = Uint8Array.from({ length: 9 }, (_, i) => i)
+    const labels = Uint32Array.from({ length: 9 }, (_, i) => i)
     const permutation = Uint32Array.of(3, 9, 0xffffffff, 8)
     const expected = batchOf(fashion, dataset, permutation, 0)
     expect(expected.filter(Number.isNaN).length).toBe(2 * 784)
@@ -241,7 +238,7 @@ function movesOf({ flip, shift = 0 }: Augmentation, words: Uint32Array): Move[] 
 
 /** The batch, image by image and pixel by pixel. */
 function augmentedBatchOf(key: GatherBatchKey, dataset: Uint8Array, items: Uint32Array, moves: readonly Move[]) {
-  const { height, width, channels, padTop, padLeft, outHeight, outWidth, divisor, offset } = key
+  const { height, width, channels, padTop, padLeft, outHeight, outWidth, divisor } = key
   const y = new Float32Array(moves.length * outHeight * outWidth * channels)
   for (const [i, { isFlipped, down, right }] of moves.entries())
     for (let row = 0; row < height; row++)
@@ -252,7 +249,7 @@ function augmentedBatchOf(key: GatherBatchKey, dataset: Uint8Array, items: Uint3
         for (let c = 0; c < channels; c++) {
           const byte = dataset[(((items[i] ?? 0) * height + row) * width + column) * channels + c] ?? 0
           const to = ((i * outHeight + toRow) * outWidth + toColumn) * channels + c
-          y[to] = Math.fround(Math.fround(byte / divisor) + offset)
+          y[to] = Math.fround(byte / divisor)
         }
       }
   return y
@@ -268,7 +265,7 @@ describe('augmented batches', () => {
     const dataset = Uint8Array.from({ length: key.datasetCount * key.height * key.width * key.channels }, () =>
       Math.floor(random() * 256),
     )
-    const labels = Uint8Array.from({ length: key.datasetCount }, (_, i) => i)
+    const labels = Uint32Array.from({ length: key.datasetCount }, (_, i) => i)
     const permutation = below(key.datasetCount, 3 * key.batch)
     const globalStep = 12345
     const moves = movesOf(key.augmentation, await wordsOf(key.augmentation.seed, globalStep, key.batch))
@@ -301,7 +298,7 @@ describe('augmented batches', () => {
       const [y, named] = await runPlan(
         device(),
         plan,
-        [new Uint8Array(9 * 784), permutation, new Uint32Array(4), new Uint8Array(9)],
+        [new Uint8Array(9 * 784), permutation, new Uint32Array(4), new Uint32Array(9)],
         [new Float32Array(4 * 1024), new Uint32Array(4)] as const,
       )
       expect(y.filter(Number.isNaN).length, name).toBe(4 * 784)
@@ -322,7 +319,6 @@ test('keys that make no sense are refused', () => {
     { padTop: -1 },
     { divisor: 0 },
     { divisor: Number.NaN },
-    { offset: Number.POSITIVE_INFINITY },
     { datasetCount: 2 ** 23 },
     { batch: 0 },
     { augmentation: { shift: 0.5, seed: 1 } },

@@ -353,7 +353,7 @@ describe('memory', () => {
       [{ callbacks: { onFirstStep: complain } }, complaint],
       [{ callbacks: { onEpochEnd: async () => complain() } }, complaint],
       [{ callbacks: { onCheckpoint: complain } }, complaint],
-      [{ optimizer: nn.adam({ epsilon: -1 }) }, expect.objectContaining({ code: 'argument' })],
+      [{ optimizer: { ...nn.sgd(), plan: complain } }, complaint],
       [{ optimizer: brokenOptimizer }, expect.objectContaining({ code: 'device' })],
     ]
     for (const [options, expected] of cases) {
@@ -680,7 +680,7 @@ describe('what does not fit is refused before anything is changed', () => {
     ['batches of NaN', { batchSize: Number.NaN }, /batchSize .*NaN/],
     ['everything for validation', { validationSplit: 1 }, /share.*1/],
     ['less than nothing for validation', { validationSplit: -0.1 }, /share.*-0\.1/],
-    ['NaN for validation', { validationSplit: Number.NaN }, /share.*NaN/],
+    ['NaN for validation', { validationSplit: Number.NaN }, /validationSplit.*NaN/],
   ])('%s', async (_, options, mentions) => {
     using data = pictureSet(30)
     using model = plainModel()
@@ -1078,7 +1078,7 @@ describe('evaluation', () => {
     const subset = data.subset([0, 1, ...positions]).subset(positions.map((_, i) => i + 2))
     expect([...subset.labelsOf()]).toEqual(positions.map((i) => bytes.labels[i]))
     const images = positions.flatMap((i) => [...bytes.images.subarray(i * side * side, (i + 1) * side * side)])
-    const expected = await countedOnHost(model, Uint8Array.from(images), subset.labelsOf())
+    const expected = await countedOnHost(model, Uint8Array.from(images), Uint8Array.from(subset.labelsOf()))
     const actual = await nn.evaluate(model, subset, { batchSize: 3 })
     expect(actual.loss).toBeCloseTo(expected.loss, 5)
     expect(actual.confusion).toEqual(expected.confusion)
@@ -1188,17 +1188,17 @@ describe('data sets', () => {
   it('refuse bytes that are no labelled images, and hold on to nothing', () => {
     const before = device().memory()
     const good = pictures(3)
-    const cases: readonly Partial<ReturnType<typeof pictures>>[] = [
-      { images: good.images.subarray(1) },
-      { labels: new Uint8Array(0), images: new Uint8Array(0) },
-      { labels: Uint8Array.of(0, 1, classes) },
-      { height: 0, images: new Uint8Array(0) },
-      { classes: 0 },
-      { classes: Number.NaN },
-      { width: 7.5, images: good.images.subarray(0, 180) },
+    const cases: readonly [code: string, Partial<ReturnType<typeof pictures>>][] = [
+      ['data', { images: good.images.subarray(1) }],
+      ['data', { labels: new Uint8Array(0), images: new Uint8Array(0) }],
+      ['data', { labels: Uint8Array.of(0, 1, classes) }],
+      ['argument', { height: 0, images: new Uint8Array(0) }],
+      ['argument', { classes: 0 }],
+      ['argument', { classes: Number.NaN }],
+      ['argument', { width: 7.5, images: good.images.subarray(0, 180) }],
     ]
-    for (const changes of cases)
-      expect(() => residentImages(device(), { ...good, ...changes })).toThrow(expect.objectContaining({ code: 'data' }))
+    for (const [code, changes] of cases)
+      expect(() => residentImages(device(), { ...good, ...changes })).toThrow(expect.objectContaining({ code }))
     expect(device().memory()).toEqual(before)
   })
 

@@ -2,6 +2,7 @@
 
 import type { CustomOp, TensorType, Value } from '../graph/node.ts'
 import type { KernelPlan, Target } from '../kernels/kernel.ts'
+import { aFunction, aString, checkOptions, required } from '../options.ts'
 import { custom } from './apply.ts'
 import { Tensor } from './tensor.ts'
 
@@ -63,6 +64,9 @@ export interface OpDefinition<In extends readonly Tensor[] = Tensor[], Out exten
 export function defineOp<In extends readonly Tensor[] = Tensor[], Out extends readonly Tensor[] = Tensor[]>(
   definition: OpDefinition<In, Out>,
 ): (...inputs: In) => Out {
+  checkOptions<object>('defineOp', definition, {
+    ...{ name: required(aString), shape: required(aFunction), plan: required(aFunction), vjp: aFunction },
+  })
   // The graph knows lists, the definition tuples: that operands come in number and order is what In and Out say.
   const own = definition as unknown as OpDefinition
   const tensorOf = (value: Value): Tensor => new Tensor(value)

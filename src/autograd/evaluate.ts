@@ -3,8 +3,8 @@
  * results back and releases everything. Training uses a `Program` that is kept instead; both go through the same planner.
  */
 
-import type { BufferSlice, Device } from '../gpu/device.ts'
-import { currentDevice } from '../gpu/device.ts'
+import type { BufferSlice } from '../gpu/device.ts'
+import { currentDevice, Device } from '../gpu/device.ts'
 import { PlanCache } from '../graph/cache.ts'
 import type { VariantTable } from '../graph/choice.ts'
 import type { TensorType, Value } from '../graph/node.ts'
@@ -12,6 +12,8 @@ import { topologicalOrder } from '../graph/node.ts'
 import type { Plan } from '../graph/plan.ts'
 import { bytesOf } from '../graph/plan.ts'
 import { Program, planFor, planLimitsOf, wordBytes } from '../graph/program.ts'
+import type { OptionKinds } from '../options.ts'
+import { aFlag, anObject, checkOptions } from '../options.ts'
 
 /** Numbers read back, row-major: by dtype f32, u32 or u8. */
 export type HostNumbers = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
@@ -28,7 +30,14 @@ export interface EvaluateOptions {
 
 const planCaches = new WeakMap<Device, PlanCache>()
 
+export const evaluateKinds: OptionKinds<EvaluateOptions> = {
+  device: ['a device', (value) => value instanceof Device],
+  variants: anObject,
+  fuse: aFlag,
+}
+
 function deviceOf(values: readonly Value[], options: EvaluateOptions): Device {
+  checkOptions('evaluate', options, evaluateKinds)
   if (options.device !== undefined) return options.device
   for (const node of topologicalOrder(values))
     if (node.kind === 'leaf' && node.attributes.storage.device !== undefined) return node.attributes.storage.device

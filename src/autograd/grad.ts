@@ -8,9 +8,10 @@ import { WeftgradError } from '../errors.ts'
 import type { Node, NodeOf, OpKind, Shape, Value } from '../graph/node.ts'
 import { outputOf, sameShape, topologicalOrder } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
+import { aNumber, checkOptions, countFrom1, positive } from '../options.ts'
 import { Random } from '../random.ts'
 import type { EvaluateOptions } from './evaluate.ts'
-import { evaluateValues } from './evaluate.ts'
+import { evaluateKinds, evaluateValues } from './evaluate.ts'
 import { add, mul, ones, reshape, sum, zeros } from './ops.ts'
 import { Tensor, tensor } from './tensor.ts'
 import type { VjpRule } from './vjp.ts'
@@ -169,8 +170,10 @@ export interface GradCheckResult {
 export async function gradCheck(
   f: ScalarFunction,
   inputs: readonly Tensor[],
-  { epsilon = 1e-2, directions = 4, seed = 1, ...options }: GradCheckOptions = {},
+  given: GradCheckOptions = {},
 ): Promise<GradCheckResult> {
+  const kinds = { ...evaluateKinds, epsilon: positive, directions: countFrom1, seed: aNumber }
+  const { epsilon = 1e-2, directions = 4, seed = 1, ...options } = checkOptions('gradCheck', given, kinds)
   const slopes = gradients(f(...inputs), inputs)
   const random = new Random(seed, 'gradCheck')
   const pairs = Array.from({ length: directions }, () => {

@@ -11,10 +11,11 @@ import type { Activation, OpAttributes, Pair, Shape } from '../graph/node.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import { productBatch } from '../graph/shapes.ts'
 import { elementCount } from '../kernels/kernel.ts'
-import { apply, constant, type Operand } from './apply.ts'
-import { type Tensor, tensor } from './tensor.ts'
+import { aFlag, aNumber, anything, checkOptions, fraction, oneOf, required } from '../options.ts'
+import { anActivation, apply, constant, type Operand } from './apply.ts'
+import { aTensor, type Tensor, tensor } from './tensor.ts'
 import type { Padding } from './window.ts'
-import { convWindow, pairOf } from './window.ts'
+import { convKinds, convWindow, pairOf, poolKinds } from './window.ts'
 
 export { constant, type Operand } from './apply.ts'
 export type { ExplicitPadding, Padding } from './window.ts'
@@ -171,11 +172,8 @@ function normalizeAxes(operator: string, x: Tensor, axes: ReduceOptions['axes'])
   return normal
 }
 
-function reduced(
-  operator: 'sum' | 'mean' | 'max' | 'min',
-  x: Tensor,
-  { axes, keepDims = false }: ReduceOptions,
-): Tensor {
+function reduced(operator: 'sum' | 'mean' | 'max' | 'min', x: Tensor, options: ReduceOptions): Tensor {
+  const { axes, keepDims = false } = checkOptions(operator, options, { axes: anything, keepDims: aFlag })
   const normal = normalizeAxes(operator, x, axes)
   if (normal.length === 0) return x
   const count = normal.reduce((product, axis) => product * (x.shape[axis] ?? 1), 1)
@@ -217,7 +215,8 @@ export const min = (x: Tensor, options: ReduceOptions = {}): Tensor => reduced('
  * It has no gradient.
  * @throws WeftgradError 'shape' for an axis that x does not have, or if x is not f32.
  */
-export function argmax(x: Tensor, { axis = -1 }: { readonly axis?: number } = {}): Tensor {
+export function argmax(x: Tensor, options: { readonly axis?: number } = {}): Tensor {
+  const { axis = -1 } = checkOptions('argmax', options, { axis: aNumber })
   return apply('argmax', [x], { axis: axis < 0 ? axis + x.shape.length : axis })
 }
 
@@ -234,8 +233,10 @@ export function argmax(x: Tensor, { axis = -1 }: { readonly axis?: number } = {}
 export function matmul(
   a: Tensor,
   b: Tensor,
-  { transposeA = false, transposeB = false }: { readonly transposeA?: boolean; readonly transposeB?: boolean } = {},
+  options: { readonly transposeA?: boolean; readonly transposeB?: boolean } = {},
 ): Tensor {
+  const kinds = { transposeA: aFlag, transposeB: aFlag }
+  const { transposeA = false, transposeB = false } = checkOptions('matmul', options, kinds)
   const batch = productBatch([a.value.type, b.value.type])
   return apply('matmul', [inBatches(a, batch), inBatches(b, batch)], { transposeA, transposeB })
 }
@@ -245,17 +246,6 @@ function inBatches(x: Tensor, batch: Shape): Tensor {
   const [own, matrix] = [x.shape.slice(0, -2), x.shape.slice(-2)]
   if (own.length === 0 || sameShape(own, batch)) return x
   return elementCount(own) === 1 ? reshape(x, matrix) : broadcastTo(x, [...batch, ...matrix])
-}
-
-const activations: readonly string[] = ['linear', 'relu', 'sigmoid', 'tanh'] satisfies Activation[]
-
-function checkActivation(operator: string, activation: Activation): void {
-  if (!activations.includes(activation))
-    throw new WeftgradError(
-      'argument',
-      `${operator}: the activation '${activation}' is none of ${activations.join(', ')}.`,
-      { activation },
-    )
 }
 
 /**
@@ -268,9 +258,9 @@ export function dense(
   x: Tensor,
   kernel: Tensor,
   bias?: Tensor,
-  { activation = 'linear' }: { readonly activation?: Activation } = {},
+  options: { readonly activation?: Activation } = {},
 ): Tensor {
-  checkActivation('dense', activation)
+  const { activation = 'linear' } = checkOptions('dense', options, { activation: anActivation })
   return apply('dense', bias === undefined ? [x, kernel] : [x, kernel, bias], { activation })
 }
 
@@ -301,10 +291,10 @@ export function conv2d(
   bias?: Tensor,
   options: ConvOptions & { readonly activation?: Activation } = {},
 ): Tensor {
+  const kinds = { ...convKinds, activation: anActivation }
+  const { activation = 'linear' } = checkOptions('conv2d', options, kinds)
   const window = convWindow('conv2d', x.shape, kernel.shape, options)
   const inputs = bias === undefined ? [x, kernel] : [x, kernel, bias]
-  const { activation = 'linear' } = options
-  checkActivation('conv2d', activation)
   return apply('conv2d', inputs, { ...window, activation })
 }
 
@@ -316,6 +306,7 @@ export function conv2d(
  */
 export function depthwiseConv2d(x: Tensor, kernel: Tensor, options: ConvOptions = {}): Tensor {
   carry(depthwiseLowerings)
+  checkOptions('depthwiseConv2d', options, convKinds)
   return apply('depthwiseConv2d', [x, kernel], convWindow('depthwiseConv2d', x.shape, kernel.shape, options))
 }
 
@@ -330,11 +321,9 @@ export interface PoolOptions {
 }
 
 function poolAttributes(operator: string, x: Tensor, options: PoolOptions): OpAttributes['averagePool'] {
-  const window = pairOf(operator, options.poolSize)
-  const convolution = convWindow(operator, x.shape, [...window, 1, 1], {
-    strides: options.strides ?? window,
-    padding: options.padding ?? 'valid',
-  })
+  const { poolSize, strides: apart = poolSize, padding = 'valid' } = checkOptions(operator, options, poolKinds)
+  const window = pairOf(`${operator}: poolSize`, poolSize)
+  const convolution = convWindow(operator, x.shape, [...window, 1, 1], { strides: apart, padding })
   const { strides, padTop, padLeft, outHeight, outWidth } = convolution
   const [, height = 0, width = 0] = x.shape
   const lastTop = (outHeight - 1) * strides[0] - padTop
@@ -383,7 +372,8 @@ export function globalAveragePool(x: Tensor): Tensor {
  * as TensorFlow's `tf.image.resize`. The gradient is the transposed weighting.
  * @throws WeftgradError 'shape' where x is no batch of images, or an extent is not a whole number from 1.
  */
-export function resize(x: Tensor, { height, width }: { readonly height: number; readonly width: number }): Tensor {
+export function resize(x: Tensor, size: { readonly height: number; readonly width: number }): Tensor {
+  const { height, width } = checkOptions('resize', size, { height: required(aNumber), width: required(aNumber) })
   carry(resizeLowerings)
   return apply('resize', [x], { outHeight: height, outWidth: width })
 }
@@ -400,15 +390,16 @@ export interface BatchNormOptions {
   readonly epsilon?: number
 }
 
+const normalizationKinds = { gamma: aTensor, beta: aTensor, epsilon: aNumber }
+
 /**
  * gamma * (x - mean) / sqrt(variance + epsilon) + beta, with given statistics, one number for each channel of the last axis:
  * batch normalisation at inference (Ioffe & Szegedy, "Batch Normalization", 2015). Made of elementwise operators, which fuse.
  * @throws WeftgradError 'shape' where mean, variance, gamma or beta are not [channels].
  */
-export function batchNormalization(
-  x: Tensor,
-  { gamma, beta, mean: center, variance, epsilon = 1e-3 }: BatchNormOptions & { mean: Tensor; variance: Tensor },
-): Tensor {
+export function batchNormalization(x: Tensor, options: BatchNormOptions & { mean: Tensor; variance: Tensor }): Tensor {
+  const kinds = { ...normalizationKinds, mean: required(aTensor), variance: required(aTensor) }
+  const { gamma, beta, mean: center, variance, epsilon = 1e-3 } = checkOptions('batchNormalization', options, kinds)
   for (const statistic of [center, variance, gamma, beta]) {
     const isPerChannel = statistic?.shape.length === 1 && statistic.shape[0] === x.shape.at(-1)
     if (statistic !== undefined && !isPerChannel)
@@ -438,6 +429,7 @@ export function batchNormalizationTraining(
   /** f32 [channels]. */
   readonly variance: Tensor
 } {
+  checkOptions('batchNormalizationTraining', options, normalizationKinds)
   const axes = x.shape.slice(0, -1).map((_, axis) => axis)
   const center = mean(x, { axes })
   const variance = mean(square(sub(x, center)), { axes })
@@ -468,14 +460,10 @@ export const logSoftmax = (x: Tensor): Tensor => apply('logSoftmax', [x], {})
 export function softmaxCrossEntropy(
   logits: Tensor,
   labels: Tensor,
-  { reduction = 'mean' }: { readonly reduction?: 'mean' | 'sum' | 'none' } = {},
+  options: { readonly reduction?: 'mean' | 'sum' | 'none' } = {},
 ): Tensor {
-  if (reduction !== 'mean' && reduction !== 'sum' && reduction !== 'none')
-    throw new WeftgradError(
-      'argument',
-      `softmaxCrossEntropy: the reduction '${String(reduction)}' is none of mean, sum, none.`,
-      { reduction },
-    )
+  const kinds = { reduction: oneOf('mean', 'sum', 'none') }
+  const { reduction = 'mean' } = checkOptions('softmaxCrossEntropy', options, kinds)
   const rows = apply('crossEntropy', [logits, labels], {})
   if (reduction === 'none') return rows
   return reduction === 'sum' ? sum(rows) : mean(rows)
@@ -499,7 +487,9 @@ export interface DropoutOptions {
  * counter, same mask, in the gradient too.
  * @throws WeftgradError 'argument' for a rate outside [0, 1), 'shape' if x is not f32.
  */
-export function dropout(x: Tensor, { rate, seed, stream = 0, counter }: DropoutOptions): Tensor {
+export function dropout(x: Tensor, options: DropoutOptions): Tensor {
+  const kinds = { rate: required(fraction), seed: required(aNumber), stream: aNumber, counter: aTensor }
+  const { rate, seed, stream = 0, counter } = checkOptions('dropout', options, kinds)
   return apply('dropout', [x, counter ?? tensor([0], [1], 'u32')], { rate, seed, stream })
 }
 

@@ -11,6 +11,7 @@ import { bytesOf } from '../graph/plan.ts'
 import { wordBytes } from '../graph/program.ts'
 import { makeNode } from '../graph/shapes.ts'
 import { elementCount } from '../kernels/kernel.ts'
+import type { Kind } from '../options.ts'
 import type { EvaluateOptions, HostNumbers } from './evaluate.ts'
 import { evaluateValues, keepValues } from './evaluate.ts'
 
@@ -104,7 +105,7 @@ export class Tensor {
    */
   async data(options: EvaluateOptions = {}): Promise<HostNumbers> {
     const [numbers] = await evaluateValues([this.value], options)
-    if (numbers === undefined) throw new RangeError('one value gives one result')
+    if (numbers === undefined) throw new RangeError()
     return numbers
   }
 
@@ -129,7 +130,7 @@ export class Tensor {
    */
   async keep(options: EvaluateOptions = {}): Promise<KeptTensor> {
     const [slice] = await keepValues([this.value], options)
-    if (slice === undefined) throw new RangeError('one value gives one result')
+    if (slice === undefined) throw new RangeError()
     return new KeptTensor(slice, this.value.type)
   }
 
@@ -168,6 +169,8 @@ export class KeptTensor extends Tensor {
     this.dispose()
   }
 }
+
+export const aTensor: Kind = ['a tensor', (value) => value instanceof Tensor]
 
 /** A value whose numbers are there already. */
 export function leaf(storage: Storage, type: TensorType): Value {

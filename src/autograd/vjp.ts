@@ -329,7 +329,7 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> | 'none' } = {
   maxPool: (context) => {
     const [, inputHeight = 1, inputWidth = 1] = operand(context, 0).shape
     const positions = context.outputs[1]
-    if (positions === undefined) throw new RangeError('maxPool has two results')
+    if (positions === undefined) throw new RangeError()
     return [
       apply('maxPoolGradient', [context.cotangent, positions], { ...context.node.attributes, inputHeight, inputWidth }),
     ]

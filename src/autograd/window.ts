@@ -3,6 +3,7 @@
 import { WeftgradError } from '../errors.ts'
 import type { ConvAttributes, Pair, Shape } from '../graph/node.ts'
 import { shapeText } from '../graph/node.ts'
+import { checkValue, type Kind } from '../options.ts'
 
 /** Pixels around an image: [[top, bottom], [left, right]], whole numbers from 0. */
 export type ExplicitPadding = readonly [Pair, Pair]
@@ -18,15 +19,25 @@ export interface WindowOptions {
   readonly dilationRate?: number | Pair
 }
 
-/** A number for both directions, or one for each. Throws 'argument' for anything but whole numbers from 1. */
-export function pairOf(operator: string, value: number | Pair): Pair {
-  const pair: Pair = typeof value === 'number' ? [value, value] : value
-  if (pair.length !== 2 || pair.some((n) => !Number.isInteger(n) || n < 1))
-    throw new WeftgradError(
-      'argument',
-      `${operator}: ${JSON.stringify(value)} must be one or two whole numbers from 1.`,
-    )
-  return pair
+const arePair = (value: unknown, least: number): boolean =>
+  Array.isArray(value) && value.length === 2 && value.every((n) => Number.isInteger(n) && n >= least)
+
+const aPair: Kind = ['one or two whole numbers from 1', (value) => arePair([value, value], 1) || arePair(value, 1)]
+const aPadding: Kind = [
+  "'same', 'valid' or [[top, bottom], [left, right]]",
+  (value) =>
+    value === 'same' ||
+    value === 'valid' ||
+    (Array.isArray(value) && value.length === 2 && value.every((sides) => arePair(sides, 0))),
+]
+
+export const convKinds = { strides: aPair, padding: aPadding, dilationRate: aPair }
+export const poolKinds = { poolSize: aPair, strides: aPair, padding: aPadding }
+
+/** A number for both directions, or one for each. Throws 'argument' for anything but whole numbers from 1; `what` names it. */
+export function pairOf(what: string, value: number | Pair): Pair {
+  checkValue(what, value, aPair)
+  return typeof value === 'number' ? [value, value] : value
 }
 
 /** Padding before, and output extent, along one axis. */
@@ -61,13 +72,9 @@ export function convWindow(operator: string, image: Shape, kernel: Shape, option
       'shape',
       `${operator}: got a kernel of shape ${shapeText(kernel)}; kernels are [height, width, channels, filters].`,
     )
-  const strides = pairOf(operator, options.strides ?? 1)
-  const dilation = pairOf(operator, options.dilationRate ?? 1)
+  const strides = pairOf('strides', options.strides ?? 1)
+  const dilation = pairOf('dilationRate', options.dilationRate ?? 1)
   const padding = options.padding ?? 'valid'
-  if (typeof padding !== 'string' && padding.flat().some((n) => !Number.isInteger(n) || n < 0))
-    throw new WeftgradError('argument', `${operator}: padding ${JSON.stringify(padding)} must be whole numbers from 0.`)
-  if (typeof padding === 'string' && padding !== 'same' && padding !== 'valid')
-    throw new WeftgradError('argument', `${operator}: padding '${String(padding)}' is neither 'same' nor 'valid'.`)
   const [vertical, horizontal] = typeof padding === 'string' ? [padding, padding] : padding
   const y = outExtents(height, kernelHeight, strides[0], dilation[0], vertical)
   const x = outExtents(width, kernelWidth, strides[1], dilation[1], horizontal)

@@ -4,7 +4,7 @@
  */
 import { Command } from 'commander'
 import { WeftgradError } from '../errors.ts'
-import { nearNames } from '../nn/near-names.ts'
+import { nearNames } from '../near-names.ts'
 import { crossValidationSettings } from '../study/crossval-settings.ts'
 import { recipeSettings } from '../study/recipes.ts'
 import { searchSettings } from '../study/search-settings.ts'

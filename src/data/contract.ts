@@ -7,6 +7,7 @@ import type { Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
 import type { Augmentation, Shape } from '../graph/node.ts'
+import { checkValue, countFrom0, countFrom1, type Kind, objectWith, oneOf } from '../options.ts'
 
 export type { Augmentation } from '../graph/node.ts'
 
@@ -40,7 +41,7 @@ export interface Dataset {
   /** Which of the resident examples belong to this set, in order. */
   readonly indices: Uint32Array
   /** The class numbers of this set's examples, in order. */
-  labelsOf(): Uint8Array
+  labelsOf(): Uint32Array
   /**
    * The examples at these positions; no numbers are copied.
    * @throws WeftgradError 'argument' for a position out of range, or for none.
@@ -57,6 +58,30 @@ export interface Dataset {
    * @throws WeftgradError 'argument' for an augmentation that it cannot do.
    */
   batch(rows: BatchRows, state: Tensor, inputShape: Shape, augmentation?: Augmentation): Batch
+}
+
+/** An augmentation as training is told it; an image's gather adds the seed. */
+export const augmentationKinds = { flip: /* @__PURE__ */ oneOf('random', 'always'), shift: countFrom0 }
+
+/** What a data set of somebody else's has. */
+export const aDataset: Kind = ['a data set', (value) => objectWith(value, 'batch')]
+
+/** Class numbers are whole numbers below this: a float32 tells all of them apart. */
+const mostClasses = 2 ** 24
+
+/**
+ * A copy of the class numbers, one for each example. Throws 'argument' for a number of classes that is none, 'data' for a
+ * label that is no class; `noun` names an example.
+ */
+export function classNumbers(labels: ArrayLike<number>, classes: number, noun: string): Uint32Array<ArrayBuffer> {
+  checkValue('classes', classes, [
+    'a whole number from 1 to 2^24',
+    () => countFrom1[1](classes) && classes <= mostClasses,
+  ])
+  return Uint32Array.from(labels, (label, i) => {
+    if (Number.isInteger(label) && label >= 0 && label < classes) return label
+    throw new WeftgradError('data', `${noun} ${i} has the label ${label}, and there are ${classes} classes.`, { label })
+  })
 }
 
 /** The resident examples at these positions of a set. Throws as `Dataset.subset`; `noun` names an example. */

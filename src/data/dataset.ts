@@ -6,24 +6,26 @@
 import { applyAll } from '../autograd/apply.ts'
 import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
+import { refuseOversized } from '../gpu/bind.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Shape } from '../graph/node.ts'
+import { aList, anything, checkOptions, countFrom1, required, theBytes } from '../options.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
-import { indicesAt } from './contract.ts'
+import { classNumbers, indicesAt } from './contract.ts'
 
 /** Images and labels in host memory. */
 export interface LabelledBytes {
   /** [count, height, width, channels], row-major. */
   readonly images: Uint8Array
-  /** A class number for each image. */
-  readonly labels: Uint8Array
+  /** A class number for each image: any array of whole numbers, such as a Uint8Array, Uint16Array or number[]. */
+  readonly labels: ArrayLike<number>
   /** Pixels. */
   readonly height: number
   /** Pixels. */
   readonly width: number
   /** 1 for grey, 3 for red, green and blue. */
   readonly channels: number
-  /** Labels are whole numbers below. */
+  /** Labels are whole numbers below. 2^24 at most. */
   readonly classes: number
 }
 
@@ -37,7 +39,7 @@ interface Resident {
   readonly classes: number
   readonly images: Tensor
   readonly labels: Tensor
-  readonly hostLabels: Uint8Array
+  readonly hostLabels: Uint32Array
   readonly buffers: readonly DeviceBuffer[]
 }
 
@@ -81,14 +83,14 @@ export class ImageDataset implements Dataset {
   get images(): Tensor {
     return this.#resident.images
   }
-  /** All resident labels: u8 [n]. */
+  /** All resident labels: u32 [n]. */
   get labels(): Tensor {
     return this.#resident.labels
   }
 
   /** The class numbers of this set's images, in order. */
-  labelsOf(): Uint8Array {
-    return Uint8Array.from(this.indices, (i) => this.#resident.hostLabels[i] ?? 0)
+  labelsOf(): Uint32Array {
+    return Uint32Array.from(this.indices, (i) => this.#resident.hostLabels[i] ?? 0)
   }
 
   /**
@@ -124,7 +126,7 @@ export class ImageDataset implements Dataset {
       ...(augmentation === undefined ? {} : { augmentation }),
     }
     const [x, labels] = applyAll('gatherBatch', [this.images, tensor, state, this.labels], attributes)
-    if (x === undefined || labels === undefined) throw new RangeError('gatherBatch has two results')
+    if (x === undefined || labels === undefined) throw new RangeError()
     return { x, labels }
   }
 
@@ -141,33 +143,32 @@ export class ImageDataset implements Dataset {
 
 /**
  * Puts images and labels on the device, once. The caller owns them: `dispose()` or `using`.
- * @throws WeftgradError 'data' where counts do not agree, the set is empty or a label is no class; 'limit' where the images do
+ * @throws WeftgradError 'argument' for images that are no bytes, or extents that are not whole numbers from 1; 'data' where counts do not agree, the set is empty or a label is no class; 'limit' where the images do
  * not fit into one binding of the adapter.
  */
 export function residentImages(device: Device, bytes: LabelledBytes): ImageDataset {
-  const { images, labels, height, width, channels, classes } = bytes
+  checkOptions<object>('residentImages', bytes, {
+    ...{
+      images: required(theBytes),
+      labels: required(aList),
+      height: required(countFrom1),
+      width: required(countFrom1),
+    },
+    // The last two are what the readers of Fashion-MNIST say besides.
+    ...{ channels: required(countFrom1), classes: anything, count: anything, droppedLines: anything },
+  })
+  const { images, height, width, channels, classes } = bytes
+  const labels = classNumbers(bytes.labels, classes, 'Image')
   const count = labels.length
-  if ([height, width, channels, classes].some((n) => !Number.isInteger(n) || n < 1))
-    throw new WeftgradError(
-      'data',
-      `Images of ${height}x${width}x${channels} in ${classes} classes make no sense; all are whole numbers from 1.`,
-    )
   if (count === 0 || images.length !== count * height * width * channels)
     throw new WeftgradError(
       'data',
       `${images.length} bytes are not ${count} images of ${height}x${width}x${channels}; a data set has at least one.`,
     )
-  const wrong = labels.findIndex((label) => label >= classes)
-  if (wrong >= 0)
-    throw new WeftgradError('data', `Image ${wrong} has the label ${labels[wrong]}, and there are ${classes} classes.`)
-  const limit = device.limits.maxStorageBufferBindingSize
-  if (images.length > limit)
-    throw new WeftgradError(
-      'limit',
-      `The images take ${images.length} bytes, and this adapter lets a kernel see ${limit}. Use fewer or smaller images.`,
-    )
+  const most = Math.max(images.length, labels.byteLength)
+  refuseOversized('The data set', most, device.limits.maxStorageBufferBindingSize)
   const imageBuffer = uploadBytes(device, images, 'data set images')
-  const labelBuffer = uploadBytes(device, labels, 'data set labels')
+  const labelBuffer = uploadBytes(device, new Uint8Array(labels.buffer), 'data set labels')
   const shape = [count, height, width, channels]
   const resident: Resident = {
     device,
@@ -177,8 +178,8 @@ export function residentImages(device: Device, bytes: LabelledBytes): ImageDatas
     channels,
     classes,
     images: new Tensor(leaf(new DeviceStorage(imageBuffer.slice()), { shape, dtype: 'u8' })),
-    labels: new Tensor(leaf(new DeviceStorage(labelBuffer.slice()), { shape: [count], dtype: 'u8' })),
-    hostLabels: labels.slice(),
+    labels: new Tensor(leaf(new DeviceStorage(labelBuffer.slice()), { shape: [count], dtype: 'u32' })),
+    hostLabels: labels,
     buffers: [imageBuffer, labelBuffer],
   }
   return new ImageDataset(

@@ -1,6 +1,7 @@
 /** Images that are byte for byte equal, within a data set and across several. */
 
 import { WeftgradError } from '../errors.ts'
+import { checkValue, theBytes } from '../options.ts'
 
 /** Where an image stands: in which of the sets, and at which position there. */
 export interface ImagePlace {
@@ -45,6 +46,7 @@ export function equalImages(sets: readonly Uint8Array[], size: number): ImagePla
  * @throws WeftgradError 'argument' where the bytes are no whole number of images.
  */
 export function dropDuplicates(images: Uint8Array, size: number): Uint32Array {
+  checkValue('dropDuplicates: the images', images, theBytes)
   const dropped = new Set(equalImages([images], size).flatMap(([, ...others]) => others.map(({ index }) => index)))
   return Uint32Array.from({ length: images.length / size }, (_, i) => i).filter((i) => !dropped.has(i))
 }

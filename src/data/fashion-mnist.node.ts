@@ -8,6 +8,7 @@
  * Promises: outside of the user's own folders only the published bytes are accepted, by SHA-256; there, other
  * well-formed data of 28x28 are too, and the log says so. A failure leaves no half file and says what was tried.
  */
+
 import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -19,6 +20,7 @@ import { proxiedFetch } from '../format/proxy.node.ts'
 import type { Device } from '../gpu/device.ts'
 import { openPrivateApt, type PrivateApt } from '../gpu/node/apt.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
+import { aFlag, aFunction, anObject, aSignal, aString, checkOptions, oneOf } from '../options.ts'
 import type { ImageDataset } from './dataset.ts'
 import { residentImages } from './dataset.ts'
 import {
@@ -106,6 +108,10 @@ export async function fashionMnist(
  * 'data' or 'checksum' if what a user's folder holds is damaged; 'aborted' if the signal fired.
  */
 export async function loadFashionMnist(options: LoadFashionMnistOptions = {}): Promise<LoadedFashionMnist> {
+  checkOptions('fashionMnist', options, {
+    ...{ dataDir: aString, missing: oneOf('refuse', 'drop'), log: aFunction, provision: aFlag, signal: aSignal },
+    surroundings: anObject,
+  })
   const here = surroundingsOf(options)
   const log = options.log ?? (() => {})
   const missing = options.missing ?? 'refuse'

@@ -4,9 +4,11 @@
  *
  * Works on bytes, so it runs in a browser as well; `fashion-mnist.node.ts` finds or fetches the files on a computer.
  */
+
 import { WeftgradError } from '../errors.ts'
 import { parseLabelledCsv } from '../format/csv.ts'
 import { parseIdx } from '../format/idx.ts'
+import { aFlag, anObject, aString, checkOptions, checkValue, oneOf, theBytes } from '../options.ts'
 
 /** What the labels 0 to 9 stand for. */
 export const fashionMnistClasses = [
@@ -108,8 +110,10 @@ export interface ParseFashionMnistOptions {
  */
 export function parseFashionMnist(
   files: Readonly<Record<FashionMnistPart, Uint8Array>>,
-  { anyCount = false, sources = {} }: ParseFashionMnistOptions = {},
+  options: ParseFashionMnistOptions = {},
 ): FashionMnistBytes {
+  const kinds = { anyCount: aFlag, sources: anObject }
+  const { anyCount = false, sources = {} } = checkOptions('parseFashionMnist', options, kinds)
   const half = (imagesPart: FashionMnistPart, labelsPart: FashionMnistPart): LabelledImages => {
     const source = (part: FashionMnistPart): string => sources[part] ?? fashionMnistFiles[part].name
     const parsed = parseFashionMnistPair(
@@ -165,6 +169,8 @@ export function parseFashionMnistCsv(
   /** Numbers of the lines (from 1, the header's) that were left out for missing cells. */
   readonly droppedLines: readonly number[]
 } {
+  checkValue('parseFashionMnistCsv: the bytes', bytes, theBytes)
+  checkOptions('parseFashionMnistCsv', options, { missing: oneOf('refuse', 'drop'), source: aString })
   const csv = parseLabelledCsv(bytes, { ...options, pixels: side * side, classes: fashionMnistClasses.length })
   return { ...csv, height: side, width: side, channels: 1, classes: 10 }
 }

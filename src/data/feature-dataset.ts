@@ -12,16 +12,17 @@ import type { Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Shape } from '../graph/node.ts'
 import { shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
+import { aList, aNumber, checkOptions, required } from '../options.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
-import { indicesAt } from './contract.ts'
+import { classNumbers, indicesAt } from './contract.ts'
 
 /** What a feature data set is to hold. */
 export interface FeatureSpec {
   /** Numbers in a row. */
   readonly width: number
-  /** A class number for each row. */
-  readonly labels: Uint8Array
-  /** Labels are whole numbers below. */
+  /** A class number for each row: any array of whole numbers. */
+  readonly labels: ArrayLike<number>
+  /** Labels are whole numbers below. 2^24 at most. */
   readonly classes: number
   /** The most bytes of a block of columns: what a kernel of the adapter may see, unless given. */
   readonly blockBytes?: number
@@ -39,6 +40,7 @@ interface ColumnBlock {
 /** What a data set and its subsets share. */
 interface Resident extends FeatureSpec {
   readonly device: Device
+  readonly labels: Uint32Array
   readonly blocks: readonly ColumnBlock[]
   /** u32 [rows]. */
   readonly labelTensor: Tensor
@@ -64,16 +66,17 @@ export class FeatureDataset implements Dataset {
    * than a kernel of this adapter may see.
    */
   static allocate(device: Device, spec: FeatureSpec): FeatureDataset {
-    const { width, labels, classes, blockBytes = device.limits.maxStorageBufferBindingSize } = spec
+    checkOptions('FeatureDataset', spec, {
+      ...{ width: required(aNumber), labels: required(aList), classes: required(aNumber), blockBytes: aNumber },
+    })
+    const { width, classes, blockBytes = device.limits.maxStorageBufferBindingSize } = spec
+    const labels = classNumbers(spec.labels, classes, 'Row')
     const count = labels.length
     if (!Number.isInteger(width) || width < 1 || count === 0)
       throw new WeftgradError(
         'data',
         `${count} rows of ${width} features make no data set; it has one of each at least.`,
       )
-    const wrong = labels.findIndex((label) => label >= classes)
-    if (wrong >= 0)
-      throw new WeftgradError('data', `Row ${wrong} has the label ${labels[wrong]}, and there are ${classes} classes.`)
     const most = Math.floor(blockBytes / (count * 4))
     if (most < 1)
       throw new WeftgradError(
@@ -93,9 +96,9 @@ export class FeatureDataset implements Dataset {
         return { from, columns, buffer, tensor: onDevice(buffer, [count, columns], 'f32') }
       })
       const labelBuffer = allocate(count * 4, 'data set labels')
-      device.write(labelBuffer.slice(), Uint32Array.from(labels))
+      device.write(labelBuffer.slice(), labels)
       const labelTensor = onDevice(labelBuffer, [count], 'u32')
-      const resident = { device, width, labels: labels.slice(), classes, blocks, labelTensor, buffers: owned }
+      const resident = { device, width, labels, classes, blocks, labelTensor, buffers: owned }
       const indices = Uint32Array.from({ length: count }, (_, i) => i)
       return new FeatureDataset(resident, indices, true)
     } catch (error) {
@@ -126,8 +129,8 @@ export class FeatureDataset implements Dataset {
   }
 
   /** The class numbers of this set's rows, in order. */
-  labelsOf(): Uint8Array {
-    return Uint8Array.from(this.indices, (i) => this.#resident.labels[i] ?? 0)
+  labelsOf(): Uint32Array {
+    return Uint32Array.from(this.indices, (i) => this.#resident.labels[i] ?? 0)
   }
 
   /**

@@ -1,6 +1,7 @@
 /** Splits by seed. */
 
 import { WeftgradError } from '../errors.ts'
+import { checkValue } from '../options.ts'
 import { Random } from '../random.ts'
 
 /** Two parts of a set, by position. */
@@ -16,7 +17,7 @@ export interface Split {
  * @throws WeftgradError 'argument' for a share outside (0, 1) or fewer than two positions.
  */
 export function randomSplit(count: number, share: number, seed: number): Split {
-  if (!(share > 0 && share < 1)) throw new WeftgradError('argument', `A share must lie between 0 and 1, not ${share}.`)
+  checkValue('A share', share, ['between 0 and 1', () => share > 0 && share < 1])
   if (!Number.isInteger(count) || count < 2)
     throw new WeftgradError('argument', `A set of ${count} images cannot be split.`)
   const heldCount = Math.min(count - 1, Math.max(1, Math.round(count * share)))

@@ -4,7 +4,9 @@
  * Promises: the output never grows past the caller's bound, whatever the bytes claim, and every failure is a
  * WeftgradError 'format'.
  */
+
 import { WeftgradError } from '../errors.ts'
+import { aNumber, aString, checkOptions, checkValue, theBytes } from '../options.ts'
 
 /** Compressed bytes handed over at a time; small, so that a bomb is stopped after a few megabytes of output. */
 const inputChunkBytes = 16 * 1024
@@ -27,7 +29,10 @@ export function isGzip(bytes: Uint8Array): boolean {
  * @throws WeftgradError 'format' if the bytes are damaged, cut off, or unpack to more than `maxBytes` (1 GiB).
  */
 export async function gunzip(bytes: Uint8Array, options: GunzipOptions = {}): Promise<Uint8Array> {
-  const { maxBytes = 2 ** 30, source = 'The gzip data' } = options
+  const { maxBytes = 2 ** 30, source = 'The gzip data' } = checkOptions('gunzip', options, {
+    ...{ maxBytes: aNumber, source: aString },
+  })
+  checkValue('gunzip: the bytes', bytes, theBytes)
   if (!isGzip(bytes)) {
     throw new WeftgradError(
       'format',

@@ -5,7 +5,9 @@
  *
  * Promises: nothing is copied or allocated in proportion to what a header claims; the length has to match exactly.
  */
+
 import { WeftgradError } from '../errors.ts'
+import { checkValue, theBytes } from '../options.ts'
 
 /** The content of an IDX file. */
 export interface IdxArray {
@@ -17,53 +19,42 @@ export interface IdxArray {
 
 const unsignedByte = 0x08
 
-const typeNames: Readonly<Record<number, string>> = {
-  8: 'unsigned bytes',
-  9: 'signed bytes',
-  11: '16-bit integers',
-  12: '32-bit integers',
-  13: '32-bit floats',
-  14: '64-bit floats',
-}
-
 /**
  * Reads an IDX file of unsigned bytes.
  * @param source names the bytes in errors, for example the file's path.
  * @throws WeftgradError 'format' for anything but exactly one well-formed array.
  */
 export function parseIdx(bytes: Uint8Array, source = 'The IDX data'): IdxArray {
+  checkValue('parseIdx: the bytes', bytes, theBytes)
   const refuse = (problem: string, details: Record<string, unknown> = {}): never => {
     throw new WeftgradError('format', `${source} is not a readable IDX file: ${problem}`, { source, ...details })
   }
 
   if (bytes.length < 4) {
-    refuse(`it has ${bytes.length} bytes, fewer than the 4 of the magic number. Fetch the file again.`)
+    refuse(`it has only ${bytes.length} bytes. Fetch the file again.`)
   }
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
     refuse('at byte 0 stands the signature of gzip. Decompress it first.')
   }
   if (bytes[0] !== 0 || bytes[1] !== 0) {
-    refuse(
-      `bytes 0 and 1 have to be zero but are ${hex(bytes[0])} and ${hex(bytes[1])}. Check that this is the right file.`,
-    )
+    refuse('bytes 0 and 1 are not zero. Check that this is the right file.')
   }
   const type = bytes[2] ?? 0
   if (type !== unsignedByte) {
-    const found = typeNames[type]
     refuse(
-      `byte 2 gives the type ${hex(type)}${found === undefined ? ', which does not exist' : ` (${found})`}; ` +
-        'only unsigned bytes (0x08) are supported. Convert the values to bytes.',
-      { type },
+      `byte 2 gives the type ${hex(type)}; only bytes (${hex(unsignedByte)}) are read. Convert the values to bytes.`,
+      {
+        type,
+      },
     )
   }
   const rank = bytes[3] ?? 0
   if (rank === 0) refuse('byte 3 says that it has no dimensions. Fetch the file again.')
   const headerBytes = 4 + 4 * rank
   if (bytes.length < headerBytes) {
-    refuse(
-      `byte 3 promises ${rank} dimensions, which end at byte ${headerBytes}, but there are only ${bytes.length} bytes. Fetch the file again.`,
-      { rank },
-    )
+    refuse(`byte 3 promises ${rank} dimensions, but there are only ${bytes.length} bytes. Fetch the file again.`, {
+      rank,
+    })
   }
 
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -74,8 +65,7 @@ export function parseIdx(bytes: Uint8Array, source = 'The IDX data'): IdxArray {
   // A product that left the exact integers is still larger than any length, so this comparison is right for it, too.
   if (count !== present) {
     refuse(
-      `its dimensions ${shape.slice(0, 8).join('x')}${rank > 8 ? '...' : ''} (bytes 4 to ${headerBytes - 1}) promise ${count} values, ` +
-        `but ${present} follow. Fetch the file again: it is ${present < count ? 'cut off' : 'followed by something else'}.`,
+      `its dimensions ${shape.slice(0, 8).join('x')}${rank > 8 ? '...' : ''} promise ${count} values, but ${present} follow. Fetch the file again.`,
       { shape, expectedBytes: count, actualBytes: present },
     )
   }

@@ -89,7 +89,7 @@ export function refuseOversized(label: string, bytes: number, limit: number): vo
   if (bytes <= limit) return
   throw new WeftgradError(
     'limit',
-    `${label} works on a tensor of ${bytes} bytes, and this adapter lets a kernel see ${limit} bytes of one. Use a smaller batch.`,
+    `${label} works on a tensor of ${bytes} bytes, and this adapter lets a kernel see ${limit} bytes of one. Use a smaller batch, or fewer images.`,
     { bytes, maxStorageBufferBindingSize: limit },
   )
 }

@@ -1,6 +1,7 @@
 /** Opens a device on the WebGPU of the host: a browser's, a worker's, or whatever else puts one on `navigator.gpu`. */
 
 import { WeftgradError } from '../errors.ts'
+import { anObject, aString, checkOptions } from '../options.ts'
 import { driverName, isHardware } from './adapter-info.ts'
 import { Device, setCurrentDevice } from './device.ts'
 
@@ -17,7 +18,9 @@ export interface OpenOptions {
  * @throws WeftgradError 'no-adapter' where there is no WebGPU or no adapter, saying what to do; 'device' where the adapter
  * gives no device.
  */
-export async function open({ gpu, powerPreference = 'high-performance' }: OpenOptions = {}): Promise<Device> {
+export async function open(options: OpenOptions = {}): Promise<Device> {
+  checkOptions('open', options, { gpu: anObject, powerPreference: aString })
+  const { gpu, powerPreference = 'high-performance' } = options
   const host = gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu
   if (host === undefined) throw noWebGpu()
   const adapter =
@@ -25,8 +28,7 @@ export async function open({ gpu, powerPreference = 'high-performance' }: OpenOp
   if (adapter === null)
     throw new WeftgradError(
       'no-adapter',
-      'There is WebGPU here, but no adapter for it. Switch on hardware acceleration in the settings of the browser, ' +
-        'update the driver of the GPU, or see what the browser says about it (chrome://gpu, about:support).',
+      'WebGPU found no adapter. Turn on hardware acceleration in the browser, or update the GPU driver.',
     )
   const { info } = adapter
   const hardware = isHardware(info)
@@ -40,8 +42,7 @@ function noWebGpu(): WeftgradError {
   return new WeftgradError(
     'no-adapter',
     isInsecurePage
-      ? 'Browsers offer WebGPU to secure pages only: open this one by https, or from this computer as http://localhost.'
-      : 'There is no WebGPU here. Take a current Chrome, Edge, Safari or Firefox; in Node.js, open a device by ' +
-          "`import { open } from 'weftgrad/node'`.",
+      ? 'WebGPU needs a secure page: open this one by https, or as http://localhost.'
+      : "There is no WebGPU here. Use a current Chrome, Edge, Safari or Firefox; in Node.js, import `open` from 'weftgrad/node'.",
   )
 }

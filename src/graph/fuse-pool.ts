@@ -35,7 +35,7 @@ function replacementFor(match: Match): Replacement {
   const { convolution, pool, gradient } = match
   const { activation, ...window } = convolution.attributes
   const [image, kernel] = convolution.inputs
-  if (image === undefined || kernel === undefined) throw new RangeError('a convolution has two operands')
+  if (image === undefined || kernel === undefined) throw new RangeError()
   const [, inputHeight = 0, inputWidth = 0] = image.type.shape
   const [kernelHeight = 0, kernelWidth = 0] = kernel.type.shape
   const codes = outputOf(pool, 1)

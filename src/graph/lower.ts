@@ -293,7 +293,7 @@ const lowerings: Lowerings<Exclude<OpKind, CarriedKind>> & Partial<Lowerings<Car
 
   gatherBatch: (node, chooser) => {
     const [datasetCount = 0, height = 0, width = 0, channels = 0] = inputShape(node, 0)
-    return chooser.plan(gatherBatch, { datasetCount, height, width, channels, ...node.attributes, offset: 0 })
+    return chooser.plan(gatherBatch, { datasetCount, height, width, channels, ...node.attributes })
   },
   custom: (node, chooser) =>
     node.attributes.op.plan(

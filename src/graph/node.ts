@@ -148,8 +148,8 @@ export interface OpAttributes extends Elementwise {
   /** Inputs dy, indices. */
   readonly gatherGradient: { readonly rows: number }
   /**
-   * Inputs data set (u8 [n, h, w, c]), permutation (u32), training state (u32), labels (u8 [n]); outputs a padded, scaled
-   * batch of images, and its labels (u32).
+   * Inputs data set (u8 [n, h, w, c]), permutation (u32), training state (u32), labels (u32 [n]); outputs a padded,
+   * scaled batch of images, and its labels (u32).
    */
   readonly gatherBatch: {
     readonly batch: number

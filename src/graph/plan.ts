@@ -384,7 +384,7 @@ class Planner {
     if (bytes > limit)
       throw new WeftgradError(
         'limit',
-        `${what} needs ${bytes} bytes, and this adapter allows ${limit} a buffer. Use a smaller batch.`,
+        `${what} needs ${bytes} bytes, and this adapter allows ${limit} bytes a buffer. Use a smaller batch or split the tensor.`,
         { bytes, maxBufferSize: limit },
       )
     const candidates = this.#arenas

@@ -8,6 +8,7 @@
 
 import type { Device } from '../gpu/device.ts'
 import type { KernelPlan } from '../kernels/kernel.ts'
+import { aFunction, aNumber, anArray, anObject, aSignal, checkOptions } from '../options.ts'
 import type { KernelTask, VariantTable } from './choice.ts'
 import { classKey, variantIn } from './choice.ts'
 import { bytesOf } from './plan.ts'
@@ -57,6 +58,9 @@ export interface TuneOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** What a caller of {@link tune}, or of what calls it, may say. */
+export const tuneKinds = { budgetMs: aNumber, log: aFunction, signal: aSignal }
+
 /** How a variant did. */
 export interface CandidateResult {
   /** Its name in the family. */
@@ -92,7 +96,7 @@ export interface TuningResult {
 /**
  * Measures the kernels that have a choice and no entry in `known`. A candidate that is refused by the adapter or whose
  * results are wrong is reported and never chosen. For a training use `nn.tuneTraining`, which finds the kernels itself.
- * @throws WeftgradError 'device-lost', 'device' or 'disposed' if the device fails.
+ * @throws WeftgradError 'argument' for options that there are not; 'device-lost', 'device' or 'disposed' if the device fails.
  */
 export async function tune(
   device: Device,
@@ -100,6 +104,7 @@ export async function tune(
   options: TuneOptions = {},
 ): Promise<TuningResult> {
   const began = performance.now()
+  checkOptions('tune', options, { ...tuneKinds, after: anArray, known: anObject })
   const { known = {}, after = [], budgetMs = defaultBudgetMs, signal, log } = options
   const isSpent = (): boolean => signal?.aborted === true || performance.now() - began >= budgetMs
   const variants: Record<string, string> = {}

@@ -6,7 +6,7 @@
  * Inputs: x f32 [count], counter u32 (element 0 is the step). Output f32 [count], zeros up to the end of its last vec4.
  */
 
-import { WeftgradError } from '../errors.ts'
+import { checkValue, fraction } from '../options.ts'
 import type { Family, KernelPlan, Target } from './kernel.ts'
 import { dispatch, input, output, reads, writes } from './kernel.ts'
 import { randomKeyFunction, randomKeyUniforms, threefryFunction } from './random.ts'
@@ -23,9 +23,7 @@ export interface DropoutKey {
 
 function plan({ count, rate, seed, stream }: DropoutKey, target: Target): KernelPlan {
   refuseExtents('dropout', [count])
-  if (!(rate >= 0 && rate < 1)) {
-    throw new WeftgradError('argument', `dropout: the rate ${rate} must be in [0, 1).`, { rate })
-  }
+  checkValue('dropout: rate', rate, fraction)
   const units = Math.ceil(count / 4)
   const share = shareOut(units, target, 4) // the generator costs as much as three or four loads
   const counter = odometer([units], share)

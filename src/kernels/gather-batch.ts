@@ -5,6 +5,7 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { checkValue, countFrom0, countFrom1, positive } from '../options.ts'
 import {
   dispatch,
   type Family,
@@ -51,11 +52,10 @@ export interface GatherBatchKey {
   readonly outHeight: number
   readonly outWidth: number
   /**
-   * A byte becomes `byte / divisor + offset`, in float32. A division, not a multiplication by the reciprocal, so that 255
+   * A byte becomes `byte / divisor`, in float32. A division, not a multiplication by the reciprocal, so that 255
    * gives the same bits as NumPy's `image / np.float32(255)` (where the adapter divides exactly, as CPUs do).
    */
   readonly divisor: number
-  readonly offset: number
   /** Absent: the images as they are. */
   readonly augmentation?: Augmentation
 }
@@ -63,9 +63,9 @@ export interface GatherBatchKey {
 /**
  * A batch of images and their labels. Inputs: dataset u8 [datasetCount, height, width, channels] packed four to a u32,
  * permutation u32 [steps * batch], state u32 (word 0: step within the epoch; word 2, which only random augmentation
- * reads: global step), labels u8 [datasetCount] packed likewise.
+ * reads: global step), labels u32 [datasetCount].
  * Outputs: f32 [batch, outHeight, outWidth, channels] and u32 [batch]: image i is the data set's image
- * `permutation[state[0] * batch + i]`, `byte / divisor + offset` inside and 0 in the padding. Where the permutation names
+ * `permutation[state[0] * batch + i]`, `byte / divisor` inside and 0 in the padding. Where the permutation names
  * no image: NaN, and the label 0xffffffff. Throws 'shape' where the image does not fit the output.
  */
 export const gatherBatch: Family<GatherBatchKey> = {
@@ -99,7 +99,7 @@ function planBatchByByte(key: GatherBatchKey, target: Target): KernelPlan {
     row: `
         let byte = rowStart + select(0u, ${augmented?.sourceColumn ?? 'column - u.left'}, inside);
         let bits = (dataset[byte >> 2u] >> ((byte & 3u) * 8u)) & 255u;
-        value = select(0.0, f32(bits) / u.divisor + offset, inside);`,
+        value = select(0.0, f32(bits) / u.divisor + poison, inside);`,
   })
 }
 
@@ -127,7 +127,7 @@ function planBatchByWord(key: GatherBatchKey, target: Target): KernelPlan {
             : `(dataset[rowWord + high] << ${shift}u) | (dataset[rowWord + low] >> ${32 - shift}u)`
         };
         let bytes = (vec4u(bits) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u);
-        value = select(vec4f(0.0), vec4f(bytes) / u.divisor + offset, inside);`,
+        value = select(vec4f(0.0), vec4f(bytes) / u.divisor + poison, inside);`,
   })
 }
 
@@ -221,7 +221,6 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
           bands,
           passes,
           divisor: { f32: key.divisor },
-          offset: { f32: key.offset },
           ...text.augmented?.uniforms,
         },
         ...(text.augmented === undefined ? {} : { declarations: text.augmented.declarations }),
@@ -240,11 +239,10 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
   let named = permutation[state[0] * u.batch + item];
   let known = named < u.datasetCount;
   if (slot == 0u && band == 0u) {
-    let label = (labels[select(0u, named, known) >> 2u] >> ((named & 3u) * 8u)) & 255u;
-    labelOf[item] = select(0xffffffffu, label, known);
+    labelOf[item] = select(0xffffffffu, labels[select(0u, named, known)], known);
   }
   let firstRow = select(0u, named, known) * u.height;
-  let offset = bitcast<f32>(select(0x7fc00000u, bitcast<u32>(u.offset), known));${text.lane}
+  let poison = bitcast<f32>(select(0x7fc00000u, 0u, known));${text.lane}
   for (var turn = 0u; turn < u.passes; turn++) {
     let outRow = (band * u.passes + turn) * ${rowsAtOnce}u + rowSlot;
     if (outRow < u.outHeight) {
@@ -263,45 +261,24 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
 }
 
 function checkBatch(key: GatherBatchKey): void {
-  const { datasetCount, height, width, channels, batch, padTop, padLeft, outHeight, outWidth, divisor, offset } = key
+  const { datasetCount, height, width, channels, batch, padTop, padLeft, outHeight, outWidth, divisor } = key
   for (const [name, value] of Object.entries({ datasetCount, height, width, channels, batch, outHeight, outWidth })) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new WeftgradError('shape', `gatherBatch: ${name} must be a positive integer, not ${value}.`, {
-        [name]: value,
-      })
-    }
+    checkValue(`gatherBatch: ${name}`, value, countFrom1)
   }
   const inside = (pad: number, size: number, out: number) => Number.isInteger(pad) && pad >= 0 && pad + size <= out
   if (!inside(padTop, height, outHeight) || !inside(padLeft, width, outWidth)) {
     throw new WeftgradError(
       'shape',
       `gatherBatch: an image of ${height}x${width} at row ${padTop}, column ${padLeft} does not fit ${outHeight}x${outWidth}.`,
-      { ...key },
     )
   }
-  if (!Number.isFinite(Math.fround(divisor)) || Math.fround(divisor) === 0 || !Number.isFinite(Math.fround(offset))) {
-    throw new WeftgradError('argument', `gatherBatch: divisor ${divisor} or offset ${offset} is no usable float32.`, {
-      divisor,
-      offset,
-    })
-  }
+  checkValue('gatherBatch: divisor', Math.fround(divisor), positive)
   const { shift = 0 } = key.augmentation ?? {}
-  if (!Number.isInteger(shift) || shift < 0 || shift > largestShift) {
-    throw new WeftgradError(
-      'argument',
-      `gatherBatch: shift must be a whole number of pixels from 0 to ${largestShift}, not ${shift}.`,
-      {
-        shift,
-      },
-    )
-  }
+  checkValue('gatherBatch: shift', shift, [
+    `a whole number of pixels from 0 to ${largestShift}`,
+    (value) => countFrom0[1](value) && shift <= largestShift,
+  ])
   if (datasetCount * height * width * channels >= 2 ** 32 || batch * outHeight * outWidth * channels > 2 ** 30) {
-    throw new WeftgradError(
-      'limit',
-      'gatherBatch takes data sets below 2^32 bytes and batches of up to 2^30 elements.',
-      {
-        ...key,
-      },
-    )
+    throw new WeftgradError('limit', 'gatherBatch takes data sets below 2^32 bytes and batches of up to 2^30 elements.')
   }
 }

@@ -13,6 +13,7 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { aFlag, aNumber, anArray, anObject, aString, checkOptions } from '../options.ts'
 
 /** Extents from the outermost axis to the innermost; [] for a single number. Numbers are row-major. */
 export type Shape = readonly number[]
@@ -209,6 +210,10 @@ const maxWorkgroupsPerDimension = 65535
  * it throws WeftgradError 'device' there, with the line.
  */
 export function dispatch(text: KernelText): Dispatch {
+  checkOptions('dispatch', text, {
+    ...{ label: aString, bindings: anArray, uniforms: anObject, workgroupSize: aNumber, workgroups: aNumber },
+    ...{ subgroups: aFlag, declarations: aString, body: aString },
+  })
   const uniforms = { groups: text.workgroups, ...text.uniforms }
   const names = Object.keys(uniforms)
   const fields = Object.entries(uniforms).map(([name, value]) => `  ${name}: ${uniformType(value)},`)

@@ -18,6 +18,7 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { checkValue, fraction, positive } from '../options.ts'
 import {
   type Binding,
   dispatch,
@@ -83,9 +84,9 @@ export const sgd: Family<SgdKey> = {
 
 function planAdam(key: AdamKey, target: Target): KernelPlan {
   checkCount('adam', key.count)
-  checkRange('adam', 'beta1', key.beta1, key.beta1 >= 0 && key.beta1 < 1, 'at least 0 and below 1')
-  checkRange('adam', 'beta2', key.beta2, key.beta2 >= 0 && key.beta2 < 1, 'at least 0 and below 1')
-  checkRange('adam', 'epsilon', key.epsilon, key.epsilon > 0 && Number.isFinite(key.epsilon), 'positive')
+  checkValue('adam: beta1', key.beta1, fraction)
+  checkValue('adam: beta2', key.beta2, fraction)
+  checkValue('adam: epsilon', key.epsilon, positive)
   return planUpdate({
     label: key.weightDecay ? 'adam/decoupledDecay' : 'adam',
     count: key.count,
@@ -114,7 +115,7 @@ function planAdam(key: AdamKey, target: Target): KernelPlan {
 
 function planSgd(key: SgdKey, target: Target): KernelPlan {
   checkCount('sgd', key.count)
-  checkRange('sgd', 'momentum', key.momentum, key.momentum >= 0 && key.momentum <= 1, 'from 0 to 1')
+  checkValue('sgd: momentum', key.momentum, fraction)
   const common = { count: key.count, target }
   if (key.momentum === 0) {
     return planUpdate({
@@ -198,9 +199,4 @@ function checkCount(family: string, count: number): void {
   if (!Number.isInteger(count) || count < 1 || count > 2 ** 30) {
     throw new WeftgradError('limit', `${family} updates from 1 to 2^30 parameters, not ${count}.`, { count })
   }
-}
-
-function checkRange(family: string, name: string, value: number, inRange: boolean, range: string): void {
-  if (!inRange)
-    throw new WeftgradError('argument', `${family}: ${name} must be ${range}, not ${value}.`, { [name]: value })
 }

@@ -4,6 +4,7 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { checkValue, countFrom1 } from '../options.ts'
 import { type Binding, dispatch, type KernelPlan, type Target, type Variant } from './kernel.ts'
 import type { RowWalk } from './row-walk.ts'
 
@@ -173,9 +174,7 @@ function checked(family: string, key: PoolKey): PoolKey {
     windowWidth: window[1],
   }
   for (const [name, value] of Object.entries({ ...positive, strideY: strides[0], strideX: strides[1] })) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new WeftgradError('shape', `${family}: ${name} must be a positive integer, not ${value}.`, { ...key })
-    }
+    checkValue(`${family}: ${name}`, value, countFrom1)
   }
   const axes = [
     { name: 'row', pad: padTop, size: height, out: outHeight, window: window[0], stride: strides[0] },
@@ -185,14 +184,13 @@ function checked(family: string, key: PoolKey): PoolKey {
     if (!Number.isInteger(pad) || pad < 0 || pad >= extent || (out - 1) * stride - pad >= size) {
       throw new WeftgradError(
         'shape',
-        `${family}: with ${pad} of padding before ${size}, a window of ${extent} and stride ${stride}, the first or last of ${out} windows (${name}s) holds nothing but padding.`,
-        { ...key },
+        `${family}: the first or last window of ${extent} ${name}s lies in the padding altogether.`,
       )
     }
   }
   const elements = batch * channels * Math.max(height * width, outHeight * outWidth)
   if (elements > 2 ** 30) {
-    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor, not ${elements}.`, { ...key })
+    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor, not ${elements}.`)
   }
   return { ...key, strides: ownStrides(key) }
 }

@@ -7,7 +7,7 @@
  * of 32-bit products, which WGSL lacks.
  */
 
-import { WeftgradError } from '../errors.ts'
+import { checkValue } from '../options.ts'
 import type { UniformValue } from './kernel.ts'
 
 /** Rotation constants of the eight rounds that repeat (table 2 of the paper, N = 4, W = 32). */
@@ -75,11 +75,7 @@ fn randomKey() -> vec4u {
  * apart the users of one seed. Throws 'argument'.
  */
 export function randomKeyUniforms(seed: number, stream: number): Readonly<Record<string, UniformValue>> {
-  if (!Number.isSafeInteger(seed) || seed < 0) {
-    throw new WeftgradError('argument', `A seed is an integer from 0 to 2^53 - 1, not ${seed}.`, { seed })
-  }
-  if (!Number.isSafeInteger(stream) || stream < 0 || stream >= 2 ** 32) {
-    throw new WeftgradError('argument', `A random stream is an integer from 0 to 2^32 - 1, not ${stream}.`, { stream })
-  }
+  checkValue('A seed', seed, ['an integer from 0 to 2^53 - 1', () => Number.isSafeInteger(seed) && seed >= 0])
+  checkValue('A random stream', stream, ['an integer from 0 to 2^32 - 1', () => stream === stream >>> 0])
   return { seedLow: seed >>> 0, seedHigh: Math.floor(seed / 2 ** 32), stream }
 }

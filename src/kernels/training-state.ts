@@ -322,7 +322,7 @@ function planRecordStep(key: ClassificationKey, target: Target): KernelPlan {
 function planConfusion(key: ClassificationKey, target: Target): KernelPlan {
   checkClassification('confusion', key)
   if (key.classes ** 2 > 2 ** 30) {
-    throw new WeftgradError('limit', `A confusion matrix of ${key.classes} classes is too large.`, { ...key })
+    throw new WeftgradError('limit', `A confusion matrix of ${key.classes} classes is too large.`)
   }
   const lanes = plainWorkgroupSize(target)
   return {

@@ -185,10 +185,13 @@ export interface Evaluation {
   readonly loss: number
   /** Share of images whose likeliest class is the right one, in [0, 1]. */
   readonly accuracy: number
-  /** Rows are the true classes, columns the predicted ones. */
+  /**
+   * Rows are the true classes, columns the predicted ones. Empty beyond 5,792 classes, whose counts are more than every
+   * adapter lets a kernel see; count `predictions` then.
+   */
   readonly confusion: readonly (readonly number[])[]
   /** The predicted class of each image, in the data set's order. */
-  readonly predictions: Uint8Array
+  readonly predictions: Uint32Array
   /** [images, classes], where they were asked for. */
   readonly probabilities?: Float32Array
 }

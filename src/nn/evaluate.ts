@@ -16,7 +16,7 @@ import {
 } from '../autograd/ops.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import { tensor } from '../autograd/tensor.ts'
-import type { Dataset } from '../data/contract.ts'
+import { aDataset, type Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Choice, KernelTask, VariantTable } from '../graph/choice.ts'
@@ -24,13 +24,14 @@ import type { Wanted } from '../graph/plan.ts'
 import { Program, planFor, targetOf } from '../graph/program.ts'
 import { planKernel } from '../kernels/kernel.ts'
 import { confusion, recordStep, stepRecordColumns, trainingStateWords } from '../kernels/training-state.ts'
+import { aFlag, anObject, checkOptions, checkValue, countFrom1, theBytes } from '../options.ts'
 import type { Evaluation } from './contract.ts'
 import type { Model } from './model.ts'
 import { BatchOrder, gatherInputs, refuseMisfits, u32Leaf } from './training-step.ts'
 
 /** How to evaluate. */
 export interface EvaluateModelOptions {
-  /** Images at a time. 256 by default. */
+  /** Images at a time. 256 by default, fewer where a kernel may not see the logits of so many. */
   readonly batchSize?: number
   /** Kernel variants to use instead of the preferred ones. */
   readonly variants?: VariantTable
@@ -40,13 +41,19 @@ export interface EvaluateModelOptions {
   readonly probabilities?: boolean
 }
 
+const evaluationKinds = { batchSize: countFrom1, variants: anObject, flipAverage: aFlag, probabilities: aFlag }
+
 const defaultBatchSize = 256
+
+/** The side of the largest confusion matrix, u32, that every adapter lets a kernel see: 128 MiB, WebGPU's default limit. */
+const mostConfusionClasses = Math.floor(Math.sqrt(2 ** 25))
 
 /** Programs and memory to evaluate one model on one data set again and again. */
 export class Evaluator {
   readonly #device: Device
   readonly #data: Dataset
-  readonly #classes: number
+  /** The side of the confusion matrix: the classes, or 0 where they are too many for one. */
+  readonly #side: number
   readonly #state: DeviceBuffer
   readonly #record: DeviceBuffer
   readonly #confusion: DeviceBuffer
@@ -55,13 +62,13 @@ export class Evaluator {
   private constructor(
     device: Device,
     data: Dataset,
-    classes: number,
+    side: number,
     buffers: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer },
     parts: readonly { program: Program; order: BatchOrder; steps: number }[],
   ) {
     this.#device = device
     this.#data = data
-    this.#classes = classes
+    this.#side = side
     this.#state = buffers.state
     this.#record = buffers.record
     this.#confusion = buffers.confusion
@@ -74,16 +81,17 @@ export class Evaluator {
    * below 1.
    */
   static async create(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
+    checkOptions('evaluate', options, evaluationKinds)
+    checkValue('evaluate: the data', data, aDataset)
     const { device } = data
-    const { batchSize: wanted = defaultBatchSize } = options
-    if (!Number.isInteger(wanted) || wanted < 1)
-      throw new WeftgradError('argument', `batchSize must be a whole number from 1, not ${wanted}.`, { wanted })
+    const classes = model.outputShape.at(-1) ?? 1
+    const { batchSize: wanted = defaultBatch(device, classes) } = options
     refuseMisfits(model, data)
     model.to(device)
     const batchSize = Math.min(wanted, data.count)
     const whole = Math.floor(data.count / batchSize)
     const rest = data.count - whole * batchSize
-    const classes = model.outputShape.at(-1) ?? 1
+    const side = classes > mostConfusionClasses ? 0 : classes
     const owned: { dispose(): void }[] = []
     const own = <T extends { dispose(): void }>(resource: T): T => {
       owned.push(resource)
@@ -93,7 +101,7 @@ export class Evaluator {
       const buffers = {
         state: own(device.allocate(trainingStateWords * 4, 'evaluation state')),
         record: own(device.allocate((whole + 1) * stepRecordColumns * 4, 'evaluation record')),
-        confusion: own(device.allocate(classes * classes * 4, 'confusion matrix')),
+        confusion: own(device.allocate(side * side * 4, 'confusion matrix')),
       }
       const plannedOrder = (size: number, steps: number, skip = 0): { order: BatchOrder; steps: number } => {
         const order = new BatchOrder(device, size, steps, skip)
@@ -103,14 +111,14 @@ export class Evaluator {
       const orders = [plannedOrder(batchSize, whole), ...(rest > 0 ? [plannedOrder(rest, 1, whole)] : [])]
       const making = orders.map(async ({ order, steps }) => {
         const records = { ...buffers, steps: whole + 1 }
-        return { order, steps, program: own(await createPart(model, data, order, records, classes, options)) }
+        return { order, steps, program: own(await createPart(model, data, order, records, { classes, side }, options)) }
       })
       // All are waited for, also where one fails, so that what the others made is released.
       await Promise.allSettled(making)
       const parts = await Promise.all(making)
       orders[0]?.order.write(data.indices.slice(0, whole * batchSize))
       orders[1]?.order.write(data.indices.slice(whole * batchSize))
-      return new Evaluator(device, data, classes, buffers, parts)
+      return new Evaluator(device, data, side, buffers, parts)
     } catch (error) {
       for (const resource of owned) resource.dispose()
       throw error
@@ -118,10 +126,11 @@ export class Evaluator {
   }
 
   /** One pass over the data set. `predictions` costs a read-back a batch. */
-  async run({ predictions = false }: { readonly predictions?: boolean } = {}): Promise<Evaluation> {
+  async run(options: { readonly predictions?: boolean } = {}): Promise<Evaluation> {
+    const { predictions = false } = checkOptions('run', options, { predictions: aFlag })
     const device = this.#device
     device.write(this.#state.slice(), new Uint32Array(trainingStateWords))
-    device.write(this.#confusion.slice(), new Uint32Array(this.#classes ** 2))
+    device.write(this.#confusion.slice(), new Uint32Array(this.#side ** 2))
     const predicted: number[] = []
     const probabilities: Float32Array[] = []
     for (const { program, steps } of this.#parts) {
@@ -140,15 +149,15 @@ export class Evaluator {
     const total = this.#parts.reduce((sum, part) => sum + part.steps, 0)
     const [record, counts] = await device.readAll([
       this.#record.slice(0, total * stepRecordColumns * 4),
-      this.#confusion.slice(0, this.#classes ** 2 * 4),
+      this.#confusion.slice(0, this.#side ** 2 * 4),
     ])
     const flat = new Uint32Array(counts ?? new ArrayBuffer(0))
     return {
       ...summarizeRecord(new Float32Array(record ?? new ArrayBuffer(0)), total),
-      confusion: Array.from({ length: this.#classes }, (_, row) =>
-        Array.from(flat.subarray(row * this.#classes, (row + 1) * this.#classes)),
+      confusion: Array.from({ length: this.#side }, (_, row) =>
+        Array.from(flat.subarray(row * this.#side, (row + 1) * this.#side)),
       ),
-      predictions: Uint8Array.from(predicted),
+      predictions: Uint32Array.from(predicted),
       ...(probabilities.length === 0 ? {} : { probabilities: joined(probabilities) }),
     }
   }
@@ -206,13 +215,15 @@ function averagedLogits(first: Tensor, second: Tensor): Tensor {
   return add(larger, log(add(exp(sub(a, larger)), exp(sub(b, larger)))))
 }
 
+/** Fewer images where a kernel may not see the logits of so many. */
+function defaultBatch({ limits }: Device, classes: number): number {
+  return Math.max(1, Math.min(defaultBatchSize, Math.floor(limits.maxStorageBufferBindingSize / (4 * classes))))
+}
+
 /** The graph's kernels of an evaluation's whole batches, for tuning. */
-export function evaluationTasks(
-  model: Model,
-  data: Dataset,
-  batchSize: number = defaultBatchSize,
-): readonly KernelTask[] {
+export function evaluationTasks(model: Model, data: Dataset): readonly KernelTask[] {
   const { device } = data
+  const batchSize = defaultBatch(device, model.outputShape.at(-1) ?? 1)
   using state = device.allocate(trainingStateWords * 4, 'evaluation state')
   const order = new BatchOrder(device, Math.min(batchSize, data.count), 1)
   using _buffer = order.buffer
@@ -224,7 +235,7 @@ async function createPart(
   data: Dataset,
   order: BatchOrder,
   { steps, ...buffers }: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer; steps: number },
-  classes: number,
+  { classes, side }: { classes: number; side: number },
   options: EvaluateModelOptions,
 ): Promise<Program> {
   const { device } = data
@@ -233,11 +244,15 @@ async function createPart(
   const target = targetOf(device)
   const key = { batch: order.batch, classes }
   return Program.create(device, planFor(device, wanted, { variants }), `evaluation of ${order.batch}`, (results) => [
-    {
-      plan: planKernel(confusion, key, target),
-      inputs: results.slice(1, 3),
-      outputs: [buffers.confusion.slice()],
-    },
+    ...(side === 0
+      ? []
+      : [
+          {
+            plan: planKernel(confusion, key, target),
+            inputs: results.slice(1, 3),
+            outputs: [buffers.confusion.slice()],
+          },
+        ]),
     {
       plan: planKernel(recordStep, key, target),
       inputs: results.slice(0, 3),
@@ -291,14 +306,17 @@ export async function evaluate(model: Model, data: Dataset, options: EvaluateMod
 /**
  * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels] that are divided by 255 and
  * padded to the model's input, as image data sets do. The model ends in logits or in a softmax: see {@link Model.logits}.
- * @throws WeftgradError 'shape' where they do not fit, 'not-finite' where a probability is NaN.
+ * @throws WeftgradError 'argument' for images that are no bytes, 'shape' where they do not fit, 'not-finite' where a
+ * probability is NaN.
  */
 export async function predict(
   model: Model,
   images: Uint8Array,
   [height, width, channels]: readonly [number, number, number],
-  { flipAverage = false }: Pick<EvaluateModelOptions, 'flipAverage'> = {},
+  options: Pick<EvaluateModelOptions, 'flipAverage'> = {},
 ): Promise<Float32Array> {
+  const { flipAverage = false } = checkOptions('predict', options, { flipAverage: aFlag })
+  checkValue('predict: the images', images, theBytes)
   const [outHeight = 0, outWidth = 0, modelChannels = 0] = model.inputShape
   const count = images.length / (height * width * channels)
   if (!Number.isInteger(count) || count < 1 || height > outHeight || width > outWidth || channels !== modelChannels)

@@ -5,7 +5,7 @@
  */
 
 import { evaluate as evaluateTensors } from '../autograd/tensors.ts'
-import type { Dataset } from '../data/contract.ts'
+import { aDataset, augmentationKinds, type Dataset } from '../data/contract.ts'
 import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
@@ -18,12 +18,23 @@ import {
   stepRecordColumns,
   trainingStateWords,
 } from '../kernels/training-state.ts'
+import {
+  aFlag,
+  aFunction,
+  aNumber,
+  anObject,
+  aSignal,
+  checkOptions,
+  checkValue,
+  countFrom1,
+  required,
+} from '../options.ts'
 import { Random } from '../random.ts'
 import type { EpochLogs, FitOptions, History, TrainingCheckpoint, TrainingSettings } from './contract.ts'
 import { Evaluator, summarizeRecord } from './evaluate.ts'
 import { median } from './metrics.ts'
 import type { Model, WeightNumbers } from './model.ts'
-import { optimizerTable } from './optimizers.ts'
+import { anOptimizer, optimizerTable } from './optimizers.ts'
 import type { StepChances } from './training-step.ts'
 import { BatchOrder, createTrainingStep, refuseMisfits, TrainingMemory, traceStep } from './training-step.ts'
 
@@ -53,11 +64,16 @@ export async function fit(model: Model, train: Dataset, options: FitOptions): Pr
   }
 }
 
-function wholeFrom(name: string, value: number, least: number): void {
-  if (!Number.isInteger(value) || value < least)
-    throw new WeftgradError('argument', `${name} must be a whole number from ${least}, not ${value}.`, {
-      [name]: value,
-    })
+/** Those of {@link FitOptions}; `tuneTraining` takes them as well. */
+export const fitKinds = {
+  ...{ optimizer: required(anOptimizer), epochs: required(countFrom1), batchSize: required(countFrom1) },
+  ...{ validation: aDataset, validationSplit: aNumber, augmentation: augmentationKinds, seed: aNumber },
+  ...{ earlyStopping: { patience: required(countFrom1) }, restoreBest: aFlag, resume: anObject, signal: aSignal },
+  callbacks: {
+    ...{ onBegin: aFunction, onFirstStep: aFunction, onProgress: aFunction },
+    ...{ onEpochEnd: aFunction, onCheckpoint: aFunction },
+  },
+  variants: anObject,
 }
 
 /** Training and validation images. */
@@ -145,9 +161,8 @@ class TrainingRun {
 
   static async create(model: Model, data: Dataset, options: FitOptions): Promise<TrainingRun> {
     const started = performance.now()
-    wholeFrom('epochs', options.epochs, 1)
-    wholeFrom('batchSize', options.batchSize, 1)
-    if (options.earlyStopping !== undefined) wholeFrom('patience', options.earlyStopping.patience, 1)
+    checkOptions('fit', options, fitKinds)
+    checkValue('fit: the data', data, aDataset)
     const { train, validation } = splitData(data, options)
     if (options.earlyStopping !== undefined && validation === undefined)
       throw new WeftgradError(

@@ -15,6 +15,7 @@ import { add, mul } from '../autograd/ops.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
+import { anArray, checkOptions } from '../options.ts'
 import { zerosInitializer } from './initializers.ts'
 import { first, needed } from './layers/layer.ts'
 import type { Layer, LayerRole } from './layers.ts'
@@ -33,7 +34,8 @@ export interface FreezeOptions {
  * `frozen.load(device, (weight) => model.read(weight))`.
  * @throws WeftgradError 'argument', naming those most alike, for layers to keep that are not there.
  */
-export function freeze(model: Model, { keep = [] }: FreezeOptions = {}): FrozenModel {
+export function freeze(model: Model, options: FreezeOptions = {}): FrozenModel {
+  const { keep = [] } = checkOptions('freeze', options, { keep: anArray })
   const kept = new Set(keep.map((name) => model.layers[model.positionOf(name)]))
   const groups = findGroups(model, (placed) => kept.has(placed))
   const wholes = new Map<PlacedLayer, PlacedLayer>()
@@ -84,9 +86,10 @@ export class FrozenModel extends Model {
    * @throws WeftgradError 'argument' for training: what normalisations learn from is gone.
    */
   override call(x: Tensor, options: ModelCall = {}): Tensor {
+    const y = super.call(x, options)
     if (options.training === true)
       throw new WeftgradError('argument', `${this.name} is frozen; train the model that it was made from.`)
-    return super.call(x, options)
+    return y
   }
 
   override positionOf(name: string): number {

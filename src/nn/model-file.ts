@@ -4,6 +4,7 @@
  *
  * Promises: the same weights and description give the same bytes; what comes back equals what went in, bit for bit.
  */
+
 import { WeftgradError } from '../errors.ts'
 import {
   readSafetensors,
@@ -12,13 +13,15 @@ import {
   toFloat32,
   writeSafetensors,
 } from '../format/safetensors.ts'
+import { aFlag, anArray, anObject, checkOptions, checkValue, required, theBytes } from '../options.ts'
 import { checkNumbers, type Model, type WeightNumbers } from './model.ts'
 import { lenet5 } from './models/lenet5.ts'
 
 const formatName = 'weftgrad-model'
 /** Far beyond what LeNet-5 is built with; files that claim more are damaged. */
 const mostUnits = 4096
-const mostClasses = 256
+/** What a data set may have. */
+const mostClasses = 2 ** 24
 
 /**
  * The model's weights as a safetensors file, with `description` in its metadata. `weights.open` and `weights.loadWeights` read
@@ -49,9 +52,17 @@ export interface DescribedLenet5 {
  * @throws WeftgradError 'disposed' after the model's `dispose`.
  */
 export async function encodeLenet5(
-  { model, units, classNames, flipAverage = false }: DescribedLenet5,
+  described: DescribedLenet5,
   description: Readonly<Record<string, string>> = {},
 ): Promise<Uint8Array> {
+  const {
+    model,
+    units,
+    classNames,
+    flipAverage = false,
+  } = checkOptions('encodeLenet5', described, {
+    ...{ model: required(anObject), units: required(anArray), classNames: required(anArray), flipAverage: aFlag },
+  })
   return await encodeModel(model, {
     ...description,
     ...{ model: 'lenet5', units: units.join(','), classes: JSON.stringify(classNames) },
@@ -65,6 +76,7 @@ export async function encodeLenet5(
  * @throws WeftgradError 'format' or 'mismatch' if they are damaged or another model's, 'data' if weights are not finite.
  */
 export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): DescribedLenet5 {
+  checkValue('decodeLenet5: the bytes', bytes, theBytes)
   const { tensors, metadata } = readSafetensors(bytes, source)
   if (metadata.model !== 'lenet5') {
     throw new WeftgradError(

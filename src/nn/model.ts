@@ -5,17 +5,18 @@
  */
 
 import { reshape } from '../autograd/ops.ts'
-import { leaf, Tensor } from '../autograd/tensor.ts'
+import { aTensor, leaf, Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import { alignUp } from '../gpu/device.ts'
 import type { Shape, Storage } from '../graph/node.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
+import { nameHint } from '../near-names.ts'
+import { aFlag, aFunction, aNumber, checkOptions } from '../options.ts'
 import { Random } from '../random.ts'
 import type { CallContext, Layer, WeightSpec } from './layers.ts'
 import { batchedShapeText } from './layers.ts'
-import { nearNames } from './near-names.ts'
 
 /** Weights on the host, by name, `<layer>/<weight>`, in the model's order. */
 export type WeightNumbers = ReadonlyMap<
@@ -171,21 +172,20 @@ export class Model {
    * Use `sequential` or a `Wiring`, or list layers with the numbers of the layers that feed them.
    * @throws WeftgradError 'argument' for layers of one name or none at all, 'shape' for one that cannot take what feeds it.
    */
-  constructor(
-    name: string,
-    inputShape: Shape,
-    layers: readonly WiredLayer[],
-    { seed = 1, trainable = (): boolean => true }: ModelOptions = {},
-  ) {
+  constructor(name: string, inputShape: Shape, layers: readonly WiredLayer[], options: ModelOptions = {}) {
+    const kinds = { seed: aNumber, trainable: aFunction }
+    const { seed = 1, trainable = (): boolean => true } = checkOptions(name, options, kinds)
     this.name = name
     this.inputShape = inputShape
     this.seed = seed
     const placed: PlacedLayer[] = []
-    const names = new Set<string>()
-    for (const { layer, inputs } of layers) {
-      if (names.has(layer.name))
+    const used = new Set<string | Layer>()
+    const taken = new Set(layers.flatMap(({ layer }) => (layer.named === undefined ? layer.name : [])))
+    for (const { layer: unplaced, inputs } of layers) {
+      const layer = unplaced.named?.(freeName(unplaced.name, taken)) ?? unplaced
+      if (used.has(layer.name) || used.has(unplaced))
         throw new WeftgradError('argument', `${name} has two layers called ${layer.name}; names must differ.`)
-      names.add(layer.name)
+      used.add(layer.name).add(unplaced)
       const shapes = inputs.map((i) => {
         const shape = i === -1 ? inputShape : placed[i]?.outputShape
         if (shape === undefined)
@@ -382,16 +382,15 @@ export class Model {
   positionOf(name: string): number {
     const position = this.layers.findIndex(({ layer }) => layer.name === name)
     if (position >= 0) return position
-    const near = nearNames(
-      name,
-      this.layers.map(({ layer }) => layer.name),
-    )
-    const hint = near.length > 0 ? `; did you mean ${near.join(', ')}?` : '. `summary()` lists its layers.'
-    throw new WeftgradError('argument', `${this.name} has no layer ${name}${hint}`, { name, near })
+    const names = this.layers.map(({ layer }) => layer.name)
+    const hint = nameHint(name, names, '`summary()` lists its layers.')
+    throw new WeftgradError('argument', `${this.name} has no layer ${name}${hint}`, { name })
   }
 
   /** The outputs of the first `count` layers. */
-  #trace(x: Tensor, { training = false, seed = this.seed, counter, update, tap }: ModelCall, count: number): Tensor[] {
+  #trace(x: Tensor, options: ModelCall, count: number): Tensor[] {
+    const kinds = { training: aFlag, seed: aNumber, counter: aTensor, update: aFunction, tap: aFunction }
+    const { training = false, seed = this.seed, counter, update, tap } = checkOptions(this.name, options, kinds)
     if (!sameShape(x.shape.slice(1), this.inputShape))
       throw new WeftgradError(
         'shape',
@@ -514,6 +513,14 @@ export class Model {
   }
 }
 
+/** Keras' count of layers that nobody named: `dense`, `dense_1` ... The name is taken then. */
+function freeName(kind: string, taken: Set<string>): string {
+  let name = kind
+  for (let i = 1; taken.has(name); i++) name = `${kind}_${i}`
+  taken.add(name)
+  return name
+}
+
 function release({ trainable, fixed }: WeightBuffers): void {
   trainable.dispose()
   fixed.dispose()
@@ -522,7 +529,8 @@ function release({ trainable, fixed }: WeightBuffers): void {
 function upload(slice: BufferSlice, data: Float32Array): void {
   // WebGPU takes no shared memory; numbers in memory of their own go as they are.
   const { buffer, byteOffset, length } = data
-  const own = buffer instanceof ArrayBuffer ? new Float32Array(buffer, byteOffset, length) : Float32Array.from(data)
+  const isOwn = data instanceof Float32Array && buffer instanceof ArrayBuffer
+  const own = isOwn ? new Float32Array(buffer, byteOffset, length) : Float32Array.from(data)
   slice.buffer.device.write(slice, own)
 }
 
@@ -545,7 +553,7 @@ export function checkNumbers(
   const index = data.findIndex((x) => !Number.isFinite(x))
   throw new WeftgradError(
     'data',
-    `${model}: number ${index} of ${name} is ${data[index]}; weights must be finite. The file is damaged, or the training that wrote it went wrong.`,
+    `${model}: number ${index} of ${name} is ${data[index]}; weights must be finite. The file is damaged, or its training went wrong.`,
     { name, index },
   )
 }

@@ -3,10 +3,10 @@
  * Keras' names and defaults, and the table of rates that is computed in float64 for an epoch at a time.
  */
 
-import { WeftgradError } from '../errors.ts'
 import type { KernelPlan, Target } from '../kernels/kernel.ts'
 import { planKernel } from '../kernels/kernel.ts'
 import { adam as adamKernel, optimizerTableColumns, sgd as sgdKernel } from '../kernels/optimizer.ts'
+import { aFlag, checkOptions, fraction, type Kind, objectWith, positive } from '../options.ts'
 import type { Schedule } from './schedules.ts'
 import { scheduleOf } from './schedules.ts'
 
@@ -36,15 +36,15 @@ export interface AdamOptions {
   readonly epsilon?: number
 }
 
-function inUnit(name: string, value: number): void {
-  if (!(value >= 0 && value < 1))
-    throw new WeftgradError('argument', `${name} must lie in [0, 1), not ${value}.`, { value })
-}
+/** What `fit` is told to train with. */
+export const anOptimizer: Kind = ['an optimizer like adam()', (value) => objectWith(value, 'plan')]
+
+const aRate: Kind = ['a positive number or a schedule', (value) => positive[1](value) || objectWith(value, 'rate')]
+
+const adamKinds = { learningRate: aRate, beta1: fraction, beta2: fraction, epsilon: positive, weightDecay: positive }
 
 function adamLike(label: string, options: AdamOptions, weightDecay: number): Optimizer {
   const { learningRate = 1e-3, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7 } = options
-  inUnit('beta1', beta1)
-  inUnit('beta2', beta2)
   const schedule = scheduleOf(learningRate)
   const decay = weightDecay > 0 ? `, weightDecay ${weightDecay}` : ''
   return {
@@ -67,7 +67,8 @@ function adamLike(label: string, options: AdamOptions, weightDecay: number): Opt
  * @throws WeftgradError 'argument' for rates that are not positive, or betas outside [0, 1).
  */
 export function adam(options: AdamOptions = {}): Optimizer {
-  return adamLike('adam', options, 0)
+  const { weightDecay: _, ...kinds } = adamKinds
+  return adamLike('adam', checkOptions('adam', options, kinds), 0)
 }
 
 /**
@@ -75,11 +76,8 @@ export function adam(options: AdamOptions = {}): Optimizer {
  * weightDecay * w. 4e-3 by default, as in Keras.
  * @throws WeftgradError 'argument' as {@link adam}, and for a decay that is not positive.
  */
-export function adamw({
-  weightDecay = 4e-3,
-  ...options
-}: AdamOptions & { readonly weightDecay?: number } = {}): Optimizer {
-  if (!(weightDecay > 0)) throw new WeftgradError('argument', `weightDecay must be positive, not ${weightDecay}.`)
+export function adamw(options: AdamOptions & { readonly weightDecay?: number } = {}): Optimizer {
+  const { weightDecay = 4e-3 } = checkOptions('adamw', options, adamKinds)
   return adamLike('adamw', options, weightDecay)
 }
 
@@ -99,8 +97,9 @@ export interface SgdOptions {
  * learning", 2013).
  * @throws WeftgradError 'argument' for a rate that is not positive, or a momentum outside [0, 1).
  */
-export function sgd({ learningRate = 1e-2, momentum = 0, nesterov = false }: SgdOptions = {}): Optimizer {
-  inUnit('momentum', momentum)
+export function sgd(options: SgdOptions = {}): Optimizer {
+  const kinds = { learningRate: aRate, momentum: fraction, nesterov: aFlag }
+  const { learningRate = 1e-2, momentum = 0, nesterov = false } = checkOptions('sgd', options, kinds)
   const schedule = scheduleOf(learningRate)
   return {
     name: `sgd(${schedule.name}, momentum ${momentum}${nesterov ? ', nesterov' : ''})`,

@@ -5,6 +5,7 @@ import type { Tensor } from '../autograd/tensor.ts'
 import { tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import { shapeText } from '../graph/node.ts'
+import { checkOptions, countFrom1 } from '../options.ts'
 
 /** How a network's images were prepared. 'caffe': blue, green and red less ImageNet's means. 'tf': from -1 to 1. */
 export type PreprocessingMode = 'caffe' | 'tf'
@@ -61,16 +62,15 @@ export interface Prediction {
 export function decodePredictions(
   probabilities: Float32Array,
   classIndex: unknown,
-  { top = 5 }: { readonly top?: number } = {},
+  options: { readonly top?: number } = {},
 ): Prediction[][] {
+  const { top = 5 } = checkOptions('decodePredictions', options, { top: countFrom1 })
   const classes = classesOf(classIndex)
   if (probabilities.length === 0 || probabilities.length % classes.length !== 0)
     throw new WeftgradError(
       'argument',
       `decodePredictions: ${probabilities.length} probabilities are not rows of ${classes.length} classes.`,
     )
-  if (!Number.isInteger(top) || top < 1)
-    throw new WeftgradError('argument', `decodePredictions: top must be a whole number from 1, not ${top}.`)
   return Array.from({ length: probabilities.length / classes.length }, (_, image) => {
     const row = probabilities.subarray(image * classes.length, (image + 1) * classes.length)
     return classes

@@ -1,6 +1,6 @@
 /** Learning-rate schedules: from a step (from 0) of a number of steps in all to a rate. Computed in float64. */
 
-import { WeftgradError } from '../errors.ts'
+import { checkOptions, checkValue, type Kind, positive, required } from '../options.ts'
 
 /** A learning rate that changes from step to step. */
 export interface Schedule {
@@ -10,22 +10,14 @@ export interface Schedule {
   rate(step: number, totalSteps: number): number
 }
 
-function positive(name: string, value: number): void {
-  if (!(value > 0 && Number.isFinite(value)))
-    throw new WeftgradError('argument', `${name} must be a positive number, not ${value}.`, { value })
-}
-
-function atLeastZero(name: string, value: number): void {
-  if (!(value >= 0 && Number.isFinite(value)))
-    throw new WeftgradError('argument', `${name} must be a number from 0, not ${value}.`, { value })
-}
+const fromZero: Kind = ['a number from 0', (value) => value === 0 || positive[1](value)]
 
 /**
  * The same rate at every step: what a number stands for.
  * @throws WeftgradError 'argument' for a rate that is not positive.
  */
 export function constantRate(learningRate: number): Schedule {
-  positive('The learning rate', learningRate)
+  checkValue('The learning rate', learningRate, positive)
   return { name: `constant(${learningRate})`, rate: () => learningRate }
 }
 
@@ -34,10 +26,13 @@ export function constantRate(learningRate: number): Schedule {
  * 2017, without restarts).
  * @throws WeftgradError 'argument' for a peak that is not positive, or negative steps or final rate.
  */
-export function cosineRate(peak: number, { warmupSteps = 0, final = 0 } = {}): Schedule {
-  positive('The peak learning rate', peak)
-  atLeastZero('warmupSteps', warmupSteps)
-  atLeastZero('The final learning rate', final)
+export function cosineRate(
+  peak: number,
+  options: { readonly warmupSteps?: number; readonly final?: number } = {},
+): Schedule {
+  checkValue('The peak learning rate', peak, positive)
+  const kinds = { warmupSteps: fromZero, final: fromZero }
+  const { warmupSteps = 0, final = 0 } = checkOptions('cosineRate', options, kinds)
   return {
     name: `cosine(${peak}, warmup ${warmupSteps}, final ${final})`,
     rate(step, totalSteps) {
@@ -52,10 +47,12 @@ export function cosineRate(peak: number, { warmupSteps = 0, final = 0 } = {}): S
  * Multiplies the rate by `factor` (0.1 by default) after every `every` steps.
  * @throws WeftgradError 'argument' for numbers that are not positive.
  */
-export function stepRate(learningRate: number, { every, factor = 0.1 }: { every: number; factor?: number }): Schedule {
-  positive('The learning rate', learningRate)
-  positive('The interval of a step schedule', every)
-  positive('The factor of a step schedule', factor)
+export function stepRate(
+  learningRate: number,
+  options: { readonly every: number; readonly factor?: number },
+): Schedule {
+  checkValue('The learning rate', learningRate, positive)
+  const { every, factor = 0.1 } = checkOptions('stepRate', options, { every: required(positive), factor: positive })
   return {
     name: `step(${learningRate}, every ${every}, factor ${factor})`,
     rate: (step) => learningRate * factor ** Math.floor(step / every),

@@ -183,7 +183,7 @@ function wantedOf(traced: TracedStep, model: Model, memory: TrainingMemory): Wan
     { value: traced.labels.value },
     ...traced.gradients.map(({ value }, i): Wanted => {
       const weight = trainable[i]
-      if (weight === undefined) throw new RangeError('one gradient a trainable weight')
+      if (weight === undefined) throw new RangeError()
       const { bytes } = model.sliceOf(weight)
       return { value, destination: memory.gradients.slice(weight.offset, bytes) }
     }),

@@ -1,15 +1,15 @@
 /** Tuning for a training: the kernels of its step and of its validation, measured before the first step. */
 
 import type { Dataset } from '../data/contract.ts'
-import { WeftgradError } from '../errors.ts'
 import type { KernelTask } from '../graph/choice.ts'
 import type { TuneOptions, TuningResult } from '../graph/tuning.ts'
-import { tune } from '../graph/tuning.ts'
+import { tune, tuneKinds } from '../graph/tuning.ts'
 import type { TuningStore } from '../graph/tuning-store.ts'
 import { entriesOf, knownVariants } from '../graph/tuning-store.ts'
+import { aFlag, checkOptions, countFrom1, objectWith } from '../options.ts'
 import type { FitOptions } from './contract.ts'
 import { evaluationTasks } from './evaluate.ts'
-import { splitData } from './fit.ts'
+import { fitKinds, splitData } from './fit.ts'
 import type { Model } from './model.ts'
 import { BatchOrder, TrainingMemory, trainingStepTasks } from './training-step.ts'
 
@@ -33,13 +33,17 @@ export interface TuneTrainingOptions extends TunedOptions, Omit<TuneOptions, 'kn
  * @throws WeftgradError what `fit` throws for options and data that do not fit, and 'device-lost'.
  */
 export async function tuneTraining(model: Model, data: Dataset, options: TuneTrainingOptions): Promise<TuningResult> {
-  const { store, again = false, ...tuning } = options
+  checkOptions<object>('tuneTraining', options, {
+    ...{ ...fitKinds, ...tuneKinds, epochs: countFrom1, again: aFlag },
+    store: ['a tuning store', (value: unknown) => objectWith(value, 'load')],
+  })
+  const { store, again = false, budgetMs, log, signal } = options
   const { device } = data
   const { step, validation } = trainingTasks(model, data, options)
   const entries = store === undefined || again ? {} : await store.load(device)
   const known = knownVariants(entries, [...step, ...validation])
   // Steps are most of an epoch: the validation gets what they leave of the budget.
-  const result = await tune(device, step, { ...tuning, known, after: validation })
+  const result = await tune(device, step, { budgetMs, log, signal, known, after: validation })
   if (result.kernels.length > 0) await store?.add(device, entriesOf(result))
   return result
 }
@@ -51,8 +55,6 @@ export function trainingTasks(
   options: TunedOptions,
 ): { readonly step: readonly KernelTask[]; readonly validation: readonly KernelTask[] } {
   const { batchSize, optimizer, augmentation } = options
-  if (!Number.isInteger(batchSize) || batchSize < 1)
-    throw new WeftgradError('argument', `batchSize must be a whole number from 1, not ${batchSize}.`, { batchSize })
   const { train, validation } = splitData(data, options)
   const { device } = train
   model.to(device)

@@ -3,6 +3,7 @@
  * that is corrupt or another's is taken for empty and written anew; one that cannot be written costs the next run the
  * measuring, and nothing else.
  */
+
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { availableParallelism, cpus } from 'node:os'
@@ -12,6 +13,7 @@ import type { Device } from '../gpu/device.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
 import type { TunedEntries, TuningStore } from '../graph/tuning-store.ts'
 import { adapterText, kernelRevision } from '../graph/tuning-store.ts'
+import { aFunction, aString, checkOptions } from '../options.ts'
 
 /** `off`: families' preferences, nothing is read; `missing`: what the cache lacks is measured; `all`: everything is. */
 export type TuningMode = 'off' | 'missing' | 'all'
@@ -48,7 +50,9 @@ export class FileTuningStore implements TuningStore {
   readonly #log: ((line: string) => void) | undefined
 
   /** Nothing is read or written yet. */
-  constructor({ folder = join(cacheFolder(), 'tuning'), log }: FileTuningOptions = {}) {
+  constructor(options: FileTuningOptions = {}) {
+    checkOptions('FileTuningStore', options, { folder: aString, log: aFunction })
+    const { folder = join(cacheFolder(), 'tuning'), log } = options
     this.#folder = folder
     this.#log = log
   }

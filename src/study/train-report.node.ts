@@ -143,7 +143,7 @@ export function testReport(evaluation: Evaluation, classNames: readonly string[]
 export interface TestedRun {
   /** Where each test image stands in the file it is from. */
   readonly indices: ArrayLike<number>
-  readonly labels: Uint8Array
+  readonly labels: ArrayLike<number>
   readonly evaluation: Evaluation
   /** For the title of the curves. */
   readonly what: string
@@ -188,7 +188,7 @@ export function isTrainReport(value: unknown): value is TrainReport {
 
 function predictionsCsv({ indices, labels, evaluation: { predictions } }: TestedRun): string {
   const lines = ['index,label,predicted']
-  for (const [k, label] of labels.entries()) lines.push(`${indices[k]},${label},${predictions[k]}`)
+  for (const [k, predicted] of predictions.entries()) lines.push(`${indices[k]},${labels[k]},${predicted}`)
   return `${lines.join('\n')}\n`
 }
 

@@ -5,12 +5,14 @@
  * Promises: only downloads are held to the published checksum; a file that is there already is found by its name, and
  * whether it fits is for `loadWeights` to say.
  */
+
 import { stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
+import { aFlag, aFunction, aNumber, anObject, aSignal, aString, checkOptions, checkValue, oneOf } from '../options.ts'
 import { type DownloadFileOptions, downloadFile } from './download.node.ts'
 import { classIndexFile, type PublishedFile, zoo } from './zoo.ts'
 
@@ -53,12 +55,19 @@ export interface FindWeightsOptions extends LookUpOptions, DownloadFileOptions {
   readonly log?: ((line: string) => void) | undefined
 }
 
+const lookUpKinds = {
+  ...{ provision: aFlag, log: aFunction, surroundings: anObject, fetch: aFunction, signal: aSignal },
+  ...{ answerMs: aNumber, stallMs: aNumber, onProgress: aFunction },
+}
+
 /**
  * Where a network's weights are, downloaded if need be.
  * @throws WeftgradError 'file' if the named file is not there; 'fetch' if the weights are nowhere and may not or cannot be
  * downloaded, saying how to get them; else as `downloadFile`.
  */
 export async function findWeights(name: PretrainedName, options: FindWeightsOptions = {}): Promise<FoundFile> {
+  checkOptions('find', options, { ...lookUpKinds, weights: aString, withTop: aFlag })
+  checkValue('find: the network', name, oneOf(...Object.keys(zoo)))
   const { weights, withTop = false } = options
   if (weights !== undefined) {
     const path = resolve(weights)
@@ -78,6 +87,7 @@ export async function findWeights(name: PretrainedName, options: FindWeightsOpti
 export async function findClassIndex(
   options: Omit<FindWeightsOptions, 'weights' | 'withTop'> = {},
 ): Promise<FoundFile> {
+  checkOptions('findClassIndex', options, lookUpKinds)
   return await find(classIndexFile, "the names of ImageNet's classes", undefined, options)
 }
 

@@ -2,7 +2,7 @@
 import { freshHdf5 } from '../format/hdf5-instance.node.ts'
 import { openWeightFile } from '../format/open-weights.node.ts'
 import type { WeightFile } from '../format/weight-file.ts'
-import { type OpenWeightsOptions, openHeld } from './open.ts'
+import { checkOpening, type OpenWeightsOptions, openHeld } from './open.ts'
 
 /**
  * Opens a file of weights or the folder of a TensorFlow.js model by its path, or bytes as everywhere. Files are read in
@@ -13,5 +13,6 @@ export async function openAnywhere(
   file: string | Blob | Uint8Array,
   options: OpenWeightsOptions = {},
 ): Promise<WeightFile> {
+  checkOpening(options)
   return typeof file === 'string' ? await openWeightFile(file) : await openHeld(file, options, freshHdf5)
 }

@@ -1,9 +1,11 @@
 /** Opens weights that a page or a program holds: a dropped `File`, any `Blob`, or bytes. */
+
 import { blobSource } from '../format/blob-source.ts'
 import { type ByteSource, memorySource } from '../format/byte-source.ts'
 import type { Hdf5Loader } from '../format/hdf5.ts'
 import { openWeights } from '../format/open-weights.ts'
 import type { WeightFile } from '../format/weight-file.ts'
+import { aFunction, aString, checkOptions, checkValue, objectWith } from '../options.ts'
 
 /** What opening must be told that the bytes do not say. */
 export interface OpenWeightsOptions {
@@ -27,13 +29,22 @@ export async function open(file: Blob | Uint8Array, options: OpenWeightsOptions 
 /** `open` with an HDF5 library of the caller's. */
 export async function openHeld(
   file: Blob | Uint8Array,
-  { name, openShard }: OpenWeightsOptions,
+  options: OpenWeightsOptions,
   hdf5?: Hdf5Loader,
 ): Promise<WeightFile> {
+  const { name, openShard } = checkOpening(options)
+  checkValue('open: the file', file, ['a Blob or a Uint8Array', (held) => isBlob(held) || held instanceof Uint8Array])
   return await openWeights(await sourceOf(file, name), {
     ...(hdf5 === undefined ? {} : { hdf5 }),
     ...(openShard === undefined ? {} : { openShard: async (path) => await sourceOf(await openShard(path), path) }),
   })
+}
+
+const isBlob = (value: unknown): boolean => objectWith(value, 'arrayBuffer')
+
+/** Throws 'argument' for options that there are not. */
+export function checkOpening(options: OpenWeightsOptions): OpenWeightsOptions {
+  return checkOptions('open', options, { name: aString, openShard: aFunction })
 }
 
 async function sourceOf(file: Blob | Uint8Array, name?: string): Promise<ByteSource> {

@@ -157,7 +157,10 @@ export class DemoSession implements Session {
   }
 
   saveModel(): Promise<Uint8Array> {
-    return this.#turn(() => nn.encodeLenet5({ ...this.#opened(), classNames: data.fashionMnistClasses }))
+    return this.#turn(() => {
+      const { model, units } = this.#opened()
+      return nn.encodeLenet5({ model, units, classNames: data.fashionMnistClasses })
+    })
   }
 
   loadVgg16(file: File): Promise<PhotoNetworkSummary> {

@@ -1,5 +1,6 @@
 /** Opens a device in Node.js: finds an adapter (see adapter.ts) and makes the device that tensors use from then on. */
 
+import { aFlag, aFunction, anArray, checkOptions } from '../../options.ts'
 import { Device, setCurrentDevice } from '../device.ts'
 import type { FindAdapterOptions } from './adapter.ts'
 import { findAdapter } from './adapter.ts'
@@ -11,6 +12,7 @@ import { findAdapter } from './adapter.ts'
  * be, 'device' where the adapter gives no device.
  */
 export async function open(options: FindAdapterOptions = {}): Promise<Device> {
+  checkOptions('open', options, { provision: aFlag, log: aFunction, dawnToggles: anArray })
   const found = await findAdapter(options)
   const device = await Device.create(found.adapter, {
     class: found.hardware ? 'gpu' : 'cpu',

@@ -1,17 +1,22 @@
 /** Convolutional layers, and the zeros that some networks put around their images. */
 
+import { anActivation } from '../../autograd/apply.ts'
 import type { ConvOptions } from '../../autograd/ops.ts'
 import { add, conv2d as convolve, depthwiseConv2d as convolveDepthwise, pad } from '../../autograd/ops.ts'
 import type { ExplicitPadding } from '../../autograd/window.ts'
-import { convWindow, outExtents, pairOf } from '../../autograd/window.ts'
+import { convKinds, convWindow, outExtents, pairOf } from '../../autograd/window.ts'
 import { WeftgradError } from '../../errors.ts'
 import type { Activation, Pair, Shape } from '../../graph/node.ts'
 import { shapeText } from '../../graph/node.ts'
+import { aFlag, aFunction, checkOptions, checkValue, countFrom0, countFrom1 } from '../../options.ts'
 import type { Initializer } from '../initializers.ts'
 import { glorotUniform, zerosInitializer } from '../initializers.ts'
 import { activations } from './activation.ts'
 import type { Layer, RebuiltProduct, WeightSpec } from './layer.ts'
 import { first, needed, noWeights } from './layer.ts'
+import { type Named, namedLayer } from './named.ts'
+
+const productKinds = { ...convKinds, activation: anActivation, useBias: aFlag }
 
 /** Of {@link conv2d}. */
 export interface ConvLayerOptions extends ConvOptions {
@@ -63,24 +68,26 @@ function productRole<Options extends ConvLayerOptions>(
  * does not fit.
  */
 export function conv2d(
-  name: string,
-  filters: number,
-  kernelSize: number | Pair,
-  options: ConvLayerOptions = {},
+  ...given: Named<[filters: number, kernelSize: number | Pair, options?: ConvLayerOptions]>
 ): Layer {
-  const { activation = 'linear', useBias = true, kernelInitializer = glorotUniform } = options
-  const kernel = pairOf(name, kernelSize)
+  return namedLayer('conv2d', given, makeConv2d)
+}
+
+function makeConv2d(name: string, filters: number, kernelSize: number | Pair, options: ConvLayerOptions = {}): Layer {
+  checkOptions(name, options, { ...productKinds, kernelInitializer: aFunction })
+  const { useBias = true, kernelInitializer = glorotUniform, ...product } = options
+  checkValue(`${name}: filters`, filters, countFrom1)
+  const kernel = pairOf(`${name}: kernelSize`, kernelSize)
   return {
     name,
     className: 'Conv2D',
-    role: productRole('kernel', name, options, (other, changed) => conv2d(other, filters, kernelSize, changed)),
+    role: productRole('kernel', name, options, (other, changed) => makeConv2d(other, filters, kernelSize, changed)),
     outputShape: (inputs) => slidOver(inputs, name, kernel, options, filters),
     weights: (inputs) => [
       weightSpec('kernel', [...kernel, channelsOf(inputs, name), filters], kernelInitializer),
       ...biasSpec(useBias, filters),
     ],
-    call: (inputs, [kernel, bias]) =>
-      convolve(first(inputs, name), needed(kernel, name), bias, { ...options, activation }),
+    call: (inputs, [kernel, bias]) => convolve(first(inputs, name), needed(kernel, name), bias, product),
   }
 }
 
@@ -102,17 +109,23 @@ export interface DepthwiseConvLayerOptions extends ConvOptions {
  * @throws WeftgradError as {@link conv2d}.
  */
 export function depthwiseConv2d(
-  name: string,
-  kernelSize: number | Pair,
-  options: DepthwiseConvLayerOptions = {},
+  ...given: Named<[kernelSize: number | Pair, options?: DepthwiseConvLayerOptions]>
 ): Layer {
-  const { activation = 'linear', useBias = true, depthMultiplier = 1, depthwiseInitializer = glorotUniform } = options
-  const kernel = pairOf(name, kernelSize)
+  return namedLayer('depthwise_conv2d', given, makeDepthwiseConv2d)
+}
+
+const depthwiseKinds = { ...productKinds, depthMultiplier: countFrom1, depthwiseInitializer: aFunction }
+
+function makeDepthwiseConv2d(name: string, kernelSize: number | Pair, options: DepthwiseConvLayerOptions = {}): Layer {
+  checkOptions(name, options, depthwiseKinds)
+  const { activation = 'linear', useBias = true, ...others } = options
+  const { depthMultiplier = 1, depthwiseInitializer = glorotUniform, ...moves } = others
+  const kernel = pairOf(`${name}: kernelSize`, kernelSize)
   return {
     name,
     className: 'DepthwiseConv2D',
     role: productRole('depthwise_kernel', name, options, (other, changed) =>
-      depthwiseConv2d(other, kernelSize, changed),
+      makeDepthwiseConv2d(other, kernelSize, changed),
     ),
     outputShape: (inputs) => slidOver(inputs, name, kernel, options, channelsOf(inputs, name) * depthMultiplier),
     weights(inputs) {
@@ -123,7 +136,7 @@ export function depthwiseConv2d(
       ]
     },
     call(inputs, [kernel, bias]) {
-      const y = convolveDepthwise(first(inputs, name), needed(kernel, name), options)
+      const y = convolveDepthwise(first(inputs, name), needed(kernel, name), moves)
       return activations[activation](bias === undefined ? y : add(y, bias))
     },
   }
@@ -142,19 +155,27 @@ export interface SeparableConvLayerOptions extends DepthwiseConvLayerOptions {
  * @throws WeftgradError as {@link conv2d}.
  */
 export function separableConv2d(
+  ...given: Named<[filters: number, kernelSize: number | Pair, options?: SeparableConvLayerOptions]>
+): Layer {
+  return namedLayer('separable_conv2d', given, makeSeparableConv2d)
+}
+
+function makeSeparableConv2d(
   name: string,
   filters: number,
   kernelSize: number | Pair,
   options: SeparableConvLayerOptions = {},
 ): Layer {
-  const { activation = 'linear', useBias = true, depthMultiplier = 1 } = options
-  const { depthwiseInitializer = glorotUniform, pointwiseInitializer = glorotUniform } = options
-  const kernel = pairOf(name, kernelSize)
+  checkOptions(name, options, { ...depthwiseKinds, pointwiseInitializer: aFunction })
+  const { activation = 'linear', useBias = true, depthMultiplier = 1, ...others } = options
+  const { depthwiseInitializer = glorotUniform, pointwiseInitializer = glorotUniform, ...moves } = others
+  checkValue(`${name}: filters`, filters, countFrom1)
+  const kernel = pairOf(`${name}: kernelSize`, kernelSize)
   return {
     name,
     className: 'SeparableConv2D',
     role: productRole('pointwise_kernel', name, options, (other, changed) =>
-      separableConv2d(other, filters, kernelSize, changed),
+      makeSeparableConv2d(other, filters, kernelSize, changed),
     ),
     outputShape: (inputs) => slidOver(inputs, name, kernel, options, filters),
     weights(inputs) {
@@ -166,7 +187,7 @@ export function separableConv2d(
       ]
     },
     call(inputs, [depthwise, pointwise, bias]) {
-      const mixed = convolveDepthwise(first(inputs, name), needed(depthwise, name), options)
+      const mixed = convolveDepthwise(first(inputs, name), needed(depthwise, name), moves)
       return convolve(mixed, needed(pointwise, name), bias, { activation })
     },
   }
@@ -177,7 +198,11 @@ export function separableConv2d(
  * [[top, bottom], [left, right]] pixels.
  * @throws WeftgradError 'argument' for anything but whole numbers from 0; 'shape', once it is wired, for what is no image.
  */
-export function zeroPadding2d(name: string, padding: number | Pair | ExplicitPadding = 1): Layer {
+export function zeroPadding2d(...given: Named<[padding?: number | Pair | ExplicitPadding]>): Layer {
+  return namedLayer('zero_padding2d', given, makeZeroPadding2d)
+}
+
+function makeZeroPadding2d(name: string, padding: number | Pair | ExplicitPadding = 1): Layer {
   const explicit = explicitPadding(name, padding)
   const [vertical, horizontal] = explicit
   return {
@@ -198,7 +223,11 @@ export function zeroPadding2d(name: string, padding: number | Pair | ExplicitPad
 }
 
 function explicitPadding(name: string, padding: number | Pair | ExplicitPadding): ExplicitPadding {
-  const sides = typeof padding === 'number' ? [padding, padding] : padding
+  checkValue(`${name}: padding`, padding, [
+    'whole numbers from 0',
+    (value) => countFrom0[1](value) || Array.isArray(value),
+  ])
+  const sides: readonly (number | Pair)[] = typeof padding === 'object' ? padding : [padding, padding]
   const [vertical, horizontal] = sides.map((side): Pair => (typeof side === 'number' ? [side, side] : side))
   const numbers = [...(vertical ?? []), ...(horizontal ?? [])]
   const isWhole = numbers.length === 4 && numbers.every((n) => Number.isInteger(n) && n >= 0)

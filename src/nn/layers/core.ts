@@ -13,12 +13,14 @@ import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
 import { shapeText } from '../../graph/node.ts'
 import { elementCount } from '../../kernels/kernel.ts'
+import { aFlag, aFunction, anArray, checkOptions, checkValue, countFrom1, fraction } from '../../options.ts'
 import type { Initializer } from '../initializers.ts'
 import { glorotUniform, zerosInitializer } from '../initializers.ts'
 import type { LayerActivation } from './activation.ts'
-import { activations } from './activation.ts'
+import { activations, aLayerActivation } from './activation.ts'
 import type { Layer } from './layer.ts'
 import { first, needed, noWeights } from './layer.ts'
+import { type Named, namedLayer } from './named.ts'
 
 /** Of {@link dense}. */
 export interface DenseLayerOptions {
@@ -33,12 +35,18 @@ export interface DenseLayerOptions {
 /**
  * Keras' `Dense`: activation(x kernel + bias), [..., in] -> [..., units]. Weights `kernel` [in, units] and `bias` [units]. The
  * last one of a classifier may be 'linear' or 'softmax': the loss takes the logits of either.
- * @throws WeftgradError 'argument' for units that are not a whole number from 1.
+ * Its name may be left out: `dense(8)`.
+ * @throws WeftgradError 'argument' for units that are not a whole number from 1, or options that there are not.
  */
-export function dense(name: string, units: number, options: DenseLayerOptions = {}): Layer {
-  const { activation = 'linear', useBias = true, kernelInitializer = glorotUniform } = options
-  if (!Number.isInteger(units) || units < 1)
-    throw new WeftgradError('argument', `${name}: units must be a whole number from 1, not ${units}.`)
+export function dense(...given: Named<[units: number, options?: DenseLayerOptions]>): Layer {
+  return namedLayer('dense', given, makeDense)
+}
+
+function makeDense(name: string, units: number, options: DenseLayerOptions = {}): Layer {
+  const kinds = { activation: aLayerActivation, useBias: aFlag, kernelInitializer: aFunction }
+  checkValue(`${name}: units`, units, countFrom1)
+  const checked = checkOptions(name, options, kinds)
+  const { activation = 'linear', useBias = true, kernelInitializer = glorotUniform } = checked
   return {
     name,
     className: 'Dense',
@@ -48,7 +56,7 @@ export function dense(name: string, units: number, options: DenseLayerOptions = 
       takesScale: activation === 'linear',
       takesPadding: false,
       rebuilt: ({ name: other = name, useBias: withBias = useBias }) =>
-        dense(other, units, { ...options, useBias: withBias }),
+        makeDense(other, units, { ...options, useBias: withBias }),
     },
     outputShape: (inputs) => [...first(inputs, name).slice(0, -1), units],
     weights: (inputs) => [
@@ -103,21 +111,26 @@ function productByBlocks(
 }
 
 /** Keras' `Flatten`: all axes but the batch become one, row-major. */
-export function flatten(name: string): Layer {
-  return {
+export function flatten(...given: Named<[]>): Layer {
+  return namedLayer('flatten', given, (name) => ({
     name,
     className: 'Flatten',
     outputShape: (inputs) => [elementCount(first(inputs, name))],
     weights: noWeights,
     call: (inputs) => flattenTensor(first(inputs, name)),
-  }
+  }))
 }
 
 /**
  * Keras' `Reshape`: the same numbers in another shape, the batch aside; one extent may be -1.
  * @throws WeftgradError 'shape', once it is wired, where the numbers of elements differ.
  */
-export function reshape(name: string, targetShape: Shape): Layer {
+export function reshape(...given: Named<[targetShape: Shape]>): Layer {
+  return namedLayer('reshape', given, makeReshape)
+}
+
+function makeReshape(name: string, targetShape: Shape): Layer {
+  checkValue(`${name}: targetShape`, targetShape, anArray)
   return {
     name,
     className: 'Reshape',
@@ -141,9 +154,14 @@ export function reshape(name: string, targetShape: Shape): Layer {
 /**
  * Keras' `Dropout`: zeros a share `rate` in [0, 1) of the inputs in training and scales the rest by 1 / (1 - rate); another
  * share at each step, the same for the same seed. Does nothing otherwise.
- * @throws WeftgradError 'argument', when it is called in training, for a rate outside [0, 1).
+ * @throws WeftgradError 'argument' for a rate outside [0, 1).
  */
-export function dropout(name: string, rate: number): Layer {
+export function dropout(...given: Named<[rate: number]>): Layer {
+  return namedLayer('dropout', given, makeDropout)
+}
+
+function makeDropout(name: string, rate: number): Layer {
+  checkValue(`${name}: rate`, rate, fraction)
   return {
     name,
     className: 'Dropout',

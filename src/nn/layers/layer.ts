@@ -80,6 +80,11 @@ export interface Layer {
   readonly name: string
   /** Keras' class. */
   readonly className: string
+  /**
+   * Present where nobody named the layer: the same layer by another name. Its model gives it one that is free, after its
+   * class as in Keras: `dense`, `dense_1` ...
+   */
+  readonly named?: (name: string) => Layer
   /** Absent where freezing leaves the layer as it is. */
   readonly role?: LayerRole
   /** @throws WeftgradError 'shape' for inputs it cannot take. */

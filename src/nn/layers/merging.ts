@@ -4,8 +4,10 @@ import { concatenate as concatenateTensors, add as sum } from '../../autograd/op
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
 import { sameShape, shapeText } from '../../graph/node.ts'
+import { aNumber, checkOptions } from '../../options.ts'
 import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'
+import { type Named, namedLayer } from './named.ts'
 
 const shapeTexts = (shapes: readonly Shape[]): string => shapes.map(shapeText).join(' and ')
 
@@ -13,8 +15,8 @@ const shapeTexts = (shapes: readonly Shape[]): string => shapes.map(shapeText).j
  * Keras' `Add`: the sum of two or more inputs of one shape.
  * @throws WeftgradError 'shape', once it is wired, for fewer inputs or other shapes.
  */
-export function add(name: string): Layer {
-  return {
+export function add(...given: Named<[]>): Layer {
+  return namedLayer('add', given, (name) => ({
     name,
     className: 'Add',
     outputShape(inputs) {
@@ -25,7 +27,7 @@ export function add(name: string): Layer {
     },
     weights: noWeights,
     call: (inputs) => inputs.slice(1).reduce(sum, first(inputs, name)),
-  }
+  }))
 }
 
 /**
@@ -33,7 +35,12 @@ export function add(name: string): Layer {
  * channels.
  * @throws WeftgradError 'shape', once it is wired, where the inputs differ along another axis.
  */
-export function concatenate(name: string, { axis = -1 }: { readonly axis?: number } = {}): Layer {
+export function concatenate(...given: Named<[options?: { readonly axis?: number }]>): Layer {
+  return namedLayer('concatenate', given, makeConcatenate)
+}
+
+function makeConcatenate(name: string, options: { readonly axis?: number } = {}): Layer {
+  const { axis = -1 } = checkOptions(name, options, { axis: aNumber })
   return {
     name,
     className: 'Concatenate',

@@ -1,9 +1,11 @@
 /** Batch normalisation (Ioffe & Szegedy 2015). */
 
 import { add, batchNormalizationTraining, mul, batchNormalization as normalize } from '../../autograd/ops.ts'
+import { aFlag, aNumber, checkOptions } from '../../options.ts'
 import { onesInitializer, zerosInitializer } from '../initializers.ts'
 import type { Layer } from './layer.ts'
 import { first, needed } from './layer.ts'
+import { type Named, namedLayer } from './named.ts'
 
 /** Of {@link batchNormalization}; the defaults are Keras'. */
 export interface BatchNormalizationOptions {
@@ -22,8 +24,13 @@ export interface BatchNormalizationOptions {
  * updates `moving_mean` and `moving_variance`; otherwise it uses those. Weights in this order: `gamma`, `beta`, `moving_mean`,
  * `moving_variance`, each [channels].
  */
-export function batchNormalization(name: string, options: BatchNormalizationOptions = {}): Layer {
-  const { momentum = 0.99, epsilon = 1e-3, center = true, scale = true } = options
+export function batchNormalization(...given: Named<[options?: BatchNormalizationOptions]>): Layer {
+  return namedLayer('batch_normalization', given, makeBatchNormalization)
+}
+
+function makeBatchNormalization(name: string, options: BatchNormalizationOptions = {}): Layer {
+  const kinds = { momentum: aNumber, epsilon: aNumber, center: aFlag, scale: aFlag }
+  const { momentum = 0.99, epsilon = 1e-3, center = true, scale = true } = checkOptions(name, options, kinds)
   return {
     name,
     className: 'BatchNormalization',

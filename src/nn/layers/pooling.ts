@@ -3,19 +3,31 @@
 import type { Padding, PoolOptions } from '../../autograd/ops.ts'
 import { averagePool, globalAveragePool, max, maxPool } from '../../autograd/ops.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
-import { convWindow, pairOf } from '../../autograd/window.ts'
+import { convWindow, pairOf, poolKinds } from '../../autograd/window.ts'
+import { checkOptions } from '../../options.ts'
 import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'
+import { type Named, namedLayer } from './named.ts'
 
 /** Of the pooling layers: a window of 2x2, as far apart as it is large, padding 'valid', unless said otherwise. */
 export type PoolLayerOptions = Partial<PoolOptions>
 
 function pooling(
-  name: string,
+  given: Named<[options?: PoolLayerOptions]>,
+  kind: string,
   className: string,
-  { poolSize = 2, strides = poolSize, padding = 'valid' }: PoolLayerOptions,
   pool: (x: Tensor, options: PoolOptions) => Tensor,
 ): Layer {
+  return namedLayer(kind, given, (name, options?: PoolLayerOptions) => makePooling(name, className, pool, options))
+}
+
+function makePooling(
+  name: string,
+  className: string,
+  pool: (x: Tensor, options: PoolOptions) => Tensor,
+  told: PoolLayerOptions = {},
+): Layer {
+  const { poolSize = 2, strides = poolSize, padding = 'valid' } = checkOptions(name, told, poolKinds)
   const options: PoolOptions & { padding: Padding } = { poolSize, strides, padding }
   return {
     name,
@@ -37,30 +49,30 @@ function pooling(
  * Keras' `MaxPooling2D`: the largest number of each window and channel, [h, w, c] -> [h', w', c].
  * @throws WeftgradError 'shape', once it is wired, where the window does not fit.
  */
-export const maxPooling2d = (name: string, options: PoolLayerOptions = {}): Layer =>
-  pooling(name, 'MaxPooling2D', options, maxPool)
+export const maxPooling2d = (...given: Named<[options?: PoolLayerOptions]>): Layer =>
+  pooling(given, 'max_pooling2d', 'MaxPooling2D', maxPool)
 
 /**
  * Keras' `AveragePooling2D`: the mean of each window and channel, padding not counted, [h, w, c] -> [h', w', c].
  * @throws WeftgradError 'shape', once it is wired, where the window does not fit.
  */
-export const averagePooling2d = (name: string, options: PoolLayerOptions = {}): Layer =>
-  pooling(name, 'AveragePooling2D', options, averagePool)
+export const averagePooling2d = (...given: Named<[options?: PoolLayerOptions]>): Layer =>
+  pooling(given, 'average_pooling2d', 'AveragePooling2D', averagePool)
 
-function globalPooling(name: string, className: string, pool: (x: Tensor) => Tensor): Layer {
-  return {
+function globalPooling(given: Named<[]>, kind: string, className: string, pool: (x: Tensor) => Tensor): Layer {
+  return namedLayer(kind, given, (name) => ({
     name,
     className,
     outputShape: (inputs) => [first(inputs, name).at(-1) ?? 0],
     weights: noWeights,
     call: (inputs) => pool(first(inputs, name)),
-  }
+  }))
 }
 
 /** Keras' `GlobalAveragePooling2D`: the mean of each channel, [h, w, c] -> [c]. */
-export const globalAveragePooling2d = (name: string): Layer =>
-  globalPooling(name, 'GlobalAveragePooling2D', globalAveragePool)
+export const globalAveragePooling2d = (...given: Named<[]>): Layer =>
+  globalPooling(given, 'global_average_pooling2d', 'GlobalAveragePooling2D', globalAveragePool)
 
 /** Keras' `GlobalMaxPooling2D`: the largest number of each channel, [h, w, c] -> [c]. */
-export const globalMaxPooling2d = (name: string): Layer =>
-  globalPooling(name, 'GlobalMaxPooling2D', (x) => max(x, { axes: [1, 2] }))
+export const globalMaxPooling2d = (...given: Named<[]>): Layer =>
+  globalPooling(given, 'global_max_pooling2d', 'GlobalMaxPooling2D', (x) => max(x, { axes: [1, 2] }))

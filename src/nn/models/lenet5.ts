@@ -3,7 +3,7 @@
  * full connections, as it is taught today.
  */
 
-import { WeftgradError } from '../../errors.ts'
+import { checkOptions, countFrom1, fraction, type Kind } from '../../options.ts'
 import { conv2d, dense, dropout as dropoutLayer, flatten, maxPooling2d } from '../layers.ts'
 import type { Model, ModelOptions } from '../model.ts'
 import { sequential } from '../model.ts'
@@ -18,20 +18,20 @@ export interface Lenet5Options {
   readonly dropout?: number
 }
 
+const twoUnits: Kind = [
+  'two whole numbers from 1',
+  (value) => Array.isArray(value) && value.length === 2 && value.every(countFrom1[1]),
+]
+
 /**
  * LeNet-5 (LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998) with relu, max-pooling and full
  * connections, as it is taught today. Input [32, 32, 1], output logits [classes]; 113,782 parameters with units [256, 32] and
  * 10 classes. Smaller images are padded by the data set.
  * @throws WeftgradError 'argument' for units or classes that are not whole numbers from 1, or a dropout outside [0, 1).
  */
-export function lenet5(
-  { units = [256, 32], classes = 10, dropout = 0 }: Lenet5Options = {},
-  options: ModelOptions = {},
-): Model {
-  if (units.length !== 2 || [...units, classes].some((n) => !Number.isInteger(n) || n < 1))
-    throw new WeftgradError('argument', `lenet5: units [${units}] must be two whole numbers from 1, like [256, 32].`)
-  if (!(dropout >= 0 && dropout < 1))
-    throw new WeftgradError('argument', `lenet5: dropout must lie in [0, 1), not ${dropout}.`)
+export function lenet5(network: Lenet5Options = {}, options: ModelOptions = {}): Model {
+  const kinds = { units: twoUnits, classes: countFrom1, dropout: fraction }
+  const { units = [256, 32], classes = 10, dropout = 0 } = checkOptions('lenet5', network, kinds)
   return sequential(
     'lenet5',
     [32, 32, 1],

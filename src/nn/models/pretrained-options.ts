@@ -3,6 +3,7 @@
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
 import { shapeText } from '../../graph/node.ts'
+import { aFlag, aNumber, anArray, checkOptions, countFrom1, oneOf } from '../../options.ts'
 import type { Layer } from '../layers.ts'
 import { dense, globalAveragePooling2d, globalMaxPooling2d } from '../layers.ts'
 
@@ -28,6 +29,10 @@ export function checkedOptions(
   { smallest, usual }: { readonly smallest: number; readonly usual: number },
   options: PretrainedOptions,
 ): CheckedOptions {
+  checkOptions(network, options, {
+    ...{ size: aNumber, inputShape: anArray, pooling: oneOf('avg', 'max', 'none'), includeTop: aFlag },
+    classes: countFrom1,
+  })
   const { size = usual, pooling = 'none', includeTop = false, classes = 1000 } = options
   const { inputShape = [size, size, 3] } = options
   const refuse = (why: string): never => {
@@ -39,9 +44,7 @@ export function checkedOptions(
     refuse(`the input ${shapeText(inputShape)} must be [height, width, channels].`)
   if (height < smallest || width < smallest)
     refuse(`images of ${height}x${width} are too small; it takes ${smallest}x${smallest} and larger.`)
-  if (!['avg', 'max', 'none'].includes(pooling)) refuse(`the pooling '${pooling}' is none of avg, max, none.`)
   if (includeTop && pooling !== 'none') refuse('its classifier does the pooling; leave out `pooling`, or `includeTop`.')
-  if (!Number.isInteger(classes) || classes < 1) refuse(`classes must be a whole number from 1, not ${classes}.`)
   if (!includeTop && options.classes !== undefined) refuse('`classes` are those of the classifier; add `includeTop`.')
   return { inputShape, pooling, includeTop, classes }
 }

@@ -1,0 +1,500 @@
+/**
+ * What callers in JavaScript may give: every public function that takes options refuses a name that it does not know, with the
+ * nearest that it has, and a value of another type. The compiler lists the functions; each must stand in the table below, so
+ * that one without a check is noticed.
+ */
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+import { describe, expect, it } from 'vitest'
+import { fashionMnistParts } from '../src/data/fashion-mnist.ts'
+import { WeftgradError } from '../src/errors.ts'
+import { open as openInBrowser } from '../src/gpu/open.ts'
+import type { Device, nn as networks, Tensor } from '../src/node.ts'
+import * as weftgrad from '../src/node.ts'
+import { useDevice } from './support/device.ts'
+import { failure } from './support/failure.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const device = useDevice()
+const { data, nn, tensor, weights } = weftgrad
+
+/** Everything a call may need, none of which it must reach. */
+interface Props {
+  readonly device: Device
+  readonly model: networks.Model
+  readonly set: weftgrad.data.ImageDataset
+  readonly x: Tensor
+  readonly images: Tensor
+}
+
+// The calls pass what TypeScript would not let them pass.
+// biome-ignore lint/suspicious/noExplicitAny: that is what is tested
+type Given = any
+
+interface Row {
+  readonly call: (given: Given, props: Props) => unknown
+  /** What it cannot do without. */
+  readonly base?: object
+  /** An option, and a value of another type than it has. */
+  readonly wrong: readonly [name: string, value: unknown]
+  /** A string in the place of the options is a layer's name. */
+  readonly takesName?: true
+}
+
+const evaluating = (call: Row['call']): Row => ({ call, wrong: ['device', 'gpu'] })
+const layer = (call: Row['call'], ...wrong: Row['wrong']): Row => ({ call, wrong, takesName: true })
+const bytes = new Uint8Array(64)
+const lenet = (): object => ({ model: nn.lenet5({ units: [8, 4] }), units: [8, 4], classNames: ['a'] })
+
+/** By the name of the function, the place of the options among its parameters behind it. */
+const table: Readonly<Record<string, Row>> = {
+  'Tensor#data 0': evaluating((o, { x }) => x.data(o)),
+  'Tensor#item 0': evaluating((o) => weftgrad.sum(tensor([1])).item(o)),
+  'Tensor#keep 0': evaluating((o, { x }) => x.keep(o)),
+  'KeptTensor#data 0': evaluating((o, { x }) => x.data(o)),
+  'KeptTensor#item 0': evaluating((o) => weftgrad.sum(tensor([1])).item(o)),
+  'KeptTensor#keep 0': evaluating((o, { x }) => x.keep(o)),
+  'evaluate 1': evaluating((o, { x }) => weftgrad.evaluate([x], o)),
+  'keep 1': evaluating((o, { x }) => weftgrad.keep([x], o)),
+  'planOf 1': evaluating((o, { x }) => weftgrad.planOf([x], o)),
+  'gradCheck 2': {
+    call: (o, { x }) => weftgrad.gradCheck((t) => weftgrad.sum(t), [x], o),
+    wrong: ['directions', 'all'],
+  },
+  'sum 1': { call: (o, { x }) => weftgrad.sum(x, o), wrong: ['keepDims', 'yes'] },
+  'mean 1': { call: (o, { x }) => weftgrad.mean(x, o), wrong: ['keepDims', 1] },
+  'max 1': { call: (o, { x }) => weftgrad.max(x, o), wrong: ['keepDims', null] },
+  'min 1': { call: (o, { x }) => weftgrad.min(x, o), wrong: ['keepDims', []] },
+  'argmax 1': { call: (o, { x }) => weftgrad.argmax(x, o), wrong: ['axis', '1'] },
+  'matmul 2': { call: (o, { x }) => weftgrad.matmul(x, x, o), wrong: ['transposeB', 'yes'] },
+  'dense 3': { call: (o, { x }) => weftgrad.dense(x, x, undefined, o), wrong: ['activation', 'gelu'] },
+  'conv2d 3': { call: (o, { images }) => weftgrad.conv2d(images, images, undefined, o), wrong: ['strides', 'two'] },
+  'depthwiseConv2d 2': { call: (o, { images }) => weftgrad.depthwiseConv2d(images, images, o), wrong: ['padding', 1] },
+  'maxPool 1': {
+    call: (o, { images }) => weftgrad.maxPool(images, o),
+    base: { poolSize: 1 },
+    wrong: ['poolSize', '2'],
+  },
+  'averagePool 1': {
+    call: (o, { images }) => weftgrad.averagePool(images, o),
+    base: { poolSize: 1 },
+    wrong: ['padding', 'full'],
+  },
+  'resize 1': {
+    call: (o, { images }) => weftgrad.resize(images, o),
+    base: { height: 2, width: 2 },
+    wrong: ['width', '2'],
+  },
+  'batchNormalization 1': {
+    call: (o, { x }) => weftgrad.batchNormalization(x, o),
+    base: { mean: tensor([0, 0]), variance: tensor([1, 1]) },
+    wrong: ['variance', [1, 1]],
+  },
+  'batchNormalizationTraining 1': {
+    call: (o, { x }) => weftgrad.batchNormalizationTraining(x, o),
+    wrong: ['epsilon', '1e-3'],
+  },
+  'softmaxCrossEntropy 2': {
+    call: (o, { x }) => weftgrad.softmaxCrossEntropy(x, tensor([0, 1], [2], 'u32'), o),
+    wrong: ['reduction', 'average'],
+  },
+  'dropout 1': { call: (o, { x }) => weftgrad.dropout(x, o), base: { rate: 0.5, seed: 1 }, wrong: ['rate', '0.5'] },
+  'defineOp 0': {
+    call: (o) => weftgrad.defineOp(o),
+    base: { name: 'own', shape: () => [], plan: () => undefined },
+    wrong: ['vjp', []],
+  },
+  'dispatch 0': {
+    call: (o) => weftgrad.dispatch(o),
+    base: { label: 'own', bindings: [], workgroupSize: 1, workgroups: 1, body: '' },
+    wrong: ['subgroups', 'yes'],
+  },
+  'tune 2': { call: (o, props) => weftgrad.tune(props.device, [], o), wrong: ['budgetMs', '3 s'] },
+  'open 0': { call: (o) => weftgrad.open(o), wrong: ['log', 'stderr'] },
+  'open in a browser 0': { call: (o) => openInBrowser(o), wrong: ['powerPreference', 1] },
+  'loadFashionMnist 0': { call: (o) => weftgrad.loadFashionMnist(o), wrong: ['missing', 'skip'] },
+  'FileTuningStore 0': { call: (o) => new weftgrad.FileTuningStore(o), wrong: ['folder', 1] },
+  'data.gunzip 1': { call: (o) => data.gunzip(bytes, o), wrong: ['maxBytes', '1 GB'] },
+  'data.fashionMnist 1': { call: (o, props) => data.fashionMnist(props.device, o), wrong: ['signal', 'stop'] },
+  'data.residentImages 1': {
+    call: (o, props) => data.residentImages(props.device, o),
+    base: { images: bytes.subarray(0, 4), labels: [0], height: 2, width: 2, channels: 1, classes: 1 },
+    wrong: ['images', new Float32Array(4)],
+  },
+  'data.parseFashionMnist 1': {
+    call: (o) => data.parseFashionMnist(Object.fromEntries(fashionMnistParts.map((part) => [part, bytes])) as Given, o),
+    wrong: ['anyCount', 'yes'],
+  },
+  'data.parseFashionMnistCsv 1': { call: (o) => data.parseFashionMnistCsv(bytes, o), wrong: ['missing', 'skip'] },
+  'data.FeatureDataset.allocate 1': {
+    call: (o, props) => data.FeatureDataset.allocate(props.device, o),
+    base: { width: 1, labels: [0], classes: 1 },
+    wrong: ['width', '1'],
+  },
+  'nn.fit 2': {
+    call: (o, { model, set }) => nn.fit(model, set, o),
+    base: { optimizer: nn.adam(), epochs: 1, batchSize: 1 },
+    wrong: ['optimizer', 'adam'],
+  },
+  'nn.tuneTraining 2': {
+    call: (o, { model, set }) => nn.tuneTraining(model, set, o),
+    base: { optimizer: nn.adam(), batchSize: 1 },
+    wrong: ['store', {}],
+  },
+  'nn.evaluate 2': { call: (o, { model, set }) => nn.evaluate(model, set, o), wrong: ['batchSize', '7'] },
+  'nn.Evaluator.create 2': { call: (o, { model, set }) => nn.Evaluator.create(model, set, o), wrong: ['batchSize', 0] },
+  'nn.Evaluator#run 0': {
+    call: async (o, { model, set }) => {
+      const evaluator = await nn.Evaluator.create(model, set)
+      return await evaluator.run(o).finally(() => evaluator.dispose())
+    },
+    wrong: ['predictions', 'all'],
+  },
+  'nn.predict 3': {
+    call: (o, { model }) => nn.predict(model, new Uint8Array(1024), [32, 32, 1], o),
+    wrong: ['flipAverage', 'yes'],
+  },
+  'nn.freeze 1': { call: (o, { model }) => nn.freeze(model, o), wrong: ['keep', 'logits'] },
+  'nn.Model 3': {
+    call: (o) => new nn.Model('m', [2], [{ layer: nn.flatten(), inputs: [-1] }], o),
+    wrong: ['seed', 'a'],
+  },
+  'nn.Model#call 1': {
+    call: (o, { model }) => model.call(tensor(new Float32Array(1024), [1, 32, 32, 1]), o),
+    wrong: ['training', 1],
+  },
+  'nn.FrozenModel#call 1': {
+    call: (o, { model }) => nn.freeze(model).call(tensor(new Float32Array(1024), [1, 32, 32, 1]), o),
+    wrong: ['tap', {}],
+  },
+  'nn.Wiring#model 2': {
+    call: (o) => {
+      const net = new nn.Wiring()
+      net.chain(net.input, nn.flatten())
+      return net.model('m', [2], o)
+    },
+    wrong: ['trainable', ['dense']],
+  },
+  'nn.sequential 3': { call: (o) => nn.sequential('m', [2], [nn.flatten()], o), wrong: ['seed', '1'] },
+  'nn.encodeLenet5 0': { call: (o) => nn.encodeLenet5(o), base: lenet(), wrong: ['classNames', 'a'] },
+  'nn.lenet5 0': { call: (o) => nn.lenet5(o), wrong: ['units', 256] },
+  'nn.lenet5 1': { call: (o) => nn.lenet5({}, o), wrong: ['seed', '1'] },
+  'nn.resnet152v2 0': { call: (o) => nn.resnet152v2(o), wrong: ['pooling', 'mean'] },
+  'nn.resnet152v2 1': { call: (o) => nn.resnet152v2({ size: 32 }, o), wrong: ['seed', '1'] },
+  'nn.vgg16 0': { call: (o) => nn.vgg16(o), wrong: ['includeTop', 'yes'] },
+  'nn.vgg16 1': { call: (o) => nn.vgg16({}, o), wrong: ['seed', '1'] },
+  'nn.xception 0': { call: (o) => nn.xception(o), wrong: ['size', '71'] },
+  'nn.xception 1': { call: (o) => nn.xception({}, o), wrong: ['seed', '1'] },
+  'nn.adam 0': { call: (o) => nn.adam(o), wrong: ['learningRate', '1e-3'] },
+  'nn.adamw 0': { call: (o) => nn.adamw(o), wrong: ['weightDecay', '4e-3'] },
+  'nn.sgd 0': { call: (o) => nn.sgd(o), wrong: ['nesterov', 1] },
+  'nn.cosineRate 1': { call: (o) => nn.cosineRate(0.1, o), wrong: ['warmupSteps', '10'] },
+  'nn.stepRate 1': { call: (o) => nn.stepRate(0.1, o), base: { every: 3 }, wrong: ['every', '3'] },
+  'nn.decodePredictions 2': {
+    call: (o) => nn.decodePredictions(Float32Array.of(1), { 0: ['n1', 'one'] }, o),
+    wrong: ['top', '5'],
+  },
+  'nn.dense 1': layer((o) => nn.dense(8, o), 'activation', 'gelu'),
+  'nn.conv2d 2': layer((o) => nn.conv2d(8, 3, o), 'kernelInitializer', 'heNormal'),
+  'nn.depthwiseConv2d 1': layer((o) => nn.depthwiseConv2d(3, o), 'depthMultiplier', 1.5),
+  'nn.separableConv2d 2': layer((o) => nn.separableConv2d(8, 3, o), 'useBias', 'no'),
+  'nn.concatenate 0': layer((o) => nn.concatenate(o), 'axis', 'channels'),
+  'nn.batchNormalization 0': layer((o) => nn.batchNormalization(o), 'epsilon', '1e-3'),
+  'nn.maxPooling2d 0': layer((o) => nn.maxPooling2d(o), 'poolSize', [2]),
+  'nn.averagePooling2d 0': layer((o) => nn.averagePooling2d(o), 'strides', 0),
+  'weights.open 1': { call: (o) => weights.open(bytes, o), wrong: ['openShard', 'folder/'] },
+  'weights.find 1': { call: (o) => weights.find('vgg16', o), wrong: ['withTop', 'yes'] },
+  'weights.findClassIndex 0': { call: (o) => weights.findClassIndex(o), wrong: ['log', 1] },
+}
+
+/** Types of parameters that are things, not options: what a class or a call of weftgrad, or a data set or layer of one's own, is. */
+const things = new Set([
+  ...['AdapterFacts', 'BatchRows', 'BufferSlice', 'Dataset', 'Layer', 'ModelWeight', 'NamedIdx', 'Operand', 'Resident'],
+  ...['Shader', 'TensorType', 'Value', 'WeightBuffers', 'WeightFile', 'WeightPlace', 'WeightSpec'],
+  'Augmentation', // that of `Dataset.batch`, which `fit` calls; `fit` checks it
+])
+
+/** Records of which all is needed, so that what is misspelt is missed; and what `input(0)` and its like make. */
+const records = new Set(['data.parseFashionMnist 0', 'reads 1', 'writes 1'])
+
+/** What a private part takes, or a class that others make. */
+const isInternal = (name: string): boolean => /##|^new nn\.Evaluator$|^new (Kept)?Tensor$/.test(name)
+
+/** The parameters of public functions, constructors and methods that take an object with members by name: options. */
+function publicOptions(): string[] {
+  const config = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile).config
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
+  const entries = ['index', 'node', 'data/index', 'nn/index', 'weights/index'].map((name) =>
+    join(root, `src/${name}.ts`),
+  )
+  const program = ts.createProgram(entries, options)
+  const checker = program.getTypeChecker()
+  const found = new Set<string>()
+  const sources = join(root, 'src')
+
+  const isOptions = (type: ts.Type): boolean => {
+    if (type.isUnion()) return type.types.some(isOptions)
+    if (checker.isArrayType(type) || checker.isTupleType(type) || type.isClass()) return false
+    if (!type.isIntersection() && (type.flags & ts.TypeFlags.Object) === 0) return false
+    if (type.getCallSignatures().length > 0 || type.getStringIndexType() !== undefined) return false
+    if (things.has((type.aliasSymbol ?? type.symbol)?.name)) return false
+    const members = type.getProperties()
+    const isOurs = (member: ts.Symbol): boolean =>
+      member.declarations?.every((at) => at.getSourceFile().fileName.startsWith(sources)) ?? true
+    return members.length > 0 && members.every(isOurs)
+  }
+  /** A rest of settings counts each of its own: the shortest form of a layer's, without its name. */
+  const settingsOf = (type: ts.Type): readonly ts.Type[] => {
+    const forms = (type.isUnion() ? type.types : [type]).filter((form) => checker.isTupleType(form))
+    const lists = forms.map((form) => checker.getTypeArguments(form as ts.TypeReference))
+    return lists.sort((a, b) => a.length - b.length)[0] ?? []
+  }
+  const look = (name: string, signature: ts.Signature): void => {
+    if (isInternal(name)) return
+    signature.getParameters().forEach((parameter, at) => {
+      const type = checker.getNonNullableType(checker.getTypeOfSymbol(parameter))
+      const isRest =
+        parameter.valueDeclaration !== undefined &&
+        ts.isParameter(parameter.valueDeclaration) &&
+        parameter.valueDeclaration.dotDotDotToken
+      const types = isRest ? settingsOf(type) : [type]
+      types.forEach((one, i) => {
+        if (isOptions(checker.getNonNullableType(one))) found.add(`${name.replace('new ', '')} ${at + i}`)
+      })
+    })
+  }
+  const visit = (name: string, symbol: ts.Symbol): void => {
+    const own = (symbol.flags & ts.SymbolFlags.Alias) === 0 ? symbol : checker.getAliasedSymbol(symbol)
+    if ((own.flags & ts.SymbolFlags.Module) !== 0) {
+      for (const member of checker.getExportsOfModule(own)) visit(`${name}.${member.name}`, member)
+      return
+    }
+    if ((own.flags & ts.SymbolFlags.Value) === 0) return
+    const type = checker.getTypeOfSymbol(own)
+    for (const signature of type.getCallSignatures()) look(name, signature)
+    const methods = (of: ts.Type, mark: string): void => {
+      for (const member of of.getProperties()) {
+        const call = checker.getTypeOfSymbol(member).getCallSignatures()
+        for (const signature of call) look(`${name}${mark}${member.name.replace(/^__#\d+@/, '')}`, signature)
+      }
+    }
+    for (const signature of type.getConstructSignatures()) {
+      look(`new ${name}`, signature)
+      methods(signature.getReturnType(), '#')
+      methods(type, '.')
+    }
+  }
+  for (const entry of entries) {
+    const source = program.getSourceFile(entry)
+    const module = source && checker.getSymbolAtLocation(source)
+    if (module === undefined) throw new RangeError(`${entry} exports nothing`)
+    const space = /src\/(\w+)\/index/.exec(entry)?.[1]
+    for (const member of checker.getExportsOfModule(module))
+      visit(space === undefined ? member.name : `${space}.${member.name}`, member)
+  }
+  return [...found].filter((name) => !records.has(name)).sort()
+}
+
+describe('options', () => {
+  it('of every public function stand in the table', () => {
+    const known = Object.keys(table).filter((name) => !name.includes('browser'))
+    expect(publicOptions()).toEqual(known.sort())
+  })
+
+  const rows = Object.entries(table)
+  async function refusal(row: Row, given: unknown): Promise<unknown> {
+    const set = data.residentImages(device(), {
+      ...{ images: new Uint8Array(3 * 1024), labels: [0, 1, 2], height: 32, width: 32, channels: 1, classes: 10 },
+    })
+    const model = nn.lenet5({ units: [8, 4] })
+    const x = tensor([
+      [1, 2],
+      [3, 4],
+    ])
+    const images = tensor(new Float32Array(16), [1, 4, 4, 1])
+    try {
+      return await failure(() => row.call(given, { device: device(), model, set, x, images }))
+    } finally {
+      set.dispose()
+      model.dispose()
+    }
+  }
+
+  it.each(rows)('%s refuses a name that it does not know, with the nearest it has', async (_, row) => {
+    const { base = {}, wrong } = row
+    const [name] = wrong
+    const misspelt = `${name}s`
+    const error = await refusal(row, { ...base, [misspelt]: 1 })
+    expect(error).toBeInstanceOf(WeftgradError)
+    expect(error).toMatchObject({
+      code: 'argument',
+      message: expect.stringContaining(`has no option ${misspelt}; did you mean`),
+    })
+    expect(error).toMatchObject({ message: expect.stringMatching(new RegExp(`did you mean .*\\b${name}\\b`)) })
+  })
+
+  it.each(rows)('%s refuses a value of another type', async (_, row) => {
+    const { base = {}, wrong } = row
+    const [name, value] = wrong
+    const error = await refusal(row, { ...base, [name]: value })
+    expect(error).toBeInstanceOf(WeftgradError)
+    expect(error).toMatchObject({
+      code: 'argument',
+      message: expect.stringMatching(new RegExp(`${name} must be .*, not `)),
+    })
+  })
+
+  it.each(rows)('%s refuses what is no object', async (_, row) => {
+    for (const given of [7, null, [row.base ?? {}], ...(row.takesName === true ? [] : ['fast'])])
+      expect(await refusal(row, given)).toMatchObject({
+        code: 'argument',
+        message: expect.stringContaining('must be an object'),
+      })
+  })
+})
+
+describe('a training', () => {
+  const base = { optimizer: nn.adam(), epochs: 1, batchSize: 2 }
+  const told: readonly (readonly [string, object, RegExp])[] = [
+    ['a loss by its name', { loss: 'meanSquaredError' }, /fit has no option loss; there are optimizer, epochs, /],
+    ['weights of classes', { classWeight: { 0: 2 } }, /fit has no option classWeight/],
+    ['a limit of gradients', { clipNorm: 1 }, /fit has no option clipNorm/],
+    ['an optimizer by its name', { optimizer: 'adam' }, /optimizer must be an optimizer like adam\(\), not 'adam'/],
+    ['a function that makes an optimizer', { optimizer: nn.adam }, /optimizer must be an optimizer/],
+    ['an array of callbacks', { callbacks: [{ onEpochEnd() {} }] }, /callbacks must be an object, not \[/],
+    [
+      'a callback that is none',
+      { callbacks: { onEpochend() {} } },
+      /callbacks has no option onEpochend; did you mean onEpochEnd/,
+    ],
+    [
+      'a callback that is no function',
+      { callbacks: { onEpochEnd: 1 } },
+      /callbacks: onEpochEnd must be a function, not 1/,
+    ],
+    ['callbacks of another house', { callbacks: new Map() }, /callbacks/],
+    [
+      'a flip that there is not',
+      { augmentation: { flip: 'vertical' } },
+      /flip must be one of random, always, not 'vertical'/,
+    ],
+    ['a change that there is not', { augmentation: { rotate: 10 } }, /augmentation has no option rotate/],
+    ['a shift in parts', { augmentation: { shift: 0.1 } }, /shift must be a whole number from 0, not 0.1/],
+    ['no patience', { earlyStopping: {} }, /earlyStopping: patience must be a whole number from 1, not undefined/],
+    ['no optimizer', { optimizer: undefined }, /optimizer must be/],
+    ['validation by an array', { validation: [1] }, /validation must be a data set/],
+  ]
+  it.each(told)('refuses %s, and leaves the model as it is', async (_, changes, message) => {
+    using set = data.residentImages(device(), {
+      ...{ images: new Uint8Array(4 * 1024), labels: [0, 1, 2, 3], height: 32, width: 32, channels: 1, classes: 10 },
+    })
+    using model = nn.lenet5({ units: [8, 4] })
+    const error = await failure(() => nn.fit(model, set, { ...base, ...changes } as Given))
+    expect(error).toMatchObject({ code: 'argument', message: expect.stringMatching(message) })
+    expect(model.device).toBeUndefined()
+  })
+
+  it('takes an instance of a class as callbacks, with state of its own', async () => {
+    class Recorder {
+      readonly lines: number[] = []
+      onEpochEnd({ epoch }: { readonly epoch: number }): void {
+        this.lines.push(epoch)
+      }
+    }
+    using set = data.residentImages(device(), {
+      ...{ images: new Uint8Array(4 * 1024), labels: [0, 1, 2, 3], height: 32, width: 32, channels: 1, classes: 10 },
+    })
+    using model = nn.lenet5({ units: [8, 4] })
+    const callbacks = new Recorder()
+    await nn.fit(model, set, { ...base, callbacks })
+    expect(callbacks.lines).toEqual([1])
+  })
+})
+
+describe('bytes', () => {
+  const floats = new Float32Array(1024).fill(0.5) as Given
+  it.each<[string, () => unknown]>([
+    [
+      'residentImages',
+      () =>
+        data.residentImages(device(), { images: floats, labels: [0], height: 32, width: 32, channels: 1, classes: 2 }),
+    ],
+    ['predict', () => nn.predict(nn.lenet5(), floats, [32, 32, 1])],
+    ['dropDuplicates', () => data.dropDuplicates(floats, 4)],
+    ['parseIdx', () => data.parseIdx(floats)],
+    ['gunzip', () => data.gunzip(floats)],
+    ['parseFashionMnistCsv', () => data.parseFashionMnistCsv(floats)],
+    ['decodeLenet5', () => nn.decodeLenet5(floats)],
+    ['weights.open', () => weights.open(floats)],
+  ])('are not taken from floats: %s', async (_, call) => {
+    expect(await failure(call)).toMatchObject({ code: 'argument', message: expect.stringContaining('Float32Array') })
+  })
+
+  it('of a Float64Array of weights are taken as numbers', async () => {
+    using model = nn.sequential('m', [1], [nn.dense('d', 2, { useBias: false })])
+    model.to(device())
+    model.setWeights(new Map([['d/kernel', { shape: [1, 2], data: Float64Array.of(0.25, 3) as Given }]]))
+    expect([...((await model.weightNumbers()).get('d/kernel')?.data ?? [])]).toEqual([0.25, 3])
+  })
+})
+
+describe('layers without a name', () => {
+  it('are named by their model after their class, as in Keras, around those that have one', () => {
+    const model = nn.sequential(
+      'm',
+      [8, 8, 1],
+      [
+        nn.conv2d(4, 3, { activation: 'relu' }),
+        nn.maxPooling2d(),
+        nn.conv2d('conv2d_1', 4, 3),
+        nn.conv2d(4, 1),
+        nn.flatten(),
+        nn.dropout(0.5),
+        nn.dense(8),
+        nn.activation('relu'),
+        nn.dropout(0.5),
+        nn.dense(2),
+      ],
+    )
+    const names = model.layers.map(({ layer }) => layer.name)
+    const expected = ['conv2d', 'max_pooling2d', 'conv2d_1', 'conv2d_2', 'flatten', 'dropout', 'dense', 'activation']
+    expect(names).toEqual([...expected, 'dropout_1', 'dense_1'])
+    expect(model.weights.map(({ name }) => name)).toContain('dense_1/bias')
+  })
+
+  it('begin as those that are named so, and are counted in each model from the start', async () => {
+    const one = nn.sequential('m', [3], [nn.dense(4), nn.dense(2)], { seed: 3 })
+    const two = nn.sequential('m', [3], [nn.dense('dense', 4), nn.dense('dense_1', 2)], { seed: 3 })
+    expect(await one.weightNumbers()).toEqual(await two.weightNumbers())
+  })
+
+  it('drop other elements, one after the other', async () => {
+    const model = nn.sequential('m', [256], [nn.dropout(0.5), nn.dropout(0.5)])
+    const kept = await model.call(weftgrad.ones([1, 256]), { training: true, seed: 1 }).data({ device: device() })
+    // A quarter is kept by both; a half would be, were the masks the same.
+    expect(kept.filter((value) => value > 0).length).toBeLessThan(96)
+  })
+
+  it('cannot be used twice in one model', async () => {
+    const shared = nn.dense(3)
+    const error = await failure(() => nn.sequential('m', [3], [shared, shared]))
+    expect(error).toMatchObject({ code: 'argument', message: expect.stringContaining('two layers') })
+  })
+
+  it.each<[string, () => unknown, RegExp]>([
+    ['activation', () => nn.activation('gelu' as Given), /one of linear, relu, sigmoid, tanh, softmax, not 'gelu'/],
+    ['a named activation', () => nn.activation('act', 'gelu' as Given), /^act: .*not 'gelu'/],
+    ['dense', () => nn.dense('eight' as Given), /^eight: units must be a whole number from 1, not undefined/],
+    ['conv2d', () => nn.conv2d(0, 3), /filters must be a whole number from 1, not 0/],
+    ['dropout', () => nn.dropout(1), /rate must be a number in \[0, 1\), not 1/],
+    ['zeroPadding2d', () => nn.zeroPadding2d({} as Given), /padding/],
+  ])('refuse what is none: %s', async (_, make, message) => {
+    expect(await failure(make)).toMatchObject({ code: 'argument', message: expect.stringMatching(message) })
+  })
+})
+
+it('an operand that is neither a tensor nor a number is refused', async () => {
+  for (const operand of [undefined, '3', null, { activation: 'relu' }])
+    expect(await failure(() => weftgrad.add(tensor([1]), operand as Given))).toMatchObject({ code: 'argument' })
+})
