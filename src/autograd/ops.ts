@@ -6,7 +6,13 @@
 
 import { WeftgradError } from '../errors.ts'
 import { carry } from '../graph/lower.ts'
-import { concatenateLowerings, depthwiseLowerings, gatherLowerings, resizeLowerings } from '../graph/lower-carried.ts'
+import {
+  averagePoolLowerings,
+  concatenateLowerings,
+  depthwiseLowerings,
+  gatherLowerings,
+  resizeLowerings,
+} from '../graph/lower-carried.ts'
 import type { Activation, OpAttributes, Pair, Shape } from '../graph/node.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import { productBatch } from '../graph/shapes.ts'
@@ -351,6 +357,7 @@ export function maxPool(x: Tensor, options: PoolOptions): Tensor {
  * @throws WeftgradError 'shape' and 'argument' as {@link maxPool}.
  */
 export function averagePool(x: Tensor, options: PoolOptions): Tensor {
+  carry(averagePoolLowerings)
   return apply('averagePool', [x], poolAttributes('averagePool', x, options))
 }
 

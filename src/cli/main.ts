@@ -48,7 +48,6 @@ function refuseUnknownCommand(program: Command, args: readonly string[]): void {
       const [near] = nearNames(
         word,
         group.commands.map((command) => command.name()),
-        1,
       )
       const whatNow =
         near === undefined

@@ -9,10 +9,12 @@ import type { DepthwiseKey } from '../kernels/depthwise-plan.ts'
 import { gatherRows, gatherRowsGradient } from '../kernels/gather.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { concatenate } from '../kernels/layout.ts'
+import { averagePool } from '../kernels/pool.ts'
+import { averagePoolGradient } from '../kernels/pool-gradient.ts'
 import type { ResizeKey } from '../kernels/resize.ts'
 import { resize, resizeGradient } from '../kernels/resize.ts'
 import type { Lowerings } from './lower.ts'
-import { imageOf, inputShape, outputShape } from './lower.ts'
+import { imageOf, inputShape, outputShape, poolKey } from './lower.ts'
 import type { ConvAttributes, Shape } from './node.ts'
 
 function depthwiseKey(a: ConvAttributes, image: Shape, kernel: Shape): DepthwiseKey {
@@ -35,6 +37,15 @@ export const depthwiseLowerings: Lowerings<
   },
   depthwiseConv2dFilterGradient: (node, chooser) =>
     chooser.plan(depthwiseFilterGradient, depthwiseKey(node.attributes, inputShape(node, 0), outputShape(node))),
+}
+
+export const averagePoolLowerings: Lowerings<'averagePool' | 'averagePoolGradient'> = {
+  averagePool: (node, chooser) => chooser.plan(averagePool, poolKey(node.attributes, inputShape(node, 0))),
+  averagePoolGradient: (node, chooser) => {
+    const gradient = inputShape(node, 0)
+    const image = imageOf(gradient, node.attributes, gradient[3] ?? 0)
+    return chooser.plan(averagePoolGradient, poolKey(node.attributes, image))
+  },
 }
 
 function resizeKey(from: Shape, to: Shape): ResizeKey {

@@ -15,8 +15,8 @@ import { elementCount } from '../kernels/kernel.ts'
 import { pad, slice, transpose } from '../kernels/layout.ts'
 import type { MatmulKey } from '../kernels/matmul.ts'
 import { matmul } from '../kernels/matmul.ts'
-import { averagePool, maxPool, maxPoolGather } from '../kernels/pool.ts'
-import { averagePoolGradient, maxPoolGradient } from '../kernels/pool-gradient.ts'
+import { maxPool, maxPoolGather } from '../kernels/pool.ts'
+import { maxPoolGradient } from '../kernels/pool-gradient.ts'
 import type { PoolKey } from '../kernels/pool-plan.ts'
 import { reduce } from '../kernels/reduce.ts'
 import type { CrossEntropyKey } from '../kernels/softmax.ts'
@@ -116,7 +116,7 @@ function poolConvKey(
   return { ...convKey(node.attributes, image, kernel, kernel[3] ?? 0, plainImage), activation: 'linear' }
 }
 
-function poolKey(a: PoolAttributes & WindowAttributes, image: Shape): PoolKey {
+export function poolKey(a: PoolAttributes & WindowAttributes, image: Shape): PoolKey {
   const [batch = 0, height = 0, width = 0, channels = 0] = image
   const { window, strides, padTop, padLeft, outHeight, outWidth } = a
   return { batch, height, width, channels, window, strides, padTop, padLeft, outHeight, outWidth }
@@ -272,14 +272,6 @@ const lowerings: Lowerings<Exclude<OpKind, CarriedKind>> & Partial<Lowerings<Car
     return chooser.plan(maxPoolGradient, poolKey(node.attributes, imageOf(gradient, node.attributes, gradient[3] ?? 0)))
   },
   maxPoolGather: (node, chooser) => chooser.plan(maxPoolGather, poolKey(node.attributes, inputShape(node, 0))),
-  averagePool: (node, chooser) => chooser.plan(averagePool, poolKey(node.attributes, inputShape(node, 0))),
-  averagePoolGradient: (node, chooser) => {
-    const gradient = inputShape(node, 0)
-    return chooser.plan(
-      averagePoolGradient,
-      poolKey(node.attributes, imageOf(gradient, node.attributes, gradient[3] ?? 0)),
-    )
-  },
 
   softmax: (node, chooser) => softmaxPlan(node, false, chooser),
   logSoftmax: (node, chooser) => softmaxPlan(node, true, chooser),

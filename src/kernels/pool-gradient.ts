@@ -18,10 +18,13 @@ import {
 import { planRowWalk } from './row-walk.ts'
 
 /** Inputs: dy f32 and code u32, [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
-export const maxPoolGradient: Family<PoolKey> = gradientFamily('maxPoolGradient', planMaxPoolGradient)
+export const maxPoolGradient: Family<PoolKey> = /* @__PURE__ */ gradientFamily('maxPoolGradient', planMaxPoolGradient)
 
 /** Input: dy f32 [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
-export const averagePoolGradient: Family<PoolKey> = gradientFamily('averagePoolGradient', planAverageGradient)
+export const averagePoolGradient: Family<PoolKey> = /* @__PURE__ */ gradientFamily(
+  'averagePoolGradient',
+  planAverageGradient,
+)
 
 function gradientFamily(name: string, plan: (request: PoolRequest, tiles: boolean) => KernelPlan): Family<PoolKey> {
   const gathers = vectorVariants(name, (request) => plan(request, false))

@@ -18,7 +18,7 @@ export type { PoolKey } from './pool-plan.ts'
  */
 export const maxPool: Family<PoolKey> = {
   name: 'maxPool',
-  variants: vectorVariants('maxPool', planMaxPool),
+  variants: /* @__PURE__ */ vectorVariants('maxPool', planMaxPool),
   prefer: widest,
 }
 
@@ -28,14 +28,14 @@ export const maxPool: Family<PoolKey> = {
  */
 export const maxPoolGather: Family<PoolKey> = {
   name: 'maxPoolGather',
-  variants: vectorVariants('maxPoolGather', planMaxPoolGather),
+  variants: /* @__PURE__ */ vectorVariants('maxPoolGather', planMaxPoolGather),
   prefer: widest,
 }
 
 /** Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]: means without padding. */
 export const averagePool: Family<PoolKey> = {
   name: 'averagePool',
-  variants: vectorVariants('averagePool', planAveragePool),
+  variants: /* @__PURE__ */ vectorVariants('averagePool', planAveragePool),
   prefer: widest,
 }
 
