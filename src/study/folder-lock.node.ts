@@ -5,11 +5,12 @@
  * It saves work and guards nothing: what is written under it must bear being written twice.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WeftgradError } from '../errors.ts'
+import { readHostText } from '../format/host-file.node.ts'
 
 export interface LockOptions {
   /** The lock is touched so often. 5 s unless given. */
@@ -99,7 +100,7 @@ async function created(path: string, text: string): Promise<boolean> {
 /** Undefined for a lock that is gone, not written yet, or no lock. */
 async function holderOf(path: string): Promise<Holder | undefined> {
   try {
-    const value: unknown = JSON.parse(await readFile(path, 'utf8'))
+    const value: unknown = JSON.parse(readHostText(path))
     const isHolder = (one: unknown): one is Holder =>
       typeof one === 'object' && one !== null && 'pid' in one && typeof one.pid === 'number' && 'host' in one
     return isHolder(value) ? value : undefined

@@ -1,10 +1,10 @@
 /**
  * model.safetensors: a run's trained model with its description in the metadata. Of a LeNet-5 the file is enough to use it.
  */
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
+import { ifThere, readHostFile } from '../format/host-file.node.ts'
 import { readSafetensors, type Safetensors } from '../format/safetensors.ts'
 import type { Model } from '../nn/model.ts'
 import { type DescribedLenet5, decodeLenet5, encodeLenet5, encodeModel } from '../nn/model-file.ts'
@@ -41,16 +41,16 @@ export async function loadTrainedModel(folder: string): Promise<DescribedLenet5>
   return decodeLenet5(bytes, path)
 }
 
+/** The largest network, ResNet152V2, takes 0.24 GB. */
+const mostModelBytes = 2 ** 30
+
 async function readBytes(folder: string): Promise<{ readonly path: string; readonly bytes: Uint8Array }> {
   const path = join(folder, runFiles.model)
-  try {
-    return { path, bytes: await readFile(path) }
-  } catch (cause) {
-    throw new WeftgradError(
-      'file',
-      `${shown(folder)} holds no trained model (${runFiles.model}). Name the folder of a finished run, or finish one with --resume.`,
-      { path },
-      cause,
-    )
-  }
+  const bytes = ifThere(() => readHostFile(path, mostModelBytes))
+  if (bytes !== undefined) return { path, bytes }
+  throw new WeftgradError(
+    'file',
+    `${shown(folder)} holds no trained model (${runFiles.model}). Name the folder of a finished run, or finish one with --resume.`,
+    { path },
+  )
 }
