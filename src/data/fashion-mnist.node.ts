@@ -19,6 +19,7 @@ import { readHostFile } from '../format/host-file.node.ts'
 import type { Device } from '../gpu/device.ts'
 import { openPrivateApt, type PrivateApt } from '../gpu/node/apt.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
+import { requireTrusted } from '../gpu/node/trust.ts'
 import type { ImageDataset } from './dataset.ts'
 import { residentImages } from './dataset.ts'
 import {
@@ -358,7 +359,9 @@ async function downloadFrom(
 
 /** The package's files, out of a private apt in a folder that is removed again. Throws CommandFailed or WeftgradError. */
 async function fetchPackage({ cache, openApt }: FashionMnistSurroundings): Promise<PartBytes> {
-  await mkdir(cache, { recursive: true })
+  await mkdir(cache, { recursive: true, mode: 0o700 })
+  // apt runs by a configuration that is written there.
+  requireTrusted(cache)
   await removeAbandoned(cache)
   const staging = await mkdtemp(join(cache, stagingPrefix))
   try {
