@@ -23,8 +23,8 @@ const node: TestProjectInlineConfiguration = {
     pool: 'forks',
     maxWorkers: 1,
     fileParallelism: false,
-    // Kernels by their families' preferences: what is measured differs from run to run.
-    env: { WEFTGRAD_TUNE: '0' },
+    // Kernels by their families' preferences: what is measured differs from run to run. The cache of tsx, see scripts/tsx.mjs.
+    env: { WEFTGRAD_TUNE: '0', TSX_DISABLE_CACHE: '1' },
     testTimeout: 120_000,
     hookTimeout: 600_000,
     sequence: { groupOrder: 0 },

@@ -3,8 +3,8 @@
  * of its samples (from quartile to quartile) do not overlap and the medians differ by more than the clock is worth.
  */
 
-import { readFile } from 'node:fs/promises'
 import { WeftgradError } from '../src/errors.ts'
+import { readHostText } from '../src/format/host-file.node.ts'
 import type { BenchReport, BenchRow } from './report.ts'
 import { short } from './report.ts'
 
@@ -130,7 +130,7 @@ export async function compareFiles(
 export async function readReport(path: string): Promise<BenchReport> {
   let text: string
   try {
-    text = await readFile(path, 'utf8')
+    text = readHostText(path)
   } catch (cause) {
     throw new WeftgradError('file', `${path} could not be read. Give a file that bench --json wrote.`, { path }, cause)
   }

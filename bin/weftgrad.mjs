@@ -21,6 +21,8 @@ const built = new URL('../dist/cli/main.js', import.meta.url)
 const fromSource = existsSync(source)
 
 if (fromSource) {
+  // Its cache has a name in the folder for temporary files that others can guess, and what they put there would be run.
+  process.env.TSX_DISABLE_CACHE ??= '1'
   let tsx
   try {
     tsx = await import('tsx/esm/api')

@@ -2,7 +2,7 @@
  * How long the demo's page keeps its reader waiting while it loads, trains and is used: the longest tasks of its main
  * thread, by the thread's own processor time, so that other programs on the machine do not count. Fails above 50 ms.
  *
- *     npx tsx scripts/demo-responsiveness.ts
+ *     node --import ./scripts/tsx.mjs scripts/demo-responsiveness.ts
  */
 import { openChromium } from '../test/support/chromium.ts'
 import { hostDemo } from '../test/support/demo.ts'

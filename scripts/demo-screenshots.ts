@@ -2,7 +2,7 @@
  * The pictures of the demo in docs/, taken in a real Chromium: idle, in the middle of training, and trained; wide and
  * narrow, light and dark.
  *
- *     npx tsx scripts/demo-screenshots.ts
+ *     node --import ./scripts/tsx.mjs scripts/demo-screenshots.ts
  *
  * The page is as tall as it is; of the narrow one, which is long, what a reader looks at in that state.
  */

@@ -2,8 +2,8 @@
  * The tables of docs/performance.md, made from the results that `npm run bench -- --json bench/results/NAME.json` kept, so
  * that the page says what was measured and nothing else.
  *
- *     npx tsx scripts/performance-page.ts            writes them between the markers
- *     npx tsx scripts/performance-page.ts --check    fails if the page holds others
+ *     node --import ./scripts/tsx.mjs scripts/performance-page.ts            writes them between the markers
+ *     node --import ./scripts/tsx.mjs scripts/performance-page.ts --check    fails if the page holds others
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type { BenchReport, BenchRow } from '../bench/report.ts'

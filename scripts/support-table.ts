@@ -1,8 +1,8 @@
 /**
  * The README's support table, made from the table of cases, so that it says what is tested and nothing else.
  *
- *     npx tsx scripts/support-table.ts            writes it between the markers in README.md
- *     npx tsx scripts/support-table.ts --check    fails if README.md holds another one
+ *     node --import ./scripts/tsx.mjs scripts/support-table.ts            writes it between the markers in README.md
+ *     node --import ./scripts/tsx.mjs scripts/support-table.ts --check    fails if README.md holds another one
  *
  * Every function of src/autograd/ops.ts must have a case or be explained in `withoutCases`; otherwise this fails.
  */

@@ -54,6 +54,18 @@ describe('gunzip', () => {
     )
     await expect(gunzip(bomb, { maxBytes: 50_000_000 })).resolves.toHaveLength(50_000_000)
   })
+
+  it('gives no more than 256 MiB of a small file unless it is told to', async () => {
+    const pieces = Array<Buffer>(9).fill(gzipSync(new Uint8Array(32 * 2 ** 20)))
+    await expect(gunzip(Buffer.concat(pieces.slice(0, 2)))).resolves.toHaveLength(64 * 2 ** 20)
+    await expect(gunzip(Buffer.concat(pieces))).rejects.toThrow('more than the 268435456 bytes allowed')
+  })
+
+  it('allocates by what comes, not by the length that the file claims', async () => {
+    const bytes = gzipSync('short')
+    bytes.writeUInt32LE(0xffffffff, bytes.length - 4)
+    await expect(gunzip(bytes)).rejects.toMatchObject(refused)
+  })
 })
 
 describe('isGzip', () => {

@@ -103,6 +103,14 @@ describe('a .keras archive', () => {
   })
 })
 
+it('a .keras archive is unpacked to 256 MiB at most', async () => {
+  const bomb = archive({ 'model.weights.h5': new Uint8Array(2 ** 28 + 1) }, 6)
+  await refusal(bomb).toMatchObject({
+    code: 'format',
+    message: expect.stringContaining('more than the 268435456 expected'),
+  })
+})
+
 describe('a zip archive', () => {
   const small = zipSync({ 'a.txt': strToU8('stored') }, { level: 0 })
   const text = 'packed '.repeat(100)
@@ -155,6 +163,15 @@ describe('a zip archive', () => {
     expect(() => contentOf(changed(small, recordAt(small, entry) + 42, le32(4)))).toThrow(/not where it should be/)
     expect(() => contentOf(changed(small, recordAt(small, entry) + 10, [12, 0]))).toThrow(/unknown method/)
     expect(() => contentOf(changed(small, recordAt(small, entry) + 8, [1, 0]))).toThrow(/encrypted/)
+  })
+
+  it('is refused where its bytes have another CRC-32, stored or packed', () => {
+    const changedByte = changed(small, small.indexOf('s'.charCodeAt(0), 30 + 5), [0x53])
+    expect(() => contentOf(changedByte)).toThrow(/'a.txt' has the CRC-32 [0-9a-f]{8} instead of [0-9a-f]{8}/)
+    for (const bytes of [small, packed]) {
+      const other = changed(bytes, recordAt(bytes, entry) + 16, le32(0x12345678))
+      expect(() => contentOf(other)).toThrow(/instead of 12345678: it was damaged or changed/)
+    }
   })
 
   it('that is cut off or changed gives its content or a format error', () => {

@@ -247,18 +247,42 @@ describe('numbers', () => {
       // Chunks that were never written take no room.
       const data = Float32Array.of(1)
       const dataset = { name: 'a/kernel', data, shape: [1], maxshape: [null], chunks: [1024] }
-      file.create_dataset(dataset).resize([2 ** 40])
+      file.create_dataset(dataset).resize([2 ** 20])
     })
     const file = await openWeightFile(path)
     const [entry] = file.groups[0]?.weights ?? []
     if (entry === undefined) throw new Error('the file has no weights')
-    expect(entry.shape).toEqual([2 ** 40])
+    expect(entry.shape).toEqual([2 ** 20])
     await expect(file.read(entry)).rejects.toMatchObject({
       code: 'format',
-      message: expect.stringContaining('claims 4398046511104 bytes'),
+      message: expect.stringContaining('claims 4194304 bytes'),
     })
     file.close()
   })
+
+  it.each([
+    ['one dataset', 1, 2 ** 40],
+    ['several together, none of them too much alone', 3, 2 ** 25],
+  ])(
+    'are refused when the file is opened where %s would unpack to far more than the file holds',
+    async (_, count, extent) => {
+      const path = await fileWith(`bomb-${count}.h5`, (file) => {
+        file.delete_attribute('layer_names')
+        file.create_attribute('layer_names', ['a'])
+        const names = Array.from({ length: count }, (__, i) => `kernel_${i}`)
+        file.create_group('a').create_attribute('weight_names', names)
+        for (const name of names) {
+          const data = Float32Array.of(1)
+          const dataset = { name: `a/${name}`, data, shape: [1], maxshape: [null], chunks: [1024] }
+          file.create_dataset({ ...dataset, compression: 'gzip', compression_opts: 9 }).resize([extent])
+        }
+      })
+      await expect(openWeightFile(path)).rejects.toMatchObject({
+        code: 'format',
+        message: expect.stringMatching(/claim \d+ bytes, and of a file of \d+ at most 268435456 are unpacked/),
+      })
+    },
+  )
 })
 
 describe('Keras 3', () => {

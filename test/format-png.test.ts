@@ -106,7 +106,18 @@ describe('decodePng', () => {
   it('refuses hostile sizes before unpacking anything', () => {
     expect(refusal(png(ihdr(0xffffffff, 0xffffffff, 16, 6), iend))).toContain('4294967295x4294967295')
     expect(refusal(png(ihdr(0, 5, 8, 0), idat([0]), iend))).toContain('0x5')
-    expect(refusal(png(ihdr(8192, 8192, 8, 2), idat([0, 1, 2, 3]), iend))).toContain('instead of')
+    expect(refusal(png(ihdr(8192, 8192, 8, 0), idat([0, 1, 2, 3]), iend))).toContain('instead of')
+    for (const [wide, high, depth, colorType] of [
+      [65_536, 1, 8, 0],
+      [1, 65_536, 8, 0],
+      [8192, 8192, 16, 6],
+      [8192, 8192, 16, 0],
+      [8192, 8192, 8, 2],
+      [8192, 8192, 8, 3],
+    ] as const)
+      expect(refusal(png(ihdr(wide, high, depth, colorType), idat([0]), iend))).toMatch(
+        /allowed are .* Make it smaller/,
+      )
     const bomb = png(ihdr(2, 2, 8, 0), chunk('IDAT', zlibSync(new Uint8Array(30_000_000))), iend)
     expect(refusal(bomb)).toContain('more than')
     expect(refusal(png(ihdr(1, 1, 8, 0), chunk('IDAT', [1, 2], 0xfffffff0), iend))).toContain('claims 4294967280 bytes')

@@ -55,6 +55,13 @@ describe('a layers model', () => {
     file.close()
   })
 
+  it('may list more weights than a call takes arguments', async () => {
+    const count = 150_000
+    const file = await open(layersModel(Array.from({ length: count }, (_, i) => float(`a/${i}`, 0))), {})
+    expect(file.groups.map(({ weights }) => weights.length)).toEqual([count])
+    file.close()
+  })
+
   it('is decoded without leaving a backend behind', async () => {
     const file = await open(layersModel([float('a/b', 1)]), { 'a.bin': bytesOf(5) })
     const before = [tfCore.engine().backendNames(), tfCore.engine().state.numTensors]

@@ -114,12 +114,16 @@ it.each(['lenet5.h5', 'lenet5.keras', 'lenet5_keras2_weights.h5'])(
   async (path) => {
     const whole = memorySource(readFileSync(join(models, path)), path)
     let bytes = 0
+    let most = 0
     const readInto = (target: Uint8Array, position: number): void => {
       bytes += target.length
+      most = Math.max(most, target.length)
       whole.readInto(target, position)
     }
     const file = await openWeights({ ...whole, readInto }, { hdf5: freshHdf5 })
-    expect(bytes).toBeLessThan(whole.size / 4)
+    // Of an archive the checksum is compared first: all of it is read once, in pieces.
+    expect(bytes).toBeLessThan(whole.size * (path.endsWith('.keras') ? 1.25 : 0.25))
+    expect(most).toBeLessThan(whole.size / 4)
     const [, bias] = file.groups[0]?.weights ?? []
     if (bias === undefined) throw new Error('the file has no bias')
     bytes = 0
@@ -213,7 +217,7 @@ describe('openWeightFile', () => {
       message: expect.stringContaining('no such'),
     })
     await refusal(folder).toMatchObject({ code: 'file', message: expect.stringContaining('model.json') })
-    await refusal('/dev/null').toMatchObject({ code: 'file', message: expect.stringContaining('ordinary') })
+    await refusal('/dev/null').toMatchObject({ code: 'file', message: expect.stringContaining('regular') })
     await symlink('loop.h5', join(folder, 'loop.h5'))
     await refusal(join(folder, 'loop.h5')).toMatchObject({ code: 'file' })
   })

@@ -5,12 +5,16 @@
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
+  statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
@@ -195,6 +199,99 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
       expect(cachedDriver(places).state).toBe('whole')
     }
     expect(inspectDriver(join(at, 'nowhere')).state).toBe('absent')
+  })
+
+  /** What belongs to a driver: the folder of all, its own, and every file in it. */
+  const partsOf = (at: string): string[] => [
+    driversFolder(),
+    at,
+    join(at, 'lib'),
+    join(at, 'complete.json'),
+    join(at, 'icd.json'),
+    join(at, 'lib/libdrm.so.2'),
+  ]
+
+  test('installs for the owner alone, whatever the umask', async () => {
+    const umask = process.umask(0)
+    try {
+      const { folder: at } = await provisionDriver({ log, places })
+      for (const path of [join(folder, 'cache'), ...partsOf(at)]) expect(statSync(path).mode & 0o077, path).toBe(0)
+    } finally {
+      process.umask(umask)
+    }
+  })
+
+  test('refuses a driver of which any part can be written by others', async () => {
+    const { folder: at } = await provisionDriver({ log, places })
+    for (const path of [join(folder, 'cache'), ...partsOf(at)]) {
+      const { mode } = statSync(path)
+      for (const others of [0o020, 0o002]) {
+        chmodSync(path, mode | others)
+        expect(cachedDriver(places), path).toMatchObject({
+          state: 'damaged',
+          reason: `${path} can be written by others (mode ${((mode | others) & 0o777).toString(8)})`,
+        })
+      }
+      chmodSync(path, mode)
+    }
+    chmodSync(folder, 0o777)
+    expect(cachedDriver(places)).toMatchObject({
+      state: 'damaged',
+      reason: `${folder} can be written by others (mode 777)`,
+    })
+    chmodSync(folder, 0o1777)
+    expect(cachedDriver(places).state).toBe('whole')
+  })
+
+  // Only root can give files away.
+  test.skipIf(process.geteuid?.() !== 0)('refuses a driver of which any part belongs to another user', async () => {
+    const { folder: at } = await provisionDriver({ log, places })
+    for (const path of [join(folder, 'cache'), ...partsOf(at)]) {
+      chownSync(path, 12_345, 12_345)
+      expect(cachedDriver(places), path).toMatchObject({
+        state: 'damaged',
+        reason: `${path} belongs to another user (uid 12345)`,
+      })
+      chownSync(path, 0, 0)
+    }
+    expect(cachedDriver(places).state).toBe('whole')
+    // One that was planted is replaced.
+    chownSync(at, 12_345, 12_345)
+    await provisionDriver({ log, places })
+    expect(cachedDriver(places).state).toBe('whole')
+  })
+
+  test('fetches nothing into a folder that others can write, and says what to do', async () => {
+    mkdirSync(driversFolder(), { recursive: true })
+    chmodSync(driversFolder(), 0o777)
+    await expect(provisionDriver({ log, places })).rejects.toMatchObject({
+      code: 'file',
+      message: expect.stringMatching(/can be written by others .* chmod go-w.* WEFTGRAD_CACHE_DIR/),
+    })
+    expect(readdirSync(driversFolder())).toEqual([])
+  })
+
+  test('notices a library of the same size that is another, and one that is a link', async () => {
+    const { folder: at } = await provisionDriver({ log, places })
+    const library = join(at, 'lib/libvulkan_lvp.so')
+    const bytes = readFileSync(library)
+    bytes[bytes.length - 1] = 0x41
+    writeFileSync(library, bytes)
+    expect(cachedDriver(places)).toMatchObject({ state: 'damaged', reason: expect.stringContaining('SHA-256') })
+    await provisionDriver({ log, places })
+    renameSync(library, join(folder, 'elsewhere'))
+    symlinkSync(join(folder, 'elsewhere'), library)
+    expect(cachedDriver(places)).toMatchObject({ state: 'damaged' })
+  })
+
+  test('keeps the checksums of a driver that was installed without any', async () => {
+    const { folder: at } = await provisionDriver({ log, places })
+    const marker = join(at, 'complete.json')
+    const { sha256, ...earlier } = JSON.parse(readFileSync(marker, 'utf8'))
+    writeFileSync(marker, JSON.stringify(earlier))
+    expect(cachedDriver(places).state).toBe('whole')
+    expect(JSON.parse(readFileSync(marker, 'utf8'))).toEqual({ ...earlier, sha256 })
+    expect(readdirSync(at).sort()).toEqual(['complete.json', 'icd.json', 'lib'])
   })
 
   test.skipIf(driversAreGiven())("is preceded by a look for the system's drivers where the loader looks", () => {

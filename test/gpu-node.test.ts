@@ -1,15 +1,17 @@
 /** Finding an adapter in Node (a real one), the cache folder, the doctor. */
 import { spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { describe, expect, test } from 'vitest'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { driverName } from '../src/gpu/adapter-info.ts'
 import { findAdapter, flagsFor } from '../src/gpu/node/adapter.ts'
-import { cacheFolder } from '../src/gpu/node/cache.ts'
+import { cachePath } from '../src/gpu/node/cache.ts'
 import { diagnose, whatWouldBeFaster } from '../src/gpu/node/doctor.ts'
 
 describe('the cache folder', () => {
   const at = (platform: NodeJS.Platform, env: Record<string, string>, home: string | undefined = '/home/ada') =>
-    cacheFolder({ platform, env, home })
+    cachePath({ platform, env, home })
 
   test('is the one WEFTGRAD_CACHE_DIR names, else the platform decides', () => {
     expect(at('linux', { WEFTGRAD_CACHE_DIR: '/x', XDG_CACHE_HOME: '/y' })).toBe('/x')
@@ -19,9 +21,60 @@ describe('the cache folder', () => {
     expect(at('win32', { LOCALAPPDATA: '/local' })).toBe('/local/weftgrad')
   })
 
-  test('ignores a relative XDG_CACHE_HOME and does without a home', () => {
+  test('ignores a relative XDG_CACHE_HOME, and is nowhere without a home', () => {
     expect(at('linux', { XDG_CACHE_HOME: 'y' })).toBe('/home/ada/.cache/weftgrad')
-    expect(cacheFolder({ platform: 'linux', env: {}, home: undefined })).toContain(tmpdir())
+    expect(cachePath({ platform: 'linux', env: {}, home: undefined })).toBeUndefined()
+  })
+})
+
+// Windows keeps folders of users apart by itself.
+describe.skipIf(process.platform === 'win32')('where code of others could lie', () => {
+  let shared: string
+  beforeEach(() => {
+    shared = mkdtempSync(join(tmpdir(), 'weftgrad-shared-'))
+    chmodSync(shared, 0o1777)
+  })
+  afterEach(() => rmSync(shared, { recursive: true, force: true }))
+
+  /** Runs a program with the shared folder for temporary files, and without a home. */
+  const run = (args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+    const { XDG_CACHE_HOME, WEFTGRAD_CACHE_DIR, TSX_DISABLE_CACHE, ...others } = process.env
+    return spawnSync(process.execPath, [...args], {
+      encoding: 'utf8',
+      env: { ...others, HOME: '', TMPDIR: shared, ...env },
+      timeout: 60_000,
+    })
+  }
+  const tells = (expression: string): string[] => {
+    const program = `import { cacheFolder } from './src/gpu/node/cache.ts'
+      import { statSync } from 'node:fs'
+      console.log(${expression})`
+    return ['--import', './scripts/tsx.mjs', '--input-type=module', '--eval', program]
+  }
+
+  test('a cache folder is made for its owner alone, whatever the umask', () => {
+    const cache = join(shared, 'my', 'cache')
+    const { stdout } = run(tells('process.umask(0) >= 0, cacheFolder()'), { WEFTGRAD_CACHE_DIR: cache })
+    expect(stdout.trim()).toBe(`true ${cache}`)
+    expect(statSync(cache).mode & 0o777).toBe(0o700)
+  })
+
+  test('a user without a home gets a folder that nobody can guess, for one command, and is told how to keep it', () => {
+    const { stdout, stderr } = run(tells('cacheFolder(), cacheFolder(), statSync(cacheFolder()).mode & 0o777'))
+    const [first = '', second, mode] = stdout.trim().split(' ')
+    expect(first).toMatch(/weftgrad-\w{6}$/)
+    expect([second, mode]).toEqual([first, String(0o700)])
+    expect(stderr).toContain('WEFTGRAD_CACHE_DIR')
+    expect(existsSync(first)).toBe(false)
+  })
+
+  test('the command and the scripts of a clone load nothing from the folder for temporary files, and leave nothing', () => {
+    const { uid } = statSync(shared)
+    mkdirSync(join(shared, `tsx-${uid}`), { mode: 0o777 })
+    expect(run(['bin/weftgrad.mjs', '--version'])).toMatchObject({ status: 0 })
+    expect(run(['--import', './scripts/tsx.mjs', 'scripts/support-table.ts', '--check'])).toMatchObject({ status: 0 })
+    expect(readdirSync(shared)).toEqual([`tsx-${uid}`])
+    expect(readdirSync(join(shared, `tsx-${uid}`))).toEqual([])
   })
 })
 

@@ -9,17 +9,19 @@
  * well-formed data of 28x28 are too, and the log says so. A failure leaves no half file and says what was tried.
  */
 
-import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import { download } from '../format/download.ts'
 import { gunzip, isGzip } from '../format/gzip.ts'
+import { readHostFile } from '../format/host-file.node.ts'
 import { proxiedFetch } from '../format/proxy.node.ts'
 import type { Device } from '../gpu/device.ts'
 import { openPrivateApt, type PrivateApt } from '../gpu/node/apt.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
+import { requireTrusted } from '../gpu/node/trust.ts'
 import { aFlag, aFunction, anObject, aSignal, aString, checkOptions, oneOf } from '../options.ts'
 import type { ImageDataset } from './dataset.ts'
 import { residentImages } from './dataset.ts'
@@ -204,9 +206,9 @@ async function readIdxFiles(
 ): Promise<LoadedFashionMnist> {
   const read = async (part: FashionMnistPart): Promise<Uint8Array> => {
     const path = join(folder, names[part])
-    const bytes = await readWhole(path)
+    const bytes = readHostFile(path, largestFileBytes)
     return isGzip(bytes)
-      ? await gunzip(bytes, { source: path, maxBytes: place.own ? largestFileBytes : sizeOf(part) })
+      ? await gunzip(bytes, { source: path, ...(place.own ? {} : { maxBytes: sizeOf(part) }) })
       : bytes
   }
   const [trainImages, trainLabels, testImages, testLabels] = await Promise.all([
@@ -250,8 +252,8 @@ export async function readFashionMnistCsv(
   path: string,
   { missing, log }: Pick<LoadFashionMnistOptions, 'missing' | 'log'> = {},
 ): Promise<LabelledImages & { readonly droppedLines: readonly number[] }> {
-  const bytes = await readWhole(path)
-  const csv = isGzip(bytes) ? await gunzip(bytes, { source: path, maxBytes: largestFileBytes }) : bytes
+  const bytes = readHostFile(path, largestFileBytes)
+  const csv = isGzip(bytes) ? await gunzip(bytes, { source: path }) : bytes
   const read = parseFashionMnistCsv(csv, { missing: missing ?? 'refuse', source: path })
   const { droppedLines } = read
   if (droppedLines.length > 0) {
@@ -283,20 +285,6 @@ async function namesIn(folder: string): Promise<Set<string> | undefined> {
   } catch {
     return undefined
   }
-}
-
-async function readWhole(path: string): Promise<Uint8Array> {
-  let cause: unknown
-  let problem: string
-  try {
-    const { size } = await stat(path)
-    if (size <= largestFileBytes) return await readFile(path)
-    problem = `it has ${size} bytes, far more than any file of Fashion-MNIST. Check that this is the right file`
-  } catch (error) {
-    cause = error
-    problem = error instanceof Error ? error.message : String(error)
-  }
-  throw new WeftgradError('file', `${path} could not be read: ${problem}.`, { path }, cause)
 }
 
 // Fetching
@@ -380,7 +368,9 @@ async function downloadFrom(
 
 /** The package's files, out of a private apt in a folder that is removed again. Throws CommandFailed or WeftgradError. */
 async function fetchPackage({ cache, openApt }: FashionMnistSurroundings): Promise<PartBytes> {
-  await mkdir(cache, { recursive: true })
+  await mkdir(cache, { recursive: true, mode: 0o700 })
+  // apt runs by a configuration that is written there.
+  requireTrusted(cache)
   await removeAbandoned(cache)
   const staging = await mkdtemp(join(cache, stagingPrefix))
   try {
@@ -389,7 +379,9 @@ async function fetchPackage({ cache, openApt }: FashionMnistSurroundings): Promi
     if (version === undefined) throw new WeftgradError('fetch', `no mirror offers ${packageName}`)
     const tree = join(staging, 'tree')
     await apt.unpack([{ name: packageName, version }], tree)
-    return await partsFrom((part) => readWhole(join(tree, systemFolder, `${fashionMnistFiles[part].name}.gz`)))
+    return await partsFrom(async (part) =>
+      readHostFile(join(tree, systemFolder, `${fashionMnistFiles[part].name}.gz`), largestFileBytes),
+    )
   } finally {
     await rm(staging, { recursive: true, force: true })
   }

@@ -38,8 +38,12 @@ export function partOf(whole: ByteSource, start: number, size: number): ByteSour
 
 /** Sources one after the other as one; closing it closes them all. */
 export function joined(parts: readonly ByteSource[], name: string): ByteSource {
-  const starts = parts.map((_, i) => parts.slice(0, i).reduce((sum, { size }) => sum + size, 0))
-  const size = parts.reduce((sum, part) => sum + part.size, 0)
+  let size = 0
+  const starts = parts.map((part) => {
+    const start = size
+    size += part.size
+    return start
+  })
   return {
     name,
     size,

@@ -7,13 +7,17 @@
 
 import { WeftgradError } from '../errors.ts'
 import { aNumber, aString, checkOptions, checkValue, theBytes } from '../options.ts'
+import { mostUnpacked } from './unpacked.ts'
 
 /** Compressed bytes handed over at a time; small, so that a bomb is stopped after a few megabytes of output. */
 const inputChunkBytes = 16 * 1024
 
+/** Deflate cannot pack more tightly: https://zlib.net/zlib_tech.html */
+const mostDeflated = 1032
+
 /** How much to unpack at most, and what errors say. */
 export interface GunzipOptions {
-  /** Output larger than this is refused. */
+  /** Output larger than this is refused; 256 MiB, or twice the packed bytes where that is more, unless given. */
   readonly maxBytes?: number
   /** Names the bytes in errors, for example the file's path. */
   readonly source?: string
@@ -26,13 +30,13 @@ export function isGzip(bytes: Uint8Array): boolean {
 
 /**
  * Decompresses a whole gzip file.
- * @throws WeftgradError 'format' if the bytes are damaged, cut off, or unpack to more than `maxBytes` (1 GiB).
+ * @throws WeftgradError 'format' if the bytes are damaged, cut off, or unpack to more than `maxBytes`.
  */
 export async function gunzip(bytes: Uint8Array, options: GunzipOptions = {}): Promise<Uint8Array> {
-  const { maxBytes = 2 ** 30, source = 'The gzip data' } = checkOptions('gunzip', options, {
+  checkValue('gunzip: the bytes', bytes, theBytes)
+  const { maxBytes = mostUnpacked(bytes.length), source = 'The gzip data' } = checkOptions('gunzip', options, {
     ...{ maxBytes: aNumber, source: aString },
   })
-  checkValue('gunzip: the bytes', bytes, theBytes)
   if (!isGzip(bytes)) {
     throw new WeftgradError(
       'format',
@@ -41,6 +45,12 @@ export async function gunzip(bytes: Uint8Array, options: GunzipOptions = {}): Pr
     )
   }
 
+  const tooLarge = (): WeftgradError =>
+    new WeftgradError(
+      'format',
+      `${source} decompresses to more than the ${maxBytes} bytes allowed here. Check that this is the right file, or decompress it first.`,
+      { source, compressedBytes: bytes.length, maxBytes },
+    )
   const stream = new DecompressionStream('gzip')
   const writer = stream.writable.getWriter()
   const feed = async (): Promise<void> => {
@@ -54,17 +64,26 @@ export async function gunzip(bytes: Uint8Array, options: GunzipOptions = {}): Pr
   writer.closed.catch(() => {})
 
   const reader = stream.readable.getReader()
-  const chunks: Uint8Array[] = []
+  // The file ends with its unpacked length, unless it is cut off, has several parts or is made to mislead.
+  const claimed = bytes.length < 4 ? 0 : viewOf(bytes).getUint32(bytes.length - 4, true)
+  let output = new Uint8Array(Math.min(claimed, maxBytes, mostDeflated * bytes.length))
   let length = 0
   try {
     for (;;) {
       const { done, value } = await reader.read()
       if (done) break
-      length += value.length
-      if (length > maxBytes) break
-      chunks.push(value)
+      const end = length + value.length
+      if (end > maxBytes) {
+        reader.cancel().catch(() => {})
+        writer.abort().catch(() => {})
+        throw tooLarge()
+      }
+      if (end > output.length) output = grown(output, Math.min(maxBytes, Math.max(2 * output.length, end)))
+      output.set(value, length)
+      length = end
     }
   } catch (cause) {
+    if (cause instanceof WeftgradError) throw cause
     throw new WeftgradError(
       'format',
       `${source} is damaged or cut off: decompressing its ${bytes.length} bytes failed after ${length} bytes of output (${reason(cause)}). Fetch the file again.`,
@@ -72,23 +91,17 @@ export async function gunzip(bytes: Uint8Array, options: GunzipOptions = {}): Pr
       cause,
     )
   }
-  if (length > maxBytes) {
-    reader.cancel().catch(() => {})
-    writer.abort().catch(() => {})
-    throw new WeftgradError(
-      'format',
-      `${source} decompresses to more than the ${maxBytes} bytes allowed here. Check that this is the right file.`,
-      { source, compressedBytes: bytes.length, maxBytes },
-    )
-  }
+  return output.length === length ? output : output.slice(0, length)
+}
 
-  const output = new Uint8Array(length)
-  let offset = 0
-  for (const chunk of chunks) {
-    output.set(chunk, offset)
-    offset += chunk.length
-  }
-  return output
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function grown(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(length)
+  larger.set(bytes)
+  return larger
 }
 
 function reason(cause: unknown): string {

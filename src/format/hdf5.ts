@@ -11,6 +11,7 @@
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, closedError, readBytes } from './byte-source.ts'
 import { bfloat16ToFloat32, float16ToFloat32 } from './safetensors.ts'
+import { mostUnpacked } from './unpacked.ts'
 
 /** The library, loaded. */
 export type Hdf5Module = typeof import('h5wasm').Module
@@ -123,6 +124,9 @@ class ServedHdf5 implements Hdf5File {
   readonly #path = `/weights-${opened++}.h5`
   readonly #file: bigint
   readonly #heaps: HeapCheck
+  /** What the datasets listed so far take, each counted once. */
+  readonly #listed = new Set<string>()
+  #listedBytes = 0
   #isOpen = true
   #readsLeft = 0
   #halves: ReadonlySet<string> | undefined
@@ -181,10 +185,24 @@ class ServedHdf5 implements Hdf5File {
   dataset(path: string): Hdf5Dataset {
     const { type, size, signed, shape } = this.#run(() => this.#library.get_dataset_metadata(this.#file, path))
     if (shape === null) throw this.#refuse(`the dataset ${path} is empty. Write it again`)
+    this.#count(path, product(shape) * size)
     const integer = `${signed ? 'int' : 'uint'}${8 * size}`
     const float = size === 2 ? this.#halfDtype() : (floatDtypes[size] ?? `float${8 * size}`)
     const dtype = type === integerClass ? integer : type === floatClass ? float : (otherDtypes[type] ?? 'unknown')
     return { path, shape, dtype }
+  }
+
+  /** Packed numbers can claim any size, each dataset for itself and all of them together. */
+  #count(path: string, bytes: number): void {
+    if (this.#listed.has(path)) return
+    this.#listed.add(path)
+    this.#listedBytes += bytes
+    const most = mostUnpacked(this.#source.size)
+    if (this.#listedBytes <= most) return
+    throw this.#refuse(
+      `its datasets up to ${path} claim ${this.#listedBytes} bytes, and of a file of ${this.#source.size} at most ${most} are unpacked. ` +
+        'Check that it is the right file, or write it without compression',
+    )
   }
 
   read({ path, shape, dtype }: Hdf5Dataset): Float32Array {

@@ -1,12 +1,18 @@
-/** Files of the host as sources of bytes: opened once, read where asked, never whole. */
+/**
+ * The one way to open files of the host that others may have made: regular files only, so that a pipe or a device neither
+ * blocks nor goes on for ever, and none larger than its reader can use. Read in pieces as a source of bytes, or whole.
+ */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { WeftgradError } from '../errors.ts'
-import { type ByteSource, closedError } from './byte-source.ts'
+import { type ByteSource, closedError, readBytes } from './byte-source.ts'
+
+/** Above every text file that weftgrad writes: the predictions of a run's test images take 0.2 MB. */
+const mostTextBytes = 64 * 2 ** 20
 
 /** Opening a pipe would otherwise wait for who writes to it. Windows has no such flag. */
 const readOnly = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
-/** @throws WeftgradError 'file' if the file cannot be opened or is no ordinary file. */
+/** @throws WeftgradError 'file' if the file cannot be opened or is not a regular file. */
 export function openHostFile(path: string): ByteSource {
   const file = fromDisk(path, () => openSync(path, readOnly))
   let isOpen = true
@@ -16,7 +22,7 @@ export function openHostFile(path: string): ByteSource {
   }
   try {
     const stat = fromDisk(path, () => fstatSync(file))
-    if (!stat.isFile()) throw unreadable(path, 'it is not an ordinary file. Check the path')
+    if (!stat.isFile()) throw unreadable(path, 'it is not a regular file. Check the path')
     return {
       name: path,
       size: stat.size,
@@ -32,6 +38,41 @@ export function openHostFile(path: string): ByteSource {
     }
   } catch (error) {
     close()
+    throw error
+  }
+}
+
+/**
+ * A whole file.
+ * @throws WeftgradError 'file' if it cannot be opened, is not a regular file or has more than `mostBytes` bytes.
+ */
+export function readHostFile(path: string, mostBytes: number): Uint8Array<ArrayBuffer> {
+  const file = openHostFile(path)
+  try {
+    if (file.size > mostBytes) {
+      throw unreadable(
+        path,
+        `it has ${file.size} bytes, more than the ${mostBytes} allowed. Check that it is the right file`,
+      )
+    }
+    return readBytes(file, 0, file.size)
+  } finally {
+    file.close()
+  }
+}
+
+/** A whole file of UTF-8 text, of at most 64 MiB. Throws as `readHostFile`. */
+export function readHostText(path: string): string {
+  return new TextDecoder().decode(readHostFile(path, mostTextBytes))
+}
+
+/** What `read` gives; undefined where it says that there is no such file. */
+export function ifThere<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    const code = error instanceof WeftgradError ? error.details.code : undefined
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
     throw error
   }
 }

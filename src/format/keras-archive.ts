@@ -9,13 +9,12 @@ import { type Hdf5Loader, openHdf5 } from './hdf5.ts'
 import { parsedJson } from './json.ts'
 import { configuredLayers, inConfiguredOrder, layerCount } from './keras-config.ts'
 import { keras3Groups, kerasFile } from './keras-h5.ts'
+import { mostUnpacked } from './unpacked.ts'
 import type { WeightFile } from './weight-file.ts'
 import { openZipEntry, zipEntries } from './zip.ts'
 
 /** Networks of thousands of layers take a few megabytes. */
 const longestConfigBytes = 64 * 2 ** 20
-/** Of weights that are packed, and so have to be in memory whole. */
-const mostUnpackedBytes = 2 ** 30
 
 /** Opens an archive; closing it closes the source. Throws WeftgradError 'format'. */
 export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): Promise<WeightFile> {
@@ -28,7 +27,7 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
     const text = openZipEntry(source, config, longestConfigBytes)
     const model = parsedJson(new TextDecoder().decode(readBytes(text, 0, text.size)))
     if (model === undefined) throw refusal(source, 'its config.json is not JSON')
-    const mostBytes = weights.isStored ? Number.POSITIVE_INFINITY : mostUnpackedBytes
+    const mostBytes = weights.isStored ? weights.bytes : mostUnpacked(source.size)
     const file = await openHdf5(openZipEntry(source, weights, mostBytes), load)
     const layers = configuredLayers(model)
     const groups = keras3Groups(file, source.name)

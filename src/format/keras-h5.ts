@@ -215,7 +215,8 @@ function listedNames(file: Hdf5File, source: string, path: string, attribute: st
   if (there.has(attribute)) return file.texts(at, attribute)
   const names: string[] = []
   let piece = 0
-  for (; there.has(`${attribute}${piece}`); piece++) names.push(...file.texts(at, `${attribute}${piece}`))
+  for (; there.has(`${attribute}${piece}`); piece++)
+    for (const name of file.texts(at, `${attribute}${piece}`)) names.push(name)
   if (piece === 0) throw refusal(source, `${at} has no attribute ${attribute}. Write it again with Keras`)
   return names
 }

@@ -20,8 +20,12 @@ export interface PngImage {
   readonly data: Uint8Array
 }
 
-/** 64 megapixels: above every photograph this is for, and at most 512 MB unpacked. */
+/** 64 megapixels: above every photograph this is for. */
 const mostPixels = 64 * 1024 * 1024
+/** On each side, as JPEG has it: whoever resizes an image holds a row of it as wide numbers. */
+const mostExtent = 65_535
+/** What decoding may take in all. An image in colour with 8 bits may have 42 megapixels. */
+const mostDecodingBytes = 384 * 2 ** 20
 /** Compressed bytes unpacked at a time when measuring; deflate makes at most 1032 bytes out of one. */
 const measuringChunkBytes = 4096
 
@@ -41,7 +45,7 @@ const paletteType = 3
 /**
  * Decodes a PNG file (of an animation, the still image).
  * @param source names the bytes in errors, for example the file's path.
- * @throws WeftgradError 'format' for anything damaged, cut off or larger than 64 megapixels.
+ * @throws WeftgradError 'format' for anything damaged, cut off or larger than 65,535 pixels a side, 64 megapixels, or 384 MiB while it is decoded.
  */
 export function decodePng(bytes: Uint8Array, source = 'The PNG data'): PngImage {
   const refuse = (problem: string, cause?: unknown): never => {
@@ -58,6 +62,13 @@ export function decodePng(bytes: Uint8Array, source = 'The PNG data'): PngImage 
   const expected = header.interlaced
     ? interlacedBytes(width, height, (depth / 8) * samples)
     : height * (1 + Math.ceil((width * depth * samples) / 8))
+  const decodingBytes = decodingBytesOf(header, expected)
+  if (decodingBytes > mostDecodingBytes) {
+    refuse(
+      `decoding its ${width}x${height} pixels with ${samples} samples of ${depth} bits takes ${decodingBytes} bytes; ` +
+        `allowed are ${mostDecodingBytes}. Make it smaller${depth === 16 ? ', or save it with 8 bits a sample' : ''}.`,
+    )
+  }
   measurePixels(chunks, expected, refuse)
 
   try {
@@ -145,14 +156,32 @@ function readChunks(bytes: Uint8Array, refuse: Refuse): Chunk[] {
   }
 }
 
+interface Header {
+  readonly width: number
+  readonly height: number
+  readonly depth: number
+  readonly colorType: number
+  readonly samples: number
+}
+
+/** The library holds the unpacked rows twice and then without their filters; beside them stands what this file makes of it. */
+function decodingBytesOf({ width, height, depth, colorType, samples }: Header, unpackedBytes: number): number {
+  const pixels = width * height
+  const converted = colorType === paletteType ? 4 * pixels : depth === 8 ? 0 : pixels * samples
+  return 3 * unpackedBytes + converted
+}
+
 function readHeader(chunks: readonly Chunk[], refuse: Refuse) {
   const content = chunks[0]?.content ?? new Uint8Array(13)
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength)
   const width = view.getUint32(0)
   const height = view.getUint32(4)
   const [depth = 0, colorType = 0, compression, filter, interlace] = content.subarray(8)
-  if (width === 0 || height === 0 || width * height > mostPixels) {
-    refuse(`its header says ${width}x${height} pixels; allowed are 1 to ${mostPixels}. Make it smaller.`)
+  const isSane = Math.min(width, height) > 0 && Math.max(width, height) <= mostExtent && width * height <= mostPixels
+  if (!isSane) {
+    refuse(
+      `its header says ${width}x${height} pixels; allowed are 1 to ${mostPixels}, at most ${mostExtent} a side. Make it smaller.`,
+    )
   }
   const color = colorTypes[colorType]
   if (color === undefined || !color.depths.includes(depth)) {

@@ -359,7 +359,8 @@ function tensorAt({ name, dtype, shape }: SafetensorsPlace, bytes: Uint8Array, s
 
 function tensorFrom(dtype: SafetensorsDtype, shape: readonly number[], bytes: Uint8Array): SafeTensor {
   const width = bytesPerValue[dtype]
-  const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : bytes.slice()
+  // Not `slice()`: of a Node.js Buffer it copies nothing.
+  const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes)
   const length = bytes.length / width
   switch (dtype) {
     case 'F64':

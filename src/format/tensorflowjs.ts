@@ -78,9 +78,8 @@ export async function openTensorflowJs(
         shards.push(shard)
       }
       // TensorFlow.js keeps the optimizer's state among the weights.
-      held.push(
-        ...placed(specs, joined(shards, source), source).filter(({ place }) => place.spec.group !== 'optimizer'),
-      )
+      for (const one of placed(specs, joined(shards, source), source))
+        if (one.place.spec.group !== 'optimizer') held.push(one)
     }
     const isGraph = isRecord(topology) && Array.isArray(topology.node)
     const layers = isGraph ? [] : configuredLayers(isRecord(topology) ? (topology.model_config ?? topology) : [])
@@ -181,12 +180,16 @@ async function decoded({ spec, shards, start, bytes }: Place, source: string): P
   })
 }
 
+let core: Promise<typeof import('@tensorflow/tfjs-core')> | undefined
+
 /**
  * TensorFlow.js decodes into tensors, which live in a backend. Where the application has none of its own, one that only
  * holds numbers is lent for the moment.
  */
 async function withBackend<T>(use: (tf: typeof import('@tensorflow/tfjs-core')) => T): Promise<T> {
-  const tf = await import('@tensorflow/tfjs-core')
+  // Asked for once, not once a tensor: a module loader between takes half a millisecond each time.
+  core ??= import('@tensorflow/tfjs-core')
+  const tf = await core
   if (tf.engine().backendNames().length > 0) {
     await tf.ready()
     return use(tf)
@@ -254,7 +257,9 @@ async function graphGroups(
       if (weight === undefined) continue
       weights.delete(input)
       const layer = layerOfConstant(input)
-      layers.set(layer, [...(layers.get(layer) ?? []), weight])
+      const own = layers.get(layer)
+      if (own === undefined) layers.set(layer, [weight])
+      else own.push(weight)
     }
   }
   if (layers.size === 0) throw refusal(source, 'its graph uses no weights')

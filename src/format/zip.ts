@@ -3,11 +3,12 @@
  * read in place, however large it is. fflate unpacks the rest; its own reader of archives wants all of their bytes.
  *
  * Promises: every place and length is checked against the file; unpacking never gives more than the table says, and no
- * more than the caller allows. Checksums are not compared. Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+ * more than the caller allows; an entry's CRC-32 is compared before any of it is handed out. Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
  */
 import { Inflate } from 'fflate'
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, memorySource, partOf, readBytes } from './byte-source.ts'
+import { crc32, crcText } from './crc32.ts'
 
 export interface ZipEntry {
   readonly name: string
@@ -15,6 +16,8 @@ export interface ZipEntry {
   /** Packed and unpacked. */
   readonly packedBytes: number
   readonly bytes: number
+  /** Of the unpacked bytes. */
+  readonly crc: number
   /** Where the entry's own head stands. */
   readonly start: number
 }
@@ -32,7 +35,8 @@ const stored = 0
 const deflated = 8
 /** Deflate cannot pack more tightly: https://zlib.net/zlib_tech.html */
 const mostDeflated = 1032
-const inputChunkBytes = 64 * 1024
+/** Read at a time. */
+const pieceBytes = 64 * 1024
 
 /** The table of contents. Throws WeftgradError 'format'. */
 export function zipEntries(source: ByteSource): ReadonlyMap<string, ZipEntry> {
@@ -54,7 +58,8 @@ export function zipEntries(source: ByteSource): ReadonlyMap<string, ZipEntry> {
     const name = new TextDecoder().decode(table.subarray(at + 46, extraStart))
     const sizes = { bytes: at + 24, packedBytes: at + 20, start: at + 42 }
     const extra = table.subarray(extraStart, extraStart + (extraBytes ?? 0))
-    const entry = { name, isStored: method === stored, ...widened(view, sizes, extra) }
+    const crc = view.getUint32(at + 16, true)
+    const entry = { name, crc, isStored: method === stored, ...widened(view, sizes, extra) }
     if (method !== stored && method !== deflated) throw refusal(source, `'${name}' is packed by an unknown method`)
     if ((flags & 1) !== 0) throw refusal(source, `'${name}' is encrypted`)
     if (entries.has(name)) throw refusal(source, `'${name}' is in it twice`)
@@ -70,18 +75,36 @@ export function zipEntries(source: ByteSource): ReadonlyMap<string, ZipEntry> {
 
 /**
  * An entry's bytes: in place if it is stored, else unpacked into memory. Closing them closes the archive.
- * @throws WeftgradError 'format' if it is damaged or has more than `mostBytes`.
+ * @throws WeftgradError 'format' if it is damaged, has another CRC-32 or more than `mostBytes`.
  */
 export function openZipEntry(source: ByteSource, entry: ZipEntry, mostBytes: number): ByteSource {
-  const { name, bytes, packedBytes, start, isStored } = entry
+  const { name, bytes, packedBytes, crc, start, isStored } = entry
   if (bytes > mostBytes) throw refusal(source, `'${name}' has ${bytes} bytes, more than the ${mostBytes} expected`)
   const head = start + 30 <= source.size ? viewOf(readBytes(source, start, 30)) : undefined
   if (head?.getUint32(0, true) !== headSignature) throw refusal(source, `'${name}' is not where it should be`)
   const dataStart = start + 30 + head.getUint16(26, true) + head.getUint16(28, true)
   if (dataStart + packedBytes > source.size) throw refusal(source, `'${name}' is cut off`)
-  if (isStored) return partOf(source, dataStart, bytes)
-  const unpacked = memorySource(inflated(source, entry, dataStart), source.name)
-  return { ...unpacked, close: () => source.close() }
+  const content = isStored
+    ? partOf(source, dataStart, bytes)
+    : { ...memorySource(inflated(source, entry, dataStart), source.name), close: () => source.close() }
+  const found = crcOf(content)
+  if (found !== crc)
+    throw refusal(
+      source,
+      `'${name}' has the CRC-32 ${crcText(found)} instead of ${crcText(crc)}: it was damaged or changed`,
+    )
+  return content
+}
+
+function crcOf(content: ByteSource): number {
+  const piece = new Uint8Array(Math.min(pieceBytes, content.size))
+  let crc = 0
+  for (let done = 0; done < content.size; done += piece.length) {
+    const part = piece.subarray(0, Math.min(piece.length, content.size - done))
+    content.readInto(part, done)
+    crc = crc32(part, crc)
+  }
+  return crc
 }
 
 function inflated(source: ByteSource, { name, bytes, packedBytes }: ZipEntry, dataStart: number): Uint8Array {
@@ -92,8 +115,8 @@ function inflated(source: ByteSource, { name, bytes, packedBytes }: ZipEntry, da
     length += part.length
   })
   try {
-    for (let done = 0; done < packedBytes && length <= bytes; done += inputChunkBytes) {
-      const count = Math.min(inputChunkBytes, packedBytes - done)
+    for (let done = 0; done < packedBytes && length <= bytes; done += pieceBytes) {
+      const count = Math.min(pieceBytes, packedBytes - done)
       inflate.push(readBytes(source, dataStart + done, count), done + count === packedBytes)
     }
   } catch (cause) {

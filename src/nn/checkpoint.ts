@@ -6,6 +6,7 @@
  * something else or was damaged in any byte that matters is refused, which a CRC-32 over all of it sees to.
  */
 import { WeftgradError } from '../errors.ts'
+import { crc32, crcText } from '../format/crc32.ts'
 import { readSafetensors, type SafeTensor, type Safetensors, writeSafetensors } from '../format/safetensors.ts'
 import type { EpochLogs, TrainingCheckpoint, TrainingSettings } from './contract.ts'
 
@@ -39,7 +40,7 @@ export function encodeCheckpoint(checkpoint: TrainingCheckpoint): Uint8Array<Arr
     order: JSON.stringify([...checkpoint.weights.keys()]),
     ...(checkpoint.best === undefined ? {} : { bestEpoch: String(checkpoint.best.epoch) }),
   }
-  const checksum = crc32(writeSafetensors(tensors, metadata))
+  const checksum = crcText(crc32(writeSafetensors(tensors, metadata)))
   return writeSafetensors(tensors, { ...metadata, checksum })
 }
 
@@ -63,7 +64,7 @@ export function decodeCheckpoint(bytes: Uint8Array, source = 'The checkpoint'): 
       { source, version: metadata.version },
     )
   }
-  if (crc32(writeSafetensors(tensors, { ...metadata, checksum: noChecksum })) !== metadata.checksum) {
+  if (crcText(crc32(writeSafetensors(tensors, { ...metadata, checksum: noChecksum }))) !== metadata.checksum) {
     throw damaged(source, 'its bytes do not have the checksum they were written with')
   }
   const reader = new Reader(tensors, metadata, source)
@@ -201,16 +202,3 @@ function damaged(source: string, problem: string): WeftgradError {
     { source },
   )
 }
-
-/** CRC-32 as in zip and PNG (polynomial 0xedb88320), as eight hex digits. */
-function crc32(bytes: Uint8Array): string {
-  let crc = 0xffffffff
-  for (const byte of bytes) crc = (crc >>> 8) ^ (crcTable[(crc ^ byte) & 0xff] ?? 0)
-  return (~crc >>> 0).toString(16).padStart(8, '0')
-}
-
-const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1
-  return crc
-})

@@ -5,10 +5,10 @@
  */
 
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
+import { readHostText } from '../format/host-file.node.ts'
 import type { Device } from '../gpu/device.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
 import type { TunedEntries, TuningStore } from '../graph/tuning-store.ts'
@@ -72,7 +72,7 @@ export class FileTuningStore implements TuningStore {
   async load(device: Device): Promise<TunedEntries> {
     let value: unknown
     try {
-      value = JSON.parse(await readFile(this.pathFor(device), 'utf8'))
+      value = JSON.parse(readHostText(this.pathFor(device)))
     } catch {
       return {} // missing, unreadable, or no JSON: written anew
     }

@@ -1,14 +1,17 @@
 /** Before and after a look at Fashion-MNIST: where its data come from, and the folder that keeps what `explore` found. */
-import { readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { loadFashionMnist, readFashionMnistCsv } from '../data/fashion-mnist.node.ts'
 import { WeftgradError } from '../errors.ts'
+import { readHostFile, readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import type { Eda, EdaPart, EdaResult, EdaSource } from './eda.ts'
 import { writeRunFile } from './run-folder.node.ts'
 
 /** What the folder holds; the JSON is written last, so a folder that has it is whole. */
 export const edaFiles = { classes: 'classes.png', correlation: 'correlation.png', result: 'eda.json' } as const
+
+/** The two take 0.1 MB each. */
+const mostPictureBytes = 64 * 2 ** 20
 
 export interface EdaDataOptions {
   /** Where Fashion-MNIST is; see `loadFashionMnist`. */
@@ -57,20 +60,13 @@ export async function writeEda(folder: string, { result, pictures }: Eda): Promi
 
 /** What `writeEda` wrote. Throws 'file' where it is not all there, 'format' where it is something else. */
 export async function readEda(folder: string): Promise<Eda> {
-  const read = async (name: string): Promise<Uint8Array> => {
-    try {
-      return await readFile(join(folder, name))
-    } catch (cause) {
-      const problem = cause instanceof Error ? cause.message : String(cause)
-      throw new WeftgradError('file', `${join(folder, name)} could not be read: ${problem}.`, { folder, name }, cause)
-    }
-  }
-  const result = parsedJson(new TextDecoder().decode(await read(edaFiles.result)))
+  const picture = (name: string): Uint8Array => readHostFile(join(folder, name), mostPictureBytes)
+  const result = parsedJson(readHostText(join(folder, edaFiles.result)))
   if (!isEdaResult(result))
     throw new WeftgradError('format', `${join(folder, edaFiles.result)} is not the result of weftgrad eda.`, { folder })
   return {
     result,
-    pictures: { classes: await read(edaFiles.classes), correlation: await read(edaFiles.correlation) },
+    pictures: { classes: picture(edaFiles.classes), correlation: picture(edaFiles.correlation) },
   }
 }
 

@@ -9,10 +9,11 @@
  * the other's whole.
  */
 import { createHash } from 'node:crypto'
-import { readFile, stat, statfs } from 'node:fs/promises'
+import { stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
+import { ifThere, readHostFile } from '../format/host-file.node.ts'
 import { readSafetensors, writeSafetensors } from '../format/safetensors.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
 import { FolderLock, type LockOptions } from './folder-lock.node.ts'
@@ -130,10 +131,7 @@ export class FeatureCache {
    */
   async #useShard(shard: Shard, shape: FeatureShape, { use, onNote }: FillOptions): Promise<number | undefined> {
     const path = this.#pathOf(shape.part, shard)
-    const bytes = await readFile(path).catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-      throw new WeftgradError('file', `${path} could not be read: ${String(error)}.`, { path }, error)
-    })
+    const bytes = ifThere(() => readHostFile(path, 2 * mostShardBytes))
     if (bytes === undefined) return undefined
     const decoded = this.#decode(bytes, shape, shard)
     if (typeof decoded === 'string') onNote?.(`${path} ${decoded}: its features are computed anew.`)

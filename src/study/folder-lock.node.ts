@@ -7,13 +7,14 @@
  * that another took over finds out by `verify`, which is asked before each write that the lock guards.
  */
 import { randomBytes } from 'node:crypto'
-import { readFileSync, unlinkSync } from 'node:fs'
-import { mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { unlinkSync } from 'node:fs'
+import { mkdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WeftgradError } from '../errors.ts'
 import { onDisk } from '../format/atomic-write.node.ts'
+import { ifThere, readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 
 export interface LockOptions {
@@ -77,7 +78,7 @@ export class FolderLock {
    * @throws WeftgradError 'lock-lost' where another process took it over or its file was removed, 'file' where its folder was.
    */
   async verify(): Promise<void> {
-    const holder = await holderOf(this.#path)
+    const holder = holderOf(this.#path)
     if (holder?.token === this.#token) return
     clearInterval(this.#heartbeat)
     const folder = dirname(this.#path)
@@ -109,7 +110,7 @@ export class FolderLock {
 
   /** Touches the lock, but never another's. */
   async #beat(): Promise<void> {
-    const holder = await holderOf(this.#path)
+    const holder = holderOf(this.#path)
     const now = new Date()
     if (holder?.token === this.#token) await utimes(this.#path, now, now).catch(() => undefined)
     else clearInterval(this.#heartbeat)
@@ -125,7 +126,7 @@ async function takeFile(path: string, token: string, staleMs: number): Promise<s
   const text = JSON.stringify({ pid: process.pid, host: hostname(), token } satisfies Holder)
   for (;;) {
     if (await created(path, text)) return undefined
-    const holder = await holderOf(path)
+    const holder = holderOf(path)
     if (holder === undefined) continue
     if (!(await isAbandoned(path, holder, staleMs))) return holder === unreadable ? 'unknown' : nameOf(holder)
     // Whoever is faster has it next: then this one finds that it is held.
@@ -148,7 +149,7 @@ async function removeFile(
   const own = newToken()
   if ((await takeFile(claim, own, staleMs)) !== undefined) return false
   try {
-    const holder = await holderOf(path)
+    const holder = holderOf(path)
     // Read again and removed without a pause: the less a process can be suspended between the two, the better.
     if (holder?.token === token && (await may(holder)) && tokenAt(path) === token) unlinkSync(path)
   } finally {
@@ -174,21 +175,17 @@ async function created(path: string, text: string): Promise<boolean> {
 const unreadable: Holder = { pid: 0, host: '', token: 'unreadable' }
 
 /** Undefined where there is no such file. */
-async function holderOf(path: string): Promise<Holder | undefined> {
+function holderOf(path: string): Holder | undefined {
   try {
-    return holderIn(await readFile(path, 'utf8'))
-  } catch (error) {
-    return codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR' ? undefined : unreadable
+    return ifThere(() => holderIn(readHostText(path)))
+  } catch {
+    return unreadable
   }
 }
 
 /** The token in the file; undefined where there is none to read. */
 function tokenAt(path: string): string | undefined {
-  try {
-    return holderIn(readFileSync(path, 'utf8')).token
-  } catch {
-    return undefined
-  }
+  return holderOf(path)?.token
 }
 
 function holderIn(text: string): Holder {

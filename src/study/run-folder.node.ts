@@ -11,10 +11,11 @@
  * | predictions.csv | index (in the data file the test images are from), label and predicted class of each test image |
  * | curves.svg, report.json | the picture and the figures; report.json comes last, so a run that has it is finished |
  */
-import { mkdir, readFile, rm, rmdir, stat, statfs } from 'node:fs/promises'
+import { mkdir, rm, rmdir, stat, statfs } from 'node:fs/promises'
 import { join, relative, resolve, sep } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { appendLineDurable, type FileContent, writeFileAtomic } from '../format/atomic-write.node.ts'
+import { ifThere, readHostText } from '../format/host-file.node.ts'
 import { sweepLeftovers } from '../gpu/node/leftovers.ts'
 import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
@@ -261,12 +262,8 @@ async function writeJson(path: string, value: object): Promise<void> {
 }
 
 async function readJson(path: string, problem: string): Promise<unknown> {
-  let text: string
-  try {
-    text = await readFile(path, 'utf8')
-  } catch (cause) {
-    throw new WeftgradError('file', `${problem} (${codeOf(cause) || String(cause)}). Check the path.`, { path }, cause)
-  }
+  const text = ifThere(() => readHostText(path))
+  if (text === undefined) throw new WeftgradError('file', `${problem}. Check the path.`, { path })
   try {
     return JSON.parse(text)
   } catch (cause) {

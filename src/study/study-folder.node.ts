@@ -8,9 +8,10 @@
  * | NAME/ | the part's own run folder |
  * | report.json, report.html | what it came to; written last |
  */
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { WeftgradError } from '../errors.ts'
+import { ifThere, readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import type { Predictions } from './comparison.ts'
 import { type JobConfig, readAnyConfig, runFiles, writeRunFile } from './run-folder.node.ts'
@@ -51,7 +52,7 @@ export async function readPart<Part extends StudyPart>(
   part: Part,
 ): Promise<PartDone<StudyResults[Part]> | undefined> {
   const path = partFile(folder, part)
-  const text = await textAt(path)
+  const text = ifThere(() => readHostText(path))
   if (text === undefined) return undefined
   const value = parsedJson(text)
   if (!isRecord(value) || value.part !== part || typeof value.seconds !== 'number' || !isRecord(value.result))
@@ -73,7 +74,7 @@ export async function isBegun(folder: string): Promise<boolean> {
 /** The predictions of a run. Throws WeftgradError 'file' or 'format'. */
 export async function readPredictions(runDir: string): Promise<Predictions> {
   const path = join(runDir, runFiles.predictions)
-  const text = await textAt(path)
+  const text = ifThere(() => readHostText(path))
   if (text === undefined) throw new WeftgradError('file', `${path} is missing. Start a new study.`, { path })
   const [head, ...lines] = text.trimEnd().split('\n')
   const rows = lines.map((line) => line.split(',').map(Number))
@@ -81,14 +82,4 @@ export async function readPredictions(runDir: string): Promise<Predictions> {
     throw new WeftgradError('format', `${path} does not hold predictions. Start a new study.`, { path })
   const column = (k: number): number[] => rows.map((row) => row[k] ?? 0)
   return { indices: column(0), labels: column(1), predicted: column(2) }
-}
-
-/** Undefined where there is no such file. */
-async function textAt(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
-    throw new WeftgradError('file', `${path} could not be read: ${String(cause)}.`, { path }, cause)
-  }
 }

@@ -9,12 +9,13 @@
  * | checkpoints | in folders of their own, while they are needed (resumable-fit.node.ts) |
  * | report.json | the result; comes last, so a run that has it is finished |
  */
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { type ImageDataset, type LabelledBytes, residentImages } from '../data/dataset.ts'
 import { dropDuplicates } from '../data/duplicates.ts'
 import { loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { WeftgradError } from '../errors.ts'
+import { readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
@@ -144,7 +145,7 @@ export class StudyJob<Settings extends ImageSettings> {
    */
   async readLog<T>(parse: (value: unknown) => T | string): Promise<T[]> {
     if (!(await isThere(this.#log))) return []
-    const lines = (await readFile(this.#log, 'utf8')).split('\n')
+    const lines = readHostText(this.#log).split('\n')
     const whole = lines.flatMap((text, i) => {
       const value = parsedJson(text)
       return value === undefined ? [] : [{ text, value, line: i + 1 }]

@@ -5,12 +5,12 @@
  * so a study that ended at any moment goes on where it was. Test images decide nothing. Weights that are not to be had
  * leave a network out, with the reason in the report.
  */
-import { readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { type LoadedFashionMnist, loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
+import { ifThere, readHostText } from '../format/host-file.node.ts'
 import { encodePng } from '../format/png.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
@@ -425,10 +425,7 @@ class Study {
   async #place(part: StudyPart): Promise<StudyJobOptions> {
     const { dataDir, signal } = this.#options
     const folder = this.#folderOf(part)
-    const isThere = await readFile(join(folder, runFiles.config)).then(
-      () => true,
-      () => false,
-    )
+    const isThere = ifThere(() => readHostText(join(folder, runFiles.config))) !== undefined
     return { dataDir, signal, ...(isThere ? { resume: folder } : { out: folder }) }
   }
 

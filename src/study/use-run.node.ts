@@ -1,9 +1,9 @@
 /** Using a finished run: its model tested again, and asked about pictures. Prints nothing. */
-import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { loadFashionMnist } from '../data/fashion-mnist.node.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'
+import { readHostFile } from '../format/host-file.node.ts'
 import { decodePng } from '../format/png.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
@@ -55,6 +55,9 @@ export async function evaluateRun(
   return { adapter: driver, hardware, ...testReport(evaluation, classNames), runDir }
 }
 
+/** Uncompressed, 64 MiB hold 22 megapixels in colour; photographs as PNG take 10 to 60 MB. */
+const mostPictureBytes = 128 * 2 ** 20
+
 export interface Prediction {
   /** The picture's path, as given. */
   readonly image: string
@@ -78,7 +81,10 @@ export async function predictPictures(
   const size = 28
   const images = new Uint8Array(paths.length * size * size)
   for (const [i, path] of paths.entries()) {
-    const { pixels, lightBackground } = pictureInput(decodePng(await readPicture(path), path), { invert, size })
+    const { pixels, lightBackground } = pictureInput(decodePng(readHostFile(path, mostPictureBytes), path), {
+      invert,
+      size,
+    })
     images.set(pixels, i * size * size)
     if (lightBackground) {
       const what = invert ? 'is dark on light once inverted: leave --invert out' : 'looks dark on light: try --invert'
@@ -120,14 +126,5 @@ async function predictorOf(runDir: string, onNote: UseRunOptions['onNote']): Pro
       using placed = model
       return await predict(placed, images, [28, 28, 1], { flipAverage })
     },
-  }
-}
-
-async function readPicture(path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path)
-  } catch (cause) {
-    const problem = cause instanceof Error ? cause.message : String(cause)
-    throw new WeftgradError('file', `${path} could not be read: ${problem}.`, { path }, cause)
   }
 }

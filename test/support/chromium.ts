@@ -4,9 +4,12 @@
  * come from http://127.0.0.1 or https: browsers offer WebGPU to secure pages only.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import chromium from '@sparticuz/chromium'
 import { type Browser, chromium as driver } from 'playwright'
+import { cacheFolder } from '../../src/gpu/node/cache.ts'
+import { requireTrusted } from '../../src/gpu/node/trust.ts'
 
 export interface ChromiumOptions {
   /** Whether pages get WebGPU. Default: no, which starts faster. */
@@ -33,11 +36,29 @@ let found: Promise<string> | undefined
 /** Where Chromium is. Throws where it does not run, with the system's reason. */
 function chromiumPath(): Promise<string> {
   found ??= (async () => {
-    const path = own.find((one) => existsSync(one)) ?? (await chromium.executablePath())
+    const path = own.find((one) => existsSync(one)) ?? (await unpackedChromium())
     execFileSync(path, ['--version', '--no-sandbox'], { stdio: 'pipe', timeout: 60_000 })
     return path
   })()
   return found
+}
+
+/**
+ * The package unpacks itself into the folder for temporary files, or runs what it finds there under its name, whoever put it
+ * there: so it gets a folder of this user's own.
+ */
+async function unpackedChromium(): Promise<string> {
+  const folder = join(cacheFolder(), 'chromium')
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  requireTrusted(cacheFolder(), folder)
+  const usual = process.env.TMPDIR
+  process.env.TMPDIR = folder
+  try {
+    return await chromium.executablePath()
+  } finally {
+    if (usual === undefined) delete process.env.TMPDIR
+    else process.env.TMPDIR = usual
+  }
 }
 
 /** How Chromium is started. The package's own arguments are for a single page of a single process. */

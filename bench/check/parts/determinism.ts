@@ -23,7 +23,7 @@ export interface DeterminismFigures {
 export const determinismPart: Part<DeterminismFigures> = {
   name: 'determinism',
   title: 'Determinism',
-  seconds: 20,
+  seconds: 25,
   async run(work) {
     const batch = 32
     const epochs = work.options.quick ? 1 : 3
@@ -36,14 +36,18 @@ export const determinismPart: Part<DeterminismFigures> = {
       })
     }
     const [first, second] = trainings
-    if (first === undefined || second === undefined) return
+    if (first === undefined || second === undefined) {
+      work.problem('It takes two trainings to compare, and they were not done.')
+      return
+    }
     if (!Number.isFinite(first.loss)) work.problem(`The loss is ${first.loss}.`)
     if (first.sha256 !== second.sha256)
       work.problem(`Two trainings gave different weights; their losses are ${first.loss} and ${second.loss}.`)
   },
   page({ images, batch, epochs, trainings }) {
     const [first, second] = trainings
-    const is = first?.sha256 === second?.sha256 ? 'the same weights, to the bit' : '**different weights**'
+    if (second === undefined) return ['There were not two trainings to compare.']
+    const is = first?.sha256 === second.sha256 ? 'the same weights, to the bit' : '**different weights**'
     return [
       `Training LeNet-5 with dropout and augmentation twice (${epochs} epochs of ${images} images in batches of ${batch}) gave ${is}.`,
       `SHA-256 of the weights: \`${first?.sha256 ?? 'none'}\`.`,

@@ -20,7 +20,7 @@ const transferBytes = 64 * 2 ** 20
 export const latencyPart: Part<LatencyFigures> = {
   name: 'latency',
   title: 'Latency',
-  seconds: 10,
+  seconds: 12,
   async run(work) {
     const milliseconds: Record<string, number> = {}
     const transfers: Record<string, number> = {}

@@ -21,7 +21,7 @@ export interface MemoryFigures {
 export const memoryPart: Part<MemoryFigures> = {
   name: 'memory',
   title: 'Memory',
-  seconds: 10,
+  seconds: 15,
   async run(work) {
     const { maxStorageBufferBindingSize, maxBufferSize } = work.device.limits
     const promised = Math.min(maxStorageBufferBindingSize, maxBufferSize)

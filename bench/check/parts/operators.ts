@@ -47,7 +47,7 @@ interface Task {
 export const operatorsPart: Part<OperatorFigures> = {
   name: 'operators',
   title: 'Operators',
-  seconds: 150,
+  seconds: 130,
   async run(work) {
     const words = (work.options.cases ?? '').toLowerCase().split(/\s+/)
     const cases = allCases.filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)))

@@ -27,7 +27,7 @@ export interface TrajectoryFigures {
 export const trajectoryPart: Part<TrajectoryFigures> = {
   name: 'trajectory',
   title: 'LeNet-5 against float64',
-  seconds: 20,
+  seconds: 25,
   async run(work) {
     const { train } = await loadFashionMnist({ dataDir: work.options.dataDir })
     const trajectories: CheckedTrajectory[] = []

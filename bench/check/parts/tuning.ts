@@ -25,7 +25,7 @@ export interface TuningFigures {
 export const tuningPart: Part<TuningFigures> = {
   name: 'tuning',
   title: 'Tuning',
-  seconds: 25,
+  seconds: 20,
   async run(work) {
     const batches = work.options.quick ? [128] : [32, 128]
     const tunings: Tuning[] = []

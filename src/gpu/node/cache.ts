@@ -1,8 +1,10 @@
 /**
  * Where weftgrad keeps what it fetched: drivers, data, weights, tuning. One folder, never the user's project.
- * `WEFTGRAD_CACHE_DIR` names it; otherwise it follows the habit of the platform.
+ * `WEFTGRAD_CACHE_DIR` names it; otherwise it follows the habit of the platform. Native code is run from it: it is made
+ * for its owner alone, and never lies under a name that others could guess in a folder that they can write.
  */
-import { homedir, tmpdir, userInfo } from 'node:os'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 
 /** What the rules look at; tests give their own. */
@@ -13,14 +15,41 @@ export interface Surroundings {
   readonly home: string | undefined
 }
 
-/** The cache folder as an absolute path. It need not exist yet. */
-export function cacheFolder(surroundings: Surroundings = here()): string {
+/** The cache folder, made for this user alone (mode 0700) where it is missing and can be made. */
+export function cacheFolder(): string {
+  const path = cachePath()
+  if (path === undefined) return temporaryFolder()
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+  } catch {
+    // Whoever writes there says what is wrong with it.
+  }
+  return path
+}
+
+let temporary: string | undefined
+
+/** Without a home: a folder with a random name, for this process only. */
+function temporaryFolder(): string {
+  if (temporary !== undefined) return temporary
+  const made = mkdtempSync(join(tmpdir(), 'weftgrad-'))
+  temporary = made
+  process.once('exit', () => rmSync(made, { recursive: true, force: true }))
+  process.stderr.write(
+    'weftgrad: there is no home folder, so what is fetched or cached is kept for this command only. ' +
+      'Set WEFTGRAD_CACHE_DIR to a folder of your own to keep it.\n',
+  )
+  return made
+}
+
+/** Where the cache folder is, as an absolute path; undefined where there is neither a home nor a variable that names one. */
+export function cachePath(surroundings: Surroundings = here()): string | undefined {
   const { env, platform, home } = surroundings
   if (env.WEFTGRAD_CACHE_DIR) return resolve(env.WEFTGRAD_CACHE_DIR)
   if (platform === 'win32' && env.LOCALAPPDATA) return join(env.LOCALAPPDATA, 'weftgrad')
   if (platform === 'darwin' && home) return join(home, 'Library', 'Caches', 'weftgrad')
   const base = userCacheFolder(surroundings)
-  return base === undefined ? join(tmpdir(), `weftgrad-${userName()}`) : join(base, 'weftgrad')
+  return base === undefined ? undefined : join(base, 'weftgrad')
 }
 
 /** `$XDG_CACHE_HOME`, else `~/.cache`. The XDG base directory specification has relative paths ignored. */
@@ -39,13 +68,5 @@ function homeOrUndefined(): string | undefined {
     return homedir() || undefined
   } catch {
     return undefined
-  }
-}
-
-function userName(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return String(process.getuid?.() ?? 'user')
   }
 }

@@ -1,12 +1,16 @@
 /**
  * A driver in the cache: `lib/` with the libraries, `icd.json` for the Vulkan loader, and `complete.json`, which is
- * written last and lists every file with its size. A folder without a matching `complete.json` is damaged, whatever
- * else it holds. Folders appear whole, by rename.
+ * written last and lists every file with its size and every library with its SHA-256. A folder without a matching
+ * `complete.json` is damaged, whatever else it holds, and so is one that others could have written. Folders appear whole,
+ * by rename.
  */
+import { createHash } from 'node:crypto'
 import {
+  chmodSync,
   closeSync,
   cpSync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -16,8 +20,9 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { cacheFolder } from './cache.ts'
+import { requireTrusted, whyUntrusted } from './trust.ts'
 
 export interface CachedDriver {
   readonly folder: string
@@ -40,6 +45,8 @@ interface Marker {
   readonly library: string
   readonly libraries: readonly string[]
   readonly bytes: Readonly<Record<string, number>>
+  /** Of the libraries, by name. Drivers that were installed before it was kept lack it. */
+  readonly sha256?: Readonly<Record<string, string>> | undefined
 }
 
 export const LOADER = 'libvulkan.so.1'
@@ -62,6 +69,9 @@ export function inspectDriver(folder: string): DriverState {
     return { state: 'absent', folder }
   }
   const damaged = (reason: string): DriverState => ({ state: 'damaged', folder, reason })
+  const drivers = dirname(folder)
+  const untrusted = whyUntrusted(dirname(drivers), drivers, folder)
+  if (untrusted !== undefined) return damaged(untrusted)
   try {
     text = readFileSync(join(folder, 'complete.json'), 'utf8')
   } catch {
@@ -69,15 +79,47 @@ export function inspectDriver(folder: string): DriverState {
   }
   const marker = parseMarker(text)
   if (marker === undefined) return damaged('complete.json is not readable')
-  for (const name of [...marker.libraries.map((library) => `lib/${library}`), 'icd.json']) {
+  const libraries = marker.libraries.map((library) => `lib/${library}`)
+  for (const name of [...libraries, 'icd.json']) {
     const bytes = sizeOrUndefined(join(folder, name))
     if (bytes === undefined) return damaged(`${name} is missing`)
     if (bytes !== marker.bytes[name]) return damaged(`${name} has ${bytes} bytes instead of ${marker.bytes[name]}`)
   }
   if (readFileSync(join(folder, 'icd.json'), 'utf8') !== icdText(folder, marker.library))
     return damaged('icd.json points elsewhere, the folder was moved')
-  const { mesaVersion, library, libraries } = marker
-  return { state: 'whole', driver: { folder, icd: join(folder, 'icd.json'), library, libraries, mesaVersion } }
+  const files = ['lib', 'complete.json', 'icd.json', ...libraries].map((name) => join(folder, name))
+  const writable = whyUntrusted(...files)
+  if (writable !== undefined) return damaged(writable)
+  const sha256 = checksumsOf(folder, marker.libraries)
+  const other = marker.libraries.find((name) => (marker.sha256 ?? sha256)[name] !== sha256[name])
+  if (other !== undefined) return damaged(`lib/${other} is not the file that was installed: its SHA-256 is another`)
+  if (marker.sha256 === undefined) recordChecksums(folder, { ...marker, sha256 })
+  const { mesaVersion, library } = marker
+  const icd = join(folder, 'icd.json')
+  return { state: 'whole', driver: { folder, icd, library, libraries: marker.libraries, mesaVersion } }
+}
+
+function checksumsOf(folder: string, libraries: readonly string[]): Record<string, string> {
+  const hash = (name: string): string =>
+    createHash('sha256')
+      .update(readFileSync(join(folder, 'lib', name)))
+      .digest('hex')
+  return Object.fromEntries(libraries.map((name) => [name, hash(name)]))
+}
+
+/** For a driver that was installed before checksums were kept: nobody else can have changed it since. */
+function recordChecksums(folder: string, marker: Marker): void {
+  const temporary = join(folder, `complete.json.${process.pid}.tmp`)
+  try {
+    writeFlushed(temporary, markerText(marker))
+    renameSync(temporary, join(folder, 'complete.json'))
+  } catch {
+    // A cache that cannot be written stays as it is.
+  }
+}
+
+function markerText(marker: Marker): string {
+  return `${JSON.stringify(marker, null, 2)}\n`
 }
 
 /**
@@ -90,19 +132,22 @@ export function installDriver(
   files: ReadonlyMap<string, string>,
   { library, mesaVersion }: { readonly library: string; readonly mesaVersion: string },
 ): CachedDriver {
-  mkdirSync(join(staging, 'lib'), { recursive: true })
+  // Whatever the umask: for the owner alone.
+  mkdirSync(join(staging, 'lib'), { recursive: true, mode: 0o700 })
   const bytes: Record<string, number> = {}
   for (const [name, path] of files) {
     const target = join(staging, 'lib', name)
     cpSync(path, target, { dereference: true })
+    chmodSync(target, 0o600)
     bytes[`lib/${name}`] = statSync(target).size
     flush(target)
   }
   const icd = icdText(folder, library)
   bytes['icd.json'] = Buffer.byteLength(icd)
   writeFlushed(join(staging, 'icd.json'), icd)
-  const marker: Marker = { mesaVersion, library, libraries: [...files.keys()], bytes }
-  writeFlushed(join(staging, 'complete.json'), `${JSON.stringify(marker, null, 2)}\n`)
+  const libraries = [...files.keys()]
+  const marker: Marker = { mesaVersion, library, libraries, bytes, sha256: checksumsOf(staging, libraries) }
+  writeFlushed(join(staging, 'complete.json'), markerText(marker))
   for (let attempt = 0; ; attempt++) {
     try {
       renameSync(staging, folder)
@@ -134,11 +179,12 @@ function parseMarker(text: string): Marker | undefined {
   try {
     const value: Partial<Marker> | null = JSON.parse(text)
     if (value === null || typeof value !== 'object') return undefined
-    const { mesaVersion, library, libraries, bytes } = value
+    const { mesaVersion, library, libraries, bytes, sha256 } = value
     if (typeof mesaVersion !== 'string' || typeof library !== 'string' || typeof bytes !== 'object') return undefined
+    if (sha256 !== undefined && (typeof sha256 !== 'object' || sha256 === null)) return undefined
     if (!Array.isArray(libraries) || !libraries.every((name) => typeof name === 'string' && !name.includes('/')))
       return undefined
-    return libraries.includes(library) ? { mesaVersion, library, libraries, bytes } : undefined
+    return libraries.includes(library) ? { mesaVersion, library, libraries, bytes, sha256 } : undefined
   } catch {
     return undefined
   }
@@ -149,12 +195,13 @@ const STAGING = /^staging-(\d+)-/
 /** A new folder below `driversFolder()` for one attempt of this process. */
 export function newStagingFolder(): string {
   const parent = driversFolder()
-  mkdirSync(parent, { recursive: true })
+  mkdirSync(parent, { recursive: true, mode: 0o700 })
+  requireTrusted(dirname(parent), parent)
   const folder = join(
     parent,
     `staging-${process.pid}-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`,
   )
-  mkdirSync(folder)
+  mkdirSync(folder, { mode: 0o700 })
   return folder
 }
 
@@ -191,14 +238,15 @@ export function errorCode(error: unknown): string | undefined {
 
 function sizeOrUndefined(path: string): number | undefined {
   try {
-    return statSync(path).size
+    const facts = lstatSync(path)
+    return facts.isFile() ? facts.size : undefined
   } catch {
     return undefined
   }
 }
 
 function writeFlushed(path: string, text: string): void {
-  writeFileSync(path, text)
+  writeFileSync(path, text, { mode: 0o600 })
   flush(path)
 }
 

@@ -154,6 +154,7 @@ function codenameOf(places: AptPlaces): string | undefined {
 
 /** Every failure as one sentence with the ways out. */
 function explained(error: unknown, folder: string): WeftgradError {
+  if (error instanceof WeftgradError && error.code === 'file') return error
   const details = { folder }
   if (error instanceof CommandFailed && error.kind === 'missing')
     return new WeftgradError(

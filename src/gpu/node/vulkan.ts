@@ -8,8 +8,9 @@ import { constants } from 'node:os'
 import { delimiter, isAbsolute, join, sep } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { WeftgradError } from '../../errors.ts'
-import { cacheFolder, userCacheFolder } from './cache.ts'
-import { type CachedDriver, driversFolder, LOADER } from './driver-folder.ts'
+import { cacheFolder, cachePath, userCacheFolder } from './cache.ts'
+import { type CachedDriver, LOADER } from './driver-folder.ts'
+import { whyUntrusted } from './trust.ts'
 
 /** What the user or the system set, as it was when this module was loaded; a parent process of ours may have set ours. */
 const given = {
@@ -21,7 +22,9 @@ const given = {
 const MOUNTED_ICDS = ['/usr/local/nvidia/share/vulkan/icd.d']
 
 function notOurs(files: string | undefined): string | undefined {
-  return files === undefined || files === '' || files.startsWith(driversFolder() + sep) ? undefined : files
+  const cache = cachePath()
+  const isOurs = cache !== undefined && files?.startsWith(join(cache, 'driver') + sep)
+  return files === '' || isOurs ? undefined : files
 }
 
 /** The manifests of the system's drivers, or those `VK_DRIVER_FILES` names. */
@@ -141,12 +144,13 @@ export function prepareShaderCache(): void {
   const usual = userCacheFolder()
   if (usual !== undefined && canWrite(usual)) return
   const ours = join(cacheFolder(), 'mesa-shaders')
-  if (canWrite(ours)) process.env.MESA_SHADER_CACHE_DIR = ours
+  // Mesa keeps machine code there.
+  if (canWrite(ours) && whyUntrusted(cacheFolder(), ours) === undefined) process.env.MESA_SHADER_CACHE_DIR = ours
 }
 
 function canWrite(folder: string): boolean {
   try {
-    mkdirSync(folder, { recursive: true })
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
     accessSync(folder, access.W_OK)
     return true
   } catch {
