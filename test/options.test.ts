@@ -164,6 +164,14 @@ const table: Readonly<Record<string, Row>> = {
     call: (o, { model }) => model.call(tensor(new Float32Array(1024), [1, 32, 32, 1]), o),
     wrong: ['training', 1],
   },
+  'nn.Model#logits 1': {
+    call: (o, { model }) => model.logits(tensor(new Float32Array(1024), [1, 32, 32, 1]), o),
+    wrong: ['training', 1],
+  },
+  'nn.FrozenModel#logits 1': {
+    call: (o, { model }) => nn.freeze(model).logits(tensor(new Float32Array(1024), [1, 32, 32, 1]), o),
+    wrong: ['tap', {}],
+  },
   'nn.FrozenModel#call 1': {
     call: (o, { model }) => nn.freeze(model).call(tensor(new Float32Array(1024), [1, 32, 32, 1]), o),
     wrong: ['tap', {}],
