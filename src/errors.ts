@@ -3,6 +3,11 @@
  * what was wrong and what to do; `details` holds the values involved.
  */
 
+import { printable } from './printable.ts'
+
+/** Of a message, which may quote what a file holds. The end, which says what to do, is kept. */
+const longestMessage = 2000
+
 /**
  * The stable codes, one a kind of failure: 'shape' and 'argument' for calls that make no sense, 'no-gradient'; 'no-adapter',
  * 'device', 'device-lost', 'limit', 'disposed' about devices; 'format', 'checksum', 'data', 'fetch', 'file', 'mismatch',
@@ -36,7 +41,8 @@ export class WeftgradError extends Error {
 
   /** For operators and layers of your own, so that their errors are like the others. */
   constructor(code: ErrorCode, message: string, details: Readonly<Record<string, unknown>> = {}, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause })
+    // What WebGPU says of a shader has lines of its own.
+    super(code === 'device' ? message : printable(message, longestMessage), cause === undefined ? undefined : { cause })
     this.name = 'WeftgradError'
     this.code = code
     this.details = details

@@ -13,7 +13,7 @@ const sourceFolder = fileURLToPath(new URL('../src', import.meta.url))
 
 /** The rooms, each above those before it. Files in src/ itself are below all rooms or above them. */
 const rooms = ['gpu', 'format', 'kernels', 'graph', 'autograd', 'data', 'nn', 'weights', 'study', 'cli'] as const
-const groundFiles = ['errors.ts', 'near-names.ts', 'options.ts', 'random.ts']
+const groundFiles = ['printable.ts', 'errors.ts', 'near-names.ts', 'options.ts', 'random.ts']
 const roofFiles = ['index.ts', 'node.ts']
 
 /** What a room must not know although it is below. A folder, or a file. */

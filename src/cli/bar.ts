@@ -3,7 +3,7 @@
  * plain line now and then.
  */
 import { SingleBar } from 'cli-progress'
-import { clock, type Terminal } from './terminal.ts'
+import { clock, shownLines, type Terminal } from './terminal.ts'
 
 /** Between plain lines, in ms. */
 const plainLineMs = 10_000
@@ -80,7 +80,7 @@ export class BarLine {
     const cells = share === undefined ? 0 : Math.min(32, Math.max(0, room()))
     const done = Math.round(cells * (share ?? 0))
     const bar = cyan('━'.repeat(done)) + dim('─'.repeat(cells - done))
-    return `  ${before}  ${bar}  ${after}  ${dim(told.join('  '))}`
+    return shownLines(`  ${before}  ${bar}  ${after}  ${dim(told.join('  '))}`, this.#terminal.noteColors)
   }
 }
 

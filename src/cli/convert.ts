@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { openWeightFile } from '../format/open-weights.node.ts'
 import { elementCount } from '../kernels/kernel.ts'
+import { printable } from '../printable.ts'
 import { type ConvertedTensor, convertWeights } from '../weights/convert.node.ts'
 import { guessAt } from '../weights/recognize.ts'
 import { BytesBar, megabytes } from './bar.ts'
@@ -60,7 +61,13 @@ export async function convertCommand(from: string, to: string, { force = false, 
 function show(tensors: readonly ConvertedTensor[], parameters: number, { say, colors }: Terminal): void {
   const { dim, red } = colors
   const rows = tensors.map(({ name, shape, storedAs, min, max, notFinite }) => ({
-    cells: [name, `[${shape.join(', ')}]`, storedAs, min.toPrecision(5), max.toPrecision(5)],
+    cells: [
+      printable(name),
+      printable(`[${shape.join(', ')}]`),
+      printable(storedAs),
+      min.toPrecision(5),
+      max.toPrecision(5),
+    ],
     note: notFinite > 0 ? red(`  ${grouped(notFinite)} not finite: loading refuses them`) : '',
   }))
   const header = ['Tensor', 'Shape', 'Stored as', 'Least', 'Greatest']

@@ -6,9 +6,10 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { CommanderError } from 'commander'
 import { WeftgradError } from '../errors.ts'
+import { printable } from '../printable.ts'
 import { runFiles, shown } from '../study/run-folder.node.ts'
 import type { Interruptible } from './interrupt.ts'
-import { colorsFor, type Terminal } from './terminal.ts'
+import { colorsFor, shownLines, type Terminal } from './terminal.ts'
 
 /**
  * The exit code of a command that an error ended: the signal's where the user stopped it, else `reportFailure`'s.
@@ -44,16 +45,18 @@ function quoted(path: string): string {
 export function reportFailure(error: unknown): number {
   // Commander has printed its own sentence, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-  const { red } = colorsFor(process.stderr)
+  const colors = colorsFor(process.stderr)
+  const { red } = colors
+  const print = (text: string): void => void process.stderr.write(`${shownLines(text, colors)}\n`)
   const debug = process.env.WEFTGRAD_DEBUG === '1'
   if (error instanceof WeftgradError) {
-    process.stderr.write(`${red('weftgrad:')} ${error.message}\n`)
+    print(`${red('weftgrad:')} ${error.message}`)
   } else {
     const message = error instanceof Error ? error.message : String(error)
     const how = debug ? '' : ' (a mistake in weftgrad; WEFTGRAD_DEBUG=1 shows where)'
-    process.stderr.write(`${red('weftgrad:')} ${message}${how}\n`)
+    print(`${red('weftgrad:')} ${printable(message, 2000)}${how}`)
   }
-  if (debug && error instanceof Error) process.stderr.write(`${stackOf(error)}\n`)
+  if (debug && error instanceof Error) print(stackOf(error))
   return error instanceof WeftgradError && error.code === 'argument' ? 2 : 1
 }
 

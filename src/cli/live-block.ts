@@ -1,5 +1,5 @@
 /** Lines at the end of a terminal's standard error that are drawn again in place. Does nothing where there is no terminal. */
-import type { Terminal } from './terminal.ts'
+import { shownLines, type Terminal } from './terminal.ts'
 
 /** Between two drawings, in ms: faster than this nobody reads. */
 const leastMs = 100
@@ -13,12 +13,14 @@ const eraseAbove = (lines: number): string => (lines > 0 ? `\u001b[${lines}A\r\u
 
 export class LiveBlock {
   readonly #live: Terminal['live']
+  readonly #colors: Terminal['noteColors']
   #drawn = 0
   #lastMs = Number.NEGATIVE_INFINITY
   #closed = false
 
-  constructor({ live }: Terminal) {
+  constructor({ live, noteColors }: Terminal) {
     this.#live = live
+    this.#colors = noteColors
   }
 
   get isLive(): boolean {
@@ -29,7 +31,9 @@ export class LiveBlock {
   show(lines: () => readonly string[]): void {
     if (this.#live === undefined || this.#closed || performance.now() - this.#lastMs < leastMs) return
     this.#lastMs = performance.now()
-    const shown = lines().slice(-Math.max(1, this.#live.rows - 1))
+    const shown = lines()
+      .slice(-Math.max(1, this.#live.rows - 1))
+      .map((line) => shownLines(line, this.#colors))
     this.#live.write(`${hideCursor}${eraseAbove(this.#drawn)}${wrapOff}${shown.join('\n')}\n${wrapOn}`)
     this.#drawn = shown.length
   }

@@ -15,7 +15,7 @@ import { weftgradVersion } from '../study/versions.node.ts'
 import { watchOutputs } from './closed-output.ts'
 import { reportFailure } from './failure.ts'
 import { listSetting, numberSetting, pathOption, unitsSetting, wordSetting } from './options.ts'
-import { colorsFor } from './terminal.ts'
+import { colorsFor, shownLines } from './terminal.ts'
 
 /** Runs the command and sets the process' exit code; the process ends by itself. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -72,7 +72,10 @@ function commandLine(): Command {
     .helpCommand(true)
     .exitOverride()
     .configureOutput({
-      outputError: (text, write) => write(text.replace(/^error:/, colorsFor(process.stderr).red('weftgrad:'))),
+      outputError(text, write) {
+        const colors = colorsFor(process.stderr)
+        write(shownLines(text.replace(/^error:/, colors.red('weftgrad:')), colors))
+      },
     })
     .action(() => program.help())
 

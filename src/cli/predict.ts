@@ -1,4 +1,6 @@
 /** `weftgrad predict RUN IMAGE.png...`: the class of each picture, and how probable each class is. */
+
+import { printable } from '../printable.ts'
 import { type Prediction, predictPictures } from '../study/use-run.node.ts'
 import { openTerminal, percent, type Terminal } from './terminal.ts'
 
@@ -23,12 +25,14 @@ const barCells = 24
 /** All classes, the most probable first. */
 function predictionText(prediction: Prediction, { colors }: Terminal): string {
   const { bold, cyan, dim } = colors
-  const ranked = Object.entries(prediction.probabilities).sort(([, a], [, b]) => b - a)
+  const ranked = Object.entries(prediction.probabilities)
+    .map(([name, probability]) => [printable(name), probability] as const)
+    .sort(([, a], [, b]) => b - a)
   const width = Math.max(...ranked.map(([name]) => name.length))
   const rows = ranked.map(([name, probability], rank) => {
     const text = `${name.padEnd(width)}  ${percent(probability).padStart(8)}`
     const bar = '━'.repeat(Math.round(probability * barCells))
     return `  ${rank === 0 ? bold(text) : dim(text)}  ${cyan(bar)}`.trimEnd()
   })
-  return [`${prediction.image}: ${bold(prediction.class)}`, ...rows].join('\n')
+  return [`${printable(prediction.image)}: ${bold(printable(prediction.class))}`, ...rows].join('\n')
 }

@@ -1,5 +1,6 @@
 /** Test results as text: loss and accuracy, the table of the classes, the confusion matrix. */
 import type { ClassMetrics } from '../nn/metrics.ts'
+import { printable } from '../printable.ts'
 import type { Colors } from './terminal.ts'
 import { grouped, percent } from './terminal.ts'
 
@@ -11,7 +12,9 @@ export interface TestResults {
   readonly confusion: readonly (readonly number[])[]
 }
 
-export function resultsText(results: TestResults, colors: Colors): string {
+/** Class names come out of files: they are shown escaped and shortened. */
+export function resultsText(given: TestResults, colors: Colors): string {
+  const results = { ...given, perClass: given.perClass.map((one) => ({ ...one, class: printable(one.class, 40) })) }
   return [headline(results, colors), '', classTable(results, colors), '', confusionTable(results, colors)].join('\n')
 }
 

@@ -1,10 +1,12 @@
 /**
  * Where the command's words go. What was asked for goes to standard output; notes, the progress bar and errors to standard
  * error. With `--json` standard output carries one JSON object and nothing else, and all words go to standard error.
- * Colours are for terminals only; NO_COLOR and FORCE_COLOR (https://no-color.org) have the last word.
+ * Colours are for terminals only; NO_COLOR and FORCE_COLOR (https://no-color.org) have the last word. Whatever words come out
+ * of files, nothing but line ends and our own colours reaches the terminal unescaped.
  */
 import type { WriteStream } from 'node:tty'
 import pc from 'picocolors'
+import { escaped } from '../printable.ts'
 
 export type Colors = ReturnType<typeof pc.createColors>
 
@@ -26,9 +28,10 @@ export interface Terminal {
 export function openTerminal({ json = false }: { readonly json?: boolean | undefined } = {}): Terminal {
   const answer = json ? process.stderr : process.stdout
   return {
-    say: (text = '') => void answer.write(`${text}\n`),
-    note: (line) => void process.stderr.write(`${line}\n`),
-    json: (value) => void process.stdout.write(`${JSON.stringify(value)}\n`),
+    say: (text = '') => void answer.write(`${shownLines(text, colorsFor(answer))}\n`),
+    note: (line) => void process.stderr.write(`${shownLines(line, colorsFor(process.stderr))}\n`),
+    // JSON itself leaves characters that reorder text as they are.
+    json: (value) => void process.stdout.write(`${escaped(JSON.stringify(value))}\n`),
     colors: colorsFor(answer),
     noteColors: colorsFor(process.stderr),
     live: process.stderr.isTTY && process.env.TERM !== 'dumb' ? process.stderr : undefined,
@@ -42,6 +45,22 @@ export function colorsFor(
   if (env.NO_COLOR) return pc.createColors(false)
   if (env.FORCE_COLOR) return pc.createColors(env.FORCE_COLOR !== '0')
   return pc.createColors(stream.isTTY === true && env.TERM !== 'dumb')
+}
+
+const sequenceStart = '\u001b'
+/** Switching bold, dim and the colours in use here on and off; the group makes `split` keep them. */
+const ownColors = new RegExp(`(${sequenceStart}\\[(?:1|2|22|31|32|33|36|39)m)`)
+
+/** Lines as a stream with these colours may get them. */
+export function shownLines(text: string, { isColorSupported }: Colors): string {
+  const line = (own: string): string =>
+    isColorSupported
+      ? own
+          .split(ownColors)
+          .map((part, i) => (i % 2 === 1 ? part : escaped(part)))
+          .join('')
+      : escaped(own)
+  return text.split('\n').map(line).join('\n')
 }
 
 /** 12345 as 12,345. */

@@ -3,6 +3,7 @@
  * the system's software Vulkan, else the driver in weftgrad's cache, which is fetched if it may be. No root, no restart.
  */
 import { WeftgradError } from '../../errors.ts'
+import { escaped } from '../../printable.ts'
 import { driverName, isHardware } from '../adapter-info.ts'
 import { loadDawn, requestFrom, seenBy } from './dawn.ts'
 import type { CachedDriver } from './driver-folder.ts'
@@ -239,5 +240,5 @@ function noSetup(): boolean {
 }
 
 function logToStderr(line: string): void {
-  process.stderr.write(`${line}\n`)
+  process.stderr.write(`${escaped(line)}\n`)
 }
