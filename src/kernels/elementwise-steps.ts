@@ -5,6 +5,7 @@
 
 import { WeftgradError } from '../errors.ts'
 import type { FunctionName, Width } from './functions.ts'
+import { activations } from './functions.ts'
 import type { DType, UniformValue } from './kernel.ts'
 
 export type UnaryKind =
@@ -91,6 +92,10 @@ function unary(text: (x: string, width: Width) => string, ...needs: FunctionName
   return { arity: 1, types: f32Only, emit: ({ names, width }) => ({ text: text(names[0], width), type: 'f32', needs }) }
 }
 
+function activation(kind: keyof typeof activations): Rule {
+  return unary((x) => `${activations[kind]}(${x})`, activations[kind])
+}
+
 function comparison(sign: string): Rule {
   return {
     arity: 2,
@@ -104,6 +109,14 @@ function comparison(sign: string): Rule {
             needs: ['ordered'],
           },
   }
+}
+
+/** As the masks of relu's derivative in other kernels. */
+function greater(operands: Operands): Emission {
+  if (operands.type === 'u32') return comparison('>').emit(operands)
+  const { names, width } = operands
+  const text = `select(${width.f}(0.0), ${width.f}(1.0), exceeds(${names[0]}, ${names[1]}))`
+  return { text, type: 'f32', needs: ['exceeds'] }
 }
 
 function arithmetic(sign: string): Rule {
@@ -131,9 +144,9 @@ const rules: { readonly [Kind in ElementwiseKind]: Rule } = {
   sqrt: unary((x) => `sqrt(${x})`),
   square: unary((x) => `${x} * ${x}`),
   reciprocal: unary((x) => `1.0 / ${x}`),
-  sigmoid: unary((x) => `logistic(${x})`, 'logistic'),
-  tanh: unary((x) => `hyperbolicTangent(${x})`, 'hyperbolicTangent'),
-  relu: unary((x) => `rectified(${x})`, 'rectified'),
+  sigmoid: activation('sigmoid'),
+  tanh: activation('tanh'),
+  relu: activation('relu'),
   clip: unary((x) => x), // see emitStep, which knows the bounds
   toF32: {
     arity: 1,
@@ -175,7 +188,7 @@ const rules: { readonly [Kind in ElementwiseKind]: Rule } = {
   },
   maximum: extremum('max', 'larger'),
   minimum: extremum('min', 'smaller'),
-  greater: comparison('>'),
+  greater: { ...comparison('>'), emit: greater },
   greaterEqual: comparison('>='),
   less: comparison('<'),
   lessEqual: comparison('<='),

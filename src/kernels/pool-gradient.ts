@@ -5,6 +5,7 @@
  */
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from './kernel.ts'
+import { longSum } from './long-sum.ts'
 import {
   inside,
   type PoolKey,
@@ -50,9 +51,11 @@ function planGather(request: PoolRequest, text: GradientText): KernelPlan {
   const walk = planRowWalk({ images: key.batch, rows: key.height, columns }, target)
   // Windows side by side that can cover one column.
   const covering = Math.min(key.outWidth, Math.ceil(key.window[1] / key.strides[1]))
+  const rows = Math.min(key.outHeight, Math.ceil(key.window[0] / key.strides[0]))
+  const sum = longSum([{ name: 'sum', type: float }], { terms: rows * covering, turns: covering })
   return planPool(request, {
     ...text,
-    uniforms: covering > 3 ? { covering } : {},
+    uniforms: { ...(covering > 3 ? { covering } : {}), ...sum.uniforms },
     declarations: `
 
 /** The first window that reaches the padded position, and the end of those that begin before it. */
@@ -70,17 +73,20 @@ fn firstWindow(position: u32, window: u32, stride: u32) -> u32 {
       let paddedY = imageRow + u.padTop;
       let yEnd = min(paddedY / strideY + 1u, u.outHeight);
       var sum = ${float}(0.0);
+${sum.declare}
       for (var outY = firstWindow(paddedY, windowHeight, strideY); outY < yEnd; outY++) {
         let wy = paddedY - outY * strideY;
         let rowAt = (image * u.outHeight + outY) * u.outWidth;${text.eachRow}
-        for (var n = 0u; n < ${covering > 3 ? 'u.covering' : `${covering}u`}; n++) {
-          let covers = xFirst + n < xEnd;
+${sum.loop(
+  { variable: 'n', from: '0u', to: covering > 3 ? 'u.covering' : `${covering}u` },
+  `          let covers = xFirst + n < xEnd;
           let outX = min(xFirst + n, u.outWidth - 1u);
           let wx = paddedX - outX * strideX;
           let at = (rowAt + outX) * u.channelVectors + channel;
-          sum += select(${float}(0.0), ${text.contribution}, ${bool}(covers)${text.condition});
-        }
+          sum += select(${float}(0.0), ${text.contribution}, ${bool}(covers)${text.condition});`,
+)}
       }
+${sum.finish}
       dx[row * u.columns + column] = sum;`,
   })
 }

@@ -4,6 +4,7 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import type { FloatType } from './functions.ts'
 import { type Binding, dispatch, type KernelPlan, type Target, type Variant } from './kernel.ts'
 import type { RowWalk } from './row-walk.ts'
 
@@ -27,7 +28,7 @@ export interface Vector {
   /** The name of the variant that works on these. */
   readonly name: string
   readonly width: 1 | 2 | 4
-  readonly float: string
+  readonly float: FloatType
   readonly uint: string
   readonly bool: string
 }

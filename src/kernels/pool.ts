@@ -4,7 +4,10 @@
  * A NaN in a window makes the maximum NaN. Positions in a window are numbered row by row: `wy * windowWidth + wx`.
  */
 
+import { declareFunctions, widths } from './functions.ts'
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from './kernel.ts'
+import type { LongSum } from './long-sum.ts'
+import { longSum, plainLoop } from './long-sum.ts'
 import { inside, type PoolKey, type PoolRequest, planPool, vectorVariants, widest } from './pool-plan.ts'
 import { planRowWalk } from './row-walk.ts'
 
@@ -35,6 +38,8 @@ interface ForwardText {
   readonly uniforms: Readonly<Record<string, number>>
   /** Before the window; knows `yBegin` and `xBegin`, the first position that lies in the image. */
   readonly begin: string
+  /** Writes the loop over a row of the window. */
+  readonly loop: LongSum['loop']
   /** For every position, with `value`, `wy`, `wx`, and `within`: whether it lies in the image. */
   readonly each: string
   /** Writes element `at`; knows `taken`, the number of positions in the image. */
@@ -62,11 +67,12 @@ function planForward(request: PoolRequest, text: ForwardText): KernelPlan {
       let taken = f32((yEnd - yBegin) * (xEnd - xBegin));${text.begin}
       for (var wy = yBegin; wy < yEnd; wy++) {
         let rowAt = (image * u.height + u32(top + i32(wy))) * u.width;
-        for (var wx = 0u; wx < windowWidth; wx++) {
-          let within = ${masked ? 'wx >= xBegin && wx < xEnd' : 'true'};
+${text.loop(
+  { variable: 'wx', from: '0u', to: 'windowWidth' },
+  `          let within = ${masked ? 'wx >= xBegin && wx < xEnd' : 'true'};
           let inX = u32(left + i32(${masked ? 'clamp(wx, xBegin, xEnd - 1u)' : 'wx'}));
-          let value = x[(rowAt + inX) * u.channelVectors + channel];${text.each}
-        }
+          let value = x[(rowAt + inX) * u.channelVectors + channel];${text.each}`,
+)}
       }
       let at = row * u.columns + column;${text.end}`,
   })
@@ -78,16 +84,13 @@ function planMaxPool(request: PoolRequest): KernelPlan {
     bindings: [reads('x', input(0), float), writes('y', output(0), float), writes('code', output(1), uint)],
     // Minus infinity takes a zero that the compiler does not know: WGSL refuses the constant.
     uniforms: { zero: 0 },
-    declarations: `
-
-fn isNan(v: ${float}) -> ${bool} {
-  return (bitcast<${uint}>(v) & ${uint}(0x7fffffffu)) > ${uint}(0x7f800000u);
-}`,
+    declarations: declareFunctions(['takesMaximum'], widths[float]),
+    loop: plainLoop,
     begin: `
       var best = ${float}(bitcast<f32>(0xff800000u + u.zero));
       var position = ${uint}(yBegin * windowWidth + xBegin);`,
     each: `
-          let takes = ${bool}(within) & !isNan(best) & ((value > best) | isNan(value));
+          let takes = ${bool}(within) & takesMaximum(value, best);
           best = select(best, value, takes);
           position = select(position, ${uint}(wy * windowWidth + wx), takes);`,
     end: `
@@ -98,15 +101,20 @@ fn isNan(v: ${float}) -> ${bool} {
 
 function planAveragePool(request: PoolRequest): KernelPlan {
   const { float } = request.vector
+  const [height, width] = request.key.window
+  const sum = longSum([{ name: 'sum', type: float }], { terms: height * width, turns: width })
   return planForward(request, {
     bindings: [reads('x', input(0), float), writes('y', output(0), float)],
-    uniforms: {},
+    uniforms: sum.uniforms,
     declarations: '',
+    loop: sum.loop,
     begin: `
-      var sum = ${float}(0.0);`,
+      var sum = ${float}(0.0);
+${sum.declare}`,
     each: `
           sum += select(${float}(0.0), value, within);`,
     end: `
+${sum.finish}
       y[at] = sum / taken;`,
   })
 }

@@ -17,6 +17,8 @@ import type { FusedActivation } from './activation.ts'
 import { activationFunction } from './activation.ts'
 import type { Binding, KernelPlan, Target, UniformValue } from './kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from './kernel.ts'
+import type { Accumulator, LongSum } from './long-sum.ts'
+import { longSum, tileBlock } from './long-sum.ts'
 import { splitCount, sumPartials } from './split-sum.ts'
 
 export interface TiledBlock {
@@ -120,6 +122,10 @@ export function tiledPlan(
   const last = splits === 1
   const label = `${product.label}/${block.name}${last ? '' : `/splitK${splits}`}`
   const type = columns % 4 === 0 ? 'vec4f' : 'f32'
+  const total = longSum(accumulatorsOf(block, product.columnSums === true), {
+    ...{ terms: slabsPerSplit * slabTerms, termsPerTurn: slabTerms, turns: 1 },
+    block: tileBlock,
+  })
   const main = dispatch({
     label,
     bindings: [
@@ -141,6 +147,7 @@ export function tiledPlan(
       slabsPerSplit,
       steps: slabTerms / block.unroll,
       laneRows: block.laneRows,
+      ...total.uniforms,
       ...product.uniforms,
     },
     workgroupSize: lanesOf(block),
@@ -150,9 +157,9 @@ var<workgroup> leftSlab: array<vec4f, ${(slabTerms * block.rows) / 4}>;
 var<workgroup> rightSlab: array<vec4f, ${(slabTerms * block.columns) / 4}>;
 ${left.declarations}
 ${right.declarations}
-${last ? activationFunction(activation, type) : ''}
+${last ? activationFunction(activation, type, product.mask === true ? ['exceeds'] : []) : ''}
 ${storeFunction(product, type, last)}`,
-    body: blockBody(product, block, type),
+    body: blockBody(product, block, type, total),
   })
   if (last) return { dispatches: [main], scratchBytes: [] }
   const count = batch * rows * columns
@@ -207,7 +214,7 @@ function storeFunction(product: TiledProduct, type: string, last: boolean): stri
   const stored = (value: string, column: string, at: string): string => {
     if (!last) return value
     const activated = `activate(${value}${product.bias ? ` + bias[${column}]` : ''})`
-    return product.mask === true ? `select(${type}(0), ${activated}, mask[${at}] > ${type}(0))` : activated
+    return product.mask === true ? `select(${type}(0), ${activated}, exceeds(mask[${at}], ${type}(0)))` : activated
   }
   return `fn store(part: u32, row: u32, column: u32, value: vec4f) {
   if (row >= u.rows || column >= u.columns) { return; }
@@ -230,10 +237,18 @@ function eachAccumulator(block: TiledBlock, line: (row: number, vector: number) 
   return lines.join('\n')
 }
 
+/** All of a lane's accumulators, with those of the column sums. */
+function accumulatorsOf(block: TiledBlock, columnSums: boolean): Accumulator[] {
+  const vectors = block.laneColumns / 4
+  const names = Array.from({ length: block.laneRows * vectors }, (_, n) => `c${Math.floor(n / vectors)}_${n % vectors}`)
+  if (columnSums) names.push(...Array.from({ length: vectors }, (_, vector) => `total${vector}`))
+  return names.map((name) => ({ name, type: 'vec4f' }))
+}
+
 const each = (count: number, line: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => line(i)).join('\n')
 
-function blockBody(product: TiledProduct, block: TiledBlock, type: string): string {
+function blockBody(product: TiledProduct, block: TiledBlock, type: string, total: LongSum): string {
   const [rowVectors, columnVectors] = [block.rows / 4, block.columns / 4]
   const [laneRowVectors, laneColumnVectors] = [block.laneRows / 4, block.laneColumns / 4]
   // A lane's eight rows are four and four half a block apart: neighbours then read neighbouring vectors, without bank conflicts.
@@ -244,6 +259,7 @@ function blockBody(product: TiledProduct, block: TiledBlock, type: string): stri
   const rightLane = lanesOf(block) >= block.rows + block.columns ? block.rows : 0
   const right = pieceOf(product.right, 'Right', block.columns, rightLane)
   const sums = product.columnSums === true
+  const accumulators = accumulatorsOf(block, sums)
   const take = (row: number): string =>
     each(laneColumnVectors, (v) => `value${v} = c${row}_${v};`).replaceAll('\n', ' ')
   return `
@@ -260,8 +276,8 @@ function blockBody(product: TiledProduct, block: TiledBlock, type: string): stri
   let laneY = lane / ${lanesAcross}u;
 ${left.declare}
 ${right.declare}
-${eachAccumulator(block, (row, vector) => `  var c${row}_${vector} = vec4f(0);`)}
-${sums ? each(laneColumnVectors, (vector) => `  var total${vector} = vec4f(0);`) : ''}
+${accumulators.map(({ name }) => `  var ${name} = vec4f(0);`).join('\n')}
+${total.declare}
   for (var slab = firstSlab; slab <= endSlab; slab++) {
     if (slab < endSlab) {
 ${left.load}
@@ -275,12 +291,14 @@ ${each(block.unroll, (k) => outerProduct(product, block, k))}
         leftAt += ${block.unroll * rowVectors}u;
         rightAt += ${block.unroll * columnVectors}u;
       }
+${total.closeTurns}
     }
     workgroupBarrier();
 ${left.keep}
 ${right.keep}
     workgroupBarrier();
   }
+${total.finish}
   for (var i = 0u; i < u.laneRows; i++) {
     let row = firstRow + (i / 4u) * ${rowStep}u + laneY * 4u + i % 4u;
 ${each(laneColumnVectors, (vector) => `    var value${vector} = c0_${vector};`)}

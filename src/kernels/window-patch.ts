@@ -4,6 +4,7 @@
  */
 
 import type { Conv2dKey } from './conv2d-direct.ts'
+import type { FloatType } from './functions.ts'
 import type { Target } from './kernel.ts'
 import type { VectorWidth } from './subgroup-tile.ts'
 import { columnVectorFor, vectorType, widestVector } from './subgroup-tile.ts'
@@ -29,7 +30,7 @@ export interface Window {
   readonly columnVector: VectorWidth
   readonly columnVectors: number
   /** WGSL types of a lane's filters: their numbers, their codes, their conditions. */
-  readonly type: string
+  readonly type: FloatType
   readonly codeType: string
   readonly boolType: string
   readonly columnTiles: number
