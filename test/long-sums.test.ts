@@ -27,7 +27,9 @@ import { runPlan, targetOf } from './support/run-plan.ts'
 type Numbers = Float32Array<ArrayBuffer>
 
 const device = useDevice()
-const million = 1_000_000
+/** A million terms take minutes on a processor: the full tests take them, the others a tenth. */
+const side = process.env.WEFTGRAD_TEST_FULL === '1' ? 1000 : 320
+const manyTerms = side * side
 const bound = 2e-6
 
 const ones = (count: number): Numbers => new Float32Array(count).fill(1)
@@ -100,7 +102,7 @@ async function expectSums<Key>(
 }
 
 const product: MatmulKey = {
-  ...{ batch: 1, m: 1, n: 1, k: million, transposeA: false, transposeB: false },
+  ...{ batch: 1, m: 1, n: 1, k: manyTerms, transposeA: false, transposeB: false },
   ...{ batchedA: false, batchedB: false, bias: false, activation: 'linear' },
 }
 const tenth = Math.fround(0.1)
@@ -123,41 +125,48 @@ describe('matmul', () => {
   ] as [string, Partial<MatmulKey>][])('%s', { timeout: 300_000 }, async (_, change) => {
     const key = { ...product, ...change }
     const sizes = key.columnSums === true ? [1, 1] : [1]
-    const random = uniform(million)
-    await expectSums(matmul, key, [ones(million), random], sizes, exactSum(random))
-    await expectSums(matmul, key, [ones(million), tenths(million)], sizes, tenth * million, sizes.length - 1)
+    const random = uniform(manyTerms)
+    await expectSums(matmul, key, [ones(manyTerms), random], sizes, exactSum(random))
+    await expectSums(matmul, key, [ones(manyTerms), tenths(manyTerms)], sizes, tenth * manyTerms, sizes.length - 1)
   })
 })
 
 describe('convolution', () => {
   test('forward, over many channels and over a large kernel', { timeout: 300_000 }, async () => {
-    const channels = { ...image, channels: 62_500, inputHeight: 4, inputWidth: 4, kernelHeight: 4, kernelWidth: 4 }
-    await expectSums(conv2dForward, channels, [ones(million), tenths(million)], [1], tenth * million)
+    const channels = {
+      ...image,
+      channels: manyTerms / 16,
+      inputHeight: 4,
+      inputWidth: 4,
+      kernelHeight: 4,
+      kernelWidth: 4,
+    }
+    await expectSums(conv2dForward, channels, [ones(manyTerms), tenths(manyTerms)], [1], tenth * manyTerms)
     // Padding keeps it from being a product, and each tap has a single term.
     const taps = {
       ...image,
-      ...{ inputHeight: 1000, inputWidth: 1000, kernelHeight: 1002, kernelWidth: 1002, padTop: 1, padLeft: 1 },
+      ...{ inputHeight: side, inputWidth: side, kernelHeight: side + 2, kernelWidth: side + 2, padTop: 1, padLeft: 1 },
     }
-    await expectSums(conv2dForward, taps, [ones(million), tenths(1002 * 1002)], [1], tenth * million)
+    await expectSums(conv2dForward, taps, [ones(manyTerms), tenths((side + 2) ** 2)], [1], tenth * manyTerms)
   })
 
   test('forward by windows, over the largest kernel that they take', async () => {
     const key = {
       ...image,
-      inputHeight: 21,
-      inputWidth: 21,
-      kernelHeight: 20,
-      kernelWidth: 20,
+      inputHeight: 11,
+      inputWidth: 11,
+      kernelHeight: 10,
+      kernelWidth: 10,
       outHeight: 2,
       outWidth: 2,
     }
-    await expectSums(conv2dForward, key, [ones(441), tenths(400)], [4], tenth * 400)
+    await expectSums(conv2dForward, key, [ones(121), tenths(100)], [4], tenth * 100)
   })
 
   test('input gradient', { timeout: 300_000 }, async () => {
     const filters = {
       ...image,
-      filters: 250_000,
+      filters: manyTerms / 4,
       outHeight: 2,
       outWidth: 2,
       kernelHeight: 2,
@@ -165,22 +174,41 @@ describe('convolution', () => {
       padTop: 1,
     }
     const key = { ...filters, padLeft: 1 }
-    await expectSums(conv2dInputGradient, key, [ones(million), tenths(million)], [1], tenth * million)
-    const taps = { outHeight: 1000, outWidth: 1000, kernelHeight: 1000, kernelWidth: 1000, padTop: 999, padLeft: 999 }
-    await expectSums(conv2dInputGradient, { ...image, ...taps }, [ones(million), tenths(million)], [1], tenth * million)
+    await expectSums(conv2dInputGradient, key, [ones(manyTerms), tenths(manyTerms)], [1], tenth * manyTerms)
+    const taps = {
+      outHeight: side,
+      outWidth: side,
+      kernelHeight: side,
+      kernelWidth: side,
+      padTop: side - 1,
+      padLeft: side - 1,
+    }
+    await expectSums(
+      conv2dInputGradient,
+      { ...image, ...taps },
+      [ones(manyTerms), tenths(manyTerms)],
+      [1],
+      tenth * manyTerms,
+    )
   })
 
   test('filter gradient', { timeout: 300_000 }, async () => {
-    const wide = { ...image, inputHeight: 1001, inputWidth: 1001, outHeight: 1000, outWidth: 1000 }
+    const wide = { ...image, inputHeight: side + 1, inputWidth: side + 1, outHeight: side, outWidth: side }
     const key = { ...wide, kernelHeight: 2, kernelWidth: 2 }
-    await expectSums(conv2dFilterGradient, key, [ones(1001 * 1001), tenths(million)], [4], tenth * million)
-    const small = { ...image, batch: 62_500, inputHeight: 5, inputWidth: 5, outHeight: 4, outWidth: 4 }
+    await expectSums(conv2dFilterGradient, key, [ones((side + 1) ** 2), tenths(manyTerms)], [4], tenth * manyTerms)
+    const small = { ...image, batch: manyTerms / 16, inputHeight: 5, inputWidth: 5, outHeight: 4, outWidth: 4 }
     const many = { ...small, kernelHeight: 2, kernelWidth: 2 }
-    await expectSums(conv2dFilterGradient, many, [ones(62_500 * 25), tenths(million)], [4], tenth * million)
+    await expectSums(
+      conv2dFilterGradient,
+      many,
+      [ones((manyTerms / 16) * 25), tenths(manyTerms)],
+      [4],
+      tenth * manyTerms,
+    )
   })
 
   test('filter and bias gradient of a pooled convolution', { timeout: 300_000 }, async () => {
-    const [batch, pooledHeight, pooledWidth] = [50, 1250, 16]
+    const [batch, pooledHeight, pooledWidth] = [20, manyTerms / 320, 16]
     const extents = {
       batch,
       inputHeight: 2 * pooledHeight,
@@ -195,44 +223,57 @@ describe('convolution', () => {
       outWidth: 2 * pooledWidth,
       activation: 'linear',
     } as const
-    const inputs = [ones(4 * million), tenths(million), new Uint32Array(million)]
+    const inputs = [ones(4 * manyTerms), tenths(manyTerms), new Uint32Array(manyTerms)]
     for (const output of [0, 1])
-      await expectSums(conv2dPoolFilterGradient, key, inputs, [1, 1], tenth * million, output)
+      await expectSums(conv2dPoolFilterGradient, key, inputs, [1, 1], tenth * manyTerms, output)
   })
 })
 
 describe('depthwise convolution', () => {
-  const large = { height: 1000, width: 1000, kernel: [1000, 1000] } as const
+  const large = { height: side, width: side, kernel: [side, side] } as const
 
   test('forward and input gradient', async () => {
-    const inputs = [ones(4 * million), tenths(4 * million)]
-    await expectSums(depthwise, { ...depth, ...large }, inputs, [4], tenth * million)
-    const turned = { kernel: [1000, 1000], padTop: 999, padLeft: 999, outHeight: 1000, outWidth: 1000 } as const
-    await expectSums(depthwiseInputGradient, { ...depth, ...turned }, inputs, [4], tenth * million)
-    const multiplied = { kernel: [100, 100], padTop: 99, padLeft: 99, outHeight: 100, outWidth: 100 } as const
+    const inputs = [ones(4 * manyTerms), tenths(4 * manyTerms)]
+    await expectSums(depthwise, { ...depth, ...large }, inputs, [4], tenth * manyTerms)
+    const turned = {
+      kernel: [side, side],
+      padTop: side - 1,
+      padLeft: side - 1,
+      outHeight: side,
+      outWidth: side,
+    } as const
+    await expectSums(depthwiseInputGradient, { ...depth, ...turned }, inputs, [4], tenth * manyTerms)
+    const multiplied = {
+      ...turned,
+      kernel: [side / 10, side / 10],
+      padTop: side / 10 - 1,
+      padLeft: side / 10 - 1,
+      outHeight: side / 10,
+      outWidth: side / 10,
+    } as const
     const key = { ...depth, ...multiplied, channels: 1, multiplier: 100 }
-    await expectSums(depthwiseInputGradient, key, [ones(million), tenths(million)], [1], tenth * million)
+    await expectSums(depthwiseInputGradient, key, [ones(manyTerms), tenths(manyTerms)], [1], tenth * manyTerms)
   })
 
   test('filter gradient', { timeout: 300_000 }, async () => {
-    const one = { ...depth, batch: 4, height: 500, width: 500, outHeight: 500, outWidth: 500 }
-    const inputs = [ones(4 * million), tenths(4 * million)]
-    await expectSums(depthwiseFilterGradient, one, inputs, [4], tenth * million)
-    const strided = { ...one, height: 999, width: 999, strides: [2, 2], batch: 4 } as const
+    const one = { ...depth, batch: 4, height: side / 2, width: side / 2, outHeight: side / 2, outWidth: side / 2 }
+    const inputs = [ones(4 * manyTerms), tenths(4 * manyTerms)]
+    await expectSums(depthwiseFilterGradient, one, inputs, [4], tenth * manyTerms)
+    const strided = { ...one, height: side - 1, width: side - 1, strides: [2, 2], batch: 4 } as const
     await expectSums(
       depthwiseFilterGradient,
       strided,
-      [ones(4 * 4 * 999 * 999), inputs[1] ?? ones(0)],
+      [ones(4 * 4 * (side - 1) ** 2), inputs[1] ?? ones(0)],
       [4],
-      tenth * million,
+      tenth * manyTerms,
     )
   })
 })
 
 test('pooling over a large window, and its gradients under many windows', async () => {
-  const pool = { batch: 1, height: 1000, width: 1000, channels: 4, outHeight: 1, outWidth: 1 }
-  const window = { window: [1000, 1000], strides: [1, 1], padTop: 0, padLeft: 0 } as const
-  await expectSums(averagePool, { ...pool, ...window }, [tenths(4 * million)], [4], tenth)
+  const pool = { batch: 1, height: side, width: side, channels: 4, outHeight: 1, outWidth: 1 }
+  const window = { window: [side, side], strides: [1, 1], padTop: 0, padLeft: 0 } as const
+  await expectSums(averagePool, { ...pool, ...window }, [tenths(4 * manyTerms)], [4], tenth)
 
   const many = 5000
   const row = { ...pool, height: 1, width: 2 * many - 1, outHeight: 1, outWidth: many, window: [1, many] } as const
@@ -253,25 +294,25 @@ test('pooling over a large window, and its gradients under many windows', async 
 })
 
 test('the gradient of enlarging a pixel', async () => {
-  const key = { batch: 1, height: 1, width: 1, channels: 1, outHeight: 1000, outWidth: 1000 }
-  await expectSums(resizeGradient, key, [tenths(million)], [1], tenth * million)
+  const key = { batch: 1, height: 1, width: 1, channels: 1, outHeight: side, outWidth: side }
+  await expectSums(resizeGradient, key, [tenths(manyTerms)], [1], tenth * manyTerms)
 })
 
 test('the gradient of gathering one row again and again', async () => {
-  const key = { rows: 2, rowElements: 1, count: million }
-  const indices = Uint32Array.from({ length: million }, (_, i) => i % 2)
-  await expectSums(gatherRowsGradient, key, [tenths(million), indices], [2], (tenth * million) / 2)
+  const key = { rows: 2, rowElements: 1, count: manyTerms }
+  const indices = Uint32Array.from({ length: manyTerms }, (_, i) => i % 2)
+  await expectSums(gatherRowsGradient, key, [tenths(manyTerms), indices], [2], (tenth * manyTerms) / 2)
 })
 
 describe('reductions', () => {
   test.each([
-    ['everything', [million], [0]],
-    ['rows', [3, million], [1]],
-    ['columns', [million, 3], [0]],
-    ['columns in fours', [million, 4], [0]],
+    ['everything', [manyTerms], [0]],
+    ['rows', [3, manyTerms], [1]],
+    ['columns', [manyTerms, 3], [0]],
+    ['columns in fours', [manyTerms, 4], [0]],
     ['more outputs than lanes', [200, 20_000], [1]],
     ['more columns than lanes', [20_000, 600], [0]],
-    ['two axes around one that stays', [1000, 2, 1000], [0, 2]],
+    ['two axes around one that stays', [side, 2, side], [0, 2]],
   ] as [string, number[], number[]][])('over %s', async (_, shape, axes) => {
     const count = shape.reduce((a, b) => a * b)
     const terms = axes.reduce((total, axis) => total * (shape[axis] ?? 1), 1)
@@ -335,17 +376,17 @@ describe('many classes', () => {
   })
 
   test('targets spread over all classes, whose sum counts', async () => {
-    const spread = tenths(rows * million)
-    const key = { rows, classes: million, labels: 'dense' } as const
-    const zeros = new Float32Array(rows * million)
-    const all = tenth * million * Math.log(million)
+    const spread = tenths(rows * manyTerms)
+    const key = { rows, classes: manyTerms, labels: 'dense' } as const
+    const zeros = new Float32Array(rows * manyTerms)
+    const all = tenth * manyTerms * Math.log(manyTerms)
     await expectSums(crossEntropy, key, [zeros, spread], [rows], all)
     // The gradient is (softmax * sum of targets - target): 1 for one class that has no target.
     spread.fill(0.1)
-    for (let row = 0; row < rows; row++) spread[row * million] = 0
-    const wanted = (tenth * (million - 1)) / million
-    await eachResult(crossEntropyGradient, key, [zeros, spread, ones(rows)], [rows * million], (outputs, what) => {
-      const first = ones(rows).map((_, row) => outputs[0]?.[row * million] ?? Number.NaN)
+    for (let row = 0; row < rows; row++) spread[row * manyTerms] = 0
+    const wanted = (tenth * (manyTerms - 1)) / manyTerms
+    await eachResult(crossEntropyGradient, key, [zeros, spread, ones(rows)], [rows * manyTerms], (outputs, what) => {
+      const first = ones(rows).map((_, row) => outputs[0]?.[row * manyTerms] ?? Number.NaN)
       expect(
         errorOf(first, () => wanted),
         what,
@@ -358,8 +399,8 @@ describe('a training step', () => {
   const record = (numbers: HostArray | undefined): Numbers => Float32Array.of(numbers?.[0] ?? Number.NaN)
 
   test('the mean loss of a large batch', async () => {
-    const key = { batch: million, classes: 1 }
-    const inputs = [tenths(million), ones(million), new Uint32Array(million)]
+    const key = { batch: manyTerms, classes: 1 }
+    const inputs = [tenths(manyTerms), ones(manyTerms), new Uint32Array(manyTerms)]
     for (const kind of ['cpu', 'gpu'] as const) {
       const plan = planKernel(recordStep, key, targetOf(device(), { class: kind }))
       const [rows] = await runPlan(device(), plan, inputs, [new Float32Array(4), new Uint32Array(4)])
