@@ -50,8 +50,8 @@ export const gatherRows: Family<GatherRowsKey> = {
 
 /**
  * The gradient of `gatherRows` in x. Inputs: dy f32 [count, rowElements], indices u32 [count]. Output: dx
- * f32 [rows, rowElements]: row r is the sum of the rows of dy whose index is r, in their order, in both variants. Beyond 64
- * indices the rows of 64 successive ones make a block, and these add up as in long-sum.ts.
+ * f32 [rows, rowElements]: row r is the sum of the rows of dy whose index is r, in their order, in both variants; more than
+ * 64 of them add up in blocks, as in long-sum.ts.
  */
 export const gatherRowsGradient: Family<GatherRowsKey> = {
   name: 'gatherRowsGradient',
@@ -118,22 +118,22 @@ function planGatherRows(key: GatherRowsKey, target: Target, width: 1 | 4): Kerne
 
 function planGradientByRow(key: GatherRowsKey, target: Target): KernelPlan {
   checkRows('gatherRowsGradient', key)
-  const sum = longSum([{ name: 'sum', type: 'f32' }], { terms: key.count, block: tileBlock })
+  const sum = longSum([{ name: 'sum', type: 'f32' }], { terms: key.count, turns: 1, block: tileBlock })
   const text: RowsText = {
     variant: 'plain',
     bindings: [reads('dy', input(0)), reads('indices', input(1), 'u32'), writes('dx', output(0))],
     rows: key.rows,
     columns: key.rowElements,
-    uniforms: { count: key.count },
+    uniforms: { count: key.count, ...sum.uniforms },
     each: `
       var sum = 0.0;
 ${sum.declare}
-${sum.loop(
-  { variable: 'i', from: '0u', to: 'u.count' },
-  `        if (indices[i] == row) {
+      for (var i = 0u; i < u.count; i++) {
+        if (indices[i] == row) {
           sum += dy[i * u.columns + column];
-        }`,
-)}
+${sum.closeTurns}
+        }
+      }
 ${sum.finish}
       dx[row * u.columns + column] = sum;`,
     flops: key.count * key.rowElements,
@@ -144,27 +144,12 @@ ${sum.finish}
 function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
   checkRows('gatherRowsGradient', key)
   const lanes = plainWorkgroupSize(target)
-  // Five levels are enough for 2^26 indices, and with them a kernel has the eight buffers that every adapter offers.
-  const levels = key.count <= tileBlock ? 0 : Math.min(5, levelsFor(Math.ceil(key.count / tileBlock)))
+  // Four levels are enough for 2^22 indices of one row, and with them a kernel has the eight buffers of every adapter.
+  const levels = key.count <= tileBlock ? 0 : Math.min(4, levelsFor(Math.ceil(key.count / tileBlock)))
   const level = (n: number): string => (n === 0 ? 'dx' : `level${n}`)
   const each = (line: (n: number) => string): string => Array.from({ length: levels }, (_, n) => line(n + 1)).join(' ')
-  /** Moves up by a level what the last `span` indices have added; an index that comes twice finds zero. */
-  const moveUp = (from: number): string => {
-    const span = tileBlock * sumsPerLevel ** from
-    const move = `
-    for (var i = begin + ${tileBlock}u - ${span}u; i < end; i++) {
-      let row = indices[i];
-      if (row < u.rows) {
-        let at = row * u.columns + index;
-        ${level(from + 1)}[at] += ${level(from)}[at];
-        ${level(from)}[at] = 0.0;
-      }
-    }`
-    if (from === 0) return move
-    return `
-    if ((begin + ${tileBlock}u) % ${span}u == 0u) {${move}
-    }`
-  }
+  const moveUp = (from: number): string =>
+    `      if (terms % ${tileBlock * sumsPerLevel ** from}u == 0u) { ${level(from + 1)}[at] += ${level(from)}[at]; ${level(from)}[at] = 0.0; }`
   // A lane owns its column in all rows: nobody else writes there, so it may add in place, in the order of the indices.
   return {
     variant: 'columns',
@@ -175,7 +160,8 @@ function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
           reads('dy', input(0)),
           reads('indices', input(1), 'u32'),
           writes('dx', output(0)),
-          ...Array.from({ length: levels }, (_, n) => writes(level(n + 1), scratch(n))),
+          ...(levels > 0 ? [writes('termsOf', scratch(0), 'u32')] : []),
+          ...Array.from({ length: levels }, (_, n) => writes(level(n + 1), scratch(n + 1))),
         ],
         uniforms: { rows: key.rows, columns: key.rowElements, count: key.count },
         workgroupSize: lanes,
@@ -185,16 +171,23 @@ function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
     return;
   }
   for (var row = 0u; row < u.rows; row++) {
-    dx[row * u.columns + index] = 0.0; ${each((n) => `${level(n)}[row * u.columns + index] = 0.0;`)}
+    let at = row * u.columns + index;
+    dx[at] = 0.0;
+    ${levels > 0 ? 'termsOf[at] = 0u;' : ''} ${each((n) => `${level(n)}[at] = 0.0;`)}
   }
-  for (var begin = 0u; begin < u.count; begin += ${levels === 0 ? 'u.count' : `${tileBlock}u`}) {
-    let end = min(begin + ${levels === 0 ? 'u.count' : `${tileBlock}u`}, u.count);
-    for (var i = begin; i < end; i++) {
-      let row = indices[i];
-      if (row < u.rows) {
-        dx[row * u.columns + index] += dy[i * u.columns + index];
-      }
-    }${Array.from({ length: levels }, (_, n) => moveUp(n)).join('')}
+  for (var i = 0u; i < u.count; i++) {
+    let row = indices[i];
+    if (row < u.rows) {
+      let at = row * u.columns + index;
+      dx[at] += dy[i * u.columns + index];
+${
+  levels === 0
+    ? ''
+    : `      let terms = termsOf[at] + 1u;
+      termsOf[at] = terms;
+${Array.from({ length: levels }, (_, n) => moveUp(n)).join('\n')}`
+}
+    }
   }
 ${
   levels === 0
@@ -206,7 +199,7 @@ ${
 }`,
       }),
     ],
-    scratchBytes: Array.from({ length: levels }, () => 4 * key.rows * key.rowElements),
+    scratchBytes: Array.from({ length: levels === 0 ? 0 : levels + 1 }, () => 4 * key.rows * key.rowElements),
     flops: key.count * key.rowElements,
   }
 }
