@@ -3,6 +3,7 @@
  * Equal numbers are the hardest: added one after the other, a million of them are off by 1e-2.
  */
 import { describe, expect, test } from 'vitest'
+import { averagePool, averagePoolGradient } from '../src/kernels/average-pool.ts'
 import type { Conv2dKey } from '../src/kernels/conv2d.ts'
 import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../src/kernels/conv2d.ts'
 import { conv2dPoolFilterGradient } from '../src/kernels/conv2d-windows.ts'
@@ -13,7 +14,7 @@ import type { Family, KernelPlan } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import type { MatmulKey } from '../src/kernels/matmul.ts'
 import { matmul } from '../src/kernels/matmul.ts'
-import { averagePool, averagePoolGradient, maxPoolGradient } from '../src/kernels/pool.ts'
+import { maxPoolGradient } from '../src/kernels/pool.ts'
 import { reduce } from '../src/kernels/reduce.ts'
 import { resizeGradient } from '../src/kernels/resize.ts'
 import { crossEntropy, crossEntropyGradient, crossEntropyWithGradient, softmax } from '../src/kernels/softmax.ts'

@@ -6,7 +6,16 @@
 
 import { WeftgradError } from '../errors.ts'
 import { carry } from '../graph/lower.ts'
-import { concatenateLowerings, depthwiseLowerings, gatherLowerings, resizeLowerings } from '../graph/lower-carried.ts'
+import {
+  argmaxLowerings,
+  averagePoolLowerings,
+  concatenateLowerings,
+  depthwiseLowerings,
+  dropoutLowerings,
+  gatherLowerings,
+  resizeLowerings,
+  transposeLowerings,
+} from '../graph/lower-carried.ts'
 import type { Activation, OpAttributes, Pair, Shape } from '../graph/node.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
@@ -217,6 +226,7 @@ export const min = (x: Tensor, options: ReduceOptions = {}): Tensor => reduced('
  * @throws WeftgradError 'shape' for an axis that x does not have, or if x is not f32.
  */
 export function argmax(x: Tensor, { axis = -1 }: { readonly axis?: number } = {}): Tensor {
+  carry(argmaxLowerings)
   return apply('argmax', [x], { axis: axis < 0 ? axis + x.shape.length : axis })
 }
 
@@ -351,6 +361,7 @@ export function maxPool(x: Tensor, options: PoolOptions): Tensor {
  * @throws WeftgradError 'shape' and 'argument' as {@link maxPool}.
  */
 export function averagePool(x: Tensor, options: PoolOptions): Tensor {
+  carry(averagePoolLowerings)
   return apply('averagePool', [x], poolAttributes('averagePool', x, options))
 }
 
@@ -489,6 +500,7 @@ export interface DropoutOptions {
  * @throws WeftgradError 'argument' for a rate outside [0, 1), 'shape' if x is not f32.
  */
 export function dropout(x: Tensor, { rate, seed, stream = 0, counter }: DropoutOptions): Tensor {
+  carry(dropoutLowerings)
   return apply('dropout', [x, counter ?? tensor([0], [1], 'u32')], { rate, seed, stream })
 }
 
@@ -523,6 +535,7 @@ export function transpose(
   x: Tensor,
   permutation: readonly number[] = x.shape.map((_, axis) => axis).reverse(),
 ): Tensor {
+  carry(transposeLowerings)
   return apply('transpose', [x], { permutation })
 }
 

@@ -50,7 +50,7 @@ function directPlan(
   body: (loop: LongSum['loop']) => string,
 ): KernelPlan {
   const workgroupSize = plainWorkgroupSize(target)
-  const total = longSum([{ name: 'sum', type: 'f32' }], extents)
+  const total = longSum('f32', ['sum'], extents)
   const uniforms: Record<string, UniformValue> = {
     count,
     inputHeight: key.inputHeight,
@@ -68,7 +68,6 @@ function directPlan(
     dilationX: { i32: key.dilation[1] },
     padTop: { i32: key.padTop },
     padLeft: { i32: key.padLeft },
-    ...total.uniforms,
   }
   return {
     variant: 'direct',
@@ -85,7 +84,6 @@ function directPlan(
         declarations: activationFunction(key.activation, 'f32'),
         body: `
   if (index >= u.count) { return; }
-  var sum = 0.0;
 ${total.declare}
 ${body(total.loop)}
 ${total.finish}
@@ -128,7 +126,7 @@ export const directForward: Variant<Conv2dKey> = {
       let pixel = ((sample * u.inputHeight + u32(y)) * u.inputWidth + u32(x)) * u.channels;
       let tap = (ky * u.kernelWidth + kx) * u.channels;
 ${loop(
-  { variable: 'channel', from: '0u', to: 'u.channels' },
+  ['channel', '0u', 'u.channels'],
   '        sum += image[pixel + channel] * kernel[(tap + channel) * u.filters + filter_];',
 )}
     }
@@ -161,7 +159,7 @@ export const directInputGradient: Variant<Conv2dKey> = {
       if (scaledX < 0 || scaledX % u.strideX != 0 || u32(scaledX / u.strideX) >= u.outWidth) { continue; }
       let pixel = ((sample * u.outHeight + u32(scaledY / u.strideY)) * u.outWidth + u32(scaledX / u.strideX)) * u.filters;
       let tap = ((ky * u.kernelWidth + kx) * u.channels + channel) * u.filters;
-${loop({ variable: 'f', from: '0u', to: 'u.filters' }, '        sum += gradient[pixel + f] * kernel[tap + f];')}
+${loop(['f', '0u', 'u.filters'], '        sum += gradient[pixel + f] * kernel[tap + f];')}
     }
   }`,
     ),
@@ -189,7 +187,7 @@ export const directFilterGradient: Variant<Conv2dKey> = {
       let y = i32(outY) * u.strideY + i32(ky) * u.dilationY - u.padTop;
       if (y < 0 || u32(y) >= u.inputHeight) { continue; }
 ${loop(
-  { variable: 'outX', from: '0u', to: 'u.outWidth' },
+  ['outX', '0u', 'u.outWidth'],
   `        let x = i32(outX) * u.strideX + i32(kx) * u.dilationX - u.padLeft;
         if (x < 0 || u32(x) >= u.inputWidth) { continue; }
         sum += image[((sample * u.inputHeight + u32(y)) * u.inputWidth + u32(x)) * u.channels + channel]

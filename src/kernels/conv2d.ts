@@ -17,13 +17,12 @@ import { convFamily } from './conv2d-family.ts'
 import { filterGradientByWindows, forwardByWindows, inputGradientByWindows } from './conv2d-windows.ts'
 import type { KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from './kernel.ts'
-import { longSum, tileBlock } from './long-sum.ts'
+import { longSum } from './long-sum.ts'
 import { splitCount, sumPartials } from './split-sum.ts'
 import type { SubgroupTile } from './subgroup-tile.ts'
 import {
   accumulatorsOf,
   columnVectorFor,
-  declareAccumulators,
   declareColumns,
   leftLoads,
   leftType,
@@ -82,11 +81,10 @@ function forwardVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
       const type = vectorType(columnVector)
       const loads = leftLoads(tile)
       const runVectors = ((key.kernelWidth / runs) * key.channels) / unroll
-      const total = longSum(accumulatorsOf(tile), {
+      const total = longSum(type, accumulatorsOf(tile), {
         terms: key.kernelHeight * key.kernelWidth * key.channels,
         termsPerTurn: unroll,
         turns: runVectors,
-        block: tileBlock,
       })
       return {
         variant: name,
@@ -114,7 +112,6 @@ function forwardVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
               kernelHeight: key.kernelHeight,
               runs,
               runVectors,
-              ...total.uniforms,
               padTop: { i32: key.padTop },
               padLeft: { i32: key.padLeft },
             },
@@ -135,7 +132,6 @@ ${repeat(
   let top${r} = i32(outY${r} * ${key.strides[0]}u) - u.padTop;
   let left${r} = i32((pixel${r} - outY${r} * u.outWidth) * ${key.strides[1]}u) - u.padLeft;`,
 )}
-${declareAccumulators(tile)}
 ${total.declare}
   var kernelRow = 0u;
   for (var ky = 0u; ky < u.kernelHeight; ky++) {
@@ -149,7 +145,7 @@ ${padded ? `      let inside${r} = ${allOf(`u32(y${r}) < u.inputHeight`, `u32(x$
       let address${r} = ${padded ? `select(0u, start${r}, inside${r})` : `start${r}`};`,
 )}
 ${total.loop(
-  { variable: 'v', from: '0u', to: 'u.runVectors' },
+  ['v', '0u', 'u.runVectors'],
   `${repeat(loads, (r) => `    let a${r} = ${padded ? `select(${leftType(tile)}(0), image[address${r} + v], inside${r})` : `image[address${r} + v]`};`)}
 ${repeat(unroll, (k) => `    let b${k}_0 = kernel[(kernelRow + ${k}u) * u.columnVectors + column0];`)}
 ${rankUpdate(tile)}
@@ -191,11 +187,10 @@ function inputGradientVariant(name: string, wantedRows: number): Variant<Conv2dK
       const columnTiles = Math.ceil(key.channels / tileColumns(tile))
       const loads = leftLoads(tile)
       const [strideY, strideX] = key.strides
-      const total = longSum(accumulatorsOf(tile), {
+      const total = longSum('f32', accumulatorsOf(tile), {
         terms: key.kernelHeight * key.kernelWidth * key.filters,
         termsPerTurn: unroll,
         turns: key.filters / unroll,
-        block: tileBlock,
       })
       return {
         variant: name,
@@ -219,7 +214,6 @@ function inputGradientVariant(name: string, wantedRows: number): Variant<Conv2dK
               outHeight: key.outHeight,
               outWidth: key.outWidth,
               filterVectors: key.filters / unroll,
-              ...total.uniforms,
               kernelHeight: key.kernelHeight,
               kernelWidth: key.kernelWidth,
               padTop: { i32: key.padTop },
@@ -241,7 +235,6 @@ ${repeat(
   let bottom${r} = i32(inputY${r}) + u.padTop;
   let right${r} = i32(pixel${r} - inputY${r} * u.inputWidth) + u.padLeft;`,
 )}
-${declareAccumulators(tile)}
 ${total.declare}
   for (var ky = 0u; ky < u.kernelHeight; ky++) {
     for (var kx = 0u; kx < u.kernelWidth; kx++) {
@@ -264,7 +257,7 @@ ${repeat(
 )}
 ${repeat(columnGroups, (j) => `      let kernelStart${j} = ((ky * u.kernelWidth + kx) * u.columnVectors + column${j}) * u.filterVectors;`)}
 ${total.loop(
-  { variable: 'v', from: '0u', to: 'u.filterVectors' },
+  ['v', '0u', 'u.filterVectors'],
   `${repeat(loads, (r) => `    let a${r} = select(${leftType(tile)}(0), gradient[address${r} + v], inside${r});`)}
 ${repeat(columnGroups, (j) => `    let b${j} = kernel[kernelStart${j} + v];`)}
 ${rankUpdate(tile)}`,
@@ -312,11 +305,10 @@ function filterGradientVariant(name: string, wantedRows: number): Variant<Conv2d
       const padded = reachesOutside(key)
       const loads = leftLoads(tile)
       const imageRowsPerSplit = Math.ceil(imageRows / splits)
-      const total = longSum(accumulatorsOf(tile), {
+      const total = longSum(type, accumulatorsOf(tile), {
         terms: imageRowsPerSplit * key.outWidth,
         termsPerTurn: unroll,
         turns: key.outWidth / unroll,
-        block: tileBlock,
       })
       const label = `conv2d.filterGradient/${name}${splits > 1 ? `/splitK${splits}` : ''}`
       const product = dispatch({
@@ -335,7 +327,6 @@ function filterGradientVariant(name: string, wantedRows: number): Variant<Conv2d
           rowTiles,
           imageRows,
           imageRowsPerSplit,
-          ...total.uniforms,
           outHeight: key.outHeight,
           outWidth: key.outWidth,
           inputHeight: key.inputHeight,
@@ -366,7 +357,6 @@ ${repeat(
   let channel${r} = rowGroup${r} - tap${r} * u.pixelVectors;
   let offset${r} = (offsetY${r} * i32(u.inputWidth) + offsetX${r}) * i32(u.pixelVectors) + i32(channel${r});`,
 )}
-${declareAccumulators(tile)}
 ${total.declare}
   let endRow = min((split + 1u) * u.imageRowsPerSplit, u.imageRows);
   for (var imageRow = split * u.imageRowsPerSplit; imageRow < endRow; imageRow++) {
@@ -375,7 +365,7 @@ ${total.declare}
     let startY = (sample * u.inputHeight + outY * ${key.strides[0]}u) * u.inputWidth;
 ${padded ? repeat(loads, (r) => `    let insideY${r} = u32(i32(outY * ${key.strides[0]}u) + offsetY${r}) < u.inputHeight;`) : ''}
 ${total.loop(
-  { variable: 'outX', from: '0u', to: 'u.outWidth', step: unroll },
+  ['outX', '0u', 'u.outWidth', unroll],
   `      let start = i32((startY + outX * ${key.strides[1]}u) * u.pixelVectors);
 ${repeat(loads, (r) =>
   padded

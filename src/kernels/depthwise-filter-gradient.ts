@@ -20,7 +20,7 @@ import {
   type Target,
   writes,
 } from './kernel.ts'
-import { longSum, tileBlock } from './long-sum.ts'
+import { longSum } from './long-sum.ts'
 import { sumPartials } from './split-sum.ts'
 
 const name = 'depthwiseFilterGradient'
@@ -108,7 +108,7 @@ function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
   const elements = key.kernel[0] * key.kernel[1] * outChannels
   const tiles = Math.ceil(elements / lanes)
   const { parts, rowsPerPart } = partsOf(key, tiles, target)
-  const total = longSum([{ name: 'sum', type: 'f32' }], { terms: rowsPerPart * key.outWidth, turns: key.outWidth })
+  const total = longSum('f32', ['sum'], { terms: rowsPerPart * key.outWidth, turns: key.outWidth })
   return finish('plain', key, target, parts, (partial) =>
     dispatch({
       label: `${name}/plain`,
@@ -122,7 +122,6 @@ function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
         elements,
         tiles,
         rowsPerPart,
-        ...total.uniforms,
       },
       workgroupSize: lanes,
       workgroups: tiles * parts,
@@ -140,7 +139,6 @@ function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
   // Rows and columns before the image wrap around to huge numbers, so that one comparison finds both ends.
   let up = ky * u.dilationY - u.padTop;
   let left = kx * u.dilationX - u.padLeft;
-  var sum = 0.0;
 ${total.declare}
   let end = min((part + 1u) * u.rowsPerPart, u.rows);
   for (var row = part * u.rowsPerPart; row < end; row++) {
@@ -149,7 +147,7 @@ ${total.declare}
     if (inY < u.height) {
       let rowAt = (image * u.height + inY) * u.width;
 ${total.loop(
-  { variable: 'outX', from: '0u', to: 'u.outWidth' },
+  ['outX', '0u', 'u.outWidth'],
   `        let inX = outX * u.strideX + left;
         let within = inX < u.width;
         let value = x[(rowAt + select(0u, inX, within)) * u.channels + channel];
@@ -181,17 +179,16 @@ function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
   const { parts, rowsPerPart } = partsOf(key, tiles / partsAtOnce, target)
   const shifting = slides(key)
   const last = kernelWidth - 1
-  const accumulators = Array.from({ length: kernelWidth }, (_, kx) => ({ name: `sum_${kx}`, type: 'vec4f' }))
-  const total = longSum(accumulators, {
+  const sums = Array.from({ length: kernelWidth }, (_, kx) => `sum_${kx}`)
+  const total = longSum('vec4f', sums, {
     terms: rowsPerPart * key.outWidth,
     turns: key.outWidth,
-    block: tileBlock,
   })
   return finish('channels', key, target, parts, (partial) =>
     dispatch({
       label: `${name}/channels`,
       bindings: [reads('x', input(0), 'vec4f'), reads('dy', input(1), 'vec4f'), writes('partial', partial, 'vec4f')],
-      uniforms: { ...uniformsOf(key), ...total.uniforms, channelVectors, kernelHeight, tiles, parts, rowsPerPart },
+      uniforms: { ...uniformsOf(key), channelVectors, kernelHeight, tiles, parts, rowsPerPart },
       workgroupSize: lanes,
       workgroups: tiles * Math.ceil(parts / partsAtOnce),
       declarations: `
@@ -210,7 +207,6 @@ fn pixel(rowAt: u32, inX: u32, channel: u32) -> vec4f {
   }
   let end = min((part + 1u) * u.rowsPerPart, u.rows);
   for (var ky = 0u; ky < u.kernelHeight; ky++) {
-${lines(0, kernelWidth, (kx) => `    var sum_${kx} = vec4f(0.0);`)}
 ${total.declare}
     for (var row = part * u.rowsPerPart; row < end; row++) {
       let image = row / u.outHeight;
@@ -220,7 +216,7 @@ ${total.declare}
         var at = row * u.outWidth * u.channelVectors + channel;
 ${shifting ? lines(1, kernelWidth, (kx) => `        var pixel_${kx} = pixel(rowAt, ${kx - 1}u - u.padLeft, channel);`) : ''}
 ${total.loop(
-  { variable: 'outX', from: '0u', to: 'u.outWidth' },
+  ['outX', '0u', 'u.outWidth'],
   `          let gradient = dy[at];
           at += u.channelVectors;
 ${

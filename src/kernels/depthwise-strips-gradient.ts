@@ -7,7 +7,7 @@
 import type { DepthwiseKey } from './depthwise-plan.ts'
 import { ownRow, range, shareOut, touching, windowRows } from './depthwise-strips.ts'
 import { type Dispatch, dispatch, input, type Operand, reads, type Target, writes } from './kernel.ts'
-import { longSum, tileBlock } from './long-sum.ts'
+import { longSum } from './long-sum.ts'
 import { lines } from './wgsl.ts'
 
 /** The dispatch that sums up `parts` parts, one after the other in `partial`, each as long as the filter gradient. */
@@ -47,15 +47,11 @@ export function stripSums(key: DepthwiseKey, target: Target, label: string): Str
     const there = outX >= 0 && outX < key.outWidth
     return there ? own(j, `dy_${j}_${kx} = dy[outAt + ${j}u * u.outRow + ${outX}u * u.channelVectors];`) : ''
   }
-  const accumulators = range(taps).map((tap) => ({
-    name: `sum_${Math.floor(tap / kernelWidth)}_${tap % kernelWidth}`,
-    type: 'vec4f',
-  }))
-  const total = longSum(accumulators, {
+  const names = range(taps).map((tap) => `sum_${Math.floor(tap / kernelWidth)}_${tap % kernelWidth}`)
+  const total = longSum('vec4f', names, {
     terms: images * key.width * rows,
     termsPerTurn: rows,
     turns: key.width,
-    block: tileBlock,
   })
   return {
     parts,
@@ -78,7 +74,6 @@ export function stripSums(key: DepthwiseKey, target: Target, label: string): Str
           images,
           padTop: key.padTop,
           padLeft: key.padLeft,
-          ...total.uniforms,
           zero: 0,
         },
         workgroupSize: lanes,
@@ -99,7 +94,6 @@ ${touches ? touching(strips, ['x', 'dy'], kernelHeight) : '  let nothing = 0u;'}
   for (var tile = firstTile; tile < endTile; tile++) {
     let channel = tile * ${lanes}u + lane + nothing;
     if (channel < u.channelVectors) {
-${eachTap((ky, kx) => `      var sum_${ky}_${kx} = vec4f(0.0);`)}
 ${total.declare}
       for (var turn = 0u; turn < u.images; turn++) {
         let image = firstImage + turn;
@@ -110,7 +104,7 @@ ${lines(outs, (j) => lines(earlier, (kx) => `        var dy_${j}_${kx} = vec4f(0
 ${lines(outs, (j) => lines(earlier, (kx) => `        ${before(j, kx)}`))}
         outAt += u.padLeft * u.channelVectors;
 ${total.loop(
-  { variable: 'inX', from: '0u', to: 'u.inWidth' },
+  ['inX', '0u', 'u.inWidth'],
   `${lines(outs, (j) => `          var dy_${j}_0 = vec4f(0.0);`)}
           if (inX + u.padLeft < u.outWidth) {
 ${lines(outs, (j) => `            ${own(j, `dy_${j}_0 = dy[outAt + ${j}u * u.outRow];`)}`)}

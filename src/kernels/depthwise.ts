@@ -94,7 +94,7 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
   const outVectors = (key.channels * key.multiplier) / width
   const walk = planRowWalk({ images: key.batch, rows: key.outHeight, columns: key.outWidth * outVectors }, target)
   const element = width === 4 ? 'vec4f' : 'f32'
-  const total = longSum([{ name: 'sum', type: element }], {
+  const total = longSum(element, ['sum'], {
     terms: key.kernel[0] * key.kernel[1],
     turns: key.kernel[1],
   })
@@ -119,7 +119,6 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
           dilationX: key.dilation[1],
           padTop: key.padTop,
           padLeft: key.padLeft,
-          ...total.uniforms,
         },
         workgroupSize: walk.workgroupSize,
         workgroups: walk.workgroups,
@@ -131,7 +130,6 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
   let left = outX * u.strideX - u.padLeft;`,
           `
       let top = imageRow * u.strideY - u.padTop;
-      var sum = ${element}(0.0);
 ${total.declare}
       for (var ky = 0u; ky < u.kernelHeight; ky++) {
         // Rows and columns before the image wrap around to huge numbers, so that one comparison finds both ends.
@@ -139,7 +137,7 @@ ${total.declare}
         if (inY < u.height) {
           let rowAt = (image * u.height + inY) * u.width;
 ${total.loop(
-  { variable: 'kx', from: '0u', to: 'u.kernelWidth' },
+  ['kx', '0u', 'u.kernelWidth'],
   `            let inX = left + kx * u.dilationX;
             let within = inX < u.width;
             let value = x[(rowAt + select(0u, inX, within)) * u.channelVectors + channel];
@@ -161,7 +159,7 @@ function planInputGradient(key: DepthwiseKey, target: Target, width: Width, labe
   const channelVectors = key.channels / width
   const walk = planRowWalk({ images: key.batch, rows: key.height, columns: key.width * channelVectors }, target)
   const element = width === 4 ? 'vec4f' : 'f32'
-  const total = longSum([{ name: 'sum', type: element }], {
+  const total = longSum(element, ['sum'], {
     terms: key.kernel[0] * key.kernel[1] * key.multiplier,
     turns: key.multiplier,
   })
@@ -183,7 +181,6 @@ function planInputGradient(key: DepthwiseKey, target: Target, width: Width, labe
           dilationX: key.dilation[1],
           padTop: key.padTop,
           padLeft: key.padLeft,
-          ...total.uniforms,
         },
         workgroupSize: walk.workgroupSize,
         workgroups: walk.workgroups,
@@ -199,7 +196,6 @@ const strideX = ${key.strides[1]}u;`,
   let paddedX = inX + u.padLeft;`,
           `
       let paddedY = imageRow + u.padTop;
-      var sum = ${element}(0.0);
 ${total.declare}
       for (var ky = 0u; ky < u.kernelHeight; ky++) {
         // The output row that reached this one through row ky of the kernel, if there is one; wraps where it lies before.
@@ -214,7 +210,7 @@ ${total.declare}
             let start = (rowAt + select(0u, outX, reached)) * outVectors + channel * u.multiplier;
             let tap = (ky * u.kernelWidth + kx) * outVectors + channel * u.multiplier;
 ${total.loop(
-  { variable: 'm', from: '0u', to: 'u.multiplier' },
+  ['m', '0u', 'u.multiplier'],
   `              sum += select(${element}(0.0), dy[start + m] * w[tap + m], reached);`,
 )}
           }

@@ -96,27 +96,21 @@ function activation(kind: keyof typeof activations): Rule {
   return unary((x) => `${activations[kind]}(${x})`, activations[kind])
 }
 
-function comparison(sign: string): Rule {
+/** `real`: the function for floats, where kernels of other families apply it too. */
+function comparison(sign: string, real?: 'exceeds'): Rule {
   return {
     arity: 2,
     types: both,
-    emit: ({ names: [a, b], type, width: { f } }) =>
-      type === 'u32'
-        ? { text: `select(${f}(0.0), ${f}(1.0), ${a} ${sign} ${b})`, type: 'f32' }
-        : {
-            text: `select(${f}(0.0), ${f}(1.0), (${a} ${sign} ${b}) & ordered(${a}, ${b}))`,
-            type: 'f32',
-            needs: ['ordered'],
-          },
+    emit: ({ names: [a, b], type, width: { f } }) => {
+      const plain = `${a} ${sign} ${b}`
+      const ordered = real === undefined ? `(${plain}) & ordered(${a}, ${b})` : `${real}(${a}, ${b})`
+      return {
+        text: `select(${f}(0.0), ${f}(1.0), ${type === 'u32' ? plain : ordered})`,
+        type: 'f32',
+        needs: type === 'u32' ? [] : [real ?? 'ordered'],
+      }
+    },
   }
-}
-
-/** As the masks of relu's derivative in other kernels. */
-function greater(operands: Operands): Emission {
-  if (operands.type === 'u32') return comparison('>').emit(operands)
-  const { names, width } = operands
-  const text = `select(${width.f}(0.0), ${width.f}(1.0), exceeds(${names[0]}, ${names[1]}))`
-  return { text, type: 'f32', needs: ['exceeds'] }
 }
 
 function arithmetic(sign: string): Rule {
@@ -188,7 +182,7 @@ const rules: { readonly [Kind in ElementwiseKind]: Rule } = {
   },
   maximum: extremum('max', 'larger'),
   minimum: extremum('min', 'smaller'),
-  greater: { ...comparison('>'), emit: greater },
+  greater: comparison('>', 'exceeds'),
   greaterEqual: comparison('>='),
   less: comparison('<'),
   lessEqual: comparison('<='),

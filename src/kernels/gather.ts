@@ -118,15 +118,14 @@ function planGatherRows(key: GatherRowsKey, target: Target, width: 1 | 4): Kerne
 
 function planGradientByRow(key: GatherRowsKey, target: Target): KernelPlan {
   checkRows('gatherRowsGradient', key)
-  const sum = longSum([{ name: 'sum', type: 'f32' }], { terms: key.count, turns: 1, block: tileBlock })
+  const sum = longSum('f32', ['sum'], { terms: key.count, turns: 1, block: tileBlock })
   const text: RowsText = {
     variant: 'plain',
     bindings: [reads('dy', input(0)), reads('indices', input(1), 'u32'), writes('dx', output(0))],
     rows: key.rows,
     columns: key.rowElements,
-    uniforms: { count: key.count, ...sum.uniforms },
+    uniforms: { count: key.count },
     each: `
-      var sum = 0.0;
 ${sum.declare}
       for (var i = 0u; i < u.count; i++) {
         if (indices[i] == row) {

@@ -8,7 +8,7 @@
 import type { KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from './kernel.ts'
 import type { LongSum } from './long-sum.ts'
-import { longSum, plainLoop, tileBlock, writtenSum } from './long-sum.ts'
+import { arrayElements, longSum, plainLoop } from './long-sum.ts'
 import { repeat } from './wgsl.ts'
 import { sumWithBias } from './window-filter-gradient.ts'
 import { pooledFunctions, storePooled } from './window-forward.ts'
@@ -113,7 +113,7 @@ ${repeat(
     var right${r} = subgroupShuffle(own${r}, next);`,
 )}
 ${loop(
-  { variable: 'y', from: 'firstRow', to: 'endRow' },
+  ['y', 'firstRow', 'endRow'],
   `${[above, above + 1]
     .map(
       (r) => `      let own${r} = image[address + ${r}u * u.rowVectors];
@@ -144,8 +144,8 @@ export const forwardByColumns: Variant<Conv2dPoolKey> = {
         .slice(0, filterVector)
         .map((i) => `subgroupShuffle(${value}, vector * ${filterVector}u + ${i}u)`)
         .join(', ')})`
-    const accumulators = [0, 1].flatMap((a) => [0, 1, 2, 3].map((p) => ({ name: `sum${a}_${p}`, type })))
-    const total = writtenSum(accumulators, c.taps)
+    const names = [0, 1].flatMap((a) => [0, 1, 2, 3].map((p) => `sum${a}_${p}`))
+    const total = longSum(type, names, { terms: c.taps, start: 'start' })
     const products = Array.from({ length: c.taps }, (_, tap) => {
       const [ky, kx] = [Math.floor(tap / key.kernelWidth), tap % key.kernelWidth]
       const sums = [0, 1, 2, 3].flatMap((x) =>
@@ -187,7 +187,6 @@ ${walkRows(
   plainLoop,
   `      for (var vector = 0u; vector < u.filterVectors; vector++) {
         let start = ${ofFilters('first')};
-${repeat(2, (a) => repeat(4, (p) => `        var sum${a}_${p} = start;`))}
 ${total.declare}
 ${products.join('\n')}
 ${total.finish}
@@ -213,11 +212,10 @@ export const filterGradientByColumns: Variant<Conv2dPoolKey> = {
     const { type, codeType, boolType } = c
     const rows = c.taps + 1 // the bias' gradient comes last
     const label = `conv2dPool.filterGradient/columns/split${c.groups}`
-    const sum = longSum([{ name: 'sums', type, length: rows }], {
+    const sum = longSum(type, arrayElements('sums', rows), {
       terms: 2 * c.unitsPerGroup * c.stripRows,
       termsPerTurn: 2,
       turns: c.stripRows,
-      block: tileBlock,
     })
     const product = dispatch({
       label,
@@ -230,7 +228,6 @@ export const filterGradientByColumns: Variant<Conv2dPoolKey> = {
       ],
       uniforms: {
         ...c.uniforms,
-        ...sum.uniforms,
         rows,
         lastVector: key.batch * c.windowsPerImage * c.filterVectors - 1,
       },

@@ -5,7 +5,7 @@
  * those one of the level above, and so on; a million terms come within 2e-6 of the exact sum. Sums of at most 64 terms are
  * added as they come. How the terms are grouped depends on their number alone.
  *
- * The kernel declares its accumulators; this file declares the levels above them and writes the innermost loop.
+ * This file declares accumulators and levels, and writes the innermost loop; the rest of the kernel is the caller's.
  */
 
 /** The most terms that are added one after the other. */
@@ -21,13 +21,6 @@ const scalarBlock = 16
 /** The same for tiles of accumulators, where closing a block costs as much as one or two of its terms: off by 1e-6. */
 export const tileBlock = 64
 
-/** A variable, or an array of `length`, of type f32 or a vector. */
-export interface Accumulator {
-  readonly name: string
-  readonly type: string
-  readonly length?: number
-}
-
 export interface SumExtents {
   /** Terms that an accumulator gets, at most. */
   readonly terms: number
@@ -35,149 +28,100 @@ export interface SumExtents {
   readonly termsPerTurn?: number
   /** Turns that the innermost loop takes each time it begins, at most; all of them if absent. */
   readonly turns?: number
+  /** Terms of a block, if it must be known. */
   readonly block?: number
+  /** What the accumulators start from, if not from zero. */
+  readonly start?: string
 }
 
-export interface Loop {
-  readonly variable: string
-  readonly from: string
-  readonly to: string
-  readonly step?: number
-}
+/** A `for` loop in WGSL: its variable, where it starts, the end it stays below, and by how much it advances if not 1. */
+export type Loop = readonly [variable: string, from: string, to: string, step?: number]
 
 export interface LongSum {
-  /** Belongs beside the accumulators' declarations. */
+  /** Declares the accumulators, but for elements of arrays, and the levels above them. */
   readonly declare: string
   /** The innermost loop. */
   loop(loop: Loop, body: string): string
+  /** Declarations, the only loop, and the end. */
+  whole(loop: Loop, body: string): string
   /** In place of `loop`, for a loop of another form: belongs after `turns` turns of it. */
   readonly closeTurns: string
+  /** In place of `loop`, for terms written out one by one, some hundreds at most: belongs after each of this accumulator's. */
+  afterTerm(name: string): string
   /** After the last term: leaves the sums in the accumulators. */
   readonly finish: string
-  readonly uniforms: Readonly<Record<string, number>>
 }
 
-/** Levels above the accumulators that `sums` closed blocks need. */
-export function levelsFor(sums: number): number {
+/** Levels above the accumulators that so many blocks need. */
+export function levelsFor(blocks: number): number {
   let levels = 1
-  while (sumsPerLevel ** levels < sums) levels++
+  while (sumsPerLevel ** levels < blocks) levels++
   return levels
 }
 
-/** Every variable or element, and its sum at a level. */
-function eachElement(
-  accumulators: readonly Accumulator[],
-  line: (element: string, level: (n: number) => string, type: string) => string,
-): string {
-  return accumulators
-    .flatMap(({ name, type, length }) => {
-      const level = (n: number): string => (n === 0 ? name : `${name}Level${n}`)
-      if (length === undefined) return [line(name, level, type)]
-      return Array.from({ length }, (_, i) => line(`${name}[${i}]`, (n) => `${level(n)}[${i}]`, type))
-    })
-    .join('\n')
-}
-
-function declareLevels(accumulators: readonly Accumulator[], levels: number): string {
-  return accumulators
-    .flatMap(({ name, type, length }) =>
-      Array.from({ length: levels }, (_, n) =>
-        length === undefined
-          ? `  var ${name}Level${n + 1} = ${type}(0);`
-          : `  var ${name}Level${n + 1}: array<${type}, ${length}>;`,
-      ),
-    )
-    .join('\n')
-}
-
-/** Moves what a level holds up by one. */
-function moveUp(accumulators: readonly Accumulator[], from: number): string {
-  return eachElement(
-    accumulators,
-    (_, level, type) => `    ${level(from + 1)} += ${level(from)}; ${level(from)} = ${type}(0);`,
-  )
-}
-
-function finishLevels(accumulators: readonly Accumulator[], levels: number): string {
-  return eachElement(accumulators, (element, level) =>
-    Array.from({ length: levels }, (_, n) => `  ${element} += ${level(n + 1)};`).join(' '),
-  )
+/** The names of an array's elements, all with constant indices. */
+export function arrayElements(name: string, length: number): string[] {
+  return Array.from({ length }, (_, i) => `${name}[${i}]`)
 }
 
 /** A loop without blocks. */
-export function plainLoop({ variable, from, to, step = 1 }: Loop, body: string): string {
-  const advance = step === 1 ? `${variable}++` : `${variable} += ${step}u`
-  return `  for (var ${variable} = ${from}; ${variable} < ${to}; ${advance}) {\n${body}\n  }`
+export function plainLoop([variable, from, to, step = 1]: Loop, body: string): string {
+  return `  for (var ${variable} = ${from}; ${variable} < ${to}; ${variable} += ${step}u) {\n${body}\n  }`
 }
 
-/** Sums in a loop. */
-export function longSum(accumulators: readonly Accumulator[], extents: SumExtents): LongSum {
-  const { terms, termsPerTurn = 1, block = scalarBlock } = extents
-  const turns = extents.turns ?? Math.ceil(terms / termsPerTurn)
-  if (terms <= longestPlain) return { declare: '', loop: plainLoop, closeTurns: '', finish: '', uniforms: {} }
+/** Sums in variables, or elements of arrays, of one type; their names start differently from those of a kernel's other sums. */
+export function longSum(type: string, names: readonly string[], extents: SumExtents): LongSum {
+  const { terms, termsPerTurn = 1, turns = Math.ceil(terms / termsPerTurn), start = `${type}(0)` } = extents
+  const block = extents.block ?? (names.length > 1 ? tileBlock : scalarBlock)
   // Long runs of the innermost loop are cut into blocks, several short ones share a block.
   const blockTurns = Math.max(1, Math.floor(block / termsPerTurn))
   const blocksPerRun = Math.ceil(turns / blockTurns)
-  const runsPerBlock = blocksPerRun > 1 ? 1 : Math.floor(blockTurns / turns)
-  const levels = levelsFor(Math.ceil((Math.ceil(terms / (turns * termsPerTurn)) * blocksPerRun) / runsPerBlock))
+  const runsPerBlock = Math.max(1, Math.floor(blockTurns / turns))
+  const blocks = Math.ceil((Math.ceil(terms / (turns * termsPerTurn)) * blocksPerRun) / runsPerBlock)
+  const levels = terms <= longestPlain ? 0 : levelsFor(blocks)
 
-  const [prefix = ''] = accumulators.map(({ name }) => name)
-  const [closed, waiting, runs] = [`${prefix}Closed`, `${prefix}Waiting`, `${prefix}RunsPerBlock`]
-  let above = ''
-  for (let level = levels - 1; level > 0; level--) {
-    above = `
-    if (${closed} % ${sumsPerLevel ** level}u == 0u) {
-${moveUp(accumulators, level)}${above}
+  const prefix = names[0]?.split('[')[0]
+  const level = (n: number, i: number): string => (n === 0 ? (names[i] ?? '') : `${prefix}${n}of${i}`)
+  const each = (line: (i: number) => string): string => names.map((_, i) => line(i)).join('\n')
+  const moveUp = (n: number, i: number): string => `${level(n + 1, i)} += ${level(n, i)}; ${level(n, i)} = ${type}(0);`
+  let declare = each((i) => (level(0, i).endsWith(']') ? '' : `  var ${level(0, i)} = ${start};`))
+  let closeTurns = ''
+  let finish = ''
+  for (let n = 0; n < levels; n++) {
+    declare += `\n${each((i) => `  var ${level(n + 1, i)} = ${type}(0);`)}`
+    closeTurns += `
+    if (${prefix}Closed % ${runsPerBlock * sumsPerLevel ** n}u == 0u) {
+${each((i) => moveUp(n, i))}
     }`
+    finish += `\n${each((i) => `  ${level(0, i)} += ${level(n + 1, i)};`)}`
   }
-  const close = `${moveUp(accumulators, 0)}
-    ${levels > 1 ? `${closed}++;` : ''}${above}`
-  const closeTurns =
-    runsPerBlock === 1
-      ? close
-      : `    ${waiting}++;
-    if (${waiting} == u.${runs}) {
-    ${waiting} = 0u;
-${close}
-    }`
-  const counters = [...(levels > 1 ? [closed] : []), ...(runsPerBlock > 1 ? [waiting] : [])]
+  if (levels > 0) {
+    declare += `\n  var ${prefix}Closed = 0u;`
+    closeTurns = `    ${prefix}Closed++;${closeTurns}`
+  }
+  const counts = names.map(() => 0)
   return {
-    declare: `${declareLevels(accumulators, levels)}\n${counters.map((name) => `  var ${name} = 0u;`).join('\n')}`,
-    closeTurns,
-    finish: finishLevels(accumulators, levels),
-    uniforms: runsPerBlock === 1 ? {} : { [runs]: runsPerBlock },
-    loop: (loop, body) => {
-      if (blocksPerRun === 1) return `${plainLoop(loop, body)}\n${closeTurns}`
-      const { variable, from, to, step = 1 } = loop
-      const [begin, end, span] = [`${variable}Begin`, `${variable}End`, blockTurns * step]
-      return `  for (var ${begin} = ${from}; ${begin} < ${to}; ${begin} += ${span}u) {
-    let ${end} = min(${begin} + ${span}u, ${to});
-${plainLoop({ variable, from: begin, to: end, step }, body)}
-${closeTurns}
-  }`
+    declare,
+    whole(loop, body) {
+      return `${declare}\n${this.loop(loop, body)}\n${finish}`
     },
-  }
-}
-
-export interface WrittenSum {
-  readonly declare: string
-  /** Statements that belong after each term of this accumulator. */
-  afterTerm(name: string): string
-  readonly finish: string
-}
-
-/** Sums whose terms are written out one by one, some hundreds at most. */
-export function writtenSum(accumulators: readonly Accumulator[], terms: number): WrittenSum {
-  if (terms <= longestPlain) return { declare: '', afterTerm: () => '', finish: '' }
-  const counts = new Map<string, number>()
-  const close = new Map(accumulators.map((one) => [one.name, moveUp([one], 0)]))
-  return {
-    declare: declareLevels(accumulators, 1),
-    finish: finishLevels(accumulators, 1),
+    closeTurns,
+    finish,
+    loop(loop, body) {
+      if (levels === 0 || blocksPerRun === 1) return `${plainLoop(loop, body)}\n${closeTurns}`
+      const [variable, from, to, step = 1] = loop
+      const [begin, end, span] = [`${variable}Begin`, `${variable}End`, blockTurns * step]
+      const inner = plainLoop([variable, begin, end, step], body)
+      return plainLoop(
+        [begin, from, to, span],
+        `    let ${end} = min(${begin} + ${span}u, ${to});\n${inner}\n${closeTurns}`,
+      )
+    },
     afterTerm(name) {
-      const count = (counts.get(name) ?? 0) + 1
-      counts.set(name, count)
-      return count % tileBlock === 0 ? `\n${close.get(name) ?? ''}` : ''
+      const i = names.indexOf(name)
+      const count = (counts[i] ?? 0) + 1
+      counts[i] = count
+      return levels > 0 && count % tileBlock === 0 ? `\n${moveUp(0, i)}` : ''
     },
   }
 }

@@ -9,13 +9,12 @@ import { activationFunction } from './activation.ts'
 import type { FunctionName } from './functions.ts'
 import type { Binding, Dispatch, Family, KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
-import { longSum, tileBlock } from './long-sum.ts'
+import { longSum } from './long-sum.ts'
 import { splitCount, sumPartials } from './split-sum.ts'
 import type { SubgroupTile } from './subgroup-tile.ts'
 import {
   accumulatorsOf,
   columnVectorFor,
-  declareAccumulators,
   declareColumns,
   leftLoads,
   leftType,
@@ -67,7 +66,7 @@ const direct: Variant<MatmulKey> = {
   plan(key, target): KernelPlan {
     const workgroupSize = plainWorkgroupSize(target)
     const count = key.batch * key.m * key.n
-    const total = longSum([{ name: 'sum', type: 'f32' }], { terms: key.k })
+    const total = longSum('f32', ['sum'], { terms: key.k })
     return {
       variant: 'direct',
       scratchBytes: [],
@@ -86,14 +85,11 @@ const direct: Variant<MatmulKey> = {
   let column = index % u.n;
   let row = (index / u.n) % u.m;
   let batch = index / (u.n * u.m);
-  var sum = 0.0;
-${total.declare}
-${total.loop(
-  { variable: 'k', from: '0u', to: 'u.k' },
+${total.whole(
+  ['k', '0u', 'u.k'],
   `    sum += left[batch * u.strideA + ${key.transposeA ? 'k * u.m + row' : 'row * u.k + k'}]
          * right[batch * u.strideB + ${key.transposeB ? 'column * u.k + k' : 'k * u.n + column'}];`,
 )}
-${total.finish}
   result[index] = ${finish(key, 'f32', 'sum', 'bias[column]', 'mask[index]')};`,
         }),
       ],
@@ -124,7 +120,7 @@ function maskFunctions(key: MatmulKey): FunctionName[] {
 
 function directColumnSums(key: MatmulKey, target: Target): Dispatch {
   const workgroupSize = plainWorkgroupSize(target)
-  const total = longSum([{ name: 'sum', type: 'f32' }], { terms: key.k })
+  const total = longSum('f32', ['sum'], { terms: key.k })
   return dispatch({
     label: 'matmul/columnSums',
     bindings: [reads('right', input(1)), writes('sums', output(1))],
@@ -133,10 +129,7 @@ function directColumnSums(key: MatmulKey, target: Target): Dispatch {
     workgroups: Math.ceil(key.n / workgroupSize),
     body: `
   if (index >= u.n) { return; }
-  var sum = 0.0;
-${total.declare}
-${total.loop({ variable: 'k', from: '0u', to: 'u.k' }, '    sum += right[k * u.n + index];')}
-${total.finish}
+${total.whole(['k', '0u', 'u.k'], '    sum += right[k * u.n + index];')}
   sums[index] = sum;`,
   })
 }
@@ -198,11 +191,10 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
       const count = key.batch * key.m * key.n
       const last = splits === 1
       const slabsPerSplit = Math.ceil(slabs / splits)
-      const columnTotals = groupsOf(tile).map((j) => ({ name: `total${j}`, type }))
-      const total = longSum([...accumulatorsOf(tile), ...(key.columnSums === true ? columnTotals : [])], {
+      const columnTotals = groupsOf(tile).map((j) => `total${j}`)
+      const total = longSum(type, [...accumulatorsOf(tile), ...(key.columnSums === true ? columnTotals : [])], {
         terms: slabsPerSplit * unroll,
         termsPerTurn: unroll,
-        block: tileBlock,
       })
       const label = `matmul/${shape.name}${last ? '' : `/splitK${splits}`}`
       const product = dispatch({
@@ -245,16 +237,12 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
 ${declareColumns(tile)}
 ${declareLeft(tile)}
 ${declareRight(tile)}
-${declareAccumulators(tile)}
-${key.columnSums === true ? groups(tile, (j) => `  var total${j} = ${type}(0);`) : ''}
-${total.declare}
-${total.loop(
-  { variable: 'slab', from: 'firstSlab', to: 'endSlab' },
+${total.whole(
+  ['slab', 'firstSlab', 'endSlab'],
   `${loads(tile)}
 ${key.columnSums === true ? groups(tile, (j) => Array.from({ length: unroll }, (_, k) => `    total${j} += b${k}_${j};`).join('\n')) : ''}
 ${rankUpdate(tile)}`,
 )}
-${total.finish}
 ${key.columnSums === true ? groups(tile, (j) => `  if (rowTile == 0u && wanted${j} < u.columnVectors) { sums[wanted${j}] = total${j}; }`) : ''}
 ${storeTile(tile, (row, column, value) =>
   last

@@ -1,5 +1,6 @@
 /**
- * Max and average pooling over [batch, height, width, channels]; their gradients are in pool-gradient.ts. As in
+ * Max pooling over [batch, height, width, channels], and what average pooling (average-pool.ts) has in common with it; the
+ * gradients are in pool-gradient.ts. As in
  * TensorFlow, padding never wins a maximum and is left out of an average, and the first of equal maxima takes the gradient.
  * A NaN in a window makes the maximum NaN. Positions in a window are numbered row by row: `wy * windowWidth + wx`.
  */
@@ -7,11 +8,11 @@
 import { declareFunctions, widths } from './functions.ts'
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from './kernel.ts'
 import type { LongSum } from './long-sum.ts'
-import { longSum, plainLoop } from './long-sum.ts'
+import { plainLoop } from './long-sum.ts'
 import { inside, type PoolKey, type PoolRequest, planPool, vectorVariants, widest } from './pool-plan.ts'
 import { planRowWalk } from './row-walk.ts'
 
-export { averagePoolGradient, maxPoolGradient } from './pool-gradient.ts'
+export { maxPoolGradient } from './pool-gradient.ts'
 export type { PoolKey } from './pool-plan.ts'
 
 /**
@@ -25,14 +26,7 @@ export const maxPool: Family<PoolKey> = {
   prefer: widest,
 }
 
-/** Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]: means without padding. */
-export const averagePool: Family<PoolKey> = {
-  name: 'averagePool',
-  variants: vectorVariants('averagePool', planAveragePool),
-  prefer: widest,
-}
-
-interface ForwardText {
+export interface ForwardText {
   readonly bindings: readonly Binding[]
   readonly declarations: string
   readonly uniforms: Readonly<Record<string, number>>
@@ -46,9 +40,9 @@ interface ForwardText {
   readonly end: string
 }
 
-function planForward(request: PoolRequest, text: ForwardText): KernelPlan {
+export function planForward(request: PoolRequest, text: ForwardText): KernelPlan {
   const { key, target, vector } = request
-  const columns = (key.outWidth * key.channels) / vector.width
+  const columns = (key.outWidth * key.channels) / vector.lanes
   const walk = planRowWalk({ images: key.batch, rows: key.outHeight, columns }, target)
   const masked = !inside(key)
   return planPool(request, {
@@ -68,7 +62,7 @@ function planForward(request: PoolRequest, text: ForwardText): KernelPlan {
       for (var wy = yBegin; wy < yEnd; wy++) {
         let rowAt = (image * u.height + u32(top + i32(wy))) * u.width;
 ${text.loop(
-  { variable: 'wx', from: '0u', to: 'windowWidth' },
+  ['wx', '0u', 'windowWidth'],
   `          let within = ${masked ? 'wx >= xBegin && wx < xEnd' : 'true'};
           let inX = u32(left + i32(${masked ? 'clamp(wx, xBegin, xEnd - 1u)' : 'wx'}));
           let value = x[(rowAt + inX) * u.channelVectors + channel];${text.each}`,
@@ -79,7 +73,7 @@ ${text.loop(
 }
 
 function planMaxPool(request: PoolRequest): KernelPlan {
-  const { float, uint, bool } = request.vector
+  const { f: float, u: uint, b: bool } = request.vector
   return planForward(request, {
     bindings: [reads('x', input(0), float), writes('y', output(0), float), writes('code', output(1), uint)],
     // Minus infinity takes a zero that the compiler does not know: WGSL refuses the constant.
@@ -96,25 +90,5 @@ function planMaxPool(request: PoolRequest): KernelPlan {
     end: `
       y[at] = best;
       code[at] = position;`,
-  })
-}
-
-function planAveragePool(request: PoolRequest): KernelPlan {
-  const { float } = request.vector
-  const [height, width] = request.key.window
-  const sum = longSum([{ name: 'sum', type: float }], { terms: height * width, turns: width })
-  return planForward(request, {
-    bindings: [reads('x', input(0), float), writes('y', output(0), float)],
-    uniforms: sum.uniforms,
-    declarations: '',
-    loop: sum.loop,
-    begin: `
-      var sum = ${float}(0.0);
-${sum.declare}`,
-    each: `
-          sum += select(${float}(0.0), value, within);`,
-    end: `
-${sum.finish}
-      y[at] = sum / taken;`,
   })
 }

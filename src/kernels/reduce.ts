@@ -72,8 +72,8 @@ interface Pass {
 }
 
 /** What an accumulator gets to see: only sums need blocks. */
-function accumulation({ type }: Accumulator, wide: string, terms: number): LongSum {
-  return longSum([{ name: 'total', type: wide }], { terms: type === 'f32' ? terms : 0 })
+function accumulation({ type, identity }: Accumulator, wide: string, terms: number): LongSum {
+  return longSum(wide, ['total'], { terms: type === 'f32' ? terms : 0, start: `${wide}(${identity})` })
 }
 
 function lanePass(pass: Pass, target: Target): Dispatch {
@@ -137,14 +137,11 @@ function lanePass(pass: Pass, target: Target): Dispatch {
       let end = min(${parts > 1 ? 'begin' : '0u'} + u.length, u.count);
       var offset = ${base.text};
 ${reading.start}
-      var total = ${identity};
-${sum.declare}
-${sum.loop(
-  { variable: 'position', from: parts > 1 ? 'begin' : '0u', to: 'end' },
+${sum.whole(
+  ['position', parts > 1 ? 'begin' : '0u', 'end'],
   `          total = ${combine('total', term)};
 ${reading.advance}`,
 )}
-${sum.finish}
       let joined = ${total};
       result[unit] = ${finish('joined')};`,
     ),
@@ -267,7 +264,7 @@ function planRows(key: ReduceKey, target: Target): KernelPlan {
   // 512 workgroups keep a large GPU busy; a part should still give each lane of one eight loads.
   const wanted = Math.max(1, Math.min(Math.ceil(512 / rows), Math.floor(columns / (team.size * 8))))
   const parts = Math.ceil(columns / Math.ceil(columns / wanted))
-  const { type, identity, load, combine, finish } = accumulator
+  const { type, load, combine, finish } = accumulator
   const length = Math.ceil(columns / parts)
   const sum = accumulation(accumulator, type, Math.ceil(length / team.size))
   const uniforms: Record<string, UniformValue> = { rows, columns, length }
@@ -285,13 +282,10 @@ ${teamFunctions(team, [{ name: 'teamTotal', type, combine, builtin: accumulator.
     let part = group / u.rows;
     let row = group - part * u.rows;
     let end = min((part + 1u) * u.length, u.columns);
-    var total = ${type}(${identity});
-${sum.declare}
-${sum.loop(
-  { variable: 'column', from: 'part * u.length + lane', to: 'end', step: team.size },
+${sum.whole(
+  ['column', 'part * u.length + lane', 'end', team.size],
   `        total = ${combine('total', load('x[row * u.columns + column]'))};`,
 )}
-${sum.finish}
     total = teamTotal(total, lane);
     if (lane == 0u) {
       result[group] = ${finish('total')};

@@ -90,12 +90,12 @@ function mostReaders(extent: number, outExtent: number): number {
 function planResizeGradient(key: ResizeKey, target: Target): KernelPlan {
   const { height, width, channels, outHeight, outWidth } = checked('resizeGradient', key)
   const turns = mostReaders(width, outWidth)
-  const sum = longSum([{ name: 'sum', type: 'f32' }], { terms: mostReaders(height, outHeight) * turns, turns })
+  const sum = longSum('f32', ['sum'], { terms: mostReaders(height, outHeight) * turns, turns })
   return planned('resizeGradient', key, target, {
     rows: height,
     columns: width * channels,
     bindings: [reads('dy', input(0)), writes('dx', output(0))],
-    uniforms: { height, width, channels, outHeight, outWidth, ...sum.uniforms },
+    uniforms: { height, width, channels, outHeight, outWidth },
     declarations: `${placeOf}
 
 fn firstReader(position: u32, extent: u32, outExtent: u32) -> u32 {
@@ -116,13 +116,12 @@ fn weightIn(place: Place, position: u32) -> f32 {
   let xEnd = endOfReaders(inX, u.width, u.outWidth);`,
     each: `
       let yEnd = endOfReaders(imageRow, u.height, u.outHeight);
-      var sum = 0.0;
 ${sum.declare}
       for (var outY = firstReader(imageRow, u.height, u.outHeight); outY < yEnd; outY++) {
         let down = weightIn(placeOf(outY, u.height, u.outHeight), imageRow);
         let rowAt = (image * u.outHeight + outY) * u.outWidth;
 ${sum.loop(
-  { variable: 'outX', from: 'xBegin', to: 'xEnd' },
+  ['outX', 'xBegin', 'xEnd'],
   `          let across = weightIn(placeOf(outX, u.width, u.outWidth), inX);
           sum += dy[(rowAt + outX) * u.channels + channel] * (down * across);`,
 )}

@@ -14,6 +14,7 @@ import type { FunctionName } from './functions.ts'
 import { declareFunctions, scalar } from './functions.ts'
 import type { Binding, Family, KernelPlan, Target, UniformValue, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, writes } from './kernel.ts'
+import type { Loop } from './long-sum.ts'
 import { longSum, plainLoop } from './long-sum.ts'
 import type { TeamKind } from './team.ts'
 import { makeTeam, offersTeam, teamFunctions } from './team.ts'
@@ -60,10 +61,10 @@ type EachClass = (body: string, sum?: string) => string
 function planRows(rows: number, classes: number, kind: TeamKind, target: Target, kernel: RowKernel): KernelPlan {
   const team = makeTeam(kind, target)
   const eachClass: EachClass = (body, name) => {
-    const loop = { variable: 'c', from: 'member', to: 'u.classes', step: team.size }
+    const loop: Loop = ['c', 'member', 'u.classes', team.size]
     if (name === undefined) return plainLoop(loop, body)
-    const sum = longSum([{ name, type: 'f32' }], { terms: Math.ceil(classes / team.size) })
-    return `  var ${name} = 0.0;\n${sum.declare}\n${sum.loop(loop, body)}\n${sum.finish}`
+    const sum = longSum('f32', [name], { terms: Math.ceil(classes / team.size) })
+    return sum.whole(loop, body)
   }
   const place =
     kind === 'lane'
@@ -148,6 +149,16 @@ ${eachClass(
   })
 }
 
+const oneHot = 'select(0.0, 1.0, c == label)'
+
+/** Writes class c's number of the gradient. */
+function gradientText(result: string, wanted: string): string {
+  return `    if (present) {
+      let probability = exponential(logits[first + c] - largest) * scale;
+      ${result}[first + c] = (probability - ${wanted}) * cotangent;
+    }`
+}
+
 function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: TeamKind, target: Target): KernelPlan {
   const sparse = `  let label = labels[row];
   let cotangent = select(u.undefinedValue, gradient[row], label < u.classes);
@@ -156,7 +167,7 @@ function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: TeamKind
   weight = teamSum(weight, lane);
   let cotangent = gradient[row];
   let scale = weight / sum;`
-  const wanted = labels === 'sparse' ? 'select(0.0, 1.0, c == label)' : 'labels[first + c]'
+  const wanted = labels === 'sparse' ? oneHot : 'labels[first + c]'
   return planRows(rows, classes, kind, target, {
     label: `crossEntropyGradient.${labels}`,
     bindings: [
@@ -167,10 +178,7 @@ function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: TeamKind
     ],
     uniforms: { undefinedValue: { f32: Number.NaN } },
     body: (eachClass) => `${labels === 'sparse' ? sparse : dense(eachClass)}
-${eachClass(`    if (present) {
-      let probability = exponential(logits[first + c] - largest) * scale;
-      result[first + c] = (probability - ${wanted}) * cotangent;
-    }`)}`,
+${eachClass(gradientText('result', wanted))}`,
   })
 }
 
@@ -196,10 +204,7 @@ function planLossWithGradient(
   if (present && member == 0u) {
     result[row] = select(u.undefinedValue, naturalLog(sum) + (largest - logit), label < u.classes);
   }
-${eachClass(`    if (present) {
-      let probability = exponential(logits[first + c] - largest) * scale;
-      gradient[first + c] = (probability - select(0.0, 1.0, c == label)) * cotangent;
-    }`)}`,
+${eachClass(gradientText('gradient', oneHot))}`,
   })
 }
 

@@ -59,11 +59,8 @@ export interface Partials {
 
 /** Statements that leave the sum of the partial results in a new variable `total`. */
 export function partialsText({ type, splits, partial, vectors, count, index }: Partials): string {
-  const sum = longSum([{ name: 'total', type }], { terms: splits })
-  return `  var total = ${type}(0);
-${sum.declare}
-${sum.loop({ variable: 'split', from: '0u', to: count }, `    total += ${partial}[split * ${vectors} + ${index}];`)}
-${sum.finish}`
+  const sum = longSum(type, ['total'], { terms: splits })
+  return `${sum.whole(['split', '0u', count], `    total += ${partial}[split * ${vectors} + ${index}];`)}`
 }
 
 /**

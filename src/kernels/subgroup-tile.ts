@@ -12,7 +12,6 @@
  */
 
 import type { FloatType } from './functions.ts'
-import type { Accumulator } from './long-sum.ts'
 
 export type VectorWidth = 1 | 2 | 4
 
@@ -75,18 +74,11 @@ export function tileColumns(tile: SubgroupTile): number {
   return tile.columnGroups * tile.subgroupSize * tile.columnVector
 }
 
-export function accumulatorsOf(tile: SubgroupTile): Accumulator[] {
-  const type = vectorType(tile.columnVector)
-  return Array.from({ length: tile.rows * tile.columnGroups }, (_, n) => ({
-    name: `c${Math.floor(n / tile.columnGroups)}_${n % tile.columnGroups}`,
-    type,
-  }))
-}
-
-export function declareAccumulators(tile: SubgroupTile): string {
-  return accumulatorsOf(tile)
-    .map(({ name, type }) => `  var ${name} = ${type}(0);`)
-    .join('\n')
+/** The names of a lane's accumulators, by row and group of columns. */
+export function accumulatorsOf(tile: SubgroupTile): string[] {
+  return Array.from({ length: tile.rows * tile.columnGroups }, (_, n) => {
+    return `c${Math.floor(n / tile.columnGroups)}_${n % tile.columnGroups}`
+  })
 }
 
 /** Adds the outer products of what `a*` and `b*` hold to the accumulators. */

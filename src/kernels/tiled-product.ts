@@ -17,9 +17,10 @@ import type { FusedActivation } from './activation.ts'
 import { activationFunction } from './activation.ts'
 import type { Binding, KernelPlan, Target, UniformValue } from './kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from './kernel.ts'
-import type { Accumulator, LongSum } from './long-sum.ts'
-import { longSum, tileBlock } from './long-sum.ts'
+import type { LongSum } from './long-sum.ts'
+import { longSum } from './long-sum.ts'
 import { splitCount, sumPartials } from './split-sum.ts'
+import { repeat } from './wgsl.ts'
 
 export interface TiledBlock {
   readonly name: string
@@ -122,9 +123,8 @@ export function tiledPlan(
   const last = splits === 1
   const label = `${product.label}/${block.name}${last ? '' : `/splitK${splits}`}`
   const type = columns % 4 === 0 ? 'vec4f' : 'f32'
-  const total = longSum(accumulatorsOf(block, product.columnSums === true), {
+  const total = longSum('vec4f', accumulatorsOf(block, product.columnSums === true), {
     ...{ terms: slabsPerSplit * slabTerms, termsPerTurn: slabTerms, turns: 1 },
-    block: tileBlock,
   })
   const main = dispatch({
     label,
@@ -147,7 +147,6 @@ export function tiledPlan(
       slabsPerSplit,
       steps: slabTerms / block.unroll,
       laneRows: block.laneRows,
-      ...total.uniforms,
       ...product.uniforms,
     },
     workgroupSize: lanesOf(block),
@@ -238,15 +237,12 @@ function eachAccumulator(block: TiledBlock, line: (row: number, vector: number) 
 }
 
 /** All of a lane's accumulators, with those of the column sums. */
-function accumulatorsOf(block: TiledBlock, columnSums: boolean): Accumulator[] {
+function accumulatorsOf(block: TiledBlock, columnSums: boolean): string[] {
   const vectors = block.laneColumns / 4
   const names = Array.from({ length: block.laneRows * vectors }, (_, n) => `c${Math.floor(n / vectors)}_${n % vectors}`)
   if (columnSums) names.push(...Array.from({ length: vectors }, (_, vector) => `total${vector}`))
-  return names.map((name) => ({ name, type: 'vec4f' }))
+  return names
 }
-
-const each = (count: number, line: (i: number) => string): string =>
-  Array.from({ length: count }, (_, i) => line(i)).join('\n')
 
 function blockBody(product: TiledProduct, block: TiledBlock, type: string, total: LongSum): string {
   const [rowVectors, columnVectors] = [block.rows / 4, block.columns / 4]
@@ -259,9 +255,8 @@ function blockBody(product: TiledProduct, block: TiledBlock, type: string, total
   const rightLane = lanesOf(block) >= block.rows + block.columns ? block.rows : 0
   const right = pieceOf(product.right, 'Right', block.columns, rightLane)
   const sums = product.columnSums === true
-  const accumulators = accumulatorsOf(block, sums)
   const take = (row: number): string =>
-    each(laneColumnVectors, (v) => `value${v} = c${row}_${v};`).replaceAll('\n', ' ')
+    repeat(laneColumnVectors, (v) => `value${v} = c${row}_${v};`).replaceAll('\n', ' ')
   return `
   if (group >= groups) { return; }
   let columnTile = group % u.columnTiles;
@@ -276,7 +271,6 @@ function blockBody(product: TiledProduct, block: TiledBlock, type: string, total
   let laneY = lane / ${lanesAcross}u;
 ${left.declare}
 ${right.declare}
-${accumulators.map(({ name }) => `  var ${name} = vec4f(0);`).join('\n')}
 ${total.declare}
   for (var slab = firstSlab; slab <= endSlab; slab++) {
     if (slab < endSlab) {
@@ -287,7 +281,7 @@ ${right.load}
       var leftAt = laneY;
       var rightAt = laneX;
       for (var step = 0u; step < u.steps; step++) {
-${each(block.unroll, (k) => outerProduct(product, block, k))}
+${repeat(block.unroll, (k) => outerProduct(product, block, k))}
         leftAt += ${block.unroll * rowVectors}u;
         rightAt += ${block.unroll * columnVectors}u;
       }
@@ -301,12 +295,12 @@ ${right.keep}
 ${total.finish}
   for (var i = 0u; i < u.laneRows; i++) {
     let row = firstRow + (i / 4u) * ${rowStep}u + laneY * 4u + i % 4u;
-${each(laneColumnVectors, (vector) => `    var value${vector} = c0_${vector};`)}
+${repeat(laneColumnVectors, (vector) => `    var value${vector} = c0_${vector};`)}
     switch i {
-${each(block.laneRows - 1, (i) => `      case ${i + 1}u: { ${take(i + 1)} }`)}
+${repeat(block.laneRows - 1, (i) => `      case ${i + 1}u: { ${take(i + 1)} }`)}
       default: {}
     }
-${each(laneColumnVectors, (vector) => `    store(part, row, firstColumn + ${vector * columnStep}u + laneX * 4u, value${vector});`)}
+${repeat(laneColumnVectors, (vector) => `    store(part, row, firstColumn + ${vector * columnStep}u + laneX * 4u, value${vector});`)}
   }
 ${sums ? storeSums(laneColumnVectors, columnStep, type) : ''}`
 }
@@ -315,21 +309,21 @@ ${sums ? storeSums(laneColumnVectors, columnStep, type) : ''}`
 function outerProduct(product: TiledProduct, block: TiledBlock, k: number): string {
   const { rows, columns, laneRows, laneColumns } = block
   const [rowVectors, columnVectors] = [laneRows / 4, laneColumns / 4]
-  const vectors = each(
+  const vectors = repeat(
     columnVectors,
     (i) => `        let b${k}_${i} = rightSlab[rightAt + ${(columns / 4) * (k + i / columnVectors)}u];`,
   )
-  return `${each(rowVectors, (i) => `        let a${k}_${i} = leftSlab[leftAt + ${(rows / 4) * (k + i / rowVectors)}u];`)}
+  return `${repeat(rowVectors, (i) => `        let a${k}_${i} = leftSlab[leftAt + ${(rows / 4) * (k + i / rowVectors)}u];`)}
 ${vectors}
 ${eachAccumulator(block, (row, vector) => `        c${row}_${vector} += a${k}_${row >> 2}.${components[row & 3]} * b${k}_${vector};`)}
-${product.columnSums === true ? each(columnVectors, (vector) => `        total${vector} += b${k}_${vector};`) : ''}`
+${product.columnSums === true ? repeat(columnVectors, (vector) => `        total${vector} += b${k}_${vector};`) : ''}`
 }
 
 /** Each of a block's lanes in the first row has seen all of its columns. */
 function storeSums(laneColumnVectors: number, columnStep: number, type: string): string {
   return `
   if (rowTile == 0u && laneY == 0u) {
-${each(
+${repeat(
   laneColumnVectors,
   (vector) => `    let column${vector} = firstColumn + ${vector * columnStep}u + laneX * 4u;
 ${
@@ -366,15 +360,15 @@ function pieceOf(operand: TiledOperand, side: 'Left' | 'Right', extent: number, 
   let ${name}Piece = select(0u, lane - ${firstLane}u, ${name}Busy);
   let ${name}Vector = ${vector};
   let ${name}K = ${k};
-${each(isAlongK ? 4 : 1, (i) => `  let ${name}Place${i} = place${side}(batch, ${position(i)});`)}
-${each(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
+${repeat(isAlongK ? 4 : 1, (i) => `  let ${name}Place${i} = place${side}(batch, ${position(i)});`)}
+${repeat(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
     load: guarded(
       isAlongK
-        ? each(4, (i) => `      ${name}${i} = load${side}(${name}Place${i}, slab * ${slabTerms}u + ${name}K);`)
-        : each(4, (i) => `      ${name}${i} = load${side}(${name}Place0, slab * ${slabTerms}u + ${name}K + ${i}u);`),
+        ? repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place${i}, slab * ${slabTerms}u + ${name}K);`)
+        : repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place0, slab * ${slabTerms}u + ${name}K + ${i}u);`),
     ),
     keep: guarded(
-      each(4, (i) => {
+      repeat(4, (i) => {
         const across = `vec4f(${four.map((j) => `${name}${j}.${components[i]}`).join(', ')})`
         return `      ${name}Slab[(${name}K + ${i}u) * ${vectors}u + ${name}Vector] = ${isAlongK ? across : `${name}${i}`};`
       }),

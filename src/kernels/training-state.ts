@@ -254,7 +254,7 @@ function recordBody({ batch }: ClassificationKey, target: Target, flagWord: numb
   const load = (word: number): string => (atomic ? `atomicLoad(&state[${word}])` : `state[${word}]`)
   const store = (word: number, value: string): string =>
     atomic ? `atomicStore(&state[${word}], ${value});` : `state[${word}] = ${value};`
-  const sum = longSum([{ name: 'loss', type: 'f32' }], { terms: Math.ceil(batch / lanes) })
+  const sum = longSum('f32', ['loss'], { terms: Math.ceil(batch / lanes) })
   const total = addsBySubgroup(target)
     ? `
   loss = subgroupAdd(loss);
@@ -270,16 +270,13 @@ function recordBody({ batch }: ClassificationKey, target: Target, flagWord: numb
     }
   }`
   return `
-  var loss = 0.0;
   var correct = 0u;
-${sum.declare}
-${sum.loop(
-  { variable: 'row', from: 'lane', to: 'u.batch', step: lanes },
+${sum.whole(
+  ['row', 'lane', 'u.batch', lanes],
   `    loss += lossPerRow[row];
     let label = labels[row];
     correct += select(0u, 1u, label < u.classes && predicted(row) == label);`,
-)}
-${sum.finish}${total}
+)}${total}
   if (lane == 0u) {
     let mean = loss / f32(u.batch);
     let step = ${load(stepInEpochWord)};

@@ -3,7 +3,7 @@
 import type { Conv2dKey } from './conv2d-direct.ts'
 import type { Dispatch, KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
-import { longSum, tileBlock } from './long-sum.ts'
+import { arrayElements, longSum } from './long-sum.ts'
 import { partialsText, sumPartials } from './split-sum.ts'
 import { vectorType, widestVector } from './subgroup-tile.ts'
 import { repeat } from './wgsl.ts'
@@ -71,10 +71,9 @@ export function filterGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Con
       const isPooled = form === 'pooled'
       const rows = isPooled ? w.taps + 1 : w.taps // the bias' gradient comes last
       const products = isPooled ? 1 : 4
-      const total = longSum([{ name: 'sums', type, length: rows }], {
+      const total = longSum(type, arrayElements('sums', rows), {
         terms: w.windowsPerGroup * products,
         termsPerTurn: w.across * products,
-        block: tileBlock,
       })
       const label = `${isPooled ? 'conv2dPool' : 'conv2d'}.filterGradient/windows/split${w.windowGroups}`
       const product = dispatch({
@@ -94,7 +93,7 @@ ${declareWindows(w)}
   var sums: array<${type}, ${rows}>;
 ${total.declare}
 ${total.loop(
-  { variable: 'window', from: 'firstWindow', to: 'endWindow', step: w.across },
+  ['window', 'firstWindow', 'endWindow', w.across],
   `${loadPatch(w)}
 ${
   isPooled

@@ -6,7 +6,7 @@ import type { Conv2dKey } from './conv2d-direct.ts'
 import type { FloatType } from './functions.ts'
 import type { KernelPlan, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, writes } from './kernel.ts'
-import { writtenSum } from './long-sum.ts'
+import { longSum } from './long-sum.ts'
 import { vectorType } from './subgroup-tile.ts'
 import { repeat } from './wgsl.ts'
 import type { Conv2dPoolKey, Form, Window } from './window-patch.ts'
@@ -57,7 +57,6 @@ ${declareWindows(w)}
   let first = ${key.bias ? 'bias[column]' : `${type}(0)`};
   for (var window = firstWindow; window < endWindow; window += ${w.across}u) {
 ${loadPatch(w)}
-${repeat(w.across, (a) => repeat(4, (p) => `    var sum${a}_${p} = first;`))}
 ${forwardSums(key, w)}
 ${form === 'pooled' ? repeat(w.across, (a) => storePooled(key.activation, w, a, { condition: 'wanted < u.columnVectors', address: `(window + ${a}u) * u.columnVectors + column` })) : storeWindows(w)}
   }`,
@@ -113,8 +112,8 @@ export function pooledFunctions(activation: FusedActivation, type: FloatType): s
 
 /** Each number of the patch, times the taps of the outputs that it belongs to: up to four a window. */
 function forwardSums(key: Conv2dKey, w: Window): string {
-  const accumulators = Array.from({ length: 4 * w.across }, (_, n) => ({ name: `sum${n >> 2}_${n & 3}`, type: w.type }))
-  const total = writtenSum(accumulators, w.taps)
+  const names = Array.from({ length: 4 * w.across }, (_, n) => `sum${n >> 2}_${n & 3}`)
+  const total = longSum(w.type, names, { terms: w.taps, start: 'first' })
   const lines = [total.declare]
   for (let row = 0; row <= key.kernelHeight; row++)
     for (let channel = 0; channel < key.channels; channel++)

@@ -3,7 +3,7 @@
 import type { Conv2dKey } from './conv2d-direct.ts'
 import type { KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, writes } from './kernel.ts'
-import { writtenSum } from './long-sum.ts'
+import { longSum } from './long-sum.ts'
 import { allOf, repeat } from './wgsl.ts'
 import type { Conv2dPoolKey, Form, Window } from './window-patch.ts'
 import { deadCode, fits, flopsOf, groupsWanted, mostTapNumbers, windowOf } from './window-patch.ts'
@@ -225,9 +225,9 @@ function tileSums(
   products: (j: number, i: number, afterTerm: AfterTerm) => readonly string[],
 ): string {
   const results = Array.from({ length: 4 * key.channels }, (_, n) => n)
-  const accumulators = results.map((n) => ({ name: `sum${n}`, type }))
-  const total = writtenSum(accumulators, key.kernelHeight * key.kernelWidth)
-  const lines = [...results.map((n) => `      var sum${n} = ${type}(0);`), total.declare]
+  const names = results.map((n) => `sum${n}`)
+  const total = longSum(type, names, { terms: key.kernelHeight * key.kernelWidth })
+  const lines = [total.declare]
   for (let j = 0; j < reachY; j++) {
     lines.push(`      if (insideY${j}) {`)
     for (let i = 0; i < reachX; i++)
