@@ -7,11 +7,14 @@
 import { WeftgradError } from '../errors.ts'
 import { carry } from '../graph/lower.ts'
 import {
+  argmaxLowerings,
   averagePoolLowerings,
   concatenateLowerings,
   depthwiseLowerings,
+  dropoutLowerings,
   gatherLowerings,
   resizeLowerings,
+  transposeLowerings,
 } from '../graph/lower-carried.ts'
 import type { Activation, OpAttributes, Pair, Shape } from '../graph/node.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
@@ -223,6 +226,7 @@ export const min = (x: Tensor, options: ReduceOptions = {}): Tensor => reduced('
  */
 export function argmax(x: Tensor, options: { readonly axis?: number } = {}): Tensor {
   const { axis = -1 } = checkOptions('argmax', options, { axis: aNumber })
+  carry(argmaxLowerings)
   return apply('argmax', [x], { axis: axis < 0 ? axis + x.shape.length : axis })
 }
 
@@ -497,6 +501,7 @@ export interface DropoutOptions {
 export function dropout(x: Tensor, options: DropoutOptions): Tensor {
   const kinds = { rate: required(fraction), seed: required(aNumber), stream: aNumber, counter: aTensor }
   const { rate, seed, stream = 0, counter } = checkOptions('dropout', options, kinds)
+  carry(dropoutLowerings)
   return apply('dropout', [x, counter ?? tensor([0], [1], 'u32')], { rate, seed, stream })
 }
 
@@ -531,6 +536,7 @@ export function transpose(
   x: Tensor,
   permutation: readonly number[] = x.shape.map((_, axis) => axis).reverse(),
 ): Tensor {
+  carry(transposeLowerings)
   return apply('transpose', [x], { permutation })
 }
 

@@ -3,16 +3,18 @@
  * over these tables (`carry` in lower.ts), so that a bundle of a program that calls none of them has none of the kernels.
  */
 
+import { argmax } from '../kernels/argmax.ts'
+import { averagePool, averagePoolGradient } from '../kernels/average-pool.ts'
 import { depthwise, depthwiseInputGradient } from '../kernels/depthwise.ts'
 import { depthwiseFilterGradient } from '../kernels/depthwise-filter-gradient.ts'
 import type { DepthwiseKey } from '../kernels/depthwise-plan.ts'
+import { dropout } from '../kernels/dropout.ts'
 import { gatherRows, gatherRowsGradient } from '../kernels/gather.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { concatenate } from '../kernels/layout.ts'
-import { averagePool } from '../kernels/pool.ts'
-import { averagePoolGradient } from '../kernels/pool-gradient.ts'
 import type { ResizeKey } from '../kernels/resize.ts'
 import { resize, resizeGradient } from '../kernels/resize.ts'
+import { transpose } from '../kernels/transpose.ts'
 import type { Lowerings } from './lower.ts'
 import { imageOf, inputShape, outputShape, poolKey } from './lower.ts'
 import type { ConvAttributes, Shape } from './node.ts'
@@ -73,4 +75,17 @@ export const gatherLowerings: Lowerings<'gather' | 'gatherGradient'> = {
 export const concatenateLowerings: Lowerings<'concatenate'> = {
   concatenate: (node, chooser) =>
     chooser.plan(concatenate, { shapes: node.inputs.map((value) => value.type.shape), axis: node.attributes.axis }),
+}
+
+export const argmaxLowerings: Lowerings<'argmax'> = {
+  argmax: (node, chooser) => chooser.plan(argmax, { shape: inputShape(node, 0), axis: node.attributes.axis }),
+}
+
+export const dropoutLowerings: Lowerings<'dropout'> = {
+  dropout: (node, chooser) => chooser.plan(dropout, { count: elementCount(outputShape(node)), ...node.attributes }),
+}
+
+export const transposeLowerings: Lowerings<'transpose'> = {
+  transpose: (node, chooser) =>
+    chooser.plan(transpose, { shape: inputShape(node, 0), permutation: node.attributes.permutation }),
 }

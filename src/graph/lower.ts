@@ -1,18 +1,16 @@
 /** From a node to its kernels: one entry an operator, from the node's shapes and attributes to a family's key. */
 
 import { WeftgradError } from '../errors.ts'
-import { argmax } from '../kernels/argmax.ts'
 import type { Conv2dKey } from '../kernels/conv2d.ts'
 import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../kernels/conv2d.ts'
 import type { Conv2dPoolKey } from '../kernels/conv2d-windows.ts'
 import { conv2dPool, conv2dPoolFilterGradient, conv2dPoolInputGradient } from '../kernels/conv2d-windows.ts'
-import { dropout } from '../kernels/dropout.ts'
 import type { ElementwiseKey, ElementwiseStep } from '../kernels/elementwise.ts'
 import { elementwise } from '../kernels/elementwise.ts'
 import { gatherBatch } from '../kernels/gather-batch.ts'
 import type { KernelPlan } from '../kernels/kernel.ts'
 import { elementCount } from '../kernels/kernel.ts'
-import { pad, slice, transpose } from '../kernels/layout.ts'
+import { pad, slice } from '../kernels/layout.ts'
 import type { MatmulKey } from '../kernels/matmul.ts'
 import { matmul } from '../kernels/matmul.ts'
 import { maxPool, maxPoolGather } from '../kernels/pool.ts'
@@ -116,6 +114,7 @@ function poolConvKey(
   return { ...convKey(node.attributes, image, kernel, kernel[3] ?? 0, plainImage), activation: 'linear' }
 }
 
+/** The key of a pooling of images of this shape. */
 export function poolKey(a: PoolAttributes & WindowAttributes, image: Shape): PoolKey {
   const [batch = 0, height = 0, width = 0, channels = 0] = image
   const { window, strides, padTop, padLeft, outHeight, outWidth } = a
@@ -194,15 +193,12 @@ const lowerings: Lowerings<Exclude<OpKind, CarriedKind>> & Partial<Lowerings<Car
       chooser,
     ),
 
-  transpose: (node, chooser) =>
-    chooser.plan(transpose, { shape: inputShape(node, 0), permutation: node.attributes.permutation }),
   slice: (node, chooser) => chooser.plan(slice, { shape: inputShape(node, 0), ...node.attributes }),
   pad: (node, chooser) => chooser.plan(pad, { shape: inputShape(node, 0), ...node.attributes }),
 
   sum: (node, chooser) => chooser.plan(reduce, { operation: 'sum', shape: inputShape(node, 0), ...node.attributes }),
   max: (node, chooser) => chooser.plan(reduce, { operation: 'max', shape: inputShape(node, 0), ...node.attributes }),
   min: (node, chooser) => chooser.plan(reduce, { operation: 'min', shape: inputShape(node, 0), ...node.attributes }),
-  argmax: (node, chooser) => chooser.plan(argmax, { shape: inputShape(node, 0), axis: node.attributes.axis }),
 
   matmul: (node, chooser) => {
     const [a, b] = [inputShape(node, 0), inputShape(node, 1)]
@@ -281,7 +277,6 @@ const lowerings: Lowerings<Exclude<OpKind, CarriedKind>> & Partial<Lowerings<Car
     return chooser.plan(crossEntropyWithGradient, { rows, classes, scale: node.attributes.scale })
   },
   crossEntropyGradient: (node, chooser) => chooser.plan(crossEntropyGradient, labelsKey(node)),
-  dropout: (node, chooser) => chooser.plan(dropout, { count: product(outputShape(node)), ...node.attributes }),
 
   gatherBatch: (node, chooser) => {
     const [datasetCount = 0, height = 0, width = 0, channels = 0] = inputShape(node, 0)

@@ -5,6 +5,8 @@ import type { FusedActivation } from './activation.ts'
 import { activationFunction } from './activation.ts'
 import type { Binding, KernelPlan, Target, UniformValue, Variant } from './kernel.ts'
 import { dispatch, input, output, plainWorkgroupSize, reads, writes } from './kernel.ts'
+import type { LongSum, SumExtents } from './long-sum.ts'
+import { longSum } from './long-sum.ts'
 
 export interface Conv2dKey {
   readonly batch: number
@@ -43,9 +45,12 @@ function directPlan(
   target: Target,
   count: number,
   bindings: readonly Binding[],
-  body: string,
+  extents: SumExtents,
+  store: string,
+  body: (loop: LongSum['loop']) => string,
 ): KernelPlan {
   const workgroupSize = plainWorkgroupSize(target)
+  const total = longSum('f32', ['sum'], extents)
   const uniforms: Record<string, UniformValue> = {
     count,
     inputHeight: key.inputHeight,
@@ -79,8 +84,10 @@ function directPlan(
         declarations: activationFunction(key.activation, 'f32'),
         body: `
   if (index >= u.count) { return; }
-  var sum = 0.0;
-${body}`,
+${total.declare}
+${body(total.loop)}
+${total.finish}
+  result[index] = ${store};`,
       }),
     ],
   }
@@ -103,7 +110,9 @@ export const directForward: Variant<Conv2dKey> = {
         writes('result', output(0)),
         ...(key.bias ? [reads('bias', input(2))] : []),
       ],
-      `
+      { terms: key.kernelHeight * key.kernelWidth * key.channels, turns: key.channels },
+      `activate(sum${key.bias ? ' + bias[index % u.filters]' : ''})`,
+      (loop) => `
   let filter_ = index % u.filters;
   let outX = (index / u.filters) % u.outWidth;
   let outY = (index / (u.filters * u.outWidth)) % u.outHeight;
@@ -116,12 +125,12 @@ export const directForward: Variant<Conv2dKey> = {
       if (x < 0 || u32(x) >= u.inputWidth) { continue; }
       let pixel = ((sample * u.inputHeight + u32(y)) * u.inputWidth + u32(x)) * u.channels;
       let tap = (ky * u.kernelWidth + kx) * u.channels;
-      for (var channel = 0u; channel < u.channels; channel++) {
-        sum += image[pixel + channel] * kernel[(tap + channel) * u.filters + filter_];
-      }
+${loop(
+  ['channel', '0u', 'u.channels'],
+  '        sum += image[pixel + channel] * kernel[(tap + channel) * u.filters + filter_];',
+)}
     }
-  }
-  result[index] = activate(sum${key.bias ? ' + bias[filter_]' : ''});`,
+  }`,
     ),
 }
 
@@ -135,7 +144,9 @@ export const directInputGradient: Variant<Conv2dKey> = {
       target,
       key.batch * key.inputHeight * key.inputWidth * key.channels,
       [reads('gradient', input(0)), reads('kernel', input(1)), writes('result', output(0))],
-      `
+      { terms: key.kernelHeight * key.kernelWidth * key.filters, turns: key.filters },
+      'sum',
+      (loop) => `
   let channel = index % u.channels;
   let x = (index / u.channels) % u.inputWidth;
   let y = (index / (u.channels * u.inputWidth)) % u.inputHeight;
@@ -148,12 +159,9 @@ export const directInputGradient: Variant<Conv2dKey> = {
       if (scaledX < 0 || scaledX % u.strideX != 0 || u32(scaledX / u.strideX) >= u.outWidth) { continue; }
       let pixel = ((sample * u.outHeight + u32(scaledY / u.strideY)) * u.outWidth + u32(scaledX / u.strideX)) * u.filters;
       let tap = ((ky * u.kernelWidth + kx) * u.channels + channel) * u.filters;
-      for (var f = 0u; f < u.filters; f++) {
-        sum += gradient[pixel + f] * kernel[tap + f];
-      }
+${loop(['f', '0u', 'u.filters'], '        sum += gradient[pixel + f] * kernel[tap + f];')}
     }
-  }
-  result[index] = sum;`,
+  }`,
     ),
 }
 
@@ -167,7 +175,9 @@ export const directFilterGradient: Variant<Conv2dKey> = {
       target,
       key.kernelHeight * key.kernelWidth * key.channels * key.filters,
       [reads('image', input(0)), reads('gradient', input(1)), writes('result', output(0))],
-      `
+      { terms: key.batch * key.outHeight * key.outWidth, turns: key.outWidth },
+      'sum',
+      (loop) => `
   let filter_ = index % u.filters;
   let channel = (index / u.filters) % u.channels;
   let kx = (index / (u.filters * u.channels)) % u.kernelWidth;
@@ -176,14 +186,14 @@ export const directFilterGradient: Variant<Conv2dKey> = {
     for (var outY = 0u; outY < u.outHeight; outY++) {
       let y = i32(outY) * u.strideY + i32(ky) * u.dilationY - u.padTop;
       if (y < 0 || u32(y) >= u.inputHeight) { continue; }
-      for (var outX = 0u; outX < u.outWidth; outX++) {
-        let x = i32(outX) * u.strideX + i32(kx) * u.dilationX - u.padLeft;
+${loop(
+  ['outX', '0u', 'u.outWidth'],
+  `        let x = i32(outX) * u.strideX + i32(kx) * u.dilationX - u.padLeft;
         if (x < 0 || u32(x) >= u.inputWidth) { continue; }
         sum += image[((sample * u.inputHeight + u32(y)) * u.inputWidth + u32(x)) * u.channels + channel]
-             * gradient[((sample * u.outHeight + outY) * u.outWidth + outX) * u.filters + filter_];
-      }
+             * gradient[((sample * u.outHeight + outY) * u.outWidth + outX) * u.filters + filter_];`,
+)}
     }
-  }
-  result[index] = sum;`,
+  }`,
     ),
 }

@@ -17,11 +17,12 @@ import { convFamily } from './conv2d-family.ts'
 import { filterGradientByWindows, forwardByWindows, inputGradientByWindows } from './conv2d-windows.ts'
 import type { KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from './kernel.ts'
+import { longSum } from './long-sum.ts'
 import { splitCount, sumPartials } from './split-sum.ts'
 import type { SubgroupTile } from './subgroup-tile.ts'
 import {
+  accumulatorsOf,
   columnVectorFor,
-  declareAccumulators,
   declareColumns,
   leftLoads,
   leftType,
@@ -79,6 +80,12 @@ function forwardVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
       const columnTiles = Math.ceil(key.filters / tileColumns(tile))
       const type = vectorType(columnVector)
       const loads = leftLoads(tile)
+      const runVectors = ((key.kernelWidth / runs) * key.channels) / unroll
+      const total = longSum(type, accumulatorsOf(tile), {
+        terms: key.kernelHeight * key.kernelWidth * key.channels,
+        termsPerTurn: unroll,
+        turns: runVectors,
+      })
       return {
         variant: name,
         scratchBytes: [],
@@ -104,7 +111,7 @@ function forwardVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
               pixelVectors: key.channels / unroll,
               kernelHeight: key.kernelHeight,
               runs,
-              runVectors: ((key.kernelWidth / runs) * key.channels) / unroll,
+              runVectors,
               padTop: { i32: key.padTop },
               padLeft: { i32: key.padLeft },
             },
@@ -125,7 +132,7 @@ ${repeat(
   let top${r} = i32(outY${r} * ${key.strides[0]}u) - u.padTop;
   let left${r} = i32((pixel${r} - outY${r} * u.outWidth) * ${key.strides[1]}u) - u.padLeft;`,
 )}
-${declareAccumulators(tile)}
+${total.declare}
   var kernelRow = 0u;
   for (var ky = 0u; ky < u.kernelHeight; ky++) {
     for (var run = 0u; run < u.runs; run++) {
@@ -137,14 +144,16 @@ ${padded ? `      let inside${r} = ${allOf(`u32(y${r}) < u.inputHeight`, `u32(x$
       let start${r} = ((sample${r} * u.inputHeight + u32(y${r})) * u.inputWidth + u32(x${r}_)) * u.pixelVectors;
       let address${r} = ${padded ? `select(0u, start${r}, inside${r})` : `start${r}`};`,
 )}
-      for (var v = 0u; v < u.runVectors; v++) {
-${repeat(loads, (r) => `    let a${r} = ${padded ? `select(${leftType(tile)}(0), image[address${r} + v], inside${r})` : `image[address${r} + v]`};`)}
+${total.loop(
+  ['v', '0u', 'u.runVectors'],
+  `${repeat(loads, (r) => `    let a${r} = ${padded ? `select(${leftType(tile)}(0), image[address${r} + v], inside${r})` : `image[address${r} + v]`};`)}
 ${repeat(unroll, (k) => `    let b${k}_0 = kernel[(kernelRow + ${k}u) * u.columnVectors + column0];`)}
 ${rankUpdate(tile)}
-        kernelRow += ${unroll}u;
-      }
+        kernelRow += ${unroll}u;`,
+)}
     }
   }
+${total.finish}
 ${storeTile(tile, (row, column, value) => `result[${row} * u.columnVectors + ${column}] = activate(${value}${key.bias ? ` + bias[${column}]` : ''});`)}`,
           }),
         ],
@@ -178,6 +187,11 @@ function inputGradientVariant(name: string, wantedRows: number): Variant<Conv2dK
       const columnTiles = Math.ceil(key.channels / tileColumns(tile))
       const loads = leftLoads(tile)
       const [strideY, strideX] = key.strides
+      const total = longSum('f32', accumulatorsOf(tile), {
+        terms: key.kernelHeight * key.kernelWidth * key.filters,
+        termsPerTurn: unroll,
+        turns: key.filters / unroll,
+      })
       return {
         variant: name,
         scratchBytes: [],
@@ -221,7 +235,7 @@ ${repeat(
   let bottom${r} = i32(inputY${r}) + u.padTop;
   let right${r} = i32(pixel${r} - inputY${r} * u.inputWidth) + u.padLeft;`,
 )}
-${declareAccumulators(tile)}
+${total.declare}
   for (var ky = 0u; ky < u.kernelHeight; ky++) {
     for (var kx = 0u; kx < u.kernelWidth; kx++) {
 ${repeat(
@@ -242,13 +256,15 @@ ${repeat(
       let address${r} = select(0u, ((sample${r} * u.outHeight + y${r}) * u.outWidth + x${r}_) * u.filterVectors, inside${r});`,
 )}
 ${repeat(columnGroups, (j) => `      let kernelStart${j} = ((ky * u.kernelWidth + kx) * u.columnVectors + column${j}) * u.filterVectors;`)}
-      for (var v = 0u; v < u.filterVectors; v++) {
-${repeat(loads, (r) => `    let a${r} = select(${leftType(tile)}(0), gradient[address${r} + v], inside${r});`)}
+${total.loop(
+  ['v', '0u', 'u.filterVectors'],
+  `${repeat(loads, (r) => `    let a${r} = select(${leftType(tile)}(0), gradient[address${r} + v], inside${r});`)}
 ${repeat(columnGroups, (j) => `    let b${j} = kernel[kernelStart${j} + v];`)}
-${rankUpdate(tile)}
-      }
+${rankUpdate(tile)}`,
+)}
     }
   }
+${total.finish}
 ${storeTile(tile, (row, column, value) => `result[${row} * u.columnVectors + ${column}] = ${value};`)}`,
           }),
         ],
@@ -288,6 +304,12 @@ function filterGradientVariant(name: string, wantedRows: number): Variant<Conv2d
       const type = vectorType(columnVector)
       const padded = reachesOutside(key)
       const loads = leftLoads(tile)
+      const imageRowsPerSplit = Math.ceil(imageRows / splits)
+      const total = longSum(type, accumulatorsOf(tile), {
+        terms: imageRowsPerSplit * key.outWidth,
+        termsPerTurn: unroll,
+        turns: key.outWidth / unroll,
+      })
       const label = `conv2d.filterGradient/${name}${splits > 1 ? `/splitK${splits}` : ''}`
       const product = dispatch({
         label,
@@ -304,7 +326,7 @@ function filterGradientVariant(name: string, wantedRows: number): Variant<Conv2d
           columnTiles,
           rowTiles,
           imageRows,
-          imageRowsPerSplit: Math.ceil(imageRows / splits),
+          imageRowsPerSplit,
           outHeight: key.outHeight,
           outWidth: key.outWidth,
           inputHeight: key.inputHeight,
@@ -335,15 +357,16 @@ ${repeat(
   let channel${r} = rowGroup${r} - tap${r} * u.pixelVectors;
   let offset${r} = (offsetY${r} * i32(u.inputWidth) + offsetX${r}) * i32(u.pixelVectors) + i32(channel${r});`,
 )}
-${declareAccumulators(tile)}
+${total.declare}
   let endRow = min((split + 1u) * u.imageRowsPerSplit, u.imageRows);
   for (var imageRow = split * u.imageRowsPerSplit; imageRow < endRow; imageRow++) {
     let sample = imageRow / u.outHeight;
     let outY = imageRow - sample * u.outHeight;
     let startY = (sample * u.inputHeight + outY * ${key.strides[0]}u) * u.inputWidth;
 ${padded ? repeat(loads, (r) => `    let insideY${r} = u32(i32(outY * ${key.strides[0]}u) + offsetY${r}) < u.inputHeight;`) : ''}
-    for (var outX = 0u; outX < u.outWidth; outX += ${unroll}u) {
-      let start = i32((startY + outX * ${key.strides[1]}u) * u.pixelVectors);
+${total.loop(
+  ['outX', '0u', 'u.outWidth', unroll],
+  `      let start = i32((startY + outX * ${key.strides[1]}u) * u.pixelVectors);
 ${repeat(loads, (r) =>
   padded
     ? `      let inside${r} = ${allOf(`insideY${r}`, `u32(i32(outX * ${key.strides[1]}u) + offsetX${r}) < u.inputWidth`)};
@@ -351,9 +374,10 @@ ${repeat(loads, (r) =>
     : `      let a${r} = image[start + offset${r}];`,
 )}
 ${repeat(unroll, (k) => `      let b${k}_0 = gradient[(imageRow * u.outWidth + outX + ${k}u) * u.columnVectors + column0];`)}
-${rankUpdate(tile)}
-    }
+${rankUpdate(tile)}`,
+)}
   }
+${total.finish}
 ${storeTile(tile, (row, column, value) => `result[(split * u.rows + ${row}) * u.columnVectors + ${column}] = ${value};`)}`,
       })
       const count = rows * key.filters

@@ -20,6 +20,7 @@ import {
   type Target,
   writes,
 } from './kernel.ts'
+import { longSum } from './long-sum.ts'
 import { sumPartials } from './split-sum.ts'
 
 const name = 'depthwiseFilterGradient'
@@ -107,6 +108,7 @@ function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
   const elements = key.kernel[0] * key.kernel[1] * outChannels
   const tiles = Math.ceil(elements / lanes)
   const { parts, rowsPerPart } = partsOf(key, tiles, target)
+  const total = longSum('f32', ['sum'], { terms: rowsPerPart * key.outWidth, turns: key.outWidth })
   return finish('plain', key, target, parts, (partial) =>
     dispatch({
       label: `${name}/plain`,
@@ -137,21 +139,23 @@ function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
   // Rows and columns before the image wrap around to huge numbers, so that one comparison finds both ends.
   let up = ky * u.dilationY - u.padTop;
   let left = kx * u.dilationX - u.padLeft;
-  var sum = 0.0;
+${total.declare}
   let end = min((part + 1u) * u.rowsPerPart, u.rows);
   for (var row = part * u.rowsPerPart; row < end; row++) {
     let image = row / u.outHeight;
     let inY = (row - image * u.outHeight) * u.strideY + up;
     if (inY < u.height) {
       let rowAt = (image * u.height + inY) * u.width;
-      for (var outX = 0u; outX < u.outWidth; outX++) {
-        let inX = outX * u.strideX + left;
+${total.loop(
+  ['outX', '0u', 'u.outWidth'],
+  `        let inX = outX * u.strideX + left;
         let within = inX < u.width;
         let value = x[(rowAt + select(0u, inX, within)) * u.channels + channel];
-        sum += select(0.0, value, within) * dy[(row * u.outWidth + outX) * u.outChannels + outChannel];
-      }
+        sum += select(0.0, value, within) * dy[(row * u.outWidth + outX) * u.outChannels + outChannel];`,
+)}
     }
   }
+${total.finish}
   partial[part * u.elements + element] = sum;`,
     }),
   )
@@ -175,6 +179,11 @@ function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
   const { parts, rowsPerPart } = partsOf(key, tiles / partsAtOnce, target)
   const shifting = slides(key)
   const last = kernelWidth - 1
+  const sums = Array.from({ length: kernelWidth }, (_, kx) => `sum_${kx}`)
+  const total = longSum('vec4f', sums, {
+    terms: rowsPerPart * key.outWidth,
+    turns: key.outWidth,
+  })
   return finish('channels', key, target, parts, (partial) =>
     dispatch({
       label: `${name}/channels`,
@@ -198,7 +207,7 @@ fn pixel(rowAt: u32, inX: u32, channel: u32) -> vec4f {
   }
   let end = min((part + 1u) * u.rowsPerPart, u.rows);
   for (var ky = 0u; ky < u.kernelHeight; ky++) {
-${lines(0, kernelWidth, (kx) => `    var sum_${kx} = vec4f(0.0);`)}
+${total.declare}
     for (var row = part * u.rowsPerPart; row < end; row++) {
       let image = row / u.outHeight;
       let inY = (row - image * u.outHeight) * u.strideY + ky * u.dilationY - u.padTop;
@@ -206,8 +215,9 @@ ${lines(0, kernelWidth, (kx) => `    var sum_${kx} = vec4f(0.0);`)}
         let rowAt = (image * u.height + inY) * u.width;
         var at = row * u.outWidth * u.channelVectors + channel;
 ${shifting ? lines(1, kernelWidth, (kx) => `        var pixel_${kx} = pixel(rowAt, ${kx - 1}u - u.padLeft, channel);`) : ''}
-        for (var outX = 0u; outX < u.outWidth; outX++) {
-          let gradient = dy[at];
+${total.loop(
+  ['outX', '0u', 'u.outWidth'],
+  `          let gradient = dy[at];
           at += u.channelVectors;
 ${
   shifting
@@ -219,10 +229,11 @@ ${lines(1, kernelWidth, (kx) => `          pixel_${kx} = shifted_${kx};`)}`
         return `          let shifted_${kx} = pixel(rowAt, ${inX}, channel);`
       })
 }
-${lines(0, kernelWidth, (kx) => `          sum_${kx} += gradient * shifted_${kx};`)}
-        }
+${lines(0, kernelWidth, (kx) => `          sum_${kx} += gradient * shifted_${kx};`)}`,
+)}
       }
     }
+${total.finish}
     let to = (part * u.kernelHeight + ky) * ${kernelWidth}u * u.channelVectors + channel;
 ${lines(0, kernelWidth, (kx) => `    partial[to + ${kx}u * u.channelVectors] = sum_${kx};`)}
   }`,

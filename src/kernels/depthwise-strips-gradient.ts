@@ -7,6 +7,7 @@
 import type { DepthwiseKey } from './depthwise-plan.ts'
 import { ownRow, range, shareOut, touching, windowRows } from './depthwise-strips.ts'
 import { type Dispatch, dispatch, input, type Operand, reads, type Target, writes } from './kernel.ts'
+import { longSum } from './long-sum.ts'
 import { lines } from './wgsl.ts'
 
 /** The dispatch that sums up `parts` parts, one after the other in `partial`, each as long as the filter gradient. */
@@ -46,6 +47,12 @@ export function stripSums(key: DepthwiseKey, target: Target, label: string): Str
     const there = outX >= 0 && outX < key.outWidth
     return there ? own(j, `dy_${j}_${kx} = dy[outAt + ${j}u * u.outRow + ${outX}u * u.channelVectors];`) : ''
   }
+  const names = range(taps).map((tap) => `sum_${Math.floor(tap / kernelWidth)}_${tap % kernelWidth}`)
+  const total = longSum('vec4f', names, {
+    terms: images * key.width * rows,
+    termsPerTurn: rows,
+    turns: key.width,
+  })
   return {
     parts,
     sums: (partial) =>
@@ -87,7 +94,7 @@ ${touches ? touching(strips, ['x', 'dy'], kernelHeight) : '  let nothing = 0u;'}
   for (var tile = firstTile; tile < endTile; tile++) {
     let channel = tile * ${lanes}u + lane + nothing;
     if (channel < u.channelVectors) {
-${eachTap((ky, kx) => `      var sum_${ky}_${kx} = vec4f(0.0);`)}
+${total.declare}
       for (var turn = 0u; turn < u.images; turn++) {
         let image = firstImage + turn;
         var inAt = (image * u.inHeight + top) * u.inRow + channel;
@@ -96,8 +103,9 @@ ${eachTap((ky, kx) => `      var sum_${ky}_${kx} = vec4f(0.0);`)}
 ${lines(outs, (j) => lines(earlier, (kx) => `        var dy_${j}_${kx} = vec4f(0.0);`))}
 ${lines(outs, (j) => lines(earlier, (kx) => `        ${before(j, kx)}`))}
         outAt += u.padLeft * u.channelVectors;
-        for (var inX = 0u; inX < u.inWidth; inX++) {
-${lines(outs, (j) => `          var dy_${j}_0 = vec4f(0.0);`)}
+${total.loop(
+  ['inX', '0u', 'u.inWidth'],
+  `${lines(outs, (j) => `          var dy_${j}_0 = vec4f(0.0);`)}
           if (inX + u.padLeft < u.outWidth) {
 ${lines(outs, (j) => `            ${own(j, `dy_${j}_0 = dy[outAt + ${j}u * u.outRow];`)}`)}
           }
@@ -105,9 +113,10 @@ ${lines(outs, (j) => `            ${own(j, `dy_${j}_0 = dy[outAt + ${j}u * u.out
 ${lines(loaded, (r) => `          ${declare(r, `x[inAt + ${r}u * u.inRow]`)}`)}
           inAt += u.channelVectors;
 ${eachTap((ky, kx) => `          sum_${ky}_${kx} = sum_${ky}_${kx}${products(ky, kx)};`)}
-${lines(earlier.toReversed(), (kx) => lines(outs, (j) => `          dy_${j}_${kx} = dy_${j}_${kx - 1};`))}
-        }
+${lines(earlier.toReversed(), (kx) => lines(outs, (j) => `          dy_${j}_${kx} = dy_${j}_${kx - 1};`))}`,
+)}
       }
+${total.finish}
       let to = part * ${taps}u * u.channelVectors + channel;
 ${eachTap((ky, kx) => `      partial[to + ${ky * kernelWidth + kx}u * u.channelVectors] = sum_${ky}_${kx};`)}
     }

@@ -29,6 +29,7 @@ import {
   type Target,
   writes,
 } from './kernel.ts'
+import { longSum } from './long-sum.ts'
 import { planRowWalk } from './row-walk.ts'
 import { allOf, lines } from './wgsl.ts'
 
@@ -93,6 +94,10 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
   const outVectors = (key.channels * key.multiplier) / width
   const walk = planRowWalk({ images: key.batch, rows: key.outHeight, columns: key.outWidth * outVectors }, target)
   const element = width === 4 ? 'vec4f' : 'f32'
+  const total = longSum(element, ['sum'], {
+    terms: key.kernel[0] * key.kernel[1],
+    turns: key.kernel[1],
+  })
   return {
     variant: width === 4 ? 'vec4' : 'plain',
     dispatches: [
@@ -125,20 +130,22 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
   let left = outX * u.strideX - u.padLeft;`,
           `
       let top = imageRow * u.strideY - u.padTop;
-      var sum = ${element}(0.0);
+${total.declare}
       for (var ky = 0u; ky < u.kernelHeight; ky++) {
         // Rows and columns before the image wrap around to huge numbers, so that one comparison finds both ends.
         let inY = top + ky * u.dilationY;
         if (inY < u.height) {
           let rowAt = (image * u.height + inY) * u.width;
-          for (var kx = 0u; kx < u.kernelWidth; kx++) {
-            let inX = left + kx * u.dilationX;
+${total.loop(
+  ['kx', '0u', 'u.kernelWidth'],
+  `            let inX = left + kx * u.dilationX;
             let within = inX < u.width;
             let value = x[(rowAt + select(0u, inX, within)) * u.channelVectors + channel];
-            sum += select(${element}(0.0), value, within) * w[(ky * u.kernelWidth + kx) * u.outVectors + outChannel];
-          }
+            sum += select(${element}(0.0), value, within) * w[(ky * u.kernelWidth + kx) * u.outVectors + outChannel];`,
+)}
         }
       }
+${total.finish}
       y[row * u.columns + column] = sum;`,
         ),
       }),
@@ -152,6 +159,10 @@ function planInputGradient(key: DepthwiseKey, target: Target, width: Width, labe
   const channelVectors = key.channels / width
   const walk = planRowWalk({ images: key.batch, rows: key.height, columns: key.width * channelVectors }, target)
   const element = width === 4 ? 'vec4f' : 'f32'
+  const total = longSum(element, ['sum'], {
+    terms: key.kernel[0] * key.kernel[1] * key.multiplier,
+    turns: key.multiplier,
+  })
   return {
     variant: width === 4 ? 'vec4' : 'plain',
     dispatches: [
@@ -185,7 +196,7 @@ const strideX = ${key.strides[1]}u;`,
   let paddedX = inX + u.padLeft;`,
           `
       let paddedY = imageRow + u.padTop;
-      var sum = ${element}(0.0);
+${total.declare}
       for (var ky = 0u; ky < u.kernelHeight; ky++) {
         // The output row that reached this one through row ky of the kernel, if there is one; wraps where it lies before.
         let down = paddedY - ky * u.dilationY;
@@ -198,12 +209,14 @@ const strideX = ${key.strides[1]}u;`,
             let reached = along <= paddedX && outX * strideX == along && outX < u.outWidth;
             let start = (rowAt + select(0u, outX, reached)) * outVectors + channel * u.multiplier;
             let tap = (ky * u.kernelWidth + kx) * outVectors + channel * u.multiplier;
-            for (var m = 0u; m < u.multiplier; m++) {
-              sum += select(${element}(0.0), dy[start + m] * w[tap + m], reached);
-            }
+${total.loop(
+  ['m', '0u', 'u.multiplier'],
+  `              sum += select(${element}(0.0), dy[start + m] * w[tap + m], reached);`,
+)}
           }
         }
       }
+${total.finish}
       dx[row * u.columns + column] = sum;`,
         ),
       }),

@@ -5,6 +5,7 @@
 
 import { WeftgradError } from '../errors.ts'
 import type { FunctionName, Width } from './functions.ts'
+import { activations } from './functions.ts'
 import type { DType, UniformValue } from './kernel.ts'
 
 export type UnaryKind =
@@ -91,18 +92,24 @@ function unary(text: (x: string, width: Width) => string, ...needs: FunctionName
   return { arity: 1, types: f32Only, emit: ({ names, width }) => ({ text: text(names[0], width), type: 'f32', needs }) }
 }
 
-function comparison(sign: string): Rule {
+function activation(kind: keyof typeof activations): Rule {
+  return unary((x) => `${activations[kind]}(${x})`, activations[kind])
+}
+
+/** `real`: the function for floats, where kernels of other families apply it too. */
+function comparison(sign: string, real?: 'exceeds'): Rule {
   return {
     arity: 2,
     types: both,
-    emit: ({ names: [a, b], type, width: { f } }) =>
-      type === 'u32'
-        ? { text: `select(${f}(0.0), ${f}(1.0), ${a} ${sign} ${b})`, type: 'f32' }
-        : {
-            text: `select(${f}(0.0), ${f}(1.0), (${a} ${sign} ${b}) & ordered(${a}, ${b}))`,
-            type: 'f32',
-            needs: ['ordered'],
-          },
+    emit: ({ names: [a, b], type, width: { f } }) => {
+      const plain = `${a} ${sign} ${b}`
+      const ordered = real === undefined ? `(${plain}) & ordered(${a}, ${b})` : `${real}(${a}, ${b})`
+      return {
+        text: `select(${f}(0.0), ${f}(1.0), ${type === 'u32' ? plain : ordered})`,
+        type: 'f32',
+        needs: type === 'u32' ? [] : [real ?? 'ordered'],
+      }
+    },
   }
 }
 
@@ -131,9 +138,9 @@ const rules: { readonly [Kind in ElementwiseKind]: Rule } = {
   sqrt: unary((x) => `sqrt(${x})`),
   square: unary((x) => `${x} * ${x}`),
   reciprocal: unary((x) => `1.0 / ${x}`),
-  sigmoid: unary((x) => `logistic(${x})`, 'logistic'),
-  tanh: unary((x) => `hyperbolicTangent(${x})`, 'hyperbolicTangent'),
-  relu: unary((x) => `rectified(${x})`, 'rectified'),
+  sigmoid: activation('sigmoid'),
+  tanh: activation('tanh'),
+  relu: activation('relu'),
   clip: unary((x) => x), // see emitStep, which knows the bounds
   toF32: {
     arity: 1,
@@ -175,7 +182,7 @@ const rules: { readonly [Kind in ElementwiseKind]: Rule } = {
   },
   maximum: extremum('max', 'larger'),
   minimum: extremum('min', 'smaller'),
-  greater: comparison('>'),
+  greater: comparison('>', 'exceeds'),
   greaterEqual: comparison('>='),
   less: comparison('<'),
   lessEqual: comparison('<='),

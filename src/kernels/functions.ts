@@ -1,5 +1,6 @@
 /**
- * Mathematical functions in WGSL, for f32 and for vec4f alike, where the built-in ones are not good enough everywhere:
+ * Mathematical functions in WGSL, for one, two or four numbers alike, where the built-in ones are not good enough
+ * everywhere. Every kernel that applies such a function takes it from here, fused or not, so that it gives the same bits:
  * accurate to about 1e-6 relative (`power`: 1e-5 for results near the ends of the range), NaN in gives NaN out, and
  * infinities come out where the limit is infinite.
  *
@@ -11,17 +12,22 @@
  * reorder arithmetic, so a chain such as `(a + b) - a` may come out as `b`.
  */
 
-/** The types of one width: a lane handles one value, or four. */
+export type FloatType = 'f32' | 'vec2f' | 'vec4f'
+
+/** The types of one width: a lane handles one value, two, or four. */
 export interface Width {
-  readonly lanes: 1 | 4
-  readonly f: 'f32' | 'vec4f'
-  readonly u: 'u32' | 'vec4u'
-  readonly i: 'i32' | 'vec4i'
-  readonly b: 'bool' | 'vec4<bool>'
+  readonly lanes: 1 | 2 | 4
+  readonly f: FloatType
+  readonly u: 'u32' | 'vec2u' | 'vec4u'
+  readonly i: 'i32' | 'vec2i' | 'vec4i'
+  readonly b: 'bool' | 'vec2<bool>' | 'vec4<bool>'
 }
 
 export const scalar: Width = { lanes: 1, f: 'f32', u: 'u32', i: 'i32', b: 'bool' }
+export const pair: Width = { lanes: 2, f: 'vec2f', u: 'vec2u', i: 'vec2i', b: 'vec2<bool>' }
 export const vector: Width = { lanes: 4, f: 'vec4f', u: 'vec4u', i: 'vec4i', b: 'vec4<bool>' }
+
+export const widths: { readonly [F in FloatType]: Width } = { f32: scalar, vec2f: pair, vec4f: vector }
 
 interface FunctionText {
   readonly needs: readonly FunctionName[]
@@ -30,7 +36,10 @@ interface FunctionText {
 
 export type FunctionName =
   | 'isNan'
+  | 'isFinite'
   | 'ordered'
+  | 'exceeds'
+  | 'takesMaximum'
   | 'exponential'
   | 'logOfMantissa'
   | 'naturalLog'
@@ -54,12 +63,35 @@ fn isNan(x: ${f}) -> ${b} {
   return (bitcast<${u}>(x) & ${u}(0x7fffffffu)) > ${u}(0x7f800000u);
 }`,
   },
+  isFinite: {
+    needs: [],
+    text: ({ f, u, b }) => `
+fn isFinite(x: ${f}) -> ${b} {
+  return (bitcast<${u}>(x) & ${u}(0x7f800000u)) != ${u}(0x7f800000u);
+}`,
+  },
   /** Neither is NaN. */
   ordered: {
     needs: ['isNan'],
     text: ({ f, b }) => `
 fn ordered(x: ${f}, y: ${f}) -> ${b} {
   return !(isNan(x) | isNan(y));
+}`,
+  },
+  /** False for NaN. */
+  exceeds: {
+    needs: ['ordered'],
+    text: ({ f, b }) => `
+fn exceeds(x: ${f}, y: ${f}) -> ${b} {
+  return (x > y) & ordered(x, y);
+}`,
+  },
+  /** Whether x takes the place of the largest number so far: the first of equals wins, and the first NaN over all. */
+  takesMaximum: {
+    needs: ['isNan'],
+    text: ({ f, b }) => `
+fn takesMaximum(x: ${f}, largest: ${f}) -> ${b} {
+  return !isNan(largest) & ((x > largest) | isNan(x));
 }`,
   },
   exponential: {
@@ -221,6 +253,13 @@ fn fromOrderedKey(key: ${u}) -> ${f} {
 }`,
   },
 }
+
+/** The functions behind the activations. */
+export const activations = {
+  relu: 'rectified',
+  sigmoid: 'logistic',
+  tanh: 'hyperbolicTangent',
+} as const satisfies Record<string, FunctionName>
 
 /** The key of NaN among `orderedKey`s: above all numbers for maxima, below all for minima. */
 export const nanKey = { max: '0xffffffffu', min: '0u' } as const

@@ -13,9 +13,11 @@ import {
   output,
   plainWorkgroupSize,
   reads,
+  scratch,
   type Target,
   writes,
 } from './kernel.ts'
+import { levelsFor, longSum, sumsPerLevel, tileBlock } from './long-sum.ts'
 import { planRowWalk } from './row-walk.ts'
 
 export { type GatherBatchKey, gatherBatch } from './gather-batch.ts'
@@ -48,7 +50,8 @@ export const gatherRows: Family<GatherRowsKey> = {
 
 /**
  * The gradient of `gatherRows` in x. Inputs: dy f32 [count, rowElements], indices u32 [count]. Output: dx
- * f32 [rows, rowElements]: row r is the sum of the rows of dy whose index is r, in their order, in both variants.
+ * f32 [rows, rowElements]: row r is the sum of the rows of dy whose index is r, in their order, in both variants; more than
+ * 64 of them add up in blocks, as in long-sum.ts.
  */
 export const gatherRowsGradient: Family<GatherRowsKey> = {
   name: 'gatherRowsGradient',
@@ -115,6 +118,7 @@ function planGatherRows(key: GatherRowsKey, target: Target, width: 1 | 4): Kerne
 
 function planGradientByRow(key: GatherRowsKey, target: Target): KernelPlan {
   checkRows('gatherRowsGradient', key)
+  const sum = longSum('f32', ['sum'], { terms: key.count, turns: 1, block: tileBlock })
   const text: RowsText = {
     variant: 'plain',
     bindings: [reads('dy', input(0)), reads('indices', input(1), 'u32'), writes('dx', output(0))],
@@ -122,12 +126,14 @@ function planGradientByRow(key: GatherRowsKey, target: Target): KernelPlan {
     columns: key.rowElements,
     uniforms: { count: key.count },
     each: `
-      var sum = 0.0;
+${sum.declare}
       for (var i = 0u; i < u.count; i++) {
         if (indices[i] == row) {
           sum += dy[i * u.columns + column];
+${sum.closeTurns}
         }
       }
+${sum.finish}
       dx[row * u.columns + column] = sum;`,
     flops: key.count * key.rowElements,
   }
@@ -137,13 +143,25 @@ function planGradientByRow(key: GatherRowsKey, target: Target): KernelPlan {
 function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
   checkRows('gatherRowsGradient', key)
   const lanes = plainWorkgroupSize(target)
+  // Four levels are enough for 2^22 indices of one row, and with them a kernel has the eight buffers of every adapter.
+  const levels = key.count <= tileBlock ? 0 : Math.min(4, levelsFor(Math.ceil(key.count / tileBlock)))
+  const level = (n: number): string => (n === 0 ? 'dx' : `level${n}`)
+  const each = (line: (n: number) => string): string => Array.from({ length: levels }, (_, n) => line(n + 1)).join(' ')
+  const moveUp = (from: number): string =>
+    `      if (terms % ${tileBlock * sumsPerLevel ** from}u == 0u) { ${level(from + 1)}[at] += ${level(from)}[at]; ${level(from)}[at] = 0.0; }`
   // A lane owns its column in all rows: nobody else writes there, so it may add in place, in the order of the indices.
   return {
     variant: 'columns',
     dispatches: [
       dispatch({
         label: 'gatherRowsGradient/columns',
-        bindings: [reads('dy', input(0)), reads('indices', input(1), 'u32'), writes('dx', output(0))],
+        bindings: [
+          reads('dy', input(0)),
+          reads('indices', input(1), 'u32'),
+          writes('dx', output(0)),
+          ...(levels > 0 ? [writes('termsOf', scratch(0), 'u32')] : []),
+          ...Array.from({ length: levels }, (_, n) => writes(level(n + 1), scratch(n + 1))),
+        ],
         uniforms: { rows: key.rows, columns: key.rowElements, count: key.count },
         workgroupSize: lanes,
         workgroups: Math.ceil(key.rowElements / lanes),
@@ -152,17 +170,35 @@ function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
     return;
   }
   for (var row = 0u; row < u.rows; row++) {
-    dx[row * u.columns + index] = 0.0;
+    let at = row * u.columns + index;
+    dx[at] = 0.0;
+    ${levels > 0 ? 'termsOf[at] = 0u;' : ''} ${each((n) => `${level(n)}[at] = 0.0;`)}
   }
   for (var i = 0u; i < u.count; i++) {
     let row = indices[i];
     if (row < u.rows) {
-      dx[row * u.columns + index] += dy[i * u.columns + index];
+      let at = row * u.columns + index;
+      dx[at] += dy[i * u.columns + index];
+${
+  levels === 0
+    ? ''
+    : `      let terms = termsOf[at] + 1u;
+      termsOf[at] = terms;
+${Array.from({ length: levels }, (_, n) => moveUp(n)).join('\n')}`
+}
     }
-  }`,
+  }
+${
+  levels === 0
+    ? ''
+    : `  for (var row = 0u; row < u.rows; row++) {
+    let at = row * u.columns + index;
+    ${each((n) => `dx[at] += ${level(n)}[at];`)}
+  }`
+}`,
       }),
     ],
-    scratchBytes: [],
+    scratchBytes: Array.from({ length: levels === 0 ? 0 : levels + 1 }, () => 4 * key.rows * key.rowElements),
     flops: key.count * key.rowElements,
   }
 }

@@ -6,13 +6,15 @@
 import { WeftgradError } from '../errors.ts'
 import type { FusedActivation } from './activation.ts'
 import { activationFunction } from './activation.ts'
+import type { FunctionName } from './functions.ts'
 import type { Binding, Dispatch, Family, KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
+import { longSum } from './long-sum.ts'
 import { splitCount, sumPartials } from './split-sum.ts'
 import type { SubgroupTile } from './subgroup-tile.ts'
 import {
+  accumulatorsOf,
   columnVectorFor,
-  declareAccumulators,
   declareColumns,
   leftLoads,
   leftType,
@@ -64,6 +66,7 @@ const direct: Variant<MatmulKey> = {
   plan(key, target): KernelPlan {
     const workgroupSize = plainWorkgroupSize(target)
     const count = key.batch * key.m * key.n
+    const total = longSum('f32', ['sum'], { terms: key.k })
     return {
       variant: 'direct',
       scratchBytes: [],
@@ -76,17 +79,17 @@ const direct: Variant<MatmulKey> = {
           uniforms: { count, m: key.m, n: key.n, k: key.k, ...strides(key, 1, 1) },
           workgroupSize,
           workgroups: Math.ceil(count / workgroupSize),
-          declarations: activationFunction(key.activation, 'f32'),
+          declarations: activationFunction(key.activation, 'f32', maskFunctions(key)),
           body: `
   if (index >= u.count) { return; }
   let column = index % u.n;
   let row = (index / u.n) % u.m;
   let batch = index / (u.n * u.m);
-  var sum = 0.0;
-  for (var k = 0u; k < u.k; k++) {
-    sum += left[batch * u.strideA + ${key.transposeA ? 'k * u.m + row' : 'row * u.k + k'}]
-         * right[batch * u.strideB + ${key.transposeB ? 'column * u.k + k' : 'k * u.n + column'}];
-  }
+${total.whole(
+  ['k', '0u', 'u.k'],
+  `    sum += left[batch * u.strideA + ${key.transposeA ? 'k * u.m + row' : 'row * u.k + k'}]
+         * right[batch * u.strideB + ${key.transposeB ? 'column * u.k + k' : 'k * u.n + column'}];`,
+)}
   result[index] = ${finish(key, 'f32', 'sum', 'bias[column]', 'mask[index]')};`,
         }),
       ],
@@ -107,11 +110,17 @@ function operands(key: MatmulKey, left: string, right: string, result: string): 
 /** What is stored for a sum: with bias and activation, or cut off by the mask. */
 function finish(key: MatmulKey, type: string, sum: string, bias: string, mask: string): string {
   const activated = `activate(${sum}${key.bias ? ` + ${bias}` : ''})`
-  return key.mask === true ? `select(${type}(0), ${activated}, ${mask} > ${type}(0))` : activated
+  return key.mask === true ? `select(${type}(0), ${activated}, exceeds(${mask}, ${type}(0)))` : activated
+}
+
+/** What `finish` calls besides the activation. */
+function maskFunctions(key: MatmulKey): FunctionName[] {
+  return key.mask === true ? ['exceeds'] : []
 }
 
 function directColumnSums(key: MatmulKey, target: Target): Dispatch {
   const workgroupSize = plainWorkgroupSize(target)
+  const total = longSum('f32', ['sum'], { terms: key.k })
   return dispatch({
     label: 'matmul/columnSums',
     bindings: [reads('right', input(1)), writes('sums', output(1))],
@@ -120,8 +129,7 @@ function directColumnSums(key: MatmulKey, target: Target): Dispatch {
     workgroups: Math.ceil(key.n / workgroupSize),
     body: `
   if (index >= u.n) { return; }
-  var sum = 0.0;
-  for (var k = 0u; k < u.k; k++) { sum += right[k * u.n + index]; }
+${total.whole(['k', '0u', 'u.k'], '    sum += right[k * u.n + index];')}
   sums[index] = sum;`,
   })
 }
@@ -182,6 +190,12 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
       const splits = isWhole ? 1 : splitCount(rowTiles * columnTiles * key.batch, slabs, 128, target)
       const count = key.batch * key.m * key.n
       const last = splits === 1
+      const slabsPerSplit = Math.ceil(slabs / splits)
+      const columnTotals = groupsOf(tile).map((j) => `total${j}`)
+      const total = longSum(type, [...accumulatorsOf(tile), ...(key.columnSums === true ? columnTotals : [])], {
+        terms: slabsPerSplit * unroll,
+        termsPerTurn: unroll,
+      })
       const label = `matmul/${shape.name}${last ? '' : `/splitK${splits}`}`
       const product = dispatch({
         label,
@@ -203,13 +217,13 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
           columnTiles,
           batch: key.batch,
           slabs,
-          slabsPerSplit: Math.ceil(slabs / splits),
+          slabsPerSplit,
           ...strides(key, leftWidth, rightWidth),
           rowGroups: Math.ceil(key.m / rowVector),
         },
         workgroupSize: subgroupSize,
         workgroups: rowTiles * columnTiles * key.batch * splits,
-        declarations: last ? activationFunction(key.activation, type) : '',
+        declarations: last ? activationFunction(key.activation, type, maskFunctions(key)) : '',
         body: `
   if (group >= groups) { return; }
   let columnTile = group % u.columnTiles;
@@ -223,13 +237,12 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
 ${declareColumns(tile)}
 ${declareLeft(tile)}
 ${declareRight(tile)}
-${declareAccumulators(tile)}
-${key.columnSums === true ? groups(tile, (j) => `  var total${j} = ${type}(0);`) : ''}
-  for (var slab = firstSlab; slab < endSlab; slab++) {
-${loads(tile)}
+${total.whole(
+  ['slab', 'firstSlab', 'endSlab'],
+  `${loads(tile)}
 ${key.columnSums === true ? groups(tile, (j) => Array.from({ length: unroll }, (_, k) => `    total${j} += b${k}_${j};`).join('\n')) : ''}
-${rankUpdate(tile)}
-  }
+${rankUpdate(tile)}`,
+)}
 ${key.columnSums === true ? groups(tile, (j) => `  if (rowTile == 0u && wanted${j} < u.columnVectors) { sums[wanted${j}] = total${j}; }`) : ''}
 ${storeTile(tile, (row, column, value) =>
   last
@@ -257,8 +270,10 @@ ${storeTile(tile, (row, column, value) =>
 
 /** A line for each group of columns. */
 function groups(tile: SubgroupTile, line: (j: number) => string): string {
-  return Array.from({ length: tile.columnGroups }, (_, j) => line(j)).join('\n')
+  return groupsOf(tile).map(line).join('\n')
 }
+
+const groupsOf = (tile: SubgroupTile): number[] => Array.from({ length: tile.columnGroups }, (_, j) => j)
 
 /** This lane's place in the left operand, one for each vector it loads: the address at slab 0. */
 function declareLeft(tile: SubgroupTile): string {

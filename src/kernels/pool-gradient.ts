@@ -1,12 +1,12 @@
 /**
- * The gradients of max and average pooling (pool.ts). The variants `plain`, `vec2` and `vec4` gather: every element of dx
+ * The gradient of max pooling (pool.ts), and what that of average pooling has in common with it. The variants `plain`, `vec2` and `vec4` gather: every element of dx
  * adds up the windows that cover it, in row-major order, so that overlapping windows are right and the sums are the same
  * every time. `tiles` is for windows side by side, where nothing is to be added up.
  */
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from './kernel.ts'
+import { longSum } from './long-sum.ts'
 import {
-  inside,
   type PoolKey,
   type PoolRequest,
   planPool,
@@ -20,13 +20,10 @@ import { planRowWalk } from './row-walk.ts'
 /** Inputs: dy f32 and code u32, [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
 export const maxPoolGradient: Family<PoolKey> = /* @__PURE__ */ gradientFamily('maxPoolGradient', planMaxPoolGradient)
 
-/** Input: dy f32 [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
-export const averagePoolGradient: Family<PoolKey> = /* @__PURE__ */ gradientFamily(
-  'averagePoolGradient',
-  planAverageGradient,
-)
-
-function gradientFamily(name: string, plan: (request: PoolRequest, tiles: boolean) => KernelPlan): Family<PoolKey> {
+export function gradientFamily(
+  name: string,
+  plan: (request: PoolRequest, tiles: boolean) => KernelPlan,
+): Family<PoolKey> {
   const gathers = vectorVariants(name, (request) => plan(request, false))
   return {
     name,
@@ -46,13 +43,15 @@ interface GradientText {
   readonly condition: string
 }
 
-function planGather(request: PoolRequest, text: GradientText): KernelPlan {
+export function planGather(request: PoolRequest, text: GradientText): KernelPlan {
   const { key, target, vector } = request
-  const { float, bool } = vector
-  const columns = (key.width * key.channels) / vector.width
+  const { f: float, b: bool } = vector
+  const columns = (key.width * key.channels) / vector.lanes
   const walk = planRowWalk({ images: key.batch, rows: key.height, columns }, target)
   // Windows side by side that can cover one column.
   const covering = Math.min(key.outWidth, Math.ceil(key.window[1] / key.strides[1]))
+  const rows = Math.min(key.outHeight, Math.ceil(key.window[0] / key.strides[0]))
+  const sum = longSum(float, ['sum'], { terms: rows * covering, turns: covering })
   return planPool(request, {
     ...text,
     uniforms: covering > 3 ? { covering } : {},
@@ -72,18 +71,20 @@ fn firstWindow(position: u32, window: u32, stride: u32) -> u32 {
     each: `
       let paddedY = imageRow + u.padTop;
       let yEnd = min(paddedY / strideY + 1u, u.outHeight);
-      var sum = ${float}(0.0);
+${sum.declare}
       for (var outY = firstWindow(paddedY, windowHeight, strideY); outY < yEnd; outY++) {
         let wy = paddedY - outY * strideY;
         let rowAt = (image * u.outHeight + outY) * u.outWidth;${text.eachRow}
-        for (var n = 0u; n < ${covering > 3 ? 'u.covering' : `${covering}u`}; n++) {
-          let covers = xFirst + n < xEnd;
+${sum.loop(
+  ['n', '0u', covering > 3 ? 'u.covering' : `${covering}u`],
+  `          let covers = xFirst + n < xEnd;
           let outX = min(xFirst + n, u.outWidth - 1u);
           let wx = paddedX - outX * strideX;
           let at = (rowAt + outX) * u.channelVectors + channel;
-          sum += select(${float}(0.0), ${text.contribution}, ${bool}(covers)${text.condition});
-        }
+          sum += select(${float}(0.0), ${text.contribution}, ${bool}(covers)${text.condition});`,
+)}
       }
+${sum.finish}
       dx[row * u.columns + column] = sum;`,
   })
 }
@@ -92,10 +93,10 @@ fn firstWindow(position: u32, window: u32, stride: u32) -> u32 {
  * Where windows stand side by side, each lane takes a window: what it reads once serves all the elements under it, and
  * the rows and columns of dx that no window reaches are left to the last ones.
  */
-function planTiles(request: PoolRequest, text: TilesText): KernelPlan {
+export function planTiles(request: PoolRequest, text: TilesText): KernelPlan {
   const { key, target, vector } = request
-  const { float } = vector
-  const columns = (key.outWidth * key.channels) / vector.width
+  const { f: float } = vector
+  const columns = (key.outWidth * key.channels) / vector.lanes
   const walk = planRowWalk({ images: key.batch, rows: key.outHeight, columns }, target)
   const uncovered = Math.max(0, key.width + key.padLeft - key.outWidth * key.strides[1])
   const overhangs = key.padLeft > 0 || key.outWidth * key.strides[1] > key.width
@@ -147,7 +148,7 @@ interface TilesText {
 }
 
 function planMaxPoolGradient(request: PoolRequest, tiles: boolean): KernelPlan {
-  const { float, uint } = request.vector
+  const { f: float, u: uint } = request.vector
   const bindings = [reads('dy', input(0), float), reads('code', input(1), uint), writes('dx', output(0), float)]
   const place = `${uint}(wy * windowWidth + wx)`
   if (tiles) {
@@ -164,33 +165,5 @@ function planMaxPoolGradient(request: PoolRequest, tiles: boolean): KernelPlan {
     eachRow: '',
     contribution: 'dy[at]',
     condition: ` & (code[at] == ${place})`,
-  })
-}
-
-function planAverageGradient(request: PoolRequest, tiles: boolean): KernelPlan {
-  const { key, vector } = request
-  const masked = !inside(key)
-  const bindings = [reads('dy', input(0), vector.float), writes('dx', output(0), vector.float)]
-  /** How many places of the window lie in the image, along one axis. */
-  const taken = (out: string, stride: string, window: string, size: string, pad: string) =>
-    masked
-      ? `f32(min(${out} * ${stride} + ${window}, u.${size} + u.${pad}) - max(${out} * ${stride}, u.${pad}))`
-      : `f32(${window})`
-  const takenY = taken('outY', 'strideY', 'windowHeight', 'height', 'padTop')
-  const takenX = taken('outX', 'strideX', 'windowWidth', 'width', 'padLeft')
-  if (tiles) {
-    return planTiles(request, {
-      bindings,
-      window: `
-      let gradient = dy[at] / (${takenY} * ${takenX});`,
-      value: `select(${vector.float}(0.0), gradient, wy < windowHeight)`,
-    })
-  }
-  return planGather(request, {
-    bindings,
-    eachRow: `
-        let takenY = ${takenY};`,
-    contribution: `dy[at] / (takenY * ${takenX})`,
-    condition: '',
   })
 }

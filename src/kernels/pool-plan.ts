@@ -5,6 +5,7 @@
 
 import { WeftgradError } from '../errors.ts'
 import { checkValue, countFrom1 } from '../options.ts'
+import { pair, scalar, vector, type Width } from './functions.ts'
 import { type Binding, dispatch, type KernelPlan, type Target, type Variant } from './kernel.ts'
 import type { RowWalk } from './row-walk.ts'
 
@@ -23,22 +24,13 @@ export interface PoolKey {
   readonly padLeft: number
 }
 
-/** What a lane works on at once: so many neighbouring channels, and their WGSL types. */
-export interface Vector {
-  /** The name of the variant that works on these. */
+/** What a lane works on at once: so many neighbouring channels, by the name of the variant that does so. */
+export interface Vector extends Width {
   readonly name: string
-  readonly width: 1 | 2 | 4
-  readonly float: string
-  readonly uint: string
-  readonly bool: string
 }
 
-const scalar: Vector = { name: 'plain', width: 1, float: 'f32', uint: 'u32', bool: 'bool' }
-export const vectors: readonly Vector[] = [
-  scalar,
-  { name: 'vec2', width: 2, float: 'vec2f', uint: 'vec2u', bool: 'vec2<bool>' },
-  { name: 'vec4', width: 4, float: 'vec4f', uint: 'vec4u', bool: 'vec4<bool>' },
-]
+const plain: Vector = { name: 'plain', ...scalar }
+export const vectors: readonly Vector[] = [plain, { name: 'vec2', ...pair }, { name: 'vec4', ...vector }]
 
 /** The index in `vectors` of the widest that divides the channels. */
 export function widest({ channels }: PoolKey): number {
@@ -58,7 +50,7 @@ export interface PoolRequest {
 export function vectorVariants(family: string, plan: (request: PoolRequest) => KernelPlan): Variant<PoolKey>[] {
   return vectors.map((vector) => ({
     name: vector.name,
-    supports: ({ channels }) => channels % vector.width === 0,
+    supports: ({ channels }) => channels % vector.lanes === 0,
     plan: (key, target) => plan({ key: checked(family, key), target, vector, label: `${family}/${vector.name}` }),
   }))
 }
@@ -74,7 +66,7 @@ export function widestVariant(
     name,
     supports,
     plan: (key, target) => {
-      const vector = { ...(vectors[widest(key)] ?? scalar), name }
+      const vector = { ...(vectors[widest(key)] ?? plain), name }
       return plan({ key: checked(family, key), target, vector, label: `${family}/${name}` })
     },
   }
@@ -113,7 +105,7 @@ const unrolledPlaces = 9
 
 export function planPool({ key, vector, label }: PoolRequest, text: PoolText): KernelPlan {
   const { height, width, outHeight, outWidth, padTop, padLeft } = key
-  const channelVectors = key.channels / vector.width
+  const channelVectors = key.channels / vector.lanes
   const unrolled = key.window[0] * key.window[1] <= unrolledPlaces
   const sizes = { height, width, outHeight, outWidth, channelVectors, padTop, padLeft }
   return {

@@ -1,14 +1,18 @@
 /**
- * Max and average pooling over [batch, height, width, channels]; their gradients are in pool-gradient.ts. As in
+ * Max pooling over [batch, height, width, channels], and what average pooling (average-pool.ts) has in common with it; the
+ * gradients are in pool-gradient.ts. As in
  * TensorFlow, padding never wins a maximum and is left out of an average, and the first of equal maxima takes the gradient.
  * A NaN in a window makes the maximum NaN. Positions in a window are numbered row by row: `wy * windowWidth + wx`.
  */
 
+import { declareFunctions, widths } from './functions.ts'
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from './kernel.ts'
+import type { LongSum } from './long-sum.ts'
+import { plainLoop } from './long-sum.ts'
 import { inside, type PoolKey, type PoolRequest, planPool, vectorVariants, widest } from './pool-plan.ts'
 import { planRowWalk } from './row-walk.ts'
 
-export { averagePoolGradient, maxPoolGradient } from './pool-gradient.ts'
+export { maxPoolGradient } from './pool-gradient.ts'
 export type { PoolKey } from './pool-plan.ts'
 
 /**
@@ -32,28 +36,23 @@ export const maxPoolGather: Family<PoolKey> = {
   prefer: widest,
 }
 
-/** Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]: means without padding. */
-export const averagePool: Family<PoolKey> = {
-  name: 'averagePool',
-  variants: /* @__PURE__ */ vectorVariants('averagePool', planAveragePool),
-  prefer: widest,
-}
-
-interface ForwardText {
+export interface ForwardText {
   readonly bindings: readonly Binding[]
   readonly declarations: string
   readonly uniforms: Readonly<Record<string, number>>
   /** Before the window; knows `yBegin` and `xBegin`, the first position that lies in the image. */
   readonly begin: string
+  /** Writes the loop over a row of the window. */
+  readonly loop: LongSum['loop']
   /** For every position, with `value`, `wy`, `wx`, and `within`: whether it lies in the image. */
   readonly each: string
   /** Writes element `at`; knows `taken`, the number of positions in the image. */
   readonly end: string
 }
 
-function planForward(request: PoolRequest, text: ForwardText): KernelPlan {
+export function planForward(request: PoolRequest, text: ForwardText): KernelPlan {
   const { key, target, vector } = request
-  const columns = (key.outWidth * key.channels) / vector.width
+  const columns = (key.outWidth * key.channels) / vector.lanes
   const walk = planRowWalk({ images: key.batch, rows: key.outHeight, columns }, target)
   const masked = !inside(key)
   return planPool(request, {
@@ -72,32 +71,30 @@ function planForward(request: PoolRequest, text: ForwardText): KernelPlan {
       let taken = f32((yEnd - yBegin) * (xEnd - xBegin));${text.begin}
       for (var wy = yBegin; wy < yEnd; wy++) {
         let rowAt = (image * u.height + u32(top + i32(wy))) * u.width;
-        for (var wx = 0u; wx < windowWidth; wx++) {
-          let within = ${masked ? 'wx >= xBegin && wx < xEnd' : 'true'};
+${text.loop(
+  ['wx', '0u', 'windowWidth'],
+  `          let within = ${masked ? 'wx >= xBegin && wx < xEnd' : 'true'};
           let inX = u32(left + i32(${masked ? 'clamp(wx, xBegin, xEnd - 1u)' : 'wx'}));
-          let value = x[(rowAt + inX) * u.channelVectors + channel];${text.each}
-        }
+          let value = x[(rowAt + inX) * u.channelVectors + channel];${text.each}`,
+)}
       }
       let at = row * u.columns + column;${text.end}`,
   })
 }
 
 function planMaxPool(request: PoolRequest): KernelPlan {
-  const { float, uint, bool } = request.vector
+  const { f: float, u: uint, b: bool } = request.vector
   return planForward(request, {
     bindings: [reads('x', input(0), float), writes('y', output(0), float), writes('code', output(1), uint)],
     // Minus infinity takes a zero that the compiler does not know: WGSL refuses the constant.
     uniforms: { zero: 0 },
-    declarations: `
-
-fn isNan(v: ${float}) -> ${bool} {
-  return (bitcast<${uint}>(v) & ${uint}(0x7fffffffu)) > ${uint}(0x7f800000u);
-}`,
+    declarations: declareFunctions(['takesMaximum'], widths[float]),
+    loop: plainLoop,
     begin: `
       var best = ${float}(bitcast<f32>(0xff800000u + u.zero));
       var position = ${uint}(yBegin * windowWidth + xBegin);`,
     each: `
-          let takes = ${bool}(within) & !isNan(best) & ((value > best) | isNan(value));
+          let takes = ${bool}(within) & takesMaximum(value, best);
           best = select(best, value, takes);
           position = select(position, ${uint}(wy * windowWidth + wx), takes);`,
     end: `
@@ -107,11 +104,12 @@ fn isNan(v: ${float}) -> ${bool} {
 }
 
 function planMaxPoolGather(request: PoolRequest): KernelPlan {
-  const { float, uint } = request.vector
+  const { f: float, u: uint } = request.vector
   return planForward(request, {
     bindings: [reads('x', input(0), float), reads('code', input(1), uint), writes('y', output(0), float)],
     uniforms: {},
     declarations: '',
+    loop: plainLoop,
     begin: `
       let position = code[row * u.columns + column];
       var taker = ${float}(0.0);`,
@@ -119,20 +117,5 @@ function planMaxPoolGather(request: PoolRequest): KernelPlan {
           taker = select(taker, value, position == ${uint}(wy * windowWidth + wx));`,
     end: `
       y[at] = taker;`,
-  })
-}
-
-function planAveragePool(request: PoolRequest): KernelPlan {
-  const { float } = request.vector
-  return planForward(request, {
-    bindings: [reads('x', input(0), float), writes('y', output(0), float)],
-    uniforms: {},
-    declarations: '',
-    begin: `
-      var sum = ${float}(0.0);`,
-    each: `
-          sum += select(${float}(0.0), value, within);`,
-    end: `
-      y[at] = sum / taken;`,
   })
 }

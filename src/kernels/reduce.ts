@@ -1,9 +1,8 @@
 /**
  * Sums, maxima and minima over any axes. The position of the maximum stands in argmax.ts.
  *
- * Promises beyond those of kernel.ts: a sum is built from blocks of at most 64 terms, these from lanes and parts, so
- * that rounding errors grow with the square root of a small part of the count; NaN anywhere makes the result NaN, for
- * maxima and minima too.
+ * Promises beyond those of kernel.ts: a long sum is built as long-sum.ts says, its parts by lanes and workgroups; NaN
+ * anywhere makes the result NaN, for maxima and minima too.
  *
  * Variants of `reduce`: `scalar` and `vec4` give every output to one lane, or to several lanes that take a part each
  * and a second pass that joins the parts; `workgroup` lets a workgroup share a row whose elements lie together, which is
@@ -14,6 +13,8 @@ import type { FunctionName, Width } from './functions.ts'
 import { declareFunctions, nanKey, scalar, vector } from './functions.ts'
 import type { Dispatch, Family, KernelPlan, Operand, Target, UniformValue, Variant } from './kernel.ts'
 import { dispatch, elementCount, input, output, reads, scratch, writes } from './kernel.ts'
+import type { LongSum } from './long-sum.ts'
+import { longSum } from './long-sum.ts'
 import type { Axis, Lie, ReduceKey, Split } from './reduce-axes.ts'
 import { countOf, extentsOf, isRows, lieOf, splitAxes, vectorAxes } from './reduce-axes.ts'
 import { makeTeam, offersTeam, teamFunctions } from './team.ts'
@@ -70,8 +71,10 @@ interface Pass {
   readonly to: Operand
 }
 
-/** Terms of a sum that are added up one after the other; their sums then likewise. */
-const blockTerms = 64
+/** What an accumulator gets to see: only sums need blocks. */
+function accumulation({ type, identity }: Accumulator, wide: string, terms: number): LongSum {
+  return longSum(wide, ['total'], { terms: type === 'f32' ? terms : 0, start: `${wide}(${identity})` })
+}
 
 function lanePass(pass: Pass, target: Target): Dispatch {
   const { lie, parts } = pass
@@ -82,7 +85,6 @@ function lanePass(pass: Pass, target: Target): Dispatch {
   const tail = lie === 'along' && countOf(pass.split.reduced) % 4 !== 0
   const count = countOf(reduced)
   const length = Math.ceil(count / parts)
-  const blocks = accumulator.type === 'f32' ? Math.ceil(length / blockTerms) : 1
 
   const first = parts > 1 ? [parts] : []
   const extents = [...first, ...extentsOf(kept)]
@@ -97,14 +99,13 @@ function lanePass(pass: Pass, target: Target): Dispatch {
     ...reading.uniforms,
     count,
     length,
-    blocks,
-    blockLength: Math.ceil(length / blocks),
   }
   if (accumulator.type === 'f32') uniforms.scale = { f32: pass.scale }
   if (tail) uniforms.elements = countOf(pass.split.reduced)
 
   const wide = accumulator.type === 'f32' ? width.f : width.u
   const identity = `${wide}(${accumulator.identity})`
+  const sum = accumulation(accumulator, wide, length)
   const loaded = accumulator.load('x[offset]')
   const mask = 'offset * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(u.elements)'
   const term = tail ? `select(${identity}, ${loaded}, ${mask})` : loaded
@@ -133,22 +134,14 @@ function lanePass(pass: Pass, target: Target): Dispatch {
     body: walkLoop(
       counter,
       `      ${parts > 1 ? 'let begin = d0 * u.length;' : ''}
-      var position = ${parts > 1 ? 'begin' : '0u'};
-      let end = min(position + u.length, u.count);
+      let end = min(${parts > 1 ? 'begin' : '0u'} + u.length, u.count);
       var offset = ${base.text};
 ${reading.start}
-      var total = ${identity};
-      for (var block = 0u; block < u.blocks; block++) {
-        var blockTotal = ${identity};
-        for (var term = 0u; term < u.blockLength; term++) {
-          if (position < end) {
-            blockTotal = ${combine('blockTotal', term)};
-            position++;
-${reading.advance}
-          }
-        }
-        total = ${combine('total', 'blockTotal')};
-      }
+${sum.whole(
+  ['position', parts > 1 ? 'begin' : '0u', 'end'],
+  `          total = ${combine('total', term)};
+${reading.advance}`,
+)}
       let joined = ${total};
       result[unit] = ${finish('joined')};`,
     ),
@@ -271,14 +264,10 @@ function planRows(key: ReduceKey, target: Target): KernelPlan {
   // 512 workgroups keep a large GPU busy; a part should still give each lane of one eight loads.
   const wanted = Math.max(1, Math.min(Math.ceil(512 / rows), Math.floor(columns / (team.size * 8))))
   const parts = Math.ceil(columns / Math.ceil(columns / wanted))
-  const { type, identity, load, combine, finish } = accumulator
-  const blocks = Math.ceil(Math.ceil(columns / parts) / (team.size * blockTerms))
-  const uniforms: Record<string, UniformValue> = {
-    rows,
-    columns,
-    length: Math.ceil(columns / parts),
-    blockLength: Math.ceil(Math.ceil(columns / parts) / blocks),
-  }
+  const { type, load, combine, finish } = accumulator
+  const length = Math.ceil(columns / parts)
+  const sum = accumulation(accumulator, type, Math.ceil(length / team.size))
+  const uniforms: Record<string, UniformValue> = { rows, columns, length }
   if (type === 'f32') uniforms.scale = { f32: parts > 1 ? 1 : (key.scale ?? 1) }
   const first = dispatch({
     label: `reduce.${key.operation}/workgroup`,
@@ -293,14 +282,10 @@ ${teamFunctions(team, [{ name: 'teamTotal', type, combine, builtin: accumulator.
     let part = group / u.rows;
     let row = group - part * u.rows;
     let end = min((part + 1u) * u.length, u.columns);
-    var total = ${type}(${identity});
-    for (var begin = part * u.length; begin < end; begin += u.blockLength) {
-      var blockTotal = ${type}(${identity});
-      for (var column = begin + lane; column < min(begin + u.blockLength, end); column += ${team.size}u) {
-        blockTotal = ${combine('blockTotal', load('x[row * u.columns + column]'))};
-      }
-      total = ${combine('total', 'blockTotal')};
-    }
+${sum.whole(
+  ['column', 'part * u.length + lane', 'end', team.size],
+  `        total = ${combine('total', load('x[row * u.columns + column]'))};`,
+)}
     total = teamTotal(total, lane);
     if (lane == 0u) {
       result[group] = ${finish('total')};

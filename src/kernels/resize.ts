@@ -16,6 +16,7 @@ import {
   type Target,
   writes,
 } from './kernel.ts'
+import { longSum } from './long-sum.ts'
 import { planRowWalk } from './row-walk.ts'
 
 export interface ResizeKey {
@@ -80,9 +81,16 @@ function planResize(key: ResizeKey, target: Target): KernelPlan {
   })
 }
 
+/** New pixels that may read an old one along an axis, by `firstReader` and `endOfReaders`. */
+function mostReaders(extent: number, outExtent: number): number {
+  return Math.min(outExtent, Math.floor((2 * outExtent) / extent) + 2)
+}
+
 /** An old pixel gathers from the new ones that read it, in their order: those less than a pixel away, and at the rim all beyond. */
 function planResizeGradient(key: ResizeKey, target: Target): KernelPlan {
   const { height, width, channels, outHeight, outWidth } = checked('resizeGradient', key)
+  const turns = mostReaders(width, outWidth)
+  const sum = longSum('f32', ['sum'], { terms: mostReaders(height, outHeight) * turns, turns })
   return planned('resizeGradient', key, target, {
     rows: height,
     columns: width * channels,
@@ -108,15 +116,17 @@ fn weightIn(place: Place, position: u32) -> f32 {
   let xEnd = endOfReaders(inX, u.width, u.outWidth);`,
     each: `
       let yEnd = endOfReaders(imageRow, u.height, u.outHeight);
-      var sum = 0.0;
+${sum.declare}
       for (var outY = firstReader(imageRow, u.height, u.outHeight); outY < yEnd; outY++) {
         let down = weightIn(placeOf(outY, u.height, u.outHeight), imageRow);
         let rowAt = (image * u.outHeight + outY) * u.outWidth;
-        for (var outX = xBegin; outX < xEnd; outX++) {
-          let across = weightIn(placeOf(outX, u.width, u.outWidth), inX);
-          sum += dy[(rowAt + outX) * u.channels + channel] * (down * across);
-        }
+${sum.loop(
+  ['outX', 'xBegin', 'xEnd'],
+  `          let across = weightIn(placeOf(outX, u.width, u.outWidth), inX);
+          sum += dy[(rowAt + outX) * u.channels + channel] * (down * across);`,
+)}
       }
+${sum.finish}
       dx[row * u.columns + column] = sum;`,
   })
 }

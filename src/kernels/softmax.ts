@@ -1,6 +1,7 @@
 /**
  * Softmax and its logarithm over rows of classes, and the cross-entropy of logits with its gradient. The maximum of a
- * row is subtracted before anything is exponentiated, so that logits of +-1e4 are fine.
+ * row is subtracted before anything is exponentiated, so that logits of +-1e4 are fine. Sums over many classes are built
+ * as long-sum.ts says.
  *
  * Promises beyond those of kernel.ts: a NaN among a row's logits makes the whole row NaN; a label that is no class makes
  * the row's loss and gradient NaN, so that it cannot go unnoticed; a class with target 0 adds nothing to a dense loss,
@@ -13,6 +14,8 @@ import type { FunctionName } from './functions.ts'
 import { declareFunctions, scalar } from './functions.ts'
 import type { Binding, Family, KernelPlan, Target, UniformValue, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, writes } from './kernel.ts'
+import type { Loop } from './long-sum.ts'
+import { longSum, plainLoop } from './long-sum.ts'
 import type { TeamKind } from './team.ts'
 import { makeTeam, offersTeam, teamFunctions } from './team.ts'
 import { refuseExtents } from './walk.ts'
@@ -49,12 +52,20 @@ interface RowKernel {
    * `present` (false for lanes beyond the last row, which go along but must not write), `largest` and `sum` (of
    * exp(logit - largest)), and the functions `teamMax` and `teamSum`.
    */
-  readonly body: (step: string) => string
+  readonly body: (eachClass: EachClass) => string
 }
+
+/** The loop of a lane over its classes `c`; with a name it adds to that variable, which it declares. */
+type EachClass = (body: string, sum?: string) => string
 
 function planRows(rows: number, classes: number, kind: TeamKind, target: Target, kernel: RowKernel): KernelPlan {
   const team = makeTeam(kind, target)
-  const step = `${team.size}u`
+  const eachClass: EachClass = (body, name) => {
+    const loop: Loop = ['c', 'member', 'u.classes', team.size]
+    if (name === undefined) return plainLoop(loop, body)
+    const sum = longSum('f32', [name], { terms: Math.ceil(classes / team.size) })
+    return sum.whole(loop, body)
+  }
   const place =
     kind === 'lane'
       ? `  let present = index < u.rows;
@@ -84,16 +95,11 @@ function planRows(rows: number, classes: number, kind: TeamKind, target: Target,
         body: `${place}
   let first = row * u.classes;
   var largest = u.lowest;
-  for (var c = member; c < u.classes; c += ${step}) {
-    largest = max(largest, logits[first + c]);
-  }
+${eachClass('    largest = max(largest, logits[first + c]);')}
   largest = teamMax(largest, lane);
-  var sum = 0.0;
-  for (var c = member; c < u.classes; c += ${step}) {
-    sum += exponential(logits[first + c] - largest);
-  }
+${eachClass('    sum += exponential(logits[first + c] - largest);', 'sum')}
   sum = teamSum(sum, lane);
-${kernel.body(step)}`,
+${kernel.body(eachClass)}`,
       }),
     ],
     scratchBytes: [],
@@ -107,12 +113,10 @@ function planSoftmax({ rows, classes, log }: SoftmaxKey, kind: TeamKind, target:
     label: log ? 'logSoftmax' : 'softmax',
     bindings: [reads('logits', input(0)), writes('result', output(0))],
     needs: log ? ['naturalLog'] : [],
-    body: (step) => `  ${log ? 'let offset = naturalLog(sum);' : 'let scale = 1.0 / sum;'}
-  for (var c = member; c < u.classes; c += ${step}) {
-    if (present) {
+    body: (eachClass) => `  ${log ? 'let offset = naturalLog(sum);' : 'let scale = 1.0 / sum;'}
+${eachClass(`    if (present) {
       result[first + c] = ${value};
-    }
-  }`,
+    }`)}`,
   })
 }
 
@@ -120,13 +124,13 @@ function planCrossEntropy({ rows, classes, labels }: CrossEntropyKey, kind: Team
   const sparse = `  let label = labels[row];
   let logit = logits[first + min(label, u.classes - 1u)];
   let loss = select(u.undefinedValue, naturalLog(sum) + (largest - logit), label < u.classes);`
-  const dense = (step: string): string => `  let offset = naturalLog(sum);
-  var part = 0.0;
-  for (var c = member; c < u.classes; c += ${step}) {
-    let wanted = labels[first + c];
+  const dense = (eachClass: EachClass): string => `  let offset = naturalLog(sum);
+${eachClass(
+  `    let wanted = labels[first + c];
     let term = wanted * (offset + (largest - logits[first + c]));
-    part += select(term, 0.0, (bitcast<u32>(wanted) << 1u) == 0u);
-  }
+    part += select(term, 0.0, (bitcast<u32>(wanted) << 1u) == 0u);`,
+  'part',
+)}
   part = teamSum(part, lane);
   let loss = select(part, offset, isNan(offset));`
   return planRows(rows, classes, kind, target, {
@@ -138,25 +142,32 @@ function planCrossEntropy({ rows, classes, labels }: CrossEntropyKey, kind: Team
     ],
     uniforms: { undefinedValue: { f32: Number.NaN } },
     needs: ['naturalLog', 'isNan'],
-    body: (step) => `${labels === 'sparse' ? sparse : dense(step)}
+    body: (eachClass) => `${labels === 'sparse' ? sparse : dense(eachClass)}
   if (present && member == 0u) {
     result[row] = loss;
   }`,
   })
 }
 
+const oneHot = 'select(0.0, 1.0, c == label)'
+
+/** Writes class c's number of the gradient. */
+function gradientText(result: string, wanted: string): string {
+  return `    if (present) {
+      let probability = exponential(logits[first + c] - largest) * scale;
+      ${result}[first + c] = (probability - ${wanted}) * cotangent;
+    }`
+}
+
 function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: TeamKind, target: Target): KernelPlan {
   const sparse = `  let label = labels[row];
   let cotangent = select(u.undefinedValue, gradient[row], label < u.classes);
   let scale = 1.0 / sum;`
-  const dense = (step: string): string => `  var weight = 0.0;
-  for (var c = member; c < u.classes; c += ${step}) {
-    weight += labels[first + c];
-  }
+  const dense = (eachClass: EachClass): string => `${eachClass('    weight += labels[first + c];', 'weight')}
   weight = teamSum(weight, lane);
   let cotangent = gradient[row];
   let scale = weight / sum;`
-  const wanted = labels === 'sparse' ? 'select(0.0, 1.0, c == label)' : 'labels[first + c]'
+  const wanted = labels === 'sparse' ? oneHot : 'labels[first + c]'
   return planRows(rows, classes, kind, target, {
     label: `crossEntropyGradient.${labels}`,
     bindings: [
@@ -166,13 +177,8 @@ function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: TeamKind
       writes('result', output(0)),
     ],
     uniforms: { undefinedValue: { f32: Number.NaN } },
-    body: (step) => `${labels === 'sparse' ? sparse : dense(step)}
-  for (var c = member; c < u.classes; c += ${step}) {
-    if (present) {
-      let probability = exponential(logits[first + c] - largest) * scale;
-      result[first + c] = (probability - ${wanted}) * cotangent;
-    }
-  }`,
+    body: (eachClass) => `${labels === 'sparse' ? sparse : dense(eachClass)}
+${eachClass(gradientText('result', wanted))}`,
   })
 }
 
@@ -191,19 +197,14 @@ function planLossWithGradient(
     ],
     uniforms: { undefinedValue: { f32: Number.NaN }, cotangent: { f32: scale } },
     needs: ['naturalLog'],
-    body: (step) => `  let label = labels[row];
+    body: (eachClass) => `  let label = labels[row];
   let logit = logits[first + min(label, u.classes - 1u)];
   let cotangent = select(u.undefinedValue, u.cotangent, label < u.classes);
   let scale = 1.0 / sum;
   if (present && member == 0u) {
     result[row] = select(u.undefinedValue, naturalLog(sum) + (largest - logit), label < u.classes);
   }
-  for (var c = member; c < u.classes; c += ${step}) {
-    if (present) {
-      let probability = exponential(logits[first + c] - largest) * scale;
-      gradient[first + c] = (probability - select(0.0, 1.0, c == label)) * cotangent;
-    }
-  }`,
+${eachClass(gradientText('gradient', oneHot))}`,
   })
 }
 

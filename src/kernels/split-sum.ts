@@ -5,8 +5,10 @@
 
 import type { FusedActivation } from './activation.ts'
 import { activationFunction } from './activation.ts'
+import type { FloatType } from './functions.ts'
 import type { Dispatch, Operand, Target } from './kernel.ts'
 import { dispatch, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
+import { longSum } from './long-sum.ts'
 import { vectorType, widestVector } from './subgroup-tile.ts'
 
 export interface SplitSum {
@@ -37,15 +39,28 @@ export function sumPartials(sum: SplitSum, target: Target): Dispatch {
     declarations: activationFunction(sum.activation, type),
     body: `
   if (index >= u.vectors) { return; }
-  var total = ${type}(0);
-  for (var split = 0u; split < u.splits; split++) {
-    total += partial[split * u.vectors + index];
-  }
+${partialsText({ type, splits: sum.splits, partial: 'partial', vectors: 'u.vectors', count: 'u.splits', index: 'index' })}
   result[index] = activate(total${sum.bias === undefined ? '' : ' + bias[index % u.biasVectors]'});`,
   })
   if (sum.bias !== undefined || sum.activation !== 'linear') return made
   const { splits, count } = sum
   return { ...made, partialSum: { splits, count, targets: [{ output: 0, from: 0, count }] } }
+}
+
+export interface Partials {
+  readonly type: FloatType
+  readonly splits: number
+  /** In WGSL: the buffer, the vectors in each partial result, the number of partial results, and which vector is wanted. */
+  readonly partial: string
+  readonly vectors: string
+  readonly count: string
+  readonly index: string
+}
+
+/** Statements that leave the sum of the partial results in a new variable `total`. */
+export function partialsText({ type, splits, partial, vectors, count, index }: Partials): string {
+  const sum = longSum(type, ['total'], { terms: splits })
+  return `${sum.whole(['split', '0u', count], `    total += ${partial}[split * ${vectors} + ${index}];`)}`
 }
 
 /**

@@ -11,6 +11,8 @@
  * `columnVector` neighbouring columns at one k (`vectors`), or `unroll` successive k of one column (`lanes`).
  */
 
+import type { FloatType } from './functions.ts'
+
 export type VectorWidth = 1 | 2 | 4
 
 export interface SubgroupTile {
@@ -29,7 +31,7 @@ export interface SubgroupTile {
 
 const components = 'xyzw'
 
-export function vectorType(width: VectorWidth): string {
+export function vectorType(width: VectorWidth): FloatType {
   return width === 1 ? 'f32' : `vec${width}f`
 }
 
@@ -58,12 +60,12 @@ export function leftLoads(tile: SubgroupTile): number {
   return Math.ceil(vectors / tile.subgroupSize)
 }
 
-export function leftType(tile: SubgroupTile): string {
+export function leftType(tile: SubgroupTile): FloatType {
   return vectorType(tile.rowLayout === 'lanes' ? tile.unroll : tile.rowVector)
 }
 
 /** The right operand's variables: `b<u>_<j>` in the layout `vectors`, `b<j>` in the layout `lanes`. */
-export function rightType(tile: SubgroupTile): string {
+export function rightType(tile: SubgroupTile): FloatType {
   return vectorType(tile.columnLayout === 'lanes' ? tile.unroll : tile.columnVector)
 }
 
@@ -72,12 +74,11 @@ export function tileColumns(tile: SubgroupTile): number {
   return tile.columnGroups * tile.subgroupSize * tile.columnVector
 }
 
-export function declareAccumulators(tile: SubgroupTile): string {
-  const type = vectorType(tile.columnVector)
-  const lines: string[] = []
-  for (let i = 0; i < tile.rows; i++)
-    for (let j = 0; j < tile.columnGroups; j++) lines.push(`  var c${i}_${j} = ${type}(0);`)
-  return lines.join('\n')
+/** The names of a lane's accumulators, by row and group of columns. */
+export function accumulatorsOf(tile: SubgroupTile): string[] {
+  return Array.from({ length: tile.rows * tile.columnGroups }, (_, n) => {
+    return `c${Math.floor(n / tile.columnGroups)}_${n % tile.columnGroups}`
+  })
 }
 
 /** Adds the outer products of what `a*` and `b*` hold to the accumulators. */

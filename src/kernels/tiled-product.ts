@@ -17,7 +17,10 @@ import type { FusedActivation } from './activation.ts'
 import { activationFunction } from './activation.ts'
 import type { Binding, KernelPlan, Target, UniformValue } from './kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from './kernel.ts'
+import type { LongSum } from './long-sum.ts'
+import { longSum } from './long-sum.ts'
 import { splitCount, sumPartials } from './split-sum.ts'
+import { repeat } from './wgsl.ts'
 
 export interface TiledBlock {
   readonly name: string
@@ -120,6 +123,9 @@ export function tiledPlan(
   const last = splits === 1
   const label = `${product.label}/${block.name}${last ? '' : `/splitK${splits}`}`
   const type = columns % 4 === 0 ? 'vec4f' : 'f32'
+  const total = longSum('vec4f', accumulatorsOf(block, product.columnSums === true), {
+    ...{ terms: slabsPerSplit * slabTerms, termsPerTurn: slabTerms, turns: 1 },
+  })
   const main = dispatch({
     label,
     bindings: [
@@ -150,9 +156,9 @@ var<workgroup> leftSlab: array<vec4f, ${(slabTerms * block.rows) / 4}>;
 var<workgroup> rightSlab: array<vec4f, ${(slabTerms * block.columns) / 4}>;
 ${left.declarations}
 ${right.declarations}
-${last ? activationFunction(activation, type) : ''}
+${last ? activationFunction(activation, type, product.mask === true ? ['exceeds'] : []) : ''}
 ${storeFunction(product, type, last)}`,
-    body: blockBody(product, block, type),
+    body: blockBody(product, block, type, total),
   })
   if (last) return { dispatches: [main], scratchBytes: [] }
   const count = batch * rows * columns
@@ -207,7 +213,7 @@ function storeFunction(product: TiledProduct, type: string, last: boolean): stri
   const stored = (value: string, column: string, at: string): string => {
     if (!last) return value
     const activated = `activate(${value}${product.bias ? ` + bias[${column}]` : ''})`
-    return product.mask === true ? `select(${type}(0), ${activated}, mask[${at}] > ${type}(0))` : activated
+    return product.mask === true ? `select(${type}(0), ${activated}, exceeds(mask[${at}], ${type}(0)))` : activated
   }
   return `fn store(part: u32, row: u32, column: u32, value: vec4f) {
   if (row >= u.rows || column >= u.columns) { return; }
@@ -230,10 +236,15 @@ function eachAccumulator(block: TiledBlock, line: (row: number, vector: number) 
   return lines.join('\n')
 }
 
-const each = (count: number, line: (i: number) => string): string =>
-  Array.from({ length: count }, (_, i) => line(i)).join('\n')
+/** All of a lane's accumulators, with those of the column sums. */
+function accumulatorsOf(block: TiledBlock, columnSums: boolean): string[] {
+  const vectors = block.laneColumns / 4
+  const names = Array.from({ length: block.laneRows * vectors }, (_, n) => `c${Math.floor(n / vectors)}_${n % vectors}`)
+  if (columnSums) names.push(...Array.from({ length: vectors }, (_, vector) => `total${vector}`))
+  return names
+}
 
-function blockBody(product: TiledProduct, block: TiledBlock, type: string): string {
+function blockBody(product: TiledProduct, block: TiledBlock, type: string, total: LongSum): string {
   const [rowVectors, columnVectors] = [block.rows / 4, block.columns / 4]
   const [laneRowVectors, laneColumnVectors] = [block.laneRows / 4, block.laneColumns / 4]
   // A lane's eight rows are four and four half a block apart: neighbours then read neighbouring vectors, without bank conflicts.
@@ -245,7 +256,7 @@ function blockBody(product: TiledProduct, block: TiledBlock, type: string): stri
   const right = pieceOf(product.right, 'Right', block.columns, rightLane)
   const sums = product.columnSums === true
   const take = (row: number): string =>
-    each(laneColumnVectors, (v) => `value${v} = c${row}_${v};`).replaceAll('\n', ' ')
+    repeat(laneColumnVectors, (v) => `value${v} = c${row}_${v};`).replaceAll('\n', ' ')
   return `
   if (group >= groups) { return; }
   let columnTile = group % u.columnTiles;
@@ -260,8 +271,7 @@ function blockBody(product: TiledProduct, block: TiledBlock, type: string): stri
   let laneY = lane / ${lanesAcross}u;
 ${left.declare}
 ${right.declare}
-${eachAccumulator(block, (row, vector) => `  var c${row}_${vector} = vec4f(0);`)}
-${sums ? each(laneColumnVectors, (vector) => `  var total${vector} = vec4f(0);`) : ''}
+${total.declare}
   for (var slab = firstSlab; slab <= endSlab; slab++) {
     if (slab < endSlab) {
 ${left.load}
@@ -271,24 +281,26 @@ ${right.load}
       var leftAt = laneY;
       var rightAt = laneX;
       for (var step = 0u; step < u.steps; step++) {
-${each(block.unroll, (k) => outerProduct(product, block, k))}
+${repeat(block.unroll, (k) => outerProduct(product, block, k))}
         leftAt += ${block.unroll * rowVectors}u;
         rightAt += ${block.unroll * columnVectors}u;
       }
+${total.closeTurns}
     }
     workgroupBarrier();
 ${left.keep}
 ${right.keep}
     workgroupBarrier();
   }
+${total.finish}
   for (var i = 0u; i < u.laneRows; i++) {
     let row = firstRow + (i / 4u) * ${rowStep}u + laneY * 4u + i % 4u;
-${each(laneColumnVectors, (vector) => `    var value${vector} = c0_${vector};`)}
+${repeat(laneColumnVectors, (vector) => `    var value${vector} = c0_${vector};`)}
     switch i {
-${each(block.laneRows - 1, (i) => `      case ${i + 1}u: { ${take(i + 1)} }`)}
+${repeat(block.laneRows - 1, (i) => `      case ${i + 1}u: { ${take(i + 1)} }`)}
       default: {}
     }
-${each(laneColumnVectors, (vector) => `    store(part, row, firstColumn + ${vector * columnStep}u + laneX * 4u, value${vector});`)}
+${repeat(laneColumnVectors, (vector) => `    store(part, row, firstColumn + ${vector * columnStep}u + laneX * 4u, value${vector});`)}
   }
 ${sums ? storeSums(laneColumnVectors, columnStep, type) : ''}`
 }
@@ -297,21 +309,21 @@ ${sums ? storeSums(laneColumnVectors, columnStep, type) : ''}`
 function outerProduct(product: TiledProduct, block: TiledBlock, k: number): string {
   const { rows, columns, laneRows, laneColumns } = block
   const [rowVectors, columnVectors] = [laneRows / 4, laneColumns / 4]
-  const vectors = each(
+  const vectors = repeat(
     columnVectors,
     (i) => `        let b${k}_${i} = rightSlab[rightAt + ${(columns / 4) * (k + i / columnVectors)}u];`,
   )
-  return `${each(rowVectors, (i) => `        let a${k}_${i} = leftSlab[leftAt + ${(rows / 4) * (k + i / rowVectors)}u];`)}
+  return `${repeat(rowVectors, (i) => `        let a${k}_${i} = leftSlab[leftAt + ${(rows / 4) * (k + i / rowVectors)}u];`)}
 ${vectors}
 ${eachAccumulator(block, (row, vector) => `        c${row}_${vector} += a${k}_${row >> 2}.${components[row & 3]} * b${k}_${vector};`)}
-${product.columnSums === true ? each(columnVectors, (vector) => `        total${vector} += b${k}_${vector};`) : ''}`
+${product.columnSums === true ? repeat(columnVectors, (vector) => `        total${vector} += b${k}_${vector};`) : ''}`
 }
 
 /** Each of a block's lanes in the first row has seen all of its columns. */
 function storeSums(laneColumnVectors: number, columnStep: number, type: string): string {
   return `
   if (rowTile == 0u && laneY == 0u) {
-${each(
+${repeat(
   laneColumnVectors,
   (vector) => `    let column${vector} = firstColumn + ${vector * columnStep}u + laneX * 4u;
 ${
@@ -348,15 +360,15 @@ function pieceOf(operand: TiledOperand, side: 'Left' | 'Right', extent: number, 
   let ${name}Piece = select(0u, lane - ${firstLane}u, ${name}Busy);
   let ${name}Vector = ${vector};
   let ${name}K = ${k};
-${each(isAlongK ? 4 : 1, (i) => `  let ${name}Place${i} = place${side}(batch, ${position(i)});`)}
-${each(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
+${repeat(isAlongK ? 4 : 1, (i) => `  let ${name}Place${i} = place${side}(batch, ${position(i)});`)}
+${repeat(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
     load: guarded(
       isAlongK
-        ? each(4, (i) => `      ${name}${i} = load${side}(${name}Place${i}, slab * ${slabTerms}u + ${name}K);`)
-        : each(4, (i) => `      ${name}${i} = load${side}(${name}Place0, slab * ${slabTerms}u + ${name}K + ${i}u);`),
+        ? repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place${i}, slab * ${slabTerms}u + ${name}K);`)
+        : repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place0, slab * ${slabTerms}u + ${name}K + ${i}u);`),
     ),
     keep: guarded(
-      each(4, (i) => {
+      repeat(4, (i) => {
         const across = `vec4f(${four.map((j) => `${name}${j}.${components[i]}`).join(', ')})`
         return `      ${name}Slab[(${name}K + ${i}u) * ${vectors}u + ${name}Vector] = ${isAlongK ? across : `${name}${i}`};`
       }),

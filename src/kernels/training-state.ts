@@ -6,6 +6,7 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { declareFunctions, scalar } from './functions.ts'
 import {
   dispatch,
   type Family,
@@ -17,8 +18,9 @@ import {
   type Target,
   writes,
 } from './kernel.ts'
+import { longSum } from './long-sum.ts'
+import { partialsText } from './split-sum.ts'
 import { vectorType, widestVector } from './subgroup-tile.ts'
-import { isFiniteFunction, isNanFunction } from './wgsl.ts'
 
 /** The u32 words of the state buffer. */
 export const trainingStateWords = 4
@@ -154,8 +156,7 @@ function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
   if (group >= ${begin}u && group < ${firstGroup}u) {
     let i = (group - ${begin}u) * ${lanes}u + lane;
     if (i < u.vectors${i}) {
-      var total = ${type}(0);
-      for (var split = 0u; split < u.splits${i}; split++) { total += partial${i}[split * u.vectors${i} + i]; }
+${partialsText({ type, splits: sum.splits, partial: `partial${i}`, vectors: `u.vectors${i}`, count: `u.splits${i}`, index: 'i' })}
       check(total);
 ${sum.targets.map((_, j) => `      if (i >= u.from${i}_${j} && i < u.end${i}_${j}) { gradients[u.to${i}_${j} + i - u.from${i}_${j}] = total; }`).join('\n')}
     }
@@ -187,7 +188,7 @@ ${[...'xyzw'.slice(0, width)].map((c) => `  if (!isFinite(${width === 1 ? 'x' : 
         body: `
   if (group >= groups) { return; }
   if (group == 0u) {
-${recordBody(target, settledFlagWord, true)}
+${recordBody(key, target, settledFlagWord, true)}
   }
 ${sumBodies.join('')}
   if (group >= u.firstCheck) {
@@ -215,7 +216,7 @@ function gapsBetween(count: number, sums: readonly PendingSum[]): { begin: numbe
 }
 
 /** `predicted(row)`: the first class with the largest logit; `classes` if there is a NaN. */
-const predictedFunction = `${isNanFunction}
+const predictedFunction = `
 fn predicted(row: u32) -> u32 {
   let base = row * u.classes;
   var best = 0u;
@@ -241,18 +242,19 @@ function recordDeclarations(target: Target): string {
   const shared = `
 var<workgroup> lossOfLane: array<f32, ${lanes}>;
 var<workgroup> correctOfLane: array<u32, ${lanes}>;`
-  return `${predictedFunction}${isFiniteFunction}${addsBySubgroup(target) ? '' : shared}`
+  return `${declareFunctions(['isNan', 'isFinite'], scalar)}${predictedFunction}${addsBySubgroup(target) ? '' : shared}`
 }
 
 /**
  * Statements for one workgroup: writes the record and advances the counters, unless the word `flagWord` says that an
  * earlier step went bad. `atomic`: the state is bound as atomics.
  */
-function recordBody(target: Target, flagWord: number, atomic: boolean): string {
+function recordBody({ batch }: ClassificationKey, target: Target, flagWord: number, atomic: boolean): string {
   const lanes = plainWorkgroupSize(target)
   const load = (word: number): string => (atomic ? `atomicLoad(&state[${word}])` : `state[${word}]`)
   const store = (word: number, value: string): string =>
     atomic ? `atomicStore(&state[${word}], ${value});` : `state[${word}] = ${value};`
+  const sum = longSum('f32', ['loss'], { terms: Math.ceil(batch / lanes) })
   const total = addsBySubgroup(target)
     ? `
   loss = subgroupAdd(loss);
@@ -268,13 +270,13 @@ function recordBody(target: Target, flagWord: number, atomic: boolean): string {
     }
   }`
   return `
-  var loss = 0.0;
   var correct = 0u;
-  for (var row = lane; row < u.batch; row += ${lanes}u) {
-    loss += lossPerRow[row];
+${sum.whole(
+  ['row', 'lane', 'u.batch', lanes],
+  `    loss += lossPerRow[row];
     let label = labels[row];
-    correct += select(0u, 1u, label < u.classes && predicted(row) == label);
-  }${total}
+    correct += select(0u, 1u, label < u.classes && predicted(row) == label);`,
+)}${total}
   if (lane == 0u) {
     let mean = loss / f32(u.batch);
     let step = ${load(stepInEpochWord)};
@@ -311,7 +313,7 @@ function planRecordStep(key: ClassificationKey, target: Target): KernelPlan {
         workgroupSize: lanes,
         workgroups: 1,
         declarations: recordDeclarations(target),
-        body: recordBody(target, notFiniteWord, false),
+        body: recordBody(key, target, notFiniteWord, false),
       }),
     ],
     scratchBytes: [],
@@ -338,7 +340,7 @@ function planConfusion(key: ClassificationKey, target: Target): KernelPlan {
         uniforms: { batch: key.batch, classes: key.classes },
         workgroupSize: lanes,
         workgroups: Math.ceil(key.batch / lanes),
-        declarations: predictedFunction,
+        declarations: `${declareFunctions(['isNan'], scalar)}${predictedFunction}`,
         body: `
   if (index < u.batch) {
     let label = labels[index];

@@ -3,7 +3,8 @@
 import type { Conv2dKey } from './conv2d-direct.ts'
 import type { Dispatch, KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from './kernel.ts'
-import { sumPartials } from './split-sum.ts'
+import { arrayElements, longSum } from './long-sum.ts'
+import { partialsText, sumPartials } from './split-sum.ts'
 import { vectorType, widestVector } from './subgroup-tile.ts'
 import { repeat } from './wgsl.ts'
 import type { Conv2dPoolKey, Form, Window } from './window-patch.ts'
@@ -69,6 +70,11 @@ export function filterGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Con
       const { type, codeType, boolType } = w
       const isPooled = form === 'pooled'
       const rows = isPooled ? w.taps + 1 : w.taps // the bias' gradient comes last
+      const products = isPooled ? 1 : 4
+      const total = longSum(type, arrayElements('sums', rows), {
+        terms: w.windowsPerGroup * products,
+        termsPerTurn: w.across * products,
+      })
       const label = `${isPooled ? 'conv2dPool' : 'conv2d'}.filterGradient/windows/split${w.windowGroups}`
       const product = dispatch({
         label,
@@ -85,8 +91,10 @@ export function filterGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Con
         body: `
 ${declareWindows(w)}
   var sums: array<${type}, ${rows}>;
-  for (var window = firstWindow; window < endWindow; window += ${w.across}u) {
-${loadPatch(w)}
+${total.declare}
+${total.loop(
+  ['window', 'firstWindow', 'endWindow', w.across],
+  `${loadPatch(w)}
 ${
   isPooled
     ? repeat(
@@ -102,8 +110,9 @@ ${pooledFilterSums(key, w, a)}
     : `${declareCorner}
 ${repeat(w.across, (a) => repeat(4, (p) => `    let g${a}_${p} = gradient[${cornerAddress(p, a)}];`))}
 ${plainFilterSums(key, w)}`
-}
-  }
+}`,
+)}
+${total.finish}
   if (wanted < u.columnVectors) {
     for (var row = 0u; row < u.rows; row++) {
       partial[(part * u.rows + row) * u.columnVectors + column] = sums[row];
@@ -148,8 +157,7 @@ export function sumWithBias(label: string, { splits, taps, filters }: SumWithBia
     workgroups: Math.ceil(count / vector / workgroupSize),
     body: `
   if (index >= u.vectors) { return; }
-  var total = ${type}(0);
-  for (var split = 0u; split < u.splits; split++) { total += partial[split * u.vectors + index]; }
+${partialsText({ type, splits, partial: 'partial', vectors: 'u.vectors', count: 'u.splits', index: 'index' })}
   if (index < u.kernelVectors) { kernelGradient[index] = total; }
   else { biasGradient[index - u.kernelVectors] = total; }`,
   })

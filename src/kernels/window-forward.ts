@@ -3,8 +3,10 @@
 import type { FusedActivation } from './activation.ts'
 import { activationFunction } from './activation.ts'
 import type { Conv2dKey } from './conv2d-direct.ts'
+import type { FloatType } from './functions.ts'
 import type { KernelPlan, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, writes } from './kernel.ts'
+import { longSum } from './long-sum.ts'
 import { vectorType } from './subgroup-tile.ts'
 import { repeat } from './wgsl.ts'
 import type { Conv2dPoolKey, Form, Window } from './window-patch.ts'
@@ -46,7 +48,8 @@ export function forward(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey>
             uniforms: windowUniforms(key, w),
             workgroupSize: w.subgroupSize,
             workgroups: w.windowGroups * w.columnTiles,
-            declarations: `${isNanFunctionFor(type, codeType)}\n${activationFunction(key.activation, type)}`,
+            declarations:
+              form === 'pooled' ? pooledFunctions(key.activation, type) : activationFunction(key.activation, type),
             body: `
 ${declareWindows(w)}
   var taps: array<${type}, ${w.taps}>;
@@ -54,7 +57,6 @@ ${declareWindows(w)}
   let first = ${key.bias ? 'bias[column]' : `${type}(0)`};
   for (var window = firstWindow; window < endWindow; window += ${w.across}u) {
 ${loadPatch(w)}
-${repeat(w.across, (a) => repeat(4, (p) => `    var sum${a}_${p} = first;`))}
 ${forwardSums(key, w)}
 ${form === 'pooled' ? repeat(w.across, (a) => storePooled(key.activation, w, a, { condition: 'wanted < u.columnVectors', address: `(window + ${a}u) * u.columnVectors + column` })) : storeWindows(w)}
   }`,
@@ -77,16 +79,15 @@ export function storePooled(
     var code${a} = ${codeType}(0);
 ${[1, 2, 3]
   .map(
-    (p) => `    let better${a}_${p} = (sum${a}_${p} > best${a}) | (isNan(sum${a}_${p}) & !isNan(best${a}));
+    (p) => `    let better${a}_${p} = takesMaximum(sum${a}_${p}, best${a});
     code${a} = select(code${a}, ${codeType}(${p}), better${a}_${p});
     best${a} = select(best${a}, sum${a}_${p}, better${a}_${p});`,
   )
   .join('\n')}
 ${
   activation === 'relu'
-    ? `    let dead${a} = best${a} <= ${type}(0);
-    code${a} = select(code${a}, ${codeType}(${deadCode}), dead${a});
-    best${a} = select(best${a}, ${type}(0), dead${a});`
+    ? `    code${a} = select(${codeType}(${deadCode}), code${a}, exceeds(best${a}, ${type}(0)));
+    best${a} = activate(best${a});`
     : ''
 }
     if (${condition}) {
@@ -104,17 +105,16 @@ ${repeat(across, (a) => repeat(4, (p) => `      result[${cornerAddress(p, a)}] =
     }`
 }
 
-/** `isNan` on a vector, by bits. */
-export function isNanFunctionFor(type: string, codeType: string): string {
-  const bool = type === 'f32' ? 'bool' : `${type.slice(0, 4)}<bool>`
-  return `fn isNan(x: ${type}) -> ${bool} {
-  return (bitcast<${codeType}>(x) & ${codeType}(0x7fffffffu)) > ${codeType}(0x7f800000u);
-}`
+/** The functions that `storePooled` calls. */
+export function pooledFunctions(activation: FusedActivation, type: FloatType): string {
+  return activationFunction(activation, type, ['takesMaximum', 'exceeds'])
 }
 
 /** Each number of the patch, times the taps of the outputs that it belongs to: up to four a window. */
 function forwardSums(key: Conv2dKey, w: Window): string {
-  const lines: string[] = []
+  const names = Array.from({ length: 4 * w.across }, (_, n) => `sum${n >> 2}_${n & 3}`)
+  const total = longSum(w.type, names, { terms: w.taps, start: 'first' })
+  const lines = [total.declare]
   for (let row = 0; row <= key.kernelHeight; row++)
     for (let channel = 0; channel < key.channels; channel++)
       for (let x = 0; x < key.kernelWidth + 2 * w.across - 1; x++) {
@@ -125,8 +125,10 @@ function forwardSums(key: Conv2dKey, w: Window): string {
           const [ky, kx] = [row - (p >> 1), x - (p & 1) - 2 * a]
           if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) continue
           const tap = (ky * key.kernelWidth + kx) * key.channels + channel
-          lines.push(`    sum${a}_${p} += v${row}_${position} * taps[${tap}];`)
+          const name = `sum${a}_${p}`
+          lines.push(`    ${name} += v${row}_${position} * taps[${tap}];${total.afterTerm(name)}`)
         }
       }
+  lines.push(total.finish)
   return lines.join('\n')
 }

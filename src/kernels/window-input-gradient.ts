@@ -3,6 +3,7 @@
 import type { Conv2dKey } from './conv2d-direct.ts'
 import type { KernelPlan, Target, Variant } from './kernel.ts'
 import { dispatch, input, output, reads, writes } from './kernel.ts'
+import { longSum } from './long-sum.ts'
 import { allOf, repeat } from './wgsl.ts'
 import type { Conv2dPoolKey, Form, Window } from './window-patch.ts'
 import { deadCode, fits, flopsOf, groupsWanted, mostTapNumbers, windowOf } from './window-patch.ts'
@@ -104,7 +105,9 @@ ${repeat(reachX, (i) => (isPooled ? declarePooled(j, i, w) : repeat(4, (p) => ` 
       let windowX = min(tileX, u.windowsX - 1u);
 ${repeat(reachY, (j) => (isPooled ? enterPooled(j, reachX, w) : enterPlain(j, reachX, w)))}
 ${repeat(reachX, (i) => `      let insideX${i} = ${allOf(`tileX >= ${i}u`, `tileX - ${i}u < u.windowsX`)};`)}
-${tileSums(key, [reachY, reachX], w, (j, i) => (isPooled ? pooledProducts(key, j, i, w) : plainProducts(key, j, i)))}
+${tileSums(key, [reachY, reachX], w, (j, i, afterTerm) =>
+  isPooled ? pooledProducts(key, j, i, w, afterTerm) : plainProducts(key, j, i, afterTerm),
+)}
 ${sumOverLanes(w, results)}
 ${repeat(
   groupsOfResults,
@@ -160,14 +163,16 @@ ${repeat(4, (p) => {
 })}`
 }
 
+type AfterTerm = (accumulator: string) => string
+
 /** What the window at (j, i) adds to the results: every output of the window times the tap between it and the result. */
-function plainProducts(key: Conv2dKey, j: number, i: number): string[] {
+function plainProducts(key: Conv2dKey, j: number, i: number, afterTerm: AfterTerm): string[] {
   const lines: string[] = []
   for (let n = 0; n < 4 * key.channels; n++) {
     const [result, channel] = [Math.floor(n / key.channels), n % key.channels]
     for (let p = 0; p < 4; p++) {
       const tap = tapBetween(key, (result >> 1) - (p >> 1) + 2 * j, (result & 1) - (p & 1) + 2 * i, channel)
-      if (tap !== undefined) lines.push(`          sum${n} += g${j}_${i}_${p} * ${tap};`)
+      if (tap !== undefined) lines.push(`          sum${n} += g${j}_${i}_${p} * ${tap};${afterTerm(`sum${n}`)}`)
     }
   }
   return lines
@@ -177,7 +182,7 @@ function plainProducts(key: Conv2dKey, j: number, i: number): string[] {
  * The same for pooled windows, which pass one gradient each: the tap that fits the position is selected, first along x,
  * then along y, and multiplied once. A quarter fewer operations than four products, three of them with zero.
  */
-function pooledProducts(key: Conv2dKey, j: number, i: number, { type }: Window): string[] {
+function pooledProducts(key: Conv2dKey, j: number, i: number, { type }: Window, afterTerm: AfterTerm): string[] {
   const lines: string[] = []
   const choose = (otherwise: string | undefined, chosen: string | undefined, condition: string): string | undefined =>
     otherwise === undefined && chosen === undefined
@@ -195,8 +200,8 @@ function pooledProducts(key: Conv2dKey, j: number, i: number, { type }: Window):
       })
       for (let dy = 0; dy < 2; dy++) {
         const tap = choose(rows[dy + 1], rows[dy], `bottom${j}_${i}`)
-        if (tap !== undefined)
-          lines.push(`          sum${(dy * 2 + dx) * key.channels + channel} += g${j}_${i} * ${tap};`)
+        const sum = `sum${(dy * 2 + dx) * key.channels + channel}`
+        if (tap !== undefined) lines.push(`          ${sum} += g${j}_${i} * ${tap};${afterTerm(sum)}`)
       }
     }
   return lines
@@ -217,15 +222,19 @@ function tileSums(
   key: Conv2dKey,
   [reachY, reachX]: readonly [number, number],
   { type }: Window,
-  products: (j: number, i: number) => readonly string[],
+  products: (j: number, i: number, afterTerm: AfterTerm) => readonly string[],
 ): string {
   const results = Array.from({ length: 4 * key.channels }, (_, n) => n)
-  const lines = results.map((n) => `      var sum${n} = ${type}(0);`)
+  const names = results.map((n) => `sum${n}`)
+  const total = longSum(type, names, { terms: key.kernelHeight * key.kernelWidth })
+  const lines = [total.declare]
   for (let j = 0; j < reachY; j++) {
     lines.push(`      if (insideY${j}) {`)
-    for (let i = 0; i < reachX; i++) lines.push(`        if (insideX${i}) {`, ...products(j, i), '        }')
+    for (let i = 0; i < reachX; i++)
+      lines.push(`        if (insideX${i}) {`, ...products(j, i, total.afterTerm), '        }')
     lines.push('      }')
   }
+  lines.push(total.finish)
   for (const n of results) {
     const lanes = type === 'f32' ? [`sum${n}`] : [...'xyzw'.slice(0, Number(type[3]))].map((c) => `sum${n}.${c}`)
     lines.push(`      let part${n} = ${lanes.join(' + ')};`)

@@ -4,6 +4,7 @@
  */
 
 import type { Conv2dKey } from './conv2d-direct.ts'
+import { type FloatType, widths } from './functions.ts'
 import type { Target } from './kernel.ts'
 import type { VectorWidth } from './subgroup-tile.ts'
 import { columnVectorFor, vectorType, widestVector } from './subgroup-tile.ts'
@@ -29,7 +30,7 @@ export interface Window {
   readonly columnVector: VectorWidth
   readonly columnVectors: number
   /** WGSL types of a lane's filters: their numbers, their codes, their conditions. */
-  readonly type: string
+  readonly type: FloatType
   readonly codeType: string
   readonly boolType: string
   readonly columnTiles: number
@@ -65,6 +66,7 @@ export function windowOf(key: Conv2dKey, target: Target, groups: number = groups
   const subgroupSize = target.subgroupSize ?? 1
   const columnVector = columnVectorFor(key.filters, subgroupSize)
   const columnVectors = key.filters / columnVector
+  const type = vectorType(columnVector)
   const [pooledHeight, pooledWidth] = [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
   const taps = key.kernelHeight * key.kernelWidth * key.channels
   // Where a window is little work, loads and addresses dominate: two windows share them.
@@ -78,9 +80,9 @@ export function windowOf(key: Conv2dKey, target: Target, groups: number = groups
     subgroupSize,
     columnVector,
     columnVectors,
-    type: vectorType(columnVector),
-    codeType: columnVector === 1 ? 'u32' : `vec${columnVector}u`,
-    boolType: columnVector === 1 ? 'bool' : `vec${columnVector}<bool>`,
+    type,
+    codeType: widths[type].u,
+    boolType: widths[type].b,
     columnTiles: Math.ceil(columnVectors / subgroupSize),
     pooledHeight,
     pooledWidth,

@@ -1,0 +1,127 @@
+/**
+ * Sums of many terms, for every kernel that adds in a loop. Added one after the other, terms lose more and more of their
+ * low bits as the sum grows: 100,000 small ones beside a large one are lost altogether. Therefore no accumulator takes more
+ * than 64 terms in turn. A longer sum is built from blocks, up to 16 blocks make one sum of the next level, up to 16 of
+ * those one of the level above, and so on; a million terms come within 2e-6 of the exact sum. Sums of at most 64 terms are
+ * added as they come. How the terms are grouped depends on their number alone.
+ *
+ * This file declares accumulators and levels, and writes the innermost loop; the rest of the kernel is the caller's.
+ */
+
+/** The most terms that are added one after the other. */
+const longestPlain = 64
+/** Sums of one level that make one of the next. */
+export const sumsPerLevel = 16
+
+/**
+ * Terms of a block where one accumulator costs a load or more a term: with 16 a million equal numbers are off by 5e-7 at
+ * most, with 64 by 2e-6.
+ */
+const scalarBlock = 16
+/** The same for tiles of accumulators, where closing a block costs as much as one or two of its terms: off by 1e-6. */
+export const tileBlock = 64
+
+export interface SumExtents {
+  /** Terms that an accumulator gets, at most. */
+  readonly terms: number
+  /** Terms that a turn of the innermost loop adds to an accumulator; 1 if absent. */
+  readonly termsPerTurn?: number
+  /** Turns that the innermost loop takes each time it begins, at most; all of them if absent. */
+  readonly turns?: number
+  /** Terms of a block, if it must be known. */
+  readonly block?: number
+  /** What the accumulators start from, if not from zero. */
+  readonly start?: string
+}
+
+/** A `for` loop in WGSL: its variable, where it starts, the end it stays below, and by how much it advances if not 1. */
+export type Loop = readonly [variable: string, from: string, to: string, step?: number]
+
+export interface LongSum {
+  /** Declares the accumulators, but for elements of arrays, and the levels above them. */
+  readonly declare: string
+  /** The innermost loop. */
+  loop(loop: Loop, body: string): string
+  /** Declarations, the only loop, and the end. */
+  whole(loop: Loop, body: string): string
+  /** In place of `loop`, for a loop of another form: belongs after `turns` turns of it. */
+  readonly closeTurns: string
+  /** In place of `loop`, for terms written out one by one, some hundreds at most: belongs after each of this accumulator's. */
+  afterTerm(name: string): string
+  /** After the last term: leaves the sums in the accumulators. */
+  readonly finish: string
+}
+
+/** Levels above the accumulators that so many blocks need. */
+export function levelsFor(blocks: number): number {
+  let levels = 1
+  while (sumsPerLevel ** levels < blocks) levels++
+  return levels
+}
+
+/** The names of an array's elements, all with constant indices. */
+export function arrayElements(name: string, length: number): string[] {
+  return Array.from({ length }, (_, i) => `${name}[${i}]`)
+}
+
+/** A loop without blocks. */
+export function plainLoop([variable, from, to, step = 1]: Loop, body: string): string {
+  return `  for (var ${variable} = ${from}; ${variable} < ${to}; ${variable} += ${step}u) {\n${body}\n  }`
+}
+
+/** Sums in variables, or elements of arrays, of one type; their names start differently from those of a kernel's other sums. */
+export function longSum(type: string, names: readonly string[], extents: SumExtents): LongSum {
+  const { terms, termsPerTurn = 1, turns = Math.ceil(terms / termsPerTurn), start = `${type}(0)` } = extents
+  const block = extents.block ?? (names.length > 1 ? tileBlock : scalarBlock)
+  // Long runs of the innermost loop are cut into blocks, several short ones share a block.
+  const blockTurns = Math.max(1, Math.floor(block / termsPerTurn))
+  const blocksPerRun = Math.ceil(turns / blockTurns)
+  const runsPerBlock = Math.max(1, Math.floor(blockTurns / turns))
+  const blocks = Math.ceil((Math.ceil(terms / (turns * termsPerTurn)) * blocksPerRun) / runsPerBlock)
+  const levels = terms <= longestPlain ? 0 : levelsFor(blocks)
+
+  const prefix = names[0]?.split('[')[0]
+  const level = (n: number, i: number): string => (n === 0 ? (names[i] ?? '') : `${prefix}${n}of${i}`)
+  const each = (line: (i: number) => string): string => names.map((_, i) => line(i)).join('\n')
+  const moveUp = (n: number, i: number): string => `${level(n + 1, i)} += ${level(n, i)}; ${level(n, i)} = ${type}(0);`
+  let declare = each((i) => (level(0, i).endsWith(']') ? '' : `  var ${level(0, i)} = ${start};`))
+  let closeTurns = ''
+  let finish = ''
+  for (let n = 0; n < levels; n++) {
+    declare += `\n${each((i) => `  var ${level(n + 1, i)} = ${type}(0);`)}`
+    closeTurns += `
+    if (${prefix}Closed % ${runsPerBlock * sumsPerLevel ** n}u == 0u) {
+${each((i) => moveUp(n, i))}
+    }`
+    finish += `\n${each((i) => `  ${level(0, i)} += ${level(n + 1, i)};`)}`
+  }
+  if (levels > 0) {
+    declare += `\n  var ${prefix}Closed = 0u;`
+    closeTurns = `    ${prefix}Closed++;${closeTurns}`
+  }
+  const counts = names.map(() => 0)
+  return {
+    declare,
+    whole(loop, body) {
+      return `${declare}\n${this.loop(loop, body)}\n${finish}`
+    },
+    closeTurns,
+    finish,
+    loop(loop, body) {
+      if (levels === 0 || blocksPerRun === 1) return `${plainLoop(loop, body)}\n${closeTurns}`
+      const [variable, from, to, step = 1] = loop
+      const [begin, end, span] = [`${variable}Begin`, `${variable}End`, blockTurns * step]
+      const inner = plainLoop([variable, begin, end, step], body)
+      return plainLoop(
+        [begin, from, to, span],
+        `    let ${end} = min(${begin} + ${span}u, ${to});\n${inner}\n${closeTurns}`,
+      )
+    },
+    afterTerm(name) {
+      const i = names.indexOf(name)
+      const count = (counts[i] ?? 0) + 1
+      counts[i] = count
+      return levels > 0 && count % tileBlock === 0 ? `\n${moveUp(0, i)}` : ''
+    },
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * Every activation gives the same bits whether a kernel applies it to its result or an elementwise kernel does, by every
+ * variant: on NaN, infinities, denormals, numbers near zero and large ones.
+ */
+import { describe, expect, test } from 'vitest'
+import type { FusedActivation } from '../src/kernels/activation.ts'
+import type { Conv2dKey } from '../src/kernels/conv2d.ts'
+import { conv2dForward } from '../src/kernels/conv2d.ts'
+import type { Conv2dPoolKey } from '../src/kernels/conv2d-windows.ts'
+import { conv2dPool } from '../src/kernels/conv2d-windows.ts'
+import type { ElementwiseKind } from '../src/kernels/elementwise.ts'
+import { elementwise } from '../src/kernels/elementwise.ts'
+import { activations } from '../src/kernels/functions.ts'
+import type { Family, Target } from '../src/kernels/kernel.ts'
+import { planKernel } from '../src/kernels/kernel.ts'
+import type { MatmulKey } from '../src/kernels/matmul.ts'
+import { matmul } from '../src/kernels/matmul.ts'
+import { useDevice } from './support/device.ts'
+import type { HostArray } from './support/run-plan.ts'
+import { runPlan, targetOf } from './support/run-plan.ts'
+
+type Numbers = Float32Array<ArrayBuffer>
+
+const device = useDevice()
+const kinds = Object.keys(activations) as Exclude<FusedActivation, 'linear'>[]
+
+const magnitudes = [
+  0,
+  1e-45,
+  1e-40,
+  1.2e-38,
+  1e-6,
+  1e-3,
+  0.3,
+  0.6249999,
+  0.625,
+  1,
+  9.99,
+  10.01,
+  20,
+  88,
+  104,
+  1e4,
+  3e38,
+  Infinity,
+]
+const specials = [Number.NaN, Number.NaN, ...magnitudes, ...magnitudes.map((x) => -x)]
+
+function targets(): Target[] {
+  return [
+    targetOf(device()),
+    targetOf(device(), { class: 'gpu' }),
+    targetOf(device(), { class: 'gpu', subgroupSize: undefined }),
+  ]
+}
+
+/** All NaN are one: WGSL does not say which of them arithmetic gives. */
+function bitsOf(numbers: HostArray | undefined): number[] {
+  const values = numbers instanceof Float32Array ? numbers : new Float32Array()
+  return [...new Uint32Array(values.map((x) => (Number.isNaN(x) ? Number.NaN : x)).buffer)]
+}
+
+/** What the elementwise kernels make of the numbers; all their variants agree. */
+async function unfused(kind: ElementwiseKind, ...inputs: Numbers[]): Promise<Numbers> {
+  const count = inputs[0]?.length ?? 0
+  const steps = [
+    ...inputs.map((_, index) => ({ kind: 'input', index }) as const),
+    { kind, args: inputs.map((_, index) => index) },
+  ]
+  const operands = inputs.map(() => ({ shape: [count], dtype: 'f32' }) as const)
+  const key = { shape: [count], inputs: operands, steps, output: 'f32' } as const
+  const results: Numbers[] = []
+  for (const { name } of elementwise.variants) {
+    const plan = planKernel(elementwise, key, targetOf(device()), name)
+    const [result] = await runPlan(device(), plan, inputs, [new Float32Array(count).fill(7)])
+    results.push(result)
+  }
+  const [first = new Float32Array(), ...others] = results
+  for (const other of others) expect(bitsOf(other), kind).toEqual(bitsOf(first))
+  return first
+}
+
+interface Fused<Key> {
+  readonly family: Family<Key>
+  readonly key: (activation: FusedActivation) => Key
+  readonly inputs: readonly HostArray[]
+  readonly count: number
+}
+
+/** Runs every variant with and without the activation; the result without it goes through the elementwise kernel. */
+async function expectOneText<Key>({ family, key, inputs, count }: Fused<Key>): Promise<void> {
+  const run = async (activation: FusedActivation, variant: string, target: Target): Promise<Numbers> => {
+    const plan = planKernel(family, key(activation), target, variant)
+    const [result] = await runPlan(device(), plan, inputs, [new Float32Array(count).fill(7)])
+    return result
+  }
+  for (const [i, target] of targets().entries())
+    for (const { name, supports } of family.variants) {
+      if (!supports(key('linear'), target)) continue
+      const plain = await run('linear', name, target)
+      for (const kind of kinds) {
+        const what = `${kind} in ${family.name}, ${name}, target ${i}`
+        expect(bitsOf(await run(kind, name, target)), what).toEqual(bitsOf(await unfused(kind, plain)))
+      }
+    }
+}
+
+const product: MatmulKey = {
+  ...{ batch: 1, m: specials.length, n: 1, k: 1, transposeA: false, transposeB: false },
+  ...{ batchedA: false, batchedB: false, bias: false, activation: 'linear' },
+}
+const ones = (count: number): Numbers => new Float32Array(count).fill(1)
+
+describe('an activation in a kernel has the bits of the elementwise one', () => {
+  // As f32, vec2f and vec4f: by the columns that a lane has.
+  test.each([1, 16, 32])('matmul, %i columns', { timeout: 120_000 }, async (n) => {
+    const inputs = [Float32Array.from(specials), ones(n)]
+    const key = (activation: FusedActivation): MatmulKey => ({ ...product, n, activation })
+    await expectOneText({ family: matmul, key, inputs, count: specials.length * n })
+  })
+
+  test('matmul whose sum is split', { timeout: 120_000 }, async () => {
+    const k = 1024
+    const left = new Float32Array(specials.length * k)
+    specials.forEach((x, row) => {
+      left[row * k] = x
+    })
+    const key = (activation: FusedActivation): MatmulKey => ({ ...product, k, activation })
+    await expectOneText({ family: matmul, key, inputs: [left, ones(k)], count: specials.length })
+  })
+
+  test('conv2d, whatever the variant', { timeout: 120_000 }, async () => {
+    const side = Math.ceil(specials.length / 2)
+    const filters = 4
+    const pixels = Float32Array.from({ length: 2 * side }, (_, i) => specials[i] ?? 0)
+    const shape: Conv2dKey = {
+      ...{ batch: side, inputHeight: 2, inputWidth: 2, channels: 1, outHeight: 2, outWidth: 2, filters },
+      ...{ kernelHeight: 1, kernelWidth: 1, strides: [1, 1], dilation: [1, 1], padTop: 0, padLeft: 0 },
+      ...{ bias: false, activation: 'linear' },
+    }
+    const images = new Float32Array(4 * side)
+    images.set(pixels)
+    const key = (activation: FusedActivation): Conv2dKey => ({ ...shape, activation })
+    await expectOneText({ family: conv2dForward, key, inputs: [images, ones(filters)], count: images.length * filters })
+  })
+})
+
+describe("relu's derivative in a kernel has the bits of the elementwise one", () => {
+  test('the mask of a product', { timeout: 120_000 }, async () => {
+    const n = 4
+    const key: MatmulKey = { ...product, n, mask: true }
+    const mask = Float32Array.from({ length: specials.length * n }, (_, i) => specials[i % specials.length] ?? 0)
+    const zeros = new Float32Array(mask.length)
+    const positive = await unfused('greater', mask, zeros)
+    const expected = await unfused('where', positive, ones(mask.length), zeros)
+    for (const [i, target] of targets().entries())
+      for (const { name, supports } of matmul.variants) {
+        if (!supports(key, target)) continue
+        const inputs = [ones(specials.length), ones(n), mask]
+        const [result] = await runPlan(device(), planKernel(matmul, key, target, name), inputs, [zeros])
+        expect(bitsOf(result), `${name}, target ${i}`).toEqual(bitsOf(expected))
+      }
+  })
+
+  test('pooling and relu in one kernel, and which gradients pass', async () => {
+    const width = 8
+    const windows = Math.ceil(specials.length / (width / 2)) * (width / 2)
+    const height = (windows / (width / 2)) * 2
+    // Every window has one of the numbers, four times over.
+    const image = Float32Array.from({ length: height * width }, (_, i) => {
+      const [y, x] = [Math.floor(i / width), i % width]
+      return specials[Math.floor(y / 2) * (width / 2) + Math.floor(x / 2)] ?? 0
+    })
+    const key: Conv2dPoolKey = {
+      ...{
+        batch: 1,
+        inputHeight: height,
+        inputWidth: width,
+        channels: 1,
+        outHeight: height,
+        outWidth: width,
+        filters: 2,
+      },
+      ...{ kernelHeight: 1, kernelWidth: 1, strides: [1, 1], dilation: [1, 1], padTop: 0, padLeft: 0 },
+      ...{ bias: false, activation: 'linear' },
+    }
+    const target = targetOf(device())
+    for (const { name, supports } of conv2dPool.variants) {
+      if (!supports(key, target)) continue
+      const run = (activation: 'linear' | 'relu') =>
+        runPlan(device(), planKernel(conv2dPool, { ...key, activation }, target, name), [image, ones(2)], [
+          new Float32Array(2 * windows),
+          new Uint32Array(2 * windows),
+        ] as const)
+      const [plain] = await run('linear')
+      const [activated, codes] = await run('relu')
+      expect(bitsOf(activated), name).toEqual(bitsOf(await unfused('relu', plain)))
+      const passes = await unfused('greater', activated, new Float32Array(2 * windows))
+      expect(
+        [...codes].map((code) => (code === 4 ? 0 : 1)),
+        name,
+      ).toEqual([...passes])
+    }
+  })
+})

@@ -1,0 +1,433 @@
+/**
+ * Sums of up to a million terms, by every variant of every kernel that adds: within 2e-6 of float64, whatever the terms.
+ * Equal numbers are the hardest: added one after the other, a million of them are off by 1e-2.
+ */
+import { describe, expect, test } from 'vitest'
+import { averagePool, averagePoolGradient } from '../src/kernels/average-pool.ts'
+import type { Conv2dKey } from '../src/kernels/conv2d.ts'
+import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../src/kernels/conv2d.ts'
+import { conv2dPoolFilterGradient } from '../src/kernels/conv2d-windows.ts'
+import type { DepthwiseKey } from '../src/kernels/depthwise.ts'
+import { depthwise, depthwiseFilterGradient, depthwiseInputGradient } from '../src/kernels/depthwise.ts'
+import { gatherRowsGradient } from '../src/kernels/gather.ts'
+import type { Family, KernelPlan } from '../src/kernels/kernel.ts'
+import { planKernel } from '../src/kernels/kernel.ts'
+import type { MatmulKey } from '../src/kernels/matmul.ts'
+import { matmul } from '../src/kernels/matmul.ts'
+import { maxPoolGradient } from '../src/kernels/pool.ts'
+import { reduce } from '../src/kernels/reduce.ts'
+import { resizeGradient } from '../src/kernels/resize.ts'
+import { crossEntropy, crossEntropyGradient, crossEntropyWithGradient, softmax } from '../src/kernels/softmax.ts'
+import { sumPartials } from '../src/kernels/split-sum.ts'
+import { finishStep, recordStep } from '../src/kernels/training-state.ts'
+import { randomStream } from './cases/case.ts'
+import { useDevice } from './support/device.ts'
+import type { HostArray } from './support/run-plan.ts'
+import { runPlan, targetOf } from './support/run-plan.ts'
+
+type Numbers = Float32Array<ArrayBuffer>
+
+const device = useDevice()
+/** A million terms take minutes on a processor: the full tests take them, the others a tenth. */
+const side = process.env.WEFTGRAD_TEST_FULL === '1' ? 1000 : 320
+const manyTerms = side * side
+const bound = 2e-6
+
+const ones = (count: number): Numbers => new Float32Array(count).fill(1)
+const tenths = (count: number): Numbers => new Float32Array(count).fill(0.1)
+function uniform(count: number): Numbers {
+  const random = randomStream(5)
+  return Float32Array.from({ length: count }, random)
+}
+const exactSum = (numbers: Numbers): number => numbers.reduce((a, b) => a + b, 0)
+
+/** The largest relative error. */
+function errorOf(actual: ArrayLike<number>, expected: (i: number) => number): number {
+  let worst = 0
+  for (let i = 0; i < actual.length; i++) {
+    const error = Math.abs((actual[i] ?? Number.NaN) / expected(i) - 1)
+    if (!(error <= worst)) worst = error
+  }
+  return worst
+}
+
+/** What the variants give, as planned for this adapter, and for GPUs with and without subgroups; equal plans once. */
+async function eachResult<Key>(
+  family: Family<Key>,
+  key: Key,
+  inputs: readonly HostArray[],
+  sizes: readonly number[],
+  check: (outputs: readonly HostArray[], what: string) => void,
+): Promise<void> {
+  const seen = new Set<string>()
+  const targets = [
+    targetOf(device()),
+    targetOf(device(), { class: 'gpu' }),
+    targetOf(device(), { class: 'gpu', subgroupSize: undefined }),
+  ]
+  for (const [i, target] of targets.entries()) {
+    for (const variant of family.variants) {
+      if (!variant.supports(key, target)) continue
+      const plan = planKernel(family, key, target, variant.name)
+      if (!isNew(seen, plan)) continue
+      const poison = sizes.map((size) => new Float32Array(size).fill(Number.NaN))
+      check(await runPlan(device(), plan, inputs, poison), `${family.name}, ${variant.name}, target ${i}`)
+    }
+  }
+}
+
+function isNew(seen: Set<string>, plan: KernelPlan): boolean {
+  const text = JSON.stringify(
+    plan.dispatches.map(({ wgsl, uniforms, workgroups }) => [wgsl, [...uniforms], workgroups]),
+  )
+  if (seen.has(text)) return false
+  seen.add(text)
+  return true
+}
+
+/** Every number of output `output` is `expected`. */
+async function expectSums<Key>(
+  family: Family<Key>,
+  key: Key,
+  inputs: readonly HostArray[],
+  sizes: readonly number[],
+  expected: number,
+  output = 0,
+): Promise<void> {
+  await eachResult(family, key, inputs, sizes, (outputs, what) => {
+    expect(
+      errorOf(outputs[output] ?? [Number.NaN], () => expected),
+      what,
+    ).toBeLessThan(bound)
+  })
+}
+
+const product: MatmulKey = {
+  ...{ batch: 1, m: 1, n: 1, k: manyTerms, transposeA: false, transposeB: false },
+  ...{ batchedA: false, batchedB: false, bias: false, activation: 'linear' },
+}
+const tenth = Math.fround(0.1)
+
+const image: Conv2dKey = {
+  ...{ batch: 1, inputHeight: 1, inputWidth: 1, channels: 1, outHeight: 1, outWidth: 1, filters: 1 },
+  ...{ kernelHeight: 1, kernelWidth: 1, strides: [1, 1], dilation: [1, 1], padTop: 0, padLeft: 0 },
+  ...{ bias: false, activation: 'linear' },
+}
+const depth: DepthwiseKey = {
+  ...{ batch: 1, height: 1, width: 1, channels: 4, multiplier: 1, kernel: [1, 1], strides: [1, 1] },
+  ...{ dilation: [1, 1], padTop: 0, padLeft: 0, outHeight: 1, outWidth: 1 },
+}
+
+describe('matmul', () => {
+  test.each([
+    ['as it is', {}],
+    ['left transposed, with column sums', { transposeA: true, columnSums: true }],
+    ['right transposed', { transposeB: true }],
+  ] as [string, Partial<MatmulKey>][])('%s', { timeout: 300_000 }, async (_, change) => {
+    const key = { ...product, ...change }
+    const sizes = key.columnSums === true ? [1, 1] : [1]
+    const random = uniform(manyTerms)
+    await expectSums(matmul, key, [ones(manyTerms), random], sizes, exactSum(random))
+    await expectSums(matmul, key, [ones(manyTerms), tenths(manyTerms)], sizes, tenth * manyTerms, sizes.length - 1)
+  })
+})
+
+describe('convolution', () => {
+  test('forward, over many channels and over a large kernel', { timeout: 300_000 }, async () => {
+    const channels = {
+      ...image,
+      channels: manyTerms / 16,
+      inputHeight: 4,
+      inputWidth: 4,
+      kernelHeight: 4,
+      kernelWidth: 4,
+    }
+    await expectSums(conv2dForward, channels, [ones(manyTerms), tenths(manyTerms)], [1], tenth * manyTerms)
+    // Padding keeps it from being a product, and each tap has a single term.
+    const taps = {
+      ...image,
+      ...{ inputHeight: side, inputWidth: side, kernelHeight: side + 2, kernelWidth: side + 2, padTop: 1, padLeft: 1 },
+    }
+    await expectSums(conv2dForward, taps, [ones(manyTerms), tenths((side + 2) ** 2)], [1], tenth * manyTerms)
+  })
+
+  test('forward by windows, over the largest kernel that they take', async () => {
+    const key = {
+      ...image,
+      inputHeight: 11,
+      inputWidth: 11,
+      kernelHeight: 10,
+      kernelWidth: 10,
+      outHeight: 2,
+      outWidth: 2,
+    }
+    await expectSums(conv2dForward, key, [ones(121), tenths(100)], [4], tenth * 100)
+  })
+
+  test('input gradient', { timeout: 300_000 }, async () => {
+    const filters = {
+      ...image,
+      filters: manyTerms / 4,
+      outHeight: 2,
+      outWidth: 2,
+      kernelHeight: 2,
+      kernelWidth: 2,
+      padTop: 1,
+    }
+    const key = { ...filters, padLeft: 1 }
+    await expectSums(conv2dInputGradient, key, [ones(manyTerms), tenths(manyTerms)], [1], tenth * manyTerms)
+    const taps = {
+      outHeight: side,
+      outWidth: side,
+      kernelHeight: side,
+      kernelWidth: side,
+      padTop: side - 1,
+      padLeft: side - 1,
+    }
+    await expectSums(
+      conv2dInputGradient,
+      { ...image, ...taps },
+      [ones(manyTerms), tenths(manyTerms)],
+      [1],
+      tenth * manyTerms,
+    )
+  })
+
+  test('filter gradient', { timeout: 300_000 }, async () => {
+    const wide = { ...image, inputHeight: side + 1, inputWidth: side + 1, outHeight: side, outWidth: side }
+    const key = { ...wide, kernelHeight: 2, kernelWidth: 2 }
+    await expectSums(conv2dFilterGradient, key, [ones((side + 1) ** 2), tenths(manyTerms)], [4], tenth * manyTerms)
+    const small = { ...image, batch: manyTerms / 16, inputHeight: 5, inputWidth: 5, outHeight: 4, outWidth: 4 }
+    const many = { ...small, kernelHeight: 2, kernelWidth: 2 }
+    await expectSums(
+      conv2dFilterGradient,
+      many,
+      [ones((manyTerms / 16) * 25), tenths(manyTerms)],
+      [4],
+      tenth * manyTerms,
+    )
+  })
+
+  test('filter and bias gradient of a pooled convolution', { timeout: 300_000 }, async () => {
+    const [batch, pooledHeight, pooledWidth] = [20, manyTerms / 320, 16]
+    const extents = {
+      batch,
+      inputHeight: 2 * pooledHeight,
+      inputWidth: 2 * pooledWidth,
+      kernelHeight: 1,
+      kernelWidth: 1,
+    }
+    const key = {
+      ...image,
+      ...extents,
+      outHeight: 2 * pooledHeight,
+      outWidth: 2 * pooledWidth,
+      activation: 'linear',
+    } as const
+    const inputs = [ones(4 * manyTerms), tenths(manyTerms), new Uint32Array(manyTerms)]
+    for (const output of [0, 1])
+      await expectSums(conv2dPoolFilterGradient, key, inputs, [1, 1], tenth * manyTerms, output)
+  })
+})
+
+describe('depthwise convolution', () => {
+  const large = { height: side, width: side, kernel: [side, side] } as const
+
+  test('forward and input gradient', async () => {
+    const inputs = [ones(4 * manyTerms), tenths(4 * manyTerms)]
+    await expectSums(depthwise, { ...depth, ...large }, inputs, [4], tenth * manyTerms)
+    const turned = {
+      kernel: [side, side],
+      padTop: side - 1,
+      padLeft: side - 1,
+      outHeight: side,
+      outWidth: side,
+    } as const
+    await expectSums(depthwiseInputGradient, { ...depth, ...turned }, inputs, [4], tenth * manyTerms)
+    const multiplied = {
+      ...turned,
+      kernel: [side / 10, side / 10],
+      padTop: side / 10 - 1,
+      padLeft: side / 10 - 1,
+      outHeight: side / 10,
+      outWidth: side / 10,
+    } as const
+    const key = { ...depth, ...multiplied, channels: 1, multiplier: 100 }
+    await expectSums(depthwiseInputGradient, key, [ones(manyTerms), tenths(manyTerms)], [1], tenth * manyTerms)
+  })
+
+  test('filter gradient', { timeout: 300_000 }, async () => {
+    const one = { ...depth, batch: 4, height: side / 2, width: side / 2, outHeight: side / 2, outWidth: side / 2 }
+    const inputs = [ones(4 * manyTerms), tenths(4 * manyTerms)]
+    await expectSums(depthwiseFilterGradient, one, inputs, [4], tenth * manyTerms)
+    const strided = { ...one, height: side - 1, width: side - 1, strides: [2, 2], batch: 4 } as const
+    await expectSums(
+      depthwiseFilterGradient,
+      strided,
+      [ones(4 * 4 * (side - 1) ** 2), inputs[1] ?? ones(0)],
+      [4],
+      tenth * manyTerms,
+    )
+  })
+})
+
+test('pooling over a large window, and its gradients under many windows', async () => {
+  const pool = { batch: 1, height: side, width: side, channels: 4, outHeight: 1, outWidth: 1 }
+  const window = { window: [side, side], strides: [1, 1], padTop: 0, padLeft: 0 } as const
+  await expectSums(averagePool, { ...pool, ...window }, [tenths(4 * manyTerms)], [4], tenth)
+
+  const many = 5000
+  const row = { ...pool, height: 1, width: 2 * many - 1, outHeight: 1, outWidth: many, window: [1, many] } as const
+  const key = { ...window, ...row }
+  const middle = 4 * (many - 1)
+  const check = (expected: number) => (outputs: readonly HostArray[], what: string) => {
+    const sums = outputs[0]?.slice(middle, middle + 4) ?? [Number.NaN]
+    expect(
+      errorOf(sums, () => expected),
+      what,
+    ).toBeLessThan(bound)
+  }
+  const size = [4 * row.width]
+  await eachResult(averagePoolGradient, key, [tenths(4 * many)], size, check(tenth))
+  // Every window has its maximum at the same number.
+  const codes = Uint32Array.from({ length: 4 * many }, (_, i) => many - 1 - Math.floor(i / 4))
+  await eachResult(maxPoolGradient, key, [tenths(4 * many), codes], size, check(tenth * many))
+})
+
+test('the gradient of enlarging a pixel', async () => {
+  const key = { batch: 1, height: 1, width: 1, channels: 1, outHeight: side, outWidth: side }
+  await expectSums(resizeGradient, key, [tenths(manyTerms)], [1], tenth * manyTerms)
+})
+
+test('the gradient of gathering one row again and again', async () => {
+  const key = { rows: 2, rowElements: 1, count: manyTerms }
+  const indices = Uint32Array.from({ length: manyTerms }, (_, i) => i % 2)
+  await expectSums(gatherRowsGradient, key, [tenths(manyTerms), indices], [2], (tenth * manyTerms) / 2)
+})
+
+describe('reductions', () => {
+  test.each([
+    ['everything', [manyTerms], [0]],
+    ['rows', [3, manyTerms], [1]],
+    ['columns', [manyTerms, 3], [0]],
+    ['columns in fours', [manyTerms, 4], [0]],
+    ['more outputs than lanes', [200, 20_000], [1]],
+    ['more columns than lanes', [20_000, 600], [0]],
+    ['two axes around one that stays', [side, 2, side], [0, 2]],
+  ] as [string, number[], number[]][])('over %s', async (_, shape, axes) => {
+    const count = shape.reduce((a, b) => a * b)
+    const terms = axes.reduce((total, axis) => total * (shape[axis] ?? 1), 1)
+    await expectSums(reduce, { operation: 'sum', shape, axes }, [tenths(count)], [count / terms], tenth * terms)
+  })
+})
+
+describe('many classes', () => {
+  /** One likely class, and all the others together 0.56 %. */
+  const classes = 100_000
+  const rows = 16
+  const logits = new Float32Array(rows * classes)
+  for (let row = 0; row < rows; row++) logits[row * classes + row * 6000] = 16.7
+  const likely = Math.exp(Math.fround(16.7))
+  const total = likely + classes - 1
+  const loss = Math.log1p((classes - 1) / likely)
+  const labels = Uint32Array.from({ length: rows }, (_, row) => row * 6000)
+  const dense = new Float32Array(rows * classes)
+  for (let row = 0; row < rows; row++) dense[row * classes + row * 6000] = 1
+  const isLabel = (i: number): boolean => labels[Math.floor(i / classes)] === i % classes
+
+  // `exp` itself is good to 4e-6; the bound on the loss is what 2e-6 of the sum is of 0.0056.
+  test('softmax and its logarithm', async () => {
+    const sizes = [rows * classes]
+    await eachResult(softmax, { rows, classes, log: false }, [logits], sizes, (outputs, what) => {
+      const expected = (i: number): number => (isLabel(i) ? likely : 1) / total
+      expect(errorOf(outputs[0] ?? [], expected), what).toBeLessThan(1e-5)
+    })
+    await eachResult(softmax, { rows, classes, log: true }, [logits], sizes, (outputs, what) => {
+      const others = (i: number): number => -loss - (isLabel(i) ? 0 : Math.fround(16.7))
+      expect(errorOf(outputs[0] ?? [], others), what).toBeLessThan(bound / loss)
+    })
+  })
+
+  test('cross-entropy', async () => {
+    for (const kind of ['sparse', 'dense'] as const) {
+      const inputs = [logits, kind === 'sparse' ? labels : dense]
+      await eachResult(crossEntropy, { rows, classes, labels: kind }, inputs, [rows], (outputs, what) => {
+        expect(
+          errorOf(outputs[0] ?? [], () => loss),
+          what,
+        ).toBeLessThan(bound / loss)
+      })
+    }
+  })
+
+  test('the gradients of cross-entropy', async () => {
+    const expected = (i: number): number => (isLabel(i) ? 1 - classes : 1) / total
+    const check = (output: number) => (outputs: readonly HostArray[], what: string) => {
+      // p - 1 is rounded to a unit in the last place of 1.
+      expect(
+        errorOf(outputs[output] ?? [], (i) => (isLabel(i) ? (1 - classes) / total : expected(i))),
+        what,
+      ).toBeLessThan(bound / loss)
+    }
+    const size = rows * classes
+    const key = { rows, classes, labels: 'sparse' } as const
+    await eachResult(crossEntropyGradient, key, [logits, labels, ones(rows)], [size], check(0))
+    await eachResult(crossEntropyGradient, { ...key, labels: 'dense' }, [logits, dense, ones(rows)], [size], check(0))
+    await eachResult(crossEntropyWithGradient, { rows, classes, scale: 1 }, [logits, labels], [rows, size], check(1))
+  })
+
+  test('targets spread over all classes, whose sum counts', async () => {
+    const spread = tenths(rows * manyTerms)
+    const key = { rows, classes: manyTerms, labels: 'dense' } as const
+    const zeros = new Float32Array(rows * manyTerms)
+    const all = tenth * manyTerms * Math.log(manyTerms)
+    await expectSums(crossEntropy, key, [zeros, spread], [rows], all)
+    // The gradient is (softmax * sum of targets - target): 1 for one class that has no target.
+    spread.fill(0.1)
+    for (let row = 0; row < rows; row++) spread[row * manyTerms] = 0
+    const wanted = (tenth * (manyTerms - 1)) / manyTerms
+    await eachResult(crossEntropyGradient, key, [zeros, spread, ones(rows)], [rows * manyTerms], (outputs, what) => {
+      const first = ones(rows).map((_, row) => outputs[0]?.[row * manyTerms] ?? Number.NaN)
+      expect(
+        errorOf(first, () => wanted),
+        what,
+      ).toBeLessThan(bound)
+    })
+  })
+})
+
+describe('a training step', () => {
+  const record = (numbers: HostArray | undefined): Numbers => Float32Array.of(numbers?.[0] ?? Number.NaN)
+
+  test('the mean loss of a large batch', async () => {
+    const key = { batch: manyTerms, classes: 1 }
+    const inputs = [tenths(manyTerms), ones(manyTerms), new Uint32Array(manyTerms)]
+    for (const kind of ['cpu', 'gpu'] as const) {
+      const plan = planKernel(recordStep, key, targetOf(device(), { class: kind }))
+      const [rows] = await runPlan(device(), plan, inputs, [new Float32Array(4), new Uint32Array(4)])
+      expect(errorOf(record(rows), () => tenth)).toBeLessThan(bound)
+    }
+  })
+
+  test('partial sums by the thousand', async () => {
+    const parts = 100_000
+    const target = targetOf(device())
+    const sum = sumPartials({ label: 'partials', count: 1, splits: parts, activation: 'linear' }, target)
+    const bindings = sum.bindings.map((b) =>
+      b.name === 'partial' ? { ...b, operand: { role: 'input', index: 0 } as const } : b,
+    )
+    const plan = { variant: '', dispatches: [{ ...sum, bindings }], scratchBytes: [], flops: 0 }
+    const [result] = await runPlan(device(), plan, [tenths(parts)], [new Float32Array(1)])
+    expect(errorOf(result, () => tenth * parts)).toBeLessThan(bound)
+
+    const pending = [{ splits: parts, count: 1, targets: [{ from: 0, to: 0, count: 1 }] }]
+    const step = planKernel(finishStep, { batch: 1, classes: 1, count: 1, sums: pending }, target)
+    const inputs = [ones(1), ones(1), new Uint32Array(1), tenths(parts)]
+    const [, , gradients] = await runPlan(device(), step, inputs, [
+      new Float32Array(4),
+      new Uint32Array(4),
+      new Float32Array(1),
+    ])
+    expect(errorOf(gradients, () => tenth * parts)).toBeLessThan(bound)
+  })
+})
