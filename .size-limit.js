@@ -11,7 +11,7 @@ const lenet = {
 const network = (name) => ({ ...engine, 'dist/nn/index.js': `{ ${name} }` })
 
 const bundles = [
-  { name: 'the engine and the training of LeNet-5', import: lenet, limit: '60 kB' },
+  { name: 'the engine and the training of LeNet-5', import: lenet, limit: '62 kB' },
   { name: 'the same, compressed by gzip', import: lenet, gzip: true, limit: '70 kB' },
   { name: 'VGG16', import: network('vgg16'), limit: '50 kB' },
   { name: 'Xception', import: network('xception'), limit: '55 kB' },
