@@ -82,8 +82,7 @@ function forwardVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
       const loads = leftLoads(tile)
       const runVectors = ((key.kernelWidth / runs) * key.channels) / unroll
       const total = longSum(type, accumulatorsOf(tile), {
-        terms: key.kernelHeight * key.kernelWidth * key.channels,
-        termsPerTurn: unroll,
+        terms: (key.kernelHeight * key.kernelWidth * key.channels) / unroll,
         turns: runVectors,
       })
       return {
@@ -188,8 +187,7 @@ function inputGradientVariant(name: string, wantedRows: number): Variant<Conv2dK
       const loads = leftLoads(tile)
       const [strideY, strideX] = key.strides
       const total = longSum('f32', accumulatorsOf(tile), {
-        terms: key.kernelHeight * key.kernelWidth * key.filters,
-        termsPerTurn: unroll,
+        terms: (key.kernelHeight * key.kernelWidth * key.filters) / unroll,
         turns: key.filters / unroll,
       })
       return {
@@ -306,8 +304,7 @@ function filterGradientVariant(name: string, wantedRows: number): Variant<Conv2d
       const loads = leftLoads(tile)
       const imageRowsPerSplit = Math.ceil(imageRows / splits)
       const total = longSum(type, accumulatorsOf(tile), {
-        terms: imageRowsPerSplit * key.outWidth,
-        termsPerTurn: unroll,
+        terms: (imageRowsPerSplit * key.outWidth) / unroll,
         turns: key.outWidth / unroll,
       })
       const label = `conv2d.filterGradient/${name}${splits > 1 ? `/splitK${splits}` : ''}`

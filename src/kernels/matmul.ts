@@ -193,8 +193,7 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
       const slabsPerSplit = Math.ceil(slabs / splits)
       const columnTotals = groupsOf(tile).map((j) => `total${j}`)
       const total = longSum(type, [...accumulatorsOf(tile), ...(key.columnSums === true ? columnTotals : [])], {
-        terms: slabsPerSplit * unroll,
-        termsPerTurn: unroll,
+        terms: slabsPerSplit,
       })
       const label = `matmul/${shape.name}${last ? '' : `/splitK${splits}`}`
       const product = dispatch({
@@ -240,7 +239,7 @@ ${declareRight(tile)}
 ${total.whole(
   ['slab', 'firstSlab', 'endSlab'],
   `${loads(tile)}
-${key.columnSums === true ? groups(tile, (j) => Array.from({ length: unroll }, (_, k) => `    total${j} += b${k}_${j};`).join('\n')) : ''}
+${key.columnSums === true ? groups(tile, (j) => `    total${j} += ${Array.from({ length: unroll }, (_, k) => `b${k}_${j}`).join(' + ')};`) : ''}
 ${rankUpdate(tile)}`,
 )}
 ${key.columnSums === true ? groups(tile, (j) => `  if (rowTile == 0u && wanted${j} < u.columnVectors) { sums[wanted${j}] = total${j}; }`) : ''}

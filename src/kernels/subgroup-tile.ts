@@ -81,20 +81,24 @@ export function accumulatorsOf(tile: SubgroupTile): string[] {
   })
 }
 
-/** Adds the outer products of what `a*` and `b*` hold to the accumulators. */
+/**
+ * Adds the outer products of what `a*` and `b*` hold to the accumulators: first those of all `unroll` k to each other, so
+ * that an accumulator takes one term a turn. Without fused multiply-adds that costs nothing.
+ */
 export function rankUpdate(tile: SubgroupTile): string {
   const { subgroupSize, rows, columnGroups, unroll, rowLayout, rowVector, columnLayout } = tile
+  const ks = Array.from({ length: unroll }, (_, k) => k)
   const lines: string[] = []
   for (let i = 0; i < rows; i++) {
-    for (let k = 0; k < unroll; k++) {
+    for (const k of ks) {
       const slot = rowLayout === 'lanes' ? i : k * (rows / rowVector) + Math.floor(i / rowVector)
       const held = `a${Math.floor(slot / subgroupSize)}`
       const part = rowLayout === 'lanes' ? component(held, unroll, k) : component(held, rowVector, i % rowVector)
       lines.push(`    let x${i}_${k} = subgroupBroadcast(${part}, ${slot % subgroupSize}u);`)
-      for (let j = 0; j < columnGroups; j++) {
-        const right = columnLayout === 'lanes' ? component(`b${j}`, unroll, k) : `b${k}_${j}`
-        lines.push(`    c${i}_${j} += x${i}_${k} * ${right};`)
-      }
+    }
+    for (let j = 0; j < columnGroups; j++) {
+      const right = (k: number): string => (columnLayout === 'lanes' ? component(`b${j}`, unroll, k) : `b${k}_${j}`)
+      lines.push(`    c${i}_${j} += ${ks.map((k) => `x${i}_${k} * ${right(k)}`).join(' + ')};`)
     }
   }
   return lines.join('\n')
