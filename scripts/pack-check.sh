@@ -49,7 +49,7 @@ cp "$(readlink -f "$loader")" "$work/native/lib/libvulkan.so.1"
 tar -C "$work/native" -cf - . | gzip -9 > "$pack/native.tar.gz"
 
 # The first images of Fashion-MNIST, as many as the trajectory sees.
-node --import tsx scripts/pack-check-data.ts "$pack/data"
+node --import ./scripts/tsx.mjs scripts/pack-check-data.ts "$pack/data"
 
 cat > "$pack/enter.sh" <<'IN'
 # Source it: . enter.sh && node check.mjs

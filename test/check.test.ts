@@ -256,7 +256,7 @@ describe('the command', () => {
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
   function command(...args: string[]): Promise<{ code: number | null; text: string }> {
-    const child = spawn(process.execPath, ['--import', 'tsx', 'bench/check/main.ts', ...args], {
+    const child = spawn(process.execPath, ['--import', './scripts/tsx.mjs', 'bench/check/main.ts', ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let text = ''
