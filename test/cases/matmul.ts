@@ -31,11 +31,11 @@ function product(
   }
 }
 
-const transposes: readonly (MatmulOptions & { readonly text: string })[] = [
-  { transposeA: false, transposeB: false, text: 'neither transposed' },
-  { transposeA: true, transposeB: false, text: 'the first transposed' },
-  { transposeA: false, transposeB: true, text: 'the second transposed' },
-  { transposeA: true, transposeB: true, text: 'both transposed' },
+const transposes: readonly (readonly [text: string, options: MatmulOptions])[] = [
+  ['neither transposed', { transposeA: false, transposeB: false }],
+  ['the first transposed', { transposeA: true, transposeB: false }],
+  ['the second transposed', { transposeA: false, transposeB: true }],
+  ['both transposed', { transposeA: true, transposeB: true }],
 ]
 
 /** [m, k] and [k, n], stored as the transposes ask. */
@@ -54,14 +54,14 @@ const stretched: Partial<Case> = {
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
 const matmulCases: readonly Case[] = [
-  ...transposes.flatMap((options) => {
+  ...transposes.flatMap(([text, options]) => {
     const small = operands(5, 7, 3, options)
     const odd = operands(33, 65, 31, options)
     const batched = operands(5, 6, 7, options, [3])
     return [
-      product(`5x7x3, ${options.text}`, small.a, small.b, options),
-      product(`33x65x31, ${options.text}`, odd.a, odd.b, options),
-      product(`three of 5x6x7, ${options.text}`, batched.a, batched.b, options),
+      product(`5x7x3, ${text}`, small.a, small.b, options),
+      product(`33x65x31, ${text}`, odd.a, odd.b, options),
+      product(`three of 5x6x7, ${text}`, batched.a, batched.b, options),
     ]
   }),
   product('1x1x1', [1, 1], [1, 1]),
@@ -86,9 +86,9 @@ const matmulCases: readonly Case[] = [
   product('batches of fewer axes on the right', [2, 3, 5, 4], [3, 4, 2], {}, shared),
   product('a single batch of higher rank on the left', [1, 1, 3, 4], [2, 4, 5], {}, shared),
   product('batches of 1 of different ranks', [1, 3, 4], [1, 1, 4, 2], {}, shared),
-  ...transposes.map((options) => {
+  ...transposes.map(([text, options]) => {
     const [{ a }, { b }] = [operands(5, 3, 2, options, [2, 1]), operands(5, 3, 2, options, [3])]
-    return product(`stretched batches, ${options.text}`, a, b, options, stretched)
+    return product(`stretched batches, ${text}`, a, b, options, stretched)
   }),
   product(
     'NaN and infinities spread along rows and columns',
