@@ -130,12 +130,13 @@ export class PartWork<Figures extends object = object> {
   }
 
   /**
-   * Does one item of the part, which may take about `seconds`; leaves it out where so much is not left. What it throws is a
-   * problem of the part; what the adapter is too small for is left out. Resolves to whether it was done.
+   * Does one item of the part, which may take about `seconds`; leaves it out where so much is not left. With 0 it is done
+   * however late it is: what a check must not go without. What it throws is a problem of the part; what the adapter is too
+   * small for is left out. Resolves to whether it was done.
    */
   async attempt(what: string, seconds: number, item: (device: Device) => Promise<void>): Promise<boolean> {
     const left = this.remaining / 1000
-    if (left < seconds) {
+    if (seconds > 0 && left < seconds) {
       this.left(`${what}: it may take ${seconds.toFixed(1)} s, and ${Math.max(0, left).toFixed(1)} s were left.`)
       return false
     }

@@ -34,7 +34,7 @@ export const trajectoryPart: Part<TrajectoryFigures> = {
     for (const reference of referenceTrajectories) {
       const { batch_size: batch, learning_rate: learningRate, losses } = reference
       const what = `${losses.length} steps of ${batch} images`
-      await work.attempt(what, 0.5, async (device) => {
+      await work.attempt(what, 0, async (device) => {
         const errors = trajectoryErrors(await trajectoryOn(device, reference, train), reference)
         trajectories.push({ steps: losses.length, batch, learningRate, errors })
         work.report({ tolerance: trajectoryTolerance, trajectories: [...trajectories] })
