@@ -29,7 +29,7 @@ export const countFrom0: Kind = ['a whole number from 0', (value) => value === 0
 export const anArray: Kind = ['an array', Array.isArray]
 /** Numbers one after the other, in an array of whatever type. */
 export const aList: Kind = ['an array', (value) => Array.isArray(value) || ArrayBuffer.isView(value)]
-export const anObject: Kind = ['an object', isObject]
+export const anObject: Kind = ['an object', isRecord]
 export const aSignal: Kind = ['an AbortSignal', (value) => value instanceof AbortSignal]
 /** Numbers from 0 to 1, which have bytes of their own, would be taken for black. */
 export const theBytes: Kind = [
@@ -44,13 +44,13 @@ export function oneOf(...names: readonly unknown[]): Kind {
 
 /** Whether a value has this method: what an interface asks for, whoever keeps it. */
 export function objectWith(value: unknown, method: string): boolean {
-  return isObject(value) && typeof value[method] === 'function'
+  return isRecord(value) && typeof value[method] === 'function'
 }
 
 /** The same, and absence is refused, too. */
 export const required = ([words, accepts]: Kind): Kind => [words, accepts, true]
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
@@ -58,7 +58,7 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
 function shown(value: unknown): string {
   if (Array.isArray(value)) return `[${value.slice(0, 9)}]`
   if (value instanceof Object) return value.constructor.name
-  return typeof value === 'string' ? `'${value.slice(0, 40)}'` : isObject(value) ? 'an object' : String(value)
+  return typeof value === 'string' ? `'${value.slice(0, 40)}'` : isRecord(value) ? 'an object' : String(value)
 }
 
 /** Throws 'argument' for a value that is not of the kind. `what` names it: "dense1: units". */
@@ -84,7 +84,7 @@ export function checkOptions<Options extends object>(
 /** `isMember`: an object within the options. An instance of a class may then have more than is asked for, but not nothing. */
 function checkObject(what: string, options: unknown, kinds: Readonly<Record<string, unknown>>, isMember = false): void {
   checkValue(isMember ? what : `${what}: the options`, options, anObject)
-  if (!isObject(options)) return
+  if (!isRecord(options)) return
   const known = Object.keys(kinds)
   const maker = options.constructor ?? Object
   let names = Object.keys(options)

@@ -1,14 +1,6 @@
 /** Files of weights, in memory, matched with networks. */
 import { describe, expect, it } from 'vitest'
-import {
-  add,
-  batchNormalization,
-  conv2d,
-  dense,
-  flatten,
-  globalAveragePooling2d,
-  normalization,
-} from '../src/nn/layers.ts'
+import { add, batchNormalization, conv2d, dense, flatten, normalization } from '../src/nn/layers.ts'
 import { type Model, sequential } from '../src/nn/model.ts'
 import { Wiring } from '../src/nn/wiring.ts'
 import { hashedNumbers } from '../src/weights/hashed.ts'
@@ -16,23 +8,9 @@ import { assignWeights, loadWeights } from '../src/weights/load.ts'
 import { weightRoles } from '../src/weights/names.ts'
 import { guessAt } from '../src/weights/recognize.ts'
 import { useDevice } from './support/device.ts'
-import { type GivenLayer, memoryWeightFile } from './support/weight-files.ts'
+import { type GivenLayer, memoryWeightFile, smallModel } from './support/weight-files.ts'
 
 const device = useDevice()
-
-/** conv [3, 3, 3, 4] and bias, normalisation, and perhaps a dense head. */
-const small = (head = false): Model =>
-  sequential(
-    'small',
-    [8, 8, 3],
-    [
-      conv2d('conv', 4, 3),
-      batchNormalization('norm'),
-      conv2d('last', 4, 3, { useBias: false }),
-      globalAveragePooling2d('pool'),
-      ...(head ? [dense('logits', 2)] : []),
-    ],
-  )
 
 const denses = (...names: string[]): Model =>
   sequential(
@@ -56,7 +34,7 @@ function assigned(model: Model, ...file: Parameters<typeof memoryWeightFile>): R
 
 describe('matching a file with a network', () => {
   it('goes by order and shape in HDF5 files, whatever layers and tensors are called', () => {
-    expect(assigned(small(), 'keras-h5', old)).toEqual({
+    expect(assigned(smallModel(), 'keras-h5', old)).toEqual({
       'conv/kernel': 'convolution2d_7_W:0',
       'conv/bias': 'convolution2d_7_b:0',
       'norm/gamma': 'n_gamma:0',
@@ -187,7 +165,7 @@ describe('matching a file with a network', () => {
       ['last', { 'last/kernel': [3, 3, 4, 4] }],
       ['norm', { 'norm/beta': [4], 'norm/gamma': [4], 'norm/moving_mean': [4], 'norm/moving_variance': [4] }],
     ]
-    const names = assigned(small(), 'safetensors', sorted)
+    const names = assigned(smallModel(), 'safetensors', sorted)
     expect(Object.keys(names)).toHaveLength(7)
     for (const [own, name] of Object.entries(names)) expect(name).toBe(own)
   })
@@ -198,7 +176,7 @@ describe('matching a file with a network', () => {
       ['bn', { 'bn/gamma': [4], 'bn/beta': [4], 'bn/moving_mean': [4], 'bn/moving_variance': [4] }],
       ['last', { 'last/kernel': [3, 3, 4, 4] }],
     ]
-    expect(assigned(small(), 'safetensors', layers)).toMatchObject({ 'norm/moving_mean': 'bn/moving_mean' })
+    expect(assigned(smallModel(), 'safetensors', layers)).toMatchObject({ 'norm/moving_mean': 'bn/moving_mean' })
   })
 
   it("goes by class and count in Keras 3's weight files, which have no order across classes", () => {
@@ -207,14 +185,14 @@ describe('matching a file with a network', () => {
       ['conv2d', { '0': [3, 3, 3, 4], '1': [4] }, 'Conv2D'],
       ['conv2d_1', { '0': [3, 3, 4, 4] }, 'Conv2D'],
     ]
-    expect(assigned(small(), 'keras-3-h5', layers)).toMatchObject({ 'conv/bias': '1', 'norm/beta': '1' })
+    expect(assigned(smallModel(), 'keras-3-h5', layers)).toMatchObject({ 'conv/bias': '1', 'norm/beta': '1' })
     const untold = layers.map(([name, weights]): GivenLayer => [name, weights])
-    expect(assigned(small(), 'keras-3-h5', untold)).toMatchObject({ 'conv/bias': '1', 'norm/beta': '1' })
+    expect(assigned(smallModel(), 'keras-3-h5', untold)).toMatchObject({ 'conv/bias': '1', 'norm/beta': '1' })
   })
 
   it('leaves a top out for a network without dense layers, and says so', () => {
-    expect(assignWeights(small(), memoryWeightFile('keras-h5', [...old, head])).ignored).toEqual(['predictions'])
-    expect(assignWeights(small(true), memoryWeightFile('keras-h5', [...old, head])).ignored).toEqual([])
+    expect(assignWeights(smallModel(), memoryWeightFile('keras-h5', [...old, head])).ignored).toEqual(['predictions'])
+    expect(assignWeights(smallModel(true), memoryWeightFile('keras-h5', [...old, head])).ignored).toEqual([])
   })
 })
 
@@ -231,35 +209,35 @@ describe('a file that does not fit is refused with', () => {
 
   it('the first layer that differs, both shapes, and a guess', () => {
     const other: GivenLayer = ['other', { w: [3, 3, 4, 8] }]
-    expect(refusal(small(), 'keras-h5', [conv, norm, other])).toMatchObject({
+    expect(refusal(smallModel(), 'keras-h5', [conv, norm, other])).toMatchObject({
       code: 'mismatch',
       message:
         "memory does not fit small: last (Conv2D) takes [3, 3, 4, 4]; 'other' has [3, 3, 4, 8]. " +
         'It has 3 layers with weights and 416 parameters, like no network that weftgrad knows.',
       details: { layer: 'last', expected: [[3, 3, 4, 4]], group: 'other', found: [[3, 3, 4, 8]] },
     })
-    expect(refusal(small(), 'keras-h5', [conv, last])).toMatchObject({
+    expect(refusal(smallModel(), 'keras-h5', [conv, last])).toMatchObject({
       message: expect.stringContaining("norm (BatchNormalization) takes [4], [4], [4], [4]; 'convolution2d_1' has"),
     })
   })
 
   it('the first layer that is missing, and the first that is too many', () => {
-    expect(refusal(small(true), 'keras-h5', old)).toMatchObject({
+    expect(refusal(smallModel(true), 'keras-h5', old)).toMatchObject({
       code: 'mismatch',
       message: expect.stringContaining('logits (Dense) takes [4, 2], [2]; the file has no layer left for it'),
     })
-    expect(refusal(small(), 'keras-h5', [...old, last])).toMatchObject({
+    expect(refusal(smallModel(), 'keras-h5', [...old, last])).toMatchObject({
       message: expect.stringContaining(
         "has 4 layers with weights, small has 3, and no place for 'convolution2d_1', [3, 3, 4, 4]",
       ),
     })
     // A network that has dense layers is no base: what comes after them is another network's.
-    expect(refusal(small(true), 'keras-h5', [...old, head, head])).toMatchObject({ code: 'mismatch' })
+    expect(refusal(smallModel(true), 'keras-h5', [...old, head, head])).toMatchObject({ code: 'mismatch' })
   })
 
   it('the reason that graph models have no normalisations', () => {
     const folded: readonly GivenLayer[] = [['conv', { a: [3, 3, 3, 4], b: [4] }]]
-    expect(refusal(small(), 'tfjs-graph', folded)).toMatchObject({
+    expect(refusal(smallModel(), 'tfjs-graph', folded)).toMatchObject({
       code: 'mismatch',
       message: expect.stringMatching(/folded into the convolutions.*norm/),
     })
@@ -270,7 +248,7 @@ describe('a file that does not fit is refused with', () => {
 
 describe('loading', () => {
   it('puts the numbers of the file into the weights', async () => {
-    using model = small()
+    using model = smallModel()
     const told: number[] = []
     const { ignored } = await loadWeights(model, device(), memoryWeightFile('keras-h5', [...old, head]), ({ bytes }) =>
       told.push(bytes),
@@ -283,7 +261,7 @@ describe('loading', () => {
   })
 
   it('takes no memory and changes nothing where the file does not fit', async () => {
-    using model = small()
+    using model = smallModel()
     model.to(device())
     const before = await model.weightNumbers()
     const { liveBytes } = device().memory()
@@ -300,7 +278,7 @@ describe('loading', () => {
   })
 
   it('refuses numbers that are not finite, and changes nothing', async () => {
-    using model = small()
+    using model = smallModel()
     const before = await model.weightNumbers()
     const file = memoryWeightFile('keras-h5', old)
     const read: typeof file.read = async (entry) => {

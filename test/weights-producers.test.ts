@@ -18,21 +18,14 @@ import { openWeightFile } from '../src/format/open-weights.node.ts'
 import { openWeights } from '../src/format/open-weights.ts'
 import type { WeightFile } from '../src/format/weight-file.ts'
 import { elementCount } from '../src/kernels/kernel.ts'
-import {
-  add,
-  batchNormalization,
-  conv2d,
-  dense,
-  globalAveragePooling2d,
-  type Layer,
-  normalization,
-} from '../src/nn/layers.ts'
+import { add, dense, type Layer, normalization } from '../src/nn/layers.ts'
 import { type Model, sequential } from '../src/nn/model.ts'
 import { Wiring } from '../src/nn/wiring.ts'
 import { loadWeights } from '../src/weights/load.ts'
 import { useDevice } from './support/device.ts'
 import { writeLayersModel } from './support/layers-model.ts'
 import { loadTensorFlow } from './support/tfjs.ts'
+import { smallModel } from './support/weight-files.ts'
 
 const device = useDevice()
 
@@ -43,18 +36,7 @@ const tanhs = (...names: string[]): Model =>
     names.map((name) => dense(name, 4, { activation: 'tanh' })),
   )
 
-const small = (): Model =>
-  sequential(
-    'small',
-    [8, 8, 3],
-    [
-      conv2d('conv', 4, 3),
-      batchNormalization('norm'),
-      conv2d('last', 4, 3, { useBias: false }),
-      globalAveragePooling2d('pool'),
-      dense('logits', 2),
-    ],
-  )
+const small = (): Model => smallModel(true)
 
 const branch = (a = 'a', b = 'b', b2 = 'b2'): Model => {
   const net = new Wiring()

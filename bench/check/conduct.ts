@@ -52,10 +52,10 @@ export async function conduct(parts: readonly Part[], options: ConductOptions): 
   const common = await commonFields(options.quick)
   let adapter: AdapterReport | undefined
   const reports: PartReport[] = []
-  const reportNow = (complete: boolean): CheckReport => ({
+  const reportNow = (): CheckReport => ({
     ...common,
     adapter,
-    complete,
+    complete: reports.length === parts.length && !options.signal?.aborted,
     seconds: rounded(elapsed()),
     parts: [...reports],
   })
@@ -74,9 +74,9 @@ export async function conduct(parts: readonly Part[], options: ConductOptions): 
     const report = await conductPart(part, seconds, options, onAdapter)
     reports.push(report)
     printPart(part, report, options.log)
-    await options.onReport(reportNow(reports.length === parts.length && !options.signal?.aborted))
+    await options.onReport(reportNow())
   }
-  return reportNow(reports.length === parts.length && !options.signal?.aborted)
+  return reportNow()
 }
 
 async function conductPart(

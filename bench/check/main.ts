@@ -4,7 +4,6 @@
  */
 
 import { fork } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -13,6 +12,8 @@ import { exitCodeAfter } from '../../src/cli/failure.ts'
 import { interruptible } from '../../src/cli/interrupt.ts'
 import { WeftgradError } from '../../src/errors.ts'
 import { writeFileAtomic } from '../../src/format/atomic-write.node.ts'
+import { readHostText } from '../../src/format/host-file.node.ts'
+import { isRecord, parsedJson } from '../../src/format/json.ts'
 import { open } from '../../src/gpu/node/open.ts'
 import { adapterFacts } from './adapter-facts.ts'
 import type { Launch, PartMessage } from './conduct.ts'
@@ -147,23 +148,18 @@ async function runPart({ part: name, seconds = 60, quick, cases, dataDir }: Comm
 }
 
 async function writePage(file: string, pytorchFile: string | undefined): Promise<void> {
-  const report = await readJson<CheckReport>(file, 'weftgrad check')
+  const report = readJson<CheckReport>(file, 'weftgrad check')
   const pytorch =
-    pytorchFile === undefined ? undefined : await readJson<PytorchReport>(pytorchFile, 'weftgrad check, PyTorch')
+    pytorchFile === undefined ? undefined : readJson<PytorchReport>(pytorchFile, 'weftgrad check, PyTorch')
   const page = pageFile(jsonFile(file))
   await writeFileAtomic(page, pageOf(report, allParts, pytorch))
   process.stdout.write(`${page}\n`)
 }
 
-async function readJson<Report extends { readonly what: string }>(file: string, what: Report['what']): Promise<Report> {
-  let content: Report
-  try {
-    content = JSON.parse(await readFile(file, 'utf8')) as Report
-  } catch (error) {
-    throw new WeftgradError('file', `${file} cannot be read as JSON.`, { file }, error)
-  }
-  if (content?.what !== what) throw new WeftgradError('format', `${file} is no report of "${what}".`, { file })
-  return content
+function readJson<Report extends { readonly what: string }>(file: string, what: Report['what']): Report {
+  const content = parsedJson(readHostText(file))
+  if (isRecord(content) && content.what === what) return content as unknown as Report
+  throw new WeftgradError('format', `${file} is no report of "${what}".`, { file })
 }
 
 function partsNamed(text: string): readonly Part[] {

@@ -6,6 +6,7 @@
 
 import { WeftgradError } from '../../src/errors.ts'
 import type { Device } from '../../src/gpu/device.ts'
+import { printable } from '../../src/printable.ts'
 import type { Sampling } from '../measure.ts'
 import type { PytorchReport } from './pytorch-report.ts'
 
@@ -182,6 +183,5 @@ export class PartWork<Figures extends object = object> {
 /** One line, short enough for a report. */
 export function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error)
-  const line = text.replaceAll(/\s+/g, ' ').trim()
-  return line.length > 400 ? `${line.slice(0, 400)} ...` : line
+  return printable(text.replaceAll(/\s+/g, ' ').trim(), 400)
 }

@@ -3,22 +3,14 @@
 import { type KeptTensor, type Tensor, tensor } from '../../src/autograd/tensor.ts'
 import { keep } from '../../src/autograd/tensors.ts'
 import type { Device } from '../../src/gpu/device.ts'
+import type { VariantTable } from '../../src/graph/choice.ts'
 import type { Shape } from '../../src/graph/node.ts'
 import { elementCount } from '../../src/kernels/kernel.ts'
 import type { Definition } from '../reference.ts'
 import { rounded, short } from '../report.ts'
 import type { PartWork } from './part.ts'
 import type { Timing, VariantTimes } from './workload.ts'
-import {
-  madeUp,
-  timed,
-  tunedKernels,
-  variantTable,
-  variantTimes,
-  Workload,
-  wrongPlaces,
-  wrongVariants,
-} from './workload.ts'
+import { madeUp, timedWithTuned, timeOf, tunedKernels, variantTimes, Workload, wrongPlaces } from './workload.ts'
 
 export interface TimedOperator {
   readonly name: string
@@ -84,17 +76,14 @@ async function timeOperator(work: PartWork, device: Device, operator: TimedOpera
   try {
     const y = operator.trace(a, b)
     const kernels = await tunedKernels(device, y, Math.max(200, Math.min(2000, work.remaining / 8)))
-    for (const sentence of wrongVariants(kernels)) work.problem(`${name}: ${sentence}`)
     workloads.push(await Workload.create(device, y, name))
-    if (kernels.some(({ task, chosen }) => chosen !== task.preferred))
-      workloads.push(await Workload.create(device, y, `${name}, tuned`, variantTable(kernels)))
-    const [preferred, tuned] = await timed(device, workloads, work.sampling(1 / 16))
+    const openTuned = (variants: VariantTable) => Workload.create(device, y, `${name}, tuned`, variants)
+    const [preferred, tuned] = await timedWithTuned(work, name, kernels, workloads, openTuned, 1 / 16)
     const definition = operator.define(left, right)
     for (const workload of workloads) {
       const wrong = wrongPlaces(await workload.result(), definition, terms)
       if (wrong !== undefined) work.problem(`${workload.label}: ${wrong}`)
     }
-    if (preferred === undefined) throw new Error('It was not timed.')
     return {
       name,
       flops,
@@ -109,8 +98,8 @@ async function timeOperator(work: PartWork, device: Device, operator: TimedOpera
   }
 }
 
-function rate(flops: number, { milliseconds, deviceMilliseconds }: Timing): number {
-  return rounded(flops / (deviceMilliseconds ?? milliseconds) / 1e6)
+function rate(flops: number, timing: Timing): number {
+  return rounded(flops / timeOf(timing) / 1e6)
 }
 
 /** Rows of a Markdown table, with PyTorch's times where they are known. */
@@ -119,7 +108,7 @@ export function operatorTable(
   pytorch: Readonly<Record<string, Readonly<Record<string, number>>>> | undefined,
 ): readonly string[] {
   const theirs = pytorch === undefined ? [] : ['fp32', 'tf32']
-  const time = ({ milliseconds, deviceMilliseconds }: Timing): string => short(deviceMilliseconds ?? milliseconds)
+  const time = (timing: Timing): string => short(timeOf(timing))
   return [
     `| work | GFLOP | preferred ms | GFLOP/s | tuned ms | GFLOP/s | kernel |${theirs.map((how) => ` PyTorch ${how} ms |`).join('')}`,
     `|---|---:|---:|---:|---:|---:|---|${theirs.map(() => '---:|').join('')}`,

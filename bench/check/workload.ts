@@ -16,6 +16,7 @@ import type { Measurement, Sampling, Subject } from '../measure.ts'
 import { measureInTurn, summarize } from '../measure.ts'
 import type { Definition } from '../reference.ts'
 import { rounded } from '../report.ts'
+import type { PartWork } from './part.ts'
 
 export class Workload implements Subject {
   readonly maxRepeats = 256
@@ -95,7 +96,7 @@ export async function tunedKernels(device: Device, y: Tensor, budgetMs: number):
   return (await tune(device, tasks, { budgetMs })).kernels
 }
 
-export function variantTable(kernels: readonly TunedKernel[]): VariantTable {
+function variantTable(kernels: readonly TunedKernel[]): VariantTable {
   return Object.fromEntries(kernels.map(({ task, chosen }) => [classKey(task), chosen]))
 }
 
@@ -121,8 +122,32 @@ export interface TimedSubject extends Subject {
   onDevice(repeats: number): Promise<number>
 }
 
+/** ms of one repeat: by the device's clock where it has one. */
+export function timeOf({ milliseconds, deviceMilliseconds }: Timing): number {
+  return deviceMilliseconds ?? milliseconds
+}
+
+/**
+ * Times what stands in `opened` with preferred kernels and, where tuning chose others, the same with those, in turn. That is
+ * opened into `opened`, whose owner disposes of all. What tuning found to be wrong is a problem of the part.
+ */
+export async function timedWithTuned<Opened extends TimedSubject>(
+  work: PartWork,
+  what: string,
+  kernels: readonly TunedKernel[],
+  opened: Opened[],
+  openTuned: (variants: VariantTable) => Promise<Opened>,
+  shareOfRest?: number,
+): Promise<readonly [preferred: Timing, tuned: Timing | undefined]> {
+  for (const sentence of wrongVariants(kernels)) work.problem(`${what}: ${sentence}`)
+  if (kernels.some(({ task, chosen }) => chosen !== task.preferred)) opened.push(await openTuned(variantTable(kernels)))
+  const [preferred, tuned] = await timed(work.device, opened, work.sampling(shareOfRest))
+  if (preferred === undefined) throw new Error('It was not timed.')
+  return [preferred, tuned]
+}
+
 /** Subjects sampled in turn, each also by the device's clock where it has one. */
-export async function timed(
+async function timed(
   device: Device,
   subjects: readonly TimedSubject[],
   sampling: Sampling,

@@ -78,7 +78,7 @@ const registeredFilters: Readonly<Record<number, string>> = {
   32015: 'Zstandard',
   32026: 'Blosc2',
 }
-/** Of a file that has float16 and bfloat16, which cannot be told apart. */
+/** For a file that holds both float16 and bfloat16: h5wasm does not say which is which. */
 const mixedHalves = 'float16 or bfloat16'
 const heapSignature: readonly number[] = [0x47, 0x43, 0x4f, 0x4c]
 

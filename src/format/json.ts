@@ -1,5 +1,7 @@
 /** JSON out of files, of which nothing is known until it has been looked at. */
 
+export { isRecord } from '../options.ts'
+
 /** What the text holds; undefined if it is not JSON. */
 export function parsedJson(text: string): unknown {
   try {
@@ -7,10 +9,6 @@ export function parsedJson(text: string): unknown {
   } catch {
     return undefined
   }
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** A list of whole numbers from 0 on: a shape, or places. */

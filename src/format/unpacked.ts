@@ -6,7 +6,7 @@ const alwaysAllowed = 2 ** 28
 const timesItsSize = 2
 
 /**
- * How many bytes in total may come out of a file of so many. Deflate makes a thousand zeros of one byte, so that a small
+ * The most bytes in total that may come out of a file of `fileBytes` bytes. Deflate makes a thousand zeros of one byte, so that a small
  * file would otherwise fill the memory.
  */
 export function mostUnpacked(fileBytes: number): number {

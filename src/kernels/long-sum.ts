@@ -52,7 +52,7 @@ export interface LongSum {
   readonly finish: string
 }
 
-/** Levels above the accumulators that so many blocks need. */
+/** How many levels above the accumulators this number of blocks needs. */
 export function levelsFor(blocks: number): number {
   let levels = 1
   while (sumsPerLevel ** levels < blocks) levels++

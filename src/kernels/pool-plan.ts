@@ -24,7 +24,7 @@ export interface PoolKey {
   readonly padLeft: number
 }
 
-/** What a lane works on at once: so many neighbouring channels, by the name of the variant that does so. */
+/** By the variant's name, how many neighbouring channels a lane works on at once. */
 export interface Vector extends Width {
   readonly name: string
 }

@@ -31,7 +31,7 @@ import { BatchOrder, gatherInputs, refuseMisfits, u32Leaf } from './training-ste
 
 /** How to evaluate. */
 export interface EvaluateModelOptions {
-  /** Images at a time. 256 by default, fewer where a kernel may not see the logits of so many. */
+  /** Images at a time. 256 by default, fewer where the logits of 256 images do not fit into one binding. */
   readonly batchSize?: number
   /** Kernel variants to use instead of the preferred ones. */
   readonly variants?: VariantTable
@@ -215,7 +215,7 @@ function averagedLogits(first: Tensor, second: Tensor): Tensor {
   return add(larger, log(add(exp(sub(a, larger)), exp(sub(b, larger)))))
 }
 
-/** Fewer images where a kernel may not see the logits of so many. */
+/** 256, or as many images as have their logits in one binding. */
 function defaultBatch({ limits }: Device, classes: number): number {
   return Math.max(1, Math.min(defaultBatchSize, Math.floor(limits.maxStorageBufferBindingSize / (4 * classes))))
 }

@@ -16,6 +16,7 @@ import { join, relative, resolve, sep } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { appendLineDurable, type FileContent, writeFileAtomic } from '../format/atomic-write.node.ts'
 import { ifThere, readHostText } from '../format/host-file.node.ts'
+import { isRecord } from '../format/json.ts'
 import { sweepLeftovers } from '../gpu/node/leftovers.ts'
 import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
@@ -240,14 +241,30 @@ export async function readReport(folder: string): Promise<unknown> {
   return (await isThere(path)) ? await readJson(path, `${path} could not be read`) : undefined
 }
 
+/**
+ * The report of a run that is finished; undefined for one that is not.
+ * @throws WeftgradError 'format' where the report is damaged, or not that of a `noun`.
+ */
+export async function finishedReport<Report extends { readonly runDir: string }>(
+  folder: string,
+  noun: string,
+  isReport: (value: unknown) => value is Report,
+  onNote: ((line: string) => void) | undefined,
+): Promise<Report | undefined> {
+  const report = await readReport(folder)
+  if (report === undefined) return undefined
+  if (!isReport(report)) {
+    const path = join(folder, runFiles.report)
+    throw new WeftgradError('format', `${path} is not the report of a ${noun}. Delete it to have it written again.`)
+  }
+  onNote?.(`The run in ${shown(folder)} is finished; there is nothing left to train.`)
+  return { ...report, runDir: folder }
+}
+
 /** A path as a person in this folder would write it. */
 export function shown(path: string): string {
   const near = relative(process.cwd(), path)
   return near === '' ? '.' : near.startsWith('..') ? path : near
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 async function probe(folder: string): Promise<void> {

@@ -24,10 +24,10 @@ import type { EpochLogs } from '../nn/contract.ts'
 import { lenetImages } from './lenet-data.ts'
 import {
   appendRunLine,
+  finishedReport,
   inNewRunFolder,
   type JobConfig,
   readAnyConfig,
-  readReport,
   requireSpace,
   runFiles,
   shown,
@@ -224,29 +224,14 @@ export async function runStudyJob<Settings extends ImageSettings, Result extends
       `The run in ${shown(runDir)} has ${kind.table.flagOf(other)} ${textOf(settings[other])}, not ${textOf(options[other])}. A resumed run keeps its settings: leave the option out, or start a new run.`,
       { setting: other, run: settings[other], given: options[other] },
     )
-  const finished = await finishedResult(kind, runDir, reporter)
+  const ifFinished = () => finishedReport(runDir, kind.noun, kind.isResult, (line) => reporter.onNote?.(line))
+  const finished = await ifFinished()
   if (finished !== undefined) return finished
   return await whileAlone(runDir, async () => {
     // Another process may have finished it meanwhile.
-    const theirs = await finishedResult(kind, runDir, reporter)
+    const theirs = await ifFinished()
     return theirs ?? (await begin(kind, { runDir, settings, earlier }, options, reporter, work))
   })
-}
-
-async function finishedResult<Settings extends ImageSettings, Result extends { readonly runDir: string }>(
-  kind: JobKind<Settings, Result>,
-  runDir: string,
-  reporter: StudyJobReporter,
-): Promise<Result | undefined> {
-  const report = await readReport(runDir)
-  if (report === undefined) return undefined
-  if (!kind.isResult(report))
-    throw new WeftgradError(
-      'format',
-      `${join(runDir, runFiles.report)} is not the report of a ${kind.noun}. Delete it to have it written anew.`,
-    )
-  reporter.onNote?.(`The run in ${shown(runDir)} is finished; there is nothing left to train.`)
-  return { ...report, runDir }
 }
 
 interface Run<Settings> {

@@ -24,11 +24,11 @@ import { type Recipe, type RecipeSettings, recipeSettings, recipeWith, scheduleO
 import { checkpointIn, keepCheckpoint } from './resumable-fit.node.ts'
 import {
   appendRunLine,
+  finishedReport,
   inNewRunFolder,
   type JobConfig,
   type RunConfig,
   readConfig,
-  readReport,
   requireSpace,
   runFiles,
   shown,
@@ -105,29 +105,18 @@ async function resumeRun(folder: string, options: TrainLenetOptions, reporter: T
   const { settings, recipe } = config
   refuseOtherSettings(runDir, trainSettings, settings, options)
   refuseOtherSettings(runDir, recipeSettings, recipe, options)
-  const finished = await finishedReport(runDir, reporter)
+  const ifFinished = () => finishedReport(runDir, 'run', isTrainReport, (line) => reporter.onNote?.(line))
+  const finished = await ifFinished()
   if (finished !== undefined) return finished
   return await whileAlone(runDir, async () => {
     // Only now nobody else changes them: another process may have finished the run meanwhile.
-    const theirs = await finishedReport(runDir, reporter)
+    const theirs = await ifFinished()
     if (theirs !== undefined) return theirs
     const checkpoint = await checkpointIn(runDir)
-    if (checkpoint === undefined) reporter.onNote?.(`${shown(runDir)} has no checkpoint yet: training starts anew.`)
+    if (checkpoint === undefined)
+      reporter.onNote?.(`${shown(runDir)} has no checkpoint yet: training starts from the beginning.`)
     return await train({ runDir, settings, recipe, earlier: { config, checkpoint } }, options, reporter)
   })
-}
-
-async function finishedReport(runDir: string, reporter: TrainReporter): Promise<TrainReport | undefined> {
-  const report = await readReport(runDir)
-  if (report === undefined) return undefined
-  if (!isTrainReport(report)) {
-    throw new WeftgradError(
-      'format',
-      `${join(runDir, runFiles.report)} is not the report of a run. Delete it to have it written anew.`,
-    )
-  }
-  reporter.onNote?.(`The run in ${shown(runDir)} is finished; there is nothing left to train.`)
-  return { ...report, runDir }
 }
 
 function refuseOtherSettings<Settings extends object>(

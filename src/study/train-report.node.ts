@@ -1,7 +1,9 @@
 /** The end of a run: the test, and the files that tell how it went. */
+
 import { join } from 'node:path'
 import { residentImages } from '../data/dataset.ts'
 import { fashionMnistClasses } from '../data/fashion-mnist.ts'
+import { isRecord } from '../format/json.ts'
 import type { Device } from '../gpu/device.ts'
 import type { VariantTable } from '../graph/choice.ts'
 import type { EpochLogs, Evaluation, History } from '../nn/contract.ts'
@@ -11,7 +13,7 @@ import type { Model } from '../nn/model.ts'
 import { analyseErrors, type ErrorAnalysis } from './error-analysis.ts'
 import type { LenetImages } from './lenet-data.ts'
 import type { RecipeSettings } from './recipes.ts'
-import { isRecord, runFiles, writeReport, writeRunFile } from './run-folder.node.ts'
+import { runFiles, writeReport, writeRunFile } from './run-folder.node.ts'
 import type { TrainSettings } from './train-options.ts'
 import { saveTrainedModel } from './trained-model.node.ts'
 

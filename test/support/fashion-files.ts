@@ -15,10 +15,20 @@ export async function writeBars(folder: string, trainCount: number, testCount: n
     ['test', testCount],
   ] as const) {
     const { pixels, labels } = barImages(count, `${half} ${trainCount}${stream}`)
-    const put = (name: string, shape: number[], data: Uint8Array) =>
-      writeFile(join(folder, name), writeIdx({ shape, data }))
-    await put(fashionMnistFiles[`${half}Images`].name, [count, 28, 28], pixels)
-    await put(fashionMnistFiles[`${half}Labels`].name, [count], labels)
+    await writeHalf(folder, half, pixels, labels)
   }
   return folder
+}
+
+/** Writes images of 28x28 bytes and their labels as the two files of a half. */
+export async function writeHalf(
+  folder: string,
+  half: 'train' | 'test',
+  images: Uint8Array,
+  labels: Uint8Array,
+): Promise<void> {
+  const put = (name: string, shape: number[], data: Uint8Array) =>
+    writeFile(join(folder, name), writeIdx({ shape, data }))
+  await put(fashionMnistFiles[`${half}Images`].name, [labels.length, 28, 28], images)
+  await put(fashionMnistFiles[`${half}Labels`].name, [labels.length], labels)
 }

@@ -2,7 +2,23 @@
 
 import type { WeightEntry, WeightFile, WeightFormat } from '../../src/format/weight-file.ts'
 import { elementCount } from '../../src/kernels/kernel.ts'
+import { batchNormalization, conv2d, dense, globalAveragePooling2d } from '../../src/nn/layers.ts'
+import { type Model, sequential } from '../../src/nn/model.ts'
 import { hashedNumbers } from '../../src/weights/hashed.ts'
+
+/** conv [3, 3, 3, 4] and bias, normalisation, a convolution of the same size without bias, and perhaps a dense head. */
+export const smallModel = (head = false): Model =>
+  sequential(
+    'small',
+    [8, 8, 3],
+    [
+      conv2d('conv', 4, 3),
+      batchNormalization('norm'),
+      conv2d('last', 4, 3, { useBias: false }),
+      globalAveragePooling2d('pool'),
+      ...(head ? [dense('logits', 2)] : []),
+    ],
+  )
 
 /** A layer's name, its tensors by name, and Keras' class where the file tells it. */
 export type GivenLayer = readonly [string, Readonly<Record<string, readonly number[]>>, string?]

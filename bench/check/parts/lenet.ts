@@ -1,12 +1,13 @@
 /** Whole training steps of LeNet-5: with the kernels that the adapter prefers, and with those that tuning finds. */
 
+import type { VariantTable } from '../../../src/graph/choice.ts'
 import { tune } from '../../../src/graph/tuning.ts'
 import type { OpenCase } from '../../case.ts'
 import { lenetStepTasks, openLenetStep } from '../../lenet.ts'
 import { rounded, short } from '../../report.ts'
 import type { Part } from '../part.ts'
 import type { Timing, VariantTimes } from '../workload.ts'
-import { timed, variantTable, variantTimes, wrongVariants } from '../workload.ts'
+import { timedWithTuned, timeOf, variantTimes } from '../workload.ts'
 
 const batches = [32, 128, 512]
 
@@ -43,13 +44,9 @@ export const lenetPart: Part<LenetFigures> = {
           const firstMilliseconds = performance.now() - begun
           const budgetMs = Math.max(1000, Math.min(6000, work.remaining / 4))
           const { kernels } = await tune(device, lenetStepTasks(device, batch), { budgetMs })
-          for (const sentence of wrongVariants(kernels)) work.problem(`batch ${batch}: ${sentence}`)
-          if (kernels.some(({ task, chosen }) => chosen !== task.preferred))
-            opened.push(await openLenetStep(device, batch, variantTable(kernels)))
-          const timings = await timed(device, opened, work.sampling())
-          const [first, tuned] = timings
-          if (first === undefined) throw new Error('It was not timed.')
-          const fastest = Math.min(...timings.map((one) => one.deviceMilliseconds ?? one.milliseconds))
+          const openTuned = (variants: VariantTable) => openLenetStep(device, batch, variants)
+          const [first, tuned] = await timedWithTuned(work, `batch ${batch}`, kernels, opened, openTuned)
+          const fastest = Math.min(timeOf(first), timeOf(tuned ?? first))
           steps.push({
             batch,
             dispatches: preferred.variant,

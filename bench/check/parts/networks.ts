@@ -1,6 +1,7 @@
 /** Whole passes of the pretrained networks as feature extractors, at a small size and at the one they were trained on. */
 
 import type { Device } from '../../../src/gpu/device.ts'
+import type { VariantTable } from '../../../src/graph/choice.ts'
 import type { TunedKernel } from '../../../src/graph/tuning.ts'
 import { tune } from '../../../src/graph/tuning.ts'
 import type { PretrainedName } from '../../../src/nn/models/pretrained.ts'
@@ -10,7 +11,7 @@ import { networkSizes, openNetwork } from '../../networks.ts'
 import { rounded, short } from '../../report.ts'
 import type { Part, PartWork } from '../part.ts'
 import type { Timing, VariantTimes } from '../workload.ts'
-import { onceTimed, timed, variantTable, variantTimes, wrongVariants } from '../workload.ts'
+import { onceTimed, timedWithTuned, timeOf, variantTimes } from '../workload.ts'
 
 interface NetworkRow {
   readonly network: PretrainedName
@@ -58,8 +59,7 @@ export const networksPart: Part<NetworkFigures> = {
     }
   },
   page({ passes }) {
-    const time = (timing?: Timing): string =>
-      timing === undefined ? '' : short(timing.deviceMilliseconds ?? timing.milliseconds)
+    const time = (timing?: Timing): string => (timing === undefined ? '' : short(timeOf(timing)))
     return [
       '| network | px | batch | preferred ms | tuned ms | images/s | GFLOP/s | MB | first ms |',
       '|---|---:|---:|---:|---:|---:|---:|---:|---:|',
@@ -93,7 +93,7 @@ async function timeNetwork(
     const once = performance.now() - compiled
     const rowOf = (kernels: readonly TunedKernel[], first: Timing, tuned?: Timing): NetworkRow => {
       const batch = preferred.imagesPerRepeat ?? 0
-      const fastest = Math.min(...[first, tuned ?? first].map((one) => one.deviceMilliseconds ?? one.milliseconds))
+      const fastest = Math.min(timeOf(first), timeOf(tuned ?? first))
       return {
         network: name,
         pixels: size.pixels,
@@ -115,11 +115,8 @@ async function timeNetwork(
       return single
     }
     const { kernels } = await tune(device, preferred.tasks, { budgetMs: Math.min(6000, work.remaining / 8) })
-    for (const sentence of wrongVariants(kernels)) work.problem(`${what}: ${sentence}`)
-    if (kernels.some(({ task, chosen }) => chosen !== task.preferred))
-      opened.push(await preferred.withVariants(variantTable(kernels)))
-    const [first, tuned] = await timed(device, opened, work.sampling(1 / 16))
-    if (first === undefined) return single
+    const openTuned = (variants: VariantTable) => preferred.withVariants(variants)
+    const [first, tuned] = await timedWithTuned(work, what, kernels, opened, openTuned, 1 / 16)
     await opened.at(-1)?.verify()
     return rowOf(kernels, first, tuned)
   } finally {
