@@ -188,6 +188,13 @@ class NetworkForward implements OpenNetwork {
   }
 }
 
+/** Operations of a pass; the network gets no weights for that. */
+export function flopsOfPass(device: Device, name: PretrainedName, size: NetworkSize): number {
+  const model = pretrained[name].build({ size: size.pixels, pooling: 'avg' })
+  using frozen = freeze(model)
+  return networkBatch(frozen, size, device) * flopsOfImage(model)
+}
+
 /** How many images a pass takes. */
 export function networkBatch(frozen: FrozenModel, { batch }: NetworkSize, device: Device): number {
   const last = frozen.layers.at(-1)?.layer.name ?? ''

@@ -7,7 +7,7 @@ import { tune } from '../../../src/graph/tuning.ts'
 import type { PretrainedName } from '../../../src/nn/models/pretrained.ts'
 import type { OpenCase } from '../../case.ts'
 import type { NetworkSize } from '../../networks.ts'
-import { networkSizes, openNetwork } from '../../networks.ts'
+import { flopsOfPass, networkSizes, openNetwork } from '../../networks.ts'
 import { rounded, short } from '../../report.ts'
 import type { Part, PartWork } from '../part.ts'
 import type { Timing, VariantTimes } from '../workload.ts'
@@ -35,6 +35,8 @@ export interface NetworkFigures {
 
 /** Seconds that a network takes to be made ready: weights are made up from their names on the host. */
 const preparing: { readonly [name in PretrainedName]: number } = { vgg16: 2, xception: 3, resnet152v2: 6 }
+/** Passes after the first and without tuning: to time, and to compare. */
+const passesAtLeast = 2
 /** Passes that tuning and sampling take, at least; with less time a single pass is timed. */
 const passesOfRow = 20
 
@@ -45,14 +47,19 @@ export const networksPart: Part<NetworkFigures> = {
   async run(work) {
     const passes: NetworkRow[] = []
     const all = (Object.keys(networkSizes) as PretrainedName[])
-      .flatMap((name) => networkSizes[name].map((size) => ({ name, size })))
-      .sort((a, b) => Number(a.size.isLarge ?? false) - Number(b.size.isLarge ?? false))
-    let slowest = 0
-    for (const { name, size } of all) {
-      // At the large size a pass takes at least as long as any at the small one, and compiling comes on top.
-      await work.attempt(`${name} at ${size.pixels} px`, preparing[name] + 4 * slowest, async (device) => {
+      .flatMap((name) =>
+        networkSizes[name].map((size) => ({ name, size, flops: flopsOfPass(work.device, name, size) })),
+      )
+      .sort((a, b) => a.flops - b.flops)
+    // The longest so far, in seconds: until a first pass was done, kernels compiled, and for one operation of a pass.
+    let [longestFirst, longestFlop] = [0, 0]
+    for (const { name, size, flops } of all) {
+      // It is made ready twice: for a batch, and for the one image that it is compared with.
+      const seconds = preparing[name] + 2 * longestFirst + passesAtLeast * flops * longestFlop
+      await work.attempt(`${name} at ${size.pixels} px`, seconds, async (device) => {
         const row = await timeNetwork(work, device, name, size, (first) => work.report({ passes: [...passes, first] }))
-        slowest = Math.max(slowest, row.preferred.milliseconds / 1000)
+        longestFirst = Math.max(longestFirst, row.firstMilliseconds / 1000)
+        longestFlop = Math.max(longestFlop, row.preferred.milliseconds / 1000 / flops)
         passes.push(row)
         work.report({ passes: [...passes] })
       })
