@@ -4,8 +4,8 @@
  */
 
 import type { Device } from '../src/gpu/device.ts'
-import type { KernelTask } from '../src/graph/choice.ts'
-import { kernelTask } from '../src/graph/choice.ts'
+import type { KernelTask } from '../src/graph/plan/choice.ts'
+import { kernelTask } from '../src/graph/plan/choice.ts'
 import type { DType, Family, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import { CaseInputs, KernelRun, verifyByDefinition, verifyEqual, WrongResult } from './kernel-run.ts'

@@ -6,7 +6,7 @@
 import type { BoundCommands } from '../src/gpu/bind.ts'
 import { bindCommands } from '../src/gpu/bind.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../src/gpu/device.ts'
-import { unboundCommands } from '../src/graph/program.ts'
+import { unboundCommands } from '../src/graph/run/program.ts'
 import type { KernelPlan } from '../src/kernels/kernel.ts'
 import { Random } from '../src/random.ts'
 import type { CaseData, ExpectedOutput, HostNumbers, Tolerance } from './case.ts'

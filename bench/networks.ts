@@ -6,9 +6,9 @@
 
 import { DeviceStorage, leaf, Tensor } from '../src/autograd/tensor.ts'
 import type { Device, DeviceBuffer } from '../src/gpu/device.ts'
-import type { KernelTask, VariantTable } from '../src/graph/choice.ts'
 import type { Value } from '../src/graph/node.ts'
-import { Program, planFor } from '../src/graph/program.ts'
+import type { KernelTask, VariantTable } from '../src/graph/plan/choice.ts'
+import { Program, planFor } from '../src/graph/run/program.ts'
 import { elementCount } from '../src/kernels/kernel.ts'
 import type { FrozenModel } from '../src/nn/freeze.ts'
 import { freeze } from '../src/nn/freeze.ts'

@@ -6,7 +6,7 @@
 
 import { bindCommands } from '../src/gpu/bind.ts'
 import type { Device, DeviceBuffer } from '../src/gpu/device.ts'
-import { targetOf } from '../src/graph/program.ts'
+import { targetOf } from '../src/graph/run/program.ts'
 import type { Dispatch, Target } from '../src/kernels/kernel.ts'
 import { dispatch, input, output, reads, writes } from '../src/kernels/kernel.ts'
 import { WrongResult } from './kernel-run.ts'

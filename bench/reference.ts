@@ -3,12 +3,12 @@
  * purpose: a benchmark asks for some thousand places of the numbers its kernel left behind.
  */
 
-import type { FusedActivation } from '../src/kernels/activation.ts'
-import type { Conv2dKey } from '../src/kernels/conv2d.ts'
-import type { DepthwiseKey } from '../src/kernels/depthwise.ts'
-import type { GatherBatchKey } from '../src/kernels/gather.ts'
-import type { MatmulKey } from '../src/kernels/matmul.ts'
-import type { PoolKey } from '../src/kernels/pool.ts'
+import type { Conv2dKey } from '../src/kernels/conv2d/conv2d.ts'
+import type { DepthwiseKey } from '../src/kernels/depthwise/depthwise.ts'
+import type { MatmulKey } from '../src/kernels/matmul/matmul.ts'
+import type { GatherBatchKey } from '../src/kernels/movement/gather.ts'
+import type { PoolKey } from '../src/kernels/pool/pool.ts'
+import type { FusedActivation } from '../src/kernels/wgsl/activation.ts'
 
 type Numbers = ArrayLike<number>
 /** The number at a row-major offset of the result. */

@@ -20,8 +20,8 @@ import { matmulAt } from '../bench/reference.ts'
 import { matmul } from '../src/autograd/ops.ts'
 import { WeftgradError } from '../src/errors.ts'
 import { open } from '../src/gpu/node/open.ts'
-import type { MatmulKey } from '../src/kernels/matmul.ts'
-import { matmul as matmulFamily } from '../src/kernels/matmul.ts'
+import type { MatmulKey } from '../src/kernels/matmul/matmul.ts'
+import { matmul as matmulFamily } from '../src/kernels/matmul/matmul.ts'
 
 afterEach(() => {
   vi.restoreAllMocks()

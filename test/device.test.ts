@@ -7,7 +7,7 @@ import { planValues } from '../src/autograd/evaluate.ts'
 import type { UnboundCommand } from '../src/gpu/bind.ts'
 import { bindCommands } from '../src/gpu/bind.ts'
 import { open } from '../src/gpu/node/open.ts'
-import { Program } from '../src/graph/program.ts'
+import { Program } from '../src/graph/run/program.ts'
 import { add, currentDevice, evaluate, mul, sum, tensor } from '../src/index.ts'
 import { useDevice } from './support/device.ts'
 

@@ -1,7 +1,7 @@
 /** Depthwise convolution: every variant of forward, input gradient and filter gradient against plain loops. */
 import { describe, expect, test } from 'vitest'
-import type { DepthwiseKey } from '../src/kernels/depthwise.ts'
-import { depthwise, depthwiseFilterGradient, depthwiseInputGradient } from '../src/kernels/depthwise.ts'
+import type { DepthwiseKey } from '../src/kernels/depthwise/depthwise.ts'
+import { depthwise, depthwiseFilterGradient, depthwiseInputGradient } from '../src/kernels/depthwise/depthwise.ts'
 import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import { useDevice } from './support/device.ts'

@@ -1,7 +1,7 @@
 /** Elementwise kernels: every variant against float64 loops, broadcasting, IEEE 754's special cases, refusals. */
 import { describe, expect, it } from 'vitest'
-import type { BinaryKind, ElementwiseKey, ElementwiseStep, UnaryKind } from '../src/kernels/elementwise.ts'
-import { elementwise } from '../src/kernels/elementwise.ts'
+import type { BinaryKind, ElementwiseKey, ElementwiseStep, UnaryKind } from '../src/kernels/elementwise/elementwise.ts'
+import { elementwise } from '../src/kernels/elementwise/elementwise.ts'
 import type { Shape } from '../src/kernels/kernel.ts'
 import { elementCount, planKernel } from '../src/kernels/kernel.ts'
 import { disagreement } from './support/compare.ts'

@@ -1,11 +1,11 @@
 /** Gathers: rows by index and their gradient, and batches from a resident uint8 data set. */
 import { describe, expect, test } from 'vitest'
-import type { GatherBatchKey, GatherRowsKey } from '../src/kernels/gather.ts'
-import { gatherBatch, gatherRows, gatherRowsGradient } from '../src/kernels/gather.ts'
-import type { Augmentation } from '../src/kernels/gather-batch.ts'
 import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
 import { dispatch, output, planKernel, writes } from '../src/kernels/kernel.ts'
-import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../src/kernels/random.ts'
+import type { GatherBatchKey, GatherRowsKey } from '../src/kernels/movement/gather.ts'
+import { gatherBatch, gatherRows, gatherRowsGradient } from '../src/kernels/movement/gather.ts'
+import type { Augmentation } from '../src/kernels/training/gather-batch.ts'
+import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../src/kernels/wgsl/random.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 

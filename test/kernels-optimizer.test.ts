@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import type { Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
-import type { AdamKey, SgdKey } from '../src/kernels/optimizer.ts'
-import { adam, optimizerTableColumns, sgd } from '../src/kernels/optimizer.ts'
+import type { AdamKey, SgdKey } from '../src/kernels/training/optimizer.ts'
+import { adam, optimizerTableColumns, sgd } from '../src/kernels/training/optimizer.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 

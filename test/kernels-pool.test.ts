@@ -1,10 +1,10 @@
 /** Pooling kernels: every variant against plain loops, on the shapes and values that pooling goes wrong on. */
 import { describe, expect, test } from 'vitest'
-import { averagePool, averagePoolGradient } from '../src/kernels/average-pool.ts'
 import type { Family, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
-import type { PoolKey } from '../src/kernels/pool.ts'
-import { maxPool, maxPoolGather, maxPoolGradient } from '../src/kernels/pool.ts'
+import { averagePool, averagePoolGradient } from '../src/kernels/pool/average.ts'
+import type { PoolKey } from '../src/kernels/pool/pool.ts'
+import { maxPool, maxPoolGather, maxPoolGradient } from '../src/kernels/pool/pool.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 

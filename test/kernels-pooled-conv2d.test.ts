@@ -1,7 +1,7 @@
 /** Convolution with pooling in one kernel: every variant of forward and filter gradient against plain loops. */
 import { describe, expect, test } from 'vitest'
-import type { Conv2dPoolKey } from '../src/kernels/conv2d-windows.ts'
-import { conv2dPool, conv2dPoolFilterGradient } from '../src/kernels/conv2d-windows.ts'
+import type { Conv2dPoolKey } from '../src/kernels/conv2d/quad/pooled.ts'
+import { conv2dPool, conv2dPoolFilterGradient } from '../src/kernels/conv2d/quad/pooled.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import { Random } from '../src/random.ts'
 import { useDevice } from './support/device.ts'

@@ -1,10 +1,10 @@
 /** The random number generator against its published vectors, and dropout. */
 import { describe, expect, it } from 'vitest'
-import type { DropoutKey } from '../src/kernels/dropout.ts'
-import { dropout } from '../src/kernels/dropout.ts'
+import type { DropoutKey } from '../src/kernels/elementwise/dropout.ts'
+import { dropout } from '../src/kernels/elementwise/dropout.ts'
 import type { Dispatch, KernelPlan } from '../src/kernels/kernel.ts'
 import { dispatch, input, output, planKernel, reads, writes } from '../src/kernels/kernel.ts'
-import { threefryFunction, unitIntervalFunction } from '../src/kernels/random.ts'
+import { threefryFunction, unitIntervalFunction } from '../src/kernels/wgsl/random.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
-import type { PendingSum } from '../src/kernels/training-state.ts'
+import type { PendingSum } from '../src/kernels/training/state.ts'
 import {
   confusion,
   finishStep,
@@ -13,7 +13,7 @@ import {
   stepInEpochWord,
   stepRecordColumns,
   trainingStateWords,
-} from '../src/kernels/training-state.ts'
+} from '../src/kernels/training/state.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 

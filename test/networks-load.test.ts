@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { planValues } from '../src/autograd/evaluate.ts'
 import { tensor } from '../src/autograd/tensor.ts'
-import { Program } from '../src/graph/program.ts'
+import { Program } from '../src/graph/run/program.ts'
 import { glorotUniform, zerosInitializer } from '../src/nn/initializers.ts'
 import { batchNormalization, dense } from '../src/nn/layers.ts'
 import type { LoadProgress, Model, ModelOptions, ModelWeight } from '../src/nn/model.ts'

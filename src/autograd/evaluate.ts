@@ -5,13 +5,13 @@
 
 import type { BufferSlice } from '../gpu/device.ts'
 import { currentDevice, Device } from '../gpu/device.ts'
-import { PlanCache } from '../graph/cache.ts'
-import type { VariantTable } from '../graph/choice.ts'
 import type { TensorType, Value } from '../graph/node.ts'
 import { topologicalOrder } from '../graph/node.ts'
-import type { Plan } from '../graph/plan.ts'
-import { bytesOf } from '../graph/plan.ts'
-import { Program, planFor, planLimitsOf, wordBytes } from '../graph/program.ts'
+import { PlanCache } from '../graph/plan/cache.ts'
+import type { VariantTable } from '../graph/plan/choice.ts'
+import type { Plan } from '../graph/plan/plan.ts'
+import { bytesOf } from '../graph/plan/plan.ts'
+import { Program, planFor, planLimitsOf, wordBytes } from '../graph/run/program.ts'
 import type { OptionKinds } from '../options.ts'
 import { aFlag, anObject, checkOptions } from '../options.ts'
 

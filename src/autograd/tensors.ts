@@ -1,6 +1,6 @@
 /** Several tensors at once: what they share is computed once. */
 
-import type { Plan } from '../graph/plan.ts'
+import type { Plan } from '../graph/plan/plan.ts'
 import type { EvaluateOptions, HostNumbers } from './evaluate.ts'
 import { evaluateValues, keepValues, planValues } from './evaluate.ts'
 import type { Tensor } from './tensor.ts'

@@ -1,25 +1,24 @@
 /** From a node to its kernels: one entry an operator, from the node's shapes and attributes to a family's key. */
 
 import { WeftgradError } from '../errors.ts'
-import type { Conv2dKey } from '../kernels/conv2d.ts'
-import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../kernels/conv2d.ts'
-import type { Conv2dPoolKey } from '../kernels/conv2d-windows.ts'
-import { conv2dPool, conv2dPoolFilterGradient, conv2dPoolInputGradient } from '../kernels/conv2d-windows.ts'
-import type { ElementwiseKey, ElementwiseStep } from '../kernels/elementwise.ts'
-import { elementwise } from '../kernels/elementwise.ts'
-import { gatherBatch } from '../kernels/gather-batch.ts'
+import type { Conv2dKey } from '../kernels/conv2d/conv2d.ts'
+import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../kernels/conv2d/conv2d.ts'
+import type { Conv2dPoolKey } from '../kernels/conv2d/quad/pooled.ts'
+import { conv2dPool, conv2dPoolFilterGradient, conv2dPoolInputGradient } from '../kernels/conv2d/quad/pooled.ts'
+import type { ElementwiseKey, ElementwiseStep } from '../kernels/elementwise/elementwise.ts'
+import { elementwise } from '../kernels/elementwise/elementwise.ts'
 import type { KernelPlan } from '../kernels/kernel.ts'
 import { elementCount } from '../kernels/kernel.ts'
-import { pad, slice } from '../kernels/layout.ts'
-import type { MatmulKey } from '../kernels/matmul.ts'
-import { matmul } from '../kernels/matmul.ts'
-import { maxPool, maxPoolGather } from '../kernels/pool.ts'
-import { maxPoolGradient } from '../kernels/pool-gradient.ts'
-import type { PoolKey } from '../kernels/pool-plan.ts'
-import { reduce } from '../kernels/reduce.ts'
-import type { CrossEntropyKey } from '../kernels/softmax.ts'
-import { crossEntropy, crossEntropyGradient, crossEntropyWithGradient, softmax } from '../kernels/softmax.ts'
-import type { KernelChooser } from './choice.ts'
+import type { MatmulKey } from '../kernels/matmul/matmul.ts'
+import { matmul } from '../kernels/matmul/matmul.ts'
+import { pad, slice } from '../kernels/movement/copy.ts'
+import type { PoolKey } from '../kernels/pool/frame.ts'
+import { maxPoolGradient } from '../kernels/pool/gradient.ts'
+import { maxPool, maxPoolGather } from '../kernels/pool/pool.ts'
+import { reduce } from '../kernels/reduce/reduce.ts'
+import type { CrossEntropyKey } from '../kernels/reduce/softmax.ts'
+import { crossEntropy, crossEntropyGradient, crossEntropyWithGradient, softmax } from '../kernels/reduce/softmax.ts'
+import { gatherBatch } from '../kernels/training/gather-batch.ts'
 import type * as carriedTables from './lower-carried.ts'
 import type {
   ConvAttributes,
@@ -31,6 +30,7 @@ import type {
   TensorType,
   WindowAttributes,
 } from './node.ts'
+import type { KernelChooser } from './plan/choice.ts'
 
 type Lowering<K extends OpKind> = (node: NodeOf<K>, chooser: KernelChooser) => KernelPlan
 /** The kernels of these operators. */

@@ -7,12 +7,12 @@
  */
 
 import type { BufferSlice, Device } from '../gpu/device.ts'
-import type { BinaryKind, ElementwiseStep, TernaryKind, UnaryKind } from '../kernels/elementwise.ts'
-import type { Augmentation } from '../kernels/gather-batch.ts'
+import type { BinaryKind, ElementwiseStep, TernaryKind, UnaryKind } from '../kernels/elementwise/elementwise.ts'
 import type { DType, KernelPlan, Shape, Target } from '../kernels/kernel.ts'
+import type { Augmentation } from '../kernels/training/gather-batch.ts'
 
-export type { Augmentation } from '../kernels/gather-batch.ts'
 export type { DType, Shape } from '../kernels/kernel.ts'
+export type { Augmentation } from '../kernels/training/gather-batch.ts'
 
 /** What an operator's shape rule and plan know of a tensor. */
 export interface TensorType {

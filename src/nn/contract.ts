@@ -4,7 +4,7 @@
 
 import type { Augmentation, Dataset } from '../data/contract.ts'
 import type { Device } from '../gpu/device.ts'
-import type { Choice, VariantTable } from '../graph/choice.ts'
+import type { Choice, VariantTable } from '../graph/plan/choice.ts'
 import type { WeightNumbers } from './model.ts'
 import type { Optimizer } from './optimizers.ts'
 

@@ -9,15 +9,15 @@ import { aDataset, augmentationKinds, type Dataset } from '../data/contract.ts'
 import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
-import { tableOf } from '../graph/choice.ts'
-import type { Program } from '../graph/program.ts'
+import { tableOf } from '../graph/plan/choice.ts'
+import type { Program } from '../graph/run/program.ts'
 import {
   globalStepWord,
   notFiniteWord,
   stepInEpochWord,
   stepRecordColumns,
   trainingStateWords,
-} from '../kernels/training-state.ts'
+} from '../kernels/training/state.ts'
 import {
   aFlag,
   aFunction,

@@ -5,7 +5,7 @@
 
 import type { KernelPlan, Target } from '../kernels/kernel.ts'
 import { planKernel } from '../kernels/kernel.ts'
-import { adam as adamKernel, optimizerTableColumns, sgd as sgdKernel } from '../kernels/optimizer.ts'
+import { adam as adamKernel, optimizerTableColumns, sgd as sgdKernel } from '../kernels/training/optimizer.ts'
 import { aFlag, checkOptions, fraction, type Kind, objectWith, positive } from '../options.ts'
 import type { Schedule } from './schedules.ts'
 import { scheduleOf } from './schedules.ts'

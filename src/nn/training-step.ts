@@ -10,20 +10,20 @@ import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
-import type { KernelTask, VariantTable } from '../graph/choice.ts'
-import type { Wanted } from '../graph/plan.ts'
-import { Program, planFor, targetOf } from '../graph/program.ts'
-import { commit } from '../kernels/commit.ts'
+import type { KernelTask, VariantTable } from '../graph/plan/choice.ts'
+import type { Wanted } from '../graph/plan/plan.ts'
+import { Program, planFor, targetOf } from '../graph/run/program.ts'
 import { planKernel } from '../kernels/kernel.ts'
-import { optimizerTableColumns } from '../kernels/optimizer.ts'
-import type { PendingSum } from '../kernels/training-state.ts'
+import { commit } from '../kernels/training/gated-copy.ts'
+import { optimizerTableColumns } from '../kernels/training/optimizer.ts'
+import type { PendingSum } from '../kernels/training/state.ts'
 import {
   finishStep,
   globalStepWord,
   mostPendingSums,
   stepRecordColumns,
   trainingStateWords,
-} from '../kernels/training-state.ts'
+} from '../kernels/training/state.ts'
 import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
 import type { Optimizer } from './optimizers.ts'

@@ -1,11 +1,11 @@
 /** Tuning for a training: the kernels of its step and of its validation, measured before the first step. */
 
 import type { Dataset } from '../data/contract.ts'
-import type { KernelTask } from '../graph/choice.ts'
-import type { TuneOptions, TuningResult } from '../graph/tuning.ts'
-import { tune, tuneKinds } from '../graph/tuning.ts'
-import type { TuningStore } from '../graph/tuning-store.ts'
-import { entriesOf, knownVariants } from '../graph/tuning-store.ts'
+import type { KernelTask } from '../graph/plan/choice.ts'
+import type { TuningStore } from '../graph/tuning/store.ts'
+import { entriesOf, knownVariants } from '../graph/tuning/store.ts'
+import type { TuneOptions, TuningResult } from '../graph/tuning/tuning.ts'
+import { tune, tuneKinds } from '../graph/tuning/tuning.ts'
 import { aFlag, checkOptions, countFrom1, objectWith } from '../options.ts'
 import type { FitOptions } from './contract.ts'
 import { evaluationTasks } from './evaluate.ts'

@@ -11,8 +11,8 @@ import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import { readHostText } from '../format/host-file.node.ts'
 import type { Device } from '../gpu/device.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
-import type { TunedEntries, TuningStore } from '../graph/tuning-store.ts'
-import { adapterText, kernelRevision } from '../graph/tuning-store.ts'
+import type { TunedEntries, TuningStore } from '../graph/tuning/store.ts'
+import { adapterText, kernelRevision } from '../graph/tuning/store.ts'
 import { aFunction, aString, checkOptions } from '../options.ts'
 
 /** `off`: families' preferences, nothing is read; `missing`: what the cache lacks is measured; `all`: everything is. */

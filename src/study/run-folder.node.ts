@@ -18,7 +18,7 @@ import { appendLineDurable, type FileContent, writeFileAtomic } from '../format/
 import { ifThere, readHostText } from '../format/host-file.node.ts'
 import { isRecord } from '../format/json.ts'
 import { sweepLeftovers } from '../gpu/node/leftovers.ts'
-import type { VariantTable } from '../graph/choice.ts'
+import type { VariantTable } from '../graph/plan/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
 import { FolderLock } from './folder-lock.node.ts'
 import { type RecipeSettings, recipeSettings, recipes } from './recipes.ts'

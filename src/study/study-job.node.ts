@@ -19,7 +19,7 @@ import { readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
-import type { VariantTable } from '../graph/choice.ts'
+import type { VariantTable } from '../graph/plan/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
 import { lenetImages } from './lenet-data.ts'
 import {

@@ -1,9 +1,9 @@
 /** Tuning as jobs do it: by WEFTGRAD_TUNE, with what other runs found, and a line about what came of it. */
 import type { Dataset } from '../data/contract.ts'
 import type { Device } from '../gpu/device.ts'
-import type { KernelTask, VariantTable } from '../graph/choice.ts'
-import { type TuningResult, tune } from '../graph/tuning.ts'
-import { entriesOf, knownVariants } from '../graph/tuning-store.ts'
+import type { KernelTask, VariantTable } from '../graph/plan/choice.ts'
+import { entriesOf, knownVariants } from '../graph/tuning/store.ts'
+import { type TuningResult, tune } from '../graph/tuning/tuning.ts'
 import type { FitOptions } from '../nn/contract.ts'
 import type { Model } from '../nn/model.ts'
 import { tuneTraining } from '../nn/tune.ts'

@@ -4,7 +4,7 @@
  */
 import { residentImages } from '../../src/data/dataset.ts'
 import type { Device } from '../../src/gpu/device.ts'
-import { stepRecordColumns } from '../../src/kernels/training-state.ts'
+import { stepRecordColumns } from '../../src/kernels/training/state.ts'
 import { lenet5 } from '../../src/nn/models/lenet5.ts'
 import { adam, optimizerTable } from '../../src/nn/optimizers.ts'
 import { BatchOrder, createTrainingStep, TrainingMemory } from '../../src/nn/training-step.ts'

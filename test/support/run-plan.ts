@@ -1,7 +1,7 @@
 /** Runs a kernel plan on typed arrays: kernels are tested without graph or tensors. */
 import { bindCommands } from '../../src/gpu/bind.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../../src/gpu/device.ts'
-import { targetOf as ownTargetOf, unboundCommands } from '../../src/graph/program.ts'
+import { targetOf as ownTargetOf, unboundCommands } from '../../src/graph/run/program.ts'
 import type { KernelPlan, Target } from '../../src/kernels/kernel.ts'
 
 export type HostArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>

@@ -1,7 +1,7 @@
 /** Whole training steps of LeNet-5: with the kernels that the adapter prefers, and with those that tuning finds. */
 
-import type { VariantTable } from '../../../src/graph/choice.ts'
-import { tune } from '../../../src/graph/tuning.ts'
+import type { VariantTable } from '../../../src/graph/plan/choice.ts'
+import { tune } from '../../../src/graph/tuning/tuning.ts'
 import type { OpenCase } from '../../case.ts'
 import { lenetStepTasks, openLenetStep } from '../../lenet.ts'
 import { rounded, short } from '../../report.ts'

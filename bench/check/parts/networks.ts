@@ -1,9 +1,9 @@
 /** Whole passes of the pretrained networks as feature extractors, at a small size and at the one they were trained on. */
 
 import type { Device } from '../../../src/gpu/device.ts'
-import type { VariantTable } from '../../../src/graph/choice.ts'
-import type { TunedKernel } from '../../../src/graph/tuning.ts'
-import { tune } from '../../../src/graph/tuning.ts'
+import type { VariantTable } from '../../../src/graph/plan/choice.ts'
+import type { TunedKernel } from '../../../src/graph/tuning/tuning.ts'
+import { tune } from '../../../src/graph/tuning/tuning.ts'
 import type { PretrainedName } from '../../../src/nn/models/pretrained.ts'
 import type { OpenCase } from '../../case.ts'
 import type { NetworkSize } from '../../networks.ts'

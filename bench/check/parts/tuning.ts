@@ -1,7 +1,7 @@
 /** What tuning chooses for LeNet-5's steps, twice: choices that differ from time to time are noise, or ties. */
 
-import { classKey } from '../../../src/graph/choice.ts'
-import { tune } from '../../../src/graph/tuning.ts'
+import { classKey } from '../../../src/graph/plan/choice.ts'
+import { tune } from '../../../src/graph/tuning/tuning.ts'
 import { lenetStepTasks } from '../../lenet.ts'
 import { rounded } from '../../report.ts'
 import type { Part } from '../part.ts'

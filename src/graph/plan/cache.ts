@@ -1,0 +1,88 @@
+/**
+ * Plans cached by the structure of the graph: two graphs with the same operators, attributes, shapes and wiring share
+ * one plan, whatever numbers their leaves hold.
+ */
+
+import type { CustomOp, Storage, Value } from '../node.ts'
+import { topologicalOrder } from '../node.ts'
+import type { Plan, PlanOptions } from './plan.ts'
+import { planGraph } from './plan.ts'
+
+const customNumbers = new WeakMap<CustomOp, number>()
+let nextCustomNumber = 0
+
+function customNumber(op: CustomOp): number {
+  let number = customNumbers.get(op)
+  if (number === undefined) {
+    number = nextCustomNumber++
+    customNumbers.set(op, number)
+  }
+  return number
+}
+
+/** Text that is equal for equal structures, and the leaves in the order it numbers them. */
+export function structureOf(values: readonly Value[]): { readonly text: string; readonly leaves: readonly Storage[] } {
+  const numbers = new Map<number, number>()
+  const leaves = new Map<Storage, number>()
+  const lines: string[] = []
+  const reference = (value: Value): string => `${numbers.get(value.node.id)}.${value.index}`
+  for (const node of topologicalOrder(values)) {
+    numbers.set(node.id, numbers.size)
+    if (node.kind === 'leaf') {
+      const { storage, type } = node.attributes
+      if (!leaves.has(storage)) leaves.set(storage, leaves.size)
+      lines.push(`leaf ${leaves.get(storage)} ${type.dtype}[${type.shape}]`)
+    } else {
+      const attributes = node.kind === 'custom' ? customNumber(node.attributes.op) : attributeText(node.attributes)
+      const shapes = node.kind === 'custom' ? node.outputs.map((type) => `${type.dtype}[${type.shape}]`).join() : ''
+      lines.push(`${node.kind} ${attributes} ${shapes} <- ${node.inputs.map(reference).join()}`)
+    }
+  }
+  return { text: `${lines.join('\n')}\n=> ${values.map(reference).join()}`, leaves: [...leaves.keys()] }
+}
+
+/** JSON, but telling infinities and NaN apart, which JSON writes as null, and -0 from 0. */
+function attributeText(attributes: object): string {
+  return JSON.stringify(attributes, (_, value: unknown) =>
+    typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0))
+      ? `number ${Object.is(value, -0) ? '-0' : value}`
+      : value,
+  )
+}
+
+interface CachedPlan {
+  readonly plan: Omit<Plan, 'leaves'>
+  /** Which of the structure's leaves the plan reads, by the plan's numbers. The leaves themselves are not held on to. */
+  readonly leafOrder: readonly number[]
+}
+
+/** The most recently used plans. */
+export class PlanCache {
+  readonly #plans = new Map<string, CachedPlan>()
+  readonly #capacity: number
+
+  constructor(capacity = 256) {
+    this.#capacity = capacity
+  }
+
+  /** The cached plan for these values, with their own leaves; planned now if the structure is new. */
+  plan(values: readonly Value[], options: PlanOptions): Plan {
+    const { text, leaves } = structureOf(values)
+    const key = `${JSON.stringify([options.variants ?? {}, options.fuse ?? true, options.record ?? false])}\n${text}`
+    const cached = this.#plans.get(key) ?? planStructure(values, leaves, options)
+    this.#plans.delete(key)
+    this.#plans.set(key, cached)
+    const oldest = this.#plans.keys().next()
+    if (this.#plans.size > this.#capacity && oldest.done === false) this.#plans.delete(oldest.value)
+    const own = cached.leafOrder.flatMap((number) => leaves[number] ?? [])
+    return { ...cached.plan, leaves: own }
+  }
+}
+
+function planStructure(values: readonly Value[], leaves: readonly Storage[], options: PlanOptions): CachedPlan {
+  const { leaves: read, ...plan } = planGraph(
+    values.map((value) => ({ value })),
+    options,
+  )
+  return { plan, leafOrder: read.map((storage) => leaves.indexOf(storage)) }
+}

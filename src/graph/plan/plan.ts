@@ -1,0 +1,457 @@
+/**
+ * From a graph of values to a list of dispatches with every operand placed. Nothing touches the device here.
+ *
+ * Intermediates live in *arenas*, a few buffers in which memory is reused as soon as the last reader has run. WebGPU
+ * refuses a dispatch that binds one buffer both read-only and read-write, even at disjoint ranges, so a node's results
+ * go into another arena than its operands, and its scratch memory into yet another.
+ */
+
+import { WeftgradError } from '../../errors.ts'
+import { refuseOversized } from '../../gpu/bind.ts'
+import type { BufferSlice, DeviceBuffer } from '../../gpu/device.ts'
+import { alignUp, sliceAlignment } from '../../gpu/device.ts'
+import type { DType, KernelPlan, Operand } from '../../kernels/kernel.ts'
+import { elementCount } from '../../kernels/kernel.ts'
+import { lowerNode } from '../lower.ts'
+import type { Node, Storage, TensorType, Value } from '../node.ts'
+import { shapeText, topologicalOrder } from '../node.ts'
+import { rewrite } from '../rewrite/rewrite.ts'
+import { makeNode } from '../shapes.ts'
+import type { Choice, ChooserOptions, KernelTask } from './choice.ts'
+import { KernelChooser } from './choice.ts'
+
+/** A value that the program must leave somewhere. */
+export interface Wanted {
+  readonly value: Value
+  /** Where to leave it; without one it stays in an arena until the next run. */
+  readonly destination?: BufferSlice
+}
+
+/** Where an operand lies: in an arena, in a leaf, or in a buffer of its own. */
+export type Location =
+  | {
+      /** In memory that the plan's intermediates share. */
+      readonly kind: 'arena'
+      /** Its number in `Plan.arenaBytes`. */
+      readonly arena: number
+      /** Bytes from the arena's start. */
+      readonly offset: number
+      /** Its length. */
+      readonly bytes: number
+    }
+  | {
+      /** In numbers that are there already: a parameter, a data set, an input. */
+      readonly kind: 'leaf'
+      /** Its number among the plan's leaves. */
+      readonly leaf: number
+      /** Bytes from the leaf's start. */
+      readonly offset: number
+      /** Its length. */
+      readonly bytes: number
+    }
+  | {
+      /** In a buffer that the caller named. */
+      readonly kind: 'buffer'
+      /** The part of it. */
+      readonly slice: BufferSlice
+    }
+
+/** One run of one kernel, with every operand placed. */
+export interface PlannedDispatch {
+  /** Names the kernel: `conv2d/direct`. */
+  readonly label: string
+  /** The whole shader module. */
+  readonly wgsl: string
+  /** Of its storage operands, in order. */
+  readonly access: readonly ('read' | 'read_write')[]
+  /** The uniform block's bytes, as u32 words. */
+  readonly uniforms: Uint32Array
+  /** Workgroups in x, y and z. */
+  readonly workgroups: readonly [number, number, number]
+  /** Where its storage operands lie, in order. */
+  readonly operands: readonly Location[]
+}
+
+/** What running a graph comes to: dispatches in order, and memory. */
+export interface Plan {
+  /** In the order in which they run. */
+  readonly dispatches: readonly PlannedDispatch[]
+  /** Bytes of each arena. */
+  readonly arenaBytes: readonly number[]
+  /**
+   * The leaves' storages, by the numbers that locations use.
+   * @internal
+   */
+  readonly leaves: readonly Storage[]
+  /** Where each wanted value is, in order. */
+  readonly results: readonly {
+    /** Where it lies after a run. */
+    readonly location: Location
+    /** Its shape and dtype. */
+    readonly type: TensorType
+  }[]
+  /** Which kernel variants were chosen, and from which. */
+  readonly choices: readonly Choice[]
+  /**
+   * Sums that the caller adds up, by `deferSums`; their partial results stay in the arenas until the end.
+   * @internal
+   */
+  readonly deferred: readonly DeferredSum[]
+  /** What tuning needs to know of each kernel; empty unless `record` was asked for. */
+  readonly tasks: readonly KernelTask[]
+}
+
+/** Partial results, and the slices that their sum belongs into. */
+export interface DeferredSum {
+  /** Where the partial results lie, one after the other. */
+  readonly partial: Location
+  /** How many there are. */
+  readonly splits: number
+  /** Floats in a partial result. */
+  readonly count: number
+  /** Which part of the sum belongs where. */
+  readonly targets: readonly { readonly slice: BufferSlice; readonly from: number; readonly count: number }[]
+}
+
+export interface PlanOptions extends ChooserOptions {
+  /** How many sums of partial results the caller is ready to add up itself, of those that only destinations wait for. */
+  readonly deferSums?: number | undefined
+  /** False leaves the graph as traced: for tests that compare the two. */
+  readonly fuse?: boolean | undefined
+  readonly maxBufferBytes?: number | undefined
+  /** The most bytes of one tensor that a kernel may see. */
+  readonly maxBindingBytes?: number | undefined
+  /** The slice of a leaf that is on the device already; lets the plan see which destinations are also read. */
+  readonly leafBuffer?: ((storage: Storage) => DeviceBuffer | undefined) | undefined
+}
+
+export function bytesOf(type: TensorType): number {
+  const size: Record<DType, number> = { f32: 4, u32: 4, u8: 1 }
+  return elementCount(type.shape) * size[type.dtype]
+}
+
+/** Throws 'limit' where a tensor fits no buffer of the adapter, and whatever the operators' kernels refuse. */
+export function planGraph(wanted: readonly Wanted[], options: PlanOptions): Plan {
+  const traced = wanted.map((w) => w.value)
+  const values = options.fuse === false ? traced : rewrite(traced, options.target)
+  const outputs = values.map((value, i): Wanted => ({ ...wanted[i], value }))
+  return new Planner(outputs, options).plan()
+}
+
+const keyOf = (value: Value): string => `${value.node.id}.${value.index}`
+
+/** A reshaped value shares the memory of the value it was made from. */
+function rootOf(value: Value): Value {
+  let root = value
+  while (root.node.kind === 'reshape') {
+    const source = root.node.inputs[0]
+    if (source === undefined) break
+    root = source
+  }
+  return root
+}
+
+/**
+ * The first byte of a slice that is one run of its leaf's memory and starts where a binding may; undefined for any other
+ * node. Such a slice is read where it lies: a weight larger than a binding may be is seen in blocks of rows.
+ */
+function leafViewOffset(node: Node): number | undefined {
+  const [source] = node.inputs
+  if (node.kind !== 'slice' || source === undefined || rootOf(source).node.kind !== 'leaf') return undefined
+  const { begin, size } = node.attributes
+  const isRun = source.type.shape.every((extent, axis) => axis === 0 || size[axis] === extent)
+  const rowBytes = bytesOf(source.type) / (source.type.shape[0] ?? 1)
+  const offset = (begin[0] ?? 0) * rowBytes
+  return isRun && offset % sliceAlignment === 0 ? offset : undefined
+}
+
+class Planner {
+  readonly #outputs: readonly Wanted[]
+  readonly #options: PlanOptions
+  readonly #chooser: KernelChooser
+  readonly #arenas: Arena[] = []
+  readonly #locations = new Map<string, Location>()
+  readonly #leafNumbers = new Map<Storage, number>()
+  readonly #dispatches: PlannedDispatch[] = []
+  readonly #deferred: DeferredSum[] = []
+  readonly #read = new Set<string>()
+
+  constructor(outputs: readonly Wanted[], options: PlanOptions) {
+    this.#outputs = outputs
+    this.#options = options
+    this.#chooser = new KernelChooser(options)
+  }
+
+  plan(): Plan {
+    const order = topologicalOrder(this.#outputs.map((output) => output.value))
+    const computed = order.filter((node) => {
+      if (node.kind === 'leaf') this.#placeLeaf(node)
+      return node.kind !== 'leaf' && node.kind !== 'reshape' && !this.#placeLeafView(node)
+    })
+    const lastUse = this.#lastUses(computed)
+    const direct = this.#directDestinations()
+    computed.forEach((node, position) => {
+      this.#place(node, position, lastUse, direct)
+    })
+    this.#copyToDestinations()
+    return {
+      dispatches: this.#dispatches,
+      deferred: this.#deferred,
+      arenaBytes: this.#arenas.map((arena) => arena.bytes),
+      leaves: [...this.#leafNumbers.keys()],
+      results: this.#outputs.map(({ value, destination }) => ({
+        location: destination === undefined ? this.#locate(value) : { kind: 'buffer', slice: destination },
+        type: value.type,
+      })),
+      choices: this.#chooser.choices,
+      tasks: this.#chooser.tasks,
+    }
+  }
+
+  #placeLeaf(node: Extract<Node, { kind: 'leaf' }>): void {
+    const { storage, type } = node.attributes
+    let leaf = this.#leafNumbers.get(storage)
+    if (leaf === undefined) {
+      leaf = this.#leafNumbers.size
+      this.#leafNumbers.set(storage, leaf)
+    }
+    this.#locations.set(`${node.id}.0`, { kind: 'leaf', leaf, offset: 0, bytes: bytesOf(type) })
+  }
+
+  #placeLeafView(node: Node): boolean {
+    const [offset, source, type] = [leafViewOffset(node), node.inputs[0], node.outputs[0]]
+    if (offset === undefined || source === undefined || type === undefined) return false
+    const whole = this.#locate(source)
+    if (whole.kind === 'leaf') this.#locations.set(`${node.id}.0`, { ...whole, offset, bytes: bytesOf(type) })
+    return true
+  }
+
+  #locate(value: Value): Location {
+    const location = this.#locations.get(keyOf(rootOf(value)))
+    if (location === undefined)
+      throw new RangeError(`${value.node.kind} ${value.node.id} was used before it was placed`)
+    return location
+  }
+
+  /** For each root value the position of the last node that reads it; results are read at the end. */
+  #lastUses(computed: readonly Node[]): Map<string, number> {
+    const last = new Map<string, number>()
+    computed.forEach((node, position) => {
+      for (const value of node.inputs) {
+        last.set(keyOf(rootOf(value)), position)
+        this.#read.add(keyOf(rootOf(value)))
+      }
+    })
+    for (const { value } of this.#outputs) last.set(keyOf(rootOf(value)), Number.POSITIVE_INFINITY)
+    return last
+  }
+
+  /** Results that their kernel may write straight to where they are wanted, by root. */
+  #directDestinations(): Map<string, BufferSlice> {
+    const { leafBuffer } = this.#options
+    const readBuffers = new Set([...this.#leafNumbers.keys()].map((storage) => leafBuffer?.(storage)))
+    const direct = new Map<string, BufferSlice>()
+    const seen = new Set<string>()
+    for (const { value, destination } of this.#outputs) {
+      const root = rootOf(value)
+      const key = keyOf(root)
+      if (seen.has(key)) direct.delete(key)
+      else if (destination !== undefined && root.node.kind !== 'leaf' && !readBuffers.has(destination.buffer))
+        direct.set(key, destination)
+      seen.add(key)
+    }
+    return direct
+  }
+
+  #place(node: Node, position: number, lastUse: Map<string, number>, direct: Map<string, BufferSlice>): void {
+    const kernel = this.#lower(node)
+    const inputs = node.inputs.map((value) => this.#locate(value))
+    const readArenas = new Set(inputs.flatMap((location) => (location.kind === 'arena' ? [location.arena] : [])))
+    const readBuffers = new Set(
+      inputs.flatMap((location) => (location.kind === 'buffer' ? [location.slice.buffer] : [])),
+    )
+
+    let outputArena: number | undefined
+    const outputs = node.outputs.map((type, index): Location => {
+      const destination = direct.get(`${node.id}.${index}`)
+      if (destination !== undefined && !readBuffers.has(destination.buffer))
+        return { kind: 'buffer', slice: destination }
+      const location = this.#reserve(bytesOf(type), readArenas, outputArena, `${node.kind} ${shapeText(type.shape)}`)
+      outputArena = location.arena
+      return location
+    })
+    outputs.forEach((location, index) => {
+      this.#locations.set(`${node.id}.${index}`, location)
+    })
+
+    const taken = new Set(readArenas)
+    if (outputArena !== undefined) taken.add(outputArena)
+    const scratch = kernel.scratchBytes.map((bytes) => {
+      const location = this.#reserve(bytes, taken, undefined, `scratch of ${node.kind}`)
+      taken.add(location.arena)
+      return location
+    })
+    const isDeferred = this.#defer(node, kernel, outputs, scratch)
+    const dispatches = isDeferred ? kernel.dispatches.slice(0, -1) : kernel.dispatches
+    this.#emit({ ...kernel, dispatches }, { input: inputs, output: outputs, scratch })
+
+    if (!isDeferred) for (const location of scratch) this.#release(location)
+    node.outputs.forEach((_, index) => {
+      if (!lastUse.has(`${node.id}.${index}`)) this.#release(outputs[index])
+    })
+    for (const key of new Set(node.inputs.map((value) => keyOf(rootOf(value)))))
+      if (lastUse.get(key) === position) this.#release(this.#locations.get(key))
+  }
+
+  /** Leaves a kernel's last sum to the caller, where nothing in the graph reads what it gives. */
+  #defer(node: Node, kernel: KernelPlan, outputs: readonly Location[], scratch: readonly Location[]): boolean {
+    const sum = kernel.dispatches.at(-1)?.partialSum
+    const [partial] = scratch
+    const isRead = node.outputs.some((_, index) => this.#read.has(`${node.id}.${index}`))
+    if (sum === undefined || partial === undefined || isRead) return false
+    if (this.#deferred.length >= (this.#options.deferSums ?? 0)) return false
+    const targets = sum.targets.flatMap(({ output, ...part }) => {
+      const location = outputs[output]
+      return location?.kind === 'buffer' ? [{ ...part, slice: location.slice }] : []
+    })
+    if (targets.length < sum.targets.length) return false
+    this.#deferred.push({ partial, splits: sum.splits, count: sum.count, targets })
+    return true
+  }
+
+  #lower(node: Node): KernelPlan {
+    const inputs = node.inputs.map((value) => value.type)
+    return lowerNode(node, this.#chooser.plansFor(inputs, node.outputs))
+  }
+
+  #emit(kernel: KernelPlan, pools: Readonly<Record<Operand['role'], readonly Location[]>>): void {
+    for (const { label, wgsl, uniforms, workgroups, bindings } of kernel.dispatches) {
+      this.#dispatches.push({
+        label,
+        wgsl,
+        uniforms,
+        workgroups,
+        access: bindings.map((binding) => binding.access),
+        operands: bindings.map(({ operand }) => {
+          const location = pools[operand.role][operand.index]
+          if (location === undefined)
+            throw new RangeError(`${label} binds ${operand.role} ${operand.index}, which is missing`)
+          const bytes = location.kind === 'buffer' ? location.slice.bytes : location.bytes
+          refuseOversized(label, bytes, this.#options.maxBindingBytes ?? Number.POSITIVE_INFINITY)
+          return location
+        }),
+      })
+    }
+  }
+
+  /** Results that could not be written in place: copied once everything that reads the old contents has run. */
+  #copyToDestinations(): void {
+    const pending = this.#outputs.flatMap(({ value, destination }) => {
+      const location = this.#locate(value)
+      const isInPlace = destination === undefined || (location.kind === 'buffer' && location.slice === destination)
+      return isInPlace ? [] : [{ value, destination, location }]
+    })
+    // What a copy reads must not have been overwritten by the copy before: leaves that are destinations too are saved.
+    const overwritten = new Set<DeviceBuffer | undefined>(pending.map(({ destination }) => destination.buffer))
+    const saved = pending.map(({ value, destination, location }) => {
+      if (location.kind !== 'leaf' || !overwritten.has(this.#leafBuffer(location)))
+        return { value, destination, location }
+      const copy = this.#reserve(location.bytes, new Set(), undefined, `copy of ${shapeText(value.type.shape)}`)
+      this.#emitCopy(value, location, copy)
+      return { value, destination, location: copy }
+    })
+    for (const { value, destination, location } of saved)
+      this.#emitCopy(value, location, { kind: 'buffer', slice: destination })
+  }
+
+  #emitCopy(value: Value, from: Location, to: Location): void {
+    const copy = makeNode('copy', [value], {})
+    this.#emit(this.#lower(copy as Node), { input: [from], output: [to], scratch: [] })
+  }
+
+  #leafBuffer({ leaf }: Extract<Location, { kind: 'leaf' }>): DeviceBuffer | undefined {
+    const storage = [...this.#leafNumbers.keys()][leaf]
+    return storage === undefined ? undefined : this.#options.leafBuffer?.(storage)
+  }
+
+  #reserve(
+    bytes: number,
+    forbidden: ReadonlySet<number>,
+    wish: number | undefined,
+    what: string,
+  ): Extract<Location, { kind: 'arena' }> {
+    const limit = this.#options.maxBufferBytes ?? Number.POSITIVE_INFINITY
+    if (bytes > limit)
+      throw new WeftgradError(
+        'limit',
+        `${what} needs ${bytes} bytes, and this adapter allows ${limit} bytes a buffer. Use a smaller batch or split the tensor.`,
+        { bytes, maxBufferSize: limit },
+      )
+    const candidates = this.#arenas
+      .map((arena, index) => ({ index, growth: arena.growthFor(bytes), size: arena.bytes }))
+      .filter(({ index, growth, size }) => !forbidden.has(index) && size + growth <= limit)
+      .sort((a, b) => Number(b.index === wish) - Number(a.index === wish) || a.growth - b.growth || a.index - b.index)
+    let index = candidates[0]?.index
+    if (index === undefined) {
+      index = this.#arenas.length
+      this.#arenas.push(new Arena())
+    }
+    const offset = this.#arenas[index]?.reserve(bytes) ?? 0
+    return { kind: 'arena', arena: index, offset, bytes }
+  }
+
+  #release(location: Location | undefined): void {
+    if (location?.kind === 'arena') this.#arenas[location.arena]?.release(location.offset, location.bytes)
+  }
+}
+
+/** One buffer's worth of memory, handed out by best fit at multiples of 256 bytes. */
+class Arena {
+  bytes = 0
+  #free: { offset: number; bytes: number }[] = []
+
+  /** By how much the arena would grow to hold `bytes` more. */
+  growthFor(bytes: number): number {
+    const size = alignUp(bytes)
+    if (this.#free.some((block) => block.bytes >= size)) return 0
+    return size - (this.#tail()?.bytes ?? 0)
+  }
+
+  reserve(bytes: number): number {
+    const size = alignUp(bytes)
+    const fitting = this.#free.filter((block) => block.bytes >= size).sort((a, b) => a.bytes - b.bytes)[0]
+    const block = fitting ?? this.#grow(size)
+    const { offset } = block
+    block.offset += size
+    block.bytes -= size
+    this.#free = this.#free.filter((candidate) => candidate.bytes > 0)
+    return offset
+  }
+
+  #tail(): { offset: number; bytes: number } | undefined {
+    return this.#free.find((block) => block.offset + block.bytes === this.bytes)
+  }
+
+  #grow(size: number): { offset: number; bytes: number } {
+    const tail = this.#tail() ?? { offset: this.bytes, bytes: 0 }
+    if (tail.bytes === 0) this.#free.push(tail)
+    this.bytes += size - tail.bytes
+    tail.bytes = size
+    return tail
+  }
+
+  release(offset: number, bytes: number): void {
+    const size = alignUp(bytes)
+    const merged = { offset, bytes: size }
+    const rest: { offset: number; bytes: number }[] = []
+    for (const block of this.#free) {
+      if (block.offset + block.bytes === merged.offset) {
+        merged.offset = block.offset
+        merged.bytes += block.bytes
+      } else if (merged.offset + merged.bytes === block.offset) {
+        merged.bytes += block.bytes
+      } else rest.push(block)
+    }
+    this.#free = [...rest, merged]
+  }
+}

@@ -1,0 +1,199 @@
+/** The plain convolution kernels, one lane a number of the result: correct on every adapter, and what others are checked against. */
+
+import { WeftgradError } from '../../errors.ts'
+import type { Binding, KernelPlan, Target, UniformValue, Variant } from '../kernel.ts'
+import { dispatch, input, output, plainWorkgroupSize, reads, writes } from '../kernel.ts'
+import type { FusedActivation } from '../wgsl/activation.ts'
+import { activationFunction } from '../wgsl/activation.ts'
+import type { LongSum, SumExtents } from '../wgsl/long-sum.ts'
+import { longSum } from '../wgsl/long-sum.ts'
+
+export interface Conv2dKey {
+  readonly batch: number
+  readonly inputHeight: number
+  readonly inputWidth: number
+  readonly channels: number
+  readonly outHeight: number
+  readonly outWidth: number
+  readonly filters: number
+  readonly kernelHeight: number
+  readonly kernelWidth: number
+  readonly strides: readonly [number, number]
+  readonly dilation: readonly [number, number]
+  readonly padTop: number
+  readonly padLeft: number
+  /** A third input [filters] is added. */
+  readonly bias: boolean
+  readonly activation: FusedActivation
+}
+
+/** Throws 'shape' where an extent is not a positive whole number. */
+export function checkConv(key: Conv2dKey): void {
+  const extents = [
+    ...[key.batch, key.inputHeight, key.inputWidth, key.channels, key.outHeight, key.outWidth, key.filters],
+    ...[key.kernelHeight, key.kernelWidth, ...key.strides, ...key.dilation],
+  ]
+  if (extents.every((extent) => Number.isInteger(extent) && extent > 0)) return
+  throw new WeftgradError('shape', `conv2d: every extent, stride and dilation must be a positive whole number.`, {
+    key,
+  })
+}
+
+function directPlan(
+  name: string,
+  key: Conv2dKey,
+  target: Target,
+  count: number,
+  bindings: readonly Binding[],
+  extents: SumExtents,
+  store: string,
+  body: (loop: LongSum['loop']) => string,
+): KernelPlan {
+  const workgroupSize = plainWorkgroupSize(target)
+  const total = longSum('f32', ['sum'], extents)
+  const uniforms: Record<string, UniformValue> = {
+    count,
+    inputHeight: key.inputHeight,
+    inputWidth: key.inputWidth,
+    channels: key.channels,
+    batch: key.batch,
+    outHeight: key.outHeight,
+    outWidth: key.outWidth,
+    filters: key.filters,
+    kernelHeight: key.kernelHeight,
+    kernelWidth: key.kernelWidth,
+    strideY: { i32: key.strides[0] },
+    strideX: { i32: key.strides[1] },
+    dilationY: { i32: key.dilation[0] },
+    dilationX: { i32: key.dilation[1] },
+    padTop: { i32: key.padTop },
+    padLeft: { i32: key.padLeft },
+  }
+  return {
+    variant: 'direct',
+    scratchBytes: [],
+    flops:
+      2 * key.batch * key.outHeight * key.outWidth * key.filters * key.kernelHeight * key.kernelWidth * key.channels,
+    dispatches: [
+      dispatch({
+        label: `${name}/direct`,
+        bindings,
+        uniforms,
+        workgroupSize,
+        workgroups: Math.ceil(count / workgroupSize),
+        declarations: activationFunction(key.activation, 'f32'),
+        body: `
+  if (index >= u.count) { return; }
+${total.declare}
+${body(total.loop)}
+${total.finish}
+  result[index] = ${store};`,
+      }),
+    ],
+  }
+}
+
+const always = (): boolean => true
+
+export const directForward: Variant<Conv2dKey> = {
+  name: 'direct',
+  supports: always,
+  plan: (key, target) =>
+    directPlan(
+      'conv2d',
+      key,
+      target,
+      key.batch * key.outHeight * key.outWidth * key.filters,
+      [
+        reads('image', input(0)),
+        reads('kernel', input(1)),
+        writes('result', output(0)),
+        ...(key.bias ? [reads('bias', input(2))] : []),
+      ],
+      { terms: key.kernelHeight * key.kernelWidth * key.channels, turns: key.channels },
+      `activate(sum${key.bias ? ' + bias[index % u.filters]' : ''})`,
+      (loop) => `
+  let filter_ = index % u.filters;
+  let outX = (index / u.filters) % u.outWidth;
+  let outY = (index / (u.filters * u.outWidth)) % u.outHeight;
+  let sample = index / (u.filters * u.outWidth * u.outHeight);
+  for (var ky = 0u; ky < u.kernelHeight; ky++) {
+    let y = i32(outY) * u.strideY + i32(ky) * u.dilationY - u.padTop;
+    if (y < 0 || u32(y) >= u.inputHeight) { continue; }
+    for (var kx = 0u; kx < u.kernelWidth; kx++) {
+      let x = i32(outX) * u.strideX + i32(kx) * u.dilationX - u.padLeft;
+      if (x < 0 || u32(x) >= u.inputWidth) { continue; }
+      let pixel = ((sample * u.inputHeight + u32(y)) * u.inputWidth + u32(x)) * u.channels;
+      let tap = (ky * u.kernelWidth + kx) * u.channels;
+${loop(
+  ['channel', '0u', 'u.channels'],
+  '        sum += image[pixel + channel] * kernel[(tap + channel) * u.filters + filter_];',
+)}
+    }
+  }`,
+    ),
+}
+
+export const directInputGradient: Variant<Conv2dKey> = {
+  name: 'direct',
+  supports: always,
+  plan: (key, target) =>
+    directPlan(
+      'conv2d.inputGradient',
+      key,
+      target,
+      key.batch * key.inputHeight * key.inputWidth * key.channels,
+      [reads('gradient', input(0)), reads('kernel', input(1)), writes('result', output(0))],
+      { terms: key.kernelHeight * key.kernelWidth * key.filters, turns: key.filters },
+      'sum',
+      (loop) => `
+  let channel = index % u.channels;
+  let x = (index / u.channels) % u.inputWidth;
+  let y = (index / (u.channels * u.inputWidth)) % u.inputHeight;
+  let sample = index / (u.channels * u.inputWidth * u.inputHeight);
+  for (var ky = 0u; ky < u.kernelHeight; ky++) {
+    let scaledY = i32(y) + u.padTop - i32(ky) * u.dilationY;
+    if (scaledY < 0 || scaledY % u.strideY != 0 || u32(scaledY / u.strideY) >= u.outHeight) { continue; }
+    for (var kx = 0u; kx < u.kernelWidth; kx++) {
+      let scaledX = i32(x) + u.padLeft - i32(kx) * u.dilationX;
+      if (scaledX < 0 || scaledX % u.strideX != 0 || u32(scaledX / u.strideX) >= u.outWidth) { continue; }
+      let pixel = ((sample * u.outHeight + u32(scaledY / u.strideY)) * u.outWidth + u32(scaledX / u.strideX)) * u.filters;
+      let tap = ((ky * u.kernelWidth + kx) * u.channels + channel) * u.filters;
+${loop(['f', '0u', 'u.filters'], '        sum += gradient[pixel + f] * kernel[tap + f];')}
+    }
+  }`,
+    ),
+}
+
+export const directFilterGradient: Variant<Conv2dKey> = {
+  name: 'direct',
+  supports: always,
+  plan: (key, target) =>
+    directPlan(
+      'conv2d.filterGradient',
+      key,
+      target,
+      key.kernelHeight * key.kernelWidth * key.channels * key.filters,
+      [reads('image', input(0)), reads('gradient', input(1)), writes('result', output(0))],
+      { terms: key.batch * key.outHeight * key.outWidth, turns: key.outWidth },
+      'sum',
+      (loop) => `
+  let filter_ = index % u.filters;
+  let channel = (index / u.filters) % u.channels;
+  let kx = (index / (u.filters * u.channels)) % u.kernelWidth;
+  let ky = index / (u.filters * u.channels * u.kernelWidth);
+  for (var sample = 0u; sample < u.batch; sample++) {
+    for (var outY = 0u; outY < u.outHeight; outY++) {
+      let y = i32(outY) * u.strideY + i32(ky) * u.dilationY - u.padTop;
+      if (y < 0 || u32(y) >= u.inputHeight) { continue; }
+${loop(
+  ['outX', '0u', 'u.outWidth'],
+  `        let x = i32(outX) * u.strideX + i32(kx) * u.dilationX - u.padLeft;
+        if (x < 0 || u32(x) >= u.inputWidth) { continue; }
+        sum += image[((sample * u.inputHeight + u32(y)) * u.inputWidth + u32(x)) * u.channels + channel]
+             * gradient[((sample * u.outHeight + outY) * u.outWidth + outX) * u.filters + filter_];`,
+)}
+    }
+  }`,
+    ),
+}

@@ -1,0 +1,169 @@
+/** The filter gradient by windows, from a plain or a pooled gradient; the pooled form gives the bias' gradient too. */
+
+import type { Dispatch, KernelPlan, Target, Variant } from '../../kernel.ts'
+import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from '../../kernel.ts'
+import { partialsText, sumPartials } from '../../schedule/split-k.ts'
+import { vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
+import { arrayElements, longSum } from '../../wgsl/long-sum.ts'
+import { repeat } from '../../wgsl/text.ts'
+import type { Conv2dKey } from '../direct.ts'
+import type { Conv2dPoolKey, Form, Window } from './quad.ts'
+import {
+  cornerAddress,
+  deadCode,
+  declareCorner,
+  declareWindows,
+  fits,
+  flopsOf,
+  loadPatch,
+  partialSumsWanted,
+  patchNumber,
+  windowOf,
+  windowUniforms,
+} from './quad.ts'
+
+/** Adds the windows to the sums of all taps: the gradients of window a's four outputs are `g<a>_0` to `g<a>_3`. */
+function plainFilterSums(key: Conv2dKey, w: Window): string {
+  const lines: string[] = []
+  for (let position = 0; position < key.kernelWidth * key.channels; position++) {
+    for (let ky = 0; ky < key.kernelHeight; ky++) {
+      const products = Array.from({ length: 4 * w.across }, (_, output) => {
+        const [a, p] = [output >> 2, output & 3]
+        const number = patchNumber(w, ky + (p >> 1), position + ((p & 1) + 2 * a) * key.channels)
+        return `${number} * g${a}_${p}`
+      })
+      lines.push(`    sums[${ky * key.kernelWidth * key.channels + position}] += ${products.join(' + ')};`)
+    }
+  }
+  return lines.join('\n')
+}
+
+/**
+ * The same where only one of a window's four positions passes a gradient, `g<a>`. For each tap the number of the patch at
+ * that position is selected, first along x, then along y, and multiplied once: two selects instead of three
+ * multiply-adds.
+ */
+function pooledFilterSums(key: Conv2dKey, w: Window, a: number): string {
+  const lines: string[] = []
+  for (let position = 0; position < key.kernelWidth * key.channels; position++) {
+    const start = position + 2 * a * key.channels
+    for (let row = 0; row <= key.kernelHeight; row++) {
+      const [left, right] = [patchNumber(w, row, start), patchNumber(w, row, start + key.channels)]
+      lines.push(`    let h${a}_${row}_${position} = select(${w.type}(${left}), ${w.type}(${right}), atRight${a});`)
+    }
+    for (let ky = 0; ky < key.kernelHeight; ky++) {
+      const tap = ky * key.kernelWidth * key.channels + position
+      lines.push(
+        `    sums[${tap}] += select(h${a}_${ky}_${position}, h${a}_${ky + 1}_${position}, atBottom${a}) * g${a};`,
+      )
+    }
+  }
+  return lines.join('\n')
+}
+
+export function filterGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+  return {
+    name: 'windows',
+    supports: (key: Conv2dKey, target) => fits(form, key, target),
+    plan(key: Conv2dKey, target): KernelPlan {
+      const w = windowOf(key, target, partialSumsWanted[target.class])
+      const { type, codeType, boolType } = w
+      const isPooled = form === 'pooled'
+      const rows = isPooled ? w.taps + 1 : w.taps // the bias' gradient comes last
+      const products = isPooled ? 1 : 4
+      const total = longSum(type, arrayElements('sums', rows), {
+        terms: w.windowsPerGroup * products,
+        termsPerTurn: w.across * products,
+      })
+      const label = `${isPooled ? 'conv2dPool' : 'conv2d'}.filterGradient/windows/split${w.windowGroups}`
+      const product = dispatch({
+        label,
+        subgroups: true,
+        bindings: [
+          reads('image', input(0), vectorType(w.patchVector)),
+          reads('gradient', input(1), type),
+          ...(isPooled ? [reads('codes', input(2), codeType)] : []),
+          writes('partial', scratch(0), type),
+        ],
+        uniforms: { ...windowUniforms(key, w), rows },
+        workgroupSize: w.subgroupSize,
+        workgroups: w.windowGroups * w.columnTiles,
+        body: `
+${declareWindows(w)}
+  var sums: array<${type}, ${rows}>;
+${total.declare}
+${total.loop(
+  ['window', 'firstWindow', 'endWindow', w.across],
+  `${loadPatch(w)}
+${
+  isPooled
+    ? repeat(
+        w.across,
+        (a) => `    let place${a} = (window + ${a}u) * u.columnVectors + column;
+    let code${a} = codes[place${a}];
+    let g${a} = select(gradient[place${a}], ${type}(0), code${a} == ${codeType}(${deadCode}));
+    let atRight${a}: ${boolType} = (code${a} & ${codeType}(1)) != ${codeType}(0);
+    let atBottom${a}: ${boolType} = (code${a} & ${codeType}(2)) != ${codeType}(0);
+${pooledFilterSums(key, w, a)}
+    sums[${w.taps}] += g${a};`,
+      )
+    : `${declareCorner}
+${repeat(w.across, (a) => repeat(4, (p) => `    let g${a}_${p} = gradient[${cornerAddress(p, a)}];`))}
+${plainFilterSums(key, w)}`
+}`,
+)}
+${total.finish}
+  if (wanted < u.columnVectors) {
+    for (var row = 0u; row < u.rows; row++) {
+      partial[(part * u.rows + row) * u.columnVectors + column] = sums[row];
+    }
+  }`,
+      })
+      const count = w.taps * key.filters
+      const sum = isPooled
+        ? sumWithBias(label, { splits: w.windowGroups, taps: w.taps, filters: key.filters }, target)
+        : sumPartials({ label, count, splits: w.windowGroups, activation: 'linear' }, target)
+      return {
+        variant: 'windows',
+        scratchBytes: [w.windowGroups * rows * key.filters * 4],
+        flops: flopsOf(key, w),
+        dispatches: [product, sum],
+      }
+    },
+  }
+}
+
+export interface SumWithBias {
+  readonly splits: number
+  readonly taps: number
+  readonly filters: number
+}
+
+/** Adds the partial sums in order: all rows but the last are the kernel's gradient (output 0), the last is the bias' (1). */
+export function sumWithBias(label: string, { splits, taps, filters }: SumWithBias, target: Target): Dispatch {
+  const workgroupSize = plainWorkgroupSize(target)
+  const vector = widestVector(filters)
+  const type = vectorType(vector)
+  const count = (taps + 1) * filters
+  const made = dispatch({
+    label: `${label}/sumPartials`,
+    bindings: [
+      reads('partial', scratch(0), type),
+      writes('kernelGradient', output(0), type),
+      writes('biasGradient', output(1), type),
+    ],
+    uniforms: { vectors: count / vector, splits, kernelVectors: (taps * filters) / vector },
+    workgroupSize,
+    workgroups: Math.ceil(count / vector / workgroupSize),
+    body: `
+  if (index >= u.vectors) { return; }
+${partialsText({ type, splits, partial: 'partial', vectors: 'u.vectors', count: 'u.splits', index: 'index' })}
+  if (index < u.kernelVectors) { kernelGradient[index] = total; }
+  else { biasGradient[index - u.kernelVectors] = total; }`,
+  })
+  const targets = [
+    { output: 0, from: 0, count: taps * filters },
+    { output: 1, from: taps * filters, count: filters },
+  ]
+  return { ...made, partialSum: { splits, count, targets } }
+}

@@ -1,0 +1,134 @@
+/** The forward kernel by windows: convolution, bias and activation, with or without 2x2 max-pooling. */
+
+import type { KernelPlan, Variant } from '../../kernel.ts'
+import { dispatch, input, output, reads, writes } from '../../kernel.ts'
+import { vectorType } from '../../schedule/subgroup-tile.ts'
+import type { FusedActivation } from '../../wgsl/activation.ts'
+import { activationFunction } from '../../wgsl/activation.ts'
+import type { FloatType } from '../../wgsl/functions.ts'
+import { longSum } from '../../wgsl/long-sum.ts'
+import { repeat } from '../../wgsl/text.ts'
+import type { Conv2dKey } from '../direct.ts'
+import type { Conv2dPoolKey, Form, Window } from './quad.ts'
+import {
+  cornerAddress,
+  deadCode,
+  declareCorner,
+  declareWindows,
+  fits,
+  flopsOf,
+  loadPatch,
+  patchNumber,
+  windowOf,
+  windowUniforms,
+} from './quad.ts'
+
+export function forward(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+  return {
+    name: 'windows',
+    supports: (key: Conv2dKey, target) => fits(form, key, target),
+    plan(key: Conv2dKey, target): KernelPlan {
+      const w = windowOf(key, target)
+      const { type, codeType } = w
+      return {
+        variant: 'windows',
+        scratchBytes: [],
+        flops: flopsOf(key, w),
+        dispatches: [
+          dispatch({
+            label: form === 'pooled' ? 'conv2dPool/windows' : 'conv2d/windows',
+            subgroups: true,
+            bindings: [
+              reads('image', input(0), vectorType(w.patchVector)),
+              reads('kernel', input(1), type),
+              writes('result', output(0), type),
+              ...(form === 'pooled' ? [writes('codes', output(1), codeType)] : []),
+              ...(key.bias ? [reads('bias', input(2), type)] : []),
+            ],
+            uniforms: windowUniforms(key, w),
+            workgroupSize: w.subgroupSize,
+            workgroups: w.windowGroups * w.columnTiles,
+            declarations:
+              form === 'pooled' ? pooledFunctions(key.activation, type) : activationFunction(key.activation, type),
+            body: `
+${declareWindows(w)}
+  var taps: array<${type}, ${w.taps}>;
+  for (var tap = 0u; tap < u.taps; tap++) { taps[tap] = kernel[tap * u.columnVectors + column]; }
+  let first = ${key.bias ? 'bias[column]' : `${type}(0)`};
+  for (var window = firstWindow; window < endWindow; window += ${w.across}u) {
+${loadPatch(w)}
+${forwardSums(key, w)}
+${form === 'pooled' ? repeat(w.across, (a) => storePooled(key.activation, w, a, { condition: 'wanted < u.columnVectors', address: `(window + ${a}u) * u.columnVectors + column` })) : storeWindows(w)}
+  }`,
+          }),
+        ],
+      }
+    },
+  }
+}
+
+/** Of `sum<a>_0` to `sum<a>_3`, the number that pooling keeps and the code that says which it was. */
+export function storePooled(
+  activation: FusedActivation,
+  { codeType, type }: Pick<Window, 'codeType' | 'type'>,
+  a: number,
+  { condition, address }: { readonly condition: string; readonly address: string },
+): string {
+  return `
+    var best${a} = sum${a}_0;
+    var code${a} = ${codeType}(0);
+${[1, 2, 3]
+  .map(
+    (p) => `    let better${a}_${p} = takesMaximum(sum${a}_${p}, best${a});
+    code${a} = select(code${a}, ${codeType}(${p}), better${a}_${p});
+    best${a} = select(best${a}, sum${a}_${p}, better${a}_${p});`,
+  )
+  .join('\n')}
+${
+  activation === 'relu'
+    ? `    code${a} = select(${codeType}(${deadCode}), code${a}, exceeds(best${a}, ${type}(0)));
+    best${a} = activate(best${a});`
+    : ''
+}
+    if (${condition}) {
+      result[${address}] = best${a};
+      codes[${address}] = code${a};
+    }`
+}
+
+/** The four outputs of each window. */
+function storeWindows({ across }: Window): string {
+  return `
+    if (wanted < u.columnVectors) {
+${declareCorner}
+${repeat(across, (a) => repeat(4, (p) => `      result[${cornerAddress(p, a)}] = activate(sum${a}_${p});`))}
+    }`
+}
+
+/** The functions that `storePooled` calls. */
+export function pooledFunctions(activation: FusedActivation, type: FloatType): string {
+  return activationFunction(activation, type, ['takesMaximum', 'exceeds'])
+}
+
+/** Each number of the patch, times the taps of the outputs that it belongs to: up to four a window. */
+function forwardSums(key: Conv2dKey, w: Window): string {
+  const names = Array.from({ length: 4 * w.across }, (_, n) => `sum${n >> 2}_${n & 3}`)
+  const total = longSum(w.type, names, { terms: w.taps, start: 'first' })
+  const lines = [total.declare]
+  for (let row = 0; row <= key.kernelHeight; row++)
+    for (let channel = 0; channel < key.channels; channel++)
+      for (let x = 0; x < key.kernelWidth + 2 * w.across - 1; x++) {
+        const position = x * key.channels + channel
+        lines.push(`    let v${row}_${position} = ${patchNumber(w, row, position)};`)
+        for (let output = 0; output < 4 * w.across; output++) {
+          const [a, p] = [output >> 2, output & 3]
+          const [ky, kx] = [row - (p >> 1), x - (p & 1) - 2 * a]
+          if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) continue
+          const tap = (ky * key.kernelWidth + kx) * key.channels + channel
+          const name = `sum${a}_${p}`
+          lines.push(`    ${name} += v${row}_${position} * taps[${tap}];${total.afterTerm(name)}`)
+        }
+      }
+  lines.push(total.finish)
+  return lines.join('\n')
+}

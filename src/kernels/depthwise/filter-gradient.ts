@@ -1,0 +1,242 @@
+/**
+ * The filter gradient of a depthwise convolution: for every tap and channel, a sum over all positions of all images. The
+ * positions are split into parts of rows, which lanes sum up side by side; a second dispatch adds the parts in order.
+ */
+
+import {
+  type Dispatch,
+  dispatch,
+  type Family,
+  input,
+  type KernelPlan,
+  type Operand,
+  output,
+  plainWorkgroupSize,
+  reads,
+  scratch,
+  type Target,
+  writes,
+} from '../kernel.ts'
+import { sumPartials } from '../schedule/split-k.ts'
+import { longSum } from '../wgsl/long-sum.ts'
+import { checked, type DepthwiseKey, depthwiseFlops, forwardSlide, fourChannels, slides } from './key.ts'
+import { fillsLanes, formsStrips } from './strips.ts'
+import { stripSums } from './strips-gradient.ts'
+
+const name = 'depthwiseFilterGradient'
+
+/**
+ * Inputs: x f32 [batch, height, width, channels], dy f32 [batch, outHeight, outWidth, channels * multiplier]. Output: dw
+ * f32 [kernelHeight, kernelWidth, channels, multiplier]. Throws 'shape' or 'limit' for impossible keys.
+ */
+export const depthwiseFilterGradient: Family<DepthwiseKey> = {
+  name,
+  variants: [
+    { name: 'plain', supports: () => true, plan: (key, target) => planByTap(checked(name, key), target) },
+    { name: 'channels', supports: byChannels, plan: (key, target) => planByChannel(checked(name, key), target) },
+    { name: 'strips', supports: byStrips, plan: (key, target) => planByStrips(checked(name, key), target) },
+  ],
+  prefer: (key, target) => {
+    if (target.class === 'cpu' && byStrips(key) && fillsLanes(key, target)) return 2
+    return byChannels(key) ? 1 : 0
+  },
+}
+
+/** 16 taps a row: that many `vec4f` sums and pixels still fit registers. */
+function byChannels(key: DepthwiseKey): boolean {
+  return fourChannels(key) && key.kernel[1] <= 16
+}
+
+function byStrips(key: DepthwiseKey): boolean {
+  return formsStrips(key, forwardSlide(key))
+}
+
+function uniformsOf(key: DepthwiseKey): Record<string, number> {
+  return {
+    rows: key.batch * key.outHeight,
+    height: key.height,
+    width: key.width,
+    outHeight: key.outHeight,
+    outWidth: key.outWidth,
+    padTop: key.padTop,
+    padLeft: key.padLeft,
+    strideY: key.strides[0],
+    strideX: key.strides[1],
+    dilationY: key.dilation[0],
+    dilationX: key.dilation[1],
+  }
+}
+
+/** How many parts the rows of all outputs are split into, given how many workgroups a part takes. */
+function partsOf(key: DepthwiseKey, groupsPerPart: number, target: Target): { parts: number; rowsPerPart: number } {
+  const rows = key.batch * key.outHeight
+  // A CPU needs some sixteen workgroups to keep its cores busy. A GPU takes a thousand, but a part of fewer than four rows
+  // is no work, and more than 128 parts make the second dispatch, which adds them one after the other, the slower one.
+  const wanted = target.class === 'cpu' ? 16 / groupsPerPart : Math.min(128, 1024 / groupsPerPart, rows / 4)
+  const rowsPerPart = Math.ceil(rows / Math.max(1, Math.ceil(wanted)))
+  return { parts: Math.ceil(rows / rowsPerPart), rowsPerPart }
+}
+
+/** The plan of `sums`, which writes its parts one after the other: straight into dw where there is only one. */
+function finish(
+  variant: string,
+  key: DepthwiseKey,
+  target: Target,
+  parts: number,
+  sums: (partial: Operand) => Dispatch,
+): KernelPlan {
+  const count = key.kernel[0] * key.kernel[1] * key.channels * key.multiplier
+  const flops = depthwiseFlops(key) + (parts - 1) * count
+  if (parts === 1) return { variant, dispatches: [sums(output(0))], scratchBytes: [], flops }
+  return {
+    variant,
+    dispatches: [sums(scratch(0)), sumPartials({ label: name, count, splits: parts, activation: 'linear' }, target)],
+    scratchBytes: [parts * count * 4],
+    flops,
+  }
+}
+
+function planByStrips(key: DepthwiseKey, target: Target): KernelPlan {
+  const { parts, sums } = stripSums(key, target, `${name}/strips`)
+  return finish('strips', key, target, parts, sums)
+}
+
+/** One lane for every element of dw and part. */
+function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
+  const lanes = plainWorkgroupSize(target)
+  const outChannels = key.channels * key.multiplier
+  const elements = key.kernel[0] * key.kernel[1] * outChannels
+  const tiles = Math.ceil(elements / lanes)
+  const { parts, rowsPerPart } = partsOf(key, tiles, target)
+  const total = longSum('f32', ['sum'], { terms: rowsPerPart * key.outWidth, turns: key.outWidth })
+  return finish('plain', key, target, parts, (partial) =>
+    dispatch({
+      label: `${name}/plain`,
+      bindings: [reads('x', input(0)), reads('dy', input(1)), writes('partial', partial)],
+      uniforms: {
+        ...uniformsOf(key),
+        channels: key.channels,
+        multiplier: key.multiplier,
+        outChannels,
+        kernelWidth: key.kernel[1],
+        elements,
+        tiles,
+        rowsPerPart,
+      },
+      workgroupSize: lanes,
+      workgroups: tiles * parts,
+      body: `
+  let part = group / u.tiles;
+  let element = (group - part * u.tiles) * ${lanes}u + lane;
+  if (group >= groups || element >= u.elements) {
+    return;
+  }
+  let tap = element / u.outChannels;
+  let outChannel = element - tap * u.outChannels;
+  let channel = outChannel / u.multiplier;
+  let ky = tap / u.kernelWidth;
+  let kx = tap - ky * u.kernelWidth;
+  // Rows and columns before the image wrap around to huge numbers, so that one comparison finds both ends.
+  let up = ky * u.dilationY - u.padTop;
+  let left = kx * u.dilationX - u.padLeft;
+${total.declare}
+  let end = min((part + 1u) * u.rowsPerPart, u.rows);
+  for (var row = part * u.rowsPerPart; row < end; row++) {
+    let image = row / u.outHeight;
+    let inY = (row - image * u.outHeight) * u.strideY + up;
+    if (inY < u.height) {
+      let rowAt = (image * u.height + inY) * u.width;
+${total.loop(
+  ['outX', '0u', 'u.outWidth'],
+  `        let inX = outX * u.strideX + left;
+        let within = inX < u.width;
+        let value = x[(rowAt + select(0u, inX, within)) * u.channels + channel];
+        sum += select(0.0, value, within) * dy[(row * u.outWidth + outX) * u.outChannels + outChannel];`,
+)}
+    }
+  }
+${total.finish}
+  partial[part * u.elements + element] = sum;`,
+    }),
+  )
+}
+
+/** Lines of WGSL, one for each number from `begin` to below `end`. */
+const lines = (begin: number, end: number, line: (n: number) => string) =>
+  Array.from({ length: Math.max(0, end - begin) }, (_, i) => line(begin + i)).join('\n')
+
+/**
+ * A lane owns four channels. It takes the rows of the kernel one after the other, and holds the sums of a row's taps; with
+ * stride and dilation 1 the pixels under them shift along, and only one of them is loaded for each output. Where there
+ * are fewer channels than lanes, neighbouring lanes take neighbouring parts.
+ */
+function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
+  const [kernelHeight, kernelWidth] = key.kernel
+  const lanes = plainWorkgroupSize(target)
+  const channelVectors = key.channels / 4
+  const tiles = Math.ceil(channelVectors / lanes)
+  const partsAtOnce = Math.max(1, Math.floor(lanes / channelVectors))
+  const { parts, rowsPerPart } = partsOf(key, tiles / partsAtOnce, target)
+  const shifting = slides(key)
+  const last = kernelWidth - 1
+  const sums = Array.from({ length: kernelWidth }, (_, kx) => `sum_${kx}`)
+  const total = longSum('vec4f', sums, {
+    terms: rowsPerPart * key.outWidth,
+    turns: key.outWidth,
+  })
+  return finish('channels', key, target, parts, (partial) =>
+    dispatch({
+      label: `${name}/channels`,
+      bindings: [reads('x', input(0), 'vec4f'), reads('dy', input(1), 'vec4f'), writes('partial', partial, 'vec4f')],
+      uniforms: { ...uniformsOf(key), channelVectors, kernelHeight, tiles, parts, rowsPerPart },
+      workgroupSize: lanes,
+      workgroups: tiles * Math.ceil(parts / partsAtOnce),
+      declarations: `
+/** Columns before the image wrap around to huge numbers, so that one comparison finds both ends. */
+fn pixel(rowAt: u32, inX: u32, channel: u32) -> vec4f {
+  let within = inX < u.width;
+  return select(vec4f(0.0), x[(rowAt + select(0u, inX, within)) * u.channelVectors + channel], within);
+}`,
+      body: `
+  let slot = (group % u.tiles) * ${lanes}u + lane;
+  let partSlot = ${partsAtOnce === 1 ? '0u' : 'slot / u.channelVectors'};
+  let channel = slot - partSlot * u.channelVectors;
+  let part = (group / u.tiles) * ${partsAtOnce}u + partSlot;
+  if (group >= groups || partSlot >= ${partsAtOnce}u || channel >= u.channelVectors || part >= u.parts) {
+    return;
+  }
+  let end = min((part + 1u) * u.rowsPerPart, u.rows);
+  for (var ky = 0u; ky < u.kernelHeight; ky++) {
+${total.declare}
+    for (var row = part * u.rowsPerPart; row < end; row++) {
+      let image = row / u.outHeight;
+      let inY = (row - image * u.outHeight) * u.strideY + ky * u.dilationY - u.padTop;
+      if (inY < u.height) {
+        let rowAt = (image * u.height + inY) * u.width;
+        var at = row * u.outWidth * u.channelVectors + channel;
+${shifting ? lines(1, kernelWidth, (kx) => `        var pixel_${kx} = pixel(rowAt, ${kx - 1}u - u.padLeft, channel);`) : ''}
+${total.loop(
+  ['outX', '0u', 'u.outWidth'],
+  `          let gradient = dy[at];
+          at += u.channelVectors;
+${
+  shifting
+    ? `${lines(0, last, (kx) => `          let shifted_${kx} = pixel_${kx + 1};`)}
+          let shifted_${last} = pixel(rowAt, outX + ${last}u - u.padLeft, channel);
+${lines(1, kernelWidth, (kx) => `          pixel_${kx} = shifted_${kx};`)}`
+    : lines(0, kernelWidth, (kx) => {
+        const inX = `outX * u.strideX + ${kx}u * u.dilationX - u.padLeft`
+        return `          let shifted_${kx} = pixel(rowAt, ${inX}, channel);`
+      })
+}
+${lines(0, kernelWidth, (kx) => `          sum_${kx} += gradient * shifted_${kx};`)}`,
+)}
+      }
+    }
+${total.finish}
+    let to = (part * u.kernelHeight + ky) * ${kernelWidth}u * u.channelVectors + channel;
+${lines(0, kernelWidth, (kx) => `    partial[to + ${kx}u * u.channelVectors] = sum_${kx};`)}
+  }`,
+    }),
+  )
+}

@@ -1,0 +1,96 @@
+/** What the depthwise kernels of depthwise.ts and depthwise-filter-gradient.ts have in common: their key and its checks. */
+
+import { WeftgradError } from '../../errors.ts'
+
+export interface DepthwiseKey {
+  readonly batch: number
+  readonly height: number
+  readonly width: number
+  readonly channels: number
+  /** Output channels for each input channel: channel c gives c * multiplier + m. */
+  readonly multiplier: number
+  /** Height and width; the kernel tensor is [height, width, channels, multiplier]. */
+  readonly kernel: readonly [number, number]
+  readonly strides: readonly [number, number]
+  readonly dilation: readonly [number, number]
+  /** Padding above and to the left; below and to the right it is what the outputs reach beyond the image. */
+  readonly padTop: number
+  readonly padLeft: number
+  readonly outHeight: number
+  readonly outWidth: number
+}
+
+/** One multiplication and one addition for each output and tap. */
+export function depthwiseFlops({ batch, outHeight, outWidth, channels, multiplier, kernel }: DepthwiseKey): number {
+  return 2 * batch * outHeight * outWidth * channels * multiplier * kernel[0] * kernel[1]
+}
+
+/** Four neighbouring channels can be worked on at once. */
+export function fourChannels({ channels, multiplier }: DepthwiseKey): boolean {
+  return multiplier === 1 && channels % 4 === 0
+}
+
+/** Neighbouring outputs read neighbouring inputs, and the taps of a row can stay in registers. */
+export function slides({ strides, dilation }: DepthwiseKey): boolean {
+  return strides[0] === 1 && strides[1] === 1 && dilation[0] === 1 && dilation[1] === 1
+}
+
+/** A convolution with stride and dilation 1; the input gradient is one as well, with a turned kernel. */
+export interface Slide {
+  readonly inHeight: number
+  readonly inWidth: number
+  readonly outHeight: number
+  readonly outWidth: number
+  readonly padTop: number
+  readonly padLeft: number
+  readonly turned: boolean
+}
+
+export function forwardSlide({ height, width, outHeight, outWidth, padTop, padLeft }: DepthwiseKey): Slide {
+  return { inHeight: height, inWidth: width, outHeight, outWidth, padTop, padLeft, turned: false }
+}
+
+export function gradientSlide({ height, width, outHeight, outWidth, padTop, padLeft, kernel }: DepthwiseKey): Slide {
+  return {
+    inHeight: outHeight,
+    inWidth: outWidth,
+    outHeight: height,
+    outWidth: width,
+    padTop: kernel[0] - 1 - padTop,
+    padLeft: kernel[1] - 1 - padLeft,
+    turned: true,
+  }
+}
+
+/** The key itself. Throws 'shape' or 'limit' where no such convolution exists. */
+export function checked(family: string, key: DepthwiseKey): DepthwiseKey {
+  const { batch, height, width, channels, multiplier, kernel, strides, dilation, outHeight, outWidth } = key
+  const extents = { batch, height, width, channels, multiplier, outHeight, outWidth }
+  const attributes = {
+    kernelHeight: kernel[0],
+    kernelWidth: kernel[1],
+    strideY: strides[0],
+    strideX: strides[1],
+    dilationY: dilation[0],
+    dilationX: dilation[1],
+  }
+  for (const [name, value] of Object.entries({ ...extents, ...attributes })) {
+    if (!Number.isInteger(value) || value < 1) {
+      throw new WeftgradError('shape', `${family}: ${name} must be a positive integer, not ${value}.`, { ...key })
+    }
+  }
+  for (const [name, value] of Object.entries({ padTop: key.padTop, padLeft: key.padLeft })) {
+    if (!Number.isInteger(value) || value < 0) {
+      throw new WeftgradError('shape', `${family}: ${name} must be a whole number, not ${value}.`, { ...key })
+    }
+  }
+  const elements = Math.max(
+    batch * height * width * channels,
+    batch * outHeight * outWidth * channels * multiplier,
+    kernel[0] * kernel[1] * channels * multiplier,
+  )
+  if (elements > 2 ** 30) {
+    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor, not ${elements}.`, { ...key })
+  }
+  return key
+}

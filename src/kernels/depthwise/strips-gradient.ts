@@ -1,0 +1,126 @@
+/**
+ * The filter gradient of a depthwise convolution by strips: as depthwise-strips.ts walks along the input, this walks along
+ * both the image and the gradient. A column of the image is loaded once and meets the columns of the gradient around it,
+ * which stay in registers; the sums of all taps do too. 2.0 to 2.4 loads a place of the gradient, where `channels` has six.
+ */
+
+import { type Dispatch, dispatch, input, type Operand, reads, type Target, writes } from '../kernel.ts'
+import { longSum } from '../wgsl/long-sum.ts'
+import { lines } from '../wgsl/text.ts'
+import type { DepthwiseKey } from './key.ts'
+import { ownRow, range, shareOut, touching, windowRows } from './strips.ts'
+
+/** The dispatch that sums up `parts` parts, one after the other in `partial`, each as long as the filter gradient. */
+export interface StripSums {
+  readonly parts: number
+  sums(partial: Operand): Dispatch
+}
+
+/**
+ * Places of the gradient that a workgroup sums up of a vector of channels at least. 200: at 5x5 a batch of 8 becomes a single
+ * part, and there is no second dispatch.
+ */
+const fewestPlaces = 200
+
+/** `label` names the dispatch. The key must form strips, as `formsStrips` says of the forward convolution. */
+export function stripSums(key: DepthwiseKey, target: Target, label: string): StripSums {
+  const [kernelHeight, kernelWidth] = key.kernel
+  const strips = shareOut(key, [key.outHeight, key.outWidth], target, fewestPlaces)
+  const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches } = strips
+  const { loaded, declare } = windowRows(strips, key.height, key.padTop, kernelHeight)
+  const parts = (key.batch / images) * bands
+  const taps = kernelHeight * kernelWidth
+  const outs = range(rows)
+  const columns = range(kernelWidth)
+  const earlier = columns.slice(1)
+  const eachTap = (line: (ky: number, kx: number) => string) =>
+    lines(range(kernelHeight), (ky) => lines(columns, (kx) => line(ky, kx)))
+  const products = (ky: number, kx: number) =>
+    outs
+      .filter((j) => loaded.includes(j + ky))
+      .map((j) => ` + x_${j + ky} * dy_${j}_${kx}`)
+      .join('')
+  const own = (j: number, statement: string) => ownRow(strips, key.outHeight, j, statement)
+  /** Before the first column of the image, `dy_j_kx` is column padLeft - kx of the gradient, where there is one. */
+  const before = (j: number, kx: number) => {
+    const outX = key.padLeft - kx
+    const there = outX >= 0 && outX < key.outWidth
+    return there ? own(j, `dy_${j}_${kx} = dy[outAt + ${j}u * u.outRow + ${outX}u * u.channelVectors];`) : ''
+  }
+  const names = range(taps).map((tap) => `sum_${Math.floor(tap / kernelWidth)}_${tap % kernelWidth}`)
+  const total = longSum('vec4f', names, {
+    terms: images * key.width * rows,
+    termsPerTurn: rows,
+    turns: key.width,
+  })
+  return {
+    parts,
+    sums: (partial) =>
+      dispatch({
+        label,
+        bindings: [reads('x', input(0), 'vec4f'), reads('dy', input(1), 'vec4f'), writes('partial', partial, 'vec4f')],
+        uniforms: {
+          inHeight: key.height,
+          inWidth: key.width,
+          outHeight: key.outHeight,
+          outWidth: key.outWidth,
+          inRow: key.width * channelVectors,
+          outRow: key.outWidth * channelVectors,
+          channelVectors,
+          tiles,
+          tilesPerGroup,
+          channelGroups,
+          bands,
+          images,
+          padTop: key.padTop,
+          padLeft: key.padLeft,
+          zero: 0,
+        },
+        workgroupSize: lanes,
+        workgroups: parts * channelGroups,
+        body: `
+  if (group >= groups) {
+    return;
+  }
+  let part = group / u.channelGroups;
+  let firstTile = (group - part * u.channelGroups) * u.tilesPerGroup;
+  let endTile = min(firstTile + u.tilesPerGroup, u.tiles);
+  let bandOfImages = part / u.bands;
+  let firstImage = bandOfImages * u.images;
+  let firstRow = (part - bandOfImages * u.bands) * ${rows}u;
+  // Rows before the image wrap around to huge numbers, so that one comparison finds both ends.
+  let top = firstRow - u.padTop;
+${touches ? touching(strips, ['x', 'dy'], kernelHeight) : '  let nothing = 0u;'}
+  for (var tile = firstTile; tile < endTile; tile++) {
+    let channel = tile * ${lanes}u + lane + nothing;
+    if (channel < u.channelVectors) {
+${total.declare}
+      for (var turn = 0u; turn < u.images; turn++) {
+        let image = firstImage + turn;
+        var inAt = (image * u.inHeight + top) * u.inRow + channel;
+        var outAt = (image * u.outHeight + firstRow) * u.outRow + channel;
+        // The column of the gradient that meets this column of the image under column kx of the kernel.
+${lines(outs, (j) => lines(earlier, (kx) => `        var dy_${j}_${kx} = vec4f(0.0);`))}
+${lines(outs, (j) => lines(earlier, (kx) => `        ${before(j, kx)}`))}
+        outAt += u.padLeft * u.channelVectors;
+${total.loop(
+  ['inX', '0u', 'u.inWidth'],
+  `${lines(outs, (j) => `          var dy_${j}_0 = vec4f(0.0);`)}
+          if (inX + u.padLeft < u.outWidth) {
+${lines(outs, (j) => `            ${own(j, `dy_${j}_0 = dy[outAt + ${j}u * u.outRow];`)}`)}
+          }
+          outAt += u.channelVectors;
+${lines(loaded, (r) => `          ${declare(r, `x[inAt + ${r}u * u.inRow]`)}`)}
+          inAt += u.channelVectors;
+${eachTap((ky, kx) => `          sum_${ky}_${kx} = sum_${ky}_${kx}${products(ky, kx)};`)}
+${lines(earlier.toReversed(), (kx) => lines(outs, (j) => `          dy_${j}_${kx} = dy_${j}_${kx - 1};`))}`,
+)}
+      }
+${total.finish}
+      let to = part * ${taps}u * u.channelVectors + channel;
+${eachTap((ky, kx) => `      partial[to + ${ky * kernelWidth + kx}u * u.channelVectors] = sum_${ky}_${kx};`)}
+    }
+  }`,
+      }),
+  }
+}

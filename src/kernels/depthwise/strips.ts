@@ -1,0 +1,261 @@
+/**
+ * Depthwise convolution by strips, for stride 1 and kernels of up to 3x3: a strip is a few rows of the result, over the
+ * whole width. A lane owns four channels and walks along the strip; every column of the input is loaded once for all the
+ * outputs it belongs to, one load for each row the strip reaches, and an output takes 1.0 to 1.4 loads and one store.
+ * The forward kernel and the input gradient are here, the filter gradient in depthwise-strips-gradient.ts.
+ *
+ * Why: on a CPU running Vulkan an output of eight lanes costs 50 ns, of which its nine taps are 20 and loads and stores the
+ * rest; `sliding` has 2.8 loads an output and works out its place anew for every ten.
+ */
+
+import { dispatch, input, type KernelPlan, output, plainWorkgroupSize, reads, type Target, writes } from '../kernel.ts'
+import { lines } from '../wgsl/text.ts'
+import { type DepthwiseKey, depthwiseFlops, fourChannels, type Slide, slides } from './key.ts'
+
+/** How the strips of a convolution are shared out: a workgroup takes one band of a few images and some of the channels. */
+export interface Strips {
+  readonly lanes: number
+  /** Rows of a strip; the last band of an image may have fewer. */
+  readonly rows: number
+  readonly bands: number
+  /** Images whose strips a workgroup takes one after the other, tile by tile. Divides the batch. */
+  readonly images: number
+  readonly channelVectors: number
+  /** Vectors of channels are shared out in tiles, a vector for every lane. */
+  readonly tiles: number
+  readonly tilesPerGroup: number
+  readonly channelGroups: number
+  /** Whether a workgroup reads its memory in order first: see `touching`. */
+  readonly touches: boolean
+}
+
+/**
+ * Rows of a strip at most. 5: at 19x19 more rows save loads but take longer to compile (7 rows 4 s against 1.3, 10 rows 9 s
+ * on a busy machine) and ran no faster, 3 rows took a fifth more time.
+ */
+const mostRows = 5
+
+/**
+ * Outputs that a workgroup makes of a vector of channels at least, while there are images: it loads nine taps for them. At
+ * 5x5 four images a workgroup took 46 ns an output, two 52, and one 61; at 14x14 (70 outputs) two took as long as one.
+ */
+const fewestOutputs = 60
+
+/**
+ * Bytes of both tensors above which it pays to read a strip in order before it is walked along. 2 MiB, about what a core's
+ * second-level cache holds: at 5x5x728 (1.2 MB) it makes no difference, at 10x10 (4.7 MB) 71 ns an output became 53, at
+ * 19x19 (17 MB) 190 became 88. Where a single tile has all channels the walk itself is in order: 76 ns became 139 at
+ * 112x112x32.
+ */
+const cachedBytes = 2 * 1024 * 1024
+
+/** Rows and columns of padding that the walk knows how to begin and end in. */
+export function formsStrips(key: DepthwiseKey, slide: Slide): boolean {
+  const [kernelHeight, kernelWidth] = key.kernel
+  const below = slide.outHeight + kernelHeight - 1 - slide.padTop - slide.inHeight
+  const beyond = slide.outWidth + kernelWidth - 1 - slide.padLeft - slide.inWidth
+  const within = (padding: number, extent: number) => padding >= 0 && padding < extent
+  return (
+    fourChannels(key) &&
+    slides(key) &&
+    kernelHeight <= 3 &&
+    kernelWidth <= 3 &&
+    within(slide.padTop, kernelHeight) &&
+    within(below, kernelHeight) &&
+    within(slide.padLeft, kernelWidth) &&
+    within(beyond, kernelWidth)
+  )
+}
+
+/** At most a quarter of the lanes have no channels. */
+export function fillsLanes({ channels }: DepthwiseKey, target: Target): boolean {
+  const lanes = plainWorkgroupSize(target)
+  return channels / 4 / lanes >= 0.75 * Math.ceil(channels / 4 / lanes)
+}
+
+/**
+ * Shares out `height` x `width` outputs of every image; of the filter gradient, places of the output's gradient, of which
+ * a workgroup takes `fewest` at least where nothing has to be read in order first.
+ */
+export function shareOut(
+  key: DepthwiseKey,
+  [height, width]: readonly [number, number],
+  target: Target,
+  fewest = fewestOutputs,
+): Strips {
+  const lanes = plainWorkgroupSize(target)
+  const bands = Math.ceil(height / mostRows)
+  const rows = Math.ceil(height / bands)
+  const bytes = 4 * key.batch * key.channels * (key.height * key.width + key.outHeight * key.outWidth)
+  const channelVectors = key.channels / 4
+  const tiles = Math.ceil(channelVectors / lanes)
+  const touches = target.class === 'cpu' && bytes > cachedBytes && tiles > 1
+  const least = touches ? fewestOutputs : fewest
+  let images = 1
+  while (images < key.batch && (key.batch % images !== 0 || images * rows * width < least)) images++
+  // 16 workgroups keep the cores of a CPU evenly busy; a GPU takes them by the thousand.
+  const wanted = target.class === 'cpu' ? 16 : 2048
+  const groupsWanted = Math.min(tiles, Math.ceil(wanted / ((bands * key.batch) / images)))
+  const tilesPerGroup = Math.max(1, Math.floor(tiles / groupsWanted))
+  const channelGroups = Math.ceil(tiles / tilesPerGroup)
+  return { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches }
+}
+
+export const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+
+/** What a strip knows of the rows of the tensor that the kernel's window moves over: `top` + r, with wrapping. */
+export interface WindowRows {
+  /** The rows some band loads; the others are padding for every band. */
+  readonly loaded: readonly number[]
+  /** Declares `x_<r>`: the load, or zeros for the bands that have padding there. */
+  declare(r: number, load: string): string
+}
+
+export function windowRows({ rows, bands }: Strips, height: number, padTop: number, kernelHeight: number): WindowRows {
+  const inBand = (band: number, r: number) => {
+    const y = band * rows + r - padTop
+    return y >= 0 && y < height
+  }
+  const all = range(rows + kernelHeight - 1)
+  return {
+    loaded: all.filter((r) => range(bands).some((band) => inBand(band, r))),
+    declare: (r, load) =>
+      range(bands).every((band) => inBand(band, r))
+        ? `let x_${r} = ${load};`
+        : `var x_${r} = vec4f(0.0); if (top + ${r}u < u.inHeight) { x_${r} = ${load}; }`,
+  }
+}
+
+/** The statement, for the bands that have row j; only the last may lack some. */
+export function ownRow({ rows, bands }: Strips, height: number, j: number, statement: string): string {
+  return (bands - 1) * rows + j < height ? statement : `if (firstRow + ${j}u < u.outHeight) { ${statement} }`
+}
+
+/**
+ * Reads one word of every cache line of the strips of the tensors over the window and over the results, in the order of
+ * memory, so that the processor fetches ahead: the walk itself jumps from column to column, and each load that misses the
+ * caches would stall it for 100 ns. Declares `nothing`, a zero that hangs on what was read: who adds it to an index keeps
+ * the reads from being optimised away.
+ */
+export function touching({ lanes, rows }: Strips, tensors: readonly [string, string], kernelHeight: number): string {
+  const [window, result] = tensors
+  // A line of 64 bytes is four vectors. Twice as far apart every other line was missing: 200 ns an output instead of 90.
+  const touch = (tensor: string, side: 'in' | 'out', first: string, end: string) => `
+    let ${side}Start = (firstImage + turn) * u.${side}Height;
+    let ${side}End = (${side}Start + ${end}) * u.${side}Width;
+    for (var place = (${side}Start + ${first}) * u.${side}Width; place < ${side}End; place++) {
+      for (var k = firstTile * ${lanes}u; k < endTile * ${lanes}u; k += ${4 * lanes}u) {
+        touched |= bitcast<u32>(${tensor}[place * u.channelVectors + k + 4u * lane].x);
+      }
+    }`
+  const firstIn = 'select(top, 0u, firstRow < u.padTop)'
+  const endIn = `min(top + ${rows + kernelHeight - 1}u, u.inHeight)`
+  return `
+  var touched = 0u;
+  for (var turn = 0u; turn < u.images; turn++) {${touch(window, 'in', firstIn, endIn)}${touch(result, 'out', 'firstRow', `min(firstRow + ${rows}u, u.outHeight)`)}
+  }
+  let nothing = touched & u.zero;`
+}
+
+export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, label: string): KernelPlan {
+  const [kernelHeight, kernelWidth] = key.kernel
+  const strips = shareOut(key, [slide.outHeight, slide.outWidth], target)
+  const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches } = strips
+  const { loaded, declare } = windowRows(strips, slide.inHeight, slide.padTop, kernelHeight)
+  const outs = range(rows)
+  const last = kernelWidth - 1
+  const later = range(last).map((kx) => kx + 1)
+  const taps = range(kernelHeight * kernelWidth)
+  const load = (n: string) =>
+    `taps[${n}] = w[${slide.turned ? `(${taps.length - 1}u - ${n})` : n} * u.channelVectors + channel];`
+  // A loop saves a third of a CPU's compile time; a GPU's compiler keeps the array in registers only if no index is computed.
+  const loadTaps =
+    target.class === 'cpu'
+      ? `      for (var n = 0u; n < u.taps; n++) { ${load('n')} }`
+      : lines(taps, (n) => `      ${load(`${n}u`)}`)
+  /** What the column gives to the output of row j that it meets under column kx of the kernel. */
+  const products = (j: number, kx: number) => {
+    const held = range(kernelHeight).filter((ky) => loaded.includes(j + ky))
+    return ['', ...held.map((ky) => `x_${j + ky} * taps[${ky * kernelWidth + kx}]`)].join(' + ')
+  }
+  const begun = (j: number, kx: number) => (kx === 0 ? 'vec4f(0.0)' : `sum_${j}_${kx}`)
+  const store = (j: number, value: string, ahead: number) =>
+    ownRow(strips, slide.outHeight, j, `y[outAt + ${j}u * u.outRow + ${ahead}u * u.channelVectors] = ${value};`)
+  // Column t of the padded input completes output t - last; the padding after the image adds nothing to what was begun.
+  const end = slide.inWidth + slide.padLeft
+  const firstBegun = Math.max(0, end - last)
+  const stillBegun = range(slide.outWidth - firstBegun).map((n) => ({ ahead: n, kx: end - firstBegun - n }))
+  return {
+    variant: 'strips',
+    dispatches: [
+      dispatch({
+        label,
+        bindings: [reads('x', input(0), 'vec4f'), reads('w', input(1), 'vec4f'), writes('y', output(0), 'vec4f')],
+        uniforms: {
+          inHeight: slide.inHeight,
+          inWidth: slide.inWidth,
+          outHeight: slide.outHeight,
+          outWidth: slide.outWidth,
+          inRow: slide.inWidth * channelVectors,
+          outRow: slide.outWidth * channelVectors,
+          channelVectors,
+          tiles,
+          tilesPerGroup,
+          channelGroups,
+          bands,
+          images,
+          padTop: slide.padTop,
+          padLeft: slide.padLeft,
+          end,
+          taps: taps.length,
+          zero: 0,
+        },
+        workgroupSize: lanes,
+        workgroups: (key.batch / images) * bands * channelGroups,
+        body: `
+  if (group >= groups) {
+    return;
+  }
+  let strip = group / u.channelGroups;
+  let firstTile = (group - strip * u.channelGroups) * u.tilesPerGroup;
+  let endTile = min(firstTile + u.tilesPerGroup, u.tiles);
+  let bandOfImages = strip / u.bands;
+  let firstImage = bandOfImages * u.images;
+  let firstRow = (strip - bandOfImages * u.bands) * ${rows}u;
+  // Rows before the image wrap around to huge numbers, so that one comparison finds both ends.
+  let top = firstRow - u.padTop;
+${touches ? touching(strips, ['x', 'y'], kernelHeight) : '  let nothing = 0u;'}
+  for (var tile = firstTile; tile < endTile; tile++) {
+    let channel = tile * ${lanes}u + lane + nothing;
+    if (channel < u.channelVectors) {
+      var taps: array<vec4f, ${taps.length}>;
+${loadTaps}
+      for (var turn = 0u; turn < u.images; turn++) {
+        let image = firstImage + turn;
+        var inAt = (image * u.inHeight + top) * u.inRow + channel;
+        var outAt = (image * u.outHeight + firstRow) * u.outRow + channel;
+        // What the columns so far give to the output that the next one meets under column kx of the kernel.
+${lines(outs, (j) => lines(later, (kx) => `        var sum_${j}_${kx} = vec4f(0.0);`))}
+        for (var t = u.padLeft; t < u.end; t++) {
+${lines(loaded, (r) => `          ${declare(r, `x[inAt + ${r}u * u.inRow]`)}`)}
+          inAt += u.channelVectors;
+${lines(
+  outs,
+  (j) => `          let done_${j} = ${begun(j, last)}${products(j, last)};
+${lines(later.toReversed(), (kx) => `          sum_${j}_${kx} = ${begun(j, kx - 1)}${products(j, kx - 1)};`)}`,
+)}
+          if (t >= ${last}u) {
+${lines(outs, (j) => `            ${store(j, `done_${j}`, 0)}`)}
+            outAt += u.channelVectors;
+          }
+        }
+${stillBegun.map(({ ahead, kx }) => lines(outs, (j) => `        ${store(j, `sum_${j}_${kx}`, ahead)}`)).join('\n')}
+      }
+    }
+  }`,
+      }),
+    ],
+    scratchBytes: [],
+    flops: depthwiseFlops(key),
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * Dropout: zeros with probability `rate`, the others divided by 1 - rate (Srivastava et al., JMLR 15, 2014; "inverted").
+ * The mask depends on seed, stream, the step in `counter` and the element's position only, so that the same kernel on
+ * the gradient is the derivative, and nothing needs to be saved. Dropped elements are exactly 0, NaN included.
+ *
+ * Inputs: x f32 [count], counter u32 (element 0 is the step). Output f32 [count], zeros up to the end of its last vec4.
+ */
+
+import { checkValue, fraction } from '../../options.ts'
+import type { Family, KernelPlan, Target } from '../kernel.ts'
+import { dispatch, input, output, reads, writes } from '../kernel.ts'
+import { odometer, refuseExtents, shareOut, walkLoop } from '../schedule/grid-stride.ts'
+import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../wgsl/random.ts'
+
+export interface DropoutKey {
+  readonly count: number
+  /** In [0, 1). */
+  readonly rate: number
+  /** See `randomKeyUniforms`. */
+  readonly seed: number
+  readonly stream: number
+}
+
+function plan({ count, rate, seed, stream }: DropoutKey, target: Target): KernelPlan {
+  refuseExtents('dropout', [count])
+  checkValue('dropout: rate', rate, fraction)
+  const units = Math.ceil(count / 4)
+  const share = shareOut(units, target, 4) // the generator costs as much as three or four loads
+  const counter = odometer([units], share)
+  return {
+    variant: 'vec4',
+    dispatches: [
+      dispatch({
+        label: 'dropout/vec4',
+        bindings: [
+          reads('x', input(0), 'vec4f'),
+          reads('counter', input(1), 'u32'),
+          writes('result', output(0), 'vec4f'),
+        ],
+        uniforms: {
+          ...counter.uniforms,
+          ...randomKeyUniforms(seed, stream),
+          count,
+          // Of 2^32 words, those below are dropped: exact to 2^-32.
+          dropped: Math.min(2 ** 32 - 1, Math.round(rate * 2 ** 32)),
+          scale: { f32: 1 / (1 - rate) },
+        },
+        workgroupSize: share.workgroupSize,
+        workgroups: share.workgroups,
+        declarations: `${threefryFunction}\n${randomKeyFunction}`,
+        body: `
+  let step = counter[0];
+${walkLoop(
+  counter,
+  `      let words = threefry4x32(vec4u(unit, step, 0u, 0u), randomKey());
+      let within = unit * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(u.count);
+      let keep = (words >= vec4u(u.dropped)) & within;
+      result[unit] = select(vec4f(0.0), x[unit] * u.scale, keep);`,
+)}`,
+      }),
+    ],
+    scratchBytes: [],
+    flops: 0,
+  }
+}
+
+/** Throws 'shape' for an empty tensor, 'argument' for a rate, seed or stream out of range. */
+export const dropout: Family<DropoutKey> = {
+  name: 'dropout',
+  variants: [{ name: 'vec4', supports: () => true, plan }],
+  prefer: () => 0,
+}

@@ -1,0 +1,345 @@
+/**
+ * Matrix products: [m, k] x [k, n], either operand transposed, in batches, with bias and activation on the way out.
+ * Serves `matmul` and `dense`, and the gradients of both. Inputs: left, right, and bias where the key asks for it.
+ */
+
+import { WeftgradError } from '../../errors.ts'
+import type { Binding, Dispatch, Family, KernelPlan, Target, Variant } from '../kernel.ts'
+import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from '../kernel.ts'
+import { splitCount, sumPartials } from '../schedule/split-k.ts'
+import type { SubgroupTile } from '../schedule/subgroup-tile.ts'
+import {
+  accumulatorsOf,
+  columnVectorFor,
+  declareColumns,
+  leftLoads,
+  leftType,
+  rankUpdate,
+  rightType,
+  storeTile,
+  tileColumns,
+  vectorType,
+  widestVector,
+} from '../schedule/subgroup-tile.ts'
+import { preferredBlock } from '../schedule/workgroup-tile.ts'
+import type { FusedActivation } from '../wgsl/activation.ts'
+import { activationFunction } from '../wgsl/activation.ts'
+import type { FunctionName } from '../wgsl/functions.ts'
+import { longSum } from '../wgsl/long-sum.ts'
+import { tiledMatmuls } from './workgroup.ts'
+
+export interface MatmulKey {
+  readonly batch: number
+  readonly m: number
+  readonly n: number
+  readonly k: number
+  /** The left operand is stored [k, m]. */
+  readonly transposeA: boolean
+  /** The right operand is stored [n, k]. */
+  readonly transposeB: boolean
+  /** False where one operand serves every batch. */
+  readonly batchedA: boolean
+  readonly batchedB: boolean
+  /** A third input [n] is added. */
+  readonly bias: boolean
+  readonly activation: FusedActivation
+  /** A third input of the result's shape: where it is not positive the result is 0. Not together with a bias. */
+  readonly mask?: boolean
+  /** A second output [n]: the sums of the right operand's columns. See `canSumColumns`. */
+  readonly columnSums?: boolean
+}
+
+/** Column sums come along where the sum over k is not split over workgroups, for one batch and a right operand [k, n]. */
+export function canSumColumns(key: MatmulKey): boolean {
+  return key.batch === 1 && !key.transposeB && !key.bias && key.k <= longestUnsplit
+}
+
+/** Beyond this a product with few tiles leaves cores idle for longer than a second kernel for the sums takes. */
+const longestUnsplit = 2048
+
+const flopsOf = (key: MatmulKey): number => 2 * key.batch * key.m * key.n * key.k
+
+/** One lane, one number of the result. */
+const direct: Variant<MatmulKey> = {
+  name: 'direct',
+  supports: () => true,
+  plan(key, target): KernelPlan {
+    const workgroupSize = plainWorkgroupSize(target)
+    const count = key.batch * key.m * key.n
+    const total = longSum('f32', ['sum'], { terms: key.k })
+    return {
+      variant: 'direct',
+      scratchBytes: [],
+      flops: flopsOf(key),
+      dispatches: [
+        ...(key.columnSums === true ? [directColumnSums(key, target)] : []),
+        dispatch({
+          label: 'matmul/direct',
+          bindings: operands(key, 'f32', 'f32', 'f32'),
+          uniforms: { count, m: key.m, n: key.n, k: key.k, ...strides(key, 1, 1) },
+          workgroupSize,
+          workgroups: Math.ceil(count / workgroupSize),
+          declarations: activationFunction(key.activation, 'f32', maskFunctions(key)),
+          body: `
+  if (index >= u.count) { return; }
+  let column = index % u.n;
+  let row = (index / u.n) % u.m;
+  let batch = index / (u.n * u.m);
+${total.whole(
+  ['k', '0u', 'u.k'],
+  `    sum += left[batch * u.strideA + ${key.transposeA ? 'k * u.m + row' : 'row * u.k + k'}]
+         * right[batch * u.strideB + ${key.transposeB ? 'column * u.k + k' : 'k * u.n + column'}];`,
+)}
+  result[index] = ${finish(key, 'f32', 'sum', 'bias[column]', 'mask[index]')};`,
+        }),
+      ],
+    }
+  },
+}
+
+function operands(key: MatmulKey, left: string, right: string, result: string): Binding[] {
+  return [
+    reads('left', input(0), left),
+    reads('right', input(1), right),
+    writes('result', output(0), result),
+    ...(key.bias ? [reads('bias', input(2), result)] : []),
+    ...(key.mask === true ? [reads('mask', input(2), result)] : []),
+  ]
+}
+
+/** What is stored for a sum: with bias and activation, or cut off by the mask. */
+function finish(key: MatmulKey, type: string, sum: string, bias: string, mask: string): string {
+  const activated = `activate(${sum}${key.bias ? ` + ${bias}` : ''})`
+  return key.mask === true ? `select(${type}(0), ${activated}, exceeds(${mask}, ${type}(0)))` : activated
+}
+
+/** What `finish` calls besides the activation. */
+function maskFunctions(key: MatmulKey): FunctionName[] {
+  return key.mask === true ? ['exceeds'] : []
+}
+
+function directColumnSums(key: MatmulKey, target: Target): Dispatch {
+  const workgroupSize = plainWorkgroupSize(target)
+  const total = longSum('f32', ['sum'], { terms: key.k })
+  return dispatch({
+    label: 'matmul/columnSums',
+    bindings: [reads('right', input(1)), writes('sums', output(1))],
+    uniforms: { n: key.n, k: key.k },
+    workgroupSize,
+    workgroups: Math.ceil(key.n / workgroupSize),
+    body: `
+  if (index >= u.n) { return; }
+${total.whole(['k', '0u', 'u.k'], '    sum += right[k * u.n + index];')}
+  sums[index] = sum;`,
+  })
+}
+
+/** Elements from one batch to the next, in vectors. */
+function strides(key: MatmulKey, leftWidth: number, rightWidth: number): { strideA: number; strideB: number } {
+  return {
+    strideA: key.batchedA ? (key.m * key.k) / leftWidth : 0,
+    strideB: key.batchedB ? (key.k * key.n) / rightWidth : 0,
+  }
+}
+
+/** A tile's height and its groups of columns, by how the right operand lies. */
+interface SubgroupShape {
+  readonly name: string
+  readonly vectors: { readonly rows: number; readonly columnGroups: number }
+  readonly lanes: { readonly rows: number; readonly columnGroups: number }
+}
+
+function subgroupTile(key: MatmulKey, target: Target, shape: SubgroupShape): SubgroupTile {
+  const subgroupSize = target.subgroupSize ?? 1
+  const rowVector = key.transposeA ? widestVector(key.m) : 1
+  const lanesAlongK = !key.transposeA || key.transposeB
+  const unroll = lanesAlongK ? widestVector(key.k) : key.k % 2 === 0 ? 2 : 1
+  const columnVector = key.transposeB ? 1 : columnVectorFor(key.n, subgroupSize)
+  const wanted = key.transposeB ? shape.lanes : shape.vectors
+  const columnGroups = Math.min(wanted.columnGroups, Math.ceil(key.n / (subgroupSize * columnVector)))
+  // A narrow result leaves room for more rows, while the accumulators stay at 64 numbers a lane.
+  const rows = columnVector * columnGroups <= 2 ? wanted.rows * 2 : wanted.rows
+  const fitting = Math.min(rows, Math.ceil(key.m / rowVector) * rowVector)
+  return {
+    subgroupSize,
+    rows: Math.ceil(fitting / rowVector) * rowVector,
+    columnGroups,
+    columnVector,
+    unroll,
+    rowLayout: key.transposeA ? 'vectors' : 'lanes',
+    rowVector,
+    columnLayout: key.transposeB ? 'lanes' : 'vectors',
+  }
+}
+
+function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
+  return {
+    name: shape.name,
+    supports: (_, target) => target.subgroupSize !== undefined,
+    plan(key, target): KernelPlan {
+      const tile = subgroupTile(key, target, shape)
+      const { subgroupSize, unroll, rowVector, columnVector } = tile
+      const leftWidth = key.transposeA ? rowVector : unroll
+      const rightWidth = key.transposeB ? unroll : columnVector
+      const type = vectorType(columnVector)
+      const rowTiles = Math.ceil(key.m / tile.rows)
+      const columnTiles = Math.ceil(key.n / tileColumns(tile))
+      const slabs = key.k / unroll
+      // 128 slabs: below that a second pass over the result costs more than the idle cores.
+      const isWhole = key.columnSums === true || key.mask === true
+      const splits = isWhole ? 1 : splitCount(rowTiles * columnTiles * key.batch, slabs, 128, target)
+      const count = key.batch * key.m * key.n
+      const last = splits === 1
+      const slabsPerSplit = Math.ceil(slabs / splits)
+      const columnTotals = groupsOf(tile).map((j) => `total${j}`)
+      const total = longSum(type, [...accumulatorsOf(tile), ...(key.columnSums === true ? columnTotals : [])], {
+        terms: slabsPerSplit,
+      })
+      const label = `matmul/${shape.name}${last ? '' : `/splitK${splits}`}`
+      const product = dispatch({
+        label,
+        subgroups: true,
+        bindings: last
+          ? [
+              ...operands(key, leftType(tile), rightType(tile), type),
+              ...(key.columnSums === true ? [writes('sums', output(1), type)] : []),
+            ]
+          : [
+              reads('left', input(0), leftType(tile)),
+              reads('right', input(1), rightType(tile)),
+              writes('result', scratch(0), type),
+            ],
+        uniforms: {
+          rows: key.m,
+          columnVectors: key.n / columnVector,
+          rowTiles,
+          columnTiles,
+          batch: key.batch,
+          slabs,
+          slabsPerSplit,
+          ...strides(key, leftWidth, rightWidth),
+          rowGroups: Math.ceil(key.m / rowVector),
+        },
+        workgroupSize: subgroupSize,
+        workgroups: rowTiles * columnTiles * key.batch * splits,
+        declarations: last ? activationFunction(key.activation, type, maskFunctions(key)) : '',
+        body: `
+  if (group >= groups) { return; }
+  let columnTile = group % u.columnTiles;
+  let rowTile = (group / u.columnTiles) % u.rowTiles;
+  let part = group / (u.columnTiles * u.rowTiles);
+  let batch = part % u.batch;
+  let split = part / u.batch;
+  let firstRow = rowTile * ${tile.rows}u;
+  let firstSlab = split * u.slabsPerSplit;
+  let endSlab = min(firstSlab + u.slabsPerSplit, u.slabs);
+${declareColumns(tile)}
+${declareLeft(tile)}
+${declareRight(tile)}
+${total.whole(
+  ['slab', 'firstSlab', 'endSlab'],
+  `${loads(tile)}
+${key.columnSums === true ? groups(tile, (j) => `    total${j} += ${Array.from({ length: unroll }, (_, k) => `b${k}_${j}`).join(' + ')};`) : ''}
+${rankUpdate(tile)}`,
+)}
+${key.columnSums === true ? groups(tile, (j) => `  if (rowTile == 0u && wanted${j} < u.columnVectors) { sums[wanted${j}] = total${j}; }`) : ''}
+${storeTile(tile, (row, column, value) =>
+  last
+    ? `result[(batch * u.rows + ${row}) * u.columnVectors + ${column}] = ${finish(
+        key,
+        type,
+        value,
+        `bias[${column}]`,
+        `mask[(batch * u.rows + ${row}) * u.columnVectors + ${column}]`,
+      )};`
+    : `result[((split * u.batch + batch) * u.rows + ${row}) * u.columnVectors + ${column}] = ${value};`,
+)}`,
+      })
+      if (last) return { variant: shape.name, scratchBytes: [], flops: flopsOf(key), dispatches: [product] }
+      const bias = key.bias ? { operand: input(2), columns: key.n } : undefined
+      return {
+        variant: shape.name,
+        scratchBytes: [splits * count * 4],
+        flops: flopsOf(key),
+        dispatches: [product, sumPartials({ label, count, splits, bias, activation: key.activation }, target)],
+      }
+    },
+  }
+}
+
+/** A line for each group of columns. */
+function groups(tile: SubgroupTile, line: (j: number) => string): string {
+  return groupsOf(tile).map(line).join('\n')
+}
+
+const groupsOf = (tile: SubgroupTile): number[] => Array.from({ length: tile.columnGroups }, (_, j) => j)
+
+/** This lane's place in the left operand, one for each vector it loads: the address at slab 0. */
+function declareLeft(tile: SubgroupTile): string {
+  const lines: string[] = []
+  for (let r = 0; r < leftLoads(tile); r++) {
+    if (tile.rowLayout === 'lanes') {
+      lines.push(
+        `  let left${r} = batch * u.strideA + min(firstRow + ${r * tile.subgroupSize}u + lane, u.rows - 1u) * u.slabs;`,
+      )
+    } else {
+      const groups = tile.rows / tile.rowVector
+      lines.push(`  let slot${r} = min(${r * tile.subgroupSize}u + lane, ${groups * tile.unroll - 1}u);`)
+      lines.push(`  let rowGroup${r} = min(rowTile * ${groups}u + slot${r} % ${groups}u, u.rowGroups - 1u);`)
+      lines.push(`  let left${r} = batch * u.strideA + (slot${r} / ${groups}u) * u.rowGroups + rowGroup${r};`)
+    }
+  }
+  return lines.join('\n')
+}
+
+function declareRight(tile: SubgroupTile): string {
+  const lines: string[] = []
+  for (let j = 0; j < tile.columnGroups; j++) {
+    const start = tile.columnLayout === 'lanes' ? `column${j} * u.slabs` : `column${j}`
+    lines.push(`  let right${j} = batch * u.strideB + ${start};`)
+  }
+  return lines.join('\n')
+}
+
+function loads(tile: SubgroupTile): string {
+  const lines: string[] = []
+  for (let r = 0; r < leftLoads(tile); r++) {
+    const step = tile.rowLayout === 'lanes' ? 'slab' : `slab * ${tile.unroll}u * u.rowGroups`
+    lines.push(`    let a${r} = left[left${r} + ${step}];`)
+  }
+  for (let j = 0; j < tile.columnGroups; j++) {
+    if (tile.columnLayout === 'lanes') lines.push(`    let b${j} = right[right${j} + slab];`)
+    else
+      for (let k = 0; k < tile.unroll; k++)
+        lines.push(`    let b${k}_${j} = right[right${j} + (slab * ${tile.unroll}u + ${k}u) * u.columnVectors];`)
+  }
+  return lines.join('\n')
+}
+
+/** Throws 'shape' for a key without numbers. */
+export const matmul: Family<MatmulKey> = {
+  name: 'matmul',
+  variants: [
+    direct,
+    subgroupVariant({
+      name: 'subgroup16',
+      vectors: { rows: 16, columnGroups: 1 },
+      lanes: { rows: 16, columnGroups: 4 },
+    }),
+    subgroupVariant({
+      name: 'subgroup8',
+      vectors: { rows: 8, columnGroups: 2 },
+      lanes: { rows: 8, columnGroups: 4 },
+    }),
+    ...tiledMatmuls,
+  ],
+  prefer(key, target) {
+    if (![key.batch, key.m, key.n, key.k].every((extent) => Number.isInteger(extent) && extent > 0)) {
+      throw new WeftgradError('shape', `matmul: ${key.batch} x [${key.m}, ${key.k}] x [${key.k}, ${key.n}] is empty.`)
+    }
+    if (target.class === 'cpu' && target.subgroupSize !== undefined) return 1
+    const { batch, m, n, k } = key
+    const block = preferredBlock({ batch, rows: m, columns: n, terms: k }, target)
+    return block === undefined ? 0 : matmul.variants.findIndex((variant) => variant.name === block.name)
+  },
+}

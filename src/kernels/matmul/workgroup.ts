@@ -1,0 +1,41 @@
+/** Matrix products for GPUs: the variants of matmul.ts that run as tiled-product.ts. */
+
+import type { Variant } from '../kernel.ts'
+import { input } from '../kernel.ts'
+import { matrixOperand } from '../schedule/matrix-operand.ts'
+import type { TiledBlock, TiledProduct } from '../schedule/workgroup-tile.ts'
+import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
+import type { MatmulKey } from './matmul.ts'
+
+function tiledMatmul(block: TiledBlock): Variant<MatmulKey> {
+  return {
+    name: block.name,
+    supports: (_, target) => suits(block, target),
+    plan(key, target) {
+      const { batch, m, n, k, bias, activation, mask, columnSums } = key
+      const left = matrixOperand({
+        side: 'Left',
+        operand: input(0),
+        along: key.transposeA ? 'positions' : 'k',
+        inner: key.transposeA ? m : k,
+        batchStride: 'u.strideA',
+      })
+      const right = matrixOperand({
+        side: 'Right',
+        operand: input(1),
+        along: key.transposeB ? 'k' : 'positions',
+        inner: key.transposeB ? k : n,
+        batchStride: 'u.strideB',
+      })
+      const product: TiledProduct = {
+        ...{ label: 'matmul', batch, rows: m, columns: n, terms: k, left, right, bias, activation },
+        ...{ mask: mask === true, columnSums: columnSums === true },
+        uniforms: { strideA: key.batchedA ? m * k : 0, strideB: key.batchedB ? k * n : 0 },
+      }
+      return { variant: block.name, flops: 2 * batch * m * n * k, ...tiledPlan(product, block, target) }
+    },
+  }
+}
+
+/** One variant for each block. */
+export const tiledMatmuls: readonly Variant<MatmulKey>[] = Object.values(tiledBlocks).map(tiledMatmul)

@@ -1,0 +1,132 @@
+/**
+ * Joining tensors along an axis. Every input is a matrix whose rows go into the rows of the output; elements are copied
+ * as 32-bit words, f32 and u32 alike. Variants: `scalar`, and `vec4` where all rows are whole vec4.
+ */
+
+import { WeftgradError } from '../../errors.ts'
+import type { Dispatch, Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
+import { dispatch, elementCount, input, output, reads, writes } from '../kernel.ts'
+import { refuseExtents, shareOut } from '../schedule/grid-stride.ts'
+
+export interface ConcatenateKey {
+  /** Equal but for `axis`. */
+  readonly shapes: readonly Shape[]
+  readonly axis: number
+}
+
+/** Inputs that one dispatch reads: with the output they stay within WebGPU's default of eight storage buffers. */
+const inputsPerDispatch = 6
+
+/** Every input as rows that go into the rows of the output. */
+function concatenatedRows({ shapes, axis }: ConcatenateKey): {
+  readonly rows: number
+  readonly widths: readonly number[]
+} {
+  const [first] = shapes
+  const fits =
+    first !== undefined &&
+    axis >= 0 &&
+    axis < first.length &&
+    Number.isInteger(axis) &&
+    shapes.every((shape) => shape.length === first.length && shape.every((n, i) => i === axis || n === first[i]))
+  if (!fits) {
+    const listed = shapes.map((shape) => `[${shape.join(', ')}]`).join(', ')
+    throw new WeftgradError('shape', `concatenate: ${listed || 'no tensors'} do not differ along axis ${axis} only.`, {
+      shapes,
+      axis,
+    })
+  }
+  for (const shape of shapes) refuseExtents('concatenate', shape)
+  return {
+    rows: elementCount(first.slice(0, axis)),
+    widths: shapes.map((shape) => elementCount(shape.slice(axis))),
+  }
+}
+
+function planConcatenate(key: ConcatenateKey, vectors: boolean, target: Target): KernelPlan {
+  const { rows, widths } = concatenatedRows(key)
+  const variant = vectors ? 'vec4' : 'scalar'
+  const units = widths.map((width) => width / (vectors ? 4 : 1))
+  const width = units.reduce((sum, own) => sum + own, 0)
+  const dispatches: Dispatch[] = []
+  let begin = 0
+  for (let from = 0; from < units.length; from += inputsPerDispatch) {
+    const own = units.slice(from, from + inputsPerDispatch)
+    dispatches.push(concatenateSome({ rows, width, begin, from, own, variant }, target))
+    begin += own.reduce((sum, n) => sum + n, 0)
+  }
+  return { variant, dispatches, scratchBytes: [], flops: 0 }
+}
+
+interface SomeRows {
+  readonly rows: number
+  /** Of the output, in units of one or four elements, as all numbers here. */
+  readonly width: number
+  /** Where the first of these inputs goes in an output row. */
+  readonly begin: number
+  /** The first input's number, and the widths of this one and those that follow. */
+  readonly from: number
+  readonly own: readonly number[]
+  readonly variant: 'scalar' | 'vec4'
+}
+
+/** The workgroups are divided among the inputs; each walks over the rows of its own. */
+function concatenateSome({ rows, width, begin, from, own, variant }: SomeRows, target: Target): Dispatch {
+  const element = variant === 'vec4' ? 'vec4u' : 'u32'
+  const shares = own.map((n) => shareOut(rows * n, target))
+  const workgroupSize = shares[0]?.workgroupSize ?? 1
+  const uniforms: Record<string, UniformValue> = { rows, width }
+  let firstGroup = 0
+  let column = begin
+  const branches = own.map((n, i) => {
+    const share = shares[i] ?? { rounds: 1, workgroups: 0 }
+    uniforms[`firstGroup${i}`] = firstGroup
+    uniforms[`rounds${i}`] = share.rounds
+    uniforms[`width${i}`] = n
+    uniforms[`column${i}`] = column
+    // Forward by a workgroup's lanes: so many rows and so many columns.
+    uniforms[`stepRows${i}`] = Math.floor(workgroupSize / n)
+    uniforms[`stepColumns${i}`] = workgroupSize % n
+    firstGroup += share.workgroups
+    column += n
+    uniforms[`endGroup${i}`] = firstGroup
+    return `if (group < u.endGroup${i}) {
+    let start = (group - u.firstGroup${i}) * u.rounds${i} * ${workgroupSize}u + lane;
+    var row = start / u.width${i};
+    var column = start - row * u.width${i};
+    for (var turn = 0u; turn < u.rounds${i}; turn++) {
+      if (row < u.rows) {
+        result[row * u.width + u.column${i} + column] = x${i}[row * u.width${i} + column];
+      }
+      column += u.stepColumns${i};
+      let carry = select(0u, 1u, column >= u.width${i});
+      column -= carry * u.width${i};
+      row += u.stepRows${i} + carry;
+    }
+  }`
+  })
+  return dispatch({
+    label: `concatenate/${variant}`,
+    bindings: [...own.map((_, i) => reads(`x${i}`, input(from + i), element)), writes('result', output(0), element)],
+    uniforms,
+    workgroupSize,
+    workgroups: firstGroup,
+    body: `  ${branches.join(' else ')}`,
+  })
+}
+
+const concatenateVariants: readonly Variant<ConcatenateKey>[] = [
+  { name: 'scalar', supports: () => true, plan: (key, target) => planConcatenate(key, false, target) },
+  {
+    name: 'vec4',
+    supports: (key) => concatenatedRows(key).widths.every((width) => width % 4 === 0),
+    plan: (key, target) => planConcatenate(key, true, target),
+  },
+]
+
+/** Any number of inputs, six a dispatch. Throws 'shape' where the shapes differ along other axes. */
+export const concatenate: Family<ConcatenateKey> = {
+  name: 'concatenate',
+  variants: concatenateVariants,
+  prefer: (key, target) => (concatenateVariants[1]?.supports(key, target) ? 1 : 0),
+}

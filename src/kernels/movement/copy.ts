@@ -1,0 +1,223 @@
+/**
+ * Moving elements without computing: slice and pad; transpose.ts and concatenate.ts have the others. Elements are copied as
+ * 32-bit words, so that f32 and u32 tensors take the same kernels and every NaN keeps its bits. Ranks up to 8 and beyond.
+ *
+ * Variants: `scalar` moves one element a lane, `vec4` four neighbours where runs are long and aligned enough.
+ */
+
+import { WeftgradError } from '../../errors.ts'
+import type { Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
+import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
+import type { Walk } from '../schedule/grid-stride.ts'
+import {
+  inVectors,
+  mergeAxes,
+  odometer,
+  offsetText,
+  refuseExtents,
+  shareOut,
+  walkLoop,
+} from '../schedule/grid-stride.ts'
+
+export type { ConcatenateKey } from './concatenate.ts'
+export { concatenate } from './concatenate.ts'
+
+export interface SliceKey {
+  readonly shape: Shape
+  readonly begin: readonly number[]
+  readonly size: readonly number[]
+}
+
+export interface PadKey {
+  readonly shape: Shape
+  readonly before: readonly number[]
+  readonly after: readonly number[]
+  /** Infinities and NaN are allowed. */
+  readonly value: number
+  /** What kind of number `value` is; f32 where absent. */
+  readonly dtype?: 'f32' | 'u32'
+}
+
+/** A strided copy: operand 0 of the walk is the input, and `begin` its first element; the output is contiguous. */
+export interface Copy {
+  readonly label: string
+  readonly walk: Walk
+  readonly begin: number
+}
+
+function planCopy({ label, walk: elements, begin }: Copy, vectors: boolean, target: Target): KernelPlan {
+  const variant = vectors ? 'vec4' : 'scalar'
+  const walk = vectors ? inVectors(elements) : elements
+  const share = shareOut(elementCount(walk.extents), target)
+  const counter = odometer(walk.extents, share)
+  const from = offsetText('stride', walk.strides[0] ?? [])
+  const element = vectors ? 'vec4u' : 'u32'
+  return {
+    variant,
+    dispatches: [
+      dispatch({
+        label: `${label}/${variant}`,
+        bindings: [reads('x', input(0), element), writes('result', output(0), element)],
+        uniforms: { ...counter.uniforms, ...from.uniforms, begin: vectors ? begin / 4 : begin },
+        workgroupSize: share.workgroupSize,
+        workgroups: share.workgroups,
+        body: walkLoop(counter, `      result[unit] = x[u.begin + ${from.text}];`),
+      }),
+    ],
+    scratchBytes: [],
+    flops: 0,
+  }
+}
+
+/** Whether the copy can be made in vec4: runs along the last axis, all of them starting and ending on one. */
+function copiesVectors({ walk, begin }: Copy): boolean {
+  const strides = walk.strides[0] ?? []
+  const last = walk.extents.length - 1
+  const aligned = strides.every((stride, axis) => (axis === last ? stride === 1 : stride % 4 === 0))
+  return aligned && begin % 4 === 0 && (walk.extents[last] ?? 1) % 4 === 0
+}
+
+export function copyVariants<Key>(copyOf: (key: Key) => Copy): [Variant<Key>, Variant<Key>] {
+  return [
+    { name: 'scalar', supports: () => true, plan: (key, target) => planCopy(copyOf(key), false, target) },
+    {
+      name: 'vec4',
+      supports: (key) => copiesVectors(copyOf(key)),
+      plan: (key, target) => planCopy(copyOf(key), true, target),
+    },
+  ]
+}
+
+/** The last of the variants that supports the key: they are listed from the plainest to the fastest. */
+export function preferLast<Key>(variants: readonly Variant<Key>[]): (key: Key, target: Target) => number {
+  return (key, target) => variants.findLastIndex((variant) => variant.supports(key, target))
+}
+
+function sliceCopy({ shape, begin, size }: SliceKey): Copy {
+  refuseExtents('slice', shape)
+  refuseExtents('slice', size)
+  const within =
+    begin.length === shape.length &&
+    size.length === shape.length &&
+    shape.every((extent, axis) => {
+      const first = begin[axis] ?? -1
+      return Number.isInteger(first) && first >= 0 && first + (size[axis] ?? 0) <= extent
+    })
+  if (!within) {
+    throw new WeftgradError(
+      'shape',
+      `slice: begin [${begin.join(', ')}] and size [${size.join(', ')}] leave [${shape.join(', ')}].`,
+      { shape, begin, size },
+    )
+  }
+  const strides = stridesOf(shape)
+  return {
+    label: 'slice',
+    walk: mergeAxes(size, [strides]),
+    begin: strides.reduce((sum, stride, axis) => sum + stride * (begin[axis] ?? 0), 0),
+  }
+}
+
+const sliceVariants = copyVariants(sliceCopy)
+
+/** Throws 'shape' where the slice is empty or leaves the tensor. */
+export const slice: Family<SliceKey> = {
+  name: 'slice',
+  variants: sliceVariants,
+  prefer: preferLast(sliceVariants),
+}
+
+interface PadAxis {
+  extent: number
+  before: number
+  after: number
+}
+
+/** The axes with those that are not padded merged into the one before them, which is then padded by multiples. */
+function padAxes({ shape, before, after }: PadKey): PadAxis[] {
+  refuseExtents('pad', shape)
+  const amounts = [...before, ...after]
+  const valid = before.length === shape.length && after.length === shape.length
+  if (!valid || !amounts.every((amount) => Number.isInteger(amount) && amount >= 0)) {
+    throw new WeftgradError(
+      'shape',
+      `pad: before [${before.join(', ')}] and after [${after.join(', ')}] are not one amount for each axis of [${shape.join(', ')}].`,
+      { shape, before, after },
+    )
+  }
+  const merged: PadAxis[] = [{ extent: 1, before: 0, after: 0 }]
+  shape.forEach((extent, axis) => {
+    const own: PadAxis = { extent, before: before[axis] ?? 0, after: after[axis] ?? 0 }
+    const last = merged.at(-1)
+    if (last !== undefined && own.before === 0 && own.after === 0) {
+      last.extent *= extent
+      last.before *= extent
+      last.after *= extent
+    } else if (last?.extent === 1 && last.before === 0 && last.after === 0) merged[merged.length - 1] = own
+    else merged.push(own)
+  })
+  return merged
+}
+
+function padsVectors(key: PadKey): boolean {
+  const last = padAxes(key).at(-1)
+  return last !== undefined && [last.extent, last.before, last.after].every((n) => n % 4 === 0)
+}
+
+function planPad(key: PadKey, vectors: boolean, target: Target): KernelPlan {
+  const { value, dtype = 'f32' } = key
+  if (dtype === 'u32' && !(Number.isInteger(value) && value >= 0 && value < 2 ** 32)) {
+    throw new WeftgradError('argument', `pad: ${value} is no u32.`, { value })
+  }
+  const variant = vectors ? 'vec4' : 'scalar'
+  const unit = vectors ? 4 : 1
+  const all = padAxes(key)
+  const axes = all.map((axis, i) =>
+    i === all.length - 1 ? { extent: axis.extent / unit, before: axis.before / unit, after: axis.after / unit } : axis,
+  )
+  const extents = axes.map((axis) => axis.before + axis.extent + axis.after)
+  const strides = stridesOf(axes.map((axis) => axis.extent))
+  const share = shareOut(elementCount(extents), target)
+  const counter = odometer(extents, share)
+  const uniforms: Record<string, UniformValue> = { ...counter.uniforms }
+  uniforms.value = dtype === 'u32' ? value : (new Uint32Array(Float32Array.of(value).buffer)[0] ?? 0)
+  // Unsigned arithmetic: what lies before the tensor wraps around to beyond it.
+  const inside = axes.map((axis, i) => {
+    uniforms[`before${i}`] = axis.before
+    uniforms[`extent${i}`] = axis.extent
+    uniforms[`stride${i}`] = strides[i] ?? 1
+    return `      let p${i} = d${i} - u.before${i};`
+  })
+  const element = vectors ? 'vec4u' : 'u32'
+  return {
+    variant,
+    dispatches: [
+      dispatch({
+        label: `pad/${variant}`,
+        bindings: [reads('x', input(0), element), writes('result', output(0), element)],
+        uniforms,
+        workgroupSize: share.workgroupSize,
+        workgroups: share.workgroups,
+        body: walkLoop(
+          counter,
+          `${inside.join('\n')}
+      var value = ${element}(u.value);
+      if (${axes.map((_, i) => `p${i} < u.extent${i}`).join(' && ')}) {
+        value = x[${axes.map((_, i) => `p${i} * u.stride${i}`).join(' + ')}];
+      }
+      result[unit] = value;`,
+        ),
+      }),
+    ],
+    scratchBytes: [],
+    flops: 0,
+  }
+}
+
+const padVariants: readonly Variant<PadKey>[] = [
+  { name: 'scalar', supports: () => true, plan: (key, target) => planPad(key, false, target) },
+  { name: 'vec4', supports: padsVectors, plan: (key, target) => planPad(key, true, target) },
+]
+
+/** Throws 'shape' for amounts that are negative or too few, 'argument' for a value that is not of the type. */
+export const pad: Family<PadKey> = { name: 'pad', variants: padVariants, prefer: preferLast(padVariants) }

@@ -1,0 +1,110 @@
+/** Transposes as the copies of layout.ts, and by `blocks`: 4 x 4 elements a lane, read and written in whole vec4. */
+
+import { WeftgradError } from '../../errors.ts'
+import type { Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
+import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
+import { mergeAxes, odometer, offsetText, refuseExtents, shareOut, walkLoop } from '../schedule/grid-stride.ts'
+import { type Copy, copyVariants, preferLast } from './copy.ts'
+
+export interface TransposeKey {
+  readonly shape: Shape
+  /** Axis i of the output is axis permutation[i] of the input. */
+  readonly permutation: readonly number[]
+}
+
+function transposeCopy({ shape, permutation }: TransposeKey): Copy {
+  refuseExtents('transpose', shape)
+  const valid = permutation.length === shape.length && shape.every((_, axis) => permutation.includes(axis))
+  if (!valid) {
+    throw new WeftgradError(
+      'shape',
+      `transpose: [${permutation.join(', ')}] is no permutation of the axes of [${shape.join(', ')}].`,
+      { shape, permutation },
+    )
+  }
+  const strides = stridesOf(shape)
+  const walk = mergeAxes(
+    permutation.map((axis) => shape[axis] ?? 1),
+    [permutation.map((axis) => strides[axis] ?? 1)],
+  )
+  return { label: 'transpose', walk, begin: 0 }
+}
+
+/**
+ * The output's axis along which the input is contiguous, where both it and the output's last axis can be cut into
+ * fours. Every other stride is then a multiple of four, of the input and of the output alike.
+ */
+function blockAxis({ walk }: Copy): number | undefined {
+  const last = walk.extents.length - 1
+  const axis = walk.strides[0]?.indexOf(1) ?? -1
+  if (axis < 0 || axis === last) return undefined
+  return (walk.extents[axis] ?? 1) % 4 === 0 && (walk.extents[last] ?? 1) % 4 === 0 ? axis : undefined
+}
+
+function planBlocks(key: TransposeKey, target: Target): KernelPlan {
+  const copy = transposeCopy(key)
+  const across = blockAxis(copy) ?? 0
+  const { extents } = copy.walk
+  const last = extents.length - 1
+  const isCut = (axis: number): boolean => axis === across || axis === last
+  const blocks = extents.map((extent, axis) => (isCut(axis) ? extent / 4 : extent))
+  // Strides between blocks, in vec4: a block covers four elements along both of its axes.
+  const between = (strides: readonly number[]): number[] =>
+    strides.map((stride, axis) => (isCut(axis) ? stride : stride / 4))
+  const fromStrides = copy.walk.strides[0] ?? []
+  const toStrides = stridesOf(extents)
+  const share = shareOut(elementCount(blocks), target, 4)
+  const counter = odometer(blocks, share)
+  const from = offsetText('from', between(fromStrides))
+  const to = offsetText('to', between(toStrides))
+  const uniforms: Record<string, UniformValue> = {
+    ...counter.uniforms,
+    ...from.uniforms,
+    ...to.uniforms,
+    fromRow: (fromStrides[last] ?? 0) / 4,
+    toRow: (toStrides[across] ?? 0) / 4,
+  }
+  return {
+    variant: 'blocks',
+    dispatches: [
+      dispatch({
+        label: 'transpose/blocks',
+        bindings: [reads('x', input(0), 'vec4u'), writes('result', output(0), 'vec4u')],
+        uniforms,
+        workgroupSize: share.workgroupSize,
+        workgroups: share.workgroups,
+        body: walkLoop(
+          counter,
+          `      let source = ${from.text};
+      let a = x[source];
+      let b = x[source + u.fromRow];
+      let c = x[source + 2u * u.fromRow];
+      let d = x[source + 3u * u.fromRow];
+      let sink = ${to.text};
+      result[sink] = vec4u(a.x, b.x, c.x, d.x);
+      result[sink + u.toRow] = vec4u(a.y, b.y, c.y, d.y);
+      result[sink + 2u * u.toRow] = vec4u(a.z, b.z, c.z, d.z);
+      result[sink + 3u * u.toRow] = vec4u(a.w, b.w, c.w, d.w);`,
+        ),
+      }),
+    ],
+    scratchBytes: [],
+    flops: 0,
+  }
+}
+
+const transposeVariants: readonly Variant<TransposeKey>[] = [
+  ...copyVariants(transposeCopy),
+  {
+    name: 'blocks',
+    supports: (key) => blockAxis(transposeCopy(key)) !== undefined,
+    plan: planBlocks,
+  },
+]
+
+/** Throws 'shape' where `permutation` is none. */
+export const transpose: Family<TransposeKey> = {
+  name: 'transpose',
+  variants: transposeVariants,
+  prefer: preferLast(transposeVariants),
+}

@@ -1,0 +1,64 @@
+/** Average pooling and its gradient, in the frames of max pooling: pool.ts, pool-gradient.ts. Padding is left out of the means. */
+
+import { type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
+import { longSum } from '../wgsl/long-sum.ts'
+import { inside, type PoolKey, type PoolRequest, vectorVariants, widest } from './frame.ts'
+import { gradientFamily, planGather, planTiles } from './gradient.ts'
+import { planForward } from './pool.ts'
+
+/** Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]: means without padding. */
+export const averagePool: Family<PoolKey> = {
+  name: 'averagePool',
+  variants: vectorVariants('averagePool', planAveragePool),
+  prefer: widest,
+}
+
+/** Input: dy f32 [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
+export const averagePoolGradient: Family<PoolKey> = gradientFamily('averagePoolGradient', planAverageGradient)
+
+function planAveragePool(request: PoolRequest): KernelPlan {
+  const { f: float } = request.vector
+  const [height, width] = request.key.window
+  const sum = longSum(float, ['sum'], { terms: height * width, turns: width })
+  return planForward(request, {
+    bindings: [reads('x', input(0), float), writes('y', output(0), float)],
+    uniforms: {},
+    declarations: '',
+    loop: sum.loop,
+    begin: `
+${sum.declare}`,
+    each: `
+          sum += select(${float}(0.0), value, within);`,
+    end: `
+${sum.finish}
+      y[at] = sum / taken;`,
+  })
+}
+
+function planAverageGradient(request: PoolRequest, tiles: boolean): KernelPlan {
+  const { key, vector } = request
+  const masked = !inside(key)
+  const bindings = [reads('dy', input(0), vector.f), writes('dx', output(0), vector.f)]
+  /** How many places of the window lie in the image, along one axis. */
+  const taken = (out: string, stride: string, window: string, size: string, pad: string) =>
+    masked
+      ? `f32(min(${out} * ${stride} + ${window}, u.${size} + u.${pad}) - max(${out} * ${stride}, u.${pad}))`
+      : `f32(${window})`
+  const takenY = taken('outY', 'strideY', 'windowHeight', 'height', 'padTop')
+  const takenX = taken('outX', 'strideX', 'windowWidth', 'width', 'padLeft')
+  if (tiles) {
+    return planTiles(request, {
+      bindings,
+      window: `
+      let gradient = dy[at] / (${takenY} * ${takenX});`,
+      value: `select(${vector.f}(0.0), gradient, wy < windowHeight)`,
+    })
+  }
+  return planGather(request, {
+    bindings,
+    eachRow: `
+        let takenY = ${takenY};`,
+    contribution: `dy[at] / (takenY * ${takenX})`,
+    condition: '',
+  })
+}

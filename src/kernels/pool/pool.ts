@@ -1,0 +1,121 @@
+/**
+ * Max pooling over [batch, height, width, channels], and what average pooling (average-pool.ts) has in common with it; the
+ * gradients are in pool-gradient.ts. As in
+ * TensorFlow, padding never wins a maximum and is left out of an average, and the first of equal maxima takes the gradient.
+ * A NaN in a window makes the maximum NaN. Positions in a window are numbered row by row: `wy * windowWidth + wx`.
+ */
+
+import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
+import { planRowWalk } from '../schedule/row-stride.ts'
+import { declareFunctions, widths } from '../wgsl/functions.ts'
+import type { LongSum } from '../wgsl/long-sum.ts'
+import { plainLoop } from '../wgsl/long-sum.ts'
+import { inside, type PoolKey, type PoolRequest, planPool, vectorVariants, widest } from './frame.ts'
+
+export type { PoolKey } from './frame.ts'
+export { maxPoolGradient } from './gradient.ts'
+
+/**
+ * Input: x f32 [batch, height, width, channels]. Outputs: y f32 [batch, outHeight, outWidth, channels], and code u32 of the
+ * same shape: the position in the window that the maximum was taken from. Throws 'shape' where a window holds nothing but
+ * padding.
+ */
+export const maxPool: Family<PoolKey> = {
+  name: 'maxPool',
+  variants: /* @__PURE__ */ vectorVariants('maxPool', planMaxPool),
+  prefer: widest,
+}
+
+/**
+ * Inputs: x f32 [batch, height, width, channels], and code u32 [batch, outHeight, outWidth, channels], positions as maxPool
+ * gives them. Output: y f32 of the shape of code: x at those positions. The transpose of maxPoolGradient.
+ */
+export const maxPoolGather: Family<PoolKey> = {
+  name: 'maxPoolGather',
+  variants: /* @__PURE__ */ vectorVariants('maxPoolGather', planMaxPoolGather),
+  prefer: widest,
+}
+
+export interface ForwardText {
+  readonly bindings: readonly Binding[]
+  readonly declarations: string
+  readonly uniforms: Readonly<Record<string, number>>
+  /** Before the window; knows `yBegin` and `xBegin`, the first position that lies in the image. */
+  readonly begin: string
+  /** Writes the loop over a row of the window. */
+  readonly loop: LongSum['loop']
+  /** For every position, with `value`, `wy`, `wx`, and `within`: whether it lies in the image. */
+  readonly each: string
+  /** Writes element `at`; knows `taken`, the number of positions in the image. */
+  readonly end: string
+}
+
+export function planForward(request: PoolRequest, text: ForwardText): KernelPlan {
+  const { key, target, vector } = request
+  const columns = (key.outWidth * key.channels) / vector.lanes
+  const walk = planRowWalk({ images: key.batch, rows: key.outHeight, columns }, target)
+  const masked = !inside(key)
+  return planPool(request, {
+    ...text,
+    walk,
+    setup: `
+  let outX = column / u.channelVectors;
+  let channel = column - outX * u.channelVectors;
+  let left = i32(outX * strideX) - i32(u.padLeft);
+  let xBegin = ${masked ? 'u32(max(0, -left))' : '0u'};
+  let xEnd = ${masked ? 'u32(min(i32(windowWidth), i32(u.width) - left))' : 'windowWidth'};`,
+    each: `
+      let top = i32(imageRow * strideY) - i32(u.padTop);
+      let yBegin = ${masked ? 'u32(max(0, -top))' : '0u'};
+      let yEnd = ${masked ? 'u32(min(i32(windowHeight), i32(u.height) - top))' : 'windowHeight'};
+      let taken = f32((yEnd - yBegin) * (xEnd - xBegin));${text.begin}
+      for (var wy = yBegin; wy < yEnd; wy++) {
+        let rowAt = (image * u.height + u32(top + i32(wy))) * u.width;
+${text.loop(
+  ['wx', '0u', 'windowWidth'],
+  `          let within = ${masked ? 'wx >= xBegin && wx < xEnd' : 'true'};
+          let inX = u32(left + i32(${masked ? 'clamp(wx, xBegin, xEnd - 1u)' : 'wx'}));
+          let value = x[(rowAt + inX) * u.channelVectors + channel];${text.each}`,
+)}
+      }
+      let at = row * u.columns + column;${text.end}`,
+  })
+}
+
+function planMaxPool(request: PoolRequest): KernelPlan {
+  const { f: float, u: uint, b: bool } = request.vector
+  return planForward(request, {
+    bindings: [reads('x', input(0), float), writes('y', output(0), float), writes('code', output(1), uint)],
+    // Minus infinity takes a zero that the compiler does not know: WGSL refuses the constant.
+    uniforms: { zero: 0 },
+    declarations: declareFunctions(['takesMaximum'], widths[float]),
+    loop: plainLoop,
+    begin: `
+      var best = ${float}(bitcast<f32>(0xff800000u + u.zero));
+      var position = ${uint}(yBegin * windowWidth + xBegin);`,
+    each: `
+          let takes = ${bool}(within) & takesMaximum(value, best);
+          best = select(best, value, takes);
+          position = select(position, ${uint}(wy * windowWidth + wx), takes);`,
+    end: `
+      y[at] = best;
+      code[at] = position;`,
+  })
+}
+
+function planMaxPoolGather(request: PoolRequest): KernelPlan {
+  const { f: float, u: uint } = request.vector
+  return planForward(request, {
+    bindings: [reads('x', input(0), float), reads('code', input(1), uint), writes('y', output(0), float)],
+    uniforms: {},
+    declarations: '',
+    loop: plainLoop,
+    begin: `
+      let position = code[row * u.columns + column];
+      var taker = ${float}(0.0);`,
+    each: `
+          taker = select(taker, value, position == ${uint}(wy * windowWidth + wx));`,
+    end: `
+      y[at] = taker;`,
+  })
+}

@@ -1,0 +1,68 @@
+/**
+ * The position of the largest number along an axis, as u32. The first of equals wins, +0 equals -0, and NaN counts as
+ * the maximum, as in numpy. Every lane searches for one output.
+ */
+
+import { WeftgradError } from '../../errors.ts'
+import type { Family, KernelPlan, Shape, Target } from '../kernel.ts'
+import { dispatch, elementCount, input, output, reads, writes } from '../kernel.ts'
+import { mergeAxes, odometer, offsetText, refuseExtents, shareOut, walkLoop } from '../schedule/grid-stride.ts'
+import { declareFunctions, nanKey, scalar } from '../wgsl/functions.ts'
+
+export interface ArgmaxKey {
+  readonly shape: Shape
+  /** Missing in the output. */
+  readonly axis: number
+}
+
+function plan({ shape, axis }: ArgmaxKey, target: Target): KernelPlan {
+  refuseExtents('argmax', shape)
+  const extent = shape[axis]
+  if (extent === undefined) {
+    throw new WeftgradError('shape', `argmax: [${shape.join(', ')}] has no axis ${axis}.`, { shape, axis })
+  }
+  const inner = elementCount(shape.slice(axis + 1))
+  const walk = mergeAxes([elementCount(shape.slice(0, axis)), inner], [[extent * inner, 1]])
+  const share = shareOut(elementCount(walk.extents), target, extent)
+  const counter = odometer(walk.extents, share)
+  const base = offsetText('kept', walk.strides[0] ?? [])
+  return {
+    variant: 'lane',
+    dispatches: [
+      dispatch({
+        label: 'argmax/lane',
+        bindings: [reads('x', input(0)), writes('result', output(0), 'u32')],
+        uniforms: { ...counter.uniforms, ...base.uniforms, extent, stride: inner },
+        workgroupSize: share.workgroupSize,
+        workgroups: share.workgroups,
+        declarations: `${declareFunctions(['orderedKey'], scalar)}
+fn rank(x: f32) -> u32 {
+  let zero = (bitcast<u32>(x) << 1u) == 0u;
+  return select(orderedKey(x, ${nanKey.max}), 0x80000000u, zero);
+}`,
+        body: walkLoop(
+          counter,
+          `      var offset = ${base.text};
+      var best = rank(x[offset]);
+      var position = 0u;
+      for (var i = 1u; i < u.extent; i++) {
+        offset += u.stride;
+        let candidate = rank(x[offset]);
+        position = select(position, i, candidate > best);
+        best = max(best, candidate);
+      }
+      result[unit] = position;`,
+        ),
+      }),
+    ],
+    scratchBytes: [],
+    flops: 0,
+  }
+}
+
+/** Throws 'shape' for an axis that the shape does not have. */
+export const argmax: Family<ArgmaxKey> = {
+  name: 'argmax',
+  variants: [{ name: 'lane', supports: () => true, plan }],
+  prefer: () => 0,
+}

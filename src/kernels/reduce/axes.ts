@@ -1,0 +1,90 @@
+/**
+ * Which axes of a reduction stay and which go, neighbours of one kind merged, and how vec4 loads can lie over them.
+ */
+
+import { WeftgradError } from '../../errors.ts'
+import type { Shape } from '../kernel.ts'
+import { elementCount, stridesOf } from '../kernel.ts'
+import { refuseExtents } from '../schedule/grid-stride.ts'
+
+export interface ReduceKey {
+  readonly operation: 'sum' | 'max' | 'min'
+  readonly shape: Shape
+  /** Sorted and unique; these axes are missing in the output. */
+  readonly axes: readonly number[]
+  /** What a sum is multiplied by: 1 / count makes it a mean. */
+  readonly scale?: number
+}
+
+export interface Axis {
+  readonly extent: number
+  readonly stride: number
+}
+
+/** The axes that stay and those that go, neighbours of one kind merged. */
+export interface Split {
+  readonly kept: readonly Axis[]
+  readonly reduced: readonly Axis[]
+}
+
+export function splitAxes({ operation, shape, axes, scale }: ReduceKey): Split {
+  refuseExtents('reduce', shape)
+  const sorted = axes.every(
+    (axis, i) => Number.isInteger(axis) && axis >= 0 && axis < shape.length && axis > (axes[i - 1] ?? -1),
+  )
+  if (!sorted) {
+    throw new WeftgradError(
+      'shape',
+      `reduce: axes [${axes.join(', ')}] are not sorted, unique axes of [${shape.join(', ')}].`,
+      {
+        shape,
+        axes,
+      },
+    )
+  }
+  if (scale !== undefined && (operation !== 'sum' || !Number.isFinite(scale))) {
+    throw new WeftgradError(
+      'argument',
+      `reduce: only a sum has a scale, and it is finite; not ${operation} times ${scale}.`,
+    )
+  }
+  const strides = stridesOf(shape)
+  const merged: { gone: boolean; extent: number; stride: number }[] = []
+  shape.forEach((extent, axis) => {
+    if (extent === 1) return
+    const gone = axes.includes(axis)
+    const stride = strides[axis] ?? 1
+    const last = merged.at(-1)
+    if (last?.gone === gone) {
+      last.extent *= extent
+      last.stride = stride
+    } else merged.push({ gone, extent, stride })
+  })
+  return { kept: merged.filter((axis) => !axis.gone), reduced: merged.filter((axis) => axis.gone) }
+}
+
+export const extentsOf = (axes: readonly Axis[]): number[] => axes.map((axis) => axis.extent)
+export const countOf = (axes: readonly Axis[]): number => elementCount(extentsOf(axes))
+
+/** How vec4 loads lie: along the reduced axis, across neighbouring outputs, or not possible. */
+export type Lie = 'single' | 'along' | 'across'
+
+export function lieOf({ kept, reduced }: Split): Lie | undefined {
+  const innerReduced = reduced.at(-1)
+  // A tensor that is reduced whole may end anywhere: its tail is masked.
+  if (innerReduced?.stride === 1) return kept.length === 0 || innerReduced.extent % 4 === 0 ? 'along' : undefined
+  const innerKept = kept.at(-1)
+  return innerKept?.stride === 1 && innerKept.extent % 4 === 0 ? 'across' : undefined
+}
+
+/** The axes with `axes`' last one in steps of vec4, if it is the contiguous one. */
+export function vectorAxes(axes: readonly Axis[]): Axis[] {
+  return axes.map(({ extent, stride }) =>
+    stride === 1 ? { extent: Math.ceil(extent / 4), stride } : { extent, stride: stride / 4 },
+  )
+}
+
+/** Rows whose elements lie together, or the whole tensor. */
+export function isRows({ kept, reduced }: Split): boolean {
+  return reduced.length === 1 && reduced[0]?.stride === 1 && kept.length <= 1
+}

@@ -1,0 +1,323 @@
+/**
+ * Sums, maxima and minima over any axes. The position of the maximum stands in argmax.ts.
+ *
+ * Promises beyond those of kernel.ts: a long sum is built as long-sum.ts says, its parts by lanes and workgroups; NaN
+ * anywhere makes the result NaN, for maxima and minima too.
+ *
+ * Variants of `reduce`: `scalar` and `vec4` give every output to one lane, or to several lanes that take a part each
+ * and a second pass that joins the parts; `workgroup` lets a workgroup share a row whose elements lie together, which is
+ * how a GPU reads memory best.
+ */
+
+import type { Dispatch, Family, KernelPlan, Operand, Target, UniformValue, Variant } from '../kernel.ts'
+import { dispatch, elementCount, input, output, reads, scratch, writes } from '../kernel.ts'
+import { makeTeam, offersTeam, teamFunctions } from '../schedule/cooperative.ts'
+import { odometer, offsetText, shareOut, walkLoop } from '../schedule/grid-stride.ts'
+import type { FunctionName, Width } from '../wgsl/functions.ts'
+import { declareFunctions, nanKey, scalar, vector } from '../wgsl/functions.ts'
+import type { LongSum } from '../wgsl/long-sum.ts'
+import { longSum } from '../wgsl/long-sum.ts'
+import type { Axis, Lie, ReduceKey, Split } from './axes.ts'
+import { countOf, extentsOf, isRows, lieOf, splitAxes, vectorAxes } from './axes.ts'
+
+export type { ArgmaxKey } from './argmax.ts'
+export { argmax } from './argmax.ts'
+export type { ReduceKey } from './axes.ts'
+
+interface Accumulator {
+  /** `f32` sums, or the `orderedKey`s of maxima and minima. */
+  readonly type: 'f32' | 'u32'
+  readonly identity: string
+  readonly load: (x: string) => string
+  readonly combine: (a: string, b: string) => string
+  readonly finish: (total: string) => string
+  readonly builtin: 'subgroupAdd' | 'subgroupMax' | 'subgroupMin'
+  readonly needs: readonly FunctionName[]
+}
+
+const extremum = (operation: 'max' | 'min'): Accumulator => ({
+  type: 'u32',
+  identity: operation === 'max' ? '0u' : '0xffffffffu',
+  load: (x) => `orderedKey(${x}, ${nanKey[operation]})`,
+  combine: (a, b) => `${operation}(${a}, ${b})`,
+  finish: (total) => `fromOrderedKey(${total})`,
+  builtin: operation === 'max' ? 'subgroupMax' : 'subgroupMin',
+  needs: ['orderedKey', 'fromOrderedKey'],
+})
+
+const accumulators: { readonly [Operation in ReduceKey['operation']]: Accumulator } = {
+  sum: {
+    type: 'f32',
+    identity: '0.0',
+    load: (x) => x,
+    combine: (a, b) => `${a} + ${b}`,
+    finish: (total) => `${total} * u.scale`,
+    builtin: 'subgroupAdd',
+    needs: [],
+  },
+  max: extremum('max'),
+  min: extremum('min'),
+}
+
+interface Pass {
+  readonly label: string
+  readonly operation: ReduceKey['operation']
+  readonly split: Split
+  readonly lie: Lie
+  /** Parts that the reduced elements are cut into; results are [parts, ...outputs]. */
+  readonly parts: number
+  readonly scale: number
+  readonly from: Operand
+  readonly to: Operand
+}
+
+/** What an accumulator gets to see: only sums need blocks. */
+function accumulation({ type, identity }: Accumulator, wide: string, terms: number): LongSum {
+  return longSum(wide, ['total'], { terms: type === 'f32' ? terms : 0, start: `${wide}(${identity})` })
+}
+
+function lanePass(pass: Pass, target: Target): Dispatch {
+  const { lie, parts } = pass
+  const accumulator = accumulators[pass.operation]
+  const width: Width = lie === 'single' ? scalar : vector
+  const kept = lie === 'single' ? pass.split.kept : vectorAxes(pass.split.kept)
+  const reduced = lie === 'single' ? pass.split.reduced : vectorAxes(pass.split.reduced)
+  const tail = lie === 'along' && countOf(pass.split.reduced) % 4 !== 0
+  const count = countOf(reduced)
+  const length = Math.ceil(count / parts)
+
+  const first = parts > 1 ? [parts] : []
+  const extents = [...first, ...extentsOf(kept)]
+  const tasks = extents.length === 0 ? [1] : extents
+  const share = shareOut(elementCount(tasks), target, length)
+  const counter = odometer(tasks, share)
+  const base = offsetText('kept', [...first.map(() => 0), ...kept.map((axis) => axis.stride)])
+  const reading = reducedCounter(reduced, parts > 1 ? 'begin' : undefined)
+  const uniforms: Record<string, UniformValue> = {
+    ...counter.uniforms,
+    ...base.uniforms,
+    ...reading.uniforms,
+    count,
+    length,
+  }
+  if (accumulator.type === 'f32') uniforms.scale = { f32: pass.scale }
+  if (tail) uniforms.elements = countOf(pass.split.reduced)
+
+  const wide = accumulator.type === 'f32' ? width.f : width.u
+  const identity = `${wide}(${accumulator.identity})`
+  const sum = accumulation(accumulator, wide, length)
+  const loaded = accumulator.load('x[offset]')
+  const mask = 'offset * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(u.elements)'
+  const term = tail ? `select(${identity}, ${loaded}, ${mask})` : loaded
+  const { combine, finish } = accumulator
+  const total =
+    lie === 'along' ? combine(`(${combine('total.x', 'total.y')})`, `(${combine('total.z', 'total.w')})`) : 'total'
+  const ownWidth = lie === 'across' ? width : scalar
+  const narrow = lie === 'across' ? width.f : 'f32'
+  const functions = [
+    declareFunctions(
+      accumulator.needs.filter((name) => name === 'orderedKey'),
+      width,
+    ),
+    declareFunctions(
+      accumulator.needs.filter((name) => name === 'fromOrderedKey'),
+      ownWidth,
+    ),
+  ]
+  return dispatch({
+    label: pass.label,
+    bindings: [reads('x', pass.from, width.f), writes('result', pass.to, narrow)],
+    uniforms,
+    workgroupSize: share.workgroupSize,
+    workgroups: share.workgroups,
+    declarations: functions.join('\n'),
+    body: walkLoop(
+      counter,
+      `      ${parts > 1 ? 'let begin = d0 * u.length;' : ''}
+      let end = min(${parts > 1 ? 'begin' : '0u'} + u.length, u.count);
+      var offset = ${base.text};
+${reading.start}
+${sum.whole(
+  ['position', parts > 1 ? 'begin' : '0u', 'end'],
+  `          total = ${combine('total', term)};
+${reading.advance}`,
+)}
+      let joined = ${total};
+      result[unit] = ${finish('joined')};`,
+    ),
+  })
+}
+
+/** Moves `offset` over the reduced elements, one at a time; `begin` names the position to start from, if not 0. */
+function reducedCounter(
+  axes: readonly Axis[],
+  begin: string | undefined,
+): { readonly start: string; readonly advance: string; readonly uniforms: Readonly<Record<string, UniformValue>> } {
+  const uniforms: Record<string, UniformValue> = {}
+  const inner = axes.length - 1
+  if (inner < 0) return { start: '', advance: '', uniforms }
+  const start: string[] = []
+  const advance: string[] = []
+  axes.forEach(({ extent, stride }, axis) => {
+    uniforms[`jump${axis}`] = stride
+    if (axis > 0) uniforms[`m${axis}`] = extent
+  })
+  if (begin !== undefined) start.push(`      var rest = ${begin};`)
+  for (let axis = inner; axis > 0; axis--) {
+    start.push(`      var r${axis} = ${begin === undefined ? '0u' : `rest % u.m${axis}`};`)
+    if (begin !== undefined) start.push(`      rest = rest / u.m${axis};`, `      offset += r${axis} * u.jump${axis};`)
+  }
+  if (begin !== undefined) start.push('      offset += rest * u.jump0;')
+  advance.push(`            offset += u.jump${inner};`)
+  for (let axis = inner; axis > 0; axis--) {
+    // Unsigned arithmetic wraps around where the step back is longer than the step on.
+    const here = axes[axis]
+    const above = axes[axis - 1]
+    uniforms[`wrap${axis}`] = ((above?.stride ?? 0) - (here?.extent ?? 0) * (here?.stride ?? 0)) >>> 0
+    if (axis < inner) advance.push(`            r${axis} += select(0u, 1u, wraps${axis + 1});`)
+    else advance.push(`            r${axis}++;`)
+    advance.push(
+      `            let wraps${axis} = r${axis} == u.m${axis};`,
+      `            offset += select(0u, u.wrap${axis}, wraps${axis});`,
+      `            r${axis} = select(r${axis}, 0u, wraps${axis});`,
+    )
+  }
+  return { start: start.join('\n'), advance: advance.join('\n'), uniforms }
+}
+
+/** Into how many parts to cut `terms` loads for each of `outputs` lanes. */
+function partsFor(outputs: number, terms: number, target: Target): number {
+  // A second pass costs a dispatch, 20 us on lavapipe, in which a lane there adds up some 1000 loads; 256 lanes occupy
+  // sixteen cores with two workgroups each. A GPU needs thousands of lanes, and dispatches cost it 5 us.
+  const [lanes, worthwhile, least] = target.class === 'cpu' ? [256, 2048, 256] : [16384, 256, 32]
+  if (terms < worthwhile || outputs * 2 > lanes) return 1
+  const wanted = Math.min(Math.ceil(lanes / outputs), Math.floor(terms / least))
+  return Math.ceil(terms / Math.ceil(terms / wanted)) // no part is empty
+}
+
+/** Joins [parts, ...outputs] in scratch 0. */
+function joinParts(key: ReduceKey, parts: number, outputs: number, target: Target): Dispatch {
+  const split = splitAxes({ operation: key.operation, shape: [parts, outputs], axes: [0] })
+  return lanePass(
+    {
+      label: `reduce.${key.operation}/joinParts`,
+      operation: key.operation,
+      split,
+      lie: lieOf(split) ?? 'single',
+      parts: 1,
+      scale: key.scale ?? 1,
+      from: scratch(0),
+      to: output(0),
+    },
+    target,
+  )
+}
+
+function planLanes(key: ReduceKey, target: Target, variant: 'scalar' | 'vec4'): KernelPlan {
+  const split = splitAxes(key)
+  const lie: Lie = variant === 'scalar' ? 'single' : (lieOf(split) ?? 'single')
+  const outputs = countOf(split.kept)
+  const parts = partsFor(
+    lie === 'across' ? outputs / 4 : outputs,
+    Math.ceil(countOf(split.reduced) / (lie === 'along' ? 4 : 1)),
+    target,
+  )
+  const first = lanePass(
+    {
+      label: `reduce.${key.operation}/${variant}`,
+      operation: key.operation,
+      split,
+      lie,
+      parts,
+      scale: parts > 1 ? 1 : (key.scale ?? 1),
+      from: input(0),
+      to: parts > 1 ? scratch(0) : output(0),
+    },
+    target,
+  )
+  return finishPlan(key, variant, first, parts, outputs, target)
+}
+
+function finishPlan(
+  key: ReduceKey,
+  variant: string,
+  first: Dispatch,
+  parts: number,
+  outputs: number,
+  target: Target,
+): KernelPlan {
+  const split = parts > 1
+  return {
+    variant,
+    dispatches: split ? [first, joinParts(key, parts, outputs, target)] : [first],
+    scratchBytes: split ? [parts * outputs * 4] : [],
+    flops: 0,
+  }
+}
+
+function planRows(key: ReduceKey, target: Target): KernelPlan {
+  const split = splitAxes(key)
+  const accumulator = accumulators[key.operation]
+  const team = makeTeam('workgroup', target)
+  const rows = countOf(split.kept)
+  const columns = countOf(split.reduced)
+  // 512 workgroups keep a large GPU busy; a part should still give each lane of one eight loads.
+  const wanted = Math.max(1, Math.min(Math.ceil(512 / rows), Math.floor(columns / (team.size * 8))))
+  const parts = Math.ceil(columns / Math.ceil(columns / wanted))
+  const { type, load, combine, finish } = accumulator
+  const length = Math.ceil(columns / parts)
+  const sum = accumulation(accumulator, type, Math.ceil(length / team.size))
+  const uniforms: Record<string, UniformValue> = { rows, columns, length }
+  if (type === 'f32') uniforms.scale = { f32: parts > 1 ? 1 : (key.scale ?? 1) }
+  const first = dispatch({
+    label: `reduce.${key.operation}/workgroup`,
+    bindings: [reads('x', input(0)), writes('result', parts > 1 ? scratch(0) : output(0))],
+    uniforms,
+    workgroupSize: team.workgroupSize,
+    workgroups: rows * parts,
+    declarations: `${declareFunctions(accumulator.needs, scalar)}
+${teamFunctions(team, [{ name: 'teamTotal', type, combine, builtin: accumulator.builtin }])}`,
+    body: `
+  if (group < groups) {
+    let part = group / u.rows;
+    let row = group - part * u.rows;
+    let end = min((part + 1u) * u.length, u.columns);
+${sum.whole(
+  ['column', 'part * u.length + lane', 'end', team.size],
+  `        total = ${combine('total', load('x[row * u.columns + column]'))};`,
+)}
+    total = teamTotal(total, lane);
+    if (lane == 0u) {
+      result[group] = ${finish('total')};
+    }
+  }`,
+  })
+  return finishPlan(key, 'workgroup', first, parts, rows, target)
+}
+
+const variants: readonly Variant<ReduceKey>[] = [
+  { name: 'scalar', supports: () => true, plan: (key, target) => planLanes(key, target, 'scalar') },
+  {
+    name: 'vec4',
+    supports: (key) => lieOf(splitAxes(key)) !== undefined,
+    plan: (key, target) => planLanes(key, target, 'vec4'),
+  },
+  {
+    name: 'workgroup',
+    supports: (key, target) => offersTeam('workgroup', target) && isRows(splitAxes(key)),
+    plan: planRows,
+  },
+]
+
+/** Throws 'shape' for axes that the shape does not have, 'argument' for a scale of anything but a sum. */
+export const reduce: Family<ReduceKey> = {
+  name: 'reduce',
+  variants,
+  prefer: (key, target) => {
+    const split = splitAxes(key)
+    // Below 64 columns most of a workgroup would idle.
+    if (target.class === 'gpu' && isRows(split) && countOf(split.reduced) >= 64 && offersTeam('workgroup', target))
+      return 2
+    return lieOf(split) === undefined ? 0 : 1
+  },
+}

@@ -1,0 +1,70 @@
+/**
+ * How many lanes work on one row together: one (`lane`), one subgroup (`subgroup`), or a workgroup with shared memory
+ * (`workgroup`). A kernel written for a team loops from `member` in steps of the team's size, and combines what its
+ * members found with functions declared here. The order of combining is fixed.
+ *
+ * On a CPU running Vulkan a barrier turns the shader into coroutines, so that teams there are lanes or subgroups; on a
+ * GPU a whole workgroup reads neighbouring addresses together.
+ */
+
+import type { Target } from '../kernel.ts'
+import { plainWorkgroupSize } from '../kernel.ts'
+
+export type TeamKind = 'lane' | 'subgroup' | 'workgroup'
+
+export interface Team {
+  readonly kind: TeamKind
+  readonly workgroupSize: number
+  /** Lanes that work together. */
+  readonly size: number
+  /** Teams in a workgroup. */
+  readonly perWorkgroup: number
+}
+
+/** Whether the adapter can have such teams. */
+export function offersTeam(kind: TeamKind, target: Target): boolean {
+  if (kind === 'subgroup') return target.subgroupSize !== undefined
+  return kind === 'lane' || target.maxWorkgroupStorageBytes >= 1024
+}
+
+export function makeTeam(kind: TeamKind, target: Target): Team {
+  if (kind === 'lane') {
+    const workgroupSize = plainWorkgroupSize(target)
+    return { kind, workgroupSize, size: 1, perWorkgroup: workgroupSize }
+  }
+  const size = kind === 'subgroup' ? (target.subgroupSize ?? 1) : Math.min(128, target.maxWorkgroupSize)
+  return { kind, workgroupSize: size, size, perWorkgroup: 1 }
+}
+
+export interface Combination {
+  /** The function's name; it takes a member's value and `lane`, and every member gets the result. */
+  readonly name: string
+  readonly type: 'f32' | 'u32'
+  readonly combine: (a: string, b: string) => string
+  /** The subgroup built-in that does the same. */
+  readonly builtin: 'subgroupAdd' | 'subgroupMax' | 'subgroupMin'
+}
+
+/** Declares the combining functions. They must be called in uniform control flow. */
+export function teamFunctions(team: Team, combinations: readonly Combination[]): string {
+  return combinations.map((combination) => teamFunction(team, combination)).join('\n')
+}
+
+function teamFunction({ kind, size }: Team, { name, type, combine, builtin }: Combination): string {
+  if (kind === 'lane') return `fn ${name}(value: ${type}, lane: u32) -> ${type} { return value; }`
+  if (kind === 'subgroup') return `fn ${name}(value: ${type}, lane: u32) -> ${type} { return ${builtin}(value); }`
+  const shared = `${name}Shared`
+  // Folds the upper part onto the lower until one value is left; the first fold takes what exceeds a power of two.
+  return `var<workgroup> ${shared}: array<${type}, ${size}>;
+fn ${name}(value: ${type}, lane: u32) -> ${type} {
+  ${shared}[lane] = value;
+  for (var extent = ${size}u; extent > 1u; extent = (extent + 1u) / 2u) {
+    workgroupBarrier();
+    let upper = lane + (extent + 1u) / 2u;
+    if (upper < extent) {
+      ${shared}[lane] = ${combine(`${shared}[lane]`, `${shared}[upper]`)};
+    }
+  }
+  return workgroupUniformLoad(&${shared}[0]);
+}`
+}

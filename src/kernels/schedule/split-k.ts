@@ -1,0 +1,74 @@
+/**
+ * The second pass of kernels that split a long sum over workgroups: adds the partial results in order, then bias and
+ * activation. Partial results lie one after the other in scratch 0.
+ */
+
+import type { Dispatch, Operand, Target } from '../kernel.ts'
+import { dispatch, output, plainWorkgroupSize, reads, scratch, writes } from '../kernel.ts'
+import type { FusedActivation } from '../wgsl/activation.ts'
+import { activationFunction } from '../wgsl/activation.ts'
+import type { FloatType } from '../wgsl/functions.ts'
+import { longSum } from '../wgsl/long-sum.ts'
+import { vectorType, widestVector } from './subgroup-tile.ts'
+
+export interface SplitSum {
+  readonly label: string
+  readonly count: number
+  readonly splits: number
+  /** Bias of `columns` numbers, repeated along the result. */
+  readonly bias?: { readonly operand: Operand; readonly columns: number } | undefined
+  readonly activation: FusedActivation
+}
+
+/** Sums `splits` partial results of `count` numbers into output 0. */
+export function sumPartials(sum: SplitSum, target: Target): Dispatch {
+  const width = widestVector(sum.count, sum.bias?.columns ?? sum.count)
+  const type = vectorType(width)
+  const workgroupSize = plainWorkgroupSize(target)
+  const vectors = sum.count / width
+  const made = dispatch({
+    label: `${sum.label}/sumPartials`,
+    bindings: [
+      reads('partial', scratch(0), type),
+      writes('result', output(0), type),
+      ...(sum.bias === undefined ? [] : [reads('bias', sum.bias.operand, type)]),
+    ],
+    uniforms: { vectors, splits: sum.splits, biasVectors: (sum.bias?.columns ?? width) / width },
+    workgroupSize,
+    workgroups: Math.ceil(vectors / workgroupSize),
+    declarations: activationFunction(sum.activation, type),
+    body: `
+  if (index >= u.vectors) { return; }
+${partialsText({ type, splits: sum.splits, partial: 'partial', vectors: 'u.vectors', count: 'u.splits', index: 'index' })}
+  result[index] = activate(total${sum.bias === undefined ? '' : ' + bias[index % u.biasVectors]'});`,
+  })
+  if (sum.bias !== undefined || sum.activation !== 'linear') return made
+  const { splits, count } = sum
+  return { ...made, partialSum: { splits, count, targets: [{ output: 0, from: 0, count }] } }
+}
+
+export interface Partials {
+  readonly type: FloatType
+  readonly splits: number
+  /** In WGSL: the buffer, the vectors in each partial result, the number of partial results, and which vector is wanted. */
+  readonly partial: string
+  readonly vectors: string
+  readonly count: string
+  readonly index: string
+}
+
+/** Statements that leave the sum of the partial results in a new variable `total`. */
+export function partialsText({ type, splits, partial, vectors, count, index }: Partials): string {
+  const sum = longSum(type, ['total'], { terms: splits })
+  return `${sum.whole(['split', '0u', count], `    total += ${partial}[split * ${vectors} + ${index}];`)}`
+}
+
+/**
+ * How many workgroups to split a sum over: enough that `tiles * splits` keeps every core busy, while each part still
+ * has `least` terms to add.
+ */
+export function splitCount(tiles: number, terms: number, least: number, target: Target): number {
+  // 16 workgroups fill the two to sixteen cores of a CPU adapter evenly; a GPU wants some hundreds.
+  const wanted = target.class === 'cpu' ? 16 : 512
+  return Math.max(1, Math.min(Math.ceil(wanted / tiles), Math.floor(terms / least)))
+}

@@ -1,0 +1,131 @@
+/**
+ * The inner loop of matrix products without barriers: one subgroup computes a tile of the result as a sum of outer
+ * products. Operands are loaded once, one vector a lane, and passed to the other lanes by `subgroupBroadcast`; the
+ * accumulators are named variables that no index touches at run time.
+ *
+ * Why: on a CPU running Vulkan a control barrier turns a shader into coroutines, a storage load costs 10-44 ns a
+ * subgroup, a broadcast 1-3 ns. Each load is therefore used as often as the accumulators allow.
+ *
+ * Rows of the left operand come in one of two layouts: a lane holds `unroll` successive k of one row (`lanes`), or a
+ * lane holds `rowVector` neighbouring rows at one k (`vectors`). Columns of the right operand likewise: a lane holds
+ * `columnVector` neighbouring columns at one k (`vectors`), or `unroll` successive k of one column (`lanes`).
+ */
+
+import type { FloatType } from '../wgsl/functions.ts'
+
+export type VectorWidth = 1 | 2 | 4
+
+export interface SubgroupTile {
+  readonly subgroupSize: number
+  readonly rows: number
+  /** Columns are `columnGroups * subgroupSize * columnVector`. */
+  readonly columnGroups: number
+  readonly columnVector: VectorWidth
+  /** Successive k that one pass of the loop works off. */
+  readonly unroll: VectorWidth
+  readonly rowLayout: 'lanes' | 'vectors'
+  /** Rows a vector holds in the layout `vectors`; 1 otherwise. */
+  readonly rowVector: VectorWidth
+  readonly columnLayout: 'lanes' | 'vectors'
+}
+
+const components = 'xyzw'
+
+export function vectorType(width: VectorWidth): FloatType {
+  return width === 1 ? 'f32' : `vec${width}f`
+}
+
+function component(name: string, width: VectorWidth, index: number): string {
+  return width === 1 ? name : `${name}.${components[index]}`
+}
+
+export function widestVector(...extents: readonly number[]): VectorWidth {
+  if (extents.every((extent) => extent % 4 === 0)) return 4
+  return extents.every((extent) => extent % 2 === 0) ? 2 : 1
+}
+
+/** The column vector that wastes the fewest lanes, the wider one at a tie. */
+export function columnVectorFor(columns: number, subgroupSize: number): VectorWidth {
+  let best: VectorWidth = 1
+  for (const width of [2, 4] as const) {
+    const covered = (vector: number): number => Math.ceil(columns / (subgroupSize * vector)) * subgroupSize * vector
+    if (columns % width === 0 && covered(width) <= covered(best)) best = width
+  }
+  return best
+}
+
+/** Left-operand vectors that each lane loads in one pass: variables `a0`, `a1`, ... of `leftType`. */
+export function leftLoads(tile: SubgroupTile): number {
+  const vectors = tile.rowLayout === 'lanes' ? tile.rows : (tile.rows / tile.rowVector) * tile.unroll
+  return Math.ceil(vectors / tile.subgroupSize)
+}
+
+export function leftType(tile: SubgroupTile): FloatType {
+  return vectorType(tile.rowLayout === 'lanes' ? tile.unroll : tile.rowVector)
+}
+
+/** The right operand's variables: `b<u>_<j>` in the layout `vectors`, `b<j>` in the layout `lanes`. */
+export function rightType(tile: SubgroupTile): FloatType {
+  return vectorType(tile.columnLayout === 'lanes' ? tile.unroll : tile.columnVector)
+}
+
+/** Extent of the tile in columns. */
+export function tileColumns(tile: SubgroupTile): number {
+  return tile.columnGroups * tile.subgroupSize * tile.columnVector
+}
+
+/** The names of a lane's accumulators, by row and group of columns. */
+export function accumulatorsOf(tile: SubgroupTile): string[] {
+  return Array.from({ length: tile.rows * tile.columnGroups }, (_, n) => {
+    return `c${Math.floor(n / tile.columnGroups)}_${n % tile.columnGroups}`
+  })
+}
+
+/**
+ * Adds the outer products of what `a*` and `b*` hold to the accumulators: first those of all `unroll` k to each other, so
+ * that an accumulator takes one term a turn. Without fused multiply-adds that costs nothing.
+ */
+export function rankUpdate(tile: SubgroupTile): string {
+  const { subgroupSize, rows, columnGroups, unroll, rowLayout, rowVector, columnLayout } = tile
+  const ks = Array.from({ length: unroll }, (_, k) => k)
+  const lines: string[] = []
+  for (let i = 0; i < rows; i++) {
+    for (const k of ks) {
+      const slot = rowLayout === 'lanes' ? i : k * (rows / rowVector) + Math.floor(i / rowVector)
+      const held = `a${Math.floor(slot / subgroupSize)}`
+      const part = rowLayout === 'lanes' ? component(held, unroll, k) : component(held, rowVector, i % rowVector)
+      lines.push(`    let x${i}_${k} = subgroupBroadcast(${part}, ${slot % subgroupSize}u);`)
+    }
+    for (let j = 0; j < columnGroups; j++) {
+      const right = (k: number): string => (columnLayout === 'lanes' ? component(`b${j}`, unroll, k) : `b${k}_${j}`)
+      lines.push(`    c${i}_${j} += ${ks.map((k) => `x${i}_${k} * ${right(k)}`).join(' + ')};`)
+    }
+  }
+  return lines.join('\n')
+}
+
+/**
+ * Stores the tile. `store(row, column, value)` gives the statement for one vector; `rowTile`, `u.rows`, `column<j>` (in
+ * vectors) and `u.columnVectors` must be in scope.
+ */
+export function storeTile(tile: SubgroupTile, store: (row: string, column: string, value: string) => string): string {
+  const lines: string[] = []
+  for (let j = 0; j < tile.columnGroups; j++) {
+    lines.push(`  if (wanted${j} < u.columnVectors) {`)
+    for (let i = 0; i < tile.rows; i++) {
+      lines.push(`    if (firstRow + ${i}u < u.rows) { ${store(`(firstRow + ${i}u)`, `wanted${j}`, `c${i}_${j}`)} }`)
+    }
+    lines.push('  }')
+  }
+  return lines.join('\n')
+}
+
+/** Declares `wanted<j>` (this lane's column vectors) and `column<j>` (the same, clamped for loading). */
+export function declareColumns(tile: SubgroupTile): string {
+  const lines: string[] = []
+  for (let j = 0; j < tile.columnGroups; j++) {
+    lines.push(`  let wanted${j} = (columnTile * ${tile.columnGroups}u + ${j}u) * ${tile.subgroupSize}u + lane;`)
+    lines.push(`  let column${j} = min(wanted${j}, u.columnVectors - 1u);`)
+  }
+  return lines.join('\n')
+}

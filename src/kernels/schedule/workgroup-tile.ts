@@ -1,0 +1,377 @@
+/**
+ * Matrix products for GPUs: register tiles over workgroup memory. A workgroup computes a *block* of the result in *slabs*
+ * of 16 successive k: its lanes load a slab of both operands into workgroup memory, then each adds 16 outer products of
+ * four or eight rows by four or eight columns to accumulators of its own. No subgroup operations: any adapter runs it.
+ *
+ * Operands come as WGSL that the caller gives, so that a convolution is a product too (implicit GEMM). All extents are
+ * uniforms: shapes that vectorise alike share a shader. Sums are in a fixed order.
+ *
+ * - Accumulators are named variables; an indexed array would leave the registers on some compilers.
+ * - A lane loads four vectors of four numbers, a 4x4 piece of a slab. Where vectors run along k it transposes the piece on
+ *   the way into workgroup memory, so that both operands lie there as [k][row or column] and are read in vectors.
+ * - The next slab is loaded into registers before the outer products of the present one, whose arithmetic hides the
+ *   latency; that takes no second copy in workgroup memory.
+ */
+
+import type { Binding, KernelPlan, Target, UniformValue } from '../kernel.ts'
+import { dispatch, input, output, reads, scratch, writes } from '../kernel.ts'
+import type { FusedActivation } from '../wgsl/activation.ts'
+import { activationFunction } from '../wgsl/activation.ts'
+import type { LongSum } from '../wgsl/long-sum.ts'
+import { longSum } from '../wgsl/long-sum.ts'
+import { repeat } from '../wgsl/text.ts'
+import { splitCount, sumPartials } from './split-k.ts'
+
+export interface TiledBlock {
+  readonly name: string
+  readonly rows: number
+  readonly columns: number
+  /** Results of one lane. */
+  readonly laneRows: 4 | 8
+  readonly laneColumns: 4 | 8
+  /**
+   * Outer products in the text of the innermost loop: 64 or more multiply-adds a lane for each turn, while lavapipe still
+   * compiles the kernel in about 1.5 s of processor time (4 in `tiled128`: 2.8 s; all 16 unrolled by the compiler: 3 s).
+   */
+  readonly unroll: 2 | 4
+}
+
+/**
+ * Small blocks fill the device with small results, large ones read less for each multiplication: a lane of `tiled32`
+ * reads a vector of workgroup memory for 8 multiply-adds, of `tiled64` for 10.7, of `tiled128` for 16. A load of workgroup
+ * memory takes several times as long as a multiply-add on the GPUs that publish such figures.
+ */
+export const tiledBlocks = {
+  tiled32: { name: 'tiled32', rows: 32, columns: 32, laneRows: 4, laneColumns: 4, unroll: 4 },
+  tiled64: { name: 'tiled64', rows: 64, columns: 64, laneRows: 8, laneColumns: 4, unroll: 4 },
+  tiled128: { name: 'tiled128', rows: 128, columns: 64, laneRows: 8, laneColumns: 8, unroll: 2 },
+} as const satisfies Record<string, TiledBlock>
+
+/** 16: whole cache lines where vectors run along k (64 bytes), and 12 KiB of workgroup memory for the largest block. */
+const slabTerms = 16
+
+/** Four vectors of four numbers in a lane's piece of a slab. */
+const four = [0, 1, 2, 3] as const
+const components = 'xyzw'
+
+/** One operand of the product: rows of the left one, columns of the right one are its *positions*. */
+export interface TiledOperand {
+  readonly binding: Binding
+  /** What lies side by side in memory, and what the four numbers of a loaded vector are: successive k, or positions. */
+  readonly along: 'k' | 'positions'
+  /**
+   * For the left operand (`Left`; `Right` likewise), a type `LeftPlace` and two functions:
+   * - `placeLeft(batch: u32, row: u32) -> LeftPlace`: what of an address does not depend on k. `row` may be beyond the last;
+   * - `loadLeft(place: LeftPlace, k: u32) -> vec4f`: four numbers from k and row on, zero from `u.terms` on. What comes from
+   *   beyond the last row does not matter. The first of the four is a multiple of 4 along `along`.
+   */
+  readonly declarations: string
+}
+
+/** `batch` results [rows, columns]. */
+export interface TiledExtents {
+  readonly batch: number
+  readonly rows: number
+  readonly columns: number
+  /** The extent of k. */
+  readonly terms: number
+}
+
+export interface TiledProduct extends TiledExtents {
+  readonly label: string
+  readonly left: TiledOperand
+  readonly right: TiledOperand
+  /** What the operands' declarations read as `u.<name>`, beyond `rows`, `columns`, `terms` and `batch`. */
+  readonly uniforms?: Readonly<Record<string, UniformValue>>
+  /** Input 2 is [columns] and added. */
+  readonly bias: boolean
+  readonly activation: FusedActivation
+  /** Input 2 has the result's shape; where it is not positive the result is 0. */
+  readonly mask?: boolean
+  /** Output 1 is the sums of the right operand's columns. For one batch. */
+  readonly columnSums?: boolean
+}
+
+const lanesOf = (block: TiledBlock): number => (block.rows / block.laneRows) * (block.columns / block.laneColumns)
+
+/**
+ * Where a variant of this block can be chosen. Not on a processor with subgroups: its barriers become coroutines, which
+ * compile for one to three seconds and get to 12 GFLOP/s at best (lavapipe), where subgroups get to 14-26: measuring them
+ * would be a waste.
+ */
+export function suits(block: TiledBlock, target: Target): boolean {
+  if (target.class === 'cpu' && target.subgroupSize !== undefined) return false
+  const bytes = (block.rows + block.columns) * slabTerms * 4
+  return lanesOf(block) <= target.maxWorkgroupSize && bytes <= target.maxWorkgroupStorageBytes
+}
+
+/** The plan's dispatches and scratch memory. */
+export function tiledPlan(
+  product: TiledProduct,
+  block: TiledBlock,
+  target: Target,
+): Pick<KernelPlan, 'dispatches' | 'scratchBytes'> {
+  const { batch, rows, columns, terms, left, right, bias, activation } = product
+  const rowTiles = Math.ceil(rows / block.rows)
+  const columnTiles = Math.ceil(columns / block.columns)
+  const slabs = Math.ceil(terms / slabTerms)
+  // A mask or column sums need the whole sum in one workgroup.
+  const isWhole = product.mask === true || product.columnSums === true
+  const wanted = isWhole ? 1 : splitCount(rowTiles * columnTiles * batch, slabs, leastSlabs, target)
+  const slabsPerSplit = Math.ceil(slabs / wanted)
+  const splits = Math.ceil(slabs / slabsPerSplit)
+  const last = splits === 1
+  const label = `${product.label}/${block.name}${last ? '' : `/splitK${splits}`}`
+  const type = columns % 4 === 0 ? 'vec4f' : 'f32'
+  const total = longSum('vec4f', accumulatorsOf(block, product.columnSums === true), {
+    ...{ terms: slabsPerSplit * slabTerms, termsPerTurn: slabTerms, turns: 1 },
+  })
+  const main = dispatch({
+    label,
+    bindings: [
+      left.binding,
+      right.binding,
+      writes('result', last ? output(0) : scratch(0), type),
+      ...(last && bias ? [reads('bias', input(2), type)] : []),
+      ...(product.mask === true ? [reads('mask', input(2), type)] : []),
+      ...(product.columnSums === true ? [writes('sums', output(1), type)] : []),
+    ],
+    uniforms: {
+      rows,
+      columns,
+      terms,
+      batch,
+      rowTiles,
+      columnTiles,
+      slabs,
+      slabsPerSplit,
+      steps: slabTerms / block.unroll,
+      laneRows: block.laneRows,
+      ...product.uniforms,
+    },
+    workgroupSize: lanesOf(block),
+    workgroups: rowTiles * columnTiles * batch * splits,
+    declarations: `
+var<workgroup> leftSlab: array<vec4f, ${(slabTerms * block.rows) / 4}>;
+var<workgroup> rightSlab: array<vec4f, ${(slabTerms * block.columns) / 4}>;
+${left.declarations}
+${right.declarations}
+${last ? activationFunction(activation, type, product.mask === true ? ['exceeds'] : []) : ''}
+${storeFunction(product, type, last)}`,
+    body: blockBody(product, block, type, total),
+  })
+  if (last) return { dispatches: [main], scratchBytes: [] }
+  const count = batch * rows * columns
+  const sumBias = bias ? { operand: input(2), columns } : undefined
+  const sum = sumPartials({ label, count, splits, bias: sumBias, activation }, target)
+  return { dispatches: [main, sum], scratchBytes: [splits * count * 4] }
+}
+
+/**
+ * The block for a result of this size; undefined where the plain kernel does better because of the padding of even the
+ * smallest block. Blocks of workgroup memory serve GPUs, and processors without subgroups.
+ */
+export function preferredBlock({ batch, rows, columns, terms }: TiledExtents, target: Target): TiledBlock | undefined {
+  const { busyWorkgroups, mostPadding, longSum } = limits[target.class]
+  const tiles = (block: TiledBlock): number => batch * Math.ceil(rows / block.rows) * Math.ceil(columns / block.columns)
+  const covered = (block: TiledBlock): number => tiles(block) * block.rows * block.columns
+  const usable = largestFirst.filter((block) => suits(block, target))
+  const smallest = usable.at(-1)
+  if (smallest === undefined) return undefined
+  if (covered(smallest) > mostPadding * batch * rows * columns && terms < longSum) return undefined
+  const isGood = (block: TiledBlock): boolean => {
+    const splits = splitCount(tiles(block), Math.ceil(terms / slabTerms), leastSlabs, target)
+    return tiles(block) * splits >= busyWorkgroups && covered(block) <= mostExtra * covered(smallest)
+  }
+  return usable.find(isGood) ?? smallest
+}
+
+const largestFirst: readonly TiledBlock[] = [tiledBlocks.tiled128, tiledBlocks.tiled64, tiledBlocks.tiled32]
+
+/** 1.34: what a larger block saves in reads of workgroup memory (a third, a half) it must not waste in padding. */
+const mostExtra = 1.34
+
+/**
+ * - busyWorkgroups. GPU: 256 give each of the 46 to 144 cores of large ones about two to switch between. CPU: 8 keep two
+ *   to eight cores even.
+ * - mostPadding: numbers covered for each number wanted. GPU: with 7 of 8 lanes idle a block gets no more done than plain
+ *   lanes that read two numbers from storage for each multiply-add (by count, not measured). CPU: measured without
+ *   subgroups on lavapipe: at 2 the block wins (1.2 against 0.8 GFLOP/s), at 3.2 it loses (0.8 against 1.7).
+ * - longSum. GPU: from 512 terms on the few lanes of a plain kernel wait for one load after another, where blocks split
+ *   the sum.
+ */
+const limits = {
+  cpu: { busyWorkgroups: 8, mostPadding: 2, longSum: Number.POSITIVE_INFINITY },
+  gpu: { busyWorkgroups: 256, mostPadding: 8, longSum: 512 },
+} as const
+
+/** 8 slabs, 128 terms: below that writing a partial result and reading it again outweighs the idle cores. */
+const leastSlabs = 8
+
+/** `store(part, row, column, value)`: one vector of the result, as far as it is inside. */
+function storeFunction(product: TiledProduct, type: string, last: boolean): string {
+  const stored = (value: string, column: string, at: string): string => {
+    if (!last) return value
+    const activated = `activate(${value}${product.bias ? ` + bias[${column}]` : ''})`
+    return product.mask === true ? `select(${type}(0), ${activated}, exceeds(mask[${at}], ${type}(0)))` : activated
+  }
+  return `fn store(part: u32, row: u32, column: u32, value: vec4f) {
+  if (row >= u.rows || column >= u.columns) { return; }
+  let at = (part * u.rows + row) * u.columns + column;
+  ${
+    type === 'vec4f'
+      ? `result[at / 4u] = ${stored('value', 'column / 4u', 'at / 4u')};`
+      : `for (var i = 0u; i < min(4u, u.columns - column); i++) {
+    result[at + i] = ${stored('value[i]', 'column + i', 'at + i')};
+  }`
+  }
+}`
+}
+
+/** Lines for each of a lane's accumulators: `c<row>_<vector of columns>`. */
+function eachAccumulator(block: TiledBlock, line: (row: number, vector: number) => string): string {
+  const lines: string[] = []
+  for (let row = 0; row < block.laneRows; row++)
+    for (let vector = 0; vector < block.laneColumns / 4; vector++) lines.push(line(row, vector))
+  return lines.join('\n')
+}
+
+/** All of a lane's accumulators, with those of the column sums. */
+function accumulatorsOf(block: TiledBlock, columnSums: boolean): string[] {
+  const vectors = block.laneColumns / 4
+  const names = Array.from({ length: block.laneRows * vectors }, (_, n) => `c${Math.floor(n / vectors)}_${n % vectors}`)
+  if (columnSums) names.push(...Array.from({ length: vectors }, (_, vector) => `total${vector}`))
+  return names
+}
+
+function blockBody(product: TiledProduct, block: TiledBlock, type: string, total: LongSum): string {
+  const [rowVectors, columnVectors] = [block.rows / 4, block.columns / 4]
+  const [laneRowVectors, laneColumnVectors] = [block.laneRows / 4, block.laneColumns / 4]
+  // A lane's eight rows are four and four half a block apart: neighbours then read neighbouring vectors, without bank conflicts.
+  const [rowStep, columnStep] = [block.rows / laneRowVectors, block.columns / laneColumnVectors]
+  const lanesAcross = block.columns / block.laneColumns
+  const left = pieceOf(product.left, 'Left', block.rows)
+  // The right operand's pieces go to the lanes that have none of the left's, where there are as many.
+  const rightLane = lanesOf(block) >= block.rows + block.columns ? block.rows : 0
+  const right = pieceOf(product.right, 'Right', block.columns, rightLane)
+  const sums = product.columnSums === true
+  const take = (row: number): string =>
+    repeat(laneColumnVectors, (v) => `value${v} = c${row}_${v};`).replaceAll('\n', ' ')
+  return `
+  if (group >= groups) { return; }
+  let columnTile = group % u.columnTiles;
+  let rowTile = (group / u.columnTiles) % u.rowTiles;
+  let part = group / (u.columnTiles * u.rowTiles);
+  let batch = part % u.batch;
+  let firstRow = rowTile * ${block.rows}u;
+  let firstColumn = columnTile * ${block.columns}u;
+  let firstSlab = (part / u.batch) * u.slabsPerSplit;
+  let endSlab = min(firstSlab + u.slabsPerSplit, u.slabs);
+  let laneX = lane % ${lanesAcross}u;
+  let laneY = lane / ${lanesAcross}u;
+${left.declare}
+${right.declare}
+${total.declare}
+  for (var slab = firstSlab; slab <= endSlab; slab++) {
+    if (slab < endSlab) {
+${left.load}
+${right.load}
+    }
+    if (slab > firstSlab) {
+      var leftAt = laneY;
+      var rightAt = laneX;
+      for (var step = 0u; step < u.steps; step++) {
+${repeat(block.unroll, (k) => outerProduct(product, block, k))}
+        leftAt += ${block.unroll * rowVectors}u;
+        rightAt += ${block.unroll * columnVectors}u;
+      }
+${total.closeTurns}
+    }
+    workgroupBarrier();
+${left.keep}
+${right.keep}
+    workgroupBarrier();
+  }
+${total.finish}
+  for (var i = 0u; i < u.laneRows; i++) {
+    let row = firstRow + (i / 4u) * ${rowStep}u + laneY * 4u + i % 4u;
+${repeat(laneColumnVectors, (vector) => `    var value${vector} = c0_${vector};`)}
+    switch i {
+${repeat(block.laneRows - 1, (i) => `      case ${i + 1}u: { ${take(i + 1)} }`)}
+      default: {}
+    }
+${repeat(laneColumnVectors, (vector) => `    store(part, row, firstColumn + ${vector * columnStep}u + laneX * 4u, value${vector});`)}
+  }
+${sums ? storeSums(laneColumnVectors, columnStep, type) : ''}`
+}
+
+/** Adds the k-th outer product from here to the lane's accumulators. */
+function outerProduct(product: TiledProduct, block: TiledBlock, k: number): string {
+  const { rows, columns, laneRows, laneColumns } = block
+  const [rowVectors, columnVectors] = [laneRows / 4, laneColumns / 4]
+  const vectors = repeat(
+    columnVectors,
+    (i) => `        let b${k}_${i} = rightSlab[rightAt + ${(columns / 4) * (k + i / columnVectors)}u];`,
+  )
+  return `${repeat(rowVectors, (i) => `        let a${k}_${i} = leftSlab[leftAt + ${(rows / 4) * (k + i / rowVectors)}u];`)}
+${vectors}
+${eachAccumulator(block, (row, vector) => `        c${row}_${vector} += a${k}_${row >> 2}.${components[row & 3]} * b${k}_${vector};`)}
+${product.columnSums === true ? repeat(columnVectors, (vector) => `        total${vector} += b${k}_${vector};`) : ''}`
+}
+
+/** Each of a block's lanes in the first row has seen all of its columns. */
+function storeSums(laneColumnVectors: number, columnStep: number, type: string): string {
+  return `
+  if (rowTile == 0u && laneY == 0u) {
+${repeat(
+  laneColumnVectors,
+  (vector) => `    let column${vector} = firstColumn + ${vector * columnStep}u + laneX * 4u;
+${
+  type === 'vec4f'
+    ? `    if (column${vector} < u.columns) { sums[column${vector} / 4u] = total${vector}; }`
+    : `    for (var i = column${vector}; i < min(column${vector} + 4u, u.columns); i++) { sums[i] = total${vector}[i - column${vector}]; }`
+}`,
+)}
+  }`
+}
+
+/** A lane's part in bringing an operand's slabs into workgroup memory: before the loop, from storage, into workgroup memory. */
+interface Piece {
+  readonly declare: string
+  readonly load: string
+  readonly keep: string
+}
+
+/** The piece of `extent` positions by 16 k that lane `firstLane + piece` brings in, of `extent` pieces. */
+function pieceOf(operand: TiledOperand, side: 'Left' | 'Right', extent: number, firstLane = 0): Piece {
+  const name = side.toLowerCase()
+  const vectors = extent / 4
+  const first = side === 'Left' ? 'firstRow' : 'firstColumn'
+  const isAlongK = operand.along === 'k'
+  // Along k eight neighbouring lanes take eight neighbouring vectors of positions, which lie in different banks when they
+  // are stored; the 32 lanes from there on share 64 successive bytes of each row. Along positions both come by themselves.
+  const [vector, k] = isAlongK
+    ? [`(${name}Piece / 32u) * 8u + ${name}Piece % 8u`, `(${name}Piece / 8u % 4u) * 4u`]
+    : [`${name}Piece % ${vectors}u`, `(${name}Piece / ${vectors}u) * 4u`]
+  const position = (i: number): string => `${first} + ${name}Vector * 4u + ${i}u`
+  const guarded = (lines: string): string => `    if (${name}Busy) {\n${lines}\n    }`
+  return {
+    declare: `  let ${name}Busy = lane >= ${firstLane}u && lane < ${firstLane + extent}u;
+  let ${name}Piece = select(0u, lane - ${firstLane}u, ${name}Busy);
+  let ${name}Vector = ${vector};
+  let ${name}K = ${k};
+${repeat(isAlongK ? 4 : 1, (i) => `  let ${name}Place${i} = place${side}(batch, ${position(i)});`)}
+${repeat(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
+    load: guarded(
+      isAlongK
+        ? repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place${i}, slab * ${slabTerms}u + ${name}K);`)
+        : repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place0, slab * ${slabTerms}u + ${name}K + ${i}u);`),
+    ),
+    keep: guarded(
+      repeat(4, (i) => {
+        const across = `vec4f(${four.map((j) => `${name}${j}.${components[i]}`).join(', ')})`
+        return `      ${name}Slab[(${name}K + ${i}u) * ${vectors}u + ${name}Vector] = ${isAlongK ? across : `${name}${i}`};`
+      }),
+    ),
+  }
+}

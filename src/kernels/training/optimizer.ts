@@ -1,0 +1,202 @@
+/**
+ * Optimizers over one flat buffer of parameters: a single dispatch updates every parameter of a network. What changes from
+ * step to step (learning rate, bias correction) is read from a table computed on the host in float64; the sticky
+ * not-finite flag of the training state gates the update, so that a bad step changes nothing.
+ *
+ * Order of operands, both families:
+ * - outputs, all updated in place: parameters, then the moments (Adam: first, second; SGD with momentum: velocity), then
+ *   the training state, in which the not-finite flag is noted as settled;
+ * - inputs: gradients, table.
+ *
+ * The flat buffers are read as `vec4f`: allocate them up to a multiple of 16 bytes. `table` has four floats a step of the
+ * epoch; the row of this step is `state[0] - 1`: the state has been advanced already (see training-state.ts).
+ *
+ * Sources: Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1 with the bias corrections folded
+ * into the step size (end of section 2), epsilon as in Keras; Loshchilov & Hutter, "Decoupled Weight Decay
+ * Regularization", 2019, algorithm 2; Sutskever et al., "On the importance of initialization and momentum in deep
+ * learning", 2013, for Nesterov's momentum as Keras writes it.
+ */
+
+import { WeftgradError } from '../../errors.ts'
+import { checkValue, fraction, positive } from '../../options.ts'
+import {
+  type Binding,
+  dispatch,
+  type Family,
+  input,
+  type KernelPlan,
+  output,
+  plainWorkgroupSize,
+  reads,
+  type Target,
+  type UniformValue,
+  writes,
+} from '../kernel.ts'
+import { notFiniteWord, settledFlagWord, stepInEpochWord } from './state.ts'
+
+/** Floats in a table row: `[x, y, 0, 0]`, what they mean is said at each family. */
+export const optimizerTableColumns = 4
+
+export interface AdamKey {
+  /** Parameters in the flat buffer, in floats. */
+  readonly count: number
+  /** Decay of the first moment, in [0, 1). Keras: 0.9. */
+  readonly beta1: number
+  /** Decay of the second moment, in [0, 1). Keras: 0.999. */
+  readonly beta2: number
+  /** Added to the root of the second moment, outside the bias correction. Keras: 1e-7. */
+  readonly epsilon: number
+  /** True for AdamW: decay the parameters by the table's second column before the update. */
+  readonly weightDecay: boolean
+}
+
+export interface SgdKey {
+  /** Parameters in the flat buffer, in floats. */
+  readonly count: number
+  /** In [0, 1]; zero: no velocity is kept, and there is no such operand. */
+  readonly momentum: number
+  /** Nesterov's look-ahead; means nothing without momentum. */
+  readonly nesterov: boolean
+}
+
+/**
+ * Adam and AdamW. Outputs: parameters, firstMoment, secondMoment (f32 [count] each), state u32 [4]. Inputs: gradients
+ * f32 [count], table f32 [steps, 4] with rows
+ * `[learningRate * sqrt(1 - beta2^t) / (1 - beta1^t), learningRate * weightDecay, 0, 0]`. Throws 'argument' for hyperparameters out of range.
+ */
+export const adam: Family<AdamKey> = {
+  name: 'adam',
+  variants: [{ name: 'plain', supports: () => true, plan: planAdam }],
+  prefer: () => 0,
+}
+
+/**
+ * Stochastic gradient descent as in Keras: `velocity = momentum * velocity - rate * g`, then `p += velocity`, or with
+ * Nesterov `p += momentum * velocity - rate * g`. Outputs: parameters, with momentum velocity (f32 [count] each), state
+ * u32 [4]. Inputs: gradients f32 [count], table f32 [steps, 4] with rows `[learningRate, 0, 0, 0]`. Throws
+ * 'argument' for hyperparameters out of range.
+ */
+export const sgd: Family<SgdKey> = {
+  name: 'sgd',
+  variants: [{ name: 'plain', supports: () => true, plan: planSgd }],
+  prefer: () => 0,
+}
+
+function planAdam(key: AdamKey, target: Target): KernelPlan {
+  checkCount('adam', key.count)
+  checkValue('adam: beta1', key.beta1, fraction)
+  checkValue('adam: beta2', key.beta2, fraction)
+  checkValue('adam: epsilon', key.epsilon, positive)
+  return planUpdate({
+    label: key.weightDecay ? 'adam/decoupledDecay' : 'adam',
+    count: key.count,
+    target,
+    moments: [writes('firstMoment', output(1), 'vec4f'), writes('secondMoment', output(2), 'vec4f')],
+    uniforms: {
+      beta1Complement: { f32: 1 - key.beta1 },
+      beta2Complement: { f32: 1 - key.beta2 },
+      epsilon: { f32: key.epsilon },
+    },
+    update: `
+      let g = gradients[i];
+      var m = firstMoment[i];
+      var v = secondMoment[i];
+      var p = parameters[i];
+      m += (g - m) * u.beta1Complement;
+      v += (g * g - v) * u.beta2Complement;
+      ${key.weightDecay ? 'p -= rates.y * p;' : ''}
+      p -= rates.x * m / (sqrt(v) + u.epsilon);
+      firstMoment[i] = m;
+      secondMoment[i] = v;
+      parameters[i] = p;`,
+    flops: key.count * (key.weightDecay ? 14 : 12),
+  })
+}
+
+function planSgd(key: SgdKey, target: Target): KernelPlan {
+  checkCount('sgd', key.count)
+  checkValue('sgd: momentum', key.momentum, fraction)
+  const common = { count: key.count, target }
+  if (key.momentum === 0) {
+    return planUpdate({
+      ...common,
+      label: 'sgd',
+      moments: [],
+      uniforms: {},
+      update: 'parameters[i] -= rates.x * gradients[i];',
+      flops: key.count * 2,
+    })
+  }
+  return planUpdate({
+    ...common,
+    label: key.nesterov ? 'sgd/nesterov' : 'sgd/momentum',
+    moments: [writes('velocity', output(1), 'vec4f')],
+    uniforms: { momentum: { f32: key.momentum } },
+    update: `
+      let descent = rates.x * gradients[i];
+      let v = u.momentum * velocity[i] - descent;
+      velocity[i] = v;
+      parameters[i] += ${key.nesterov ? 'u.momentum * v - descent' : 'v'};`,
+    flops: key.count * (key.nesterov ? 6 : 4),
+  })
+}
+
+interface Update {
+  readonly label: string
+  readonly count: number
+  readonly target: Target
+  readonly moments: readonly Binding[]
+  readonly uniforms: Readonly<Record<string, UniformValue>>
+  /** Statements that update vector `i` by `rates`, this step's row of the table. */
+  readonly update: string
+  readonly flops: number
+}
+
+function planUpdate(update: Update): KernelPlan {
+  const lanes = plainWorkgroupSize(update.target)
+  const vectors = Math.ceil(update.count / 4)
+  const steps = Math.ceil(vectors / lanes)
+  // A CPU's workgroup walks at least eight vectors a lane (a workgroup costs 80 ns, a vector's update some 250 ns), and 64
+  // workgroups feed any number of cores evenly; a GPU wants one vector a lane until there are very many.
+  const groups = update.target.class === 'cpu' ? Math.min(64, Math.ceil(steps / 8)) : Math.min(16384, steps)
+  const stepsPerGroup = Math.ceil(steps / groups)
+  return {
+    variant: 'plain',
+    dispatches: [
+      dispatch({
+        label: update.label,
+        bindings: [
+          writes('parameters', output(0), 'vec4f'),
+          ...update.moments,
+          reads('gradients', input(0), 'vec4f'),
+          reads('table', input(1), 'vec4f'),
+          writes('state', output(1 + update.moments.length), 'u32'),
+        ],
+        uniforms: { vectors, stepsPerGroup, ...update.uniforms },
+        workgroupSize: lanes,
+        workgroups: Math.ceil(steps / stepsPerGroup),
+        body: `
+  let flag = state[${notFiniteWord}];
+  if (index == 0u) { state[${settledFlagWord}] = flag; }
+  if (group >= groups || flag != 0u) {
+    return;
+  }
+  let rates = table[state[${stepInEpochWord}] - 1u];
+  let first = group * u.stepsPerGroup * ${lanes}u + lane;
+  for (var step = 0u; step < u.stepsPerGroup; step++) {
+    let i = first + step * ${lanes}u;
+    if (i < u.vectors) {${update.update}
+    }
+  }`,
+      }),
+    ],
+    scratchBytes: [],
+    flops: update.flops,
+  }
+}
+
+function checkCount(family: string, count: number): void {
+  if (!Number.isInteger(count) || count < 1 || count > 2 ** 30) {
+    throw new WeftgradError('limit', `${family} updates from 1 to 2^30 parameters, not ${count}.`, { count })
+  }
+}

@@ -1,0 +1,368 @@
+/**
+ * The state of a training run that lives on the GPU, and the kernels that keep it: step counters, the sticky not-finite
+ * flag that gates the optimizers, one record of loss and accuracy a step, and the confusion matrix of an evaluation.
+ * A step of training dispatches `finishStep`, then the optimizer: the flag is set before anything is updated, and the
+ * counters stay one beyond the step that went bad.
+ */
+
+import { WeftgradError } from '../../errors.ts'
+import {
+  dispatch,
+  type Family,
+  input,
+  type KernelPlan,
+  output,
+  plainWorkgroupSize,
+  reads,
+  type Target,
+  writes,
+} from '../kernel.ts'
+import { partialsText } from '../schedule/split-k.ts'
+import { vectorType, widestVector } from '../schedule/subgroup-tile.ts'
+import { declareFunctions, scalar } from '../wgsl/functions.ts'
+import { longSum } from '../wgsl/long-sum.ts'
+
+/** The u32 words of the state buffer. */
+export const trainingStateWords = 4
+/** Steps done in this epoch: the row of the permutation and of the record that the next step takes. */
+export const stepInEpochWord = 0
+/** Nonzero once something was not finite; only the host clears it. */
+export const notFiniteWord = 1
+/** Steps done since the beginning, the low 32 bits. */
+export const globalStepWord = 2
+/** What the not-finite word was after the last step's optimizer: read while that word itself may be changing. */
+export const settledFlagWord = 3
+
+/** Floats in a record: mean loss, number of correct rows, number of rows, 0. */
+export const stepRecordColumns = 4
+
+export interface ClassificationKey {
+  /** Rows of the logits. */
+  readonly batch: number
+  readonly classes: number
+}
+
+/** Partial sums that still have to be added up, and where in the gradients the result goes. All in floats. */
+export interface PendingSum {
+  /** Partial results, one after the other, each `count` floats. */
+  readonly splits: number
+  readonly count: number
+  readonly targets: readonly PendingTarget[]
+}
+
+export interface PendingTarget {
+  /** From the beginning of a partial result. */
+  readonly from: number
+  /** From the beginning of the gradients. */
+  readonly to: number
+  readonly count: number
+}
+
+export interface FinishStepKey extends ClassificationKey {
+  /** Floats in the flat gradients; those that belong to no parameter are zero. */
+  readonly count: number
+  readonly sums: readonly PendingSum[]
+}
+
+/** Eight storage buffers are what every adapter has; six are taken. */
+export const mostPendingSums = 2
+
+/**
+ * All that is left to do in a step before the optimizer, in one dispatch: `recordStep`; the pending sums, in order; and a
+ * look at every gradient, which sets the not-finite word if one is NaN or infinite. Inputs: lossPerRow f32 [batch],
+ * logits f32 [batch, classes], labels u32 [batch], then the partial results of each pending sum. Outputs: record
+ * f32 [steps, 4], state, gradients f32 [count].
+ */
+export const finishStep: Family<FinishStepKey> = {
+  name: 'finishStep',
+  variants: [{ name: 'plain', supports: () => true, plan: planFinishStep }],
+  prefer: () => 0,
+}
+
+/**
+ * Records a step and advances the counters. Inputs: lossPerRow f32 [batch], logits f32 [batch, classes], labels
+ * u32 [batch]. Outputs: record f32 [steps, 4], state.
+ *
+ * Row `state[0]` of the record becomes (mean loss, rows whose largest logit is at the label, batch, 0). The first of equal
+ * logits wins; a row with a NaN, or with a label that is no class, is wrong. A mean that is not finite sets the flag. The
+ * counters advance unless the flag was set at entry: after a bad step they stay at that step + 1. A row beyond the
+ * record's end is not written.
+ */
+export const recordStep: Family<ClassificationKey> = {
+  name: 'recordStep',
+  variants: [{ name: 'plain', supports: () => true, plan: planRecordStep }],
+  prefer: () => 0,
+}
+
+/**
+ * Adds a batch to a confusion matrix. Inputs: logits f32 [batch, classes], labels u32 [batch]. Output: counts
+ * u32 [classes, classes], row = label, column = first largest logit. Rows with a label that is no class and rows with a
+ * NaN, which predict nothing, are left out.
+ */
+export const confusion: Family<ClassificationKey> = {
+  name: 'confusion',
+  variants: [{ name: 'plain', supports: () => true, plan: planConfusion }],
+  prefer: () => 0,
+}
+
+function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
+  checkClassification('finishStep', key)
+  const { count, sums } = key
+  if (!Number.isInteger(count) || count < 1 || count > 2 ** 30 || sums.length > mostPendingSums)
+    throw new WeftgradError(
+      'limit',
+      `finishStep takes 1 to 2^30 gradients and up to ${mostPendingSums} pending sums.`,
+      {
+        count,
+        sums: sums.length,
+      },
+    )
+  const lanes = plainWorkgroupSize(target)
+  const width = widestVector(
+    count,
+    ...sums.flatMap((sum) => [sum.count, ...sum.targets.flatMap((t) => [t.from, t.to, t.count])]),
+  )
+  const type = vectorType(width)
+  const summing = sums.map((sum) => Math.ceil(sum.count / width / lanes))
+  const ranges = gapsBetween(count, sums)
+  const checked = ranges.reduce((total, range) => total + range.end - range.begin, 0) / width
+  // 32 vectors a lane on a CPU, as a workgroup costs 80 ns and a load 30; a GPU wants as many lanes as there are.
+  const checking = Math.max(1, Math.ceil(checked / lanes / (target.class === 'cpu' ? 32 : 1)))
+  const checkGroups = Math.min(checking, 8192)
+  const uniforms: Record<string, number> = {
+    batch: key.batch,
+    classes: key.classes,
+    firstCheck: 1 + summing.reduce((a, b) => a + b, 0),
+    checkLanes: checkGroups * lanes,
+  }
+  sums.forEach((sum, i) => {
+    uniforms[`splits${i}`] = sum.splits
+    uniforms[`vectors${i}`] = sum.count / width
+    sum.targets.forEach((t, j) => {
+      uniforms[`from${i}_${j}`] = t.from / width
+      uniforms[`to${i}_${j}`] = t.to / width
+      uniforms[`end${i}_${j}`] = (t.from + t.count) / width
+    })
+  })
+  ranges.forEach((range, i) => {
+    uniforms[`begin${i}`] = range.begin / width
+    uniforms[`end${i}`] = range.end / width
+  })
+  let firstGroup = 1
+  const sumBodies = sums.map((sum, i) => {
+    const begin = firstGroup
+    firstGroup += summing[i] ?? 0
+    return `
+  if (group >= ${begin}u && group < ${firstGroup}u) {
+    let i = (group - ${begin}u) * ${lanes}u + lane;
+    if (i < u.vectors${i}) {
+${partialsText({ type, splits: sum.splits, partial: `partial${i}`, vectors: `u.vectors${i}`, count: `u.splits${i}`, index: 'i' })}
+      check(total);
+${sum.targets.map((_, j) => `      if (i >= u.from${i}_${j} && i < u.end${i}_${j}) { gradients[u.to${i}_${j} + i - u.from${i}_${j}] = total; }`).join('\n')}
+    }
+  }`
+  })
+  return {
+    variant: 'plain',
+    dispatches: [
+      dispatch({
+        label: 'finishStep',
+        // Barriers would make coroutines of all workgroups on a CPU: there the lanes of one subgroup add up.
+        subgroups: addsBySubgroup(target),
+        bindings: [
+          reads('lossPerRow', input(0)),
+          reads('logits', input(1)),
+          reads('labels', input(2), 'u32'),
+          ...sums.map((_, i) => reads(`partial${i}`, input(3 + i), type)),
+          writes('record', output(0), 'vec4f'),
+          writes('state', output(1), 'atomic<u32>'),
+          writes('gradients', output(2), type),
+        ],
+        uniforms,
+        workgroupSize: lanes,
+        workgroups: firstGroup + checkGroups,
+        declarations: `${recordDeclarations(target)}
+fn check(x: ${type}) {
+${[...'xyzw'.slice(0, width)].map((c) => `  if (!isFinite(${width === 1 ? 'x' : `x.${c}`})) { atomicStore(&state[${notFiniteWord}], 1u); }`).join('\n')}
+}`,
+        body: `
+  if (group >= groups) { return; }
+  if (group == 0u) {
+${recordBody(key, target, settledFlagWord, true)}
+  }
+${sumBodies.join('')}
+  if (group >= u.firstCheck) {
+    let first = (group - u.firstCheck) * ${lanes}u + lane;
+${ranges.map((_, i) => `    for (var i = u.begin${i} + first; i < u.end${i}; i += u.checkLanes) { check(gradients[i]); }`).join('\n')}
+  }`,
+      }),
+    ],
+    scratchBytes: [],
+    flops: count,
+  }
+}
+
+/** What of [0, count) no pending sum writes. */
+function gapsBetween(count: number, sums: readonly PendingSum[]): { begin: number; end: number }[] {
+  const written = sums.flatMap((sum) => sum.targets).sort((a, b) => a.to - b.to)
+  const gaps: { begin: number; end: number }[] = []
+  let begin = 0
+  for (const { to, count: length } of written) {
+    if (to > begin) gaps.push({ begin, end: to })
+    begin = to + length
+  }
+  if (begin < count) gaps.push({ begin, end: count })
+  return gaps
+}
+
+/** `predicted(row)`: the first class with the largest logit; `classes` if there is a NaN. */
+const predictedFunction = `
+fn predicted(row: u32) -> u32 {
+  let base = row * u.classes;
+  var best = 0u;
+  var largest = logits[base];
+  var sawNan = isNan(largest);
+  for (var k = 1u; k < u.classes; k++) {
+    let value = logits[base + k];
+    sawNan = sawNan || isNan(value);
+    let larger = value > largest;
+    best = select(best, k, larger);
+    largest = select(largest, value, larger);
+  }
+  return select(best, u.classes, sawNan);
+}`
+
+/** Whether a workgroup is one subgroup, so that its lanes can add up without a barrier. */
+function addsBySubgroup(target: Target): boolean {
+  return target.subgroupSize !== undefined && plainWorkgroupSize(target) === target.subgroupSize
+}
+
+function recordDeclarations(target: Target): string {
+  const lanes = plainWorkgroupSize(target)
+  const shared = `
+var<workgroup> lossOfLane: array<f32, ${lanes}>;
+var<workgroup> correctOfLane: array<u32, ${lanes}>;`
+  return `${declareFunctions(['isNan', 'isFinite'], scalar)}${predictedFunction}${addsBySubgroup(target) ? '' : shared}`
+}
+
+/**
+ * Statements for one workgroup: writes the record and advances the counters, unless the word `flagWord` says that an
+ * earlier step went bad. `atomic`: the state is bound as atomics.
+ */
+function recordBody({ batch }: ClassificationKey, target: Target, flagWord: number, atomic: boolean): string {
+  const lanes = plainWorkgroupSize(target)
+  const load = (word: number): string => (atomic ? `atomicLoad(&state[${word}])` : `state[${word}]`)
+  const store = (word: number, value: string): string =>
+    atomic ? `atomicStore(&state[${word}], ${value});` : `state[${word}] = ${value};`
+  const sum = longSum('f32', ['loss'], { terms: Math.ceil(batch / lanes) })
+  const total = addsBySubgroup(target)
+    ? `
+  loss = subgroupAdd(loss);
+  correct = subgroupAdd(correct);`
+    : `
+  lossOfLane[lane] = loss;
+  correctOfLane[lane] = correct;
+  workgroupBarrier();
+  if (lane == 0u) {
+    for (var other = 1u; other < ${lanes}u; other++) {
+      loss += lossOfLane[other];
+      correct += correctOfLane[other];
+    }
+  }`
+  return `
+  var correct = 0u;
+${sum.whole(
+  ['row', 'lane', 'u.batch', lanes],
+  `    loss += lossPerRow[row];
+    let label = labels[row];
+    correct += select(0u, 1u, label < u.classes && predicted(row) == label);`,
+)}${total}
+  if (lane == 0u) {
+    let mean = loss / f32(u.batch);
+    let step = ${load(stepInEpochWord)};
+    if (step < arrayLength(&record)) {
+      record[step] = vec4f(mean, f32(correct), f32(u.batch), 0.0);
+    }
+    if (${load(flagWord)} == 0u) {
+      ${store(stepInEpochWord, 'step + 1u')}
+      ${store(globalStepWord, `${load(globalStepWord)} + 1u`)}
+      if (!isFinite(mean)) {
+        ${store(notFiniteWord, '1u')}
+      }
+    }
+  }`
+}
+
+function planRecordStep(key: ClassificationKey, target: Target): KernelPlan {
+  checkClassification('recordStep', key)
+  const lanes = plainWorkgroupSize(target)
+  return {
+    variant: 'plain',
+    dispatches: [
+      dispatch({
+        label: 'recordStep',
+        subgroups: addsBySubgroup(target),
+        bindings: [
+          reads('lossPerRow', input(0)),
+          reads('logits', input(1)),
+          reads('labels', input(2), 'u32'),
+          writes('record', output(0), 'vec4f'),
+          writes('state', output(1), 'u32'),
+        ],
+        uniforms: { batch: key.batch, classes: key.classes },
+        workgroupSize: lanes,
+        workgroups: 1,
+        declarations: recordDeclarations(target),
+        body: recordBody(key, target, notFiniteWord, false),
+      }),
+    ],
+    scratchBytes: [],
+    flops: key.batch * key.classes,
+  }
+}
+
+function planConfusion(key: ClassificationKey, target: Target): KernelPlan {
+  checkClassification('confusion', key)
+  if (key.classes ** 2 > 2 ** 30) {
+    throw new WeftgradError('limit', `A confusion matrix of ${key.classes} classes is too large.`)
+  }
+  const lanes = plainWorkgroupSize(target)
+  return {
+    variant: 'plain',
+    dispatches: [
+      dispatch({
+        label: 'confusion',
+        bindings: [
+          reads('logits', input(0)),
+          reads('labels', input(1), 'u32'),
+          writes('counts', output(0), 'atomic<u32>'),
+        ],
+        uniforms: { batch: key.batch, classes: key.classes },
+        workgroupSize: lanes,
+        workgroups: Math.ceil(key.batch / lanes),
+        declarations: `${declareFunctions(['isNan'], scalar)}${predictedFunction}`,
+        body: `
+  if (index < u.batch) {
+    let label = labels[index];
+    let column = predicted(index);
+    if (label < u.classes && column < u.classes) {
+      atomicAdd(&counts[label * u.classes + column], 1u);
+    }
+  }`,
+      }),
+    ],
+    scratchBytes: [],
+    flops: key.batch * key.classes,
+  }
+}
+
+function checkClassification(family: string, { batch, classes }: ClassificationKey): void {
+  const whole = Number.isInteger(batch) && Number.isInteger(classes) && batch >= 1 && classes >= 1
+  if (!whole || batch * classes > 2 ** 30) {
+    throw new WeftgradError(
+      'shape',
+      `${family} takes logits of shape [batch, classes] with 1 to 2^30 elements, not [${batch}, ${classes}].`,
+      { batch, classes },
+    )
+  }
+}
