@@ -4,7 +4,6 @@
  * (a kernel's time does not depend on its numbers), so that TensorFlow.js can be given the same.
  */
 
-import { DeviceStorage, leaf, Tensor } from '../src/autograd/tensor.ts'
 import type { Device, DeviceBuffer } from '../src/gpu/device.ts'
 import type { Value } from '../src/graph/node.ts'
 import type { KernelTask, VariantTable } from '../src/graph/plan/choice.ts'
@@ -15,6 +14,7 @@ import { freeze } from '../src/nn/freeze.ts'
 import type { Model } from '../src/nn/model.ts'
 import type { PretrainedName } from '../src/nn/models/pretrained.ts'
 import { pretrained } from '../src/nn/models/pretrained.ts'
+import { DeviceStorage, leaf, Tensor } from '../src/operators/tensor.ts'
 import { Random } from '../src/random.ts'
 import { extractionBatch } from '../src/study/features.ts'
 import { hashedGains, hashedReader } from '../src/weights/hashed.ts'

@@ -6,11 +6,11 @@ import { CommentTag, Converter, ReflectionKind } from 'typedoc'
 
 /** The first that a file's path ends in, or leads through, decides. */
 const rooms = [
-  ['src/autograd/ops.ts', 'Operators'],
-  ['src/autograd/apply.ts', 'Operators'],
-  ['src/autograd/window.ts', 'Operators'],
+  ['src/operators/index.ts', 'Operators'],
+  ['src/operators/operator.ts', 'Operators'],
+  ['src/operators/window.ts', 'Operators'],
   ['src/autograd/grad.ts', 'Gradients'],
-  ['src/autograd/custom.ts', 'Custom operators'],
+  ['src/autograd/define-op.ts', 'Custom operators'],
   ['src/autograd/', 'Tensors'],
   ['src/kernels/training/gather-batch.ts', 'Data'],
   ['src/kernels/kernel.ts', 'Custom operators'],

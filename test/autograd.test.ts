@@ -4,8 +4,8 @@
  */
 
 import { describe, expect, it } from 'vitest'
-import { applyAll, custom } from '../src/autograd/apply.ts'
-import type { CustomOp, Value } from '../src/graph/node.ts'
+import type { OpDefinition } from '../src/autograd/define-op.ts'
+import { defineOp } from '../src/autograd/define-op.ts'
 import {
   abs,
   add,
@@ -43,7 +43,7 @@ import {
   square,
   sub,
   sum,
-  Tensor,
+  type Tensor,
   tanh,
   tensor,
   toF32,
@@ -51,6 +51,8 @@ import {
   where,
 } from '../src/index.ts'
 import { elementCount } from '../src/kernels/kernel.ts'
+import { toU32Op } from '../src/operators/elementwise.ts'
+import { apply } from '../src/operators/operator.ts'
 import { Random } from '../src/random.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
@@ -376,17 +378,17 @@ describe('what has no gradient says so', () => {
   })
 })
 
-const rounded = (x: Tensor): Tensor => applyAll('toU32', [x], {})[0] ?? x
+const rounded = (x: Tensor): Tensor => apply(toU32Op, [x], {})
 
 /** The first result of a user's operator. */
-function run(op: CustomOp, ...inputs: Tensor[]): Tensor {
-  const [result] = custom(op, inputs)
+function run(op: OpDefinition, ...inputs: Tensor[]): Tensor {
+  const [result] = defineOp(op)(...inputs)
   if (result === undefined) throw new Error('the operator has a result')
   return result
 }
 
 /** y = factor * x, with WGSL, plan and derivative of its own. */
-function scaling(name: string, factor: number, vjp?: NonNullable<CustomOp['vjp']>): CustomOp {
+function scaling(name: string, factor: number, vjp?: NonNullable<OpDefinition['vjp']>): OpDefinition {
   const wgsl = `struct Uniforms { count: u32 }
 @group(0) @binding(0) var<uniform> u: Uniforms;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -428,8 +430,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 const halving = scaling('halving', 0.5)
 /** A rule that multiplies the cotangent by a number of its own. */
 const timesCotangent =
-  (factor: number | Tensor): NonNullable<CustomOp['vjp']> =>
-  (_inputs, _outputs, [cotangent]) => [cotangent === undefined ? undefined : mul(new Tensor(cotangent), factor).value]
+  (factor: number | Tensor): NonNullable<OpDefinition['vjp']> =>
+  (_inputs, _outputs, [cotangent]) => [cotangent === undefined ? undefined : mul(cotangent, factor)]
 
 describe("a user's operator", () => {
   const tripling = scaling('tripling', 3, timesCotangent(3))
@@ -451,7 +453,7 @@ describe("a user's operator", () => {
 
   it('may have several results of which some are not used, and operands without a derivative', async () => {
     const seen: (readonly boolean[])[] = []
-    const sumAndDifference: CustomOp = {
+    const sumAndDifference: OpDefinition = {
       name: 'sumAndDifference',
       shape: ([a]) => (a === undefined ? [] : [a, a]),
       plan: () => ({
@@ -487,12 +489,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
       // By `b` only; `a` is taken for a constant.
       vjp: (_inputs, _outputs, cotangents) => {
         seen.push(cotangents.map((cotangent) => cotangent !== undefined))
-        const [total, difference] = cotangents.map((cotangent) => (cotangent === undefined ? 0 : new Tensor(cotangent)))
-        return [undefined, sub(total ?? 0, difference ?? 0).value]
+        const [total = 0, difference = 0] = cotangents
+        return [undefined, sub(total, difference)]
       },
     }
     const [a, b] = [tensor([1, 2, 3]), tensor([10, 20, 30])]
-    const [total, difference] = custom(sumAndDifference, [a, b])
+    const [total, difference] = defineOp(sumAndDifference)(a, b)
     if (total === undefined || difference === undefined) throw new Error('the operator has two results')
     expect(await numbers(total, difference)).toEqual([
       [11, 22, 33],
@@ -511,15 +513,15 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   })
 
   it('whose rule gives another shape than the operand has is refused by name', () => {
-    const wrong = (value: Value): CustomOp => scaling('crooked', 1, () => [value])
+    const wrong = (gradient: Tensor): OpDefinition => scaling('crooked', 1, () => [gradient])
     for (const shape of [[205], [], [41, 5]])
-      expect(() => gradients(sum(run(wrong(noise(shape, 'g').value), x)), [x])).toThrow(
+      expect(() => gradients(sum(run(wrong(noise(shape, 'g')), x)), [x])).toThrow(
         expect.objectContaining({ code: 'shape', message: expect.stringContaining('crooked') }),
       )
   })
 
   it('may refuse its operands', () => {
-    const picky: CustomOp = {
+    const picky: OpDefinition = {
       ...tripling,
       shape: () => {
         throw new RangeError('only on Sundays')
@@ -531,18 +533,18 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 
 describe('the gradient checker notices a derivative that', () => {
   const x = noise([40], 'x')
-  const errorOf = async (vjp: NonNullable<CustomOp['vjp']>): Promise<number> => {
+  const errorOf = async (vjp: NonNullable<OpDefinition['vjp']>): Promise<number> => {
     const op = scaling('suspect', 3, vjp)
     const { error } = await gradCheck((t) => sum(square(run(op, t))), [x], { device: device(), seed: 3 })
     return error
   }
-  const reversed: NonNullable<CustomOp['vjp']> = (_inputs, _outputs, [cotangent]) => {
+  const reversed: NonNullable<OpDefinition['vjp']> = (_inputs, _outputs, [cotangent]) => {
     const backward = tensor(Uint32Array.from({ length: 40 }, (_, i) => 39 - i))
-    return [cotangent === undefined ? undefined : mul(gather(new Tensor(cotangent), backward), 3).value]
+    return [cotangent === undefined ? undefined : mul(gather(cotangent, backward), 3)]
   }
   const oneWrong = Float32Array.from({ length: 40 }, (_, i) => (i === 17 ? 0 : 3))
 
-  it.each<[what: string, vjp: NonNullable<CustomOp['vjp']>]>([
+  it.each<[what: string, vjp: NonNullable<OpDefinition['vjp']>]>([
     ['has the wrong sign', timesCotangent(-3)],
     ['is a tenth too large', timesCotangent(3.3)],
     ['is forgotten', () => [undefined]],

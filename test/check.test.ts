@@ -17,11 +17,11 @@ import type { AdapterReport, CheckReport } from '../bench/check/report.ts'
 import { adapterSlug } from '../bench/check/report.ts'
 import { timeOperators } from '../bench/check/timed-operator.ts'
 import { matmulAt } from '../bench/reference.ts'
-import { matmul } from '../src/autograd/ops.ts'
 import { WeftgradError } from '../src/errors.ts'
 import { open } from '../src/gpu/node/open.ts'
 import type { MatmulKey } from '../src/kernels/matmul/matmul.ts'
 import { matmul as matmulFamily } from '../src/kernels/matmul/matmul.ts'
+import { matmul } from '../src/operators/index.ts'
 
 afterEach(() => {
   vi.restoreAllMocks()

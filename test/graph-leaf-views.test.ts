@@ -1,9 +1,9 @@
 /** Rows of a tensor that is in memory already are read where they lie, if they begin where a binding may. */
 
 import { describe, expect, it } from 'vitest'
-import { add, reshape, slice } from '../src/autograd/ops.ts'
-import { tensor } from '../src/autograd/tensor.ts'
 import { planOf } from '../src/autograd/tensors.ts'
+import { add, reshape, slice } from '../src/operators/index.ts'
+import { tensor } from '../src/operators/tensor.ts'
 import { useDevice } from './support/device.ts'
 
 const device = useDevice()

@@ -4,15 +4,14 @@
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { custom } from '../src/autograd/apply.ts'
-import { DeviceStorage, leaf } from '../src/autograd/tensor.ts'
+import { defineOp } from '../src/autograd/define-op.ts'
 import type { Device } from '../src/gpu/device.ts'
-import type { CustomOp, TensorType } from '../src/graph/node.ts'
+import type { TensorType } from '../src/graph/node.ts'
 import { PlanCache } from '../src/graph/plan/cache.ts'
 import type { Location, Plan, PlannedDispatch, PlanOptions, Wanted } from '../src/graph/plan/plan.ts'
 import { bytesOf, planGraph } from '../src/graph/plan/plan.ts'
 import { Program, planFor } from '../src/graph/run/program.ts'
-import type { KeptTensor, PoolOptions } from '../src/index.ts'
+import type { KeptTensor, OpDefinition, PoolOptions } from '../src/index.ts'
 import {
   add,
   argmax,
@@ -49,6 +48,7 @@ import {
   where,
 } from '../src/index.ts'
 import type { KernelPlan, Operand, Target } from '../src/kernels/kernel.ts'
+import { DeviceStorage, leaf } from '../src/operators/tensor.ts'
 import { Random } from '../src/random.ts'
 import { useDevice } from './support/device.ts'
 
@@ -118,7 +118,7 @@ class ArenaContents {
 }
 
 /** An operator that computes nothing, but says by its labels which value is which. */
-function tracer(name: string, outputs: readonly TensorType[], scratch: readonly number[]): CustomOp {
+function tracer(name: string, outputs: readonly TensorType[], scratch: readonly number[]): OpDefinition {
   return {
     name,
     shape: () => outputs,
@@ -186,10 +186,7 @@ function wrongReads(ops: readonly TracedOp[]): string[] {
     const name = `n${i}`
     const inputs = op.inputs.flatMap((pick) => tensors[pick % tensors.length] ?? [])
     const types = op.extents.map((extent): TensorType => ({ shape: [extent], dtype: 'f32' }))
-    const results = custom(
-      tracer(name, types, op.scratch),
-      inputs.map((input) => input.tensor),
-    )
+    const results = defineOp(tracer(name, types, op.scratch))(...inputs.map((input) => input.tensor))
     const owners = inputs.map((input) => input.owner)
     op.scratch.forEach((_, n) => {
       const before = op.scratch.slice(0, n).map((__, m) => `${name} scratch ${m}`)
@@ -335,7 +332,7 @@ describe('a plan', () => {
   /** The result of an operator that computes nothing. */
   const traced = (name: string, inputs: readonly Tensor[], ...extents: readonly number[]): Tensor => {
     const types = extents.map((extent): TensorType => ({ shape: [extent], dtype: 'f32' }))
-    const [result] = custom(tracer(name, types, []), inputs)
+    const [result] = defineOp(tracer(name, types, []))(...inputs)
     if (result === undefined) throw new Error('a tracer has an output')
     return result
   }
@@ -750,7 +747,7 @@ describe('the cache of plans', () => {
     ['other wiring', () => [sub(tensor([1]), tensor([2]))], () => [swap(tensor([1]), tensor([2]), sub)]],
     ['a leaf used twice', () => [twice(tensor([1]), sub)], () => [sub(tensor([1]), tensor([2]))]],
     ['other results', () => both(tensor([1])), () => both(tensor([1])).reverse()],
-    ['other users’ operators', () => custom(doubling(), [tensor([1])]), () => custom(doubling(), [tensor([1])])],
+    ['other users’ operators', () => defineOp(doubling())(tensor([1])), () => defineOp(doubling())(tensor([1]))],
   ])('tells apart %s', (_, a, b) => {
     expect(isShared(plan(...a()), plan(...b()))).toBe(false)
   })
@@ -802,7 +799,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 }
 `
 
-function doubling(wgsl = doublingText): CustomOp {
+function doubling(wgsl = doublingText): OpDefinition {
   return {
     name: 'doubling',
     shape: (inputs) => inputs,
@@ -915,14 +912,14 @@ describe('live bytes', () => {
     expect(await last?.data()).toEqual(Float32Array.of(2, 5, 10))
     for (const one of [again, own, last]) one?.dispose()
     expect(device().memory().liveBytes).toBe(before.liveBytes)
-    await expect(keep([y, custom(doubling('nonsense'), [x])[0] ?? x])).rejects.toMatchObject({ code: 'device' })
+    await expect(keep([y, defineOp(doubling('nonsense'))(x)[0] ?? x])).rejects.toMatchObject({ code: 'device' })
     expect(device().memory().liveBytes).toBe(before.liveBytes)
   })
 
   it('return to where they were after a run that failed', async () => {
     const before = device().memory()
     const x = tensor(noise([64], 'x'))
-    const broken = (): Tensor => custom(doubling('nonsense'), [exp(x)])[0] ?? x
+    const broken = (): Tensor => defineOp(doubling('nonsense'))(exp(x))[0] ?? x
     await expect(sum(broken()).item({ device: device() })).rejects.toMatchObject({ code: 'device' })
     await expect(broken().keep({ device: device() })).rejects.toMatchObject({ code: 'device' })
     const gone = await exp(x).keep({ device: device() })
@@ -930,7 +927,7 @@ describe('live bytes', () => {
     await expect(add(gone, tensor(noise([64], 'y'))).data()).rejects.toMatchObject({ code: 'disposed' })
     await expect(add(gone, x).keep()).rejects.toMatchObject({ code: 'disposed' })
     expect(device().memory()).toMatchObject({ liveBytes: before.liveBytes, liveBuffers: before.liveBuffers })
-    const [fine] = custom(doubling(), [x])
+    const [fine] = defineOp(doubling())(x)
     expect((await fine?.data({ device: device() }))?.length).toBe(64)
   })
 

@@ -2,7 +2,6 @@
 
 import type tfjs from '@tensorflow/tfjs'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { tensor } from '../src/autograd/tensor.ts'
 import { planOf } from '../src/autograd/tensors.ts'
 import { elementCount } from '../src/kernels/kernel.ts'
 import type { Layer } from '../src/nn/layers.ts'
@@ -24,6 +23,7 @@ import {
   zeroPadding2d,
 } from '../src/nn/layers.ts'
 import { Model, sequential } from '../src/nn/model.ts'
+import { tensor } from '../src/operators/tensor.ts'
 import { hashedNumbers, hashedWeight } from '../src/weights/hashed.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'

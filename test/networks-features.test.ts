@@ -1,10 +1,10 @@
 /** Features of VGG16 and Xception with hashed weights against Keras', in float64. ResNet152V2 has a file of its own. */
 
 import { describe, expect, it } from 'vitest'
-import { tensor } from '../src/autograd/tensor.ts'
 import { planOf } from '../src/autograd/tensors.ts'
 import { freeze } from '../src/nn/freeze.ts'
 import { pretrained } from '../src/nn/models/pretrained.ts'
+import { tensor } from '../src/operators/tensor.ts'
 import { hashedGains, hashedReader, hashedWeight } from '../src/weights/hashed.ts'
 import check from './fixtures/hashed-check.json' with { type: 'json' }
 import { useDevice } from './support/device.ts'

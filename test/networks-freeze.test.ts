@@ -1,7 +1,6 @@
 /** Frozen networks: the same numbers as the network they are made from, by fewer kernels. */
 
 import { describe, expect, it } from 'vitest'
-import { tensor } from '../src/autograd/tensor.ts'
 import { evaluate, planOf } from '../src/autograd/tensors.ts'
 import { elementCount } from '../src/kernels/kernel.ts'
 import { freeze } from '../src/nn/freeze.ts'
@@ -22,6 +21,7 @@ import {
 import type { Model, ModelWeight } from '../src/nn/model.ts'
 import { sequential } from '../src/nn/model.ts'
 import { Wiring } from '../src/nn/wiring.ts'
+import { tensor } from '../src/operators/tensor.ts'
 import { hashedNumbers, hashedReader } from '../src/weights/hashed.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'

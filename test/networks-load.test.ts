@@ -1,13 +1,13 @@
 /** How a model's weights come by their numbers: made when first needed, or streamed to the device, all or none. */
 
 import { describe, expect, it } from 'vitest'
-import { planValues } from '../src/autograd/evaluate.ts'
-import { tensor } from '../src/autograd/tensor.ts'
+import { planValues } from '../src/graph/run/evaluate.ts'
 import { Program } from '../src/graph/run/program.ts'
 import { glorotUniform, zerosInitializer } from '../src/nn/initializers.ts'
 import { batchNormalization, dense } from '../src/nn/layers.ts'
 import type { LoadProgress, Model, ModelOptions, ModelWeight } from '../src/nn/model.ts'
 import { sequential } from '../src/nn/model.ts'
+import { tensor } from '../src/operators/tensor.ts'
 import { Random } from '../src/random.ts'
 import { hashedReader } from '../src/weights/hashed.ts'
 import { useDevice } from './support/device.ts'

@@ -2,10 +2,10 @@
 
 import { describe, expect, it } from 'vitest'
 import { gradCheck } from '../src/autograd/grad.ts'
-import { mul, sum } from '../src/autograd/ops.ts'
-import { type Tensor, tensor } from '../src/autograd/tensor.ts'
 import { planOf } from '../src/autograd/tensors.ts'
 import { decodePredictions, preprocessInput } from '../src/nn/preprocessing.ts'
+import { mul, sum } from '../src/operators/index.ts'
+import { type Tensor, tensor } from '../src/operators/tensor.ts'
 import { useDevice } from './support/device.ts'
 
 const near = (x: number): unknown => expect.closeTo(x, 4)

@@ -1,7 +1,6 @@
 /** VGG16, Xception and ResNet152V2 against Keras' layer tables, and what one may ask of them. */
 
 import { describe, expect, it } from 'vitest'
-import { tensor } from '../src/autograd/tensor.ts'
 import { planOf } from '../src/autograd/tensors.ts'
 import type { Model, PlacedLayer } from '../src/nn/model.ts'
 import { pretrained } from '../src/nn/models/pretrained.ts'
@@ -9,6 +8,7 @@ import type { PretrainedOptions } from '../src/nn/models/pretrained-options.ts'
 import { resnet152v2 } from '../src/nn/models/resnet152v2.ts'
 import { vgg16 } from '../src/nn/models/vgg16.ts'
 import { xception } from '../src/nn/models/xception.ts'
+import { tensor } from '../src/operators/tensor.ts'
 import resnetLayout from './fixtures/keras-layouts/resnet152v2.json' with { type: 'json' }
 import vggLayout from './fixtures/keras-layouts/vgg16.json' with { type: 'json' }
 import xceptionLayout from './fixtures/keras-layouts/xception.json' with { type: 'json' }

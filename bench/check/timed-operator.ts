@@ -1,11 +1,11 @@
 /** One matmul or convolution, timed with the kernel that the adapter prefers and with the one that tuning finds, in turn. */
 
-import { type KeptTensor, type Tensor, tensor } from '../../src/autograd/tensor.ts'
 import { keep } from '../../src/autograd/tensors.ts'
 import type { Device } from '../../src/gpu/device.ts'
 import type { Shape } from '../../src/graph/node.ts'
 import type { VariantTable } from '../../src/graph/plan/choice.ts'
 import { elementCount } from '../../src/kernels/kernel.ts'
+import { type KeptTensor, type Tensor, tensor } from '../../src/operators/tensor.ts'
 import type { Definition } from '../reference.ts'
 import { rounded, short } from '../report.ts'
 import type { PartWork } from './part.ts'

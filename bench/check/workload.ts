@@ -3,13 +3,13 @@
  * for verification.
  */
 
-import type { Tensor } from '../../src/autograd/tensor.ts'
 import type { Device } from '../../src/gpu/device.ts'
 import type { VariantTable } from '../../src/graph/plan/choice.ts'
 import { classKey } from '../../src/graph/plan/choice.ts'
 import { Program, planFor } from '../../src/graph/run/program.ts'
 import type { TunedKernel } from '../../src/graph/tuning/tuning.ts'
 import { tune } from '../../src/graph/tuning/tuning.ts'
+import type { Tensor } from '../../src/operators/tensor.ts'
 import { Random } from '../../src/random.ts'
 import { disagreement } from '../../test/support/compare.ts'
 import type { Measurement, Sampling, Subject } from '../measure.ts'

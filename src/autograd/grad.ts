@@ -5,19 +5,17 @@
  */
 
 import { WeftgradError } from '../errors.ts'
-import type { Node, NodeOf, OpKind, Shape, Value } from '../graph/node.ts'
-import { outputOf, sameShape, topologicalOrder } from '../graph/node.ts'
+import type { Node, TensorType } from '../graph/node.ts'
+import { keyOf, outputsOf, sameShape, shapeText, topologicalOrder } from '../graph/node.ts'
+import type { EvaluateOptions } from '../graph/run/evaluate.ts'
+import { evaluateKinds, evaluateValues } from '../graph/run/evaluate.ts'
 import { elementCount } from '../kernels/kernel.ts'
+import { broadcast } from '../operators/checks.ts'
+import { add, mul, ones, reshape, sum, zeros } from '../operators/index.ts'
+import { isOperator, noDerivative } from '../operators/operator.ts'
+import { Tensor, tensor } from '../operators/tensor.ts'
 import { aNumber, checkOptions, countFrom1, positive } from '../options.ts'
 import { Random } from '../random.ts'
-import type { EvaluateOptions } from './evaluate.ts'
-import { evaluateKinds, evaluateValues } from './evaluate.ts'
-import { add, mul, ones, reshape, sum, zeros } from './ops.ts'
-import { Tensor, tensor } from './tensor.ts'
-import type { VjpRule } from './vjp.ts'
-import { accumulate, vjpRules } from './vjp.ts'
-
-const keyOf = (value: Value): string => `${value.node.id}.${value.index}`
 
 /**
  * The gradients of a scalar with respect to each of `wrt`, in their shapes; zeros where the scalar does not depend on
@@ -39,15 +37,17 @@ export function gradients(y: Tensor, wrt: readonly Tensor[]): Tensor[] {
 
   for (const node of [...order].reverse()) {
     if (!active.has(node.id)) continue
-    const own = node.outputs.map((_, index) => cotangents.get(`${node.id}.${index}`))
-    if (own.every((cotangent) => cotangent === undefined)) continue
+    const reached = node.outputs.map((_, index) => cotangents.get(keyOf({ node, index })))
+    if (reached.every((cotangent) => cotangent === undefined)) continue
     const needs = node.inputs.map((value) => active.has(value.node.id) || wanted.has(keyOf(value)))
     if (!needs.includes(true)) continue
-    backward(node, own).forEach((gradient, i) => {
+    backward(node, reached).forEach((gradient, i) => {
       const value = node.inputs[i]
       if (gradient === undefined || value === undefined || !needs[i]) return
       const key = keyOf(value)
-      cotangents.set(key, accumulate(cotangents.get(key), sumTo(gradient, value.type.shape)))
+      const own = sumTo(gradient, value.type, node.op.name)
+      const known = cotangents.get(key)
+      cotangents.set(key, known === undefined ? own : add(known, own))
     })
   }
   return wrt.map((t) => cotangents.get(keyOf(t.value)) ?? zeros(t.shape))
@@ -57,35 +57,37 @@ export function gradients(y: Tensor, wrt: readonly Tensor[]): Tensor[] {
 function activeNodes(order: readonly Node[], wanted: ReadonlySet<string>): Set<number> {
   const active = new Set<number>()
   for (const node of order) {
-    const gives = node.outputs.some((_, index) => wanted.has(`${node.id}.${index}`))
+    const gives = node.outputs.some((_, index) => wanted.has(keyOf({ node, index })))
     if (gives || node.inputs.some((value) => active.has(value.node.id))) active.add(node.id)
   }
   return active
 }
 
+/** The cotangents of a node's inputs. */
 function backward(node: Node, cotangents: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[] {
-  const rule = vjpRules[node.kind] as VjpRule<OpKind> | 'none'
-  const isCustomWithout = node.kind === 'custom' && node.attributes.op.vjp === undefined
-  if (rule === 'none' || isCustomWithout) {
-    const name = node.kind === 'custom' ? node.attributes.op.name : node.kind
-    throw new WeftgradError('no-gradient', `grad: ${name} has no derivative, and the result depends on it.`, {
-      operator: name,
-    })
-  }
-  const outputs = node.outputs.map((_, index) => new Tensor(outputOf(node, index)))
-  const [first] = outputs
-  return rule({
-    node: node as NodeOf<OpKind>,
+  const { op, attributes } = node
+  const outputs = outputsOf(node).map((value) => new Tensor(value))
+  const [y] = outputs
+  if (!isOperator(op) || y === undefined) return noDerivative(op)
+  return op.vjp({
+    name: op.name,
+    attributes,
     inputs: node.inputs.map((value) => new Tensor(value)),
     outputs,
-    cotangent: cotangents[0] ?? zeros(first?.shape ?? []),
+    y,
     cotangents,
+    cotangent: cotangents[0] ?? zeros(y.shape),
   })
 }
 
-/** Sums over the axes along which an operand was broadcast. */
-function sumTo(gradient: Tensor, shape: Shape): Tensor {
+/** Sums over the axes along which an operand was broadcast. Throws 'shape' for a gradient that it does not broadcast to. */
+function sumTo(gradient: Tensor, { shape }: TensorType, operator: string): Tensor {
   if (sameShape(gradient.shape, shape)) return gradient
+  if (!sameShape(broadcast([gradient.shape, shape]) ?? [], gradient.shape))
+    throw new WeftgradError(
+      'shape',
+      `${operator}: its vjp gives ${shapeText(gradient.shape)} for an operand of ${shapeText(shape)}.`,
+    )
   const lead = gradient.shape.length - shape.length
   const axes = gradient.shape.flatMap((extent, axis) =>
     axis < lead || (shape[axis - lead] === 1 && extent !== 1) ? [axis] : [],

@@ -1,10 +1,10 @@
 /** Several tensors at once: what they share is computed once. */
 
 import type { Plan } from '../graph/plan/plan.ts'
-import type { EvaluateOptions, HostNumbers } from './evaluate.ts'
-import { evaluateValues, keepValues, planValues } from './evaluate.ts'
-import type { Tensor } from './tensor.ts'
-import { KeptTensor } from './tensor.ts'
+import type { EvaluateOptions, HostNumbers } from '../graph/run/evaluate.ts'
+import { evaluateValues, keepValues, planValues } from '../graph/run/evaluate.ts'
+import type { Tensor } from '../operators/tensor.ts'
+import { KeptTensor } from '../operators/tensor.ts'
 
 /**
  * Computes the tensors together, so that what they share is computed once, and copies them to the host, in order: one

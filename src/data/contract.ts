@@ -3,13 +3,14 @@
  * device. Image data sets (dataset.ts) and feature data sets (feature-dataset.ts) both keep it.
  */
 
-import type { Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
-import type { Augmentation, Shape } from '../graph/node.ts'
+import type { Shape } from '../graph/node.ts'
+import type { Augmentation } from '../operators/gather-batch.ts'
+import type { Tensor } from '../operators/tensor.ts'
 import { checkValue, countFrom0, countFrom1, type Kind, objectWith, oneOf } from '../options.ts'
 
-export type { Augmentation } from '../graph/node.ts'
+export type { Augmentation } from '../operators/gather-batch.ts'
 
 /** Which examples a step takes: row i of step s is example `tensor[s * batch + i]`, one of a data set's `indices`. */
 export interface BatchRows {

@@ -3,12 +3,12 @@
  * training gathers batches by these numbers on the device.
  */
 
-import { applyAll } from '../autograd/apply.ts'
-import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import { refuseOversized } from '../gpu/bind.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Shape } from '../graph/node.ts'
+import { gatherBatch } from '../operators/gather-batch.ts'
+import { DeviceStorage, leaf, Tensor } from '../operators/tensor.ts'
 import { aList, anything, checkOptions, countFrom1, required, theBytes } from '../options.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
 import { classNumbers, indicesAt } from './contract.ts'
@@ -121,13 +121,10 @@ export class ImageDataset implements Dataset {
     const [height, width] = this.imageShape
     const padTop = Math.floor((outHeight - height) / 2)
     const padLeft = Math.floor((outWidth - width) / 2)
-    const attributes = {
+    return gatherBatch(this.images, tensor, state, this.labels, {
       ...{ batch, padTop, padLeft, outHeight, outWidth, divisor: 255 },
-      ...(augmentation === undefined ? {} : { augmentation }),
-    }
-    const [x, labels] = applyAll('gatherBatch', [this.images, tensor, state, this.labels], attributes)
-    if (x === undefined || labels === undefined) throw new RangeError()
-    return { x, labels }
+      ...(augmentation && { augmentation }),
+    })
   }
 
   /** Releases the bytes on the device. Subsets own none, and become unusable with the set they were taken from. */

@@ -4,14 +4,14 @@
  * columns; a step gathers its rows from every block and puts them side by side. Subsets share the numbers.
  */
 
-import { add, concatenate, gather, mean, mul, reshape, slice, square, sub } from '../autograd/ops.ts'
-import { DeviceStorage, leaf, Tensor, tensor } from '../autograd/tensor.ts'
 import { evaluate } from '../autograd/tensors.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Shape } from '../graph/node.ts'
 import { shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
+import { add, concatenate, gather, mean, mul, reshape, slice, square, sub } from '../operators/index.ts'
+import { DeviceStorage, leaf, Tensor, tensor } from '../operators/tensor.ts'
 import { aList, aNumber, checkOptions, required } from '../options.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
 import { classNumbers, indicesAt } from './contract.ts'

@@ -1,5 +1,13 @@
 /** Loss, accuracy, confusion matrix and predictions of a model on a data set, all counted on the device. */
 
+import { aDataset, type Dataset } from '../data/contract.ts'
+import { WeftgradError } from '../errors.ts'
+import type { Device, DeviceBuffer } from '../gpu/device.ts'
+import type { Choice, KernelTask, VariantTable } from '../graph/plan/choice.ts'
+import type { Wanted } from '../graph/plan/plan.ts'
+import { Program, planFor, targetOf } from '../graph/run/program.ts'
+import { planKernel } from '../kernels/kernel.ts'
+import { confusion, recordStep, stepRecordColumns, trainingStateWords } from '../kernels/training/state.ts'
 import {
   add,
   argmax,
@@ -13,17 +21,9 @@ import {
   softmax,
   softmaxCrossEntropy,
   sub,
-} from '../autograd/ops.ts'
-import type { Tensor } from '../autograd/tensor.ts'
-import { tensor } from '../autograd/tensor.ts'
-import { aDataset, type Dataset } from '../data/contract.ts'
-import { WeftgradError } from '../errors.ts'
-import type { Device, DeviceBuffer } from '../gpu/device.ts'
-import type { Choice, KernelTask, VariantTable } from '../graph/plan/choice.ts'
-import type { Wanted } from '../graph/plan/plan.ts'
-import { Program, planFor, targetOf } from '../graph/run/program.ts'
-import { planKernel } from '../kernels/kernel.ts'
-import { confusion, recordStep, stepRecordColumns, trainingStateWords } from '../kernels/training/state.ts'
+} from '../operators/index.ts'
+import type { Tensor } from '../operators/tensor.ts'
+import { tensor } from '../operators/tensor.ts'
 import { aFlag, anObject, checkOptions, checkValue, countFrom1, theBytes } from '../options.ts'
 import type { Evaluation } from './contract.ts'
 import type { Model } from './model.ts'

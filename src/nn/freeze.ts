@@ -11,10 +11,10 @@
  * host nor the device ever holds the network twice.
  */
 
-import { add, mul } from '../autograd/ops.ts'
-import type { Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
+import { add, mul } from '../operators/index.ts'
+import type { Tensor } from '../operators/tensor.ts'
 import { anArray, checkOptions } from '../options.ts'
 import { zerosInitializer } from './initializers.ts'
 import { first, needed } from './layers/layer.ts'

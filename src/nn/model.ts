@@ -4,15 +4,16 @@
  * trainable weights are slices of one flat buffer, so that an optimizer updates them in one dispatch.
  */
 
-import { reshape } from '../autograd/ops.ts'
-import { aTensor, leaf, Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import { alignUp } from '../gpu/device.ts'
 import type { Shape, Storage } from '../graph/node.ts'
-import { sameShape, shapeText } from '../graph/node.ts'
+import { isNode, sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { nameHint } from '../near-names.ts'
+import { reshape, reshapeOp } from '../operators/movement.ts'
+import { softmaxOp } from '../operators/softmax.ts'
+import { aTensor, leaf, Tensor } from '../operators/tensor.ts'
 import { aFlag, aFunction, aNumber, checkOptions } from '../options.ts'
 import { Random } from '../random.ts'
 import type { CallContext, Layer, WeightSpec } from './layers.ts'
@@ -137,8 +138,8 @@ function beforeSoftmax(y: Tensor): Tensor {
   const [input] = node.inputs
   if (input === undefined) return y
   const x = new Tensor(input)
-  if (node.kind === 'softmax') return x
-  if (node.kind !== 'reshape' || x.shape.at(-1) !== y.shape.at(-1)) return y
+  if (isNode(node, softmaxOp)) return x
+  if (!isNode(node, reshapeOp) || x.shape.at(-1) !== y.shape.at(-1)) return y
   const inner = beforeSoftmax(x)
   return inner === x ? y : reshape(inner, y.shape)
 }

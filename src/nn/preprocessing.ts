@@ -1,10 +1,10 @@
 /** From pixels to what the pretrained networks were trained on, and from their classes to words. */
 
-import { broadcastTo, dense, div, sub } from '../autograd/ops.ts'
-import type { Tensor } from '../autograd/tensor.ts'
-import { tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
 import { shapeText } from '../graph/node.ts'
+import { broadcastTo, dense, div, sub } from '../operators/index.ts'
+import type { Tensor } from '../operators/tensor.ts'
+import { tensor } from '../operators/tensor.ts'
 import { checkOptions, countFrom1 } from '../options.ts'
 
 /** How a network's images were prepared. 'caffe': blue, green and red less ImageNet's means. 'tf': from -1 to 1. */

@@ -5,8 +5,6 @@
  */
 
 import { gradients } from '../autograd/grad.ts'
-import { mean, slice, softmaxCrossEntropy } from '../autograd/ops.ts'
-import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
@@ -24,6 +22,8 @@ import {
   stepRecordColumns,
   trainingStateWords,
 } from '../kernels/training/state.ts'
+import { mean, slice, softmaxCrossEntropy } from '../operators/index.ts'
+import { DeviceStorage, leaf, Tensor } from '../operators/tensor.ts'
 import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
 import type { Optimizer } from './optimizers.ts'

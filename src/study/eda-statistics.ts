@@ -3,11 +3,12 @@
  * and the correlation of every pixel with every other. Sums over such a chunk are float32; chunks are added up here, in
  * float64. Nothing is the difference of two large sums: squares are taken about means that are known by then.
  */
-import { gather, matmul, max, min, mul, reshape, square, sub } from '../autograd/ops.ts'
-import { type Tensor, tensor } from '../autograd/tensor.ts'
+
 import { evaluate } from '../autograd/tensors.ts'
 import type { ImageDataset } from '../data/dataset.ts'
 import { WeftgradError } from '../errors.ts'
+import { gather, matmul, max, min, mul, reshape, square, sub } from '../operators/index.ts'
+import { type Tensor, tensor } from '../operators/tensor.ts'
 
 export interface PixelStatistics {
   /** Numbers an image; all arrays below have one for each pixel, row by row. Values are bytes, 0 to 255. */

@@ -4,9 +4,6 @@
  * next one is submitted before the last is read, so that the device never waits for the host.
  */
 
-import { applyAll } from '../autograd/apply.ts'
-import { averagePool, concatenate, flatten, globalAveragePool, max, resize } from '../autograd/ops.ts'
-import { type Tensor, tensor } from '../autograd/tensor.ts'
 import type { ImageDataset } from '../data/dataset.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
@@ -17,6 +14,9 @@ import { Program, planFor } from '../graph/run/program.ts'
 import type { Model } from '../nn/model.ts'
 import { type PreprocessingMode, preprocessInput } from '../nn/preprocessing.ts'
 import { BatchOrder } from '../nn/training-step.ts'
+import { gatherBatch } from '../operators/gather-batch.ts'
+import { averagePool, concatenate, flatten, globalAveragePool, max, resize } from '../operators/index.ts'
+import { type Tensor, tensor } from '../operators/tensor.ts'
 import type { FeaturePooling, FeatureTap } from './feature-taps.ts'
 
 /** Where a tap's numbers stand in a row of features. */
@@ -183,7 +183,7 @@ function traced(
   if (channels !== 1 && channels !== 3)
     throw new WeftgradError('shape', `${base.name} takes grey or RGB images, not ${shapeText(images.imageShape)}.`)
   const firstStep = tensor([0, 0, 0, 0], [4], 'u32')
-  const [bytes] = applyAll('gatherBatch', [images.images, order.tensor, firstStep, images.labels], {
+  const { x: bytes } = gatherBatch(images.images, order.tensor, firstStep, images.labels, {
     batch: order.batch,
     padTop: 0,
     padLeft: 0,
@@ -191,7 +191,6 @@ function traced(
     outWidth: width,
     divisor: 1,
   })
-  if (bytes === undefined) throw new RangeError('gatherBatch has two results')
   const x = preprocessInput(resize(bytes, { height: size, width: outWidth }), preprocessing)
   const outputs = base.features(
     x,

@@ -3,7 +3,6 @@
  * layer on with a head on top. Both take rows of features: what the frozen part gave.
  */
 
-import { reshape, slice } from '../autograd/ops.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Shape } from '../graph/node.ts'
 import type { Layer } from '../nn/layers.ts'
@@ -11,6 +10,7 @@ import { concatenate, dense, dropout, normalization } from '../nn/layers.ts'
 import type { Model } from '../nn/model.ts'
 import { sequential } from '../nn/model.ts'
 import { type Place, Wiring } from '../nn/wiring.ts'
+import { reshape, slice } from '../operators/index.ts'
 import type { FeaturePooling, FeatureTap } from './feature-taps.ts'
 import { featureColumns, featureWidth, pooled, pooledShape } from './features.ts'
 import type { TransferSettings } from './transfer-settings.ts'

@@ -5,12 +5,12 @@
  */
 
 import { readFileSync } from 'node:fs'
-import { resize } from '../../src/autograd/ops.ts'
-import { type Tensor, tensor } from '../../src/autograd/tensor.ts'
 import { evaluate } from '../../src/autograd/tensors.ts'
 import { readSafetensors, toFloat32 } from '../../src/format/safetensors.ts'
 import type { Model } from '../../src/nn/model.ts'
 import { type PreprocessingMode, preprocessInput } from '../../src/nn/preprocessing.ts'
+import { resize } from '../../src/operators/index.ts'
+import { type Tensor, tensor } from '../../src/operators/tensor.ts'
 
 export interface KerasFeatures {
   /** Images in grey, [4, 28, 28, 1]. */

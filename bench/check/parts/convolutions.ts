@@ -3,10 +3,8 @@
  * takes at the size that a network was trained on, and at the small one that the study uses.
  */
 
-import { conv2d, depthwiseConv2d } from '../../../src/autograd/ops.ts'
-import { DeviceStorage, leaf, Tensor } from '../../../src/autograd/tensor.ts'
 import type { Device, DeviceBuffer } from '../../../src/gpu/device.ts'
-import type { ConvAttributes, Shape } from '../../../src/graph/node.ts'
+import type { Shape } from '../../../src/graph/node.ts'
 import { topologicalOrder } from '../../../src/graph/node.ts'
 import type { Conv2dKey } from '../../../src/kernels/conv2d/conv2d.ts'
 import type { DepthwiseKey } from '../../../src/kernels/depthwise/depthwise.ts'
@@ -14,6 +12,9 @@ import { elementCount } from '../../../src/kernels/kernel.ts'
 import { freeze } from '../../../src/nn/freeze.ts'
 import type { PretrainedName } from '../../../src/nn/models/pretrained.ts'
 import { pretrained } from '../../../src/nn/models/pretrained.ts'
+import { conv2d, depthwiseConv2d } from '../../../src/operators/index.ts'
+import { DeviceStorage, leaf, Tensor } from '../../../src/operators/tensor.ts'
+import type { ConvGeometry } from '../../../src/operators/window.ts'
 import type { NetworkSize } from '../../networks.ts'
 import { networkBatch, networkSizes } from '../../networks.ts'
 import { convAt, depthwiseAt } from '../../reference.ts'
@@ -21,20 +22,25 @@ import type { Part } from '../part.ts'
 import type { OperatorRow, TimedOperator } from '../timed-operator.ts'
 import { operatorTable, timeOperators } from '../timed-operator.ts'
 
+const convolutionKinds = ['conv2d', 'depthwiseConv2d'] as const
+
+/** How a convolution's window moves. */
+type ConvWindow = Pick<ConvGeometry, 'strides' | 'dilation' | 'padTop' | 'padLeft' | 'outHeight' | 'outWidth'>
+
 /** A convolution as a network has it, times how often. */
 interface Convolution {
-  readonly kind: 'conv2d' | 'depthwiseConv2d'
+  readonly kind: (typeof convolutionKinds)[number]
   readonly network: PretrainedName
   readonly pixels: number
   /** In one pass. */
   readonly count: number
   /** Images: [batch, height, width, channels]; kernel: [height, width, channels, filters or multiplier]. */
   readonly shapes: readonly [Shape, Shape]
-  readonly attributes: ConvAttributes
+  readonly attributes: ConvWindow
 }
 
 /** Everything that another program needs to do the same work. */
-interface ConvolutionRow extends OperatorRow, Omit<Convolution, 'attributes'>, ConvAttributes {}
+interface ConvolutionRow extends OperatorRow, Omit<Convolution, 'attributes'>, ConvWindow {}
 
 export interface ConvolutionFigures {
   /** Distinct ones in all networks. */
@@ -99,15 +105,16 @@ function convolutionsOf(
   const y = frozen.call(new Tensor(leaf(new DeviceStorage(anything.slice()), { shape, dtype: 'f32' })))
   const found = new Map<string, Convolution>()
   for (const node of topologicalOrder([y.value])) {
-    if (node.kind !== 'conv2d' && node.kind !== 'depthwiseConv2d') continue
+    const kind = convolutionKinds.find((name) => name === node.op.name)
+    if (kind === undefined) continue
     const [x, kernel] = node.inputs
     if (x === undefined || kernel === undefined) continue
-    const { strides, dilation, padTop, padLeft, outHeight, outWidth } = node.attributes
+    const { strides, dilation, padTop, padLeft, outHeight, outWidth } = node.attributes as ConvWindow
     const attributes = { strides, dilation, padTop, padLeft, outHeight, outWidth }
     const shapes = [x.type.shape, kernel.type.shape] as const
-    const work = JSON.stringify([node.kind, shapes, attributes])
+    const work = JSON.stringify([kind, shapes, attributes])
     const count = (found.get(work)?.count ?? 0) + 1
-    found.set(work, { kind: node.kind, network, pixels, count, shapes, attributes })
+    found.set(work, { kind, network, pixels, count, shapes, attributes })
   }
   return [...found.values()]
 }

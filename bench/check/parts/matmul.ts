@@ -1,7 +1,7 @@
 /** Products of square matrices, as every report of a GPU has them. */
 
-import { matmul } from '../../../src/autograd/ops.ts'
 import type { MatmulKey } from '../../../src/kernels/matmul/matmul.ts'
+import { matmul } from '../../../src/operators/index.ts'
 import { matmulAt } from '../../reference.ts'
 import type { Part } from '../part.ts'
 import type { OperatorRow, TimedOperator } from '../timed-operator.ts'

@@ -3,19 +3,20 @@
  * one plan, whatever numbers their leaves hold.
  */
 
-import type { CustomOp, Storage, Value } from '../node.ts'
-import { topologicalOrder } from '../node.ts'
+import type { Operation, Storage, Value } from '../node.ts'
+import { isNode, leafOp, topologicalOrder } from '../node.ts'
 import type { Plan, PlanOptions } from './plan.ts'
 import { planGraph } from './plan.ts'
 
-const customNumbers = new WeakMap<CustomOp, number>()
-let nextCustomNumber = 0
+const operationNumbers = new WeakMap<Operation, number>()
+let nextOperation = 0
 
-function customNumber(op: CustomOp): number {
-  let number = customNumbers.get(op)
+/** Operations are told apart by identity: two may share a name. */
+function numberOf(op: Operation): number {
+  let number = operationNumbers.get(op)
   if (number === undefined) {
-    number = nextCustomNumber++
-    customNumbers.set(op, number)
+    number = nextOperation++
+    operationNumbers.set(op, number)
   }
   return number
 }
@@ -28,14 +29,14 @@ export function structureOf(values: readonly Value[]): { readonly text: string; 
   const reference = (value: Value): string => `${numbers.get(value.node.id)}.${value.index}`
   for (const node of topologicalOrder(values)) {
     numbers.set(node.id, numbers.size)
-    if (node.kind === 'leaf') {
+    if (isNode(node, leafOp)) {
       const { storage, type } = node.attributes
       if (!leaves.has(storage)) leaves.set(storage, leaves.size)
       lines.push(`leaf ${leaves.get(storage)} ${type.dtype}[${type.shape}]`)
     } else {
-      const attributes = node.kind === 'custom' ? customNumber(node.attributes.op) : attributeText(node.attributes)
-      const shapes = node.kind === 'custom' ? node.outputs.map((type) => `${type.dtype}[${type.shape}]`).join() : ''
-      lines.push(`${node.kind} ${attributes} ${shapes} <- ${node.inputs.map(reference).join()}`)
+      const types = node.outputs.map((type) => `${type.dtype}[${type.shape}]`)
+      const inputs = node.inputs.map(reference)
+      lines.push(`${numberOf(node.op)} ${attributeText(node.attributes)} ${types} <- ${inputs}`)
     }
   }
   return { text: `${lines.join('\n')}\n=> ${values.map(reference).join()}`, leaves: [...leaves.keys()] }

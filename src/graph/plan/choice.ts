@@ -6,7 +6,7 @@
 
 import type { Family, KernelPlan, Target } from '../../kernels/kernel.ts'
 import { planKernel } from '../../kernels/kernel.ts'
-import type { TensorType } from '../node.ts'
+import type { Kernels, TensorType, Value } from '../node.ts'
 
 /**
  * Variants by `family`, or by `family|shape class`: the finer entry wins. Entries that are unknown, or that the shapes or
@@ -121,7 +121,7 @@ export interface ChooserOptions {
 type Operands = Pick<KernelTask, 'inputs' | 'outputs'>
 
 /** Plans kernels by the options' variants and remembers what it chose. */
-export class KernelChooser {
+export class KernelChooser implements Kernels {
   readonly target: Target
   readonly choices: Choice[] = []
   readonly tasks: KernelTask[] = []
@@ -135,9 +135,9 @@ export class KernelChooser {
     this.#record = options.record ?? false
   }
 
-  /** Says what the kernels that are planned next read and write. */
-  plansFor(inputs: readonly TensorType[], outputs: readonly TensorType[]): this {
-    this.#operands = { inputs, outputs }
+  /** Sets the operand types recorded with the kernels planned next. */
+  reading({ inputs, outputs }: { inputs: readonly Pick<Value, 'type'>[]; outputs: readonly TensorType[] }): this {
+    this.#operands = { inputs: inputs.map((value) => value.type), outputs }
     return this
   }
 

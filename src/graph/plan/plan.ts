@@ -12,11 +12,10 @@ import type { BufferSlice, DeviceBuffer } from '../../gpu/device.ts'
 import { alignUp, sliceAlignment } from '../../gpu/device.ts'
 import type { DType, KernelPlan, Operand } from '../../kernels/kernel.ts'
 import { elementCount } from '../../kernels/kernel.ts'
-import { lowerNode } from '../lower.ts'
-import type { Node, Storage, TensorType, Value } from '../node.ts'
-import { shapeText, topologicalOrder } from '../node.ts'
+import type { LeafAttributes, Node, Storage, TensorType, Value } from '../node.ts'
+import { isNode, keyOf, leafOp, outputOf, shapeText, topologicalOrder } from '../node.ts'
+import { planCopy } from '../rewrite/elementwise-chain.ts'
 import { rewrite } from '../rewrite/rewrite.ts'
-import { makeNode } from '../shapes.ts'
 import type { Choice, ChooserOptions, KernelTask } from './choice.ts'
 import { KernelChooser } from './choice.ts'
 
@@ -125,9 +124,10 @@ export interface PlanOptions extends ChooserOptions {
   readonly leafBuffer?: ((storage: Storage) => DeviceBuffer | undefined) | undefined
 }
 
+const elementBytes: Readonly<Record<DType, number>> = { f32: 4, u32: 4, u8: 1 }
+
 export function bytesOf(type: TensorType): number {
-  const size: Record<DType, number> = { f32: 4, u32: 4, u8: 1 }
-  return elementCount(type.shape) * size[type.dtype]
+  return elementCount(type.shape) * elementBytes[type.dtype]
 }
 
 /** Throws 'limit' where a tensor fits no buffer of the adapter, and whatever the operators' kernels refuse. */
@@ -138,31 +138,32 @@ export function planGraph(wanted: readonly Wanted[], options: PlanOptions): Plan
   return new Planner(outputs, options).plan()
 }
 
-const keyOf = (value: Value): string => `${value.node.id}.${value.index}`
-
-/** A reshaped value shares the memory of the value it was made from. */
+/** A value that is all of another one's memory, in another shape, shares it. */
 function rootOf(value: Value): Value {
   let root = value
-  while (root.node.kind === 'reshape') {
-    const source = root.node.inputs[0]
-    if (source === undefined) break
+  for (;;) {
+    const [source] = root.node.inputs
+    if (source === undefined || viewOffset(root.node) !== 0 || bytesOf(source.type) !== bytesOf(root.type)) return root
     root = source
   }
-  return root
+}
+
+/** Bytes from the start of a node's first input, where the result is a run of that memory. */
+function viewOffset({ op, inputs, attributes }: Node): number | undefined {
+  const [source] = inputs
+  const elements = source === undefined ? undefined : op.view?.(source.type, attributes)
+  return source === undefined || elements === undefined ? undefined : elements * elementBytes[source.type.dtype]
 }
 
 /**
- * The first byte of a slice that is one run of its leaf's memory and starts where a binding may; undefined for any other
- * node. Such a slice is read where it lies: a weight larger than a binding may be is seen in blocks of rows.
+ * The first byte of a view into a leaf that starts where a binding may; undefined for any other node. Such a view is read
+ * where it lies: a weight larger than a binding may be is seen in blocks of rows.
  */
 function leafViewOffset(node: Node): number | undefined {
   const [source] = node.inputs
-  if (node.kind !== 'slice' || source === undefined || rootOf(source).node.kind !== 'leaf') return undefined
-  const { begin, size } = node.attributes
-  const isRun = source.type.shape.every((extent, axis) => axis === 0 || size[axis] === extent)
-  const rowBytes = bytesOf(source.type) / (source.type.shape[0] ?? 1)
-  const offset = (begin[0] ?? 0) * rowBytes
-  return isRun && offset % sliceAlignment === 0 ? offset : undefined
+  if (source === undefined || rootOf(source).node.op !== leafOp) return undefined
+  const offset = viewOffset(node)
+  return offset !== undefined && offset % sliceAlignment === 0 ? offset : undefined
 }
 
 class Planner {
@@ -185,8 +186,8 @@ class Planner {
   plan(): Plan {
     const order = topologicalOrder(this.#outputs.map((output) => output.value))
     const computed = order.filter((node) => {
-      if (node.kind === 'leaf') this.#placeLeaf(node)
-      return node.kind !== 'leaf' && node.kind !== 'reshape' && !this.#placeLeafView(node)
+      if (isNode(node, leafOp)) return this.#placeLeaf(node)
+      return rootOf(outputOf(node)).node === node && !this.#placeLeafView(node)
     })
     const lastUse = this.#lastUses(computed)
     const direct = this.#directDestinations()
@@ -208,14 +209,14 @@ class Planner {
     }
   }
 
-  #placeLeaf(node: Extract<Node, { kind: 'leaf' }>): void {
-    const { storage, type } = node.attributes
+  #placeLeaf({ id, attributes: { storage, type } }: Node<LeafAttributes>): false {
     let leaf = this.#leafNumbers.get(storage)
     if (leaf === undefined) {
       leaf = this.#leafNumbers.size
       this.#leafNumbers.set(storage, leaf)
     }
-    this.#locations.set(`${node.id}.0`, { kind: 'leaf', leaf, offset: 0, bytes: bytesOf(type) })
+    this.#locations.set(`${id}.0`, { kind: 'leaf', leaf, offset: 0, bytes: bytesOf(type) })
+    return false
   }
 
   #placeLeafView(node: Node): boolean {
@@ -229,7 +230,7 @@ class Planner {
   #locate(value: Value): Location {
     const location = this.#locations.get(keyOf(rootOf(value)))
     if (location === undefined)
-      throw new RangeError(`${value.node.kind} ${value.node.id} was used before it was placed`)
+      throw new RangeError(`${value.node.op.name} ${value.node.id} was used before it was placed`)
     return location
   }
 
@@ -256,7 +257,7 @@ class Planner {
       const root = rootOf(value)
       const key = keyOf(root)
       if (seen.has(key)) direct.delete(key)
-      else if (destination !== undefined && root.node.kind !== 'leaf' && !readBuffers.has(destination.buffer))
+      else if (destination !== undefined && root.node.op !== leafOp && !readBuffers.has(destination.buffer))
         direct.set(key, destination)
       seen.add(key)
     }
@@ -264,7 +265,7 @@ class Planner {
   }
 
   #place(node: Node, position: number, lastUse: Map<string, number>, direct: Map<string, BufferSlice>): void {
-    const kernel = this.#lower(node)
+    const kernel = node.op.lower(node, this.#chooser.reading(node))
     const inputs = node.inputs.map((value) => this.#locate(value))
     const readArenas = new Set(inputs.flatMap((location) => (location.kind === 'arena' ? [location.arena] : [])))
     const readBuffers = new Set(
@@ -276,7 +277,7 @@ class Planner {
       const destination = direct.get(`${node.id}.${index}`)
       if (destination !== undefined && !readBuffers.has(destination.buffer))
         return { kind: 'buffer', slice: destination }
-      const location = this.#reserve(bytesOf(type), readArenas, outputArena, `${node.kind} ${shapeText(type.shape)}`)
+      const location = this.#reserve(bytesOf(type), readArenas, outputArena, `${node.op.name} ${shapeText(type.shape)}`)
       outputArena = location.arena
       return location
     })
@@ -287,7 +288,7 @@ class Planner {
     const taken = new Set(readArenas)
     if (outputArena !== undefined) taken.add(outputArena)
     const scratch = kernel.scratchBytes.map((bytes) => {
-      const location = this.#reserve(bytes, taken, undefined, `scratch of ${node.kind}`)
+      const location = this.#reserve(bytes, taken, undefined, `scratch of ${node.op.name}`)
       taken.add(location.arena)
       return location
     })
@@ -317,11 +318,6 @@ class Planner {
     if (targets.length < sum.targets.length) return false
     this.#deferred.push({ partial, splits: sum.splits, count: sum.count, targets })
     return true
-  }
-
-  #lower(node: Node): KernelPlan {
-    const inputs = node.inputs.map((value) => value.type)
-    return lowerNode(node, this.#chooser.plansFor(inputs, node.outputs))
   }
 
   #emit(kernel: KernelPlan, pools: Readonly<Record<Operand['role'], readonly Location[]>>): void {
@@ -365,8 +361,8 @@ class Planner {
   }
 
   #emitCopy(value: Value, from: Location, to: Location): void {
-    const copy = makeNode('copy', [value], {})
-    this.#emit(this.#lower(copy as Node), { input: [from], output: [to], scratch: [] })
+    const kernel = planCopy(value, this.#chooser.reading({ inputs: [value], outputs: [value.type] }))
+    this.#emit(kernel, { input: [from], output: [to], scratch: [] })
   }
 
   #leafBuffer({ leaf }: Extract<Location, { kind: 'leaf' }>): DeviceBuffer | undefined {

@@ -1,23 +1,19 @@
 /**
- * Rewriting before planning: what pays is merged, the numbers stay the same.
+ * Rewriting before planning: what pays is merged, the numbers stay the same. The driver knows no operator by name:
  *
- * - relu, sigmoid or tanh after a convolution or dense layer moves into its kernel;
- * - a convolution, relu and 2x2 max-pooling become one kernel, and so do their gradients (fuse-pool.ts);
- * - relu's gradient, bias gradients and the loss' gradient join the kernels beside them (fuse-dense.ts);
- * - a chain of elementwise operators becomes one kernel (`fused`): an intermediate that only one other elementwise
- *   operator reads is never written to memory. Broadcasts become strides;
- * - a tensor that holds one number everywhere becomes a literal in the kernel that reads it.
+ * - an operation brings its own rules of fusion (`fuse`), tried at each of its nodes: a convolution with its pooling, the
+ *   loss with its gradient (operators/fusion/);
+ * - an operation absorbs its only reader where it can compute both (`absorb`): a convolution its activation;
+ * - a chain of elementwise operators (`step`) becomes one kernel: an intermediate that only one other elementwise operator
+ *   reads is never written to memory. Broadcasts become strides;
+ * - a tensor that holds one number everywhere (`uniform`) becomes a literal in the kernel that reads it.
  */
 
 import type { ElementwiseStep } from '../../kernels/elementwise/elementwise.ts'
-import { elementwiseArity } from '../../kernels/elementwise/elementwise.ts'
 import type { Target } from '../../kernels/kernel.ts'
-import type { Activation, Node, OpAttributes, OpKind, Value } from '../node.ts'
-import { outputOf, sameShape, topologicalOrder } from '../node.ts'
-import { makeNode } from '../shapes.ts'
-import { fuseDense } from './dense.ts'
-import { fusePools } from './pool.ts'
-import type { Build, Readers, Replacement } from './replacement.ts'
+import type { Build, GraphView, Node, Replacement, Traced, Value } from '../node.ts'
+import { keyOf, makeNode, outputOf, outputsOf, sameShape, sameValue, topologicalOrder } from '../node.ts'
+import { chainOp } from './elementwise-chain.ts'
 
 /** Storage bindings a stage may have by default are 8: leave room for the result. */
 const mostFusedInputs = 6
@@ -28,8 +24,6 @@ const mostFusedSteps = 48
 export function rewrite(outputs: readonly Value[], target: Target): readonly Value[] {
   return new Rewriter(outputs, target).run()
 }
-
-const keyOf = (value: Value): string => `${value.node.id}.${value.index}`
 
 class Rewriter {
   readonly #outputs: readonly Value[]
@@ -62,40 +56,37 @@ class Rewriter {
     const inlined = this.#inlinedNodes(order.filter((node) => !gone.has(node) && !this.#heads.has(node)))
     for (const node of order) {
       if (gone.has(node) || inlined.has(node.id)) continue
-      const values =
-        this.#heads.get(node)?.((value) => this.#map(value)) ?? this.#valuesOf(this.#rewriteNode(node, inlined))
+      const values = this.#heads.get(node)?.((value) => this.#map(value)) ?? outputsOf(this.#rewriteNode(node, inlined))
       values.forEach((value, index) => {
-        this.#rewritten.set(`${node.id}.${index}`, value)
+        this.#rewritten.set(keyOf({ node, index }), value)
       })
     }
     return this.#outputs.map((value) => this.#map(value))
   }
 
+  /** What the operations' rules match; of two that touch one node, the first in the order of nodes. */
   #findReplacements(order: readonly Node[]): Replacement[] {
-    const readers: Readers = {
-      of: (node, index = 0) => this.#readers.get(`${node.id}.${index}`) ?? [],
-      wants: (node, index = 0) => this.#wanted.has(`${node.id}.${index}`),
+    const graph: GraphView = {
+      target: this.#target,
+      readers: (node, index = 0) => this.#readers.get(keyOf({ node, index })) ?? [],
+      wants: (node, index = 0) => this.#wanted.has(keyOf({ node, index })),
+      uniform: (value) => this.#uniform(value),
     }
-    const uniform = (node: Node): number | undefined => this.#uniform(outputOf(node))
     const used = new Set<Node>()
-    return [...fusePools(order, readers, this.#target), ...fuseDense(order, readers, uniform)].filter(
-      ({ absorbed, heads }) => {
+    return order
+      .flatMap((node) => node.op.fuse?.(node, graph) ?? [])
+      .filter(({ absorbed, heads }) => {
         const touched = [...absorbed, ...heads.keys()]
         if (touched.some((node) => used.has(node))) return false
         for (const node of touched) used.add(node)
         return true
-      },
-    )
-  }
-
-  #valuesOf(node: Node): readonly Value[] {
-    return node.outputs.map((_, index) => outputOf(node, index))
+      })
   }
 
   #map(value: Value): Value {
     const rewritten = this.#rewritten.get(keyOf(value))
     if (rewritten === undefined)
-      throw new RangeError(`${value.node.kind} ${value.node.id} was merged away, but is needed`)
+      throw new RangeError(`${value.node.op.name} ${value.node.id} was merged away, but is needed`)
     return rewritten
   }
 
@@ -103,7 +94,7 @@ class Rewriter {
   #private(value: Value): boolean {
     const readers = this.#readers.get(keyOf(value)) ?? []
     const [reader] = readers
-    const uses = reader?.inputs.filter((input) => keyOf(input) === keyOf(value)).length
+    const uses = reader?.inputs.filter((input) => sameValue(input, value)).length
     return readers.length === 1 && uses === 1 && !this.#wanted.has(keyOf(value))
   }
 
@@ -112,9 +103,9 @@ class Rewriter {
     const inlined = new Set<number>()
     const groups = new Map<number, { inputs: number; steps: number }>()
     for (const reader of [...order].reverse()) {
-      if (this.#activationHost(reader) !== undefined) {
-        const host = reader.inputs[0]
-        if (host !== undefined) inlined.add(host.node.id)
+      const host = this.#hostOf(reader)
+      if (host !== undefined) {
+        inlined.add(host.node.id)
         continue
       }
       if (!fusible(reader)) continue
@@ -125,10 +116,10 @@ class Rewriter {
           group.inputs--
           continue
         }
-        const isPassedThrough = node.kind === 'broadcast'
+        const isPassedThrough = node.op.step?.(node.attributes).kind === 'copy'
         if (!fusible(node) || !this.#private(value)) continue
         if (!isPassedThrough && !sameShape(value.type.shape, reader.outputs[0]?.shape ?? [])) continue
-        if (this.#activationHost(node) !== undefined) continue
+        if (this.#hostOf(node) !== undefined) continue
         const inputs = group.inputs - 1 + node.inputs.length
         if (inputs > mostFusedInputs || group.steps + 1 > mostFusedSteps) continue
         group.inputs = inputs
@@ -148,51 +139,41 @@ class Rewriter {
 
   /** Notes the number that a node's result holds everywhere, as float32, as a kernel would compute it. */
   #findUniform(node: Node): void {
-    if (node.kind === 'constant') this.#uniforms.set(node.id, Math.fround(node.attributes.value))
-    const fold = folds[node.kind]
     const operands = node.inputs.map((input) => this.#uniform(input))
-    if (fold === undefined || operands.includes(undefined)) return
-    this.#uniforms.set(node.id, Math.fround(fold(operands[0] ?? Number.NaN, operands[1] ?? Number.NaN)))
+    if (node.op.uniform === undefined || operands.includes(undefined)) return
+    const [a = Number.NaN, b = Number.NaN] = operands
+    this.#uniforms.set(node.id, Math.fround(node.op.uniform(a, b, node.attributes)))
   }
 
-  /** The convolution or dense layer that can apply this node's function itself. */
-  #activationHost(node: Node): Extract<Node, { kind: 'conv2d' | 'dense' }> | undefined {
-    if (node.kind !== 'relu' && node.kind !== 'sigmoid' && node.kind !== 'tanh') return undefined
-    const value = node.inputs[0]
-    if (value === undefined || !this.#private(value)) return undefined
-    const host = value.node
-    if ((host.kind === 'conv2d' || host.kind === 'dense') && host.attributes.activation === 'linear') return host
-    return undefined
+  /** The operand that can compute this node too, with what then computes both. */
+  #hostOf(reader: Node): { readonly node: Node; readonly both: Traced } | undefined {
+    const [value] = reader.inputs
+    if (value === undefined || reader.inputs.length > 1 || !this.#private(value)) return undefined
+    const both = value.node.op.absorb?.(value.node, reader)
+    return both && { node: value.node, both }
   }
 
   #rewriteNode(node: Node, inlined: ReadonlySet<number>): Node {
-    const host = this.#activationHost(node)
-    if (host !== undefined) {
-      const inputs = host.inputs.map((value) => this.#map(value))
-      const activation = node.kind as Activation
-      return host.kind === 'conv2d'
-        ? (makeNode('conv2d', inputs, { ...host.attributes, activation }) as Node)
-        : (makeNode('dense', inputs, { activation }) as Node)
-    }
-    const value = { node, index: 0, type: node.outputs[0] ?? { shape: [], dtype: 'f32' } } as const
-    const uniform = node.kind === 'constant' ? undefined : this.#uniform(value)
+    const host = this.#hostOf(node)
+    if (host !== undefined) return makeNode(host.both.op, this.#mapped(host.node), host.both.attributes)
+    const uniform = node.inputs.length === 0 ? undefined : this.#uniforms.get(node.id)
     if (uniform !== undefined)
-      return makeNode('fused', [], { steps: [{ kind: 'constant', value: uniform }], ...value.type }) as Node
+      return makeNode(chainOp, [], { steps: [{ kind: 'constant', value: uniform }], ...outputOf(node).type })
     const takesSomething = node.inputs.some(
       (source) => inlined.has(source.node.id) || this.#uniform(source) !== undefined,
     )
-    if (fusible(node) && takesSomething) return this.#fuse(node, inlined)
+    if (fusible(node) && takesSomething) return this.#chain(node, inlined)
     if (node.inputs.every((input) => this.#map(input).node === input.node)) return node
-    // Made anew, so that its number is again larger than those of its inputs.
-    return makeNode(
-      node.kind,
-      node.inputs.map((value) => this.#map(value)),
-      node.attributes as OpAttributes[OpKind],
-    ) as Node
+    // A new node, so that its number is again larger than those of its inputs.
+    return makeNode(node.op, this.#mapped(node), node.attributes)
+  }
+
+  #mapped(node: Node): Value[] {
+    return node.inputs.map((value) => this.#map(value))
   }
 
   /** One kernel for `node` and everything that was inlined into it. */
-  #fuse(node: Node, inlined: ReadonlySet<number>): Node {
+  #chain(node: Node, inlined: ReadonlySet<number>): Node {
     const steps: ElementwiseStep[] = []
     const inputs: Value[] = []
     const known = new Map<string, number>()
@@ -207,32 +188,18 @@ class Rewriter {
       const source = value.node
       const uniform = this.#uniform(value)
       if (uniform !== undefined) return append({ kind: 'constant', value: uniform })
-      if (source !== node && !inlined.has(source.id)) {
-        inputs.push(this.#map(value))
-        return append({ kind: 'input', index: inputs.length - 1 })
-      }
-      const args = source.inputs.map(visit)
-      if (source.kind === 'broadcast') return append({ kind: 'copy', args })
-      return append({ kind: source.kind, args, ...source.attributes } as ElementwiseStep)
+      const step = source === node || inlined.has(source.id) ? source.op.step?.(source.attributes) : undefined
+      if (step !== undefined) return append({ ...step, args: source.inputs.map(visit) })
+      inputs.push(this.#map(value))
+      return append({ kind: 'input', index: inputs.length - 1 })
     }
-    visit({ node, index: 0, type: node.outputs[0] ?? { shape: [], dtype: 'f32' } })
-    const [type] = node.outputs
-    return makeNode('fused', inputs, { steps, shape: type?.shape ?? [], dtype: type?.dtype ?? 'f32' }) as Node
+    const whole = outputOf(node)
+    visit(whole)
+    return makeNode(chainOp, inputs, { steps, ...whole.type })
   }
 }
 
-/** Operators that are worked out here where their operands hold one number everywhere. */
-const folds: { readonly [K in OpKind]?: (a: number, b: number) => number } = {
-  broadcast: (a) => a,
-  reshape: (a) => a,
-  neg: (a) => -a,
-  add: (a, b) => a + b,
-  sub: (a, b) => a - b,
-  mul: (a, b) => a * b,
-  div: (a, b) => a / b,
-}
-
-function fusible(node: Node): boolean {
-  if (node.kind === 'broadcast') return node.outputs[0]?.dtype === 'f32'
-  return Object.hasOwn(elementwiseArity, node.kind) && node.kind !== 'toU32'
+/** Whether a node can be part of an elementwise chain. */
+function fusible({ op, outputs }: Node): boolean {
+  return op.step !== undefined && outputs[0]?.dtype === 'f32'
 }

@@ -30,10 +30,10 @@ export type {
   BinaryKind,
   ElementwiseKind,
   ElementwiseStep,
+  OperatorStep,
   TernaryKind,
   UnaryKind,
 } from './steps.ts'
-export { elementwiseArity } from './steps.ts'
 
 export interface ElementwiseKey {
   /** The output's shape. */

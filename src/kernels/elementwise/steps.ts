@@ -197,11 +197,6 @@ const rules: { readonly [Kind in ElementwiseKind]: Rule } = {
   },
 }
 
-/** The number of arguments of every elementwise operator. */
-export const elementwiseArity = Object.fromEntries(
-  Object.entries(rules).map(([kind, { arity }]) => [kind, arity]),
-) as Readonly<Record<ElementwiseKind, 1 | 2 | 3>>
-
 /** A chain of steps written down. */
 export interface Chain {
   /** Statements for the values that do not depend on any input; they run once a lane. */

@@ -1,8 +1,9 @@
 /** Functions of a layer's result, by Keras' names, and the layer that is nothing else. */
 
-import { relu, sigmoid, softmax, tanh } from '../../autograd/ops.ts'
-import type { Tensor } from '../../autograd/tensor.ts'
-import type { Activation } from '../../graph/node.ts'
+import type { Activation } from '../../operators/activation.ts'
+import { activate } from '../../operators/activation.ts'
+import { softmax } from '../../operators/softmax.ts'
+import type { Tensor } from '../../operators/tensor.ts'
 import { checkValue, type Kind, oneOf } from '../../options.ts'
 import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'
@@ -11,12 +12,9 @@ import { type Named, unnamedLayer } from './named.ts'
 /** What a layer may do to its result. `softmax` is over the last axis; kernels do not apply it themselves. */
 export type LayerActivation = Activation | 'softmax'
 
-export const activations: { readonly [K in LayerActivation]: (x: Tensor) => Tensor } = {
-  linear: (x) => x,
-  relu,
-  sigmoid,
-  tanh,
-  softmax,
+/** What a layer makes of x. */
+export function activated(activation: LayerActivation, x: Tensor): Tensor {
+  return activation === 'softmax' ? softmax(x) : activate(activation, x)
 }
 
 export const aLayerActivation: Kind = /* @__PURE__ */ oneOf('linear', 'relu', 'sigmoid', 'tanh', 'softmax')
@@ -34,7 +32,7 @@ export function activation(...given: Named<[kind: LayerActivation]>): Layer {
       className: 'Activation',
       outputShape: (inputs) => first(inputs, name),
       weights: noWeights,
-      call: (inputs) => activations[kind](first(inputs, name)),
+      call: (inputs) => activated(kind, first(inputs, name)),
     }
   }
   return given.length > 1 ? make(given[0]) : unnamedLayer('activation', make)

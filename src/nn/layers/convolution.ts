@@ -1,17 +1,18 @@
 /** Convolutional layers, and the zeros that some networks put around their images. */
 
-import { anActivation } from '../../autograd/apply.ts'
-import type { ConvOptions } from '../../autograd/ops.ts'
-import { add, conv2d as convolve, depthwiseConv2d as convolveDepthwise, pad } from '../../autograd/ops.ts'
-import type { ExplicitPadding } from '../../autograd/window.ts'
-import { convKinds, convWindow, outExtents, pairOf } from '../../autograd/window.ts'
 import { WeftgradError } from '../../errors.ts'
-import type { Activation, Pair, Shape } from '../../graph/node.ts'
+import type { Shape } from '../../graph/node.ts'
 import { shapeText } from '../../graph/node.ts'
+import type { Activation } from '../../operators/activation.ts'
+import { anActivation } from '../../operators/activation.ts'
+import type { ConvOptions } from '../../operators/index.ts'
+import { add, conv2d as convolve, depthwiseConv2d as convolveDepthwise, pad } from '../../operators/index.ts'
+import type { ExplicitPadding, Pair } from '../../operators/window.ts'
+import { convGeometry, convKinds, outExtents, pairOf } from '../../operators/window.ts'
 import { aFlag, aFunction, checkOptions, checkValue, countFrom0, countFrom1 } from '../../options.ts'
 import type { Initializer } from '../initializers.ts'
 import { glorotUniform, zerosInitializer } from '../initializers.ts'
-import { activations } from './activation.ts'
+import { activated } from './activation.ts'
 import type { Layer, RebuiltProduct, WeightSpec } from './layer.ts'
 import { first, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
@@ -42,7 +43,7 @@ const biasSpec = (useBias: boolean, channels: number): readonly WeightSpec[] =>
 
 /** [h', w', channels] after sliding a kernel over the one input. */
 function slidOver(inputs: readonly Shape[], name: string, kernel: Pair, options: ConvOptions, channels: number): Shape {
-  const window = convWindow(name, [1, ...first(inputs, name)], [...kernel, 1, 1], options)
+  const window = convGeometry(name, [1, ...first(inputs, name)], [...kernel, 1, 1], options)
   return [window.outHeight, window.outWidth, channels]
 }
 
@@ -137,7 +138,7 @@ function makeDepthwiseConv2d(name: string, kernelSize: number | Pair, options: D
     },
     call(inputs, [kernel, bias]) {
       const y = convolveDepthwise(first(inputs, name), needed(kernel, name), moves)
-      return activations[activation](bias === undefined ? y : add(y, bias))
+      return activated(activation, bias === undefined ? y : add(y, bias))
     },
   }
 }

@@ -1,5 +1,9 @@
 /** Dense layers, and those that only rearrange or drop numbers. */
 
+import { WeftgradError } from '../../errors.ts'
+import type { Shape } from '../../graph/node.ts'
+import { shapeText } from '../../graph/node.ts'
+import { elementCount } from '../../kernels/kernel.ts'
 import {
   add,
   dense as denseProduct,
@@ -7,17 +11,13 @@ import {
   flatten as flattenTensor,
   reshape as reshapeTensor,
   slice,
-} from '../../autograd/ops.ts'
-import type { Tensor } from '../../autograd/tensor.ts'
-import { WeftgradError } from '../../errors.ts'
-import type { Shape } from '../../graph/node.ts'
-import { shapeText } from '../../graph/node.ts'
-import { elementCount } from '../../kernels/kernel.ts'
+} from '../../operators/index.ts'
+import type { Tensor } from '../../operators/tensor.ts'
 import { aFlag, aFunction, anArray, checkOptions, checkValue, countFrom1, fraction } from '../../options.ts'
 import type { Initializer } from '../initializers.ts'
 import { glorotUniform, zerosInitializer } from '../initializers.ts'
 import type { LayerActivation } from './activation.ts'
-import { activations, aLayerActivation } from './activation.ts'
+import { activated, aLayerActivation } from './activation.ts'
 import type { Layer } from './layer.ts'
 import { first, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
@@ -71,10 +71,8 @@ function makeDense(name: string, units: number, options: DenseLayerOptions = {})
     call(inputs, [kernel, bias]) {
       const x = first(inputs, name)
       const blocks = rowBlocks(needed(kernel, name).shape)
-      if (blocks.length > 1) return activations[activation](productByBlocks(x, needed(kernel, name), bias, blocks))
-      const fused = activation === 'softmax' ? 'linear' : activation
-      const y = denseProduct(x, needed(kernel, name), bias, { activation: fused })
-      return activation === 'softmax' ? activations.softmax(y) : y
+      if (blocks.length > 1) return activated(activation, productByBlocks(x, needed(kernel, name), bias, blocks))
+      return activated(activation, denseProduct(x, needed(kernel, name), bias))
     },
   }
 }

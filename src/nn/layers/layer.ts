@@ -3,11 +3,11 @@
  * The weights belong to the model. Shapes here are without the batch.
  */
 
-import type { Tensor } from '../../autograd/tensor.ts'
-import type { ExplicitPadding } from '../../autograd/window.ts'
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
 import { shapeText } from '../../graph/node.ts'
+import type { Tensor } from '../../operators/tensor.ts'
+import type { ExplicitPadding } from '../../operators/window.ts'
 import type { Initializer } from '../initializers.ts'
 
 /** A weight that a layer asks its model for. */

@@ -1,9 +1,9 @@
 /** Layers that several others feed. */
 
-import { concatenate as concatenateTensors, add as sum } from '../../autograd/ops.ts'
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
 import { sameShape, shapeText } from '../../graph/node.ts'
+import { concatenate as concatenateTensors, add as sum } from '../../operators/index.ts'
 import { aNumber, checkOptions } from '../../options.ts'
 import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'

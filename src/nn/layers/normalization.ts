@@ -1,6 +1,6 @@
 /** Batch normalisation (Ioffe & Szegedy 2015). */
 
-import { add, batchNormalizationTraining, mul, batchNormalization as normalize } from '../../autograd/ops.ts'
+import { add, batchNormalizationTraining, mul, batchNormalization as normalize } from '../../operators/index.ts'
 import { aFlag, aNumber, checkOptions } from '../../options.ts'
 import { onesInitializer, zerosInitializer } from '../initializers.ts'
 import type { Layer } from './layer.ts'

@@ -1,9 +1,9 @@
 /** Pooling layers: over windows, or over whole images. */
 
-import type { Padding, PoolOptions } from '../../autograd/ops.ts'
-import { averagePool, globalAveragePool, max, maxPool } from '../../autograd/ops.ts'
-import type { Tensor } from '../../autograd/tensor.ts'
-import { convWindow, pairOf, poolKinds } from '../../autograd/window.ts'
+import type { Padding, PoolOptions } from '../../operators/index.ts'
+import { averagePool, globalAveragePool, max, maxPool } from '../../operators/index.ts'
+import type { Tensor } from '../../operators/tensor.ts'
+import { convGeometry, pairOf, poolKinds } from '../../operators/window.ts'
 import { checkOptions } from '../../options.ts'
 import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'
@@ -34,7 +34,7 @@ function makePooling(
     className,
     outputShape(inputs) {
       const input = first(inputs, name)
-      const { outHeight, outWidth } = convWindow(name, [1, ...input], [...pairOf(name, poolSize), 1, 1], {
+      const { outHeight, outWidth } = convGeometry(name, [1, ...input], [...pairOf(name, poolSize), 1, 1], {
         strides,
         padding,
       })

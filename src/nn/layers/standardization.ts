@@ -1,6 +1,6 @@
 /** Standardisation of features by statistics that were found before training: Keras' `Normalization`. */
 
-import { div, maximum, sqrt, sub } from '../../autograd/ops.ts'
+import { div, maximum, sqrt, sub } from '../../operators/index.ts'
 import { onesInitializer, zerosInitializer } from '../initializers.ts'
 import type { Layer } from './layer.ts'
 import { first, needed } from './layer.ts'

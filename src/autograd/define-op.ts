@@ -1,10 +1,10 @@
-/** Operators of a user's own: WGSL, plan and derivative, on equal terms with the built-in ones. */
+/** Operators of your own: WGSL, plan and derivative, on equal terms with the built-in ones. */
 
-import type { CustomOp, TensorType, Value } from '../graph/node.ts'
 import type { KernelPlan, Target } from '../kernels/kernel.ts'
+import type { Operator, TypesOf } from '../operators/operator.ts'
+import { applyAll, noDerivative } from '../operators/operator.ts'
+import type { Tensor } from '../operators/tensor.ts'
 import { aFunction, aString, checkOptions, required } from '../options.ts'
-import { custom } from './apply.ts'
-import { Tensor } from './tensor.ts'
 
 export type { TensorType } from '../graph/node.ts'
 export type {
@@ -17,9 +17,7 @@ export type {
   UniformValue,
 } from '../kernels/kernel.ts'
 export { dispatch, input, output, reads, scratch, writes } from '../kernels/kernel.ts'
-
-/** The type of each of some tensors, in order. */
-export type TypesOf<Tensors extends readonly Tensor[]> = { readonly [I in keyof Tensors]: TensorType }
+export type { TypesOf } from '../operators/operator.ts'
 
 /** A tensor or nothing in the place of each of some tensors. */
 export type MaybeEach<Tensors extends readonly Tensor[]> = { readonly [I in keyof Tensors]: Tensor | undefined }
@@ -67,22 +65,22 @@ export function defineOp<In extends readonly Tensor[] = Tensor[], Out extends re
   checkOptions<object>('defineOp', definition, {
     ...{ name: required(aString), shape: required(aFunction), plan: required(aFunction), vjp: aFunction },
   })
-  // The graph knows lists, the definition tuples: that operands come in number and order is what In and Out say.
+  // Operators know lists, the definition tuples: that operands come in number and order is what In and Out say.
   const own = definition as unknown as OpDefinition
-  const tensorOf = (value: Value): Tensor => new Tensor(value)
-  const vjp: CustomOp['vjp'] = (inputs, outputs, cotangents) =>
-    own
-      .vjp?.(
-        inputs.map(tensorOf),
-        outputs.map(tensorOf),
-        cotangents.map((value) => value && tensorOf(value)),
-      )
-      .map((tensor) => tensor?.value) ?? []
-  const op: CustomOp = {
+  const { vjp } = own
+  const op: Operator = {
     name: own.name,
-    shape: (inputs) => own.shape(inputs),
-    plan: (inputs, outputs, target) => own.plan(inputs, outputs, target),
-    ...(own.vjp === undefined ? {} : { vjp }),
+    shape: (inputs) => own.shape([...inputs]),
+    lower: ({ inputs, outputs }, { target }) =>
+      own.plan(
+        inputs.map((value) => value.type),
+        [...outputs],
+        target,
+      ),
+    vjp:
+      vjp === undefined
+        ? noDerivative
+        : ({ inputs, outputs, cotangents }) => vjp.call(own, [...inputs], [...outputs], [...cotangents]),
   }
-  return (...inputs) => custom(op, inputs) as readonly Tensor[] as Out
+  return (...inputs) => applyAll(op, inputs, {}) as readonly Tensor[] as Out
 }

@@ -1,10 +1,12 @@
 /** Sliding windows: padding and output extents of convolutions and pools, as TensorFlow counts them. */
 
 import { WeftgradError } from '../errors.ts'
-import type { ConvAttributes, Pair, Shape } from '../graph/node.ts'
+import type { Shape } from '../graph/node.ts'
 import { shapeText } from '../graph/node.ts'
 import { checkValue, type Kind } from '../options.ts'
 
+/** [vertical, horizontal], or [before, after]. */
+export type Pair = readonly [number, number]
 /** Pixels around an image: [[top, bottom], [left, right]], whole numbers from 0. */
 export type ExplicitPadding = readonly [Pair, Pair]
 /**
@@ -12,6 +14,23 @@ export type ExplicitPadding = readonly [Pair, Pair]
  * TensorFlow counts), nothing ('valid'), or so many pixels.
  */
 export type Padding = 'same' | 'valid' | ExplicitPadding
+
+/** A window sliding over a batch of images: everything about a convolution or pool but what it computes. */
+export interface ConvGeometry {
+  readonly batch: number
+  readonly inputHeight: number
+  readonly inputWidth: number
+  readonly channels: number
+  readonly kernelHeight: number
+  readonly kernelWidth: number
+  readonly outHeight: number
+  readonly outWidth: number
+  readonly strides: Pair
+  readonly dilation: Pair
+  /** Padding above and to the left; below and to the right it is what the windows reach beyond the image. */
+  readonly padTop: number
+  readonly padLeft: number
+}
 
 export interface WindowOptions {
   readonly strides?: number | Pair
@@ -58,11 +77,17 @@ export function outExtents(
   return { before, out: Math.floor((extent + before + after - reach) / stride) + 1 }
 }
 
-/** Attributes of a window of `kernel` extents sliding over an image. Throws 'shape' or 'argument'. */
-export function convWindow(operator: string, image: Shape, kernel: Shape, options: WindowOptions): ConvAttributes {
-  const [, height, width, channels] = image
+/** A window of `kernel` extents sliding over images, with the padding worked out. Throws 'shape' or 'argument'. */
+export function convGeometry(operator: string, image: Shape, kernel: Shape, options: WindowOptions): ConvGeometry {
+  const [batch, inputHeight, inputWidth, channels] = image
   const [kernelHeight, kernelWidth] = kernel
-  if (image.length !== 4 || height === undefined || width === undefined || channels === undefined)
+  if (
+    image.length !== 4 ||
+    batch === undefined ||
+    inputHeight === undefined ||
+    inputWidth === undefined ||
+    channels === undefined
+  )
     throw new WeftgradError(
       'shape',
       `${operator}: got an image of shape ${shapeText(image)}; images are [batch, height, width, channels].`,
@@ -76,12 +101,15 @@ export function convWindow(operator: string, image: Shape, kernel: Shape, option
   const dilation = pairOf('dilationRate', options.dilationRate ?? 1)
   const padding = options.padding ?? 'valid'
   const [vertical, horizontal] = typeof padding === 'string' ? [padding, padding] : padding
-  const y = outExtents(height, kernelHeight, strides[0], dilation[0], vertical)
-  const x = outExtents(width, kernelWidth, strides[1], dilation[1], horizontal)
+  const y = outExtents(inputHeight, kernelHeight, strides[0], dilation[0], vertical)
+  const x = outExtents(inputWidth, kernelWidth, strides[1], dilation[1], horizontal)
   if (y.out < 1 || x.out < 1)
     throw new WeftgradError(
       'shape',
       `${operator}: a window of ${kernelHeight}x${kernelWidth} does not fit into an image of ${shapeText(image)}; use padding 'same' or a smaller window.`,
     )
-  return { strides, dilation, padTop: y.before, padLeft: x.before, outHeight: y.out, outWidth: x.out }
+  return {
+    ...{ batch, inputHeight, inputWidth, channels, kernelHeight, kernelWidth, strides, dilation },
+    ...{ padTop: y.before, padLeft: x.before, outHeight: y.out, outWidth: x.out },
+  }
 }

@@ -3,17 +3,17 @@
  * results back and releases everything. Training uses a `Program` that is kept instead; both go through the same planner.
  */
 
-import type { BufferSlice } from '../gpu/device.ts'
-import { currentDevice, Device } from '../gpu/device.ts'
-import type { TensorType, Value } from '../graph/node.ts'
-import { topologicalOrder } from '../graph/node.ts'
-import { PlanCache } from '../graph/plan/cache.ts'
-import type { VariantTable } from '../graph/plan/choice.ts'
-import type { Plan } from '../graph/plan/plan.ts'
-import { bytesOf } from '../graph/plan/plan.ts'
-import { Program, planFor, planLimitsOf, wordBytes } from '../graph/run/program.ts'
-import type { OptionKinds } from '../options.ts'
-import { aFlag, anObject, checkOptions } from '../options.ts'
+import type { BufferSlice } from '../../gpu/device.ts'
+import { currentDevice, Device } from '../../gpu/device.ts'
+import type { OptionKinds } from '../../options.ts'
+import { aFlag, anObject, checkOptions } from '../../options.ts'
+import type { TensorType, Value } from '../node.ts'
+import { isNode, leafOp, topologicalOrder } from '../node.ts'
+import { PlanCache } from '../plan/cache.ts'
+import type { VariantTable } from '../plan/choice.ts'
+import type { Plan } from '../plan/plan.ts'
+import { bytesOf } from '../plan/plan.ts'
+import { Program, planFor, planLimitsOf, wordBytes } from './program.ts'
 
 /** Numbers read back, row-major: by dtype f32, u32 or u8. */
 export type HostNumbers = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
@@ -40,7 +40,7 @@ function deviceOf(values: readonly Value[], options: EvaluateOptions): Device {
   checkOptions('evaluate', options, evaluateKinds)
   if (options.device !== undefined) return options.device
   for (const node of topologicalOrder(values))
-    if (node.kind === 'leaf' && node.attributes.storage.device !== undefined) return node.attributes.storage.device
+    if (isNode(node, leafOp) && node.attributes.storage.device !== undefined) return node.attributes.storage.device
   return currentDevice()
 }
 
@@ -79,7 +79,7 @@ export async function keepValues(values: readonly Value[], options: EvaluateOpti
   try {
     for (const value of values) {
       const bytes = wordBytes(bytesOf(value.type))
-      const destination = device.allocate(bytes, `kept ${value.node.kind}`).slice(0, bytes)
+      const destination = device.allocate(bytes, `kept ${value.node.op.name}`).slice(0, bytes)
       wanted.push({ value, destination })
     }
     const { variants, fuse } = options

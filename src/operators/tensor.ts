@@ -5,15 +5,14 @@
 
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
-import type { DType, Node, Shape, Storage, TensorType, Value } from '../graph/node.ts'
-import { outputOf, shapeText } from '../graph/node.ts'
+import type { DType, Shape, Storage, TensorType, Value } from '../graph/node.ts'
+import { leafOp, makeNode, outputOf, shapeText } from '../graph/node.ts'
 import { bytesOf } from '../graph/plan/plan.ts'
+import type { EvaluateOptions, HostNumbers } from '../graph/run/evaluate.ts'
+import { evaluateValues, keepValues } from '../graph/run/evaluate.ts'
 import { wordBytes } from '../graph/run/program.ts'
-import { makeNode } from '../graph/shapes.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import type { Kind } from '../options.ts'
-import type { EvaluateOptions, HostNumbers } from './evaluate.ts'
-import { evaluateValues, keepValues } from './evaluate.ts'
 
 export type { DType, Shape } from '../graph/node.ts'
 
@@ -174,7 +173,7 @@ export const aTensor: Kind = ['a tensor', (value) => value instanceof Tensor]
 
 /** A value whose numbers are there already. */
 export function leaf(storage: Storage, type: TensorType): Value {
-  return outputOf(makeNode('leaf', [], { storage, type }) as Node)
+  return outputOf(makeNode(leafOp, [], { storage, type }))
 }
 
 /** A number, or arrays of numbers nested evenly: `[[1, 2], [3, 4]]`. */

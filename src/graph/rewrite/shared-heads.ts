@@ -1,0 +1,16 @@
+/** Two nodes that become the two outputs of one. */
+
+import type { Build, Node } from '../node.ts'
+
+/** Heads for both: whichever is asked for first makes the node. Its operands must be traced before both. */
+export function sharedHeads(first: readonly Node[], second: readonly Node[], build: Build): Map<Node, Build> {
+  let made: ReturnType<Build> | undefined
+  const make: Build = (map) => {
+    made ??= build(map)
+    return made
+  }
+  return new Map<Node, Build>([
+    ...first.map((node): [Node, Build] => [node, (map) => make(map).slice(0, 1)]),
+    ...second.map((node): [Node, Build] => [node, (map) => make(map).slice(1)]),
+  ])
+}

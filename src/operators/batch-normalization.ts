@@ -1,0 +1,65 @@
+/** Batch normalisation, made of elementwise operators and reductions. */
+
+import { WeftgradError } from '../errors.ts'
+import { shapeText } from '../graph/node.ts'
+import { aNumber, checkOptions, required } from '../options.ts'
+import { add, mul, reciprocal, sqrt, square, sub } from './elementwise.ts'
+import { mean } from './reduce.ts'
+import type { Tensor } from './tensor.ts'
+import { aTensor } from './tensor.ts'
+
+/** What is done to normalised numbers. */
+export interface BatchNormOptions {
+  /** Scale, f32 [channels]; 1 where there is none. */
+  readonly gamma?: Tensor | undefined
+  /** Offset, f32 [channels]; 0 where there is none. */
+  readonly beta?: Tensor | undefined
+  /** Added to the variance. 1e-3 by default, as in Keras. */
+  readonly epsilon?: number
+}
+
+const normalizationKinds = { gamma: aTensor, beta: aTensor, epsilon: aNumber }
+
+/**
+ * gamma * (x - mean) / sqrt(variance + epsilon) + beta, with given statistics, one number for each channel of the last axis:
+ * batch normalisation at inference (Ioffe & Szegedy, "Batch Normalization", 2015). Made of elementwise operators, which fuse.
+ * @throws WeftgradError 'shape' where mean, variance, gamma or beta are not [channels].
+ */
+export function batchNormalization(x: Tensor, options: BatchNormOptions & { mean: Tensor; variance: Tensor }): Tensor {
+  const kinds = { ...normalizationKinds, mean: required(aTensor), variance: required(aTensor) }
+  const { gamma, beta, mean: center, variance, epsilon = 1e-3 } = checkOptions('batchNormalization', options, kinds)
+  for (const statistic of [center, variance, gamma, beta]) {
+    const isPerChannel = statistic?.shape.length === 1 && statistic.shape[0] === x.shape.at(-1)
+    if (statistic !== undefined && !isPerChannel)
+      throw new WeftgradError(
+        'shape',
+        `batchNormalization: got ${shapeText(x.shape)} and ${shapeText(statistic.shape)}; mean, variance, gamma and beta have one number a channel, the last axis.`,
+      )
+  }
+  const normal = mul(sub(x, center), reciprocal(sqrt(add(variance, epsilon))))
+  const scaled = gamma === undefined ? normal : mul(normal, gamma)
+  return beta === undefined ? scaled : add(scaled, beta)
+}
+
+/**
+ * Batch normalisation in training (Ioffe & Szegedy 2015, algorithm 1): by the batch's own mean and variance over all axes but
+ * the last, which it gives too, for moving statistics. The variance is the biased one. The gradient goes through both.
+ * @throws WeftgradError 'shape' where gamma or beta are not [channels].
+ */
+export function batchNormalizationTraining(
+  x: Tensor,
+  options: BatchNormOptions = {},
+): {
+  /** The normalised numbers, in the shape of x. */
+  readonly y: Tensor
+  /** f32 [channels]. */
+  readonly mean: Tensor
+  /** f32 [channels]. */
+  readonly variance: Tensor
+} {
+  checkOptions('batchNormalizationTraining', options, normalizationKinds)
+  const axes = x.shape.slice(0, -1).map((_, axis) => axis)
+  const center = mean(x, { axes })
+  const variance = mean(square(sub(x, center)), { axes })
+  return { y: batchNormalization(x, { ...options, mean: center, variance }), mean: center, variance }
+}

@@ -1,0 +1,121 @@
+/** Two-dimensional convolution. */
+
+import type { Operation, TensorType } from '../graph/node.ts'
+import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../kernels/conv2d/conv2d.ts'
+import { checkOptions } from '../options.ts'
+import type { Activation, FusedActivation } from './activation.ts'
+import { activate, activationOf, anActivation } from './activation.ts'
+import { extentOf, f32, refuse, take } from './checks.ts'
+import { fuseConvolutionAndPool } from './fusion/conv2d-pool.ts'
+import type { Operator, TypesOf } from './operator.ts'
+import { apply } from './operator.ts'
+import { sum } from './reduce.ts'
+import type { Tensor } from './tensor.ts'
+import type { ConvGeometry, Padding, Pair } from './window.ts'
+import { convGeometry, convKinds } from './window.ts'
+
+export interface Conv2dAttributes extends ConvGeometry {
+  readonly filters: number
+}
+
+type Operands = [x: Tensor, kernel: Tensor, bias?: Tensor]
+
+const plain = { bias: false, activation: 'linear' } as const
+
+/** Inputs x, kernel, and maybe bias. */
+const conv2dOp: Operator<Conv2dAttributes, Operands> = {
+  name: 'conv2d',
+  shape: conv2dShape,
+  lower: ({ inputs, attributes }, kernels) =>
+    kernels.plan(conv2dForward, { ...attributes, bias: inputs.length === 3, activation: 'linear' }),
+  absorb({ attributes }, reader) {
+    const activation = activationOf(reader)
+    return activation && { op: activatedConv2dOp, attributes: { ...attributes, activation } }
+  },
+  fuse: (node, graph) => fuseConvolutionAndPool(node, graph, gradientOps),
+  vjp: ({ cotangent, inputs: [x, kernel, bias], attributes }) => [
+    apply(conv2dInputGradientOp, [cotangent, kernel], attributes),
+    apply(conv2dFilterGradientOp, [x, cotangent], attributes),
+    bias && sum(cotangent, { axes: [0, 1, 2] }),
+  ],
+}
+
+/** A convolution with its activation, in one kernel. Made by fusion. */
+const activatedConv2dOp: Operation<Conv2dAttributes & { readonly activation: FusedActivation }> = {
+  name: 'conv2d',
+  shape: (inputs, attributes) => conv2dShape(inputs as TypesOf<Operands>, attributes),
+  lower: ({ inputs, attributes }, kernels) => kernels.plan(conv2dForward, { ...attributes, bias: inputs.length === 3 }),
+}
+
+// Both gradients are linear in each operand, so their derivatives are convolutions again.
+
+const conv2dInputGradientOp: Operator<Conv2dAttributes, [dy: Tensor, kernel: Tensor]> = {
+  name: 'conv2dInputGradient',
+  shape(inputs, { batch, inputHeight, inputWidth, channels }) {
+    take('conv2dInputGradient', inputs, [{ rank: 4 }, { rank: 4 }])
+    return [f32([batch, inputHeight, inputWidth, channels])]
+  },
+  lower: ({ attributes }, kernels) => kernels.plan(conv2dInputGradient, { ...attributes, ...plain }),
+  vjp: ({ cotangent, inputs: [dy, kernel], attributes }) => [
+    apply(conv2dOp, [cotangent, kernel], attributes),
+    apply(conv2dFilterGradientOp, [cotangent, dy], attributes),
+  ],
+}
+
+const conv2dFilterGradientOp: Operator<Conv2dAttributes, [x: Tensor, dy: Tensor]> = {
+  name: 'conv2dFilterGradient',
+  shape(inputs, { kernelHeight, kernelWidth, channels, filters }) {
+    take('conv2dFilterGradient', inputs, [{ rank: 4 }, { rank: 4 }])
+    return [f32([kernelHeight, kernelWidth, channels, filters])]
+  },
+  lower: ({ attributes }, kernels) => kernels.plan(conv2dFilterGradient, { ...attributes, ...plain }),
+  vjp: ({ cotangent, inputs: [x, dy], attributes }) => [
+    apply(conv2dInputGradientOp, [dy, cotangent], attributes),
+    apply(conv2dOp, [x, cotangent], attributes),
+  ],
+}
+
+const gradientOps = { inputGradient: conv2dInputGradientOp, filterGradient: conv2dFilterGradientOp }
+
+function conv2dShape(inputs: TypesOf<Operands>, attributes: Conv2dAttributes): TensorType[] {
+  take('conv2d', inputs, [{ rank: 4 }, { rank: 4 }, { rank: 1 }])
+  const [, kernel, bias] = inputs
+  const { batch, outHeight, outWidth, channels, filters } = attributes
+  if (kernel.shape[2] !== channels) refuse('conv2d', inputs, 'the kernel is [height, width, input channels, filters]')
+  if (bias !== undefined && bias.shape[0] !== filters) refuse('conv2d', inputs, 'the bias has one number a filter')
+  return [f32([batch, outHeight, outWidth, filters])]
+}
+
+/** How a convolution's window moves over its images. */
+export interface ConvOptions {
+  /** Pixels from window to window; one number for both directions, or [vertical, horizontal]. 1 by default. */
+  readonly strides?: number | Pair
+  /**
+   * `same` as in TensorFlow (what is left over goes to the bottom and right), `valid`, or explicit extents
+   * [[top, bottom], [left, right]]. `valid` by default.
+   */
+  readonly padding?: Padding
+  /** Pixels from one of the kernel's taps to the next (à-trous convolution). 1 by default. */
+  readonly dilationRate?: number | Pair
+}
+
+/**
+ * Two-dimensional convolution (cross-correlation, as in every framework), bias and activation in one kernel:
+ * activation(conv(x [n, h, w, c], kernel [kh, kw, c, filters]) + bias [filters]) -> [n, h', w', filters]. With padding 'valid',
+ * h' = floor((h - (kh - 1) dilation - 1) / stride) + 1; with 'same', h' = ceil(h / stride). Relu and a 2x2 {@link maxPool} that
+ * follow become part of the kernel. Both derivatives are convolutions again, so there are higher ones.
+ * @throws WeftgradError 'shape' for operands or a window that do not fit, 'argument' for strides, padding, dilation or an
+ * activation that there is not.
+ */
+export function conv2d(
+  x: Tensor,
+  kernel: Tensor,
+  bias?: Tensor,
+  options: ConvOptions & { readonly activation?: Activation } = {},
+): Tensor {
+  const kinds = { ...convKinds, activation: anActivation }
+  const { activation = 'linear' } = checkOptions('conv2d', options, kinds)
+  const geometry = convGeometry('conv2d', x.shape, kernel.shape, options)
+  const inputs: Operands = bias === undefined ? [x, kernel] : [x, kernel, bias]
+  return activate(activation, apply(conv2dOp, inputs, { ...geometry, filters: extentOf(kernel.shape, 3) }))
+}

@@ -1,0 +1,149 @@
+/** Max and average pooling. */
+
+import { WeftgradError } from '../errors.ts'
+import type { TensorType } from '../graph/node.ts'
+import { shapeText } from '../graph/node.ts'
+import { averagePoolGradient, averagePool as averagePoolKernels } from '../kernels/pool/average.ts'
+import type { PoolKey } from '../kernels/pool/frame.ts'
+import { maxPoolGradient } from '../kernels/pool/gradient.ts'
+import { maxPoolGather, maxPool as maxPoolKernels } from '../kernels/pool/pool.ts'
+import { checkOptions } from '../options.ts'
+import { f32, take, u32 } from './checks.ts'
+import type { Operator } from './operator.ts'
+import { apply } from './operator.ts'
+import { mean } from './reduce.ts'
+import type { Tensor } from './tensor.ts'
+import type { ConvGeometry, Padding, Pair } from './window.ts'
+import { convGeometry, pairOf, poolKinds } from './window.ts'
+
+function keyOf(geometry: ConvGeometry): PoolKey {
+  const { batch, inputHeight: height, inputWidth: width, channels, kernelHeight, kernelWidth, strides } = geometry
+  const { outHeight, outWidth, padTop, padLeft } = geometry
+  const window = [kernelHeight, kernelWidth] as const
+  return { batch, height, width, channels, window, strides, padTop, padLeft, outHeight, outWidth }
+}
+
+/** The images that a pool reads, or their gradient. */
+const imageType = ({ batch, inputHeight, inputWidth, channels }: ConvGeometry): TensorType =>
+  f32([batch, inputHeight, inputWidth, channels])
+/** What a pool gives, or its gradient. */
+const pooledType = ({ batch, outHeight, outWidth, channels }: ConvGeometry): TensorType =>
+  f32([batch, outHeight, outWidth, channels])
+
+/** Outputs the maxima and, as u32, which position of the window was the first to reach each. */
+export const maxPoolOp: Operator<ConvGeometry, [x: Tensor]> = {
+  name: 'maxPool',
+  shape(inputs, geometry) {
+    take('maxPool', inputs, [{ rank: 4 }])
+    const maxima = pooledType(geometry)
+    return [maxima, u32(maxima.shape)]
+  },
+  lower: ({ attributes }, kernels) => kernels.plan(maxPoolKernels, keyOf(attributes)),
+  vjp({ cotangent, outputs: [, positions], attributes }) {
+    if (positions === undefined) throw new RangeError('maxPool has two results')
+    return [apply(maxPoolGradientOp, [cotangent, positions], attributes)]
+  },
+}
+
+// Linear in the gradient, and each is the other's transpose.
+
+export const maxPoolGradientOp: Operator<ConvGeometry, [dy: Tensor, positions: Tensor]> = {
+  name: 'maxPoolGradient',
+  shape(inputs, geometry) {
+    take('maxPoolGradient', inputs, [{ rank: 4 }, { dtype: 'u32', rank: 4 }])
+    return [imageType(geometry)]
+  },
+  lower: ({ attributes }, kernels) => kernels.plan(maxPoolGradient, keyOf(attributes)),
+  vjp: ({ cotangent, inputs: [, positions], attributes }) => [
+    apply(maxPoolGatherOp, [cotangent, positions], attributes),
+  ],
+}
+
+/** Outputs x at those positions. */
+const maxPoolGatherOp: Operator<ConvGeometry, [x: Tensor, positions: Tensor]> = {
+  name: 'maxPoolGather',
+  shape(inputs, geometry) {
+    take('maxPoolGather', inputs, [{ rank: 4 }, { dtype: 'u32', rank: 4 }])
+    return [pooledType(geometry)]
+  },
+  lower: ({ attributes }, kernels) => kernels.plan(maxPoolGather, keyOf(attributes)),
+  vjp: ({ cotangent, inputs: [, positions], attributes }) => [
+    apply(maxPoolGradientOp, [cotangent, positions], attributes),
+  ],
+}
+
+const averagePoolOp: Operator<ConvGeometry, [x: Tensor]> = {
+  name: 'averagePool',
+  shape(inputs, geometry) {
+    take('averagePool', inputs, [{ rank: 4 }])
+    return [pooledType(geometry)]
+  },
+  lower: ({ attributes }, kernels) => kernels.plan(averagePoolKernels, keyOf(attributes)),
+  vjp: ({ cotangent, attributes }) => [apply(averagePoolGradientOp, [cotangent], attributes)],
+}
+
+const averagePoolGradientOp: Operator<ConvGeometry, [dy: Tensor]> = {
+  name: 'averagePoolGradient',
+  shape(inputs, geometry) {
+    take('averagePoolGradient', inputs, [{ rank: 4 }])
+    return [imageType(geometry)]
+  },
+  lower: ({ attributes }, kernels) => kernels.plan(averagePoolGradient, keyOf(attributes)),
+  vjp: ({ cotangent, attributes }) => [apply(averagePoolOp, [cotangent], attributes)],
+}
+
+/** The window of {@link maxPool} and {@link averagePool}, and how it moves. */
+export interface PoolOptions {
+  /** Extent of the window in pixels; one number for both directions, or [vertical, horizontal]. */
+  readonly poolSize: number | Pair
+  /** Pixels from window to window. The pool size by default: windows side by side. */
+  readonly strides?: number | Pair
+  /** As in {@link ConvOptions}; a window must not lie in the padding altogether. `valid` by default. */
+  readonly padding?: Padding
+}
+
+function poolGeometry(operator: string, x: Tensor, options: PoolOptions): ConvGeometry {
+  const { poolSize, strides = poolSize, padding = 'valid' } = checkOptions(operator, options, poolKinds)
+  const window = pairOf(`${operator}: poolSize`, poolSize)
+  const geometry = convGeometry(operator, x.shape, [...window, 1, 1], { strides, padding })
+  const { padTop, padLeft, outHeight, outWidth, inputHeight, inputWidth } = geometry
+  const lastTop = (outHeight - 1) * geometry.strides[0] - padTop
+  const lastLeft = (outWidth - 1) * geometry.strides[1] - padLeft
+  if (padTop >= window[0] || padLeft >= window[1] || lastTop >= inputHeight || lastLeft >= inputWidth)
+    throw new WeftgradError(
+      'argument',
+      `${operator}: with padding ${JSON.stringify(options.padding)} a window of ${window.join('x')} lies in the padding altogether; pad an image of ${shapeText(x.shape)} by less.`,
+    )
+  return geometry
+}
+
+/**
+ * The largest number of each window and channel: [n, h, w, c] -> [n, h', w', c], extents as in {@link conv2d}. Padding never
+ * wins; a NaN in a window wins it. The window's first maximum takes the gradient, so the slope is constant in pieces.
+ * @throws WeftgradError 'shape' where x is no batch of images or the window does not fit, 'argument' for a window, strides or
+ * padding that there is not.
+ */
+export function maxPool(x: Tensor, options: PoolOptions): Tensor {
+  return apply(maxPoolOp, [x], poolGeometry('maxPool', x, options))
+}
+
+/**
+ * The mean of each window and channel: [n, h, w, c] -> [n, h', w', c]. Padding does not count in the divisor, as in TensorFlow.
+ * @throws WeftgradError 'shape' and 'argument' as {@link maxPool}.
+ */
+export function averagePool(x: Tensor, options: PoolOptions): Tensor {
+  return apply(averagePoolOp, [x], poolGeometry('averagePool', x, options))
+}
+
+/**
+ * The mean over height and width: [n, h, w, c] -> [n, c].
+ * @throws WeftgradError 'shape' where x is no batch of images.
+ */
+export function globalAveragePool(x: Tensor): Tensor {
+  if (x.shape.length !== 4)
+    throw new WeftgradError(
+      'shape',
+      `globalAveragePool: got ${shapeText(x.shape)}; images are [batch, height, width, channels].`,
+    )
+  return mean(x, { axes: [1, 2] })
+}
