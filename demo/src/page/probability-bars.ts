@@ -18,7 +18,7 @@ export class ProbabilityBars {
     this.#list = list
   }
 
-  /** Without values the bars are empty. */
+  /** Shows the names with their values; without values the bars are empty. */
   show(names: readonly string[], values?: ArrayLike<number>): void {
     if (this.#bars.length !== names.length) {
       this.#bars = names.map(() => emptyBar())
