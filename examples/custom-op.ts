@@ -1,6 +1,4 @@
-/** An operator of your own: WGSL, shape rule and derivative. Run it: `npx tsx examples/custom-op.ts` */
-
-// #region readme
+/** Defines an operator: WGSL, shape rule and derivative. Run it: `node --import ./scripts/tsx.mjs examples/custom-op.ts` */
 import {
   add,
   defineOp,
@@ -22,7 +20,7 @@ import {
 /** x * sigmoid(x) */
 const swish = defineOp<[x: Tensor], [y: Tensor]>({
   name: 'swish',
-  shape: ([x]) => [x], // the result is like the operand
+  shape: ([x]) => [x], // the result has the operand's shape
   plan(_inputs, [y]) {
     const count = y.shape.reduce((a, b) => a * b, 1)
     const kernel = dispatch({
@@ -41,11 +39,10 @@ const swish = defineOp<[x: Tensor], [y: Tensor]>({
   },
 })
 
-await open() // tensors run on the device that was opened last
+await open() // tensors run on the most recently opened device
 const x = tensor([-2, -1, 0, 1, 2])
 const [y] = swish(x)
 console.log('swish', await y.data())
 
 const { error } = await gradCheck((x) => sum(swish(x)[0]), [x])
 console.log(`its derivative differs from central differences by ${error.toExponential(1)}`)
-// #endregion readme

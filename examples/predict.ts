@@ -1,13 +1,14 @@
 /**
- * What a trained model makes of test images. Run it with the folder of a run:
- * `npx tsx examples/predict.ts runs/2025-01-31T12-34-56`. For picture files there is `npx weftgrad predict`.
+ * Classifies test images with a trained model. Run it with the folder of a run:
+ *
+ *     node --import ./scripts/tsx.mjs examples/predict.ts runs/2025-01-31T12-34-56
+ *
+ * For image files, use `npx weftgrad predict`.
  */
-
-// #region readme
 import { data, loadFashionMnist, loadTrainedModel, nn, open } from 'weftgrad/node'
 
 const [runDir] = process.argv.slice(2)
-if (runDir === undefined) throw new Error('name the folder of a run')
+if (runDir === undefined) throw new Error('usage: predict.ts RUN_FOLDER')
 
 using _device = await open()
 const { model, classNames } = await loadTrainedModel(runDir)
@@ -21,7 +22,6 @@ for (let i = 0; i < count; i++) {
   const own = probabilities.subarray(i * classNames.length, (i + 1) * classNames.length)
   const best = own.indexOf(Math.max(...own))
   const truth = data.fashionMnistClasses[test.labels[i] ?? 0]
-  console.log(`${classNames[best]} (${(100 * (own[best] ?? 0)).toFixed(1)} %), in truth: ${truth}`)
+  console.log(`${classNames[best]} (${(100 * (own[best] ?? 0)).toFixed(1)} %), actually: ${truth}`)
 }
 model.dispose()
-// #endregion readme

@@ -1,13 +1,13 @@
 /**
- * How long the demo's page keeps its reader waiting while it loads, trains and is used: the longest tasks of its main
- * thread, by the thread's own processor time, so that other programs on the machine do not count. Fails above 50 ms.
+ * Measures how responsive the demo's page is while it loads, trains and is used: the longest tasks of its main thread, in
+ * processor time of that thread, so that other programs on the machine do not count. Fails above 50 ms.
  *
  *     node --import ./scripts/tsx.mjs scripts/demo-responsiveness.ts
  */
 import { openChromium } from '../test/support/chromium.ts'
 import { hostDemo } from '../test/support/demo.ts'
 
-/** What Chrome's tracing writes; times in microseconds. */
+/** An event in Chrome's trace; times in microseconds. */
 interface TraceEvent {
   readonly name: string
   readonly ph: string
@@ -51,7 +51,7 @@ try {
   const tasks = own
     .filter(({ name }) => name === 'RunTask' || name === 'ThreadControllerImpl::RunTask')
     .sort((a, b) => (b.tdur ?? 0) - (a.tdur ?? 0))
-  console.log(`${tasks.length} tasks; the longest, in ms of processor time (of time by the clock):`)
+  console.log(`${tasks.length} tasks; the longest, in ms of processor time (wall-clock time):`)
   for (const task of tasks.slice(0, shown)) {
     const end = task.ts + (task.dur ?? 0)
     const within = own

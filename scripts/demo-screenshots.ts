@@ -1,10 +1,7 @@
 /**
- * The pictures of the demo in docs/, taken in a real Chromium: idle, in the middle of training, and trained; wide and
- * narrow, light and dark.
+ * Takes the pictures of the demo in docs/ in a real Chromium, after a training: the whole page, and its top for the README.
  *
  *     node --import ./scripts/tsx.mjs scripts/demo-screenshots.ts
- *
- * The page is as tall as it is; of the narrow one, which is long, what a reader looks at in that state.
  */
 import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -15,75 +12,46 @@ import { hostDemo } from '../test/support/demo.ts'
 import { encodePalettePng } from './palette-png.ts'
 
 const docs = fileURLToPath(new URL('../docs/', import.meta.url))
-/** Bytes. Larger ones make the repository heavy, and a README slow to load. */
+/** Bytes. Larger pictures make the repository heavy, and a README slow to load. */
 const largest = 250_000
 const patience = 900_000
-
-const wide = { width: 1440, height: 900 }
-const narrow = { width: 390, height: 844 }
 
 const demo = await hostDemo()
 const browser = await openChromium({ webgpu: true })
 try {
-  const page = await browser.newPage({ viewport: wide })
+  const page = await browser.newPage({ viewport: { width: 1440, height: 900 } })
   page.setDefaultTimeout(patience)
   await page.goto(demo.url)
   await page.locator('#bars .best').waitFor()
-  await settle(page)
-  await bothWidths(page, 'idle', 'data')
-
   await page.fill('#epochs', '8')
   await page.click('#train-main')
-  await page.locator('.matrix caption').filter({ hasText: 'After epoch 3' }).waitFor()
-  // The picture holds still, and looks as it does while it trains.
-  await page.locator('#train-main').click()
-  await page.locator('#train-status').filter({ hasText: 'Paused' }).waitFor()
-  await settle(page)
-  await bothWidths(page, 'training', 'train')
-  await page.emulateMedia({ colorScheme: 'dark' })
-  await settle(page)
-  await shoot(page, 'training-wide-dark')
-  await page.emulateMedia({ colorScheme: 'light' })
-  await settle(page)
-
-  await page.locator('#train-main').click()
   await page.locator('#train-status').filter({ hasText: 'Finished.' }).waitFor()
   await drawTrousers(page)
-  await page.locator('#answer-note').filter({ hasText: 'your drawing' }).waitFor()
+  await page.locator('#answer-note').filter({ hasText: 'Your drawing' }).waitFor()
   await settle(page)
-  await bothWidths(page, 'trained', 'try')
-} finally {
-  await browser.close()
-  await demo.close()
-}
-
-/** @param panel of the narrow page, what is in the picture. */
-async function bothWidths(page: Page, state: string, panel: string): Promise<void> {
-  await shoot(page, `${state}-wide`)
-  await page.setViewportSize(narrow)
-  await settle(page)
-  await shoot(page, `${state}-narrow`, `#${panel}`)
-  await page.setViewportSize(wide)
-  await settle(page)
-}
-
-async function shoot(page: Page, name: string, panel?: string): Promise<void> {
   await page.evaluate(() => {
     ;(document.activeElement as HTMLElement | null)?.blur()
     scrollTo(0, 0)
   })
   await page.mouse.move(0, 0)
-  const shot =
-    panel === undefined
-      ? await page.screenshot({ fullPage: true, timeout: patience })
-      : await page.locator(panel).screenshot({ timeout: patience })
-  const png = encodePalettePng(decodePng(shot))
-  if (png.length > largest) throw new Error(`docs/demo-${name}.png has ${png.length} bytes; ${largest} is the limit.`)
-  await writeFile(`${docs}demo-${name}.png`, png)
-  console.log(`docs/demo-${name}.png: ${png.length} bytes`)
+  await save('demo', await page.screenshot({ fullPage: true, timeout: patience }))
+  const train = await page.locator('#train').boundingBox()
+  if (train === null) throw new Error('The training panel is not visible.')
+  const clip = { x: 0, y: 0, width: 1440, height: Math.ceil(train.y + train.height) + 16 }
+  await save('demo-training', await page.screenshot({ fullPage: true, clip, timeout: patience }))
+} finally {
+  await browser.close()
+  await demo.close()
 }
 
-/** Charts, drawings and colours follow the page's width and state within a second. */
+async function save(name: string, shot: Uint8Array): Promise<void> {
+  const png = encodePalettePng(decodePng(shot))
+  if (png.length > largest) throw new Error(`docs/${name}.png has ${png.length} bytes; the limit is ${largest}.`)
+  await writeFile(`${docs}${name}.png`, png)
+  console.log(`docs/${name}.png: ${png.length} bytes`)
+}
+
+/** Waits until charts, drawings and colours show the current state. */
 async function settle(page: Page): Promise<void> {
   await page.waitForTimeout(3000)
 }
@@ -91,7 +59,7 @@ async function settle(page: Page): Promise<void> {
 async function drawTrousers(page: Page): Promise<void> {
   await page.locator('#pad').scrollIntoViewIfNeeded()
   const box = await page.locator('#pad').boundingBox()
-  if (box === null) throw new Error('The drawing pad is not to be seen.')
+  if (box === null) throw new Error('The drawing pad is not visible.')
   const outline = [
     [0.38, 0.08],
     [0.6, 0.08],

@@ -1,10 +1,10 @@
-/** A PNG of 256 colours at most, a third as large as one of all colours: for screenshots in docs/. */
+/** Encodes PNGs with at most 256 colours, a third the size of full-colour ones: for screenshots in docs/. */
 import { crc32, deflateSync } from 'node:zlib'
 import type { PngImage } from '../src/format/png.ts'
 
 const mostColors = 256
 
-/** The most frequent colours stay as they are; each other takes the nearest of them. No dithering: text stays sharp. */
+/** Keeps the most frequent colours and maps each other colour to the nearest of them. No dithering: text stays sharp. */
 export function encodePalettePng({ width, height, channels, data }: PngImage): Uint8Array {
   const colorAt = (pixel: number): number => {
     const [red, green, blue] = channels < 3 ? [0, 0, 0] : [0, 1, 2]
@@ -19,13 +19,13 @@ export function encodePalettePng({ width, height, channels, data }: PngImage): U
     .map(([color]) => color)
   const indices = new Map([...counts.keys()].map((color) => [color, nearest(palette, color)]))
 
-  // Each row begins with its filter: none, which packs indices best.
+  // Each row starts with its filter: none, which compresses indices best.
   const rows = new Uint8Array(height * (width + 1))
   for (let i = 0; i < width * height; i++) rows[i + Math.floor(i / width) + 1] = indices.get(colorAt(i)) ?? 0
   const header = Buffer.alloc(13)
   header.writeUInt32BE(width, 0)
   header.writeUInt32BE(height, 4)
-  // 8 bits a pixel, which index a palette.
+  // 8 bits per pixel, indices into the palette.
   header.set([8, 3, 0, 0, 0], 8)
   return Buffer.concat([
     Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]),

@@ -1,8 +1,8 @@
 /**
- * The README's support table, made from the table of cases, so that it says what is tested and nothing else.
+ * Makes the table of operators in docs/support.md from the table of cases, so that it says exactly what is tested.
  *
- *     node --import ./scripts/tsx.mjs scripts/support-table.ts            writes it between the markers in README.md
- *     node --import ./scripts/tsx.mjs scripts/support-table.ts --check    fails if README.md holds another one
+ *     node --import ./scripts/tsx.mjs scripts/support-table.ts            writes it between the markers of that page
+ *     node --import ./scripts/tsx.mjs scripts/support-table.ts --check    fails if the page holds another table
  *
  * Every function of src/operators/index.ts must have a case or be explained in `withoutCases`; otherwise this fails.
  */
@@ -11,7 +11,7 @@ import * as operators from '../src/operators/index.ts'
 import type { Case } from '../test/cases.ts'
 import { cases } from '../test/cases.ts'
 
-const readme = new URL('../README.md', import.meta.url)
+const page = new URL('../docs/support.md', import.meta.url)
 const begin = '<!-- support table: begin (npm run support) -->'
 const end = '<!-- support table: end -->'
 
@@ -47,7 +47,7 @@ const withoutCases: Readonly<Record<string, Omit<Row, 'operator'>>> = {
     forward: 'yours',
     gradient: 'yours',
     tensorFlow: 'no',
-    note: 'runs a kernel of your own; examples/custom-op.ts is tested in test/readme.test.ts',
+    note: 'runs a kernel of your own; examples/custom-op.ts is tested in test/examples.test.ts',
   },
 }
 
@@ -120,17 +120,17 @@ function supportTable(): string {
 }
 
 function main(): void {
-  const text = readFileSync(readme, 'utf8')
+  const text = readFileSync(page, 'utf8')
   const [from, to] = [text.indexOf(begin), text.indexOf(end)]
-  if (from < 0 || to < from) throw new Error(`README.md lacks the lines ${begin} and ${end}.`)
+  if (from < 0 || to < from) throw new Error(`docs/support.md lacks the lines ${begin} and ${end}.`)
   const renewed = `${text.slice(0, from + begin.length)}\n${supportTable()}\n${text.slice(to)}`
   if (renewed === text) return
   if (process.argv.includes('--check')) {
-    process.stderr.write("README.md's support table is not that of test/cases.ts. Run `npm run support`.\n")
+    process.stderr.write('The table in docs/support.md is not that of test/cases.ts. Run `npm run support`.\n')
     process.exitCode = 1
     return
   }
-  writeFileSync(readme, renewed)
+  writeFileSync(page, renewed)
 }
 
 main()

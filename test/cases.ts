@@ -1,6 +1,6 @@
 /**
  * The one table of operator cases. It drives the forward and gradient tests against the float64 reference and against
- * TensorFlow.js, the test of every kernel variant, the benchmarks, and the support table of the README. What a case is
+ * TensorFlow.js, the test of every kernel variant, the benchmarks, and the table of operators in docs/support.md. What a case is
  * stands in cases/case.ts.
  */
 import type { Case } from './cases/case.ts'

@@ -31,11 +31,11 @@ describe('a dropped file', () => {
 
   it('comes with others for data only', () => {
     expect(commonKind([file('a-images-idx3-ubyte'), file('a-labels-idx1-ubyte')])).toBe('data')
-    expect(refusalOf(() => commonKind([file('a.h5'), file('b.h5')]))).toContain('Drop one weight file')
+    expect(refusalOf(() => commonKind([file('a.h5'), file('b.h5')]))).toContain('Drop one weights file')
     expect(refusalOf(() => commonKind([file('a.h5'), file('b.csv')]))).toContain(
-      'a.h5 and b.csv are for different things',
+      'a.h5 and b.csv are of different kinds',
     )
-    expect(refusalOf(() => commonKind([file('a.h5'), file('b.txt')]))).toContain('b.txt is nothing')
+    expect(refusalOf(() => commonKind([file('a.h5'), file('b.txt')]))).toContain('This page cannot use b.txt.')
   })
 })
 
@@ -94,7 +94,7 @@ describe('a picture for the network', () => {
   it('of one brightness is refused', () => {
     for (const value of [0, 128, 255])
       expect(refusalOf(() => modelPixels(picture(40, 40, [0, 0, 0, 0], { ground: value, ink: 0 })))).toContain(
-        'nothing to see',
+        'This picture is empty',
       )
   })
 

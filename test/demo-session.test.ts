@@ -168,7 +168,7 @@ describe('a session of the demo', () => {
     const right = confusion.reduce((sum, row, i) => sum + (row[i] ?? 0), 0)
     expect(last?.validationAccuracy).toBeCloseTo(right / 500, 6)
     expect(told.steps.at(-1)).toMatchObject({ epoch: 2, epochs: 2, step: 40, steps: 40, globalStep: 80 })
-    expect(told.models.map(({ source }) => source)).toEqual(['random numbers', 'training'])
+    expect(told.models.map(({ source }) => source)).toEqual(['random initialization', 'training'])
     expect(told.models.at(-1)).toMatchObject({ parameters: 113_782 })
     expect(told.failures).toEqual([])
   })

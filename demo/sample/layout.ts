@@ -1,6 +1,6 @@
 /**
- * The bundled sample of Fashion-MNIST: an IDX array of bytes with a row an image, the label before the pixels, training
- * images first; gzipped. What the build writes and the worker reads.
+ * The layout of the bundled Fashion-MNIST sample, which the build writes and the worker reads: a gzipped IDX array of
+ * bytes with one row per image, the label before the pixels, training images first.
  */
 
 export const sampleCounts = { train: 2000, test: 500 } as const

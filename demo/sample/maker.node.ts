@@ -1,11 +1,11 @@
-/** Makes the bundled sample out of the published Fashion-MNIST: of each class the first images, in the file's order. */
+/** Makes the bundled sample from the published Fashion-MNIST: the first images of each class, in the file's order. */
 import { gzipSync } from 'node:zlib'
 import { loadFashionMnist } from '../../src/data/fashion-mnist.node.ts'
 import type { LabelledImages } from '../../src/data/fashion-mnist.ts'
 import { writeIdx } from '../../src/format/idx.ts'
 import { pixelsPerImage, sampleCounts, sampleRowBytes } from './layout.ts'
 
-/** About 1.1 MB. Finds the data set, or fetches it. Throws what `loadFashionMnist` throws. */
+/** Returns about 1.1 MB. Finds the data set or downloads it; throws what `loadFashionMnist` throws. */
 export async function makeSample(log: (line: string) => void = console.log): Promise<Uint8Array> {
   const { train, test } = await loadFashionMnist({ log })
   const rows = [...firstOfEach(train, sampleCounts.train), ...firstOfEach(test, sampleCounts.test)]
@@ -14,7 +14,7 @@ export async function makeSample(log: (line: string) => void = console.log): Pro
   return gzipSync(writeIdx({ shape: [rows.length, sampleRowBytes], data }), { level: 9 })
 }
 
-/** Rows of so many images in all, as many of one class as of another. */
+/** The rows of `count` images in all, the same number of each class. */
 function firstOfEach({ images, labels, classes }: LabelledImages, count: number): Uint8Array[] {
   const left = Array.from({ length: classes }, () => count / classes)
   const rows: Uint8Array[] = []

@@ -1,8 +1,8 @@
 /**
- * Vite's part in the bundled sample: `import url from 'virtual:fashion-mnist-sample'` gives its address, in development
- * and in a build. It is made when it is first asked for and kept in Vite's own cache; nothing of it goes into git.
+ * The Vite plugin of the bundled sample: `import url from 'virtual:fashion-mnist-sample'` gives its address, in
+ * development and in a build. The sample is made on first use and kept in Vite's cache; it is not in git.
  *
- * In a build, workers have plugins of their own: name it in `plugins` and in `worker.plugins`.
+ * In a build, workers have separate plugins: add it to both `plugins` and `worker.plugins`.
  */
 import { access, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,7 +14,7 @@ export function fashionMnistSample(): Plugin {
   let folder = ''
   let made: Promise<string> | undefined
   const make = async (): Promise<string> => {
-    // Not `.gz`: some servers would say that the browser has to unpack it, others not.
+    // Not `.gz`: some servers tell the browser to unpack such files, others do not.
     const path = join(folder, 'fashion-mnist-sample.bin')
     const isThere = await access(path).then(
       () => true,

@@ -1,8 +1,8 @@
-/** How failures cross from the worker to the page: as `Refusal`s, code and sentence, which is all that the page shows. */
+/** Sends failures from the worker to the page as `Refusal`s: a code and a message, which is all the page shows. */
 import { type TransferHandler, transferHandlers } from 'comlink'
 import type { Refusal } from './session.ts'
 
-/** What an error says, whatever it is; 'unexpected' stands for errors that nobody meant to throw. */
+/** The code and message of any thrown value. The code is 'unexpected' for errors that are bugs. */
 export function refusalOf(error: unknown): Refusal {
   const { code, message } = typeof error === 'object' && error !== null ? (error as Partial<Refusal>) : {}
   const text = typeof message === 'string' ? message : String(error)
@@ -10,12 +10,12 @@ export function refusalOf(error: unknown): Refusal {
 }
 
 /**
- * For the worker: calls that are refused reject with a `Refusal` on the page, where Comlink's own way keeps the message
- * alone. Errors that nobody meant to throw stay `Error`s.
+ * Makes refused calls reject with a `Refusal` on the page; Comlink by itself keeps only the message. Call it in the worker.
+ * Unexpected errors stay `Error`s.
  */
 export function throwRefusals(): void {
   const own = transferHandlers.get('throw') as TransferHandler<{ readonly value: unknown }, unknown> | undefined
-  if (own === undefined) throw new RangeError('comlink has no handler for what is thrown')
+  if (own === undefined) throw new RangeError('comlink has no handler for thrown values')
   transferHandlers.set('throw', {
     ...own,
     serialize(thrown: { readonly value: unknown }) {

@@ -1,14 +1,14 @@
 /**
- * What the page and the worker agree on. The worker holds the device, the data, the model and the training; the page
- * draws and asks. Everything here can be cloned from one thread to the other (`Listener` as a Comlink proxy).
+ * The interface between the page and the worker. The worker holds the device, the data, the model and the training; the
+ * page draws and calls. Everything here can be cloned between threads (`Listener` as a Comlink proxy).
  *
- * Promises of a session:
- * - One thing at a time: calls that need the device wait for the training's next step border, none is lost.
- * - A refused call changes nothing: the data, the model and the training are as they were before it.
- * - Refusals are `Refusal`s: the code and the sentence of a WeftgradError, whichever thread it came from.
+ * A session promises:
+ * - One thing at a time: calls that need the device wait until the current training step ends. No call is lost.
+ * - A refused call changes nothing: the data, the model and the training stay as they were.
+ * - Refused calls reject with a `Refusal`: the code and message of a WeftgradError, from either thread.
  */
 
-/** What a WeftgradError says, as it crosses between threads. */
+/** The code and message of a WeftgradError, as sent between threads. */
 export interface Refusal {
   readonly code: string
   /** What was wrong and what to do. */
@@ -17,20 +17,22 @@ export interface Refusal {
 
 export interface AdapterSummary {
   readonly description: string
-  /** False for a processor that plays a GPU: everything works, slowly. */
+  /** The driver's name. */
+  readonly driver: string
+  /** False where a software driver runs on the CPU: everything works, slowly. */
   readonly hardware: boolean
 }
 
 export interface DataSummary {
-  /** For people: the bundled sample, or the names of the files. */
+  /** The bundled sample, or the names of the files, for display. */
   readonly source: string
-  /** Images to train on and to validate with. Without test images of its own, a fifth of the data is held back. */
+  /** Numbers of training and validation images. Without separate test images, a fifth of the data is held back. */
   readonly trainCount: number
   readonly validationCount: number
   readonly classNames: readonly string[]
-  /** 28x28 grey bytes of a few images with their class numbers, for the page to show and to try. */
+  /** A few images (28x28 grey bytes) with their class numbers, to show and to try. */
   readonly samples: readonly { readonly pixels: Uint8Array; readonly label: number }[]
-  /** Lines of a CSV that were left out for missing cells; 0 otherwise. */
+  /** Lines of a CSV skipped because of missing cells; 0 otherwise. */
   readonly droppedLines: number
 }
 
@@ -41,7 +43,7 @@ export interface TrainingSettings {
   readonly seed: number
 }
 
-/** Why training does not run: the user's wish, a page that nobody sees, a device that went away. */
+/** Why training is paused: the user paused it, the tab is hidden, or the device was lost. */
 export type PauseReason = 'user' | 'hidden' | 'device-lost'
 
 export type TrainingState =
@@ -57,7 +59,7 @@ export interface TrainingProgress {
   readonly epochs: number
   readonly step: number
   readonly steps: number
-  /** Steps since the training began. */
+  /** Steps since training started. */
   readonly globalStep: number
   readonly imagesPerSecond: number
   /** Seconds. */
@@ -76,13 +78,13 @@ export interface EpochResult {
   readonly validationAccuracy: number
   readonly learningRate: number
   readonly seconds: number
-  /** Of the validation images. Rows are the true classes, columns the predicted ones. */
+  /** For the validation images: rows are the true classes, columns the predicted ones. */
   readonly confusion: readonly (readonly number[])[]
 }
 
-/** The first layer: what it looks for, and what it makes of the watched image. */
+/** The first layer: its kernels, and its activations for the watched image. */
 export interface FirstLayer {
-  /** [height, width, channels, filters], as Keras has them. */
+  /** [height, width, channels, filters], as in Keras. */
   readonly kernelShape: readonly [number, number, number, number]
   readonly kernels: Float32Array
   /** [height, width, filters], after the activation. */
@@ -91,13 +93,13 @@ export interface FirstLayer {
 }
 
 export interface ImageResult {
-  /** One a class, in the data's order; they add up to 1. */
+  /** One per class, in the data's order; they add up to 1. */
   readonly probabilities: Float32Array
   readonly firstLayer: FirstLayer
 }
 
 export interface ModelSummary {
-  /** Where the weights are from: 'random numbers', 'training', or a file's name. */
+  /** Where the weights come from: 'random initialization', 'training', or a file's name. */
   readonly source: string
   readonly parameters: number
   readonly layers: readonly { readonly name: string; readonly outputShape: string; readonly parameters: number }[]
@@ -105,9 +107,9 @@ export interface ModelSummary {
 
 export interface PhotoNetworkSummary {
   readonly source: string
-  /** Whether the file has the dense layers that name ImageNet's classes. */
+  /** Whether the file has the dense layers that classify into ImageNet's classes. */
   readonly hasTop: boolean
-  /** Pixels a side that photos are scaled to. */
+  /** Side in pixels that photos are scaled to. */
   readonly side: number
 }
 
@@ -115,12 +117,12 @@ export interface PhotoResult {
   /** The deepest feature maps: [height, width, channels]. */
   readonly featureShape: readonly [number, number, number]
   readonly features: Float32Array
-  /** The five most probable classes, most probable first; only of a file with the top. */
+  /** The five most probable classes, most probable first; only for a file with the top. */
   readonly top5?: readonly { readonly name: string; readonly probability: number }[]
   readonly milliseconds: number
 }
 
-/** What the worker tells without being asked. */
+/** Events that the worker reports. */
 export interface Listener {
   state(state: TrainingState): void
   progress(progress: TrainingProgress): void
@@ -128,50 +130,50 @@ export interface Listener {
   /** About once a second while training, and whenever the model changes: the watched image through the first layer. */
   firstLayer(layer: FirstLayer): void
   model(summary: ModelSummary): void
-  /** Training ended by a failure. It can be resumed unless the state says 'none'. */
+  /** Training failed. It can be resumed unless the state is 'none'. */
   failed(refusal: Refusal): void
-  /** The device went away; a new one is being opened, and then `adapter` is called. */
+  /** The device was lost; a new one is being opened, and then `adapter` is called. */
   deviceLost(refusal: Refusal): void
   adapter(adapter: AdapterSummary): void
-  /** Bytes of a large file read so far. */
+  /** Fraction of a large file read so far. */
   reading(fraction: number): void
 }
 
 export interface Session {
-  /** Opens the device. Refuses with 'no-adapter' where there is no WebGPU, saying what to do. */
+  /** Opens the device. Refuses with 'no-adapter' if there is no WebGPU; the message says what to do. */
   open(listener: Listener): Promise<AdapterSummary>
-  /** The 2,000 images that come with the page. A training that was begun with other data ends. */
+  /** Uses the 2,000 images bundled with the page. Ends a training on other data. */
   useSample(): Promise<DataSummary>
   /**
-   * IDX files (images and labels, also gzipped; training, test or both) or one CSV. Refuses with 'data' or 'format' what
-   * is something else, damaged, or half of a pair, naming the file.
+   * Uses IDX files (images and labels, also gzipped; training, test or both) or one CSV. Refuses other, damaged or unpaired
+   * files with 'data' or 'format', naming the file.
    */
   useFiles(files: readonly File[]): Promise<DataSummary>
 
-  /** Begins anew from random weights. Resolves once training has ended or was paused; `Listener.state` tells which. */
+  /** Starts from random weights. Resolves once training has ended or was paused; `Listener.state` tells which. */
   train(settings: TrainingSettings): Promise<void>
-  /** Stops after the submission that runs; nothing is lost. Does nothing where nothing runs. */
+  /** Stops after the current submission; nothing is lost. Does nothing if no training runs. */
   pause(reason: PauseReason): Promise<void>
-  /** Goes on where it was paused, by the same numbers as without the pause. Resolves as `train`. */
+  /** Resumes a paused training, with the same numbers as without the pause. Resolves like `train`. */
   resume(): Promise<void>
-  /** From the next step on, also in the middle of an epoch. */
+  /** Takes effect from the next step, even in the middle of an epoch. */
   setLearningRate(rate: number): Promise<void>
 
-  /** @param pixels 28x28 grey bytes, the object bright on black, as in the data. */
+  /** @param pixels 28x28 grey bytes, bright on black as in the data. */
   classify(pixels: Uint8Array): Promise<ImageResult>
-  /** The image whose activations `Listener.firstLayer` shows from now on. */
+  /** Sets the image whose activations `Listener.firstLayer` shows. */
   watch(pixels: Uint8Array): Promise<void>
 
-  /** A LeNet-5's weights: .safetensors, .h5, .weights.h5 or .keras; the dense layers' sizes are taken from the file. */
+  /** Loads LeNet-5 weights: .safetensors, .h5, .weights.h5 or .keras. The sizes of the dense layers come from the file. */
   loadModel(file: File): Promise<ModelSummary>
-  /** The model as it is, as a .safetensors file that `loadModel` and the `weftgrad` command read. */
+  /** The current model as a .safetensors file, which `loadModel` and the `weftgrad` command can read. */
   saveModel(): Promise<Uint8Array>
 
-  /** Keras' VGG16, with or without top. Stays until the session ends or another file is given. */
+  /** Loads Keras' VGG16, with or without top. It stays until the session ends or another file is loaded. */
   loadVgg16(file: File): Promise<PhotoNetworkSummary>
-  /** @param classIndex the text of Keras' imagenet_class_index.json; without it, classes go by their numbers. */
+  /** @param classIndex the text of Keras' imagenet_class_index.json; without it, classes are named by number. */
   describePhoto(photo: ImageBitmap, classIndex?: string): Promise<PhotoResult>
 
-  /** Destroys the device as a driver's reset would; the session recovers. For tests, and for whoever does not believe it. */
+  /** Destroys the device as a driver reset would; the session recovers. For tests, and to try out the recovery. */
   destroyDevice(): Promise<void>
 }

@@ -3,7 +3,7 @@
  * tolerances and reasons; only how to call the engine, the reference and TensorFlow.js is code.
  *
  * The same table drives the tests of the forward pass, of the gradients and of every kernel variant, the benchmarks, and
- * the support table of the README.
+ * the table of operators in docs/support.md.
  */
 import type { Tensor as TensorFlowTensor } from '@tensorflow/tfjs'
 import type { Tensor } from '../../src/index.ts'

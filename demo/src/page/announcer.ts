@@ -1,7 +1,7 @@
-/** Says milestones to those who listen to the page instead of looking at it. Ticks are not milestones. */
+/** Announces milestones to screen readers. Progress ticks are not milestones. */
 import { findAny } from './elements.ts'
 
-/** A screen reader drops a sentence that is replaced while it is being read. */
+/** Milliseconds. A screen reader drops a sentence that is replaced while it is being read. */
 const readingTime = 1500
 
 export class Announcer {
@@ -10,7 +10,7 @@ export class Announcer {
   #reading = false
 
   say(sentence: string): void {
-    // Who is three sentences behind wants to hear where things stand, not where they stood.
+    // Someone three sentences behind wants the current state, not the old ones.
     if (this.#sentences.length === 3) this.#sentences.shift()
     this.#sentences.push(sentence)
     if (!this.#reading) this.#next()

@@ -1,4 +1,4 @@
-/** One learning curve by Observable Plot, as wide as its place. In a file of its own: the library comes when it is used. */
+/** Draws one learning curve with Observable Plot, as wide as its container. Imported on demand: the library is large. */
 import { dot, line, plot, ruleX, text } from '@observablehq/plot'
 
 export interface ChartLine {
@@ -13,19 +13,19 @@ export interface Chart {
   readonly label: string
   readonly quantity: 'loss' | 'accuracy'
   readonly epochs: number
-  /** Where the learning rate was changed. */
+  /** Where the learning rate changed. */
   readonly marks: readonly { readonly at: number; readonly rate: number }[]
   readonly lines: readonly ChartLine[]
 }
 
 const height = 190
-/** Above that, dots would hide the line. */
+/** More dots than this would hide the line. */
 const mostDots = 40
 
 export function drawChart(place: HTMLElement, { label, quantity, epochs, marks, lines }: Chart): void {
   const isEmpty = lines.every(({ points }) => points.length === 0)
   const values = lines.flatMap(({ points }) => points.map(({ value }) => value))
-  // Where chance begins with ten classes; single batches far above it would flatten the rest.
+  // ln(10) is the loss of a random guess among ten classes; single batches far above it would flatten the rest.
   const top = quantity === 'accuracy' ? 1 : Math.min(6, Math.max(...(isEmpty ? [Math.log(10)] : values)))
   const drawn = plot({
     width: Math.max(240, place.clientWidth),
@@ -70,12 +70,12 @@ export function drawChart(place: HTMLElement, { label, quantity, epochs, marks, 
     ],
   })
   drawn.setAttribute('role', 'img')
-  // What is within the picture is said by its label.
+  // The label of the whole chart describes it.
   for (const part of drawn.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label')
   place.replaceChildren(drawn)
 }
 
-/** Whole epochs, seven at most, the last always. */
+/** Whole epochs, at most seven, always with the last. */
 function epochTicks(epochs: number): number[] {
   const step = Math.max(1, Math.ceil(epochs / 6))
   const ticks = []

@@ -1,4 +1,4 @@
-/** The confusion matrix as a table: what is right in blue, what is wrong in orange, the stronger the more often. */
+/** The confusion matrix as a table: correct in blue, wrong in orange, stronger for larger counts. */
 import { count, percent } from '../../../src/study/report/numbers.ts'
 import { findAny, make, setText } from './elements.ts'
 
@@ -8,12 +8,12 @@ export class ConfusionTable {
   #caption: HTMLElement = make('span')
   #names: readonly string[] = []
 
-  /** Empty cells, one a pair of classes. */
+  /** Makes an empty cell for each pair of classes. */
   prepare(names: readonly string[]): void {
     this.#names = names
     const cells = names.map(() => names.map(() => make('td')))
     this.#cells = cells
-    this.#caption = make('span', {}, 'The validation images, after each epoch.')
+    this.#caption = make('span', {}, 'Validation images, updated after each epoch.')
     const head = make(
       'tr',
       {},
@@ -44,11 +44,14 @@ export class ConfusionTable {
         if (truth === predicted) right += number
         setText(cell, number === 0 ? '' : String(number))
         cell.className = truth === predicted ? 'right' : 'wrong'
-        // The root brings the few mistakes out; three quarters at most keep the numbers legible, light and dark.
+        // The square root makes rare mistakes visible; at most 75 % keeps the numbers legible, light and dark.
         cell.style.setProperty('--strength', `${(75 * Math.sqrt(share)).toFixed(1)}%`)
-        cell.title = `${this.#names[truth]} taken for ${this.#names[predicted]}: ${number} (${percent(share, 1)})`
+        cell.title = `${this.#names[truth]} predicted as ${this.#names[predicted]}: ${number} (${percent(share, 1)})`
       }
     }
-    setText(this.#caption, `After epoch ${epoch}: ${count(right)} of ${count(total)} validation images are right.`)
+    setText(
+      this.#caption,
+      `After epoch ${epoch}: ${count(right)} of ${count(total)} validation images classified correctly.`,
+    )
   }
 }

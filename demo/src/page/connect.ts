@@ -1,8 +1,8 @@
-/** The session of the worker, as the page calls it. */
+/** Connects the page to the session in the worker. */
 import { proxy, type Remote, transfer, wrap } from 'comlink'
 import type { Session } from '../session.ts'
 
-/** @param failed is called where the worker itself cannot run. */
+/** @param failed is called if the worker itself cannot run. */
 export function connect(failed: (reason: string) => void): Session {
   const worker = new Worker(new URL('../worker/main.ts', import.meta.url), { type: 'module', name: 'weftgrad' })
   worker.addEventListener('error', (event) => failed(event.message || 'its file could not be loaded'))

@@ -1,6 +1,6 @@
 /**
- * Learning curves while they grow: thin within an epoch, where each report is the mean over the epoch so far, and strong
- * from epoch to epoch. A change of the learning rate leaves a mark.
+ * Live learning curves: a thin line within an epoch, where each point is the mean over the epoch so far, and a thick one
+ * from epoch to epoch. A change of the learning rate is marked.
  */
 import { blue, orange } from '../../../src/study/plots/colors.ts'
 import { percent } from '../../../src/study/report/numbers.ts'
@@ -14,7 +14,7 @@ interface Point {
   /** In epochs since the beginning. */
   readonly at: number
   readonly value: number
-  /** Means over different epochs are no one line. */
+  /** Points of different epochs are not joined into one line. */
   readonly epoch: number
 }
 
@@ -24,9 +24,9 @@ interface Series {
   readonly validation: Point[]
 }
 
-/** Twice as many points as a narrow screen has pixels. When they are reached, every other one goes. */
+/** About twice the pixels of a narrow screen. At this many points, every other one is dropped. */
 const mostPoints = 600
-/** Milliseconds between two drawings of one chart: twice a second is live enough, and a tenth of a core at most. */
+/** Milliseconds between two drawings of one chart: twice a second looks live and takes at most a tenth of a core. */
 const interval = 500
 
 export class Curves {
@@ -76,7 +76,7 @@ export class Curves {
       const value = progress[quantity]
       const series = this.#series[quantity]
       const before = series.live.at(-1)
-      // Means are read once a second and reported more often: one that was drawn already says nothing of later steps.
+      // Means are read once a second and reported more often: a repeated one says nothing about later steps.
       const isNew = before?.epoch !== progress.epoch || before.value !== value
       if (value !== undefined && Number.isFinite(value) && isNew) {
         series.live.push({ at, value, epoch: progress.epoch })
@@ -110,15 +110,15 @@ export class Curves {
   #label(quantity: Quantity): string {
     const { training, validation } = this.#series[quantity]
     const [own, other] = [training.at(-1), validation.at(-1)]
-    if (own === undefined || other === undefined) return `${quantity} against the epoch: no epoch is complete yet`
+    if (own === undefined || other === undefined) return `${quantity} by epoch: no epoch finished yet`
     const text = (value: number): string => (quantity === 'loss' ? value.toFixed(3) : percent(value, 1))
-    return `${quantity} against the epoch: after epoch ${own.at} training ${text(own.value)}, validation ${text(other.value)}`
+    return `${quantity} by epoch: after epoch ${own.at} training ${text(own.value)}, validation ${text(other.value)}`
   }
 }
 
 const emptySeries = (): Series => ({ live: [], training: [], validation: [] })
 
-/** Every second one, and the last. */
+/** Every second point, and the last. */
 function halved(points: readonly Point[]): Point[] {
   return points.filter((_, i) => i % 2 === 0 || i === points.length - 1)
 }

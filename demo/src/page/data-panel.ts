@@ -1,4 +1,4 @@
-/** The data: the sample that comes with the page, or files of one's own; how much there is, and how it looks. */
+/** The data panel: the bundled sample or the user's files, with their counts and some examples. */
 import { count } from '../../../src/study/report/numbers.ts'
 import type { DataSummary, Session } from '../session.ts'
 import type { Announcer } from './announcer.ts'
@@ -8,7 +8,7 @@ import { side } from './picture-pixels.ts'
 import { paintGrey } from './pixel-canvas.ts'
 import { RefusalPlace } from './refusals.ts'
 
-/** Pictures beyond these say nothing new and cost room on a phone. */
+/** More pictures add nothing new and take room on a phone. */
 const mostShown = 24
 
 export class DataPanel {
@@ -20,7 +20,7 @@ export class DataPanel {
   readonly #samples = findAny('#data-samples')
   readonly #useSample = findButton('#use-sample')
 
-  /** @param chosen gets what is trained with from now on. */
+  /** @param chosen gets the data to train on. */
   constructor(session: Session, announcer: Announcer, chosen: (data: DataSummary) => void) {
     this.#session = session
     this.#announcer = announcer
@@ -46,7 +46,7 @@ export class DataPanel {
     this.#useSample.setAttribute('aria-pressed', String(isSample))
     this.#show(data)
     this.#chosen(data)
-    this.#announcer.say(`Data: ${data.source}, ${count(data.trainCount)} images to train with.`)
+    this.#announcer.say(`Data: ${data.source}, ${count(data.trainCount)} training images.`)
   }
 
   #show({ source, trainCount, validationCount, classNames, samples, droppedLines }: DataSummary): void {
@@ -55,7 +55,7 @@ export class DataPanel {
       ['Training', `${count(trainCount)} images`],
       ['Validation', `${count(validationCount)} images`],
       ['Classes', `${classNames.length}: ${classNames.join(', ')}`],
-      ...(droppedLines > 0 ? [['Left out', `${count(droppedLines)} lines with missing cells`] as const] : []),
+      ...(droppedLines > 0 ? [['Skipped', `${count(droppedLines)} lines with missing cells`] as const] : []),
     ]
     this.#facts.replaceChildren(
       ...facts.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', {}, value))),

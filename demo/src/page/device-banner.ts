@@ -1,4 +1,4 @@
-/** What the whole page must know about the device: that it went away, that there is a new one, what to do now. */
+/** Tells the user that the device was lost, that there is a new one, and what to do now. */
 import type { Refusal, TrainingState } from '../session.ts'
 import { findAny, findButton, setText } from './elements.ts'
 
@@ -14,7 +14,7 @@ export class DeviceBanner {
   constructor(resume: () => void) {
     this.#resume.addEventListener('click', () => {
       this.#hide()
-      // The button is gone: the focus goes to its like.
+      // The button is gone: the focus moves to the one that does the same.
       findButton('#train-main').focus()
       resume()
     })
@@ -45,8 +45,8 @@ export class DeviceBanner {
     setText(
       this.#words,
       this.#isLost
-        ? `The GPU was lost. It is being opened again. ${this.#reason}`
-        : `The GPU was lost, and opened again. ${canResume ? 'Training is paused.' : 'Nothing was running; go on as before.'}`,
+        ? `The GPU was lost. Reconnecting … ${this.#reason}`
+        : `The GPU was lost and is back. ${canResume ? 'Training is paused.' : 'Nothing was running; you can continue.'}`,
     )
     this.#resume.hidden = !canResume
     this.#dismiss.hidden = this.#isLost

@@ -1,8 +1,8 @@
-/** The canvas to draw on, bright on black, by mouse, pen or finger. A closed shape can be filled, as garments are. */
+/** The canvas to draw on, white on black, with mouse, pen or finger. Shapes can be filled, as garments are. */
 import { findButton, findCanvas, findInput } from './elements.ts'
 import type { Picture } from './picture-pixels.ts'
 
-/** Cloth is darker than the seams around it. */
+/** Darker than the outline: cloth is darker than its seams. */
 const fillColor = '#b4b4b4'
 
 export class DrawingPad {
@@ -18,7 +18,7 @@ export class DrawingPad {
   constructor(changed: (picture: Picture) => void) {
     this.#changed = changed
     const context = this.#canvas.getContext('2d', { willReadFrequently: true })
-    if (context === null) throw new Error('This browser gives the page no canvas.')
+    if (context === null) throw new Error('This browser gives the page no canvas to draw on.')
     this.#context = context
     this.clear()
     this.#canvas.addEventListener('pointerdown', (event) => this.#begin(event))
@@ -84,7 +84,7 @@ export class DrawingPad {
     context.stroke(shape)
   }
 
-  /** In the canvas' own pixels, whatever size the page shows it in. */
+  /** The position in canvas pixels, whatever size the page shows it at. */
   #place(event: PointerEvent): { x: number; y: number } {
     const { left, top, width, height } = this.#canvas.getBoundingClientRect()
     return {

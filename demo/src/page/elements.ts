@@ -1,6 +1,6 @@
-/** Elements of the page: found by their kind, or made. */
+/** Finds and makes elements of the page. */
 
-/** Throws where the page lacks it or has something else there: the page and its script are one thing. */
+/** Throws if the page has no such element or one of another kind: the page and its script belong together. */
 export function find<Kind extends Element>(selector: string, kind: abstract new () => Kind): Kind {
   const found = document.querySelector(selector)
   if (!(found instanceof kind)) throw new Error(`The page has no ${kind.name} ${selector}.`)
@@ -23,7 +23,7 @@ export function make<Name extends keyof HTMLElementTagNameMap>(
   return element
 }
 
-/** Leaves the document alone where nothing changes: assistive technology and the layout take notice of each change. */
+/** Does nothing if the text is the same: every change costs layout and is reported to assistive technology. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text
 }

@@ -1,18 +1,18 @@
 /**
- * Files by drop or by button. A file dropped into a zone goes to that zone; one dropped anywhere else is routed by its
- * kind. The browser never leaves the page for a dropped file.
+ * Takes files by drop or by button. A file dropped on a zone goes to that zone; one dropped elsewhere is routed by its
+ * kind. The browser never opens a dropped file in place of the page.
  */
 import { findAny, findInput } from './elements.ts'
 
 export type FilesTaker = (files: readonly File[]) => void
 
-/** @param input the zone's own file input, which works by keyboard, too. */
+/** Connects a zone and its file input, which also works with the keyboard. */
 export function fileZone(zoneSelector: string, inputSelector: string, take: FilesTaker): void {
   const zone = findAny(zoneSelector)
   const input = findInput(inputSelector)
   input.addEventListener('change', () => {
     const files = [...(input.files ?? [])]
-    // The same file can be chosen again.
+    // So that the same file can be chosen again.
     input.value = ''
     if (files.length > 0) take(files)
   })
@@ -27,7 +27,7 @@ export function fileZone(zoneSelector: string, inputSelector: string, take: File
   })
 }
 
-/** Takes what no zone took. */
+/** Takes the files that no zone took. */
 export function restOfPage(take: FilesTaker): void {
   const veil = findAny('#drop-veil')
   const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') ?? false
@@ -37,7 +37,7 @@ export function restOfPage(take: FilesTaker): void {
     veil.hidden = false
   })
   addEventListener('dragleave', (event) => {
-    // Out of the window, not from one element to the next.
+    // Out of the window, not from one element to another.
     if (event.relatedTarget === null) veil.hidden = true
   })
   addEventListener('drop', (event) => {

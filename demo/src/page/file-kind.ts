@@ -1,4 +1,4 @@
-/** What a dropped file is for, by its name and size. What it holds is the session's business: it reads and checks it. */
+/** Tells what a dropped file is for, by its name and size. The session reads and checks the contents. */
 import { refusal } from './refusals.ts'
 
 export type FileKind = 'data' | 'model' | 'photo-network' | 'picture' | 'class-index'
@@ -9,7 +9,7 @@ export interface NamedFile {
   readonly type: string
 }
 
-/** Bytes. A LeNet-5 has some hundreds of kilobytes, VGG16 without its top 59 million bytes. */
+/** Bytes. LeNet-5 files have some hundred kilobytes, VGG16 without its top has 59 million bytes. */
 const largestLenet = 20e6
 
 export function kindOf({ name, size, type }: NamedFile): FileKind | undefined {
@@ -22,7 +22,7 @@ export function kindOf({ name, size, type }: NamedFile): FileKind | undefined {
   return undefined
 }
 
-/** All of one kind, as what is dropped at once must be. Throws a refusal that says what can be dropped. */
+/** The one kind of files dropped together. Throws a refusal that says what can be dropped. */
 export function commonKind(files: readonly NamedFile[]): FileKind {
   const [first, ...others] = files
   const kind = first === undefined ? undefined : kindOf(first)
@@ -30,13 +30,13 @@ export function commonKind(files: readonly NamedFile[]): FileKind {
   if (kind === undefined || stranger !== undefined)
     throw refusal(
       'argument',
-      `${stranger?.name ?? 'What was dropped'} is nothing that this page can use. Drop IDX or CSV files to train with, ` +
-        'a .safetensors, .h5 or .keras file of weights, or a picture.',
+      `This page cannot use ${stranger?.name ?? 'what was dropped'}. Drop IDX or CSV files with data, ` +
+        'a .safetensors, .h5 or .keras file with weights, or a picture.',
     )
   const other = others.find((file) => kindOf(file) !== kind)
   if (other !== undefined)
-    throw refusal('argument', `${first?.name} and ${other.name} are for different things. Drop one of them at a time.`)
+    throw refusal('argument', `${first?.name} and ${other.name} are of different kinds. Drop one at a time.`)
   if (kind !== 'data' && others.length > 0)
-    throw refusal('argument', `${files.length} files at once are for data only. Drop one weight file or picture.`)
+    throw refusal('argument', `Only data can be ${files.length} files at once. Drop one weights file or one picture.`)
   return kind
 }

@@ -1,6 +1,6 @@
 /**
- * When the page redraws. What changes many times a second is drawn a few times a second, and never two drawings in one
- * frame: each is a short task of its own, so that a key or a pointer never waits long.
+ * Schedules drawing. Values that change many times a second are drawn a few times a second, and never two drawings in one
+ * frame: each is a short task, so that keys and pointers never wait long.
  */
 
 const waiting: (() => void)[] = []
@@ -11,8 +11,8 @@ function drawOne(): void {
 }
 
 /**
- * @param interval milliseconds between two drawings, at least.
- * @returns asks for a drawing. The last state is always drawn.
+ * @param interval least milliseconds between two drawings.
+ * @returns a function that requests a drawing. The last state is always drawn.
  */
 export function throttled(draw: () => void, interval: number): () => void {
   let last = Number.NEGATIVE_INFINITY

@@ -1,4 +1,4 @@
-/** The first layer: its kernels, and what they find in the watched image. */
+/** The panel of the first layer: its kernels, and their activations for the watched image. */
 import { decimal } from '../../../src/study/report/numbers.ts'
 import type { FirstLayer } from '../session.ts'
 import { findAny, make } from './elements.ts'

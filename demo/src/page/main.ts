@@ -1,4 +1,4 @@
-/** The page's entry: no worker is started where there is no WebGPU for it. */
+/** The page's entry point. It starts the worker only if there is WebGPU. */
 import { connect } from './connect.ts'
 import { findAny } from './elements.ts'
 import { startPage } from './page.ts'
@@ -8,16 +8,16 @@ import { showWebGpuHelp } from './webgpu-help.ts'
 if (!('gpu' in navigator))
   showWebGpuHelp(
     isSecureContext
-      ? 'This browser has no WebGPU, or has it switched off.'
-      : 'Browsers offer WebGPU to secure pages only: open this one by https, or from this computer as http://localhost.',
+      ? 'This browser has no WebGPU, or it is turned off.'
+      : 'Browsers offer WebGPU to secure pages only: open this page over https, or on this computer as http://localhost.',
   )
 else {
   const fail = (reason: string): void =>
     new RefusalPlace(findAny('#page-refusal')).show(
-      refusal('device', `The worker that computes cannot run: ${reason}. Load the page again.`),
+      refusal('device', `The background worker failed: ${reason}. Reload the page.`),
     )
   const session = connect(fail)
-  // What whoever does not believe in the recovery types into the console.
+  // For the console: `weftgradSession.destroyDevice()` tries out the recovery.
   Object.assign(globalThis, { weftgradSession: session })
   startPage(session).catch((error: unknown) => new RefusalPlace(findAny('#page-refusal')).show(error))
 }

@@ -1,4 +1,4 @@
-/** The model: its layers and parameters, from a file and into one. */
+/** The model panel: layers and parameters; loads and saves weights. */
 import { count } from '../../../src/study/report/numbers.ts'
 import type { ModelSummary, Session } from '../session.ts'
 import type { Announcer } from './announcer.ts'
@@ -19,7 +19,7 @@ export class ModelPanel {
   }
 
   show({ source, parameters, layers }: ModelSummary): void {
-    setText(findAny('#model-source'), `A LeNet-5 of ${count(parameters)} parameters, from ${source}.`)
+    setText(findAny('#model-source'), `LeNet-5 with ${count(parameters)} parameters; weights from ${source}.`)
     setText(findAny('#parameters'), count(parameters))
     findAny('#layers').replaceChildren(
       ...layers.map((layer) =>
@@ -38,7 +38,7 @@ export class ModelPanel {
     const model = await this.#place.attempt(() => this.#session.loadModel(file))
     if (model === undefined) return
     this.show(model)
-    this.#announcer.say(`The model has its weights from ${model.source} now.`)
+    this.#announcer.say(`Loaded the weights of ${model.source}.`)
   }
 
   async #save(): Promise<void> {
@@ -47,8 +47,8 @@ export class ModelPanel {
     const address = URL.createObjectURL(new Blob([new Uint8Array(bytes)], { type: 'application/octet-stream' }))
     const link = make('a', { href: address, download: 'weftgrad-lenet5.safetensors' })
     link.click()
-    // The browser has taken hold of the bytes by then.
+    // By then the browser has taken the bytes.
     setTimeout(() => URL.revokeObjectURL(address), 10_000)
-    this.#announcer.say('The model was given to the browser as weftgrad-lenet5.safetensors.')
+    this.#announcer.say('The model is downloaded as weftgrad-lenet5.safetensors.')
   }
 }

@@ -1,4 +1,4 @@
-/** The page around a session: opens it, hands what it tells to the panels, and routes files that no zone took. */
+/** Runs the page: opens the session, passes its events to the panels, and routes files that no zone took. */
 import type { AdapterSummary, DataSummary, FirstLayer, Listener, Session } from '../session.ts'
 import { Announcer } from './announcer.ts'
 import { DataPanel } from './data-panel.ts'
@@ -80,10 +80,10 @@ export async function startPage(session: Session): Promise<void> {
   await data.useSample()
 }
 
-function showAdapter({ description, hardware }: AdapterSummary): void {
+function showAdapter({ description, driver, hardware }: AdapterSummary): void {
   const element = findAny('#adapter')
-  setText(element, `${hardware ? 'On the GPU' : 'On the processor'}: ${description}`)
+  setText(element, `Running on ${hardware ? 'GPU' : 'CPU'} (${driver}${hardware ? '' : ', software'})`)
   element.classList.toggle('software', !hardware)
-  element.title = hardware ? 'The kernels run on this GPU.' : 'A processor plays a GPU: everything works, slowly.'
+  element.title = hardware ? description : `${description}. Without a GPU everything works, slowly.`
   element.hidden = false
 }

@@ -1,4 +1,4 @@
-/** VGG16: weights, photo and class names by drop; its strongest feature maps, and five classes where the file has the top. */
+/** The VGG16 panel: takes weights, a photo and class names; shows the strongest feature maps and the top five classes. */
 import { duration } from '../../../src/study/report/numbers.ts'
 import type { PhotoNetworkSummary, PhotoResult, Session } from '../session.ts'
 import type { Announcer } from './announcer.ts'
@@ -9,7 +9,7 @@ import { channelOf, largest, mean, paintGrey } from './pixel-canvas.ts'
 import { ProbabilityBars } from './probability-bars.ts'
 import { RefusalPlace, refusal } from './refusals.ts'
 
-/** Maps a side of the mosaic, and the pixels and their grey that part them. */
+/** Maps along a side of the mosaic, and the width and grey of the gaps between them. */
 const mapsAside = 5
 const gap = 1
 const gapGrey = 90
@@ -65,7 +65,7 @@ export class PhotoPanel {
       return
     }
     this.#classIndex = text
-    this.#say(`Classes are named by ${file.name}. ${this.#standing()}`)
+    this.#say(`Class names from ${file.name}. ${this.#standing()}`)
   }
 
   async #describe(file: File, classIndex: string | undefined): Promise<boolean> {
@@ -74,12 +74,9 @@ export class PhotoPanel {
       if (this.#network === undefined) {
         photo.close()
         this.#photo = file
-        throw refusal(
-          'argument',
-          'There are no VGG16 weights yet. Drop their file first; the photo is kept until then.',
-        )
+        throw refusal('argument', 'No VGG16 weights yet. Drop their file first; the photo is kept until then.')
       }
-      this.#say('Looking at the photo …')
+      this.#say('Running VGG16 …')
       const preview = await previewOf(photo)
       const described = await this.#session.describePhoto(photo, classIndex)
       return { preview, described }
@@ -112,13 +109,13 @@ export class PhotoPanel {
       )
     this.#say(`${file.name} took ${duration(milliseconds / 1000)}. ${this.#standing()}`)
     const [best] = top5 ?? []
-    this.#announcer.say(best === undefined ? `Features of ${file.name} are shown.` : `${file.name}: ${best.name}.`)
+    this.#announcer.say(best === undefined ? `Showing the features of ${file.name}.` : `${file.name}: ${best.name}.`)
   }
 
   #standing(): string {
     if (this.#network === undefined) return 'No weights yet.'
     const { source, hasTop, side } = this.#network
-    return `Weights: ${source}, ${hasTop ? 'with' : 'without'} the top. Photos are scaled to ${side}×${side}.`
+    return `Weights: ${source}, ${hasTop ? 'with' : 'without'} the classifier. Photos are scaled to ${side}×${side}.`
   }
 
   #say(status: string): void {

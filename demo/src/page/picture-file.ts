@@ -1,17 +1,17 @@
-/** A picture's file, decoded away from the page's own thread, so that a large photo does not stop it. */
+/** Decodes picture files off the page's main thread, so that a large photo does not block it. */
 import { modelPixels } from './picture-pixels.ts'
 import { refusal } from './refusals.ts'
 
-/** Throws a refusal that names the file where it is no picture that this browser can read. */
+/** Throws a refusal that names the file if this browser cannot read it as an image. */
 export async function readPicture(file: File): Promise<ImageBitmap> {
   try {
     return await createImageBitmap(file)
   } catch {
-    throw refusal('format', `${file.name} is no picture that this browser can read. Take a PNG, JPEG or WebP file.`)
+    throw refusal('format', `This browser cannot read ${file.name} as an image. Use a PNG, JPEG or WebP file.`)
   }
 }
 
-/** Much more than 28, and little work: 40,000 pixels at most. */
+/** Much more than 28, and still fast: at most 40,000 pixels. */
 const longestSide = 200
 
 export async function pixelsOfFile(file: File, extent: number): Promise<Uint8Array> {
@@ -22,7 +22,7 @@ export async function pixelsOfFile(file: File, extent: number): Promise<Uint8Arr
   whole.close()
   const canvas = new OffscreenCanvas(width, height)
   const context = canvas.getContext('2d', { willReadFrequently: true })
-  if (context === null) throw refusal('device', 'This browser gives the page no canvas to read the picture with.')
+  if (context === null) throw refusal('device', 'This browser gives the page no canvas to read the picture.')
   context.drawImage(small, 0, 0)
   small.close()
   return modelPixels(context.getImageData(0, 0, width, height), extent)

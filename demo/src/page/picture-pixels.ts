@@ -1,14 +1,14 @@
 /**
- * A picture as the network wants it: 28x28 grey bytes, the object bright on black, centred by its bounding box and as
- * large as the objects of the data are (garments reach the border, handwritten digits do not).
+ * Converts a picture to what the network takes: 28x28 grey bytes, bright on black, centred by its bounding box and as
+ * large as the objects in the data (garments reach the border, handwritten digits do not).
  *
- * A picture of 28x28 pixels is taken as it is, but for its background. Throws a refusal where there is nothing to see.
+ * A picture of 28x28 pixels keeps its place; only its background is adjusted. Throws a refusal for an empty picture.
  */
 import { refusal } from './refusals.ts'
 
 export const side = 28
 
-/** RGBA bytes, as ImageData has them. */
+/** RGBA bytes, as in ImageData. */
 export interface Picture {
   readonly width: number
   readonly height: number
@@ -22,19 +22,19 @@ interface Box {
   readonly height: number
 }
 
-/** Above the background by a tenth of the range: noise of a camera and a scanner's shadow stay below. */
+/** A tenth of the range above the background: camera noise and scanner shadows stay below. */
 const visible = 0.1
 
 export function modelPixels(picture: Picture, extent: number = side): Uint8Array {
   const { width, height } = picture
   const grey = brightOnBlack(greyOf(picture), width, height)
   if (grey === undefined)
-    throw refusal('data', 'There is nothing to see in this picture: all of it has one brightness. Take another one.')
+    throw refusal('data', 'This picture is empty: it has the same brightness everywhere. Choose another one.')
   if (width === side && height === side) return Uint8Array.from(grey, (value) => Math.round(255 * value))
   return placed(grey, width, boundingBox(grey, width, height), extent)
 }
 
-/** The longer side of what the images show: the median over them, and the whole side where there are none. */
+/** The median over the images of the longer side of their object; the full side if there are no images. */
 export function typicalExtent(images: readonly Uint8Array[]): number {
   const extents = images.map((pixels) => {
     const box = boundingBox(
@@ -47,12 +47,12 @@ export function typicalExtent(images: readonly Uint8Array[]): number {
   return extents.sort((a, b) => a - b)[extents.length >> 1] ?? side
 }
 
-/** In [0, 1]. What is transparent takes the ground that the rest stands out from. */
+/** Grey in [0, 1]. Transparent pixels get the background that contrasts with the rest. */
 function greyOf({ width, height, data }: Picture): Float32Array {
   const own = new Float32Array(width * height)
   let [weighted, opaque] = [0, 0]
   for (let i = 0; i < own.length; i++) {
-    // ITU-R BT.601, as most programs turn colours into grey.
+    // ITU-R BT.601, the usual weights for grey.
     const value = 0.299 * (data[4 * i] ?? 0) + 0.587 * (data[4 * i + 1] ?? 0) + 0.114 * (data[4 * i + 2] ?? 0)
     const alpha = (data[4 * i + 3] ?? 255) / 255
     own[i] = value / 255
@@ -66,7 +66,7 @@ function greyOf({ width, height, data }: Picture): Float32Array {
   })
 }
 
-/** Turned around if the border is bright, the border's brightness made black and the brightest white. */
+/** Inverts the picture if its border is bright, then maps the border to black and the brightest pixel to white. */
 function brightOnBlack(grey: Float32Array, width: number, height: number): Float32Array | undefined {
   const border: number[] = []
   for (let x = 0; x < width; x++) border.push(grey[x] ?? 0, grey[(height - 1) * width + x] ?? 0)
@@ -74,7 +74,7 @@ function brightOnBlack(grey: Float32Array, width: number, height: number): Float
   const ground = border.sort((a, b) => a - b)[border.length >> 1] ?? 0
   const lifted = grey.map((value) => Math.max(0, ground > 0.5 ? ground - value : value - ground))
   const most = lifted.reduce((found, value) => Math.max(found, value), 0)
-  // Less than this is no object but the grain of an even picture.
+  // Less contrast than this is noise, not an object.
   return most < 0.02 ? undefined : lifted.map((value) => value / most)
 }
 
@@ -91,7 +91,7 @@ function boundingBox(grey: Float32Array, width: number, height: number): Box {
   return right === 0 ? { left: 0, top: 0, width, height } : { left, top, width: right - left, height: bottom - top }
 }
 
-/** The box, scaled to the extent by the mean of the area that each pixel covers, in the middle of a black square. */
+/** Scales the box to the extent by area averages and centres it on a black square. */
 function placed(grey: Float32Array, stride: number, box: Box, extent: number): Uint8Array {
   const scale = Math.max(box.width, box.height) / extent
   const [columns, rows] = [box.width, box.height].map((length) => Math.max(1, Math.round(length / scale))) as [

@@ -1,21 +1,21 @@
-/** Small numbers of pixels on canvases that the style sheet enlarges without smoothing. */
+/** Paints small images on canvases, which the style sheet enlarges without smoothing. */
 import { divergingColor } from '../../../src/study/plots/colors.ts'
 
 function paint(canvas: HTMLCanvasElement, width: number, height: number, rgba: Uint8ClampedArray<ArrayBuffer>): void {
-  // A new size empties a canvas and lays the page out again.
+  // Setting the size clears a canvas and triggers layout.
   if (canvas.width !== width) canvas.width = width
   if (canvas.height !== height) canvas.height = height
   canvas.getContext('2d')?.putImageData(new ImageData(rgba, width, height), 0, 0)
 }
 
-/** Bytes as grey, bright on black. */
+/** Paints bytes as grey. */
 export function paintGrey(canvas: HTMLCanvasElement, pixels: ArrayLike<number>, width: number, height: number): void {
   const rgba = new Uint8ClampedArray(4 * width * height)
   for (let i = 0; i < width * height; i++) rgba.fill(pixels[i] ?? 0, 4 * i, 4 * i + 3).fill(255, 4 * i + 3, 4 * i + 4)
   paint(canvas, width, height, rgba)
 }
 
-/** From blue at -extreme through near white to orange at extreme. */
+/** Paints blue at -extreme, near white at 0 and orange at extreme. */
 export function paintSigned(
   canvas: HTMLCanvasElement,
   values: ArrayLike<number>,
@@ -29,7 +29,7 @@ export function paintSigned(
   paint(canvas, width, height, rgba)
 }
 
-/** One of the channels of [height, width, channels]. */
+/** One channel of [height, width, channels]. */
 export function channelOf(values: Float32Array, channels: number, channel: number): Float32Array {
   return Float32Array.from({ length: values.length / channels }, (_, i) => values[i * channels + channel] ?? 0)
 }

@@ -1,4 +1,4 @@
-/** Named shares as bars, each a meter with its value in words. */
+/** Shows named probabilities as bars, each an accessible meter. */
 import { percent } from '../../../src/study/report/numbers.ts'
 import { make, setText } from './elements.ts'
 
@@ -18,7 +18,7 @@ export class ProbabilityBars {
     this.#list = list
   }
 
-  /** Without values the bars are empty. */
+  /** Shows the names with their values; without values the bars are empty. */
   show(names: readonly string[], values?: ArrayLike<number>): void {
     if (this.#bars.length !== names.length) {
       this.#bars = names.map(() => emptyBar())

@@ -1,4 +1,4 @@
-/** Failures, said where they happened: in the panel whose button, field or zone was used, and nowhere else. */
+/** Shows failures where they happened: in the panel whose button, field or zone was used. */
 import type { Refusal } from '../session.ts'
 import { make } from './elements.ts'
 
@@ -13,16 +13,16 @@ export function isRefusal(error: unknown): error is Refusal {
   )
 }
 
-/** What the page itself refuses, in the same form as what the session does. */
+/** A refusal by the page itself, in the same form as those of the session. */
 export const refusal = (code: string, message: string): Refusal => ({ code, message })
 
 export function sentenceOf(error: unknown): string {
   if (isRefusal(error)) return error.message
-  const told = error instanceof Error ? error.message : String(error)
-  return `Something failed that should not: ${told} Load the page again; if it happens once more, please report it.`
+  const message = error instanceof Error ? error.message : String(error)
+  return `Something went wrong: ${message} Reload the page; if it happens again, please report it.`
 }
 
-/** A place for the refusals of one panel. */
+/** Where a panel shows its refusals. */
 export class RefusalPlace {
   readonly #element: HTMLElement
 
@@ -43,7 +43,7 @@ export class RefusalPlace {
     this.#element.replaceChildren()
   }
 
-  /** Does something that may be refused. An earlier refusal goes away with the next attempt. */
+  /** Runs an action that may be refused. Each attempt clears the refusal before it. */
   async attempt<Result>(action: () => Promise<Result>): Promise<Result | undefined> {
     this.clear()
     try {

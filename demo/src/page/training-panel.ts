@@ -1,4 +1,4 @@
-/** Training: its settings, its course, and what it came to after each epoch. */
+/** The training panel: settings, progress, and the results after each epoch. */
 import { count, decimal, duration, percent, rate as rateText } from '../../../src/study/report/numbers.ts'
 import type {
   DataSummary,
@@ -43,7 +43,7 @@ export class TrainingPanel {
     })
     this.#over.addEventListener('click', () => void this.#startOver())
     findInput('#learning-rate').addEventListener('change', () => void this.#changeRate())
-    document.addEventListener('visibilitychange', () => this.#minded())
+    document.addEventListener('visibilitychange', () => this.#followVisibility())
     this.#clear()
   }
 
@@ -51,7 +51,7 @@ export class TrainingPanel {
     return this.#state
   }
 
-  /** Training with other data begins from nothing. */
+  /** Training on other data starts from scratch. */
   dataChanged({ classNames }: DataSummary): void {
     this.#confusion.prepare(classNames)
     this.#clear()
@@ -62,13 +62,13 @@ export class TrainingPanel {
     this.#state = state
     const isBusy = state.kind === 'compiling' || state.kind === 'running'
     setText(this.#main, mainWords[state.kind])
-    // Disabled by words only: a disabled button would lose the focus of whoever has just pressed it.
+    // Only aria-disabled: a disabled button would lose the focus right after it is pressed.
     this.#main.setAttribute('aria-disabled', String(state.kind === 'compiling'))
     this.#over.hidden = state.kind === 'none' || state.kind === 'compiling' || state.kind === 'finished'
     for (const field of [fields.epochs, fields.batchSize, fields.seed]) findInput(field.input).disabled = isBusy
     this.#redraw()
     if (before.kind !== state.kind) this.#tell(before)
-    this.#minded()
+    this.#followVisibility()
   }
 
   progressed(progress: TrainingProgress): void {
@@ -131,12 +131,12 @@ export class TrainingPanel {
       const rate = readField('learningRate')
       await this.#session.setLearningRate(rate)
       this.#curves.rateChanged(rate)
-      this.#announcer.say(`Learning rate ${rate} from the next step on.`)
+      this.#announcer.say(`Learning rate ${rate} from the next step.`)
     })
   }
 
-  /** A page that nobody sees leaves the GPU to others, and goes on by itself once it is seen again. */
-  #minded(): void {
+  /** A hidden tab pauses, to leave the GPU to others, and resumes by itself when it is visible again. */
+  #followVisibility(): void {
     const isHidden = document.visibilityState === 'hidden'
     if (isHidden && this.#state.kind === 'running') void this.#place.attempt(() => this.#session.pause('hidden'))
     if (!isHidden && this.#state.kind === 'paused' && this.#state.reason === 'hidden') void this.resume()
@@ -162,14 +162,14 @@ export class TrainingPanel {
     setText(findAny('#tile-epoch'), progress === undefined ? '–' : `${progress.epoch} of ${progress.epochs}`)
     setText(findAny('#tile-speed'), rateText(progress?.imagesPerSecond))
     setText(findAny('#tile-eta'), kind === 'finished' ? 'done' : duration(progress?.etaSeconds))
-    // Until an epoch has its first means, those of the one before stand.
+    // Until an epoch has its first means, show those of the epoch before.
     setText(findAny('#tile-loss'), decimal(progress?.loss ?? this.#epoch?.loss, 3))
     setText(findAny('#tile-accuracy'), percent(progress?.accuracy ?? this.#epoch?.accuracy, 1))
   }, 250)
 
   #tell(before: TrainingState): void {
     const { kind } = this.#state
-    if (kind === 'running') this.#announcer.say(before.kind === 'paused' ? 'Training goes on.' : 'Training has begun.')
+    if (kind === 'running') this.#announcer.say(before.kind === 'paused' ? 'Training resumed.' : 'Training started.')
     if (kind === 'paused' || kind === 'finished') this.#announcer.say(statusOf(this.#state, this.#progress))
   }
 }
@@ -179,21 +179,21 @@ const mainWords = {
   compiling: 'Preparing …',
   running: 'Pause',
   paused: 'Resume',
-  finished: 'Train anew',
+  finished: 'Train again',
 } as const
 
 const pauseWords = {
   user: 'Paused. Nothing is lost.',
-  hidden: 'Paused while nobody sees the page.',
-  'device-lost': 'Paused: the GPU was lost. Training resumes from the last state that was kept.',
+  hidden: 'Paused while this tab is hidden.',
+  'device-lost': 'Paused: the GPU was lost. Training resumes from the last saved state.',
 } as const
 
 function statusOf(state: TrainingState, progress: TrainingProgress | undefined): string {
   switch (state.kind) {
     case 'none':
-      return 'Not started.'
+      return 'Ready.'
     case 'compiling':
-      return 'Preparing the kernels …'
+      return 'Compiling the kernels …'
     case 'running':
       return progress === undefined
         ? 'Training.'
@@ -214,7 +214,7 @@ function readSettings(): TrainingSettings {
   }
 }
 
-/** Throws a refusal that says what the field takes, and puts the focus there. */
+/** Throws a refusal that says what the field takes, and focuses it. */
 function readField(field: keyof typeof fields): number {
   const { input: selector, name, whole } = fields[field]
   const input = findInput(selector)

@@ -1,4 +1,4 @@
-/** One image on trial: drawn, from a file or out of the data; what the network takes it for, again as it learns. */
+/** The panel to try one image: drawn, from a file or from the data. The prediction follows the training. */
 import { percent } from '../../../src/study/report/numbers.ts'
 import type { DataSummary, FirstLayer, ModelSummary, Session } from '../session.ts'
 import { DrawingPad } from './drawing-pad.ts'
@@ -10,7 +10,7 @@ import { paintGrey } from './pixel-canvas.ts'
 import { indexOfLargest, ProbabilityBars } from './probability-bars.ts'
 import { RefusalPlace } from './refusals.ts'
 
-/** Milliseconds between two looks at one image while the model learns: each takes a moment of the device. */
+/** Least milliseconds between two classifications of one image during training: each takes device time. */
 const interval = 2000
 
 export class TryPanel {
@@ -29,13 +29,13 @@ export class TryPanel {
   #asked = false
   #answeredAt = Number.NEGATIVE_INFINITY
 
-  /** @param layer gets the first layer's view of each new image. */
+  /** @param layer gets the first layer's activations for each new image. */
   constructor(session: Session, layer: (layer: FirstLayer) => void) {
     this.#session = session
     this.#layer = layer
     this.#pad = new DrawingPad((picture) =>
       this.#place.attempt(async () => {
-        this.#use(modelPixels(picture, this.#extent), 'your drawing')
+        this.#use(modelPixels(picture, this.#extent), 'Your drawing')
       }),
     )
     fileZone('#picture-drop', '#picture-file', ([file]) => file !== undefined && void this.useFile(file))
@@ -44,7 +44,7 @@ export class TryPanel {
   dataChanged({ classNames, samples }: DataSummary): void {
     this.#classNames = classNames
     this.#extent = typicalExtent(samples.map(({ pixels }) => pixels))
-    // One a class: with the keyboard, ten are quickly passed.
+    // One per class: ten are quick to tab through.
     const firsts = classNames.map((_, label) => samples.find((sample) => sample.label === label))
     this.#samples.replaceChildren(
       ...firsts.flatMap((sample) => {
@@ -56,22 +56,22 @@ export class TryPanel {
         button.addEventListener('click', () => {
           this.#pad.clear()
           this.#place.clear()
-          this.#use(sample.pixels, `a sample (${name})`)
+          this.#use(sample.pixels, `Example: ${name}`)
         })
         return [make('li', {}, button)]
       }),
     )
     const first = firsts.find((sample) => sample !== undefined)
     this.#bars.show(classNames)
-    if (first !== undefined) this.#use(first.pixels, `a sample (${classNames[first.label] ?? first.label})`)
+    if (first !== undefined) this.#use(first.pixels, `Example: ${classNames[first.label] ?? first.label}`)
   }
 
   modelChanged({ source }: ModelSummary): void {
-    this.#isUntrained = source === 'random numbers'
+    this.#isUntrained = source === 'random initialization'
     void this.#ask()
   }
 
-  /** The model has learned a little. */
+  /** Call it when training has changed the model. */
   learned(): void {
     this.#isUntrained = false
     if (performance.now() - this.#answeredAt > interval) void this.#ask()
@@ -97,7 +97,7 @@ export class TryPanel {
     })
   }
 
-  /** One question at a time; of those that come meanwhile, the last. */
+  /** Runs one request at a time; of those that arrive meanwhile, only the last. */
   async #ask(): Promise<void> {
     this.#asked = true
     if (this.#asking) return
@@ -111,7 +111,7 @@ export class TryPanel {
         if (pixels === this.#pixels) this.#answer(probabilities, firstLayer)
       }
     } catch (error) {
-      // A lost device is told by the banner, for the whole page.
+      // The banner reports a lost device for the whole page.
       if (!isLoss(error)) this.#place.show(error)
     } finally {
       this.#asking = false
@@ -126,8 +126,8 @@ export class TryPanel {
     setText(
       findAny('#answer-note'),
       this.#isUntrained
-        ? `For ${this.#origin}. The model has learned nothing yet: this is a guess.`
-        : `For ${this.#origin}, by the model as it is now.`,
+        ? `${this.#origin}. The model is untrained, so this is a guess.`
+        : `${this.#origin}. Prediction of the current model.`,
     )
     this.#layer(layer)
   }

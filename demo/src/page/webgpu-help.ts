@@ -1,9 +1,9 @@
-/** Where there is no WebGPU: what is missing, and what to do about it in which browser. The rest of the page is hidden. */
+/** Says what to do in each browser when there is no WebGPU, and hides the rest of the page. */
 import { findAny, make } from './elements.ts'
 
 interface BrowserHelp {
   readonly name: string
-  /** Of its user agent string, those before it in the list left out. */
+  /** Matches its user agent string, unless an earlier entry does. */
   readonly sign: RegExp
   readonly todo: string
 }
@@ -12,17 +12,17 @@ const browsers: readonly BrowserHelp[] = [
   {
     name: 'Firefox',
     sign: /Firefox\//,
-    todo: 'Firefox 141 and newer has it on Windows, 145 and newer on Macs with Apple silicon. Elsewhere take Firefox Nightly, or set dom.webgpu.enabled to true in about:config.',
+    todo: 'Available in Firefox 141 and newer on Windows, and 145 and newer on Macs with Apple silicon. Elsewhere use Firefox Nightly, or set dom.webgpu.enabled to true in about:config.',
   },
   {
     name: 'Chrome, Edge and other Chromium browsers',
     sign: /Chrome\/|Chromium\//,
-    todo: 'Version 113 and newer has it on Windows, macOS and ChromeOS, 121 and newer on Android 12. Switch on “Use graphics acceleration when available” in Settings, System. On Linux, switch on chrome://flags/#enable-unsafe-webgpu and chrome://flags/#enable-vulkan. chrome://gpu says what is in the way.',
+    todo: 'Available in version 113 and newer on Windows, macOS and ChromeOS, and 121 and newer on Android 12. Turn on “Use graphics acceleration when available” in Settings, System. On Linux, also enable chrome://flags/#enable-unsafe-webgpu and chrome://flags/#enable-vulkan. chrome://gpu shows what is blocked and why.',
   },
   {
     name: 'Safari',
     sign: /Safari\//,
-    todo: 'Safari 26 and newer has it, on macOS, iOS and iPadOS 26. In older versions look for WebGPU under Feature Flags in the settings.',
+    todo: 'Available in Safari 26 and newer, on macOS, iOS and iPadOS 26. In older versions look for WebGPU under Feature Flags in the settings.',
   },
 ]
 
@@ -35,7 +35,7 @@ export function showWebGpuHelp(reason: string): void {
       make(
         'div',
         one === own ? { class: 'own' } : {},
-        make('dt', {}, one === own ? `${one.name} (it seems you use this)` : one.name),
+        make('dt', {}, one === own ? `${one.name} (your browser)` : one.name),
         make('dd', {}, one.todo),
       ),
     ),

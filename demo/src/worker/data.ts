@@ -1,8 +1,8 @@
 /**
- * The data of a session: out of the bundled sample, or out of files that are told apart by what is in them. The bytes stay
- * on the host as well, so that another device can be given them.
+ * The data of a session: the bundled sample, or the user's files, recognised by their contents. The bytes also stay on the
+ * host, so that they can be uploaded to another device.
  *
- * Promises: files are refused whole, by a sentence that names the one that is wrong.
+ * Promises: files are refused as a whole, with a message that names the wrong one.
  */
 import { type Device, data, WeftgradError } from 'weftgrad'
 import { pixelsPerImage, sampleCounts, sampleRowBytes } from '../../sample/layout.ts'
@@ -10,28 +10,28 @@ import type { DataSummary } from '../session.ts'
 
 /** Labelled images in host memory. */
 export interface HostData {
-  /** For people: the bundled sample, or the names of the files. */
+  /** The bundled sample, or the names of the files, for display. */
   readonly source: string
   readonly train: data.LabelledImages
-  /** Absent where a share of the training images has to do. */
+  /** Undefined if a share of the training images is held back instead. */
   readonly validation: data.LabelledImages | undefined
   readonly droppedLines: number
 }
 
-/** The training images as Kaggle's CSV have 133 MB. */
+/** Kaggle's CSV of the training images has 133 MB. */
 const mostFileBytes = 512 * 2 ** 20
 const heldBack = 0.2
 const splitSeed = 1
 
-/** Throws WeftgradError 'format' for what is not the sample that the build makes. */
+/** @throws WeftgradError 'format' if the bytes are not the sample that the build makes. */
 export async function sampleData(bytes: Uint8Array): Promise<HostData> {
   const source = 'the bundled sample'
-  // A server may have had the browser unpack it.
+  // With some servers the browser has already unpacked it.
   const unpacked = data.isGzip(bytes) ? await data.gunzip(bytes, { source }) : bytes
   const { shape, data: rows } = data.parseIdx(unpacked, source)
   const count = sampleCounts.train + sampleCounts.test
   if (shape.length !== 2 || shape[0] !== count || shape[1] !== sampleRowBytes)
-    throw new WeftgradError('format', `${source} has the shape ${shape.join('x')}. Load the page again.`, { shape })
+    throw new WeftgradError('format', `${source} has the shape ${shape.join('x')}. Reload the page.`, { shape })
   const half = (first: number, length: number): data.LabelledImages => {
     const images = new Uint8Array(length * pixelsPerImage)
     const labels = new Uint8Array(length)
@@ -51,8 +51,8 @@ export async function sampleData(bytes: Uint8Array): Promise<HostData> {
 }
 
 /**
- * IDX files in pairs of images and labels, or Kaggle's CSV, gzipped or not; one set, or one to train and one to test.
- * Throws WeftgradError 'data' or 'format' for anything else, 'file' where a file cannot be read.
+ * Reads IDX files in pairs of images and labels, or Kaggle's CSV, gzipped or not: one set, or a training and a test set.
+ * @throws WeftgradError 'data' or 'format' for anything else, 'file' if a file cannot be read.
  */
 export async function dataOfFiles(files: readonly File[]): Promise<HostData> {
   const images: IdxFile[] = []
@@ -69,8 +69,8 @@ export async function dataOfFiles(files: readonly File[]): Promise<HostData> {
       if (bytes.length === 0 || bytes.subarray(0, 1024).includes(0))
         throw new WeftgradError(
           'format',
-          `${name} holds no data that can be read here: it is neither an IDX file nor a CSV. ` +
-            'Drop the IDX files of images and labels, gzipped or not, or a CSV with the columns label, pixel1 ... pixel784.',
+          `${name} is neither an IDX file nor a CSV. ` +
+            'Drop IDX files of images and labels, gzipped or not, or a CSV with the columns label, pixel1 ... pixel784.',
           { source: name },
         )
       sets.push({ names: [name], set: data.parseFashionMnistCsv(bytes, { missing: 'drop', source: name }) })
@@ -92,7 +92,7 @@ async function bytesOf(file: File): Promise<Uint8Array> {
   if (file.size > mostFileBytes)
     throw new WeftgradError(
       'file',
-      `${file.name} has ${file.size} bytes, far more than any file of Fashion-MNIST. Check that this is the right file.`,
+      `${file.name} has ${file.size} bytes, far more than any Fashion-MNIST file. Check that this is the right file.`,
     )
   let bytes: Uint8Array
   try {
@@ -112,7 +112,7 @@ function saysTest(name: string): boolean {
   return /t10k|test|valid/i.test(name)
 }
 
-/** Each file of images with the labels that are as many, and of the same half where the names tell. */
+/** Pairs images with labels of the same count, and of the same set if the names tell. */
 function paired(images: readonly IdxFile[], labels: readonly IdxFile[]): NamedSet[] {
   const free = new Set(labels)
   const sets = images.map((own): NamedSet => {
@@ -121,7 +121,7 @@ function paired(images: readonly IdxFile[], labels: readonly IdxFile[]): NamedSe
     if (partner === undefined)
       throw new WeftgradError(
         'data',
-        `${own.source} has ${own.count} images, and no file with ${own.count} labels came with it. Drop both files together.`,
+        `${own.source} has ${own.count} images, but no file has ${own.count} labels. Drop both files together.`,
         { source: own.source, count: own.count },
       )
     free.delete(partner)
@@ -131,13 +131,13 @@ function paired(images: readonly IdxFile[], labels: readonly IdxFile[]): NamedSe
   if (left !== undefined)
     throw new WeftgradError(
       'data',
-      `${left.source} has ${left.count} labels, and no file with ${left.count} images came with it. Drop both files together.`,
+      `${left.source} has ${left.count} labels, but no file has ${left.count} images. Drop both files together.`,
       { source: left.source, count: left.count },
     )
   return sets
 }
 
-/** Which set is to train and which to test: by their names, else the larger one is to train. */
+/** Picks the training and the test set by name; otherwise the larger one is for training. */
 function halves(sets: readonly NamedSet[]): HostData {
   const names = sets.flatMap((one) => one.names).join(', ')
   const isTest = ({ names }: NamedSet): boolean => names.some(saysTest)
@@ -147,22 +147,22 @@ function halves(sets: readonly NamedSet[]): HostData {
   if (train === undefined || more.length > 0)
     throw new WeftgradError(
       'data',
-      `${names === '' ? 'No files' : names}: drop one set, or one to train and one to test, not ${sets.length}.`,
+      `${names === '' ? 'No files' : names}: drop one data set, or one for training and one for testing, not ${sets.length}.`,
     )
   if (validation === undefined && train.set.count < 2)
-    throw new WeftgradError('data', `${names}: one image is too few to train and to validate. Take a larger set.`)
+    throw new WeftgradError('data', `${names}: one image is too few for training and validation. Use a larger set.`)
   const droppedLines = sets.reduce((sum, { set }) => sum + (set.droppedLines?.length ?? 0), 0)
   return { source: names, train: train.set, validation: validation?.set, droppedLines }
 }
 
-/** Host data on a device. */
+/** Data uploaded to a device. */
 export class PlacedData {
   readonly host: HostData
   readonly train: data.Dataset
   readonly validation: data.Dataset
   readonly #owned: readonly data.ImageDataset[]
 
-  /** Throws WeftgradError 'limit' where the device cannot hold them. */
+  /** @throws WeftgradError 'limit' if the device cannot hold the data. */
   constructor(device: Device, host: HostData) {
     this.host = host
     const images = data.residentImages(device, host.train)
@@ -195,7 +195,7 @@ export class PlacedData {
     }
   }
 
-  /** Of each class the first image that is not trained on. */
+  /** The first validation image of each class. */
   #firstOfEach(): DataSummary['samples'] {
     const { images } = this.host.validation ?? this.host.train
     const labels = this.validation.labelsOf()

@@ -1,15 +1,18 @@
-/** One image through the network: what it is taken for, and what the first layer makes of it. */
+/** Runs one image through the network: its class probabilities, and the activations of the first layer. */
 import { div, evaluate, type nn, pad, softmax, tensor, WeftgradError } from 'weftgrad'
 import { pixelsPerImage } from '../../sample/layout.ts'
 import type { ImageResult } from '../session.ts'
 
-/** Throws WeftgradError 'shape' for anything but 28x28 bytes. */
+/** @throws WeftgradError 'shape' for anything but 28x28 bytes. */
 export function checkImage(pixels: Uint8Array): void {
   if (pixels.length !== pixelsPerImage)
-    throw new WeftgradError('shape', `${pixels.length} bytes are no image of 28x28 grey pixels.`)
+    throw new WeftgradError(
+      'shape',
+      `An image must have 28x28 grey pixels, ${pixelsPerImage} bytes, not ${pixels.length}.`,
+    )
 }
 
-/** All numbers are of the same moment, also while the model is trained: they come out of one submission. */
+/** All numbers belong to the same moment, even during training: they come from one submission. */
 export async function lookAt(model: nn.Model, pixels: Uint8Array): Promise<ImageResult> {
   checkImage(pixels)
   const [first] = model.layers

@@ -1,4 +1,4 @@
-/** Tasks one after the other, in the order in which they were asked for. One that fails does not hold up the next. */
+/** Runs tasks one after the other, in the order of their requests. A failed task does not stop the next. */
 export class Lane {
   #last: Promise<unknown> = Promise.resolve()
 

@@ -1,4 +1,4 @@
-/** The worker's entry: the session on the browser's own WebGPU, answering the page through Comlink. */
+/** The worker's entry point: serves the session to the page through Comlink, on the browser's WebGPU. */
 
 import sampleUrl from 'virtual:fashion-mnist-sample'
 import { expose } from 'comlink'
@@ -14,7 +14,7 @@ async function loadSample(): Promise<Uint8Array> {
     return new Uint8Array(await answer.arrayBuffer())
   } catch (cause) {
     const problem = cause instanceof Error ? cause.message : String(cause)
-    throw new WeftgradError('fetch', `The sample could not be fetched: ${problem}. Load the page again.`, {}, cause)
+    throw new WeftgradError('fetch', `The sample could not be downloaded: ${problem}. Reload the page.`, {}, cause)
   }
 }
 

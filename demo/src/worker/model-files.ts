@@ -1,4 +1,4 @@
-/** A LeNet-5 out of a file of weights that the user has. */
+/** Loads a LeNet-5 from a weights file of the user. */
 import { type Device, data, nn, weights } from 'weftgrad'
 
 export interface LoadedLenet5 {
@@ -6,12 +6,12 @@ export interface LoadedLenet5 {
   readonly units: readonly [number, number]
 }
 
-/** Far beyond what LeNet-5 is built with. */
+/** Far more than any LeNet-5 has. */
 const mostUnits = 4096
 
 /**
- * The file's LeNet-5 on the device, the sizes of its hidden dense layers taken from the file.
- * @throws WeftgradError 'format' or 'file' for a file that cannot be read, 'mismatch' for what is no LeNet-5 of these
+ * Loads the file's LeNet-5 onto the device; the sizes of its hidden dense layers come from the file.
+ * @throws WeftgradError 'format' or 'file' if the file cannot be read, 'mismatch' if it holds no LeNet-5 of these
  * classes, 'data' for numbers that are not finite.
  */
 export async function loadLenet5(device: Device, file: File): Promise<LoadedLenet5> {
@@ -31,7 +31,7 @@ export async function loadLenet5(device: Device, file: File): Promise<LoadedLene
   }
 }
 
-/** By its three matrices; the usual sizes where there are others, which then do not fit and are refused by a sentence. */
+/** Reads the sizes off the three matrices. Otherwise returns the usual sizes; loading then refuses the file. */
 function unitsOf({ groups }: weights.WeightFile): readonly [number, number] {
   const matrices = groups
     .flatMap((group) => group.weights.map(({ shape }) => shape))

@@ -1,4 +1,4 @@
-/** VGG16 as a frozen network for photos: out of a file of weights, one photo at a time. */
+/** Runs VGG16 as a frozen network on photos, one at a time, with weights from a file. */
 import { type Device, evaluate, nn, resize, slice, tensor, WeftgradError, weights } from 'weftgrad'
 import type { PhotoNetworkSummary, PhotoResult } from '../session.ts'
 
@@ -6,11 +6,11 @@ import type { PhotoNetworkSummary, PhotoResult } from '../session.ts'
 export interface SquarePhoto {
   /** In pixels. */
   readonly side: number
-  /** `side * side * 4` bytes: red, green, blue and opacity of each pixel, row by row. */
+  /** `side * side * 4` bytes: red, green, blue and alpha of each pixel, row by row. */
   readonly rgba: ArrayLike<number> & Iterable<number>
 }
 
-/** What ImageNet's networks were trained on. */
+/** The input size of VGG16, in pixels. */
 const side = 224
 const features = 'block5_pool'
 const top = 'predictions'
@@ -30,8 +30,9 @@ export class PhotoNetwork {
   }
 
   /**
-   * Streams the file to the device. Throws WeftgradError 'format' or 'file' for a file that cannot be read, 'mismatch' for
-   * another network's, 'limit' where the device is too small for it.
+   * Streams the file to the device.
+   * @throws WeftgradError 'format' or 'file' if the file cannot be read, 'mismatch' for the weights of another network,
+   * 'limit' if the device is too small.
    */
   static async load(device: Device, file: File, onProgress: (fraction: number) => void): Promise<PhotoNetwork> {
     const opened = await weights.open(file)
@@ -46,7 +47,7 @@ export class PhotoNetwork {
     }
   }
 
-  /** @param classIndex the text of Keras' imagenet_class_index.json. Throws WeftgradError 'format' for another text. */
+  /** @param classIndex the text of Keras' imagenet_class_index.json. @throws WeftgradError 'format' if it is not JSON. */
   async describe(photo: SquarePhoto, classIndex: string | undefined): Promise<PhotoResult> {
     const index = classIndex === undefined ? undefined : parsed(classIndex)
     const began = performance.now()
@@ -70,19 +71,19 @@ export class PhotoNetwork {
   }
 }
 
-/** The photo's middle square, at most twice as large as the network wants it: the rest is the GPU's. */
+/** The photo's middle square, at most twice the network's input size; the GPU does the rest of the resizing. */
 export function middleSquare(photo: ImageBitmap): SquarePhoto {
   const whole = Math.min(photo.width, photo.height)
   const size = Math.min(whole, 2 * side)
   const context = new OffscreenCanvas(size, size).getContext('2d', { willReadFrequently: true })
-  if (context === null) throw new WeftgradError('file', 'This browser cannot draw a photo outside of the page.')
+  if (context === null) throw new WeftgradError('file', 'This browser cannot draw a photo in a worker.')
   context.imageSmoothingQuality = 'high'
   const [left, upper] = [(photo.width - whole) / 2, (photo.height - whole) / 2]
   context.drawImage(photo, left, upper, whole, whole, 0, 0, size, size)
   return { side: size, rgba: context.getImageData(0, 0, size, size).data }
 }
 
-/** The classes that a file's last dense layer names; none for a file without the top. */
+/** Number of classes of the file's last dense layer; undefined for a file without the top. */
 function classesOf({ groups }: weights.WeightFile): number | undefined {
   const matrices = groups
     .flatMap((group) => group.weights.map(({ shape }) => shape))
@@ -94,7 +95,12 @@ function parsed(classIndex: string): unknown {
   try {
     return JSON.parse(classIndex)
   } catch (cause) {
-    throw new WeftgradError('format', "The class index is no JSON. Take Keras' imagenet_class_index.json.", {}, cause)
+    throw new WeftgradError(
+      'format',
+      "The class names file is not JSON. Use Keras' imagenet_class_index.json.",
+      {},
+      cause,
+    )
   }
 }
 

@@ -1,9 +1,9 @@
 /**
- * The worker's session: one device, and on it the data, the LeNet-5, its training, and a network for photos.
+ * The worker's session: one device with the data, the LeNet-5, its training, and a network for photos.
  *
- * Calls run one after the other; only training, and the network for photos, run beside them. WebGPU's queue keeps their
+ * Calls run one after the other; only training and the network for photos run beside them. WebGPU's queue keeps their
  * submissions whole and in order, so a call sees the weights between two submissions of steps, and changes none of them.
- * Everything on the device can be made again from the host: after a loss a call is done once more on the next device.
+ * Everything on the device can be rebuilt from the host: after a loss, a call is repeated on the next device.
  */
 import { type Device, data, nn, WeftgradError } from 'weftgrad'
 import { refusalOf } from '../refusals.ts'
@@ -26,10 +26,10 @@ import { defaultUnits, loadLenet5 } from './model-files.ts'
 import { PhotoNetwork, type SquarePhoto } from './photo.ts'
 import { checkSettings, Training } from './training.ts'
 
-/** What a browser's worker gives, and tests give in other ways. */
-export interface Surroundings {
+/** What the session needs from its environment: a browser's worker, or a test. */
+export interface Environment {
   openDevice(): Promise<Device>
-  /** The bytes that demo/sample/ makes. */
+  /** The bytes made by demo/sample/. */
   loadSample(): Promise<Uint8Array>
   middleSquare(photo: ImageBitmap): SquarePhoto
 }
@@ -39,16 +39,16 @@ interface Lenet5 {
   readonly units: readonly [number, number]
   /** See `ModelSummary`. */
   readonly source: string
-  /** As they were last known on the host. */
+  /** The latest copy on the host. */
   readonly weights: nn.WeightNumbers
 }
 
 const firstLayerEveryMs = 1000
 
 export class DemoSession implements Session {
-  readonly #surroundings: Surroundings
+  readonly #environment: Environment
   readonly #lane = new Lane()
-  /** A large network may take its time without holding up the rest. */
+  /** A lane of its own: a large network must not hold up the rest. */
   readonly #photoLane = new Lane()
   #listener: Listener | undefined
   #device: Device | undefined
@@ -60,8 +60,8 @@ export class DemoSession implements Session {
   #lastFirstLayer = 0
   #isClosed = false
 
-  constructor(surroundings: Surroundings) {
-    this.#surroundings = surroundings
+  constructor(environment: Environment) {
+    this.#environment = environment
   }
 
   open(listener: Listener): Promise<AdapterSummary> {
@@ -69,13 +69,13 @@ export class DemoSession implements Session {
       this.#listener = listener
       const device = this.#device ?? (await this.#openDevice())
       if (this.#lenet5 === undefined)
-        await this.#adopt(device, nn.lenet5({ units: defaultUnits }), defaultUnits, 'random numbers')
+        await this.#adopt(device, nn.lenet5({ units: defaultUnits }), defaultUnits, 'random initialization')
       return adapterSummary(device)
     })
   }
 
   useSample(): Promise<DataSummary> {
-    return this.#useData(async () => sampleData(await this.#surroundings.loadSample()))
+    return this.#useData(async () => sampleData(await this.#environment.loadSample()))
   }
 
   useFiles(files: readonly File[]): Promise<DataSummary> {
@@ -99,7 +99,7 @@ export class DemoSession implements Session {
     const { ended } = await this.#turn(async (device) => {
       checkSettings(settings)
       if (this.#data === undefined)
-        throw new WeftgradError('data', 'There is no data to train on yet. Take the sample, or drop files.')
+        throw new WeftgradError('data', 'There is no data to train on yet. Use the sample, or drop files.')
       await this.#endTraining()
       const units = this.#lenet5?.units ?? defaultUnits
       await this.#adopt(device, nn.lenet5({ units }, { seed: settings.seed }), units, 'training')
@@ -123,7 +123,7 @@ export class DemoSession implements Session {
     const { ended } = await this.#turn(async () => {
       const training = this.#training
       if (training === undefined || training.state.kind === 'none' || training.state.kind === 'finished')
-        throw new WeftgradError('argument', 'There is no paused training to go on with. Begin one.')
+        throw new WeftgradError('argument', 'There is no paused training to resume. Start one.')
       return { ended: this.#run(training) }
     })
     await ended
@@ -170,11 +170,11 @@ export class DemoSession implements Session {
   describePhoto(photo: ImageBitmap, classIndex?: string): Promise<PhotoResult> {
     const described = this.#photoTurn(async (device) => {
       if (this.#photos === undefined)
-        throw new WeftgradError('argument', 'There is no network for photos yet. Drop a file of VGG16 weights first.')
-      // After a loss it is on a device that is gone; the file is still there.
+        throw new WeftgradError('argument', 'No VGG16 weights yet. Drop their file first.')
+      // After a loss the network's device is gone; the file is still there.
       const isHere = this.#photos.device === device
       const network = isHere ? this.#photos : await this.#adoptPhotoNetwork(device, this.#photos.file)
-      return await network.describe(this.#surroundings.middleSquare(photo), classIndex)
+      return await network.describe(this.#environment.middleSquare(photo), classIndex)
     })
     return described.finally(() => photo.close())
   }
@@ -187,14 +187,14 @@ export class DemoSession implements Session {
     await this.#turn(async () => undefined)
   }
 
-  /** Ends everything and gives the device back. A page simply ends its worker. */
+  /** Ends everything and releases the device. A page simply ends its worker. */
   async close(): Promise<void> {
     this.#isClosed = true
     await this.#lane.run(async () => this.#training?.end())
     await this.#photoLane.run(async () => this.#device?.dispose())
   }
 
-  /** In turn, on a device that works; what fails because the device does is tried once more on the next one. */
+  /** Runs the task in turn on a working device. If it fails because the device was lost, runs it again on the next one. */
   #turn<T>(task: (device: Device) => Promise<T>): Promise<T> {
     return this.#lane.run(() => onUsable(() => this.#usableDevice(), task))
   }
@@ -214,11 +214,11 @@ export class DemoSession implements Session {
     return await this.#recover()
   }
 
-  /** Opens another device and puts there all that was on the last one. */
+  /** Opens another device and restores everything that was on the last one. */
   async #recover(): Promise<Device> {
     const lost = this.#device
     if (lost !== undefined) {
-      // A device that failed without being lost is not worth more.
+      // A device that failed without being lost is no more use.
       lost.gpu.destroy()
       this.#listener?.deviceLost(refusalOf(await lost.lost))
       await this.#training?.settled()
@@ -237,19 +237,19 @@ export class DemoSession implements Session {
   }
 
   async #openDevice(): Promise<Device> {
-    const device = await this.#surroundings.openDevice()
+    const device = await this.#environment.openDevice()
     this.#device = device
     void device.lost.then(() => this.#noticeLoss(device))
     return device
   }
 
-  /** Whoever finds the device unusable opens the next one; this sees to it where nobody is about to ask for one. */
+  /** A call that finds the device unusable opens the next one; this does so when no call is about to come. */
   #noticeLoss(device: Device): void {
     if (this.#isClosed || device.usable) return
     this.#turn(async () => undefined).catch((error: unknown) => this.#listener?.failed(refusalOf(error)))
   }
 
-  /** The model in place of the one before, on the device. */
+  /** Replaces the model by this one, on the device. */
   async #adopt(device: Device, model: nn.Model, units: Lenet5['units'], source: string): Promise<ModelSummary> {
     const adopted = { model: model.to(device), units, source, weights: await model.weightNumbers() }
     this.#lenet5?.model.dispose()
@@ -274,7 +274,7 @@ export class DemoSession implements Session {
     this.#noticeLoss(device)
   }
 
-  /** Training that was begun with another model or other data cannot go on; its weights stay. */
+  /** Ends a training on another model or other data, which cannot continue; its weights stay. */
   async #endTraining(): Promise<void> {
     const training = this.#training
     if (training === undefined) return
@@ -295,11 +295,11 @@ export class DemoSession implements Session {
     this.#listener?.firstLayer(firstLayer)
   }
 
-  /** Now and then, while steps go by. */
+  /** Updates the first layer about once a second during training. */
   #showMovingLayer(): void {
     if (performance.now() - this.#lastFirstLayer < firstLayerEveryMs) return
     this.#lastFirstLayer = performance.now()
-    // Nobody waits for it; where it fails, whoever is waited for fails as well.
+    // Nothing waits for it; if it fails, the training reports the same failure.
     this.#turn(() => this.#showFirstLayer()).catch(() => undefined)
   }
 }
@@ -315,7 +315,7 @@ async function onUsable<T>(usable: () => Promise<Device>, task: (device: Device)
 }
 
 function adapterSummary(device: Device): AdapterSummary {
-  return { description: device.describe(), hardware: device.facts.hardware }
+  return { description: device.describe(), driver: device.facts.driver, hardware: device.facts.hardware }
 }
 
 function modelSummary({ model, source }: Lenet5): ModelSummary {

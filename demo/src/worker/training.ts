@@ -1,14 +1,14 @@
 /**
- * One training, from its first step to its end, with all stops between: pauses, changes of the rate, a device that is lost.
+ * One training from its first to its last step, through pauses, changes of the learning rate and lost devices.
  *
- * Promises: however often it is stopped, the numbers are those of a training that never was; what a lost device takes away
- * is at most the unfinished epoch, which is then done again.
+ * Promises: however often it is stopped, the numbers are those of an uninterrupted training. A lost device costs at most
+ * the unfinished epoch, which is then repeated.
  */
 import { type data, nn, WeftgradError } from 'weftgrad'
 import { refusalOf } from '../refusals.ts'
 import type { Listener, PauseReason, TrainingSettings, TrainingState } from '../session.ts'
 
-/** What is trained, on one device. */
+/** The model and the data, on one device. */
 export interface TrainingParts {
   readonly model: nn.Model
   readonly train: data.Dataset
@@ -16,17 +16,17 @@ export interface TrainingParts {
 }
 
 export type TrainingListener = Pick<Listener, 'state' | 'progress' | 'epoch' | 'failed'> & {
-  /** Some steps have been done. */
+  /** Some steps are done. */
   moved(): void
 }
 
-/** Why it stops: it pauses, it ends; without a reason it goes on at once, with another rate. */
+/** Why it stops: to pause or to end. Without a reason it continues at once, with another rate. */
 type Stop = { readonly kind: 'pause'; readonly reason: PauseReason } | { readonly kind: 'end' }
 
-/** Epochs of a small sample pass faster than a page needs to hear of them. */
+/** Small data sets report progress more often than the page needs. */
 const progressEveryMs = 190
 
-/** Throws WeftgradError 'argument' for settings that make no training. */
+/** @throws WeftgradError 'argument' for invalid settings. */
 export function checkSettings({ epochs, batchSize, seed, learningRate }: TrainingSettings): void {
   for (const [name, value, least] of [
     ['epochs', epochs, 1],
@@ -60,14 +60,14 @@ export class Training {
     return this.#state
   }
 
-  /** From where it goes on: the last stop, or the end of an epoch. */
+  /** Where it resumes: the last stop, or the end of an epoch. */
   get checkpoint(): nn.TrainingCheckpoint | undefined {
     return this.#checkpoint
   }
 
   /**
-   * Begins, or goes on from the checkpoint; a training without one begins with the model's weights. Resolves when it has
-   * stopped, for whatever reason, and never rejects.
+   * Starts with the model's weights, or resumes from the checkpoint if there is one. Resolves when it has stopped, for
+   * whatever reason, and never rejects.
    */
   run(parts: TrainingParts): Promise<void> {
     this.#running ??= this.#untilStopped(parts).finally(() => {
@@ -76,7 +76,7 @@ export class Training {
     return this.#running
   }
 
-  /** Resolves when it does not run. */
+  /** Resolves when the training is not running. */
   async settled(): Promise<void> {
     await this.#running
   }
@@ -97,7 +97,7 @@ export class Training {
     await this.#running
   }
 
-  /** An epoch's rates are on the device already: the steps that are left begin again with the new one. */
+  /** The epoch's rates are already on the device, so the remaining steps are restarted with the new rate. */
   setLearningRate(rate: number): void {
     this.#learningRate = rate
     this.#interrupt.abort()
@@ -119,13 +119,13 @@ export class Training {
     this.#become(state)
   }
 
-  /** Trains until the end. False where it was interrupted only to take another rate; throws where it has to stop. */
+  /** Trains to the end. Returns false if interrupted only to change the rate; throws if it has to stop. */
   async #isFinished(model: nn.Model, train: data.Dataset, evaluator: nn.Evaluator): Promise<boolean> {
     const { epochs, batchSize, seed } = this.#settings
     this.#interrupt = new AbortController()
-    // A wish that came while nothing could be interrupted yet.
+    // A request that came before anything could be interrupted.
     if (this.#stop !== undefined) this.#interrupt.abort()
-    // The name stays the same, because a checkpoint only goes on with the optimizer that it is of.
+    // The name stays the same, because a checkpoint resumes only with its own optimizer.
     const learningRate: nn.Schedule = { name: 'set by hand', rate: () => this.#learningRate }
     try {
       await nn.fit(model, train, {
@@ -161,7 +161,7 @@ export class Training {
   }
 
   #become(state: TrainingState): void {
-    // Going on with another rate is no news.
+    // Continuing with another rate is not reported.
     const isNews = state.kind !== 'running' || this.#state.kind !== 'running'
     this.#state = state
     if (isNews) this.#listener.state(state)
@@ -176,7 +176,7 @@ export class Training {
     this.#listener.progress({ ...progress, globalStep: (progress.epoch - 1) * progress.steps + progress.step })
   }
 
-  /** Validates here rather than in `fit`, for the confusion matrix. */
+  /** Validates here and not in `fit`, to get the confusion matrix. */
   async #endEpoch({ epoch, loss, accuracy, learningRate, seconds }: nn.EpochLogs, evaluator: nn.Evaluator) {
     const began = performance.now()
     const validation = await evaluator.run()
