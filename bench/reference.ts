@@ -32,6 +32,8 @@ function activated(value: number, activation: FusedActivation): number {
       return 1 / (1 + Math.exp(-value))
     case 'tanh':
       return Math.tanh(value)
+    default:
+      throw new RangeError(`${activation} is not benchmarked`)
   }
 }
 

@@ -3,10 +3,12 @@
  * TensorFlow.js, the test of every kernel variant, the benchmarks, and the table of operators in docs/support.md. What a case is
  * stands in cases/case.ts.
  */
+import { activationCases } from './cases/activation.ts'
 import type { Case } from './cases/case.ts'
 import { convolutionCases, depthwiseCases } from './cases/convolution.ts'
 import { elementwiseCases } from './cases/elementwise.ts'
 import { fusionCases } from './cases/fusion.ts'
+import { layerNormalizationCases } from './cases/layer-normalization.ts'
 import { denseCases, matmulCases } from './cases/matmul.ts'
 import { movementCases } from './cases/movement.ts'
 import { networkCases } from './cases/network.ts'
@@ -14,20 +16,24 @@ import { normalizationCases } from './cases/normalization.ts'
 import { poolCases } from './cases/pool.ts'
 import { reduceCases } from './cases/reduce.ts'
 import { resizeCases } from './cases/resize.ts'
+import { transposedConvolutionCases } from './cases/transposed-convolution.ts'
 
 export type { Case } from './cases/case.ts'
 export { inputsOf } from './cases/case.ts'
 
 export const cases: readonly Case[] = [
   ...elementwiseCases,
+  ...activationCases,
   ...reduceCases,
   ...matmulCases,
   ...denseCases,
   ...convolutionCases,
+  ...transposedConvolutionCases,
   ...depthwiseCases,
   ...poolCases,
   ...resizeCases,
   ...normalizationCases,
+  ...layerNormalizationCases,
   ...movementCases,
   ...networkCases,
   ...fusionCases,

@@ -4,6 +4,7 @@ import type { BinaryKind, ElementwiseKey, ElementwiseStep, UnaryKind } from '../
 import { elementwise } from '../src/kernels/elementwise/elementwise.ts'
 import type { Shape } from '../src/kernels/kernel.ts'
 import { elementCount, planKernel } from '../src/kernels/kernel.ts'
+import { erf, gelu, geluTanh } from './reference/error-function.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 import type { HostArray } from './support/run-plan.ts'
@@ -92,6 +93,9 @@ const unaryReference: { readonly [K in UnaryKind]: (x: number) => number } = {
   sigmoid,
   tanh: Math.tanh,
   relu: (x) => Math.max(x, 0),
+  erf,
+  gelu,
+  geluTanh,
   clip: (x) => (Number.isNaN(x) ? x : Math.min(Math.max(x, -2), 0.75)),
   toF32: (x) => x,
   toU32: (x) => (x > 0 ? Math.min(Math.trunc(x), 2 ** 32 - 1) : 0),

@@ -1,28 +1,84 @@
-/** Activations by name: what layers, `dense` and `conv2d` apply to their result. */
+/**
+ * Activations: what layers, `dense` and `conv2d` apply to their result. Each is an elementwise operator whose WGSL stands
+ * among `activations` in kernels/wgsl/functions.ts, so that other kernels can apply it before they store.
+ */
 
 import type { Node } from '../graph/node.ts'
-import { type Kind, oneOf } from '../options.ts'
-import { reluOp, sigmoidOp, tanhOp } from './elementwise.ts'
+import type { Activation as FusedActivation } from '../kernels/wgsl/functions.ts'
+import { isActivation } from '../kernels/wgsl/functions.ts'
+import type { Kind } from '../options.ts'
+import { aFlag, checkOptions, oneOf } from '../options.ts'
+import type { Unary } from './elementwise.ts'
+import { add, erf, exp, greater, mul, square, sub, unary, where } from './elementwise.ts'
+import type { Operand } from './operator.ts'
 import { apply } from './operator.ts'
 import type { Tensor } from './tensor.ts'
 
-const operators = { relu: reluOp, sigmoid: sigmoidOp, tanh: tanhOp } as const
+const sigmoidOp = /* @__PURE__ */ unary('sigmoid', (ct, _, y) => mul(ct, mul(y, sub(1, y))))
+const tanhOp = /* @__PURE__ */ unary('tanh', (ct, _, y) => mul(ct, sub(1, square(y))))
+export const reluOp = /* @__PURE__ */ unary('relu', (ct, _, y) => where(greater(y, 0), ct, 0))
 
-/** Functions that a layer applies to its result. */
-export type Activation = 'linear' | keyof typeof operators
+/** The normal distribution: P(x) + x p(x), with P its cumulative function and p its density. */
+const geluOp = /* @__PURE__ */ unary('gelu', (ct, x) => {
+  const cumulative = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5)
+  const density = mul(exp(mul(square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI))
+  return mul(ct, add(cumulative, mul(x, density)))
+})
 
-/** An activation that kernels apply to their result before they store it. */
-export type FusedActivation = keyof typeof operators
+/** y = x / 2 (1 + t), t = tanh(u), u = c (x + 0.044715 x^3). */
+const geluTanhOp = /* @__PURE__ */ unary('geluTanh', (ct, x) => {
+  const [c, cubic] = [Math.sqrt(2 / Math.PI), 0.044715]
+  const x2 = square(x)
+  const t = tanh(mul(mul(x, add(mul(x2, cubic), 1)), c))
+  const slope = mul(mul(x, sub(1, square(t))), mul(add(mul(x2, 3 * cubic), 1), c))
+  return mul(ct, mul(add(add(t, 1), slope), 0.5))
+})
 
-export const anActivation: Kind = /* @__PURE__ */ oneOf('linear', 'relu', 'sigmoid', 'tanh' satisfies Activation)
+const byName = { relu: reluOp, sigmoid: sigmoidOp, tanh: tanhOp } as const satisfies Record<string, Unary>
+
+/** What a layer applies to its result: a function of this list by its name, or any other, such as {@link gelu}. */
+export type Activation = 'linear' | keyof typeof byName | ((x: Tensor) => Tensor)
+
+const [nameText, isName] = /* @__PURE__ */ oneOf('linear', ...Object.keys(byName))
+export const anActivation: Kind = [
+  `${nameText} or a function of a tensor`,
+  (value) => typeof value === 'function' || isName(value),
+]
 
 /** The activation of a tensor. Rewriting moves it into the kernel that computes x, where nothing else reads x. */
 export function activate(activation: Activation, x: Tensor): Tensor {
-  return activation === 'linear' ? x : apply(operators[activation], [x], {})
+  if (typeof activation === 'function') return activation(x)
+  return activation === 'linear' ? x : apply(byName[activation], [x], {})
 }
 
-/** The activation that a node computes, if it is one. */
-export function activationOf({ op }: Node): FusedActivation | undefined {
-  const names = Object.keys(operators) as FusedActivation[]
-  return names.find((name) => operators[name] === op)
+/** The activation that a node computes, if other kernels can apply it as well. */
+export function activationOf({ op, attributes }: Node): FusedActivation | undefined {
+  const kind = op.step?.(attributes).kind
+  return kind !== undefined && isActivation(kind) ? kind : undefined
+}
+
+/**
+ * 1 / (1 + e^-x), elementwise, in (0, 1). Derivative: y (1 - y), with y the result.
+ * @throws WeftgradError 'shape' if x is not f32.
+ */
+export const sigmoid = (x: Operand): Tensor => apply(sigmoidOp, [x], {})
+/**
+ * Hyperbolic tangent, elementwise, in (-1, 1). Derivative: 1 - y², with y the result.
+ * @throws WeftgradError 'shape' if x is not f32.
+ */
+export const tanh = (x: Operand): Tensor => apply(tanhOp, [x], {})
+/**
+ * max(x, 0), elementwise, keeping NaN. Derivative: 1 above 0, else 0, at 0 too.
+ * @throws WeftgradError 'shape' if x is not f32.
+ */
+export const relu = (x: Operand): Tensor => apply(reluOp, [x], {})
+/**
+ * The Gaussian error linear unit (Hendrycks & Gimpel, 2016), elementwise: x P(X < x) for a standard normal X, which is
+ * x/2 (1 + erf(x / sqrt(2))). `approximate` takes x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³))) instead; false by default, as
+ * in Keras.
+ * @throws WeftgradError 'shape' if x is not f32.
+ */
+export function gelu(x: Operand, options: { readonly approximate?: boolean } = {}): Tensor {
+  const { approximate = false } = checkOptions('gelu', options, { approximate: aFlag })
+  return apply(approximate ? geluTanhOp : geluOp, [x], {})
 }

@@ -2,17 +2,19 @@
 
 import type { Operation, TensorType } from '../graph/node.ts'
 import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../kernels/conv2d/conv2d.ts'
+import type { FusedActivation } from '../kernels/wgsl/activation.ts'
 import { checkOptions } from '../options.ts'
-import type { Activation, FusedActivation } from './activation.ts'
+import type { Activation } from './activation.ts'
 import { activate, activationOf, anActivation } from './activation.ts'
-import { extentOf, f32, refuse, take } from './checks.ts'
+import { extentOf, extentsOf4, f32, refuse, take } from './checks.ts'
+import { add } from './elementwise.ts'
 import { fuseConvolutionAndPool } from './fusion/conv2d-pool.ts'
 import type { Operator, TypesOf } from './operator.ts'
 import { apply } from './operator.ts'
 import { sum } from './reduce.ts'
 import type { Tensor } from './tensor.ts'
 import type { ConvGeometry, Padding, Pair } from './window.ts'
-import { convGeometry, convKinds } from './window.ts'
+import { convGeometry, convKinds, pairOf } from './window.ts'
 
 export interface Conv2dAttributes extends ConvGeometry {
   readonly filters: number
@@ -118,4 +120,42 @@ export function conv2d(
   const geometry = convGeometry('conv2d', x.shape, kernel.shape, options)
   const inputs: Operands = bias === undefined ? [x, kernel] : [x, kernel, bias]
   return activate(activation, apply(conv2dOp, inputs, { ...geometry, filters: extentOf(kernel.shape, 3) }))
+}
+
+/**
+ * Transposed convolution: the input gradient of {@link conv2d} as a layer, as in Keras' `Conv2DTranspose`. x [n, h, w, c],
+ * kernel [kh, kw, filters, c], bias [filters] -> [n, h', w', filters]. With padding 'same' h' = h stride; with 'valid'
+ * h' = h stride + max(reach - stride, 0), reach = (kh - 1) dilation + 1; explicit padding takes its extents off that.
+ * @throws WeftgradError 'shape' for operands that do not fit or a result without pixels, 'argument' for strides, padding,
+ * dilation or an activation that are not valid.
+ */
+export function conv2dTranspose(
+  x: Tensor,
+  kernel: Tensor,
+  bias?: Tensor,
+  options: ConvOptions & { readonly activation?: Activation } = {},
+): Tensor {
+  const name = 'conv2dTranspose'
+  const kinds = { ...convKinds, activation: anActivation }
+  const { activation = 'linear', strides = 1, dilationRate = 1, padding = 'valid' } = checkOptions(name, options, kinds)
+  const types = [x.value.type, kernel.value.type]
+  take(name, types, [{ rank: 4 }, { rank: 4 }])
+  const [batch, height, width, channels] = extentsOf4(x)
+  const [kernelHeight, kernelWidth, filters, kernelChannels] = extentsOf4(kernel)
+  if (kernelChannels !== channels) refuse(name, types, 'the kernel is [height, width, filters, input channels]')
+  if (bias !== undefined && (bias.shape.length !== 1 || bias.shape[0] !== filters))
+    refuse(name, [...types, bias.value.type], 'the bias has one number a filter')
+  const [stride, dilation] = [pairOf('strides', strides), pairOf('dilationRate', dilationRate)]
+  const grown = (axis: 0 | 1, extent: number, window: number): number => {
+    if (padding === 'same') return extent * stride[axis]
+    const reach = (window - 1) * dilation[axis] + 1
+    const [before, after] = padding === 'valid' ? [0, 0] : padding[axis]
+    return extent * stride[axis] + Math.max(reach - stride[axis], 0) - before - after
+  }
+  const image = [batch, grown(0, height, kernelHeight), grown(1, width, kernelWidth), filters]
+  const geometry = convGeometry(name, image, kernel.shape, { strides: stride, dilationRate: dilation, padding })
+  if (geometry.outHeight !== height || geometry.outWidth !== width)
+    refuse(name, types, `padding ${JSON.stringify(padding)} leaves no image that it could come from`)
+  const y = apply(conv2dInputGradientOp, [x, kernel], { ...geometry, filters: channels })
+  return activate(activation, bias === undefined ? y : add(y, bias))
 }

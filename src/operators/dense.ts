@@ -4,8 +4,9 @@ import type { NoAttributes, Node, Operation, TensorType } from '../graph/node.ts
 import { inputOf } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { matmul as matmulKernels } from '../kernels/matmul/matmul.ts'
+import type { FusedActivation } from '../kernels/wgsl/activation.ts'
 import { checkOptions } from '../options.ts'
-import type { Activation, FusedActivation } from './activation.ts'
+import type { Activation } from './activation.ts'
 import { activate, activationOf, anActivation } from './activation.ts'
 import { extentOf, f32, refuse, take } from './checks.ts'
 import { matmul } from './matmul.ts'
@@ -53,7 +54,7 @@ function denseShape(inputs: TypesOf<Operands>): TensorType[] {
   return [f32([...shape.slice(0, -1), units])]
 }
 
-function keyOf(node: Node, activation: Activation): Parameters<typeof matmulKernels.prefer>[0] {
+function keyOf(node: Node, activation: FusedActivation): Parameters<typeof matmulKernels.prefer>[0] {
   const { shape } = inputOf(node, 1).type
   const [k, n] = [extentOf(shape, 0), extentOf(shape, 1)]
   return {

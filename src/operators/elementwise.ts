@@ -15,7 +15,7 @@ import type { Operand, Operator } from './operator.ts'
 import { apply, noDerivative } from './operator.ts'
 import type { Tensor } from './tensor.ts'
 
-type Unary = Operator<NoAttributes, [x: Tensor]>
+export type Unary = Operator<NoAttributes, [x: Tensor]>
 type Binary = Operator<NoAttributes, [a: Tensor, b: Tensor]>
 
 /** The shape rule of operators on f32 operands that broadcast. */
@@ -25,7 +25,7 @@ function elementwiseShape(name: string, inputs: readonly TensorType[]): TensorTy
 }
 
 /** An operator on one operand; `vjp` gives its cotangent from that of the result, the operand and the result. */
-function unary(
+export function unary(
   name: UnaryKind,
   vjp: (cotangent: Tensor, x: Tensor, y: Tensor) => Tensor | undefined,
   uniform?: (x: number) => number,
@@ -124,11 +124,9 @@ export const signOp = /* @__PURE__ */ unary('sign', flat)
 export const expOp = /* @__PURE__ */ unary('exp', (ct, _, y) => mul(ct, y))
 export const logOp = /* @__PURE__ */ unary('log', (ct, x) => div(ct, x))
 export const sqrtOp = /* @__PURE__ */ unary('sqrt', (ct, _, y) => div(mul(ct, 0.5), y))
+export const erfOp = /* @__PURE__ */ unary('erf', (ct, x) => mul(ct, mul(exp(neg(square(x))), 2 / Math.sqrt(Math.PI))))
 export const squareOp = /* @__PURE__ */ unary('square', (ct, x) => mul(ct, mul(x, 2)))
 export const reciprocalOp = /* @__PURE__ */ unary('reciprocal', (ct, _, y) => neg(mul(ct, square(y))))
-export const sigmoidOp = /* @__PURE__ */ unary('sigmoid', (ct, _, y) => mul(ct, mul(y, sub(1, y))))
-export const tanhOp = /* @__PURE__ */ unary('tanh', (ct, _, y) => mul(ct, sub(1, square(y))))
-export const reluOp = /* @__PURE__ */ unary('relu', (ct, _, y) => where(greater(y, 0), ct, 0))
 
 export const clipOp: Operator<{ readonly min: number; readonly max: number }, [x: Tensor]> = {
   name: 'clip',
@@ -255,25 +253,15 @@ export const log = (x: Operand): Tensor => apply(logOp, [x], {})
  * @throws WeftgradError 'shape' if x is not f32.
  */
 export const sqrt = (x: Operand): Tensor => apply(sqrtOp, [x], {})
+/**
+ * The error function, elementwise, in (-1, 1). Derivative: 2 / sqrt(pi) e^(-x²).
+ * @throws WeftgradError 'shape' if x is not f32.
+ */
+export const erf = (x: Operand): Tensor => apply(erfOp, [x], {})
 /** x², elementwise. Derivative: 2x. @throws WeftgradError 'shape' if x is not f32. */
 export const square = (x: Operand): Tensor => apply(squareOp, [x], {})
 /** 1 / x, elementwise. Derivative: -1 / x². @throws WeftgradError 'shape' if x is not f32. */
 export const reciprocal = (x: Operand): Tensor => apply(reciprocalOp, [x], {})
-/**
- * 1 / (1 + e^-x), elementwise, in (0, 1). Derivative: y (1 - y), with y the result.
- * @throws WeftgradError 'shape' if x is not f32.
- */
-export const sigmoid = (x: Operand): Tensor => apply(sigmoidOp, [x], {})
-/**
- * Hyperbolic tangent, elementwise, in (-1, 1). Derivative: 1 - y², with y the result.
- * @throws WeftgradError 'shape' if x is not f32.
- */
-export const tanh = (x: Operand): Tensor => apply(tanhOp, [x], {})
-/**
- * max(x, 0), elementwise, keeping NaN. Derivative: 1 above 0, else 0, at 0 too.
- * @throws WeftgradError 'shape' if x is not f32.
- */
-export const relu = (x: Operand): Tensor => apply(reluOp, [x], {})
 /**
  * x limited to [min, max], elementwise, keeping NaN. Derivative: 1 within and at the limits, 0 beyond.
  * @throws WeftgradError 'argument' if min is above max, 'shape' if x is not f32.

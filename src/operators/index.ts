@@ -5,10 +5,11 @@
  */
 
 export type { Activation } from './activation.ts'
+export { gelu, relu, sigmoid, tanh } from './activation.ts'
 export type { BatchNormOptions } from './batch-normalization.ts'
 export { batchNormalization, batchNormalizationTraining } from './batch-normalization.ts'
 export type { ConvOptions } from './conv2d.ts'
-export { conv2d } from './conv2d.ts'
+export { conv2d, conv2dTranspose } from './conv2d.ts'
 export { softmaxCrossEntropy } from './cross-entropy.ts'
 export { dense } from './dense.ts'
 export { depthwiseConv2d } from './depthwise-conv2d.ts'
@@ -20,6 +21,7 @@ export {
   clip,
   div,
   equal,
+  erf,
   exp,
   greater,
   greaterEqual,
@@ -32,17 +34,16 @@ export {
   neg,
   pow,
   reciprocal,
-  relu,
-  sigmoid,
   sign,
   sqrt,
   square,
   sub,
-  tanh,
   toF32,
   where,
 } from './elementwise.ts'
 export { gather } from './gather.ts'
+export type { LayerNormOptions } from './layer-normalization.ts'
+export { layerNormalization } from './layer-normalization.ts'
 export { matmul } from './matmul.ts'
 export {
   broadcastTo,

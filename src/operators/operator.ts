@@ -16,7 +16,7 @@ import { Tensor } from './tensor.ts'
 export type Operand = Tensor | number
 
 /** The type of each of some tensors, in order. */
-export type TypesOf<Tensors extends TensorList> = { readonly [I in keyof Tensors]: TensorType }
+export type TypesOf<Tensors extends readonly (Tensor | undefined)[]> = { readonly [I in keyof Tensors]: TensorType }
 
 /** Tensors by position; a tuple's last ones may be optional. */
 type TensorList = readonly (Tensor | undefined)[]

@@ -1,6 +1,7 @@
 /** Elementwise operators with numpy's broadcasting. */
 import type { Array64 } from './array64.ts'
 import { at, build } from './array64.ts'
+import * as errorFunction from './error-function.ts'
 
 export function broadcastShape(a: readonly number[], b: readonly number[]): number[] {
   const rank = Math.max(a.length, b.length)
@@ -84,3 +85,7 @@ export function activate(x: Array64, activation: Activation = 'linear'): Array64
   if (activation === 'sigmoid') return sigmoid(x)
   return activation === 'tanh' ? tanh(x) : x
 }
+
+export const erf = unary(errorFunction.erf)
+export const gelu = unary(errorFunction.gelu)
+export const geluTanh = unary(errorFunction.geluTanh)

@@ -5,7 +5,7 @@
 
 import { WeftgradError } from '../../errors.ts'
 import type { DType, UniformValue } from '../kernel.ts'
-import type { FunctionName, Width } from '../wgsl/functions.ts'
+import type { Activation, FunctionName, Width } from '../wgsl/functions.ts'
 import { activations } from '../wgsl/functions.ts'
 
 export type UnaryKind =
@@ -17,9 +17,8 @@ export type UnaryKind =
   | 'sqrt'
   | 'square'
   | 'reciprocal'
-  | 'sigmoid'
-  | 'tanh'
-  | 'relu'
+  | 'erf'
+  | Activation
   | 'clip' // to [min, max], both optional
   | 'toF32'
   | 'toU32' // towards zero, saturating
@@ -92,9 +91,9 @@ function unary(text: (x: string, width: Width) => string, ...needs: FunctionName
   return { arity: 1, types: f32Only, emit: ({ names, width }) => ({ text: text(names[0], width), type: 'f32', needs }) }
 }
 
-function activation(kind: keyof typeof activations): Rule {
-  return unary((x) => `${activations[kind]}(${x})`, activations[kind])
-}
+const activationRules = Object.fromEntries(
+  Object.entries(activations).map(([kind, name]) => [kind, unary((x) => `${name}(${x})`, name)]),
+) as Readonly<Record<Activation, Rule>>
 
 /** `real`: the function for floats, where kernels of other families apply it too. */
 function comparison(sign: string, real?: 'exceeds'): Rule {
@@ -138,9 +137,8 @@ const rules: { readonly [Kind in ElementwiseKind]: Rule } = {
   sqrt: unary((x) => `sqrt(${x})`),
   square: unary((x) => `${x} * ${x}`),
   reciprocal: unary((x) => `1.0 / ${x}`),
-  sigmoid: activation('sigmoid'),
-  tanh: activation('tanh'),
-  relu: activation('relu'),
+  erf: unary((x) => `errorFunction(${x})`, 'errorFunction'),
+  ...activationRules,
   clip: unary((x) => x), // see emitStep, which knows the bounds
   toF32: {
     arity: 1,

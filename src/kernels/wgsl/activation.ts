@@ -1,9 +1,9 @@
 /** Activations that matrix kernels apply to their result before they store it, by the functions of elementwise kernels. */
 
-import type { FloatType, FunctionName } from './functions.ts'
+import type { Activation, FloatType, FunctionName } from './functions.ts'
 import { activations, declareFunctions, widths } from './functions.ts'
 
-export type FusedActivation = 'linear' | keyof typeof activations
+export type FusedActivation = 'linear' | Activation
 
 /** Declares `activate(x)` for numbers of the type, and the other functions that the kernel calls. */
 export function activationFunction(

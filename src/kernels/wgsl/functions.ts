@@ -47,6 +47,10 @@ export type FunctionName =
   | 'hyperbolicTangent'
   | 'logistic'
   | 'rectified'
+  | 'complementaryError'
+  | 'errorFunction'
+  | 'gaussianLinear'
+  | 'gaussianLinearTanh'
   | 'signOf'
   | 'clipped'
   | 'larger'
@@ -197,6 +201,48 @@ fn rectified(x: ${f}) -> ${f} {
   return select(x, ${f}(0.0), (bitcast<${u}>(x) - ${u}(0x80000000u)) <= ${u}(0x7f800000u));
 }`,
   },
+  // erfc for x >= 0, to about 1e-7 relative however small: Press et al., "Numerical Recipes", section 6.2.
+  complementaryError: {
+    needs: [],
+    text: ({ f }) => `
+fn complementaryError(x: ${f}) -> ${f} {
+  let t = 1.0 / (1.0 + 0.5 * x);
+  let upper = 0.27886807 + t * (-1.13520398 + t * (1.48851587 + t * (-0.82215223 + t * 0.17087277)));
+  let series = -1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806 + t * upper))));
+  return t * exp(series - x * x);
+}`,
+  },
+  // Below 0.5 the Taylor series, which keeps relative accuracy down to zero.
+  errorFunction: {
+    needs: ['isNan', 'complementaryError'],
+    text: ({ f }) => `
+fn errorFunction(x: ${f}) -> ${f} {
+  let tail = 1.0 - complementaryError(abs(x));
+  let z = x * x;
+  let series = 1.0 + z * (-0.333333333 + z * (0.1 + z * (-0.0238095238 + z * (4.62962963e-3 - z * 7.57575758e-4))));
+  let value = select(select(tail, -tail, x < ${f}(0.0)), x * 1.12837917 * series, abs(x) < ${f}(0.5));
+  return select(value, x, isNan(x));
+}`,
+  },
+  // x P(X < x); 0 from where erfc is 0, -infinity included.
+  gaussianLinear: {
+    needs: ['isNan', 'complementaryError'],
+    text: ({ f }) => `
+fn gaussianLinear(x: ${f}) -> ${f} {
+  let tail = 0.5 * complementaryError(min(abs(x), ${f}(20.0)) * 0.70710678);
+  let value = max(x, ${f}(-20.0)) * select(1.0 - tail, tail, x < ${f}(0.0));
+  return select(value, x, isNan(x));
+}`,
+  },
+  gaussianLinearTanh: {
+    needs: ['isNan', 'hyperbolicTangent'],
+    text: ({ f }) => `
+fn gaussianLinearTanh(x: ${f}) -> ${f} {
+  let low = clamp(x, ${f}(-20.0), ${f}(20.0));
+  let value = 0.5 * max(x, ${f}(-20.0)) * (1.0 + hyperbolicTangent(0.79788456 * (low + 0.044715 * low * low * low)));
+  return select(value, x, isNan(x));
+}`,
+  },
   signOf: {
     needs: ['isNan'],
     text: ({ f }) => `
@@ -259,7 +305,17 @@ export const activations = {
   relu: 'rectified',
   sigmoid: 'logistic',
   tanh: 'hyperbolicTangent',
+  gelu: 'gaussianLinear',
+  geluTanh: 'gaussianLinearTanh',
 } as const satisfies Record<string, FunctionName>
+
+/** A function that kernels apply to their result before they store it. */
+export type Activation = keyof typeof activations
+
+/** Whether kernels can apply the elementwise operator of this name. */
+export function isActivation(kind: string): kind is Activation {
+  return Object.hasOwn(activations, kind)
+}
 
 /** The key of NaN among `orderedKey`s: above all numbers for maxima, below all for minima. */
 export const nanKey = { max: '0xffffffffu', min: '0u' } as const

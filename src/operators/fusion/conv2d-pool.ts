@@ -13,8 +13,9 @@ import {
   conv2dPoolFilterGradient,
   conv2dPoolInputGradient,
 } from '../../kernels/conv2d/quad/pooled.ts'
+import { reluOp } from '../activation.ts'
 import { f32, u32 } from '../checks.ts'
-import { greaterOp, reluOp, whereOp } from '../elementwise.ts'
+import { greaterOp, whereOp } from '../elementwise.ts'
 import { isZero } from '../operator.ts'
 import { maxPoolGradientOp, maxPoolOp } from '../pool.ts'
 import { sumOp } from '../reduce.ts'
