@@ -17,10 +17,11 @@ import { adam, optimizerTable } from '../src/nn/optimizers.ts'
 import { BatchOrder, createTrainingStep, TrainingMemory } from '../src/nn/training-step.ts'
 import { trainingTasks } from '../src/nn/tune.ts'
 import { Random } from '../src/random.ts'
+import type { TensorFlow } from '../test/support/tfjs.ts'
 import type { BenchCase, OpenCase } from './case.ts'
-import { verifyEqual, WrongResult } from './kernel-run.ts'
 import type { Subject } from './measure.ts'
-import type { TensorFlow, TensorFlowSide } from './tensorflow.ts'
+import type { TensorFlowSide } from './tensorflow.ts'
+import { verifyEqual, WrongResult } from './verify.ts'
 
 /** Steps of an epoch here, hence of one sample at most. */
 const steps = 256

@@ -20,9 +20,9 @@ import { extractionBatch } from '../src/study/features.ts'
 import { hashedGains, hashedReader } from '../src/weights/hashed.ts'
 import { hashedLayersModel } from '../test/support/layers-model.ts'
 import type { BenchCase, OpenCase } from './case.ts'
-import { verifyEqual } from './kernel-run.ts'
 import type { Subject } from './measure.ts'
 import type { TensorFlowSide } from './tensorflow.ts'
+import { verifyEqual } from './verify.ts'
 
 export interface NetworkSize {
   /** Height and width of an image. */

@@ -9,9 +9,9 @@ import type { Device, DeviceBuffer } from '../src/gpu/device.ts'
 import { targetOf } from '../src/graph/run/program.ts'
 import type { Dispatch, Target } from '../src/kernels/kernel.ts'
 import { dispatch, input, output, reads, writes } from '../src/kernels/kernel.ts'
-import { WrongResult } from './kernel-run.ts'
 import type { Sampling, Subject } from './measure.ts'
 import { measureInTurn } from './measure.ts'
+import { WrongResult } from './verify.ts'
 
 export interface Peak {
   /** f32 multiply-adds count as two operations. */

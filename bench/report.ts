@@ -1,6 +1,6 @@
 /** What a benchmark run says: the JSON of its results, and the same as a table for people. */
 
-import type { Bound } from './case.ts'
+import type { Bound } from '../test/cases/case.ts'
 import type { Spread } from './measure.ts'
 import type { Peak } from './peak.ts'
 

@@ -7,21 +7,20 @@ import { WeftgradError } from '../src/errors.ts'
 import { writeFileAtomic } from '../src/format/atomic-write.node.ts'
 import type { Device } from '../src/gpu/device.ts'
 import { open } from '../src/gpu/node/open.ts'
-import { targetOf } from '../src/graph/run/program.ts'
-import type { Target } from '../src/kernels/kernel.ts'
 import type { BenchCase, OpenCase } from './case.ts'
-import { kernelCases } from './cases.ts'
 import { workingCommit } from './commit.ts'
-import { WrongResult } from './kernel-run.ts'
 import { lenetCases } from './lenet.ts'
 import type { Measurement, Sampling, Subject } from './measure.ts'
 import { measureInTurn, quickSampling, summarize, thoroughSampling } from './measure.ts'
 import { networkCases } from './networks.ts'
+import { operatorCases } from './operators.ts'
 import type { Ceiling, Peak } from './peak.ts'
 import { measureCeiling, rateOf } from './peak.ts'
 import type { BenchReport, BenchRow, RivalResult } from './report.ts'
 import { notesOf, rounded, short, tableHeader, tableLine } from './report.ts'
 import { TensorFlowSide } from './tensorflow.ts'
+import { trainingKernelCases } from './training-kernels.ts'
+import { WrongResult } from './verify.ts'
 
 export interface BenchOptions {
   /** A case runs if its name contains all of these words, in any case; a comma begins other words that do as well. */
@@ -38,7 +37,7 @@ export interface BenchOptions {
   readonly json?: string | undefined
 }
 
-const allCases: readonly BenchCase[] = [...kernelCases, ...lenetCases, ...networkCases]
+const allCases: readonly BenchCase[] = [...operatorCases, ...trainingKernelCases, ...lenetCases, ...networkCases]
 
 /** One line for people, on standard output. */
 export function print(text: string): void {
@@ -56,8 +55,7 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
   const cases = chosenCases(options.filter)
   const device = await open()
   try {
-    const target = targetOf(device)
-    const runs = cases.flatMap((one) => chosenVariants(one, target, options).map((variant) => ({ one, variant })))
+    const runs = cases.flatMap((one) => chosenVariants(one, device, options).map((variant) => ({ one, variant })))
     if (runs.length === 0)
       throw new WeftgradError('argument', `None of these ${cases.length} cases has a variant ${options.variant} here.`)
     const sampling = options.quick ? quickSampling : thoroughSampling
@@ -73,7 +71,7 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
       log(tableHeader)
       const rows: BenchRow[] = []
       for (const { one, variant } of runs) {
-        const row = await measureCase(one, variant, { device, target, sampling, ceiling, side })
+        const row = await measureCase(one, variant, { device, sampling, ceiling, side })
         rows.push(row)
         log(tableLine(row))
         for (const note of notesOf(row)) log(`  ${note}`)
@@ -101,7 +99,7 @@ export async function listCases(
   const cases = chosenCases(filter)
   const device = await open()
   try {
-    for (const one of cases) log(`${one.name}: ${listedVariants(one, targetOf(device))}`)
+    for (const one of cases) log(`${one.name}: ${listedVariants(one, device)}`)
   } finally {
     device.dispose()
   }
@@ -118,18 +116,18 @@ function chosenCases(filter: BenchOptions['filter']): BenchCase[] {
   return chosen
 }
 
-function listedVariants(one: BenchCase, target: Target): string {
-  const preferred = one.preferred(target)
+function listedVariants(one: BenchCase, device: Device): string {
+  const preferred = one.preferred(device)
   return one
-    .variants(target)
+    .variants(device)
     .map((name, i) => `${i} ${name}${name === preferred ? ' (preferred)' : ''}`)
     .join(', ')
 }
 
-function chosenVariants(one: BenchCase, target: Target, { variant, allVariants }: BenchOptions): string[] {
-  const names = one.variants(target)
+function chosenVariants(one: BenchCase, device: Device, { variant, allVariants }: BenchOptions): string[] {
+  const names = one.variants(device)
   if (allVariants) return [...names]
-  if (variant === undefined) return [one.preferred(target)]
+  if (variant === undefined) return [one.preferred(device)]
   const named = names.find((name) => name === variant)
   const numbered = /^\d+$/.test(String(variant)) ? names[Number(variant)] : undefined
   return [named ?? numbered].filter((name) => name !== undefined)
@@ -137,15 +135,14 @@ function chosenVariants(one: BenchCase, target: Target, { variant, allVariants }
 
 interface Surroundings {
   readonly device: Device
-  readonly target: Target
   readonly sampling: Sampling
   readonly ceiling: Ceiling
   readonly side: TensorFlowSide | undefined
 }
 
 async function measureCase(one: BenchCase, variant: string, around: Surroundings): Promise<BenchRow> {
-  const { device, target, side } = around
-  const ours = await one.open(device, target, variant)
+  const { device, side } = around
+  const ours = await one.open(device, variant)
   try {
     const measure = (): Promise<Measured> => measureSides(ours, one.bound, around)
     const measured = await (side === undefined ? measure() : side.scoped(measure))

@@ -3,28 +3,14 @@
  * A device of its own: WebGPU gives one device an adapter.
  */
 
-import type tfjs from '@tensorflow/tfjs'
 import type { Tensor } from '@tensorflow/tfjs'
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu'
 import { findAdapter } from '../src/gpu/node/adapter.ts'
+import type { TensorFlow } from '../test/support/tfjs.ts'
 import type { Subject } from './measure.ts'
 
-export type TensorFlow = typeof tfjs
-export type { Tensor } from '@tensorflow/tfjs'
-
-/** What is timed: called inside a `tidy`, gives the result. Tensors that it only reads are made before. */
-export type TensorFlowWork = () => Tensor
-
-/** Uint8 and uint32 numbers as TensorFlow.js has them. */
-export function tensorOf(
-  tf: TensorFlow,
-  numbers: Float32Array | Uint32Array | Uint8Array,
-  shape: readonly number[],
-  dtype: 'float32' | 'int32' = 'float32',
-): Tensor {
-  const values = dtype === 'int32' ? Int32Array.from(numbers) : Float32Array.from(numbers)
-  return tf.tensor(values, [...shape], dtype)
-}
+/** The timed work: called inside a `tidy`, returns the result. Tensors that it only reads are made before. */
+export type TimedTensorFlow = () => Tensor
 
 export class TensorFlowSide {
   readonly tf: TensorFlow
@@ -81,7 +67,7 @@ export class TensorFlowSide {
   }
 
   /** Runs the work once and gives its result. Throws what TensorFlow.js cannot do. */
-  async firstResult(work: TensorFlowWork): Promise<Float32Array<ArrayBuffer>> {
+  async firstResult(work: TimedTensorFlow): Promise<Float32Array<ArrayBuffer>> {
     const result = this.tf.tidy(work)
     const values = await result.data()
     await this.settle()
@@ -89,7 +75,7 @@ export class TensorFlowSide {
   }
 
   /** The work as something to be timed: every repeat in a `tidy` of its own. */
-  subject(work: TensorFlowWork): Subject {
+  subject(work: TimedTensorFlow): Subject {
     return {
       maxRepeats: 1000,
       run: async (repeats) => {

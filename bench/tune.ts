@@ -8,12 +8,12 @@ import type { Device } from '../src/gpu/device.ts'
 import { open } from '../src/gpu/node/open.ts'
 import type { KernelTask } from '../src/graph/plan/choice.ts'
 import { classKey } from '../src/graph/plan/choice.ts'
-import { targetOf } from '../src/graph/run/program.ts'
 import type { CandidateResult } from '../src/graph/tuning/tuning.ts'
 import { tune } from '../src/graph/tuning/tuning.ts'
-import { kernelCases } from './cases.ts'
 import { lenetStepTasks } from './lenet.ts'
+import { operatorCases } from './operators.ts'
 import { short } from './report.ts'
+import { trainingKernelCases } from './training-kernels.ts'
 
 /** Batch sizes of the steps whose kernels are shown. */
 const lenetBatches = [128, 32]
@@ -48,14 +48,12 @@ export async function benchTuning(filter: readonly string[], log: (line: string)
 }
 
 function namedTasks(device: Device, isWanted: (text: string) => boolean): NamedTask[] {
-  const target = targetOf(device)
   const steps = lenetBatches
     .flatMap((batch) => lenetStepTasks(device, batch).map((task) => ({ name: `lenet step, batch ${batch}`, task })))
     .filter(({ name, task }) => isWanted(`${name} ${classKey(task)}`))
-  const cases = kernelCases.flatMap(({ name, task }) => {
-    const own = isWanted(name) ? task?.(target) : undefined // its numbers are made to know their types
-    return own === undefined ? [] : [{ name, task: own }]
-  })
+  const cases = [...operatorCases, ...trainingKernelCases].flatMap(({ name, task }) =>
+    task === undefined || !isWanted(name) ? [] : [{ name, task: task(device) }],
+  )
   return [...steps, ...cases].filter(({ task }) => task.candidates.length > 1)
 }
 

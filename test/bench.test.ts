@@ -3,13 +3,13 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { CaseData } from '../bench/case.ts'
+import type { CaseData } from '../bench/case-data.ts'
 import { compareReports } from '../bench/compare.ts'
-import { verifyByDefinition, WrongResult } from '../bench/kernel-run.ts'
 import { main, runBench } from '../bench/main.ts'
 import type { Sampling, Subject } from '../bench/measure.ts'
 import { measureInTurn, summarize } from '../bench/measure.ts'
 import type { BenchReport, BenchRow } from '../bench/report.ts'
+import { verifyByDefinition, WrongResult } from '../bench/verify.ts'
 
 describe('measuring', () => {
   it('gives median, quartiles and minimum of unsorted samples', () => {

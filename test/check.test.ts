@@ -16,12 +16,11 @@ import { allParts } from '../bench/check/parts.ts'
 import type { AdapterReport, CheckReport } from '../bench/check/report.ts'
 import { adapterSlug } from '../bench/check/report.ts'
 import { timeOperators } from '../bench/check/timed-operator.ts'
-import { matmulAt } from '../bench/reference.ts'
 import { matmul } from '../src/autograd/ops.ts'
 import { WeftgradError } from '../src/errors.ts'
 import { open } from '../src/gpu/node/open.ts'
-import type { MatmulKey } from '../src/kernels/matmul/matmul.ts'
 import { matmul as matmulFamily } from '../src/kernels/matmul/matmul.ts'
+import * as reference from './reference/matmul.ts'
 
 afterEach(() => {
   vi.restoreAllMocks()
@@ -65,10 +64,6 @@ describe('a part of the check', () => {
 
   it('compares what it times with the definition', async () => {
     for (const { name } of matmulFamily.variants) spoil(name)
-    const key: MatmulKey = {
-      ...{ batch: 1, m: 64, n: 64, k: 64, bias: false, activation: 'linear' },
-      ...{ batchedA: false, batchedB: false, transposeA: false, transposeB: false },
-    }
     const small: Part = {
       ...matmulPart,
       async run(work) {
@@ -84,7 +79,7 @@ describe('a part of the check', () => {
               ],
               terms: 64,
               trace: matmul,
-              define: (a, b) => matmulAt(key, a, b),
+              reference: reference.matmul,
             },
           ],
           (row) => work.report({ products: [row] }),

@@ -6,7 +6,8 @@ import type { Device } from '../../src/gpu/device.ts'
 import type { Shape } from '../../src/graph/node.ts'
 import type { VariantTable } from '../../src/graph/plan/choice.ts'
 import { elementCount } from '../../src/kernels/kernel.ts'
-import type { Definition } from '../reference.ts'
+import type { Array64 } from '../../test/reference/array64.ts'
+import { array64 } from '../../test/reference/array64.ts'
 import { rounded, short } from '../report.ts'
 import type { PartWork } from './part.ts'
 import type { Timing, VariantTimes } from './workload.ts'
@@ -21,7 +22,7 @@ export interface TimedOperator {
   readonly terms: number
   trace(a: Tensor, b: Tensor): Tensor
   /** The result in float64. */
-  define(a: Float32Array, b: Float32Array): Definition
+  readonly reference: (a: Array64, b: Array64) => Array64
 }
 
 export interface OperatorRow {
@@ -79,9 +80,9 @@ async function timeOperator(work: PartWork, device: Device, operator: TimedOpera
     workloads.push(await Workload.create(device, y, name))
     const openTuned = (variants: VariantTable) => Workload.create(device, y, `${name}, tuned`, variants)
     const [preferred, tuned] = await timedWithTuned(work, name, kernels, workloads, openTuned, 1 / 16)
-    const definition = operator.define(left, right)
+    const expected = operator.reference(array64(shapes[0], left), array64(shapes[1], right))
     for (const workload of workloads) {
-      const wrong = wrongPlaces(await workload.result(), definition, terms)
+      const wrong = wrongPlaces(await workload.result(), expected, terms)
       if (wrong !== undefined) work.problem(`${workload.label}: ${wrong}`)
     }
     return {

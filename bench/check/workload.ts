@@ -11,10 +11,11 @@ import { Program, planFor } from '../../src/graph/run/program.ts'
 import type { TunedKernel } from '../../src/graph/tuning/tuning.ts'
 import { tune } from '../../src/graph/tuning/tuning.ts'
 import { Random } from '../../src/random.ts'
-import { disagreement } from '../../test/support/compare.ts'
+import type { Array64 } from '../../test/reference/array64.ts'
+import { elementOf } from '../../test/reference/array64.ts'
+import { disagreementAt, sampledPlaces, sumTolerance } from '../../test/support/compare.ts'
 import type { Measurement, Sampling, Subject } from '../measure.ts'
 import { measureInTurn, summarize } from '../measure.ts'
-import type { Definition } from '../reference.ts'
 import { rounded } from '../report.ts'
 import type { PartWork } from './part.ts'
 
@@ -202,21 +203,15 @@ export function madeUp(count: number, operand: number): Float32Array<ArrayBuffer
   return numbers
 }
 
-/** Places of a result that are compared with its definition. */
+/** The most places of a result that are compared with its definition. */
 const comparedPlaces = 512
 
 /**
- * A sentence where the result is not what its definition says at a sample of places, first and last among them. `terms`:
- * products of numbers in [-1, 1) that each place sums up. Such a sum is about sqrt(terms) / 3; a wrong term would be off by
- * about 0.3, and float32 rounds each step by up to 6e-8 of what has been summed up.
+ * A sentence where the result is not what its definition says, at a sample of places. `terms`: products of numbers in
+ * [-1, 1) that each place sums up.
  */
-export function wrongPlaces(actual: Float32Array, definition: Definition, terms: number): string | undefined {
-  const random = new Random(1, 'compared places')
-  const places = [0, actual.length - 1, ...Array.from({ length: comparedPlaces }, () => random.below(actual.length))]
-  const tolerance = { rtol: 1e-5, atol: 1e-6 + 1e-7 * terms }
-  return disagreement(
-    places.map((place) => actual[place] ?? Number.NaN),
-    places.map((place) => definition(place)),
-    tolerance,
-  )
+export function wrongPlaces(actual: Float32Array, expected: Array64, terms: number): string | undefined {
+  const places = sampledPlaces(actual.length, comparedPlaces)
+  const numberAt = (place: number): number => actual[place] ?? Number.NaN
+  return disagreementAt(places, numberAt, (place) => elementOf(expected, place), sumTolerance(terms), expected.shape)
 }

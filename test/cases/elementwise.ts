@@ -32,7 +32,7 @@ import type { Array64 } from '../reference/array64.ts'
 import { scalar64 } from '../reference/array64.ts'
 import * as reference from '../reference/index.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
-import type { Case, InputSpec } from './case.ts'
+import type { Benchmark, Case, InputSpec } from './case.ts'
 
 const infinity = Number.POSITIVE_INFINITY
 const nan = Number.NaN
@@ -166,7 +166,12 @@ const unaryCases: readonly Case[] = [
     { shape: [8], values: [1e4, -1e4, 40, -40, infinity, -infinity, nan, 0] },
     forwardOnly,
   ),
-  unary('relu', 'away from 0', { shape: [2, 3, 5], uniform: [-2, 2], awayFrom: [0] }, { bench: true }),
+  unary(
+    'relu',
+    'away from 0',
+    { shape: [2, 3, 5], uniform: [-2, 2], awayFrom: [0] },
+    { bench: [[128, 28, 28, 6], [16 * 1024 * 1024]].map(reluBenchmark) },
+  ),
   unary(
     'relu',
     'the derivative at 0 is 0',
@@ -183,6 +188,16 @@ const unaryCases: readonly Case[] = [
   ),
   unary('clip', 'NaN and infinities', { shape: [5], values: [nan, infinity, -infinity, -0.5, 1.25] }, forwardOnly),
 ]
+
+/** At the size of LeNet's first feature maps, and at one beyond all caches. */
+function reluBenchmark(shape: readonly number[]): Benchmark {
+  return {
+    name: `elementwise relu ${shape.join('x')}`,
+    bound: 'memory',
+    shapes: [shape],
+    tolerance: { rtol: 0, atol: 0 },
+  }
+}
 
 function widely(operator: string) {
   return { rtol: 2e-5, because: `float32 rounds an argument of 60 to 4e-6, and ${operator} passes that on` }
@@ -272,7 +287,7 @@ const firstTakesAll: BinaryOptions = {
 }
 
 const plainBinaryCases: readonly Case[] = [
-  binary('add', 'equal shapes', some, some, { bench: true }),
+  binary('add', 'equal shapes', some, some),
   binary('sub', 'equal shapes', some, some),
   binary('mul', 'equal shapes', some, some),
   binary('div', 'equal shapes', some, apartFromZero),
@@ -349,7 +364,7 @@ const broadcastCases: readonly Case[] = [
     { shape: [1, 5], distinct: [-2.1, 2.2] },
     { tfjsGradient: 'TensorFlow.js does not sum the gradient of maximum over broadcast axes' },
   ),
-  binary('add', 'a channel bias to images', ...pairOf([2, 5, 5, 17], [17]), { bench: true }),
+  binary('add', 'a channel bias to images', ...pairOf([2, 5, 5, 17], [17])),
   binary('mul', 'rank 5', ...pairOf([2, 1, 2, 1, 3], [2, 3, 1, 2, 1])),
   binary('add', 'an axis in the middle and one at the end', ...pairOf([3, 4, 1, 2], [3, 1, 5, 1])),
 ]

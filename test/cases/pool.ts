@@ -7,6 +7,7 @@ import type { TensorFlow } from '../support/tfjs.ts'
 import type { Case, InputSpec } from './case.ts'
 import type { Pair } from './convolution.ts'
 import { tensorFlowPadding } from './convolution.ts'
+import { lenetPooling } from './window-benchmarks.ts'
 
 interface Options extends PoolOptions {
   readonly poolSize: number | Pair
@@ -160,8 +161,8 @@ export const poolCases: readonly Case[] = [
       padding: 'same',
     },
   ),
-  pooling('maxPool', "LeNet's first", [2, 28, 28, 6], { poolSize: 2 }, { bench: true }),
-  pooling('maxPool', "LeNet's second", [2, 10, 10, 16], { poolSize: 2 }, { bench: true }),
+  pooling('maxPool', "LeNet's first", [2, 28, 28, 6], { poolSize: 2 }, { bench: lenetPooling(28, 6) }),
+  pooling('maxPool', "LeNet's second", [2, 10, 10, 16], { poolSize: 2 }, { bench: lenetPooling(10, 16) }),
   ...[
     [2, 5, 6, 3],
     [3, 1, 1, 17],

@@ -3,12 +3,11 @@ import type { Device } from '../../src/gpu/device.ts'
 import type { Tensor } from '../../src/index.ts'
 import { evaluate, gradients, mul, planOf, sum, tensor } from '../../src/index.ts'
 import type { Array64 } from '../reference/array64.ts'
-import { build } from '../reference/array64.ts'
 import { directionalDerivative, elementDerivative } from '../reference/differences.ts'
 import type { NumbersWithShape } from '../support/compare.ts'
 import { assertAllClose } from '../support/compare.ts'
 import type { Case, CaseInput } from './case.ts'
-import { inputsOf, randomStream, toleranceFor } from './case.ts'
+import { cotangentOf, inputsOf, randomStream, toleranceFor } from './case.ts'
 
 /** Inputs of at most this many elements are differentiated element by element, larger ones at a sample of elements. */
 const wholeUpTo = 64
@@ -36,7 +35,7 @@ export function expectationOf(testCase: Case): Expectation {
   const exact = inputs.map((input) => input.exact)
   const result = testCase.reference(...exact)
   const random = randomStream(7)
-  const cotangent = build(result.shape, () => Math.fround(random() * 2 - 1))
+  const cotangent = cotangentOf(result.shape, random)
   const byConvention = testCase.gradients?.(cotangent, ...exact)
   const differentiated = { f: testCase.reference, inputs: exact, cotangent }
   const derivatives = testCase.differentiable.map((position, i): Derivatives => {

@@ -8,15 +8,13 @@ import { DeviceStorage, leaf, Tensor } from '../../../src/autograd/tensor.ts'
 import type { Device, DeviceBuffer } from '../../../src/gpu/device.ts'
 import type { ConvAttributes, Shape } from '../../../src/graph/node.ts'
 import { topologicalOrder } from '../../../src/graph/node.ts'
-import type { Conv2dKey } from '../../../src/kernels/conv2d/conv2d.ts'
-import type { DepthwiseKey } from '../../../src/kernels/depthwise/depthwise.ts'
 import { elementCount } from '../../../src/kernels/kernel.ts'
 import { freeze } from '../../../src/nn/freeze.ts'
 import type { PretrainedName } from '../../../src/nn/models/pretrained.ts'
 import { pretrained } from '../../../src/nn/models/pretrained.ts'
+import * as reference from '../../../test/reference/window.ts'
 import type { NetworkSize } from '../../networks.ts'
 import { networkBatch, networkSizes } from '../../networks.ts'
-import { convAt, depthwiseAt } from '../../reference.ts'
 import type { Part } from '../part.ts'
 import type { OperatorRow, TimedOperator } from '../timed-operator.ts'
 import { operatorTable, timeOperators } from '../timed-operator.ts'
@@ -128,12 +126,6 @@ function timedConvolution({ kind, network, pixels, shapes, attributes }: Convolu
       [padLeft, below(width, outWidth, kernelWidth, 1, padLeft)],
     ],
   } as const
-  const common = { ...attributes, batch, channels }
-  const key: Conv2dKey = {
-    ...{ ...common, inputHeight: height, inputWidth: width, filters: last, kernelHeight, kernelWidth },
-    ...{ bias: false, activation: 'linear' },
-  }
-  const depthwiseKey: DepthwiseKey = { ...common, height, width, multiplier: last, kernel: [kernelHeight, kernelWidth] }
   const window = `${kernelHeight}x${kernelWidth}${strides[0] > 1 ? ` by ${strides[0]}` : ''}`
   const to = isDepthwise ? 'each channel' : `${last} filters`
   return {
@@ -142,6 +134,7 @@ function timedConvolution({ kind, network, pixels, shapes, attributes }: Convolu
     shapes,
     terms: kernelHeight * kernelWidth * (isDepthwise ? 1 : channels),
     trace: (x, kernel) => (isDepthwise ? depthwiseConv2d(x, kernel, options) : conv2d(x, kernel, undefined, options)),
-    define: (x, kernel) => (isDepthwise ? depthwiseAt(convAt, depthwiseKey, x, kernel) : convAt(key, x, kernel)),
+    reference: (x, kernel) =>
+      isDepthwise ? reference.depthwiseConv2d(x, kernel, options) : reference.conv2d(x, kernel, undefined, options),
   }
 }
