@@ -1,11 +1,13 @@
 /**
  * The one table of operator cases. It drives the forward and gradient tests against the float64 reference and against
- * TensorFlow.js, the test of every kernel variant, the benchmarks, and the support table of the README. What a case is
- * stands in cases/case.ts.
+ * TensorFlow.js, the test of every kernel variant, the benchmarks, and the support table of the README. cases/case.ts
+ * defines a case.
  */
+
+import { binaryCases } from './cases/binary.ts'
 import type { Case } from './cases/case.ts'
 import { convolutionCases, depthwiseCases } from './cases/convolution.ts'
-import { elementwiseCases } from './cases/elementwise.ts'
+import { chainCases, whereCases } from './cases/elementwise-chains.ts'
 import { fusionCases } from './cases/fusion.ts'
 import { denseCases, matmulCases } from './cases/matmul.ts'
 import { movementCases } from './cases/movement.ts'
@@ -14,12 +16,16 @@ import { normalizationCases } from './cases/normalization.ts'
 import { poolCases } from './cases/pool.ts'
 import { reduceCases } from './cases/reduce.ts'
 import { resizeCases } from './cases/resize.ts'
+import { unaryCases } from './cases/unary.ts'
 
 export type { Case } from './cases/case.ts'
 export { inputsOf } from './cases/case.ts'
 
 export const cases: readonly Case[] = [
-  ...elementwiseCases,
+  ...unaryCases,
+  ...binaryCases,
+  ...whereCases,
+  ...chainCases,
   ...reduceCases,
   ...matmulCases,
   ...denseCases,

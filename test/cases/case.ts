@@ -91,6 +91,12 @@ export interface BenchmarkedGradient {
   readonly tfjs: (tf: TensorFlow, cotangent: TensorFlowTensor, ...inputs: TensorFlowTensor[]) => () => TensorFlowTensor
 }
 
+/** For cases about numbers that have no useful gradient, such as NaN. */
+export const forwardOnly = {
+  differentiable: [],
+  tfjsGradient: 'the forward pass is the subject',
+} as const satisfies Partial<Case>
+
 /** rtol 1e-5; the absolute part allows for cancellation in sums and grows with the largest number expected. */
 export function toleranceFor(expected: ArrayLike<number>, deviation?: Deviation): Tolerance {
   let largest = 1

@@ -6,6 +6,7 @@ import type { ConvOptions } from '../reference/window.ts'
 import * as reference from '../reference/window.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
 import type { Case, InputSpec } from './case.ts'
+import { forwardOnly } from './case.ts'
 import { activationOf } from './matmul.ts'
 import {
   lenetConv1Forward,
@@ -86,7 +87,6 @@ function convolution(
   }
 }
 
-const forwardOnly = { differentiable: [], tfjsGradient: 'the forward pass is the subject' }
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
 const channelCounts = [1, 3, 5, 17]

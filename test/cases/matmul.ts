@@ -7,8 +7,7 @@ import * as reference from '../reference/matmul.ts'
 import { sumTolerance } from '../support/compare.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
 import type { Benchmark, Case, InputSpec } from './case.ts'
-
-const forwardOnly = { differentiable: [], tfjsGradient: 'the forward pass is the subject' }
+import { forwardOnly } from './case.ts'
 
 function product(
   what: string,

@@ -13,8 +13,8 @@ import type { Array64 } from '../reference/array64.ts'
 import * as reference from '../reference/index.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
 import type { Benchmark, Case, InputSpec } from './case.ts'
+import { forwardOnly } from './case.ts'
 
-const forwardOnly = { differentiable: [], tfjsGradient: 'the forward pass is the subject' }
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
 function inference(what: string, shape: readonly number[], { affine = true, epsilon = 1e-3 } = {}): Case {

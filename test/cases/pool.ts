@@ -5,6 +5,7 @@ import type { PoolOptions } from '../reference/window.ts'
 import * as reference from '../reference/window.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
 import type { Case, InputSpec } from './case.ts'
+import { forwardOnly } from './case.ts'
 import type { Pair } from './convolution.ts'
 import { tensorFlowPadding } from './convolution.ts'
 import { lenetPooling } from './window-benchmarks.ts'
@@ -48,7 +49,6 @@ function pooling(
 }
 
 const operators = ['maxPool', 'averagePool'] as const
-const forwardOnly = { differentiable: [], tfjsGradient: 'the forward pass is the subject' }
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
 const firstTakesAll = (options: Options): Partial<Case> => ({

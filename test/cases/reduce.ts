@@ -8,6 +8,7 @@ import * as reference from '../reference/reduce.ts'
 import { sumTolerance } from '../support/compare.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
 import type { Benchmark, Case, InputSpec } from './case.ts'
+import { forwardOnly } from './case.ts'
 
 interface Reduction {
   readonly run: (x: Tensor, options?: { axes?: number | number[]; keepDims?: boolean }) => Tensor
@@ -45,7 +46,6 @@ function reduction(
   }
 }
 
-const forwardOnly = { differentiable: [], tfjsGradient: 'the forward pass is the subject' }
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
 const rank4 = [2, 3, 4, 5]
