@@ -1,8 +1,8 @@
 /**
- * The README's support table, made from the table of cases, so that it says what is tested and nothing else.
+ * Generates the README's support table from the table of cases, so that it lists exactly what is tested.
  *
  *     node --import ./scripts/tsx.mjs scripts/support-table.ts            writes it between the markers in README.md
- *     node --import ./scripts/tsx.mjs scripts/support-table.ts --check    fails if README.md holds another one
+ *     node --import ./scripts/tsx.mjs scripts/support-table.ts --check    fails if README.md has another one
  *
  * Every function of src/autograd/ops.ts must have a case or be explained in `withoutCases`; otherwise this fails.
  */
@@ -16,7 +16,7 @@ const readme = new URL('../README.md', import.meta.url)
 const begin = '<!-- support table: begin (npm run support) -->'
 const end = '<!-- support table: end -->'
 
-/** What the table of cases calls by a name that is no function. */
+/** Titles of the groups of cases that are not named after a function. */
 const titles: Readonly<Record<string, string>> = {
   fused: 'chains of elementwise operators, in one kernel',
   network: 'several operators together, as networks use them',
@@ -30,7 +30,7 @@ interface Row {
   readonly note: string
 }
 
-/** Operators that no case describes, and how they are tested instead. */
+/** Operators without a case, and how they are tested instead. */
 const withoutCases: Readonly<Record<string, Omit<Row, 'operator'>>> = {
   dropout: {
     forward: 'yes',
@@ -52,7 +52,7 @@ const withoutCases: Readonly<Record<string, Omit<Row, 'operator'>>> = {
   },
 }
 
-/** Not operators of their own: they make constants, or are another operator under a second name. */
+/** Functions that are not operators: they make constants, or are another operator by a second name. */
 const notOperators: ReadonlySet<string> = new Set(['apply', 'applyAll', 'constant', 'fill', 'zeros', 'ones', 'flatten'])
 
 function casesByOperator(): Map<string, Case[]> {
@@ -70,7 +70,7 @@ function rowOf(operator: string, own: readonly Case[]): Row {
   const compared = own.filter((one) => typeof one.tfjs !== 'string')
   const differentiated = own.filter((one) => one.differentiable.length > 0)
   const gradients = differentiated.filter((one) => typeof one.tfjs !== 'string' && one.tfjsGradient === true)
-  // A case that cannot be compared at all gives one reason, not two.
+  // A case without any comparison has one reason, not two.
   const reasons = own.flatMap((one) => {
     if (typeof one.tfjs === 'string') return [one.tfjs]
     return one.differentiable.length > 0 && one.tfjsGradient !== true ? [one.tfjsGradient] : []
@@ -124,7 +124,7 @@ function main(): void {
   const renewed = `${text.slice(0, from + begin.length)}\n${supportTable()}\n${text.slice(to)}`
   if (renewed === text) return
   if (process.argv.includes('--check')) {
-    process.stderr.write("README.md's support table is not that of test/cases.ts. Run `npm run support`.\n")
+    process.stderr.write("README.md's support table is out of date: run `npm run support`.\n")
     process.exitCode = 1
     return
   }

@@ -49,7 +49,7 @@ describe('a part of the check', () => {
     expect((outcome.figures as { checked: number }).checked).toBeGreaterThan(0)
     // Without time nothing was checked, and that is no success.
     expect(all.problems).toContain('No case was checked.')
-    expect(all.left.join()).toMatch(/cases: time was up/)
+    expect(all.left.join()).toMatch(/cases: out of time/)
   })
 
   it('shows the cases of a kernel that was made wrong, with its name, and goes on with the other variants', async () => {
@@ -104,7 +104,7 @@ describe('a part of the check', () => {
     expect(outcome.problems).toEqual(['wrong: It is 2, not 1.'])
     expect(outcome.left).toEqual([
       'too large: It takes more memory.',
-      expect.stringMatching(/^too long: it may take 1000000\.0 s, and .* s were left\.$/),
+      expect.stringMatching(/^too long: not enough time \(needs 1000000\.0 s, .* s left\)\.$/),
     ])
     expect(outcome.figures).toEqual({ done: 1 })
   })
@@ -128,7 +128,7 @@ describe('a part of the check', () => {
     expect(outcome.figures).toEqual({ usable: true })
     expect(outcome.problems).toHaveLength(2)
     expect(outcome.problems[0]).toMatch(/^loses its device: /)
-    expect(outcome.problems[1]).toMatch(/1 buffers with 1024 bytes were left/)
+    expect(outcome.problems[1]).toMatch(/1 buffers with 1024 bytes were not released/)
   })
 })
 
@@ -188,9 +188,9 @@ describe('conducting a check', () => {
     const { report, reports, lines } = await conducted(['crashes', 'silent', 'broken', 'hangs', 'sound'])
     expect(report.parts.map(({ name, ok, problems, found }) => [name, ok, problems[0], found])).toEqual([
       ['crashes', false, 'Its process was ended by SIGSEGV.', 3],
-      ['silent', false, 'It ended before it was done.', undefined],
+      ['silent', false, 'Its process ended before it was done.', undefined],
       ['broken', false, 'no such program', undefined],
-      ['hangs', false, expect.stringMatching(/^It had \d s, went on for 0\.1 s, and was stopped\.$/), undefined],
+      ['hangs', false, expect.stringMatching(/^It was stopped: it had \d s and overran by 0\.1 s\.$/), undefined],
       ['sound', true, undefined, 7],
     ])
     expect(isGood(report)).toBe(false)
@@ -203,8 +203,8 @@ describe('conducting a check', () => {
       [true, 5],
     ])
     expect(report.adapter).toEqual(adapter)
-    expect(lines.join('\n')).toMatch(/crashes.*1 PROBLEM, 1 left out\n {2}Its process was ended by SIGSEGV/)
-    expect(lines.join('\n')).toMatch(/sound.*ok, 1 left out/)
+    expect(lines.join('\n')).toMatch(/crashes.*1 PROBLEM, 1 skipped\n {2}Its process was ended by SIGSEGV/)
+    expect(lines.join('\n')).toMatch(/sound.*ok, 1 skipped/)
   })
 
   it('is good where all parts are, and not where none was run', async () => {
@@ -221,7 +221,7 @@ describe('conducting a check', () => {
     expect(report.complete).toBe(false)
     expect(report.parts.map(({ name }) => name)).not.toContain('sound')
     expect(isGood(report)).toBe(false)
-    expect(pageOf(report, [])).toMatch(/\*\*The check was not finished\.\*\*/)
+    expect(pageOf(report, [])).toMatch(/\*\*The check did not finish\.\*\*/)
   })
 
   it('makes a page that names what failed first, and shows what was found in spite of it', async () => {
@@ -231,9 +231,9 @@ describe('conducting a check', () => {
       page: (figures: object) => [`found ${(figures as { found: number }).found}`],
     }))
     const page = pageOf(report, parts)
-    expect(page).toMatch(/^# weftgrad on Made-up GPU \/ 80GB\n\n\*\*Not all is right: crashes\.\*\*/)
+    expect(page).toMatch(/^# weftgrad on Made-up GPU \/ 80GB\n\n\*\*Problems found: crashes\.\*\*/)
     expect(page).toMatch(/## crashes\n\n\*\*Problems\*\*\n\n- Its process was ended by SIGSEGV\.\n\nfound 3/)
-    expect(page).toMatch(/## sound\n\nfound 7\n\nLeft out:\n\n- a thing: too large\./)
+    expect(page).toMatch(/## sound\n\nfound 7\n\nSkipped:\n\n- a thing: too large\./)
   })
 
   it('names files after the adapter', () => {
@@ -298,7 +298,7 @@ describe('the command', () => {
     expect((await command('--page', out, '--pytorch', pytorchFile)).code).toBe(0)
     const page = await readFile(join(folder, 'report.md'), 'utf8')
     expect(page).toMatch(/PyTorch 9\.9 on a made-up GPU/)
-    expect(page).toMatch(/All that was checked is right\./)
+    expect(page).toMatch(/Everything checked is right\./)
     // A report is no PyTorch report.
     expect((await command('--page', out, '--pytorch', out)).code).not.toBe(0)
   })

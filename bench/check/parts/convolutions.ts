@@ -1,6 +1,6 @@
 /**
- * The convolutions of the pretrained networks, each distinct one once, by how much of a pass it makes up. What an image
- * takes at the size that a network was trained on, and at the small one that the study uses.
+ * Times the convolutions of the pretrained networks, each distinct one once, those with the most operations first: at the
+ * image size that a network was trained on, and at the small one that the study uses.
  */
 
 import { conv2d, depthwiseConv2d } from '../../../src/autograd/ops.ts'
@@ -19,23 +19,23 @@ import type { Part } from '../part.ts'
 import type { OperatorRow, TimedOperator } from '../timed-operator.ts'
 import { operatorTable, timeOperators } from '../timed-operator.ts'
 
-/** A convolution as a network has it, times how often. */
+/** A convolution of a network, and how often it occurs. */
 interface Convolution {
   readonly kind: 'conv2d' | 'depthwiseConv2d'
   readonly network: PretrainedName
   readonly pixels: number
-  /** In one pass. */
+  /** How often it occurs in one pass. */
   readonly count: number
   /** Images: [batch, height, width, channels]; kernel: [height, width, channels, filters or multiplier]. */
   readonly shapes: readonly [Shape, Shape]
   readonly attributes: ConvAttributes
 }
 
-/** Everything that another program needs to do the same work. */
+/** All that another program needs to do the same work. */
 interface ConvolutionRow extends OperatorRow, Omit<Convolution, 'attributes'>, ConvAttributes {}
 
 export interface ConvolutionFigures {
-  /** Distinct ones in all networks. */
+  /** The distinct convolutions of all networks. */
   readonly distinct: number
   readonly convolutions: readonly ConvolutionRow[]
 }
@@ -71,7 +71,7 @@ export const convolutionsPart: Part<ConvolutionFigures> = {
       networks.set(network, [...(networks.get(network) ?? []), row])
     }
     return [
-      `${convolutions.length} of ${distinct} distinct convolutions, those that take the most operations first.`,
+      `${convolutions.length} of ${distinct} distinct convolutions, those with the most operations first.`,
       ...[...networks].flatMap(([network, rows]) => [
         '',
         `<details><summary>${network}</summary>`,
@@ -84,7 +84,7 @@ export const convolutionsPart: Part<ConvolutionFigures> = {
   },
 }
 
-/** Traces a network; no weights are needed for that. */
+/** Traces a network, which needs no weights. */
 function convolutionsOf(
   network: PretrainedName,
   size: NetworkSize,

@@ -1,4 +1,4 @@
-/** Products of square matrices, as every report of a GPU has them. */
+/** Times products of square matrices, the usual measure of a GPU. */
 
 import { matmul } from '../../../src/autograd/ops.ts'
 import * as reference from '../../../test/reference/matmul.ts'
