@@ -7,7 +7,7 @@ import { useDevice } from './support/device.ts'
 
 useDevice()
 
-test('a node made without its function is refused until the function has brought the kernels', async () => {
+test('a node made without its function is refused until the function registers the kernels', async () => {
   const image = tensor([1, 2, 3, 4], [1, 2, 2, 1])
   const byHand = () => apply('resize', [image], { outHeight: 1, outWidth: 1 })
   await expect(byHand().data()).rejects.toMatchObject({ code: 'argument', message: expect.stringMatching(/^resize: /) })

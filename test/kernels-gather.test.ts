@@ -59,7 +59,7 @@ describe.each(rowCases)('$count of $rows rows of $rowElements', (key) => {
     }
   })
 
-  test('the gradient adds rows up in the order of the indices, the same bits in every variant', async () => {
+  test('the gradient sums rows in the order of the indices, with the same bits in every variant', async () => {
     const dy = floats(key.count * size)
     const indices = below(key.rows, key.count)
     indices[key.count - 1] = key.rows
@@ -158,7 +158,7 @@ describe('batches from a data set', () => {
     }
   })
 
-  test('a permutation that names no image gives NaN inside, zero in the padding, and no label', async () => {
+  test('an index without an image gives NaN inside, zero in the padding, and no label', async () => {
     const dataset = new Uint8Array(9 * 784).fill(255)
     const labels = Uint32Array.from({ length: 9 }, (_, i) => i)
     const permutation = Uint32Array.of(3, 9, 0xffffffff, 8)
@@ -226,7 +226,7 @@ describe('augmented batches', () => {
       ([what, augmentation]) => [name, what, { ...key, batch: 5, augmentation }] as const,
     ),
   )
-  test.each(cases)('%s, %s: exact, zeros enter', async (_name, _what, key) => {
+  test.each(cases)('%s, %s: exact, with zeros shifted in', async (_name, _what, key) => {
     const dataset = Uint8Array.from({ length: key.datasetCount * key.height * key.width * key.channels }, () =>
       Math.floor(random() * 256),
     )
@@ -247,7 +247,7 @@ describe('augmented batches', () => {
     }
   })
 
-  test('half of many images are flipped, and all ways of moving are about as frequent', async () => {
+  test('half of many images are flipped, and all shifts are about equally frequent', async () => {
     const words = await wordsOf(3, 17, 20_000)
     const moves = movesOf({ flip: 'random', shift: 1, seed: 3 }, words)
     expect(moves.filter(({ isFlipped }) => isFlipped).length / 20_000).toBeCloseTo(0.5, 1.7)
@@ -256,7 +256,7 @@ describe('augmented batches', () => {
     for (const way of new Set(ways)) expect(ways.filter((one) => one === way).length / 20_000).toBeCloseTo(1 / 9, 1.7)
   })
 
-  test('an image that is not there gives NaN, moved like any other, and no label', async () => {
+  test('a missing image gives NaN, moved like any other image, and no label', async () => {
     const key: GatherBatchKey = { ...fashion, augmentation: { flip: 'always', shift: 1, seed: 1 } }
     const permutation = Uint32Array.of(0xffffffff, 0xffffffff, 9, 0xffffffff)
     for (const [name, plan] of everyPlan(gatherBatch, key)) {
@@ -272,7 +272,7 @@ describe('augmented batches', () => {
   })
 })
 
-test('keys that make no sense are refused', () => {
+test('invalid keys are refused', () => {
   const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
   const rows = { rows: 2, rowElements: 3, count: 4 }
   for (const bad of [{ rows: 0 }, { rowElements: 1.5 }, { count: -1 }, { rows: 2 ** 29 }])

@@ -107,7 +107,7 @@ describe.each([1, 130, 5000])('SGD on %i parameters', (count) => {
   })
 })
 
-test('once something was not finite, nothing is written any more but that the flag has settled', async () => {
+test('after a number that was not finite, nothing is written but the settled flag', async () => {
   const count = 300
   const before = [floats(count), floats(count), floats(count), state(1, 1)] as const
   const settled = Uint32Array.of(1, 1, 101, 1)

@@ -120,6 +120,6 @@ for (const testCase of cases) {
   })
 }
 
-test('nothing that the cases computed is left in device memory', () => {
+test('the cases leave nothing in device memory', () => {
   expect(device().memory().liveBytes).toBe(liveBytesBefore)
 })

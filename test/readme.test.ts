@@ -45,7 +45,7 @@ describe('the README', () => {
     for (const name of named) expect(Object.keys(scripts)).toContain(name)
   })
 
-  test('links to no file that is missing', () => {
+  test('has no link to a missing file', () => {
     const targets = [...readme.matchAll(/\]\(([^)#]+)\)/g)].flatMap(([, target]) => target ?? [])
     expect(targets).toContain('docs/curves.svg')
     for (const target of targets.filter((one) => !/^https?:/.test(one))) {
@@ -53,7 +53,7 @@ describe('the README', () => {
     }
   })
 
-  test('tells of every environment variable that the code reads, and of no other', () => {
+  test('lists exactly the environment variables that the code reads', () => {
     const files = ['src', 'bin', 'bench'].flatMap((folder) =>
       readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
         .filter((name) => /\.m?[jt]s$/.test(name))

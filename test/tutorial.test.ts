@@ -154,7 +154,7 @@ describe('the tutorial', () => {
     expect(problems.join('\n')).toBe('')
   })
 
-  test.each(pages)('links from %s lead somewhere', (page) => {
+  test.each(pages)('links from %s resolve', (page) => {
     const targets = [...textOf(page).matchAll(/\]\(([^)]+)\)/g)].flatMap(([, target]) => target ?? [])
     expect(targets.length).toBeGreaterThan(0)
     for (const target of targets.filter((one) => !/^https?:/.test(one))) {
@@ -165,7 +165,7 @@ describe('the tutorial', () => {
     }
   })
 
-  test.each(chapters)('%s prints what it says', async (page) => {
+  test.each(chapters)('%s prints what the page shows', async (page) => {
     const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', programFile(page)], {
       cwd: root,
     })
@@ -177,7 +177,7 @@ describe('the tutorial', () => {
 describe('comparing output with a page', () => {
   const lines = (...texts: string[]): ExpectedLine[] => texts.map((text) => ({ text, within: undefined }))
 
-  test('takes a number that differs by one in the last digit, and no other', () => {
+  test('accepts a number that differs by one in the last digit, and no other difference', () => {
     expect(firstMisfit(lines('loss 0.250'), ['loss 0.251'])).toBeUndefined()
     expect(firstMisfit(lines('loss 0.250'), ['loss 0.252'])).toContain('0.252')
     expect(firstMisfit([{ text: 'loss 0.250', within: 0.01 }], ['loss 0.258'])).toBeUndefined()
