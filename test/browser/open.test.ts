@@ -1,4 +1,4 @@
-/** Devices that browsers give: what is found out about them, and those with no more than every WebGPU offers. */
+/** Devices in browsers: how they are described, and one with the least that WebGPU guarantees. */
 import { describe, expect, it } from 'vitest'
 import { currentDevice, open } from 'weftgrad'
 import { plainGpu, useBrowserDevice } from './browser-device.ts'

@@ -1,4 +1,4 @@
-/** Training in a browser: the float64 trajectory, Node's numbers, the same bits twice, and a device that is lost. */
+/** Training in a browser: the float64 trajectory, Node.js' numbers, the same bits twice, and a lost device. */
 import { beforeAll, describe, expect, it } from 'vitest'
 import { commands } from 'vitest/browser'
 import { type nn, open, WeftgradError } from 'weftgrad'
@@ -21,13 +21,13 @@ beforeAll(async () => {
   images = { images: bytesOfBase64(node.images), labels: bytesOfBase64(node.labels) }
 }, 600_000)
 
-/** The largest distance of two lists of losses; NaN where they do not pair. */
+/** The largest distance between two lists of losses; NaN if their lengths differ. */
 function largestDifference(own: readonly number[], others: readonly number[]): number {
   if (own.length !== others.length) return Number.NaN
   return own.reduce((worst, loss, i) => Math.max(worst, Math.abs(loss - (others[i] ?? Number.NaN))), 0)
 }
 
-/** All numbers of a run but how long it took. */
+/** All numbers of a run except its duration. */
 const numbersOf = ({ epochs, weights }: ShortTraining) => ({
   epochs: epochs.map(({ seconds: _, ...numbers }) => numbers),
   weights,

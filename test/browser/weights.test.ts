@@ -1,4 +1,4 @@
-/** Files of weights in a page: Keras' formats and safetensors, whole, damaged, too large. */
+/** Weight files in a page: Keras' formats and safetensors, intact, damaged, too large. */
 import { describe, expect, it } from 'vitest'
 import { nn, weights } from 'weftgrad'
 import { writeSafetensors } from '../../src/format/safetensors.ts'

@@ -1,4 +1,4 @@
-/** weftgrad in a Web Worker: operators, training, and files that are read piece by piece. */
+/** weftgrad in a Web Worker: operators, training, and files read in parts. */
 import { type Remote, wrap } from 'comlink'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { writeSafetensors } from '../../src/format/safetensors.ts'

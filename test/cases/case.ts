@@ -171,7 +171,7 @@ export function inputsOf(inputs: readonly InputSpec[]): CaseInput[] {
   })
 }
 
-/** What a gradient is taken for: weights of the result's elements in [-1, 1), the same every time. */
+/** The cotangent of a case: weights of the result's elements in [-1, 1), the same every time. */
 export function cotangentOf(shape: readonly number[], random: () => number = randomStream(7)): Array64 {
   return { shape, data: Float64Array.from({ length: countOf(shape) }, () => Math.fround(random() * 2 - 1)) }
 }

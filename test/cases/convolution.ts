@@ -27,7 +27,7 @@ interface Options extends ConvOptions {
 
 const pair = (value: number | Pair): Pair => (typeof value === 'number' ? [value, value] : value)
 
-/** TensorFlow.js wants paddings for all four axes. */
+/** TensorFlow.js expects paddings for all four axes. */
 export function tensorFlowPadding(padding: 'same' | 'valid' | [Pair, Pair] = 'valid') {
   const none: Pair = [0, 0]
   const all: [Pair, Pair, Pair, Pair] =
@@ -250,7 +250,7 @@ export const convolutionCases: readonly Case[] = [
     tfjsGradient: true,
   },
   {
-    name: 'conv2d: bias and relu written as operators of their own',
+    name: 'conv2d: bias and relu as separate operators',
     operator: 'conv2d',
     inputs: [
       { shape: [2, 5, 6, 3], uniform: [-1, 1] },

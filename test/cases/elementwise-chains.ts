@@ -47,7 +47,7 @@ export const whereCases: readonly Case[] = [
     reference: (x) => reference.where(reference.greater(x, scalar64(0.25)), reference.square(x), scalar64(-1)),
     tfjs: (tf, x) => tf.where(tf.greater(x, 0.25), tf.square(x), tf.fill(shape, -1)),
     differentiable: [0],
-    tfjsGradient: 'TensorFlow.js cannot walk backward through a comparison, even where nothing comes of it',
+    tfjsGradient: 'TensorFlow.js cannot differentiate through a comparison, even if its gradient is zero',
   },
   {
     name: 'where: NaN and infinity in the branch that is not taken stay out',
@@ -145,7 +145,7 @@ export const chainCases: readonly Case[] = [
       reference: (x) => reference.mul(x, reference.greater(x, scalar64(0.25))),
       tfjs: (tf, x) => tf.mul(x, tf.greater(x, 0.25)),
     },
-    { tfjsGradient: 'TensorFlow.js cannot walk backward through a comparison, even where nothing comes of it' },
+    { tfjsGradient: 'TensorFlow.js cannot differentiate through a comparison, even if its gradient is zero' },
   ),
   chain(
     'the same tensor on both sides',

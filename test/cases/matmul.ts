@@ -79,10 +79,10 @@ const denseForward: readonly Benchmark[] = denseSizes.map(([batch, features, uni
     tf.fused.matMul({ a: a as Tensor2D, b: b as Tensor2D, bias: bias as Tensor1D, activation: 'relu' }),
 }))
 
-const shared = { tfjsGradient: 'TensorFlow.js does not sum the gradient of a matrix that serves several batches' }
+const shared = { tfjsGradient: 'TensorFlow.js does not sum the gradient of a matrix shared by several batches' }
 const stretched: Partial<Case> = {
   ...shared,
-  tfjs: 'where both operands stretch, TensorFlow.js gives too many numbers',
+  tfjs: 'TensorFlow.js returns too many numbers if both operands broadcast',
 }
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
@@ -124,18 +124,18 @@ const matmulCases: readonly Case[] = [
   ),
   product('tall and narrow', [300, 3], [3, 5]),
   product('rank 4 batches', [2, 3, 4, 5], [2, 3, 5, 6]),
-  product('one matrix serves every batch on the right', [3, 4, 5], [5, 6], {}, shared),
-  product('one matrix serves every batch on the left', [4, 5], [3, 5, 6], {}, shared),
-  product('one transposed matrix serves every batch on the right', [3, 4, 5], [6, 5], { transposeB: true }, shared),
-  product('one transposed matrix serves every batch on the left', [5, 4], [2, 2, 5, 6], { transposeA: true }, shared),
+  product('one matrix for every batch on the right', [3, 4, 5], [5, 6], {}, shared),
+  product('one matrix for every batch on the left', [4, 5], [3, 5, 6], {}, shared),
+  product('one transposed matrix for every batch on the right', [3, 4, 5], [6, 5], { transposeB: true }, shared),
+  product('one transposed matrix for every batch on the left', [5, 4], [2, 2, 5, 6], { transposeA: true }, shared),
   product('batches of 1', [1, 3, 4], [1, 4, 2]),
-  product('batches of both stretch', [3, 1, 3, 4], [1, 2, 4, 2], {}, stretched),
+  product('batches of both operands broadcast', [3, 1, 3, 4], [1, 2, 4, 2], {}, stretched),
   product('batches of fewer axes on the right', [2, 3, 5, 4], [3, 4, 2], {}, shared),
   product('a single batch of higher rank on the left', [1, 1, 3, 4], [2, 4, 5], {}, shared),
   product('batches of 1 of different ranks', [1, 3, 4], [1, 1, 4, 2], {}, shared),
   ...transposes.map(([text, options]) => {
     const [{ a }, { b }] = [operands(5, 3, 2, options, [2, 1]), operands(5, 3, 2, options, [3])]
-    return product(`stretched batches, ${text}`, a, b, options, stretched)
+    return product(`broadcast batches, ${text}`, a, b, options, stretched)
   }),
   product(
     'NaN and infinities spread along rows and columns',

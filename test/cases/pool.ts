@@ -71,7 +71,7 @@ export const poolCases: readonly Case[] = [
     ...[1, 4, 5, 8, 17].map((channels) =>
       pooling(operator, `2x2 on ${channels} channels`, [2, 4, 6, channels], { poolSize: 2 }),
     ),
-    pooling(operator, '2x2 leaves a row and a column over', [2, 5, 7, 3], { poolSize: 2 }),
+    pooling(operator, '2x2 with a row and a column left over', [2, 5, 7, 3], { poolSize: 2 }),
     pooling(operator, "2x2 'same' on odd extents", [2, 5, 7, 3], { poolSize: 2, padding: 'same' }),
     pooling(operator, "3x3 'same' with stride 2 on odd extents", [2, 7, 5, 3], {
       poolSize: 3,

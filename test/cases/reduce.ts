@@ -50,7 +50,7 @@ const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
 const rank4 = [2, 3, 4, 5]
 const values: InputSpec = { shape: rank4, uniform: [-2, 2] }
-/** Without near ties. */
+/** Has no near ties. */
 const distinct: InputSpec = { shape: rank4, distinct: [-2, 2] }
 
 const subsets = Array.from({ length: 15 }, (_, i) => [0, 1, 2, 3].filter((axis) => ((i + 1) >> axis) & 1))
@@ -185,7 +185,7 @@ const argmaxCases: readonly Case[] = [
   argmaxCase('one element', { shape: [3, 1], uniform: [-1, 1] }),
   argmaxCase('minus infinity everywhere but once', { shape: [4], values: [-infinity, -infinity, -7, -infinity] }),
   argmaxCase('the first NaN', { shape: [3, 4], values: [1, nan, 9, nan, nan, 1, 2, 3, 1, 2, 9, 9] }, -1, {
-    tfjs: 'TensorFlow.js passes NaN over',
+    tfjs: 'TensorFlow.js ignores NaN',
   }),
   argmaxCase('the classes of a batch', { shape: [33, 10], distinct: [-3, 3] }),
 ]

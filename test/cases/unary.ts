@@ -54,7 +54,7 @@ function unary(
   }
 }
 
-/** A matter of convention rather than of calculus: the derivative of x -> f(x) by elements. */
+/** Gradients by convention rather than calculus: the derivative of f, element by element. */
 const byElement =
   (derivative: (x: number) => number) =>
   (cotangent: Array64, x: Array64): Array64[] => [
@@ -67,7 +67,7 @@ export const unaryCases: readonly Case[] = [
   unary('neg', 'one element', { shape: [1], values: [-3] }),
   unary(
     'neg',
-    'so many elements that workgroups fold into two dimensions',
+    'enough elements to fold workgroups into two dimensions',
     { shape: [600_001], uniform: [-2, 2] },
     forwardOnly,
   ),
@@ -85,7 +85,7 @@ export const unaryCases: readonly Case[] = [
     'sign',
     'NaN',
     { shape: [3], values: [nan, 1, -1] },
-    { ...forwardOnly, tfjs: 'TensorFlow.js says that the sign of NaN is 0' },
+    { ...forwardOnly, tfjs: 'TensorFlow.js gives 0 for the sign of NaN' },
   ),
   unary('exp', 'a small array', { shape: [2, 3, 5], uniform: [-3, 3] }),
   unary('exp', 'a wide range', { shape: [257], uniform: [-60, 60] }, { tolerance: widely('exp') }),
@@ -129,7 +129,7 @@ export const unaryCases: readonly Case[] = [
     { shape: [8], values: [1e4, -1e4, 40, -40, infinity, -infinity, nan, 0] },
     forwardOnly,
   ),
-  unary('sigmoid', 'no gradient is left where it saturates', { shape: [4], values: [1e4, -1e4, 200, -200] }),
+  unary('sigmoid', 'the gradient vanishes where it saturates', { shape: [4], values: [1e4, -1e4, 200, -200] }),
   unary('tanh', 'a small array', { shape: [2, 3, 5], uniform: [-3, 3] }),
   unary('tanh', 'near 0', { shape: [64], uniform: [-0.01, 0.01] }),
   unary(

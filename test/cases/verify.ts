@@ -1,4 +1,4 @@
-/** Checks a case on a device: what the reference says about it, what the engine computes, and whether they agree. */
+/** Checks a case on a device: compares what the engine computes with the reference. */
 import type { Device } from '../../src/gpu/device.ts'
 import type { Tensor } from '../../src/index.ts'
 import { evaluate, gradients, mul, planOf, sum, tensor } from '../../src/index.ts'
@@ -21,7 +21,7 @@ interface Derivatives {
   readonly directional: { readonly direction: Float64Array; readonly expected: number } | undefined
 }
 
-/** What the reference says about a case. */
+/** The reference's results for a case. */
 export interface Expectation {
   readonly inputs: readonly CaseInput[]
   readonly forward: NumbersWithShape
@@ -128,7 +128,7 @@ export function checkGradients(
     if (directional === undefined) return
     const products = Float64Array.from(directional.direction, (d, j) => d * (gradient.data[j] ?? Number.NaN))
     const total = products.reduce((a, b) => a + b, 0)
-    // The sum may cancel: what its parts may be off by counts.
+    // The sum may cancel, so the tolerance is that of its terms.
     const size = products.reduce((a, b) => a + Math.abs(b), 0)
     assertAllClose(
       { shape: [], data: [total] },

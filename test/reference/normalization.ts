@@ -42,7 +42,7 @@ export function softmax(x: Array64): Array64 {
   return div(weights, sum(weights, { axes: -1, keepDims: true }))
 }
 
-/** Labels are class numbers [rows] (NaN comes of one that does not exist), or a distribution [rows, classes]. */
+/** Labels are class numbers [rows] (an invalid one gives NaN), or a distribution [rows, classes]. */
 export function softmaxCrossEntropy(
   logits: Array64,
   labels: Array64,

@@ -1,4 +1,4 @@
-/** What a training step does besides its network: gathers a batch of images, and updates parameters by Adam. */
+/** The parts of a training step outside the network: gathering a batch of images, and Adam's update. */
 import type { Array64 } from './array64.ts'
 import { define, indexIn4 } from './array64.ts'
 

@@ -97,7 +97,7 @@ export function conv2d(x: Array64, kernel: Array64, bias?: Array64, options: Con
   })
 }
 
-/** The gradient of a convolution's image: each of its pixels takes from every output that has read it. */
+/** The gradient of a convolution's image: a pixel sums over every output that read it. */
 export function conv2dInputGradient(
   gradient: Array64,
   kernel: Array64,
@@ -135,7 +135,7 @@ export function conv2dInputGradient(
   })
 }
 
-/** The gradient of a convolution's kernel: each of its weights takes from every output. */
+/** The gradient of a convolution's kernel: a weight sums over every output. */
 export function conv2dFilterGradient(
   x: Array64,
   gradient: Array64,

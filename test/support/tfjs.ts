@@ -1,4 +1,4 @@
-/** TensorFlow.js on its CPU backend: the second opinion that operator tests compare with. */
+/** TensorFlow.js on its CPU backend, which operator tests compare with. */
 import type tfjs from '@tensorflow/tfjs'
 import type { Tensor } from '@tensorflow/tfjs'
 
