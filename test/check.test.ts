@@ -41,7 +41,7 @@ function spoil(name: string): void {
 const openDevice = () => open()
 
 describe('a part of the check', () => {
-  it('finds no fault in sound kernels, and says how much it looked at', async () => {
+  it('finds no problem in correct kernels, and reports how much it checked', async () => {
     const outcome = await PartWork.run(operatorsPart, openDevice, { quick: false, cases: 'matmul: whole tiles' }, 100)
     const all = await PartWork.run(operatorsPart, openDevice, { quick: false, cases: 'matmul:' }, 0)
     expect(outcome.problems).toEqual([])
@@ -52,7 +52,7 @@ describe('a part of the check', () => {
     expect(all.left.join()).toMatch(/cases: out of time/)
   })
 
-  it('shows the cases of a kernel that was made wrong, with its name, and goes on with the other variants', async () => {
+  it('reports the cases of a wrong kernel, by its name, and continues with the other variants', async () => {
     spoil('direct')
     const outcome = await PartWork.run(operatorsPart, openDevice, { quick: false, cases: 'matmul: whole tiles' }, 100)
     expect(outcome.problems.length).toBeGreaterThan(0)
@@ -62,7 +62,7 @@ describe('a part of the check', () => {
     expect(Object.keys(variants).length).toBeGreaterThan(1)
   })
 
-  it('compares what it times with the definition', async () => {
+  it('compares what it times with the reference', async () => {
     for (const { name } of matmulFamily.variants) spoil(name)
     const small: Part = {
       ...matmulPart,
@@ -90,7 +90,7 @@ describe('a part of the check', () => {
     expect(outcome.problems.join()).toMatch(/^a product: /)
   })
 
-  it('lists what the adapter is too small for, and what there was no time for, without calling it wrong', async () => {
+  it('lists items skipped for lack of memory or time, which are not problems', async () => {
     const part: Part = {
       ...bare('small'),
       async run(work) {
@@ -109,7 +109,7 @@ describe('a part of the check', () => {
     expect(outcome.figures).toEqual({ done: 1 })
   })
 
-  it('goes on with a new device after one is lost, and tells of memory that was left on one', async () => {
+  it('continues with a new device after a lost one, and reports memory that was not released', async () => {
     const part: Part = {
       ...bare('lossy'),
       async run(work) {
@@ -184,7 +184,7 @@ describe('conducting a check', () => {
     return { report, reports, lines }
   }
 
-  it('goes on after a part that failed in whatever way, keeps what it had told, and says what happened', async () => {
+  it('continues after a failed part, keeps what it had reported, and says what happened', async () => {
     const { report, reports, lines } = await conducted(['crashes', 'silent', 'broken', 'hangs', 'sound'])
     expect(report.parts.map(({ name, ok, problems, found }) => [name, ok, problems[0], found])).toEqual([
       ['crashes', false, 'Its process was ended by SIGSEGV.', 3],
@@ -207,13 +207,13 @@ describe('conducting a check', () => {
     expect(lines.join('\n')).toMatch(/sound.*ok, 1 skipped/)
   })
 
-  it('is good where all parts are, and not where none was run', async () => {
+  it('is good if all parts are, and not if none was run', async () => {
     const { report } = await conducted(['sound', 'sound'])
     expect(isGood(report)).toBe(true)
     expect(isGood((await conducted([])).report)).toBe(false)
   })
 
-  it('ends when it is told to, and says that it was not finished', async () => {
+  it('stops on a signal, and reports that it did not finish', async () => {
     const stop = new AbortController()
     const ended = conducted(['hangs', 'sound'], stop.signal)
     stop.abort()

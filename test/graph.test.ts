@@ -751,7 +751,7 @@ describe('the cache of plans', () => {
     ['a leaf used twice', () => [twice(tensor([1]), sub)], () => [sub(tensor([1]), tensor([2]))]],
     ['other results', () => both(tensor([1])), () => both(tensor([1])).reverse()],
     ['other users’ operators', () => custom(doubling(), [tensor([1])]), () => custom(doubling(), [tensor([1])])],
-  ])('tells apart %s', (_, a, b) => {
+  ])('distinguishes %s', (_, a, b) => {
     expect(isShared(plan(...a()), plan(...b()))).toBe(false)
   })
 

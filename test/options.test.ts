@@ -372,7 +372,7 @@ describe('a training', () => {
     ['a function that makes an optimizer', { optimizer: nn.adam }, /optimizer must be an optimizer/],
     ['an array of callbacks', { callbacks: [{ onEpochEnd() {} }] }, /callbacks must be an object, not \[/],
     [
-      'a callback that is none',
+      'an invalid callback',
       { callbacks: { onEpochend() {} } },
       /callbacks has no option onEpochend; did you mean onEpochEnd/,
     ],

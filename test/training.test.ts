@@ -562,7 +562,7 @@ describe('a device that is lost in training', () => {
     expect(await resumed(() => restlessModel(8), 70, options, last)).toEqual(whole)
   })
 
-  it('is told to whoever disposes of it instead: the run ends with that', async () => {
+  it('can be disposed of by a callback: the run ends with an error that says so', async () => {
     const own = await open()
     const data = pictureSet(70, own)
     const model = plainModel()
