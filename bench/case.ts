@@ -1,116 +1,80 @@
 /**
- * What a benchmark knows of a case: how to open it on a device, time it, and verify what it has computed. The kernels
- * are listed in cases.ts, whole training steps in lenet.ts.
+ * What a benchmark knows of a case: how to open it on a device, time it, and verify what it has computed. The kernels of
+ * operators come from the table of cases (operators.ts), those of training steps from training-kernels.ts, whole steps
+ * from lenet.ts and whole networks from networks.ts.
  */
 
 import type { Device } from '../src/gpu/device.ts'
 import type { KernelTask } from '../src/graph/plan/choice.ts'
-import { kernelTask } from '../src/graph/plan/choice.ts'
-import type { DType, Family, Target } from '../src/kernels/kernel.ts'
-import { planKernel } from '../src/kernels/kernel.ts'
-import { CaseInputs, KernelRun, verifyByDefinition, verifyEqual, WrongResult } from './kernel-run.ts'
+import type { Bound } from '../test/cases/case.ts'
+import type { Tolerance } from '../test/support/compare.ts'
+import type { CaseData, HostNumbers } from './case-data.ts'
+import { CaseInputs, KernelRun } from './kernel-run.ts'
 import type { Subject } from './measure.ts'
-import type { Definition } from './reference.ts'
-import type { TensorFlow, TensorFlowSide, TensorFlowWork } from './tensorflow.ts'
-
-/** What a case is measured against: the adapter's GFLOP/s or its GB/s. */
-export type Bound = 'arithmetic' | 'memory'
+import type { TensorFlowSide } from './tensorflow.ts'
+import { verifyByDefinition, verifyEqual, WrongResult } from './verify.ts'
 
 export interface BenchCase {
   readonly name: string
   readonly bound: Bound
   /** Names of the variants that can do it, the plain one first. */
-  variants(target: Target): readonly string[]
-  preferred(target: Target): string
-  /** What tuning needs to know of a single kernel. Undefined for what tuning leaves alone: updates in place, whole steps. */
-  task?(target: Target): KernelTask | undefined
+  variants(device: Device): readonly string[]
+  preferred(device: Device): string
+  /** The kernel as tuning sees it. Undefined for what tuning leaves alone: updates in place, whole steps. */
+  task?(device: Device): KernelTask
   /** Puts everything on the device. Throws 'limit' or 'device' where the adapter refuses it; nothing stays allocated then. */
-  open(device: Device, target: Target, variant: string): Promise<OpenCase>
+  open(device: Device, variant: string): Promise<OpenCase>
 }
 
 /** A case on a device: everything bound, ready to be timed. */
 export interface OpenCase extends Subject {
-  /** Says which variant it is, for people and for comparisons. */
+  /** Names the variant, for people and for comparisons. */
   readonly variant: string
   /** Floating-point operations of one repeat; 0 where none are worth counting. */
   readonly flops: number
-  /** Bytes that one repeat has to move at least. */
+  /** The least bytes that one repeat has to move. */
   readonly bytes: number
-  /** Images that one repeat works off, where that is what people ask for. */
+  /** Images that one repeat processes, where a rate of images means something. */
   readonly imagesPerRepeat?: number
-  /** Said below the table's line. */
+  /** Printed below the table's line. */
   readonly notes?: readonly string[]
   /** One repeat by the device's own clock, in ms. */
   onDevice(repeats: number): Promise<number>
-  /** Throws WrongResult where what the runs so far left behind is wrong. */
+  /** Verifies what the runs so far left behind. Throws WrongResult. */
   verify(): Promise<void>
-  /** The same work in TensorFlow.js, its results compared with these. Throws what it cannot do. Call it in `side.scoped`. */
+  /** The same work in TensorFlow.js, its results compared with ours. Throws what it cannot do. Call it in `side.scoped`. */
   rival(side: TensorFlowSide): Promise<Subject>
   dispose(): void
 }
 
-export type HostNumbers = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
-
-/** |actual - expected| <= atol + rtol * |expected| */
-export interface Tolerance {
-  readonly rtol: number
-  readonly atol: number
+/** A kernel to time: its variants, and the numbers it works on. */
+export interface TimedKernel {
+  task(device: Device): KernelTask
+  /** Made from a seed of its own, only when the case is opened. */
+  data(device: Device): Promise<CaseData>
+  /** True where it updates memory in place, so that tuning leaves it alone. */
+  readonly isInPlace?: boolean
 }
 
-export interface ExpectedOutput {
-  readonly dtype: 'f32' | 'u32'
-  readonly length: number
-  /** What an output that is updated in place starts from; it is then verified after a single run. */
-  readonly initial?: HostNumbers
-  /** The result by definition, in float64. */
-  readonly expected: Definition
-}
-
-/** The numbers of a kernel's case: made when it runs, from a seed of its own. */
-export interface CaseData {
-  readonly inputs: readonly HostNumbers[]
-  readonly outputs: readonly ExpectedOutput[]
-  readonly tolerance: Tolerance
-  /** Bytes that have to be moved at least, where that is not every input and output once. */
-  readonly traffic?: number
-  /** The same work on the same numbers; its result is compared with the first output. */
-  readonly tensorflow: (tf: TensorFlow) => TensorFlowWork
-}
-
-/** A case of one kernel family at one key. */
-export function kernelCase<Key extends object>(
-  name: string,
-  bound: Bound,
-  family: Family<Key>,
-  key: Key,
-  makeData: (key: Key) => CaseData,
-): BenchCase {
-  const variants = (target: Target): string[] =>
-    family.variants.filter((variant) => variant.supports(key, target)).map((variant) => variant.name)
+/** A case of one kernel at one size. */
+export function kernelCase(name: string, bound: Bound, kernel: TimedKernel): BenchCase {
+  const task = (device: Device): KernelTask => kernel.task(device)
   return {
     name,
     bound,
-    variants,
-    preferred: (target) => family.variants[family.prefer(key, target)]?.name ?? '',
-    task(target) {
-      if (variants(target).length < 2) return undefined
-      const { inputs, outputs } = makeData(key)
-      if (outputs.some(({ initial }) => initial !== undefined)) return undefined
-      const types = {
-        inputs: inputs.map((numbers) => ({ shape: [numbers.length], dtype: dtypeOf(numbers) })),
-        outputs: outputs.map(({ dtype, length }) => ({ shape: [length], dtype })),
-      }
-      return kernelTask(family, key, target, types)
-    },
-    async open(device, target, variant) {
-      const data = makeData(key)
+    variants: (device) => task(device).candidates,
+    preferred: (device) => task(device).preferred,
+    ...(kernel.isInPlace ? {} : { task }),
+    async open(device, variant) {
+      const { plan: planOf, candidates } = task(device)
+      const data = await kernel.data(device)
       const inputs = new CaseInputs(device, data)
       try {
-        const plan = planKernel(family, key, target, variant)
+        const plan = planOf(variant)
         const run = await KernelRun.create(device, plan, data, inputs)
-        const [plain = variant] = variants(target)
+        const [plain = variant] = candidates
         const plainResults = async (): Promise<HostNumbers[]> => {
-          const plainRun = await KernelRun.create(device, planKernel(family, key, target, plain), data, inputs)
+          const plainRun = await KernelRun.create(device, planOf(plain), data, inputs)
           try {
             await plainRun.run(1)
             return await plainRun.results()
@@ -155,12 +119,7 @@ export function kernelCase<Key extends object>(
   }
 }
 
-function dtypeOf(numbers: HostNumbers): DType {
-  if (numbers instanceof Float32Array) return 'f32'
-  return numbers instanceof Uint32Array ? 'u32' : 'u8'
-}
-
-/** Throws WrongResult where TensorFlow.js' result is another one: both sides round, so twice the tolerance is granted. */
+/** Compares TensorFlow.js' result with ours, at twice the tolerance, since both sides round. Throws where they differ. */
 function verifyRival(tolerance: Tolerance, ours: HostNumbers | undefined, theirs: Float32Array<ArrayBuffer>): void {
   const wider = { rtol: 2 * tolerance.rtol, atol: 2 * tolerance.atol }
   try {

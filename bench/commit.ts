@@ -1,12 +1,12 @@
-/** Which sources are running, so that a figure can be traced to them. */
+/** The commit of the running sources, so that figures can be traced to it. */
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 
-/** A bundle has no repository: its commit is put in here when it is made. */
+/** The commit of a bundle, set when it is built: a bundle has no repository. */
 declare const bundledCommit: string | undefined
 
-/** The commit of this working tree, with a `+` where files were changed; undefined outside a repository. */
+/** The commit of this working tree, with a `+` if it has changes; undefined outside a repository. */
 export async function workingCommit(): Promise<string | undefined> {
   if (typeof bundledCommit === 'string') return bundledCommit
   const git = async (...args: string[]): Promise<string> =>

@@ -1,6 +1,6 @@
 /**
- * Two benchmark reports side by side: what got slower or faster beyond noise. A case has changed where the middle halves
- * of its samples (from quartile to quartile) do not overlap and the medians differ by more than the clock is worth.
+ * Compares two benchmark reports: what got slower or faster, beyond noise. A case has changed if the middle halves of its
+ * samples (from quartile to quartile) do not overlap, and the medians differ by more than 2 %.
  */
 
 import { WeftgradError } from '../src/errors.ts'
@@ -9,9 +9,9 @@ import type { BenchReport, BenchRow } from './report.ts'
 import { short } from './report.ts'
 
 export interface CompareOptions {
-  /** By how much a case may get slower before that is a failure: 0.1 is a tenth. */
+  /** How much slower a case may get before it counts as a failure: 0.1 is 10 %. */
   readonly threshold?: number
-  /** Times are scaled by the ceilings sampled in turn with them: for machines that differ, or swing. */
+  /** True scales times by the ceilings sampled in turn with them, for machines that differ or vary. */
   readonly relative?: boolean
 }
 
@@ -26,16 +26,16 @@ export interface Change {
 
 export interface Comparison {
   readonly changes: readonly Change[]
-  /** Cases of one report only. */
+  /** Cases that only one of the reports has. */
   readonly removed: readonly string[]
   readonly added: readonly string[]
-  /** The changes to the worse by more than the threshold. */
+  /** Cases that got slower by more than the threshold. */
   readonly failures: readonly Change[]
   /** The peak after, divided by the peak before. */
   readonly peakRatio: { readonly gflops: number; readonly gbps: number }
 }
 
-/** A difference of medians below this is none, however close together the samples lie. */
+/** Medians closer than this count as equal, however close together the samples are. */
 const leastDifference = 0.02
 
 export function compareReports(before: BenchReport, after: BenchReport, options: CompareOptions = {}): Comparison {
@@ -65,7 +65,7 @@ export function compareReports(before: BenchReport, after: BenchReport, options:
   }
 }
 
-/** The same case and variant; or the only row of the case on both sides, where the preferred variant has changed. */
+/** The row of the same case and variant; else the case's only row on both sides, since its preferred variant may change. */
 function partnerOf(row: BenchRow, own: readonly BenchRow[], others: readonly BenchRow[]): BenchRow | undefined {
   const sameCase = others.filter((other) => other.case === row.case)
   const exact = sameCase.find((other) => other.variant === row.variant)
@@ -81,7 +81,7 @@ function verdictOf(before: BenchRow, after: BenchRow, scale: number): Change['ve
   return after.spread.upperQuartile * scale < before.spread.lowerQuartile ? 'faster' : 'same'
 }
 
-/** The comparison as lines for people, the largest changes first. */
+/** The comparison as text, the largest changes first. */
 export function comparisonLines(comparison: Comparison, options: CompareOptions = {}): string[] {
   const { changes, removed, added, failures, peakRatio } = comparison
   const describe = ({ before, after, ratio, ...change }: Change): string => {
@@ -96,10 +96,10 @@ export function comparisonLines(comparison: Comparison, options: CompareOptions 
       .map(describe)
   const same = changes.filter(({ verdict }) => verdict === 'same').length
   const how = options.relative
-    ? 'factors allow for the ceilings sampled in turn'
-    : 'factors do not allow for that; --relative does'
+    ? 'ratios are corrected for the ceilings sampled in turn'
+    : 'ratios are not corrected for that (use --relative)'
   return [
-    `The ceiling is ${short(peakRatio.gflops)} times the GFLOP/s and ${short(peakRatio.gbps)} times the GB/s; ${how}.`,
+    `The ceiling changed by a factor of ${short(peakRatio.gflops)} (GFLOP/s) and ${short(peakRatio.gbps)} (GB/s); ${how}.`,
     ...section('Slower:', moved('slower', -1)),
     ...section('Faster:', moved('faster', 1)),
     ...section(
@@ -114,7 +114,7 @@ export function comparisonLines(comparison: Comparison, options: CompareOptions 
   ]
 }
 
-/** Compares two files, for people; the largest changes first. Throws 'file' or 'format'. */
+/** Compares two report files and prints the result. Throws 'file' or 'format'. */
 export async function compareFiles(
   before: string,
   after: string,
@@ -140,7 +140,7 @@ export async function readReport(path: string): Promise<BenchReport> {
   } catch (cause) {
     throw new WeftgradError('format', `${path} is not JSON. Give a file that bench --json wrote.`, { path }, cause)
   }
-  if (!isReport(report)) throw new WeftgradError('format', `${path} is no benchmark report of weftgrad.`, { path })
+  if (!isReport(report)) throw new WeftgradError('format', `${path} is not a weftgrad benchmark report.`, { path })
   return report
 }
 

@@ -1,6 +1,6 @@
 /**
- * A planned kernel with its operands on a device, bound once: it can be timed, and its results can be verified. What the
- * timed runs left behind is what is verified: pure kernels overwrite outputs that started as NaN.
+ * A planned kernel with its operands on a device, bound once: it can be timed, and its results read back. What is verified
+ * is what the timed runs left behind: outputs start as NaN, unless the kernel updates them in place.
  */
 
 import type { BoundCommands } from '../src/gpu/bind.ts'
@@ -8,16 +8,10 @@ import { bindCommands } from '../src/gpu/bind.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../src/gpu/device.ts'
 import { unboundCommands } from '../src/graph/run/program.ts'
 import type { KernelPlan } from '../src/kernels/kernel.ts'
-import { Random } from '../src/random.ts'
-import type { CaseData, ExpectedOutput, HostNumbers, Tolerance } from './case.ts'
+import type { CaseData, ExpectedOutput, HostNumbers } from './case-data.ts'
 import type { Subject } from './measure.ts'
 
-/** Results were wrong: whatever time was measured is worth nothing. */
-export class WrongResult extends Error {
-  override readonly name = 'WrongResult'
-}
-
-/** The inputs of a case on a device; every variant that is timed reads these. */
+/** The inputs of a case on a device, shared by all its variants. */
 export class CaseInputs {
   readonly buffers: readonly DeviceBuffer[]
 
@@ -30,7 +24,7 @@ export class CaseInputs {
   }
 }
 
-/** Dispatches in one submission at most: encoding more would take longer than any sample. */
+/** The most dispatches in one submission: encoding more would take longer than any sample. */
 const maxDispatches = 20_000
 
 export class KernelRun implements Subject {
@@ -88,7 +82,7 @@ export class KernelRun implements Subject {
     return (await this.#device.timeOnDevice(this.#bound.commands, repeats)) / repeats
   }
 
-  /** What the runs so far left behind; outputs that are updated in place start anew and are run once. */
+  /** The outputs of the runs so far. Outputs that are updated in place are reset first, and updated once. */
   async results(): Promise<HostNumbers[]> {
     if (this.#data.outputs.some(({ initial }) => initial !== undefined)) {
       this.#data.outputs.forEach((output, i) => {
@@ -122,55 +116,4 @@ function upload(device: Device, numbers: HostNumbers, label: string): DeviceBuff
 
 function beginning(output: ExpectedOutput): HostNumbers {
   return output.initial ?? new Uint32Array(output.length).fill(0xffffffff) // NaN as f32
-}
-
-/** Places of a long result that are compared with its definition. */
-const sampledPlaces = 4096
-
-/** Throws WrongResult where a result is not what its definition says, at all of its places or at a sample of them. */
-export function verifyByDefinition(what: string, data: CaseData, results: readonly HostNumbers[]): void {
-  data.outputs.forEach((output, i) => {
-    const actual = results[i] ?? new Float32Array()
-    const places = placesIn(output.length)
-    const worst = worstPlace(places, data.tolerance, (place) => [actual[place] ?? Number.NaN, output.expected(place)])
-    if (worst !== undefined) throw new WrongResult(`${what}: output ${i} ${worst}`)
-  })
-}
-
-/** Throws WrongResult where two results are not the same within the tolerance, at any place. */
-export function verifyEqual(
-  what: string,
-  tolerance: Tolerance,
-  actual: HostNumbers | undefined,
-  expected: HostNumbers | undefined,
-): void {
-  const [a, b] = [actual ?? [], expected ?? []]
-  if (a.length !== b.length) throw new WrongResult(`${what}: ${a.length} numbers where ${b.length} were expected`)
-  const worst = worstPlace(a.keys(), tolerance, (place) => [a[place] ?? Number.NaN, b[place] ?? Number.NaN])
-  if (worst !== undefined) throw new WrongResult(`${what}: ${worst}`)
-}
-
-function placesIn(length: number): Iterable<number> {
-  if (length <= sampledPlaces) return new Uint8Array(length).keys()
-  const random = new Random(1, 'sampled places')
-  return [0, length - 1, ...Array.from({ length: sampledPlaces }, () => random.below(length))]
-}
-
-/** A text about the place that is furthest off, or undefined where all agree. NaN agrees with nothing. */
-function worstPlace(
-  places: Iterable<number>,
-  { rtol, atol }: Tolerance,
-  pairAt: (place: number) => readonly [actual: number, expected: number],
-): string | undefined {
-  let worst: string | undefined
-  let worstExcess = 1
-  for (const place of places) {
-    const [actual, expected] = pairAt(place)
-    const difference = Math.abs(actual - expected)
-    const excess = difference / (atol + rtol * Math.abs(expected))
-    if (difference === 0 || excess <= worstExcess) continue
-    worstExcess = Number.isNaN(excess) ? Number.POSITIVE_INFINITY : excess
-    worst = `is ${actual} where ${expected} was expected, at place ${place}`
-  }
-  return worst
 }

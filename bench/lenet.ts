@@ -1,7 +1,7 @@
 /**
  * Whole training steps of LeNet-5, as `fit` runs them: gather a batch, forward, backward, record, check, Adam. The images
- * are made up (a kernel's time does not depend on its numbers), and the first steps train on one batch, so that other
- * implementations can be asked for the same losses.
+ * are random (a kernel's time does not depend on its numbers). The first steps train on one batch, so that the losses of
+ * other implementations can be compared.
  */
 
 import type { LayersModel } from '@tensorflow/tfjs'
@@ -17,12 +17,13 @@ import { adam, optimizerTable } from '../src/nn/optimizers.ts'
 import { BatchOrder, createTrainingStep, TrainingMemory } from '../src/nn/training-step.ts'
 import { trainingTasks } from '../src/nn/tune.ts'
 import { Random } from '../src/random.ts'
+import type { TensorFlow } from '../test/support/tfjs.ts'
 import type { BenchCase, OpenCase } from './case.ts'
-import { verifyEqual, WrongResult } from './kernel-run.ts'
 import type { Subject } from './measure.ts'
-import type { TensorFlow, TensorFlowSide } from './tensorflow.ts'
+import type { TensorFlowSide } from './tensorflow.ts'
+import { verifyEqual, WrongResult } from './verify.ts'
 
-/** Steps of an epoch here, hence of one sample at most. */
+/** Steps of an epoch, and so the most in one sample. */
 const steps = 256
 /** Steps whose losses are compared, all on the first batch. */
 const comparedSteps = 3
@@ -30,8 +31,8 @@ const imageCount = 10_000
 const classes = 10
 
 /**
- * Operations an image takes: two for every multiply-add of conv1, conv2 and the dense layers, three times (forward,
- * gradient of the weights, gradient of the input), less the input's gradient of conv1, which nobody needs.
+ * Operations per image: two for every multiply-add of conv1, conv2 and the dense layers, three times (forward, weight
+ * gradient, input gradient), without the input gradient of conv1, which is not needed.
  */
 const conv1Flops = 2 * 28 * 28 * 6 * 25
 const otherFlops = 2 * (10 * 10 * 16 * 150 + 400 * 256 + 256 * 32 + 32 * 10)
@@ -47,12 +48,12 @@ export const lenetCases: readonly BenchCase[] = [32, 128, 512].map(
   }),
 )
 
-/** A training step on a device, with the kernels that the adapter prefers, or with given ones. */
+/** Opens a training step on a device, with the adapter's preferred kernels or the given ones. */
 export function openLenetStep(device: Device, batch: number, variants: VariantTable = {}): Promise<OpenCase> {
   return LenetStep.open(device, batch, variants)
 }
 
-/** The kernels of a step, for tuning: no images are needed. */
+/** The kernels of a step, for tuning. Needs no images. */
 export function lenetStepTasks(device: Device, batch: number): readonly KernelTask[] {
   using model = lenet5({}, { seed: 1 })
   const images = new Uint8Array(imageCount * 28 * 28)
@@ -74,7 +75,7 @@ class LenetStep implements OpenCase {
   readonly #order: BatchOrder
   readonly #memory: TrainingMemory
   readonly #program: Program
-  /** The first batch, as the step sees it. */
+  /** The first batch, as the first kernel makes it. */
   readonly #first: { readonly images: Float32Array<ArrayBuffer>; readonly labels: Uint8Array }
 
   private constructor(
@@ -139,7 +140,7 @@ class LenetStep implements OpenCase {
     return `${this.#program.commands.length} dispatches`
   }
 
-  /** Starts an epoch: steps read their place from the state, and advance it. */
+  /** Starts an epoch: steps read their number from the state, and advance it. */
   #startEpoch(): void {
     this.#device.write(this.#memory.state.slice(), new Uint32Array(trainingStateWords))
   }
@@ -155,7 +156,7 @@ class LenetStep implements OpenCase {
     return (await this.#device.timeOnDevice(this.#program.commands, repeats)) / repeats
   }
 
-  /** Trains from the initial weights: the gradients of the first step, and the losses of the first few. */
+  /** Trains from the initial weights. Returns the gradients of the first step and the losses of the first few. */
   async #firstSteps(
     program: Program,
   ): Promise<{ gradients: Float32Array<ArrayBuffer>; losses: Float32Array<ArrayBuffer> }> {
@@ -175,7 +176,7 @@ class LenetStep implements OpenCase {
     return { gradients, losses }
   }
 
-  /** Against the plain variant of every kernel: gradients to 1e-4 of the largest, losses to 1e-4. */
+  /** Compares with the plain variant of every kernel: gradients to 1e-4 of the largest, losses to 1e-4. */
   async verify(): Promise<void> {
     const state = new Uint32Array(await this.#device.read(this.#memory.state.slice()))
     if (state[notFiniteWord] !== 0)
@@ -196,7 +197,7 @@ class LenetStep implements OpenCase {
     }
   }
 
-  /** Trains on the first batch again and again; it has that batch ready as float32, and gathers nothing. */
+  /** Trains on the first batch only, which it has as float32: it does not gather batches. */
   async rival(side: TensorFlowSide): Promise<Subject> {
     const { tf } = side
     const model = tensorFlowLenet(tf)
@@ -216,7 +217,7 @@ class LenetStep implements OpenCase {
     return {
       maxRepeats: steps,
       run: async (repeats) => {
-        for (let i = 0; i < repeats; i++) await train() // waits for the loss, as every caller of it does
+        for (let i = 0; i < repeats; i++) await train() // waits for the loss, as every caller of trainOnBatch does
         await side.settle()
       },
     }
@@ -227,7 +228,7 @@ class LenetStep implements OpenCase {
   }
 }
 
-/** Images as the step's first kernel makes them: 32x32, zero-padded, in [0, 1]. */
+/** A batch as the step's first kernel makes it: 32x32, zero-padded, in [0, 1]. */
 function firstBatch(
   indices: Uint32Array,
   images: Uint8Array,

@@ -12,22 +12,25 @@ export { listCases, runBench } from './run.ts'
 
 function share(text: string): number {
   const value = Number(text)
-  if (text.trim() === '' || !(value >= 0)) throw new InvalidArgumentError('It must be a number from 0, as 0.1.')
+  if (text.trim() === '' || !(value >= 0))
+    throw new InvalidArgumentError('It must be a number of at least 0, such as 0.1.')
   return value
 }
 
-/** Runs what the arguments ask for and gives the exit code. Throws WeftgradError and WrongResult. */
+/** Runs a command line and returns the exit code. Throws WeftgradError and WrongResult. */
 export async function main(args: readonly string[]): Promise<number> {
   let code = 0
   const program = new Command('bench')
-    .description('measure kernels and training steps, verify their results, compare with TensorFlow.js')
-    .argument('[filter...]', "words that a case's name must contain, all of them")
-    .option('--quick', 'few samples')
-    .addOption(new Option('--variant <N|name>', 'the variant to use where a case has it').conflicts('allVariants'))
-    .option('--all-variants', 'every variant of every case')
-    .addOption(new Option('--against <library>', "TensorFlow.js' WebGPU backend, sampled in turn").choices(['tfjs']))
-    .option('--json <file>', 'write the report into a file as well')
-    .option('--list', 'name cases and variants, measure nothing')
+    .description('time kernels, training steps and networks, and verify their results')
+    .argument('[filter...]', "words that a case's name must contain (all of them; a comma separates alternatives)")
+    .option('--quick', 'take fewer samples')
+    .addOption(
+      new Option('--variant <N|name>', 'use this variant; leave out cases without it').conflicts('allVariants'),
+    )
+    .option('--all-variants', 'time every variant of every case')
+    .addOption(new Option('--against <library>', "also time TensorFlow.js' WebGPU backend, in turn").choices(['tfjs']))
+    .option('--json <file>', 'also write the report to this file')
+    .option('--list', 'list cases and variants without timing them')
     .action(async (filter: string[], { list, ...options }: Omit<BenchOptions, 'filter'> & { list?: boolean }) => {
       if (list) await listCases(filter, print)
       else await runBench({ ...options, filter }, print)
@@ -35,12 +38,12 @@ export async function main(args: readonly string[]): Promise<number> {
     .exitOverride()
   program
     .command('compare')
-    .description('say what got slower or faster from one report to another, beyond noise')
+    .description('show what got slower or faster between two reports, beyond noise')
     .argument('<before>', 'a report written by --json')
-    .argument('<after>', 'another one')
-    .option('--strict', 'exit with 1 where a case got slower by more than the threshold')
-    .option('--threshold <share>', 'how much slower is too much', share, 0.1)
-    .option('--relative', 'scale times by the measured ceilings: for machines that differ or swing')
+    .argument('<after>', 'a later report')
+    .option('--strict', 'exit with code 1 if a case got slower by more than the threshold')
+    .option('--threshold <share>', 'how much slower is too much (0.1 is 10 %)', share, 0.1)
+    .option('--relative', 'scale times by the measured ceilings, for machines that differ or vary')
     .action(
       async (before: string, after: string, options: { strict?: boolean; threshold: number; relative?: boolean }) => {
         const { failures } = await compareFiles(before, after, options, print)
@@ -50,16 +53,14 @@ export async function main(args: readonly string[]): Promise<number> {
     .exitOverride()
   program
     .command('tune')
-    .description(
-      'measure every candidate for the kernels of a LeNet-5 step and of the benchmark, and say which one wins',
-    )
-    .argument('[filter...]', "words that a kernel's name or shapes must contain, all of them")
+    .description('time every variant of the kernels of a LeNet-5 step and of the benchmark, and show which one wins')
+    .argument('[filter...]', "words that a kernel's name or shapes must contain (all of them)")
     .action((filter: string[]) => benchTuning(filter, print))
     .exitOverride()
   try {
     await program.parseAsync([...args], { from: 'user' })
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode // it has said why
+    if (error instanceof CommanderError) return error.exitCode // commander has printed the reason
     throw error
   }
   return code

@@ -1,19 +1,19 @@
 /**
- * How things are timed. One sample is long enough for the clock (20 ms) by repeating the work; the work is warmed up
- * before, since software Vulkan compiles at the first dispatch; several subjects are sampled in turn, so that a machine
- * that slows down slows all of them; what is reported is the median with its quartiles and the minimum.
+ * How things are timed. The work is repeated until a sample is long enough for the clock (20 ms). It runs once before, since
+ * software Vulkan compiles at the first dispatch. Subjects are sampled in turn, so that a machine that slows down slows all
+ * of them. Reported are the median, the quartiles and the minimum.
  */
 
 import { WeftgradError } from '../src/errors.ts'
 
 export interface Subject {
-  /** Does the work so many times and resolves when the last is done. */
+  /** Does the work this many times; resolves when the last run has finished. */
   run(repeats: number): Promise<void>
-  /** The most repeats a call of `run` may be asked for. */
+  /** The most repeats in one call of `run`. */
   readonly maxRepeats: number
 }
 
-/** Of the samples, in the units of the samples. Quartiles between two samples are interpolated. */
+/** The spread of samples, in their unit. Quartiles between two samples are interpolated. */
 export interface Spread {
   readonly minimum: number
   readonly lowerQuartile: number
@@ -30,15 +30,15 @@ export interface Measurement {
   readonly milliseconds: number
   readonly spread: Spread
   readonly samples: number
-  /** How often the work was done in a sample. */
+  /** Runs in one sample. */
   readonly repeats: number
 }
 
 export interface Sampling {
   readonly samples: number
-  /** What a sample should last at least, in ms. */
+  /** The shortest a sample should be, in ms. */
   readonly sampleMilliseconds: number
-  /** After `fewestSamples` a subject is not sampled further once it has taken so long, in ms. */
+  /** A subject that has taken this long, in ms, is not sampled further, once it has `fewestSamples`. */
   readonly budgetMilliseconds: number
   readonly fewestSamples: number
   /** The clock, in ms. */
@@ -61,7 +61,7 @@ export const quickSampling: Sampling = {
 
 /** Throws 'argument' for no samples. */
 export function summarize(samples: readonly number[]): Summary {
-  if (samples.length === 0) throw new WeftgradError('argument', 'There is no median of no samples.')
+  if (samples.length === 0) throw new WeftgradError('argument', 'There is no median: there are no samples.')
   const sorted = samples.toSorted((a, b) => a - b)
   return {
     median: quantile(sorted, 0.5),
@@ -80,7 +80,7 @@ function quantile(sorted: readonly number[], share: number): number {
   return below + (above - below) * (position - Math.floor(position))
 }
 
-/** Samples the subjects one after the other, round by round; as many measurements as subjects, in their order. */
+/** Samples the subjects in turn, round by round. Returns a measurement for each, in their order. */
 export async function measureInTurn(subjects: readonly Subject[], sampling: Sampling): Promise<Measurement[]> {
   const now = sampling.now ?? (() => performance.now())
   const timed = async (subject: Subject, repeats: number): Promise<number> => {
@@ -108,7 +108,7 @@ export async function measureInTurn(subjects: readonly Subject[], sampling: Samp
   })
 }
 
-/** The repeats that fill a sample; 1 where one alone takes longer. */
+/** The repeats that fill a sample; 1 if a single run takes longer. */
 async function fittingRepeats(
   subject: Subject,
   sampleMilliseconds: number,
@@ -118,7 +118,7 @@ async function fittingRepeats(
   for (;;) {
     const elapsed = await timed(subject, repeats)
     if (elapsed >= sampleMilliseconds || repeats >= subject.maxRepeats) return repeats
-    // A tenth more than it seems to take, so that most samples are long enough; at most sixteenfold from a first guess.
+    // A tenth more than needed, so that most samples are long enough; at most 16 times the last guess.
     const growth = Math.min(16, Math.max(1.2, (1.1 * sampleMilliseconds) / Math.max(elapsed, 1e-3)))
     repeats = Math.min(subject.maxRepeats, Math.ceil(repeats * growth))
   }

@@ -1,7 +1,7 @@
 /**
- * The pretrained networks as frozen feature extractors: a forward pass without a top, at a small size and at the one they
- * were trained on, with as many images at a time as the extractor of features takes. Weights are made up from their names
- * (a kernel's time does not depend on its numbers), so that TensorFlow.js can be given the same.
+ * The pretrained networks as frozen feature extractors: a forward pass without the top, at a small image size and at the
+ * one they were trained on, in batches as large as feature extraction uses. Weights are hashed from their names (a kernel's
+ * time does not depend on its numbers), so that TensorFlow.js gets the same.
  */
 
 import type { Device, DeviceBuffer } from '../src/gpu/device.ts'
@@ -20,16 +20,16 @@ import { extractionBatch } from '../src/study/features.ts'
 import { hashedGains, hashedReader } from '../src/weights/hashed.ts'
 import { hashedLayersModel } from '../test/support/layers-model.ts'
 import type { BenchCase, OpenCase } from './case.ts'
-import { verifyEqual } from './kernel-run.ts'
 import type { Subject } from './measure.ts'
 import type { TensorFlowSide } from './tensorflow.ts'
+import { verifyEqual } from './verify.ts'
 
 export interface NetworkSize {
   /** Height and width of an image. */
   readonly pixels: number
-  /** `extractionBatch` by default; at large sizes few, since a pass takes seconds. */
+  /** Images per pass: `extractionBatch` by default, fewer at large sizes, where a pass takes seconds. */
   readonly batch?: number
-  /** Where a pass of TensorFlow.js would take minutes. */
+  /** True where a pass of TensorFlow.js would take minutes. */
   readonly isLarge?: boolean
 }
 
@@ -51,7 +51,7 @@ export const networkCases: readonly BenchCase[] = (Object.keys(networkSizes) as 
   ),
 )
 
-/** Two operations for each multiply-add of the convolutions, for one image. */
+/** Operations for one image: two for each multiply-add of the convolutions. */
 export function flopsOfImage(model: Model): number {
   let flops = 0
   for (const { outputShape, weights } of model.layers) {
@@ -67,7 +67,7 @@ interface Pass {
   readonly images: Float32Array<ArrayBuffer>
 }
 
-/** A network on a device, with the kernels that the adapter prefers. */
+/** A network on a device, with the adapter's preferred kernels. */
 export interface OpenNetwork extends OpenCase {
   /** The kernels of a pass, for tuning. */
   readonly tasks: readonly KernelTask[]
@@ -150,7 +150,7 @@ class NetworkForward implements OpenNetwork {
     return new Float32Array(bytes ?? new ArrayBuffer(0))
   }
 
-  /** The first image's features against those it gets alone, by the plain kernels where that takes seconds only. */
+  /** Compares the first image's features with those of a pass of its own, by the plain kernels unless that is too slow. */
   async verify(): Promise<void> {
     const actual = await this.#features(this.#pass)
     const alone = await makePass(this.#network.device, this.#network.frozen, 1, {
@@ -188,7 +188,7 @@ class NetworkForward implements OpenNetwork {
   }
 }
 
-/** Operations of a pass; the network gets no weights for that. */
+/** Operations of a pass. Needs no weights. */
 export function flopsOfPass(device: Device, name: PretrainedName, size: NetworkSize): number {
   const model = pretrained[name].build({ size: size.pixels, pooling: 'avg' })
   using frozen = freeze(model)
@@ -201,7 +201,7 @@ export function networkBatch(frozen: FrozenModel, { batch }: NetworkSize, device
   return batch ?? extractionBatch(frozen, [{ layer: last, pooling: 'none' }], device)
 }
 
-/** What a pass computes of images that lie in `input`. */
+/** The features of the images in `input`, traced. */
 function tracePass(frozen: Model, batch: number, input: DeviceBuffer): readonly { readonly value: Value }[] {
   const shape = [batch, ...frozen.inputShape]
   const x = new Tensor(leaf(new DeviceStorage(input.slice(0, 4 * elementCount(shape))), { shape, dtype: 'f32' }))
@@ -242,7 +242,7 @@ function release({ program, input }: Pass): void {
   input.dispose()
 }
 
-/** What is on the device, beside what it cannot do without: the weights and the two largest activations. */
+/** The memory in use, compared with the least possible: the weights and the two largest activations. */
 function memoryNote(frozen: Model, { program, input }: Pass, batch: number): string {
   const weights = frozen.parameterCount * 4
   const activations = [frozen.inputShape, ...frozen.layers.map(({ outputShape }) => outputShape)]

@@ -1,7 +1,6 @@
 /**
- * The adapter's ceiling: the most multiply-adds a second and the most bytes a second that a plain kernel gets out of it,
- * whatever the shape of the kernel. Every fraction that a benchmark reports is a fraction of these, measured in the same
- * run on the same machine.
+ * The adapter's ceiling: the most multiply-adds per second and the most bytes per second that a simple kernel reaches, over
+ * several shapes of that kernel. Every share that a benchmark reports is a share of these, measured in the same run.
  */
 
 import { bindCommands } from '../src/gpu/bind.ts'
@@ -9,9 +8,9 @@ import type { Device, DeviceBuffer } from '../src/gpu/device.ts'
 import { targetOf } from '../src/graph/run/program.ts'
 import type { Dispatch, Target } from '../src/kernels/kernel.ts'
 import { dispatch, input, output, reads, writes } from '../src/kernels/kernel.ts'
-import { WrongResult } from './kernel-run.ts'
 import type { Sampling, Subject } from './measure.ts'
 import { measureInTurn } from './measure.ts'
+import { WrongResult } from './verify.ts'
 
 export interface Peak {
   /** f32 multiply-adds count as two operations. */
@@ -33,16 +32,16 @@ interface ArithmeticShape {
 interface CopyShape {
   readonly name: string
   readonly workgroupSize: number
-  /** vec4f that a lane copies. */
+  /** How many vec4f a lane copies. */
   readonly vectors: number
-  /** vec4f that a lane has loaded before it stores them. */
+  /** How many vec4f a lane loads before it stores them. */
   readonly atOnce: number
 }
 
-/** Copied bytes; beyond the caches of a CPU, and of most GPUs. */
+/** Bytes to copy: more than the caches of a CPU, and of most GPUs, hold. */
 const copyBytes = 64 * 1024 * 1024
 
-/** A kernel that reaches a ceiling, kept to be sampled in turn with what is measured against it. */
+/** The kernel that reached a ceiling, to be sampled in turn with the cases. */
 export interface Yardstick extends Subject {
   /** Operations or bytes of one repeat. */
   readonly work: number
@@ -55,7 +54,7 @@ export interface Ceiling {
   dispose(): void
 }
 
-/** Measures both ceilings, each as the best sample of the best shape. Throws WrongResult where a kernel did not do its work. */
+/** Measures both ceilings: the best sample of the best shape. Throws WrongResult if a kernel did not do its work. */
 export async function measureCeiling(device: Device, sampling: Sampling): Promise<Ceiling> {
   const target = targetOf(device)
   const arithmetic = await best(
@@ -85,13 +84,13 @@ export async function measureCeiling(device: Device, sampling: Sampling): Promis
   }
 }
 
-/** A bound kernel that can say whether it did its work. */
+/** A bound kernel whose result can be verified. */
 interface PeakKernel extends Yardstick {
   readonly name: string
   verify(): Promise<void>
 }
 
-/** Work a nanosecond, GFLOP/s or GB/s, in the best sample; only the winner stays allocated. */
+/** The fastest kernel, and its GFLOP/s or GB/s in its best sample. Only the winner stays allocated. */
 async function best(
   makers: readonly (() => Promise<PeakKernel>)[],
   sampling: Sampling,
@@ -119,14 +118,14 @@ async function best(
   return found
 }
 
-/** GFLOP/s or GB/s of a yardstick that takes so many ms. */
+/** GFLOP/s or GB/s of a yardstick that takes this many ms. */
 export function rateOf(yardstick: Yardstick, milliseconds: number): number {
   return yardstick.work / (milliseconds * 1e6)
 }
 
 function arithmeticShapes(target: Target): ArithmeticShape[] {
-  // A CPU's workgroup is one subgroup, and its 16 vector registers hold four to fifteen accumulators of vec4f (a vec4f of
-  // eight lanes is four registers); a GPU hides latencies by many lanes.
+  // On a CPU a workgroup is one subgroup, and 16 vector registers hold a few accumulators (a vec4f of eight lanes takes
+  // four registers). A GPU hides latency by many lanes.
   const sizes = target.class === 'cpu' ? [target.subgroupSize ?? 8] : [64, 256]
   const counts = target.class === 'cpu' ? [2, 3, 4, 8] : [4, 8, 16]
   return sizes.flatMap((workgroupSize) =>
@@ -144,7 +143,7 @@ function arithmeticShapes(target: Target): ArithmeticShape[] {
 const factor = 0.9995
 const summand = 0.0005
 
-/** Where accumulator `i` of lane `index` begins: they differ, so that no compiler finds them to be one. */
+/** The start of accumulator `i` of lane `index`: all differ, so that no compiler merges them. */
 const start = (index: number, i: number): number => (index % 64) / 64 + i
 
 async function arithmeticKernel(device: Device, target: Target, shape: ArithmeticShape): Promise<PeakKernel> {
@@ -180,7 +179,7 @@ ${Array.from({ length: unroll }, () => update.join('\n')).join('\n')}
       const sums = new Float32Array(await device.read(result.slice(0, lanes * 4)))
       const decay = factor ** (steps * unroll)
       for (const index of [0, lanes - 1]) {
-        // a -> a * factor + summand goes to 1, since factor + summand = 1.
+        // a -> a * factor + summand tends to 1, since factor + summand = 1.
         let expected = 0
         for (let i = 0; i < accumulators; i++)
           for (const part of [0, 0.25, 0.5, 0.75]) expected += 1 + (start(index, i) + part - 1) * decay
@@ -245,7 +244,7 @@ ${places.map((place, i) => `    result[${place}] = v${i};`).join('\n')}
   })
 }
 
-/** Binds a kernel to its buffers, which it owns from then on. */
+/** Binds a kernel to its buffers and takes ownership of them. */
 async function bound(
   device: Device,
   name: string,

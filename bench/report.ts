@@ -1,6 +1,6 @@
-/** What a benchmark run says: the JSON of its results, and the same as a table for people. */
+/** The report of a benchmark run: its results as JSON, and as a table for people. */
 
-import type { Bound } from './case.ts'
+import type { Bound } from '../test/cases/case.ts'
 import type { Spread } from './measure.ts'
 import type { Peak } from './peak.ts'
 
@@ -13,23 +13,23 @@ export interface BenchRow {
   /** Of the samples, in ms. */
   readonly spread: Spread
   readonly samples: number
-  /** How often the work was done in a sample. */
+  /** Runs in one sample. */
   readonly repeats: number
-  /** 0 where a kernel does no arithmetic worth counting. */
+  /** 0 for a kernel without arithmetic worth counting. */
   readonly gflops: number
-  /** Of the bytes that have to be moved at least; 0 where they are not counted. Above the peak where caches hold them. */
+  /** Counts the least bytes that have to be moved; 0 where they are not counted. Exceeds the peak where caches hold them. */
   readonly gbps: number
-  /** Of the peak that bounds the case. */
+  /** The share of the peak that bounds the case. */
   readonly fractionOfPeak: number
   /**
-   * GFLOP/s or GB/s, as the case is bound, of the kernel that set the peak, sampled in turn with this case: lower than
-   * the peak where the machine was slow meanwhile.
+   * GFLOP/s or GB/s of the kernel that set the peak, sampled in turn with this case. Lower than the peak if the machine
+   * was slow at the time.
    */
   readonly ceiling: number
-  /** Where a case works off images. */
+  /** For cases that process images. */
   readonly imagesPerSecond?: number
   readonly notes?: readonly string[]
-  /** One repeat by the device's own clock, where it has one: the median over some samples. */
+  /** One repeat by the device's own clock, if it has one: the median over some samples. */
   readonly deviceMilliseconds?: number
   readonly tfjs?: RivalResult
 }
@@ -49,15 +49,15 @@ export interface BenchReport {
   readonly hardware: boolean
   /** ISO 8601. */
   readonly date: string
-  /** Of the working tree, with a `+` where it has changes. */
+  /** The commit of the working tree, with a `+` if it has changes. */
   readonly commit?: string
-  /** Few samples: for a look, not for a comparison. */
+  /** True if few samples were taken: enough for a look, not for a comparison. */
   readonly quick: boolean
   readonly peak: Peak
   readonly rows: readonly BenchRow[]
 }
 
-/** `of peak`: of the peak measured at the beginning; `in turn`: of the same kernel's rate, sampled in turn with the case. */
+/** `of peak`: share of the peak measured at the start. `in turn`: share of the same kernel's rate, sampled in turn. */
 const columns = [
   { title: 'case', width: 59 },
   { title: 'variant', width: 14 },
@@ -81,7 +81,7 @@ function line(cells: readonly string[]): string {
 
 export const tableHeader: string = line(columns.map(({ title }) => title))
 
-/** What stands below a case's line. */
+/** The lines printed below a case's row. */
 export function notesOf({ notes = [], tfjs }: BenchRow): readonly string[] {
   return tfjs !== undefined && 'skipped' in tfjs ? [...notes, `TensorFlow.js: not measured (${tfjs.skipped})`] : notes
 }
@@ -113,14 +113,14 @@ function percent(share: number): string {
   return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`
 }
 
-/** Three digits are what a measurement is worth. */
+/** Three significant digits: a measurement is worth no more. */
 export function short(value: number): string {
   if (value === 0 || !Number.isFinite(value)) return String(value)
   const magnitude = Math.floor(Math.log10(Math.abs(value)))
   return value.toFixed(Math.max(0, Math.min(5, 2 - magnitude)))
 }
 
-/** For JSON: no digits that mean nothing. */
+/** Six significant digits, for JSON. */
 export function rounded(value: number): number {
   return Number(value.toPrecision(6))
 }

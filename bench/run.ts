@@ -1,53 +1,52 @@
 /**
- * A benchmark run: times every hot kernel and whole training steps, says what part of the adapter's ceiling they reach,
- * and can put TensorFlow.js beside them. Every result is verified; a wrong one stops the run.
+ * A benchmark run: times the kernels that matter, whole training steps and whole networks, and reports the share of the
+ * adapter's ceiling that they reach, beside TensorFlow.js if asked for. Every result is verified; a wrong one stops the run.
  */
 
 import { WeftgradError } from '../src/errors.ts'
 import { writeFileAtomic } from '../src/format/atomic-write.node.ts'
 import type { Device } from '../src/gpu/device.ts'
 import { open } from '../src/gpu/node/open.ts'
-import { targetOf } from '../src/graph/run/program.ts'
-import type { Target } from '../src/kernels/kernel.ts'
 import type { BenchCase, OpenCase } from './case.ts'
-import { kernelCases } from './cases.ts'
 import { workingCommit } from './commit.ts'
-import { WrongResult } from './kernel-run.ts'
 import { lenetCases } from './lenet.ts'
 import type { Measurement, Sampling, Subject } from './measure.ts'
 import { measureInTurn, quickSampling, summarize, thoroughSampling } from './measure.ts'
 import { networkCases } from './networks.ts'
+import { operatorCases } from './operators.ts'
 import type { Ceiling, Peak } from './peak.ts'
 import { measureCeiling, rateOf } from './peak.ts'
 import type { BenchReport, BenchRow, RivalResult } from './report.ts'
 import { notesOf, rounded, short, tableHeader, tableLine } from './report.ts'
 import { TensorFlowSide } from './tensorflow.ts'
+import { trainingKernelCases } from './training-kernels.ts'
+import { WrongResult } from './verify.ts'
 
 export interface BenchOptions {
-  /** A case runs if its name contains all of these words, in any case; a comma begins other words that do as well. */
+  /** A case runs if its name contains all of these words, upper or lower case. A comma separates alternatives. */
   readonly filter?: string | readonly string[] | undefined
   /** Fewer samples. */
   readonly quick?: boolean | undefined
-  /** The variant to use, by number or name, for the cases that have it; the others are left out. */
+  /** The variant to use, by number or name. Cases without it are left out. */
   readonly variant?: string | number | undefined
-  /** Every variant of every case, one row each. */
+  /** True times every variant of every case, one row each. */
   readonly allVariants?: boolean | undefined
-  /** `tfjs`: TensorFlow.js' WebGPU backend in turn with ours. */
+  /** `tfjs` times TensorFlow.js' WebGPU backend too, in turn with ours. */
   readonly against?: string | undefined
-  /** The report goes into this file as well. */
+  /** A file that the report is also written to. */
   readonly json?: string | undefined
 }
 
-const allCases: readonly BenchCase[] = [...kernelCases, ...lenetCases, ...networkCases]
+const allCases: readonly BenchCase[] = [...operatorCases, ...trainingKernelCases, ...lenetCases, ...networkCases]
 
-/** One line for people, on standard output. */
+/** Prints one line on standard output. */
 export function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
 /**
- * Runs the benchmark on the best adapter; `log` takes the table line by line. Throws 'argument' for options that fit no
- * case, WrongResult where a kernel's result is wrong, 'file' where the report cannot be written.
+ * Runs the benchmark on the best adapter; `log` gets the table line by line. Throws 'argument' if no case fits the
+ * options, WrongResult if a kernel's result is wrong, 'file' if the report cannot be written.
  */
 export async function runBench(options: BenchOptions = {}, log: (line: string) => void = print): Promise<BenchReport> {
   const { against } = options
@@ -56,10 +55,12 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
   const cases = chosenCases(options.filter)
   const device = await open()
   try {
-    const target = targetOf(device)
-    const runs = cases.flatMap((one) => chosenVariants(one, target, options).map((variant) => ({ one, variant })))
+    const runs = cases.flatMap((one) => chosenVariants(one, device, options).map((variant) => ({ one, variant })))
     if (runs.length === 0)
-      throw new WeftgradError('argument', `None of these ${cases.length} cases has a variant ${options.variant} here.`)
+      throw new WeftgradError(
+        'argument',
+        `None of these ${cases.length} cases has a variant ${options.variant} on this adapter; --list names them.`,
+      )
     const sampling = options.quick ? quickSampling : thoroughSampling
     log(device.describe())
     const ceiling = await measureCeiling(device, sampling)
@@ -73,7 +74,7 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
       log(tableHeader)
       const rows: BenchRow[] = []
       for (const { one, variant } of runs) {
-        const row = await measureCase(one, variant, { device, target, sampling, ceiling, side })
+        const row = await measureCase(one, variant, { device, sampling, ceiling, side })
         rows.push(row)
         log(tableLine(row))
         for (const note of notesOf(row)) log(`  ${note}`)
@@ -81,7 +82,7 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
       const done = await report(device, options, peak, rows)
       if (options.json !== undefined) {
         await writeFileAtomic(options.json, `${JSON.stringify(done, null, 2)}\n`)
-        log(`written to ${options.json}`)
+        log(`Report: ${options.json}`)
       }
       return done
     } finally {
@@ -93,7 +94,7 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
   }
 }
 
-/** Names the cases and their variants, and measures nothing. Throws 'argument' for a filter that fits no case. */
+/** Lists the cases and their variants without measuring. Throws 'argument' if no case fits the filter. */
 export async function listCases(
   filter: BenchOptions['filter'] = [],
   log: (line: string) => void = print,
@@ -101,7 +102,7 @@ export async function listCases(
   const cases = chosenCases(filter)
   const device = await open()
   try {
-    for (const one of cases) log(`${one.name}: ${listedVariants(one, targetOf(device))}`)
+    for (const one of cases) log(`${one.name}: ${listedVariants(one, device)}`)
   } finally {
     device.dispose()
   }
@@ -118,40 +119,39 @@ function chosenCases(filter: BenchOptions['filter']): BenchCase[] {
   return chosen
 }
 
-function listedVariants(one: BenchCase, target: Target): string {
-  const preferred = one.preferred(target)
+function listedVariants(one: BenchCase, device: Device): string {
+  const preferred = one.preferred(device)
   return one
-    .variants(target)
+    .variants(device)
     .map((name, i) => `${i} ${name}${name === preferred ? ' (preferred)' : ''}`)
     .join(', ')
 }
 
-function chosenVariants(one: BenchCase, target: Target, { variant, allVariants }: BenchOptions): string[] {
-  const names = one.variants(target)
+function chosenVariants(one: BenchCase, device: Device, { variant, allVariants }: BenchOptions): string[] {
+  const names = one.variants(device)
   if (allVariants) return [...names]
-  if (variant === undefined) return [one.preferred(target)]
+  if (variant === undefined) return [one.preferred(device)]
   const named = names.find((name) => name === variant)
   const numbered = /^\d+$/.test(String(variant)) ? names[Number(variant)] : undefined
   return [named ?? numbered].filter((name) => name !== undefined)
 }
 
-interface Surroundings {
+interface RunContext {
   readonly device: Device
-  readonly target: Target
   readonly sampling: Sampling
   readonly ceiling: Ceiling
   readonly side: TensorFlowSide | undefined
 }
 
-async function measureCase(one: BenchCase, variant: string, around: Surroundings): Promise<BenchRow> {
-  const { device, target, side } = around
-  const ours = await one.open(device, target, variant)
+async function measureCase(one: BenchCase, variant: string, context: RunContext): Promise<BenchRow> {
+  const { device, side } = context
+  const ours = await one.open(device, variant)
   try {
-    const measure = (): Promise<Measured> => measureSides(ours, one.bound, around)
+    const measure = (): Promise<Measured> => measureSides(ours, one.bound, context)
     const measured = await (side === undefined ? measure() : side.scoped(measure))
     const deviceMilliseconds = device.timestamps ? await timeOnDevice(ours, measured.own) : undefined
     await ours.verify()
-    return rowOf(one, ours, measured, deviceMilliseconds, around.ceiling.peak)
+    return rowOf(one, ours, measured, deviceMilliseconds, context.ceiling.peak)
   } finally {
     ours.dispose()
   }
@@ -159,16 +159,16 @@ async function measureCase(one: BenchCase, variant: string, around: Surroundings
 
 interface Measured {
   readonly own: Measurement
-  /** GFLOP/s or GB/s of the ceiling's kernel meanwhile. */
+  /** GFLOP/s or GB/s of the ceiling's kernel, sampled in turn. */
   readonly ceiling: number
   readonly rival?: RivalResult
 }
 
-/** Ours, the kernel that sets the ceiling, and TensorFlow.js where it is asked for and able to, sampled in turn. */
+/** Samples in turn: ours, the kernel that sets the ceiling and, if asked for and possible, TensorFlow.js. */
 async function measureSides(
   ours: OpenCase,
   bound: BenchCase['bound'],
-  { sampling, ceiling, side }: Surroundings,
+  { sampling, ceiling, side }: RunContext,
 ): Promise<Measured> {
   const yardstick = ceiling.yardsticks[bound]
   const theirs = side === undefined ? undefined : await rivalOf(ours, side)
@@ -197,7 +197,7 @@ async function rivalOf(ours: OpenCase, side: TensorFlowSide): Promise<Subject | 
   }
 }
 
-/** Samples by the device's clock: it is steadier than the host's, a few are enough. */
+/** Samples by the device's clock. It is steadier than the host's, so a few are enough. */
 const deviceSamples = 5
 
 async function timeOnDevice(ours: OpenCase, { repeats }: Measurement): Promise<number> {

@@ -1,30 +1,16 @@
 /**
- * TensorFlow.js' WebGPU backend on the adapter that weftgrad uses, in the same process, to be sampled in turn with it.
- * A device of its own: WebGPU gives one device an adapter.
+ * TensorFlow.js' WebGPU backend on the same adapter and in the same process as weftgrad, so that both can be sampled in
+ * turn. It has a device of its own: WebGPU gives one device per adapter object.
  */
 
-import type tfjs from '@tensorflow/tfjs'
 import type { Tensor } from '@tensorflow/tfjs'
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu'
 import { findAdapter } from '../src/gpu/node/adapter.ts'
+import type { TensorFlow } from '../test/support/tfjs.ts'
 import type { Subject } from './measure.ts'
 
-export type TensorFlow = typeof tfjs
-export type { Tensor } from '@tensorflow/tfjs'
-
-/** What is timed: called inside a `tidy`, gives the result. Tensors that it only reads are made before. */
-export type TensorFlowWork = () => Tensor
-
-/** Uint8 and uint32 numbers as TensorFlow.js has them. */
-export function tensorOf(
-  tf: TensorFlow,
-  numbers: Float32Array | Uint32Array | Uint8Array,
-  shape: readonly number[],
-  dtype: 'float32' | 'int32' = 'float32',
-): Tensor {
-  const values = dtype === 'int32' ? Int32Array.from(numbers) : Float32Array.from(numbers)
-  return tf.tensor(values, [...shape], dtype)
-}
+/** The timed work: called inside a `tidy`, returns the result. Tensors that it only reads are made before. */
+export type TimedTensorFlow = () => Tensor
 
 export class TensorFlowSide {
   readonly tf: TensorFlow
@@ -40,13 +26,13 @@ export class TensorFlowSide {
   }
 
   static async open(): Promise<TensorFlowSide> {
-    // Both packages are CommonJS. Imported while `navigator.gpu` is missing, the backend does not register itself: its
-    // own way to a device asks for features in a form that Dawn refuses.
+    // Both packages are CommonJS. While `navigator.gpu` is missing, the backend does not register itself on import, which
+    // is what we want: it would ask for features in a form that Dawn refuses.
     const { default: tf } = await import('@tensorflow/tfjs')
     const backendPackage = await import('@tensorflow/tfjs-backend-webgpu')
     const { adapter, gpu } = await findAdapter()
     provideNavigator(gpu)
-    // The limits and features that the backend itself would ask for.
+    // The limits and features that the backend would ask for itself.
     const { limits } = adapter
     const device = await adapter.requestDevice({
       label: 'TensorFlow.js',
@@ -61,8 +47,8 @@ export class TensorFlowSide {
       },
     })
     const backend = new backendPackage.WebGPUBackend(device, adapter.info)
-    tf.enableProdMode() // without its checks of arguments and results
-    // What is compared are kernels: small tensors would otherwise be computed on the host.
+    tf.enableProdMode() // skips its checks of arguments and results
+    // Kernels are compared: without this, small tensors are computed on the host.
     tf.env().set('WEBGPU_CPU_FORWARD', false)
     if (tf.findBackend('webgpu') !== null) tf.removeBackend('webgpu')
     tf.registerBackend('webgpu', () => backend)
@@ -71,7 +57,7 @@ export class TensorFlowSide {
     return new TensorFlowSide(tf, backend)
   }
 
-  /** Resolves when all that was asked for has been submitted and has run. Throws what the device complained about. */
+  /** Submits everything, and resolves when it has run. Throws the first error that the device reported. */
   async settle(): Promise<void> {
     this.#backend.ensureCommandEncoderReady()
     this.#backend.endComputePassEncoder()
@@ -80,16 +66,16 @@ export class TensorFlowSide {
     if (this.#failure !== undefined) throw new Error(this.#failure)
   }
 
-  /** Runs the work once and gives its result. Throws what TensorFlow.js cannot do. */
-  async firstResult(work: TensorFlowWork): Promise<Float32Array<ArrayBuffer>> {
+  /** Runs the work once and returns its result. Throws if TensorFlow.js cannot do it. */
+  async firstResult(work: TimedTensorFlow): Promise<Float32Array<ArrayBuffer>> {
     const result = this.tf.tidy(work)
     const values = await result.data()
     await this.settle()
     return Float32Array.from(values)
   }
 
-  /** The work as something to be timed: every repeat in a `tidy` of its own. */
-  subject(work: TensorFlowWork): Subject {
+  /** Makes the work a subject for timing: every repeat in a `tidy` of its own. */
+  subject(work: TimedTensorFlow): Subject {
     return {
       maxRepeats: 1000,
       run: async (repeats) => {
@@ -103,7 +89,7 @@ export class TensorFlowSide {
     }
   }
 
-  /** Runs `use` and releases every tensor that was made meanwhile. */
+  /** Runs `use` and releases every tensor that it made. */
   async scoped<T>(use: () => Promise<T>): Promise<T> {
     const engine = this.tf.engine()
     engine.startScope('bench')
@@ -122,7 +108,7 @@ export class TensorFlowSide {
   }
 }
 
-/** The backend asks for `navigator.gpu`, which Node lacks; that it is there is all that it asks. */
+/** The backend looks for `navigator.gpu`, which Node lacks. It only has to exist. */
 function provideNavigator(gpu: GPU): void {
   if (!('navigator' in globalThis))
     Object.defineProperty(globalThis, 'navigator', { value: { userAgent: 'Node.js' }, configurable: true })

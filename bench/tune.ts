@@ -1,6 +1,6 @@
 /**
- * `bench tune`: what tuning sees. Every candidate for the kernels of a LeNet-5 training step, and for the kernels of the
- * benchmark, measured as `tune` does, with no limit of time; which one wins, and which are wrong. Keeps nothing.
+ * `bench tune`: shows what tuning sees. Measures every candidate for the kernels of a LeNet-5 training step, and for those
+ * of the benchmark, as `tune` does but without a time limit. Shows which one wins, and which are wrong. Keeps nothing.
  */
 
 import { WeftgradError } from '../src/errors.ts'
@@ -8,14 +8,14 @@ import type { Device } from '../src/gpu/device.ts'
 import { open } from '../src/gpu/node/open.ts'
 import type { KernelTask } from '../src/graph/plan/choice.ts'
 import { classKey } from '../src/graph/plan/choice.ts'
-import { targetOf } from '../src/graph/run/program.ts'
 import type { CandidateResult } from '../src/graph/tuning/tuning.ts'
 import { tune } from '../src/graph/tuning/tuning.ts'
-import { kernelCases } from './cases.ts'
 import { lenetStepTasks } from './lenet.ts'
+import { operatorCases } from './operators.ts'
 import { short } from './report.ts'
+import { trainingKernelCases } from './training-kernels.ts'
 
-/** Batch sizes of the steps whose kernels are shown. */
+/** The batch sizes of the training steps. */
 const lenetBatches = [128, 32]
 
 interface NamedTask {
@@ -24,8 +24,8 @@ interface NamedTask {
 }
 
 /**
- * Shows the kernels whose name contains all of these words; a step's kernels are named by family and shape class, too.
- * Throws 'argument' where there are none.
+ * Shows the kernels whose name contains all of these words; the name of a step's kernel includes family and shape class.
+ * Throws 'argument' if there are none.
  */
 export async function benchTuning(filter: readonly string[], log: (line: string) => void): Promise<void> {
   const words = filter.flatMap((text) => text.toLowerCase().split(/\s+/))
@@ -48,18 +48,16 @@ export async function benchTuning(filter: readonly string[], log: (line: string)
 }
 
 function namedTasks(device: Device, isWanted: (text: string) => boolean): NamedTask[] {
-  const target = targetOf(device)
   const steps = lenetBatches
     .flatMap((batch) => lenetStepTasks(device, batch).map((task) => ({ name: `lenet step, batch ${batch}`, task })))
     .filter(({ name, task }) => isWanted(`${name} ${classKey(task)}`))
-  const cases = kernelCases.flatMap(({ name, task }) => {
-    const own = isWanted(name) ? task?.(target) : undefined // its numbers are made to know their types
-    return own === undefined ? [] : [{ name, task: own }]
-  })
+  const cases = [...operatorCases, ...trainingKernelCases].flatMap(({ name, task }) =>
+    task === undefined || !isWanted(name) ? [] : [{ name, task: task(device) }],
+  )
   return [...steps, ...cases].filter(({ task }) => task.candidates.length > 1)
 }
 
-/** What tuning does not try: on a processor what has barriers, and the plain variant of much work. */
+/** The candidates that tuning does not try: on a CPU those with barriers, and the plain variant of a large kernel. */
 function leftOut({ candidates }: KernelTask, tried: readonly CandidateResult[]): CandidateResult[] {
   return candidates
     .filter((variant) => tried.every((one) => one.variant !== variant))

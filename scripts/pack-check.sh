@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Packs the check of an adapter for a bare x86-64 Linux machine: one folder, less than 60 MB, that needs no network and
-# nothing but bash, tar and gzip there. Run it after `npm ci`, on x86-64 Linux:
+# Packs the check of an adapter for a bare x86-64 Linux machine: one folder of less than 60 MB that needs no network, only
+# bash, tar and gzip. Run it after `npm ci`, on x86-64 Linux:
 #
 #     scripts/pack-check.sh [FOLDER]        FOLDER is weftgrad-check by default
 #
-# There, in the folder:  . enter.sh && node check.mjs       (python3 pytorch.py REPORT.json beside it)
+# On that machine, in the folder:  . enter.sh && node check.mjs       (and python3 pytorch.py REPORT.json to compare)
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 out="$(realpath -m "${1:-weftgrad-check}")"
 fail() { echo "pack-check: $*" >&2; exit 1; }
 
-[ "$(uname -sm)" = 'Linux x86_64' ] || fail 'it packs for x86-64 Linux, and takes Node.js from the machine it runs on.'
+[ "$(uname -sm)" = 'Linux x86_64' ] || fail 'run it on x86-64 Linux: it packs the Node.js of this machine.'
 [ -x "$root/node_modules/.bin/esbuild" ] || fail 'run `npm ci` first.'
-if [ -e "$out" ] && [ ! -e "$out/check.mjs" ]; then fail "$out is there and is no packed check; name another folder."; fi
+if [ -e "$out" ] && [ ! -e "$out/check.mjs" ]; then fail "$out exists and is not a packed check; name another folder."; fi
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 pack="$work/pack"
@@ -31,44 +31,44 @@ cp bench/check/pytorch.py "$pack/"
 
 # Node.js itself, and Dawn's library for this platform alone. Both are unpacked into a private folder by enter.sh.
 node="$(readlink -f "$(node -p process.execPath)")"
-! ldd "$node" | grep -q libnode || fail "$node is only a part of Node.js: its library is libnode.so. Use the build from nodejs.org."
+! ldd "$node" | grep -q libnode || fail "$node needs the library libnode.so. Use the build of Node.js from nodejs.org."
 mkdir -p "$work/native/bin" "$work/native/lib"
 cp "$node" "$work/native/bin/node"
 cp node_modules/webgpu/package.json node_modules/webgpu/index.js "$pack/node_modules/webgpu/"
 mkdir -p "$work/native/webgpu/dist"
 cp -r node_modules/webgpu/dist/linux-x64* "$work/native/webgpu/dist/"
 
-# The Vulkan loader: the driver comes with the GPU, the loader not always.
+# The Vulkan loader: a GPU's driver may come without it.
 loader="$(ldconfig -p | sed -n 's/.*libvulkan\.so\.1 .*x86-64.* => //p' | head -n 1)"
 if [ -z "$loader" ]; then
   (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download libvulkan1 && dpkg -x libvulkan1_*.deb loader) \
-    || fail 'there is no libvulkan.so.1 here, and apt-get cannot fetch the package libvulkan1.'
+    || fail 'libvulkan.so.1 is missing, and apt-get cannot download the package libvulkan1.'
   loader="$(find "$work/loader" -name 'libvulkan.so.1' | head -n 1)"
 fi
 cp "$(readlink -f "$loader")" "$work/native/lib/libvulkan.so.1"
 tar -C "$work/native" -cf - . | gzip -9 > "$pack/native.tar.gz"
 
-# The first images of Fashion-MNIST, as many as the trajectory sees.
+# The first images of Fashion-MNIST, as many as the trajectory uses.
 node --import ./scripts/tsx.mjs scripts/pack-check-data.ts "$pack/data"
 
 cat > "$pack/enter.sh" <<'IN'
 # Source it: . enter.sh && node check.mjs
 weftgrad_check="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-# Native code is unpacked into a folder that only this user can write.
+# Unpack native code into a folder that only this user can write.
 if [ -z "${WEFTGRAD_NATIVE:-}" ] || [ ! -x "$WEFTGRAD_NATIVE/bin/node" ]; then
   WEFTGRAD_NATIVE="$(mktemp -d)" && tar -C "$WEFTGRAD_NATIVE" -xzf "$weftgrad_check/native.tar.gz" || return 1
   rm -rf "$weftgrad_check/node_modules/webgpu/dist"
   ln -s "$WEFTGRAD_NATIVE/webgpu/dist" "$weftgrad_check/node_modules/webgpu/dist" || return 1
 fi
 export WEFTGRAD_NATIVE PATH="$WEFTGRAD_NATIVE/bin:${PATH:-/usr/bin:/bin}"
-# The system's loader knows the system's drivers best.
+# Prefer the system's loader: it knows where the system's drivers are.
 ldconfig -p 2> /dev/null | grep -q 'libvulkan\.so\.1' || export LD_LIBRARY_PATH="$WEFTGRAD_NATIVE/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 # Some containers mount NVIDIA's driver where no loader looks.
 for weftgrad_icd in /usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.json; do
   [ -z "${VK_DRIVER_FILES:-}" ] && [ -e "$weftgrad_icd" ] && export VK_DRIVER_FILES="$weftgrad_icd" VK_ICD_FILENAMES="$weftgrad_icd"
 done
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$WEFTGRAD_NATIVE}" WEFTGRAD_DATA_DIR="${WEFTGRAD_DATA_DIR:-$weftgrad_check/data}"
-# Nothing is fetched. WEFTGRAD_NO_SETUP=0 lets it fetch a software driver where there is no GPU.
+# Download nothing. WEFTGRAD_NO_SETUP=0 lets it download a software driver if there is no GPU.
 export WEFTGRAD_NO_SETUP="${WEFTGRAD_NO_SETUP-1}"
 IN
 cat > "$pack/README.md" <<'IN'
@@ -78,14 +78,14 @@ In bash, in this folder:
 
     . enter.sh && node check.mjs
 
-It takes at most seven minutes (`--quick`: two; `--help` says more) and writes a report (`.json`) and a page (`.md`) into
-the current folder. With PyTorch at hand, the same work by PyTorch, beside ours:
+It takes at most seven minutes (`--quick`: two; see `--help`) and writes a report (`.json`) and a page (`.md`) into the
+current folder. To compare with PyTorch, if it is installed:
 
     python3 pytorch.py REPORT.json && node check.mjs --page REPORT.json --pytorch pytorch.json
 IN
 
 bytes="$(du -sb "$pack" | cut -f1)"
-[ "$bytes" -lt 60000000 ] || fail "the folder has $bytes bytes, and 60,000,000 are the most."
+[ "$bytes" -lt 60000000 ] || fail "the folder has $bytes bytes; the limit is 60,000,000."
 rm -rf "$out"
 mkdir -p "$(dirname "$out")"
 cp -r "$pack" "$out"

@@ -1,9 +1,9 @@
 /**
- * Makes the tables of docs/performance.md from the results of `npm run bench -- --json bench/results/NAME.json`, so that the
- * page says exactly what was measured.
+ * Generates the tables of docs/performance.md from the results that `npm run bench -- --json bench/results/NAME.json` wrote,
+ * so that the page shows exactly what was measured.
  *
  *     node --import ./scripts/tsx.mjs scripts/performance-page.ts            writes them between the markers
- *     node --import ./scripts/tsx.mjs scripts/performance-page.ts --check    fails if the page holds other tables
+ *     node --import ./scripts/tsx.mjs scripts/performance-page.ts --check    fails if the page has others
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type { BenchReport, BenchRow } from '../bench/report.ts'
@@ -45,7 +45,7 @@ const reports = readdirSync(results)
   .filter((name) => name.endsWith('.json'))
   .sort()
   .map((name) => JSON.parse(readFileSync(new URL(name, results), 'utf8')) as BenchReport)
-  // `npm run check:gpu` also keeps its reports there, each with its own page.
+  // `npm run check:gpu` also writes its reports there, each with a page of its own.
   .filter(({ rows }) => rows !== undefined)
 const text = readFileSync(page, 'utf8')
 const [before, rest] = text.split(begin)
@@ -55,6 +55,6 @@ if (before === undefined || after === undefined)
 const wanted = `${before}${begin}\n\n${reports.map(section).join('\n\n')}\n\n${end}${after}`
 if (!process.argv.includes('--check')) writeFileSync(page, wanted)
 else if (wanted !== text) {
-  console.error('docs/performance.md does not match bench/results/: run `npm run performance`.')
+  console.error('docs/performance.md is out of date: run `npm run performance`.')
   process.exitCode = 1
 }

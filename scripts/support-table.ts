@@ -1,8 +1,8 @@
 /**
- * Makes the table of operators in docs/support.md from the table of cases, so that it says exactly what is tested.
+ * Generates the support table of docs/support.md from the table of cases, so that it lists exactly what is tested.
  *
  *     node --import ./scripts/tsx.mjs scripts/support-table.ts            writes it between the markers of that page
- *     node --import ./scripts/tsx.mjs scripts/support-table.ts --check    fails if the page holds another table
+ *     node --import ./scripts/tsx.mjs scripts/support-table.ts --check    fails if the page has another one
  *
  * Every function of src/operators/index.ts must have a case or be explained in `withoutCases`; otherwise this fails.
  */
@@ -15,7 +15,7 @@ const page = new URL('../docs/support.md', import.meta.url)
 const begin = '<!-- support table: begin (npm run support) -->'
 const end = '<!-- support table: end -->'
 
-/** What the table of cases calls by a name that is no function. */
+/** Titles of the groups of cases that are not named after a function. */
 const titles: Readonly<Record<string, string>> = {
   fused: 'chains of elementwise operators, in one kernel',
   network: 'several operators together, as networks use them',
@@ -29,7 +29,7 @@ interface Row {
   readonly note: string
 }
 
-/** Operators that no case describes, and how they are tested instead. */
+/** Operators without a case, and how they are tested instead. */
 const withoutCases: Readonly<Record<string, Omit<Row, 'operator'>>> = {
   dropout: {
     forward: 'yes',
@@ -51,10 +51,10 @@ const withoutCases: Readonly<Record<string, Omit<Row, 'operator'>>> = {
   },
 }
 
-/** Operators on whole numbers, or giving them. */
+/** Operators whose results are whole numbers. */
 const withoutDerivative: ReadonlySet<string> = new Set(['argmax'])
 
-/** Not operators of their own: they make constants, or are another operator under a second name. */
+/** Functions that are not operators: they make constants, or are another operator by a second name. */
 const notOperators: ReadonlySet<string> = new Set(['apply', 'applyAll', 'constant', 'fill', 'zeros', 'ones', 'flatten'])
 
 function casesByOperator(): Map<string, Case[]> {
@@ -72,7 +72,7 @@ function rowOf(operator: string, own: readonly Case[]): Row {
   const compared = own.filter((one) => typeof one.tfjs !== 'string')
   const differentiated = own.filter((one) => one.differentiable.length > 0)
   const gradients = differentiated.filter((one) => typeof one.tfjs !== 'string' && one.tfjsGradient === true)
-  // A case that cannot be compared at all gives one reason, not two.
+  // A case without any comparison has one reason, not two.
   const reasons = own.flatMap((one) => {
     if (typeof one.tfjs === 'string') return [one.tfjs]
     return one.differentiable.length > 0 && one.tfjsGradient !== true ? [one.tfjsGradient] : []
@@ -126,7 +126,7 @@ function main(): void {
   const renewed = `${text.slice(0, from + begin.length)}\n${supportTable()}\n${text.slice(to)}`
   if (renewed === text) return
   if (process.argv.includes('--check')) {
-    process.stderr.write('The table in docs/support.md is not that of test/cases.ts. Run `npm run support`.\n')
+    process.stderr.write('docs/support.md is out of date: run `npm run support`.\n')
     process.exitCode = 1
     return
   }

@@ -111,7 +111,7 @@ const product: MatmulKey = {
 }
 const ones = (count: number): Numbers => new Float32Array(count).fill(1)
 
-describe('an activation in a kernel has the bits of the elementwise one', () => {
+describe('an activation fused into a kernel gives the bits of the elementwise one', () => {
   // As f32, vec2f and vec4f: by the columns that a lane has.
   test.each([1, 16, 32])('matmul, %i columns', { timeout: 120_000 }, async (n) => {
     const inputs = [Float32Array.from(specials), ones(n)]
@@ -119,7 +119,7 @@ describe('an activation in a kernel has the bits of the elementwise one', () => 
     await expectOneText({ family: matmul, key, inputs, count: specials.length * n })
   })
 
-  test('matmul whose sum is split', { timeout: 120_000 }, async () => {
+  test('matmul with a split sum', { timeout: 120_000 }, async () => {
     const k = 1024
     const left = new Float32Array(specials.length * k)
     specials.forEach((x, row) => {
@@ -129,7 +129,7 @@ describe('an activation in a kernel has the bits of the elementwise one', () => 
     await expectOneText({ family: matmul, key, inputs: [left, ones(k)], count: specials.length })
   })
 
-  test('conv2d, whatever the variant', { timeout: 120_000 }, async () => {
+  test('conv2d, by every variant', { timeout: 120_000 }, async () => {
     const side = Math.ceil(specials.length / 2)
     const filters = 4
     const pixels = Float32Array.from({ length: 2 * side }, (_, i) => specials[i] ?? 0)
@@ -145,7 +145,7 @@ describe('an activation in a kernel has the bits of the elementwise one', () => 
   })
 })
 
-describe("relu's derivative in a kernel has the bits of the elementwise one", () => {
+describe("relu's derivative fused into a kernel gives the bits of the elementwise one", () => {
   test('the mask of a product', { timeout: 120_000 }, async () => {
     const n = 4
     const key: MatmulKey = { ...product, n, mask: true }

@@ -42,7 +42,7 @@ describe('the API reference', () => {
     expect(names).toContain('weftgrad/node.weights.find')
   })
 
-  test('says something about every public name, and mentions no type and no name that it lacks', () => {
+  test('documents every public name, and mentions no type or name that is missing', () => {
     expect(warnings.texts.join('\n')).toBe('')
   })
 })

@@ -117,19 +117,19 @@ describe('higher derivatives of smooth functions', () => {
     expectClose(actual, points.map(expected), 2e-5)
   })
 
-  it('of a power, by base and exponent, are there at exponent 0, too', async () => {
+  it('of a power exist at exponent 0 too, by base and by exponent', async () => {
     const [base, exponent] = [tensor([2, 4]), tensor([0, 0])]
     expectClose((await numbers(slope(sum(slope(sum(pow(base, exponent)), base)), exponent)))[0], [0.5, 0.25])
     expectClose((await numbers(slope(sum(slope(sum(pow(base, exponent)), exponent)), base)))[0], [0.5, 0.25])
   })
 
-  it('of max-pooling pass through the maxima alone', async () => {
+  it('of max-pooling pass through the maxima only', async () => {
     const x = strip([2, 1, 3, 3, -1, 5])
     const [third] = await numbers(derivative((t) => maxPool(pow(t, 4), { poolSize: [1, 2] }), x, 3))
     expectClose(third, [48, 0, 72, 0, 0, 120])
   })
 
-  it('of cross-entropy are NaN in the rows whose label is no class, and in those only', async () => {
+  it('of cross-entropy are NaN only in rows with an invalid label', async () => {
     const logits = tensor([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], [4, 3])
     const rows = softmaxCrossEntropy(logits, tensor([0, 3, 2, 4e9], [4], 'u32'), { reduction: 'none' })
     const [second] = await numbers(slope(sum(square(slope(sum(rows), logits))), logits))
@@ -141,7 +141,7 @@ describe('higher derivatives of smooth functions', () => {
     ])
   })
 
-  it('are zero where the slope is constant in pieces', async () => {
+  it('are zero for piecewise linear functions', async () => {
     const x = tensor([-1, 0, 2])
     const [kink, choice] = await numbers(
       derivative(relu, x, 2),
@@ -202,7 +202,7 @@ describe('the gradient of a gradient agrees with differences of the gradient', (
     expect(Math.max(...directions.map(({ analytic }) => Math.abs(analytic)))).toBeGreaterThan(0.1)
   })
 
-  it('and is symmetric: by kernel of the gradient by image, and by image of that by kernel', async () => {
+  it('is symmetric in image and kernel', async () => {
     const kernel = noise([3, 3, 3, 2], 'kernel')
     const y = sum(square(conv2d(image, kernel, undefined, convolution)))
     const [u, v] = [noise(image.shape, 'u'), noise(kernel.shape, 'v')]
@@ -215,7 +215,7 @@ describe('the gradient of a gradient agrees with differences of the gradient', (
 })
 
 describe('a gradient', () => {
-  it('is zero, in the right shape, for what the result does not depend on', async () => {
+  it('is zero, in the right shape, for a tensor that the result does not depend on', async () => {
     const [x, other] = [tensor([1, 2]), tensor([[1, 2, 3]])]
     const slopes = gradients(sum(square(x)), [other, x, exp(other)])
     expect(slopes.map(({ shape }) => shape)).toEqual([[1, 3], [2], [1, 3]])
@@ -226,13 +226,13 @@ describe('a gradient', () => {
     ])
   })
 
-  it('is zero for what only decides: conditions, comparisons and signs', async () => {
+  it('is zero for conditions, comparisons and signs', async () => {
     const x = tensor([-1, 2])
     const y = sum(where(x, mul(x, 0), 5))
     expect(await numbers(slope(y, x))).toEqual([[0, 0]])
   })
 
-  it('of a power of zero is zero everywhere, also at zero', async () => {
+  it('of x to the power of zero is zero everywhere, including at zero', async () => {
     const x = tensor([0, 2, -3])
     const [gradient] = gradients(sum(pow(x, 0)), [x])
     expect([...((await gradient?.data()) ?? [])].map(Math.abs)).toEqual([0, 0, 0])
@@ -257,14 +257,14 @@ describe('a gradient', () => {
     expect(actual?.map((n) => n + 0)).toEqual(expected)
   })
 
-  it('is NaN where a NaN decides', async () => {
+  it('is NaN where a NaN decides the branch', async () => {
     const x = tensor([[Number.NaN, 1]])
     expect(await numbers(slope(sum(max(x, { axes: 1 })), x))).toEqual([[Number.NaN, Number.NaN]])
     const exponent = tensor([2])
     expect(await numbers(slope(sum(pow(tensor([Number.NaN]), exponent)), exponent))).toEqual([[Number.NaN]])
   })
 
-  it('of a tensor by itself is one, and by the same tensor twice the same', async () => {
+  it('of a tensor by itself is one, also if it is asked for twice', async () => {
     const x = tensor([3])
     const y = square(x)
     const [own, first, second] = gradients(y, [y, x, x])
@@ -273,7 +273,7 @@ describe('a gradient', () => {
     expect(await numbers(own, first, second)).toEqual([[1], [6], [6]])
   })
 
-  it('may be taken by a tensor in the middle, alone or together with what it was computed from', async () => {
+  it('can be taken by an intermediate tensor, alone or together with its inputs', async () => {
     const x = tensor([0.5, 2])
     const middle = square(x)
     const y = sum(mul(middle, tensor([3, 5])))
@@ -285,7 +285,7 @@ describe('a gradient', () => {
     ])
   })
 
-  it('adds up over all the ways by which a shared tensor reaches the result', async () => {
+  it('adds up over all paths from a shared tensor to the result', async () => {
     const x = tensor([0.5, 1.5])
     const shared = exp(x)
     const y = sum(add(mul(shared, shared), sub(mul(shared, x), shared)))
@@ -295,7 +295,7 @@ describe('a gradient', () => {
     expectClose(actual, expected)
   })
 
-  it('of a deep net of shared tensors costs as much as the net, not as its ways', () => {
+  it('of a deep graph of shared tensors costs as much as its nodes, not its paths', () => {
     const x = tensor([1.0001])
     let y = x
     for (let i = 0; i < 60; i++) y = mul(y, y)
@@ -303,7 +303,7 @@ describe('a gradient', () => {
     expect(plan.dispatches.length).toBeLessThan(60 * 6)
   })
 
-  it('is summed down to the shape of what was broadcast', async () => {
+  it('is summed to the shape of a broadcast operand', async () => {
     const [row, column, scalar] = [tensor([1, 2, 3]), tensor([[4], [5]]), constant(2)]
     const y = sum(mul(mul(row, column), scalar))
     const slopes = gradients(y, [row, column, scalar])
@@ -311,7 +311,7 @@ describe('a gradient', () => {
     expect(await numbers(...slopes)).toEqual([[18, 18, 18], [12, 12], [54]])
   })
 
-  it('passes through slices, reshapes and means as they are', async () => {
+  it('passes through slices, reshapes and means', async () => {
     const x = tensor([
       [1, 2],
       [3, 4],
@@ -321,11 +321,11 @@ describe('a gradient', () => {
   })
 })
 
-describe('functions of functions', () => {
+describe('functions that differentiate functions', () => {
   const w = tensor([2, 3])
   const f = (x: Tensor): Tensor => sum(mul(square(x), w))
 
-  it('grad and valueAndGrad differentiate by their arguments, or by what the function closes over', async () => {
+  it('grad and valueAndGrad differentiate by arguments, or by tensors that the function closes over', async () => {
     const x = tensor([1, 10])
     const [value, [byArgument]] = valueAndGrad(f)(x)
     const [same, [byWeight]] = valueAndGrad(f, [w])(x)
@@ -348,7 +348,7 @@ describe('functions of functions', () => {
   })
 })
 
-describe('what has no gradient says so', () => {
+describe('an operator without a gradient throws an error', () => {
   const x = tensor([
     [1, 2],
     [4, 3],
@@ -370,7 +370,7 @@ describe('what has no gradient says so', () => {
     expect(act).toThrow(expect.objectContaining({ code, message: expect.stringMatching(mentions) }))
   })
 
-  it('but only where the derivative would have to pass through it', async () => {
+  it('but only if the derivative has to pass through it', async () => {
     const y = add(sum(square(x)), mul(toF32(argmax(tensor([1, 3]))), 7))
     expect(await numbers(slope(y, x))).toEqual([[2, 4, 8, 6]])
     const z = sum(mul(run(halving, tensor([[8, 8]])), x))
@@ -437,12 +437,12 @@ describe("a user's operator", () => {
   const tripling = scaling('tripling', 3, timesCotangent(3))
   const x = noise([5, 41], 'x')
 
-  it('runs forward, in the middle of other work', async () => {
+  it('runs forward, between other operators', async () => {
     const [actual, expected] = await numbers(exp(run(tripling, neg(x))), exp(mul(x, -3)))
     expectClose(actual, expected ?? [])
   })
 
-  it('runs backward, and is differentiated again', async () => {
+  it('runs backward, and can be differentiated twice', async () => {
     const y = sum(square(run(tripling, square(x))))
     const [first, expected] = await numbers(slope(y, x), mul(mul(square(x), x), 36))
     expectClose(first, expected ?? [])
@@ -451,7 +451,7 @@ describe("a user's operator", () => {
     expect((await gradCheck((t) => sum(square(run(tripling, t))), [x], { device: device() })).error).toBeLessThan(1e-3)
   })
 
-  it('may have several results of which some are not used, and operands without a derivative', async () => {
+  it('can have unused results, and operands without a derivative', async () => {
     const seen: (readonly boolean[])[] = []
     const sumAndDifference: OpDefinition = {
       name: 'sumAndDifference',
@@ -558,7 +558,7 @@ describe('the gradient checker notices a derivative that', () => {
     expect(await errorOf(timesCotangent(Number.NaN))).toBeNaN()
   })
 
-  it('and lets a right one pass, the same way for the same seed', async () => {
+  it('accepts a correct one, reproducibly for a seed', async () => {
     const error = await errorOf(timesCotangent(3))
     expect(error).toBeLessThan(2e-3)
     expect(await errorOf(timesCotangent(3))).toBe(error)

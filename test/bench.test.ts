@@ -3,13 +3,13 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { CaseData } from '../bench/case.ts'
+import type { CaseData } from '../bench/case-data.ts'
 import { compareReports } from '../bench/compare.ts'
-import { verifyByDefinition, WrongResult } from '../bench/kernel-run.ts'
 import { main, runBench } from '../bench/main.ts'
 import type { Sampling, Subject } from '../bench/measure.ts'
 import { measureInTurn, summarize } from '../bench/measure.ts'
 import type { BenchReport, BenchRow } from '../bench/report.ts'
+import { verifyByDefinition, WrongResult } from '../bench/verify.ts'
 
 describe('measuring', () => {
   it('gives median, quartiles and minimum of unsorted samples', () => {
@@ -63,7 +63,7 @@ describe('measuring', () => {
     expect(sampled).toEqual(Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? 'a' : 'b')))
   })
 
-  it('takes fewer samples of what exceeds the budget, but never fewer than the fewest', async () => {
+  it('takes fewer samples of slow subjects, but never fewer than the minimum', async () => {
     const { subjects: all, now } = subjects({ slow: 450, verySlow: 5000, fast: 30 })
     const measured = await measureInTurn(all, { ...sampling, now })
     expect(measured.map(({ samples }) => samples)).toEqual([5, 5, 20])
@@ -80,7 +80,7 @@ describe('verification', () => {
     },
   }
 
-  it('accepts what agrees with its definition and stops at what does not', () => {
+  it('accepts results that agree with their definition, and throws for others', () => {
     const right = Float32Array.from({ length: 10_000 }, (_, i) => i / 7)
     expect(() => verifyByDefinition('a kernel', data, [right])).not.toThrow()
     const wrong = right.map((x, i) => (i % 10 === 3 ? x + 1 : x))
@@ -115,7 +115,7 @@ describe('a run', () => {
     expect(lines.some((line) => line.startsWith('cross-entropy loss 128x10'))).toBe(true)
   }, 120_000)
 
-  it('refuses a filter that fits no case, and a library that is not there to compare with', async () => {
+  it('refuses a filter that fits no case, and an unknown library to compare with', async () => {
     await expect(runBench({ filter: ['matmul', 'softmax'] })).rejects.toThrow(/No case's name contains/)
     await expect(runBench({ against: 'numpy' })).rejects.toThrow(/takes tfjs/)
   })
@@ -155,7 +155,7 @@ describe('a comparison', () => {
   const before = report([row('steady', 10), row('regressed', 10), row('improved', 10), row('gone', 10)])
   const after = report([row('steady', 10.4), row('regressed', 14), row('improved', 5), row('new', 10)])
 
-  it('tells a regression and an improvement from noise', () => {
+  it('separates regressions and improvements from noise', () => {
     const { changes, failures, removed, added } = compareReports(before, after)
     expect(changes.map(({ case: name, verdict }) => [name, verdict])).toEqual([
       ['steady', 'same'],
@@ -173,7 +173,7 @@ describe('a comparison', () => {
     expect(changes[0]?.verdict).toBe('same')
   })
 
-  it('follows a case whose preferred variant has changed', () => {
+  it('matches a case whose preferred variant has changed', () => {
     const { changes } = compareReports(report([row('a', 10)]), report([row('a', 5, { variant: 'tiled' })]))
     expect(changes[0]).toMatchObject({ verdict: 'faster', after: { variant: 'tiled' } })
   })
@@ -185,7 +185,7 @@ describe('a comparison', () => {
     expect(compareReports(fastMachine, slowMachine, { relative: true }).changes[0]?.verdict).toBe('same')
   })
 
-  it('ends the command with 1 when it is strict, and reads nothing but reports', async () => {
+  it('exits with 1 if strict, and reads only reports', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'weftgrad-bench-'))
     const written = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
     try {

@@ -1,12 +1,13 @@
 /**
  * The one table of operator cases. It drives the forward and gradient tests against the float64 reference and against
- * TensorFlow.js, the test of every kernel variant, the benchmarks, and the table of operators in docs/support.md. What a case is
- * stands in cases/case.ts.
+ * TensorFlow.js, the test of every kernel variant, the benchmarks, and the table of operators in docs/support.md. cases/case.ts
+ * defines a case.
  */
 import { activationCases } from './cases/activation.ts'
+import { binaryCases } from './cases/binary.ts'
 import type { Case } from './cases/case.ts'
 import { convolutionCases, depthwiseCases } from './cases/convolution.ts'
-import { elementwiseCases } from './cases/elementwise.ts'
+import { chainCases, whereCases } from './cases/elementwise-chains.ts'
 import { fusionCases } from './cases/fusion.ts'
 import { layerNormalizationCases } from './cases/layer-normalization.ts'
 import { denseCases, matmulCases } from './cases/matmul.ts'
@@ -17,12 +18,16 @@ import { poolCases } from './cases/pool.ts'
 import { reduceCases } from './cases/reduce.ts'
 import { resizeCases } from './cases/resize.ts'
 import { transposedConvolutionCases } from './cases/transposed-convolution.ts'
+import { unaryCases } from './cases/unary.ts'
 
 export type { Case } from './cases/case.ts'
 export { inputsOf } from './cases/case.ts'
 
 export const cases: readonly Case[] = [
-  ...elementwiseCases,
+  ...unaryCases,
+  ...binaryCases,
+  ...whereCases,
+  ...chainCases,
   ...activationCases,
   ...reduceCases,
   ...matmulCases,

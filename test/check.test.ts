@@ -16,12 +16,11 @@ import { allParts } from '../bench/check/parts.ts'
 import type { AdapterReport, CheckReport } from '../bench/check/report.ts'
 import { adapterSlug } from '../bench/check/report.ts'
 import { timeOperators } from '../bench/check/timed-operator.ts'
-import { matmulAt } from '../bench/reference.ts'
 import { WeftgradError } from '../src/errors.ts'
 import { open } from '../src/gpu/node/open.ts'
-import type { MatmulKey } from '../src/kernels/matmul/matmul.ts'
 import { matmul as matmulFamily } from '../src/kernels/matmul/matmul.ts'
 import { matmul } from '../src/operators/index.ts'
+import * as reference from './reference/matmul.ts'
 
 afterEach(() => {
   vi.restoreAllMocks()
@@ -42,7 +41,7 @@ function spoil(name: string): void {
 const openDevice = () => open()
 
 describe('a part of the check', () => {
-  it('finds no fault in sound kernels, and says how much it looked at', async () => {
+  it('finds no problem in correct kernels, and reports how much it checked', async () => {
     const outcome = await PartWork.run(operatorsPart, openDevice, { quick: false, cases: 'matmul: whole tiles' }, 100)
     const all = await PartWork.run(operatorsPart, openDevice, { quick: false, cases: 'matmul:' }, 0)
     expect(outcome.problems).toEqual([])
@@ -50,10 +49,10 @@ describe('a part of the check', () => {
     expect((outcome.figures as { checked: number }).checked).toBeGreaterThan(0)
     // Without time nothing was checked, and that is no success.
     expect(all.problems).toContain('No case was checked.')
-    expect(all.left.join()).toMatch(/cases: time was up/)
+    expect(all.left.join()).toMatch(/cases: out of time/)
   })
 
-  it('shows the cases of a kernel that was made wrong, with its name, and goes on with the other variants', async () => {
+  it('reports the cases of a wrong kernel, by its name, and continues with the other variants', async () => {
     spoil('direct')
     const outcome = await PartWork.run(operatorsPart, openDevice, { quick: false, cases: 'matmul: whole tiles' }, 100)
     expect(outcome.problems.length).toBeGreaterThan(0)
@@ -63,12 +62,8 @@ describe('a part of the check', () => {
     expect(Object.keys(variants).length).toBeGreaterThan(1)
   })
 
-  it('compares what it times with the definition', async () => {
+  it('compares what it times with the reference', async () => {
     for (const { name } of matmulFamily.variants) spoil(name)
-    const key: MatmulKey = {
-      ...{ batch: 1, m: 64, n: 64, k: 64, bias: false, activation: 'linear' },
-      ...{ batchedA: false, batchedB: false, transposeA: false, transposeB: false },
-    }
     const small: Part = {
       ...matmulPart,
       async run(work) {
@@ -84,7 +79,7 @@ describe('a part of the check', () => {
               ],
               terms: 64,
               trace: matmul,
-              define: (a, b) => matmulAt(key, a, b),
+              reference: reference.matmul,
             },
           ],
           (row) => work.report({ products: [row] }),
@@ -95,7 +90,7 @@ describe('a part of the check', () => {
     expect(outcome.problems.join()).toMatch(/^a product: /)
   })
 
-  it('lists what the adapter is too small for, and what there was no time for, without calling it wrong', async () => {
+  it('lists items skipped for lack of memory or time, which are not problems', async () => {
     const part: Part = {
       ...bare('small'),
       async run(work) {
@@ -109,12 +104,12 @@ describe('a part of the check', () => {
     expect(outcome.problems).toEqual(['wrong: It is 2, not 1.'])
     expect(outcome.left).toEqual([
       'too large: It takes more memory.',
-      expect.stringMatching(/^too long: it may take 1000000\.0 s, and .* s were left\.$/),
+      expect.stringMatching(/^too long: not enough time \(needs 1000000\.0 s, .* s left\)\.$/),
     ])
     expect(outcome.figures).toEqual({ done: 1 })
   })
 
-  it('goes on with a new device after one is lost, and tells of memory that was left on one', async () => {
+  it('continues with a new device after a lost one, and reports memory that was not released', async () => {
     const part: Part = {
       ...bare('lossy'),
       async run(work) {
@@ -133,7 +128,7 @@ describe('a part of the check', () => {
     expect(outcome.figures).toEqual({ usable: true })
     expect(outcome.problems).toHaveLength(2)
     expect(outcome.problems[0]).toMatch(/^loses its device: /)
-    expect(outcome.problems[1]).toMatch(/1 buffers with 1024 bytes were left/)
+    expect(outcome.problems[1]).toMatch(/1 buffers with 1024 bytes were not released/)
   })
 })
 
@@ -189,13 +184,13 @@ describe('conducting a check', () => {
     return { report, reports, lines }
   }
 
-  it('goes on after a part that failed in whatever way, keeps what it had told, and says what happened', async () => {
+  it('continues after a failed part, keeps what it had reported, and says what happened', async () => {
     const { report, reports, lines } = await conducted(['crashes', 'silent', 'broken', 'hangs', 'sound'])
     expect(report.parts.map(({ name, ok, problems, found }) => [name, ok, problems[0], found])).toEqual([
       ['crashes', false, 'Its process was ended by SIGSEGV.', 3],
-      ['silent', false, 'It ended before it was done.', undefined],
+      ['silent', false, 'Its process ended before it was done.', undefined],
       ['broken', false, 'no such program', undefined],
-      ['hangs', false, expect.stringMatching(/^It had \d s, went on for 0\.1 s, and was stopped\.$/), undefined],
+      ['hangs', false, expect.stringMatching(/^It was stopped: it had \d s and overran by 0\.1 s\.$/), undefined],
       ['sound', true, undefined, 7],
     ])
     expect(isGood(report)).toBe(false)
@@ -208,17 +203,17 @@ describe('conducting a check', () => {
       [true, 5],
     ])
     expect(report.adapter).toEqual(adapter)
-    expect(lines.join('\n')).toMatch(/crashes.*1 PROBLEM, 1 left out\n {2}Its process was ended by SIGSEGV/)
-    expect(lines.join('\n')).toMatch(/sound.*ok, 1 left out/)
+    expect(lines.join('\n')).toMatch(/crashes.*1 PROBLEM, 1 skipped\n {2}Its process was ended by SIGSEGV/)
+    expect(lines.join('\n')).toMatch(/sound.*ok, 1 skipped/)
   })
 
-  it('is good where all parts are, and not where none was run', async () => {
+  it('is good if all parts are, and not if none was run', async () => {
     const { report } = await conducted(['sound', 'sound'])
     expect(isGood(report)).toBe(true)
     expect(isGood((await conducted([])).report)).toBe(false)
   })
 
-  it('ends when it is told to, and says that it was not finished', async () => {
+  it('stops on a signal, and reports that it did not finish', async () => {
     const stop = new AbortController()
     const ended = conducted(['hangs', 'sound'], stop.signal)
     stop.abort()
@@ -226,7 +221,7 @@ describe('conducting a check', () => {
     expect(report.complete).toBe(false)
     expect(report.parts.map(({ name }) => name)).not.toContain('sound')
     expect(isGood(report)).toBe(false)
-    expect(pageOf(report, [])).toMatch(/\*\*The check was not finished\.\*\*/)
+    expect(pageOf(report, [])).toMatch(/\*\*The check did not finish\.\*\*/)
   })
 
   it('makes a page that names what failed first, and shows what was found in spite of it', async () => {
@@ -236,9 +231,9 @@ describe('conducting a check', () => {
       page: (figures: object) => [`found ${(figures as { found: number }).found}`],
     }))
     const page = pageOf(report, parts)
-    expect(page).toMatch(/^# weftgrad on Made-up GPU \/ 80GB\n\n\*\*Not all is right: crashes\.\*\*/)
+    expect(page).toMatch(/^# weftgrad on Made-up GPU \/ 80GB\n\n\*\*Problems found: crashes\.\*\*/)
     expect(page).toMatch(/## crashes\n\n\*\*Problems\*\*\n\n- Its process was ended by SIGSEGV\.\n\nfound 3/)
-    expect(page).toMatch(/## sound\n\nfound 7\n\nLeft out:\n\n- a thing: too large\./)
+    expect(page).toMatch(/## sound\n\nfound 7\n\nSkipped:\n\n- a thing: too large\./)
   })
 
   it('names files after the adapter', () => {
@@ -303,7 +298,7 @@ describe('the command', () => {
     expect((await command('--page', out, '--pytorch', pytorchFile)).code).toBe(0)
     const page = await readFile(join(folder, 'report.md'), 'utf8')
     expect(page).toMatch(/PyTorch 9\.9 on a made-up GPU/)
-    expect(page).toMatch(/All that was checked is right\./)
+    expect(page).toMatch(/Everything checked is right\./)
     // A report is no PyTorch report.
     expect((await command('--page', out, '--pytorch', out)).code).not.toBe(0)
   })

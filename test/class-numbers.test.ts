@@ -47,7 +47,7 @@ describe('labels', () => {
     expect([...images.subset([2, 0]).labelsOf()]).toEqual([65_579, 299])
   })
 
-  it('of a Uint16Array are not taken for bytes', async () => {
+  it('in a Uint16Array are not read as bytes', async () => {
     using images = pixels(Uint16Array.of(299, 256, 255), 300)
     expect([...(await images.labels.data())]).toEqual([299, 256, 255])
   })
@@ -85,7 +85,7 @@ describe('evaluation', () => {
     expect([confusion[wanted]?.[wanted], confusion[25]?.[wanted]]).toEqual([2, 1])
   })
 
-  it.each([70_000, 2 ** 24])('of %i classes has no confusion matrix, and all the rest', async (classes) => {
+  it.each([70_000, 2 ** 24])('of %i classes has every figure but the confusion matrix', async (classes) => {
     using data = examples([classes - 1, classes - 1, 4463, classes - 1, classes - 1], classes)
     using model = always(classes - 1, classes)
     const { predictions, confusion, accuracy, loss } = await nn.evaluate(model, data)
@@ -98,7 +98,7 @@ describe('evaluation', () => {
   })
 })
 
-it('training moves the class of the label, not that of its low bits', async () => {
+it('training moves the class of the label, not the class of its low bits', async () => {
   const classes = 70_000
   using data = examples(Array(8).fill(65_537), classes)
   using model = always(0, classes)
@@ -109,7 +109,7 @@ it('training moves the class of the label, not that of its low bits', async () =
   expect(kernel[65_537 & 255]).toBeLessThan(1e-6)
 })
 
-it('a LeNet-5 of 300 classes comes back from its file', async () => {
+it('a LeNet-5 of 300 classes is read back from its file', async () => {
   const classNames = Array.from({ length: 300 }, (_, k) => `class ${k}`)
   using model = nn.lenet5({ units: [8, 4], classes: 300 })
   const bytes = await nn.encodeLenet5({ model, units: [8, 4], classNames })

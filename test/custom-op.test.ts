@@ -62,14 +62,14 @@ const x = tensor([1, 2, 3])
 const y = tensor([10, 20, 30])
 
 describe('an operator of several results', () => {
-  it('gives them in order', async () => {
+  it('returns them in order', async () => {
     expectTypeOf(sumAndDifference).toEqualTypeOf<(x: Tensor, y: Tensor) => [sum: Tensor, difference: Tensor]>()
     const [s, d] = await evaluate(sumAndDifference(x, y))
     expect([...(s ?? [])]).toEqual([11, 22, 33])
     expect([...(d ?? [])]).toEqual([-9, -18, -27])
   })
 
-  it('is told which of them were used, and adds nothing where its rule gives no gradient', async () => {
+  it('knows which of them were used, and adds nothing if its rule returns no gradient', async () => {
     const [dx, dy] = grad((x: Tensor, y: Tensor) => sum(mul(sumAndDifference(x, y)[1], tensor([1, 2, 3]))))(x, y)
     expect(noted.at(-1)?.map((cotangent) => cotangent !== undefined)).toEqual([false, true])
     const [toX, toY] = await evaluate([dx, dy])
@@ -77,13 +77,13 @@ describe('an operator of several results', () => {
     expect([...(toY ?? [])]).toEqual([0, 0, 0])
   })
 
-  it('refuses operands by its own shape rule, when it is traced', () => {
+  it('refuses operands by its own shape rule while tracing', () => {
     expect(() => sumAndDifference(x, tensor([1, 2]))).toThrow('the shapes differ')
   })
 })
 
 describe('an operator of several dispatches', () => {
-  it('hands numbers on in scratch memory', async () => {
+  it('passes numbers on in scratch memory', async () => {
     const twiceAndOne = defineOp<[x: Tensor], [y: Tensor]>({
       name: 'twiceAndOne',
       shape: ([x]) => [x],
@@ -109,8 +109,8 @@ describe('an operator of several dispatches', () => {
   })
 })
 
-describe('a rule that gives another shape than its operand has', () => {
-  it('is refused by name', () => {
+describe('a rule that returns the wrong shape', () => {
+  it('is refused, by name', () => {
     const careless = defineOp<[x: Tensor], [y: Tensor]>({
       name: 'careless',
       shape: ([x]) => [x],

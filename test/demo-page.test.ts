@@ -17,7 +17,7 @@ function refusalOf(action: () => unknown): string {
 }
 
 describe('a dropped file', () => {
-  it('is told by its name, and large weights by their size', () => {
+  it('is classified by its name, and large weights by their size', () => {
     expect(kindOf(file('lenet.h5'))).toBe('model')
     expect(kindOf(file('LENET.SAFETENSORS'))).toBe('model')
     expect(kindOf(file('weights.h5', 58_889_256))).toBe('photo-network')
@@ -29,7 +29,7 @@ describe('a dropped file', () => {
     expect(kindOf(file('letter.txt', 1000, 'text/plain'))).toBeUndefined()
   })
 
-  it('comes with others for data only', () => {
+  it('is accepted together with others for data only', () => {
     expect(commonKind([file('a-images-idx3-ubyte'), file('a-labels-idx1-ubyte')])).toBe('data')
     expect(refusalOf(() => commonKind([file('a.h5'), file('b.h5')]))).toContain('Drop one weights file')
     expect(refusalOf(() => commonKind([file('a.h5'), file('b.csv')]))).toContain(
@@ -64,14 +64,14 @@ function extentOf(pixels: Uint8Array): number[] {
 }
 
 describe('a picture for the network', () => {
-  it('is cut to what it shows, scaled and centred', () => {
+  it('is cropped to its subject, scaled and centred', () => {
     const pixels = modelPixels(picture(100, 100, [10, 60, 30, 100], { ground: 0, ink: 255 }), 20)
     expect(extentOf(pixels)).toEqual([9, 4, 19, 24])
     expect(Math.max(...pixels)).toBe(255)
     expect(extentOf(modelPixels(picture(100, 100, [10, 60, 30, 100], { ground: 0, ink: 255 })))).toEqual([7, 0, 21, 28])
   })
 
-  it('is the same dark on bright as bright on dark, and on nothing at all', () => {
+  it('gives the same result dark on light, light on dark, and on a transparent background', () => {
     const place = [10, 10, 50, 30] as const
     const bright = modelPixels(picture(60, 40, place, { ground: 30, ink: 200 }))
     expect(modelPixels(picture(60, 40, place, { ground: 230, ink: 60 }))).toEqual(bright)
@@ -79,26 +79,26 @@ describe('a picture for the network', () => {
     expect(modelPixels(picture(60, 40, place, { ground: 0, ink: 200, alpha: 0 }))).toEqual(bright)
   })
 
-  it('of 28x28 pixels stays where it is', () => {
+  it('of 28x28 pixels is not moved', () => {
     const pixels = modelPixels(picture(28, 28, [3, 4, 9, 8], { ground: 0, ink: 255 }))
     expect(extentOf(pixels)).toEqual([3, 4, 9, 8])
   })
 
-  it('that is enlarged keeps its proportions, however thin', () => {
+  it('keeps its proportions when enlarged, however thin', () => {
     expect(extentOf(modelPixels(picture(9, 9, [4, 1, 5, 8], { ground: 0, ink: 255 })))).toEqual([12, 0, 16, 28])
     expect(extentOf(modelPixels(picture(200, 200, [100, 0, 101, 200], { ground: 255, ink: 0 })))).toEqual([
       13, 0, 14, 28,
     ])
   })
 
-  it('of one brightness is refused', () => {
+  it('of a single brightness is refused', () => {
     for (const value of [0, 128, 255])
       expect(refusalOf(() => modelPixels(picture(40, 40, [0, 0, 0, 0], { ground: value, ink: 0 })))).toContain(
         'This picture is empty',
       )
   })
 
-  it('is as large as the objects of the data are', () => {
+  it('is scaled to the size of the objects in the data', () => {
     const sized = (extent: number) => modelPixels(picture(28, 28, [4, 4, 4 + extent, 8], { ground: 0, ink: 255 }))
     expect(typicalExtent([sized(20), sized(18), sized(22)])).toBe(20)
     expect(typicalExtent([])).toBe(28)

@@ -152,7 +152,7 @@ async function refusal(call: Promise<unknown>): Promise<Refusal> {
 }
 
 describe('a session of the demo', () => {
-  it('trains on the sample to the end, and tells all that happens', async () => {
+  it('trains on the sample to the end, and reports every event', async () => {
     const { session, told } = await openSession()
     const summary = await session.useSample()
     expect(summary).toMatchObject({ trainCount: 2000, validationCount: 500, droppedLines: 0 })
@@ -173,7 +173,7 @@ describe('a session of the demo', () => {
     expect(told.failures).toEqual([])
   })
 
-  it('classifies, saves and shows the first layer while it trains, without a change to the outcome', async () => {
+  it('classifies, saves and shows the first layer while training, without changing the result', async () => {
     const { model: expected } = await uninterrupted()
 
     const { session, told } = await openBars()
@@ -195,7 +195,7 @@ describe('a session of the demo', () => {
     expect(told.layers.at(-1)?.kernels).not.toEqual(told.layers.at(0)?.kernels)
   })
 
-  it('goes on after pauses by the same numbers as without them', async () => {
+  it('resumes after pauses with the same numbers as without them', async () => {
     const { model: expected, epochs } = await uninterrupted()
 
     const { session, told } = await openBars()
@@ -225,7 +225,7 @@ describe('a session of the demo', () => {
     }
   })
 
-  it('takes another learning rate in the middle of an epoch, without the user seeing a stop', async () => {
+  it('accepts a new learning rate within an epoch, without a visible stop', async () => {
     const { session, told } = await openBars()
     const long = { ...settings, epochs: 4 }
     const training = session.train(long)
@@ -244,7 +244,7 @@ describe('a session of the demo', () => {
     }
   })
 
-  it('takes the same learning rate again without a change to the outcome', async () => {
+  it('accepts the same learning rate again without changing the result', async () => {
     const { model: expected } = await uninterrupted()
 
     const { session, told } = await openBars()
@@ -260,7 +260,7 @@ describe('a session of the demo', () => {
     expect(await session.saveModel()).toEqual(expected)
   })
 
-  it('recovers from a lost device: data, model and a paused training are on the next one', async () => {
+  it('recovers data, model and a paused training from a lost device', async () => {
     const { model: expected } = await uninterrupted()
 
     const { session, told, device } = await openBars()
@@ -287,7 +287,7 @@ describe('a session of the demo', () => {
     expect(told.failures).toEqual([])
   })
 
-  it('begins again where the device is lost in the first epoch', async () => {
+  it('starts over if the device is lost in the first epoch', async () => {
     const { session, told } = await openBars()
     const training = session.train(settings)
     await told.until(() => told.states.at(-1)?.kind === 'running')
@@ -298,7 +298,7 @@ describe('a session of the demo', () => {
     expect(told.states.at(-1)).toEqual({ kind: 'finished' })
   })
 
-  it('tells of numbers that are not finite, and goes on from the last whole epoch with a lower rate', async () => {
+  it('reports numbers that are not finite, and resumes from the last whole epoch with a lower rate', async () => {
     const { session, told } = await openBars()
     await session.train({ ...settings, learningRate: 1e30 })
     expect(told.failures.map(({ code }) => code)).toEqual(['not-finite'])
@@ -316,7 +316,7 @@ describe('a session of the demo', () => {
     expect(told.epochs.map(({ epoch }) => epoch)).toEqual([1, 2, 3])
   })
 
-  it('leaves no device memory behind where models, data and trainings follow each other', async () => {
+  it('leaves no device memory behind after several models, data sets and trainings', async () => {
     const { session, device } = await openBars()
     await session.train({ ...settings, epochs: 1 })
     const before = device().memory()
@@ -328,7 +328,7 @@ describe('a session of the demo', () => {
     expect(device().memory().liveBuffers).toBe(before.liveBuffers)
   })
 
-  it('refuses settings, images and an order that make no sense', async () => {
+  it('refuses invalid settings, images and commands', async () => {
     const { session, told } = await openSession()
     expect(await refusal(session.train(settings))).toMatchObject({ code: 'data' })
     await session.useFiles(idxFiles('train', 50))
@@ -342,7 +342,7 @@ describe('a session of the demo', () => {
     expect(told.states).toEqual([])
   })
 
-  it('says what to do where no device can be opened, and opens one when it can', async () => {
+  it('says what to do if no device can be opened, and opens one later', async () => {
     const nothing = new WeftgradError('no-adapter', 'There is no WebGPU here. Take another browser.')
     let isThere = false
     const session = new DemoSession({
@@ -365,8 +365,8 @@ function idxImages(count: number): [Uint8Array] {
   return [barImages(count, 'train').pixels.slice(0, 784)]
 }
 
-describe('data of the user', () => {
-  it('are told apart by what is in them, whatever their order and their names', async () => {
+describe("the user's data", () => {
+  it('are recognised by their content, in any order and under any names', async () => {
     const { session } = await openSession()
     const files = [...idxFiles('train', 60), ...idxFiles('t10k', 20)]
     const renamed = files.reverse().map((file, i) => new File([file], `file ${i}`))
@@ -374,7 +374,7 @@ describe('data of the user', () => {
     expect(await session.useFiles(idxFiles('t10k', 50))).toMatchObject({ trainCount: 40, validationCount: 10 })
   })
 
-  it('may be a CSV, of which lines with missing cells are left out', async () => {
+  it('can be a CSV, whose lines with missing cells are left out', async () => {
     const { session } = await openSession()
     const { pixels, labels } = barImages(20, 'csv')
     const header = ['label', ...Array.from({ length: 784 }, (_, i) => `pixel${i + 1}`)].join()
@@ -384,7 +384,7 @@ describe('data of the user', () => {
     expect(summary).toMatchObject({ trainCount: 16, validationCount: 4, droppedLines: 1, source: 'mine.csv' })
   })
 
-  it('that are damaged, halved or something else are refused by name, and nothing changes', async () => {
+  it('that are damaged, incomplete or of another kind are refused by name, and nothing changes', async () => {
     const { session, told } = await openBars()
     const training = session.train({ ...settings, epochs: 2 })
     await told.until(() => told.steps.length > 0)
@@ -420,7 +420,7 @@ describe('data of the user', () => {
     expect(told.steps.at(-1)).toMatchObject({ steps: 38 })
   })
 
-  it('end a training that was begun with other data', async () => {
+  it('end a training that uses other data', async () => {
     const { session, told } = await openBars()
     const training = session.train(settings)
     await told.until(() => told.steps.length > 0)
@@ -436,7 +436,7 @@ const expected = readSafetensors(readFileSync(join(models, 'expected.safetensors
 const expectedImages = expected.get('images')?.data as Uint8Array
 const expectedProbabilities = expected.get('probabilities')?.data as Float32Array
 
-describe('a model of the user', () => {
+describe("the user's model", () => {
   it.each(['lenet5.h5', 'lenet5.keras', 'lenet5.weights.h5', 'lenet5_keras2_weights.h5'])(
     'is read from %s, and gives the probabilities that Keras gave',
     async (name) => {
@@ -452,7 +452,7 @@ describe('a model of the user', () => {
     },
   )
 
-  it('may have other dense layers, which further training keeps', async () => {
+  it('can have other dense layers, which further training keeps', async () => {
     const small = await openSession()
     const tensors = new Map<string, SafeTensor>()
     const shapes = { conv1: [5, 5, 1, 6], conv2: [5, 5, 6, 16], dense1: [400, 24], dense2: [24, 12], logits: [12, 10] }
@@ -469,7 +469,7 @@ describe('a model of the user', () => {
     expect(small.told.models.at(-1)).toMatchObject({ source: 'training', parameters: 12_626 })
   })
 
-  it('that is saved is read by the command, and by the session again', async () => {
+  it('can be saved, and read by the command and by the session', async () => {
     const { session, told } = await openBars()
     await session.train(settings)
     const saved = await session.saveModel()
@@ -495,7 +495,7 @@ describe('a model of the user', () => {
     expect((await session.classify(image)).probabilities).toEqual(probabilities)
   })
 
-  it("that is damaged or no LeNet-5 is refused by the weights' own sentence, and nothing changes", async () => {
+  it("that is damaged or not a LeNet-5 is refused with the reader's message, and nothing changes", async () => {
     const { session, told } = await openBars()
     const training = session.train(settings)
     await told.until(() => told.steps.length > 0)
@@ -518,7 +518,7 @@ describe('a model of the user', () => {
 })
 
 describe('a network for photos', () => {
-  it('is VGG16 out of a file: its deepest maps are those of the network itself, also after the device was lost', async () => {
+  it("is VGG16 from a file: it gives the network's deepest feature maps, also after a lost device", async () => {
     const { session, told, device } = await openSession()
     using network = vgg16()
     const weights = hashedGlorotWeights(network)
@@ -542,7 +542,7 @@ describe('a network for photos', () => {
     expect(disagreement(result.features, maps ?? [], { rtol: 1e-4, atol: 1e-5 * largest })).toBeUndefined()
   })
 
-  it('that is something else is refused, and the one before stays', async () => {
+  it('of another kind is refused, and the previous one stays', async () => {
     const { session } = await openSession()
     const lenet = fileOf('lenet5.h5', readFileSync(join(models, 'lenet5.h5')))
     const told = await refusal(session.loadVgg16(lenet))

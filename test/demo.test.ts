@@ -51,7 +51,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     await demo?.close()
   })
 
-  it('begins with the sample, and says what computes', async () => {
+  it('starts with the sample, and shows which device computes', async () => {
     await waitForText(page, '#data-facts', '2,000 images')
     expect(await textOf(page, '#adapter')).toMatch(/^Running on CPU \(.*swiftshader.*, software\)$/i)
     expect(await textOf(page, '#data-facts')).toMatch(/500 images[\s\S]*10: T-shirt\/top, Trouser/)
@@ -61,7 +61,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     expect(await page.locator('#kernels canvas').count()).toBe(6)
   })
 
-  it('refuses settings that make no training, where they were given', async () => {
+  it('refuses invalid settings, beside their fields', async () => {
     await page.fill('#batch-size', '0')
     await page.click('#train-main')
     await waitForText(page, '#train-refusal [role=alert]', 'The batch size must be a whole number from 1 to 1024.')
@@ -69,7 +69,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     expect(await textOf(page, '#train-status')).toBe('Ready.')
   })
 
-  it('trains, pauses, goes on with another learning rate, and fills the confusion matrix', async () => {
+  it('trains, pauses, resumes with another learning rate, and fills the confusion matrix', async () => {
     await page.fill('#epochs', '2')
     await page.fill('#batch-size', '16')
     await page.click('#train-main')
@@ -98,7 +98,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
       await page.locator(`${curve} svg[aria-label*="after epoch 2 training"]`).waitFor()
   })
 
-  it('tells what is drawn, as soon as the pen is lifted', async () => {
+  it('classifies a drawing when the pen is lifted', async () => {
     await page.locator('#pad').scrollIntoViewIfNeeded()
     const box = await page.locator('#pad').boundingBox()
     if (box === null) throw new Error('The pad is not to be seen.')
@@ -122,7 +122,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     expect(await textOf(page, '#answer')).toMatch(/^[A-Z][\w\-/ ]+, \d+\.\d\s%$/)
   })
 
-  it('tells what a picture shows, and refuses a file that is none', async () => {
+  it('classifies a picture, and refuses a file that is not one', async () => {
     const png = await page.evaluate(() => {
       const canvas = Object.assign(document.createElement('canvas'), { width: 60, height: 90 })
       const context = canvas.getContext('2d')
@@ -141,7 +141,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     expect(await textOf(page, '#answer')).toBe(answer)
   })
 
-  it('takes a Keras model, gives one as safetensors, and takes that back with the same answers', async () => {
+  it('loads a Keras model, saves it as safetensors, and loads that with the same predictions', async () => {
     const firstKernel = () => page.locator('#kernels canvas').first().ariaSnapshot()
     const earlier = await firstKernel()
     await page.setInputFiles('#model-file', lenet)
@@ -187,7 +187,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     expect(await page.locator('[role=alert]:visible').count()).toBe(0)
   })
 
-  it('trains by the keyboard alone', async () => {
+  it('can be used with the keyboard alone', async () => {
     await page.fill('#epochs', '100')
     await page.fill('#batch-size', '32')
     // The Tab key goes on from the page's beginning.
@@ -223,7 +223,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     await step('model-save')
   })
 
-  it('pauses while nobody sees it, and goes on by itself', async () => {
+  it('pauses while its tab is hidden, and resumes by itself', async () => {
     await setVisibility(page, 'hidden')
     await waitForText(page, '#train-status', 'Paused while this tab is hidden.')
     await setVisibility(page, 'visible')
@@ -231,7 +231,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     expect(await textOf(page, '#train-main')).toBe('Pause')
   })
 
-  it('says that the GPU was lost, and trains on with another one', async () => {
+  it('reports a lost GPU, and continues training on another one', async () => {
     await destroyDevice(page)
     await waitForText(page, '#device-banner', 'The GPU was lost and is back. Training is paused.')
     await page.locator('#device-resume').click()
@@ -259,11 +259,11 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
         expect(await axeViolations(page)).toEqual([])
       })
 
-  it('made no error and loaded nothing but its own files', async () => {
+  it('causes no errors and loads only its own files', async () => {
     expect(problems).toEqual([])
   })
 
-  it('says what to do in a browser without WebGPU, and shows nothing else', async () => {
+  it('says what to do in a browser without WebGPU', async () => {
     const context = await browser.newContext({ viewport: { width: 390, height: 800 } })
     const bare = await context.newPage()
     const bareProblems = problemsOf(bare, demo.url)
@@ -277,7 +277,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     await context.close()
   })
 
-  it('says what to do where a browser has WebGPU, but no adapter for it', async () => {
+  it('says what to do if a browser with WebGPU has no adapter', async () => {
     const plain = await openChromium()
     try {
       const bare = await plain.newPage()

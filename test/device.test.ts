@@ -35,7 +35,7 @@ const fill: Omit<UnboundCommand, 'slices'> = {
 }
 
 describe('a shader', () => {
-  it('that does not compile is refused with its name and the line the compiler complains about', async () => {
+  it('that does not compile is refused with its name and the failing line', async () => {
     const wgsl = fillShader(7).replace('7u', '7u + nonsense')
     const attempt = device().pipeline({ label: 'fill/broken', wgsl, access: ['read_write'] })
     await expect(attempt).rejects.toMatchObject({
@@ -53,7 +53,7 @@ describe('a shader', () => {
     })
   })
 
-  it('is compiled once for each distinct text, and again after a refusal', async () => {
+  it('is compiled once per distinct text, and again after a failure', async () => {
     const { gpu } = device()
     const compile = gpu.createComputePipelineAsync
     let compilations = 0
@@ -84,7 +84,7 @@ describe('a shader', () => {
 })
 
 describe('binding', () => {
-  it('runs what was bound', async () => {
+  it('runs the bound commands', async () => {
     const before = device().memory()
     const buffer = device().allocate(256, 'target')
     const bound = await bindCommands(device(), [{ ...fill, slices: [buffer.slice()] }], 'filling')
@@ -96,7 +96,7 @@ describe('binding', () => {
     expect(device().memory().liveBytes).toBe(before.liveBytes)
   })
 
-  it('that does not fit the shader rejects with the name of the program, and leaves nothing allocated', async () => {
+  it("that does not match the shader rejects with the program's name, and leaves nothing allocated", async () => {
     const before = device().memory()
     using buffer = device().allocate(256, 'target')
     const tooMany = { ...fill, slices: [buffer.slice(), buffer.slice()] }
@@ -113,7 +113,7 @@ describe('binding', () => {
     expect(await add(1, 2).item({ device: device() })).toBe(3)
   })
 
-  it('of more than a kernel can see is refused with a sentence about limits', async () => {
+  it('of more than a kernel can bind is refused, with the limit', async () => {
     const limit = device().limits.maxStorageBufferBindingSize
     using buffer = device().allocate(256, 'target')
     const oversized = { ...fill, slices: [{ buffer, offset: 0, bytes: limit + 4 }] }
@@ -140,13 +140,13 @@ describe('memory', () => {
     expect(device().memory().peakBytes).toBeGreaterThanOrEqual(before.liveBytes + 256 + 1024)
   })
 
-  it('begins as zeros', async () => {
+  it('starts as zeros', async () => {
     using buffer = device().allocate(4096, 'fresh')
     const numbers = new Uint32Array(await device().read(buffer.slice()))
     expect(numbers.every((x) => x === 0)).toBe(true)
   })
 
-  it('beyond what the adapter allows in a buffer is refused before anything is allocated', () => {
+  it("beyond the adapter's largest buffer is refused before anything is allocated", () => {
     const before = device().memory()
     const bytes = device().limits.maxBufferSize + 1
     expect(() => device().allocate(bytes, 'everything')).toThrow(
@@ -155,7 +155,7 @@ describe('memory', () => {
     expect(device().memory()).toEqual(before)
   })
 
-  it('comes back as it was written, in slices', async () => {
+  it('is read back as it was written, in slices', async () => {
     using buffer = device().allocate(1024, 'slices')
     device().write(buffer.slice(256, 12), new Float32Array([1, 2, 3]))
     device().write(buffer.slice(512), new Uint8Array([1, 2, 3, 4]))
@@ -169,7 +169,7 @@ describe('memory', () => {
     expect(nothing?.byteLength).toBe(0)
   })
 
-  it('takes no more bytes than a slice has, and whole words only', () => {
+  it('accepts only whole words, and no more bytes than a slice has', () => {
     using buffer = device().allocate(256, 'target')
     for (const [slice, data] of [
       [buffer.slice(0, 8), new Float32Array(3)],
@@ -179,8 +179,8 @@ describe('memory', () => {
   })
 })
 
-describe('what was disposed of', () => {
-  it('is refused by name, and the device lives on', async () => {
+describe('a disposed resource', () => {
+  it('is refused by name, and the device stays usable', async () => {
     const gone = device().allocate(256, 'a buffer of yore')
     gone.dispose()
     const refusal = { code: 'disposed', message: expect.stringContaining('a buffer of yore') }
@@ -192,7 +192,7 @@ describe('what was disposed of', () => {
     expect(await add(1, 2).item({ device: device() })).toBe(3)
   })
 
-  it('is refused where a program would still read it, and where the program itself is gone', async () => {
+  it('is refused if a program still reads it, or if the program itself is disposed of', async () => {
     const before = device().memory().liveBytes
     const kept = await tensor([1, 2, 3]).keep({ device: device() })
     const program = await Program.create(device(), planValues([mul(kept, 2).value], { device: device() }), 'doubling')
@@ -207,7 +207,7 @@ describe('what was disposed of', () => {
     expect(await add(1, 2).item({ device: device() })).toBe(3)
   })
 
-  it('is a device: all it is asked for fails with one error, and what was pending does too', async () => {
+  it('can be a device: pending and later work fails with one error', async () => {
     const own = await open()
     const buffer = own.allocate(1024, 'target')
     const pending = own.guard(new Promise<never>(() => undefined))
@@ -232,8 +232,8 @@ describe('what was disposed of', () => {
   })
 })
 
-describe('failures that WebGPU reports out of band', () => {
-  it('reject what is pending and all that comes later with the error that came first', async () => {
+describe('failures that WebGPU reports asynchronously', () => {
+  it('reject pending and later work with the first error', async () => {
     using own = await open()
     const pending = [own.guard(new Promise<never>(() => undefined)), own.guard(new Promise<never>(() => undefined))]
     const settled = Promise.allSettled(pending)
@@ -252,7 +252,7 @@ describe('failures that WebGPU reports out of band', () => {
     await expect(add(1, 2).item({ device: own })).rejects.toBe(reasons[0])
   })
 
-  it('are a lost device: one error that says to resume, for what is pending and what comes later', async () => {
+  it('such as a lost device reject pending and later work with one error that says to resume', async () => {
     using own = await open()
     const buffer = own.allocate(1024, 'target')
     const pending = own.guard(new Promise<never>(() => undefined))
@@ -269,7 +269,7 @@ describe('failures that WebGPU reports out of band', () => {
     expect(own.memory().liveBytes).toBe(0)
   })
 
-  it('stay with the device they happened to', async () => {
+  it('affect only their own device', async () => {
     using own = await open()
     own.gpu.destroy()
     await own.lost
@@ -278,7 +278,7 @@ describe('failures that WebGPU reports out of band', () => {
 })
 
 describe('two devices at once', () => {
-  it('each compute with what lives on them, and refuse what lives on the other', async () => {
+  it('each compute with their own memory, and refuse that of the other', async () => {
     using one = await open()
     using two = await open()
     using a = await tensor([1, 2]).keep({ device: one })
@@ -292,7 +292,7 @@ describe('two devices at once', () => {
     expect([...((await evaluate([add(a, 1)]))[0] ?? [])]).toEqual([2, 3])
   })
 
-  it('host numbers go to the one opened last, while it is usable', async () => {
+  it('host numbers go to the one opened last, as long as it is usable', async () => {
     const one = await open()
     const two = await open()
     expect(currentDevice()).toBe(two)
@@ -308,7 +308,7 @@ describe('two devices at once', () => {
 })
 
 describe('submissions', () => {
-  it('wait for each other so that at most two are under way', async () => {
+  it('wait for each other, so that at most two are in flight', async () => {
     using own = await open()
     using buffer = own.allocate(256, 'target')
     const bound = await bindCommands(own, [{ ...fill, slices: [buffer.slice()] }], 'filling')
@@ -331,7 +331,7 @@ describe('submissions', () => {
     bound.dispose()
   })
 
-  it('can be timed by the device itself, where it has timestamps', async () => {
+  it("can be timed by the device's clock, if it has timestamps", async () => {
     using buffer = device().allocate(256, 'target')
     const bound = await bindCommands(device(), [{ ...fill, slices: [buffer.slice()] }], 'filling')
     const timing = device().timeOnDevice(bound.commands, 10)
@@ -341,8 +341,8 @@ describe('submissions', () => {
   })
 })
 
-describe('what a device says of itself', () => {
-  it('is one line with name, driver, class and subgroups', () => {
+describe('the description of a device', () => {
+  it('is one line with its name, driver, class and subgroups', () => {
     const text = device().describe()
     expect(text).toMatch(/^\S.* \(.+; (hardware|software), (subgroups of \d+|no fixed subgroups)\)$/)
     expect(text).toContain(device().facts.driver)
@@ -350,7 +350,7 @@ describe('what a device says of itself', () => {
     expect(device().facts.class).toBe(device().facts.hardware ? 'gpu' : 'cpu')
   })
 
-  it('holds for subgroups: their size is what kernels find, everywhere', async () => {
+  it('states the subgroup size that kernels see', async () => {
     const size = device().subgroupSize
     const { info } = device()
     if (size === undefined) {
@@ -398,17 +398,17 @@ describe('a process', () => {
     return stdout.trim()
   }
 
-  it('ends by itself after its device was disposed of', async () => {
+  it('exits by itself after its device is disposed of', async () => {
     const text = 'const device = await open(); console.log(await sum(tensor([1, 2, 3])).item()); device.dispose()'
     expect(await program(text)).toBe('6')
   })
 
-  it('ends by itself with its device open', async () => {
+  it('exits by itself with its device still open', async () => {
     const text = 'const device = await open(); console.log(await sum(tensor([1, 2, 3])).item())'
     expect(await program(text)).toBe('6')
   })
 
-  it('ends by itself with work still under way', async () => {
+  it('exits by itself with work in flight', async () => {
     const text = "await open(); sum(tensor([1, 2, 3])).item().catch(() => undefined); console.log('leaving')"
     expect(await program(text)).toBe('leaving')
   })

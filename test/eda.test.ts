@@ -70,7 +70,7 @@ describe('statistics of pixels', () => {
   })
   const tolerance = { rtol: 2e-6, atol: 2e-6 }
 
-  it('agree with float64, whatever the chunks, and find constant pixels', async () => {
+  it('agree with float64 for any chunk size, and find constant pixels', async () => {
     using set = residentImages(device(), bytes)
     const expected = reference(bytes)
     for (const chunk of [5000, 50]) {
@@ -114,7 +114,7 @@ describe('statistics of pixels', () => {
     expect(disagreement(await correlationMatrix(part, statistics), expected.correlation, tolerance)).toBeUndefined()
   })
 
-  it('leave no memory behind, also where they are stopped', async () => {
+  it('leave no memory behind, even when stopped', async () => {
     const before = device().memory().liveBytes
     {
       using set = residentImages(device(), bytes)
@@ -155,7 +155,7 @@ describe('equal images', () => {
     expect(() => equalImages([first, Uint8Array.of(1)], 2)).toThrow(expect.objectContaining({ code: 'argument' }))
   })
 
-  it('are not those whose hashes are equal', () => {
+  it('are compared by their bytes, not only by their hashes', () => {
     const [one, other] = collision()
     expect(equalImages([Uint8Array.of(...one, ...other)], 4)).toEqual([])
     expect(equalImages([Uint8Array.of(...one, ...other, ...one)], 4)).toHaveLength(1)
@@ -223,7 +223,7 @@ describe('a look at the data', () => {
     )
   })
 
-  it('names the strongest and the weakest pairs by their places, and leaves constant pixels out', async () => {
+  it('lists the strongest and weakest pairs by position, and leaves out constant pixels', async () => {
     const { result, pictures } = await explore(device(), [train], { source, classNames })
     const { correlation } = result
     expect(correlation.constant).toHaveLength(780)
@@ -247,7 +247,7 @@ describe('a look at the data', () => {
     expect(decodePng(pictures.classes)).toMatchObject({ width: (12 * 30 - 2) * 2, height: (10 * 30 - 2) * 2 })
   })
 
-  it('holds no NaN where all pixels are constant and classes are empty', async () => {
+  it('contains no NaN if all pixels are constant and classes are empty', async () => {
     const { result } = await explore(device(), [{ name: 'one', images: imagesOf([5], [4]) }], { source, classNames })
     expect(result.correlation).toMatchObject({
       ...{ meanAbsolute: null, strongestPositive: [], strongestNegative: [], weakest: [] },
@@ -283,7 +283,7 @@ describe('CSV files', () => {
     return path
   }
 
-  it('are refused whole where cells are missing, wrong or too many, naming the lines', async () => {
+  it('are refused as a whole if cells are missing, wrong or too many, with their lines', async () => {
     const csv = await write('wrong.csv', [
       line(1),
       line(2, { 5: '' }),
@@ -305,7 +305,7 @@ describe('CSV files', () => {
     })
   })
 
-  it('lose the rows with missing cells where that is asked for, and the result says which', async () => {
+  it('lose rows with missing cells if asked to, and the result lists them', async () => {
     const csv = await write('missing.csv.gz', [
       line(1),
       line(2, { 5: '' }),
@@ -343,7 +343,7 @@ describe('CSV files', () => {
     await expect(loadEdaData({ csv: join(place, 'absent.csv') })).rejects.toMatchObject({ code: 'file' })
   })
 
-  it('give a folder that can be read again, and nothing else can be', async () => {
+  it('produce a folder that can be read again, and other folders are refused', async () => {
     const data = await loadEdaData({ csv: await write('two.csv', [line(1), line(2, { 3: '99' })]) })
     const eda = await explore(device(), data.parts, { source: data.source, classNames })
     const folder = join(place, 'folder')
@@ -360,7 +360,7 @@ describe('CSV files', () => {
     }
   })
 
-  it('are told by the command, which writes the pictures', async () => {
+  it('are reported by the command, which writes the pictures', async () => {
     const csv = await write('told.csv', [line(1), line(1), line(7, { 9: '' }), line(2, { 3: '99', 4: '0' })])
     const out = join(place, 'out')
     const said: string[] = []

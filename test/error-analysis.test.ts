@@ -25,7 +25,7 @@ const rows = [
 describe('the analysis of errors', () => {
   const { images, errors, confusion, pairs, worst } = analyseErrors(classified(rows))
 
-  test('counts what was taken for what', () => {
+  test('counts predictions by true class', () => {
     expect([images, errors]).toEqual([7, 5])
     expect(confusion).toEqual([
       [1, 3, 0],
@@ -34,14 +34,14 @@ describe('the analysis of errors', () => {
     ])
   })
 
-  test('names the pairs of classes with the most errors, both ways, and the surest errors of each', () => {
+  test('lists the class pairs with the most errors, both ways, and the most confident errors of each', () => {
     expect(pairs.map(({ examples, ...pair }) => ({ ...pair, examples: examples.map((one) => one.position) }))).toEqual([
       { classes: [0, 1], count: 4, firstAsSecond: 3, secondAsFirst: 1, examples: [4, 2, 6, 1] },
       { classes: [1, 2], count: 1, firstAsSecond: 0, secondAsFirst: 1, examples: [3] },
     ])
   })
 
-  test('puts the errors with the highest loss first, equal ones in the order of the images', () => {
+  test('sorts errors by loss, and equal ones by image', () => {
     expect(worst.map((error) => [error.position, error.labelProbability])).toEqual([
       [4, 0],
       [2, 0.125],
@@ -62,7 +62,7 @@ describe('the analysis of errors', () => {
     })
   })
 
-  test('gives no more than is asked for, and survives JSON', () => {
+  test('returns no more than asked for, and survives JSON', () => {
     const few = analyseErrors(classified(rows), { pairs: 1, examples: 2, worst: 3, top: 1 })
     expect(few.pairs.map((pair) => pair.examples.length)).toEqual([2])
     expect(few.worst.map((error) => error.top)).toEqual([4, 2, 6].map(() => [expect.anything()]))
@@ -82,7 +82,7 @@ describe('the analysis of errors', () => {
     })
   })
 
-  test('refuses lists that do not belong together, classes that do not exist, and what is no probability', () => {
+  test('refuses lists of different lengths, unknown classes, and invalid probabilities', () => {
     const right = classified(rows)
     for (const bad of [
       { labels: [0] },

@@ -90,13 +90,13 @@ describe('parseFashionMnist', () => {
     expect(fashionMnistClasses).toHaveLength(10)
   })
 
-  it('tells the published bytes from others', async () => {
+  it('recognises the published bytes', async () => {
     expect(await isPublishedFashionMnist('trainLabels', tiny.trainLabels)).toBe(false)
   })
 })
 
 describe('loadFashionMnist from a folder of the user', () => {
-  it('reads plain and compressed files under every usual name, and says that they are not the published ones', async () => {
+  it('reads plain and compressed files under every usual name, and reports that they are not the published ones', async () => {
     const variants: [string, Record<string, Uint8Array>][] = [
       ['plain', published()],
       ['gz', published((name) => `${name}.gz`, gzipSync)],
@@ -160,7 +160,7 @@ describe('loadFashionMnist from a folder of the user', () => {
 })
 
 describe('loadFashionMnist on a computer without the data', () => {
-  it('says in one sentence where it looked, what it tried and what to do', async () => {
+  it('says in one sentence where it looked, what it tried, and what to do', async () => {
     await put('empty', {})
     const failure = loadFashionMnist({
       surroundings: bareSurroundings({ env: { WEFTGRAD_DATA_DIR: join(folder, 'empty') } }),
@@ -176,7 +176,7 @@ describe('loadFashionMnist on a computer without the data', () => {
     expect(await filesBelow(folder)).toEqual([])
   })
 
-  it('fetches nothing where that is switched off', async () => {
+  it('downloads nothing if that is switched off', async () => {
     const fetch = () => expect.fail('fetched')
     const off = { env: { WEFTGRAD_NO_SETUP: '1' }, fetch }
     await expect(loadFashionMnist({ surroundings: bareSurroundings(off) })).rejects.toThrow('switched off')
@@ -185,7 +185,7 @@ describe('loadFashionMnist on a computer without the data', () => {
     ).rejects.toMatchObject({ code: 'fetch' })
   })
 
-  it('accepts other bytes neither from caches nor from servers, and keeps none of them', async () => {
+  it('rejects other bytes, from caches and from servers, and keeps none of them', async () => {
     await put('home/.keras/datasets/fashion-mnist', published())
     const urls: string[] = []
     const fetch = async (input: string | URL | Request) => {
@@ -237,7 +237,7 @@ describe('loadFashionMnist with the published data', () => {
     expect([...perClass]).toEqual(Array(10).fill(6000))
   })
 
-  it('downloads from the second address where the first fails, keeps the files, and finds them next time', async () => {
+  it('downloads from the second address if the first fails, and finds the files next time', async () => {
     const fetch = async (input: string | URL | Request) => {
       const url = String(input)
       if (url.startsWith('https://first.example/')) return new Response('no', { status: 503 })
@@ -252,7 +252,7 @@ describe('loadFashionMnist with the published data', () => {
     expect(again.published).toBe(true)
   })
 
-  it('replaces a damaged cache, and unpacks the Debian package where nothing can be downloaded', async () => {
+  it('replaces a damaged cache, and unpacks the Debian package if nothing can be downloaded', async () => {
     const cache = await put('cache/fashion-mnist', whole)
     await writeFile(join(cache, 't10k-labels-idx1-ubyte.gz'), 'damaged')
     const abandoned = await put('cache/.fashion-mnist-abandoned', { file: '' })
@@ -277,7 +277,7 @@ describe('loadFashionMnist with the published data', () => {
     )
   })
 
-  it('uses what it fetched even where it cannot be kept', async () => {
+  it('uses downloaded files even if they cannot be cached', async () => {
     await put('cache', { 'fashion-mnist': 'a file where the folder should be' })
     const fetch = async (input: string | URL | Request) =>
       new Response(whole[String(input).split('/').at(-1) ?? ''] ?? null)

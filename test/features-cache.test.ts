@@ -69,8 +69,8 @@ const expected = (rows = count): Float32Array =>
 
 const shardPath = (cache: FeatureCache, index: number): string => join(cache.folder, `train-0000${index}.safetensors`)
 
-describe('features that were computed once', () => {
-  it('come from the cache the next time, equal to the bit', async () => {
+describe('features that were already computed', () => {
+  it('come from the cache the next time, bit for bit', async () => {
     const first = await fill()
     expect(first).toMatchObject({ computed: count, notes: [] })
     expect(first.asked).toEqual([
@@ -87,7 +87,7 @@ describe('features that were computed once', () => {
     ])
   })
 
-  it('say what computing them took, also to runs that read them', async () => {
+  it('record how long computing them took, also for runs that only read them', async () => {
     const { computeSeconds } = await fill()
     expect(computeSeconds).toBeGreaterThan(0)
     expect((await fill()).computeSeconds).toBeCloseTo(computeSeconds ?? 0, 9)
@@ -102,7 +102,7 @@ describe('features that were computed once', () => {
     expect(await fill()).toMatchObject({ computed: 0, computeSeconds: null, notes: [] })
   })
 
-  it('serve runs that want fewer, and are added to for those that want more', async () => {
+  it('serve runs that need fewer, and are extended for runs that need more', async () => {
     expect(await fill(undefined, { ...shape, count: 2500 })).toMatchObject({ computed: 2500 })
     expect(await fill(undefined, { ...shape, count: 100 })).toMatchObject({ computed: 0, rows: expected(100) })
     const whole = await fill()
@@ -114,7 +114,7 @@ describe('features that were computed once', () => {
     expect(whole.notes).toEqual([])
   })
 
-  it('are kept apart by part and by everything that they depend on', async () => {
+  it('are stored separately by split and by everything they depend on', async () => {
     await fill()
     expect(await fill(undefined, { ...shape, part: 'test' })).toMatchObject({ computed: count })
     const others: readonly Partial<FeatureIdentity>[] = [
@@ -132,7 +132,7 @@ describe('features that were computed once', () => {
   })
 })
 
-describe('a shard that is no good is noticed and made anew', () => {
+describe('an invalid shard is detected and computed again', () => {
   async function spoilt(spoil: (path: string) => Promise<void>): Promise<Filled> {
     const cache = new FeatureCache(identity, root)
     await fill(cache)
@@ -144,7 +144,7 @@ describe('a shard that is no good is noticed and made anew', () => {
     return again
   }
 
-  it('where a byte of its numbers was changed', async () => {
+  it('if a byte of its numbers was changed', async () => {
     const { notes } = await spoilt(async (path) => {
       const bytes = await readFile(path)
       bytes[bytes.length - 5] = (bytes.at(-5) ?? 0) ^ 1
@@ -153,7 +153,7 @@ describe('a shard that is no good is noticed and made anew', () => {
     expect(notes).toEqual([expect.stringMatching(/train-00001.*is damaged.*computed anew/)])
   })
 
-  it('where it ends early', async () => {
+  it('if it is truncated', async () => {
     for (const bytes of [0, 7, 200, 20_000]) {
       const { notes } = await spoilt((path) => truncate(path, bytes))
       expect(notes).toEqual([expect.stringContaining('is damaged')])
@@ -161,7 +161,7 @@ describe('a shard that is no good is noticed and made anew', () => {
     }
   })
 
-  it('where another version wrote it', async () => {
+  it('if another version wrote it', async () => {
     const { notes } = await spoilt(async (path) => {
       const { tensors, metadata } = readSafetensors(await readFile(path))
       await writeFile(path, writeSafetensors(tensors, { ...metadata, version: '0' }))
@@ -169,7 +169,7 @@ describe('a shard that is no good is noticed and made anew', () => {
     expect(notes).toEqual([expect.stringContaining('another version')])
   })
 
-  it('where it holds other rows, or rows of other features', async () => {
+  it('if it holds other rows, or rows of other features', async () => {
     const { notes } = await spoilt(async (path) => writeFile(path, await readFile(path.replace('00001', '00000'))))
     expect(notes).toEqual([expect.stringContaining('other features')])
     await rm(root, { recursive: true })
@@ -181,8 +181,8 @@ describe('a shard that is no good is noticed and made anew', () => {
   })
 })
 
-describe('an extraction that breaks off', () => {
-  it('goes on with the next shard', async () => {
+describe('an interrupted extraction', () => {
+  it('resumes with the next shard', async () => {
     let turns = 0
     const broken = fill(undefined, shape, {
       extract: async (first, many) => {
@@ -199,7 +199,7 @@ describe('an extraction that breaks off', () => {
     expect(rest.rows).toEqual(expected())
   })
 
-  it('leaves no lock, and no half-written file where the disk refuses', async () => {
+  it('leaves no lock and no half-written file when the disk fails', async () => {
     const cache = new FeatureCache(identity, root)
     await writeFile(root, 'a file where the folder should be')
     await expect(fill(cache)).rejects.toMatchObject({ code: 'file' })
@@ -210,7 +210,7 @@ describe('an extraction that breaks off', () => {
     expect(await readdir(cache.folder)).toEqual([])
   })
 
-  it('by a signal says so', async () => {
+  it('reports a stop by a signal', async () => {
     await expect(fill(undefined, shape, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' })
   })
 })
@@ -237,7 +237,7 @@ describe('two runs at once', () => {
     expect(both.map(({ computed }) => computed).sort()).toEqual([0, count].sort())
   })
 
-  it('both come to an end where the lock does not hold, with the same shards', async () => {
+  it('both finish with the same shards even if the lock fails', async () => {
     const cache = new FeatureCache(identity, root)
     let removed = 0
     const careless: Partial<FillOptions> = {
@@ -272,7 +272,7 @@ describe('the lock', () => {
     await expect(stat(path())).rejects.toMatchObject({ code: 'ENOENT' })
   })
 
-  it('is taken over at once from a process that is gone', async () => {
+  it('is taken over at once from a dead process', async () => {
     await written({ pid: deadPid, host: hostname(), token: 'x' })
     const began = performance.now()
     const lock = await FolderLock.acquire(path(), { ...options, staleMs: 60_000 })
@@ -280,7 +280,7 @@ describe('the lock', () => {
     await lock.release()
   })
 
-  it('is taken over from a process, here or elsewhere, that has not touched it for long', async () => {
+  it('is taken over from a process, here or on another machine, that has not touched it for long', async () => {
     for (const host of [hostname(), 'elsewhere']) {
       await written({ pid: process.pid, host, token: 'x' })
       const longAgo = new Date(Date.now() - 60_000)
@@ -291,7 +291,7 @@ describe('the lock', () => {
     await (await FolderLock.acquire(path(), options)).release()
   })
 
-  it('is held by touching it, waited for, and given up by its holder only', async () => {
+  it('is held by touching it, and released only by its holder', async () => {
     const lock = await FolderLock.acquire(path(), options)
     const waiting: string[] = []
     const second = FolderLock.acquire(path(), { ...options, onWait: (holder) => waiting.push(holder) })
@@ -304,7 +304,7 @@ describe('the lock', () => {
     await next.release()
   })
 
-  it('is had by one of all who take it over at once', async () => {
+  it('goes to only one of several that take it over at once', async () => {
     for (let round = 0; round < 20; round++) {
       await written({ pid: deadPid, host: hostname(), token: `dead${round}` })
       const taken = await Promise.all(Array.from({ length: 12 }, () => FolderLock.take(path(), options)))
@@ -316,7 +316,7 @@ describe('the lock', () => {
     }
   })
 
-  it('is had by one of many processes, and claims of processes that are gone do not stand in the way', async () => {
+  it('goes to only one of many processes, and claims of dead processes do not block it', async () => {
     await written({ pid: deadPid, host: hostname(), token: 'first' })
     await writeFile(`${path()}.first`, JSON.stringify({ pid: deadPid, host: hostname(), token: 'second' }))
     await writeFile(`${path()}.first.second`, JSON.stringify({ pid: deadPid, host: hostname(), token: 'third' }))
@@ -343,7 +343,7 @@ describe('the lock', () => {
     ])
   })
 
-  it('that another took over is known as lost, left alone, and not touched any more', async () => {
+  it('that another process took over is known to be lost, and is not touched again', async () => {
     const lock = await FolderLock.acquire(path(), options)
     await lock.verify()
     const longAgo = new Date(Date.now() - 60_000)
@@ -360,7 +360,7 @@ describe('the lock', () => {
     expect(await readFile(path(), 'utf8')).toContain('theirs')
   })
 
-  it('of a folder that was removed is lost, and giving it up does not make the folder again', async () => {
+  it('of a removed folder is lost, and releasing it does not create the folder again', async () => {
     const folder = join(root, 'run')
     const lock = await FolderLock.acquire(join(folder, 'lock'), options)
     await rm(join(folder, 'lock'))
@@ -371,7 +371,7 @@ describe('the lock', () => {
     expect(await readdir(root)).not.toContain('run')
   })
 
-  it('is not waited for by those who only ask', async () => {
+  it('can be tried without waiting', async () => {
     const lock = await FolderLock.acquire(path(), options)
     expect(await FolderLock.take(path(), options)).toBe(`process ${process.pid} on ${hostname()}`)
     await lock.release()
@@ -380,7 +380,7 @@ describe('the lock', () => {
     if (next instanceof FolderLock) await next.release()
   })
 
-  it('stops waiting by a signal', async () => {
+  it('stops waiting on a signal', async () => {
     const lock = await FolderLock.acquire(path(), options)
     const controller = new AbortController()
     setTimeout(() => controller.abort(), 20)

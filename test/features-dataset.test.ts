@@ -91,7 +91,7 @@ describe('a batch of features', () => {
       expect(Array.from(y ?? [])).toEqual(picked.map((row) => labels[row]))
     })
 
-  it('is no number and no class where the order names no row', async () => {
+  it('is NaN without a class if the order names no row', async () => {
     using data = featureSet(5)
     const batch = data.batch({ batch: 1, tensor: tensor(Uint32Array.of(5)) }, tensor(Uint32Array.of(0)))
     const [x = [], y = []] = await evaluate([batch.x, batch.labels], { device: device() })
@@ -128,7 +128,7 @@ describe('statistics', () => {
 })
 
 describe('the normalization layer', () => {
-  it('takes the mean away and divides by the deviation; what never varies becomes nothing', async () => {
+  it('subtracts the mean and divides by the deviation; constant features become zero', async () => {
     using model = nn.sequential('standard', [3], [normalization('normalization')])
     model.setWeights(
       new Map([
@@ -141,7 +141,7 @@ describe('the normalization layer', () => {
     expect(model.trainableWeights).toEqual([])
   })
 
-  it('is left as it is by training', async () => {
+  it('does not change in training', async () => {
     using data = featureSet(40)
     using model = head()
     const { mean, variance } = await data.statistics()
@@ -164,7 +164,7 @@ describe('training on features', () => {
     expect(await trained({}, inBlocks(90))).toEqual(first)
   })
 
-  it('finds the classes, and leaves nothing on the device', async () => {
+  it('learns the classes, and leaves nothing on the device', async () => {
     const before = device().memory()
     {
       using data = featureSet(400)
@@ -185,7 +185,7 @@ describe('training on features', () => {
     expect(device().memory()).toMatchObject({ liveBytes: before.liveBytes, liveBuffers: before.liveBuffers })
   })
 
-  it('goes on after a stop as if there had been none', async () => {
+  it('resumes after a stop as if there had been none', async () => {
     const whole = await trained()
     const controller = new AbortController()
     let checkpoint: TrainingCheckpoint | undefined
@@ -214,7 +214,7 @@ describe('early stopping', () => {
   /** So high a rate that validation soon gets worse. */
   const restless: Partial<FitOptions> = { optimizer: nn.adam({ learningRate: 0.05 }), epochs: 40 }
 
-  it('stops after so many epochs without a better one, and gives the weights of the best', async () => {
+  it('stops after `patience` epochs without improvement, and restores the best weights', async () => {
     using data = featureSet(90)
     using model = head()
     const kept = new Map<number, WeightNumbers>()
@@ -269,7 +269,7 @@ describe('early stopping', () => {
 })
 
 describe('refused before anything is changed', () => {
-  it('rows that are no inputs of the model, or of more classes than it tells apart', async () => {
+  it('rows that do not fit the model, or have more classes than it has outputs', async () => {
     using data = featureSet(30)
     using wide = nn.sequential('wide', [width + 1], [nn.dense('logits', classes)])
     using few = nn.sequential('few', [width], [nn.dense('logits', 2)])
@@ -281,7 +281,7 @@ describe('refused before anything is changed', () => {
     expect(await failure(nn.evaluate(wide, data))).toMatchObject({ code: 'shape' })
   })
 
-  it('data sets that make no sense', () => {
+  it('invalid data sets', () => {
     const before = device().memory().liveBytes
     const labels = Uint8Array.of(0, 1, 2)
     const attempts: readonly [Partial<FeatureSpec>, string][] = [
@@ -298,7 +298,7 @@ describe('refused before anything is changed', () => {
     expect(device().memory().liveBytes).toBe(before)
   })
 
-  it('rows that do not fill whole rows, or have no place', () => {
+  it('numbers that do not fill whole rows, or that have no room', () => {
     using data = featureSet(4)
     for (const [first, rows] of [
       [0, new Float32Array(width + 1)],
@@ -309,7 +309,7 @@ describe('refused before anything is changed', () => {
       expect(() => data.write(first, rows)).toThrow(expect.objectContaining({ code: 'argument' }))
   })
 
-  it('subsets of rows that are not there', () => {
+  it('subsets of rows that do not exist', () => {
     using data = featureSet(4)
     expect(() => data.subset([])).toThrow(/at least one row/)
     expect(() => data.subset([4])).toThrow(/no row 4 in a set of 4/)

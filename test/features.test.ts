@@ -51,7 +51,7 @@ describe('features of images that are bytes on the device', () => {
     expect(disagreement(rows, features, { rtol: 0, atol: 2e-5 * largest })).toBeUndefined()
   })
 
-  it('are those of the images asked for, in their order, whatever the batch; nothing stays on the device', async () => {
+  it('are those of the requested images, in order, for any batch size; nothing stays on the device', async () => {
     const taps = [
       { layer: 'block1_pool', pooling: 'avg2' },
       { layer: 'block2_pool', pooling: 'max' },
@@ -84,7 +84,7 @@ describe('features of images that are bytes on the device', () => {
     expect(device().memory().liveBytes).toBe(before)
   })
 
-  it('stop by a signal, and the next extraction is right', async () => {
+  it('can be stopped by a signal, and the next extraction is right', async () => {
     using data = bars(12)
     using base = await hashedBase('vgg16', 32, ['block1_pool'])
     const taps = [{ layer: 'block1_pool', pooling: 'avg' }] as const
@@ -96,7 +96,7 @@ describe('features of images that are bytes on the device', () => {
     expect(await extractor.extract(0, 12)).toEqual(whole)
   })
 
-  it('are refused for layers that are not there, or none', async () => {
+  it('are refused for unknown layers, and for none', async () => {
     using data = bars(2)
     using base = await hashedBase('vgg16', 32, ['block1_pool'])
     const create = (layers: readonly string[]) =>
@@ -165,8 +165,8 @@ describe('pooling', () => {
   })
 })
 
-describe('how many images go through at once', () => {
-  it('is a power of two whose largest activations a kernel may see, and fewer where they are large', () => {
+describe('the number of images in a batch', () => {
+  it('is a power of two whose largest activations fit a binding, and smaller for large images', () => {
     const taps = [{ layer: 'block5_pool', pooling: 'avg' }] as const
     const batches = [32, 64, 224, 512].map((size) => extractionBatch(pretrained.vgg16.build({ size }), taps, device()))
     for (const [i, size] of [32, 64, 224, 512].entries()) {
@@ -189,7 +189,7 @@ describe('the job', () => {
 
   const small = { model: 'vgg16', layers: ['block1_pool'], pool: 'avg', weights: 'hashed' } as const
 
-  it('computes features once, tells how it goes, and finds them in the cache afterwards', async () => {
+  it('computes features once, reports progress, and finds them in the cache afterwards', async () => {
     const featureDir = join(place, 'once')
     const progress: FeatureProgress[] = []
     const reporter: FeatureReporter = { onFeatures: (now) => progress.push(now) }
@@ -222,7 +222,7 @@ describe('the job', () => {
     expect(readSafetensors(await readFile(path)).tensors).toEqual(readSafetensors(bytes).tensors)
   })
 
-  it('keeps features of other weights, data or layers apart', async () => {
+  it('keeps features of different weights, data and layers apart', async () => {
     const featureDir = join(place, 'apart')
     const other = await writeBars(join(place, 'other'), 41, 12)
     const runs = [
@@ -237,7 +237,7 @@ describe('the job', () => {
     expect(await readdir(featureDir)).toHaveLength(runs.length)
   })
 
-  it('refuses what cannot be, before anything is computed', async () => {
+  it('refuses invalid options before anything is computed', async () => {
     const featureDir = join(place, 'refused')
     for (const [options, code] of [
       [{ size: 31 }, 'argument'],

@@ -44,7 +44,7 @@ describe('writeFileAtomic', () => {
     expect(await readdir(folder)).toEqual(['file'])
   })
 
-  it('says in a sentence what the disk refused', async () => {
+  it('reports what the disk refused', async () => {
     await writeFile(join(folder, 'file'), '')
     await expect(writeFileAtomic(join(folder, 'file', 'inside'), 'x')).rejects.toMatchObject({
       name: 'WeftgradError',
@@ -55,7 +55,7 @@ describe('writeFileAtomic', () => {
     expect(await readdir(folder)).toEqual(['file'])
   })
 
-  it('turns a full disk into a sentence, keeps the old file and removes what it wrote', async () => {
+  it('reports a full disk, keeps the old file and removes what it wrote', async () => {
     const path = join(folder, 'file')
     await writeFile(path, 'old')
     const handle = await open(path)
@@ -84,7 +84,7 @@ describe('writeFileAtomic', () => {
 })
 
 describe('appendLineDurable', () => {
-  it('appends lines and keeps a line that was cut off apart', async () => {
+  it('appends lines, and starts a new one after a truncated line', async () => {
     const path = join(folder, 'log', 'history.jsonl')
     await appendLineDurable(path, '{"epoch":1}')
     await appendLineDurable(path, '{"epoch":2}')

@@ -80,7 +80,7 @@ describe.each(Object.entries(readers))('%s', (_, [bytes, read]) => {
       expect(await read(bufferAt(offset, bytes)), `offset ${offset}`).toEqual(expected)
   })
 
-  it('is refused from a Buffer as from a plain array where it is damaged', async () => {
+  it('is refused if damaged, from a Buffer as from a plain array', async () => {
     const outcome = async (given: Uint8Array): Promise<unknown> => {
       try {
         return await read(given)
@@ -101,7 +101,7 @@ describe.each(Object.entries(readers))('%s', (_, [bytes, read]) => {
   })
 })
 
-it('a checkpoint cut out of a Buffer is refused in words', () => {
+it('a checkpoint cut out of a Buffer is refused with a message', () => {
   const bytes = bufferAt(3, padded(writeSafetensors(floats), 3))
   expect(() => decodeCheckpoint(bytes, 'x')).toThrow(expect.objectContaining({ code: 'format' }))
 })

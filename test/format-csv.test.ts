@@ -20,7 +20,7 @@ const refusal = (text: string, options: LabelledCsvOptions = {}): string => {
 }
 
 describe('parseLabelledCsv', () => {
-  it('reads rows whatever the line ends, quotes, blanks and the last newline', () => {
+  it('reads rows with any line endings, quotes, blanks and final newline', () => {
     const expected = { labels: Uint8Array.of(9, 0), images: Uint8Array.of(0, 128, 255, 1, 2, 3), count: 2 }
     for (const text of [
       `${header(3)}\n9,0,128,255\n0,1,2,3\n`,
@@ -47,7 +47,7 @@ describe('parseLabelledCsv', () => {
     )
   })
 
-  it('lists the first problems with their lines and counts the others', () => {
+  it('lists the first problems with their lines, and counts the rest', () => {
     const rows = [
       '1,2,3',
       '1,,2,3',
@@ -74,7 +74,7 @@ describe('parseLabelledCsv', () => {
     expect(refusal(`${header(3)}\r1,2,3,4`)).toContain('line 1')
   })
 
-  it('leaves rows with missing cells out where that is asked for, and only those', () => {
+  it('leaves out rows with missing cells if asked to, and only those', () => {
     const text = `${header(3)}\n1,2,3,4\n,2,3,4\n2,NaN,3,4\n3,4,5,\n4,5,6,7`
     expect(refusal(text)).toContain(
       'line 3: the label is missing; line 4: pixel1 is missing; line 5: pixel3 is missing',
@@ -105,12 +105,12 @@ describe('parseLabelledCsv', () => {
     expect(() => parseLabelledCsv(bytes, { pixels: 3 })).toThrow('too many for 4 cells')
   })
 
-  it('takes a million blank lines for what they are', () => {
+  it('skips a million blank lines', () => {
     expect(parse(`${header(3)}\n1,2,3,4${'\n'.repeat(1_000_000)}`).count).toBe(1)
     expect(refusal(`${header(3)}${'\n'.repeat(1_000_000)}1,2,3,4`)).toContain('line 2: the line is empty')
   })
 
-  it('answers arbitrary text with rows or a format error', () => {
+  it('turns arbitrary text into rows or a format error', () => {
     const cell = fc.oneof(
       fc.nat(300).map(String),
       fc.string({ maxLength: 4 }),
@@ -129,7 +129,7 @@ describe('parseLabelledCsv', () => {
     )
   })
 
-  it('reads 20,000 images (26 MB) well within the time that a second a 10 MB would take', () => {
+  it('reads 20,000 images (26 MB) at 10 MB per second or faster', () => {
     const line = new TextEncoder().encode(`7,${Array.from({ length: 784 }, (_, i) => (i * 7) % 256).join(',')}\n`)
     const head = new TextEncoder().encode(`${header(784)}\n`)
     const bytes = new Uint8Array(head.length + 20_000 * line.length)
@@ -142,7 +142,7 @@ describe('parseLabelledCsv', () => {
     expect(read.images[784 * 19_999 + 5]).toBe(35)
   })
 
-  it('refuses options that make no sense', () => {
+  it('refuses invalid options', () => {
     expect(() => parse('', { pixels: 0 })).toThrow(WeftgradError)
     expect(() => parse('', { classes: 257 })).toThrow(WeftgradError)
   })

@@ -55,7 +55,7 @@ describe('download', () => {
     expect(progress.at(-1)).toEqual([100_000, 100_000])
   })
 
-  it('refuses an error, a body that is too long, and one that ends early', async () => {
+  it('refuses an error, and a body that is too long or too short', async () => {
     await expect(collect('/missing')).rejects.toMatchObject(refused('404'))
     await expect(collect('/good', { maxBytes: 99_999 })).rejects.toMatchObject(refused('has 100000 bytes'))
     await expect(collect('/endless')).rejects.toMatchObject(refused('more than the 200000 bytes'))

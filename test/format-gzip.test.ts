@@ -41,13 +41,13 @@ describe('gunzip', () => {
     }
   })
 
-  it('refuses trailing bytes, other formats and nothing at all', async () => {
+  it('refuses trailing bytes, other formats and empty input', async () => {
     await expect(gunzip(Buffer.concat([gzipSync('x'), Buffer.from('tail')]))).rejects.toMatchObject(refused)
     await expect(gunzip(new TextEncoder().encode('plain'))).rejects.toThrow('is not gzip')
     await expect(gunzip(new Uint8Array(0))).rejects.toMatchObject(refused)
   })
 
-  it('stops a bomb at its bound', async () => {
+  it('stops a decompression bomb at its bound', async () => {
     const bomb = gzipSync(new Uint8Array(50_000_000))
     await expect(gunzip(bomb, { maxBytes: 100_000, source: 'bomb.gz' })).rejects.toThrow(
       'bomb.gz decompresses to more than the 100000 bytes',
@@ -55,13 +55,13 @@ describe('gunzip', () => {
     await expect(gunzip(bomb, { maxBytes: 50_000_000 })).resolves.toHaveLength(50_000_000)
   })
 
-  it('gives no more than 256 MiB of a small file unless it is told to', async () => {
+  it('unpacks at most 256 MiB of a small file by default', async () => {
     const pieces = Array<Buffer>(9).fill(gzipSync(new Uint8Array(32 * 2 ** 20)))
     await expect(gunzip(Buffer.concat(pieces.slice(0, 2)))).resolves.toHaveLength(64 * 2 ** 20)
     await expect(gunzip(Buffer.concat(pieces))).rejects.toThrow('more than the 268435456 bytes allowed')
   })
 
-  it('allocates by what comes, not by the length that the file claims', async () => {
+  it('allocates for the data that arrives, not for the claimed length', async () => {
     const bytes = gzipSync('short')
     bytes.writeUInt32LE(0xffffffff, bytes.length - 4)
     await expect(gunzip(bytes)).rejects.toMatchObject(refused)

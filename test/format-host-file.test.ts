@@ -60,7 +60,7 @@ describe.skipIf(process.platform === 'win32')('what is no regular file', () => {
     await expect(loadFashionMnist({ dataDir: within })).rejects.toMatchObject(refusal)
   })
 
-  test('is refused though it never ends, and though it is a folder', () => {
+  test('is refused if it never ends, or is a folder', () => {
     expect(() => readHostFile('/dev/zero', 2 ** 20)).toThrow(expect.objectContaining(refusal))
     expect(() => readHostFile(folder, 2 ** 20)).toThrow(expect.objectContaining(refusal))
   })
@@ -73,7 +73,7 @@ test('a file larger than its reader can use is refused before it is read', async
   expect(() => readHostFile(path, 4)).toThrow(/it has 5 bytes, more than the 4 allowed/)
 })
 
-test('no other file of the sources reads files of its own accord', async () => {
+test('no other source file reads files by itself', async () => {
   const sources = fileURLToPath(new URL('../src', import.meta.url))
   /** The system's own descriptions, the driver in the cache (which is checked otherwise), and this package's version. */
   const allowed = /^gpu\/node\/|^format\/(host-file|atomic-write)\.node\.ts$|^study\/versions\.node\.ts$/

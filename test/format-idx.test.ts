@@ -57,7 +57,7 @@ describe('parseIdx', () => {
     expect(refusal(Uint8Array.of(...bytes, 0))).toContain('promise 6 values, but 7 follow')
   })
 
-  it('says which dimensions promise more than there is, without allocating it', () => {
+  it('reports dimensions that exceed the data, without allocating', () => {
     expect(refusal(header(8, 0xffffffff, 0xffffffff, 0xffffffff))).toContain('4294967295x4294967295x4294967295')
     const many = new Uint8Array(4 + 4 * 255).fill(0xff)
     many.set([0, 0, 8, 255])
@@ -72,7 +72,7 @@ describe('parseIdx', () => {
     expect(refusal(new TextEncoder().encode('<html>'))).toContain('bytes 0 and 1')
   })
 
-  it('answers arbitrary bytes with a value or a format error', () => {
+  it('turns arbitrary bytes into a value or a format error', () => {
     const prefixed = fc.tuple(fc.nat(12), fc.nat(5), fc.uint8Array({ maxLength: 40 }))
     fc.assert(
       fc.property(prefixed, ([type, rank, rest]) => {
@@ -90,7 +90,7 @@ describe('parseIdx', () => {
 })
 
 describe('writeIdx', () => {
-  it('refuses shapes that do not fit', () => {
+  it('refuses shapes that do not match the data', () => {
     for (const shape of [[], [2], [-1], [1.5], [2 ** 32]]) {
       expect(() => writeIdx({ shape, data: new Uint8Array(3) })).toThrow(WeftgradError)
     }

@@ -46,7 +46,7 @@ function changed(bytes: Uint8Array, at: number, values: readonly number[]): Uint
 }
 
 describe('a .keras archive', () => {
-  it('gives the same weights stored as packed', async () => {
+  it('gives the same weights stored and compressed', async () => {
     const files = await Promise.all([open(published), open(archive({}, 6))])
     const [stored, packed] = files
     if (stored === undefined || packed === undefined) return
@@ -60,7 +60,7 @@ describe('a .keras archive', () => {
     for (const file of files) file.close()
   })
 
-  it('takes names and order from the configuration, that of nested models, too', async () => {
+  it('takes names and order from the configuration, including nested models', async () => {
     const config = JSON.parse(new TextDecoder().decode(contents['config.json']))
     const [input, ...rest] = config.config.layers
     // The file counts layers of a class, whatever they are called and in which order the classes come.
@@ -86,7 +86,7 @@ describe('a .keras archive', () => {
     bare.close()
   })
 
-  it('that lacks a part or holds another is refused', async () => {
+  it('with a missing or extra part is refused', async () => {
     await refusal(archive({ 'config.json': undefined })).toMatchObject({
       message: expect.stringContaining('no config.json'),
     })
@@ -126,7 +126,7 @@ describe('a zip archive', () => {
     return new TextDecoder().decode(read)
   }
 
-  it('is read with a comment, and with the wide numbers of large archives', () => {
+  it('is read with a comment, and in zip64 form', () => {
     expect(contentOf(small)).toBe('stored')
     expect(contentOf(packed)).toBe(text)
     const endAt = recordAt(small, end)
@@ -148,7 +148,7 @@ describe('a zip archive', () => {
     expect(contentOf(Uint8Array.from([...small.subarray(0, entryAt), ...wideTable, ...wideEnd]))).toBe('stored')
   })
 
-  it('is refused for sizes that cannot be, before anything is allocated', () => {
+  it('is refused for impossible sizes before anything is allocated', () => {
     const entryAt = recordAt(packed, entry)
     const giant = changed(packed, entryAt + 24, le32(0xf0000000))
     expect(() => contentOf(giant)).toThrow(/claims 4026531840 bytes, more than can be there/)
@@ -165,7 +165,7 @@ describe('a zip archive', () => {
     expect(() => contentOf(changed(small, recordAt(small, entry) + 8, [1, 0]))).toThrow(/encrypted/)
   })
 
-  it('is refused where its bytes have another CRC-32, stored or packed', () => {
+  it('is refused for a wrong CRC-32, stored or compressed', () => {
     const changedByte = changed(small, small.indexOf('s'.charCodeAt(0), 30 + 5), [0x53])
     expect(() => contentOf(changedByte)).toThrow(/'a.txt' has the CRC-32 [0-9a-f]{8} instead of [0-9a-f]{8}/)
     for (const bytes of [small, packed]) {
@@ -174,7 +174,7 @@ describe('a zip archive', () => {
     }
   })
 
-  it('that is cut off or changed gives its content or a format error', () => {
+  it('that is truncated or changed gives its content or a format error', () => {
     const bytes = zipSync({ 'a.txt': [strToU8('stored'), { level: 0 }], 'b.txt': strToU8(text) })
     for (let length = 0; length < bytes.length; length++) {
       expect(() => contentOf(bytes.subarray(0, length)), `${length} bytes`).toThrow(

@@ -96,7 +96,7 @@ describe('a file in the layout of published weights', () => {
     file.close()
   })
 
-  it('keeps the order of more layers than fit into one attribute', async () => {
+  it('keeps the order of more layers than one attribute can hold', async () => {
     // 4000 names of 40 bytes are more than two attributes hold.
     const names = Array.from({ length: 4000 }, (_, i) => `layer_with_a_name_as_long_as_they_come_${4000 - i}`)
     const path = join(folder, 'many.h5')
@@ -116,7 +116,7 @@ describe('a file in the layout of published weights', () => {
     file.close()
   })
 
-  it('gives tensors larger than a slice, whatever their shape and chunks', async () => {
+  it('reads tensors larger than a slice, of any shape and chunking', async () => {
     // The slices are of 1 MB: 262,144 numbers.
     const large: [string, number[], number[]?][] = [
       ['wide', [2, 400_000]],
@@ -204,7 +204,7 @@ describe('numbers', () => {
     })
   })
 
-  it('of 16 bits are told apart by their type in the file', async () => {
+  it('of 16 bits are distinguished by their type in the file', async () => {
     const readBias = async (name: string): Promise<number[]> => {
       const file = await openWeightFile(fileURLToPath(new URL(`fixtures/hdf5/${name}`, import.meta.url)))
       try {
@@ -226,7 +226,7 @@ describe('numbers', () => {
     })
   })
 
-  it('that Theano turned are refused, where there are kernels to turn', async () => {
+  it("in Theano's kernel layout are refused", async () => {
     const written = (name: string, shape: number[]): Promise<string> =>
       fileWith(name, (file) => {
         listKernel(file)
@@ -241,7 +241,7 @@ describe('numbers', () => {
     ;(await openWeightFile(await written('flat.h5', [3, 3]))).close()
   })
 
-  it('are refused where the file cannot hold as many as a dataset claims', async () => {
+  it('are refused if the file cannot hold as many as a dataset claims', async () => {
     const path = await fileWith('hollow.h5', (file) => {
       listKernel(file)
       // Chunks that were never written take no room.
@@ -286,7 +286,7 @@ describe('numbers', () => {
 })
 
 describe('Keras 3', () => {
-  it('counts layers of a class: they come in that order, and the optimizer and random states are left out', async () => {
+  it('orders the layers of a class by number, and leaves out the optimizer and random states', async () => {
     const path = await fileWith('keras3.weights.h5', (file) => {
       file.delete_attribute('layer_names')
       const put = (group: string, ...values: number[]): void => {
@@ -323,7 +323,7 @@ describe('Keras 3', () => {
     file.close()
   })
 
-  it('is refused where its groups hold themselves', async () => {
+  it('is refused if a group contains itself', async () => {
     const path = await fileWith('cycle.weights.h5', (file) => {
       file.delete_attribute('layer_names')
       file.create_group('layers')
@@ -405,7 +405,7 @@ describe('a damaged file', () => {
     expect(process.resourceUsage().maxRSS).toBeLessThan(768 * 1024)
   })
 
-  it('that is cut off anywhere is refused', async () => {
+  it('truncated anywhere is refused', async () => {
     const path = join(folder, 'whole.h5')
     await writeKerasH5(path, small())
     const bytes = new Uint8Array(readFileSync(path))
@@ -416,7 +416,7 @@ describe('a damaged file', () => {
     await expect(cut).rejects.toMatchObject({ message: expect.stringContaining('cut off') })
   })
 
-  it('whose heap of texts does not move forward is refused, and does not hang', async () => {
+  it('whose string heap does not advance is refused, without hanging', async () => {
     const path = await fileWith('heap.h5', listKernel)
     const bytes = new Uint8Array(readFileSync(path))
     const heap = Buffer.from(bytes.buffer).lastIndexOf('GCOL')
@@ -431,7 +431,7 @@ describe('a damaged file', () => {
 })
 
 describe('memory', () => {
-  it('of the library is bounded, and its own for every file', async () => {
+  it('of the library is bounded, and separate for every file', async () => {
     const { instantiate } = WebAssembly
     const [library, other] = [await freshHdf5(), await freshHdf5()]
     expect(library._malloc(300 * 2 ** 20)).toBe(0)
@@ -441,7 +441,7 @@ describe('memory', () => {
     expect(WebAssembly.instantiate).toBe(instantiate)
   })
 
-  it('holds the tensor being read, not the file', async () => {
+  it('holds only the tensor being read, not the file', async () => {
     const path = join(folder, 'heavy.h5')
     const layers = 16
     const shape = [3, 3, 512, 512]

@@ -64,7 +64,7 @@ describe('decodePng', () => {
     })
   })
 
-  it('looks palettes up, with and without transparency', () => {
+  it('resolves palettes, with and without transparency', () => {
     const palette = chunk('PLTE', [10, 20, 30, 40, 50, 60])
     const rows = idat([0, 0b01000000])
     expect(decodePng(png(ihdr(2, 1, 1, 3), palette, rows, iend))).toEqual({
@@ -96,7 +96,7 @@ describe('decodePng', () => {
     expect(refusal(png(ihdr(2, 2, 4, 0, 1), idat([0, 16, 0, 32, 0, 0x34]), iend))).toContain('without interlacing')
   })
 
-  it('leaves out what does not make the picture, hostile or not', () => {
+  it('ignores chunks that do not affect the picture', () => {
     const profileBomb = chunk('iCCP', [97, 0, 0, ...zlibSync(new Uint8Array(100_000))])
     const image = png(ihdr(1, 1, 8, 0), profileBomb, chunk('tEXt', [0, 0, 0]), idat([0, 9]), iend)
     expect(decodePng(image).data).toEqual(Uint8Array.of(9))
@@ -136,7 +136,7 @@ describe('decodePng', () => {
     expect(refusal(new TextEncoder().encode('GIF89a..'))).toContain('signature')
   })
 
-  it('refuses every prefix and answers flipped bits with an image or a format error', () => {
+  it('refuses every prefix, and turns flipped bits into an image or a format error', () => {
     const data = Uint8Array.from({ length: 60 }, (_, i) => (i * 37) % 256)
     const bytes = encodePng({ width: 5, height: 4, channels: 3, data })
     for (let length = 0; length < bytes.length; length++) refusal(bytes.subarray(0, length))
@@ -157,7 +157,7 @@ describe('decodePng', () => {
     expect(decoded).toBeLessThan(5)
   })
 
-  it('answers any content with valid checksums with an image or a format error', () => {
+  it('turns any content with valid checksums into an image or a format error', () => {
     const shape = fc.tuple(
       fc.integer({ min: 0, max: 4 }),
       fc.integer({ min: 0, max: 4 }),
@@ -188,7 +188,7 @@ describe('decodePng', () => {
 })
 
 describe('encodePng', () => {
-  it('refuses data that do not fit', () => {
+  it('refuses data that do not match the size', () => {
     for (const image of [
       { width: 0, height: 1, channels: 1 },
       { width: 2, height: 2, channels: 2 },

@@ -61,7 +61,7 @@ describe('safetensors', () => {
     for (const { data } of read.tensors.values()) expect(data.buffer).toBe(bytes.buffer)
   })
 
-  it('writes the same bytes whatever the order, and nothing for nothing', () => {
+  it('writes the same bytes in any order, and an empty file for no tensors', () => {
     const metadata = { b: '2', a: '1' }
     const reversed = new Map([...everyDtype].reverse())
     expect(writeSafetensors(reversed, { a: '1', b: '2' })).toEqual(writeSafetensors(everyDtype, metadata))
@@ -166,17 +166,17 @@ describe('safetensors', () => {
     expect(refusal(Uint8Array.of(...file(`{"a":${entry('BOOL', '[2]', 0, 2)}}`), 1, 2))).toContain('at index 1')
   })
 
-  it('takes null for no metadata, as the reference implementation does', () => {
+  it('reads null as no metadata, as the reference implementation does', () => {
     const text = `{"__metadata__":null,"a":${entry('U8', '[1]', 0, 1)}}`
     expect(readSafetensors(file(text, 1))).toMatchObject({ metadata: {} })
   })
 
-  it('tells keys from equal values and from brackets in strings', () => {
+  it('distinguishes keys from equal values and from brackets in strings', () => {
     const text = '{"__metadata__":{"a":"b","b":"a{\\"a\\":"},"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}  }   '
     expect(readSafetensors(file(text, 1)).tensors.get('a')).toMatchObject({ shape: [] })
   })
 
-  it('answers flipped bits with tensors or a format error', () => {
+  it('turns flipped bits into tensors or a format error', () => {
     const bytes = writeSafetensors(everyDtype, { key: 'value' })
     const positions = fc.array(fc.tuple(fc.nat(bytes.length - 1), fc.nat(7)), { minLength: 1, maxLength: 3 })
     fc.assert(
@@ -195,7 +195,7 @@ describe('safetensors', () => {
     )
   })
 
-  it('does not write what could not be read', () => {
+  it('does not write what it could not read', () => {
     const u8 = (shape: number[]): SafeTensor => ({ dtype: 'U8', shape, data: Uint8Array.of(1) })
     for (const [name, tensor] of [
       ['__metadata__', u8([1])],
@@ -245,7 +245,7 @@ describe('toFloat32', () => {
     ])
   })
 
-  it('hands float32 through and converts the rest', () => {
+  it('passes float32 through and converts other types', () => {
     const data = Float32Array.of(1, 2)
     expect(toFloat32({ dtype: 'F32', shape: [2], data })).toBe(data)
     expect([...toFloat32({ dtype: 'I64', shape: [2], data: BigInt64Array.of(-3n, 2n ** 53n + 1n) })]).toEqual([

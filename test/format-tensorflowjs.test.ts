@@ -35,7 +35,7 @@ const layersModel = (weights: readonly object[], paths: readonly unknown[] = ['a
 afterEach(() => vi.restoreAllMocks())
 
 describe('a layers model', () => {
-  it('collects the weights of a layer, wherever they come', async () => {
+  it('collects the weights of a layer from anywhere in the list', async () => {
     const weights = [float('bn/gamma', 1), float('conv/kernel', 2), float('bn/moving_mean', 1)]
     const file = await open(layersModel(weights, ['a.bin', 'sub/b.bin']), {
       'a.bin': bytesOf(1, 2),
@@ -55,14 +55,14 @@ describe('a layers model', () => {
     file.close()
   })
 
-  it('may list more weights than a call takes arguments', async () => {
+  it('can list more weights than a call takes arguments', async () => {
     const count = 150_000
     const file = await open(layersModel(Array.from({ length: count }, (_, i) => float(`a/${i}`, 0))), {})
     expect(file.groups.map(({ weights }) => weights.length)).toEqual([count])
     file.close()
   })
 
-  it('is decoded without leaving a backend behind', async () => {
+  it('is decoded without registering a backend', async () => {
     const file = await open(layersModel([float('a/b', 1)]), { 'a.bin': bytesOf(5) })
     const before = [tfCore.engine().backendNames(), tfCore.engine().state.numTensors]
     const [entry] = file.groups[0]?.weights ?? []
@@ -71,7 +71,7 @@ describe('a layers model', () => {
     file.close()
   })
 
-  it('refuses numbers that are no floats, and kinds that are unknown', async () => {
+  it('refuses other types than floats, and unknown types', async () => {
     const whole = await open(layersModel([{ name: 'a/steps', shape: [], dtype: 'int32' }]), { 'a.bin': bytesOf(1) })
     const [entry] = whole.groups[0]?.weights ?? []
     if (entry === undefined) throw new Error('the model has no weights')
@@ -122,7 +122,7 @@ describe('a layers model', () => {
     },
   )
 
-  it('closes what it opened when it is refused', async () => {
+  it('closes its files when it is refused', async () => {
     const closed: string[] = []
     const shard = async (path: string): Promise<ByteSource> => {
       if (path === 'b.bin') throw new Error('no such file')
@@ -143,7 +143,7 @@ describe('a graph model', () => {
     weightsManifest: [{ paths: ['a.bin'], weights }],
   })
 
-  it('gives layers in the order in which they are used, with the names that they had', async () => {
+  it('gives layers in the order of use, with their original names', async () => {
     const weights = [
       float('f/model/dense/MatMul/ReadVariableOp', 1, 1),
       float('f/model/sep/separable_conv2d/ReadVariableOp_1', 1),
@@ -192,7 +192,7 @@ describe('a graph model', () => {
     await expect(open(graph([{ name: 'x' }], weights), data)).rejects.toMatchObject({ code: 'format' })
   })
 
-  it('may hold loops', async () => {
+  it('can contain loops', async () => {
     const nodes = [
       constant('w'),
       node('a/Add', 'AddV2', 'w', 'b'),
@@ -204,7 +204,7 @@ describe('a graph model', () => {
     file.close()
   })
 
-  it('with anything changed in its model.json gives weights or a format error', async () => {
+  it('with any change to its model.json gives weights or a format error', async () => {
     const text = JSON.stringify(graphJson())
     const values = fc.constantFrom<unknown>(null, -1, 1e300, '', '__proto__', [], {}, [[]], true)
     /** Replaces the nth value of the JSON, counted as it is parsed. */

@@ -92,7 +92,7 @@ describe('a LeNet-5 written by Keras and read', () => {
     },
   )
 
-  it('needs no file system: bytes in memory do', async () => {
+  it('can be read from bytes in memory', async () => {
     const bytes = readFileSync(join(models, 'lenet5_keras2_weights.h5'))
     const fromFile = await openWeightFile(join(models, 'lenet5_keras2_weights.h5'))
     // Without a loader, the one instance of the library that browsers share is used.
@@ -134,7 +134,7 @@ it.each(['lenet5.h5', 'lenet5.keras', 'lenet5_keras2_weights.h5'])(
 )
 
 describe('safetensors', () => {
-  it('are read by their header, then by tensor', async () => {
+  it('are read header first, then tensor by tensor', async () => {
     const reads: number[] = []
     const tensor: SafeTensor = { dtype: 'F32', shape: [1000], data: new Float32Array(1000).fill(2) }
     const whole = memorySource(
@@ -158,7 +158,7 @@ describe('safetensors', () => {
     file.close()
   })
 
-  it('are grouped by what stands before the last slash, or else the last dot', async () => {
+  it('are grouped by the name before the last slash, or else the last dot', async () => {
     const tensor = (...data: number[]): SafeTensor => ({
       dtype: 'F32',
       shape: [data.length],
@@ -194,7 +194,7 @@ describe('safetensors', () => {
   })
 })
 
-it('a safetensors file is opened whatever dtypes it has, and what has a known one is read', async () => {
+it('a safetensors file with unknown dtypes is opened, and its other tensors are read', async () => {
   const header =
     '{"__metadata__":null,"a/bias":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},' +
     '"b/scale":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[4,7]}}'
@@ -210,7 +210,7 @@ it('a safetensors file is opened whatever dtypes it has, and what has a known on
 })
 
 describe('openWeightFile', () => {
-  it('says what is the matter with a path', async () => {
+  it('says what is wrong with a path', async () => {
     const refusal = (path: string) => expect(openWeightFile(path)).rejects
     await refusal(join(folder, 'missing.h5')).toMatchObject({
       code: 'file',
@@ -241,7 +241,7 @@ describe('openWeightFile', () => {
     })
   })
 
-  it('reads only entries of its own, and nothing once it is closed', async () => {
+  it('reads only its own entries, and nothing once it is closed', async () => {
     const file = await openWeightFile(join(models, 'lenet5.keras'))
     const [entry] = file.groups[0]?.weights ?? []
     if (entry === undefined) throw new Error('the file has no weights')

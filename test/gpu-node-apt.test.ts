@@ -36,7 +36,7 @@ Signed-By:
     expect(parseDeb822Sources(formatDeb822Sources(parseDeb822Sources(debian)))).toEqual(parseDeb822Sources(debian))
   })
 
-  test('leave out what is disabled or source code', () => {
+  test('leave out disabled entries and source packages', () => {
     expect(parseDeb822Sources('Types: deb\nEnabled: no\nURIs: a\nSuites: b\nComponents: main')).toEqual([])
     expect(parseDeb822Sources('Types: deb-src\nURIs: a\nSuites: b\nComponents: main')).toEqual([])
     expect(parseOneLineSources('# deb http://x y main\ndeb-src http://x y main')).toEqual([])
@@ -89,7 +89,7 @@ Signed-By:
   })
 })
 
-test("apt's answers are understood", () => {
+test("apt's output is parsed", () => {
   expect(
     parseSimulation(
       'Reading...\nInst libdrm2 [2.4.114-1] (2.4.123-1~bpo12+1 Debian Backports:x [amd64])\nInst zlib1g (1:1.2 Debian:12 [amd64]) []\nConf x (1 y)\n',

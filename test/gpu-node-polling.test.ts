@@ -42,7 +42,7 @@ describe('the callback that asks for finished work', () => {
 })
 
 describe('other callbacks of setImmediate', () => {
-  it('run in the same turn as ever, with their values, and can be cleared', async () => {
+  it('run in the same turn as before, with their values, and can be cleared', async () => {
     const seen: unknown[] = []
     const cleared = setImmediate(() => seen.push('cleared'))
     clearImmediate(cleared)

@@ -75,7 +75,7 @@ describe('the needs of a shared library', () => {
     expect(neededLibraries(elfLibrary([]), 'x.so')).toEqual([])
   })
 
-  test('are refused in words, never read past the end, however the file is damaged', () => {
+  test('are refused with a message, and never read past the end, for any damage to the file', () => {
     const readOrRefuse = (bytes: Buffer) => {
       try {
         neededLibraries(bytes, 'x.so')
@@ -165,7 +165,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     return error
   }
 
-  test('puts the driver and just what it needs into the cache, saying so in one line', async () => {
+  test('installs the driver and only what it needs into the cache, and says so in one line', async () => {
     const driver = await provisionDriver({ log, places })
     expect(driver.libraries).toEqual(['libdrm.so.2', 'libvulkan_lvp.so'])
     expect(readdirSync(driversFolder())).toEqual([`lavapipe-bookworm-${process.arch}`])
@@ -176,14 +176,14 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     expect(lines[0]).toContain('WEFTGRAD_NO_SETUP=1')
   })
 
-  test('by several at once leaves one whole driver and nothing else', async () => {
+  test('by several processes at once leaves one complete driver and nothing else', async () => {
     const drivers = await Promise.all([1, 2, 3].map(() => provisionDriver({ log, places })))
     expect(new Set(drivers.map((driver) => driver.folder)).size).toBe(1)
     expect(cachedDriver(places).state).toBe('whole')
     expect(readdirSync(driversFolder())).toHaveLength(1)
   })
 
-  test('notices every kind of damage and repairs it', async () => {
+  test('detects every kind of damage, and repairs it', async () => {
     const { folder: at } = await provisionDriver({ log, places })
     const damages: (readonly [RegExp, () => void])[] = [
       [/never finished/, () => rmSync(join(at, 'complete.json'))],
@@ -211,7 +211,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     join(at, 'lib/libdrm.so.2'),
   ]
 
-  test('installs for the owner alone, whatever the umask', async () => {
+  test('installs for the owner alone, under any umask', async () => {
     const umask = process.umask(0)
     try {
       const { folder: at } = await provisionDriver({ log, places })
@@ -221,7 +221,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     }
   })
 
-  test('refuses a driver of which any part can be written by others', async () => {
+  test('refuses a driver if others can write any part of it', async () => {
     const { folder: at } = await provisionDriver({ log, places })
     for (const path of [join(folder, 'cache'), ...partsOf(at)]) {
       const { mode } = statSync(path)
@@ -261,7 +261,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     expect(cachedDriver(places).state).toBe('whole')
   })
 
-  test('fetches nothing into a folder that others can write, and says what to do', async () => {
+  test('downloads nothing into a folder that others can write, and says what to do', async () => {
     mkdirSync(driversFolder(), { recursive: true })
     chmodSync(driversFolder(), 0o777)
     await expect(provisionDriver({ log, places })).rejects.toMatchObject({
@@ -271,7 +271,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     expect(readdirSync(driversFolder())).toEqual([])
   })
 
-  test('notices a library of the same size that is another, and one that is a link', async () => {
+  test('detects a replaced library of the same size, and one that is a link', async () => {
     const { folder: at } = await provisionDriver({ log, places })
     const library = join(at, 'lib/libvulkan_lvp.so')
     const bytes = readFileSync(library)
@@ -284,7 +284,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     expect(cachedDriver(places)).toMatchObject({ state: 'damaged' })
   })
 
-  test('keeps the checksums of a driver that was installed without any', async () => {
+  test('adds checksums for a driver that was installed without them', async () => {
     const { folder: at } = await provisionDriver({ log, places })
     const marker = join(at, 'complete.json')
     const { sha256, ...earlier } = JSON.parse(readFileSync(marker, 'utf8'))
@@ -376,7 +376,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
       expect(await failure()).toMatchObject({ code, message: expect.stringContaining(reason) })
     })
 
-  test('clears away what a killed process left, not what a living one is working on', () => {
+  test('removes what a killed process left, and not the work of a running one', () => {
     const mine = newStagingFolder()
     const dead = spawnSync('/bin/sh', ['-c', 'echo $$'], { encoding: 'utf8' }).stdout.trim()
     mkdirSync(join(driversFolder(), `staging-${dead}-abc`))

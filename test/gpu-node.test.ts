@@ -13,7 +13,7 @@ describe('the cache folder', () => {
   const at = (platform: NodeJS.Platform, env: Record<string, string>, home: string | undefined = '/home/ada') =>
     cachePath({ platform, env, home })
 
-  test('is the one WEFTGRAD_CACHE_DIR names, else the platform decides', () => {
+  test("is WEFTGRAD_CACHE_DIR, or else the platform's", () => {
     expect(at('linux', { WEFTGRAD_CACHE_DIR: '/x', XDG_CACHE_HOME: '/y' })).toBe('/x')
     expect(at('linux', { XDG_CACHE_HOME: '/y' })).toBe('/y/weftgrad')
     expect(at('linux', {})).toBe('/home/ada/.cache/weftgrad')
@@ -21,7 +21,7 @@ describe('the cache folder', () => {
     expect(at('win32', { LOCALAPPDATA: '/local' })).toBe('/local/weftgrad')
   })
 
-  test('ignores a relative XDG_CACHE_HOME, and is nowhere without a home', () => {
+  test('ignores a relative XDG_CACHE_HOME, and does not exist without a home', () => {
     expect(at('linux', { XDG_CACHE_HOME: 'y' })).toBe('/home/ada/.cache/weftgrad')
     expect(cachePath({ platform: 'linux', env: {}, home: undefined })).toBeUndefined()
   })
@@ -52,14 +52,14 @@ describe.skipIf(process.platform === 'win32')('where code of others could lie', 
     return ['--import', './scripts/tsx.mjs', '--input-type=module', '--eval', program]
   }
 
-  test('a cache folder is made for its owner alone, whatever the umask', () => {
+  test('a cache folder is created for its owner alone, under any umask', () => {
     const cache = join(shared, 'my', 'cache')
     const { stdout } = run(tells('process.umask(0) >= 0, cacheFolder()'), { WEFTGRAD_CACHE_DIR: cache })
     expect(stdout.trim()).toBe(`true ${cache}`)
     expect(statSync(cache).mode & 0o777).toBe(0o700)
   })
 
-  test('a user without a home gets a folder that nobody can guess, for one command, and is told how to keep it', () => {
+  test('a user without a home gets an unguessable folder for one command, and learns how to keep one', () => {
     const { stdout, stderr } = run(tells('cacheFolder(), cacheFolder(), statSync(cacheFolder()).mode & 0o777'))
     const [first = '', second, mode] = stdout.trim().split(' ')
     expect(first).toMatch(/weftgrad-\w{6}$/)
@@ -87,7 +87,7 @@ describe('an adapter', () => {
     for (const { adapter } of [first, second]) (await adapter.requestDevice()).destroy()
   }, 120_000)
 
-  test('that nobody has is refused with the names of those that are there', async () => {
+  test('with an unknown name is refused, with the names of the existing ones', async () => {
     process.env.WEFTGRAD_ADAPTER = 'no such adapter'
     try {
       await expect(findAdapter()).rejects.toMatchObject({
@@ -106,7 +106,7 @@ describe('an adapter', () => {
     expect(diagnosis.nodeVersion).toBe(process.version)
   })
 
-  test('does not keep the process from ending, though its device was never destroyed', () => {
+  test('does not keep the process alive if its device is never destroyed', () => {
     const program = `import { findAdapter } from './src/gpu/node/adapter.ts'
       const { adapter } = await findAdapter()
       const device = await adapter.requestDevice()
@@ -125,7 +125,7 @@ describe('an adapter', () => {
     ])
   })
 
-  test('has a driver with a name for people', () => {
+  test('has a readable driver name', () => {
     const llvmpipe = {
       vendor: 'mesa',
       architecture: 'software',
@@ -137,7 +137,7 @@ describe('an adapter', () => {
   })
 })
 
-test('the doctor knows why a GPU is not used', () => {
+test('doctor explains why a GPU is not used', () => {
   const on = (paths: readonly string[], usable = true) =>
     whatWouldBeFaster({
       adapter: undefined,

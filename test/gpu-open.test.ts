@@ -19,7 +19,7 @@ function emptyGpu(): { readonly gpu: GPU; readonly asked: (GPURequestAdapterOpti
 }
 
 describe('open', () => {
-  it('opens a device on the WebGPU it is given, which tensors use from then on', async () => {
+  it('opens a device on the given WebGPU, which tensors then use', async () => {
     const { gpu, hardware, driver } = await findAdapter()
     using device = await open({ gpu })
     expect(device.facts).toEqual({ class: hardware ? 'gpu' : 'cpu', hardware, driver })
@@ -27,7 +27,7 @@ describe('open', () => {
     expect(await inNode.add(1, 2).item()).toBe(3)
   })
 
-  it('takes a processor that plays a GPU where there is no other, and else says where to look', async () => {
+  it('uses a software adapter if there is no other, and otherwise says where to look', async () => {
     const { gpu, asked } = emptyGpu()
     await expect(open({ gpu })).rejects.toMatchObject({
       code: 'no-adapter',
@@ -36,14 +36,14 @@ describe('open', () => {
     expect(asked).toEqual([{ powerPreference: 'high-performance' }, { forceFallbackAdapter: true }])
   })
 
-  it('names browsers, and the entry for Node.js, where there is no WebGPU', async () => {
+  it('suggests browsers, and the Node.js entry, if there is no WebGPU', async () => {
     await expect(open()).rejects.toMatchObject({
       code: 'no-adapter',
       message: expect.stringMatching(/Chrome.*weftgrad\/node/s),
     })
   })
 
-  it('says on an insecure page that it has to be a secure one', async () => {
+  it('explains on an insecure page that WebGPU needs a secure one', async () => {
     vi.stubGlobal('isSecureContext', false)
     await expect(open()).rejects.toMatchObject({ code: 'no-adapter', message: expect.stringContaining('https') })
   })

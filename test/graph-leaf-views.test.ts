@@ -14,7 +14,7 @@ const labels = (x: ReturnType<typeof add>): string[] =>
   planOf([x], { device: device() }).dispatches.map(({ label }) => label.replace(/\/.*/, ''))
 
 describe('a slice of rows', () => {
-  it('takes no kernel, and has the right numbers', async () => {
+  it('needs no kernel, and has the right numbers', async () => {
     const some = slice(rows, [3, 0], [2, -1])
     expect(labels(add(some, 1))).toEqual(['elementwise.add'])
     expect(await add(some, 1).data()).toEqual(numbers.slice(192, 320).map((x) => x + 1))
@@ -29,7 +29,7 @@ describe('a slice of rows', () => {
     expect(await kept.data()).toEqual(numbers.slice(576))
   })
 
-  it('is copied where it begins in between, leaves out columns, or is of something computed', async () => {
+  it('is copied if it is unaligned, leaves out columns, or is part of a computed tensor', async () => {
     const odd = slice(tensor(numbers, [20, 32]), [1, 0], [2, 32])
     const columns = slice(rows, [0, 0], [10, 32])
     const computed = slice(add(rows, 1), [1, 0], [2, 64])

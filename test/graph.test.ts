@@ -274,7 +274,7 @@ function lenetStep(batch: number): Tensor[] {
 }
 
 describe('a plan', () => {
-  it('lets every operator of a random graph find its operands as they were written, in buffers bound one way', () => {
+  it('keeps every operand of a random graph intact until it is read, in buffers bound one way', () => {
     fc.assert(
       fc.property(tracedOps, (ops) => {
         expect(wrongReads(ops)).toEqual([])
@@ -283,7 +283,7 @@ describe('a plan', () => {
     )
   })
 
-  it('is seen through by this test where it would reuse memory too early', () => {
+  it('that reuses memory too early fails this test', () => {
     const contents = new ArenaContents()
     const at = (offset: number, bytes: number): Location => ({ kind: 'arena', arena: 0, offset, bytes })
     contents.write(at(0, 512), 'a')
@@ -295,7 +295,7 @@ describe('a plan', () => {
     expect(contents.read(at(400, 300))).toBe('a+nothing')
   })
 
-  it('of a training step binds no buffer both ways and reads nothing that was not written whole', () => {
+  it('of a training step binds no buffer both ways, and reads only values that were written completely', () => {
     for (const fuse of [true, false]) {
       const plan = planned(lenetStep(7), { fuse })
       expect(plan.dispatches.length).toBeGreaterThan(10)
@@ -320,7 +320,7 @@ describe('a plan', () => {
     expect(Math.max(...plan.arenaBytes)).toBeLessThan(bytes + 256)
   })
 
-  it('of a training step takes little more memory than what is alive at one time', () => {
+  it('of a training step uses little more memory than is live at one time', () => {
     for (const fuse of [true, false]) {
       const plan = planned(lenetStep(32), { fuse })
       const total = plan.arenaBytes.reduce((sum, bytes) => sum + bytes, 0)
@@ -337,7 +337,7 @@ describe('a plan', () => {
     return result
   }
 
-  it('reuses the hole that neighbours left for one larger value, in whatever order they were last read', () => {
+  it('merges the gaps of neighbouring values for one larger value, in any order of their last reads', () => {
     const x = tensor(new Float32Array(4))
     const inOrders = [
       [0, 1, 2],
@@ -362,7 +362,7 @@ describe('a plan', () => {
     expect(total).toBeLessThan(4 * 4096 + 1)
   })
 
-  it('gives a tensor that is wanted as it is, reshaped or not, no kernel and no memory', async () => {
+  it('needs no kernel and no memory for a wanted leaf, reshaped or not', async () => {
     const x = tensor([1, 2, 3, 4])
     const plan = planned([x, reshape(x, [2, 2])])
     expect(plan.dispatches).toEqual([])
@@ -387,7 +387,7 @@ async function kept(...numbers: number[]): Promise<KeptTensor> {
 }
 
 describe('results with destinations', () => {
-  it('are written where they are wanted by the kernel that computes them', async () => {
+  it('are written to their destination by the kernel that computes them', async () => {
     using a = await kept(1, 2)
     using b = await kept(0, 0)
     const { plan, results } = await runWanted([{ value: mul(a, 10).value, destination: b.slice }])
@@ -396,7 +396,7 @@ describe('results with destinations', () => {
     expect([...(await b.data())]).toEqual([10, 20])
   })
 
-  it('that replace what others still read do so at the end: moving statistics', async () => {
+  it('that replace values still to be read are written at the end (moving statistics)', async () => {
     using average = await kept(8, 16)
     using x = await kept(4, 4)
     const next = add(mul(average, 0.5), mul(x, 0.5))
@@ -420,7 +420,7 @@ describe('results with destinations', () => {
     expect([...(await average.data())]).toEqual([4.5, 5.5])
   })
 
-  it('may be one value wanted in two places, and once more in none', async () => {
+  it('can be one value wanted in two places, and once without a place', async () => {
     using x = await kept(1, 2)
     using a = await kept(0, 0)
     using b = await kept(0, 0)
@@ -438,7 +438,7 @@ describe('results with destinations', () => {
     expect([...(await a.data()), ...(await b.data())]).toEqual([3, 6, 3, 6])
   })
 
-  it('may be leaves, even two that change places', async () => {
+  it('can be leaves, even two that are swapped', async () => {
     using a = await kept(1, 2)
     using b = await kept(3, 4)
     const { plan } = await runWanted([
@@ -450,7 +450,7 @@ describe('results with destinations', () => {
     expect([...(await b.data())]).toEqual([1, 2])
   })
 
-  it('may be leaves that go to another part of their own buffer', async () => {
+  it('can be leaves that move within their own buffer', async () => {
     const buffer = device().allocate(512, 'two halves')
     device().write(buffer.slice(), new Float32Array([1, 2]))
     using whole = await kept(0)
@@ -466,7 +466,7 @@ describe('results with destinations', () => {
     buffer.dispose()
   })
 
-  it('may share a buffer, one computed from the other: gradients', async () => {
+  it('can share a buffer, one computed from the other (gradients)', async () => {
     using x = await kept(1, 2)
     using buffer = device().allocate(1024, 'gradients')
     const a = exp(x)
@@ -484,7 +484,7 @@ describe('results with destinations', () => {
     expect(results[2]).toEqual([expect.closeTo(square, 3)])
   })
 
-  it('may be reshaped, and may be whole numbers', async () => {
+  it('can be reshaped, and can be whole numbers', async () => {
     using numbers = await argmax(
       tensor([
         [1, 5, 2],
@@ -576,7 +576,7 @@ async function expectEqualNumbers(tensors: readonly Tensor[]): Promise<void> {
 }
 
 describe('rewriting', () => {
-  it('leaves the numbers of any graph as they are, with no more dispatches', async () => {
+  it('does not change the numbers of any graph, and never adds dispatches', async () => {
     await fc.assert(
       fc.asyncProperty(steps, async (script) => {
         const tensors = randomGraph(script)
@@ -589,7 +589,7 @@ describe('rewriting', () => {
     )
   })
 
-  it('leaves the gradients of convolutions with activations and pools as they are, whoever reads what is between', async () => {
+  it('does not change gradients of convolutions with activations and pools, whatever else reads the intermediates', async () => {
     const kernelOf = (size: number, channels: number, filters: number): Tensor =>
       mul(tensor(noise([size, size, channels, filters], size), [size, size, channels, filters]), 0.5)
     const x = tensor(noise([2, 9, 10, 3], 'image'), [2, 9, 10, 3])
@@ -621,7 +621,7 @@ describe('rewriting', () => {
     }
   })
 
-  it('makes one kernel of a chain, with the broadcasts inside', async () => {
+  it('fuses a chain into one kernel, including its broadcasts', async () => {
     const x = tensor(noise([4, 6], 'x'), [4, 6])
     const row = tensor(noise([6], 'row'))
     const y = sigmoid(mul(add(square(x), broadcastTo(row, [4, 6])), 0.5))
@@ -630,7 +630,7 @@ describe('rewriting', () => {
     await expectEqualNumbers([y])
   })
 
-  it('keeps apart what more than one reader needs, and what is wanted itself', () => {
+  it('does not fuse values with several readers, or values that are wanted', () => {
     const x = tensor(noise([8], 'x'))
     const e = exp(x)
     expect(planned([add(e, 1)]).dispatches).toHaveLength(1)
@@ -638,7 +638,7 @@ describe('rewriting', () => {
     expect(planned([add(e, 1), mul(e, 2)]).dispatches).toHaveLength(3)
   })
 
-  it('puts an activation into the layer before it, unless the layer is wanted too', async () => {
+  it('fuses an activation into the layer before it, unless the layer is wanted too', async () => {
     const x = tensor(noise([3, 5], 'x'), [3, 5])
     const kernel = tensor(noise([5, 4], 'kernel'), [5, 4])
     const y = matmul(x, kernel)
@@ -651,7 +651,7 @@ describe('rewriting', () => {
     await expectEqualNumbers([relu(y), y])
   })
 
-  it('stops before a kernel would read more tensors than WebGPU lets it', async () => {
+  it('stops before a kernel would bind more tensors than WebGPU allows', async () => {
     const tensors = Array.from({ length: 40 }, (_, i) => tensor(noise([8], i)))
     const total = tensors.reduce((a, b) => add(a, b))
     const plan = planned([total])
@@ -660,7 +660,7 @@ describe('rewriting', () => {
     await expectEqualNumbers([total])
   })
 
-  it('computes numbers that are the same everywhere while planning', async () => {
+  it('folds constants while planning', async () => {
     const y = mul(sub(add(fill([3], 2), 3), neg(constant(1))), 4)
     const plan = planned([y])
     expect(plan.dispatches).toHaveLength(1)
@@ -670,7 +670,7 @@ describe('rewriting', () => {
     expect(planned([add(x, div(fill([3], 1), 4))]).dispatches[0]?.operands).toHaveLength(2)
   })
 
-  it('computes them as a kernel would: in float32, with infinities, NaN and negative zero', async () => {
+  it('folds them as a kernel would: in float32, with infinities, NaN and negative zero', async () => {
     const tiny = mul(constant(1e-30), 1e-30)
     const cases = [
       add(constant(0.1), 0.2),
@@ -704,7 +704,7 @@ describe('a chain of ten thousand operators', () => {
     expect([...(await slope.data({ device: device() }))]).toEqual([1, 1, 1])
   })
 
-  it('of numbers known beforehand is worked out without exhausting the stack', async () => {
+  it('of constants is folded without exhausting the stack', async () => {
     let y = fill([2], 0)
     for (let i = 0; i < 10_000; i++) y = add(y, 1)
     expect([...(await y.data({ device: device() }))]).toEqual([10_000, 10_000])
@@ -725,7 +725,7 @@ describe('the cache of plans', () => {
     expect([...(await graph([3, 4]).data({ device: device() }))]).toEqual([16, 23])
   })
 
-  it('finds the leaves of a shared plan in whatever order they were made', async () => {
+  it('finds the leaves of a shared plan in any order of creation', async () => {
     const quotient = (numerator: number[], denominator: number[], isFirst: boolean): Tensor => {
       const first = tensor(isFirst ? numerator : denominator)
       const second = tensor(isFirst ? denominator : numerator)
@@ -752,7 +752,7 @@ describe('the cache of plans', () => {
     expect(isShared(plan(...a()), plan(...b()))).toBe(false)
   })
 
-  it('tells apart one memory read as two tensors, and two memories', async () => {
+  it('distinguishes one buffer read as two tensors from two buffers', async () => {
     using a = await kept(1, 2)
     using b = await kept(3, 4)
     const difference = (first: DeviceStorage, second: DeviceStorage): Tensor => {
@@ -765,7 +765,7 @@ describe('the cache of plans', () => {
     expect([...(await difference(one, one).data())]).toEqual([9, 18])
   })
 
-  it('tells apart plans with other variants, and with and without fusion', () => {
+  it('distinguishes plans by their variants, and by fusion', () => {
     const y = exp(neg(tensor([1, 2])))
     const plain = planOf([y], { device: device() })
     expect(isShared(plain, planOf([y], { device: device(), fuse: true }))).toBe(true)
@@ -773,7 +773,7 @@ describe('the cache of plans', () => {
     expect(isShared(plain, planOf([y], { device: device(), variants: { elementwise: 'scalar' } }))).toBe(false)
   })
 
-  it('forgets what was not used for longest, and holds no numbers', () => {
+  it('evicts the least recently used plan, and holds no numbers', () => {
     const cache = new PlanCache(2)
     const planning = (y: Tensor): Plan => cache.plan([y.value], { target })
     const a = planning(exp(tensor([1])))
@@ -841,7 +841,7 @@ async function buffersMade(on: Device, act: () => Promise<unknown>): Promise<num
 }
 
 describe('a tensor that is too large for the adapter', () => {
-  it('is refused with a sentence about limits, before anything is allocated', async () => {
+  it('is refused, with the limit, before anything is allocated', async () => {
     const { maxBufferSize, maxStorageBufferBindingSize } = device().limits
     const before = device().memory()
     const beyond = [maxStorageBufferBindingSize, maxBufferSize].map((bytes) => Math.floor(bytes / 4) + 4)
@@ -868,7 +868,7 @@ describe('a tensor that is too large for the adapter', () => {
     expect(await add(1, 2).item({ device: device() })).toBe(3)
   })
 
-  it('is refused by the plan where a kernel could not see it, where no buffer could hold it, and not below', () => {
+  it('is refused by the plan only if it exceeds a binding or a buffer', () => {
     const x = tensor(new Float32Array(1000))
     const y = exp(x)
     for (const limits of [{ maxBufferBytes: 3999 }, { maxBindingBytes: 3999 }])
@@ -877,7 +877,7 @@ describe('a tensor that is too large for the adapter', () => {
     expect(planned([y], { maxBufferBytes: 4096, maxBindingBytes: 4000 }).dispatches).toHaveLength(1)
   })
 
-  it('does not keep smaller ones from sharing the memory there is: a full arena is left for another', () => {
+  it('does not stop smaller ones from sharing memory: they go into another arena', () => {
     const parts = Array.from({ length: 6 }, (_, i) => exp(tensor(noise([100], i))))
     const plan = planned(parts, { maxBufferBytes: 1024 })
     expect(plan.arenaBytes.every((bytes) => bytes <= 1024)).toBe(true)
@@ -887,7 +887,7 @@ describe('a tensor that is too large for the adapter', () => {
 })
 
 describe('live bytes', () => {
-  it('return to where they were after evaluating, keeping and disposing', async () => {
+  it('return to their old value after evaluating, keeping and disposing', async () => {
     const before = device().memory()
     const x = tensor(noise([100, 100], 'x'), [100, 100])
     await evaluate([matmul(x, x), sum(x), x], { device: device() })
@@ -900,7 +900,7 @@ describe('live bytes', () => {
     expect(device().memory()).toMatchObject({ liveBytes: before.liveBytes, liveBuffers: before.liveBuffers })
   })
 
-  it('hold each of several kept tensors by itself, also one that is asked for twice', async () => {
+  it('count each kept tensor by itself, also one that is kept twice', async () => {
     const before = device().memory()
     const x = tensor([1, 2, 3])
     const y = mul(x, x)
@@ -916,7 +916,7 @@ describe('live bytes', () => {
     expect(device().memory().liveBytes).toBe(before.liveBytes)
   })
 
-  it('return to where they were after a run that failed', async () => {
+  it('return to their old value after a failed run', async () => {
     const before = device().memory()
     const x = tensor(noise([64], 'x'))
     const broken = (): Tensor => defineOp(doubling('nonsense'))(exp(x))[0] ?? x

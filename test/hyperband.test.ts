@@ -9,7 +9,7 @@ const pairs = (options: HyperbandOptions) =>
   hyperbandSchedule(options).map(({ bracket, rounds }) => [bracket, ...rounds.map((r) => [r.size, r.epochs])])
 
 describe("Hyperband's schedule", () => {
-  it("is the paper's table for 81 epochs and a factor of 3", () => {
+  it("matches the paper's table for 81 epochs and a factor of 3", () => {
     expect(pairs({ maxEpochs: 81, factor: 3, sizes: 'paper' })).toEqual([
       [4, [81, 1], [27, 3], [9, 9], [3, 27], [1, 81]],
       [3, [34, 3], [11, 9], [3, 27], [1, 81]],
@@ -19,7 +19,7 @@ describe("Hyperband's schedule", () => {
     ])
   })
 
-  it("is KerasTuner's for the same", () => {
+  it("matches KerasTuner's for the same numbers", () => {
     expect(pairs({ maxEpochs: 81, factor: 3 })).toEqual([
       [4, [81, 1], [27, 3], [9, 9], [3, 27], [1, 81]],
       [3, [34, 3], [12, 9], [4, 27], [2, 81]],
@@ -29,7 +29,7 @@ describe("Hyperband's schedule", () => {
     ])
   })
 
-  it("is KerasTuner's for 10 epochs and a factor of 3", () => {
+  it("matches KerasTuner's for 10 epochs and a factor of 3", () => {
     const schedule = pairs({ maxEpochs: 10, factor: 3 })
     expect(schedule).toEqual([
       [2, [12, 2], [4, 4], [2, 10]],
@@ -39,7 +39,7 @@ describe("Hyperband's schedule", () => {
     expect(hyperbandSchedule({ maxEpochs: 10, factor: 3 }).map(epochsIn)).toEqual([44, 36, 40])
   })
 
-  it('does not stumble over logarithms that come out a hair below a whole number', () => {
+  it('tolerates logarithms that round to just below a whole number', () => {
     // Math.log(243) / Math.log(3) is 4.999999999999999.
     expect(pairs({ maxEpochs: 243, factor: 3, sizes: 'paper' })[0]).toEqual([
       5,
@@ -48,7 +48,7 @@ describe("Hyperband's schedule", () => {
     expect(pairs({ maxEpochs: 125, factor: 5 })[0]).toEqual([3, [125, 1], [25, 5], [5, 25], [1, 125]])
   })
 
-  it('begins no bracket with more trials than there are points, and halves from there', () => {
+  it('starts no bracket with more trials than there are points, and reduces from there', () => {
     expect(pairs({ maxEpochs: 81, factor: 3, spaceSize: 18 }).slice(0, 2)).toEqual([
       [4, [18, 1], [6, 3], [2, 9], [1, 27], [1, 81]],
       [3, [18, 3], [6, 9], [2, 27], [1, 81]],
@@ -87,7 +87,7 @@ describe("Hyperband's schedule", () => {
     )
   })
 
-  it('refuses what makes no schedule', () => {
+  it('refuses invalid settings', () => {
     for (const wrong of [{ maxEpochs: 0 }, { maxEpochs: 2.5 }, { factor: 1 }, { factor: Number.NaN }, { spaceSize: 0 }])
       expect(() => hyperbandSchedule({ maxEpochs: 10, factor: 3, ...wrong })).toThrow(
         expect.objectContaining({ code: 'argument' }),
@@ -132,7 +132,7 @@ describe('a space', () => {
     expect(counts.size).toBe(12)
   })
 
-  it('refuses dimensions that are none, and points that are not there', () => {
+  it('refuses invalid dimensions and unknown points', () => {
     for (const dimensions of [{}, { units: [] }, { units: [1, 1] }])
       expect(() => new Space(dimensions)).toThrow(expect.objectContaining({ code: 'argument' }))
     for (const index of [-1, 12, 0.5])

@@ -186,7 +186,7 @@ describe.each(Object.entries({ ...cases, ...stripCases }))('%s', (_name, key) =>
   })
 })
 
-test('a NaN in the padding of a neighbour does not leak: only outputs that read it are NaN', async () => {
+test('a NaN makes only those outputs NaN that read it', async () => {
   const x = new Float32Array(imageSize(unit)).fill(1)
   x[0] = Number.NaN
   for (const variant of depthwise.variants) {
@@ -197,7 +197,7 @@ test('a NaN in the padding of a neighbour does not leak: only outputs that read 
   }
 })
 
-test('strips are preferred on a CPU where they fit, and nowhere else', () => {
+test('strips are preferred only on a CPU, where they fit', () => {
   const own = targetOf(device())
   const cpu: Target = { ...own, class: 'cpu', subgroupSize: 8 }
   for (const family of [depthwise, depthwiseInputGradient, depthwiseFilterGradient]) {
@@ -219,7 +219,7 @@ test('the filter gradient gives the same bits every time', async () => {
   }
 })
 
-test('impossible keys are refused', () => {
+test('invalid keys are refused', () => {
   const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
   const bad: Partial<DepthwiseKey>[] = [
     { channels: 0 },

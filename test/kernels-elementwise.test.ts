@@ -125,12 +125,12 @@ describe('unary operators', () => {
     await expectAll(unaryKey(kind, count), [x], Array.from(x, unaryReference[kind]), { rtol: 1e-5, atol: 0 })
   })
 
-  it('keeps the logarithm of denormals, which their bits tell', async () => {
+  it('computes the logarithm of denormals, from their bits', async () => {
     const x = Float32Array.of(1e-38, 1e-40, 1.4e-45)
     await expectAll(unaryKey('log', 3), [x], Array.from(x, Math.log), { rtol: 1e-6, atol: 0 })
   })
 
-  it('clips to one bound where the other is absent', async () => {
+  it('clips to one bound if the other is absent', async () => {
     const x = Float32Array.of(-5, 5, Number.POSITIVE_INFINITY, Number.NaN)
     await expectAll(unaryKey('clip', 4, { min: 0 }), [x], [0, 5, Number.POSITIVE_INFINITY, Number.NaN])
   })
@@ -172,7 +172,7 @@ describe('binary operators', () => {
     })
   })
 
-  it('multiplies for the small whole exponents it knows', async () => {
+  it('uses multiplication for small whole exponents', async () => {
     for (const exponent of [1, 2, 3]) {
       const key: ElementwiseKey = {
         shape: [3],
@@ -256,7 +256,7 @@ describe('broadcasting', () => {
     await expectAll(binaryKey('add', shape, a, b), [x, y], expected)
   })
 
-  it('covers a large tensor that fills neither its last vec4 nor its last workgroup', async () => {
+  it('covers a large tensor that leaves its last vec4 and workgroup partly empty', async () => {
     const count = 600_005
     const x = Float32Array.from({ length: count }, (_, i) => i % 1024)
     const expected = x.map((v) => -v)
@@ -303,7 +303,7 @@ describe('chains', () => {
     }
   })
 
-  it('takes exactly the chosen side of a where', async () => {
+  it('selects exactly the chosen side of a where', async () => {
     const key: ElementwiseKey = {
       shape: [4],
       inputs: [f32([4]), f32([4]), f32([4])],

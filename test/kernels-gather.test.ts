@@ -6,6 +6,8 @@ import type { GatherBatchKey, GatherRowsKey } from '../src/kernels/movement/gath
 import { gatherBatch, gatherRows, gatherRowsGradient } from '../src/kernels/movement/gather.ts'
 import type { Augmentation } from '../src/kernels/training/gather-batch.ts'
 import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../src/kernels/wgsl/random.ts'
+import type { Move } from './reference/training.ts'
+import * as reference from './reference/training.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -57,7 +59,7 @@ describe.each(rowCases)('$count of $rows rows of $rowElements', (key) => {
     }
   })
 
-  test('the gradient adds rows up in the order of the indices, the same bits in every variant', async () => {
+  test('the gradient sums rows in the order of the indices, with the same bits in every variant', async () => {
     const dy = floats(key.count * size)
     const indices = below(key.rows, key.count)
     indices[key.count - 1] = key.rows
@@ -132,21 +134,9 @@ const batchCases: Readonly<Record<string, GatherBatchKey>> = {
   'many rows': { ...fashion, height: 70, width: 4, padTop: 5, padLeft: 3, outHeight: 80, outWidth: 8 },
 }
 
-/** What the batch should be, in float32 arithmetic. */
-function batchOf(key: GatherBatchKey, dataset: Uint8Array, permutation: Uint32Array, step: number): Float32Array {
-  const { height, width, channels, batch, padTop, padLeft, outHeight, outWidth, divisor } = key
-  const y = new Float32Array(batch * outHeight * outWidth * channels)
-  for (let i = 0; i < batch; i++) {
-    const item = permutation[step * batch + i] ?? 0
-    for (let r = 0; r < height; r++)
-      for (let e = 0; e < width * channels; e++) {
-        const byte = dataset[(item * height + r) * width * channels + e] ?? 0
-        const to = ((i * outHeight + r + padTop) * outWidth + padLeft) * channels + e
-        y[to] = item < key.datasetCount ? Math.fround(byte / divisor) : Number.NaN
-      }
-  }
-  return y
-}
+/** What a batch must be, to the bit. */
+const batchOf = (...batch: Parameters<typeof reference.gatherBatch>) =>
+  Float32Array.from(reference.gatherBatch(...batch).data)
 
 describe('batches from a data set', () => {
   test.each(Object.entries(batchCases))('%s: exact, zero outside the image', async (_name, key) => {
@@ -155,7 +145,7 @@ describe('batches from a data set', () => {
     )
     const labels = Uint32Array.from({ length: key.datasetCount }, (_, i) => 2 ** 24 - 1 - i * 65_537)
     const permutation = below(key.datasetCount, 3 * key.batch)
-    const expected = batchOf(key, dataset, permutation, 2)
+    const expected = batchOf(dataset, permutation.subarray(2 * key.batch), key)
     for (const [name, plan] of everyPlan(gatherBatch, key)) {
       const poison = new Float32Array(expected.length).fill(777)
       const state = Uint32Array.of(2, 0, 5, 0)
@@ -168,11 +158,11 @@ describe('batches from a data set', () => {
     }
   })
 
-  test('a permutation that names no image gives NaN inside, zero in the padding, and no label', async () => {
+  test('an index without an image gives NaN inside, zero in the padding, and no label', async () => {
     const dataset = new Uint8Array(9 * 784).fill(255)
     const labels = Uint32Array.from({ length: 9 }, (_, i) => i)
     const permutation = Uint32Array.of(3, 9, 0xffffffff, 8)
-    const expected = batchOf(fashion, dataset, permutation, 0)
+    const expected = batchOf(dataset, permutation, fashion)
     expect(expected.filter(Number.isNaN).length).toBe(2 * 784)
     for (const [name, plan] of everyPlan(gatherBatch, fashion)) {
       const poison = new Float32Array(expected.length)
@@ -217,12 +207,6 @@ async function wordsOf(seed: number, step: number, count: number): Promise<Uint3
   return words
 }
 
-interface Move {
-  readonly isFlipped: boolean
-  readonly down: number
-  readonly right: number
-}
-
 /** How each image of a batch is changed. */
 function movesOf({ flip, shift = 0 }: Augmentation, words: Uint32Array): Move[] {
   return Array.from({ length: words.length / 4 }, (_, i) => {
@@ -236,32 +220,13 @@ function movesOf({ flip, shift = 0 }: Augmentation, words: Uint32Array): Move[] 
   })
 }
 
-/** The batch, image by image and pixel by pixel. */
-function augmentedBatchOf(key: GatherBatchKey, dataset: Uint8Array, items: Uint32Array, moves: readonly Move[]) {
-  const { height, width, channels, padTop, padLeft, outHeight, outWidth, divisor } = key
-  const y = new Float32Array(moves.length * outHeight * outWidth * channels)
-  for (const [i, { isFlipped, down, right }] of moves.entries())
-    for (let row = 0; row < height; row++)
-      for (let column = 0; column < width; column++) {
-        const toRow = padTop + row + down
-        const toColumn = padLeft + (isFlipped ? width - 1 - column : column) + right
-        if (toRow < 0 || toRow >= outHeight || toColumn < 0 || toColumn >= outWidth) continue
-        for (let c = 0; c < channels; c++) {
-          const byte = dataset[(((items[i] ?? 0) * height + row) * width + column) * channels + c] ?? 0
-          const to = ((i * outHeight + toRow) * outWidth + toColumn) * channels + c
-          y[to] = Math.fround(byte / divisor)
-        }
-      }
-  return y
-}
-
 describe('augmented batches', () => {
   const cases = Object.entries(batchCases).flatMap(([name, key]) =>
     Object.entries(augmentations).map(
       ([what, augmentation]) => [name, what, { ...key, batch: 5, augmentation }] as const,
     ),
   )
-  test.each(cases)('%s, %s: exact, zeros enter', async (_name, _what, key) => {
+  test.each(cases)('%s, %s: exact, with zeros shifted in', async (_name, _what, key) => {
     const dataset = Uint8Array.from({ length: key.datasetCount * key.height * key.width * key.channels }, () =>
       Math.floor(random() * 256),
     )
@@ -269,7 +234,7 @@ describe('augmented batches', () => {
     const permutation = below(key.datasetCount, 3 * key.batch)
     const globalStep = 12345
     const moves = movesOf(key.augmentation, await wordsOf(key.augmentation.seed, globalStep, key.batch))
-    const expected = augmentedBatchOf(key, dataset, permutation.subarray(key.batch), moves)
+    const expected = batchOf(dataset, permutation.subarray(key.batch, 2 * key.batch), key, moves)
     for (const [name, plan] of everyPlan(gatherBatch, key)) {
       const poison = new Float32Array(expected.length).fill(777)
       const state = Uint32Array.of(1, 0, globalStep, 0)
@@ -282,7 +247,7 @@ describe('augmented batches', () => {
     }
   })
 
-  test('half of many images are flipped, and all ways of moving are about as frequent', async () => {
+  test('half of many images are flipped, and all shifts are about equally frequent', async () => {
     const words = await wordsOf(3, 17, 20_000)
     const moves = movesOf({ flip: 'random', shift: 1, seed: 3 }, words)
     expect(moves.filter(({ isFlipped }) => isFlipped).length / 20_000).toBeCloseTo(0.5, 1.7)
@@ -291,7 +256,7 @@ describe('augmented batches', () => {
     for (const way of new Set(ways)) expect(ways.filter((one) => one === way).length / 20_000).toBeCloseTo(1 / 9, 1.7)
   })
 
-  test('an image that is not there gives NaN, moved like any other, and no label', async () => {
+  test('a missing image gives NaN, moved like any other image, and no label', async () => {
     const key: GatherBatchKey = { ...fashion, augmentation: { flip: 'always', shift: 1, seed: 1 } }
     const permutation = Uint32Array.of(0xffffffff, 0xffffffff, 9, 0xffffffff)
     for (const [name, plan] of everyPlan(gatherBatch, key)) {
@@ -307,7 +272,7 @@ describe('augmented batches', () => {
   })
 })
 
-test('keys that make no sense are refused', () => {
+test('invalid keys are refused', () => {
   const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
   const rows = { rows: 2, rowElements: 3, count: 4 }
   for (const bad of [{ rows: 0 }, { rowElements: 1.5 }, { count: -1 }, { rows: 2 ** 29 }])

@@ -145,7 +145,7 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
     }
   })
 
-  test('the gradient of a maximum goes to the position that was taken', async () => {
+  test('the gradient of a maximum goes to the recorded position', async () => {
     const { code } = maxima(
       key,
       values(sizeOf(key), () => Math.round(random() * 5)),
@@ -161,7 +161,7 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
     })
   })
 
-  test('numbers are gathered from the positions that were taken', async () => {
+  test('numbers are gathered from the recorded positions', async () => {
     const { code } = maxima(
       key,
       values(sizeOf(key), () => Math.round(random() * 5)),
@@ -216,7 +216,7 @@ test('a NaN, and the first one of several, is the maximum; infinities compete as
   })
 })
 
-test('where everything is minus infinity, so is the maximum, and the first pixel in the image takes the gradient', async () => {
+test('the maximum of minus infinities is minus infinity, and the first pixel inside the image takes the gradient', async () => {
   const key = same({ ...image(1, 3, 3, 2), window: [3, 3], strides: [2, 2] })
   const x = new Float32Array(sizeOf(key)).fill(Number.NEGATIVE_INFINITY)
   await everyVariant(maxPool, key, async (plan, name) => {
@@ -227,7 +227,7 @@ test('where everything is minus infinity, so is the maximum, and the first pixel
   })
 })
 
-test('windows that hold nothing but padding, and extents that are no positive integers, are refused', () => {
+test('windows of padding only, and extents that are not positive integers, are refused', () => {
   const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
   const key = valid({ ...image(1, 4, 4, 1), window: [2, 2], strides: [2, 2] })
   const refusal = (changes: Partial<PoolKey>) => {

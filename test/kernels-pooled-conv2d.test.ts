@@ -171,7 +171,7 @@ describe.each(Object.entries(cases))('a pooled convolution: %s', (_, one) => {
   })
 })
 
-test('NaN passes pooling by columns, as an unordered number that wins', async () => {
+test('NaN passes the pooling by columns: it wins every comparison', async () => {
   const key = keyOf({ batch: 1, image: [8, 8, 1], kernel: [3, 3], filters: 2 })
   const { image, kernel, bias } = operandsOf(key)
   image[0] = Number.NaN

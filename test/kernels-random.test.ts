@@ -60,7 +60,7 @@ describe('dropout', () => {
   }
   const key: DropoutKey = { count: 40_001, rate: 0.25, seed: 7, stream: 2 }
 
-  it('drops the rate it is given, and scales the rest by 1 / (1 - rate)', async () => {
+  it('drops numbers at the given rate, and scales the rest by 1 / (1 - rate)', async () => {
     for (const rate of [0, 0.1, 0.5, 0.9]) {
       const result = await masked({ ...key, rate })
       const kept = result.filter((x) => x !== 0)

@@ -215,7 +215,7 @@ describe('argmax', () => {
     await expectAll(argmax, { shape, axis }, [x], expected)
   })
 
-  it('counts NaN as the maximum and the two zeros as equal, as numpy does', async () => {
+  it('treats NaN as the maximum and both zeros as equal, as numpy does', async () => {
     // biome-ignore format: a matrix
     const x = Float32Array.of(
       1, nan, infinity, nan,
@@ -226,7 +226,7 @@ describe('argmax', () => {
     await expectAll(argmax, { shape: [4, 4], axis: 1 }, [x], [1, 0, 0, 3])
   })
 
-  it('refuses an axis that is not there', () => {
+  it('refuses an axis that does not exist', () => {
     expect(() => planKernel(argmax, { shape: [3], axis: 1 }, targetOf(device()))).toThrow(/has no axis 1/)
   })
 })
@@ -298,7 +298,7 @@ describe('softmax and cross-entropy', () => {
     })
   })
 
-  it('make a row NaN whose logits hold one, and no other row', async () => {
+  it('are NaN exactly in rows with a NaN among the logits', async () => {
     const logits = Float32Array.of(1, nan, 0, 0, nan, nan, 0, -infinity)
     const expected = [nan, nan, 0.5, 0.5, nan, nan, 1, 0]
     await expectAll(softmax, { rows: 4, classes: 2, log: false }, [logits], expected, rowTolerance)
@@ -309,7 +309,7 @@ describe('softmax and cross-entropy', () => {
     await expectAll(crossEntropy, { rows: 4, classes: 2, labels: 'dense' }, [logits, dense], losses, rowTolerance)
   })
 
-  it('make loss and gradient NaN where the label is no class', async () => {
+  it('give a NaN loss and gradient for an invalid label', async () => {
     const key = { rows: 3, classes: 2, labels: 'sparse' } as const
     const logits = new Float32Array(6)
     const labels = Uint32Array.of(2, 1, 0xffffffff)

@@ -237,7 +237,7 @@ describe('the plan for a GPU', () => {
   const preferred = <Key>(family: Family<Key>, key: Key, target = gpu): string | undefined =>
     family.variants[family.prefer(key, target)]?.name
 
-  test('is the largest block that leaves no core idle and pads little, with or without subgroups', () => {
+  test('uses the largest block that leaves no core idle and pads little, with or without subgroups', () => {
     const vgg: Conv2dKey = {
       ...conv,
       ...{ batch: 32, inputHeight: 56, inputWidth: 56, outHeight: 56, outWidth: 56, channels: 256, filters: 256 },
@@ -252,14 +252,14 @@ describe('the plan for a GPU', () => {
     }
   })
 
-  test('stays within the limits of the adapter, and is plain where nothing else does', () => {
+  test("stays within the adapter's limits, and falls back to the plain variant", () => {
     const poor = { ...gpu, maxWorkgroupSize: 64 }
     expect(preferred(matmul, { ...product, m: 4096, n: 4096, k: 4096 }, poor)).toBe('tiled32')
     const poorer = { ...gpu, maxWorkgroupStorageBytes: 1024 }
     expect(preferred(matmul, { ...product, m: 4096, n: 4096, k: 4096 }, poorer)).toBe('direct')
   })
 
-  test('is not offered to a processor with subgroups, but to one without', () => {
+  test('is offered to a CPU without subgroups, and not to one with them', () => {
     const cpu: Target = { ...gpu, class: 'cpu' }
     expect(preferred(matmul, { ...product, m: 256, n: 256, k: 256 }, { ...cpu, subgroupSize: 8 })).toBe('subgroup16')
     expect(() => planKernel(matmul, product, { ...cpu, subgroupSize: 8 }, 'tiled32')).toThrow(/no variant tiled32/)

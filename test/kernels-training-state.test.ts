@@ -68,7 +68,7 @@ describe('finishStep', () => {
     return runPlan(device(), plan, [loss, logits, labels, ...partials], outputs)
   }
 
-  test.each([1, 3, 4, 61, 1030, 20001])('finds one bad value among %i gradients, wherever it is', async (count) => {
+  test.each([1, 3, 4, 61, 1030, 20001])('finds one bad value anywhere among %i gradients', async (count) => {
     const good = Float32Array.from({ length: count }, () => (random() - 0.5) * 3e38)
     for (const target of targets()) {
       const [, clean] = await finish(good, target, { before: state({ step: 1, global: 9 }) })
@@ -83,7 +83,7 @@ describe('finishStep', () => {
     }
   })
 
-  test('adds up what is pending, in order, and looks at the results too', async () => {
+  test('adds up pending partial sums in order, and checks the results too', async () => {
     const sums: PendingSum[] = [
       {
         splits: 3,
@@ -118,7 +118,7 @@ describe('finishStep', () => {
     }
   })
 
-  test('does not advance any more once the flag has settled, and never clears it', async () => {
+  test('stops advancing once the flag has settled, and never clears it', async () => {
     const settled = state({ step: 2, flag: 1, global: 2 })
     settled[settledFlagWord] = 1
     const [, after] = await finish(new Float32Array(8), targetOf(device()), { before: settled })
@@ -175,7 +175,7 @@ describe('recordStep', () => {
     }
   })
 
-  test('a step beyond the record leaves the record as it is', async () => {
+  test('a step beyond the record does not change it', async () => {
     const { logits, labels, loss } = batchOf(9, 4)
     const plan = planKernel(recordStep, { batch: 9, classes: 4 }, targetOf(device()))
     const outputs = [record(3), state({ step: 3, flag: 1 })] as const
@@ -186,7 +186,7 @@ describe('recordStep', () => {
 })
 
 describe('confusion', () => {
-  test.each(sizes)('counts a batch of %i rows on top of what is there (%i classes)', async (batch, classes) => {
+  test.each(sizes)('adds a batch of %i rows to the counts (%i classes)', async (batch, classes) => {
     const { logits, labels, predictions } = batchOf(batch, classes)
     const before = Uint32Array.from({ length: classes * classes }, () => Math.floor(random() * 100))
     const expected = before.slice()
@@ -203,7 +203,7 @@ describe('confusion', () => {
   })
 })
 
-test('keys that make no sense are refused', () => {
+test('invalid keys are refused', () => {
   const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
   for (const count of [0, -1, 0.5, 2 ** 31])
     expect(() => planKernel(finishStep, { batch: 1, classes: 1, count, sums: [] }, target)).toThrow('finishStep')

@@ -208,7 +208,7 @@ const sources = readdirSync(sourceFolder, { recursive: true })
   .map((path) => parse(path, readFileSync(posix.join(sourceFolder, path), 'utf8')))
 
 describe('the source files', () => {
-  it('were found, in rooms that are known', () => {
+  it('were found, all in known rooms', () => {
     expect(sources.length).toBeGreaterThan(80)
     expect(sources.filter(({ path }) => levelOf(path) === undefined).map(({ path }) => path)).toEqual([])
     const used = new Set(sources.map(({ path }) => roomOf(path)))
@@ -216,11 +216,11 @@ describe('the source files', () => {
       expect(used).toContain(room)
   })
 
-  it('import downward only, and nothing that is hidden from their room', () => {
+  it('import downward only, and nothing hidden from their room', () => {
     expect(sources.flatMap(upwardImports)).toEqual([])
   })
 
-  it('import Node.js modules and use its globals only where the name or the folder says so', () => {
+  it('use Node.js modules and globals only if the file or folder name says so', () => {
     expect(sources.flatMap(nodeUses)).toEqual([])
   })
 
@@ -232,7 +232,7 @@ describe('the source files', () => {
     expect(cycles(sources)).toEqual([])
   })
 
-  it('begin with a comment that says what they are', () => {
+  it('begin with a comment about their subject', () => {
     expect(sources.filter(lacksHeader).map(({ path }) => path)).toEqual([])
   })
 

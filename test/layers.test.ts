@@ -140,7 +140,7 @@ const cases: Case[] = [
   },
 ]
 
-describe('a layer has the class, weights, shapes and results of its namesake', () => {
+describe('a layer has the class, weights, shapes and results of its Keras counterpart', () => {
   it.each(cases.map((c, i) => [`${c.layer.className} ${i}`, c] as const))(
     '%s',
     async (_, { layer, keras, inputs = [[7, 6, 4]] }) => {
@@ -206,21 +206,21 @@ describe('a layer refuses', () => {
     ).toThrow(refused('shape'))
   })
 
-  it('padding that is no padding, and images that are none', () => {
+  it('invalid padding, and inputs that are not images', () => {
     expect(() => zeroPadding2d('pad', -1)).toThrow(refused('argument'))
     expect(() => zeroPadding2d('pad', [1, 0.5])).toThrow(refused('argument'))
     expect(() => zeroPadding2d('pad', [[1, 2, 3]] as never)).toThrow(refused('argument'))
     expect(() => zeroPadding2d('pad').outputShape([[12]])).toThrow(refused('shape'))
   })
 
-  it('shapes that do not hold the numbers', () => {
+  it('shapes with another number of elements', () => {
     expect(() => reshape('r', [5, -1]).outputShape([[12]])).toThrow('r cannot make [5, -1] of [12]')
     expect(() => reshape('r', [-1, -1]).outputShape([[12]])).toThrow(refused('shape'))
     expect(() => reshape('r', [0, -1]).outputShape([[12]])).toThrow(refused('shape'))
   })
 })
 
-it('a dense layer sees a kernel larger than a binding in blocks of rows', async () => {
+it('a dense layer binds a kernel larger than a binding in blocks of rows', async () => {
   const [rows, units, batch] = [33_000, 1024, 3]
   expect(rows * units * 4).toBeGreaterThan(128 * 2 ** 20)
   using model = sequential('wide', [rows], [dense('fc', units, { activation: 'relu' })])
@@ -243,7 +243,7 @@ it('a dense layer sees a kernel larger than a binding in blocks of rows', async 
   }
 })
 
-it('layers that branch and join are wired by their numbers', async () => {
+it('layers that branch and join are wired by their indices', async () => {
   using model = new Model(
     'branches',
     [3],

@@ -20,7 +20,7 @@ describe('classificationReport', () => {
     expect(macro.support).toBe(20)
   })
 
-  it('gives 0 for 0 by 0, and lets such a class count in the means', () => {
+  it('gives 0 for 0 / 0, and includes such a class in the means', () => {
     const { perClass, macro } = classificationReport([
       [4, 0],
       [0, 0],
@@ -49,7 +49,7 @@ describe('classificationReport', () => {
     )
   })
 
-  it('refuses what is no confusion matrix', () => {
+  it('refuses invalid confusion matrices', () => {
     expect(() => classificationReport([])).toThrow(expect.objectContaining({ code: 'shape' }))
     expect(() => classificationReport([[1, 2]])).toThrow(expect.objectContaining({ code: 'shape' }))
     for (const wrong of [-1, 0.5, Number.NaN]) {

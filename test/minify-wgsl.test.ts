@@ -56,14 +56,14 @@ describe('the minifier', () => {
   })
 
   test.each([[['let a = 1u; // ', '']], [['/* ', ' */']], [['x; // to the end']]])(
-    'refuses a comment that goes on beyond what it sees: %j',
+    'refuses a comment that continues beyond the text it sees: %j',
     (pieces) => {
       expect(() => minifyWgsl(pieces)).toThrow(/comment in WGSL has to end/)
     },
   )
 
   // biome-ignore-start lint/suspicious/noTemplateCurlyInString: sources with templates
-  test('changes WGSL only: no sentence of an error, no name, no text with escapes', () => {
+  test('changes WGSL only: no error message, no name, no text with escapes', () => {
     const sources = [
       "throw new WeftgradError('shape', `a = b; c is ${d} {`)",
       'const label = `conv2d / ${variant}`',

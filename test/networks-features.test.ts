@@ -12,7 +12,7 @@ import { featureErrors, kerasFeatures } from './support/keras-features.ts'
 
 const device = useDevice()
 
-it('hashed weights are those that the references were made with', () => {
+it('hashed weights equal those of the references', () => {
   const kernel = hashedWeight('conv1/kernel', [1, 1, 6, 8], 1)
   expect([...kernel.subarray(0, 8)]).toEqual(check['conv1/kernel first 8'])
 })
@@ -33,7 +33,7 @@ describe.each([
   })
 })
 
-it('a frozen Xception has no kernel that only normalises, and relu only where a sum is read twice', () => {
+it('a frozen Xception has no kernel that only normalises, and a separate relu only for sums that are read twice', () => {
   const x = tensor(new Float32Array(71 * 71 * 3), [1, 71, 71, 3])
   const frozen = freeze(pretrained.xception.build({ size: 71, pooling: 'avg' }))
   const counts = new Map<string, number>()

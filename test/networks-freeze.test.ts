@@ -68,7 +68,7 @@ describe('a normalisation after a layer with a kernel becomes part of it', () =>
     expect(fewer).toBeLessThan(plain)
   })
 
-  it('whatever it leaves out', async () => {
+  it('with any of its parts missing', async () => {
     for (const options of [{ scale: false }, { center: false }, { scale: false, center: false, epsilon: 0.5 }])
       await compare(image(conv2d('a', 6, 3), batchNormalization('norm', options)))
   })
@@ -78,7 +78,7 @@ describe('a normalisation after a layer with a kernel becomes part of it', () =>
     expect(await compare(model)).toMatchObject({ frozen: 1 })
   })
 
-  it('but not where something else reads the layer, or stands between them', async () => {
+  it('but not if something else reads the layer, or comes between them', async () => {
     const net = new Wiring()
     const a = net.chain(net.input, conv2d('a', 4, 3, { padding: 'same' }))
     const norm = net.chain(a, batchNormalization('norm'))
@@ -93,7 +93,7 @@ describe('a normalisation after a layer with a kernel becomes part of it', () =>
     await compare(apart)
   })
 
-  it('but not where the layer is kept', async () => {
+  it('but not if the layer is kept', async () => {
     const model = (): Model =>
       image(conv2d('a', 6, 3), batchNormalization('norm'), conv2d('b', 3, 3), batchNormalization('last'))
     expect(namesOf(freeze(model(), { keep: ['a', 'norm'] }))).toEqual(['a', 'norm', 'last'])
@@ -125,7 +125,7 @@ describe('zeros around an image', () => {
     await compare(depthwise)
   })
 
-  it('stay where a pool compares with them, where the convolution pads as well, and where they are kept', async () => {
+  it('stay if a pool reads them, if the convolution pads too, and if they are kept', async () => {
     const pooled = image(zeroPadding2d('pad'), maxPooling2d('pool', { poolSize: 3, strides: 2 }))
     expect(namesOf(freeze(pooled))).toEqual(['pad', 'pool'])
     await compare(pooled)
@@ -147,7 +147,7 @@ describe('a frozen network', () => {
       dense('b', 2),
     )
 
-  it('is loaded by the names and in the order of its source, and can be made from a model that has its numbers', async () => {
+  it('is loaded by the names and order of its source, and can be made from a loaded model', async () => {
     using source = model().to(device())
     const asked = new Set<ModelWeight>()
     using frozen = await freeze(source).load(device(), (weight) => {
@@ -162,7 +162,7 @@ describe('a frozen network', () => {
     ).toBeUndefined()
   })
 
-  it('says where a layer went that has become part of another', () => {
+  it('says which layer has absorbed another', () => {
     const x = tensor(new Float32Array(288), [1, 9, 8, 4])
     for (const name of ['pad', 'a'])
       expect(() => freeze(model()).features(x, [name])).toThrow(
@@ -171,7 +171,7 @@ describe('a frozen network', () => {
     expect(() => freeze(model(), { keep: ['nrom'] })).toThrow('did you mean norm')
   })
 
-  it('cannot be used before it is loaded, and not be trained', async () => {
+  it('cannot be used before it is loaded, and cannot be trained', async () => {
     const x = tensor(new Float32Array(288), [1, 9, 8, 4])
     using frozen = freeze(model())
     const before = device().memory().liveBytes
@@ -180,7 +180,7 @@ describe('a frozen network', () => {
     expect(() => frozen.call(x, { training: true })).toThrow(expect.objectContaining({ code: 'argument' }))
   })
 
-  it('refuses statistics that are none, naming the weight of the source', async () => {
+  it('refuses invalid statistics, naming the weight of the source', async () => {
     using frozen = freeze(model())
     const wrong = (name: string, value: number) => async (weight: ModelWeight) =>
       weight.name === name ? new Float32Array(6).fill(value) : read(weight)

@@ -45,7 +45,7 @@ describe('initial numbers', () => {
     expect(made).toHaveLength(3)
   })
 
-  it('depend on seed and name alone, on the host and on a device', async () => {
+  it('depend only on seed and name, on the host and on a device', async () => {
     const expected = glorotUniform([4, 2], new Random(7, 'b/kernel'))
     const onHost = await small({ seed: 7 }).weightNumbers()
     using placed = small({ seed: 7 }).to(device())
@@ -56,7 +56,7 @@ describe('initial numbers', () => {
 })
 
 describe('loading', () => {
-  it('asks for one weight at a time, in order, and tells how far it is', async () => {
+  it('reads one weight at a time, in order, and reports progress', async () => {
     using model = small()
     let open = 0
     const asked: string[] = []
@@ -76,7 +76,7 @@ describe('loading', () => {
     for (const weight of model.weights) expect(await model.read(weight)).toEqual(await hashedReader(1)(weight))
   })
 
-  it('takes numbers that are part of larger memory', async () => {
+  it('accepts numbers that are part of a larger array', async () => {
     using model = sequential('plain', [2], [dense('a', 2, { useBias: false })])
     await model.load(device(), async () => Float32Array.of(9, 1, 2, 3, 4, 9).subarray(1, 5))
     expect([...(await model.call(tensor([[1, 10]])).data())]).toEqual([31, 42])
@@ -111,7 +111,7 @@ describe('loading', () => {
     expect(device().memory().liveBytes).toBe(before)
   })
 
-  it('gives new numbers to a model on a device, and to the programs that are bound to it', async () => {
+  it('updates a model on a device, and the programs bound to it', async () => {
     using model = small().to(device())
     const y = model.call(tensor([[1, 1, 1]]))
     using program = await Program.create(device(), planValues([y.value]), 'bound')
@@ -127,7 +127,7 @@ describe('loading', () => {
     expect(device().memory().liveBytes).toBe(live)
   })
 
-  it('refuses a model that is disposed of, also meanwhile', async () => {
+  it('refuses a model that was disposed of, even while loading', async () => {
     const before = device().memory().liveBytes
     const model = small()
     const loading = model.load(device(), async (weight) => {
@@ -141,7 +141,7 @@ describe('loading', () => {
   })
 })
 
-describe('layers that are not trained', () => {
+describe('frozen layers', () => {
   const half = (): Model => small({ trainable: ({ name }) => name === 'b' })
 
   it('have their weights outside the buffer that an optimizer updates', async () => {

@@ -45,7 +45,7 @@ describe('preprocessing', () => {
     }
   })
 
-  it('refuses what is no image, and modes that do not exist', () => {
+  it('refuses inputs that are not images, and unknown modes', () => {
     expect(() => preprocessInput(tensor([1, 2, 3]), 'tf')).toThrow(expect.objectContaining({ code: 'shape' }))
     expect(() => preprocessInput(tensor([1, 2], [1, 1, 1, 2]), 'tf')).toThrow(
       expect.objectContaining({ code: 'shape' }),
@@ -57,7 +57,7 @@ describe('preprocessing', () => {
 describe('decoding predictions', () => {
   const index = { '1': ['n02', 'goldfish'], '0': ['n01', 'tench'], '2': ['n03', 'shark'] }
 
-  it('names the likeliest classes of each image, likeliest first', () => {
+  it('lists the most likely classes of each image, most likely first', () => {
     const rows = decodePredictions(Float32Array.of(0.25, 0.125, 0.625, 0.5, 0.5, 0), index, { top: 2 })
     expect(rows).toEqual([
       [
@@ -72,7 +72,7 @@ describe('decoding predictions', () => {
     expect(decodePredictions(Float32Array.of(0, 1, 0), index)).toHaveLength(1)
   })
 
-  it('refuses an index of another form, and probabilities of other classes', () => {
+  it('refuses a malformed class index, and probabilities of another number of classes', () => {
     const three = Float32Array.of(1, 0, 0)
     for (const wrong of [
       null,

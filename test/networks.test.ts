@@ -50,7 +50,7 @@ describe.each(names)('%s', (name) => {
     expect(base.inputShape).toEqual(layouts[name].input)
   })
 
-  it('takes its smallest images and oblong ones, and refuses smaller ones', () => {
+  it('accepts its smallest images and oblong ones, and refuses smaller ones', () => {
     const { smallest } = sizes
     expect(build({ size: smallest, pooling: 'avg' }).outputShape).toEqual(base.outputShape.slice(-1))
     expect(build({ inputShape: [smallest, smallest + 40, 3], pooling: 'max' }).parameterCount).toBe(base.parameterCount)
@@ -59,7 +59,7 @@ describe.each(names)('%s', (name) => {
     expect(() => build({ inputShape: [smallest, smallest - 1, 3] })).toThrow(expect.objectContaining(tooSmall))
   })
 
-  it('refuses options that contradict each other or mean nothing', () => {
+  it('refuses contradictory and invalid options', () => {
     const wrong: PretrainedOptions[] = [
       { includeTop: true, pooling: 'avg' },
       { size: 224, inputShape: [224, 224, 3] },
@@ -99,7 +99,7 @@ describe('classifiers', () => {
 describe('on a device', () => {
   const device = useDevice()
 
-  it('all of VGG16, classifier included, is planned within what a kernel may see', () => {
+  it('VGG16 with its classifier is planned within the binding limits', () => {
     const model = vgg16({ includeTop: true })
     const plan = planOf([model.call(tensor(new Float32Array(224 * 224 * 3), [1, 224, 224, 3]))], { device: device() })
     const most = Math.max(
@@ -118,7 +118,7 @@ describe('on a device', () => {
     expect(arenaBytes.reduce((sum, bytes) => sum + bytes)).toBeLessThanOrEqual(2.1 * largest)
   })
 
-  it('computes nothing beyond the deepest layer that is asked for', () => {
+  it('computes nothing beyond the deepest requested layer', () => {
     const model = vgg16({ size: 32 })
     const x = tensor(new Float32Array(32 * 32 * 3), [1, 32, 32, 3])
     const dispatches = (names: readonly string[]): number =>
@@ -131,7 +131,7 @@ describe('on a device', () => {
     ])
   })
 
-  it('names the layers that are most like one that is not there', () => {
+  it('suggests the names closest to an unknown layer', () => {
     const x = tensor(new Float32Array(32 * 32 * 3), [1, 32, 32, 3])
     const tap = (name: string) => () => vgg16({ size: 32 }).features(x, [name])
     expect(tap('block5_conv4')).toThrow(

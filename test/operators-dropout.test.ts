@@ -16,7 +16,7 @@ async function numbersOf(...tensors: Tensor[]): Promise<number[][]> {
 const ones = (): Tensor => tensor(new Float32Array(count).fill(1))
 const counter = (step: number): Tensor => tensor([step], [1], 'u32')
 
-test('dropout zeroes the share it is told to and scales the rest so that the mean stays', async () => {
+test('dropout zeroes the given share, and scales the rest to keep the mean', async () => {
   const [y = []] = await numbersOf(dropout(ones(), { rate, seed: 1 }))
   const kept = y.filter((value) => value !== 0)
   for (const value of kept) expect(value).toBeCloseTo(1 / (1 - rate), 5)
@@ -32,7 +32,7 @@ test('dropout has no pattern: neighbours, rows and halves are zeroed independent
   }
 })
 
-test('dropout gives the same mask for the same seed, stream and counter, and another for another', async () => {
+test('dropout gives the same mask for the same seed, stream and counter, and a different one for others', async () => {
   const x = ones()
   const [first, again, otherSeed, otherStream, otherStep] = await numbersOf(
     dropout(x, { rate, seed: 3, counter: counter(5) }),
@@ -63,7 +63,7 @@ test('a dropout rate of 0 changes nothing', async () => {
   expect(y).toEqual(same)
 })
 
-test('dropout drops NaN and infinities with the rest and keeps them otherwise', async () => {
+test('dropout drops NaN and infinities like other numbers, and otherwise keeps them', async () => {
   const specials = Float32Array.from({ length: 1000 }, (_, i) => (i % 2 === 0 ? Number.NaN : Number.POSITIVE_INFINITY))
   const [y = []] = await numbersOf(dropout(tensor(specials), { rate: 0.5, seed: 1 }))
   y.forEach((value, i) => {

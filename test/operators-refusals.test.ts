@@ -539,7 +539,7 @@ describe('operators refuse', () => {
     })
   }
 
-  test('to give one number where there are several', async () => {
+  test('to return one number of several', async () => {
     await expect(numbers([2, 3]).item()).rejects.toMatchObject({ code: 'shape' })
   })
 })

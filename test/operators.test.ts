@@ -3,7 +3,7 @@
  * its central differences), and every variant of every kernel that the case runs through.
  */
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { Case, CaseInput } from './cases/case.ts'
+import type { Case } from './cases/case.ts'
 import { toleranceFor } from './cases/case.ts'
 import type { Computed, Expectation } from './cases/verify.ts'
 import { checkForward, checkGradients, computed, expectationOf, variantRuns } from './cases/verify.ts'
@@ -12,7 +12,7 @@ import type { NumbersWithShape } from './support/compare.ts'
 import { assertAllClose } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 import type { TensorFlow } from './support/tfjs.ts'
-import { loadTensorFlow } from './support/tfjs.ts'
+import { loadTensorFlow, tensorFlowTensor } from './support/tfjs.ts'
 
 const device = useDevice()
 let tf: TensorFlow
@@ -26,20 +26,14 @@ beforeAll(async () => {
 function tensorFlowForward(testCase: Case, { inputs }: Expectation): NumbersWithShape {
   const { tfjs } = testCase
   if (typeof tfjs === 'string') throw new Error(tfjs)
-  const result = tfjs(tf, ...inputs.map(tensorFlowInput))
+  const result = tfjs(tf, ...inputs.map((input) => tensorFlowTensor(tf, input)))
   return { shape: result.shape, data: result.dataSync() }
-}
-
-function tensorFlowInput({ data, shape }: CaseInput) {
-  return data instanceof Uint32Array
-    ? tf.tensor(Int32Array.from(data), [...shape], 'int32')
-    : tf.tensor(data, [...shape], 'float32')
 }
 
 function tensorFlowGradients(testCase: Case, { inputs, cotangent }: Expectation): NumbersWithShape[] {
   const { tfjs, differentiable } = testCase
   if (typeof tfjs === 'string') throw new Error(tfjs)
-  const tensors = inputs.map(tensorFlowInput)
+  const tensors = inputs.map((input) => tensorFlowTensor(tf, input))
   const weights = tf.tensor(Float32Array.from(cotangent.data), [...cotangent.shape])
   const byInput = tf.grads((...variables) =>
     tfjs(tf, ...tensors.map((input, position) => variables[differentiable.indexOf(position)] ?? input)),
@@ -126,6 +120,6 @@ for (const testCase of cases) {
   })
 }
 
-test('nothing that the cases computed is left in device memory', () => {
+test('the cases leave nothing in device memory', () => {
   expect(device().memory().liveBytes).toBe(liveBytesBefore)
 })

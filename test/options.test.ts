@@ -305,7 +305,7 @@ function publicOptions(): string[] {
 }
 
 describe('options', () => {
-  it('of every public function stand in the table', () => {
+  it('of every public function are in the table', () => {
     const known = Object.keys(table).filter((name) => !name.includes('browser'))
     expect(publicOptions()).toEqual(known.sort())
   })
@@ -329,7 +329,7 @@ describe('options', () => {
     }
   }
 
-  it.each(rows)('%s refuses a name that it does not know, with the nearest it has', async (_, row) => {
+  it.each(rows)('%s refuses an unknown name, and suggests the nearest', async (_, row) => {
     const { base = {}, wrong } = row
     const [name] = wrong
     const misspelt = `${name}s`
@@ -353,7 +353,7 @@ describe('options', () => {
     })
   })
 
-  it.each(rows)('%s refuses what is no object', async (_, row) => {
+  it.each(rows)('%s refuses values that are not objects', async (_, row) => {
     for (const given of [7, null, [row.base ?? {}], ...(row.takesName === true ? [] : ['fast'])])
       expect(await refusal(row, given)).toMatchObject({
         code: 'argument',
@@ -372,7 +372,7 @@ describe('a training', () => {
     ['a function that makes an optimizer', { optimizer: nn.adam }, /optimizer must be an optimizer/],
     ['an array of callbacks', { callbacks: [{ onEpochEnd() {} }] }, /callbacks must be an object, not \[/],
     [
-      'a callback that is none',
+      'an invalid callback',
       { callbacks: { onEpochend() {} } },
       /callbacks has no option onEpochend; did you mean onEpochEnd/,
     ],
@@ -439,7 +439,7 @@ describe('bytes', () => {
     expect(await failure(call)).toMatchObject({ code: 'argument', message: expect.stringContaining('Float32Array') })
   })
 
-  it('of a Float64Array of weights are taken as numbers', async () => {
+  it('in a Float64Array of weights are read as numbers', async () => {
     using model = nn.sequential('m', [1], [nn.dense('d', 2, { useBias: false })])
     model.to(device())
     model.setWeights(new Map([['d/kernel', { shape: [1, 2], data: Float64Array.of(0.25, 3) as Given }]]))
@@ -471,7 +471,7 @@ describe('layers without a name', () => {
     expect(model.weights.map(({ name }) => name)).toContain('dense_1/bias')
   })
 
-  it('begin as those that are named so, and are counted in each model from the start', async () => {
+  it('start like layers with those names, and are numbered in each model from the start', async () => {
     const one = nn.sequential('m', [3], [nn.dense(4), nn.dense(2)], { seed: 3 })
     const two = nn.sequential('m', [3], [nn.dense('dense', 4), nn.dense('dense_1', 2)], { seed: 3 })
     expect(await one.weightNumbers()).toEqual(await two.weightNumbers())

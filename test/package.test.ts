@@ -66,7 +66,7 @@ describe('an installed package', () => {
   /** What the program says, run by plain Node. */
   let losses: readonly number[]
 
-  test('type-checks in a strict program, as Node and as bundlers find it', async () => {
+  test('type-checks in a strict program, as Node and bundlers resolve it', async () => {
     await consumer.run(toolPath('tsc'), '-p', 'nodenext.json')
     await consumer.run(toolPath('tsc'), '-p', 'bundler.json')
   })
@@ -104,14 +104,14 @@ describe('an installed package', () => {
     }
   })
 
-  test('brings the command', async () => {
+  test('contains the command', async () => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
     expect((await weftgrad('--version')).trim()).toBe(version)
     expect(await weftgrad('doctor')).toContain(process.version)
     await expect(weftgrad('bench')).rejects.toThrow('The benchmarks come with the sources only')
   })
 
-  test('trains by the command, with plots and the version in the folder', async () => {
+  test('trains with the command, with plots and the version in the run folder', async () => {
     const images = await writeBars(join(consumer.folder, 'bars'), 100, 40)
     await weftgrad('train', 'lenet', '--data-dir', images, '--epochs', '1', '--out', 'run')
     const files = await readdir(join(consumer.folder, 'run'))
@@ -145,7 +145,7 @@ describe('the WGSL of the build', () => {
 })
 
 describe('a bundle', () => {
-  test('of all that runs anywhere reaches no module of Node', async () => {
+  test('of everything that runs anywhere imports no Node.js module', async () => {
     const { reached, builtins } = await bundleOf(`import * as all from 'weftgrad'; console.log(all)`)
     expect(reached).toContain('nn/fit.js')
     expect(reached.filter((id) => id.includes('.node.') || id.startsWith('gpu/node/'))).toEqual([])
@@ -153,7 +153,7 @@ describe('a bundle', () => {
     expect(builtins.filter((by) => !/\/node_modules\/(@tensorflow|seedrandom)\//.test(by))).toEqual([])
   })
 
-  test('of a program that trains LeNet-5 holds no other network, no weight file and no kernel it cannot use', async () => {
+  test('of a program that trains LeNet-5 contains no other network, no weight file reader and no unused kernel', async () => {
     const { held, bytes } = await bundleOf(`import { data, nn, open } from 'weftgrad'
       console.log(open, nn.lenet5, nn.fit, nn.adam, data.residentImages, data.parseFashionMnist)`)
     expect(held).toEqual(expect.arrayContaining(['nn/models/lenet5.js', 'nn/fit.js', 'kernels/conv2d/conv2d.js']))
@@ -162,7 +162,7 @@ describe('a bundle', () => {
     expect(bytes).toBeLessThan(60_000)
   })
 
-  test.each(['vgg16', 'xception', 'resnet152v2'])('of %s holds no other network', async (name) => {
+  test.each(['vgg16', 'xception', 'resnet152v2'])('of %s contains no other network', async (name) => {
     const { held } = await bundleOf(`import { ${name} } from 'weftgrad/nn'; console.log(${name})`)
     const networks = held.filter((file) => /^nn\/models\/(?!pretrained-options)/.test(file))
     expect(networks).toEqual([`nn/models/${name}.js`])

@@ -19,7 +19,7 @@ const hostile = `a${esc}[2J${esc}]0;title\u0007\r\u009b31m${rightToLeft}gpj.b\u2
 const isPlain = (text: string): boolean => !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u.test(text.replaceAll('\n', ''))
 
 describe('printable text', () => {
-  test('has nothing that steers a terminal or reorders what is read, and says what was there', () => {
+  test('contains no terminal controls or reordering characters, and shows what was there', () => {
     expect(escaped(hostile)).toBe('a\\u001b[2J\\u001b]0;title\\u0007\\u000d\\u009b31m\\u202egpj.b\\u2028c\\ud800')
     expect(escaped('T-shirt, größer, 日本語, 👩‍🔬, می‌خواهم')).toBe('T-shirt, größer, 日本語, 👩‍🔬, می‌خواهم')
     fc.assert(
@@ -27,7 +27,7 @@ describe('printable text', () => {
     )
   })
 
-  test('is never longer than asked for before it is escaped, and keeps both ends', () => {
+  test('is never longer than asked for, before escaping, and keeps both ends', () => {
     const long = `begin${'x'.repeat(170_000)}end`
     expect(printable(long, 40)).toMatch(/^begin.*\.\.\..*end$/)
     expect(printable(long, 40)).toHaveLength(40)
@@ -35,7 +35,7 @@ describe('printable text', () => {
   })
 })
 
-test('an error quotes what it was given in one line of bounded length, and keeps what to do', () => {
+test('an error quotes its input in one line of bounded length, and keeps its advice', () => {
   const { message } = new WeftgradError(
     'format',
     `'${hostile}\nweftgrad: all is well${'x'.repeat(170_000)}'. Fetch it again.`,

@@ -56,7 +56,7 @@ describe('augmentation in training', () => {
     expect([last?.validationLoss, last?.validationAccuracy]).toEqual([tested.loss, tested.accuracy])
   })
 
-  it('that changes nothing trains as without, bit for bit', async () => {
+  it('that changes nothing trains as without it, bit for bit', async () => {
     using data = residentImages(device(), noise(40))
     const weightsAfter = async (options: Partial<FitOptions>) => {
       using own = model()
@@ -68,7 +68,7 @@ describe('augmentation in training', () => {
     expect(await weightsAfter({ augmentation: { flip: 'random' } })).not.toEqual(plain)
   })
 
-  it('repeats, and goes on from within an epoch bit for bit; another one refuses the checkpoint', async () => {
+  it('is reproducible, and resumes within an epoch bit for bit; another augmentation refuses the checkpoint', async () => {
     using data = residentImages(device(), noise(80))
     const augmentation = { flip: 'random', shift: 2 } as const
     using whole = model()
@@ -170,14 +170,14 @@ describe('a run by the best recipe', () => {
 })
 
 describe('recipes', () => {
-  it('give way to options, one by one', () => {
+  it('are overridden by options, one by one', () => {
     expect(recipeWith({})).toEqual(recipes.seed)
     const { train, recipe } = recipeWith({ recipe: 'best', epochs: 3, flips: false, validation: 0.1 })
     expect(train).toEqual({ ...recipes.best.train, epochs: 3 })
     expect(recipe).toEqual({ ...recipes.best.recipe, flips: false, validation: 0.1 })
   })
 
-  it('refuse what no setting takes, by the name of its option', () => {
+  it('refuse invalid values, by the name of the option', () => {
     for (const [given, flag] of [
       [{ dropout: 1 }, '--dropout'],
       [{ shift: 1.5 }, '--shift'],

@@ -55,7 +55,7 @@ describe('a finished run', () => {
     ])
   })
 
-  it('reports what it reached, as its files do', async () => {
+  it('reports the same results as its files', async () => {
     expect(whole).toMatchObject({ epochs: 3, batchSize: 24, parameters: 9214, runDir: join(place, 'whole') })
     expect(whole.test.accuracy).toBeGreaterThan(0.5)
     expect(whole.perClass.map((one) => one.support)).toEqual(Array(10).fill(6))
@@ -75,7 +75,7 @@ describe('a finished run', () => {
     expect(String(await bytesOf('whole', 'curves.svg'))).toContain('<svg xmlns="http://www.w3.org/2000/svg"')
   })
 
-  it('says in its configuration what made it', async () => {
+  it('records in its configuration what made it', async () => {
     const config = await readConfig(join(place, 'whole'))
     expect(config.settings).toEqual({ ...small, seed: 1, split: 'official', limit: null, restoreBest: true })
     expect(config.data).toMatchObject({ train: 500, test: 60, fingerprint: expect.stringMatching(/^sha256:/) })
@@ -97,7 +97,7 @@ describe('a finished run', () => {
 })
 
 describe('a run that was stopped', () => {
-  it('goes on to the same model, bit for bit, from within an epoch and from between two', async () => {
+  it('resumes to the same model, bit for bit, from within an epoch and from between two', async () => {
     const resume = join(place, 'stopped')
     const stops: { what: 'step' | 'epoch'; options: TrainLenetOptions; reached: object }[] = [
       { what: 'step', options: { out: resume }, reached: { epoch: 0, step: 1 } },
@@ -123,7 +123,7 @@ describe('a run that was stopped', () => {
     expect(lines.map((line) => JSON.parse(line).loss)).toEqual(whole.history.map((logs) => logs.loss))
   })
 
-  it('refuses other settings, other data and another folder, and stays as it was', async () => {
+  it('refuses other settings, data and folders, and does not change', async () => {
     const resume = join(place, 'kept')
     await stoppedAfter('step', { out: resume })
     const before = await Promise.all((await readdir(resume)).map((file) => bytesOf('kept', file)))
@@ -157,7 +157,7 @@ describe('a run that was stopped', () => {
     await expect(trainLenet({ resume, dataDir })).rejects.toMatchObject({ code: 'format' })
   })
 
-  it('leaves no folder behind if it had not begun', async () => {
+  it('leaves no folder behind if it never started', async () => {
     const out = join(place, 'never')
     const given = { ...small, dataDir, out, signal: AbortSignal.abort() }
     await expect(trainLenet(given)).rejects.toMatchObject({ code: 'aborted' })
@@ -179,7 +179,7 @@ describe('the model of a run', () => {
     return path
   }
 
-  it('is refused where its file was changed', async () => {
+  it('is refused if its file was changed', async () => {
     const run = await copied('changed')
     const path = join(run, 'model.safetensors')
     const bytes = await readFile(path)
@@ -191,7 +191,7 @@ describe('the model of a run', () => {
     await expect(predictPictures(run, [await picture()])).rejects.toMatchObject(refusal)
   })
 
-  it('is refused where its weights are not finite, or so large that its answers are not', async () => {
+  it('is refused if its weights, or its results, are not finite', async () => {
     const images = await picture()
     for (const [name, value, code] of [
       ['nan', Number.NaN, 'data'],
@@ -214,7 +214,7 @@ describe('the model of a run', () => {
 describe('a run that loses its folder', () => {
   const elsewhere = JSON.stringify({ pid: 1, host: 'elsewhere', token: 'theirs' })
 
-  it('fails where the folder is removed in the middle, and does not make it again', async () => {
+  it('fails if the folder is removed in the middle, and does not create it again', async () => {
     const out = join(place, 'removed')
     const reporter: TrainReporter = { onSaved: () => rmSync(out, { recursive: true, force: true }) }
     await expect(trainLenet({ ...small, dataDir, out }, reporter)).rejects.toMatchObject({
@@ -224,7 +224,7 @@ describe('a run that loses its folder', () => {
     expect(await readdir(place)).not.toContain('removed')
   })
 
-  it('writes nothing more once another process has taken it over', async () => {
+  it('writes nothing once another process has taken it over', async () => {
     const out = join(place, 'taken')
     let before: Record<string, string> = {}
     const contents = async (): Promise<Record<string, string>> =>
@@ -245,7 +245,7 @@ describe('a run that loses its folder', () => {
     expect(before.lock).toBe(elsewhere)
   })
 
-  it('looks again for what another process did until it had the lock', async () => {
+  it('checks again, once it has the lock, what another process did', async () => {
     const resume = join(place, 'finished-meanwhile')
     await cp(join(place, 'whole'), resume, { recursive: true })
     const report = await readFile(join(resume, 'report.json'))
@@ -270,7 +270,7 @@ describe('a run that loses its folder', () => {
 })
 
 describe('the folder of a new run', () => {
-  it('is refused before anything else if it cannot be written', async () => {
+  it('is refused first of all if it cannot be written', async () => {
     await writeFile(join(place, 'file'), '')
     const reporter: TrainReporter = { onAdapter: () => expect.fail('the adapter was opened') }
     for (const out of [join(place, 'file'), join(place, 'file', 'run')]) {

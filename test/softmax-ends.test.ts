@@ -74,7 +74,7 @@ async function outcomeOf(model: nn.Model) {
 }
 
 describe('a model that ends in a softmax', () => {
-  it.each(ends)('is trained and read as one that ends in logits: %s', async (_, make) => {
+  it.each(ends)('is trained and read like a model that ends in logits: %s', async (_, make) => {
     using plain = linear()
     using model = make()
     const { predicted, own, ...figures } = await outcomeOf(model)
@@ -114,7 +114,7 @@ describe('a model that ends in a softmax', () => {
     }
   })
 
-  it('is none that only has a softmax in the middle, or a reshape that mixes its classes', async () => {
+  it('is not one with a softmax only in the middle, or a reshape that mixes its classes', async () => {
     using attention = endingIn(nn.dense('answers', 10, { activation: 'softmax' }), nn.dense('more', 10))
     const mixed = endingIn(nn.dense('answers', 20, { activation: 'softmax' }), nn.reshape('pairs', [2, 10]))
     const x = tensor(new Float32Array(784), [1, 28, 28, 1])

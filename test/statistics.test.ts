@@ -15,7 +15,7 @@ describe("Wilson's interval", () => {
     expect(interval.high).toBeCloseTo(high, 4)
   })
 
-  it('encloses the share, stays in [0, 1] and turns around with the successes', () => {
+  it('encloses the share, stays in [0, 1], and mirrors when successes and failures are swapped', () => {
     for (const trials of [1, 7, 10_000])
       for (const successes of [0, 1, Math.floor(trials / 2), trials - 1, trials]) {
         const { low, high } = wilsonInterval(successes, trials)
@@ -57,7 +57,7 @@ describe("McNemar's test", () => {
     expect(ratings.pValue / 4.115e-5).toBeCloseTo(1, 3)
   })
 
-  it('finds no difference where there is none, and does not ask which one is first', () => {
+  it('finds no difference where there is none, and does not depend on the order', () => {
     for (const same of [0, 3, 40]) expect(mcnemarTest({ onlyFirst: same, onlySecond: same }).pValue).toBe(1)
     for (const [a, b] of [
       [2, 9],
@@ -77,7 +77,7 @@ describe("McNemar's test", () => {
     expect(mcnemarTest({ onlyFirst, onlySecond }).pValue / pValue).toBeCloseTo(1, 12)
   })
 
-  it('refuses what is no count', () => {
+  it('refuses invalid counts', () => {
     expect(() => mcnemarTest({ onlyFirst: -1, onlySecond: 2 })).toThrow(expect.objectContaining({ code: 'argument' }))
   })
 

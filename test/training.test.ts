@@ -124,7 +124,7 @@ describe('two runs', () => {
     expect(first.epochs).toHaveLength(2)
   })
 
-  it('with other seeds differ: by the initial weights, by the order of the images, by the masks of dropout', async () => {
+  it('with other seeds differ in initial weights, order of images and dropout masks', async () => {
     const first = await trained(plainModel, 48, { epochs: 1, seed: 1 })
     const reordered = await trained(plainModel, 48, { epochs: 1, seed: 2 })
     const begunElsewhere = await trained(() => plainModel(2), 48, { epochs: 1, seed: 1 })
@@ -138,7 +138,7 @@ describe('two runs', () => {
     expect(Math.max(...a.map((x, i) => Math.abs(x - (b[i] ?? 0))))).toBeGreaterThan(1e-3)
   })
 
-  it('learn: the loss falls and the classes are found', async () => {
+  it('learn: the loss falls, and the classes are recognised', async () => {
     const { epochs } = await trained(plainModel, 200, { epochs: 12, optimizer: nn.adam({ learningRate: 0.01 }) })
     const [first, last] = [epochs[0], epochs.at(-1)]
     expect(last?.loss).toBeLessThan(0.5 * (first?.loss ?? 0))
@@ -276,7 +276,7 @@ describe('a run that was stopped', () => {
     }
   }
 
-  it('twice, ends like one that was not', async () => {
+  it('twice ends like an uninterrupted one', async () => {
     const options: FitOptions = { optimizer: nn.adamw(), epochs: 3, batchSize: 12, seed: 5 }
     const whole = await trained(restlessModel, 50, options)
     const first = await stopped(restlessModel, 50, options, stops.afterOneStep)
@@ -285,7 +285,7 @@ describe('a run that was stopped', () => {
     expect(await resumed(restlessModel, 50, options, second)).toEqual(whole)
   })
 
-  it('gives the weights of the best epoch, although that lies before the stop', async () => {
+  it('restores the weights of the best epoch, even from before the stop', async () => {
     const options: FitOptions = {
       optimizer: nn.sgd({ learningRate: unlearningAfter(10) }),
       epochs: 3,
@@ -300,7 +300,7 @@ describe('a run that was stopped', () => {
     expect(await resumed(plainModel, 111, options, checkpoint)).toEqual(whole)
   })
 
-  it('and is finished already trains no more', async () => {
+  it('and has already finished does not train again', async () => {
     const checkpoints: TrainingCheckpoint[] = []
     const options: FitOptions = { optimizer: nn.adam(), epochs: 2, batchSize: 16, validationSplit: 0.2 }
     const callbacks = { onCheckpoint: (checkpoint: TrainingCheckpoint) => void checkpoints.push(checkpoint) }
@@ -316,7 +316,7 @@ describe('a run that was stopped', () => {
 })
 
 describe('memory', () => {
-  it('is where it was after a thousand steps, and does not move on the way', async () => {
+  it('is the same after a thousand steps, and all the way there', async () => {
     const before = device().memory()
     {
       using data = pictureSet(45)
@@ -338,7 +338,7 @@ describe('memory', () => {
     expect(device().memory()).toMatchObject({ liveBytes: before.liveBytes, liveBuffers: before.liveBuffers })
   })
 
-  it('is where it was after a run that was stopped, one that failed and one that was refused', async () => {
+  it('is the same after a stopped, a failed and a refused run', async () => {
     using data = pictureSet(40)
     using model = plainModel().to(device())
     const before = device().memory()
@@ -466,7 +466,7 @@ describe('numbers that are not finite', () => {
     },
   )
 
-  it('are found in the epoch and at the step where they came up, the last, smaller batch included', async () => {
+  it('are found in the right epoch and step, including the last, smaller batch', async () => {
     using data = pictureSet(41)
     using model = restlessModel()
     let bad: WeightNumbers | undefined
@@ -491,7 +491,7 @@ describe('numbers that are not finite', () => {
     expect(last).toMatchObject({ code: 'not-finite', details: { epoch: 1, step: 5 } })
   })
 
-  it('are not passed over by a stop: no checkpoint lies beyond a bad step', async () => {
+  it('are not missed by a stop: no checkpoint is later than a bad step', async () => {
     using data = pictureSet(40)
     using model = plainModel().to(device())
     model.setWeights(poisoned(await model.weightNumbers(), 'logits/bias', Number.NaN))
@@ -562,7 +562,7 @@ describe('a device that is lost in training', () => {
     expect(await resumed(() => restlessModel(8), 70, options, last)).toEqual(whole)
   })
 
-  it('is told to whoever disposes of it instead: the run ends with that', async () => {
+  it('can be disposed of by a callback: the run ends with an error that says so', async () => {
     const own = await open()
     const data = pictureSet(70, own)
     const model = plainModel()
@@ -572,7 +572,7 @@ describe('a device that is lost in training', () => {
 })
 
 describe('callbacks', () => {
-  it('come in order, and training waits for those that take their time', async () => {
+  it('run in order, and training waits for slow ones', async () => {
     using data = pictureSet(60)
     using model = plainModel()
     const events: string[] = []
@@ -643,7 +643,7 @@ describe('callbacks', () => {
     expect(history.dispatchesPerStep).toBeGreaterThan(5)
   })
 
-  it('are not needed for the best epoch to be known, or for its weights to be kept', async () => {
+  it('are not needed to find the best epoch, or to keep its weights', async () => {
     const options: FitOptions = {
       optimizer: nn.sgd({ learningRate: unlearningAfter(16) }),
       epochs: 3,
@@ -665,12 +665,12 @@ describe('callbacks', () => {
     expect(kept.weights).toEqual(shorter.weights)
   })
 
-  it('see the last epoch as the best where nothing is validated', async () => {
+  it('see the last epoch as the best without validation', async () => {
     expect((await trained(plainModel, 20, { epochs: 3 })).bestEpoch).toBe(3)
   })
 })
 
-describe('what does not fit is refused before anything is changed', () => {
+describe('invalid input is refused before anything is changed', () => {
   const base: FitOptions = { optimizer: nn.adam(), epochs: 2, batchSize: 16 }
 
   it.each<[what: string, options: Partial<FitOptions>, mentions: RegExp]>([
@@ -722,7 +722,7 @@ describe('what does not fit is refused before anything is changed', () => {
     }
   })
 
-  it('a checkpoint of another run, whatever it is that differs', async () => {
+  it('a checkpoint of another run, whatever differs', async () => {
     const options: FitOptions = { ...base, validationSplit: 0.2 }
     const good = await stopped(plainModel, 60, options, stops.afterOneStep)
     const renamed = new Map([...good.weights].map(([name, one]) => [name.replace('hidden', 'secret'), one]))
@@ -758,7 +758,7 @@ describe('what does not fit is refused before anything is changed', () => {
     }
   })
 
-  it('hyperparameters that make no sense, when the optimizer is made', () => {
+  it('invalid hyperparameters, when the optimizer is made', () => {
     const attempts: readonly (() => unknown)[] = [
       () => nn.adam({ learningRate: 0 }),
       () => nn.adam({ learningRate: Number.NaN }),
@@ -777,7 +777,7 @@ describe('what does not fit is refused before anything is changed', () => {
   })
 })
 
-describe('what a step keeps beside the weights', () => {
+describe('the state of a step besides the weights', () => {
   it('moving statistics: those of each batch, mixed in by the momentum', async () => {
     const [count, batchSize, epochs, seed, momentum] = [13, 5, 3, 6, 0.7]
     const bytes = pictures(count)
@@ -825,7 +825,7 @@ describe('what a step keeps beside the weights', () => {
 })
 
 describe('schedules and tables of rates', () => {
-  it('are what their formulas say', () => {
+  it('match their formulas', () => {
     const constant = nn.constantRate(0.02)
     expect([0, 1, 999].map((step) => constant.rate(step, 1000))).toEqual([0.02, 0.02, 0.02])
     const steps = nn.stepRate(0.5, { every: 10, factor: 0.2 })
@@ -850,7 +850,7 @@ describe('schedules and tables of rates', () => {
     expect(nn.cosineRate(1, { warmupSteps: 5 }).rate(5, 5)).toBe(1)
   })
 
-  it('name themselves by all that makes them', () => {
+  it('have names that include all their settings', () => {
     const names = [
       nn.constantRate(1),
       nn.constantRate(2),
@@ -1102,7 +1102,7 @@ describe('evaluation', () => {
     evaluator.dispose()
   })
 
-  it('of batches that are none, and of images or classes that do not fit, is refused', async () => {
+  it('of empty batches, and of images or classes that do not fit, is refused', async () => {
     using data = residentImages(device(), bytes)
     using many = residentImages(device(), { ...bytes, classes: 5 })
     using model = plainModel()
@@ -1113,7 +1113,7 @@ describe('evaluation', () => {
     expect(await failure(nn.evaluate(lenet, data))).toMatchObject({ code: 'shape' })
   })
 
-  it('of a data set that was disposed of says so, and the device lives on', async () => {
+  it('of a disposed data set is refused, and the device stays usable', async () => {
     const data = residentImages(device(), bytes)
     using model = plainModel()
     const evaluator = await nn.Evaluator.create(model, data)
@@ -1152,7 +1152,7 @@ describe('evaluation', () => {
 })
 
 describe('small numbers of images', () => {
-  it('may come one at a time, and be validated by one', async () => {
+  it('can be trained one at a time, and validated by one', async () => {
     using data = pictureSet(9)
     using model = plainModel()
     const validation = data.subset([4])
@@ -1163,7 +1163,7 @@ describe('small numbers of images', () => {
     expect([0, 1]).toContain(accuracy)
   })
 
-  it('may be fewer than a batch: one step takes them all', async () => {
+  it('can be fewer than a batch: one step takes them all', async () => {
     const { epochs } = await trained(plainModel, 5, { batchSize: 64, epochs: 2 })
     expect(epochs).toHaveLength(2)
     const one = await trained(plainModel, 1, { batchSize: 64, epochs: 2 })
@@ -1185,7 +1185,7 @@ describe('small numbers of images', () => {
 })
 
 describe('data sets', () => {
-  it('refuse bytes that are no labelled images, and hold on to nothing', () => {
+  it('refuse bytes that are not labelled images, and keep nothing', () => {
     const before = device().memory()
     const good = pictures(3)
     const cases: readonly [code: string, Partial<ReturnType<typeof pictures>>][] = [
@@ -1202,7 +1202,7 @@ describe('data sets', () => {
     expect(device().memory()).toEqual(before)
   })
 
-  it('refuse subsets of nothing, and of images that are not there', () => {
+  it('refuse empty subsets, and subsets of unknown images', () => {
     using data = pictureSet(3)
     for (const positions of [[], [3], [-1], [0.5]])
       expect(() => data.subset(positions)).toThrow(expect.objectContaining({ code: 'argument' }))
@@ -1222,7 +1222,7 @@ describe('data sets', () => {
 })
 
 describe('splits', () => {
-  it('hold out a share drawn by the seed, every position on one side, in rising order', () => {
+  it('hold out a random share by the seed, each position on one side, in ascending order', () => {
     for (const [count, share, held] of [
       [100, 0.1, 10],
       [7, 0.5, 4],
@@ -1269,7 +1269,7 @@ describe('splits', () => {
 })
 
 describe('a model', () => {
-  it('says what it is made of', () => {
+  it('describes its layers', () => {
     expect(nn.lenet5().summary()).toMatchInlineSnapshot(`
       "lenet5: [batch, 32, 32, 1]
       -----------------------------------------------------
@@ -1304,7 +1304,7 @@ describe('a model', () => {
     `)
   })
 
-  it('begins with weights that depend on its seed and their names alone', async () => {
+  it('starts with weights that depend only on the seed and their names', async () => {
     const dense = (name: string, seed: number, before: number): Model =>
       nn.sequential('m', [6], [...(before > 0 ? [nn.dense('first', 6)] : []), nn.dense(name, 5)], { seed })
     const kernelOf = async (model: Model, name: string): Promise<Float32Array | undefined> =>
@@ -1318,7 +1318,7 @@ describe('a model', () => {
     expect(await kernelOf(placed, 'a')).toEqual(first)
   })
 
-  it("begins with kernels that fill Glorot's limits, zero biases, and statistics that change nothing", async () => {
+  it("starts with kernels within Glorot's limits, zero biases, and neutral statistics", async () => {
     for (const model of [nn.lenet5(), restlessModel()]) {
       for (const [name, { shape, data }] of await model.weightNumbers()) {
         if (!name.endsWith('kernel')) {
@@ -1341,7 +1341,7 @@ describe('a model', () => {
     }
   })
 
-  it('may begin with normal kernels for relu: variance 2 / inputs, none beyond two deviations', async () => {
+  it('can start with He-normal kernels: variance 2 / inputs, none beyond two deviations', async () => {
     const layer = nn.dense('d', 100, { kernelInitializer: nn.heNormal })
     const data = (await nn.sequential('m', [50], [layer]).weightNumbers()).get('d/kernel')?.data ?? new Float32Array()
     const variance = data.reduce((sum, x) => sum + x * x, 0) / data.length
@@ -1351,7 +1351,7 @@ describe('a model', () => {
     expect(largest).toBeLessThan((2 * 0.2) / 0.8796)
   })
 
-  it('takes whole sets of weights that fit, and changes nothing for others', async () => {
+  it('accepts complete, fitting sets of weights, and changes nothing for others', async () => {
     for (const isPlaced of [false, true]) {
       using model = plainModel(1)
       using other = plainModel(2)
@@ -1381,7 +1381,7 @@ describe('a model', () => {
     }
   })
 
-  it('copies the numbers it is given, and gives copies', async () => {
+  it('copies the weights it is given, and returns copies', async () => {
     using model = plainModel()
     const given = await model.weightNumbers()
     given.get('conv/kernel')?.data.fill(7)
@@ -1408,7 +1408,7 @@ describe('a model', () => {
     await expect(model.call(tensor(new Float32Array(64), [1, 8, 8, 1])).data()).rejects.toMatchObject(refusal)
   })
 
-  it('refuses layers that cannot be told apart, that nothing feeds, and inputs of another shape', () => {
+  it('refuses duplicate layer names, layers without inputs, and inputs of another shape', () => {
     const layer = nn.dense('d', 3)
     const refusal = { code: 'argument' }
     expect(() => nn.sequential('m', [4], [layer, layer])).toThrow(expect.objectContaining(refusal))

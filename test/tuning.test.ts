@@ -69,14 +69,14 @@ function taskWith(variants: readonly Variant<DoublingKey>[], count = 4096): Kern
 }
 
 describe('a table of variants', () => {
-  it('names shape classes by the key’s fields, in whatever order they were given', () => {
+  it('names shape classes by the fields of the key, in any order', () => {
     expect(shapeClassOf({ m: 2, k: [3, -0], bias: true, mask: undefined, window: { y: 1, x: Infinity } })).toBe(
       'bias=true,k=[3,-0],m=2,window={x=Infinity,y=1}',
     )
     expect(shapeClassOf({ b: 1, a: 2 })).toBe(shapeClassOf({ a: 2, b: 1 }))
   })
 
-  it('prefers the entry of the shape class, and ignores what is no candidate', () => {
+  it('prefers the entry of the shape class, and ignores variants that are not candidates', () => {
     const kernel = { family: 'doubling', shapeClass: 'count=8' }
     const chosen = (table: VariantTable) => variantIn(table, kernel, ['plain', 'fast'])
     expect(chosen({ doubling: 'plain', 'doubling|count=8': 'fast' })).toBe('fast')
@@ -100,7 +100,7 @@ describe('a table of variants', () => {
 })
 
 describe('tuning', () => {
-  it('finds the faster variant and gives back all memory', async () => {
+  it('finds the faster variant, and releases all memory', async () => {
     const before = device().memory()
     const task = taskWith([doubling('plain', 2000), doubling('fast', 0)])
     const { variants, kernels, left } = await tune(device(), [task, task])
@@ -112,7 +112,7 @@ describe('tuning', () => {
     expect([after.liveBytes, after.liveBuffers]).toEqual([before.liveBytes, before.liveBuffers])
   })
 
-  it('never chooses a variant that is wrong, that leaves something out, or that does not compile, and says so', async () => {
+  it('never chooses a variant that is wrong, incomplete or does not compile, and reports it', async () => {
     const before = device().memory().liveBytes
     const partial: Variant<DoublingKey> = {
       name: 'partial',
@@ -133,7 +133,7 @@ describe('tuning', () => {
     expect(device().memory().liveBytes).toBe(before)
   })
 
-  it('measures nothing that is known and nothing that has no choice', async () => {
+  it('does not measure known kernels, or kernels with one variant', async () => {
     const task = taskWith([doubling('plain', 10), doubling('fast', 0)])
     const alone = taskWith([doubling('plain', 10)], 16)
     const known = { 'doubling|count=4096': 'plain', 'doubling|count=16': 'gone', other: 'x' }
@@ -141,7 +141,7 @@ describe('tuning', () => {
     expect([variants, kernels]).toEqual([{ 'doubling|count=4096': 'plain' }, []])
   })
 
-  it('stops when its budget is spent, and leaves the rest to the families', async () => {
+  it("stops when its budget is spent, and leaves the rest to the families' preferences", async () => {
     const before = device().memory().liveBytes
     const tasks = Array.from({ length: 300 }, (_, i) =>
       taskWith([doubling('plain', 1000), doubling('fast', 0)], 1000 + i),
@@ -178,7 +178,7 @@ describe('the cache', () => {
   const entries: TunedEntries = { 'doubling|count=8': { variant: 'fast', candidates: ['plain', 'fast'] } }
   const more: TunedEntries = { 'doubling|count=9': { variant: 'plain', candidates: ['plain', 'fast'] } }
 
-  it('gives back what it was given, by adapter, and adds to what others wrote', async () => {
+  it('returns what was stored, by adapter, and adds to what others wrote', async () => {
     const folder = join(place, 'round')
     const [store, other] = [new FileTuningStore({ folder }), new FileTuningStore({ folder })]
     expect(await store.load(device())).toEqual({})
@@ -197,7 +197,7 @@ describe('the cache', () => {
     ['is another’s', () => '{"hello": "world"}'],
     ['is of another adapter', (text: string) => text.replace(/"adapter": "/, '"adapter": "another ')],
     ['is of other kernels', (text: string) => text.replace(/"kernelRevision": \d+/, '"kernelRevision": 0')],
-    ['has entries that are none', (text: string) => text.replace('"fast"', '7')],
+    ['has invalid entries', (text: string) => text.replace('"fast"', '7')],
     ['is a list', () => '[]'],
   ])('is taken for empty and written anew where its file %s', async (what, damage) => {
     const store = new FileTuningStore({ folder: join(place, what) })
@@ -210,7 +210,7 @@ describe('the cache', () => {
     expect(await store.load(device())).toEqual(more)
   })
 
-  it('says that it cannot be written, and lets the run go on', async () => {
+  it('warns if it cannot be written, and lets the run continue', async () => {
     await writeFile(join(place, 'no-folder'), '')
     const lines: string[] = []
     const store = new FileTuningStore({ folder: join(place, 'no-folder'), log: (line) => lines.push(line) })
@@ -218,7 +218,7 @@ describe('the cache', () => {
     expect(lines).toEqual([expect.stringContaining('Tuning could not be kept')])
   })
 
-  it('forgets winners that were chosen from other candidates than there are now', async () => {
+  it("discards winners chosen from other candidates than today's", async () => {
     const two = taskWith([doubling('plain', 500), doubling('fast', 0)])
     const kept = entriesOf(await tune(device(), [two]))
     expect(knownVariants(kept, [two])).toEqual({ 'doubling|count=4096': 'fast' })
@@ -226,7 +226,7 @@ describe('the cache', () => {
     expect(knownVariants(kept, [three])).toEqual({})
   })
 
-  it('is asked as WEFTGRAD_TUNE says, which is 0 in these tests', () => {
+  it('is used according to WEFTGRAD_TUNE, which is 0 in these tests', () => {
     expect([tuningMode(), tuningMode({}), tuningMode({ WEFTGRAD_TUNE: '1' })]).toEqual(['off', 'missing', 'all'])
   })
 })
@@ -239,7 +239,7 @@ function noise(count: number) {
 }
 
 describe('tuning a training', () => {
-  it('measures once, serves fit by shape, and gives back all memory', async () => {
+  it('measures once, serves fit by shape, and releases all memory', async () => {
     using model: Model = nn.lenet5({ units: [16, 8] }, { seed: 1 })
     model.to(device())
     using data = residentImages(device(), { ...noise(60), height: 28, width: 28, channels: 1, classes: 10 })
@@ -290,7 +290,7 @@ describe('a run', () => {
   const kernelsOf = async (run: string) => (await readConfig(join(place, run))).kernels
   const weightsOf = (run: string) => readFile(join(place, run, 'model.safetensors'))
 
-  it('tunes once, keeps to its own kernels when it is resumed, and uses none of the cache where it may not', async () => {
+  it('tunes once, keeps its kernels when resumed, and ignores the cache if told to', async () => {
     const dataDir = await dataFolder()
     const run = async (out: object, stop = false): Promise<string[]> => {
       const controller = new AbortController()

@@ -169,7 +169,7 @@ describe('the tutorial', () => {
 describe('comparing output with a page', () => {
   const lines = (...texts: string[]): ExpectedLine[] => texts.map((text) => ({ text, within: undefined }))
 
-  test('takes a number that differs by one in the last digit, and no other', () => {
+  test('accepts a number that differs by one in the last digit, and no other difference', () => {
     expect(firstMisfit(lines('loss 0.250'), ['loss 0.251'])).toBeUndefined()
     expect(firstMisfit(lines('loss 0.250'), ['loss 0.252'])).toContain('0.252')
     expect(firstMisfit([{ text: 'loss 0.250', within: 0.01 }], ['loss 0.258'])).toBeUndefined()

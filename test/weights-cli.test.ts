@@ -46,7 +46,7 @@ function weftgrad(...args: readonly string[]): Promise<Outcome> {
 }
 
 describe('weftgrad weights', () => {
-  it('lists every file of the zoo, and where it is', async () => {
+  it('lists every file of the zoo, and its location', async () => {
     const { name } = zoo.vgg16.files.base
     await writeFile(join(folder, name), 'weights')
     const { code, stdout } = await weftgrad('weights')
@@ -77,7 +77,7 @@ describe('weftgrad weights', () => {
     expect(weights[1]).toMatchObject({ model: 'vgg16', top: true, cached: false, path: null })
   })
 
-  it('gets no network that is not there, and none that is here already', async () => {
+  it('refuses an unknown network, and does not download one that is present', async () => {
     expect(await weftgrad('weights', 'get', 'vgg19')).toMatchObject({
       code: 2,
       stderr: expect.stringContaining("no network 'vgg19' here; there are vgg16"),
@@ -106,7 +106,7 @@ describe('weftgrad convert', () => {
     expect(tensors.get('dense1/kernel')?.shape).toEqual([400, 256])
   })
 
-  it('replaces no file unless it is told to', async () => {
+  it('replaces a file only if told to', async () => {
     const out = join(folder, 'there.safetensors')
     await writeFile(out, 'mine')
     const lenet = join(models, 'lenet5.keras')
@@ -122,7 +122,7 @@ describe('weftgrad convert', () => {
     expect(report.tensors[1]).toMatchObject({ name: 'conv1/bias', shape: [6], storedAs: 'float32', notFinite: 0 })
   })
 
-  it('refuses what is no weight file, and other endings, and leaves nothing behind', async () => {
+  it('refuses files that are not weights, and other extensions, and leaves nothing behind', async () => {
     const empty = join(folder, 'empty')
     await writeFile(`${empty}.h5`, 'not HDF5')
     const before = await readdir(folder)

@@ -23,7 +23,7 @@ const file = memoryWeightFile('keras-h5', [
 ])
 
 describe('converting', () => {
-  it("keeps the file's order and numbers, and calls weights what weftgrad calls them", async () => {
+  it("keeps the file's order and numbers, with weftgrad's names for weights", async () => {
     const told: [string, number, number][] = []
     const written = await convertWeights(file, out, {
       onProgress: ({ tensor, bytes, totalBytes }) => told.push([tensor.name, bytes, totalBytes]),
@@ -44,7 +44,7 @@ describe('converting', () => {
     })
   })
 
-  it("keeps the file's own names where two weights would get the same", async () => {
+  it("keeps the file's own names if two weights would get the same name", async () => {
     const twice = memoryWeightFile('tfjs-layers', [
       ['a', { 'a/kernel': [1, 2] }],
       ['a', { 'x/a/kernel': [1, 2] }],
@@ -53,7 +53,7 @@ describe('converting', () => {
     expect([...readSafetensors(await readFile(out)).tensors.keys()]).toEqual(['a/kernel', 'x/a/kernel'])
   })
 
-  it('leaves out counters, and does not make names of what only counts layers', async () => {
+  it('leaves out counters, and does not take layer numbers for names', async () => {
     const plain = memoryWeightFile('keras-3-h5', [['dense_1', { 'vars/0': [1, 2], 'vars/1': [] }]])
     const groups = plain.groups.map((group) => ({
       ...group,
@@ -75,7 +75,7 @@ describe('converting', () => {
     expect(bias).toMatchObject({ name: 'b/bias', notFinite: 2, min: Number.NaN, max: Number.NaN })
   })
 
-  it('leaves what was there when reading fails, or the signal fires', async () => {
+  it('keeps the old file if reading fails, or the signal fires', async () => {
     await writeFile(out, 'old')
     const broken: typeof file.read = async (entry) => {
       if (entry.name === 'a_W_1:0') throw new WeftgradError('data', 'Damaged.')

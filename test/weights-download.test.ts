@@ -96,7 +96,7 @@ const isWhole = async (path = join(folder, 'net.h5')): Promise<boolean> => conte
 const filesThere = async (): Promise<string[]> => (await readdir(folder)).sort()
 
 describe('a download', () => {
-  it('ends as a file of its name with the published bytes, and tells its progress', async () => {
+  it('becomes a file with the published bytes, and reports progress', async () => {
     answers = [whole()]
     const progress: [number, number | undefined][] = []
     const path = await downloadFile(published(), join(folder, 'new', 'folder'), {
@@ -108,14 +108,14 @@ describe('a download', () => {
     expect(progress.at(-1)).toEqual([content.length, content.length])
   })
 
-  it('replaces a damaged file of its name', async () => {
+  it('replaces a damaged file of the same name', async () => {
     answers = [whole()]
     await writeFile(join(folder, 'net.h5'), 'damaged')
     await downloadFile(published(), folder)
     expect(await isWhole()).toBe(true)
   })
 
-  it('refuses a file with another MD5 and leaves nothing of it', async () => {
+  it('refuses a file with another MD5, and leaves nothing behind', async () => {
     answers = [whole(otherContent)]
     await expect(downloadFile(published(), folder)).rejects.toMatchObject({
       code: 'checksum',
@@ -134,7 +134,7 @@ describe('a download', () => {
     expect(await filesThere()).toEqual([])
   })
 
-  it('says what the server answered, and leaves nothing', async () => {
+  it("reports the server's answer, and leaves nothing behind", async () => {
     answers = [(_, response) => void response.writeHead(404).end('no')]
     await expect(downloadFile(published(), folder)).rejects.toMatchObject({
       code: 'fetch',
@@ -168,7 +168,7 @@ describe('a download', () => {
     expect(await filesThere()).toEqual([])
   })
 
-  it('keeps what came when the signal fires', async () => {
+  it('keeps what it has received when the signal fires', async () => {
     answers = [broken(100_000, 'stall'), whole()]
     const controller = new AbortController()
     const onProgress = (received: number): void => {
@@ -181,8 +181,8 @@ describe('a download', () => {
   })
 })
 
-describe('a download that broke off', () => {
-  it('is kept and goes on where it ended', async () => {
+describe('an interrupted download', () => {
+  it('is kept, and resumes where it stopped', async () => {
     answers = [broken(100_000, 'hang up'), whole()]
     await expect(downloadFile(published(), folder)).rejects.toMatchObject({
       code: 'fetch',
@@ -198,7 +198,7 @@ describe('a download that broke off', () => {
     expect(await filesThere()).toEqual(['net.h5'])
   })
 
-  it('gives up a server that stalls, and goes on later', async () => {
+  it('gives up on a server that stalls, and resumes later', async () => {
     answers = [broken(5000, 'stall'), whole()]
     await expect(downloadFile(published(), folder, { stallMs: 100 })).rejects.toMatchObject({
       code: 'fetch',
@@ -209,7 +209,7 @@ describe('a download that broke off', () => {
     expect(await isWhole()).toBe(true)
   })
 
-  it('is as good when the server ended the body early without saying how long it is', async () => {
+  it('resumes even if the server ended the body early without giving its length', async () => {
     answers = [ofNoLength(content.subarray(0, 70_000)), whole()]
     await expect(downloadFile(published(), folder)).rejects.toMatchObject({
       code: 'fetch',
@@ -228,7 +228,7 @@ describe('a download that broke off', () => {
     expect(await isWhole()).toBe(true)
   })
 
-  it('starts over, once, when its first part was of another file', async () => {
+  it('starts over, once, if its first part was of another file', async () => {
     answers = [ofNoLength(otherContent.subarray(0, 50_000))]
     await expect(downloadFile(published(), folder)).rejects.toMatchObject({ code: 'fetch' })
     requests = []
@@ -238,7 +238,7 @@ describe('a download that broke off', () => {
     expect(await isWhole()).toBe(true)
   })
 
-  it('is given up when the whole is another file, too', async () => {
+  it('is given up if the whole file is a different one too', async () => {
     await breakOff()
     answers = [whole(otherContent)]
     await expect(downloadFile(published(), folder)).rejects.toMatchObject({ code: 'checksum' })
@@ -246,7 +246,7 @@ describe('a download that broke off', () => {
     expect(await filesThere()).toEqual([])
   })
 
-  it('starts over when the server has fewer bytes than are there', async () => {
+  it('starts over if the server has fewer bytes than were received', async () => {
     const unknown = { bytes: undefined, md5: createHash('md5').update(content.subarray(0, 5000)).digest('hex') }
     await breakOff()
     answers = [whole(content.subarray(0, 5000))]
@@ -255,7 +255,7 @@ describe('a download that broke off', () => {
     expect(await readFile(join(folder, 'net.h5'))).toHaveLength(5000)
   })
 
-  it('that has all its bytes already is not asked for again', async () => {
+  it('that already has all its bytes is not requested again', async () => {
     answers = [broken(100_000, 'hang up')]
     await breakOff()
     const [partial = ''] = await filesThere()
@@ -315,8 +315,8 @@ describe('a download that broke off', () => {
   })
 })
 
-describe('a download where a proxy is named', () => {
-  it('goes through it, but for the hosts that need none', async () => {
+describe('a download through a proxy', () => {
+  it('uses it, except for excluded hosts', async () => {
     answers = [whole()]
     const seen: string[] = []
     const proxy = createServer((request, response) => {
@@ -350,7 +350,7 @@ describe('a download where a proxy is named', () => {
 })
 
 describe('leftovers', () => {
-  it('of any kind go when they are a day old, in every folder of the cache, and nothing else does', async () => {
+  it('of any kind are removed after a day, in every folder of the cache, and nothing else is', async () => {
     const left = [`.net.h5.1-0a.part`, `.config.json.${process.pid}-0a1b.tmp`, '.writable-12', 'lock.0a.1b']
     const folders = ['staging-12-x9', '.fashion-mnist-AbC123']
     const kept = ['net.h5', 'lock', 'notes.tmp', '.hidden', 'staging']
@@ -378,7 +378,7 @@ describe('leftovers', () => {
     for (const place of places) expect(await listed(place)).toEqual([...kept].sort())
   })
 
-  it('of other files go with a download, too', async () => {
+  it('of other files are removed by a download too', async () => {
     answers = [whole()]
     const name = `.another.h5.${2 ** 31 - 2}-0.part`
     await writeFile(join(folder, name), 'a part')
@@ -389,7 +389,7 @@ describe('leftovers', () => {
 })
 
 describe('two downloads of one file at once', () => {
-  it('both end with the whole file, each from a partial file of its own', async () => {
+  it('both end with the whole file, each with its own partial file', async () => {
     await breakOff()
     answers = [whole()]
     const paths = await Promise.all([downloadFile(published(), folder), downloadFile(published(), folder)])
@@ -399,7 +399,7 @@ describe('two downloads of one file at once', () => {
     expect(await filesThere()).toEqual(['net.h5'])
   })
 
-  it('leave alone what a running process is writing, and take what one left long ago', async () => {
+  it('do not touch files that a running process is writing, and reuse old leftovers', async () => {
     answers = [whole()]
     // This process' parent runs as long as the tests do; no process has a number that large.
     const running = `.net.h5.${process.ppid}-0.part`

@@ -39,7 +39,7 @@ const offline: FindWeightsOptions['fetch'] = async () => {
 }
 
 describe('weights are looked for', () => {
-  it('in the folder that is named, then in the caches of Keras and weftgrad', async () => {
+  it('in the given folder, then in the caches of Keras and weftgrad', async () => {
     const env = { WEFTGRAD_WEIGHTS_DIR: join(folder, 'own'), KERAS_HOME: join(folder, 'keras') }
     const find = () => lookUpWeights('vgg16', { surroundings: surroundings(env) })
     expect(await find()).toBeUndefined()
@@ -72,8 +72,8 @@ describe('weights are looked for', () => {
   })
 })
 
-describe('weights that are not there', () => {
-  it('are downloaded, unless that is switched off, and the sentence says how to get them', async () => {
+describe('missing weights', () => {
+  it('are downloaded unless that is switched off; then the message says how to get them', async () => {
     const lines: string[] = []
     const options = { surroundings: surroundings(), fetch: offline, log: (line: string) => lines.push(line) }
     await expect(findWeights('resnet152v2', options)).rejects.toMatchObject({
@@ -95,7 +95,7 @@ describe('weights that are not there', () => {
     })
   })
 
-  it('are held to the published length and checksum', async () => {
+  it('are checked against the published length and checksum', async () => {
     const fetch = async () => new Response('something else')
     await expect(findClassIndex({ surroundings: surroundings(), fetch })).rejects.toMatchObject({ code: 'fetch' })
     const padded = async () => new Response(Buffer.alloc(35_363))
@@ -107,7 +107,7 @@ describe('weights that are not there', () => {
 })
 
 describe('the zoo', () => {
-  it('has an address, a checksum and a name of its own for every file', () => {
+  it('has an address, a checksum and a unique name for every file', () => {
     const files = zooNames.flatMap((name) => Object.values(zoo[name].files))
     for (const { url, md5, name } of files) {
       expect(url).toMatch(/^https:\/\/storage\.googleapis\.com\/tensorflow\/keras-applications\//)
@@ -117,7 +117,7 @@ describe('the zoo', () => {
     for (const key of ['name', 'url', 'md5'] as const) expect(new Set(files.map((one) => one[key])).size).toBe(6)
   })
 
-  it('is asked by name', () => {
+  it('is searched by name', () => {
     expect(zooNameOf('VGG16')).toBe('vgg16')
     expect(() => zooNameOf('vgg19')).toThrow("no network 'vgg19' here; there are vgg16, xception, resnet152v2")
   })

@@ -33,7 +33,7 @@ function assigned(model: Model, ...file: Parameters<typeof memoryWeightFile>): R
 }
 
 describe('matching a file with a network', () => {
-  it('goes by order and shape in HDF5 files, whatever layers and tensors are called', () => {
+  it('uses order and shape in HDF5 files, whatever the names', () => {
     expect(assigned(smallModel(), 'keras-h5', old)).toEqual({
       'conv/kernel': 'convolution2d_7_W:0',
       'conv/bias': 'convolution2d_7_b:0',
@@ -45,7 +45,7 @@ describe('matching a file with a network', () => {
     })
   })
 
-  it('goes by names in every format where all are there', () => {
+  it('uses names in every format if all are present', () => {
     const swapped: readonly GivenLayer[] = [
       ['b', { 'b/kernel:0': [4, 4], 'b/bias:0': [4] }],
       ['a', { 'a/kernel:0': [4, 4], 'a/bias:0': [4] }],
@@ -61,7 +61,7 @@ describe('matching a file with a network', () => {
       expect(assigned(denses('a', 'b'), format, swapped), format).toMatchObject({ 'a/kernel': 'a/kernel:0' })
   })
 
-  it('takes names with a path before them, and by any separator', () => {
+  it('accepts names with a path before them, with any separator', () => {
     for (const before of ['net/', 'net.', 'net\\', 'one/two.']) {
       const layers = ['b', 'a'].map(
         (name): GivenLayer => [`${before}${name}`, { [`${name}.kernel`]: [4, 4], [`${name}.bias`]: [4] }],
@@ -76,7 +76,7 @@ describe('matching a file with a network', () => {
     expect(() => assigned(denses('d', 'e'), 'safetensors', nested)).toThrow(/does not say which/)
   })
 
-  it('goes by the names that authors gave, and by shapes and order for those that Keras made up', () => {
+  it('uses names that authors gave, and shapes and order for names that Keras generated', () => {
     const file = (...names: string[]): readonly GivenLayer[] =>
       names.map((name) => [name, { [`${name}/kernel`]: [4, 4], [`${name}/bias`]: [4] }])
     expect(
@@ -98,7 +98,7 @@ describe('matching a file with a network', () => {
     )
   })
 
-  it('goes by order only where layers follow each other', () => {
+  it('uses order only for layers in a sequence', () => {
     const file = ['x', 'y', 'z'].map(
       (name): GivenLayer => [name, { [`${name}/kernel`]: [4, 4], [`${name}/bias`]: [4] }],
     )
@@ -124,7 +124,7 @@ describe('matching a file with a network', () => {
     ])
   })
 
-  it('tells the weights of a layer apart by what they are called, never by where a writer of safetensors put them', () => {
+  it('identifies the weights of a layer by name, never by their position in a safetensors file', () => {
     const norm = (): Model => sequential('norm', [4], [batchNormalization('norm')])
     const sorted = ['beta', 'gamma', 'moving_mean', 'moving_variance']
     const file = (names: readonly string[]): readonly GivenLayer[] => [
@@ -159,7 +159,7 @@ describe('matching a file with a network', () => {
     expect(assignWeights(scaled, { ...held, groups }).entries.size).toBe(4)
   })
 
-  it('goes by names where all are there, in whatever order layers and tensors come', () => {
+  it('uses names if all are present, in any order of layers and tensors', () => {
     const sorted: readonly GivenLayer[] = [
       ['conv', { 'conv/bias': [4], 'conv/kernel': [3, 3, 3, 4] }],
       ['last', { 'last/kernel': [3, 3, 4, 4] }],
@@ -170,7 +170,7 @@ describe('matching a file with a network', () => {
     for (const [own, name] of Object.entries(names)) expect(name).toBe(own)
   })
 
-  it('goes by order where a name is missing', () => {
+  it('uses order if a name is missing', () => {
     const layers: readonly GivenLayer[] = [
       ['conv', { 'conv/kernel': [3, 3, 3, 4], 'conv/bias': [4] }],
       ['bn', { 'bn/gamma': [4], 'bn/beta': [4], 'bn/moving_mean': [4], 'bn/moving_variance': [4] }],
@@ -179,7 +179,7 @@ describe('matching a file with a network', () => {
     expect(assigned(smallModel(), 'safetensors', layers)).toMatchObject({ 'norm/moving_mean': 'bn/moving_mean' })
   })
 
-  it("goes by class and count in Keras 3's weight files, which have no order across classes", () => {
+  it("uses class and number in Keras 3's weight files, which have no order across classes", () => {
     const layers: readonly GivenLayer[] = [
       ['batch_normalization', { '0': [4], '1': [4], '2': [4], '3': [4] }, 'BatchNormalization'],
       ['conv2d', { '0': [3, 3, 3, 4], '1': [4] }, 'Conv2D'],
@@ -190,7 +190,7 @@ describe('matching a file with a network', () => {
     expect(assigned(smallModel(), 'keras-3-h5', untold)).toMatchObject({ 'conv/bias': '1', 'norm/beta': '1' })
   })
 
-  it('leaves a top out for a network without dense layers, and says so', () => {
+  it('leaves out the top for a network without dense layers, and reports it', () => {
     expect(assignWeights(smallModel(), memoryWeightFile('keras-h5', [...old, head])).ignored).toEqual(['predictions'])
     expect(assignWeights(smallModel(true), memoryWeightFile('keras-h5', [...old, head])).ignored).toEqual([])
   })
@@ -260,7 +260,7 @@ describe('loading', () => {
     expect(numbers.get('last/kernel')?.data).toEqual(hashedNumbers('convolution2d_1/convolution2d_1_W:0', 144))
   })
 
-  it('takes no memory and changes nothing where the file does not fit', async () => {
+  it('allocates nothing and changes nothing if the file does not fit', async () => {
     using model = smallModel()
     model.to(device())
     const before = await model.weightNumbers()
@@ -297,7 +297,7 @@ describe('loading', () => {
 describe('a guess at what a file is', () => {
   const groupsOf = (...layers: readonly GivenLayer[]) => memoryWeightFile('keras-h5', layers).groups
 
-  it('knows networks by the parameters below their dense layers', () => {
+  it('identifies networks by the parameters below their dense layers', () => {
     const vgg: GivenLayer = ['all', { w: [14_714_688] }]
     expect(guessAt(groupsOf(vgg))).toBe('It looks like the weights of VGG16 without its top.')
     const top: readonly GivenLayer[] = [
@@ -310,7 +310,7 @@ describe('a guess at what a file is', () => {
     expect(guessAt(groupsOf(['all', { w: [23_564_800] }]))).toContain('ResNet50V2 without')
   })
 
-  it('knows a LeNet-5 by its kernels', () => {
+  it('identifies a LeNet-5 by its kernels', () => {
     const lenet = groupsOf(['a', { b: [6], w: [5, 5, 1, 6] }], ['b', { w: [5, 5, 6, 16] }], ['c', { w: [400, 10] }])
     expect(guessAt(lenet)).toBe('It looks like the weights of a LeNet-5.')
   })

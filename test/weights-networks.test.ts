@@ -80,7 +80,7 @@ describe.each(layersModels)('a layers model of %s that TensorFlow.js wrote', (na
   })
   afterAll(() => rm(path, { recursive: true }))
 
-  it('has its weights, every one', () => expectHashedWeights(name, path))
+  it('has every weight of it', () => expectHashedWeights(name, path))
 
   it(`gives the features of the reference at ${size} pixels`, () => expectFeatures(name, 'hashed', size, path))
 })
@@ -119,7 +119,7 @@ describe.each([
   })
   afterAll(() => rm(path))
 
-  it('has its weights, every one', () => expectHashedWeights(name, path))
+  it('has every weight of it', () => expectHashedWeights(name, path))
 
   it(`gives the features of the reference at ${size} pixels`, () => expectFeatures(name, 'hashed', size, path))
 })

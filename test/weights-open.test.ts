@@ -31,7 +31,7 @@ describe('weights are opened', () => {
     expect(await layersOf(inNode.weights.open(path))).toEqual(layers)
   })
 
-  it('with the files beside a model.json, which are asked for by name', async () => {
+  it('with the shards of a model.json, which are requested by name', async () => {
     const folder = fileURLToPath(new URL('fixtures/models/tfjs-layers-float32/', import.meta.url))
     const openShard = async (name: string) => readFileSync(`${folder}${name}`)
     const modelJson = readFileSync(`${folder}model.json`)
@@ -39,7 +39,7 @@ describe('weights are opened', () => {
     await expect(portable.weights.open(modelJson)).rejects.toMatchObject({ code: 'format' })
   })
 
-  it('and named in messages as they were given', async () => {
+  it('and named in messages as the caller named them', async () => {
     const nonsense = new Uint8Array(100)
     const message = (name: string) => ({ code: 'format', message: expect.stringContaining(`${name} is no file`) })
     await expect(portable.weights.open(nonsense, { name: 'mine.h5' })).rejects.toMatchObject(message('mine.h5'))

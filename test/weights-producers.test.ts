@@ -121,7 +121,7 @@ describe.each(archives)('Keras ($producer)', ({ producer, names, predictions, op
     } else expectNear(await prediction, predictions[kind] ?? [])
   })
 
-  it.each(['branch.h5', 'branch.keras'])('%s also under other names, by the graph that Keras orders', async (name) => {
+  it.each(['branch.h5', 'branch.keras'])("%s under other names too, by the order of Keras' graph", async (name) => {
     using model = branch('x', 'y', 'z')
     expectNear(await predicted(model, await open(name)), predictions.branch ?? [])
     // A layer more, and Keras' order may be another.

@@ -1,10 +1,10 @@
-/** What an adapter is, from what WebGPU tells of it. */
+/** The facts of an adapter, as WebGPU reports them. */
 
 import type { Device } from '../../src/gpu/device.ts'
 import { findAdapter } from '../../src/gpu/node/adapter.ts'
 import type { AdapterReport } from './report.ts'
 
-/** The adapter of a device that is open. Asks for another adapter of the same kind, since a device hides what it did not ask for. */
+/** Describes the adapter of an open device. Requests the adapter again: a device hides features that it did not ask for. */
 export async function adapterFacts(device: Device): Promise<AdapterReport> {
   const { adapter } = await findAdapter({ provision: false })
   const { vendor, architecture, device: name } = adapter.info
@@ -23,7 +23,7 @@ export async function adapterFacts(device: Device): Promise<AdapterReport> {
   }
 }
 
-/** All limits by name: they are getters of a prototype, which JSON does not see. */
+/** All limits by name. They are getters of a prototype, which JSON leaves out. */
 function limitsOf(limits: GPUSupportedLimits): Readonly<Record<string, number>> {
   const found: Record<string, number> = {}
   for (const name in limits) {

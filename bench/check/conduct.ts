@@ -1,6 +1,6 @@
 /**
- * Runs the parts of a check one after the other and keeps the report. Each part has a process of its own: a driver that
- * crashes or hangs takes one part with it, and the report says so. Everything a part had told until then stays.
+ * Runs the parts of a check in turn and keeps the report. Each part has a process of its own, so a driver that crashes or
+ * hangs ends one part only. The report names it, and keeps what the part had found until then.
  */
 
 import { arch, availableParallelism, cpus, platform } from 'node:os'
@@ -11,15 +11,15 @@ import type { Part, PartOutcome } from './part.ts'
 import { messageOf } from './part.ts'
 import type { AdapterReport, CheckReport, PartReport } from './report.ts'
 
-/** What a part's process tells: the adapter once, then what it came to so far, then that this was all. */
+/** The messages of a part's process: the adapter, once; then its outcome so far, again and again; then `done`. */
 export type PartMessage =
   | { readonly kind: 'adapter'; readonly adapter: AdapterReport }
   | { readonly kind: 'outcome'; readonly outcome: PartOutcome }
   | { readonly kind: 'done' }
 
 /**
- * Starts a part, which has about `seconds`, and resolves when its process has ended; to a sentence if that was not of its own
- * accord. Ends it when the signal fires.
+ * Starts a part, which has about `seconds`. Resolves when its process has ended, to a sentence if it crashed or was
+ * killed. Kills it when the signal fires.
  */
 export type Launch = (
   part: string,
@@ -30,20 +30,20 @@ export type Launch = (
 
 export interface ConductOptions {
   readonly quick: boolean
-  /** Wall clock for all parts. */
+  /** Wall clock for all parts together. */
   readonly seconds: number
   readonly launch: Launch
   /** Gets the report after every part. */
   readonly onReport: (report: CheckReport) => Promise<void>
   /** Gets a line about the adapter and about each part. */
   readonly log: (line: string) => void
-  /** Ends the check: what was found so far is reported. */
+  /** Stops the check; the report keeps what was found so far. */
   readonly signal?: AbortSignal
-  /** How long a part may go on after its time, in seconds: compilers and long kernels cannot be interrupted. */
+  /** Seconds that a part may overrun before it is killed: compilers and long kernels cannot be interrupted. */
   readonly grace?: number
 }
 
-/** Problems of a part that are printed; all are in the report. */
+/** The most problems of a part that are printed. The report has all of them. */
 const printedProblems = 8
 
 export async function conduct(parts: readonly Part[], options: ConductOptions): Promise<CheckReport> {
@@ -68,7 +68,7 @@ export async function conduct(parts: readonly Part[], options: ConductOptions): 
   for (const part of parts) {
     if (options.signal?.aborted) break
     later -= part.seconds
-    // What a part leaves of its time goes to those after it, and what it takes too much is theirs, too.
+    // Time that a part does not use goes to the later parts; time that it overruns is taken from them.
     const scale = Math.min(1, options.seconds / all)
     const seconds = Math.max(scale * part.seconds * 0.25, options.seconds - elapsed() - scale * later)
     const report = await conductPart(part, seconds, options, onAdapter)
@@ -98,9 +98,9 @@ async function conductPart(
   try {
     const ended = await launch(name, seconds, onMessage, signal ? AbortSignal.any([signal, tooLong]) : tooLong)
     if (signal?.aborted) problems.push('The check was stopped.')
-    else if (tooLong.aborted) problems.push(`It had ${seconds.toFixed(0)} s, went on for ${grace} s, and was stopped.`)
+    else if (tooLong.aborted) problems.push(`It was stopped: it had ${seconds.toFixed(0)} s and overran by ${grace} s.`)
     else if (ended !== undefined) problems.push(ended)
-    else if (!isDone) problems.push('It ended before it was done.')
+    else if (!isDone) problems.push('Its process ended before it was done.')
   } catch (error) {
     problems.push(messageOf(error))
   }
@@ -111,7 +111,7 @@ async function conductPart(
 }
 
 function printPart({ name }: Part, { ok, seconds, problems, left }: PartReport, log: (line: string) => void): void {
-  const rest = left.length > 0 ? `, ${left.length} left out` : ''
+  const rest = left.length > 0 ? `, ${left.length} skipped` : ''
   const verdict = ok ? 'ok' : problems.length === 1 ? '1 PROBLEM' : `${problems.length} PROBLEMS`
   log(`${name.padEnd(14)}${seconds.toFixed(1).padStart(6)} s  ${verdict}${rest}`)
   for (const problem of problems.slice(0, printedProblems)) log(`  ${problem}`)
@@ -134,7 +134,7 @@ async function commonFields(quick: boolean) {
   }
 }
 
-/** True if everything that was asked for was done and right. What was left out for want of time or memory is no failure. */
+/** True if every part was run and found nothing wrong. Items skipped for lack of time or memory are not failures. */
 export function isGood({ complete, parts }: CheckReport): boolean {
   return complete && parts.length > 0 && parts.every(({ ok }) => ok)
 }

@@ -1,6 +1,6 @@
 /**
- * `npm run check:gpu`: shows whether everything is right on an adapter, and how fast it is. As a bundle it runs where
- * nothing is installed; see scripts/pack-check.sh.
+ * `npm run check:gpu`: checks that every result is right on an adapter, and how fast it is. As a bundle it runs on machines
+ * with nothing installed; see scripts/pack-check.sh.
  */
 
 import { fork } from 'node:child_process'
@@ -38,20 +38,20 @@ interface CommandOptions extends PartOptions {
 }
 
 const self = fileURLToPath(import.meta.url)
-/** Beside the sources the results that are kept have a folder; a bundle writes into the current one. */
+/** In a clone, reports go into bench/results; a bundle writes into the current folder. */
 const isBundle = basename(self) !== 'main.ts'
 const kept = isBundle ? '.' : resolve(dirname(self), '../results')
 
 const stop = interruptible(
-  () => process.stderr.write('Stopping; the report keeps what was found.\n'),
+  () => process.stderr.write('Stopping. The report keeps what was found so far.\n'),
   () => {},
 )
 const printed = new Set<string>()
 
-/** Runs the chosen parts and writes what they found. */
+/** Runs the chosen parts and writes the report. Returns whether everything is right. */
 async function check(options: CommandOptions): Promise<boolean> {
   if (options.pytorch !== undefined)
-    throw new WeftgradError('argument', '--pytorch belongs to --page: it adds PyTorch to the page of a report.')
+    throw new WeftgradError('argument', '--pytorch needs --page: it adds PyTorch to the page of a report.')
   const parts = options.only ?? allParts
   const minutes = options.minutes ?? (options.quick ? 2 : 7)
   const isPartial = options.only !== undefined || options.cases !== undefined
@@ -80,14 +80,14 @@ async function writeReport(report: CheckReport, file: string): Promise<void> {
   await writeFileAtomic(pageFile(file), pageOf(report, allParts))
 }
 
-/** Dawn and the driver tell every process the same. */
+/** Dawn and the driver print the same warnings in every process. */
 function printOnce(line: string): void {
   if (printed.has(line)) return
   printed.add(line)
   process.stderr.write(`${line}\n`)
 }
 
-/** A part in a process of its own, told by what this one was told. */
+/** Starts a part in a process of its own, with the same options. */
 function launchWith({ quick, cases, dataDir }: CommandOptions): Launch {
   return (part, seconds, onMessage, signal) =>
     new Promise((done) => {
@@ -115,11 +115,11 @@ function launchWith({ quick, cases, dataDir }: CommandOptions): Launch {
     })
 }
 
-/** One part, in its own process. */
+/** Runs one part, in its own process. */
 async function runPart({ part: name, seconds = 60, quick, cases, dataDir }: CommandOptions): Promise<void> {
   const [part] = partsNamed(name ?? '')
   if (part === undefined || process.send === undefined)
-    throw new WeftgradError('argument', '--part is for processes of a check.')
+    throw new WeftgradError('argument', '--part is only for the processes that a check starts.')
   const send = (message: PartMessage): Promise<void> =>
     new Promise((sent, failed) => {
       process.send?.(message, (error: Error | null) => (error === null ? sent() : failed(error)))
@@ -137,7 +137,7 @@ async function runPart({ part: name, seconds = 60, quick, cases, dataDir }: Comm
     })
     await send({ kind: 'outcome', outcome })
   } catch (error) {
-    // Without a device there is no part.
+    // The part could not start: there is no device.
     await send({
       kind: 'outcome',
       outcome: { problems: [messageOf(error)], left: [], peakBytes: 0, figures: undefined },
@@ -159,7 +159,7 @@ async function writePage(file: string, pytorchFile: string | undefined): Promise
 function readJson<Report extends { readonly what: string }>(file: string, what: Report['what']): Report {
   const content = parsedJson(readHostText(file))
   if (isRecord(content) && content.what === what) return content as unknown as Report
-  throw new WeftgradError('format', `${file} is no report of "${what}".`, { file })
+  throw new WeftgradError('format', `${file} is not a report of "${what}".`, { file })
 }
 
 function partsNamed(text: string): readonly Part[] {
@@ -186,14 +186,14 @@ function jsonFile(text: string): string {
 
 try {
   const program = new Command('check:gpu')
-    .description("check an adapter: every kernel's numbers, LeNet-5's training, speed; at most seven minutes")
-    .option('--only <parts>', `some parts: ${allParts.map(({ name }) => name).join(',')}`, partsNamed)
-    .option('--quick', 'fewer samples and smaller work, at most two minutes', false)
-    .option('--out <file.json>', 'the report; a page (.md) is written beside it', jsonFile)
-    .option('--cases <words>', 'only operator cases whose name contains these words')
-    .option('--minutes <number>', 'time for all of it', positive)
-    .option('--data-dir <folder>', 'where Fashion-MNIST is')
-    .option('--page <report.json>', 'check nothing: write the page of a report that is there')
+    .description("check an adapter: every kernel's results, LeNet-5's training, and speed (at most 7 minutes)")
+    .option('--only <parts>', `run only these parts: ${allParts.map(({ name }) => name).join(',')}`, partsNamed)
+    .option('--quick', 'fewer samples and less work (at most 2 minutes)', false)
+    .option('--out <file.json>', 'write the report here, and a page (.md) beside it', jsonFile)
+    .option('--cases <words>', 'check only operator cases whose name contains these words')
+    .option('--minutes <number>', 'time limit for all parts', positive)
+    .option('--data-dir <folder>', 'the folder with Fashion-MNIST')
+    .option('--page <report.json>', 'write the page of an existing report; check nothing')
     .option('--pytorch <file.json>', 'with --page: what pytorch.py measured on the same machine')
     .addOption(new Option('--part <name>').hideHelp())
     .addOption(new Option('--seconds <number>').argParser(positive).hideHelp())

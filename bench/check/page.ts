@@ -1,4 +1,4 @@
-/** A check's report as a page in Markdown, to be read and to be attached to an issue. */
+/** A check's report as a Markdown page, to read or to attach to an issue. */
 
 import { short } from '../report.ts'
 import { isGood } from './conduct.ts'
@@ -6,7 +6,7 @@ import type { Part } from './part.ts'
 import type { PytorchReport } from './pytorch-report.ts'
 import type { AdapterReport, CheckReport, PartReport } from './report.ts'
 
-/** Listed in a section; all are in the JSON. */
+/** The most items listed in a section. The JSON has all of them. */
 const mostListed = 40
 
 export function pageOf(report: CheckReport, parts: readonly Part[], pytorch?: PytorchReport): string {
@@ -21,10 +21,10 @@ export function pageOf(report: CheckReport, parts: readonly Part[], pytorch?: Py
     ...(adapter === undefined ? ['| adapter | none could be opened |'] : adapterRows(adapter)),
     `| machine | ${machine.platform}, ${machine.processor}, ${machine.threads} threads |`,
     `| versions | weftgrad ${versions.weftgrad}, commit ${report.commit ?? 'unknown'}; webgpu ${versions.webgpu}; Node.js ${versions.node} |`,
-    ...(pytorch === undefined ? [] : [`| beside it | PyTorch ${pytorch.torch} on ${pytorch.device} |`]),
+    ...(pytorch === undefined ? [] : [`| compared with | PyTorch ${pytorch.torch} on ${pytorch.device} |`]),
     `| run | ${report.date.slice(0, 16).replace('T', ' ')} UTC, ${seconds.toFixed(0)} s${quick ? ', quick: few samples' : ''} |`,
     '',
-    '| part | | s | peak MB | left out |',
+    '| part | | s | peak MB | skipped |',
     '|---|---|---:|---:|---:|',
     ...report.parts.map(summaryRow),
     ...report.parts.flatMap((part) => section(part, parts, pytorch)),
@@ -37,10 +37,10 @@ export function pageOf(report: CheckReport, parts: readonly Part[], pytorch?: Py
 
 function verdict(report: CheckReport): string {
   const bad = report.parts.filter(({ ok }) => !ok).map(({ name }) => name)
-  if (!report.complete) return '**The check was not finished.**'
-  if (!isGood(report)) return `**Not all is right: ${bad.join(', ') || 'no part was run'}.**`
+  if (!report.complete) return '**The check did not finish.**'
+  if (!isGood(report)) return `**Problems found: ${bad.join(', ') || 'no part was run'}.**`
   const left = report.parts.reduce((sum, part) => sum + part.left.length, 0)
-  return `All that was checked is right.${left > 0 ? ` ${left} things were left out; each section says which and why.` : ''}`
+  return `Everything checked is right.${left > 0 ? ` ${left} items were skipped; each section says which, and why.` : ''}`
 }
 
 function adapterRows({ description, vendor, architecture, limits, features, subgroupSizes, ...rest }: AdapterReport) {
@@ -69,11 +69,11 @@ function section(report: PartReport, parts: readonly Part[], pytorch: PytorchRep
     `## ${part?.title ?? report.name}`,
     ...(problems.length > 0 ? ['', '**Problems**', '', ...listed(problems)] : []),
     ...figures(report, part, pytorch),
-    ...(left.length > 0 ? ['', 'Left out:', '', ...listed(left)] : []),
+    ...(left.length > 0 ? ['', 'Skipped:', '', ...listed(left)] : []),
   ]
 }
 
-/** A part that failed early reported nothing, or only some of what its section shows. */
+/** The part's own section. Empty for a part that failed before it reported anything. */
 function figures(report: PartReport, part: Part | undefined, pytorch: PytorchReport | undefined): string[] {
   const { name, ok, seconds, problems, left, peakBytes, ...own } = report
   if (part === undefined || Object.keys(own).length === 0) return []

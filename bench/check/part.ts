@@ -1,7 +1,7 @@
 /**
- * What a part of the check is: it has one subject, works item by item, and tells what it found as it goes. An item that
- * fails is a problem of the part, and the part goes on with the next; an item for which no time is left, or which the
- * adapter refuses, is listed as left out. So a report never shows a figure for work that was not done.
+ * A part of the check: it has one subject, works item by item, and reports as it goes. An item that fails is a problem of
+ * the part, which continues with the next item. An item that there is no time for, or that the adapter refuses, is listed
+ * as skipped. So a report never shows a figure for work that was not done.
  */
 
 import { WeftgradError } from '../../src/errors.ts'
@@ -10,11 +10,11 @@ import { printable } from '../../src/printable.ts'
 import type { Sampling } from '../measure.ts'
 import type { PytorchReport } from './pytorch-report.ts'
 
-/** What the user asked of all parts. */
+/** The options of all parts. */
 export interface PartOptions {
   /** Fewer samples and smaller work. */
   readonly quick: boolean
-  /** Where Fashion-MNIST is, if not in the usual places. */
+  /** The folder with Fashion-MNIST, if it is not in a usual place. */
   readonly dataDir?: string | undefined
   /** Only operator cases whose name contains these words. */
   readonly cases?: string | undefined
@@ -26,27 +26,27 @@ export interface Part<Figures extends object = object> {
   readonly name: string
   /** The heading of its section on the page. */
   readonly title: string
-  /** Seconds kept for it out of the seven minutes; what it does not use goes to the parts after it. */
+  /** Its share of the seven minutes, in seconds. Time that it does not use goes to later parts. */
   readonly seconds: number
-  /** Calls `work.report` with what it has found so far, the last call with all of it. */
+  /** Calls `work.report` with the figures so far; the last call has all of them. */
   run(work: PartWork<Figures>): Promise<void>
-  /** Its section of the page, in Markdown, from what it reported. */
+  /** Its section of the page, in Markdown, from its figures. */
   page(figures: Figures, pytorch: PytorchReport | undefined): readonly string[]
 }
 
-/** What a part came to. */
+/** The outcome of a part. */
 export interface PartOutcome {
   /** What was wrong, each a sentence. */
   readonly problems: readonly string[]
-  /** What was not done, each with its reason. */
+  /** What was skipped, each a sentence with the reason. */
   readonly left: readonly string[]
-  /** The most bytes that the part's buffers took at one time. */
+  /** The most bytes that the part's buffers used at one time. */
   readonly peakBytes: number
-  /** What the part reported last. */
+  /** The figures that the part reported last. */
   readonly figures: object | undefined
 }
 
-/** What a part works with: a device, a clock, and the places where it tells what it found. */
+/** What a part works with: a device, a clock, and where to report problems, skipped items and figures. */
 export class PartWork<Figures extends object = object> {
   readonly options: PartOptions
   readonly #open: () => Promise<Device>
@@ -73,8 +73,8 @@ export class PartWork<Figures extends object = object> {
   }
 
   /**
-   * Runs a part on a device of its own, for about `seconds`. Never throws for what goes wrong in the part: that is in the
-   * outcome. Throws what `open` throws.
+   * Runs a part on a device of its own, for about `seconds`. What goes wrong in the part is in the outcome and is not
+   * thrown. Throws what `open` throws.
    */
   static async run<Figures extends object>(
     part: Part<Figures>,
@@ -96,49 +96,49 @@ export class PartWork<Figures extends object = object> {
     return work.outcome()
   }
 
-  /** The device in use; a new one after the last one failed. */
+  /** The device in use. It is replaced after a failure. */
   get device(): Device {
     return this.#device
   }
 
-  /** ms until the part should end. */
+  /** The time left for the part, in ms. */
   get remaining(): number {
     return this.#endsAt - performance.now()
   }
 
-  /** How to sample what `measureInTurn` measures, within what is left of the part's time. */
+  /** How `measureInTurn` should sample, within the time that is left. */
   sampling(shareOfRest = 0.25): Sampling {
     const budgetMilliseconds = Math.max(200, Math.min(3000, shareOfRest * this.remaining))
     return { samples: this.options.quick ? 5 : 11, sampleMilliseconds: 20, budgetMilliseconds, fewestSamples: 3 }
   }
 
-  /** Replaces what was reported so far. */
+  /** Replaces the figures reported so far. */
   report(figures: Figures): void {
     this.#figures = figures
     this.#progress()
   }
 
-  /** Something is wrong: the part will not be ok. */
+  /** Reports that something is wrong: the part will not be ok. */
   problem(sentence: string): void {
     this.#problems.push(sentence)
     this.#progress()
   }
 
-  /** Something was not done, and why. */
+  /** Reports that something was skipped, and why. */
   left(sentence: string): void {
     this.#left.push(sentence)
     this.#progress()
   }
 
   /**
-   * Does one item of the part, which may take about `seconds`; leaves it out where so much is not left. With 0 it is done
-   * however late it is: what a check must not go without. What it throws is a problem of the part; what the adapter is too
-   * small for is left out. Resolves to whether it was done.
+   * Does one item of the part, which may take about `seconds`, or skips it if there is not enough time. Use 0 for items that
+   * must always be done. What the item throws is a problem of the part; an item that the adapter is too small for is
+   * skipped. Resolves to whether it was done.
    */
   async attempt(what: string, seconds: number, item: (device: Device) => Promise<void>): Promise<boolean> {
     const left = this.remaining / 1000
     if (seconds > 0 && left < seconds) {
-      this.left(`${what}: it may take ${seconds.toFixed(1)} s, and ${Math.max(0, left).toFixed(1)} s were left.`)
+      this.left(`${what}: not enough time (needs ${seconds.toFixed(1)} s, ${Math.max(0, left).toFixed(1)} s left).`)
       return false
     }
     try {
@@ -153,7 +153,7 @@ export class PartWork<Figures extends object = object> {
     }
   }
 
-  /** Gives the device up for a new one. */
+  /** Replaces the device by a new one. */
   async reopen(): Promise<Device> {
     this.#retire()
     this.#device = await this.#open()
@@ -172,7 +172,7 @@ export class PartWork<Figures extends object = object> {
 
   #findLeaks(): void {
     const { liveBytes, liveBuffers } = this.#device.memory()
-    if (liveBytes > 0) this.problem(`${liveBuffers} buffers with ${liveBytes} bytes were left on the device.`)
+    if (liveBytes > 0) this.problem(`${liveBuffers} buffers with ${liveBytes} bytes were not released.`)
   }
 
   #progress(): void {

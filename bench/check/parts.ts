@@ -1,4 +1,4 @@
-/** The parts of a check, in the order in which they run: what is right, what is quickly measured, then what fills the time that is left. */
+/** The parts of a check, in order: correctness first, then quick measurements, then what fills the remaining time. */
 
 import type { Part } from './part.ts'
 import { adapterPart } from './parts/adapter.ts'

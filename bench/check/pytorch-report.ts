@@ -1,4 +1,4 @@
-/** What `pytorch.py` writes: the same work as in a check's report, done by PyTorch on the same machine. */
+/** The report of `pytorch.py`: the same work as in a check's report, by PyTorch on the same machine. */
 
 /** Milliseconds of one repeat, by the way it was run. */
 export type PytorchTimes = Readonly<Record<string, number>>

@@ -1,33 +1,33 @@
-/** What a check says: plain JSON, written after every part, so that a check that is cut short leaves what it found. */
+/** The report of a check: plain JSON, written after every part, so that a check that is cut short keeps what it found. */
 
 /** The adapter that was checked, as WebGPU and Dawn describe it. */
 export interface AdapterReport {
-  /** One line for people. */
+  /** One line that names it. */
   readonly description: string
   readonly vendor: string
   readonly architecture: string
   readonly device: string
   readonly driver: string
-  /** False for a processor that plays a GPU. */
+  /** False for software that runs on the CPU. */
   readonly hardware: boolean
-  /** Which kernels weftgrad prefers on it. */
+  /** Which kind of kernels weftgrad prefers on it. */
   readonly class: 'cpu' | 'gpu'
   readonly features: readonly string[]
   readonly limits: Readonly<Record<string, number>>
-  /** Lanes of a subgroup, as the adapter tells; undefined without subgroups. */
+  /** The lanes of a subgroup that the adapter reports; undefined without subgroups. */
   readonly subgroupSizes: { readonly min: number; readonly max: number } | undefined
 }
 
-/** One part of a check. What a part measured stands beside these fields. */
+/** One part of a check. The part's own figures are further fields. */
 export interface PartReport {
   readonly name: string
-  /** True if all that was done was right. */
+  /** True if nothing was wrong. */
   readonly ok: boolean
   /** Wall clock. */
   readonly seconds: number
   /** What was wrong, each a sentence. */
   readonly problems: readonly string[]
-  /** What was not done, each with its reason. */
+  /** What was skipped, each with its reason. */
   readonly left: readonly string[]
   /** The most bytes that the part's buffers took at one time. */
   readonly peakBytes: number
@@ -45,9 +45,9 @@ export interface CheckReport {
   readonly versions: { readonly weftgrad: string; readonly webgpu: string; readonly node: string }
   readonly machine: { readonly platform: string; readonly processor: string; readonly threads: number }
   readonly quick: boolean
-  /** False while parts are still to come, and where the check was cut short. */
+  /** False while parts are missing, and if the check was cut short. */
   readonly complete: boolean
-  /** Wall clock of all of it. */
+  /** Wall clock of the whole check. */
   readonly seconds: number
   readonly parts: readonly PartReport[]
 }

@@ -1,4 +1,4 @@
-/** One matmul or convolution, timed with the kernel that the adapter prefers and with the one that tuning finds, in turn. */
+/** Times one matmul or convolution with the adapter's preferred kernel and with the tuned one, in turn. */
 
 import { keep } from '../../src/autograd/tensors.ts'
 import type { Device } from '../../src/gpu/device.ts'
@@ -6,7 +6,8 @@ import type { Shape } from '../../src/graph/node.ts'
 import type { VariantTable } from '../../src/graph/plan/choice.ts'
 import { elementCount } from '../../src/kernels/kernel.ts'
 import { type KeptTensor, type Tensor, tensor } from '../../src/operators/tensor.ts'
-import type { Definition } from '../reference.ts'
+import type { Array64 } from '../../test/reference/array64.ts'
+import { array64 } from '../../test/reference/array64.ts'
 import { rounded, short } from '../report.ts'
 import type { PartWork } from './part.ts'
 import type { Timing, VariantTimes } from './workload.ts'
@@ -17,11 +18,11 @@ export interface TimedOperator {
   /** Two for every multiply-add. */
   readonly flops: number
   readonly shapes: readonly [Shape, Shape]
-  /** Products that a number of the result sums up. */
+  /** The products summed in each number of the result. */
   readonly terms: number
   trace(a: Tensor, b: Tensor): Tensor
   /** The result in float64. */
-  define(a: Float32Array, b: Float32Array): Definition
+  readonly reference: (a: Array64, b: Array64) => Array64
 }
 
 export interface OperatorRow {
@@ -31,18 +32,18 @@ export interface OperatorRow {
   readonly preferred: Timing
   /** GFLOP/s, by the device's clock where it has one. */
   readonly gflops: number
-  /** Absent where tuning chose what is preferred anyway. */
+  /** Absent if tuning chose the preferred kernel. */
   readonly tuned?: Timing
   readonly tunedGflops?: number
   readonly kernels: readonly VariantTimes[]
 }
 
-/** How often an operator runs until it is tuned, timed and compared, about. */
+/** About how often an operator runs while it is tuned, timed and compared. */
 const runsOfRow = 30
 
 /**
- * Times operators one after the other, as long as there is time for the next; each result is compared with its definition.
- * The one with the least work comes first: its rate says how long the others may take.
+ * Times operators in turn while there is time for the next, and compares each result with its definition. The one with
+ * the least work comes first: its rate predicts the time of the others.
  */
 export async function timeOperators(
   work: PartWork,
@@ -54,7 +55,7 @@ export async function timeOperators(
   const queue = [least, ...operators.filter((one) => one !== least)]
   for (const [i, operator] of queue.entries()) {
     if (work.remaining < 100) {
-      work.left(`${queue.length - i} of ${queue.length}: time was up.`)
+      work.left(`${queue.length - i} of ${queue.length}: out of time.`)
       return
     }
     const seconds = 0.1 + (runsOfRow * operator.flops) / (1e9 * gflops)
@@ -79,9 +80,9 @@ async function timeOperator(work: PartWork, device: Device, operator: TimedOpera
     workloads.push(await Workload.create(device, y, name))
     const openTuned = (variants: VariantTable) => Workload.create(device, y, `${name}, tuned`, variants)
     const [preferred, tuned] = await timedWithTuned(work, name, kernels, workloads, openTuned, 1 / 16)
-    const definition = operator.define(left, right)
+    const expected = operator.reference(array64(shapes[0], left), array64(shapes[1], right))
     for (const workload of workloads) {
-      const wrong = wrongPlaces(await workload.result(), definition, terms)
+      const wrong = wrongPlaces(await workload.result(), expected, terms)
       if (wrong !== undefined) work.problem(`${workload.label}: ${wrong}`)
     }
     return {
@@ -102,7 +103,7 @@ function rate(flops: number, timing: Timing): number {
   return rounded(flops / timeOf(timing) / 1e6)
 }
 
-/** Rows of a Markdown table, with PyTorch's times where they are known. */
+/** A Markdown table of the rows, with PyTorch's times if they are known. */
 export function operatorTable(
   rows: readonly OperatorRow[],
   pytorch: Readonly<Record<string, Readonly<Record<string, number>>>> | undefined,

@@ -1,7 +1,4 @@
-/**
- * A traced computation as something to time: its variants measured by tuning, the chosen ones bound, the result at hand
- * for verification.
- */
+/** A traced computation to time: its kernels tuned, the chosen variants bound, and the result read back for verification. */
 
 import type { Device } from '../../src/gpu/device.ts'
 import type { VariantTable } from '../../src/graph/plan/choice.ts'
@@ -11,10 +8,11 @@ import type { TunedKernel } from '../../src/graph/tuning/tuning.ts'
 import { tune } from '../../src/graph/tuning/tuning.ts'
 import type { Tensor } from '../../src/operators/tensor.ts'
 import { Random } from '../../src/random.ts'
-import { disagreement } from '../../test/support/compare.ts'
+import type { Array64 } from '../../test/reference/array64.ts'
+import { elementOf } from '../../test/reference/array64.ts'
+import { disagreementAt, sampledPlaces, sumTolerance } from '../../test/support/compare.ts'
 import type { Measurement, Sampling, Subject } from '../measure.ts'
 import { measureInTurn, summarize } from '../measure.ts'
-import type { Definition } from '../reference.ts'
 import { rounded } from '../report.ts'
 import type { PartWork } from './part.ts'
 
@@ -30,7 +28,7 @@ export class Workload implements Subject {
     this.label = label
   }
 
-  /** Throws 'limit' where the adapter is too small for it. */
+  /** Throws 'limit' if the adapter is too small for it. */
   static async create(device: Device, y: Tensor, label: string, variants: VariantTable = {}): Promise<Workload> {
     const plan = planFor(device, [{ value: y.value }], { variants })
     return new Workload(device, await Program.create(device, plan, label), label)
@@ -55,13 +53,13 @@ export class Workload implements Subject {
   }
 }
 
-/** How a kernel's variants did. */
+/** The times of a kernel's variants. */
 export interface VariantTimes {
   readonly kernel: string
-  /** Used where nothing was measured. */
+  /** The variant used without tuning. */
   readonly preferred: string
   readonly chosen: string
-  /** ms of one run, or why there is none. */
+  /** ms of one run, or why there is no time. */
   readonly variants: Readonly<Record<string, number | string>>
 }
 
@@ -79,7 +77,7 @@ export function variantTimes({ task, chosen, candidates }: TunedKernel): Variant
   }
 }
 
-/** What variants gave that was wrong, each a sentence. Tuning compares each with the plain or the preferred one. */
+/** A sentence for each variant with wrong results. Tuning compares each with the plain or the preferred one. */
 export function wrongVariants(kernels: readonly TunedKernel[]): string[] {
   return kernels.flatMap(({ task, candidates }) =>
     candidates.flatMap(({ variant, problem }) =>
@@ -90,7 +88,7 @@ export function wrongVariants(kernels: readonly TunedKernel[]): string[] {
   )
 }
 
-/** Measures the variants of the kernels that `y` takes. */
+/** Measures the variants of the kernels that compute `y`. */
 export async function tunedKernels(device: Device, y: Tensor, budgetMs: number): Promise<readonly TunedKernel[]> {
   const { tasks } = planFor(device, [{ value: y.value }], { record: true })
   return (await tune(device, tasks, { budgetMs })).kernels
@@ -100,7 +98,7 @@ function variantTable(kernels: readonly TunedKernel[]): VariantTable {
   return Object.fromEntries(kernels.map(({ task, chosen }) => [classKey(task), chosen]))
 }
 
-/** What a measured piece of work says in a report. */
+/** The time of a piece of work, for a report. */
 export interface Timing {
   /** Wall clock of one repeat: the median. */
   readonly milliseconds: number
@@ -112,7 +110,7 @@ export interface Timing {
   readonly deviceMilliseconds?: number
 }
 
-/** A single run. */
+/** The timing of a single run. */
 export function onceTimed(milliseconds: number): Timing {
   const time = rounded(milliseconds)
   return { milliseconds: time, lowerQuartile: time, upperQuartile: time, samples: 1, repeats: 1 }
@@ -122,14 +120,14 @@ export interface TimedSubject extends Subject {
   onDevice(repeats: number): Promise<number>
 }
 
-/** ms of one repeat: by the device's clock where it has one. */
+/** ms of one repeat, by the device's clock if it has one. */
 export function timeOf({ milliseconds, deviceMilliseconds }: Timing): number {
   return deviceMilliseconds ?? milliseconds
 }
 
 /**
- * Times what stands in `opened` with preferred kernels and, where tuning chose others, the same with those, in turn. That is
- * opened into `opened`, whose owner disposes of all. What tuning found to be wrong is a problem of the part.
+ * Times the work in `opened`, which has preferred kernels, in turn with the same work by tuned kernels, if tuning chose
+ * others. The tuned work is added to `opened`, whose owner disposes of all. Wrong variants are problems of the part.
  */
 export async function timedWithTuned<Opened extends TimedSubject>(
   work: PartWork,
@@ -146,7 +144,7 @@ export async function timedWithTuned<Opened extends TimedSubject>(
   return [preferred, tuned]
 }
 
-/** Subjects sampled in turn, each also by the device's clock where it has one. */
+/** Samples subjects in turn, and each by the device's clock if it has one. */
 async function timed(
   device: Device,
   subjects: readonly TimedSubject[],
@@ -163,7 +161,7 @@ async function timed(
   return timings
 }
 
-/** Samples by the device's clock are steady: a few are enough, one where a sample takes long. */
+/** Samples by the device's clock vary little: a few are enough, and one if it takes long. */
 async function onDeviceMedian(
   subject: TimedSubject,
   { repeats, milliseconds }: Measurement,
@@ -185,7 +183,7 @@ function timingOf({ milliseconds, spread, samples, repeats }: Measurement): Timi
   }
 }
 
-/** Made once: operands are windows of it, at other places for other operands. */
+/** Random numbers, made once. Operands are parts of it, each from a place of its own. */
 let pool: Float32Array<ArrayBuffer> | undefined
 const poolSize = 2 ** 20
 
@@ -196,27 +194,21 @@ export function madeUp(count: number, operand: number): Float32Array<ArrayBuffer
     pool = Float32Array.from({ length: poolSize }, () => random.uniform() * 2 - 1)
   }
   const numbers = new Float32Array(count)
-  // An odd length: rows of powers of two are not alike.
+  // An odd length, so that rows whose length is a power of two differ.
   const own = pool.subarray(operand * 7, poolSize - 101 + operand * 7)
   for (let at = 0; at < count; at += own.length) numbers.set(own.subarray(0, Math.min(own.length, count - at)), at)
   return numbers
 }
 
-/** Places of a result that are compared with its definition. */
+/** The most places of a result that are compared with its definition. */
 const comparedPlaces = 512
 
 /**
- * A sentence where the result is not what its definition says at a sample of places, first and last among them. `terms`:
- * products of numbers in [-1, 1) that each place sums up. Such a sum is about sqrt(terms) / 3; a wrong term would be off by
- * about 0.3, and float32 rounds each step by up to 6e-8 of what has been summed up.
+ * A sentence where the result is not what its definition says, at a sample of places. `terms`: products of numbers in
+ * [-1, 1) that each place sums up.
  */
-export function wrongPlaces(actual: Float32Array, definition: Definition, terms: number): string | undefined {
-  const random = new Random(1, 'compared places')
-  const places = [0, actual.length - 1, ...Array.from({ length: comparedPlaces }, () => random.below(actual.length))]
-  const tolerance = { rtol: 1e-5, atol: 1e-6 + 1e-7 * terms }
-  return disagreement(
-    places.map((place) => actual[place] ?? Number.NaN),
-    places.map((place) => definition(place)),
-    tolerance,
-  )
+export function wrongPlaces(actual: Float32Array, expected: Array64, terms: number): string | undefined {
+  const places = sampledPlaces(actual.length, comparedPlaces)
+  const numberAt = (place: number): number => actual[place] ?? Number.NaN
+  return disagreementAt(places, numberAt, (place) => elementOf(expected, place), sumTolerance(terms), expected.shape)
 }

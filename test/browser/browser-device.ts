@@ -1,4 +1,4 @@
-/** Devices of the browser for tests, also as browsers with less to offer give them. */
+/** The browser's devices for tests, including one with the least that WebGPU guarantees. */
 
 import { afterAll, beforeAll } from 'vitest'
 import type { Device } from 'weftgrad'
@@ -17,7 +17,7 @@ export function useBrowserDevice(gpu: GPU = navigator.gpu): () => Device {
   }
 }
 
-/** The limits that every adapter has to have: https://www.w3.org/TR/webgpu/#limit-default */
+/** The limits that every adapter must have: https://www.w3.org/TR/webgpu/#limit-default */
 const defaultLimits: Readonly<Record<string, number>> = {
   maxStorageBufferBindingSize: 2 ** 27,
   maxBufferSize: 2 ** 28,

@@ -1,4 +1,4 @@
-/** Operator cases by the dozen: where there are no tests, in a worker, or where one of each operator tells enough. */
+/** Runs many operator cases at once: in a worker, or where one case per operator is enough. */
 import type { Device } from 'weftgrad'
 import type { Case } from '../cases/case.ts'
 import { checkForward, checkGradients, computed, expectationOf } from '../cases/verify.ts'
@@ -7,7 +7,7 @@ import { cases } from '../cases.ts'
 /** The first case of each operator. */
 const oneOfEach: readonly Case[] = [...new Map(cases.toReversed().map((one) => [one.operator, one])).values()]
 
-/** Runs the first case of each operator: how many there are, and what is wrong with them, a sentence each. */
+/** Runs the first case of each operator. Returns their number, and a sentence for each that is wrong. */
 export async function failuresOf(device: Device): Promise<{ readonly ran: number; readonly failures: string[] }> {
   const failures: string[] = []
   for (const testCase of oneOfEach) {

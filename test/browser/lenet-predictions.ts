@@ -1,7 +1,7 @@
-/** A LeNet-5 out of a file, in a page or a worker. */
+/** A LeNet-5 from a file, in a page or a worker. */
 import { type Device, nn, weights } from 'weftgrad'
 
-/** What a LeNet-5 with the file's weights says of images of 28x28; closes the file. */
+/** The probabilities that a LeNet-5 with the file's weights gives for 28x28 images. Closes the file. */
 export async function probabilitiesOf(
   device: Device,
   file: weights.WeightFile,

@@ -7,13 +7,13 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { nn } from 'weftgrad'
 
-/** What Node.js makes of the same trainings. */
+/** The results of the same trainings in Node.js. */
 export interface NodeNumbers {
   readonly adapter: string
   /** The first of Fashion-MNIST's training images, in base64. */
   readonly images: string
   readonly labels: string
-  /** The losses of each of test/fixtures/lenet-trajectory.json. */
+  /** The losses of each trajectory in test/fixtures/lenet-trajectory.json. */
   readonly trajectories: readonly (readonly number[])[]
   /** Of test/browser/short-training.ts. */
   readonly epochs: readonly nn.EpochLogs[]

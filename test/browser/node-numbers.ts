@@ -1,4 +1,4 @@
-/** A program for Node.js: prints, as JSON, the images that the browser trains on, and the losses it is compared with. */
+/** A program for Node.js: prints, as JSON, the browser's training images and the losses to compare with. */
 import { open } from 'weftgrad/node'
 import { loadFashionMnist } from '../../src/data/fashion-mnist.node.ts'
 import { referenceTrajectories, trajectoryImages, trajectoryOn } from '../support/lenet-trajectory.ts'

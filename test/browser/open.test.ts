@@ -1,4 +1,4 @@
-/** Devices that browsers give: what is found out about them, and those with no more than every WebGPU offers. */
+/** Devices in browsers: how they are described, and one with the least that WebGPU guarantees. */
 import { describe, expect, it } from 'vitest'
 import { currentDevice, open } from 'weftgrad'
 import { plainGpu, useBrowserDevice } from './browser-device.ts'
@@ -6,7 +6,7 @@ import { failuresOf } from './case-failures.ts'
 import { shortTraining } from './short-training.ts'
 
 describe('the browser’s adapter', () => {
-  it('is known for what it is: software, with subgroups', async () => {
+  it('is recognised as software with subgroups', async () => {
     using device = await open()
     expect(currentDevice()).toBe(device)
     expect(device.facts).toEqual({ class: 'cpu', hardware: false, driver: 'google swiftshader' })
@@ -14,7 +14,7 @@ describe('the browser’s adapter', () => {
     expect(device.describe()).toBe('swiftshader (google swiftshader; software, subgroups of 4)')
   })
 
-  it('gives its own limits, not only those that every adapter has', async () => {
+  it('is used with its own limits, not only the guaranteed ones', async () => {
     using device = await open()
     const { limits } = (await navigator.gpu.requestAdapter()) ?? {}
     expect(device.limits.maxStorageBufferBindingSize).toBe(limits?.maxStorageBufferBindingSize)
@@ -33,13 +33,13 @@ describe('a device with default limits, without subgroups and timestamps', () =>
     await expect(plain().timeOnDevice([])).rejects.toMatchObject({ code: 'limit' })
   })
 
-  it("computes every operator's first case right", async () => {
+  it('computes the first case of every operator correctly', async () => {
     const { ran, failures } = await failuresOf(plain())
     expect(failures).toEqual([])
     expect(ran).toBeGreaterThan(50)
   })
 
-  it('trains to the losses of other devices, to 1e-4', async () => {
+  it('trains to the same losses as other devices, to 1e-4', async () => {
     const own = await shortTraining(plain())
     using device = await open()
     const other = await shortTraining(device)

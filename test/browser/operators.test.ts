@@ -24,6 +24,6 @@ describe('in a browser, forward and gradients agree with the float64 reference:'
   }
 })
 
-test('nothing that the cases computed is left in device memory', () => {
+test('the cases leave nothing in device memory', () => {
   expect(device().memory().liveBytes).toBe(liveBytesBefore)
 })

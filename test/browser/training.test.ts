@@ -1,4 +1,4 @@
-/** Training in a browser: the float64 trajectory, Node's numbers, the same bits twice, and a device that is lost. */
+/** Training in a browser: the float64 trajectory, Node.js' numbers, the same bits twice, and a lost device. */
 import { beforeAll, describe, expect, it } from 'vitest'
 import { commands } from 'vitest/browser'
 import { type nn, open, WeftgradError } from 'weftgrad'
@@ -21,13 +21,13 @@ beforeAll(async () => {
   images = { images: bytesOfBase64(node.images), labels: bytesOfBase64(node.labels) }
 }, 600_000)
 
-/** The largest distance of two lists of losses; NaN where they do not pair. */
+/** The largest distance between two lists of losses; NaN if their lengths differ. */
 function largestDifference(own: readonly number[], others: readonly number[]): number {
   if (own.length !== others.length) return Number.NaN
   return own.reduce((worst, loss, i) => Math.max(worst, Math.abs(loss - (others[i] ?? Number.NaN))), 0)
 }
 
-/** All numbers of a run but how long it took. */
+/** All numbers of a run except its duration. */
 const numbersOf = ({ epochs, weights }: ShortTraining) => ({
   epochs: epochs.map(({ seconds: _, ...numbers }) => numbers),
   weights,
@@ -48,7 +48,7 @@ describe('LeNet-5 in the browser', () => {
     })
   }
 
-  it('trained by `fit`, has the losses of Node.js to 1e-4, in training and in validation', async () => {
+  it('trained by `fit`, has the losses of Node.js to 1e-4, in training and validation', async () => {
     const { epochs } = await shortTraining(device())
     const lossesOf = (logs: readonly nn.EpochLogs[]): number[] =>
       logs.flatMap(({ loss, validationLoss = Number.NaN }) => [loss, validationLoss])
@@ -58,13 +58,13 @@ describe('LeNet-5 in the browser', () => {
     expect(difference).toBeLessThan(1e-4)
   })
 
-  it('has the same bits twice', async () => {
+  it('gives the same bits twice', async () => {
     expect(numbersOf(await shortTraining(device()))).toEqual(numbersOf(await shortTraining(device())))
   })
 })
 
-describe('a device that the browser takes away', () => {
-  it('rejects what is pending and what comes later with one error that says what to do', async () => {
+describe('a device that the browser revokes', () => {
+  it('rejects pending and later work with one error that says what to do', async () => {
     const own = await open()
     const buffer = own.allocate(1024, 'some numbers')
     const pending = own.read(buffer.slice())
@@ -82,7 +82,7 @@ describe('a device that the browser takes away', () => {
     own.dispose()
   })
 
-  it('in training leads, from the checkpoint and on another device, to the numbers of an uninterrupted run', async () => {
+  it('can be replaced: training resumes from its checkpoint with the numbers of an uninterrupted run', async () => {
     const whole = await shortTraining(device())
     const own = await open()
     const checkpoints: nn.TrainingCheckpoint[] = []

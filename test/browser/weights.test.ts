@@ -1,4 +1,4 @@
-/** Files of weights in a page: Keras' formats and safetensors, whole, damaged, too large. */
+/** Weight files in a page: Keras' formats and safetensors, intact, damaged, too large. */
 import { describe, expect, it } from 'vitest'
 import { nn, weights } from 'weftgrad'
 import { writeSafetensors } from '../../src/format/safetensors.ts'
@@ -34,7 +34,7 @@ describe('a LeNet-5 of Keras, opened by a page from', () => {
     },
   )
 
-  it('a model.json of TensorFlow.js and the files beside it, gives its probabilities', async () => {
+  it('a TensorFlow.js model.json with its shards, gives its probabilities', async () => {
     const { images, probabilities } = await expectedPredictions()
     const folder = 'tfjs-layers-float32'
     const file = await weights.open(await fixtureFile(`${folder}/model.json`), {
@@ -61,20 +61,20 @@ describe('a page refuses', () => {
     await refusal(new File([bytes], name)).toMatchObject({ code: 'format', message: expect.stringContaining(name) })
   })
 
-  it('what is no file of weights, saying what it looks like', async () => {
+  it('a file that is not a weights file, and says what it looks like', async () => {
     await refusal(new File(['<!doctype html>'], 'weights.h5')).toMatchObject({
       code: 'format',
       message: expect.stringMatching(/weights\.h5.*web page/s),
     })
   })
 
-  it('a file too large to take whole, and says that a worker could', async () => {
+  it('a file too large to load whole, and suggests a worker', async () => {
     const huge = new File([], 'vgg19.h5')
     Object.defineProperty(huge, 'size', { value: 2 ** 29 })
     await refusal(huge).toMatchObject({ code: 'file', message: expect.stringMatching(/vgg19\.h5.*worker/s) })
   })
 
-  it('a damaged file without harm to the next', async () => {
+  it('a damaged file, and then reads the next one', async () => {
     const { images, probabilities } = await expectedPredictions()
     const own = await probabilitiesOf(device(), await weights.open(await fixtureFile('lenet5.h5')), images)
     expect(disagreement(own, probabilities, { rtol: 0, atol: 1e-5 })).toBeUndefined()

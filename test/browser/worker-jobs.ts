@@ -1,4 +1,4 @@
-/** What tests have a worker do, by messages: the code that pages run, too. */
+/** The jobs that tests send to a worker. Pages run the same code. */
 import { expose } from 'comlink'
 import { open, WeftgradError, weights } from 'weftgrad'
 import { failuresOf } from './case-failures.ts'
@@ -13,7 +13,7 @@ const jobs = {
 
   failuresOf: async () => await failuresOf(await device),
 
-  /** The probabilities for some images by a LeNet-5 with a file's weights; the code of the error where it is refused. */
+  /** The probabilities of some images by a LeNet-5 with a file's weights, or the error's code if the file is refused. */
   async predict(file: Blob, images: Uint8Array): Promise<Float32Array | string> {
     try {
       return await probabilitiesOf(await device, await weights.open(file), images)

@@ -1,4 +1,4 @@
-/** weftgrad in a Web Worker: operators, training, and files that are read piece by piece. */
+/** weftgrad in a Web Worker: operators, training, and files read in parts. */
 import { type Remote, wrap } from 'comlink'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { writeSafetensors } from '../../src/format/safetensors.ts'
@@ -18,19 +18,19 @@ beforeAll(async () => {
 afterAll(() => worker.terminate())
 
 describe('a worker', () => {
-  it("computes every operator's first case right", async () => {
+  it('computes the first case of every operator correctly', async () => {
     const { ran, failures } = await jobs.failuresOf()
     expect(failures).toEqual([])
     expect(ran).toBeGreaterThan(50)
   })
 
-  it('trains a LeNet-5 to the same bits as a page', async () => {
+  it('trains LeNet-5 to the same bits as a page', async () => {
     const [own, other] = [await jobs.train(), await shortTraining(device())]
     expect(own.weights).toEqual(other.weights)
     expect(own.epochs.map(({ loss }) => loss)).toEqual(other.epochs.map(({ loss }) => loss))
   })
 
-  it.each([['lenet5.h5'], ['lenet5.keras']])('reads the weights of %s, which give its probabilities', async (name) => {
+  it.each([['lenet5.h5'], ['lenet5.keras']])('reads the weights of %s, and gives its probabilities', async (name) => {
     const { images, probabilities } = await expectedPredictions()
     const own = await jobs.predict(await fixtureFile(name), images)
     if (typeof own === 'string') throw new Error(own)
@@ -44,7 +44,7 @@ describe('a worker', () => {
     expect(typeof (await jobs.predict(file, images))).toBe('object')
   })
 
-  it('asks for the pieces of a large file that it needs, not for all of it', async () => {
+  it('reads only the parts of a large file that it needs', async () => {
     const large = new Float32Array(2 ** 23)
     const last = Float32Array.of(1, 2, 3)
     const bytes = writeSafetensors(

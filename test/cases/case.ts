@@ -1,8 +1,8 @@
 /**
- * What an operator case is, and how its inputs come about. A case is data as far as it can be: shapes, generators,
- * tolerances and reasons; only how to call the engine, the reference and TensorFlow.js is code.
+ * What an operator case is, and how its inputs are made. A case is data as far as possible: shapes, generators, tolerances
+ * and reasons. Only the calls of the engine, of the reference and of TensorFlow.js are code.
  *
- * The same table drives the tests of the forward pass, of the gradients and of every kernel variant, the benchmarks, and
+ * The table drives the tests of the forward pass, of the gradients and of every kernel variant, the benchmarks, and
  * the table of operators in docs/support.md.
  */
 import type { Tensor as TensorFlowTensor } from '@tensorflow/tfjs'
@@ -12,9 +12,9 @@ import { array64, countOf } from '../reference/array64.ts'
 import type { Tolerance } from '../support/compare.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
 
-/** Where an input's numbers come from. They are rounded to float32 (or are whole), so that all sides see the same. */
+/** How an input's numbers are made. They are rounded to float32 (or are whole), so that all sides see the same. */
 export type InputNumbers =
-  /** These very numbers. */
+  /** Given one by one. */
   | { readonly values: readonly number[] }
   /** Uniform in [low, high); at least `margin` (0.05) away from the points `awayFrom`, where the operator has a kink. */
   | {
@@ -58,9 +58,44 @@ export interface Case {
   readonly relativeSteps?: boolean
   readonly tolerance?: Deviation
   readonly gradientTolerance?: Deviation
-  /** Worth a benchmark. */
-  readonly bench?: boolean
+  /** What `npm run bench` times of it; nothing by default. */
+  readonly bench?: readonly Benchmark[]
 }
+
+/** What limits a kernel, and so what its speed is compared with: the adapter's GFLOP/s, or its GB/s. */
+export type Bound = 'arithmetic' | 'memory'
+
+/** The same work in TensorFlow.js: makes what it needs once, and returns what is timed. */
+export type TensorFlowWork = (tf: TensorFlow, ...inputs: TensorFlowTensor[]) => () => TensorFlowTensor
+
+/** One kernel of a case, timed at one size: that of the forward pass, or that of a gradient. */
+export interface Benchmark {
+  /** Unique in the table. Filters search it, and reports are compared by it. */
+  readonly name: string
+  readonly bound: Bound
+  /** The shapes of the case's inputs. */
+  readonly shapes: readonly (readonly number[])[]
+  readonly tolerance: Tolerance
+  /** Times the kernel of this gradient; without it, that of the forward pass. */
+  readonly gradient?: BenchmarkedGradient
+  /** The forward pass in TensorFlow.js, where the case's own way is not its fastest. */
+  readonly tfjs?: TensorFlowWork
+}
+
+export interface BenchmarkedGradient {
+  /** The gradient is with respect to the input at this position. */
+  readonly input: number
+  /** Its definition, for the cotangent of the result. It is checked against central differences of the case's reference. */
+  readonly reference: (cotangent: Array64, ...inputs: Array64[]) => Array64
+  /** Its kernel in TensorFlow.js alone, without the forward pass. */
+  readonly tfjs: (tf: TensorFlow, cotangent: TensorFlowTensor, ...inputs: TensorFlowTensor[]) => () => TensorFlowTensor
+}
+
+/** For cases about numbers that have no useful gradient, such as NaN. */
+export const forwardOnly = {
+  differentiable: [],
+  tfjsGradient: 'the forward pass is the subject',
+} as const satisfies Partial<Case>
 
 /** rtol 1e-5; the absolute part allows for cancellation in sums and grows with the largest number expected. */
 export function toleranceFor(expected: ArrayLike<number>, deviation?: Deviation): Tolerance {
@@ -83,23 +118,23 @@ export function randomStream(seed: number): () => number {
   }
 }
 
-function numbersOf(spec: InputSpec, position: number): number[] {
-  if ('values' in spec) return [...spec.values]
-  const count = countOf(spec.shape)
+function numbersOf(spec: InputSpec, position: number): ArrayLike<number> {
+  if ('values' in spec) return spec.values
+  const numbers = new Float64Array(countOf(spec.shape))
   const random = randomStream(spec.seed ?? 1000 + position)
-  if ('below' in spec) return Array.from({ length: count }, () => Math.floor(random() * spec.below))
+  if ('below' in spec) return numbers.map(() => Math.floor(random() * spec.below))
   if ('magnitudes' in spec) {
     const [low, high] = spec.magnitudes
-    return Array.from({ length: count }, () => 10 ** (low + (high - low) * random()))
+    return numbers.map(() => 10 ** (low + (high - low) * random()))
   }
   if ('distinct' in spec) {
     const [low, high] = spec.distinct
-    const numbers = Array.from({ length: count }, (_, i) => low + ((high - low) * (i + 0.5)) / count)
-    return shuffled(numbers, random)
+    const spaced = numbers.map((_, i) => low + ((high - low) * (i + 0.5)) / numbers.length)
+    return shuffle(spaced, random)
   }
   const [low, high] = spec.uniform
   const margin = spec.margin ?? 0.05
-  return Array.from({ length: count }, () => {
+  return numbers.map(() => {
     for (;;) {
       const number = low + (high - low) * random()
       if (spec.awayFrom?.every((kink) => Math.abs(number - kink) > margin) ?? true) return number
@@ -107,16 +142,15 @@ function numbersOf(spec: InputSpec, position: number): number[] {
   })
 }
 
-/** Fisher and Yates. */
-function shuffled(numbers: readonly number[], random: () => number): number[] {
-  const result = [...numbers]
-  for (let i = result.length - 1; i > 0; i--) {
+/** Shuffles in place (Fisher and Yates). */
+function shuffle(numbers: Float64Array, random: () => number): Float64Array {
+  for (let i = numbers.length - 1; i > 0; i--) {
     const j = Math.floor(random() * (i + 1))
-    const [a = 0, b = 0] = [result[i], result[j]]
-    result[i] = b
-    result[j] = a
+    const [a = 0, b = 0] = [numbers[i], numbers[j]]
+    numbers[i] = b
+    numbers[j] = a
   }
-  return result
+  return numbers
 }
 
 export interface CaseInput {
@@ -135,4 +169,9 @@ export function inputsOf(inputs: readonly InputSpec[]): CaseInput[] {
     const data = dtype === 'f32' ? Float32Array.from(numbers) : Uint32Array.from(numbers)
     return { shape: spec.shape, dtype, data, exact: array64(spec.shape, data) }
   })
+}
+
+/** The cotangent of a case: weights of the result's elements in [-1, 1), the same every time. */
+export function cotangentOf(shape: readonly number[], random: () => number = randomStream(7)): Array64 {
+  return { shape, data: Float64Array.from({ length: countOf(shape) }, () => Math.fround(random() * 2 - 1)) }
 }

@@ -6,7 +6,15 @@ import type { ConvOptions } from '../reference/window.ts'
 import * as reference from '../reference/window.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
 import type { Case, InputSpec } from './case.ts'
+import { forwardOnly } from './case.ts'
 import { activationOf } from './matmul.ts'
+import {
+  lenetConv1Forward,
+  lenetConv2Forward,
+  lenetGradients,
+  squareConvolutions,
+  xceptionDepthwise,
+} from './window-benchmarks.ts'
 
 export type Pair = [number, number]
 
@@ -19,7 +27,7 @@ interface Options extends ConvOptions {
 
 const pair = (value: number | Pair): Pair => (typeof value === 'number' ? [value, value] : value)
 
-/** TensorFlow.js wants paddings for all four axes. */
+/** TensorFlow.js expects paddings for all four axes. */
 export function tensorFlowPadding(padding: 'same' | 'valid' | [Pair, Pair] = 'valid') {
   const none: Pair = [0, 0]
   const all: [Pair, Pair, Pair, Pair] =
@@ -79,7 +87,6 @@ function convolution(
   }
 }
 
-const forwardOnly = { differentiable: [], tfjsGradient: 'the forward pass is the subject' }
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
 const channelCounts = [1, 3, 5, 17]
@@ -91,7 +98,7 @@ const extents: readonly (readonly [number, number])[] = [
 ]
 
 export const convolutionCases: readonly Case[] = [
-  convolution("3x3 'valid'", [2, 6, 7, 3], [3, 3, 3, 4]),
+  convolution("3x3 'valid'", [2, 6, 7, 3], [3, 3, 3, 4], {}, { bench: lenetGradients }),
   convolution("3x3 'same'", [2, 6, 7, 3], [3, 3, 3, 4], { padding: 'same' }),
   ...channelCounts.map((channels) =>
     convolution(`${channels} input channels`, [2, 5, 6, channels], [3, 3, channels, 5], { padding: 'same' }),
@@ -188,10 +195,28 @@ export const convolutionCases: readonly Case[] = [
   }),
   convolution('one image', [1, 6, 6, 3], [3, 3, 3, 8], { padding: 'same', bias: true, activation: 'relu' }),
   convolution('five images', [5, 4, 4, 3], [3, 3, 3, 8], { padding: 'same' }),
-  convolution("LeNet's first", [2, 32, 32, 1], [5, 5, 1, 6], { bias: true, activation: 'relu' }, { bench: true }),
-  convolution("LeNet's second", [2, 14, 14, 6], [5, 5, 6, 16], { bias: true, activation: 'relu' }, { bench: true }),
+  convolution(
+    "LeNet's first",
+    [2, 32, 32, 1],
+    [5, 5, 1, 6],
+    { bias: true, activation: 'relu' },
+    { bench: lenetConv1Forward },
+  ),
+  convolution(
+    "LeNet's second",
+    [2, 14, 14, 6],
+    [5, 5, 6, 16],
+    { bias: true, activation: 'relu' },
+    { bench: lenetConv2Forward },
+  ),
   convolution('a width beyond a tile', [1, 3, 37, 4], [3, 3, 4, 8], { padding: 'same' }),
-  convolution('64 channels, whole tiles', [1, 4, 8, 64], [3, 3, 64, 16], { padding: 'same' }, { bench: true }),
+  convolution(
+    '64 channels, whole tiles',
+    [1, 4, 8, 64],
+    [3, 3, 64, 16],
+    { padding: 'same' },
+    { bench: squareConvolutions },
+  ),
   {
     ...convolution('NaN and infinity reach their neighbours only', [1, 5, 5, 1], [3, 3, 1, 2], { padding: 'same' }),
     inputs: [
@@ -225,7 +250,7 @@ export const convolutionCases: readonly Case[] = [
     tfjsGradient: true,
   },
   {
-    name: 'conv2d: bias and relu written as operators of their own',
+    name: 'conv2d: bias and relu as separate operators',
     operator: 'conv2d',
     inputs: [
       { shape: [2, 5, 6, 3], uniform: [-1, 1] },
@@ -332,7 +357,13 @@ export const depthwiseCases: readonly Case[] = [
   depthwise('4 channels on a 1x1 image', [3, 1, 1, 4], [3, 3, 4, 1], { padding: 'same' }),
   depthwise('4 channels, one column of 17 taps', [1, 19, 3, 4], [17, 1, 4, 1]),
   depthwise('4 channels, one row of 17 taps', [1, 3, 19, 4], [1, 17, 4, 1]),
-  depthwise("one of Xception's shapes", [1, 9, 9, 32], [3, 3, 32, 1], { padding: 'same' }, { bench: true }),
+  depthwise(
+    "one of Xception's shapes",
+    [1, 9, 9, 32],
+    [3, 3, 32, 1],
+    { padding: 'same' },
+    { bench: xceptionDepthwise },
+  ),
   {
     name: 'depthwiseConv2d: followed by a 1x1 convolution, a separable one',
     operator: 'depthwiseConv2d',

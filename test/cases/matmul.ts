@@ -4,10 +4,10 @@ import { dense, matmul } from '../../src/index.ts'
 import type { Activation } from '../reference/elementwise.ts'
 import type { MatmulOptions } from '../reference/matmul.ts'
 import * as reference from '../reference/matmul.ts'
+import { sumTolerance } from '../support/compare.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
-import type { Case, InputSpec } from './case.ts'
-
-const forwardOnly = { differentiable: [], tfjsGradient: 'the forward pass is the subject' }
+import type { Benchmark, Case, InputSpec } from './case.ts'
+import { forwardOnly } from './case.ts'
 
 function product(
   what: string,
@@ -46,10 +46,43 @@ function operands(m: number, k: number, n: number, options: MatmulOptions, batch
   }
 }
 
-const shared = { tfjsGradient: 'TensorFlow.js does not sum the gradient of a matrix that serves several batches' }
+function productBenchmark(name: string, m: number, k: number, n: number, options: MatmulOptions = {}): Benchmark {
+  const { a, b } = operands(m, k, n, options)
+  return { name, bound: 'arithmetic', shapes: [a, b], tolerance: sumTolerance(k) }
+}
+
+/** The batches, features and units of LeNet's largest dense layer in training. */
+const denseSizes = [128, 32].map((batch) => [batch, 400, 256] as const)
+
+/** A dense layer's gradients are products with a transposed operand. */
+function denseGradients({ transposeA, transposeB }: MatmulOptions): Partial<Case> {
+  if (transposeA === transposeB) return {}
+  return {
+    bench: denseSizes.map(([batch, features, units]) =>
+      transposeB
+        ? productBenchmark(`matmul dense input gradient ${batch}x${units}x${features}`, batch, units, features, {
+            transposeB,
+          })
+        : productBenchmark(`matmul dense weight gradient ${features}x${batch}x${units}`, features, batch, units, {
+            transposeA: true,
+          }),
+    ),
+  }
+}
+
+const denseForward: readonly Benchmark[] = denseSizes.map(([batch, features, units]) => ({
+  name: `matmul dense forward ${batch}x${features}x${units}`,
+  bound: 'arithmetic',
+  shapes: [[batch, features], [features, units], [units]],
+  tolerance: sumTolerance(features),
+  tfjs: (tf, a, b, bias) => () =>
+    tf.fused.matMul({ a: a as Tensor2D, b: b as Tensor2D, bias: bias as Tensor1D, activation: 'relu' }),
+}))
+
+const shared = { tfjsGradient: 'TensorFlow.js does not sum the gradient of a matrix shared by several batches' }
 const stretched: Partial<Case> = {
   ...shared,
-  tfjs: 'where both operands stretch, TensorFlow.js gives too many numbers',
+  tfjs: 'TensorFlow.js returns too many numbers if both operands broadcast',
 }
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
@@ -60,7 +93,7 @@ const matmulCases: readonly Case[] = [
     const batched = operands(5, 6, 7, options, [3])
     return [
       product(`5x7x3, ${text}`, small.a, small.b, options),
-      product(`33x65x31, ${text}`, odd.a, odd.b, options),
+      product(`33x65x31, ${text}`, odd.a, odd.b, options, denseGradients(options)),
       product(`three of 5x6x7, ${text}`, batched.a, batched.b, options),
     ]
   }),
@@ -72,23 +105,37 @@ const matmulCases: readonly Case[] = [
   product('k = 1 of transposed operands', [1, 9], [17, 1], { transposeA: true, transposeB: true }),
   product('m = 1 with the second transposed', [1, 19], [8, 19], { transposeB: true }),
   product('32x32x32, whole tiles', [32, 32], [32, 32]),
-  product('64x64x64, whole tiles', [64, 64], [64, 64], {}, { bench: true }),
+  product(
+    '64x64x64, whole tiles',
+    [64, 64],
+    [64, 64],
+    {},
+    { bench: [productBenchmark('matmul 512x512x512', 512, 512, 512)] },
+  ),
   product('one more than a tile each way', [65, 33], [33, 65]),
-  product('few rows and columns, long k', [5, 1500], [1500, 6], {}, { bench: true }),
+  product(
+    'few rows and columns, long k',
+    [5, 1500],
+    [1500, 6],
+    {},
+    {
+      bench: [productBenchmark('matmul split-K 32x4096x32', 32, 4096, 32)],
+    },
+  ),
   product('tall and narrow', [300, 3], [3, 5]),
   product('rank 4 batches', [2, 3, 4, 5], [2, 3, 5, 6]),
-  product('one matrix serves every batch on the right', [3, 4, 5], [5, 6], {}, shared),
-  product('one matrix serves every batch on the left', [4, 5], [3, 5, 6], {}, shared),
-  product('one transposed matrix serves every batch on the right', [3, 4, 5], [6, 5], { transposeB: true }, shared),
-  product('one transposed matrix serves every batch on the left', [5, 4], [2, 2, 5, 6], { transposeA: true }, shared),
+  product('one matrix for every batch on the right', [3, 4, 5], [5, 6], {}, shared),
+  product('one matrix for every batch on the left', [4, 5], [3, 5, 6], {}, shared),
+  product('one transposed matrix for every batch on the right', [3, 4, 5], [6, 5], { transposeB: true }, shared),
+  product('one transposed matrix for every batch on the left', [5, 4], [2, 2, 5, 6], { transposeA: true }, shared),
   product('batches of 1', [1, 3, 4], [1, 4, 2]),
-  product('batches of both stretch', [3, 1, 3, 4], [1, 2, 4, 2], {}, stretched),
+  product('batches of both operands broadcast', [3, 1, 3, 4], [1, 2, 4, 2], {}, stretched),
   product('batches of fewer axes on the right', [2, 3, 5, 4], [3, 4, 2], {}, shared),
   product('a single batch of higher rank on the left', [1, 1, 3, 4], [2, 4, 5], {}, shared),
   product('batches of 1 of different ranks', [1, 3, 4], [1, 1, 4, 2], {}, shared),
   ...transposes.map(([text, options]) => {
     const [{ a }, { b }] = [operands(5, 3, 2, options, [2, 1]), operands(5, 3, 2, options, [3])]
-    return product(`stretched batches, ${text}`, a, b, options, stretched)
+    return product(`broadcast batches, ${text}`, a, b, options, stretched)
   }),
   product(
     'NaN and infinities spread along rows and columns',
@@ -151,9 +198,9 @@ const denseCases: readonly Case[] = [
   layer('one unit', [6, 9], 1, { activation: 'sigmoid' }),
   layer('one feature', [6, 1], 3),
   layer('rank 3', [2, 3, 4], 5, { activation: 'relu' }),
-  layer("LeNet's first, 400 to 256", [4, 400], 256, { activation: 'relu' }, { bench: true }),
-  layer("LeNet's second, 256 to 32", [4, 256], 32, { activation: 'relu' }, { bench: true }),
-  layer("LeNet's last, 32 to 10", [4, 32], 10, {}, { bench: true }),
+  layer("LeNet's first, 400 to 256", [4, 400], 256, { activation: 'relu' }, { bench: denseForward }),
+  layer("LeNet's second, 256 to 32", [4, 256], 32, { activation: 'relu' }),
+  layer("LeNet's last, 32 to 10", [4, 32], 10),
 ]
 
 export { denseCases, matmulCases }

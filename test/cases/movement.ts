@@ -98,7 +98,7 @@ function broadcast(what: string, shape: readonly number[], to: number[]): Case {
   }
 }
 
-/** Whole numbers that are tiny or not numbers at all where their bits are taken for float32. */
+/** Whole numbers whose bits, read as float32, are tiny or NaN. */
 const wholeNumbers: InputSpec = {
   shape: [3, 4],
   dtype: 'u32',
@@ -225,7 +225,7 @@ export const movementCases: readonly Case[] = [
   ),
   gathered('a few of many rows', [40, 5], [39, 0, 17, 17]),
   {
-    ...gathered('a row that does not exist is NaN and has no gradient', [3, 4], [2, 3, 0, 4294967295]),
+    ...gathered('a missing row is NaN and has no gradient', [3, 4], [2, 3, 0, 4294967295]),
     gradients: (cotangent) => [
       reference.build([3, 4], ([row = 0, column = 0]) => {
         const positions = [2, 3, 0, 4294967295].flatMap((index, position) => (index === row ? [position] : []))

@@ -1,4 +1,4 @@
-/** Operators together, as networks use them: what fusion and accumulation of gradients have to get right. */
+/** Operators combined as in networks: these exercise fusion and the accumulation of gradients. */
 import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs'
 import {
   add,

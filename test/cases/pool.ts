@@ -5,8 +5,10 @@ import type { PoolOptions } from '../reference/window.ts'
 import * as reference from '../reference/window.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
 import type { Case, InputSpec } from './case.ts'
+import { forwardOnly } from './case.ts'
 import type { Pair } from './convolution.ts'
 import { tensorFlowPadding } from './convolution.ts'
+import { lenetPooling } from './window-benchmarks.ts'
 
 interface Options extends PoolOptions {
   readonly poolSize: number | Pair
@@ -47,7 +49,6 @@ function pooling(
 }
 
 const operators = ['maxPool', 'averagePool'] as const
-const forwardOnly = { differentiable: [], tfjsGradient: 'the forward pass is the subject' }
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
 const firstTakesAll = (options: Options): Partial<Case> => ({
@@ -70,7 +71,7 @@ export const poolCases: readonly Case[] = [
     ...[1, 4, 5, 8, 17].map((channels) =>
       pooling(operator, `2x2 on ${channels} channels`, [2, 4, 6, channels], { poolSize: 2 }),
     ),
-    pooling(operator, '2x2 leaves a row and a column over', [2, 5, 7, 3], { poolSize: 2 }),
+    pooling(operator, '2x2 with a row and a column left over', [2, 5, 7, 3], { poolSize: 2 }),
     pooling(operator, "2x2 'same' on odd extents", [2, 5, 7, 3], { poolSize: 2, padding: 'same' }),
     pooling(operator, "3x3 'same' with stride 2 on odd extents", [2, 7, 5, 3], {
       poolSize: 3,
@@ -160,8 +161,8 @@ export const poolCases: readonly Case[] = [
       padding: 'same',
     },
   ),
-  pooling('maxPool', "LeNet's first", [2, 28, 28, 6], { poolSize: 2 }, { bench: true }),
-  pooling('maxPool', "LeNet's second", [2, 10, 10, 16], { poolSize: 2 }, { bench: true }),
+  pooling('maxPool', "LeNet's first", [2, 28, 28, 6], { poolSize: 2 }, { bench: lenetPooling(28, 6) }),
+  pooling('maxPool', "LeNet's second", [2, 10, 10, 16], { poolSize: 2 }, { bench: lenetPooling(10, 16) }),
   ...[
     [2, 5, 6, 3],
     [3, 1, 1, 17],

@@ -3,7 +3,7 @@ import type { Tensor4D, Tensor as TensorFlowTensor } from '@tensorflow/tfjs'
 import { conv2dTranspose } from '../../src/index.ts'
 import type { Array64 } from '../reference/array64.ts'
 import { build } from '../reference/array64.ts'
-import { activate, add } from '../reference/elementwise.ts'
+import { activations, add, unary } from '../reference/elementwise.ts'
 import type { ConvOptions } from '../reference/window.ts'
 import { slide } from '../reference/window.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
@@ -56,7 +56,7 @@ function reference(x: Array64, kernel: Array64, bias: Array64 | undefined, optio
                   (y.data[at] ?? 0) + weight * (x.data[((n * height + i) * width + j) * channels + c] ?? Number.NaN)
               }
           }
-  return activate(bias === undefined ? y : add(y, bias), activation)
+  return unary(activations[activation])(bias === undefined ? y : add(y, bias))
 }
 
 interface Options extends ConvOptions {

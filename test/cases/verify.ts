@@ -1,14 +1,13 @@
-/** Checks a case on a device: what the reference says about it, what the engine computes, and whether they agree. */
+/** Checks a case on a device: compares what the engine computes with the reference. */
 import type { Device } from '../../src/gpu/device.ts'
 import type { Tensor } from '../../src/index.ts'
 import { evaluate, gradients, mul, planOf, sum, tensor } from '../../src/index.ts'
 import type { Array64 } from '../reference/array64.ts'
-import { build } from '../reference/array64.ts'
 import { directionalDerivative, elementDerivative } from '../reference/differences.ts'
 import type { NumbersWithShape } from '../support/compare.ts'
 import { assertAllClose } from '../support/compare.ts'
 import type { Case, CaseInput } from './case.ts'
-import { inputsOf, randomStream, toleranceFor } from './case.ts'
+import { cotangentOf, inputsOf, randomStream, toleranceFor } from './case.ts'
 
 /** Inputs of at most this many elements are differentiated element by element, larger ones at a sample of elements. */
 const wholeUpTo = 64
@@ -22,7 +21,7 @@ interface Derivatives {
   readonly directional: { readonly direction: Float64Array; readonly expected: number } | undefined
 }
 
-/** What the reference says about a case. */
+/** The reference's results for a case. */
 export interface Expectation {
   readonly inputs: readonly CaseInput[]
   readonly forward: NumbersWithShape
@@ -36,7 +35,7 @@ export function expectationOf(testCase: Case): Expectation {
   const exact = inputs.map((input) => input.exact)
   const result = testCase.reference(...exact)
   const random = randomStream(7)
-  const cotangent = build(result.shape, () => Math.fround(random() * 2 - 1))
+  const cotangent = cotangentOf(result.shape, random)
   const byConvention = testCase.gradients?.(cotangent, ...exact)
   const differentiated = { f: testCase.reference, inputs: exact, cotangent }
   const derivatives = testCase.differentiable.map((position, i): Derivatives => {
@@ -129,7 +128,7 @@ export function checkGradients(
     if (directional === undefined) return
     const products = Float64Array.from(directional.direction, (d, j) => d * (gradient.data[j] ?? Number.NaN))
     const total = products.reduce((a, b) => a + b, 0)
-    // The sum may cancel: what its parts may be off by counts.
+    // The sum may cancel, so the tolerance is that of its terms.
     const size = products.reduce((a, b) => a + Math.abs(b), 0)
     assertAllClose(
       { shape: [], data: [total] },

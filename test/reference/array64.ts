@@ -25,6 +25,50 @@ export function scalar64(value: number): Array64 {
   return array64([], [value])
 }
 
+/** An array given by the definition of its elements. `data` computes all of them, once; `elementOf` only the one asked for. */
+class DefinedArray implements Array64 {
+  readonly shape: readonly number[]
+  readonly #element: (offset: number) => number
+  #data: Float64Array | undefined
+
+  constructor(shape: readonly number[], element: (offset: number) => number) {
+    this.shape = shape
+    this.#element = element
+  }
+
+  get data(): Float64Array {
+    if (this.#data === undefined) {
+      const data = new Float64Array(countOf(this.shape))
+      for (let offset = 0; offset < data.length; offset++) data[offset] = this.#element(offset)
+      this.#data = data
+    }
+    return this.#data
+  }
+
+  element(offset: number): number {
+    return this.#data?.[offset] ?? this.#element(offset)
+  }
+}
+
+/**
+ * An array whose elements are computed when they are needed, from their row-major offsets. For operators that sum many
+ * products: a benchmark compares some thousand elements of results that take minutes to compute whole.
+ */
+export function define(shape: readonly number[], element: (offset: number) => number): Array64 {
+  return new DefinedArray(shape, element)
+}
+
+/** The element at a row-major offset. Of an array made by `define` it computes no other. */
+export function elementOf(x: Array64, offset: number): number {
+  return x instanceof DefinedArray ? x.element(offset) : (x.data[offset] ?? Number.NaN)
+}
+
+/** The multi-index of a row-major offset in a shape of four axes. */
+export function indexIn4(shape: readonly number[], offset: number): [number, number, number, number] {
+  const [, b = 1, c = 1, d = 1] = shape
+  return [Math.floor(offset / (b * c * d)), Math.floor(offset / (c * d)) % b, Math.floor(offset / d) % c, offset % d]
+}
+
 /** The element at a multi-index; throws outside the array, so that a wrong index cannot go unnoticed. */
 export function at(x: Array64, index: readonly number[]): number {
   if (index.length !== x.shape.length) throw new RangeError(`index [${index}] does not fit the shape [${x.shape}]`)

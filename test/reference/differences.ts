@@ -1,4 +1,4 @@
-/** Central differences of the float64 reference: gradients that know nothing of calculus. */
+/** Central differences of the float64 reference: gradients without calculus. */
 import type { Array64 } from './array64.ts'
 
 export interface Differentiated {

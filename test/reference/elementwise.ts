@@ -18,6 +18,7 @@ export function broadcastShape(a: readonly number[], b: readonly number[]): numb
 
 /** Repeats x along axes that are missing or of extent 1. */
 export function broadcastTo(x: Array64, shape: readonly number[]): Array64 {
+  if (x.shape.join() === shape.join()) return x
   const missing = shape.length - x.shape.length
   return build(shape, (index) =>
     at(
@@ -63,9 +64,6 @@ export const log = unary((x) => Math.log(x))
 export const sqrt = unary((x) => Math.sqrt(x))
 export const square = unary((x) => x * x)
 export const reciprocal = unary((x) => 1 / x)
-export const sigmoid = unary((x) => 1 / (1 + Math.exp(-x)))
-export const tanh = unary((x) => Math.tanh(x))
-export const relu = unary((x) => Math.max(x, 0))
 export const clip = (x: Array64, min: number, max: number): Array64 =>
   unary((value) => Math.min(Math.max(value, min), max))(x)
 
@@ -80,12 +78,17 @@ export function where(condition: Array64, a: Array64, b: Array64): Array64 {
 
 export type Activation = 'linear' | 'relu' | 'sigmoid' | 'tanh'
 
-export function activate(x: Array64, activation: Activation = 'linear'): Array64 {
-  if (activation === 'relu') return relu(x)
-  if (activation === 'sigmoid') return sigmoid(x)
-  return activation === 'tanh' ? tanh(x) : x
+/** What a layer applies to each of its sums. */
+export const activations: Readonly<Record<Activation, (x: number) => number>> = {
+  linear: (x) => x,
+  relu: (x) => Math.max(x, 0),
+  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+  tanh: (x) => Math.tanh(x),
 }
 
 export const erf = unary(errorFunction.erf)
 export const gelu = unary(errorFunction.gelu)
 export const geluTanh = unary(errorFunction.geluTanh)
+export const relu = unary(activations.relu)
+export const sigmoid = unary(activations.sigmoid)
+export const tanh = unary(activations.tanh)

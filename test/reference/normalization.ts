@@ -42,7 +42,7 @@ export function softmax(x: Array64): Array64 {
   return div(weights, sum(weights, { axes: -1, keepDims: true }))
 }
 
-/** Labels are class numbers [rows] (NaN comes of one that does not exist), or a distribution [rows, classes]. */
+/** Labels are class numbers [rows] (an invalid one gives NaN), or a distribution [rows, classes]. */
 export function softmaxCrossEntropy(
   logits: Array64,
   labels: Array64,
@@ -65,4 +65,18 @@ export function softmaxCrossEntropy(
   })
   if (reduction === 'none') return losses
   return reduction === 'mean' ? mean(losses) : sum(losses)
+}
+
+/**
+ * The gradient of the logits where labels are class numbers, for the cotangents of the rows' losses: NaN in the row of a
+ * class that does not exist.
+ */
+export function softmaxCrossEntropyGradient(cotangent: Array64, logits: Array64, labels: Array64): Array64 {
+  const [, classes = 0] = logits.shape
+  const probabilities = softmax(logits)
+  return build(logits.shape, ([row = 0, label = 0]) => {
+    const wanted = at(labels, [row])
+    if (wanted >= classes) return Number.NaN
+    return (at(probabilities, [row, label]) - (label === wanted ? 1 : 0)) * at(cotangent, [row])
+  })
 }

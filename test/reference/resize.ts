@@ -14,7 +14,7 @@ export function resize(x: Array64, [outHeight, outWidth]: readonly [number, numb
   })
 }
 
-/** The two old pixels that a new one lies between, and their weights. */
+/** The two old pixels on either side of a new one, and their weights. */
 function place(position: number, extent: number, outExtent: number): [number, number][] {
   const centre = Math.min(extent - 1, Math.max(0, ((position + 0.5) * extent) / outExtent - 0.5))
   const low = Math.floor(centre)

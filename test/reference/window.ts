@@ -1,7 +1,8 @@
 /** Operators that slide a window over an image: convolutions and pooling. Images NHWC, kernels HWIO. */
 import type { Array64 } from './array64.ts'
+import { define, elementOf, indexIn4 } from './array64.ts'
 import type { Activation } from './elementwise.ts'
-import { activate, add } from './elementwise.ts'
+import { activations } from './elementwise.ts'
 import { mean } from './reduce.ts'
 
 type Pair = readonly [number, number]
@@ -50,75 +51,188 @@ function slideBoth(image: readonly number[], window: Pair, strides: Pair, dilati
   }
 }
 
-export function conv2d(x: Array64, kernel: Array64, bias: Array64 | undefined, options: ConvOptions = {}): Array64 {
-  const [batch = 0, height = 0, width = 0, channels = 0] = x.shape
-  const [kernelHeight = 0, kernelWidth = 0, , filters = 0] = kernel.shape
+/** A convolution's geometry, from the shapes of its image and its kernel. */
+function frameOf(image: readonly number[], kernel: readonly number[], options: ConvOptions) {
+  const [batch = 0, height = 0, width = 0, channels = 0] = image
+  const [kernelHeight = 0, kernelWidth = 0, , filters = 0] = kernel
   const strides = pair(options.strides ?? 1)
   const dilation = pair(options.dilationRate ?? 1)
   const padding = options.padding ?? 'valid'
-  const { rows, columns } = slideBoth(x.shape, [kernelHeight, kernelWidth], strides, dilation, padding)
-  const data = new Float64Array(batch * rows.out * columns.out * filters)
-  for (let b = 0; b < batch; b++) {
-    for (let row = 0; row < rows.out; row++) {
-      for (let column = 0; column < columns.out; column++) {
-        for (let filter = 0; filter < filters; filter++) {
-          let sum = 0
-          for (let i = 0; i < kernelHeight; i++) {
-            const y = row * strides[0] + i * dilation[0] - rows.before
-            if (y < 0 || y >= height) continue
-            for (let j = 0; j < kernelWidth; j++) {
-              const z = column * strides[1] + j * dilation[1] - columns.before
-              if (z < 0 || z >= width) continue
-              for (let c = 0; c < channels; c++) {
-                const pixel = x.data[((b * height + y) * width + z) * channels + c] ?? Number.NaN
-                const weight = kernel.data[((i * kernelWidth + j) * channels + c) * filters + filter] ?? Number.NaN
-                sum += pixel * weight
-              }
-            }
-          }
-          data[((b * rows.out + row) * columns.out + column) * filters + filter] = sum
-        }
-      }
-    }
+  const { rows, columns } = slideBoth(image, [kernelHeight, kernelWidth], strides, dilation, padding)
+  const result = [batch, rows.out, columns.out, filters]
+  /** The row of the image that a row of the kernel meets, or undefined in the padding. */
+  const rowAt = (row: number, i: number): number | undefined => {
+    const y = row * strides[0] + i * dilation[0] - rows.before
+    return y >= 0 && y < height ? y : undefined
   }
-  const y: Array64 = { shape: [batch, rows.out, columns.out, filters], data }
-  return activate(bias === undefined ? y : add(y, bias), options.activation)
+  const columnAt = (column: number, j: number): number | undefined => {
+    const x = column * strides[1] + j * dilation[1] - columns.before
+    return x >= 0 && x < width ? x : undefined
+  }
+  return { batch, height, width, channels, kernelHeight, kernelWidth, filters, rows, columns, result, rowAt, columnAt }
 }
 
-/** Kernel [kh, kw, channels, multiplier]; output channel c * multiplier + q. */
-export function depthwiseConv2d(x: Array64, kernel: Array64, options: ConvOptions = {}): Array64 {
-  const [batch = 0, height = 0, width = 0, channels = 0] = x.shape
-  const [kernelHeight = 0, kernelWidth = 0, , multiplier = 0] = kernel.shape
-  const strides = pair(options.strides ?? 1)
-  const dilation = pair(options.dilationRate ?? 1)
-  const padding = options.padding ?? 'valid'
-  const { rows, columns } = slideBoth(x.shape, [kernelHeight, kernelWidth], strides, dilation, padding)
-  const outChannels = channels * multiplier
-  const data = new Float64Array(batch * rows.out * columns.out * outChannels)
-  for (let b = 0; b < batch; b++) {
-    for (let row = 0; row < rows.out; row++) {
-      for (let column = 0; column < columns.out; column++) {
+export function conv2d(x: Array64, kernel: Array64, bias?: Array64, options: ConvOptions = {}): Array64 {
+  const frame = frameOf(x.shape, kernel.shape, options)
+  const { height, width, channels, kernelHeight, kernelWidth, filters, rowAt, columnAt } = frame
+  const [image, weights, offsets] = [x.data, kernel.data, bias?.data]
+  const activation = activations[options.activation ?? 'linear']
+  return define(frame.result, (offset) => {
+    const [b, row, column, filter] = indexIn4(frame.result, offset)
+    let sum = 0
+    for (let i = 0; i < kernelHeight; i++) {
+      const y = rowAt(row, i)
+      if (y === undefined) continue
+      for (let j = 0; j < kernelWidth; j++) {
+        const z = columnAt(column, j)
+        if (z === undefined) continue
         for (let c = 0; c < channels; c++) {
-          for (let q = 0; q < multiplier; q++) {
-            let sum = 0
-            for (let i = 0; i < kernelHeight; i++) {
-              const y = row * strides[0] + i * dilation[0] - rows.before
-              if (y < 0 || y >= height) continue
-              for (let j = 0; j < kernelWidth; j++) {
-                const z = column * strides[1] + j * dilation[1] - columns.before
-                if (z < 0 || z >= width) continue
-                const pixel = x.data[((b * height + y) * width + z) * channels + c] ?? Number.NaN
-                const weight = kernel.data[((i * kernelWidth + j) * channels + c) * multiplier + q] ?? Number.NaN
-                sum += pixel * weight
-              }
-            }
-            data[((b * rows.out + row) * columns.out + column) * outChannels + c * multiplier + q] = sum
-          }
+          const pixel = image[((b * height + y) * width + z) * channels + c] ?? Number.NaN
+          const weight = weights[((i * kernelWidth + j) * channels + c) * filters + filter] ?? Number.NaN
+          sum += pixel * weight
         }
       }
     }
+    return activation(sum + (offsets?.[filter] ?? 0))
+  })
+}
+
+/** The gradient of a convolution's image: a pixel sums over every output that read it. */
+export function conv2dInputGradient(
+  gradient: Array64,
+  kernel: Array64,
+  image: readonly number[],
+  options: ConvOptions = {},
+): Array64 {
+  const frame = frameOf(image, kernel.shape, options)
+  const { channels, kernelHeight, kernelWidth, filters, rows, columns, rowAt, columnAt } = frame
+  const [dy, weights] = [gradient.data, kernel.data]
+  /** The outputs that read a place of the image by each row or column of the kernel. */
+  const readersOf = (
+    extent: number,
+    taps: number,
+    outs: number,
+    at: (out: number, tap: number) => number | undefined,
+  ) => {
+    const readers = Array.from({ length: extent }, (): [out: number, tap: number][] => [])
+    for (let out = 0; out < outs; out++)
+      for (let tap = 0; tap < taps; tap++) readers[at(out, tap) ?? -1]?.push([out, tap])
+    return readers
   }
-  return { shape: [batch, rows.out, columns.out, outChannels], data }
+  const rowReaders = readersOf(frame.height, kernelHeight, rows.out, rowAt)
+  const columnReaders = readersOf(frame.width, kernelWidth, columns.out, columnAt)
+  return define(image, (offset) => {
+    const [b, y, x, channel] = indexIn4(image, offset)
+    let sum = 0
+    for (const [row, i] of rowReaders[y] ?? [])
+      for (const [column, j] of columnReaders[x] ?? [])
+        for (let filter = 0; filter < filters; filter++) {
+          const cotangent = dy[((b * rows.out + row) * columns.out + column) * filters + filter] ?? Number.NaN
+          const weight = weights[((i * kernelWidth + j) * channels + channel) * filters + filter] ?? Number.NaN
+          sum += cotangent * weight
+        }
+    return sum
+  })
+}
+
+/** The gradient of a convolution's kernel: a weight sums over every output. */
+export function conv2dFilterGradient(
+  x: Array64,
+  gradient: Array64,
+  kernel: readonly number[],
+  options: ConvOptions = {},
+): Array64 {
+  const { batch, height, width, channels, filters, rows, columns, rowAt, columnAt } = frameOf(x.shape, kernel, options)
+  const [image, dy] = [x.data, gradient.data]
+  return define(kernel, (offset) => {
+    const [i, j, channel, filter] = indexIn4(kernel, offset)
+    let sum = 0
+    for (let b = 0; b < batch; b++) {
+      for (let row = 0; row < rows.out; row++) {
+        const y = rowAt(row, i)
+        if (y === undefined) continue
+        for (let column = 0; column < columns.out; column++) {
+          const z = columnAt(column, j)
+          if (z === undefined) continue
+          const pixel = image[((b * height + y) * width + z) * channels + channel] ?? Number.NaN
+          sum += pixel * (dy[((b * rows.out + row) * columns.out + column) * filters + filter] ?? Number.NaN)
+        }
+      }
+    }
+    return sum
+  })
+}
+
+/** `count` neighbours of the last axis, from `first` on. */
+function lastAxis({ shape, data }: Array64, first: number, count: number): Array64 {
+  const width = shape.at(-1) ?? 1
+  const part = Float64Array.from(
+    { length: (data.length / width) * count },
+    (_, i) => data[Math.floor(i / count) * width + first + (i % count)] ?? Number.NaN,
+  )
+  return { shape: [...shape.slice(0, -1), count], data: part }
+}
+
+/** The kernel of one channel, [kh, kw, 1, multiplier]. */
+function kernelOf({ shape, data }: Array64, channel: number): Array64 {
+  const [height = 0, width = 0, channels = 0, multiplier = 0] = shape
+  const flat = { shape: [height, width, channels * multiplier], data }
+  return { shape: [height, width, 1, multiplier], data: lastAxis(flat, channel * multiplier, multiplier).data }
+}
+
+/** An array whose last axis joins those of one array a channel, each of `width`. */
+function joinChannels(
+  shape: readonly number[],
+  channels: number,
+  width: number,
+  channelAt: (channel: number) => Array64,
+): Array64 {
+  const made = new Map<number, Array64>()
+  return define(shape, (offset) => {
+    const place = offset % (channels * width)
+    const channel = Math.floor(place / width)
+    const one = made.get(channel) ?? channelAt(channel)
+    made.set(channel, one)
+    return elementOf(one, Math.floor(offset / (channels * width)) * width + (place % width))
+  })
+}
+
+/**
+ * Each channel is a convolution of its own, from one channel to `multiplier` filters. Kernel [kh, kw, channels,
+ * multiplier]; output channel c * multiplier + q.
+ */
+export function depthwiseConv2d(x: Array64, kernel: Array64, options: ConvOptions = {}): Array64 {
+  const [, , channels = 0, multiplier = 0] = kernel.shape
+  const { result } = frameOf(x.shape, kernel.shape, options)
+  return joinChannels(result.with(3, channels * multiplier), channels, multiplier, (channel) =>
+    conv2d(lastAxis(x, channel, 1), kernelOf(kernel, channel), undefined, options),
+  )
+}
+
+export function depthwiseConv2dInputGradient(
+  gradient: Array64,
+  kernel: Array64,
+  image: readonly number[],
+  options: ConvOptions = {},
+): Array64 {
+  const [, , channels = 0, multiplier = 0] = kernel.shape
+  return joinChannels(image, channels, 1, (channel) => {
+    const dy = lastAxis(gradient, channel * multiplier, multiplier)
+    return conv2dInputGradient(dy, kernelOf(kernel, channel), image.with(3, 1), options)
+  })
+}
+
+export function depthwiseConv2dFilterGradient(
+  x: Array64,
+  gradient: Array64,
+  kernel: readonly number[],
+  options: ConvOptions = {},
+): Array64 {
+  const [, , channels = 0, multiplier = 0] = kernel
+  return joinChannels(kernel, channels, multiplier, (channel) => {
+    const dy = lastAxis(gradient, channel * multiplier, multiplier)
+    return conv2dFilterGradient(lastAxis(x, channel, 1), dy, kernel.with(2, 1), options)
+  })
 }
 
 /** Visits every window of a pooling with the offsets of the image's elements in it; padding is left out. */

@@ -1,7 +1,7 @@
-/** Images that any host makes alike, and that networks learn within a few steps. */
+/** Images that are the same on every host, and that networks learn within a few steps. */
 import { Random } from '../../src/random.ts'
 
-/** Images of 28x28 with a bright bar whose place tells the class, in noise. Other streams are other noise. */
+/** Noisy 28x28 images with a bright bar whose position is the class. Each stream has its own noise. */
 export function barImages(count: number, stream: string): { readonly pixels: Uint8Array; readonly labels: Uint8Array } {
   const random = new Random(7, stream)
   const labels = Uint8Array.from({ length: count }, (_, i) => i % 10)

@@ -33,7 +33,7 @@ const softwareWebGpu = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftsha
 
 let found: Promise<string> | undefined
 
-/** Where Chromium is. Throws where it does not run, with the system's reason. */
+/** The path of Chromium. Throws if it does not run, with the system's reason. */
 function chromiumPath(): Promise<string> {
   found ??= (async () => {
     const path = own.find((one) => existsSync(one)) ?? (await unpackedChromium())

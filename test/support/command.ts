@@ -11,7 +11,7 @@ export interface Outcome {
 }
 
 export interface CommandOptions {
-  /** Added to this process' own variables, and to those that keep kernels and colours the same everywhere. */
+  /** Added to this process' variables, and to those that fix kernels and colours. */
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
   /** Sees standard output and error as they grow. */

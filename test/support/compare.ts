@@ -2,7 +2,9 @@
  * Comparison of numbers with numpy's `assert_allclose` semantics: |actual - expected| <= atol + rtol * |expected|; NaN
  * equals NaN only, an infinity equals the infinity of the same sign only.
  */
+import { Random } from '../../src/random.ts'
 
+/** |actual - expected| <= atol + rtol * |expected| */
 export interface Tolerance {
   readonly rtol: number
   readonly atol: number
@@ -37,27 +39,59 @@ export function disagreement(
   shape: readonly number[] = [expected.length],
 ): string | undefined {
   if (actual.length !== expected.length) return `${actual.length} numbers where ${expected.length} were expected`
+  const all = { length: expected.length, at: (i: number) => i }
+  return disagreementAt(
+    all,
+    (i) => actual[i] ?? Number.NaN,
+    (i) => expected[i] ?? Number.NaN,
+    tolerance,
+    shape,
+  )
+}
+
+/** At most `most` places of an array of this length: the first, the last and a sample; all where they are few. */
+export function sampledPlaces(length: number, most: number): readonly number[] {
+  if (length <= most) return Array.from({ length }, (_, place) => place)
+  const random = new Random(1, 'sampled places')
+  return [0, length - 1, ...Array.from({ length: most - 2 }, () => random.below(length))]
+}
+
+/** As `disagreement`, at some places only: each side gives its number at a row-major place. */
+export function disagreementAt(
+  places: { readonly length: number; at(i: number): number | undefined },
+  actual: (place: number) => number,
+  expected: (place: number) => number,
+  tolerance: Tolerance,
+  shape: readonly number[],
+): string | undefined {
   let bad = 0
   let first = -1
   let worst = -1
   let worstExcess = -1
-  for (let i = 0; i < expected.length; i++) {
-    const a = actual[i] ?? Number.NaN
-    const e = expected[i] ?? Number.NaN
+  for (let i = 0; i < places.length; i++) {
+    const place = places.at(i) ?? -1
+    const [a, e] = [actual(place), expected(place)]
     if (agrees(a, e, tolerance)) continue
-    if (first < 0) first = i
+    if (bad === 0) first = place
     bad++
     const excess = Math.abs(a - e) / (tolerance.atol + tolerance.rtol * Math.abs(e))
     if (Number.isFinite(excess) && excess > worstExcess) {
-      worst = i
+      worst = place
       worstExcess = excess
     }
   }
   if (bad === 0) return undefined
-  const at = (i: number): string => `${indexText(i, shape)} is ${actual[i]} where ${expected[i]} was expected`
+  const at = (place: number): string =>
+    `${indexText(place, shape)} is ${actual(place)} where ${expected(place)} was expected`
   const worstText = worst < 0 ? '' : `; worst: ${at(worst)}, ${worstExcess.toPrecision(3)} times the tolerance`
-  return `${bad} of ${expected.length} numbers differ (rtol ${tolerance.rtol}, atol ${tolerance.atol}); first: ${at(first)}${worstText}`
+  return `${bad} of ${places.length} numbers differ (rtol ${tolerance.rtol}, atol ${tolerance.atol}); first: ${at(first)}${worstText}`
 }
+
+/**
+ * For sums of this many products of numbers in [-1, 1). Such a sum is about sqrt(terms) / 3; float32 rounds each of its
+ * steps by up to 6e-8 of what has been summed up; a wrong term would be off by about 0.3.
+ */
+export const sumTolerance = (terms: number): Tolerance => ({ rtol: 1e-5, atol: 1e-6 + 1e-7 * terms })
 
 /** Throws an error that begins with `what` where shapes or numbers disagree. */
 export function assertAllClose(

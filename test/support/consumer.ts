@@ -10,7 +10,7 @@ import { join, resolve } from 'node:path'
 export interface Consumer {
   /** The project's folder. */
   readonly folder: string
-  /** Runs a program in it and gives its standard output; throws with all it said unless it ends with 0. */
+  /** Runs a program in it and returns its standard output. Throws with all output if the exit code is not 0. */
   run(program: string, ...args: string[]): Promise<string>
   dispose(): Promise<void>
 }
@@ -18,7 +18,7 @@ export interface Consumer {
 /** Programs of the clone's development dependencies. */
 export const toolPath = (name: string): string => resolve('node_modules/.bin', name)
 
-/** What a package has beside what is built. */
+/** The files of the package besides the build. */
 const unbuilt = ['package.json', 'bin', 'README.md', 'CHANGELOG.md', 'LICENSE']
 
 /** A project with the package installed and with `files`, by name. */

@@ -1,4 +1,4 @@
-/** Jobs that end at moments nobody chose: a reporter that fails after some calls, however far the job has got by then. */
+/** Jobs that crash at arbitrary moments: their reporter fails after some number of calls. */
 import type { Random } from '../../src/random.ts'
 
 export class Crash extends Error {}

@@ -1,4 +1,4 @@
-/** The demo as its users get it: built by the product's own command, hosted from a folder, opened in a real Chromium. */
+/** The demo as users get it: built by its own command, served from a folder, opened in a real Chromium. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -37,7 +37,7 @@ export async function hostDemo(): Promise<HostedDemo> {
   }
 }
 
-/** What goes wrong on a page without a test having asked: errors, and addresses that are not its own. */
+/** Unexpected events on a page: errors, and requests to other addresses. */
 export function problemsOf(page: Page, url: string): string[] {
   const problems: string[] = []
   page.on('console', (message) => {

@@ -1,4 +1,4 @@
-/** What a call throws, or its promise rejects with. Fails where it does neither. */
+/** The error that a call throws, or that its promise rejects with. Fails if it does neither. */
 export async function failure(call: () => unknown): Promise<unknown> {
   let result: unknown
   try {

@@ -1,4 +1,4 @@
-/** Small data sets in Fashion-MNIST's files, for jobs. */
+/** Small data sets in Fashion-MNIST's file format, for jobs. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fashionMnistFiles } from '../../src/data/fashion-mnist.ts'
@@ -7,7 +7,7 @@ import { barImages } from './bar-images.ts'
 
 export { barImages } from './bar-images.ts'
 
-/** Writes images of bars into a folder that `--data-dir` may name. Other streams are other noise. */
+/** Writes images of bars into a folder for `--data-dir`. Each stream has its own noise. */
 export async function writeBars(folder: string, trainCount: number, testCount: number, stream = ''): Promise<string> {
   await mkdir(folder, { recursive: true })
   for (const [half, count] of [

@@ -1,4 +1,4 @@
-/** Reproducible weights that any language can make: numbers hashed from a weight's name and an index. */
+/** Reproducible weights for any language: numbers hashed from a weight's name and an index. */
 
 import { elementCount } from '../../src/kernels/kernel.ts'
 import type { Model, WeightNumbers } from '../../src/nn/model.ts'

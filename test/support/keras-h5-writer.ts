@@ -1,4 +1,4 @@
-/** Writes HDF5 as Keras publishes weights: a group a layer, and attributes that list layers and weights in order. */
+/** Writes HDF5 as Keras does for published weights: a group per layer, and attributes that list layers and weights in order. */
 import { File, Group, ready } from 'h5wasm/node'
 
 export interface KerasLayer {
@@ -7,12 +7,12 @@ export interface KerasLayer {
 }
 
 export interface KerasWeight {
-  /** May hold slashes: `conv1/kernel:0` is written into a group. */
+  /** Can contain slashes: `conv1/kernel:0` goes into a group. */
   readonly name: string
   readonly shape: readonly number[]
-  /** A function is called when the weight is written, so that not all of a network has to be in memory. */
+  /** A function is called when the weight is written, so that the network need not be in memory. */
   readonly data: Float32Array | Float64Array | (() => Float32Array | Float64Array)
-  /** Packed in pieces of this shape. Keras does not; others may have. */
+  /** Compressed in chunks of this shape. Keras does not do so; others may. */
   readonly chunks?: readonly number[]
 }
 

@@ -14,7 +14,7 @@ import { hashedGlorotWeights } from './hashed-weights.ts'
 export type ReferenceTrajectory = (typeof trajectories)[number]
 export const referenceTrajectories: readonly ReferenceTrajectory[] = trajectories
 
-/** As many of Fashion-MNIST's first training images as the longest trajectory sees. */
+/** The first training images of Fashion-MNIST, as many as the longest trajectory uses. */
 export const trajectoryImages = Math.max(...trajectories.map((one) => one.losses.length * one.batch_size))
 
 /** Images of 28x28 in bytes, with their classes. */

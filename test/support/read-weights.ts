@@ -16,7 +16,7 @@ function look(): void {
 
 const file = await openWeightFile(process.argv[2] ?? '')
 
-/** A function of its own, so that the tensor is no longer held when the next one is read. */
+/** A separate function, so that the tensor is released before the next one is read. */
 async function firstNumber(entry: WeightEntry): Promise<number> {
   const [number] = await file.read(entry)
   look()

@@ -1,4 +1,4 @@
-/** Reading SVG text strictly: every mistake that an XML parser would stop at is thrown. */
+/** Reads SVG text strictly: throws every mistake that an XML parser would reject. */
 
 export interface SvgElement {
   readonly name: string
@@ -10,7 +10,7 @@ export interface SvgElement {
 const tag = /<(\/?)([A-Za-z][\w-]*)((?:\s+[\w:-]+="[^"<]*")*)\s*(\/?)>/y
 const words = /[^<]*/y
 
-/** Only what the house writes: elements, attributes in double quotes, text; no comments, no declarations. */
+/** Accepts only what weftgrad writes: elements, attributes in double quotes, text; no comments, no declarations. */
 export function parseSvg(svg: string): SvgElement {
   type Open = SvgElement & { children: SvgElement[]; text: string }
   const root: Open = { name: '', attributes: {}, children: [], text: '' }
@@ -52,7 +52,7 @@ export function marksOf(from: SvgElement, mark: string): SvgElement[] {
   return elementsOf(from, ({ attributes }) => attributes['data-mark'] === mark).flatMap(({ children }) => children)
 }
 
-/** Everything that is to be read. */
+/** All readable text. */
 export function textOf(from: SvgElement): string {
   return [from.text, ...from.children.map(textOf)].join(' ')
 }

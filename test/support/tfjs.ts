@@ -1,5 +1,6 @@
-/** TensorFlow.js on its CPU backend: the second opinion that operator tests compare with. */
+/** TensorFlow.js on its CPU backend, which operator tests compare with. */
 import type tfjs from '@tensorflow/tfjs'
+import type { Tensor } from '@tensorflow/tfjs'
 
 export type TensorFlow = typeof tfjs
 
@@ -10,4 +11,14 @@ export async function loadTensorFlow(): Promise<TensorFlow> {
   await tf.setBackend('cpu')
   await tf.ready()
   return tf
+}
+
+/** Numbers as TensorFlow.js has them: whole ones are int32. */
+export function tensorFlowTensor(
+  tf: TensorFlow,
+  { data, shape }: { readonly data: Float32Array | Uint32Array | Uint8Array; readonly shape: readonly number[] },
+): Tensor {
+  return data instanceof Float32Array
+    ? tf.tensor(data, [...shape], 'float32')
+    : tf.tensor(Int32Array.from(data), [...shape], 'int32')
 }

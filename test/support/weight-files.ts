@@ -1,4 +1,4 @@
-/** Weight files that stand in memory, with numbers hashed from the names of their tensors. */
+/** Weight files in memory, with numbers hashed from the names of their tensors. */
 
 import type { WeightEntry, WeightFile, WeightFormat } from '../../src/format/weight-file.ts'
 import { elementCount } from '../../src/kernels/kernel.ts'

@@ -1,6 +1,6 @@
 /**
- * What the adapter really does, where kernels depend on it: how lanes form subgroups, and how floats behave at their edges.
- * A kernel that believes a wrong subgroup size gives wrong numbers without an error.
+ * Checks what kernels rely on: how lanes form subgroups, and how floats behave at the ends of their range. A wrong subgroup
+ * size gives wrong numbers without an error.
  */
 
 import { bindCommands } from '../../../src/gpu/bind.ts'
@@ -10,28 +10,28 @@ import { measureCeiling } from '../../peak.ts'
 import { rounded, short } from '../../report.ts'
 import type { Part } from '../part.ts'
 
-/** Lanes of a workgroup, as the kernels of weftgrad have them: one subgroup on a processor, 64 and more on a GPU. */
+/** The workgroup sizes of weftgrad's kernels: one subgroup on a CPU, 64 and more on a GPU. */
 const workgroupSizes = [8, 16, 32, 64, 128, 256]
 
-/** It has a dozen kernels, and is there to tell GFLOP/s from TFLOP/s. */
+/** Few samples for a dozen kernels: this only has to tell GFLOP/s from TFLOP/s. */
 const ceilingSampling = { samples: 3, sampleMilliseconds: 10, budgetMilliseconds: 200, fewestSamples: 2 }
 
 interface SubgroupProbe {
   readonly workgroupSize: number
-  /** The sizes that lanes told, each once. */
+  /** The subgroup sizes that lanes reported. */
   readonly sizes: readonly number[]
   /** True if lane i is lane i % size of its subgroup. */
   readonly linear: boolean
-  /** True if broadcasts and sums within subgroups gave what they should. */
+  /** True if broadcasts and sums within subgroups were right. */
   readonly right: boolean
 }
 
 interface FloatProbe {
-  /** False where numbers below 1.2e-38 count as zero. WGSL allows both. */
+  /** False if numbers below 1.2e-38 count as zero. WGSL allows both. */
   readonly keepsDenormals: boolean
-  /** True where `fma` rounds once. WGSL allows both. */
+  /** True if `fma` rounds once. WGSL allows both. */
   readonly fusesMultiplyAdd: boolean
-  /** True where a NaN survives `max` and a sum with its bits telling so. */
+  /** True if a NaN is still a NaN, by its bits, after `max` and a sum. */
   readonly keepsNaN: boolean
 }
 
@@ -39,7 +39,7 @@ export interface AdapterFigures {
   readonly believedSubgroupSize: number | undefined
   readonly subgroups: readonly SubgroupProbe[]
   readonly floats: FloatProbe | undefined
-  /** What plain kernels get out of it: GFLOP/s of multiply-adds, GB/s read and written. */
+  /** What simple kernels reach: GFLOP/s of multiply-adds, GB/s read and written. */
   readonly ceiling: Pick<Peak, 'gflops' | 'gbps'> | undefined
 }
 
@@ -65,12 +65,11 @@ export const adapterPart: Part<AdapterFigures> = {
       for (const { workgroupSize, sizes, linear, right } of subgroups) {
         const what = `In workgroups of ${workgroupSize} lanes`
         if (!right) work.problem(`${what}, subgroup operations gave wrong results.`)
-        // Smaller workgroups may run in smaller or partly empty subgroups: kernels use whole ones only.
+        // Smaller workgroups may have smaller or partly empty subgroups, but kernels use whole ones only.
         if (believed === undefined || workgroupSize < believed) continue
         if (sizes.some((size) => size !== believed))
-          work.problem(`${what}, subgroups have ${sizes.join(', ')} lanes, and kernels are made for ${believed}.`)
-        if (!linear)
-          work.problem(`${what}, lanes are not numbered in order within subgroups, as kernels take them to be.`)
+          work.problem(`${what}, subgroups have ${sizes.join(', ')} lanes, but kernels assume ${believed}.`)
+        if (!linear) work.problem(`${what}, lanes are not numbered in order within subgroups, which kernels assume.`)
       }
     } else work.left('Subgroups: the adapter has none.')
     await work.attempt('floats', 0.1, async (device) => {
@@ -87,7 +86,7 @@ export const adapterPart: Part<AdapterFigures> = {
   page({ believedSubgroupSize, subgroups, floats, ceiling }) {
     const yes = (is: boolean): string => (is ? 'yes' : 'no')
     return [
-      `Kernels are made for subgroups of ${believedSubgroupSize ?? 'no fixed size'}.`,
+      `Kernels assume subgroups of ${believedSubgroupSize ?? 'no fixed size'}.`,
       '',
       '| workgroup | subgroups of | in order | right |',
       '|---:|---:|---|---|',
@@ -101,7 +100,7 @@ export const adapterPart: Part<AdapterFigures> = {
           ]),
       ...(ceiling === undefined
         ? []
-        : ['', `Plain kernels reach ${short(ceiling.gflops)} GFLOP/s and ${short(ceiling.gbps)} GB/s.`]),
+        : ['', `Simple kernels reach ${short(ceiling.gflops)} GFLOP/s and ${short(ceiling.gbps)} GB/s.`]),
     ]
   },
 }
@@ -163,7 +162,7 @@ fn main(
     const [size = 0, place = 0, first = 0, sum = 0] = words.subarray(lane * columns, (lane + 1) * columns)
     return { lane, size, place, first, sum }
   })
-  // Lanes that name the same first lane are one subgroup.
+  // Lanes that report the same first lane form a subgroup.
   const sums = new Map<number, number>()
   for (const { lane, first } of lanes) sums.set(first, (sums.get(first) ?? 0) + lane + 1)
   return {
@@ -177,7 +176,7 @@ fn main(
 const bits = (x: number): number => new Uint32Array(Float32Array.of(x).buffer)[0] ?? 0
 
 async function probeFloats(device: Device): Promise<FloatProbe> {
-  // Operands come from memory, so that no compiler works the results out.
+  // Operands come from memory, so that no compiler can fold them.
   const operands = Uint32Array.of(bits(1e-40), bits(1), bits(1 + 2 ** -12), bits(-(1 + 2 ** -11)), 0x7fc00000, bits(0))
   const [denormal = 0, fused = 0, largest = 0, sum = 0] = await runWords(
     device,

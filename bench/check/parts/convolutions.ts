@@ -1,13 +1,11 @@
 /**
- * The convolutions of the pretrained networks, each distinct one once, by how much of a pass it makes up. What an image
- * takes at the size that a network was trained on, and at the small one that the study uses.
+ * Times the convolutions of the pretrained networks, each distinct one once, those with the most operations first: at the
+ * image size that a network was trained on, and at the small one that the study uses.
  */
 
 import type { Device, DeviceBuffer } from '../../../src/gpu/device.ts'
 import type { Shape } from '../../../src/graph/node.ts'
 import { topologicalOrder } from '../../../src/graph/node.ts'
-import type { Conv2dKey } from '../../../src/kernels/conv2d/conv2d.ts'
-import type { DepthwiseKey } from '../../../src/kernels/depthwise/depthwise.ts'
 import { elementCount } from '../../../src/kernels/kernel.ts'
 import { freeze } from '../../../src/nn/freeze.ts'
 import type { PretrainedName } from '../../../src/nn/models/pretrained.ts'
@@ -15,9 +13,9 @@ import { pretrained } from '../../../src/nn/models/pretrained.ts'
 import { conv2d, depthwiseConv2d } from '../../../src/operators/index.ts'
 import { DeviceStorage, leaf, Tensor } from '../../../src/operators/tensor.ts'
 import type { ConvGeometry } from '../../../src/operators/window.ts'
+import * as reference from '../../../test/reference/window.ts'
 import type { NetworkSize } from '../../networks.ts'
 import { networkBatch, networkSizes } from '../../networks.ts'
-import { convAt, depthwiseAt } from '../../reference.ts'
 import type { Part } from '../part.ts'
 import type { OperatorRow, TimedOperator } from '../timed-operator.ts'
 import { operatorTable, timeOperators } from '../timed-operator.ts'
@@ -27,23 +25,23 @@ const convolutionKinds = ['conv2d', 'depthwiseConv2d'] as const
 /** How a convolution's window moves. */
 type ConvWindow = Pick<ConvGeometry, 'strides' | 'dilation' | 'padTop' | 'padLeft' | 'outHeight' | 'outWidth'>
 
-/** A convolution as a network has it, times how often. */
+/** A convolution of a network, and how often it occurs. */
 interface Convolution {
   readonly kind: (typeof convolutionKinds)[number]
   readonly network: PretrainedName
   readonly pixels: number
-  /** In one pass. */
+  /** How often it occurs in one pass. */
   readonly count: number
   /** Images: [batch, height, width, channels]; kernel: [height, width, channels, filters or multiplier]. */
   readonly shapes: readonly [Shape, Shape]
   readonly attributes: ConvWindow
 }
 
-/** Everything that another program needs to do the same work. */
+/** All that another program needs to do the same work. */
 interface ConvolutionRow extends OperatorRow, Omit<Convolution, 'attributes'>, ConvWindow {}
 
 export interface ConvolutionFigures {
-  /** Distinct ones in all networks. */
+  /** The distinct convolutions of all networks. */
   readonly distinct: number
   readonly convolutions: readonly ConvolutionRow[]
 }
@@ -79,7 +77,7 @@ export const convolutionsPart: Part<ConvolutionFigures> = {
       networks.set(network, [...(networks.get(network) ?? []), row])
     }
     return [
-      `${convolutions.length} of ${distinct} distinct convolutions, those that take the most operations first.`,
+      `${convolutions.length} of ${distinct} distinct convolutions, those with the most operations first.`,
       ...[...networks].flatMap(([network, rows]) => [
         '',
         `<details><summary>${network}</summary>`,
@@ -92,7 +90,7 @@ export const convolutionsPart: Part<ConvolutionFigures> = {
   },
 }
 
-/** Traces a network; no weights are needed for that. */
+/** Traces a network, which needs no weights. */
 function convolutionsOf(
   network: PretrainedName,
   size: NetworkSize,
@@ -135,12 +133,6 @@ function timedConvolution({ kind, network, pixels, shapes, attributes }: Convolu
       [padLeft, below(width, outWidth, kernelWidth, 1, padLeft)],
     ],
   } as const
-  const common = { ...attributes, batch, channels }
-  const key: Conv2dKey = {
-    ...{ ...common, inputHeight: height, inputWidth: width, filters: last, kernelHeight, kernelWidth },
-    ...{ bias: false, activation: 'linear' },
-  }
-  const depthwiseKey: DepthwiseKey = { ...common, height, width, multiplier: last, kernel: [kernelHeight, kernelWidth] }
   const window = `${kernelHeight}x${kernelWidth}${strides[0] > 1 ? ` by ${strides[0]}` : ''}`
   const to = isDepthwise ? 'each channel' : `${last} filters`
   return {
@@ -149,6 +141,7 @@ function timedConvolution({ kind, network, pixels, shapes, attributes }: Convolu
     shapes,
     terms: kernelHeight * kernelWidth * (isDepthwise ? 1 : channels),
     trace: (x, kernel) => (isDepthwise ? depthwiseConv2d(x, kernel, options) : conv2d(x, kernel, undefined, options)),
-    define: (x, kernel) => (isDepthwise ? depthwiseAt(convAt, depthwiseKey, x, kernel) : convAt(key, x, kernel)),
+    reference: (x, kernel) =>
+      isDepthwise ? reference.depthwiseConv2d(x, kernel, options) : reference.conv2d(x, kernel, undefined, options),
   }
 }

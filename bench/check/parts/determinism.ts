@@ -1,4 +1,4 @@
-/** The same training twice, each on a device of its own: the same weights, to the bit. */
+/** Runs the same training twice, each on a device of its own, and compares the weights bit by bit. */
 
 import { createHash } from 'node:crypto'
 import { residentImages } from '../../../src/data/dataset.ts'
@@ -16,7 +16,7 @@ export interface DeterminismFigures {
   readonly images: number
   readonly batch: number
   readonly epochs: number
-  /** One for each training: its last loss, and the SHA-256 of its weights. Equal adapters and drivers give equal ones. */
+  /** Each training's last loss, and the SHA-256 of its weights: the same on equal adapters and drivers. */
   readonly trainings: readonly { readonly loss: number; readonly sha256: string }[]
 }
 
@@ -30,14 +30,14 @@ export const determinismPart: Part<DeterminismFigures> = {
     const trainings: { loss: number; sha256: string }[] = []
     for (const turn of ['first', 'second']) {
       if (turn === 'second') await work.reopen()
-      await work.attempt(`the ${turn} training`, 0, async (device) => {
+      await work.attempt(`${turn} training`, 0, async (device) => {
         trainings.push(await train(device, batch, epochs))
         work.report({ images: imageCount, batch, epochs, trainings: [...trainings] })
       })
     }
     const [first, second] = trainings
     if (first === undefined || second === undefined) {
-      work.problem('It takes two trainings to compare, and they were not done.')
+      work.problem('Nothing was compared: that takes two finished trainings.')
       return
     }
     if (!Number.isFinite(first.loss)) work.problem(`The loss is ${first.loss}.`)
@@ -46,8 +46,8 @@ export const determinismPart: Part<DeterminismFigures> = {
   },
   page({ images, batch, epochs, trainings }) {
     const [first, second] = trainings
-    if (second === undefined) return ['There were not two trainings to compare.']
-    const is = first?.sha256 === second.sha256 ? 'the same weights, to the bit' : '**different weights**'
+    if (second === undefined) return ['Two trainings are needed to compare, and they were not done.']
+    const is = first?.sha256 === second.sha256 ? 'bit-identical weights' : '**different weights**'
     return [
       `Training LeNet-5 with dropout and augmentation twice (${epochs} epochs of ${images} images in batches of ${batch}) gave ${is}.`,
       `SHA-256 of the weights: \`${first?.sha256 ?? 'none'}\`.`,
@@ -55,7 +55,7 @@ export const determinismPart: Part<DeterminismFigures> = {
   },
 }
 
-/** Everything that could be drawn in another order is in use: dropout, mirrors, shifts, the order of the images. */
+/** Uses everything random whose order could differ: dropout, flips, shifts, the order of the images. */
 async function train(device: Device, batch: number, epochs: number): Promise<{ loss: number; sha256: string }> {
   const random = new Random(1, 'determinism')
   const images = Uint8Array.from({ length: imageCount * 28 * 28 }, () => random.below(256))

@@ -1,4 +1,4 @@
-/** What the adapter and Dawn take for things that are not arithmetic: what a step of small kernels is made of. */
+/** Times what is not arithmetic: submitting, compiling, binding and transfers, which dominate steps of small kernels. */
 
 import type { BoundCommands, UnboundCommand } from '../../../src/gpu/bind.ts'
 import { bindCommands } from '../../../src/gpu/bind.ts'
@@ -8,7 +8,7 @@ import { rounded, short } from '../../report.ts'
 import type { Part, PartWork } from '../part.ts'
 
 export interface LatencyFigures {
-  /** Median ms, by what was done. */
+  /** Median ms of each action. */
   readonly milliseconds: Readonly<Record<string, number>>
   /** GB/s of large transfers. */
   readonly transfers: Readonly<Record<string, number>>
@@ -60,7 +60,7 @@ export const latencyPart: Part<LatencyFigures> = {
         })
         await measure('read 4 bytes back', () => clocked(async () => void (await device.read(counter.slice(0, 4)))))
         const [counted] = new Uint32Array(await device.read(counter.slice(0, 4)))
-        if (counted !== expected) work.problem(`${expected} dispatches were submitted and ${counted} had an effect.`)
+        if (counted !== expected) work.problem(`${expected} dispatches were submitted, but ${counted} took effect.`)
       } finally {
         dispose()
       }
@@ -69,7 +69,7 @@ export const latencyPart: Part<LatencyFigures> = {
       using counter = device.allocate(4, 'counter')
       let step = 1
       await measure('compile a small kernel and bind it', () => bindNew(device, () => increment(counter, ++step)))
-      await measure('bind a kernel that is compiled', () => bindNew(device, () => increment(counter, 2)))
+      await measure('bind a compiled kernel', () => bindNew(device, () => increment(counter, 2)))
     })
     await work.attempt('transfers', 1, async (device) => await measureTransfers(work, device, transfers, samples))
     report()
@@ -91,7 +91,7 @@ export const latencyPart: Part<LatencyFigures> = {
   },
 }
 
-/** A kernel of one lane that adds to a number; other steps are other kernels. */
+/** A kernel of one lane that adds to a number. Each step is a kernel of its own. */
 function increment(counter: DeviceBuffer, step: number): UnboundCommand {
   return {
     label: `add ${step}`,
@@ -143,7 +143,7 @@ async function measureTransfers(
         back = await device.read(buffer.slice())
       }),
     )
-    if (new Uint32Array(back).at(-1) !== i) work.problem('What was written is not what was read back.')
+    if (new Uint32Array(back).at(-1) !== i) work.problem('The bytes read back differ from the bytes written.')
   }
   const megabytes = (bytes / 2 ** 20).toFixed(0)
   const rate = (times: readonly number[]): number => rounded(bytes / 1e6 / summarize(times.slice(1)).median)

@@ -1,4 +1,4 @@
-/** Whole training steps of LeNet-5: with the kernels that the adapter prefers, and with those that tuning finds. */
+/** Times whole training steps of LeNet-5, with the adapter's preferred kernels and with tuned ones. */
 
 import type { VariantTable } from '../../../src/graph/plan/choice.ts'
 import { tune } from '../../../src/graph/tuning/tuning.ts'
@@ -14,11 +14,11 @@ const batches = [32, 128, 512]
 interface LenetRow {
   readonly batch: number
   readonly dispatches: string
-  /** ms from building a step to the end of its first run: kernels are compiled meanwhile. */
+  /** ms from building a step to the end of its first run, which includes compiling. */
   readonly firstMilliseconds: number
   readonly preferred: Timing
   readonly tuned?: Timing
-  /** GFLOP/s of the faster. */
+  /** GFLOP/s of the faster of the two. */
   readonly gflops: number
   readonly kernels: readonly VariantTimes[]
 }
@@ -70,7 +70,7 @@ export const lenetPart: Part<LenetFigures> = {
     const device = (timing?: Timing): string =>
       timing?.deviceMilliseconds === undefined ? '' : short(timing.deviceMilliseconds)
     return [
-      'Milliseconds: median of the wall clock, and by the device\'s own clock. "First" includes compiling.',
+      'Milliseconds: median by the wall clock, and by the device\'s own clock. "First" includes compiling.',
       '',
       `| batch | first | preferred | device | tuned | device | GFLOP/s |${ways.map((way) => ` PyTorch ${way} |`).join('')}`,
       `|---:|---:|---:|---:|---:|---:|---:|${ways.map(() => '---:|').join('')}`,

@@ -1,8 +1,7 @@
-/** Products of square matrices, as every report of a GPU has them. */
+/** Times products of square matrices, the usual measure of a GPU. */
 
-import type { MatmulKey } from '../../../src/kernels/matmul/matmul.ts'
 import { matmul } from '../../../src/operators/index.ts'
-import { matmulAt } from '../../reference.ts'
+import * as reference from '../../../test/reference/matmul.ts'
 import type { Part } from '../part.ts'
 import type { OperatorRow, TimedOperator } from '../timed-operator.ts'
 import { operatorTable, timeOperators } from '../timed-operator.ts'
@@ -30,10 +29,6 @@ export const matmulPart: Part<MatmulFigures> = {
 }
 
 function product(size: number): TimedOperator {
-  const key: MatmulKey = {
-    ...{ batch: 1, m: size, n: size, k: size, bias: false, activation: 'linear' },
-    ...{ batchedA: false, batchedB: false, transposeA: false, transposeB: false },
-  }
   return {
     name: String(size),
     flops: 2 * size ** 3,
@@ -43,6 +38,6 @@ function product(size: number): TimedOperator {
     ],
     terms: size,
     trace: matmul,
-    define: (a, b) => matmulAt(key, a, b),
+    reference: reference.matmul,
   }
 }

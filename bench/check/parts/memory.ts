@@ -1,4 +1,4 @@
-/** How much memory the adapter gives to one binding, down to its last word, and what LeNet-5's training takes. */
+/** Checks how large a binding can be, down to its last word, and how much memory LeNet-5's training uses. */
 
 import { bindCommands } from '../../../src/gpu/bind.ts'
 import type { Device } from '../../../src/gpu/device.ts'
@@ -6,7 +6,7 @@ import { openLenetStep } from '../../lenet.ts'
 import { short } from '../../report.ts'
 import type { Part } from '../part.ts'
 
-/** More in one piece proves nothing more, and may take all there is. */
+/** The largest binding tried. A larger one would prove nothing more, and could exhaust the memory. */
 const mostBytes = 2 ** 31
 
 export interface MemoryFigures {
@@ -14,7 +14,7 @@ export interface MemoryFigures {
   readonly largestBinding: number
   /** What the adapter promises, in bytes. */
   readonly promised: number
-  /** Bytes by what took them: images, weights, moments, activations. */
+  /** Bytes in use by images, weights, moments and activations, by training. */
   readonly training: Readonly<Record<string, number>>
 }
 

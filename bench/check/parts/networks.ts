@@ -1,4 +1,4 @@
-/** Whole passes of the pretrained networks as feature extractors, at a small size and at the one they were trained on. */
+/** Times whole passes of the pretrained networks as feature extractors, at a small size and at the trained one. */
 
 import type { Device } from '../../../src/gpu/device.ts'
 import type { VariantTable } from '../../../src/graph/plan/choice.ts'
@@ -19,12 +19,12 @@ interface NetworkRow {
   readonly batch: number
   readonly preferred: Timing
   readonly tuned?: Timing
-  /** Of the faster. */
+  /** Of the faster of the two. */
   readonly imagesPerSecond: number
   readonly gflops: number
   /** Weights, activations and images on the device. */
   readonly bytes: number
-  /** ms from the first weight to the end of the first pass: kernels are compiled meanwhile. */
+  /** ms from the first weight to the end of the first pass, which includes compiling. */
   readonly firstMilliseconds: number
   readonly kernels: readonly VariantTimes[]
 }
@@ -33,11 +33,11 @@ export interface NetworkFigures {
   readonly passes: readonly NetworkRow[]
 }
 
-/** Seconds that a network takes to be made ready: weights are made up from their names on the host. */
+/** Seconds to set up a network: its weights are hashed from their names on the host. */
 const preparing: { readonly [name in PretrainedName]: number } = { vgg16: 2, xception: 3, resnet152v2: 6 }
-/** Passes after the first and without tuning: to time, and to compare. */
+/** Passes after the first, without tuning: one to time, others to compare. */
 const passesAtLeast = 2
-/** Passes that tuning and sampling take, at least; with less time a single pass is timed. */
+/** The least passes for tuning and sampling. With less time, a single pass is timed. */
 const passesOfRow = 20
 
 export const networksPart: Part<NetworkFigures> = {
@@ -51,10 +51,10 @@ export const networksPart: Part<NetworkFigures> = {
         networkSizes[name].map((size) => ({ name, size, flops: flopsOfPass(work.device, name, size) })),
       )
       .sort((a, b) => a.flops - b.flops)
-    // The longest so far, in seconds: until a first pass was done, kernels compiled, and for one operation of a pass.
+    // The longest so far, in seconds: to finish the first pass, with compiling, and for one operation of a pass.
     let [longestFirst, longestFlop] = [0, 0]
     for (const { name, size, flops } of all) {
-      // It is made ready twice: for a batch, and for the one image that it is compared with.
+      // It is set up twice: for a batch, and for the single image that verification uses.
       const seconds = preparing[name] + 2 * longestFirst + passesAtLeast * flops * longestFlop
       await work.attempt(`${name} at ${size.pixels} px`, seconds, async (device) => {
         const row = await timeNetwork(work, device, name, size, (first) => work.report({ passes: [...passes, first] }))
@@ -79,7 +79,7 @@ export const networksPart: Part<NetworkFigures> = {
   },
 }
 
-/** `onFirst` gets what is known before tuning begins. */
+/** Times one network. `onFirst` gets the row before tuning. */
 async function timeNetwork(
   work: PartWork<NetworkFigures>,
   device: Device,
@@ -118,7 +118,7 @@ async function timeNetwork(
     onFirst(single)
     await preferred.verify()
     if (work.remaining < passesOfRow * once) {
-      work.left(`${what}: tuning and more samples, since a pass takes ${(once / 1000).toFixed(1)} s.`)
+      work.left(`${what}: tuning and more samples (a pass takes ${(once / 1000).toFixed(1)} s).`)
       return single
     }
     const { kernels } = await tune(device, preferred.tasks, { budgetMs: Math.min(6000, work.remaining / 8) })

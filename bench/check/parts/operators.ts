@@ -1,6 +1,6 @@
 /**
- * Every case of the operator table against the float64 reference, gradients too: first with the kernels that the adapter
- * prefers, then with every variant it supports. Several cases are under way at a time, so that compilers have work.
+ * Checks every case of the operator table, forward and gradients, against the float64 reference: first with the adapter's
+ * preferred kernels, then with every variant that it supports. Several cases run at a time to keep the compilers busy.
  */
 
 import { availableParallelism } from 'node:os'
@@ -14,27 +14,27 @@ import { messageOf } from '../part.ts'
 
 interface Failure {
   readonly case: string
-  /** The kernels that were asked for; none for the preferred ones. */
+  /** The requested kernels; empty for the preferred ones. */
   readonly variants: Variants
   readonly problem: string
 }
 
 export interface OperatorFigures {
-  /** In the table. */
+  /** Cases in the table. */
   readonly cases: number
-  /** Ran with the preferred kernels, right or wrong. */
+  /** Cases that ran with the preferred kernels, right or wrong. */
   readonly checked: number
   /** Runs of a case with given variants. */
   readonly variantRuns: number
-  /** By `family/variant`: in how many runs it was asked for. */
+  /** Runs that requested a variant, by `family/variant`. */
   readonly variants: Readonly<Record<string, number>>
   readonly failures: readonly Failure[]
 }
 
-/** More failures than these tell no more, and neither do more lost devices. */
+/** The check stops after this many failures, or lost devices: more would tell nothing new. */
 const mostFailures = 200
 const mostLostDevices = 8
-/** More cases under way than this do not compile faster. */
+/** The most cases at a time. More do not compile faster. */
 const mostAtOnce = 8
 
 interface Task {
@@ -61,14 +61,14 @@ export const operatorsPart: Part<OperatorFigures> = {
   },
   page({ cases, checked, variantRuns, variants, failures }) {
     return [
-      `${checked} of ${cases} cases, forward and gradients, against float64; ${variantRuns} more runs with given variants. ` +
+      `${checked} of ${cases} cases compared with float64, forward and gradients; ${variantRuns} more runs with other variants. ` +
         `${failures.length === 0 ? 'No failure.' : `**${failures.length} failures.**`}`,
       '',
       ...failures
         .slice(0, 40)
         .map(({ case: name, variants, problem }) => `- \`${name}\` ${JSON.stringify(variants)}: ${problem}`),
       '',
-      '<details><summary>Variants that were run</summary>',
+      '<details><summary>Variants checked</summary>',
       '',
       '| kernel | runs |',
       '|---|---:|',
@@ -95,7 +95,7 @@ class OperatorCheck {
     this.#cases = cases
   }
 
-  /** Runs tasks side by side until time is up; those that were under way when a device failed run again, one by one. */
+  /** Runs tasks side by side while there is time. Tasks that were running when a device failed run again, one by one. */
   async runAll(tasks: readonly Task[]): Promise<void> {
     const queue = [...tasks]
     while (queue.length > 0 && this.#goesOn()) {
@@ -148,7 +148,7 @@ class OperatorCheck {
     return this.#work.remaining > 0 && this.#failures.length < mostFailures && this.#lostDevices < mostLostDevices
   }
 
-  /** What is wrong with a case, or undefined. */
+  /** What is wrong with a case; undefined if nothing is. */
   async #problemOf({ testCase, variants }: Task, device: Device): Promise<string | undefined> {
     try {
       const expectation = this.#expectations.get(testCase) ?? expectationOf(testCase)
@@ -183,8 +183,8 @@ class OperatorCheck {
         ? `${mostLostDevices} devices were lost`
         : this.#failures.length >= mostFailures
           ? `there were ${mostFailures} failures`
-          : 'time was up'
-    const kind = tasks[0]?.preferred ? 'cases' : 'runs of cases with given variants'
+          : 'out of time'
+    const kind = tasks[0]?.preferred ? 'cases' : 'runs with other variants'
     this.#work.left(`${tasks.length} ${kind}: ${why}.`)
   }
 

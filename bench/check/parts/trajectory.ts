@@ -1,4 +1,4 @@
-/** LeNet-5's first training steps from known weights, beside the same steps in float64. */
+/** Compares LeNet-5's first training steps, from known weights, with the same steps in float64. */
 
 import { loadFashionMnist } from '../../../src/data/fashion-mnist.node.ts'
 import type { TrajectoryErrors } from '../../../test/support/lenet-trajectory.ts'
@@ -14,12 +14,12 @@ interface CheckedTrajectory {
   readonly steps: number
   readonly batch: number
   readonly learningRate: number
-  /** The largest of each kind, relative. */
+  /** The largest relative error of each kind. */
   readonly errors: TrajectoryErrors
 }
 
 export interface TrajectoryFigures {
-  /** An error beyond these is a problem. */
+  /** Larger errors are problems. */
   readonly tolerance: TrajectoryErrors
   readonly trajectories: readonly CheckedTrajectory[]
 }
@@ -40,7 +40,7 @@ export const trajectoryPart: Part<TrajectoryFigures> = {
         work.report({ tolerance: trajectoryTolerance, trajectories: [...trajectories] })
         for (const kind of ['loss', 'gradient', 'weight'] as const)
           if (!(errors[kind] < trajectoryTolerance[kind]))
-            work.problem(`${what}: the ${kind} is off by ${errors[kind]}, and ${trajectoryTolerance[kind]} is allowed.`)
+            work.problem(`${what}: the ${kind} is off by ${errors[kind]}; ${trajectoryTolerance[kind]} is allowed.`)
       })
     }
   },

@@ -1,4 +1,4 @@
-/** What tuning chooses for LeNet-5's steps, twice: choices that differ from time to time are noise, or ties. */
+/** Tunes LeNet-5's steps twice. Choices that differ are noise, or ties. */
 
 import { classKey } from '../../../src/graph/plan/choice.ts'
 import { tune } from '../../../src/graph/tuning/tuning.ts'
@@ -15,9 +15,9 @@ interface Tuning {
 }
 
 export interface TuningFigures {
-  /** Two for each batch size, with nothing known before. */
+  /** Two for each batch size, each from scratch. */
   readonly tunings: readonly Tuning[]
-  /** Kernels for which both tunings of a batch size chose the same variant, and all that were tuned twice. */
+  /** Kernels for which both tunings of a batch size chose the same variant, out of all that were tuned twice. */
   readonly agreeing: number
   readonly compared: number
 }
@@ -35,7 +35,7 @@ export const tuningPart: Part<TuningFigures> = {
       const chosen: Map<string, string>[] = []
       const share = work.remaining / 2 / (batches.length - batches.indexOf(batch))
       for (const turn of ['first', 'second']) {
-        await work.attempt(`batch ${batch}, the ${turn} time`, 1, async (device) => {
+        await work.attempt(`batch ${batch}, ${turn} tuning`, 1, async (device) => {
           const begun = performance.now()
           const { kernels } = await tune(device, lenetStepTasks(device, batch), { budgetMs: Math.min(10_000, share) })
           for (const sentence of wrongVariants(kernels)) work.problem(`batch ${batch}: ${sentence}`)
