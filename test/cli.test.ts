@@ -139,10 +139,14 @@ describe('stopping', () => {
 
   it('with SIGHUP, as a terminal that is closed sends it, writes a checkpoint, too', async () => {
     const out = join(place, 'hung-up')
-    const stopped = await weftgrad(
-      ['train', 'lenet', '--limit', '1000', '--epochs', '50', '--units', '32,16', '--out', out],
-      (text, child) => void (text.includes('Epoch') && child.kill('SIGHUP')),
-    )
+    const settings = ['--limit', '1000', '--epochs', '50', '--units', '32,16']
+    let sent = false
+    const stopped = await weftgrad(['train', 'lenet', ...settings, '--out', out], (text, child) => {
+      // Once: a second one, later, would end the process at once.
+      if (sent || !text.includes('Epoch')) return
+      sent = true
+      child.kill('SIGHUP')
+    })
     expect(stopped.code).toBe(129)
     expect(await readdir(out)).toEqual(expect.arrayContaining(['checkpoint.safetensors', 'config.json']))
     expect(await readdir(out)).not.toContain('report.json')

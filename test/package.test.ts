@@ -156,7 +156,7 @@ describe('a bundle', () => {
   test('of a program that trains LeNet-5 holds no other network, no weight file and no kernel it cannot use', async () => {
     const { held, bytes } = await bundleOf(`import { data, nn, open } from 'weftgrad'
       console.log(open, nn.lenet5, nn.fit, nn.adam, data.residentImages, data.parseFashionMnist)`)
-    expect(held).toEqual(expect.arrayContaining(['nn/models/lenet5.js', 'nn/fit.js', 'kernels/conv2d.js']))
+    expect(held).toEqual(expect.arrayContaining(['nn/models/lenet5.js', 'nn/fit.js', 'kernels/conv2d/conv2d.js']))
     const foreign = /vgg16|xception|resnet|hdf5|tensorflowjs|safetensors|keras|zoo|zip|depthwise|resize|node_modules/
     expect(held.filter((file) => foreign.test(file))).toEqual([])
     expect(bytes).toBeLessThan(60_000)
