@@ -63,15 +63,16 @@ async function browser(): Promise<TestProjectInlineConfiguration> {
   }
 }
 
-/** Files that take longest on two cores with nothing compiled. Begun last, one of them would leave a core idle. */
+/** Files that take longest with nothing compiled, longest first. Begun last, one of them would leave a core idle. */
 const longest = [
   'operators',
   'demo-session',
   'cli',
   'package',
   'long-sums',
-  'demo',
   'study-run',
+  'transfer',
+  'demo',
   'training',
   'browser/operators',
   'browser/training',
@@ -81,9 +82,11 @@ const longest = [
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files)
-    const isLong = ({ moduleId }: TestSpecification): boolean =>
-      longest.some((name) => moduleId.endsWith(`/test/${name}.test.ts`))
-    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
+    const rankOf = ({ moduleId }: TestSpecification): number => {
+      const rank = longest.findIndex((name) => moduleId.endsWith(`/test/${name}.test.ts`))
+      return rank < 0 ? longest.length : rank
+    }
+    return sorted.toSorted((a, b) => rankOf(a) - rankOf(b))
   }
 }
 
