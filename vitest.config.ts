@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { playwright } from '@vitest/browser-playwright'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { nodeCommands } from './test/browser/node-commands.ts'
 import { chromiumLaunch, whyNoChromium } from './test/support/chromium.ts'
 
@@ -19,15 +20,16 @@ const node: TestProjectInlineConfiguration = {
     include: ['test/**/*.test.ts'],
     exclude: [browserTests],
     allowOnly: false,
-    // Native code does not see a worker thread's environment, and two devices at once only slow each other down.
+    // Native code does not see a worker thread's environment. Two files at once: a driver on the CPU compiles a device's
+    // shaders one after the other, on one core, and most other work of the tests takes one core too.
     pool: 'forks',
-    maxWorkers: 1,
-    fileParallelism: false,
+    maxWorkers: 2,
     // Kernels by their families' preferences: what is measured differs from run to run. The cache of tsx, see scripts/tsx.mjs.
     env: { WEFTGRAD_TUNE: '0', TSX_DISABLE_CACHE: '1' },
     testTimeout: 120_000,
     hookTimeout: 600_000,
-    sequence: { groupOrder: 0 },
+    // After the browser's: the one process of Node.js there fetches what is missing before two would at once.
+    sequence: { groupOrder: 1 },
   },
 }
 
@@ -43,11 +45,11 @@ async function browser(): Promise<TestProjectInlineConfiguration> {
       name: 'browser',
       include: [browserTests],
       allowOnly: false,
-      fileParallelism: false,
+      maxWorkers: 2,
       testTimeout: 120_000,
       hookTimeout: 120_000,
       // A group of its own: projects of one group run at once, and share the cores.
-      sequence: { groupOrder: 1 },
+      sequence: { groupOrder: 0 },
       browser: {
         enabled: true,
         headless: true,
@@ -61,11 +63,39 @@ async function browser(): Promise<TestProjectInlineConfiguration> {
   }
 }
 
+/** Files that take longest with nothing compiled, longest first. Begun last, one of them would leave a core idle. */
+const longest = [
+  'operators',
+  'demo-session',
+  'cli',
+  'package',
+  'long-sums',
+  'study-run',
+  'transfer',
+  'demo',
+  'training',
+  'browser/operators',
+  'browser/training',
+]
+
+/** Starts with the files that take longest: Vitest itself knows their times from an earlier run only. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files)
+    const rankOf = ({ moduleId }: TestSpecification): number => {
+      const rank = longest.findIndex((name) => moduleId.endsWith(`/test/${name}.test.ts`))
+      return rank < 0 ? longest.length : rank
+    }
+    return sorted.toSorted((a, b) => rankOf(a) - rankOf(b))
+  }
+}
+
 const reason = await whyNoChromium()
 if (reason !== undefined) console.warn(`The tests in test/browser/ are skipped. ${reason}`)
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     reporters: ['default', ['json', { outputFile: 'test-report.json' }]],
     projects: reason === undefined ? [node, await browser()] : [node],
   },

@@ -1,4 +1,4 @@
-/** The `weftgrad` command as a user meets it: child processes of bin/weftgrad.mjs, on a real adapter and real data. */
+/** The `weftgrad` command as a user meets it: child processes of the built command, on a real adapter and real data. */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -12,7 +12,8 @@ import { resize } from '../src/data/resize.ts'
 import { encodePng } from '../src/format/png.ts'
 import { pictureInput } from '../src/study/picture.ts'
 import { trainLenet } from '../src/study/train-lenet.node.ts'
-import { type CommandOptions, commandPath, type Outcome, runCommand } from './support/command.ts'
+import { builtCommand } from './support/built-package.ts'
+import { type CommandOptions, type Outcome, runCommand, sourceCommand } from './support/command.ts'
 
 const weftgrad = (args: readonly string[], during?: CommandOptions['during']): Promise<Outcome> =>
   runCommand(args, during === undefined ? {} : { during })
@@ -20,7 +21,8 @@ const weftgrad = (args: readonly string[], during?: CommandOptions['during']): P
 let place = ''
 beforeAll(async () => {
   place = await mkdtemp(join(tmpdir(), 'weftgrad-cli-'))
-})
+  await builtCommand()
+}, 300_000)
 afterAll(() => rm(place, { recursive: true, force: true }))
 
 describe('training, testing and asking, through the command', () => {
@@ -137,10 +139,14 @@ describe('stopping', () => {
 
   it('with SIGHUP, as a terminal that is closed sends it, writes a checkpoint, too', async () => {
     const out = join(place, 'hung-up')
-    const stopped = await weftgrad(
-      ['train', 'lenet', '--limit', '1000', '--epochs', '50', '--units', '32,16', '--out', out],
-      (text, child) => void (text.includes('Epoch') && child.kill('SIGHUP')),
-    )
+    const settings = ['--limit', '1000', '--epochs', '50', '--units', '32,16']
+    let sent = false
+    const stopped = await weftgrad(['train', 'lenet', ...settings, '--out', out], (text, child) => {
+      // Once: a second one, later, would end the process at once.
+      if (sent || !text.includes('Epoch')) return
+      sent = true
+      child.kill('SIGHUP')
+    })
     expect(stopped.code).toBe(129)
     expect(await readdir(out)).toEqual(expect.arrayContaining(['checkpoint.safetensors', 'config.json']))
     expect(await readdir(out)).not.toContain('report.json')
@@ -201,7 +207,7 @@ describe('stopping', () => {
 describe('standard output that is closed, as by `| head -1`,', () => {
   /** Closes it after the first words. */
   async function closedEarly(args: readonly string[]): Promise<Outcome> {
-    const child = spawn(process.execPath, [commandPath, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [await builtCommand(), ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
     child.stdout.once('data', () => child.stdout.destroy())
     let stderr = ''
     child.stderr.setEncoding('utf8').on('data', (text) => {
@@ -224,7 +230,9 @@ describe('standard output that is closed, as by `| head -1`,', () => {
       const full = await open('/dev/full', 'w')
       try {
         for (const args of [['weights', '--json'], ['--help']]) {
-          const child = spawn(process.execPath, [commandPath, ...args], { stdio: ['ignore', full.fd, 'ignore'] })
+          const child = spawn(process.execPath, [await builtCommand(), ...args], {
+            stdio: ['ignore', full.fd, 'ignore'],
+          })
           expect([args, ...(await once(child, 'close'))]).toEqual([args, 1, null])
         }
       } finally {
@@ -290,7 +298,7 @@ describe('arguments', () => {
     const clone = join(place, 'clone')
     await mkdir(join(clone, 'bin'), { recursive: true })
     await symlink(resolve('src'), join(clone, 'src'))
-    await writeFile(join(clone, 'bin/weftgrad.mjs'), await readFile(commandPath))
+    await writeFile(join(clone, 'bin/weftgrad.mjs'), await readFile(sourceCommand))
     const child = spawn(process.execPath, [join(clone, 'bin/weftgrad.mjs'), 'doctor'], {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
@@ -301,8 +309,8 @@ describe('arguments', () => {
 })
 
 describe('the doctor', () => {
-  it('says which adapter and data there are, as text and as JSON', async () => {
-    const { code, stdout } = await weftgrad(['doctor', '--json'])
+  it('says which adapter and data there are, as text and as JSON, from the sources and from the build', async () => {
+    const { code, stdout } = await runCommand(['doctor', '--json'], { program: sourceCommand })
     const diagnosis = JSON.parse(stdout)
     expect(code).toBe(0)
     expect(diagnosis).toMatchObject({ nodeVersion: process.version, data: { published: true, train: 60_000 } })

@@ -133,13 +133,23 @@ async function openBars(): Promise<Opened> {
 
 const settings: TrainingSettings = { epochs: 3, batchSize: 8, learningRate: 1e-3, seed: 5 }
 
-/** What a training that is left alone comes to. */
-async function uninterrupted(): Promise<{ readonly model: Uint8Array; readonly epochs: readonly EpochResult[] }> {
-  const { session, told } = await openBars()
-  await session.train(settings)
-  const model = await session.saveModel()
-  await session.close()
-  return { model, epochs: told.epochs }
+interface Trained {
+  readonly model: Uint8Array
+  readonly epochs: readonly EpochResult[]
+}
+
+let leftAlone: Promise<Trained> | undefined
+
+/** What a training that is left alone comes to: the same for every test, so it runs once. */
+function uninterrupted(): Promise<Trained> {
+  leftAlone ??= (async () => {
+    const { session, told } = await openBars()
+    await session.train(settings)
+    const model = await session.saveModel()
+    await session.close()
+    return { model, epochs: told.epochs }
+  })()
+  return leftAlone
 }
 
 const kinds = (states: readonly TrainingState[]): string[] => states.map(({ kind }) => kind)

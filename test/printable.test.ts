@@ -9,6 +9,7 @@ import { colorsFor, shownLines } from '../src/cli/terminal.ts'
 import { WeftgradError } from '../src/errors.ts'
 import { type SafeTensor, writeSafetensors } from '../src/format/safetensors.ts'
 import { escaped, printable } from '../src/printable.ts'
+import { builtCommand } from './support/built-package.ts'
 import { runCommand } from './support/command.ts'
 
 const esc = '\u001b'
@@ -69,6 +70,7 @@ describe('the command', () => {
   let folder: string
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'weftgrad-printable-'))
+    await builtCommand()
   })
   afterAll(() => rm(folder, { recursive: true }))
 

@@ -2,12 +2,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Random } from '../src/random.ts'
 import { checkpointIn, keepCheckpoint } from '../src/study/resumable-fit.node.ts'
 import type { SearchResult } from '../src/study/search-result.ts'
 import { type SearchJobOptions, searchHyperparameters } from '../src/study/search-run.node.ts'
+import { builtCommand } from './support/built-package.ts'
 import { throughCrashes } from './support/crashes.ts'
 import { writeBars } from './support/fashion-files.ts'
 
@@ -19,6 +20,7 @@ const small = { maxEpochs: 3, batchSize: 25, seed: 2 } as const
 
 beforeAll(async () => {
   place = await mkdtemp(join(tmpdir(), 'weftgrad-search-'))
+  await builtCommand()
   dataDir = await writeBars(join(place, 'data'), 220, 20)
   whole = await searchHyperparameters({ ...small, dataDir, out: join(place, 'whole') })
 }, 300_000)
@@ -204,9 +206,9 @@ describe('a trial whose numbers go bad', () => {
 })
 
 /** Runs the command until its words contain `text`, and kills it without a warning. */
-function killedOnce(args: readonly string[], text: string): Promise<void> {
+async function killedOnce(args: readonly string[], text: string): Promise<void> {
   const env = { ...process.env, WEFTGRAD_TUNE: '0', NO_COLOR: '1' }
-  const child: ChildProcess = spawn(process.execPath, [resolve('bin/weftgrad.mjs'), ...args], {
+  const child: ChildProcess = spawn(process.execPath, [await builtCommand(), ...args], {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
   })

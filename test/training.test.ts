@@ -21,6 +21,10 @@ import { Random } from '../src/random.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 
+/** Where runs are stopped, and another where they resume; each compiles its shaders once. */
+const stoppedOn = useDevice()
+const resumedOn = useDevice()
+/** Opened last: the one that tensors made from host values are computed on. */
 const device = useDevice()
 const side = 8
 const classes = 4
@@ -204,7 +208,7 @@ async function stopped(
   options: FitOptions,
   stop: Stop,
 ): Promise<TrainingCheckpoint> {
-  using own = await open()
+  const own = stoppedOn()
   using data = pictureSet(count, own)
   using model = makeModel()
   const controller = new AbortController()
@@ -224,15 +228,14 @@ async function stopped(
   return last
 }
 
-/** Goes on from a checkpoint, on a device and with a model of its own. */
+/** Resumes from a checkpoint, on another device and with a model of its own. */
 async function resumed(
   makeModel: () => Model,
   count: number,
   options: FitOptions,
   resume: TrainingCheckpoint,
 ): Promise<Outcome> {
-  using own = await open()
-  return await trained(makeModel, count, { ...options, resume }, own)
+  return await trained(makeModel, count, { ...options, resume }, resumedOn())
 }
 
 describe('a run that was stopped', () => {

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { builtCommand } from './support/built-package.ts'
 import { type CommandOptions, type Outcome, runCommand } from './support/command.ts'
 import { writeBars } from './support/fashion-files.ts'
 
@@ -12,6 +13,7 @@ const folders = new Set<string>()
 
 beforeAll(async () => {
   place = await mkdtemp(join(tmpdir(), 'weftgrad-transfer-cli-'))
+  await builtCommand()
   data = ['--data-dir', await writeBars(join(place, 'data'), 120, 40, basename(place))]
 })
 afterAll(async () => {

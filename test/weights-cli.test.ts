@@ -1,49 +1,31 @@
-/** `weftgrad weights` and `weftgrad convert` as a user meets them: child processes of bin/weftgrad.mjs. */
-import { spawn } from 'node:child_process'
+/** `weftgrad weights` and `weftgrad convert` as a user meets them: child processes. */
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readSafetensors } from '../src/format/safetensors.ts'
 import { zoo, zooNames } from '../src/weights/zoo.ts'
+import { builtCommand } from './support/built-package.ts'
+import { type Outcome, runCommand } from './support/command.ts'
 
 const models = fileURLToPath(new URL('fixtures/models', import.meta.url))
 let folder = ''
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'weftgrad-weights-cli-'))
+  await builtCommand()
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-interface Outcome {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
 /** Runs the command where no weights are but those that the test put there. */
-function weftgrad(...args: readonly string[]): Promise<Outcome> {
-  const places = {
-    WEFTGRAD_WEIGHTS_DIR: folder,
-    WEFTGRAD_CACHE_DIR: join(folder, 'cache'),
-    KERAS_HOME: join(folder, 'keras'),
-  }
-  const env = { ...process.env, ...places, FORCE_COLOR: '', NO_COLOR: '' }
-  const child = spawn(process.execPath, [resolve('bin/weftgrad.mjs'), ...args], {
-    env,
-    stdio: ['ignore', 'pipe', 'pipe'],
+const weftgrad = (...args: readonly string[]): Promise<Outcome> =>
+  runCommand(args, {
+    env: {
+      WEFTGRAD_WEIGHTS_DIR: folder,
+      WEFTGRAD_CACHE_DIR: join(folder, 'cache'),
+      KERAS_HOME: join(folder, 'keras'),
+    },
   })
-  const told = { stdout: '', stderr: '' }
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name].setEncoding('utf8').on('data', (text: string) => {
-      told[name] += text
-    })
-  }
-  return new Promise((done, fail) => {
-    child.on('error', fail)
-    child.on('close', (code) => done({ code, ...told }))
-  })
-}
 
 describe('weftgrad weights', () => {
   it('lists every file of the zoo, and its location', async () => {

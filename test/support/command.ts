@@ -1,8 +1,10 @@
-/** The `weftgrad` command as a child process. */
+/** The `weftgrad` command as a child process: that of the built package, which starts in a third of the time. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { resolve } from 'node:path'
+import { builtCommand } from './built-package.ts'
 
-export const commandPath = resolve('bin/weftgrad.mjs')
+/** The command of the clone, which runs the sources. */
+export const sourceCommand = resolve('bin/weftgrad.mjs')
 
 export interface Outcome {
   readonly code: number | null
@@ -16,10 +18,15 @@ export interface CommandOptions {
   readonly cwd?: string
   /** Sees standard output and error as they grow. */
   readonly during?: (text: string, child: ChildProcess) => void
+  /** Another program than the built command. */
+  readonly program?: string
 }
 
-export function runCommand(args: readonly string[], { env = {}, cwd, during }: CommandOptions = {}): Promise<Outcome> {
-  const child = spawn(process.execPath, [commandPath, ...args], {
+export async function runCommand(
+  args: readonly string[],
+  { env = {}, cwd, during, program }: CommandOptions = {},
+): Promise<Outcome> {
+  const child = spawn(process.execPath, [program ?? (await builtCommand()), ...args], {
     env: { ...process.env, WEFTGRAD_TUNE: '0', FORCE_COLOR: '', NO_COLOR: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(cwd === undefined ? {} : { cwd }),

@@ -1,11 +1,9 @@
-/**
- * The package as its users get it: built, packed, and installed by npm into an empty project outside the tree. The build
- * goes to a folder of its own, so that `dist/` stays as it is.
- */
+/** The package as its users get it: built, packed, and installed by npm into an empty project outside the tree. */
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { builtPackage } from './built-package.ts'
 
 export interface Consumer {
   /** The project's folder. */
@@ -18,24 +16,18 @@ export interface Consumer {
 /** Programs of the clone's development dependencies. */
 export const toolPath = (name: string): string => resolve('node_modules/.bin', name)
 
-/** The files of the package besides the build. */
-const unbuilt = ['package.json', 'bin', 'README.md', 'CHANGELOG.md', 'LICENSE']
-
 /** A project with the package installed and with `files`, by name. */
 export async function installPackage(files: Readonly<Record<string, string>>): Promise<Consumer> {
   const place = await realpath(await mkdtemp(join(tmpdir(), 'weftgrad-consumer-')))
-  const staged = join(place, 'package')
   const folder = join(place, 'project')
-  await mkdir(staged)
   await mkdir(folder)
-  await run(resolve('.'), toolPath('tsdown'), ['--out-dir', join(staged, 'dist'), '--logLevel', 'error'])
-  for (const name of unbuilt) await cp(name, join(staged, name), { recursive: true })
-  const [{ filename }] = JSON.parse(await run(staged, 'npm', ['pack', '--json', '--ignore-scripts']))
+  const packing = ['pack', '--json', '--ignore-scripts', '--pack-destination', place]
+  const [{ filename }] = JSON.parse(await run(await builtPackage(), 'npm', packing))
   const project = { name: 'consumer', private: true, type: 'module' }
   for (const [name, text] of Object.entries({ 'package.json': JSON.stringify(project), ...files }))
     await writeFile(join(folder, name), text)
   const quietly = ['--no-audit', '--no-fund', '--prefer-offline']
-  await run(folder, 'npm', ['install', ...quietly, join(staged, filename)])
+  await run(folder, 'npm', ['install', ...quietly, join(place, filename)])
   return {
     folder,
     run: (program, ...args) => run(folder, program, args),
