@@ -1,5 +1,5 @@
 /** The confusion matrix as a table: what is right in blue, what is wrong in orange, the stronger the more often. */
-import { count, percent } from '../../../src/study/report/numbers.ts'
+import { count, percent } from '../../../src/numbers.ts'
 import { findAny, make, setText } from './elements.ts'
 
 export class ConfusionTable {

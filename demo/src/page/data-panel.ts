@@ -1,5 +1,5 @@
 /** The data: the sample that comes with the page, or files of one's own; how much there is, and how it looks. */
-import { count } from '../../../src/study/report/numbers.ts'
+import { count } from '../../../src/numbers.ts'
 import type { DataSummary, Session } from '../session.ts'
 import type { Announcer } from './announcer.ts'
 import { findAny, findButton, make } from './elements.ts'

@@ -1,5 +1,5 @@
 /** The first layer: its kernels, and what they find in the watched image. */
-import { decimal } from '../../../src/study/report/numbers.ts'
+import { decimal } from '../../../src/numbers.ts'
 import type { FirstLayer } from '../session.ts'
 import { findAny, make } from './elements.ts'
 import { throttled } from './frames.ts'

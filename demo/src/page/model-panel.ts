@@ -1,5 +1,5 @@
 /** The model: its layers and parameters, from a file and into one. */
-import { count } from '../../../src/study/report/numbers.ts'
+import { count } from '../../../src/numbers.ts'
 import type { ModelSummary, Session } from '../session.ts'
 import type { Announcer } from './announcer.ts'
 import { findAny, findButton, make, setText } from './elements.ts'

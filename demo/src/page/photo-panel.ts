@@ -1,5 +1,5 @@
 /** VGG16: weights, photo and class names by drop; its strongest feature maps, and five classes where the file has the top. */
-import { duration } from '../../../src/study/report/numbers.ts'
+import { duration } from '../../../src/numbers.ts'
 import type { PhotoNetworkSummary, PhotoResult, Session } from '../session.ts'
 import type { Announcer } from './announcer.ts'
 import { find, findAny, findCanvas, setText } from './elements.ts'

@@ -1,5 +1,5 @@
 /** Small numbers of pixels on canvases that the style sheet enlarges without smoothing. */
-import { divergingColor } from '../../../src/study/plots/colors.ts'
+import { divergingColor } from '../../../src/plots/colors.ts'
 
 function paint(canvas: HTMLCanvasElement, width: number, height: number, rgba: Uint8ClampedArray<ArrayBuffer>): void {
   // A new size empties a canvas and lays the page out again.

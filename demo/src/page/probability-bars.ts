@@ -1,5 +1,5 @@
 /** Named shares as bars, each a meter with its value in words. */
-import { percent } from '../../../src/study/report/numbers.ts'
+import { percent } from '../../../src/numbers.ts'
 import { make, setText } from './elements.ts'
 
 interface Bar {

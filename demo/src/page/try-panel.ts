@@ -1,5 +1,5 @@
 /** One image on trial: drawn, from a file or out of the data; what the network takes it for, again as it learns. */
-import { percent } from '../../../src/study/report/numbers.ts'
+import { percent } from '../../../src/numbers.ts'
 import type { DataSummary, FirstLayer, ModelSummary, Session } from '../session.ts'
 import { DrawingPad } from './drawing-pad.ts'
 import { findAny, findCanvas, make, setText } from './elements.ts'
