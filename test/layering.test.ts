@@ -376,7 +376,12 @@ describe('the checks see', () => {
   })
 
   it('a file that names the data set, its sizes or the network', () => {
-    for (const text of ["const a = 'LeNet-5'", 'const fashionMnist = 1', 'const a = `the ${b} lenet`', 'const a = 28'])
+    for (const text of [
+      "const a = 'LeNet-5'",
+      'const fashionMnist = 1',
+      'const a = `the $' + '{b} lenet`',
+      'const a = 28',
+    ])
       expect(taskNames(planted('report/a.ts', text))).toHaveLength(1)
     expect(taskNames(planted('report/a.ts', '/** Of LeNet-5. */\nconst a = 27'))).toEqual([])
     expect(taskNames(planted('tasks/a.ts', "const a = 'LeNet-5'"))).toEqual([])

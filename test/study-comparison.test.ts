@@ -75,7 +75,7 @@ describe('the comparison', () => {
     const indices = later.predictions.indices.map((index) => index + 5000)
     const models = [measured('lenet-seed', 100, 20), { ...later, predictions: { ...later.predictions, indices } }]
     expect(compareModels(models, task).pairs).toEqual([])
-    expect(said(models)).toContain('nothing tests their difference')
+    expect(said(models)).toContain('their difference cannot be tested')
     expect(said(models)).not.toContain('points')
   })
 })
@@ -94,7 +94,7 @@ describe('the commentary', () => {
     const level = [measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 50), measured('xception', 1000, 48)]
     expect(compareModels(level, task).leaders).toEqual(['xception', 'vgg16'])
     expect(said(level)).toContain(
-      'No single model is best: these test images show no significant difference between vgg16 and xception.',
+      'No single model is best: these test images cannot separate vgg16 and xception.',
     )
     expect(said(level.slice(0, 2))).not.toContain('No single model')
   })

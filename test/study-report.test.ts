@@ -54,7 +54,7 @@ describe('the report', () => {
     const words = wordsOf(renderReport({ ...report, comparison }, { task, pictures, command }))
     expect(words).not.toContain('is the most accurate')
     expect(words).toContain('Best model undecided')
-    expect(words.match(/no significant difference between lenet-seed and vgg16/g)).toHaveLength(2)
+    expect(words.match(/cannot separate lenet-seed and vgg16/g)).toHaveLength(2)
     expect(words).toContain('test accuracy 94.00 % on 1,000 images')
   })
 

@@ -66,7 +66,7 @@ function winnerText(comparison: Comparison): string[] {
 /** Says that there is no single best model, where several lead. */
 export function levelText({ models, leaders }: Comparison): string {
   const names = models.filter(({ id }) => leaders.includes(id)).map(({ name }) => name)
-  return `No single model is best: these test images show no significant difference between ${listed(names)}.`
+  return `No single model is best: these test images cannot separate ${listed(names)}.`
 }
 
 /** Says how sure it is that the first model is better than the second. */

@@ -130,7 +130,7 @@ interface Work {
 
 async function transfer(work: Work, tuning: FineTuning | undefined): Promise<TransferReport> {
   const { task, run, base, featureDir, reporter } = work
-  const { settings, runDir, signal, earlier } = run
+  const { settings, runDir, earlier } = run
   const before = earlier === undefined ? undefined : baseIn(earlier)
   if (before !== undefined) refuseOtherWeights(shown(runDir), base, before)
   using ground = await run.open(task.data)

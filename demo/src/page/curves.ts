@@ -2,8 +2,9 @@
  * Learning curves while they grow: thin within an epoch, where each report is the mean over the epoch so far, and strong
  * from epoch to epoch. A change of the learning rate leaves a mark.
  */
-import { blue, orange } from '../../../src/plots/colors.ts'
+
 import { percent } from '../../../src/numbers.ts'
+import { blue, orange } from '../../../src/plots/colors.ts'
 import type { EpochResult, TrainingProgress } from '../session.ts'
 import { findAny } from './elements.ts'
 import { throttled } from './frames.ts'
