@@ -28,7 +28,7 @@ const rooms = [
   ['src/nn/model', 'Models'],
   ['src/nn/wiring.ts', 'Models'],
   ['src/nn/freeze.ts', 'Models'],
-  ['src/study/trained-model', 'Models'],
+  ['src/tasks/fashion-mnist-lenet5', 'Models'],
   ['src/nn/evaluate.ts', 'Evaluation'],
   ['src/nn/metrics.ts', 'Evaluation'],
   ['src/nn/', 'Training'],

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { writeSafetensors } from '../src/format/safetensors.ts'
 import { decodeCheckpoint, encodeCheckpoint } from '../src/nn/checkpoint.ts'
 import type { TrainingCheckpoint } from '../src/nn/contract.ts'
-import { checkpointIn, keepCheckpoint } from '../src/study/resumable-fit.node.ts'
+import { checkpointIn, keepCheckpoint } from '../src/runs/resumable-fit.node.ts'
 
 const weights = (offset: number): TrainingCheckpoint['weights'] =>
   new Map([

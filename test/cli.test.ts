@@ -7,11 +7,13 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { interruptible } from '../src/cli/interrupt.ts'
-import { clock, colorsFor, percent } from '../src/cli/terminal.ts'
+import { colorsFor } from '../src/cli/terminal.ts'
 import { resize } from '../src/data/resize.ts'
 import { encodePng } from '../src/format/png.ts'
+import { clock, percent } from '../src/numbers.ts'
 import { pictureInput } from '../src/study/picture.ts'
-import { trainLenet } from '../src/study/train-lenet.node.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import { train } from '../src/train/run.node.ts'
 import { builtCommand } from './support/built-package.ts'
 import { type CommandOptions, type Outcome, runCommand, sourceCommand } from './support/command.ts'
 
@@ -120,7 +122,7 @@ describe('stopping', () => {
       child.kill('SIGINT')
     })
     expect({ code: stopped.code, stdout: stopped.stdout }).toEqual({ code: 130, stdout: '' })
-    expect(stopped.stderr).toMatch(/Go on with: .*--resume .*stopped/)
+    expect(stopped.stderr).toMatch(/Resume with: .*--resume .*stopped/)
     expect(await readdir(out)).toContain('checkpoint.safetensors')
 
     const other = await weftgrad(['train', 'lenet', '--resume', out, '--seed', '6'])
@@ -131,7 +133,7 @@ describe('stopping', () => {
     const resumed = await weftgrad(['train', 'lenet', '--resume', out, '--json'])
     expect({ code: resumed.code, stderr: resumed.stderr }).toMatchObject({ code: 0 })
     const whole = join(place, 'whole')
-    const uninterrupted = await trainLenet({ limit: 1000, epochs: 2, units: [32, 16], seed: 5, out: whole })
+    const uninterrupted = await train(task, { limit: 1000, epochs: 2, units: [32, 16], seed: 5, out: whole })
     const models = await Promise.all([out, whole].map((run) => readFile(join(run, 'model.safetensors'))))
     expect(models[0]?.equals(models[1] ?? Buffer.alloc(0))).toBe(true)
     expect(JSON.parse(resumed.stdout).test).toEqual(uninterrupted.test)
@@ -316,7 +318,7 @@ describe('the doctor', () => {
     expect(diagnosis).toMatchObject({ nodeVersion: process.version, data: { published: true, train: 60_000 } })
     const text = await weftgrad(['doctor'])
     expect(text.stdout).toContain(diagnosis.adapter.driver)
-    expect(text.stdout).toContain('What would be faster')
+    expect(text.stdout).toContain('How to speed things up')
   }, 60_000)
 })
 
@@ -339,14 +341,14 @@ describe('a picture', () => {
   it('becomes grey, keeps its proportions, and is light on black', () => {
     const red = { width: 56, height: 28, channels: 3 as const, data: new Uint8Array(56 * 28 * 3) }
     for (let i = 0; i < red.data.length; i += 3) red.data[i] = 255
-    const { pixels } = pictureInput(red)
+    const { pixels } = pictureInput(red, { size: 28 })
     const rows = Array.from({ length: 28 }, (_, y) => pixels[y * 28 + 14])
     expect(rows).toEqual(Array.from({ length: 28 }, (_, y) => (y >= 7 && y < 21 ? 76 : 0)))
     // Dark on nothing: what is transparent is background, inverted or not.
     const data = Uint8Array.from({ length: 28 * 28 * 2 }, (_, i) => (i % 2 === 1 && i > 784 ? 255 : 0))
     const clear = { width: 28, height: 28, channels: 2 as const, data }
-    expect(pictureInput(clear).pixels.every((value) => value === 0)).toBe(true)
-    expect([...pictureInput(clear, { invert: true }).pixels.subarray(364, 420)]).toEqual([
+    expect(pictureInput(clear, { size: 28 }).pixels.every((value) => value === 0)).toBe(true)
+    expect([...pictureInput(clear, { size: 28, invert: true }).pixels.subarray(364, 420)]).toEqual([
       ...Array(28).fill(0),
       ...Array(28).fill(255),
     ])
@@ -367,6 +369,6 @@ describe('words', () => {
 
   it('say times and shares', () => {
     expect([clock(4.4), clock(61), clock(3723), clock(Number.NaN)]).toEqual(['0:04', '1:01', '1:02:03', '-:--'])
-    expect(percent(0.89562)).toBe('89.56 %')
+    expect(percent(0.89562)).toBe('89.56\u00a0%')
   })
 })

@@ -1,4 +1,5 @@
 /** The look at the data: statistics of pixels against float64, duplicates of all kinds, and CSV files that lie. */
+
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,12 +10,13 @@ import type { LabelledBytes } from '../src/data/dataset.ts'
 import { residentImages } from '../src/data/dataset.ts'
 import { dropDuplicates, equalImages } from '../src/data/duplicates.ts'
 import { fashionMnistClasses, type LabelledImages } from '../src/data/fashion-mnist.ts'
+import { loadEdaData, readEda, writeEda } from '../src/explore/explore.node.ts'
+import { duplicatesText, type EdaPart, explore } from '../src/explore/explore.ts'
+import { correlationMatrix, pixelStatistics } from '../src/explore/pixel-statistics.ts'
 import { decodePng } from '../src/format/png.ts'
+import { greyRgb } from '../src/plots/colors.ts'
 import { Random } from '../src/random.ts'
-import { loadEdaData, readEda, writeEda } from '../src/study/eda.node.ts'
-import { duplicatesText, type EdaPart, explore } from '../src/study/eda.ts'
-import { correlationMatrix, pixelStatistics } from '../src/study/eda-statistics.ts'
-import { greyRgb } from '../src/study/plots/colors.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 
@@ -216,7 +218,7 @@ describe('a look at the data', () => {
       ['train 0: 0', 'test 3: 0'],
       ['train 1: 1', 'train 2: 1'],
     ])
-    expect(duplicatesText(result)).toBe(
+    expect(duplicatesText(result, task.data)).toBe(
       'Images of train that repeat an earlier one: 3; label included: 2; equal images under different labels: 1. ' +
         'Images of test that repeat an earlier one: 1; label included: 0; equal images under different labels: 1. ' +
         'Images of test that are in train, too, and flatter a test on them: 3; under different labels: 1.',
@@ -239,7 +241,7 @@ describe('a look at the data', () => {
     ])
     const strengths = correlation.weakest.map(({ r }) => Math.abs(r))
     expect(strengths).toEqual(strengths.toSorted((x, y) => x - y))
-    expect(duplicatesText(result)).not.toContain('test')
+    expect(duplicatesText(result, task.data)).not.toContain('test')
     const picture = decodePng(pictures.correlation)
     expect(picture).toMatchObject({ width: 784, height: 784, channels: 3 })
     expect([...picture.data.subarray(0, 3)]).toEqual([...greyRgb])
@@ -293,14 +295,14 @@ describe('CSV files', () => {
       line(5, { 2: '-3' }),
       line(6, { 2: '1e2' }),
     ])
-    await expect(loadEdaData({ csv })).rejects.toMatchObject({
+    await expect(loadEdaData(task, { csv })).rejects.toMatchObject({
       code: 'format',
       message: expect.stringMatching(
         /line 3: pixel5 is missing.*line 4: 784 columns.*line 5: pixel784 is 256.*line 6: the label is 10.*line 7: pixel2 is '-3'.*1 more/,
       ),
     })
     // What is wrong stays wrong where missing cells are let go.
-    await expect(loadEdaData({ csv, missing: 'drop' })).rejects.toMatchObject({
+    await expect(loadEdaData(task, { csv, missing: 'drop' })).rejects.toMatchObject({
       message: expect.stringMatching(/^(?!.*line 3:).*line 4: 784 columns/),
     })
   })
@@ -313,24 +315,26 @@ describe('CSV files', () => {
       line('', {}),
       line(3, { 1: 'NaN' }),
     ])
-    await expect(loadEdaData({ csv })).rejects.toMatchObject({ message: expect.stringContaining('line 3') })
+    await expect(loadEdaData(task, { csv })).rejects.toMatchObject({ message: expect.stringContaining('line 3') })
     const notes: string[] = []
-    const data = await loadEdaData({ csv, missing: 'drop', onNote: (note) => notes.push(note) })
+    const data = await loadEdaData(task, { csv, missing: 'drop', onNote: (note) => notes.push(note) })
     expect(notes.join()).toContain('lines 3, 5, 6')
     const { result } = await explore(device(), data.parts, { source: data.source, classNames })
     expect(result.source).toEqual({ kind: 'csv', published: false })
     expect(result.sets).toMatchObject([
       { name: 'missing.csv.gz', rows: 2, missing: [3, 5, 6], duplicateRows: 1, duplicateImages: 1 },
     ])
-    expect(duplicatesText(result)).not.toContain('Kaggle')
+    expect(duplicatesText(result, task.data)).not.toContain('Kaggle')
     const known = { ...result.sets[0], rows: 60000, duplicateRows: 43, duplicateImages: 43 }
-    expect(duplicatesText({ ...result, sets: [known as (typeof result.sets)[number]] })).toContain('known of Kaggle')
+    expect(duplicatesText({ ...result, sets: [known as (typeof result.sets)[number]] }, task.data)).toContain(
+      'known of Kaggle',
+    )
   })
 
   it('in a folder count as train and test', async () => {
     await write('fashion-mnist_train.csv', [line(1), line(2, { 1: '' }), line(3, { 1: '9' })])
     await write('fashion-mnist_test.csv', [line(4, { 1: '9' })])
-    const { parts, source: from } = await loadEdaData({ dataDir: place, missing: 'drop' })
+    const { parts, source: from } = await loadEdaData(task, { dataDir: place, missing: 'drop' })
     expect(parts.map(({ name, images }) => [name, images.count, images.droppedLines])).toEqual([
       ['train', 2, [3]],
       ['test', 1, []],
@@ -339,12 +343,12 @@ describe('CSV files', () => {
   })
 
   it('are one or the other: a folder or a file, and the file has to be there', async () => {
-    await expect(loadEdaData({ dataDir: place, csv: 'a.csv' })).rejects.toMatchObject({ code: 'argument' })
-    await expect(loadEdaData({ csv: join(place, 'absent.csv') })).rejects.toMatchObject({ code: 'file' })
+    await expect(loadEdaData(task, { dataDir: place, csv: 'a.csv' })).rejects.toMatchObject({ code: 'argument' })
+    await expect(loadEdaData(task, { csv: join(place, 'absent.csv') })).rejects.toMatchObject({ code: 'file' })
   })
 
   it('produce a folder that can be read again, and other folders are refused', async () => {
-    const data = await loadEdaData({ csv: await write('two.csv', [line(1), line(2, { 3: '99' })]) })
+    const data = await loadEdaData(task, { csv: await write('two.csv', [line(1), line(2, { 3: '99' })]) })
     const eda = await explore(device(), data.parts, { source: data.source, classNames })
     const folder = join(place, 'folder')
     await writeEda(folder, eda)
@@ -366,14 +370,14 @@ describe('CSV files', () => {
     const said: string[] = []
     const spy = vi.spyOn(process.stdout, 'write').mockImplementation((text) => said.push(String(text)) > 0)
     try {
-      await edaCommand({ csv, out, dropMissing: true })
+      await edaCommand(task, { csv, out, dropMissing: true })
     } finally {
       spy.mockRestore()
     }
     const text = said.join('')
-    expect(text).toMatch(/Rows +3\n.*missing cells +1\n.*earlier one +1\n.*included +1\n/)
+    expect(text).toMatch(/Rows +3\n.*missing cells +1\n.*earlier one +1\n.*same label +1\n/)
     expect(text).toContain('line 4.')
-    expect(text).toMatch(/strongest, together +\S+ {2}\(row \d+, column \d+\) and/)
+    expect(text).toMatch(/strongest positive +\S+ {2}\(row \d+, column \d+\) and/)
     expect(JSON.parse(await readFile(join(out, 'eda.json'), 'utf8'))).toMatchObject({ sets: [{ rows: 3 }] })
     for (const name of ['classes.png', 'correlation.png']) decodePng(await readFile(join(out, name)))
   })

@@ -1,6 +1,6 @@
 /** Where a classifier errs, worked out by hand on a few made-up predictions. */
 import { describe, expect, test } from 'vitest'
-import { analyseErrors, type Classified } from '../src/study/error-analysis.ts'
+import { analyseErrors, type Classified } from '../src/train/error-analysis.ts'
 
 /** Rows of (label, probabilities); the likeliest class is the prediction. */
 function classified(rows: readonly (readonly [number, readonly number[]])[]): Classified {

@@ -6,8 +6,8 @@ import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { WeftgradError } from '../src/errors.ts'
 import { readSafetensors, writeSafetensors } from '../src/format/safetensors.ts'
-import { FeatureCache, type FeatureIdentity, type FillOptions } from '../src/study/feature-cache.node.ts'
-import { FolderLock } from '../src/study/folder-lock.node.ts'
+import { FolderLock } from '../src/runs/folder-lock.node.ts'
+import { FeatureCache, type FeatureIdentity, type FillOptions } from '../src/transfer/feature-cache.node.ts'
 
 let place = ''
 let root = ''
@@ -323,7 +323,7 @@ describe('the lock', () => {
     const log = join(root, 'log')
     const script = `
       import { appendFileSync } from 'node:fs'
-      import { FolderLock } from ${JSON.stringify(resolve('src/study/folder-lock.node.ts'))}
+      import { FolderLock } from ${JSON.stringify(resolve('src/runs/folder-lock.node.ts'))}
       const lock = await FolderLock.take(process.argv[1])
       appendFileSync(process.argv[2], lock instanceof FolderLock ? 'has it\\n' : 'has it not\\n')
       // Until all have tried.

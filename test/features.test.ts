@@ -1,4 +1,5 @@
 /** Frozen features: from bytes on the device through a pretrained network, against Keras; the job that keeps them. */
+
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,9 +10,10 @@ import { tensor } from '../src/index.ts'
 import { freeze } from '../src/nn/freeze.ts'
 import type { Model } from '../src/nn/model.ts'
 import { type PretrainedName, pretrained } from '../src/nn/models/pretrained.ts'
-import type { FeaturePooling } from '../src/study/feature-taps.ts'
-import { extractFeatures, type FeatureProgress, type FeatureReporter } from '../src/study/features.node.ts'
-import { extractionBatch, FeatureExtractor, featureColumns, pooled, pooledShape } from '../src/study/features.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import type { FeaturePooling } from '../src/tasks/feature-taps.ts'
+import { extractFeatures, type FeatureProgress, type FeatureReporter } from '../src/transfer/features.node.ts'
+import { extractionBatch, FeatureExtractor, featureColumns, pooled, pooledShape } from '../src/transfer/features.ts'
 import { hashedGains, hashedReader } from '../src/weights/hashed.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
@@ -193,29 +195,37 @@ describe('the job', () => {
     const featureDir = join(place, 'once')
     const progress: FeatureProgress[] = []
     const reporter: FeatureReporter = { onFeatures: (now) => progress.push(now) }
-    const first = await extractFeatures({ ...small, dataDir, featureDir }, reporter)
+    const first = await extractFeatures(task, { ...small, dataDir, featureDir }, reporter)
     expect(first).toMatchObject({ count: 52, computed: 52, cached: false, width: 64, isMeaningless: true })
     expect(first.imagesPerSecond).toBeGreaterThan(0)
     expect(progress.at(-1)).toMatchObject({ done: 52, total: 52, etaSeconds: 0 })
     expect((await readdir(first.folder)).sort()).toEqual(['test-00000.safetensors', 'train-00000.safetensors'])
 
-    const again = await extractFeatures({ ...small, dataDir, featureDir }, { onExtract: () => expect.fail('computed') })
+    const again = await extractFeatures(
+      task,
+      { ...small, dataDir, featureDir },
+      { onExtract: () => expect.fail('computed') },
+    )
     expect(again).toMatchObject({ count: 52, computed: 0, cached: true, folder: first.folder })
   })
 
   it('computes only what is missing: the next limit, a damaged shard', async () => {
     const featureDir = join(place, 'missing')
-    expect(await extractFeatures({ ...small, dataDir, featureDir, limit: 10 })).toMatchObject({
+    expect(await extractFeatures(task, { ...small, dataDir, featureDir, limit: 10 })).toMatchObject({
       count: 20,
       computed: 20,
     })
-    const whole = await extractFeatures({ ...small, dataDir, featureDir })
+    const whole = await extractFeatures(task, { ...small, dataDir, featureDir })
     expect(whole).toMatchObject({ count: 52, computed: 52 })
     const path = join(whole.folder, 'test-00000.safetensors')
     const bytes = await readFile(path)
     await writeFile(path, bytes.subarray(0, bytes.length - 4))
     const notes: string[] = []
-    const repaired = await extractFeatures({ ...small, dataDir, featureDir }, { onNote: (line) => notes.push(line) })
+    const repaired = await extractFeatures(
+      task,
+      { ...small, dataDir, featureDir },
+      { onNote: (line) => notes.push(line) },
+    )
     expect(repaired).toMatchObject({ computed: 12, cached: false })
     expect(notes).toContainEqual(expect.stringContaining('is damaged'))
     // All but the time it took.
@@ -233,7 +243,7 @@ describe('the job', () => {
       { ...small, dataDir, size: 33 },
     ] as const
     for (const options of runs)
-      expect(await extractFeatures({ ...options, featureDir, limit: 10 })).toMatchObject({ computed: 20 })
+      expect(await extractFeatures(task, { ...options, featureDir, limit: 10 })).toMatchObject({ computed: 20 })
     expect(await readdir(featureDir)).toHaveLength(runs.length)
   })
 
@@ -246,7 +256,7 @@ describe('the job', () => {
       [{ weights: join(place, 'absent.h5') }, 'file'],
       [{ dataDir: join(place, 'absent') }, 'file'],
     ] as const)
-      await expect(extractFeatures({ ...small, dataDir, featureDir, ...options })).rejects.toMatchObject({ code })
+      await expect(extractFeatures(task, { ...small, dataDir, featureDir, ...options })).rejects.toMatchObject({ code })
     await expect(readdir(featureDir)).rejects.toMatchObject({ code: 'ENOENT' })
   })
 })

@@ -1,4 +1,5 @@
 /** Files of the host: one way to open them, regular files only, of bounded size, for all readers. */
+
 import { execFileSync } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -7,14 +8,14 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readReport } from '../bench/compare.ts'
 import { loadFashionMnist, readFashionMnistCsv } from '../src/data/fashion-mnist.node.ts'
+import { readEda } from '../src/explore/explore.node.ts'
 import { readHostFile, readHostText } from '../src/format/host-file.node.ts'
 import { openWeightFile } from '../src/format/open-weights.node.ts'
-import { readEda } from '../src/study/eda.node.ts'
-import { checkpointIn } from '../src/study/resumable-fit.node.ts'
-import { readAnyConfig, runFiles } from '../src/study/run-folder.node.ts'
-import { readPredictions } from '../src/study/study-folder.node.ts'
-import { loadTrainedModel } from '../src/study/trained-model.node.ts'
+import { checkpointIn } from '../src/runs/resumable-fit.node.ts'
+import { readAnyConfig, runFiles } from '../src/runs/run-folder.node.ts'
+import { readPredictions } from '../src/study/folder.node.ts'
 import { evaluateRun } from '../src/study/use-run.node.ts'
+import { loadTrainedModel, fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -36,7 +37,7 @@ describe.skipIf(process.platform === 'win32')('what is no regular file', () => {
     'a file of weights': { name: 'weights.h5', read: (path) => openWeightFile(path) },
     'a checkpoint': { name: runFiles.checkpoint, read: (_, within) => checkpointIn(within) },
     'the configuration of a run': { name: 'config.json', read: (_, within) => readAnyConfig(within) },
-    'the run to evaluate': { name: 'config.json', read: (_, within) => evaluateRun(within) },
+    'the run to evaluate': { name: 'config.json', read: (_, within) => evaluateRun(task, within) },
     "a run's model": { name: 'model.safetensors', read: (_, within) => loadTrainedModel(within) },
     "a run's predictions": { name: 'predictions.csv', read: (_, within) => readPredictions(within) },
     'what eda found': { name: 'eda.json', read: (_, within) => readEda(within) },

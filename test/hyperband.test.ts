@@ -2,8 +2,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Random } from '../src/random.ts'
-import { epochsIn, type HyperbandOptions, hyperbandSchedule } from '../src/study/hyperband.ts'
-import { Space } from '../src/study/search-space.ts'
+import { epochsIn, type HyperbandOptions, hyperbandSchedule } from '../src/search/hyperband.ts'
+import { Space } from '../src/tasks/space.ts'
 
 const pairs = (options: HyperbandOptions) =>
   hyperbandSchedule(options).map(({ bracket, rounds }) => [bracket, ...rounds.map((r) => [r.size, r.epochs])])

@@ -1,4 +1,5 @@
 /** LeNet-5's recipes on a real adapter with small data: what is augmented and what is not, and that runs repeat. */
+
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,12 +10,16 @@ import { randomSplit } from '../src/data/split.ts'
 import { nn } from '../src/index.ts'
 import type { FitOptions, TrainingCheckpoint } from '../src/nn/contract.ts'
 import { Random } from '../src/random.ts'
-import { recipes, recipeWith } from '../src/study/recipes.ts'
-import { readConfig } from '../src/study/run-folder.node.ts'
-import { type TrainLenetOptions, trainLenet } from '../src/study/train-lenet.node.ts'
+import { readAnyConfig } from '../src/runs/run-folder.node.ts'
 import { evaluateRun } from '../src/study/use-run.node.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import { type TrainOptions, train } from '../src/train/run.node.ts'
+import { recipeOf, settingsWith, type TrainingSettings } from '../src/train/settings.ts'
 import { useDevice } from './support/device.ts'
 import { writeBars } from './support/fashion-files.ts'
+
+const { recipes } = task
+const recipeWith = (given: Partial<TrainingSettings>) => recipeOf(task, settingsWith(task, given))
 
 const device = useDevice()
 let place = ''
@@ -144,25 +149,25 @@ describe('the average over flips', () => {
 
 describe('a run by the best recipe', () => {
   it('trains on all images, averages over flips, keeps its settings, and resumes bit for bit', async () => {
-    const whole = await trainLenet({ ...small, dataDir, out: join(place, 'whole') })
-    const { settings, recipe, data } = await readConfig(join(place, 'whole'))
+    const whole = await train(task, { ...small, dataDir, out: join(place, 'whole') })
+    const { settings, recipe, data } = await readAnyConfig(join(place, 'whole'))
     expect(settings).toMatchObject({ epochs: 2, batchSize: 24, learningRate: recipes.best.train.learningRate })
     expect(recipe).toEqual(recipes.best.recipe)
     expect(data.train).toBe(200)
     expect(whole.validation).toBeNull()
     expect(whole.errors).toMatchObject({ images: 40, confusion: whole.confusion })
-    expect(await evaluateRun(join(place, 'whole'), { dataDir })).toMatchObject({ test: whole.test })
+    expect(await evaluateRun(task, join(place, 'whole'), { dataDir })).toMatchObject({ test: whole.test })
 
     const controller = new AbortController()
     const out = join(place, 'stopped')
     const stop = { onProgress: () => controller.abort() }
-    await trainLenet({ ...small, dataDir, out, signal: controller.signal }, stop).catch(() => undefined)
-    const other: TrainLenetOptions = { resume: out, dataDir, shift: 2 }
-    await expect(trainLenet(other)).rejects.toMatchObject({
+    await train(task, { ...small, dataDir, out, signal: controller.signal }, stop).catch(() => undefined)
+    const other: TrainOptions = { resume: out, dataDir, shift: 2 }
+    await expect(train(task, other)).rejects.toMatchObject({
       code: 'mismatch',
       message: expect.stringContaining('--shift 1, not 2'),
     })
-    const resumed = await trainLenet({ resume: out, recipe: 'best', dataDir })
+    const resumed = await train(task, { resume: out, recipe: 'best', dataDir })
     expect(resumed.test).toEqual(whole.test)
     const model = (run: string) => readFile(join(place, run, 'model.safetensors'))
     expect((await model('stopped')).equals(await model('whole'))).toBe(true)

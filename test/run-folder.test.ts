@@ -1,4 +1,5 @@
 /** The LeNet-5 job on a real adapter with small data: what a run's folder holds, and how a stopped run goes on. */
+
 import { spawnSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { appendFile, cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -8,12 +9,13 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { encodePng } from '../src/format/png.ts'
 import { readSafetensors, writeSafetensors } from '../src/format/safetensors.ts'
 import { decodeCheckpoint } from '../src/nn/checkpoint.ts'
-import { FolderLock } from '../src/study/folder-lock.node.ts'
-import { lenetImages } from '../src/study/lenet-data.ts'
-import { readConfig, requireSpace, reserveRunFolder } from '../src/study/run-folder.node.ts'
-import { type TrainLenetOptions, type TrainReporter, trainLenet } from '../src/study/train-lenet.node.ts'
-import type { TrainReport } from '../src/study/train-report.node.ts'
+import { FolderLock } from '../src/runs/folder-lock.node.ts'
+import { splitImages } from '../src/runs/images.ts'
+import { readAnyConfig, requireSpace, reserveRunFolder } from '../src/runs/run-folder.node.ts'
 import { evaluateRun, predictPictures } from '../src/study/use-run.node.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import type { TrainReport } from '../src/train/result.ts'
+import { type TrainOptions, type TrainReporter, train } from '../src/train/run.node.ts'
 import { barImages, writeBars } from './support/fashion-files.ts'
 
 let place = ''
@@ -24,16 +26,16 @@ const small = { units: [16, 8], epochs: 3, batchSize: 24, learningRate: 3e-3 } a
 beforeAll(async () => {
   place = await mkdtemp(join(tmpdir(), 'weftgrad-run-'))
   dataDir = await writeBars(join(place, 'data'), 500, 60)
-  whole = await trainLenet({ ...small, dataDir, out: join(place, 'whole') })
+  whole = await train(task, { ...small, dataDir, out: join(place, 'whole') })
 }, 300_000)
 afterAll(() => rm(place, { recursive: true, force: true }))
 
 /** Trains until the first step or the first epoch is done, and gives the error it ends with. */
-async function stoppedAfter(what: 'step' | 'epoch', options: TrainLenetOptions): Promise<unknown> {
+async function stoppedAfter(what: 'step' | 'epoch', options: TrainOptions): Promise<unknown> {
   const controller = new AbortController()
   const stop = () => controller.abort()
   const reporter: TrainReporter = what === 'step' ? { onProgress: stop } : { onEpochEnd: stop }
-  return await trainLenet({ ...small, dataDir, ...options, signal: controller.signal }, reporter).then(
+  return await train(task, { ...small, dataDir, ...options, signal: controller.signal }, reporter).then(
     () => 'it was not stopped',
     (error: unknown) => error,
   )
@@ -76,22 +78,23 @@ describe('a finished run', () => {
   })
 
   it('records in its configuration what made it', async () => {
-    const config = await readConfig(join(place, 'whole'))
+    const config = await readAnyConfig(join(place, 'whole'))
     expect(config.settings).toEqual({ ...small, seed: 1, split: 'official', limit: null, restoreBest: true })
+    expect(config.recipe).toEqual(task.recipes.seed.recipe)
     expect(config.data).toMatchObject({ train: 500, test: 60, fingerprint: expect.stringMatching(/^sha256:/) })
     expect(Object.keys(config.kernels).filter((kernel) => kernel.startsWith('conv2d'))).not.toEqual([])
     expect(config.adapter.driver).toBe(whole.adapter)
   })
 
   it('is tested again with the same result', async () => {
-    const { test, confusion } = await evaluateRun(join(place, 'whole'), { dataDir })
+    const { test, confusion } = await evaluateRun(task, join(place, 'whole'), { dataDir })
     expect({ test, confusion }).toEqual({ test: whole.test, confusion: whole.confusion })
   })
 
   it('is not trained again when it is resumed', async () => {
     const notes: string[] = []
     const reporter: TrainReporter = { onNote: (line) => notes.push(line), onBegin: () => expect.fail('trained') }
-    expect(await trainLenet({ resume: join(place, 'whole') }, reporter)).toEqual(whole)
+    expect(await train(task, { resume: join(place, 'whole') }, reporter)).toEqual(whole)
     expect(notes).toEqual([expect.stringContaining('is finished')])
   })
 })
@@ -99,7 +102,7 @@ describe('a finished run', () => {
 describe('a run that was stopped', () => {
   it('resumes to the same model, bit for bit, from within an epoch and from between two', async () => {
     const resume = join(place, 'stopped')
-    const stops: { what: 'step' | 'epoch'; options: TrainLenetOptions; reached: object }[] = [
+    const stops: { what: 'step' | 'epoch'; options: TrainOptions; reached: object }[] = [
       { what: 'step', options: { out: resume }, reached: { epoch: 0, step: 1 } },
       { what: 'epoch', options: { resume }, reached: { epoch: 1, step: 0 } },
       { what: 'step', options: { resume }, reached: { epoch: 1, step: 1 } },
@@ -111,7 +114,7 @@ describe('a run that was stopped', () => {
       // A line that a crash left, of an epoch that is in no checkpoint.
       await appendFile(join(resume, 'history.jsonl'), '{"epoch":99}\n')
     }
-    const report = await trainLenet({ resume, dataDir })
+    const report = await train(task, { resume, dataDir })
     expect((await bytesOf('stopped', 'model.safetensors')).equals(await bytesOf('whole', 'model.safetensors'))).toBe(
       true,
     )
@@ -127,7 +130,7 @@ describe('a run that was stopped', () => {
     const resume = join(place, 'kept')
     await stoppedAfter('step', { out: resume })
     const before = await Promise.all((await readdir(resume)).map((file) => bytesOf('kept', file)))
-    const refused = (options: TrainLenetOptions) => expect(trainLenet({ resume, dataDir, ...options })).rejects
+    const refused = (options: TrainOptions) => expect(train(task, { resume, dataDir, ...options })).rejects
     await refused({ epochs: 4 }).toMatchObject({
       code: 'mismatch',
       message: expect.stringContaining('--epochs 3, not 4'),
@@ -149,19 +152,19 @@ describe('a run that was stopped', () => {
     const bytes = await readFile(path)
     bytes[bytes.length - 5] = (bytes[bytes.length - 5] ?? 0) ^ 16
     await writeFile(path, bytes)
-    await expect(trainLenet({ resume, dataDir })).rejects.toMatchObject({
+    await expect(train(task, { resume, dataDir })).rejects.toMatchObject({
       code: 'checksum',
       message: expect.stringContaining('changed or damaged'),
     })
     await writeFile(join(resume, 'config.json'), '{"job":"lenet5"}')
-    await expect(trainLenet({ resume, dataDir })).rejects.toMatchObject({ code: 'format' })
+    await expect(train(task, { resume, dataDir })).rejects.toMatchObject({ code: 'format' })
   })
 
   it('leaves no folder behind if it never started', async () => {
     const out = join(place, 'never')
     const given = { ...small, dataDir, out, signal: AbortSignal.abort() }
-    await expect(trainLenet(given)).rejects.toMatchObject({ code: 'aborted' })
-    await expect(trainLenet({ out, dataDir: join(place, 'nowhere') })).rejects.toMatchObject({ code: 'file' })
+    await expect(train(task, given)).rejects.toMatchObject({ code: 'aborted' })
+    await expect(train(task, { out, dataDir: join(place, 'nowhere') })).rejects.toMatchObject({ code: 'file' })
     expect(await readdir(place)).not.toContain('never')
   })
 })
@@ -187,8 +190,8 @@ describe('the model of a run', () => {
     bytes[bytes.length - 4] = (bytes[bytes.length - 4] ?? 0) ^ 1
     await writeFile(path, bytes)
     const refusal = { code: 'checksum', message: expect.stringContaining('model.safetensors was changed or damaged') }
-    await expect(evaluateRun(run, { dataDir })).rejects.toMatchObject(refusal)
-    await expect(predictPictures(run, [await picture()])).rejects.toMatchObject(refusal)
+    await expect(evaluateRun(task, run, { dataDir })).rejects.toMatchObject(refusal)
+    await expect(predictPictures(task, run, [await picture()])).rejects.toMatchObject(refusal)
   })
 
   it('is refused if its weights, or its results, are not finite', async () => {
@@ -205,8 +208,8 @@ describe('the model of a run', () => {
       await writeFile(model, writeSafetensors(tensors, metadata))
       // As early runs are, which have no checksums.
       await rm(join(run, 'checksums.json'))
-      await expect(evaluateRun(run, { dataDir })).rejects.toMatchObject({ code })
-      await expect(predictPictures(run, [images])).rejects.toMatchObject({ code })
+      await expect(evaluateRun(task, run, { dataDir })).rejects.toMatchObject({ code })
+      await expect(predictPictures(task, run, [images])).rejects.toMatchObject({ code })
     }
   })
 })
@@ -217,7 +220,7 @@ describe('a run that loses its folder', () => {
   it('fails if the folder is removed in the middle, and does not create it again', async () => {
     const out = join(place, 'removed')
     const reporter: TrainReporter = { onSaved: () => rmSync(out, { recursive: true, force: true }) }
-    await expect(trainLenet({ ...small, dataDir, out }, reporter)).rejects.toMatchObject({
+    await expect(train(task, { ...small, dataDir, out }, reporter)).rejects.toMatchObject({
       code: 'file',
       message: expect.stringContaining('removed'),
     })
@@ -237,7 +240,7 @@ describe('a run that loses its folder', () => {
         before = await contents()
       },
     }
-    await expect(trainLenet({ ...small, dataDir, out }, reporter)).rejects.toMatchObject({
+    await expect(train(task, { ...small, dataDir, out }, reporter)).rejects.toMatchObject({
       code: 'lock-lost',
       message: expect.stringContaining('process 1 on elsewhere took it over'),
     })
@@ -262,7 +265,7 @@ describe('a run that loses its folder', () => {
     })
     try {
       const never: TrainReporter = { onAdapter: () => expect.fail('it trains again') }
-      expect(await trainLenet({ resume, dataDir }, never)).toEqual({ ...whole, runDir: resume })
+      expect(await train(task, { resume, dataDir }, never)).toEqual({ ...whole, runDir: resume })
     } finally {
       spy.mockRestore()
     }
@@ -274,9 +277,9 @@ describe('the folder of a new run', () => {
     await writeFile(join(place, 'file'), '')
     const reporter: TrainReporter = { onAdapter: () => expect.fail('the adapter was opened') }
     for (const out of [join(place, 'file'), join(place, 'file', 'run')]) {
-      await expect(trainLenet({ ...small, dataDir, out }, reporter)).rejects.toMatchObject({ code: 'file' })
+      await expect(train(task, { ...small, dataDir, out }, reporter)).rejects.toMatchObject({ code: 'file' })
     }
-    await expect(trainLenet({ ...small, dataDir, out: join(place, 'whole') }, reporter)).rejects.toMatchObject({
+    await expect(train(task, { ...small, dataDir, out: join(place, 'whole') }, reporter)).rejects.toMatchObject({
       code: 'argument',
       message: expect.stringContaining('holds a run already'),
     })
@@ -314,14 +317,14 @@ describe('the images of a run', () => {
   const settings = { split: 'seed', seed: 3, limit: null } as const
 
   it('of the official split are the first ones, up to the limit', () => {
-    const limited = lenetImages(data, { ...settings, split: 'official', limit: 60 })
+    const limited = splitImages(data, { ...settings, split: 'official', limit: 60 })
     expect([limited.train.labels.length, limited.test.labels.length]).toEqual([60, 50])
     expect(limited.train.images).toEqual(data.train.images.subarray(0, 60 * 784))
     expect(limited.testIndices[49]).toBe(49)
   })
 
   it('of a split by seed leave out duplicates and share none between training and test', () => {
-    const { train, test, testIndices, duplicates } = lenetImages(data, settings)
+    const { train, test, testIndices, duplicates } = splitImages(data, settings)
     expect([duplicates, train.labels.length, test.labels.length]).toEqual([1, 179, 20])
     const texts = (part: typeof train) =>
       Array.from(part.labels, (_, i) => String(part.images.subarray(i * 784, (i + 1) * 784)))
@@ -331,7 +334,7 @@ describe('the images of a run', () => {
         data.train.images.subarray(index * 784, (index + 1) * 784),
       )
     }
-    expect(lenetImages(data, settings).testIndices).toEqual(testIndices)
-    expect(lenetImages(data, { ...settings, seed: 4 }).testIndices).not.toEqual(testIndices)
+    expect(splitImages(data, settings).testIndices).toEqual(testIndices)
+    expect(splitImages(data, { ...settings, seed: 4 }).testIndices).not.toEqual(testIndices)
   })
 })

@@ -1,13 +1,15 @@
 /** The search on a real adapter with small data: what it leaves, and how one that was stopped goes on. */
+
 import { type ChildProcess, spawn } from 'node:child_process'
 import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Random } from '../src/random.ts'
-import { checkpointIn, keepCheckpoint } from '../src/study/resumable-fit.node.ts'
-import type { SearchResult } from '../src/study/search-result.ts'
-import { type SearchJobOptions, searchHyperparameters } from '../src/study/search-run.node.ts'
+import { checkpointIn, keepCheckpoint } from '../src/runs/resumable-fit.node.ts'
+import type { SearchResult } from '../src/search/result.ts'
+import { type SearchJobOptions, searchHyperparameters } from '../src/search/run.node.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
 import { builtCommand } from './support/built-package.ts'
 import { throughCrashes } from './support/crashes.ts'
 import { writeBars } from './support/fashion-files.ts'
@@ -22,7 +24,7 @@ beforeAll(async () => {
   place = await mkdtemp(join(tmpdir(), 'weftgrad-search-'))
   await builtCommand()
   dataDir = await writeBars(join(place, 'data'), 220, 20)
-  whole = await searchHyperparameters({ ...small, dataDir, out: join(place, 'whole') })
+  whole = await searchHyperparameters(task, { ...small, dataDir, out: join(place, 'whole') })
 }, 300_000)
 afterAll(() => rm(place, { recursive: true, force: true }))
 
@@ -86,7 +88,7 @@ describe('a search that ended', () => {
   it('is not run again when it is resumed', async () => {
     const notes: string[] = []
     const reporter = { onNote: (line: string) => notes.push(line), onPlan: () => expect.fail('it was run again') }
-    expect(await searchHyperparameters({ resume: join(place, 'whole') }, reporter)).toEqual(whole)
+    expect(await searchHyperparameters(task, { resume: join(place, 'whole') }, reporter)).toEqual(whole)
     expect(notes).toEqual([expect.stringContaining('is finished')])
   })
 })
@@ -97,7 +99,11 @@ describe('a search that was stopped', () => {
     const { result, crashes } = await throughCrashes(
       new Random(5, 'crashes'),
       (reporter, attempt) =>
-        searchHyperparameters(attempt === 0 ? { ...small, dataDir, out: run } : { resume: run, dataDir }, reporter),
+        searchHyperparameters(
+          task,
+          attempt === 0 ? { ...small, dataDir, out: run } : { resume: run, dataDir },
+          reporter,
+        ),
       // As a crash within a write leaves it.
       () => appendFile(join(run, 'trials.jsonl'), '{"trial":1,"round":1,"epo'),
     )
@@ -112,22 +118,22 @@ describe('a search that was stopped', () => {
     const args = ['tune', '--max-epochs', '3', '--batch-size', '25', '--seed', '2', '--data-dir', dataDir, '--out', run]
     await killedOnce(args, 'trial 2')
     expect(await readdir(run)).not.toContain('report.json')
-    expect(figures(await searchHyperparameters({ resume: run, dataDir }))).toEqual(figures(whole))
+    expect(figures(await searchHyperparameters(task, { resume: run, dataDir }))).toEqual(figures(whole))
   }, 300_000)
 
   it('by its signal writes checkpoints, and goes on after the steps that were done', async () => {
     const run = join(place, 'aborted')
     const controller = new AbortController()
     const reporter = { onEpochEnd: () => controller.abort() }
-    const stopping = searchHyperparameters({ ...small, dataDir, out: run, signal: controller.signal }, reporter)
+    const stopping = searchHyperparameters(task, { ...small, dataDir, out: run, signal: controller.signal }, reporter)
     await expect(stopping).rejects.toMatchObject({ code: 'aborted', details: { runDir: run, resumable: true } })
     expect(await readdir(join(run, 'trials'))).not.toEqual([])
-    expect(figures(await searchHyperparameters({ resume: run, dataDir }))).toEqual(figures(whole))
+    expect(figures(await searchHyperparameters(task, { resume: run, dataDir }))).toEqual(figures(whole))
   }, 300_000)
 
   it('before its first training leaves no folder behind', async () => {
     const out = join(place, 'never')
-    const stopped = searchHyperparameters({ ...small, dataDir, out, signal: AbortSignal.abort() })
+    const stopped = searchHyperparameters(task, { ...small, dataDir, out, signal: AbortSignal.abort() })
     await expect(stopped).rejects.toMatchObject({ code: 'aborted', details: { resumable: false } })
     expect(await readdir(place)).not.toContain('never')
   })
@@ -135,9 +141,9 @@ describe('a search that was stopped', () => {
   it('refuses other settings, other data and a log of another search', async () => {
     const run = join(place, 'kept')
     const crash = { onOutcome: () => expect.fail('stop here') }
-    await expect(searchHyperparameters({ ...small, dataDir, out: run }, crash)).rejects.toThrow('stop here')
+    await expect(searchHyperparameters(task, { ...small, dataDir, out: run }, crash)).rejects.toThrow('stop here')
     const refused = (options: SearchJobOptions) =>
-      expect(searchHyperparameters({ resume: run, dataDir, ...options })).rejects
+      expect(searchHyperparameters(task, { resume: run, dataDir, ...options })).rejects
     await refused({ seed: 3 }).toMatchObject({
       code: 'mismatch',
       message: expect.stringContaining('--seed 2, not 3'),
@@ -167,7 +173,7 @@ describe('a search that was stopped', () => {
 describe('random and grid search', () => {
   it('train each of their trials once', async () => {
     const out = join(place, 'random')
-    const result = await searchHyperparameters({
+    const result = await searchHyperparameters(task, {
       method: 'random',
       trials: 2,
       maxEpochs: 1,
@@ -187,7 +193,7 @@ describe('a trial whose numbers go bad', () => {
     const run = join(place, 'poisoned')
     const controller = new AbortController()
     const reporter = { onEpochEnd: () => controller.abort() }
-    const stopping = searchHyperparameters({ ...small, dataDir, out: run, signal: controller.signal }, reporter)
+    const stopping = searchHyperparameters(task, { ...small, dataDir, out: run, signal: controller.signal }, reporter)
     await expect(stopping).rejects.toMatchObject({ code: 'aborted' })
     const trial = join(run, 'trials', '1')
     const checkpoint = await checkpointIn(trial)
@@ -195,7 +201,7 @@ describe('a trial whose numbers go bad', () => {
     for (const { data } of checkpoint.weights.values()) data.fill(Number.NaN)
     // One step before the end of its only epoch of the round, so that there is a step to go bad.
     await keepCheckpoint(trial, { ...checkpoint, epoch: 0, globalStep: 0, history: [] })
-    const result = await searchHyperparameters({ resume: run, dataDir })
+    const result = await searchHyperparameters(task, { resume: run, dataDir })
     const [first] = result.trials
     expect(first).toMatchObject({ id: 1, state: 'failed', score: null, problem: expect.stringContaining('not finite') })
     const others = ({ trials }: SearchResult) => trials.filter(({ bracket, id }) => bracket === 0 && id !== 1)

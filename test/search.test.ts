@@ -1,12 +1,13 @@
 /** Which trials a search has, which go on and what wins, with trainings that are made up; and how it is shown. */
+
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { colorsFor } from '../src/cli/terminal.ts'
 import { trialTable } from '../src/cli/trial-table.ts'
 import type { EpochLogs } from '../src/nn/contract.ts'
 import { Random } from '../src/random.ts'
-import { EpochClock } from '../src/study/epoch-clock.ts'
-import { inLanes } from '../src/study/lanes.ts'
+import { EpochClock } from '../src/runs/epoch-clock.ts'
+import { inLanes } from '../src/runs/lanes.ts'
 import {
   bestOf,
   entrants,
@@ -19,9 +20,10 @@ import {
   type TrialOutcome,
   type TrialTask,
   trialResults,
-} from '../src/study/search.ts'
-import { resolveSearchSettings } from '../src/study/search-settings.ts'
-import { type Point, Space } from '../src/study/search-space.ts'
+} from '../src/search/search.ts'
+import { resolveSearchSettings } from '../src/search/settings.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import { type Point, Space } from '../src/tasks/space.ts'
 
 const space = new Space({ units: [8, 16, 32], rate: [1e-1, 1e-2, 1e-3, 1e-4] })
 const options: SearchOptions = { method: 'hyperband', maxEpochs: 9, factor: 3, sizes: 'keras', trials: null, seed: 3 }
@@ -74,8 +76,8 @@ describe('the trials of a search', () => {
       { maxEpochs: 0 },
       { factor: 1 },
     ])
-      expect(() => resolveSearchSettings(given as object)).toThrow(expect.objectContaining({ code: 'argument' }))
-    expect(resolveSearchSettings({ method: 'random', trials: 4 })).toMatchObject({ trials: 4, maxEpochs: 10 })
+      expect(() => resolveSearchSettings(task, given as object)).toThrow(expect.objectContaining({ code: 'argument' }))
+    expect(resolveSearchSettings(task, { method: 'random', trials: 4 })).toMatchObject({ trials: 4, maxEpochs: 10 })
   })
 })
 

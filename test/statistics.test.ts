@@ -1,6 +1,6 @@
 /** Intervals and tests against published examples and against sums by definition. */
 import { describe, expect, it } from 'vitest'
-import { disagreement, mcnemarTest, meanAndDeviation, wilsonInterval } from '../src/study/statistics.ts'
+import { disagreement, mcnemarTest, meanAndDeviation, wilsonInterval } from '../src/statistics.ts'
 
 describe("Wilson's interval", () => {
   // Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17 (1998), table I.

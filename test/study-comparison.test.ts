@@ -1,31 +1,28 @@
 /** The comparison of models, and that its sentences follow the figures; the plan of a study and its clock. */
+
 import { describe, expect, it } from 'vitest'
 import { pretrained } from '../src/nn/models/pretrained.ts'
-import {
-  type CommentaryContext,
-  commentary,
-  compareModels,
-  isSignificant,
-  type MeasuredModel,
-  pairOf,
-} from '../src/study/comparison.ts'
-import { usedParameters } from '../src/study/features.ts'
-import { StudyClock } from '../src/study/study-clock.ts'
-import { fullPlan, leftOut, partsNamed, planIn, quickPlan, studyParts } from '../src/study/study-plan.ts'
+import { type CommentaryContext, commentary } from '../src/report/commentary.ts'
+import { compareModels, isSignificant, type MeasuredModel, pairOf } from '../src/report/comparison.ts'
+import { studyParts } from '../src/report/parts.ts'
+import { writtenPlan } from '../src/report/study-report.ts'
+import { StudyClock } from '../src/study/clock.ts'
+import { commandOf, fullPlan, leftOut, partsNamed, planIn, quickPlan } from '../src/study/plan.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import { usedParameters } from '../src/transfer/features.ts'
 import { measured } from './support/study-report.ts'
 
 const alone: CommentaryContext = { quick: false, crossval: undefined }
 const said = (models: readonly MeasuredModel[], context = alone): string =>
-  commentary(compareModels(models), context).join('\n').replaceAll('\u00a0', ' ')
+  commentary(compareModels(models, task), task, context).join('\n').replaceAll('\u00a0', ' ')
 
 /** `measured` gets the first images wrong, so of two models the worse one is wrong wherever the better one is. */
 describe('the comparison', () => {
   it('tests every model against the LeNet-5 of the notebook', () => {
-    const { models, baseline, leaders, pairs } = compareModels([
-      measured('lenet-seed', 1000, 100),
-      measured('lenet-best', 1000, 80),
-      measured('vgg16', 1000, 60),
-    ])
+    const { models, baseline, leaders, pairs } = compareModels(
+      [measured('lenet-seed', 1000, 100), measured('lenet-best', 1000, 80), measured('vgg16', 1000, 60)],
+      task,
+    )
     expect({ baseline, leaders }).toEqual({ baseline: 'lenet-seed', leaders: ['vgg16'] })
     // 900 of 1000 by Wilson, computed by hand: (0.9 + 1.9207/1000 ± 1.96 sqrt(0.09/1000 + 0.9604/1000²)) / (1 + 3.8415/1000)
     expect(models[0]?.interval.low).toBeCloseTo(0.8798, 3)
@@ -36,32 +33,35 @@ describe('the comparison', () => {
 
   it('is made on the images that all models were tested on, and on no others', () => {
     // On its first 500 images LeNet-5 has 80 %, on all 1000 it has 90 %.
-    const comparison = compareModels([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 75)])
+    const comparison = compareModels([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 75)], task)
     const [lenet, vgg16] = comparison.models
     expect(lenet).toMatchObject({ testImages: 500, ownTestImages: 1000, test: { accuracy: 0.8, loss: null } })
     expect(lenet?.interval.high).toBeLessThan(0.84)
     expect(vgg16).toMatchObject({ testImages: 500, ownTestImages: 500, test: { accuracy: 0.85, loss: 0.3 } })
     expect(comparison.leaders).toEqual(['vgg16'])
     const text = said([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 75)])
-    expect(text).toContain('is worth 5.0 points more')
-    expect(text).toContain('compared on the 500 test images that every one of them was tested on')
+    expect(text).toContain("'s pretrained features beat lenet-seed by 5.0 points")
+    expect(text).toContain('compared on the 500 test images that each of them was tested on')
     // The notebook's are 10,000.
-    expect(text).toContain("vgg16 comes to 85.00 % of 500 images; the notebook's 88.39 % is of 10,000")
+    expect(text).toContain("vgg16 reaches 85.00 % on 500 images; the notebook's 88.39 % is on 10,000")
   })
 
   it('knows both sides of a pair', () => {
-    const comparison = compareModels([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 30)])
+    const comparison = compareModels([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 30)], task)
     expect(pairOf(comparison, 'vgg16', 'lenet-seed')).toMatchObject({ images: 500, onlyFirst: 70, onlySecond: 0 })
     expect(pairOf(comparison, 'lenet-seed', 'vgg16')).toMatchObject({ images: 500, onlyFirst: 0, onlySecond: 70 })
   })
 
   it("corrects the tests against the baseline by Holm's rule, and no others", () => {
-    const { pairs } = compareModels([
-      measured('lenet-seed', 1000, 100),
-      measured('lenet-best', 1000, 94),
-      measured('vgg16', 1000, 92),
-      measured('xception', 1000, 91),
-    ])
+    const { pairs } = compareModels(
+      [
+        measured('lenet-seed', 1000, 100),
+        measured('lenet-best', 1000, 94),
+        measured('vgg16', 1000, 92),
+        measured('xception', 1000, 91),
+      ],
+      task,
+    )
     // Of six, eight and nine disagreements all on one side, the exact test gives 2/2^6, 2/2^8 and 2/2^9.
     const against = (first: string) => pairs.find((pair) => pair.first === first && pair.second === 'lenet-seed')
     expect(against('xception')?.adjusted).toBeCloseTo(3 / 256, 10)
@@ -74,8 +74,8 @@ describe('the comparison', () => {
     const later = measured('vgg16', 100, 10)
     const indices = later.predictions.indices.map((index) => index + 5000)
     const models = [measured('lenet-seed', 100, 20), { ...later, predictions: { ...later.predictions, indices } }]
-    expect(compareModels(models).pairs).toEqual([])
-    expect(said(models)).toContain('nothing tests their difference')
+    expect(compareModels(models, task).pairs).toEqual([])
+    expect(said(models)).toContain('their difference cannot be tested')
     expect(said(models)).not.toContain('points')
   })
 })
@@ -83,24 +83,24 @@ describe('the comparison', () => {
 describe('the commentary', () => {
   it('calls a lead a lead only where it is more than chance', () => {
     const clear = said([measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 50)])
-    expect(clear).toContain('The lead is more than these test images would give by chance')
-    expect(clear).toContain('is worth 5.0 points more')
+    expect(clear).toContain('The lead is significant')
+    expect(clear).toContain("'s pretrained features beat lenet-seed by 5.0 points")
     const open = said([measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 98)])
-    expect(open).toContain('These test images cannot tell which of the two is better')
-    expect(open).toContain('that comes to a draw')
+    expect(open).toContain('The difference is not significant')
+    expect(open).toContain('The difference of 0.2 points is not significant')
   })
 
   it('names no best model where the test cannot tell', () => {
     const level = [measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 50), measured('xception', 1000, 48)]
-    expect(compareModels(level).leaders).toEqual(['xception', 'vgg16'])
-    expect(said(level)).toContain('No single model is best: these test images cannot tell vgg16 and xception apart.')
+    expect(compareModels(level, task).leaders).toEqual(['xception', 'vgg16'])
+    expect(said(level)).toContain('No single model is best: these test images cannot separate vgg16 and xception.')
     expect(said(level.slice(0, 2))).not.toContain('No single model')
   })
 
   it("counts the parameters that run, not those of a network's unused end", () => {
     const [lenet, xception] = [measured('lenet-seed', 1000, 100), measured('xception', 1000, 50)]
     const text = said([lenet, { ...xception, parameters: 30 * lenet.parameters, layers: ['add_2'] }])
-    expect(text).toContain('in use, up to add_2 and in its head')
+    expect(text).toContain(', up to add_2 and in its head')
     expect(text).toContain('The price is 30 times as many parameters.')
     expect(usedParameters(pretrained.xception.build({ size: 71 }), ['add_2'])).toBe(1_113_624)
     const vgg16 = pretrained.vgg16.build({ size: 32 })
@@ -111,10 +111,10 @@ describe('the commentary', () => {
   it('turns with the figures: the small network may win', () => {
     const text = said([measured('lenet-seed', 10_000, 500), measured('vgg16', 10_000, 2000)])
     expect(text).toContain('lenet-seed has the highest test accuracy: 95.00 %')
-    expect(text).toContain('the small network is ahead by 15.0 points')
-    expect(text).toContain('vgg16 comes to 80.00 %, the notebook to 88.39 %, 8.4 points more')
+    expect(text).toContain('The small network leads by 15.0 points')
+    expect(text).toContain('vgg16 reaches 80.00 %, in the notebook 88.39 %, 8.4 points more')
     expect(said([measured('lenet-seed', 10_000, 500), measured('vgg16', 10_000, 1150)])).toContain(
-      'the notebook to 88.39 %, which lies within the interval: the difference may be chance',
+      'in the notebook 88.39 %, which is inside the interval: the difference may be chance',
     )
   })
 
@@ -125,18 +125,18 @@ describe('the commentary', () => {
       measured('xception', 1000, xception),
       measured('resnet152v2', 1000, resnet),
     ]
-    expect(said(networks(50, 100, 200))).toContain('vgg16, resnet152v2, xception, is the order here, too.')
+    expect(said(networks(50, 100, 200))).toContain('vgg16, resnet152v2, xception, holds here too.')
     const other = said(networks(50, 200, 52))
     expect(other).toContain('does not hold here: it is vgg16, xception, resnet152v2')
-    expect(other).toContain('How vgg16 and xception stand to each other, these test images cannot tell.')
+    expect(other).toContain('There is no significant difference between vgg16 and xception.')
     expect(said(networks(50, 200, 52).slice(0, 2))).not.toContain("The notebook's order")
   })
 
   it('says what the recipe is worth', () => {
     const pair = (best: number) => [measured('lenet-seed', 1000, 100), measured('lenet-best', 1000, best)]
-    expect(said(pair(60))).toContain('gain 4.0 points')
-    expect(said(pair(140))).toContain('lose 4.0 points')
-    expect(said(pair(101))).toContain('cannot tell from chance')
+    expect(said(pair(60))).toContain('gains 4.0 points')
+    expect(said(pair(140))).toContain('loses 4.0 points')
+    expect(said(pair(101))).toContain('no significant difference')
   })
 
   it('holds carried-over folds against honest ones', () => {
@@ -146,18 +146,18 @@ describe('the commentary', () => {
     })
     const models = [measured('lenet-seed', 1000, 100)]
     const text = said(models, folds(0.93, 0.9))
-    expect(text).toContain('seems to have 93.00 %, 3.0 points more, on the same images')
-    expect(text).toContain('on the test images, which were in no fold, it has 90.00 %.')
-    expect(said(models, folds(0.89, 0.9))).toContain('in this run no more')
-    expect(said(models)).not.toContain('carried')
+    expect(text).toContain('inflates this to 93.00 %, 3.0 points more, on the same images')
+    expect(text).toContain('on the unseen test images that model has 90.00 %.')
+    expect(said(models, folds(0.89, 0.9))).toContain('no more in this run')
+    expect(said(models)).not.toContain('Reusing')
   })
 
   it('leaves made-up weights out of every ranking, and says so', () => {
     const models = [measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 10, { meaningless: true })]
-    expect(compareModels(models).leaders).toEqual(['lenet-seed'])
+    expect(compareModels(models, task).leaders).toEqual(['lenet-seed'])
     const text = said(models)
     expect(text).toContain('vgg16 had made-up weights')
-    expect(text).not.toContain('the notebook to 88.39')
+    expect(text).not.toContain('in the notebook 88.39')
   })
 
   it('has no figure that is none, whatever is missing', () => {
@@ -166,7 +166,7 @@ describe('the commentary', () => {
       const models = ids.filter((_, i) => (chosen >> i) & 1).map((id, i) => measured(id, 100, 10 * i))
       const text = said(models, { ...alone, quick: chosen % 2 === 0 })
       expect(text).not.toMatch(/NaN|undefined|null|Infinity/)
-      const { pairs } = compareModels(models)
+      const { pairs } = compareModels(models, task)
       expect(pairs).toHaveLength((models.length * (models.length - 1)) / 2)
       for (const pair of pairs) expect(typeof isSignificant(pair)).toBe('boolean')
     }
@@ -175,22 +175,34 @@ describe('the commentary', () => {
 
 describe('the plan of a study', () => {
   it('takes parts to skip by name or by group, in the order of the study', () => {
-    expect(partsNamed('transfer,eda')).toEqual(['eda', 'vgg16', 'xception', 'resnet152v2'])
-    expect(partsNamed(' lenet , lenet-best')).toEqual(['lenet-seed', 'lenet-best'])
+    expect(partsNamed(task, 'transfer,eda')).toEqual(['eda', 'vgg16', 'xception', 'resnet152v2'])
+    expect(partsNamed(task, ' lenet , lenet-best')).toEqual(['seed', 'best'])
     for (const text of ['', 'eda,', 'lenet5', 'constructor'])
-      expect(() => partsNamed(text)).toThrow(expect.objectContaining({ code: 'argument' }))
+      expect(() => partsNamed(task, text)).toThrow(expect.objectContaining({ code: 'argument' }))
   })
 
   it('runs everything when whole, and one network when quick', () => {
-    expect(studyParts.filter((part) => leftOut(fullPlan, part) !== undefined)).toEqual([])
-    expect(studyParts.filter((part) => leftOut(quickPlan, part) !== undefined)).toEqual(['xception', 'resnet152v2'])
-    expect(leftOut({ ...fullPlan, skip: ['eda'] }, 'eda')).toContain('--skip')
+    expect(studyParts.filter((part) => leftOut(fullPlan(task), part) !== undefined)).toEqual([])
+    expect(studyParts.filter((part) => leftOut(quickPlan(task), part) !== undefined)).toEqual([
+      'xception',
+      'resnet152v2',
+    ])
+    expect(leftOut({ ...fullPlan(task), skip: ['eda'] }, 'eda')).toContain('--skip')
+  })
+
+  it('is what a command line says', () => {
+    const plan = { ...fullPlan(task), skip: ['eda', 'best'] as const, seed: 3 }
+    expect(commandOf(plan, task)).toBe('npx weftgrad study --skip eda,lenet-best --seed 3')
+    expect(commandOf(quickPlan(task), task)).toBe('npx weftgrad study --quick')
   })
 
   it('comes back from a file, or is refused', () => {
-    expect(planIn(JSON.parse(JSON.stringify(quickPlan)), 'x')).toEqual(quickPlan)
-    for (const value of [null, {}, { ...quickPlan, transfer: null }, { ...quickPlan, skip: 'eda' }])
-      expect(() => planIn(value, 'x')).toThrow(expect.objectContaining({ code: 'format' }))
+    const plan = { ...quickPlan(task), skip: ['eda', 'best'] as const }
+    const written = writtenPlan(plan, task)
+    expect(written).toMatchObject({ skip: ['eda', 'lenet-best'], lenet: { seed: 6, best: 6 } })
+    expect(planIn(JSON.parse(JSON.stringify(written)), 'x', task)).toEqual(plan)
+    for (const value of [null, {}, { ...written, transfer: null }, { ...written, skip: 'eda' }])
+      expect(() => planIn(value, 'x', task)).toThrow(expect.objectContaining({ code: 'format' }))
   })
 })
 

@@ -1,4 +1,5 @@
 /** The study's report: whatever the results, a page that is whole, escaped and legible; looked at by a real Chromium. */
+
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -7,15 +8,17 @@ import { pathToFileURL } from 'node:url'
 import type { AxeResults } from 'axe-core'
 import type { Browser } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { compareModels } from '../src/study/comparison.ts'
-import { html } from '../src/study/report/html.ts'
-import { count, decimal, duration, listed, percent, probability } from '../src/study/report/numbers.ts'
-import { renderReport } from '../src/study/report/page.ts'
+import { count, decimal, duration, listed, percent, probability } from '../src/numbers.ts'
+import { compareModels } from '../src/report/comparison.ts'
+import { html } from '../src/report/html.ts'
+import { renderReport } from '../src/report/page.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
 import { openChromium } from './support/chromium.ts'
 import { emptyStudy, hostile, measured, wholeStudy } from './support/study-report.ts'
 
 const { report, pictures } = wholeStudy()
-const page = renderReport(report, pictures)
+const command = 'npx weftgrad study'
+const page = renderReport(report, { task, pictures, command })
 /** Class counts, classes, correlation; trials; three of the folds; two of each recipe, confusion; two of VGG16; models. */
 const plots = 3 + 1 + 3 + 4 + 1 + 2 + 1
 
@@ -35,28 +38,28 @@ describe('the report', () => {
     expect(page.match(/<svg [^>]*class="plot"/g)).toHaveLength(plots)
     const words = wordsOf(page)
     for (const text of [
-      'vgg16 is right most often: 94.00 % of 1,000 test images',
+      'vgg16 is the most accurate: 94.00 % on 1,000 test images',
       '89.00 %',
       '90.00 % ± 1.00 %',
-      'What one model for all folds would have shown',
+      'What reusing one model across folds would have shown',
       'a driver',
       'Xception',
-      'Classes it confuses most',
+      'Most confused classes',
     ])
       expect(words).toContain(text)
   })
 
   it('crowns no model where the test cannot tell, and says of how many images an accuracy is', () => {
-    const comparison = compareModels([measured('lenet-seed', 1000, 62), measured('vgg16', 1000, 60)])
-    const words = wordsOf(renderReport({ ...report, comparison }, pictures))
-    expect(words).not.toContain('is right most often')
+    const comparison = compareModels([measured('lenet-seed', 1000, 62), measured('vgg16', 1000, 60)], task)
+    const words = wordsOf(renderReport({ ...report, comparison }, { task, pictures, command }))
+    expect(words).not.toContain('is the most accurate')
     expect(words).toContain('Best model undecided')
-    expect(words.match(/cannot tell lenet-seed and vgg16 apart/g)).toHaveLength(2)
-    expect(words).toContain('test accuracy 94.00 % of 1,000 images')
+    expect(words.match(/cannot separate lenet-seed and vgg16/g)).toHaveLength(2)
+    expect(words).toContain('test accuracy 94.00 % on 1,000 images')
   })
 
   it('holds no figure that is none', () => {
-    for (const text of [page, renderReport(emptyStudy(), null)])
+    for (const text of [page, renderReport(emptyStudy(), { task, pictures: null, command })])
       expect(wordsOf(text)).not.toMatch(/NaN|undefined|Infinity|null|\[object/)
   })
 
@@ -75,7 +78,7 @@ describe('the report', () => {
   })
 
   it('says of parts that were not run why', () => {
-    const words = wordsOf(renderReport(emptyStudy(), null))
+    const words = wordsOf(renderReport(emptyStudy(), { task, pictures: null, command }))
     expect(words.match(/It was left out on request/g)?.length).toBeGreaterThan(8)
     expect(words).toContain('No model of this study was tested.')
   })
@@ -104,7 +107,7 @@ describe('the report in Chromium', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'weftgrad-report-'))
     await writeFile(join(folder, 'whole.html'), page)
-    await writeFile(join(folder, 'empty.html'), renderReport(emptyStudy(), null))
+    await writeFile(join(folder, 'empty.html'), renderReport(emptyStudy(), { task, pictures: null, command }))
     browser = await openChromium()
   })
 

@@ -1,15 +1,19 @@
 /** The whole study on small data: every part, its report, stopped anywhere and gone on with, parts left out. */
+
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { FolderLock } from '../src/study/folder-lock.node.ts'
-import { searchHyperparameters } from '../src/study/search-run.node.ts'
-import { fullPlan, type StudyPart, type StudyPlan, studyParts } from '../src/study/study-plan.ts'
-import type { FinishedStudy } from '../src/study/study-report.node.ts'
-import { runStudy, type StudyOptions, type StudyReporter } from '../src/study/study-run.node.ts'
-import { trainLenet } from '../src/study/train-lenet.node.ts'
-import { trainTransfer } from '../src/study/transfer.node.ts'
+import { type StudyPart, studyParts } from '../src/report/parts.ts'
+import type { StudyPlan } from '../src/report/study-report.ts'
+import { FolderLock } from '../src/runs/folder-lock.node.ts'
+import { searchHyperparameters } from '../src/search/run.node.ts'
+import { fullPlan } from '../src/study/plan.ts'
+import type { FinishedStudy } from '../src/study/report.node.ts'
+import { runStudy, type StudyOptions, type StudyReporter } from '../src/study/run.node.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import { train } from '../src/train/run.node.ts'
+import { trainTransfer } from '../src/transfer/run.node.ts'
 import { writeBars } from './support/fashion-files.ts'
 
 let place = ''
@@ -17,17 +21,17 @@ let shared: Pick<StudyOptions, 'dataDir' | 'featureDir' | 'plan'> = {}
 let whole: FinishedStudy
 
 const plan: StudyPlan = {
-  ...fullPlan,
+  ...fullPlan(task),
   tune: { maxEpochs: 2, factor: 2 },
   crossval: { folds: 2, epochs: 1 },
-  lenet: { seed: 2, best: 2 },
+  train: { seed: 2, best: 2 },
   transfer: { networks: ['vgg16'], epochs: 2, limitTrain: 60, limitTest: 30, weights: 'hashed' },
 }
 
 beforeAll(async () => {
   place = await mkdtemp(join(tmpdir(), 'weftgrad-study-'))
   shared = { dataDir: await writeBars(join(place, 'data'), 120, 40), featureDir: join(place, 'features'), plan }
-  whole = await runStudy({ ...shared, out: join(place, 'whole') })
+  whole = await runStudy(task, { ...shared, out: join(place, 'whole') })
 })
 afterAll(() => rm(place, { recursive: true, force: true }))
 
@@ -60,28 +64,28 @@ describe('a study', () => {
 
   it('trains the final LeNet-5 and the folds with what tuning found', () => {
     const { parts } = whole.report
-    if (parts.tune.state !== 'done' || parts.crossval.state !== 'done' || parts['lenet-seed'].state !== 'done')
+    if (parts.tune.state !== 'done' || parts.crossval.state !== 'done' || parts.seed.state !== 'done')
       throw new Error('these parts are done')
     const { units_1, units_2, learning_rate } = parts.tune.result.best.hyperparameters
     const found = { units: [units_1, units_2], learningRate: learning_rate }
     expect(parts.crossval.result.settings).toMatchObject(found)
-    expect(parts['lenet-seed'].result).toMatchObject({ ...found, trainImages: 108 })
-    expect(parts['lenet-best'].state === 'done' && parts['lenet-best'].result).toMatchObject({ trainImages: 120 })
+    expect(parts.seed.result).toMatchObject({ ...found, trainImages: 108 })
+    expect(parts.best.state === 'done' && parts.best.result).toMatchObject({ trainImages: 120 })
   })
 
   it('leaves a page and JSON that name no folder of this computer', async () => {
     for (const name of ['report.html', 'report.json']) {
-      const text = await readFile(join(whole.folder, name), 'utf8')
+      const text = await readFile(join(whole.runDir, name), 'utf8')
       expect(text).not.toContain(place)
       expect(text).not.toMatch(/\bNaN\b|Infinity/)
     }
-    expect(whole.page).toBe(join(whole.folder, 'report.html'))
+    expect(whole.page).toBe(join(whole.runDir, 'report.html'))
   })
 
   it('that is stopped anywhere goes on to the same figures', async () => {
     const out = join(place, 'stopped')
     // In the search, in the folds, in a training, between parts, in the features or the head.
-    const stops: readonly (StudyPart | 'begin')[] = ['tune', 'crossval', 'begin', 'lenet-best', 'vgg16']
+    const stops: readonly (StudyPart | 'begin')[] = ['tune', 'crossval', 'begin', 'best', 'vgg16']
     for (const [i, stop] of stops.entries()) {
       const controller = new AbortController()
       const reporter: StudyReporter = {
@@ -93,12 +97,12 @@ describe('a study', () => {
         },
       }
       const folder = i === 0 ? { out } : { resume: out }
-      const running = runStudy({ ...shared, ...folder, signal: controller.signal }, reporter)
+      const running = runStudy(task, { ...shared, ...folder, signal: controller.signal }, reporter)
       await expect(running).rejects.toMatchObject({ code: 'aborted' })
       expect(await isThere(join(out, 'report.html'))).toBe(false)
     }
     const begun: StudyPart[] = []
-    const finished = await runStudy({ ...shared, resume: out }, { onPartBegin: (part) => void begun.push(part) })
+    const finished = await runStudy(task, { ...shared, resume: out }, { onPartBegin: (part) => void begun.push(part) })
     expect(begun).toEqual(['vgg16'])
     expect(figuresOf(finished)).toEqual(figuresOf(whole))
   })
@@ -107,7 +111,8 @@ describe('a study', () => {
     const page = await readFile(whole.page, 'utf8')
     await rm(whole.page)
     const again = await runStudy(
-      { ...shared, resume: whole.folder },
+      task,
+      { ...shared, resume: whole.runDir },
       {
         onPartBegin: (part) => {
           throw new Error(`${part} ran again`)
@@ -121,7 +126,12 @@ describe('a study', () => {
   it('without weights leaves the network out and says why', async () => {
     const transfer = { ...plan.transfer, weights: join(place, 'nowhere.h5') }
     const skip = studyParts.filter((part) => part !== 'vgg16')
-    const { report, page } = await runStudy({ ...shared, plan: { ...plan, transfer }, skip, out: join(place, 'bare') })
+    const { report, page } = await runStudy(task, {
+      ...shared,
+      plan: { ...plan, transfer },
+      skip,
+      out: join(place, 'bare'),
+    })
     expect(report.parts.vgg16).toMatchObject({ state: 'skipped', reason: expect.stringContaining('weights of VGG16') })
     expect(report.comparison).toBeNull()
     expect(await readFile(page, 'utf8')).toContain('The weights of VGG16')
@@ -129,12 +139,13 @@ describe('a study', () => {
 
   it('keeps a second process out of its folder, and out of those of its parts', async () => {
     for (const [folder, run] of [
-      [whole.folder, () => runStudy({ ...shared, resume: whole.folder })],
-      [join(place, 'new'), () => searchHyperparameters({ dataDir: shared.dataDir, out: join(place, 'new') })],
-      [join(place, 'newer'), () => trainLenet({ dataDir: shared.dataDir, out: join(place, 'newer') })],
+      [whole.runDir, () => runStudy(task, { ...shared, resume: whole.runDir })],
+      [join(place, 'new'), () => searchHyperparameters(task, { dataDir: shared.dataDir, out: join(place, 'new') })],
+      [join(place, 'newer'), () => train(task, { dataDir: shared.dataDir, out: join(place, 'newer') })],
       [
         join(place, 'head'),
-        () => trainTransfer({ model: 'vgg16', weights: 'hashed', dataDir: shared.dataDir, out: join(place, 'head') }),
+        () =>
+          trainTransfer(task, { model: 'vgg16', weights: 'hashed', dataDir: shared.dataDir, out: join(place, 'head') }),
       ],
     ] as const) {
       const lock = await FolderLock.take(join(folder, 'lock'))
@@ -148,13 +159,13 @@ describe('a study', () => {
 
   it('refuses to go on with other settings, other data or a damaged part', async () => {
     const refused = (options: StudyOptions, code: string) =>
-      expect(runStudy({ ...shared, resume: whole.folder, ...options })).rejects.toMatchObject({ code })
+      expect(runStudy(task, { ...shared, resume: whole.runDir, ...options })).rejects.toMatchObject({ code })
     await refused({ seed: 2 }, 'mismatch')
     await refused({ quick: true }, 'mismatch')
     await refused({ dataDir: await writeBars(join(place, 'other'), 120, 40, 'other') }, 'mismatch')
-    await refused({ resume: join(whole.folder, 'tune') }, 'format')
+    await refused({ resume: join(whole.runDir, 'tune') }, 'format')
     await refused({ out: join(place, 'elsewhere') }, 'argument')
-    const part = join(whole.folder, 'parts', 'tune.json')
+    const part = join(whole.runDir, 'parts', 'tune.json')
     const text = await readFile(part, 'utf8')
     await writeFile(part, text.slice(0, 100))
     await refused({}, 'format')

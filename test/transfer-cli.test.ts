@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -64,7 +64,12 @@ describe('features and a head on them, through the command', () => {
     })
     expect(Object.keys(report.test)).toEqual(['loss', 'accuracy'])
     expect(report.history).toHaveLength(2)
-    for (const words of ['normalization (Normalization)', 'say nothing about the network', 'Confusion', 'best so far'])
+    for (const words of [
+      'normalization (Normalization)',
+      'say nothing about the network',
+      'Confusion',
+      '* best by validation accuracy',
+    ])
       expect(trained.stderr).toContain(words)
 
     const tested = await weftgrad(['evaluate', out, ...data, '--json'])
@@ -76,12 +81,21 @@ describe('features and a head on them, through the command', () => {
     let sent = false
     const args = ['transfer', 'vgg16', ...hashed, '--epochs', '500', '--patience', '500', ...data]
     const stopped = await weftgrad([...args, '--json'], (text, child) => {
-      if (sent || !text.includes('best so far')) return
+      if (sent || !text.includes('  *')) return
       sent = true
       child.kill('SIGINT')
     })
     expect({ code: stopped.code, stdout: stopped.stdout }).toEqual({ code: 130, stdout: '' })
-    expect(stopped.stderr).toContain('the features that are finished are kept')
+    expect(stopped.stderr).toContain('Stopping: saving a checkpoint')
+    const [, folder = ''] = /Resume with: .*transfer --resume (\S+)/.exec(stopped.stderr) ?? []
+    expect(await readdir(join(place, folder))).toEqual(
+      expect.arrayContaining(['config.json', 'history.jsonl', 'stages']),
+    )
+    const other = await weftgrad(['transfer', 'xception', '--resume', folder, ...data])
+    expect({ code: other.code, stderr: other.stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('vgg16'),
+    })
     const again = await weftgrad(['transfer', 'vgg16', ...hashed, '--epochs', '1', ...data, '--json'])
     expect(JSON.parse(again.stdout).features.cached).toBe(true)
   }, 120_000)

@@ -2,7 +2,8 @@
  * Transfer learning with made-up weights and small data: a head on frozen features, fine-tuning from a layer on, what a
  * run leaves, what is refused. Accuracies of real weights are measured by the command, not here.
  */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+
+import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -13,19 +14,16 @@ import { elementCount } from '../src/kernels/kernel.ts'
 import { freeze } from '../src/nn/freeze.ts'
 import { pretrained } from '../src/nn/models/pretrained.ts'
 import { Random } from '../src/random.ts'
-import type { FeatureTap } from '../src/study/feature-taps.ts'
-import { pooled } from '../src/study/features.ts'
-import { readAnyConfig } from '../src/study/run-folder.node.ts'
-import {
-  type TransferOptions,
-  type TransferReport,
-  type TransferReporter,
-  trainTransfer,
-} from '../src/study/transfer.node.ts'
-import { fineTuning, headModel } from '../src/study/transfer-model.ts'
-import { transferDefaults, transferSettings } from '../src/study/transfer-settings.ts'
+import { readAnyConfig } from '../src/runs/run-folder.node.ts'
 import { evaluateRun, predictPictures } from '../src/study/use-run.node.ts'
-import { evaluateTransferRun } from '../src/study/use-transfer.node.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import type { FeatureTap } from '../src/tasks/feature-taps.ts'
+import { pooled } from '../src/transfer/features.ts'
+import { fineTuning, headModel } from '../src/transfer/model.ts'
+import type { TransferReport } from '../src/transfer/result.ts'
+import { type TransferOptions, type TransferReporter, trainTransfer } from '../src/transfer/run.node.ts'
+import { transferSettings } from '../src/transfer/settings.ts'
+import { evaluateTransferRun } from '../src/transfer/use.node.ts'
 import { hashedGains, hashedReader, hashedWeight } from '../src/weights/hashed.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
@@ -54,7 +52,7 @@ const run = (
   options: Partial<TransferOptions> = {},
   reporter?: TransferReporter,
 ): Promise<TransferReport> =>
-  trainTransfer({ ...small, dataDir, featureDir, out: join(place, out), ...options }, reporter)
+  trainTransfer(task, { ...small, dataDir, featureDir, out: join(place, out), ...options }, reporter)
 
 const modelOf = async (out: string) => readSafetensors(await readFile(join(place, out, 'model.safetensors')))
 
@@ -120,7 +118,7 @@ describe('a head on frozen features', () => {
 
   it('is tested again with the same result', async () => {
     const config = await readAnyConfig(join(place, 'head'))
-    const { test, confusion } = await evaluateTransferRun(join(place, 'head'), config, { dataDir, featureDir })
+    const { test, confusion } = await evaluateTransferRun(task, join(place, 'head'), config, { dataDir, featureDir })
     expect({ test, confusion }).toEqual({ test: report.test, confusion: report.confusion })
   })
 
@@ -131,7 +129,7 @@ describe('a head on frozen features', () => {
       const data = pixels.slice(i * 784, (i + 1) * 784)
       await writeFile(path, encodePng({ width: 28, height: 28, channels: 1, data }))
     }
-    const predictions = await predictPictures(join(place, 'head'), paths)
+    const predictions = await predictPictures(task, join(place, 'head'), paths)
     const rows = String(await readFile(join(place, 'head', 'predictions.csv'))).split('\n')
     expect(predictions.map(({ label }, i) => `${i},${labels[i]},${label}`)).toEqual(rows.slice(1, 7))
     for (const { probabilities } of predictions)
@@ -183,7 +181,7 @@ describe('fine-tuning', () => {
     expect(tensors.has('block1_conv1/kernel')).toBe(false)
 
     const config = await readAnyConfig(join(place, 'tuned'))
-    const again = await evaluateTransferRun(join(place, 'tuned'), config, { dataDir, featureDir })
+    const again = await evaluateTransferRun(task, join(place, 'tuned'), config, { dataDir, featureDir })
     expect(again.test).toEqual(report.test)
   })
 
@@ -200,12 +198,96 @@ describe('fine-tuning', () => {
   })
 })
 
+describe('a transfer run that was stopped', () => {
+  const tuned = { unfreeze: 'block2_conv1', fineTuneEpochs: 2, epochs: 3, fineTuneRate: 1e-3 } as const
+  const bytesOf = (out: string, file: string) => readFile(join(place, out, file))
+  const historyOf = async (out: string): Promise<unknown[]> =>
+    String(await bytesOf(out, 'history.jsonl'))
+      .trim()
+      .split('\n')
+      .map((line) => ({ ...JSON.parse(line), seconds: 0 }))
+  const resumed = (out: string, options: Partial<TransferOptions> = {}, reporter?: TransferReporter) =>
+    trainTransfer(task, { dataDir, featureDir, resume: join(place, out), ...options }, reporter)
+  /** Stops in a stage, within an epoch or between two. */
+  const stopIn = (stage: string, what: 'step' | 'epoch'): { reporter: TransferReporter; signal: AbortSignal } => {
+    const controller = new AbortController()
+    let now = ''
+    const stop = () => void (now === stage && controller.abort())
+    const onBegin: TransferReporter['onBegin'] = (_facts, _settings, begun) => {
+      now = begun
+    }
+    const reporter = { onBegin, ...(what === 'step' ? { onProgress: stop } : { onEpochEnd: stop }) }
+    return { reporter, signal: controller.signal }
+  }
+  let whole: TransferReport
+  beforeAll(async () => {
+    whole = await run('whole', tuned)
+  })
+
+  it('in the head or in fine-tuning goes on to the same model, bit for bit', async () => {
+    const out = 'interrupted'
+    const stops = [
+      ['head', 'step'],
+      ['head', 'epoch'],
+      ['fine-tuning', 'step'],
+      ['fine-tuning', 'epoch'],
+    ] as const
+    for (const [i, [stage, what]] of stops.entries()) {
+      const { reporter, signal } = stopIn(stage, what)
+      const stopping = i === 0 ? run(out, { ...tuned, signal }, reporter) : resumed(out, { signal }, reporter)
+      const details = { runDir: join(place, out), resumable: true }
+      await expect(stopping).rejects.toMatchObject({ code: 'aborted', details })
+      expect(await readdir(join(place, out))).toContain('stages')
+      // A line that a crash left, of an epoch that is in no checkpoint.
+      await appendFile(join(place, out, 'history.jsonl'), '{"epoch":99}\n')
+    }
+    const report = await resumed(out)
+    for (const file of ['model.safetensors', 'predictions.csv'])
+      expect((await bytesOf(out, file)).equals(await bytesOf('whole', file)), file).toBe(true)
+    expect(await historyOf(out)).toEqual(await historyOf('whole'))
+    expect(report).toMatchObject({ test: whole.test, bestEpoch: whole.bestEpoch, confusion: whole.confusion })
+    expect((await readdir(join(place, out))).sort()).toEqual((await readdir(join(place, 'whole'))).sort())
+  }, 240_000)
+
+  it('and finished is not trained again', async () => {
+    const notes: string[] = []
+    const onAdapter = () => expect.fail('it trains again')
+    expect(await resumed('whole', {}, { onAdapter, onNote: (line) => notes.push(line) })).toEqual(whole)
+    expect(notes).toEqual([expect.stringContaining('is finished')])
+  })
+
+  it('refuses other settings, another network, other data and another folder, and stays as it was', async () => {
+    const { reporter, signal } = stopIn('head', 'step')
+    await expect(run('kept', { signal }, reporter)).rejects.toMatchObject({ code: 'aborted' })
+    const contents = async () => Promise.all((await readdir(join(place, 'kept'), { recursive: true })).sort())
+    const before = [await contents(), await bytesOf('kept', 'config.json'), await bytesOf('kept', 'history.jsonl')]
+    const refused = (options: Partial<TransferOptions>) => expect(resumed('kept', options)).rejects
+    await refused({ epochs: 7 }).toMatchObject({
+      code: 'mismatch',
+      message: expect.stringContaining('--epochs 6, not 7'),
+    })
+    await refused({ model: 'xception' }).toMatchObject({ code: 'mismatch', message: expect.stringContaining('vgg16') })
+    await refused({ out: join(place, 'elsewhere') }).toMatchObject({ code: 'argument' })
+    await refused({ dataDir: await writeBars(join(place, 'other-data'), 130, 40, 'other') }).toMatchObject({
+      code: 'mismatch',
+      message: expect.stringContaining('holds other data'),
+    })
+    expect([await contents(), await bytesOf('kept', 'config.json'), await bytesOf('kept', 'history.jsonl')]).toEqual(
+      before,
+    )
+    const early = join(place, 'kept', 'stages')
+    await rm(early, { recursive: true })
+    // As runs of before there were checkpoints: they begin again.
+    expect((await resumed('kept')).test).toEqual((await run('fresh')).test)
+  }, 240_000)
+})
+
 describe('a network cut in two', () => {
   const device = useDevice()
 
   /** Logits of some images by a head on features, and by the cut network that ends in the same head. */
   async function compare(name: 'vgg16' | 'xception', names: readonly string[], from: string) {
-    const base = pretrained[name].build({ size: transferDefaults[name].size })
+    const base = pretrained[name].build({ size: task.transfer[name].size })
     const taps = names.map((layer): FeatureTap => ({ layer, pooling: 'avg2' }))
     const tuning = fineTuning(base, taps, from)
     const read = hashedReader(hashedGains[name])
@@ -221,8 +303,8 @@ describe('a network cut in two', () => {
     }
     using whole = await rowsOf(taps)
     using part = await rowsOf(tuning.frozenTaps)
-    using head = headModel('head', whole.shape[1] ?? 0, 10, transferDefaults[name])
-    using tuned = tuning.model('tuned', 10, transferDefaults[name])
+    using head = headModel('head', whole.shape[1] ?? 0, 10, task.transfer[name])
+    using tuned = tuning.model('tuned', 10, task.transfer[name])
     const weights = new Map(await head.weightNumbers())
     for (const weight of base.weights)
       if (tuning.layers.includes(weight.name.replace(/\/.*/, '')))
@@ -290,19 +372,19 @@ describe('refused before anything is computed or written', () => {
   it('by evaluating: a run whose weights are others now', async () => {
     const config = await readAnyConfig(join(place, 'head'))
     const other = { ...config, base: { weights: 'elsewhere.h5', fingerprint: 'sha256:0' } }
-    await expect(evaluateTransferRun(join(place, 'head'), other, { dataDir, featureDir })).rejects.toMatchObject({
+    await expect(evaluateTransferRun(task, join(place, 'head'), other, { dataDir, featureDir })).rejects.toMatchObject({
       code: 'mismatch',
     })
-    await expect(evaluateRun(join(place, 'nowhere'))).rejects.toMatchObject({ code: 'file' })
+    await expect(evaluateRun(task, join(place, 'nowhere'))).rejects.toMatchObject({ code: 'file' })
   })
 })
 
 it('the defaults of every network are settings that it takes', () => {
-  for (const [name, defaults] of Object.entries(transferDefaults) as [
-    keyof typeof transferDefaults,
-    typeof transferDefaults.vgg16,
+  for (const [name, defaults] of Object.entries(task.transfer) as [
+    keyof typeof task.transfer,
+    typeof task.transfer.vgg16,
   ][]) {
-    expect(transferSettings.resolve({}, defaults)).toEqual(defaults)
+    expect(transferSettings(task).resolve({}, defaults)).toEqual(defaults)
     const base = pretrained[name].build({ size: defaults.size })
     for (const layer of defaults.layers) expect(base.positionOf(layer)).toBeGreaterThan(0)
   }

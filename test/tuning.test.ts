@@ -2,6 +2,7 @@
  * Tuning: which variant a table chooses, what is measured and what is refused, what is kept from run to run, and that a
  * resumed run repeats its kernels. Families are made up where a variant must be slow or wrong; everything runs on a device.
  */
+
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,8 +24,8 @@ import type { TrainingFacts } from '../src/nn/contract.ts'
 import type { Model } from '../src/nn/model.ts'
 import { FileTuningStore, tuningMode } from '../src/nn/tuning-store.node.ts'
 import { Random } from '../src/random.ts'
-import { readConfig } from '../src/study/run-folder.node.ts'
-import { type TrainLenetOptions, type TrainReporter, trainLenet } from '../src/study/train-lenet.node.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import { readTrainConfig, type TrainOptions, type TrainReporter, train } from '../src/train/run.node.ts'
 import { useDevice } from './support/device.ts'
 
 const device = useDevice()
@@ -287,7 +288,7 @@ describe('a run', () => {
     return folder
   }
 
-  const kernelsOf = async (run: string) => (await readConfig(join(place, run))).kernels
+  const kernelsOf = async (run: string) => (await readTrainConfig(task, join(place, run))).kernels
   const weightsOf = (run: string) => readFile(join(place, run, 'model.safetensors'))
 
   it('tunes once, keeps its kernels when resumed, and ignores the cache if told to', async () => {
@@ -299,8 +300,8 @@ describe('a run', () => {
         onNote: (line) => notes.push(line),
         ...(stop ? { onProgress: () => controller.abort() } : {}),
       }
-      const options: TrainLenetOptions = { ...small, dataDir, ...out, signal: controller.signal }
-      const ended = trainLenet(options, reporter)
+      const options: TrainOptions = { ...small, dataDir, ...out, signal: controller.signal }
+      const ended = train(task, options, reporter)
       await (stop ? expect(ended).rejects.toMatchObject({ code: 'aborted' }) : ended)
       return notes.filter((line) => line.startsWith('Tuned'))
     }

@@ -4,7 +4,7 @@
  */
 
 import { arch, availableParallelism, cpus, platform } from 'node:os'
-import { versions } from '../../src/study/versions.node.ts'
+import { versions } from '../../src/runs/versions.node.ts'
 import { workingCommit } from '../commit.ts'
 import { rounded } from '../report.ts'
 import type { Part, PartOutcome } from './part.ts'

@@ -2,8 +2,10 @@
  * A line on standard error that says how far something is: a bar that is drawn again in place on a terminal, elsewhere a
  * plain line now and then.
  */
+
 import { SingleBar } from 'cli-progress'
-import { clock, shownLines, type Terminal } from './terminal.ts'
+import { clock, megabytes } from '../numbers.ts'
+import { shownLines, type Terminal } from './terminal.ts'
 
 /** Between plain lines, in ms. */
 const plainLineMs = 10_000
@@ -116,9 +118,4 @@ export class BytesBar {
   close(): void {
     this.#bar.close()
   }
-}
-
-/** Decimal megabytes, as file sizes are published. */
-export function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`
 }

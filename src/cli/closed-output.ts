@@ -1,5 +1,5 @@
 /**
- * What happens when standard output or error cannot be written to any more: `weftgrad train lenet | head -1`, a terminal
+ * What happens when standard output or error cannot be written to any more: `weftgrad train ... | head -1`, a terminal
  * that was closed, a full disk. The command goes on to its end, since a training is worth more than its words; but one whose
  * answer did not get out never exits with 0.
  */
@@ -18,7 +18,7 @@ export function watchOutputs(): void {
     const what = isClosed ? 'was closed' : `cannot be written to (${error.message})`
     const { red } = colorsFor(process.stderr)
     process.stderr.write(
-      `${red('weftgrad:')} standard output ${what}: the rest of the answer is lost. The command itself goes on to its end.\n`,
+      `${red('weftgrad:')} standard output ${what}: the rest of the output is lost. The command itself continues to the end.\n`,
     )
   })
   // Notes are lost; there is no place left to say so.

@@ -1,16 +1,18 @@
-/** `weftgrad convert IN OUT.safetensors`: any file of weights as safetensors, and a table of what is in it. */
+/** `weftgrad convert IN OUT.safetensors`: converts a weights file to safetensors, and lists its contents. */
+
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { openWeightFile } from '../format/open-weights.node.ts'
 import { elementCount } from '../kernels/kernel.ts'
+import { count, megabytes } from '../numbers.ts'
 import { printable } from '../printable.ts'
 import { type ConvertedTensor, convertWeights } from '../weights/convert.node.ts'
 import { guessAt } from '../weights/recognize.ts'
-import { BytesBar, megabytes } from './bar.ts'
+import { BytesBar } from './bar.ts'
 import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
-import { grouped, openTerminal, type Terminal } from './terminal.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
 
 export interface ConvertOptions {
   readonly force?: boolean
@@ -19,10 +21,10 @@ export interface ConvertOptions {
 
 export async function convertCommand(from: string, to: string, { force = false, json }: ConvertOptions): Promise<void> {
   if (!to.endsWith('.safetensors')) {
-    throw new WeftgradError('argument', `The result is a safetensors file: name it ${to}.safetensors.`, { to })
+    throw new WeftgradError('argument', `The output is a safetensors file: name it ${to}.safetensors.`, { to })
   }
   if (!force && (await exists(to))) {
-    throw new WeftgradError('argument', `${to} is there already. Choose another name, or add --force.`, { to })
+    throw new WeftgradError('argument', `${to} already exists. Choose another name, or add --force.`, { to })
   }
   const terminal = openTerminal({ json })
   const bar = new BytesBar(terminal, 'Converting')
@@ -41,7 +43,7 @@ export async function convertCommand(from: string, to: string, { force = false, 
       const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0)
       const guess = guessAt(file.groups)
       show(tensors, parameters, terminal)
-      terminal.say(`${from} (${file.format}) is written to ${to}, ${megabytes(4 * parameters)} of float32. ${guess}`)
+      terminal.say(`${from} (${file.format}) was written to ${to}: ${megabytes(4 * parameters)} of float32. ${guess}`)
       if (json) {
         const range = (bound: number): number | null => (Number.isFinite(bound) ? bound : null)
         const listed = tensors.map((one) => ({ ...one, min: range(one.min), max: range(one.max) }))
@@ -68,15 +70,15 @@ function show(tensors: readonly ConvertedTensor[], parameters: number, { say, co
       min.toPrecision(5),
       max.toPrecision(5),
     ],
-    note: notFinite > 0 ? red(`  ${grouped(notFinite)} not finite: loading refuses them`) : '',
+    note: notFinite > 0 ? red(`  ${count(notFinite)} not finite: loading refuses them`) : '',
   }))
-  const header = ['Tensor', 'Shape', 'Stored as', 'Least', 'Greatest']
+  const header = ['Tensor', 'Shape', 'Stored as', 'Minimum', 'Maximum']
   const widths = header.map((title, i) => Math.max(title.length, ...rows.map(({ cells }) => cells[i]?.length ?? 0)))
   const line = (cells: readonly string[]): string =>
     cells.map((cell, i) => (i > 2 ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0))).join('  ')
   say(dim(line(header)))
   for (const { cells, note } of rows) say(line(cells) + note)
-  say(dim(`${tensors.length} tensors, ${grouped(parameters)} numbers`))
+  say(dim(`${tensors.length} tensors, ${count(parameters)} numbers`))
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -1,26 +1,28 @@
-/** `weftgrad crossval`: cross-validates LeNet-5 and shows how it goes. */
-import type { CrossValidationResult, FoldResult, FoldsSummary } from '../study/crossval.ts'
+/** `weftgrad crossval`: cross-validates the network and shows how it goes. */
+
+import type { CrossValidationResult, FoldResult, FoldsSummary } from '../crossval/result.ts'
 import {
   type CrossValidationOptions,
   type CrossValidationReporter,
   crossValidate,
   type FoldPlace,
-} from '../study/crossval-run.node.ts'
-import { shown } from '../study/run-folder.node.ts'
+} from '../crossval/run.node.ts'
+import { clock, count, counted, percent } from '../numbers.ts'
+import { shown } from '../runs/run-folder.node.ts'
+import type { Task } from '../tasks/task.ts'
 import { BarLine } from './bar.ts'
-import { runStudyCommand } from './study-command.ts'
-import { clock, counted, grouped, openTerminal, percent, type Terminal } from './terminal.ts'
+import { runJobCommand } from './job-command.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
 import { fact, sayModel } from './training-text.ts'
 
-/** Sets the exit code: 0, 1, 2 for bad arguments, 130 or 143 after a signal. */
-export async function crossvalCommand({
-  json,
-  ...options
-}: CrossValidationOptions & { json?: boolean }): Promise<void> {
+export async function crossvalCommand(
+  task: Task,
+  { json, ...options }: CrossValidationOptions & { json?: boolean },
+): Promise<void> {
   const terminal = openTerminal({ json })
   const bar = new BarLine(terminal)
-  await runStudyCommand('crossval', terminal, bar, async (signal, reporter) => {
-    const result = await crossValidate({ ...options, signal }, { ...reporter, ...showing(terminal, bar) })
+  await runJobCommand({ task, command: 'crossval', terminal, drawing: bar }, async (signal, reporter) => {
+    const result = await crossValidate(task, { ...options, signal }, { ...reporter, ...showing(terminal, bar) })
     bar.clear()
     showResult(result, terminal)
     if (json) terminal.json(result)
@@ -32,7 +34,7 @@ function showing(terminal: Terminal, bar: BarLine): CrossValidationReporter {
   return {
     onBegin({ settings, model, trainCount, validationCount }) {
       sayModel(terminal, model)
-      const counts = `${grouped(trainCount)} images to train, ${grouped(validationCount)} to validate`
+      const counts = `${count(trainCount)} images to train, ${count(validationCount)} to validate`
       fact(
         terminal,
         'Folds',
@@ -42,7 +44,7 @@ function showing(terminal: Terminal, bar: BarLine): CrossValidationReporter {
       terminal.say(terminal.colors.dim(columns))
     },
     onProgress({ kind, fold }, { epoch, epochs }, { done, total, etaSeconds }) {
-      const name = kind === 'honest' ? `Fold ${fold}` : `Fold ${fold}, carried`
+      const name = kind === 'honest' ? `Fold ${fold}` : `Fold ${fold}, reused model`
       const told = [`${clock(etaSeconds)} left`, `epoch ${epoch} of ${epochs}`]
       const after = `${done.toFixed(1)} of ${total} epochs`
       const plain = `${name}: ${[after, ...told].join(', ')}`
@@ -52,7 +54,7 @@ function showing(terminal: Terminal, bar: BarLine): CrossValidationReporter {
       bar.clear()
       if (place.kind === 'carried' && kind === 'honest') {
         terminal.say()
-        terminal.say(`  One model carried on from fold 1, which validates on what it was trained on before:`)
+        terminal.say(`  One model reused from fold 1 on, which is validated on images it was trained on:`)
       }
       kind = place.kind
       terminal.say(foldText(result))
@@ -76,9 +78,9 @@ function showResult(
 ): void {
   const { bold, dim } = terminal.colors
   terminal.say()
-  fact(terminal, 'Honest', `${bold(summaryText(honest))}, a new model for each fold`)
+  fact(terminal, `${honest.folds.length}-fold`, `${bold(summaryText(honest))} (fresh model per fold)`)
   if (carryOver !== null) {
-    fact(terminal, 'Carried', `${summaryText(carryOver)}, one model through all folds: no estimate of anything`)
+    fact(terminal, 'Reused', `${summaryText(carryOver)} (reusing one model across folds: not a valid estimate)`)
     terminal.say()
     for (const sentence of explanation) terminal.say(`  ${sentence}`)
     terminal.say()

@@ -1,9 +1,11 @@
-/** `weftgrad doctor`: what there is to compute with and on, and what would be faster. Fetches nothing. */
-import { loadFashionMnist } from '../data/fashion-mnist.node.ts'
+/** `weftgrad doctor`: the GPU, driver and data found, and how to speed things up. Downloads nothing. */
+
 import { WeftgradError } from '../errors.ts'
 import { type AdapterDiagnosis, type Diagnosis, diagnose } from '../gpu/node/doctor.ts'
 import { sourceInWords } from '../gpu/node/setup.ts'
-import { grouped, openTerminal, type Terminal } from './terminal.ts'
+import { count } from '../numbers.ts'
+import type { Task } from '../tasks/task.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
 
 export interface DoctorOptions {
   readonly dataDir?: string
@@ -20,18 +22,18 @@ interface DataDiagnosis {
 }
 
 /** Exit code 1 if there is no adapter. */
-export async function doctorCommand({ dataDir, json }: DoctorOptions): Promise<void> {
+export async function doctorCommand(task: Task, { dataDir, json }: DoctorOptions): Promise<void> {
   const terminal = openTerminal({ json })
   const diagnosis = await diagnose()
-  const data = await findData(dataDir)
+  const data = await findData(task, dataDir)
   if (json) terminal.json({ ...diagnosis, data })
-  else print(diagnosis, data, terminal)
+  else print(diagnosis, data, task.data.title, terminal)
   if (diagnosis.adapter === undefined) process.exitCode = 1
 }
 
-async function findData(dataDir: string | undefined): Promise<DataDiagnosis> {
+async function findData(task: Task, dataDir: string | undefined): Promise<DataDiagnosis> {
   try {
-    const { folder, published, train, test } = await loadFashionMnist({ dataDir, provision: false })
+    const { folder, published, train, test } = await task.data.load({ dataDir, provision: false })
     return { folder, published, train: train.count, test: test.count, problem: undefined }
   } catch (error) {
     if (!(error instanceof WeftgradError)) throw error
@@ -39,7 +41,7 @@ async function findData(dataDir: string | undefined): Promise<DataDiagnosis> {
   }
 }
 
-function print(diagnosis: Diagnosis, data: DataDiagnosis, { say, colors }: Terminal): void {
+function print(diagnosis: Diagnosis, data: DataDiagnosis, dataTitle: string, { say, colors }: Terminal): void {
   const { bold, dim, green, yellow, red } = colors
   const line = (name: string, text: string): void => say(`  ${dim(name.padEnd(11))} ${text}`)
   const { adapter, problem, processor, cachedDriver, systemDrivers } = diagnosis
@@ -57,28 +59,28 @@ function print(diagnosis: Diagnosis, data: DataDiagnosis, { say, colors }: Termi
       say(`  ${dim(name.padEnd(34))} ${limitText(name, value)}`)
   }
   say()
-  say(bold('Surroundings'))
+  say(bold('Environment'))
   line('Node.js', `${diagnosis.nodeVersion} on ${diagnosis.platform}`)
   line('processor', `${processor.model}, ${processor.cores} ${processor.cores === 1 ? 'core' : 'cores'}`)
-  line('drivers', systemDrivers.length > 0 ? systemDrivers.join(', ') : 'the system has none for Vulkan')
+  line('drivers', systemDrivers.length > 0 ? systemDrivers.join(', ') : 'no system Vulkan driver')
   line('cache', diagnosis.cacheFolder)
   if (cachedDriver.state === 'whole')
     line('', `Mesa ${cachedDriver.driver.mesaVersion} in ${cachedDriver.driver.folder}`)
   if (cachedDriver.state === 'damaged')
     line('', `${yellow('damaged')}: ${cachedDriver.reason} (${cachedDriver.folder})`)
   say()
-  say(bold('Fashion-MNIST'))
+  say(bold(dataTitle))
   if (data.folder === undefined) {
     line('none', data.problem ?? '')
-    line('', '`weftgrad setup` fetches it.')
+    line('', '`weftgrad setup` downloads it.')
   } else {
     line('folder', data.folder)
-    const kind = data.published ? green('the published data') : yellow('not the published bytes')
-    line('images', `${grouped(data.train)} to train, ${grouped(data.test)} to test: ${kind}`)
+    const kind = data.published ? green('the published data') : yellow('not the published files')
+    line('images', `${count(data.train)} to train, ${count(data.test)} to test: ${kind}`)
   }
   say()
-  say(bold('What would be faster'))
-  if (diagnosis.faster.length === 0) say('  Nothing that weftgrad knows of.')
+  say(bold('How to speed things up'))
+  if (diagnosis.faster.length === 0) say('  No suggestions.')
   for (const sentence of diagnosis.faster) say(`  ${sentence}`)
 }
 
@@ -97,6 +99,6 @@ function featureText({ features }: AdapterDiagnosis): string {
 
 /** Sizes in bytes as MiB or KiB, other limits as numbers. */
 function limitText(name: string, value: number): string {
-  if (!name.endsWith('Size')) return grouped(value)
-  return value >= 2 ** 20 ? `${grouped(value / 2 ** 20)} MiB` : `${grouped(value / 1024)} KiB`
+  if (!name.endsWith('Size')) return count(value)
+  return value >= 2 ** 20 ? `${count(value / 2 ** 20)} MiB` : `${count(value / 1024)} KiB`
 }

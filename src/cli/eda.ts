@@ -1,8 +1,7 @@
 /** `weftgrad eda`: what is in the data, as a table, with pictures and JSON in a folder. */
+
 import { join, resolve } from 'node:path'
-import { fashionMnistClasses } from '../data/fashion-mnist.ts'
-import { open } from '../gpu/node/open.ts'
-import { edaFiles, loadEdaData, writeEda } from '../study/eda.node.ts'
+import { edaFiles, loadEdaData, writeEda } from '../explore/explore.node.ts'
 import {
   duplicatesText,
   type EdaPixel,
@@ -11,10 +10,13 @@ import {
   edaSamples,
   explore,
   type PixelPair,
-} from '../study/eda.ts'
+} from '../explore/explore.ts'
+import { open } from '../gpu/node/open.ts'
+import { count } from '../numbers.ts'
+import type { Task } from '../tasks/task.ts'
 import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
-import { grouped, openTerminal, type Terminal } from './terminal.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
 
 export interface EdaOptions {
   readonly dataDir?: string
@@ -27,7 +29,10 @@ export interface EdaOptions {
 /** Not a run's folder of its own: the same data give the same files. */
 const usualFolder = join('runs', 'eda')
 
-export async function edaCommand({ dropMissing, out = usualFolder, json, ...data }: EdaOptions): Promise<void> {
+export async function edaCommand(
+  task: Task,
+  { dropMissing, out = usualFolder, json, ...data }: EdaOptions,
+): Promise<void> {
   const terminal = openTerminal({ json })
   const interrupt = interruptible(
     () => terminal.note('Stopping.'),
@@ -36,17 +41,17 @@ export async function edaCommand({ dropMissing, out = usualFolder, json, ...data
   try {
     const { signal } = interrupt
     const missing = dropMissing === true ? 'drop' : 'refuse'
-    const { parts, source, place } = await loadEdaData({ ...data, missing, signal, onNote: terminal.note })
+    const { parts, source, place } = await loadEdaData(task, { ...data, missing, signal, onNote: terminal.note })
     using device = await open({ log: terminal.note })
-    const eda = await explore(device, parts, { source, classNames: fashionMnistClasses, signal })
+    const eda = await explore(device, parts, { source, classNames: task.data.classNames, signal })
     await writeEda(out, eda)
     const { result } = eda
     terminal.say(`${terminal.colors.bold('Data')}  ${whatText(result)}, from ${place}`)
     terminal.say()
-    show(result, terminal)
+    show(result, task.data, terminal)
     terminal.say()
     terminal.say(
-      `${out} has ${edaFiles.classes} (of each class: mean, variance, ${edaSamples} images), ${edaFiles.correlation} and ${edaFiles.result}.`,
+      `Wrote ${edaFiles.classes} (for each class: mean, variance, ${edaSamples} images), ${edaFiles.correlation} and ${edaFiles.result} to ${out}.`,
     )
     if (json) terminal.json({ ...result, out: resolve(out) })
   } catch (error) {
@@ -56,15 +61,15 @@ export async function edaCommand({ dropMissing, out = usualFolder, json, ...data
   }
 }
 
-function show(result: EdaResult, { say, colors }: Terminal): void {
+function show(result: EdaResult, data: Task['data'], { say, colors }: Terminal): void {
   const { bold, dim } = colors
   const { sets, classNames, correlation, adapter } = result
   const rows: [string, (set: EdaSet) => number][] = [
     ['Rows', ({ rows }) => rows],
-    ['Rows left out for missing cells', ({ missing }) => missing.length],
+    ['Rows skipped for missing cells', ({ missing }) => missing.length],
     ['Images that repeat an earlier one', ({ duplicateImages }) => duplicateImages],
-    ['Rows that do, label included', ({ duplicateRows }) => duplicateRows],
-    ['Equal images, different labels', ({ conflicts }) => conflicts],
+    ['... with the same label', ({ duplicateRows }) => duplicateRows],
+    ['Identical images, different labels', ({ conflicts }) => conflicts],
     ...classNames.map((name, k): [string, (set: EdaSet) => number] => [name, (set) => set.classCounts[k] ?? 0]),
   ]
   const first = Math.max(...rows.map(([name]) => name.length)) + 2
@@ -72,35 +77,35 @@ function show(result: EdaResult, { say, colors }: Terminal): void {
   const line = (name: string, cell: (set: EdaSet) => string): string =>
     `  ${name.padEnd(first)}${sets.map((set, i) => cell(set).padStart(widths[i] ?? 0)).join('')}`
   say(dim(line('', ({ name }) => name)))
-  for (const [name, count] of rows) say(line(name, (set) => grouped(count(set))))
+  for (const [name, of] of rows) say(line(name, (set) => count(of(set))))
   say()
-  say(duplicatesText(result))
+  say(duplicatesText(result, data))
   for (const { name, missing } of sets.filter((set) => set.missing.length > 0)) {
     const lines = missing.slice(0, 10).join(', ') + (missing.length > 10 ? ', ...' : '')
-    say(`Left out of ${name} for missing cells: line${missing.length === 1 ? '' : 's'} ${lines}.`)
+    say(`Skipped in ${name} for missing cells: line${missing.length === 1 ? '' : 's'} ${lines}.`)
   }
   say()
   say(
-    `${bold('Correlation')} of ${result.height * result.width} pixels over ${grouped(correlation.rows)} images of ${correlation.set} ${dim(`(${correlation.seconds.toFixed(1)} s on ${adapter.driver})`)}`,
+    `${bold('Correlations')} between ${result.height * result.width} pixels over ${count(correlation.rows)} images in ${correlation.set} ${dim(`(${correlation.seconds.toFixed(1)} s on ${adapter.driver})`)}`,
   )
   say(constantText(correlation.constant))
   for (const [title, pairs] of [
-    ['strongest, together', correlation.strongestPositive],
-    ['strongest, opposed', correlation.strongestNegative],
+    ['strongest positive', correlation.strongestPositive],
+    ['strongest negative', correlation.strongestNegative],
     ['weakest', correlation.weakest],
   ] as const)
     for (const [i, pair] of pairs.slice(0, 3).entries()) say(pairLine(i === 0 ? title : '', pair))
 }
 
 function whatText({ source, height, width, classNames }: EdaResult): string {
-  const kind = source.kind === 'csv' ? 'CSV' : source.published ? 'IDX, as published' : 'IDX, not the published bytes'
+  const kind = source.kind === 'csv' ? 'CSV' : source.published ? 'IDX, as published' : 'IDX, not the published files'
   return `${kind}; images of ${height}x${width} in ${classNames.length} classes`
 }
 
 function constantText(constant: readonly EdaPixel[]): string {
-  if (constant.length === 0) return '  no pixel is the same in all images'
+  if (constant.length === 0) return '  no pixel is constant over all images'
   const named = constant.slice(0, 5).map(pixelText).join(' ') + (constant.length > 5 ? ' ...' : '')
-  return `  ${constant.length} pixels are the same in all images and have no correlation: ${named}`
+  return `  ${constant.length} pixels are constant over all images and without correlation: ${named}`
 }
 
 function pairLine(title: string, { a, b, r }: PixelPair): string {

@@ -1,5 +1,6 @@
 /** `weftgrad evaluate RUN`. */
 import { evaluateRun } from '../study/use-run.node.ts'
+import type { Task } from '../tasks/task.ts'
 import { resultsText } from './results.ts'
 import { openTerminal } from './terminal.ts'
 
@@ -8,9 +9,9 @@ export interface EvaluateOptions {
   readonly json?: boolean
 }
 
-export async function evaluateCommand(run: string, { dataDir, json }: EvaluateOptions): Promise<void> {
+export async function evaluateCommand(task: Task, run: string, { dataDir, json }: EvaluateOptions): Promise<void> {
   const terminal = openTerminal({ json })
-  const evaluation = await evaluateRun(run, { dataDir, onNote: terminal.note })
+  const evaluation = await evaluateRun(task, run, { dataDir, onNote: terminal.note })
   terminal.say(resultsText(evaluation, terminal.colors))
   if (json) terminal.json(evaluation)
 }

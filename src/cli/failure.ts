@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { CommanderError } from 'commander'
 import { WeftgradError } from '../errors.ts'
 import { printable } from '../printable.ts'
-import { runFiles, shown } from '../study/run-folder.node.ts'
+import { runFiles, shown } from '../runs/run-folder.node.ts'
 import type { Interruptible } from './interrupt.ts'
 import { colorsFor, shownLines, type Terminal } from './terminal.ts'
 
@@ -33,7 +33,7 @@ const inVain = ['not-finite', 'argument', 'mismatch', 'data', 'lock-lost']
 export function sayHowToResume(error: unknown, command: string, folder: string | undefined, terminal: Terminal): void {
   if (!(error instanceof WeftgradError) || inVain.includes(error.code)) return
   if (folder === undefined || !existsSync(join(folder, runFiles.config))) return
-  terminal.note(`Go on with:  npx weftgrad ${command} --resume ${quoted(shown(folder))}`)
+  terminal.note(`Resume with:  npx weftgrad ${command} --resume ${quoted(shown(folder))}`)
 }
 
 /** As a shell takes it. */
@@ -53,7 +53,7 @@ export function reportFailure(error: unknown): number {
     print(`${red('weftgrad:')} ${error.message}`)
   } else {
     const message = error instanceof Error ? error.message : String(error)
-    const how = debug ? '' : ' (a mistake in weftgrad; WEFTGRAD_DEBUG=1 shows where)'
+    const how = debug ? '' : ' (a bug in weftgrad; WEFTGRAD_DEBUG=1 shows where)'
     print(`${red('weftgrad:')} ${printable(message, 2000)}${how}`)
   }
   if (debug && error instanceof Error) print(stackOf(error))

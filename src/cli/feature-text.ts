@@ -1,23 +1,28 @@
 /** How commands show the features they need: where they come from, how fast, and what made-up weights mean. */
-import type { FeatureFacts, FeatureProgress, FeatureReporter } from '../study/features.node.ts'
-import { shown } from '../study/run-folder.node.ts'
+import { clock, count } from '../numbers.ts'
+import { shown } from '../runs/run-folder.node.ts'
+import type { Task } from '../tasks/task.ts'
+import type { FeatureProgress, FeatureReporter } from '../transfer/features.node.ts'
+import type { FeatureFacts } from '../transfer/result.ts'
 import { zoo } from '../weights/zoo.ts'
 import { BarLine, BytesBar } from './bar.ts'
-import { clock, grouped, type Terminal } from './terminal.ts'
-import { adapterText, fact } from './training-text.ts'
+import type { Terminal } from './terminal.ts'
+import { adapterText, dataText, fact } from './training-text.ts'
 
 /** What weights that nobody trained are good for. */
 export const meaninglessText =
-  'These weights are made up: the figures say nothing about the network. Only the path is real.'
+  'These weights are made up: the figures say nothing about the network. This run only shows that everything works.'
 
 /** Shows the work on features; `clear()` before printing anything else. */
 export class FeatureLines implements FeatureReporter {
   readonly #terminal: Terminal
+  readonly #data: Task['data']
   readonly #bar: BarLine
   #download: BytesBar | undefined
 
-  constructor(terminal: Terminal) {
+  constructor(terminal: Terminal, { data }: Task) {
     this.#terminal = terminal
+    this.#data = data
     this.#bar = new BarLine(terminal)
   }
 
@@ -38,24 +43,23 @@ export class FeatureLines implements FeatureReporter {
 
   readonly onBase: NonNullable<FeatureReporter['onBase']> = ({ name, model, weights, isMeaningless }) => {
     const [size] = model.inputShape
-    const parameters = `${grouped(model.parameterCount)} parameters in all`
+    const parameters = `${count(model.parameterCount)} parameters in total`
     const from = isMeaningless ? 'made-up weights' : `weights from ${shown(weights)}`
     fact(this.#terminal, 'Network', `${zoo[name].title} at ${size}x${size}, ${parameters}, ${from}`)
     if (isMeaningless) fact(this.#terminal, '', this.#terminal.colors.yellow(meaninglessText))
   }
 
-  readonly onImages: NonNullable<FeatureReporter['onImages']> = ({ folder, published, train, test }) => {
-    const kind = published ? 'Fashion-MNIST' : 'Fashion-MNIST, not the published bytes'
-    fact(this.#terminal, 'Data', `${kind}: ${grouped(train)} images to train, ${grouped(test)} to test (${folder})`)
+  readonly onData: NonNullable<FeatureReporter['onData']> = (facts) => {
+    fact(this.#terminal, 'Data', dataText(this.#data, facts))
   }
 
   readonly onExtract = (batch: number): void => {
-    fact(this.#terminal, 'Features', `computing them, ${batch} images at a time`)
+    fact(this.#terminal, 'Features', `computing, ${batch} images at a time`)
   }
 
   readonly onFeatures = ({ done, total, imagesPerSecond, etaSeconds }: FeatureProgress): void => {
     const told = [`${imagesPerSecond.toFixed(1)} images/s`, `${clock(etaSeconds)} left`]
-    const after = `${grouped(done)} of ${grouped(total)}`
+    const after = `${count(done)} of ${count(total)}`
     this.#bar.show({
       share: done / total,
       before: 'Features',
@@ -77,11 +81,12 @@ export class FeatureLines implements FeatureReporter {
 }
 
 /** `70,000 images, 1,536 numbers each; computed 70,000 in 12:03, 96.8 images/s (folder)`. */
-export function featuresText({ count, computed, seconds, imagesPerSecond, width, folder }: FeatureFacts): string {
-  const size = `${grouped(count)} images, ${grouped(width)} numbers each`
+export function featuresText(facts: FeatureFacts): string {
+  const { computed, seconds, imagesPerSecond, width, folder } = facts
+  const size = `${count(facts.count)} images, ${count(width)} numbers each`
   const work =
     computed === 0
       ? `all from the cache, in ${seconds.toFixed(1)} s`
-      : `${computed < count ? `${grouped(computed)} of them ` : ''}computed in ${clock(seconds)}, ${imagesPerSecond.toFixed(1)} images/s`
+      : `${computed < facts.count ? `${count(computed)} of them ` : ''}computed in ${clock(seconds)}, ${imagesPerSecond.toFixed(1)} images/s`
   return `${size}; ${work} (${shown(folder)})`
 }

@@ -1,6 +1,7 @@
-/** `weftgrad features MODEL`: computes the features of Fashion-MNIST's images, or finds them in the cache. */
-import { extractFeatures, type FeatureJobOptions, type FeatureReport } from '../study/features.node.ts'
-import { areWeightsMissing } from '../study/pretrained-base.node.ts'
+/** `weftgrad features NETWORK`: computes the features of the images, or finds them in the cache. */
+import type { Task } from '../tasks/task.ts'
+import { extractFeatures, type FeatureJobOptions, type FeatureReport } from '../transfer/features.node.ts'
+import { areWeightsMissing } from '../transfer/pretrained-base.node.ts'
 import { zooNameOf } from '../weights/zoo.ts'
 import { exitCodeAfter } from './failure.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
@@ -11,19 +12,23 @@ import { fact } from './training-text.ts'
 export type FeaturesCommandOptions = Omit<FeatureJobOptions, 'model' | 'signal'> & { readonly json?: boolean }
 
 /** Sets the exit code: 0, 1, 2 for bad arguments and missing weights, 130 or 143 after a signal. */
-export async function featuresCommand(name: string, { json, ...options }: FeaturesCommandOptions): Promise<void> {
+export async function featuresCommand(
+  task: Task,
+  name: string,
+  { json, ...options }: FeaturesCommandOptions,
+): Promise<void> {
   const model = zooNameOf(name)
   const terminal = openTerminal({ json })
-  const lines = new FeatureLines(terminal)
+  const lines = new FeatureLines(terminal, task)
   const interrupt = interruptible(
     () => {
       lines.close()
-      terminal.note('Stopping; the features that are finished are kept.')
+      terminal.note('Stopping: finished features are kept.')
     },
     () => lines.close(),
   )
   try {
-    const report = await extractFeatures({ ...options, model, signal: interrupt.signal }, lines)
+    const report = await extractFeatures(task, { ...options, model, signal: interrupt.signal }, lines)
     lines.clear()
     fact(terminal, 'Features', featuresText(report))
     if (report.isMeaningless) fact(terminal, '', terminal.colors.yellow(meaninglessText))

@@ -1,52 +1,31 @@
-/** From an option's text to its value, for options that several commands have. Errors name the option. */
+/** Options out of settings tables, and options that several commands have. Errors name the option. */
+import type { Command } from 'commander'
 import { WeftgradError } from '../errors.ts'
-import type { SettingsTable } from '../study/settings.ts'
-import { trainSettings } from '../study/train-options.ts'
+import type { SettingsTable } from '../runs/settings.ts'
+import type { Task } from '../tasks/task.ts'
 
-/** A parser for a setting that is a number. Throws WeftgradError 'argument'. */
-export function numberSetting<Settings extends object>(
-  table: SettingsTable<Settings>,
-  setting: keyof Settings & string,
-): (text: string) => number {
-  return (text) => {
-    const value = toNumber(text)
-    table.check(setting, value, text)
-    return value
+/** Adds an option for each setting of the table. */
+export function addSettings<Settings extends object>(command: Command, table: SettingsTable<Settings>): Command {
+  for (const name of table.names) {
+    const { flag, value, helpOff } = table.of(name)
+    const help = table.helpOf(name)
+    if (value !== undefined) command.option(`${flag} ${value}`, help, (text) => table.parse(name, text))
+    else command.option(flag, help)
+    if (helpOff !== undefined) command.option(flag.replace(/^--/, '--no-'), helpOff)
   }
+  return command
 }
 
-/** A parser for a setting that is one of a few words, or a name. Throws WeftgradError 'argument'. */
-export function wordSetting<Settings extends object, Name extends keyof Settings & string>(
-  table: SettingsTable<Settings>,
-  setting: Name,
-): (text: string) => Settings[Name] {
-  return (text) => {
-    table.check(setting, text)
-    // The setting's rule has just accepted it.
-    return text as Settings[Name]
-  }
+/**
+ * The options that were given on the command line. Commander makes `--no-x` true when it is not given; a resumed run has to
+ * tell the two apart.
+ */
+export function givenOptions(command: Command): Record<string, unknown> {
+  const options = command.opts()
+  return Object.fromEntries(Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === 'cli'))
 }
 
-export function unitsSetting(text: string): readonly [number, number] {
-  const sizes = text.split(',').map(toNumber)
-  trainSettings.check('units', sizes, text)
-  const [first = 0, second = 0] = sizes
-  return [first, second]
-}
-
-/** Names with commas between. Throws WeftgradError 'argument'. */
-export function listSetting<Settings extends object>(
-  table: SettingsTable<Settings>,
-  setting: keyof Settings & string,
-): (text: string) => readonly string[] {
-  return (text) => {
-    const names = text.split(',')
-    table.check(setting, names, text)
-    return names
-  }
-}
-
-/** A folder's or file's name; empty ones, as an unset shell variable gives, are refused. */
+/** A parser for the name of a folder or file; empty ones, as an unset shell variable gives, are refused. */
 export function pathOption(flag: string): (text: string) => string {
   return (text) => {
     if (text.trim() !== '') return text
@@ -54,7 +33,18 @@ export function pathOption(flag: string): (text: string) => string {
   }
 }
 
-/** NaN for anything but a plain decimal number: `Number` alone would take '', ' 1 ', '0x10' and 'Infinity'. */
-function toNumber(text: string): number {
-  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
+export function addDataDir(command: Command, { data }: Task): Command {
+  return command.option('--data-dir <dir>', `folder with ${data.title}: ${data.forms}`, pathOption('--data-dir'))
+}
+
+export function addJson(command: Command): Command {
+  return command.option('--json', 'print one JSON object on standard output, everything else on standard error')
+}
+
+/** What every job takes beside its settings. */
+export function addJobOptions(command: Command, task: Task): Command {
+  addDataDir(command, task)
+  command.option('--out <dir>', 'folder for the run (default: runs/<time>)', pathOption('--out'))
+  command.option('--resume <dir>', 'resume the run in this folder, with its settings', pathOption('--resume'))
+  return addJson(command)
 }

@@ -1,8 +1,10 @@
 /** `weftgrad predict RUN IMAGE.png...`: the class of each picture, and how probable each class is. */
 
+import { percent } from '../numbers.ts'
 import { printable } from '../printable.ts'
 import { type Prediction, predictPictures } from '../study/use-run.node.ts'
-import { openTerminal, percent, type Terminal } from './terminal.ts'
+import type { Task } from '../tasks/task.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
 
 export interface PredictOptions {
   readonly invert?: boolean
@@ -10,12 +12,13 @@ export interface PredictOptions {
 }
 
 export async function predictCommand(
+  task: Task,
   run: string,
   images: readonly string[],
   { invert, json }: PredictOptions,
 ): Promise<void> {
   const terminal = openTerminal({ json })
-  const predictions = await predictPictures(run, images, { invert, onNote: terminal.note })
+  const predictions = await predictPictures(task, run, images, { invert, onNote: terminal.note })
   terminal.say(predictions.map((prediction) => predictionText(prediction, terminal)).join('\n\n'))
   if (json) terminal.json({ predictions })
 }

@@ -1,7 +1,9 @@
 /** Training progress on standard error: a bar on a terminal, elsewhere a plain line now and then. */
+
 import type { Progress } from '../nn/contract.ts'
+import { clock, count, percent } from '../numbers.ts'
 import { BarLine } from './bar.ts'
-import { clock, grouped, percent, type Terminal } from './terminal.ts'
+import type { Terminal } from './terminal.ts'
 
 export class ProgressLine {
   readonly #bar: BarLine
@@ -34,7 +36,7 @@ export class ProgressLine {
 }
 
 function measures({ imagesPerSecond, etaSeconds, loss, accuracy }: Progress): string[] {
-  const told = [`${grouped(imagesPerSecond)} images/s`, `${clock(etaSeconds)} left`]
+  const told = [`${count(imagesPerSecond)} images/s`, `${clock(etaSeconds)} left`]
   if (loss !== undefined) told.push(`loss ${loss.toFixed(4)}`)
   if (accuracy !== undefined) told.push(`accuracy ${percent(accuracy, 1)}`)
   return told

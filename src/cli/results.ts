@@ -1,8 +1,9 @@
 /** Test results as text: loss and accuracy, the table of the classes, the confusion matrix. */
+
 import type { ClassMetrics } from '../nn/metrics.ts'
+import { count, percent } from '../numbers.ts'
 import { printable } from '../printable.ts'
 import type { Colors } from './terminal.ts'
-import { grouped, percent } from './terminal.ts'
 
 export interface TestResults {
   readonly test: { readonly loss: number; readonly accuracy: number }
@@ -19,14 +20,14 @@ export function resultsText(given: TestResults, colors: Colors): string {
 }
 
 function headline({ test, macro }: TestResults, { bold, dim }: Colors): string {
-  return `${bold('Test')}  loss ${bold(test.loss.toFixed(4))}  accuracy ${bold(percent(test.accuracy))}  ${dim(`on ${grouped(macro.support)} images`)}`
+  return `${bold('Test')}  loss ${bold(test.loss.toFixed(4))}  accuracy ${bold(percent(test.accuracy))}  ${dim(`on ${count(macro.support)} images`)}`
 }
 
 function classTable({ perClass, macro }: TestResults, { dim }: Colors): string {
   const names = [...perClass.map((one) => one.class), 'mean']
   const width = Math.max(...names.map((name) => name.length))
   const line = (name: string, { precision, recall, f1, support }: ClassMetrics): string =>
-    `  ${name.padEnd(width)}${[precision, recall, f1].map((value) => value.toFixed(3).padStart(11)).join('')}${grouped(support).padStart(9)}`
+    `  ${name.padEnd(width)}${[precision, recall, f1].map((value) => value.toFixed(3).padStart(11)).join('')}${count(support).padStart(9)}`
   const header = `  ${'Class'.padEnd(width)}${['Precision', 'Recall', 'F1'].map((title) => title.padStart(11)).join('')}${'Images'.padStart(9)}`
   return [
     dim(header),
@@ -39,17 +40,17 @@ function classTable({ perClass, macro }: TestResults, { dim }: Colors): string {
 /** Columns are numbered, rows are numbered and named; the diagonal is green, and what is often confused stands out. */
 function confusionTable({ perClass, confusion }: TestResults, { dim, green, yellow, bold }: Colors): string {
   const nameWidth = Math.max(...perClass.map((one) => one.class.length))
-  const cellWidth = Math.max(3, ...confusion.flat().map((count) => String(count).length)) + 2
+  const cellWidth = Math.max(3, ...confusion.flat().map((images) => String(images).length)) + 2
   const indexWidth = String(perClass.length - 1).length
   const columns = perClass.map((_, k) => String(k).padStart(cellWidth)).join('')
   const rows = confusion.map((row, k) => {
     const { class: name = '', support = 0 } = perClass[k] ?? {}
-    const cells = row.map((count, j) => {
-      const text = (count === 0 ? '·' : String(count)).padStart(cellWidth)
+    const cells = row.map((images, j) => {
+      const text = (images === 0 ? '·' : String(images)).padStart(cellWidth)
       if (j === k) return green(text)
       // One in twenty of a class taken for another is worth a look.
-      if (count > 0 && count >= support / 20) return yellow(text)
-      return count === 0 ? dim(text) : text
+      if (images > 0 && images >= support / 20) return yellow(text)
+      return images === 0 ? dim(text) : text
     })
     return `  ${dim(String(k).padStart(indexWidth))} ${name.padEnd(nameWidth)}${cells.join('')}`
   })

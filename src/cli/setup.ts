@@ -1,19 +1,19 @@
-/** `weftgrad setup`: sees to it that there are an adapter and data, fetching what is missing, and says what it did. */
-import { loadFashionMnist } from '../data/fashion-mnist.node.ts'
+/** `weftgrad setup`: downloads what is missing, a driver and the data, and says what it did. */
+
 import { setup } from '../gpu/node/setup.ts'
-import { grouped, openTerminal } from './terminal.ts'
+import { count } from '../numbers.ts'
+import type { Task } from '../tasks/task.ts'
+import { openTerminal } from './terminal.ts'
 
 export interface SetupOptions {
   readonly dataDir?: string
 }
 
-export async function setupCommand({ dataDir }: SetupOptions): Promise<void> {
+export async function setupCommand({ data }: Task, { dataDir }: SetupOptions): Promise<void> {
   const { say } = openTerminal()
-  // `setup` ends with a line about the adapter; the lines before it tell what is fetched.
+  // `setup` ends with a line about the adapter; the lines before it tell what is downloaded.
   await setup({ log: say })
-  const { folder, published, train, test } = await loadFashionMnist({ dataDir, log: say })
-  const kind = published ? '' : ', not the published bytes'
-  say(
-    `weftgrad: data ready: Fashion-MNIST, ${grouped(train.count)} and ${grouped(test.count)} images in ${folder}${kind}`,
-  )
+  const { folder, published, train, test } = await data.load({ dataDir, log: say })
+  const kind = published ? '' : ', not the published files'
+  say(`weftgrad: data ready: ${data.title}, ${count(train.count)} and ${count(test.count)} images in ${folder}${kind}`)
 }

@@ -1,94 +1,66 @@
 /** `weftgrad study`: the whole study in one command, and where its report is. */
-import { levelText, rankedOf, sureText } from '../study/comparison.ts'
-import { shown } from '../study/run-folder.node.ts'
-import { totalSeconds } from '../study/study-clock.ts'
-import { studyFiles } from '../study/study-folder.node.ts'
-import { partTitles, type StudyPart, studyParts } from '../study/study-plan.ts'
-import type { FinishedStudy } from '../study/study-report.node.ts'
-import type { StudyReport } from '../study/study-result.ts'
-import { runStudy, type StudyOptions, type StudyReporter } from '../study/study-run.node.ts'
+import { clock, percent } from '../numbers.ts'
+import { levelText, sureText } from '../report/commentary.ts'
+import { rankedOf } from '../report/comparison.ts'
+import { partTitle, type StudyPart, studyParts } from '../report/parts.ts'
+import { type StudyReport, writtenReport } from '../report/study-report.ts'
+import { shown } from '../runs/run-folder.node.ts'
+import { totalSeconds } from '../study/clock.ts'
+import { studyFiles } from '../study/folder.node.ts'
+import type { FinishedStudy } from '../study/report.node.ts'
+import { runStudy, type StudyOptions, type StudyReporter } from '../study/run.node.ts'
+import type { PublishedFigures, Task } from '../tasks/task.ts'
 import { zoo, zooNames } from '../weights/zoo.ts'
 import { BarLine } from './bar.ts'
-import { exitCodeAfter, sayHowToResume } from './failure.ts'
-import { interruptible } from './interrupt.ts'
-import { clock, grouped, openTerminal, percent, type Terminal } from './terminal.ts'
-import { adapterText, fact } from './training-text.ts'
+import { runJobCommand } from './job-command.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
+import { fact } from './training-text.ts'
 
 export type StudyCommandOptions = Omit<StudyOptions, 'signal' | 'plan' | 'featureDir'> & { readonly json?: boolean }
 
-/** Sets the exit code: 0, 1, 2 for bad arguments, 130 or 143 after a signal. */
-export async function studyCommand({ json, ...options }: StudyCommandOptions): Promise<void> {
+export async function studyCommand(task: Task, { json, ...options }: StudyCommandOptions): Promise<void> {
   const terminal = openTerminal({ json })
   const bar = new BarLine(terminal)
-  const interrupt = interruptible(
-    (name) => {
-      bar.close()
-      const again = name === 'SIGINT' ? ' Ctrl-C again ends at once.' : ''
-      terminal.note(`Stopping; what is done so far is kept.${again}`)
-    },
-    () => bar.close(),
-  )
-  let folder: string | undefined
-  const reporter = showing(terminal, bar, (place) => {
-    folder = place
+  await runJobCommand({ task, command: 'study', terminal, drawing: bar }, async (signal, reporter) => {
+    const study = await runStudy(task, { ...options, signal }, { ...reporter, ...showing(task, terminal, bar) })
+    bar.clear()
+    showResult(study, task.published, terminal)
+    if (json) terminal.json(writtenReport(study.report, task))
   })
-  try {
-    const study = await runStudy({ ...options, signal: interrupt.signal }, reporter)
-    bar.clear()
-    showResult(study, terminal)
-    if (json) terminal.json(study.report)
-  } catch (error) {
-    bar.clear()
-    const code = exitCodeAfter(error, interrupt, terminal.note)
-    sayHowToResume(error, 'study', folder, terminal)
-    process.exitCode = code
-  } finally {
-    interrupt.release()
-  }
 }
 
-function showing(terminal: Terminal, bar: BarLine, onFolder: (folder: string) => void): StudyReporter {
-  const { noteColors } = terminal
+function showing(task: Task, terminal: Terminal, bar: BarLine): StudyReporter {
+  const title = (part: StudyPart): string => partTitle(task, part)
   return {
-    onFolder,
-    onNote(line) {
-      bar.clear()
-      terminal.note(noteColors.dim(line))
-    },
-    onAdapter: ({ facts }) => fact(terminal, 'Adapter', adapterText(facts.driver, facts.hardware)),
-    onData({ folder, published, train, test }) {
-      const kind = published ? 'Fashion-MNIST' : 'Fashion-MNIST, not the published bytes'
-      fact(terminal, 'Data', `${kind}: ${grouped(train)} images to train, ${grouped(test)} to test (${folder})`)
-    },
     onEstimate(estimate, { millisecondsPerStep, imagesPerSecond }) {
       const rates = zooNames.flatMap((name) => {
         const rate = imagesPerSecond[name]
         return rate === undefined ? [] : [`${zoo[name].title} ${rate.toFixed(1)} images/s`]
       })
-      const measured = [`LeNet-5 ${millisecondsPerStep.toFixed(2)} ms a step`, ...rates].join(', ')
-      fact(terminal, 'Measured', `${measured}, before kernels are tuned`)
-      fact(terminal, 'Estimate', `${clock(totalSeconds(estimate))} in all, less where features are in the cache`)
+      const measured = [`${task.network.title} ${millisecondsPerStep.toFixed(2)} ms per step`, ...rates].join(', ')
+      fact(terminal, 'Measured', `${measured} (before autotuning)`)
+      fact(terminal, 'Estimate', `${clock(totalSeconds(estimate))} in total, less if features are cached`)
       for (const part of studyParts) {
         const seconds = estimate[part]
         if (seconds === undefined) continue
         const text = seconds > 0 ? clock(seconds) : 'unknown: its weights are not on this computer'
-        fact(terminal, '', `${partTitles[part].padEnd(32)}${text}`)
+        fact(terminal, '', `${title(part).padEnd(32)}${text}`)
       }
       terminal.say()
     },
     onPartBegin(part) {
       bar.clear()
-      terminal.say(`${place(part)} ${terminal.colors.bold(partTitles[part])}`)
+      terminal.say(`${place(part)} ${terminal.colors.bold(title(part))}`)
     },
     onProgress({ part, share, etaSeconds }, detail) {
       const told = [`${clock(etaSeconds)} left`, detail]
       const after = `${Math.floor(100 * share)} % of the study`
-      const plain = `${partTitles[part]}: ${detail}; ${after}, ${clock(etaSeconds)} left`
+      const plain = `${title(part)}: ${detail}; ${after}, ${clock(etaSeconds)} left`
       bar.show({ share, before: place(part), after, told, plain })
     },
     onPartEnd(part, outcome, isNew) {
       bar.clear()
-      if (!isNew) terminal.say(`${place(part)} ${terminal.colors.bold(partTitles[part])}`)
+      if (!isNew) terminal.say(`${place(part)} ${terminal.colors.bold(title(part))}`)
       if (outcome.state === 'skipped') terminal.say(`      ${outcome.reason}`)
       else terminal.say(`      ${isNew ? `done in ${clock(outcome.seconds)}` : 'done before'}`)
     },
@@ -99,19 +71,23 @@ function place(part: StudyPart): string {
   return `[${studyParts.indexOf(part) + 1}/${studyParts.length}]`
 }
 
-function showResult({ report, folder, page }: FinishedStudy, terminal: Terminal): void {
+function showResult({ report, runDir, page }: FinishedStudy, published: PublishedFigures, terminal: Terminal): void {
   const { colors } = terminal
   terminal.say()
-  modelLines(report, terminal)
-  fact(terminal, 'Report', `${colors.bold(shown(page))}  ${colors.dim(`${studyFiles.report} beside it`)}`)
-  fact(terminal, 'Folder', shown(folder))
+  modelLines(report, published, terminal)
+  fact(terminal, 'Report', `${colors.bold(shown(page))}  ${colors.dim(`and ${studyFiles.report}`)}`)
+  fact(terminal, 'Folder', shown(runDir))
 }
 
-function modelLines({ comparison }: StudyReport, terminal: Terminal): void {
+function modelLines({ comparison }: StudyReport, { source }: PublishedFigures, terminal: Terminal): void {
   if (comparison === null) return
   const { say, colors } = terminal
   const width = Math.max(...comparison.models.map(({ name }) => name.length)) + 2
-  say(colors.dim(`  ${'Model'.padEnd(width)}${'Test accuracy'.padStart(14)}   ${'95 % interval'.padEnd(20)}Notebook`))
+  say(
+    colors.dim(
+      `  ${'Model'.padEnd(width)}${'Test accuracy'.padStart(14)}   ${'95 % interval'.padEnd(20)}${source[0]?.toUpperCase()}${source.slice(1)}`,
+    ),
+  )
   for (const { name, test, interval, notebook } of comparison.models) {
     const range = `${percent(interval.low)} to ${percent(interval.high)}`
     const other = notebook === null ? '' : percent(notebook)
@@ -121,7 +97,7 @@ function modelLines({ comparison }: StudyReport, terminal: Terminal): void {
   const [first, second] = rankedOf(comparison.models)
   if (first !== undefined && second !== undefined)
     say(
-      `${comparison.leaders.length > 1 ? levelText(comparison) : `${first.name} is right most often.`} ${sureText(comparison, first, second)}`,
+      `${comparison.leaders.length > 1 ? levelText(comparison) : `${first.name} is the most accurate.`} ${sureText(comparison, first, second)}`,
     )
   say()
 }

@@ -60,29 +60,6 @@ export function shownLines(text: string, { isColorSupported }: Colors): string {
           .map((part, i) => (i % 2 === 1 ? part : escaped(part)))
           .join('')
       : escaped(own)
-  return text.split('\n').map(line).join('\n')
-}
-
-/** 12345 as 12,345. */
-export function grouped(value: number): string {
-  return Math.round(value).toLocaleString('en-US')
-}
-
-/** '1 epoch', '1,200 epochs'. */
-export function counted(count: number, noun: string): string {
-  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`
-}
-
-/** 0.8956 as 89.56 %. */
-export function percent(share: number, digits = 2): string {
-  return Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : 'none'
-}
-
-/** Seconds as m:ss or h:mm:ss. */
-export function clock(seconds: number): string {
-  if (!Number.isFinite(seconds)) return '-:--'
-  const whole = Math.max(0, Math.round(seconds))
-  const two = (value: number): string => String(value).padStart(2, '0')
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60]
-  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`
+  // No-break spaces are for pages.
+  return text.replaceAll('\u00a0', ' ').split('\n').map(line).join('\n')
 }

@@ -1,8 +1,12 @@
-/** How commands that train show it: facts about the run, a line an epoch. */
+/** How commands that train show it: facts about the run, a line per epoch. */
+
 import type { EpochLogs, TrainingFacts } from '../nn/contract.ts'
 import { isBetterEpoch } from '../nn/fit.ts'
 import type { Model } from '../nn/model.ts'
-import { grouped, percent, type Terminal } from './terminal.ts'
+import { count, percent } from '../numbers.ts'
+import type { DataFacts } from '../runs/data.ts'
+import type { Task } from '../tasks/task.ts'
+import type { Terminal } from './terminal.ts'
 
 /** A line of the answer: a name, and what it is. */
 export function fact({ say, colors }: Terminal, name: string, text: string): void {
@@ -13,6 +17,15 @@ export function adapterText(driver: string, hardware: boolean): string {
   return `${driver} (${hardware ? 'hardware' : 'software, on the CPU'})`
 }
 
+/** The data of a run, in one line. */
+export function dataText({ title }: Pick<Task['data'], 'title'>, facts: DataFacts): string {
+  const { folder, published, split, limit, train, test, duplicates } = facts
+  const kind = published ? title : `${title}, not the published files`
+  const splitting = split === 'seed' ? `; test set drawn by seed, ${count(duplicates)} duplicates left out` : ''
+  const limited = typeof limit === 'number' ? `; limited to the first ${count(limit)} images` : ''
+  return `${kind}: ${count(train)} images to train, ${count(test)} to test${splitting}${limited} (${folder})`
+}
+
 export function sayModel({ say }: Terminal, model: Model): void {
   say()
   say(model.summary().replace(/^(?=.)/gm, '  '))
@@ -21,22 +34,26 @@ export function sayModel({ say }: Terminal, model: Model): void {
 
 export function trainingText(facts: TrainingFacts, batchSize: number, noun: string): string {
   return (
-    `${grouped(facts.trainCount)} ${noun}, ${grouped(facts.validationCount)} to validate; ` +
-    `batches of ${batchSize}, ${grouped(facts.stepsPerEpoch)} steps an epoch, ${facts.dispatchesPerStep} dispatches a step`
+    `${count(facts.trainCount)} ${noun}, ${count(facts.validationCount)} to validate; ` +
+    `batch size ${batchSize}, ${count(facts.stepsPerEpoch)} steps per epoch, ${facts.dispatchesPerStep} dispatches per step`
   )
 }
 
-/** The table of epochs, with the best one so far marked. */
+/** The table of epochs; a star marks each that is the best so far. */
 export class EpochTable {
   readonly #terminal: Terminal
   #best: EpochLogs | undefined
 
-  /** @param best of the epochs before, where a run goes on. */
+  /** @param best of the epochs before, where a run is resumed. */
   constructor(terminal: Terminal, best?: EpochLogs) {
     this.#terminal = terminal
     this.#best = best
     terminal.say()
-    terminal.say(terminal.colors.dim('  Epoch   Train loss  Accuracy   Validation loss  Accuracy   Seconds'))
+    terminal.say(
+      terminal.colors.dim(
+        '  Epoch   Train loss  Accuracy   Validation loss  Accuracy   Seconds   * best by validation accuracy',
+      ),
+    )
   }
 
   row(logs: EpochLogs): void {
@@ -44,7 +61,7 @@ export class EpochTable {
     const isValidated = logs.validationLoss !== undefined
     const isBest = isValidated && (this.#best === undefined || isBetterEpoch(logs, this.#best))
     if (isBest) this.#best = logs
-    say(epochText(logs, this.#terminal) + (isBest ? colors.dim('  best so far') : ''))
+    say(epochText(logs, this.#terminal) + (isBest ? colors.dim('  *') : ''))
   }
 }
 
@@ -52,7 +69,7 @@ function epochText(logs: EpochLogs, { colors }: Terminal): string {
   const { epoch, loss, accuracy, validationLoss, validationAccuracy, seconds } = logs
   const validation =
     validationLoss === undefined || validationAccuracy === undefined
-      ? ' '.repeat(28)
+      ? ' '.repeat(18 + 10)
       : `${validationLoss.toFixed(4).padStart(18)}${colors.bold(percent(validationAccuracy).padStart(10))}`
   return `  ${String(epoch).padStart(5)}${loss.toFixed(4).padStart(13)}${percent(accuracy).padStart(10)}${validation}${seconds.toFixed(1).padStart(10)}`
 }

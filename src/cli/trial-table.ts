@@ -1,8 +1,10 @@
 /** The trials of a bracket as a table: what each is, how far it has come, and what became of it. */
+
 import type { EpochLogs, Progress } from '../nn/contract.ts'
-import { type Outcomes, type PlannedBracket, type Standing, standings } from '../study/search.ts'
-import type { Point } from '../study/search-space.ts'
-import { type Colors, counted, grouped, percent } from './terminal.ts'
+import { count, counted, percent } from '../numbers.ts'
+import { type Outcomes, type PlannedBracket, type Standing, standings } from '../search/search.ts'
+import type { Point } from '../tasks/space.ts'
+import type { Colors } from './terminal.ts'
 
 /** A training under way. */
 export interface RunningTrial {
@@ -43,7 +45,7 @@ export function trialTable(
 /** 'Bracket 2: 12 trials to 2 epochs, 4 to 4, 2 to 10'; a single round is a search without halving. */
 export function bracketText({ bracket, rounds }: PlannedBracket<unknown>): string {
   const told = rounds.map(({ size, epochs }, i) =>
-    i === 0 ? `${counted(size, 'trial')} to ${counted(epochs, 'epoch')}` : `${grouped(size)} to ${epochs}`,
+    i === 0 ? `${counted(size, 'trial')} to ${counted(epochs, 'epoch')}` : `${count(size)} to ${epochs}`,
   )
   return `Bracket ${bracket}: ${told.join(', ')}`
 }
@@ -63,6 +65,6 @@ function settled(text: string, { state, outcome }: Standing<Point>, { dim, green
     case 'trained':
       return `${text}round ${outcome?.round} done`
     case 'waiting':
-      return outcome === undefined ? dim(`${text}waiting`) : `${text}goes on to round ${outcome.round + 1}`
+      return outcome === undefined ? dim(`${text}waiting`) : `${text}continues to round ${outcome.round + 1}`
   }
 }

@@ -1,27 +1,26 @@
-/** `weftgrad tune`: searches for LeNet-5's hyperparameters and shows how it goes. */
-import type { EpochProgress } from '../study/epoch-clock.ts'
-import { shown } from '../study/run-folder.node.ts'
-import { Outcomes } from '../study/search.ts'
-import type { SearchResult } from '../study/search-result.ts'
-import {
-  type LenetBracket,
-  type SearchJobOptions,
-  type SearchReporter,
-  searchHyperparameters,
-} from '../study/search-run.node.ts'
+/** `weftgrad tune`: searches for hyperparameters and shows how it goes. */
+import { clock, count, counted, percent } from '../numbers.ts'
+import type { EpochProgress } from '../runs/epoch-clock.ts'
+import { shown } from '../runs/run-folder.node.ts'
+import type { SearchResult } from '../search/result.ts'
+import { type SearchJobOptions, type SearchReporter, searchHyperparameters } from '../search/run.node.ts'
+import { Outcomes, type PlannedBracket } from '../search/search.ts'
+import type { Task } from '../tasks/task.ts'
 import { BarLine } from './bar.ts'
+import { type Drawing, runJobCommand } from './job-command.ts'
 import { LiveBlock } from './live-block.ts'
-import { type Drawing, runStudyCommand } from './study-command.ts'
-import { clock, counted, grouped, openTerminal, percent, type Terminal } from './terminal.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 import { bracketText, type RunningTrial, trialTable } from './trial-table.ts'
 
-/** Sets the exit code: 0, 1, 2 for bad arguments, 130 or 143 after a signal. */
-export async function tuneCommand({ json, ...options }: SearchJobOptions & { json?: boolean }): Promise<void> {
+export async function tuneCommand(
+  task: Task,
+  { json, ...options }: SearchJobOptions & { json?: boolean },
+): Promise<void> {
   const terminal = openTerminal({ json })
   const view = terminal.live === undefined ? new PlainTrials(terminal) : new LiveTrials(terminal)
-  await runStudyCommand('tune', terminal, view, async (signal, reporter) => {
-    const result = await searchHyperparameters({ ...options, signal }, { ...reporter, ...view.reporter })
+  await runJobCommand({ task, command: 'tune', terminal, drawing: view }, async (signal, reporter) => {
+    const result = await searchHyperparameters(task, { ...options, signal }, { ...reporter, ...view.reporter })
     view.clear()
     showResult(result, terminal)
     if (json) terminal.json(result)
@@ -37,7 +36,7 @@ class LiveTrials implements TrialView {
   readonly #terminal: Terminal
   readonly #block: LiveBlock
   readonly #running = new Map<number, RunningTrial>()
-  #bracket: LenetBracket | undefined
+  #bracket: PlannedBracket | undefined
   #outcomes = new Outcomes()
   #all: EpochProgress | undefined
 
@@ -113,7 +112,7 @@ class PlainTrials implements TrialView {
         const before = bracket.trials.filter(({ id }) => (outcomes.of(id, round - 1)?.score ?? null) !== null)
         const stopped = before.filter(({ id }) => trials.every((trial) => trial.id !== id))
         const names = (some: readonly { readonly id: number }[]) => some.map(({ id }) => id).join(', ') || 'none'
-        say(`  Round ${round}: trials ${names(trials)} go on; stopped early: ${names(stopped)}`)
+        say(`  Round ${round}: trials ${names(trials)} continue; stopped early: ${names(stopped)}`)
       }
     },
     onProgress: (trial, progress, all) => {
@@ -148,7 +147,7 @@ function sayPlan(terminal: Terminal, facts: Parameters<NonNullable<SearchReporte
   fact(
     terminal,
     '',
-    `${grouped(trainCount)} images, ${grouped(validationCount)} to validate; batches of ${settings.batchSize}`,
+    `${count(trainCount)} images, ${count(validationCount)} to validate; batch size ${settings.batchSize}`,
   )
   if (outcomesBefore > 0) fact(terminal, 'Resumed', `after ${counted(outcomesBefore, 'training')}`)
 }
@@ -173,13 +172,13 @@ function showResult(result: SearchResult, terminal: Terminal): void {
   fact(
     terminal,
     '',
-    `trial ${best.id}, bracket ${best.bracket}, round ${best.round} of ${rounds}, ${counted(best.epochs, 'epoch')}, the best of them: ${epoch}`,
+    `trial ${best.id}, bracket ${best.bracket}, round ${best.round} of ${rounds}, best of ${counted(best.epochs, 'epoch')}: ${epoch}`,
   )
   const { low, high } = bestInterval
   fact(
     terminal,
     '',
-    `validation accuracy ${bold(percent(accuracy))}, loss ${loss.toFixed(4)}; 95 % interval ${percent(low, 1)} to ${percent(high, 1)}`,
+    `validation accuracy ${bold(percent(accuracy))}, loss ${loss.toFixed(4)}; 95 % confidence interval ${percent(low, 1)} to ${percent(high, 1)}`,
   )
   const close = trials.filter(({ id, score }) => id !== best.id && score !== null && score.accuracy >= low)
   if (close.length > 0)
@@ -187,7 +186,7 @@ function showResult(result: SearchResult, terminal: Terminal): void {
       terminal,
       '',
       dim(
-        `within it, too: ${close.length === 1 ? 'trial' : 'trials'} ${close.map(({ id }) => id).join(', ')}; between these, chance may have decided`,
+        `also inside this interval: ${close.length === 1 ? 'trial' : 'trials'} ${close.map(({ id }) => id).join(', ')}; their ranking may be chance`,
       ),
     )
   const stopped = trials.filter(({ state }) => state === 'stopped').length

@@ -1,8 +1,10 @@
 /** `weftgrad weights`: the published weights and where they are on this computer; `weights get` downloads them. */
+
 import type { PretrainedName } from '../nn/models/pretrained.ts'
+import { megabytes } from '../numbers.ts'
 import { type FoundFile, findWeights, lookUpWeights } from '../weights/find.node.ts'
 import { type PublishedFile, zoo, zooNameOf, zooNames } from '../weights/zoo.ts'
-import { BytesBar, megabytes } from './bar.ts'
+import { BytesBar } from './bar.ts'
 import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
 import { openTerminal } from './terminal.ts'
@@ -37,7 +39,7 @@ export async function weightsCommand({ json }: WeightsOptions): Promise<void> {
   }
   const { say, colors } = terminal
   const { bold, dim, green } = colors
-  say(dim(`${'Network'.padEnd(14)}${'Top'.padEnd(5)}${'Size'.padStart(9)}  ${'MD5'.padEnd(34)}Here`))
+  say(dim(`${'Network'.padEnd(14)}${'Top'.padEnd(5)}${'Size'.padStart(9)}  ${'MD5'.padEnd(34)}Downloaded`))
   for (const { model, top, url, md5, bytes, found } of listed) {
     const size = (bytes === undefined ? '' : megabytes(bytes)).padStart(9)
     const here = found === undefined ? 'no' : `${green('yes')}, ${found.place}`
@@ -47,7 +49,7 @@ export async function weightsCommand({ json }: WeightsOptions): Promise<void> {
   }
   say()
   say(
-    '`weftgrad weights get NETWORK` downloads the weights below the top; with `--top` the 1000 classes of ImageNet, too.',
+    '`weftgrad weights get NETWORK` downloads the weights without the classifier; add `--top` to include it (1000 ImageNet classes).',
   )
 }
 
@@ -63,7 +65,7 @@ export async function getWeightsCommand(name: string, { top = false, json }: Get
   const interrupt = interruptible(
     () => {
       bar.close()
-      terminal.note('Stopping; what came is kept.')
+      terminal.note('Stopping: the partial download is kept.')
     },
     () => bar.close(),
   )
@@ -76,7 +78,7 @@ export async function getWeightsCommand(name: string, { top = false, json }: Get
       onProgress: (bytes, totalBytes) => bar.update(bytes, totalBytes),
     })
     bar.close()
-    const words = place === 'downloaded' ? 'downloaded, and its MD5 is right' : `here already, in ${place}`
+    const words = place === 'downloaded' ? 'downloaded and verified (MD5)' : `already in ${place}`
     terminal.say(`${zoo[model].title}: ${words}: ${path}`)
     if (json) terminal.json({ model, top, path, place })
   } catch (error) {

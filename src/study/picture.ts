@@ -1,6 +1,6 @@
 /**
- * A picture from anywhere as Fashion-MNIST would have it: grey, light on black, 28x28. As there (section 2 of the paper),
- * the longer side is scaled to the full extent, the rest is padded with black, and the picture is centred.
+ * A picture from anywhere as a small grey square on black. As Fashion-MNIST's authors did it (section 2 of the paper), the
+ * longer side is scaled to the full extent, the rest is padded with black, and the picture is centred.
  */
 import { resize } from '../data/resize.ts'
 import type { PngImage } from '../format/png.ts'
@@ -15,11 +15,11 @@ export interface PictureInput {
 export interface PictureOptions {
   /** Turns dark on light into light on dark. */
   readonly invert?: boolean
-  /** Pixels a side; 28 unless given. */
-  readonly size?: number
+  /** Pixels per side. */
+  readonly size: number
 }
 
-export function pictureInput(image: PngImage, { invert = false, size = 28 }: PictureOptions = {}): PictureInput {
+export function pictureInput(image: PngImage, { invert = false, size }: PictureOptions): PictureInput {
   const scale = size / Math.max(image.width, image.height)
   const width = Math.max(1, Math.round(image.width * scale))
   const height = Math.max(1, Math.round(image.height * scale))

@@ -1,18 +1,21 @@
 /** A study's results made of simple numbers: whole, and as small as the report allows. */
+
+import { carryOverOf, explainCarryOver, type FoldResult, summarizeFolds } from '../../src/crossval/result.ts'
 import { fashionMnistClasses } from '../../src/data/fashion-mnist.ts'
+import type { Eda, EdaResult } from '../../src/explore/explore.ts'
 import { encodePng } from '../../src/format/png.ts'
 import type { EpochLogs } from '../../src/nn/contract.ts'
 import { classificationReport } from '../../src/nn/metrics.ts'
-import { type ComparedId, commentary, compareModels, type MeasuredModel } from '../../src/study/comparison.ts'
-import { carryOverOf, explainCarryOver, type FoldResult, summarizeFolds } from '../../src/study/crossval.ts'
-import type { Eda, EdaResult } from '../../src/study/eda.ts'
-import { analyseErrors } from '../../src/study/error-analysis.ts'
-import { imageGrid, matrixPicture } from '../../src/study/plots/pictures.ts'
-import { type RecipeName, recipes } from '../../src/study/recipes.ts'
-import type { SearchResult } from '../../src/study/search-run.node.ts'
-import { searchDefaults } from '../../src/study/search-settings.ts'
-import { fullPlan } from '../../src/study/study-plan.ts'
-import type { LenetFinal, PartDone, StudyReport, TransferFinal } from '../../src/study/study-result.ts'
+import { imageGrid, matrixPicture } from '../../src/plots/pictures.ts'
+import { commentary } from '../../src/report/commentary.ts'
+import { type ComparedId, compareModels, type MeasuredModel } from '../../src/report/comparison.ts'
+import type { PartDone, StudyReport, TrainedFinal, TransferFinal } from '../../src/report/study-report.ts'
+import type { SearchResult } from '../../src/search/result.ts'
+import { searchDefaults } from '../../src/search/settings.ts'
+import { fullPlan } from '../../src/study/plan.ts'
+import { fashionMnistLenet5 as task } from '../../src/tasks/fashion-mnist-lenet5.node.ts'
+import type { RecipeName } from '../../src/tasks/recipe.ts'
+import { analyseErrors } from '../../src/train/error-analysis.ts'
 
 const classNames: readonly string[] = fashionMnistClasses
 const classes = classNames.length
@@ -136,7 +139,7 @@ function tuning(): SearchResult {
   return {
     model: 'lenet5',
     objective: 'validationAccuracy',
-    settings: searchDefaults,
+    settings: searchDefaults(task),
     space: { units_1: [128, 256], units_2: [32], learning_rate: [0.01, 0.001] },
     brackets: [{ bracket: 1, rounds: [{ size: 4, epochs: 3 }] }],
     trials: trials as unknown as SearchResult['trials'],
@@ -165,11 +168,11 @@ function crossval() {
     count: 1000,
   })
   return {
-    model: 'lenet5' as const,
-    settings: { ...recipes.seed.train, folds: 3, carryOver: true, epochs: 4 },
+    model: 'lenet5',
+    settings: { ...task.recipes.seed.train, folds: 3, carryOver: true, epochs: 4 },
     honest,
     carryOver,
-    explanation: explainCarryOver(honest, carryOver, 4),
+    explanation: explainCarryOver(honest, carryOver, 4, task.published),
     images: { count: 1000, duplicates: 3 },
     parameters: 116_838,
     epochs: 20,
@@ -178,7 +181,7 @@ function crossval() {
   }
 }
 
-function lenet(recipe: RecipeName, wrong: number): LenetFinal {
+function lenet(recipe: RecipeName, wrong: number): TrainedFinal {
   const { report, errors } = tested(1000, wrong)
   const named = [...errors.pairs.flatMap(({ examples }) => examples), ...errors.worst].map(({ position }) => position)
   const png = Buffer.from(encodePng({ width: 28, height: 28, channels: 1, data: new Uint8Array(784) })).toString(
@@ -252,11 +255,10 @@ export const hostile = '<script>alert(1)</script> & "quoted"'
 export function wholeStudy(): { readonly report: StudyReport; readonly pictures: Eda['pictures'] } {
   const { result, pictures } = eda()
   const folds = crossval()
-  const comparison = compareModels([
-    measured('lenet-seed', 1000, 100),
-    measured('lenet-best', 1000, 70),
-    measured('vgg16', 1000, 60),
-  ])
+  const comparison = compareModels(
+    [measured('lenet-seed', 1000, 100), measured('lenet-best', 1000, 70), measured('vgg16', 1000, 60)],
+    task,
+  )
   const done = <Result>(result: Result, resumed = false): PartDone<Result> => ({
     state: 'done',
     finishedAt: '2025-01-01T12:00:00.000Z',
@@ -270,7 +272,7 @@ export function wholeStudy(): { readonly report: StudyReport; readonly pictures:
     report: {
       startedAt: '2025-01-01T10:00:00.000Z',
       finishedAt: '2025-01-01T12:00:00.000Z',
-      plan: { ...fullPlan, skip: ['resnet152v2'] },
+      plan: { ...fullPlan(task), skip: ['resnet152v2'] },
       data: { published: true, train: 60_000, test: 10_000 },
       adapter: { driver: adapter, name: 'name', hardware: false },
       versions: { weftgrad: '1.2.3', webgpu: '0.6.2', node: 'v20', platform: 'linux-x64' },
@@ -278,14 +280,14 @@ export function wholeStudy(): { readonly report: StudyReport; readonly pictures:
         eda: done(result),
         tune: done(tuning(), true),
         crossval: done(folds),
-        'lenet-seed': done(lenet('seed', 100)),
-        'lenet-best': done(lenet('best', 70)),
+        seed: done(lenet('seed', 100)),
+        best: done(lenet('best', 70)),
         vgg16: done(transfer(60)),
         xception: { state: 'skipped', reason: hostile },
         resnet152v2: { state: 'skipped', reason: 'It was left out on request (--skip).' },
       },
       comparison,
-      commentary: commentary(comparison, {
+      commentary: commentary(comparison, task, {
         quick: false,
         crossval: {
           folds: 3,

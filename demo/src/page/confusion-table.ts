@@ -1,5 +1,5 @@
 /** The confusion matrix as a table: correct in blue, wrong in orange, stronger for larger counts. */
-import { count, percent } from '../../../src/study/report/numbers.ts'
+import { count, percent } from '../../../src/numbers.ts'
 import { findAny, make, setText } from './elements.ts'
 
 export class ConfusionTable {

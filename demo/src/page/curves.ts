@@ -2,8 +2,9 @@
  * Live learning curves: a thin line within an epoch, where each point is the mean over the epoch so far, and a thick one
  * from epoch to epoch. A change of the learning rate is marked.
  */
-import { blue, orange } from '../../../src/study/plots/colors.ts'
-import { percent } from '../../../src/study/report/numbers.ts'
+
+import { percent } from '../../../src/numbers.ts'
+import { blue, orange } from '../../../src/plots/colors.ts'
 import type { EpochResult, TrainingProgress } from '../session.ts'
 import { findAny } from './elements.ts'
 import { throttled } from './frames.ts'

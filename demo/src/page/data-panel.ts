@@ -1,5 +1,5 @@
 /** The data panel: the bundled sample or the user's files, with their counts and some examples. */
-import { count } from '../../../src/study/report/numbers.ts'
+import { count } from '../../../src/numbers.ts'
 import type { DataSummary, Session } from '../session.ts'
 import type { Announcer } from './announcer.ts'
 import { findAny, findButton, make } from './elements.ts'

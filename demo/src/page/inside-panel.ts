@@ -1,5 +1,5 @@
 /** The panel of the first layer: its kernels, and their activations for the watched image. */
-import { decimal } from '../../../src/study/report/numbers.ts'
+import { decimal } from '../../../src/numbers.ts'
 import type { FirstLayer } from '../session.ts'
 import { findAny, make } from './elements.ts'
 import { throttled } from './frames.ts'

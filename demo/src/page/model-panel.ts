@@ -1,5 +1,5 @@
 /** The model panel: layers and parameters; loads and saves weights. */
-import { count } from '../../../src/study/report/numbers.ts'
+import { count } from '../../../src/numbers.ts'
 import type { ModelSummary, Session } from '../session.ts'
 import type { Announcer } from './announcer.ts'
 import { findAny, findButton, make, setText } from './elements.ts'

@@ -1,5 +1,5 @@
 /** The VGG16 panel: takes weights, a photo and class names; shows the strongest feature maps and the top five classes. */
-import { duration } from '../../../src/study/report/numbers.ts'
+import { duration } from '../../../src/numbers.ts'
 import type { PhotoNetworkSummary, PhotoResult, Session } from '../session.ts'
 import type { Announcer } from './announcer.ts'
 import { find, findAny, findCanvas, setText } from './elements.ts'

@@ -1,5 +1,5 @@
 /** Paints small images on canvases, which the style sheet enlarges without smoothing. */
-import { divergingColor } from '../../../src/study/plots/colors.ts'
+import { divergingColor } from '../../../src/plots/colors.ts'
 
 function paint(canvas: HTMLCanvasElement, width: number, height: number, rgba: Uint8ClampedArray<ArrayBuffer>): void {
   // Setting the size clears a canvas and triggers layout.

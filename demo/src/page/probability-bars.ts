@@ -1,5 +1,5 @@
 /** Shows named probabilities as bars, each an accessible meter. */
-import { percent } from '../../../src/study/report/numbers.ts'
+import { percent } from '../../../src/numbers.ts'
 import { make, setText } from './elements.ts'
 
 interface Bar {

@@ -1,5 +1,5 @@
 /** The training panel: settings, progress, and the results after each epoch. */
-import { count, decimal, duration, percent, rate as rateText } from '../../../src/study/report/numbers.ts'
+import { count, decimal, duration, percent, rate as rateText } from '../../../src/numbers.ts'
 import type {
   DataSummary,
   EpochResult,

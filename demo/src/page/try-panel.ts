@@ -1,5 +1,5 @@
 /** The panel to try one image: drawn, from a file or from the data. The prediction follows the training. */
-import { percent } from '../../../src/study/report/numbers.ts'
+import { percent } from '../../../src/numbers.ts'
 import type { DataSummary, FirstLayer, ModelSummary, Session } from '../session.ts'
 import { DrawingPad } from './drawing-pad.ts'
 import { findAny, findCanvas, make, setText } from './elements.ts'

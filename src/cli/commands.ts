@@ -1,0 +1,194 @@
+/**
+ * The commands and their options. Options that are settings come from the tables of the jobs, with help, defaults and range
+ * checks. Here the task of all commands is chosen.
+ */
+import type { Command } from 'commander'
+import { crossValidationSettings } from '../crossval/settings.ts'
+import { searchSettings } from '../search/settings.ts'
+import { partsNamed, planSettings } from '../study/plan.ts'
+import { fashionMnistLenet5 as task } from '../tasks/fashion-mnist-lenet5.node.ts'
+import { trainSettings } from '../train/settings.ts'
+import { featureSettings, transferSettings } from '../transfer/settings.ts'
+import { zooNames } from '../weights/zoo.ts'
+import { addDataDir, addJobOptions, addJson, addSettings, givenOptions, pathOption } from './options.ts'
+
+const networks = `one of ${zooNames.join(', ')}`
+const { title: dataTitle, image } = task.data
+const { title: networkTitle, word } = task.network
+
+export function addCommands(program: Command): void {
+  program.description(
+    `A small tensor engine on WebGPU: trains ${networkTitle} on ${dataTitle}, and heads on pretrained networks.`,
+  )
+  addTraining(program)
+  addUse(program)
+  addStudies(program)
+  addTransfer(program)
+  addWeights(program)
+  addMachine(program)
+}
+
+function addTraining(program: Command): void {
+  const train = program
+    .command('train')
+    .description('train a network')
+    .action(() => train.help())
+  const network = train.command(word).description(`train ${networkTitle} on ${dataTitle} and test it`)
+  addJobOptions(addSettings(network, trainSettings(task)), task).action(async (_, command: Command) => {
+    const { trainCommand } = await import('./train.ts')
+    await trainCommand(task, givenOptions(command))
+  })
+}
+
+function addUse(program: Command): void {
+  const evaluate = program
+    .command('evaluate')
+    .description('evaluate a finished run on the test images')
+    .argument('<run>', "the run's folder")
+  addJson(addDataDir(evaluate, task)).action(async (run: string, options) => {
+    const { evaluateCommand } = await import('./evaluate.ts')
+    await evaluateCommand(task, run, options)
+  })
+
+  const predict = program
+    .command('predict')
+    .description('classify images with a finished run')
+    .argument('<run>', "the run's folder")
+    .argument('<images...>', `PNG files; made grey and scaled to ${image.height}x${image.width}, padded if not square`)
+    .option(
+      '--invert',
+      task.data.lightOnDark ? 'for dark objects on a light background' : 'for light objects on a dark background',
+    )
+  addJson(predict).action(async (run: string, images: string[], options) => {
+    const { predictCommand } = await import('./predict.ts')
+    await predictCommand(task, run, images, options)
+  })
+}
+
+function addStudies(program: Command): void {
+  const tune = program
+    .command('tune')
+    .description(`search for ${networkTitle}'s hyperparameters on ${dataTitle}, by validation accuracy`)
+  addJobOptions(addSettings(tune, searchSettings(task)), task).action(async (_, command: Command) => {
+    const { tuneCommand } = await import('./tune.ts')
+    await tuneCommand(task, givenOptions(command))
+  })
+
+  const crossval = program
+    .command('crossval')
+    .description(`cross-validate ${networkTitle} on ${dataTitle}, stratified by class`)
+  addJobOptions(addSettings(crossval, crossValidationSettings(task)), task).action(async (_, command: Command) => {
+    const { crossvalCommand } = await import('./crossval.ts')
+    await crossvalCommand(task, givenOptions(command))
+  })
+
+  const eda = program
+    .command('eda')
+    .description('explore the data: counts, duplicates, classes, pixel correlations')
+    .option('--csv <file>', 'explore one CSV file instead, plain or .gz', pathOption('--csv'))
+    .option('--drop-missing', 'skip rows of a CSV with missing cells, instead of rejecting the file')
+    .option('--out <dir>', 'folder for the pictures and eda.json (default: runs/eda)', pathOption('--out'))
+  addJson(addDataDir(eda, task)).action(async (options) => {
+    const { edaCommand } = await import('./eda.ts')
+    await edaCommand(task, options)
+  })
+
+  const study = program
+    .command('study')
+    .description(
+      `run the whole study and write its report: data, tuning, cross-validation, ${networkTitle}, pretrained networks`,
+    )
+    .option('--skip <parts>', 'skip parts, such as eda,transfer', (text) => partsNamed(task, text))
+  addJobOptions(addSettings(study, planSettings), task).action(async (_, command: Command) => {
+    const { studyCommand } = await import('./study.ts')
+    await studyCommand(task, givenOptions(command))
+  })
+}
+
+function addTransfer(program: Command): void {
+  const features = program
+    .command('features')
+    .description(`compute a pretrained network's features of ${dataTitle}, and keep them in the cache`)
+    .argument('<network>', networks)
+  addJson(addDataDir(addSettings(features, featureSettings), task)).action(
+    async (network: string, _, command: Command) => {
+      const { featuresCommand } = await import('./features.ts')
+      await featuresCommand(task, network, givenOptions(command))
+    },
+  )
+
+  const transfer = program
+    .command('transfer')
+    .description(`train a head on a pretrained network's features of ${dataTitle}, and test it`)
+    .argument('[network]', `${networks}; not needed with --resume`)
+  addJobOptions(addSettings(transfer, transferSettings(task)), task).action(
+    async (network: string | undefined, _, command: Command) => {
+      const { transferCommand } = await import('./transfer.ts')
+      await transferCommand(task, network, givenOptions(command))
+    },
+  )
+}
+
+function addWeights(program: Command): void {
+  const weights = program
+    .command('weights')
+    .description('list the published weights: size, checksum, whether downloaded')
+    .option('--json', 'print one JSON object on standard output')
+    .action(async (options) => {
+      const { weightsCommand } = await import('./weights.ts')
+      await weightsCommand(options)
+    })
+  addJson(
+    weights
+      .command('get')
+      .description('download the weights of a network; resumes a partial download')
+      .argument('<network>', networks)
+      .option('--top', 'include the classifier for the 1000 classes of ImageNet'),
+  ).action(async (network: string, _, command: Command) => {
+    const { getWeightsCommand } = await import('./weights.ts')
+    await getWeightsCommand(network, command.optsWithGlobals())
+  })
+
+  addJson(
+    program
+      .command('convert')
+      .description('convert a weights file to safetensors')
+      .argument('<in>', "Keras' .h5, .weights.h5 or .keras, a TensorFlow.js model.json or its folder, or safetensors")
+      .argument('<out>', 'the .safetensors file to write')
+      .option('--force', 'overwrite an existing file'),
+  ).action(async (from: string, to: string, options) => {
+    const { convertCommand } = await import('./convert.ts')
+    await convertCommand(from, to, options)
+  })
+}
+
+function addMachine(program: Command): void {
+  const doctor = program
+    .command('doctor')
+    .description('show the GPU, driver and data found, and how to speed things up (downloads nothing)')
+  addDataDir(doctor, task)
+    .option('--json', 'print one JSON object on standard output')
+    .action(async (options) => {
+      const { doctorCommand } = await import('./doctor.ts')
+      await doctorCommand(task, options)
+    })
+
+  const setup = program
+    .command('setup')
+    .description(`download what is missing (software Vulkan driver, ${dataTitle}); no root needed`)
+  addDataDir(setup, task).action(async (options) => {
+    const { setupCommand } = await import('./setup.ts')
+    await setupCommand(task, options)
+  })
+
+  program
+    .command('bench')
+    .description('benchmark kernels and training steps; see `weftgrad bench --help`')
+    .argument('[args...]')
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(async (args: string[]) => {
+      const { benchCommand } = await import('./bench.ts')
+      await benchCommand(args)
+    })
+}

@@ -1,0 +1,65 @@
+/** Commands that run a job: how they begin, how they are stopped, and how they say how to resume. */
+import type { JobReporter } from '../runs/job.node.ts'
+import type { Task } from '../tasks/task.ts'
+import { areWeightsMissing } from '../transfer/pretrained-base.node.ts'
+import { exitCodeAfter, sayHowToResume } from './failure.ts'
+import { interruptible } from './interrupt.ts'
+import type { Terminal } from './terminal.ts'
+import { adapterText, dataText, fact } from './training-text.ts'
+
+/** What is drawn again in place: removed before lines are printed. */
+export interface Drawing {
+  clear(): void
+  close(): void
+}
+
+export interface JobCommand {
+  readonly task: Task
+  /** As a user types it. */
+  readonly command: string
+  readonly terminal: Terminal
+  readonly drawing: Drawing
+}
+
+/**
+ * Runs `work` and sets the exit code: 0, 1, 2 for bad arguments and missing weights, 130 or 143 after a signal. Says how to
+ * resume where that helps.
+ */
+export async function runJobCommand(
+  { task, command, terminal, drawing }: JobCommand,
+  work: (signal: AbortSignal, reporter: Required<JobReporter>) => Promise<void>,
+): Promise<void> {
+  const interrupt = interruptible(
+    (name) => {
+      drawing.close()
+      const again = name === 'SIGINT' ? ' Press Ctrl-C again to quit now.' : ''
+      terminal.note(`Stopping: saving a checkpoint.${again}`)
+    },
+    () => drawing.close(),
+  )
+  let folder: string | undefined
+  const reporter: Required<JobReporter> = {
+    onNote(line) {
+      drawing.clear()
+      terminal.note(terminal.noteColors.dim(line))
+    },
+    onAdapter({ facts }) {
+      drawing.clear()
+      fact(terminal, 'Adapter', adapterText(facts.driver, facts.hardware))
+    },
+    onData: (facts) => fact(terminal, 'Data', dataText(task.data, facts)),
+    onFolder(runDir) {
+      folder = runDir
+    },
+  }
+  try {
+    await work(interrupt.signal, reporter)
+  } catch (error) {
+    drawing.clear()
+    const code = exitCodeAfter(error, interrupt, terminal.note)
+    sayHowToResume(error, command, folder, terminal)
+    process.exitCode = areWeightsMissing(error) ? 2 : code
+  } finally {
+    interrupt.release()
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * What a cross-validation came to, and what it means to reuse one model across folds. Pure.
+ */
+import { isRecord } from '../format/json.ts'
+import type { EpochLogs } from '../nn/contract.ts'
+import { count, percent, points } from '../numbers.ts'
+import { type MeanAndDeviation, meanAndDeviation } from '../statistics.ts'
+import type { PublishedFigures } from '../tasks/task.ts'
+import type { CrossValidationSettings } from './settings.ts'
+
+/** A fold, validated after its last epoch: choosing the best epoch by the same images would flatter. */
+export interface FoldResult {
+  /** From 1. */
+  readonly fold: number
+  readonly trainCount: number
+  readonly validationCount: number
+  readonly loss: number
+  readonly accuracy: number
+  readonly history: readonly EpochLogs[]
+}
+
+export interface FoldsSummary {
+  readonly folds: readonly FoldResult[]
+  /** Over the folds. */
+  readonly loss: MeanAndDeviation
+  readonly accuracy: MeanAndDeviation
+}
+
+/** One model reused across all folds. Its first fold is that of the honest run: until then nothing was carried over. */
+export interface CarryOver extends FoldsSummary {
+  /** Mean accuracy above the honest one. */
+  readonly inflation: number
+  /** Of the model after its last fold, on images of no fold. */
+  readonly test: { readonly loss: number; readonly accuracy: number; readonly count: number }
+}
+
+/** What `report.json` holds. */
+export interface CrossValidationResult {
+  /** The task's network. */
+  readonly model: string
+  readonly settings: CrossValidationSettings
+  /** A new model for each fold. */
+  readonly honest: FoldsSummary
+  /** Null unless asked for. */
+  readonly carryOver: CarryOver | null
+  /** Sentences on what was carried over; none where nothing was. */
+  readonly explanation: readonly string[]
+  readonly images: { readonly count: number; readonly duplicates: number }
+  readonly parameters: number
+  /** Epochs trained in all. */
+  readonly epochs: number
+  /** Wall clock that they took. */
+  readonly seconds: number
+  /** The driver, for people. */
+  readonly adapter: string
+  readonly hardware: boolean
+  readonly runDir: string
+}
+
+/** Throws WeftgradError 'argument' for no folds. */
+export function summarizeFolds(folds: readonly FoldResult[]): FoldsSummary {
+  return {
+    folds,
+    loss: meanAndDeviation(folds.map(({ loss }) => loss)),
+    accuracy: meanAndDeviation(folds.map(({ accuracy }) => accuracy)),
+  }
+}
+
+export function carryOverOf(honest: FoldsSummary, folds: readonly FoldResult[], test: CarryOver['test']): CarryOver {
+  const summary = summarizeFolds(folds)
+  return { ...summary, inflation: summary.accuracy.mean - honest.accuracy.mean, test }
+}
+
+/** Why the figures of a reused model are no valid estimate, in sentences that hold whatever was measured. */
+export function explainCarryOver(
+  honest: FoldsSummary,
+  carried: CarryOver,
+  epochs: number,
+  published: PublishedFigures,
+): string[] {
+  const last = carried.folds.at(-1)?.accuracy ?? Number.NaN
+  const { length: folds } = carried.folds
+  const { test, inflation } = carried
+  return [
+    `Reusing one model across folds gives a mean accuracy of ${percent(carried.accuracy.mean)}; fresh models have ${percent(honest.accuracy.mean)}, ${points(inflation)} ${inflation > 0 ? 'less' : 'more'}. A published ${published.source} reported ${percent(published.carryOver, 0)} for a model that it reused this way.`,
+    `From the second fold on, the validation images were training images in all folds before: those of the last fold were trained on in ${folds - 1} of ${folds} folds, for ${(folds - 1) * epochs} epochs. Such a score mixes memorisation, longer training and real skill.`,
+    `Unseen images show the difference: on ${count(test.count)} test images the reused model reaches ${percent(test.accuracy)}, after ${percent(last)} in its last fold.`,
+  ]
+}
+
+/** Whether a report.json is one: what is printed of it is there. */
+export function isCrossValidationResult(value: unknown): value is CrossValidationResult {
+  return isRecord(value) && isRecord(value.honest) && Array.isArray(value.honest.folds) && 'carryOver' in value
+}

@@ -1,0 +1,288 @@
+/**
+ * The job: stratified k-fold cross-validation of the task's network, with a fresh model for each fold; on request also with
+ * one model that is reused across folds. Prints nothing; a reporter is told what happens.
+ *
+ * Promises: the test images have no say in any fold. Each fold is a line in folds.jsonl, and each epoch a checkpoint, so
+ * that a run that ended at any moment goes on to the same figures, bit for bit on the same adapter.
+ */
+import { residentImages } from '../data/dataset.ts'
+import { WeftgradError } from '../errors.ts'
+import { isRecord } from '../format/json.ts'
+import type { VariantTable } from '../graph/plan/choice.ts'
+import type { EpochLogs, FitOptions, Progress } from '../nn/contract.ts'
+import { evaluate } from '../nn/evaluate.ts'
+import type { Model } from '../nn/model.ts'
+import { adam } from '../nn/optimizers.ts'
+import { Random } from '../random.ts'
+import { EpochClock, type EpochProgress } from '../runs/epoch-clock.ts'
+import { type JobOptions, type JobReporter, runJob, tableKind } from '../runs/job.node.ts'
+import { inLanes, trainingsAtATime } from '../runs/lanes.ts'
+import { checkpointIn, fitInFolder } from '../runs/resumable-fit.node.ts'
+import { removeFromRun } from '../runs/run-folder.node.ts'
+import { evaluationBatchSize } from '../runs/test-report.ts'
+import { isHistory, Trainings } from '../runs/trainings.node.ts'
+import { tunedForTraining } from '../runs/tuned-kernels.node.ts'
+import { buildNetwork, type Task } from '../tasks/task.ts'
+import { othersOf, stratifiedFolds } from './folds.ts'
+import {
+  type CarryOver,
+  type CrossValidationResult,
+  carryOverOf,
+  explainCarryOver,
+  type FoldResult,
+  type FoldsSummary,
+  isCrossValidationResult,
+  summarizeFolds,
+} from './result.ts'
+import { type CrossValidationSettings, crossValidationSettings } from './settings.ts'
+
+export interface CrossValidationOptions extends Partial<CrossValidationSettings>, JobOptions {}
+
+/** `honest`: a new model for each fold; `carried`: one through all of them. */
+export type FoldsKind = 'honest' | 'carried'
+
+export interface FoldPlace {
+  readonly kind: FoldsKind
+  /** From 1. */
+  readonly fold: number
+}
+
+/** Told what happens, in this order; `onNote` at any time. */
+export interface CrossValidationReporter extends JobReporter {
+  onBegin?(facts: CrossValidationFacts): void
+  onProgress?(place: FoldPlace, progress: Progress, all: EpochProgress): void
+  onEpochEnd?(place: FoldPlace, logs: EpochLogs): void
+  /** Also told of folds that an earlier process finished. */
+  onFold?(place: FoldPlace, result: FoldResult): void
+  /** All folds are done, and the carried model is tested. */
+  onTest?(): void
+}
+
+export interface CrossValidationFacts {
+  readonly settings: CrossValidationSettings
+  readonly model: Model
+  readonly trainCount: number
+  readonly validationCount: number
+}
+
+/** The log's file name. */
+const log = 'folds.jsonl'
+
+/**
+ * Validates all folds and writes the run's folder, or resumes a run in its folder.
+ * @throws WeftgradError as `runJob`; 'data' where a class has fewer images than there are folds; 'not-finite'.
+ */
+export async function crossValidate(
+  task: Task,
+  options: CrossValidationOptions = {},
+  reporter: CrossValidationReporter = {},
+): Promise<CrossValidationResult> {
+  const facts = { job: 'cross-validation', noun: 'cross-validation', isResult: isCrossValidationResult }
+  return await runJob(tableKind(facts, crossValidationSettings(task)), options, reporter, async (run) => {
+    using running = await Trainings.open(run, task.data, log)
+    return await new CrossValidation(task, running, reporter).run()
+  })
+}
+
+class CrossValidation {
+  readonly #task: Task
+  readonly #running: Trainings<CrossValidationSettings>
+  readonly #settings: CrossValidationSettings
+  readonly #reporter: CrossValidationReporter
+  readonly #held: readonly Uint32Array[]
+  readonly #clock: EpochClock
+  readonly #finished = new Map<string, FoldResult>()
+  #kernels: VariantTable = {}
+
+  constructor(task: Task, running: Trainings<CrossValidationSettings>, reporter: CrossValidationReporter) {
+    this.#task = task
+    this.#running = running
+    this.#settings = running.run.settings
+    this.#reporter = reporter
+    const { folds, epochs, seed, carryOver } = this.#settings
+    this.#held = stratifiedFolds(running.train.labelsOf(), folds, seed)
+    this.#clock = new EpochClock(epochs * (carryOver ? 2 * folds - 1 : folds))
+  }
+
+  async run(): Promise<CrossValidationResult> {
+    const { train, duplicates, run, ground } = this.#running
+    const settings = this.#settings
+    using model = this.#newModel(1)
+    // A checkpoint has weights, two moments and the best weights.
+    const bytes = model.parameterCount * 4 * 4 * 2 * settings.folds + 4e6
+    this.#kernels = await this.#running.begin(bytes, () => this.#tune(model))
+    const [held] = this.#held
+    const validationCount = held?.length ?? 0
+    this.#reporter.onBegin?.({ settings, model, trainCount: train.count - validationCount, validationCount })
+    for (const { kind, ...result } of await this.#running.readLog((value) => this.#lineOf(value))) {
+      this.#finish({ kind, fold: result.fold }, result)
+    }
+
+    const { signal } = run
+    const left = this.#places('honest').filter((place) => !this.#finished.has(keyOf(place)))
+    await inLanes(left, { lanes: trainingsAtATime, signal }, (place, stop) => this.#train(place, stop))
+    run.stopIfAsked()
+    const honest = summarizeFolds(this.#results('honest'))
+    const carryOver = settings.carryOver ? await this.#carryOver(honest) : null
+    await removeFromRun(run.path('folds'))
+
+    const { driver, hardware } = ground.device.facts
+    return {
+      model: this.#task.network.name,
+      settings,
+      honest,
+      carryOver,
+      explanation: carryOver === null ? [] : explainCarryOver(honest, carryOver, settings.epochs, this.#task.published),
+      images: { count: train.count, duplicates },
+      parameters: model.parameterCount,
+      epochs: [...this.#finished.values()].reduce((sum, { history }) => sum + history.length, 0),
+      seconds: this.#running.seconds,
+      adapter: driver,
+      hardware,
+      runDir: run.runDir,
+    }
+  }
+
+  /** The folds of a kind that are trained: the first carried one is the first honest one. */
+  #places(kind: FoldsKind): FoldPlace[] {
+    const all = this.#held.map((_, i) => ({ kind, fold: i + 1 }))
+    return kind === 'honest' ? all : all.slice(1)
+  }
+
+  #results(kind: FoldsKind): FoldResult[] {
+    return this.#places(kind).flatMap((place) => this.#finished.get(keyOf(place)) ?? [])
+  }
+
+  async #tune(model: Model): Promise<VariantTable> {
+    const { train, options } = this.#dataOf(1)
+    const { note, signal } = this.#running.run
+    return await tunedForTraining(model, train, { ...options, ...(signal === undefined ? {} : { signal }) }, note)
+  }
+
+  async #carryOver(honest: FoldsSummary): Promise<CarryOver> {
+    for (const place of this.#places('carried')) {
+      this.#running.run.stopIfAsked()
+      if (!this.#finished.has(keyOf(place))) await this.#train(place, this.#running.run.signal)
+    }
+    this.#reporter.onTest?.()
+    const { ground, test } = this.#running
+    using model = await this.#carriedModel(this.#settings.folds)
+    using testSet = residentImages(ground.device, test)
+    const { loss, accuracy } = await evaluate(model, testSet, {
+      batchSize: evaluationBatchSize,
+      variants: this.#kernels,
+    })
+    const folds = [...honest.folds.slice(0, 1), ...this.#results('carried')]
+    return carryOverOf(honest, folds, { loss, accuracy, count: testSet.count })
+  }
+
+  async #train(place: FoldPlace, signal: AbortSignal | undefined): Promise<void> {
+    const { kind, fold } = place
+    const { train, validation, options } = this.#dataOf(fold)
+    const history = await fitInFolder({
+      folder: this.#folder(place),
+      makeModel: () => (kind === 'honest' ? this.#newModel(fold) : this.#carriedModel(fold - 1)),
+      train,
+      options: { ...options, variants: this.#kernels, ...(signal === undefined ? {} : { signal }) },
+      callbacks: {
+        onProgress: (progress) => {
+          this.#clock.report(keyOf(place), progress)
+          this.#reporter.onProgress?.(place, progress, this.#clock.progress)
+        },
+        onEpochEnd: (logs) => this.#reporter.onEpochEnd?.(place, logs),
+      },
+    })
+    const result = resultOf(fold, { train: train.count, validation: validation.count }, history)
+    await this.#running.appendLog({ kind, ...result })
+    this.#finish(place, result)
+  }
+
+  #finish(place: FoldPlace, result: FoldResult): void {
+    this.#finished.set(keyOf(place), result)
+    this.#clock.reach(keyOf(place), result.history.length)
+    this.#reporter.onFold?.(place, result)
+  }
+
+  #dataOf(fold: number) {
+    const { train: all } = this.#running
+    const settings = this.#settings
+    const held = this.#held[fold - 1] ?? new Uint32Array()
+    const train = all.subset(othersOf(held, all.count))
+    const validation = all.subset(held)
+    const options: FitOptions = {
+      optimizer: adam({ learningRate: settings.learningRate }),
+      epochs: settings.epochs,
+      batchSize: settings.batchSize,
+      validation,
+      seed: this.#seedOf(fold),
+    }
+    return { train, validation, options }
+  }
+
+  #seedOf(fold: number): number {
+    return new Random(this.#settings.seed, `fold ${fold}`).below(2 ** 32)
+  }
+
+  #newModel(fold: number): Model {
+    return buildNetwork(this.#task, { units: this.#settings.units }, this.#seedOf(fold))
+  }
+
+  /** The reused model as it left a fold. Its optimizer starts afresh in the next one. */
+  async #carriedModel(fold: number): Promise<Model> {
+    const folder = this.#folder({ kind: fold === 1 ? 'honest' : 'carried', fold })
+    const checkpoint = await checkpointIn(folder)
+    if (checkpoint === undefined || checkpoint.epoch < this.#settings.epochs)
+      throw new WeftgradError(
+        'file',
+        `${folder} lacks the checkpoint of fold ${fold}, from which the reused model continues. Start a new run.`,
+        { folder },
+      )
+    const model = this.#newModel(1)
+    model.setWeights(checkpoint.weights)
+    return model
+  }
+
+  #folder({ kind, fold }: FoldPlace): string {
+    return this.#running.run.path('folds', `${kind}-${fold}`)
+  }
+
+  /** A line of the log as a fold of this run, or what is wrong with it. */
+  #lineOf(value: unknown): FoldLine | string {
+    if (!isRecord(value)) return 'it is no fold'
+    const { kind, fold, history } = value
+    const held = typeof fold === 'number' ? this.#held[fold - 1] : undefined
+    if ((kind !== 'honest' && kind !== 'carried') || typeof fold !== 'number' || held === undefined)
+      return 'the run has no such fold'
+    if (!isHistory(history) || history.length !== this.#settings.epochs) return 'its history is damaged'
+    const count = this.#running.train.count
+    const counts = { train: count - held.length, validation: held.length }
+    const result: FoldLine = { kind, ...resultOf(fold, counts, history) }
+    const { seconds: _, ...line } = value
+    return JSON.stringify(result) === JSON.stringify(line) ? result : 'its figures and its history disagree'
+  }
+}
+
+/** In folds.jsonl. */
+interface FoldLine extends FoldResult {
+  readonly kind: FoldsKind
+}
+
+function keyOf({ kind, fold }: FoldPlace): string {
+  return `${kind} ${fold}`
+}
+
+function resultOf(
+  fold: number,
+  counts: { readonly train: number; readonly validation: number },
+  history: readonly EpochLogs[],
+): FoldResult {
+  const last = history.at(-1)
+  return {
+    fold,
+    trainCount: counts.train,
+    validationCount: counts.validation,
+    loss: last?.validationLoss ?? Number.NaN,
+    accuracy: last?.validationAccuracy ?? Number.NaN,
+    history,
+  }
+}

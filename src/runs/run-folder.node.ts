@@ -1,0 +1,305 @@
+/**
+ * A run's folder: what a training leaves behind, file by file, and how it is read again.
+ *
+ * | file | what |
+ * |---|---|
+ * | config.json | settings, data, adapter, kernel variants, versions; decides when the run is resumed |
+ * | history.jsonl | a line an epoch, on the disk before the next epoch starts |
+ * | checkpoint.safetensors | everything needed to go on bit for bit; replaced after each epoch |
+ * | model.safetensors | the trained weights; its metadata say which model they belong to |
+ * | checksums.json | SHA-256 of the checkpoint and the model, compared when they are read (checked-file.node.ts) |
+ * | predictions.csv | index (in the data file the test images are from), label and predicted class of each test image |
+ * | curves.svg, report.json | the picture and the figures; report.json comes last, so a run that has it is finished |
+ */
+import { mkdir, rm, rmdir, stat, statfs } from 'node:fs/promises'
+import { join, relative, resolve, sep } from 'node:path'
+import { WeftgradError } from '../errors.ts'
+import { appendLineDurable, type FileContent, writeFileAtomic } from '../format/atomic-write.node.ts'
+import { ifThere, readHostText } from '../format/host-file.node.ts'
+import { isRecord } from '../format/json.ts'
+import { sweepLeftovers } from '../gpu/node/leftovers.ts'
+import type { VariantTable } from '../graph/plan/choice.ts'
+import type { EpochLogs } from '../nn/contract.ts'
+import { megabytes } from '../numbers.ts'
+import { FolderLock } from './folder-lock.node.ts'
+import type { Versions } from './versions.ts'
+
+export const runFiles = {
+  config: 'config.json',
+  history: 'history.jsonl',
+  checkpoint: 'checkpoint.safetensors',
+  model: 'model.safetensors',
+  checksums: 'checksums.json',
+  predictions: 'predictions.csv',
+  curves: 'curves.svg',
+  report: 'report.json',
+} as const
+
+/** What a job's config.json holds. */
+export interface JobConfig<Job extends string, Settings> {
+  readonly job: Job
+  /** ISO 8601. */
+  readonly startedAt: string
+  readonly settings: Settings
+  readonly data: {
+    readonly folder: string
+    /** `published`, or the SHA-256 of all images and labels. */
+    readonly fingerprint: string
+    /** Images to train, validation included. */
+    readonly train: number
+    readonly test: number
+    /** Exact duplicates left out. */
+    readonly duplicates: number
+  }
+  readonly adapter: { readonly driver: string; readonly name: string; readonly hardware: boolean }
+  /** Variants of all kernels of the training and its validation; those that tuning chose until the first step was planned. */
+  readonly kernels: VariantTable
+  readonly versions: Versions
+}
+
+/** Of whichever job: what is the job's own has not been looked at. */
+export type AnyConfig = JobConfig<string, unknown> & Readonly<Record<string, unknown>>
+
+/**
+ * Makes a new folder and sees to it that it can be written.
+ * @param wanted the folder to use; without it, `runs/<time>`.
+ * @throws WeftgradError 'argument' if it holds a run already, 'file' if it cannot be written.
+ */
+export async function reserveRunFolder(wanted: string | undefined, now = new Date()): Promise<string> {
+  if (wanted !== undefined) {
+    const folder = resolve(wanted)
+    if (await isThere(join(folder, runFiles.config))) {
+      throw new WeftgradError(
+        'argument',
+        `--out: ${shown(folder)} holds a run already. Choose another folder, or go on with that run by --resume ${shown(folder)}.`,
+        { folder },
+      )
+    }
+    await probe(folder)
+    return folder
+  }
+  const stamp = localTime(now)
+  for (let attempt = 1; ; attempt++) {
+    const folder = resolve('runs', attempt === 1 ? stamp : `${stamp}-${attempt}`)
+    await onFolder(folder, () => mkdir(resolve('runs'), { recursive: true }))
+    try {
+      // Not recursive: of two runs that start in the same second, one gets the name.
+      await mkdir(folder)
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') continue
+      throw cannotUse(folder, error)
+    }
+    await probe(folder)
+    return folder
+  }
+}
+
+/** Does a new run's work, alone, in a folder of its own, which goes if nothing came of it. Throws as both of its parts. */
+export async function inNewRunFolder<T>(wanted: string | undefined, work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await reserveRunFolder(wanted)
+  try {
+    return await whileAlone(folder, () => work(folder))
+  } finally {
+    // One that holds anything stays.
+    await rmdir(folder).catch(() => {})
+  }
+}
+
+/** The locks that this process works under, by their folders; a study's is above those of its parts. */
+const locks = new Map<string, FolderLock>()
+
+/**
+ * Does a run's work while no other process does any in its folder.
+ * @throws WeftgradError 'argument' where one is at it; 'file' where the folder cannot be written to; and what `work` throws.
+ */
+export async function whileAlone<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  const lock = await FolderLock.take(join(folder, 'lock'))
+  if (typeof lock === 'string')
+    throw new WeftgradError(
+      'argument',
+      `Another run (${lock}) is at work in ${shown(folder)}. Wait until it has ended, or choose another folder.`,
+      { folder, holder: lock },
+    )
+  locks.set(folder, lock)
+  try {
+    await sweepLeftovers(folder)
+    return await work()
+  } finally {
+    locks.delete(folder)
+    await lock.release()
+  }
+}
+
+/**
+ * Writes a file of a run, whole or not at all, and only while this process has the run to itself.
+ * @throws WeftgradError 'file' if the disk refuses or the run's folder was removed, 'lock-lost' if another process took the
+ * run over.
+ */
+export async function writeRunFile(path: string, content: FileContent): Promise<void> {
+  await writeFileAtomic(path, content, () => verifyLocks(path))
+}
+
+/** Appends a line to a log of a run; it survives a power cut. Throws as {@link writeRunFile}. */
+export async function appendRunLine(path: string, line: string): Promise<void> {
+  await verifyLocks(path)
+  await appendLineDurable(path, line)
+}
+
+/** Removes a folder of a run with all that it holds. Throws 'lock-lost' as {@link writeRunFile}. */
+export async function removeFromRun(path: string): Promise<void> {
+  await verifyLocks(path)
+  await rm(path, { recursive: true, force: true })
+}
+
+async function verifyLocks(path: string): Promise<void> {
+  for (const [folder, lock] of locks) if (path.startsWith(folder + sep)) await lock.verify()
+}
+
+/** Throws WeftgradError 'file' if the disk has fewer than `bytes` free. A file system that does not say is trusted. */
+export async function requireSpace(folder: string, bytes: number): Promise<void> {
+  const { bavail, bsize, blocks } = await onFolder(folder, () => statfs(folder))
+  const free = bavail * bsize
+  if (blocks === 0 || free >= bytes) return
+  throw new WeftgradError(
+    'file',
+    `${shown(folder)} is on a disk with ${megabytes(free)} free, and a run takes up to ${megabytes(bytes)}. Free some space, or choose another folder with --out.`,
+    { folder, free, bytes },
+  )
+}
+
+export async function writeConfig(folder: string, config: AnyConfig): Promise<void> {
+  await writeJson(join(folder, runFiles.config), config)
+}
+
+/** Whichever job it is of. Throws WeftgradError 'file' if `folder` holds no run, 'format' if its config.json is damaged. */
+export async function readAnyConfig(folder: string): Promise<AnyConfig> {
+  const path = join(folder, runFiles.config)
+  const value = await readJson(path, `${shown(folder)} is not the folder of a run: it has no readable config.json`)
+  const config = isRecord(value) ? value : {}
+  const { job, startedAt, data, adapter, versions } = config
+  const kernels = kernelsIn(config.kernels)
+  const whole =
+    typeof job === 'string' &&
+    typeof startedAt === 'string' &&
+    isRecord(data) &&
+    typeof data.folder === 'string' &&
+    typeof data.fingerprint === 'string' &&
+    isRecord(adapter) &&
+    typeof adapter.driver === 'string' &&
+    kernels !== undefined &&
+    isRecord(versions)
+  if (!whole) {
+    throw new WeftgradError('format', `${path} is not the configuration of a run. Name the folder of one.`, { path })
+  }
+  // Every field that decides anything has been checked; the others are only shown.
+  return { ...(config as unknown as AnyConfig), kernels }
+}
+
+/** Undefined for what is no table. The lists of early runs do not say which shapes a variant is for: they count as empty. */
+function kernelsIn(value: unknown): VariantTable | undefined {
+  if (Array.isArray(value)) return {}
+  if (!isRecord(value)) return undefined
+  const entries = Object.entries(value).flatMap(([name, variant]) =>
+    typeof variant === 'string' ? [[name, variant] as const] : [],
+  )
+  return entries.length === Object.keys(value).length ? Object.fromEntries(entries) : undefined
+}
+
+/** Rewrites the whole history, as a resumed run does: a line may stand there that its checkpoint has not got to. */
+export async function writeHistory(folder: string, history: readonly EpochLogs[]): Promise<void> {
+  const lines = history.map((logs) => `${JSON.stringify(logs)}\n`)
+  await writeRunFile(join(folder, runFiles.history), lines.join(''))
+}
+
+export async function writeReport(folder: string, report: object): Promise<void> {
+  await writeJson(join(folder, runFiles.report), report)
+}
+
+/** What report.json holds, or undefined if the run is not finished. Throws WeftgradError 'format' if it is damaged. */
+export async function readReport(folder: string): Promise<unknown> {
+  const path = join(folder, runFiles.report)
+  return (await isThere(path)) ? await readJson(path, `${path} could not be read`) : undefined
+}
+
+/**
+ * The report of a run that is finished; undefined for one that is not.
+ * @throws WeftgradError 'format' where the report is damaged, or not that of a `noun`.
+ */
+export async function finishedReport<Report extends { readonly runDir: string }>(
+  folder: string,
+  noun: string,
+  isReport: (value: unknown) => value is Report,
+  onNote: ((line: string) => void) | undefined,
+): Promise<Report | undefined> {
+  const report = await readReport(folder)
+  if (report === undefined) return undefined
+  if (!isReport(report)) {
+    const path = join(folder, runFiles.report)
+    throw new WeftgradError('format', `${path} is not the report of a ${noun}. Delete it to have it written again.`)
+  }
+  onNote?.(`The run in ${shown(folder)} is finished; there is nothing left to train.`)
+  return { ...report, runDir: folder }
+}
+
+/** A path as a person in this folder would write it. */
+export function shown(path: string): string {
+  const near = relative(process.cwd(), path)
+  return near === '' ? '.' : near.startsWith('..') ? path : near
+}
+
+async function probe(folder: string): Promise<void> {
+  await onFolder(folder, () => mkdir(folder, { recursive: true }))
+  const path = join(folder, `.writable-${process.pid}`)
+  await writeFileAtomic(path, 'x')
+  await rm(path, { force: true })
+}
+
+async function writeJson(path: string, value: object): Promise<void> {
+  await writeRunFile(path, `${JSON.stringify(value, null, 2)}\n`)
+}
+
+async function readJson(path: string, problem: string): Promise<unknown> {
+  const text = ifThere(() => readHostText(path))
+  if (text === undefined) throw new WeftgradError('file', `${problem}. Check the path.`, { path })
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new WeftgradError('format', `${path} is damaged: it is not JSON.`, { path }, cause)
+  }
+}
+
+export async function isThere(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+async function onFolder<T>(folder: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action()
+  } catch (error) {
+    throw cannotUse(folder, error)
+  }
+}
+
+function cannotUse(folder: string, cause: unknown): WeftgradError {
+  const problem = cause instanceof Error ? cause.message : String(cause)
+  return new WeftgradError(
+    'file',
+    `The run cannot be kept in ${shown(folder)}: ${problem}. Choose another folder with --out.`,
+    { folder },
+    cause,
+  )
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
+/** Such as 2025-01-31T12-34-56: sorts by time, and every file system takes it. */
+function localTime(now: Date): string {
+  const two = (value: number): string => String(value).padStart(2, '0')
+  const day = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`
+  return `${day}T${two(now.getHours())}-${two(now.getMinutes())}-${two(now.getSeconds())}`
+}

@@ -1,0 +1,43 @@
+/** What testing a model gives: figures for all images, for each class, and the confusion matrix. */
+import type { Evaluation } from '../nn/contract.ts'
+import { type ClassMetrics, classificationReport } from '../nn/metrics.ts'
+
+export interface LossAndAccuracy {
+  readonly loss: number
+  readonly accuracy: number
+}
+
+export interface TestReport {
+  readonly test: LossAndAccuracy
+  readonly perClass: readonly (ClassMetrics & { readonly class: string })[]
+  readonly macro: ClassMetrics
+  /** Rows are the true classes, columns the predicted ones. */
+  readonly confusion: readonly (readonly number[])[]
+}
+
+/** What evaluating a finished run gives. */
+export interface RunEvaluation extends TestReport {
+  /** The driver, for people. */
+  readonly adapter: string
+  readonly hardware: boolean
+  readonly runDir: string
+}
+
+/** Divides 10,000 test images; larger batches are no faster. */
+export const evaluationBatchSize = 500
+
+export function testReport(evaluation: Evaluation, classNames: readonly string[]): TestReport {
+  const { loss, accuracy, confusion } = evaluation
+  const { perClass, macro } = classificationReport(confusion)
+  return {
+    test: { loss, accuracy },
+    perClass: perClass.map((metrics, k) => ({ class: classNames[k] ?? String(k), ...metrics })),
+    macro,
+    confusion,
+  }
+}
+
+/** Images that a confusion matrix counts. */
+export function imagesIn({ confusion }: Pick<TestReport, 'confusion'>): number {
+  return confusion.flat().reduce((sum, images) => sum + images, 0)
+}

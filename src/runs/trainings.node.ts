@@ -1,0 +1,139 @@
+/**
+ * What jobs of many trainings share: images to train with, kernels for all trainings, and a log to which each finished
+ * training is appended.
+ *
+ * | file | what |
+ * |---|---|
+ * | a log, such as trials.jsonl | a line for each finished training, on the disk before anything counts on it |
+ * | checkpoints | in folders of their own, while they are needed (resumable-fit.node.ts) |
+ */
+import { type ImageDataset, type LabelledBytes, residentImages } from '../data/dataset.ts'
+import { dropDuplicates } from '../data/duplicates.ts'
+import { WeftgradError } from '../errors.ts'
+import { readHostText } from '../format/host-file.node.ts'
+import { isRecord, parsedJson } from '../format/json.ts'
+import type { VariantTable } from '../graph/plan/choice.ts'
+import type { EpochLogs } from '../nn/contract.ts'
+import type { DataSource } from './data.ts'
+import { bytesOf, type ImageSettings, splitImages } from './images.ts'
+import type { Run, RunGround } from './job.node.ts'
+import { appendRunLine, isThere, requireSpace, writeRunFile } from './run-folder.node.ts'
+
+export class Trainings<Settings extends ImageSettings> {
+  readonly run: Run<Settings>
+  readonly ground: RunGround
+  /** Images to train and validate with: none of the test, no exact duplicates. */
+  readonly train: ImageDataset
+  /** How many duplicates were left out. */
+  readonly duplicates: number
+  /** In host memory. */
+  readonly test: LabelledBytes
+  readonly #all: ImageDataset
+  readonly #log: string
+  #seconds = 0
+  /** When the last line was appended, or the job began to train, in ms. */
+  #lineAt = performance.now()
+
+  private constructor(run: Run<Settings>, ground: RunGround, log: string) {
+    const images = splitImages(ground.data, run.settings)
+    this.run = run
+    this.ground = ground
+    this.#log = run.path(log)
+    this.#all = residentImages(ground.device, images.train)
+    this.train = this.#all.subset(dropDuplicates(images.train.images, bytesOf(images.train)))
+    this.duplicates = images.duplicates + this.#all.count - this.train.count
+    this.test = images.test
+    const { split, limit } = run.settings
+    const counts = { train: this.train.count, test: images.test.labels.length, duplicates: this.duplicates }
+    ground.choose({ ...counts, split, limit })
+  }
+
+  /** @param log the log's file name. Throws as `Run.open`; 'data' where there are too few images. */
+  static async open<Settings extends ImageSettings>(
+    run: Run<Settings>,
+    source: DataSource,
+    log: string,
+  ): Promise<Trainings<Settings>> {
+    const ground = await run.open(source)
+    try {
+      return new Trainings(run, ground, log)
+    } catch (error) {
+      ground.device.dispose()
+      throw error
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#all.dispose()
+    this.ground.device.dispose()
+  }
+
+  /**
+   * From now on trainings begin, and the run can be resumed. Gives the kernels for all of them: those the run has had from
+   * its beginning, or what `tune` finds.
+   * @param bytes that the run may take on the disk.
+   * @throws WeftgradError 'aborted' if the signal has fired, 'file' if the disk has too little space.
+   */
+  async begin(bytes: number, tune: () => Promise<VariantTable>): Promise<VariantTable> {
+    const { run, ground } = this
+    await requireSpace(run.runDir, bytes)
+    const isNew = !(await isThere(this.#log))
+    const kept = ground.keptKernels()
+    const kernels = isNew ? await tune() : kept
+    run.stopIfAsked()
+    await ground.writeConfig(kernels)
+    if (isNew) await writeRunFile(this.#log, '')
+    run.markResumable()
+    return kernels
+  }
+
+  /**
+   * What the log holds, as `parse` understands each line; where it does not, it gives a sentence that says why. Lines that
+   * are no JSON were cut off by a crash: they are left out, in the file, too. Throws WeftgradError 'format'.
+   */
+  async readLog<T>(parse: (value: unknown) => T | string): Promise<T[]> {
+    if (!(await isThere(this.#log))) return []
+    const lines = readHostText(this.#log).split('\n')
+    const whole = lines.flatMap((text, i) => {
+      const value = parsedJson(text)
+      return value === undefined ? [] : [{ text, value, line: i + 1 }]
+    })
+    const parsed = whole.map(({ value, line }) => {
+      const result = parse(value)
+      if (typeof result !== 'string') return result
+      throw new WeftgradError(
+        'format',
+        `${this.#log}, line ${line}: ${result}. Remove the line and resume, or start a new run.`,
+        { path: this.#log, line },
+      )
+    })
+    await writeRunFile(this.#log, whole.map(({ text }) => `${text}\n`).join(''))
+    for (const { value } of whole)
+      if (isRecord(value) && typeof value.seconds === 'number') this.#seconds += value.seconds
+    this.#lineAt = performance.now()
+    return parsed
+  }
+
+  /** Adds `seconds`, the wall clock since the line before. When this returns, the line survives a power cut. */
+  async appendLog(value: object): Promise<void> {
+    const now = performance.now()
+    const seconds = (now - this.#lineAt) / 1000
+    this.#lineAt = now
+    this.#seconds += seconds
+    await appendRunLine(this.#log, JSON.stringify({ ...value, seconds }))
+  }
+
+  /** Wall clock of all lines of the log, those of earlier processes included: trainings that overlap count once. */
+  get seconds(): number {
+    return this.#seconds
+  }
+}
+
+/** Whether a value out of a log is a history of epochs with validation. */
+export function isHistory(value: unknown): value is EpochLogs[] {
+  const names = ['epoch', 'loss', 'accuracy', 'validationLoss', 'validationAccuracy', 'learningRate', 'seconds']
+  return (
+    Array.isArray(value) &&
+    value.every((logs) => isRecord(logs) && names.every((name) => typeof logs[name] === 'number'))
+  )
+}

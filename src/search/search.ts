@@ -1,0 +1,271 @@
+/**
+ * Searching a space of hyperparameters: which trials there are, which of them go on after a round, what won. Pure: what
+ * happens next follows from the plan and the outcomes so far, so a search that was stopped goes on from its outcomes alone.
+ *
+ * Promises: the same space, settings and outcomes give the same search, however many trials run at a time.
+ */
+import { WeftgradError } from '../errors.ts'
+import type { EpochLogs } from '../nn/contract.ts'
+import { Random } from '../random.ts'
+import { inLanes } from '../runs/lanes.ts'
+import type { Dimensions, Point, Space } from '../tasks/space.ts'
+import { type Bracket, type HyperbandSizes, hyperbandSchedule } from './hyperband.ts'
+
+export const searchMethods = ['hyperband', 'random', 'grid'] as const
+export type SearchMethod = (typeof searchMethods)[number]
+
+export interface SearchOptions {
+  readonly method: SearchMethod
+  /** The most that a trial is trained. */
+  readonly maxEpochs: number
+  /** Of Hyperband: one trial in so many goes on. */
+  readonly factor: number
+  readonly sizes: HyperbandSizes
+  /** Of random and grid search: at most so many trials. Null: 12 drawn ones, or the whole grid. */
+  readonly trials: number | null
+  readonly seed: number
+}
+
+/** With 10 epochs each as many as Hyperband trains with its defaults, 120. */
+export const randomTrials = 12
+
+export interface Trial<P = Point> {
+  /** From 1, through all brackets. */
+  readonly id: number
+  readonly bracket: number
+  readonly hyperparameters: P
+  /** Of the trial's weights and the order of its images. */
+  readonly seed: number
+}
+
+export interface PlannedBracket<P = Point> extends Bracket {
+  /** Those of its first round. */
+  readonly trials: readonly Trial<P>[]
+}
+
+/** A trial's best epoch so far: the highest validation accuracy, the lower loss at a tie. */
+export interface TrialScore {
+  readonly accuracy: number
+  readonly loss: number
+  /** From 1. */
+  readonly epoch: number
+}
+
+/** What a round made of a trial. */
+export interface TrialOutcome {
+  readonly trial: number
+  /** From 1. */
+  readonly round: number
+  /** Trained so far, those of earlier rounds included. */
+  readonly epochs: number
+  /** Null where training failed for the trial's numbers, as with too high a rate; such a trial does not go on. */
+  readonly score: TrialScore | null
+  /** Why there is no score. */
+  readonly problem?: string
+  /** Of all epochs so far. */
+  readonly history: readonly EpochLogs[]
+}
+
+/** A trial that a round trains, on from where the one before left it. */
+export interface TrialTask<P = Point> {
+  readonly trial: Trial<P>
+  readonly bracket: PlannedBracket<P>
+  /** From 1. */
+  readonly round: number
+  readonly epochs: number
+}
+
+/**
+ * All brackets with their trials; random and grid search are a single bracket of one round. A bracket draws its trials
+ * without replacement, and anew: a point may be a trial of several brackets. Throws WeftgradError 'argument'.
+ */
+export function planSearch<D extends Dimensions>(
+  space: Space<D>,
+  { method, maxEpochs, factor, sizes, trials, seed }: SearchOptions,
+): PlannedBracket<Point<D>>[] {
+  const { size: spaceSize } = space
+  const count = Math.min(spaceSize, trials ?? (method === 'grid' ? spaceSize : randomTrials))
+  const schedule =
+    method === 'hyperband'
+      ? hyperbandSchedule({ maxEpochs, factor, sizes, spaceSize })
+      : [{ bracket: 0, rounds: [{ size: count, epochs: maxEpochs }] }]
+  let id = 0
+  return schedule.map((bracket) => {
+    const size = bracket.rounds[0]?.size ?? 0
+    const points =
+      method === 'grid'
+        ? Array.from({ length: size }, (_, i) => space.at(i))
+        : space.sample(size, new Random(seed, `bracket ${bracket.bracket}`))
+    const drawn = points.map((hyperparameters) => {
+      id++
+      const trialSeed = new Random(seed, `trial ${id}`).below(2 ** 32)
+      return { id, bracket: bracket.bracket, hyperparameters, seed: trialSeed }
+    })
+    return { ...bracket, trials: drawn }
+  })
+}
+
+/** The outcomes of a search so far, one a trial and round. */
+export class Outcomes {
+  readonly #byTask = new Map<string, TrialOutcome>()
+
+  constructor(outcomes: Iterable<TrialOutcome> = []) {
+    for (const outcome of outcomes) this.add(outcome)
+  }
+
+  add(outcome: TrialOutcome): void {
+    this.#byTask.set(`${outcome.trial}/${outcome.round}`, outcome)
+  }
+
+  of(trial: number, round: number): TrialOutcome | undefined {
+    return this.#byTask.get(`${trial}/${round}`)
+  }
+
+  /** Of the latest round. */
+  latest({ id }: Trial<unknown>, { rounds }: Bracket): TrialOutcome | undefined {
+    return rounds.map((_, i) => this.of(id, rounds.length - i)).find((outcome) => outcome !== undefined)
+  }
+}
+
+/** The trials of a round (from 1); undefined while the round before is not over. */
+export function entrants<P>(
+  bracket: PlannedBracket<P>,
+  round: number,
+  outcomes: Outcomes,
+): readonly Trial<P>[] | undefined {
+  if (round === 1) return bracket.trials
+  const before = entrants(bracket, round - 1, outcomes)?.map((trial) => ({
+    trial,
+    outcome: outcomes.of(trial.id, round - 1),
+  }))
+  if (before === undefined || before.some(({ outcome }) => outcome === undefined)) return undefined
+  const scored = before.flatMap(({ trial, outcome }) =>
+    outcome === undefined || outcome.score === null ? [] : [{ trial, score: outcome.score }],
+  )
+  // `sort` is stable: of equal trials the first goes on.
+  const chosen = scored.sort((a, b) => compareScores(a.score, b.score)).slice(0, bracket.rounds[round - 1]?.size)
+  return chosen.map(({ trial }) => trial).sort((a, b) => a.id - b.id)
+}
+
+/** Negative where `a` is better. */
+function compareScores(a: TrialScore, b: TrialScore): number {
+  return b.accuracy - a.accuracy || a.loss - b.loss
+}
+
+/** A trial's score by its history. Throws nothing: a history without validation, or with numbers that are none, has no score. */
+export function scoreOf(history: readonly EpochLogs[]): TrialScore | undefined {
+  const scores = history.flatMap(({ epoch, validationAccuracy: accuracy, validationLoss: loss }) =>
+    accuracy !== undefined && loss !== undefined && Number.isFinite(loss) ? [{ accuracy, loss, epoch }] : [],
+  )
+  return scores.sort(compareScores)[0]
+}
+
+export interface SearchHooks<P> {
+  /** What is known already, as from a search that was stopped. */
+  readonly outcomes?: Outcomes
+  /** Trials at a time. 1 unless given. */
+  readonly lanes?: number
+  readonly signal?: AbortSignal | undefined
+  /** A round begins, with these trials; `left` of them have no outcome yet. */
+  onRound?(bracket: PlannedBracket<P>, round: number, trials: readonly Trial<P>[], left: number): void
+  /** A bracket is over. */
+  onBracket?(bracket: PlannedBracket<P>): void | Promise<void>
+}
+
+/**
+ * Runs a search to its end. `train` is asked for each trial and round that has no outcome; what it throws, ends the search.
+ * @throws WeftgradError 'not-finite' where no trial has a score.
+ */
+export async function runSearch<P>(
+  brackets: readonly PlannedBracket<P>[],
+  train: (task: TrialTask<P>, signal: AbortSignal) => Promise<TrialOutcome>,
+  { outcomes = new Outcomes(), lanes = 1, signal, ...hooks }: SearchHooks<P> = {},
+): Promise<Outcomes> {
+  for (const bracket of brackets) {
+    for (const [i, { epochs }] of bracket.rounds.entries()) {
+      const round = i + 1
+      const trials = entrants(bracket, round, outcomes) ?? []
+      const left = trials.filter(({ id }) => outcomes.of(id, round) === undefined)
+      hooks.onRound?.(bracket, round, trials, left.length)
+      await inLanes(left, { lanes, signal }, async (trial, stop) => {
+        outcomes.add(await train({ trial, bracket, round, epochs }, stop))
+      })
+      if (signal?.aborted) throw new WeftgradError('aborted', 'The search was stopped.')
+    }
+    await hooks.onBracket?.(bracket)
+  }
+  if (bestOf(brackets, outcomes) === undefined)
+    throw new WeftgradError(
+      'not-finite',
+      'No trial could be trained: in each of them numbers went bad. Look at the rates and the data.',
+    )
+  return outcomes
+}
+
+/**
+ * `waiting`: for its next round, or its first; `trained`: until its round is over; `stopped`: early, by a round's end;
+ * `finished`: with all epochs; `failed`: its numbers went bad.
+ */
+export type TrialState = 'waiting' | 'trained' | 'stopped' | 'finished' | 'failed'
+
+export interface Standing<P> {
+  readonly trial: Trial<P>
+  readonly state: TrialState
+  /** Of its latest round that is over for it. */
+  readonly outcome: TrialOutcome | undefined
+}
+
+/** Where each trial of a bracket stands. */
+export function standings<P>(bracket: PlannedBracket<P>, outcomes: Outcomes): Standing<P>[] {
+  return bracket.trials.map((trial) => {
+    const outcome = outcomes.latest(trial, bracket)
+    return { trial, outcome, state: stateOf(bracket, trial, outcome, outcomes) }
+  })
+}
+
+function stateOf<P>(
+  bracket: PlannedBracket<P>,
+  { id }: Trial<P>,
+  outcome: TrialOutcome | undefined,
+  outcomes: Outcomes,
+): TrialState {
+  if (outcome === undefined) return 'waiting'
+  if (outcome.score === null) return 'failed'
+  if (outcome.round === bracket.rounds.length) return 'finished'
+  const next = entrants(bracket, outcome.round + 1, outcomes)
+  if (next === undefined) return 'trained'
+  return next.some((trial) => trial.id === id) ? 'waiting' : 'stopped'
+}
+
+/** What a search made of a trial, for reports and plots. */
+export interface TrialResult<P = Point> extends Trial<P> {
+  readonly state: TrialState
+  /** Rounds it went through, from 1. */
+  readonly round: number
+  readonly epochs: number
+  readonly score: TrialScore | null
+  readonly problem?: string
+  readonly history: readonly EpochLogs[]
+}
+
+/** All trials that were begun, in the order of their ids. */
+export function trialResults<P>(brackets: readonly PlannedBracket<P>[], outcomes: Outcomes): TrialResult<P>[] {
+  return brackets.flatMap((bracket) =>
+    standings(bracket, outcomes).flatMap(({ trial, state, outcome }) => {
+      if (outcome === undefined) return []
+      const { trial: _, ...reached } = outcome
+      return [{ ...trial, state, ...reached }]
+    }),
+  )
+}
+
+/** The trial with the best score, the first of equals; undefined where none has one. */
+export function bestOf<P>(
+  brackets: readonly PlannedBracket<P>[],
+  outcomes: Outcomes,
+): (TrialResult<P> & { readonly score: TrialScore }) | undefined {
+  const scored = trialResults(brackets, outcomes).flatMap((trial) =>
+    trial.score === null ? [] : [{ ...trial, score: trial.score }],
+  )
+  return scored.sort((a, b) => compareScores(a.score, b.score))[0]
+}

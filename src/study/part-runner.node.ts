@@ -1,0 +1,192 @@
+/** Runs the parts of a study: each by its own job, in its own folder, from the study's plan. */
+import { basename, join } from 'node:path'
+import { crossValidate } from '../crossval/run.node.ts'
+import { randomSplit } from '../data/split.ts'
+import { loadEdaData, writeEda } from '../explore/explore.node.ts'
+import { explore } from '../explore/explore.ts'
+import { ifThere, readHostText } from '../format/host-file.node.ts'
+import { encodePng } from '../format/png.ts'
+import { open } from '../gpu/node/open.ts'
+import type { Progress } from '../nn/contract.ts'
+import type { PretrainedName } from '../nn/models/pretrained.ts'
+import { count, megabytes } from '../numbers.ts'
+import { partName, type StudyPart } from '../report/parts.ts'
+import type {
+  StudyOutcomes,
+  StudyPlan,
+  StudyResults,
+  TestPicture,
+  TrainedFinal,
+  TransferFinal,
+} from '../report/study-report.ts'
+import { bytesOf } from '../runs/images.ts'
+import type { JobOptions, Run } from '../runs/job.node.ts'
+import { runFiles } from '../runs/run-folder.node.ts'
+import { searchHyperparameters } from '../search/run.node.ts'
+import type { RecipeName } from '../tasks/recipe.ts'
+import type { SearchedSettings, Task } from '../tasks/task.ts'
+import type { ErrorAnalysis } from '../train/error-analysis.ts'
+import { readTrainConfig, train } from '../train/run.node.ts'
+import { trainTransfer } from '../transfer/run.node.ts'
+import { readPredictions } from './folder.node.ts'
+
+/** What a part may tell while it runs: the share that is done, and what it is at. */
+export type Tell = (share: number, detail: string) => void
+
+export class PartRunner {
+  readonly #task: Task
+  readonly #run: Run<StudyPlan>
+  readonly #places: { readonly dataDir: string | undefined; readonly featureDir: string | undefined }
+
+  constructor(
+    task: Task,
+    run: Run<StudyPlan>,
+    places: { readonly dataDir: string | undefined; readonly featureDir: string | undefined },
+  ) {
+    this.#task = task
+    this.#run = run
+    this.#places = places
+  }
+
+  folderOf(part: StudyPart): string {
+    return this.#run.path(partName(this.#task, part))
+  }
+
+  /** What tuning found, or the settings of the published recipe. */
+  bestOf({ tune }: Partial<StudyOutcomes>): SearchedSettings {
+    const { recipes, search } = this.#task
+    if (tune?.state === 'done') return search.settingsOf(tune.result.best.hyperparameters)
+    const { units, learningRate } = recipes.seed.train
+    return { units, learningRate }
+  }
+
+  async explore(tell: Tell): Promise<StudyResults['eda']> {
+    const { note, signal } = this.#run
+    const { dataDir } = this.#places
+    tell(0, 'duplicates, statistics, correlation')
+    const { parts, source } = await loadEdaData(this.#task, { dataDir, signal, onNote: note })
+    using device = await open({ log: note })
+    const eda = await explore(device, parts, { source, classNames: this.#task.data.classNames, signal })
+    await writeEda(this.folderOf('eda'), eda)
+    return eda.result
+  }
+
+  async tune(tell: Tell): Promise<StudyResults['tune']> {
+    const { tune, seed, limit } = this.#run.settings
+    const place = await this.#place('tune')
+    const result = await searchHyperparameters(
+      this.#task,
+      { ...place, ...(place.resume === undefined ? { ...tune, seed, limit } : {}) },
+      {
+        onNote: this.#run.note,
+        onProgress: (trial, { epoch, epochs }, { done, total }) =>
+          tell(done / total, `trial ${trial.id}, epoch ${epoch} of ${epochs}; ${done.toFixed(1)} of ${total} epochs`),
+      },
+    )
+    return { ...result, runDir: 'tune' }
+  }
+
+  async crossValidate(best: SearchedSettings, tell: Tell): Promise<StudyResults['crossval']> {
+    const { crossval, seed, limit } = this.#run.settings
+    const place = await this.#place('crossval')
+    const settings = { ...crossval, ...best, seed, limit, carryOver: true }
+    const result = await crossValidate(
+      this.#task,
+      { ...place, ...(place.resume === undefined ? settings : {}) },
+      {
+        onNote: this.#run.note,
+        onProgress: ({ kind, fold }, { epoch, epochs }, { done, total }) => {
+          const name = kind === 'honest' ? `fold ${fold}` : `fold ${fold}, reused model`
+          tell(done / total, `${name}, epoch ${epoch} of ${epochs}; ${done.toFixed(1)} of ${total} epochs`)
+        },
+      },
+    )
+    return { ...result, runDir: 'crossval' }
+  }
+
+  async train(recipe: RecipeName, { units, learningRate }: SearchedSettings, tell: Tell): Promise<TrainedFinal> {
+    const { train: epochs, seed, limit } = this.#run.settings
+    const place = await this.#place(recipe)
+    // The best recipe's rate belongs to its own schedule and batches.
+    const rate = recipe === 'seed' ? { learningRate } : {}
+    const settings = { recipe, units, ...rate, epochs: epochs[recipe], seed, limit }
+    const report = await train(
+      this.#task,
+      { ...place, ...(place.resume === undefined ? settings : {}) },
+      { onNote: this.#run.note, onProgress: (progress) => tell(shareOf(progress), epochText(progress)) },
+    )
+    const runDir = this.folderOf(recipe)
+    const { settings: own, data } = await readTrainConfig(this.#task, runDir)
+    const share = own.validation
+    return {
+      recipe,
+      report: { ...report, runDir: partName(this.#task, recipe) },
+      units: own.units,
+      learningRate: own.learningRate,
+      trainImages: share > 0 ? randomSplit(data.train, share, own.seed).rest.length : data.train,
+      pictures: await this.#pictures(report.errors, runDir),
+    }
+  }
+
+  async transfer(name: PretrainedName, tell: Tell): Promise<TransferFinal> {
+    const { transfer, seed } = this.#run.settings
+    const { epochs, limitTrain, limitTest, weights } = transfer
+    const { featureDir } = this.#places
+    const place = await this.#place(name)
+    const settings = { model: name, epochs, limitTrain, limitTest, weights, seed }
+    const features = 0.9
+    const report = await trainTransfer(
+      this.#task,
+      { ...place, featureDir, ...(place.resume === undefined ? settings : {}) },
+      {
+        onNote: this.#run.note,
+        onDownload: (bytes, total) => tell(0, `weights: ${megabytes(bytes)} of ${megabytes(total ?? 0)}`),
+        onFeatures: ({ done, total, imagesPerSecond }) =>
+          tell((features * done) / total, `features: ${done} of ${total}, ${imagesPerSecond.toFixed(1)} images/s`),
+        onProgress: (progress) => tell(features + (1 - features) * shareOf(progress), `head, ${epochText(progress)}`),
+      },
+    )
+    return {
+      report: {
+        ...report,
+        runDir: name,
+        weights: basename(report.weights),
+        features: { ...report.features, folder: basename(report.features.folder) },
+      },
+      // Means and variances of the features are measured, not trained.
+      trainedParameters: report.parameters - 2 * report.features.width,
+    }
+  }
+
+  /** The images that an analysis names. */
+  async #pictures({ pairs, worst }: ErrorAnalysis, runDir: string): Promise<TestPicture[]> {
+    const { dataDir } = this.#places
+    const { test } = await this.#task.data.load({ dataDir, log: this.#run.note })
+    const { indices } = await readPredictions(runDir)
+    const size = bytesOf(test)
+    const named = [...pairs.flatMap(({ examples }) => examples), ...worst].map(({ position }) => position)
+    return [...new Set(named)].map((position) => {
+      const index = indices[position] ?? 0
+      const data = test.images.subarray(index * size, (index + 1) * size)
+      const png = encodePng({ width: test.width, height: test.height, channels: test.channels === 3 ? 3 : 1, data })
+      return { position, index, png: Buffer.from(png).toString('base64') }
+    })
+  }
+
+  /** Where a part's job begins, or resumes. */
+  async #place(part: StudyPart): Promise<JobOptions> {
+    const { signal } = this.#run
+    const { dataDir } = this.#places
+    const folder = this.folderOf(part)
+    const isThere = ifThere(() => readHostText(join(folder, runFiles.config))) !== undefined
+    return { dataDir, signal, ...(isThere ? { resume: folder } : { out: folder }) }
+  }
+}
+
+function shareOf({ epoch, epochs, step, steps }: Progress): number {
+  return (epoch - 1 + step / steps) / epochs
+}
+
+function epochText({ epoch, epochs, imagesPerSecond }: Progress): string {
+  return `epoch ${epoch} of ${epochs}, ${count(imagesPerSecond)} images/s`
+}

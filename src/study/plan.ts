@@ -1,0 +1,143 @@
+/**
+ * What a study does: its parts in order, and the settings of each. The whole one repeats a published study; the quick one
+ * takes the same steps with a tenth of the data, to see whether everything works here.
+ */
+import { crossValidationDefaults } from '../crossval/settings.ts'
+import { WeftgradError } from '../errors.ts'
+import { isRecord } from '../format/json.ts'
+import { networkParts, partName, type StudyPart, studyParts } from '../report/parts.ts'
+import type { StudyPlan } from '../report/study-report.ts'
+import { leastImages } from '../runs/images.ts'
+import { common, imageLimit, SettingsTable, toggle } from '../runs/settings.ts'
+import { searchDefaults } from '../search/settings.ts'
+import { recipeNames } from '../tasks/recipe.ts'
+import type { Task } from '../tasks/task.ts'
+
+export function fullPlan(task: Task): StudyPlan {
+  const { recipes, transfer } = task
+  const { maxEpochs, factor } = searchDefaults(task)
+  const { folds, epochs } = crossValidationDefaults(task)
+  return {
+    quick: false,
+    skip: [],
+    seed: recipes.seed.train.seed,
+    limit: null,
+    tune: { maxEpochs, factor },
+    crossval: { folds, epochs },
+    train: { seed: recipes.seed.train.epochs, best: recipes.best.train.epochs },
+    transfer: {
+      networks: networkParts,
+      epochs: transfer.vgg16.epochs,
+      limitTrain: null,
+      limitTest: null,
+      weights: null,
+    },
+  }
+}
+
+/** A tenth of the data, few epochs, one small pass of VGG16. */
+export function quickPlan(task: Task): StudyPlan {
+  return {
+    ...fullPlan(task),
+    quick: true,
+    limit: Math.round(task.data.counts.train / 10),
+    tune: { maxEpochs: 4, factor: 3 },
+    crossval: { folds: 5, epochs: 2 },
+    train: { seed: 6, best: 6 },
+    transfer: { networks: ['vgg16'], epochs: 20, limitTrain: 2000, limitTest: 1000, weights: null },
+  }
+}
+
+/** Words for several parts at once. */
+function groupsOf({ network }: Task): ReadonlyMap<string, readonly StudyPart[]> {
+  return new Map<string, readonly StudyPart[]>([
+    [network.word, recipeNames],
+    ['transfer', networkParts],
+  ])
+}
+
+/** `eda,transfer` as parts. Throws WeftgradError 'argument' for a word that names none. */
+export function partsNamed(task: Task, text: string): StudyPart[] {
+  const groups = groupsOf(task)
+  const words = text.split(',').map((word) => word.trim())
+  const named = words.flatMap((word) => {
+    const parts = groups.get(word) ?? studyParts.filter((part) => partName(task, part) === word)
+    if (parts.length > 0) return parts
+    throw new WeftgradError(
+      'argument',
+      `--skip takes parts of the study, separated by commas, not '${word}'. Parts are ${studyParts.map((part) => partName(task, part)).join(', ')}; ${[...groups.keys()].join(' and ')} stand for several.`,
+      { word },
+    )
+  })
+  return studyParts.filter((part) => named.includes(part))
+}
+
+/** Why a part is not run; undefined where it is. */
+export function leftOut(plan: StudyPlan, part: StudyPart): string | undefined {
+  if (plan.skip.includes(part)) return 'It was left out on request (--skip).'
+  const isNetwork = networkParts.some((name) => name === part)
+  if (isNetwork && !plan.transfer.networks.some((name) => name === part))
+    return 'A quick study runs one pretrained network only.'
+  return undefined
+}
+
+/** Options of the command that the plan takes over. */
+export interface PlanOptions {
+  readonly quick: boolean
+  readonly seed: number
+  readonly transferLimit: number | null
+}
+
+export const planSettings = new SettingsTable<PlanOptions>({
+  quick: toggle('--quick', 'a tenth of the data and few epochs, to see whether everything works here'),
+  seed: common.seed('random seed for all parts (default: 1)'),
+  transferLimit: imageLimit(
+    '--transfer-limit',
+    'use only the first n training images for the pretrained networks',
+    leastImages,
+  ),
+})
+
+/** A plan's settings as the command's options name them. */
+export function planOptionsOf({ quick, seed, transfer }: StudyPlan): PlanOptions {
+  return { quick, seed, transferLimit: transfer.limitTrain }
+}
+
+/** A plan out of a `config.json`. What is inside of each part's settings, the part's job checks. Throws 'format'. */
+export function planIn(value: unknown, source: string, task: Task): StudyPlan {
+  const epochs = isRecord(value) ? value[task.network.word] : undefined
+  const isWhole =
+    isRecord(value) &&
+    typeof value.quick === 'boolean' &&
+    Array.isArray(value.skip) &&
+    typeof value.seed === 'number' &&
+    [value.tune, value.crossval, epochs, value.transfer].every(isRecord) &&
+    isRecord(value.transfer) &&
+    Array.isArray(value.transfer.networks)
+  if (!isWhole)
+    throw new WeftgradError('format', `${source} is not the configuration of a study. Name the folder of one.`, {
+      source,
+    })
+  const { skip, [task.network.word]: _, ...rest } = value
+  const skipped = Array.isArray(skip) ? skip : []
+  // Everything that is looked into here has been checked.
+  return {
+    ...rest,
+    skip: studyParts.filter((part) => skipped.includes(partName(task, part))),
+    train: epochs,
+  } as unknown as StudyPlan
+}
+
+/** What a user types for this plan. */
+export function commandOf(plan: StudyPlan, task: Task): string {
+  const { quick, seed, skip, transfer } = plan
+  const usual = quick ? quickPlan(task) : fullPlan(task)
+  const { limitTrain } = transfer
+  return [
+    'npx weftgrad study',
+    ...(quick ? ['--quick'] : []),
+    ...(skip.length > 0 ? [`--skip ${skip.map((part) => partName(task, part)).join(',')}`] : []),
+    ...(seed === usual.seed ? [] : [`--seed ${seed}`]),
+    ...(limitTrain === usual.transfer.limitTrain ? [] : [`--transfer-limit ${limitTrain}`]),
+  ].join(' ')
+}

@@ -1,0 +1,52 @@
+/** Settings that several jobs of a task have: which images there are, and what trains the task's network. */
+import { count } from '../numbers.ts'
+import { leastImages } from '../runs/images.ts'
+import { common, imageLimit, numberList, oneWord, type Setting, whole } from '../runs/settings.ts'
+import type { Task } from './task.ts'
+
+const splitWhat = "'official' or 'seed'"
+
+function splitSetting(help: string): Setting {
+  return oneWord('--split', help, ['official', 'seed'], splitWhat)
+}
+
+/** For a job that tests. */
+export function testedImages({ data }: Task) {
+  const { train, test } = data.counts
+  return {
+    split: splitSetting(
+      `'official': the published ${count(train)} and ${count(test)} images; 'seed': a tenth of the ${count(train)}, without duplicates, is the test set`,
+    ),
+    limit: imageLimit('--limit', 'use only the first n training images, and at most n test images', leastImages),
+  }
+}
+
+/** For a job that leaves the test images alone. */
+export function trainingImages({ network }: Task) {
+  return {
+    split: splitSetting(
+      `'official', or 'seed': without the test images that \`train ${network.word} --split seed\` would draw`,
+    ),
+    limit: imageLimit('--limit', 'use only the first n training images', leastImages),
+  }
+}
+
+/** For a job that trains the network with one learning rate. */
+export function networkSettings(
+  { recipes }: Task,
+  help: { readonly epochs: string; readonly learningRate: string; readonly seed: string },
+) {
+  const { units } = recipes.seed.train
+  return {
+    epochs: common.epochs(help.epochs),
+    batchSize: common.batchSize('images per step'),
+    learningRate: common.learningRate(help.learningRate),
+    seed: common.seed(help.seed),
+    units: numberList(
+      '--units',
+      `sizes of the ${units.length} hidden dense layers`,
+      `the sizes of the ${units.length} hidden dense layers, whole numbers from 1 to 4,096, such as ${units.join(',')}`,
+      (value) => value.length === units.length && value.every(whole(1, 4_096)),
+    ),
+  }
+}

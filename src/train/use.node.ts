@@ -1,0 +1,67 @@
+/** Using a finished training: its model evaluated again, and asked about pictures. Prints nothing. */
+import { WeftgradError } from '../errors.ts'
+import { open } from '../gpu/node/open.ts'
+import { predict } from '../nn/evaluate.ts'
+import { splitImages } from '../runs/images.ts'
+import { fingerprintOf } from '../runs/job.node.ts'
+import { shown } from '../runs/run-folder.node.ts'
+import { type RunEvaluation, testReport } from '../runs/test-report.ts'
+import { readModelBytes } from '../runs/trained-model.node.ts'
+import type { Task, TrainedNetwork } from '../tasks/task.ts'
+import { testModel } from './report.node.ts'
+import { readTrainConfig } from './run.node.ts'
+
+export interface UseRunOptions {
+  readonly dataDir?: string | undefined
+  readonly onNote?: ((line: string) => void) | undefined
+}
+
+/** A run's network; `dispose()` its model. Throws as `readModelBytes` and `TaskNetwork.decode`. */
+export async function trainedNetwork({ network }: Task, runDir: string): Promise<TrainedNetwork> {
+  const { path, bytes } = await readModelBytes(runDir)
+  return network.decode(bytes, path)
+}
+
+/**
+ * Evaluates a run's model on the run's own test images.
+ * @throws WeftgradError 'file', 'format' or 'mismatch' for a folder that holds no whole run; 'mismatch' if the run split
+ * its data by seed and these are other data, because training images would be among the test images.
+ */
+export async function evaluateTraining(
+  task: Task,
+  runDir: string,
+  { dataDir, onNote }: UseRunOptions,
+): Promise<RunEvaluation> {
+  const config = await readTrainConfig(task, runDir)
+  const { model, classNames } = await trainedNetwork(task, runDir)
+  using device = await open(onNote === undefined ? {} : { log: onNote })
+  const loaded = await task.data.load({ dataDir, log: onNote })
+  if (fingerprintOf(loaded) !== config.data.fingerprint) {
+    if (config.settings.split === 'seed') {
+      throw new WeftgradError(
+        'mismatch',
+        `${shown(runDir)} drew its test images by seed from other data than those in ${loaded.folder}. Name the folder that has them (it was ${config.data.folder}) with --data-dir.`,
+        { folder: loaded.folder, run: config.data },
+      )
+    }
+    onNote?.(`${loaded.folder} holds other data than ${shown(runDir)} was trained with.`)
+  }
+  using placed = model
+  const variants = config.adapter.driver === device.facts.driver ? config.kernels : {}
+  const { flipAverage } = config.settings
+  const images = splitImages(loaded, config.settings)
+  const evaluation = await testModel(device, placed, images, { variants, flipAverage })
+  const { driver, hardware } = device.facts
+  return { adapter: driver, hardware, ...testReport(evaluation, classNames), runDir }
+}
+
+/** Class probabilities [images, classes] of images as the task has them. The model is used up. */
+export async function predictByNetwork(
+  { data }: Task,
+  { model, flipAverage = false }: TrainedNetwork,
+  images: Uint8Array,
+): Promise<Float32Array> {
+  using placed = model
+  const { height, width, channels } = data.image
+  return await predict(placed, images, [height, width, channels], { flipAverage })
+}

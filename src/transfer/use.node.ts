@@ -1,0 +1,119 @@
+/** Using a finished transfer run: its network and model brought together again. Prints nothing. */
+import { join } from 'node:path'
+import { residentImages } from '../data/dataset.ts'
+import { FeatureDataset } from '../data/feature-dataset.ts'
+import { WeftgradError } from '../errors.ts'
+import { readSafetensors } from '../format/safetensors.ts'
+import type { Device } from '../gpu/device.ts'
+import { open } from '../gpu/node/open.ts'
+import { evaluate, finiteNumbers } from '../nn/evaluate.ts'
+import type { Model } from '../nn/model.ts'
+import { fillFromFile } from '../nn/model-file.ts'
+import { softmax } from '../operators/index.ts'
+import { tensor } from '../operators/tensor.ts'
+import { type AnyConfig, runFiles, shown } from '../runs/run-folder.node.ts'
+import { evaluationBatchSize, type RunEvaluation, testReport } from '../runs/test-report.ts'
+import { readModelBytes } from '../runs/trained-model.node.ts'
+import type { FeatureTap } from '../tasks/feature-taps.ts'
+import type { Task } from '../tasks/task.ts'
+import { fillFeatures, imagesOf, tapsOf } from './features.node.ts'
+import { FeatureExtractor, featureColumns, featureWidth } from './features.ts'
+import { fineTuning, headModel } from './model.ts'
+import { openBase, type PretrainedBase } from './pretrained-base.node.ts'
+import { baseIn, type NetworkSettings, refuseOtherWeights, transferKind } from './run.node.ts'
+
+interface UsedRun {
+  readonly base: PretrainedBase
+  /** What the frozen part gives to the model. */
+  readonly taps: readonly FeatureTap[]
+  /** With the run's weights. */
+  readonly model: Model
+  readonly config: AnyConfig
+  readonly settings: NetworkSettings
+}
+
+export interface UseTransferOptions {
+  readonly dataDir?: string | undefined
+  /** Where features are kept; in weftgrad's cache unless given. */
+  readonly featureDir?: string | undefined
+  readonly onNote?: ((line: string) => void) | undefined
+}
+
+/** Tests a run's model again, on the run's own test images where the data are the same. Throws as `trainTransfer`. */
+export async function evaluateTransferRun(
+  task: Task,
+  runDir: string,
+  found: AnyConfig,
+  { dataDir, featureDir, onNote }: UseTransferOptions,
+): Promise<RunEvaluation> {
+  return await withRun(task, runDir, found, onNote, async ({ base, taps, model, config, settings }) => {
+    using device = await open(onNote === undefined ? {} : { log: onNote })
+    const loaded = await task.data.load({ dataDir, log: onNote })
+    const images = imagesOf(loaded, 0, settings.limitTest)
+    if (images.fingerprint !== config.data.fingerprint)
+      onNote?.(`${loaded.folder} holds other data than ${shown(runDir)} was trained with.`)
+    const { labels } = images.test
+    const width = featureWidth(featureColumns(base.model, taps))
+    using test = FeatureDataset.allocate(device, { width, labels, classes: task.data.classNames.length })
+    const sinks = { test: (first: number, rows: Float32Array): void => test.write(first, rows) }
+    await fillFeatures({ device, base, images, taps, featureDir }, sinks, onNote === undefined ? {} : { onNote })
+    const variants = config.adapter.driver === device.facts.driver ? config.kernels : {}
+    const evaluation = await evaluate(model, test, { batchSize: evaluationBatchSize, variants })
+    const { driver, hardware } = device.facts
+    return { adapter: driver, hardware, ...testReport(evaluation, task.data.classNames), runDir }
+  })
+}
+
+/** Class probabilities [count, classes] of images as the task has them, by a run's model. */
+export async function predictByTransferRun(
+  task: Task,
+  device: Device,
+  runDir: string,
+  found: AnyConfig,
+  images: Uint8Array,
+  onNote: UseTransferOptions['onNote'],
+): Promise<Float32Array> {
+  return await withRun(task, runDir, found, onNote, async ({ base, taps, model }) => {
+    const { image, classNames } = task.data
+    const count = images.length / (image.height * image.width * image.channels)
+    const spec = { ...image, labels: new Uint8Array(count), classes: classNames.length }
+    using data = residentImages(device, { ...spec, images })
+    using network = await base.frozen(
+      device,
+      taps.map(({ layer }) => layer),
+    )
+    using extractor = await FeatureExtractor.create(network, data, taps, { preprocessing: base.preprocessing })
+    const rows = tensor(await extractor.extract(0, count), [count, extractor.width])
+    return finiteNumbers(await softmax(model.to(device).logits(rows)).data(), model.name)
+  })
+}
+
+async function withRun<T>(
+  task: Task,
+  runDir: string,
+  config: AnyConfig,
+  onNote: UseTransferOptions['onNote'],
+  use: (run: UsedRun) => Promise<T>,
+): Promise<T> {
+  const path = join(runDir, runFiles.config)
+  const trainedWith = baseIn(config)
+  if (trainedWith === undefined)
+    throw new WeftgradError('format', `${path} is not the configuration of a transfer run. Name the folder of one.`, {
+      path,
+    })
+  const settings = transferKind(task).read(config, path, {})
+  const classes = task.data.classNames.length
+  const base = await openBase(settings.model, { ...settings, onNote })
+  try {
+    refuseOtherWeights(shown(runDir), base, trainedWith)
+    const taps = tapsOf(settings)
+    const tuning = settings.unfreeze === null ? undefined : fineTuning(base.model, taps, settings.unfreeze)
+    const width = featureWidth(featureColumns(base.model, taps))
+    using model = tuning?.model(base.name, classes, settings) ?? headModel(base.name, width, classes, settings)
+    const file = await readModelBytes(runDir)
+    fillFromFile(model, readSafetensors(file.bytes, file.path).tensors, file.path)
+    return await use({ base, taps: tuning?.frozenTaps ?? taps, model, config, settings })
+  } finally {
+    base.close()
+  }
+}
