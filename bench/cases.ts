@@ -4,7 +4,7 @@
  */
 
 import type { Tensor } from '@tensorflow/tfjs'
-import { alignUp } from '../src/gpu/device.ts'
+import { alignUp } from '../src/gpu/alignment.ts'
 import type { Conv2dKey } from '../src/kernels/conv2d/conv2d.ts'
 import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../src/kernels/conv2d/conv2d.ts'
 import type { DepthwiseKey } from '../src/kernels/depthwise/depthwise.ts'

@@ -3,15 +3,17 @@
  * results back and releases everything. Training uses a `Program` that is kept instead; both go through the same planner.
  */
 
-import type { BufferSlice } from '../gpu/device.ts'
-import { currentDevice, Device } from '../gpu/device.ts'
+import { wordBytes } from '../gpu/alignment.ts'
+import { currentDevice } from '../gpu/current-device.ts'
+import type { BufferSlice, Device } from '../gpu/device.ts'
+import { isDevice } from '../gpu/webgpu-device.ts'
 import type { TensorType, Value } from '../graph/node.ts'
 import { topologicalOrder } from '../graph/node.ts'
 import { PlanCache } from '../graph/plan/cache.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
 import type { Plan } from '../graph/plan/plan.ts'
 import { bytesOf } from '../graph/plan/plan.ts'
-import { Program, planFor, planLimitsOf, wordBytes } from '../graph/run/program.ts'
+import { Program, planFor, planLimitsOf } from '../graph/run/program.ts'
 import type { OptionKinds } from '../options.ts'
 import { aFlag, anObject, checkOptions } from '../options.ts'
 
@@ -31,7 +33,7 @@ export interface EvaluateOptions {
 const planCaches = new WeakMap<Device, PlanCache>()
 
 export const evaluateKinds: OptionKinds<EvaluateOptions> = {
-  device: ['a device', (value) => value instanceof Device],
+  device: ['a device', isDevice],
   variants: anObject,
   fuse: aFlag,
 }

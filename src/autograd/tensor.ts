@@ -4,11 +4,12 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { wordBytes } from '../gpu/alignment.ts'
+import { upload } from '../gpu/buffers.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import type { DType, Node, Shape, Storage, TensorType, Value } from '../graph/node.ts'
 import { outputOf, shapeText } from '../graph/node.ts'
 import { bytesOf } from '../graph/plan/plan.ts'
-import { wordBytes } from '../graph/run/program.ts'
 import { makeNode } from '../graph/shapes.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import type { Kind } from '../options.ts'
@@ -28,12 +29,7 @@ class HostStorage implements Storage {
   }
 
   on(device: Device): BufferSlice {
-    const bytes = wordBytes(this.#data.byteLength)
-    const buffer = device.allocate(bytes, 'host tensor')
-    const words = new Uint8Array(bytes)
-    words.set(new Uint8Array(this.#data.buffer, this.#data.byteOffset, this.#data.byteLength))
-    device.write(buffer.slice(), words)
-    return buffer.slice(0, bytes)
+    return upload(device, this.#data, 'host tensor').slice(0, wordBytes(this.#data.byteLength))
   }
 }
 

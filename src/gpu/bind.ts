@@ -4,8 +4,8 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { alignUp, sliceAlignment } from './alignment.ts'
 import type { BufferSlice, Command, Device } from './device.ts'
-import { alignUp, sliceAlignment } from './device.ts'
 import type { Shader } from './shader.ts'
 
 export interface UnboundCommand extends Shader {

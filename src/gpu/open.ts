@@ -3,7 +3,9 @@
 import { WeftgradError } from '../errors.ts'
 import { anObject, aString, checkOptions } from '../options.ts'
 import { driverName, isHardware } from './adapter-info.ts'
-import { Device, setCurrentDevice } from './device.ts'
+import { setCurrentDevice } from './current-device.ts'
+import type { Device } from './device.ts'
+import { createDevice } from './webgpu-device.ts'
 
 /** Which of the host's adapters to take. */
 export interface OpenOptions {
@@ -32,7 +34,7 @@ export async function open(options: OpenOptions = {}): Promise<Device> {
     )
   const { info } = adapter
   const hardware = isHardware(info)
-  const device = await Device.create(adapter, { class: hardware ? 'gpu' : 'cpu', hardware, driver: driverName(info) })
+  const device = await createDevice(adapter, { class: hardware ? 'gpu' : 'cpu', hardware, driver: driverName(info) })
   setCurrentDevice(device)
   return device
 }

@@ -1,7 +1,9 @@
 /** Opens a device in Node.js: finds an adapter (see adapter.ts) and makes the device that tensors use from then on. */
 
 import { aFlag, aFunction, anArray, checkOptions } from '../../options.ts'
-import { Device, setCurrentDevice } from '../device.ts'
+import { setCurrentDevice } from '../current-device.ts'
+import type { Device } from '../device.ts'
+import { createDevice } from '../webgpu-device.ts'
 import type { FindAdapterOptions } from './adapter.ts'
 import { findAdapter } from './adapter.ts'
 
@@ -14,7 +16,7 @@ import { findAdapter } from './adapter.ts'
 export async function open(options: FindAdapterOptions = {}): Promise<Device> {
   checkOptions('open', options, { provision: aFlag, log: aFunction, dawnToggles: anArray })
   const found = await findAdapter(options)
-  const device = await Device.create(found.adapter, {
+  const device = await createDevice(found.adapter, {
     class: found.hardware ? 'gpu' : 'cpu',
     hardware: found.hardware,
     driver: found.driver,

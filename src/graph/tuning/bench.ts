@@ -3,14 +3,13 @@
  * released by `dispose`.
  */
 
-import { bindCommands } from '../../gpu/bind.ts'
-import type { BufferSlice, Command, Device, DeviceBuffer } from '../../gpu/device.ts'
-import type { KernelPlan } from '../../kernels/kernel.ts'
+import { wordBytes } from '../../gpu/alignment.ts'
+import type { Device, DeviceBuffer } from '../../gpu/device.ts'
 import { Random } from '../../random.ts'
 import type { TensorType } from '../node.ts'
 import type { KernelTask } from '../plan/choice.ts'
 import { bytesOf } from '../plan/plan.ts'
-import { unboundCommands, wordBytes } from '../run/program.ts'
+import { bindKernel } from '../run/bound-kernel.ts'
 
 /** Of the largest magnitude: as close as two orders of summation come in float32, with room. */
 const tolerance = 1e-4
@@ -66,34 +65,27 @@ export class TaskBench {
   /** Compiles the variant, runs it once and compares; the first one that is opened is what the others are compared with. */
   async open(variant: string): Promise<BenchedVariant> {
     const device = this.#device
-    const plan = this.#task.plan(variant)
+    const task = this.#task
+    const kernel = {
+      plan: task.plan(variant),
+      inputs: this.#inputs.map((buffer) => buffer.slice()),
+      outputs: this.#outputs.map((buffer) => buffer.slice()),
+    }
     // What a kernel leaves out must not look right: NaN as float32, no index as u32.
     for (const buffer of this.#outputs) device.write(buffer.slice(), new Uint8Array(buffer.bytes).fill(0xff))
     await device.idle()
     const began = performance.now()
-    const commands = await this.#bind(plan)
+    const bound = await bindKernel(device, kernel, `tuning ${task.family}/${variant}`)
+    this.#owned.push(bound)
     const time = async (repeats: number): Promise<number> => {
       const start = performance.now()
-      device.submitNow(commands, repeats)
+      device.submitNow(bound.commands, repeats)
       await device.idle()
       return performance.now() - start
     }
     await time(1)
     const firstMs = performance.now() - began
     return { firstMs, wrong: await this.#compare(), time }
-  }
-
-  async #bind(plan: KernelPlan): Promise<readonly Command[]> {
-    const scratch = plan.scratchBytes.map((bytes) => this.#allocate(bytes, 'tuning scratch'))
-    const slices = (buffers: readonly DeviceBuffer[]): BufferSlice[] => buffers.map((buffer) => buffer.slice())
-    const pools = { input: slices(this.#inputs), output: slices(this.#outputs), scratch: slices(scratch) }
-    const bound = await bindCommands(
-      this.#device,
-      unboundCommands(plan, pools),
-      `tuning ${this.#task.family}/${plan.variant}`,
-    )
-    this.#owned.push(bound)
-    return bound.commands
   }
 
   async #compare(): Promise<string | undefined> {
