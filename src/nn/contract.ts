@@ -5,7 +5,7 @@
 import type { Augmentation, Dataset } from '../data/contract.ts'
 import type { Device } from '../gpu/device.ts'
 import type { Choice, VariantTable } from '../graph/plan/choice.ts'
-import type { WeightNumbers } from './model.ts'
+import type { WeightNumbers } from './model-weights.ts'
 import type { Optimizer } from './optimizers.ts'
 
 /** What an epoch came to. Losses are means over the images; accuracies are in [0, 1]. */

@@ -19,8 +19,10 @@ import { anArray, checkOptions } from '../options.ts'
 import { zerosInitializer } from './initializers.ts'
 import { first, needed } from './layers/layer.ts'
 import type { Layer, LayerRole } from './layers.ts'
-import type { LoadProgress, ModelCall, ModelWeight, PlacedLayer, ReadWeight, WiredLayer } from './model.ts'
-import { checkNumbers, Model } from './model.ts'
+import type { ModelCall, PlacedLayer, WiredLayer } from './model.ts'
+import { Model } from './model.ts'
+import type { LoadProgress, ModelWeight, ReadWeight } from './model-weights.ts'
+import { checkNumbers } from './model-weights.ts'
 
 /** What freezing must leave apart. */
 export interface FreezeOptions {

@@ -14,7 +14,9 @@ import {
   writeSafetensors,
 } from '../format/safetensors.ts'
 import { aFlag, anArray, anObject, checkOptions, checkValue, required, theBytes } from '../options.ts'
-import { checkNumbers, type Model, type WeightNumbers } from './model.ts'
+import type { Model } from './model.ts'
+import type { WeightNumbers } from './model-weights.ts'
+import { checkNumbers } from './model-weights.ts'
 import { lenet5 } from './models/lenet5.ts'
 
 const formatName = 'weftgrad-model'

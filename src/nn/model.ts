@@ -1,60 +1,20 @@
 /**
- * A model: layers wired into a graph, and the weights they asked for. Weights get their numbers when somebody first needs
- * them: initial ones are made as they are put on a device, loaded ones stream there one at a time. On a device all
- * trainable weights are slices of one flat buffer, so that an optimizer updates them in one dispatch.
+ * A model: layers wired into a graph, and the weights they asked for. `model-weights.ts` says where the weights' numbers are.
  */
 
 import { reshape } from '../autograd/ops.ts'
-import { aTensor, leaf, Tensor } from '../autograd/tensor.ts'
+import { aTensor, Tensor } from '../autograd/tensor.ts'
 import { WeftgradError } from '../errors.ts'
-import { alignUp } from '../gpu/alignment.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
-import type { Shape, Storage } from '../graph/node.ts'
+import type { Shape } from '../graph/node.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { nameHint } from '../near-names.ts'
 import { aFlag, aFunction, aNumber, checkOptions } from '../options.ts'
-import { Random } from '../random.ts'
-import type { CallContext, Layer, WeightSpec } from './layers.ts'
+import type { CallContext, Layer } from './layers.ts'
 import { batchedShapeText } from './layers.ts'
-
-/** Weights on the host, by name, `<layer>/<weight>`, in the model's order. */
-export type WeightNumbers = ReadonlyMap<
-  string,
-  {
-    /** Extents. */
-    readonly shape: Shape
-    /** Row-major. */
-    readonly data: Float32Array
-  }
->
-
-/** A weight in its model. */
-export interface ModelWeight {
-  /** `<layer>/<weight>` */
-  readonly name: string
-  /** Extents. */
-  readonly shape: Shape
-  /** Whether an optimizer updates it. */
-  readonly trainable: boolean
-  /** Stands for its numbers in graphs: what `valueAndGrad` can differentiate by. */
-  readonly tensor: Tensor
-  /** Bytes from the start of the flat buffer that holds it. */
-  readonly offset: number
-}
-
-/** Gives a weight's numbers, row-major. The array is read once, not kept and not written to. */
-export type ReadWeight = (weight: ModelWeight) => Promise<Float32Array>
-
-/** How far loading has come. */
-export interface LoadProgress {
-  /** The weight that has just reached the device. */
-  readonly weight: ModelWeight
-  /** On the device so far. */
-  readonly bytes: number
-  /** Of all weights. */
-  readonly totalBytes: number
-}
+import type { LoadProgress, ModelWeight, ReadWeight, WeightNumbers, WeightPlace } from './model-weights.ts'
+import { WeightMemory } from './model-weights.ts'
 
 /** A layer, and the numbers of the layers that feed it; -1 is the model's input. */
 export interface WiredLayer {
@@ -96,41 +56,6 @@ export interface ModelCall {
   readonly tap?: (layer: Layer, output: Tensor) => void
 }
 
-/** Where a weight is in the model's two flat buffers. */
-export type WeightPlace = Pick<ModelWeight, 'trainable' | 'offset' | 'shape'>
-
-/** The flat buffers: of trainable weights, and of those that are not. */
-interface WeightBuffers {
-  readonly trainable: DeviceBuffer
-  readonly fixed: DeviceBuffer
-}
-
-const bytesOf = ({ shape }: Pick<ModelWeight, 'shape'>): number => elementCount(shape) * 4
-
-function sliceIn(buffers: WeightBuffers, place: WeightPlace): BufferSlice {
-  return (place.trainable ? buffers.trainable : buffers.fixed).slice(place.offset, bytesOf(place))
-}
-
-/** A weight's numbers, wherever the model has put them. */
-class WeightStorage implements Storage {
-  readonly transient = false
-  readonly #model: Model
-  readonly #place: WeightPlace
-
-  constructor(model: Model, place: WeightPlace) {
-    this.#model = model
-    this.#place = place
-  }
-
-  get device(): Device | undefined {
-    return this.#model.device
-  }
-
-  on(device: Device): BufferSlice {
-    return this.#model.to(device).sliceOf(this.#place)
-  }
-}
-
 /** What a last softmax is applied to, also before reshapes that keep its axis; the tensor itself where there is none. */
 function beforeSoftmax(y: Tensor): Tensor {
   const { node } = y.value
@@ -142,9 +67,6 @@ function beforeSoftmax(y: Tensor): Tensor {
   const inner = beforeSoftmax(x)
   return inner === x ? y : reshape(inner, y.shape)
 }
-
-/** While weights stream in, the device is waited for after so many bytes: WebGPU keeps a copy of them until then. */
-const mostUnderWay = 32 * 2 ** 20
 
 /**
  * A network: layers wired into a graph, and their weights. Initial weights depend on the seed and their names alone. Weights
@@ -161,12 +83,7 @@ export class Model {
   readonly weights: readonly ModelWeight[]
   /** Of the initial weights. */
   readonly seed: number
-  #disposed = false
-  #buffers: WeightBuffers | undefined
-  /** Numbers that were set before the model was put on a device. */
-  #host = new Map<string, Float32Array>()
-  readonly #initial = new Map<string, () => Float32Array>()
-  readonly #bytes = { trainable: 0, fixed: 0 }
+  readonly #memory: WeightMemory
 
   /**
    * Use `sequential` or a `Wiring`, or list layers with the numbers of the layers that feed them.
@@ -178,6 +95,8 @@ export class Model {
     this.name = name
     this.inputShape = inputShape
     this.seed = seed
+    const memory = new WeightMemory(name, seed)
+    this.#memory = memory
     const placed: PlacedLayer[] = []
     const used = new Set<string | Layer>()
     const taken = new Set(layers.flatMap(({ layer }) => (layer.named === undefined ? layer.name : [])))
@@ -197,23 +116,13 @@ export class Model {
         layer,
         inputs,
         outputShape: layer.outputShape(shapes),
-        weights: layer.weights(shapes).map((spec) => this.#declare(layer, spec, isTrained && spec.trainable)),
+        weights: layer.weights(shapes).map((spec) => memory.declare(layer.name, spec, isTrained && spec.trainable)),
         trainable: isTrained,
       })
     }
     if (placed.length === 0) throw new WeftgradError('argument', `${name} has no layers.`)
     this.layers = placed
     this.weights = placed.flatMap((p) => p.weights)
-  }
-
-  #declare(layer: Layer, { name: own, shape, initializer }: WeightSpec, trainable: boolean): ModelWeight {
-    const name = `${layer.name}/${own}`
-    const region = trainable ? 'trainable' : 'fixed'
-    const place = { trainable, offset: this.#bytes[region], shape }
-    this.#bytes[region] += alignUp(bytesOf(place))
-    this.#initial.set(name, () => initializer(shape, new Random(this.seed, name)))
-    const tensor = new Tensor(leaf(new WeightStorage(this, place), { shape, dtype: 'f32' }))
-    return { name, tensor, ...place }
   }
 
   /** Of one example, without the batch. */
@@ -238,7 +147,7 @@ export class Model {
 
   /** The device the weights are on, if they are on one. */
   get device(): Device | undefined {
-    return this.#buffers?.trainable.device
+    return this.#memory.device
   }
 
   /**
@@ -246,13 +155,7 @@ export class Model {
    * @throws WeftgradError 'argument' before the model is on a device.
    */
   get trainableBuffer(): DeviceBuffer {
-    return this.#placed().trainable
-  }
-
-  #placed(): WeightBuffers {
-    if (this.#buffers === undefined)
-      throw new WeftgradError('argument', `${this.name} is not on a device yet; call model.to(device).`)
-    return this.#buffers
+    return this.#memory.trainableBuffer
   }
 
   /**
@@ -260,16 +163,7 @@ export class Model {
    * @throws WeftgradError 'argument' if they are on another, 'disposed' after `dispose`.
    */
   to(device: Device): this {
-    this.#refuse(device)
-    if (this.#buffers !== undefined) return this
-    const buffers = this.#allocate(device)
-    try {
-      for (const weight of this.weights) upload(sliceIn(buffers, weight), this.#hostNumbers(weight))
-    } catch (error) {
-      release(buffers)
-      throw error
-    }
-    this.#adopt(buffers)
+    this.#memory.to(device)
     return this
   }
 
@@ -280,74 +174,8 @@ export class Model {
    * and what `read` or `onProgress` throws.
    */
   async load(device: Device, read: ReadWeight, onProgress?: (progress: LoadProgress) => void): Promise<this> {
-    this.#refuse(device)
-    const fresh = this.#allocate(device)
-    try {
-      const totalBytes = this.weights.reduce((sum, weight) => sum + bytesOf(weight), 0)
-      let [bytes, underWay] = [0, 0]
-      for (const weight of this.weights) {
-        const data = await read(weight)
-        checkNumbers(this.name, weight, data)
-        const { buffer, offset } = sliceIn(fresh, weight)
-        for (let from = 0; from < data.byteLength; from += mostUnderWay) {
-          const part = data.subarray(from / 4, (from + mostUnderWay) / 4)
-          upload(buffer.slice(offset + from, part.byteLength), part)
-          underWay += part.byteLength
-          if (underWay < mostUnderWay) continue
-          await device.idle()
-          underWay = 0
-        }
-        bytes += data.byteLength
-        onProgress?.({ weight, bytes, totalBytes })
-      }
-      await device.idle()
-      this.#refuse(device)
-    } catch (error) {
-      release(fresh)
-      throw error
-    }
-    this.#adopt(fresh)
+    await this.#memory.load(device, read, onProgress)
     return this
-  }
-
-  #refuse(device: Device): void {
-    this.#refuseDisposed()
-    if (this.device !== undefined && this.device !== device)
-      throw new WeftgradError(
-        'argument',
-        `${this.name} is on another device; make a new model and give it these weights.`,
-      )
-  }
-
-  #refuseDisposed(): void {
-    if (this.#disposed) throw new WeftgradError('disposed', `${this.name} was disposed of.`)
-  }
-
-  #allocate(device: Device): WeightBuffers {
-    const trainable = device.allocate(this.#bytes.trainable, `${this.name} trainable weights`)
-    try {
-      return { trainable, fixed: device.allocate(this.#bytes.fixed, `${this.name} fixed weights`) }
-    } catch (error) {
-      trainable.dispose()
-      throw error
-    }
-  }
-
-  /** Takes over filled buffers; where there are some already, programs are bound to those, and they get the bytes. */
-  #adopt(fresh: WeightBuffers): void {
-    if (this.#buffers === undefined) {
-      this.#buffers = fresh
-      this.#host.clear()
-      return
-    }
-    const { device } = fresh.trainable
-    device.copy(fresh.trainable.slice(), this.#buffers.trainable.slice())
-    device.copy(fresh.fixed.slice(), this.#buffers.fixed.slice())
-    release(fresh)
-  }
-
-  #hostNumbers({ name }: ModelWeight): Float32Array {
-    return this.#host.get(name) ?? this.#initial.get(name)?.() ?? new Float32Array()
   }
 
   /**
@@ -413,52 +241,26 @@ export class Model {
   }
 
   /** Reads one weight back, row-major. @throws WeftgradError 'disposed' after `dispose`. */
-  async read(weight: ModelWeight): Promise<Float32Array> {
-    this.#refuseDisposed()
-    if (this.#buffers === undefined) return Float32Array.from(this.#hostNumbers(weight))
-    return new Float32Array(await this.#buffers.trainable.device.read(sliceIn(this.#buffers, weight)))
+  read(weight: ModelWeight): Promise<Float32Array> {
+    return this.#memory.read(weight)
   }
 
   /** Reads all weights back, in order. @throws WeftgradError 'disposed' after `dispose`. */
-  async weightNumbers(): Promise<WeightNumbers> {
-    this.#refuseDisposed()
-    const { weights } = this
-    const bytes = await this.device?.readAll(weights.map((weight) => this.sliceOf(weight)))
-    return new Map(
-      weights.map((weight, i) => {
-        const onDevice = bytes?.[i]
-        const data = onDevice === undefined ? Float32Array.from(this.#hostNumbers(weight)) : new Float32Array(onDevice)
-        return [weight.name, { shape: weight.shape, data }]
-      }),
-    )
+  weightNumbers(): Promise<WeightNumbers> {
+    return this.#memory.numbers()
   }
 
-  /** Where a weight is on the device. @throws WeftgradError 'argument' before the model is on one. */
+  /** The memory of one weight on the device. @throws WeftgradError 'argument' before the model is on a device. */
   sliceOf(weight: WeightPlace): BufferSlice {
-    return sliceIn(this.#placed(), weight)
+    return this.#memory.sliceOf(weight)
   }
 
   /**
-   * Does nothing where `setWeights` would take these numbers.
+   * Does nothing if `setWeights` would take these numbers.
    * @throws WeftgradError 'mismatch', naming the first weight that is missing, foreign, or of another shape.
    */
   checkWeights(numbers: WeightNumbers): void {
-    for (const { name, shape } of this.weights) {
-      const given = numbers.get(name)
-      if (given === undefined)
-        throw new WeftgradError(
-          'mismatch',
-          `${this.name} has a weight ${name}${shapeText(shape)} that the given weights lack.`,
-        )
-      if (!sameShape(given.shape, shape) || given.data.length !== elementCount(shape))
-        throw new WeftgradError(
-          'mismatch',
-          `${this.name}: ${name} is ${shapeText(shape)} here and ${shapeText(given.shape)} there.`,
-        )
-    }
-    const own = new Set(this.weights.map((weight) => weight.name))
-    const foreign = [...numbers.keys()].find((name) => !own.has(name))
-    if (foreign !== undefined) throw new WeftgradError('mismatch', `${this.name} has no weight ${foreign}.`)
+    this.#memory.check(numbers)
   }
 
   /**
@@ -466,13 +268,7 @@ export class Model {
    * @throws WeftgradError 'mismatch' as {@link Model.checkWeights}, before anything is changed; 'disposed' after `dispose`.
    */
   setWeights(numbers: WeightNumbers): void {
-    this.#refuseDisposed()
-    this.checkWeights(numbers)
-    for (const weight of this.weights) {
-      const data = numbers.get(weight.name)?.data ?? new Float32Array()
-      if (this.#buffers === undefined) this.#host.set(weight.name, Float32Array.from(data))
-      else upload(sliceIn(this.#buffers, weight), data)
-    }
+    this.#memory.set(numbers)
   }
 
   /** Layers, output shapes and parameters as a table. */
@@ -502,9 +298,7 @@ export class Model {
 
   /** Releases the weights on the device. The model cannot be used afterwards. */
   dispose(): void {
-    this.#disposed = true
-    if (this.#buffers !== undefined) release(this.#buffers)
-    this.#host.clear()
+    this.#memory.dispose()
   }
 
   /** `dispose`, for `using`. */
@@ -519,43 +313,6 @@ function freeName(kind: string, taken: Set<string>): string {
   for (let i = 1; taken.has(name); i++) name = `${kind}_${i}`
   taken.add(name)
   return name
-}
-
-function release({ trainable, fixed }: WeightBuffers): void {
-  trainable.dispose()
-  fixed.dispose()
-}
-
-function upload(slice: BufferSlice, data: Float32Array): void {
-  // WebGPU takes no shared memory; numbers in memory of their own go as they are.
-  const { buffer, byteOffset, length } = data
-  const isOwn = data instanceof Float32Array && buffer instanceof ArrayBuffer
-  const own = isOwn ? new Float32Array(buffer, byteOffset, length) : Float32Array.from(data)
-  slice.buffer.device.write(slice, own)
-}
-
-/** Throws 'mismatch' for numbers that do not fill the weight, 'data' for those that are not finite. */
-export function checkNumbers(
-  model: string,
-  { name, shape }: Pick<ModelWeight, 'name' | 'shape'>,
-  data: Float32Array,
-): void {
-  if (data.length !== elementCount(shape))
-    throw new WeftgradError(
-      'mismatch',
-      `${model}: ${name} is ${shapeText(shape)}, and ${data.length} numbers do not fill it.`,
-      { name, shape, count: data.length },
-    )
-  // 0 as long as every number is finite, else NaN: without a branch, 15 million numbers take 15 ms.
-  let probe = 0
-  for (let i = 0; i < data.length; i++) probe += (data[i] ?? 0) * 0
-  if (probe === 0) return
-  const index = data.findIndex((x) => !Number.isFinite(x))
-  throw new WeftgradError(
-    'data',
-    `${model}: number ${index} of ${name} is ${data[index]}; weights must be finite. The file is damaged, or its training went wrong.`,
-    { name, index },
-  )
 }
 
 /**

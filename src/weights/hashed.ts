@@ -4,7 +4,7 @@
  */
 
 import { elementCount } from '../kernels/kernel.ts'
-import type { ReadWeight } from '../nn/model.ts'
+import type { ReadWeight } from '../nn/model-weights.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 
 /** Keeps the activations of so deep a network within a few orders of magnitude. */
