@@ -62,6 +62,9 @@ export interface BufferSlice {
   readonly bytes: number
 }
 
+/** The host's copies of slices, one for each. */
+export type BytesOf<Slices extends readonly BufferSlice[]> = { -readonly [I in keyof Slices]: ArrayBuffer }
+
 /** One dispatch with everything bound: encoding it creates nothing. */
 export interface Command {
   /** Its name in captures and errors. */
@@ -115,8 +118,8 @@ export interface Device {
   copy(from: BufferSlice, to: BufferSlice): void
   /** Copies device bytes to the host once all earlier submissions have run. */
   read(slice: BufferSlice): Promise<ArrayBuffer>
-  /** Reads several slices with one submission and one wait. */
-  readAll(slices: readonly BufferSlice[]): Promise<ArrayBuffer[]>
+  /** Reads several slices with one submission and one wait: an array of as many buffers. */
+  readAll<const Slices extends readonly BufferSlice[]>(slices: Slices): Promise<BytesOf<Slices>>
 
   /**
    * Compiles a shader, or returns the pipeline of an equal text.

@@ -3,7 +3,7 @@
 import { WeftgradError } from '../errors.ts'
 import { alignUp, wordBytes } from './alignment.ts'
 import { refuseReleased } from './buffers.ts'
-import type { BufferSlice, Device } from './device.ts'
+import type { BufferSlice, BytesOf, Device } from './device.ts'
 
 /** Of a buffer that the host reads. */
 export const stagingUsage = 0x1 | 0x8 // MAP_READ | COPY_DST
@@ -36,7 +36,10 @@ export function copy(device: Device, from: BufferSlice, to: BufferSlice): void {
 }
 
 /** `Device.readAll`. */
-export async function readAll(device: Device, slices: readonly BufferSlice[]): Promise<ArrayBuffer[]> {
+export async function readAll<Slices extends readonly BufferSlice[]>(
+  device: Device,
+  slices: Slices,
+): Promise<BytesOf<Slices>> {
   device.check()
   refuseReleased(slices.map((slice) => slice.buffer))
   const { gpu } = device
@@ -56,7 +59,8 @@ export async function readAll(device: Device, slices: readonly BufferSlice[]): P
     gpu.queue.submit([encoder.finish()])
     await device.guard(staging.mapAsync(0x1 /* READ */))
     const mapped = staging.getMappedRange()
-    return parts.map(({ begin, end }) => mapped.slice(begin, end))
+    // `map` keeps the length, which its type does not say.
+    return parts.map(({ begin, end }) => mapped.slice(begin, end)) as BytesOf<Slices>
   } finally {
     staging.destroy()
   }

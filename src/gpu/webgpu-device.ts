@@ -2,7 +2,7 @@
 
 import { WeftgradError } from '../errors.ts'
 import { BufferRegistry } from './buffers.ts'
-import type { AdapterFacts, BufferSlice, Command, Device, DeviceBuffer, DeviceMemory } from './device.ts'
+import type { AdapterFacts, BufferSlice, BytesOf, Command, Device, DeviceBuffer, DeviceMemory } from './device.ts'
 import { FailureWatch, validated } from './failure.ts'
 import { PipelineCache } from './pipelines.ts'
 import type { BindingAccess, Shader } from './shader.ts'
@@ -67,10 +67,10 @@ class WebGpuDevice implements Device {
 
   async read(slice: BufferSlice): Promise<ArrayBuffer> {
     const [bytes] = await this.readAll([slice])
-    return bytes ?? new ArrayBuffer(0)
+    return bytes
   }
 
-  readAll(slices: readonly BufferSlice[]): Promise<ArrayBuffer[]> {
+  readAll<const Slices extends readonly BufferSlice[]>(slices: Slices): Promise<BytesOf<Slices>> {
     return readAll(this, slices)
   }
 

@@ -25,9 +25,11 @@ import { Program, planFor, targetOf } from '../graph/run/program.ts'
 import { planKernel } from '../kernels/kernel.ts'
 import { confusion, recordStep, stepRecordColumns, trainingStateWords } from '../kernels/training/state.ts'
 import { aFlag, anObject, checkOptions, checkValue, countFrom1, theBytes } from '../options.ts'
+import type { Batches } from './batch-order.ts'
+import { BatchOrder, cutIntoBatches, u32Leaf, writeOrder } from './batch-order.ts'
 import type { Evaluation } from './contract.ts'
 import type { Model } from './model.ts'
-import { BatchOrder, gatherInputs, refuseMisfits, u32Leaf } from './training-step.ts'
+import { gatherInputs, refuseMisfits } from './training-step.ts'
 
 /** How to evaluate. */
 export interface EvaluateModelOptions {
@@ -48,6 +50,11 @@ const defaultBatchSize = 256
 /** The side of the largest confusion matrix, u32, that every adapter lets a kernel see: 128 MiB, WebGPU's default limit. */
 const mostConfusionClasses = Math.floor(Math.sqrt(2 ** 25))
 
+/** The batches of one size, and the program that evaluates them. */
+interface Part extends Batches {
+  readonly program: Program
+}
+
 /** Programs and memory to evaluate one model on one data set again and again. */
 export class Evaluator {
   readonly #device: Device
@@ -57,14 +64,14 @@ export class Evaluator {
   readonly #state: DeviceBuffer
   readonly #record: DeviceBuffer
   readonly #confusion: DeviceBuffer
-  readonly #parts: readonly { readonly program: Program; readonly order: BatchOrder; readonly steps: number }[]
+  readonly #parts: readonly Part[]
 
   private constructor(
     device: Device,
     data: Dataset,
     side: number,
     buffers: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer },
-    parts: readonly { program: Program; order: BatchOrder; steps: number }[],
+    parts: readonly Part[],
   ) {
     this.#device = device
     this.#data = data
@@ -88,9 +95,6 @@ export class Evaluator {
     const { batchSize: wanted = defaultBatch(device, classes) } = options
     refuseMisfits(model, data)
     model.to(device)
-    const batchSize = Math.min(wanted, data.count)
-    const whole = Math.floor(data.count / batchSize)
-    const rest = data.count - whole * batchSize
     const side = classes > mostConfusionClasses ? 0 : classes
     const owned: { dispose(): void }[] = []
     const own = <T extends { dispose(): void }>(resource: T): T => {
@@ -98,26 +102,24 @@ export class Evaluator {
       return resource
     }
     try {
+      const batches = cutIntoBatches(device, data.count, wanted, own)
+      const steps = batches.reduce((sum, one) => sum + one.steps, 0)
       const buffers = {
         state: own(device.allocate(trainingStateWords * 4, 'evaluation state')),
-        record: own(device.allocate((whole + 1) * stepRecordColumns * 4, 'evaluation record')),
+        record: own(device.allocate(steps * stepRecordColumns * 4, 'evaluation record')),
         confusion: own(device.allocate(side * side * 4, 'confusion matrix')),
       }
-      const plannedOrder = (size: number, steps: number, skip = 0): { order: BatchOrder; steps: number } => {
-        const order = new BatchOrder(device, size, steps, skip)
-        own(order.buffer)
-        return { order, steps }
-      }
-      const orders = [plannedOrder(batchSize, whole), ...(rest > 0 ? [plannedOrder(rest, 1, whole)] : [])]
-      const making = orders.map(async ({ order, steps }) => {
-        const records = { ...buffers, steps: whole + 1 }
-        return { order, steps, program: own(await createPart(model, data, order, records, { classes, side }, options)) }
-      })
-      // All are waited for, also where one fails, so that what the others made is released.
+      const records = { ...buffers, steps }
+      const making = batches.map(
+        async (part): Promise<Part> => ({
+          ...part,
+          program: own(await createPart(model, data, part.order, records, { classes, side }, options)),
+        }),
+      )
+      // Waits for all of them, even if one fails, so that what the others made is released.
       await Promise.allSettled(making)
       const parts = await Promise.all(making)
-      orders[0]?.order.write(data.indices.slice(0, whole * batchSize))
-      orders[1]?.order.write(data.indices.slice(whole * batchSize))
+      writeOrder(parts, data.indices)
       return new Evaluator(device, data, side, buffers, parts)
     } catch (error) {
       for (const resource of owned) resource.dispose()
@@ -138,7 +140,8 @@ export class Evaluator {
         for (let step = 0; step < steps; step++) {
           program.runNow()
           const [classes, shares] = await device.readAll(program.results.slice(3))
-          for (const one of new Uint32Array(classes ?? new ArrayBuffer(0))) predicted.push(one)
+          if (classes === undefined) throw new RangeError('an evaluation without predictions')
+          for (const one of new Uint32Array(classes)) predicted.push(one)
           if (shares !== undefined) probabilities.push(new Float32Array(shares))
         }
       } else {
@@ -151,9 +154,9 @@ export class Evaluator {
       this.#record.slice(0, total * stepRecordColumns * 4),
       this.#confusion.slice(0, this.#side ** 2 * 4),
     ])
-    const flat = new Uint32Array(counts ?? new ArrayBuffer(0))
+    const flat = new Uint32Array(counts)
     return {
-      ...summarizeRecord(new Float32Array(record ?? new ArrayBuffer(0)), total),
+      ...summarizeRecord(new Float32Array(record), total),
       confusion: Array.from({ length: this.#side }, (_, row) =>
         Array.from(flat.subarray(row * this.#side, (row + 1) * this.#side)),
       ),

@@ -6,7 +6,7 @@
 
 import { gradients } from '../autograd/grad.ts'
 import { mean, slice, softmaxCrossEntropy } from '../autograd/ops.ts'
-import { DeviceStorage, leaf, Tensor } from '../autograd/tensor.ts'
+import type { Tensor } from '../autograd/tensor.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
@@ -21,41 +21,16 @@ import {
   finishStep,
   globalStepWord,
   mostPendingSums,
+  notFiniteWord,
+  stepInEpochWord,
   stepRecordColumns,
   trainingStateWords,
 } from '../kernels/training/state.ts'
+import type { BatchOrder } from './batch-order.ts'
+import { u32Leaf } from './batch-order.ts'
 import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
 import type { Optimizer } from './optimizers.ts'
-
-/** The order of an epoch's examples, on the device. */
-export class BatchOrder implements BatchRows {
-  readonly batch: number
-  readonly buffer: DeviceBuffer
-  readonly tensor: Tensor
-  readonly #length: number
-  readonly #skip: number
-
-  /** `skip`: steps of other programs before this one's first, whose places in the buffer are never read. */
-  constructor(device: Device, batch: number, steps: number, skip = 0) {
-    this.batch = batch
-    this.#skip = skip * batch
-    this.#length = (skip + steps) * batch
-    this.buffer = device.allocate(this.#length * 4, 'batch order')
-    this.tensor = u32Leaf(this.buffer, this.#length)
-  }
-
-  write(indices: Uint32Array): void {
-    if (indices.length + this.#skip !== this.#length)
-      throw new WeftgradError('argument', `${indices.length} images do not fill ${this.#length - this.#skip} places.`)
-    const bytes = this.#skip * 4
-    this.buffer.device.write(this.buffer.slice(bytes), Uint32Array.from(indices))
-  }
-}
-
-export function u32Leaf(buffer: DeviceBuffer, length: number): Tensor {
-  return new Tensor(leaf(new DeviceStorage(buffer.slice(0, length * 4)), { shape: [length], dtype: 'u32' }))
-}
 
 /** Throws 'shape' where the examples are no inputs of the model, 'mismatch' where they have more classes. */
 export function refuseMisfits(model: Model, data: Dataset): void {
@@ -80,7 +55,17 @@ export function gatherInputs(
   return data.batch(order, state, model.inputShape, augmentation)
 }
 
-/** Device memory of a training run that its programs share. Word offsets of `state` are in kernels/training-state.ts. */
+/** The record of an epoch's steps, and the state after them. */
+export interface StepRecords {
+  /** A row for each step of the epoch. */
+  readonly record: Float32Array
+  /** False once a step's numbers were not finite; the counters then stay one beyond that step. */
+  readonly isFinite: boolean
+  readonly stepInEpoch: number
+  readonly globalStep: number
+}
+
+/** Device memory of a training run that its programs share. Word offsets of `state` are in kernels/training/state.ts. */
 export class TrainingMemory {
   readonly device: Device
   readonly gradients: DeviceBuffer
@@ -113,6 +98,19 @@ export class TrainingMemory {
       throw error
     }
     this.#buffers = owned
+  }
+
+  /** Waits for the steps submitted so far and reads their records and the state. */
+  async read(): Promise<StepRecords> {
+    const [record, words] = await this.device.readAll([this.record, this.state.slice(0, trainingStateWords * 4)])
+    const view = new DataView(words)
+    const word = (index: number): number => view.getUint32(index * 4, true)
+    return {
+      record: new Float32Array(record),
+      isFinite: word(notFiniteWord) === 0,
+      stepInEpoch: word(stepInEpochWord),
+      globalStep: word(globalStepWord),
+    }
   }
 
   dispose(): void {

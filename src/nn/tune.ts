@@ -7,11 +7,12 @@ import { entriesOf, knownVariants } from '../graph/tuning/store.ts'
 import type { TuneOptions, TuningResult } from '../graph/tuning/tuning.ts'
 import { tune, tuneKinds } from '../graph/tuning/tuning.ts'
 import { aFlag, checkOptions, countFrom1, objectWith } from '../options.ts'
+import { BatchOrder } from './batch-order.ts'
 import type { FitOptions } from './contract.ts'
 import { evaluationTasks } from './evaluate.ts'
-import { fitKinds, splitData } from './fit.ts'
+import { fitKinds, splitData } from './fit-options.ts'
 import type { Model } from './model.ts'
-import { BatchOrder, TrainingMemory, trainingStepTasks } from './training-step.ts'
+import { TrainingMemory, trainingStepTasks } from './training-step.ts'
 
 /** Those of a training's options that say which kernels it has. */
 type TunedOptions = Pick<

@@ -14,9 +14,9 @@ import type { Shape } from '../graph/node.ts'
 import { shapeText } from '../graph/node.ts'
 import type { KernelTask, VariantTable } from '../graph/plan/choice.ts'
 import { Program, planFor } from '../graph/run/program.ts'
+import { BatchOrder } from '../nn/batch-order.ts'
 import type { Model } from '../nn/model.ts'
 import { type PreprocessingMode, preprocessInput } from '../nn/preprocessing.ts'
-import { BatchOrder } from '../nn/training-step.ts'
 import type { FeaturePooling, FeatureTap } from './feature-taps.ts'
 
 /** Where a tap's numbers stand in a row of features. */
