@@ -9,7 +9,9 @@
  * nowhere; one of the library itself ends the file's use. Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
  */
 import { WeftgradError } from '../errors.ts'
-import { type ByteSource, closedError, readBytes } from './byte-source.ts'
+import { type ByteSource, closedError } from './byte-source.ts'
+import { product, type Slice, scatter, slicesOf } from './hdf5-slices.ts'
+import { checkSuperblock, floatClass, HeapCheck, halfFloats } from './hdf5-structure.ts'
 import { bfloat16ToFloat32, float16ToFloat32 } from './safetensors.ts'
 import { mostUnpacked } from './unpacked.ts'
 
@@ -41,8 +43,6 @@ export interface Hdf5File {
   close(): void
 }
 
-export const hdf5Signature: readonly number[] = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a]
-
 /** Copied out of the library's memory at a time. VGG16 takes 36 ms so, and 30 ms with 4 MB, which that memory would grow by. */
 const sliceBytes = 2 ** 20
 /** Deflate cannot pack more tightly: https://zlib.net/zlib_tech.html */
@@ -63,7 +63,6 @@ const otherDtypes: Readonly<Record<number, string>> = {
   10: 'array',
 }
 const integerClass = 0
-const floatClass = 1
 const stringClass = 3
 const deflateFilter = 1
 /** Filters below this number are part of HDF5 itself. */
@@ -80,8 +79,6 @@ const registeredFilters: Readonly<Record<number, string>> = {
 }
 /** For a file that holds both float16 and bfloat16: h5wasm does not say which is which. */
 const mixedHalves = 'float16 or bfloat16'
-const heapSignature: readonly number[] = [0x47, 0x43, 0x4f, 0x4c]
-
 /** The parts of emscripten's file system that let a file be served by a callback. */
 interface ServedNode {
   stream_ops: {
@@ -359,147 +356,6 @@ class ServedHdf5 implements Hdf5File {
   }
 }
 
-/** Says at once what is wrong with most broken downloads, and keeps out sizes that no writer of weights uses. */
-function checkSuperblock(source: ByteSource): void {
-  const refuse = (problem: string): never => {
-    throw new WeftgradError('format', `${source.name} is not a readable HDF5 file: ${problem}.`, {
-      source: source.name,
-    })
-  }
-  if (source.size < 96) refuse(`it has ${source.size} bytes, too few for any. Fetch it again`)
-  const head = readBytes(source, 0, 96)
-  if (hdf5Signature.some((byte, i) => head[i] !== byte)) refuse('it does not start as one. Check the path')
-  const version = head[8] ?? 0
-  const isOld = version < 2
-  const [offsetBytes, lengthBytes] = head.subarray(isOld ? 13 : 9)
-  if (version > 3 || offsetBytes !== 8 || lengthBytes !== 8) {
-    refuse(`its version ${version} with addresses of ${offsetBytes} bytes is unknown. Write it again with h5py`)
-  }
-  const extra = version === 1 ? 4 : 0
-  const end = new DataView(head.buffer).getBigUint64(isOld ? 40 + extra : 28, true)
-  if (end > BigInt(source.size)) refuse(`it is cut off after ${source.size} of ${end} bytes. Fetch it again`)
-}
-
-/**
- * Texts of variable length live in "global heaps". One whose entries do not move forward makes the library loop without
- * reading (HDF5 2.0.0), so every heap is walked before it is handed over. Format specification, III.E.
- */
-class HeapCheck {
-  readonly #source: ByteSource
-  readonly #checked = new Set<number>()
-  #stepsLeft: number
-
-  constructor(source: ByteSource) {
-    this.#source = source
-    this.#stepsLeft = 2 ** 20 + source.size / 4
-  }
-
-  /** Looks at bytes that the library is about to see. It reads heaps from their start. */
-  check(position: number, bytes: Uint8Array): void {
-    const isHeap = heapSignature.every((byte, i) => bytes[i] === byte)
-    if (!isHeap || this.#checked.has(position)) return
-    this.#checked.add(position)
-    this.#walk(position)
-  }
-
-  #walk(heap: number): void {
-    const { size } = this.#source
-    // What is too short to be a heap is refused by the library.
-    if (heap + 16 > size) return
-    const heapBytes = this.#lengthAt(heap + 8)
-    if (heapBytes < 16 || heap + heapBytes > size) throw this.#refuse(heap, `claims ${heapBytes} bytes`)
-    const bytes = readBytes(this.#source, heap, heapBytes)
-    const view = new DataView(bytes.buffer)
-    for (let at = 16; at + 16 <= heapBytes; ) {
-      const index = view.getUint16(at, true)
-      const entry = Number(view.getBigUint64(at + 8, true))
-      // The entry 0 is the free rest and counts its own head.
-      const step = index === 0 ? entry : 16 + 8 * Math.ceil(entry / 8)
-      this.#stepsLeft -= 1
-      if (step < 16 || at + step > heapBytes || this.#stepsLeft < 0)
-        throw this.#refuse(heap, `is damaged at byte ${at}`)
-      at += step
-    }
-  }
-
-  #lengthAt(position: number): number {
-    return Number(new DataView(readBytes(this.#source, position, 8).buffer).getBigUint64(0, true))
-  }
-
-  #refuse(heap: number, problem: string): WeftgradError {
-    const { name } = this.#source
-    return new WeftgradError(
-      'format',
-      `${name} is not a readable HDF5 file: the heap of texts at byte ${heap} ${problem}. Fetch it again.`,
-      { source: name },
-    )
-  }
-}
-
-/** A box within a dataset. */
-interface Slice {
-  readonly start: readonly number[]
-  readonly extent: readonly number[]
-}
-
-/**
- * Boxes of at most so many numbers that make up the whole, each as long as can be in the last dimensions. They are made
- * of whole chunks, so that none is unpacked twice; a chunk may be larger than a box should be.
- */
-function* slicesOf(shape: readonly number[], chunk: readonly number[], mostNumbers: number): Generator<Slice> {
-  if (shape.includes(0)) return
-  const box = shape.map((extent, axis) => Math.min(extent, chunk[axis] ?? 1))
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    const others = product(box.filter((_, i) => i !== axis))
-    const [whole = 1, step = 1] = [shape[axis], box[axis]]
-    box[axis] = Math.min(whole, step * Math.max(1, Math.floor(mostNumbers / (others * step))))
-  }
-  const start = shape.map(() => 0)
-  for (;;) {
-    yield { start: [...start], extent: box.map((extent, i) => Math.min(extent, (shape[i] ?? 0) - (start[i] ?? 0))) }
-    let axis = shape.length - 1
-    for (; axis >= 0; axis--) {
-      const next = (start[axis] ?? 0) + (box[axis] ?? 1)
-      start[axis] = next < (shape[axis] ?? 0) ? next : 0
-      if (start[axis] !== 0) break
-    }
-    if (axis < 0) return
-  }
-}
-
-/** Writes a box's numbers, row by row, among those of the whole. */
-function scatter(
-  box: Float32Array | Float64Array,
-  shape: readonly number[],
-  { start, extent }: Slice,
-  numbers: Float32Array,
-): void {
-  // Dimensions after the last one that the box does not span whole hang together.
-  const split = Math.max(
-    0,
-    shape.findLastIndex((whole, axis) => extent[axis] !== whole),
-  )
-  const tail = product(shape.slice(split + 1))
-  const run = (extent[split] ?? 1) * tail
-  const rows = product(extent.slice(0, split))
-  for (let row = 0; row < rows; row++) {
-    let rest = row
-    let place = (start[split] ?? 0) * tail
-    let stride = (shape[split] ?? 1) * tail
-    for (let axis = split - 1; axis >= 0; axis--) {
-      const [count = 1, first = 0, whole = 1] = [extent[axis], start[axis], shape[axis]]
-      place += (first + (rest % count)) * stride
-      rest = Math.floor(rest / count)
-      stride *= whole
-    }
-    numbers.set(box.subarray(row * run, (row + 1) * run), place)
-  }
-}
-
-function product(sizes: readonly number[]): number {
-  return sizes.reduce((total, size) => total * size, 1)
-}
-
 function floatsAt(
   memory: ArrayBufferLike,
   place: number,
@@ -511,23 +367,6 @@ function floatsAt(
   if (size === 4) return new Float32Array(memory, place, count)
   const bits = new Uint16Array(memory, place, count)
   return dtype === 'bfloat16' ? bfloat16ToFloat32(bits) : float16ToFloat32(bits)
-}
-
-/** The kinds of 16-bit floats that a file describes. */
-function* halfFloats(source: ByteSource): Generator<string> {
-  const piece = 2 ** 20
-  const typeBytes = 16
-  for (let from = 0; from < source.size; from += piece) {
-    const bytes = readBytes(source, from, Math.min(piece + typeBytes - 1, source.size - from))
-    for (let at = bytes.indexOf(16, 10); at >= 0; at = bytes.indexOf(16, at + 1)) {
-      const start = at - 10
-      const isFloat = ((bytes[start] ?? 0) & 0x0f) === floatClass && bytes[start + 4] === 2
-      const isHalf = isFloat && [5, 6, 7, 8, 9, 11].every((i) => bytes[start + i] === 0)
-      const layout = isHalf ? bytes.subarray(start + 12, start + 16).join(' ') : ''
-      if (layout === '10 5 0 10') yield 'float16'
-      if (layout === '7 8 0 7') yield 'bfloat16'
-    }
-  }
 }
 
 /** Texts of fixed length end at the first zero, or are filled up with blanks. */

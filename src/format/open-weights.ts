@@ -1,7 +1,8 @@
 /** Opens a file of weights in any of the formats, which its first bytes tell apart, whatever its name. */
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, readBytes } from './byte-source.ts'
-import { type Hdf5Loader, hdf5Signature } from './hdf5.ts'
+import type { Hdf5Loader } from './hdf5.ts'
+import { hdf5Signature } from './hdf5-structure.ts'
 import { openKerasArchive } from './keras-archive.ts'
 import { openKerasH5 } from './keras-h5.ts'
 import { openSafetensors } from './safetensors-weights.ts'
