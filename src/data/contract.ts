@@ -84,6 +84,15 @@ export function classNumbers(labels: ArrayLike<number>, classes: number, noun: s
   })
 }
 
+/** The class numbers of these resident examples. Throws RangeError for an example that there is not. */
+export function labelsAt(labels: Uint32Array, indices: Uint32Array): Uint32Array {
+  return Uint32Array.from(indices, (index) => {
+    const label = labels[index]
+    if (label === undefined) throw new RangeError(`there is no example ${index} among ${labels.length}`)
+    return label
+  })
+}
+
 /** The resident examples at these positions of a set. Throws as `Dataset.subset`; `noun` names an example. */
 export function indicesAt(indices: Uint32Array, positions: ArrayLike<number>, noun: string): Uint32Array {
   if (positions.length === 0) throw new WeftgradError('argument', `A subset must hold at least one ${noun}.`)

@@ -9,9 +9,10 @@ import { WeftgradError } from '../errors.ts'
 import { refuseOversized } from '../gpu/bind.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Shape } from '../graph/node.ts'
+import { shapeText } from '../graph/node.ts'
 import { aList, anything, checkOptions, countFrom1, required, theBytes } from '../options.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
-import { classNumbers, indicesAt } from './contract.ts'
+import { classNumbers, indicesAt, labelsAt } from './contract.ts'
 
 /** Images and labels in host memory. */
 export interface LabelledBytes {
@@ -90,7 +91,7 @@ export class ImageDataset implements Dataset {
 
   /** The class numbers of this set's images, in order. */
   labelsOf(): Uint32Array {
-    return Uint32Array.from(this.indices, (i) => this.#resident.hostLabels[i] ?? 0)
+    return labelsAt(this.#resident.hostLabels, this.indices)
   }
 
   /**
@@ -103,7 +104,9 @@ export class ImageDataset implements Dataset {
 
   refuseMisfits(inputShape: Shape, model: string): void {
     const [height, width, channels] = this.imageShape
-    const [outHeight = 0, outWidth = 0, modelChannels = 0] = inputShape
+    const [outHeight, outWidth, modelChannels] = inputShape
+    if (outHeight === undefined || outWidth === undefined || inputShape.length !== 3)
+      throw new WeftgradError('shape', `${model} takes ${shapeText(inputShape)}, and the data set has images.`)
     if (outHeight < height || outWidth < width || modelChannels !== channels)
       throw new WeftgradError(
         'shape',
@@ -112,13 +115,11 @@ export class ImageDataset implements Dataset {
   }
 
   /** Images are padded to the model's input and scaled to [0, 1]. */
-  batch(
-    { batch, tensor }: BatchRows,
-    state: Tensor,
-    [outHeight = 0, outWidth = 0]: Shape,
-    augmentation?: Augmentation,
-  ): Batch {
+  batch({ batch, tensor }: BatchRows, state: Tensor, inputShape: Shape, augmentation?: Augmentation): Batch {
     const [height, width] = this.imageShape
+    const [outHeight, outWidth] = inputShape
+    if (outHeight === undefined || outWidth === undefined)
+      throw new RangeError(`images do not become ${shapeText(inputShape)}`)
     const padTop = Math.floor((outHeight - height) / 2)
     const padLeft = Math.floor((outWidth - width) / 2)
     const attributes = {

@@ -20,8 +20,11 @@ export function equalImages(sets: readonly Uint8Array[], size: number): ImagePla
       size,
     })
   /** By hash: the groups, also those of one, whose images have it. */
-  const byHash = new Map<number, { readonly image: Uint8Array; readonly places: ImagePlace[] }[]>()
-  const repeated: ImagePlace[][] = []
+  const byHash = new Map<
+    number,
+    { readonly image: Uint8Array; readonly first: ImagePlace; readonly places: ImagePlace[] }[]
+  >()
+  const repeated: { readonly first: ImagePlace; readonly places: ImagePlace[] }[] = []
   for (const [set, images] of sets.entries()) {
     for (let index = 0; index * size < images.length; index++) {
       const image = images.subarray(index * size, (index + 1) * size)
@@ -29,16 +32,16 @@ export function equalImages(sets: readonly Uint8Array[], size: number): ImagePla
       const candidates = byHash.get(key)
       const group = candidates?.find((one) => equalBytes(one.image, image))
       if (group !== undefined) {
-        if (group.places.length === 1) repeated.push(group.places)
+        if (group.places.length === 1) repeated.push(group)
         group.places.push({ set, index })
       } else {
-        const single = { image, places: [{ set, index }] }
+        const single = { image, first: { set, index }, places: [{ set, index }] }
         if (candidates === undefined) byHash.set(key, [single])
         else candidates.push(single)
       }
     }
   }
-  return repeated.sort(([a], [b]) => (a?.set ?? 0) - (b?.set ?? 0) || (a?.index ?? 0) - (b?.index ?? 0))
+  return repeated.sort(({ first: a }, { first: b }) => a.set - b.set || a.index - b.index).map(({ places }) => places)
 }
 
 /**

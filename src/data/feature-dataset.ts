@@ -14,7 +14,7 @@ import { shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { aList, aNumber, checkOptions, required } from '../options.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
-import { classNumbers, indicesAt } from './contract.ts'
+import { classNumbers, indicesAt, labelsAt } from './contract.ts'
 
 /** What a feature data set is to hold. */
 export interface FeatureSpec {
@@ -130,7 +130,7 @@ export class FeatureDataset implements Dataset {
 
   /** The class numbers of this set's rows, in order. */
   labelsOf(): Uint32Array {
-    return Uint32Array.from(this.indices, (i) => this.#resident.labels[i] ?? 0)
+    return labelsAt(this.#resident.labels, this.indices)
   }
 
   /**

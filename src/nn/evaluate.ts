@@ -29,7 +29,7 @@ import type { Batches } from './batch-order.ts'
 import { BatchOrder, cutIntoBatches, u32Leaf, writeOrder } from './batch-order.ts'
 import type { Evaluation } from './contract.ts'
 import type { Model } from './model.ts'
-import { gatherInputs, refuseMisfits } from './training-step.ts'
+import { classesOf, gatherInputs, refuseMisfits } from './training-step.ts'
 
 /** How to evaluate. */
 export interface EvaluateModelOptions {
@@ -91,7 +91,7 @@ export class Evaluator {
     checkOptions('evaluate', options, evaluationKinds)
     checkValue('evaluate: the data', data, aDataset)
     const { device } = data
-    const classes = model.outputShape.at(-1) ?? 1
+    const classes = classesOf(model)
     const { batchSize: wanted = defaultBatch(device, classes) } = options
     refuseMisfits(model, data)
     model.to(device)
@@ -226,7 +226,7 @@ function defaultBatch({ limits }: Device, classes: number): number {
 /** The graph's kernels of an evaluation's whole batches, for tuning. */
 export function evaluationTasks(model: Model, data: Dataset): readonly KernelTask[] {
   const { device } = data
-  const batchSize = defaultBatch(device, model.outputShape.at(-1) ?? 1)
+  const batchSize = defaultBatch(device, classesOf(model))
   using state = device.allocate(trainingStateWords * 4, 'evaluation state')
   const order = new BatchOrder(device, Math.min(batchSize, data.count), 1)
   using _buffer = order.buffer
@@ -320,9 +320,10 @@ export async function predict(
 ): Promise<Float32Array> {
   const { flipAverage = false } = checkOptions('predict', options, { flipAverage: aFlag })
   checkValue('predict: the images', images, theBytes)
-  const [outHeight = 0, outWidth = 0, modelChannels = 0] = model.inputShape
+  const [outHeight, outWidth, modelChannels] = model.inputShape
   const count = images.length / (height * width * channels)
-  if (!Number.isInteger(count) || count < 1 || height > outHeight || width > outWidth || channels !== modelChannels)
+  const isCount = Number.isInteger(count) && count >= 1 && channels === modelChannels
+  if (!isCount || outHeight === undefined || outWidth === undefined || height > outHeight || width > outWidth)
     throw new WeftgradError(
       'shape',
       `${images.length} bytes are not images of ${height}x${width}x${channels} that ${model.name} can take.`,

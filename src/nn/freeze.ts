@@ -17,7 +17,7 @@ import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
 import { anArray, checkOptions } from '../options.ts'
 import { zerosInitializer } from './initializers.ts'
-import { first, needed } from './layers/layer.ts'
+import { channelsOf, first, needed } from './layers/layer.ts'
 import type { Layer, LayerRole } from './layers.ts'
 import type { ModelCall, PlacedLayer, WiredLayer } from './model.ts'
 import { Model } from './model.ts'
@@ -270,7 +270,7 @@ function affineLayer(name: string): Layer {
     className: 'BatchNormalization',
     outputShape: (inputs) => first(inputs, name),
     weights(inputs) {
-      const shape = [first(inputs, name).at(-1) ?? 0]
+      const shape = [channelsOf(inputs, name)]
       return ['scale', 'shift'].map((own) => ({ name: own, shape, initializer: zerosInitializer, trainable: false }))
     },
     call: (inputs, [scale, shift]) => add(mul(first(inputs, name), needed(scale, name)), needed(shift, name)),

@@ -10,7 +10,8 @@ export type Initializer = (shape: Shape, random: Random) => Float32Array
 /** Inputs and outputs that one unit of a kernel connects: HWIO and [in, out]; the receptive field counts for both. */
 function fans(shape: Shape): readonly [fanIn: number, fanOut: number] {
   const field = elementCount(shape.slice(0, -2))
-  return [field * (shape.at(-2) ?? 1), field * (shape.at(-1) ?? 1)]
+  // A vector has no inputs, a single number no outputs either: such an extent counts once.
+  return [field * elementCount(shape.slice(-2, -1)), field * elementCount(shape.slice(-1))]
 }
 
 /** Uniform in +-sqrt(6 / (fanIn + fanOut)) (Glorot & Bengio 2010, equation 16): Keras' default for kernels. */

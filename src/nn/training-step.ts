@@ -32,10 +32,21 @@ import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
 import type { Optimizer } from './optimizers.ts'
 
+/** The classes that a model distinguishes: the last extent of its output. Throws 'shape' for an output without axes. */
+export function classesOf({ name, outputShape }: Pick<Model, 'name' | 'outputShape'>): number {
+  const classes = outputShape.at(-1)
+  if (classes === undefined)
+    throw new WeftgradError(
+      'shape',
+      `${name} gives one number for each example; a classifier gives one for each class.`,
+    )
+  return classes
+}
+
 /** Throws 'shape' where the examples are no inputs of the model, 'mismatch' where they have more classes. */
 export function refuseMisfits(model: Model, data: Dataset): void {
   data.refuseMisfits(model.inputShape, model.name)
-  const classes = model.outputShape.at(-1) ?? 1
+  const classes = classesOf(model)
   if (data.classes > classes)
     throw new WeftgradError(
       'mismatch',
@@ -223,7 +234,7 @@ export async function createTrainingStep(
   const firstUpdate = wanted.length - updated.length
   const target = targetOf(device)
   const count = memory.gradients.bytes / 4
-  const classes = traced.logits.shape.at(-1) ?? 1
+  const classes = classesOf(model)
   const whole = (buffer: DeviceBuffer): BufferSlice => buffer.slice()
   const plan = planFor(device, wanted, { variants, deferSums: mostPendingSums })
   const sums = plan.deferred.map(

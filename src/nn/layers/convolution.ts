@@ -13,7 +13,7 @@ import type { Initializer } from '../initializers.ts'
 import { glorotUniform, zerosInitializer } from '../initializers.ts'
 import { activations } from './activation.ts'
 import type { Layer, RebuiltProduct, WeightSpec } from './layer.ts'
-import { first, needed, noWeights } from './layer.ts'
+import { channelsOf, first, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
 const productKinds = { ...convKinds, activation: anActivation, useBias: aFlag }
@@ -27,8 +27,6 @@ export interface ConvLayerOptions extends ConvOptions {
   /** `glorotUniform` by default. */
   readonly kernelInitializer?: Initializer
 }
-
-const channelsOf = (inputs: readonly Shape[], name: string): number => first(inputs, name).at(-1) ?? 0
 
 const weightSpec = (name: string, shape: Shape, initializer: Initializer): WeightSpec => ({
   name,

@@ -19,7 +19,7 @@ import { glorotUniform, zerosInitializer } from '../initializers.ts'
 import type { LayerActivation } from './activation.ts'
 import { activations, aLayerActivation } from './activation.ts'
 import type { Layer } from './layer.ts'
-import { first, needed, noWeights } from './layer.ts'
+import { channelsOf, first, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
 /** Of {@link dense}. */
@@ -62,18 +62,19 @@ function makeDense(name: string, units: number, options: DenseLayerOptions = {})
     weights: (inputs) => [
       {
         name: 'kernel',
-        shape: [first(inputs, name).at(-1) ?? 0, units],
+        shape: [channelsOf(inputs, name), units],
         initializer: kernelInitializer,
         trainable: true,
       },
       ...(useBias ? [{ name: 'bias', shape: [units], initializer: zerosInitializer, trainable: true }] : []),
     ],
-    call(inputs, [kernel, bias]) {
+    call(inputs, weights) {
       const x = first(inputs, name)
-      const blocks = rowBlocks(needed(kernel, name).shape)
-      if (blocks.length > 1) return activations[activation](productByBlocks(x, needed(kernel, name), bias, blocks))
+      const [kernel, bias] = [needed(weights[0], name), weights[1]]
+      const blocks = rowBlocks(kernel.size / units, units)
+      if (blocks.length > 1) return activations[activation](productByBlocks(x, kernel, bias, blocks))
       const fused = activation === 'softmax' ? 'linear' : activation
-      const y = denseProduct(x, needed(kernel, name), bias, { activation: fused })
+      const y = denseProduct(x, kernel, bias, { activation: fused })
       return activation === 'softmax' ? activations.softmax(y) : y
     },
   }
@@ -83,7 +84,7 @@ function makeDense(name: string, units: number, options: DenseLayerOptions = {})
 const portableBindingBytes = 128 * 2 ** 20
 
 /** Rows of a kernel, cut where it is larger than that: VGG16's fc1 (411 MB) comes in four blocks. */
-function rowBlocks([rows = 0, columns = 0]: Shape): { readonly from: number; readonly count: number }[] {
+function rowBlocks(rows: number, columns: number): { readonly from: number; readonly count: number }[] {
   const blocks = Math.ceil((rows * columns * 4) / portableBindingBytes)
   // Rows of a block are a multiple of 64, so that each begins at a multiple of 256 bytes whatever the columns.
   const size = Math.ceil(rows / blocks / 64) * 64
@@ -146,7 +147,7 @@ function makeReshape(name: string, targetShape: Shape): Layer {
     weights: noWeights,
     call(inputs) {
       const x = first(inputs, name)
-      return reshapeTensor(x, [x.shape[0] ?? 1, ...targetShape])
+      return reshapeTensor(x, [...x.shape.slice(0, 1), ...targetShape])
     },
   }
 }

@@ -108,6 +108,13 @@ export function needed(weight: Tensor | undefined, name: string): Tensor {
   return weight
 }
 
+/** The channels of the one input: its last extent. Throws 'shape' for an input without axes. */
+export function channelsOf(inputs: readonly Shape[], name: string): number {
+  const channels = first(inputs, name).at(-1)
+  if (channels === undefined) throw new WeftgradError('shape', `${name} needs an input with at least one axis.`)
+  return channels
+}
+
 /** Of layers that have none. */
 export const noWeights = (): readonly WeightSpec[] => []
 

@@ -54,9 +54,8 @@ function makeConcatenate(name: string, options: { readonly axis?: number } = {})
           'shape',
           `${name} joins inputs that differ along axis ${axis} only, not ${shapeTexts(inputs) || 'none'}.`,
         )
-      return shape.map((extent, i) =>
-        i === along ? inputs.reduce((total, other) => total + (other[i] ?? 0), 0) : extent,
-      )
+      const joined = inputs.flatMap((other) => other[along] ?? []).reduce((total, extent) => total + extent, 0)
+      return shape.map((extent, i) => (i === along ? joined : extent))
     },
     weights: noWeights,
     call: (inputs) => concatenateTensors(inputs, axis),

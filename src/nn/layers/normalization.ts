@@ -4,7 +4,7 @@ import { add, batchNormalizationTraining, mul, batchNormalization as normalize }
 import { aFlag, aNumber, checkOptions } from '../../options.ts'
 import { onesInitializer, zerosInitializer } from '../initializers.ts'
 import type { Layer } from './layer.ts'
-import { first, needed } from './layer.ts'
+import { channelsOf, first, needed } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
 /** Of {@link batchNormalization}; the defaults are Keras'. */
@@ -37,7 +37,7 @@ function makeBatchNormalization(name: string, options: BatchNormalizationOptions
     role: { kind: 'normalization', epsilon },
     outputShape: (inputs) => first(inputs, name),
     weights(inputs) {
-      const shape = [first(inputs, name).at(-1) ?? 0]
+      const shape = [channelsOf(inputs, name)]
       return [
         ...(scale ? [{ name: 'gamma', shape, initializer: onesInitializer, trainable: true }] : []),
         ...(center ? [{ name: 'beta', shape, initializer: zerosInitializer, trainable: true }] : []),

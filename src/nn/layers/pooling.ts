@@ -6,7 +6,7 @@ import type { Tensor } from '../../autograd/tensor.ts'
 import { convWindow, pairOf, poolKinds } from '../../autograd/window.ts'
 import { checkOptions } from '../../options.ts'
 import type { Layer } from './layer.ts'
-import { first, noWeights } from './layer.ts'
+import { channelsOf, first, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
 /** Of the pooling layers: a window of 2x2, as far apart as it is large, padding 'valid', unless said otherwise. */
@@ -38,7 +38,7 @@ function makePooling(
         strides,
         padding,
       })
-      return [outHeight, outWidth, input.at(-1) ?? 0]
+      return [outHeight, outWidth, channelsOf(inputs, name)]
     },
     weights: noWeights,
     call: (inputs) => pool(first(inputs, name), options),
@@ -63,7 +63,7 @@ function globalPooling(given: Named<[]>, kind: string, className: string, pool: 
   return namedLayer(kind, given, (name) => ({
     name,
     className,
-    outputShape: (inputs) => [first(inputs, name).at(-1) ?? 0],
+    outputShape: (inputs) => [channelsOf(inputs, name)],
     weights: noWeights,
     call: (inputs) => pool(first(inputs, name)),
   }))

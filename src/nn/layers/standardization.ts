@@ -3,7 +3,7 @@
 import { div, maximum, sqrt, sub } from '../../autograd/ops.ts'
 import { onesInitializer, zerosInitializer } from '../initializers.ts'
 import type { Layer } from './layer.ts'
-import { first, needed } from './layer.ts'
+import { channelsOf, first, needed } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
 /** Features that never vary come out as 0, not as the rounding error of a mean divided by nothing. */
@@ -19,7 +19,7 @@ export function normalization(...given: Named<[]>): Layer {
     className: 'Normalization',
     outputShape: (inputs) => first(inputs, name),
     weights(inputs) {
-      const shape = [first(inputs, name).at(-1) ?? 0]
+      const shape = [channelsOf(inputs, name)]
       return [
         { name: 'mean', shape, initializer: zerosInitializer, trainable: false },
         { name: 'variance', shape, initializer: onesInitializer, trainable: false },
