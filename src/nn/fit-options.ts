@@ -4,6 +4,7 @@ import type { Dataset } from '../data/contract.ts'
 import { aDataset, augmentationKinds } from '../data/contract.ts'
 import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
+import { stepRecordColumns } from '../kernels/training/state.ts'
 import {
   aFlag,
   aFunction,
@@ -94,8 +95,6 @@ export interface ResumedRun {
   readonly steps: number
   /** Numbers in each of the optimizer's moments. */
   readonly momentSizes: readonly number[]
-  /** Numbers in a row of the record. */
-  readonly recordColumns: number
 }
 
 /** Throws 'mismatch' for a checkpoint that another run wrote. */
@@ -112,11 +111,11 @@ export function checkCheckpoint(checkpoint: TrainingCheckpoint, run: ResumedRun)
       )
   }
   const { epoch, step, globalStep, moments, record, history } = checkpoint
-  const { steps, momentSizes, recordColumns } = run
+  const { steps, momentSizes } = run
   if (moments.length !== momentSizes.length || moments.some((moment, i) => moment.length !== momentSizes[i]))
     throw new WeftgradError('mismatch', 'The checkpoint does not hold the moments of this optimizer and model.')
   const isPlace = step < steps && globalStep === epoch * steps + step
-  if (!isPlace || record.length !== step * recordColumns || history.length !== epoch)
+  if (!isPlace || record.length !== step * stepRecordColumns || history.length !== epoch)
     throw new WeftgradError(
       'mismatch',
       `The checkpoint's place, epoch ${epoch} and step ${step}, is none of a run with ${steps} steps an epoch.`,

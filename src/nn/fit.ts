@@ -154,7 +154,6 @@ class TrainingRun {
       settings: this.#settings,
       steps: this.#steps,
       momentSizes: moments.map((buffer) => buffer.bytes / 4),
-      recordColumns: stepRecordColumns,
     })
     if (checkpoint.best !== undefined) this.#model.checkWeights(checkpoint.best.weights)
     this.#model.setWeights(checkpoint.weights)

@@ -161,6 +161,6 @@ export class Program {
 /** Throws RangeError if a plan names an arena or a leaf that it does not have. */
 function numbered<T>(parts: readonly T[], number: number): T {
   const part = parts[number]
-  if (part === undefined) throw new RangeError(`the plan names part ${number} of ${parts.length}`)
+  if (part === undefined) throw new RangeError(`part ${number} of ${parts.length}`)
   return part
 }
