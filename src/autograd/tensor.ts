@@ -48,7 +48,7 @@ export class DeviceStorage implements Storage {
 
   on(device: Device): BufferSlice {
     if (!this.slice.buffer.live)
-      throw new WeftgradError('disposed', `${this.slice.buffer.label} was disposed of and cannot be read any more.`)
+      throw new WeftgradError('disposed', `${this.slice.buffer.label} was disposed of and can no longer be read.`)
     if (device !== this.device)
       throw new WeftgradError(
         'argument',

@@ -39,7 +39,7 @@ export class BufferRegistry {
     if (bytes > maxBufferSize) {
       throw new WeftgradError(
         'limit',
-        `${label} needs ${bytes} bytes, and this adapter allows ${maxBufferSize} bytes a buffer. Use a smaller batch or split the tensor.`,
+        `${label} needs ${bytes} bytes, but this adapter allows ${maxBufferSize} bytes per buffer. Use a smaller batch or split the tensor.`,
         { bytes, maxBufferSize },
       )
     }
@@ -93,7 +93,7 @@ class OwnedBuffer implements DeviceBuffer {
 /** Throws 'disposed' for a buffer that was disposed of. WebGPU would fail the whole device over its use. */
 export function refuseReleased(buffers: Iterable<DeviceBuffer>): void {
   for (const { live, label } of buffers)
-    if (!live) throw new WeftgradError('disposed', `${label} was disposed of and cannot be used any more.`)
+    if (!live) throw new WeftgradError('disposed', `${label} was disposed of and can no longer be used.`)
 }
 
 /** Allocates a buffer for host bytes of any length and copies them there, zero-padded to whole words. */

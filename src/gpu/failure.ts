@@ -79,7 +79,7 @@ export class FailureWatch {
 }
 
 function disposedError(): WeftgradError {
-  return new WeftgradError('disposed', 'The device was disposed of; open another one.')
+  return new WeftgradError('disposed', 'The device was disposed of. Open another one.')
 }
 
 /** `Device.validated`. */

@@ -8,7 +8,7 @@ import { stagingUsage } from './transfers.ts'
 /** `Device.timeOnDevice`. */
 export async function timeOnDevice(device: Device, commands: readonly Command[], repeats: number): Promise<number> {
   if (!device.timestamps)
-    throw new WeftgradError('limit', 'This adapter has no timestamps; measure by the clock instead.')
+    throw new WeftgradError('limit', 'This adapter has no timestamps. Measure wall-clock time instead.')
   const { gpu } = device
   const querySet = gpu.createQuerySet({ type: 'timestamp', count: 2 })
   const resolved = gpu.createBuffer({ size: 16, usage: 0x200 | 0x4 /* QUERY_RESOLVE | COPY_SRC */ })

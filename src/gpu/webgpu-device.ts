@@ -151,7 +151,7 @@ export async function createDevice(adapter: GPUAdapter, facts: AdapterFacts): Pr
   } catch (cause) {
     throw new WeftgradError(
       'device',
-      `The adapter ${adapter.info.description} would not give a device: ${String(cause)}`,
+      `The adapter ${adapter.info.description} refused to create a device: ${String(cause)}`,
       {},
       cause,
     )

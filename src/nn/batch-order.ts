@@ -24,7 +24,10 @@ export class BatchOrder implements BatchRows {
 
   write(indices: Uint32Array): void {
     if (indices.length + this.#skip !== this.#length)
-      throw new WeftgradError('argument', `${indices.length} images do not fill ${this.#length - this.#skip} places.`)
+      throw new WeftgradError(
+        'argument',
+        `${indices.length} images do not fill a batch order of ${this.#length - this.#skip}.`,
+      )
     const bytes = this.#skip * 4
     this.buffer.device.write(this.buffer.slice(bytes), Uint32Array.from(indices))
   }

@@ -31,15 +31,15 @@ import type { Evaluation } from './contract.ts'
 import type { Model } from './model.ts'
 import { classesOf, gatherInputs, refuseMisfits } from './training-step.ts'
 
-/** How to evaluate. */
+/** Options of evaluation. */
 export interface EvaluateModelOptions {
-  /** Images at a time. 256 by default, fewer where the logits of 256 images do not fit into one binding. */
+  /** Images per batch. 256 by default, fewer if the logits of 256 images do not fit into one binding. */
   readonly batchSize?: number
   /** Kernel variants to use instead of the preferred ones. */
   readonly variants?: VariantTable
-  /** Whether an image's probabilities are the mean of its own and its mirror's. False by default. Images only. */
+  /** Whether to average the probabilities of an image and its mirror image. False by default. Images only. */
   readonly flipAverage?: boolean
-  /** Whether predictions come with the probabilities of all classes. False by default. */
+  /** Whether to return the probabilities of all classes too. False by default. */
   readonly probabilities?: boolean
 }
 
@@ -47,7 +47,7 @@ const evaluationKinds = { batchSize: countFrom1, variants: anObject, flipAverage
 
 const defaultBatchSize = 256
 
-/** The side of the largest confusion matrix, u32, that every adapter lets a kernel see: 128 MiB, WebGPU's default limit. */
+/** The side of the largest u32 confusion matrix that fits into a binding of 128 MiB, WebGPU's default limit. */
 const mostConfusionClasses = Math.floor(Math.sqrt(2 ** 25))
 
 /** The batches of one size, and the program that evaluates them. */
@@ -55,11 +55,11 @@ interface Part extends Batches {
   readonly program: Program
 }
 
-/** Programs and memory to evaluate one model on one data set again and again. */
+/** Evaluates one model on one data set any number of times, with the same programs and memory. */
 export class Evaluator {
   readonly #device: Device
   readonly #data: Dataset
-  /** The side of the confusion matrix: the classes, or 0 where they are too many for one. */
+  /** The side of the confusion matrix: the number of classes, or 0 if there are too many for one. */
   readonly #side: number
   readonly #state: DeviceBuffer
   readonly #record: DeviceBuffer
@@ -84,7 +84,7 @@ export class Evaluator {
 
   /**
    * Plans and compiles, so that `run` does not have to.
-   * @throws WeftgradError 'shape' or 'mismatch' where the images or classes do not fit the model, 'argument' for a batch size
+   * @throws WeftgradError 'shape' or 'mismatch' if the images or classes do not fit the model, 'argument' for a batch size
    * below 1.
    */
   static async create(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
@@ -127,7 +127,7 @@ export class Evaluator {
     }
   }
 
-  /** One pass over the data set. `predictions` costs a read-back a batch. */
+  /** Makes one pass over the data set. `predictions` costs one read-back per batch. */
   async run(options: { readonly predictions?: boolean } = {}): Promise<Evaluation> {
     const { predictions = false } = checkOptions('run', options, { predictions: aFlag })
     const device = this.#device
@@ -145,7 +145,7 @@ export class Evaluator {
           if (shares !== undefined) probabilities.push(new Float32Array(shares))
         }
       } else {
-        // 16 batches a submission: small enough to stop early, large enough to hide its cost.
+        // 16 batches per submission: few enough to stop early, enough to hide its cost.
         for (let step = 0; step < steps; step += 16) await program.run(Math.min(16, steps - step))
       }
     }
@@ -165,17 +165,17 @@ export class Evaluator {
     }
   }
 
-  /** Images a run looks at. */
+  /** Number of images in a run. */
   get count(): number {
     return this.#data.count
   }
 
-  /** Which kernel variants it uses, the last, smaller batch included. */
+  /** The kernel variants it uses, including those for the last, smaller batch. */
   get choices(): readonly Choice[] {
     return this.#parts.flatMap(({ program }) => program.choices)
   }
 
-  /** Gives programs and memory back; model and data set stay. */
+  /** Frees programs and memory, but not the model and the data set. */
   dispose(): void {
     for (const { program, order } of this.#parts) {
       program.dispose()
@@ -186,8 +186,8 @@ export class Evaluator {
 }
 
 /**
- * Cross-entropy of each row, logits, labels and predicted classes of the batch that the state points at, and probabilities
- * where they are asked for.
+ * Cross-entropy of each row, logits, labels and predicted classes of the batch that the state points to, and probabilities
+ * if requested.
  */
 function wantedOf(
   model: Model,
@@ -209,8 +209,8 @@ function wantedOf(
 }
 
 /**
- * Logits whose probabilities are the means of two networks': logarithms of the sums, taken relative to the larger one, so
- * that a probability too small for a float32 still has a finite loss.
+ * Logits whose probabilities are the means of two results': logarithms of the sums, relative to the larger one, so that a
+ * probability too small for a float32 still has a finite loss.
  */
 function averagedLogits(first: Tensor, second: Tensor): Tensor {
   const [a, b] = [logSoftmax(first), logSoftmax(second)]
@@ -218,7 +218,7 @@ function averagedLogits(first: Tensor, second: Tensor): Tensor {
   return add(larger, log(add(exp(sub(a, larger)), exp(sub(b, larger)))))
 }
 
-/** 256, or as many images as have their logits in one binding. */
+/** 256, or as many images as fit their logits into one binding. */
 function defaultBatch({ limits }: Device, classes: number): number {
   return Math.max(1, Math.min(defaultBatchSize, Math.floor(limits.maxStorageBufferBindingSize / (4 * classes))))
 }
@@ -291,9 +291,8 @@ export function summarizeRecord(
 
 /**
  * Loss, accuracy, confusion matrix and predictions of a model on a data set, counted on the device. The model ends in logits
- * or in a softmax: see {@link Model.logits}. Releases everything it took.
- * @throws WeftgradError as `Evaluator.create`; 'not-finite' where the loss is NaN or infinite; 'device-lost' where the device
- * goes.
+ * or in a softmax: see {@link Model.logits}. Frees all its memory.
+ * @throws WeftgradError as `Evaluator.create`; 'not-finite' if the loss is NaN or infinite; 'device-lost' if the device is lost.
  */
 export async function evaluate(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluation> {
   const evaluator = await Evaluator.create(model, data, options)
@@ -307,10 +306,10 @@ export async function evaluate(model: Model, data: Dataset, options: EvaluateMod
 }
 
 /**
- * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels] that are divided by 255 and
- * padded to the model's input, as image data sets do. The model ends in logits or in a softmax: see {@link Model.logits}.
- * @throws WeftgradError 'argument' for images that are no bytes, 'shape' where they do not fit, 'not-finite' where a
- * probability is NaN.
+ * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels], which are divided by 255 and
+ * padded to the model's input, as in image data sets. The model ends in logits or in a softmax: see {@link Model.logits}.
+ * @throws WeftgradError 'argument' for images that are not bytes, 'shape' if they do not fit, 'not-finite' if a probability is
+ * NaN.
  */
 export async function predict(
   model: Model,
@@ -345,20 +344,20 @@ export async function predict(
 }
 
 /**
- * A model's answers. Of NaN no class is the most probable one, so they are no answer.
- * @throws WeftgradError 'not-finite' where one is NaN or infinite.
+ * Checks a model's outputs: with NaN, no class is the most probable one.
+ * @throws WeftgradError 'not-finite' if one is NaN or infinite.
  */
 export function finiteNumbers(numbers: Iterable<number>, model: string): Float32Array {
   const answers = Float32Array.from(numbers)
   if (answers.every(Number.isFinite)) return answers
   throw new WeftgradError(
     'not-finite',
-    `${model} answers with numbers that are NaN or infinite: its weights or its inputs are not finite, or far too large. Train it again, with a lower learning rate, or use other weights.`,
+    `${model} outputs NaN or infinite numbers: its weights or inputs are not finite, or far too large. Train it again with a lower learning rate, or use other weights.`,
     { model },
   )
 }
 
-/** Every row of pixels the other way round. */
+/** Reverses every row of pixels. */
 function mirroredImages(images: Uint8Array, width: number, channels: number): Uint8Array {
   return Uint8Array.from(images, (_, i) => {
     const channel = i % channels

@@ -1,4 +1,4 @@
-/** The options of `fit`: their kinds, the data they split off, and what a resumed run must share with the run before. */
+/** The options of `fit`: their kinds, the validation split, and what a resumed run must share with the run before. */
 
 import type { Dataset } from '../data/contract.ts'
 import { aDataset, augmentationKinds } from '../data/contract.ts'
@@ -47,7 +47,7 @@ export function splitData(
 ): SplitData {
   const { validation, validationSplit, seed = defaultSeed } = options
   if (validation !== undefined && validationSplit !== undefined)
-    throw new WeftgradError('argument', 'Give validation or validationSplit, not both.')
+    throw new WeftgradError('argument', 'Give either validation or validationSplit, not both.')
   if (validation !== undefined || validationSplit === undefined || validationSplit === 0)
     return { train: data, validation }
   const { rest, held } = randomSplit(data.count, validationSplit, seed)
@@ -60,13 +60,10 @@ export function checkedData(model: Model, data: Dataset, options: FitOptions): S
   checkValue('fit: the data', data, aDataset)
   const { train, validation } = splitData(data, options)
   if (options.earlyStopping !== undefined && validation === undefined)
-    throw new WeftgradError(
-      'argument',
-      'earlyStopping needs validation or validationSplit: without one there is no better and no worse.',
-    )
+    throw new WeftgradError('argument', 'earlyStopping needs validation or validationSplit to compare epochs.')
   for (const images of [train, validation]) if (images !== undefined) refuseMisfits(model, images)
   if (validation !== undefined && validation.device !== train.device)
-    throw new WeftgradError('argument', 'The validation images are on another device than the training images.')
+    throw new WeftgradError('argument', 'The validation images are on a different device than the training images.')
   return { train, validation }
 }
 
@@ -118,7 +115,7 @@ export function checkCheckpoint(checkpoint: TrainingCheckpoint, run: ResumedRun)
   if (!isPlace || record.length !== step * stepRecordColumns || history.length !== epoch)
     throw new WeftgradError(
       'mismatch',
-      `The checkpoint's place, epoch ${epoch} and step ${step}, is none of a run with ${steps} steps an epoch.`,
+      `The checkpoint's place, epoch ${epoch} and step ${step}, does not exist in a run with ${steps} steps per epoch.`,
       { epoch, step, globalStep },
     )
 }

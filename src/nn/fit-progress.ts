@@ -1,4 +1,4 @@
-/** The progress of a training: how fast it goes, how long it will take, and the epoch's means so far. */
+/** Reports the progress of a training: its speed, the time left, and the epoch's means so far. */
 
 import type { Progress } from './contract.ts'
 
@@ -18,7 +18,7 @@ export class ProgressReporter {
   #lastRecord = 0
   #means: Means | undefined
   #reading: Promise<void> | undefined
-  /** Where the measurement of the rate begins: at the epoch's start, or after the first step, which compiles. */
+  /** The start of the speed measurement: the epoch's start, or the end of the first step, which compiles. */
   #rateFrom = { ms: 0, step: 0 }
   #isFirstReport = true
 
@@ -38,7 +38,7 @@ export class ProgressReporter {
     this.#means = undefined
   }
 
-  /** Reports, unless the last report was a moment ago. `epoch` counts from 0, `step` are the epoch's steps done. */
+  /** Reports, unless the last report was a moment ago. `epoch` counts from 0; `step` is the number of completed steps. */
   report(epoch: number, step: number): void {
     if (this.#onProgress === undefined || step <= this.#rateFrom.step) return
     const { epochs, steps, batch } = this.#training
@@ -77,7 +77,7 @@ export class ProgressReporter {
     }
   }
 
-  /** Resolves when no read is under way. */
+  /** Resolves when no read is pending. */
   async settled(): Promise<void> {
     await this.#reading
   }

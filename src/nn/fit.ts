@@ -1,7 +1,7 @@
 /**
- * Training. The host shuffles, uploads an epoch's table of rates, submits steps by the dozen, and reads the record at the
- * epoch's end; everything else happens on the device. Runs are reproducible bit for bit, also across a stop and a resume:
- * what an epoch does depends on the seed, the epoch's number and the weights alone.
+ * Training. The host shuffles, uploads an epoch's table of rates, submits dozens of steps at a time, and reads the record at
+ * the epoch's end; everything else happens on the device. Runs are reproducible bit for bit, also across a stop and a
+ * resumption: an epoch depends on the seed, its number and the weights alone.
  */
 
 import { evaluate as evaluateTensors } from '../autograd/tensors.ts'
@@ -28,15 +28,15 @@ import { optimizerTable } from './optimizers.ts'
 import type { StepChances, StepRecords } from './training-step.ts'
 import { createTrainingStep, TrainingMemory, traceStep } from './training-step.ts'
 
-/** A submission should take about this long: long enough to hide its cost, short enough to stop soon. */
+/** The target length of a submission: long enough to hide its cost, short enough to stop soon. */
 const submissionMs = 100
 const mostStepsPerSubmission = 64
 
 /**
- * Trains the model on the data set with softmax cross-entropy. The model ends in logits or in a softmax, whose logits the loss
- * takes then: see {@link Model.logits}.
+ * Trains the model on the data set with softmax cross-entropy. The model ends in logits or in a softmax, of which the loss
+ * uses the logits: see {@link Model.logits}.
  *
- * A step touches the host not at all: images, their order, rates, optimizer state and metrics are on the device, and the host
+ * A step never touches the host: images, their order, rates, optimizer state and metrics are on the device, and the host
  * submits the same list of dispatches again. The same seed, adapter and variants give the same weights, bit for bit.
  * @throws WeftgradError 'argument' and 'shape' for options and data that do not fit, before anything is changed; 'mismatch'
  * where `resume` belongs to another run; 'aborted' when the signal fires, after handing out a checkpoint; 'not-finite' naming
@@ -207,7 +207,7 @@ class TrainingRun {
     return this.#options.restoreBest ?? this.#options.earlyStopping !== undefined
   }
 
-  /** By the history alone, so that a resumed run stops where the uninterrupted one does. */
+  /** Depends on the history alone, so that a resumed run stops where the uninterrupted one does. */
   #isStalled(): boolean {
     const { earlyStopping } = this.#options
     return earlyStopping !== undefined && this.#history.length - bestEpochOf(this.#history) >= earlyStopping.patience
@@ -233,7 +233,7 @@ class TrainingRun {
         const underWay = await this.#submit(program, repeats)
         step += repeats
         this.#globalStep += repeats
-        // At the epoch's end nothing more is submitted: the last report says so.
+        // At the epoch's end nothing more is submitted, so the last report counts all steps.
         this.#progress.report(epoch, step < this.#steps ? step - underWay : step)
         if (step < this.#steps) await this.#stopIfAsked(epoch, step)
       }
@@ -260,7 +260,7 @@ class TrainingRun {
     if (callbacks?.onCheckpoint !== undefined) await callbacks.onCheckpoint(await this.#checkpoint(epoch + 1, 0))
   }
 
-  /** Submits steps and adapts how many go together. Gives the number of steps that are still under way. */
+  /** Submits steps, adapts the number per submission, and returns the number of steps that are still running. */
   async #submit(program: Program, repeats: number): Promise<number> {
     const began = performance.now()
     await program.run(repeats)
@@ -285,9 +285,9 @@ class TrainingRun {
     return records.record
   }
 
-  /** Repeats the bad step's arithmetic, with the weights as they were before it, and names what went bad first. */
+  /** Repeats the bad step with the weights from before it, and names the first tensor that is not finite. */
   async #explainNotFinite(epoch: number, { record, ...counters }: StepRecords): Promise<never> {
-    // The counters stay one beyond the step that went bad.
+    // The counters stay one beyond the bad step.
     const [step, globalStep] = [counters.stepInEpoch - 1, counters.globalStep - 1]
     const loss = record[step * stepRecordColumns] ?? Number.NaN
     let before = 0
@@ -313,7 +313,7 @@ class TrainingRun {
     }
     throw new WeftgradError(
       'not-finite',
-      `Training stopped in epoch ${epoch + 1} at step ${step + 1}: ${culprit} is not finite (loss ${loss}). The weights are those before that step. Try a lower learning rate.`,
+      `Training stopped in epoch ${epoch + 1} at step ${step + 1}: ${culprit} is not finite (loss ${loss}). The weights are those from before that step. Try a lower learning rate.`,
       { epoch: epoch + 1, step: step + 1, loss, tensor: culprit },
     )
   }
@@ -322,7 +322,7 @@ class TrainingRun {
     const { signal, callbacks } = this.#options
     if (signal?.aborted !== true) return
     await this.#progress.settled()
-    // A step that went bad must not be skipped by going on after it.
+    // A resumed run would skip a bad step: report it first.
     if (step > 0) await this.#readRecord(epoch)
     await callbacks?.onCheckpoint?.(await this.#checkpoint(epoch, step))
     throw new WeftgradError('aborted', `Training was stopped after ${epoch} epochs and ${step} steps.`, { epoch, step })

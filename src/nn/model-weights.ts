@@ -1,7 +1,7 @@
 /**
- * A model's weights. They get their numbers when somebody first needs them: initial ones are made as they are put on a
- * device, loaded ones stream there one at a time. On a device all trainable weights are slices of one flat buffer, so
- * that an optimizer updates them in one dispatch; the others are slices of a second buffer.
+ * A model's weights. Their numbers are created on first use: initial ones when they are put on a device, loaded ones while
+ * they stream there one at a time. On a device all trainable weights are slices of one flat buffer, so that an optimizer
+ * updates them in one dispatch; the others are slices of a second buffer.
  */
 
 import { leaf, Tensor } from '../autograd/tensor.ts'
@@ -33,7 +33,7 @@ export interface ModelWeight {
   readonly shape: Shape
   /** Whether an optimizer updates it. */
   readonly trainable: boolean
-  /** Stands for its numbers in graphs: what `valueAndGrad` can differentiate by. */
+  /** The weight in graphs: `valueAndGrad` can differentiate by it. */
   readonly tensor: Tensor
   /** Bytes from the start of the flat buffer that holds it. */
   readonly offset: number
@@ -302,7 +302,7 @@ function release({ trainable, fixed }: WeightBuffers): void {
 }
 
 function write(slice: BufferSlice, data: Float32Array): void {
-  // WebGPU takes no shared memory. Only shared memory, and what is no Float32Array after all, is copied first.
+  // WebGPU does not accept shared memory, so that is copied first, and so is anything but a Float32Array.
   const { buffer, byteOffset, length } = data
   const isOwn = data instanceof Float32Array && buffer instanceof ArrayBuffer
   const own = isOwn ? new Float32Array(buffer, byteOffset, length) : Float32Array.from(data)
@@ -318,17 +318,17 @@ export function checkNumbers(
   if (data.length !== elementCount(shape))
     throw new WeftgradError(
       'mismatch',
-      `${model}: ${name} is ${shapeText(shape)}, and ${data.length} numbers do not fill it.`,
+      `${model}: ${name} is ${shapeText(shape)}, but ${data.length} numbers were given.`,
       { name, shape, count: data.length },
     )
-  // 0 as long as every number is finite, else NaN: without a branch, 15 million numbers take 15 ms.
+  // Stays 0 while every number is finite, else NaN. Without a branch, 15 million numbers take 15 ms.
   let probe = 0
   for (let i = 0; i < data.length; i++) probe += (data[i] ?? Number.NaN) * 0
   if (probe === 0) return
   const index = data.findIndex((x) => !Number.isFinite(x))
   throw new WeftgradError(
     'data',
-    `${model}: number ${index} of ${name} is ${data[index]}; weights must be finite. The file is damaged, or its training went wrong.`,
+    `${model}: number ${index} of ${name} is ${data[index]}; weights must be finite. The file is damaged, or its training diverged.`,
     { name, index },
   )
 }

@@ -1,5 +1,5 @@
 /**
- * A model: layers wired into a graph, and the weights they asked for. `model-weights.ts` says where the weights' numbers are.
+ * A model: layers connected to a graph, and their weights. `model-weights.ts` manages the weights' memory.
  */
 
 import { reshape } from '../autograd/ops.ts'
@@ -16,47 +16,47 @@ import { batchedShapeText } from './layers.ts'
 import type { LoadProgress, ModelWeight, ReadWeight, WeightNumbers, WeightPlace } from './model-weights.ts'
 import { WeightMemory } from './model-weights.ts'
 
-/** A layer, and the numbers of the layers that feed it; -1 is the model's input. */
+/** A layer and the indices of its input layers; -1 is the model's input. */
 export interface WiredLayer {
-  /** What it does. */
+  /** The layer. */
   readonly layer: Layer
-  /** Who feeds it, in the order it takes them. */
+  /** Indices of its inputs, in the layer's order. */
   readonly inputs: readonly number[]
 }
 
-/** A layer in its place in a model. */
+/** A layer of a model. */
 export interface PlacedLayer extends WiredLayer {
-  /** Without the batch. */
+  /** Its output's shape, without the batch. */
   readonly outputShape: Shape
-  /** In the order in which it asked for them. */
+  /** Its weights, in the layer's order. */
   readonly weights: readonly ModelWeight[]
   /** Whether an optimizer updates it. */
   readonly trainable: boolean
 }
 
-/** How a model begins, and what of it is trained. */
+/** A model's random seed, and which of its layers are trained. */
 export interface ModelOptions {
-  /** Initial weights depend on this and their names alone. 1 by default. */
+  /** Random seed of the initial weights, which depend on it and their names alone. 1 by default. */
   readonly seed?: number
-  /** Which layers an optimizer updates; all by default. The others' normalisations keep their statistics in training, too. */
+  /** Selects the layers that an optimizer updates; all by default. Normalisations in the other layers keep their statistics in training. */
   readonly trainable?: (layer: Layer) => boolean
 }
 
-/** What `Model.call` may be told. */
+/** Options of `Model.call`. */
 export interface ModelCall {
-  /** Dropout drops, normalisations use the batch. False by default. */
+  /** Whether dropout is active and normalisations use the batch. False by default. */
   readonly training?: boolean
-  /** Of dropout; the model's own by default. */
+  /** Random seed of dropout; the model's seed by default. */
   readonly seed?: number
   /** A u32 tensor whose first element counts steps, for dropout. */
   readonly counter?: Tensor
-  /** Takes the new values of weights that training updates without a gradient: moving statistics. */
+  /** Receives the new values of weights that training updates without a gradient: moving statistics. */
   readonly update?: CallContext['update']
-  /** Sees each layer's output as it is traced. */
+  /** Receives each layer's output as it is traced. */
   readonly tap?: (layer: Layer, output: Tensor) => void
 }
 
-/** What a last softmax is applied to, also before reshapes that keep its axis; the tensor itself where there is none. */
+/** The input of a last softmax, also if reshapes that keep its axis follow; the tensor itself if there is none. */
 function beforeSoftmax(y: Tensor): Tensor {
   const { node } = y.value
   const [input] = node.inputs
@@ -69,25 +69,25 @@ function beforeSoftmax(y: Tensor): Tensor {
 }
 
 /**
- * A network: layers wired into a graph, and their weights. Initial weights depend on the seed and their names alone. Weights
- * get onto a device when the model is first used there; `dispose()` gives that memory back.
+ * A network: layers connected to a graph, and their weights. Initial weights depend on the seed and their names alone. The
+ * weights move to a device when the model is first used there; `dispose()` frees that memory.
  */
 export class Model {
-  /** For summaries and errors. */
+  /** Its name in summaries and errors. */
   readonly name: string
-  /** Of one example, without the batch: [height, width, channels] for images. */
+  /** The shape of one input example, without the batch: [height, width, channels] for images. */
   readonly inputShape: Shape
-  /** In the order in which they run. The last one's output is the model's. */
+  /** The layers in the order in which they run. The last one's output is the model's. */
   readonly layers: readonly PlacedLayer[]
   /** All weights, layer by layer. */
   readonly weights: readonly ModelWeight[]
-  /** Of the initial weights. */
+  /** Random seed of the initial weights. */
   readonly seed: number
   readonly #memory: WeightMemory
 
   /**
-   * Use `sequential` or a `Wiring`, or list layers with the numbers of the layers that feed them.
-   * @throws WeftgradError 'argument' for layers of one name or none at all, 'shape' for one that cannot take what feeds it.
+   * Use `sequential` or a `Wiring`, or list layers with the indices of their input layers.
+   * @throws WeftgradError 'argument' for duplicate names or no layers, 'shape' for a layer that cannot take its inputs.
    */
   constructor(name: string, inputShape: Shape, layers: readonly WiredLayer[], options: ModelOptions = {}) {
     const kinds = { seed: aNumber, trainable: aFunction }
@@ -108,7 +108,7 @@ export class Model {
       const shapes = inputs.map((i) => {
         const shape = i === -1 ? inputShape : placed[i]?.outputShape
         if (shape === undefined)
-          throw new WeftgradError('argument', `${name}: ${layer.name} is fed by layer ${i}, which is not before it.`)
+          throw new WeftgradError('argument', `${name}: the input ${i} of ${layer.name} is not a layer before it.`)
         return shape
       })
       const isTrained = trainable(layer)
@@ -125,27 +125,27 @@ export class Model {
     this.weights = placed.flatMap((p) => p.weights)
   }
 
-  /** Of one example, without the batch. */
+  /** The shape of one output example, without the batch. */
   get outputShape(): Shape {
     return this.layers.at(-1)?.outputShape ?? []
   }
 
-  /** Numbers in all weights, those that are not trained included. */
+  /** Number of parameters, including those that are not trained. */
   get parameterCount(): number {
     return this.weights.reduce((sum, weight) => sum + elementCount(weight.shape), 0)
   }
 
-  /** Those that an optimizer updates. */
+  /** The weights that an optimizer updates. */
   get trainableWeights(): readonly ModelWeight[] {
     return this.weights.filter((weight) => weight.trainable)
   }
 
-  /** The network whose weights `load` asks for, by the names and in the order that files have them: this one. */
+  /** The network whose weight names and order `load` uses: this one. */
   get source(): Model {
     return this
   }
 
-  /** The device the weights are on, if they are on one. */
+  /** The device of the weights, if they are on one. */
   get device(): Device | undefined {
     return this.#memory.device
   }
@@ -159,8 +159,8 @@ export class Model {
   }
 
   /**
-   * Puts the weights on the device. `fit`, `evaluate` and a tensor that is computed do so by themselves.
-   * @throws WeftgradError 'argument' if they are on another, 'disposed' after `dispose`.
+   * Puts the weights on the device. `fit`, `evaluate` and the computation of a tensor do so automatically.
+   * @throws WeftgradError 'argument' if they are on another device, 'disposed' after `dispose`.
    */
   to(device: Device): this {
     this.#memory.to(device)
@@ -168,10 +168,10 @@ export class Model {
   }
 
   /**
-   * Fills the weights from `read`, which is asked for `source`'s weights one at a time, and puts the model on the device.
-   * All or nothing: whatever fails, the model stays as it was. For files use `weights.loadWeights`.
-   * @throws WeftgradError 'mismatch' where the numbers do not fill a weight, 'data' where they are not finite, what `to` throws,
-   * and what `read` or `onProgress` throws.
+   * Fills the weights from `read`, which is called for `source`'s weights one at a time, and puts the model on the device.
+   * After any failure the model is unchanged. For files use `weights.loadWeights`.
+   * @throws WeftgradError 'mismatch' if the numbers do not fill a weight, 'data' if they are not finite, what `to` throws, and
+   * what `read` or `onProgress` throws.
    */
   async load(device: Device, read: ReadWeight, onProgress?: (progress: LoadProgress) => void): Promise<this> {
     await this.#memory.load(device, read, onProgress)
@@ -179,16 +179,16 @@ export class Model {
   }
 
   /**
-   * Traces the model on a batch, f32 [n, ...inputShape]; gives the last layer's output, [n, ...outputShape]. Nothing runs.
-   * @throws WeftgradError 'shape' for another input.
+   * Traces the model on a batch, f32 [n, ...inputShape], and returns the last layer's output, [n, ...outputShape]. Nothing runs.
+   * @throws WeftgradError 'shape' for an input of another shape.
    */
   call(x: Tensor, options: ModelCall = {}): Tensor {
     return this.#trace(x, options, this.layers.length).at(-1) ?? x
   }
 
   /**
-   * Traces the model as {@link Model.call} does, and leaves out the softmax that it ends in, if it ends in one: what losses
-   * take, so that no probability is lost by rounding and none goes through a second softmax.
+   * Traces the model as {@link Model.call} does, without the softmax at its end, if it has one. Losses take these logits, so
+   * that no probability is lost to rounding and none goes through a second softmax.
    * @throws WeftgradError as {@link Model.call}.
    */
   logits(x: Tensor, options: ModelCall = {}): Tensor {
@@ -196,9 +196,9 @@ export class Model {
   }
 
   /**
-   * The named layers' outputs for a batch, in the order of the names. What lies beyond the deepest of them is not traced,
-   * and what none of them needs is not computed.
-   * @throws WeftgradError 'argument', naming those most alike, for layers that are not there; 'shape' as {@link Model.call}.
+   * The named layers' outputs for a batch, in the order of the names. Layers after the deepest of them are not traced, and
+   * nothing else is computed.
+   * @throws WeftgradError 'argument', with similar names, for unknown layers; 'shape' as {@link Model.call}.
    */
   features(x: Tensor, names: readonly string[]): Tensor[] {
     const positions = names.map((name) => this.positionOf(name))
@@ -206,7 +206,7 @@ export class Model {
     return positions.flatMap((position) => outputs[position] ?? [])
   }
 
-  /** A layer's number, by its name. @throws WeftgradError 'argument', naming those most alike, if it is not there. */
+  /** The index of a layer by its name. @throws WeftgradError 'argument', with similar names, for an unknown layer. */
   positionOf(name: string): number {
     const position = this.layers.findIndex(({ layer }) => layer.name === name)
     if (position >= 0) return position
@@ -222,7 +222,7 @@ export class Model {
     if (!sameShape(x.shape.slice(1), this.inputShape))
       throw new WeftgradError(
         'shape',
-        `${this.name} takes ${batchedShapeText(this.inputShape)}, not ${shapeText(x.shape)}.`,
+        `${this.name} takes inputs of shape ${batchedShapeText(this.inputShape)}, not ${shapeText(x.shape)}.`,
       )
     const shared = { seed, counter, update: update ?? ((): void => undefined) }
     const outputs: Tensor[] = []
@@ -271,7 +271,7 @@ export class Model {
     this.#memory.set(numbers)
   }
 
-  /** Layers, output shapes and parameters as a table. */
+  /** A table of layers, output shapes and parameters. */
   summary(): string {
     const rows = this.layers.map(({ layer, outputShape, weights }) => [
       `${layer.name} (${layer.className})`,
@@ -296,7 +296,7 @@ export class Model {
     ].join('\n')
   }
 
-  /** Releases the weights on the device. The model cannot be used afterwards. */
+  /** Frees the weights on the device. The model cannot be used afterwards. */
   dispose(): void {
     this.#memory.dispose()
   }
@@ -307,7 +307,7 @@ export class Model {
   }
 }
 
-/** Keras' count of layers that nobody named: `dense`, `dense_1` ... The name is taken then. */
+/** Names an unnamed layer as Keras does: `dense`, `dense_1` ... Adds the name to `taken`. */
 function freeName(kind: string, taken: Set<string>): string {
   let name = kind
   for (let i = 1; taken.has(name); i++) name = `${kind}_${i}`
@@ -316,8 +316,8 @@ function freeName(kind: string, taken: Set<string>): string {
 }
 
 /**
- * A model of layers one after the other; the first takes [batch, ...inputShape].
- * @throws WeftgradError 'argument' for layers of one name or none at all, 'shape' for one that cannot take what is before it.
+ * A model of consecutive layers; the first takes [batch, ...inputShape].
+ * @throws WeftgradError 'argument' for duplicate names or no layers, 'shape' for a layer that cannot take the output before it.
  */
 export function sequential(
   name: string,

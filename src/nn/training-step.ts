@@ -1,7 +1,7 @@
 /**
- * One training step as a program: gather a batch, forward, backward, record, check, update. All that changes from step to
- * step (the position in the epoch, the permutation, the rates) lives in device memory that the kernels themselves
- * advance, so a step is replayed without the host touching anything.
+ * One training step as a program: gather a batch, forward, backward, record, check, update. Everything that changes from
+ * step to step (the position in the epoch, the permutation, the rates) is in device memory and advanced by the kernels, so
+ * replaying a step needs nothing from the host.
  */
 
 import { gradients } from '../autograd/grad.ts'
@@ -43,18 +43,15 @@ export function classesOf({ name, outputShape }: Pick<Model, 'name' | 'outputSha
   return classes
 }
 
-/** Throws 'shape' where the examples are no inputs of the model, 'mismatch' where they have more classes. */
+/** Throws 'shape' if the examples do not fit the model's input, 'mismatch' if they have more classes. */
 export function refuseMisfits(model: Model, data: Dataset): void {
   data.refuseMisfits(model.inputShape, model.name)
   const classes = classesOf(model)
   if (data.classes > classes)
-    throw new WeftgradError(
-      'mismatch',
-      `${model.name} tells ${classes} classes apart, and the data set has ${data.classes}.`,
-    )
+    throw new WeftgradError('mismatch', `${model.name} has ${classes} classes, and the data set has ${data.classes}.`)
 }
 
-/** The batch that the training state points at. Throws as `refuseMisfits`. */
+/** The batch that the training state points to. Throws as `refuseMisfits`. */
 export function gatherInputs(
   model: Model,
   data: Dataset,
@@ -76,14 +73,14 @@ export interface StepRecords {
   readonly globalStep: number
 }
 
-/** Device memory of a training run that its programs share. Word offsets of `state` are in kernels/training/state.ts. */
+/** Device memory that the programs of a training run share. Word offsets of `state` are in kernels/training/state.ts. */
 export class TrainingMemory {
   readonly device: Device
   readonly gradients: DeviceBuffer
   readonly moments: readonly DeviceBuffer[]
   readonly state: DeviceBuffer
   readonly table: DeviceBuffer
-  /** Exactly one row a step: what is beyond its end is not written. */
+  /** Exactly one row per step: nothing beyond its end is written. */
   readonly record: BufferSlice
   readonly #buffers: readonly DeviceBuffer[]
 
@@ -133,14 +130,14 @@ export class TrainingMemory {
   }
 }
 
-/** What a step leaves to chance. */
+/** The random parts of a step. */
 export interface StepChances {
-  /** Draws the masks of dropout, and how images are changed. */
+  /** Random seed of dropout masks and augmentation. */
   readonly seed: number
   readonly augmentation?: Omit<Augmentation, 'seed'> | undefined
 }
 
-/** What one step computes, as tensors: also what a diagnosis looks at. */
+/** What one step computes, as tensors. A diagnosis evaluates them. */
 export interface TracedStep {
   readonly x: Tensor
   readonly labels: Tensor
@@ -183,7 +180,7 @@ export function traceStep(
   return { x, labels, logits, rows, loss, gradients: slopes, updates, layerOutputs }
 }
 
-/** What the graph's kernels of a step compute: rows, logits, labels, a gradient each trainable weight, updates. */
+/** What the graph's kernels of a step compute: rows, logits, labels, one gradient per trainable weight, updates. */
 function wantedOf(traced: TracedStep, model: Model, memory: TrainingMemory): Wanted[] {
   const trainable = model.trainableWeights
   return [
@@ -228,7 +225,7 @@ export async function createTrainingStep(
   const updated = traced.updates.map(({ weight }) => {
     const target = model.weights.find((candidate) => candidate.tensor === weight)
     if (target === undefined)
-      throw new WeftgradError('argument', 'A layer updates a tensor that is no weight of the model.')
+      throw new WeftgradError('argument', 'A layer updates a tensor that is not a weight of the model.')
     return model.sliceOf(target)
   })
   const firstUpdate = wanted.length - updated.length

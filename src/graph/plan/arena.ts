@@ -37,7 +37,7 @@ export class Arenas {
     if (bytes > limit)
       throw new WeftgradError(
         'limit',
-        `${what} needs ${bytes} bytes, and this adapter allows ${limit} bytes a buffer. Use a smaller batch or split the tensor.`,
+        `${what} needs ${bytes} bytes, but this adapter allows ${limit} bytes per buffer. Use a smaller batch or split the tensor.`,
         { bytes, maxBufferSize: limit },
       )
     const [best] = this.#arenas

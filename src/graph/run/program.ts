@@ -14,7 +14,7 @@ import { planGraph } from '../plan/plan.ts'
 import type { PlacedKernel } from './bound-kernel.ts'
 import { unboundCommands } from './bound-kernel.ts'
 
-/** What kernels are planned for on this device. */
+/** The target that kernels are planned for on this device. */
 export function targetOf(device: Device): Target {
   return {
     class: device.facts.class,
@@ -24,7 +24,7 @@ export function targetOf(device: Device): Target {
   }
 }
 
-/** What a plan must know of this device. */
+/** The device's properties that a plan depends on. */
 export function planLimitsOf(device: Device): Pick<PlanOptions, 'target' | 'maxBufferBytes' | 'maxBindingBytes'> {
   const { maxBufferSize, maxStorageBufferBindingSize } = device.limits
   return {
@@ -52,10 +52,10 @@ export class Program {
   readonly device: Device
   readonly commands: readonly Command[]
   readonly choices: readonly Choice[]
-  /** Where each wanted value is after a run, in the order they were asked for. */
+  /** The location of each wanted value after a run, in order. */
   readonly results: readonly BufferSlice[]
   readonly arenaBytes: number
-  /** Everything that the commands read and write. */
+  /** All buffers that the commands read and write. */
   readonly #buffers: ReadonlySet<DeviceBuffer>
   readonly #release: () => void
 
@@ -135,20 +135,20 @@ export class Program {
 
   /**
    * Encodes `repeats` runs into one submission. Resolves when more may be submitted, not when it has run. Rejects with
-   * 'disposed' if the program, or memory it reads or writes, was disposed of.
+   * 'disposed' if the program, or memory that it reads or writes, was disposed of.
    */
   async run(repeats = 1): Promise<void> {
     refuseReleased(this.#buffers)
     await this.device.submit(this.commands, repeats)
   }
 
-  /** Encodes and submits one run without waiting; the caller reads back or waits later. Throws 'disposed'. */
+  /** Encodes and submits one run without waiting. The caller reads back or waits later. Throws 'disposed'. */
   runNow(): void {
     refuseReleased(this.#buffers)
     this.device.submitNow(this.commands)
   }
 
-  /** Releases arenas, uniforms and temporary uploads. Results go with them unless they had a destination. */
+  /** Frees arenas, uniforms and temporary uploads, and with them all results without a destination. */
   dispose(): void {
     this.#release()
   }

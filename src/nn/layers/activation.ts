@@ -1,4 +1,4 @@
-/** Functions of a layer's result, by Keras' names, and the layer that is nothing else. */
+/** Activation functions by Keras' names, and the layer that only applies one. */
 
 import { relu, sigmoid, softmax, tanh } from '../../autograd/ops.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
@@ -8,7 +8,7 @@ import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'
 import { type Named, unnamedLayer } from './named.ts'
 
-/** What a layer may do to its result. `softmax` is over the last axis; kernels do not apply it themselves. */
+/** The activations of layers. `softmax` is over the last axis; kernels do not fuse it. */
 export type LayerActivation = Activation | 'softmax'
 
 export const activations: { readonly [K in LayerActivation]: (x: Tensor) => Tensor } = {
@@ -22,8 +22,8 @@ export const activations: { readonly [K in LayerActivation]: (x: Tensor) => Tens
 export const aLayerActivation: Kind = /* @__PURE__ */ oneOf('linear', 'relu', 'sigmoid', 'tanh', 'softmax')
 
 /**
- * Keras' `Activation`: the function by itself, for where it does not follow a product directly. Its name may be left out.
- * @throws WeftgradError 'argument' for a function that there is not.
+ * Keras' `Activation`: a separate activation, for use where it does not directly follow a product. The name is optional.
+ * @throws WeftgradError 'argument' for an unknown function.
  */
 export function activation(...given: Named<[kind: LayerActivation]>): Layer {
   const kind = given.at(-1) as LayerActivation
