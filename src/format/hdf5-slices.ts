@@ -1,4 +1,4 @@
-/** Cuts a dataset of any number of dimensions into boxes, and puts the boxes' numbers back in order. */
+/** Splits a dataset of any number of dimensions into boxes, and puts the boxes' numbers back in order. */
 
 /** A box within a dataset. */
 export interface Slice {
@@ -7,8 +7,8 @@ export interface Slice {
 }
 
 /**
- * Boxes of at most so many numbers that make up the whole, each as long as can be in the last dimensions. They are made
- * of whole chunks, so that none is unpacked twice; a chunk may be larger than a box should be.
+ * Splits the dataset into boxes of at most `mostNumbers` numbers, as long as possible in the last dimensions. Boxes consist
+ * of whole chunks, so that none is unpacked twice; a single chunk may exceed the limit.
  */
 export function* slicesOf(shape: readonly number[], chunk: readonly number[], mostNumbers: number): Generator<Slice> {
   if (shape.includes(0)) return
@@ -31,14 +31,14 @@ export function* slicesOf(shape: readonly number[], chunk: readonly number[], mo
   }
 }
 
-/** Writes a box's numbers, row by row, among those of the whole. */
+/** Copies a box's numbers, row by row, to their positions in the dataset. */
 export function scatter(
   box: Float32Array | Float64Array,
   shape: readonly number[],
   { start, extent }: Slice,
   numbers: Float32Array,
 ): void {
-  // Dimensions after the last one that the box does not span whole hang together.
+  // After the last dimension that the box does not span completely, numbers are contiguous.
   const split = Math.max(
     0,
     shape.findLastIndex((whole, axis) => extent[axis] !== whole),

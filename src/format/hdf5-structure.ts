@@ -1,6 +1,6 @@
 /**
- * Reads some of an HDF5 file's structure without the library: checks that keep damaged files from it, and what it does
- * not report. Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
+ * Reads parts of an HDF5 file without the library: checks that keep damaged files away from it, and facts that it does not
+ * report. Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
  */
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, readBytes } from './byte-source.ts'
@@ -12,16 +12,16 @@ const heapSignature: readonly number[] = [0x47, 0x43, 0x4f, 0x4c]
 /** The class of floating-point types. */
 export const floatClass = 1
 
-/** Says at once what is wrong with most broken downloads, and keeps out sizes that no writer of weights uses. */
+/** Reports most broken downloads at once, and refuses address sizes that no writer of weights uses. */
 export function checkSuperblock(source: ByteSource): void {
   const refuse = (problem: string): never => {
     throw new WeftgradError('format', `${source.name} is not a readable HDF5 file: ${problem}.`, {
       source: source.name,
     })
   }
-  if (source.size < 96) refuse(`it has ${source.size} bytes, too few for any. Fetch it again`)
+  if (source.size < 96) refuse(`it has ${source.size} bytes, too few for an HDF5 file. Download it again`)
   const head = readBytes(source, 0, 96)
-  if (hdf5Signature.some((byte, i) => head[i] !== byte)) refuse('it does not start as one. Check the path')
+  if (hdf5Signature.some((byte, i) => head[i] !== byte)) refuse('it lacks the HDF5 signature. Check the path')
   const version = head[8] ?? 0
   const isOld = version < 2
   const [offsetBytes, lengthBytes] = head.subarray(isOld ? 13 : 9)
@@ -30,12 +30,12 @@ export function checkSuperblock(source: ByteSource): void {
   }
   const extra = version === 1 ? 4 : 0
   const end = new DataView(head.buffer).getBigUint64(isOld ? 40 + extra : 28, true)
-  if (end > BigInt(source.size)) refuse(`it is cut off after ${source.size} of ${end} bytes. Fetch it again`)
+  if (end > BigInt(source.size)) refuse(`it is cut off after ${source.size} of ${end} bytes. Download it again`)
 }
 
 /**
- * Texts of variable length live in "global heaps". One whose entries do not move forward makes the library loop without
- * reading (HDF5 2.0.0), so every heap is walked before it is handed over. Format specification, III.E.
+ * Strings of variable length are in "global heaps". A heap whose entries do not advance makes the library loop forever without
+ * reading (HDF5 2.0.0), so every heap is checked before the library reads it. Format specification, III.E.
  */
 export class HeapCheck {
   readonly #source: ByteSource
@@ -47,7 +47,7 @@ export class HeapCheck {
     this.#stepsLeft = 2 ** 20 + source.size / 4
   }
 
-  /** Looks at bytes that the library is about to see. It reads heaps from their start. */
+  /** Checks bytes that the library is about to read. It reads heaps from their start. */
   check(position: number, bytes: Uint8Array): void {
     const isHeap = heapSignature.every((byte, i) => bytes[i] === byte)
     if (!isHeap || this.#checked.has(position)) return
@@ -57,7 +57,7 @@ export class HeapCheck {
 
   #walk(heap: number): void {
     const { size } = this.#source
-    // What is too short to be a heap is refused by the library.
+    // The library itself refuses a heap that is too short.
     if (heap + 16 > size) return
     const heapBytes = this.#lengthAt(heap + 8)
     if (heapBytes < 16 || heap + heapBytes > size) throw this.#refuse(heap, `claims ${heapBytes} bytes`)
@@ -66,7 +66,7 @@ export class HeapCheck {
     for (let at = 16; at + 16 <= heapBytes; ) {
       const index = view.getUint16(at, true)
       const entry = Number(view.getBigUint64(at + 8, true))
-      // The entry 0 is the free rest and counts its own head.
+      // Entry 0 is the free space; its size includes its header.
       const step = index === 0 ? entry : 16 + 8 * Math.ceil(entry / 8)
       this.#stepsLeft -= 1
       if (step < 16 || at + step > heapBytes || this.#stepsLeft < 0)
@@ -83,7 +83,7 @@ export class HeapCheck {
     const { name } = this.#source
     return new WeftgradError(
       'format',
-      `${name} is not a readable HDF5 file: the heap of texts at byte ${heap} ${problem}. Fetch it again.`,
+      `${name} is not a readable HDF5 file: the string heap at byte ${heap} ${problem}. Download it again.`,
       { source: name },
     )
   }

@@ -1,12 +1,11 @@
 /**
- * Reads HDF5 files with the HDF5 library compiled to WebAssembly (h5wasm), as far as files of weights need it: the names
- * in a group, attributes of text, and datasets of numbers as float32.
+ * Reads HDF5 files with the HDF5 library compiled to WebAssembly (h5wasm), as far as weights files need it: the names in a
+ * group, text attributes, and datasets of numbers as float32.
  *
- * The library trusts files more than they deserve, so it runs on a short lead. It sees one file, served by a callback
- * that reads the bytes it asks for: nothing else of the host, and never the whole file in memory. What it asks for is
- * counted, and the structure that makes it loop forever is checked before it gets to see it.
- * Sizes are compared with the file before anything is allocated. Every failure is a WeftgradError 'format', printed
- * nowhere; one of the library itself ends the file's use. Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
+ * The library trusts files too much, so it is confined. It sees one file through a callback that reads the requested bytes:
+ * it has no other access to the host, and never needs the whole file in memory. Its reads are counted, and a structure that
+ * would make it loop forever is checked before it reads it. Sizes are compared with the file before anything is allocated.
+ * Every failure is a WeftgradError 'format' and is not printed; after a failure of the library the file is closed. Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
  */
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, closedError } from './byte-source.ts'
@@ -18,7 +17,7 @@ import { mostUnpacked } from './unpacked.ts'
 /** The library, loaded. */
 export type Hdf5Module = typeof import('h5wasm').Module
 
-/** Gives the library in memory of its own where it can, as `freshHdf5` does. */
+/** Loads the library, with separate memory if possible, as `freshHdf5` does. */
 export type Hdf5Loader = () => Promise<Hdf5Module>
 
 export type Hdf5Kind = 'group' | 'dataset' | 'other' | 'none'
@@ -26,16 +25,16 @@ export type Hdf5Kind = 'group' | 'dataset' | 'other' | 'none'
 export interface Hdf5Dataset {
   readonly path: string
   readonly shape: readonly number[]
-  /** `float32`, `int64`; of what is no number the kind: `string`, `compound`. */
+  /** `float32`, `int64`, or another kind: `string`, `compound`. */
   readonly dtype: string
 }
 
 export interface Hdf5File {
-  /** The names in a group; sorted, unless its writer had their order kept. */
+  /** The names in a group, sorted, unless the file keeps the order of creation. */
   children(path: string): readonly string[]
   kind(path: string): Hdf5Kind
   attributes(path: string): readonly string[]
-  /** An attribute of text, or of a list of texts. An empty list has any type. */
+  /** A text attribute, or a list of texts. An empty list may have any type. */
   texts(path: string, attribute: string): readonly string[]
   dataset(path: string): Hdf5Dataset
   /** The numbers of a dataset of float16, float32 or float64. */
@@ -43,14 +42,14 @@ export interface Hdf5File {
   close(): void
 }
 
-/** Copied out of the library's memory at a time. VGG16 takes 36 ms so, and 30 ms with 4 MB, which that memory would grow by. */
+/** Bytes copied from the library's memory at a time. VGG16 takes 36 ms; with 4 MB it takes 30 ms, but the memory would grow. */
 const sliceBytes = 2 ** 20
 /** Deflate cannot pack more tightly: https://zlib.net/zlib_tech.html */
 const mostDeflated = 1032
 const smallChunkBytes = 2 ** 20
 
 const floatDtypes: Readonly<Record<number, string>> = { 2: 'float16', 4: 'float32', 8: 'float64' }
-/** By the library's number of the type's class. */
+/** By the library's number of the type class. */
 const otherDtypes: Readonly<Record<number, string>> = {
   2: 'time',
   3: 'string',
@@ -67,7 +66,7 @@ const stringClass = 3
 const deflateFilter = 1
 /** Filters below this number are part of HDF5 itself. */
 const firstRegisteredFilter = 256
-/** What else h5py, PyTables and others write. Source: the HDF Group's list of registered filters. */
+/** Further filters that h5py, PyTables and others use. Source: the HDF Group's list of registered filters. */
 const registeredFilters: Readonly<Record<number, string>> = {
   32000: 'LZF',
   32001: 'Blosc',
@@ -77,9 +76,9 @@ const registeredFilters: Readonly<Record<number, string>> = {
   32015: 'Zstandard',
   32026: 'Blosc2',
 }
-/** For a file that holds both float16 and bfloat16: h5wasm does not say which is which. */
+/** The dtype in a file with both float16 and bfloat16: h5wasm does not distinguish them. */
 const mixedHalves = 'float16 or bfloat16'
-/** The parts of emscripten's file system that let a file be served by a callback. */
+/** The parts of emscripten's file system that serve a file through a callback. */
 interface ServedNode {
   stream_ops: {
     llseek(stream: { readonly position: number }, offset: number, whence: number): number
@@ -87,7 +86,7 @@ interface ServedNode {
   }
 }
 
-/** In browsers there is one instance, which a damaged file can take down for good. */
+/** Instances that a damaged file has crashed. Browsers have only one. */
 const broken = new WeakSet<Hdf5Module>()
 
 async function sharedHdf5(): Promise<Hdf5Module> {
@@ -98,15 +97,15 @@ async function sharedHdf5(): Promise<Hdf5Module> {
 let opened = 0
 
 /**
- * Opens a file; `close` also closes its source, and so does a failure.
- * @throws WeftgradError 'format' if the library cannot make sense of it.
+ * Opens a file. `close` also closes its source, and so does a failure.
+ * @throws WeftgradError 'format' if the library cannot read it.
  */
 export async function openHdf5(source: ByteSource, load: Hdf5Loader = sharedHdf5): Promise<Hdf5File> {
   try {
     checkSuperblock(source)
     const library = await load()
     if (broken.has(library)) {
-      throw new WeftgradError('format', 'An earlier file damaged the HDF5 library. Load the page again.', {})
+      throw new WeftgradError('format', 'An earlier file crashed the HDF5 library. Reload the page.', {})
     }
     return new ServedHdf5(source, library)
   } catch (error) {
@@ -121,13 +120,13 @@ class ServedHdf5 implements Hdf5File {
   readonly #path = `/weights-${opened++}.h5`
   readonly #file: bigint
   readonly #heaps: HeapCheck
-  /** What the datasets listed so far take, each counted once. */
+  /** The datasets counted so far. */
   readonly #listed = new Set<string>()
   #listedBytes = 0
   #isOpen = true
   #readsLeft = 0
   #halves: ReadonlySet<string> | undefined
-  /** Numbers of a dataset are being read: no structure, so not to be looked at. */
+  /** True while numbers are read: they are not structure, so they are not checked. */
   #isReadingNumbers = false
 
   constructor(source: ByteSource, library: Hdf5Module) {
@@ -163,7 +162,7 @@ class ServedHdf5 implements Hdf5File {
     if (type !== stringClass) throw this.#refuse(`the attribute '${attribute}' of ${path} is not text. Write it again`)
     const bytes = count * size
     if (!(bytes <= this.#source.size)) {
-      throw this.#refuse(`the attribute '${attribute}' of ${path} claims ${bytes} bytes. Fetch it again`)
+      throw this.#refuse(`the attribute '${attribute}' of ${path} claims ${bytes} bytes. Download it again`)
     }
     return this.#run(() => {
       const place = this.#allocate(bytes)
@@ -189,7 +188,7 @@ class ServedHdf5 implements Hdf5File {
     return { path, shape, dtype }
   }
 
-  /** Packed numbers can claim any size, each dataset for itself and all of them together. */
+  /** Limits the total: compressed datasets can claim any size. */
   #count(path: string, bytes: number): void {
     if (this.#listed.has(path)) return
     this.#listed.add(path)
@@ -197,7 +196,7 @@ class ServedHdf5 implements Hdf5File {
     const most = mostUnpacked(this.#source.size)
     if (this.#listedBytes <= most) return
     throw this.#refuse(
-      `its datasets up to ${path} claim ${this.#listedBytes} bytes, and of a file of ${this.#source.size} at most ${most} are unpacked. ` +
+      `its datasets up to ${path} claim ${this.#listedBytes} bytes, but at most ${most} are unpacked from a file of ${this.#source.size}. ` +
         'Check that it is the right file, or write it without compression',
     )
   }
@@ -208,14 +207,15 @@ class ServedHdf5 implements Hdf5File {
     if (metadata.type !== floatClass || floatDtypes[size] === undefined || dtype === mixedHalves) {
       throw this.#refuse(`${path} holds ${dtype}, and weights are float16, float32 or float64. Convert it`)
     }
-    if (elsewhere !== undefined) throw this.#refuse(`the numbers of ${path} are in other files. Put them into this one`)
+    if (elsewhere !== undefined)
+      throw this.#refuse(`the numbers of ${path} are in other files. Merge them into this one`)
     const bytes = count * size
     const filters = chunks === null ? [] : this.#run(() => this.#library.get_dataset_filters(this.#file, path))
     const missing = filters.find(({ id }) => id >= firstRegisteredFilter)
     if (missing !== undefined) {
       const filter = registeredFilters[missing.id] ?? `the filter ${missing.id}`
       throw this.#refuse(
-        `${path} is compressed by ${filter}, which is not part of HDF5 and is missing here. Write it uncompressed or with gzip ` +
+        `${path} is compressed by ${filter}, which is not part of HDF5 and is not available here. Write it uncompressed or with gzip ` +
           "(h5py: compression='gzip'; or h5repack -f GZIP=4 IN.h5 OUT.h5)",
       )
     }
@@ -224,7 +224,7 @@ class ServedHdf5 implements Hdf5File {
     const isSane = chunks === null || chunkBytes <= Math.max(bytes, smallChunkBytes)
     if (!(bytes <= this.#source.size * densest) || !isSane) {
       throw this.#refuse(
-        `${path} claims ${bytes} bytes, more than can be in a file of ${this.#source.size}. Fetch it again`,
+        `${path} claims ${bytes} bytes, more than fit into a file of ${this.#source.size}. Download it again`,
       )
     }
     const numbers = this.#numbersFor(path, count)
@@ -239,14 +239,14 @@ class ServedHdf5 implements Hdf5File {
     try {
       this.#library.close_file(this.#file)
     } catch {
-      // It is not used again.
+      // The file is not used again.
     }
     this.#drop()
   }
 
   /**
-   * Which floats those of 16 bits are. The library does not tell, so the descriptions of types are looked for in the file: a
-   * class, a size of 2 bytes, 16 bits, then the places and sizes of exponent and fraction. Format specification, IV.A.2.d.
+   * The kind of 16-bit floats. The library does not report it, so this searches the file for the type descriptions: a class,
+   * a size of 2 bytes, 16 bits, then the places and sizes of exponent and fraction. Format specification, IV.A.2.d.
    */
   #halfDtype(): string {
     this.#halves ??= new Set(halfFloats(this.#source))
@@ -254,7 +254,7 @@ class ServedHdf5 implements Hdf5File {
     return others.length === 0 ? dtype : mixedHalves
   }
 
-  /** Copies a box of the dataset to where it belongs among all its numbers. */
+  /** Reads a box of the dataset and copies it to its position. */
   #readSlice(
     path: string,
     shape: readonly number[],
@@ -301,7 +301,7 @@ class ServedHdf5 implements Hdf5File {
     return place
   }
 
-  /** Puts the file into the library's file system: a name whose bytes come out of the source. */
+  /** Adds a file to the library's file system whose bytes come from the source. */
   #serve(): void {
     const { FS } = this.#library
     FS.close(FS.open(this.#path, 'w'))
@@ -316,19 +316,19 @@ class ServedHdf5 implements Hdf5File {
 
   #serveBytes(buffer: Uint8Array, offset: number, length: number, position: number): number {
     this.#readsLeft -= 1
-    if (this.#readsLeft < 0) throw this.#refuse('its structure goes round in circles. Fetch it again')
+    if (this.#readsLeft < 0) throw this.#refuse('its structure is circular. Download it again')
     const count = Math.max(0, Math.min(length, this.#source.size - position))
-    // The library's memory comes as signed bytes.
+    // The library passes its memory as signed bytes.
     const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset + offset, count)
     this.#source.readInto(bytes, position)
     if (!this.#isReadingNumbers) this.#heaps.check(position, bytes)
     return count
   }
 
-  /** Runs calls of the library; whatever they throw ends the use of the file. */
+  /** Runs calls of the library. If they throw, the file is closed. */
   #run<T>(calls: () => T): T {
     if (!this.#isOpen) throw closedError(this.#source.name)
-    // A structure of the file takes 16 bytes at least, most take far more.
+    // Every structure in the file has at least 16 bytes, most have far more.
     this.#readsLeft = 2 ** 16 + this.#source.size / 16
     try {
       return calls()
@@ -336,7 +336,7 @@ class ServedHdf5 implements Hdf5File {
       if (cause instanceof WebAssembly.RuntimeError || cause instanceof RangeError) broken.add(this.#library)
       this.#drop()
       if (cause instanceof WeftgradError) throw cause
-      throw this.#refuse(`${reasonOf(cause)}. Fetch it again, or write it again with Keras`, cause)
+      throw this.#refuse(`${reasonOf(cause)}. Download it again, or write it again with Keras`, cause)
     }
   }
 
@@ -346,7 +346,7 @@ class ServedHdf5 implements Hdf5File {
     try {
       this.#library.FS.unlink(this.#path)
     } catch {
-      // An empty name stays in the memory of a library that is dropped, too.
+      // The library may be broken: the name stays.
     }
   }
 
@@ -369,13 +369,13 @@ function floatsAt(
   return dtype === 'bfloat16' ? bfloat16ToFloat32(bits) : float16ToFloat32(bits)
 }
 
-/** Texts of fixed length end at the first zero, or are filled up with blanks. */
+/** Texts of fixed length end at the first zero, or are padded with spaces. */
 function fixedText(bytes: Uint8Array, encoding: string): string {
   const end = bytes.indexOf(0)
   return new TextDecoder(encoding).decode(end < 0 ? bytes : bytes.subarray(0, end)).trimEnd()
 }
 
-/** The library prints a stack of functions, each with what it could not do; the innermost one knows best. */
+/** The library prints a stack of failed functions; the innermost has the best reason. */
 function reasonOf(cause: unknown): string {
   const text = cause instanceof Error ? cause.message : String(cause)
   const stack = [...text.matchAll(/ in \w+\(\): (.+)/g)]
