@@ -215,7 +215,7 @@ describe('the cache', () => {
     const lines: string[] = []
     const store = new FileTuningStore({ folder: join(place, 'no-folder'), log: (line) => lines.push(line) })
     await store.add(device(), entries)
-    expect(lines).toEqual([expect.stringContaining('Tuning could not be kept')])
+    expect(lines).toEqual([expect.stringContaining('Could not save tuning results')])
   })
 
   it('forgets winners that were chosen from other candidates than there are now', async () => {

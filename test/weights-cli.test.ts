@@ -80,7 +80,7 @@ describe('weftgrad weights', () => {
   it('gets no network that is not there, and none that is here already', async () => {
     expect(await weftgrad('weights', 'get', 'vgg19')).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("no network 'vgg19' here; there are vgg16"),
+      stderr: expect.stringContaining("Unknown network 'vgg19'. Known are vgg16"),
     })
     const { name } = zoo.xception.files.withTop
     await writeFile(join(folder, name), 'weights')

@@ -12,7 +12,7 @@ import type { Device } from '../gpu/device.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import type { Model, PlacedLayer } from '../nn/model.ts'
 import type { LoadProgress, ModelWeight, ReadWeight } from '../nn/model-weights.ts'
-import { groupsByName, isMadeUp, toldRole, withoutCounters } from './names.ts'
+import { groupsByName, isMadeUp, roleInName, withoutCounters } from './names.ts'
 import { guessAt, isDense } from './recognize.ts'
 import { isChain, kerasOrder } from './run-order.ts'
 
@@ -208,27 +208,27 @@ function matchedEntries(
 ): readonly WeightEntry[] | undefined {
   if (group.weights.length !== weights.length) return undefined
   const own = weights.map(({ name }) => name.slice(layer.name.length + 1))
-  const told = group.weights.map(({ name }) => ownRole(own, toldRole(name)))
-  const isTold = own.every((role) => told.includes(role))
+  const roles = group.weights.map(({ name }) => ownRole(own, roleInName(name)))
+  const isComplete = own.every((role) => roles.includes(role))
   const shapes = group.weights.map(({ shape }) => String(shape))
   // Writers of safetensors sort names.
   const isInOrder = format !== 'safetensors'
-  if (!isTold && !isInOrder && new Set(shapes).size < shapes.length) return undefined
+  if (!isComplete && !isInOrder && new Set(shapes).size < shapes.length) return undefined
   const places = weights.map(({ shape }, i) => {
-    if (isTold) return told.indexOf(own[i])
+    if (isComplete) return roles.indexOf(own[i])
     return isInOrder ? i : shapes.indexOf(String(shape))
   })
   const entries = places.flatMap((place) => group.weights[place] ?? [])
   const fits = weights.every(({ shape }, i) => {
-    const role = told[places[i] ?? -1]
+    const role = roles[places[i] ?? -1]
     return sameShape(shape, entries[i]?.shape ?? []) && (role === undefined || role === own[i])
   })
   return fits && entries.length === weights.length ? entries : undefined
 }
 
 /** Keras 3 uses `kernel` for `depthwise_kernel` in Keras 2 and weftgrad. */
-function ownRole(own: readonly string[], told: string | undefined): string | undefined {
-  return told === 'kernel' && own[0] === 'depthwise_kernel' && !own.includes('pointwise_kernel') ? own[0] : told
+function ownRole(own: readonly string[], role: string | undefined): string | undefined {
+  return role === 'kernel' && own[0] === 'depthwise_kernel' && !own.includes('pointwise_kernel') ? own[0] : role
 }
 
 function refuseFolded(name: string, layers: readonly PlacedLayer[], file: WeightFile): void {
@@ -268,7 +268,7 @@ function foundText(group: WeightGroup, weights: readonly ModelWeight[]): string 
   const shapes = shapesText(group.weights)
   if (shapesKey(group.weights) !== shapesKey(weights)) return shapes
   const names = group.weights.map(({ name }) => name)
-  if (names.some((name) => toldRole(name) === 'weight')) {
+  if (names.some((name) => roleInName(name) === 'weight')) {
     return `${shapes}, with PyTorch's names, whose axes have another order. Convert the file to Keras' layout`
   }
   return `${shapes}, and its names (${names.slice(0, 4).join(', ')}) do not identify them`
