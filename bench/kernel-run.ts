@@ -4,9 +4,9 @@
  */
 
 import type { BoundCommands } from '../src/gpu/bind.ts'
-import { bindCommands } from '../src/gpu/bind.ts'
-import type { BufferSlice, Device, DeviceBuffer } from '../src/gpu/device.ts'
-import { unboundCommands } from '../src/graph/run/program.ts'
+import { upload } from '../src/gpu/buffers.ts'
+import type { Device, DeviceBuffer } from '../src/gpu/device.ts'
+import { bindKernel } from '../src/graph/run/bound-kernel.ts'
 import type { KernelPlan } from '../src/kernels/kernel.ts'
 import type { CaseData, ExpectedOutput, HostNumbers } from './case-data.ts'
 import type { Subject } from './measure.ts'
@@ -32,7 +32,6 @@ export class KernelRun implements Subject {
   readonly #device: Device
   readonly #data: CaseData
   readonly #outputs: readonly DeviceBuffer[]
-  readonly #scratch: readonly DeviceBuffer[]
   readonly #bound: BoundCommands
 
   private constructor(
@@ -40,30 +39,29 @@ export class KernelRun implements Subject {
     plan: KernelPlan,
     data: CaseData,
     outputs: readonly DeviceBuffer[],
-    scratch: readonly DeviceBuffer[],
     bound: BoundCommands,
   ) {
     this.#device = device
     this.plan = plan
     this.#data = data
     this.#outputs = outputs
-    this.#scratch = scratch
     this.#bound = bound
   }
 
   /** Throws 'limit' or 'device' where the adapter refuses it; nothing stays allocated then. */
   static async create(device: Device, plan: KernelPlan, data: CaseData, inputs: CaseInputs): Promise<KernelRun> {
     const outputs: DeviceBuffer[] = []
-    const scratch: DeviceBuffer[] = []
     try {
       for (const output of data.outputs) outputs.push(upload(device, beginning(output), 'bench output'))
-      for (const bytes of plan.scratchBytes) scratch.push(device.allocate(bytes, 'bench scratch'))
-      const slices = (buffers: readonly DeviceBuffer[]): BufferSlice[] => buffers.map((buffer) => buffer.slice())
-      const pools = { input: slices(inputs.buffers), output: slices(outputs), scratch: slices(scratch) }
-      const bound = await bindCommands(device, unboundCommands(plan, pools), plan.variant)
-      return new KernelRun(device, plan, data, outputs, scratch, bound)
+      const kernel = {
+        plan,
+        inputs: inputs.buffers.map((buffer) => buffer.slice()),
+        outputs: outputs.map((buffer) => buffer.slice()),
+      }
+      const bound = await bindKernel(device, kernel, plan.variant)
+      return new KernelRun(device, plan, data, outputs, bound)
     } catch (error) {
-      for (const buffer of [...outputs, ...scratch]) buffer.dispose()
+      for (const buffer of outputs) buffer.dispose()
       throw error
     }
   }
@@ -102,16 +100,8 @@ export class KernelRun implements Subject {
 
   dispose(): void {
     this.#bound.dispose()
-    for (const buffer of [...this.#outputs, ...this.#scratch]) buffer.dispose()
+    for (const buffer of this.#outputs) buffer.dispose()
   }
-}
-
-function upload(device: Device, numbers: HostNumbers, label: string): DeviceBuffer {
-  const words = new Uint8Array(Math.ceil(numbers.byteLength / 4) * 4)
-  words.set(new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength))
-  const buffer = device.allocate(words.byteLength, label)
-  device.write(buffer.slice(), words)
-  return buffer
 }
 
 function beginning(output: ExpectedOutput): HostNumbers {

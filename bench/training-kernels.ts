@@ -1,6 +1,6 @@
 /** The kernels of a training step that no operator runs by itself: Adam's update, and the gathering of a batch of images. */
 
-import { alignUp } from '../src/gpu/device.ts'
+import { alignUp } from '../src/gpu/alignment.ts'
 import { kernelTask } from '../src/graph/plan/choice.ts'
 import { targetOf } from '../src/graph/run/program.ts'
 import type { DType } from '../src/kernels/kernel.ts'

@@ -14,7 +14,7 @@ export function minifiedWgsl() {
   return {
     name: 'minified-wgsl',
     transform: {
-      filter: { id: /[\\/]src[\\/]kernels[\\/][^\\/]+(?<!\.d)\.ts$/ },
+      filter: { id: /[\\/]src[\\/]kernels[\\/].+(?<!\.d)\.ts$/ },
       handler: minifyKernelFile,
     },
   }

@@ -82,7 +82,7 @@ describe('a checkpoint as bytes', () => {
 
   it('is distinguished from other safetensors files, and from other versions', () => {
     const other = writeSafetensors(new Map([['x', { dtype: 'F32', shape: [1], data: Float32Array.of(1) }]]))
-    expect(() => decodeCheckpoint(other, 'here.safetensors')).toThrow(/here\.safetensors .*not a training checkpoint/)
+    expect(() => decodeCheckpoint(other, 'here.safetensors')).toThrow(/here\.safetensors .*not a weftgrad checkpoint/)
     const future = writeSafetensors(new Map(), { format: 'weftgrad-training-checkpoint', version: '7' })
     expect(() => decodeCheckpoint(future)).toThrow(expect.objectContaining({ code: 'mismatch' }))
   })

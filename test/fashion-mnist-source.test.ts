@@ -133,7 +133,7 @@ describe('loadFashionMnist from a folder of the user', () => {
     const loaded = await loadFashionMnist({ dataDir, missing: 'drop', log })
     expect(loaded.train).toMatchObject({ count: 2, height: 28, width: 28, labels: Uint8Array.of(1, 2) })
     expect(loaded.test.images).toEqual(new Uint8Array(784).fill(7))
-    expect(lines).toEqual([expect.stringContaining('left out 1 rows with missing cells (lines 3)')])
+    expect(lines).toEqual([expect.stringContaining('dropped 1 rows with missing cells (lines 3)')])
   })
 
   it('refuses damaged and incomplete folders instead of looking elsewhere', async () => {
@@ -283,7 +283,7 @@ describe('loadFashionMnist with the published data', () => {
       new Response(whole[String(input).split('/').at(-1) ?? ''] ?? null)
     const loaded = await loadFashionMnist({ surroundings: bareSurroundings({ fetch }), log })
     expect(loaded.published).toBe(true)
-    expect(lines.at(-1)).toContain('cannot be kept')
+    expect(lines.at(-1)).toContain('cannot be stored')
   })
 })
 

@@ -86,7 +86,7 @@ describe('parseLabelledCsv', () => {
       droppedLines: [3, 4, 5],
     })
     expect(refusal(`${text}\n4,5,6,777`, { missing: 'drop' })).toContain('line 7')
-    expect(refusal(`${header(3)}\n,,,`, { missing: 'drop' })).toContain('every line after it was left out')
+    expect(refusal(`${header(3)}\n,,,`, { missing: 'drop' })).toContain('every line after it was dropped')
   })
 
   it('checks the header', () => {

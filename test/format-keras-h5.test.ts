@@ -171,7 +171,7 @@ describe('a file in the layout of published weights', () => {
     await expect(openWeightFile(unlisted)).rejects.toMatchObject({ message: expect.stringContaining('weight_names') })
     const other = await fileWith('other.h5', (file) => file.delete_attribute('layer_names'))
     await expect(openWeightFile(other)).rejects.toMatchObject({
-      message: expect.stringContaining('no weights of Keras'),
+      message: expect.stringContaining('no Keras weights'),
     })
   })
 })
@@ -279,7 +279,7 @@ describe('numbers', () => {
       })
       await expect(openWeightFile(path)).rejects.toMatchObject({
         code: 'format',
-        message: expect.stringMatching(/claim \d+ bytes, and of a file of \d+ at most 268435456 are unpacked/),
+        message: expect.stringMatching(/claim \d+ bytes, but at most 268435456 are unpacked from a file of \d+/),
       })
     },
   )
@@ -425,7 +425,7 @@ describe('a damaged file', () => {
     bytes.fill(0, heap + 16, heap + 32)
     await expect(openWeights(memorySource(bytes, 'x.h5'), { hdf5: freshHdf5 })).rejects.toMatchObject({
       code: 'format',
-      message: expect.stringContaining(`heap of texts at byte ${heap}`),
+      message: expect.stringContaining(`string heap at byte ${heap}`),
     })
   })
 })

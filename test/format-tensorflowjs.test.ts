@@ -99,7 +99,7 @@ describe('a layers model', () => {
       message: expect.stringContaining("end within 'a/bias', after 20 bytes"),
     })
     await expect(open(layersModel(weights), { 'a.bin': bytesOf(1, 2, 3, 4, 5, 6, 7) })).rejects.toMatchObject({
-      message: expect.stringContaining('have 28 bytes, and model.json lists 24'),
+      message: expect.stringContaining('have 28 bytes, but model.json lists 24'),
     })
     const giant = [float('a/kernel', 2 ** 31, 2 ** 31, 2 ** 31)]
     await expect(open(layersModel(giant), { 'a.bin': bytesOf(1) })).rejects.toMatchObject({ code: 'format' })

@@ -92,7 +92,7 @@ describe('an adapter', () => {
     try {
       await expect(findAdapter()).rejects.toMatchObject({
         code: 'no-adapter',
-        message: expect.stringMatching(/seen: '.+'/),
+        message: expect.stringMatching(/found: '.+'/),
       })
     } finally {
       delete process.env.WEFTGRAD_ADAPTER

@@ -298,7 +298,7 @@ describe('the checks see', () => {
   it.each([
     ['kernels/a.ts', "import { planGraph } from '../graph/plan.ts'"],
     ['kernels/a.ts', "import type { Device } from '../gpu/device.ts'"],
-    ['graph/a.ts', "export * from '../autograd/tensor.ts'"],
+    ['graph/a.ts', "export * from '../operators/tensor.ts'"],
     ['gpu/a.ts', "import { matmul } from '../kernels/matmul.ts'"],
     ['gpu/node/a.ts', "export type { Plan } from '../../graph/plan.ts'"],
     ['format/a.ts', "import { open } from '../gpu/node/open.ts'"],
@@ -326,7 +326,7 @@ describe('the checks see', () => {
 
   it.each([
     ['graph/a.ts', "import type { ElementwiseStep } from '../kernels/elementwise.ts'"],
-    ['data/a.ts', "import { Tensor } from '../autograd/tensor.ts'"],
+    ['data/a.ts', "import { Tensor } from '../operators/tensor.ts'"],
     ['nn/a.ts', "import { WeftgradError } from '../errors.ts'"],
     ['nn/models/a.ts', "import { sequential } from '../model.ts'"],
     ['node.ts', "export * from './index.ts'"],

@@ -184,7 +184,7 @@ describe('a layer refuses', () => {
         [4, 3],
         [4, 2],
       ]),
-    ).toThrow('sum adds inputs of one shape, not [4, 3] and [4, 2]')
+    ).toThrow('sum adds two or more inputs of the same shape, not [4, 3] and [4, 2]')
     expect(() => add('sum').outputShape([[4, 3]])).toThrow(refused('shape'))
     expect(() =>
       concatenate('all').outputShape([
@@ -213,8 +213,8 @@ describe('a layer refuses', () => {
     expect(() => zeroPadding2d('pad').outputShape([[12]])).toThrow(refused('shape'))
   })
 
-  it('shapes with another number of elements', () => {
-    expect(() => reshape('r', [5, -1]).outputShape([[12]])).toThrow('r cannot make [5, -1] of [12]')
+  it('shapes that do not hold the numbers', () => {
+    expect(() => reshape('r', [5, -1]).outputShape([[12]])).toThrow('r cannot reshape [12] to [5, -1]')
     expect(() => reshape('r', [-1, -1]).outputShape([[12]])).toThrow(refused('shape'))
     expect(() => reshape('r', [0, -1]).outputShape([[12]])).toThrow(refused('shape'))
   })

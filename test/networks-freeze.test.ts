@@ -18,8 +18,9 @@ import {
   separableConv2d,
   zeroPadding2d,
 } from '../src/nn/layers.ts'
-import type { Model, ModelWeight } from '../src/nn/model.ts'
+import type { Model } from '../src/nn/model.ts'
 import { sequential } from '../src/nn/model.ts'
+import type { ModelWeight } from '../src/nn/model-weights.ts'
 import { Wiring } from '../src/nn/wiring.ts'
 import { tensor } from '../src/operators/tensor.ts'
 import { hashedNumbers, hashedReader } from '../src/weights/hashed.ts'

@@ -218,7 +218,18 @@ const table: Readonly<Record<string, Row>> = {
 
 /** Types of parameters that are things, not options: what a class or a call of weftgrad, or a data set or layer of one's own, is. */
 const things = new Set([
-  ...['AdapterFacts', 'BatchRows', 'BufferSlice', 'Dataset', 'Layer', 'ModelWeight', 'NamedIdx', 'Operand', 'Resident'],
+  ...[
+    'AdapterFacts',
+    'BatchRows',
+    'BufferSlice',
+    'Dataset',
+    'Device',
+    'Layer',
+    'ModelWeight',
+    'NamedIdx',
+    'Operand',
+    'Resident',
+  ],
   ...['Shader', 'TensorType', 'Value', 'WeightBuffers', 'WeightFile', 'WeightPlace', 'WeightSpec'],
   'Augmentation', // that of `Dataset.batch`, which `fit` calls; `fit` checks it
 ])

@@ -39,12 +39,12 @@ describe('printable text', () => {
 test('an error quotes its input in one line of bounded length, and keeps its advice', () => {
   const { message } = new WeftgradError(
     'format',
-    `'${hostile}\nweftgrad: all is well${'x'.repeat(170_000)}'. Fetch it again.`,
+    `'${hostile}\nweftgrad: all is well${'x'.repeat(170_000)}'. Download it again.`,
   )
   expect(isPlain(message)).toBe(true)
   expect(message).not.toContain('\n')
   expect(message.length).toBeLessThan(2500)
-  expect(message).toMatch(/Fetch it again\.$/)
+  expect(message).toMatch(/Download it again\.$/)
 })
 
 test('lines for a terminal keep our own colours, and no other sequence', () => {

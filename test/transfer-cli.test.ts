@@ -121,7 +121,7 @@ describe('what is missing or wrong', () => {
 
   it('arguments: refused by name, with exit code 2 and without a stack', async () => {
     const cases: [string[], string][] = [
-      [['vgg19'], "no network 'vgg19' here; there are vgg16, xception, resnet152v2"],
+      [['vgg19'], "Unknown network 'vgg19'. Known are vgg16, xception, resnet152v2"],
       [['vgg16', '--head', 'deep'], "--head has to be linear or mlp, not 'deep'"],
       [['vgg16', '--pool', 'avg3'], "--pool has to be one of avg, avg2, max, none, not 'avg3'"],
       [['vgg16', '--layers', ''], '--layers has to be names'],

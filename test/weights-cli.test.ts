@@ -62,7 +62,7 @@ describe('weftgrad weights', () => {
   it('refuses an unknown network, and does not download one that is present', async () => {
     expect(await weftgrad('weights', 'get', 'vgg19')).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("no network 'vgg19' here; there are vgg16"),
+      stderr: expect.stringContaining("Unknown network 'vgg19'. Known are vgg16"),
     })
     const { name } = zoo.xception.files.withTop
     await writeFile(join(folder, name), 'weights')

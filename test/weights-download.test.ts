@@ -202,7 +202,7 @@ describe('an interrupted download', () => {
     answers = [broken(5000, 'stall'), whole()]
     await expect(downloadFile(published(), folder, { stallMs: 100 })).rejects.toMatchObject({
       code: 'fetch',
-      message: expect.stringContaining('nothing came for 0.1 s after 5000 bytes'),
+      message: expect.stringContaining('no data for 0.1 s after 5000 bytes'),
     })
     await downloadFile(published(), folder)
     expect(requests[1]).toEqual({ range: 'bytes=5000-' })

@@ -67,7 +67,7 @@ describe('weights are looked for', () => {
     expect(await findWeights('vgg16', { ...options, weights: named })).toEqual({ path: named, place: 'named' })
     await expect(findWeights('vgg16', { ...options, weights: join(folder, 'no.h5') })).rejects.toMatchObject({
       code: 'file',
-      message: expect.stringContaining('no.h5 is not there'),
+      message: expect.stringContaining('no.h5 does not exist'),
     })
   })
 })
@@ -119,6 +119,6 @@ describe('the zoo', () => {
 
   it('is searched by name', () => {
     expect(zooNameOf('VGG16')).toBe('vgg16')
-    expect(() => zooNameOf('vgg19')).toThrow("no network 'vgg19' here; there are vgg16, xception, resnet152v2")
+    expect(() => zooNameOf('vgg19')).toThrow("Unknown network 'vgg19'. Known are vgg16, xception, resnet152v2")
   })
 })

@@ -73,7 +73,7 @@ describe('matching a file with a network', () => {
       (name): GivenLayer => [`x/${name}`, { [`${name}/kernel`]: [4, 4], [`${name}/bias`]: [4] }],
     )
     expect(assigned(denses('q/d', 'p/d'), 'safetensors', nested)).toMatchObject({ 'q/d/kernel': 'q/d/kernel' })
-    expect(() => assigned(denses('d', 'e'), 'safetensors', nested)).toThrow(/does not say which/)
+    expect(() => assigned(denses('d', 'e'), 'safetensors', nested)).toThrow(/does not show which/)
   })
 
   it('uses names that authors gave, and shapes and order for names that Keras generated', () => {
@@ -94,7 +94,7 @@ describe('matching a file with a network', () => {
       'd1/kernel': 'd0/kernel',
     })
     expect(() => assigned(denses('d1', 'd2', 'd3'), 'safetensors', file('d0', 'd1', 'd2'))).toThrow(
-      'does not say which of its layers d0, d1, d2 are d1, d2, d3 of denses: all have [4, 4], [4], names differ, and the file keeps no order',
+      'does not show which of its layers d0, d1, d2 are d1, d2, d3 of denses: all have [4, 4], [4], names differ, and the file does not keep their order',
     )
   })
 
@@ -135,7 +135,7 @@ describe('matching a file with a network', () => {
       expect(Object.values(assigned(norm(), 'safetensors', file(names)))).toEqual([1, 0, 2, 3].map((i) => names[i]))
     }
     expect(() => assigned(norm(), 'safetensors', file(['p', 'q', 'r', 's']))).toThrow(
-      'its names (p, q, r, s) do not say which is which',
+      'its names (p, q, r, s) do not identify them',
     )
     // PyTorch's square weight has its axes the other way round.
     const torch: readonly GivenLayer[] = [['a', { 'a.bias': [4], 'a.weight': [4, 4] }]]
@@ -213,7 +213,7 @@ describe('a file that does not fit is refused with', () => {
       code: 'mismatch',
       message:
         "memory does not fit small: last (Conv2D) takes [3, 3, 4, 4]; 'other' has [3, 3, 4, 8]. " +
-        'It has 3 layers with weights and 416 parameters, like no network that weftgrad knows.',
+        'It has 3 layers with weights and 416 parameters, which matches no network known to weftgrad.',
       details: { layer: 'last', expected: [[3, 3, 4, 4]], group: 'other', found: [[3, 3, 4, 8]] },
     })
     expect(refusal(smallModel(), 'keras-h5', [conv, last])).toMatchObject({
@@ -224,11 +224,11 @@ describe('a file that does not fit is refused with', () => {
   it('the first layer that is missing, and the first that is too many', () => {
     expect(refusal(smallModel(true), 'keras-h5', old)).toMatchObject({
       code: 'mismatch',
-      message: expect.stringContaining('logits (Dense) takes [4, 2], [2]; the file has no layer left for it'),
+      message: expect.stringContaining('logits (Dense) takes [4, 2], [2]; the file has no other layer for it'),
     })
     expect(refusal(smallModel(), 'keras-h5', [...old, last])).toMatchObject({
       message: expect.stringContaining(
-        "has 4 layers with weights, small has 3, and no place for 'convolution2d_1', [3, 3, 4, 4]",
+        "has 4 layers with weights, small has 3, and none for 'convolution2d_1', [3, 3, 4, 4]",
       ),
     })
     // A network that has dense layers is no base: what comes after them is another network's.

@@ -115,7 +115,7 @@ describe.each(archives)('Keras ($producer)', ({ producer, names, predictions, op
     if (undecided.has(`${producer} ${name}`)) {
       await expect(prediction).rejects.toMatchObject({
         code: 'mismatch',
-        message: expect.stringContaining('does not say which of its layers'),
+        message: expect.stringContaining('does not show which of its layers'),
       })
       expect(model.device).toBeUndefined()
     } else expectNear(await prediction, predictions[kind] ?? [])

@@ -1,7 +1,7 @@
 /** How commands that train show it: facts about the run, a line per epoch. */
 
+import { isBetterEpoch } from '../nn/best-epoch.ts'
 import type { EpochLogs, TrainingFacts } from '../nn/contract.ts'
-import { isBetterEpoch } from '../nn/fit.ts'
 import type { Model } from '../nn/model.ts'
 import { count, percent } from '../numbers.ts'
 import type { DataFacts } from '../runs/data.ts'

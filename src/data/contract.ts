@@ -1,6 +1,6 @@
 /**
- * What training and evaluation ask of a data set: which examples it holds, and how a step gets its batch of them on the
- * device. Image data sets (dataset.ts) and feature data sets (feature-dataset.ts) both keep it.
+ * The contract of a data set: which examples it holds, and how a step gathers its batch on the device. Image data sets
+ * (dataset.ts) and feature data sets (feature-dataset.ts) implement it.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -12,9 +12,9 @@ import { checkValue, countFrom0, countFrom1, type Kind, objectWith, oneOf } from
 
 export type { Augmentation } from '../operators/gather-batch.ts'
 
-/** Which examples a step takes: row i of step s is example `tensor[s * batch + i]`, one of a data set's `indices`. */
+/** The examples of each step: row i of step s is example `tensor[s * batch + i]`, one of a data set's `indices`. */
 export interface BatchRows {
-  /** Examples a step. */
+  /** Examples per step. */
   readonly batch: number
   /** u32 [steps * batch], on the device. */
   readonly tensor: Tensor
@@ -29,50 +29,50 @@ export interface Batch {
 }
 
 /**
- * Examples with a class each, on a device, of which a training step gathers a batch. {@link ImageDataset} and
- * {@link FeatureDataset} are the two there are; `fit` takes any object of this type.
+ * Labelled examples on a device, from which a training step gathers batches. {@link ImageDataset} and {@link FeatureDataset}
+ * implement it; `fit` accepts any object of this type.
  */
 export interface Dataset {
-  /** Where the examples are. */
+  /** The device of the examples. */
   readonly device: Device
-  /** How many examples. */
+  /** Number of examples. */
   readonly count: number
-  /** How many classes: labels are whole numbers below. */
+  /** Number of classes: labels are whole numbers below it. */
   readonly classes: number
-  /** Which of the resident examples belong to this set, in order. */
+  /** Indices of this set's examples among all resident ones, in order. */
   readonly indices: Uint32Array
   /** The class numbers of this set's examples, in order. */
   labelsOf(): Uint32Array
   /**
-   * The examples at these positions; no numbers are copied.
-   * @throws WeftgradError 'argument' for a position out of range, or for none.
+   * The examples at these positions, without copying.
+   * @throws WeftgradError 'argument' for a position out of range, or no positions.
    */
   subset(positions: ArrayLike<number>): Dataset
   /**
-   * Does nothing where the examples can become inputs of this shape.
-   * @throws WeftgradError 'shape', in a sentence about `model`, where they cannot.
+   * Does nothing if the examples can become inputs of this shape.
+   * @throws WeftgradError 'shape', with a message about `model`, if they cannot.
    */
   refuseMisfits(inputShape: Shape, model: string): void
   /**
-   * Traces the batch of the step that the training state's first word counts. Rows that name no example give NaN and a
-   * label that is no class. The examples must fit the shape.
-   * @throws WeftgradError 'argument' for an augmentation that it cannot do.
+   * Traces the batch of the step in the training state's first word. Rows without a valid example index give NaN and an
+   * invalid label. The examples must fit the shape.
+   * @throws WeftgradError 'argument' for an unsupported augmentation.
    */
   batch(rows: BatchRows, state: Tensor, inputShape: Shape, augmentation?: Augmentation): Batch
 }
 
-/** An augmentation as training is told it; an image's gather adds the seed. */
+/** Kinds of the augmentation options of training; gathering images adds the seed. */
 export const augmentationKinds = { flip: /* @__PURE__ */ oneOf('random', 'always'), shift: countFrom0 }
 
-/** What a data set of somebody else's has. */
+/** Any data set, also a user's own. */
 export const aDataset: Kind = ['a data set', (value) => objectWith(value, 'batch')]
 
-/** Class numbers are whole numbers below this: a float32 tells all of them apart. */
+/** Class numbers are whole numbers below this: float32 represents all of them exactly. */
 const mostClasses = 2 ** 24
 
 /**
- * A copy of the class numbers, one for each example. Throws 'argument' for a number of classes that is none, 'data' for a
- * label that is no class; `noun` names an example.
+ * A copy of the class numbers, one for each example. Throws 'argument' for an invalid number of classes, 'data' for an
+ * invalid label; `noun` names an example.
  */
 export function classNumbers(labels: ArrayLike<number>, classes: number, noun: string): Uint32Array<ArrayBuffer> {
   checkValue('classes', classes, [
@@ -82,6 +82,15 @@ export function classNumbers(labels: ArrayLike<number>, classes: number, noun: s
   return Uint32Array.from(labels, (label, i) => {
     if (Number.isInteger(label) && label >= 0 && label < classes) return label
     throw new WeftgradError('data', `${noun} ${i} has the label ${label}, and there are ${classes} classes.`, { label })
+  })
+}
+
+/** The class numbers of these resident examples. Throws RangeError for an unknown example. */
+export function labelsAt(labels: Uint32Array, indices: Uint32Array): Uint32Array {
+  return Uint32Array.from(indices, (index) => {
+    const label = labels[index]
+    if (label === undefined) throw new RangeError(`there is no example ${index} among ${labels.length}`)
+    return label
   })
 }
 

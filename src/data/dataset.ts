@@ -1,17 +1,18 @@
 /**
- * Image data sets that live on the device as bytes, once. Subsets share the bytes and differ in which images they name;
- * training gathers batches by these numbers on the device.
+ * Image data sets, stored on the device as bytes, once. Subsets share the bytes and hold indices of their images; training
+ * gathers batches by these indices on the device.
  */
 
 import { WeftgradError } from '../errors.ts'
 import { refuseOversized } from '../gpu/bind.ts'
 import type { Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Shape } from '../graph/node.ts'
+import { shapeText } from '../graph/node.ts'
 import { gatherBatch } from '../operators/gather-batch.ts'
 import { DeviceStorage, leaf, Tensor } from '../operators/tensor.ts'
 import { aList, anything, checkOptions, countFrom1, required, theBytes } from '../options.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
-import { classNumbers, indicesAt } from './contract.ts'
+import { classNumbers, indicesAt, labelsAt } from './contract.ts'
 
 /** Images and labels in host memory. */
 export interface LabelledBytes {
@@ -19,13 +20,13 @@ export interface LabelledBytes {
   readonly images: Uint8Array
   /** A class number for each image: any array of whole numbers, such as a Uint8Array, Uint16Array or number[]. */
   readonly labels: ArrayLike<number>
-  /** Pixels. */
+  /** In pixels. */
   readonly height: number
-  /** Pixels. */
+  /** In pixels. */
   readonly width: number
   /** 1 for grey, 3 for red, green and blue. */
   readonly channels: number
-  /** Labels are whole numbers below. 2^24 at most. */
+  /** Number of classes, at most 2^24. Labels are whole numbers below it. */
   readonly classes: number
 }
 
@@ -44,13 +45,13 @@ interface Resident {
 }
 
 /**
- * Images that live on the device as bytes. A batch is padded with zeros to the model's input and divided by 255 on its way,
- * and mirrored or shifted where the training asks for it.
+ * Images stored on the device as bytes. Gathering a batch pads it with zeros to the model's input and divides it by 255; with
+ * augmentation, it also flips or shifts the images.
  */
 export class ImageDataset implements Dataset {
   readonly #resident: Resident
   readonly #ownsBytes: boolean
-  /** Which of the resident images belong to this set, in order. */
+  /** Indices of this set's images among all resident ones, in order. */
   readonly indices: Uint32Array
 
   /**
@@ -63,15 +64,15 @@ export class ImageDataset implements Dataset {
     this.indices = indices
   }
 
-  /** Where the bytes are. */
+  /** The device of the images. */
   get device(): Device {
     return this.#resident.device
   }
-  /** How many images. */
+  /** Number of images. */
   get count(): number {
     return this.indices.length
   }
-  /** How many classes. */
+  /** Number of classes. */
   get classes(): number {
     return this.#resident.classes
   }
@@ -90,12 +91,12 @@ export class ImageDataset implements Dataset {
 
   /** The class numbers of this set's images, in order. */
   labelsOf(): Uint32Array {
-    return Uint32Array.from(this.indices, (i) => this.#resident.hostLabels[i] ?? 0)
+    return labelsAt(this.#resident.hostLabels, this.indices)
   }
 
   /**
-   * The images at these positions of this set; no bytes are copied.
-   * @throws WeftgradError 'argument' for a position out of range or none.
+   * The images at these positions of this set, without copying.
+   * @throws WeftgradError 'argument' for a position out of range, or no positions.
    */
   subset(positions: ArrayLike<number>): ImageDataset {
     return new ImageDataset(this.#resident, indicesAt(this.indices, positions, 'image'), false)
@@ -103,7 +104,9 @@ export class ImageDataset implements Dataset {
 
   refuseMisfits(inputShape: Shape, model: string): void {
     const [height, width, channels] = this.imageShape
-    const [outHeight = 0, outWidth = 0, modelChannels = 0] = inputShape
+    const [outHeight, outWidth, modelChannels] = inputShape
+    if (outHeight === undefined || outWidth === undefined || inputShape.length !== 3)
+      throw new WeftgradError('shape', `${model} takes ${shapeText(inputShape)}, and the data set has images.`)
     if (outHeight < height || outWidth < width || modelChannels !== channels)
       throw new WeftgradError(
         'shape',
@@ -111,14 +114,12 @@ export class ImageDataset implements Dataset {
       )
   }
 
-  /** Images are padded to the model's input and scaled to [0, 1]. */
-  batch(
-    { batch, tensor }: BatchRows,
-    state: Tensor,
-    [outHeight = 0, outWidth = 0]: Shape,
-    augmentation?: Augmentation,
-  ): Batch {
+  /** Pads images to the model's input and scales them to [0, 1]. */
+  batch({ batch, tensor }: BatchRows, state: Tensor, inputShape: Shape, augmentation?: Augmentation): Batch {
     const [height, width] = this.imageShape
+    const [outHeight, outWidth] = inputShape
+    if (outHeight === undefined || outWidth === undefined)
+      throw new RangeError(`images do not become ${shapeText(inputShape)}`)
     const padTop = Math.floor((outHeight - height) / 2)
     const padLeft = Math.floor((outWidth - width) / 2)
     return gatherBatch(this.images, tensor, state, this.labels, {
@@ -127,7 +128,7 @@ export class ImageDataset implements Dataset {
     })
   }
 
-  /** Releases the bytes on the device. Subsets own none, and become unusable with the set they were taken from. */
+  /** Frees the bytes on the device. Subsets own no memory and become unusable together with their whole set. */
   dispose(): void {
     if (this.#ownsBytes) for (const buffer of this.#resident.buffers) buffer.dispose()
   }
@@ -140,8 +141,8 @@ export class ImageDataset implements Dataset {
 
 /**
  * Puts images and labels on the device, once. The caller owns them: `dispose()` or `using`.
- * @throws WeftgradError 'argument' for images that are no bytes, or extents that are not whole numbers from 1; 'data' where counts do not agree, the set is empty or a label is no class; 'limit' where the images do
- * not fit into one binding of the adapter.
+ * @throws WeftgradError 'argument' for images that are not bytes, or extents that are not whole numbers from 1; 'data' if counts
+ * disagree, the set is empty or a label is invalid; 'limit' if the images do not fit into one binding of the adapter.
  */
 export function residentImages(device: Device, bytes: LabelledBytes): ImageDataset {
   checkOptions<object>('residentImages', bytes, {
@@ -151,7 +152,7 @@ export function residentImages(device: Device, bytes: LabelledBytes): ImageDatas
       height: required(countFrom1),
       width: required(countFrom1),
     },
-    // The last two are what the readers of Fashion-MNIST say besides.
+    // The readers of Fashion-MNIST add the last two.
     ...{ channels: required(countFrom1), classes: anything, count: anything, droppedLines: anything },
   })
   const { images, height, width, channels, classes } = bytes
@@ -186,7 +187,7 @@ export function residentImages(device: Device, bytes: LabelledBytes): ImageDatas
   )
 }
 
-/** Pieces of 16 MiB keep the staging copies that `writeBuffer` makes small. */
+/** Pieces of 16 MiB keep `writeBuffer`'s staging copies small. */
 const uploadPiece = 16 * 2 ** 20
 
 function uploadBytes(device: Device, bytes: Uint8Array, label: string): DeviceBuffer {

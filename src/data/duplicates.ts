@@ -1,27 +1,30 @@
-/** Images that are byte for byte equal, within a data set and across several. */
+/** Finds images that are equal byte for byte, within a data set and across several. */
 
 import { WeftgradError } from '../errors.ts'
 import { checkValue, theBytes } from '../options.ts'
 
-/** Where an image stands: in which of the sets, and at which position there. */
+/** The position of an image: its set, and its index there. */
 export interface ImagePlace {
   readonly set: number
   readonly index: number
 }
 
 /**
- * The groups of at least two equal images, ordered by their first members; members in order of set and position. `size` is
- * bytes an image; throws 'argument' where a set's bytes are no whole number of images.
+ * The groups of at least two equal images, sorted by their first members; members are sorted by set and index. `size` is the
+ * bytes per image. Throws 'argument' if a set's bytes are not a whole number of images.
  */
 export function equalImages(sets: readonly Uint8Array[], size: number): ImagePlace[][] {
   const wrong = sets.find((images) => !Number.isInteger(size) || size < 1 || images.length % size !== 0)
   if (wrong !== undefined)
-    throw new WeftgradError('argument', `${wrong.length} bytes are no whole number of images of ${size} bytes.`, {
+    throw new WeftgradError('argument', `${wrong.length} bytes are not a whole number of images of ${size} bytes.`, {
       size,
     })
-  /** By hash: the groups, also those of one, whose images have it. */
-  const byHash = new Map<number, { readonly image: Uint8Array; readonly places: ImagePlace[] }[]>()
-  const repeated: ImagePlace[][] = []
+  /** Groups, also of single images, by hash. */
+  const byHash = new Map<
+    number,
+    { readonly image: Uint8Array; readonly first: ImagePlace; readonly places: ImagePlace[] }[]
+  >()
+  const repeated: { readonly first: ImagePlace; readonly places: ImagePlace[] }[] = []
   for (const [set, images] of sets.entries()) {
     for (let index = 0; index * size < images.length; index++) {
       const image = images.subarray(index * size, (index + 1) * size)
@@ -29,21 +32,21 @@ export function equalImages(sets: readonly Uint8Array[], size: number): ImagePla
       const candidates = byHash.get(key)
       const group = candidates?.find((one) => equalBytes(one.image, image))
       if (group !== undefined) {
-        if (group.places.length === 1) repeated.push(group.places)
+        if (group.places.length === 1) repeated.push(group)
         group.places.push({ set, index })
       } else {
-        const single = { image, places: [{ set, index }] }
+        const single = { image, first: { set, index }, places: [{ set, index }] }
         if (candidates === undefined) byHash.set(key, [single])
         else candidates.push(single)
       }
     }
   }
-  return repeated.sort(([a], [b]) => (a?.set ?? 0) - (b?.set ?? 0) || (a?.index ?? 0) - (b?.index ?? 0))
+  return repeated.sort(({ first: a }, { first: b }) => a.set - b.set || a.index - b.index).map(({ places }) => places)
 }
 
 /**
- * Positions of the images that are not, byte for byte, equal to an earlier one. `size` is bytes an image.
- * @throws WeftgradError 'argument' where the bytes are no whole number of images.
+ * Indices of the images that do not equal an earlier one, byte for byte. `size` is the bytes per image.
+ * @throws WeftgradError 'argument' if the bytes are not a whole number of images.
  */
 export function dropDuplicates(images: Uint8Array, size: number): Uint32Array {
   checkValue('dropDuplicates: the images', images, theBytes)

@@ -1,12 +1,12 @@
 /**
- * Finds Fashion-MNIST on this computer or fetches it, without needing root.
+ * Finds Fashion-MNIST on this computer or downloads it; needs no root.
  *
  * Looks, in this order, in: the folder the user names; `WEFTGRAD_DATA_DIR`; the Debian package's folder; Keras' cache;
  * weftgrad's cache. Then it downloads the published files; then, on Debian and Ubuntu, it unpacks the package
- * `dataset-fashion-mnist` from the system's own mirror. What is fetched is kept in weftgrad's cache, compressed as it came.
+ * `dataset-fashion-mnist` from the system's mirror. Downloads are kept in weftgrad's cache, in compressed form.
  *
- * Promises: outside of the user's own folders only the published bytes are accepted, by SHA-256; there, other
- * well-formed data of 28x28 are too, and the log says so. A failure leaves no half file and says what was tried.
+ * Promises: outside the user's folders only the published bytes are accepted, by SHA-256; inside, other well-formed data of
+ * 28x28 is accepted too, and logged. A failure leaves no partial file and lists what was tried.
  */
 
 import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
@@ -37,20 +37,20 @@ import {
   parseFashionMnistCsv,
 } from './fashion-mnist.ts'
 
-/** Where to look for the data, and whether they may be fetched. */
+/** Where to look for the data, and whether to download it. */
 export interface LoadFashionMnistOptions {
-  /** The only folder to look in (`--data-dir`): nothing else is searched or fetched. */
+  /** The only folder to look in (`--data-dir`): nothing else is searched or downloaded. */
   readonly dataDir?: string | undefined
-  /** What to do with rows of a CSV in which cells are missing; see `parseLabelledCsv`. */
+  /** How to treat CSV rows with missing cells; see `parseLabelledCsv`. */
   readonly missing?: 'refuse' | 'drop' | undefined
-  /** Gets a line when something is fetched, passed over, or other than published. */
+  /** Receives a line when something is downloaded, skipped, or not the published data. */
   readonly log?: ((line: string) => void) | undefined
-  /** Whether to fetch what is not here; true unless `WEFTGRAD_NO_SETUP=1`. */
+  /** Whether to download missing data; true unless `WEFTGRAD_NO_SETUP=1`. */
   readonly provision?: boolean | undefined
-  /** Ends looking and fetching with 'aborted'. */
+  /** Stops the search and the download with 'aborted'. */
   readonly signal?: AbortSignal | undefined
   /**
-   * Where to look and how to fetch; tests give their own.
+   * Where to look and how to download; tests use their own.
    * @internal
    */
   readonly surroundings?: Partial<FashionMnistSurroundings> | undefined
@@ -58,23 +58,23 @@ export interface LoadFashionMnistOptions {
 
 export interface FashionMnistSurroundings {
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Undefined where the user has none, as in some containers. */
+  /** Undefined if the user has none, as in some containers. */
   readonly home: string | undefined
-  /** Where the Debian package puts its files. */
+  /** The folder of the Debian package's files. */
   readonly systemFolder: string
   /** weftgrad's own cache. */
   readonly cache: string
   readonly addresses: readonly string[]
-  /** Undefined for the usual one, by way of a proxy where the environment names one. */
+  /** Undefined for the usual one, which uses the proxy in the environment, if any. */
   readonly fetch: typeof globalThis.fetch | undefined
   readonly openApt: (folder: string) => Promise<Pick<PrivateApt, 'candidate' | 'unpack'>>
 }
 
-/** Fashion-MNIST, and where it came from. */
+/** Fashion-MNIST, and its origin. */
 export interface LoadedFashionMnist extends FashionMnistBytes {
-  /** The folder the data were read from. */
+  /** The folder that the data was read from. */
   readonly folder: string
-  /** Whether these are, to the bit, the published data; a CSV cannot tell. */
+  /** Whether this is exactly the published data; always false for a CSV. */
   readonly published: boolean
 }
 
@@ -83,7 +83,7 @@ const systemFolder = '/usr/share/datasets/fashion-mnist'
 const stagingPrefix = '.fashion-mnist-'
 const csvNames = { train: 'fashion-mnist_train.csv', test: 'fashion-mnist_test.csv' } as const
 
-/** The largest of the four is 26 MB compressed, the Kaggle CSV 133 MB; a file past this is something else. */
+/** The largest of the four files has 26 MB compressed, the Kaggle CSV 133 MB; a larger file is something else. */
 const largestFileBytes = 2 ** 30
 const largestDownloadBytes = 64 * 2 ** 20
 
@@ -106,8 +106,8 @@ export async function fashionMnist(
 
 /**
  * Fashion-MNIST as bytes in memory.
- * @throws WeftgradError 'fetch' if it is nowhere and cannot be fetched; 'file' if `dataDir` does not hold it; 'format',
- * 'data' or 'checksum' if what a user's folder holds is damaged; 'aborted' if the signal fired.
+ * @throws WeftgradError 'fetch' if it is not found and cannot be downloaded; 'file' if `dataDir` does not hold it; 'format',
+ * 'data' or 'checksum' if the data in a user's folder is damaged; 'aborted' if the signal fired.
  */
 export async function loadFashionMnist(options: LoadFashionMnistOptions = {}): Promise<LoadedFashionMnist> {
   checkOptions('fashionMnist', options, {
@@ -136,17 +136,17 @@ export async function loadFashionMnist(options: LoadFashionMnistOptions = {}): P
       const found = await readPlace(place, missing, log)
       if (typeof found !== 'string') return found
       tried.push(`${place.folder} (${found})`)
-      if (place.own) log(`No Fashion-MNIST in ${place.title}: ${found}. Looking elsewhere.`)
+      if (place.own) log(`No Fashion-MNIST in ${place.title}: ${found}. Trying other places.`)
     } catch (error) {
-      // What a user points at is never silently replaced by something else; a damaged cache is.
+      // Data in a folder that the user named is never silently replaced; a damaged cache is.
       if (place.own || !(error instanceof WeftgradError)) throw error
       tried.push(`${place.folder} (damaged)`)
-      log(`${place.title} is passed over: ${error.message}`)
+      log(`Skipping ${place.title}: ${error.message}`)
     }
   }
 
   if (options.provision ?? here.env.WEFTGRAD_NO_SETUP !== '1') return await fetchFashionMnist(here, tried, options)
-  throw nowhere(tried, ['fetching it is switched off (WEFTGRAD_NO_SETUP=1, or provision: false)'])
+  throw nowhere(tried, ['downloads are switched off (WEFTGRAD_NO_SETUP=1, or provision: false)'])
 }
 
 // Looking
@@ -154,7 +154,7 @@ export async function loadFashionMnist(options: LoadFashionMnistOptions = {}): P
 interface Place {
   readonly folder: string
   readonly title: string
-  /** Named by the user: other data than the published are accepted, and damage is an error. */
+  /** Named by the user: data other than the published is accepted, and damage is an error. */
   readonly own: boolean
 }
 
@@ -169,13 +169,13 @@ function usualPlaces({ env, home, systemFolder, cache }: FashionMnistSurrounding
   ]
 }
 
-/** The data of a place, or the reason why there are none. Throws WeftgradError if there are, but damaged. */
+/** The data of a place, or why there is none. Throws WeftgradError for damaged data. */
 async function readPlace(
   place: Place,
   missing: 'refuse' | 'drop',
   log: (line: string) => void,
 ): Promise<LoadedFashionMnist | string> {
-  // Below a user's folder, also where torchvision and an unpacked archive put the files.
+  // In a user's folder, also the subfolders of torchvision and of an unpacked archive.
   const below = place.own ? ['', 'fashion-mnist', join('FashionMNIST', 'raw')] : ['']
   let reason = 'no such folder'
   for (const folder of below.map((path) => join(place.folder, path))) {
@@ -193,7 +193,7 @@ async function readPlace(
     const absentParts = fashionMnistParts.filter((_, i) => idx[i] === undefined)
     if (absentParts.length < 4) reason = `${absentParts.map((p) => fashionMnistFiles[p].name).join(', ')} missing`
     else if (train || test) reason = `${train ? csvNames.test : csvNames.train} missing`
-    else if (reason === 'no such folder') reason = 'none of its files there'
+    else if (reason === 'no such folder') reason = 'none of its files found'
   }
   return reason
 }
@@ -227,7 +227,7 @@ async function readIdxFiles(
   if (others.length > 0) {
     log(
       `${folder} does not hold the published Fashion-MNIST (${others.join(', ')} differ${others.length === 1 ? 's' : ''}): ` +
-        `using its ${parsed.train.count} training and ${parsed.test.count} test images as they are.`,
+        `using its ${parsed.train.count} training and ${parsed.test.count} test images unchanged.`,
     )
   }
   return { ...parsed, folder, published: others.length === 0 }
@@ -258,12 +258,12 @@ export async function readFashionMnistCsv(
   const { droppedLines } = read
   if (droppedLines.length > 0) {
     const lines = droppedLines.slice(0, 5).join(', ') + (droppedLines.length > 5 ? ', ...' : '')
-    log?.(`${path}: left out ${droppedLines.length} rows with missing cells (lines ${lines}).`)
+    log?.(`${path}: dropped ${droppedLines.length} rows with missing cells (lines ${lines}).`)
   }
   return read
 }
 
-/** The names under which a part is found, as published first. */
+/** The file names of a part, the published one first. */
 function idxNames(part: FashionMnistPart): string[] {
   const { name } = fashionMnistFiles[part]
   const stem = name.replace(/-idx\d-ubyte$/, '')
@@ -272,7 +272,7 @@ function idxNames(part: FashionMnistPart): string[] {
   return plain.flatMap((variant) => [variant, `${variant}.gz`])
 }
 
-/** The length of a part's decompressed file: values and header. */
+/** The length of a part's decompressed file: header and values. */
 function sizeOf(part: FashionMnistPart): number {
   const { shape } = fashionMnistFiles[part]
   return shape.reduce((product, extent) => product * extent, 1) + 4 + 4 * shape.length
@@ -317,14 +317,14 @@ async function fetchFashionMnist(
       failures.push(withoutStop(error))
       continue
     }
-    // Parsed before it is kept. A cache that cannot be written costs another download next time, not this run.
+    // Parsed before it is stored. If the cache is not writable, only the next run has to download again.
     const parsed = parseFashionMnist(files)
     try {
       for (const part of fashionMnistParts) {
         await writeFileAtomic(join(folder, `${fashionMnistFiles[part].name}.gz`), compressed[part])
       }
     } catch (error) {
-      log(`Fashion-MNIST was fetched but cannot be kept: ${withoutStop(error)}.`)
+      log(`Fashion-MNIST was downloaded but cannot be stored: ${withoutStop(error)}.`)
     }
     return { ...parsed, folder, published: true }
   }
@@ -334,7 +334,7 @@ async function fetchFashionMnist(
 type PartBytes = Readonly<Record<FashionMnistPart, Uint8Array>>
 
 async function partsFrom(read: (part: FashionMnistPart) => Promise<Uint8Array>): Promise<PartBytes> {
-  // One after the other, the largest first: what cannot be reached fails once, not four times.
+  // One after the other, the largest first: an unreachable server fails once, not four times.
   return {
     trainImages: await read('trainImages'),
     trainLabels: await read('trainLabels'),
@@ -366,10 +366,10 @@ async function downloadFrom(
   })
 }
 
-/** The package's files, out of a private apt in a folder that is removed again. Throws CommandFailed or WeftgradError. */
+/** The package's files, through a private apt in a temporary folder. Throws CommandFailed or WeftgradError. */
 async function fetchPackage({ cache, openApt }: FashionMnistSurroundings): Promise<PartBytes> {
   await mkdir(cache, { recursive: true, mode: 0o700 })
-  // apt runs by a configuration that is written there.
+  // apt's configuration is written there.
   requireTrusted(cache)
   await removeAbandoned(cache)
   const staging = await mkdtemp(join(cache, stagingPrefix))
@@ -387,7 +387,7 @@ async function fetchPackage({ cache, openApt }: FashionMnistSurroundings): Promi
   }
 }
 
-/** Staging folders of runs that were killed; one that is in use is younger than an hour. */
+/** Removes staging folders of killed runs; one in use is younger than an hour. */
 async function removeAbandoned(cache: string): Promise<void> {
   for (const name of await readdir(cache)) {
     if (!name.startsWith(stagingPrefix)) continue
@@ -401,12 +401,12 @@ async function removeAbandoned(cache: string): Promise<void> {
 
 const whatToProvide =
   `Put ${fashionMnistParts.map((part) => fashionMnistFiles[part].name).join(', ')} (plain or .gz), or Kaggle's ` +
-  `${csvNames.train} and ${csvNames.test}, into a folder and name it with --data-dir or WEFTGRAD_DATA_DIR.`
+  `${csvNames.train} and ${csvNames.test}, into a folder, and give it with --data-dir or WEFTGRAD_DATA_DIR.`
 
 function nowhere(tried: readonly string[], failures: readonly string[]): WeftgradError {
   return new WeftgradError(
     'fetch',
-    `Fashion-MNIST is neither here nor could it be fetched. Looked in ${tried.join(', ')}; ${failures.join('; ')}. ${whatToProvide}`,
+    `Fashion-MNIST was not found and could not be downloaded. Looked in ${tried.join(', ')}; ${failures.join('; ')}. ${whatToProvide}`,
     { tried, failures },
   )
 }
@@ -414,12 +414,12 @@ function nowhere(tried: readonly string[], failures: readonly string[]): Weftgra
 function notPublished(path: string): WeftgradError {
   return new WeftgradError(
     'checksum',
-    `${path} does not hold the published bytes (its SHA-256 is another). Delete it, or name its folder with --data-dir if you want these data.`,
+    `${path} does not hold the published bytes (its SHA-256 differs). Delete it, or give its folder with --data-dir to use this data.`,
     { path },
   )
 }
 
-/** A message as a part of a longer sentence. */
+/** A message as part of a longer sentence. */
 function withoutStop(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error)
   return message.replace(/\.$/, '')

@@ -1,8 +1,8 @@
 /**
  * Fashion-MNIST: 60,000 training and 10,000 test images of clothes, 28x28 grey bytes, ten classes
- * (Xiao, Rasul, Vollgraf: Fashion-MNIST, arXiv:1708.07747). What is published, and how its files become images and labels.
+ * (Xiao, Rasul, Vollgraf: Fashion-MNIST, arXiv:1708.07747). Lists the published files, and reads images and labels from them.
  *
- * Works on bytes, so it runs in a browser as well; `fashion-mnist.node.ts` finds or fetches the files on a computer.
+ * Works on bytes, so it runs in a browser too; `fashion-mnist.node.ts` finds or downloads the files.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -10,7 +10,7 @@ import { parseLabelledCsv } from '../format/csv.ts'
 import { parseIdx } from '../format/idx.ts'
 import { aFlag, anObject, aString, checkOptions, checkValue, oneOf, theBytes } from '../options.ts'
 
-/** What the labels 0 to 9 stand for. */
+/** The names of the classes 0 to 9. */
 export const fashionMnistClasses = [
   'T-shirt/top',
   'Trouser',
@@ -24,7 +24,7 @@ export const fashionMnistClasses = [
   'Ankle boot',
 ] as const
 
-/** The parts the set is published in, one IDX file each. */
+/** The published parts of the set, one IDX file each. */
 export type FashionMnistPart = 'trainImages' | 'trainLabels' | 'testImages' | 'testLabels'
 
 export interface PublishedFile {
@@ -60,7 +60,7 @@ export const fashionMnistFiles: Readonly<Record<FashionMnistPart, PublishedFile>
 
 export const fashionMnistParts = ['trainImages', 'trainLabels', 'testImages', 'testLabels'] as const
 
-/** Where `NAME.gz` is published, in the order in which to try. */
+/** The addresses of `NAME.gz`, in the order in which to try them. */
 export const fashionMnistAddresses = [
   'https://storage.googleapis.com/tensorflow/tf-keras-datasets/',
   'http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/',
@@ -68,23 +68,23 @@ export const fashionMnistAddresses = [
 
 const side = 28
 
-/** Grey images with one label each, as bytes in host memory. */
+/** Labelled grey images, as bytes in host memory. */
 export interface LabelledImages {
   /** `count * height * width` bytes from 0 to 255, row by row, image after image. */
   readonly images: Uint8Array
-  /** One class index an image. */
+  /** One class number per image. */
   readonly labels: Uint8Array
-  /** How many images. */
+  /** Number of images. */
   readonly count: number
   /** Pixels. */
   readonly height: number
   /** Pixels. */
   readonly width: number
-  /** Grey. */
+  /** 1: grey. */
   readonly channels: 1
-  /** Fashion-MNIST's. */
+  /** Number of classes: 10. */
   readonly classes: 10
-  /** Of a CSV: numbers of the lines (from 1, the header's) that were left out for missing cells. */
+  /** For a CSV: numbers of the lines dropped for missing cells; the header is line 1. */
   readonly droppedLines?: readonly number[]
 }
 
@@ -96,16 +96,16 @@ export interface FashionMnistBytes {
   readonly test: LabelledImages
 }
 
-/** What {@link parseFashionMnist} may accept, and what errors say. */
+/** Options of {@link parseFashionMnist}. */
 export interface ParseFashionMnistOptions {
-  /** Also take sets with other numbers of images than the published 60,000 and 10,000. */
+  /** Whether to accept other numbers of images than the published 60,000 and 10,000. */
   readonly anyCount?: boolean
   /** Names each file in errors. */
   readonly sources?: Readonly<Partial<Record<FashionMnistPart, string>>>
 }
 
 /**
- * Reads the four decompressed IDX files. The images are views into the bytes given.
+ * Reads the four decompressed IDX files. The images are views into the given bytes.
  * @throws WeftgradError 'format' for bytes that are not IDX, 'data' for shapes and labels that are not Fashion-MNIST's.
  */
 export function parseFashionMnist(
@@ -129,17 +129,17 @@ export function parseFashionMnist(
   return { train: half('trainImages', 'trainLabels'), test: half('testImages', 'testLabels') }
 }
 
-/** The decompressed bytes of an IDX file, and what errors call them. */
+/** The decompressed bytes of an IDX file, and their name in errors. */
 export interface NamedIdx {
-  /** Decompressed. */
+  /** The decompressed bytes. */
   readonly bytes: Uint8Array
   /** The file's name or path. */
   readonly source: string
 }
 
 /**
- * One half of the set, whatever its number of images, from its two decompressed IDX files. The images are a view into the
- * bytes given.
+ * Reads one half of the set, with any number of images, from its two decompressed IDX files. The images are a view into the
+ * given bytes.
  * @throws WeftgradError 'format' and 'data' as `parseFashionMnist`.
  */
 export function parseFashionMnistPair(imagesFile: NamedIdx, labelsFile: NamedIdx): LabelledImages {
@@ -161,12 +161,12 @@ export function parseFashionMnistPair(imagesFile: NamedIdx, labelsFile: NamedIdx
   return { images: images.data, labels: labels.data, count, height, width, channels: 1, classes: 10 }
 }
 
-/** One half of the set from Kaggle's CSV, whatever its number of images. Errors and `missing` as in `parseLabelledCsv`. */
+/** Reads one half of the set from Kaggle's CSV, with any number of images. Errors and `missing` as in `parseLabelledCsv`. */
 export function parseFashionMnistCsv(
   bytes: Uint8Array,
   options: { readonly missing?: 'refuse' | 'drop'; readonly source?: string } = {},
 ): LabelledImages & {
-  /** Numbers of the lines (from 1, the header's) that were left out for missing cells. */
+  /** Numbers of the lines dropped for missing cells; the header is line 1. */
   readonly droppedLines: readonly number[]
 } {
   checkValue('parseFashionMnistCsv: the bytes', bytes, theBytes)
@@ -175,19 +175,19 @@ export function parseFashionMnistCsv(
   return { ...csv, height: side, width: side, channels: 1, classes: 10 }
 }
 
-/** Whether decompressed bytes are, to the bit, the published ones of this part. */
+/** Whether decompressed bytes are exactly the published ones of this part. */
 export async function isPublishedFashionMnist(part: FashionMnistPart, bytes: Uint8Array): Promise<boolean> {
   return (await sha256Hex(bytes)) === fashionMnistFiles[part].sha256
 }
 
 async function sha256Hex(bytes: Uint8Array): Promise<string> {
-  // Only the type of the buffer changes: none of these bytes is shared between threads.
+  // The cast only changes the buffer's type: these bytes are not shared between threads.
   const digest = await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 function refusal(source: string, problem: string): WeftgradError {
-  return new WeftgradError('data', `${source} ${problem}. Check that this is Fashion-MNIST, or fetch it again.`, {
+  return new WeftgradError('data', `${source} ${problem}. Check that this is Fashion-MNIST, or download it again.`, {
     source,
   })
 }

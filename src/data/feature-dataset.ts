@@ -1,7 +1,7 @@
 /**
- * Feature data sets: rows of float32 numbers that live on the device, with a class for each. Where a kernel may not see
- * all of them at once (60,000 rows of 3,584 numbers are 860 MB, lavapipe binds 128 MiB) they lie in several blocks of
- * columns; a step gathers its rows from every block and puts them side by side. Subsets share the numbers.
+ * Feature data sets: labelled rows of float32 numbers on the device. If a kernel cannot bind all of them at once (60,000 rows
+ * of 3,584 numbers are 860 MB, lavapipe binds 128 MiB), they are split into blocks of columns; a step gathers its rows from
+ * every block and concatenates them. Subsets share the numbers.
  */
 
 import { evaluate } from '../autograd/tensors.ts'
@@ -14,17 +14,17 @@ import { add, concatenate, gather, mean, mul, reshape, slice, square, sub } from
 import { DeviceStorage, leaf, Tensor, tensor } from '../operators/tensor.ts'
 import { aList, aNumber, checkOptions, required } from '../options.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
-import { classNumbers, indicesAt } from './contract.ts'
+import { classNumbers, indicesAt, labelsAt } from './contract.ts'
 
-/** What a feature data set is to hold. */
+/** The layout and labels of a feature data set. */
 export interface FeatureSpec {
   /** Numbers in a row. */
   readonly width: number
   /** A class number for each row: any array of whole numbers. */
   readonly labels: ArrayLike<number>
-  /** Labels are whole numbers below. 2^24 at most. */
+  /** Number of classes, at most 2^24. Labels are whole numbers below it. */
   readonly classes: number
-  /** The most bytes of a block of columns: what a kernel of the adapter may see, unless given. */
+  /** The most bytes of a block of columns: by default the adapter's largest binding. */
   readonly blockBytes?: number
 }
 
@@ -37,7 +37,7 @@ interface ColumnBlock {
   readonly tensor: Tensor
 }
 
-/** What a data set and its subsets share. */
+/** The memory that a data set and its subsets share. */
 interface Resident extends FeatureSpec {
   readonly device: Device
   readonly labels: Uint32Array
@@ -47,11 +47,11 @@ interface Resident extends FeatureSpec {
   readonly buffers: readonly DeviceBuffer[]
 }
 
-/** Rows of float32 numbers with a class each, on the device: what a head on a frozen network is trained on. */
+/** Labelled rows of float32 numbers on the device: features to train a head of a frozen network on. */
 export class FeatureDataset implements Dataset {
   readonly #resident: Resident
   readonly #ownsNumbers: boolean
-  /** Which of the resident rows belong to this set, in order. */
+  /** Indices of this set's rows among all resident ones, in order. */
   readonly indices: Uint32Array
 
   private constructor(resident: Resident, indices: Uint32Array, ownsNumbers: boolean) {
@@ -62,8 +62,8 @@ export class FeatureDataset implements Dataset {
 
   /**
    * A data set of zeros, to be filled by `write`. The caller owns it: `dispose()` or `using`.
-   * @throws WeftgradError 'data' for a width below 1, no labels, or one that is no class; 'limit' where even one column is more
-   * than a kernel of this adapter may see.
+   * @throws WeftgradError 'data' for a width below 1, no labels, or an invalid one; 'limit' if even one column exceeds the
+   * adapter's largest binding.
    */
   static allocate(device: Device, spec: FeatureSpec): FeatureDataset {
     checkOptions('FeatureDataset', spec, {
@@ -75,13 +75,13 @@ export class FeatureDataset implements Dataset {
     if (!Number.isInteger(width) || width < 1 || count === 0)
       throw new WeftgradError(
         'data',
-        `${count} rows of ${width} features make no data set; it has one of each at least.`,
+        `${count} rows of ${width} features are not a data set: it needs at least one row and one feature.`,
       )
     const most = Math.floor(blockBytes / (count * 4))
     if (most < 1)
       throw new WeftgradError(
         'limit',
-        `${count} rows are more than a kernel of this adapter may see of a single feature. Use fewer examples.`,
+        `${count} rows of a single feature exceed this adapter's largest binding. Use fewer examples.`,
         { count },
       )
     const owned: DeviceBuffer[] = []
@@ -107,15 +107,15 @@ export class FeatureDataset implements Dataset {
     }
   }
 
-  /** Where the numbers are. */
+  /** The device of the rows. */
   get device(): Device {
     return this.#resident.device
   }
-  /** How many rows. */
+  /** Number of rows. */
   get count(): number {
     return this.indices.length
   }
-  /** How many classes. */
+  /** Number of classes. */
   get classes(): number {
     return this.#resident.classes
   }
@@ -123,19 +123,19 @@ export class FeatureDataset implements Dataset {
   get width(): number {
     return this.#resident.width
   }
-  /** In how many blocks of columns the numbers lie. */
+  /** Number of blocks of columns. */
   get blockCount(): number {
     return this.#resident.blocks.length
   }
 
   /** The class numbers of this set's rows, in order. */
   labelsOf(): Uint32Array {
-    return Uint32Array.from(this.indices, (i) => this.#resident.labels[i] ?? 0)
+    return labelsAt(this.#resident.labels, this.indices)
   }
 
   /**
-   * Puts whole rows, one after the other, in the place of the resident rows from `first` on.
-   * @throws WeftgradError 'argument' for parts of rows, or rows beyond the set's.
+   * Overwrites resident rows, from `first` on, with consecutive rows.
+   * @throws WeftgradError 'argument' for partial rows, or rows beyond the end.
    */
   write(first: number, rows: Float32Array): void {
     const { device, width, blocks, labels } = this.#resident
@@ -143,10 +143,10 @@ export class FeatureDataset implements Dataset {
     if (!Number.isInteger(count) || !Number.isInteger(first) || first < 0 || first + count > labels.length)
       throw new WeftgradError(
         'argument',
-        `${rows.length} numbers are no rows of ${width} for a set of ${labels.length} from row ${first} on.`,
+        `${rows.length} numbers are not whole rows of ${width} that fit from row ${first} into a set of ${labels.length}.`,
       )
     for (const { from, columns, buffer } of blocks) {
-      // Pieces of 16 MiB keep the staging copies that `writeBuffer` makes small.
+      // Pieces of 16 MiB keep `writeBuffer`'s staging copies small.
       const atOnce = Math.max(1, Math.floor(2 ** 22 / columns))
       for (let start = 0; start < count; start += atOnce) {
         const piece = Math.min(atOnce, count - start)
@@ -160,7 +160,7 @@ export class FeatureDataset implements Dataset {
     }
   }
 
-  /** The rows at these positions; no numbers are copied. Throws as {@link Dataset.subset}. */
+  /** The rows at these positions, without copying. Throws as {@link Dataset.subset}. */
   subset(positions: ArrayLike<number>): FeatureDataset {
     return new FeatureDataset(this.#resident, indicesAt(this.indices, positions, 'row'), false)
   }
@@ -187,11 +187,11 @@ export class FeatureDataset implements Dataset {
     return rest.length === 0 ? first : concatenate([first, ...rest], 1)
   }
 
-  /** Mean and variance of each feature over this set, computed on the device. */
+  /** Computes the mean and variance of each feature over this set on the device. */
   async statistics(): Promise<{
-    /** One number a feature. */
+    /** One number per feature. */
     readonly mean: Float32Array
-    /** One number a feature; the biased one. */
+    /** The biased variance, one number per feature. */
     readonly variance: Float32Array
   }> {
     const result = { mean: new Float32Array(this.width), variance: new Float32Array(this.width) }
@@ -203,7 +203,7 @@ export class FeatureDataset implements Dataset {
     return result
   }
 
-  /** Releases the numbers on the device. Subsets own none, and become unusable with the set they were taken from. */
+  /** Frees the numbers on the device. Subsets own no memory and become unusable together with their whole set. */
   dispose(): void {
     if (this.#ownsNumbers) for (const buffer of this.#resident.buffers) buffer.dispose()
   }
@@ -214,7 +214,7 @@ export class FeatureDataset implements Dataset {
   }
 }
 
-/** Blocks of equal multiples of four columns (rows that kernels copy by fours), at most `most` each. */
+/** Splits columns into equal blocks of at most `most`, multiples of four if possible, since kernels copy rows by fours. */
 function columnsOf(width: number, most: number): { readonly from: number; readonly columns: number }[] {
   const rounded = most >= 4 ? most - (most % 4) : most
   const blocks = Math.ceil(width / rounded)
@@ -230,12 +230,12 @@ function onDevice(buffer: DeviceBuffer, shape: Shape, dtype: 'f32' | 'u32'): Ten
   return new Tensor(leaf(new DeviceStorage(buffer.slice(0, elementCount(shape) * 4)), { shape, dtype }))
 }
 
-/** Rows whose statistics are taken at once: enough to keep a device busy, and 16 MiB of a block of 1,024 columns. */
+/** Rows per group of statistics: enough to keep a device busy, and 16 MiB for a block of 1,024 columns. */
 const rowsAtOnce = 4096
 
 /**
- * Mean and variance of each column over some rows: of groups of rows first, from which those of all follow (Chan, Golub,
- * LeVeque 1979), so that long sums lose little and only one group is copied at a time.
+ * Mean and variance of each column over some rows: computed for groups of rows and then combined (Chan, Golub, LeVeque 1979),
+ * so that long sums lose little precision and only one group is copied at a time.
  */
 function blockStatistics(block: Tensor, rows: Uint32Array): readonly [Tensor, Tensor] {
   const groups = Array.from({ length: Math.ceil(rows.length / rowsAtOnce) }, (_, i) => {

@@ -1,7 +1,7 @@
 /**
- * Resizes 8-bit images on the host, each axis by itself: shrinking averages the area that a new pixel covers, growing
- * interpolates between the two nearest pixel centres (edges repeat). Both place pixel centres at halves, as TensorFlow's
- * and Pillow's resizing do; neither shifts the image.
+ * Resizes 8-bit images on the host, each axis separately: shrinking averages the area that a new pixel covers, growing
+ * interpolates between the two nearest pixel centres (edges repeat). Pixel centres are at halves, as in TensorFlow and
+ * Pillow, so the image does not shift.
  */
 import { WeftgradError } from '../errors.ts'
 
@@ -15,18 +15,18 @@ export interface ByteImage {
   readonly data: Uint8Array
 }
 
-/** Contributions to one new pixel: old pixels from `first` on, weighted; the weights sum to 1. */
+/** The weights of old pixels, from `first` on, in one new pixel. They sum to 1. */
 interface Tap {
   readonly first: number
   readonly weights: readonly number[]
 }
 
-/** The image in another size; values are rounded to the nearest. Throws WeftgradError 'argument' for a size below 1 pixel. */
+/** Resizes an image; values are rounded to the nearest. Throws WeftgradError 'argument' for a size below 1 pixel. */
 export function resize(image: ByteImage, size: { readonly width: number; readonly height: number }): ByteImage {
   const { width, height, channels, data } = image
   for (const extent of [width, height, size.width, size.height]) {
     if (!Number.isSafeInteger(extent) || extent < 1) {
-      throw new WeftgradError('argument', `An image's width and height have to be at least 1 pixel, not ${extent}.`, {
+      throw new WeftgradError('argument', `An image's width and height must be at least 1 pixel, not ${extent}.`, {
         from: { width, height },
         to: size,
       })
@@ -40,7 +40,7 @@ export function resize(image: ByteImage, size: { readonly width: number; readonl
   }
   const columns = taps(width, size.width)
   const rows = taps(height, size.height)
-  // Rows first: a tall photograph then needs no intermediate of its full height.
+  // Rows first, so that a tall photograph needs no intermediate of its full height.
   const band = new Float64Array(width * channels)
   const result = new Uint8Array(size.width * size.height * channels)
   for (const [y, { first, weights }] of rows.entries()) {
@@ -65,7 +65,7 @@ function taps(from: number, to: number): Tap[] {
   return Array.from({ length: to }, (_, i) => (scale > 1 ? areaTap(i, scale, from) : linearTap(i, scale, from)))
 }
 
-/** The old pixels under [i * scale, (i + 1) * scale), each by the length that is covered. */
+/** The old pixels in [i * scale, (i + 1) * scale), weighted by the covered length. */
 function areaTap(i: number, scale: number, from: number): Tap {
   const begin = i * scale
   const end = Math.min((i + 1) * scale, from)

@@ -1,19 +1,19 @@
 /**
- * Writes files so that a reader, or a run resumed after a crash, finds the old content or the new, never half of one:
- * a temporary name in the same folder, flushed to the disk, renamed over the target, and the folder flushed, too.
+ * Writes files so that a reader, or a run resumed after a crash, finds either the old content or the new: writes a temporary
+ * file in the same folder, flushes it to the disk, renames it over the target, and flushes the folder.
  */
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 
-/** What can be written: all at once, or chunk by chunk (a download); a stream that throws leaves the target as it was. */
+/** Content to write: all at once, or chunk by chunk (a download). If a stream throws, the target stays as it was. */
 export type FileContent = Uint8Array | string | AsyncIterable<Uint8Array>
 
 /**
- * Replaces `path` by the content, making folders as needed. On any failure the temporary file is removed and the target
+ * Replaces `path` with the content, and creates folders as needed. On any failure the temporary file is removed and the target
  * is untouched; an error thrown by a stream of chunks, or by `guard`, passes through as it is.
- * @param guard asked before anything is written, and again before the target is replaced.
+ * @param guard called before anything is written, and again before the target is replaced.
  * @throws WeftgradError 'file' if the disk refuses (full, read-only, no permission).
  */
 export async function writeFileAtomic(path: string, content: FileContent, guard?: () => Promise<void>): Promise<void> {
@@ -43,14 +43,14 @@ export async function writeFileAtomic(path: string, content: FileContent, guard?
 }
 
 /**
- * Appends one line and flushes it, for logs of JSON lines: when this returns, the line survives a power cut. A line that
- * an earlier crash cut off stays by itself, because the new one then starts on a line of its own; if the disk is full,
- * the file is cut back to what it held before.
+ * Appends one line and flushes it, for logs of JSON lines: when this returns, the line survives a power cut. If an
+ * earlier crash cut off the last line, the new one starts on a new line. If the disk is full, the file is restored to its
+ * length before.
  * @throws WeftgradError 'argument' if the text holds a line break, 'file' if the disk refuses.
  */
 export async function appendLineDurable(path: string, line: string): Promise<void> {
   if (/[\n\r]/.test(line)) {
-    throw new WeftgradError('argument', 'A line to append may not hold line breaks. Write them escaped, as JSON does.')
+    throw new WeftgradError('argument', 'A line to append must not contain line breaks. Escape them, as JSON does.')
   }
   await onDisk(path, async () => {
     await mkdir(dirname(path), { recursive: true })
@@ -81,7 +81,7 @@ export async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<voi
   }
 }
 
-/** Makes the rename itself durable. Windows cannot open folders, and some network disks refuse: then the OS decides when. */
+/** Flushes the rename too. Windows and some network disks cannot do that: there the system decides when it is durable. */
 export async function flushFolder(folder: string): Promise<void> {
   try {
     const handle = await open(folder, 'r')
@@ -101,12 +101,12 @@ const sentences: Readonly<Record<string, string>> = {
   EACCES: 'permission is denied. Choose a folder that you may write to',
   EPERM: 'permission is denied. Choose a folder that you may write to',
   EROFS: 'the disk is read-only. Choose another folder',
-  EISDIR: 'there is a folder of that name. Choose another name',
+  EISDIR: 'a folder has that name. Choose another name',
   ENOTDIR: 'a part of the path is a file, not a folder. Choose another path',
   EEXIST: 'a part of the path is a file, not a folder. Choose another path',
 }
 
-/** Turns what a disk throws into a sentence. Throws WeftgradError 'file'. */
+/** Turns a file system error into a message. Throws WeftgradError 'file'. */
 export async function onDisk<T>(path: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action()

@@ -1,28 +1,27 @@
 /**
- * What a browser hands out, a `File` or any `Blob`, as a source of bytes. In a worker it is read where asked, through
- * `FileReaderSync`, and never stands in memory whole. A page has no reading that does not wait, so there, and in Node.js,
- * the blob is read whole first.
+ * A browser's `File`, or any `Blob`, as a source of bytes. A worker reads it in pieces with `FileReaderSync`, so it is never
+ * in memory as a whole. A page cannot read synchronously, so there, and in Node.js, the whole blob is read first.
  */
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, closedError, memorySource, refuseBeyondEnd } from './byte-source.ts'
 
-/** Twice that is in memory for a while, in a tab that has other things to do. VGG16 without its top has 59 MB. */
+/** A tab holds twice this in memory for a while. VGG16 without its top has 59 MB. */
 const mostWholeBytes = 2 ** 28
 /**
- * Each read of a blob takes a message to the browser's process, and HDF5 asks for some dozens of bytes at a time: a short
- * request is answered out of a piece of this size, which is kept.
+ * Each read of a blob sends a message to the browser's process, and HDF5 reads dozens of bytes at a time, so short reads are
+ * served from a cached piece of this size.
  */
 const windowBytes = 2 ** 18
 
-/** Of a worker's own surface, which the types of a page lack. */
+/** Exists in workers only, so the types of a page lack it. */
 interface BlobReader {
   readAsArrayBuffer(blob: Blob): ArrayBuffer
 }
 
 /**
  * A source over a blob's bytes.
- * @param name for messages; a `File` brings its own.
- * @throws WeftgradError 'file' where it cannot be read, or is too large for a page to read whole.
+ * @param name its name in messages; by default a `File`'s own.
+ * @throws WeftgradError 'file' if it cannot be read, or is too large for a page to read as a whole.
  */
 export async function blobSource(blob: Blob, name: string = nameOf(blob)): Promise<ByteSource> {
   const { FileReaderSync } = globalThis as { readonly FileReaderSync?: new () => BlobReader }
@@ -30,8 +29,8 @@ export async function blobSource(blob: Blob, name: string = nameOf(blob)): Promi
   if (blob.size > mostWholeBytes) {
     throw new WeftgradError(
       'file',
-      `${name} has ${blob.size} bytes, and a page reads files of ${mostWholeBytes} bytes at most, because it has to take them whole. ` +
-        'Open it in a worker, which reads it piece by piece.',
+      `${name} has ${blob.size} bytes, and a page can read at most ${mostWholeBytes} bytes, because it must read files as a whole. ` +
+        'Open it in a worker, which reads it in pieces.',
       { source: name, bytes: blob.size },
     )
   }

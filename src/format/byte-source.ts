@@ -1,15 +1,15 @@
 /**
- * Bytes that can be read from any place: a file on the host's disk, or what a browser holds in memory. Reading is
- * synchronous because the HDF5 library asks for bytes in the middle of a call.
+ * A source of bytes with random access: a file on the host's disk, or a browser's memory. Reading is synchronous because the
+ * HDF5 library reads bytes in the middle of a call.
  */
 import { WeftgradError } from '../errors.ts'
 
 export interface ByteSource {
-  /** Where the bytes come from, for messages. */
+  /** The source's name in messages. */
   readonly name: string
-  /** In bytes. */
+  /** Its size in bytes. */
   readonly size: number
-  /** Fills `target` with the bytes from `position` on, all of which have to lie within the source. Throws 'file'. */
+  /** Fills `target` with the bytes from `position` on, which must all be within the source. Throws 'file'. */
   readInto(target: Uint8Array, position: number): void
   close(): void
 }
@@ -23,7 +23,7 @@ export function memorySource(bytes: Uint8Array, name: string): ByteSource {
   }
 }
 
-/** A part of a source as a source of its own; closing it closes the whole. */
+/** A part of a source as a source. Closing it closes the whole source. */
 export function partOf(whole: ByteSource, start: number, size: number): ByteSource {
   return {
     name: whole.name,
@@ -36,7 +36,7 @@ export function partOf(whole: ByteSource, start: number, size: number): ByteSour
   }
 }
 
-/** Sources one after the other as one; closing it closes them all. */
+/** Concatenates sources. Closing the result closes them all. */
 export function joined(parts: readonly ByteSource[], name: string): ByteSource {
   let size = 0
   const starts = parts.map((part) => {
@@ -62,7 +62,7 @@ export function joined(parts: readonly ByteSource[], name: string): ByteSource {
   }
 }
 
-/** A copy of some bytes, as many as there are: lengths are checked by whoever asks. */
+/** A copy of some bytes. Callers check that they exist. */
 export function readBytes(source: ByteSource, position: number, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length)
   source.readInto(bytes, position)
@@ -80,5 +80,5 @@ export function refuseBeyondEnd(position: number, length: number, size: number):
 }
 
 export function closedError(source: string): WeftgradError {
-  return new WeftgradError('disposed', `${source} has been closed. Open it again to read from it.`, { source })
+  return new WeftgradError('disposed', `${source} is closed. Open it again to read from it.`, { source })
 }

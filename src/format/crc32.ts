@@ -8,7 +8,7 @@ const table = Uint32Array.from({ length: 256 }, (_, byte) => {
 
 /**
  * The checksum as an unsigned number.
- * @param before the checksum of the bytes before these, where they come in pieces.
+ * @param before the checksum of the preceding bytes, if they come in pieces.
  */
 export function crc32(bytes: Uint8Array, before = 0): number {
   let crc = ~before

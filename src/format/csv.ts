@@ -1,36 +1,36 @@
 /**
- * The CSV in which Kaggle publishes Fashion-MNIST: a header `label,pixel1,...,pixel784`, then one image a line.
+ * Reads the CSV in which Kaggle publishes Fashion-MNIST: a header `label,pixel1,...,pixel784`, then one image per line.
  *
- * Works on bytes, so a file of 130 MB neither becomes a string nor millions of them: lines of plain digits go through one
- * tight loop, and only a line that is out of the ordinary (quotes, blanks, `12.0`, mistakes) is decoded and inspected.
- * Promises: all lines are checked before anything is returned, and the error lists the first problems with line numbers.
+ * Works on bytes, so a file of 130 MB does not become strings: one tight loop reads lines of plain digits, and only unusual
+ * lines (quotes, spaces, `12.0`, mistakes) are decoded and inspected. Promises: all lines are checked before anything is
+ * returned, and the error lists the first problems with line numbers.
  */
 import { WeftgradError } from '../errors.ts'
 
 export interface LabelledCsvOptions {
-  /** A line with an empty cell (or `NaN`, `NA`, `null`) is a problem ('refuse', the default) or is left out ('drop'). */
+  /** Whether a line with an empty cell (or `NaN`, `NA`, `null`) is an error ('refuse', the default) or is dropped ('drop'). */
   readonly missing?: 'refuse' | 'drop'
   /** Pixel columns; 784 for images of 28x28. */
   readonly pixels?: number
-  /** Labels run from 0 to this, exclusive; 10 unless given. */
+  /** Number of classes: labels are whole numbers below it; 10 by default. */
   readonly classes?: number
   /** Names the bytes in errors, for example the file's path. */
   readonly source?: string
 }
 
 export interface LabelledCsv {
-  /** One label an image. */
+  /** One label per image. */
   readonly labels: Uint8Array
   /** `count * pixels` values, image after image. */
   readonly images: Uint8Array
   readonly count: number
-  /** Line numbers (from 1, the header's) that `missing: 'drop'` left out. */
+  /** Numbers of the lines dropped by `missing: 'drop'`; the header is line 1. */
   readonly droppedLines: readonly number[]
 }
 
-/** Problems spelled out in an error; the rest is counted. */
+/** The number of problems listed in an error; the rest are counted. */
 const problemsListed = 5
-/** 784 cells of three digits take 3.1 kB; a line past this is no image and is not turned into a string. */
+/** 784 cells of three digits take 3.1 kB; a longer line is not an image and is not decoded. */
 const longestLineBytes = (pixels: number): number => 1024 + 16 * (pixels + 1)
 
 const newline = 0x0a
@@ -40,18 +40,18 @@ const digit0 = 0x30
 
 /**
  * Reads labelled images from CSV bytes.
- * @throws WeftgradError 'format' naming the lines that are wrong; 'argument' for options that make no sense.
+ * @throws WeftgradError 'format' with the wrong lines; 'argument' for invalid options.
  */
 export function parseLabelledCsv(bytes: Uint8Array, options: LabelledCsvOptions = {}): LabelledCsv {
   const { missing = 'refuse', pixels = 784, classes = 10, source = 'The CSV data' } = options
   if (!Number.isInteger(pixels) || pixels < 1 || !Number.isInteger(classes) || classes < 1 || classes > 256) {
-    throw new WeftgradError('argument', 'pixels has to be a positive integer and classes one from 1 to 256.', {
+    throw new WeftgradError('argument', 'pixels must be a positive integer and classes one from 1 to 256.', {
       pixels,
       classes,
     })
   }
   if (missing !== 'refuse' && missing !== 'drop') {
-    throw new WeftgradError('argument', `missing has to be 'refuse' or 'drop', not '${String(missing)}'.`, { missing })
+    throw new WeftgradError('argument', `missing must be 'refuse' or 'drop', not '${String(missing)}'.`, { missing })
   }
 
   const problems: string[] = []
@@ -77,7 +77,7 @@ export function parseLabelledCsv(bytes: Uint8Array, options: LabelledCsvOptions 
     refuse()
   }
 
-  // The shortest line that can hold an image is all single digits; this bounds the rows by the bytes that are there.
+  // The shortest line of an image is all single digits, which bounds the number of rows by the file's size.
   const mostRows = Math.floor((bytes.length - headerEnd) / (2 * pixels + 2)) + 1
   let lines = 0
   for (let at = headerEnd + 1; at < bytes.length && lines < mostRows; at = endOfLine(bytes, at) + 1) lines++
@@ -92,7 +92,7 @@ export function parseLabelledCsv(bytes: Uint8Array, options: LabelledCsvOptions 
     const end = endOfLine(bytes, start)
     const stop = trimmedEnd(bytes, start, end)
     if (stop === start) {
-      // Blank lines at the end of the file are harmless; one with an image after it is reported then.
+      // Blank lines at the end of the file are harmless; a blank line before an image is reported.
       if (blankLine === 0) blankLine = lineNumber
       start = end + 1
       continue
@@ -101,7 +101,7 @@ export function parseLabelledCsv(bytes: Uint8Array, options: LabelledCsvOptions 
       report(blankLine, 'the line is empty')
       blankLine = 0
     }
-    // Rows beyond `lines` cannot be well formed, but a row is only counted when it was, so the index stays inside.
+    // Only well-formed rows are counted, and there are at most `lines` of them, so the index stays within bounds.
     const label = readPlainRow(bytes, start, stop, images, rows * pixels, pixels)
     if (label >= 0 && label < classes) {
       labels[rows++] = label
@@ -122,7 +122,7 @@ export function parseLabelledCsv(bytes: Uint8Array, options: LabelledCsvOptions 
 
   if (problemCount > 0) refuse()
   if (rows === 0) {
-    report(1, droppedLines.length > 0 ? 'every line after it was left out for missing values' : 'no line follows it')
+    report(1, droppedLines.length > 0 ? 'every line after it was dropped for missing values' : 'no line follows it')
     refuse()
   }
   return { labels: labels.subarray(0, rows), images: images.subarray(0, rows * pixels), count: rows, droppedLines }
@@ -138,8 +138,8 @@ function trimmedEnd(bytes: Uint8Array, start: number, end: number): number {
 }
 
 /**
- * Reads a line of exactly `pixels + 1` cells of 1 to 3 digits from 0 to 255. Returns the label, or -1 for a line that has
- * anything else in it; the pixels written by then are overwritten by the next line.
+ * Reads a line of exactly `pixels + 1` cells of 1 to 3 digits from 0 to 255. Returns the label, or -1 for any other line,
+ * whose pixels the next line overwrites.
  */
 function readPlainRow(
   bytes: Uint8Array,
@@ -176,7 +176,7 @@ type InspectedRow =
   | { readonly kind: 'values'; readonly values: Uint8Array }
   | { readonly kind: 'missing' | 'wrong'; readonly problem: string }
 
-/** The slow and thorough reading of one line: what is wrong with it, or its values if nothing is. */
+/** Reads one line slowly and thoroughly: returns its values or its problem. */
 function inspectRow(line: Uint8Array, pixels: number, classes: number): InspectedRow {
   if (line.length > longestLineBytes(pixels)) {
     return { kind: 'wrong', problem: `the line has ${line.length} bytes, too many for ${pixels + 1} cells` }
@@ -194,7 +194,7 @@ function inspectRow(line: Uint8Array, pixels: number, classes: number): Inspecte
       absent ??= `${name} is missing`
       continue
     }
-    // pandas writes the integers of a column that had a gap as 12.0: still integers.
+    // pandas writes integers as 12.0 in a column with missing values.
     if (!/^[0-9]+(\.0*)?$/.test(cell)) {
       const kind = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$/i.test(cell)
         ? cell.startsWith('-')
@@ -215,13 +215,13 @@ function checkHeader(line: Uint8Array, pixels: number): string | undefined {
   const expected = `label,pixel1,...,pixel${pixels}`
   if (line.length === 0) return `the header '${expected}' is missing`
   if (line.length > longestLineBytes(pixels)) return `the line is too long (${line.length} bytes) for '${expected}'`
-  // TextDecoder takes the byte order mark off that some spreadsheets write.
+  // TextDecoder removes the byte order mark that some spreadsheets write.
   const cells = new TextDecoder().decode(line).split(',').map(unquoted)
   for (let column = 0; column <= Math.min(pixels, cells.length - 1); column++) {
     const name = column === 0 ? 'label' : `pixel${column}`
     const cell = cells[column] ?? ''
     if (cell !== name) {
-      return `the header has to be '${expected}', but column ${column + 1} is '${shortened(cell)}' and not '${name}'`
+      return `the header must be '${expected}', but column ${column + 1} is '${shortened(cell)}' and not '${name}'`
     }
   }
   if (cells.length !== pixels + 1)

@@ -1,29 +1,29 @@
 /**
- * Downloads a file over HTTP as a stream of chunks, so that it can be hashed and written while it comes in, and goes on
- * with a broken download where the server can (RFC 9110, section 14).
+ * Downloads a file over HTTP as a stream of chunks, so that it can be hashed and written while it arrives, and resumes a
+ * broken download if the server supports it (RFC 9110, section 14).
  *
- * Promises: a server that does not answer, stalls, or sends more than expected or a web page in place of the file ends in a
- * WeftgradError 'fetch' within the given times; nothing is kept here. Runs in browsers and Node.
+ * Promises: a server that does not answer, stalls, sends more than expected, or sends a web page instead of the file causes a
+ * WeftgradError 'fetch' within the given times. Stores nothing. Runs in browsers and Node.
  */
 import { WeftgradError } from '../errors.ts'
 
 export interface DownloadOptions {
   /** A file larger than this is refused. */
   readonly maxBytes: number
-  /** How many of the file's first bytes are there already; 0 unless given. */
+  /** Number of the file's first bytes that exist already; 0 by default. */
   readonly resumeFrom?: number | undefined
   /**
-   * Called before the first chunk with the place of its first byte in the file: `resumeFrom`, or 0 from a server that
-   * only sends files whole.
+   * Called before the first chunk with the offset of its first byte in the file: `resumeFrom`, or 0 if the server only sends
+   * whole files.
    */
   readonly onStart?: ((firstByte: number, totalBytes: number | undefined) => void) | undefined
-  /** How long the server may take to answer, in ms; 15 s unless given. */
+  /** The longest time to the server's answer in ms; 15 s by default. */
   readonly answerMs?: number
-  /** How long the body may stall, in ms; 30 s unless given. */
+  /** The longest pause in the body in ms; 30 s by default. */
   readonly stallMs?: number
   /** Ends the download with 'aborted'. */
   readonly signal?: AbortSignal | undefined
-  /** Called with the bytes of the file that are there now and, if the server says, the whole. */
+  /** Called with the bytes received so far and, if the server reports it, the file's size. */
   readonly onProgress?: ((receivedBytes: number, totalBytes: number | undefined) => void) | undefined
   /** Another `fetch`, for tests and proxies. */
   readonly fetch?: typeof globalThis.fetch | undefined
@@ -31,9 +31,9 @@ export interface DownloadOptions {
 
 /**
  * Yields the body's chunks as they arrive.
- * @throws WeftgradError 'fetch' for every failure, with the answer's `status` in its details if it is one of an error, and
- * `misfit` if the part that was sent does not go on from `resumeFrom`; 'aborted' if the signal fired. WeftgradErrors of the
- * callbacks pass through.
+ * @throws WeftgradError 'fetch' for every failure, with the answer's `status` in its details if it is an error, and
+ * `misfit` if the answer does not continue from `resumeFrom`; 'aborted' if the signal fired. WeftgradErrors of the callbacks
+ * pass through.
  */
 export async function* download(url: string, options: DownloadOptions): AsyncGenerator<Uint8Array, void, void> {
   const { maxBytes, answerMs = 15_000, stallMs = 30_000, signal, fetch = globalThis.fetch } = options
@@ -70,29 +70,28 @@ export async function* download(url: string, options: DownloadOptions): AsyncGen
     if (response.body === null) throw failed('the answer has no content')
     const part = status === 206 ? partOf(response.headers) : wholeFile
     const { firstByte } = part
-    // Of a whole file nothing is wrong with the bytes that are there.
+    // If the server sends the whole file, the existing bytes are not at fault.
     const misfit = status === 206 ? { misfit: true } : {}
     if (firstByte !== 0 && firstByte !== resumeFrom)
-      throw failed('the server sent another part than was asked for', undefined, misfit)
+      throw failed('the server sent a different part than requested', undefined, misfit)
     const announced = Number(response.headers.get('content-length') ?? Number.NaN)
     const end = Number.isSafeInteger(announced) && announced > 0 ? firstByte + announced : undefined
     const totalBytes = part.totalBytes ?? end
     if (totalBytes !== undefined && totalBytes > maxBytes) {
-      throw failed(`it has ${totalBytes} bytes, more than the ${maxBytes} expected at most`, undefined, misfit)
+      throw failed(`it has ${totalBytes} bytes, more than the expected ${maxBytes}`, undefined, misfit)
     }
     onStart?.(firstByte, totalBytes)
     const reader = response.body.getReader()
     let received = firstByte
     for (;;) {
-      expect(stallMs, `nothing came for ${stallMs / 1000} s after ${received} bytes`)
+      expect(stallMs, `no data for ${stallMs / 1000} s after ${received} bytes`)
       const { done, value } = await reader.read()
       if (done) break
       if (received === 0 && isWebPage(value)) {
-        throw failed('the server sent a web page, not the file. Is this network waiting for a login?')
+        throw failed('the server sent a web page, not the file. Does this network require a login?')
       }
       received += value.length
-      if (received > maxBytes)
-        throw failed(`it has more than the ${maxBytes} bytes expected at most`, undefined, misfit)
+      if (received > maxBytes) throw failed(`it has more than the expected ${maxBytes} bytes`, undefined, misfit)
       onProgress?.(received, totalBytes)
       clearTimeout(timer)
       yield value
@@ -105,14 +104,14 @@ export async function* download(url: string, options: DownloadOptions): AsyncGen
   } finally {
     clearTimeout(timer)
     signal?.removeEventListener('abort', forward)
-    // Ends the connection when the caller stops early; after the last byte it does nothing.
+    // Closes the connection if the caller stops early. Does nothing after the last byte.
     controller.abort()
   }
 }
 
 const wholeFile = { firstByte: 0, totalBytes: undefined } as const
 
-/** Where the part that a 206 answer holds begins, NaN if it does not say, and how long the file is, if it does. */
+/** The start of a 206 answer's part, NaN if not given, and the file's size, if given. */
 function partOf(headers: Headers): { readonly firstByte: number; readonly totalBytes: number | undefined } {
   const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get('content-range') ?? '') ?? []
   return {
@@ -121,14 +120,14 @@ function partOf(headers: Headers): { readonly firstByte: number; readonly totalB
   }
 }
 
-/** Whether a file begins as an HTML page, which no file of data does. */
+/** Whether a file starts like an HTML page, as no data file does. */
 function isWebPage(bytes: Uint8Array): boolean {
   return /^\uFEFF?\s*<(!doctype|!--|html|head|body|script|\?xml)\b/i.test(
     new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(0, 256)),
   )
 }
 
-/** `fetch failed` says nothing; the cause under it does (name not found, connection refused). */
+/** `fetch failed` says nothing; its cause does (name not found, connection refused). */
 function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { cause } = error

@@ -1,7 +1,7 @@
 /**
- * Decompresses gzip with the platform's own DecompressionStream (browsers, Node), which checks the CRC and the length.
+ * Decompresses gzip with the platform's DecompressionStream (browsers, Node), which checks CRC and length.
  *
- * Promises: the output never grows past the caller's bound, whatever the bytes claim, and every failure is a
+ * Promises: the output never exceeds the caller's limit, whatever the bytes claim, and every failure is a
  * WeftgradError 'format'.
  */
 
@@ -9,15 +9,15 @@ import { WeftgradError } from '../errors.ts'
 import { aNumber, aString, checkOptions, checkValue, theBytes } from '../options.ts'
 import { mostUnpacked } from './unpacked.ts'
 
-/** Compressed bytes handed over at a time; small, so that a bomb is stopped after a few megabytes of output. */
+/** Compressed bytes per write; small, so that a zip bomb is stopped after a few megabytes of output. */
 const inputChunkBytes = 16 * 1024
 
 /** Deflate cannot pack more tightly: https://zlib.net/zlib_tech.html */
 const mostDeflated = 1032
 
-/** How much to unpack at most, and what errors say. */
+/** Options of {@link gunzip}. */
 export interface GunzipOptions {
-  /** Output larger than this is refused; 256 MiB, or twice the packed bytes where that is more, unless given. */
+  /** The most bytes of output; by default 256 MiB, or twice the compressed size if that is more. */
   readonly maxBytes?: number
   /** Names the bytes in errors, for example the file's path. */
   readonly source?: string
@@ -59,12 +59,12 @@ export async function gunzip(bytes: Uint8Array, options: GunzipOptions = {}): Pr
     }
     await writer.close()
   }
-  // A failure shows on the reading side as well, where it is handled.
+  // A failure also shows on the reading side, which handles it.
   feed().catch(() => {})
   writer.closed.catch(() => {})
 
   const reader = stream.readable.getReader()
-  // The file ends with its unpacked length, unless it is cut off, has several parts or is made to mislead.
+  // The last 4 bytes are the unpacked length, unless the file is cut off, has several parts or is malicious.
   const claimed = bytes.length < 4 ? 0 : viewOf(bytes).getUint32(bytes.length - 4, true)
   let output = new Uint8Array(Math.min(claimed, maxBytes, mostDeflated * bytes.length))
   let length = 0
@@ -86,7 +86,7 @@ export async function gunzip(bytes: Uint8Array, options: GunzipOptions = {}): Pr
     if (cause instanceof WeftgradError) throw cause
     throw new WeftgradError(
       'format',
-      `${source} is damaged or cut off: decompressing its ${bytes.length} bytes failed after ${length} bytes of output (${reason(cause)}). Fetch the file again.`,
+      `${source} is damaged or cut off: decompressing its ${bytes.length} bytes failed after ${length} bytes of output (${reason(cause)}). Download the file again.`,
       { source, compressedBytes: bytes.length, decompressedBytes: length },
       cause,
     )

@@ -1,10 +1,9 @@
 /**
- * The HDF5 library of h5wasm in memory of its own for every file, so that a damaged file harms no other, takes no more
- * memory than it is given, and the memory goes when the file is closed.
+ * A separate instance of h5wasm's HDF5 library for every file: a damaged file cannot harm another, its memory is limited, and
+ * closing the file frees the memory.
  *
- * h5wasm itself makes one instance when it is imported. The maker that it uses lies beside its entry; it has no public
- * name, so the version is fixed in package.json (0.10.3). The build for browsers is taken in Node.js, too: the other one
- * gives the library the host's whole file system.
+ * Importing h5wasm creates one instance. The factory for that has no public entry, so package.json fixes the version (0.10.3).
+ * Node.js uses the build for browsers too: the other build gives the library the host's whole file system.
  */
 import type { Hdf5Module } from './hdf5.ts'
 
@@ -12,7 +11,7 @@ interface MakerOptions {
   readonly noInitialRun: boolean
   readonly print: (line: string) => void
   readonly printErr: (line: string) => void
-  /** Emscripten's own hook: gives the library what it imports, takes the instance. */
+  /** Emscripten's hook: receives the library's imports and returns the instance. */
   readonly instantiateWasm?: (
     imports: WebAssembly.Imports,
     receive: (instance: WebAssembly.Instance, module: WebAssembly.Module) => void,
@@ -20,19 +19,19 @@ interface MakerOptions {
 }
 type MakeHdf5 = (options: MakerOptions) => Promise<Hdf5Module>
 
-/** 19 MB to begin with. A chunk of a compressed dataset has to fit in twice, and h5py makes them of 1 MB at most. */
+/** The library starts with 19 MB. A chunk of a compressed dataset must fit twice, and h5py's chunks have at most 1 MB. */
 const mostLibraryBytes = 256 * 2 ** 20
 const pageBytes = 65_536
 
 const silent = (): void => {}
-/** A new one for every instance, because it becomes the instance. */
+/** One per instance, because it becomes the instance. */
 const quietly = (): MakerOptions => ({ noInitialRun: true, print: silent, printErr: silent })
 
 let prepared: Promise<{ readonly make: MakeHdf5; readonly module: WebAssembly.Module }> | undefined
-/** The instance that came with the compiled library, until it is taken. */
+/** The instance created on import, until it is used. */
 let first: Hdf5Module | undefined
 
-/** A new instance of the library. */
+/** Creates an instance of the library. */
 export async function freshHdf5(): Promise<Hdf5Module> {
   prepared ??= prepare()
   const { make, module } = await prepared
@@ -57,8 +56,8 @@ export async function freshHdf5(): Promise<Hdf5Module> {
 }
 
 /**
- * The maker and the compiled library, which it keeps to itself: the call that compiles it is listened to once, and
- * passed on as it is.
+ * The factory and the compiled library. h5wasm does not export the latter, so the one call that compiles it is intercepted
+ * and passed on unchanged.
  */
 async function prepare(): Promise<{ readonly make: MakeHdf5; readonly module: WebAssembly.Module }> {
   const maker = new URL('./hdf5_util.js', import.meta.resolve('h5wasm')).href
@@ -79,11 +78,11 @@ async function prepare(): Promise<{ readonly make: MakeHdf5; readonly module: We
   } finally {
     WebAssembly.instantiate = instantiate
   }
-  if (module === undefined) throw new Error('h5wasm was not compiled as expected: its version has to be 0.10.3')
+  if (module === undefined) throw new Error('h5wasm was not compiled as expected: its version must be 0.10.3')
   return { make, module }
 }
 
-/** Growing beyond the bound fails, and the library then reports that it is out of memory. */
+/** Makes growing beyond the limit fail: the library then reports that it is out of memory. */
 function limitMemory({ exports: { memory } }: WebAssembly.Instance): void {
   if (!(memory instanceof WebAssembly.Memory)) throw new Error('h5wasm keeps its memory elsewhere than expected')
   memory.grow = (pages) => {

@@ -1,22 +1,23 @@
 /**
- * Reads HDF5 files with the HDF5 library compiled to WebAssembly (h5wasm), as far as files of weights need it: the names
- * in a group, attributes of text, and datasets of numbers as float32.
+ * Reads HDF5 files with the HDF5 library compiled to WebAssembly (h5wasm), as far as weights files need it: the names in a
+ * group, text attributes, and datasets of numbers as float32.
  *
- * The library trusts files more than they deserve, so it runs on a short lead. It sees one file, served by a callback
- * that reads the bytes it asks for: nothing else of the host, and never the whole file in memory. What it asks for is
- * counted, and the structure that makes it loop forever is checked before it gets to see it.
- * Sizes are compared with the file before anything is allocated. Every failure is a WeftgradError 'format', printed
- * nowhere; one of the library itself ends the file's use. Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
+ * The library trusts files too much, so it is confined. It sees one file through a callback that reads the requested bytes:
+ * it has no other access to the host, and never needs the whole file in memory. Its reads are counted, and a structure that
+ * would make it loop forever is checked before it reads it. Sizes are compared with the file before anything is allocated.
+ * Every failure is a WeftgradError 'format' and is not printed; after a failure of the library the file is closed. Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
  */
 import { WeftgradError } from '../errors.ts'
-import { type ByteSource, closedError, readBytes } from './byte-source.ts'
+import { type ByteSource, closedError } from './byte-source.ts'
+import { product, type Slice, scatter, slicesOf } from './hdf5-slices.ts'
+import { checkSuperblock, floatClass, HeapCheck, halfFloats } from './hdf5-structure.ts'
 import { bfloat16ToFloat32, float16ToFloat32 } from './safetensors.ts'
 import { mostUnpacked } from './unpacked.ts'
 
 /** The library, loaded. */
 export type Hdf5Module = typeof import('h5wasm').Module
 
-/** Gives the library in memory of its own where it can, as `freshHdf5` does. */
+/** Loads the library, with separate memory if possible, as `freshHdf5` does. */
 export type Hdf5Loader = () => Promise<Hdf5Module>
 
 export type Hdf5Kind = 'group' | 'dataset' | 'other' | 'none'
@@ -24,16 +25,16 @@ export type Hdf5Kind = 'group' | 'dataset' | 'other' | 'none'
 export interface Hdf5Dataset {
   readonly path: string
   readonly shape: readonly number[]
-  /** `float32`, `int64`; of what is no number the kind: `string`, `compound`. */
+  /** `float32`, `int64`, or another kind: `string`, `compound`. */
   readonly dtype: string
 }
 
 export interface Hdf5File {
-  /** The names in a group; sorted, unless its writer had their order kept. */
+  /** The names in a group, sorted, unless the file keeps the order of creation. */
   children(path: string): readonly string[]
   kind(path: string): Hdf5Kind
   attributes(path: string): readonly string[]
-  /** An attribute of text, or of a list of texts. An empty list has any type. */
+  /** A text attribute, or a list of texts. An empty list may have any type. */
   texts(path: string, attribute: string): readonly string[]
   dataset(path: string): Hdf5Dataset
   /** The numbers of a dataset of float16, float32 or float64. */
@@ -41,16 +42,14 @@ export interface Hdf5File {
   close(): void
 }
 
-export const hdf5Signature: readonly number[] = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a]
-
-/** Copied out of the library's memory at a time. VGG16 takes 36 ms so, and 30 ms with 4 MB, which that memory would grow by. */
+/** Bytes copied from the library's memory at a time. VGG16 takes 36 ms; with 4 MB it takes 30 ms, but the memory would grow. */
 const sliceBytes = 2 ** 20
 /** Deflate cannot pack more tightly: https://zlib.net/zlib_tech.html */
 const mostDeflated = 1032
 const smallChunkBytes = 2 ** 20
 
 const floatDtypes: Readonly<Record<number, string>> = { 2: 'float16', 4: 'float32', 8: 'float64' }
-/** By the library's number of the type's class. */
+/** By the library's number of the type class. */
 const otherDtypes: Readonly<Record<number, string>> = {
   2: 'time',
   3: 'string',
@@ -63,12 +62,11 @@ const otherDtypes: Readonly<Record<number, string>> = {
   10: 'array',
 }
 const integerClass = 0
-const floatClass = 1
 const stringClass = 3
 const deflateFilter = 1
 /** Filters below this number are part of HDF5 itself. */
 const firstRegisteredFilter = 256
-/** What else h5py, PyTables and others write. Source: the HDF Group's list of registered filters. */
+/** Further filters that h5py, PyTables and others use. Source: the HDF Group's list of registered filters. */
 const registeredFilters: Readonly<Record<number, string>> = {
   32000: 'LZF',
   32001: 'Blosc',
@@ -78,11 +76,9 @@ const registeredFilters: Readonly<Record<number, string>> = {
   32015: 'Zstandard',
   32026: 'Blosc2',
 }
-/** For a file that holds both float16 and bfloat16: h5wasm does not say which is which. */
+/** The dtype in a file with both float16 and bfloat16: h5wasm does not distinguish them. */
 const mixedHalves = 'float16 or bfloat16'
-const heapSignature: readonly number[] = [0x47, 0x43, 0x4f, 0x4c]
-
-/** The parts of emscripten's file system that let a file be served by a callback. */
+/** The parts of emscripten's file system that serve a file through a callback. */
 interface ServedNode {
   stream_ops: {
     llseek(stream: { readonly position: number }, offset: number, whence: number): number
@@ -90,7 +86,7 @@ interface ServedNode {
   }
 }
 
-/** In browsers there is one instance, which a damaged file can take down for good. */
+/** Instances that a damaged file has crashed. Browsers have only one. */
 const broken = new WeakSet<Hdf5Module>()
 
 async function sharedHdf5(): Promise<Hdf5Module> {
@@ -101,15 +97,15 @@ async function sharedHdf5(): Promise<Hdf5Module> {
 let opened = 0
 
 /**
- * Opens a file; `close` also closes its source, and so does a failure.
- * @throws WeftgradError 'format' if the library cannot make sense of it.
+ * Opens a file. `close` also closes its source, and so does a failure.
+ * @throws WeftgradError 'format' if the library cannot read it.
  */
 export async function openHdf5(source: ByteSource, load: Hdf5Loader = sharedHdf5): Promise<Hdf5File> {
   try {
     checkSuperblock(source)
     const library = await load()
     if (broken.has(library)) {
-      throw new WeftgradError('format', 'An earlier file damaged the HDF5 library. Load the page again.', {})
+      throw new WeftgradError('format', 'An earlier file crashed the HDF5 library. Reload the page.', {})
     }
     return new ServedHdf5(source, library)
   } catch (error) {
@@ -124,13 +120,13 @@ class ServedHdf5 implements Hdf5File {
   readonly #path = `/weights-${opened++}.h5`
   readonly #file: bigint
   readonly #heaps: HeapCheck
-  /** What the datasets listed so far take, each counted once. */
+  /** The datasets counted so far. */
   readonly #listed = new Set<string>()
   #listedBytes = 0
   #isOpen = true
   #readsLeft = 0
   #halves: ReadonlySet<string> | undefined
-  /** Numbers of a dataset are being read: no structure, so not to be looked at. */
+  /** True while numbers are read: they are not structure, so they are not checked. */
   #isReadingNumbers = false
 
   constructor(source: ByteSource, library: Hdf5Module) {
@@ -166,7 +162,7 @@ class ServedHdf5 implements Hdf5File {
     if (type !== stringClass) throw this.#refuse(`the attribute '${attribute}' of ${path} is not text. Write it again`)
     const bytes = count * size
     if (!(bytes <= this.#source.size)) {
-      throw this.#refuse(`the attribute '${attribute}' of ${path} claims ${bytes} bytes. Fetch it again`)
+      throw this.#refuse(`the attribute '${attribute}' of ${path} claims ${bytes} bytes. Download it again`)
     }
     return this.#run(() => {
       const place = this.#allocate(bytes)
@@ -192,7 +188,7 @@ class ServedHdf5 implements Hdf5File {
     return { path, shape, dtype }
   }
 
-  /** Packed numbers can claim any size, each dataset for itself and all of them together. */
+  /** Limits the total: compressed datasets can claim any size. */
   #count(path: string, bytes: number): void {
     if (this.#listed.has(path)) return
     this.#listed.add(path)
@@ -200,7 +196,7 @@ class ServedHdf5 implements Hdf5File {
     const most = mostUnpacked(this.#source.size)
     if (this.#listedBytes <= most) return
     throw this.#refuse(
-      `its datasets up to ${path} claim ${this.#listedBytes} bytes, and of a file of ${this.#source.size} at most ${most} are unpacked. ` +
+      `its datasets up to ${path} claim ${this.#listedBytes} bytes, but at most ${most} are unpacked from a file of ${this.#source.size}. ` +
         'Check that it is the right file, or write it without compression',
     )
   }
@@ -211,14 +207,15 @@ class ServedHdf5 implements Hdf5File {
     if (metadata.type !== floatClass || floatDtypes[size] === undefined || dtype === mixedHalves) {
       throw this.#refuse(`${path} holds ${dtype}, and weights are float16, float32 or float64. Convert it`)
     }
-    if (elsewhere !== undefined) throw this.#refuse(`the numbers of ${path} are in other files. Put them into this one`)
+    if (elsewhere !== undefined)
+      throw this.#refuse(`the numbers of ${path} are in other files. Merge them into this one`)
     const bytes = count * size
     const filters = chunks === null ? [] : this.#run(() => this.#library.get_dataset_filters(this.#file, path))
     const missing = filters.find(({ id }) => id >= firstRegisteredFilter)
     if (missing !== undefined) {
       const filter = registeredFilters[missing.id] ?? `the filter ${missing.id}`
       throw this.#refuse(
-        `${path} is compressed by ${filter}, which is not part of HDF5 and is missing here. Write it uncompressed or with gzip ` +
+        `${path} is compressed by ${filter}, which is not part of HDF5 and is not available here. Write it uncompressed or with gzip ` +
           "(h5py: compression='gzip'; or h5repack -f GZIP=4 IN.h5 OUT.h5)",
       )
     }
@@ -227,7 +224,7 @@ class ServedHdf5 implements Hdf5File {
     const isSane = chunks === null || chunkBytes <= Math.max(bytes, smallChunkBytes)
     if (!(bytes <= this.#source.size * densest) || !isSane) {
       throw this.#refuse(
-        `${path} claims ${bytes} bytes, more than can be in a file of ${this.#source.size}. Fetch it again`,
+        `${path} claims ${bytes} bytes, more than fit into a file of ${this.#source.size}. Download it again`,
       )
     }
     const numbers = this.#numbersFor(path, count)
@@ -242,14 +239,14 @@ class ServedHdf5 implements Hdf5File {
     try {
       this.#library.close_file(this.#file)
     } catch {
-      // It is not used again.
+      // The file is not used again.
     }
     this.#drop()
   }
 
   /**
-   * Which floats those of 16 bits are. The library does not tell, so the descriptions of types are looked for in the file: a
-   * class, a size of 2 bytes, 16 bits, then the places and sizes of exponent and fraction. Format specification, IV.A.2.d.
+   * The kind of 16-bit floats. The library does not report it, so this searches the file for the type descriptions: a class,
+   * a size of 2 bytes, 16 bits, then the places and sizes of exponent and fraction. Format specification, IV.A.2.d.
    */
   #halfDtype(): string {
     this.#halves ??= new Set(halfFloats(this.#source))
@@ -257,7 +254,7 @@ class ServedHdf5 implements Hdf5File {
     return others.length === 0 ? dtype : mixedHalves
   }
 
-  /** Copies a box of the dataset to where it belongs among all its numbers. */
+  /** Reads a box of the dataset and copies it to its position. */
   #readSlice(
     path: string,
     shape: readonly number[],
@@ -304,7 +301,7 @@ class ServedHdf5 implements Hdf5File {
     return place
   }
 
-  /** Puts the file into the library's file system: a name whose bytes come out of the source. */
+  /** Adds a file to the library's file system whose bytes come from the source. */
   #serve(): void {
     const { FS } = this.#library
     FS.close(FS.open(this.#path, 'w'))
@@ -319,19 +316,19 @@ class ServedHdf5 implements Hdf5File {
 
   #serveBytes(buffer: Uint8Array, offset: number, length: number, position: number): number {
     this.#readsLeft -= 1
-    if (this.#readsLeft < 0) throw this.#refuse('its structure goes round in circles. Fetch it again')
+    if (this.#readsLeft < 0) throw this.#refuse('its structure is circular. Download it again')
     const count = Math.max(0, Math.min(length, this.#source.size - position))
-    // The library's memory comes as signed bytes.
+    // The library passes its memory as signed bytes.
     const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset + offset, count)
     this.#source.readInto(bytes, position)
     if (!this.#isReadingNumbers) this.#heaps.check(position, bytes)
     return count
   }
 
-  /** Runs calls of the library; whatever they throw ends the use of the file. */
+  /** Runs calls of the library. If they throw, the file is closed. */
   #run<T>(calls: () => T): T {
     if (!this.#isOpen) throw closedError(this.#source.name)
-    // A structure of the file takes 16 bytes at least, most take far more.
+    // Every structure in the file has at least 16 bytes, most have far more.
     this.#readsLeft = 2 ** 16 + this.#source.size / 16
     try {
       return calls()
@@ -339,7 +336,7 @@ class ServedHdf5 implements Hdf5File {
       if (cause instanceof WebAssembly.RuntimeError || cause instanceof RangeError) broken.add(this.#library)
       this.#drop()
       if (cause instanceof WeftgradError) throw cause
-      throw this.#refuse(`${reasonOf(cause)}. Fetch it again, or write it again with Keras`, cause)
+      throw this.#refuse(`${reasonOf(cause)}. Download it again, or write it again with Keras`, cause)
     }
   }
 
@@ -349,7 +346,7 @@ class ServedHdf5 implements Hdf5File {
     try {
       this.#library.FS.unlink(this.#path)
     } catch {
-      // An empty name stays in the memory of a library that is dropped, too.
+      // The library may be broken: the name stays.
     }
   }
 
@@ -357,147 +354,6 @@ class ServedHdf5 implements Hdf5File {
     const { name } = this.#source
     return new WeftgradError('format', `${name} is not a readable HDF5 file: ${problem}.`, { source: name }, cause)
   }
-}
-
-/** Says at once what is wrong with most broken downloads, and keeps out sizes that no writer of weights uses. */
-function checkSuperblock(source: ByteSource): void {
-  const refuse = (problem: string): never => {
-    throw new WeftgradError('format', `${source.name} is not a readable HDF5 file: ${problem}.`, {
-      source: source.name,
-    })
-  }
-  if (source.size < 96) refuse(`it has ${source.size} bytes, too few for any. Fetch it again`)
-  const head = readBytes(source, 0, 96)
-  if (hdf5Signature.some((byte, i) => head[i] !== byte)) refuse('it does not start as one. Check the path')
-  const version = head[8] ?? 0
-  const isOld = version < 2
-  const [offsetBytes, lengthBytes] = head.subarray(isOld ? 13 : 9)
-  if (version > 3 || offsetBytes !== 8 || lengthBytes !== 8) {
-    refuse(`its version ${version} with addresses of ${offsetBytes} bytes is unknown. Write it again with h5py`)
-  }
-  const extra = version === 1 ? 4 : 0
-  const end = new DataView(head.buffer).getBigUint64(isOld ? 40 + extra : 28, true)
-  if (end > BigInt(source.size)) refuse(`it is cut off after ${source.size} of ${end} bytes. Fetch it again`)
-}
-
-/**
- * Texts of variable length live in "global heaps". One whose entries do not move forward makes the library loop without
- * reading (HDF5 2.0.0), so every heap is walked before it is handed over. Format specification, III.E.
- */
-class HeapCheck {
-  readonly #source: ByteSource
-  readonly #checked = new Set<number>()
-  #stepsLeft: number
-
-  constructor(source: ByteSource) {
-    this.#source = source
-    this.#stepsLeft = 2 ** 20 + source.size / 4
-  }
-
-  /** Looks at bytes that the library is about to see. It reads heaps from their start. */
-  check(position: number, bytes: Uint8Array): void {
-    const isHeap = heapSignature.every((byte, i) => bytes[i] === byte)
-    if (!isHeap || this.#checked.has(position)) return
-    this.#checked.add(position)
-    this.#walk(position)
-  }
-
-  #walk(heap: number): void {
-    const { size } = this.#source
-    // What is too short to be a heap is refused by the library.
-    if (heap + 16 > size) return
-    const heapBytes = this.#lengthAt(heap + 8)
-    if (heapBytes < 16 || heap + heapBytes > size) throw this.#refuse(heap, `claims ${heapBytes} bytes`)
-    const bytes = readBytes(this.#source, heap, heapBytes)
-    const view = new DataView(bytes.buffer)
-    for (let at = 16; at + 16 <= heapBytes; ) {
-      const index = view.getUint16(at, true)
-      const entry = Number(view.getBigUint64(at + 8, true))
-      // The entry 0 is the free rest and counts its own head.
-      const step = index === 0 ? entry : 16 + 8 * Math.ceil(entry / 8)
-      this.#stepsLeft -= 1
-      if (step < 16 || at + step > heapBytes || this.#stepsLeft < 0)
-        throw this.#refuse(heap, `is damaged at byte ${at}`)
-      at += step
-    }
-  }
-
-  #lengthAt(position: number): number {
-    return Number(new DataView(readBytes(this.#source, position, 8).buffer).getBigUint64(0, true))
-  }
-
-  #refuse(heap: number, problem: string): WeftgradError {
-    const { name } = this.#source
-    return new WeftgradError(
-      'format',
-      `${name} is not a readable HDF5 file: the heap of texts at byte ${heap} ${problem}. Fetch it again.`,
-      { source: name },
-    )
-  }
-}
-
-/** A box within a dataset. */
-interface Slice {
-  readonly start: readonly number[]
-  readonly extent: readonly number[]
-}
-
-/**
- * Boxes of at most so many numbers that make up the whole, each as long as can be in the last dimensions. They are made
- * of whole chunks, so that none is unpacked twice; a chunk may be larger than a box should be.
- */
-function* slicesOf(shape: readonly number[], chunk: readonly number[], mostNumbers: number): Generator<Slice> {
-  if (shape.includes(0)) return
-  const box = shape.map((extent, axis) => Math.min(extent, chunk[axis] ?? 1))
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    const others = product(box.filter((_, i) => i !== axis))
-    const [whole = 1, step = 1] = [shape[axis], box[axis]]
-    box[axis] = Math.min(whole, step * Math.max(1, Math.floor(mostNumbers / (others * step))))
-  }
-  const start = shape.map(() => 0)
-  for (;;) {
-    yield { start: [...start], extent: box.map((extent, i) => Math.min(extent, (shape[i] ?? 0) - (start[i] ?? 0))) }
-    let axis = shape.length - 1
-    for (; axis >= 0; axis--) {
-      const next = (start[axis] ?? 0) + (box[axis] ?? 1)
-      start[axis] = next < (shape[axis] ?? 0) ? next : 0
-      if (start[axis] !== 0) break
-    }
-    if (axis < 0) return
-  }
-}
-
-/** Writes a box's numbers, row by row, among those of the whole. */
-function scatter(
-  box: Float32Array | Float64Array,
-  shape: readonly number[],
-  { start, extent }: Slice,
-  numbers: Float32Array,
-): void {
-  // Dimensions after the last one that the box does not span whole hang together.
-  const split = Math.max(
-    0,
-    shape.findLastIndex((whole, axis) => extent[axis] !== whole),
-  )
-  const tail = product(shape.slice(split + 1))
-  const run = (extent[split] ?? 1) * tail
-  const rows = product(extent.slice(0, split))
-  for (let row = 0; row < rows; row++) {
-    let rest = row
-    let place = (start[split] ?? 0) * tail
-    let stride = (shape[split] ?? 1) * tail
-    for (let axis = split - 1; axis >= 0; axis--) {
-      const [count = 1, first = 0, whole = 1] = [extent[axis], start[axis], shape[axis]]
-      place += (first + (rest % count)) * stride
-      rest = Math.floor(rest / count)
-      stride *= whole
-    }
-    numbers.set(box.subarray(row * run, (row + 1) * run), place)
-  }
-}
-
-function product(sizes: readonly number[]): number {
-  return sizes.reduce((total, size) => total * size, 1)
 }
 
 function floatsAt(
@@ -513,30 +369,13 @@ function floatsAt(
   return dtype === 'bfloat16' ? bfloat16ToFloat32(bits) : float16ToFloat32(bits)
 }
 
-/** The kinds of 16-bit floats that a file describes. */
-function* halfFloats(source: ByteSource): Generator<string> {
-  const piece = 2 ** 20
-  const typeBytes = 16
-  for (let from = 0; from < source.size; from += piece) {
-    const bytes = readBytes(source, from, Math.min(piece + typeBytes - 1, source.size - from))
-    for (let at = bytes.indexOf(16, 10); at >= 0; at = bytes.indexOf(16, at + 1)) {
-      const start = at - 10
-      const isFloat = ((bytes[start] ?? 0) & 0x0f) === floatClass && bytes[start + 4] === 2
-      const isHalf = isFloat && [5, 6, 7, 8, 9, 11].every((i) => bytes[start + i] === 0)
-      const layout = isHalf ? bytes.subarray(start + 12, start + 16).join(' ') : ''
-      if (layout === '10 5 0 10') yield 'float16'
-      if (layout === '7 8 0 7') yield 'bfloat16'
-    }
-  }
-}
-
-/** Texts of fixed length end at the first zero, or are filled up with blanks. */
+/** Texts of fixed length end at the first zero, or are padded with spaces. */
 function fixedText(bytes: Uint8Array, encoding: string): string {
   const end = bytes.indexOf(0)
   return new TextDecoder(encoding).decode(end < 0 ? bytes : bytes.subarray(0, end)).trimEnd()
 }
 
-/** The library prints a stack of functions, each with what it could not do; the innermost one knows best. */
+/** The library prints a stack of failed functions; the innermost has the best reason. */
 function reasonOf(cause: unknown): string {
   const text = cause instanceof Error ? cause.message : String(cause)
   const stack = [...text.matchAll(/ in \w+\(\): (.+)/g)]

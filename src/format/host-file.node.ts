@@ -1,15 +1,15 @@
 /**
- * The one way to open files of the host that others may have made: regular files only, so that a pipe or a device neither
- * blocks nor goes on for ever, and none larger than its reader can use. Read in pieces as a source of bytes, or whole.
+ * Opens untrusted files on the host: only regular files, so that a pipe or a device cannot block or be endless, and none
+ * larger than the reader can use. Reads them in pieces, as a source of bytes, or as a whole.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, closedError, readBytes } from './byte-source.ts'
 
-/** Above every text file that weftgrad writes: the predictions of a run's test images take 0.2 MB. */
+/** More than any text file that weftgrad writes: the predictions of a run's test images take 0.2 MB. */
 const mostTextBytes = 64 * 2 ** 20
 
-/** Opening a pipe would otherwise wait for who writes to it. Windows has no such flag. */
+/** Without it, opening a pipe waits for a writer. Windows has no such flag. */
 const readOnly = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
 /** @throws WeftgradError 'file' if the file cannot be opened or is not a regular file. */
@@ -30,7 +30,7 @@ export function openHostFile(path: string): ByteSource {
         if (!isOpen) throw closedError(path)
         for (let done = 0; done < target.length; ) {
           const count = fromDisk(path, () => readSync(file, target, done, target.length - done, position + done))
-          if (count === 0) throw unreadable(path, 'it became shorter while it was read. Try again')
+          if (count === 0) throw unreadable(path, 'it was shortened while it was read. Try again')
           done += count
         }
       },
@@ -43,7 +43,7 @@ export function openHostFile(path: string): ByteSource {
 }
 
 /**
- * A whole file.
+ * Reads a whole file.
  * @throws WeftgradError 'file' if it cannot be opened, is not a regular file or has more than `mostBytes` bytes.
  */
 export function readHostFile(path: string, mostBytes: number): Uint8Array<ArrayBuffer> {
@@ -61,12 +61,12 @@ export function readHostFile(path: string, mostBytes: number): Uint8Array<ArrayB
   }
 }
 
-/** A whole file of UTF-8 text, of at most 64 MiB. Throws as `readHostFile`. */
+/** Reads a whole file of UTF-8 text, of at most 64 MiB. Throws as `readHostFile`. */
 export function readHostText(path: string): string {
   return new TextDecoder().decode(readHostFile(path, mostTextBytes))
 }
 
-/** What `read` gives; undefined where it says that there is no such file. */
+/** The result of `read`; undefined if the file does not exist. */
 export function ifThere<T>(read: () => T): T | undefined {
   try {
     return read()
@@ -81,13 +81,13 @@ const sentences: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file. Check the path',
   ENOTDIR: 'a part of the path is a file, not a folder. Check the path',
   EISDIR: 'it is a folder. Check the path',
-  EACCES: 'permission is denied. Check who may read it',
-  EPERM: 'permission is denied. Check who may read it',
+  EACCES: 'permission is denied. Check its permissions',
+  EPERM: 'permission is denied. Check its permissions',
   EMFILE: 'too many files are open. Close some',
   ENAMETOOLONG: 'the path is too long. Check it',
 }
 
-/** Turns what a disk throws into a sentence. Throws WeftgradError 'file'. */
+/** Turns a file system error into a message. Throws WeftgradError 'file'. */
 export function fromDisk<T>(path: string, action: () => T): T {
   try {
     return action()

@@ -1,9 +1,9 @@
 /**
  * The IDX format of the MNIST family: a magic number (two zero bytes, a type code, the number of dimensions), the
- * dimensions as big-endian 32-bit integers, then the values in row-major order. Only unsigned bytes, the type every
- * published set of the family uses, are read and written.
+ * dimensions as big-endian 32-bit integers, then the values in row-major order. Only unsigned bytes are supported, the type of
+ * every published set of the family.
  *
- * Promises: nothing is copied or allocated in proportion to what a header claims; the length has to match exactly.
+ * Promises: nothing is copied or allocated by the size that a header claims; the length must match exactly.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -13,7 +13,7 @@ import { checkValue, theBytes } from '../options.ts'
 export interface IdxArray {
   /** Outermost dimension first. */
   readonly shape: readonly number[]
-  /** Row-major values; from `parseIdx` a view into the bytes that were parsed. */
+  /** Row-major values; `parseIdx` returns a view into the parsed bytes. */
   readonly data: Uint8Array
 }
 
@@ -31,10 +31,10 @@ export function parseIdx(bytes: Uint8Array, source = 'The IDX data'): IdxArray {
   }
 
   if (bytes.length < 4) {
-    refuse(`it has only ${bytes.length} bytes. Fetch the file again.`)
+    refuse(`it has only ${bytes.length} bytes. Download the file again.`)
   }
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
-    refuse('at byte 0 stands the signature of gzip. Decompress it first.')
+    refuse('it starts with the signature of gzip. Decompress it first.')
   }
   if (bytes[0] !== 0 || bytes[1] !== 0) {
     refuse('bytes 0 and 1 are not zero. Check that this is the right file.')
@@ -42,17 +42,17 @@ export function parseIdx(bytes: Uint8Array, source = 'The IDX data'): IdxArray {
   const type = bytes[2] ?? 0
   if (type !== unsignedByte) {
     refuse(
-      `byte 2 gives the type ${hex(type)}; only bytes (${hex(unsignedByte)}) are read. Convert the values to bytes.`,
+      `byte 2 gives the type ${hex(type)}; only bytes (${hex(unsignedByte)}) are supported. Convert the values to bytes.`,
       {
         type,
       },
     )
   }
   const rank = bytes[3] ?? 0
-  if (rank === 0) refuse('byte 3 says that it has no dimensions. Fetch the file again.')
+  if (rank === 0) refuse('byte 3 gives 0 dimensions. Download the file again.')
   const headerBytes = 4 + 4 * rank
   if (bytes.length < headerBytes) {
-    refuse(`byte 3 promises ${rank} dimensions, but there are only ${bytes.length} bytes. Fetch the file again.`, {
+    refuse(`byte 3 gives ${rank} dimensions, but the file has only ${bytes.length} bytes. Download the file again.`, {
       rank,
     })
   }
@@ -62,10 +62,10 @@ export function parseIdx(bytes: Uint8Array, source = 'The IDX data'): IdxArray {
   for (let i = 0; i < rank; i++) shape.push(view.getUint32(4 + 4 * i))
   const count = shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, 1)
   const present = bytes.length - headerBytes
-  // A product that left the exact integers is still larger than any length, so this comparison is right for it, too.
+  // A product beyond exact integers is still larger than any length, so the comparison holds for it too.
   if (count !== present) {
     refuse(
-      `its dimensions ${shape.slice(0, 8).join('x')}${rank > 8 ? '...' : ''} promise ${count} values, but ${present} follow. Fetch the file again.`,
+      `its dimensions ${shape.slice(0, 8).join('x')}${rank > 8 ? '...' : ''} need ${count} values, but ${present} follow. Download the file again.`,
       { shape, expectedBytes: count, actualBytes: present },
     )
   }

@@ -1,8 +1,8 @@
-/** JSON out of files, of which nothing is known until it has been looked at. */
+/** Checks JSON from untrusted files. */
 
 export { isRecord } from '../options.ts'
 
-/** What the text holds; undefined if it is not JSON. */
+/** The parsed text; undefined if it is not JSON. */
 export function parsedJson(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -11,7 +11,7 @@ export function parsedJson(text: string): unknown {
   }
 }
 
-/** A list of whole numbers from 0 on: a shape, or places. */
+/** A list of whole numbers from 0: a shape or offsets. */
 export function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0)
 }

@@ -1,7 +1,7 @@
 /**
- * Keras 3's `.keras` files: a zip archive of the model's configuration and its weights as HDF5. The configuration gives
- * the layers' names and order, which the HDF5 file alone does not have. Keras stores both uncompressed, so the weights
- * are read in place; in an archive that was packed again they are unpacked into memory.
+ * Keras 3's `.keras` files: a zip archive of the model's configuration and its weights as HDF5. The configuration has the
+ * layers' names and order, which the HDF5 file lacks. Keras stores both uncompressed, so the weights are read in place; from
+ * a recompressed archive they are unpacked into memory.
  */
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, readBytes } from './byte-source.ts'
@@ -13,10 +13,10 @@ import { mostUnpacked } from './unpacked.ts'
 import type { WeightFile } from './weight-file.ts'
 import { openZipEntry, zipEntries } from './zip.ts'
 
-/** Networks of thousands of layers take a few megabytes. */
+/** Configurations with thousands of layers have a few megabytes. */
 const longestConfigBytes = 64 * 2 ** 20
 
-/** Opens an archive; closing it closes the source. Throws WeftgradError 'format'. */
+/** Opens an archive. Closing it closes the source. Throws WeftgradError 'format'. */
 export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): Promise<WeightFile> {
   try {
     const entries = zipEntries(source)
@@ -34,7 +34,7 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
     if (layers.length === 0) return kerasFile('keras-archive', source.name, file, groups)
     const byPath = new Map(layers.map((layer) => [layer.path, layer]))
     const ordered = inConfiguredOrder(groups, layers, ({ path, names, ...group }) => {
-      // The layer itself, or the innermost one that it is part of.
+      // The layer itself, or the innermost layer around it.
       const parts = path.replaceAll('_layer_checkpoint_dependencies', 'layers').split('/')
       for (let end = parts.length; end > 0; end--) {
         const layer = byPath.get(parts.slice(0, end).join('/'))

@@ -1,22 +1,22 @@
 /**
- * What a Keras model's configuration (JSON in `.h5` and `.keras` files, `model.json` of TensorFlow.js) says about its
- * layers, as far as files of weights need it. Whatever is not as expected is passed over: weights do not depend on it.
+ * Reads the layers from a Keras model's configuration (JSON in `.h5` and `.keras` files, `model.json` of TensorFlow.js), as
+ * far as weights files need them. Skips anything unexpected: weights do not depend on it.
  */
 import { isRecord } from './json.ts'
 import type { HeldGroup } from './weight-file.ts'
 
 export interface ConfiguredLayer {
-  /** The layer's name, after those of the models around it: `base/conv`. */
+  /** The layer's name, prefixed by the names of the enclosing models: `base/conv`. */
   readonly name: string
-  /** Keras' class. */
+  /** Keras' class name. */
   readonly className: string
-  /** Where Keras 3 keeps the layer's weights: `layers/conv2d_1`. It counts the layers of a class, whatever their names. */
+  /** The group of the layer's weights in Keras 3: `layers/conv2d_1`. It numbers the layers of a class, whatever their names. */
   readonly path: string
 }
 
 const deepestNesting = 32
 
-/** The layers in the order in which the model runs them, each nested model before its own layers. None of a subclassed model. */
+/** The layers in the order in which the model runs them, each nested model before its layers. None for a subclassed model. */
 export function configuredLayers(model: unknown, path = '', name = '', depth = 0): ConfiguredLayer[] {
   const config =
     isRecord(model) && isRecord(model.config) ? model.config.layers : isRecord(model) ? model.config : model
@@ -36,8 +36,8 @@ export function configuredLayers(model: unknown, path = '', name = '', depth = 0
 }
 
 /**
- * Finds a layer by what a file calls it, which may leave out names of models around it, or put another before it; undefined
- * where several could be meant.
+ * Finds a layer by its name in a file, which may omit the names of enclosing models or add another prefix; undefined if it is
+ * ambiguous.
  */
 export function layerFinder(layers: readonly ConfiguredLayer[]): (name: string) => ConfiguredLayer | undefined {
   const byName = new Map(layers.map((layer) => [layer.name, layer]))
@@ -57,8 +57,8 @@ export function layerFinder(layers: readonly ConfiguredLayer[]): (name: string) 
 }
 
 /**
- * Groups as the layers that they are, in the order in which the model runs those. What is none of them comes last.
- * @param asLayer gives a group as the layer that it is or belongs to; undefined where there is none.
+ * Sorts groups in the order in which the model runs their layers. Groups without a layer come last.
+ * @param asLayer returns the layer that a group is or belongs to; undefined if there is none.
  */
 export function inConfiguredOrder<Place, Group extends HeldGroup<Place>>(
   groups: readonly Group[],
@@ -74,13 +74,13 @@ export function inConfiguredOrder<Place, Group extends HeldGroup<Place>>(
   return placed.sort((a, b) => a.place - b.place).map(({ group }) => group)
 }
 
-/** How many layers there are to the last one of the groups. */
+/** The number of layers up to the last one of the groups. */
 export function layerCount(layers: readonly ConfiguredLayer[], groups: readonly HeldGroup<unknown>[]): number {
   const names = new Set(groups.map(({ name }) => name))
   return layers.findLastIndex(({ name }) => names.has(name)) + 1
 }
 
-/** As Keras does it: `SeparableConv2D` is `separable_conv2d`. */
+/** Keras' snake case: `SeparableConv2D` is `separable_conv2d`. */
 function snakeCase(className: string): string {
   return className
     .replace(/\W/g, '')

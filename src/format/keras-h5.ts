@@ -1,9 +1,9 @@
 /**
- * Weights in Keras' HDF5 layouts. Up to Keras 2, a file of weights lists its layers and each layer's weights in
- * attributes (in pieces, where HDF5's bound on an attribute would be passed); a whole model has the same under
- * `/model_weights`. Keras 3 keeps a tree of groups, each with its weights numbered in a group `vars`.
+ * Weights in Keras' HDF5 layouts. Up to Keras 2, a weights file lists its layers and each layer's weights in attributes (in
+ * several parts if they exceed HDF5's limit on attributes); a whole model has the same under `/model_weights`. Keras 3 uses a
+ * tree of groups, each with its weights numbered in a group `vars`.
  *
- * Promises: opening reads names and shapes only; `read` reads one tensor, in slices. See `hdf5.ts` about damaged files.
+ * Promises: opening reads only names and shapes; `read` reads one tensor, in slices. See `hdf5.ts` about damaged files.
  */
 import { WeftgradError } from '../errors.ts'
 import type { ByteSource } from './byte-source.ts'
@@ -12,14 +12,14 @@ import { parsedJson } from './json.ts'
 import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
 import { type HeldGroup, heldWeights, type WeightFile } from './weight-file.ts'
 
-/** Of a tree that refers to itself there is no end. */
+/** The deepest nesting: a tree that refers to itself has no end. */
 const mostGroups = 100_000
 const deepestGroup = 64
 
 /**
- * Opens a file in any of the layouts; closing it closes the source.
- * @param load the HDF5 library; without it, one instance is shared, as browsers need it.
- * @throws WeftgradError 'format' for what is damaged, or no file of Keras.
+ * Opens a file in any of the layouts. Closing it closes the source.
+ * @param load loads the HDF5 library; by default one instance is shared, as browsers need it.
+ * @throws WeftgradError 'format' for a damaged file, or one that Keras did not write.
  */
 export async function openKerasH5(source: ByteSource, load?: Hdf5Loader): Promise<WeightFile> {
   const file = await openHdf5(source, load)
@@ -48,14 +48,14 @@ export interface Keras3Group extends HeldGroup<Hdf5Dataset> {
   readonly path: string
 }
 
-/** What is kept beside the layers, at any depth: a nested model may have been compiled, too. */
+/** Groups that are not layers, at any depth: a nested model can be compiled too. */
 const noLayers: ReadonlySet<string> = new Set(['optimizer', 'metrics', '_metrics', 'seed_generator'])
-/** Where models keep their layers, counted by class. Of Keras 2's, sequential and functional ones alone have the second. */
+/** The groups of a model's layers, numbered by class. With Keras 2, only sequential and functional models have the second. */
 const layerList = /(^|\/)(layers|_layer_checkpoint_dependencies)$/
 
 /**
- * What a file of Keras 3 holds, by path: layers of one class in their order. Optimizers, metrics and random states are left
- * out. Layers are called what the file says, and by the attributes that subclassed models keep them in.
+ * The weights of a Keras 3 file by path: layers of one class in their order, without optimizers, metrics and random states.
+ * Layers are named as in the file, and by the attributes of subclassed models.
  */
 export function keras3Groups(file: Hdf5File, source: string): readonly Keras3Group[] {
   const found: Keras3Group[] = []
@@ -67,7 +67,7 @@ export function keras3Groups(file: Hdf5File, source: string): readonly Keras3Gro
     }
     const children = file.children(path === '' ? '/' : path)
     const isInOrder = layerList.test(path) && hasRunOrder(file, path, children)
-    // What has no weights of its own, not even none, is a list.
+    // A group without `vars` is a list.
     const below = isInOrder ? 'in order' : children.includes('vars') ? 'none' : 'in any order'
     const kept = keptName(file, path).map((name) => `${around}${name}`)
     for (const name of children) {
@@ -96,14 +96,14 @@ export function keras3Groups(file: Hdf5File, source: string): readonly Keras3Gro
   }
   visit('', 0, 'none', '')
   if (found.length === 0) {
-    throw refusal(source, 'it holds no weights of Keras: neither the attribute layer_names nor groups with vars')
+    throw refusal(source, 'it has no Keras weights: neither the attribute layer_names nor groups with vars')
   }
   return found.sort((a, b) => byNumber(a.path, b.path))
 }
 
 /**
- * Whether a list of layers has the order in which they run, as those of sequential and functional models have. Those of
- * subclassed models come as they were made. A model that was given no name is called after its class.
+ * Whether a list of layers is in the order in which they run, as in sequential and functional models. Subclassed models list
+ * them in the order of creation. An unnamed model is named after its class.
  */
 function hasRunOrder(file: Hdf5File, list: string, layers: readonly string[]): boolean {
   if (list.endsWith('/_layer_checkpoint_dependencies') || layers.includes('input_layer')) return true
@@ -111,14 +111,14 @@ function hasRunOrder(file: Hdf5File, list: string, layers: readonly string[]): b
   return [model, ...keptName(file, model)].some((name) => /(^|\/)(sequential|functional)(_\d+)?$/.test(name))
 }
 
-/** The name of the layer or model whose group it is, where Keras wrote it down. */
+/** The name of the group's layer or model, if Keras stored it. */
 function keptName(file: Hdf5File, path: string): readonly string[] {
   const vars = `${path}/vars`
   const isKept = file.kind(vars) === 'group' && file.attributes(vars).includes('name')
   return isKept ? file.texts(vars, 'name').slice(0, 1) : []
 }
 
-/** The file as it is handed out, over its groups. */
+/** The open file over its groups. */
 export function kerasFile(
   format: 'keras-h5' | 'keras-3-h5' | 'keras-archive',
   source: string,
@@ -140,13 +140,13 @@ function listedLayers(file: Hdf5File, source: string, root: string, layers: read
   const groups = listed.flatMap((name, i) => {
     const path = `${root}/${name}`
     if (file.kind(path) !== 'group') {
-      throw refusal(source, `layer_names lists '${name}', but there is no such group. Fetch it again`)
+      throw refusal(source, `layer_names lists '${name}', but that group is missing. Download it again`)
     }
     const weights = listedNames(file, source, path, 'weight_names').map((weight) => {
       if (file.kind(`${path}/${weight}`) !== 'dataset') {
         throw refusal(
           source,
-          `weight_names of '${name}' lists '${weight}', but there is no such dataset. Fetch it again`,
+          `weight_names of '${name}' lists '${weight}', but that dataset is missing. Download it again`,
         )
       }
       const dataset = file.dataset(`${path}/${weight}`)
@@ -166,8 +166,8 @@ function listedLayers(file: Hdf5File, source: string, root: string, layers: read
 }
 
 /**
- * The layers that a listed one is made of: a nested model's, or itself. The names of weights say to which each belongs. In
- * a nested model they do not come in its order, but those first that are trained.
+ * The layers of a listed one: a nested model's, or itself. The names of the weights show the layer of each. A nested model
+ * lists its weights in another order: trained ones first.
  */
 function layersWithin(listed: string, weights: HeldGroup<Hdf5Dataset>['weights']): HeldGroup<Hdf5Dataset>[] {
   const folders = new Map<string, (typeof weights)[number][]>()
@@ -182,7 +182,7 @@ function layersWithin(listed: string, weights: HeldGroup<Hdf5Dataset>['weights']
     if (own === undefined) folders.set(folder, [weight])
     else own.push(weight)
   }
-  // The layers of a subclassed model come as they were made, and their weights bear its name.
+  // A subclassed model lists its layers in the order of creation, and their weights have its name as a prefix.
   const isInOrder = folders.size <= 1 && /^((sequential|functional|model)(_\d+)?)?$/.test(around)
   return [...folders].map(([folder, own]) => {
     const path = folder === '' ? listed : `${listed}/${folder}`
@@ -195,7 +195,7 @@ function layersWithin(listed: string, weights: HeldGroup<Hdf5Dataset>['weights']
   })
 }
 
-/** Keras with Theano kept the kernels of convolutions turned by 180 degrees, and turned them back for others when it loaded them. */
+/** Keras with Theano stored convolution kernels rotated by 180 degrees, and rotated them when loading for other backends. */
 function refuseTurned(file: Hdf5File, source: string, root: string, groups: readonly HeldGroup<Hdf5Dataset>[]): void {
   const at = root === '' ? '/' : root
   if (!file.attributes(at).includes('backend') || file.texts(at, 'backend')[0] !== 'theano') return
@@ -203,12 +203,12 @@ function refuseTurned(file: Hdf5File, source: string, root: string, groups: read
   if (turned === undefined) return
   throw refusal(
     source,
-    `it was written by Keras with Theano, which turns the kernels of convolutions such as '${turned.name}' by 180 degrees. ` +
+    `it was written by Keras with Theano, which rotates convolution kernels such as '${turned.name}' by 180 degrees. ` +
       'Load it with Keras 2 and TensorFlow, and save it again',
   )
 }
 
-/** The texts of an attribute, or of its pieces. */
+/** The texts of an attribute, or of its parts. */
 function listedNames(file: Hdf5File, source: string, path: string, attribute: string): readonly string[] {
   const at = path === '' ? '/' : path
   const there = new Set(file.attributes(at))
@@ -221,7 +221,7 @@ function listedNames(file: Hdf5File, source: string, path: string, attribute: st
   return names
 }
 
-/** Keras 3 counts: `conv2d`, `conv2d_1`, ..., `conv2d_10`; `0`, `1`, ..., `10`. */
+/** Sorts by Keras 3's numbers: `conv2d`, `conv2d_1`, ..., `conv2d_10`; `0`, `1`, ..., `10`. */
 function byNumber(a: string, b: string): number {
   const [others, own] = [b.split('/'), a.split('/')]
   for (const [i, part] of own.entries()) {
@@ -237,11 +237,11 @@ function byNumber(a: string, b: string): number {
 
 function counted(name: string): readonly [string, number] {
   const parts = /^(.*?)_?(\d+)$/.exec(name)
-  // `conv2d` has no number of its own; `0` has nothing else.
+  // `conv2d` has no number; `0` is only a number.
   return parts === null ? [name, 0] : [parts[1] ?? '', Number(parts[2])]
 }
 
-/** `separable_conv2d_1` is a `SeparableConv2D`: undone as far as it can be, which is for all layers with kernels. */
+/** Restores a class name, as far as possible: `separable_conv2d_1` is a `SeparableConv2D`. Works for all layers with kernels. */
 function classNameOf(group: string): string {
   return group
     .replace(/_\d+$/, '')
@@ -250,5 +250,5 @@ function classNameOf(group: string): string {
 }
 
 function refusal(source: string, problem: string): WeftgradError {
-  return new WeftgradError('format', `${source} is not a readable file of weights: ${problem}.`, { source })
+  return new WeftgradError('format', `${source} is not a readable weights file: ${problem}.`, { source })
 }

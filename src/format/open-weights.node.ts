@@ -1,4 +1,4 @@
-/** Opens files of weights on the host, by path. */
+/** Opens weights files on the host, by path. */
 import { statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { freshHdf5 } from './hdf5-instance.node.ts'
@@ -7,9 +7,9 @@ import { openWeights } from './open-weights.ts'
 import type { WeightFile } from './weight-file.ts'
 
 /**
- * Opens a file of weights, or the folder of a TensorFlow.js model. It is read in pieces as they are asked for; what is in
- * memory is the tensor being read, and the library that reads it.
- * @throws WeftgradError 'file' if it cannot be read, 'format' if it is damaged or none of the formats.
+ * Opens a weights file, or the folder of a TensorFlow.js model. Reads it in pieces on demand: only the current tensor and the
+ * library are in memory.
+ * @throws WeftgradError 'file' if it cannot be read, 'format' if it is damaged or in another format.
  */
 export async function openWeightFile(path: string): Promise<WeightFile> {
   const file = fromDisk(path, () => statSync(path)).isDirectory() ? join(path, 'model.json') : path

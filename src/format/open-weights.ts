@@ -1,7 +1,8 @@
-/** Opens a file of weights in any of the formats, which its first bytes tell apart, whatever its name. */
+/** Opens a weights file in any of the formats, recognised by its first bytes, whatever its name. */
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, readBytes } from './byte-source.ts'
-import { type Hdf5Loader, hdf5Signature } from './hdf5.ts'
+import type { Hdf5Loader } from './hdf5.ts'
+import { hdf5Signature } from './hdf5-structure.ts'
 import { openKerasArchive } from './keras-archive.ts'
 import { openKerasH5 } from './keras-h5.ts'
 import { openSafetensors } from './safetensors-weights.ts'
@@ -9,19 +10,19 @@ import { type OpenShard, openTensorflowJs } from './tensorflowjs.ts'
 import type { WeightFile } from './weight-file.ts'
 
 export interface OpenWeightsOptions {
-  /** Gives the files beside a `model.json`; without it, such a model is refused. */
+  /** Opens the files beside a `model.json`; without it, such a model is refused. */
   readonly openShard?: OpenShard
   /** See `openKerasH5`. */
   readonly hdf5?: Hdf5Loader
 }
 
 const zipStart = [0x50, 0x4b]
-/** The largest graph models list some ten thousand nodes, in 10 MB. Parsed, it takes ten times its bytes. */
+/** The largest graph models have about ten thousand nodes, in 10 MB. Parsed, they take ten times as much. */
 const longestModelJson = 64 * 2 ** 20
 
 /**
- * Opens a file; closing it closes the source.
- * @throws WeftgradError 'format' for what is none of these formats, or damaged.
+ * Opens a file. Closing it closes the source.
+ * @throws WeftgradError 'format' for other formats, or a damaged file.
  */
 export async function openWeights(source: ByteSource, options: OpenWeightsOptions = {}): Promise<WeightFile> {
   const { openShard, hdf5 } = options
@@ -29,7 +30,7 @@ export async function openWeights(source: ByteSource, options: OpenWeightsOption
     const start = readBytes(source, 0, Math.min(source.size, 64))
     if (startsWith(start, hdf5Signature)) return await openKerasH5(source, hdf5)
     if (startsWith(start, zipStart)) return await openKerasArchive(source, hdf5)
-    // The length of safetensors' header stands before it, and is below 100 MB.
+    // A safetensors file starts with the length of its header, which is below 100 MB.
     if (start[8] === 0x7b && start[7] === 0) return openSafetensors(source)
     if (/^\s*\{/.test(new TextDecoder().decode(start))) {
       if (openShard === undefined || source.size > longestModelJson) throw unknown(source, 'model.json')
@@ -48,13 +49,13 @@ function startsWith(bytes: Uint8Array, signature: readonly number[]): boolean {
   return signature.every((byte, i) => bytes[i] === byte)
 }
 
-/** What people point at by mistake. */
+/** Files that people give by mistake. */
 function looksLike(start: Uint8Array): string | undefined {
   const text = new TextDecoder('latin1').decode(start).trimStart()
   if (start.length === 0) return 'an empty file'
-  if (start[0] === 0x1f && start[1] === 0x8b) return 'a gzip file, which has to be unpacked'
-  if (/^<(!doctype|html|\?xml)/i.test(text)) return 'a web page or the answer of a server'
-  if (text.startsWith('version https://git-lfs')) return 'a pointer of Git LFS: run `git lfs pull`'
+  if (start[0] === 0x1f && start[1] === 0x8b) return 'a gzip file, which must be unpacked first'
+  if (/^<(!doctype|html|\?xml)/i.test(text)) return 'a web page or a server response'
+  if (text.startsWith('version https://git-lfs')) return 'a Git LFS pointer: run `git lfs pull`'
   return undefined
 }
 
@@ -62,8 +63,8 @@ function unknown(source: ByteSource, guess?: string): WeftgradError {
   const { name } = source
   return new WeftgradError(
     'format',
-    `${name} is no file of weights that can be read here${guess === undefined ? '' : `; it looks like ${guess}`}. ` +
-      'Readable are .h5 and .keras of Keras, model.json of TensorFlow.js with the files beside it, and .safetensors.',
+    `${name} is not a supported weights file${guess === undefined ? '' : `; it looks like ${guess}`}. ` +
+      "Supported: Keras' .h5 and .keras, TensorFlow.js' model.json with the files beside it, and .safetensors.",
     { source: name },
   )
 }

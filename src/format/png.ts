@@ -1,9 +1,9 @@
 /**
- * PNG in and out, over fast-png. Every kind of PNG comes out as 8-bit samples: 16-bit ones are rounded, 1-, 2- and 4-bit
- * greys are stretched to 0-255, palettes are looked up, and a transparent colour becomes an alpha channel.
+ * Decodes and encodes PNG with fast-png. Every kind of PNG is decoded to 8-bit samples: 16-bit samples are rounded, 1-, 2- and
+ * 4-bit greys are scaled to 0-255, palettes are looked up, and a transparent colour becomes an alpha channel.
  *
- * Promises: chunk lengths, the image's size and the length of its unpacked pixels are checked here before the library
- * sees anything, so a hostile file cannot make it allocate; only the chunks that make the picture are handed over.
+ * Promises: chunk lengths, the image's size and the length of its unpacked pixels are checked before the library sees
+ * anything, so a malicious file cannot make it allocate; it gets only the chunks of the picture.
  */
 import { convertIndexedToRgb, decode, encode } from 'fast-png'
 import { Unzlib } from 'fflate'
@@ -20,19 +20,19 @@ export interface PngImage {
   readonly data: Uint8Array
 }
 
-/** 64 megapixels: above every photograph this is for. */
+/** 64 megapixels: larger than ordinary photographs. */
 const mostPixels = 64 * 1024 * 1024
-/** On each side, as JPEG has it: whoever resizes an image holds a row of it as wide numbers. */
+/** The most pixels per side, as in JPEG: resizing an image holds a row of it as wide numbers. */
 const mostExtent = 65_535
-/** What decoding may take in all. An image in colour with 8 bits may have 42 megapixels. */
+/** The most bytes that decoding may need. An 8-bit colour image may have 42 megapixels. */
 const mostDecodingBytes = 384 * 2 ** 20
-/** Compressed bytes unpacked at a time when measuring; deflate makes at most 1032 bytes out of one. */
+/** Compressed bytes unpacked at a time when measuring; deflate expands one byte to at most 1032. */
 const measuringChunkBytes = 4096
 
 const signature = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a] as const
-/** The chunks that make the picture; others (text, colour profiles, animation) are left out. */
+/** The chunks of the picture; others (text, colour profiles, animation) are skipped. */
 const pictureChunks: ReadonlySet<string> = new Set(['IHDR', 'PLTE', 'tRNS', 'IDAT', 'IEND'])
-/** Samples a pixel and the depths allowed, by colour type. PNG specification, 11.2.1. */
+/** Samples per pixel and allowed depths, by colour type. PNG specification, 11.2.1. */
 const colorTypes: Readonly<Record<number, { samples: number; depths: readonly number[] }>> = {
   0: { samples: 1, depths: [1, 2, 4, 8, 16] },
   2: { samples: 3, depths: [8, 16] },
@@ -43,9 +43,9 @@ const colorTypes: Readonly<Record<number, { samples: number; depths: readonly nu
 const paletteType = 3
 
 /**
- * Decodes a PNG file (of an animation, the still image).
+ * Decodes a PNG file; for an animation, its still image.
  * @param source names the bytes in errors, for example the file's path.
- * @throws WeftgradError 'format' for anything damaged, cut off or larger than 65,535 pixels a side, 64 megapixels, or 384 MiB while it is decoded.
+ * @throws WeftgradError 'format' for anything damaged, cut off or with more than 65,535 pixels per side, 64 megapixels, or 384 MiB while decoding.
  */
 export function decodePng(bytes: Uint8Array, source = 'The PNG data'): PngImage {
   const refuse = (problem: string, cause?: unknown): never => {
@@ -53,7 +53,7 @@ export function decodePng(bytes: Uint8Array, source = 'The PNG data'): PngImage 
   }
 
   if (signature.some((byte, i) => bytes[i] !== byte)) {
-    refuse('it does not start with the signature of PNG. Convert it to PNG, or check that this is the right file.')
+    refuse('it lacks the PNG signature. Convert it to PNG, or check that this is the right file.')
   }
   const chunks = readChunks(bytes, refuse)
   const header = readHeader(chunks, refuse)
@@ -66,7 +66,7 @@ export function decodePng(bytes: Uint8Array, source = 'The PNG data'): PngImage 
   if (decodingBytes > mostDecodingBytes) {
     refuse(
       `decoding its ${width}x${height} pixels with ${samples} samples of ${depth} bits takes ${decodingBytes} bytes; ` +
-        `allowed are ${mostDecodingBytes}. Make it smaller${depth === 16 ? ', or save it with 8 bits a sample' : ''}.`,
+        `allowed are ${mostDecodingBytes}. Make it smaller${depth === 16 ? ', or save it with 8 bits per sample' : ''}.`,
     )
   }
   measurePixels(chunks, expected, refuse)
@@ -89,7 +89,7 @@ export function decodePng(bytes: Uint8Array, source = 'The PNG data'): PngImage 
       data: withAlpha(eightBit, rawSamples(png.data, width * samples, height, depth), samples, transparent),
     }
   } catch (cause) {
-    return refuse(`${cause instanceof Error ? cause.message : String(cause)}. Save or fetch it again.`, cause)
+    return refuse(`${cause instanceof Error ? cause.message : String(cause)}. Save or download it again.`, cause)
   }
 }
 
@@ -129,13 +129,13 @@ function readChunks(bytes: Uint8Array, refuse: Refuse): Chunk[] {
   const chunks: Chunk[] = []
   const seen = new Set<string>()
   for (let at: number = signature.length; ; ) {
-    if (at + 12 > bytes.length) refuse(`it ends at byte ${bytes.length}, before its last chunk. Fetch it again.`)
+    if (at + 12 > bytes.length) refuse(`it ends at byte ${bytes.length}, before its last chunk. Download it again.`)
     const length = view.getUint32(at)
     const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8))
     const end = at + 12 + length
     if (end > bytes.length) {
       refuse(
-        `the chunk at byte ${at} claims ${length} bytes, but only ${bytes.length - at - 12} follow. Fetch it again.`,
+        `the chunk at byte ${at} claims ${length} bytes, but only ${bytes.length - at - 12} follow. Download it again.`,
       )
     }
     if (chunks.length === 0 && (type !== 'IHDR' || length !== 13))
@@ -148,7 +148,7 @@ function readChunks(bytes: Uint8Array, refuse: Refuse): Chunk[] {
       seen.add(type)
       chunks.push({ type, whole: bytes.subarray(at, end), content: bytes.subarray(at + 8, end - 4) })
     } else if (!/^[a-z][A-Za-z]{3}$/.test(type)) {
-      // A capital first letter marks a chunk without which the picture cannot be understood.
+      // A capital first letter marks a chunk that is needed to decode the picture.
       refuse(`the chunk at byte ${at} is of an unknown kind. Save it again as an ordinary PNG.`)
     }
     if (type === 'IEND') return chunks
@@ -164,7 +164,7 @@ interface Header {
   readonly samples: number
 }
 
-/** The library holds the unpacked rows twice and then without their filters; beside them stands what this file makes of it. */
+/** The library holds the unpacked rows twice, and once without filters; the samples decoded here come on top. */
 function decodingBytesOf({ width, height, depth, colorType, samples }: Header, unpackedBytes: number): number {
   const pixels = width * height
   const converted = colorType === paletteType ? 4 * pixels : depth === 8 ? 0 : pixels * samples
@@ -180,7 +180,7 @@ function readHeader(chunks: readonly Chunk[], refuse: Refuse) {
   const isSane = Math.min(width, height) > 0 && Math.max(width, height) <= mostExtent && width * height <= mostPixels
   if (!isSane) {
     refuse(
-      `its header says ${width}x${height} pixels; allowed are 1 to ${mostPixels}, at most ${mostExtent} a side. Make it smaller.`,
+      `its header says ${width}x${height} pixels; allowed are 1 to ${mostPixels}, at most ${mostExtent} per side. Make it smaller.`,
     )
   }
   const color = colorTypes[colorType]
@@ -191,8 +191,8 @@ function readHeader(chunks: readonly Chunk[], refuse: Refuse) {
     refuse('its header gives an unknown compression, filter or interlacing. Save it again.')
   }
   if (interlace === 1 && depth < 8) {
-    // fast-png 8.0.0 takes every pixel of an interlaced image for whole bytes.
-    refuse(`it is interlaced with ${depth} bits a pixel, which is not supported. Save it without interlacing.`)
+    // fast-png 8.0.0 assumes whole bytes per pixel in interlaced images.
+    refuse(`it is interlaced with ${depth} bits per pixel, which is not supported. Save it without interlacing.`)
   }
   return { width, height, depth, colorType, samples: color.samples, interlaced: interlace === 1 }
 }
@@ -217,7 +217,7 @@ function interlacedBytes(width: number, height: number, bytesPerPixel: number): 
   return total
 }
 
-/** Unpacks the pixels once without keeping them: the library then finds exactly as many bytes as it expects. */
+/** Unpacks the pixels once without storing them, so that the library gets exactly as many bytes as it expects. */
 function measurePixels(chunks: readonly Chunk[], expected: number, refuse: Refuse): void {
   let length = 0
   const inflator = new Unzlib((part) => {
@@ -232,11 +232,13 @@ function measurePixels(chunks: readonly Chunk[], expected: number, refuse: Refus
     }
     if (length <= expected) inflator.push(new Uint8Array(0), true)
   } catch (cause) {
-    refuse(`its pixels cannot be unpacked (${cause instanceof Error ? cause.message : String(cause)}). Fetch it again.`)
+    refuse(
+      `its pixels cannot be unpacked (${cause instanceof Error ? cause.message : String(cause)}). Download it again.`,
+    )
   }
   if (length !== expected) {
     refuse(
-      `its pixels unpack to ${length > expected ? 'more than' : length} instead of ${expected} bytes. Fetch it again.`,
+      `its pixels unpack to ${length > expected ? 'more than' : length} instead of ${expected} bytes. Download it again.`,
     )
   }
 }
@@ -252,7 +254,7 @@ function assemble(chunks: readonly Chunk[]): Uint8Array {
   return bytes
 }
 
-/** One element a sample; below 8 bits, the library leaves samples packed into bytes, each row starting a new one. */
+/** One element per sample. Below 8 bits, the library leaves samples packed into bytes; each row starts a new byte. */
 function rawSamples(
   packed: Uint8Array | Uint8ClampedArray | Uint16Array,
   perRow: number,
@@ -289,7 +291,7 @@ function stretched(
   return eightBit
 }
 
-/** Adds an alpha channel: 0 where the samples equal the transparent colour, else 255. */
+/** Adds an alpha channel: 0 for the transparent colour, else 255. */
 function withAlpha(
   eightBit: Uint8Array,
   samples: Uint8Array | Uint16Array,

@@ -1,13 +1,13 @@
 /**
- * Downloads by way of the proxy that the environment names: `HTTPS_PROXY` and `HTTP_PROXY`, but for the hosts in `NO_PROXY`,
- * each in small letters as well. Node.js 20 does not look at them by itself.
+ * Downloads through the proxy in the environment: `HTTPS_PROXY` and `HTTP_PROXY`, except for hosts in `NO_PROXY`, also in lower
+ * case. Node.js 20 ignores these variables.
  */
 
 const variables = ['https_proxy', 'http_proxy', 'HTTPS_PROXY', 'HTTP_PROXY']
 
 let fetchThroughProxy: Promise<typeof globalThis.fetch> | undefined
 
-/** The `fetch` to download with: Node's own where no proxy is named. */
+/** The `fetch` for downloads: Node's own without a proxy. */
 export async function proxiedFetch(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<typeof globalThis.fetch> {
@@ -17,11 +17,11 @@ export async function proxiedFetch(
 }
 
 async function makeFetch(): Promise<typeof globalThis.fetch> {
-  // Loaded only where there is a proxy. Its own `fetch`, because an agent fits the one of its own version only.
+  // Loaded only with a proxy. Uses undici's `fetch`, because an agent only works with the same version.
   const undici = await import('undici')
-  // Tunnels for https alone: many proxies let nobody tunnel to port 80.
+  // Tunnels only for https: many proxies refuse tunnels to port 80.
   const dispatcher = new undici.EnvHttpProxyAgent({ proxyTunnel: false })
   const fetch = (input: string | URL, init?: object): Promise<unknown> => undici.fetch(input, { ...init, dispatcher })
-  // The same function by the standard; the two packages write its types differently.
+  // The same standard function; the two packages declare different types.
   return fetch as unknown as typeof globalThis.fetch
 }

@@ -1,6 +1,6 @@
 /**
- * A safetensors file as a file of weights: tensors named `<layer>/<weight>` or `<layer>.<weight>`, in the header's order.
- * Opening reads the header; a tensor's bytes are read when they are asked for.
+ * A safetensors file as a weights file: tensors named `<layer>/<weight>` or `<layer>.<weight>`, in the header's order. Opening
+ * reads the header; a tensor's bytes are read on demand.
  */
 import { WeftgradError } from '../errors.ts'
 import type { ByteSource } from './byte-source.ts'
@@ -23,7 +23,7 @@ const dtypes: ReadonlyMap<string, string> = new Map([
   ['BOOL', 'bool'],
 ])
 
-/** Opens a file; closing it closes the source. Throws WeftgradError 'format' for what is not well formed. */
+/** Opens a file. Closing it closes the source. Throws WeftgradError 'format' for a malformed file. */
 export function openSafetensors(source: ByteSource): WeightFile {
   try {
     const { places } = readSafetensorsHeader(source)

@@ -1,10 +1,10 @@
 /**
  * The safetensors format: eight bytes of header length (little-endian), a JSON header that gives every tensor's dtype,
- * shape and place, then the tensors' bytes with neither hole nor overlap. Format: https://github.com/huggingface/safetensors
+ * shape and offsets, then the tensors' bytes without holes or overlaps. Format: https://github.com/huggingface/safetensors
  *
- * Promises: reading checks every length against what is there and copies a tensor only if its bytes are not aligned for
- * its type; writing is deterministic (same tensors and metadata, same bytes, whatever their order). Values are
- * little-endian, as is every platform that WebGPU runs on. Half-precision floats are given as their bits; see `toFloat32`.
+ * Promises: reading checks every length against the file and copies a tensor only if its bytes are not aligned for its type;
+ * writing is deterministic (same tensors and metadata, same bytes, whatever their order). Values are little-endian, like
+ * every platform of WebGPU. Half-precision floats are returned as bits; see `toFloat32`.
  */
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, memorySource, readBytes } from './byte-source.ts'
@@ -35,9 +35,9 @@ export type SafeTensor = {
 }[SafetensorsDtype]
 
 export interface Safetensors {
-  /** In the order of the header. */
+  /** The tensors in the header's order. */
   readonly tensors: ReadonlyMap<string, SafeTensor>
-  /** The header's `__metadata__`; empty if there is none. Has no prototype, so any key is only a key. */
+  /** The header's `__metadata__`; empty if there is none. It has no prototype, so all keys are safe. */
   readonly metadata: Readonly<Record<string, string>>
 }
 
@@ -57,17 +57,17 @@ const bytesPerValue: Readonly<Record<SafetensorsDtype, number>> = {
   BOOL: 1,
 }
 
-/** The reference implementation's own bound on the header, in bytes. */
+/** The reference implementation's limit on the header, in bytes. */
 const longestHeaderBytes = 100_000_000
 const metadataKey = '__metadata__'
 
-/** Where a tensor stands in its file. */
+/** The location of a tensor in its file. */
 export interface SafetensorsPlace {
   readonly name: string
-  /** One that is not known here cannot be read; the rest of the file can. */
+  /** Tensors with an unknown dtype cannot be read; the rest of the file can. */
   readonly dtype: string
   readonly shape: readonly number[]
-  /** The place of its first byte in the file. */
+  /** The offset of its first byte in the file. */
   readonly start: number
   readonly bytes: number
 }
@@ -75,7 +75,7 @@ export interface SafetensorsPlace {
 /**
  * Reads a whole safetensors file.
  * @param source names the bytes in errors, for example the file's path.
- * @throws WeftgradError 'format' for anything that is not well formed, naming the tensor or the byte.
+ * @throws WeftgradError 'format' for a malformed file, with the tensor or the byte.
  */
 export function readSafetensors(bytes: Uint8Array, source = 'The safetensors data'): Safetensors {
   const { places, metadata } = readSafetensorsHeader(memorySource(bytes, source))
@@ -88,14 +88,14 @@ export function readSafetensors(bytes: Uint8Array, source = 'The safetensors dat
   return { tensors, metadata }
 }
 
-/** Reads one tensor of a file whose header has been read. Throws WeftgradError 'format' for a BOOL that is none. */
+/** Reads one tensor of a file whose header was read. Throws WeftgradError 'format' for an invalid BOOL. */
 export function readSafetensor(file: ByteSource, place: SafetensorsPlace): SafeTensor {
   return tensorAt(place, readBytes(file, place.start, place.bytes), file.name)
 }
 
 /**
- * Reads the header only: what is in a file, in the header's order, and where.
- * @throws WeftgradError 'format' for anything that is not well formed, naming the tensor or the byte.
+ * Reads only the header: the tensors of a file and their locations, in the header's order.
+ * @throws WeftgradError 'format' for a malformed file, with the tensor or the byte.
  */
 export function readSafetensorsHeader(
   file: ByteSource,
@@ -108,11 +108,11 @@ export function readSafetensorsHeader(
     })
   }
 
-  if (fileBytes < 8) refuse(`it has ${fileBytes} bytes, fewer than the 8 of the header length. Fetch it again.`)
+  if (fileBytes < 8) refuse(`it has ${fileBytes} bytes, fewer than the 8 of the header length. Download it again.`)
   const claimed = new DataView(readBytes(file, 0, 8).buffer).getBigUint64(0, true)
   if (claimed > BigInt(fileBytes - 8)) {
     refuse(
-      `bytes 0 to 7 promise a header of ${claimed} bytes, but only ${fileBytes - 8} follow. Check that this is the right file, and fetch it again.`,
+      `bytes 0 to 7 give a header of ${claimed} bytes, but only ${fileBytes - 8} follow. Check that this is the right file, and download it again.`,
     )
   }
   if (claimed > BigInt(longestHeaderBytes)) {
@@ -120,7 +120,7 @@ export function readSafetensorsHeader(
   }
   const dataStart = 8 + Number(claimed)
   const headerBytes = readBytes(file, 8, Number(claimed))
-  if (headerBytes[0] !== 0x7b) refuse("the header at byte 8 does not start with '{'. Fetch it again.")
+  if (headerBytes[0] !== 0x7b) refuse("the header at byte 8 does not start with '{'. Download it again.")
 
   let text: string
   let header: unknown
@@ -130,13 +130,13 @@ export function readSafetensorsHeader(
   } catch (cause) {
     throw new WeftgradError(
       'format',
-      `${source} is not a readable safetensors file: the header, bytes 8 to ${dataStart - 1}, is not JSON (${reason(cause)}). Fetch it again.`,
+      `${source} is not a readable safetensors file: the header, bytes 8 to ${dataStart - 1}, is not JSON (${reason(cause)}). Download it again.`,
       { source },
       cause,
     )
   }
   const twice = repeatedKey(text)
-  if (twice !== undefined) refuse(`the header gives the key '${shortened(twice)}' twice. Write the file again.`)
+  if (twice !== undefined) refuse(`the header has the key '${shortened(twice)}' twice. Write the file again.`)
   if (!isRecord(header)) return refuse('the header is not a JSON object. Write the file again.')
 
   const metadata: Record<string, string> = Object.create(null)
@@ -167,13 +167,13 @@ export function readSafetensorsHeader(
     }
     if (end > fileBytes - dataStart) {
       return refuse(
-        `${label} ends at byte ${end} of the data, of which there are only ${fileBytes - dataStart}. Fetch it again: it is cut off.`,
+        `${label} ends at byte ${end} of the data, of which there are only ${fileBytes - dataStart}. Download it again: it is cut off.`,
         { name },
       )
     }
     const count = shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, 1)
     const bytes = isDtype(dtype) ? count * bytesPerValue[dtype] : end - begin
-    // A product that left the exact integers is still larger than any length, so this comparison is right for it, too.
+    // A product beyond exact integers is still larger than any length, so the comparison holds for it too.
     if (bytes !== end - begin) {
       return refuse(
         `${label} of ${dtype} and shape [${shortened(shape.join(', '))}] takes ${bytes} bytes, but its data_offsets span ${end - begin}. Write the file again.`,
@@ -196,15 +196,15 @@ export function readSafetensorsHeader(
     reached += place.bytes
   }
   if (reached !== fileBytes - dataStart) {
-    refuse(`its tensors end at byte ${reached} of the data, but there are ${fileBytes - dataStart}. Fetch it again.`)
+    refuse(`its tensors end at byte ${reached} of the data, but there are ${fileBytes - dataStart}. Download it again.`)
   }
   return { places, metadata }
 }
 
 /**
- * Writes tensors as safetensors. As in the reference implementation, wide types come first, then names decide, so that
- * every tensor is aligned; the header is padded with blanks to a multiple of 8 bytes.
- * @throws WeftgradError 'argument' for a name, shape or metadata that the format cannot hold.
+ * Writes tensors as safetensors. As in the reference implementation, tensors are sorted by width of the type, then by name, so
+ * that every tensor is aligned; the header is padded with spaces to a multiple of 8 bytes.
+ * @throws WeftgradError 'argument' for a name, shape or metadata that the format does not support.
  */
 export function writeSafetensors(
   tensors: ReadonlyMap<string, SafeTensor>,
@@ -243,9 +243,9 @@ export function writeSafetensors(
 }
 
 /**
- * What stands before the data: the tensors' bytes follow in this order, without a gap. For files that are written one
- * tensor at a time; readers like wide dtypes first, which aligns every tensor.
- * @throws WeftgradError 'argument' for a name, shape or metadata that the format cannot hold, or a name that comes twice.
+ * The bytes before the data; the tensors' bytes follow in this order, without gaps. For files written one tensor at a time.
+ * Put wide dtypes first, which aligns every tensor.
+ * @throws WeftgradError 'argument' for a name, shape or metadata that the format does not support, or a duplicate name.
  */
 export function safetensorsStart(
   tensors: readonly { readonly name: string; readonly dtype: SafetensorsDtype; readonly shape: readonly number[] }[],
@@ -257,7 +257,7 @@ export function safetensorsStart(
     const pairs = metadataKeys.map((key) => {
       const value = metadata[key]
       if (typeof value !== 'string') {
-        throw new WeftgradError('argument', `The metadata '${key}' has to be a string, not ${typeof value}.`, { key })
+        throw new WeftgradError('argument', `The metadata '${key}' must be a string, not ${typeof value}.`, { key })
       }
       return `${JSON.stringify(key)}:${JSON.stringify(value)}`
     })
@@ -359,7 +359,7 @@ function tensorAt({ name, dtype, shape }: SafetensorsPlace, bytes: Uint8Array, s
 
 function tensorFrom(dtype: SafetensorsDtype, shape: readonly number[], bytes: Uint8Array): SafeTensor {
   const width = bytesPerValue[dtype]
-  // Not `slice()`: of a Node.js Buffer it copies nothing.
+  // Not `slice()`, which does not copy a Node.js Buffer.
   const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes)
   const length = bytes.length / width
   switch (dtype) {
@@ -390,8 +390,8 @@ function tensorFrom(dtype: SafetensorsDtype, shape: readonly number[], bytes: Ui
 }
 
 /**
- * The first key that an object of this JSON text has twice; JSON.parse silently keeps the last. The text has been parsed
- * before, so it is known to be well formed and only strings and brackets need to be told apart.
+ * The first duplicate key in an object of this JSON text; JSON.parse silently keeps the last one. The text was parsed before,
+ * so it is well formed, and scanning for strings and brackets is enough.
  */
 function repeatedKey(json: string): string | undefined {
   const open: (Set<string> | 'array')[] = []
@@ -422,7 +422,7 @@ function isDtype(value: unknown): value is SafetensorsDtype {
   return typeof value === 'string' && Object.hasOwn(bytesPerValue, value)
 }
 
-/** Whether UTF-8 can hold the text: a lone surrogate would come back as another character. */
+/** Whether UTF-8 can represent the text: a lone surrogate would change. */
 function isWellFormed(text: string): boolean {
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(new TextEncoder().encode(text)) === text
 }

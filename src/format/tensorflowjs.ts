@@ -1,11 +1,11 @@
 /**
- * TensorFlow.js models: a `model.json` that lists the weights, which lie one after the other in files beside it
- * ("shards"), as floats or quantised to 16 or 8 bits. Layers models name weights by layer. Graph models keep them as
- * constants that operations use: the converter's own reader says which graphs are ones, and a constant's name and the
- * order of the operations say what layers there were.
+ * TensorFlow.js models: a `model.json` that lists the weights, which are stored consecutively in files beside it ("shards"), as
+ * floats or quantised to 16 or 8 bits. Layers models name weights by layer. Graph models store them as constants of
+ * operations: the converter's reader validates the graph, and the constants' names and the order of the operations show the
+ * layers.
  *
- * Promises: every length is checked against the shards before anything is read; numbers are decoded by TensorFlow.js, one
- * tensor at a time. The two packages are imported when they are needed: they take a quarter of a second.
+ * Promises: every length is checked against the shards before anything is read; TensorFlow.js decodes the numbers, one tensor
+ * at a time. The two packages are imported on demand: that takes a quarter of a second.
  */
 import type { DataId, io } from '@tensorflow/tfjs-core'
 import { WeftgradError } from '../errors.ts'
@@ -14,10 +14,10 @@ import { isRecord, isSizes, parsedJson } from './json.ts'
 import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
 import { groupedByLayer, type HeldGroup, heldWeights, type WeightEntry, type WeightFile } from './weight-file.ts'
 
-/** Gives the bytes of a file beside `model.json`, by its path in there. */
+/** Opens a file beside `model.json`, by its path there. */
 export type OpenShard = (path: string) => Promise<ByteSource>
 
-/** A tensor's numbers in the shards. */
+/** The location of a tensor's numbers in the shards. */
 interface Place {
   readonly spec: io.WeightsManifestEntry
   readonly shards: ByteSource
@@ -38,14 +38,14 @@ interface GraphNode {
 
 const valueBytes: Readonly<Record<string, number>> = { float32: 4, int32: 4, bool: 1, complex64: 8 }
 const quantisedBytes: Readonly<Record<string, number>> = { float16: 2, uint16: 2, uint8: 1 }
-/** Each is an open file. The converter makes shards of 4 MB. */
+/** Every shard is an open file. The converter writes shards of 4 MB. */
 const mostShards = 2048
 
 /**
- * Opens a model; closing it closes the shards.
+ * Opens a model. Closing it closes the shards.
  * @param modelJson the bytes of `model.json`.
  * @param source names the model in messages.
- * @throws WeftgradError 'format' for what is no such model or whose lengths do not fit, and what `openShard` throws.
+ * @throws WeftgradError 'format' for anything else, or lengths that do not match, and what `openShard` throws.
  */
 export async function openTensorflowJs(
   modelJson: Uint8Array,
@@ -67,7 +67,7 @@ export async function openTensorflowJs(
   try {
     const groups = manifest.map((group: unknown) => readManifestGroup(group, source))
     if (groups.reduce((sum, { paths }) => sum + paths.length, 0) > mostShards) {
-      refuse(`it has more than ${mostShards} files of weights. Save it again with larger ones`)
+      refuse(`it has more than ${mostShards} weights files. Save it again with larger ones`)
     }
     const held: Held[] = []
     for (const { paths, specs } of groups) {
@@ -77,7 +77,7 @@ export async function openTensorflowJs(
         opened.push(shard)
         shards.push(shard)
       }
-      // TensorFlow.js keeps the optimizer's state among the weights.
+      // TensorFlow.js stores the optimizer's state among the weights.
       for (const one of placed(specs, joined(shards, source), source))
         if (one.place.spec.group !== 'optimizer') held.push(one)
     }
@@ -100,21 +100,21 @@ export async function openTensorflowJs(
 
 function readManifestGroup(group: unknown, source: string): { paths: string[]; specs: io.WeightsManifestEntry[] } {
   if (!isRecord(group) || !Array.isArray(group.paths) || !Array.isArray(group.weights)) {
-    throw refusal(source, 'its weightsManifest is not made of paths and weights. Save it again with TensorFlow.js')
+    throw refusal(source, 'its weightsManifest is not a list of paths and weights. Save it again with TensorFlow.js')
   }
   const paths = group.paths.map((path: unknown) => {
     if (typeof path === 'string' && isBeside(path)) return path
-    throw refusal(source, `it keeps weights in ${JSON.stringify(path)}, which is not beside its model.json`)
+    throw refusal(source, `it stores weights in ${JSON.stringify(path)}, which is not beside its model.json`)
   })
   return { paths, specs: group.weights.map((spec: unknown) => readSpec(spec, source)) }
 }
 
-/** A model must not make its reader open any file of the host, or ask other servers. */
+/** A model must not make its reader open other files of the host, or contact other servers. */
 function isBeside(path: string): boolean {
   return path.length > 0 && !/^\/|\\|:|\0/.test(path) && !path.split('/').includes('..')
 }
 
-/** Where each tensor's numbers are: one after the other, to the last byte of the shards. */
+/** The location of each tensor: consecutive, up to the last byte of the shards. */
 function placed(specs: readonly io.WeightsManifestEntry[], shards: ByteSource, source: string): Held[] {
   let start = 0
   const held = specs.map((spec) => {
@@ -124,14 +124,14 @@ function placed(specs: readonly io.WeightsManifestEntry[], shards: ByteSource, s
     const place = { spec, shards, start, bytes }
     start += bytes
     if (!(start <= shards.size)) {
-      throw refusal(source, `its files of weights end within '${name}', after ${shards.size} bytes. Fetch them again`)
+      throw refusal(source, `its weights files end within '${name}', after ${shards.size} bytes. Download them again`)
     }
     return { entry: { name, shape, dtype: quantization?.dtype ?? dtype }, place }
   })
   if (start !== shards.size) {
     throw refusal(
       source,
-      `its files of weights have ${shards.size} bytes, and model.json lists ${start}. Fetch them again`,
+      `its weights files have ${shards.size} bytes, but model.json lists ${start}. Download them again`,
     )
   }
   return held
@@ -145,13 +145,13 @@ function readSpec(spec: unknown, source: string): io.WeightsManifestEntry {
   }
   const label = `'${name.slice(0, 80)}'`
   if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'bool' && dtype !== 'complex64') {
-    throw refusal(source, `it keeps ${label} as ${JSON.stringify(dtype)}, which is not supported`)
+    throw refusal(source, `it stores ${label} as ${JSON.stringify(dtype)}, which is not supported`)
   }
   if (quantization === undefined) return { name, shape, dtype, ...group }
   const { dtype: stored, min, scale } = isRecord(quantization) ? quantization : {}
   if (stored === 'float16') return { name, shape, dtype, quantization: { dtype: stored }, ...group }
   if ((stored !== 'uint8' && stored !== 'uint16') || !isFiniteNumber(min) || !isFiniteNumber(scale)) {
-    throw refusal(source, `it keeps ${label} quantised in an unknown way. Convert it again`)
+    throw refusal(source, `it stores ${label} with an unknown quantisation. Convert it again`)
   }
   return { name, shape, dtype, quantization: { dtype: stored, min, scale }, ...group }
 }
@@ -163,7 +163,7 @@ function isFiniteNumber(value: unknown): value is number {
 async function decoded({ spec, shards, start, bytes }: Place, source: string): Promise<Float32Array> {
   const { name, dtype } = spec
   if (dtype !== 'float32') {
-    throw refusal(source, `it keeps '${name}' as ${dtype}, and weights are float32. Convert it`)
+    throw refusal(source, `it stores '${name}' as ${dtype}, but weights are float32. Convert it`)
   }
   const { buffer } = readBytes(shards, start, bytes)
   return withBackend((tf) => {
@@ -183,11 +183,11 @@ async function decoded({ spec, shards, start, bytes }: Place, source: string): P
 let core: Promise<typeof import('@tensorflow/tfjs-core')> | undefined
 
 /**
- * TensorFlow.js decodes into tensors, which live in a backend. Where the application has none of its own, one that only
- * holds numbers is lent for the moment.
+ * TensorFlow.js decodes to tensors, which need a backend. If the application has none, a minimal one that only holds numbers is
+ * registered for the moment.
  */
 async function withBackend<T>(use: (tf: typeof import('@tensorflow/tfjs-core')) => T): Promise<T> {
-  // Asked for once, not once a tensor: a module loader between takes half a millisecond each time.
+  // Imported once, not per tensor: a module loader can take half a millisecond each time.
   core ??= import('@tensorflow/tfjs-core')
   const tf = await core
   if (tf.engine().backendNames().length > 0) {
@@ -224,7 +224,7 @@ async function withBackend<T>(use: (tf: typeof import('@tensorflow/tfjs-core')) 
   }
 }
 
-/** A layers model's weights by layer, as its topology has them: in the list, those that are not trained may come last. */
+/** A layers model's weights by layer, in the topology's order: the list may have those that are not trained last. */
 function layerGroups(held: readonly Held[], layers: readonly ConfiguredLayer[]): HeldGroup<Place>[] {
   const find = layerFinder(layers)
   return inConfiguredOrder(groupedByLayer(held), layers, (group) => {
@@ -234,8 +234,8 @@ function layerGroups(held: readonly Held[], layers: readonly ConfiguredLayer[]):
 }
 
 /**
- * A graph's constants of floats by layer, in the order in which operations come to use them. What does not lead to an
- * output is left out, and so are scalars and whole numbers, which are settings of operations.
+ * A graph's float constants by layer, in the order in which operations use them, without those that no output needs, scalars
+ * and integers, which are attributes of operations.
  */
 async function graphGroups(
   topology: Record<string, unknown>,
@@ -267,7 +267,7 @@ async function graphGroups(
   return [...layers].map(([layer, own]) => ({ name: layer.slice(common.length), weights: own }))
 }
 
-/** The names of the graph's outputs. What the converter's reader cannot load is refused. */
+/** The names of the graph's outputs. Refuses a graph that the converter's reader cannot load. */
 async function graphOutputs(topology: Record<string, unknown>, signature: unknown, source: string): Promise<string[]> {
   const { loadGraphModelSync } = await import('@tensorflow/tfjs-converter')
   try {
@@ -298,7 +298,7 @@ function readNodes(list: unknown, source: string): ReadonlyMap<string, GraphNode
   return nodes
 }
 
-/** Nodes that the outputs need, each after those it needs, else as they come in the file. Loops are cut. */
+/** The nodes that the outputs need, each after its inputs, otherwise in the file's order. Cuts loops. */
 function orderedNodes(nodes: ReadonlyMap<string, GraphNode>, outputs: readonly string[]): readonly GraphNode[] {
   const needed = new Set(outputs)
   for (const name of needed) for (const input of nodes.get(name)?.inputs ?? []) needed.add(input)
@@ -329,7 +329,7 @@ function layerOfConstant(name: string): string {
   return end < 0 ? operation : operation.slice(0, end)
 }
 
-/** The folders that all names share: `StatefulPartitionedCall/model/`. */
+/** The common prefix of all names: `StatefulPartitionedCall/model/`. */
 function commonFolder(names: readonly string[]): string {
   const folders = names.map((name) => name.split('/').slice(0, -1))
   const [first = []] = folders

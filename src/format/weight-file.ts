@@ -1,77 +1,77 @@
 /**
- * A file of weights as every reader here hands it out, whatever its format: which layers it names, in its order, and
- * their numbers one tensor at a time. Opening reads the table of contents only, with every length checked; numbers are
- * read when asked for, so that a large file never has to fit into memory.
+ * A weights file as every reader returns it, whatever its format: its layers, in its order, and their numbers, one tensor at
+ * a time. Opening only reads the table of contents and checks every length; numbers are read on demand, so a large file never
+ * has to fit into memory.
  */
 
 import { WeftgradError } from '../errors.ts'
 
-/** The formats that are read. `keras-h5` is Keras' HDF5 up to Keras 2, weights alone or a whole model; `keras-3-h5` is Keras 3's `.weights.h5`. */
+/** The supported formats. `keras-h5` is Keras' HDF5 up to Keras 2, weights only or a whole model; `keras-3-h5` is Keras 3's `.weights.h5`. */
 export type WeightFormat = 'keras-h5' | 'keras-3-h5' | 'keras-archive' | 'tfjs-layers' | 'tfjs-graph' | 'safetensors'
 
-/** A tensor in a file of weights. */
+/** A tensor in a weights file. */
 export interface WeightEntry {
-  /** As the file has it: `block1_conv1/kernel:0`, `block1_conv1_W_1`, `vars/0` ... */
+  /** Its name in the file: `block1_conv1/kernel:0`, `block1_conv1_W_1`, `vars/0` ... */
   readonly name: string
-  /** Extents, as Keras has them. */
+  /** Extents, in Keras' layout. */
   readonly shape: readonly number[]
-  /** As stored: `float32`, `float16`, or the integers that quantised numbers are kept in. */
+  /** The stored type: `float32`, `float16`, or the integers of quantised numbers. */
   readonly dtype: string
 }
 
-/** The weights of one layer, in the file's order. Layers without weights are left out. */
+/** The weights of one layer, in the file's order. Layers without weights are omitted. */
 export interface WeightGroup {
   /** The layer's name in the file. */
   readonly name: string
-  /** Keras' class (`Conv2D`), where the file tells it. */
+  /** Keras' class name (`Conv2D`), if the file has it. */
   readonly className?: string
-  /** All names that identify it; `name` alone by default. None where `name` only counts the layers of a class. */
+  /** All names that identify it; only `name` by default. None if `name` only numbers the layers of a class. */
   readonly names?: readonly string[]
   /**
-   * Layers of one sequence stand in the order in which the network runs them; null says that nothing is known of the order.
-   * By default the format decides: see `assignWeights`.
+   * Layers of the same sequence are in the order in which the network runs them; null means an unknown order. By default the
+   * format decides: see `assignWeights`.
    */
   readonly sequence?: string | null
-  /** In the file's order. */
+  /** Its tensors, in the file's order. */
   readonly weights: readonly WeightEntry[]
 }
 
-/** An open file of weights: which layers it names, in its order, and their numbers one tensor at a time. */
+/** An open weights file: its layers, in its order, and their numbers, one tensor at a time. */
 export interface WeightFile {
-  /** Which format it has. */
+  /** Its format. */
   readonly format: WeightFormat
-  /** Where it came from, for messages. */
+  /** Its name in messages. */
   readonly source: string
-  /** Its layers, in its order. */
+  /** Its layers, in the file's order. */
   readonly groups: readonly WeightGroup[]
-  /** How many layers the file lists to the last one with weights, inputs and others without weights included, where it does. */
+  /** The number of layers up to the last one with weights, including those without weights, if the file lists them. */
   readonly layerCount?: number
   /**
    * The numbers of one of `groups`' entries, row-major, as float32.
-   * @throws WeftgradError 'data' where the file's bytes do not hold them, 'format' for numbers that are no floats, 'argument'
-   * for an entry of another file.
+   * @throws WeftgradError 'data' if the file's bytes do not hold them, 'format' for numbers that are not floats, 'argument' for
+   * an entry of another file.
    */
   read(entry: WeightEntry): Promise<Float32Array>
-  /** Gives up the file and what was opened to read it. */
+  /** Closes the file and everything that was opened to read it. */
   close(): void
 }
 
-/** Whether an entry is no weight but a count or a random state that Keras keeps beside them, such as `iterations`. */
+/** Whether an entry is a count or a random state that Keras stores among the weights, such as `iterations`. */
 export function isCounter({ dtype, shape }: WeightEntry): boolean {
   return /^u?int(32|64)$/.test(dtype) && shape.length <= 1
 }
 
-/** Whether an entry has a dtype that numbers can be read from; quantised ones of TensorFlow.js are `uint8` and `uint16`. */
+/** Whether an entry's dtype is supported; quantised tensors of TensorFlow.js are `uint8` and `uint16`. */
 export function isReadable({ dtype }: WeightEntry): boolean {
   return /^(b?float(16|32|64)|uint(8|16))$/.test(dtype)
 }
 
-/** A group with what its reader needs to find each tensor. */
+/** A group, and what its reader needs to find each tensor. */
 export interface HeldGroup<Place> extends Omit<WeightGroup, 'weights'> {
   readonly weights: readonly { readonly entry: WeightEntry; readonly place: Place }[]
 }
 
-/** A file of weights over the groups that a reader found. */
+/** A weights file over the groups that a reader found. */
 export function heldWeights<Place>({
   format,
   source,
@@ -107,7 +107,7 @@ export function heldWeights<Place>({
   }
 }
 
-/** Tensors named `<layer>/<weight>`, `<layer>.<weight>` or `<layer>\\<weight>`, by layer in the order in which layers first come. */
+/** Tensors named `<layer>/<weight>`, `<layer>.<weight>` or `<layer>\\<weight>`, by layer, in the order of their first tensors. */
 export function groupedByLayer<Place>(
   weights: readonly { readonly entry: WeightEntry; readonly place: Place }[],
 ): HeldGroup<Place>[] {

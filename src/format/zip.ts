@@ -1,9 +1,9 @@
 /**
- * Zip archives, read from their table of contents at the end: what is stored uncompressed, as Keras does it, can then be
- * read in place, however large it is. fflate unpacks the rest; its own reader of archives wants all of their bytes.
+ * Reads zip archives from their table of contents at the end: uncompressed entries, as Keras writes them, are read in place,
+ * however large they are. fflate unpacks the others; its archive reader would need all bytes in memory.
  *
- * Promises: every place and length is checked against the file; unpacking never gives more than the table says, and no
- * more than the caller allows; an entry's CRC-32 is compared before any of it is handed out. Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+ * Promises: every offset and length is checked against the file; unpacking never yields more than the table says or the caller
+ * allows; an entry's CRC-32 is checked before any of it is returned. Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
  */
 import { Inflate } from 'fflate'
 import { WeftgradError } from '../errors.ts'
@@ -13,12 +13,12 @@ import { crc32, crcText } from './crc32.ts'
 export interface ZipEntry {
   readonly name: string
   readonly isStored: boolean
-  /** Packed and unpacked. */
+  /** Sizes packed and unpacked. */
   readonly packedBytes: number
   readonly bytes: number
-  /** Of the unpacked bytes. */
+  /** CRC-32 of the unpacked bytes. */
   readonly crc: number
-  /** Where the entry's own head stands. */
+  /** Offset of the entry's local header. */
   readonly start: number
 }
 
@@ -35,10 +35,10 @@ const stored = 0
 const deflated = 8
 /** Deflate cannot pack more tightly: https://zlib.net/zlib_tech.html */
 const mostDeflated = 1032
-/** Read at a time. */
+/** Bytes read at a time. */
 const pieceBytes = 64 * 1024
 
-/** The table of contents. Throws WeftgradError 'format'. */
+/** Reads the table of contents. Throws WeftgradError 'format'. */
 export function zipEntries(source: ByteSource): ReadonlyMap<string, ZipEntry> {
   const { start, bytes, count } = tableOf(source)
   const table = readBytes(source, start, bytes)
@@ -60,12 +60,12 @@ export function zipEntries(source: ByteSource): ReadonlyMap<string, ZipEntry> {
     const extra = table.subarray(extraStart, extraStart + (extraBytes ?? 0))
     const crc = view.getUint32(at + 16, true)
     const entry = { name, crc, isStored: method === stored, ...widened(view, sizes, extra) }
-    if (method !== stored && method !== deflated) throw refusal(source, `'${name}' is packed by an unknown method`)
+    if (method !== stored && method !== deflated) throw refusal(source, `'${name}' has an unknown compression method`)
     if ((flags & 1) !== 0) throw refusal(source, `'${name}' is encrypted`)
-    if (entries.has(name)) throw refusal(source, `'${name}' is in it twice`)
+    if (entries.has(name)) throw refusal(source, `it has two entries '${name}'`)
     const isSane = entry.isStored ? entry.bytes === entry.packedBytes : entry.bytes <= entry.packedBytes * mostDeflated
     if (!isSane || !(entry.start + entry.packedBytes <= start)) {
-      throw refusal(source, `'${name}' claims ${entry.bytes} bytes, more than can be there`)
+      throw refusal(source, `'${name}' claims ${entry.bytes} bytes, more than it can have`)
     }
     entries.set(name, entry)
     at = end
@@ -74,8 +74,8 @@ export function zipEntries(source: ByteSource): ReadonlyMap<string, ZipEntry> {
 }
 
 /**
- * An entry's bytes: in place if it is stored, else unpacked into memory. Closing them closes the archive.
- * @throws WeftgradError 'format' if it is damaged, has another CRC-32 or more than `mostBytes`.
+ * Opens an entry: in place if it is stored, else unpacked into memory. Closing it closes the archive.
+ * @throws WeftgradError 'format' if it is damaged, has the wrong CRC-32 or more than `mostBytes`.
  */
 export function openZipEntry(source: ByteSource, entry: ZipEntry, mostBytes: number): ByteSource {
   const { name, bytes, packedBytes, crc, start, isStored } = entry
@@ -123,11 +123,11 @@ function inflated(source: ByteSource, { name, bytes, packedBytes }: ZipEntry, da
     if (cause instanceof WeftgradError) throw cause
     throw refusal(source, `'${name}' cannot be unpacked (${cause instanceof Error ? cause.message : cause})`, cause)
   }
-  if (length !== bytes) throw refusal(source, `'${name}' does not unpack to the ${bytes} bytes that it should`)
+  if (length !== bytes) throw refusal(source, `'${name}' does not unpack to the expected ${bytes} bytes`)
   return unpacked
 }
 
-/** Where the table of contents stands, out of the record at the end of the file. */
+/** Finds the table of contents through the record at the end of the file. */
 function tableOf(source: ByteSource): { start: number; bytes: number; count: number } {
   const tailBytes = Math.min(source.size, endBytes + longestComment)
   const tail = viewOf(readBytes(source, source.size - tailBytes, tailBytes))
@@ -156,7 +156,7 @@ function tableOf(source: ByteSource): { start: number; bytes: number; count: num
   return { start, bytes, count }
 }
 
-/** Numbers too large for their fields stand in an extra field, in this order, each only if it is needed. */
+/** Numbers too large for their fields are in an extra field, in this order, each only if needed. */
 function widened<Field extends string>(
   view: DataView,
   fields: Readonly<Record<Field, number>>,
@@ -192,7 +192,7 @@ function refusal(source: ByteSource, problem: string, cause?: unknown): Weftgrad
   const { name } = source
   return new WeftgradError(
     'format',
-    `${name} is not a readable archive: ${problem}. Fetch it again.`,
+    `${name} is not a readable archive: ${problem}. Download it again.`,
     { source: name },
     cause,
   )

@@ -1,30 +1,30 @@
 /**
- * From unbound dispatches to commands that can be encoded again and again: pipelines compiled together, all uniform
- * blocks in one buffer, one bind group a dispatch. This is the only place where bind groups are made.
+ * Binds dispatches: compiles their pipelines together, puts all uniform blocks into one buffer and makes one bind group
+ * per dispatch. The result can be encoded any number of times. Bind groups are made only here.
  */
 
 import { WeftgradError } from '../errors.ts'
+import { alignUp, sliceAlignment } from './alignment.ts'
 import type { BufferSlice, Command, Device } from './device.ts'
-import { alignUp, sliceAlignment } from './device.ts'
 import type { Shader } from './shader.ts'
 
 export interface UnboundCommand extends Shader {
   /** The uniform block, as u32 words. */
   readonly uniforms: Uint32Array
   readonly workgroups: readonly [number, number, number]
-  /** What the storage bindings 1, 2, ... are bound to. */
+  /** The memory of the storage bindings 1, 2, ... */
   readonly slices: readonly BufferSlice[]
 }
 
 export interface BoundCommands {
   readonly commands: readonly Command[]
-  /** Releases the uniform blocks; the slices belong to the caller. */
+  /** Frees the uniform blocks. The slices belong to the caller. */
   dispose(): void
 }
 
 /**
- * Throws 'limit' where a slice is larger than the adapter lets a shader bind, 'device' where a kernel does not compile
- * or a binding is refused; nothing stays allocated then.
+ * Throws 'limit' if a slice is larger than the adapter lets a shader bind, 'device' if a kernel does not compile or a
+ * binding is refused, and frees everything then.
  */
 export async function bindCommands(
   device: Device,
@@ -84,12 +84,12 @@ export async function bindCommands(
   }
 }
 
-/** Throws 'limit' where a tensor is larger than a kernel may see. */
+/** Throws 'limit' for a tensor larger than a kernel can bind. */
 export function refuseOversized(label: string, bytes: number, limit: number): void {
   if (bytes <= limit) return
   throw new WeftgradError(
     'limit',
-    `${label} works on a tensor of ${bytes} bytes, and this adapter lets a kernel see ${limit} bytes of one. Use a smaller batch, or fewer images.`,
+    `${label} uses a tensor of ${bytes} bytes, but kernels on this adapter can bind at most ${limit} bytes. Use a smaller batch, or fewer images.`,
     { bytes, maxStorageBufferBindingSize: limit },
   )
 }

@@ -1,22 +1,24 @@
-/** Opens a device on the WebGPU of the host: a browser's, a worker's, or whatever else puts one on `navigator.gpu`. */
+/** Opens a device on the host's WebGPU: a browser's, a worker's, or any other on `navigator.gpu`. */
 
 import { WeftgradError } from '../errors.ts'
 import { anObject, aString, checkOptions } from '../options.ts'
 import { driverName, isHardware } from './adapter-info.ts'
-import { Device, setCurrentDevice } from './device.ts'
+import { setCurrentDevice } from './current-device.ts'
+import type { Device } from './device.ts'
+import { createDevice } from './webgpu-device.ts'
 
-/** Which of the host's adapters to take. */
+/** Which of the host's adapters to use. */
 export interface OpenOptions {
   /** `navigator.gpu` by default. */
   readonly gpu?: GPU
-  /** What a computer with two GPUs should take; a browser may ignore it. */
+  /** Which GPU to use on a computer with two. A browser may ignore it. */
   readonly powerPreference?: GPUPowerPreference
 }
 
 /**
- * A device on the host's adapter, a processor that plays a GPU where there is no other; tensors use it from then on.
- * @throws WeftgradError 'no-adapter' where there is no WebGPU or no adapter, saying what to do; 'device' where the adapter
- * gives no device.
+ * Opens a device on the host's adapter, a software one if there is no other. Tensors use it from then on.
+ * @throws WeftgradError 'no-adapter' if there is no WebGPU or no adapter, with what to do; 'device' if the adapter creates no
+ * device.
  */
 export async function open(options: OpenOptions = {}): Promise<Device> {
   checkOptions('open', options, { gpu: anObject, powerPreference: aString })
@@ -32,7 +34,7 @@ export async function open(options: OpenOptions = {}): Promise<Device> {
     )
   const { info } = adapter
   const hardware = isHardware(info)
-  const device = await Device.create(adapter, { class: hardware ? 'gpu' : 'cpu', hardware, driver: driverName(info) })
+  const device = await createDevice(adapter, { class: hardware ? 'gpu' : 'cpu', hardware, driver: driverName(info) })
   setCurrentDevice(device)
   return device
 }
@@ -42,7 +44,7 @@ function noWebGpu(): WeftgradError {
   return new WeftgradError(
     'no-adapter',
     isInsecurePage
-      ? 'WebGPU needs a secure page: open this one by https, or as http://localhost.'
+      ? 'WebGPU needs a secure page: open this one over https, or as http://localhost.'
       : "There is no WebGPU here. Use a current Chrome, Edge, Safari or Firefox; in Node.js, import `open` from 'weftgrad/node'.",
   )
 }

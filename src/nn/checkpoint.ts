@@ -2,8 +2,8 @@
  * A training checkpoint as bytes: one safetensors file. Tensors are `weights/NAME`, `best/NAME`, `moments/NUMBER` and
  * `record`; numbers, history and settings are strings in its metadata.
  *
- * Promises: what comes back equals what went in, bit for bit; the same checkpoint gives the same bytes; a file that is
- * something else or was damaged in any byte that matters is refused, which a CRC-32 over all of it sees to.
+ * Promises: decoding restores a checkpoint bit for bit; the same checkpoint gives the same bytes; a CRC-32 over the whole
+ * file refuses damaged files and files of another kind.
  */
 import { WeftgradError } from '../errors.ts'
 import { crc32, crcText } from '../format/crc32.ts'
@@ -14,7 +14,7 @@ type Weights = TrainingCheckpoint['weights']
 
 const formatName = 'weftgrad-training-checkpoint'
 const formatVersion = '1'
-/** Stands where the checksum will, while it is computed. */
+/** Takes the checksum's place while it is computed. */
 const noChecksum = '00000000'
 
 /** @throws WeftgradError 'argument' if a weight's name or shape does not fit into a file. */
@@ -46,26 +46,26 @@ export function encodeCheckpoint(checkpoint: TrainingCheckpoint): Uint8Array<Arr
 
 /**
  * @param source names the bytes in errors, for example the file's path.
- * @throws WeftgradError 'format' for bytes that are damaged or no checkpoint, 'mismatch' for another version's.
+ * @throws WeftgradError 'format' for damaged bytes or no checkpoint, 'mismatch' for another version.
  */
 export function decodeCheckpoint(bytes: Uint8Array, source = 'The checkpoint'): TrainingCheckpoint {
   const { tensors, metadata } = readSafetensors(bytes, source)
   if (metadata.format !== formatName) {
     throw new WeftgradError(
       'format',
-      `${source} is a safetensors file, but not a training checkpoint of weftgrad. Name the checkpoint.safetensors of a run.`,
+      `${source} is a safetensors file, but not a weftgrad checkpoint. Give the checkpoint.safetensors of a run.`,
       { source },
     )
   }
   if (metadata.version !== formatVersion) {
     throw new WeftgradError(
       'mismatch',
-      `${source} is a checkpoint of format ${metadata.version}; this weftgrad reads format ${formatVersion}. Resume with the weftgrad that wrote it.`,
+      `${source} is a checkpoint of format ${metadata.version}; this weftgrad reads format ${formatVersion}. Resume with the version of weftgrad that wrote it.`,
       { source, version: metadata.version },
     )
   }
   if (crcText(crc32(writeSafetensors(tensors, { ...metadata, checksum: noChecksum }))) !== metadata.checksum) {
-    throw damaged(source, 'its bytes do not have the checksum they were written with')
+    throw damaged(source, 'its checksum does not match')
   }
   const reader = new Reader(tensors, metadata, source)
   const order = reader.names('order')
@@ -98,7 +98,7 @@ class Reader {
     this.#source = source
   }
 
-  /** Data are copied: a checkpoint outlives the file's bytes and does not share memory with them. */
+  /** Copies the data: a checkpoint outlives the file's bytes and shares no memory with them. */
   tensor(name: string): { readonly shape: readonly number[]; readonly data: Float32Array } {
     const tensor = this.#tensors.get(name)
     if (tensor?.dtype !== 'F32') throw damaged(this.#source, `it has no float32 tensor '${name}'`)
@@ -184,7 +184,7 @@ function fieldsOf(value: unknown, source: string): { number(key: string): number
   }
 }
 
-/** JSON keeps doubles exactly; those that are not finite, which it has no way to write, become strings. */
+/** JSON keeps doubles exactly, except those that are not finite: they become strings. */
 function jsonOf(value: unknown): string {
   return JSON.stringify(value, (_, one: unknown) =>
     typeof one === 'number' && !Number.isFinite(one) ? String(one) : one,
@@ -198,7 +198,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 function damaged(source: string, problem: string): WeftgradError {
   return new WeftgradError(
     'format',
-    `${source} is damaged: ${problem}. Resume from another checkpoint, or train anew.`,
+    `${source} is damaged: ${problem}. Resume from another checkpoint, or train again.`,
     { source },
   )
 }

@@ -1,44 +1,44 @@
 /**
- * What training says and takes: the types that `fit`, its callers, checkpoints and run folders share.
+ * The types of training that `fit`, its callers, checkpoints and run folders share.
  */
 
 import type { Augmentation, Dataset } from '../data/contract.ts'
 import type { Device } from '../gpu/device.ts'
 import type { Choice, VariantTable } from '../graph/plan/choice.ts'
-import type { WeightNumbers } from './model.ts'
+import type { WeightNumbers } from './model-weights.ts'
 import type { Optimizer } from './optimizers.ts'
 
-/** What an epoch came to. Losses are means over the images; accuracies are in [0, 1]. */
+/** The results of an epoch. Losses are means over the images; accuracies are in [0, 1]. */
 export interface EpochLogs {
   /** From 1. */
   readonly epoch: number
-  /** Of the training images, while the weights were changing. */
+  /** Loss on the training images, while the weights were changing. */
   readonly loss: number
-  /** Of the training images, while the weights were changing. */
+  /** Accuracy on the training images, while the weights were changing. */
   readonly accuracy: number
-  /** After the epoch; absent without validation images. */
+  /** Loss on the validation images after the epoch; absent without them. */
   readonly validationLoss?: number
-  /** After the epoch; absent without validation images. */
+  /** Accuracy on the validation images after the epoch; absent without them. */
   readonly validationAccuracy?: number
-  /** The first step's rate. */
+  /** The learning rate of the first step. */
   readonly learningRate: number
-  /** Wall clock, validation included. */
+  /** Wall-clock time, including validation. */
   readonly seconds: number
 }
 
-/** Where a training stands, told a few times a second. */
+/** The progress of a training, reported a few times a second. */
 export interface Progress {
   /** From 1. */
   readonly epoch: number
-  /** How many there are to be. */
+  /** Epochs of the whole training. */
   readonly epochs: number
-  /** Steps of this epoch done. */
+  /** Completed steps of this epoch. */
   readonly step: number
-  /** Steps this epoch has. */
+  /** All steps of this epoch. */
   readonly steps: number
-  /** Over this epoch so far. */
+  /** Mean over this epoch so far. */
   readonly imagesPerSecond: number
-  /** To the end of the last epoch. */
+  /** Estimated time to the end of the last epoch. */
   readonly etaSeconds: number
   /** Mean over this epoch's steps so far, read from the device about once a second. */
   readonly loss?: number
@@ -46,37 +46,37 @@ export interface Progress {
   readonly accuracy?: number
 }
 
-/** What a training is going to be: told once, before the first step. */
+/** Facts about a training, reported once, before the first step. */
 export interface TrainingFacts {
-  /** Where it runs. */
+  /** The device it runs on. */
   readonly device: Device
-  /** Of the model, those that are not trained included. */
+  /** Parameters of the model, including those that are not trained. */
   readonly parameters: number
-  /** Examples that are trained on. */
+  /** Number of training examples. */
   readonly trainCount: number
-  /** Examples that are validated on; 0 without validation. */
+  /** Number of validation examples; 0 without validation. */
   readonly validationCount: number
-  /** The last, smaller one included. */
+  /** Steps of an epoch, including the last, smaller one. */
   readonly stepsPerEpoch: number
-  /** Kernels that a step runs. */
+  /** Number of kernels that a step runs. */
   readonly dispatchesPerStep: number
-  /** Which kernel variants the step uses. */
+  /** The kernel variants of the step. */
   readonly choices: readonly Choice[]
-  /** Makes `fit` use the same kernels again: those of all batch sizes and of the validation. */
+  /** Makes `fit` use the same kernels again, for all batch sizes and for validation. */
   readonly variants: VariantTable
 }
 
-/** What `fit` tells on its way. An error thrown in one ends the training with it. */
+/** Functions that `fit` calls while it trains. An error thrown in one ends the training with that error. */
 export interface Callbacks {
-  /** Before the first step. */
+  /** Called before the first step. */
   onBegin?(facts: TrainingFacts): void
-  /** After the first step has run on the device: seconds from the call of `fit`. */
+  /** Called after the first step has run on the device, with the seconds since `fit` was called. */
   onFirstStep?(seconds: number): void
-  /** About five times a second. */
+  /** Called about five times a second. */
   onProgress?(progress: Progress): void
-  /** Awaited before the next epoch. */
+  /** Called and awaited after each epoch. */
   onEpochEnd?(logs: EpochLogs): void | Promise<void>
-  /** After each epoch, and where training stops early. Awaited before training goes on. */
+  /** Called after each epoch, and when training is stopped. Awaited before training continues. */
   onCheckpoint?(checkpoint: TrainingCheckpoint): void | Promise<void>
 }
 
@@ -86,15 +86,15 @@ export interface FitOptions {
   readonly optimizer: Optimizer
   /** How many times every training example is seen. */
   readonly epochs: number
-  /** Examples a step; an epoch's last step takes what is left. */
+  /** Examples per step; an epoch's last step takes what is left. */
   readonly batchSize: number
-  /** Examples of their own to validate on; instead of `validationSplit`. */
+  /** Separate examples to validate on, instead of `validationSplit`. */
   readonly validation?: Dataset
-  /** A share of the training examples in (0, 1), drawn by `seed`, that is validated on and not trained on. */
+  /** The share in (0, 1) of the training examples, drawn with `seed`, to validate on instead of training on it. */
   readonly validationSplit?: number
-  /** Changes training images by chance; validation images stay as they are. The numbers are drawn by `seed`. */
+  /** Random changes of training images, drawn with `seed`. Validation images stay as they are. */
   readonly augmentation?: Omit<Augmentation, 'seed'>
-  /** Orders the images of each epoch, draws the validation share, the masks of dropout and the augmentation. 1 by default. */
+  /** Random seed of each epoch's order, the validation share, dropout masks and augmentation. 1 by default. */
   readonly seed?: number
   /** Stops once `patience` epochs in a row were no better than the best one. Needs validation images. */
   readonly earlyStopping?: {
@@ -102,96 +102,96 @@ export interface FitOptions {
     readonly patience: number
   }
   /**
-   * Gives the model the weights of the epoch with the best validation accuracy at the end. False by default, true with
+   * Restores the weights of the epoch with the best validation accuracy at the end. False by default, true with
    * `earlyStopping`.
    */
   readonly restoreBest?: boolean
-  /** Goes on from here instead of from the model's weights. Settings must be those of the run that wrote it. */
+  /** Resumes from this checkpoint instead of from the model's weights. The settings must be those of the run that wrote it. */
   readonly resume?: TrainingCheckpoint
-  /** Stops after the current submission: the checkpoint is handed out, then `fit` throws 'aborted'. */
+  /** Stops after the current submission: `onCheckpoint` gets the checkpoint, then `fit` throws 'aborted'. */
   readonly signal?: AbortSignal
-  /** Who is told of it. */
+  /** Functions to call while training. */
   readonly callbacks?: Callbacks
   /** Kernel variants to use instead of the preferred ones: what `tuneTraining` found, or `TrainingFacts.variants`. */
   readonly variants?: VariantTable
 }
 
-/** What a training came to. */
+/** The results of a training. */
 export interface History {
-  /** Each epoch's figures, in order, those before a resumption included. */
+  /** The results of each epoch, in order, including those before a resumption. */
   readonly epochs: readonly EpochLogs[]
   /** The epoch (from 1) with the best validation accuracy, the lower loss at a tie; the last without validation. */
   readonly bestEpoch: number
-  /** From the call to the end of the first step: planning and compiling. */
+  /** Time from the call to the end of the first step: planning and compiling. */
   readonly firstStepSeconds: number
   /** Median over the epochs trained in this call: the epoch's training time divided by its steps. */
   readonly millisecondsPerStep: number
-  /** Kernels that a step runs. */
+  /** Number of kernels that a step runs. */
   readonly dispatchesPerStep: number
-  /** Which kernel variants the step used. */
+  /** The kernel variants of the step. */
   readonly choices: readonly Choice[]
 }
 
-/** Everything that a run needs to go on bit for bit: host numbers only. */
+/** Everything that a run needs to resume bit for bit, in host memory. */
 export interface TrainingCheckpoint {
-  /** Whole epochs done. */
+  /** Completed epochs. */
   readonly epoch: number
-  /** Steps of the next epoch done; 0 at an epoch's end. */
+  /** Completed steps of the next epoch; 0 at an epoch's end. */
   readonly step: number
-  /** Steps done in all. */
+  /** Completed steps of all epochs. */
   readonly globalStep: number
-  /** The model's weights, those that are not trained included. */
+  /** The model's weights, including those that are not trained. */
   readonly weights: WeightNumbers
   /** The optimizer's moments, flat, in the optimizer's order. */
   readonly moments: readonly Float32Array[]
   /** (loss, correct, batch, 0) of each step of the unfinished epoch. */
   readonly record: Float32Array
-  /** The whole epochs so far. */
+  /** The results of the completed epochs. */
   readonly history: readonly EpochLogs[]
-  /** The best epoch by validation, where its weights may have to be restored. */
+  /** The best epoch by validation, if its weights may be restored later. */
   readonly best?: {
     /** From 1. */
     readonly epoch: number
     /** The model's weights at its end. */
     readonly weights: WeightNumbers
   }
-  /** Settings that a resumed run must share. */
+  /** The settings that a resumed run must share. */
   readonly settings: TrainingSettings
 }
 
-/** What a training and its resumption must have in common. */
+/** The settings that a training and its resumption must share. */
 export interface TrainingSettings {
-  /** Of the order of the examples, dropout and augmentation. */
+  /** Random seed of the order of the examples, dropout and augmentation. */
   readonly seed: number
-  /** Examples a step. */
+  /** Examples per step. */
   readonly batchSize: number
-  /** Of the whole training. */
+  /** Epochs of the whole training. */
   readonly epochs: number
-  /** Examples that are trained on. */
+  /** Number of training examples. */
   readonly trainCount: number
-  /** Examples that are validated on. */
+  /** Number of validation examples. */
   readonly validationCount: number
-  /** The optimizer's name, which says its hyperparameters. */
+  /** The optimizer's name, which includes its hyperparameters. */
   readonly optimizer: string
   /** The model's name, layers and shapes. */
   readonly model: string
-  /** Absent where the images are trained on as they are. */
+  /** The augmentation as text; absent without one. */
   readonly augmentation?: string
 }
 
-/** How a model does on a data set. */
+/** The results of a model on a data set. */
 export interface Evaluation {
   /** Mean cross-entropy over the images. */
   readonly loss: number
-  /** Share of images whose likeliest class is the right one, in [0, 1]. */
+  /** Share of correctly classified images, in [0, 1]. */
   readonly accuracy: number
   /**
-   * Rows are the true classes, columns the predicted ones. Empty beyond 5,792 classes, whose counts are more than every
-   * adapter lets a kernel see; count `predictions` then.
+   * Rows are the true classes, columns the predicted ones. Empty for more than 5,792 classes, whose counts exceed a binding on
+   * some adapters; count `predictions` then.
    */
   readonly confusion: readonly (readonly number[])[]
   /** The predicted class of each image, in the data set's order. */
   readonly predictions: Uint32Array
-  /** [images, classes], where they were asked for. */
+  /** [images, classes], if requested. */
   readonly probabilities?: Float32Array
 }

@@ -25,19 +25,21 @@ import {
 import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { aFlag, anObject, checkOptions, checkValue, countFrom1, theBytes } from '../options.ts'
+import type { Batches } from './batch-order.ts'
+import { BatchOrder, cutIntoBatches, u32Leaf, writeOrder } from './batch-order.ts'
 import type { Evaluation } from './contract.ts'
 import type { Model } from './model.ts'
-import { BatchOrder, gatherInputs, refuseMisfits, u32Leaf } from './training-step.ts'
+import { classesOf, gatherInputs, refuseMisfits } from './training-step.ts'
 
-/** How to evaluate. */
+/** Options of evaluation. */
 export interface EvaluateModelOptions {
-  /** Images at a time. 256 by default, fewer where the logits of 256 images do not fit into one binding. */
+  /** Images per batch. 256 by default, fewer if the logits of 256 images do not fit into one binding. */
   readonly batchSize?: number
   /** Kernel variants to use instead of the preferred ones. */
   readonly variants?: VariantTable
-  /** Whether an image's probabilities are the mean of its own and its mirror's. False by default. Images only. */
+  /** Whether to average the probabilities of an image and its mirror image. False by default. Images only. */
   readonly flipAverage?: boolean
-  /** Whether predictions come with the probabilities of all classes. False by default. */
+  /** Whether to return the probabilities of all classes too. False by default. */
   readonly probabilities?: boolean
 }
 
@@ -45,26 +47,31 @@ const evaluationKinds = { batchSize: countFrom1, variants: anObject, flipAverage
 
 const defaultBatchSize = 256
 
-/** The side of the largest confusion matrix, u32, that every adapter lets a kernel see: 128 MiB, WebGPU's default limit. */
+/** The side of the largest u32 confusion matrix that fits into a binding of 128 MiB, WebGPU's default limit. */
 const mostConfusionClasses = Math.floor(Math.sqrt(2 ** 25))
 
-/** Programs and memory to evaluate one model on one data set again and again. */
+/** The batches of one size, and the program that evaluates them. */
+interface Part extends Batches {
+  readonly program: Program
+}
+
+/** Evaluates one model on one data set any number of times, with the same programs and memory. */
 export class Evaluator {
   readonly #device: Device
   readonly #data: Dataset
-  /** The side of the confusion matrix: the classes, or 0 where they are too many for one. */
+  /** The side of the confusion matrix: the number of classes, or 0 if there are too many for one. */
   readonly #side: number
   readonly #state: DeviceBuffer
   readonly #record: DeviceBuffer
   readonly #confusion: DeviceBuffer
-  readonly #parts: readonly { readonly program: Program; readonly order: BatchOrder; readonly steps: number }[]
+  readonly #parts: readonly Part[]
 
   private constructor(
     device: Device,
     data: Dataset,
     side: number,
     buffers: { state: DeviceBuffer; record: DeviceBuffer; confusion: DeviceBuffer },
-    parts: readonly { program: Program; order: BatchOrder; steps: number }[],
+    parts: readonly Part[],
   ) {
     this.#device = device
     this.#data = data
@@ -77,20 +84,17 @@ export class Evaluator {
 
   /**
    * Plans and compiles, so that `run` does not have to.
-   * @throws WeftgradError 'shape' or 'mismatch' where the images or classes do not fit the model, 'argument' for a batch size
+   * @throws WeftgradError 'shape' or 'mismatch' if the images or classes do not fit the model, 'argument' for a batch size
    * below 1.
    */
   static async create(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
     checkOptions('evaluate', options, evaluationKinds)
     checkValue('evaluate: the data', data, aDataset)
     const { device } = data
-    const classes = model.outputShape.at(-1) ?? 1
+    const classes = classesOf(model)
     const { batchSize: wanted = defaultBatch(device, classes) } = options
     refuseMisfits(model, data)
     model.to(device)
-    const batchSize = Math.min(wanted, data.count)
-    const whole = Math.floor(data.count / batchSize)
-    const rest = data.count - whole * batchSize
     const side = classes > mostConfusionClasses ? 0 : classes
     const owned: { dispose(): void }[] = []
     const own = <T extends { dispose(): void }>(resource: T): T => {
@@ -98,26 +102,24 @@ export class Evaluator {
       return resource
     }
     try {
+      const batches = cutIntoBatches(device, data.count, wanted, own)
+      const steps = batches.reduce((sum, one) => sum + one.steps, 0)
       const buffers = {
         state: own(device.allocate(trainingStateWords * 4, 'evaluation state')),
-        record: own(device.allocate((whole + 1) * stepRecordColumns * 4, 'evaluation record')),
+        record: own(device.allocate(steps * stepRecordColumns * 4, 'evaluation record')),
         confusion: own(device.allocate(side * side * 4, 'confusion matrix')),
       }
-      const plannedOrder = (size: number, steps: number, skip = 0): { order: BatchOrder; steps: number } => {
-        const order = new BatchOrder(device, size, steps, skip)
-        own(order.buffer)
-        return { order, steps }
-      }
-      const orders = [plannedOrder(batchSize, whole), ...(rest > 0 ? [plannedOrder(rest, 1, whole)] : [])]
-      const making = orders.map(async ({ order, steps }) => {
-        const records = { ...buffers, steps: whole + 1 }
-        return { order, steps, program: own(await createPart(model, data, order, records, { classes, side }, options)) }
-      })
-      // All are waited for, also where one fails, so that what the others made is released.
+      const records = { ...buffers, steps }
+      const making = batches.map(
+        async (part): Promise<Part> => ({
+          ...part,
+          program: own(await createPart(model, data, part.order, records, { classes, side }, options)),
+        }),
+      )
+      // Waits for all of them, even if one fails, so that what the others made is released.
       await Promise.allSettled(making)
       const parts = await Promise.all(making)
-      orders[0]?.order.write(data.indices.slice(0, whole * batchSize))
-      orders[1]?.order.write(data.indices.slice(whole * batchSize))
+      writeOrder(parts, data.indices)
       return new Evaluator(device, data, side, buffers, parts)
     } catch (error) {
       for (const resource of owned) resource.dispose()
@@ -125,7 +127,7 @@ export class Evaluator {
     }
   }
 
-  /** One pass over the data set. `predictions` costs a read-back a batch. */
+  /** Makes one pass over the data set. `predictions` costs one read-back per batch. */
   async run(options: { readonly predictions?: boolean } = {}): Promise<Evaluation> {
     const { predictions = false } = checkOptions('run', options, { predictions: aFlag })
     const device = this.#device
@@ -138,11 +140,12 @@ export class Evaluator {
         for (let step = 0; step < steps; step++) {
           program.runNow()
           const [classes, shares] = await device.readAll(program.results.slice(3))
-          for (const one of new Uint32Array(classes ?? new ArrayBuffer(0))) predicted.push(one)
+          if (classes === undefined) throw new RangeError('an evaluation without predictions')
+          for (const one of new Uint32Array(classes)) predicted.push(one)
           if (shares !== undefined) probabilities.push(new Float32Array(shares))
         }
       } else {
-        // 16 batches a submission: small enough to stop early, large enough to hide its cost.
+        // 16 batches per submission: few enough to stop early, enough to hide its cost.
         for (let step = 0; step < steps; step += 16) await program.run(Math.min(16, steps - step))
       }
     }
@@ -151,9 +154,9 @@ export class Evaluator {
       this.#record.slice(0, total * stepRecordColumns * 4),
       this.#confusion.slice(0, this.#side ** 2 * 4),
     ])
-    const flat = new Uint32Array(counts ?? new ArrayBuffer(0))
+    const flat = new Uint32Array(counts)
     return {
-      ...summarizeRecord(new Float32Array(record ?? new ArrayBuffer(0)), total),
+      ...summarizeRecord(new Float32Array(record), total),
       confusion: Array.from({ length: this.#side }, (_, row) =>
         Array.from(flat.subarray(row * this.#side, (row + 1) * this.#side)),
       ),
@@ -162,17 +165,17 @@ export class Evaluator {
     }
   }
 
-  /** Images a run looks at. */
+  /** Number of images in a run. */
   get count(): number {
     return this.#data.count
   }
 
-  /** Which kernel variants it uses, the last, smaller batch included. */
+  /** The kernel variants it uses, including those for the last, smaller batch. */
   get choices(): readonly Choice[] {
     return this.#parts.flatMap(({ program }) => program.choices)
   }
 
-  /** Gives programs and memory back; model and data set stay. */
+  /** Frees programs and memory, but not the model and the data set. */
   dispose(): void {
     for (const { program, order } of this.#parts) {
       program.dispose()
@@ -183,8 +186,8 @@ export class Evaluator {
 }
 
 /**
- * Cross-entropy of each row, logits, labels and predicted classes of the batch that the state points at, and probabilities
- * where they are asked for.
+ * Cross-entropy of each row, logits, labels and predicted classes of the batch that the state points to, and probabilities
+ * if requested.
  */
 function wantedOf(
   model: Model,
@@ -206,8 +209,8 @@ function wantedOf(
 }
 
 /**
- * Logits whose probabilities are the means of two networks': logarithms of the sums, taken relative to the larger one, so
- * that a probability too small for a float32 still has a finite loss.
+ * Logits whose probabilities are the means of two results': logarithms of the sums, relative to the larger one, so that a
+ * probability too small for a float32 still has a finite loss.
  */
 function averagedLogits(first: Tensor, second: Tensor): Tensor {
   const [a, b] = [logSoftmax(first), logSoftmax(second)]
@@ -215,7 +218,7 @@ function averagedLogits(first: Tensor, second: Tensor): Tensor {
   return add(larger, log(add(exp(sub(a, larger)), exp(sub(b, larger)))))
 }
 
-/** 256, or as many images as have their logits in one binding. */
+/** 256, or as many images as fit their logits into one binding. */
 function defaultBatch({ limits }: Device, classes: number): number {
   return Math.max(1, Math.min(defaultBatchSize, Math.floor(limits.maxStorageBufferBindingSize / (4 * classes))))
 }
@@ -223,7 +226,7 @@ function defaultBatch({ limits }: Device, classes: number): number {
 /** The graph's kernels of an evaluation's whole batches, for tuning. */
 export function evaluationTasks(model: Model, data: Dataset): readonly KernelTask[] {
   const { device } = data
-  const batchSize = defaultBatch(device, model.outputShape.at(-1) ?? 1)
+  const batchSize = defaultBatch(device, classesOf(model))
   using state = device.allocate(trainingStateWords * 4, 'evaluation state')
   const order = new BatchOrder(device, Math.min(batchSize, data.count), 1)
   using _buffer = order.buffer
@@ -288,9 +291,8 @@ export function summarizeRecord(
 
 /**
  * Loss, accuracy, confusion matrix and predictions of a model on a data set, counted on the device. The model ends in logits
- * or in a softmax: see {@link Model.logits}. Releases everything it took.
- * @throws WeftgradError as `Evaluator.create`; 'not-finite' where the loss is NaN or infinite; 'device-lost' where the device
- * goes.
+ * or in a softmax: see {@link Model.logits}. Frees all its memory.
+ * @throws WeftgradError as `Evaluator.create`; 'not-finite' if the loss is NaN or infinite; 'device-lost' if the device is lost.
  */
 export async function evaluate(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluation> {
   const evaluator = await Evaluator.create(model, data, options)
@@ -304,10 +306,10 @@ export async function evaluate(model: Model, data: Dataset, options: EvaluateMod
 }
 
 /**
- * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels] that are divided by 255 and
- * padded to the model's input, as image data sets do. The model ends in logits or in a softmax: see {@link Model.logits}.
- * @throws WeftgradError 'argument' for images that are no bytes, 'shape' where they do not fit, 'not-finite' where a
- * probability is NaN.
+ * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels], which are divided by 255 and
+ * padded to the model's input, as in image data sets. The model ends in logits or in a softmax: see {@link Model.logits}.
+ * @throws WeftgradError 'argument' for images that are not bytes, 'shape' if they do not fit, 'not-finite' if a probability is
+ * NaN.
  */
 export async function predict(
   model: Model,
@@ -317,9 +319,10 @@ export async function predict(
 ): Promise<Float32Array> {
   const { flipAverage = false } = checkOptions('predict', options, { flipAverage: aFlag })
   checkValue('predict: the images', images, theBytes)
-  const [outHeight = 0, outWidth = 0, modelChannels = 0] = model.inputShape
+  const [outHeight, outWidth, modelChannels] = model.inputShape
   const count = images.length / (height * width * channels)
-  if (!Number.isInteger(count) || count < 1 || height > outHeight || width > outWidth || channels !== modelChannels)
+  const isCount = Number.isInteger(count) && count >= 1 && channels === modelChannels
+  if (!isCount || outHeight === undefined || outWidth === undefined || height > outHeight || width > outWidth)
     throw new WeftgradError(
       'shape',
       `${images.length} bytes are not images of ${height}x${width}x${channels} that ${model.name} can take.`,
@@ -341,20 +344,20 @@ export async function predict(
 }
 
 /**
- * A model's answers. Of NaN no class is the most probable one, so they are no answer.
- * @throws WeftgradError 'not-finite' where one is NaN or infinite.
+ * Checks a model's outputs: with NaN, no class is the most probable one.
+ * @throws WeftgradError 'not-finite' if one is NaN or infinite.
  */
 export function finiteNumbers(numbers: Iterable<number>, model: string): Float32Array {
   const answers = Float32Array.from(numbers)
   if (answers.every(Number.isFinite)) return answers
   throw new WeftgradError(
     'not-finite',
-    `${model} answers with numbers that are NaN or infinite: its weights or its inputs are not finite, or far too large. Train it again, with a lower learning rate, or use other weights.`,
+    `${model} outputs NaN or infinite numbers: its weights or inputs are not finite, or far too large. Train it again with a lower learning rate, or use other weights.`,
     { model },
   )
 }
 
-/** Every row of pixels the other way round. */
+/** Reverses every row of pixels. */
 function mirroredImages(images: Uint8Array, width: number, channels: number): Uint8Array {
   return Uint8Array.from(images, (_, i) => {
     const channel = i % channels

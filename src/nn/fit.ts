@@ -1,55 +1,42 @@
 /**
- * Training. The host shuffles, uploads an epoch's table of rates, submits steps by the dozen, and reads the record at the
- * epoch's end; everything else happens on the device. Runs are reproducible bit for bit, also across a stop and a resume:
- * what an epoch does depends on the seed, the epoch's number and the weights alone.
+ * Training. The host shuffles, uploads an epoch's table of rates, submits dozens of steps at a time, and reads the record at
+ * the epoch's end; everything else happens on the device. Runs are reproducible bit for bit, also across a stop and a
+ * resumption: an epoch depends on the seed, its number and the weights alone.
  */
 
 import { evaluate as evaluateTensors } from '../autograd/tensors.ts'
-import { aDataset, augmentationKinds, type Dataset } from '../data/contract.ts'
-import { randomSplit } from '../data/split.ts'
+import type { Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
+import type { Choice } from '../graph/plan/choice.ts'
 import { tableOf } from '../graph/plan/choice.ts'
 import type { Program } from '../graph/run/program.ts'
-import {
-  globalStepWord,
-  notFiniteWord,
-  stepInEpochWord,
-  stepRecordColumns,
-  trainingStateWords,
-} from '../kernels/training/state.ts'
-import {
-  aFlag,
-  aFunction,
-  aNumber,
-  anObject,
-  aSignal,
-  checkOptions,
-  checkValue,
-  countFrom1,
-  required,
-} from '../options.ts'
+import { stepRecordColumns } from '../kernels/training/state.ts'
 import { Random } from '../random.ts'
+import type { Batches } from './batch-order.ts'
+import { cutIntoBatches, writeOrder } from './batch-order.ts'
+import { bestEpochOf } from './best-epoch.ts'
 import type { EpochLogs, FitOptions, History, TrainingCheckpoint, TrainingSettings } from './contract.ts'
 import { Evaluator, summarizeRecord } from './evaluate.ts'
+import type { SplitData } from './fit-options.ts'
+import { checkCheckpoint, checkedData, settingsOf } from './fit-options.ts'
+import { ProgressReporter } from './fit-progress.ts'
 import { median } from './metrics.ts'
-import type { Model, WeightNumbers } from './model.ts'
-import { anOptimizer, optimizerTable } from './optimizers.ts'
-import type { StepChances } from './training-step.ts'
-import { BatchOrder, createTrainingStep, refuseMisfits, TrainingMemory, traceStep } from './training-step.ts'
+import type { Model } from './model.ts'
+import type { WeightNumbers } from './model-weights.ts'
+import { optimizerTable } from './optimizers.ts'
+import type { StepChances, StepRecords } from './training-step.ts'
+import { createTrainingStep, TrainingMemory, traceStep } from './training-step.ts'
 
-/** A submission should take about this long: long enough to hide its cost, short enough to stop soon. */
+/** The target length of a submission: long enough to hide its cost, short enough to stop soon. */
 const submissionMs = 100
 const mostStepsPerSubmission = 64
-const progressEveryMs = 200
-const recordEveryMs = 1000
-const defaultSeed = 1
 
 /**
- * Trains the model on the data set with softmax cross-entropy. The model ends in logits or in a softmax, whose logits the loss
- * takes then: see {@link Model.logits}.
+ * Trains the model on the data set with softmax cross-entropy. The model ends in logits or in a softmax, of which the loss
+ * uses the logits: see {@link Model.logits}.
  *
- * A step touches the host not at all: images, their order, rates, optimizer state and metrics are on the device, and the host
+ * A step never touches the host: images, their order, rates, optimizer state and metrics are on the device, and the host
  * submits the same list of dispatches again. The same seed, adapter and variants give the same weights, bit for bit.
  * @throws WeftgradError 'argument' and 'shape' for options and data that do not fit, before anything is changed; 'mismatch'
  * where `resume` belongs to another run; 'aborted' when the signal fires, after handing out a checkpoint; 'not-finite' naming
@@ -64,45 +51,9 @@ export async function fit(model: Model, train: Dataset, options: FitOptions): Pr
   }
 }
 
-/** Those of {@link FitOptions}; `tuneTraining` takes them as well. */
-export const fitKinds = {
-  ...{ optimizer: required(anOptimizer), epochs: required(countFrom1), batchSize: required(countFrom1) },
-  ...{ validation: aDataset, validationSplit: aNumber, augmentation: augmentationKinds, seed: aNumber },
-  ...{ earlyStopping: { patience: required(countFrom1) }, restoreBest: aFlag, resume: anObject, signal: aSignal },
-  callbacks: {
-    ...{ onBegin: aFunction, onFirstStep: aFunction, onProgress: aFunction },
-    ...{ onEpochEnd: aFunction, onCheckpoint: aFunction },
-  },
-  variants: anObject,
-}
-
-/** Training and validation images. */
-export function splitData(
-  data: Dataset,
-  options: Pick<FitOptions, 'validation' | 'validationSplit' | 'seed'>,
-): { train: Dataset; validation: Dataset | undefined } {
-  const { validation, validationSplit, seed = defaultSeed } = options
-  if (validation !== undefined && validationSplit !== undefined)
-    throw new WeftgradError('argument', 'Give validation or validationSplit, not both.')
-  if (validation !== undefined || validationSplit === undefined || validationSplit === 0)
-    return { train: data, validation }
-  const { rest, held } = randomSplit(data.count, validationSplit, seed)
-  return { train: data.subset(rest), validation: data.subset(held) }
-}
-
-function chancesOf({ seed = defaultSeed, augmentation }: FitOptions): StepChances {
-  return { seed, augmentation }
-}
-
-/** Equal text for equal changes. */
-function augmentationText({ flip, shift = 0 }: NonNullable<FitOptions['augmentation']>): string {
-  return `flip ${flip ?? 'none'}, shift ${shift}`
-}
-
-interface Part {
+/** The batches of one size, and the step that trains on them. */
+interface Part extends Batches {
   readonly program: Program
-  readonly order: BatchOrder
-  readonly steps: number
 }
 
 class TrainingRun {
@@ -110,12 +61,13 @@ class TrainingRun {
   readonly #device: Device
   readonly #train: Dataset
   readonly #options: FitOptions
-  readonly #seed: number
+  readonly #chances: StepChances
   readonly #steps: number
   readonly #memory: TrainingMemory
   readonly #parts: readonly Part[]
   readonly #evaluator: Evaluator | undefined
   readonly #settings: TrainingSettings
+  readonly #progress: ProgressReporter
   readonly #started: number
   readonly #history: EpochLogs[] = []
   readonly #stepTimes: number[] = []
@@ -123,59 +75,40 @@ class TrainingRun {
   #best: { epoch: number; weights: WeightNumbers } | undefined
   #firstStepSeconds = Number.NaN
   #stepsPerSubmission = 1
-  #lastProgress = 0
-  #lastRecord = 0
-  #running: { loss: number; accuracy: number } | undefined
-  #reading: Promise<void> | undefined
-  /** From where the rate of the steps is counted: the epoch's beginning, or the end of the first step, which compiles. */
-  #rateFrom = { ms: 0, step: 0 }
-  #isFirstReport = true
 
   private constructor(
     model: Model,
-    train: Dataset,
+    data: SplitData,
     options: FitOptions,
     made: { memory: TrainingMemory; parts: readonly Part[]; evaluator: Evaluator | undefined; started: number },
   ) {
+    const { train } = data
     this.#model = model
     this.#device = train.device
     this.#train = train
     this.#options = options
-    this.#seed = options.seed ?? defaultSeed
     this.#memory = made.memory
     this.#parts = made.parts
     this.#evaluator = made.evaluator
     this.#started = made.started
     this.#steps = made.parts.reduce((sum, part) => sum + part.steps, 0)
-    this.#settings = {
-      seed: this.#seed,
-      batchSize: options.batchSize,
-      epochs: options.epochs,
-      trainCount: train.count,
-      validationCount: made.evaluator?.count ?? 0,
-      optimizer: options.optimizer.name,
-      model: model.name,
-      ...(options.augmentation === undefined ? {} : { augmentation: augmentationText(options.augmentation) }),
-    }
+    this.#settings = settingsOf(model, data, options)
+    this.#chances = chancesOf(this.#settings, options)
+    this.#progress = new ProgressReporter(
+      { epochs: options.epochs, steps: this.#steps, batch: Math.min(options.batchSize, train.count) },
+      options.callbacks?.onProgress,
+      async (steps) => {
+        const bytes = await this.#device.read({ ...made.memory.record, bytes: steps * stepRecordColumns * 4 })
+        return summarizeRecord(new Float32Array(bytes), steps)
+      },
+    )
   }
 
-  static async create(model: Model, data: Dataset, options: FitOptions): Promise<TrainingRun> {
+  static async create(model: Model, whole: Dataset, options: FitOptions): Promise<TrainingRun> {
     const started = performance.now()
-    checkOptions('fit', options, fitKinds)
-    checkValue('fit: the data', data, aDataset)
-    const { train, validation } = splitData(data, options)
-    if (options.earlyStopping !== undefined && validation === undefined)
-      throw new WeftgradError(
-        'argument',
-        'earlyStopping needs validation or validationSplit: without one there is no better and no worse.',
-      )
+    const data = checkedData(model, whole, options)
+    const { train, validation } = data
     const { device } = train
-    for (const images of [train, validation]) if (images !== undefined) refuseMisfits(model, images)
-    if (validation !== undefined && validation.device !== device)
-      throw new WeftgradError('argument', 'The validation images are on another device than the training images.')
-    const batch = Math.min(options.batchSize, train.count)
-    const whole = Math.floor(train.count / batch)
-    const rest = train.count - whole * batch
     model.to(device)
     const owned: { dispose(): void }[] = []
     const own = <T extends { dispose(): void }>(resource: T): T => {
@@ -183,25 +116,21 @@ class TrainingRun {
       return resource
     }
     try {
-      const memory = own(new TrainingMemory(device, model, options.optimizer, whole + (rest > 0 ? 1 : 0)))
-      const plannedOrder = (size: number, steps: number, skip = 0): { order: BatchOrder; steps: number } => {
-        const order = new BatchOrder(device, size, steps, skip)
-        own(order.buffer)
-        return { order, steps }
-      }
-      const orders = [plannedOrder(batch, whole), ...(rest > 0 ? [plannedOrder(rest, 1, whole)] : [])]
-      const { variants = {}, optimizer } = options
-      const chances = chancesOf(options)
-      const makingParts = orders.map(async ({ order, steps }): Promise<Part> => {
+      const { variants = {}, optimizer, batchSize } = options
+      const batches = cutIntoBatches(device, train.count, batchSize, own)
+      const steps = batches.reduce((sum, one) => sum + one.steps, 0)
+      const memory = own(new TrainingMemory(device, model, optimizer, steps))
+      const chances = chancesOf(settingsOf(model, data, options), options)
+      const makingParts = batches.map(async ({ order, steps }): Promise<Part> => {
         const program = own(await createTrainingStep(model, train, order, memory, optimizer, variants, chances))
         return { program, order, steps }
       })
       const makingEvaluator =
         validation === undefined ? undefined : Evaluator.create(model, validation, { variants }).then(own)
-      // All are waited for, also where one fails, so that what the others made is released.
+      // Waits for all of them, even if one fails, so that what the others made is released.
       await Promise.allSettled([makingEvaluator, ...makingParts])
       const [evaluator, ...parts] = await Promise.all([makingEvaluator, ...makingParts])
-      const run = new TrainingRun(model, train, options, { memory, parts, evaluator, started })
+      const run = new TrainingRun(model, data, options, { memory, parts, evaluator, started })
       if (options.resume !== undefined) run.#restore(options.resume)
       return run
     } catch (error) {
@@ -220,55 +149,38 @@ class TrainingRun {
   }
 
   #restore(checkpoint: TrainingCheckpoint): void {
-    const counts = ['batchSize', 'trainCount', 'validationCount'] as const
-    const shared = ['seed', ...counts, 'optimizer', 'model', 'augmentation'] as const
-    for (const name of shared) {
-      const [own, theirs] = [this.#settings[name], checkpoint.settings[name]]
-      if (own !== theirs)
-        throw new WeftgradError(
-          'mismatch',
-          `The checkpoint was written with ${name} ${theirs ?? 'none'}, and this run has ${own ?? 'none'}.`,
-          { name },
-        )
-    }
-    const sizes = this.#memory.moments.map((buffer) => buffer.bytes / 4)
-    const { epoch, step, globalStep, moments, record, best } = checkpoint
-    if (moments.length !== sizes.length || moments.some((m, i) => m.length !== sizes[i]))
-      throw new WeftgradError('mismatch', 'The checkpoint does not hold the moments of this optimizer and model.')
-    const isPlace = step < this.#steps && globalStep === epoch * this.#steps + step
-    if (!isPlace || record.length !== step * stepRecordColumns || checkpoint.history.length !== epoch)
-      throw new WeftgradError(
-        'mismatch',
-        `The checkpoint's place, epoch ${epoch} and step ${step}, is none of a run with ${this.#steps} steps an epoch.`,
-        { epoch, step, globalStep },
-      )
-    if (best !== undefined) this.#model.checkWeights(best.weights)
-    this.#model.setWeights(checkpoint.weights)
-    moments.forEach((moment, i) => {
-      const buffer = this.#memory.moments[i]
-      if (buffer !== undefined) this.#device.write(buffer.slice(), Float32Array.from(moment))
+    const { moments, record } = this.#memory
+    checkCheckpoint(checkpoint, {
+      settings: this.#settings,
+      steps: this.#steps,
+      momentSizes: moments.map((buffer) => buffer.bytes / 4),
     })
-    if (record.length > 0) this.#device.write(this.#memory.record, Float32Array.from(record))
-    this.#globalStep = globalStep
+    if (checkpoint.best !== undefined) this.#model.checkWeights(checkpoint.best.weights)
+    this.#model.setWeights(checkpoint.weights)
+    moments.forEach((buffer, i) => {
+      const moment = checkpoint.moments[i]
+      if (moment !== undefined) this.#device.write(buffer.slice(), Float32Array.from(moment))
+    })
+    if (checkpoint.record.length > 0) this.#device.write(record, Float32Array.from(checkpoint.record))
+    this.#globalStep = checkpoint.globalStep
     this.#history.push(...checkpoint.history)
-    this.#best = best
+    this.#best = checkpoint.best
   }
 
   async train(): Promise<History> {
     const { epochs, callbacks, resume } = this.#options
-    const [first] = this.#parts
+    const { trainCount, validationCount } = this.#settings
     callbacks?.onBegin?.({
       device: this.#device,
       parameters: this.#model.parameterCount,
-      trainCount: this.#train.count,
-      validationCount: this.#evaluator?.count ?? 0,
+      trainCount,
+      validationCount,
       stepsPerEpoch: this.#steps,
-      dispatchesPerStep: first?.program.commands.length ?? 0,
-      choices: first?.program.choices ?? [],
+      ...this.#stepFacts(),
       variants: tableOf([...this.#parts.flatMap((part) => part.program.choices), ...(this.#evaluator?.choices ?? [])]),
     })
-    let step = resume?.step ?? 0
-    for (let epoch = resume?.epoch ?? 0; epoch < epochs && !this.#isStalled(); epoch++) {
+    let { epoch, step } = resume ?? { epoch: 0, step: 0 }
+    for (; epoch < epochs && !this.#isStalled(); epoch++) {
       await this.#stopIfAsked(epoch, step)
       await this.#trainEpoch(epoch, step)
       step = 0
@@ -279,16 +191,23 @@ class TrainingRun {
       bestEpoch: bestEpochOf(this.#history),
       firstStepSeconds: this.#firstStepSeconds,
       millisecondsPerStep: median(this.#stepTimes),
-      dispatchesPerStep: first?.program.commands.length ?? 0,
-      choices: first?.program.choices ?? [],
+      ...this.#stepFacts(),
     }
+  }
+
+  /** Facts about the step on whole batches. */
+  #stepFacts(): { readonly dispatchesPerStep: number; readonly choices: readonly Choice[] } {
+    const [first] = this.#parts
+    if (first === undefined) throw new RangeError('a training without steps')
+    const { commands, choices } = first.program
+    return { dispatchesPerStep: commands.length, choices }
   }
 
   get #restoresBest(): boolean {
     return this.#options.restoreBest ?? this.#options.earlyStopping !== undefined
   }
 
-  /** By the history alone, so that a resumed run stops where the uninterrupted one does. */
+  /** Depends on the history alone, so that a resumed run stops where the uninterrupted one does. */
   #isStalled(): boolean {
     const { earlyStopping } = this.#options
     return earlyStopping !== undefined && this.#history.length - bestEpochOf(this.#history) >= earlyStopping.patience
@@ -297,13 +216,8 @@ class TrainingRun {
   async #trainEpoch(epoch: number, firstStep: number): Promise<void> {
     const device = this.#device
     const began = performance.now()
-    const order = new Random(this.#seed, `epoch ${epoch}`).shuffle(Uint32Array.from(this.#train.indices))
-    let start = 0
-    for (const part of this.#parts) {
-      const end = start + part.steps * part.order.batch
-      part.order.write(order.subarray(start, end))
-      start = end
-    }
+    const random = new Random(this.#settings.seed, `epoch ${epoch}`)
+    writeOrder(this.#parts, random.shuffle(Uint32Array.from(this.#train.indices)))
     const totalSteps = this.#options.epochs * this.#steps
     const { optimizer } = this.#options
     device.write(this.#memory.table.slice(), optimizerTable(optimizer, epoch * this.#steps, this.#steps, totalSteps))
@@ -311,8 +225,7 @@ class TrainingRun {
 
     let step = firstStep
     let partEnd = 0
-    this.#rateFrom = { ms: began, step }
-    this.#running = undefined
+    this.#progress.beginEpoch(began, step)
     for (const { program, steps } of this.#parts) {
       partEnd += steps
       while (step < partEnd) {
@@ -320,12 +233,12 @@ class TrainingRun {
         const underWay = await this.#submit(program, repeats)
         step += repeats
         this.#globalStep += repeats
-        // At the epoch's end nothing more is submitted: the last report says so.
-        this.#reportProgress(epoch, step < this.#steps ? step - underWay : step)
+        // At the epoch's end nothing more is submitted, so the last report counts all steps.
+        this.#progress.report(epoch, step < this.#steps ? step - underWay : step)
         if (step < this.#steps) await this.#stopIfAsked(epoch, step)
       }
     }
-    await this.#reading
+    await this.#progress.settled()
     const { loss, accuracy } = summarizeRecord(await this.#readRecord(epoch), this.#steps)
     this.#stepTimes.push((performance.now() - began) / Math.max(1, step - firstStep))
 
@@ -347,7 +260,7 @@ class TrainingRun {
     if (callbacks?.onCheckpoint !== undefined) await callbacks.onCheckpoint(await this.#checkpoint(epoch + 1, 0))
   }
 
-  /** Submits steps and adapts how many go together. Gives the number of steps that are still under way. */
+  /** Submits steps, adapts the number per submission, and returns the number of steps that are still running. */
   async #submit(program: Program, repeats: number): Promise<number> {
     const began = performance.now()
     await program.run(repeats)
@@ -365,61 +278,17 @@ class TrainingRun {
     return repeats
   }
 
-  #reportProgress(epoch: number, step: number): void {
-    const { onProgress } = this.#options.callbacks ?? {}
-    if (onProgress === undefined || step <= this.#rateFrom.step) return
-    const now = performance.now()
-    if (now - this.#lastRecord > recordEveryMs && this.#reading === undefined) {
-      this.#lastRecord = now
-      this.#reading = this.#readRunning(step)
-    }
-    if (now - this.#lastProgress < progressEveryMs && step < this.#steps) return
-    this.#lastProgress = now
-    const stepsPerSecond = ((step - this.#rateFrom.step) / (now - this.#rateFrom.ms)) * 1000
-    if (this.#isFirstReport) {
-      this.#isFirstReport = false
-      this.#rateFrom = { ms: now, step }
-    }
-    const left = (this.#options.epochs - epoch) * this.#steps - step
-    onProgress({
-      epoch: epoch + 1,
-      epochs: this.#options.epochs,
-      step,
-      steps: this.#steps,
-      imagesPerSecond: stepsPerSecond * Math.min(this.#options.batchSize, this.#train.count),
-      etaSeconds: left / stepsPerSecond,
-      ...this.#running,
-    })
-  }
-
-  /** Reads the running means without holding up the submissions. A failure shows at the next submission. */
-  async #readRunning(step: number): Promise<void> {
-    try {
-      const bytes = await this.#device.read({ ...this.#memory.record, bytes: step * stepRecordColumns * 4 })
-      this.#running = summarizeRecord(new Float32Array(bytes), step)
-    } catch {
-      this.#running = undefined
-    } finally {
-      this.#reading = undefined
-    }
-  }
-
-  /** Waits for the epoch and gives its record. Throws 'not-finite' if a step went bad. */
+  /** Waits for the epoch and returns its record. Throws 'not-finite' if a step went bad. */
   async #readRecord(epoch: number): Promise<Float32Array> {
-    const [record, state] = await this.#device.readAll([
-      this.#memory.record,
-      this.#memory.state.slice(0, trainingStateWords * 4),
-    ])
-    const words = new Uint32Array(state ?? new ArrayBuffer(0))
-    const numbers = new Float32Array(record ?? new ArrayBuffer(0))
-    if (words[notFiniteWord] !== 0) await this.#explainNotFinite(epoch, words, numbers)
-    return numbers
+    const records = await this.#memory.read()
+    if (!records.isFinite) await this.#explainNotFinite(epoch, records)
+    return records.record
   }
 
-  /** Repeats the bad step's arithmetic, the weights being as they were before it, and names what went bad first. */
-  async #explainNotFinite(epoch: number, state: Uint32Array, record: Float32Array): Promise<never> {
-    // The counters stay one beyond the step that went bad.
-    const [step, globalStep] = [(state[stepInEpochWord] ?? 1) - 1, (state[globalStepWord] ?? 1) - 1]
+  /** Repeats the bad step with the weights from before it, and names the first tensor that is not finite. */
+  async #explainNotFinite(epoch: number, { record, ...counters }: StepRecords): Promise<never> {
+    // The counters stay one beyond the bad step.
+    const [step, globalStep] = [counters.stepInEpoch - 1, counters.globalStep - 1]
     const loss = record[step * stepRecordColumns] ?? Number.NaN
     let before = 0
     const part = this.#parts.find((candidate) => {
@@ -429,7 +298,7 @@ class TrainingRun {
     let culprit = 'unknown'
     if (part !== undefined) {
       this.#device.write(this.#memory.state.slice(), new Uint32Array([step, 0, globalStep, 0]))
-      const traced = traceStep(this.#model, this.#train, part.order, this.#memory, chancesOf(this.#options))
+      const traced = traceStep(this.#model, this.#train, part.order, this.#memory, this.#chances)
       const suspects = [
         ...this.#model.weights.map(({ name, tensor }) => ({ name: `the weight ${name}`, tensor })),
         ...traced.layerOutputs.map(({ layer, output }) => ({ name: `the output of ${layer.name}`, tensor: output })),
@@ -444,7 +313,7 @@ class TrainingRun {
     }
     throw new WeftgradError(
       'not-finite',
-      `Training stopped in epoch ${epoch + 1} at step ${step + 1}: ${culprit} is not finite (loss ${loss}). The weights are those before that step. Try a lower learning rate.`,
+      `Training stopped in epoch ${epoch + 1} at step ${step + 1}: ${culprit} is not finite (loss ${loss}). The weights are those from before that step. Try a lower learning rate.`,
       { epoch: epoch + 1, step: step + 1, loss, tensor: culprit },
     )
   }
@@ -452,8 +321,8 @@ class TrainingRun {
   async #stopIfAsked(epoch: number, step: number): Promise<void> {
     const { signal, callbacks } = this.#options
     if (signal?.aborted !== true) return
-    await this.#reading
-    // A step that went bad must not be skipped by going on after it.
+    await this.#progress.settled()
+    // A resumed run would skip a bad step: report it first.
     if (step > 0) await this.#readRecord(epoch)
     await callbacks?.onCheckpoint?.(await this.#checkpoint(epoch, step))
     throw new WeftgradError('aborted', `Training was stopped after ${epoch} epochs and ${step} steps.`, { epoch, step })
@@ -471,7 +340,7 @@ class TrainingRun {
       globalStep: this.#globalStep,
       weights,
       moments: moments.map((bytes) => new Float32Array(bytes)),
-      record: new Float32Array(record ?? new ArrayBuffer(0)),
+      record: new Float32Array(record),
       history: [...this.#history],
       ...(this.#best === undefined ? {} : { best: this.#best }),
       settings: this.#settings,
@@ -479,18 +348,6 @@ class TrainingRun {
   }
 }
 
-/** The epoch with the highest validation accuracy, the lower loss at a tie; without validation the last. */
-function bestEpochOf(history: readonly EpochLogs[]): number {
-  let best: EpochLogs | undefined
-  for (const logs of history) if (best === undefined || isBetterEpoch(logs, best)) best = logs
-  return best?.epoch ?? 0
-}
-
-/** Whether an epoch beats one before it: the higher validation accuracy, the lower loss at a tie; without validation, always. */
-export function isBetterEpoch(own: EpochLogs, other: EpochLogs): boolean {
-  if (own.validationAccuracy === undefined || other.validationAccuracy === undefined) return true
-  const isTie = own.validationAccuracy === other.validationAccuracy
-  return isTie
-    ? (own.validationLoss ?? 0) < (other.validationLoss ?? 0)
-    : own.validationAccuracy > other.validationAccuracy
+function chancesOf({ seed }: TrainingSettings, { augmentation }: FitOptions): StepChances {
+  return { seed, augmentation }
 }

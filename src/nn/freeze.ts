@@ -1,14 +1,14 @@
 /**
- * A network for inference: the same function by fewer kernels.
+ * Freezes a network for inference: the same function with fewer kernels.
  *
- * - A batch normalisation right after a convolution (a separable one, too) or a dense layer, and its only reader, becomes
- *   part of kernel and bias; the two go by the normalisation's name.
+ * - A batch normalisation directly after a convolution (also a separable one) or a dense layer, and its only reader, is
+ *   merged into kernel and bias; the merged layer has the normalisation's name.
  * - Any other normalisation becomes a multiplication and an addition, which fuse with what follows.
- * - Zeros around a convolution's input become its own padding.
+ * - Zeros around a convolution's input become its padding.
  * - Relu needs nothing here: rewriting the graph moves it into the kernel before it.
  *
- * Weights are worked out in float64 on the host while they stream in, a layer at a time, and rounded once: neither the
- * host nor the device ever holds the network twice.
+ * Weights are computed in float64 on the host while they stream in, a layer at a time, and rounded once: neither the host nor
+ * the device ever holds the network twice.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -17,22 +17,24 @@ import { add, mul } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
 import { anArray, checkOptions } from '../options.ts'
 import { zerosInitializer } from './initializers.ts'
-import { first, needed } from './layers/layer.ts'
+import { channelsOf, first, needed } from './layers/layer.ts'
 import type { Layer, LayerRole } from './layers.ts'
-import type { LoadProgress, ModelCall, ModelWeight, PlacedLayer, ReadWeight, WiredLayer } from './model.ts'
-import { checkNumbers, Model } from './model.ts'
+import type { ModelCall, PlacedLayer, WiredLayer } from './model.ts'
+import { Model } from './model.ts'
+import type { LoadProgress, ModelWeight, ReadWeight } from './model-weights.ts'
+import { checkNumbers } from './model-weights.ts'
 
-/** What freezing must leave apart. */
+/** Options of {@link freeze}. */
 export interface FreezeOptions {
-  /** Layers whose outputs are wanted: they are not merged into those that follow. */
+  /** Layers whose outputs are needed: they are not merged into the next ones. */
   readonly keep?: readonly string[]
 }
 
 /**
- * The network for inference: normalisations folded into the kernels before them, zeros into paddings. It has no numbers yet:
- * `weights.loadWeights` or `load` fills it, from a file as it would fill the model, or from the model itself by
+ * The network for inference: normalisations are folded into the kernels before them, zeros into paddings. It has no weights
+ * yet: `weights.loadWeights` or `load` fills it from a file, as it would fill the model, or from the model itself with
  * `frozen.load(device, (weight) => model.read(weight))`.
- * @throws WeftgradError 'argument', naming those most alike, for layers to keep that are not there.
+ * @throws WeftgradError 'argument', with similar names, for unknown layers to keep.
  */
 export function freeze(model: Model, options: FreezeOptions = {}): FrozenModel {
   const { keep = [] } = checkOptions('freeze', options, { keep: anArray })
@@ -54,11 +56,11 @@ export function freeze(model: Model, options: FreezeOptions = {}): FrozenModel {
   return new FrozenModel(model, layers, wholes)
 }
 
-/** A model for inference, by fewer kernels than the one it was made from: see {@link freeze}. */
+/** A model for inference, with fewer kernels than its source: see {@link freeze}. */
 export class FrozenModel extends Model {
   readonly #source: Model
   readonly #recipes: ReadonlyMap<string, Recipe>
-  /** By name, which layer a merged one has become part of. */
+  /** The name of the layer that each merged layer is now part of. */
   readonly #wholes: ReadonlyMap<string, string>
 
   /**
@@ -83,12 +85,12 @@ export class FrozenModel extends Model {
 
   /**
    * Traces the model on a batch, as {@link Model.call}.
-   * @throws WeftgradError 'argument' for training: what normalisations learn from is gone.
+   * @throws WeftgradError 'argument' for training: the normalisations are gone.
    */
   override call(x: Tensor, options: ModelCall = {}): Tensor {
     const y = super.call(x, options)
     if (options.training === true)
-      throw new WeftgradError('argument', `${this.name} is frozen; train the model that it was made from.`)
+      throw new WeftgradError('argument', `${this.name} is frozen; train its source model.`)
     return y
   }
 
@@ -97,19 +99,19 @@ export class FrozenModel extends Model {
     if (whole === undefined) return super.positionOf(name)
     throw new WeftgradError(
       'argument',
-      `${this.name} is frozen, and ${name} has become part of ${whole}; freeze the model with keep: ['${name}'].`,
+      `${this.name} is frozen, and ${name} is merged into ${whole}; freeze the model with keep: ['${name}'].`,
       { name, whole },
     )
   }
 }
 
-/** A layer, seen in the part that it plays. */
+/** A layer and its role. */
 interface Part<K extends LayerRole['kind']> {
   readonly placed: PlacedLayer
   readonly role: Extract<LayerRole, { kind: K }>
 }
 
-/** Layers that become one. */
+/** Layers that are merged into one. */
 interface Group {
   readonly padding: Part<'zeroPadding'> | undefined
   readonly product: Part<'product'>
@@ -122,11 +124,11 @@ function partOf<K extends LayerRole['kind']>(placed: PlacedLayer | undefined, ki
   return { placed, role: role as Extract<LayerRole, { kind: K }> }
 }
 
-/** By the last of its layers, every group of the model. */
+/** All groups of the model, by their last layers. */
 function findGroups(model: Model, isKept: (placed: PlacedLayer) => boolean): Map<PlacedLayer, Group> {
   const readers = new Map<number, number>()
   for (const i of model.layers.flatMap(({ inputs }) => inputs)) readers.set(i, (readers.get(i) ?? 0) + 1)
-  /** The layer before, where nothing else wants its output. */
+  /** The layer before, if nothing else reads its output. */
   const before = ({ inputs: [i = -1] }: PlacedLayer): PlacedLayer | undefined => {
     const placed = model.layers[i]
     return placed !== undefined && readers.get(i) === 1 && !isKept(placed) ? placed : undefined
@@ -146,15 +148,15 @@ function findGroups(model: Model, isKept: (placed: PlacedLayer) => boolean): Map
   return groups
 }
 
-/** How a weight comes from those of the source. */
+/** Computes a weight from the source's weights. */
 type Recipe = (weights: SourceWeights) => Promise<Float32Array>
 
 interface FrozenLayer extends WiredLayer {
-  /** By full name, the weights that are not simply those of the source's layer of the same name. */
+  /** The recipes, by full name, of weights that are not copied from the source's layer of the same name. */
   readonly recipes: ReadonlyMap<string, Recipe>
 }
 
-/** What stands for a layer that is the last of its group, or in none. Its inputs are numbered as in the source. */
+/** The frozen form of a layer that is the last of its group or in none. Its inputs are indices in the source. */
 function frozenLayer(placed: PlacedLayer, group: Group | undefined): FrozenLayer {
   if (group !== undefined) return mergedLayer(group)
   const normalization = partOf(placed, 'normalization')
@@ -194,7 +196,7 @@ function mergedLayer({ padding, product, normalization }: Group): FrozenLayer {
   return { layer, inputs: (padding?.placed ?? placed).inputs, recipes }
 }
 
-/** A normalisation as it is used in inference: x * scale + shift, a number a channel. */
+/** A normalisation in inference: x * scale + shift, one of each per channel. */
 interface Affine {
   readonly scale: Float64Array
   readonly shift: Float64Array
@@ -205,7 +207,7 @@ class SourceWeights {
   readonly #model: Model
   readonly #read: ReadWeight
   readonly #weights: ReadonlyMap<string, ModelWeight>
-  /** The last normalisation that was asked for: kernel and bias, or scale and shift, need the same one in turn. */
+  /** The last normalisation computed: kernel and bias, or scale and shift, need the same one. */
   #last: { readonly placed: PlacedLayer; readonly affine: Affine } | undefined
 
   constructor(model: Model, read: ReadWeight) {
@@ -235,7 +237,7 @@ class SourceWeights {
     if (negative >= 0)
       throw new WeftgradError(
         'data',
-        `${this.#model.name}: number ${negative} of ${name}/moving_variance is ${variance[negative]}; a variance is not below 0. The file is damaged.`,
+        `${this.#model.name}: number ${negative} of ${name}/moving_variance is ${variance[negative]}; variances must not be negative. The file is damaged.`,
         { name, index: negative },
       )
     const scale = Float64Array.from(variance, (x, c) => (gamma?.[c] ?? 1) / Math.sqrt(x + epsilon))
@@ -245,7 +247,7 @@ class SourceWeights {
   }
 }
 
-/** The channels are the last axis, or the last two of a depthwise kernel: in either case neighbours in memory. */
+/** Scales the output channels. They are the last axis, or the last two of a depthwise kernel, so contiguous in memory. */
 function scaledChannels(kernel: Float32Array, scale: Float64Array): Float32Array {
   const scaled = new Float32Array(kernel.length)
   for (let row = 0; row < kernel.length; row += scale.length)
@@ -261,14 +263,14 @@ function withoutNumbers(layer: Layer, model: string): Layer {
   return { ...layer, weights: (inputs) => layer.weights(inputs).map((spec) => ({ ...spec, initializer })) }
 }
 
-/** A normalisation that knows its statistics. */
+/** A normalisation with fixed statistics. */
 function affineLayer(name: string): Layer {
   return {
     name,
     className: 'BatchNormalization',
     outputShape: (inputs) => first(inputs, name),
     weights(inputs) {
-      const shape = [first(inputs, name).at(-1) ?? 0]
+      const shape = [channelsOf(inputs, name)]
       return ['scale', 'shift'].map((own) => ({ name: own, shape, initializer: zerosInitializer, trainable: false }))
     },
     call: (inputs, [scale, shift]) => add(mul(first(inputs, name), needed(scale, name)), needed(shift, name)),

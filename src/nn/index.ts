@@ -22,20 +22,11 @@ export type { FreezeOptions } from './freeze.ts'
 export { FrozenModel, freeze } from './freeze.ts'
 export * from './initializers.ts'
 export * from './layers.ts'
-export type {
-  LoadProgress,
-  ModelCall,
-  ModelOptions,
-  ModelWeight,
-  PlacedLayer,
-  ReadWeight,
-  WeightNumbers,
-  WeightPlace,
-  WiredLayer,
-} from './model.ts'
+export type { ModelCall, ModelOptions, PlacedLayer, WiredLayer } from './model.ts'
 export { Model, sequential } from './model.ts'
 export type { DescribedLenet5 } from './model-file.ts'
 export { decodeLenet5, encodeLenet5, encodeModel } from './model-file.ts'
+export type { LoadProgress, ModelWeight, ReadWeight, WeightNumbers, WeightPlace } from './model-weights.ts'
 export type { Lenet5Options } from './models/lenet5.ts'
 export { lenet5 } from './models/lenet5.ts'
 export type { PretrainedName, PretrainedNetwork } from './models/pretrained.ts'

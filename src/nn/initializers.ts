@@ -1,16 +1,17 @@
-/** How weights begin. Numbers depend on the model's seed and the weight's name alone. */
+/** Initial weights. They depend on the model's seed and the weight's name alone. */
 
 import type { Shape } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import type { Random } from '../random.ts'
 
-/** Makes a weight's first numbers, row-major, out of its shape and the random stream that belongs to its name. */
+/** Creates a weight's initial numbers, row-major, from its shape and the random stream of its name. */
 export type Initializer = (shape: Shape, random: Random) => Float32Array
 
 /** Inputs and outputs that one unit of a kernel connects: HWIO and [in, out]; the receptive field counts for both. */
 function fans(shape: Shape): readonly [fanIn: number, fanOut: number] {
   const field = elementCount(shape.slice(0, -2))
-  return [field * (shape.at(-2) ?? 1), field * (shape.at(-1) ?? 1)]
+  // A vector has no inputs, a single number no outputs either: such an extent counts once.
+  return [field * elementCount(shape.slice(-2, -1)), field * elementCount(shape.slice(-1))]
 }
 
 /** Uniform in +-sqrt(6 / (fanIn + fanOut)) (Glorot & Bengio 2010, equation 16): Keras' default for kernels. */
@@ -37,5 +38,5 @@ export const heNormal: Initializer = (shape, random) => {
 
 /** Zeros: Keras' default for biases. */
 export const zerosInitializer: Initializer = (shape) => new Float32Array(elementCount(shape))
-/** Ones: the scales of normalisations. */
+/** Ones: Keras' default for the scales of normalisations. */
 export const onesInitializer: Initializer = (shape) => new Float32Array(elementCount(shape)).fill(1)

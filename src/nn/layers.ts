@@ -1,5 +1,5 @@
 /**
- * Layers: Keras' names, options and defaults. A layer is a description; the weights it asks for belong to the model.
+ * Layers: Keras' names, options and defaults. A layer is a description; its weights belong to the model.
  * Shapes here are without the batch.
  */
 

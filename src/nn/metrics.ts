@@ -1,20 +1,20 @@
 /**
- * What a confusion matrix says about a classifier: precision, recall and F1 of each class, their plain means over the
- * classes (macro averages), accuracy. Pure.
+ * Metrics from a confusion matrix: precision, recall and F1 of each class, their means over the classes (macro averages),
+ * and accuracy.
  *
- * A quotient of 0 by 0 is 0, as scikit-learn has it by default: the precision of a class that is never predicted, the
- * recall of a class that has no images, the F1 of a class for which both are 0. Such a class still counts in the means.
+ * 0 / 0 counts as 0, scikit-learn's default: the precision of a class that is never predicted, the recall of a class
+ * without images, the F1 of a class for which both are 0. Such a class still counts in the means.
  */
 import { WeftgradError } from '../errors.ts'
 
 export interface ClassMetrics {
-  /** Of the images predicted to be of this class, the share that are. */
+  /** Share of the images predicted as this class that belong to it. */
   readonly precision: number
-  /** Of the images of this class, the share that were found. */
+  /** Share of this class' images that were predicted as it. */
   readonly recall: number
-  /** Harmonic mean of the two. */
+  /** Harmonic mean of precision and recall. */
   readonly f1: number
-  /** Images of this class. */
+  /** Number of images of this class. */
   readonly support: number
 }
 
@@ -22,7 +22,7 @@ export interface ClassificationReport {
   /** In the order of the classes. */
   readonly perClass: readonly ClassMetrics[]
   readonly accuracy: number
-  /** Means over the classes, each counting the same; `support` is the number of all images. */
+  /** Means over the classes with equal weight; `support` is the number of all images. */
   readonly macro: ClassMetrics
 }
 
@@ -33,14 +33,16 @@ export interface ClassificationReport {
 export function classificationReport(confusion: readonly (readonly number[])[]): ClassificationReport {
   const classes = confusion.length
   if (classes === 0 || confusion.some((row) => row.length !== classes)) {
-    throw new WeftgradError('shape', 'A confusion matrix has to be square, with a row and a column for each class.', {
+    throw new WeftgradError('shape', 'A confusion matrix must be square, with a row and a column for each class.', {
       rows: classes,
       columns: confusion.map((row) => row.length),
     })
   }
   const wrong = confusion.flat().find((count) => !Number.isSafeInteger(count) || count < 0)
   if (wrong !== undefined) {
-    throw new WeftgradError('argument', `A confusion matrix holds counts of images, but ${wrong} is none.`, { wrong })
+    throw new WeftgradError('argument', `A confusion matrix holds counts of images, and ${wrong} is not a count.`, {
+      wrong,
+    })
   }
   const correct = confusion.map((row, k) => row[k] ?? 0)
   const perClass = confusion.map((row, k): ClassMetrics => {
@@ -80,7 +82,7 @@ function quotient(numerator: number, denominator: number): number {
   return denominator === 0 ? 0 : numerator / denominator
 }
 
-/** The middle of the values in order, the mean of the two middle ones where their number is even; NaN for none. */
+/** The median; NaN for no values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length / 2

@@ -1,8 +1,8 @@
 /**
- * A model as bytes: a safetensors file of its weights, with what describes the model in its metadata. Of a LeNet-5 the
- * file is enough to use it.
+ * A model as bytes: a safetensors file of its weights, with a description of the model in its metadata. For a LeNet-5 the
+ * file is all that is needed to use it.
  *
- * Promises: the same weights and description give the same bytes; what comes back equals what went in, bit for bit.
+ * Promises: the same weights and description give the same bytes; decoding restores the weights bit for bit.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -14,13 +14,15 @@ import {
   writeSafetensors,
 } from '../format/safetensors.ts'
 import { aFlag, anArray, anObject, checkOptions, checkValue, required, theBytes } from '../options.ts'
-import { checkNumbers, type Model, type WeightNumbers } from './model.ts'
+import type { Model } from './model.ts'
+import type { WeightNumbers } from './model-weights.ts'
+import { checkNumbers } from './model-weights.ts'
 import { lenet5 } from './models/lenet5.ts'
 
 const formatName = 'weftgrad-model'
-/** Far beyond what LeNet-5 is built with; files that claim more are damaged. */
+/** Far more than a LeNet-5 has; files that claim more are damaged. */
 const mostUnits = 4096
-/** What a data set may have. */
+/** The most classes of a data set. */
 const mostClasses = 2 ** 24
 
 /**
@@ -34,21 +36,21 @@ export async function encodeModel(model: Model, description: Readonly<Record<str
   return writeSafetensors(tensors, { ...description, format: formatName, input: model.inputShape.join(',') })
 }
 
-/** A LeNet-5 with what its file says of it. */
+/** A LeNet-5 and the description in its file. */
 export interface DescribedLenet5 {
-  /** With its weights. */
+  /** The model with its weights. */
   readonly model: Model
-  /** Of its two hidden dense layers. */
+  /** Units of its two hidden dense layers. */
   readonly units: readonly [number, number]
-  /** By class number. */
+  /** Class names, by class number. */
   readonly classNames: readonly string[]
-  /** Whether its probabilities are meant to be means of an image's and its mirror's. */
+  /** Whether to average its probabilities over an image and its mirror image. */
   readonly flipAverage?: boolean
 }
 
 /**
- * A LeNet-5 as a safetensors file that is enough to use it: {@link decodeLenet5} makes the model again.
- * @param description more to write down, such as who wrote the file.
+ * A LeNet-5 as a self-contained safetensors file: {@link decodeLenet5} restores the model.
+ * @param description further metadata, such as the author.
  * @throws WeftgradError 'disposed' after the model's `dispose`.
  */
 export async function encodeLenet5(
@@ -71,7 +73,7 @@ export async function encodeLenet5(
 }
 
 /**
- * The model of a file that `encodeLenet5` wrote; `dispose()` it.
+ * Restores the model of a file that `encodeLenet5` wrote. The caller disposes of it.
  * @param source names the bytes in errors, for example the file's path.
  * @throws WeftgradError 'format' or 'mismatch' if they are damaged or another model's, 'data' if weights are not finite.
  */
@@ -81,7 +83,7 @@ export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): Desc
   if (metadata.model !== 'lenet5') {
     throw new WeftgradError(
       'mismatch',
-      `${source} is not a LeNet-5 that weftgrad wrote; other files of weights are read by weights.open.`,
+      `${source} is not a LeNet-5 file written by weftgrad. Read other weights files with weights.open.`,
       {
         source,
         model: metadata.model,
@@ -91,7 +93,11 @@ export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): Desc
   const [first = Number.NaN, second = Number.NaN, ...more] = (metadata.units ?? '').split(',').map(Number)
   const classNames = parsedNames(metadata.classes ?? '')
   if (more.length > 0 || ![first, second].every((n) => n >= 1 && n <= mostUnits) || classNames === undefined) {
-    throw new WeftgradError('format', `${source} does not say which LeNet-5 it is. Copy or train it again.`, { source })
+    throw new WeftgradError(
+      'format',
+      `${source} lacks the description of its LeNet-5. Copy the file again, or train again.`,
+      { source },
+    )
   }
   const units = [first, second] as const
   const model = lenet5({ units, classes: classNames.length })
@@ -106,7 +112,7 @@ export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): Desc
 
 /**
  * Replaces all weights of the model by those that `encodeModel` wrote.
- * @throws WeftgradError 'mismatch' if they are another model's, 'data' if one is NaN or infinite: no answer would mean anything.
+ * @throws WeftgradError 'mismatch' for another model's weights, 'data' if one is NaN or infinite.
  */
 export function fillFromFile(model: Model, tensors: Safetensors['tensors'], source: string): void {
   const numbers: WeightNumbers = new Map(

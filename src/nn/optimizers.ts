@@ -1,6 +1,6 @@
 /**
- * Optimizers: what `fit` needs to know of one. The arithmetic is in kernels/optimizer.ts; here are the hyperparameters,
- * Keras' names and defaults, and the table of rates that is computed in float64 for an epoch at a time.
+ * Optimizers as `fit` uses them: hyperparameters with Keras' names and defaults, and the table of rates, computed in float64
+ * for one epoch at a time. The arithmetic is in kernels/training/optimizer.ts.
  */
 
 import type { KernelPlan, Target } from '../kernels/kernel.ts'
@@ -10,13 +10,13 @@ import { aFlag, checkOptions, fraction, type Kind, objectWith, positive } from '
 import type { Schedule } from './schedules.ts'
 import { scheduleOf } from './schedules.ts'
 
-/** An optimizer as `fit` sees it: a kernel that updates all parameters at once, and a table of its rates. */
+/** An optimizer: a kernel that updates all parameters at once, and a table of its rates. */
 export interface Optimizer {
-  /** Says the optimizer and its hyperparameters; equal text means equal updates. */
+  /** The optimizer's name and hyperparameters: equal text means equal updates. */
   readonly name: string
-  /** Of the learning rate. */
+  /** The schedule of the learning rate. */
   readonly schedule: Schedule
-  /** Flat buffers it keeps beside the parameters. */
+  /** Number of flat buffers it keeps in addition to the parameters. */
   readonly moments: number
   /** Updates `count` parameters. Outputs: parameters, moments; inputs: gradients, table, training state. */
   plan(count: number, target: Target): KernelPlan
@@ -24,7 +24,7 @@ export interface Optimizer {
   row(step: number, totalSteps: number): readonly number[]
 }
 
-/** Of {@link adam} and {@link adamw}; names and defaults are Keras'. */
+/** Options of {@link adam} and {@link adamw}; names and defaults are Keras'. */
 export interface AdamOptions {
   /** A rate, or a schedule. 1e-3 by default. */
   readonly learningRate?: number | Schedule
@@ -36,7 +36,7 @@ export interface AdamOptions {
   readonly epsilon?: number
 }
 
-/** What `fit` is told to train with. */
+/** The kind of `fit`'s option `optimizer`. */
 export const anOptimizer: Kind = ['an optimizer like adam()', (value) => objectWith(value, 'plan')]
 
 const aRate: Kind = ['a positive number or a schedule', (value) => positive[1](value) || objectWith(value, 'rate')]
@@ -81,13 +81,13 @@ export function adamw(options: AdamOptions & { readonly weightDecay?: number } =
   return adamLike('adamw', options, weightDecay)
 }
 
-/** Of {@link sgd}; names and defaults are Keras'. */
+/** Options of {@link sgd}; names and defaults are Keras'. */
 export interface SgdOptions {
   /** A rate, or a schedule. 1e-2 by default. */
   readonly learningRate?: number | Schedule
   /** Share of the last update that goes into the next, in [0, 1). 0 by default. */
   readonly momentum?: number
-  /** Whether the gradient counts as if the momentum had been followed already. False by default. */
+  /** Whether to use Nesterov momentum. False by default. */
   readonly nesterov?: boolean
 }
 

@@ -1,4 +1,4 @@
-/** From pixels to what the pretrained networks were trained on, and from their classes to words. */
+/** Prepares images as the pretrained networks expect them, and turns their outputs into class names. */
 
 import { WeftgradError } from '../errors.ts'
 import { shapeText } from '../graph/node.ts'
@@ -7,15 +7,15 @@ import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { checkOptions, countFrom1 } from '../options.ts'
 
-/** How a network's images were prepared. 'caffe': blue, green and red less ImageNet's means. 'tf': from -1 to 1. */
+/** How a network's images are prepared. 'caffe': BGR order, minus ImageNet's means. 'tf': scaled to -1 to 1. */
 export type PreprocessingMode = 'caffe' | 'tf'
 
-/** ImageNet's means of blue, green and red, as Caffe's networks subtract them. */
+/** ImageNet's means of blue, green and red, which Caffe's networks subtract. */
 const means = [103.939, 116.779, 123.68]
 
 /**
- * Prepares a batch of images [n, h, w, 3], red first, or [n, h, w, 1] in grey, with values from 0 to 255, by elementwise
- * operators (and, where 'caffe' swaps red and blue, a product with a permutation). Gives f32 [n, h, w, 3].
+ * Prepares a batch of images [n, h, w, 3] (RGB) or [n, h, w, 1] (grey), with values from 0 to 255, with elementwise
+ * operators (and, for the channel order of 'caffe', a product with a permutation). Returns f32 [n, h, w, 3].
  * @throws WeftgradError 'shape' for anything but images of 1 or 3 channels, 'argument' for another mode.
  */
 export function preprocessInput(x: Tensor, mode: PreprocessingMode): Tensor {
@@ -37,16 +37,16 @@ export function preprocessInput(x: Tensor, mode: PreprocessingMode): Tensor {
   return dense(x, swap, tensor(means.map((mean) => -mean)))
 }
 
-/** Grey repeated to three channels. */
+/** Repeats grey to three channels. */
 function coloured(x: Tensor): Tensor {
   return broadcastTo(x, [...x.shape.slice(0, -1), 3])
 }
 
-/** A class, and how likely it is. */
+/** A class and its probability. */
 export interface Prediction {
-  /** The class' number. */
+  /** The class number. */
   readonly index: number
-  /** WordNet's: `n02123045`. */
+  /** WordNet's id: `n02123045`. */
   readonly classId: string
   /** `tabby` */
   readonly className: string
@@ -55,9 +55,9 @@ export interface Prediction {
 }
 
 /**
- * The likeliest classes of each image, likeliest first, from probabilities [images, classes], row-major, and Keras'
- * imagenet_class_index.json, parsed: `{ "0": ["n01440764", "tench"], ... }`. `top` says how many of each, 5 by default.
- * @throws WeftgradError 'format' for another index, 'argument' where the probabilities are not rows of its classes.
+ * The most probable classes of each image, in descending order, from probabilities [images, classes], row-major, and Keras'
+ * parsed imagenet_class_index.json: `{ "0": ["n01440764", "tench"], ... }`. `top` is the number of classes, 5 by default.
+ * @throws WeftgradError 'format' for another index, 'argument' if the probabilities are not rows of its classes.
  */
 export function decodePredictions(
   probabilities: Float32Array,

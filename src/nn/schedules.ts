@@ -1,19 +1,19 @@
-/** Learning-rate schedules: from a step (from 0) of a number of steps in all to a rate. Computed in float64. */
+/** Learning-rate schedules, computed in float64. Steps count from 0. */
 
 import { checkOptions, checkValue, type Kind, positive, required } from '../options.ts'
 
 /** A learning rate that changes from step to step. */
 export interface Schedule {
-  /** Says the schedule and its numbers; equal text means equal rates. */
+  /** The schedule's name and numbers: equal text means equal rates. */
   readonly name: string
-  /** The rate of a step, from 0, of a training of so many steps in all. */
+  /** The rate of a step, from 0, in a training of `totalSteps` steps. */
   rate(step: number, totalSteps: number): number
 }
 
 const fromZero: Kind = ['a number from 0', (value) => value === 0 || positive[1](value)]
 
 /**
- * The same rate at every step: what a number stands for.
+ * The same rate at every step: the meaning of a plain number.
  * @throws WeftgradError 'argument' for a rate that is not positive.
  */
 export function constantRate(learningRate: number): Schedule {
@@ -59,7 +59,7 @@ export function stepRate(
   }
 }
 
-/** A number stands for a constant rate. */
+/** A number means a constant rate. */
 export function scheduleOf(rate: number | Schedule): Schedule {
   return typeof rate === 'number' ? constantRate(rate) : rate
 }

@@ -1,7 +1,7 @@
 /**
- * One training step as a program: gather a batch, forward, backward, record, check, update. All that changes from step to
- * step (the position in the epoch, the permutation, the rates) lives in device memory that the kernels themselves
- * advance, so a step is replayed without the host touching anything.
+ * One training step as a program: gather a batch, forward, backward, record, check, update. Everything that changes from
+ * step to step (the position in the epoch, the permutation, the rates) is in device memory and advanced by the kernels, so
+ * replaying a step needs nothing from the host.
  */
 
 import { gradients } from '../autograd/grad.ts'
@@ -19,56 +19,39 @@ import {
   finishStep,
   globalStepWord,
   mostPendingSums,
+  notFiniteWord,
+  stepInEpochWord,
   stepRecordColumns,
   trainingStateWords,
 } from '../kernels/training/state.ts'
 import { mean, slice, softmaxCrossEntropy } from '../operators/index.ts'
-import { DeviceStorage, leaf, Tensor } from '../operators/tensor.ts'
+import type { Tensor } from '../operators/tensor.ts'
+import type { BatchOrder } from './batch-order.ts'
+import { u32Leaf } from './batch-order.ts'
 import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
 import type { Optimizer } from './optimizers.ts'
 
-/** The order of an epoch's examples, on the device. */
-export class BatchOrder implements BatchRows {
-  readonly batch: number
-  readonly buffer: DeviceBuffer
-  readonly tensor: Tensor
-  readonly #length: number
-  readonly #skip: number
-
-  /** `skip`: steps of other programs before this one's first, whose places in the buffer are never read. */
-  constructor(device: Device, batch: number, steps: number, skip = 0) {
-    this.batch = batch
-    this.#skip = skip * batch
-    this.#length = (skip + steps) * batch
-    this.buffer = device.allocate(this.#length * 4, 'batch order')
-    this.tensor = u32Leaf(this.buffer, this.#length)
-  }
-
-  write(indices: Uint32Array): void {
-    if (indices.length + this.#skip !== this.#length)
-      throw new WeftgradError('argument', `${indices.length} images do not fill ${this.#length - this.#skip} places.`)
-    const bytes = this.#skip * 4
-    this.buffer.device.write(this.buffer.slice(bytes), Uint32Array.from(indices))
-  }
+/** The classes that a model distinguishes: the last extent of its output. Throws 'shape' for an output without axes. */
+export function classesOf({ name, outputShape }: Pick<Model, 'name' | 'outputShape'>): number {
+  const classes = outputShape.at(-1)
+  if (classes === undefined)
+    throw new WeftgradError(
+      'shape',
+      `${name} gives one number for each example; a classifier gives one for each class.`,
+    )
+  return classes
 }
 
-export function u32Leaf(buffer: DeviceBuffer, length: number): Tensor {
-  return new Tensor(leaf(new DeviceStorage(buffer.slice(0, length * 4)), { shape: [length], dtype: 'u32' }))
-}
-
-/** Throws 'shape' where the examples are no inputs of the model, 'mismatch' where they have more classes. */
+/** Throws 'shape' if the examples do not fit the model's input, 'mismatch' if they have more classes. */
 export function refuseMisfits(model: Model, data: Dataset): void {
   data.refuseMisfits(model.inputShape, model.name)
-  const classes = model.outputShape.at(-1) ?? 1
+  const classes = classesOf(model)
   if (data.classes > classes)
-    throw new WeftgradError(
-      'mismatch',
-      `${model.name} tells ${classes} classes apart, and the data set has ${data.classes}.`,
-    )
+    throw new WeftgradError('mismatch', `${model.name} has ${classes} classes, and the data set has ${data.classes}.`)
 }
 
-/** The batch that the training state points at. Throws as `refuseMisfits`. */
+/** The batch that the training state points to. Throws as `refuseMisfits`. */
 export function gatherInputs(
   model: Model,
   data: Dataset,
@@ -80,14 +63,24 @@ export function gatherInputs(
   return data.batch(order, state, model.inputShape, augmentation)
 }
 
-/** Device memory of a training run that its programs share. Word offsets of `state` are in kernels/training-state.ts. */
+/** The record of an epoch's steps, and the state after them. */
+export interface StepRecords {
+  /** A row for each step of the epoch. */
+  readonly record: Float32Array
+  /** False once a step's numbers were not finite; the counters then stay one beyond that step. */
+  readonly isFinite: boolean
+  readonly stepInEpoch: number
+  readonly globalStep: number
+}
+
+/** Device memory that the programs of a training run share. Word offsets of `state` are in kernels/training/state.ts. */
 export class TrainingMemory {
   readonly device: Device
   readonly gradients: DeviceBuffer
   readonly moments: readonly DeviceBuffer[]
   readonly state: DeviceBuffer
   readonly table: DeviceBuffer
-  /** Exactly one row a step: what is beyond its end is not written. */
+  /** Exactly one row per step: nothing beyond its end is written. */
   readonly record: BufferSlice
   readonly #buffers: readonly DeviceBuffer[]
 
@@ -115,6 +108,19 @@ export class TrainingMemory {
     this.#buffers = owned
   }
 
+  /** Waits for the steps submitted so far and reads their records and the state. */
+  async read(): Promise<StepRecords> {
+    const [record, words] = await this.device.readAll([this.record, this.state.slice(0, trainingStateWords * 4)])
+    const view = new DataView(words)
+    const word = (index: number): number => view.getUint32(index * 4, true)
+    return {
+      record: new Float32Array(record),
+      isFinite: word(notFiniteWord) === 0,
+      stepInEpoch: word(stepInEpochWord),
+      globalStep: word(globalStepWord),
+    }
+  }
+
   dispose(): void {
     for (const buffer of this.#buffers) buffer.dispose()
   }
@@ -124,14 +130,14 @@ export class TrainingMemory {
   }
 }
 
-/** What a step leaves to chance. */
+/** The random parts of a step. */
 export interface StepChances {
-  /** Draws the masks of dropout, and how images are changed. */
+  /** Random seed of dropout masks and augmentation. */
   readonly seed: number
   readonly augmentation?: Omit<Augmentation, 'seed'> | undefined
 }
 
-/** What one step computes, as tensors: also what a diagnosis looks at. */
+/** What one step computes, as tensors. A diagnosis evaluates them. */
 export interface TracedStep {
   readonly x: Tensor
   readonly labels: Tensor
@@ -174,7 +180,7 @@ export function traceStep(
   return { x, labels, logits, rows, loss, gradients: slopes, updates, layerOutputs }
 }
 
-/** What the graph's kernels of a step compute: rows, logits, labels, a gradient each trainable weight, updates. */
+/** What the graph's kernels of a step compute: rows, logits, labels, one gradient per trainable weight, updates. */
 function wantedOf(traced: TracedStep, model: Model, memory: TrainingMemory): Wanted[] {
   const trainable = model.trainableWeights
   return [
@@ -219,13 +225,13 @@ export async function createTrainingStep(
   const updated = traced.updates.map(({ weight }) => {
     const target = model.weights.find((candidate) => candidate.tensor === weight)
     if (target === undefined)
-      throw new WeftgradError('argument', 'A layer updates a tensor that is no weight of the model.')
+      throw new WeftgradError('argument', 'A layer updates a tensor that is not a weight of the model.')
     return model.sliceOf(target)
   })
   const firstUpdate = wanted.length - updated.length
   const target = targetOf(device)
   const count = memory.gradients.bytes / 4
-  const classes = traced.logits.shape.at(-1) ?? 1
+  const classes = classesOf(model)
   const whole = (buffer: DeviceBuffer): BufferSlice => buffer.slice()
   const plan = planFor(device, wanted, { variants, deferSums: mostPendingSums })
   const sums = plan.deferred.map(

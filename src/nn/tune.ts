@@ -1,4 +1,4 @@
-/** Tuning for a training: the kernels of its step and of its validation, measured before the first step. */
+/** Tuning for a training: measures the kernels of its step and of its validation before the first step. */
 
 import type { Dataset } from '../data/contract.ts'
 import type { KernelTask } from '../graph/plan/choice.ts'
@@ -7,29 +7,30 @@ import { entriesOf, knownVariants } from '../graph/tuning/store.ts'
 import type { TuneOptions, TuningResult } from '../graph/tuning/tuning.ts'
 import { tune, tuneKinds } from '../graph/tuning/tuning.ts'
 import { aFlag, checkOptions, countFrom1, objectWith } from '../options.ts'
+import { BatchOrder } from './batch-order.ts'
 import type { FitOptions } from './contract.ts'
 import { evaluationTasks } from './evaluate.ts'
-import { fitKinds, splitData } from './fit.ts'
+import { fitKinds, splitData } from './fit-options.ts'
 import type { Model } from './model.ts'
-import { BatchOrder, TrainingMemory, trainingStepTasks } from './training-step.ts'
+import { TrainingMemory, trainingStepTasks } from './training-step.ts'
 
-/** Those of a training's options that say which kernels it has. */
+/** The options of a training that its kernels depend on. */
 type TunedOptions = Pick<
   FitOptions,
   'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed' | 'augmentation'
 >
 
-/** The training to tune for, and how long that may take. */
+/** The training to tune for, and how long tuning may take. */
 export interface TuneTrainingOptions extends TunedOptions, Omit<TuneOptions, 'known' | 'after'> {
-  /** Where results are looked up and kept. Without one everything is measured, and nothing kept. */
+  /** Where to look up and store results. Without a store everything is measured, and nothing is stored. */
   readonly store?: TuningStore
-  /** True measures what the store knows, too. */
+  /** Whether to measure kernels in the store again. */
   readonly again?: boolean
 }
 
 /**
- * Finds the variants for `fit` with the same options: give it `variants` of the result. Whole batches are tuned; the last,
- * smaller one of an epoch keeps the preferred variants.
+ * Finds the variants for `fit` with the same options: pass it `variants` of the result. Tunes whole batches; the last, smaller
+ * batch of an epoch keeps the preferred variants.
  * @throws WeftgradError what `fit` throws for options and data that do not fit, and 'device-lost'.
  */
 export async function tuneTraining(model: Model, data: Dataset, options: TuneTrainingOptions): Promise<TuningResult> {
@@ -42,7 +43,7 @@ export async function tuneTraining(model: Model, data: Dataset, options: TuneTra
   const { step, validation } = trainingTasks(model, data, options)
   const entries = store === undefined || again ? {} : await store.load(device)
   const known = knownVariants(entries, [...step, ...validation])
-  // Steps are most of an epoch: the validation gets what they leave of the budget.
+  // Steps take most of an epoch, so validation gets the rest of the budget.
   const result = await tune(device, step, { budgetMs, log, signal, known, after: validation })
   if (result.kernels.length > 0) await store?.add(device, entriesOf(result))
   return result

@@ -1,7 +1,7 @@
 /**
- * Tuning in files: one JSON file for each adapter, driver and revision of the kernels, in weftgrad's cache folder. A file
- * that is corrupt or another's is taken for empty and written anew; one that cannot be written costs the next run the
- * measuring, and nothing else.
+ * Stores tuning results in files: one JSON file for each adapter, driver and kernel revision, in weftgrad's cache folder. A
+ * corrupt or foreign file counts as empty and is overwritten. If a file cannot be written, the next run only has to measure
+ * again.
  */
 
 import { createHash } from 'node:crypto'
@@ -15,10 +15,10 @@ import type { TunedEntries, TuningStore } from '../graph/tuning/store.ts'
 import { adapterText, kernelRevision } from '../graph/tuning/store.ts'
 import { aFunction, aString, checkOptions } from '../options.ts'
 
-/** `off`: families' preferences, nothing is read; `missing`: what the cache lacks is measured; `all`: everything is. */
+/** `off`: uses the families' preferences and reads nothing; `missing`: measures what the cache lacks; `all`: measures everything. */
 export type TuningMode = 'off' | 'missing' | 'all'
 
-/** What `WEFTGRAD_TUNE` asks for: 0, 1, or nothing. */
+/** The mode that `WEFTGRAD_TUNE` selects: 0, 1, or unset. */
 export function tuningMode(env: Readonly<Record<string, string | undefined>> = process.env): TuningMode {
   if (env.WEFTGRAD_TUNE === '0') return 'off'
   return env.WEFTGRAD_TUNE === '1' ? 'all' : 'missing'
@@ -28,7 +28,7 @@ export function tuningMode(env: Readonly<Record<string, string | undefined>> = p
 export interface FileTuningOptions {
   /** `tuning` in weftgrad's cache folder by default. */
   readonly folder?: string
-  /** Takes the line that says why nothing could be kept. */
+  /** Receives the reason if results could not be stored. */
   readonly log?: ((line: string) => void) | undefined
 }
 
@@ -42,14 +42,14 @@ interface TuningFile {
 }
 
 /**
- * A store in files: one JSON file for each adapter, driver and revision of the kernels. A file that is corrupt or another's is
- * taken for empty and written anew.
+ * A store in files: one JSON file for each adapter, driver and kernel revision. A corrupt or foreign file counts as empty and
+ * is overwritten.
  */
 export class FileTuningStore implements TuningStore {
   readonly #folder: string
   readonly #log: ((line: string) => void) | undefined
 
-  /** Nothing is read or written yet. */
+  /** Reads and writes nothing yet. */
   constructor(options: FileTuningOptions = {}) {
     checkOptions('FileTuningStore', options, { folder: aString, log: aFunction })
     const { folder = join(cacheFolder(), 'tuning'), log } = options
@@ -57,7 +57,7 @@ export class FileTuningStore implements TuningStore {
     this.#log = log
   }
 
-  /** Where the entries for this device are. */
+  /** The path of the file for this device. */
   pathFor(device: Device): string {
     const adapter = adapterOf(device)
     const name = device.facts.driver
@@ -68,30 +68,30 @@ export class FileTuningStore implements TuningStore {
     return join(this.#folder, `${name}-${hash}.json`)
   }
 
-  /** What is known for this device; nothing where its file is missing, damaged or another's. */
+  /** The results for this device; empty if its file is missing, damaged or foreign. */
   async load(device: Device): Promise<TunedEntries> {
     let value: unknown
     try {
       value = JSON.parse(readHostText(this.pathFor(device)))
     } catch {
-      return {} // missing, unreadable, or no JSON: written anew
+      return {} // missing, unreadable, or not JSON: overwritten later
     }
     return isTuningFile(value) && value.adapter === adapterOf(device) ? value.kernels : {}
   }
 
-  /** What another process wrote meanwhile stays, but for the entries that both have. */
+  /** Adds results. Keeps what another process wrote meanwhile, except entries that both have. */
   async add(device: Device, entries: TunedEntries): Promise<void> {
     const kernels = { ...(await this.load(device)), ...entries }
     const file: TuningFile = { what, adapter: adapterOf(device), kernelRevision, kernels }
     try {
       await writeFileAtomic(this.pathFor(device), `${JSON.stringify(file, null, 1)}\n`)
     } catch (error) {
-      this.#log?.(`Tuning could not be kept: ${error instanceof Error ? error.message : String(error)}`)
+      this.#log?.(`Could not save tuning results: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
 }
 
-/** A software adapter is as fast as its processor, and a home folder may be shared by several machines. */
+/** A software adapter is as fast as its processor, and several machines may share a home folder. */
 function adapterOf(device: Device): string {
   const processor = `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} threads`
   return device.facts.hardware ? adapterText(device) : `${adapterText(device)}; ${processor}`

@@ -4,13 +4,14 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { wordBytes } from '../gpu/alignment.ts'
+import { upload } from '../gpu/buffers.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import type { DType, Shape, Storage, TensorType, Value } from '../graph/node.ts'
 import { leafOp, makeNode, outputOf, shapeText } from '../graph/node.ts'
 import { bytesOf } from '../graph/plan/plan.ts'
 import type { EvaluateOptions, HostNumbers } from '../graph/run/evaluate.ts'
 import { evaluateValues, keepValues } from '../graph/run/evaluate.ts'
-import { wordBytes } from '../graph/run/program.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import type { Kind } from '../options.ts'
 
@@ -27,12 +28,7 @@ class HostStorage implements Storage {
   }
 
   on(device: Device): BufferSlice {
-    const bytes = wordBytes(this.#data.byteLength)
-    const buffer = device.allocate(bytes, 'host tensor')
-    const words = new Uint8Array(bytes)
-    words.set(new Uint8Array(this.#data.buffer, this.#data.byteOffset, this.#data.byteLength))
-    device.write(buffer.slice(), words)
-    return buffer.slice(0, bytes)
+    return upload(device, this.#data, 'host tensor').slice(0, wordBytes(this.#data.byteLength))
   }
 }
 
@@ -51,7 +47,7 @@ export class DeviceStorage implements Storage {
 
   on(device: Device): BufferSlice {
     if (!this.slice.buffer.live)
-      throw new WeftgradError('disposed', `${this.slice.buffer.label} was disposed of and cannot be read any more.`)
+      throw new WeftgradError('disposed', `${this.slice.buffer.label} was disposed of and can no longer be read.`)
     if (device !== this.device)
       throw new WeftgradError(
         'argument',

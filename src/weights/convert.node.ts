@@ -1,6 +1,6 @@
 /**
- * Any file of weights, written as safetensors: float32, in the file's order, named `<layer>/<weight>` as weftgrad calls
- * them. One tensor at a time is in memory, and the result appears whole or not at all.
+ * Converts any weights file to safetensors: float32, in the file's order, with weftgrad's names `<layer>/<weight>`. Only one
+ * tensor at a time is in memory, and the result is written whole or not at all.
  */
 import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
@@ -9,13 +9,13 @@ import type { WeightEntry, WeightFile } from '../format/weight-file.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { weightRoles, withoutCounters } from './names.ts'
 
-/** A tensor as it was written. */
+/** A written tensor. */
 export interface ConvertedTensor {
   readonly name: string
   readonly shape: readonly number[]
-  /** As the file kept it. */
+  /** Its dtype in the source file. */
   readonly storedAs: string
-  /** Of the numbers that are finite; NaN where there are none. */
+  /** Mean of the finite numbers; NaN if there are none. */
   readonly min: number
   readonly max: number
   /** How many numbers are NaN or infinite: loading refuses them. */
@@ -29,9 +29,9 @@ export interface ConvertProgress {
 }
 
 /**
- * Writes the file's tensors to `path`, over what is there.
+ * Writes the file's tensors to `path`, and replaces an existing file.
  * @throws WeftgradError 'file' if the disk refuses, 'argument' if the file's names do not fit into safetensors, 'aborted'
- * if the signal fired, and what reading throws; then `path` is as it was.
+ * if the signal fired, and what reading throws. `path` is unchanged then.
  */
 export async function convertWeights(
   file: WeightFile,
@@ -55,7 +55,7 @@ export async function convertWeights(
       if (data.length !== elementCount(entry.shape)) {
         throw new WeftgradError(
           'data',
-          `${file.source} gives ${data.length} numbers for ${name}, not as many as its shape.`,
+          `${file.source} has ${data.length} numbers for ${name}, which does not match its shape.`,
         )
       }
       yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
@@ -69,12 +69,12 @@ export async function convertWeights(
   return written
 }
 
-/** Two layers' weights may have one name, in files from elsewhere: then the file's own names stay. */
+/** In files of other tools, two layers' weights can have the same name: then the file's names stay. */
 function namedEntries({ groups }: WeightFile): readonly { readonly name: string; readonly entry: WeightEntry }[] {
   const kept = groups.map(withoutCounters)
   const ours = kept.flatMap((group) => {
     const roles = weightRoles(group)
-    // A name that only counts layers must not become one that identifies them.
+    // A name that only numbers layers must not become one that identifies them.
     const layer = group.names?.length === 0 ? `unnamed_${group.name}` : group.name
     return group.weights.map((entry, i) => ({ name: `${layer}/${roles[i]}`, entry }))
   })

@@ -1,9 +1,10 @@
 /**
- * Downloads a published file: the MD5 is computed while the bytes come in, and only the whole, right file gets its name.
- * Until then they stand in a hidden partial file beside it, from which the next try goes on.
+ * Downloads a published file: computes the MD5 while the bytes arrive, and gives only the complete, correct file its name. Until
+ * then the bytes are in a hidden partial file beside it, from which the next try resumes.
  *
- * Promises: what stands under the file's name has the published checksum. What broke off is kept, for a day; what is wrong, or
- * does not fit what the server sends or onto the disk, is removed. Processes that download the same file at once do not touch each other's partial files.
+ * Promises: a file under its final name has the published checksum. An interrupted download is kept for a day; a wrong one, or
+ * one that does not match the server's file or fit onto the disk, is removed. Processes that download the same file at the same
+ * time do not touch each other's partial files.
  */
 import { createHash, type Hash, randomBytes } from 'node:crypto'
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
@@ -17,18 +18,18 @@ import type { PublishedFile } from './zoo.ts'
 
 export type DownloadFileOptions = Pick<DownloadOptions, 'answerMs' | 'stallMs' | 'signal' | 'onProgress' | 'fetch'>
 
-/** For files whose size was not published. */
+/** The limit for files of unpublished size. */
 const largestBytes = 2 ** 30
 
-/** A partial file that nobody has written to for this long is abandoned: downloads give up before, when the server stalls. */
+/** A partial file not written to for this long is abandoned: a stalled download gives up earlier. */
 const abandonedMs = 120_000
 
-/** The partial files that this process is writing. */
+/** The partial files being written by this process. */
 const active = new Set<string>()
 
 /**
- * Gives the path of the whole file, which replaces any other of its name in the folder.
- * @throws WeftgradError 'fetch' if it cannot be had, 'checksum' if the server has another file, 'file' if the disk
+ * Returns the path of the complete file, which replaces any file of that name in the folder.
+ * @throws WeftgradError 'fetch' if it is not available, 'checksum' if the server has another file, 'file' if the disk
  * refuses, 'aborted' if the signal fired.
  */
 export async function downloadFile(
@@ -77,7 +78,7 @@ class PartialFile {
     this.#handle = handle
   }
 
-  /** Downloads what is missing. What an earlier try left may not fit what the server has: then it starts over, once. */
+  /** Downloads what is missing. If the bytes of an earlier try do not match the server's file, starts over once. */
   async fill(options: DownloadFileOptions): Promise<void> {
     await onDisk(this.#path, async () => {
       for await (const chunk of this.#handle.createReadStream({ start: 0, autoClose: false })) this.#count(chunk)
@@ -124,7 +125,7 @@ class PartialFile {
     const { fetch = await proxiedFetch() } = options
     const request = { ...options, fetch, maxBytes: bytes ?? largestBytes, resumeFrom: this.#bytes, onStart }
     for await (const chunk of download(url, request)) {
-      // The server sends the file whole, whatever it was asked for.
+      // The server sends the whole file, whatever was requested.
       if (firstByte < this.#bytes) await this.#startOver()
       await onDisk(this.#path, () => writeAll(this.#handle, chunk))
       this.#count(chunk)
@@ -141,28 +142,28 @@ class PartialFile {
     if (found !== md5) {
       throw new WeftgradError(
         'checksum',
-        `${url} has the MD5 ${found}, the published file ${md5}. Nothing of it was kept; get the file from somewhere else.`,
+        `${url} has the MD5 ${found}, the published file ${md5}. The download was deleted; get the file from another source.`,
         { url, md5: found },
       )
     }
     const { size } = await onDisk(this.#path, () => this.#handle.stat())
     if (size === this.#bytes) return
-    throw new WeftgradError('file', `${this.#path} was written to by something else meanwhile. Download it again.`)
+    throw new WeftgradError('file', `${this.#path} was changed by another program meanwhile. Download it again.`)
   }
 
   #withHint(error: unknown): unknown {
     if (!(error instanceof WeftgradError) || error.code !== 'fetch' || this.#bytes === 0) return error
-    const message = `${error.message} The first ${this.#bytes} bytes are kept: try again, and it goes on from there.`
+    const message = `${error.message} The first ${this.#bytes} bytes are kept: try again to resume.`
     return new WeftgradError('fetch', message, { ...error.details, keptBytes: this.#bytes }, error)
   }
 }
 
-/** What the server has does not go on from the bytes that are here, or all of them together are not the published file. */
+/** The server's file does not continue the existing bytes, or the result is not the published file. */
 function isOfAnotherFile(error: unknown): boolean {
   return error instanceof WeftgradError && (error.code === 'checksum' || error.details.misfit === true)
 }
 
-/** Gives the longest partial file that an earlier try left the name `own`; removes the others. */
+/** Renames the longest partial file of an earlier try to `own`; removes the others. */
 async function claimEarlierPart(file: PublishedFile, folder: string, own: string): Promise<void> {
   const left: { readonly path: string; readonly bytes: number }[] = []
   for (const name of await readdir(folder)) {
@@ -176,14 +177,14 @@ async function claimEarlierPart(file: PublishedFile, folder: string, own: string
     try {
       if (isClaimed) await rm(path, { force: true })
       else {
-        // Young again before it has a name under which it would look abandoned. Renaming decides between two processes.
+        // Its time is updated before the renaming, so that it never looks abandoned. The renaming decides between two processes.
         const now = new Date()
         await utimes(path, now, now)
         await rename(path, own)
         isClaimed = true
       }
     } catch {
-      // Another process was faster, or it cannot be touched: the next one will do, or none.
+      // Another process was faster, or access is denied: try the next one, if any.
     }
   }
 }
@@ -200,7 +201,7 @@ function isRunning(pid: number): boolean {
   try {
     return process.kill(pid, 0)
   } catch (error) {
-    // Another user's process may not be signalled, but it is there.
+    // Another user's process may not be signalled, but it exists.
     return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }

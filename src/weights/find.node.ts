@@ -2,8 +2,8 @@
  * Finds a network's weights on this computer or downloads them. Looks, in this order, at: the file the user names;
  * `WEFTGRAD_WEIGHTS_DIR`; Keras' cache; weftgrad's cache. What is downloaded is kept in weftgrad's cache.
  *
- * Promises: only downloads are held to the published checksum; a file that is there already is found by its name, and
- * whether it fits is for `loadWeights` to say.
+ * Promises: only downloads are checked against the published checksum; an existing file is found by its name, and
+ * `loadWeights` checks whether it fits.
  */
 
 import { stat } from 'node:fs/promises'
@@ -16,42 +16,42 @@ import { aFlag, aFunction, aNumber, anObject, aSignal, aString, checkOptions, ch
 import { type DownloadFileOptions, downloadFile } from './download.node.ts'
 import { classIndexFile, type PublishedFile, zoo } from './zoo.ts'
 
-/** Where a file was found. */
+/** The place where a file was found. */
 export type WeightsPlace = 'named' | 'WEFTGRAD_WEIGHTS_DIR' | "Keras' cache" | "weftgrad's cache" | 'downloaded'
 
 /** A file on this computer. */
 export interface FoundFile {
-  /** Absolute. */
+  /** Absolute path. */
   readonly path: string
-  /** Where it was found. */
+  /** The place where it was found. */
   readonly place: WeightsPlace
 }
 
 export interface WeightsSurroundings {
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Undefined where the user has none, as in some containers. */
+  /** Undefined if the user has none, as in some containers. */
   readonly home: string | undefined
   /** weftgrad's own cache. */
   readonly cache: string
 }
 
 export interface LookUpOptions {
-  /** With the 1000 classes of ImageNet; false unless given. */
+  /** Whether to include the top, the 1000 classes of ImageNet; false by default. */
   readonly withTop?: boolean | undefined
   /**
-   * Where to look; tests give their own.
+   * Where to look; tests use their own.
    * @internal
    */
   readonly surroundings?: Partial<WeightsSurroundings> | undefined
 }
 
-/** Where to look for weights, and whether they may be downloaded. */
+/** Where to look for weights, and whether to download them. */
 export interface FindWeightsOptions extends LookUpOptions, DownloadFileOptions {
   /** The file to use (`--weights`): nothing else is searched or downloaded. */
   readonly weights?: string | undefined
-  /** Whether to download what is not here; true unless `WEFTGRAD_NO_SETUP=1`. */
+  /** Whether to download missing files; true unless `WEFTGRAD_NO_SETUP=1`. */
   readonly provision?: boolean | undefined
-  /** Gets a line when something is downloaded. */
+  /** Receives a line when something is downloaded. */
   readonly log?: ((line: string) => void) | undefined
 }
 
@@ -61,9 +61,9 @@ const lookUpKinds = {
 }
 
 /**
- * Where a network's weights are, downloaded if need be.
- * @throws WeftgradError 'file' if the named file is not there; 'fetch' if the weights are nowhere and may not or cannot be
- * downloaded, saying how to get them; else as `downloadFile`.
+ * Finds a network's weights, and downloads them if needed.
+ * @throws WeftgradError 'file' if the named file does not exist; 'fetch', with how to get them, if the weights are not found and
+ * cannot or may not be downloaded; else as `downloadFile`.
  */
 export async function findWeights(name: PretrainedName, options: FindWeightsOptions = {}): Promise<FoundFile> {
   checkOptions('find', options, { ...lookUpKinds, weights: aString, withTop: aFlag })
@@ -72,7 +72,7 @@ export async function findWeights(name: PretrainedName, options: FindWeightsOpti
   if (weights !== undefined) {
     const path = resolve(weights)
     if (await exists(path)) return { path, place: 'named' }
-    throw new WeftgradError('file', `${path} is not there. Check the name of the weights' file.`, { path })
+    throw new WeftgradError('file', `${path} does not exist. Check the path of the weights file.`, { path })
   }
   const { title, files } = zoo[name]
   const file = withTop ? files.withTop : files.base
@@ -81,7 +81,7 @@ export async function findWeights(name: PretrainedName, options: FindWeightsOpti
 }
 
 /**
- * Where the names of ImageNet's classes are, downloaded if need be: for `nn.decodePredictions`.
+ * Finds the file of ImageNet's class names, for `nn.decodePredictions`, and downloads it if needed.
  * @throws WeftgradError as `find`.
  */
 export async function findClassIndex(
@@ -91,7 +91,7 @@ export async function findClassIndex(
   return await find(classIndexFile, "the names of ImageNet's classes", undefined, options)
 }
 
-/** Where a network's weights are; undefined if they are not on this computer. */
+/** Finds a network's weights; undefined if they are not on this computer. */
 export async function lookUpWeights(
   name: PretrainedName,
   { withTop = false, surroundings }: LookUpOptions = {},
@@ -136,7 +136,7 @@ async function find(
 }
 
 function byHand({ name, url }: PublishedFile): string {
-  return `By hand: put ${name} from ${url} into a folder and name the folder by WEFTGRAD_WEIGHTS_DIR.`
+  return `By hand: put ${name} from ${url} into a folder and set WEFTGRAD_WEIGHTS_DIR to that folder.`
 }
 
 function placesOf(here: WeightsSurroundings): readonly { readonly folder: string; readonly place: WeightsPlace }[] {

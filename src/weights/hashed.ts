@@ -1,13 +1,13 @@
 /**
- * Made-up weights that any language can make, for tests and for trying things out: each number is hashed from its weight's
- * name and its place in it. A network with them computes something, and means nothing.
+ * Synthetic weights that any language can reproduce, for tests and experiments: each number is a hash of its weight's name and
+ * its index. The outputs of a network with them are meaningless.
  */
 
 import { elementCount } from '../kernels/kernel.ts'
-import type { ReadWeight } from '../nn/model.ts'
+import type { ReadWeight } from '../nn/model-weights.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 
-/** Keeps the activations of so deep a network within a few orders of magnitude. */
+/** Keeps the activations of such a deep network within a few orders of magnitude. */
 export const hashedGains: { readonly [name in PretrainedName]: number } = { vgg16: 1, xception: 0.8, resnet152v2: 0.5 }
 
 /** FNV-1a over the UTF-8 bytes, 32 bits. */
@@ -30,7 +30,7 @@ export function hashedNumbers(name: string, count: number, scale = 1, offset = 0
   return numbers
 }
 
-/** The numbers of a weight `<layer>/<weight>`, row-major, by what kind of weight it is. */
+/** The numbers of a weight `<layer>/<weight>`, row-major, by the kind of weight. */
 export function hashedWeight(name: string, shape: readonly number[], gain: number): Float32Array {
   const count = elementCount(shape)
   switch (name.slice(name.lastIndexOf('/') + 1)) {
@@ -45,12 +45,12 @@ export function hashedWeight(name: string, shape: readonly number[], gain: numbe
       return hashedNumbers(name, count, 0.1)
     case 'bias':
       return hashedNumbers(name, count, 0.05)
-    default: // kernels that take sums over all their axes but the last
+    default: // kernels that sum over all axes but the last
       return hashedNumbers(name, count, gain * Math.sqrt(6 / elementCount(shape.slice(0, -1))))
   }
 }
 
-/** What `Model.load` reads: hashed weights of this gain. */
+/** Hashed weights of this gain, for `Model.load`. */
 export function hashedReader(gain: number): ReadWeight {
   return async ({ name, shape }) => hashedWeight(name, shape, gain)
 }

@@ -1,5 +1,5 @@
 /**
- * Weight files in Node.js, as one namespace: what runs anywhere, files by path, and the published ones found or fetched.
+ * Weights files in Node.js, as one namespace: everything of `weights`, files by path, and published weights, found or downloaded.
  * @module
  */
 

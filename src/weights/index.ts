@@ -1,5 +1,5 @@
 /**
- * Weight files and the networks they belong to, as one namespace: `import { weights } from 'weftgrad'`.
+ * Weights files and their networks, as one namespace: `import { weights } from 'weftgrad'`.
  * @module
  */
 

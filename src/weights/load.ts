@@ -1,35 +1,36 @@
 /**
- * From a file of weights to a network. What the file says decides: if it has all the model's names, names do, in every
- * format. Else given names do as far as they agree, and the other layers go by shapes; those of equal shapes by order, where
- * the file keeps the order in which layers run and they run one after the other.
+ * Loads a weights file into a network. If the file has all the model's layer names, layers are matched by name, in every
+ * format. Otherwise user-given names are matched as far as they agree, and the other layers by shapes; layers of equal shapes
+ * by order, if the file keeps the order in which layers run and they run one after the other.
  *
- * Promises: what nothing decides is refused; every layer and shape is checked before anything is allocated or changed.
+ * Promises: ambiguous files are refused; every layer and shape is checked before anything is allocated or changed.
  */
 
 import { WeftgradError } from '../errors.ts'
 import { isReadable, type WeightEntry, type WeightFile, type WeightGroup } from '../format/weight-file.ts'
 import type { Device } from '../gpu/device.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
-import type { LoadProgress, Model, ModelWeight, PlacedLayer, ReadWeight } from '../nn/model.ts'
-import { groupsByName, isMadeUp, toldRole, withoutCounters } from './names.ts'
+import type { Model, PlacedLayer } from '../nn/model.ts'
+import type { LoadProgress, ModelWeight, ReadWeight } from '../nn/model-weights.ts'
+import { groupsByName, isMadeUp, roleInName, withoutCounters } from './names.ts'
 import { guessAt, isDense } from './recognize.ts'
 import { isChain, kerasOrder } from './run-order.ts'
 
-/** Which of a file's tensors went where. */
+/** The assignment of a file's tensors to a model. */
 export interface WeightAssignment {
   /** The file's tensor for each of the model's weights. */
   readonly entries: ReadonlyMap<ModelWeight, WeightEntry>
-  /** The file's layers that the model has no place for: a network's top, where the model has none. */
+  /** The file's layers that the model lacks: the top, for a model without one. */
   readonly ignored: readonly string[]
-  /** Gives a weight's numbers, out of the file. */
+  /** Reads a weight's numbers from the file. */
   readonly read: ReadWeight
 }
 
 /**
- * Which of the file's tensors goes where. A model without dense layers may leave out those at the end of a file.
- * @param model as files have it: a model's `source`.
- * @throws WeftgradError 'mismatch', naming the first layer that does not fit, both shapes, and what the file looks like; or the
- * layers that nothing in the file tells apart.
+ * Assigns the file's tensors to the model's weights. A model without dense layers skips those at the end of a file.
+ * @param model a model's `source`, whose names and order files have.
+ * @throws WeftgradError 'mismatch', with the first layer that does not fit, both shapes, and a guess at the file's network; or the
+ * layers that the file does not distinguish.
  */
 export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: WeightFile): WeightAssignment {
   const layers = model.layers.filter(({ weights }) => weights.length > 0)
@@ -40,7 +41,7 @@ export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: Weigh
   for (const [i, placed] of layers.entries()) {
     const group = paired[i]
     const matched = group === undefined ? undefined : matchedEntries(placed, group, file)
-    // A layer without one is refused beside what stands in its place.
+    // Refuses a layer without a match, with the layer found in its place.
     if (matched === undefined) throw misfit(model.name, placed, group ?? otherThan(placed, groups[i]), file)
     for (const [j, weight] of placed.weights.entries()) {
       const entry = matched[j]
@@ -49,31 +50,32 @@ export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: Weigh
   }
   const used = new Set(paired)
   const ignored = groups.filter((group) => !used.has(group))
-  // What no network here can hold is none's layer.
+  // Groups that no network here can have are not layers.
   const [first] = ignored.filter(({ weights }) => weights.some(isReadable))
   const hasDense = layers.some(({ layer }) => layer.className === 'Dense')
   if (first !== undefined && (hasDense || !ignored.every(isDense))) {
     throw mismatch(
       `${file.source} does not fit ${model.name}: it has ${groups.length} layers with weights, ${model.name} has ${layers.length}, ` +
-        `and no place for '${first.name}', ${shapesText(first.weights)}.`,
+        `and none for '${first.name}', ${shapesText(first.weights)}.`,
       file,
       { layer: undefined, group: first.name, found: shapesOf(first.weights) },
     )
   }
   const read = async (weight: ModelWeight): Promise<Float32Array> => {
     const entry = entries.get(weight)
-    if (entry === undefined) throw new RangeError(`${weight.name} is no weight of ${model.name}`)
+    if (entry === undefined) throw new RangeError(`${weight.name} is not a weight of ${model.name}`)
     return await file.read(entry)
   }
   return { entries, ignored: ignored.map(({ name }) => name), read }
 }
 
 /**
- * A file's numbers into a model, on the device. Layers are matched by name where the file has all the model's names, else by
- * those names that agree, shapes, and the order where the file keeps one; what that does not decide is refused. The whole file is checked first, then its tensors stream one at a time: a large file never has to fit into memory.
- * A model without dense layers may leave out those at the end of a file.
- * @throws WeftgradError 'mismatch', naming the first layer that does not fit, both shapes, and what the file looks like; what
- * `Model.load` throws. The model then stays as it was.
+ * Loads a file's weights into a model, on the device. Layers are matched by name if the file has all the model's names, else by
+ * the names that agree, shapes, and the file's order, if it keeps one; an ambiguous file is refused. The whole file is checked
+ * first, then its tensors stream one at a time, so a large file never has to fit into memory. A model without dense layers skips
+ * those at the end of a file.
+ * @throws WeftgradError 'mismatch', with the first layer that does not fit, both shapes, and a guess at the file's network; what
+ * `Model.load` throws. The model is unchanged then.
  */
 export async function loadWeights(
   model: Model,
@@ -86,7 +88,7 @@ export async function loadWeights(
   return assignment
 }
 
-/** The file's layer for each of the model's; undefined where it has none. Refuses what nothing in the file decides. */
+/** The file's layer for each of the model's; undefined if it has none. Refuses an ambiguous file. */
 function pairedGroups(
   model: Pick<Model, 'name' | 'layers'>,
   layers: readonly PlacedLayer[],
@@ -124,8 +126,8 @@ function pairedGroups(
 }
 
 /**
- * The layers that are called in the file what their authors called them. Names that Keras made up say nothing where some are
- * missing, and given ones say nothing where other given names could be meant: `d1`, `d2`, `d3` for `d0`, `d1`, `d2`.
+ * The layers with user-given names in the file. Names generated by Keras mean nothing if some are missing, and given ones mean
+ * nothing if other given names could be meant: `d1`, `d2`, `d3` for `d0`, `d1`, `d2`.
  */
 function givenNames(
   layers: readonly PlacedLayer[],
@@ -145,7 +147,7 @@ function givenNames(
   return isSure ? given : []
 }
 
-/** Layers and groups of the same shapes, apart by class where the file tells the class of each. */
+/** Layers and groups of the same shapes, separated by class if the file has the class of each. */
 function byClass(
   layers: readonly PlacedLayer[],
   groups: readonly WeightGroup[],
@@ -159,14 +161,14 @@ function byClass(
   }))
 }
 
-/** `SeparableConv2D` and `separable_conv2d` alike. */
+/** Compares `SeparableConv2D` and `separable_conv2d` as equal. */
 function classKey(className: string): string {
   return className.toLowerCase().replaceAll('_', '')
 }
 
 /**
- * Layers that only their order tells apart, in the file's order.
- * @throws WeftgradError 'mismatch' where there is none that the file is sure to have kept.
+ * Layers that only differ by order, in the file's order.
+ * @throws WeftgradError 'mismatch' if the file may not have kept the order.
  */
 function inFileOrder(
   { name, layers }: Pick<Model, 'name' | 'layers'>,
@@ -181,7 +183,7 @@ function inFileOrder(
   )
   const isKept = sequences.size === 1 && !sequences.has(null)
   if (isKept && isChain(layers, alike)) return alike
-  // As many layers, with the model's input: the same graph.
+  // The same number of layers, including the model's input: the same graph.
   const ordered = kerasOrder(layers)
   const count = ordered.findLastIndex(({ weights }) => weights.length > 0) + 1
   if (isKept && file.layerCount === count + 1) return ordered.filter((one) => alike.includes(one))
@@ -190,15 +192,15 @@ function inFileOrder(
   const own = alike.map(({ layer }) => layer.name)
   const theirs = groups.map((group) => group.name)
   throw mismatch(
-    `${file.source} does not say which of its layers ${quoted(theirs)} are ${quoted(own)} of ${name}: all have ` +
-      `${shapesText(alike[0]?.weights ?? [])}, names differ, and ${isKept ? 'layers side by side have no order' : 'the file keeps no order of theirs'}. ` +
-      `Give the layers of ${name} the names that the file has, or write the file with its names.`,
+    `${file.source} does not show which of its layers ${quoted(theirs)} are ${quoted(own)} of ${name}: all have ` +
+      `${shapesText(alike[0]?.weights ?? [])}, names differ, and ${isKept ? 'parallel layers have no order' : 'the file does not keep their order'}. ` +
+      `Give the layers of ${name} the file's names, or write the file with its names.`,
     file,
     { layer: own[0], layers: own, groups: theirs },
   )
 }
 
-/** The group's entries in the order of the layer's weights; undefined if they do not fit, or if nothing tells them apart. */
+/** The group's entries in the order of the layer's weights; undefined if they do not fit or are ambiguous. */
 function matchedEntries(
   { layer, weights }: PlacedLayer,
   group: WeightGroup,
@@ -206,41 +208,41 @@ function matchedEntries(
 ): readonly WeightEntry[] | undefined {
   if (group.weights.length !== weights.length) return undefined
   const own = weights.map(({ name }) => name.slice(layer.name.length + 1))
-  const told = group.weights.map(({ name }) => ownRole(own, toldRole(name)))
-  const isTold = own.every((role) => told.includes(role))
+  const roles = group.weights.map(({ name }) => ownRole(own, roleInName(name)))
+  const isComplete = own.every((role) => roles.includes(role))
   const shapes = group.weights.map(({ shape }) => String(shape))
   // Writers of safetensors sort names.
   const isInOrder = format !== 'safetensors'
-  if (!isTold && !isInOrder && new Set(shapes).size < shapes.length) return undefined
+  if (!isComplete && !isInOrder && new Set(shapes).size < shapes.length) return undefined
   const places = weights.map(({ shape }, i) => {
-    if (isTold) return told.indexOf(own[i])
+    if (isComplete) return roles.indexOf(own[i])
     return isInOrder ? i : shapes.indexOf(String(shape))
   })
   const entries = places.flatMap((place) => group.weights[place] ?? [])
   const fits = weights.every(({ shape }, i) => {
-    const role = told[places[i] ?? -1]
+    const role = roles[places[i] ?? -1]
     return sameShape(shape, entries[i]?.shape ?? []) && (role === undefined || role === own[i])
   })
   return fits && entries.length === weights.length ? entries : undefined
 }
 
-/** Keras 3 says `kernel` where Keras 2 and weftgrad say `depthwise_kernel`. */
-function ownRole(own: readonly string[], told: string | undefined): string | undefined {
-  return told === 'kernel' && own[0] === 'depthwise_kernel' && !own.includes('pointwise_kernel') ? own[0] : told
+/** Keras 3 uses `kernel` for `depthwise_kernel` in Keras 2 and weftgrad. */
+function ownRole(own: readonly string[], role: string | undefined): string | undefined {
+  return role === 'kernel' && own[0] === 'depthwise_kernel' && !own.includes('pointwise_kernel') ? own[0] : role
 }
 
 function refuseFolded(name: string, layers: readonly PlacedLayer[], file: WeightFile): void {
   const normalization = layers.find(({ layer }) => layer.className === 'BatchNormalization')
   if (file.format !== 'tfjs-graph' || normalization === undefined) return
   throw mismatch(
-    `${file.source} does not fit ${name}: in graph models batch normalisation is folded into the convolutions, and ${name} ` +
-      `needs its weights, first those of ${normalization.layer.name}. Use the Keras file, or a TensorFlow.js layers model made of it.`,
+    `${file.source} does not fit ${name}: graph models fold batch normalisation into convolutions, but ${name} ` +
+      `needs its weights, first those of ${normalization.layer.name}. Use the Keras file, or a TensorFlow.js layers model converted from it.`,
     file,
     { layer: normalization.layer.name },
   )
 }
 
-/** A group of other shapes: one of the same is another layer's. */
+/** A group of other shapes: one of the same shapes belongs to another layer. */
 function otherThan({ weights }: PlacedLayer, group: WeightGroup | undefined): WeightGroup | undefined {
   return group === undefined || shapesKey(group.weights) === shapesKey(weights) ? undefined : group
 }
@@ -253,7 +255,7 @@ function misfit(
 ): WeftgradError {
   const wanted = `${layer.name} (${layer.className}) takes ${shapesText(weights)}`
   const found =
-    group === undefined ? 'the file has no layer left for it' : `'${group.name}' has ${foundText(group, weights)}`
+    group === undefined ? 'the file has no other layer for it' : `'${group.name}' has ${foundText(group, weights)}`
   return mismatch(`${file.source} does not fit ${name}: ${wanted}; ${found}.`, file, {
     layer: layer.name,
     expected: shapesOf(weights),
@@ -266,10 +268,10 @@ function foundText(group: WeightGroup, weights: readonly ModelWeight[]): string 
   const shapes = shapesText(group.weights)
   if (shapesKey(group.weights) !== shapesKey(weights)) return shapes
   const names = group.weights.map(({ name }) => name)
-  if (names.some((name) => toldRole(name) === 'weight')) {
-    return `${shapes}, named as PyTorch names weights, whose axes have another order. Convert the file to Keras' layout`
+  if (names.some((name) => roleInName(name) === 'weight')) {
+    return `${shapes}, with PyTorch's names, whose axes have another order. Convert the file to Keras' layout`
   }
-  return `${shapes}, and its names (${names.slice(0, 4).join(', ')}) do not say which is which`
+  return `${shapes}, and its names (${names.slice(0, 4).join(', ')}) do not identify them`
 }
 
 function mismatch(problem: string, file: WeightFile, details: Readonly<Record<string, unknown>>): WeftgradError {
@@ -277,7 +279,7 @@ function mismatch(problem: string, file: WeightFile, details: Readonly<Record<st
   return new WeftgradError('mismatch', `${problem} ${guess}`, { source: file.source, guess, ...details })
 }
 
-/** Equal for weights of equal shapes, in whatever order. */
+/** Equal for weights of equal shapes, in any order. */
 function shapesKey(weights: readonly { readonly shape: readonly number[] }[]): string {
   return weights
     .map(({ shape }) => String(shape))

@@ -1,6 +1,6 @@
 /**
- * What layers and their weights are called here, whatever their file calls them: Keras' names of today. Files of Keras 1
- * say `W`, `b` and `running_std` (which holds the variance), Keras 3 numbers weights, converters put paths before them.
+ * Maps the weight names of files to Keras' current names. Files of Keras 1 use `W`, `b` and `running_std` (which holds the
+ * variance), Keras 3 numbers weights, converters prefix paths.
  */
 
 import type { WeightGroup } from '../format/weight-file.ts'
@@ -9,7 +9,7 @@ import { isCounter } from '../format/weight-file.ts'
 const roleAtEnd =
   /(?:^|[/_.\\])(depthwise_kernel|pointwise_kernel|kernel|bias|gamma|beta|moving_mean|moving_variance|running_mean|running_std|running_var|mean|variance|weight|W|b)(?:_\d+)?(?::\d+)?$/
 
-/** PyTorch's `weight` is no `kernel`: its axes have another order. */
+/** PyTorch's `weight` is not a `kernel`: its axes have another order. */
 const rolesOfOthers: Readonly<Record<string, string>> = {
   W: 'kernel',
   b: 'bias',
@@ -18,32 +18,32 @@ const rolesOfOthers: Readonly<Record<string, string>> = {
   running_var: 'moving_variance',
 }
 
-/** What a weight's name says it is: `kernel`; undefined where it says nothing. */
-export function toldRole(name: string): string | undefined {
+/** The role in a weight's name: `kernel`; undefined if it has none. */
+export function roleInName(name: string): string | undefined {
   const role = roleAtEnd.exec(name)?.[1]
   return role === undefined ? undefined : (rolesOfOthers[role] ?? role)
 }
 
-/** The layer without what Keras counts beside its weights. */
+/** The layer without the counters that Keras stores among its weights. */
 export function withoutCounters<Group extends WeightGroup>(group: Group): Group {
   return { ...group, weights: group.weights.filter((entry) => !isCounter(entry)) }
 }
 
-/** The names of a layer's weights in the file's order, by what the file calls them, else by class and shapes. */
+/** The names of a layer's weights in the file's order, from the file's names, else from class and shapes. */
 export function weightRoles(group: WeightGroup): readonly string[] {
   const names = group.weights.map(({ name }) => name)
-  const roles = names.flatMap((name) => toldRole(name) ?? [])
+  const roles = names.flatMap((name) => roleInName(name) ?? [])
   if (new Set(roles).size === names.length) return roles
   return rolesByShape(group) ?? names
 }
 
-/** Keras' order: what is trained first, statistics last. */
+/** Keras' order: trained weights first, statistics last. */
 function rolesByShape({ weights, className }: WeightGroup): readonly string[] | undefined {
   const shapes = weights.map(({ shape }) => shape)
   const kernels = shapes.findIndex((shape) => shape.length < 2)
   const [matrices, vectors] = kernels < 0 ? [shapes, []] : [shapes.slice(0, kernels), shapes.slice(kernels)]
   if (vectors.some((shape) => shape.length !== 1)) return undefined
-  // Only numbers are in Keras' order: a writer that sorts names puts beta before gamma.
+  // Only numbered weights are in Keras' order: a writer that sorts names puts beta before gamma.
   const areNumbered = weights.every(({ name }, i) => new RegExp(`(^|/)${i}$`).test(name))
   if (matrices.length === 0 && areNumbered) {
     if (vectors.length === 4) return ['gamma', 'beta', 'moving_mean', 'moving_variance']
@@ -57,18 +57,18 @@ function rolesByShape({ weights, className }: WeightGroup): readonly string[] | 
   return isSeparable ? ['depthwise_kernel', 'pointwise_kernel', ...bias] : undefined
 }
 
-/** A class' name, perhaps with a number: what Keras calls layers that were given no name. It does not say which layer it is. */
+/** A class name, possibly with a number: Keras' name of an unnamed layer. It does not identify the layer. */
 const madeUpName =
   /^(conv2d|convolution2d|separable_?conv2d|separable_?convolution2d|depthwise_?conv2d|dense|batch_?normalization|normalization)(_\d+)?$/
 
-/** Whether Keras, and not the author of the model, gave a layer this name. */
+/** Whether Keras generated a layer's name. */
 export function isMadeUp(name: string): boolean {
   return madeUpName.test(name.replace(/.*[/\\.]/, ''))
 }
 
 /**
- * The group that each of the layers is called by, in the layers' order; undefined where none is, or more than one. Names
- * may stand in a path, as in `net/d1`, `base.conv`.
+ * The group with each layer's name, in the layers' order; undefined if there is none, or several. Names can be part of a path,
+ * as in `net/d1`, `base.conv`.
  */
 export function groupsByName(
   layers: readonly string[],

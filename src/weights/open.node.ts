@@ -1,13 +1,12 @@
-/** Opens weights in Node.js: by path, or what a program holds. */
+/** Opens weights in Node.js: by path, or from memory. */
 import { freshHdf5 } from '../format/hdf5-instance.node.ts'
 import { openWeightFile } from '../format/open-weights.node.ts'
 import type { WeightFile } from '../format/weight-file.ts'
 import { checkOpening, type OpenWeightsOptions, openHeld } from './open.ts'
 
 /**
- * Opens a file of weights or the folder of a TensorFlow.js model by its path, or bytes as everywhere. Files are read in
- * pieces, as they are asked for.
- * @throws WeftgradError 'file' if it cannot be read, 'format' if it is damaged or none of the formats.
+ * Opens a weights file or the folder of a TensorFlow.js model by its path, or bytes. Reads files in pieces on demand.
+ * @throws WeftgradError 'file' if it cannot be read, 'format' if it is damaged or in another format.
  */
 export async function openAnywhere(
   file: string | Blob | Uint8Array,

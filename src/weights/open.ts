@@ -1,4 +1,4 @@
-/** Opens weights that a page or a program holds: a dropped `File`, any `Blob`, or bytes. */
+/** Opens weights in a page or in memory: a dropped `File`, any `Blob`, or bytes. */
 
 import { blobSource } from '../format/blob-source.ts'
 import { type ByteSource, memorySource } from '../format/byte-source.ts'
@@ -7,26 +7,26 @@ import { openWeights } from '../format/open-weights.ts'
 import type { WeightFile } from '../format/weight-file.ts'
 import { aFunction, aString, checkOptions, checkValue, objectWith } from '../options.ts'
 
-/** What opening must be told that the bytes do not say. */
+/** Options of {@link open}. */
 export interface OpenWeightsOptions {
-  /** The file's name in messages; a `File` brings its own. */
+  /** The file's name in messages; by default a `File`'s own. */
   readonly name?: string
-  /** Gives the files beside a TensorFlow.js `model.json`, by their path in there; without it, such a model is refused. */
+  /** Opens the files beside a TensorFlow.js `model.json`, by their path there; without it, such a model is refused. */
   readonly openShard?: (path: string) => Promise<Blob | Uint8Array>
 }
 
 /**
- * Opens weights in any of the formats, which their first bytes tell apart: `.h5` and `.keras` of Keras, `.safetensors`,
- * `model.json` of TensorFlow.js. Only the table of contents is read; in a worker a `File` is read piece by piece, a page
- * takes it whole. Closing the result closes what was opened.
- * @throws WeftgradError 'format' for what is none of the formats, or damaged; 'file' where a blob cannot be read, or has
- * more than 256 MiB and is opened by a page, not by a worker.
+ * Opens weights in any of the formats, recognised by their first bytes: `.h5` and `.keras` of Keras, `.safetensors`,
+ * `model.json` of TensorFlow.js. Reads only the table of contents; a worker reads a `File` in pieces, a page as a whole. Closing
+ * the result closes everything that was opened.
+ * @throws WeftgradError 'format' for other formats, or a damaged file; 'file' if a blob cannot be read, or has more than 256 MiB
+ * and is opened by a page, not by a worker.
  */
 export async function open(file: Blob | Uint8Array, options: OpenWeightsOptions = {}): Promise<WeightFile> {
   return await openHeld(file, options)
 }
 
-/** `open` with an HDF5 library of the caller's. */
+/** `open` with the caller's HDF5 library. */
 export async function openHeld(
   file: Blob | Uint8Array,
   options: OpenWeightsOptions,
@@ -42,7 +42,7 @@ export async function openHeld(
 
 const isBlob = (value: unknown): boolean => objectWith(value, 'arrayBuffer')
 
-/** Throws 'argument' for options that there are not. */
+/** Throws 'argument' for unknown options. */
 export function checkOpening(options: OpenWeightsOptions): OpenWeightsOptions {
   return checkOptions('open', options, { name: aString, openShard: aFunction })
 }

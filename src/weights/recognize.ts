@@ -1,13 +1,13 @@
 /**
- * A guess at what a file of weights is, for the sentence that refuses it: the networks of Keras' applications are told
- * apart by the number of their parameters below the dense layers at the end.
+ * Guesses the network of a weights file, for the message that refuses it: the number of parameters before the dense layers at
+ * the end identifies the networks of Keras Applications.
  */
 
 import type { WeightGroup } from '../format/weight-file.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { zoo, zooNames } from './zoo.ts'
 
-/** Parameters without the top. Source: Keras Applications. */
+/** Number of parameters without the top. Source: Keras Applications. */
 const otherNetworks: Readonly<Record<string, number>> = {
   DenseNet121: 7_037_504,
   DenseNet169: 12_642_880,
@@ -29,7 +29,7 @@ const networks: readonly { readonly title: string; readonly base: number; readon
   ...Object.entries(otherNetworks).map(([title, base]) => ({ title, base })),
 ]
 
-/** A matrix, and perhaps a bias. */
+/** A matrix, possibly with a bias. */
 export function isDense({ weights }: WeightGroup): boolean {
   const shapes = weights.map(({ shape }) => shape).sort((a, b) => b.length - a.length)
   const [kernel, bias] = shapes
@@ -37,7 +37,7 @@ export function isDense({ weights }: WeightGroup): boolean {
   return bias === undefined || (bias.length === 1 && bias[0] === kernel[1])
 }
 
-/** One sentence. */
+/** The guess as one sentence. */
 export function guessAt(groups: readonly WeightGroup[]): string {
   const base = parametersOf(groups.filter((group) => !isDense(group)))
   const all = parametersOf(groups)
@@ -51,7 +51,7 @@ export function guessAt(groups: readonly WeightGroup[]): string {
   )
   if (isLenet) return 'It looks like the weights of a LeNet-5.'
   const layers = `${groups.length} ${groups.length === 1 ? 'layer' : 'layers'} with weights`
-  return `It has ${layers} and ${all.toLocaleString('en-US')} parameters, like no network that weftgrad knows.`
+  return `It has ${layers} and ${all.toLocaleString('en-US')} parameters, which matches no network known to weftgrad.`
 }
 
 function parametersOf(groups: readonly WeightGroup[]): number {

@@ -1,11 +1,11 @@
 /**
- * The order of a network's layers, where a file's order has to tell layers of equal shapes apart. Every format that keeps
- * an order lists a layer after those that feed it; between layers side by side, each has a rule of its own.
+ * The order of a network's layers, needed if only a file's order distinguishes layers of equal shapes. Every format with an order
+ * lists a layer after its inputs; for parallel layers, each format has its own rule.
  */
 
 import type { PlacedLayer } from '../nn/model.ts'
 
-/** Whether each of the layers feeds the next one, directly or through others: then there is one order only. */
+/** Whether each layer feeds the next one, directly or through others: then there is only one order. */
 export function isChain(all: readonly PlacedLayer[], layers: readonly PlacedLayer[]): boolean {
   const numbers = new Map(all.map((layer, i) => [layer, i]))
   return layers.every((layer, i) => {
@@ -22,8 +22,8 @@ export function isChain(all: readonly PlacedLayer[], layers: readonly PlacedLaye
 }
 
 /**
- * Keras' order of a functional model's layers: those farthest from the output first; those equally far as they are met
- * from the output back. Source: `map_graph` in keras/src/ops/function.py.
+ * Keras' order of a functional model's layers: those farthest from the output first; at equal distance, in the order of a
+ * traversal from the output. Source: `map_graph` in keras/src/ops/function.py.
  */
 export function kerasOrder(all: readonly PlacedLayer[]): readonly PlacedLayer[] {
   const last = all.length - 1

@@ -1,20 +1,20 @@
 /**
- * The networks whose ImageNet weights Keras publishes: addresses, checksums, sizes. Files without `top` end with the
- * last features; with it, 1000 classes follow.
+ * The networks whose ImageNet weights Keras publishes: addresses, checksums, sizes. Files without `top` end with the last
+ * features; files with it add 1000 classes.
  */
 
 import { WeftgradError } from '../errors.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 
-/** A file as its publisher has it. */
+/** A published file. */
 export interface PublishedFile {
-  /** What it is called, in caches as well. */
+  /** Its name, also in caches. */
   readonly name: string
-  /** Where it can be downloaded. */
+  /** Its address. */
   readonly url: string
-  /** Of its bytes, in hex. */
+  /** MD5 of its bytes, in hex. */
   readonly md5: string
-  /** Undefined where it was not published. */
+  /** Its size in bytes; undefined if unpublished. */
   readonly bytes: number | undefined
 }
 
@@ -23,18 +23,18 @@ export const zooNames: readonly PretrainedName[] = ['vgg16', 'xception', 'resnet
 
 /** A network with published weights. */
 export interface ZooModel {
-  /** As its authors write it. */
+  /** The name as its authors write it. */
   readonly title: string
-  /** How many numbers. */
+  /** Number of parameters. */
   readonly parameters: {
-    /** To the last features. */
+    /** Up to the last features. */
     readonly base: number
     /** With the classifier of 1000 classes. */
     readonly withTop: number
   }
-  /** Where they are published. */
+  /** The published files. */
   readonly files: {
-    /** To the last features. */
+    /** Up to the last features. */
     readonly base: PublishedFile
     /** With the classifier of 1000 classes. */
     readonly withTop: PublishedFile
@@ -88,7 +88,7 @@ export const classIndexFile: PublishedFile = {
 export function zooNameOf(text: string): PretrainedName {
   const name = zooNames.find((one) => one === text.toLowerCase())
   if (name !== undefined) return name
-  throw new WeftgradError('argument', `There is no network '${text}' here; there are ${zooNames.join(', ')}.`, {
+  throw new WeftgradError('argument', `Unknown network '${text}'. Known are ${zooNames.join(', ')}.`, {
     name: text,
   })
 }

@@ -1,7 +1,8 @@
 /** Reproducible weights for any language: numbers hashed from a weight's name and an index. */
 
 import { elementCount } from '../../src/kernels/kernel.ts'
-import type { Model, WeightNumbers } from '../../src/nn/model.ts'
+import type { Model } from '../../src/nn/model.ts'
+import type { WeightNumbers } from '../../src/nn/model-weights.ts'
 import { hashedNumbers } from '../../src/weights/hashed.ts'
 
 export { hashedNumbers } from '../../src/weights/hashed.ts'

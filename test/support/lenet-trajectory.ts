@@ -5,9 +5,10 @@
 import { residentImages } from '../../src/data/dataset.ts'
 import type { Device } from '../../src/gpu/device.ts'
 import { stepRecordColumns } from '../../src/kernels/training/state.ts'
+import { BatchOrder } from '../../src/nn/batch-order.ts'
 import { lenet5 } from '../../src/nn/models/lenet5.ts'
 import { adam, optimizerTable } from '../../src/nn/optimizers.ts'
-import { BatchOrder, createTrainingStep, TrainingMemory } from '../../src/nn/training-step.ts'
+import { createTrainingStep, TrainingMemory } from '../../src/nn/training-step.ts'
 import trajectories from '../fixtures/lenet-trajectory.json' with { type: 'json' }
 import { hashedGlorotWeights } from './hashed-weights.ts'
 

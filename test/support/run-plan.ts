@@ -1,7 +1,8 @@
 /** Runs a kernel plan on typed arrays: kernels are tested without graph or tensors. */
-import { bindCommands } from '../../src/gpu/bind.ts'
-import type { BufferSlice, Device, DeviceBuffer } from '../../src/gpu/device.ts'
-import { targetOf as ownTargetOf, unboundCommands } from '../../src/graph/run/program.ts'
+import { upload } from '../../src/gpu/buffers.ts'
+import type { Device } from '../../src/gpu/device.ts'
+import { bindKernel } from '../../src/graph/run/bound-kernel.ts'
+import { targetOf as ownTargetOf } from '../../src/graph/run/program.ts'
 import type { KernelPlan, Target } from '../../src/kernels/kernel.ts'
 
 export type HostArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
@@ -9,14 +10,6 @@ export type HostArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | U
 /** What kernels are planned for on this device; `overrides` pretend another kind of adapter. */
 export function targetOf(device: Device, overrides: Partial<Target> = {}): Target {
   return { ...ownTargetOf(device), ...overrides }
-}
-
-function upload(device: Device, data: HostArray, label: string): DeviceBuffer {
-  const bytes = new Uint8Array(Math.ceil(data.byteLength / 4) * 4)
-  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-  const buffer = device.allocate(data.byteLength, label)
-  device.write(buffer.slice(), bytes)
-  return buffer
 }
 
 /**
@@ -31,10 +24,12 @@ export async function runPlan<T extends readonly HostArray[]>(
 ): Promise<T> {
   const inputBuffers = inputs.map((data, i) => upload(device, data, `input ${i}`))
   const outputBuffers = outputs.map((data, i) => upload(device, data, `output ${i}`))
-  const scratchBuffers = plan.scratchBytes.map((bytes, i) => device.allocate(bytes, `scratch ${i}`))
-  const slices = (buffers: readonly DeviceBuffer[]): BufferSlice[] => buffers.map((buffer) => buffer.slice())
-  const pools = { input: slices(inputBuffers), output: slices(outputBuffers), scratch: slices(scratchBuffers) }
-  const bound = await bindCommands(device, unboundCommands(plan, pools), plan.variant)
+  const kernel = {
+    plan,
+    inputs: inputBuffers.map((buffer) => buffer.slice()),
+    outputs: outputBuffers.map((buffer) => buffer.slice()),
+  }
+  const bound = await bindKernel(device, kernel, plan.variant)
   try {
     device.submitNow(bound.commands)
     const results = await device.readAll(outputBuffers.map((buffer, i) => buffer.slice(0, outputs[i]?.byteLength ?? 0)))
@@ -45,6 +40,6 @@ export async function runPlan<T extends readonly HostArray[]>(
     }) as unknown as T
   } finally {
     bound.dispose()
-    for (const buffer of [...inputBuffers, ...outputBuffers, ...scratchBuffers]) buffer.dispose()
+    for (const buffer of [...inputBuffers, ...outputBuffers]) buffer.dispose()
   }
 }

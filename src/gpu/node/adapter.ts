@@ -1,6 +1,7 @@
 /**
  * Finds a WebGPU adapter in Node through Dawn (npm package `webgpu`): the one WEFTGRAD_ADAPTER names, else hardware, else
- * the system's software Vulkan, else the driver in weftgrad's cache, which is fetched if it may be. No root, no restart.
+ * the system's software Vulkan, else the driver in weftgrad's cache, which is downloaded if allowed. Needs no root and no
+ * restart.
  */
 import { WeftgradError } from '../../errors.ts'
 import { escaped } from '../../printable.ts'
@@ -21,9 +22,9 @@ import {
 
 /** How to look for an adapter in Node.js. */
 export interface FindAdapterOptions {
-  /** Whether a software driver may be fetched when there is none. Default: yes, unless WEFTGRAD_NO_SETUP=1. */
+  /** Whether to download a software driver if there is none. Default: yes, unless WEFTGRAD_NO_SETUP=1. */
   readonly provision?: boolean
-  /** Takes the one line that says what is fetched and why. Default: standard error. */
+  /** Receives the one line that says what is downloaded and why. Default: standard error. */
   readonly log?: (line: string) => void
   /** Dawn toggles to enable; a leading '-' disables one. `timestamp_quantization` is off unless it is named here. */
   readonly dawnToggles?: readonly string[]
@@ -32,16 +33,16 @@ export interface FindAdapterOptions {
 export type AdapterSource = 'named' | 'hardware' | 'system-software' | 'provisioned'
 
 export interface FoundAdapter {
-  /** Kept alive by this module for as long as the process lives: Dawn aborts the process if it is collected before its devices. */
+  /** Never garbage collected: Dawn aborts the process if an instance is collected before its devices. */
   readonly gpu: GPU
-  /** Good for one device. For another one call `findAdapter` again: it is quick, the instance is reused. */
+  /** Can create one device. For another, call `findAdapter` again: it is quick, since the instance is reused. */
   readonly adapter: GPUAdapter
   readonly source: AdapterSource
   /** False for an adapter that runs on the CPU. */
   readonly hardware: boolean
   /** For people: the driver, its version, and what Dawn says about the device. */
   readonly driver: string
-  /** True if a software driver was fetched for this search. */
+  /** True if a software driver was downloaded for this search. */
   readonly fetched: boolean
 }
 
@@ -50,15 +51,15 @@ interface Instance {
   readonly source: AdapterSource
 }
 
-/** One instance for each set of flags, for good: see `FoundAdapter.gpu`. */
+/** One instance per set of flags, kept forever: see `FoundAdapter.gpu`. */
 const instances = new Map<string, Instance>()
 
-/** Searches run one after the other, since each sets the environment the Vulkan loader reads. */
+/** Searches run one after the other, because each sets environment variables that the Vulkan loader reads. */
 let previous: Promise<unknown> = Promise.resolve()
 
 /**
- * Resolves to a fresh adapter. Throws WeftgradError: 'no-adapter' with what was seen and what to do; 'fetch' when a
- * driver was to be fetched and could not be. Also puts WebGPU's constants (`GPUBufferUsage`, ...) on `globalThis`.
+ * Resolves to a new adapter. Throws WeftgradError: 'no-adapter' with what was found and what to do; 'fetch' if a driver
+ * could not be downloaded. Also puts WebGPU's constants (`GPUBufferUsage`, ...) on `globalThis`.
  */
 export function findAdapter(options: FindAdapterOptions = {}): Promise<FoundAdapter> {
   const search = previous.then(
@@ -98,9 +99,9 @@ async function find(options: FindAdapterOptions): Promise<FoundAdapter> {
 interface Search {
   readonly wanted: string | undefined
   readonly flags: readonly string[]
-  /** Names of adapters that were there but not taken. */
+  /** Names of adapters that were found but not used. */
   readonly seen: Set<string>
-  /** What else the user should know if nothing is found. */
+  /** Further facts for the message if nothing is found. */
   readonly remarks: string[]
   fetched: boolean
   readonly log: (line: string) => void
@@ -112,7 +113,7 @@ async function findOnLinux(search: Search, provision: boolean): Promise<Found | 
   prepareShaderCache()
   let cached = cachedDriver()
   if (systemIcds().length > 0) {
-    // A GPU's driver without a loader: lavapipe's packages bring one along.
+    // The GPU's driver has no loader here: lavapipe's packages include one.
     if (!hasLoader() && cached.state !== 'whole' && provision && canProvision())
       cached = { state: 'whole', driver: await fetchDriver(search) }
     if (hasLoader() || (cached.state === 'whole' && loadCachedLoader(cached.driver))) {
@@ -127,7 +128,7 @@ async function findOnLinux(search: Search, provision: boolean): Promise<Found | 
   }
   if (cached.state === 'damaged') search.remarks.push(`the driver in ${cached.folder} is damaged: ${cached.reason}`)
   if (cached.state === 'whole' && loads(cached.driver, search)) return lookInCache(cached.driver, search)
-  // A name that asks for another adapter than the one that would be fetched ends the search here.
+  // The user named an adapter other than the one that would be downloaded: the search ends here.
   if (!provision || (search.wanted && !/llvmpipe|lavapipe|software|mesa|cpu/i.test(search.wanted))) return undefined
   const driver = await fetchDriver(search)
   return loads(driver, search) ? lookInCache(driver, search) : undefined
@@ -139,7 +140,7 @@ async function fetchDriver(search: Search): Promise<CachedDriver> {
   return driver
 }
 
-/** Puts a cached driver to use, or notes why it is as good as damaged: a library of the system's that it needs has gone. */
+/** Uses a cached driver, or notes why it is unusable: a system library that it needs is missing. */
 function loads(driver: CachedDriver, search: Search): boolean {
   try {
     useCachedDriver(driver)
@@ -155,12 +156,12 @@ async function lookInCache(driver: CachedDriver, search: Search): Promise<Found 
   const found = await look(search, 'cache')
   if (!found && search.seen.size === 0)
     search.remarks.push(
-      `Dawn cannot use Mesa ${driver.mesaVersion} in ${driver.folder} (delete that folder to have it fetched anew)`,
+      `Dawn cannot use Mesa ${driver.mesaVersion} in ${driver.folder} (delete that folder to download it again)`,
     )
   return found
 }
 
-/** Asks Dawn with the drivers that are now in view. */
+/** Asks Dawn for an adapter of the drivers that are visible now. */
 async function look(search: Search, where: 'system' | 'cache'): Promise<Found | undefined> {
   const { create } = await loadDawn()
   const { wanted, flags } = search
@@ -193,11 +194,11 @@ async function nameOf(wanted: string, search: Search): Promise<string | undefine
   return undefined
 }
 
-/** Flags of Dawn's Node binding. Without its own backend named, Linux could end up on OpenGL. */
+/** Flags of Dawn's Node binding. Unless the backend is named, Dawn could pick OpenGL on Linux. */
 export function flagsFor(toggles: readonly string[], platform: NodeJS.Platform = process.platform): string[] {
   const disabled = toggles.filter((toggle) => toggle.startsWith('-')).map((toggle) => toggle.slice(1))
   const enabled = toggles.filter((toggle) => !toggle.startsWith('-'))
-  // Timestamps are otherwise rounded to 65.5 us, longer than most dispatches: it guards web pages, not this process.
+  // By default timestamps are rounded to 65.5 us, longer than most dispatches. That protects web pages, not this process.
   if (!enabled.includes('timestamp_quantization')) disabled.push('timestamp_quantization')
   const flags = platform === 'linux' ? ['backend=vulkan'] : []
   if (enabled.length > 0) flags.push(`enable-dawn-features=${enabled.join(',')}`)
@@ -216,25 +217,25 @@ function nothingFound({ wanted, seen, remarks }: Search, provision: boolean): We
   if (wanted !== undefined)
     return new WeftgradError(
       'no-adapter',
-      `No adapter's name contains WEFTGRAD_ADAPTER='${wanted}'; seen: ${list}. Name one of those or unset the variable.`,
+      `No adapter's name contains WEFTGRAD_ADAPTER='${wanted}'; found: ${list}. Name one of those or unset the variable.`,
       details,
     )
   const because = remarks.length > 0 ? `: ${remarks.join('; ')}` : ''
   if (process.platform !== 'linux')
     return new WeftgradError(
       'no-adapter',
-      `No WebGPU adapter was found${because}. Update this system's graphics driver: Dawn needs Metal on macOS, Direct3D 12 on Windows.`,
+      `No WebGPU adapter found${because}. Update the graphics driver: Dawn needs Metal on macOS, Direct3D 12 on Windows.`,
       details,
     )
   let how = ''
   if (!provision && canProvision())
     how = noSetup()
-      ? 'WEFTGRAD_NO_SETUP=1 keeps weftgrad from fetching a software driver. '
-      : 'Run `weftgrad setup`, which fetches a software driver without root. '
-  return new WeftgradError('no-adapter', `No WebGPU adapter was found${because}. ${how}${ALTERNATIVES}`, details)
+      ? 'WEFTGRAD_NO_SETUP=1 keeps weftgrad from downloading a software driver. '
+      : 'Run `weftgrad setup` to download a software driver (no root needed). '
+  return new WeftgradError('no-adapter', `No WebGPU adapter found${because}. ${how}${ALTERNATIVES}`, details)
 }
 
-/** The user's word that nothing is to be fetched. */
+/** Whether the user switched downloads off. */
 function noSetup(): boolean {
   return process.env.WEFTGRAD_NO_SETUP === '1'
 }

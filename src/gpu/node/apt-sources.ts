@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** One entry. `options` are its further deb822 fields (`Signed-By`, `Architectures`, ...), kept as they are. */
+/** One entry. `options` holds its other deb822 fields (`Signed-By`, `Architectures`, ...) unchanged. */
 export interface AptSource {
   readonly uris: readonly string[]
   readonly suites: readonly string[]
@@ -13,7 +13,7 @@ export interface AptSource {
   readonly options: readonly (readonly [field: string, value: string])[]
 }
 
-/** Every enabled binary entry of `/etc/apt`. Files that cannot be read are passed over: apt does the same. */
+/** Every enabled binary entry of `/etc/apt`. Unreadable files are skipped, as apt does. */
 export function readAptSources(folder = '/etc/apt'): AptSource[] {
   const parts = join(folder, 'sources.list.d')
   const sources: AptSource[] = parseOneLineSources(readOrEmpty(join(folder, 'sources.list')))
@@ -26,7 +26,7 @@ export function readAptSources(folder = '/etc/apt'): AptSource[] {
 
 const ONE_LINE = /^deb\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)\s*(.*)$/
 
-/** The option names of the one-line notation whose deb822 field is spelt differently. */
+/** Options of the one-line notation whose deb822 field has another name. */
 const FIELD_OF_OPTION: Readonly<Record<string, string>> = {
   arch: 'Architectures',
   lang: 'Languages',
@@ -76,7 +76,7 @@ export function parseDeb822Sources(text: string): AptSource[] {
   return sources
 }
 
-/** A continuation line (it starts with a blank) stays part of its field's value: a key may stand in the file itself. */
+/** A continuation line (it starts with a space) stays part of its field's value: a key can be embedded in the file. */
 function stanzaFields(stanza: string): [string, string][] {
   const fields: [string, string][] = []
   for (const line of stanza.split('\n')) {
@@ -100,12 +100,12 @@ export function formatDeb822Sources(sources: readonly AptSource[]): string {
   return `${sources.map(stanza).join('\n\n')}\n`
 }
 
-/** Suites that name a release by its standing rather than its codename. */
+/** Suites named after a release's status instead of its codename. */
 const STANDINGS = ['stable', 'oldstable', 'testing', 'unstable', 'sid']
 
 /**
- * The distribution's own entries out of all: those with component `main` and a suite of this release. Other vendors'
- * repositories are left out. With `extraSuite` (`bookworm-backports`), an entry for it on the release's main mirror is added.
+ * Selects the distribution's own entries: those with component `main` and a suite of this release, without other vendors'
+ * repositories. `extraSuite` (`bookworm-backports`) adds an entry for that suite on the release's main mirror.
  */
 export function sourcesOfRelease(all: readonly AptSource[], codename: string, extraSuite?: string): AptSource[] {
   const isOurs = (suite: string) =>
@@ -127,7 +127,7 @@ export function sourcesOfRelease(all: readonly AptSource[], codename: string, ex
   return main === undefined ? usable : [...usable, { ...main, suites: [extraSuite], components: ['main'] }]
 }
 
-/** How surely an entry is the distribution's mirror and not another vendor's repository that uses the same suite names. */
+/** How likely an entry is the distribution's mirror, not another vendor's repository with the same suite names. */
 function mirrorRank(source: AptSource, all: readonly AptSource[]): number {
   const signed = source.options.some(
     ([, value]) => value.includes('debian-archive-') || value.includes('ubuntu-archive-'),

@@ -1,14 +1,14 @@
 /**
- * Fetches Debian and Ubuntu packages without being root and without touching the system: apt runs with lists, sources,
- * cache and configuration of its own in a working folder, against the mirrors the system's own sources name.
- * Signatures and checksums are verified by apt as always.
+ * Downloads Debian and Ubuntu packages without root and without changing the system: apt runs with private lists, sources,
+ * cache and configuration in a working folder, and uses the mirrors in the system's sources. apt verifies signatures and
+ * checksums as usual.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatDeb822Sources, readAptSources, releaseCodename, sourcesOfRelease } from './apt-sources.ts'
 import { CommandFailed, reasonIn, runCommand } from './command.ts'
 
-/** Where the system describes itself; tests give their own. */
+/** The system's description of itself; tests use their own. */
 export interface AptPlaces {
   readonly etcApt: string
   readonly osRelease: string
@@ -24,16 +24,16 @@ export interface AptPackage {
 /** An updated, private apt. Every method throws CommandFailed with a reason. */
 export interface PrivateApt {
   readonly codename: string
-  /** The version apt would take, or undefined when no mirror has the package. */
+  /** The version apt would install, or undefined if no mirror has the package. */
   candidate(name: string): Promise<string | undefined>
-  /** The packages and those they need that this system lacks, in no order. */
+  /** The packages and their dependencies that this system lacks, in no particular order. */
   missing(names: readonly string[]): Promise<AptPackage[]>
   /** Downloads, verifies and unpacks `packages` below `into`. */
   unpack(packages: readonly AptPackage[], into: string): Promise<void>
 }
 
 /**
- * Sets up apt in `folder` and updates its lists. `backportsFor` lists codenames whose backports suite is to be used too.
+ * Sets up apt in `folder` and updates its lists. `backportsFor` lists codenames whose backports suite is used too.
  * Throws CommandFailed.
  */
 export async function openPrivateApt(
@@ -41,7 +41,8 @@ export async function openPrivateApt(
   { backportsFor = [], places = SYSTEM_APT }: { backportsFor?: readonly string[]; places?: AptPlaces } = {},
 ): Promise<PrivateApt> {
   const codename = readCodename(places)
-  if (codename === undefined) throw new CommandFailed('failed', 'this is no Debian or Ubuntu release with a codename')
+  if (codename === undefined)
+    throw new CommandFailed('failed', 'this is not a Debian or Ubuntu release with a codename')
   const backports = backportsFor.includes(codename) ? `${codename}-backports` : undefined
   const sources = sourcesOfRelease(readAptSources(places.etcApt), codename, backports)
   if (sources.length === 0) throw new CommandFailed('failed', `${places.etcApt} names no mirror for ${codename}`)
@@ -52,7 +53,7 @@ export async function openPrivateApt(
   const apt = (program: string, ...args: string[]) =>
     runCommand(program, ['-c', join(folder, 'apt.conf'), ...args], join(folder, 'debs'))
 
-  // An unreachable mirror is only a warning to `update`: what matters is whether the package is known afterwards.
+  // `update` only warns about an unreachable mirror: what counts is whether the package is known afterwards.
   const updated = await apt('apt-get', 'update')
   const complaint = reasonIn(updated.stderr)
 
@@ -78,7 +79,7 @@ export async function openPrivateApt(
       const simulated = await apt('apt-get', '-s', '--no-install-recommends', 'install', ...names)
       return parseSimulation(simulated.stdout).filter(({ name }) => reachable.has(name))
     } catch (error) {
-      // The system's own packages may be at odds with each other: then all that is reachable is fetched.
+      // The installed packages can be inconsistent. Then all dependencies are downloaded.
       if (!(error instanceof CommandFailed) || error.kind !== 'failed') throw error
       return candidates([...reachable])
     }
@@ -100,7 +101,7 @@ const DEPENDS = [
   ...['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map((relation) => `--no-${relation}`),
 ]
 
-/** The C and C++ runtime: this very process runs on the system's, and a second one in it would break it. */
+/** The C and C++ runtime: this process uses the system's, and a second one would break it. */
 const RUNTIME = /^(libc6|libgcc-s1|libstdc\+\+6|gcc-\d+-base)(:|$)/
 
 /** The `Inst name [old] (new ...)` lines of a simulated installation. */
@@ -125,7 +126,7 @@ function readCodename(places: AptPlaces): string | undefined {
   }
 }
 
-/** Read after the system's own configuration, whose proxies stay in force and whose hooks do not concern us. */
+/** Read after the system's configuration: keeps its proxies, drops its hooks. */
 function configuration(folder: string, defaultRelease: string | undefined): string {
   const quoted = (path: string) => `"${path}"`
   return [
@@ -142,7 +143,7 @@ function configuration(folder: string, defaultRelease: string | undefined): stri
     `Dir::Cache ${quoted(folder)};`,
     'Dir::Cache::pkgcache "pkgcache.bin";',
     'Dir::Cache::srcpkgcache "srcpkgcache.bin";',
-    // No sandbox user: as root it could not read a folder below /root, and an ordinary user cannot switch to it.
+    // No sandbox user: run by root, it could not read a folder below /root, and an ordinary user cannot switch to it.
     'APT::Sandbox::User "";',
     'Debug::NoLocking "1";',
     'Acquire::Languages "none";',

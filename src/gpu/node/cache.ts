@@ -1,48 +1,48 @@
 /**
- * Where weftgrad keeps what it fetched: drivers, data, weights, tuning. One folder, never the user's project.
- * `WEFTGRAD_CACHE_DIR` names it; otherwise it follows the habit of the platform. Native code is run from it: it is made
- * for its owner alone, and never lies under a name that others could guess in a folder that they can write.
+ * The cache folder: drivers, data, weights, tuning results. It is never the user's project. `WEFTGRAD_CACHE_DIR` names it;
+ * otherwise it follows the platform's convention. Native code is loaded from it, so only its owner can access it, and it
+ * never has a guessable name in a folder that others can write.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 
-/** What the rules look at; tests give their own. */
+/** What the location depends on; tests use their own. */
 export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly platform: NodeJS.Platform
-  /** The home folder, or undefined where the user has none. */
+  /** The home folder, or undefined if the user has none. */
   readonly home: string | undefined
 }
 
-/** The cache folder, made for this user alone (mode 0700) where it is missing and can be made. */
+/** The cache folder. Created, if missing and possible, for this user alone (mode 0700). */
 export function cacheFolder(): string {
   const path = cachePath()
   if (path === undefined) return temporaryFolder()
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 })
   } catch {
-    // Whoever writes there says what is wrong with it.
+    // Whatever writes there reports the problem.
   }
   return path
 }
 
 let temporary: string | undefined
 
-/** Without a home: a folder with a random name, for this process only. */
+/** Without a home folder: a folder with a random name, for this process only. */
 function temporaryFolder(): string {
   if (temporary !== undefined) return temporary
   const made = mkdtempSync(join(tmpdir(), 'weftgrad-'))
   temporary = made
   process.once('exit', () => rmSync(made, { recursive: true, force: true }))
   process.stderr.write(
-    'weftgrad: there is no home folder, so what is fetched or cached is kept for this command only. ' +
-      'Set WEFTGRAD_CACHE_DIR to a folder of your own to keep it.\n',
+    'weftgrad: there is no home folder, so downloads and caches last for this command only. ' +
+      'Set WEFTGRAD_CACHE_DIR to a folder to keep them.\n',
   )
   return made
 }
 
-/** Where the cache folder is, as an absolute path; undefined where there is neither a home nor a variable that names one. */
+/** The cache folder's absolute path; undefined with neither a home folder nor a variable that names one. */
 export function cachePath(surroundings: Surroundings = here()): string | undefined {
   const { env, platform, home } = surroundings
   if (env.WEFTGRAD_CACHE_DIR) return resolve(env.WEFTGRAD_CACHE_DIR)
@@ -52,7 +52,7 @@ export function cachePath(surroundings: Surroundings = here()): string | undefin
   return base === undefined ? undefined : join(base, 'weftgrad')
 }
 
-/** `$XDG_CACHE_HOME`, else `~/.cache`. The XDG base directory specification has relative paths ignored. */
+/** `$XDG_CACHE_HOME`, else `~/.cache`. Relative paths are ignored, as the XDG base directory specification requires. */
 export function userCacheFolder({ env, home }: Surroundings = here()): string | undefined {
   if (env.XDG_CACHE_HOME && isAbsolute(env.XDG_CACHE_HOME)) return env.XDG_CACHE_HOME
   return home ? join(home, '.cache') : undefined
@@ -62,7 +62,7 @@ function here(): Surroundings {
   return { env: process.env, platform: process.platform, home: homeOrUndefined() }
 }
 
-/** `homedir()` throws for a user id without a passwd entry, as containers like to have. */
+/** `homedir()` throws for a user id without a passwd entry, which is common in containers. */
 function homeOrUndefined(): string | undefined {
   try {
     return homedir() || undefined

@@ -1,5 +1,5 @@
 /**
- * Runs one of the system's programs and turns every way it can fail into one short reason.
+ * Runs a system program and turns every failure into one short reason.
  */
 import { execFile } from 'node:child_process'
 
@@ -18,10 +18,10 @@ export class CommandFailed extends Error {
   }
 }
 
-/** 10 minutes: 60 MB over a line of 1 Mbit/s. apt gives up on a silent server much earlier. */
+/** 10 minutes: enough for 60 MB at 1 Mbit/s. apt gives up on a silent server much earlier. */
 const TIMEOUT_MS = 600_000
 
-/** Runs `program` with its messages in English and resolves to what it printed. Throws CommandFailed. */
+/** Runs `program` with English messages and resolves to its output. Throws CommandFailed. */
 export function runCommand(program: string, args: readonly string[], folder: string): Promise<CommandResult> {
   const verb = args.find((arg) => /^-x$|^[a-z]/.test(arg) && !arg.includes('/')) ?? ''
   const name = `${program} ${verb}`.trim()
@@ -42,7 +42,7 @@ export function runCommand(program: string, args: readonly string[], folder: str
   })
 }
 
-/** The line that says why: apt's first `E:` line, else its first `W:` line, else the last line there is. */
+/** The line with the reason: apt's first `E:` line, else its first `W:` line, else the last line. */
 export function reasonIn(stderr: string): string | undefined {
   const lines = stderr
     .split('\n')

@@ -1,34 +1,33 @@
 /**
- * Lets the event loop sleep while the device works. Dawn's Node binding looks for finished work in a callback that puts
- * itself on `setImmediate` again and again for as long as any promise is pending, so a process that waits keeps a core
- * busy with asking. Where Vulkan runs on the CPU that core is missing for the work itself: a LeNet-5 step of 128 images
- * took 13.7 ms instead of 7.5 on two cores.
+ * Lets the event loop sleep while the device works. Dawn's Node binding polls for finished work: as long as a promise is
+ * pending, a callback re-schedules itself with `setImmediate`, which keeps one core busy. If Vulkan runs on the CPU, the
+ * work itself lacks that core: a LeNet-5 step of 128 images took 13.7 ms instead of 7.5 on two cores.
  *
- * The binding takes `setImmediate` from the global object each time (AsyncRunner.cpp in Dawn, `ScheduleProcessEvents`,
- * with a note there that it should not poll). What stands there after `paceDawn()` passes everything on, but makes the
- * binding's own callback wait for a timer once it has asked for a while. This file may go when Dawn stops polling.
+ * The binding looks up the global `setImmediate` each time (AsyncRunner.cpp in Dawn, `ScheduleProcessEvents`, with a note
+ * that it should not poll). `paceDawn()` replaces it by a function that passes everything on, but delays the binding's
+ * callback by a timer after it has polled for a while. Remove this file when Dawn stops polling.
  */
 
-/** Short operations, read-back above all, are done by then: they take 0.1 to 0.2 ms. */
+/** Longer than short operations such as read-back, which take 0.1 to 0.2 ms. */
 const eagerMs = 0.3
 
-/** The shortest that a timer of Node's waits. */
+/** The shortest delay of a Node timer. */
 const pauseMs = 1
 
 let isPaced = false
 
-/** Once for the process; calling it again changes nothing. */
+/** Replaces the global `setImmediate`. A second call does nothing. */
 export function paceDawn(): void {
   if (isPaced) return
   isPaced = true
   const immediate = globalThis.setImmediate
   let isPolling = false
-  let askingSince = 0
+  let pollingSince = 0
 
   const paced = (callback: (...values: unknown[]) => void, ...values: unknown[]): unknown => {
-    if (!isBindingsOwn(callback)) return immediate(callback, ...values)
+    if (!isBindingCallback(callback)) return immediate(callback, ...values)
     const now = performance.now()
-    if (!isPolling) askingSince = now
+    if (!isPolling) pollingSince = now
     const poll = (): void => {
       isPolling = true
       try {
@@ -37,15 +36,15 @@ export function paceDawn(): void {
         isPolling = false
       }
     }
-    return now - askingSince < eagerMs ? immediate(poll) : setTimeout(poll, pauseMs)
+    return now - pollingSince < eagerMs ? immediate(poll) : setTimeout(poll, pauseMs)
   }
-  // With `setImmediate`'s own properties, `util.promisify.custom` among them.
+  // Keeps `setImmediate`'s properties, such as `util.promisify.custom`.
   Object.defineProperties(paced, Object.getOwnPropertyDescriptors(immediate))
   Object.defineProperty(globalThis, 'setImmediate', { value: paced, configurable: true, writable: true })
 }
 
-/** A native function without a name; those of `bind` are called `bound ...`. */
-function isBindingsOwn(callback: unknown): boolean {
+/** The binding's callback is a native function without a name. Results of `bind` are called `bound ...`. */
+function isBindingCallback(callback: unknown): boolean {
   return (
     typeof callback === 'function' &&
     callback.name === '' &&

@@ -1,5 +1,5 @@
 /**
- * Dawn's Node binding: loaded late, because the environment must be ready before, and asked for adapters.
+ * Dawn's Node binding. It is loaded late, because the environment must be ready first.
  */
 import { WeftgradError } from '../../errors.ts'
 import { paceDawn } from './dawn-polling.ts'
@@ -8,12 +8,12 @@ export interface Dawn {
   readonly create: (flags: string[]) => GPU
 }
 
-/** Instances stay reachable for good: once one is collected while a device lives, the process aborts. Exit is not hindered. */
+/** Keeps every instance reachable: the process aborts if one is collected while a device lives. The process can still exit. */
 const alive: GPU[] = []
 
 let loading: Promise<Dawn> | undefined
 
-/** Loads the binding and puts WebGPU's constants on `globalThis`. Throws WeftgradError('no-adapter') where it has no build. */
+/** Loads the binding and puts WebGPU's constants on `globalThis`. Throws WeftgradError('no-adapter') if there is no build for this platform. */
 export function loadDawn(): Promise<Dawn> {
   loading ??= import('webgpu').then(
     ({ create, globals }) => {
@@ -54,10 +54,10 @@ export async function requestFrom(gpu: GPU): Promise<GPUAdapter | undefined> {
   }
 }
 
-/** The binding lists what it sees only in the error for a name that does not exist. */
+/** The binding lists the adapters only in its error for an unknown name. */
 const NO_SUCH_NAME = 'weftgrad lists adapters'
 
-/** Names of all adapters in view, best first as Dawn orders them. */
+/** Names of all visible adapters in Dawn's order, best first. */
 export async function seenBy(flags: readonly string[]): Promise<string[]> {
   const { create } = await loadDawn()
   try {

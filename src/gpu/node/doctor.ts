@@ -1,6 +1,6 @@
 /**
- * `weftgrad doctor`: what adapter, driver and surroundings weftgrad has here, and what would make it faster. Plain data;
- * src/cli prints it. Fetches nothing.
+ * `weftgrad doctor`: reports adapter, driver and environment, and what would make weftgrad faster. Returns plain data, which
+ * src/cli prints. Downloads nothing.
  */
 import { accessSync, constants, readdirSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -12,7 +12,7 @@ import type { DriverState } from './driver-folder.ts'
 import { cachedDriver } from './provision.ts'
 import { systemIcds } from './vulkan.ts'
 
-/** Limits that decide which kernels fit and how large tensors may be. */
+/** Limits that decide which kernels fit and how large tensors can be. */
 const LIMITS = [
   'maxBufferSize',
   'maxStorageBufferBindingSize',
@@ -23,7 +23,7 @@ const LIMITS = [
   'maxComputeWorkgroupsPerDimension',
 ] as const satisfies readonly (keyof GPUSupportedLimits)[]
 
-/** Features some kernel, timer or precision option asks for; 'immediate_address_space' is one of WGSL itself. */
+/** Features that a kernel, timer or precision option needs; 'immediate_address_space' is a WGSL language feature. */
 const FEATURES = [
   'subgroups',
   'subgroup-size-control',
@@ -34,7 +34,7 @@ const FEATURES = [
 ] as const
 
 export interface AdapterDiagnosis {
-  /** The device as Dawn names it, such as `llvmpipe-llvm-15-0-6-256-bits-`. */
+  /** Dawn's name of the device, such as `llvmpipe-llvm-15-0-6-256-bits-`. */
   readonly name: string
   readonly vendor: string
   readonly architecture: string
@@ -56,10 +56,10 @@ export interface Diagnosis {
   readonly cachedDriver: DriverState
   /** Manifests of the system's Vulkan drivers, or those VK_DRIVER_FILES names. */
   readonly systemDrivers: readonly string[]
-  /** Undefined when there is none; then `problem` says why and what to do. */
+  /** Undefined if there is none; then `problem` says why and what to do. */
   readonly adapter: AdapterDiagnosis | undefined
   readonly problem: string | undefined
-  /** What would be faster, each a sentence. */
+  /** Ways to speed things up, a sentence each. */
   readonly faster: readonly string[]
 }
 
@@ -109,7 +109,7 @@ function pick<K extends string, V>(keys: readonly K[], value: (key: K) => V): Re
   return Object.fromEntries(keys.map((key) => [key, value(key)])) as Record<K, V>
 }
 
-/** A device file of a GPU and whether this user may open it. */
+/** A device file of a GPU, and whether this user can open it. */
 export interface GpuNode {
   readonly path: string
   readonly usable: boolean
@@ -138,7 +138,7 @@ function mayOpen(path: string): boolean {
   }
 }
 
-/** Sentences for `Diagnosis.faster`, from what was found. */
+/** The sentences of `Diagnosis.faster`. */
 export function whatWouldBeFaster(found: {
   readonly adapter: Pick<AdapterDiagnosis, 'driver' | 'hardware' | 'features'> | undefined
   readonly systemDrivers: readonly string[]
@@ -153,29 +153,27 @@ export function whatWouldBeFaster(found: {
     const render = gpuNodes.find(({ path }) => path.includes('renderD'))
     if (closed)
       sentences.push(
-        `${closed.path} is there but this user may not open it: join the group that owns it (often render or video).`,
+        `${closed.path} exists, but this user may not open it: join the group that owns it (often render or video).`,
       )
     else if (nvidia && !systemDrivers.some((path) => path.includes('nvidia')))
       sentences.push(
-        `An NVIDIA GPU is there (${nvidia.path}) but not its Vulkan driver: install it (Debian: nvidia-vulkan-icd), in a container ` +
+        `There is an NVIDIA GPU (${nvidia.path}) without its Vulkan driver: install it (Debian: nvidia-vulkan-icd), run the container ` +
           'with NVIDIA_DRIVER_CAPABILITIES=all, or point VK_DRIVER_FILES to its nvidia_icd.json.',
       )
     else if (render)
       sentences.push(
-        `A GPU is there (${render.path}) but no Vulkan driver for it that Dawn can use: install or update mesa-vulkan-drivers.`,
+        `There is a GPU (${render.path}) without a Vulkan driver that Dawn can use: install or update mesa-vulkan-drivers.`,
       )
     else if (gpuNodes.some(({ path }) => path === '/dev/dxg'))
-      sentences.push(
-        'This is WSL: run weftgrad with Node.js on Windows itself, where Dawn reaches the GPU through Direct3D 12.',
-      )
+      sentences.push('This is WSL: run weftgrad with Node.js on Windows, where Dawn uses the GPU through Direct3D 12.')
     else if (adapter)
       sentences.push('Everything runs on the CPU: a machine with a GPU and its Vulkan driver is many times faster.')
   }
   if (adapter && /swiftshader/i.test(adapter.driver))
     sentences.push("SwiftShader is four to five times slower than Mesa's lavapipe: install mesa-vulkan-drivers.")
   if (adapter && !adapter.features.subgroups)
-    sentences.push('The adapter has no subgroups, which the fastest kernels need: a newer driver may have them.')
+    sentences.push('The adapter lacks subgroups, which the fastest kernels need: a newer driver may have them.')
   if (adapter && !adapter.hardware && env.MESA_SHADER_CACHE_DISABLE === 'true')
-    sentences.push('MESA_SHADER_CACHE_DISABLE=true has every kernel compiled anew at each start: unset it.')
+    sentences.push('MESA_SHADER_CACHE_DISABLE=true makes every start recompile all kernels: unset it.')
   return sentences
 }

@@ -1,8 +1,8 @@
 /**
  * A driver in the cache: `lib/` with the libraries, `icd.json` for the Vulkan loader, and `complete.json`, which is
  * written last and lists every file with its size and every library with its SHA-256. A folder without a matching
- * `complete.json` is damaged, whatever else it holds, and so is one that others could have written. Folders appear whole,
- * by rename.
+ * `complete.json` counts as damaged, and so does one that others could have written. A rename puts a folder in place, so it
+ * is never seen unfinished.
  */
 import { createHash } from 'node:crypto'
 import {
@@ -30,7 +30,7 @@ export interface CachedDriver {
   readonly icd: string
   /** The driver itself, such as `libvulkan_lvp.so`. */
   readonly library: string
-  /** Names of the libraries in `lib/`, each after those it needs; the driver and the loader are among them. */
+  /** Names of the libraries in `lib/`, each after its dependencies, including the driver and the loader. */
   readonly libraries: readonly string[]
   readonly mesaVersion: string
 }
@@ -45,18 +45,18 @@ interface Marker {
   readonly library: string
   readonly libraries: readonly string[]
   readonly bytes: Readonly<Record<string, number>>
-  /** Of the libraries, by name. Drivers that were installed before it was kept lack it. */
+  /** SHA-256 of the libraries, by name. Older installations lack it. */
   readonly sha256?: Readonly<Record<string, string>> | undefined
 }
 
 export const LOADER = 'libvulkan.so.1'
 
-/** The folder all provisioned drivers lie in. */
+/** The folder of all provisioned drivers. */
 export function driversFolder(): string {
   return join(cacheFolder(), 'driver')
 }
 
-/** Libraries fit one release and one processor: a home shared between machines holds one folder for each. */
+/** Libraries fit one release and one processor, so a home folder shared by several machines holds one folder for each. */
 export function driverFolder(codename: string): string {
   return join(driversFolder(), `lavapipe-${codename}-${process.arch}`)
 }
@@ -86,13 +86,13 @@ export function inspectDriver(folder: string): DriverState {
     if (bytes !== marker.bytes[name]) return damaged(`${name} has ${bytes} bytes instead of ${marker.bytes[name]}`)
   }
   if (readFileSync(join(folder, 'icd.json'), 'utf8') !== icdText(folder, marker.library))
-    return damaged('icd.json points elsewhere, the folder was moved')
+    return damaged('icd.json points elsewhere; the folder was moved')
   const files = ['lib', 'complete.json', 'icd.json', ...libraries].map((name) => join(folder, name))
   const writable = whyUntrusted(...files)
   if (writable !== undefined) return damaged(writable)
   const sha256 = checksumsOf(folder, marker.libraries)
   const other = marker.libraries.find((name) => (marker.sha256 ?? sha256)[name] !== sha256[name])
-  if (other !== undefined) return damaged(`lib/${other} is not the file that was installed: its SHA-256 is another`)
+  if (other !== undefined) return damaged(`lib/${other} is not the file that was installed: its SHA-256 differs`)
   if (marker.sha256 === undefined) recordChecksums(folder, { ...marker, sha256 })
   const { mesaVersion, library } = marker
   const icd = join(folder, 'icd.json')
@@ -107,14 +107,14 @@ function checksumsOf(folder: string, libraries: readonly string[]): Record<strin
   return Object.fromEntries(libraries.map((name) => [name, hash(name)]))
 }
 
-/** For a driver that was installed before checksums were kept: nobody else can have changed it since. */
+/** Adds the checksums to an older installation: nobody else can have changed it since. */
 function recordChecksums(folder: string, marker: Marker): void {
   const temporary = join(folder, `complete.json.${process.pid}.tmp`)
   try {
     writeFlushed(temporary, markerText(marker))
     renameSync(temporary, join(folder, 'complete.json'))
   } catch {
-    // A cache that cannot be written stays as it is.
+    // A read-only cache stays as it is.
   }
 }
 
@@ -124,7 +124,7 @@ function markerText(marker: Marker): string {
 
 /**
  * Fills `staging` with copies of `files` (paths by library name, in loading order), flushes them and renames the folder
- * to `folder`. Another process may have been quicker: then its whole folder is kept. A damaged one is replaced.
+ * to `folder`. If another process was quicker, its intact folder is kept. A damaged one is replaced.
  */
 export function installDriver(
   staging: string,
@@ -132,7 +132,7 @@ export function installDriver(
   files: ReadonlyMap<string, string>,
   { library, mesaVersion }: { readonly library: string; readonly mesaVersion: string },
 ): CachedDriver {
-  // Whatever the umask: for the owner alone.
+  // For the owner alone, whatever the umask.
   mkdirSync(join(staging, 'lib'), { recursive: true, mode: 0o700 })
   const bytes: Record<string, number> = {}
   for (const [name, path] of files) {
@@ -166,7 +166,7 @@ export function installDriver(
   return state.driver
 }
 
-/** Absolute, so that the loader needs no search path. The version is what the loader may assume, not what the driver has. */
+/** The path is absolute, so the loader needs no search path. The version is what the loader may assume, not the driver's. */
 function icdText(folder: string, library: string): string {
   const icd = {
     file_format_version: '1.0.0',
@@ -205,10 +205,10 @@ export function newStagingFolder(): string {
   return folder
 }
 
-/** A day: process ids are used again, and no fetch takes that long. */
+/** A day: process ids are reused, and no download takes that long. */
 const STALE_MS = 86_400_000
 
-/** Removes what processes that were killed left behind. */
+/** Removes what killed processes left behind. */
 export function removeStaleStaging(): void {
   for (const name of readdirSync(driversFolder())) {
     const pid = Number(STAGING.exec(name)?.[1])

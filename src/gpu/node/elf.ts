@@ -1,6 +1,6 @@
 /**
  * Reads which shared libraries an ELF library needs (its DT_NEEDED entries), so that a driver's dependencies can be
- * picked out of unpacked packages and loaded in order. 64-bit little-endian only: x86-64 and AArch64 Linux.
+ * found in unpacked packages and loaded in order. 64-bit little-endian only: x86-64 and AArch64 Linux.
  * Format: System V ABI, "Program Header" and "Dynamic Section".
  */
 import { WeftgradError } from '../../errors.ts'
@@ -11,7 +11,7 @@ const DT_NULL = 0n
 const DT_NEEDED = 1n
 const DT_STRTAB = 5n
 
-/** The library names `bytes` asks for, in order. Throws WeftgradError('format') when it is no 64-bit ELF library or cut short. */
+/** The names of the libraries that `bytes` needs, in order. Throws WeftgradError('format') unless it is a complete 64-bit ELF library. */
 export function neededLibraries(bytes: Buffer, name: string): string[] {
   const bad = (what: string) =>
     new WeftgradError('format', `${name} is not a usable shared library: ${what}.`, { name })

@@ -1,6 +1,6 @@
 /**
- * What processes that were killed left behind: files that were being written (`.NAME.PID-HEX.tmp`), downloads that broke off
- * (`.part`), staging folders, claims on a lock. Whatever is in use was touched within the last day; older ones are removed.
+ * Leftovers of killed processes: unfinished files (`.NAME.PID-HEX.tmp`), interrupted downloads (`.part`), staging folders,
+ * lock claims. Files in use were touched within the last day; older ones are removed.
  */
 import { lstat, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ const leftovers = [
   /^lock(\.[\w-]+)+$/,
 ]
 
-/** Removes leftovers that lie in the folder. What cannot be removed stays: that is never a reason to fail. */
+/** Removes the leftovers in a folder. Whatever cannot be removed stays: that is never a reason to fail. */
 export async function sweepLeftovers(folder: string, now = Date.now()): Promise<void> {
   const names = await readdir(folder).catch(() => [])
   for (const name of names.filter((one) => leftovers.some((pattern) => pattern.test(one)))) {
@@ -27,7 +27,7 @@ export async function sweepLeftovers(folder: string, now = Date.now()): Promise<
   }
 }
 
-/** Sweeps the cache and the folders in it, two deep: drivers, data, weights, kernels' tuning, and each set of features. */
+/** Sweeps the cache and its folders, two levels deep: drivers, data, weights, tuning results, and each set of features. */
 export async function sweepCache(root = cacheFolder()): Promise<void> {
   const sweep = async (folder: string, depth: number): Promise<void> => {
     await sweepLeftovers(folder)

@@ -1,6 +1,6 @@
 /**
- * Puts Mesa's software Vulkan driver, lavapipe, into the cache without root: out of the release's own packages, on
- * Debian and Ubuntu. Everything happens in a staging folder that is gone afterwards, whatever the outcome.
+ * Downloads Mesa's software Vulkan driver, lavapipe, into the cache without root: from the release's packages, on Debian
+ * and Ubuntu. Works in a staging folder that is always removed.
  */
 import { readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { join, sep } from 'node:path'
@@ -26,13 +26,13 @@ import { neededLibraries } from './elf.ts'
 const DRIVER_PACKAGE = 'mesa-vulkan-drivers'
 const DRIVER_LIBRARY = 'libvulkan_lvp.so'
 
-/** Releases whose own Mesa Dawn refuses: Debian 12's 22.3.6 lacks `shaderUniformArrayDynamicIndexing`; its backports have 25.0.7. */
+/** Releases whose Mesa Dawn refuses: Debian 12's 22.3.6 lacks `shaderUniformArrayDynamicIndexing`; its backports have 25.0.7. */
 const BACKPORTS_FOR = ['bookworm']
 
-/** 22.3.6 is refused by Dawn and 25.0.7 works; what lies between was not tried, so it is fetched and Dawn decides. */
+/** Dawn refuses 22.3.6 and accepts 25.0.7. Versions between were not tried, so they are downloaded and Dawn decides. */
 const OLDEST_MESA = 23
 
-/** What to do instead, for the end of a sentence that said what is wrong. */
+/** What to do instead, for the end of a message. */
 export const ALTERNATIVES =
   'You can install a Vulkan driver (Debian, Ubuntu, Fedora: mesa-vulkan-drivers; Arch: vulkan-swrast; openSUSE: libvulkan_lvp; ' +
   'or the one of your GPU), name an adapter with WEFTGRAD_ADAPTER, or unpack SwiftShader from the npm package ' +
@@ -43,27 +43,27 @@ export interface ProvisionOptions {
   readonly places?: AptPlaces
 }
 
-/** What the cache holds for this system. */
+/** The cached driver of this system. */
 export function cachedDriver(places: AptPlaces = SYSTEM_APT): DriverState {
   return inspectDriver(driverFolder(codenameOf(places) ?? 'unknown'))
 }
 
-/** True where `provisionDriver` can work at all: Linux with apt's release file. */
+/** Whether `provisionDriver` can work at all: on Linux with apt's release file. */
 export function canProvision(places: AptPlaces = SYSTEM_APT): boolean {
   return process.platform === 'linux' && codenameOf(places) !== undefined
 }
 
 /**
- * Fetches the driver and puts it into the cache; an intact one is replaced too, since the caller found it unusable.
- * Throws WeftgradError: 'no-adapter' where this system cannot, 'fetch' when it could but failed. About 4 s and 12 MB on
- * a desktop that has LLVM and the X libraries, 54 MB on a bare system.
+ * Downloads the driver into the cache. Replaces even an intact one, since the caller found it unusable. Throws
+ * WeftgradError: 'no-adapter' if this system is not supported, 'fetch' if the download failed. Takes about 4 s and 12 MB on
+ * a desktop with LLVM and the X libraries, 54 MB on a bare system.
  */
 export async function provisionDriver({ log, places = SYSTEM_APT }: ProvisionOptions): Promise<CachedDriver> {
   const codename = codenameOf(places)
   if (process.platform !== 'linux' || codename === undefined)
     throw new WeftgradError(
       'no-adapter',
-      `There is no usable Vulkan driver, and weftgrad can fetch one only on Debian and Ubuntu. ${ALTERNATIVES}`,
+      `No usable Vulkan driver found, and weftgrad can download one only on Debian and Ubuntu. ${ALTERNATIVES}`,
       { platform: process.platform },
     )
   const folder = driverFolder(codename)
@@ -72,8 +72,8 @@ export async function provisionDriver({ log, places = SYSTEM_APT }: ProvisionOpt
     staging = newStagingFolder()
     removeStaleStaging()
     log(
-      `weftgrad: no usable Vulkan driver here, so Mesa's software driver (${DRIVER_PACKAGE}, 12 to 60 MB) is fetched from this ` +
-        `system's package mirror into ${folder}; WEFTGRAD_NO_SETUP=1 prevents that.`,
+      `weftgrad: no usable GPU driver found. Downloading Mesa's software driver (${DRIVER_PACKAGE}, 12 to 60 MB) to ${folder} ` +
+        '(disable with WEFTGRAD_NO_SETUP=1).',
     )
     return await fetchInto(staging, folder, places)
   } catch (error) {
@@ -105,7 +105,7 @@ async function fetchInto(staging: string, folder: string, places: AptPlaces): Pr
   return installDriver(join(staging, 'driver'), folder, files, { library: DRIVER_LIBRARY, mesaVersion: version })
 }
 
-/** Every shared library below `tree` by file name. A link that leads out of the tree is not one. */
+/** Every shared library below `tree`, by file name, without links that lead out of the tree. */
 function sharedLibraries(tree: string): Map<string, string> {
   const root = realpathSync(tree) + sep
   const found = new Map<string, string>()
@@ -115,16 +115,16 @@ function sharedLibraries(tree: string): Map<string, string> {
       const path = realpathSync(join(entry.parentPath, entry.name))
       if (path.startsWith(root) && !found.has(entry.name)) found.set(entry.name, path)
     } catch (error) {
-      if (errorCode(error) !== 'ENOENT') throw error // a link whose target came in no package
+      if (errorCode(error) !== 'ENOENT') throw error // a link whose target is in no package
     }
   }
   return found
 }
 
-/** The C and C++ runtime, never to be loaded a second time. */
+/** The C and C++ runtime, which must not be loaded a second time. */
 const RUNTIME = /^(ld-linux.*|lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+))\.so/
 
-/** `roots` and all they need as far as `available` has it, each after its needs. The rest the system has. */
+/** `roots` and their dependencies found in `available`, each after its dependencies. The system has the rest. */
 function inLoadingOrder(roots: readonly string[], available: ReadonlyMap<string, string>): Map<string, string> {
   const ordered = new Map<string, string>()
   const visited = new Set<string>()
@@ -152,14 +152,14 @@ function codenameOf(places: AptPlaces): string | undefined {
   }
 }
 
-/** Every failure as one sentence with the ways out. */
+/** Every failure as one message with what to do. */
 function explained(error: unknown, folder: string): WeftgradError {
   if (error instanceof WeftgradError && error.code === 'file') return error
   const details = { folder }
   if (error instanceof CommandFailed && error.kind === 'missing')
     return new WeftgradError(
       'no-adapter',
-      `There is no usable Vulkan driver, and ${error.message} to fetch one with. ${ALTERNATIVES}`,
+      `No usable Vulkan driver found, and ${error.message} to download one with. ${ALTERNATIVES}`,
       details,
       error,
     )
@@ -167,12 +167,12 @@ function explained(error: unknown, folder: string): WeftgradError {
   const code = errorCode(error)
   let reason = text
   if (code === 'ENOSPC' || code === 'EDQUOT' || /no space left|disk quota exceeded/i.test(text))
-    reason = `the disk of ${cacheFolder()} is full (up to 500 MB are needed for a moment; WEFTGRAD_CACHE_DIR names another folder)`
+    reason = `the disk of ${cacheFolder()} is full (needs up to 500 MB for a moment; WEFTGRAD_CACHE_DIR names another folder)`
   else if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || code === 'ENOTDIR')
     reason = `${driversFolder()} cannot be written (WEFTGRAD_CACHE_DIR names another folder)`
   return new WeftgradError(
     'fetch',
-    `There is no usable Vulkan driver, and fetching Mesa's software driver failed: ${reason}. ${ALTERNATIVES}`,
+    `No usable Vulkan driver found, and downloading Mesa's software driver failed: ${reason}. ${ALTERNATIVES}`,
     details,
     error,
   )

@@ -1,6 +1,6 @@
 /**
- * `weftgrad setup`, the driver's part: makes sure there is an adapter, fetching a software driver if nothing else is
- * there, and says what it found. The data's part is in src/data/.
+ * `weftgrad setup`, the driver's part: makes sure there is an adapter, downloads a software driver if there is nothing else,
+ * and reports what it found. The data's part is in src/data/.
  */
 import { type AdapterSource, findAdapter } from './adapter.ts'
 
@@ -8,12 +8,12 @@ export interface SetupReport {
   readonly driver: string
   readonly source: AdapterSource
   readonly hardware: boolean
-  /** True if a driver was fetched just now. */
+  /** True if a driver was downloaded just now. */
   readonly fetched: boolean
   readonly elapsedMs: number
 }
 
-/** Throws WeftgradError 'no-adapter' or 'fetch', as `findAdapter` does; WEFTGRAD_NO_SETUP=1 keeps it from fetching. */
+/** Throws WeftgradError 'no-adapter' or 'fetch', as `findAdapter` does; WEFTGRAD_NO_SETUP=1 switches downloads off. */
 export async function setup({ log }: { readonly log: (line: string) => void }): Promise<SetupReport> {
   const start = performance.now()
   const { driver, source, hardware, fetched } = await findAdapter({ log })

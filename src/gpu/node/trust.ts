@@ -1,6 +1,6 @@
 /**
- * Who else could have written what is about to be run: native libraries, and the configuration of programs. POSIX systems
- * say so by owner and mode; Windows keeps folders of users apart by itself.
+ * Checks that nobody else could have written native libraries, or the configuration of programs, before they are used.
+ * POSIX systems show that by owner and mode; Windows separates users' folders itself.
  */
 import { realpathSync, type Stats, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -8,12 +8,12 @@ import { WeftgradError } from '../../errors.ts'
 
 const writableByGroupOrOthers = 0o022
 const writableByOthers = 0o002
-/** In such a folder (/tmp) only the owner of a file can replace it. */
+/** In a folder with this bit (/tmp), only the owner of a file can replace it. */
 const sticky = 0o1000
 
 /**
- * Why the files or folders at these paths cannot be trusted; undefined where they can. Each has to belong to this user or
- * to root and to be writable by nobody else, and nobody else may be able to put another in its place.
+ * The reason why the files or folders at these paths cannot be trusted; undefined if they can. Each must belong to this
+ * user or to root and be writable by nobody else, and nobody else may be able to replace it.
  */
 export function whyUntrusted(...paths: readonly string[]): string | undefined {
   const user = process.geteuid?.()
@@ -23,7 +23,7 @@ export function whyUntrusted(...paths: readonly string[]): string | undefined {
     if (own === undefined) return `${path} is missing`
     if (own.uid !== user && own.uid !== 0) return `${path} belongs to another user (uid ${own.uid})`
     if ((own.mode & writableByGroupOrOthers) !== 0) return `${path} can be written by others (${modeText(own)})`
-    // Above a link stand the folders of its name and those of what it leads to.
+    // A link can be replaced in the folders of its name and in those of its target.
     for (const above of new Set([...foldersAbove(resolve(path)), ...foldersAbove(realpathSync(path))])) {
       const facts = factsOf(above)
       if (facts !== undefined && (facts.mode & writableByOthers) !== 0 && (facts.mode & sticky) === 0)
@@ -33,13 +33,13 @@ export function whyUntrusted(...paths: readonly string[]): string | undefined {
   return undefined
 }
 
-/** Throws WeftgradError 'file' where a folder that code is to be kept in cannot be trusted. */
+/** Throws WeftgradError 'file' if a folder for code cannot be trusted. */
 export function requireTrusted(...folders: readonly string[]): void {
   const why = whyUntrusted(...folders)
   if (why === undefined) return
   throw new WeftgradError(
     'file',
-    `${why}, so no code is run from there. Make it yours alone (chown, chmod go-w), or name another folder by WEFTGRAD_CACHE_DIR.`,
+    `${why}, so no code is loaded from there. Make yourself its only owner and writer (chown, chmod go-w), or set WEFTGRAD_CACHE_DIR to another folder.`,
     { folders },
   )
 }

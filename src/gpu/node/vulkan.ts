@@ -1,6 +1,6 @@
 /**
- * What Dawn needs on Linux before it makes a Vulkan instance: the loader `libvulkan.so.1`, and manifests of drivers
- * (ICDs). Both can come from the system or from a cached driver; the libraries of the latter are loaded by absolute path.
+ * What Dawn needs on Linux before it creates a Vulkan instance: the loader `libvulkan.so.1`, and manifests of drivers
+ * (ICDs). Both come from the system or from a cached driver, whose libraries are loaded by absolute path.
  * Environment: https://github.com/KhronosGroup/Vulkan-Loader/blob/main/docs/LoaderDriverInterface.md
  */
 import { constants as access, accessSync, mkdirSync, readdirSync } from 'node:fs'
@@ -12,13 +12,13 @@ import { cacheFolder, cachePath, userCacheFolder } from './cache.ts'
 import { type CachedDriver, LOADER } from './driver-folder.ts'
 import { whyUntrusted } from './trust.ts'
 
-/** What the user or the system set, as it was when this module was loaded; a parent process of ours may have set ours. */
+/** The variables as the user or the system set them, before this module changes them. A parent process may have set ours. */
 const given = {
   files: notOurs(process.env.VK_DRIVER_FILES) ?? notOurs(process.env.VK_ICD_FILENAMES),
   added: process.env.VK_ADD_DRIVER_FILES,
 }
 
-/** Where container runtimes mount the host's NVIDIA driver, outside of the loader's own search path. */
+/** Where container runtimes mount the host's NVIDIA driver, outside the loader's search path. */
 const MOUNTED_ICDS = ['/usr/local/nvidia/share/vulkan/icd.d']
 
 function notOurs(files: string | undefined): string | undefined {
@@ -27,14 +27,14 @@ function notOurs(files: string | undefined): string | undefined {
   return files === '' || isOurs ? undefined : files
 }
 
-/** The manifests of the system's drivers, or those `VK_DRIVER_FILES` names. */
+/** The manifests of the system's drivers, or those named by `VK_DRIVER_FILES`. */
 export function systemIcds(): string[] {
   if (given.files !== undefined) return given.files.split(delimiter).filter((path) => path !== '')
   const added = (given.added ?? '').split(delimiter).filter((path) => path !== '')
   return [...icdsInSearchPath(), ...added, ...mountedIcds()]
 }
 
-/** What the loader finds by itself. */
+/** The manifests that the loader finds by itself. */
 function icdsInSearchPath(): string[] {
   const { env } = process
   const list = (value: string | undefined, otherwise: string) => (value || otherwise).split(delimiter)
@@ -65,7 +65,7 @@ function manifests(folder: string): string[] {
   }
 }
 
-/** True when the user chose drivers by `VK_DRIVER_FILES` or `VK_ICD_FILENAMES`. */
+/** True if the user chose drivers by `VK_DRIVER_FILES` or `VK_ICD_FILENAMES`. */
 export function driversAreGiven(): boolean {
   return given.files !== undefined
 }
@@ -78,14 +78,14 @@ export function useSystemIcds(): void {
   if (mounted !== '' && given.added === undefined) setEnvironment('VK_ADD_DRIVER_FILES', mounted)
 }
 
-/** Lets the next Vulkan instance see the cached driver alone, and loads its libraries. Throws when one does not load. */
+/** Lets the next Vulkan instance see only the cached driver, and loads its libraries. Throws if one does not load. */
 export function useCachedDriver(driver: CachedDriver): void {
   loadLibraries(driver, driver.libraries)
   setEnvironment('VK_DRIVER_FILES', driver.icd)
   setEnvironment('VK_ICD_FILENAMES', driver.icd)
 }
 
-/** Loads the Vulkan loader out of a cached driver, for drivers of a system that has none. True if there is one now. */
+/** Loads the Vulkan loader of a cached driver, for a system with drivers but no loader. True if there is a loader now. */
 export function loadCachedLoader(driver: CachedDriver): boolean {
   return hasLoader() || loadFailure(join(driver.folder, 'lib', LOADER)) === undefined
 }
@@ -103,17 +103,17 @@ function loadLibraries(driver: CachedDriver, names: readonly string[]): void {
   }
 }
 
-/** A cached driver that is whole and still cannot be loaded. */
+/** A complete cached driver cannot be loaded. */
 export class DriverDoesNotLoad extends WeftgradError {
   constructor(folder: string, reason: string) {
     super('no-adapter', `the Vulkan driver in ${folder} does not load (${reason})`, { folder })
   }
 }
 
-/** glibc's RTLD_NODELETE, which Node does not name: without it Node closes a library again that is no addon. */
+/** glibc's RTLD_NODELETE, which Node does not export. Without it Node closes a library that is not an addon. */
 const RTLD_NODELETE = 0x1000
 
-/** Loads a library that is no Node addon and keeps it; the reason if it cannot be loaded. */
+/** Loads a library that is not a Node addon, and keeps it loaded. Returns the reason if that fails. */
 function loadFailure(library: string): string | undefined {
   try {
     process.dlopen({ exports: {} }, library, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL | RTLD_NODELETE)
@@ -138,13 +138,13 @@ function setEnvironment(name: string, value: string | undefined): void {
   else process.env[name] = value
 }
 
-/** Mesa keeps compiled shaders in the user's cache folder. Where that cannot be written, they go into ours. */
+/** Mesa caches compiled shaders in the user's cache folder, or in ours if that is not writable. */
 export function prepareShaderCache(): void {
   if (process.env.MESA_SHADER_CACHE_DIR !== undefined || !isMainThread) return
   const usual = userCacheFolder()
   if (usual !== undefined && canWrite(usual)) return
   const ours = join(cacheFolder(), 'mesa-shaders')
-  // Mesa keeps machine code there.
+  // The shader cache holds machine code.
   if (canWrite(ours) && whyUntrusted(cacheFolder(), ours) === undefined) process.env.MESA_SHADER_CACHE_DIR = ours
 }
 

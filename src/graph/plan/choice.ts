@@ -1,7 +1,7 @@
 /**
- * Which variant of a family computes a kernel. A `VariantTable` says so for a whole family or for one shape class of it;
- * what it does not say is left to the family's preference. Plans record what they chose, so that a run can be repeated
- * with the very same kernels, and, when asked, everything that tuning needs to measure the alternatives.
+ * Chooses the variant of a family that computes a kernel. A `VariantTable` fixes it for a whole family or for one shape class
+ * of it; otherwise the family's preference decides. Plans record their choices, so that a run can be repeated with the same
+ * kernels, and, on request, everything that tuning needs to measure the alternatives.
  */
 
 import type { Family, KernelPlan, Target } from '../../kernels/kernel.ts'
@@ -9,38 +9,38 @@ import { planKernel } from '../../kernels/kernel.ts'
 import type { Kernels, TensorType, Value } from '../node.ts'
 
 /**
- * Variants by `family`, or by `family|shape class`: the finer entry wins. Entries that are unknown, or that the shapes or
- * the adapter do not support, are ignored. Plain JSON.
+ * Variants by `family`, or by `family|shape class`: the more specific entry wins. Unknown entries, and those that the shapes
+ * or the adapter do not support, are ignored. Plain JSON.
  */
 export type VariantTable = Readonly<Record<string, string>>
 
-/** Which variant a kernel was planned with, for tests, benchmarks and `config.json`. */
+/** The variant that a kernel was planned with, for tests, benchmarks and `config.json`. */
 export interface Choice {
-  /** The operator's family of kernels: `conv2d`. */
+  /** The operator's kernel family: `conv2d`. */
   readonly family: string
-  /** Text of the family's key: equal for equal work. */
+  /** The family's key as text: equal for equal work. */
   readonly shapeClass: string
-  /** The one it was planned with. */
+  /** The planned variant. */
   readonly variant: string
-  /** The variants that could have been chosen, the plain one first. */
+  /** All variants to choose from, the reference variant first. */
   readonly alternatives: readonly string[]
 }
 
-/** A kernel as tuning sees it. */
+/** A kernel to tune. */
 export interface KernelTask {
-  /** The operator's family of kernels. */
+  /** The operator's kernel family. */
   readonly family: string
-  /** Text of the family's key: equal for equal work. */
+  /** The family's key as text: equal for equal work. */
   readonly shapeClass: string
-  /** Names of the variants that can do it, the plain one first. */
+  /** Names of the variants that support it, the reference variant first. */
   readonly candidates: readonly string[]
-  /** The one that is used where nothing was measured. */
+  /** The variant that is used if nothing was measured. */
   readonly preferred: string
-  /** What it reads. */
+  /** The types of its inputs. */
   readonly inputs: readonly TensorType[]
-  /** What it writes. */
+  /** The types of its outputs. */
   readonly outputs: readonly TensorType[]
-  /** Its dispatches by one of the candidates. @throws WeftgradError 'argument' for a variant that is none. */
+  /** Plans it with one of the candidates. @throws WeftgradError 'argument' for an unknown variant. */
   plan(variant: string): KernelPlan
 }
 
@@ -50,8 +50,8 @@ export function classKey({ family, shapeClass }: Pick<Choice, 'family' | 'shapeC
 }
 
 /**
- * A family's key as text, fields by name and without those that are undefined: `bias=true,k=400,m=128,n=256`. Every number
- * counts, the batch too: what is fastest for 128 rows need not be for 112.
+ * A family's key as text, sorted by field, without undefined fields: `bias=true,k=400,m=128,n=256`. It includes every number,
+ * the batch too: the fastest variant for 128 rows may not be the fastest for 112.
  */
 export function shapeClassOf(key: object): string {
   return fieldsText(key)
@@ -71,7 +71,7 @@ function valueText(value: unknown): string {
   return Object.is(value, -0) ? '-0' : String(value)
 }
 
-/** The variant that the table has for a kernel, if it is one of the candidates. */
+/** The table's variant for a kernel, if it is one of the candidates. */
 export function variantIn(
   table: VariantTable,
   kernel: Pick<Choice, 'family' | 'shapeClass'>,
@@ -81,7 +81,7 @@ export function variantIn(
   return wishes.find((wish) => wish !== undefined && candidates.includes(wish))
 }
 
-/** The table that makes plans of the same kernels choose the same again. */
+/** The table that makes plans of the same kernels choose the same variants again. */
 export function tableOf(choices: readonly Choice[]): VariantTable {
   const entries = choices.map((choice) => [classKey(choice), choice.variant] as const)
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -91,7 +91,7 @@ function candidatesFor<Key>(family: Family<Key>, key: Key, target: Target): stri
   return family.variants.filter((variant) => variant.supports(key, target)).map((variant) => variant.name)
 }
 
-/** What tuning needs to know of a kernel that reads and writes tensors of these types. */
+/** Describes a kernel with inputs and outputs of these types for tuning. */
 export function kernelTask<Key extends object>(
   family: Family<Key>,
   key: Key,
@@ -114,13 +114,13 @@ export interface ChooserOptions {
   readonly target: Target
   /** Variants to use instead of the preferred ones. */
   readonly variants?: VariantTable | undefined
-  /** True keeps what tuning needs to know of each kernel. */
+  /** True records a task for tuning for each kernel. */
   readonly record?: boolean | undefined
 }
 
 type Operands = Pick<KernelTask, 'inputs' | 'outputs'>
 
-/** Plans kernels by the options' variants and remembers what it chose. */
+/** Plans kernels with the options' variants and records its choices. */
 export class KernelChooser implements Kernels {
   readonly target: Target
   readonly choices: Choice[] = []

@@ -6,16 +6,16 @@
  * go into another arena than its operands, and its scratch memory into yet another.
  */
 
-import { WeftgradError } from '../../errors.ts'
+import { sliceAlignment } from '../../gpu/alignment.ts'
 import { refuseOversized } from '../../gpu/bind.ts'
 import type { BufferSlice, DeviceBuffer } from '../../gpu/device.ts'
-import { alignUp, sliceAlignment } from '../../gpu/device.ts'
 import type { DType, KernelPlan, Operand } from '../../kernels/kernel.ts'
 import { elementCount } from '../../kernels/kernel.ts'
 import type { LeafAttributes, Node, Storage, TensorType, Value } from '../node.ts'
 import { isNode, keyOf, leafOp, outputOf, shapeText, topologicalOrder } from '../node.ts'
 import { planCopy } from '../rewrite/elementwise-chain.ts'
 import { rewrite } from '../rewrite/rewrite.ts'
+import { Arenas } from './arena.ts'
 import type { Choice, ChooserOptions, KernelTask } from './choice.ts'
 import { KernelChooser } from './choice.ts'
 
@@ -170,7 +170,7 @@ class Planner {
   readonly #outputs: readonly Wanted[]
   readonly #options: PlanOptions
   readonly #chooser: KernelChooser
-  readonly #arenas: Arena[] = []
+  readonly #arenas: Arenas
   readonly #locations = new Map<string, Location>()
   readonly #leafNumbers = new Map<Storage, number>()
   readonly #dispatches: PlannedDispatch[] = []
@@ -181,6 +181,7 @@ class Planner {
     this.#outputs = outputs
     this.#options = options
     this.#chooser = new KernelChooser(options)
+    this.#arenas = new Arenas(options.maxBufferBytes ?? Number.POSITIVE_INFINITY)
   }
 
   plan(): Plan {
@@ -198,7 +199,7 @@ class Planner {
     return {
       dispatches: this.#dispatches,
       deferred: this.#deferred,
-      arenaBytes: this.#arenas.map((arena) => arena.bytes),
+      arenaBytes: this.#arenas.sizes,
       leaves: [...this.#leafNumbers.keys()],
       results: this.#outputs.map(({ value, destination }) => ({
         location: destination === undefined ? this.#locate(value) : { kind: 'buffer', slice: destination },
@@ -373,81 +374,13 @@ class Planner {
   #reserve(
     bytes: number,
     forbidden: ReadonlySet<number>,
-    wish: number | undefined,
+    preferred: number | undefined,
     what: string,
   ): Extract<Location, { kind: 'arena' }> {
-    const limit = this.#options.maxBufferBytes ?? Number.POSITIVE_INFINITY
-    if (bytes > limit)
-      throw new WeftgradError(
-        'limit',
-        `${what} needs ${bytes} bytes, and this adapter allows ${limit} bytes a buffer. Use a smaller batch or split the tensor.`,
-        { bytes, maxBufferSize: limit },
-      )
-    const candidates = this.#arenas
-      .map((arena, index) => ({ index, growth: arena.growthFor(bytes), size: arena.bytes }))
-      .filter(({ index, growth, size }) => !forbidden.has(index) && size + growth <= limit)
-      .sort((a, b) => Number(b.index === wish) - Number(a.index === wish) || a.growth - b.growth || a.index - b.index)
-    let index = candidates[0]?.index
-    if (index === undefined) {
-      index = this.#arenas.length
-      this.#arenas.push(new Arena())
-    }
-    const offset = this.#arenas[index]?.reserve(bytes) ?? 0
-    return { kind: 'arena', arena: index, offset, bytes }
+    return { kind: 'arena', ...this.#arenas.reserve(bytes, forbidden, preferred, what) }
   }
 
   #release(location: Location | undefined): void {
-    if (location?.kind === 'arena') this.#arenas[location.arena]?.release(location.offset, location.bytes)
-  }
-}
-
-/** One buffer's worth of memory, handed out by best fit at multiples of 256 bytes. */
-class Arena {
-  bytes = 0
-  #free: { offset: number; bytes: number }[] = []
-
-  /** By how much the arena would grow to hold `bytes` more. */
-  growthFor(bytes: number): number {
-    const size = alignUp(bytes)
-    if (this.#free.some((block) => block.bytes >= size)) return 0
-    return size - (this.#tail()?.bytes ?? 0)
-  }
-
-  reserve(bytes: number): number {
-    const size = alignUp(bytes)
-    const fitting = this.#free.filter((block) => block.bytes >= size).sort((a, b) => a.bytes - b.bytes)[0]
-    const block = fitting ?? this.#grow(size)
-    const { offset } = block
-    block.offset += size
-    block.bytes -= size
-    this.#free = this.#free.filter((candidate) => candidate.bytes > 0)
-    return offset
-  }
-
-  #tail(): { offset: number; bytes: number } | undefined {
-    return this.#free.find((block) => block.offset + block.bytes === this.bytes)
-  }
-
-  #grow(size: number): { offset: number; bytes: number } {
-    const tail = this.#tail() ?? { offset: this.bytes, bytes: 0 }
-    if (tail.bytes === 0) this.#free.push(tail)
-    this.bytes += size - tail.bytes
-    tail.bytes = size
-    return tail
-  }
-
-  release(offset: number, bytes: number): void {
-    const size = alignUp(bytes)
-    const merged = { offset, bytes: size }
-    const rest: { offset: number; bytes: number }[] = []
-    for (const block of this.#free) {
-      if (block.offset + block.bytes === merged.offset) {
-        merged.offset = block.offset
-        merged.bytes += block.bytes
-      } else if (merged.offset + merged.bytes === block.offset) {
-        merged.bytes += block.bytes
-      } else rest.push(block)
-    }
-    this.#free = [...rest, merged]
+    if (location?.kind === 'arena') this.#arenas.release(location)
   }
 }

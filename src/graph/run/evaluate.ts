@@ -3,8 +3,10 @@
  * results back and releases everything. Training uses a `Program` that is kept instead; both go through the same planner.
  */
 
-import type { BufferSlice } from '../../gpu/device.ts'
-import { currentDevice, Device } from '../../gpu/device.ts'
+import { wordBytes } from '../../gpu/alignment.ts'
+import { currentDevice } from '../../gpu/current-device.ts'
+import type { BufferSlice, Device } from '../../gpu/device.ts'
+import { isDevice } from '../../gpu/webgpu-device.ts'
 import type { OptionKinds } from '../../options.ts'
 import { aFlag, anObject, checkOptions } from '../../options.ts'
 import type { TensorType, Value } from '../node.ts'
@@ -13,7 +15,7 @@ import { PlanCache } from '../plan/cache.ts'
 import type { VariantTable } from '../plan/choice.ts'
 import type { Plan } from '../plan/plan.ts'
 import { bytesOf } from '../plan/plan.ts'
-import { Program, planFor, planLimitsOf, wordBytes } from './program.ts'
+import { Program, planFor, planLimitsOf } from './program.ts'
 
 /** Numbers read back, row-major: by dtype f32, u32 or u8. */
 export type HostNumbers = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
@@ -31,7 +33,7 @@ export interface EvaluateOptions {
 const planCaches = new WeakMap<Device, PlanCache>()
 
 export const evaluateKinds: OptionKinds<EvaluateOptions> = {
-  device: ['a device', (value) => value instanceof Device],
+  device: ['a device', isDevice],
   variants: anObject,
   fuse: aFlag,
 }

@@ -1,18 +1,20 @@
 /**
- * A plan made real on a device: arenas allocated, pipelines compiled, bind groups made, once. Running it again encodes
- * the same commands; nothing is created, written or allocated.
+ * A plan bound to a device: arenas allocated, pipelines compiled and bind groups made, once. Each run encodes the same
+ * commands; it creates, writes and allocates nothing.
  */
 
 import type { UnboundCommand } from '../../gpu/bind.ts'
 import { bindCommands } from '../../gpu/bind.ts'
+import { refuseReleased } from '../../gpu/buffers.ts'
 import type { BufferSlice, Command, Device, DeviceBuffer } from '../../gpu/device.ts'
-import { alignUp, refuseReleased } from '../../gpu/device.ts'
-import type { KernelPlan, Operand, Target } from '../../kernels/kernel.ts'
+import type { Target } from '../../kernels/kernel.ts'
 import type { Choice } from '../plan/choice.ts'
 import type { Location, Plan, PlanOptions, Wanted } from '../plan/plan.ts'
 import { planGraph } from '../plan/plan.ts'
+import type { PlacedKernel } from './bound-kernel.ts'
+import { unboundCommands } from './bound-kernel.ts'
 
-/** What kernels are planned for on this device. */
+/** The target that kernels are planned for on this device. */
 export function targetOf(device: Device): Target {
   return {
     class: device.facts.class,
@@ -22,7 +24,7 @@ export function targetOf(device: Device): Target {
   }
 }
 
-/** What a plan must know of this device. */
+/** The device's properties that a plan depends on. */
 export function planLimitsOf(device: Device): Pick<PlanOptions, 'target' | 'maxBufferBytes' | 'maxBindingBytes'> {
   const { maxBufferSize, maxStorageBufferBindingSize } = device.limits
   return {
@@ -45,21 +47,15 @@ export function planFor(
   })
 }
 
-/** A kernel that is not part of the graph, since it updates memory in place: an optimizer, a counter. */
-export interface ExtraKernel {
-  readonly plan: KernelPlan
-  readonly inputs: readonly BufferSlice[]
-  readonly outputs: readonly BufferSlice[]
-}
-
+/** A plan with its memory and pipelines, ready to run any number of times. */
 export class Program {
   readonly device: Device
   readonly commands: readonly Command[]
   readonly choices: readonly Choice[]
-  /** Where each wanted value is after a run, in the order they were asked for. */
+  /** The location of each wanted value after a run, in order. */
   readonly results: readonly BufferSlice[]
   readonly arenaBytes: number
-  /** Everything that the commands read and write. */
+  /** All buffers that the commands read and write. */
   readonly #buffers: ReadonlySet<DeviceBuffer>
   readonly #release: () => void
 
@@ -81,14 +77,15 @@ export class Program {
   }
 
   /**
-   * `after` gives kernels that run after the graph's own; it is told where the wanted values are, and the partial results
-   * of each sum that the plan left to it. Throws 'limit' or 'device'; nothing stays allocated then.
+   * `after` returns kernels to run after the graph's own, such as an optimizer's, which update memory in place. It gets the
+   * wanted values, and the partial results of each sum that the plan deferred. Throws 'limit' or 'device', and frees
+   * everything then.
    */
   static async create(
     device: Device,
     plan: Plan,
     label: string,
-    after: (results: readonly BufferSlice[], partials: readonly BufferSlice[]) => readonly ExtraKernel[] = () => [],
+    after: (results: readonly BufferSlice[], partials: readonly BufferSlice[]) => readonly PlacedKernel[] = () => [],
   ): Promise<Program> {
     const owned: DeviceBuffer[] = []
     const release = (): void => {
@@ -108,13 +105,13 @@ export class Program {
       })
       const resolve = (location: Location): BufferSlice => {
         if (location.kind === 'buffer') return location.slice
-        if (location.kind === 'arena') return slicesOf(arenas, location.arena).slice(location.offset, location.bytes)
-        const { buffer, offset } = slicesOf(leaves, location.leaf)
+        if (location.kind === 'arena') return numbered(arenas, location.arena).slice(location.offset, location.bytes)
+        const { buffer, offset } = numbered(leaves, location.leaf)
         return buffer.slice(offset + location.offset, location.bytes)
       }
-      const bindExtra = ({ plan: kernel, inputs, outputs }: ExtraKernel): UnboundCommand[] => {
-        const scratch = kernel.scratchBytes.map((bytes, i) => allocate(bytes, `${label} scratch ${i}`).slice())
-        return unboundCommands(kernel, { input: inputs, output: outputs, scratch })
+      const withScratch = (kernel: PlacedKernel): UnboundCommand[] => {
+        const scratch = kernel.plan.scratchBytes.map((bytes, i) => allocate(bytes, `${label} scratch ${i}`))
+        return unboundCommands(kernel, scratch)
       }
       const results = plan.results.map((result) => resolve(result.location))
       const unbound = [
@@ -122,7 +119,7 @@ export class Program {
         ...after(
           results,
           plan.deferred.map((sum) => resolve(sum.partial)),
-        ).flatMap(bindExtra),
+        ).flatMap(withScratch),
       ]
       const bound = await bindCommands(device, unbound, label)
       const buffers = new Set(unbound.flatMap((command) => command.slices.map((slice) => slice.buffer)))
@@ -138,20 +135,20 @@ export class Program {
 
   /**
    * Encodes `repeats` runs into one submission. Resolves when more may be submitted, not when it has run. Rejects with
-   * 'disposed' if the program, or memory it reads or writes, was disposed of.
+   * 'disposed' if the program, or memory that it reads or writes, was disposed of.
    */
   async run(repeats = 1): Promise<void> {
     refuseReleased(this.#buffers)
     await this.device.submit(this.commands, repeats)
   }
 
-  /** Encodes and submits one run without waiting; the caller reads back or waits later. Throws 'disposed'. */
+  /** Encodes and submits one run without waiting. The caller reads back or waits later. Throws 'disposed'. */
   runNow(): void {
     refuseReleased(this.#buffers)
     this.device.submitNow(this.commands)
   }
 
-  /** Releases arenas, uniforms and temporary uploads. Results go with them unless they had a destination. */
+  /** Frees arenas, uniforms and temporary uploads, and with them all results without a destination. */
   dispose(): void {
     this.#release()
   }
@@ -161,25 +158,9 @@ export class Program {
   }
 }
 
-/** A plan's dispatches on given memory. Throws RangeError where it names an operand that is not there. */
-export function unboundCommands(
-  plan: KernelPlan,
-  pools: Readonly<Record<Operand['role'], readonly BufferSlice[]>>,
-): UnboundCommand[] {
-  return plan.dispatches.map(({ bindings, ...dispatch }) => ({
-    ...dispatch,
-    access: bindings.map((binding) => binding.access),
-    slices: bindings.map(({ operand }) => slicesOf(pools[operand.role], operand.index)),
-  }))
-}
-
-function slicesOf<T>(slices: readonly T[], index: number): T {
-  const slice = slices[index]
-  if (slice === undefined) throw new RangeError(`operand ${index} of ${slices.length} is missing`)
-  return slice
-}
-
-/** A tensor's memory as whole words, for copies and uploads. */
-export function wordBytes(bytes: number): number {
-  return alignUp(bytes, 4)
+/** Throws RangeError if a plan names an arena or a leaf that it does not have. */
+function numbered<T>(parts: readonly T[], number: number): T {
+  const part = parts[number]
+  if (part === undefined) throw new RangeError(`part ${number} of ${parts.length}`)
+  return part
 }

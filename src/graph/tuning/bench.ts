@@ -1,34 +1,32 @@
 /**
- * One kernel on the device with made-up operands, to be timed and checked variant by variant. Everything it takes is
- * released by `dispose`.
+ * Times and checks one kernel on the device, variant by variant, on synthetic operands. `dispose` frees everything.
  */
 
-import { bindCommands } from '../../gpu/bind.ts'
-import type { BufferSlice, Command, Device, DeviceBuffer } from '../../gpu/device.ts'
-import type { KernelPlan } from '../../kernels/kernel.ts'
+import { wordBytes } from '../../gpu/alignment.ts'
+import type { Device, DeviceBuffer } from '../../gpu/device.ts'
 import { Random } from '../../random.ts'
 import type { TensorType } from '../node.ts'
 import type { KernelTask } from '../plan/choice.ts'
 import { bytesOf } from '../plan/plan.ts'
-import { unboundCommands, wordBytes } from '../run/program.ts'
+import { bindKernel } from '../run/bound-kernel.ts'
 
-/** Of the largest magnitude: as close as two orders of summation come in float32, with room. */
+/** Relative to the largest magnitude. Float32 sums in two orders agree better than this. */
 const tolerance = 1e-4
 /**
- * Codes and indices say which of several numbers won, and where two are equal but for rounding, variants may differ: one
- * in ten thousand is let pass.
+ * Codes and indices name the largest of several numbers. If two are equal up to rounding, variants may disagree: one
+ * difference in ten thousand is accepted.
  */
 const differingShare = 1e-4
-/** Of made-up numbers that repeat: a prime, so that rows and columns of a tensor differ. */
+/** Length of the pattern that synthetic operands repeat: a prime, so that rows and columns of a tensor differ. */
 const tileLength = 65521
 
-/** A variant that was compiled and has run once. */
+/** A variant that is compiled and has run once. */
 export interface BenchedVariant {
-  /** Compilation and first dispatch; software Vulkan compiles at the first dispatch. */
+  /** Time of compilation and first dispatch in ms; software Vulkan compiles at the first dispatch. */
   readonly firstMs: number
-  /** What is wrong with its results, in words; undefined where they are right. */
+  /** What is wrong with its results, in words; undefined if they are right. */
   readonly wrong: string | undefined
-  /** Wall clock of so many runs. */
+  /** Wall-clock time of `repeats` runs in ms. */
   time(repeats: number): Promise<number>
 }
 
@@ -40,7 +38,7 @@ export class TaskBench {
   readonly #outputs: readonly DeviceBuffer[]
   #expected: readonly ArrayBuffer[] | undefined
 
-  /** Throws 'limit' where the operands do not fit; nothing stays allocated then. */
+  /** Throws 'limit' if the operands do not fit, and frees everything then. */
   constructor(device: Device, task: KernelTask) {
     this.#device = device
     this.#task = task
@@ -63,37 +61,30 @@ export class TaskBench {
     return buffer
   }
 
-  /** Compiles the variant, runs it once and compares; the first one that is opened is what the others are compared with. */
+  /** Compiles the variant, runs it once and compares its results with those of the first variant opened. */
   async open(variant: string): Promise<BenchedVariant> {
     const device = this.#device
-    const plan = this.#task.plan(variant)
-    // What a kernel leaves out must not look right: NaN as float32, no index as u32.
+    const task = this.#task
+    const kernel = {
+      plan: task.plan(variant),
+      inputs: this.#inputs.map((buffer) => buffer.slice()),
+      outputs: this.#outputs.map((buffer) => buffer.slice()),
+    }
+    // Elements that the kernel does not write must look wrong: NaN as float32, no valid index as u32.
     for (const buffer of this.#outputs) device.write(buffer.slice(), new Uint8Array(buffer.bytes).fill(0xff))
     await device.idle()
     const began = performance.now()
-    const commands = await this.#bind(plan)
+    const bound = await bindKernel(device, kernel, `tuning ${task.family}/${variant}`)
+    this.#owned.push(bound)
     const time = async (repeats: number): Promise<number> => {
       const start = performance.now()
-      device.submitNow(commands, repeats)
+      device.submitNow(bound.commands, repeats)
       await device.idle()
       return performance.now() - start
     }
     await time(1)
     const firstMs = performance.now() - began
     return { firstMs, wrong: await this.#compare(), time }
-  }
-
-  async #bind(plan: KernelPlan): Promise<readonly Command[]> {
-    const scratch = plan.scratchBytes.map((bytes) => this.#allocate(bytes, 'tuning scratch'))
-    const slices = (buffers: readonly DeviceBuffer[]): BufferSlice[] => buffers.map((buffer) => buffer.slice())
-    const pools = { input: slices(this.#inputs), output: slices(this.#outputs), scratch: slices(scratch) }
-    const bound = await bindCommands(
-      this.#device,
-      unboundCommands(plan, pools),
-      `tuning ${this.#task.family}/${plan.variant}`,
-    )
-    this.#owned.push(bound)
-    return bound.commands
   }
 
   async #compare(): Promise<string | undefined> {
@@ -119,9 +110,9 @@ export class TaskBench {
 }
 
 /**
- * Numbers in [-0.5, 1): some are negative, and sums are far from zero, where cancellation would drown the comparison. Words
- * of a list (labels, permutations, counters) are zero, a number that is within every range; those of an image, the codes
- * of pooling, run from 0 to 4.
+ * Fills an operand. Floats are in [-0.5, 1): some are negative, and sums stay far from zero, where cancellation would spoil
+ * the comparison. Integers of a list (labels, permutations, counters) are zero, which is valid in every range; those of an
+ * image, the codes of pooling, are 0 to 4.
  */
 function fill(device: Device, buffer: DeviceBuffer, { shape, dtype }: TensorType): void {
   if (dtype !== 'f32' && shape.length < 2) return
@@ -152,7 +143,7 @@ function tileOf(dtype: TensorType['dtype']): Uint8Array {
   return tile
 }
 
-/** NaN agrees with NaN only, infinities by sign. */
+/** NaN equals only NaN, infinities only those of their sign. */
 function numbersDiffer(actualBytes: ArrayBuffer, expectedBytes: ArrayBuffer): string | undefined {
   const [actual, expected] = [new Float32Array(actualBytes), new Float32Array(expectedBytes)]
   let largest = 0
@@ -161,7 +152,7 @@ function numbersDiffer(actualBytes: ArrayBuffer, expectedBytes: ArrayBuffer): st
   for (let i = 0; i < expected.length; i++) {
     const [own = Number.NaN, other = Number.NaN] = [actual[i], expected[i]]
     if (Object.is(own, other) || Math.abs(own - other) <= allowed) continue
-    return `is ${own} where ${other} was expected, at place ${i}`
+    return `is ${own}, expected ${other}, at index ${i}`
   }
   return undefined
 }
@@ -175,5 +166,5 @@ function wordsDiffer(actualBytes: ArrayBuffer, expectedBytes: ArrayBuffer): stri
     differing++
   }
   if (differing <= Math.floor(expected.length * differingShare)) return undefined
-  return `is ${actual[first]} where ${expected[first]} was expected, at place ${first}`
+  return `is ${actual[first]}, expected ${expected[first]}, at index ${first}`
 }

@@ -1,9 +1,9 @@
 /**
- * Tuning: the variants of a kernel are measured once on this device, checked against the plain one, and the fastest is
- * put into a `VariantTable`. Only what is asked for is measured, and only as long as the budget lasts; kernels that it does
- * not reach keep their families' preferences. Kernels that update memory in place are no part of a plan and not tuned.
+ * Tuning: measures the variants of a kernel on this device, checks them against the reference variant, and puts the fastest
+ * into a `VariantTable`. It measures only the kernels it is given, until the budget is spent; the others keep their
+ * families' preferences. Kernels that update memory in place are not part of a plan and are not tuned.
  *
- * Measurements differ from run to run, so the table, not the tuning, is what repeats a run bit for bit.
+ * Measurements differ from run to run, so reproducing a run bit for bit needs the table, not another tuning.
  */
 
 import type { Device } from '../../gpu/device.ts'
@@ -15,88 +15,88 @@ import { bytesOf } from '../plan/plan.ts'
 import type { BenchedVariant } from './bench.ts'
 import { TaskBench } from './bench.ts'
 
-/** On software Vulkan a LeNet-5 step is tuned within it; a start that takes longer is felt. */
+/** Enough to tune a LeNet-5 step on software Vulkan. A longer start would be noticed. */
 export const defaultBudgetMs = 3000
-/** Variants of one kernel that are measured at most: the preferred one and those that follow the plain one. */
+/** The most variants measured per kernel: the preferred one and those that follow the reference variant. */
 const mostCandidates = 8
-/** Rounds in which all candidates are measured in turn, so that a machine that slows down slows all of them. */
+/** Rounds. Each measures all candidates in turn, so a machine that slows down affects all of them. */
 const rounds = 7
 const fewestRounds = 3
-/** Beyond the fewest rounds, no new one begins after so long: long runs are steadier, and other kernels wait. */
+/** After this time only the fewest rounds are completed: long runs vary less, and other kernels are waiting. */
 const longestSamplingMs = 300
-/** A sample lasts this long, by repeating the kernel: submitting and waiting take 0.1 to 0.2 ms. */
+/** The kernel is repeated until a sample lasts this long: submitting and waiting alone take 0.1 to 0.2 ms. */
 const sampleMs = 4
 const mostRepeats = 64
-/** A candidate whose second run takes so many times the best one's is not measured further ... */
+/** A candidate whose second run takes this many times the best one's is not measured further ... */
 const hopeless = 10
-/** ... if that run was long, or a third one is as slow: a thread that had to wait for a core loses up to so many ms. */
+/** ... if that run took longer than this, or a third one is as slow: a thread that waits for a core can lose this much. */
 const hiccupMs = 50
-/** Browsers round their clocks to as much: a best of 0 would make all others hopeless. */
+/** Browsers round their clocks to this: a best time of 0 would make all others hopeless. */
 const clockMs = 0.1
-/** Compiling is paid at every start of a program, and no kernel of a step earns back more than this. */
+/** A program compiles at every start, and no kernel of a step saves more time than this. */
 const longestFirstMs = 1000
-/** By how much a candidate must beat the preferred variant: equal kernels differ by up to that from tuning to tuning. */
+/** A candidate must beat the preferred variant by this share: equal kernels differ by up to that much between tunings. */
 const margin = 0.05
 /**
- * The plain variant is neither measured nor compared with beyond this many operations: a quarter of a second at the
- * 1 GFLOP/s of a naive kernel on two cores, and at the 1 TFLOP/s of one on a GPU. The preferred variant, which every test
+ * With more operations than this, the reference variant is neither measured nor used for comparison: it would take a quarter
+ * of a second at 1 GFLOP/s (a naive kernel on two cores) or 1 TFLOP/s (on a GPU). The preferred variant, which every test
  * compares with the reference, then takes its place.
  */
-const plainFlops = { cpu: 2.5e8, gpu: 2.5e11 } as const
+const referenceFlops = { cpu: 2.5e8, gpu: 2.5e11 } as const
 
-/** How long tuning may take, and what it need not measure. */
+/** How long tuning may take, and what it can skip. */
 export interface TuneOptions {
-  /** Wall clock in ms; 3000 by default. Overrun by one candidate's first dispatch at most. */
+  /** Wall-clock time in ms; 3000 by default. Exceeded by at most one candidate's first dispatch. */
   readonly budgetMs?: number | undefined
-  /** More kernels, for what is left of the budget. */
+  /** More kernels, tuned with what is left of the budget. */
   readonly after?: readonly KernelTask[] | undefined
-  /** Kernels that this table has an entry for are not measured. */
+  /** Kernels with an entry in this table are not measured. */
   readonly known?: VariantTable | undefined
-  /** Takes a line about each kernel. */
+  /** Receives a line about each kernel. */
   readonly log?: ((line: string) => void) | undefined
-  /** Stops as if the budget were spent. */
+  /** Stops as if the budget was spent. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** What a caller of {@link tune}, or of what calls it, may say. */
+/** Kinds of the options that callers of {@link tune} pass on. */
 export const tuneKinds = { budgetMs: aNumber, log: aFunction, signal: aSignal }
 
-/** How a variant did. */
+/** The measurement of one variant. */
 export interface CandidateResult {
   /** Its name in the family. */
   readonly variant: string
-  /** Wall clock of one run: the lower quartile of the rounds, or a single run where it was given up. Undefined where it was not run. */
+  /** Wall-clock time of one run: the lower quartile of the rounds, or a single run if it was given up. Undefined if it was not run. */
   readonly milliseconds?: number
-  /** Why it could not win, in words. */
+  /** Why it was ruled out, in words. */
   readonly problem?: string
 }
 
-/** A kernel, and what was found about it. */
+/** The tuning result of one kernel. */
 export interface TunedKernel {
-  /** What was measured. */
+  /** The kernel. */
   readonly task: KernelTask
   /** The variant to use. */
   readonly chosen: string
-  /** How each did that was measured. */
+  /** The measured variants. */
   readonly candidates: readonly CandidateResult[]
 }
 
-/** What a tuning came to. */
+/** The result of a tuning. */
 export interface TuningResult {
-  /** What was known of these kernels, and what was found. */
+  /** The variants for these kernels, both known and newly found. */
   readonly variants: VariantTable
-  /** In the order of their weight. `candidates` is empty where only one was worth measuring, or one took the whole budget. */
+  /** The tuned kernels, the one with the most work first. `candidates` is empty if only one was worth measuring, or one took the whole budget. */
   readonly kernels: readonly TunedKernel[]
-  /** How many kernels the budget did not reach. */
+  /** Kernels not tuned because the budget was spent. */
   readonly left: number
-  /** Wall clock. */
+  /** Wall-clock time. */
   readonly seconds: number
 }
 
 /**
- * Measures the kernels that have a choice and no entry in `known`. A candidate that is refused by the adapter or whose
- * results are wrong is reported and never chosen. For a training use `nn.tuneTraining`, which finds the kernels itself.
- * @throws WeftgradError 'argument' for options that there are not; 'device-lost', 'device' or 'disposed' if the device fails.
+ * Measures the kernels that have several variants and no entry in `known`. A candidate that the adapter refuses, or whose
+ * results are wrong, is reported and never chosen. For a training use `nn.tuneTraining`, which finds the kernels itself.
+ * @throws WeftgradError 'argument' for unknown options; 'device-lost', 'device' or 'disposed' if the device fails.
  */
 export async function tune(
   device: Device,
@@ -116,7 +116,7 @@ export async function tune(
     else if (isSpent()) left++
     else {
       const found = await tuneKernel(device, task, isSpent)
-      // One that uses up a whole budget would do so again: every tuning gets somewhere.
+      // A kernel that exhausts the budget would do so every time: record the default, so that the next run moves on.
       const isFirst = kernels.every(({ candidates }) => candidates.length === 0)
       const isTooMuch = found === undefined && isFirst && signal?.aborted !== true
       const tuned = isTooMuch ? { task, chosen: task.preferred, candidates: [] } : found
@@ -131,7 +131,7 @@ export async function tune(
   return { variants, kernels, left, seconds: (performance.now() - began) / 1000 }
 }
 
-/** Each shape class that has a choice, the one with the most work first, so that the budget goes where it pays. */
+/** Each shape class with several variants, the one with the most work first, since that one gains most. */
 function inOrder(tasks: readonly KernelTask[], after: readonly KernelTask[]): Iterable<KernelTask> {
   const byWeight = (some: readonly KernelTask[]): KernelTask[] =>
     some
@@ -142,41 +142,41 @@ function inOrder(tasks: readonly KernelTask[], after: readonly KernelTask[]): It
   return new Map([...byWeight(tasks), ...byWeight(after)].map((task) => [classKey(task), task])).values()
 }
 
-/** Operations, and bytes at four operations each: what adapters of either class do in the same time, roughly. */
+/** Operations, with a byte counted as four: both classes of adapters do that in roughly the same time. */
 function weightOf(task: KernelTask): number {
   const bytes = [...task.inputs, ...task.outputs].reduce((sum, type) => sum + bytesOf(type), 0)
   return task.plan(task.preferred).flops + 4 * bytes
 }
 
 /**
- * Barriers make a processor keep the state of every lane: the tiled kernels for GPUs take 0.6 to 1.4 s to compile on
- * lavapipe, and 4 ms where those without barriers take 1.
+ * Barriers make a CPU keep the state of every lane: on lavapipe, the tiled kernels for GPUs take 0.6 to 1.4 s to compile
+ * and run four times as long as kernels without barriers.
  */
 function hasBarriers(plan: KernelPlan): boolean {
   return plan.dispatches.some(({ wgsl }) => wgsl.includes('workgroupBarrier'))
 }
 
-/** The preferred variant, then the others; the plain one last, and only where it is quick enough. */
+/** The preferred variant, then the others; the reference variant last, and only if it is fast enough. */
 function candidatesOf(task: KernelTask, device: Device): { reference: string; names: readonly string[] } {
-  const [plain = task.preferred] = task.candidates
-  const isQuick = task.plan(plain).flops <= plainFlops[device.facts.class]
+  const [reference = task.preferred] = task.candidates
+  const isQuick = task.plan(reference).flops <= referenceFlops[device.facts.class]
   const others = task.candidates.filter(
     (name) =>
-      name !== plain && name !== task.preferred && !(device.facts.class === 'cpu' && hasBarriers(task.plan(name))),
+      name !== reference && name !== task.preferred && !(device.facts.class === 'cpu' && hasBarriers(task.plan(name))),
   )
   const names = [task.preferred, ...others.slice(0, mostCandidates - 2)]
-  if (isQuick && plain !== task.preferred) names.push(plain)
-  return { reference: isQuick ? plain : task.preferred, names }
+  if (isQuick && reference !== task.preferred) names.push(reference)
+  return { reference: isQuick ? reference : task.preferred, names }
 }
 
 interface Entrant {
   readonly variant: string
   readonly bench: BenchedVariant
-  /** ms of a run; the lower quartile of several once it was sampled. */
+  /** Time of a run in ms; after sampling the lower quartile of several. */
   milliseconds: number
 }
 
-/** Undefined where the budget ended before a winner was found. */
+/** Undefined if the budget was spent before a winner was found. */
 async function tuneKernel(device: Device, task: KernelTask, isSpent: () => boolean): Promise<TunedKernel | undefined> {
   const { reference, names } = candidatesOf(task, device)
   if (names.length < 2) return { task, chosen: task.preferred, candidates: [] }
@@ -206,7 +206,7 @@ async function tuneKernel(device: Device, task: KernelTask, isSpent: () => boole
     const measured = entrants.filter((entrant) => !slow.includes(entrant))
     if (measured.length > 1 && !(await sample(measured, isSpent))) return undefined
     const chosen = winner(measured, task.preferred)
-    // On a busy machine one series in ten names a wrong winner, so a change is measured twice.
+    // On a busy machine one series in ten finds a wrong winner, so a change is measured twice.
     const finalists = measured.filter(({ variant }) => variant === chosen || variant === task.preferred)
     if (finalists.length > 1 && !(await sample(finalists, isSpent))) return undefined
     return { task, chosen: winner(finalists, task.preferred), candidates: reported(names, measured, problems) }
@@ -240,7 +240,7 @@ async function opened(
   }
 }
 
-/** Measures all in turn, round by round. False where the budget ended before enough rounds were done. */
+/** Measures all in turn, round by round. False if the budget was spent before enough rounds were done. */
 async function sample(entrants: readonly Entrant[], isSpent: () => boolean): Promise<boolean> {
   const series = entrants.map((entrant) => ({
     entrant,
@@ -287,8 +287,8 @@ function textOf(error: unknown): string {
 }
 
 /**
- * What disturbs a machine only adds time. With a load of six on two cores the medians named the wrong winner; a minimum
- * would rest on one lucky sample.
+ * Disturbances only add time. With a load of six on two cores, medians found the wrong winner; a minimum would depend on one
+ * lucky sample.
  */
 function lowerQuartile(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)

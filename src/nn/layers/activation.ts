@@ -1,4 +1,4 @@
-/** Functions of a layer's result, by Keras' names, and the layer that is nothing else. */
+/** Activation functions by Keras' names, and the layer that only applies one. */
 
 import type { Activation } from '../../operators/activation.ts'
 import { activate, anActivation } from '../../operators/activation.ts'
@@ -9,7 +9,7 @@ import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'
 import { unnamedLayer } from './named.ts'
 
-/** What a layer may do to its result. `softmax` is over the last axis; kernels do not apply it themselves. */
+/** The activations of layers. `softmax` is over the last axis; kernels do not fuse it. */
 export type LayerActivation = Activation | 'softmax'
 
 /** What a layer makes of x. */
@@ -21,8 +21,8 @@ const [named, isNamed] = anActivation
 export const aLayerActivation: Kind = [`'softmax', ${named}`, (value) => value === 'softmax' || isNamed(value)]
 
 /**
- * Keras' `Activation`: the function by itself, for where it does not follow a product directly. Its name may be left out.
- * @throws WeftgradError 'argument' for a function that there is not.
+ * Keras' `Activation`: a separate activation, for use where it does not directly follow a product. The name is optional.
+ * @throws WeftgradError 'argument' for an unknown function.
  */
 export function activation(
   ...given: readonly [kind: LayerActivation] | readonly [name: string, kind: LayerActivation]

@@ -1,4 +1,4 @@
-/** Convolutional layers, and the zeros that some networks put around their images. */
+/** Convolutional layers, and zero padding. */
 
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
@@ -14,22 +14,20 @@ import type { Initializer } from '../initializers.ts'
 import { glorotUniform, zerosInitializer } from '../initializers.ts'
 import { activated } from './activation.ts'
 import type { Layer, RebuiltProduct, WeightSpec } from './layer.ts'
-import { first, needed, noWeights } from './layer.ts'
+import { channelsOf, first, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
 const productKinds = { ...convKinds, activation: anActivation, useBias: aFlag }
 
-/** Of {@link conv2d}. */
+/** Options of {@link conv2d}. */
 export interface ConvLayerOptions extends ConvOptions {
-  /** What becomes of the result; 'linear' (nothing) by default. */
+  /** Function of the result; 'linear' (none) by default. */
   readonly activation?: Activation
-  /** True by default. A normalisation that follows makes it superfluous. */
+  /** Whether to add a bias. True by default. A following normalisation makes it redundant. */
   readonly useBias?: boolean
-  /** `glorotUniform` by default. */
+  /** Initial kernel; `glorotUniform` by default. */
   readonly kernelInitializer?: Initializer
 }
-
-const channelsOf = (inputs: readonly Shape[], name: string): number => first(inputs, name).at(-1) ?? 0
 
 const weightSpec = (name: string, shape: Shape, initializer: Initializer): WeightSpec => ({
   name,
@@ -64,9 +62,9 @@ function productRole<Options extends ConvLayerOptions>(
 
 /**
  * Keras' `Conv2D`: [h, w, c] -> [h', w', filters]. Weights `kernel` [kh, kw, c, filters] and `bias` [filters]. Activation, bias
- * and a 2x2 max-pooling that follows are one kernel with it.
- * @throws WeftgradError 'argument' for extents that are not whole numbers from 1; 'shape', once it is wired, where the window
- * does not fit.
+ * and a following 2x2 max-pooling run in the same kernel.
+ * @throws WeftgradError 'argument' for extents that are not whole numbers from 1; 'shape', in a model, if the window does not
+ * fit.
  */
 export function conv2d(
   ...given: Named<[filters: number, kernelSize: number | Pair, options?: ConvLayerOptions]>
@@ -92,20 +90,20 @@ function makeConv2d(name: string, filters: number, kernelSize: number | Pair, op
   }
 }
 
-/** Of {@link depthwiseConv2d}. */
+/** Options of {@link depthwiseConv2d}. */
 export interface DepthwiseConvLayerOptions extends ConvOptions {
   /** Kernels for each channel. 1 by default. */
   readonly depthMultiplier?: number
-  /** What becomes of the result; 'linear' (nothing) by default. */
+  /** Function of the result; 'linear' (none) by default. */
   readonly activation?: Activation
-  /** True by default. A normalisation that follows makes it superfluous. */
+  /** Whether to add a bias. True by default. A following normalisation makes it redundant. */
   readonly useBias?: boolean
-  /** `glorotUniform` by default. */
+  /** Initial kernel; `glorotUniform` by default. */
   readonly depthwiseInitializer?: Initializer
 }
 
 /**
- * Keras' `DepthwiseConv2D`: each channel with `depthMultiplier` kernels of its own, [h, w, c] -> [h', w', c * depthMultiplier].
+ * Keras' `DepthwiseConv2D`: convolves each channel with its own `depthMultiplier` kernels, [h, w, c] -> [h', w', c * depthMultiplier].
  * Weights `depthwise_kernel` [kh, kw, c, depthMultiplier] and `bias`.
  * @throws WeftgradError as {@link conv2d}.
  */
@@ -143,9 +141,9 @@ function makeDepthwiseConv2d(name: string, kernelSize: number | Pair, options: D
   }
 }
 
-/** Of {@link separableConv2d}. */
+/** Options of {@link separableConv2d}. */
 export interface SeparableConvLayerOptions extends DepthwiseConvLayerOptions {
-  /** Of the 1x1 convolution; `glorotUniform` by default. */
+  /** Initial kernel of the 1x1 convolution; `glorotUniform` by default. */
   readonly pointwiseInitializer?: Initializer
 }
 
@@ -195,9 +193,9 @@ function makeSeparableConv2d(
 }
 
 /**
- * Keras' `ZeroPadding2D`: zeros around an image, as many on every side, [vertical, horizontal], or
- * [[top, bottom], [left, right]] pixels.
- * @throws WeftgradError 'argument' for anything but whole numbers from 0; 'shape', once it is wired, for what is no image.
+ * Keras' `ZeroPadding2D`: adds zeros around an image: one number of pixels for every side, [vertical, horizontal], or
+ * [[top, bottom], [left, right]].
+ * @throws WeftgradError 'argument' for anything but whole numbers from 0; 'shape', in a model, for inputs that are not images.
  */
 export function zeroPadding2d(...given: Named<[padding?: number | Pair | ExplicitPadding]>): Layer {
   return namedLayer('zero_padding2d', given, makeZeroPadding2d)

@@ -1,4 +1,4 @@
-/** Dense layers, and those that only rearrange or drop numbers. */
+/** Dense layers, and layers that only rearrange or drop numbers. */
 
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
@@ -19,24 +19,24 @@ import { glorotUniform, zerosInitializer } from '../initializers.ts'
 import type { LayerActivation } from './activation.ts'
 import { activated, aLayerActivation } from './activation.ts'
 import type { Layer } from './layer.ts'
-import { first, needed, noWeights } from './layer.ts'
+import { channelsOf, first, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
-/** Of {@link dense}. */
+/** Options of {@link dense}. */
 export interface DenseLayerOptions {
-  /** What becomes of the result; 'linear' (nothing) by default. */
+  /** Function of the result; 'linear' (none) by default. */
   readonly activation?: LayerActivation
-  /** True by default. */
+  /** Whether to add a bias. True by default. */
   readonly useBias?: boolean
-  /** `glorotUniform` by default. */
+  /** Initial kernel; `glorotUniform` by default. */
   readonly kernelInitializer?: Initializer
 }
 
 /**
  * Keras' `Dense`: activation(x kernel + bias), [..., in] -> [..., units]. Weights `kernel` [in, units] and `bias` [units]. The
- * last one of a classifier may be 'linear' or 'softmax': the loss takes the logits of either.
- * Its name may be left out: `dense(8)`.
- * @throws WeftgradError 'argument' for units that are not a whole number from 1, or options that there are not.
+ * last one of a classifier may be 'linear' or 'softmax': the loss uses the logits of either.
+ * The name is optional: `dense(8)`.
+ * @throws WeftgradError 'argument' for units that are not a whole number from 1, or unknown options.
  */
 export function dense(...given: Named<[units: number, options?: DenseLayerOptions]>): Layer {
   return namedLayer('dense', given, makeDense)
@@ -62,28 +62,29 @@ function makeDense(name: string, units: number, options: DenseLayerOptions = {})
     weights: (inputs) => [
       {
         name: 'kernel',
-        shape: [first(inputs, name).at(-1) ?? 0, units],
+        shape: [channelsOf(inputs, name), units],
         initializer: kernelInitializer,
         trainable: true,
       },
       ...(useBias ? [{ name: 'bias', shape: [units], initializer: zerosInitializer, trainable: true }] : []),
     ],
-    call(inputs, [kernel, bias]) {
+    call(inputs, weights) {
       const x = first(inputs, name)
-      const blocks = rowBlocks(needed(kernel, name).shape)
-      if (blocks.length > 1) return activated(activation, productByBlocks(x, needed(kernel, name), bias, blocks))
-      return activated(activation, denseProduct(x, needed(kernel, name), bias))
+      const [kernel, bias] = [needed(weights[0], name), weights[1]]
+      const blocks = rowBlocks(kernel.size / units, units)
+      const y = blocks.length > 1 ? productByBlocks(x, kernel, bias, blocks) : denseProduct(x, kernel, bias)
+      return activated(activation, y)
     },
   }
 }
 
-/** What every adapter lets a kernel see of one tensor: WebGPU's default limit. */
+/** The bytes of a tensor that a kernel can bind on every adapter: WebGPU's default limit. */
 const portableBindingBytes = 128 * 2 ** 20
 
-/** Rows of a kernel, cut where it is larger than that: VGG16's fc1 (411 MB) comes in four blocks. */
-function rowBlocks([rows = 0, columns = 0]: Shape): { readonly from: number; readonly count: number }[] {
+/** Splits the rows of a larger kernel into blocks: VGG16's fc1 (411 MB) has four. */
+function rowBlocks(rows: number, columns: number): { readonly from: number; readonly count: number }[] {
   const blocks = Math.ceil((rows * columns * 4) / portableBindingBytes)
-  // Rows of a block are a multiple of 64, so that each begins at a multiple of 256 bytes whatever the columns.
+  // Blocks have a multiple of 64 rows, so that each starts at a multiple of 256 bytes for any number of columns.
   const size = Math.ceil(rows / blocks / 64) * 64
   return Array.from({ length: Math.ceil(rows / size) }, (_, i) => ({
     from: i * size,
@@ -108,7 +109,7 @@ function productByBlocks(
   return parts.slice(1).reduce(add, first(parts, 'dense'))
 }
 
-/** Keras' `Flatten`: all axes but the batch become one, row-major. */
+/** Keras' `Flatten`: merges all axes but the batch into one, row-major. */
 export function flatten(...given: Named<[]>): Layer {
   return namedLayer('flatten', given, (name) => ({
     name,
@@ -120,8 +121,8 @@ export function flatten(...given: Named<[]>): Layer {
 }
 
 /**
- * Keras' `Reshape`: the same numbers in another shape, the batch aside; one extent may be -1.
- * @throws WeftgradError 'shape', once it is wired, where the numbers of elements differ.
+ * Keras' `Reshape`: the same numbers in another shape, apart from the batch; one extent may be -1.
+ * @throws WeftgradError 'shape', in a model, if the numbers of elements differ.
  */
 export function reshape(...given: Named<[targetShape: Shape]>): Layer {
   return namedLayer('reshape', given, makeReshape)
@@ -138,20 +139,20 @@ function makeReshape(name: string, targetShape: Shape): Layer {
       const shape = targetShape.map((extent) => (extent === -1 ? elementCount(input) / known : extent))
       const isShape = shape.every((extent) => Number.isInteger(extent) && extent >= 1)
       if (!isShape || elementCount(shape) !== elementCount(input))
-        throw new WeftgradError('shape', `${name} cannot make ${shapeText(targetShape)} of ${shapeText(input)}.`)
+        throw new WeftgradError('shape', `${name} cannot reshape ${shapeText(input)} to ${shapeText(targetShape)}.`)
       return shape
     },
     weights: noWeights,
     call(inputs) {
       const x = first(inputs, name)
-      return reshapeTensor(x, [x.shape[0] ?? 1, ...targetShape])
+      return reshapeTensor(x, [...x.shape.slice(0, 1), ...targetShape])
     },
   }
 }
 
 /**
- * Keras' `Dropout`: zeros a share `rate` in [0, 1) of the inputs in training and scales the rest by 1 / (1 - rate); another
- * share at each step, the same for the same seed. Does nothing otherwise.
+ * Keras' `Dropout`: in training, zeros a random share `rate` in [0, 1) of the inputs at each step and scales the rest by
+ * 1 / (1 - rate); the same for the same seed. Does nothing otherwise.
  * @throws WeftgradError 'argument' for a rate outside [0, 1).
  */
 export function dropout(...given: Named<[rate: number]>): Layer {
@@ -173,7 +174,7 @@ function makeDropout(name: string, rate: number): Layer {
   }
 }
 
-/** 31 bits of a layer's name, so that two dropouts of a network draw different masks. */
+/** 31 bits derived from a layer's name, so that two dropouts of a network draw different masks. */
 function streamOf(name: string): number {
   let h = 0
   for (let i = 0; i < name.length; i++) h = (Math.imul(h, 31) + name.charCodeAt(i)) & 0x7fffffff

@@ -1,6 +1,6 @@
 /**
- * What a layer is: a description that says which shapes it makes and which weights it wants, and traces its operators.
- * The weights belong to the model. Shapes here are without the batch.
+ * The contract of a layer: a description of its output shapes and weights, which traces its operators. The weights belong to
+ * the model. Shapes here are without the batch.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -10,42 +10,42 @@ import type { Tensor } from '../../operators/tensor.ts'
 import type { ExplicitPadding } from '../../operators/window.ts'
 import type { Initializer } from '../initializers.ts'
 
-/** A weight that a layer asks its model for. */
+/** A weight of a layer, to be created by the model. */
 export interface WeightSpec {
-  /** Within the layer: `kernel`, `bias`, `gamma` ... */
+  /** Its name within the layer: `kernel`, `bias`, `gamma` ... */
   readonly name: string
   /** Its extents. */
   readonly shape: Shape
-  /** Makes its first numbers. */
+  /** Creates its initial numbers. */
   readonly initializer: Initializer
-  /** False for numbers that no gradient updates: moving statistics. */
+  /** False for weights that no gradient updates: moving statistics. */
   readonly trainable: boolean
 }
 
-/** What a layer is told besides inputs and weights. */
+/** The context of a layer's call, besides inputs and weights. */
 export interface CallContext {
-  /** True in a step of training, for layers that behave otherwise there. */
+  /** True in a training step, for layers that behave differently there. */
   readonly training: boolean
-  /** Seeds dropout. */
+  /** Random seed of dropout. */
   readonly seed: number
   /** A u32 tensor whose first element counts steps: the random numbers of a step depend on it. */
   readonly counter: Tensor | undefined
-  /** Notes that a weight that is not trainable gets a new value at the end of the step. */
+  /** Gives a weight that is not trainable a new value at the end of the step. */
   update(weight: Tensor, value: Tensor): void
 }
 
-/** What freezing (freeze.ts) must know of a layer that it may merge with its neighbours. */
+/** The properties of a layer that freezing (freeze.ts) needs to merge it with its neighbours. */
 export type LayerRole =
   | {
       /** Applies a kernel: a convolution, a dense layer. */
       readonly kind: 'product'
-      /** The weight whose last axes, as many numbers as the layer has output channels, count those channels. */
+      /** The weight whose last axes index the output channels. */
       readonly kernel: string
-      /** True where nothing follows product and bias, so that a scale of the result can move into them. */
+      /** True if nothing follows product and bias, so that they can absorb a scale of the result. */
       readonly takesScale: boolean
-      /** True where zeros around the input can become the layer's own padding. */
+      /** True if zeros around the input can become the layer's padding. */
       readonly takesPadding: boolean
-      /** The same layer with changes. */
+      /** Builds the same layer with changes. */
       rebuilt(changes: RebuiltProduct): Layer
     }
   | {
@@ -61,58 +61,65 @@ export type LayerRole =
       readonly padding: ExplicitPadding
     }
 
-/** How a layer is to differ from the one it is rebuilt from. */
+/** Changes of a rebuilt layer. */
 export interface RebuiltProduct {
-  /** The merged normalisation's. */
+  /** The name of the merged normalisation. */
   readonly name?: string
-  /** It gets a bias, to hold a normalisation's offset. */
+  /** Adds a bias for the normalisation's offset. */
   readonly useBias?: true
-  /** It gets the padding of the zeros before it. */
+  /** The padding of the zeros before it. */
   readonly padding?: ExplicitPadding
 }
 
 /**
- * A layer: a description that says which shapes it makes and which weights it wants, and traces its operators. The weights
- * belong to the model. Shapes are without the batch. An object of this type is a layer of your own.
+ * A layer: a description of its output shapes and weights, which traces its operators. The weights belong to the model. Shapes
+ * are without the batch. Write an object of this type for a custom layer.
  */
 export interface Layer {
-  /** Unique in its model; weights are named after it. */
+  /** Its name, unique in its model; weights are named after it. */
   readonly name: string
-  /** Keras' class. */
+  /** Keras' class name. */
   readonly className: string
   /**
-   * Present where nobody named the layer: the same layer by another name. Its model gives it one that is free, after its
-   * class as in Keras: `dense`, `dense_1` ...
+   * Present if the layer is unnamed: builds the same layer with another name. Its model names it after its class as Keras
+   * does: `dense`, `dense_1` ...
    */
   readonly named?: (name: string) => Layer
-  /** Absent where freezing leaves the layer as it is. */
+  /** Absent if freezing leaves the layer as it is. */
   readonly role?: LayerRole
-  /** @throws WeftgradError 'shape' for inputs it cannot take. */
+  /** Its output's shape. @throws WeftgradError 'shape' for inputs that it cannot take. */
   outputShape(inputs: readonly Shape[]): Shape
-  /** The weights it wants for inputs of these shapes, in the order in which files have them. */
+  /** Its weights for inputs of these shapes, in the order of weights files. */
   weights(inputs: readonly Shape[]): readonly WeightSpec[]
-  /** Traces its operators. `weights` come in the order the layer asked for them; `inputs` with the batch. */
+  /** Traces its operators. `weights` are in the order of `Layer.weights`; `inputs` have the batch axis. */
   call(inputs: readonly Tensor[], weights: readonly Tensor[], context: CallContext): Tensor
 }
 
-/** The one input of a layer that takes one. */
+/** The input of a layer with one input. */
 export function first<T>(items: readonly T[], name: string): T {
   const [item] = items
   if (item === undefined) throw new WeftgradError('shape', `${name}: the layer needs an input.`)
   return item
 }
 
-/** A weight that the layer asked for. */
+/** A weight that must be there. */
 export function needed(weight: Tensor | undefined, name: string): Tensor {
   if (weight === undefined) throw new WeftgradError('argument', `${name}: a weight is missing.`)
   return weight
 }
 
-/** Of layers that have none. */
+/** The channels of the one input: its last extent. Throws 'shape' for an input without axes. */
+export function channelsOf(inputs: readonly Shape[], name: string): number {
+  const channels = first(inputs, name).at(-1)
+  if (channels === undefined) throw new WeftgradError('shape', `${name} needs an input with at least one axis.`)
+  return channels
+}
+
+/** The weights of layers without weights. */
 export const noWeights = (): readonly WeightSpec[] => []
 
 /**
- * A layer's shape as summaries show it: `[batch, 28, 28, 6]`.
+ * A layer's shape in summaries: `[batch, 28, 28, 6]`.
  * @internal
  */
 export function batchedShapeText(shape: Shape): string {

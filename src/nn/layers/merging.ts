@@ -1,4 +1,4 @@
-/** Layers that several others feed. */
+/** Layers with several inputs. */
 
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
@@ -12,8 +12,8 @@ import { type Named, namedLayer } from './named.ts'
 const shapeTexts = (shapes: readonly Shape[]): string => shapes.map(shapeText).join(' and ')
 
 /**
- * Keras' `Add`: the sum of two or more inputs of one shape.
- * @throws WeftgradError 'shape', once it is wired, for fewer inputs or other shapes.
+ * Keras' `Add`: the sum of two or more inputs of the same shape.
+ * @throws WeftgradError 'shape', in a model, for fewer inputs or different shapes.
  */
 export function add(...given: Named<[]>): Layer {
   return namedLayer('add', given, (name) => ({
@@ -22,7 +22,10 @@ export function add(...given: Named<[]>): Layer {
     outputShape(inputs) {
       const [shape] = inputs
       if (shape === undefined || inputs.length < 2 || inputs.some((other) => !sameShape(other, shape)))
-        throw new WeftgradError('shape', `${name} adds inputs of one shape, not ${shapeTexts(inputs) || 'none'}.`)
+        throw new WeftgradError(
+          'shape',
+          `${name} adds two or more inputs of the same shape, not ${shapeTexts(inputs) || 'none'}.`,
+        )
       return shape
     },
     weights: noWeights,
@@ -31,9 +34,9 @@ export function add(...given: Named<[]>): Layer {
 }
 
 /**
- * Keras' `Concatenate`: two or more inputs side by side along an axis, in Keras' count: 0 is the batch, -1 (the default) the
+ * Keras' `Concatenate`: joins two or more inputs along an axis. Axes count as in Keras: 0 is the batch, -1 (the default) the
  * channels.
- * @throws WeftgradError 'shape', once it is wired, where the inputs differ along another axis.
+ * @throws WeftgradError 'shape', in a model, if the inputs differ along another axis.
  */
 export function concatenate(...given: Named<[options?: { readonly axis?: number }]>): Layer {
   return namedLayer('concatenate', given, makeConcatenate)
@@ -52,11 +55,10 @@ function makeConcatenate(name: string, options: { readonly axis?: number } = {})
       if (inputs.length < 2 || !Number.isInteger(along) || along < 0 || along >= shape.length || !fits)
         throw new WeftgradError(
           'shape',
-          `${name} joins inputs that differ along axis ${axis} only, not ${shapeTexts(inputs) || 'none'}.`,
+          `${name} joins two or more inputs that differ only along axis ${axis}, not ${shapeTexts(inputs) || 'none'}.`,
         )
-      return shape.map((extent, i) =>
-        i === along ? inputs.reduce((total, other) => total + (other[i] ?? 0), 0) : extent,
-      )
+      const joined = inputs.flatMap((other) => other[along] ?? []).reduce((total, extent) => total + extent, 0)
+      return shape.map((extent, i) => (i === along ? joined : extent))
     },
     weights: noWeights,
     call: (inputs) => concatenateTensors(inputs, axis),

@@ -4,12 +4,12 @@ import { add, batchNormalizationTraining, mul, batchNormalization as normalize }
 import { aFlag, aNumber, checkOptions } from '../../options.ts'
 import { onesInitializer, zerosInitializer } from '../initializers.ts'
 import type { Layer } from './layer.ts'
-import { first, needed } from './layer.ts'
+import { channelsOf, first, needed } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
-/** Of {@link batchNormalization}; the defaults are Keras'. */
+/** Options of {@link batchNormalization}; the defaults are Keras'. */
 export interface BatchNormalizationOptions {
-  /** How much of the moving statistics is kept at each step. 0.99 by default. */
+  /** The share of the moving statistics kept at each step. 0.99 by default. */
   readonly momentum?: number
   /** Added to the variance. 1e-3 by default. */
   readonly epsilon?: number
@@ -20,8 +20,8 @@ export interface BatchNormalizationOptions {
 }
 
 /**
- * Keras' `BatchNormalization` (Ioffe & Szegedy 2015), over the last axis' channels. In training it normalises by the batch and
- * updates `moving_mean` and `moving_variance`; otherwise it uses those. Weights in this order: `gamma`, `beta`, `moving_mean`,
+ * Keras' `BatchNormalization` (Ioffe & Szegedy 2015), over the last axis' channels. In training it uses the batch's statistics
+ * and updates `moving_mean` and `moving_variance`; otherwise it uses those. Weights in this order: `gamma`, `beta`, `moving_mean`,
  * `moving_variance`, each [channels].
  */
 export function batchNormalization(...given: Named<[options?: BatchNormalizationOptions]>): Layer {
@@ -37,7 +37,7 @@ function makeBatchNormalization(name: string, options: BatchNormalizationOptions
     role: { kind: 'normalization', epsilon },
     outputShape: (inputs) => first(inputs, name),
     weights(inputs) {
-      const shape = [first(inputs, name).at(-1) ?? 0]
+      const shape = [channelsOf(inputs, name)]
       return [
         ...(scale ? [{ name: 'gamma', shape, initializer: onesInitializer, trainable: true }] : []),
         ...(center ? [{ name: 'beta', shape, initializer: zerosInitializer, trainable: true }] : []),

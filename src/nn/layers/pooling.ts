@@ -1,4 +1,4 @@
-/** Pooling layers: over windows, or over whole images. */
+/** Pooling layers, over windows or whole images. */
 
 import type { Padding, PoolOptions } from '../../operators/index.ts'
 import { averagePool, globalAveragePool, max, maxPool } from '../../operators/index.ts'
@@ -6,10 +6,10 @@ import type { Tensor } from '../../operators/tensor.ts'
 import { convGeometry, pairOf, poolKinds } from '../../operators/window.ts'
 import { checkOptions } from '../../options.ts'
 import type { Layer } from './layer.ts'
-import { first, noWeights } from './layer.ts'
+import { channelsOf, first, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
-/** Of the pooling layers: a window of 2x2, as far apart as it is large, padding 'valid', unless said otherwise. */
+/** Options of the pooling layers. By default, windows are 2x2, strides equal the window, and padding is 'valid'. */
 export type PoolLayerOptions = Partial<PoolOptions>
 
 function pooling(
@@ -25,9 +25,9 @@ function makePooling(
   name: string,
   className: string,
   pool: (x: Tensor, options: PoolOptions) => Tensor,
-  told: PoolLayerOptions = {},
+  given: PoolLayerOptions = {},
 ): Layer {
-  const { poolSize = 2, strides = poolSize, padding = 'valid' } = checkOptions(name, told, poolKinds)
+  const { poolSize = 2, strides = poolSize, padding = 'valid' } = checkOptions(name, given, poolKinds)
   const options: PoolOptions & { padding: Padding } = { poolSize, strides, padding }
   return {
     name,
@@ -38,7 +38,7 @@ function makePooling(
         strides,
         padding,
       })
-      return [outHeight, outWidth, input.at(-1) ?? 0]
+      return [outHeight, outWidth, channelsOf(inputs, name)]
     },
     weights: noWeights,
     call: (inputs) => pool(first(inputs, name), options),
@@ -47,14 +47,14 @@ function makePooling(
 
 /**
  * Keras' `MaxPooling2D`: the largest number of each window and channel, [h, w, c] -> [h', w', c].
- * @throws WeftgradError 'shape', once it is wired, where the window does not fit.
+ * @throws WeftgradError 'shape', in a model, if the window does not fit.
  */
 export const maxPooling2d = (...given: Named<[options?: PoolLayerOptions]>): Layer =>
   pooling(given, 'max_pooling2d', 'MaxPooling2D', maxPool)
 
 /**
  * Keras' `AveragePooling2D`: the mean of each window and channel, padding not counted, [h, w, c] -> [h', w', c].
- * @throws WeftgradError 'shape', once it is wired, where the window does not fit.
+ * @throws WeftgradError 'shape', in a model, if the window does not fit.
  */
 export const averagePooling2d = (...given: Named<[options?: PoolLayerOptions]>): Layer =>
   pooling(given, 'average_pooling2d', 'AveragePooling2D', averagePool)
@@ -63,7 +63,7 @@ function globalPooling(given: Named<[]>, kind: string, className: string, pool: 
   return namedLayer(kind, given, (name) => ({
     name,
     className,
-    outputShape: (inputs) => [first(inputs, name).at(-1) ?? 0],
+    outputShape: (inputs) => [channelsOf(inputs, name)],
     weights: noWeights,
     call: (inputs) => pool(first(inputs, name)),
   }))

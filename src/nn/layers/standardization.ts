@@ -1,17 +1,17 @@
-/** Standardisation of features by statistics that were found before training: Keras' `Normalization`. */
+/** Standardises features with statistics computed before training: Keras' `Normalization`. */
 
 import { div, maximum, sqrt, sub } from '../../operators/index.ts'
 import { onesInitializer, zerosInitializer } from '../initializers.ts'
 import type { Layer } from './layer.ts'
-import { first, needed } from './layer.ts'
+import { channelsOf, first, needed } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
-/** Features that never vary come out as 0, not as the rounding error of a mean divided by nothing. */
+/** Constant features become 0, not a rounding error divided by almost nothing. */
 const leastDeviation = 1e-7
 
 /**
- * Keras' `Normalization`: (x - mean) / sqrt(variance), feature by feature of the last axis. Both are weights that training
- * leaves as they are: `mean` and `variance`, to be set from `FeatureDataset.statistics()`.
+ * Keras' `Normalization`: (x - mean) / sqrt(variance) for each feature of the last axis. Training does not change these
+ * weights, `mean` and `variance`: set them from `FeatureDataset.statistics()`.
  */
 export function normalization(...given: Named<[]>): Layer {
   return namedLayer('normalization', given, (name) => ({
@@ -19,7 +19,7 @@ export function normalization(...given: Named<[]>): Layer {
     className: 'Normalization',
     outputShape: (inputs) => first(inputs, name),
     weights(inputs) {
-      const shape = [first(inputs, name).at(-1) ?? 0]
+      const shape = [channelsOf(inputs, name)]
       return [
         { name: 'mean', shape, initializer: zerosInitializer, trainable: false },
         { name: 'variance', shape, initializer: onesInitializer, trainable: false },

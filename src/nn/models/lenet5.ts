@@ -1,6 +1,6 @@
 /**
  * LeNet-5 after LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, with relu, max-pooling and
- * full connections, as it is taught today.
+ * full connections, as is usual today.
  */
 
 import { checkOptions, countFrom1, fraction, type Kind } from '../../options.ts'
@@ -8,13 +8,13 @@ import { conv2d, dense, dropout as dropoutLayer, flatten, maxPooling2d } from '.
 import type { Model, ModelOptions } from '../model.ts'
 import { sequential } from '../model.ts'
 
-/** What may be chosen of {@link lenet5}. */
+/** Options of {@link lenet5}. */
 export interface Lenet5Options {
   /** Units of the two hidden dense layers. [256, 32] by default. */
   readonly units?: readonly [number, number]
-  /** 10 by default. */
+  /** Number of classes. 10 by default. */
   readonly classes?: number
-  /** Share of the first hidden dense layer's units that a step of training leaves out. 0 by default. */
+  /** Dropout rate after the first hidden dense layer. 0 by default. */
   readonly dropout?: number
 }
 
@@ -25,8 +25,8 @@ const twoUnits: Kind = [
 
 /**
  * LeNet-5 (LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998) with relu, max-pooling and full
- * connections, as it is taught today. Input [32, 32, 1], output logits [classes]; 113,782 parameters with units [256, 32] and
- * 10 classes. Smaller images are padded by the data set.
+ * connections, as is usual today. Input [32, 32, 1], output logits [classes]; 113,782 parameters with units [256, 32] and
+ * 10 classes. The data set pads smaller images.
  * @throws WeftgradError 'argument' for units or classes that are not whole numbers from 1, or a dropout outside [0, 1).
  */
 export function lenet5(network: Lenet5Options = {}, options: ModelOptions = {}): Model {

@@ -1,4 +1,4 @@
-/** What the three pretrained networks have in common: their options, their checks, and how they end. */
+/** Shared parts of the three pretrained networks: their options, checks, and last layers. */
 
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
@@ -7,23 +7,23 @@ import { aFlag, aNumber, anArray, checkOptions, countFrom1, oneOf } from '../../
 import type { Layer } from '../layers.ts'
 import { dense, globalAveragePooling2d, globalMaxPooling2d } from '../layers.ts'
 
-/** What may be chosen of the networks that have published weights. */
+/** Options of the networks with published weights. */
 export interface PretrainedOptions {
-  /** Height and width of square RGB images, in pixels. The network's usual size by default. */
+  /** Height and width of square RGB images, in pixels. The network's original size by default. */
   readonly size?: number
-  /** [height, width, channels], instead of `size`. */
+  /** Input shape [height, width, channels], instead of `size`. */
   readonly inputShape?: Shape
-  /** What becomes of the last images: their means or maxima a channel, or nothing. 'none' by default. */
+  /** Pooling of the last feature maps: the mean or maximum of each channel, or none. 'none' by default. */
   readonly pooling?: 'avg' | 'max' | 'none'
-  /** True ends the network in its classifier, which gives probabilities. False by default. */
+  /** Whether the network ends in its classifier, which outputs probabilities. False by default. */
   readonly includeTop?: boolean
-  /** Of the classifier: 1000 by default, those of ImageNet. */
+  /** Classes of the classifier: 1000 by default, those of ImageNet. */
   readonly classes?: number
 }
 
 export type CheckedOptions = Required<Omit<PretrainedOptions, 'size'>>
 
-/** Fills in the defaults. Throws 'argument' for what the network cannot be. */
+/** Fills in the defaults. Throws 'argument' for unsupported options. */
 export function checkedOptions(
   network: string,
   { smallest, usual }: { readonly smallest: number; readonly usual: number },
@@ -44,12 +44,12 @@ export function checkedOptions(
     refuse(`the input ${shapeText(inputShape)} must be [height, width, channels].`)
   if (height < smallest || width < smallest)
     refuse(`images of ${height}x${width} are too small; it takes ${smallest}x${smallest} and larger.`)
-  if (includeTop && pooling !== 'none') refuse('its classifier does the pooling; leave out `pooling`, or `includeTop`.')
-  if (!includeTop && options.classes !== undefined) refuse('`classes` are those of the classifier; add `includeTop`.')
+  if (includeTop && pooling !== 'none') refuse('its classifier includes the pooling; omit `pooling` or `includeTop`.')
+  if (!includeTop && options.classes !== undefined) refuse('`classes` belongs to the classifier; add `includeTop`.')
   return { inputShape, pooling, includeTop, classes }
 }
 
-/** The end of a network whose classifier looks at the channels' means: pooling, or classifier, or nothing. */
+/** The last layers of a network whose classifier uses the channels' means: pooling, classifier, or none. */
 export function averagedEnd(
   { pooling, includeTop, classes }: CheckedOptions,
   names: { readonly avg: string; readonly max: string },
@@ -66,10 +66,10 @@ export function pooledEnd(
   return [pooling === 'avg' ? globalAveragePooling2d(avg) : globalMaxPooling2d(max)]
 }
 
-/** What Keras calls such layers where nobody names them. */
+/** Keras' names of such layers when unnamed. */
 export const unnamedPools = { avg: 'global_average_pooling2d', max: 'global_max_pooling2d' } as const
 
-/** Keras' count of unnamed layers of a kind: `add`, `add_1`, `add_2` ... */
+/** Keras' numbering of unnamed layers of a kind: `add`, `add_1`, `add_2` ... */
 export function numbered(name: string, count: number): string {
   return count === 0 ? name : `${name}_${count}`
 }

@@ -1,4 +1,4 @@
-/** The networks that have weights trained on ImageNet, by name, with what a caller must know to use them. */
+/** The networks with weights trained on ImageNet, by name, with what a caller needs to use them. */
 
 import type { Model, ModelOptions } from '../model.ts'
 import type { PreprocessingMode } from '../preprocessing.ts'
@@ -7,25 +7,25 @@ import { resnet152v2, resnet152v2Sizes } from './resnet152v2.ts'
 import { vgg16, vgg16Sizes } from './vgg16.ts'
 import { xception, xceptionSizes } from './xception.ts'
 
-/** A network with published weights, and what must be known to use it. */
+/** A network with published weights, and what is needed to use it. */
 export interface PretrainedNetwork {
-  /** Makes it, with initial weights. @throws WeftgradError 'argument' for what it cannot be. */
+  /** Builds it with initial weights. @throws WeftgradError 'argument' for unsupported options. */
   build(options?: PretrainedOptions, modelOptions?: ModelOptions): Model
-  /** What {@link preprocessInput} must do to its images. */
+  /** The mode of {@link preprocessInput} for its images. */
   readonly preprocessing: PreprocessingMode
   /** Height and width of images, in pixels. */
   readonly sizes: {
-    /** The least it takes. */
+    /** The smallest it accepts. */
     readonly smallest: number
-    /** What it was trained on. */
+    /** The size it was trained with. */
     readonly usual: number
   }
 }
 
-/** Their names here. */
+/** The networks' names. */
 export type PretrainedName = 'vgg16' | 'xception' | 'resnet152v2'
 
-/** The networks that have weights trained on ImageNet, by name; `weights.zoo` says where those are published. */
+/** The networks with weights trained on ImageNet, by name; `weights.zoo` lists where those are published. */
 export const pretrained: { readonly [name in PretrainedName]: PretrainedNetwork } = {
   vgg16: { build: vgg16, preprocessing: 'caffe', sizes: vgg16Sizes },
   xception: { build: xception, preprocessing: 'tf', sizes: xceptionSizes },

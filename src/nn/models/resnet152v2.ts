@@ -1,6 +1,6 @@
 /**
  * ResNet152V2: the 152 layers of table 1 in He et al., "Deep Residual Learning for Image Recognition", 2016, with the
- * pre-activated blocks of their "Identity Mappings in Deep Residual Networks", 2016. Layers go by Keras' names. Its
+ * pre-activated blocks of their "Identity Mappings in Deep Residual Networks", 2016. Layers have Keras' names. Its
  * preprocessing is 'tf'.
  */
 
@@ -14,7 +14,7 @@ import { averagedEnd, checkedOptions, numbered } from './pretrained-options.ts'
 
 export const resnet152v2Sizes = { smallest: 32, usual: 224 } as const
 
-/** Each a stack of blocks; the last block of a stack has its stride. A block gives four times its filters. */
+/** The stacks of blocks; the last block of a stack has its stride. A block outputs four times its filters. */
 const stacks = [
   { name: 'conv2', filters: 64, blocks: 3, strides: 2 },
   { name: 'conv3', filters: 128, blocks: 8, strides: 2 },
@@ -22,7 +22,7 @@ const stacks = [
   { name: 'conv5', filters: 512, blocks: 3, strides: 1 },
 ]
 
-/** Normalised and rectified. */
+/** Adds a normalisation and relu. */
 const activated = (prefix: string): Layer[] => [
   batchNormalization(`${prefix}_bn`, { epsilon: 1.001e-5 }),
   activation(`${prefix}_relu`, 'relu'),
@@ -31,8 +31,8 @@ const activated = (prefix: string): Layer[] => [
 /**
  * ResNet152V2: the 152 layers of table 1 in He et al., "Deep Residual Learning for Image Recognition", 2016, with the
  * pre-activated blocks of their "Identity Mappings in Deep Residual Networks", 2016. Input [224, 224, 3] by default,
- * preprocessed as 'tf'; 58,331,648 parameters, 60,380,648 with the classifier. Layers go by Keras' names.
- * @throws WeftgradError 'argument' for images smaller than 32x32, or what else it cannot be.
+ * preprocessed as 'tf'; 58,331,648 parameters, 60,380,648 with the classifier. Layers have Keras' names.
+ * @throws WeftgradError 'argument' for images smaller than 32x32, or other unsupported options.
  */
 export function resnet152v2(options: PretrainedOptions = {}, modelOptions: ModelOptions = {}): Model {
   const checked = checkedOptions('resnet152v2', resnet152v2Sizes, options)
@@ -62,7 +62,7 @@ export function resnet152v2(options: PretrainedOptions = {}, modelOptions: Model
     net.input,
     zeroPadding2d('conv1_pad', 3),
     conv2d('conv1_conv', 64, 7, { strides: 2 }),
-    zeroPadding2d('pool1_pad'), // these zeros take part in the maxima
+    zeroPadding2d('pool1_pad'), // these zeros count in the maxima
     maxPooling2d('pool1_pool', { poolSize: 3, strides: 2 }),
   )
   for (const { name, filters, blocks, strides } of stacks)

@@ -1,6 +1,6 @@
 /**
  * VGG16: configuration D of Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
- * 2015. Layers go by Keras' names. Its preprocessing is 'caffe'.
+ * 2015. Layers have Keras' names. Its preprocessing is 'caffe'.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -10,7 +10,7 @@ import { sequential } from '../model.ts'
 import type { PretrainedOptions } from './pretrained-options.ts'
 import { checkedOptions, pooledEnd } from './pretrained-options.ts'
 
-/** Each a block of 3x3 convolutions, and a pool that halves the images. */
+/** Blocks of 3x3 convolutions, each followed by a pool that halves the images. */
 const blocks = [
   { convolutions: 2, filters: 64 },
   { convolutions: 2, filters: 128 },
@@ -24,8 +24,8 @@ export const vgg16Sizes = { smallest: 32, usual: 224 } as const
 /**
  * VGG16: configuration D of Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015.
  * Input [224, 224, 3] by default, preprocessed as 'caffe'; 14,714,688 parameters, 138,357,544 with the classifier, whose first
- * layer wants 224x224. Layers go by Keras' names.
- * @throws WeftgradError 'argument' for images smaller than 32x32, or what else it cannot be.
+ * layer needs 224x224. Layers have Keras' names.
+ * @throws WeftgradError 'argument' for images smaller than 32x32, or other unsupported options.
  */
 export function vgg16(options: PretrainedOptions = {}, modelOptions: ModelOptions = {}): Model {
   const { inputShape, pooling, includeTop, classes } = checkedOptions('vgg16', vgg16Sizes, options)

@@ -1,5 +1,5 @@
 /**
- * Xception: figure 5 of Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", 2017. Layers go by Keras'
+ * Xception: figure 5 of Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", 2017. Layers have Keras'
  * names. Its preprocessing is 'tf'.
  */
 
@@ -28,19 +28,19 @@ const separable = (name: string, filters: number): Layer[] => [
 
 /**
  * Xception: figure 5 of Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", 2017. Input [299, 299, 3] by
- * default, preprocessed as 'tf'; 20,861,480 parameters, 22,910,480 with the classifier. Layers go by Keras' names.
- * @throws WeftgradError 'argument' for images smaller than 71x71, or what else it cannot be.
+ * default, preprocessed as 'tf'; 20,861,480 parameters, 22,910,480 with the classifier. Layers have Keras' names.
+ * @throws WeftgradError 'argument' for images smaller than 71x71, or other unsupported options.
  */
 export function xception(options: PretrainedOptions = {}, modelOptions: ModelOptions = {}): Model {
   const checked = checkedOptions('xception', xceptionSizes, options)
   const net = new Wiring()
   let [shortcuts, sums] = [0, 0]
 
-  /** Two separable convolutions and a pool, beside a 1x1 convolution; both halve the images. */
+  /** Two separable convolutions and a pool, parallel to a 1x1 convolution; both halve the images. */
   const downsampling = (x: Place, block: string, before: number, after: number): Place => {
     const main = net.chain(
       x,
-      // What feeds block 2 is rectified already.
+      // The input of block 2 is already rectified.
       ...(block === 'block2' ? [] : [relu(`${block}_sepconv1_act`)]),
       ...separable(`${block}_sepconv1`, before),
       relu(`${block}_sepconv2_act`),
@@ -54,7 +54,7 @@ export function xception(options: PretrainedOptions = {}, modelOptions: ModelOpt
     return net.merge(add(numbered('add', sums++)), pooled, normalized)
   }
 
-  /** Three separable convolutions beside the identity. */
+  /** Three separable convolutions parallel to the identity. */
   const residual = (x: Place, block: string): Place => {
     const units = [1, 2, 3].flatMap((i) => [
       relu(`${block}_sepconv${i}_act`),
