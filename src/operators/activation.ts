@@ -34,10 +34,10 @@ const geluTanhOp = /* @__PURE__ */ unary('geluTanh', (ct, x) => {
   return mul(ct, mul(add(add(t, 1), slope), 0.5))
 })
 
-const byName = { relu: reluOp, sigmoid: sigmoidOp, tanh: tanhOp } as const satisfies Record<string, Unary>
+/** What a layer applies to its result: one of these by its name, or any function of a tensor, such as {@link gelu}. */
+export type Activation = 'linear' | 'relu' | 'sigmoid' | 'tanh' | ((x: Tensor) => Tensor)
 
-/** What a layer applies to its result: a function of this list by its name, or any other, such as {@link gelu}. */
-export type Activation = 'linear' | keyof typeof byName | ((x: Tensor) => Tensor)
+const byName = { relu: reluOp, sigmoid: sigmoidOp, tanh: tanhOp } as const satisfies Record<string, Unary>
 
 const [nameText, isName] = /* @__PURE__ */ oneOf('linear', ...Object.keys(byName))
 export const anActivation: Kind = [
