@@ -54,7 +54,7 @@ describe('a part of the check', () => {
   })
 
   it('shows the cases of a kernel that was made wrong, with its name, and goes on with the other variants', async () => {
-    spoil('direct')
+    spoil('plain')
     const outcome = await PartWork.run(operatorsPart, openDevice, { quick: false, cases: 'matmul: whole tiles' }, 100)
     expect(outcome.problems.length).toBeGreaterThan(0)
     for (const problem of outcome.problems) expect(problem).toMatch(/matmul.*matmul\/direct/)

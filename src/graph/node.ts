@@ -106,7 +106,7 @@ export interface OpAttributes extends Elementwise {
   readonly conv2dFilterGradient: ConvAttributes & { readonly kernelHeight: number; readonly kernelWidth: number }
   /**
    * Convolution, bias, activation and 2x2 max-pooling; made by fusion. The extents are those of the convolution. Outputs
-   * the pooled numbers and u32 codes that say where each came from (see kernels/conv2d-windows.ts).
+   * the pooled numbers and u32 codes that say where each came from (see kernels/conv2d/quad/pooled.ts).
    */
   readonly conv2dPool: ConvAttributes & { readonly activation: 'relu' | 'linear' }
   /** Inputs dy (pooled), codes, kernel. */

@@ -91,17 +91,24 @@ export interface Dispatch {
   readonly workgroups: readonly [number, number, number]
   /**
    * Set on a last dispatch that does nothing but add up the partial results in scratch 0: a program may leave it out and
-   * add them up itself, together with other work.
+   * add them up itself, together with other work. Its targets are outputs.
    * @internal
    */
-  readonly partialSum?: PartialSum
+  readonly splitSum?: SplitSum<{ readonly output: number }>
 }
 
-/** `splits` partial results of `count` floats each, one after the other; which part of a result belongs to which output. */
-export interface PartialSum {
+/**
+ * A sum that was split over workgroups: partial results that lie one after the other and have still to be added up, in
+ * order. `Place` says where a part of the sum belongs: in a plan an output, in a program a buffer, in a training step a
+ * position in the gradients.
+ */
+export interface SplitSum<Place> {
+  /** How many partial results there are. */
   readonly splits: number
+  /** Floats in each of them. */
   readonly count: number
-  readonly targets: readonly { readonly output: number; readonly from: number; readonly count: number }[]
+  /** Which part of the sum belongs where: `count` floats, `from` the beginning of the sum. */
+  readonly targets: readonly (Place & { readonly from: number; readonly count: number })[]
 }
 
 /** The dispatches that compute one operator. */

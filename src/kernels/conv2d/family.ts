@@ -3,18 +3,18 @@
 import type { Family, Target, Variant } from '../kernel.ts'
 import { preferredBlock } from '../schedule/workgroup-tile.ts'
 import { convByProduct } from './as-matmul.ts'
-import type { Conv2dKey } from './direct.ts'
-import { checkConv } from './direct.ts'
+import type { Conv2dKey } from './plain.ts'
+import { checkConv } from './plain.ts'
 import type { ConvProduct } from './workgroup.ts'
 import { productOf, tiledConvs } from './workgroup.ts'
 
 /**
- * The family of one product: its `own` variants (the plain one, two for subgroups, windows) and those that all three have.
+ * The family of one product: its `own` variants (the plain one, two for subgroups, quads) and those that all three have.
  * Its `prefer` throws 'shape' for an empty key. Preferred is:
  * - a plain product where it is one (1x1, 64 channels and filters on lavapipe, GFLOP/s against the best other variant:
  *   forward 21 and 18, input gradient 20 and 13, filter gradient 26 and 19);
  * - a block, on GPUs and where subgroups are missing;
- * - on a CPU with subgroups windows, where the kernel is small enough for them, else subgroups.
+ * - on a CPU with subgroups quads, where the kernel is small enough for them, else subgroups.
  */
 export function convFamily(product: ConvProduct, own: readonly Variant<Conv2dKey>[]): Family<Conv2dKey> {
   const variants = [...own, ...tiledConvs(product), convByProduct(product)]
@@ -23,7 +23,7 @@ export function convFamily(product: ConvProduct, own: readonly Variant<Conv2dKey
     if (suits('product')) return 'product'
     const block = preferredBlock(productOf(product, key), target)
     if (block !== undefined) return block.name
-    return ['windows', own[1]?.name ?? ''].find((name) => target.class === 'cpu' && suits(name)) ?? 'direct'
+    return ['quads', own[1]?.name ?? ''].find((name) => target.class === 'cpu' && suits(name)) ?? 'plain'
   }
   return {
     name: product,

@@ -1,5 +1,5 @@
 /**
- * Convolutions for GPUs: the variants of conv2d.ts that run as tiled-product.ts, with operands that are gathered from
+ * Convolutions for GPUs: the variants of conv2d.ts that run as schedule/workgroup-tile.ts, with operands that are gathered from
  * image or gradient as they are loaded (implicit GEMM). Rows, k and columns are those of conv2d.ts. Any kernel, stride,
  * padding and dilation; at stride 2 the input gradient multiplies by the zeros between gradients.
  */
@@ -9,7 +9,7 @@ import { input, reads } from '../kernel.ts'
 import { matrixOperand } from '../schedule/matrix-operand.ts'
 import type { TiledBlock, TiledExtents, TiledOperand, TiledProduct } from '../schedule/workgroup-tile.ts'
 import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
-import type { Conv2dKey } from './direct.ts'
+import type { Conv2dKey } from './plain.ts'
 
 export type ConvProduct = 'conv2d' | 'conv2d.inputGradient' | 'conv2d.filterGradient'
 

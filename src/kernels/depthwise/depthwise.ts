@@ -1,10 +1,10 @@
 /**
  * Depthwise convolution: every channel is convolved with kernels of its own. Forward and input gradient; the filter
- * gradient is in depthwise-filter-gradient.ts. Padding counts as zeros. Sums run over the taps of the kernel row by row.
+ * gradient is in filter-gradient.ts. Padding counts as zeros. Sums run over the taps of the kernel row by row.
  *
  * The arithmetic is small beside what has to be loaded. Lanes run along channels; `sliding` keeps the kernel in registers
  * and walks down the image, so that a row of the input is loaded once for all rows of the kernel; `strips`, in
- * depthwise-strips.ts, walks along several rows at once.
+ * strips.ts, walks along several rows at once.
  */
 
 import {
@@ -18,9 +18,9 @@ import {
   type Target,
   writes,
 } from '../kernel.ts'
-import { planRowWalk } from '../schedule/row-stride.ts'
+import { planRowStride } from '../schedule/row-stride.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { allOf, lines } from '../wgsl/text.ts'
+import { allOf, lines, range } from '../wgsl/text.ts'
 import {
   checked,
   type DepthwiseKey,
@@ -92,11 +92,11 @@ function depthwiseFamily(
 
 function planForward(key: DepthwiseKey, target: Target, width: Width, label: string): KernelPlan {
   const outVectors = (key.channels * key.multiplier) / width
-  const walk = planRowWalk({ images: key.batch, rows: key.outHeight, columns: key.outWidth * outVectors }, target)
+  const schedule = planRowStride({ images: key.batch, rows: key.outHeight, columns: key.outWidth * outVectors }, target)
   const element = width === 4 ? 'vec4f' : 'f32'
   const total = longSum(element, ['sum'], {
     terms: key.kernel[0] * key.kernel[1],
-    turns: key.kernel[1],
+    iterations: key.kernel[1],
   })
   return {
     variant: width === 4 ? 'vec4' : 'plain',
@@ -105,7 +105,7 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
         label,
         bindings: [reads('x', input(0), element), reads('w', input(1), element), writes('y', output(0), element)],
         uniforms: {
-          ...walk.uniforms,
+          ...schedule.uniforms,
           height: key.height,
           width: key.width,
           channelVectors: key.channels / width,
@@ -120,9 +120,9 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
           padTop: key.padTop,
           padLeft: key.padLeft,
         },
-        workgroupSize: walk.workgroupSize,
-        workgroups: walk.workgroups,
-        body: walk.body(
+        workgroupSize: schedule.workgroupSize,
+        workgroups: schedule.workgroups,
+        body: schedule.body(
           `
   let outX = column / u.outVectors;
   let outChannel = column - outX * u.outVectors;
@@ -157,11 +157,11 @@ ${total.finish}
 
 function planInputGradient(key: DepthwiseKey, target: Target, width: Width, label: string): KernelPlan {
   const channelVectors = key.channels / width
-  const walk = planRowWalk({ images: key.batch, rows: key.height, columns: key.width * channelVectors }, target)
+  const schedule = planRowStride({ images: key.batch, rows: key.height, columns: key.width * channelVectors }, target)
   const element = width === 4 ? 'vec4f' : 'f32'
   const total = longSum(element, ['sum'], {
     terms: key.kernel[0] * key.kernel[1] * key.multiplier,
-    turns: key.multiplier,
+    iterations: key.multiplier,
   })
   return {
     variant: width === 4 ? 'vec4' : 'plain',
@@ -170,7 +170,7 @@ function planInputGradient(key: DepthwiseKey, target: Target, width: Width, labe
         label,
         bindings: [reads('dy', input(0), element), reads('w', input(1), element), writes('dx', output(0), element)],
         uniforms: {
-          ...walk.uniforms,
+          ...schedule.uniforms,
           outHeight: key.outHeight,
           outWidth: key.outWidth,
           channelVectors,
@@ -182,13 +182,13 @@ function planInputGradient(key: DepthwiseKey, target: Target, width: Width, labe
           padTop: key.padTop,
           padLeft: key.padLeft,
         },
-        workgroupSize: walk.workgroupSize,
-        workgroups: walk.workgroups,
+        workgroupSize: schedule.workgroupSize,
+        workgroups: schedule.workgroups,
         // Constants, because they divide.
         declarations: `
 const strideY = ${key.strides[0]}u;
 const strideX = ${key.strides[1]}u;`,
-        body: walk.body(
+        body: schedule.body(
           `
   let inX = column / u.channelVectors;
   let channel = column - inX * u.channelVectors;
@@ -226,9 +226,6 @@ ${total.finish}
   }
 }
 
-const range = (count: number) => Array.from({ length: count }, (_, i) => i)
-
-/** A line of WGSL for every number. */
 /**
  * Output columns a lane computes side by side. 2: at batch 8 a CPU takes 1.7 ms at 33x33x128 against 1.9 with 1 and 2.5
  * with 4, and 0.4 against 0.6 and 0.7 with a 5x5 kernel at 28x28x32.
@@ -257,7 +254,7 @@ function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: str
   const spans = range(slideColumns + kernelWidth - 1)
   const columns = range(slideColumns)
   const sums = range(kernelHeight)
-  const tap = (n: string) => (slide.turned ? `(${taps.length - 1}u - ${n})` : n)
+  const tap = (n: string) => (slide.flipped ? `(${taps.length - 1}u - ${n})` : n)
   // A loop halves a CPU's compile time; a GPU's compiler keeps the array in registers only if no index is computed.
   const loadTaps =
     target.class === 'cpu'

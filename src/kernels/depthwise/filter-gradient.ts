@@ -108,7 +108,7 @@ function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
   const elements = key.kernel[0] * key.kernel[1] * outChannels
   const tiles = Math.ceil(elements / lanes)
   const { parts, rowsPerPart } = partsOf(key, tiles, target)
-  const total = longSum('f32', ['sum'], { terms: rowsPerPart * key.outWidth, turns: key.outWidth })
+  const total = longSum('f32', ['sum'], { terms: rowsPerPart * key.outWidth, iterations: key.outWidth })
   return finish('plain', key, target, parts, (partial) =>
     dispatch({
       label: `${name}/plain`,
@@ -182,7 +182,7 @@ function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
   const sums = Array.from({ length: kernelWidth }, (_, kx) => `sum_${kx}`)
   const total = longSum('vec4f', sums, {
     terms: rowsPerPart * key.outWidth,
-    turns: key.outWidth,
+    iterations: key.outWidth,
   })
   return finish('channels', key, target, parts, (partial) =>
     dispatch({

@@ -1,4 +1,4 @@
-/** What the depthwise kernels of depthwise.ts and depthwise-filter-gradient.ts have in common: their key and its checks. */
+/** What the depthwise kernels of depthwise.ts and filter-gradient.ts have in common: their key and its checks. */
 
 import { WeftgradError } from '../../errors.ts'
 
@@ -35,7 +35,7 @@ export function slides({ strides, dilation }: DepthwiseKey): boolean {
   return strides[0] === 1 && strides[1] === 1 && dilation[0] === 1 && dilation[1] === 1
 }
 
-/** A convolution with stride and dilation 1; the input gradient is one as well, with a turned kernel. */
+/** A convolution with stride and dilation 1; the input gradient is one as well, with a flipped kernel. */
 export interface Slide {
   readonly inHeight: number
   readonly inWidth: number
@@ -43,11 +43,11 @@ export interface Slide {
   readonly outWidth: number
   readonly padTop: number
   readonly padLeft: number
-  readonly turned: boolean
+  readonly flipped: boolean
 }
 
 export function forwardSlide({ height, width, outHeight, outWidth, padTop, padLeft }: DepthwiseKey): Slide {
-  return { inHeight: height, inWidth: width, outHeight, outWidth, padTop, padLeft, turned: false }
+  return { inHeight: height, inWidth: width, outHeight, outWidth, padTop, padLeft, flipped: false }
 }
 
 export function gradientSlide({ height, width, outHeight, outWidth, padTop, padLeft, kernel }: DepthwiseKey): Slide {
@@ -58,7 +58,7 @@ export function gradientSlide({ height, width, outHeight, outWidth, padTop, padL
     outWidth: width,
     padTop: kernel[0] - 1 - padTop,
     padLeft: kernel[1] - 1 - padLeft,
-    turned: true,
+    flipped: true,
   }
 }
 

@@ -60,21 +60,21 @@ const longestUnsplit = 2048
 const flopsOf = (key: MatmulKey): number => 2 * key.batch * key.m * key.n * key.k
 
 /** One lane, one number of the result. */
-const direct: Variant<MatmulKey> = {
-  name: 'direct',
+const plainMatmul: Variant<MatmulKey> = {
+  name: 'plain',
   supports: () => true,
   plan(key, target): KernelPlan {
     const workgroupSize = plainWorkgroupSize(target)
     const count = key.batch * key.m * key.n
     const total = longSum('f32', ['sum'], { terms: key.k })
     return {
-      variant: 'direct',
+      variant: 'plain',
       scratchBytes: [],
       flops: flopsOf(key),
       dispatches: [
-        ...(key.columnSums === true ? [directColumnSums(key, target)] : []),
+        ...(key.columnSums === true ? [plainColumnSums(key, target)] : []),
         dispatch({
-          label: 'matmul/direct',
+          label: 'matmul/plain',
           bindings: operands(key, 'f32', 'f32', 'f32'),
           uniforms: { count, m: key.m, n: key.n, k: key.k, ...strides(key, 1, 1) },
           workgroupSize,
@@ -118,7 +118,7 @@ function maskFunctions(key: MatmulKey): FunctionName[] {
   return key.mask === true ? ['exceeds'] : []
 }
 
-function directColumnSums(key: MatmulKey, target: Target): Dispatch {
+function plainColumnSums(key: MatmulKey, target: Target): Dispatch {
   const workgroupSize = plainWorkgroupSize(target)
   const total = longSum('f32', ['sum'], { terms: key.k })
   return dispatch({
@@ -320,14 +320,14 @@ function loads(tile: SubgroupTile): string {
 export const matmul: Family<MatmulKey> = {
   name: 'matmul',
   variants: [
-    direct,
+    plainMatmul,
     subgroupVariant({
-      name: 'subgroup16',
+      name: 'subgroupRows16',
       vectors: { rows: 16, columnGroups: 1 },
       lanes: { rows: 16, columnGroups: 4 },
     }),
     subgroupVariant({
-      name: 'subgroup8',
+      name: 'subgroupRows8',
       vectors: { rows: 8, columnGroups: 2 },
       lanes: { rows: 8, columnGroups: 4 },
     }),

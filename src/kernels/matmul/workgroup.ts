@@ -1,4 +1,4 @@
-/** Matrix products for GPUs: the variants of matmul.ts that run as tiled-product.ts. */
+/** Matrix products for GPUs: the variants of matmul.ts that run as schedule/workgroup-tile.ts. */
 
 import type { Variant } from '../kernel.ts'
 import { input } from '../kernel.ts'

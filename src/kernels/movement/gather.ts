@@ -17,7 +17,7 @@ import {
   type Target,
   writes,
 } from '../kernel.ts'
-import { planRowWalk } from '../schedule/row-stride.ts'
+import { planRowStride } from '../schedule/row-stride.ts'
 import { levelsFor, longSum, sumsPerLevel, tileBlock } from '../wgsl/long-sum.ts'
 
 export { type GatherBatchKey, gatherBatch } from '../training/gather-batch.ts'
@@ -77,17 +77,17 @@ interface RowsText {
 }
 
 function planRows(family: string, text: RowsText, target: Target): KernelPlan {
-  const walk = planRowWalk({ rows: text.rows, columns: text.columns }, target)
+  const schedule = planRowStride({ rows: text.rows, columns: text.columns }, target)
   return {
     variant: text.variant,
     dispatches: [
       dispatch({
         label: `${family}/${text.variant}`,
         bindings: text.bindings,
-        uniforms: { ...walk.uniforms, ...text.uniforms },
-        workgroupSize: walk.workgroupSize,
-        workgroups: walk.workgroups,
-        body: walk.body('', text.each),
+        uniforms: { ...schedule.uniforms, ...text.uniforms },
+        workgroupSize: schedule.workgroupSize,
+        workgroups: schedule.workgroups,
+        body: schedule.body('', text.each),
       }),
     ],
     scratchBytes: [],
@@ -118,7 +118,7 @@ function planGatherRows(key: GatherRowsKey, target: Target, width: 1 | 4): Kerne
 
 function planGradientByRow(key: GatherRowsKey, target: Target): KernelPlan {
   checkRows('gatherRowsGradient', key)
-  const sum = longSum('f32', ['sum'], { terms: key.count, turns: 1, block: tileBlock })
+  const sum = longSum('f32', ['sum'], { terms: key.count, iterations: 1, block: tileBlock })
   const text: RowsText = {
     variant: 'plain',
     bindings: [reads('dy', input(0)), reads('indices', input(1), 'u32'), writes('dx', output(0))],
@@ -130,7 +130,7 @@ ${sum.declare}
       for (var i = 0u; i < u.count; i++) {
         if (indices[i] == row) {
           sum += dy[i * u.columns + column];
-${sum.closeTurns}
+${sum.closeIterations}
         }
       }
 ${sum.finish}

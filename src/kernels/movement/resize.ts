@@ -16,7 +16,7 @@ import {
   type Target,
   writes,
 } from '../kernel.ts'
-import { planRowWalk } from '../schedule/row-stride.ts'
+import { planRowStride } from '../schedule/row-stride.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 
 export interface ResizeKey {
@@ -89,8 +89,8 @@ function mostReaders(extent: number, outExtent: number): number {
 /** An old pixel gathers from the new ones that read it, in their order: those less than a pixel away, and at the rim all beyond. */
 function planResizeGradient(key: ResizeKey, target: Target): KernelPlan {
   const { height, width, channels, outHeight, outWidth } = checked('resizeGradient', key)
-  const turns = mostReaders(width, outWidth)
-  const sum = longSum('f32', ['sum'], { terms: mostReaders(height, outHeight) * turns, turns })
+  const iterations = mostReaders(width, outWidth)
+  const sum = longSum('f32', ['sum'], { terms: mostReaders(height, outHeight) * iterations, iterations })
   return planned('resizeGradient', key, target, {
     rows: height,
     columns: width * channels,
@@ -142,18 +142,18 @@ interface ResizeText {
 }
 
 function planned(family: string, key: ResizeKey, target: Target, text: ResizeText): KernelPlan {
-  const walk = planRowWalk({ images: key.batch, rows: text.rows, columns: text.columns }, target)
+  const schedule = planRowStride({ images: key.batch, rows: text.rows, columns: text.columns }, target)
   return {
     variant: 'plain',
     dispatches: [
       dispatch({
         label: `${family}/plain`,
         bindings: text.bindings,
-        uniforms: { ...walk.uniforms, ...text.uniforms },
-        workgroupSize: walk.workgroupSize,
-        workgroups: walk.workgroups,
+        uniforms: { ...schedule.uniforms, ...text.uniforms },
+        workgroupSize: schedule.workgroupSize,
+        workgroups: schedule.workgroups,
         declarations: text.declarations,
-        body: walk.body(text.setup, text.each),
+        body: schedule.body(text.setup, text.each),
       }),
     ],
     scratchBytes: [],

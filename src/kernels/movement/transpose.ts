@@ -1,9 +1,16 @@
-/** Transposes as the copies of layout.ts, and by `blocks`: 4 x 4 elements a lane, read and written in whole vec4. */
+/** Transposes as the copies of copy.ts, and by `blocks`: 4 x 4 elements a lane, read and written in whole vec4. */
 
 import { WeftgradError } from '../../errors.ts'
 import type { Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
-import { mergeAxes, odometer, offsetText, refuseExtents, shareOut, walkLoop } from '../schedule/grid-stride.ts'
+import {
+  gridFor,
+  gridStrideLoop,
+  laneCoordinates,
+  mergeAxes,
+  offsetText,
+  refuseExtents,
+} from '../schedule/grid-stride.ts'
 import { type Copy, copyVariants, preferLast } from './copy.ts'
 
 export interface TransposeKey {
@@ -23,42 +30,42 @@ function transposeCopy({ shape, permutation }: TransposeKey): Copy {
     )
   }
   const strides = stridesOf(shape)
-  const walk = mergeAxes(
+  const space = mergeAxes(
     permutation.map((axis) => shape[axis] ?? 1),
     [permutation.map((axis) => strides[axis] ?? 1)],
   )
-  return { label: 'transpose', walk, begin: 0 }
+  return { label: 'transpose', space, begin: 0 }
 }
 
 /**
  * The output's axis along which the input is contiguous, where both it and the output's last axis can be cut into
  * fours. Every other stride is then a multiple of four, of the input and of the output alike.
  */
-function blockAxis({ walk }: Copy): number | undefined {
-  const last = walk.extents.length - 1
-  const axis = walk.strides[0]?.indexOf(1) ?? -1
+function blockAxis({ space }: Copy): number | undefined {
+  const last = space.extents.length - 1
+  const axis = space.strides[0]?.indexOf(1) ?? -1
   if (axis < 0 || axis === last) return undefined
-  return (walk.extents[axis] ?? 1) % 4 === 0 && (walk.extents[last] ?? 1) % 4 === 0 ? axis : undefined
+  return (space.extents[axis] ?? 1) % 4 === 0 && (space.extents[last] ?? 1) % 4 === 0 ? axis : undefined
 }
 
 function planBlocks(key: TransposeKey, target: Target): KernelPlan {
   const copy = transposeCopy(key)
   const across = blockAxis(copy) ?? 0
-  const { extents } = copy.walk
+  const { extents } = copy.space
   const last = extents.length - 1
   const isCut = (axis: number): boolean => axis === across || axis === last
   const blocks = extents.map((extent, axis) => (isCut(axis) ? extent / 4 : extent))
   // Strides between blocks, in vec4: a block covers four elements along both of its axes.
   const between = (strides: readonly number[]): number[] =>
     strides.map((stride, axis) => (isCut(axis) ? stride : stride / 4))
-  const fromStrides = copy.walk.strides[0] ?? []
+  const fromStrides = copy.space.strides[0] ?? []
   const toStrides = stridesOf(extents)
-  const share = shareOut(elementCount(blocks), target, 4)
-  const counter = odometer(blocks, share)
+  const grid = gridFor(elementCount(blocks), target, 4)
+  const coordinates = laneCoordinates(blocks, grid)
   const from = offsetText('from', between(fromStrides))
   const to = offsetText('to', between(toStrides))
   const uniforms: Record<string, UniformValue> = {
-    ...counter.uniforms,
+    ...coordinates.uniforms,
     ...from.uniforms,
     ...to.uniforms,
     fromRow: (fromStrides[last] ?? 0) / 4,
@@ -71,10 +78,10 @@ function planBlocks(key: TransposeKey, target: Target): KernelPlan {
         label: 'transpose/blocks',
         bindings: [reads('x', input(0), 'vec4u'), writes('result', output(0), 'vec4u')],
         uniforms,
-        workgroupSize: share.workgroupSize,
-        workgroups: share.workgroups,
-        body: walkLoop(
-          counter,
+        workgroupSize: grid.workgroupSize,
+        workgroups: grid.workgroups,
+        body: gridStrideLoop(
+          coordinates,
           `      let source = ${from.text};
       let a = x[source];
       let b = x[source + u.fromRow];

@@ -1,4 +1,4 @@
-/** Average pooling and its gradient, in the frames of max pooling: pool.ts, pool-gradient.ts. Padding is left out of the means. */
+/** Average pooling and its gradient, in the frames of max pooling: pool.ts, gradient.ts. Padding is left out of the means. */
 
 import { type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
 import { longSum } from '../wgsl/long-sum.ts'
@@ -19,7 +19,7 @@ export const averagePoolGradient: Family<PoolKey> = gradientFamily('averagePoolG
 function planAveragePool(request: PoolRequest): KernelPlan {
   const { f: float } = request.vector
   const [height, width] = request.key.window
-  const sum = longSum(float, ['sum'], { terms: height * width, turns: width })
+  const sum = longSum(float, ['sum'], { terms: height * width, iterations: width })
   return planForward(request, {
     bindings: [reads('x', input(0), float), writes('y', output(0), float)],
     uniforms: {},

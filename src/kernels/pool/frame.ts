@@ -1,12 +1,12 @@
 /**
- * What the pooling kernels of pool.ts and pool-gradient.ts have in common: their key, the vectors of channels that lanes
+ * What the pooling kernels of pool.ts, average.ts and gradient.ts have in common: their key, the vectors of channels that lanes
  * work on, the checks, and the frame of a kernel around its window loops.
  */
 
 import { WeftgradError } from '../../errors.ts'
 import { checkValue, countFrom1 } from '../../options.ts'
 import { type Binding, dispatch, type KernelPlan, type Target, type Variant } from '../kernel.ts'
-import type { RowWalk } from '../schedule/row-stride.ts'
+import type { RowStride } from '../schedule/row-stride.ts'
 import { pair, scalar, vector, type Width } from '../wgsl/functions.ts'
 
 export interface PoolKey {
@@ -92,7 +92,7 @@ export interface PoolText {
   readonly bindings: readonly Binding[]
   readonly declarations: string
   readonly uniforms: Readonly<Record<string, number>>
-  readonly walk: RowWalk
+  readonly schedule: RowStride
   readonly setup: string
   readonly each: string
 }
@@ -115,13 +115,13 @@ export function planPool({ key, vector, label }: PoolRequest, text: PoolText): K
         label,
         bindings: text.bindings,
         uniforms: {
-          ...text.walk.uniforms,
+          ...text.schedule.uniforms,
           ...sizes,
           ...text.uniforms,
           ...(unrolled ? {} : { windowHeight: key.window[0], windowWidth: key.window[1] }),
         },
-        workgroupSize: text.walk.workgroupSize,
-        workgroups: text.walk.workgroups,
+        workgroupSize: text.schedule.workgroupSize,
+        workgroups: text.schedule.workgroups,
         // Strides are constants because they divide.
         declarations: `
 const strideY = ${key.strides[0]}u;
@@ -132,7 +132,7 @@ const windowHeight = ${key.window[0]}u;
 const windowWidth = ${key.window[1]}u;`
             : ''
         }${text.declarations}`,
-        body: text.walk.body(
+        body: text.schedule.body(
           `${
             unrolled
               ? ''

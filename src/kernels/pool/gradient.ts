@@ -1,11 +1,11 @@
 /**
- * The gradient of max pooling (pool.ts), and what that of average pooling has in common with it. The variants `plain`, `vec2` and `vec4` gather: every element of dx
- * adds up the windows that cover it, in row-major order, so that overlapping windows are right and the sums are the same
+ * The gradient of max pooling (pool.ts), and what that of average pooling has in common with it. The variants `plain`,
+ * `vec2` and `vec4` gather: every element of dx adds up the windows that cover it, in row-major order, so that overlapping windows are right and the sums are the same
  * every time. `tiles` is for windows side by side, where nothing is to be added up.
  */
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
-import { planRowWalk } from '../schedule/row-stride.ts'
+import { planRowStride } from '../schedule/row-stride.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { type PoolKey, type PoolRequest, planPool, sideBySide, vectorVariants, widest, widestVariant } from './frame.ts'
 
@@ -39,11 +39,11 @@ export function planGather(request: PoolRequest, text: GradientText): KernelPlan
   const { key, target, vector } = request
   const { f: float, b: bool } = vector
   const columns = (key.width * key.channels) / vector.lanes
-  const walk = planRowWalk({ images: key.batch, rows: key.height, columns }, target)
+  const schedule = planRowStride({ images: key.batch, rows: key.height, columns }, target)
   // Windows side by side that can cover one column.
   const covering = Math.min(key.outWidth, Math.ceil(key.window[1] / key.strides[1]))
   const rows = Math.min(key.outHeight, Math.ceil(key.window[0] / key.strides[0]))
-  const sum = longSum(float, ['sum'], { terms: rows * covering, turns: covering })
+  const sum = longSum(float, ['sum'], { terms: rows * covering, iterations: covering })
   return planPool(request, {
     ...text,
     uniforms: covering > 3 ? { covering } : {},
@@ -53,7 +53,7 @@ export function planGather(request: PoolRequest, text: GradientText): KernelPlan
 fn firstWindow(position: u32, window: u32, stride: u32) -> u32 {
   return (max(position + 1u, window) - window + stride - 1u) / stride;
 }`,
-    walk,
+    schedule,
     setup: `
   let inX = column / u.channelVectors;
   let channel = column - inX * u.channelVectors;
@@ -89,14 +89,14 @@ export function planTiles(request: PoolRequest, text: TilesText): KernelPlan {
   const { key, target, vector } = request
   const { f: float } = vector
   const columns = (key.outWidth * key.channels) / vector.lanes
-  const walk = planRowWalk({ images: key.batch, rows: key.outHeight, columns }, target)
+  const schedule = planRowStride({ images: key.batch, rows: key.outHeight, columns }, target)
   const uncovered = Math.max(0, key.width + key.padLeft - key.outWidth * key.strides[1])
   const overhangs = key.padLeft > 0 || key.outWidth * key.strides[1] > key.width
   return planPool(request, {
     ...text,
     uniforms: { uncovered },
     declarations: '',
-    walk,
+    schedule,
     setup: `
   let outX = column / u.channelVectors;
   let channel = column - outX * u.channelVectors;

@@ -1,12 +1,11 @@
 /**
- * Max pooling over [batch, height, width, channels], and what average pooling (average-pool.ts) has in common with it; the
- * gradients are in pool-gradient.ts. As in
- * TensorFlow, padding never wins a maximum and is left out of an average, and the first of equal maxima takes the gradient.
+ * Max pooling over [batch, height, width, channels], and what average pooling (average.ts) has in common with it; the
+ * gradients are in gradient.ts. As in TensorFlow, padding never wins a maximum and is left out of an average, and the first of equal maxima takes the gradient.
  * A NaN in a window makes the maximum NaN. Positions in a window are numbered row by row: `wy * windowWidth + wx`.
  */
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
-import { planRowWalk } from '../schedule/row-stride.ts'
+import { planRowStride } from '../schedule/row-stride.ts'
 import { declareFunctions, widths } from '../wgsl/functions.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { plainLoop } from '../wgsl/long-sum.ts'
@@ -53,11 +52,11 @@ export interface ForwardText {
 export function planForward(request: PoolRequest, text: ForwardText): KernelPlan {
   const { key, target, vector } = request
   const columns = (key.outWidth * key.channels) / vector.lanes
-  const walk = planRowWalk({ images: key.batch, rows: key.outHeight, columns }, target)
+  const schedule = planRowStride({ images: key.batch, rows: key.outHeight, columns }, target)
   const masked = !inside(key)
   return planPool(request, {
     ...text,
-    walk,
+    schedule,
     setup: `
   let outX = column / u.channelVectors;
   let channel = column - outX * u.channelVectors;

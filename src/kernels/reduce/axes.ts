@@ -1,5 +1,5 @@
 /**
- * Which axes of a reduction stay and which go, neighbours of one kind merged, and how vec4 loads can lie over them.
+ * Which axes of a reduction stay and which go, neighbours of one kind merged, and along which axis vec4 loads can go.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -66,19 +66,19 @@ export function splitAxes({ operation, shape, axes, scale }: ReduceKey): Split {
 export const extentsOf = (axes: readonly Axis[]): number[] => axes.map((axis) => axis.extent)
 export const countOf = (axes: readonly Axis[]): number => elementCount(extentsOf(axes))
 
-/** How vec4 loads lie: along the reduced axis, across neighbouring outputs, or not possible. */
-export type Lie = 'single' | 'along' | 'across'
+/** What the four numbers of a vec4 load are: neighbours along the reduced axis, neighbouring outputs (along the kept axis), or none. */
+export type VectorAxis = 'none' | 'reduced' | 'kept'
 
-export function lieOf({ kept, reduced }: Split): Lie | undefined {
+export function vectorAxisOf({ kept, reduced }: Split): VectorAxis | undefined {
   const innerReduced = reduced.at(-1)
   // A tensor that is reduced whole may end anywhere: its tail is masked.
-  if (innerReduced?.stride === 1) return kept.length === 0 || innerReduced.extent % 4 === 0 ? 'along' : undefined
+  if (innerReduced?.stride === 1) return kept.length === 0 || innerReduced.extent % 4 === 0 ? 'reduced' : undefined
   const innerKept = kept.at(-1)
-  return innerKept?.stride === 1 && innerKept.extent % 4 === 0 ? 'across' : undefined
+  return innerKept?.stride === 1 && innerKept.extent % 4 === 0 ? 'kept' : undefined
 }
 
 /** The axes with `axes`' last one in steps of vec4, if it is the contiguous one. */
-export function vectorAxes(axes: readonly Axis[]): Axis[] {
+export function axesInVectors(axes: readonly Axis[]): Axis[] {
   return axes.map(({ extent, stride }) =>
     stride === 1 ? { extent: Math.ceil(extent / 4), stride } : { extent, stride: stride / 4 },
   )

@@ -7,13 +7,13 @@
  * the row's loss and gradient NaN, so that it cannot go unnoticed; a class with target 0 adds nothing to a dense loss,
  * even where its logit is -infinity.
  *
- * Variants: `lane` gives each lane a row; `subgroup` and `workgroup` let that many lanes share one, for long rows.
+ * Variants: `plain` gives each lane a row; `subgroup` and `workgroup` let that many lanes share one, for long rows.
  */
 
 import type { Binding, Family, KernelPlan, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../kernel.ts'
-import type { TeamKind } from '../schedule/cooperative.ts'
-import { makeTeam, offersTeam, teamFunctions } from '../schedule/cooperative.ts'
+import type { CooperativeKind } from '../schedule/cooperative.ts'
+import { cooperativeGroup, groupFunctions, supportsGroup } from '../schedule/cooperative.ts'
 import { refuseExtents } from '../schedule/grid-stride.ts'
 import type { FunctionName } from '../wgsl/functions.ts'
 import { declareFunctions, scalar } from '../wgsl/functions.ts'
@@ -50,7 +50,7 @@ interface RowKernel {
   /**
    * Statements for a row. In scope: `row`, `first` (the row's offset in logits), `member` (where this lane begins),
    * `present` (false for lanes beyond the last row, which go along but must not write), `largest` and `sum` (of
-   * exp(logit - largest)), and the functions `teamMax` and `teamSum`.
+   * exp(logit - largest)), and the functions `groupMax` and `groupSum`.
    */
   readonly body: (eachClass: EachClass) => string
 }
@@ -58,12 +58,12 @@ interface RowKernel {
 /** The loop of a lane over its classes `c`; with a name it adds to that variable, which it declares. */
 type EachClass = (body: string, sum?: string) => string
 
-function planRows(rows: number, classes: number, kind: TeamKind, target: Target, kernel: RowKernel): KernelPlan {
-  const team = makeTeam(kind, target)
+function planRows(rows: number, classes: number, kind: CooperativeKind, target: Target, kernel: RowKernel): KernelPlan {
+  const group = cooperativeGroup(kind, target)
   const eachClass: EachClass = (body, name) => {
-    const loop: Loop = ['c', 'member', 'u.classes', team.size]
+    const loop: Loop = ['c', 'member', 'u.classes', group.size]
     if (name === undefined) return plainLoop(loop, body)
-    const sum = longSum('f32', [name], { terms: Math.ceil(classes / team.size) })
+    const sum = longSum('f32', [name], { terms: Math.ceil(classes / group.size) })
     return sum.whole(loop, body)
   }
   const place =
@@ -74,21 +74,22 @@ function planRows(rows: number, classes: number, kind: TeamKind, target: Target,
       : `  let present = group < u.rows;
   let row = min(group, u.rows - 1u);
   let member = lane;`
+  const variant = variantNames[kind]
   return {
-    variant: kind,
+    variant,
     dispatches: [
       dispatch({
-        label: `${kernel.label}/${kind}`,
+        label: `${kernel.label}/${variant}`,
         bindings: kernel.bindings,
         uniforms: { rows, classes, lowest: { f32: Number.NEGATIVE_INFINITY }, ...kernel.uniforms },
-        workgroupSize: team.workgroupSize,
-        workgroups: Math.ceil(rows / team.perWorkgroup),
+        workgroupSize: group.workgroupSize,
+        workgroups: Math.ceil(rows / group.perWorkgroup),
         subgroups: kind === 'subgroup',
         declarations: [
           declareFunctions(['exponential', ...(kernel.needs ?? [])], scalar),
-          teamFunctions(team, [
-            { name: 'teamMax', type: 'f32', combine: (a, b) => `max(${a}, ${b})`, builtin: 'subgroupMax' },
-            { name: 'teamSum', type: 'f32', combine: (a, b) => `${a} + ${b}`, builtin: 'subgroupAdd' },
+          groupFunctions(group, [
+            { name: 'groupMax', type: 'f32', combine: (a, b) => `max(${a}, ${b})`, builtin: 'subgroupMax' },
+            { name: 'groupSum', type: 'f32', combine: (a, b) => `${a} + ${b}`, builtin: 'subgroupAdd' },
           ]),
         ].join('\n'),
         // A NaN may be lost in the maximum, but not in the sum.
@@ -96,9 +97,9 @@ function planRows(rows: number, classes: number, kind: TeamKind, target: Target,
   let first = row * u.classes;
   var largest = u.lowest;
 ${eachClass('    largest = max(largest, logits[first + c]);')}
-  largest = teamMax(largest, lane);
+  largest = groupMax(largest, lane);
 ${eachClass('    sum += exponential(logits[first + c] - largest);', 'sum')}
-  sum = teamSum(sum, lane);
+  sum = groupSum(sum, lane);
 ${kernel.body(eachClass)}`,
       }),
     ],
@@ -107,7 +108,7 @@ ${kernel.body(eachClass)}`,
   }
 }
 
-function planSoftmax({ rows, classes, log }: SoftmaxKey, kind: TeamKind, target: Target): KernelPlan {
+function planSoftmax({ rows, classes, log }: SoftmaxKey, kind: CooperativeKind, target: Target): KernelPlan {
   const value = log ? 'logits[first + c] - largest - offset' : 'exponential(logits[first + c] - largest) * scale'
   return planRows(rows, classes, kind, target, {
     label: log ? 'logSoftmax' : 'softmax',
@@ -120,7 +121,11 @@ ${eachClass(`    if (present) {
   })
 }
 
-function planCrossEntropy({ rows, classes, labels }: CrossEntropyKey, kind: TeamKind, target: Target): KernelPlan {
+function planCrossEntropy(
+  { rows, classes, labels }: CrossEntropyKey,
+  kind: CooperativeKind,
+  target: Target,
+): KernelPlan {
   const sparse = `  let label = labels[row];
   let logit = logits[first + min(label, u.classes - 1u)];
   let loss = select(u.undefinedValue, naturalLog(sum) + (largest - logit), label < u.classes);`
@@ -131,7 +136,7 @@ ${eachClass(
     part += select(term, 0.0, (bitcast<u32>(wanted) << 1u) == 0u);`,
   'part',
 )}
-  part = teamSum(part, lane);
+  part = groupSum(part, lane);
   let loss = select(part, offset, isNan(offset));`
   return planRows(rows, classes, kind, target, {
     label: `crossEntropy.${labels}`,
@@ -159,12 +164,12 @@ function gradientText(result: string, wanted: string): string {
     }`
 }
 
-function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: TeamKind, target: Target): KernelPlan {
+function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: CooperativeKind, target: Target): KernelPlan {
   const sparse = `  let label = labels[row];
   let cotangent = select(u.undefinedValue, gradient[row], label < u.classes);
   let scale = 1.0 / sum;`
   const dense = (eachClass: EachClass): string => `${eachClass('    weight += labels[first + c];', 'weight')}
-  weight = teamSum(weight, lane);
+  weight = groupSum(weight, lane);
   let cotangent = gradient[row];
   let scale = weight / sum;`
   const wanted = labels === 'sparse' ? oneHot : 'labels[first + c]'
@@ -184,7 +189,7 @@ ${eachClass(gradientText('result', wanted))}`,
 
 function planLossWithGradient(
   { rows, classes, scale }: LossWithGradientKey,
-  kind: TeamKind,
+  kind: CooperativeKind,
   target: Target,
 ): KernelPlan {
   return planRows(rows, classes, kind, target, {
@@ -208,31 +213,32 @@ ${eachClass(gradientText('gradient', oneHot))}`,
   })
 }
 
-const teams: readonly TeamKind[] = ['lane', 'subgroup', 'workgroup']
+const kinds: readonly CooperativeKind[] = ['lane', 'subgroup', 'workgroup']
+const variantNames = { lane: 'plain', subgroup: 'subgroup', workgroup: 'workgroup' } as const
 
 function family<Key extends { readonly rows: number; readonly classes: number }>(
   name: string,
-  plan: (key: Key, kind: TeamKind, target: Target) => KernelPlan,
+  plan: (key: Key, kind: CooperativeKind, target: Target) => KernelPlan,
 ): Family<Key> {
-  const variants = teams.map(
+  const variants = kinds.map(
     (kind): Variant<Key> => ({
-      name: kind,
-      supports: (_, target) => offersTeam(kind, target),
+      name: variantNames[kind],
+      supports: (_, target) => supportsGroup(kind, target),
       plan: (key, target) => {
         refuseExtents(name, [key.rows, key.classes])
         return plan(key, kind, target)
       },
     }),
   )
-  return { name, variants, prefer: ({ rows, classes }, target) => preferredTeam(rows, classes, target) }
+  return { name, variants, prefer: ({ rows, classes }, target) => preferredKind(rows, classes, target) }
 }
 
-function preferredTeam(rows: number, classes: number, target: Target): number {
+function preferredKind(rows: number, classes: number, target: Target): number {
   // Short rows: a lane each. On a CPU that holds for long rows too while there are two workgroups of them: lavapipe
   // takes 0.23 ms for 128 rows of 1000 classes by lanes and 0.25 ms by subgroups.
   if (classes <= 32 || (target.class === 'cpu' && rows >= 16)) return 0
-  const wanted: TeamKind = target.class === 'gpu' ? 'workgroup' : 'subgroup'
-  return offersTeam(wanted, target) ? teams.indexOf(wanted) : 0
+  const wanted: CooperativeKind = target.class === 'gpu' ? 'workgroup' : 'subgroup'
+  return supportsGroup(wanted, target) ? kinds.indexOf(wanted) : 0
 }
 
 /** Input logits [rows, classes]; output the same shape. Throws 'shape' for empty rows. */

@@ -1,33 +1,33 @@
 /**
  * How many lanes work on one row together: one (`lane`), one subgroup (`subgroup`), or a workgroup with shared memory
- * (`workgroup`). A kernel written for a team loops from `member` in steps of the team's size, and combines what its
- * members found with functions declared here. The order of combining is fixed.
+ * (`workgroup`). Such a kernel loops from `member` in steps of the group's size, and combines what the lanes
+ * found with functions declared here. The order of combining is fixed.
  *
- * On a CPU running Vulkan a barrier turns the shader into coroutines, so that teams there are lanes or subgroups; on a
+ * On a CPU running Vulkan a barrier turns the shader into coroutines, so that groups there are lanes or subgroups; on a
  * GPU a whole workgroup reads neighbouring addresses together.
  */
 
 import type { Target } from '../kernel.ts'
 import { plainWorkgroupSize } from '../kernel.ts'
 
-export type TeamKind = 'lane' | 'subgroup' | 'workgroup'
+export type CooperativeKind = 'lane' | 'subgroup' | 'workgroup'
 
-export interface Team {
-  readonly kind: TeamKind
+export interface CooperativeGroup {
+  readonly kind: CooperativeKind
   readonly workgroupSize: number
   /** Lanes that work together. */
   readonly size: number
-  /** Teams in a workgroup. */
+  /** Groups in a workgroup. */
   readonly perWorkgroup: number
 }
 
-/** Whether the adapter can have such teams. */
-export function offersTeam(kind: TeamKind, target: Target): boolean {
+/** Whether the adapter can have such groups. */
+export function supportsGroup(kind: CooperativeKind, target: Target): boolean {
   if (kind === 'subgroup') return target.subgroupSize !== undefined
   return kind === 'lane' || target.maxWorkgroupStorageBytes >= 1024
 }
 
-export function makeTeam(kind: TeamKind, target: Target): Team {
+export function cooperativeGroup(kind: CooperativeKind, target: Target): CooperativeGroup {
   if (kind === 'lane') {
     const workgroupSize = plainWorkgroupSize(target)
     return { kind, workgroupSize, size: 1, perWorkgroup: workgroupSize }
@@ -46,11 +46,11 @@ export interface Combination {
 }
 
 /** Declares the combining functions. They must be called in uniform control flow. */
-export function teamFunctions(team: Team, combinations: readonly Combination[]): string {
-  return combinations.map((combination) => teamFunction(team, combination)).join('\n')
+export function groupFunctions(group: CooperativeGroup, combinations: readonly Combination[]): string {
+  return combinations.map((combination) => groupFunction(group, combination)).join('\n')
 }
 
-function teamFunction({ kind, size }: Team, { name, type, combine, builtin }: Combination): string {
+function groupFunction({ kind, size }: CooperativeGroup, { name, type, combine, builtin }: Combination): string {
   if (kind === 'lane') return `fn ${name}(value: ${type}, lane: u32) -> ${type} { return value; }`
   if (kind === 'subgroup') return `fn ${name}(value: ${type}, lane: u32) -> ${type} { return ${builtin}(value); }`
   const shared = `${name}Shared`

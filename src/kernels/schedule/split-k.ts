@@ -11,7 +11,8 @@ import type { FloatType } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { vectorType, widestVector } from './subgroup-tile.ts'
 
-export interface SplitSum {
+/** What {@link sumPartials} adds up, and what it does to the sum. */
+export interface SumPass {
   readonly label: string
   readonly count: number
   readonly splits: number
@@ -21,7 +22,7 @@ export interface SplitSum {
 }
 
 /** Sums `splits` partial results of `count` numbers into output 0. */
-export function sumPartials(sum: SplitSum, target: Target): Dispatch {
+export function sumPartials(sum: SumPass, target: Target): Dispatch {
   const width = widestVector(sum.count, sum.bias?.columns ?? sum.count)
   const type = vectorType(width)
   const workgroupSize = plainWorkgroupSize(target)
@@ -44,7 +45,7 @@ ${partialsText({ type, splits: sum.splits, partial: 'partial', vectors: 'u.vecto
   })
   if (sum.bias !== undefined || sum.activation !== 'linear') return made
   const { splits, count } = sum
-  return { ...made, partialSum: { splits, count, targets: [{ output: 0, from: 0, count }] } }
+  return { ...made, splitSum: { splits, count, targets: [{ output: 0, from: 0, count }] } }
 }
 
 export interface Partials {

@@ -83,7 +83,7 @@ export function accumulatorsOf(tile: SubgroupTile): string[] {
 
 /**
  * Adds the outer products of what `a*` and `b*` hold to the accumulators: first those of all `unroll` k to each other, so
- * that an accumulator takes one term a turn. Without fused multiply-adds that costs nothing.
+ * that an accumulator takes one term an iteration. Without fused multiply-adds that costs nothing.
  */
 export function rankUpdate(tile: SubgroupTile): string {
   const { subgroupSize, rows, columnGroups, unroll, rowLayout, rowVector, columnLayout } = tile

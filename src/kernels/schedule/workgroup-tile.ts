@@ -30,7 +30,7 @@ export interface TiledBlock {
   readonly laneRows: 4 | 8
   readonly laneColumns: 4 | 8
   /**
-   * Outer products in the text of the innermost loop: 64 or more multiply-adds a lane for each turn, while lavapipe still
+   * Outer products in the text of the innermost loop: 64 or more multiply-adds a lane for each iteration, while lavapipe still
    * compiles the kernel in about 1.5 s of processor time (4 in `tiled128`: 2.8 s; all 16 unrolled by the compiler: 3 s).
    */
   readonly unroll: 2 | 4
@@ -124,7 +124,7 @@ export function tiledPlan(
   const label = `${product.label}/${block.name}${last ? '' : `/splitK${splits}`}`
   const type = columns % 4 === 0 ? 'vec4f' : 'f32'
   const total = longSum('vec4f', accumulatorsOf(block, product.columnSums === true), {
-    ...{ terms: slabsPerSplit * slabTerms, termsPerTurn: slabTerms, turns: 1 },
+    ...{ terms: slabsPerSplit * slabTerms, termsPerIteration: slabTerms, iterations: 1 },
   })
   const main = dispatch({
     label,
@@ -285,7 +285,7 @@ ${repeat(block.unroll, (k) => outerProduct(product, block, k))}
         leftAt += ${block.unroll * rowVectors}u;
         rightAt += ${block.unroll * columnVectors}u;
       }
-${total.closeTurns}
+${total.closeIterations}
     }
     workgroupBarrier();
 ${left.keep}

@@ -243,8 +243,8 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
   }
   let firstRow = select(0u, named, known) * u.height;
   let poison = bitcast<f32>(select(0x7fc00000u, 0u, known));${text.lane}
-  for (var turn = 0u; turn < u.passes; turn++) {
-    let outRow = (band * u.passes + turn) * ${rowsAtOnce}u + rowSlot;
+  for (var iteration = 0u; iteration < u.passes; iteration++) {
+    let outRow = (band * u.passes + iteration) * ${rowsAtOnce}u + rowSlot;
     if (outRow < u.outHeight) {
       var value = ${text.outputElement}(0.0);
       if (outRow - ${top} < u.height) {

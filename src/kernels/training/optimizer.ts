@@ -9,7 +9,7 @@
  * - inputs: gradients, table.
  *
  * The flat buffers are read as `vec4f`: allocate them up to a multiple of 16 bytes. `table` has four floats a step of the
- * epoch; the row of this step is `state[0] - 1`: the state has been advanced already (see training-state.ts).
+ * epoch; the row of this step is `state[0] - 1`: the state has been advanced already (see state.ts).
  *
  * Sources: Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1 with the bias corrections folded
  * into the step size (end of section 2), epsilon as in Keras; Loshchilov & Hutter, "Decoupled Weight Decay

@@ -14,6 +14,7 @@ import {
   output,
   plainWorkgroupSize,
   reads,
+  type SplitSum,
   type Target,
   writes,
 } from '../kernel.ts'
@@ -42,35 +43,22 @@ export interface ClassificationKey {
   readonly classes: number
 }
 
-/** Partial sums that still have to be added up, and where in the gradients the result goes. All in floats. */
-export interface PendingSum {
-  /** Partial results, one after the other, each `count` floats. */
-  readonly splits: number
-  readonly count: number
-  readonly targets: readonly PendingTarget[]
-}
-
-export interface PendingTarget {
-  /** From the beginning of a partial result. */
-  readonly from: number
-  /** From the beginning of the gradients. */
-  readonly to: number
-  readonly count: number
-}
+/** A split sum whose parts belong into the flat gradients, `to` floats from their beginning. */
+export type GradientSplitSum = SplitSum<{ readonly to: number }>
 
 export interface FinishStepKey extends ClassificationKey {
   /** Floats in the flat gradients; those that belong to no parameter are zero. */
   readonly count: number
-  readonly sums: readonly PendingSum[]
+  readonly sums: readonly GradientSplitSum[]
 }
 
 /** Eight storage buffers are what every adapter has; six are taken. */
-export const mostPendingSums = 2
+export const mostSplitSums = 2
 
 /**
- * All that is left to do in a step before the optimizer, in one dispatch: `recordStep`; the pending sums, in order; and a
+ * All that is left to do in a step before the optimizer, in one dispatch: `recordStep`; the split sums, in order; and a
  * look at every gradient, which sets the not-finite word if one is NaN or infinite. Inputs: lossPerRow f32 [batch],
- * logits f32 [batch, classes], labels u32 [batch], then the partial results of each pending sum. Outputs: record
+ * logits f32 [batch, classes], labels u32 [batch], then the partial results of each split sum. Outputs: record
  * f32 [steps, 4], state, gradients f32 [count].
  */
 export const finishStep: Family<FinishStepKey> = {
@@ -108,15 +96,11 @@ export const confusion: Family<ClassificationKey> = {
 function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
   checkClassification('finishStep', key)
   const { count, sums } = key
-  if (!Number.isInteger(count) || count < 1 || count > 2 ** 30 || sums.length > mostPendingSums)
-    throw new WeftgradError(
-      'limit',
-      `finishStep takes 1 to 2^30 gradients and up to ${mostPendingSums} pending sums.`,
-      {
-        count,
-        sums: sums.length,
-      },
-    )
+  if (!Number.isInteger(count) || count < 1 || count > 2 ** 30 || sums.length > mostSplitSums)
+    throw new WeftgradError('limit', `finishStep takes 1 to 2^30 gradients and up to ${mostSplitSums} split sums.`, {
+      count,
+      sums: sums.length,
+    })
   const lanes = plainWorkgroupSize(target)
   const width = widestVector(
     count,
@@ -202,8 +186,8 @@ ${ranges.map((_, i) => `    for (var i = u.begin${i} + first; i < u.end${i}; i +
   }
 }
 
-/** What of [0, count) no pending sum writes. */
-function gapsBetween(count: number, sums: readonly PendingSum[]): { begin: number; end: number }[] {
+/** What of [0, count) no split sum writes. */
+function gapsBetween(count: number, sums: readonly GradientSplitSum[]): { begin: number; end: number }[] {
   const written = sums.flatMap((sum) => sum.targets).sort((a, b) => a.to - b.to)
   const gaps: { begin: number; end: number }[] = []
   let begin = 0

@@ -1,7 +1,7 @@
 /**
  * The pooled convolution of one-channel images (LeNet's first layer) with image columns in the lanes: a lane holds four
  * neighbouring columns of each row under the kernel and gets the next four from its neighbour, so that a pixel is loaded
- * once for all taps and filters. By windows, lanes hold filters, of which such a layer has few: 0.87 and 0.80 ms for
+ * once for all taps and filters. By quads, lanes hold filters, of which such a layer has few: 0.87 and 0.80 ms for
  * LeNet's forward pass and filter gradient at batch 128 on lavapipe, against 0.44 and 0.41 ms here.
  */
 
@@ -20,7 +20,7 @@ const columnsPerLane = 4
 /** Workgroups to share the images in the filter gradient; each group of filters has as many partial sums to add up. */
 const partsWanted = { cpu: 16, gpu: 256 } as const
 
-interface Columns {
+interface OneChannelTiling {
   readonly lanes: number
   /** Filters that are worked on together, and their WGSL types. */
   readonly filterVector: 1 | 2
@@ -29,7 +29,7 @@ interface Columns {
   readonly codeType: 'u32' | 'vec2u'
   readonly boolType: 'bool' | 'vec2<bool>'
   readonly taps: number
-  readonly windowsPerImage: number
+  readonly quadsPerImage: number
   /** Images are cut into strips of pooled rows where a batch has too few of them for all workgroups. */
   readonly units: number
   readonly unitsPerGroup: number
@@ -38,7 +38,7 @@ interface Columns {
   readonly uniforms: Readonly<Record<string, number>>
 }
 
-function columnsOf(key: Conv2dPoolKey, target: Target, groupsWanted: number): Columns {
+function oneChannelTilingOf(key: Conv2dPoolKey, target: Target, groupsWanted: number): OneChannelTiling {
   const [pooledHeight, pooledWidth] = [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
   const isEven = key.filters % 2 === 0
   const filterVector = isEven ? 2 : 1
@@ -57,7 +57,7 @@ function columnsOf(key: Conv2dPoolKey, target: Target, groupsWanted: number): Co
     codeType: isEven ? 'vec2u' : 'u32',
     boolType: isEven ? 'vec2<bool>' : 'bool',
     taps,
-    windowsPerImage: pooledHeight * pooledWidth,
+    quadsPerImage: pooledHeight * pooledWidth,
     units,
     unitsPerGroup,
     stripRows,
@@ -93,10 +93,10 @@ function suits(key: Conv2dPoolKey, target: Target): boolean {
 
 /**
  * Walks over the pooled rows of a workgroup's units, of which `loop` writes the inner loop. In the scope of `body`: `sample`, `y` (pooled row),
- * `place` (the address, in filter vectors, of this lane's first window), `own<r>` and `right<r>` (this lane's columns and
- * the next ones, in row r under the window).
+ * `place` (the address, in filter vectors, of this lane's first quad), `own<r>` and `right<r>` (this lane's columns and
+ * the next ones, in row r under the quad).
  */
-function walkRows(key: Conv2dPoolKey, part: string, loop: LongSum['loop'], body: string): string {
+function eachPooledRow(key: Conv2dPoolKey, part: string, loop: LongSum['loop'], body: string): string {
   const above = key.kernelHeight - 1
   return `
   let column = min(lane, u.rowVectors - 1u);
@@ -128,16 +128,16 @@ ${repeat(above, (r) => `      own${r} = own${r + 2};\n      right${r} = right${r
   }`
 }
 
-/** The pixel in row `r` under a lane's windows, `x` columns from its first. */
+/** The pixel in row `r` under a lane's quads, `x` columns from its first. */
 function pixel(r: number, x: number): string {
   return x < columnsPerLane ? `own${r}.${'xyzw'[x]}` : `right${r}.${'xyzw'[x - columnsPerLane]}`
 }
 
-export const forwardByColumns: Variant<Conv2dPoolKey> = {
-  name: 'columns',
+export const oneChannelForward: Variant<Conv2dPoolKey> = {
+  name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {
-    const c = columnsOf(key, target, groupsWanted[target.class])
+    const c = oneChannelTilingOf(key, target, groupsWanted[target.class])
     const { type, filterVector } = c
     const ofFilters = (value: string): string =>
       `${type}(${[0, 1]
@@ -157,12 +157,12 @@ export const forwardByColumns: Variant<Conv2dPoolKey> = {
       return [`        let tap${tap} = ${ofFilters(`taps[${tap}]`)};`, ...sums].join('\n')
     })
     return {
-      variant: 'columns',
+      variant: 'oneChannel',
       scratchBytes: [],
-      flops: 8 * key.batch * c.windowsPerImage * c.taps * key.filters,
+      flops: 8 * key.batch * c.quadsPerImage * c.taps * key.filters,
       dispatches: [
         dispatch({
-          label: 'conv2dPool/columns',
+          label: 'conv2dPool/oneChannel',
           subgroups: true,
           bindings: [
             reads('image', input(0), 'vec4f'),
@@ -181,7 +181,7 @@ export const forwardByColumns: Variant<Conv2dPoolKey> = {
   var taps: array<f32, ${c.taps}>;
   for (var tap = 0u; tap < u.taps; tap++) { taps[tap] = kernel[tap * u.filters + ownFilter]; }
   let first = ${key.bias ? 'bias[ownFilter]' : '0.0'};
-${walkRows(
+${eachPooledRow(
   key,
   'group',
   plainLoop,
@@ -204,18 +204,18 @@ ${repeat(2, (a) =>
   },
 }
 
-export const filterGradientByColumns: Variant<Conv2dPoolKey> = {
-  name: 'columns',
+export const oneChannelFilterGradient: Variant<Conv2dPoolKey> = {
+  name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {
-    const c = columnsOf(key, target, partsWanted[target.class])
+    const c = oneChannelTilingOf(key, target, partsWanted[target.class])
     const { type, codeType, boolType } = c
     const rows = c.taps + 1 // the bias' gradient comes last
-    const label = `conv2dPool.filterGradient/columns/split${c.groups}`
+    const label = `conv2dPool.filterGradient/oneChannel/split${c.groups}`
     const sum = longSum(type, arrayElements('sums', rows), {
       terms: 2 * c.unitsPerGroup * c.stripRows,
-      termsPerTurn: 2,
-      turns: c.stripRows,
+      termsPerIteration: 2,
+      iterations: c.stripRows,
     })
     const product = dispatch({
       label,
@@ -229,7 +229,7 @@ export const filterGradientByColumns: Variant<Conv2dPoolKey> = {
       uniforms: {
         ...c.uniforms,
         rows,
-        lastVector: key.batch * c.windowsPerImage * c.filterVectors - 1,
+        lastVector: key.batch * c.quadsPerImage * c.filterVectors - 1,
       },
       workgroupSize: c.lanes,
       workgroups: c.groups * c.filterVectors,
@@ -239,7 +239,7 @@ export const filterGradientByColumns: Variant<Conv2dPoolKey> = {
   let vector = group - part * u.filterVectors;
   var sums: array<${type}, ${rows}>;
 ${sum.declare}
-${walkRows(
+${eachPooledRow(
   key,
   'part',
   sum.loop,
@@ -262,15 +262,15 @@ ${Array.from({ length: Math.log2(c.lanes) }, (_, bit) => `    total += subgroupS
   }`,
     })
     return {
-      variant: 'columns',
+      variant: 'oneChannel',
       scratchBytes: [c.groups * rows * key.filters * 4],
-      flops: 8 * key.batch * c.windowsPerImage * c.taps * key.filters,
+      flops: 8 * key.batch * c.quadsPerImage * c.taps * key.filters,
       dispatches: [product, sumWithBias(label, { splits: c.groups, taps: c.taps, filters: key.filters }, target)],
     }
   },
 }
 
-/** As by windows: the pixel at the position that won is selected along y, then along x, and multiplied once. */
+/** As by quads: the pixel at the position that won is selected along y, then along x, and multiplied once. */
 function columnSums(key: Conv2dPoolKey, type: string): string {
   const lines: string[] = []
   for (let ky = 0; ky < key.kernelHeight; ky++) {

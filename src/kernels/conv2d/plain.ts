@@ -39,7 +39,7 @@ export function checkConv(key: Conv2dKey): void {
   })
 }
 
-function directPlan(
+function plainPlan(
   name: string,
   key: Conv2dKey,
   target: Target,
@@ -70,13 +70,13 @@ function directPlan(
     padLeft: { i32: key.padLeft },
   }
   return {
-    variant: 'direct',
+    variant: 'plain',
     scratchBytes: [],
     flops:
       2 * key.batch * key.outHeight * key.outWidth * key.filters * key.kernelHeight * key.kernelWidth * key.channels,
     dispatches: [
       dispatch({
-        label: `${name}/direct`,
+        label: `${name}/plain`,
         bindings,
         uniforms,
         workgroupSize,
@@ -95,11 +95,11 @@ ${total.finish}
 
 const always = (): boolean => true
 
-export const directForward: Variant<Conv2dKey> = {
-  name: 'direct',
+export const plainForward: Variant<Conv2dKey> = {
+  name: 'plain',
   supports: always,
   plan: (key, target) =>
-    directPlan(
+    plainPlan(
       'conv2d',
       key,
       target,
@@ -110,7 +110,7 @@ export const directForward: Variant<Conv2dKey> = {
         writes('result', output(0)),
         ...(key.bias ? [reads('bias', input(2))] : []),
       ],
-      { terms: key.kernelHeight * key.kernelWidth * key.channels, turns: key.channels },
+      { terms: key.kernelHeight * key.kernelWidth * key.channels, iterations: key.channels },
       `activate(sum${key.bias ? ' + bias[index % u.filters]' : ''})`,
       (loop) => `
   let filter_ = index % u.filters;
@@ -134,17 +134,17 @@ ${loop(
     ),
 }
 
-export const directInputGradient: Variant<Conv2dKey> = {
-  name: 'direct',
+export const plainInputGradient: Variant<Conv2dKey> = {
+  name: 'plain',
   supports: always,
   plan: (key, target) =>
-    directPlan(
+    plainPlan(
       'conv2d.inputGradient',
       key,
       target,
       key.batch * key.inputHeight * key.inputWidth * key.channels,
       [reads('gradient', input(0)), reads('kernel', input(1)), writes('result', output(0))],
-      { terms: key.kernelHeight * key.kernelWidth * key.filters, turns: key.filters },
+      { terms: key.kernelHeight * key.kernelWidth * key.filters, iterations: key.filters },
       'sum',
       (loop) => `
   let channel = index % u.channels;
@@ -165,17 +165,17 @@ ${loop(['f', '0u', 'u.filters'], '        sum += gradient[pixel + f] * kernel[ta
     ),
 }
 
-export const directFilterGradient: Variant<Conv2dKey> = {
-  name: 'direct',
+export const plainFilterGradient: Variant<Conv2dKey> = {
+  name: 'plain',
   supports: always,
   plan: (key, target) =>
-    directPlan(
+    plainPlan(
       'conv2d.filterGradient',
       key,
       target,
       key.kernelHeight * key.kernelWidth * key.channels * key.filters,
       [reads('image', input(0)), reads('gradient', input(1)), writes('result', output(0))],
-      { terms: key.batch * key.outHeight * key.outWidth, turns: key.outWidth },
+      { terms: key.batch * key.outHeight * key.outWidth, iterations: key.outWidth },
       'sum',
       (loop) => `
   let filter_ = index % u.filters;
