@@ -1,6 +1,6 @@
 /** The plain convolution kernels, one lane a number of the result: correct on every adapter, and what others are checked against. */
 
-import { WeftgradError } from '../../errors.ts'
+import { checkExtents } from '../extents.ts'
 import type { Binding, KernelPlan, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, input, output, plainWorkgroupSize, reads, writes } from '../kernel.ts'
 import type { FusedActivation } from '../wgsl/activation.ts'
@@ -29,13 +29,11 @@ export interface Conv2dKey {
 
 /** Throws 'shape' where an extent is not a positive whole number. */
 export function checkConv(key: Conv2dKey): void {
-  const extents = [
-    ...[key.batch, key.inputHeight, key.inputWidth, key.channels, key.outHeight, key.outWidth, key.filters],
-    ...[key.kernelHeight, key.kernelWidth, ...key.strides, ...key.dilation],
-  ]
-  if (extents.every((extent) => Number.isInteger(extent) && extent > 0)) return
-  throw new WeftgradError('shape', `conv2d: every extent, stride and dilation must be a positive whole number.`, {
-    key,
+  const { batch, inputHeight, inputWidth, channels, outHeight, outWidth, filters, kernelHeight, kernelWidth } = key
+  const [[strideY, strideX], [dilationY, dilationX]] = [key.strides, key.dilation]
+  checkExtents('conv2d', {
+    ...{ batch, inputHeight, inputWidth, channels, outHeight, outWidth, filters, kernelHeight, kernelWidth },
+    ...{ strideY, strideX, dilationY, dilationX },
   })
 }
 

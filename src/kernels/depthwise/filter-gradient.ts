@@ -19,6 +19,7 @@ import {
 } from '../kernel.ts'
 import { sumPartials } from '../schedule/split-k.ts'
 import { longSum } from '../wgsl/long-sum.ts'
+import { lines, range } from '../wgsl/text.ts'
 import { checked, type DepthwiseKey, depthwiseFlops, forwardSlide, fourChannels, slides } from './key.ts'
 import { fillsLanes, formsStrips } from './strips.ts'
 import { stripSums } from './strips-gradient.ts'
@@ -161,10 +162,6 @@ ${total.finish}
   )
 }
 
-/** Lines of WGSL, one for each number from `begin` to below `end`. */
-const lines = (begin: number, end: number, line: (n: number) => string) =>
-  Array.from({ length: Math.max(0, end - begin) }, (_, i) => line(begin + i)).join('\n')
-
 /**
  * A lane owns four channels. It takes the rows of the kernel one after the other, and holds the sums of a row's taps; with
  * stride and dilation 1 the pixels under them shift along, and only one of them is loaded for each output. Where there
@@ -179,7 +176,8 @@ function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
   const { parts, rowsPerPart } = partsOf(key, tiles / partsAtOnce, target)
   const shifting = slides(key)
   const last = kernelWidth - 1
-  const sums = Array.from({ length: kernelWidth }, (_, kx) => `sum_${kx}`)
+  const columns = range(kernelWidth)
+  const sums = columns.map((kx) => `sum_${kx}`)
   const total = longSum('vec4f', sums, {
     terms: rowsPerPart * key.outWidth,
     iterations: key.outWidth,
@@ -214,28 +212,28 @@ ${total.declare}
       if (inY < u.height) {
         let rowAt = (image * u.height + inY) * u.width;
         var at = row * u.outWidth * u.channelVectors + channel;
-${shifting ? lines(1, kernelWidth, (kx) => `        var pixel_${kx} = pixel(rowAt, ${kx - 1}u - u.padLeft, channel);`) : ''}
+${shifting ? lines(columns.slice(1), (kx) => `        var pixel_${kx} = pixel(rowAt, ${kx - 1}u - u.padLeft, channel);`) : ''}
 ${total.loop(
   ['outX', '0u', 'u.outWidth'],
   `          let gradient = dy[at];
           at += u.channelVectors;
 ${
   shifting
-    ? `${lines(0, last, (kx) => `          let shifted_${kx} = pixel_${kx + 1};`)}
+    ? `${lines(columns.slice(0, last), (kx) => `          let shifted_${kx} = pixel_${kx + 1};`)}
           let shifted_${last} = pixel(rowAt, outX + ${last}u - u.padLeft, channel);
-${lines(1, kernelWidth, (kx) => `          pixel_${kx} = shifted_${kx};`)}`
-    : lines(0, kernelWidth, (kx) => {
+${lines(columns.slice(1), (kx) => `          pixel_${kx} = shifted_${kx};`)}`
+    : lines(columns, (kx) => {
         const inX = `outX * u.strideX + ${kx}u * u.dilationX - u.padLeft`
         return `          let shifted_${kx} = pixel(rowAt, ${inX}, channel);`
       })
 }
-${lines(0, kernelWidth, (kx) => `          sum_${kx} += gradient * shifted_${kx};`)}`,
+${lines(columns, (kx) => `          sum_${kx} += gradient * shifted_${kx};`)}`,
 )}
       }
     }
 ${total.finish}
     let to = (part * u.kernelHeight + ky) * ${kernelWidth}u * u.channelVectors + channel;
-${lines(0, kernelWidth, (kx) => `    partial[to + ${kx}u * u.channelVectors] = sum_${kx};`)}
+${lines(columns, (kx) => `    partial[to + ${kx}u * u.channelVectors] = sum_${kx};`)}
   }`,
     }),
   )

@@ -1,6 +1,6 @@
 /** What the depthwise kernels of depthwise.ts and filter-gradient.ts have in common: their key and its checks. */
 
-import { WeftgradError } from '../../errors.ts'
+import { checkExtents, checkPadding } from '../extents.ts'
 
 export interface DepthwiseKey {
   readonly batch: number
@@ -64,33 +64,15 @@ export function gradientSlide({ height, width, outHeight, outWidth, padTop, padL
 
 /** The key itself. Throws 'shape' or 'limit' where no such convolution exists. */
 export function checked(family: string, key: DepthwiseKey): DepthwiseKey {
-  const { batch, height, width, channels, multiplier, kernel, strides, dilation, outHeight, outWidth } = key
-  const extents = { batch, height, width, channels, multiplier, outHeight, outWidth }
-  const attributes = {
-    kernelHeight: kernel[0],
-    kernelWidth: kernel[1],
-    strideY: strides[0],
-    strideX: strides[1],
-    dilationY: dilation[0],
-    dilationX: dilation[1],
-  }
-  for (const [name, value] of Object.entries({ ...extents, ...attributes })) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new WeftgradError('shape', `${family}: ${name} must be a positive integer, not ${value}.`, { ...key })
-    }
-  }
-  for (const [name, value] of Object.entries({ padTop: key.padTop, padLeft: key.padLeft })) {
-    if (!Number.isInteger(value) || value < 0) {
-      throw new WeftgradError('shape', `${family}: ${name} must be a whole number, not ${value}.`, { ...key })
-    }
-  }
+  const { batch, height, width, channels, multiplier, kernel, outHeight, outWidth } = key
+  const [[kernelHeight, kernelWidth], [strideY, strideX], [dilationY, dilationX]] = [kernel, key.strides, key.dilation]
+  const extents = { batch, height, width, channels, multiplier, outHeight, outWidth, kernelHeight, kernelWidth }
   const elements = Math.max(
     batch * height * width * channels,
     batch * outHeight * outWidth * channels * multiplier,
-    kernel[0] * kernel[1] * channels * multiplier,
+    kernelHeight * kernelWidth * channels * multiplier,
   )
-  if (elements > 2 ** 30) {
-    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor, not ${elements}.`, { ...key })
-  }
+  checkExtents(family, { ...extents, strideY, strideX, dilationY, dilationX }, elements)
+  checkPadding(family, key)
   return key
 }

@@ -6,9 +6,9 @@
 
 import { type Dispatch, dispatch, input, type Operand, reads, type Target, writes } from '../kernel.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { lines } from '../wgsl/text.ts'
+import { lines, range } from '../wgsl/text.ts'
 import type { DepthwiseKey } from './key.ts'
-import { ownRow, prefetch, range, stripsFor, windowRows } from './strips.ts'
+import { ownRow, prefetch, stripsFor, windowRows } from './strips.ts'
 
 /** The dispatch that sums up `parts` parts, one after the other in `partial`, each as long as the filter gradient. */
 export interface StripSums {

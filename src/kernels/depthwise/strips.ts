@@ -9,7 +9,7 @@
  */
 
 import { dispatch, input, type KernelPlan, output, plainWorkgroupSize, reads, type Target, writes } from '../kernel.ts'
-import { lines } from '../wgsl/text.ts'
+import { lines, range } from '../wgsl/text.ts'
 import { type DepthwiseKey, depthwiseFlops, fourChannels, type Slide, slides } from './key.ts'
 
 /** How the strips of a convolution are shared out: a workgroup takes one band of a few images and some of the channels. */
@@ -100,8 +100,6 @@ export function stripsFor(
   const channelGroups = Math.ceil(tiles / tilesPerGroup)
   return { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, prefetches }
 }
-
-export const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
 /** What a strip knows of the rows of the tensor that the kernel's window moves over: `top` + r, with wrapping. */
 export interface WindowRows {

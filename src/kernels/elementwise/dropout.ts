@@ -7,9 +7,10 @@
  */
 
 import { checkValue, fraction } from '../../options.ts'
+import { checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Target } from '../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../kernel.ts'
-import { gridFor, gridStrideLoop, laneCoordinates, refuseExtents } from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, laneCoordinates } from '../schedule/grid-stride.ts'
 import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../wgsl/random.ts'
 
 export interface DropoutKey {
@@ -22,7 +23,7 @@ export interface DropoutKey {
 }
 
 function plan({ count, rate, seed, stream }: DropoutKey, target: Target): KernelPlan {
-  refuseExtents('dropout', [count])
+  checkShape('dropout', [count])
   checkValue('dropout: rate', rate, fraction)
   const items = Math.ceil(count / 4)
   const grid = gridFor(items, target, 4) // the generator costs as much as three or four loads

@@ -9,18 +9,11 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { checkShape } from '../extents.ts'
 import type { DType, Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
 import type { IterationSpace } from '../schedule/grid-stride.ts'
-import {
-  gridFor,
-  gridStrideLoop,
-  inVectors,
-  laneCoordinates,
-  mergeAxes,
-  offsetText,
-  refuseExtents,
-} from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, inVectors, laneCoordinates, mergeAxes, offsetText } from '../schedule/grid-stride.ts'
 import type { Width } from '../wgsl/functions.ts'
 import { declareFunctions, scalar, vector } from '../wgsl/functions.ts'
 import type { ElementwiseStep } from './steps.ts'
@@ -67,7 +60,7 @@ export function broadcastStrides(from: Shape, to: Shape): number[] {
 }
 
 function iterationSpaceOf(key: ElementwiseKey): IterationSpace {
-  for (const shape of [key.shape, ...key.inputs.map((source) => source.shape)]) refuseExtents('elementwise', shape)
+  for (const shape of [key.shape, ...key.inputs.map((source) => source.shape)]) checkShape('elementwise', shape)
   if (key.inputs.length > maxInputs) {
     throw new WeftgradError(
       'limit',

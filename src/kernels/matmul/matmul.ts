@@ -3,7 +3,7 @@
  * Serves `matmul` and `dense`, and the gradients of both. Inputs: left, right, and bias where the key asks for it.
  */
 
-import { WeftgradError } from '../../errors.ts'
+import { checkExtents } from '../extents.ts'
 import type { Binding, Dispatch, Family, KernelPlan, Target, Variant } from '../kernel.ts'
 import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from '../kernel.ts'
 import { splitCount, sumPartials } from '../schedule/split-k.ts'
@@ -26,6 +26,7 @@ import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { FunctionName } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
+import { range, repeat } from '../wgsl/text.ts'
 import { tiledMatmuls } from './workgroup.ts'
 
 export interface MatmulKey {
@@ -191,7 +192,7 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
       const count = key.batch * key.m * key.n
       const last = splits === 1
       const slabsPerSplit = Math.ceil(slabs / splits)
-      const columnTotals = groupsOf(tile).map((j) => `total${j}`)
+      const columnTotals = range(tile.columnGroups).map((j) => `total${j}`)
       const total = longSum(type, [...accumulatorsOf(tile), ...(key.columnSums === true ? columnTotals : [])], {
         terms: slabsPerSplit,
       })
@@ -239,10 +240,20 @@ ${declareRight(tile)}
 ${total.whole(
   ['slab', 'firstSlab', 'endSlab'],
   `${loads(tile)}
-${key.columnSums === true ? groups(tile, (j) => `    total${j} += ${Array.from({ length: unroll }, (_, k) => `b${k}_${j}`).join(' + ')};`) : ''}
+${
+  key.columnSums === true
+    ? repeat(
+        tile.columnGroups,
+        (j) =>
+          `    total${j} += ${range(unroll)
+            .map((k) => `b${k}_${j}`)
+            .join(' + ')};`,
+      )
+    : ''
+}
 ${rankUpdate(tile)}`,
 )}
-${key.columnSums === true ? groups(tile, (j) => `  if (rowTile == 0u && wanted${j} < u.columnVectors) { sums[wanted${j}] = total${j}; }`) : ''}
+${key.columnSums === true ? repeat(tile.columnGroups, (j) => `  if (rowTile == 0u && wanted${j} < u.columnVectors) { sums[wanted${j}] = total${j}; }`) : ''}
 ${storeTile(tile, (row, column, value) =>
   last
     ? `result[(batch * u.rows + ${row}) * u.columnVectors + ${column}] = ${finish(
@@ -266,13 +277,6 @@ ${storeTile(tile, (row, column, value) =>
     },
   }
 }
-
-/** A line for each group of columns. */
-function groups(tile: SubgroupTile, line: (j: number) => string): string {
-  return groupsOf(tile).map(line).join('\n')
-}
-
-const groupsOf = (tile: SubgroupTile): number[] => Array.from({ length: tile.columnGroups }, (_, j) => j)
 
 /** This lane's place in the left operand, one for each vector it loads: the address at slab 0. */
 function declareLeft(tile: SubgroupTile): string {
@@ -334,11 +338,9 @@ export const matmul: Family<MatmulKey> = {
     ...tiledMatmuls,
   ],
   prefer(key, target) {
-    if (![key.batch, key.m, key.n, key.k].every((extent) => Number.isInteger(extent) && extent > 0)) {
-      throw new WeftgradError('shape', `matmul: ${key.batch} x [${key.m}, ${key.k}] x [${key.k}, ${key.n}] is empty.`)
-    }
-    if (target.class === 'cpu' && target.subgroupSize !== undefined) return 1
     const { batch, m, n, k } = key
+    checkExtents('matmul', { batch, m, n, k })
+    if (target.class === 'cpu' && target.subgroupSize !== undefined) return 1
     const block = preferredBlock({ batch, rows: m, columns: n, terms: k }, target)
     return block === undefined ? 0 : matmul.variants.findIndex((variant) => variant.name === block.name)
   },

@@ -4,9 +4,10 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { checkShape } from '../extents.ts'
 import type { Dispatch, Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, writes } from '../kernel.ts'
-import { gridFor, refuseExtents } from '../schedule/grid-stride.ts'
+import { gridFor } from '../schedule/grid-stride.ts'
 
 export interface ConcatenateKey {
   /** Equal but for `axis`. */
@@ -36,7 +37,7 @@ function concatenatedRows({ shapes, axis }: ConcatenateKey): {
       axis,
     })
   }
-  for (const shape of shapes) refuseExtents('concatenate', shape)
+  for (const shape of shapes) checkShape('concatenate', shape)
   return {
     rows: elementCount(first.slice(0, axis)),
     widths: shapes.map((shape) => elementCount(shape.slice(axis))),

@@ -6,18 +6,11 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
 import type { IterationSpace } from '../schedule/grid-stride.ts'
-import {
-  gridFor,
-  gridStrideLoop,
-  inVectors,
-  laneCoordinates,
-  mergeAxes,
-  offsetText,
-  refuseExtents,
-} from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, inVectors, laneCoordinates, mergeAxes, offsetText } from '../schedule/grid-stride.ts'
 
 export type { ConcatenateKey } from './concatenate.ts'
 export { concatenate } from './concatenate.ts'
@@ -94,8 +87,8 @@ export function preferLast<Key>(variants: readonly Variant<Key>[]): (key: Key, t
 }
 
 function sliceCopy({ shape, begin, size }: SliceKey): Copy {
-  refuseExtents('slice', shape)
-  refuseExtents('slice', size)
+  checkShape('slice', shape)
+  checkShape('slice', size)
   const within =
     begin.length === shape.length &&
     size.length === shape.length &&
@@ -135,7 +128,7 @@ interface PadAxis {
 
 /** The axes with those that are not padded merged into the one before them, which is then padded by multiples. */
 function padAxes({ shape, before, after }: PadKey): PadAxis[] {
-  refuseExtents('pad', shape)
+  checkShape('pad', shape)
   const amounts = [...before, ...after]
   const valid = before.length === shape.length && after.length === shape.length
   if (!valid || !amounts.every((amount) => Number.isInteger(amount) && amount >= 0)) {

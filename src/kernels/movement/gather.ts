@@ -3,7 +3,7 @@
  * gather-batch.ts. An index that is out of range never reads a wrong row: it gives NaN.
  */
 
-import { WeftgradError } from '../../errors.ts'
+import { checkExtents } from '../extents.ts'
 import {
   type Binding,
   dispatch,
@@ -19,6 +19,7 @@ import {
 } from '../kernel.ts'
 import { planRowStride } from '../schedule/row-stride.ts'
 import { levelsFor, longSum, sumsPerLevel, tileBlock } from '../wgsl/long-sum.ts'
+import { range, repeat } from '../wgsl/text.ts'
 
 export { type GatherBatchKey, gatherBatch } from '../training/gather-batch.ts'
 
@@ -146,7 +147,10 @@ function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
   // Four levels are enough for 2^22 indices of one row, and with them a kernel has the eight buffers of every adapter.
   const levels = key.count <= tileBlock ? 0 : Math.min(4, levelsFor(Math.ceil(key.count / tileBlock)))
   const level = (n: number): string => (n === 0 ? 'dx' : `level${n}`)
-  const each = (line: (n: number) => string): string => Array.from({ length: levels }, (_, n) => line(n + 1)).join(' ')
+  const each = (line: (n: number) => string): string =>
+    range(levels)
+      .map((n) => line(n + 1))
+      .join(' ')
   const moveUp = (from: number): string =>
     `      if (terms % ${tileBlock * sumsPerLevel ** from}u == 0u) { ${level(from + 1)}[at] += ${level(from)}[at]; ${level(from)}[at] = 0.0; }`
   // A lane owns its column in all rows: nobody else writes there, so it may add in place, in the order of the indices.
@@ -160,7 +164,7 @@ function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
           reads('indices', input(1), 'u32'),
           writes('dx', output(0)),
           ...(levels > 0 ? [writes('termsOf', scratch(0), 'u32')] : []),
-          ...Array.from({ length: levels }, (_, n) => writes(level(n + 1), scratch(n + 1))),
+          ...range(levels).map((n) => writes(level(n + 1), scratch(n + 1))),
         ],
         uniforms: { rows: key.rows, columns: key.rowElements, count: key.count },
         workgroupSize: lanes,
@@ -184,7 +188,7 @@ ${
     ? ''
     : `      let terms = termsOf[at] + 1u;
       termsOf[at] = terms;
-${Array.from({ length: levels }, (_, n) => moveUp(n)).join('\n')}`
+${repeat(levels, moveUp)}`
 }
     }
   }
@@ -204,14 +208,5 @@ ${
 }
 
 function checkRows(family: string, { rows, rowElements, count }: GatherRowsKey): void {
-  for (const [name, value] of Object.entries({ rows, rowElements, count })) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new WeftgradError('shape', `${family}: ${name} must be a positive integer, not ${value}.`, {
-        [name]: value,
-      })
-    }
-  }
-  if (Math.max(rows, count) * rowElements > 2 ** 30) {
-    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor.`, { rows, rowElements, count })
-  }
+  checkExtents(family, { rows, rowElements, count }, Math.max(rows, count) * rowElements)
 }

@@ -5,6 +5,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { checkExtents } from '../extents.ts'
 import {
   type Binding,
   dispatch,
@@ -164,17 +165,11 @@ function planned(family: string, key: ResizeKey, target: Target, text: ResizeTex
 /** Throws 'shape' or 'limit' for a key that describes no resizing. */
 function checked(family: string, key: ResizeKey): ResizeKey {
   const { batch, height, width, channels, outHeight, outWidth } = key
-  const wrong = Object.entries(key).find(([, value]) => !Number.isInteger(value) || value < 1)
-  if (wrong !== undefined)
-    throw new WeftgradError('shape', `${family}: ${wrong[0]} must be a positive integer, not ${wrong[1]}.`, { ...key })
   const elements = batch * channels * Math.max(height * width, outHeight * outWidth)
+  checkExtents(family, { batch, height, width, channels, outHeight, outWidth }, elements)
   // Positions are counted in 1 / (2 outExtent) of a pixel, in 32 bits.
   const finest = 2 * Math.max((height + 2) * outHeight, (width + 2) * outWidth)
-  if (elements > 2 ** 30 || finest >= 2 ** 32)
-    throw new WeftgradError(
-      'limit',
-      `${family} takes up to 2^30 elements a tensor, and extents whose product is below 2^31.`,
-      { ...key },
-    )
+  if (finest >= 2 ** 32)
+    throw new WeftgradError('limit', `${family} takes extents whose product is below 2^31.`, { ...key })
   return key
 }

@@ -1,16 +1,10 @@
 /** Transposes as the copies of copy.ts, and by `blocks`: 4 x 4 elements a lane, read and written in whole vec4. */
 
 import { WeftgradError } from '../../errors.ts'
+import { checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
-import {
-  gridFor,
-  gridStrideLoop,
-  laneCoordinates,
-  mergeAxes,
-  offsetText,
-  refuseExtents,
-} from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, laneCoordinates, mergeAxes, offsetText } from '../schedule/grid-stride.ts'
 import { type Copy, copyVariants, preferLast } from './copy.ts'
 
 export interface TransposeKey {
@@ -20,7 +14,7 @@ export interface TransposeKey {
 }
 
 function transposeCopy({ shape, permutation }: TransposeKey): Copy {
-  refuseExtents('transpose', shape)
+  checkShape('transpose', shape)
   const valid = permutation.length === shape.length && shape.every((_, axis) => permutation.includes(axis))
   if (!valid) {
     throw new WeftgradError(

@@ -4,7 +4,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkValue, countFrom1 } from '../../options.ts'
+import { checkExtents } from '../extents.ts'
 import { type Binding, dispatch, type KernelPlan, type Target, type Variant } from '../kernel.ts'
 import type { RowStride } from '../schedule/row-stride.ts'
 import { pair, scalar, vector, type Width } from '../wgsl/functions.ts'
@@ -155,19 +155,12 @@ const windowWidth = ${key.window[1]}u;`
  */
 function checked(family: string, key: PoolKey): PoolKey {
   const { batch, height, width, channels, outHeight, outWidth, window, strides, padTop, padLeft } = key
-  const positive = {
-    batch,
-    height,
-    width,
-    channels,
-    outHeight,
-    outWidth,
-    windowHeight: window[0],
-    windowWidth: window[1],
-  }
-  for (const [name, value] of Object.entries({ ...positive, strideY: strides[0], strideX: strides[1] })) {
-    checkValue(`${family}: ${name}`, value, countFrom1)
-  }
+  const [[windowHeight, windowWidth], [strideY, strideX]] = [window, strides]
+  checkExtents(
+    family,
+    { batch, height, width, channels, outHeight, outWidth, windowHeight, windowWidth, strideY, strideX },
+    batch * channels * Math.max(height * width, outHeight * outWidth),
+  )
   const axes = [
     { name: 'row', pad: padTop, size: height, out: outHeight, window: window[0], stride: strides[0] },
     { name: 'column', pad: padLeft, size: width, out: outWidth, window: window[1], stride: strides[1] },
@@ -179,10 +172,6 @@ function checked(family: string, key: PoolKey): PoolKey {
         `${family}: the first or last window of ${extent} ${name}s lies in the padding altogether.`,
       )
     }
-  }
-  const elements = batch * channels * Math.max(height * width, outHeight * outWidth)
-  if (elements > 2 ** 30) {
-    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor, not ${elements}.`)
   }
   return { ...key, strides: ownStrides(key) }
 }

@@ -4,16 +4,10 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Shape, Target } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, writes } from '../kernel.ts'
-import {
-  gridFor,
-  gridStrideLoop,
-  laneCoordinates,
-  mergeAxes,
-  offsetText,
-  refuseExtents,
-} from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, laneCoordinates, mergeAxes, offsetText } from '../schedule/grid-stride.ts'
 import { declareFunctions, nanKey, scalar } from '../wgsl/functions.ts'
 
 export interface ArgmaxKey {
@@ -23,7 +17,7 @@ export interface ArgmaxKey {
 }
 
 function plan({ shape, axis }: ArgmaxKey, target: Target): KernelPlan {
-  refuseExtents('argmax', shape)
+  checkShape('argmax', shape)
   const extent = shape[axis]
   if (extent === undefined) {
     throw new WeftgradError('shape', `argmax: [${shape.join(', ')}] has no axis ${axis}.`, { shape, axis })

@@ -3,9 +3,9 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { checkShape } from '../extents.ts'
 import type { Shape } from '../kernel.ts'
 import { elementCount, stridesOf } from '../kernel.ts'
-import { refuseExtents } from '../schedule/grid-stride.ts'
 
 export interface ReduceKey {
   readonly operation: 'sum' | 'max' | 'min'
@@ -28,7 +28,7 @@ export interface Split {
 }
 
 export function splitAxes({ operation, shape, axes, scale }: ReduceKey): Split {
-  refuseExtents('reduce', shape)
+  checkShape('reduce', shape)
   const sorted = axes.every(
     (axis, i) => Number.isInteger(axis) && axis >= 0 && axis < shape.length && axis > (axes[i - 1] ?? -1),
   )

@@ -10,11 +10,11 @@
  * Variants: `plain` gives each lane a row; `subgroup` and `workgroup` let that many lanes share one, for long rows.
  */
 
+import { checkShape } from '../extents.ts'
 import type { Binding, Family, KernelPlan, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../kernel.ts'
 import type { CooperativeKind } from '../schedule/cooperative.ts'
 import { cooperativeGroup, groupFunctions, supportsGroup } from '../schedule/cooperative.ts'
-import { refuseExtents } from '../schedule/grid-stride.ts'
 import type { FunctionName } from '../wgsl/functions.ts'
 import { declareFunctions, scalar } from '../wgsl/functions.ts'
 import type { Loop } from '../wgsl/long-sum.ts'
@@ -225,7 +225,7 @@ function family<Key extends { readonly rows: number; readonly classes: number }>
       name: variantNames[kind],
       supports: (_, target) => supportsGroup(kind, target),
       plan: (key, target) => {
-        refuseExtents(name, [key.rows, key.classes])
+        checkShape(name, [key.rows, key.classes])
         return plan(key, kind, target)
       },
     }),

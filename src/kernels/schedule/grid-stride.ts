@@ -7,16 +7,8 @@
  * An item is what a lane handles at a time: one element, or a vec4 of neighbours.
  */
 
-import { WeftgradError } from '../../errors.ts'
 import type { Shape, Target, UniformValue } from '../kernel.ts'
 import { elementCount, plainWorkgroupSize } from '../kernel.ts'
-
-/** Throws 'shape' unless every extent is a positive integer. */
-export function refuseExtents(what: string, shape: Shape): void {
-  if (!shape.every((extent) => Number.isSafeInteger(extent) && extent > 0)) {
-    throw new WeftgradError('shape', `${what}: extents are positive integers, not [${shape.join(', ')}].`, { shape })
-  }
-}
 
 /** Extents after merging, and each operand's strides over them, in elements; 0 where the operand repeats. */
 export interface IterationSpace {

@@ -19,7 +19,7 @@ import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { repeat } from '../wgsl/text.ts'
+import { component, range, repeat } from '../wgsl/text.ts'
 import { splitCount, sumPartials } from './split-k.ts'
 
 export interface TiledBlock {
@@ -49,10 +49,6 @@ export const tiledBlocks = {
 
 /** 16: whole cache lines where vectors run along k (64 bytes), and 12 KiB of workgroup memory for the largest block. */
 const slabTerms = 16
-
-/** Four vectors of four numbers in a lane's piece of a slab. */
-const four = [0, 1, 2, 3] as const
-const components = 'xyzw'
 
 /** One operand of the product: rows of the left one, columns of the right one are its *positions*. */
 export interface TiledOperand {
@@ -230,17 +226,14 @@ function storeFunction(product: TiledProduct, type: string, last: boolean): stri
 
 /** Lines for each of a lane's accumulators: `c<row>_<vector of columns>`. */
 function eachAccumulator(block: TiledBlock, line: (row: number, vector: number) => string): string {
-  const lines: string[] = []
-  for (let row = 0; row < block.laneRows; row++)
-    for (let vector = 0; vector < block.laneColumns / 4; vector++) lines.push(line(row, vector))
-  return lines.join('\n')
+  return repeat(block.laneRows, (row) => repeat(block.laneColumns / 4, (vector) => line(row, vector)))
 }
 
 /** All of a lane's accumulators, with those of the column sums. */
 function accumulatorsOf(block: TiledBlock, columnSums: boolean): string[] {
   const vectors = block.laneColumns / 4
-  const names = Array.from({ length: block.laneRows * vectors }, (_, n) => `c${Math.floor(n / vectors)}_${n % vectors}`)
-  if (columnSums) names.push(...Array.from({ length: vectors }, (_, vector) => `total${vector}`))
+  const names = range(block.laneRows).flatMap((row) => range(vectors).map((vector) => `c${row}_${vector}`))
+  if (columnSums) names.push(...range(vectors).map((vector) => `total${vector}`))
   return names
 }
 
@@ -315,7 +308,7 @@ function outerProduct(product: TiledProduct, block: TiledBlock, k: number): stri
   )
   return `${repeat(rowVectors, (i) => `        let a${k}_${i} = leftSlab[leftAt + ${(rows / 4) * (k + i / rowVectors)}u];`)}
 ${vectors}
-${eachAccumulator(block, (row, vector) => `        c${row}_${vector} += a${k}_${row >> 2}.${components[row & 3]} * b${k}_${vector};`)}
+${eachAccumulator(block, (row, vector) => `        c${row}_${vector} += ${component(`a${k}_${row >> 2}`, 4, row & 3)} * b${k}_${vector};`)}
 ${product.columnSums === true ? repeat(columnVectors, (vector) => `        total${vector} += b${k}_${vector};`) : ''}`
 }
 
@@ -369,7 +362,9 @@ ${repeat(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
     ),
     keep: guarded(
       repeat(4, (i) => {
-        const across = `vec4f(${four.map((j) => `${name}${j}.${components[i]}`).join(', ')})`
+        const across = `vec4f(${range(4)
+          .map((j) => component(`${name}${j}`, 4, i))
+          .join(', ')})`
         return `      ${name}Slab[(${name}K + ${i}u) * ${vectors}u + ${name}Vector] = ${isAlongK ? across : `${name}${i}`};`
       }),
     ),

@@ -6,9 +6,10 @@
  * whole vec4s.
  */
 
+import { checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Target } from '../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../kernel.ts'
-import { gridFor, gridStrideLoop, laneCoordinates, refuseExtents } from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, laneCoordinates } from '../schedule/grid-stride.ts'
 import { notFiniteWord } from './state.ts'
 
 export interface GatedCopyKey {
@@ -16,7 +17,7 @@ export interface GatedCopyKey {
 }
 
 function plan({ count }: GatedCopyKey, target: Target): KernelPlan {
-  refuseExtents('gatedCopy', [count])
+  checkShape('gatedCopy', [count])
   const items = Math.ceil(count / 4)
   const grid = gridFor(items, target)
   const coordinates = laneCoordinates([items], grid)

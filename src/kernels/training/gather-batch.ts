@@ -5,7 +5,8 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkValue, countFrom0, countFrom1, positive } from '../../options.ts'
+import { checkValue, countFrom0, positive } from '../../options.ts'
+import { checkExtents } from '../extents.ts'
 import {
   dispatch,
   type Family,
@@ -262,9 +263,11 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
 
 function checkBatch(key: GatherBatchKey): void {
   const { datasetCount, height, width, channels, batch, padTop, padLeft, outHeight, outWidth, divisor } = key
-  for (const [name, value] of Object.entries({ datasetCount, height, width, channels, batch, outHeight, outWidth })) {
-    checkValue(`gatherBatch: ${name}`, value, countFrom1)
-  }
+  checkExtents(
+    'gatherBatch',
+    { datasetCount, height, width, channels, batch, outHeight, outWidth },
+    batch * outHeight * outWidth * channels,
+  )
   const inside = (pad: number, size: number, out: number) => Number.isInteger(pad) && pad >= 0 && pad + size <= out
   if (!inside(padTop, height, outHeight) || !inside(padLeft, width, outWidth)) {
     throw new WeftgradError(
@@ -278,7 +281,7 @@ function checkBatch(key: GatherBatchKey): void {
     `a whole number of pixels from 0 to ${largestShift}`,
     (value) => countFrom0[1](value) && shift <= largestShift,
   ])
-  if (datasetCount * height * width * channels >= 2 ** 32 || batch * outHeight * outWidth * channels > 2 ** 30) {
-    throw new WeftgradError('limit', 'gatherBatch takes data sets below 2^32 bytes and batches of up to 2^30 elements.')
+  if (datasetCount * height * width * channels >= 2 ** 32) {
+    throw new WeftgradError('limit', 'gatherBatch takes data sets below 2^32 bytes.')
   }
 }

@@ -17,8 +17,8 @@
  * learning", 2013, for Nesterov's momentum as Keras writes it.
  */
 
-import { WeftgradError } from '../../errors.ts'
 import { checkValue, fraction, positive } from '../../options.ts'
+import { checkExtents } from '../extents.ts'
 import {
   type Binding,
   dispatch,
@@ -83,7 +83,7 @@ export const sgd: Family<SgdKey> = {
 }
 
 function planAdam(key: AdamKey, target: Target): KernelPlan {
-  checkCount('adam', key.count)
+  checkExtents('adam', { count: key.count }, key.count)
   checkValue('adam: beta1', key.beta1, fraction)
   checkValue('adam: beta2', key.beta2, fraction)
   checkValue('adam: epsilon', key.epsilon, positive)
@@ -114,7 +114,7 @@ function planAdam(key: AdamKey, target: Target): KernelPlan {
 }
 
 function planSgd(key: SgdKey, target: Target): KernelPlan {
-  checkCount('sgd', key.count)
+  checkExtents('sgd', { count: key.count }, key.count)
   checkValue('sgd: momentum', key.momentum, fraction)
   const common = { count: key.count, target }
   if (key.momentum === 0) {
@@ -192,11 +192,5 @@ function planUpdate(update: Update): KernelPlan {
     ],
     scratchBytes: [],
     flops: update.flops,
-  }
-}
-
-function checkCount(family: string, count: number): void {
-  if (!Number.isInteger(count) || count < 1 || count > 2 ** 30) {
-    throw new WeftgradError('limit', `${family} updates from 1 to 2^30 parameters, not ${count}.`, { count })
   }
 }

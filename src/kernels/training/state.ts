@@ -6,6 +6,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { checkExtents } from '../extents.ts'
 import {
   dispatch,
   type Family,
@@ -22,6 +23,7 @@ import { partialsText } from '../schedule/split-k.ts'
 import { vectorType, widestVector } from '../schedule/subgroup-tile.ts'
 import { declareFunctions, scalar } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
+import { component, repeat } from '../wgsl/text.ts'
 
 /** The u32 words of the state buffer. */
 export const trainingStateWords = 4
@@ -96,11 +98,9 @@ export const confusion: Family<ClassificationKey> = {
 function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
   checkClassification('finishStep', key)
   const { count, sums } = key
-  if (!Number.isInteger(count) || count < 1 || count > 2 ** 30 || sums.length > mostSplitSums)
-    throw new WeftgradError('limit', `finishStep takes 1 to 2^30 gradients and up to ${mostSplitSums} split sums.`, {
-      count,
-      sums: sums.length,
-    })
+  checkExtents('finishStep', { count }, count)
+  if (sums.length > mostSplitSums)
+    throw new WeftgradError('limit', `finishStep takes up to ${mostSplitSums} split sums, not ${sums.length}.`)
   const lanes = plainWorkgroupSize(target)
   const width = widestVector(
     count,
@@ -167,7 +167,7 @@ ${sum.targets.map((_, j) => `      if (i >= u.from${i}_${j} && i < u.end${i}_${j
         workgroups: firstGroup + checkGroups,
         declarations: `${recordDeclarations(target)}
 fn check(x: ${type}) {
-${[...'xyzw'.slice(0, width)].map((c) => `  if (!isFinite(${width === 1 ? 'x' : `x.${c}`})) { atomicStore(&state[${notFiniteWord}], 1u); }`).join('\n')}
+${repeat(width, (i) => `  if (!isFinite(${component('x', width, i)})) { atomicStore(&state[${notFiniteWord}], 1u); }`)}
 }`,
         body: `
   if (group >= groups) { return; }
@@ -341,12 +341,5 @@ function planConfusion(key: ClassificationKey, target: Target): KernelPlan {
 }
 
 function checkClassification(family: string, { batch, classes }: ClassificationKey): void {
-  const whole = Number.isInteger(batch) && Number.isInteger(classes) && batch >= 1 && classes >= 1
-  if (!whole || batch * classes > 2 ** 30) {
-    throw new WeftgradError(
-      'shape',
-      `${family} takes logits of shape [batch, classes] with 1 to 2^30 elements, not [${batch}, ${classes}].`,
-      { batch, classes },
-    )
-  }
+  checkExtents(family, { batch, classes }, batch * classes)
 }

@@ -8,6 +8,8 @@
  * This file declares accumulators and levels, and writes the innermost loop; the rest of the kernel is the caller's.
  */
 
+import { range } from './text.ts'
+
 /** The most terms that are added one after the other. */
 const longestPlain = 64
 /** Sums of one level that make one of the next. */
@@ -61,7 +63,7 @@ export function levelsFor(blocks: number): number {
 
 /** The names of an array's elements, all with constant indices. */
 export function arrayElements(name: string, length: number): string[] {
-  return Array.from({ length }, (_, i) => `${name}[${i}]`)
+  return range(length).map((i) => `${name}[${i}]`)
 }
 
 /** A loop without blocks. */

@@ -1,7 +1,12 @@
 /** Small pieces of WGSL text, and of the lists behind it, that several families need. Functions are in functions.ts. */
 
 /** The names of a vector's components. */
-export const components = 'xyzw'
+const components = 'xyzw'
+
+/** A component of a vector of `width` numbers; of a single one, the number itself. */
+export function component(name: string, width: 1 | 2 | 4, index: number): string {
+  return width === 1 ? name : `${name}.${components[index]}`
+}
 
 /** Whole numbers from 0 to below `count`. */
 export function range(count: number): number[] {

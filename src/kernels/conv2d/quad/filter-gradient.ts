@@ -5,7 +5,7 @@ import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } f
 import { partialsText, sumPartials } from '../../schedule/split-k.ts'
 import { vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { arrayElements, longSum } from '../../wgsl/long-sum.ts'
-import { repeat } from '../../wgsl/text.ts'
+import { range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
 import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import {
@@ -27,7 +27,7 @@ function plainFilterSums(key: Conv2dKey, tiling: QuadTiling): string {
   const lines: string[] = []
   for (let position = 0; position < key.kernelWidth * key.channels; position++) {
     for (let ky = 0; ky < key.kernelHeight; ky++) {
-      const products = Array.from({ length: 4 * tiling.across }, (_, output) => {
+      const products = range(4 * tiling.across).map((output) => {
         const [a, p] = [output >> 2, output & 3]
         const number = patchNumber(tiling, ky + (p >> 1), position + ((p & 1) + 2 * a) * key.channels)
         return `${number} * g${a}_${p}`

@@ -7,7 +7,7 @@ import type { FusedActivation } from '../../wgsl/activation.ts'
 import { activationFunction } from '../../wgsl/activation.ts'
 import type { FloatType } from '../../wgsl/functions.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
-import { repeat } from '../../wgsl/text.ts'
+import { range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
 import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import {
@@ -112,7 +112,7 @@ export function pooledFunctions(activation: FusedActivation, type: FloatType): s
 
 /** Each number of the patch, times the taps of the outputs that it belongs to: up to four a quad. */
 function forwardSums(key: Conv2dKey, tiling: QuadTiling): string {
-  const names = Array.from({ length: 4 * tiling.across }, (_, n) => `sum${n >> 2}_${n & 3}`)
+  const names = range(4 * tiling.across).map((n) => `sum${n >> 2}_${n & 3}`)
   const total = longSum(tiling.type, names, { terms: tiling.taps, start: 'first' })
   const lines = [total.declare]
   for (let row = 0; row <= key.kernelHeight; row++)

@@ -3,7 +3,7 @@
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../../kernel.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
-import { allOf, repeat } from '../../wgsl/text.ts'
+import { allOf, component, range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
 import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import { deadCode, fits, flopsOf, groupsWanted, mostTapNumbers, quadTilingOf } from './quad.ts'
@@ -223,10 +223,10 @@ function tapBetween(key: Conv2dKey, ky: number, kx: number, channel: number): st
 function tileSums(
   key: Conv2dKey,
   [reachY, reachX]: readonly [number, number],
-  { type }: QuadTiling,
+  { type, columnVector }: QuadTiling,
   products: (j: number, i: number, afterTerm: AfterTerm) => readonly string[],
 ): string {
-  const results = Array.from({ length: 4 * key.channels }, (_, n) => n)
+  const results = range(4 * key.channels)
   const names = results.map((n) => `sum${n}`)
   const total = longSum(type, names, { terms: key.kernelHeight * key.kernelWidth })
   const lines = [total.declare]
@@ -238,7 +238,7 @@ function tileSums(
   }
   lines.push(total.finish)
   for (const n of results) {
-    const lanes = type === 'f32' ? [`sum${n}`] : [...'xyzw'.slice(0, Number(type[3]))].map((c) => `sum${n}.${c}`)
+    const lanes = range(columnVector).map((i) => component(`sum${n}`, columnVector, i))
     lines.push(`      let part${n} = ${lanes.join(' + ')};`)
   }
   return lines.join('\n')
@@ -251,7 +251,7 @@ function tileSums(
 function sumOverLanes(tiling: QuadTiling, results: number): string {
   const lines: string[] = []
   for (let g = 0; g * tiling.subgroupSize < results; g++) {
-    let values = Array.from({ length: tiling.subgroupSize }, (_, i) => {
+    let values = range(tiling.subgroupSize).map((i) => {
       const n = g * tiling.subgroupSize + i
       return n < results ? `part${n}` : '0.0'
     })

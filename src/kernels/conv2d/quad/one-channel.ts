@@ -9,7 +9,7 @@ import type { KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from '../../kernel.ts'
 import type { LongSum } from '../../wgsl/long-sum.ts'
 import { arrayElements, longSum, plainLoop } from '../../wgsl/long-sum.ts'
-import { repeat } from '../../wgsl/text.ts'
+import { component, range, repeat } from '../../wgsl/text.ts'
 import { sumWithBias } from './filter-gradient.ts'
 import { pooledFunctions, storePooled } from './forward.ts'
 import type { Conv2dPoolKey } from './quad.ts'
@@ -130,7 +130,7 @@ ${repeat(above, (r) => `      own${r} = own${r + 2};\n      right${r} = right${r
 
 /** The pixel in row `r` under a lane's quads, `x` columns from its first. */
 function pixel(r: number, x: number): string {
-  return x < columnsPerLane ? `own${r}.${'xyzw'[x]}` : `right${r}.${'xyzw'[x - columnsPerLane]}`
+  return x < columnsPerLane ? component(`own${r}`, 4, x) : component(`right${r}`, 4, x - columnsPerLane)
 }
 
 export const oneChannelForward: Variant<Conv2dPoolKey> = {
@@ -146,7 +146,7 @@ export const oneChannelForward: Variant<Conv2dPoolKey> = {
         .join(', ')})`
     const names = [0, 1].flatMap((a) => [0, 1, 2, 3].map((p) => `sum${a}_${p}`))
     const total = longSum(type, names, { terms: c.taps, start: 'start' })
-    const products = Array.from({ length: c.taps }, (_, tap) => {
+    const products = range(c.taps).map((tap) => {
       const [ky, kx] = [Math.floor(tap / key.kernelWidth), tap % key.kernelWidth]
       const sums = [0, 1, 2, 3].flatMap((x) =>
         [0, 1].map((y) => {
@@ -257,7 +257,7 @@ ${columnSums(key, type)}`,
 ${sum.finish}
   for (var row = 0u; row < u.rows; row++) {
     var total = sums[row];
-${Array.from({ length: Math.log2(c.lanes) }, (_, bit) => `    total += subgroupShuffleXor(total, ${2 ** bit}u);`).join('\n')}
+${repeat(Math.log2(c.lanes), (bit) => `    total += subgroupShuffleXor(total, ${2 ** bit}u);`)}
     if (lane == 0u) { partial[(part * u.rows + row) * u.filterVectors + vector] = total; }
   }`,
     })

@@ -7,7 +7,7 @@ import type { Target } from '../../kernel.ts'
 import type { VectorWidth } from '../../schedule/subgroup-tile.ts'
 import { columnVectorFor, vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { type FloatType, widths } from '../../wgsl/functions.ts'
-import { repeat } from '../../wgsl/text.ts'
+import { component, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
 
 /** `outHeight` and `outWidth` are those of the convolution, before pooling. */
@@ -159,8 +159,9 @@ ${repeat(tiling.loads, (r) => `    let patch${r} = image[start + offset${r}];`)}
 /** The number at (row, position in the row) of the patch, for all lanes. */
 export function patchNumber(tiling: QuadTiling, row: number, position: number): string {
   const slot = row * tiling.runVectors + Math.floor(position / tiling.patchVector)
-  const part = tiling.patchVector === 1 ? '' : `.${'xyzw'[position % tiling.patchVector]}`
-  return `subgroupBroadcast(patch${Math.floor(slot / tiling.subgroupSize)}${part}, ${slot % tiling.subgroupSize}u)`
+  const vector = `patch${Math.floor(slot / tiling.subgroupSize)}`
+  const number = component(vector, tiling.patchVector, position % tiling.patchVector)
+  return `subgroupBroadcast(${number}, ${slot % tiling.subgroupSize}u)`
 }
 
 /** The address of the first quad's first output, in output vectors; a row of outputs is two quads' width. */
