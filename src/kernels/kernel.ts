@@ -280,8 +280,3 @@ export function stridesOf(shape: Shape): number[] {
   }
   return strides
 }
-
-/** Lanes a workgroup of a kernel without workgroup memory should have: one subgroup on a CPU (no coroutines), 64 on a GPU. */
-export function plainWorkgroupSize(target: Target): number {
-  return target.class === 'cpu' ? (target.subgroupSize ?? 8) : 64
-}

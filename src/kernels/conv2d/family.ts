@@ -1,6 +1,7 @@
 /** What the families of conv2d.ts have in common: the variants that serve all three products, and which one is preferred. */
 
 import type { Family, Target, Variant } from '../kernel.ts'
+import { prefersSubgroups } from '../schedule/occupancy.ts'
 import { preferredBlock } from '../schedule/workgroup-tile.ts'
 import { convByProduct } from './as-matmul.ts'
 import type { Conv2dKey } from './plain.ts'
@@ -23,7 +24,7 @@ export function convFamily(product: ConvProduct, own: readonly Variant<Conv2dKey
     if (suits('product')) return 'product'
     const block = preferredBlock(productOf(product, key), target)
     if (block !== undefined) return block.name
-    return ['quads', own[1]?.name ?? ''].find((name) => target.class === 'cpu' && suits(name)) ?? 'plain'
+    return ['quads', own[1]?.name ?? ''].find((name) => prefersSubgroups(target) && suits(name)) ?? 'plain'
   }
   return {
     name: product,

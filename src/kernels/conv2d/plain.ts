@@ -2,7 +2,8 @@
 
 import { checkExtents } from '../extents.ts'
 import type { Binding, KernelPlan, Target, UniformValue, Variant } from '../kernel.ts'
-import { dispatch, input, output, plainWorkgroupSize, reads, writes } from '../kernel.ts'
+import { dispatch, input, output, reads, writes } from '../kernel.ts'
+import { plainWorkgroupSize } from '../schedule/occupancy.ts'
 import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { LongSum, SumExtents } from '../wgsl/long-sum.ts'

@@ -7,17 +7,8 @@
  * strips.ts, walks along several rows at once.
  */
 
-import {
-  dispatch,
-  type Family,
-  input,
-  type KernelPlan,
-  output,
-  plainWorkgroupSize,
-  reads,
-  type Target,
-  writes,
-} from '../kernel.ts'
+import { dispatch, type Family, input, type KernelPlan, output, reads, type Target, writes } from '../kernel.ts'
+import { depthwiseWorkgroups, fillsTapsInLoop, plainWorkgroupSize, prefersLongRuns } from '../schedule/occupancy.ts'
 import { planRowStride } from '../schedule/row-stride.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { allOf, lines, range } from '../wgsl/text.ts'
@@ -84,7 +75,7 @@ function depthwiseFamily(
       },
     ],
     prefer: (key, target) => {
-      if (target.class === 'cpu' && strips(key) && fillsLanes(key, target)) return 3
+      if (prefersLongRuns(target) && strips(key) && fillsLanes(key, target)) return 3
       return sliding(key) ? 2 : fourChannels(key) ? 1 : 0
     },
   }
@@ -243,7 +234,7 @@ function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: str
   const lanesPerRow = Math.ceil(slide.outWidth / slideColumns) * channelVectors
   const tiles = Math.ceil(lanesPerRow / lanes)
   // Bands of 32 rows waste little on the rows above them; shorter ones only where there are too few to go round.
-  const wanted = target.class === 'cpu' ? 16 : 2048
+  const wanted = depthwiseWorkgroups(target)
   const bandRows = Math.min(
     32,
     slide.outHeight,
@@ -255,14 +246,12 @@ function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: str
   const columns = range(slideColumns)
   const sums = range(kernelHeight)
   const tap = (n: string) => (slide.flipped ? `(${taps.length - 1}u - ${n})` : n)
-  // A loop halves a CPU's compile time; a GPU's compiler keeps the array in registers only if no index is computed.
-  const loadTaps =
-    target.class === 'cpu'
-      ? `
+  const loadTaps = fillsTapsInLoop(target)
+    ? `
   for (var n = 0u; n < u.taps; n++) {
     taps[n] = w[${tap('n')} * u.channelVectors + channel];
   }`
-      : lines(taps, (n) => `  taps[${n}] = w[${tap(`${n}u`)} * u.channelVectors + channel];`)
+    : lines(taps, (n) => `  taps[${n}] = w[${tap(`${n}u`)} * u.channelVectors + channel];`)
   return {
     variant: 'sliding',
     dispatches: [

@@ -11,12 +11,12 @@ import {
   type KernelPlan,
   type Operand,
   output,
-  plainWorkgroupSize,
   reads,
   scratch,
   type Target,
   writes,
 } from '../kernel.ts'
+import { depthwiseParts, plainWorkgroupSize, prefersLongRuns } from '../schedule/occupancy.ts'
 import { sumPartials } from '../schedule/split-k.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { lines, range } from '../wgsl/text.ts'
@@ -38,7 +38,7 @@ export const depthwiseFilterGradient: Family<DepthwiseKey> = {
     { name: 'strips', supports: byStrips, plan: (key, target) => planByStrips(checked(name, key), target) },
   ],
   prefer: (key, target) => {
-    if (target.class === 'cpu' && byStrips(key) && fillsLanes(key, target)) return 2
+    if (prefersLongRuns(target) && byStrips(key) && fillsLanes(key, target)) return 2
     return byChannels(key) ? 1 : 0
   },
 }
@@ -71,9 +71,7 @@ function uniformsOf(key: DepthwiseKey): Record<string, number> {
 /** How many parts the rows of all outputs are split into, given how many workgroups a part takes. */
 function partsOf(key: DepthwiseKey, groupsPerPart: number, target: Target): { parts: number; rowsPerPart: number } {
   const rows = key.batch * key.outHeight
-  // A CPU needs some sixteen workgroups to keep its cores busy. A GPU takes a thousand, but a part of fewer than four rows
-  // is no work, and more than 128 parts make the second dispatch, which adds them one after the other, the slower one.
-  const wanted = target.class === 'cpu' ? 16 / groupsPerPart : Math.min(128, 1024 / groupsPerPart, rows / 4)
+  const wanted = depthwiseParts(rows, groupsPerPart, target)
   const rowsPerPart = Math.ceil(rows / Math.max(1, Math.ceil(wanted)))
   return { parts: Math.ceil(rows / rowsPerPart), rowsPerPart }
 }

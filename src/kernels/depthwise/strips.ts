@@ -8,7 +8,8 @@
  * rest; `sliding` has 2.8 loads an output and works out its place again for every ten.
  */
 
-import { dispatch, input, type KernelPlan, output, plainWorkgroupSize, reads, type Target, writes } from '../kernel.ts'
+import { dispatch, input, type KernelPlan, output, reads, type Target, writes } from '../kernel.ts'
+import { depthwiseWorkgroups, fillsTapsInLoop, gainsFromPrefetch, plainWorkgroupSize } from '../schedule/occupancy.ts'
 import { lines, range } from '../wgsl/text.ts'
 import { type DepthwiseKey, depthwiseFlops, fourChannels, type Slide, slides } from './key.ts'
 
@@ -89,13 +90,11 @@ export function stripsFor(
   const bytes = 4 * key.batch * key.channels * (key.height * key.width + key.outHeight * key.outWidth)
   const channelVectors = key.channels / 4
   const tiles = Math.ceil(channelVectors / lanes)
-  const prefetches = target.class === 'cpu' && bytes > cachedBytes && tiles > 1
+  const prefetches = gainsFromPrefetch(target) && bytes > cachedBytes && tiles > 1
   const least = prefetches ? fewestOutputs : fewest
   let images = 1
   while (images < key.batch && (key.batch % images !== 0 || images * rows * width < least)) images++
-  // 16 workgroups keep the cores of a CPU evenly busy; a GPU takes them by the thousand.
-  const wanted = target.class === 'cpu' ? 16 : 2048
-  const groupsWanted = Math.min(tiles, Math.ceil(wanted / ((bands * key.batch) / images)))
+  const groupsWanted = Math.min(tiles, Math.ceil(depthwiseWorkgroups(target) / ((bands * key.batch) / images)))
   const tilesPerGroup = Math.max(1, Math.floor(tiles / groupsWanted))
   const channelGroups = Math.ceil(tiles / tilesPerGroup)
   return { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, prefetches }
@@ -166,11 +165,9 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
   const taps = range(kernelHeight * kernelWidth)
   const load = (n: string) =>
     `taps[${n}] = w[${slide.flipped ? `(${taps.length - 1}u - ${n})` : n} * u.channelVectors + channel];`
-  // A loop saves a third of a CPU's compile time; a GPU's compiler keeps the array in registers only if no index is computed.
-  const loadTaps =
-    target.class === 'cpu'
-      ? `      for (var n = 0u; n < u.taps; n++) { ${load('n')} }`
-      : lines(taps, (n) => `      ${load(`${n}u`)}`)
+  const loadTaps = fillsTapsInLoop(target)
+    ? `      for (var n = 0u; n < u.taps; n++) { ${load('n')} }`
+    : lines(taps, (n) => `      ${load(`${n}u`)}`)
   /** What the column gives to the output of row j that it meets under column kx of the kernel. */
   const products = (j: number, kx: number) => {
     const held = range(kernelHeight).filter((ky) => loaded.includes(j + ky))

@@ -5,7 +5,8 @@
 
 import { checkExtents } from '../extents.ts'
 import type { Binding, Dispatch, Family, KernelPlan, Target, Variant } from '../kernel.ts'
-import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from '../kernel.ts'
+import { dispatch, input, output, reads, scratch, writes } from '../kernel.ts'
+import { plainWorkgroupSize, prefersSubgroups } from '../schedule/occupancy.ts'
 import { splitCount, sumPartials } from '../schedule/split-k.ts'
 import type { SubgroupTile } from '../schedule/subgroup-tile.ts'
 import {
@@ -340,7 +341,7 @@ export const matmul: Family<MatmulKey> = {
   prefer(key, target) {
     const { batch, m, n, k } = key
     checkExtents('matmul', { batch, m, n, k })
-    if (target.class === 'cpu' && target.subgroupSize !== undefined) return 1
+    if (prefersSubgroups(target)) return 1
     const block = preferredBlock({ batch, rows: m, columns: n, terms: k }, target)
     return block === undefined ? 0 : matmul.variants.findIndex((variant) => variant.name === block.name)
   },

@@ -11,12 +11,12 @@ import {
   input,
   type KernelPlan,
   output,
-  plainWorkgroupSize,
   reads,
   scratch,
   type Target,
   writes,
 } from '../kernel.ts'
+import { mostRowsByRow, plainWorkgroupSize } from '../schedule/occupancy.ts'
 import { planRowStride } from '../schedule/row-stride.ts'
 import { levelsFor, longSum, sumsPerLevel, tileBlock } from '../wgsl/long-sum.ts'
 import { range, repeat } from '../wgsl/text.ts'
@@ -61,9 +61,7 @@ export const gatherRowsGradient: Family<GatherRowsKey> = {
     { name: 'columns', supports: () => true, plan: planGradientByColumn },
   ],
   // `plain` looks at rows x count indices, `columns` at count of them, but with only as many lanes as a row has elements.
-  // On a CPU they meet at some 16 rows (10 rows of 8, 128 indices: 0.05 against 0.08 ms; 1000 rows of 512: 75 against 0.6);
-  // a GPU has lanes for about a million elements at once.
-  prefer: ({ rows, rowElements }, target) => (rows > (target.class === 'cpu' ? 16 : 2 ** 20 / rowElements) ? 1 : 0),
+  prefer: ({ rows, rowElements }, target) => (rows > mostRowsByRow(rowElements, target) ? 1 : 0),
 }
 
 interface RowsText {

@@ -13,6 +13,7 @@ import type { Dispatch, Family, KernelPlan, Operand, Target, UniformValue, Varia
 import { dispatch, elementCount, input, output, reads, scratch, writes } from '../kernel.ts'
 import { cooperativeGroup, groupFunctions, supportsGroup } from '../schedule/cooperative.ts'
 import { gridFor, gridStrideLoop, laneCoordinates, offsetText } from '../schedule/grid-stride.ts'
+import { prefersWorkgroupRows, reductionLimits } from '../schedule/occupancy.ts'
 import type { FunctionName, Width } from '../wgsl/functions.ts'
 import { declareFunctions, nanKey, scalar, vector } from '../wgsl/functions.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
@@ -189,11 +190,9 @@ function reducedCounter(
 
 /** Into how many parts to cut `terms` loads for each of `outputs` lanes. */
 function partsFor(outputs: number, terms: number, target: Target): number {
-  // A second pass costs a dispatch, 20 us on lavapipe, in which a lane there adds up some 1000 loads; 256 lanes occupy
-  // sixteen cores with two workgroups each. A GPU needs thousands of lanes, and dispatches cost it 5 us.
-  const [lanes, worthwhile, least] = target.class === 'cpu' ? [256, 2048, 256] : [16384, 256, 32]
+  const { lanes, worthwhile, leastPart } = reductionLimits(target)
   if (terms < worthwhile || outputs * 2 > lanes) return 1
-  const wanted = Math.min(Math.ceil(lanes / outputs), Math.floor(terms / least))
+  const wanted = Math.min(Math.ceil(lanes / outputs), Math.floor(terms / leastPart))
   return Math.ceil(terms / Math.ceil(terms / wanted)) // no part is empty
 }
 
@@ -318,7 +317,12 @@ export const reduce: Family<ReduceKey> = {
   prefer: (key, target) => {
     const split = splitAxes(key)
     // Below 64 columns most of a workgroup would idle.
-    if (target.class === 'gpu' && isRows(split) && countOf(split.reduced) >= 64 && supportsGroup('workgroup', target))
+    if (
+      prefersWorkgroupRows(target) &&
+      isRows(split) &&
+      countOf(split.reduced) >= 64 &&
+      supportsGroup('workgroup', target)
+    )
       return 2
     return vectorAxisOf(split) === undefined ? 0 : 1
   },

@@ -8,7 +8,7 @@
  */
 
 import type { Target } from '../kernel.ts'
-import { plainWorkgroupSize } from '../kernel.ts'
+import { plainWorkgroupSize } from './occupancy.ts'
 
 export type CooperativeKind = 'lane' | 'subgroup' | 'workgroup'
 

@@ -8,7 +8,8 @@
  */
 
 import type { Shape, Target, UniformValue } from '../kernel.ts'
-import { elementCount, plainWorkgroupSize } from '../kernel.ts'
+import { elementCount } from '../kernel.ts'
+import { gridWorkgroups, plainWorkgroupSize } from './occupancy.ts'
 
 /** Extents after merging, and each operand's strides over them, in elements; 0 where the operand repeats. */
 export interface IterationSpace {
@@ -62,11 +63,7 @@ export interface Grid {
 export function gridFor(items: number, target: Target, loads = 1): Grid {
   const workgroupSize = plainWorkgroupSize(target)
   const chunks = Math.max(1, Math.ceil(items / workgroupSize))
-  // CPU: an empty workgroup costs 80 ns, a vec4 copied by eight lanes about 30 ns: a million floats take 0.3-0.6 ms in
-  // 32-512 workgroups and 4.8 ms with a workgroup for every eight vec4. At least eight workgroups occupy the cores.
-  // GPU: a million threads in flight fill the largest; only beyond that does a lane take more than one item.
-  const wanted = target.class === 'cpu' ? Math.max(8, Math.min(128, Math.floor((chunks * loads) / 8))) : 16384
-  const itemsPerLane = Math.ceil(chunks / Math.min(chunks, wanted))
+  const itemsPerLane = Math.ceil(chunks / Math.min(chunks, gridWorkgroups(chunks, loads, target)))
   return { workgroupSize, workgroups: Math.ceil(chunks / itemsPerLane), itemsPerLane }
 }
 

@@ -4,7 +4,8 @@
  * slow on a CPU, where it runs lane by lane.
  */
 
-import { plainWorkgroupSize, type Target } from '../kernel.ts'
+import type { Target } from '../kernel.ts'
+import { plainWorkgroupSize, rowWorkgroups } from './occupancy.ts'
 
 export interface StridedRows {
   /** Images, one after the other; rows do not depend on which image they are in where there is one only. */
@@ -35,10 +36,8 @@ export function planRowStride(strided: StridedRows, target: Target): RowStride {
   const rowsAtOnce = Math.max(1, Math.min(rows, Math.floor(workgroupSize / columns)))
   const tiles = Math.ceil(columns / workgroupSize)
   const bands = Math.ceil(allRows / rowsAtOnce)
-  // A CPU amortises a workgroup's 80 ns over four rows at least, and else wants some 128 workgroups to spread over its
-  // cores; beyond 32 rows nothing is gained. A GPU wants workgroups by the thousand.
-  const wanted = target.class === 'cpu' ? Math.min(128, Math.max(8, (bands * tiles) / 4)) : 8192
-  const rowsPerLane = Math.max(1, Math.min(32, Math.ceil((bands * tiles) / wanted)))
+  // Beyond 32 rows a lane nothing is gained.
+  const rowsPerLane = Math.max(1, Math.min(32, Math.ceil((bands * tiles) / rowWorkgroups(bands * tiles, target))))
   return {
     workgroupSize,
     workgroups: tiles * Math.ceil(bands / rowsPerLane),

@@ -4,11 +4,12 @@
  */
 
 import type { Dispatch, Operand, Target } from '../kernel.ts'
-import { dispatch, output, plainWorkgroupSize, reads, scratch, writes } from '../kernel.ts'
+import { dispatch, output, reads, scratch, writes } from '../kernel.ts'
 import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { FloatType } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
+import { plainWorkgroupSize, splitWorkgroups } from './occupancy.ts'
 import { vectorType, widestVector } from './subgroup-tile.ts'
 
 /** What {@link sumPartials} adds up, and what it does to the sum. */
@@ -69,7 +70,5 @@ export function partialsText({ type, splits, partial, vectors, count, index }: P
  * has `least` terms to add.
  */
 export function splitCount(tiles: number, terms: number, least: number, target: Target): number {
-  // 16 workgroups fill the two to sixteen cores of a CPU adapter evenly; a GPU wants some hundreds.
-  const wanted = target.class === 'cpu' ? 16 : 512
-  return Math.max(1, Math.min(Math.ceil(wanted / tiles), Math.floor(terms / least)))
+  return Math.max(1, Math.min(Math.ceil(splitWorkgroups(target) / tiles), Math.floor(terms / least)))
 }

@@ -20,6 +20,7 @@ import { activationFunction } from '../wgsl/activation.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { component, range, repeat } from '../wgsl/text.ts'
+import { blockLimits, prefersSubgroups } from './occupancy.ts'
 import { splitCount, sumPartials } from './split-k.ts'
 
 export interface TiledBlock {
@@ -90,13 +91,9 @@ export interface TiledProduct extends TiledExtents {
 
 const lanesOf = (block: TiledBlock): number => (block.rows / block.laneRows) * (block.columns / block.laneColumns)
 
-/**
- * Where a variant of this block can be chosen. Not on a processor with subgroups: its barriers become coroutines, which
- * compile for one to three seconds and get to 12 GFLOP/s at best (lavapipe), where subgroups get to 14-26: measuring them
- * would be a waste.
- */
+/** Whether a variant of this block can be chosen. Not where subgroups are better: measuring it would be a waste. */
 export function suits(block: TiledBlock, target: Target): boolean {
-  if (target.class === 'cpu' && target.subgroupSize !== undefined) return false
+  if (prefersSubgroups(target)) return false
   const bytes = (block.rows + block.columns) * slabTerms * 4
   return lanesOf(block) <= target.maxWorkgroupSize && bytes <= target.maxWorkgroupStorageBytes
 }
@@ -168,7 +165,7 @@ ${storeFunction(product, type, last)}`,
  * smallest block. Blocks of workgroup memory serve GPUs, and processors without subgroups.
  */
 export function preferredBlock({ batch, rows, columns, terms }: TiledExtents, target: Target): TiledBlock | undefined {
-  const { busyWorkgroups, mostPadding, longSum } = limits[target.class]
+  const { busyWorkgroups, mostPadding, longSum } = blockLimits(target)
   const tiles = (block: TiledBlock): number => batch * Math.ceil(rows / block.rows) * Math.ceil(columns / block.columns)
   const covered = (block: TiledBlock): number => tiles(block) * block.rows * block.columns
   const usable = largestFirst.filter((block) => suits(block, target))
@@ -186,20 +183,6 @@ const largestFirst: readonly TiledBlock[] = [tiledBlocks.tiled128, tiledBlocks.t
 
 /** 1.34: what a larger block saves in reads of workgroup memory (a third, a half) it must not waste in padding. */
 const mostExtra = 1.34
-
-/**
- * - busyWorkgroups. GPU: 256 give each of the 46 to 144 cores of large ones about two to switch between. CPU: 8 keep two
- *   to eight cores even.
- * - mostPadding: numbers covered for each number wanted. GPU: with 7 of 8 lanes idle a block gets no more done than plain
- *   lanes that read two numbers from storage for each multiply-add (by count, not measured). CPU: measured without
- *   subgroups on lavapipe: at 2 the block wins (1.2 against 0.8 GFLOP/s), at 3.2 it loses (0.8 against 1.7).
- * - longSum. GPU: from 512 terms on the few lanes of a plain kernel wait for one load after another, where blocks split
- *   the sum.
- */
-const limits = {
-  cpu: { busyWorkgroups: 8, mostPadding: 2, longSum: Number.POSITIVE_INFINITY },
-  gpu: { busyWorkgroups: 256, mostPadding: 8, longSum: 512 },
-} as const
 
 /** 8 slabs, 128 terms: below that writing a partial result and reading it again outweighs the idle cores. */
 const leastSlabs = 8

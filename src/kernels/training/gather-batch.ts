@@ -7,17 +7,8 @@
 import { WeftgradError } from '../../errors.ts'
 import { checkValue, countFrom0, positive } from '../../options.ts'
 import { checkExtents } from '../extents.ts'
-import {
-  dispatch,
-  type Family,
-  input,
-  type KernelPlan,
-  output,
-  plainWorkgroupSize,
-  reads,
-  type Target,
-  writes,
-} from '../kernel.ts'
+import { dispatch, type Family, input, type KernelPlan, output, reads, type Target, writes } from '../kernel.ts'
+import { gatheredRows, plainWorkgroupSize } from '../schedule/occupancy.ts'
 import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../wgsl/random.ts'
 import { globalStepWord } from './state.ts'
 
@@ -192,8 +183,7 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
   const columns = (key.outWidth * key.channels) / text.width
   const tiles = Math.ceil(columns / lanes)
   const rowsAtOnce = Math.max(1, Math.min(key.outHeight, Math.floor(lanes / columns)))
-  // A workgroup takes up to 32 rows of one image: a LeNet image is then one workgroup of a CPU, 128 of them a batch.
-  const passes = Math.min(target.class === 'cpu' ? 32 : 4, Math.ceil(key.outHeight / rowsAtOnce))
+  const passes = Math.min(gatheredRows(target), Math.ceil(key.outHeight / rowsAtOnce))
   const bands = Math.ceil(key.outHeight / (rowsAtOnce * passes))
   const top = text.augmented === undefined ? 'u.padTop' : 'top'
   return {

@@ -26,12 +26,12 @@ import {
   input,
   type KernelPlan,
   output,
-  plainWorkgroupSize,
   reads,
   type Target,
   type UniformValue,
   writes,
 } from '../kernel.ts'
+import { plainWorkgroupSize, updateWorkgroups } from '../schedule/occupancy.ts'
 import { notFiniteWord, settledFlagWord, stepInEpochWord } from './state.ts'
 
 /** Floats in a table row: `[x, y, 0, 0]`, what they mean is said at each family. */
@@ -156,9 +156,7 @@ function planUpdate(update: Update): KernelPlan {
   const lanes = plainWorkgroupSize(update.target)
   const vectors = Math.ceil(update.count / 4)
   const steps = Math.ceil(vectors / lanes)
-  // A CPU's workgroup walks at least eight vectors a lane (a workgroup costs 80 ns, a vector's update some 250 ns), and 64
-  // workgroups feed any number of cores evenly; a GPU wants one vector a lane until there are very many.
-  const groups = update.target.class === 'cpu' ? Math.min(64, Math.ceil(steps / 8)) : Math.min(16384, steps)
+  const groups = updateWorkgroups(steps, update.target)
   const stepsPerGroup = Math.ceil(steps / groups)
   return {
     variant: 'plain',

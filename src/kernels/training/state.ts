@@ -13,12 +13,12 @@ import {
   input,
   type KernelPlan,
   output,
-  plainWorkgroupSize,
   reads,
   type SplitSum,
   type Target,
   writes,
 } from '../kernel.ts'
+import { checkedVectorsPerLane, plainWorkgroupSize } from '../schedule/occupancy.ts'
 import { partialsText } from '../schedule/split-k.ts'
 import { vectorType, widestVector } from '../schedule/subgroup-tile.ts'
 import { declareFunctions, scalar } from '../wgsl/functions.ts'
@@ -110,8 +110,7 @@ function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
   const summing = sums.map((sum) => Math.ceil(sum.count / width / lanes))
   const ranges = gapsBetween(count, sums)
   const checked = ranges.reduce((total, range) => total + range.end - range.begin, 0) / width
-  // 32 vectors a lane on a CPU, as a workgroup costs 80 ns and a load 30; a GPU wants as many lanes as there are.
-  const checking = Math.max(1, Math.ceil(checked / lanes / (target.class === 'cpu' ? 32 : 1)))
+  const checking = Math.max(1, Math.ceil(checked / lanes / checkedVectorsPerLane(target)))
   const checkGroups = Math.min(checking, 8192)
   const uniforms: Record<string, number> = {
     batch: key.batch,

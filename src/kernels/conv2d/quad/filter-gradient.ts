@@ -1,7 +1,8 @@
 /** The filter gradient by quads, from a plain or a pooled gradient; the pooled form gives the bias' gradient too. */
 
 import type { Dispatch, KernelPlan, Target, Variant } from '../../kernel.ts'
-import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from '../../kernel.ts'
+import { dispatch, input, output, reads, scratch, writes } from '../../kernel.ts'
+import { plainWorkgroupSize, quadPartialSums } from '../../schedule/occupancy.ts'
 import { partialsText, sumPartials } from '../../schedule/split-k.ts'
 import { vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { arrayElements, longSum } from '../../wgsl/long-sum.ts'
@@ -16,7 +17,6 @@ import {
   fits,
   flopsOf,
   loadPatch,
-  partialSumsWanted,
   patchNumber,
   quadTilingOf,
   quadUniforms,
@@ -68,7 +68,7 @@ export function filterGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Con
     name: 'quads',
     supports: (key: Conv2dKey, target) => fits(form, key, target),
     plan(key: Conv2dKey, target): KernelPlan {
-      const tiling = quadTilingOf(key, target, partialSumsWanted[target.class])
+      const tiling = quadTilingOf(key, target, quadPartialSums(target))
       const { type, codeType, boolType } = tiling
       const isPooled = form === 'pooled'
       const rows = isPooled ? tiling.taps + 1 : tiling.taps // the bias' gradient comes last

@@ -2,11 +2,12 @@
 
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../../kernel.ts'
+import { quadWorkgroups } from '../../schedule/occupancy.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
 import { allOf, component, range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
 import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
-import { deadCode, fits, flopsOf, groupsWanted, mostTapNumbers, quadTilingOf } from './quad.ts'
+import { deadCode, fits, flopsOf, mostTapNumbers, quadTilingOf } from './quad.ts'
 
 /**
  * All filters must fit into the lanes of one subgroup, since their products are summed across it. Stride and dilation 1;
@@ -44,7 +45,7 @@ export function inputGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv
       const quadsY = isPooled ? tiling.pooledHeight : Math.ceil(key.outHeight / 2)
       const quadsX = isPooled ? tiling.pooledWidth : Math.ceil(key.outWidth / 2)
       const tileRows = key.batch * tilesY
-      const rowsPerGroup = Math.max(1, Math.ceil(tileRows / groupsWanted[target.class]))
+      const rowsPerGroup = Math.max(1, Math.ceil(tileRows / quadWorkgroups(target)))
       const results = 4 * key.channels
       const groupsOfResults = Math.ceil(results / tiling.subgroupSize)
       return {

@@ -7,18 +7,16 @@
 
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from '../../kernel.ts'
+import { oneChannelPartialSums, quadWorkgroups } from '../../schedule/occupancy.ts'
 import type { LongSum } from '../../wgsl/long-sum.ts'
 import { arrayElements, longSum, plainLoop } from '../../wgsl/long-sum.ts'
 import { component, range, repeat } from '../../wgsl/text.ts'
 import { sumWithBias } from './filter-gradient.ts'
 import { pooledFunctions, storePooled } from './forward.ts'
 import type { Conv2dPoolKey } from './quad.ts'
-import { deadCode, fits, groupsWanted } from './quad.ts'
+import { deadCode, fits } from './quad.ts'
 
 const columnsPerLane = 4
-
-/** Workgroups to share the images in the filter gradient; each group of filters has as many partial sums to add up. */
-const partsWanted = { cpu: 16, gpu: 256 } as const
 
 interface OneChannelTiling {
   readonly lanes: number
@@ -137,7 +135,7 @@ export const oneChannelForward: Variant<Conv2dPoolKey> = {
   name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {
-    const c = oneChannelTilingOf(key, target, groupsWanted[target.class])
+    const c = oneChannelTilingOf(key, target, quadWorkgroups(target))
     const { type, filterVector } = c
     const ofFilters = (value: string): string =>
       `${type}(${[0, 1]
@@ -208,7 +206,7 @@ export const oneChannelFilterGradient: Variant<Conv2dPoolKey> = {
   name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {
-    const c = oneChannelTilingOf(key, target, partsWanted[target.class])
+    const c = oneChannelTilingOf(key, target, oneChannelPartialSums(target))
     const { type, codeType, boolType } = c
     const rows = c.taps + 1 // the bias' gradient comes last
     const label = `conv2dPool.filterGradient/oneChannel/split${c.groups}`

@@ -10,6 +10,7 @@
  */
 
 import type { Family, Target, Variant } from '../../kernel.ts'
+import { prefersSubgroups } from '../../schedule/occupancy.ts'
 import type { Conv2dKey } from '../plain.ts'
 import { checkConv } from '../plain.ts'
 import { filterGradient } from './filter-gradient.ts'
@@ -42,7 +43,7 @@ function withOneChannel(
     variants: [quads, columns],
     prefer(key, target) {
       checkConv(key)
-      return target.class === 'cpu' && columns.supports(key, target) ? 1 : 0
+      return prefersSubgroups(target) && columns.supports(key, target) ? 1 : 0
     },
   }
 }

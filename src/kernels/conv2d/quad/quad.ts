@@ -4,6 +4,7 @@
  */
 
 import type { Target } from '../../kernel.ts'
+import { quadWorkgroups } from '../../schedule/occupancy.ts'
 import type { VectorWidth } from '../../schedule/subgroup-tile.ts'
 import { columnVectorFor, vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { type FloatType, widths } from '../../wgsl/functions.ts'
@@ -53,16 +54,7 @@ export interface QuadTiling {
 
 export type Form = 'plain' | 'pooled'
 
-/**
- * Workgroups to share the quads. 32 on a CPU: each core gets several, and loading the taps into a lane costs little
- * beside the work. 2048 on a GPU: some thousands of subgroups keep a hundred cores of four schedulers busy.
- */
-export const groupsWanted = { cpu: 32, gpu: 2048 } as const
-
-/** For the filter gradient, where each group leaves a partial sum of all taps that one lane a tap has to add up in turn. */
-export const partialSumsWanted = { cpu: 32, gpu: 256 } as const
-
-export function quadTilingOf(key: Conv2dKey, target: Target, groups: number = groupsWanted[target.class]): QuadTiling {
+export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgroups(target)): QuadTiling {
   const subgroupSize = target.subgroupSize ?? 1
   const columnVector = columnVectorFor(key.filters, subgroupSize)
   const columnVectors = key.filters / columnVector
