@@ -91,7 +91,7 @@ export function kernelCase<Key extends object>(
     name,
     bound,
     variants,
-    preferred: (target) => family.variants[family.prefer(key, target)]?.name ?? '',
+    preferred: (target) => family.prefer(key, target),
     task(target) {
       if (variants(target).length < 2) return undefined
       const { inputs, outputs } = makeData(key)

@@ -63,7 +63,7 @@ const doubling = (name: string, turns: number, factor?: string): Variant<Doublin
 })
 
 function taskWith(variants: readonly Variant<DoublingKey>[], count = 4096): KernelTask {
-  const family: Family<DoublingKey> = { name: 'doubling', variants, prefer: () => 0 }
+  const family: Family<DoublingKey> = { name: 'doubling', variants, prefer: () => variants[0]?.name ?? '' }
   const type: TensorType = { shape: [count], dtype: 'f32' }
   return kernelTask(family, { count }, targetOf(device()), { inputs: [type], outputs: [type] })
 }

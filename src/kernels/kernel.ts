@@ -123,33 +123,33 @@ export interface KernelPlan {
   readonly flops: number
 }
 
-export interface Variant<Key> {
-  readonly name: string
+export interface Variant<Key, Name extends string = string> {
+  readonly name: Name
   supports(key: Key, target: Target): boolean
   plan(key: Key, target: Target): KernelPlan
 }
 
-/** One operator's kernels. `variants[0]` is the plain one that runs on every adapter; others are checked against it. */
-export interface Family<Key> {
+/**
+ * One operator's kernels. The first variant is called `plain`: it runs on every adapter, and the others are checked against
+ * it. (Kernels that fuse convolution and pooling have none: the graph keeps the two apart where they cannot run.)
+ */
+export interface Family<Key, Name extends string = string> {
   readonly name: string
-  readonly variants: readonly Variant<Key>[]
-  /** The index of the variant to use where nothing was measured. It must support the key. */
-  prefer(key: Key, target: Target): number
+  readonly variants: readonly Variant<Key, Name>[]
+  /** The variant to use where nothing was measured. It must support the key. */
+  prefer(key: Key, target: Target): Name
 }
 
 /** Plans `key` by the named variant, or by the family's preference. Throws 'argument' for an unsupported variant. */
-export function planKernel<Key>(family: Family<Key>, key: Key, target: Target, variant?: number | string): KernelPlan {
-  const index =
-    typeof variant === 'string'
-      ? family.variants.findIndex((candidate) => candidate.name === variant)
-      : (variant ?? family.prefer(key, target))
-  const chosen = family.variants[index]
+export function planKernel<Key>(family: Family<Key>, key: Key, target: Target, variant?: string): KernelPlan {
+  const name = variant ?? family.prefer(key, target)
+  const chosen = family.variants.find((candidate) => candidate.name === name)
   if (chosen === undefined || !chosen.supports(key, target)) {
     const usable = family.variants.filter((candidate) => candidate.supports(key, target)).map((v) => v.name)
     throw new WeftgradError(
       'argument',
-      `${family.name} has no variant ${String(variant)} for these shapes on this adapter; use one of: ${usable.join(', ')}.`,
-      { family: family.name, variant, key },
+      `${family.name} has no variant ${name} for these shapes on this adapter; use one of: ${usable.join(', ')}.`,
+      { family: family.name, variant: name, key },
     )
   }
   return chosen.plan(key, target)

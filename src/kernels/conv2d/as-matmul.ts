@@ -40,7 +40,7 @@ function productKey(product: ConvProduct, key: Conv2dKey): MatmulKey {
   }
 }
 
-export function convByProduct(product: ConvProduct): Variant<Conv2dKey> {
+export function convByProduct(product: ConvProduct): Variant<Conv2dKey, 'product'> {
   return {
     name: 'product',
     supports: isPlainProduct,

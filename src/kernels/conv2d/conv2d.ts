@@ -30,6 +30,7 @@ import {
 import { activationFunction } from '../wgsl/activation.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { allOf, repeat } from '../wgsl/text.ts'
+import type { SubgroupName } from './family.ts'
 import { convFamily } from './family.ts'
 import type { Conv2dKey } from './plain.ts'
 import { plainFilterGradient, plainForward, plainInputGradient } from './plain.ts'
@@ -54,7 +55,8 @@ function tileRows(wanted: number, columnVector: number, rows: number): number {
 
 const hasSubgroups = (_: Conv2dKey, target: Target): boolean => target.subgroupSize !== undefined
 
-function forwardVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
+function forwardVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
+  const name: SubgroupName = `subgroupRows${wantedRows}`
   return {
     name,
     supports: hasSubgroups,
@@ -161,7 +163,8 @@ ${storeTile(tile, (row, column, value) => `result[${row} * u.columnVectors + ${c
   }
 }
 
-function inputGradientVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
+function inputGradientVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
+  const name: SubgroupName = `subgroupRows${wantedRows}`
   return {
     name,
     supports: hasSubgroups,
@@ -271,7 +274,8 @@ ${storeTile(tile, (row, column, value) => `result[${row} * u.columnVectors + ${c
   }
 }
 
-function filterGradientVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
+function filterGradientVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
+  const name: SubgroupName = `subgroupRows${wantedRows}`
   return {
     name,
     supports: hasSubgroups,
@@ -390,25 +394,20 @@ ${storeTile(tile, (row, column, value) => `result[(split * u.rows + ${row}) * u.
 }
 
 /** Inputs image, kernel and maybe bias; output [batch, outHeight, outWidth, filters]. Throws 'shape' for an empty key. */
-export const conv2dForward = convFamily('conv2d', [
-  plainForward,
-  forwardVariant('subgroupRows16', 16),
-  forwardVariant('subgroupRows8', 8),
-  forwardByQuads,
-])
+export const conv2dForward = convFamily('conv2d', [plainForward, forwardVariant(16), forwardVariant(8), forwardByQuads])
 
 /** Inputs dy and kernel; output dx. `bias` and `activation` of the key play no part. */
 export const conv2dInputGradient = convFamily('conv2d.inputGradient', [
   plainInputGradient,
-  inputGradientVariant('subgroupRows16', 16),
-  inputGradientVariant('subgroupRows8', 8),
+  inputGradientVariant(16),
+  inputGradientVariant(8),
   inputGradientByQuads,
 ])
 
 /** Inputs image and dy; output the kernel's gradient. `bias` and `activation` of the key play no part. */
 export const conv2dFilterGradient = convFamily('conv2d.filterGradient', [
   plainFilterGradient,
-  filterGradientVariant('subgroupRows16', 16),
-  filterGradientVariant('subgroupRows8', 8),
+  filterGradientVariant(16),
+  filterGradientVariant(8),
   filterGradientByQuads,
 ])

@@ -94,7 +94,7 @@ ${total.finish}
 
 const always = (): boolean => true
 
-export const plainForward: Variant<Conv2dKey> = {
+export const plainForward: Variant<Conv2dKey, 'plain'> = {
   name: 'plain',
   supports: always,
   plan: (key, target) =>
@@ -133,7 +133,7 @@ ${loop(
     ),
 }
 
-export const plainInputGradient: Variant<Conv2dKey> = {
+export const plainInputGradient: Variant<Conv2dKey, 'plain'> = {
   name: 'plain',
   supports: always,
   plan: (key, target) =>
@@ -164,7 +164,7 @@ ${loop(['f', '0u', 'u.filters'], '        sum += gradient[pixel + f] * kernel[ta
     ),
 }
 
-export const plainFilterGradient: Variant<Conv2dKey> = {
+export const plainFilterGradient: Variant<Conv2dKey, 'plain'> = {
   name: 'plain',
   supports: always,
   plan: (key, target) =>

@@ -7,7 +7,7 @@
 import type { UniformValue, Variant } from '../kernel.ts'
 import { input, reads } from '../kernel.ts'
 import { matrixOperand } from '../schedule/matrix-operand.ts'
-import type { TiledBlock, TiledExtents, TiledOperand, TiledProduct } from '../schedule/workgroup-tile.ts'
+import type { TiledBlock, TiledExtents, TiledName, TiledOperand, TiledProduct } from '../schedule/workgroup-tile.ts'
 import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
 import { component, range } from '../wgsl/text.ts'
 import type { Conv2dKey } from './plain.ts'
@@ -34,10 +34,10 @@ export function productOf(product: ConvProduct, key: Conv2dKey): TiledExtents {
 }
 
 /** One variant for each block. */
-export const tiledConvs = (product: ConvProduct): Variant<Conv2dKey>[] =>
+export const tiledConvs = (product: ConvProduct): Variant<Conv2dKey, TiledName>[] =>
   Object.values(tiledBlocks).map((block) => tiledConv(product, block))
 
-function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey> {
+function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey, TiledName> {
   return {
     name: block.name,
     supports: (_, target) => suits(block, target),

@@ -31,22 +31,23 @@ export type { DepthwiseKey } from './key.ts'
  * Inputs: x f32 [batch, height, width, channels], w f32 [kernelHeight, kernelWidth, channels, multiplier]. Output: y
  * f32 [batch, outHeight, outWidth, channels * multiplier]. Throws 'shape' or 'limit' for impossible keys.
  */
-export const depthwise: Family<DepthwiseKey> = depthwiseFamily('depthwise', planForward, forwardSlide)
+export const depthwise: DepthwiseFamily = depthwiseFamily('depthwise', planForward, forwardSlide)
 
 /** Inputs: dy f32 [batch, outHeight, outWidth, channels * multiplier], w. Output: dx f32 [batch, height, width, channels]. */
-export const depthwiseInputGradient: Family<DepthwiseKey> = depthwiseFamily(
+export const depthwiseInputGradient: DepthwiseFamily = depthwiseFamily(
   'depthwiseInputGradient',
   planInputGradient,
   gradientSlide,
 )
 
 type Width = 1 | 4
+type DepthwiseFamily = Family<DepthwiseKey, 'plain' | 'vec4' | 'sliding' | 'strips'>
 
 function depthwiseFamily(
   name: string,
   direct: (key: DepthwiseKey, target: Target, width: Width, label: string) => KernelPlan,
   slide: (key: DepthwiseKey) => Slide,
-): Family<DepthwiseKey> {
+): DepthwiseFamily {
   // 25 taps: a 5x5 kernel compiles in half a second; larger ones would not stay in registers anyway.
   const sliding = (key: DepthwiseKey) => fourChannels(key) && slides(key) && key.kernel[0] * key.kernel[1] <= 25
   const strips = (key: DepthwiseKey) => formsStrips(key, slide(key))
@@ -75,8 +76,8 @@ function depthwiseFamily(
       },
     ],
     prefer: (key, target) => {
-      if (prefersLongRuns(target) && strips(key) && fillsLanes(key, target)) return 3
-      return sliding(key) ? 2 : fourChannels(key) ? 1 : 0
+      if (prefersLongRuns(target) && strips(key) && fillsLanes(key, target)) return 'strips'
+      return sliding(key) ? 'sliding' : fourChannels(key) ? 'vec4' : 'plain'
     },
   }
 }

@@ -30,7 +30,7 @@ const name = 'depthwiseFilterGradient'
  * Inputs: x f32 [batch, height, width, channels], dy f32 [batch, outHeight, outWidth, channels * multiplier]. Output: dw
  * f32 [kernelHeight, kernelWidth, channels, multiplier]. Throws 'shape' or 'limit' for impossible keys.
  */
-export const depthwiseFilterGradient: Family<DepthwiseKey> = {
+export const depthwiseFilterGradient: Family<DepthwiseKey, 'plain' | 'channels' | 'strips'> = {
   name,
   variants: [
     { name: 'plain', supports: () => true, plan: (key, target) => planByTap(checked(name, key), target) },
@@ -38,8 +38,8 @@ export const depthwiseFilterGradient: Family<DepthwiseKey> = {
     { name: 'strips', supports: byStrips, plan: (key, target) => planByStrips(checked(name, key), target) },
   ],
   prefer: (key, target) => {
-    if (prefersLongRuns(target) && byStrips(key) && fillsLanes(key, target)) return 2
-    return byChannels(key) ? 1 : 0
+    if (prefersLongRuns(target) && byStrips(key) && fillsLanes(key, target)) return 'strips'
+    return byChannels(key) ? 'channels' : 'plain'
   },
 }
 

@@ -66,8 +66,8 @@ ${gridStrideLoop(
 }
 
 /** Throws 'shape' for an empty tensor, 'argument' for a rate, seed or stream out of range. */
-export const dropout: Family<DropoutKey> = {
+export const dropout: Family<DropoutKey, 'plain'> = {
   name: 'dropout',
   variants: [{ name: 'plain', supports: () => true, plan }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }

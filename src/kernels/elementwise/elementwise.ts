@@ -141,13 +141,13 @@ function chainLabel(key: ElementwiseKey): string {
   return kinds.length === 0 ? 'copy' : kinds.join('+')
 }
 
-const plainVariant: Variant<ElementwiseKey> = {
+const plainVariant: Variant<ElementwiseKey, 'plain'> = {
   name: 'plain',
   supports: () => true,
   plan: (key, target) => plan(key, target, scalar),
 }
 
-const vec4Variant: Variant<ElementwiseKey> = {
+const vec4Variant: Variant<ElementwiseKey, 'vec4'> = {
   name: 'vec4',
   // A single run may end anywhere (its tail is masked); rows must be whole vectors, so that each starts on one.
   supports: (key) => {
@@ -158,8 +158,8 @@ const vec4Variant: Variant<ElementwiseKey> = {
 }
 
 /** Throws 'shape' or 'argument' for keys that make no sense, 'limit' beyond seven inputs. */
-export const elementwise: Family<ElementwiseKey> = {
+export const elementwise: Family<ElementwiseKey, 'plain' | 'vec4'> = {
   name: 'elementwise',
   variants: [plainVariant, vec4Variant],
-  prefer: (key, target) => (vec4Variant.supports(key, target) ? 1 : 0),
+  prefer: (key, target) => (vec4Variant.supports(key, target) ? 'vec4' : 'plain'),
 }

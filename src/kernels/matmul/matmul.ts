@@ -22,6 +22,7 @@ import {
   vectorType,
   widestVector,
 } from '../schedule/subgroup-tile.ts'
+import type { TiledName } from '../schedule/workgroup-tile.ts'
 import { preferredBlock } from '../schedule/workgroup-tile.ts'
 import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
@@ -62,7 +63,7 @@ const longestUnsplit = 2048
 const flopsOf = (key: MatmulKey): number => 2 * key.batch * key.m * key.n * key.k
 
 /** One lane, one number of the result. */
-const plainMatmul: Variant<MatmulKey> = {
+const plainMatmul: Variant<MatmulKey, 'plain'> = {
   name: 'plain',
   supports: () => true,
   plan(key, target): KernelPlan {
@@ -144,9 +145,11 @@ function strides(key: MatmulKey, leftWidth: number, rightWidth: number): { strid
   }
 }
 
+type SubgroupName = 'subgroupRows16' | 'subgroupRows8'
+
 /** A tile's height and its groups of columns, by how the right operand lies. */
 interface SubgroupShape {
-  readonly name: string
+  readonly name: SubgroupName
   readonly vectors: { readonly rows: number; readonly columnGroups: number }
   readonly lanes: { readonly rows: number; readonly columnGroups: number }
 }
@@ -174,7 +177,7 @@ function subgroupTile(key: MatmulKey, target: Target, shape: SubgroupShape): Sub
   }
 }
 
-function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
+function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey, SubgroupName> {
   return {
     name: shape.name,
     supports: (_, target) => target.subgroupSize !== undefined,
@@ -322,7 +325,7 @@ function loads(tile: SubgroupTile): string {
 }
 
 /** Throws 'shape' for a key without numbers. */
-export const matmul: Family<MatmulKey> = {
+export const matmul: Family<MatmulKey, 'plain' | SubgroupName | TiledName> = {
   name: 'matmul',
   variants: [
     plainMatmul,
@@ -341,8 +344,7 @@ export const matmul: Family<MatmulKey> = {
   prefer(key, target) {
     const { batch, m, n, k } = key
     checkExtents('matmul', { batch, m, n, k })
-    if (prefersSubgroups(target)) return 1
-    const block = preferredBlock({ batch, rows: m, columns: n, terms: k }, target)
-    return block === undefined ? 0 : matmul.variants.findIndex((variant) => variant.name === block.name)
+    if (prefersSubgroups(target)) return 'subgroupRows16'
+    return preferredBlock({ batch, rows: m, columns: n, terms: k }, target)?.name ?? 'plain'
   },
 }

@@ -3,11 +3,11 @@
 import type { Variant } from '../kernel.ts'
 import { input } from '../kernel.ts'
 import { matrixOperand } from '../schedule/matrix-operand.ts'
-import type { TiledBlock, TiledProduct } from '../schedule/workgroup-tile.ts'
+import type { TiledBlock, TiledName, TiledProduct } from '../schedule/workgroup-tile.ts'
 import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
 import type { MatmulKey } from './matmul.ts'
 
-function tiledMatmul(block: TiledBlock): Variant<MatmulKey> {
+function tiledMatmul(block: TiledBlock): Variant<MatmulKey, TiledName> {
   return {
     name: block.name,
     supports: (_, target) => suits(block, target),
@@ -38,4 +38,4 @@ function tiledMatmul(block: TiledBlock): Variant<MatmulKey> {
 }
 
 /** One variant for each block. */
-export const tiledMatmuls: readonly Variant<MatmulKey>[] = Object.values(tiledBlocks).map(tiledMatmul)
+export const tiledMatmuls: readonly Variant<MatmulKey, TiledName>[] = Object.values(tiledBlocks).map(tiledMatmul)

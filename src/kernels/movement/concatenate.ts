@@ -116,18 +116,20 @@ function concatenateSome({ rows, width, begin, from, own, variant }: SomeRows, t
   })
 }
 
-const concatenateVariants: readonly Variant<ConcatenateKey>[] = [
+const isWholeVectors = (key: ConcatenateKey): boolean => concatenatedRows(key).widths.every((width) => width % 4 === 0)
+
+const concatenateVariants: readonly Variant<ConcatenateKey, 'plain' | 'vec4'>[] = [
   { name: 'plain', supports: () => true, plan: (key, target) => planConcatenate(key, false, target) },
   {
     name: 'vec4',
-    supports: (key) => concatenatedRows(key).widths.every((width) => width % 4 === 0),
+    supports: isWholeVectors,
     plan: (key, target) => planConcatenate(key, true, target),
   },
 ]
 
 /** Any number of inputs, six a dispatch. Throws 'shape' where the shapes differ along other axes. */
-export const concatenate: Family<ConcatenateKey> = {
+export const concatenate: Family<ConcatenateKey, 'plain' | 'vec4'> = {
   name: 'concatenate',
   variants: concatenateVariants,
-  prefer: (key, target) => (concatenateVariants[1]?.supports(key, target) ? 1 : 0),
+  prefer: (key) => (isWholeVectors(key) ? 'vec4' : 'plain'),
 }

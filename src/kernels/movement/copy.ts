@@ -70,7 +70,7 @@ function copiesVectors({ space, begin }: Copy): boolean {
   return aligned && begin % 4 === 0 && (space.extents[last] ?? 1) % 4 === 0
 }
 
-export function copyVariants<Key>(copyOf: (key: Key) => Copy): [Variant<Key>, Variant<Key>] {
+export function copyVariants<Key>(copyOf: (key: Key) => Copy): Variant<Key, 'plain' | 'vec4'>[] {
   return [
     { name: 'plain', supports: () => true, plan: (key, target) => planCopy(copyOf(key), false, target) },
     {
@@ -82,8 +82,10 @@ export function copyVariants<Key>(copyOf: (key: Key) => Copy): [Variant<Key>, Va
 }
 
 /** The last of the variants that supports the key: they are listed from the plainest to the fastest. */
-export function preferLast<Key>(variants: readonly Variant<Key>[]): (key: Key, target: Target) => number {
-  return (key, target) => variants.findLastIndex((variant) => variant.supports(key, target))
+export function preferLast<Key, Name extends string>(
+  variants: readonly Variant<Key, Name | 'plain'>[],
+): (key: Key, target: Target) => Name | 'plain' {
+  return (key, target) => variants.findLast((variant) => variant.supports(key, target))?.name ?? 'plain'
 }
 
 function sliceCopy({ shape, begin, size }: SliceKey): Copy {
@@ -114,7 +116,7 @@ function sliceCopy({ shape, begin, size }: SliceKey): Copy {
 const sliceVariants = copyVariants(sliceCopy)
 
 /** Throws 'shape' where the slice is empty or leaves the tensor. */
-export const slice: Family<SliceKey> = {
+export const slice: Family<SliceKey, 'plain' | 'vec4'> = {
   name: 'slice',
   variants: sliceVariants,
   prefer: preferLast(sliceVariants),
@@ -207,10 +209,14 @@ function planPad(key: PadKey, vectors: boolean, target: Target): KernelPlan {
   }
 }
 
-const padVariants: readonly Variant<PadKey>[] = [
+const padVariants: readonly Variant<PadKey, 'plain' | 'vec4'>[] = [
   { name: 'plain', supports: () => true, plan: (key, target) => planPad(key, false, target) },
   { name: 'vec4', supports: padsVectors, plan: (key, target) => planPad(key, true, target) },
 ]
 
 /** Throws 'shape' for amounts that are negative or too few, 'argument' for a value that is not of the type. */
-export const pad: Family<PadKey> = { name: 'pad', variants: padVariants, prefer: preferLast(padVariants) }
+export const pad: Family<PadKey, 'plain' | 'vec4'> = {
+  name: 'pad',
+  variants: padVariants,
+  prefer: preferLast(padVariants),
+}

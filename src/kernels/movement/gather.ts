@@ -36,7 +36,7 @@ export interface GatherRowsKey {
  * Rows by index. Inputs: x [rows, rowElements] of any 4-byte dtype, indices u32 [count]. Output: [count, rowElements] of
  * the same dtype; a row of NaN bits (0x7fc00000) where the index is not below `rows`.
  */
-export const gatherRows: Family<GatherRowsKey> = {
+export const gatherRows: Family<GatherRowsKey, 'plain' | 'vec4'> = {
   name: 'gatherRows',
   variants: [
     { name: 'plain', supports: () => true, plan: (key, target) => planGatherRows(key, target, 1) },
@@ -46,7 +46,7 @@ export const gatherRows: Family<GatherRowsKey> = {
       plan: (key, target) => planGatherRows(key, target, 4),
     },
   ],
-  prefer: ({ rowElements }) => (rowElements % 4 === 0 ? 1 : 0),
+  prefer: ({ rowElements }) => (rowElements % 4 === 0 ? 'vec4' : 'plain'),
 }
 
 /**
@@ -54,14 +54,14 @@ export const gatherRows: Family<GatherRowsKey> = {
  * f32 [rows, rowElements]: row r is the sum of the rows of dy whose index is r, in their order, in both variants; more than
  * 64 of them add up in blocks, as in long-sum.ts.
  */
-export const gatherRowsGradient: Family<GatherRowsKey> = {
+export const gatherRowsGradient: Family<GatherRowsKey, 'plain' | 'columns'> = {
   name: 'gatherRowsGradient',
   variants: [
     { name: 'plain', supports: () => true, plan: planGradientByRow },
     { name: 'columns', supports: () => true, plan: planGradientByColumn },
   ],
   // `plain` looks at rows x count indices, `columns` at count of them, but with only as many lanes as a row has elements.
-  prefer: ({ rows, rowElements }, target) => (rows > mostRowsByRow(rowElements, target) ? 1 : 0),
+  prefer: ({ rows, rowElements }, target) => (rows > mostRowsByRow(rowElements, target) ? 'columns' : 'plain'),
 }
 
 interface RowsText {

@@ -30,17 +30,17 @@ export interface ResizeKey {
 }
 
 /** Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]. */
-export const resize: Family<ResizeKey> = {
+export const resize: Family<ResizeKey, 'plain'> = {
   name: 'resize',
   variants: [{ name: 'plain', supports: () => true, plan: planResize }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 /** Input: dy f32 [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
-export const resizeGradient: Family<ResizeKey> = {
+export const resizeGradient: Family<ResizeKey, 'plain'> = {
   name: 'resizeGradient',
   variants: [{ name: 'plain', supports: () => true, plan: planResizeGradient }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 /** Where a new pixel lies among `extent` old ones: between `low` and `high`, by `share` of the way. */

@@ -94,7 +94,7 @@ function planBlocks(key: TransposeKey, target: Target): KernelPlan {
   }
 }
 
-const transposeVariants: readonly Variant<TransposeKey>[] = [
+const transposeVariants: readonly Variant<TransposeKey, 'plain' | 'vec4' | 'blocks'>[] = [
   ...copyVariants(transposeCopy),
   {
     name: 'blocks',
@@ -104,7 +104,7 @@ const transposeVariants: readonly Variant<TransposeKey>[] = [
 ]
 
 /** Throws 'shape' where `permutation` is none. */
-export const transpose: Family<TransposeKey> = {
+export const transpose: Family<TransposeKey, 'plain' | 'vec4' | 'blocks'> = {
   name: 'transpose',
   variants: transposeVariants,
   prefer: preferLast(transposeVariants),

@@ -2,19 +2,22 @@
 
 import { type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { inside, type PoolKey, type PoolRequest, vectorVariants, widest } from './frame.ts'
+import { inside, type PoolKey, type PoolRequest, type VectorName, vectorVariants, widest } from './frame.ts'
 import { gradientFamily, planGather, planTiles } from './gradient.ts'
 import { planForward } from './pool.ts'
 
 /** Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]: means without padding. */
-export const averagePool: Family<PoolKey> = {
+export const averagePool: Family<PoolKey, VectorName> = {
   name: 'averagePool',
   variants: vectorVariants('averagePool', planAveragePool),
   prefer: widest,
 }
 
 /** Input: dy f32 [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
-export const averagePoolGradient: Family<PoolKey> = gradientFamily('averagePoolGradient', planAverageGradient)
+export const averagePoolGradient: Family<PoolKey, VectorName | 'tiles'> = gradientFamily(
+  'averagePoolGradient',
+  planAverageGradient,
+)
 
 function planAveragePool(request: PoolRequest): KernelPlan {
   const { f: float } = request.vector

@@ -25,51 +25,68 @@ export interface PoolKey {
 }
 
 /** By the variant's name, how many neighbouring channels a lane works on at once. */
-export interface Vector extends Width {
-  readonly name: string
-}
+const vectors = { plain: scalar, vec2: pair, vec4: vector } as const satisfies Record<string, Width>
 
-const plain: Vector = { name: 'plain', ...scalar }
-export const vectors: readonly Vector[] = [plain, { name: 'vec2', ...pair }, { name: 'vec4', ...vector }]
+export type VectorName = keyof typeof vectors
 
-/** The index in `vectors` of the widest that divides the channels. */
-export function widest({ channels }: PoolKey): number {
-  return channels % 4 === 0 ? 2 : channels % 2 === 0 ? 1 : 0
+/** The name of the widest that divides the channels. */
+export function widest({ channels }: PoolKey): VectorName {
+  return channels % 4 === 0 ? 'vec4' : channels % 2 === 0 ? 'vec2' : 'plain'
 }
 
 /** How a planner is asked for one of its variants. */
 export interface PoolRequest {
   readonly key: PoolKey
   readonly target: Target
-  readonly vector: Vector
+  readonly vector: Width
+  readonly variant: string
   /** `family/variant`. */
   readonly label: string
 }
 
-/** A variant for every vector width. */
-export function vectorVariants(family: string, plan: (request: PoolRequest) => KernelPlan): Variant<PoolKey>[] {
-  return vectors.map((vector) => ({
-    name: vector.name,
-    supports: ({ channels }) => channels % vector.lanes === 0,
-    plan: (key, target) => plan({ key: checked(family, key), target, vector, label: `${family}/${vector.name}` }),
-  }))
-}
-
-/** A variant of its own name, on the widest vectors that divide the channels. */
-export function widestVariant(
+function poolVariant<Name extends string>(
   family: string,
-  name: string,
+  name: Name,
   supports: (key: PoolKey) => boolean,
+  vectorFor: (key: PoolKey) => Width,
   plan: (request: PoolRequest) => KernelPlan,
-): Variant<PoolKey> {
+): Variant<PoolKey, Name> {
   return {
     name,
     supports,
-    plan: (key, target) => {
-      const vector = { ...(vectors[widest(key)] ?? plain), name }
-      return plan({ key: checked(family, key), target, vector, label: `${family}/${name}` })
-    },
+    plan: (key, target) =>
+      plan({
+        ...{ key: checked(family, key), target, vector: vectorFor(key) },
+        ...{ variant: name, label: `${family}/${name}` },
+      }),
   }
+}
+
+/** A variant for every vector width. */
+export function vectorVariants(
+  family: string,
+  plan: (request: PoolRequest) => KernelPlan,
+): Variant<PoolKey, VectorName>[] {
+  const names: VectorName[] = ['plain', 'vec2', 'vec4']
+  return names.map((name) =>
+    poolVariant(
+      family,
+      name,
+      ({ channels }) => channels % vectors[name].lanes === 0,
+      () => vectors[name],
+      plan,
+    ),
+  )
+}
+
+/** A variant of its own name, on the widest vectors that divide the channels. */
+export function widestVariant<Name extends string>(
+  family: string,
+  name: Name,
+  supports: (key: PoolKey) => boolean,
+  plan: (request: PoolRequest) => KernelPlan,
+): Variant<PoolKey, Name> {
+  return poolVariant(family, name, supports, (key) => vectors[widest(key)], plan)
 }
 
 function ownStrides({ outHeight, outWidth, window, strides }: PoolKey): readonly [number, number] {
@@ -103,13 +120,13 @@ export interface PoolText {
  */
 const unrolledPlaces = 9
 
-export function planPool({ key, vector, label }: PoolRequest, text: PoolText): KernelPlan {
+export function planPool({ key, vector, variant, label }: PoolRequest, text: PoolText): KernelPlan {
   const { height, width, outHeight, outWidth, padTop, padLeft } = key
   const channelVectors = key.channels / vector.lanes
   const unrolled = key.window[0] * key.window[1] <= unrolledPlaces
   const sizes = { height, width, outHeight, outWidth, channelVectors, padTop, padLeft }
   return {
-    variant: vector.name,
+    variant,
     dispatches: [
       dispatch({
         label,

@@ -9,7 +9,7 @@ import { planRowStride } from '../schedule/row-stride.ts'
 import { declareFunctions, widths } from '../wgsl/functions.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { plainLoop } from '../wgsl/long-sum.ts'
-import { inside, type PoolKey, type PoolRequest, planPool, vectorVariants, widest } from './frame.ts'
+import { inside, type PoolKey, type PoolRequest, planPool, type VectorName, vectorVariants, widest } from './frame.ts'
 
 export type { PoolKey } from './frame.ts'
 export { maxPoolGradient } from './gradient.ts'
@@ -19,7 +19,7 @@ export { maxPoolGradient } from './gradient.ts'
  * same shape: the position in the window that the maximum was taken from. Throws 'shape' where a window holds nothing but
  * padding.
  */
-export const maxPool: Family<PoolKey> = {
+export const maxPool: Family<PoolKey, VectorName> = {
   name: 'maxPool',
   variants: /* @__PURE__ */ vectorVariants('maxPool', planMaxPool),
   prefer: widest,
@@ -29,7 +29,7 @@ export const maxPool: Family<PoolKey> = {
  * Inputs: x f32 [batch, height, width, channels], and code u32 [batch, outHeight, outWidth, channels], positions as maxPool
  * gives them. Output: y f32 of the shape of code: x at those positions. The transpose of maxPoolGradient.
  */
-export const maxPoolGather: Family<PoolKey> = {
+export const maxPoolGather: Family<PoolKey, VectorName> = {
   name: 'maxPoolGather',
   variants: /* @__PURE__ */ vectorVariants('maxPoolGather', planMaxPoolGather),
   prefer: widest,

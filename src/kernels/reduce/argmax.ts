@@ -62,8 +62,8 @@ fn rank(x: f32) -> u32 {
 }
 
 /** Throws 'shape' for an axis that the shape does not have. */
-export const argmax: Family<ArgmaxKey> = {
+export const argmax: Family<ArgmaxKey, 'plain'> = {
   name: 'argmax',
   variants: [{ name: 'plain', supports: () => true, plan }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }

@@ -296,7 +296,9 @@ ${sum.whole(
   return finishPlan(key, 'workgroup', first, parts, rows, target)
 }
 
-const variants: readonly Variant<ReduceKey>[] = [
+type ReduceVariant = 'plain' | 'vec4' | 'workgroup'
+
+const variants: readonly Variant<ReduceKey, ReduceVariant>[] = [
   { name: 'plain', supports: () => true, plan: (key, target) => planLanes(key, target, 'plain') },
   {
     name: 'vec4',
@@ -311,7 +313,7 @@ const variants: readonly Variant<ReduceKey>[] = [
 ]
 
 /** Throws 'shape' for axes that the shape does not have, 'argument' for a scale of anything but a sum. */
-export const reduce: Family<ReduceKey> = {
+export const reduce: Family<ReduceKey, ReduceVariant> = {
   name: 'reduce',
   variants,
   prefer: (key, target) => {
@@ -323,7 +325,7 @@ export const reduce: Family<ReduceKey> = {
       countOf(split.reduced) >= 64 &&
       supportsGroup('workgroup', target)
     )
-      return 2
-    return vectorAxisOf(split) === undefined ? 0 : 1
+      return 'workgroup'
+    return vectorAxisOf(split) === undefined ? 'plain' : 'vec4'
   },
 }

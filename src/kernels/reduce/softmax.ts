@@ -216,13 +216,14 @@ ${eachClass(gradientText('gradient', oneHot))}`,
 
 const kinds: readonly CooperativeKind[] = ['lane', 'subgroup', 'workgroup']
 const variantNames = { lane: 'plain', subgroup: 'subgroup', workgroup: 'workgroup' } as const
+type RowVariant = (typeof variantNames)[CooperativeKind]
 
 function family<Key extends { readonly rows: number; readonly classes: number }>(
   name: string,
   plan: (key: Key, kind: CooperativeKind, target: Target) => KernelPlan,
-): Family<Key> {
+): Family<Key, RowVariant> {
   const variants = kinds.map(
-    (kind): Variant<Key> => ({
+    (kind): Variant<Key, RowVariant> => ({
       name: variantNames[kind],
       supports: (_, target) => supportsGroup(kind, target),
       plan: (key, target) => {
@@ -234,27 +235,27 @@ function family<Key extends { readonly rows: number; readonly classes: number }>
   return { name, variants, prefer: ({ rows, classes }, target) => preferredKind(rows, classes, target) }
 }
 
-function preferredKind(rows: number, classes: number, target: Target): number {
+function preferredKind(rows: number, classes: number, target: Target): RowVariant {
   // Short rows: a lane each.
-  if (classes <= 32 || fillsByRows(rows, target)) return 0
-  const wanted: CooperativeKind = prefersWorkgroupRows(target) ? 'workgroup' : 'subgroup'
-  return supportsGroup(wanted, target) ? kinds.indexOf(wanted) : 0
+  if (classes <= 32 || fillsByRows(rows, target)) return 'plain'
+  const wanted = prefersWorkgroupRows(target) ? 'workgroup' : 'subgroup'
+  return supportsGroup(wanted, target) ? wanted : 'plain'
 }
 
 /** Input logits [rows, classes]; output the same shape. Throws 'shape' for empty rows. */
-export const softmax: Family<SoftmaxKey> = family('softmax', planSoftmax)
+export const softmax: Family<SoftmaxKey, RowVariant> = family('softmax', planSoftmax)
 
 /** Inputs logits [rows, classes] and labels; output the loss of each row, f32 [rows]. */
-export const crossEntropy: Family<CrossEntropyKey> = family('crossEntropy', planCrossEntropy)
+export const crossEntropy: Family<CrossEntropyKey, RowVariant> = family('crossEntropy', planCrossEntropy)
 
 /**
  * Inputs logits [rows, classes], labels, and the gradient of each row's loss, f32 [rows]; output the gradient of the
  * logits: (softmax - target) * gradient, or (softmax * sum(target) - target) * gradient for dense labels.
  */
-export const crossEntropyGradient: Family<CrossEntropyKey> = family('crossEntropyGradient', planGradient)
+export const crossEntropyGradient: Family<CrossEntropyKey, RowVariant> = family('crossEntropyGradient', planGradient)
 
 /** Inputs logits [rows, classes] and labels u32 [rows]; outputs the loss of each row and the gradient of the logits. */
-export const crossEntropyWithGradient: Family<LossWithGradientKey> = family(
+export const crossEntropyWithGradient: Family<LossWithGradientKey, RowVariant> = family(
   'crossEntropyWithGradient',
   planLossWithGradient,
 )

@@ -24,7 +24,7 @@ import { blockLimits, prefersSubgroups } from './occupancy.ts'
 import { splitCount, sumPartials } from './split-k.ts'
 
 export interface TiledBlock {
-  readonly name: string
+  readonly name: TiledName
   readonly rows: number
   readonly columns: number
   /** Results of one lane. */
@@ -37,6 +37,8 @@ export interface TiledBlock {
   readonly unroll: 2 | 4
 }
 
+export type TiledName = 'tiled32' | 'tiled64' | 'tiled128'
+
 /**
  * Small blocks fill the device with small results, large ones read less for each multiplication: a lane of `tiled32`
  * reads a vector of workgroup memory for 8 multiply-adds, of `tiled64` for 10.7, of `tiled128` for 16. A load of workgroup
@@ -46,7 +48,7 @@ export const tiledBlocks = {
   tiled32: { name: 'tiled32', rows: 32, columns: 32, laneRows: 4, laneColumns: 4, unroll: 4 },
   tiled64: { name: 'tiled64', rows: 64, columns: 64, laneRows: 8, laneColumns: 4, unroll: 4 },
   tiled128: { name: 'tiled128', rows: 128, columns: 64, laneRows: 8, laneColumns: 8, unroll: 2 },
-} as const satisfies Record<string, TiledBlock>
+} as const satisfies Record<TiledName, TiledBlock>
 
 /** 16: whole cache lines where vectors run along k (64 bytes), and 12 KiB of workgroup memory for the largest block. */
 const slabTerms = 16

@@ -47,8 +47,8 @@ ${gridStrideLoop(coordinates, '      kept[item] = staged[item];')}`,
 }
 
 /** Throws 'shape' for an empty tensor. */
-export const gatedCopy: Family<GatedCopyKey> = {
+export const gatedCopy: Family<GatedCopyKey, 'plain'> = {
   name: 'gatedCopy',
   variants: [{ name: 'plain', supports: () => true, plan }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }

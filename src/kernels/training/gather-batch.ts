@@ -60,13 +60,13 @@ export interface GatherBatchKey {
  * `permutation[state[0] * batch + i]`, `byte / divisor` inside and 0 in the padding. Where the permutation names
  * no image: NaN, and the label 0xffffffff. Throws 'shape' where the image does not fit the output.
  */
-export const gatherBatch: Family<GatherBatchKey> = {
+export const gatherBatch: Family<GatherBatchKey, 'plain' | 'words'> = {
   name: 'gatherBatch',
   variants: [
     { name: 'plain', supports: () => true, plan: planBatchByByte },
     { name: 'words', supports: wholeWords, plan: planBatchByWord },
   ],
-  prefer: (key) => (wholeWords(key) ? 1 : 0),
+  prefer: (key) => (wholeWords(key) ? 'words' : 'plain'),
 }
 
 /**

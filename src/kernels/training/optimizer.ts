@@ -64,10 +64,10 @@ export interface SgdKey {
  * f32 [count], table f32 [steps, 4] with rows
  * `[learningRate * sqrt(1 - beta2^t) / (1 - beta1^t), learningRate * weightDecay, 0, 0]`. Throws 'argument' for hyperparameters out of range.
  */
-export const adam: Family<AdamKey> = {
+export const adam: Family<AdamKey, 'plain'> = {
   name: 'adam',
   variants: [{ name: 'plain', supports: () => true, plan: planAdam }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 /**
@@ -76,10 +76,10 @@ export const adam: Family<AdamKey> = {
  * u32 [4]. Inputs: gradients f32 [count], table f32 [steps, 4] with rows `[learningRate, 0, 0, 0]`. Throws
  * 'argument' for hyperparameters out of range.
  */
-export const sgd: Family<SgdKey> = {
+export const sgd: Family<SgdKey, 'plain'> = {
   name: 'sgd',
   variants: [{ name: 'plain', supports: () => true, plan: planSgd }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 function planAdam(key: AdamKey, target: Target): KernelPlan {

@@ -63,10 +63,10 @@ export const mostSplitSums = 2
  * logits f32 [batch, classes], labels u32 [batch], then the partial results of each split sum. Outputs: record
  * f32 [steps, 4], state, gradients f32 [count].
  */
-export const finishStep: Family<FinishStepKey> = {
+export const finishStep: Family<FinishStepKey, 'plain'> = {
   name: 'finishStep',
   variants: [{ name: 'plain', supports: () => true, plan: planFinishStep }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 /**
@@ -78,10 +78,10 @@ export const finishStep: Family<FinishStepKey> = {
  * counters advance unless the flag was set at entry: after a bad step they stay at that step + 1. A row beyond the
  * record's end is not written.
  */
-export const recordStep: Family<ClassificationKey> = {
+export const recordStep: Family<ClassificationKey, 'plain'> = {
   name: 'recordStep',
   variants: [{ name: 'plain', supports: () => true, plan: planRecordStep }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 /**
@@ -89,10 +89,10 @@ export const recordStep: Family<ClassificationKey> = {
  * u32 [classes, classes], row = label, column = first largest logit. Rows with a label that is no class and rows with a
  * NaN, which predict nothing, are left out.
  */
-export const confusion: Family<ClassificationKey> = {
+export const confusion: Family<ClassificationKey, 'plain'> = {
   name: 'confusion',
   variants: [{ name: 'plain', supports: () => true, plan: planConfusion }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {

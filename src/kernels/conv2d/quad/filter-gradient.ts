@@ -63,7 +63,7 @@ function pooledFilterSums(key: Conv2dKey, tiling: QuadTiling, a: number): string
   return lines.join('\n')
 }
 
-export function filterGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+export function filterGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Variant<Conv2dKey, 'quads'> {
   return {
     name: 'quads',
     supports: (key: Conv2dKey, target) => fits(form, key, target),

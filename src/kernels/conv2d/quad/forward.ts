@@ -23,7 +23,7 @@ import {
   quadUniforms,
 } from './quad.ts'
 
-export function forward(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+export function forward(form: Form): Variant<Conv2dPoolKey, 'quads'> & Variant<Conv2dKey, 'quads'> {
   return {
     name: 'quads',
     supports: (key: Conv2dKey, target) => fits(form, key, target),

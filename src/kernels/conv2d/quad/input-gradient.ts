@@ -30,7 +30,7 @@ export function inputGradientFits(form: Form, key: Conv2dKey, target: Target): b
  * ceil(kernel / 2) before it; their gradients stay in variables and move on by one quad at each step. Lanes hold
  * filters, so every product is summed over the lanes: by halves, exchanging results that other lanes keep.
  */
-export function inputGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+export function inputGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Variant<Conv2dKey, 'quads'> {
   return {
     name: 'quads',
     supports: (key: Conv2dKey, target) => inputGradientFits(form, key, target),

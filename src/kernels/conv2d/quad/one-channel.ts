@@ -131,7 +131,7 @@ function pixel(r: number, x: number): string {
   return x < columnsPerLane ? component(`own${r}`, 4, x) : component(`right${r}`, 4, x - columnsPerLane)
 }
 
-export const oneChannelForward: Variant<Conv2dPoolKey> = {
+export const oneChannelForward: Variant<Conv2dPoolKey, 'oneChannel'> = {
   name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {
@@ -202,7 +202,7 @@ ${repeat(2, (a) =>
   },
 }
 
-export const oneChannelFilterGradient: Variant<Conv2dPoolKey> = {
+export const oneChannelFilterGradient: Variant<Conv2dPoolKey, 'oneChannel'> = {
   name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {

@@ -27,31 +27,26 @@ export function canFusePool(key: Conv2dPoolKey, target: Target): boolean {
   return fits('pooled', key, target) && inputGradientFits('pooled', key, target)
 }
 
-function preferFirst(key: Conv2dPoolKey): number {
-  checkConv(key)
-  return 0
-}
-
 /** Quads, and image columns where a CPU's images have one channel. */
 function withOneChannel(
   name: string,
-  quads: Variant<Conv2dPoolKey>,
-  columns: Variant<Conv2dPoolKey>,
-): Family<Conv2dPoolKey> {
+  quads: Variant<Conv2dPoolKey, 'quads'>,
+  oneChannel: Variant<Conv2dPoolKey, 'oneChannel'>,
+): Family<Conv2dPoolKey, 'quads' | 'oneChannel'> {
   return {
     name,
-    variants: [quads, columns],
+    variants: [quads, oneChannel],
     prefer(key, target) {
       checkConv(key)
-      return prefersSubgroups(target) && columns.supports(key, target) ? 1 : 0
+      return prefersSubgroups(target) && oneChannel.supports(key, target) ? 'oneChannel' : 'quads'
     },
   }
 }
 
 /** Variants of the families in conv2d.ts. */
-export const forwardByQuads: Variant<Conv2dKey> = forward('plain')
-export const inputGradientByQuads: Variant<Conv2dKey> = inputGradient('plain')
-export const filterGradientByQuads: Variant<Conv2dKey> = filterGradient('plain')
+export const forwardByQuads: Variant<Conv2dKey, 'quads'> = forward('plain')
+export const inputGradientByQuads: Variant<Conv2dKey, 'quads'> = inputGradient('plain')
+export const filterGradientByQuads: Variant<Conv2dKey, 'quads'> = filterGradient('plain')
 
 /** Inputs image, kernel and maybe bias; outputs [batch, outHeight / 2, outWidth / 2, filters] and the codes (u32). */
 export const conv2dPool = withOneChannel('conv2dPool', forward('pooled'), oneChannelForward)
@@ -64,8 +59,11 @@ export const conv2dPoolFilterGradient = withOneChannel(
 )
 
 /** Inputs gradient of the pooled numbers, codes, kernel; output the image's gradient. */
-export const conv2dPoolInputGradient: Family<Conv2dPoolKey> = {
+export const conv2dPoolInputGradient: Family<Conv2dPoolKey, 'quads'> = {
   name: 'conv2dPool.inputGradient',
   variants: [inputGradient('pooled')],
-  prefer: preferFirst,
+  prefer(key) {
+    checkConv(key)
+    return 'quads'
+  },
 }
