@@ -280,11 +280,12 @@ function squareConvCases(batch: number, size: number, channels: number, kernel: 
 function depthwiseCases(batch: number, size: number, channels: number): BenchCase[] {
   const key: DepthwiseKey = {
     batch,
-    height: size,
-    width: size,
+    inputHeight: size,
+    inputWidth: size,
     channels,
     multiplier: 1,
-    kernel: [3, 3],
+    kernelHeight: 3,
+    kernelWidth: 3,
     strides: [1, 1],
     dilation: [1, 1],
     padTop: 1,
@@ -354,13 +355,15 @@ function poolCases(batch: number, size: number, channels: number): BenchCase[] {
   const out = size / 2
   const key: PoolKey = {
     batch,
-    height: size,
-    width: size,
+    inputHeight: size,
+    inputWidth: size,
     channels,
     outHeight: out,
     outWidth: out,
-    window: [2, 2],
+    kernelHeight: 2,
+    kernelWidth: 2,
     strides: [2, 2],
+    dilation: [1, 1],
     padTop: 0,
     padLeft: 0,
   }

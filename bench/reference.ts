@@ -113,14 +113,14 @@ export function convFilterGradientAt(key: Conv2dKey, image: Numbers, gradient: N
 function oneChannel(key: DepthwiseKey): Conv2dKey {
   return {
     batch: key.batch,
-    inputHeight: key.height,
-    inputWidth: key.width,
+    inputHeight: key.inputHeight,
+    inputWidth: key.inputWidth,
     channels: 1,
     outHeight: key.outHeight,
     outWidth: key.outWidth,
     filters: 1,
-    kernelHeight: key.kernel[0],
-    kernelWidth: key.kernel[1],
+    kernelHeight: key.kernelHeight,
+    kernelWidth: key.kernelWidth,
     strides: key.strides,
     dilation: key.dilation,
     padTop: key.padTop,
@@ -161,14 +161,14 @@ export function maxPoolAt(key: PoolKey, image: Numbers): { readonly value: Defin
     const [sample, outY, outX, channel] = coordinates(index, [key.outHeight, key.outWidth, key.channels])
     let value = Number.NEGATIVE_INFINITY
     let position = 0
-    for (let wy = 0; wy < key.window[0]; wy++) {
-      for (let wx = 0; wx < key.window[1]; wx++) {
+    for (let wy = 0; wy < key.kernelHeight; wy++) {
+      for (let wx = 0; wx < key.kernelWidth; wx++) {
         const y = outY * key.strides[0] + wy
         const x = outX * key.strides[1] + wx
-        const pixel = at(image, ((sample * key.height + y) * key.width + x) * key.channels + channel)
+        const pixel = at(image, ((sample * key.inputHeight + y) * key.inputWidth + x) * key.channels + channel)
         if (pixel > value) {
           value = pixel
-          position = wy * key.window[1] + wx
+          position = wy * key.kernelWidth + wx
         }
       }
     }
@@ -180,12 +180,12 @@ export function maxPoolAt(key: PoolKey, image: Numbers): { readonly value: Defin
 /** The gradient of pooling with windows side by side. */
 export function maxPoolGradientAt(key: PoolKey, gradient: Numbers, positions: Numbers): Definition {
   return (index) => {
-    const [sample, y, x, channel] = coordinates(index, [key.height, key.width, key.channels])
-    const outY = Math.floor(y / key.window[0])
-    const outX = Math.floor(x / key.window[1])
+    const [sample, y, x, channel] = coordinates(index, [key.inputHeight, key.inputWidth, key.channels])
+    const outY = Math.floor(y / key.kernelHeight)
+    const outX = Math.floor(x / key.kernelWidth)
     if (outY >= key.outHeight || outX >= key.outWidth) return 0
     const from = ((sample * key.outHeight + outY) * key.outWidth + outX) * key.channels + channel
-    const own = (y - outY * key.window[0]) * key.window[1] + (x - outX * key.window[1])
+    const own = (y - outY * key.kernelHeight) * key.kernelWidth + (x - outX * key.kernelWidth)
     return at(positions, from) === own ? at(gradient, from) : 0
   }
 }

@@ -20,11 +20,11 @@ import { imageOf, inputShape, outputShape, poolKey } from './lower.ts'
 import type { ConvAttributes, Shape } from './node.ts'
 
 function depthwiseKey(a: ConvAttributes, image: Shape, kernel: Shape): DepthwiseKey {
-  const [batch = 0, height = 0, width = 0, channels = 0] = image
+  const [batch = 0, inputHeight = 0, inputWidth = 0, channels = 0] = image
   const [kernelHeight = 0, kernelWidth = 0, , multiplier = 0] = kernel
   const { strides, dilation, padTop, padLeft, outHeight, outWidth } = a
   const window = { strides, dilation, padTop, padLeft, outHeight, outWidth }
-  return { batch, height, width, channels, multiplier, kernel: [kernelHeight, kernelWidth], ...window }
+  return { batch, inputHeight, inputWidth, channels, multiplier, kernelHeight, kernelWidth, ...window }
 }
 
 export const depthwiseLowerings: Lowerings<

@@ -116,9 +116,11 @@ function poolConvKey(
 
 /** The key of a pooling of images of this shape. */
 export function poolKey(a: PoolAttributes & WindowAttributes, image: Shape): PoolKey {
-  const [batch = 0, height = 0, width = 0, channels = 0] = image
-  const { window, strides, padTop, padLeft, outHeight, outWidth } = a
-  return { batch, height, width, channels, window, strides, padTop, padLeft, outHeight, outWidth }
+  const [batch = 0, inputHeight = 0, inputWidth = 0, channels = 0] = image
+  const { strides, padTop, padLeft, outHeight, outWidth } = a
+  const [kernelHeight, kernelWidth] = a.window
+  const window = { kernelHeight, kernelWidth, strides, dilation: [1, 1], padTop, padLeft, outHeight, outWidth } as const
+  return { batch, inputHeight, inputWidth, channels, ...window }
 }
 
 /** The image that a gradient has the shape of. */

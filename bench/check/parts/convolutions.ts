@@ -128,12 +128,13 @@ function timedConvolution({ kind, network, pixels, shapes, attributes }: Convolu
       [padLeft, below(width, outWidth, kernelWidth, 1, padLeft)],
     ],
   } as const
-  const common = { ...attributes, batch, channels }
+  const size = { inputHeight: height, inputWidth: width, kernelHeight, kernelWidth }
+  const common = { ...attributes, ...size, batch, channels }
   const key: Conv2dKey = {
-    ...{ ...common, inputHeight: height, inputWidth: width, filters: last, kernelHeight, kernelWidth },
+    ...{ ...common, filters: last },
     ...{ bias: false, activation: 'linear' },
   }
-  const depthwiseKey: DepthwiseKey = { ...common, height, width, multiplier: last, kernel: [kernelHeight, kernelWidth] }
+  const depthwiseKey: DepthwiseKey = { ...common, multiplier: last }
   const window = `${kernelHeight}x${kernelWidth}${strides[0] > 1 ? ` by ${strides[0]}` : ''}`
   const to = isDepthwise ? 'each channel' : `${last} filters`
   return {

@@ -1,6 +1,7 @@
 /** The plain convolution kernels, one lane a number of the result: correct on every adapter, and what others are checked against. */
 
-import { checkExtents } from '../extents.ts'
+import type { ConvGeometry } from '../geometry.ts'
+import { checkGeometry } from '../geometry.ts'
 import type { Binding, KernelPlan, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../kernel.ts'
 import { plainWorkgroupSize } from '../schedule/occupancy.ts'
@@ -9,20 +10,8 @@ import { activationFunction } from '../wgsl/activation.ts'
 import type { LongSum, SumExtents } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 
-export interface Conv2dKey {
-  readonly batch: number
-  readonly inputHeight: number
-  readonly inputWidth: number
-  readonly channels: number
-  readonly outHeight: number
-  readonly outWidth: number
+export interface Conv2dKey extends ConvGeometry {
   readonly filters: number
-  readonly kernelHeight: number
-  readonly kernelWidth: number
-  readonly strides: readonly [number, number]
-  readonly dilation: readonly [number, number]
-  readonly padTop: number
-  readonly padLeft: number
   /** A third input [filters] is added. */
   readonly bias: boolean
   readonly activation: FusedActivation
@@ -30,12 +19,7 @@ export interface Conv2dKey {
 
 /** Throws 'shape' where an extent is not a positive whole number. */
 export function checkConv(key: Conv2dKey): void {
-  const { batch, inputHeight, inputWidth, channels, outHeight, outWidth, filters, kernelHeight, kernelWidth } = key
-  const [[strideY, strideX], [dilationY, dilationX]] = [key.strides, key.dilation]
-  checkExtents('conv2d', {
-    ...{ batch, inputHeight, inputWidth, channels, outHeight, outWidth, filters, kernelHeight, kernelWidth },
-    ...{ strideY, strideX, dilationY, dilationX },
-  })
+  checkGeometry('conv2d', key, { filters: key.filters })
 }
 
 function plainPlan(

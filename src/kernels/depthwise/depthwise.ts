@@ -49,7 +49,7 @@ function depthwiseFamily(
   slide: (key: DepthwiseKey) => Slide,
 ): DepthwiseFamily {
   // 25 taps: a 5x5 kernel compiles in half a second; larger ones would not stay in registers anyway.
-  const sliding = (key: DepthwiseKey) => fourChannels(key) && slides(key) && key.kernel[0] * key.kernel[1] <= 25
+  const sliding = (key: DepthwiseKey) => fourChannels(key) && slides(key) && key.kernelHeight * key.kernelWidth <= 25
   const strips = (key: DepthwiseKey) => formsStrips(key, slide(key))
   return {
     name,
@@ -87,8 +87,8 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
   const schedule = planRowStride({ images: key.batch, rows: key.outHeight, columns: key.outWidth * outVectors }, target)
   const element = width === 4 ? 'vec4f' : 'f32'
   const total = longSum(element, ['sum'], {
-    terms: key.kernel[0] * key.kernel[1],
-    iterations: key.kernel[1],
+    terms: key.kernelHeight * key.kernelWidth,
+    iterations: key.kernelWidth,
   })
   return {
     variant: width === 4 ? 'vec4' : 'plain',
@@ -98,13 +98,13 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
         bindings: [reads('x', input(0), element), reads('w', input(1), element), writes('y', output(0), element)],
         uniforms: {
           ...schedule.uniforms,
-          height: key.height,
-          width: key.width,
+          height: key.inputHeight,
+          width: key.inputWidth,
           channelVectors: key.channels / width,
           outVectors,
           multiplier: key.multiplier,
-          kernelHeight: key.kernel[0],
-          kernelWidth: key.kernel[1],
+          kernelHeight: key.kernelHeight,
+          kernelWidth: key.kernelWidth,
           strideY: key.strides[0],
           strideX: key.strides[1],
           dilationY: key.dilation[0],
@@ -149,10 +149,13 @@ ${total.finish}
 
 function planInputGradient(key: DepthwiseKey, target: Target, width: Width, label: string): KernelPlan {
   const channelVectors = key.channels / width
-  const schedule = planRowStride({ images: key.batch, rows: key.height, columns: key.width * channelVectors }, target)
+  const schedule = planRowStride(
+    { images: key.batch, rows: key.inputHeight, columns: key.inputWidth * channelVectors },
+    target,
+  )
   const element = width === 4 ? 'vec4f' : 'f32'
   const total = longSum(element, ['sum'], {
-    terms: key.kernel[0] * key.kernel[1] * key.multiplier,
+    terms: key.kernelHeight * key.kernelWidth * key.multiplier,
     iterations: key.multiplier,
   })
   return {
@@ -167,8 +170,8 @@ function planInputGradient(key: DepthwiseKey, target: Target, width: Width, labe
           outWidth: key.outWidth,
           channelVectors,
           multiplier: key.multiplier,
-          kernelHeight: key.kernel[0],
-          kernelWidth: key.kernel[1],
+          kernelHeight: key.kernelHeight,
+          kernelWidth: key.kernelWidth,
           dilationY: key.dilation[0],
           dilationX: key.dilation[1],
           padTop: key.padTop,
@@ -229,7 +232,7 @@ const slideColumns = 2
  * counted from the band's first, `sum_j` holds what rows t and before give to output row t - j.
  */
 function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: string): KernelPlan {
-  const [kernelHeight, kernelWidth] = key.kernel
+  const { kernelHeight, kernelWidth } = key
   const channelVectors = key.channels / 4
   const lanes = plainWorkgroupSize(target)
   const lanesPerRow = Math.ceil(slide.outWidth / slideColumns) * channelVectors

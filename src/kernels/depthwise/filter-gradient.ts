@@ -45,7 +45,7 @@ export const depthwiseFilterGradient: Family<DepthwiseKey, 'plain' | 'channels' 
 
 /** 16 taps a row: that many `vec4f` sums and pixels still fit registers. */
 function byChannels(key: DepthwiseKey): boolean {
-  return fourChannels(key) && key.kernel[1] <= 16
+  return fourChannels(key) && key.kernelWidth <= 16
 }
 
 function byStrips(key: DepthwiseKey): boolean {
@@ -55,8 +55,8 @@ function byStrips(key: DepthwiseKey): boolean {
 function uniformsOf(key: DepthwiseKey): Record<string, number> {
   return {
     rows: key.batch * key.outHeight,
-    height: key.height,
-    width: key.width,
+    height: key.inputHeight,
+    width: key.inputWidth,
     outHeight: key.outHeight,
     outWidth: key.outWidth,
     padTop: key.padTop,
@@ -84,7 +84,7 @@ function finish(
   parts: number,
   sums: (partial: Operand) => Dispatch,
 ): KernelPlan {
-  const count = key.kernel[0] * key.kernel[1] * key.channels * key.multiplier
+  const count = key.kernelHeight * key.kernelWidth * key.channels * key.multiplier
   const flops = depthwiseFlops(key) + (parts - 1) * count
   if (parts === 1) return { variant, dispatches: [sums(output(0))], scratchBytes: [], flops }
   return {
@@ -104,7 +104,7 @@ function planByStrips(key: DepthwiseKey, target: Target): KernelPlan {
 function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
   const lanes = plainWorkgroupSize(target)
   const outChannels = key.channels * key.multiplier
-  const elements = key.kernel[0] * key.kernel[1] * outChannels
+  const elements = key.kernelHeight * key.kernelWidth * outChannels
   const tiles = Math.ceil(elements / lanes)
   const { parts, rowsPerPart } = partsOf(key, tiles, target)
   const total = longSum('f32', ['sum'], { terms: rowsPerPart * key.outWidth, iterations: key.outWidth })
@@ -117,7 +117,7 @@ function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
         channels: key.channels,
         multiplier: key.multiplier,
         outChannels,
-        kernelWidth: key.kernel[1],
+        kernelWidth: key.kernelWidth,
         elements,
         tiles,
         rowsPerPart,
@@ -166,7 +166,7 @@ ${total.finish}
  * are fewer channels than lanes, neighbouring lanes take neighbouring parts.
  */
 function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
-  const [kernelHeight, kernelWidth] = key.kernel
+  const { kernelHeight, kernelWidth } = key
   const lanes = plainWorkgroupSize(target)
   const channelVectors = key.channels / 4
   const tiles = Math.ceil(channelVectors / lanes)

@@ -1,28 +1,18 @@
 /** What the depthwise kernels of depthwise.ts and filter-gradient.ts have in common: their key and its checks. */
 
-import { checkExtents, checkPadding } from '../extents.ts'
+import { checkPadding } from '../extents.ts'
+import type { ConvGeometry } from '../geometry.ts'
+import { checkGeometry } from '../geometry.ts'
 
-export interface DepthwiseKey {
-  readonly batch: number
-  readonly height: number
-  readonly width: number
-  readonly channels: number
+/** The kernel tensor is [kernelHeight, kernelWidth, channels, multiplier]. */
+export interface DepthwiseKey extends ConvGeometry {
   /** Output channels for each input channel: channel c gives c * multiplier + m. */
   readonly multiplier: number
-  /** Height and width; the kernel tensor is [height, width, channels, multiplier]. */
-  readonly kernel: readonly [number, number]
-  readonly strides: readonly [number, number]
-  readonly dilation: readonly [number, number]
-  /** Padding above and to the left; below and to the right it is what the outputs reach beyond the image. */
-  readonly padTop: number
-  readonly padLeft: number
-  readonly outHeight: number
-  readonly outWidth: number
 }
 
 /** One multiplication and one addition for each output and tap. */
-export function depthwiseFlops({ batch, outHeight, outWidth, channels, multiplier, kernel }: DepthwiseKey): number {
-  return 2 * batch * outHeight * outWidth * channels * multiplier * kernel[0] * kernel[1]
+export function depthwiseFlops({ batch, outHeight, outWidth, channels, multiplier, ...kernel }: DepthwiseKey): number {
+  return 2 * batch * outHeight * outWidth * channels * multiplier * kernel.kernelHeight * kernel.kernelWidth
 }
 
 /** Four neighbouring channels can be worked on at once. */
@@ -46,33 +36,31 @@ export interface Slide {
   readonly flipped: boolean
 }
 
-export function forwardSlide({ height, width, outHeight, outWidth, padTop, padLeft }: DepthwiseKey): Slide {
-  return { inHeight: height, inWidth: width, outHeight, outWidth, padTop, padLeft, flipped: false }
+export function forwardSlide({ inputHeight, inputWidth, outHeight, outWidth, padTop, padLeft }: DepthwiseKey): Slide {
+  return { inHeight: inputHeight, inWidth: inputWidth, outHeight, outWidth, padTop, padLeft, flipped: false }
 }
 
-export function gradientSlide({ height, width, outHeight, outWidth, padTop, padLeft, kernel }: DepthwiseKey): Slide {
+export function gradientSlide(key: DepthwiseKey): Slide {
   return {
-    inHeight: outHeight,
-    inWidth: outWidth,
-    outHeight: height,
-    outWidth: width,
-    padTop: kernel[0] - 1 - padTop,
-    padLeft: kernel[1] - 1 - padLeft,
+    inHeight: key.outHeight,
+    inWidth: key.outWidth,
+    outHeight: key.inputHeight,
+    outWidth: key.inputWidth,
+    padTop: key.kernelHeight - 1 - key.padTop,
+    padLeft: key.kernelWidth - 1 - key.padLeft,
     flipped: true,
   }
 }
 
 /** The key itself. Throws 'shape' or 'limit' where no such convolution exists. */
 export function checked(family: string, key: DepthwiseKey): DepthwiseKey {
-  const { batch, height, width, channels, multiplier, kernel, outHeight, outWidth } = key
-  const [[kernelHeight, kernelWidth], [strideY, strideX], [dilationY, dilationX]] = [kernel, key.strides, key.dilation]
-  const extents = { batch, height, width, channels, multiplier, outHeight, outWidth, kernelHeight, kernelWidth }
+  const { batch, inputHeight, inputWidth, channels, multiplier, kernelHeight, kernelWidth, outHeight, outWidth } = key
   const elements = Math.max(
-    batch * height * width * channels,
+    batch * inputHeight * inputWidth * channels,
     batch * outHeight * outWidth * channels * multiplier,
     kernelHeight * kernelWidth * channels * multiplier,
   )
-  checkExtents(family, { ...extents, strideY, strideX, dilationY, dilationX }, elements)
+  checkGeometry(family, key, { multiplier }, elements)
   checkPadding(family, key)
   return key
 }

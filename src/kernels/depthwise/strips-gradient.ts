@@ -24,10 +24,10 @@ const fewestPlaces = 200
 
 /** `label` names the dispatch. The key must form strips, as `formsStrips` says of the forward convolution. */
 export function stripSums(key: DepthwiseKey, target: Target, label: string): StripSums {
-  const [kernelHeight, kernelWidth] = key.kernel
+  const { kernelHeight, kernelWidth } = key
   const strips = stripsFor(key, [key.outHeight, key.outWidth], target, fewestPlaces)
   const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, prefetches } = strips
-  const { loaded, declare } = windowRows(strips, key.height, key.padTop, kernelHeight)
+  const { loaded, declare } = windowRows(strips, key.inputHeight, key.padTop, kernelHeight)
   const parts = (key.batch / images) * bands
   const taps = kernelHeight * kernelWidth
   const outs = range(rows)
@@ -49,9 +49,9 @@ export function stripSums(key: DepthwiseKey, target: Target, label: string): Str
   }
   const names = range(taps).map((tap) => `sum_${Math.floor(tap / kernelWidth)}_${tap % kernelWidth}`)
   const total = longSum('vec4f', names, {
-    terms: images * key.width * rows,
+    terms: images * key.inputWidth * rows,
     termsPerIteration: rows,
-    iterations: key.width,
+    iterations: key.inputWidth,
   })
   return {
     parts,
@@ -60,11 +60,11 @@ export function stripSums(key: DepthwiseKey, target: Target, label: string): Str
         label,
         bindings: [reads('x', input(0), 'vec4f'), reads('dy', input(1), 'vec4f'), writes('partial', partial, 'vec4f')],
         uniforms: {
-          inHeight: key.height,
-          inWidth: key.width,
+          inHeight: key.inputHeight,
+          inWidth: key.inputWidth,
           outHeight: key.outHeight,
           outWidth: key.outWidth,
-          inRow: key.width * channelVectors,
+          inRow: key.inputWidth * channelVectors,
           outRow: key.outWidth * channelVectors,
           channelVectors,
           tiles,

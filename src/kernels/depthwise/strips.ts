@@ -52,7 +52,7 @@ const cachedBytes = 2 * 1024 * 1024
 
 /** Rows and columns of padding that the walk knows how to begin and end in. */
 export function formsStrips(key: DepthwiseKey, slide: Slide): boolean {
-  const [kernelHeight, kernelWidth] = key.kernel
+  const { kernelHeight, kernelWidth } = key
   const below = slide.outHeight + kernelHeight - 1 - slide.padTop - slide.inHeight
   const beyond = slide.outWidth + kernelWidth - 1 - slide.padLeft - slide.inWidth
   const within = (padding: number, extent: number) => padding >= 0 && padding < extent
@@ -87,7 +87,7 @@ export function stripsFor(
   const lanes = plainWorkgroupSize(target)
   const bands = Math.ceil(height / mostRows)
   const rows = Math.ceil(height / bands)
-  const bytes = 4 * key.batch * key.channels * (key.height * key.width + key.outHeight * key.outWidth)
+  const bytes = 4 * key.batch * key.channels * (key.inputHeight * key.inputWidth + key.outHeight * key.outWidth)
   const channelVectors = key.channels / 4
   const tiles = Math.ceil(channelVectors / lanes)
   const prefetches = gainsFromPrefetch(target) && bytes > cachedBytes && tiles > 1
@@ -155,7 +155,7 @@ export function prefetch({ lanes, rows }: Strips, tensors: readonly [string, str
 }
 
 export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, label: string): KernelPlan {
-  const [kernelHeight, kernelWidth] = key.kernel
+  const { kernelHeight, kernelWidth } = key
   const strips = stripsFor(key, [slide.outHeight, slide.outWidth], target)
   const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, prefetches } = strips
   const { loaded, declare } = windowRows(strips, slide.inHeight, slide.padTop, kernelHeight)

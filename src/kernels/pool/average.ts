@@ -21,7 +21,7 @@ export const averagePoolGradient: Family<PoolKey, VectorName | 'tiles'> = gradie
 
 function planAveragePool(request: PoolRequest): KernelPlan {
   const { f: float } = request.vector
-  const [height, width] = request.key.window
+  const { kernelHeight: height, kernelWidth: width } = request.key
   const sum = longSum(float, ['sum'], { terms: height * width, iterations: width })
   return planForward(request, {
     bindings: [reads('x', input(0), float), writes('y', output(0), float)],
@@ -47,14 +47,14 @@ function planAverageGradient(request: PoolRequest, tiles: boolean): KernelPlan {
     masked
       ? `f32(min(${out} * ${stride} + ${window}, u.${size} + u.${pad}) - max(${out} * ${stride}, u.${pad}))`
       : `f32(${window})`
-  const takenY = taken('outY', 'strideY', 'windowHeight', 'height', 'padTop')
-  const takenX = taken('outX', 'strideX', 'windowWidth', 'width', 'padLeft')
+  const takenY = taken('outY', 'strideY', 'kernelHeight', 'height', 'padTop')
+  const takenX = taken('outX', 'strideX', 'kernelWidth', 'width', 'padLeft')
   if (tiles) {
     return planTiles(request, {
       bindings,
       window: `
       let gradient = dy[at] / (${takenY} * ${takenX});`,
-      value: `select(${vector.f}(0.0), gradient, wy < windowHeight)`,
+      value: `select(${vector.f}(0.0), gradient, wy < kernelHeight)`,
     })
   }
   return planGather(request, {

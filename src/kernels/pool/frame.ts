@@ -4,25 +4,14 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkExtents } from '../extents.ts'
+import type { ConvGeometry } from '../geometry.ts'
+import { checkGeometry } from '../geometry.ts'
 import { type Binding, dispatch, type KernelPlan, type Target, type Variant } from '../kernel.ts'
 import type { RowStride } from '../schedule/row-stride.ts'
 import { pair, scalar, vector, type Width } from '../wgsl/functions.ts'
 
-export interface PoolKey {
-  readonly batch: number
-  readonly height: number
-  readonly width: number
-  readonly channels: number
-  readonly outHeight: number
-  readonly outWidth: number
-  /** Height and width. */
-  readonly window: readonly [number, number]
-  readonly strides: readonly [number, number]
-  /** Padding above and to the left; below and to the right it is what the windows reach beyond the image. */
-  readonly padTop: number
-  readonly padLeft: number
-}
+/** The kernel is the extent of the window that is pooled; its dilation is 1. */
+export type PoolKey = ConvGeometry
 
 /** By the variant's name, how many neighbouring channels a lane works on at once. */
 const vectors = { plain: scalar, vec2: pair, vec4: vector } as const satisfies Record<string, Width>
@@ -89,20 +78,26 @@ export function widestVariant<Name extends string>(
   return poolVariant(family, name, supports, (key) => vectors[widest(key)], plan)
 }
 
-function ownStrides({ outHeight, outWidth, window, strides }: PoolKey): readonly [number, number] {
-  return [outHeight === 1 ? window[0] : strides[0], outWidth === 1 ? window[1] : strides[1]]
+function ownStrides({ outHeight, outWidth, kernelHeight, kernelWidth, strides }: PoolKey): readonly [number, number] {
+  return [outHeight === 1 ? kernelHeight : strides[0], outWidth === 1 ? kernelWidth : strides[1]]
 }
 
 /** Windows neither overlap nor leave gaps. */
 export function sideBySide(key: PoolKey): boolean {
   const strides = ownStrides(key)
-  return strides[0] === key.window[0] && strides[1] === key.window[1]
+  return strides[0] === key.kernelHeight && strides[1] === key.kernelWidth
 }
 
 /** All windows lie within the image: no bounds to look at. */
 export function inside(key: PoolKey): boolean {
-  const fits = (size: number, out: number, axis: 0 | 1) => (out - 1) * key.strides[axis] + key.window[axis] <= size
-  return key.padTop === 0 && key.padLeft === 0 && fits(key.height, key.outHeight, 0) && fits(key.width, key.outWidth, 1)
+  const fits = (size: number, out: number, stride: number, kernel: number) => (out - 1) * stride + kernel <= size
+  const [strideY, strideX] = key.strides
+  return (
+    key.padTop === 0 &&
+    key.padLeft === 0 &&
+    fits(key.inputHeight, key.outHeight, strideY, key.kernelHeight) &&
+    fits(key.inputWidth, key.outWidth, strideX, key.kernelWidth)
+  )
 }
 
 export interface PoolText {
@@ -121,9 +116,9 @@ export interface PoolText {
 const unrolledPlaces = 9
 
 export function planPool({ key, vector, variant, label }: PoolRequest, text: PoolText): KernelPlan {
-  const { height, width, outHeight, outWidth, padTop, padLeft } = key
+  const { inputHeight: height, inputWidth: width, outHeight, outWidth, padTop, padLeft } = key
   const channelVectors = key.channels / vector.lanes
-  const unrolled = key.window[0] * key.window[1] <= unrolledPlaces
+  const unrolled = key.kernelHeight * key.kernelWidth <= unrolledPlaces
   const sizes = { height, width, outHeight, outWidth, channelVectors, padTop, padLeft }
   return {
     variant,
@@ -135,7 +130,7 @@ export function planPool({ key, vector, variant, label }: PoolRequest, text: Poo
           ...text.schedule.uniforms,
           ...sizes,
           ...text.uniforms,
-          ...(unrolled ? {} : { windowHeight: key.window[0], windowWidth: key.window[1] }),
+          ...(unrolled ? {} : { kernelHeight: key.kernelHeight, kernelWidth: key.kernelWidth }),
         },
         workgroupSize: text.schedule.workgroupSize,
         workgroups: text.schedule.workgroups,
@@ -145,8 +140,8 @@ const strideY = ${key.strides[0]}u;
 const strideX = ${key.strides[1]}u;${
           unrolled
             ? `
-const windowHeight = ${key.window[0]}u;
-const windowWidth = ${key.window[1]}u;`
+const kernelHeight = ${key.kernelHeight}u;
+const kernelWidth = ${key.kernelWidth}u;`
             : ''
         }${text.declarations}`,
         body: text.schedule.body(
@@ -154,15 +149,15 @@ const windowWidth = ${key.window[1]}u;`
             unrolled
               ? ''
               : `
-  let windowHeight = u.windowHeight;
-  let windowWidth = u.windowWidth;`
+  let kernelHeight = u.kernelHeight;
+  let kernelWidth = u.kernelWidth;`
           }${text.setup}`,
           text.each,
         ),
       }),
     ],
     scratchBytes: [],
-    flops: key.batch * outHeight * outWidth * key.channels * key.window[0] * key.window[1],
+    flops: key.batch * outHeight * outWidth * key.channels * key.kernelHeight * key.kernelWidth,
   }
 }
 
@@ -171,18 +166,15 @@ const windowWidth = ${key.window[1]}u;`
  * with itself. Throws 'shape' or 'limit' where no such pooling exists.
  */
 function checked(family: string, key: PoolKey): PoolKey {
-  const { batch, height, width, channels, outHeight, outWidth, window, strides, padTop, padLeft } = key
-  const [[windowHeight, windowWidth], [strideY, strideX]] = [window, strides]
-  checkExtents(
-    family,
-    { batch, height, width, channels, outHeight, outWidth, windowHeight, windowWidth, strideY, strideX },
-    batch * channels * Math.max(height * width, outHeight * outWidth),
-  )
+  const { batch, inputHeight, inputWidth, channels, outHeight, outWidth, kernelHeight, kernelWidth } = key
+  const elements = batch * channels * Math.max(inputHeight * inputWidth, outHeight * outWidth)
+  checkGeometry(family, key, {}, elements)
+  const [strideY, strideX] = key.strides
   const axes = [
-    { name: 'row', pad: padTop, size: height, out: outHeight, window: window[0], stride: strides[0] },
-    { name: 'column', pad: padLeft, size: width, out: outWidth, window: window[1], stride: strides[1] },
+    { name: 'row', pad: key.padTop, size: inputHeight, out: outHeight, extent: kernelHeight, stride: strideY },
+    { name: 'column', pad: key.padLeft, size: inputWidth, out: outWidth, extent: kernelWidth, stride: strideX },
   ]
-  for (const { name, pad, size, out, window: extent, stride } of axes) {
+  for (const { name, pad, size, out, extent, stride } of axes) {
     if (!Number.isInteger(pad) || pad < 0 || pad >= extent || (out - 1) * stride - pad >= size) {
       throw new WeftgradError(
         'shape',

@@ -1,7 +1,7 @@
 /**
  * Max pooling over [batch, height, width, channels], and what average pooling (average.ts) has in common with it; the
  * gradients are in gradient.ts. As in TensorFlow, padding never wins a maximum and is left out of an average, and the first of equal maxima takes the gradient.
- * A NaN in a window makes the maximum NaN. Positions in a window are numbered row by row: `wy * windowWidth + wx`.
+ * A NaN in a window makes the maximum NaN. Positions in a window are numbered row by row: `wy * kernelWidth + wx`.
  */
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
@@ -62,16 +62,16 @@ export function planForward(request: PoolRequest, text: ForwardText): KernelPlan
   let channel = column - outX * u.channelVectors;
   let left = i32(outX * strideX) - i32(u.padLeft);
   let xBegin = ${masked ? 'u32(max(0, -left))' : '0u'};
-  let xEnd = ${masked ? 'u32(min(i32(windowWidth), i32(u.width) - left))' : 'windowWidth'};`,
+  let xEnd = ${masked ? 'u32(min(i32(kernelWidth), i32(u.width) - left))' : 'kernelWidth'};`,
     each: `
       let top = i32(imageRow * strideY) - i32(u.padTop);
       let yBegin = ${masked ? 'u32(max(0, -top))' : '0u'};
-      let yEnd = ${masked ? 'u32(min(i32(windowHeight), i32(u.height) - top))' : 'windowHeight'};
+      let yEnd = ${masked ? 'u32(min(i32(kernelHeight), i32(u.height) - top))' : 'kernelHeight'};
       let taken = f32((yEnd - yBegin) * (xEnd - xBegin));${text.begin}
       for (var wy = yBegin; wy < yEnd; wy++) {
         let rowAt = (image * u.height + u32(top + i32(wy))) * u.width;
 ${text.loop(
-  ['wx', '0u', 'windowWidth'],
+  ['wx', '0u', 'kernelWidth'],
   `          let within = ${masked ? 'wx >= xBegin && wx < xEnd' : 'true'};
           let inX = u32(left + i32(${masked ? 'clamp(wx, xBegin, xEnd - 1u)' : 'wx'}));
           let value = x[(rowAt + inX) * u.channelVectors + channel];${text.each}`,
@@ -91,11 +91,11 @@ function planMaxPool(request: PoolRequest): KernelPlan {
     loop: plainLoop,
     begin: `
       var best = ${float}(bitcast<f32>(0xff800000u + u.zero));
-      var position = ${uint}(yBegin * windowWidth + xBegin);`,
+      var position = ${uint}(yBegin * kernelWidth + xBegin);`,
     each: `
           let takes = ${bool}(within) & takesMaximum(value, best);
           best = select(best, value, takes);
-          position = select(position, ${uint}(wy * windowWidth + wx), takes);`,
+          position = select(position, ${uint}(wy * kernelWidth + wx), takes);`,
     end: `
       y[at] = best;
       code[at] = position;`,
@@ -113,7 +113,7 @@ function planMaxPoolGather(request: PoolRequest): KernelPlan {
       let position = code[row * u.columns + column];
       var taker = ${float}(0.0);`,
     each: `
-          taker = select(taker, value, position == ${uint}(wy * windowWidth + wx));`,
+          taker = select(taker, value, position == ${uint}(wy * kernelWidth + wx));`,
     end: `
       y[at] = taker;`,
   })

@@ -1,0 +1,47 @@
+/**
+ * The geometry that convolution, depthwise convolution and pooling share: a kernel that moves over NHWC images. Output pixel
+ * (y, x) sees input row `y * strides[0] + ky * dilation[0] - padTop` under row ky of the kernel, and columns likewise. What
+ * lies beyond the image counts as zeros, or is left out of a pool.
+ */
+
+import { checkExtents } from './extents.ts'
+
+export interface ConvGeometry {
+  readonly batch: number
+  readonly inputHeight: number
+  readonly inputWidth: number
+  readonly channels: number
+  readonly kernelHeight: number
+  readonly kernelWidth: number
+  readonly outHeight: number
+  readonly outWidth: number
+  /** Down and across. */
+  readonly strides: readonly [number, number]
+  /** Down and across; 1 where the kernel's taps are neighbours. */
+  readonly dilation: readonly [number, number]
+  /** Padding above and to the left; below and to the right it is what the outputs reach beyond the image. */
+  readonly padTop: number
+  readonly padLeft: number
+}
+
+/**
+ * Throws 'shape' where an extent, a stride or a dilation is no whole number from 1, 'limit' where `elements`, those of the
+ * largest tensor, are too many. `more` are the extents that a family has besides.
+ */
+export function checkGeometry(
+  family: string,
+  geometry: ConvGeometry,
+  more: Readonly<Record<string, number>> = {},
+  elements = 0,
+): void {
+  const { batch, inputHeight, inputWidth, channels, kernelHeight, kernelWidth, outHeight, outWidth } = geometry
+  const [[strideY, strideX], [dilationY, dilationX]] = [geometry.strides, geometry.dilation]
+  checkExtents(
+    family,
+    {
+      ...{ batch, inputHeight, inputWidth, channels, kernelHeight, kernelWidth, outHeight, outWidth, ...more },
+      ...{ strideY, strideX, dilationY, dilationX },
+    },
+    elements,
+  )
+}
