@@ -24,6 +24,12 @@ export interface ConvGeometry {
   readonly padLeft: number
 }
 
+/** The features of a geometry that a kernel may lack, with the values that every kernel can do: see `capabilities`. */
+export const plainestGeometry = { strides: [1, 1], dilation: [1, 1], padTop: 0, padLeft: 0 } as const
+
+/** The fields that say how large the work is. */
+export type GeometryExtent = Exclude<keyof ConvGeometry, keyof typeof plainestGeometry>
+
 /**
  * Throws 'shape' where an extent, a stride or a dilation is no whole number from 1, 'limit' where `elements`, those of the
  * largest tensor, are too many. `more` are the extents that a family has besides.

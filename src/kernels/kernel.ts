@@ -140,6 +140,21 @@ export interface Family<Key, Name extends string = string> {
   prefer(key: Key, target: Target): Name
 }
 
+/**
+ * Makes the `supports` of a family's variants from what each can do. `plainest` holds the optional fields of a key, its
+ * features, with the values that every variant can do; a variant says of each feature whether it can do other values too,
+ * and what else must hold. A new field of the key does not compile before it has a plainest value, and then not before
+ * every variant has said whether it can do it.
+ */
+export function capabilities<Key, Feature extends keyof Key>(plainest: Required<Pick<Key, Feature>>) {
+  return (can: Readonly<Record<Feature, boolean>>, fits: (key: Key, target: Target) => boolean = () => true) =>
+    (key: Key, target: Target): boolean => {
+      for (const feature in plainest)
+        if (!can[feature] && String(key[feature] ?? plainest[feature]) !== String(plainest[feature])) return false
+      return fits(key, target)
+    }
+}
+
 /** Plans `key` by the named variant, or by the family's preference. Throws 'argument' for an unsupported variant. */
 export function planKernel<Key>(family: Family<Key>, key: Key, target: Target, variant?: string): KernelPlan {
   const name = variant ?? family.prefer(key, target)

@@ -12,12 +12,12 @@ import { planKernel } from '../kernel.ts'
 import type { MatmulKey } from '../matmul/matmul.ts'
 import { matmul } from '../matmul/matmul.ts'
 import type { Conv2dKey } from './plain.ts'
+import { conv2dSupports } from './plain.ts'
 import type { ConvProduct } from './workgroup.ts'
 
-/** Whether the windows of a convolution are the rows of its image as a matrix. */
-export function isPlainProduct(key: Conv2dKey): boolean {
+/** Whether the windows of a convolution without padding are the rows of its image as a matrix. */
+function isPlainProduct(key: Conv2dKey): boolean {
   const { inputHeight, inputWidth, outHeight, outWidth, kernelHeight, kernelWidth, strides, dilation } = key
-  if (key.padTop !== 0 || key.padLeft !== 0) return false
   const isUnit = kernelHeight * kernelWidth * strides[0] * strides[1] === 1
   if (isUnit) return outHeight === inputHeight && outWidth === inputWidth
   const isDense = dilation[0] === 1 && dilation[1] === 1
@@ -43,7 +43,10 @@ function productKey(product: ConvProduct, key: Conv2dKey): MatmulKey {
 export function convByProduct(product: ConvProduct): Variant<Conv2dKey, 'product'> {
   return {
     name: 'product',
-    supports: isPlainProduct,
+    supports: conv2dSupports(
+      { strides: true, dilation: true, padTop: false, padLeft: false, bias: true, activation: true },
+      isPlainProduct,
+    ),
     plan(key, target) {
       const plan = planKernel(matmul, productKey(product, key), target)
       const dispatches = plan.dispatches.map((d) => ({ ...d, label: d.label.replace('matmul', `${product}/product`) }))

@@ -10,7 +10,7 @@
  * products as they stand go to matmul.ts by as-matmul.ts. Those for subgroups are here.
  */
 
-import type { KernelPlan, Target, Variant } from '../kernel.ts'
+import type { KernelPlan, Variant } from '../kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from '../kernel.ts'
 import { splitCount, sumPartials } from '../schedule/split-k.ts'
 import type { SubgroupTile } from '../schedule/subgroup-tile.ts'
@@ -33,7 +33,7 @@ import { allOf, repeat } from '../wgsl/text.ts'
 import type { SubgroupName } from './family.ts'
 import { convFamily } from './family.ts'
 import type { Conv2dKey } from './plain.ts'
-import { plainFilterGradient, plainForward, plainInputGradient } from './plain.ts'
+import { conv2dSupports, plainFilterGradient, plainForward, plainInputGradient } from './plain.ts'
 import { filterGradientByQuads, forwardByQuads, inputGradientByQuads } from './quad/pooled.ts'
 
 export type { Conv2dKey } from './plain.ts'
@@ -53,13 +53,16 @@ function tileRows(wanted: number, columnVector: number, rows: number): number {
   return Math.min(columnVector <= 2 ? wanted * 2 : wanted, rows)
 }
 
-const hasSubgroups = (_: Conv2dKey, target: Target): boolean => target.subgroupSize !== undefined
+const supports = /* @__PURE__ */ conv2dSupports(
+  { strides: true, dilation: true, padTop: true, padLeft: true, bias: true, activation: true },
+  (_, target) => target.subgroupSize !== undefined,
+)
 
 function forwardVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
   const name: SubgroupName = `subgroupRows${wantedRows}`
   return {
     name,
-    supports: hasSubgroups,
+    supports,
     plan(key, target): KernelPlan {
       const subgroupSize = target.subgroupSize ?? 1
       const columnVector = columnVectorFor(key.filters, subgroupSize)
@@ -167,7 +170,7 @@ function inputGradientVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupNa
   const name: SubgroupName = `subgroupRows${wantedRows}`
   return {
     name,
-    supports: hasSubgroups,
+    supports,
     plan(key, target): KernelPlan {
       const subgroupSize = target.subgroupSize ?? 1
       const rows = key.batch * key.inputHeight * key.inputWidth
@@ -278,7 +281,7 @@ function filterGradientVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupN
   const name: SubgroupName = `subgroupRows${wantedRows}`
   return {
     name,
-    supports: hasSubgroups,
+    supports,
     plan(key, target): KernelPlan {
       const subgroupSize = target.subgroupSize ?? 1
       const columnVector = columnVectorFor(key.filters, subgroupSize)

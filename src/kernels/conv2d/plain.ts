@@ -1,9 +1,9 @@
 /** The plain convolution kernels, one lane a number of the result: correct on every adapter, and what others are checked against. */
 
-import type { ConvGeometry } from '../geometry.ts'
-import { checkGeometry } from '../geometry.ts'
+import type { ConvGeometry, GeometryExtent } from '../geometry.ts'
+import { checkGeometry, plainestGeometry } from '../geometry.ts'
 import type { Binding, KernelPlan, Target, UniformValue, Variant } from '../kernel.ts'
-import { dispatch, input, output, reads, writes } from '../kernel.ts'
+import { capabilities, dispatch, input, output, reads, writes } from '../kernel.ts'
 import { plainWorkgroupSize } from '../schedule/occupancy.ts'
 import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
@@ -16,6 +16,15 @@ export interface Conv2dKey extends ConvGeometry {
   readonly bias: boolean
   readonly activation: FusedActivation
 }
+
+type Conv2dFeature = Exclude<keyof Conv2dKey, GeometryExtent | 'filters'>
+
+/** See `capabilities`. The gradients know of no bias and no activation, and are asked for none. */
+export const conv2dSupports = /* @__PURE__ */ capabilities<Conv2dKey, Conv2dFeature>({
+  ...plainestGeometry,
+  bias: false,
+  activation: 'linear',
+})
 
 /** Throws 'shape' where an extent is not a positive whole number. */
 export function checkConv(key: Conv2dKey): void {
@@ -76,11 +85,18 @@ ${total.finish}
   }
 }
 
-const always = (): boolean => true
+const supports = /* @__PURE__ */ conv2dSupports({
+  strides: true,
+  dilation: true,
+  padTop: true,
+  padLeft: true,
+  bias: true,
+  activation: true,
+})
 
 export const plainForward: Variant<Conv2dKey, 'plain'> = {
   name: 'plain',
-  supports: always,
+  supports,
   plan: (key, target) =>
     plainPlan(
       'conv2d',
@@ -119,7 +135,7 @@ ${loop(
 
 export const plainInputGradient: Variant<Conv2dKey, 'plain'> = {
   name: 'plain',
-  supports: always,
+  supports,
   plan: (key, target) =>
     plainPlan(
       'conv2d.inputGradient',
@@ -150,7 +166,7 @@ ${loop(['f', '0u', 'u.filters'], '        sum += gradient[pixel + f] * kernel[ta
 
 export const plainFilterGradient: Variant<Conv2dKey, 'plain'> = {
   name: 'plain',
-  supports: always,
+  supports,
   plan: (key, target) =>
     plainPlan(
       'conv2d.filterGradient',

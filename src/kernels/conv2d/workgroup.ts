@@ -11,6 +11,7 @@ import type { TiledBlock, TiledExtents, TiledName, TiledOperand, TiledProduct } 
 import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
 import { component, range } from '../wgsl/text.ts'
 import type { Conv2dKey } from './plain.ts'
+import { conv2dSupports } from './plain.ts'
 
 export type ConvProduct = 'conv2d' | 'conv2d.inputGradient' | 'conv2d.filterGradient'
 
@@ -40,7 +41,10 @@ export const tiledConvs = (product: ConvProduct): Variant<Conv2dKey, TiledName>[
 function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey, TiledName> {
   return {
     name: block.name,
-    supports: (_, target) => suits(block, target),
+    supports: conv2dSupports(
+      { strides: true, dilation: true, padTop: true, padLeft: true, bias: true, activation: true },
+      (_, target) => suits(block, target),
+    ),
     plan(key, target) {
       const { batch, outHeight, outWidth, filters, kernelHeight, kernelWidth, channels } = key
       const isForward = product === 'conv2d'

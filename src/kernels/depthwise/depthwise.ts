@@ -16,11 +16,11 @@ import {
   checked,
   type DepthwiseKey,
   depthwiseFlops,
+  depthwiseSupports,
   forwardSlide,
   fourChannels,
   gradientSlide,
   type Slide,
-  slides,
 } from './key.ts'
 import { fillsLanes, formsStrips, planStrips } from './strips.ts'
 
@@ -49,19 +49,29 @@ function depthwiseFamily(
   slide: (key: DepthwiseKey) => Slide,
 ): DepthwiseFamily {
   // 25 taps: a 5x5 kernel compiles in half a second; larger ones would not stay in registers anyway.
-  const sliding = (key: DepthwiseKey) => fourChannels(key) && slides(key) && key.kernelHeight * key.kernelWidth <= 25
-  const strips = (key: DepthwiseKey) => formsStrips(key, slide(key))
+  const sliding = depthwiseSupports(
+    { multiplier: false, strides: false, dilation: false, padTop: true, padLeft: true },
+    (key) => fourChannels(key) && key.kernelHeight * key.kernelWidth <= 25,
+  )
+  const strips = depthwiseSupports(
+    { multiplier: false, strides: false, dilation: false, padTop: true, padLeft: true },
+    (key) => formsStrips(key, slide(key)),
+  )
+  const vectors = depthwiseSupports(
+    { multiplier: false, strides: true, dilation: true, padTop: true, padLeft: true },
+    fourChannels,
+  )
   return {
     name,
     variants: [
       {
         name: 'plain',
-        supports: () => true,
+        supports: depthwiseSupports({ multiplier: true, strides: true, dilation: true, padTop: true, padLeft: true }),
         plan: (key, target) => direct(checked(name, key), target, 1, `${name}/plain`),
       },
       {
         name: 'vec4',
-        supports: fourChannels,
+        supports: vectors,
         plan: (key, target) => direct(checked(name, key), target, 4, `${name}/vec4`),
       },
       {
@@ -76,8 +86,8 @@ function depthwiseFamily(
       },
     ],
     prefer: (key, target) => {
-      if (prefersLongRuns(target) && strips(key) && fillsLanes(key, target)) return 'strips'
-      return sliding(key) ? 'sliding' : fourChannels(key) ? 'vec4' : 'plain'
+      if (prefersLongRuns(target) && strips(key, target) && fillsLanes(key, target)) return 'strips'
+      return sliding(key, target) ? 'sliding' : vectors(key, target) ? 'vec4' : 'plain'
     },
   }
 }

@@ -20,11 +20,38 @@ import { depthwiseParts, plainWorkgroupSize, prefersLongRuns } from '../schedule
 import { sumPartials } from '../schedule/split-k.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { lines, range } from '../wgsl/text.ts'
-import { checked, type DepthwiseKey, depthwiseFlops, forwardSlide, fourChannels, slides } from './key.ts'
+import {
+  checked,
+  type DepthwiseKey,
+  depthwiseFlops,
+  depthwiseSupports,
+  forwardSlide,
+  fourChannels,
+  slides,
+} from './key.ts'
 import { fillsLanes, formsStrips } from './strips.ts'
 import { stripSums } from './strips-gradient.ts'
 
 const name = 'depthwiseFilterGradient'
+
+const byTap = /* @__PURE__ */ depthwiseSupports({
+  multiplier: true,
+  strides: true,
+  dilation: true,
+  padTop: true,
+  padLeft: true,
+})
+
+/** 16 taps a row: that many `vec4f` sums and pixels still fit registers. */
+const byChannels = /* @__PURE__ */ depthwiseSupports(
+  { multiplier: false, strides: true, dilation: true, padTop: true, padLeft: true },
+  (key) => fourChannels(key) && key.kernelWidth <= 16,
+)
+
+const byStrips = /* @__PURE__ */ depthwiseSupports(
+  { multiplier: false, strides: false, dilation: false, padTop: true, padLeft: true },
+  (key) => formsStrips(key, forwardSlide(key)),
+)
 
 /**
  * Inputs: x f32 [batch, height, width, channels], dy f32 [batch, outHeight, outWidth, channels * multiplier]. Output: dw
@@ -33,23 +60,14 @@ const name = 'depthwiseFilterGradient'
 export const depthwiseFilterGradient: Family<DepthwiseKey, 'plain' | 'channels' | 'strips'> = {
   name,
   variants: [
-    { name: 'plain', supports: () => true, plan: (key, target) => planByTap(checked(name, key), target) },
+    { name: 'plain', supports: byTap, plan: (key, target) => planByTap(checked(name, key), target) },
     { name: 'channels', supports: byChannels, plan: (key, target) => planByChannel(checked(name, key), target) },
     { name: 'strips', supports: byStrips, plan: (key, target) => planByStrips(checked(name, key), target) },
   ],
   prefer: (key, target) => {
-    if (prefersLongRuns(target) && byStrips(key) && fillsLanes(key, target)) return 'strips'
-    return byChannels(key) ? 'channels' : 'plain'
+    if (prefersLongRuns(target) && byStrips(key, target) && fillsLanes(key, target)) return 'strips'
+    return byChannels(key, target) ? 'channels' : 'plain'
   },
-}
-
-/** 16 taps a row: that many `vec4f` sums and pixels still fit registers. */
-function byChannels(key: DepthwiseKey): boolean {
-  return fourChannels(key) && key.kernelWidth <= 16
-}
-
-function byStrips(key: DepthwiseKey): boolean {
-  return formsStrips(key, forwardSlide(key))
 }
 
 function uniformsOf(key: DepthwiseKey): Record<string, number> {

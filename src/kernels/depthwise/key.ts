@@ -1,8 +1,9 @@
 /** What the depthwise kernels of depthwise.ts and filter-gradient.ts have in common: their key and its checks. */
 
 import { checkPadding } from '../extents.ts'
-import type { ConvGeometry } from '../geometry.ts'
-import { checkGeometry } from '../geometry.ts'
+import type { ConvGeometry, GeometryExtent } from '../geometry.ts'
+import { checkGeometry, plainestGeometry } from '../geometry.ts'
+import { capabilities } from '../kernel.ts'
 
 /** The kernel tensor is [kernelHeight, kernelWidth, channels, multiplier]. */
 export interface DepthwiseKey extends ConvGeometry {
@@ -10,14 +11,22 @@ export interface DepthwiseKey extends ConvGeometry {
   readonly multiplier: number
 }
 
+type DepthwiseFeature = Exclude<keyof DepthwiseKey, GeometryExtent>
+
+/** See `capabilities`. */
+export const depthwiseSupports = /* @__PURE__ */ capabilities<DepthwiseKey, DepthwiseFeature>({
+  ...plainestGeometry,
+  multiplier: 1,
+})
+
 /** One multiplication and one addition for each output and tap. */
 export function depthwiseFlops({ batch, outHeight, outWidth, channels, multiplier, ...kernel }: DepthwiseKey): number {
   return 2 * batch * outHeight * outWidth * channels * multiplier * kernel.kernelHeight * kernel.kernelWidth
 }
 
-/** Four neighbouring channels can be worked on at once. */
-export function fourChannels({ channels, multiplier }: DepthwiseKey): boolean {
-  return multiplier === 1 && channels % 4 === 0
+/** Channels in whole vectors of four; only without a multiplier can neighbours be worked on at once. */
+export function fourChannels({ channels }: DepthwiseKey): boolean {
+  return channels % 4 === 0
 }
 
 /** Neighbouring outputs read neighbouring inputs, and the taps of a row can stay in registers. */

@@ -11,7 +11,7 @@
 import { dispatch, input, type KernelPlan, output, reads, type Target, writes } from '../kernel.ts'
 import { depthwiseWorkgroups, fillsTapsInLoop, gainsFromPrefetch, plainWorkgroupSize } from '../schedule/occupancy.ts'
 import { lines, range } from '../wgsl/text.ts'
-import { type DepthwiseKey, depthwiseFlops, fourChannels, type Slide, slides } from './key.ts'
+import { type DepthwiseKey, depthwiseFlops, fourChannels, type Slide } from './key.ts'
 
 /** How the strips of a convolution are shared out: a workgroup takes one band of a few images and some of the channels. */
 export interface Strips {
@@ -58,7 +58,6 @@ export function formsStrips(key: DepthwiseKey, slide: Slide): boolean {
   const within = (padding: number, extent: number) => padding >= 0 && padding < extent
   return (
     fourChannels(key) &&
-    slides(key) &&
     kernelHeight <= 3 &&
     kernelWidth <= 3 &&
     within(slide.padTop, kernelHeight) &&

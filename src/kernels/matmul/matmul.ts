@@ -24,33 +24,15 @@ import {
 } from '../schedule/subgroup-tile.ts'
 import type { TiledName } from '../schedule/workgroup-tile.ts'
 import { preferredBlock } from '../schedule/workgroup-tile.ts'
-import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { FunctionName } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { range, repeat } from '../wgsl/text.ts'
+import type { MatmulKey } from './key.ts'
+import { matmulSupports } from './key.ts'
 import { tiledMatmuls } from './workgroup.ts'
 
-export interface MatmulKey {
-  readonly batch: number
-  readonly m: number
-  readonly n: number
-  readonly k: number
-  /** The left operand is stored [k, m]. */
-  readonly transposeA: boolean
-  /** The right operand is stored [n, k]. */
-  readonly transposeB: boolean
-  /** False where one operand serves every batch. */
-  readonly batchedA: boolean
-  readonly batchedB: boolean
-  /** A third input [n] is added. */
-  readonly bias: boolean
-  readonly activation: FusedActivation
-  /** A third input of the result's shape: where it is not positive the result is 0. Not together with a bias. */
-  readonly mask?: boolean
-  /** A second output [n]: the sums of the right operand's columns. See `canSumColumns`. */
-  readonly columnSums?: boolean
-}
+export type { MatmulKey } from './key.ts'
 
 /** Column sums come along where the sum over k is not split over workgroups, for one batch and a right operand [k, n]. */
 export function canSumColumns(key: MatmulKey): boolean {
@@ -65,7 +47,16 @@ const flopsOf = (key: MatmulKey): number => 2 * key.batch * key.m * key.n * key.
 /** One lane, one number of the result. */
 const plainMatmul: Variant<MatmulKey, 'plain'> = {
   name: 'plain',
-  supports: () => true,
+  supports: /* @__PURE__ */ matmulSupports({
+    transposeA: true,
+    transposeB: true,
+    batchedA: true,
+    batchedB: true,
+    bias: true,
+    activation: true,
+    mask: true,
+    columnSums: true,
+  }),
   plan(key, target): KernelPlan {
     const workgroupSize = plainWorkgroupSize(target)
     const count = key.batch * key.m * key.n
@@ -180,7 +171,19 @@ function subgroupTile(key: MatmulKey, target: Target, shape: SubgroupShape): Sub
 function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey, SubgroupName> {
   return {
     name: shape.name,
-    supports: (_, target) => target.subgroupSize !== undefined,
+    supports: matmulSupports(
+      {
+        transposeA: true,
+        transposeB: true,
+        batchedA: true,
+        batchedB: true,
+        bias: true,
+        activation: true,
+        mask: true,
+        columnSums: true,
+      },
+      (_, target) => target.subgroupSize !== undefined,
+    ),
     plan(key, target): KernelPlan {
       const tile = subgroupTile(key, target, shape)
       const { subgroupSize, unroll, rowVector, columnVector } = tile

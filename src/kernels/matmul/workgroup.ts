@@ -5,12 +5,25 @@ import { input } from '../kernel.ts'
 import { matrixOperand } from '../schedule/matrix-operand.ts'
 import type { TiledBlock, TiledName, TiledProduct } from '../schedule/workgroup-tile.ts'
 import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
-import type { MatmulKey } from './matmul.ts'
+import type { MatmulKey } from './key.ts'
+import { matmulSupports } from './key.ts'
 
 function tiledMatmul(block: TiledBlock): Variant<MatmulKey, TiledName> {
   return {
     name: block.name,
-    supports: (_, target) => suits(block, target),
+    supports: matmulSupports(
+      {
+        transposeA: true,
+        transposeB: true,
+        batchedA: true,
+        batchedB: true,
+        bias: true,
+        activation: true,
+        mask: true,
+        columnSums: true,
+      },
+      (_, target) => suits(block, target),
+    ),
     plan(key, target) {
       const { batch, m, n, k, bias, activation, mask, columnSums } = key
       const left = matrixOperand({

@@ -4,9 +4,9 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import type { ConvGeometry } from '../geometry.ts'
-import { checkGeometry } from '../geometry.ts'
-import { type Binding, dispatch, type KernelPlan, type Target, type Variant } from '../kernel.ts'
+import type { ConvGeometry, GeometryExtent } from '../geometry.ts'
+import { checkGeometry, plainestGeometry } from '../geometry.ts'
+import { type Binding, capabilities, dispatch, type KernelPlan, type Target, type Variant } from '../kernel.ts'
 import type { RowStride } from '../schedule/row-stride.ts'
 import { pair, scalar, vector, type Width } from '../wgsl/functions.ts'
 
@@ -33,16 +33,18 @@ export interface PoolRequest {
   readonly label: string
 }
 
+const supports = /* @__PURE__ */ capabilities<PoolKey, Exclude<keyof PoolKey, GeometryExtent>>(plainestGeometry)
+
 function poolVariant<Name extends string>(
   family: string,
   name: Name,
-  supports: (key: PoolKey) => boolean,
+  fits: (key: PoolKey) => boolean,
   vectorFor: (key: PoolKey) => Width,
   plan: (request: PoolRequest) => KernelPlan,
 ): Variant<PoolKey, Name> {
   return {
     name,
-    supports,
+    supports: supports({ strides: true, dilation: false, padTop: true, padLeft: true }, fits),
     plan: (key, target) =>
       plan({
         ...{ key: checked(family, key), target, vector: vectorFor(key) },
@@ -72,10 +74,10 @@ export function vectorVariants(
 export function widestVariant<Name extends string>(
   family: string,
   name: Name,
-  supports: (key: PoolKey) => boolean,
+  fits: (key: PoolKey) => boolean,
   plan: (request: PoolRequest) => KernelPlan,
 ): Variant<PoolKey, Name> {
-  return poolVariant(family, name, supports, (key) => vectors[widest(key)], plan)
+  return poolVariant(family, name, fits, (key) => vectors[widest(key)], plan)
 }
 
 function ownStrides({ outHeight, outWidth, kernelHeight, kernelWidth, strides }: PoolKey): readonly [number, number] {

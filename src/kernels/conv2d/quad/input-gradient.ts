@@ -6,23 +6,26 @@ import { quadWorkgroups } from '../../schedule/occupancy.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
 import { allOf, component, range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
+import { conv2dSupports } from '../plain.ts'
 import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import { deadCode, fits, flopsOf, mostTapNumbers, quadTilingOf } from './quad.ts'
+
+const supports = /* @__PURE__ */ conv2dSupports(
+  { strides: false, dilation: false, padTop: true, padLeft: true, bias: true, activation: true },
+  (_, target) => target.subgroupSize !== undefined,
+)
 
 /**
  * All filters must fit into the lanes of one subgroup, since their products are summed across it. Stride and dilation 1;
  * the plain form takes any padding, since only gradients are read.
  */
 export function inputGradientFits(form: Form, key: Conv2dKey, target: Target): boolean {
-  if (target.subgroupSize === undefined) return false
+  if (!supports(key, target)) return false
   const tiling = quadTilingOf(key, target)
-  const isDense = [...key.strides, ...key.dilation].every((n) => n === 1)
   const isPowerOfTwo = (tiling.subgroupSize & (tiling.subgroupSize - 1)) === 0
   // 600 multiply-adds make LeNet's second layer; several times that would compile for tens of seconds.
   const isSmall = tiling.taps * tiling.columnVector <= mostTapNumbers && 4 * tiling.taps <= 1600
-  return (
-    tiling.columnTiles === 1 && isDense && isPowerOfTwo && isSmall && (form === 'plain' || fits('pooled', key, target))
-  )
+  return tiling.columnTiles === 1 && isPowerOfTwo && isSmall && (form === 'plain' || fits('pooled', key, target))
 }
 
 /**

@@ -10,6 +10,7 @@ import { columnVectorFor, vectorType, widestVector } from '../../schedule/subgro
 import { type FloatType, widths } from '../../wgsl/functions.ts'
 import { component, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
+import { conv2dSupports } from '../plain.ts'
 
 /** `outHeight` and `outWidth` are those of the convolution, before pooling. */
 export interface Conv2dPoolKey extends Conv2dKey {
@@ -92,16 +93,20 @@ export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgr
 
 /** Stride and dilation 1, no padding, a kernel small enough; the plain form wants whole quads. */
 export function fits(form: Form, key: Conv2dKey, target: Target): boolean {
-  if (target.subgroupSize === undefined) return false
+  return supports(key, target) && fitsExtents(form, key, target)
+}
+
+const supports = /* @__PURE__ */ conv2dSupports(
+  { strides: false, dilation: false, padTop: false, padLeft: false, bias: true, activation: true },
+  (_, target) => target.subgroupSize !== undefined,
+)
+
+function fitsExtents(form: Form, key: Conv2dKey, target: Target): boolean {
   const { taps, columnVector, pooledHeight, pooledWidth } = quadTilingOf(key, target)
-  const isDense = [...key.strides, ...key.dilation].every((n) => n === 1)
   const isInside =
-    key.padTop === 0 &&
-    key.padLeft === 0 &&
-    key.outHeight + key.kernelHeight - 1 <= key.inputHeight &&
-    key.outWidth + key.kernelWidth - 1 <= key.inputWidth
+    key.outHeight + key.kernelHeight - 1 <= key.inputHeight && key.outWidth + key.kernelWidth - 1 <= key.inputWidth
   const isWhole = form === 'pooled' || (key.outHeight % 2 === 0 && key.outWidth % 2 === 0)
-  return isDense && isInside && isWhole && pooledHeight > 0 && pooledWidth > 0 && taps * columnVector <= mostTapNumbers
+  return isInside && isWhole && pooledHeight > 0 && pooledWidth > 0 && taps * columnVector <= mostTapNumbers
 }
 
 export const flopsOf = (key: Conv2dKey, tiling: QuadTiling): number => 2 * 4 * tiling.quads * tiling.taps * key.filters
