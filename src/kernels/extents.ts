@@ -6,34 +6,26 @@ import { WeftgradError } from '../errors.ts'
 export const mostElements = 2 ** 30
 
 /**
- * Throws 'shape' unless every extent is a whole number from 1, 'limit' where `elements`, those of the largest tensor, are
- * more than a kernel can address.
+ * Throws 'shape' unless every number of the key is a whole number from 1, its padding aside; 'limit' where `elements`, those
+ * of the largest tensor, are more than a kernel can address.
  */
-export function checkExtents(family: string, extents: Readonly<Record<string, number>>, elements = 0): void {
-  for (const [name, value] of Object.entries(extents))
-    if (!Number.isSafeInteger(value) || value < 1)
-      throw new WeftgradError('shape', `${family}: ${name} must be a whole number from 1, not ${value}.`, extents)
+export function checkExtents(family: string, key: object, elements = 0): void {
+  for (const [name, value] of Object.entries(key))
+    for (const extent of [value].flat())
+      if (typeof extent === 'number' && !(Number.isSafeInteger(extent) && extent > 0) && !name.startsWith('pad'))
+        throw new WeftgradError('shape', `${family}: ${name} must be a whole number from 1, not ${extent}.`, { key })
   if (elements > mostElements)
-    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor, not ${elements}.`, extents)
+    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor, not ${elements}.`, { key })
 }
 
 /** Throws 'shape' unless every extent of the shape is a whole number from 1. */
 export function checkShape(family: string, shape: readonly number[]): void {
-  if (!shape.every((extent) => Number.isSafeInteger(extent) && extent > 0))
-    throw new WeftgradError('shape', `${family}: extents are whole numbers from 1, not [${shape.join(', ')}].`, {
-      shape,
-    })
+  checkExtents(family, { extent: shape })
 }
 
 /** Throws 'shape' for padding that is no whole number from 0. */
-export function checkPadding(
-  family: string,
-  { padTop, padLeft }: { readonly padTop: number; readonly padLeft: number },
-): void {
-  for (const [name, value] of Object.entries({ padTop, padLeft }))
-    if (!Number.isInteger(value) || value < 0)
-      throw new WeftgradError('shape', `${family}: ${name} must be a whole number from 0, not ${value}.`, {
-        padTop,
-        padLeft,
-      })
+export function checkPadding(family: string, key: { readonly padTop: number; readonly padLeft: number }): void {
+  for (const pad of [key.padTop, key.padLeft])
+    if (!Number.isInteger(pad) || pad < 0)
+      throw new WeftgradError('shape', `${family}: padding must be a whole number from 0, not ${pad}.`, { key })
 }

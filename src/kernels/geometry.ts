@@ -4,8 +4,6 @@
  * lies beyond the image counts as zeros, or is left out of a pool.
  */
 
-import { checkExtents } from './extents.ts'
-
 export interface ConvGeometry {
   readonly batch: number
   readonly inputHeight: number
@@ -29,25 +27,3 @@ export const plainestGeometry = { strides: [1, 1], dilation: [1, 1], padTop: 0, 
 
 /** The fields that say how large the work is. */
 export type GeometryExtent = Exclude<keyof ConvGeometry, keyof typeof plainestGeometry>
-
-/**
- * Throws 'shape' where an extent, a stride or a dilation is no whole number from 1, 'limit' where `elements`, those of the
- * largest tensor, are too many. `more` are the extents that a family has besides.
- */
-export function checkGeometry(
-  family: string,
-  geometry: ConvGeometry,
-  more: Readonly<Record<string, number>> = {},
-  elements = 0,
-): void {
-  const { batch, inputHeight, inputWidth, channels, kernelHeight, kernelWidth, outHeight, outWidth } = geometry
-  const [[strideY, strideX], [dilationY, dilationX]] = [geometry.strides, geometry.dilation]
-  checkExtents(
-    family,
-    {
-      ...{ batch, inputHeight, inputWidth, channels, kernelHeight, kernelWidth, outHeight, outWidth, ...more },
-      ...{ strideY, strideX, dilationY, dilationX },
-    },
-    elements,
-  )
-}

@@ -1,7 +1,8 @@
 /** The plain convolution kernels, one lane a number of the result: correct on every adapter, and what others are checked against. */
 
+import { checkExtents } from '../extents.ts'
 import type { ConvGeometry, GeometryExtent } from '../geometry.ts'
-import { checkGeometry, plainestGeometry } from '../geometry.ts'
+import { plainestGeometry } from '../geometry.ts'
 import type { Binding, KernelPlan, Target, UniformValue, Variant } from '../kernel.ts'
 import { capabilities, dispatch, input, output, reads, writes } from '../kernel.ts'
 import { plainWorkgroupSize } from '../schedule/occupancy.ts'
@@ -28,7 +29,7 @@ export const conv2dSupports = /* @__PURE__ */ capabilities<Conv2dKey, Conv2dFeat
 
 /** Throws 'shape' where an extent is not a positive whole number. */
 export function checkConv(key: Conv2dKey): void {
-  checkGeometry('conv2d', key, { filters: key.filters })
+  checkExtents('conv2d', key)
 }
 
 function plainPlan(

@@ -1,8 +1,8 @@
 /** What the depthwise kernels of depthwise.ts and filter-gradient.ts have in common: their key and its checks. */
 
-import { checkPadding } from '../extents.ts'
+import { checkExtents, checkPadding } from '../extents.ts'
 import type { ConvGeometry, GeometryExtent } from '../geometry.ts'
-import { checkGeometry, plainestGeometry } from '../geometry.ts'
+import { plainestGeometry } from '../geometry.ts'
 import { capabilities } from '../kernel.ts'
 
 /** The kernel tensor is [kernelHeight, kernelWidth, channels, multiplier]. */
@@ -69,7 +69,7 @@ export function checked(family: string, key: DepthwiseKey): DepthwiseKey {
     batch * outHeight * outWidth * channels * multiplier,
     kernelHeight * kernelWidth * channels * multiplier,
   )
-  checkGeometry(family, key, { multiplier }, elements)
+  checkExtents(family, key, elements)
   checkPadding(family, key)
   return key
 }

@@ -345,8 +345,8 @@ export const matmul: Family<MatmulKey, 'plain' | SubgroupName | TiledName> = {
     ...tiledMatmuls,
   ],
   prefer(key, target) {
+    checkExtents('matmul', key)
     const { batch, m, n, k } = key
-    checkExtents('matmul', { batch, m, n, k })
     if (prefersSubgroups(target)) return 'subgroupRows16'
     return preferredBlock({ batch, rows: m, columns: n, terms: k }, target)?.name ?? 'plain'
   },

@@ -205,6 +205,6 @@ ${
   }
 }
 
-function checkRows(family: string, { rows, rowElements, count }: GatherRowsKey): void {
-  checkExtents(family, { rows, rowElements, count }, Math.max(rows, count) * rowElements)
+function checkRows(family: string, key: GatherRowsKey): void {
+  checkExtents(family, key, Math.max(key.rows, key.count) * key.rowElements)
 }

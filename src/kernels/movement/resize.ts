@@ -166,7 +166,7 @@ function planned(family: string, key: ResizeKey, target: Target, text: ResizeTex
 function checked(family: string, key: ResizeKey): ResizeKey {
   const { batch, height, width, channels, outHeight, outWidth } = key
   const elements = batch * channels * Math.max(height * width, outHeight * outWidth)
-  checkExtents(family, { batch, height, width, channels, outHeight, outWidth }, elements)
+  checkExtents(family, key, elements)
   // Positions are counted in 1 / (2 outExtent) of a pixel, in 32 bits.
   const finest = 2 * Math.max((height + 2) * outHeight, (width + 2) * outWidth)
   if (finest >= 2 ** 32)

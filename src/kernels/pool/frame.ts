@@ -4,8 +4,9 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { checkExtents } from '../extents.ts'
 import type { ConvGeometry, GeometryExtent } from '../geometry.ts'
-import { checkGeometry, plainestGeometry } from '../geometry.ts'
+import { plainestGeometry } from '../geometry.ts'
 import { type Binding, capabilities, dispatch, type KernelPlan, type Target, type Variant } from '../kernel.ts'
 import type { RowStride } from '../schedule/row-stride.ts'
 import { pair, scalar, vector, type Width } from '../wgsl/functions.ts'
@@ -170,7 +171,7 @@ const kernelWidth = ${key.kernelWidth}u;`
 function checked(family: string, key: PoolKey): PoolKey {
   const { batch, inputHeight, inputWidth, channels, outHeight, outWidth, kernelHeight, kernelWidth } = key
   const elements = batch * channels * Math.max(inputHeight * inputWidth, outHeight * outWidth)
-  checkGeometry(family, key, {}, elements)
+  checkExtents(family, key, elements)
   const [strideY, strideX] = key.strides
   const axes = [
     { name: 'row', pad: key.padTop, size: inputHeight, out: outHeight, extent: kernelHeight, stride: strideY },

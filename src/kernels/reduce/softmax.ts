@@ -10,7 +10,7 @@
  * Variants: `plain` gives each lane a row; `subgroup` and `workgroup` let that many lanes share one, for long rows.
  */
 
-import { checkShape } from '../extents.ts'
+import { checkExtents } from '../extents.ts'
 import type { Binding, Family, KernelPlan, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../kernel.ts'
 import type { CooperativeKind } from '../schedule/cooperative.ts'
@@ -68,19 +68,18 @@ function planRows(rows: number, classes: number, kind: CooperativeKind, target: 
     return sum.whole(loop, body)
   }
   const place =
-    kind === 'lane'
+    kind === 'plain'
       ? `  let present = index < u.rows;
   let row = min(index, u.rows - 1u);
   let member = 0u;`
       : `  let present = group < u.rows;
   let row = min(group, u.rows - 1u);
   let member = lane;`
-  const variant = variantNames[kind]
   return {
-    variant,
+    variant: kind,
     dispatches: [
       dispatch({
-        label: `${kernel.label}/${variant}`,
+        label: `${kernel.label}/${kind}`,
         bindings: kernel.bindings,
         uniforms: { rows, classes, lowest: { f32: Number.NEGATIVE_INFINITY }, ...kernel.uniforms },
         workgroupSize: group.workgroupSize,
@@ -214,20 +213,18 @@ ${eachClass(gradientText('gradient', oneHot))}`,
   })
 }
 
-const kinds: readonly CooperativeKind[] = ['lane', 'subgroup', 'workgroup']
-const variantNames = { lane: 'plain', subgroup: 'subgroup', workgroup: 'workgroup' } as const
-type RowVariant = (typeof variantNames)[CooperativeKind]
+const kinds: readonly CooperativeKind[] = ['plain', 'subgroup', 'workgroup']
 
 function family<Key extends { readonly rows: number; readonly classes: number }>(
   name: string,
   plan: (key: Key, kind: CooperativeKind, target: Target) => KernelPlan,
-): Family<Key, RowVariant> {
+): Family<Key, CooperativeKind> {
   const variants = kinds.map(
-    (kind): Variant<Key, RowVariant> => ({
-      name: variantNames[kind],
+    (kind): Variant<Key, CooperativeKind> => ({
+      name: kind,
       supports: (_, target) => supportsGroup(kind, target),
       plan: (key, target) => {
-        checkShape(name, [key.rows, key.classes])
+        checkExtents(name, { rows: key.rows, classes: key.classes })
         return plan(key, kind, target)
       },
     }),
@@ -235,7 +232,7 @@ function family<Key extends { readonly rows: number; readonly classes: number }>
   return { name, variants, prefer: ({ rows, classes }, target) => preferredKind(rows, classes, target) }
 }
 
-function preferredKind(rows: number, classes: number, target: Target): RowVariant {
+function preferredKind(rows: number, classes: number, target: Target): CooperativeKind {
   // Short rows: a lane each.
   if (classes <= 32 || fillsByRows(rows, target)) return 'plain'
   const wanted = prefersWorkgroupRows(target) ? 'workgroup' : 'subgroup'
@@ -243,19 +240,22 @@ function preferredKind(rows: number, classes: number, target: Target): RowVarian
 }
 
 /** Input logits [rows, classes]; output the same shape. Throws 'shape' for empty rows. */
-export const softmax: Family<SoftmaxKey, RowVariant> = family('softmax', planSoftmax)
+export const softmax: Family<SoftmaxKey, CooperativeKind> = family('softmax', planSoftmax)
 
 /** Inputs logits [rows, classes] and labels; output the loss of each row, f32 [rows]. */
-export const crossEntropy: Family<CrossEntropyKey, RowVariant> = family('crossEntropy', planCrossEntropy)
+export const crossEntropy: Family<CrossEntropyKey, CooperativeKind> = family('crossEntropy', planCrossEntropy)
 
 /**
  * Inputs logits [rows, classes], labels, and the gradient of each row's loss, f32 [rows]; output the gradient of the
  * logits: (softmax - target) * gradient, or (softmax * sum(target) - target) * gradient for dense labels.
  */
-export const crossEntropyGradient: Family<CrossEntropyKey, RowVariant> = family('crossEntropyGradient', planGradient)
+export const crossEntropyGradient: Family<CrossEntropyKey, CooperativeKind> = family(
+  'crossEntropyGradient',
+  planGradient,
+)
 
 /** Inputs logits [rows, classes] and labels u32 [rows]; outputs the loss of each row and the gradient of the logits. */
-export const crossEntropyWithGradient: Family<LossWithGradientKey, RowVariant> = family(
+export const crossEntropyWithGradient: Family<LossWithGradientKey, CooperativeKind> = family(
   'crossEntropyWithGradient',
   planLossWithGradient,
 )

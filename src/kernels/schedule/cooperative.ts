@@ -1,5 +1,5 @@
 /**
- * How many lanes work on one row together: one (`lane`), one subgroup (`subgroup`), or a workgroup with shared memory
+ * How many lanes work on one row together: one (`plain`), one subgroup (`subgroup`), or a workgroup with shared memory
  * (`workgroup`). Such a kernel loops from `member` in steps of the group's size, and combines what the lanes
  * found with functions declared here. The order of combining is fixed.
  *
@@ -10,7 +10,7 @@
 import type { Target } from '../kernel.ts'
 import { plainWorkgroupSize } from './occupancy.ts'
 
-export type CooperativeKind = 'lane' | 'subgroup' | 'workgroup'
+export type CooperativeKind = 'plain' | 'subgroup' | 'workgroup'
 
 export interface CooperativeGroup {
   readonly kind: CooperativeKind
@@ -24,11 +24,11 @@ export interface CooperativeGroup {
 /** Whether the adapter can have such groups. */
 export function supportsGroup(kind: CooperativeKind, target: Target): boolean {
   if (kind === 'subgroup') return target.subgroupSize !== undefined
-  return kind === 'lane' || target.maxWorkgroupStorageBytes >= 1024
+  return kind === 'plain' || target.maxWorkgroupStorageBytes >= 1024
 }
 
 export function cooperativeGroup(kind: CooperativeKind, target: Target): CooperativeGroup {
-  if (kind === 'lane') {
+  if (kind === 'plain') {
     const workgroupSize = plainWorkgroupSize(target)
     return { kind, workgroupSize, size: 1, perWorkgroup: workgroupSize }
   }
@@ -51,7 +51,7 @@ export function groupFunctions(group: CooperativeGroup, combinations: readonly C
 }
 
 function groupFunction({ kind, size }: CooperativeGroup, { name, type, combine, builtin }: Combination): string {
-  if (kind === 'lane') return `fn ${name}(value: ${type}, lane: u32) -> ${type} { return value; }`
+  if (kind === 'plain') return `fn ${name}(value: ${type}, lane: u32) -> ${type} { return value; }`
   if (kind === 'subgroup') return `fn ${name}(value: ${type}, lane: u32) -> ${type} { return ${builtin}(value); }`
   const shared = `${name}Shared`
   // Folds the upper part onto the lower until one value is left; the first fold takes what exceeds a power of two.

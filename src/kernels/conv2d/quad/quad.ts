@@ -91,17 +91,14 @@ export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgr
   }
 }
 
-/** Stride and dilation 1, no padding, a kernel small enough; the plain form wants whole quads. */
-export function fits(form: Form, key: Conv2dKey, target: Target): boolean {
-  return supports(key, target) && fitsExtents(form, key, target)
-}
-
 const supports = /* @__PURE__ */ conv2dSupports(
   { strides: false, dilation: false, padTop: false, padLeft: false, bias: true, activation: true },
   (_, target) => target.subgroupSize !== undefined,
 )
 
-function fitsExtents(form: Form, key: Conv2dKey, target: Target): boolean {
+/** Stride and dilation 1, no padding, a kernel small enough; the plain form wants whole quads. */
+export function fits(form: Form, key: Conv2dKey, target: Target): boolean {
+  if (!supports(key, target)) return false
   const { taps, columnVector, pooledHeight, pooledWidth } = quadTilingOf(key, target)
   const isInside =
     key.outHeight + key.kernelHeight - 1 <= key.inputHeight && key.outWidth + key.kernelWidth - 1 <= key.inputWidth
