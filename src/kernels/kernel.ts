@@ -14,6 +14,7 @@
 
 import { WeftgradError } from '../errors.ts'
 import { aFlag, aNumber, anArray, anObject, aString, checkOptions } from '../options.ts'
+import { at } from './extents.ts'
 
 /** Extents from the outermost axis to the innermost; [] for a single number. Numbers are row-major. */
 export type Shape = readonly number[]
@@ -30,6 +31,12 @@ export interface Target {
   readonly maxWorkgroupSize: number
   /** The most bytes of `var<workgroup>` in a kernel: 16,384 at least. */
   readonly maxWorkgroupStorageBytes: number
+}
+
+/** The lanes of a subgroup, for kernels that need them. Throws RangeError where the adapter has none. */
+export function subgroupSizeOf({ subgroupSize }: Target): number {
+  if (subgroupSize === undefined) throw new RangeError('the adapter has no subgroups of a fixed size')
+  return subgroupSize
 }
 
 /** What a binding refers to: an operand, a result, or scratch memory of the plan, by number. */
@@ -291,7 +298,7 @@ export function elementCount(shape: Shape): number {
 export function stridesOf(shape: Shape): number[] {
   const strides = new Array<number>(shape.length).fill(1)
   for (let axis = shape.length - 2; axis >= 0; axis--) {
-    strides[axis] = (strides[axis + 1] ?? 1) * (shape[axis + 1] ?? 1)
+    strides[axis] = at(strides, axis + 1) * at(shape, axis + 1)
   }
   return strides
 }

@@ -11,7 +11,7 @@
  */
 
 import type { KernelPlan, Variant } from '../kernel.ts'
-import { dispatch, input, output, reads, scratch, writes } from '../kernel.ts'
+import { dispatch, input, output, reads, scratch, subgroupSizeOf, writes } from '../kernel.ts'
 import { splitCount, sumPartials } from '../schedule/split-k.ts'
 import type { SubgroupTile } from '../schedule/subgroup-tile.ts'
 import {
@@ -64,7 +64,7 @@ function forwardVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
     name,
     supports,
     plan(key, target): KernelPlan {
-      const subgroupSize = target.subgroupSize ?? 1
+      const subgroupSize = subgroupSizeOf(target)
       const columnVector = columnVectorFor(key.filters, subgroupSize)
       const rows = key.batch * key.outHeight * key.outWidth
       const unroll = widestVector(key.channels)
@@ -172,7 +172,7 @@ function inputGradientVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupNa
     name,
     supports,
     plan(key, target): KernelPlan {
-      const subgroupSize = target.subgroupSize ?? 1
+      const subgroupSize = subgroupSizeOf(target)
       const rows = key.batch * key.inputHeight * key.inputWidth
       const unroll = widestVector(key.filters)
       // Lanes hold one column each: four groups of them use each load of the gradient four times as often. 64 channels of
@@ -283,7 +283,7 @@ function filterGradientVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupN
     name,
     supports,
     plan(key, target): KernelPlan {
-      const subgroupSize = target.subgroupSize ?? 1
+      const subgroupSize = subgroupSizeOf(target)
       const columnVector = columnVectorFor(key.filters, subgroupSize)
       const rowVector = widestVector(key.channels)
       const rows = key.kernelHeight * key.kernelWidth * key.channels

@@ -9,7 +9,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkShape } from '../extents.ts'
+import { at, checkShape } from '../extents.ts'
 import type { DType, Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
 import type { IterationSpace } from '../schedule/grid-stride.ts'
@@ -56,7 +56,7 @@ export function broadcastStrides(from: Shape, to: Shape): number[] {
       },
     )
   }
-  return to.map((_, axis) => (axis < missing || from[axis - missing] === 1 ? 0 : (own[axis - missing] ?? 0)))
+  return to.map((_, axis) => (axis < missing || from[axis - missing] === 1 ? 0 : at(own, axis - missing)))
 }
 
 function iterationSpaceOf(key: ElementwiseKey): IterationSpace {
@@ -100,10 +100,10 @@ function plan(key: ElementwiseKey, target: Target, width: Width): KernelPlan {
   const before = [...chain.constants] // scalars that never change are loaded once
   const loads: string[] = []
   const bindings = key.inputs.map(({ dtype }, i) => {
-    const strides = space.strides[i] ?? []
+    const strides = at(space.strides, i)
     const type = valueType(dtype)
     const wide = type === 'f32' ? width.f : width.u
-    const whole = (elements.strides[i]?.[last] ?? 0) === 1
+    const whole = at(at(elements.strides, i), last) === 1
     const offset = offsetText(`stride${i}_`, strides)
     Object.assign(uniforms, offset.uniforms)
     const value = whole ? `input${i}[${offset.text}]` : `${wide}(input${i}[${offset.text}])`
@@ -152,7 +152,7 @@ const vec4Variant: Variant<ElementwiseKey, 'vec4'> = {
   // A single run may end anywhere (its tail is masked); rows must be whole vectors, so that each starts on one.
   supports: (key) => {
     const { extents } = iterationSpaceOf(key)
-    return extents.length === 1 || (extents.at(-1) ?? 1) % 4 === 0
+    return extents.length === 1 || at(extents, extents.length - 1) % 4 === 0
   },
   plan: (key, target) => plan(key, target, vector),
 }

@@ -5,7 +5,7 @@
 
 import { checkExtents } from '../extents.ts'
 import type { Binding, Dispatch, Family, KernelPlan, Target, Variant } from '../kernel.ts'
-import { dispatch, input, output, reads, scratch, writes } from '../kernel.ts'
+import { dispatch, input, output, reads, scratch, subgroupSizeOf, writes } from '../kernel.ts'
 import { plainWorkgroupSize, prefersSubgroups } from '../schedule/occupancy.ts'
 import { splitCount, sumPartials } from '../schedule/split-k.ts'
 import type { SubgroupTile } from '../schedule/subgroup-tile.ts'
@@ -146,7 +146,7 @@ interface SubgroupShape {
 }
 
 function subgroupTile(key: MatmulKey, target: Target, shape: SubgroupShape): SubgroupTile {
-  const subgroupSize = target.subgroupSize ?? 1
+  const subgroupSize = subgroupSizeOf(target)
   const rowVector = key.transposeA ? widestVector(key.m) : 1
   const lanesAlongK = !key.transposeA || key.transposeB
   const unroll = lanesAlongK ? widestVector(key.k) : key.k % 2 === 0 ? 2 : 1

@@ -4,7 +4,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkShape } from '../extents.ts'
+import { at, checkShape } from '../extents.ts'
 import type { Dispatch, Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, writes } from '../kernel.ts'
 import { gridFor } from '../schedule/grid-stride.ts'
@@ -75,12 +75,12 @@ interface SomeRows {
 function concatenateSome({ rows, width, begin, from, own, variant }: SomeRows, target: Target): Dispatch {
   const element = variant === 'vec4' ? 'vec4u' : 'u32'
   const grids = own.map((n) => gridFor(rows * n, target))
-  const workgroupSize = grids[0]?.workgroupSize ?? 1
+  const workgroupSize = at(grids, 0).workgroupSize
   const uniforms: Record<string, UniformValue> = { rows, width }
   let firstGroup = 0
   let column = begin
   const branches = own.map((n, i) => {
-    const grid = grids[i] ?? { itemsPerLane: 1, workgroups: 0 }
+    const grid = at(grids, i)
     uniforms[`firstGroup${i}`] = firstGroup
     uniforms[`itemsPerLane${i}`] = grid.itemsPerLane
     uniforms[`width${i}`] = n

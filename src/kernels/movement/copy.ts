@@ -6,7 +6,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkShape } from '../extents.ts'
+import { at, checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
 import type { IterationSpace } from '../schedule/grid-stride.ts'
@@ -43,7 +43,7 @@ function planCopy({ label, space: elements, begin }: Copy, vectors: boolean, tar
   const space = vectors ? inVectors(elements) : elements
   const grid = gridFor(elementCount(space.extents), target)
   const coordinates = laneCoordinates(space.extents, grid)
-  const from = offsetText('stride', space.strides[0] ?? [])
+  const from = offsetText('stride', at(space.strides, 0))
   const element = vectors ? 'vec4u' : 'u32'
   return {
     variant,
@@ -64,10 +64,10 @@ function planCopy({ label, space: elements, begin }: Copy, vectors: boolean, tar
 
 /** Whether the copy can be made in vec4: runs along the last axis, all of them starting and ending on one. */
 function copiesVectors({ space, begin }: Copy): boolean {
-  const strides = space.strides[0] ?? []
+  const strides = at(space.strides, 0)
   const last = space.extents.length - 1
   const aligned = strides.every((stride, axis) => (axis === last ? stride === 1 : stride % 4 === 0))
-  return aligned && begin % 4 === 0 && (space.extents[last] ?? 1) % 4 === 0
+  return aligned && begin % 4 === 0 && at(space.extents, last) % 4 === 0
 }
 
 export function copyVariants<Key>(copyOf: (key: Key) => Copy): Variant<Key, 'plain' | 'vec4'>[] {
@@ -95,8 +95,8 @@ function sliceCopy({ shape, begin, size }: SliceKey): Copy {
     begin.length === shape.length &&
     size.length === shape.length &&
     shape.every((extent, axis) => {
-      const first = begin[axis] ?? -1
-      return Number.isInteger(first) && first >= 0 && first + (size[axis] ?? 0) <= extent
+      const first = at(begin, axis)
+      return Number.isInteger(first) && first >= 0 && first + at(size, axis) <= extent
     })
   if (!within) {
     throw new WeftgradError(
@@ -109,7 +109,7 @@ function sliceCopy({ shape, begin, size }: SliceKey): Copy {
   return {
     label: 'slice',
     space: mergeAxes(size, [strides]),
-    begin: strides.reduce((sum, stride, axis) => sum + stride * (begin[axis] ?? 0), 0),
+    begin: strides.reduce((sum, stride, axis) => sum + stride * at(begin, axis), 0),
   }
 }
 
@@ -142,7 +142,7 @@ function padAxes({ shape, before, after }: PadKey): PadAxis[] {
   }
   const merged: PadAxis[] = [{ extent: 1, before: 0, after: 0 }]
   shape.forEach((extent, axis) => {
-    const own: PadAxis = { extent, before: before[axis] ?? 0, after: after[axis] ?? 0 }
+    const own: PadAxis = { extent, before: at(before, axis), after: at(after, axis) }
     const last = merged.at(-1)
     if (last !== undefined && own.before === 0 && own.after === 0) {
       last.extent *= extent
@@ -175,12 +175,12 @@ function planPad(key: PadKey, vectors: boolean, target: Target): KernelPlan {
   const grid = gridFor(elementCount(extents), target)
   const coordinates = laneCoordinates(extents, grid)
   const uniforms: Record<string, UniformValue> = { ...coordinates.uniforms }
-  uniforms.value = dtype === 'u32' ? value : (new Uint32Array(Float32Array.of(value).buffer)[0] ?? 0)
+  uniforms.value = dtype === 'u32' ? value : at(new Uint32Array(Float32Array.of(value).buffer), 0)
   // Unsigned arithmetic: what lies before the tensor wraps around to beyond it.
   const inside = axes.map((axis, i) => {
     uniforms[`before${i}`] = axis.before
     uniforms[`extent${i}`] = axis.extent
-    uniforms[`stride${i}`] = strides[i] ?? 1
+    uniforms[`stride${i}`] = at(strides, i)
     return `      let p${i} = d${i} - u.before${i};`
   })
   const element = vectors ? 'vec4u' : 'u32'

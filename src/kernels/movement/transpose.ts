@@ -1,7 +1,7 @@
 /** Transposes as the copies of copy.ts, and by `blocks`: 4 x 4 elements a lane, read and written in whole vec4. */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkShape } from '../extents.ts'
+import { at, checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
 import { gridFor, gridStrideLoop, laneCoordinates, mergeAxes, offsetText } from '../schedule/grid-stride.ts'
@@ -25,8 +25,8 @@ function transposeCopy({ shape, permutation }: TransposeKey): Copy {
   }
   const strides = stridesOf(shape)
   const space = mergeAxes(
-    permutation.map((axis) => shape[axis] ?? 1),
-    [permutation.map((axis) => strides[axis] ?? 1)],
+    permutation.map((axis) => at(shape, axis)),
+    [permutation.map((axis) => at(strides, axis))],
   )
   return { label: 'transpose', space, begin: 0 }
 }
@@ -37,9 +37,9 @@ function transposeCopy({ shape, permutation }: TransposeKey): Copy {
  */
 function blockAxis({ space }: Copy): number | undefined {
   const last = space.extents.length - 1
-  const axis = space.strides[0]?.indexOf(1) ?? -1
+  const axis = at(space.strides, 0).indexOf(1)
   if (axis < 0 || axis === last) return undefined
-  return (space.extents[axis] ?? 1) % 4 === 0 && (space.extents[last] ?? 1) % 4 === 0 ? axis : undefined
+  return at(space.extents, axis) % 4 === 0 && at(space.extents, last) % 4 === 0 ? axis : undefined
 }
 
 function planBlocks(key: TransposeKey, target: Target): KernelPlan {
@@ -52,7 +52,7 @@ function planBlocks(key: TransposeKey, target: Target): KernelPlan {
   // Strides between blocks, in vec4: a block covers four elements along both of its axes.
   const between = (strides: readonly number[]): number[] =>
     strides.map((stride, axis) => (isCut(axis) ? stride : stride / 4))
-  const fromStrides = copy.space.strides[0] ?? []
+  const fromStrides = at(copy.space.strides, 0)
   const toStrides = stridesOf(extents)
   const grid = gridFor(elementCount(blocks), target, 4)
   const coordinates = laneCoordinates(blocks, grid)
@@ -62,8 +62,8 @@ function planBlocks(key: TransposeKey, target: Target): KernelPlan {
     ...coordinates.uniforms,
     ...from.uniforms,
     ...to.uniforms,
-    fromRow: (fromStrides[last] ?? 0) / 4,
-    toRow: (toStrides[across] ?? 0) / 4,
+    fromRow: at(fromStrides, last) / 4,
+    toRow: at(toStrides, across) / 4,
   }
   return {
     variant: 'blocks',

@@ -4,7 +4,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkShape } from '../extents.ts'
+import { at, checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Shape, Target } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, writes } from '../kernel.ts'
 import { gridFor, gridStrideLoop, laneCoordinates, mergeAxes, offsetText } from '../schedule/grid-stride.ts'
@@ -26,7 +26,7 @@ function plan({ shape, axis }: ArgmaxKey, target: Target): KernelPlan {
   const space = mergeAxes([elementCount(shape.slice(0, axis)), inner], [[extent * inner, 1]])
   const grid = gridFor(elementCount(space.extents), target, extent)
   const coordinates = laneCoordinates(space.extents, grid)
-  const base = offsetText('kept', space.strides[0] ?? [])
+  const base = offsetText('kept', at(space.strides, 0))
   return {
     variant: 'plain',
     dispatches: [

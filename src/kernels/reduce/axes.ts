@@ -3,7 +3,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkShape } from '../extents.ts'
+import { at, checkShape } from '../extents.ts'
 import type { Shape } from '../kernel.ts'
 import { elementCount, stridesOf } from '../kernel.ts'
 
@@ -53,7 +53,7 @@ export function splitAxes({ operation, shape, axes, scale }: ReduceKey): Split {
   shape.forEach((extent, axis) => {
     if (extent === 1) return
     const gone = axes.includes(axis)
-    const stride = strides[axis] ?? 1
+    const stride = at(strides, axis)
     const last = merged.at(-1)
     if (last?.gone === gone) {
       last.extent *= extent

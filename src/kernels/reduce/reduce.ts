@@ -9,6 +9,7 @@
  * how a GPU reads memory best.
  */
 
+import { at } from '../extents.ts'
 import type { Dispatch, Family, KernelPlan, Operand, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, scratch, writes } from '../kernel.ts'
 import { cooperativeGroup, groupFunctions, supportsGroup } from '../schedule/cooperative.ts'
@@ -174,9 +175,8 @@ function reducedCounter(
   advance.push(`            offset += u.jump${inner};`)
   for (let axis = inner; axis > 0; axis--) {
     // Unsigned arithmetic wraps around where the step back is longer than the step on.
-    const here = axes[axis]
-    const above = axes[axis - 1]
-    uniforms[`wrap${axis}`] = ((above?.stride ?? 0) - (here?.extent ?? 0) * (here?.stride ?? 0)) >>> 0
+    const here = at(axes, axis)
+    uniforms[`wrap${axis}`] = (at(axes, axis - 1).stride - here.extent * here.stride) >>> 0
     if (axis < inner) advance.push(`            r${axis} += select(0u, 1u, wraps${axis + 1});`)
     else advance.push(`            r${axis}++;`)
     advance.push(

@@ -8,6 +8,7 @@
  */
 
 import type { Target } from '../kernel.ts'
+import { subgroupSizeOf } from '../kernel.ts'
 import { plainWorkgroupSize } from './occupancy.ts'
 
 export type CooperativeKind = 'plain' | 'subgroup' | 'workgroup'
@@ -32,7 +33,7 @@ export function cooperativeGroup(kind: CooperativeKind, target: Target): Coopera
     const workgroupSize = plainWorkgroupSize(target)
     return { kind, workgroupSize, size: 1, perWorkgroup: workgroupSize }
   }
-  const size = kind === 'subgroup' ? (target.subgroupSize ?? 1) : Math.min(128, target.maxWorkgroupSize)
+  const size = kind === 'subgroup' ? subgroupSizeOf(target) : Math.min(128, target.maxWorkgroupSize)
   return { kind, workgroupSize: size, size, perWorkgroup: 1 }
 }
 

@@ -7,6 +7,7 @@
  * An item is what a lane handles at a time: one element, or a vec4 of neighbours.
  */
 
+import { at } from '../extents.ts'
 import type { Shape, Target, UniformValue } from '../kernel.ts'
 import { elementCount } from '../kernel.ts'
 import { gridWorkgroups, plainWorkgroupSize } from './occupancy.ts'
@@ -27,13 +28,11 @@ export function mergeAxes(extents: Shape, strides: readonly (readonly number[])[
   extents.forEach((extent, axis) => {
     if (extent === 1) return
     const last = merged.length - 1
-    const joins = strides.every((s, i) => mergedStrides[i]?.[last] === (s[axis] ?? 0) * extent)
-    if (last >= 0 && joins) merged[last] = (merged[last] ?? 1) * extent
+    const joins = strides.every((s, i) => mergedStrides[i]?.[last] === at(s, axis) * extent)
+    if (last >= 0 && joins) merged[last] = at(merged, last) * extent
     else merged.push(extent)
-    const at = merged.length - 1
     strides.forEach((s, i) => {
-      const own = mergedStrides[i]
-      if (own !== undefined) own[at] = s[axis] ?? 0
+      at(mergedStrides, i)[merged.length - 1] = at(s, axis)
     })
   })
   return merged.length === 0
@@ -88,7 +87,7 @@ export function laneCoordinates(extents: readonly number[], grid: Grid): LaneCoo
   let step = grid.workgroupSize
   start.push('  var rest = item;')
   for (let axis = extents.length - 1; axis > 0; axis--) {
-    const extent = extents[axis] ?? 1
+    const extent = at(extents, axis)
     uniforms[`n${axis}`] = extent
     uniforms[`step${axis}`] = step % extent
     step = Math.floor(step / extent)

@@ -6,7 +6,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkExtents } from '../extents.ts'
+import { at, checkExtents } from '../extents.ts'
 import {
   dispatch,
   type Family,
@@ -134,7 +134,7 @@ function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
   let firstGroup = 1
   const sumBodies = sums.map((sum, i) => {
     const begin = firstGroup
-    firstGroup += summing[i] ?? 0
+    firstGroup += at(summing, i)
     return `
   if (group >= ${begin}u && group < ${firstGroup}u) {
     let i = (group - ${begin}u) * ${lanes}u + lane;

@@ -8,6 +8,7 @@
  * This file declares accumulators and levels, and writes the innermost loop; the rest of the kernel is the caller's.
  */
 
+import { at } from '../extents.ts'
 import { range } from './text.ts'
 
 /** The most terms that are added one after the other. */
@@ -88,7 +89,7 @@ export function longSum(type: string, names: readonly string[], extents: SumExte
   const levels = terms <= longestPlain ? 0 : levelsFor(blocks)
 
   const prefix = names[0]?.split('[')[0]
-  const level = (n: number, i: number): string => (n === 0 ? (names[i] ?? '') : `${prefix}${n}of${i}`)
+  const level = (n: number, i: number): string => (n === 0 ? at(names, i) : `${prefix}${n}of${i}`)
   const each = (line: (i: number) => string): string => names.map((_, i) => line(i)).join('\n')
   const moveUp = (n: number, i: number): string => `${level(n + 1, i)} += ${level(n, i)}; ${level(n, i)} = ${type}(0);`
   let declare = each((i) => (level(0, i).endsWith(']') ? '' : `  var ${level(0, i)} = ${start};`))
@@ -126,7 +127,7 @@ ${each((i) => moveUp(n, i))}
     },
     afterTerm(name) {
       const i = names.indexOf(name)
-      const count = (counts[i] ?? 0) + 1
+      const count = at(counts, i) + 1
       counts[i] = count
       return levels > 0 && count % tileBlock === 0 ? `\n${moveUp(0, i)}` : ''
     },

@@ -6,7 +6,7 @@
  */
 
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
-import { dispatch, input, output, reads, scratch, writes } from '../../kernel.ts'
+import { dispatch, input, output, reads, scratch, subgroupSizeOf, writes } from '../../kernel.ts'
 import { oneChannelPartialSums, quadWorkgroups } from '../../schedule/occupancy.ts'
 import type { LongSum } from '../../wgsl/long-sum.ts'
 import { arrayElements, longSum, plainLoop } from '../../wgsl/long-sum.ts'
@@ -48,7 +48,7 @@ function oneChannelTilingOf(key: Conv2dPoolKey, target: Target, groupsWanted: nu
   const unitsPerGroup = Math.ceil(units / groupsWanted)
   const rowVectors = key.inputWidth / columnsPerLane
   return {
-    lanes: target.subgroupSize ?? 1,
+    lanes: subgroupSizeOf(target),
     filterVector,
     filterVectors,
     type: isEven ? 'vec2f' : 'f32',
@@ -78,9 +78,9 @@ function oneChannelTilingOf(key: Conv2dPoolKey, target: Target, groupsWanted: nu
 
 /** One channel; a row of the image in one subgroup; what a lane needs beyond its columns is its neighbour's. */
 function suits(key: Conv2dPoolKey, target: Target): boolean {
-  const lanes = target.subgroupSize ?? 0
+  if (!fits('pooled', key, target)) return false
+  const lanes = subgroupSizeOf(target)
   return (
-    fits('pooled', key, target) &&
     key.channels === 1 &&
     key.inputWidth % columnsPerLane === 0 &&
     key.inputWidth / columnsPerLane <= lanes &&

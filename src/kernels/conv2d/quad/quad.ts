@@ -4,6 +4,7 @@
  */
 
 import type { Target } from '../../kernel.ts'
+import { subgroupSizeOf } from '../../kernel.ts'
 import { quadWorkgroups } from '../../schedule/occupancy.ts'
 import type { VectorWidth } from '../../schedule/subgroup-tile.ts'
 import { columnVectorFor, vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
@@ -56,7 +57,7 @@ export interface QuadTiling {
 export type Form = 'plain' | 'pooled'
 
 export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgroups(target)): QuadTiling {
-  const subgroupSize = target.subgroupSize ?? 1
+  const subgroupSize = subgroupSizeOf(target)
   const columnVector = columnVectorFor(key.filters, subgroupSize)
   const columnVectors = key.filters / columnVector
   const type = vectorType(columnVector)
