@@ -107,7 +107,7 @@ describe('a run', () => {
     expect(report.peak.gbps).toBeGreaterThan(0)
     expect(report.rows).toHaveLength(1)
     const [row] = report.rows
-    expect(row).toMatchObject({ case: 'cross-entropy loss 128x10', variant: 'lane', bound: 'memory', samples: 5 })
+    expect(row).toMatchObject({ case: 'cross-entropy loss 128x10', variant: 'plain', bound: 'memory', samples: 5 })
     expect(row?.milliseconds).toBeGreaterThan(0)
     expect(row?.fractionOfPeak).toBeCloseTo((row?.gbps ?? 0) / report.peak.gbps, 4)
     expect(row?.ceiling).toBeGreaterThan(0)

@@ -53,10 +53,10 @@ describe('a part of the check', () => {
   })
 
   it('reports the cases of a wrong kernel, by its name, and continues with the other variants', async () => {
-    spoil('direct')
+    spoil('plain')
     const outcome = await PartWork.run(operatorsPart, openDevice, { quick: false, cases: 'matmul: whole tiles' }, 100)
     expect(outcome.problems.length).toBeGreaterThan(0)
-    for (const problem of outcome.problems) expect(problem).toMatch(/matmul.*matmul\/direct/)
+    for (const problem of outcome.problems) expect(problem).toMatch(/matmul.*matmul\/plain/)
     const { variants, failures } = outcome.figures as { variants: Record<string, number>; failures: object[] }
     expect(failures).toHaveLength(outcome.problems.length)
     expect(Object.keys(variants).length).toBeGreaterThan(1)

@@ -770,7 +770,7 @@ describe('the cache of plans', () => {
     const plain = planOf([y], { device: device() })
     expect(isShared(plain, planOf([y], { device: device(), fuse: true }))).toBe(true)
     expect(isShared(plain, planOf([y], { device: device(), fuse: false }))).toBe(false)
-    expect(isShared(plain, planOf([y], { device: device(), variants: { elementwise: 'scalar' } }))).toBe(false)
+    expect(isShared(plain, planOf([y], { device: device(), variants: { elementwise: 'plain' } }))).toBe(false)
   })
 
   it('evicts the least recently used plan, and holds no numbers', () => {

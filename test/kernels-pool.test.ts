@@ -15,50 +15,73 @@ const same = (key: Omit<PoolKey, 'outHeight' | 'outWidth' | 'padTop' | 'padLeft'
     const out = Math.ceil(size / stride)
     return [out, Math.floor(Math.max(0, (out - 1) * stride + window - size) / 2)] as const
   }
-  const [outHeight, padTop] = axis(key.height, key.window[0], key.strides[0])
-  const [outWidth, padLeft] = axis(key.width, key.window[1], key.strides[1])
+  const [outHeight, padTop] = axis(key.inputHeight, key.kernelHeight, key.strides[0])
+  const [outWidth, padLeft] = axis(key.inputWidth, key.kernelWidth, key.strides[1])
   return { ...key, outHeight, outWidth, padTop, padLeft }
 }
 const valid = (key: Omit<PoolKey, 'outHeight' | 'outWidth' | 'padTop' | 'padLeft'>): PoolKey => ({
   ...key,
-  outHeight: Math.floor((key.height - key.window[0]) / key.strides[0]) + 1,
-  outWidth: Math.floor((key.width - key.window[1]) / key.strides[1]) + 1,
+  outHeight: Math.floor((key.inputHeight - key.kernelHeight) / key.strides[0]) + 1,
+  outWidth: Math.floor((key.inputWidth - key.kernelWidth) / key.strides[1]) + 1,
   padTop: 0,
   padLeft: 0,
 })
-const image = (batch: number, height: number, width: number, channels: number) => ({ batch, height, width, channels })
+const image = (batch: number, height: number, width: number, channels: number) => ({
+  batch,
+  inputHeight: height,
+  inputWidth: width,
+  channels,
+  dilation: [1, 1] as const,
+})
 
 const cases: Readonly<Record<string, PoolKey>> = {
   'windows side by side, a row and a column left over': valid({
     ...image(3, 5, 7, 6),
-    window: [2, 2],
+    kernelHeight: 2,
+    kernelWidth: 2,
     strides: [2, 2],
   }),
-  'windows side by side, hanging over the end': same({ ...image(2, 5, 7, 3), window: [2, 2], strides: [2, 2] }),
+  'windows side by side, hanging over the end': same({
+    ...image(2, 5, 7, 3),
+    kernelHeight: 2,
+    kernelWidth: 2,
+    strides: [2, 2],
+  }),
   'windows side by side, beginning in the padding': {
-    ...same({ ...image(2, 4, 7, 4), window: [3, 3], strides: [3, 3] }),
+    ...same({ ...image(2, 4, 7, 4), kernelHeight: 3, kernelWidth: 3, strides: [3, 3] }),
     padTop: 2,
     padLeft: 1,
     outHeight: 2,
   },
-  'overlapping windows, stride 2, padded': same({ ...image(2, 7, 6, 5), window: [3, 3], strides: [2, 2] }),
-  'overlapping windows, stride 1': same({ ...image(2, 4, 5, 8), window: [3, 2], strides: [1, 1] }),
-  'gaps between windows': valid({ ...image(2, 8, 11, 17), window: [2, 1], strides: [3, 4] }),
+  'overlapping windows, stride 2, padded': same({
+    ...image(2, 7, 6, 5),
+    kernelHeight: 3,
+    kernelWidth: 3,
+    strides: [2, 2],
+  }),
+  'overlapping windows, stride 1': same({ ...image(2, 4, 5, 8), kernelHeight: 3, kernelWidth: 2, strides: [1, 1] }),
+  'gaps between windows': valid({ ...image(2, 8, 11, 17), kernelHeight: 2, kernelWidth: 1, strides: [3, 4] }),
   'windows larger than the image': {
     ...image(2, 3, 2, 2),
-    window: [5, 7],
+    kernelHeight: 5,
+    kernelWidth: 7,
     strides: [2, 1],
     padTop: 3,
     padLeft: 5,
     outHeight: 3,
     outWidth: 6,
   },
-  'the whole image, one channel': valid({ ...image(3, 7, 9, 1), window: [7, 9], strides: [1, 1] }),
-  'a single window, pixels left over on both sides': valid({ ...image(2, 5, 6, 2), window: [3, 4], strides: [4, 3] }),
-  'many rows a workgroup': valid({ ...image(5, 40, 22, 12), window: [2, 2], strides: [2, 2] }),
+  'the whole image, one channel': valid({ ...image(3, 7, 9, 1), kernelHeight: 7, kernelWidth: 9, strides: [1, 1] }),
+  'a single window, pixels left over on both sides': valid({
+    ...image(2, 5, 6, 2),
+    kernelHeight: 3,
+    kernelWidth: 4,
+    strides: [4, 3],
+  }),
+  'many rows a workgroup': valid({ ...image(5, 40, 22, 12), kernelHeight: 2, kernelWidth: 2, strides: [2, 2] }),
 }
 
-const sizeOf = (k: PoolKey) => k.batch * k.height * k.width * k.channels
+const sizeOf = (k: PoolKey) => k.batch * k.inputHeight * k.inputWidth * k.channels
 const outSizeOf = (k: PoolKey) => k.batch * k.outHeight * k.outWidth * k.channels
 
 /** Calls `visit` for every output and the places of its window that lie in the image, row by row. */
@@ -68,12 +91,12 @@ function eachPlace(k: PoolKey, visit: (out: number, place: number, input: number
     for (let oy = 0; oy < k.outHeight; oy++)
       for (let ox = 0; ox < k.outWidth; ox++)
         for (let c = 0; c < k.channels; c++, out++)
-          for (let wy = 0; wy < k.window[0]; wy++)
-            for (let wx = 0; wx < k.window[1]; wx++) {
+          for (let wy = 0; wy < k.kernelHeight; wy++)
+            for (let wx = 0; wx < k.kernelWidth; wx++) {
               const y = oy * k.strides[0] + wy - k.padTop
               const x = ox * k.strides[1] + wx - k.padLeft
-              if (y < 0 || y >= k.height || x < 0 || x >= k.width) continue
-              visit(out, wy * k.window[1] + wx, ((b * k.height + y) * k.width + x) * k.channels + c)
+              if (y < 0 || y >= k.inputHeight || x < 0 || x >= k.inputWidth) continue
+              visit(out, wy * k.kernelWidth + wx, ((b * k.inputHeight + y) * k.inputWidth + x) * k.channels + c)
             }
 }
 
@@ -203,7 +226,7 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
 })
 
 test('a NaN, and the first one of several, is the maximum; infinities compete as numbers', async () => {
-  const key = same({ ...image(1, 6, 6, 4), window: [3, 3], strides: [2, 2] })
+  const key = same({ ...image(1, 6, 6, 4), kernelHeight: 3, kernelWidth: 3, strides: [2, 2] })
   const special = [Number.NaN, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, -0, 0, 1, -1]
   const x = values(sizeOf(key), () => special[Math.floor((random() + 0.5) * special.length)] ?? 0)
   const expected = maxima(key, x)
@@ -217,7 +240,7 @@ test('a NaN, and the first one of several, is the maximum; infinities compete as
 })
 
 test('the maximum of minus infinities is minus infinity, and the first pixel inside the image takes the gradient', async () => {
-  const key = same({ ...image(1, 3, 3, 2), window: [3, 3], strides: [2, 2] })
+  const key = same({ ...image(1, 3, 3, 2), kernelHeight: 3, kernelWidth: 3, strides: [2, 2] })
   const x = new Float32Array(sizeOf(key)).fill(Number.NEGATIVE_INFINITY)
   await everyVariant(maxPool, key, async (plan, name) => {
     const codes = new Uint32Array(outSizeOf(key)).fill(777)
@@ -229,7 +252,7 @@ test('the maximum of minus infinities is minus infinity, and the first pixel ins
 
 test('windows of padding only, and extents that are not positive integers, are refused', () => {
   const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
-  const key = valid({ ...image(1, 4, 4, 1), window: [2, 2], strides: [2, 2] })
+  const key = valid({ ...image(1, 4, 4, 1), kernelHeight: 2, kernelWidth: 2, strides: [2, 2] })
   const refusal = (changes: Partial<PoolKey>) => {
     for (const family of [maxPool, maxPoolGradient, maxPoolGather, averagePool, averagePoolGradient])
       expect(() => planKernel(family, { ...key, ...changes }, target)).toThrow(/padding|whole number from 1|up to/)
@@ -239,8 +262,8 @@ test('windows of padding only, and extents that are not positive integers, are r
   refusal({ outHeight: 3 })
   refusal({ outWidth: 3 })
   refusal({ padTop: -1 })
-  refusal({ height: 0 })
-  refusal({ window: [2, 1.5] })
+  refusal({ inputHeight: 0 })
+  refusal({ kernelHeight: 2, kernelWidth: 1.5 })
   refusal({ strides: [0, 2] })
   refusal({ batch: 2 ** 27 })
 })

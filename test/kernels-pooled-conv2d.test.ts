@@ -137,7 +137,7 @@ describe.each(Object.entries(cases))('a pooled convolution: %s', (_, one) => {
   test.each(conv2dPool.variants.map((v) => v.name))('forward by %s', async (variant) => {
     const target = targetOf(device())
     if (!conv2dPool.variants.find((v) => v.name === variant)?.supports(key, target)) {
-      expect(variant === 'columns' && key.channels > 1).toBe(true)
+      expect(variant === 'oneChannel' && key.channels > 1).toBe(true)
       return
     }
     const operands = operandsOf(key)
@@ -155,7 +155,7 @@ describe.each(Object.entries(cases))('a pooled convolution: %s', (_, one) => {
   test.each(conv2dPoolFilterGradient.variants.map((v) => v.name))('filter gradient by %s', async (variant) => {
     const target = targetOf(device())
     if (!conv2dPoolFilterGradient.variants.find((v) => v.name === variant)?.supports(key, target)) {
-      expect(variant === 'columns' && key.channels > 1).toBe(true)
+      expect(variant === 'oneChannel' && key.channels > 1).toBe(true)
       return
     }
     const { image } = operandsOf(key)
@@ -177,7 +177,7 @@ test('NaN passes the pooling by columns: it wins every comparison', async () => 
   image[0] = Number.NaN
   const [y, codes] = await runPlan(
     device(),
-    planKernel(conv2dPool, key, targetOf(device()), 'columns'),
+    planKernel(conv2dPool, key, targetOf(device()), 'oneChannel'),
     [image, kernel, bias],
     [new Float32Array(18), new Uint32Array(18)],
   )

@@ -4,7 +4,7 @@ import type { DropoutKey } from '../src/kernels/elementwise/dropout.ts'
 import { dropout } from '../src/kernels/elementwise/dropout.ts'
 import type { Dispatch, KernelPlan } from '../src/kernels/kernel.ts'
 import { dispatch, input, output, planKernel, reads, writes } from '../src/kernels/kernel.ts'
-import { threefryFunction, unitIntervalFunction } from '../src/kernels/wgsl/random.ts'
+import { threefryFunction } from '../src/kernels/wgsl/random.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -39,8 +39,10 @@ describe('threefry4x32', () => {
       bindings: [writes('result', output(0), 'vec4f')],
       workgroupSize: 64,
       workgroups: blocks / 64,
-      declarations: threefryFunction + unitIntervalFunction,
-      body: '  result[index] = unitInterval(threefry4x32(vec4u(index, 0u, 0u, 0u), vec4u(1u, 2u, 3u, 4u)));',
+      declarations: threefryFunction,
+      body: `
+  let words = threefry4x32(vec4u(index, 0u, 0u, 0u), vec4u(1u, 2u, 3u, 4u));
+  result[index] = vec4f(words >> vec4u(8u)) * 5.9604644775390625e-8; // multiples of 2^-24`,
     })
     const [values] = await runPlan(device(), alone(kernel), [], [new Float32Array(4 * blocks)])
     const mean = values.reduce((sum, x) => sum + x, 0) / values.length

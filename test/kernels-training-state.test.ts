@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
-import type { PendingSum } from '../src/kernels/training/state.ts'
+import type { GradientSplitSum } from '../src/kernels/training/state.ts'
 import {
   confusion,
   finishStep,
@@ -60,7 +60,7 @@ describe('finishStep', () => {
       sums = [],
       partials = [],
       before = state(),
-    }: { sums?: PendingSum[]; partials?: Float32Array<ArrayBuffer>[]; before?: Uint32Array<ArrayBuffer> } = {},
+    }: { sums?: GradientSplitSum[]; partials?: Float32Array<ArrayBuffer>[]; before?: Uint32Array<ArrayBuffer> } = {},
   ) => {
     const { logits, labels, loss } = batchOf(batch, classes)
     const plan = planKernel(finishStep, { batch, classes, count: gradients.length, sums }, target)
@@ -84,7 +84,7 @@ describe('finishStep', () => {
   })
 
   test('adds up pending partial sums in order, and checks the results too', async () => {
-    const sums: PendingSum[] = [
+    const sums: GradientSplitSum[] = [
       {
         splits: 3,
         count: 12,

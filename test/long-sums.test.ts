@@ -114,7 +114,16 @@ const image: Conv2dKey = {
   ...{ bias: false, activation: 'linear' },
 }
 const depth: DepthwiseKey = {
-  ...{ batch: 1, height: 1, width: 1, channels: 4, multiplier: 1, kernel: [1, 1], strides: [1, 1] },
+  ...{
+    batch: 1,
+    inputHeight: 1,
+    inputWidth: 1,
+    channels: 4,
+    multiplier: 1,
+    kernelHeight: 1,
+    kernelWidth: 1,
+    strides: [1, 1],
+  },
   ...{ dilation: [1, 1], padTop: 0, padLeft: 0, outHeight: 1, outWidth: 1 },
 }
 
@@ -231,13 +240,14 @@ describe('convolution', () => {
 })
 
 describe('depthwise convolution', () => {
-  const large = { height: side, width: side, kernel: [side, side] } as const
+  const large = { inputHeight: side, inputWidth: side, kernelHeight: side, kernelWidth: side } as const
 
   test('forward and input gradient', async () => {
     const inputs = [ones(4 * manyTerms), tenths(4 * manyTerms)]
     await expectSums(depthwise, { ...depth, ...large }, inputs, [4], tenth * manyTerms)
     const turned = {
-      kernel: [side, side],
+      kernelHeight: side,
+      kernelWidth: side,
       padTop: side - 1,
       padLeft: side - 1,
       outHeight: side,
@@ -246,7 +256,8 @@ describe('depthwise convolution', () => {
     await expectSums(depthwiseInputGradient, { ...depth, ...turned }, inputs, [4], tenth * manyTerms)
     const multiplied = {
       ...turned,
-      kernel: [side / 10, side / 10],
+      kernelHeight: side / 10,
+      kernelWidth: side / 10,
       padTop: side / 10 - 1,
       padLeft: side / 10 - 1,
       outHeight: side / 10,
@@ -257,10 +268,17 @@ describe('depthwise convolution', () => {
   })
 
   test('filter gradient', { timeout: 300_000 }, async () => {
-    const one = { ...depth, batch: 4, height: side / 2, width: side / 2, outHeight: side / 2, outWidth: side / 2 }
+    const one = {
+      ...depth,
+      batch: 4,
+      inputHeight: side / 2,
+      inputWidth: side / 2,
+      outHeight: side / 2,
+      outWidth: side / 2,
+    }
     const inputs = [ones(4 * manyTerms), tenths(4 * manyTerms)]
     await expectSums(depthwiseFilterGradient, one, inputs, [4], tenth * manyTerms)
-    const strided = { ...one, height: side - 1, width: side - 1, strides: [2, 2], batch: 4 } as const
+    const strided = { ...one, inputHeight: side - 1, inputWidth: side - 1, strides: [2, 2], batch: 4 } as const
     await expectSums(
       depthwiseFilterGradient,
       strided,
@@ -272,12 +290,27 @@ describe('depthwise convolution', () => {
 })
 
 test('pooling over a large window, and its gradients under many windows', async () => {
-  const pool = { batch: 1, height: side, width: side, channels: 4, outHeight: 1, outWidth: 1 }
-  const window = { window: [side, side], strides: [1, 1], padTop: 0, padLeft: 0 } as const
+  const pool = { batch: 1, inputHeight: side, inputWidth: side, channels: 4, outHeight: 1, outWidth: 1 }
+  const window = {
+    kernelHeight: side,
+    kernelWidth: side,
+    strides: [1, 1],
+    dilation: [1, 1],
+    padTop: 0,
+    padLeft: 0,
+  } as const
   await expectSums(averagePool, { ...pool, ...window }, [tenths(4 * manyTerms)], [4], tenth)
 
   const many = 5000
-  const row = { ...pool, height: 1, width: 2 * many - 1, outHeight: 1, outWidth: many, window: [1, many] } as const
+  const row = {
+    ...pool,
+    inputHeight: 1,
+    inputWidth: 2 * many - 1,
+    outHeight: 1,
+    outWidth: many,
+    kernelHeight: 1,
+    kernelWidth: many,
+  } as const
   const key = { ...window, ...row }
   const middle = 4 * (many - 1)
   const check = (expected: number) => (outputs: readonly HostArray[], what: string) => {
@@ -287,7 +320,7 @@ test('pooling over a large window, and its gradients under many windows', async 
       what,
     ).toBeLessThan(bound)
   }
-  const size = [4 * row.width]
+  const size = [4 * row.inputWidth]
   await eachResult(averagePoolGradient, key, [tenths(4 * many)], size, check(tenth))
   // Every window has its maximum at the same number.
   const codes = Uint32Array.from({ length: 4 * many }, (_, i) => many - 1 - Math.floor(i / 4))

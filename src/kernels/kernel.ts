@@ -14,6 +14,7 @@
 
 import { WeftgradError } from '../errors.ts'
 import { aFlag, aNumber, anArray, anObject, aString, checkOptions } from '../options.ts'
+import { at } from './extents.ts'
 
 /** Extents from the outermost axis to the innermost; [] for a single number. Numbers are row-major. */
 export type Shape = readonly number[]
@@ -30,6 +31,12 @@ export interface Target {
   readonly maxWorkgroupSize: number
   /** The most bytes of `var<workgroup>` in a kernel: 16,384 at least. */
   readonly maxWorkgroupStorageBytes: number
+}
+
+/** The lanes of a subgroup, for kernels that need them. Throws RangeError where the adapter has none. */
+export function subgroupSizeOf({ subgroupSize }: Target): number {
+  if (subgroupSize === undefined) throw new RangeError('the adapter has no subgroups of a fixed size')
+  return subgroupSize
 }
 
 /** What a binding refers to: an operand, a result, or scratch memory of the plan, by number. */
@@ -91,17 +98,24 @@ export interface Dispatch {
   readonly workgroups: readonly [number, number, number]
   /**
    * Set on a last dispatch that does nothing but add up the partial results in scratch 0: a program may leave it out and
-   * add them up itself, together with other work.
+   * add them up itself, together with other work. Its targets are outputs.
    * @internal
    */
-  readonly partialSum?: PartialSum
+  readonly splitSum?: SplitSum<{ readonly output: number }>
 }
 
-/** `splits` partial results of `count` floats each, one after the other; which part of a result belongs to which output. */
-export interface PartialSum {
+/**
+ * A sum that was split over workgroups: partial results that lie one after the other and have still to be added up, in
+ * order. `Place` says where a part of the sum belongs: in a plan an output, in a program a buffer, in a training step a
+ * position in the gradients.
+ */
+export interface SplitSum<Place> {
+  /** How many partial results there are. */
   readonly splits: number
+  /** Floats in each of them. */
   readonly count: number
-  readonly targets: readonly { readonly output: number; readonly from: number; readonly count: number }[]
+  /** Which part of the sum belongs where: `count` floats, `from` the beginning of the sum. */
+  readonly targets: readonly (Place & { readonly from: number; readonly count: number })[]
 }
 
 /** The dispatches that compute one operator. */
@@ -116,33 +130,48 @@ export interface KernelPlan {
   readonly flops: number
 }
 
-export interface Variant<Key> {
-  readonly name: string
+export interface Variant<Key, Name extends string = string> {
+  readonly name: Name
   supports(key: Key, target: Target): boolean
   plan(key: Key, target: Target): KernelPlan
 }
 
-/** One operator's kernels. `variants[0]` is the plain one that runs on every adapter; others are checked against it. */
-export interface Family<Key> {
+/**
+ * One operator's kernels. The first variant is called `plain`: it runs on every adapter, and the others are checked against
+ * it. (Kernels that fuse convolution and pooling have none: the graph keeps the two apart where they cannot run.)
+ */
+export interface Family<Key, Name extends string = string> {
   readonly name: string
-  readonly variants: readonly Variant<Key>[]
-  /** The index of the variant to use where nothing was measured. It must support the key. */
-  prefer(key: Key, target: Target): number
+  readonly variants: readonly Variant<Key, Name>[]
+  /** The variant to use where nothing was measured. It must support the key. */
+  prefer(key: Key, target: Target): Name
+}
+
+/**
+ * Makes the `supports` of a family's variants from what each can do. `plainest` holds the optional fields of a key, its
+ * features, with the values that every variant can do; a variant says of each feature whether it can do other values too,
+ * and what else must hold. A new field of the key does not compile before it has a plainest value, and then not before
+ * every variant has said whether it can do it.
+ */
+export function capabilities<Key, Feature extends keyof Key>(plainest: Required<Pick<Key, Feature>>) {
+  return (can: Readonly<Record<Feature, boolean>>, fits: (key: Key, target: Target) => boolean = () => true) =>
+    (key: Key, target: Target): boolean => {
+      for (const feature in plainest)
+        if (!can[feature] && String(key[feature] ?? plainest[feature]) !== String(plainest[feature])) return false
+      return fits(key, target)
+    }
 }
 
 /** Plans `key` by the named variant, or by the family's preference. Throws 'argument' for an unsupported variant. */
-export function planKernel<Key>(family: Family<Key>, key: Key, target: Target, variant?: number | string): KernelPlan {
-  const index =
-    typeof variant === 'string'
-      ? family.variants.findIndex((candidate) => candidate.name === variant)
-      : (variant ?? family.prefer(key, target))
-  const chosen = family.variants[index]
+export function planKernel<Key>(family: Family<Key>, key: Key, target: Target, variant?: string): KernelPlan {
+  const name = variant ?? family.prefer(key, target)
+  const chosen = family.variants.find((candidate) => candidate.name === name)
   if (chosen === undefined || !chosen.supports(key, target)) {
     const usable = family.variants.filter((candidate) => candidate.supports(key, target)).map((v) => v.name)
     throw new WeftgradError(
       'argument',
-      `${family.name} has no variant ${String(variant)} for these shapes on this adapter; use one of: ${usable.join(', ')}.`,
-      { family: family.name, variant, key },
+      `${family.name} has no variant ${name} for these shapes on this adapter; use one of: ${usable.join(', ')}.`,
+      { family: family.name, variant: name, key },
     )
   }
   return chosen.plan(key, target)
@@ -269,12 +298,7 @@ export function elementCount(shape: Shape): number {
 export function stridesOf(shape: Shape): number[] {
   const strides = new Array<number>(shape.length).fill(1)
   for (let axis = shape.length - 2; axis >= 0; axis--) {
-    strides[axis] = (strides[axis + 1] ?? 1) * (shape[axis + 1] ?? 1)
+    strides[axis] = at(strides, axis + 1) * at(shape, axis + 1)
   }
   return strides
-}
-
-/** Lanes a workgroup of a kernel without workgroup memory should have: one subgroup on a CPU (no coroutines), 64 on a GPU. */
-export function plainWorkgroupSize(target: Target): number {
-  return target.class === 'cpu' ? (target.subgroupSize ?? 8) : 64
 }

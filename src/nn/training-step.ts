@@ -12,13 +12,13 @@ import type { KernelTask, VariantTable } from '../graph/plan/choice.ts'
 import type { Wanted } from '../graph/plan/plan.ts'
 import { Program, planFor, targetOf } from '../graph/run/program.ts'
 import { planKernel } from '../kernels/kernel.ts'
-import { commit } from '../kernels/training/gated-copy.ts'
+import { gatedCopy } from '../kernels/training/gated-copy.ts'
 import { optimizerTableColumns } from '../kernels/training/optimizer.ts'
-import type { PendingSum } from '../kernels/training/state.ts'
+import type { GradientSplitSum } from '../kernels/training/state.ts'
 import {
   finishStep,
   globalStepWord,
-  mostPendingSums,
+  mostSplitSums,
   notFiniteWord,
   stepInEpochWord,
   stepRecordColumns,
@@ -73,7 +73,7 @@ export interface StepRecords {
   readonly globalStep: number
 }
 
-/** Device memory that the programs of a training run share. Word offsets of `state` are in kernels/training/state.ts. */
+/** Device memory of a training run that its programs share. Word offsets of `state` are in kernels/training/state.ts. */
 export class TrainingMemory {
   readonly device: Device
   readonly gradients: DeviceBuffer
@@ -233,9 +233,9 @@ export async function createTrainingStep(
   const count = memory.gradients.bytes / 4
   const classes = classesOf(model)
   const whole = (buffer: DeviceBuffer): BufferSlice => buffer.slice()
-  const plan = planFor(device, wanted, { variants, deferSums: mostPendingSums })
+  const plan = planFor(device, wanted, { variants, deferSums: mostSplitSums })
   const sums = plan.deferred.map(
-    ({ splits, count, targets }): PendingSum => ({
+    ({ splits, count, targets }): GradientSplitSum => ({
       splits,
       count,
       targets: targets.map(({ slice, ...part }) => ({ ...part, to: slice.offset / 4 })),
@@ -248,7 +248,7 @@ export async function createTrainingStep(
       outputs: [memory.record, whole(memory.state), whole(memory.gradients)],
     },
     ...updated.map((slice, i) => ({
-      plan: planKernel(commit, { count: slice.bytes / 4 }, target),
+      plan: planKernel(gatedCopy, { count: slice.bytes / 4 }, target),
       inputs: [...results.slice(firstUpdate + i, firstUpdate + i + 1), whole(memory.state)],
       outputs: [slice],
     })),

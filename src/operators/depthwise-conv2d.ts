@@ -9,19 +9,9 @@ import type { ConvOptions } from './conv2d.ts'
 import type { Operator } from './operator.ts'
 import { apply } from './operator.ts'
 import type { Tensor } from './tensor.ts'
-import type { ConvGeometry } from './window.ts'
 import { convGeometry, convKinds } from './window.ts'
 
-interface DepthwiseAttributes extends ConvGeometry {
-  readonly multiplier: number
-}
-
-function keyOf(geometry: DepthwiseAttributes): DepthwiseKey {
-  const { inputHeight: height, inputWidth: width, kernelHeight, kernelWidth, ...others } = geometry
-  return { height, width, kernel: [kernelHeight, kernelWidth], ...others }
-}
-
-const depthwiseConv2dOp: Operator<DepthwiseAttributes, [x: Tensor, kernel: Tensor]> = {
+const depthwiseConv2dOp: Operator<DepthwiseKey, [x: Tensor, kernel: Tensor]> = {
   name: 'depthwiseConv2d',
   shape(inputs, { batch, outHeight, outWidth, channels, multiplier }) {
     take('depthwiseConv2d', inputs, [{ rank: 4 }, { rank: 4 }])
@@ -29,7 +19,7 @@ const depthwiseConv2dOp: Operator<DepthwiseAttributes, [x: Tensor, kernel: Tenso
       refuse('depthwiseConv2d', inputs, 'the kernel is [height, width, channels, multiplier]')
     return [f32([batch, outHeight, outWidth, channels * multiplier])]
   },
-  lower: ({ attributes }, kernels) => kernels.plan(depthwise, keyOf(attributes)),
+  lower: ({ attributes }, kernels) => kernels.plan(depthwise, attributes),
   vjp: ({ cotangent, inputs: [x, kernel], attributes }) => [
     apply(inputGradientOp, [cotangent, kernel], attributes),
     apply(filterGradientOp, [x, cotangent], attributes),
@@ -38,26 +28,26 @@ const depthwiseConv2dOp: Operator<DepthwiseAttributes, [x: Tensor, kernel: Tenso
 
 // Both gradients are linear in each operand, so their derivatives are convolutions again.
 
-const inputGradientOp: Operator<DepthwiseAttributes, [dy: Tensor, kernel: Tensor]> = {
+const inputGradientOp: Operator<DepthwiseKey, [dy: Tensor, kernel: Tensor]> = {
   name: 'depthwiseConv2dInputGradient',
   shape(inputs, { batch, inputHeight, inputWidth, channels }) {
     take('depthwiseConv2dInputGradient', inputs, [{ rank: 4 }, { rank: 4 }])
     return [f32([batch, inputHeight, inputWidth, channels])]
   },
-  lower: ({ attributes }, kernels) => kernels.plan(depthwiseInputGradient, keyOf(attributes)),
+  lower: ({ attributes }, kernels) => kernels.plan(depthwiseInputGradient, attributes),
   vjp: ({ cotangent, inputs: [dy, kernel], attributes }) => [
     apply(depthwiseConv2dOp, [cotangent, kernel], attributes),
     apply(filterGradientOp, [cotangent, dy], attributes),
   ],
 }
 
-const filterGradientOp: Operator<DepthwiseAttributes, [x: Tensor, dy: Tensor]> = {
+const filterGradientOp: Operator<DepthwiseKey, [x: Tensor, dy: Tensor]> = {
   name: 'depthwiseConv2dFilterGradient',
   shape(inputs, { kernelHeight, kernelWidth, channels, multiplier }) {
     take('depthwiseConv2dFilterGradient', inputs, [{ rank: 4 }, { rank: 4 }])
     return [f32([kernelHeight, kernelWidth, channels, multiplier])]
   },
-  lower: ({ attributes }, kernels) => kernels.plan(depthwiseFilterGradient, keyOf(attributes)),
+  lower: ({ attributes }, kernels) => kernels.plan(depthwiseFilterGradient, attributes),
   vjp: ({ cotangent, inputs: [x, dy], attributes }) => [
     apply(inputGradientOp, [dy, cotangent], attributes),
     apply(depthwiseConv2dOp, [x, cotangent], attributes),

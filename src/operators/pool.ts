@@ -4,7 +4,6 @@ import { WeftgradError } from '../errors.ts'
 import type { TensorType } from '../graph/node.ts'
 import { shapeText } from '../graph/node.ts'
 import { averagePoolGradient, averagePool as averagePoolKernels } from '../kernels/pool/average.ts'
-import type { PoolKey } from '../kernels/pool/frame.ts'
 import { maxPoolGradient } from '../kernels/pool/gradient.ts'
 import { maxPoolGather, maxPool as maxPoolKernels } from '../kernels/pool/pool.ts'
 import { checkOptions } from '../options.ts'
@@ -15,13 +14,6 @@ import { mean } from './reduce.ts'
 import type { Tensor } from './tensor.ts'
 import type { ConvGeometry, Padding, Pair } from './window.ts'
 import { convGeometry, pairOf, poolKinds } from './window.ts'
-
-function keyOf(geometry: ConvGeometry): PoolKey {
-  const { batch, inputHeight: height, inputWidth: width, channels, kernelHeight, kernelWidth, strides } = geometry
-  const { outHeight, outWidth, padTop, padLeft } = geometry
-  const window = [kernelHeight, kernelWidth] as const
-  return { batch, height, width, channels, window, strides, padTop, padLeft, outHeight, outWidth }
-}
 
 /** The images that a pool reads, or their gradient. */
 const imageType = ({ batch, inputHeight, inputWidth, channels }: ConvGeometry): TensorType =>
@@ -38,7 +30,7 @@ export const maxPoolOp: Operator<ConvGeometry, [x: Tensor]> = {
     const maxima = pooledType(geometry)
     return [maxima, u32(maxima.shape)]
   },
-  lower: ({ attributes }, kernels) => kernels.plan(maxPoolKernels, keyOf(attributes)),
+  lower: ({ attributes }, kernels) => kernels.plan(maxPoolKernels, attributes),
   vjp({ cotangent, outputs: [, positions], attributes }) {
     if (positions === undefined) throw new RangeError('maxPool has two results')
     return [apply(maxPoolGradientOp, [cotangent, positions], attributes)]
@@ -53,7 +45,7 @@ export const maxPoolGradientOp: Operator<ConvGeometry, [dy: Tensor, positions: T
     take('maxPoolGradient', inputs, [{ rank: 4 }, { dtype: 'u32', rank: 4 }])
     return [imageType(geometry)]
   },
-  lower: ({ attributes }, kernels) => kernels.plan(maxPoolGradient, keyOf(attributes)),
+  lower: ({ attributes }, kernels) => kernels.plan(maxPoolGradient, attributes),
   vjp: ({ cotangent, inputs: [, positions], attributes }) => [
     apply(maxPoolGatherOp, [cotangent, positions], attributes),
   ],
@@ -66,7 +58,7 @@ const maxPoolGatherOp: Operator<ConvGeometry, [x: Tensor, positions: Tensor]> = 
     take('maxPoolGather', inputs, [{ rank: 4 }, { dtype: 'u32', rank: 4 }])
     return [pooledType(geometry)]
   },
-  lower: ({ attributes }, kernels) => kernels.plan(maxPoolGather, keyOf(attributes)),
+  lower: ({ attributes }, kernels) => kernels.plan(maxPoolGather, attributes),
   vjp: ({ cotangent, inputs: [, positions], attributes }) => [
     apply(maxPoolGradientOp, [cotangent, positions], attributes),
   ],
@@ -78,7 +70,7 @@ const averagePoolOp: Operator<ConvGeometry, [x: Tensor]> = {
     take('averagePool', inputs, [{ rank: 4 }])
     return [pooledType(geometry)]
   },
-  lower: ({ attributes }, kernels) => kernels.plan(averagePoolKernels, keyOf(attributes)),
+  lower: ({ attributes }, kernels) => kernels.plan(averagePoolKernels, attributes),
   vjp: ({ cotangent, attributes }) => [apply(averagePoolGradientOp, [cotangent], attributes)],
 }
 
@@ -88,7 +80,7 @@ const averagePoolGradientOp: Operator<ConvGeometry, [dy: Tensor]> = {
     take('averagePoolGradient', inputs, [{ rank: 4 }])
     return [imageType(geometry)]
   },
-  lower: ({ attributes }, kernels) => kernels.plan(averagePoolGradient, keyOf(attributes)),
+  lower: ({ attributes }, kernels) => kernels.plan(averagePoolGradient, attributes),
   vjp: ({ cotangent, attributes }) => [apply(averagePoolOp, [cotangent], attributes)],
 }
 

@@ -3,7 +3,10 @@
 import { WeftgradError } from '../errors.ts'
 import type { Shape } from '../graph/node.ts'
 import { shapeText } from '../graph/node.ts'
+import type { ConvGeometry } from '../kernels/geometry.ts'
 import { checkValue, type Kind } from '../options.ts'
+
+export type { ConvGeometry } from '../kernels/geometry.ts'
 
 /** [vertical, horizontal], or [before, after]. */
 export type Pair = readonly [number, number]
@@ -14,23 +17,6 @@ export type ExplicitPadding = readonly [Pair, Pair]
  * TensorFlow counts), nothing ('valid'), or so many pixels.
  */
 export type Padding = 'same' | 'valid' | ExplicitPadding
-
-/** A window sliding over a batch of images: everything about a convolution or pool but what it computes. */
-export interface ConvGeometry {
-  readonly batch: number
-  readonly inputHeight: number
-  readonly inputWidth: number
-  readonly channels: number
-  readonly kernelHeight: number
-  readonly kernelWidth: number
-  readonly outHeight: number
-  readonly outWidth: number
-  readonly strides: Pair
-  readonly dilation: Pair
-  /** Padding above and to the left; below and to the right it is what the windows reach beyond the image. */
-  readonly padTop: number
-  readonly padLeft: number
-}
 
 export interface WindowOptions {
   readonly strides?: number | Pair

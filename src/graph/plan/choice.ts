@@ -103,7 +103,7 @@ export function kernelTask<Key extends object>(
     family: family.name,
     shapeClass: shapeClassOf(key),
     candidates,
-    preferred: family.variants[family.prefer(key, target)]?.name ?? candidates[0] ?? '',
+    preferred: family.prefer(key, target),
     inputs,
     outputs,
     plan: (variant) => planKernel(family, key, target, variant),

@@ -9,7 +9,7 @@
 import { sliceAlignment } from '../../gpu/alignment.ts'
 import { refuseOversized } from '../../gpu/bind.ts'
 import type { BufferSlice, DeviceBuffer } from '../../gpu/device.ts'
-import type { DType, KernelPlan, Operand } from '../../kernels/kernel.ts'
+import type { DType, KernelPlan, Operand, SplitSum } from '../../kernels/kernel.ts'
 import { elementCount } from '../../kernels/kernel.ts'
 import type { LeafAttributes, Node, Storage, TensorType, Value } from '../node.ts'
 import { isNode, keyOf, leafOp, outputOf, shapeText, topologicalOrder } from '../node.ts'
@@ -57,7 +57,7 @@ export type Location =
 
 /** One run of one kernel, with every operand placed. */
 export interface PlannedDispatch {
-  /** Names the kernel: `conv2d/direct`. */
+  /** Names the kernel: `conv2d/plain`. */
   readonly label: string
   /** The whole shader module. */
   readonly wgsl: string
@@ -95,21 +95,19 @@ export interface Plan {
    * Sums that the caller adds up, by `deferSums`; their partial results stay in the arenas until the end.
    * @internal
    */
-  readonly deferred: readonly DeferredSum[]
+  readonly deferred: readonly PlacedSplitSum[]
   /** What tuning needs to know of each kernel; empty unless `record` was asked for. */
   readonly tasks: readonly KernelTask[]
 }
 
-/** Partial results, and the slices that their sum belongs into. */
-export interface DeferredSum {
+/** A split sum, and the slices that its parts belong into. */
+export interface PlacedSplitSum
+  extends SplitSum<{
+    /** Where the part belongs. */
+    readonly slice: BufferSlice
+  }> {
   /** Where the partial results lie, one after the other. */
   readonly partial: Location
-  /** How many there are. */
-  readonly splits: number
-  /** Floats in a partial result. */
-  readonly count: number
-  /** Which part of the sum belongs where. */
-  readonly targets: readonly { readonly slice: BufferSlice; readonly from: number; readonly count: number }[]
 }
 
 export interface PlanOptions extends ChooserOptions {
@@ -174,7 +172,7 @@ class Planner {
   readonly #locations = new Map<string, Location>()
   readonly #leafNumbers = new Map<Storage, number>()
   readonly #dispatches: PlannedDispatch[] = []
-  readonly #deferred: DeferredSum[] = []
+  readonly #deferred: PlacedSplitSum[] = []
   readonly #read = new Set<string>()
 
   constructor(outputs: readonly Wanted[], options: PlanOptions) {
@@ -307,7 +305,7 @@ class Planner {
 
   /** Leaves a kernel's last sum to the caller, where nothing in the graph reads what it gives. */
   #defer(node: Node, kernel: KernelPlan, outputs: readonly Location[], scratch: readonly Location[]): boolean {
-    const sum = kernel.dispatches.at(-1)?.partialSum
+    const sum = kernel.dispatches.at(-1)?.splitSum
     const [partial] = scratch
     const isRead = node.outputs.some((_, index) => this.#read.has(`${node.id}.${index}`))
     if (sum === undefined || partial === undefined || isRead) return false

@@ -6,12 +6,12 @@
  * - forward:          rows = output pixels, k = (ky, kx, channel),  columns = filters
  * - input gradient:   rows = input pixels,  k = (ky, kx, filter),   columns = channels
  * - filter gradient:  rows = (ky, kx, channel), k = output pixels,  columns = filters
- * The plain variants are in conv2d-direct.ts, those for small kernels in conv2d-windows.ts, those for GPUs in tiled-conv2d.ts,
- * and convolutions that are products as they stand go to matmul.ts by conv2d-product.ts.
+ * The plain variants are in plain.ts, those for small kernels in quad/, those for GPUs in workgroup.ts; convolutions that are
+ * products as they stand go to matmul.ts by as-matmul.ts. Those for subgroups are here.
  */
 
-import type { KernelPlan, Target, Variant } from '../kernel.ts'
-import { dispatch, input, output, reads, scratch, writes } from '../kernel.ts'
+import type { KernelPlan, Variant } from '../kernel.ts'
+import { dispatch, input, output, reads, scratch, subgroupSizeOf, writes } from '../kernel.ts'
 import { splitCount, sumPartials } from '../schedule/split-k.ts'
 import type { SubgroupTile } from '../schedule/subgroup-tile.ts'
 import {
@@ -30,12 +30,13 @@ import {
 import { activationFunction } from '../wgsl/activation.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { allOf, repeat } from '../wgsl/text.ts'
-import type { Conv2dKey } from './direct.ts'
-import { directFilterGradient, directForward, directInputGradient } from './direct.ts'
+import type { SubgroupName } from './family.ts'
 import { convFamily } from './family.ts'
-import { filterGradientByWindows, forwardByWindows, inputGradientByWindows } from './quad/pooled.ts'
+import type { Conv2dKey } from './plain.ts'
+import { conv2dSupports, plainFilterGradient, plainForward, plainInputGradient } from './plain.ts'
+import { filterGradientByQuads, forwardByQuads, inputGradientByQuads } from './quad/pooled.ts'
 
-export type { Conv2dKey } from './direct.ts'
+export type { Conv2dKey } from './plain.ts'
 
 const flopsOf = (key: Conv2dKey): number =>
   2 * key.batch * key.outHeight * key.outWidth * key.filters * key.kernelHeight * key.kernelWidth * key.channels
@@ -52,14 +53,18 @@ function tileRows(wanted: number, columnVector: number, rows: number): number {
   return Math.min(columnVector <= 2 ? wanted * 2 : wanted, rows)
 }
 
-const hasSubgroups = (_: Conv2dKey, target: Target): boolean => target.subgroupSize !== undefined
+const supports = /* @__PURE__ */ conv2dSupports(
+  { strides: true, dilation: true, padTop: true, padLeft: true, bias: true, activation: true },
+  (_, target) => target.subgroupSize !== undefined,
+)
 
-function forwardVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
+function forwardVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
+  const name: SubgroupName = `subgroupRows${wantedRows}`
   return {
     name,
-    supports: hasSubgroups,
+    supports,
     plan(key, target): KernelPlan {
-      const subgroupSize = target.subgroupSize ?? 1
+      const subgroupSize = subgroupSizeOf(target)
       const columnVector = columnVectorFor(key.filters, subgroupSize)
       const rows = key.batch * key.outHeight * key.outWidth
       const unroll = widestVector(key.channels)
@@ -83,7 +88,7 @@ function forwardVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
       const runVectors = ((key.kernelWidth / runs) * key.channels) / unroll
       const total = longSum(type, accumulatorsOf(tile), {
         terms: (key.kernelHeight * key.kernelWidth * key.channels) / unroll,
-        turns: runVectors,
+        iterations: runVectors,
       })
       return {
         variant: name,
@@ -161,12 +166,13 @@ ${storeTile(tile, (row, column, value) => `result[${row} * u.columnVectors + ${c
   }
 }
 
-function inputGradientVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
+function inputGradientVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
+  const name: SubgroupName = `subgroupRows${wantedRows}`
   return {
     name,
-    supports: hasSubgroups,
+    supports,
     plan(key, target): KernelPlan {
-      const subgroupSize = target.subgroupSize ?? 1
+      const subgroupSize = subgroupSizeOf(target)
       const rows = key.batch * key.inputHeight * key.inputWidth
       const unroll = widestVector(key.filters)
       // Lanes hold one column each: four groups of them use each load of the gradient four times as often. 64 channels of
@@ -188,7 +194,7 @@ function inputGradientVariant(name: string, wantedRows: number): Variant<Conv2dK
       const [strideY, strideX] = key.strides
       const total = longSum('f32', accumulatorsOf(tile), {
         terms: (key.kernelHeight * key.kernelWidth * key.filters) / unroll,
-        turns: key.filters / unroll,
+        iterations: key.filters / unroll,
       })
       return {
         variant: name,
@@ -271,12 +277,13 @@ ${storeTile(tile, (row, column, value) => `result[${row} * u.columnVectors + ${c
   }
 }
 
-function filterGradientVariant(name: string, wantedRows: number): Variant<Conv2dKey> {
+function filterGradientVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
+  const name: SubgroupName = `subgroupRows${wantedRows}`
   return {
     name,
-    supports: hasSubgroups,
+    supports,
     plan(key, target): KernelPlan {
-      const subgroupSize = target.subgroupSize ?? 1
+      const subgroupSize = subgroupSizeOf(target)
       const columnVector = columnVectorFor(key.filters, subgroupSize)
       const rowVector = widestVector(key.channels)
       const rows = key.kernelHeight * key.kernelWidth * key.channels
@@ -305,7 +312,7 @@ function filterGradientVariant(name: string, wantedRows: number): Variant<Conv2d
       const imageRowsPerSplit = Math.ceil(imageRows / splits)
       const total = longSum(type, accumulatorsOf(tile), {
         terms: (imageRowsPerSplit * key.outWidth) / unroll,
-        turns: key.outWidth / unroll,
+        iterations: key.outWidth / unroll,
       })
       const label = `conv2d.filterGradient/${name}${splits > 1 ? `/splitK${splits}` : ''}`
       const product = dispatch({
@@ -390,25 +397,20 @@ ${storeTile(tile, (row, column, value) => `result[(split * u.rows + ${row}) * u.
 }
 
 /** Inputs image, kernel and maybe bias; output [batch, outHeight, outWidth, filters]. Throws 'shape' for an empty key. */
-export const conv2dForward = convFamily('conv2d', [
-  directForward,
-  forwardVariant('subgroup16', 16),
-  forwardVariant('subgroup8', 8),
-  forwardByWindows,
-])
+export const conv2dForward = convFamily('conv2d', [plainForward, forwardVariant(16), forwardVariant(8), forwardByQuads])
 
 /** Inputs dy and kernel; output dx. `bias` and `activation` of the key play no part. */
 export const conv2dInputGradient = convFamily('conv2d.inputGradient', [
-  directInputGradient,
-  inputGradientVariant('subgroup32', 16),
-  inputGradientVariant('subgroup16', 8),
-  inputGradientByWindows,
+  plainInputGradient,
+  inputGradientVariant(16),
+  inputGradientVariant(8),
+  inputGradientByQuads,
 ])
 
 /** Inputs image and dy; output the kernel's gradient. `bias` and `activation` of the key play no part. */
 export const conv2dFilterGradient = convFamily('conv2d.filterGradient', [
-  directFilterGradient,
-  filterGradientVariant('subgroup16', 16),
-  filterGradientVariant('subgroup8', 8),
-  filterGradientByWindows,
+  plainFilterGradient,
+  filterGradientVariant(16),
+  filterGradientVariant(8),
+  filterGradientByQuads,
 ])

@@ -1,5 +1,5 @@
 /**
- * Convolutions for GPUs: the variants of conv2d.ts that run as tiled-product.ts, with operands that are gathered from
+ * Convolutions for GPUs: the variants of conv2d.ts that run as schedule/workgroup-tile.ts, with operands that are gathered from
  * image or gradient as they are loaded (implicit GEMM). Rows, k and columns are those of conv2d.ts. Any kernel, stride,
  * padding and dilation; at stride 2 the input gradient multiplies by the zeros between gradients.
  */
@@ -7,9 +7,11 @@
 import type { UniformValue, Variant } from '../kernel.ts'
 import { input, reads } from '../kernel.ts'
 import { matrixOperand } from '../schedule/matrix-operand.ts'
-import type { TiledBlock, TiledExtents, TiledOperand, TiledProduct } from '../schedule/workgroup-tile.ts'
+import type { TiledBlock, TiledExtents, TiledName, TiledOperand, TiledProduct } from '../schedule/workgroup-tile.ts'
 import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
-import type { Conv2dKey } from './direct.ts'
+import { component, range } from '../wgsl/text.ts'
+import type { Conv2dKey } from './plain.ts'
+import { conv2dSupports } from './plain.ts'
 
 export type ConvProduct = 'conv2d' | 'conv2d.inputGradient' | 'conv2d.filterGradient'
 
@@ -33,13 +35,16 @@ export function productOf(product: ConvProduct, key: Conv2dKey): TiledExtents {
 }
 
 /** One variant for each block. */
-export const tiledConvs = (product: ConvProduct): Variant<Conv2dKey>[] =>
+export const tiledConvs = (product: ConvProduct): Variant<Conv2dKey, TiledName>[] =>
   Object.values(tiledBlocks).map((block) => tiledConv(product, block))
 
-function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey> {
+function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey, TiledName> {
   return {
     name: block.name,
-    supports: (_, target) => suits(block, target),
+    supports: conv2dSupports(
+      { strides: true, dilation: true, padTop: true, padLeft: true, bias: true, activation: true },
+      (_, target) => suits(block, target),
+    ),
     plan(key, target) {
       const { batch, outHeight, outWidth, filters, kernelHeight, kernelWidth, channels } = key
       const isForward = product === 'conv2d'
@@ -184,8 +189,10 @@ function tapsOfImage({ channels, strides, dilation }: Conv2dKey): TiledOperand {
   // A vector holds four channels of one tap, or four taps and channels each for itself.
   const [i32s, u32s] = isVector ? ['i32', 'u32'] : ['vec4i', 'vec4u']
   const rows = isVector ? 'min(position, u.rows - 4u)' : 'min(position + vec4u(0, 1, 2, 3), vec4u(u.rows - 1u))'
-  const number = (c: string): string => `imageAt(sampleRow, y.${c}, x.${c}, place.channel.${c})`
-  const loaded = isVector ? 'imageAt(sampleRow, y, x, place.channel)' : `vec4f(${[...'xyzw'].map(number).join(', ')})`
+  const part = (name: string, i: number): string => component(name, 4, i)
+  const number = (i: number): string =>
+    `imageAt(sampleRow, ${part('y', i)}, ${part('x', i)}, ${part('place.channel', i)})`
+  const loaded = isVector ? 'imageAt(sampleRow, y, x, place.channel)' : `vec4f(${range(4).map(number).join(', ')})`
   return {
     binding: reads('left', input(0), type),
     along: 'positions',

@@ -1,35 +1,26 @@
 /**
  * Depthwise convolution: every channel is convolved with kernels of its own. Forward and input gradient; the filter
- * gradient is in depthwise-filter-gradient.ts. Padding counts as zeros. Sums run over the taps of the kernel row by row.
+ * gradient is in filter-gradient.ts. Padding counts as zeros. Sums run over the taps of the kernel row by row.
  *
  * The arithmetic is small beside what has to be loaded. Lanes run along channels; `sliding` keeps the kernel in registers
  * and walks down the image, so that a row of the input is loaded once for all rows of the kernel; `strips`, in
- * depthwise-strips.ts, walks along several rows at once.
+ * strips.ts, walks along several rows at once.
  */
 
-import {
-  dispatch,
-  type Family,
-  input,
-  type KernelPlan,
-  output,
-  plainWorkgroupSize,
-  reads,
-  type Target,
-  writes,
-} from '../kernel.ts'
-import { planRowWalk } from '../schedule/row-stride.ts'
+import { dispatch, type Family, input, type KernelPlan, output, reads, type Target, writes } from '../kernel.ts'
+import { depthwiseWorkgroups, fillsTapsInLoop, plainWorkgroupSize, prefersLongRuns } from '../schedule/occupancy.ts'
+import { planRowStride } from '../schedule/row-stride.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { allOf, lines } from '../wgsl/text.ts'
+import { allOf, lines, range } from '../wgsl/text.ts'
 import {
   checked,
   type DepthwiseKey,
   depthwiseFlops,
+  depthwiseSupports,
   forwardSlide,
   fourChannels,
   gradientSlide,
   type Slide,
-  slides,
 } from './key.ts'
 import { fillsLanes, formsStrips, planStrips } from './strips.ts'
 
@@ -40,36 +31,47 @@ export type { DepthwiseKey } from './key.ts'
  * Inputs: x f32 [batch, height, width, channels], w f32 [kernelHeight, kernelWidth, channels, multiplier]. Output: y
  * f32 [batch, outHeight, outWidth, channels * multiplier]. Throws 'shape' or 'limit' for impossible keys.
  */
-export const depthwise: Family<DepthwiseKey> = depthwiseFamily('depthwise', planForward, forwardSlide)
+export const depthwise: DepthwiseFamily = depthwiseFamily('depthwise', planForward, forwardSlide)
 
 /** Inputs: dy f32 [batch, outHeight, outWidth, channels * multiplier], w. Output: dx f32 [batch, height, width, channels]. */
-export const depthwiseInputGradient: Family<DepthwiseKey> = depthwiseFamily(
+export const depthwiseInputGradient: DepthwiseFamily = depthwiseFamily(
   'depthwiseInputGradient',
   planInputGradient,
   gradientSlide,
 )
 
 type Width = 1 | 4
+type DepthwiseFamily = Family<DepthwiseKey, 'plain' | 'vec4' | 'sliding' | 'strips'>
 
 function depthwiseFamily(
   name: string,
   direct: (key: DepthwiseKey, target: Target, width: Width, label: string) => KernelPlan,
   slide: (key: DepthwiseKey) => Slide,
-): Family<DepthwiseKey> {
+): DepthwiseFamily {
   // 25 taps: a 5x5 kernel compiles in half a second; larger ones would not stay in registers anyway.
-  const sliding = (key: DepthwiseKey) => fourChannels(key) && slides(key) && key.kernel[0] * key.kernel[1] <= 25
-  const strips = (key: DepthwiseKey) => formsStrips(key, slide(key))
+  const sliding = depthwiseSupports(
+    { multiplier: false, strides: false, dilation: false, padTop: true, padLeft: true },
+    (key) => fourChannels(key) && key.kernelHeight * key.kernelWidth <= 25,
+  )
+  const strips = depthwiseSupports(
+    { multiplier: false, strides: false, dilation: false, padTop: true, padLeft: true },
+    (key) => formsStrips(key, slide(key)),
+  )
+  const vectors = depthwiseSupports(
+    { multiplier: false, strides: true, dilation: true, padTop: true, padLeft: true },
+    fourChannels,
+  )
   return {
     name,
     variants: [
       {
         name: 'plain',
-        supports: () => true,
+        supports: depthwiseSupports({ multiplier: true, strides: true, dilation: true, padTop: true, padLeft: true }),
         plan: (key, target) => direct(checked(name, key), target, 1, `${name}/plain`),
       },
       {
         name: 'vec4',
-        supports: fourChannels,
+        supports: vectors,
         plan: (key, target) => direct(checked(name, key), target, 4, `${name}/vec4`),
       },
       {
@@ -84,19 +86,19 @@ function depthwiseFamily(
       },
     ],
     prefer: (key, target) => {
-      if (target.class === 'cpu' && strips(key) && fillsLanes(key, target)) return 3
-      return sliding(key) ? 2 : fourChannels(key) ? 1 : 0
+      if (prefersLongRuns(target) && strips(key, target) && fillsLanes(key, target)) return 'strips'
+      return sliding(key, target) ? 'sliding' : vectors(key, target) ? 'vec4' : 'plain'
     },
   }
 }
 
 function planForward(key: DepthwiseKey, target: Target, width: Width, label: string): KernelPlan {
   const outVectors = (key.channels * key.multiplier) / width
-  const walk = planRowWalk({ images: key.batch, rows: key.outHeight, columns: key.outWidth * outVectors }, target)
+  const schedule = planRowStride({ images: key.batch, rows: key.outHeight, columns: key.outWidth * outVectors }, target)
   const element = width === 4 ? 'vec4f' : 'f32'
   const total = longSum(element, ['sum'], {
-    terms: key.kernel[0] * key.kernel[1],
-    turns: key.kernel[1],
+    terms: key.kernelHeight * key.kernelWidth,
+    iterations: key.kernelWidth,
   })
   return {
     variant: width === 4 ? 'vec4' : 'plain',
@@ -105,14 +107,14 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
         label,
         bindings: [reads('x', input(0), element), reads('w', input(1), element), writes('y', output(0), element)],
         uniforms: {
-          ...walk.uniforms,
-          height: key.height,
-          width: key.width,
+          ...schedule.uniforms,
+          height: key.inputHeight,
+          width: key.inputWidth,
           channelVectors: key.channels / width,
           outVectors,
           multiplier: key.multiplier,
-          kernelHeight: key.kernel[0],
-          kernelWidth: key.kernel[1],
+          kernelHeight: key.kernelHeight,
+          kernelWidth: key.kernelWidth,
           strideY: key.strides[0],
           strideX: key.strides[1],
           dilationY: key.dilation[0],
@@ -120,9 +122,9 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
           padTop: key.padTop,
           padLeft: key.padLeft,
         },
-        workgroupSize: walk.workgroupSize,
-        workgroups: walk.workgroups,
-        body: walk.body(
+        workgroupSize: schedule.workgroupSize,
+        workgroups: schedule.workgroups,
+        body: schedule.body(
           `
   let outX = column / u.outVectors;
   let outChannel = column - outX * u.outVectors;
@@ -157,11 +159,14 @@ ${total.finish}
 
 function planInputGradient(key: DepthwiseKey, target: Target, width: Width, label: string): KernelPlan {
   const channelVectors = key.channels / width
-  const walk = planRowWalk({ images: key.batch, rows: key.height, columns: key.width * channelVectors }, target)
+  const schedule = planRowStride(
+    { images: key.batch, rows: key.inputHeight, columns: key.inputWidth * channelVectors },
+    target,
+  )
   const element = width === 4 ? 'vec4f' : 'f32'
   const total = longSum(element, ['sum'], {
-    terms: key.kernel[0] * key.kernel[1] * key.multiplier,
-    turns: key.multiplier,
+    terms: key.kernelHeight * key.kernelWidth * key.multiplier,
+    iterations: key.multiplier,
   })
   return {
     variant: width === 4 ? 'vec4' : 'plain',
@@ -170,25 +175,25 @@ function planInputGradient(key: DepthwiseKey, target: Target, width: Width, labe
         label,
         bindings: [reads('dy', input(0), element), reads('w', input(1), element), writes('dx', output(0), element)],
         uniforms: {
-          ...walk.uniforms,
+          ...schedule.uniforms,
           outHeight: key.outHeight,
           outWidth: key.outWidth,
           channelVectors,
           multiplier: key.multiplier,
-          kernelHeight: key.kernel[0],
-          kernelWidth: key.kernel[1],
+          kernelHeight: key.kernelHeight,
+          kernelWidth: key.kernelWidth,
           dilationY: key.dilation[0],
           dilationX: key.dilation[1],
           padTop: key.padTop,
           padLeft: key.padLeft,
         },
-        workgroupSize: walk.workgroupSize,
-        workgroups: walk.workgroups,
+        workgroupSize: schedule.workgroupSize,
+        workgroups: schedule.workgroups,
         // Constants, because they divide.
         declarations: `
 const strideY = ${key.strides[0]}u;
 const strideX = ${key.strides[1]}u;`,
-        body: walk.body(
+        body: schedule.body(
           `
   let inX = column / u.channelVectors;
   let channel = column - inX * u.channelVectors;
@@ -226,9 +231,6 @@ ${total.finish}
   }
 }
 
-const range = (count: number) => Array.from({ length: count }, (_, i) => i)
-
-/** A line of WGSL for every number. */
 /**
  * Output columns a lane computes side by side. 2: at batch 8 a CPU takes 1.7 ms at 33x33x128 against 1.9 with 1 and 2.5
  * with 4, and 0.4 against 0.6 and 0.7 with a 5x5 kernel at 28x28x32.
@@ -240,13 +242,13 @@ const slideColumns = 2
  * counted from the band's first, `sum_j` holds what rows t and before give to output row t - j.
  */
 function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: string): KernelPlan {
-  const [kernelHeight, kernelWidth] = key.kernel
+  const { kernelHeight, kernelWidth } = key
   const channelVectors = key.channels / 4
   const lanes = plainWorkgroupSize(target)
   const lanesPerRow = Math.ceil(slide.outWidth / slideColumns) * channelVectors
   const tiles = Math.ceil(lanesPerRow / lanes)
   // Bands of 32 rows waste little on the rows above them; shorter ones only where there are too few to go round.
-  const wanted = target.class === 'cpu' ? 16 : 2048
+  const wanted = depthwiseWorkgroups(target)
   const bandRows = Math.min(
     32,
     slide.outHeight,
@@ -257,15 +259,13 @@ function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: str
   const spans = range(slideColumns + kernelWidth - 1)
   const columns = range(slideColumns)
   const sums = range(kernelHeight)
-  const tap = (n: string) => (slide.turned ? `(${taps.length - 1}u - ${n})` : n)
-  // A loop halves a CPU's compile time; a GPU's compiler keeps the array in registers only if no index is computed.
-  const loadTaps =
-    target.class === 'cpu'
-      ? `
+  const tap = (n: string) => (slide.flipped ? `(${taps.length - 1}u - ${n})` : n)
+  const loadTaps = fillsTapsInLoop(target)
+    ? `
   for (var n = 0u; n < u.taps; n++) {
     taps[n] = w[${tap('n')} * u.channelVectors + channel];
   }`
-      : lines(taps, (n) => `  taps[${n}] = w[${tap(`${n}u`)} * u.channelVectors + channel];`)
+    : lines(taps, (n) => `  taps[${n}] = w[${tap(`${n}u`)} * u.channelVectors + channel];`)
   return {
     variant: 'sliding',
     dispatches: [

@@ -11,51 +11,70 @@ import {
   type KernelPlan,
   type Operand,
   output,
-  plainWorkgroupSize,
   reads,
   scratch,
   type Target,
   writes,
 } from '../kernel.ts'
+import { depthwiseParts, plainWorkgroupSize, prefersLongRuns } from '../schedule/occupancy.ts'
 import { sumPartials } from '../schedule/split-k.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { checked, type DepthwiseKey, depthwiseFlops, forwardSlide, fourChannels, slides } from './key.ts'
+import { lines, range } from '../wgsl/text.ts'
+import {
+  checked,
+  type DepthwiseKey,
+  depthwiseFlops,
+  depthwiseSupports,
+  forwardSlide,
+  fourChannels,
+  slides,
+} from './key.ts'
 import { fillsLanes, formsStrips } from './strips.ts'
 import { stripSums } from './strips-gradient.ts'
 
 const name = 'depthwiseFilterGradient'
 
+const byTap = /* @__PURE__ */ depthwiseSupports({
+  multiplier: true,
+  strides: true,
+  dilation: true,
+  padTop: true,
+  padLeft: true,
+})
+
+/** 16 taps a row: that many `vec4f` sums and pixels still fit registers. */
+const byChannels = /* @__PURE__ */ depthwiseSupports(
+  { multiplier: false, strides: true, dilation: true, padTop: true, padLeft: true },
+  (key) => fourChannels(key) && key.kernelWidth <= 16,
+)
+
+const byStrips = /* @__PURE__ */ depthwiseSupports(
+  { multiplier: false, strides: false, dilation: false, padTop: true, padLeft: true },
+  (key) => formsStrips(key, forwardSlide(key)),
+)
+
 /**
  * Inputs: x f32 [batch, height, width, channels], dy f32 [batch, outHeight, outWidth, channels * multiplier]. Output: dw
  * f32 [kernelHeight, kernelWidth, channels, multiplier]. Throws 'shape' or 'limit' for impossible keys.
  */
-export const depthwiseFilterGradient: Family<DepthwiseKey> = {
+export const depthwiseFilterGradient: Family<DepthwiseKey, 'plain' | 'channels' | 'strips'> = {
   name,
   variants: [
-    { name: 'plain', supports: () => true, plan: (key, target) => planByTap(checked(name, key), target) },
+    { name: 'plain', supports: byTap, plan: (key, target) => planByTap(checked(name, key), target) },
     { name: 'channels', supports: byChannels, plan: (key, target) => planByChannel(checked(name, key), target) },
     { name: 'strips', supports: byStrips, plan: (key, target) => planByStrips(checked(name, key), target) },
   ],
   prefer: (key, target) => {
-    if (target.class === 'cpu' && byStrips(key) && fillsLanes(key, target)) return 2
-    return byChannels(key) ? 1 : 0
+    if (prefersLongRuns(target) && byStrips(key, target) && fillsLanes(key, target)) return 'strips'
+    return byChannels(key, target) ? 'channels' : 'plain'
   },
-}
-
-/** 16 taps a row: that many `vec4f` sums and pixels still fit registers. */
-function byChannels(key: DepthwiseKey): boolean {
-  return fourChannels(key) && key.kernel[1] <= 16
-}
-
-function byStrips(key: DepthwiseKey): boolean {
-  return formsStrips(key, forwardSlide(key))
 }
 
 function uniformsOf(key: DepthwiseKey): Record<string, number> {
   return {
     rows: key.batch * key.outHeight,
-    height: key.height,
-    width: key.width,
+    height: key.inputHeight,
+    width: key.inputWidth,
     outHeight: key.outHeight,
     outWidth: key.outWidth,
     padTop: key.padTop,
@@ -70,9 +89,7 @@ function uniformsOf(key: DepthwiseKey): Record<string, number> {
 /** How many parts the rows of all outputs are split into, given how many workgroups a part takes. */
 function partsOf(key: DepthwiseKey, groupsPerPart: number, target: Target): { parts: number; rowsPerPart: number } {
   const rows = key.batch * key.outHeight
-  // A CPU needs some sixteen workgroups to keep its cores busy. A GPU takes a thousand, but a part of fewer than four rows
-  // is no work, and more than 128 parts make the second dispatch, which adds them one after the other, the slower one.
-  const wanted = target.class === 'cpu' ? 16 / groupsPerPart : Math.min(128, 1024 / groupsPerPart, rows / 4)
+  const wanted = depthwiseParts(rows, groupsPerPart, target)
   const rowsPerPart = Math.ceil(rows / Math.max(1, Math.ceil(wanted)))
   return { parts: Math.ceil(rows / rowsPerPart), rowsPerPart }
 }
@@ -85,7 +102,7 @@ function finish(
   parts: number,
   sums: (partial: Operand) => Dispatch,
 ): KernelPlan {
-  const count = key.kernel[0] * key.kernel[1] * key.channels * key.multiplier
+  const count = key.kernelHeight * key.kernelWidth * key.channels * key.multiplier
   const flops = depthwiseFlops(key) + (parts - 1) * count
   if (parts === 1) return { variant, dispatches: [sums(output(0))], scratchBytes: [], flops }
   return {
@@ -105,10 +122,10 @@ function planByStrips(key: DepthwiseKey, target: Target): KernelPlan {
 function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
   const lanes = plainWorkgroupSize(target)
   const outChannels = key.channels * key.multiplier
-  const elements = key.kernel[0] * key.kernel[1] * outChannels
+  const elements = key.kernelHeight * key.kernelWidth * outChannels
   const tiles = Math.ceil(elements / lanes)
   const { parts, rowsPerPart } = partsOf(key, tiles, target)
-  const total = longSum('f32', ['sum'], { terms: rowsPerPart * key.outWidth, turns: key.outWidth })
+  const total = longSum('f32', ['sum'], { terms: rowsPerPart * key.outWidth, iterations: key.outWidth })
   return finish('plain', key, target, parts, (partial) =>
     dispatch({
       label: `${name}/plain`,
@@ -118,7 +135,7 @@ function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
         channels: key.channels,
         multiplier: key.multiplier,
         outChannels,
-        kernelWidth: key.kernel[1],
+        kernelWidth: key.kernelWidth,
         elements,
         tiles,
         rowsPerPart,
@@ -161,17 +178,13 @@ ${total.finish}
   )
 }
 
-/** Lines of WGSL, one for each number from `begin` to below `end`. */
-const lines = (begin: number, end: number, line: (n: number) => string) =>
-  Array.from({ length: Math.max(0, end - begin) }, (_, i) => line(begin + i)).join('\n')
-
 /**
  * A lane owns four channels. It takes the rows of the kernel one after the other, and holds the sums of a row's taps; with
  * stride and dilation 1 the pixels under them shift along, and only one of them is loaded for each output. Where there
  * are fewer channels than lanes, neighbouring lanes take neighbouring parts.
  */
 function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
-  const [kernelHeight, kernelWidth] = key.kernel
+  const { kernelHeight, kernelWidth } = key
   const lanes = plainWorkgroupSize(target)
   const channelVectors = key.channels / 4
   const tiles = Math.ceil(channelVectors / lanes)
@@ -179,10 +192,11 @@ function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
   const { parts, rowsPerPart } = partsOf(key, tiles / partsAtOnce, target)
   const shifting = slides(key)
   const last = kernelWidth - 1
-  const sums = Array.from({ length: kernelWidth }, (_, kx) => `sum_${kx}`)
+  const columns = range(kernelWidth)
+  const sums = columns.map((kx) => `sum_${kx}`)
   const total = longSum('vec4f', sums, {
     terms: rowsPerPart * key.outWidth,
-    turns: key.outWidth,
+    iterations: key.outWidth,
   })
   return finish('channels', key, target, parts, (partial) =>
     dispatch({
@@ -214,28 +228,28 @@ ${total.declare}
       if (inY < u.height) {
         let rowAt = (image * u.height + inY) * u.width;
         var at = row * u.outWidth * u.channelVectors + channel;
-${shifting ? lines(1, kernelWidth, (kx) => `        var pixel_${kx} = pixel(rowAt, ${kx - 1}u - u.padLeft, channel);`) : ''}
+${shifting ? lines(columns.slice(1), (kx) => `        var pixel_${kx} = pixel(rowAt, ${kx - 1}u - u.padLeft, channel);`) : ''}
 ${total.loop(
   ['outX', '0u', 'u.outWidth'],
   `          let gradient = dy[at];
           at += u.channelVectors;
 ${
   shifting
-    ? `${lines(0, last, (kx) => `          let shifted_${kx} = pixel_${kx + 1};`)}
+    ? `${lines(columns.slice(0, last), (kx) => `          let shifted_${kx} = pixel_${kx + 1};`)}
           let shifted_${last} = pixel(rowAt, outX + ${last}u - u.padLeft, channel);
-${lines(1, kernelWidth, (kx) => `          pixel_${kx} = shifted_${kx};`)}`
-    : lines(0, kernelWidth, (kx) => {
+${lines(columns.slice(1), (kx) => `          pixel_${kx} = shifted_${kx};`)}`
+    : lines(columns, (kx) => {
         const inX = `outX * u.strideX + ${kx}u * u.dilationX - u.padLeft`
         return `          let shifted_${kx} = pixel(rowAt, ${inX}, channel);`
       })
 }
-${lines(0, kernelWidth, (kx) => `          sum_${kx} += gradient * shifted_${kx};`)}`,
+${lines(columns, (kx) => `          sum_${kx} += gradient * shifted_${kx};`)}`,
 )}
       }
     }
 ${total.finish}
     let to = (part * u.kernelHeight + ky) * ${kernelWidth}u * u.channelVectors + channel;
-${lines(0, kernelWidth, (kx) => `    partial[to + ${kx}u * u.channelVectors] = sum_${kx};`)}
+${lines(columns, (kx) => `    partial[to + ${kx}u * u.channelVectors] = sum_${kx};`)}
   }`,
     }),
   )

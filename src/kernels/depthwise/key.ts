@@ -1,33 +1,32 @@
-/** What the depthwise kernels of depthwise.ts and depthwise-filter-gradient.ts have in common: their key and its checks. */
+/** What the depthwise kernels of depthwise.ts and filter-gradient.ts have in common: their key and its checks. */
 
-import { WeftgradError } from '../../errors.ts'
+import { checkExtents, checkPadding } from '../extents.ts'
+import type { ConvGeometry, GeometryExtent } from '../geometry.ts'
+import { plainestGeometry } from '../geometry.ts'
+import { capabilities } from '../kernel.ts'
 
-export interface DepthwiseKey {
-  readonly batch: number
-  readonly height: number
-  readonly width: number
-  readonly channels: number
+/** The kernel tensor is [kernelHeight, kernelWidth, channels, multiplier]. */
+export interface DepthwiseKey extends ConvGeometry {
   /** Output channels for each input channel: channel c gives c * multiplier + m. */
   readonly multiplier: number
-  /** Height and width; the kernel tensor is [height, width, channels, multiplier]. */
-  readonly kernel: readonly [number, number]
-  readonly strides: readonly [number, number]
-  readonly dilation: readonly [number, number]
-  /** Padding above and to the left; below and to the right it is what the outputs reach beyond the image. */
-  readonly padTop: number
-  readonly padLeft: number
-  readonly outHeight: number
-  readonly outWidth: number
 }
+
+type DepthwiseFeature = Exclude<keyof DepthwiseKey, GeometryExtent>
+
+/** See `capabilities`. */
+export const depthwiseSupports = /* @__PURE__ */ capabilities<DepthwiseKey, DepthwiseFeature>({
+  ...plainestGeometry,
+  multiplier: 1,
+})
 
 /** One multiplication and one addition for each output and tap. */
-export function depthwiseFlops({ batch, outHeight, outWidth, channels, multiplier, kernel }: DepthwiseKey): number {
-  return 2 * batch * outHeight * outWidth * channels * multiplier * kernel[0] * kernel[1]
+export function depthwiseFlops({ batch, outHeight, outWidth, channels, multiplier, ...kernel }: DepthwiseKey): number {
+  return 2 * batch * outHeight * outWidth * channels * multiplier * kernel.kernelHeight * kernel.kernelWidth
 }
 
-/** Four neighbouring channels can be worked on at once. */
-export function fourChannels({ channels, multiplier }: DepthwiseKey): boolean {
-  return multiplier === 1 && channels % 4 === 0
+/** Channels in whole vectors of four; only without a multiplier can neighbours be worked on at once. */
+export function fourChannels({ channels }: DepthwiseKey): boolean {
+  return channels % 4 === 0
 }
 
 /** Neighbouring outputs read neighbouring inputs, and the taps of a row can stay in registers. */
@@ -35,7 +34,7 @@ export function slides({ strides, dilation }: DepthwiseKey): boolean {
   return strides[0] === 1 && strides[1] === 1 && dilation[0] === 1 && dilation[1] === 1
 }
 
-/** A convolution with stride and dilation 1; the input gradient is one as well, with a turned kernel. */
+/** A convolution with stride and dilation 1; the input gradient is one as well, with a flipped kernel. */
 export interface Slide {
   readonly inHeight: number
   readonly inWidth: number
@@ -43,54 +42,34 @@ export interface Slide {
   readonly outWidth: number
   readonly padTop: number
   readonly padLeft: number
-  readonly turned: boolean
+  readonly flipped: boolean
 }
 
-export function forwardSlide({ height, width, outHeight, outWidth, padTop, padLeft }: DepthwiseKey): Slide {
-  return { inHeight: height, inWidth: width, outHeight, outWidth, padTop, padLeft, turned: false }
+export function forwardSlide({ inputHeight, inputWidth, outHeight, outWidth, padTop, padLeft }: DepthwiseKey): Slide {
+  return { inHeight: inputHeight, inWidth: inputWidth, outHeight, outWidth, padTop, padLeft, flipped: false }
 }
 
-export function gradientSlide({ height, width, outHeight, outWidth, padTop, padLeft, kernel }: DepthwiseKey): Slide {
+export function gradientSlide(key: DepthwiseKey): Slide {
   return {
-    inHeight: outHeight,
-    inWidth: outWidth,
-    outHeight: height,
-    outWidth: width,
-    padTop: kernel[0] - 1 - padTop,
-    padLeft: kernel[1] - 1 - padLeft,
-    turned: true,
+    inHeight: key.outHeight,
+    inWidth: key.outWidth,
+    outHeight: key.inputHeight,
+    outWidth: key.inputWidth,
+    padTop: key.kernelHeight - 1 - key.padTop,
+    padLeft: key.kernelWidth - 1 - key.padLeft,
+    flipped: true,
   }
 }
 
 /** The key itself. Throws 'shape' or 'limit' where no such convolution exists. */
 export function checked(family: string, key: DepthwiseKey): DepthwiseKey {
-  const { batch, height, width, channels, multiplier, kernel, strides, dilation, outHeight, outWidth } = key
-  const extents = { batch, height, width, channels, multiplier, outHeight, outWidth }
-  const attributes = {
-    kernelHeight: kernel[0],
-    kernelWidth: kernel[1],
-    strideY: strides[0],
-    strideX: strides[1],
-    dilationY: dilation[0],
-    dilationX: dilation[1],
-  }
-  for (const [name, value] of Object.entries({ ...extents, ...attributes })) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new WeftgradError('shape', `${family}: ${name} must be a positive integer, not ${value}.`, { ...key })
-    }
-  }
-  for (const [name, value] of Object.entries({ padTop: key.padTop, padLeft: key.padLeft })) {
-    if (!Number.isInteger(value) || value < 0) {
-      throw new WeftgradError('shape', `${family}: ${name} must be a whole number, not ${value}.`, { ...key })
-    }
-  }
+  const { batch, inputHeight, inputWidth, channels, multiplier, kernelHeight, kernelWidth, outHeight, outWidth } = key
   const elements = Math.max(
-    batch * height * width * channels,
+    batch * inputHeight * inputWidth * channels,
     batch * outHeight * outWidth * channels * multiplier,
-    kernel[0] * kernel[1] * channels * multiplier,
+    kernelHeight * kernelWidth * channels * multiplier,
   )
-  if (elements > 2 ** 30) {
-    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor, not ${elements}.`, { ...key })
-  }
+  checkExtents(family, key, elements)
+  checkPadding(family, key)
   return key
 }

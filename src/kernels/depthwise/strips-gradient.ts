@@ -1,14 +1,14 @@
 /**
- * The filter gradient of a depthwise convolution by strips: as depthwise-strips.ts walks along the input, this walks along
+ * The filter gradient of a depthwise convolution by strips: as strips.ts walks along the input, this walks along
  * both the image and the gradient. A column of the image is loaded once and meets the columns of the gradient around it,
  * which stay in registers; the sums of all taps do too. 2.0 to 2.4 loads a place of the gradient, where `channels` has six.
  */
 
 import { type Dispatch, dispatch, input, type Operand, reads, type Target, writes } from '../kernel.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { lines } from '../wgsl/text.ts'
+import { lines, range } from '../wgsl/text.ts'
 import type { DepthwiseKey } from './key.ts'
-import { ownRow, range, shareOut, touching, windowRows } from './strips.ts'
+import { ownRow, prefetch, stripsFor, windowRows } from './strips.ts'
 
 /** The dispatch that sums up `parts` parts, one after the other in `partial`, each as long as the filter gradient. */
 export interface StripSums {
@@ -24,10 +24,10 @@ const fewestPlaces = 200
 
 /** `label` names the dispatch. The key must form strips, as `formsStrips` says of the forward convolution. */
 export function stripSums(key: DepthwiseKey, target: Target, label: string): StripSums {
-  const [kernelHeight, kernelWidth] = key.kernel
-  const strips = shareOut(key, [key.outHeight, key.outWidth], target, fewestPlaces)
-  const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches } = strips
-  const { loaded, declare } = windowRows(strips, key.height, key.padTop, kernelHeight)
+  const { kernelHeight, kernelWidth } = key
+  const strips = stripsFor(key, [key.outHeight, key.outWidth], target, fewestPlaces)
+  const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, prefetches } = strips
+  const { loaded, declare } = windowRows(strips, key.inputHeight, key.padTop, kernelHeight)
   const parts = (key.batch / images) * bands
   const taps = kernelHeight * kernelWidth
   const outs = range(rows)
@@ -49,9 +49,9 @@ export function stripSums(key: DepthwiseKey, target: Target, label: string): Str
   }
   const names = range(taps).map((tap) => `sum_${Math.floor(tap / kernelWidth)}_${tap % kernelWidth}`)
   const total = longSum('vec4f', names, {
-    terms: images * key.width * rows,
-    termsPerTurn: rows,
-    turns: key.width,
+    terms: images * key.inputWidth * rows,
+    termsPerIteration: rows,
+    iterations: key.inputWidth,
   })
   return {
     parts,
@@ -60,11 +60,11 @@ export function stripSums(key: DepthwiseKey, target: Target, label: string): Str
         label,
         bindings: [reads('x', input(0), 'vec4f'), reads('dy', input(1), 'vec4f'), writes('partial', partial, 'vec4f')],
         uniforms: {
-          inHeight: key.height,
-          inWidth: key.width,
+          inHeight: key.inputHeight,
+          inWidth: key.inputWidth,
           outHeight: key.outHeight,
           outWidth: key.outWidth,
-          inRow: key.width * channelVectors,
+          inRow: key.inputWidth * channelVectors,
           outRow: key.outWidth * channelVectors,
           channelVectors,
           tiles,
@@ -90,13 +90,13 @@ export function stripSums(key: DepthwiseKey, target: Target, label: string): Str
   let firstRow = (part - bandOfImages * u.bands) * ${rows}u;
   // Rows before the image wrap around to huge numbers, so that one comparison finds both ends.
   let top = firstRow - u.padTop;
-${touches ? touching(strips, ['x', 'dy'], kernelHeight) : '  let nothing = 0u;'}
+${prefetches ? prefetch(strips, ['x', 'dy'], kernelHeight) : '  let nothing = 0u;'}
   for (var tile = firstTile; tile < endTile; tile++) {
     let channel = tile * ${lanes}u + lane + nothing;
     if (channel < u.channelVectors) {
 ${total.declare}
-      for (var turn = 0u; turn < u.images; turn++) {
-        let image = firstImage + turn;
+      for (var iteration = 0u; iteration < u.images; iteration++) {
+        let image = firstImage + iteration;
         var inAt = (image * u.inHeight + top) * u.inRow + channel;
         var outAt = (image * u.outHeight + firstRow) * u.outRow + channel;
         // The column of the gradient that meets this column of the image under column kx of the kernel.

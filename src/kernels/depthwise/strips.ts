@@ -2,15 +2,16 @@
  * Depthwise convolution by strips, for stride 1 and kernels of up to 3x3: a strip is a few rows of the result, over the
  * whole width. A lane owns four channels and walks along the strip; every column of the input is loaded once for all the
  * outputs it belongs to, one load for each row the strip reaches, and an output takes 1.0 to 1.4 loads and one store.
- * The forward kernel and the input gradient are here, the filter gradient in depthwise-strips-gradient.ts.
+ * The forward kernel and the input gradient are here, the filter gradient in strips-gradient.ts.
  *
  * Why: on a CPU running Vulkan an output of eight lanes costs 50 ns, of which its nine taps are 20 and loads and stores the
- * rest; `sliding` has 2.8 loads an output and works out its place anew for every ten.
+ * rest; `sliding` has 2.8 loads an output and works out its place again for every ten.
  */
 
-import { dispatch, input, type KernelPlan, output, plainWorkgroupSize, reads, type Target, writes } from '../kernel.ts'
-import { lines } from '../wgsl/text.ts'
-import { type DepthwiseKey, depthwiseFlops, fourChannels, type Slide, slides } from './key.ts'
+import { dispatch, input, type KernelPlan, output, reads, type Target, writes } from '../kernel.ts'
+import { depthwiseWorkgroups, fillsTapsInLoop, gainsFromPrefetch, plainWorkgroupSize } from '../schedule/occupancy.ts'
+import { lines, range } from '../wgsl/text.ts'
+import { type DepthwiseKey, depthwiseFlops, fourChannels, type Slide } from './key.ts'
 
 /** How the strips of a convolution are shared out: a workgroup takes one band of a few images and some of the channels. */
 export interface Strips {
@@ -25,8 +26,8 @@ export interface Strips {
   readonly tiles: number
   readonly tilesPerGroup: number
   readonly channelGroups: number
-  /** Whether a workgroup reads its memory in order first: see `touching`. */
-  readonly touches: boolean
+  /** Whether a workgroup reads its memory in order first: see `prefetch`. */
+  readonly prefetches: boolean
 }
 
 /**
@@ -51,13 +52,12 @@ const cachedBytes = 2 * 1024 * 1024
 
 /** Rows and columns of padding that the walk knows how to begin and end in. */
 export function formsStrips(key: DepthwiseKey, slide: Slide): boolean {
-  const [kernelHeight, kernelWidth] = key.kernel
+  const { kernelHeight, kernelWidth } = key
   const below = slide.outHeight + kernelHeight - 1 - slide.padTop - slide.inHeight
   const beyond = slide.outWidth + kernelWidth - 1 - slide.padLeft - slide.inWidth
   const within = (padding: number, extent: number) => padding >= 0 && padding < extent
   return (
     fourChannels(key) &&
-    slides(key) &&
     kernelHeight <= 3 &&
     kernelWidth <= 3 &&
     within(slide.padTop, kernelHeight) &&
@@ -74,10 +74,10 @@ export function fillsLanes({ channels }: DepthwiseKey, target: Target): boolean 
 }
 
 /**
- * Shares out `height` x `width` outputs of every image; of the filter gradient, places of the output's gradient, of which
+ * The strips of `height` x `width` outputs of every image; of the filter gradient, places of the output's gradient, of which
  * a workgroup takes `fewest` at least where nothing has to be read in order first.
  */
-export function shareOut(
+export function stripsFor(
   key: DepthwiseKey,
   [height, width]: readonly [number, number],
   target: Target,
@@ -86,22 +86,18 @@ export function shareOut(
   const lanes = plainWorkgroupSize(target)
   const bands = Math.ceil(height / mostRows)
   const rows = Math.ceil(height / bands)
-  const bytes = 4 * key.batch * key.channels * (key.height * key.width + key.outHeight * key.outWidth)
+  const bytes = 4 * key.batch * key.channels * (key.inputHeight * key.inputWidth + key.outHeight * key.outWidth)
   const channelVectors = key.channels / 4
   const tiles = Math.ceil(channelVectors / lanes)
-  const touches = target.class === 'cpu' && bytes > cachedBytes && tiles > 1
-  const least = touches ? fewestOutputs : fewest
+  const prefetches = gainsFromPrefetch(target) && bytes > cachedBytes && tiles > 1
+  const least = prefetches ? fewestOutputs : fewest
   let images = 1
   while (images < key.batch && (key.batch % images !== 0 || images * rows * width < least)) images++
-  // 16 workgroups keep the cores of a CPU evenly busy; a GPU takes them by the thousand.
-  const wanted = target.class === 'cpu' ? 16 : 2048
-  const groupsWanted = Math.min(tiles, Math.ceil(wanted / ((bands * key.batch) / images)))
+  const groupsWanted = Math.min(tiles, Math.ceil(depthwiseWorkgroups(target) / ((bands * key.batch) / images)))
   const tilesPerGroup = Math.max(1, Math.floor(tiles / groupsWanted))
   const channelGroups = Math.ceil(tiles / tilesPerGroup)
-  return { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches }
+  return { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, prefetches }
 }
-
-export const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
 /** What a strip knows of the rows of the tensor that the kernel's window moves over: `top` + r, with wrapping. */
 export interface WindowRows {
@@ -137,42 +133,40 @@ export function ownRow({ rows, bands }: Strips, height: number, j: number, state
  * caches would stall it for 100 ns. Declares `nothing`, a zero that hangs on what was read: who adds it to an index keeps
  * the reads from being optimised away.
  */
-export function touching({ lanes, rows }: Strips, tensors: readonly [string, string], kernelHeight: number): string {
+export function prefetch({ lanes, rows }: Strips, tensors: readonly [string, string], kernelHeight: number): string {
   const [window, result] = tensors
   // A line of 64 bytes is four vectors. Twice as far apart every other line was missing: 200 ns an output instead of 90.
-  const touch = (tensor: string, side: 'in' | 'out', first: string, end: string) => `
-    let ${side}Start = (firstImage + turn) * u.${side}Height;
+  const fetch = (tensor: string, side: 'in' | 'out', first: string, end: string) => `
+    let ${side}Start = (firstImage + iteration) * u.${side}Height;
     let ${side}End = (${side}Start + ${end}) * u.${side}Width;
     for (var place = (${side}Start + ${first}) * u.${side}Width; place < ${side}End; place++) {
       for (var k = firstTile * ${lanes}u; k < endTile * ${lanes}u; k += ${4 * lanes}u) {
-        touched |= bitcast<u32>(${tensor}[place * u.channelVectors + k + 4u * lane].x);
+        prefetched |= bitcast<u32>(${tensor}[place * u.channelVectors + k + 4u * lane].x);
       }
     }`
   const firstIn = 'select(top, 0u, firstRow < u.padTop)'
   const endIn = `min(top + ${rows + kernelHeight - 1}u, u.inHeight)`
   return `
-  var touched = 0u;
-  for (var turn = 0u; turn < u.images; turn++) {${touch(window, 'in', firstIn, endIn)}${touch(result, 'out', 'firstRow', `min(firstRow + ${rows}u, u.outHeight)`)}
+  var prefetched = 0u;
+  for (var iteration = 0u; iteration < u.images; iteration++) {${fetch(window, 'in', firstIn, endIn)}${fetch(result, 'out', 'firstRow', `min(firstRow + ${rows}u, u.outHeight)`)}
   }
-  let nothing = touched & u.zero;`
+  let nothing = prefetched & u.zero;`
 }
 
 export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, label: string): KernelPlan {
-  const [kernelHeight, kernelWidth] = key.kernel
-  const strips = shareOut(key, [slide.outHeight, slide.outWidth], target)
-  const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, touches } = strips
+  const { kernelHeight, kernelWidth } = key
+  const strips = stripsFor(key, [slide.outHeight, slide.outWidth], target)
+  const { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, prefetches } = strips
   const { loaded, declare } = windowRows(strips, slide.inHeight, slide.padTop, kernelHeight)
   const outs = range(rows)
   const last = kernelWidth - 1
   const later = range(last).map((kx) => kx + 1)
   const taps = range(kernelHeight * kernelWidth)
   const load = (n: string) =>
-    `taps[${n}] = w[${slide.turned ? `(${taps.length - 1}u - ${n})` : n} * u.channelVectors + channel];`
-  // A loop saves a third of a CPU's compile time; a GPU's compiler keeps the array in registers only if no index is computed.
-  const loadTaps =
-    target.class === 'cpu'
-      ? `      for (var n = 0u; n < u.taps; n++) { ${load('n')} }`
-      : lines(taps, (n) => `      ${load(`${n}u`)}`)
+    `taps[${n}] = w[${slide.flipped ? `(${taps.length - 1}u - ${n})` : n} * u.channelVectors + channel];`
+  const loadTaps = fillsTapsInLoop(target)
+    ? `      for (var n = 0u; n < u.taps; n++) { ${load('n')} }`
+    : lines(taps, (n) => `      ${load(`${n}u`)}`)
   /** What the column gives to the output of row j that it meets under column kx of the kernel. */
   const products = (j: number, kx: number) => {
     const held = range(kernelHeight).filter((ky) => loaded.includes(j + ky))
@@ -224,14 +218,14 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
   let firstRow = (strip - bandOfImages * u.bands) * ${rows}u;
   // Rows before the image wrap around to huge numbers, so that one comparison finds both ends.
   let top = firstRow - u.padTop;
-${touches ? touching(strips, ['x', 'y'], kernelHeight) : '  let nothing = 0u;'}
+${prefetches ? prefetch(strips, ['x', 'y'], kernelHeight) : '  let nothing = 0u;'}
   for (var tile = firstTile; tile < endTile; tile++) {
     let channel = tile * ${lanes}u + lane + nothing;
     if (channel < u.channelVectors) {
       var taps: array<vec4f, ${taps.length}>;
 ${loadTaps}
-      for (var turn = 0u; turn < u.images; turn++) {
-        let image = firstImage + turn;
+      for (var iteration = 0u; iteration < u.images; iteration++) {
+        let image = firstImage + iteration;
         var inAt = (image * u.inHeight + top) * u.inRow + channel;
         var outAt = (image * u.outHeight + firstRow) * u.outRow + channel;
         // What the columns so far give to the output that the next one meets under column kx of the kernel.

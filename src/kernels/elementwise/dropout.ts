@@ -7,9 +7,10 @@
  */
 
 import { checkValue, fraction } from '../../options.ts'
+import { checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Target } from '../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../kernel.ts'
-import { odometer, refuseExtents, shareOut, walkLoop } from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, laneCoordinates } from '../schedule/grid-stride.ts'
 import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../wgsl/random.ts'
 
 export interface DropoutKey {
@@ -22,40 +23,40 @@ export interface DropoutKey {
 }
 
 function plan({ count, rate, seed, stream }: DropoutKey, target: Target): KernelPlan {
-  refuseExtents('dropout', [count])
+  checkShape('dropout', [count])
   checkValue('dropout: rate', rate, fraction)
-  const units = Math.ceil(count / 4)
-  const share = shareOut(units, target, 4) // the generator costs as much as three or four loads
-  const counter = odometer([units], share)
+  const items = Math.ceil(count / 4)
+  const grid = gridFor(items, target, 4) // the generator costs as much as three or four loads
+  const coordinates = laneCoordinates([items], grid)
   return {
-    variant: 'vec4',
+    variant: 'plain',
     dispatches: [
       dispatch({
-        label: 'dropout/vec4',
+        label: 'dropout/plain',
         bindings: [
           reads('x', input(0), 'vec4f'),
           reads('counter', input(1), 'u32'),
           writes('result', output(0), 'vec4f'),
         ],
         uniforms: {
-          ...counter.uniforms,
+          ...coordinates.uniforms,
           ...randomKeyUniforms(seed, stream),
           count,
           // Of 2^32 words, those below are dropped: exact to 2^-32.
           dropped: Math.min(2 ** 32 - 1, Math.round(rate * 2 ** 32)),
           scale: { f32: 1 / (1 - rate) },
         },
-        workgroupSize: share.workgroupSize,
-        workgroups: share.workgroups,
+        workgroupSize: grid.workgroupSize,
+        workgroups: grid.workgroups,
         declarations: `${threefryFunction}\n${randomKeyFunction}`,
         body: `
   let step = counter[0];
-${walkLoop(
-  counter,
-  `      let words = threefry4x32(vec4u(unit, step, 0u, 0u), randomKey());
-      let within = unit * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(u.count);
+${gridStrideLoop(
+  coordinates,
+  `      let words = threefry4x32(vec4u(item, step, 0u, 0u), randomKey());
+      let within = item * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(u.count);
       let keep = (words >= vec4u(u.dropped)) & within;
-      result[unit] = select(vec4f(0.0), x[unit] * u.scale, keep);`,
+      result[item] = select(vec4f(0.0), x[item] * u.scale, keep);`,
 )}`,
       }),
     ],
@@ -65,8 +66,8 @@ ${walkLoop(
 }
 
 /** Throws 'shape' for an empty tensor, 'argument' for a rate, seed or stream out of range. */
-export const dropout: Family<DropoutKey> = {
+export const dropout: Family<DropoutKey, 'plain'> = {
   name: 'dropout',
-  variants: [{ name: 'vec4', supports: () => true, plan }],
-  prefer: () => 0,
+  variants: [{ name: 'plain', supports: () => true, plan }],
+  prefer: () => 'plain',
 }

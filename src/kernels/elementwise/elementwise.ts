@@ -1,6 +1,6 @@
 /**
  * Elementwise work: any chain of unary, binary and ternary steps over inputs that broadcast to one shape, as a single
- * kernel. A single operator is a chain of one step. `variants`: `scalar` takes any shapes, `vec4` four neighbours at a
+ * kernel. A single operator is a chain of one step. `variants`: `plain` takes any shapes, `vec4` four neighbours at a
  * time where the last merged axis allows it.
  *
  * Promises beyond those of kernel.ts: NaN passes through everything but comparisons (which are 0), `where` (which takes
@@ -9,18 +9,11 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { at, checkShape } from '../extents.ts'
 import type { DType, Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
-import type { Walk } from '../schedule/grid-stride.ts'
-import {
-  inVectors,
-  mergeAxes,
-  odometer,
-  offsetText,
-  refuseExtents,
-  shareOut,
-  walkLoop,
-} from '../schedule/grid-stride.ts'
+import type { IterationSpace } from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, inVectors, laneCoordinates, mergeAxes, offsetText } from '../schedule/grid-stride.ts'
 import type { Width } from '../wgsl/functions.ts'
 import { declareFunctions, scalar, vector } from '../wgsl/functions.ts'
 import type { ElementwiseStep } from './steps.ts'
@@ -63,11 +56,11 @@ export function broadcastStrides(from: Shape, to: Shape): number[] {
       },
     )
   }
-  return to.map((_, axis) => (axis < missing || from[axis - missing] === 1 ? 0 : (own[axis - missing] ?? 0)))
+  return to.map((_, axis) => (axis < missing || from[axis - missing] === 1 ? 0 : at(own, axis - missing)))
 }
 
-function walkOf(key: ElementwiseKey): Walk {
-  for (const shape of [key.shape, ...key.inputs.map((source) => source.shape)]) refuseExtents('elementwise', shape)
+function iterationSpaceOf(key: ElementwiseKey): IterationSpace {
+  for (const shape of [key.shape, ...key.inputs.map((source) => source.shape)]) checkShape('elementwise', shape)
   if (key.inputs.length > maxInputs) {
     throw new WeftgradError(
       'limit',
@@ -82,7 +75,7 @@ function walkOf(key: ElementwiseKey): Walk {
 }
 
 function plan(key: ElementwiseKey, target: Target, width: Width): KernelPlan {
-  const elements = walkOf(key)
+  const elements = iterationSpaceOf(key)
   const chain = emitChain(
     key.steps,
     key.inputs.map((source) => source.dtype),
@@ -96,21 +89,21 @@ function plan(key: ElementwiseKey, target: Target, width: Width): KernelPlan {
   const count = elementCount(key.shape)
   const tail = count % width.lanes !== 0 // a single merged axis: see `vec4.supports`
   const last = elements.extents.length - 1
-  const walk =
+  const space =
     width.lanes === 1
       ? elements
       : inVectors(tail ? { extents: [Math.ceil(count / 4) * 4], strides: elements.strides } : elements)
-  const share = shareOut(elementCount(walk.extents), target)
-  const counter = odometer(walk.extents, share)
-  const uniforms: Record<string, UniformValue> = { ...counter.uniforms, ...chain.uniforms }
+  const grid = gridFor(elementCount(space.extents), target)
+  const coordinates = laneCoordinates(space.extents, grid)
+  const uniforms: Record<string, UniformValue> = { ...coordinates.uniforms, ...chain.uniforms }
 
   const before = [...chain.constants] // scalars that never change are loaded once
   const loads: string[] = []
   const bindings = key.inputs.map(({ dtype }, i) => {
-    const strides = walk.strides[i] ?? []
+    const strides = at(space.strides, i)
     const type = valueType(dtype)
     const wide = type === 'f32' ? width.f : width.u
-    const whole = (elements.strides[i]?.[last] ?? 0) === 1
+    const whole = at(at(elements.strides, i), last) === 1
     const offset = offsetText(`stride${i}_`, strides)
     Object.assign(uniforms, offset.uniforms)
     const value = whole ? `input${i}[${offset.text}]` : `${wide}(input${i}[${offset.text}])`
@@ -118,23 +111,23 @@ function plan(key: ElementwiseKey, target: Target, width: Width): KernelPlan {
     return reads(`input${i}`, input(i), whole ? wide : type)
   })
   const wide = chain.type === 'f32' ? width.f : width.u
-  const mask = 'unit * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(u.count)'
+  const mask = 'item * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(u.count)'
   if (tail) uniforms.count = count
   const store = tail ? `select(${wide}(0), ${chain.result}, ${mask})` : chain.result
-  const statements = [...loads, ...chain.statements, `result[unit] = ${store};`]
+  const statements = [...loads, ...chain.statements, `result[item] = ${store};`]
   return {
-    variant: width.lanes === 1 ? 'scalar' : 'vec4',
+    variant: width.lanes === 1 ? 'plain' : 'vec4',
     dispatches: [
       dispatch({
-        label: `elementwise.${chainLabel(key)}/${width.lanes === 1 ? 'scalar' : 'vec4'}`,
+        label: `elementwise.${chainLabel(key)}/${width.lanes === 1 ? 'plain' : 'vec4'}`,
         bindings: [...bindings, writes('result', output(0), wide)],
         uniforms,
-        workgroupSize: share.workgroupSize,
-        workgroups: share.workgroups,
+        workgroupSize: grid.workgroupSize,
+        workgroups: grid.workgroups,
         declarations: declareFunctions(chain.needs, width),
         body: [
           ...before.map((line) => `  ${line}`),
-          walkLoop(counter, statements.map((line) => `      ${line}`).join('\n')),
+          gridStrideLoop(coordinates, statements.map((line) => `      ${line}`).join('\n')),
         ].join('\n'),
       }),
     ],
@@ -148,25 +141,25 @@ function chainLabel(key: ElementwiseKey): string {
   return kinds.length === 0 ? 'copy' : kinds.join('+')
 }
 
-const scalarVariant: Variant<ElementwiseKey> = {
-  name: 'scalar',
+const plainVariant: Variant<ElementwiseKey, 'plain'> = {
+  name: 'plain',
   supports: () => true,
   plan: (key, target) => plan(key, target, scalar),
 }
 
-const vec4Variant: Variant<ElementwiseKey> = {
+const vec4Variant: Variant<ElementwiseKey, 'vec4'> = {
   name: 'vec4',
   // A single run may end anywhere (its tail is masked); rows must be whole vectors, so that each starts on one.
   supports: (key) => {
-    const { extents } = walkOf(key)
-    return extents.length === 1 || (extents.at(-1) ?? 1) % 4 === 0
+    const { extents } = iterationSpaceOf(key)
+    return extents.length === 1 || at(extents, extents.length - 1) % 4 === 0
   },
   plan: (key, target) => plan(key, target, vector),
 }
 
 /** Throws 'shape' or 'argument' for keys that make no sense, 'limit' beyond seven inputs. */
-export const elementwise: Family<ElementwiseKey> = {
+export const elementwise: Family<ElementwiseKey, 'plain' | 'vec4'> = {
   name: 'elementwise',
-  variants: [scalarVariant, vec4Variant],
-  prefer: (key, target) => (vec4Variant.supports(key, target) ? 1 : 0),
+  variants: [plainVariant, vec4Variant],
+  prefer: (key, target) => (vec4Variant.supports(key, target) ? 'vec4' : 'plain'),
 }

@@ -4,6 +4,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { at as itemAt } from '../extents.ts'
 import type { DType, UniformValue } from '../kernel.ts'
 import type { Activation, FunctionName, Width } from '../wgsl/functions.ts'
 import { activations } from '../wgsl/functions.ts'
@@ -261,7 +262,7 @@ function emitStep(
   if (rule === undefined) refuse(steps, at, 'is no elementwise operator')
   if (found.length !== rule.arity) refuse(steps, at, `takes ${rule.arity} arguments, not ${found.length}`)
   const typed = step.kind === 'where' ? found.slice(1) : found
-  const type = typed[0]?.type ?? 'f32'
+  const type = itemAt(typed, 0).type
   if (!rule.types.includes(type) || typed.some((value) => value.type !== type)) {
     throw new WeftgradError(
       'shape',
@@ -283,7 +284,7 @@ function emitStep(
     width,
     names: [a, b, c],
     type,
-    conditionType: found[0]?.type ?? 'f32',
+    conditionType: itemAt(found, 0).type,
     same: a === b,
     constant: second?.kind === 'constant' ? second.value : undefined,
   })

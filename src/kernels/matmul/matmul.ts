@@ -3,9 +3,10 @@
  * Serves `matmul` and `dense`, and the gradients of both. Inputs: left, right, and bias where the key asks for it.
  */
 
-import { WeftgradError } from '../../errors.ts'
+import { checkExtents } from '../extents.ts'
 import type { Binding, Dispatch, Family, KernelPlan, Target, Variant } from '../kernel.ts'
-import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from '../kernel.ts'
+import { dispatch, input, output, reads, scratch, subgroupSizeOf, writes } from '../kernel.ts'
+import { plainWorkgroupSize, prefersSubgroups } from '../schedule/occupancy.ts'
 import { splitCount, sumPartials } from '../schedule/split-k.ts'
 import type { SubgroupTile } from '../schedule/subgroup-tile.ts'
 import {
@@ -21,33 +22,17 @@ import {
   vectorType,
   widestVector,
 } from '../schedule/subgroup-tile.ts'
+import type { TiledName } from '../schedule/workgroup-tile.ts'
 import { preferredBlock } from '../schedule/workgroup-tile.ts'
-import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { FunctionName } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
+import { range, repeat } from '../wgsl/text.ts'
+import type { MatmulKey } from './key.ts'
+import { matmulSupports } from './key.ts'
 import { tiledMatmuls } from './workgroup.ts'
 
-export interface MatmulKey {
-  readonly batch: number
-  readonly m: number
-  readonly n: number
-  readonly k: number
-  /** The left operand is stored [k, m]. */
-  readonly transposeA: boolean
-  /** The right operand is stored [n, k]. */
-  readonly transposeB: boolean
-  /** False where one operand serves every batch. */
-  readonly batchedA: boolean
-  readonly batchedB: boolean
-  /** A third input [n] is added. */
-  readonly bias: boolean
-  readonly activation: FusedActivation
-  /** A third input of the result's shape: where it is not positive the result is 0. Not together with a bias. */
-  readonly mask?: boolean
-  /** A second output [n]: the sums of the right operand's columns. See `canSumColumns`. */
-  readonly columnSums?: boolean
-}
+export type { MatmulKey } from './key.ts'
 
 /** Column sums come along where the sum over k is not split over workgroups, for one batch and a right operand [k, n]. */
 export function canSumColumns(key: MatmulKey): boolean {
@@ -60,21 +45,30 @@ const longestUnsplit = 2048
 const flopsOf = (key: MatmulKey): number => 2 * key.batch * key.m * key.n * key.k
 
 /** One lane, one number of the result. */
-const direct: Variant<MatmulKey> = {
-  name: 'direct',
-  supports: () => true,
+const plainMatmul: Variant<MatmulKey, 'plain'> = {
+  name: 'plain',
+  supports: /* @__PURE__ */ matmulSupports({
+    transposeA: true,
+    transposeB: true,
+    batchedA: true,
+    batchedB: true,
+    bias: true,
+    activation: true,
+    mask: true,
+    columnSums: true,
+  }),
   plan(key, target): KernelPlan {
     const workgroupSize = plainWorkgroupSize(target)
     const count = key.batch * key.m * key.n
     const total = longSum('f32', ['sum'], { terms: key.k })
     return {
-      variant: 'direct',
+      variant: 'plain',
       scratchBytes: [],
       flops: flopsOf(key),
       dispatches: [
-        ...(key.columnSums === true ? [directColumnSums(key, target)] : []),
+        ...(key.columnSums === true ? [plainColumnSums(key, target)] : []),
         dispatch({
-          label: 'matmul/direct',
+          label: 'matmul/plain',
           bindings: operands(key, 'f32', 'f32', 'f32'),
           uniforms: { count, m: key.m, n: key.n, k: key.k, ...strides(key, 1, 1) },
           workgroupSize,
@@ -118,7 +112,7 @@ function maskFunctions(key: MatmulKey): FunctionName[] {
   return key.mask === true ? ['exceeds'] : []
 }
 
-function directColumnSums(key: MatmulKey, target: Target): Dispatch {
+function plainColumnSums(key: MatmulKey, target: Target): Dispatch {
   const workgroupSize = plainWorkgroupSize(target)
   const total = longSum('f32', ['sum'], { terms: key.k })
   return dispatch({
@@ -142,15 +136,17 @@ function strides(key: MatmulKey, leftWidth: number, rightWidth: number): { strid
   }
 }
 
+type SubgroupName = 'subgroupRows16' | 'subgroupRows8'
+
 /** A tile's height and its groups of columns, by how the right operand lies. */
 interface SubgroupShape {
-  readonly name: string
+  readonly name: SubgroupName
   readonly vectors: { readonly rows: number; readonly columnGroups: number }
   readonly lanes: { readonly rows: number; readonly columnGroups: number }
 }
 
 function subgroupTile(key: MatmulKey, target: Target, shape: SubgroupShape): SubgroupTile {
-  const subgroupSize = target.subgroupSize ?? 1
+  const subgroupSize = subgroupSizeOf(target)
   const rowVector = key.transposeA ? widestVector(key.m) : 1
   const lanesAlongK = !key.transposeA || key.transposeB
   const unroll = lanesAlongK ? widestVector(key.k) : key.k % 2 === 0 ? 2 : 1
@@ -172,10 +168,22 @@ function subgroupTile(key: MatmulKey, target: Target, shape: SubgroupShape): Sub
   }
 }
 
-function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
+function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey, SubgroupName> {
   return {
     name: shape.name,
-    supports: (_, target) => target.subgroupSize !== undefined,
+    supports: matmulSupports(
+      {
+        transposeA: true,
+        transposeB: true,
+        batchedA: true,
+        batchedB: true,
+        bias: true,
+        activation: true,
+        mask: true,
+        columnSums: true,
+      },
+      (_, target) => target.subgroupSize !== undefined,
+    ),
     plan(key, target): KernelPlan {
       const tile = subgroupTile(key, target, shape)
       const { subgroupSize, unroll, rowVector, columnVector } = tile
@@ -191,7 +199,7 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey> {
       const count = key.batch * key.m * key.n
       const last = splits === 1
       const slabsPerSplit = Math.ceil(slabs / splits)
-      const columnTotals = groupsOf(tile).map((j) => `total${j}`)
+      const columnTotals = range(tile.columnGroups).map((j) => `total${j}`)
       const total = longSum(type, [...accumulatorsOf(tile), ...(key.columnSums === true ? columnTotals : [])], {
         terms: slabsPerSplit,
       })
@@ -239,10 +247,20 @@ ${declareRight(tile)}
 ${total.whole(
   ['slab', 'firstSlab', 'endSlab'],
   `${loads(tile)}
-${key.columnSums === true ? groups(tile, (j) => `    total${j} += ${Array.from({ length: unroll }, (_, k) => `b${k}_${j}`).join(' + ')};`) : ''}
+${
+  key.columnSums === true
+    ? repeat(
+        tile.columnGroups,
+        (j) =>
+          `    total${j} += ${range(unroll)
+            .map((k) => `b${k}_${j}`)
+            .join(' + ')};`,
+      )
+    : ''
+}
 ${rankUpdate(tile)}`,
 )}
-${key.columnSums === true ? groups(tile, (j) => `  if (rowTile == 0u && wanted${j} < u.columnVectors) { sums[wanted${j}] = total${j}; }`) : ''}
+${key.columnSums === true ? repeat(tile.columnGroups, (j) => `  if (rowTile == 0u && wanted${j} < u.columnVectors) { sums[wanted${j}] = total${j}; }`) : ''}
 ${storeTile(tile, (row, column, value) =>
   last
     ? `result[(batch * u.rows + ${row}) * u.columnVectors + ${column}] = ${finish(
@@ -266,13 +284,6 @@ ${storeTile(tile, (row, column, value) =>
     },
   }
 }
-
-/** A line for each group of columns. */
-function groups(tile: SubgroupTile, line: (j: number) => string): string {
-  return groupsOf(tile).map(line).join('\n')
-}
-
-const groupsOf = (tile: SubgroupTile): number[] => Array.from({ length: tile.columnGroups }, (_, j) => j)
 
 /** This lane's place in the left operand, one for each vector it loads: the address at slab 0. */
 function declareLeft(tile: SubgroupTile): string {
@@ -317,29 +328,26 @@ function loads(tile: SubgroupTile): string {
 }
 
 /** Throws 'shape' for a key without numbers. */
-export const matmul: Family<MatmulKey> = {
+export const matmul: Family<MatmulKey, 'plain' | SubgroupName | TiledName> = {
   name: 'matmul',
   variants: [
-    direct,
+    plainMatmul,
     subgroupVariant({
-      name: 'subgroup16',
+      name: 'subgroupRows16',
       vectors: { rows: 16, columnGroups: 1 },
       lanes: { rows: 16, columnGroups: 4 },
     }),
     subgroupVariant({
-      name: 'subgroup8',
+      name: 'subgroupRows8',
       vectors: { rows: 8, columnGroups: 2 },
       lanes: { rows: 8, columnGroups: 4 },
     }),
     ...tiledMatmuls,
   ],
   prefer(key, target) {
-    if (![key.batch, key.m, key.n, key.k].every((extent) => Number.isInteger(extent) && extent > 0)) {
-      throw new WeftgradError('shape', `matmul: ${key.batch} x [${key.m}, ${key.k}] x [${key.k}, ${key.n}] is empty.`)
-    }
-    if (target.class === 'cpu' && target.subgroupSize !== undefined) return 1
+    checkExtents('matmul', key)
     const { batch, m, n, k } = key
-    const block = preferredBlock({ batch, rows: m, columns: n, terms: k }, target)
-    return block === undefined ? 0 : matmul.variants.findIndex((variant) => variant.name === block.name)
+    if (prefersSubgroups(target)) return 'subgroupRows16'
+    return preferredBlock({ batch, rows: m, columns: n, terms: k }, target)?.name ?? 'plain'
   },
 }

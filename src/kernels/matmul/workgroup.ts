@@ -1,16 +1,29 @@
-/** Matrix products for GPUs: the variants of matmul.ts that run as tiled-product.ts. */
+/** Matrix products for GPUs: the variants of matmul.ts that run as schedule/workgroup-tile.ts. */
 
 import type { Variant } from '../kernel.ts'
 import { input } from '../kernel.ts'
 import { matrixOperand } from '../schedule/matrix-operand.ts'
-import type { TiledBlock, TiledProduct } from '../schedule/workgroup-tile.ts'
+import type { TiledBlock, TiledName, TiledProduct } from '../schedule/workgroup-tile.ts'
 import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
-import type { MatmulKey } from './matmul.ts'
+import type { MatmulKey } from './key.ts'
+import { matmulSupports } from './key.ts'
 
-function tiledMatmul(block: TiledBlock): Variant<MatmulKey> {
+function tiledMatmul(block: TiledBlock): Variant<MatmulKey, TiledName> {
   return {
     name: block.name,
-    supports: (_, target) => suits(block, target),
+    supports: matmulSupports(
+      {
+        transposeA: true,
+        transposeB: true,
+        batchedA: true,
+        batchedB: true,
+        bias: true,
+        activation: true,
+        mask: true,
+        columnSums: true,
+      },
+      (_, target) => suits(block, target),
+    ),
     plan(key, target) {
       const { batch, m, n, k, bias, activation, mask, columnSums } = key
       const left = matrixOperand({
@@ -38,4 +51,4 @@ function tiledMatmul(block: TiledBlock): Variant<MatmulKey> {
 }
 
 /** One variant for each block. */
-export const tiledMatmuls: readonly Variant<MatmulKey>[] = Object.values(tiledBlocks).map(tiledMatmul)
+export const tiledMatmuls: readonly Variant<MatmulKey, TiledName>[] = Object.values(tiledBlocks).map(tiledMatmul)

@@ -1,12 +1,13 @@
 /**
  * Joining tensors along an axis. Every input is a matrix whose rows go into the rows of the output; elements are copied
- * as 32-bit words, f32 and u32 alike. Variants: `scalar`, and `vec4` where all rows are whole vec4.
+ * as 32-bit words, f32 and u32 alike. Variants: `plain`, and `vec4` where all rows are whole vec4.
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { at, checkShape } from '../extents.ts'
 import type { Dispatch, Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, writes } from '../kernel.ts'
-import { refuseExtents, shareOut } from '../schedule/grid-stride.ts'
+import { gridFor } from '../schedule/grid-stride.ts'
 
 export interface ConcatenateKey {
   /** Equal but for `axis`. */
@@ -36,7 +37,7 @@ function concatenatedRows({ shapes, axis }: ConcatenateKey): {
       axis,
     })
   }
-  for (const shape of shapes) refuseExtents('concatenate', shape)
+  for (const shape of shapes) checkShape('concatenate', shape)
   return {
     rows: elementCount(first.slice(0, axis)),
     widths: shapes.map((shape) => elementCount(shape.slice(axis))),
@@ -45,13 +46,13 @@ function concatenatedRows({ shapes, axis }: ConcatenateKey): {
 
 function planConcatenate(key: ConcatenateKey, vectors: boolean, target: Target): KernelPlan {
   const { rows, widths } = concatenatedRows(key)
-  const variant = vectors ? 'vec4' : 'scalar'
-  const units = widths.map((width) => width / (vectors ? 4 : 1))
-  const width = units.reduce((sum, own) => sum + own, 0)
+  const variant = vectors ? 'vec4' : 'plain'
+  const items = widths.map((width) => width / (vectors ? 4 : 1))
+  const width = items.reduce((sum, own) => sum + own, 0)
   const dispatches: Dispatch[] = []
   let begin = 0
-  for (let from = 0; from < units.length; from += inputsPerDispatch) {
-    const own = units.slice(from, from + inputsPerDispatch)
+  for (let from = 0; from < items.length; from += inputsPerDispatch) {
+    const own = items.slice(from, from + inputsPerDispatch)
     dispatches.push(concatenateSome({ rows, width, begin, from, own, variant }, target))
     begin += own.reduce((sum, n) => sum + n, 0)
   }
@@ -60,41 +61,41 @@ function planConcatenate(key: ConcatenateKey, vectors: boolean, target: Target):
 
 interface SomeRows {
   readonly rows: number
-  /** Of the output, in units of one or four elements, as all numbers here. */
+  /** Of the output, in items of one or four elements, as all numbers here. */
   readonly width: number
   /** Where the first of these inputs goes in an output row. */
   readonly begin: number
   /** The first input's number, and the widths of this one and those that follow. */
   readonly from: number
   readonly own: readonly number[]
-  readonly variant: 'scalar' | 'vec4'
+  readonly variant: 'plain' | 'vec4'
 }
 
 /** The workgroups are divided among the inputs; each walks over the rows of its own. */
 function concatenateSome({ rows, width, begin, from, own, variant }: SomeRows, target: Target): Dispatch {
   const element = variant === 'vec4' ? 'vec4u' : 'u32'
-  const shares = own.map((n) => shareOut(rows * n, target))
-  const workgroupSize = shares[0]?.workgroupSize ?? 1
+  const grids = own.map((n) => gridFor(rows * n, target))
+  const workgroupSize = at(grids, 0).workgroupSize
   const uniforms: Record<string, UniformValue> = { rows, width }
   let firstGroup = 0
   let column = begin
   const branches = own.map((n, i) => {
-    const share = shares[i] ?? { rounds: 1, workgroups: 0 }
+    const grid = at(grids, i)
     uniforms[`firstGroup${i}`] = firstGroup
-    uniforms[`rounds${i}`] = share.rounds
+    uniforms[`itemsPerLane${i}`] = grid.itemsPerLane
     uniforms[`width${i}`] = n
     uniforms[`column${i}`] = column
     // Forward by a workgroup's lanes: so many rows and so many columns.
     uniforms[`stepRows${i}`] = Math.floor(workgroupSize / n)
     uniforms[`stepColumns${i}`] = workgroupSize % n
-    firstGroup += share.workgroups
+    firstGroup += grid.workgroups
     column += n
     uniforms[`endGroup${i}`] = firstGroup
     return `if (group < u.endGroup${i}) {
-    let start = (group - u.firstGroup${i}) * u.rounds${i} * ${workgroupSize}u + lane;
+    let start = (group - u.firstGroup${i}) * u.itemsPerLane${i} * ${workgroupSize}u + lane;
     var row = start / u.width${i};
     var column = start - row * u.width${i};
-    for (var turn = 0u; turn < u.rounds${i}; turn++) {
+    for (var iteration = 0u; iteration < u.itemsPerLane${i}; iteration++) {
       if (row < u.rows) {
         result[row * u.width + u.column${i} + column] = x${i}[row * u.width${i} + column];
       }
@@ -115,18 +116,20 @@ function concatenateSome({ rows, width, begin, from, own, variant }: SomeRows, t
   })
 }
 
-const concatenateVariants: readonly Variant<ConcatenateKey>[] = [
-  { name: 'scalar', supports: () => true, plan: (key, target) => planConcatenate(key, false, target) },
+const isWholeVectors = (key: ConcatenateKey): boolean => concatenatedRows(key).widths.every((width) => width % 4 === 0)
+
+const concatenateVariants: readonly Variant<ConcatenateKey, 'plain' | 'vec4'>[] = [
+  { name: 'plain', supports: () => true, plan: (key, target) => planConcatenate(key, false, target) },
   {
     name: 'vec4',
-    supports: (key) => concatenatedRows(key).widths.every((width) => width % 4 === 0),
+    supports: isWholeVectors,
     plan: (key, target) => planConcatenate(key, true, target),
   },
 ]
 
 /** Any number of inputs, six a dispatch. Throws 'shape' where the shapes differ along other axes. */
-export const concatenate: Family<ConcatenateKey> = {
+export const concatenate: Family<ConcatenateKey, 'plain' | 'vec4'> = {
   name: 'concatenate',
   variants: concatenateVariants,
-  prefer: (key, target) => (concatenateVariants[1]?.supports(key, target) ? 1 : 0),
+  prefer: (key) => (isWholeVectors(key) ? 'vec4' : 'plain'),
 }

@@ -2,22 +2,15 @@
  * Moving elements without computing: slice and pad; transpose.ts and concatenate.ts have the others. Elements are copied as
  * 32-bit words, so that f32 and u32 tensors take the same kernels and every NaN keeps its bits. Ranks up to 8 and beyond.
  *
- * Variants: `scalar` moves one element a lane, `vec4` four neighbours where runs are long and aligned enough.
+ * Variants: `plain` moves one element a lane, `vec4` four neighbours where runs are long and aligned enough.
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { at, checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
-import type { Walk } from '../schedule/grid-stride.ts'
-import {
-  inVectors,
-  mergeAxes,
-  odometer,
-  offsetText,
-  refuseExtents,
-  shareOut,
-  walkLoop,
-} from '../schedule/grid-stride.ts'
+import type { IterationSpace } from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, inVectors, laneCoordinates, mergeAxes, offsetText } from '../schedule/grid-stride.ts'
 
 export type { ConcatenateKey } from './concatenate.ts'
 export { concatenate } from './concatenate.ts'
@@ -38,19 +31,19 @@ export interface PadKey {
   readonly dtype?: 'f32' | 'u32'
 }
 
-/** A strided copy: operand 0 of the walk is the input, and `begin` its first element; the output is contiguous. */
+/** A strided copy: operand 0 of the space is the input, and `begin` its first element; the output is contiguous. */
 export interface Copy {
   readonly label: string
-  readonly walk: Walk
+  readonly space: IterationSpace
   readonly begin: number
 }
 
-function planCopy({ label, walk: elements, begin }: Copy, vectors: boolean, target: Target): KernelPlan {
-  const variant = vectors ? 'vec4' : 'scalar'
-  const walk = vectors ? inVectors(elements) : elements
-  const share = shareOut(elementCount(walk.extents), target)
-  const counter = odometer(walk.extents, share)
-  const from = offsetText('stride', walk.strides[0] ?? [])
+function planCopy({ label, space: elements, begin }: Copy, vectors: boolean, target: Target): KernelPlan {
+  const variant = vectors ? 'vec4' : 'plain'
+  const space = vectors ? inVectors(elements) : elements
+  const grid = gridFor(elementCount(space.extents), target)
+  const coordinates = laneCoordinates(space.extents, grid)
+  const from = offsetText('stride', at(space.strides, 0))
   const element = vectors ? 'vec4u' : 'u32'
   return {
     variant,
@@ -58,10 +51,10 @@ function planCopy({ label, walk: elements, begin }: Copy, vectors: boolean, targ
       dispatch({
         label: `${label}/${variant}`,
         bindings: [reads('x', input(0), element), writes('result', output(0), element)],
-        uniforms: { ...counter.uniforms, ...from.uniforms, begin: vectors ? begin / 4 : begin },
-        workgroupSize: share.workgroupSize,
-        workgroups: share.workgroups,
-        body: walkLoop(counter, `      result[unit] = x[u.begin + ${from.text}];`),
+        uniforms: { ...coordinates.uniforms, ...from.uniforms, begin: vectors ? begin / 4 : begin },
+        workgroupSize: grid.workgroupSize,
+        workgroups: grid.workgroups,
+        body: gridStrideLoop(coordinates, `      result[item] = x[u.begin + ${from.text}];`),
       }),
     ],
     scratchBytes: [],
@@ -70,16 +63,16 @@ function planCopy({ label, walk: elements, begin }: Copy, vectors: boolean, targ
 }
 
 /** Whether the copy can be made in vec4: runs along the last axis, all of them starting and ending on one. */
-function copiesVectors({ walk, begin }: Copy): boolean {
-  const strides = walk.strides[0] ?? []
-  const last = walk.extents.length - 1
+function copiesVectors({ space, begin }: Copy): boolean {
+  const strides = at(space.strides, 0)
+  const last = space.extents.length - 1
   const aligned = strides.every((stride, axis) => (axis === last ? stride === 1 : stride % 4 === 0))
-  return aligned && begin % 4 === 0 && (walk.extents[last] ?? 1) % 4 === 0
+  return aligned && begin % 4 === 0 && at(space.extents, last) % 4 === 0
 }
 
-export function copyVariants<Key>(copyOf: (key: Key) => Copy): [Variant<Key>, Variant<Key>] {
+export function copyVariants<Key>(copyOf: (key: Key) => Copy): Variant<Key, 'plain' | 'vec4'>[] {
   return [
-    { name: 'scalar', supports: () => true, plan: (key, target) => planCopy(copyOf(key), false, target) },
+    { name: 'plain', supports: () => true, plan: (key, target) => planCopy(copyOf(key), false, target) },
     {
       name: 'vec4',
       supports: (key) => copiesVectors(copyOf(key)),
@@ -89,19 +82,21 @@ export function copyVariants<Key>(copyOf: (key: Key) => Copy): [Variant<Key>, Va
 }
 
 /** The last of the variants that supports the key: they are listed from the plainest to the fastest. */
-export function preferLast<Key>(variants: readonly Variant<Key>[]): (key: Key, target: Target) => number {
-  return (key, target) => variants.findLastIndex((variant) => variant.supports(key, target))
+export function preferLast<Key, Name extends string>(
+  variants: readonly Variant<Key, Name | 'plain'>[],
+): (key: Key, target: Target) => Name | 'plain' {
+  return (key, target) => variants.findLast((variant) => variant.supports(key, target))?.name ?? 'plain'
 }
 
 function sliceCopy({ shape, begin, size }: SliceKey): Copy {
-  refuseExtents('slice', shape)
-  refuseExtents('slice', size)
+  checkShape('slice', shape)
+  checkShape('slice', size)
   const within =
     begin.length === shape.length &&
     size.length === shape.length &&
     shape.every((extent, axis) => {
-      const first = begin[axis] ?? -1
-      return Number.isInteger(first) && first >= 0 && first + (size[axis] ?? 0) <= extent
+      const first = at(begin, axis)
+      return Number.isInteger(first) && first >= 0 && first + at(size, axis) <= extent
     })
   if (!within) {
     throw new WeftgradError(
@@ -113,15 +108,15 @@ function sliceCopy({ shape, begin, size }: SliceKey): Copy {
   const strides = stridesOf(shape)
   return {
     label: 'slice',
-    walk: mergeAxes(size, [strides]),
-    begin: strides.reduce((sum, stride, axis) => sum + stride * (begin[axis] ?? 0), 0),
+    space: mergeAxes(size, [strides]),
+    begin: strides.reduce((sum, stride, axis) => sum + stride * at(begin, axis), 0),
   }
 }
 
 const sliceVariants = copyVariants(sliceCopy)
 
 /** Throws 'shape' where the slice is empty or leaves the tensor. */
-export const slice: Family<SliceKey> = {
+export const slice: Family<SliceKey, 'plain' | 'vec4'> = {
   name: 'slice',
   variants: sliceVariants,
   prefer: preferLast(sliceVariants),
@@ -135,7 +130,7 @@ interface PadAxis {
 
 /** The axes with those that are not padded merged into the one before them, which is then padded by multiples. */
 function padAxes({ shape, before, after }: PadKey): PadAxis[] {
-  refuseExtents('pad', shape)
+  checkShape('pad', shape)
   const amounts = [...before, ...after]
   const valid = before.length === shape.length && after.length === shape.length
   if (!valid || !amounts.every((amount) => Number.isInteger(amount) && amount >= 0)) {
@@ -147,7 +142,7 @@ function padAxes({ shape, before, after }: PadKey): PadAxis[] {
   }
   const merged: PadAxis[] = [{ extent: 1, before: 0, after: 0 }]
   shape.forEach((extent, axis) => {
-    const own: PadAxis = { extent, before: before[axis] ?? 0, after: after[axis] ?? 0 }
+    const own: PadAxis = { extent, before: at(before, axis), after: at(after, axis) }
     const last = merged.at(-1)
     if (last !== undefined && own.before === 0 && own.after === 0) {
       last.extent *= extent
@@ -169,23 +164,23 @@ function planPad(key: PadKey, vectors: boolean, target: Target): KernelPlan {
   if (dtype === 'u32' && !(Number.isInteger(value) && value >= 0 && value < 2 ** 32)) {
     throw new WeftgradError('argument', `pad: ${value} is no u32.`, { value })
   }
-  const variant = vectors ? 'vec4' : 'scalar'
-  const unit = vectors ? 4 : 1
+  const variant = vectors ? 'vec4' : 'plain'
+  const item = vectors ? 4 : 1
   const all = padAxes(key)
   const axes = all.map((axis, i) =>
-    i === all.length - 1 ? { extent: axis.extent / unit, before: axis.before / unit, after: axis.after / unit } : axis,
+    i === all.length - 1 ? { extent: axis.extent / item, before: axis.before / item, after: axis.after / item } : axis,
   )
   const extents = axes.map((axis) => axis.before + axis.extent + axis.after)
   const strides = stridesOf(axes.map((axis) => axis.extent))
-  const share = shareOut(elementCount(extents), target)
-  const counter = odometer(extents, share)
-  const uniforms: Record<string, UniformValue> = { ...counter.uniforms }
-  uniforms.value = dtype === 'u32' ? value : (new Uint32Array(Float32Array.of(value).buffer)[0] ?? 0)
+  const grid = gridFor(elementCount(extents), target)
+  const coordinates = laneCoordinates(extents, grid)
+  const uniforms: Record<string, UniformValue> = { ...coordinates.uniforms }
+  uniforms.value = dtype === 'u32' ? value : at(new Uint32Array(Float32Array.of(value).buffer), 0)
   // Unsigned arithmetic: what lies before the tensor wraps around to beyond it.
   const inside = axes.map((axis, i) => {
     uniforms[`before${i}`] = axis.before
     uniforms[`extent${i}`] = axis.extent
-    uniforms[`stride${i}`] = strides[i] ?? 1
+    uniforms[`stride${i}`] = at(strides, i)
     return `      let p${i} = d${i} - u.before${i};`
   })
   const element = vectors ? 'vec4u' : 'u32'
@@ -196,16 +191,16 @@ function planPad(key: PadKey, vectors: boolean, target: Target): KernelPlan {
         label: `pad/${variant}`,
         bindings: [reads('x', input(0), element), writes('result', output(0), element)],
         uniforms,
-        workgroupSize: share.workgroupSize,
-        workgroups: share.workgroups,
-        body: walkLoop(
-          counter,
+        workgroupSize: grid.workgroupSize,
+        workgroups: grid.workgroups,
+        body: gridStrideLoop(
+          coordinates,
           `${inside.join('\n')}
       var value = ${element}(u.value);
       if (${axes.map((_, i) => `p${i} < u.extent${i}`).join(' && ')}) {
         value = x[${axes.map((_, i) => `p${i} * u.stride${i}`).join(' + ')}];
       }
-      result[unit] = value;`,
+      result[item] = value;`,
         ),
       }),
     ],
@@ -214,10 +209,14 @@ function planPad(key: PadKey, vectors: boolean, target: Target): KernelPlan {
   }
 }
 
-const padVariants: readonly Variant<PadKey>[] = [
-  { name: 'scalar', supports: () => true, plan: (key, target) => planPad(key, false, target) },
+const padVariants: readonly Variant<PadKey, 'plain' | 'vec4'>[] = [
+  { name: 'plain', supports: () => true, plan: (key, target) => planPad(key, false, target) },
   { name: 'vec4', supports: padsVectors, plan: (key, target) => planPad(key, true, target) },
 ]
 
 /** Throws 'shape' for amounts that are negative or too few, 'argument' for a value that is not of the type. */
-export const pad: Family<PadKey> = { name: 'pad', variants: padVariants, prefer: preferLast(padVariants) }
+export const pad: Family<PadKey, 'plain' | 'vec4'> = {
+  name: 'pad',
+  variants: padVariants,
+  prefer: preferLast(padVariants),
+}

@@ -3,7 +3,7 @@
  * gather-batch.ts. An index that is out of range never reads a wrong row: it gives NaN.
  */
 
-import { WeftgradError } from '../../errors.ts'
+import { checkExtents } from '../extents.ts'
 import {
   type Binding,
   dispatch,
@@ -11,14 +11,15 @@ import {
   input,
   type KernelPlan,
   output,
-  plainWorkgroupSize,
   reads,
   scratch,
   type Target,
   writes,
 } from '../kernel.ts'
-import { planRowWalk } from '../schedule/row-stride.ts'
+import { mostRowsByRow, plainWorkgroupSize } from '../schedule/occupancy.ts'
+import { planRowStride } from '../schedule/row-stride.ts'
 import { levelsFor, longSum, sumsPerLevel, tileBlock } from '../wgsl/long-sum.ts'
+import { range, repeat } from '../wgsl/text.ts'
 
 export { type GatherBatchKey, gatherBatch } from '../training/gather-batch.ts'
 
@@ -35,7 +36,7 @@ export interface GatherRowsKey {
  * Rows by index. Inputs: x [rows, rowElements] of any 4-byte dtype, indices u32 [count]. Output: [count, rowElements] of
  * the same dtype; a row of NaN bits (0x7fc00000) where the index is not below `rows`.
  */
-export const gatherRows: Family<GatherRowsKey> = {
+export const gatherRows: Family<GatherRowsKey, 'plain' | 'vec4'> = {
   name: 'gatherRows',
   variants: [
     { name: 'plain', supports: () => true, plan: (key, target) => planGatherRows(key, target, 1) },
@@ -45,7 +46,7 @@ export const gatherRows: Family<GatherRowsKey> = {
       plan: (key, target) => planGatherRows(key, target, 4),
     },
   ],
-  prefer: ({ rowElements }) => (rowElements % 4 === 0 ? 1 : 0),
+  prefer: ({ rowElements }) => (rowElements % 4 === 0 ? 'vec4' : 'plain'),
 }
 
 /**
@@ -53,16 +54,14 @@ export const gatherRows: Family<GatherRowsKey> = {
  * f32 [rows, rowElements]: row r is the sum of the rows of dy whose index is r, in their order, in both variants; more than
  * 64 of them add up in blocks, as in long-sum.ts.
  */
-export const gatherRowsGradient: Family<GatherRowsKey> = {
+export const gatherRowsGradient: Family<GatherRowsKey, 'plain' | 'columns'> = {
   name: 'gatherRowsGradient',
   variants: [
     { name: 'plain', supports: () => true, plan: planGradientByRow },
     { name: 'columns', supports: () => true, plan: planGradientByColumn },
   ],
   // `plain` looks at rows x count indices, `columns` at count of them, but with only as many lanes as a row has elements.
-  // On a CPU they meet at some 16 rows (10 rows of 8, 128 indices: 0.05 against 0.08 ms; 1000 rows of 512: 75 against 0.6);
-  // a GPU has lanes for about a million elements at once.
-  prefer: ({ rows, rowElements }, target) => (rows > (target.class === 'cpu' ? 16 : 2 ** 20 / rowElements) ? 1 : 0),
+  prefer: ({ rows, rowElements }, target) => (rows > mostRowsByRow(rowElements, target) ? 'columns' : 'plain'),
 }
 
 interface RowsText {
@@ -77,17 +76,17 @@ interface RowsText {
 }
 
 function planRows(family: string, text: RowsText, target: Target): KernelPlan {
-  const walk = planRowWalk({ rows: text.rows, columns: text.columns }, target)
+  const schedule = planRowStride({ rows: text.rows, columns: text.columns }, target)
   return {
     variant: text.variant,
     dispatches: [
       dispatch({
         label: `${family}/${text.variant}`,
         bindings: text.bindings,
-        uniforms: { ...walk.uniforms, ...text.uniforms },
-        workgroupSize: walk.workgroupSize,
-        workgroups: walk.workgroups,
-        body: walk.body('', text.each),
+        uniforms: { ...schedule.uniforms, ...text.uniforms },
+        workgroupSize: schedule.workgroupSize,
+        workgroups: schedule.workgroups,
+        body: schedule.body('', text.each),
       }),
     ],
     scratchBytes: [],
@@ -118,7 +117,7 @@ function planGatherRows(key: GatherRowsKey, target: Target, width: 1 | 4): Kerne
 
 function planGradientByRow(key: GatherRowsKey, target: Target): KernelPlan {
   checkRows('gatherRowsGradient', key)
-  const sum = longSum('f32', ['sum'], { terms: key.count, turns: 1, block: tileBlock })
+  const sum = longSum('f32', ['sum'], { terms: key.count, iterations: 1, block: tileBlock })
   const text: RowsText = {
     variant: 'plain',
     bindings: [reads('dy', input(0)), reads('indices', input(1), 'u32'), writes('dx', output(0))],
@@ -130,7 +129,7 @@ ${sum.declare}
       for (var i = 0u; i < u.count; i++) {
         if (indices[i] == row) {
           sum += dy[i * u.columns + column];
-${sum.closeTurns}
+${sum.closeIterations}
         }
       }
 ${sum.finish}
@@ -146,7 +145,10 @@ function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
   // Four levels are enough for 2^22 indices of one row, and with them a kernel has the eight buffers of every adapter.
   const levels = key.count <= tileBlock ? 0 : Math.min(4, levelsFor(Math.ceil(key.count / tileBlock)))
   const level = (n: number): string => (n === 0 ? 'dx' : `level${n}`)
-  const each = (line: (n: number) => string): string => Array.from({ length: levels }, (_, n) => line(n + 1)).join(' ')
+  const each = (line: (n: number) => string): string =>
+    range(levels)
+      .map((n) => line(n + 1))
+      .join(' ')
   const moveUp = (from: number): string =>
     `      if (terms % ${tileBlock * sumsPerLevel ** from}u == 0u) { ${level(from + 1)}[at] += ${level(from)}[at]; ${level(from)}[at] = 0.0; }`
   // A lane owns its column in all rows: nobody else writes there, so it may add in place, in the order of the indices.
@@ -160,7 +162,7 @@ function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
           reads('indices', input(1), 'u32'),
           writes('dx', output(0)),
           ...(levels > 0 ? [writes('termsOf', scratch(0), 'u32')] : []),
-          ...Array.from({ length: levels }, (_, n) => writes(level(n + 1), scratch(n + 1))),
+          ...range(levels).map((n) => writes(level(n + 1), scratch(n + 1))),
         ],
         uniforms: { rows: key.rows, columns: key.rowElements, count: key.count },
         workgroupSize: lanes,
@@ -184,7 +186,7 @@ ${
     ? ''
     : `      let terms = termsOf[at] + 1u;
       termsOf[at] = terms;
-${Array.from({ length: levels }, (_, n) => moveUp(n)).join('\n')}`
+${repeat(levels, moveUp)}`
 }
     }
   }
@@ -203,15 +205,6 @@ ${
   }
 }
 
-function checkRows(family: string, { rows, rowElements, count }: GatherRowsKey): void {
-  for (const [name, value] of Object.entries({ rows, rowElements, count })) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new WeftgradError('shape', `${family}: ${name} must be a positive integer, not ${value}.`, {
-        [name]: value,
-      })
-    }
-  }
-  if (Math.max(rows, count) * rowElements > 2 ** 30) {
-    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor.`, { rows, rowElements, count })
-  }
+function checkRows(family: string, key: GatherRowsKey): void {
+  checkExtents(family, key, Math.max(key.rows, key.count) * key.rowElements)
 }

@@ -5,6 +5,7 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { checkExtents } from '../extents.ts'
 import {
   type Binding,
   dispatch,
@@ -16,7 +17,7 @@ import {
   type Target,
   writes,
 } from '../kernel.ts'
-import { planRowWalk } from '../schedule/row-stride.ts'
+import { planRowStride } from '../schedule/row-stride.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 
 export interface ResizeKey {
@@ -29,17 +30,17 @@ export interface ResizeKey {
 }
 
 /** Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]. */
-export const resize: Family<ResizeKey> = {
+export const resize: Family<ResizeKey, 'plain'> = {
   name: 'resize',
   variants: [{ name: 'plain', supports: () => true, plan: planResize }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 /** Input: dy f32 [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
-export const resizeGradient: Family<ResizeKey> = {
+export const resizeGradient: Family<ResizeKey, 'plain'> = {
   name: 'resizeGradient',
   variants: [{ name: 'plain', supports: () => true, plan: planResizeGradient }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 /** Where a new pixel lies among `extent` old ones: between `low` and `high`, by `share` of the way. */
@@ -89,8 +90,8 @@ function mostReaders(extent: number, outExtent: number): number {
 /** An old pixel gathers from the new ones that read it, in their order: those less than a pixel away, and at the rim all beyond. */
 function planResizeGradient(key: ResizeKey, target: Target): KernelPlan {
   const { height, width, channels, outHeight, outWidth } = checked('resizeGradient', key)
-  const turns = mostReaders(width, outWidth)
-  const sum = longSum('f32', ['sum'], { terms: mostReaders(height, outHeight) * turns, turns })
+  const iterations = mostReaders(width, outWidth)
+  const sum = longSum('f32', ['sum'], { terms: mostReaders(height, outHeight) * iterations, iterations })
   return planned('resizeGradient', key, target, {
     rows: height,
     columns: width * channels,
@@ -142,18 +143,18 @@ interface ResizeText {
 }
 
 function planned(family: string, key: ResizeKey, target: Target, text: ResizeText): KernelPlan {
-  const walk = planRowWalk({ images: key.batch, rows: text.rows, columns: text.columns }, target)
+  const schedule = planRowStride({ images: key.batch, rows: text.rows, columns: text.columns }, target)
   return {
     variant: 'plain',
     dispatches: [
       dispatch({
         label: `${family}/plain`,
         bindings: text.bindings,
-        uniforms: { ...walk.uniforms, ...text.uniforms },
-        workgroupSize: walk.workgroupSize,
-        workgroups: walk.workgroups,
+        uniforms: { ...schedule.uniforms, ...text.uniforms },
+        workgroupSize: schedule.workgroupSize,
+        workgroups: schedule.workgroups,
         declarations: text.declarations,
-        body: walk.body(text.setup, text.each),
+        body: schedule.body(text.setup, text.each),
       }),
     ],
     scratchBytes: [],
@@ -164,17 +165,11 @@ function planned(family: string, key: ResizeKey, target: Target, text: ResizeTex
 /** Throws 'shape' or 'limit' for a key that describes no resizing. */
 function checked(family: string, key: ResizeKey): ResizeKey {
   const { batch, height, width, channels, outHeight, outWidth } = key
-  const wrong = Object.entries(key).find(([, value]) => !Number.isInteger(value) || value < 1)
-  if (wrong !== undefined)
-    throw new WeftgradError('shape', `${family}: ${wrong[0]} must be a positive integer, not ${wrong[1]}.`, { ...key })
   const elements = batch * channels * Math.max(height * width, outHeight * outWidth)
+  checkExtents(family, key, elements)
   // Positions are counted in 1 / (2 outExtent) of a pixel, in 32 bits.
   const finest = 2 * Math.max((height + 2) * outHeight, (width + 2) * outWidth)
-  if (elements > 2 ** 30 || finest >= 2 ** 32)
-    throw new WeftgradError(
-      'limit',
-      `${family} takes up to 2^30 elements a tensor, and extents whose product is below 2^31.`,
-      { ...key },
-    )
+  if (finest >= 2 ** 32)
+    throw new WeftgradError('limit', `${family} takes extents whose product is below 2^31.`, { ...key })
   return key
 }

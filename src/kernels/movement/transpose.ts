@@ -1,9 +1,10 @@
-/** Transposes as the copies of layout.ts, and by `blocks`: 4 x 4 elements a lane, read and written in whole vec4. */
+/** Transposes as the copies of copy.ts, and by `blocks`: 4 x 4 elements a lane, read and written in whole vec4. */
 
 import { WeftgradError } from '../../errors.ts'
+import { at, checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Shape, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, stridesOf, writes } from '../kernel.ts'
-import { mergeAxes, odometer, offsetText, refuseExtents, shareOut, walkLoop } from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, laneCoordinates, mergeAxes, offsetText } from '../schedule/grid-stride.ts'
 import { type Copy, copyVariants, preferLast } from './copy.ts'
 
 export interface TransposeKey {
@@ -13,7 +14,7 @@ export interface TransposeKey {
 }
 
 function transposeCopy({ shape, permutation }: TransposeKey): Copy {
-  refuseExtents('transpose', shape)
+  checkShape('transpose', shape)
   const valid = permutation.length === shape.length && shape.every((_, axis) => permutation.includes(axis))
   if (!valid) {
     throw new WeftgradError(
@@ -23,46 +24,46 @@ function transposeCopy({ shape, permutation }: TransposeKey): Copy {
     )
   }
   const strides = stridesOf(shape)
-  const walk = mergeAxes(
-    permutation.map((axis) => shape[axis] ?? 1),
-    [permutation.map((axis) => strides[axis] ?? 1)],
+  const space = mergeAxes(
+    permutation.map((axis) => at(shape, axis)),
+    [permutation.map((axis) => at(strides, axis))],
   )
-  return { label: 'transpose', walk, begin: 0 }
+  return { label: 'transpose', space, begin: 0 }
 }
 
 /**
  * The output's axis along which the input is contiguous, where both it and the output's last axis can be cut into
  * fours. Every other stride is then a multiple of four, of the input and of the output alike.
  */
-function blockAxis({ walk }: Copy): number | undefined {
-  const last = walk.extents.length - 1
-  const axis = walk.strides[0]?.indexOf(1) ?? -1
+function blockAxis({ space }: Copy): number | undefined {
+  const last = space.extents.length - 1
+  const axis = at(space.strides, 0).indexOf(1)
   if (axis < 0 || axis === last) return undefined
-  return (walk.extents[axis] ?? 1) % 4 === 0 && (walk.extents[last] ?? 1) % 4 === 0 ? axis : undefined
+  return at(space.extents, axis) % 4 === 0 && at(space.extents, last) % 4 === 0 ? axis : undefined
 }
 
 function planBlocks(key: TransposeKey, target: Target): KernelPlan {
   const copy = transposeCopy(key)
   const across = blockAxis(copy) ?? 0
-  const { extents } = copy.walk
+  const { extents } = copy.space
   const last = extents.length - 1
   const isCut = (axis: number): boolean => axis === across || axis === last
   const blocks = extents.map((extent, axis) => (isCut(axis) ? extent / 4 : extent))
   // Strides between blocks, in vec4: a block covers four elements along both of its axes.
   const between = (strides: readonly number[]): number[] =>
     strides.map((stride, axis) => (isCut(axis) ? stride : stride / 4))
-  const fromStrides = copy.walk.strides[0] ?? []
+  const fromStrides = at(copy.space.strides, 0)
   const toStrides = stridesOf(extents)
-  const share = shareOut(elementCount(blocks), target, 4)
-  const counter = odometer(blocks, share)
+  const grid = gridFor(elementCount(blocks), target, 4)
+  const coordinates = laneCoordinates(blocks, grid)
   const from = offsetText('from', between(fromStrides))
   const to = offsetText('to', between(toStrides))
   const uniforms: Record<string, UniformValue> = {
-    ...counter.uniforms,
+    ...coordinates.uniforms,
     ...from.uniforms,
     ...to.uniforms,
-    fromRow: (fromStrides[last] ?? 0) / 4,
-    toRow: (toStrides[across] ?? 0) / 4,
+    fromRow: at(fromStrides, last) / 4,
+    toRow: at(toStrides, across) / 4,
   }
   return {
     variant: 'blocks',
@@ -71,10 +72,10 @@ function planBlocks(key: TransposeKey, target: Target): KernelPlan {
         label: 'transpose/blocks',
         bindings: [reads('x', input(0), 'vec4u'), writes('result', output(0), 'vec4u')],
         uniforms,
-        workgroupSize: share.workgroupSize,
-        workgroups: share.workgroups,
-        body: walkLoop(
-          counter,
+        workgroupSize: grid.workgroupSize,
+        workgroups: grid.workgroups,
+        body: gridStrideLoop(
+          coordinates,
           `      let source = ${from.text};
       let a = x[source];
       let b = x[source + u.fromRow];
@@ -93,7 +94,7 @@ function planBlocks(key: TransposeKey, target: Target): KernelPlan {
   }
 }
 
-const transposeVariants: readonly Variant<TransposeKey>[] = [
+const transposeVariants: readonly Variant<TransposeKey, 'plain' | 'vec4' | 'blocks'>[] = [
   ...copyVariants(transposeCopy),
   {
     name: 'blocks',
@@ -103,7 +104,7 @@ const transposeVariants: readonly Variant<TransposeKey>[] = [
 ]
 
 /** Throws 'shape' where `permutation` is none. */
-export const transpose: Family<TransposeKey> = {
+export const transpose: Family<TransposeKey, 'plain' | 'vec4' | 'blocks'> = {
   name: 'transpose',
   variants: transposeVariants,
   prefer: preferLast(transposeVariants),

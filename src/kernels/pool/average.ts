@@ -1,25 +1,28 @@
-/** Average pooling and its gradient, in the frames of max pooling: pool.ts, pool-gradient.ts. Padding is left out of the means. */
+/** Average pooling and its gradient, in the frames of max pooling: pool.ts, gradient.ts. Padding is left out of the means. */
 
 import { type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { inside, type PoolKey, type PoolRequest, vectorVariants, widest } from './frame.ts'
+import { inside, type PoolKey, type PoolRequest, type VectorName, vectorVariants, widest } from './frame.ts'
 import { gradientFamily, planGather, planTiles } from './gradient.ts'
 import { planForward } from './pool.ts'
 
 /** Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]: means without padding. */
-export const averagePool: Family<PoolKey> = {
+export const averagePool: Family<PoolKey, VectorName> = {
   name: 'averagePool',
   variants: vectorVariants('averagePool', planAveragePool),
   prefer: widest,
 }
 
 /** Input: dy f32 [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
-export const averagePoolGradient: Family<PoolKey> = gradientFamily('averagePoolGradient', planAverageGradient)
+export const averagePoolGradient: Family<PoolKey, VectorName | 'tiles'> = gradientFamily(
+  'averagePoolGradient',
+  planAverageGradient,
+)
 
 function planAveragePool(request: PoolRequest): KernelPlan {
   const { f: float } = request.vector
-  const [height, width] = request.key.window
-  const sum = longSum(float, ['sum'], { terms: height * width, turns: width })
+  const { kernelHeight: height, kernelWidth: width } = request.key
+  const sum = longSum(float, ['sum'], { terms: height * width, iterations: width })
   return planForward(request, {
     bindings: [reads('x', input(0), float), writes('y', output(0), float)],
     uniforms: {},
@@ -44,14 +47,14 @@ function planAverageGradient(request: PoolRequest, tiles: boolean): KernelPlan {
     masked
       ? `f32(min(${out} * ${stride} + ${window}, u.${size} + u.${pad}) - max(${out} * ${stride}, u.${pad}))`
       : `f32(${window})`
-  const takenY = taken('outY', 'strideY', 'windowHeight', 'height', 'padTop')
-  const takenX = taken('outX', 'strideX', 'windowWidth', 'width', 'padLeft')
+  const takenY = taken('outY', 'strideY', 'kernelHeight', 'height', 'padTop')
+  const takenX = taken('outX', 'strideX', 'kernelWidth', 'width', 'padLeft')
   if (tiles) {
     return planTiles(request, {
       bindings,
       window: `
       let gradient = dy[at] / (${takenY} * ${takenX});`,
-      value: `select(${vector.f}(0.0), gradient, wy < windowHeight)`,
+      value: `select(${vector.f}(0.0), gradient, wy < kernelHeight)`,
     })
   }
   return planGather(request, {

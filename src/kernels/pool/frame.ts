@@ -1,98 +1,113 @@
 /**
- * What the pooling kernels of pool.ts and pool-gradient.ts have in common: their key, the vectors of channels that lanes
+ * What the pooling kernels of pool.ts, average.ts and gradient.ts have in common: their key, the vectors of channels that lanes
  * work on, the checks, and the frame of a kernel around its window loops.
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkValue, countFrom1 } from '../../options.ts'
-import { type Binding, dispatch, type KernelPlan, type Target, type Variant } from '../kernel.ts'
-import type { RowWalk } from '../schedule/row-stride.ts'
+import { checkExtents } from '../extents.ts'
+import type { ConvGeometry, GeometryExtent } from '../geometry.ts'
+import { plainestGeometry } from '../geometry.ts'
+import { type Binding, capabilities, dispatch, type KernelPlan, type Target, type Variant } from '../kernel.ts'
+import type { RowStride } from '../schedule/row-stride.ts'
 import { pair, scalar, vector, type Width } from '../wgsl/functions.ts'
 
-export interface PoolKey {
-  readonly batch: number
-  readonly height: number
-  readonly width: number
-  readonly channels: number
-  readonly outHeight: number
-  readonly outWidth: number
-  /** Height and width. */
-  readonly window: readonly [number, number]
-  readonly strides: readonly [number, number]
-  /** Padding above and to the left; below and to the right it is what the windows reach beyond the image. */
-  readonly padTop: number
-  readonly padLeft: number
-}
+/** The kernel is the extent of the window that is pooled; its dilation is 1. */
+export type PoolKey = ConvGeometry
 
 /** By the variant's name, how many neighbouring channels a lane works on at once. */
-export interface Vector extends Width {
-  readonly name: string
-}
+const vectors = { plain: scalar, vec2: pair, vec4: vector } as const satisfies Record<string, Width>
 
-const plain: Vector = { name: 'plain', ...scalar }
-export const vectors: readonly Vector[] = [plain, { name: 'vec2', ...pair }, { name: 'vec4', ...vector }]
+export type VectorName = keyof typeof vectors
 
-/** The index in `vectors` of the widest that divides the channels. */
-export function widest({ channels }: PoolKey): number {
-  return channels % 4 === 0 ? 2 : channels % 2 === 0 ? 1 : 0
+/** The name of the widest that divides the channels. */
+export function widest({ channels }: PoolKey): VectorName {
+  return channels % 4 === 0 ? 'vec4' : channels % 2 === 0 ? 'vec2' : 'plain'
 }
 
 /** How a planner is asked for one of its variants. */
 export interface PoolRequest {
   readonly key: PoolKey
   readonly target: Target
-  readonly vector: Vector
+  readonly vector: Width
+  readonly variant: string
   /** `family/variant`. */
   readonly label: string
 }
 
-/** A variant for every vector width. */
-export function vectorVariants(family: string, plan: (request: PoolRequest) => KernelPlan): Variant<PoolKey>[] {
-  return vectors.map((vector) => ({
-    name: vector.name,
-    supports: ({ channels }) => channels % vector.lanes === 0,
-    plan: (key, target) => plan({ key: checked(family, key), target, vector, label: `${family}/${vector.name}` }),
-  }))
-}
+const supports = /* @__PURE__ */ capabilities<PoolKey, Exclude<keyof PoolKey, GeometryExtent>>(plainestGeometry)
 
-/** A variant of its own name, on the widest vectors that divide the channels. */
-export function widestVariant(
+function poolVariant<Name extends string>(
   family: string,
-  name: string,
-  supports: (key: PoolKey) => boolean,
+  name: Name,
+  fits: (key: PoolKey) => boolean,
+  vectorFor: (key: PoolKey) => Width,
   plan: (request: PoolRequest) => KernelPlan,
-): Variant<PoolKey> {
+): Variant<PoolKey, Name> {
   return {
     name,
-    supports,
-    plan: (key, target) => {
-      const vector = { ...(vectors[widest(key)] ?? plain), name }
-      return plan({ key: checked(family, key), target, vector, label: `${family}/${name}` })
-    },
+    supports: supports({ strides: true, dilation: false, padTop: true, padLeft: true }, fits),
+    plan: (key, target) =>
+      plan({
+        ...{ key: checked(family, key), target, vector: vectorFor(key) },
+        ...{ variant: name, label: `${family}/${name}` },
+      }),
   }
 }
 
-function ownStrides({ outHeight, outWidth, window, strides }: PoolKey): readonly [number, number] {
-  return [outHeight === 1 ? window[0] : strides[0], outWidth === 1 ? window[1] : strides[1]]
+/** A variant for every vector width. */
+export function vectorVariants(
+  family: string,
+  plan: (request: PoolRequest) => KernelPlan,
+): Variant<PoolKey, VectorName>[] {
+  const names: VectorName[] = ['plain', 'vec2', 'vec4']
+  return names.map((name) =>
+    poolVariant(
+      family,
+      name,
+      ({ channels }) => channels % vectors[name].lanes === 0,
+      () => vectors[name],
+      plan,
+    ),
+  )
+}
+
+/** A variant of its own name, on the widest vectors that divide the channels. */
+export function widestVariant<Name extends string>(
+  family: string,
+  name: Name,
+  fits: (key: PoolKey) => boolean,
+  plan: (request: PoolRequest) => KernelPlan,
+): Variant<PoolKey, Name> {
+  return poolVariant(family, name, fits, (key) => vectors[widest(key)], plan)
+}
+
+function ownStrides({ outHeight, outWidth, kernelHeight, kernelWidth, strides }: PoolKey): readonly [number, number] {
+  return [outHeight === 1 ? kernelHeight : strides[0], outWidth === 1 ? kernelWidth : strides[1]]
 }
 
 /** Windows neither overlap nor leave gaps. */
 export function sideBySide(key: PoolKey): boolean {
   const strides = ownStrides(key)
-  return strides[0] === key.window[0] && strides[1] === key.window[1]
+  return strides[0] === key.kernelHeight && strides[1] === key.kernelWidth
 }
 
 /** All windows lie within the image: no bounds to look at. */
 export function inside(key: PoolKey): boolean {
-  const fits = (size: number, out: number, axis: 0 | 1) => (out - 1) * key.strides[axis] + key.window[axis] <= size
-  return key.padTop === 0 && key.padLeft === 0 && fits(key.height, key.outHeight, 0) && fits(key.width, key.outWidth, 1)
+  const fits = (size: number, out: number, stride: number, kernel: number) => (out - 1) * stride + kernel <= size
+  const [strideY, strideX] = key.strides
+  return (
+    key.padTop === 0 &&
+    key.padLeft === 0 &&
+    fits(key.inputHeight, key.outHeight, strideY, key.kernelHeight) &&
+    fits(key.inputWidth, key.outWidth, strideX, key.kernelWidth)
+  )
 }
 
 export interface PoolText {
   readonly bindings: readonly Binding[]
   readonly declarations: string
   readonly uniforms: Readonly<Record<string, number>>
-  readonly walk: RowWalk
+  readonly schedule: RowStride
   readonly setup: string
   readonly each: string
 }
@@ -103,49 +118,49 @@ export interface PoolText {
  */
 const unrolledPlaces = 9
 
-export function planPool({ key, vector, label }: PoolRequest, text: PoolText): KernelPlan {
-  const { height, width, outHeight, outWidth, padTop, padLeft } = key
+export function planPool({ key, vector, variant, label }: PoolRequest, text: PoolText): KernelPlan {
+  const { inputHeight: height, inputWidth: width, outHeight, outWidth, padTop, padLeft } = key
   const channelVectors = key.channels / vector.lanes
-  const unrolled = key.window[0] * key.window[1] <= unrolledPlaces
+  const unrolled = key.kernelHeight * key.kernelWidth <= unrolledPlaces
   const sizes = { height, width, outHeight, outWidth, channelVectors, padTop, padLeft }
   return {
-    variant: vector.name,
+    variant,
     dispatches: [
       dispatch({
         label,
         bindings: text.bindings,
         uniforms: {
-          ...text.walk.uniforms,
+          ...text.schedule.uniforms,
           ...sizes,
           ...text.uniforms,
-          ...(unrolled ? {} : { windowHeight: key.window[0], windowWidth: key.window[1] }),
+          ...(unrolled ? {} : { kernelHeight: key.kernelHeight, kernelWidth: key.kernelWidth }),
         },
-        workgroupSize: text.walk.workgroupSize,
-        workgroups: text.walk.workgroups,
+        workgroupSize: text.schedule.workgroupSize,
+        workgroups: text.schedule.workgroups,
         // Strides are constants because they divide.
         declarations: `
 const strideY = ${key.strides[0]}u;
 const strideX = ${key.strides[1]}u;${
           unrolled
             ? `
-const windowHeight = ${key.window[0]}u;
-const windowWidth = ${key.window[1]}u;`
+const kernelHeight = ${key.kernelHeight}u;
+const kernelWidth = ${key.kernelWidth}u;`
             : ''
         }${text.declarations}`,
-        body: text.walk.body(
+        body: text.schedule.body(
           `${
             unrolled
               ? ''
               : `
-  let windowHeight = u.windowHeight;
-  let windowWidth = u.windowWidth;`
+  let kernelHeight = u.kernelHeight;
+  let kernelWidth = u.kernelWidth;`
           }${text.setup}`,
           text.each,
         ),
       }),
     ],
     scratchBytes: [],
-    flops: key.batch * outHeight * outWidth * key.channels * key.window[0] * key.window[1],
+    flops: key.batch * outHeight * outWidth * key.channels * key.kernelHeight * key.kernelWidth,
   }
 }
 
@@ -154,35 +169,21 @@ const windowWidth = ${key.window[1]}u;`
  * with itself. Throws 'shape' or 'limit' where no such pooling exists.
  */
 function checked(family: string, key: PoolKey): PoolKey {
-  const { batch, height, width, channels, outHeight, outWidth, window, strides, padTop, padLeft } = key
-  const positive = {
-    batch,
-    height,
-    width,
-    channels,
-    outHeight,
-    outWidth,
-    windowHeight: window[0],
-    windowWidth: window[1],
-  }
-  for (const [name, value] of Object.entries({ ...positive, strideY: strides[0], strideX: strides[1] })) {
-    checkValue(`${family}: ${name}`, value, countFrom1)
-  }
+  const { batch, inputHeight, inputWidth, channels, outHeight, outWidth, kernelHeight, kernelWidth } = key
+  const elements = batch * channels * Math.max(inputHeight * inputWidth, outHeight * outWidth)
+  checkExtents(family, key, elements)
+  const [strideY, strideX] = key.strides
   const axes = [
-    { name: 'row', pad: padTop, size: height, out: outHeight, window: window[0], stride: strides[0] },
-    { name: 'column', pad: padLeft, size: width, out: outWidth, window: window[1], stride: strides[1] },
+    { name: 'row', pad: key.padTop, size: inputHeight, out: outHeight, extent: kernelHeight, stride: strideY },
+    { name: 'column', pad: key.padLeft, size: inputWidth, out: outWidth, extent: kernelWidth, stride: strideX },
   ]
-  for (const { name, pad, size, out, window: extent, stride } of axes) {
+  for (const { name, pad, size, out, extent, stride } of axes) {
     if (!Number.isInteger(pad) || pad < 0 || pad >= extent || (out - 1) * stride - pad >= size) {
       throw new WeftgradError(
         'shape',
         `${family}: the first or last window of ${extent} ${name}s lies in the padding altogether.`,
       )
     }
-  }
-  const elements = batch * channels * Math.max(height * width, outHeight * outWidth)
-  if (elements > 2 ** 30) {
-    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor, not ${elements}.`)
   }
   return { ...key, strides: ownStrides(key) }
 }

@@ -1,16 +1,15 @@
 /**
- * Max pooling over [batch, height, width, channels], and what average pooling (average-pool.ts) has in common with it; the
- * gradients are in pool-gradient.ts. As in
- * TensorFlow, padding never wins a maximum and is left out of an average, and the first of equal maxima takes the gradient.
- * A NaN in a window makes the maximum NaN. Positions in a window are numbered row by row: `wy * windowWidth + wx`.
+ * Max pooling over [batch, height, width, channels], and what average pooling (average.ts) has in common with it; the
+ * gradients are in gradient.ts. As in TensorFlow, padding never wins a maximum and is left out of an average, and the first of equal maxima takes the gradient.
+ * A NaN in a window makes the maximum NaN. Positions in a window are numbered row by row: `wy * kernelWidth + wx`.
  */
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
-import { planRowWalk } from '../schedule/row-stride.ts'
+import { planRowStride } from '../schedule/row-stride.ts'
 import { declareFunctions, widths } from '../wgsl/functions.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { plainLoop } from '../wgsl/long-sum.ts'
-import { inside, type PoolKey, type PoolRequest, planPool, vectorVariants, widest } from './frame.ts'
+import { inside, type PoolKey, type PoolRequest, planPool, type VectorName, vectorVariants, widest } from './frame.ts'
 
 export type { PoolKey } from './frame.ts'
 export { maxPoolGradient } from './gradient.ts'
@@ -20,7 +19,7 @@ export { maxPoolGradient } from './gradient.ts'
  * same shape: the position in the window that the maximum was taken from. Throws 'shape' where a window holds nothing but
  * padding.
  */
-export const maxPool: Family<PoolKey> = {
+export const maxPool: Family<PoolKey, VectorName> = {
   name: 'maxPool',
   variants: /* @__PURE__ */ vectorVariants('maxPool', planMaxPool),
   prefer: widest,
@@ -30,7 +29,7 @@ export const maxPool: Family<PoolKey> = {
  * Inputs: x f32 [batch, height, width, channels], and code u32 [batch, outHeight, outWidth, channels], positions as maxPool
  * gives them. Output: y f32 of the shape of code: x at those positions. The transpose of maxPoolGradient.
  */
-export const maxPoolGather: Family<PoolKey> = {
+export const maxPoolGather: Family<PoolKey, VectorName> = {
   name: 'maxPoolGather',
   variants: /* @__PURE__ */ vectorVariants('maxPoolGather', planMaxPoolGather),
   prefer: widest,
@@ -53,26 +52,26 @@ export interface ForwardText {
 export function planForward(request: PoolRequest, text: ForwardText): KernelPlan {
   const { key, target, vector } = request
   const columns = (key.outWidth * key.channels) / vector.lanes
-  const walk = planRowWalk({ images: key.batch, rows: key.outHeight, columns }, target)
+  const schedule = planRowStride({ images: key.batch, rows: key.outHeight, columns }, target)
   const masked = !inside(key)
   return planPool(request, {
     ...text,
-    walk,
+    schedule,
     setup: `
   let outX = column / u.channelVectors;
   let channel = column - outX * u.channelVectors;
   let left = i32(outX * strideX) - i32(u.padLeft);
   let xBegin = ${masked ? 'u32(max(0, -left))' : '0u'};
-  let xEnd = ${masked ? 'u32(min(i32(windowWidth), i32(u.width) - left))' : 'windowWidth'};`,
+  let xEnd = ${masked ? 'u32(min(i32(kernelWidth), i32(u.width) - left))' : 'kernelWidth'};`,
     each: `
       let top = i32(imageRow * strideY) - i32(u.padTop);
       let yBegin = ${masked ? 'u32(max(0, -top))' : '0u'};
-      let yEnd = ${masked ? 'u32(min(i32(windowHeight), i32(u.height) - top))' : 'windowHeight'};
+      let yEnd = ${masked ? 'u32(min(i32(kernelHeight), i32(u.height) - top))' : 'kernelHeight'};
       let taken = f32((yEnd - yBegin) * (xEnd - xBegin));${text.begin}
       for (var wy = yBegin; wy < yEnd; wy++) {
         let rowAt = (image * u.height + u32(top + i32(wy))) * u.width;
 ${text.loop(
-  ['wx', '0u', 'windowWidth'],
+  ['wx', '0u', 'kernelWidth'],
   `          let within = ${masked ? 'wx >= xBegin && wx < xEnd' : 'true'};
           let inX = u32(left + i32(${masked ? 'clamp(wx, xBegin, xEnd - 1u)' : 'wx'}));
           let value = x[(rowAt + inX) * u.channelVectors + channel];${text.each}`,
@@ -92,11 +91,11 @@ function planMaxPool(request: PoolRequest): KernelPlan {
     loop: plainLoop,
     begin: `
       var best = ${float}(bitcast<f32>(0xff800000u + u.zero));
-      var position = ${uint}(yBegin * windowWidth + xBegin);`,
+      var position = ${uint}(yBegin * kernelWidth + xBegin);`,
     each: `
           let takes = ${bool}(within) & takesMaximum(value, best);
           best = select(best, value, takes);
-          position = select(position, ${uint}(wy * windowWidth + wx), takes);`,
+          position = select(position, ${uint}(wy * kernelWidth + wx), takes);`,
     end: `
       y[at] = best;
       code[at] = position;`,
@@ -114,7 +113,7 @@ function planMaxPoolGather(request: PoolRequest): KernelPlan {
       let position = code[row * u.columns + column];
       var taker = ${float}(0.0);`,
     each: `
-          taker = select(taker, value, position == ${uint}(wy * windowWidth + wx));`,
+          taker = select(taker, value, position == ${uint}(wy * kernelWidth + wx));`,
     end: `
       y[at] = taker;`,
   })

@@ -4,9 +4,10 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { at, checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Shape, Target } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, writes } from '../kernel.ts'
-import { mergeAxes, odometer, offsetText, refuseExtents, shareOut, walkLoop } from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, laneCoordinates, mergeAxes, offsetText } from '../schedule/grid-stride.ts'
 import { declareFunctions, nanKey, scalar } from '../wgsl/functions.ts'
 
 export interface ArgmaxKey {
@@ -16,32 +17,32 @@ export interface ArgmaxKey {
 }
 
 function plan({ shape, axis }: ArgmaxKey, target: Target): KernelPlan {
-  refuseExtents('argmax', shape)
+  checkShape('argmax', shape)
   const extent = shape[axis]
   if (extent === undefined) {
     throw new WeftgradError('shape', `argmax: [${shape.join(', ')}] has no axis ${axis}.`, { shape, axis })
   }
   const inner = elementCount(shape.slice(axis + 1))
-  const walk = mergeAxes([elementCount(shape.slice(0, axis)), inner], [[extent * inner, 1]])
-  const share = shareOut(elementCount(walk.extents), target, extent)
-  const counter = odometer(walk.extents, share)
-  const base = offsetText('kept', walk.strides[0] ?? [])
+  const space = mergeAxes([elementCount(shape.slice(0, axis)), inner], [[extent * inner, 1]])
+  const grid = gridFor(elementCount(space.extents), target, extent)
+  const coordinates = laneCoordinates(space.extents, grid)
+  const base = offsetText('kept', at(space.strides, 0))
   return {
-    variant: 'lane',
+    variant: 'plain',
     dispatches: [
       dispatch({
-        label: 'argmax/lane',
+        label: 'argmax/plain',
         bindings: [reads('x', input(0)), writes('result', output(0), 'u32')],
-        uniforms: { ...counter.uniforms, ...base.uniforms, extent, stride: inner },
-        workgroupSize: share.workgroupSize,
-        workgroups: share.workgroups,
+        uniforms: { ...coordinates.uniforms, ...base.uniforms, extent, stride: inner },
+        workgroupSize: grid.workgroupSize,
+        workgroups: grid.workgroups,
         declarations: `${declareFunctions(['orderedKey'], scalar)}
 fn rank(x: f32) -> u32 {
   let zero = (bitcast<u32>(x) << 1u) == 0u;
   return select(orderedKey(x, ${nanKey.max}), 0x80000000u, zero);
 }`,
-        body: walkLoop(
-          counter,
+        body: gridStrideLoop(
+          coordinates,
           `      var offset = ${base.text};
       var best = rank(x[offset]);
       var position = 0u;
@@ -51,7 +52,7 @@ fn rank(x: f32) -> u32 {
         position = select(position, i, candidate > best);
         best = max(best, candidate);
       }
-      result[unit] = position;`,
+      result[item] = position;`,
         ),
       }),
     ],
@@ -61,8 +62,8 @@ fn rank(x: f32) -> u32 {
 }
 
 /** Throws 'shape' for an axis that the shape does not have. */
-export const argmax: Family<ArgmaxKey> = {
+export const argmax: Family<ArgmaxKey, 'plain'> = {
   name: 'argmax',
-  variants: [{ name: 'lane', supports: () => true, plan }],
-  prefer: () => 0,
+  variants: [{ name: 'plain', supports: () => true, plan }],
+  prefer: () => 'plain',
 }

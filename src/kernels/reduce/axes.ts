@@ -1,11 +1,11 @@
 /**
- * Which axes of a reduction stay and which go, neighbours of one kind merged, and how vec4 loads can lie over them.
+ * Which axes of a reduction stay and which go, neighbours of one kind merged, and along which axis vec4 loads can go.
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { at, checkShape } from '../extents.ts'
 import type { Shape } from '../kernel.ts'
 import { elementCount, stridesOf } from '../kernel.ts'
-import { refuseExtents } from '../schedule/grid-stride.ts'
 
 export interface ReduceKey {
   readonly operation: 'sum' | 'max' | 'min'
@@ -28,7 +28,7 @@ export interface Split {
 }
 
 export function splitAxes({ operation, shape, axes, scale }: ReduceKey): Split {
-  refuseExtents('reduce', shape)
+  checkShape('reduce', shape)
   const sorted = axes.every(
     (axis, i) => Number.isInteger(axis) && axis >= 0 && axis < shape.length && axis > (axes[i - 1] ?? -1),
   )
@@ -53,7 +53,7 @@ export function splitAxes({ operation, shape, axes, scale }: ReduceKey): Split {
   shape.forEach((extent, axis) => {
     if (extent === 1) return
     const gone = axes.includes(axis)
-    const stride = strides[axis] ?? 1
+    const stride = at(strides, axis)
     const last = merged.at(-1)
     if (last?.gone === gone) {
       last.extent *= extent
@@ -66,19 +66,19 @@ export function splitAxes({ operation, shape, axes, scale }: ReduceKey): Split {
 export const extentsOf = (axes: readonly Axis[]): number[] => axes.map((axis) => axis.extent)
 export const countOf = (axes: readonly Axis[]): number => elementCount(extentsOf(axes))
 
-/** How vec4 loads lie: along the reduced axis, across neighbouring outputs, or not possible. */
-export type Lie = 'single' | 'along' | 'across'
+/** What the four numbers of a vec4 load are: neighbours along the reduced axis, neighbouring outputs (along the kept axis), or none. */
+export type VectorAxis = 'none' | 'reduced' | 'kept'
 
-export function lieOf({ kept, reduced }: Split): Lie | undefined {
+export function vectorAxisOf({ kept, reduced }: Split): VectorAxis | undefined {
   const innerReduced = reduced.at(-1)
   // A tensor that is reduced whole may end anywhere: its tail is masked.
-  if (innerReduced?.stride === 1) return kept.length === 0 || innerReduced.extent % 4 === 0 ? 'along' : undefined
+  if (innerReduced?.stride === 1) return kept.length === 0 || innerReduced.extent % 4 === 0 ? 'reduced' : undefined
   const innerKept = kept.at(-1)
-  return innerKept?.stride === 1 && innerKept.extent % 4 === 0 ? 'across' : undefined
+  return innerKept?.stride === 1 && innerKept.extent % 4 === 0 ? 'kept' : undefined
 }
 
 /** The axes with `axes`' last one in steps of vec4, if it is the contiguous one. */
-export function vectorAxes(axes: readonly Axis[]): Axis[] {
+export function axesInVectors(axes: readonly Axis[]): Axis[] {
   return axes.map(({ extent, stride }) =>
     stride === 1 ? { extent: Math.ceil(extent / 4), stride } : { extent, stride: stride / 4 },
   )

@@ -4,21 +4,23 @@
  * Promises beyond those of kernel.ts: a long sum is built as long-sum.ts says, its parts by lanes and workgroups; NaN
  * anywhere makes the result NaN, for maxima and minima too.
  *
- * Variants of `reduce`: `scalar` and `vec4` give every output to one lane, or to several lanes that take a part each
- * and a second pass that joins the parts; `workgroup` lets a workgroup share a row whose elements lie together, which is
+ * Variants of `reduce`: `plain` and `vec4` give every output to one lane, or to several lanes that take a part each
+ * and a second pass that joins the parts; `workgroup` lets a workgroup grid a row whose elements lie together, which is
  * how a GPU reads memory best.
  */
 
+import { at } from '../extents.ts'
 import type { Dispatch, Family, KernelPlan, Operand, Target, UniformValue, Variant } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, scratch, writes } from '../kernel.ts'
-import { makeTeam, offersTeam, teamFunctions } from '../schedule/cooperative.ts'
-import { odometer, offsetText, shareOut, walkLoop } from '../schedule/grid-stride.ts'
+import { cooperativeGroup, groupFunctions, supportsGroup } from '../schedule/cooperative.ts'
+import { gridFor, gridStrideLoop, laneCoordinates, offsetText } from '../schedule/grid-stride.ts'
+import { prefersWorkgroupRows, reductionLimits } from '../schedule/occupancy.ts'
 import type { FunctionName, Width } from '../wgsl/functions.ts'
 import { declareFunctions, nanKey, scalar, vector } from '../wgsl/functions.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import type { Axis, Lie, ReduceKey, Split } from './axes.ts'
-import { countOf, extentsOf, isRows, lieOf, splitAxes, vectorAxes } from './axes.ts'
+import type { Axis, ReduceKey, Split, VectorAxis } from './axes.ts'
+import { axesInVectors, countOf, extentsOf, isRows, splitAxes, vectorAxisOf } from './axes.ts'
 
 export type { ArgmaxKey } from './argmax.ts'
 export { argmax } from './argmax.ts'
@@ -63,7 +65,7 @@ interface Pass {
   readonly label: string
   readonly operation: ReduceKey['operation']
   readonly split: Split
-  readonly lie: Lie
+  readonly vectorAxis: VectorAxis
   /** Parts that the reduced elements are cut into; results are [parts, ...outputs]. */
   readonly parts: number
   readonly scale: number
@@ -77,24 +79,24 @@ function accumulation({ type, identity }: Accumulator, wide: string, terms: numb
 }
 
 function lanePass(pass: Pass, target: Target): Dispatch {
-  const { lie, parts } = pass
+  const { vectorAxis, parts } = pass
   const accumulator = accumulators[pass.operation]
-  const width: Width = lie === 'single' ? scalar : vector
-  const kept = lie === 'single' ? pass.split.kept : vectorAxes(pass.split.kept)
-  const reduced = lie === 'single' ? pass.split.reduced : vectorAxes(pass.split.reduced)
-  const tail = lie === 'along' && countOf(pass.split.reduced) % 4 !== 0
+  const width: Width = vectorAxis === 'none' ? scalar : vector
+  const kept = vectorAxis === 'none' ? pass.split.kept : axesInVectors(pass.split.kept)
+  const reduced = vectorAxis === 'none' ? pass.split.reduced : axesInVectors(pass.split.reduced)
+  const tail = vectorAxis === 'reduced' && countOf(pass.split.reduced) % 4 !== 0
   const count = countOf(reduced)
   const length = Math.ceil(count / parts)
 
   const first = parts > 1 ? [parts] : []
   const extents = [...first, ...extentsOf(kept)]
   const tasks = extents.length === 0 ? [1] : extents
-  const share = shareOut(elementCount(tasks), target, length)
-  const counter = odometer(tasks, share)
+  const grid = gridFor(elementCount(tasks), target, length)
+  const coordinates = laneCoordinates(tasks, grid)
   const base = offsetText('kept', [...first.map(() => 0), ...kept.map((axis) => axis.stride)])
   const reading = reducedCounter(reduced, parts > 1 ? 'begin' : undefined)
   const uniforms: Record<string, UniformValue> = {
-    ...counter.uniforms,
+    ...coordinates.uniforms,
     ...base.uniforms,
     ...reading.uniforms,
     count,
@@ -111,9 +113,11 @@ function lanePass(pass: Pass, target: Target): Dispatch {
   const term = tail ? `select(${identity}, ${loaded}, ${mask})` : loaded
   const { combine, finish } = accumulator
   const total =
-    lie === 'along' ? combine(`(${combine('total.x', 'total.y')})`, `(${combine('total.z', 'total.w')})`) : 'total'
-  const ownWidth = lie === 'across' ? width : scalar
-  const narrow = lie === 'across' ? width.f : 'f32'
+    vectorAxis === 'reduced'
+      ? combine(`(${combine('total.x', 'total.y')})`, `(${combine('total.z', 'total.w')})`)
+      : 'total'
+  const ownWidth = vectorAxis === 'kept' ? width : scalar
+  const narrow = vectorAxis === 'kept' ? width.f : 'f32'
   const functions = [
     declareFunctions(
       accumulator.needs.filter((name) => name === 'orderedKey'),
@@ -128,11 +132,11 @@ function lanePass(pass: Pass, target: Target): Dispatch {
     label: pass.label,
     bindings: [reads('x', pass.from, width.f), writes('result', pass.to, narrow)],
     uniforms,
-    workgroupSize: share.workgroupSize,
-    workgroups: share.workgroups,
+    workgroupSize: grid.workgroupSize,
+    workgroups: grid.workgroups,
     declarations: functions.join('\n'),
-    body: walkLoop(
-      counter,
+    body: gridStrideLoop(
+      coordinates,
       `      ${parts > 1 ? 'let begin = d0 * u.length;' : ''}
       let end = min(${parts > 1 ? 'begin' : '0u'} + u.length, u.count);
       var offset = ${base.text};
@@ -143,7 +147,7 @@ ${sum.whole(
 ${reading.advance}`,
 )}
       let joined = ${total};
-      result[unit] = ${finish('joined')};`,
+      result[item] = ${finish('joined')};`,
     ),
   })
 }
@@ -171,9 +175,8 @@ function reducedCounter(
   advance.push(`            offset += u.jump${inner};`)
   for (let axis = inner; axis > 0; axis--) {
     // Unsigned arithmetic wraps around where the step back is longer than the step on.
-    const here = axes[axis]
-    const above = axes[axis - 1]
-    uniforms[`wrap${axis}`] = ((above?.stride ?? 0) - (here?.extent ?? 0) * (here?.stride ?? 0)) >>> 0
+    const here = at(axes, axis)
+    uniforms[`wrap${axis}`] = (at(axes, axis - 1).stride - here.extent * here.stride) >>> 0
     if (axis < inner) advance.push(`            r${axis} += select(0u, 1u, wraps${axis + 1});`)
     else advance.push(`            r${axis}++;`)
     advance.push(
@@ -187,11 +190,9 @@ function reducedCounter(
 
 /** Into how many parts to cut `terms` loads for each of `outputs` lanes. */
 function partsFor(outputs: number, terms: number, target: Target): number {
-  // A second pass costs a dispatch, 20 us on lavapipe, in which a lane there adds up some 1000 loads; 256 lanes occupy
-  // sixteen cores with two workgroups each. A GPU needs thousands of lanes, and dispatches cost it 5 us.
-  const [lanes, worthwhile, least] = target.class === 'cpu' ? [256, 2048, 256] : [16384, 256, 32]
+  const { lanes, worthwhile, leastPart } = reductionLimits(target)
   if (terms < worthwhile || outputs * 2 > lanes) return 1
-  const wanted = Math.min(Math.ceil(lanes / outputs), Math.floor(terms / least))
+  const wanted = Math.min(Math.ceil(lanes / outputs), Math.floor(terms / leastPart))
   return Math.ceil(terms / Math.ceil(terms / wanted)) // no part is empty
 }
 
@@ -203,7 +204,7 @@ function joinParts(key: ReduceKey, parts: number, outputs: number, target: Targe
       label: `reduce.${key.operation}/joinParts`,
       operation: key.operation,
       split,
-      lie: lieOf(split) ?? 'single',
+      vectorAxis: vectorAxisOf(split) ?? 'none',
       parts: 1,
       scale: key.scale ?? 1,
       from: scratch(0),
@@ -213,13 +214,13 @@ function joinParts(key: ReduceKey, parts: number, outputs: number, target: Targe
   )
 }
 
-function planLanes(key: ReduceKey, target: Target, variant: 'scalar' | 'vec4'): KernelPlan {
+function planLanes(key: ReduceKey, target: Target, variant: 'plain' | 'vec4'): KernelPlan {
   const split = splitAxes(key)
-  const lie: Lie = variant === 'scalar' ? 'single' : (lieOf(split) ?? 'single')
+  const vectorAxis: VectorAxis = variant === 'plain' ? 'none' : (vectorAxisOf(split) ?? 'none')
   const outputs = countOf(split.kept)
   const parts = partsFor(
-    lie === 'across' ? outputs / 4 : outputs,
-    Math.ceil(countOf(split.reduced) / (lie === 'along' ? 4 : 1)),
+    vectorAxis === 'kept' ? outputs / 4 : outputs,
+    Math.ceil(countOf(split.reduced) / (vectorAxis === 'reduced' ? 4 : 1)),
     target,
   )
   const first = lanePass(
@@ -227,7 +228,7 @@ function planLanes(key: ReduceKey, target: Target, variant: 'scalar' | 'vec4'): 
       label: `reduce.${key.operation}/${variant}`,
       operation: key.operation,
       split,
-      lie,
+      vectorAxis,
       parts,
       scale: parts > 1 ? 1 : (key.scale ?? 1),
       from: input(0),
@@ -258,35 +259,35 @@ function finishPlan(
 function planRows(key: ReduceKey, target: Target): KernelPlan {
   const split = splitAxes(key)
   const accumulator = accumulators[key.operation]
-  const team = makeTeam('workgroup', target)
+  const group = cooperativeGroup('workgroup', target)
   const rows = countOf(split.kept)
   const columns = countOf(split.reduced)
   // 512 workgroups keep a large GPU busy; a part should still give each lane of one eight loads.
-  const wanted = Math.max(1, Math.min(Math.ceil(512 / rows), Math.floor(columns / (team.size * 8))))
+  const wanted = Math.max(1, Math.min(Math.ceil(512 / rows), Math.floor(columns / (group.size * 8))))
   const parts = Math.ceil(columns / Math.ceil(columns / wanted))
   const { type, load, combine, finish } = accumulator
   const length = Math.ceil(columns / parts)
-  const sum = accumulation(accumulator, type, Math.ceil(length / team.size))
+  const sum = accumulation(accumulator, type, Math.ceil(length / group.size))
   const uniforms: Record<string, UniformValue> = { rows, columns, length }
   if (type === 'f32') uniforms.scale = { f32: parts > 1 ? 1 : (key.scale ?? 1) }
   const first = dispatch({
     label: `reduce.${key.operation}/workgroup`,
     bindings: [reads('x', input(0)), writes('result', parts > 1 ? scratch(0) : output(0))],
     uniforms,
-    workgroupSize: team.workgroupSize,
+    workgroupSize: group.workgroupSize,
     workgroups: rows * parts,
     declarations: `${declareFunctions(accumulator.needs, scalar)}
-${teamFunctions(team, [{ name: 'teamTotal', type, combine, builtin: accumulator.builtin }])}`,
+${groupFunctions(group, [{ name: 'groupTotal', type, combine, builtin: accumulator.builtin }])}`,
     body: `
   if (group < groups) {
     let part = group / u.rows;
     let row = group - part * u.rows;
     let end = min((part + 1u) * u.length, u.columns);
 ${sum.whole(
-  ['column', 'part * u.length + lane', 'end', team.size],
+  ['column', 'part * u.length + lane', 'end', group.size],
   `        total = ${combine('total', load('x[row * u.columns + column]'))};`,
 )}
-    total = teamTotal(total, lane);
+    total = groupTotal(total, lane);
     if (lane == 0u) {
       result[group] = ${finish('total')};
     }
@@ -295,29 +296,36 @@ ${sum.whole(
   return finishPlan(key, 'workgroup', first, parts, rows, target)
 }
 
-const variants: readonly Variant<ReduceKey>[] = [
-  { name: 'scalar', supports: () => true, plan: (key, target) => planLanes(key, target, 'scalar') },
+type ReduceVariant = 'plain' | 'vec4' | 'workgroup'
+
+const variants: readonly Variant<ReduceKey, ReduceVariant>[] = [
+  { name: 'plain', supports: () => true, plan: (key, target) => planLanes(key, target, 'plain') },
   {
     name: 'vec4',
-    supports: (key) => lieOf(splitAxes(key)) !== undefined,
+    supports: (key) => vectorAxisOf(splitAxes(key)) !== undefined,
     plan: (key, target) => planLanes(key, target, 'vec4'),
   },
   {
     name: 'workgroup',
-    supports: (key, target) => offersTeam('workgroup', target) && isRows(splitAxes(key)),
+    supports: (key, target) => supportsGroup('workgroup', target) && isRows(splitAxes(key)),
     plan: planRows,
   },
 ]
 
 /** Throws 'shape' for axes that the shape does not have, 'argument' for a scale of anything but a sum. */
-export const reduce: Family<ReduceKey> = {
+export const reduce: Family<ReduceKey, ReduceVariant> = {
   name: 'reduce',
   variants,
   prefer: (key, target) => {
     const split = splitAxes(key)
     // Below 64 columns most of a workgroup would idle.
-    if (target.class === 'gpu' && isRows(split) && countOf(split.reduced) >= 64 && offersTeam('workgroup', target))
-      return 2
-    return lieOf(split) === undefined ? 0 : 1
+    if (
+      prefersWorkgroupRows(target) &&
+      isRows(split) &&
+      countOf(split.reduced) >= 64 &&
+      supportsGroup('workgroup', target)
+    )
+      return 'workgroup'
+    return vectorAxisOf(split) === undefined ? 'plain' : 'vec4'
   },
 }

@@ -7,18 +7,14 @@
  * the row's loss and gradient NaN, so that it cannot go unnoticed; a class with target 0 adds nothing to a dense loss,
  * even where its logit is -infinity.
  *
- * Variants: `lane` gives each lane a row; `subgroup` and `workgroup` let that many lanes share one, for long rows.
+ * Variants: `plain` gives each lane a row; `subgroup` and `workgroup` let that many lanes share one, for long rows.
  */
 
-import type { Binding, Family, KernelPlan, Target, UniformValue, Variant } from '../kernel.ts'
-import { dispatch, input, output, reads, writes } from '../kernel.ts'
-import type { TeamKind } from '../schedule/cooperative.ts'
-import { makeTeam, offersTeam, teamFunctions } from '../schedule/cooperative.ts'
-import { refuseExtents } from '../schedule/grid-stride.ts'
-import type { FunctionName } from '../wgsl/functions.ts'
-import { declareFunctions, scalar } from '../wgsl/functions.ts'
-import type { Loop } from '../wgsl/long-sum.ts'
-import { longSum, plainLoop } from '../wgsl/long-sum.ts'
+import type { Family, KernelPlan, Target } from '../kernel.ts'
+import { input, output, reads, writes } from '../kernel.ts'
+import type { CooperativeKind } from '../schedule/cooperative.ts'
+import type { EachColumn, RowExtents, RowPass } from './row-kernel.ts'
+import { planRows, rowFamily } from './row-kernel.ts'
 
 export interface SoftmaxKey {
   readonly rows: number
@@ -42,98 +38,44 @@ export interface LossWithGradientKey {
   readonly scale: number
 }
 
-interface RowKernel {
-  readonly label: string
-  readonly bindings: readonly Binding[]
-  readonly uniforms?: Readonly<Record<string, UniformValue>>
-  readonly needs?: readonly FunctionName[]
-  /**
-   * Statements for a row. In scope: `row`, `first` (the row's offset in logits), `member` (where this lane begins),
-   * `present` (false for lanes beyond the last row, which go along but must not write), `largest` and `sum` (of
-   * exp(logit - largest)), and the functions `teamMax` and `teamSum`.
-   */
-  readonly body: (eachClass: EachClass) => string
-}
+/** What softmax and cross-entropy begin with. A NaN may be lost in the maximum, but not in the sum. */
+const passes: readonly RowPass[] = [
+  { name: 'largest', operation: 'max', term: 'logits[first + c]' },
+  { name: 'sum', operation: 'sum', term: 'exponential(logits[first + c] - largest)' },
+]
 
-/** The loop of a lane over its classes `c`; with a name it adds to that variable, which it declares. */
-type EachClass = (body: string, sum?: string) => string
-
-function planRows(rows: number, classes: number, kind: TeamKind, target: Target, kernel: RowKernel): KernelPlan {
-  const team = makeTeam(kind, target)
-  const eachClass: EachClass = (body, name) => {
-    const loop: Loop = ['c', 'member', 'u.classes', team.size]
-    if (name === undefined) return plainLoop(loop, body)
-    const sum = longSum('f32', [name], { terms: Math.ceil(classes / team.size) })
-    return sum.whole(loop, body)
-  }
-  const place =
-    kind === 'lane'
-      ? `  let present = index < u.rows;
-  let row = min(index, u.rows - 1u);
-  let member = 0u;`
-      : `  let present = group < u.rows;
-  let row = min(group, u.rows - 1u);
-  let member = lane;`
-  return {
-    variant: kind,
-    dispatches: [
-      dispatch({
-        label: `${kernel.label}/${kind}`,
-        bindings: kernel.bindings,
-        uniforms: { rows, classes, lowest: { f32: Number.NEGATIVE_INFINITY }, ...kernel.uniforms },
-        workgroupSize: team.workgroupSize,
-        workgroups: Math.ceil(rows / team.perWorkgroup),
-        subgroups: kind === 'subgroup',
-        declarations: [
-          declareFunctions(['exponential', ...(kernel.needs ?? [])], scalar),
-          teamFunctions(team, [
-            { name: 'teamMax', type: 'f32', combine: (a, b) => `max(${a}, ${b})`, builtin: 'subgroupMax' },
-            { name: 'teamSum', type: 'f32', combine: (a, b) => `${a} + ${b}`, builtin: 'subgroupAdd' },
-          ]),
-        ].join('\n'),
-        // A NaN may be lost in the maximum, but not in the sum.
-        body: `${place}
-  let first = row * u.classes;
-  var largest = u.lowest;
-${eachClass('    largest = max(largest, logits[first + c]);')}
-  largest = teamMax(largest, lane);
-${eachClass('    sum += exponential(logits[first + c] - largest);', 'sum')}
-  sum = teamSum(sum, lane);
-${kernel.body(eachClass)}`,
-      }),
-    ],
-    scratchBytes: [],
-    flops: 0,
-  }
-}
-
-function planSoftmax({ rows, classes, log }: SoftmaxKey, kind: TeamKind, target: Target): KernelPlan {
+function planSoftmax({ rows, classes, log }: SoftmaxKey, kind: CooperativeKind, target: Target): KernelPlan {
   const value = log ? 'logits[first + c] - largest - offset' : 'exponential(logits[first + c] - largest) * scale'
-  return planRows(rows, classes, kind, target, {
+  return planRows({ rows, columns: classes }, kind, target, {
     label: log ? 'logSoftmax' : 'softmax',
     bindings: [reads('logits', input(0)), writes('result', output(0))],
-    needs: log ? ['naturalLog'] : [],
-    body: (eachClass) => `  ${log ? 'let offset = naturalLog(sum);' : 'let scale = 1.0 / sum;'}
-${eachClass(`    if (present) {
+    needs: log ? ['exponential', 'naturalLog'] : ['exponential'],
+    passes,
+    write: (eachColumn) => `  ${log ? 'let offset = naturalLog(sum);' : 'let scale = 1.0 / sum;'}
+${eachColumn(`    if (present) {
       result[first + c] = ${value};
     }`)}`,
   })
 }
 
-function planCrossEntropy({ rows, classes, labels }: CrossEntropyKey, kind: TeamKind, target: Target): KernelPlan {
+function planCrossEntropy(
+  { rows, classes, labels }: CrossEntropyKey,
+  kind: CooperativeKind,
+  target: Target,
+): KernelPlan {
   const sparse = `  let label = labels[row];
-  let logit = logits[first + min(label, u.classes - 1u)];
-  let loss = select(u.undefinedValue, naturalLog(sum) + (largest - logit), label < u.classes);`
-  const dense = (eachClass: EachClass): string => `  let offset = naturalLog(sum);
-${eachClass(
+  let logit = logits[first + min(label, u.columns - 1u)];
+  let loss = select(u.undefinedValue, naturalLog(sum) + (largest - logit), label < u.columns);`
+  const dense = (eachColumn: EachColumn): string => `  let offset = naturalLog(sum);
+${eachColumn(
   `    let wanted = labels[first + c];
     let term = wanted * (offset + (largest - logits[first + c]));
     part += select(term, 0.0, (bitcast<u32>(wanted) << 1u) == 0u);`,
   'part',
 )}
-  part = teamSum(part, lane);
+  part = groupSum(part, lane);
   let loss = select(part, offset, isNan(offset));`
-  return planRows(rows, classes, kind, target, {
+  return planRows({ rows, columns: classes }, kind, target, {
     label: `crossEntropy.${labels}`,
     bindings: [
       reads('logits', input(0)),
@@ -141,8 +83,9 @@ ${eachClass(
       writes('result', output(0)),
     ],
     uniforms: { undefinedValue: { f32: Number.NaN } },
-    needs: ['naturalLog', 'isNan'],
-    body: (eachClass) => `${labels === 'sparse' ? sparse : dense(eachClass)}
+    needs: ['exponential', 'naturalLog', 'isNan'],
+    passes,
+    write: (eachColumn) => `${labels === 'sparse' ? sparse : dense(eachColumn)}
   if (present && member == 0u) {
     result[row] = loss;
   }`,
@@ -159,16 +102,16 @@ function gradientText(result: string, wanted: string): string {
     }`
 }
 
-function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: TeamKind, target: Target): KernelPlan {
+function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: CooperativeKind, target: Target): KernelPlan {
   const sparse = `  let label = labels[row];
-  let cotangent = select(u.undefinedValue, gradient[row], label < u.classes);
+  let cotangent = select(u.undefinedValue, gradient[row], label < u.columns);
   let scale = 1.0 / sum;`
-  const dense = (eachClass: EachClass): string => `${eachClass('    weight += labels[first + c];', 'weight')}
-  weight = teamSum(weight, lane);
+  const dense = (eachColumn: EachColumn): string => `${eachColumn('    weight += labels[first + c];', 'weight')}
+  weight = groupSum(weight, lane);
   let cotangent = gradient[row];
   let scale = weight / sum;`
   const wanted = labels === 'sparse' ? oneHot : 'labels[first + c]'
-  return planRows(rows, classes, kind, target, {
+  return planRows({ rows, columns: classes }, kind, target, {
     label: `crossEntropyGradient.${labels}`,
     bindings: [
       reads('logits', input(0)),
@@ -177,17 +120,19 @@ function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: TeamKind
       writes('result', output(0)),
     ],
     uniforms: { undefinedValue: { f32: Number.NaN } },
-    body: (eachClass) => `${labels === 'sparse' ? sparse : dense(eachClass)}
-${eachClass(gradientText('result', wanted))}`,
+    needs: ['exponential'],
+    passes,
+    write: (eachColumn) => `${labels === 'sparse' ? sparse : dense(eachColumn)}
+${eachColumn(gradientText('result', wanted))}`,
   })
 }
 
 function planLossWithGradient(
   { rows, classes, scale }: LossWithGradientKey,
-  kind: TeamKind,
+  kind: CooperativeKind,
   target: Target,
 ): KernelPlan {
-  return planRows(rows, classes, kind, target, {
+  return planRows({ rows, columns: classes }, kind, target, {
     label: 'crossEntropyWithGradient',
     bindings: [
       reads('logits', input(0)),
@@ -196,59 +141,47 @@ function planLossWithGradient(
       writes('gradient', output(1)),
     ],
     uniforms: { undefinedValue: { f32: Number.NaN }, cotangent: { f32: scale } },
-    needs: ['naturalLog'],
-    body: (eachClass) => `  let label = labels[row];
-  let logit = logits[first + min(label, u.classes - 1u)];
-  let cotangent = select(u.undefinedValue, u.cotangent, label < u.classes);
+    needs: ['exponential', 'naturalLog'],
+    passes,
+    write: (eachColumn) => `  let label = labels[row];
+  let logit = logits[first + min(label, u.columns - 1u)];
+  let cotangent = select(u.undefinedValue, u.cotangent, label < u.columns);
   let scale = 1.0 / sum;
   if (present && member == 0u) {
-    result[row] = select(u.undefinedValue, naturalLog(sum) + (largest - logit), label < u.classes);
+    result[row] = select(u.undefinedValue, naturalLog(sum) + (largest - logit), label < u.columns);
   }
-${eachClass(gradientText('gradient', oneHot))}`,
+${eachColumn(gradientText('gradient', oneHot))}`,
   })
 }
 
-const teams: readonly TeamKind[] = ['lane', 'subgroup', 'workgroup']
-
-function family<Key extends { readonly rows: number; readonly classes: number }>(
-  name: string,
-  plan: (key: Key, kind: TeamKind, target: Target) => KernelPlan,
-): Family<Key> {
-  const variants = teams.map(
-    (kind): Variant<Key> => ({
-      name: kind,
-      supports: (_, target) => offersTeam(kind, target),
-      plan: (key, target) => {
-        refuseExtents(name, [key.rows, key.classes])
-        return plan(key, kind, target)
-      },
-    }),
-  )
-  return { name, variants, prefer: ({ rows, classes }, target) => preferredTeam(rows, classes, target) }
-}
-
-function preferredTeam(rows: number, classes: number, target: Target): number {
-  // Short rows: a lane each. On a CPU that holds for long rows too while there are two workgroups of them: lavapipe
-  // takes 0.23 ms for 128 rows of 1000 classes by lanes and 0.25 ms by subgroups.
-  if (classes <= 32 || (target.class === 'cpu' && rows >= 16)) return 0
-  const wanted: TeamKind = target.class === 'gpu' ? 'workgroup' : 'subgroup'
-  return offersTeam(wanted, target) ? teams.indexOf(wanted) : 0
-}
+const extentsOf = ({ rows, classes }: { readonly rows: number; readonly classes: number }): RowExtents => ({
+  rows,
+  columns: classes,
+})
 
 /** Input logits [rows, classes]; output the same shape. Throws 'shape' for empty rows. */
-export const softmax: Family<SoftmaxKey> = family('softmax', planSoftmax)
+export const softmax: Family<SoftmaxKey, CooperativeKind> = /* @__PURE__ */ rowFamily('softmax', extentsOf, planSoftmax)
 
 /** Inputs logits [rows, classes] and labels; output the loss of each row, f32 [rows]. */
-export const crossEntropy: Family<CrossEntropyKey> = family('crossEntropy', planCrossEntropy)
+export const crossEntropy: Family<CrossEntropyKey, CooperativeKind> = /* @__PURE__ */ rowFamily(
+  'crossEntropy',
+  extentsOf,
+  planCrossEntropy,
+)
 
 /**
  * Inputs logits [rows, classes], labels, and the gradient of each row's loss, f32 [rows]; output the gradient of the
  * logits: (softmax - target) * gradient, or (softmax * sum(target) - target) * gradient for dense labels.
  */
-export const crossEntropyGradient: Family<CrossEntropyKey> = family('crossEntropyGradient', planGradient)
+export const crossEntropyGradient: Family<CrossEntropyKey, CooperativeKind> = /* @__PURE__ */ rowFamily(
+  'crossEntropyGradient',
+  extentsOf,
+  planGradient,
+)
 
 /** Inputs logits [rows, classes] and labels u32 [rows]; outputs the loss of each row and the gradient of the logits. */
-export const crossEntropyWithGradient: Family<LossWithGradientKey> = family(
+export const crossEntropyWithGradient: Family<LossWithGradientKey, CooperativeKind> = /* @__PURE__ */ rowFamily(
   'crossEntropyWithGradient',
+  extentsOf,
   planLossWithGradient,
 )

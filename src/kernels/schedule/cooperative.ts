@@ -1,38 +1,39 @@
 /**
- * How many lanes work on one row together: one (`lane`), one subgroup (`subgroup`), or a workgroup with shared memory
- * (`workgroup`). A kernel written for a team loops from `member` in steps of the team's size, and combines what its
- * members found with functions declared here. The order of combining is fixed.
+ * How many lanes work on one row together: one (`plain`), one subgroup (`subgroup`), or a workgroup with shared memory
+ * (`workgroup`). Such a kernel loops from `member` in steps of the group's size, and combines what the lanes
+ * found with functions declared here. The order of combining is fixed.
  *
- * On a CPU running Vulkan a barrier turns the shader into coroutines, so that teams there are lanes or subgroups; on a
+ * On a CPU running Vulkan a barrier turns the shader into coroutines, so that groups there are lanes or subgroups; on a
  * GPU a whole workgroup reads neighbouring addresses together.
  */
 
 import type { Target } from '../kernel.ts'
-import { plainWorkgroupSize } from '../kernel.ts'
+import { subgroupSizeOf } from '../kernel.ts'
+import { plainWorkgroupSize } from './occupancy.ts'
 
-export type TeamKind = 'lane' | 'subgroup' | 'workgroup'
+export type CooperativeKind = 'plain' | 'subgroup' | 'workgroup'
 
-export interface Team {
-  readonly kind: TeamKind
+export interface CooperativeGroup {
+  readonly kind: CooperativeKind
   readonly workgroupSize: number
   /** Lanes that work together. */
   readonly size: number
-  /** Teams in a workgroup. */
+  /** Groups in a workgroup. */
   readonly perWorkgroup: number
 }
 
-/** Whether the adapter can have such teams. */
-export function offersTeam(kind: TeamKind, target: Target): boolean {
+/** Whether the adapter can have such groups. */
+export function supportsGroup(kind: CooperativeKind, target: Target): boolean {
   if (kind === 'subgroup') return target.subgroupSize !== undefined
-  return kind === 'lane' || target.maxWorkgroupStorageBytes >= 1024
+  return kind === 'plain' || target.maxWorkgroupStorageBytes >= 1024
 }
 
-export function makeTeam(kind: TeamKind, target: Target): Team {
-  if (kind === 'lane') {
+export function cooperativeGroup(kind: CooperativeKind, target: Target): CooperativeGroup {
+  if (kind === 'plain') {
     const workgroupSize = plainWorkgroupSize(target)
     return { kind, workgroupSize, size: 1, perWorkgroup: workgroupSize }
   }
-  const size = kind === 'subgroup' ? (target.subgroupSize ?? 1) : Math.min(128, target.maxWorkgroupSize)
+  const size = kind === 'subgroup' ? subgroupSizeOf(target) : Math.min(128, target.maxWorkgroupSize)
   return { kind, workgroupSize: size, size, perWorkgroup: 1 }
 }
 
@@ -46,12 +47,12 @@ export interface Combination {
 }
 
 /** Declares the combining functions. They must be called in uniform control flow. */
-export function teamFunctions(team: Team, combinations: readonly Combination[]): string {
-  return combinations.map((combination) => teamFunction(team, combination)).join('\n')
+export function groupFunctions(group: CooperativeGroup, combinations: readonly Combination[]): string {
+  return combinations.map((combination) => groupFunction(group, combination)).join('\n')
 }
 
-function teamFunction({ kind, size }: Team, { name, type, combine, builtin }: Combination): string {
-  if (kind === 'lane') return `fn ${name}(value: ${type}, lane: u32) -> ${type} { return value; }`
+function groupFunction({ kind, size }: CooperativeGroup, { name, type, combine, builtin }: Combination): string {
+  if (kind === 'plain') return `fn ${name}(value: ${type}, lane: u32) -> ${type} { return value; }`
   if (kind === 'subgroup') return `fn ${name}(value: ${type}, lane: u32) -> ${type} { return ${builtin}(value); }`
   const shared = `${name}Shared`
   // Folds the upper part onto the lower until one value is left; the first fold takes what exceeds a power of two.

@@ -1,24 +1,19 @@
 /**
- * How kernels with one element a lane walk over a tensor: axes that lie together are merged, the elements are shared
- * out among workgroups in contiguous runs, and inside a run an odometer counts the coordinates up, so that the loop
- * holds no division (a u32 division is scalarised on lavapipe and costs more than a load).
+ * Grid-stride loops of kernels that compute one element a lane: axes that lie together are merged, every workgroup takes
+ * one run of neighbouring items, and each of its lanes steps through the run by the size of the workgroup. The
+ * coordinates of a lane's item are counted up, so that the loop holds no division (a u32 division is scalarised on
+ * lavapipe and costs more than a load).
  *
- * A unit is what a lane handles at a time: one element, or a vec4 of neighbours.
+ * An item is what a lane handles at a time: one element, or a vec4 of neighbours.
  */
 
-import { WeftgradError } from '../../errors.ts'
+import { at } from '../extents.ts'
 import type { Shape, Target, UniformValue } from '../kernel.ts'
-import { elementCount, plainWorkgroupSize } from '../kernel.ts'
-
-/** Throws 'shape' unless every extent is a positive integer. */
-export function refuseExtents(what: string, shape: Shape): void {
-  if (!shape.every((extent) => Number.isSafeInteger(extent) && extent > 0)) {
-    throw new WeftgradError('shape', `${what}: extents are positive integers, not [${shape.join(', ')}].`, { shape })
-  }
-}
+import { elementCount } from '../kernel.ts'
+import { gridWorkgroups, plainWorkgroupSize } from './occupancy.ts'
 
 /** Extents after merging, and each operand's strides over them, in elements; 0 where the operand repeats. */
-export interface Walk {
+export interface IterationSpace {
   readonly extents: readonly number[]
   readonly strides: readonly (readonly number[])[]
 }
@@ -27,19 +22,17 @@ export interface Walk {
  * Drops axes of extent 1 and merges neighbours that every operand visits as one run. At least one axis is left.
  * `strides` holds one list an operand.
  */
-export function mergeAxes(extents: Shape, strides: readonly (readonly number[])[]): Walk {
+export function mergeAxes(extents: Shape, strides: readonly (readonly number[])[]): IterationSpace {
   const merged: number[] = []
   const mergedStrides: number[][] = strides.map(() => [])
   extents.forEach((extent, axis) => {
     if (extent === 1) return
     const last = merged.length - 1
-    const joins = strides.every((s, i) => mergedStrides[i]?.[last] === (s[axis] ?? 0) * extent)
-    if (last >= 0 && joins) merged[last] = (merged[last] ?? 1) * extent
+    const joins = strides.every((s, i) => mergedStrides[i]?.[last] === at(s, axis) * extent)
+    if (last >= 0 && joins) merged[last] = at(merged, last) * extent
     else merged.push(extent)
-    const at = merged.length - 1
     strides.forEach((s, i) => {
-      const own = mergedStrides[i]
-      if (own !== undefined) own[at] = s[axis] ?? 0
+      at(mergedStrides, i)[merged.length - 1] = at(s, axis)
     })
   })
   return merged.length === 0
@@ -47,58 +40,54 @@ export function mergeAxes(extents: Shape, strides: readonly (readonly number[])[
     : { extents: merged, strides: mergedStrides }
 }
 
-/** The walk in units of four neighbours along the last axis, whose extent four must divide; a stride of 1 stays 1. */
-export function inVectors(walk: Walk): Walk {
-  const last = walk.extents.length - 1
+/** The space in items of four neighbours along the last axis, whose extent four must divide; a stride of 1 stays 1. */
+export function inVectors(space: IterationSpace): IterationSpace {
+  const last = space.extents.length - 1
   return {
-    extents: walk.extents.map((extent, axis) => (axis === last ? extent / 4 : extent)),
-    strides: walk.strides.map((own) =>
+    extents: space.extents.map((extent, axis) => (axis === last ? extent / 4 : extent)),
+    strides: space.strides.map((own) =>
       own[last] === 1 ? own.map((stride, axis) => (axis === last ? 1 : stride / 4)) : own.map((s) => s),
     ),
   }
 }
 
-/** Workgroups, and how many units each of their lanes handles. */
-export interface Share {
+/** How many workgroups to launch, and how many items each of their lanes handles. */
+export interface Grid {
   readonly workgroupSize: number
   readonly workgroups: number
-  readonly rounds: number
+  readonly itemsPerLane: number
 }
 
-/** Shares `units` out in runs; `loads` says how much work a unit is. There is always at least one workgroup. */
-export function shareOut(units: number, target: Target, loads = 1): Share {
+/** The grid for so many items; `loads` says how much work an item is. There is always at least one workgroup. */
+export function gridFor(items: number, target: Target, loads = 1): Grid {
   const workgroupSize = plainWorkgroupSize(target)
-  const chunks = Math.max(1, Math.ceil(units / workgroupSize))
-  // CPU: an empty workgroup costs 80 ns, a vec4 copied by eight lanes about 30 ns: a million floats take 0.3-0.6 ms in
-  // 32-512 workgroups and 4.8 ms with a workgroup for every eight vec4. At least eight workgroups occupy the cores.
-  // GPU: a million threads in flight fill the largest; only beyond that does a lane take more than one unit.
-  const wanted = target.class === 'cpu' ? Math.max(8, Math.min(128, Math.floor((chunks * loads) / 8))) : 16384
-  const rounds = Math.ceil(chunks / Math.min(chunks, wanted))
-  return { workgroupSize, workgroups: Math.ceil(chunks / rounds), rounds }
+  const chunks = Math.max(1, Math.ceil(items / workgroupSize))
+  const itemsPerLane = Math.ceil(chunks / Math.min(chunks, gridWorkgroups(chunks, loads, target)))
+  return { workgroupSize, workgroups: Math.ceil(chunks / itemsPerLane), itemsPerLane }
 }
 
-export interface Odometer {
+export interface LaneCoordinates {
   readonly uniforms: Readonly<Record<string, UniformValue>>
-  /** Declares `unit` and the digits `d0`, `d1`, ... of a lane's first unit. */
+  /** Declares `item` and its coordinates `d0`, `d1`, ...: those of a lane's first item. */
   readonly start: string
-  /** Moves them on by one workgroup's lanes. */
+  /** Advances them by the size of the workgroup. */
   readonly advance: string
 }
 
-/** Counts units over `extents`, the last axis fastest. The uniforms are `units`, `rounds`, `n<axis>` and `step<axis>`. */
-export function odometer(extents: readonly number[], share: Share): Odometer {
-  const uniforms: Record<string, UniformValue> = { units: elementCount(extents), rounds: share.rounds }
-  const start = [`  var unit = group * (u.rounds * ${share.workgroupSize}u) + lane;`]
-  const advance = [`    unit += ${share.workgroupSize}u;`]
+/** Coordinates over `extents`, the last axis fastest. The uniforms are `items`, `itemsPerLane`, `n<axis>` and `step<axis>`. */
+export function laneCoordinates(extents: readonly number[], grid: Grid): LaneCoordinates {
+  const uniforms: Record<string, UniformValue> = { items: elementCount(extents), itemsPerLane: grid.itemsPerLane }
+  const start = [`  var item = group * (u.itemsPerLane * ${grid.workgroupSize}u) + lane;`]
+  const advance = [`    item += ${grid.workgroupSize}u;`]
   if (extents.length === 1) {
-    start.push('  var d0 = unit;')
-    advance.push('    d0 = unit;')
+    start.push('  var d0 = item;')
+    advance.push('    d0 = item;')
     return { uniforms, start: start.join('\n'), advance: advance.join('\n') }
   }
-  let step = share.workgroupSize
-  start.push('  var rest = unit;')
+  let step = grid.workgroupSize
+  start.push('  var rest = item;')
   for (let axis = extents.length - 1; axis > 0; axis--) {
-    const extent = extents[axis] ?? 1
+    const extent = at(extents, axis)
     uniforms[`n${axis}`] = extent
     uniforms[`step${axis}`] = step % extent
     step = Math.floor(step / extent)
@@ -116,7 +105,7 @@ export function odometer(extents: readonly number[], share: Share): Odometer {
   return { uniforms, start: start.join('\n'), advance: advance.join('\n') }
 }
 
-/** An operand's offset as a WGSL expression over the digits, and the uniforms `<name><axis>` that it reads. */
+/** An operand's offset as a WGSL expression over the coordinates, and the uniforms `<name><axis>` that it reads. */
 export function offsetText(
   name: string,
   strides: readonly number[],
@@ -135,13 +124,13 @@ export function offsetText(
   return { text: terms.length === 0 ? '0u' : terms.join(' + '), uniforms }
 }
 
-/** The loop of a lane over its units; `statements` see `unit` and the digits. */
-export function walkLoop(counter: Odometer, statements: string): string {
-  return `${counter.start}
-  for (var turn = 0u; turn < u.rounds; turn++) {
-    if (unit < u.units) {
+/** The loop of a lane over its items; `statements` see `item` and its coordinates. */
+export function gridStrideLoop(coordinates: LaneCoordinates, statements: string): string {
+  return `${coordinates.start}
+  for (var iteration = 0u; iteration < u.itemsPerLane; iteration++) {
+    if (item < u.items) {
 ${statements}
     }
-${counter.advance}
+${coordinates.advance}
   }`
 }

@@ -1,4 +1,4 @@
-/** The operands of tiled-product.ts that are plain matrices, in either order. */
+/** The operands of workgroup-tile.ts that are plain matrices, in either order. */
 
 import type { Operand } from '../kernel.ts'
 import { reads } from '../kernel.ts'

@@ -1,12 +1,13 @@
 /**
- * How the lanes of a kernel that writes rows of equal elements walk over them: every lane keeps its column and loops over
- * rows, so that what depends on the column (channel, position, bounds) is divided out once, not once an element. Integer
- * division is slow on a CPU, where it runs lane by lane.
+ * Row-stride loops of kernels that write rows of equal elements: every lane keeps its column and loops over rows, so that
+ * what depends on the column (channel, position, bounds) is divided out once, not once an element. Integer division is
+ * slow on a CPU, where it runs lane by lane.
  */
 
-import { plainWorkgroupSize, type Target } from '../kernel.ts'
+import type { Target } from '../kernel.ts'
+import { plainWorkgroupSize, rowWorkgroups } from './occupancy.ts'
 
-export interface WalkedRows {
+export interface StridedRows {
   /** Images, one after the other; rows do not depend on which image they are in where there is one only. */
   readonly images?: number
   /** Rows of an image. */
@@ -15,10 +16,10 @@ export interface WalkedRows {
   readonly columns: number
 }
 
-export interface RowWalk {
+export interface RowStride {
   readonly workgroupSize: number
   readonly workgroups: number
-  /** Uniforms of the walk: `rows`, `allRows`, `columns`, `tiles`, `turns`. */
+  /** Uniforms of the loop: `rows`, `allRows`, `columns`, `tiles`, `rowsPerLane`. */
   readonly uniforms: Readonly<Record<string, number>>
   /**
    * The kernel's body. `setup` is run once a lane and knows `column`; `each` is run for every row and knows `row` (counted
@@ -27,22 +28,20 @@ export interface RowWalk {
   body(setup: string, each: string): string
 }
 
-export function planRowWalk(walked: WalkedRows, target: Target): RowWalk {
-  const { images, rows, columns } = walked
+export function planRowStride(strided: StridedRows, target: Target): RowStride {
+  const { images, rows, columns } = strided
   const workgroupSize = plainWorkgroupSize(target)
   const allRows = (images ?? 1) * rows
   // Rows shorter than the workgroup stand side by side.
   const rowsAtOnce = Math.max(1, Math.min(rows, Math.floor(workgroupSize / columns)))
   const tiles = Math.ceil(columns / workgroupSize)
   const bands = Math.ceil(allRows / rowsAtOnce)
-  // A CPU amortises a workgroup's 80 ns over four rows at least, and else wants some 128 workgroups to spread over its
-  // cores; beyond 32 rows nothing is gained. A GPU wants workgroups by the thousand.
-  const wanted = target.class === 'cpu' ? Math.min(128, Math.max(8, (bands * tiles) / 4)) : 8192
-  const turns = Math.max(1, Math.min(32, Math.ceil((bands * tiles) / wanted)))
+  // Beyond 32 rows a lane nothing is gained.
+  const rowsPerLane = Math.max(1, Math.min(32, Math.ceil((bands * tiles) / rowWorkgroups(bands * tiles, target))))
   return {
     workgroupSize,
-    workgroups: tiles * Math.ceil(bands / turns),
-    uniforms: { rows, allRows, columns, tiles, turns },
+    workgroups: tiles * Math.ceil(bands / rowsPerLane),
+    uniforms: { rows, allRows, columns, tiles, rowsPerLane },
     body: (setup, each) => `
   let band = group / u.tiles;
   let slot = (group - band * u.tiles) * ${workgroupSize}u + lane;
@@ -51,14 +50,14 @@ export function planRowWalk(walked: WalkedRows, target: Target): RowWalk {
   if (group >= groups || rowSlot >= ${rowsAtOnce}u || column >= u.columns) {
     return;
   }
-  var row = band * u.turns * ${rowsAtOnce}u + rowSlot;${
+  var row = band * u.rowsPerLane * ${rowsAtOnce}u + rowSlot;${
     images === undefined
       ? ''
       : `
   var image = row / u.rows;
   var imageRow = row - image * u.rows;`
   }${setup}
-  for (var turn = 0u; turn < u.turns; turn++) {
+  for (var iteration = 0u; iteration < u.rowsPerLane; iteration++) {
     if (row < u.allRows) {${each}
     }
     row += ${rowsAtOnce}u;${

@@ -4,14 +4,16 @@
  */
 
 import type { Dispatch, Operand, Target } from '../kernel.ts'
-import { dispatch, output, plainWorkgroupSize, reads, scratch, writes } from '../kernel.ts'
+import { dispatch, output, reads, scratch, writes } from '../kernel.ts'
 import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { FloatType } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
+import { plainWorkgroupSize, splitWorkgroups } from './occupancy.ts'
 import { vectorType, widestVector } from './subgroup-tile.ts'
 
-export interface SplitSum {
+/** What {@link sumPartials} adds up, and what it does to the sum. */
+export interface SumPass {
   readonly label: string
   readonly count: number
   readonly splits: number
@@ -21,7 +23,7 @@ export interface SplitSum {
 }
 
 /** Sums `splits` partial results of `count` numbers into output 0. */
-export function sumPartials(sum: SplitSum, target: Target): Dispatch {
+export function sumPartials(sum: SumPass, target: Target): Dispatch {
   const width = widestVector(sum.count, sum.bias?.columns ?? sum.count)
   const type = vectorType(width)
   const workgroupSize = plainWorkgroupSize(target)
@@ -44,7 +46,7 @@ ${partialsText({ type, splits: sum.splits, partial: 'partial', vectors: 'u.vecto
   })
   if (sum.bias !== undefined || sum.activation !== 'linear') return made
   const { splits, count } = sum
-  return { ...made, partialSum: { splits, count, targets: [{ output: 0, from: 0, count }] } }
+  return { ...made, splitSum: { splits, count, targets: [{ output: 0, from: 0, count }] } }
 }
 
 export interface Partials {
@@ -68,7 +70,5 @@ export function partialsText({ type, splits, partial, vectors, count, index }: P
  * has `least` terms to add.
  */
 export function splitCount(tiles: number, terms: number, least: number, target: Target): number {
-  // 16 workgroups fill the two to sixteen cores of a CPU adapter evenly; a GPU wants some hundreds.
-  const wanted = target.class === 'cpu' ? 16 : 512
-  return Math.max(1, Math.min(Math.ceil(wanted / tiles), Math.floor(terms / least)))
+  return Math.max(1, Math.min(Math.ceil(splitWorkgroups(target) / tiles), Math.floor(terms / least)))
 }

@@ -12,6 +12,7 @@
  */
 
 import type { FloatType } from '../wgsl/functions.ts'
+import { component, range } from '../wgsl/text.ts'
 
 export type VectorWidth = 1 | 2 | 4
 
@@ -29,14 +30,8 @@ export interface SubgroupTile {
   readonly columnLayout: 'lanes' | 'vectors'
 }
 
-const components = 'xyzw'
-
 export function vectorType(width: VectorWidth): FloatType {
   return width === 1 ? 'f32' : `vec${width}f`
-}
-
-function component(name: string, width: VectorWidth, index: number): string {
-  return width === 1 ? name : `${name}.${components[index]}`
 }
 
 export function widestVector(...extents: readonly number[]): VectorWidth {
@@ -76,18 +71,16 @@ export function tileColumns(tile: SubgroupTile): number {
 
 /** The names of a lane's accumulators, by row and group of columns. */
 export function accumulatorsOf(tile: SubgroupTile): string[] {
-  return Array.from({ length: tile.rows * tile.columnGroups }, (_, n) => {
-    return `c${Math.floor(n / tile.columnGroups)}_${n % tile.columnGroups}`
-  })
+  return range(tile.rows).flatMap((row) => range(tile.columnGroups).map((column) => `c${row}_${column}`))
 }
 
 /**
  * Adds the outer products of what `a*` and `b*` hold to the accumulators: first those of all `unroll` k to each other, so
- * that an accumulator takes one term a turn. Without fused multiply-adds that costs nothing.
+ * that an accumulator takes one term an iteration. Without fused multiply-adds that costs nothing.
  */
 export function rankUpdate(tile: SubgroupTile): string {
   const { subgroupSize, rows, columnGroups, unroll, rowLayout, rowVector, columnLayout } = tile
-  const ks = Array.from({ length: unroll }, (_, k) => k)
+  const ks = range(unroll)
   const lines: string[] = []
   for (let i = 0; i < rows; i++) {
     for (const k of ks) {

@@ -19,22 +19,25 @@ import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { repeat } from '../wgsl/text.ts'
+import { component, range, repeat } from '../wgsl/text.ts'
+import { blockLimits, prefersSubgroups } from './occupancy.ts'
 import { splitCount, sumPartials } from './split-k.ts'
 
 export interface TiledBlock {
-  readonly name: string
+  readonly name: TiledName
   readonly rows: number
   readonly columns: number
   /** Results of one lane. */
   readonly laneRows: 4 | 8
   readonly laneColumns: 4 | 8
   /**
-   * Outer products in the text of the innermost loop: 64 or more multiply-adds a lane for each turn, while lavapipe still
+   * Outer products in the text of the innermost loop: 64 or more multiply-adds a lane for each iteration, while lavapipe still
    * compiles the kernel in about 1.5 s of processor time (4 in `tiled128`: 2.8 s; all 16 unrolled by the compiler: 3 s).
    */
   readonly unroll: 2 | 4
 }
+
+export type TiledName = 'tiled32' | 'tiled64' | 'tiled128'
 
 /**
  * Small blocks fill the device with small results, large ones read less for each multiplication: a lane of `tiled32`
@@ -45,14 +48,10 @@ export const tiledBlocks = {
   tiled32: { name: 'tiled32', rows: 32, columns: 32, laneRows: 4, laneColumns: 4, unroll: 4 },
   tiled64: { name: 'tiled64', rows: 64, columns: 64, laneRows: 8, laneColumns: 4, unroll: 4 },
   tiled128: { name: 'tiled128', rows: 128, columns: 64, laneRows: 8, laneColumns: 8, unroll: 2 },
-} as const satisfies Record<string, TiledBlock>
+} as const satisfies Record<TiledName, TiledBlock>
 
 /** 16: whole cache lines where vectors run along k (64 bytes), and 12 KiB of workgroup memory for the largest block. */
 const slabTerms = 16
-
-/** Four vectors of four numbers in a lane's piece of a slab. */
-const four = [0, 1, 2, 3] as const
-const components = 'xyzw'
 
 /** One operand of the product: rows of the left one, columns of the right one are its *positions*. */
 export interface TiledOperand {
@@ -94,13 +93,9 @@ export interface TiledProduct extends TiledExtents {
 
 const lanesOf = (block: TiledBlock): number => (block.rows / block.laneRows) * (block.columns / block.laneColumns)
 
-/**
- * Where a variant of this block can be chosen. Not on a processor with subgroups: its barriers become coroutines, which
- * compile for one to three seconds and get to 12 GFLOP/s at best (lavapipe), where subgroups get to 14-26: measuring them
- * would be a waste.
- */
+/** Whether a variant of this block can be chosen. Not where subgroups are better: measuring it would be a waste. */
 export function suits(block: TiledBlock, target: Target): boolean {
-  if (target.class === 'cpu' && target.subgroupSize !== undefined) return false
+  if (prefersSubgroups(target)) return false
   const bytes = (block.rows + block.columns) * slabTerms * 4
   return lanesOf(block) <= target.maxWorkgroupSize && bytes <= target.maxWorkgroupStorageBytes
 }
@@ -124,7 +119,7 @@ export function tiledPlan(
   const label = `${product.label}/${block.name}${last ? '' : `/splitK${splits}`}`
   const type = columns % 4 === 0 ? 'vec4f' : 'f32'
   const total = longSum('vec4f', accumulatorsOf(block, product.columnSums === true), {
-    ...{ terms: slabsPerSplit * slabTerms, termsPerTurn: slabTerms, turns: 1 },
+    ...{ terms: slabsPerSplit * slabTerms, termsPerIteration: slabTerms, iterations: 1 },
   })
   const main = dispatch({
     label,
@@ -172,7 +167,7 @@ ${storeFunction(product, type, last)}`,
  * smallest block. Blocks of workgroup memory serve GPUs, and processors without subgroups.
  */
 export function preferredBlock({ batch, rows, columns, terms }: TiledExtents, target: Target): TiledBlock | undefined {
-  const { busyWorkgroups, mostPadding, longSum } = limits[target.class]
+  const { busyWorkgroups, mostPadding, longSum } = blockLimits(target)
   const tiles = (block: TiledBlock): number => batch * Math.ceil(rows / block.rows) * Math.ceil(columns / block.columns)
   const covered = (block: TiledBlock): number => tiles(block) * block.rows * block.columns
   const usable = largestFirst.filter((block) => suits(block, target))
@@ -190,20 +185,6 @@ const largestFirst: readonly TiledBlock[] = [tiledBlocks.tiled128, tiledBlocks.t
 
 /** 1.34: what a larger block saves in reads of workgroup memory (a third, a half) it must not waste in padding. */
 const mostExtra = 1.34
-
-/**
- * - busyWorkgroups. GPU: 256 give each of the 46 to 144 cores of large ones about two to switch between. CPU: 8 keep two
- *   to eight cores even.
- * - mostPadding: numbers covered for each number wanted. GPU: with 7 of 8 lanes idle a block gets no more done than plain
- *   lanes that read two numbers from storage for each multiply-add (by count, not measured). CPU: measured without
- *   subgroups on lavapipe: at 2 the block wins (1.2 against 0.8 GFLOP/s), at 3.2 it loses (0.8 against 1.7).
- * - longSum. GPU: from 512 terms on the few lanes of a plain kernel wait for one load after another, where blocks split
- *   the sum.
- */
-const limits = {
-  cpu: { busyWorkgroups: 8, mostPadding: 2, longSum: Number.POSITIVE_INFINITY },
-  gpu: { busyWorkgroups: 256, mostPadding: 8, longSum: 512 },
-} as const
 
 /** 8 slabs, 128 terms: below that writing a partial result and reading it again outweighs the idle cores. */
 const leastSlabs = 8
@@ -230,17 +211,14 @@ function storeFunction(product: TiledProduct, type: string, last: boolean): stri
 
 /** Lines for each of a lane's accumulators: `c<row>_<vector of columns>`. */
 function eachAccumulator(block: TiledBlock, line: (row: number, vector: number) => string): string {
-  const lines: string[] = []
-  for (let row = 0; row < block.laneRows; row++)
-    for (let vector = 0; vector < block.laneColumns / 4; vector++) lines.push(line(row, vector))
-  return lines.join('\n')
+  return repeat(block.laneRows, (row) => repeat(block.laneColumns / 4, (vector) => line(row, vector)))
 }
 
 /** All of a lane's accumulators, with those of the column sums. */
 function accumulatorsOf(block: TiledBlock, columnSums: boolean): string[] {
   const vectors = block.laneColumns / 4
-  const names = Array.from({ length: block.laneRows * vectors }, (_, n) => `c${Math.floor(n / vectors)}_${n % vectors}`)
-  if (columnSums) names.push(...Array.from({ length: vectors }, (_, vector) => `total${vector}`))
+  const names = range(block.laneRows).flatMap((row) => range(vectors).map((vector) => `c${row}_${vector}`))
+  if (columnSums) names.push(...range(vectors).map((vector) => `total${vector}`))
   return names
 }
 
@@ -285,7 +263,7 @@ ${repeat(block.unroll, (k) => outerProduct(product, block, k))}
         leftAt += ${block.unroll * rowVectors}u;
         rightAt += ${block.unroll * columnVectors}u;
       }
-${total.closeTurns}
+${total.closeIterations}
     }
     workgroupBarrier();
 ${left.keep}
@@ -315,7 +293,7 @@ function outerProduct(product: TiledProduct, block: TiledBlock, k: number): stri
   )
   return `${repeat(rowVectors, (i) => `        let a${k}_${i} = leftSlab[leftAt + ${(rows / 4) * (k + i / rowVectors)}u];`)}
 ${vectors}
-${eachAccumulator(block, (row, vector) => `        c${row}_${vector} += a${k}_${row >> 2}.${components[row & 3]} * b${k}_${vector};`)}
+${eachAccumulator(block, (row, vector) => `        c${row}_${vector} += ${component(`a${k}_${row >> 2}`, 4, row & 3)} * b${k}_${vector};`)}
 ${product.columnSums === true ? repeat(columnVectors, (vector) => `        total${vector} += b${k}_${vector};`) : ''}`
 }
 
@@ -369,7 +347,9 @@ ${repeat(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
     ),
     keep: guarded(
       repeat(4, (i) => {
-        const across = `vec4f(${four.map((j) => `${name}${j}.${components[i]}`).join(', ')})`
+        const across = `vec4f(${range(4)
+          .map((j) => component(`${name}${j}`, 4, i))
+          .join(', ')})`
         return `      ${name}Slab[(${name}K + ${i}u) * ${vectors}u + ${name}Vector] = ${isAlongK ? across : `${name}${i}`};`
       }),
     ),

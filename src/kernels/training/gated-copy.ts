@@ -2,42 +2,43 @@
  * Puts in place what a training step computed beside the gradients (moving statistics), unless the training state's
  * not-finite flag is set: like the optimizers' updates, these must not change in a step that went bad.
  *
- * Inputs: staged f32 [count], state u32 (see training-state.ts). Output: kept f32 [count]. Both are read and written in
+ * Inputs: staged f32 [count], state u32 (see state.ts). Output: kept f32 [count]. Both are read and written in
  * whole vec4s.
  */
 
+import { checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Target } from '../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../kernel.ts'
-import { odometer, refuseExtents, shareOut, walkLoop } from '../schedule/grid-stride.ts'
+import { gridFor, gridStrideLoop, laneCoordinates } from '../schedule/grid-stride.ts'
 import { notFiniteWord } from './state.ts'
 
-export interface CommitKey {
+export interface GatedCopyKey {
   readonly count: number
 }
 
-function plan({ count }: CommitKey, target: Target): KernelPlan {
-  refuseExtents('commit', [count])
-  const units = Math.ceil(count / 4)
-  const share = shareOut(units, target)
-  const counter = odometer([units], share)
+function plan({ count }: GatedCopyKey, target: Target): KernelPlan {
+  checkShape('gatedCopy', [count])
+  const items = Math.ceil(count / 4)
+  const grid = gridFor(items, target)
+  const coordinates = laneCoordinates([items], grid)
   return {
-    variant: 'vec4',
+    variant: 'plain',
     dispatches: [
       dispatch({
-        label: 'commit/vec4',
+        label: 'gatedCopy/plain',
         bindings: [
           reads('staged', input(0), 'vec4f'),
           reads('state', input(1), 'u32'),
           writes('kept', output(0), 'vec4f'),
         ],
-        uniforms: counter.uniforms,
-        workgroupSize: share.workgroupSize,
-        workgroups: share.workgroups,
+        uniforms: coordinates.uniforms,
+        workgroupSize: grid.workgroupSize,
+        workgroups: grid.workgroups,
         body: `
   if (state[${notFiniteWord}] != 0u) {
     return;
   }
-${walkLoop(counter, '      kept[unit] = staged[unit];')}`,
+${gridStrideLoop(coordinates, '      kept[item] = staged[item];')}`,
       }),
     ],
     scratchBytes: [],
@@ -46,8 +47,8 @@ ${walkLoop(counter, '      kept[unit] = staged[unit];')}`,
 }
 
 /** Throws 'shape' for an empty tensor. */
-export const commit: Family<CommitKey> = {
-  name: 'commit',
-  variants: [{ name: 'vec4', supports: () => true, plan }],
-  prefer: () => 0,
+export const gatedCopy: Family<GatedCopyKey, 'plain'> = {
+  name: 'gatedCopy',
+  variants: [{ name: 'plain', supports: () => true, plan }],
+  prefer: () => 'plain',
 }

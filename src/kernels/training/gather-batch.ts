@@ -5,18 +5,10 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import { checkValue, countFrom0, countFrom1, positive } from '../../options.ts'
-import {
-  dispatch,
-  type Family,
-  input,
-  type KernelPlan,
-  output,
-  plainWorkgroupSize,
-  reads,
-  type Target,
-  writes,
-} from '../kernel.ts'
+import { checkValue, countFrom0, positive } from '../../options.ts'
+import { checkExtents } from '../extents.ts'
+import { dispatch, type Family, input, type KernelPlan, output, reads, type Target, writes } from '../kernel.ts'
+import { gatheredRows, plainWorkgroupSize } from '../schedule/occupancy.ts'
 import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../wgsl/random.ts'
 import { globalStepWord } from './state.ts'
 
@@ -68,13 +60,13 @@ export interface GatherBatchKey {
  * `permutation[state[0] * batch + i]`, `byte / divisor` inside and 0 in the padding. Where the permutation names
  * no image: NaN, and the label 0xffffffff. Throws 'shape' where the image does not fit the output.
  */
-export const gatherBatch: Family<GatherBatchKey> = {
+export const gatherBatch: Family<GatherBatchKey, 'plain' | 'words'> = {
   name: 'gatherBatch',
   variants: [
     { name: 'plain', supports: () => true, plan: planBatchByByte },
     { name: 'words', supports: wholeWords, plan: planBatchByWord },
   ],
-  prefer: (key) => (wholeWords(key) ? 1 : 0),
+  prefer: (key) => (wholeWords(key) ? 'words' : 'plain'),
 }
 
 /**
@@ -191,8 +183,7 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
   const columns = (key.outWidth * key.channels) / text.width
   const tiles = Math.ceil(columns / lanes)
   const rowsAtOnce = Math.max(1, Math.min(key.outHeight, Math.floor(lanes / columns)))
-  // A workgroup takes up to 32 rows of one image: a LeNet image is then one workgroup of a CPU, 128 of them a batch.
-  const passes = Math.min(target.class === 'cpu' ? 32 : 4, Math.ceil(key.outHeight / rowsAtOnce))
+  const passes = Math.min(gatheredRows(target), Math.ceil(key.outHeight / rowsAtOnce))
   const bands = Math.ceil(key.outHeight / (rowsAtOnce * passes))
   const top = text.augmented === undefined ? 'u.padTop' : 'top'
   return {
@@ -243,8 +234,8 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
   }
   let firstRow = select(0u, named, known) * u.height;
   let poison = bitcast<f32>(select(0x7fc00000u, 0u, known));${text.lane}
-  for (var turn = 0u; turn < u.passes; turn++) {
-    let outRow = (band * u.passes + turn) * ${rowsAtOnce}u + rowSlot;
+  for (var iteration = 0u; iteration < u.passes; iteration++) {
+    let outRow = (band * u.passes + iteration) * ${rowsAtOnce}u + rowSlot;
     if (outRow < u.outHeight) {
       var value = ${text.outputElement}(0.0);
       if (outRow - ${top} < u.height) {
@@ -262,9 +253,11 @@ function planBatch(key: GatherBatchKey, target: Target, text: BatchText): Kernel
 
 function checkBatch(key: GatherBatchKey): void {
   const { datasetCount, height, width, channels, batch, padTop, padLeft, outHeight, outWidth, divisor } = key
-  for (const [name, value] of Object.entries({ datasetCount, height, width, channels, batch, outHeight, outWidth })) {
-    checkValue(`gatherBatch: ${name}`, value, countFrom1)
-  }
+  checkExtents(
+    'gatherBatch',
+    { datasetCount, height, width, channels, batch, outHeight, outWidth },
+    batch * outHeight * outWidth * channels,
+  )
   const inside = (pad: number, size: number, out: number) => Number.isInteger(pad) && pad >= 0 && pad + size <= out
   if (!inside(padTop, height, outHeight) || !inside(padLeft, width, outWidth)) {
     throw new WeftgradError(
@@ -278,7 +271,7 @@ function checkBatch(key: GatherBatchKey): void {
     `a whole number of pixels from 0 to ${largestShift}`,
     (value) => countFrom0[1](value) && shift <= largestShift,
   ])
-  if (datasetCount * height * width * channels >= 2 ** 32 || batch * outHeight * outWidth * channels > 2 ** 30) {
-    throw new WeftgradError('limit', 'gatherBatch takes data sets below 2^32 bytes and batches of up to 2^30 elements.')
+  if (datasetCount * height * width * channels >= 2 ** 32) {
+    throw new WeftgradError('limit', 'gatherBatch takes data sets below 2^32 bytes.')
   }
 }

@@ -9,7 +9,7 @@
  * - inputs: gradients, table.
  *
  * The flat buffers are read as `vec4f`: allocate them up to a multiple of 16 bytes. `table` has four floats a step of the
- * epoch; the row of this step is `state[0] - 1`: the state has been advanced already (see training-state.ts).
+ * epoch; the row of this step is `state[0] - 1`: the state has been advanced already (see state.ts).
  *
  * Sources: Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1 with the bias corrections folded
  * into the step size (end of section 2), epsilon as in Keras; Loshchilov & Hutter, "Decoupled Weight Decay
@@ -17,8 +17,8 @@
  * learning", 2013, for Nesterov's momentum as Keras writes it.
  */
 
-import { WeftgradError } from '../../errors.ts'
 import { checkValue, fraction, positive } from '../../options.ts'
+import { checkExtents } from '../extents.ts'
 import {
   type Binding,
   dispatch,
@@ -26,12 +26,12 @@ import {
   input,
   type KernelPlan,
   output,
-  plainWorkgroupSize,
   reads,
   type Target,
   type UniformValue,
   writes,
 } from '../kernel.ts'
+import { plainWorkgroupSize, updateWorkgroups } from '../schedule/occupancy.ts'
 import { notFiniteWord, settledFlagWord, stepInEpochWord } from './state.ts'
 
 /** Floats in a table row: `[x, y, 0, 0]`, what they mean is said at each family. */
@@ -64,10 +64,10 @@ export interface SgdKey {
  * f32 [count], table f32 [steps, 4] with rows
  * `[learningRate * sqrt(1 - beta2^t) / (1 - beta1^t), learningRate * weightDecay, 0, 0]`. Throws 'argument' for hyperparameters out of range.
  */
-export const adam: Family<AdamKey> = {
+export const adam: Family<AdamKey, 'plain'> = {
   name: 'adam',
   variants: [{ name: 'plain', supports: () => true, plan: planAdam }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 /**
@@ -76,14 +76,14 @@ export const adam: Family<AdamKey> = {
  * u32 [4]. Inputs: gradients f32 [count], table f32 [steps, 4] with rows `[learningRate, 0, 0, 0]`. Throws
  * 'argument' for hyperparameters out of range.
  */
-export const sgd: Family<SgdKey> = {
+export const sgd: Family<SgdKey, 'plain'> = {
   name: 'sgd',
   variants: [{ name: 'plain', supports: () => true, plan: planSgd }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 function planAdam(key: AdamKey, target: Target): KernelPlan {
-  checkCount('adam', key.count)
+  checkExtents('adam', { count: key.count }, key.count)
   checkValue('adam: beta1', key.beta1, fraction)
   checkValue('adam: beta2', key.beta2, fraction)
   checkValue('adam: epsilon', key.epsilon, positive)
@@ -114,7 +114,7 @@ function planAdam(key: AdamKey, target: Target): KernelPlan {
 }
 
 function planSgd(key: SgdKey, target: Target): KernelPlan {
-  checkCount('sgd', key.count)
+  checkExtents('sgd', { count: key.count }, key.count)
   checkValue('sgd: momentum', key.momentum, fraction)
   const common = { count: key.count, target }
   if (key.momentum === 0) {
@@ -156,9 +156,7 @@ function planUpdate(update: Update): KernelPlan {
   const lanes = plainWorkgroupSize(update.target)
   const vectors = Math.ceil(update.count / 4)
   const steps = Math.ceil(vectors / lanes)
-  // A CPU's workgroup walks at least eight vectors a lane (a workgroup costs 80 ns, a vector's update some 250 ns), and 64
-  // workgroups feed any number of cores evenly; a GPU wants one vector a lane until there are very many.
-  const groups = update.target.class === 'cpu' ? Math.min(64, Math.ceil(steps / 8)) : Math.min(16384, steps)
+  const groups = updateWorkgroups(steps, update.target)
   const stepsPerGroup = Math.ceil(steps / groups)
   return {
     variant: 'plain',
@@ -192,11 +190,5 @@ function planUpdate(update: Update): KernelPlan {
     ],
     scratchBytes: [],
     flops: update.flops,
-  }
-}
-
-function checkCount(family: string, count: number): void {
-  if (!Number.isInteger(count) || count < 1 || count > 2 ** 30) {
-    throw new WeftgradError('limit', `${family} updates from 1 to 2^30 parameters, not ${count}.`, { count })
   }
 }

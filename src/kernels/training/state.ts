@@ -6,21 +6,24 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
+import { at, checkExtents } from '../extents.ts'
 import {
   dispatch,
   type Family,
   input,
   type KernelPlan,
   output,
-  plainWorkgroupSize,
   reads,
+  type SplitSum,
   type Target,
   writes,
 } from '../kernel.ts'
+import { checkedVectorsPerLane, plainWorkgroupSize } from '../schedule/occupancy.ts'
 import { partialsText } from '../schedule/split-k.ts'
 import { vectorType, widestVector } from '../schedule/subgroup-tile.ts'
 import { declareFunctions, scalar } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
+import { component, repeat } from '../wgsl/text.ts'
 
 /** The u32 words of the state buffer. */
 export const trainingStateWords = 4
@@ -42,41 +45,28 @@ export interface ClassificationKey {
   readonly classes: number
 }
 
-/** Partial sums that still have to be added up, and where in the gradients the result goes. All in floats. */
-export interface PendingSum {
-  /** Partial results, one after the other, each `count` floats. */
-  readonly splits: number
-  readonly count: number
-  readonly targets: readonly PendingTarget[]
-}
-
-export interface PendingTarget {
-  /** From the beginning of a partial result. */
-  readonly from: number
-  /** From the beginning of the gradients. */
-  readonly to: number
-  readonly count: number
-}
+/** A split sum whose parts belong into the flat gradients, `to` floats from their beginning. */
+export type GradientSplitSum = SplitSum<{ readonly to: number }>
 
 export interface FinishStepKey extends ClassificationKey {
   /** Floats in the flat gradients; those that belong to no parameter are zero. */
   readonly count: number
-  readonly sums: readonly PendingSum[]
+  readonly sums: readonly GradientSplitSum[]
 }
 
 /** Eight storage buffers are what every adapter has; six are taken. */
-export const mostPendingSums = 2
+export const mostSplitSums = 2
 
 /**
- * All that is left to do in a step before the optimizer, in one dispatch: `recordStep`; the pending sums, in order; and a
+ * All that is left to do in a step before the optimizer, in one dispatch: `recordStep`; the split sums, in order; and a
  * look at every gradient, which sets the not-finite word if one is NaN or infinite. Inputs: lossPerRow f32 [batch],
- * logits f32 [batch, classes], labels u32 [batch], then the partial results of each pending sum. Outputs: record
+ * logits f32 [batch, classes], labels u32 [batch], then the partial results of each split sum. Outputs: record
  * f32 [steps, 4], state, gradients f32 [count].
  */
-export const finishStep: Family<FinishStepKey> = {
+export const finishStep: Family<FinishStepKey, 'plain'> = {
   name: 'finishStep',
   variants: [{ name: 'plain', supports: () => true, plan: planFinishStep }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 /**
@@ -88,10 +78,10 @@ export const finishStep: Family<FinishStepKey> = {
  * counters advance unless the flag was set at entry: after a bad step they stay at that step + 1. A row beyond the
  * record's end is not written.
  */
-export const recordStep: Family<ClassificationKey> = {
+export const recordStep: Family<ClassificationKey, 'plain'> = {
   name: 'recordStep',
   variants: [{ name: 'plain', supports: () => true, plan: planRecordStep }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 /**
@@ -99,24 +89,18 @@ export const recordStep: Family<ClassificationKey> = {
  * u32 [classes, classes], row = label, column = first largest logit. Rows with a label that is no class and rows with a
  * NaN, which predict nothing, are left out.
  */
-export const confusion: Family<ClassificationKey> = {
+export const confusion: Family<ClassificationKey, 'plain'> = {
   name: 'confusion',
   variants: [{ name: 'plain', supports: () => true, plan: planConfusion }],
-  prefer: () => 0,
+  prefer: () => 'plain',
 }
 
 function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
   checkClassification('finishStep', key)
   const { count, sums } = key
-  if (!Number.isInteger(count) || count < 1 || count > 2 ** 30 || sums.length > mostPendingSums)
-    throw new WeftgradError(
-      'limit',
-      `finishStep takes 1 to 2^30 gradients and up to ${mostPendingSums} pending sums.`,
-      {
-        count,
-        sums: sums.length,
-      },
-    )
+  checkExtents('finishStep', { count }, count)
+  if (sums.length > mostSplitSums)
+    throw new WeftgradError('limit', `finishStep takes up to ${mostSplitSums} split sums, not ${sums.length}.`)
   const lanes = plainWorkgroupSize(target)
   const width = widestVector(
     count,
@@ -126,8 +110,7 @@ function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
   const summing = sums.map((sum) => Math.ceil(sum.count / width / lanes))
   const ranges = gapsBetween(count, sums)
   const checked = ranges.reduce((total, range) => total + range.end - range.begin, 0) / width
-  // 32 vectors a lane on a CPU, as a workgroup costs 80 ns and a load 30; a GPU wants as many lanes as there are.
-  const checking = Math.max(1, Math.ceil(checked / lanes / (target.class === 'cpu' ? 32 : 1)))
+  const checking = Math.max(1, Math.ceil(checked / lanes / checkedVectorsPerLane(target)))
   const checkGroups = Math.min(checking, 8192)
   const uniforms: Record<string, number> = {
     batch: key.batch,
@@ -151,7 +134,7 @@ function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
   let firstGroup = 1
   const sumBodies = sums.map((sum, i) => {
     const begin = firstGroup
-    firstGroup += summing[i] ?? 0
+    firstGroup += at(summing, i)
     return `
   if (group >= ${begin}u && group < ${firstGroup}u) {
     let i = (group - ${begin}u) * ${lanes}u + lane;
@@ -183,7 +166,7 @@ ${sum.targets.map((_, j) => `      if (i >= u.from${i}_${j} && i < u.end${i}_${j
         workgroups: firstGroup + checkGroups,
         declarations: `${recordDeclarations(target)}
 fn check(x: ${type}) {
-${[...'xyzw'.slice(0, width)].map((c) => `  if (!isFinite(${width === 1 ? 'x' : `x.${c}`})) { atomicStore(&state[${notFiniteWord}], 1u); }`).join('\n')}
+${repeat(width, (i) => `  if (!isFinite(${component('x', width, i)})) { atomicStore(&state[${notFiniteWord}], 1u); }`)}
 }`,
         body: `
   if (group >= groups) { return; }
@@ -202,8 +185,8 @@ ${ranges.map((_, i) => `    for (var i = u.begin${i} + first; i < u.end${i}; i +
   }
 }
 
-/** What of [0, count) no pending sum writes. */
-function gapsBetween(count: number, sums: readonly PendingSum[]): { begin: number; end: number }[] {
+/** What of [0, count) no split sum writes. */
+function gapsBetween(count: number, sums: readonly GradientSplitSum[]): { begin: number; end: number }[] {
   const written = sums.flatMap((sum) => sum.targets).sort((a, b) => a.to - b.to)
   const gaps: { begin: number; end: number }[] = []
   let begin = 0
@@ -357,12 +340,5 @@ function planConfusion(key: ClassificationKey, target: Target): KernelPlan {
 }
 
 function checkClassification(family: string, { batch, classes }: ClassificationKey): void {
-  const whole = Number.isInteger(batch) && Number.isInteger(classes) && batch >= 1 && classes >= 1
-  if (!whole || batch * classes > 2 ** 30) {
-    throw new WeftgradError(
-      'shape',
-      `${family} takes logits of shape [batch, classes] with 1 to 2^30 elements, not [${batch}, ${classes}].`,
-      { batch, classes },
-    )
-  }
+  checkExtents(family, { batch, classes }, batch * classes)
 }

@@ -8,6 +8,9 @@
  * This file declares accumulators and levels, and writes the innermost loop; the rest of the kernel is the caller's.
  */
 
+import { at } from '../extents.ts'
+import { range } from './text.ts'
+
 /** The most terms that are added one after the other. */
 const longestPlain = 64
 /** Sums of one level that make one of the next. */
@@ -25,9 +28,9 @@ export interface SumExtents {
   /** Terms that an accumulator gets, at most. */
   readonly terms: number
   /** Terms that a turn of the innermost loop adds to an accumulator; 1 if absent. */
-  readonly termsPerTurn?: number
+  readonly termsPerIteration?: number
   /** Turns that the innermost loop takes each time it begins, at most; all of them if absent. */
-  readonly turns?: number
+  readonly iterations?: number
   /** Terms of a block, if it must be known. */
   readonly block?: number
   /** What the accumulators start from, if not from zero. */
@@ -44,8 +47,8 @@ export interface LongSum {
   loop(loop: Loop, body: string): string
   /** Declarations, the only loop, and the end. */
   whole(loop: Loop, body: string): string
-  /** In place of `loop`, for a loop of another form: belongs after `turns` turns of it. */
-  readonly closeTurns: string
+  /** In place of `loop`, for a loop of another form: belongs after `iterations` iterations of it. */
+  readonly closeIterations: string
   /** In place of `loop`, for terms written out one by one, some hundreds at most: belongs after each of this accumulator's. */
   afterTerm(name: string): string
   /** After the last term: leaves the sums in the accumulators. */
@@ -61,7 +64,7 @@ export function levelsFor(blocks: number): number {
 
 /** The names of an array's elements, all with constant indices. */
 export function arrayElements(name: string, length: number): string[] {
-  return Array.from({ length }, (_, i) => `${name}[${i}]`)
+  return range(length).map((i) => `${name}[${i}]`)
 }
 
 /** A loop without blocks. */
@@ -71,25 +74,30 @@ export function plainLoop([variable, from, to, step = 1]: Loop, body: string): s
 
 /** Sums in variables, or elements of arrays, of one type; their names start differently from those of a kernel's other sums. */
 export function longSum(type: string, names: readonly string[], extents: SumExtents): LongSum {
-  const { terms, termsPerTurn = 1, turns = Math.ceil(terms / termsPerTurn), start = `${type}(0)` } = extents
+  const {
+    terms,
+    termsPerIteration = 1,
+    iterations = Math.ceil(terms / termsPerIteration),
+    start = `${type}(0)`,
+  } = extents
   const block = extents.block ?? (names.length > 1 ? tileBlock : scalarBlock)
   // Long runs of the innermost loop are cut into blocks, several short ones share a block.
-  const blockTurns = Math.max(1, Math.floor(block / termsPerTurn))
-  const blocksPerRun = Math.ceil(turns / blockTurns)
-  const runsPerBlock = Math.max(1, Math.floor(blockTurns / turns))
-  const blocks = Math.ceil((Math.ceil(terms / (turns * termsPerTurn)) * blocksPerRun) / runsPerBlock)
+  const blockIterations = Math.max(1, Math.floor(block / termsPerIteration))
+  const blocksPerRun = Math.ceil(iterations / blockIterations)
+  const runsPerBlock = Math.max(1, Math.floor(blockIterations / iterations))
+  const blocks = Math.ceil((Math.ceil(terms / (iterations * termsPerIteration)) * blocksPerRun) / runsPerBlock)
   const levels = terms <= longestPlain ? 0 : levelsFor(blocks)
 
   const prefix = names[0]?.split('[')[0]
-  const level = (n: number, i: number): string => (n === 0 ? (names[i] ?? '') : `${prefix}${n}of${i}`)
+  const level = (n: number, i: number): string => (n === 0 ? at(names, i) : `${prefix}${n}of${i}`)
   const each = (line: (i: number) => string): string => names.map((_, i) => line(i)).join('\n')
   const moveUp = (n: number, i: number): string => `${level(n + 1, i)} += ${level(n, i)}; ${level(n, i)} = ${type}(0);`
   let declare = each((i) => (level(0, i).endsWith(']') ? '' : `  var ${level(0, i)} = ${start};`))
-  let closeTurns = ''
+  let closeIterations = ''
   let finish = ''
   for (let n = 0; n < levels; n++) {
     declare += `\n${each((i) => `  var ${level(n + 1, i)} = ${type}(0);`)}`
-    closeTurns += `
+    closeIterations += `
     if (${prefix}Closed % ${runsPerBlock * sumsPerLevel ** n}u == 0u) {
 ${each((i) => moveUp(n, i))}
     }`
@@ -97,7 +105,7 @@ ${each((i) => moveUp(n, i))}
   }
   if (levels > 0) {
     declare += `\n  var ${prefix}Closed = 0u;`
-    closeTurns = `    ${prefix}Closed++;${closeTurns}`
+    closeIterations = `    ${prefix}Closed++;${closeIterations}`
   }
   const counts = names.map(() => 0)
   return {
@@ -105,21 +113,21 @@ ${each((i) => moveUp(n, i))}
     whole(loop, body) {
       return `${declare}\n${this.loop(loop, body)}\n${finish}`
     },
-    closeTurns,
+    closeIterations,
     finish,
     loop(loop, body) {
-      if (levels === 0 || blocksPerRun === 1) return `${plainLoop(loop, body)}\n${closeTurns}`
+      if (levels === 0 || blocksPerRun === 1) return `${plainLoop(loop, body)}\n${closeIterations}`
       const [variable, from, to, step = 1] = loop
-      const [begin, end, span] = [`${variable}Begin`, `${variable}End`, blockTurns * step]
+      const [begin, end, span] = [`${variable}Begin`, `${variable}End`, blockIterations * step]
       const inner = plainLoop([variable, begin, end, step], body)
       return plainLoop(
         [begin, from, to, span],
-        `    let ${end} = min(${begin} + ${span}u, ${to});\n${inner}\n${closeTurns}`,
+        `    let ${end} = min(${begin} + ${span}u, ${to});\n${inner}\n${closeIterations}`,
       )
     },
     afterTerm(name) {
       const i = names.indexOf(name)
-      const count = (counts[i] ?? 0) + 1
+      const count = at(counts, i) + 1
       counts[i] = count
       return levels > 0 && count % tileBlock === 0 ? `\n${moveUp(0, i)}` : ''
     },

@@ -58,12 +58,6 @@ ${rounds()}
   return vec4u(even.x, odd.x, even.y, odd.y);
 }`
 
-/** `unitInterval(words)`: uniform in [0, 1), multiples of 2^-24. */
-export const unitIntervalFunction = `
-fn unitInterval(words: vec4u) -> vec4f {
-  return vec4f(words >> vec4u(8u)) * 5.9604644775390625e-8;
-}`
-
 /** `randomKey()`: the key out of the uniforms that `randomKeyUniforms` gives. */
 export const randomKeyFunction = `
 fn randomKey() -> vec4u {

@@ -1,35 +1,35 @@
-/** The filter gradient by windows, from a plain or a pooled gradient; the pooled form gives the bias' gradient too. */
+/** The filter gradient by quads, from a plain or a pooled gradient; the pooled form gives the bias' gradient too. */
 
 import type { Dispatch, KernelPlan, Target, Variant } from '../../kernel.ts'
-import { dispatch, input, output, plainWorkgroupSize, reads, scratch, writes } from '../../kernel.ts'
+import { dispatch, input, output, reads, scratch, writes } from '../../kernel.ts'
+import { plainWorkgroupSize, quadPartialSums } from '../../schedule/occupancy.ts'
 import { partialsText, sumPartials } from '../../schedule/split-k.ts'
 import { vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { arrayElements, longSum } from '../../wgsl/long-sum.ts'
-import { repeat } from '../../wgsl/text.ts'
-import type { Conv2dKey } from '../direct.ts'
-import type { Conv2dPoolKey, Form, Window } from './quad.ts'
+import { range, repeat } from '../../wgsl/text.ts'
+import type { Conv2dKey } from '../plain.ts'
+import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import {
   cornerAddress,
   deadCode,
   declareCorner,
-  declareWindows,
+  declareQuads,
   fits,
   flopsOf,
   loadPatch,
-  partialSumsWanted,
   patchNumber,
-  windowOf,
-  windowUniforms,
+  quadTilingOf,
+  quadUniforms,
 } from './quad.ts'
 
-/** Adds the windows to the sums of all taps: the gradients of window a's four outputs are `g<a>_0` to `g<a>_3`. */
-function plainFilterSums(key: Conv2dKey, w: Window): string {
+/** Adds the quads to the sums of all taps: the gradients of quad a's four outputs are `g<a>_0` to `g<a>_3`. */
+function plainFilterSums(key: Conv2dKey, tiling: QuadTiling): string {
   const lines: string[] = []
   for (let position = 0; position < key.kernelWidth * key.channels; position++) {
     for (let ky = 0; ky < key.kernelHeight; ky++) {
-      const products = Array.from({ length: 4 * w.across }, (_, output) => {
+      const products = range(4 * tiling.across).map((output) => {
         const [a, p] = [output >> 2, output & 3]
-        const number = patchNumber(w, ky + (p >> 1), position + ((p & 1) + 2 * a) * key.channels)
+        const number = patchNumber(tiling, ky + (p >> 1), position + ((p & 1) + 2 * a) * key.channels)
         return `${number} * g${a}_${p}`
       })
       lines.push(`    sums[${ky * key.kernelWidth * key.channels + position}] += ${products.join(' + ')};`)
@@ -39,17 +39,19 @@ function plainFilterSums(key: Conv2dKey, w: Window): string {
 }
 
 /**
- * The same where only one of a window's four positions passes a gradient, `g<a>`. For each tap the number of the patch at
+ * The same where only one of a quad's four positions passes a gradient, `g<a>`. For each tap the number of the patch at
  * that position is selected, first along x, then along y, and multiplied once: two selects instead of three
  * multiply-adds.
  */
-function pooledFilterSums(key: Conv2dKey, w: Window, a: number): string {
+function pooledFilterSums(key: Conv2dKey, tiling: QuadTiling, a: number): string {
   const lines: string[] = []
   for (let position = 0; position < key.kernelWidth * key.channels; position++) {
     const start = position + 2 * a * key.channels
     for (let row = 0; row <= key.kernelHeight; row++) {
-      const [left, right] = [patchNumber(w, row, start), patchNumber(w, row, start + key.channels)]
-      lines.push(`    let h${a}_${row}_${position} = select(${w.type}(${left}), ${w.type}(${right}), atRight${a});`)
+      const [left, right] = [patchNumber(tiling, row, start), patchNumber(tiling, row, start + key.channels)]
+      lines.push(
+        `    let h${a}_${row}_${position} = select(${tiling.type}(${left}), ${tiling.type}(${right}), atRight${a});`,
+      )
     }
     for (let ky = 0; ky < key.kernelHeight; ky++) {
       const tap = ky * key.kernelWidth * key.channels + position
@@ -61,55 +63,55 @@ function pooledFilterSums(key: Conv2dKey, w: Window, a: number): string {
   return lines.join('\n')
 }
 
-export function filterGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+export function filterGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Variant<Conv2dKey, 'quads'> {
   return {
-    name: 'windows',
+    name: 'quads',
     supports: (key: Conv2dKey, target) => fits(form, key, target),
     plan(key: Conv2dKey, target): KernelPlan {
-      const w = windowOf(key, target, partialSumsWanted[target.class])
-      const { type, codeType, boolType } = w
+      const tiling = quadTilingOf(key, target, quadPartialSums(target))
+      const { type, codeType, boolType } = tiling
       const isPooled = form === 'pooled'
-      const rows = isPooled ? w.taps + 1 : w.taps // the bias' gradient comes last
+      const rows = isPooled ? tiling.taps + 1 : tiling.taps // the bias' gradient comes last
       const products = isPooled ? 1 : 4
       const total = longSum(type, arrayElements('sums', rows), {
-        terms: w.windowsPerGroup * products,
-        termsPerTurn: w.across * products,
+        terms: tiling.quadsPerGroup * products,
+        termsPerIteration: tiling.across * products,
       })
-      const label = `${isPooled ? 'conv2dPool' : 'conv2d'}.filterGradient/windows/split${w.windowGroups}`
+      const label = `${isPooled ? 'conv2dPool' : 'conv2d'}.filterGradient/quads/split${tiling.quadGroups}`
       const product = dispatch({
         label,
         subgroups: true,
         bindings: [
-          reads('image', input(0), vectorType(w.patchVector)),
+          reads('image', input(0), vectorType(tiling.patchVector)),
           reads('gradient', input(1), type),
           ...(isPooled ? [reads('codes', input(2), codeType)] : []),
           writes('partial', scratch(0), type),
         ],
-        uniforms: { ...windowUniforms(key, w), rows },
-        workgroupSize: w.subgroupSize,
-        workgroups: w.windowGroups * w.columnTiles,
+        uniforms: { ...quadUniforms(key, tiling), rows },
+        workgroupSize: tiling.subgroupSize,
+        workgroups: tiling.quadGroups * tiling.columnTiles,
         body: `
-${declareWindows(w)}
+${declareQuads(tiling)}
   var sums: array<${type}, ${rows}>;
 ${total.declare}
 ${total.loop(
-  ['window', 'firstWindow', 'endWindow', w.across],
-  `${loadPatch(w)}
+  ['quad', 'firstQuad', 'endQuad', tiling.across],
+  `${loadPatch(tiling)}
 ${
   isPooled
     ? repeat(
-        w.across,
-        (a) => `    let place${a} = (window + ${a}u) * u.columnVectors + column;
+        tiling.across,
+        (a) => `    let place${a} = (quad + ${a}u) * u.columnVectors + column;
     let code${a} = codes[place${a}];
     let g${a} = select(gradient[place${a}], ${type}(0), code${a} == ${codeType}(${deadCode}));
     let atRight${a}: ${boolType} = (code${a} & ${codeType}(1)) != ${codeType}(0);
     let atBottom${a}: ${boolType} = (code${a} & ${codeType}(2)) != ${codeType}(0);
-${pooledFilterSums(key, w, a)}
-    sums[${w.taps}] += g${a};`,
+${pooledFilterSums(key, tiling, a)}
+    sums[${tiling.taps}] += g${a};`,
       )
     : `${declareCorner}
-${repeat(w.across, (a) => repeat(4, (p) => `    let g${a}_${p} = gradient[${cornerAddress(p, a)}];`))}
-${plainFilterSums(key, w)}`
+${repeat(tiling.across, (a) => repeat(4, (p) => `    let g${a}_${p} = gradient[${cornerAddress(p, a)}];`))}
+${plainFilterSums(key, tiling)}`
 }`,
 )}
 ${total.finish}
@@ -119,14 +121,14 @@ ${total.finish}
     }
   }`,
       })
-      const count = w.taps * key.filters
+      const count = tiling.taps * key.filters
       const sum = isPooled
-        ? sumWithBias(label, { splits: w.windowGroups, taps: w.taps, filters: key.filters }, target)
-        : sumPartials({ label, count, splits: w.windowGroups, activation: 'linear' }, target)
+        ? sumWithBias(label, { splits: tiling.quadGroups, taps: tiling.taps, filters: key.filters }, target)
+        : sumPartials({ label, count, splits: tiling.quadGroups, activation: 'linear' }, target)
       return {
-        variant: 'windows',
-        scratchBytes: [w.windowGroups * rows * key.filters * 4],
-        flops: flopsOf(key, w),
+        variant: 'quads',
+        scratchBytes: [tiling.quadGroups * rows * key.filters * 4],
+        flops: flopsOf(key, tiling),
         dispatches: [product, sum],
       }
     },
@@ -165,5 +167,5 @@ ${partialsText({ type, splits, partial: 'partial', vectors: 'u.vectors', count: 
     { output: 0, from: 0, count: taps * filters },
     { output: 1, from: taps * filters, count: filters },
   ]
-  return { ...made, partialSum: { splits, count, targets } }
+  return { ...made, splitSum: { splits, count, targets } }
 }

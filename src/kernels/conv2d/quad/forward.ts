@@ -1,4 +1,4 @@
-/** The forward kernel by windows: convolution, bias and activation, with or without 2x2 max-pooling. */
+/** The forward kernel by quads: convolution, bias and activation, with or without 2x2 max-pooling. */
 
 import type { KernelPlan, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../../kernel.ts'
@@ -7,58 +7,58 @@ import type { FusedActivation } from '../../wgsl/activation.ts'
 import { activationFunction } from '../../wgsl/activation.ts'
 import type { FloatType } from '../../wgsl/functions.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
-import { repeat } from '../../wgsl/text.ts'
-import type { Conv2dKey } from '../direct.ts'
-import type { Conv2dPoolKey, Form, Window } from './quad.ts'
+import { range, repeat } from '../../wgsl/text.ts'
+import type { Conv2dKey } from '../plain.ts'
+import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import {
   cornerAddress,
   deadCode,
   declareCorner,
-  declareWindows,
+  declareQuads,
   fits,
   flopsOf,
   loadPatch,
   patchNumber,
-  windowOf,
-  windowUniforms,
+  quadTilingOf,
+  quadUniforms,
 } from './quad.ts'
 
-export function forward(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+export function forward(form: Form): Variant<Conv2dPoolKey, 'quads'> & Variant<Conv2dKey, 'quads'> {
   return {
-    name: 'windows',
+    name: 'quads',
     supports: (key: Conv2dKey, target) => fits(form, key, target),
     plan(key: Conv2dKey, target): KernelPlan {
-      const w = windowOf(key, target)
-      const { type, codeType } = w
+      const tiling = quadTilingOf(key, target)
+      const { type, codeType } = tiling
       return {
-        variant: 'windows',
+        variant: 'quads',
         scratchBytes: [],
-        flops: flopsOf(key, w),
+        flops: flopsOf(key, tiling),
         dispatches: [
           dispatch({
-            label: form === 'pooled' ? 'conv2dPool/windows' : 'conv2d/windows',
+            label: form === 'pooled' ? 'conv2dPool/quads' : 'conv2d/quads',
             subgroups: true,
             bindings: [
-              reads('image', input(0), vectorType(w.patchVector)),
+              reads('image', input(0), vectorType(tiling.patchVector)),
               reads('kernel', input(1), type),
               writes('result', output(0), type),
               ...(form === 'pooled' ? [writes('codes', output(1), codeType)] : []),
               ...(key.bias ? [reads('bias', input(2), type)] : []),
             ],
-            uniforms: windowUniforms(key, w),
-            workgroupSize: w.subgroupSize,
-            workgroups: w.windowGroups * w.columnTiles,
+            uniforms: quadUniforms(key, tiling),
+            workgroupSize: tiling.subgroupSize,
+            workgroups: tiling.quadGroups * tiling.columnTiles,
             declarations:
               form === 'pooled' ? pooledFunctions(key.activation, type) : activationFunction(key.activation, type),
             body: `
-${declareWindows(w)}
-  var taps: array<${type}, ${w.taps}>;
+${declareQuads(tiling)}
+  var taps: array<${type}, ${tiling.taps}>;
   for (var tap = 0u; tap < u.taps; tap++) { taps[tap] = kernel[tap * u.columnVectors + column]; }
   let first = ${key.bias ? 'bias[column]' : `${type}(0)`};
-  for (var window = firstWindow; window < endWindow; window += ${w.across}u) {
-${loadPatch(w)}
-${forwardSums(key, w)}
-${form === 'pooled' ? repeat(w.across, (a) => storePooled(key.activation, w, a, { condition: 'wanted < u.columnVectors', address: `(window + ${a}u) * u.columnVectors + column` })) : storeWindows(w)}
+  for (var quad = firstQuad; quad < endQuad; quad += ${tiling.across}u) {
+${loadPatch(tiling)}
+${forwardSums(key, tiling)}
+${form === 'pooled' ? repeat(tiling.across, (a) => storePooled(key.activation, tiling, a, { condition: 'wanted < u.columnVectors', address: `(quad + ${a}u) * u.columnVectors + column` })) : storeQuads(tiling)}
   }`,
           }),
         ],
@@ -70,7 +70,7 @@ ${form === 'pooled' ? repeat(w.across, (a) => storePooled(key.activation, w, a, 
 /** Of `sum<a>_0` to `sum<a>_3`, the number that pooling keeps and the code that says which it was. */
 export function storePooled(
   activation: FusedActivation,
-  { codeType, type }: Pick<Window, 'codeType' | 'type'>,
+  { codeType, type }: Pick<QuadTiling, 'codeType' | 'type'>,
   a: number,
   { condition, address }: { readonly condition: string; readonly address: string },
 ): string {
@@ -96,8 +96,8 @@ ${
     }`
 }
 
-/** The four outputs of each window. */
-function storeWindows({ across }: Window): string {
+/** The four outputs of each quad. */
+function storeQuads({ across }: QuadTiling): string {
   return `
     if (wanted < u.columnVectors) {
 ${declareCorner}
@@ -110,17 +110,17 @@ export function pooledFunctions(activation: FusedActivation, type: FloatType): s
   return activationFunction(activation, type, ['takesMaximum', 'exceeds'])
 }
 
-/** Each number of the patch, times the taps of the outputs that it belongs to: up to four a window. */
-function forwardSums(key: Conv2dKey, w: Window): string {
-  const names = Array.from({ length: 4 * w.across }, (_, n) => `sum${n >> 2}_${n & 3}`)
-  const total = longSum(w.type, names, { terms: w.taps, start: 'first' })
+/** Each number of the patch, times the taps of the outputs that it belongs to: up to four a quad. */
+function forwardSums(key: Conv2dKey, tiling: QuadTiling): string {
+  const names = range(4 * tiling.across).map((n) => `sum${n >> 2}_${n & 3}`)
+  const total = longSum(tiling.type, names, { terms: tiling.taps, start: 'first' })
   const lines = [total.declare]
   for (let row = 0; row <= key.kernelHeight; row++)
     for (let channel = 0; channel < key.channels; channel++)
-      for (let x = 0; x < key.kernelWidth + 2 * w.across - 1; x++) {
+      for (let x = 0; x < key.kernelWidth + 2 * tiling.across - 1; x++) {
         const position = x * key.channels + channel
-        lines.push(`    let v${row}_${position} = ${patchNumber(w, row, position)};`)
-        for (let output = 0; output < 4 * w.across; output++) {
+        lines.push(`    let v${row}_${position} = ${patchNumber(tiling, row, position)};`)
+        for (let output = 0; output < 4 * tiling.across; output++) {
           const [a, p] = [output >> 2, output & 3]
           const [ky, kx] = [row - (p >> 1), x - (p & 1) - 2 * a]
           if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) continue

@@ -1,57 +1,63 @@
-/** The input gradient by windows, from a plain or a pooled gradient. */
+/** The input gradient by quads, from a plain or a pooled gradient. */
 
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../../kernel.ts'
+import { quadWorkgroups } from '../../schedule/occupancy.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
-import { allOf, repeat } from '../../wgsl/text.ts'
-import type { Conv2dKey } from '../direct.ts'
-import type { Conv2dPoolKey, Form, Window } from './quad.ts'
-import { deadCode, fits, flopsOf, groupsWanted, mostTapNumbers, windowOf } from './quad.ts'
+import { allOf, component, range, repeat } from '../../wgsl/text.ts'
+import type { Conv2dKey } from '../plain.ts'
+import { conv2dSupports } from '../plain.ts'
+import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
+import { deadCode, fits, flopsOf, mostTapNumbers, quadTilingOf } from './quad.ts'
+
+const supports = /* @__PURE__ */ conv2dSupports(
+  { strides: false, dilation: false, padTop: true, padLeft: true, bias: true, activation: true },
+  (_, target) => target.subgroupSize !== undefined,
+)
 
 /**
  * All filters must fit into the lanes of one subgroup, since their products are summed across it. Stride and dilation 1;
  * the plain form takes any padding, since only gradients are read.
  */
 export function inputGradientFits(form: Form, key: Conv2dKey, target: Target): boolean {
-  if (target.subgroupSize === undefined) return false
-  const w = windowOf(key, target)
-  const isDense = [...key.strides, ...key.dilation].every((n) => n === 1)
-  const isPowerOfTwo = (w.subgroupSize & (w.subgroupSize - 1)) === 0
+  if (!supports(key, target)) return false
+  const tiling = quadTilingOf(key, target)
+  const isPowerOfTwo = (tiling.subgroupSize & (tiling.subgroupSize - 1)) === 0
   // 600 multiply-adds make LeNet's second layer; several times that would compile for tens of seconds.
-  const isSmall = w.taps * w.columnVector <= mostTapNumbers && 4 * w.taps <= 1600
-  return w.columnTiles === 1 && isDense && isPowerOfTwo && isSmall && (form === 'plain' || fits('pooled', key, target))
+  const isSmall = tiling.taps * tiling.columnVector <= mostTapNumbers && 4 * tiling.taps <= 1600
+  return tiling.columnTiles === 1 && isPowerOfTwo && isSmall && (form === 'plain' || fits('pooled', key, target))
 }
 
 /**
- * Two by two numbers of the image's gradient at a time, moving along a row. Each depends on the windows up to
- * ceil(kernel / 2) before it; their gradients stay in variables and move on by one window at each step. Lanes hold
+ * Two by two numbers of the image's gradient at a time, moving along a row. Each depends on the quads up to
+ * ceil(kernel / 2) before it; their gradients stay in variables and move on by one quad at each step. Lanes hold
  * filters, so every product is summed over the lanes: by halves, exchanging results that other lanes keep.
  */
-export function inputGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv2dKey> {
+export function inputGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Variant<Conv2dKey, 'quads'> {
   return {
-    name: 'windows',
+    name: 'quads',
     supports: (key: Conv2dKey, target) => inputGradientFits(form, key, target),
     plan(key: Conv2dKey, target): KernelPlan {
-      const w = windowOf(key, target)
-      const { type, codeType } = w
+      const tiling = quadTilingOf(key, target)
+      const { type, codeType } = tiling
       const isPooled = form === 'pooled'
       const [reachY, reachX] = [Math.ceil((key.kernelHeight + 1) / 2), Math.ceil((key.kernelWidth + 1) / 2)]
-      // Tiles count from the padding's edge, so that windows and tiles have the same parity.
+      // Tiles count from the padding's edge, so that quads and tiles have the same parity.
       const tilesY = Math.ceil((key.inputHeight + key.padTop) / 2)
       const tilesX = Math.ceil((key.inputWidth + key.padLeft) / 2)
-      const windowsY = isPooled ? w.pooledHeight : Math.ceil(key.outHeight / 2)
-      const windowsX = isPooled ? w.pooledWidth : Math.ceil(key.outWidth / 2)
+      const quadsY = isPooled ? tiling.pooledHeight : Math.ceil(key.outHeight / 2)
+      const quadsX = isPooled ? tiling.pooledWidth : Math.ceil(key.outWidth / 2)
       const tileRows = key.batch * tilesY
-      const rowsPerGroup = Math.max(1, Math.ceil(tileRows / groupsWanted[target.class]))
+      const rowsPerGroup = Math.max(1, Math.ceil(tileRows / quadWorkgroups(target)))
       const results = 4 * key.channels
-      const groupsOfResults = Math.ceil(results / w.subgroupSize)
+      const groupsOfResults = Math.ceil(results / tiling.subgroupSize)
       return {
-        variant: 'windows',
+        variant: 'quads',
         scratchBytes: [],
-        flops: flopsOf(key, w),
+        flops: flopsOf(key, tiling),
         dispatches: [
           dispatch({
-            label: `${isPooled ? 'conv2dPool' : 'conv2d'}.inputGradient/windows`,
+            label: `${isPooled ? 'conv2dPool' : 'conv2d'}.inputGradient/quads`,
             subgroups: true,
             bindings: [
               reads('gradient', input(0), type),
@@ -60,14 +66,14 @@ export function inputGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv
               writes('result', output(0), 'f32'),
             ],
             uniforms: {
-              columnVectors: w.columnVectors,
+              columnVectors: tiling.columnVectors,
               tileRows,
               rowsPerGroup,
               tilesX,
               tilesY,
-              taps: w.taps,
-              windowsY,
-              windowsX,
+              taps: tiling.taps,
+              quadsY,
+              quadsX,
               outHeight: key.outHeight,
               outWidth: key.outWidth,
               inputHeight: key.inputHeight,
@@ -75,18 +81,18 @@ export function inputGradient(form: Form): Variant<Conv2dPoolKey> & Variant<Conv
               padTop: key.padTop,
               padLeft: key.padLeft,
             },
-            workgroupSize: w.subgroupSize,
+            workgroupSize: tiling.subgroupSize,
             workgroups: Math.ceil(tileRows / rowsPerGroup),
             body: `
   if (group >= groups) { return; }
   let column = min(lane, u.columnVectors - 1u);
-  var taps: array<${type}, ${w.taps}>;
+  var taps: array<${type}, ${tiling.taps}>;
   for (var tap = 0u; tap < u.taps; tap++) {
     taps[tap] = select(${type}(0), kernel[tap * u.columnVectors + column], lane < u.columnVectors);
   }
 ${repeat(
   groupsOfResults,
-  (g) => `  let resultIndex${g} = ${g * w.subgroupSize}u + lane;
+  (g) => `  let resultIndex${g} = ${g * tiling.subgroupSize}u + lane;
   let resultY${g} = resultIndex${g} / ${2 * key.channels}u;
   let resultX${g} = (resultIndex${g} % ${2 * key.channels}u) / ${key.channels}u;
   let resultChannel${g} = resultIndex${g} % ${key.channels}u;`,
@@ -97,18 +103,18 @@ ${repeat(
     let tileY = tileRow - sample * u.tilesY;
 ${repeat(
   reachY,
-  (j) => `    let insideY${j} = ${allOf(`tileY >= ${j}u`, `tileY - ${j}u < u.windowsY`)};
-    let windowY${j} = select(0u, tileY - ${j}u, insideY${j});
-${repeat(reachX, (i) => (isPooled ? declarePooled(j, i, w) : repeat(4, (p) => `    var g${j}_${i}_${p} = ${type}(0);`)))}`,
+  (j) => `    let insideY${j} = ${allOf(`tileY >= ${j}u`, `tileY - ${j}u < u.quadsY`)};
+    let quadY${j} = select(0u, tileY - ${j}u, insideY${j});
+${repeat(reachX, (i) => (isPooled ? declarePooled(j, i, tiling) : repeat(4, (p) => `    var g${j}_${i}_${p} = ${type}(0);`)))}`,
 )}
     for (var tileX = 0u; tileX < u.tilesX; tileX++) {
-      let windowX = min(tileX, u.windowsX - 1u);
-${repeat(reachY, (j) => (isPooled ? enterPooled(j, reachX, w) : enterPlain(j, reachX, w)))}
-${repeat(reachX, (i) => `      let insideX${i} = ${allOf(`tileX >= ${i}u`, `tileX - ${i}u < u.windowsX`)};`)}
-${tileSums(key, [reachY, reachX], w, (j, i, afterTerm) =>
-  isPooled ? pooledProducts(key, j, i, w, afterTerm) : plainProducts(key, j, i, afterTerm),
+      let quadX = min(tileX, u.quadsX - 1u);
+${repeat(reachY, (j) => (isPooled ? enterPooled(j, reachX, tiling) : enterPlain(j, reachX, tiling)))}
+${repeat(reachX, (i) => `      let insideX${i} = ${allOf(`tileX >= ${i}u`, `tileX - ${i}u < u.quadsX`)};`)}
+${tileSums(key, [reachY, reachX], tiling, (j, i, afterTerm) =>
+  isPooled ? pooledProducts(key, j, i, tiling, afterTerm) : plainProducts(key, j, i, afterTerm),
 )}
-${sumOverLanes(w, results)}
+${sumOverLanes(tiling, results)}
 ${repeat(
   groupsOfResults,
   (g) => `      let y${g} = tileY * 2u + resultY${g} - u.padTop;
@@ -126,46 +132,46 @@ ${repeat(
   }
 }
 
-/** A pooled window's state: its gradient, and which of the four positions passes it. */
-function declarePooled(j: number, i: number, { type, boolType }: Window): string {
+/** A pooled quad's state: its gradient, and which of the four positions passes it. */
+function declarePooled(j: number, i: number, { type, boolType }: QuadTiling): string {
   return `    var g${j}_${i} = ${type}(0);
     var right${j}_${i} = ${boolType}(false);
     var bottom${j}_${i} = ${boolType}(false);`
 }
 
-/** Windows move one place to the left as the tile moves to the right; a new one comes in. */
-function enterPooled(j: number, reachX: number, { type, codeType }: Window): string {
+/** Quads move one place to the left as the tile moves to the right; a new one comes in. */
+function enterPooled(j: number, reachX: number, { type, codeType }: QuadTiling): string {
   const moves: string[] = []
   for (let i = reachX - 1; i > 0; i--)
     for (const name of ['g', 'right', 'bottom']) moves.push(`      ${name}${j}_${i} = ${name}${j}_${i - 1};`)
   return `${moves.join('\n')}
-      let place${j} = ((sample * u.windowsY + windowY${j}) * u.windowsX + windowX) * u.columnVectors + column;
-      let code${j} = select(${codeType}(${deadCode}), codes[place${j}], ${allOf(`insideY${j}`, 'tileX < u.windowsX')});
+      let place${j} = ((sample * u.quadsY + quadY${j}) * u.quadsX + quadX) * u.columnVectors + column;
+      let code${j} = select(${codeType}(${deadCode}), codes[place${j}], ${allOf(`insideY${j}`, 'tileX < u.quadsX')});
       g${j}_0 = select(gradient[place${j}], ${type}(0), code${j} == ${codeType}(${deadCode}));
       right${j}_0 = (code${j} & ${codeType}(1)) != ${codeType}(0);
       bottom${j}_0 = (code${j} & ${codeType}(2)) != ${codeType}(0);`
 }
 
-function enterPlain(j: number, reachX: number, { type }: Window): string {
+function enterPlain(j: number, reachX: number, { type }: QuadTiling): string {
   const moves: string[] = []
   for (let i = reachX - 1; i > 0; i--)
     for (let p = 0; p < 4; p++) moves.push(`      g${j}_${i}_${p} = g${j}_${i - 1}_${p};`)
   return `${moves.join('\n')}
 ${repeat(4, (p) => {
   const [dy, dx] = [p >> 1, p & 1]
-  return `      let y${j}_${p} = min(windowY${j} * 2u + ${dy}u, u.outHeight - 1u);
-      let x${j}_${p} = min(windowX * 2u + ${dx}u, u.outWidth - 1u);
+  return `      let y${j}_${p} = min(quadY${j} * 2u + ${dy}u, u.outHeight - 1u);
+      let x${j}_${p} = min(quadX * 2u + ${dx}u, u.outWidth - 1u);
       g${j}_0_${p} = select(
         ${type}(0),
         gradient[((sample * u.outHeight + y${j}_${p}) * u.outWidth + x${j}_${p}) * u.columnVectors + column],
-        ${allOf(`insideY${j}`, `windowY${j} * 2u + ${dy}u < u.outHeight`, `tileX * 2u + ${dx}u < u.outWidth`)},
+        ${allOf(`insideY${j}`, `quadY${j} * 2u + ${dy}u < u.outHeight`, `tileX * 2u + ${dx}u < u.outWidth`)},
       );`
 })}`
 }
 
 type AfterTerm = (accumulator: string) => string
 
-/** What the window at (j, i) adds to the results: every output of the window times the tap between it and the result. */
+/** What the quad at (j, i) adds to the results: every output of the quad times the tap between it and the result. */
 function plainProducts(key: Conv2dKey, j: number, i: number, afterTerm: AfterTerm): string[] {
   const lines: string[] = []
   for (let n = 0; n < 4 * key.channels; n++) {
@@ -179,10 +185,10 @@ function plainProducts(key: Conv2dKey, j: number, i: number, afterTerm: AfterTer
 }
 
 /**
- * The same for pooled windows, which pass one gradient each: the tap that fits the position is selected, first along x,
+ * The same for pooled quads, which pass one gradient each: the tap that fits the position is selected, first along x,
  * then along y, and multiplied once. A quarter fewer operations than four products, three of them with zero.
  */
-function pooledProducts(key: Conv2dKey, j: number, i: number, { type }: Window, afterTerm: AfterTerm): string[] {
+function pooledProducts(key: Conv2dKey, j: number, i: number, { type }: QuadTiling, afterTerm: AfterTerm): string[] {
   const lines: string[] = []
   const choose = (otherwise: string | undefined, chosen: string | undefined, condition: string): string | undefined =>
     otherwise === undefined && chosen === undefined
@@ -214,17 +220,17 @@ function tapBetween(key: Conv2dKey, ky: number, kx: number, channel: number): st
 }
 
 /**
- * `part<n>`: this lane's share of result n = (y * 2 + x) * channels + channel. Windows that lie outside are skipped: a
+ * `part<n>`: this lane's share of result n = (y * 2 + x) * channels + channel. Quads that lie outside are skipped: a
  * branch that all lanes take together costs less than the multiply-adds (for LeNet's second layer at batch 128, in one
  * run, 1.18 ms with rows skipped and 1.01 with columns too).
  */
 function tileSums(
   key: Conv2dKey,
   [reachY, reachX]: readonly [number, number],
-  { type }: Window,
+  { type, columnVector }: QuadTiling,
   products: (j: number, i: number, afterTerm: AfterTerm) => readonly string[],
 ): string {
-  const results = Array.from({ length: 4 * key.channels }, (_, n) => n)
+  const results = range(4 * key.channels)
   const names = results.map((n) => `sum${n}`)
   const total = longSum(type, names, { terms: key.kernelHeight * key.kernelWidth })
   const lines = [total.declare]
@@ -236,7 +242,7 @@ function tileSums(
   }
   lines.push(total.finish)
   for (const n of results) {
-    const lanes = type === 'f32' ? [`sum${n}`] : [...'xyzw'.slice(0, Number(type[3]))].map((c) => `sum${n}.${c}`)
+    const lanes = range(columnVector).map((i) => component(`sum${n}`, columnVector, i))
     lines.push(`      let part${n} = ${lanes.join(' + ')};`)
   }
   return lines.join('\n')
@@ -246,14 +252,14 @@ function tileSums(
  * `total<g>`: in lane l the sum over all lanes of part<g * subgroupSize + l>. At each level two values become one: a
  * lane keeps the one its index bit says and gets the other lane's share of it.
  */
-function sumOverLanes(w: Window, results: number): string {
+function sumOverLanes(tiling: QuadTiling, results: number): string {
   const lines: string[] = []
-  for (let g = 0; g * w.subgroupSize < results; g++) {
-    let values = Array.from({ length: w.subgroupSize }, (_, i) => {
-      const n = g * w.subgroupSize + i
+  for (let g = 0; g * tiling.subgroupSize < results; g++) {
+    let values = range(tiling.subgroupSize).map((i) => {
+      const n = g * tiling.subgroupSize + i
       return n < results ? `part${n}` : '0.0'
     })
-    for (let bit = 1; bit < w.subgroupSize; bit *= 2) {
+    for (let bit = 1; bit < tiling.subgroupSize; bit *= 2) {
       const next: string[] = []
       for (let i = 0; i < values.length; i += 2) {
         const name = `half${g}_${bit}_${i}`

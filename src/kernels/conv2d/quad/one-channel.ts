@@ -1,26 +1,24 @@
 /**
  * The pooled convolution of one-channel images (LeNet's first layer) with image columns in the lanes: a lane holds four
  * neighbouring columns of each row under the kernel and gets the next four from its neighbour, so that a pixel is loaded
- * once for all taps and filters. By windows, lanes hold filters, of which such a layer has few: 0.87 and 0.80 ms for
+ * once for all taps and filters. By quads, lanes hold filters, of which such a layer has few: 0.87 and 0.80 ms for
  * LeNet's forward pass and filter gradient at batch 128 on lavapipe, against 0.44 and 0.41 ms here.
  */
 
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
-import { dispatch, input, output, reads, scratch, writes } from '../../kernel.ts'
+import { dispatch, input, output, reads, scratch, subgroupSizeOf, writes } from '../../kernel.ts'
+import { oneChannelPartialSums, quadWorkgroups } from '../../schedule/occupancy.ts'
 import type { LongSum } from '../../wgsl/long-sum.ts'
 import { arrayElements, longSum, plainLoop } from '../../wgsl/long-sum.ts'
-import { repeat } from '../../wgsl/text.ts'
+import { component, range, repeat } from '../../wgsl/text.ts'
 import { sumWithBias } from './filter-gradient.ts'
 import { pooledFunctions, storePooled } from './forward.ts'
 import type { Conv2dPoolKey } from './quad.ts'
-import { deadCode, fits, groupsWanted } from './quad.ts'
+import { deadCode, fits } from './quad.ts'
 
 const columnsPerLane = 4
 
-/** Workgroups to share the images in the filter gradient; each group of filters has as many partial sums to add up. */
-const partsWanted = { cpu: 16, gpu: 256 } as const
-
-interface Columns {
+interface OneChannelTiling {
   readonly lanes: number
   /** Filters that are worked on together, and their WGSL types. */
   readonly filterVector: 1 | 2
@@ -29,7 +27,7 @@ interface Columns {
   readonly codeType: 'u32' | 'vec2u'
   readonly boolType: 'bool' | 'vec2<bool>'
   readonly taps: number
-  readonly windowsPerImage: number
+  readonly quadsPerImage: number
   /** Images are cut into strips of pooled rows where a batch has too few of them for all workgroups. */
   readonly units: number
   readonly unitsPerGroup: number
@@ -38,7 +36,7 @@ interface Columns {
   readonly uniforms: Readonly<Record<string, number>>
 }
 
-function columnsOf(key: Conv2dPoolKey, target: Target, groupsWanted: number): Columns {
+function oneChannelTilingOf(key: Conv2dPoolKey, target: Target, groupsWanted: number): OneChannelTiling {
   const [pooledHeight, pooledWidth] = [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
   const isEven = key.filters % 2 === 0
   const filterVector = isEven ? 2 : 1
@@ -50,14 +48,14 @@ function columnsOf(key: Conv2dPoolKey, target: Target, groupsWanted: number): Co
   const unitsPerGroup = Math.ceil(units / groupsWanted)
   const rowVectors = key.inputWidth / columnsPerLane
   return {
-    lanes: target.subgroupSize ?? 1,
+    lanes: subgroupSizeOf(target),
     filterVector,
     filterVectors,
     type: isEven ? 'vec2f' : 'f32',
     codeType: isEven ? 'vec2u' : 'u32',
     boolType: isEven ? 'vec2<bool>' : 'bool',
     taps,
-    windowsPerImage: pooledHeight * pooledWidth,
+    quadsPerImage: pooledHeight * pooledWidth,
     units,
     unitsPerGroup,
     stripRows,
@@ -80,9 +78,9 @@ function columnsOf(key: Conv2dPoolKey, target: Target, groupsWanted: number): Co
 
 /** One channel; a row of the image in one subgroup; what a lane needs beyond its columns is its neighbour's. */
 function suits(key: Conv2dPoolKey, target: Target): boolean {
-  const lanes = target.subgroupSize ?? 0
+  if (!fits('pooled', key, target)) return false
+  const lanes = subgroupSizeOf(target)
   return (
-    fits('pooled', key, target) &&
     key.channels === 1 &&
     key.inputWidth % columnsPerLane === 0 &&
     key.inputWidth / columnsPerLane <= lanes &&
@@ -93,10 +91,10 @@ function suits(key: Conv2dPoolKey, target: Target): boolean {
 
 /**
  * Walks over the pooled rows of a workgroup's units, of which `loop` writes the inner loop. In the scope of `body`: `sample`, `y` (pooled row),
- * `place` (the address, in filter vectors, of this lane's first window), `own<r>` and `right<r>` (this lane's columns and
- * the next ones, in row r under the window).
+ * `place` (the address, in filter vectors, of this lane's first quad), `own<r>` and `right<r>` (this lane's columns and
+ * the next ones, in row r under the quad).
  */
-function walkRows(key: Conv2dPoolKey, part: string, loop: LongSum['loop'], body: string): string {
+function eachPooledRow(key: Conv2dPoolKey, part: string, loop: LongSum['loop'], body: string): string {
   const above = key.kernelHeight - 1
   return `
   let column = min(lane, u.rowVectors - 1u);
@@ -128,16 +126,16 @@ ${repeat(above, (r) => `      own${r} = own${r + 2};\n      right${r} = right${r
   }`
 }
 
-/** The pixel in row `r` under a lane's windows, `x` columns from its first. */
+/** The pixel in row `r` under a lane's quads, `x` columns from its first. */
 function pixel(r: number, x: number): string {
-  return x < columnsPerLane ? `own${r}.${'xyzw'[x]}` : `right${r}.${'xyzw'[x - columnsPerLane]}`
+  return x < columnsPerLane ? component(`own${r}`, 4, x) : component(`right${r}`, 4, x - columnsPerLane)
 }
 
-export const forwardByColumns: Variant<Conv2dPoolKey> = {
-  name: 'columns',
+export const oneChannelForward: Variant<Conv2dPoolKey, 'oneChannel'> = {
+  name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {
-    const c = columnsOf(key, target, groupsWanted[target.class])
+    const c = oneChannelTilingOf(key, target, quadWorkgroups(target))
     const { type, filterVector } = c
     const ofFilters = (value: string): string =>
       `${type}(${[0, 1]
@@ -146,7 +144,7 @@ export const forwardByColumns: Variant<Conv2dPoolKey> = {
         .join(', ')})`
     const names = [0, 1].flatMap((a) => [0, 1, 2, 3].map((p) => `sum${a}_${p}`))
     const total = longSum(type, names, { terms: c.taps, start: 'start' })
-    const products = Array.from({ length: c.taps }, (_, tap) => {
+    const products = range(c.taps).map((tap) => {
       const [ky, kx] = [Math.floor(tap / key.kernelWidth), tap % key.kernelWidth]
       const sums = [0, 1, 2, 3].flatMap((x) =>
         [0, 1].map((y) => {
@@ -157,12 +155,12 @@ export const forwardByColumns: Variant<Conv2dPoolKey> = {
       return [`        let tap${tap} = ${ofFilters(`taps[${tap}]`)};`, ...sums].join('\n')
     })
     return {
-      variant: 'columns',
+      variant: 'oneChannel',
       scratchBytes: [],
-      flops: 8 * key.batch * c.windowsPerImage * c.taps * key.filters,
+      flops: 8 * key.batch * c.quadsPerImage * c.taps * key.filters,
       dispatches: [
         dispatch({
-          label: 'conv2dPool/columns',
+          label: 'conv2dPool/oneChannel',
           subgroups: true,
           bindings: [
             reads('image', input(0), 'vec4f'),
@@ -181,7 +179,7 @@ export const forwardByColumns: Variant<Conv2dPoolKey> = {
   var taps: array<f32, ${c.taps}>;
   for (var tap = 0u; tap < u.taps; tap++) { taps[tap] = kernel[tap * u.filters + ownFilter]; }
   let first = ${key.bias ? 'bias[ownFilter]' : '0.0'};
-${walkRows(
+${eachPooledRow(
   key,
   'group',
   plainLoop,
@@ -204,18 +202,18 @@ ${repeat(2, (a) =>
   },
 }
 
-export const filterGradientByColumns: Variant<Conv2dPoolKey> = {
-  name: 'columns',
+export const oneChannelFilterGradient: Variant<Conv2dPoolKey, 'oneChannel'> = {
+  name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {
-    const c = columnsOf(key, target, partsWanted[target.class])
+    const c = oneChannelTilingOf(key, target, oneChannelPartialSums(target))
     const { type, codeType, boolType } = c
     const rows = c.taps + 1 // the bias' gradient comes last
-    const label = `conv2dPool.filterGradient/columns/split${c.groups}`
+    const label = `conv2dPool.filterGradient/oneChannel/split${c.groups}`
     const sum = longSum(type, arrayElements('sums', rows), {
       terms: 2 * c.unitsPerGroup * c.stripRows,
-      termsPerTurn: 2,
-      turns: c.stripRows,
+      termsPerIteration: 2,
+      iterations: c.stripRows,
     })
     const product = dispatch({
       label,
@@ -229,7 +227,7 @@ export const filterGradientByColumns: Variant<Conv2dPoolKey> = {
       uniforms: {
         ...c.uniforms,
         rows,
-        lastVector: key.batch * c.windowsPerImage * c.filterVectors - 1,
+        lastVector: key.batch * c.quadsPerImage * c.filterVectors - 1,
       },
       workgroupSize: c.lanes,
       workgroups: c.groups * c.filterVectors,
@@ -239,7 +237,7 @@ export const filterGradientByColumns: Variant<Conv2dPoolKey> = {
   let vector = group - part * u.filterVectors;
   var sums: array<${type}, ${rows}>;
 ${sum.declare}
-${walkRows(
+${eachPooledRow(
   key,
   'part',
   sum.loop,
@@ -257,20 +255,20 @@ ${columnSums(key, type)}`,
 ${sum.finish}
   for (var row = 0u; row < u.rows; row++) {
     var total = sums[row];
-${Array.from({ length: Math.log2(c.lanes) }, (_, bit) => `    total += subgroupShuffleXor(total, ${2 ** bit}u);`).join('\n')}
+${repeat(Math.log2(c.lanes), (bit) => `    total += subgroupShuffleXor(total, ${2 ** bit}u);`)}
     if (lane == 0u) { partial[(part * u.rows + row) * u.filterVectors + vector] = total; }
   }`,
     })
     return {
-      variant: 'columns',
+      variant: 'oneChannel',
       scratchBytes: [c.groups * rows * key.filters * 4],
-      flops: 8 * key.batch * c.windowsPerImage * c.taps * key.filters,
+      flops: 8 * key.batch * c.quadsPerImage * c.taps * key.filters,
       dispatches: [product, sumWithBias(label, { splits: c.groups, taps: c.taps, filters: key.filters }, target)],
     }
   },
 }
 
-/** As by windows: the pixel at the position that won is selected along y, then along x, and multiplied once. */
+/** As by quads: the pixel at the position that won is selected along y, then along x, and multiplied once. */
 function columnSums(key: Conv2dPoolKey, type: string): string {
   const lines: string[] = []
   for (let ky = 0; ky < key.kernelHeight; ky++) {

@@ -1,6 +1,6 @@
 /**
- * Convolutions with small kernels (LeNet's) by *windows*: two by two outputs at a time. A subgroup loads the patch of the
- * image under a window, one vector a lane, and holds the kernel's taps for its filters in a function-scope array whose
+ * Convolutions with small kernels (LeNet's) by *quads*: two by two outputs at a time. A subgroup loads the patch of the
+ * image under a quad, one vector a lane, and holds the kernel's taps for its filters in a function-scope array whose
  * indices are constants wherever it is hot.
  *
  * Each of the three kernels comes in two forms. Plain, it is a variant of the convolution families in conv2d.ts. Pooled,
@@ -10,12 +10,13 @@
  */
 
 import type { Family, Target, Variant } from '../../kernel.ts'
-import type { Conv2dKey } from '../direct.ts'
-import { checkConv } from '../direct.ts'
+import { prefersSubgroups } from '../../schedule/occupancy.ts'
+import type { Conv2dKey } from '../plain.ts'
+import { checkConv } from '../plain.ts'
 import { filterGradient } from './filter-gradient.ts'
 import { forward } from './forward.ts'
 import { inputGradient, inputGradientFits } from './input-gradient.ts'
-import { filterGradientByColumns, forwardByColumns } from './one-channel.ts'
+import { oneChannelFilterGradient, oneChannelForward } from './one-channel.ts'
 import type { Conv2dPoolKey } from './quad.ts'
 import { fits } from './quad.ts'
 
@@ -26,45 +27,43 @@ export function canFusePool(key: Conv2dPoolKey, target: Target): boolean {
   return fits('pooled', key, target) && inputGradientFits('pooled', key, target)
 }
 
-function preferFirst(key: Conv2dPoolKey): number {
-  checkConv(key)
-  return 0
-}
-
-/** Windows, and image columns where a CPU's images have one channel. */
-function withColumns(
+/** Quads, and image columns where a CPU's images have one channel. */
+function withOneChannel(
   name: string,
-  windows: Variant<Conv2dPoolKey>,
-  columns: Variant<Conv2dPoolKey>,
-): Family<Conv2dPoolKey> {
+  quads: Variant<Conv2dPoolKey, 'quads'>,
+  oneChannel: Variant<Conv2dPoolKey, 'oneChannel'>,
+): Family<Conv2dPoolKey, 'quads' | 'oneChannel'> {
   return {
     name,
-    variants: [windows, columns],
+    variants: [quads, oneChannel],
     prefer(key, target) {
       checkConv(key)
-      return target.class === 'cpu' && columns.supports(key, target) ? 1 : 0
+      return prefersSubgroups(target) && oneChannel.supports(key, target) ? 'oneChannel' : 'quads'
     },
   }
 }
 
 /** Variants of the families in conv2d.ts. */
-export const forwardByWindows: Variant<Conv2dKey> = forward('plain')
-export const inputGradientByWindows: Variant<Conv2dKey> = inputGradient('plain')
-export const filterGradientByWindows: Variant<Conv2dKey> = filterGradient('plain')
+export const forwardByQuads: Variant<Conv2dKey, 'quads'> = forward('plain')
+export const inputGradientByQuads: Variant<Conv2dKey, 'quads'> = inputGradient('plain')
+export const filterGradientByQuads: Variant<Conv2dKey, 'quads'> = filterGradient('plain')
 
 /** Inputs image, kernel and maybe bias; outputs [batch, outHeight / 2, outWidth / 2, filters] and the codes (u32). */
-export const conv2dPool = withColumns('conv2dPool', forward('pooled'), forwardByColumns)
+export const conv2dPool = withOneChannel('conv2dPool', forward('pooled'), oneChannelForward)
 
 /** Inputs image, gradient of the pooled numbers, codes; outputs the gradients of kernel and bias. */
-export const conv2dPoolFilterGradient = withColumns(
+export const conv2dPoolFilterGradient = withOneChannel(
   'conv2dPool.filterGradient',
   filterGradient('pooled'),
-  filterGradientByColumns,
+  oneChannelFilterGradient,
 )
 
 /** Inputs gradient of the pooled numbers, codes, kernel; output the image's gradient. */
-export const conv2dPoolInputGradient: Family<Conv2dPoolKey> = {
+export const conv2dPoolInputGradient: Family<Conv2dPoolKey, 'quads'> = {
   name: 'conv2dPool.inputGradient',
   variants: [inputGradient('pooled')],
-  prefer: preferFirst,
+  prefer(key) {
+    checkConv(key)
+    return 'quads'
+  },
 }

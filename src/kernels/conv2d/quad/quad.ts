@@ -1,14 +1,17 @@
 /**
- * What the three window kernels of conv2d-windows.ts share: how a convolution is cut into windows of two by two outputs,
- * which convolutions that suits, and the WGSL that finds a window and loads the patch of the image under it.
+ * What the kernels of this folder share: how a convolution is cut into quads (blocks of two by two outputs), which
+ * convolutions that suits, and the WGSL that finds a quad and loads the patch of the image under it.
  */
 
 import type { Target } from '../../kernel.ts'
+import { subgroupSizeOf } from '../../kernel.ts'
+import { quadWorkgroups } from '../../schedule/occupancy.ts'
 import type { VectorWidth } from '../../schedule/subgroup-tile.ts'
 import { columnVectorFor, vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { type FloatType, widths } from '../../wgsl/functions.ts'
-import { repeat } from '../../wgsl/text.ts'
-import type { Conv2dKey } from '../direct.ts'
+import { component, repeat } from '../../wgsl/text.ts'
+import type { Conv2dKey } from '../plain.ts'
+import { conv2dSupports } from '../plain.ts'
 
 /** `outHeight` and `outWidth` are those of the convolution, before pooling. */
 export interface Conv2dPoolKey extends Conv2dKey {
@@ -24,7 +27,7 @@ export const mostTapNumbers = 400
 /** Numbers a lane: LeNet's first layer has 25 and gains, its second has 300 and would only compile longer. */
 const mostTapsForTwo = 64
 
-export interface Window {
+export interface QuadTiling {
   readonly subgroupSize: number
   /** Filters a lane holds. */
   readonly columnVector: VectorWidth
@@ -34,12 +37,12 @@ export interface Window {
   readonly codeType: string
   readonly boolType: string
   readonly columnTiles: number
-  /** Windows in a column and in a row of an image; with pooling the last odd row and column are dropped. */
+  /** Quads in a column and in a row of an image; with pooling the last odd row and column are dropped. */
   readonly pooledHeight: number
   readonly pooledWidth: number
-  readonly windows: number
+  readonly quads: number
   readonly taps: number
-  /** Windows side by side that one patch serves. */
+  /** Quads side by side that one patch serves. */
   readonly across: 1 | 2
   /** Numbers a lane loads at once from the image. */
   readonly patchVector: VectorWidth
@@ -47,35 +50,26 @@ export interface Window {
   /** Vectors in a row of the patch, and loads for the whole patch. */
   readonly runVectors: number
   readonly loads: number
-  readonly windowsPerGroup: number
-  readonly windowGroups: number
+  readonly quadsPerGroup: number
+  readonly quadGroups: number
 }
 
 export type Form = 'plain' | 'pooled'
 
-/**
- * Workgroups to share the windows. 32 on a CPU: each core gets several, and loading the taps into a lane costs little
- * beside the work. 2048 on a GPU: some thousands of subgroups keep a hundred cores of four schedulers busy.
- */
-export const groupsWanted = { cpu: 32, gpu: 2048 } as const
-
-/** For the filter gradient, where each group leaves a partial sum of all taps that one lane a tap has to add up in turn. */
-export const partialSumsWanted = { cpu: 32, gpu: 256 } as const
-
-export function windowOf(key: Conv2dKey, target: Target, groups: number = groupsWanted[target.class]): Window {
-  const subgroupSize = target.subgroupSize ?? 1
+export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgroups(target)): QuadTiling {
+  const subgroupSize = subgroupSizeOf(target)
   const columnVector = columnVectorFor(key.filters, subgroupSize)
   const columnVectors = key.filters / columnVector
   const type = vectorType(columnVector)
   const [pooledHeight, pooledWidth] = [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
   const taps = key.kernelHeight * key.kernelWidth * key.channels
-  // Where a window is little work, loads and addresses dominate: two windows share them.
+  // Where a quad is little work, loads and addresses dominate: two quads share them.
   const across = pooledWidth % 2 === 0 && taps * columnVector <= mostTapsForTwo ? 2 : 1
   const patchVector = widestVector(2 * across * key.channels, key.inputWidth * key.channels)
   const patchRows = key.kernelHeight + 1
   const runVectors = Math.ceil(((key.kernelWidth + 2 * across - 1) * key.channels) / patchVector)
-  const windows = key.batch * pooledHeight * pooledWidth
-  const windowsPerGroup = Math.max(1, Math.ceil(windows / across / groups)) * across
+  const quads = key.batch * pooledHeight * pooledWidth
+  const quadsPerGroup = Math.max(1, Math.ceil(quads / across / groups)) * across
   return {
     subgroupSize,
     columnVector,
@@ -86,87 +80,89 @@ export function windowOf(key: Conv2dKey, target: Target, groups: number = groups
     columnTiles: Math.ceil(columnVectors / subgroupSize),
     pooledHeight,
     pooledWidth,
-    windows,
+    quads,
     taps,
     across,
     patchVector,
     patchRows,
     runVectors,
     loads: Math.ceil((patchRows * runVectors) / subgroupSize),
-    windowsPerGroup,
-    windowGroups: Math.ceil(windows / windowsPerGroup),
+    quadsPerGroup,
+    quadGroups: Math.ceil(quads / quadsPerGroup),
   }
 }
 
-/** Stride and dilation 1, no padding, a kernel small enough; the plain form wants whole windows. */
+const supports = /* @__PURE__ */ conv2dSupports(
+  { strides: false, dilation: false, padTop: false, padLeft: false, bias: true, activation: true },
+  (_, target) => target.subgroupSize !== undefined,
+)
+
+/** Stride and dilation 1, no padding, a kernel small enough; the plain form wants whole quads. */
 export function fits(form: Form, key: Conv2dKey, target: Target): boolean {
-  if (target.subgroupSize === undefined) return false
-  const { taps, columnVector, pooledHeight, pooledWidth } = windowOf(key, target)
-  const isDense = [...key.strides, ...key.dilation].every((n) => n === 1)
+  if (!supports(key, target)) return false
+  const { taps, columnVector, pooledHeight, pooledWidth } = quadTilingOf(key, target)
   const isInside =
-    key.padTop === 0 &&
-    key.padLeft === 0 &&
-    key.outHeight + key.kernelHeight - 1 <= key.inputHeight &&
-    key.outWidth + key.kernelWidth - 1 <= key.inputWidth
+    key.outHeight + key.kernelHeight - 1 <= key.inputHeight && key.outWidth + key.kernelWidth - 1 <= key.inputWidth
   const isWhole = form === 'pooled' || (key.outHeight % 2 === 0 && key.outWidth % 2 === 0)
-  return isDense && isInside && isWhole && pooledHeight > 0 && pooledWidth > 0 && taps * columnVector <= mostTapNumbers
+  return isInside && isWhole && pooledHeight > 0 && pooledWidth > 0 && taps * columnVector <= mostTapNumbers
 }
 
-export const flopsOf = (key: Conv2dKey, w: Window): number => 2 * 4 * w.windows * w.taps * key.filters
+export const flopsOf = (key: Conv2dKey, tiling: QuadTiling): number => 2 * 4 * tiling.quads * tiling.taps * key.filters
 
-/** Uniforms and statements that find a workgroup's windows and this lane's column and patch addresses. */
-export function windowUniforms(key: Conv2dKey, w: Window): Record<string, number> {
+/** Uniforms and statements that find a workgroup's quads and this lane's column and patch addresses. */
+export function quadUniforms(key: Conv2dKey, tiling: QuadTiling): Record<string, number> {
   return {
-    columnVectors: w.columnVectors,
-    columnTiles: w.columnTiles,
-    windows: w.windows,
-    windowsPerGroup: w.windowsPerGroup,
-    pooledHeight: w.pooledHeight,
-    pooledWidth: w.pooledWidth,
-    pooledPixels: w.pooledWidth * w.pooledHeight,
-    rowVectors: (key.inputWidth * key.channels) / w.patchVector,
-    imageVectors: (key.inputHeight * key.inputWidth * key.channels) / w.patchVector,
-    passVectors: (2 * w.across * key.channels) / w.patchVector,
-    taps: w.taps,
+    columnVectors: tiling.columnVectors,
+    columnTiles: tiling.columnTiles,
+    quads: tiling.quads,
+    quadsPerGroup: tiling.quadsPerGroup,
+    pooledHeight: tiling.pooledHeight,
+    pooledWidth: tiling.pooledWidth,
+    pooledPixels: tiling.pooledWidth * tiling.pooledHeight,
+    rowVectors: (key.inputWidth * key.channels) / tiling.patchVector,
+    imageVectors: (key.inputHeight * key.inputWidth * key.channels) / tiling.patchVector,
+    passVectors: (2 * tiling.across * key.channels) / tiling.patchVector,
+    taps: tiling.taps,
   }
 }
 
-export function declareWindows(w: Window): string {
+export function declareQuads(tiling: QuadTiling): string {
   return `
   if (group >= groups) { return; }
   let part = group / u.columnTiles;
-  let wanted = (group - part * u.columnTiles) * ${w.subgroupSize}u + lane;
+  let wanted = (group - part * u.columnTiles) * ${tiling.subgroupSize}u + lane;
   let column = min(wanted, u.columnVectors - 1u);
-  let firstWindow = part * u.windowsPerGroup;
-  let endWindow = min(firstWindow + u.windowsPerGroup, u.windows);
+  let firstQuad = part * u.quadsPerGroup;
+  let endQuad = min(firstQuad + u.quadsPerGroup, u.quads);
 ${repeat(
-  w.loads,
-  (r) => `  let slot${r} = min(${r * w.subgroupSize}u + lane, ${w.patchRows * w.runVectors - 1}u);
-  let offset${r} = (slot${r} / ${w.runVectors}u) * u.rowVectors + slot${r} % ${w.runVectors}u;`,
+  tiling.loads,
+  (r) => `  let slot${r} = min(${r * tiling.subgroupSize}u + lane, ${tiling.patchRows * tiling.runVectors - 1}u);
+  let offset${r} = (slot${r} / ${tiling.runVectors}u) * u.rowVectors + slot${r} % ${tiling.runVectors}u;`,
 )}`
 }
 
-/** Loads the patch under `window`, and those beside it that go along, into `patch0`, `patch1`, ... */
-export function loadPatch(w: Window): string {
+/** Loads the patch under `quad`, and those beside it that go along, into `patch0`, `patch1`, ... */
+export function loadPatch(tiling: QuadTiling): string {
   return `
-    let sample = window / u.pooledPixels;
-    let pixel = window - sample * u.pooledPixels;
+    let sample = quad / u.pooledPixels;
+    let pixel = quad - sample * u.pooledPixels;
     let pooledY = pixel / u.pooledWidth;
-    let start = sample * u.imageVectors + pooledY * 2u * u.rowVectors + (pixel - pooledY * u.pooledWidth) / ${w.across}u * u.passVectors;
-${repeat(w.loads, (r) => `    let patch${r} = image[start + offset${r}];`)}`
+    let start = sample * u.imageVectors + pooledY * 2u * u.rowVectors + (pixel - pooledY * u.pooledWidth) / ${tiling.across}u * u.passVectors;
+${repeat(tiling.loads, (r) => `    let patch${r} = image[start + offset${r}];`)}`
 }
 
 /** The number at (row, position in the row) of the patch, for all lanes. */
-export function patchNumber(w: Window, row: number, position: number): string {
-  const slot = row * w.runVectors + Math.floor(position / w.patchVector)
-  const part = w.patchVector === 1 ? '' : `.${'xyzw'[position % w.patchVector]}`
-  return `subgroupBroadcast(patch${Math.floor(slot / w.subgroupSize)}${part}, ${slot % w.subgroupSize}u)`
+export function patchNumber(tiling: QuadTiling, row: number, position: number): string {
+  const slot = row * tiling.runVectors + Math.floor(position / tiling.patchVector)
+  const vector = `patch${Math.floor(slot / tiling.subgroupSize)}`
+  const number = component(vector, tiling.patchVector, position % tiling.patchVector)
+  return `subgroupBroadcast(${number}, ${slot % tiling.subgroupSize}u)`
 }
 
-/** The address of the first window's first output, in output vectors; a row of outputs is two windows' width. */
+/** The address of the first quad's first output, in output vectors; a row of outputs is two quads' width. */
 export const declareCorner = `      let corner = ((sample * u.pooledHeight + pooledY) * 4u * u.pooledWidth + (pixel - pooledY * u.pooledWidth) * 2u) * u.columnVectors + column;`
 
-/** The address of output `position` (0-3) of the window that is `beside` places to the right. */
+/** The address of output `position` (0-3) of the quad that is `beside` places to the right. */
 export function cornerAddress(position: number, beside: number): string {
   const steps = (position & 1) + 2 * beside
   const right = steps > 0 ? ` + ${steps}u * u.columnVectors` : ''

@@ -1,45 +1,38 @@
 /** The plain convolution kernels, one lane a number of the result: correct on every adapter, and what others are checked against. */
 
-import { WeftgradError } from '../../errors.ts'
+import { checkExtents } from '../extents.ts'
+import type { ConvGeometry, GeometryExtent } from '../geometry.ts'
+import { plainestGeometry } from '../geometry.ts'
 import type { Binding, KernelPlan, Target, UniformValue, Variant } from '../kernel.ts'
-import { dispatch, input, output, plainWorkgroupSize, reads, writes } from '../kernel.ts'
+import { capabilities, dispatch, input, output, reads, writes } from '../kernel.ts'
+import { plainWorkgroupSize } from '../schedule/occupancy.ts'
 import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { LongSum, SumExtents } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 
-export interface Conv2dKey {
-  readonly batch: number
-  readonly inputHeight: number
-  readonly inputWidth: number
-  readonly channels: number
-  readonly outHeight: number
-  readonly outWidth: number
+export interface Conv2dKey extends ConvGeometry {
   readonly filters: number
-  readonly kernelHeight: number
-  readonly kernelWidth: number
-  readonly strides: readonly [number, number]
-  readonly dilation: readonly [number, number]
-  readonly padTop: number
-  readonly padLeft: number
   /** A third input [filters] is added. */
   readonly bias: boolean
   readonly activation: FusedActivation
 }
 
+type Conv2dFeature = Exclude<keyof Conv2dKey, GeometryExtent | 'filters'>
+
+/** See `capabilities`. The gradients know of no bias and no activation, and are asked for none. */
+export const conv2dSupports = /* @__PURE__ */ capabilities<Conv2dKey, Conv2dFeature>({
+  ...plainestGeometry,
+  bias: false,
+  activation: 'linear',
+})
+
 /** Throws 'shape' where an extent is not a positive whole number. */
 export function checkConv(key: Conv2dKey): void {
-  const extents = [
-    ...[key.batch, key.inputHeight, key.inputWidth, key.channels, key.outHeight, key.outWidth, key.filters],
-    ...[key.kernelHeight, key.kernelWidth, ...key.strides, ...key.dilation],
-  ]
-  if (extents.every((extent) => Number.isInteger(extent) && extent > 0)) return
-  throw new WeftgradError('shape', `conv2d: every extent, stride and dilation must be a positive whole number.`, {
-    key,
-  })
+  checkExtents('conv2d', key)
 }
 
-function directPlan(
+function plainPlan(
   name: string,
   key: Conv2dKey,
   target: Target,
@@ -70,13 +63,13 @@ function directPlan(
     padLeft: { i32: key.padLeft },
   }
   return {
-    variant: 'direct',
+    variant: 'plain',
     scratchBytes: [],
     flops:
       2 * key.batch * key.outHeight * key.outWidth * key.filters * key.kernelHeight * key.kernelWidth * key.channels,
     dispatches: [
       dispatch({
-        label: `${name}/direct`,
+        label: `${name}/plain`,
         bindings,
         uniforms,
         workgroupSize,
@@ -93,13 +86,20 @@ ${total.finish}
   }
 }
 
-const always = (): boolean => true
+const supports = /* @__PURE__ */ conv2dSupports({
+  strides: true,
+  dilation: true,
+  padTop: true,
+  padLeft: true,
+  bias: true,
+  activation: true,
+})
 
-export const directForward: Variant<Conv2dKey> = {
-  name: 'direct',
-  supports: always,
+export const plainForward: Variant<Conv2dKey, 'plain'> = {
+  name: 'plain',
+  supports,
   plan: (key, target) =>
-    directPlan(
+    plainPlan(
       'conv2d',
       key,
       target,
@@ -110,7 +110,7 @@ export const directForward: Variant<Conv2dKey> = {
         writes('result', output(0)),
         ...(key.bias ? [reads('bias', input(2))] : []),
       ],
-      { terms: key.kernelHeight * key.kernelWidth * key.channels, turns: key.channels },
+      { terms: key.kernelHeight * key.kernelWidth * key.channels, iterations: key.channels },
       `activate(sum${key.bias ? ' + bias[index % u.filters]' : ''})`,
       (loop) => `
   let filter_ = index % u.filters;
@@ -134,17 +134,17 @@ ${loop(
     ),
 }
 
-export const directInputGradient: Variant<Conv2dKey> = {
-  name: 'direct',
-  supports: always,
+export const plainInputGradient: Variant<Conv2dKey, 'plain'> = {
+  name: 'plain',
+  supports,
   plan: (key, target) =>
-    directPlan(
+    plainPlan(
       'conv2d.inputGradient',
       key,
       target,
       key.batch * key.inputHeight * key.inputWidth * key.channels,
       [reads('gradient', input(0)), reads('kernel', input(1)), writes('result', output(0))],
-      { terms: key.kernelHeight * key.kernelWidth * key.filters, turns: key.filters },
+      { terms: key.kernelHeight * key.kernelWidth * key.filters, iterations: key.filters },
       'sum',
       (loop) => `
   let channel = index % u.channels;
@@ -165,17 +165,17 @@ ${loop(['f', '0u', 'u.filters'], '        sum += gradient[pixel + f] * kernel[ta
     ),
 }
 
-export const directFilterGradient: Variant<Conv2dKey> = {
-  name: 'direct',
-  supports: always,
+export const plainFilterGradient: Variant<Conv2dKey, 'plain'> = {
+  name: 'plain',
+  supports,
   plan: (key, target) =>
-    directPlan(
+    plainPlan(
       'conv2d.filterGradient',
       key,
       target,
       key.kernelHeight * key.kernelWidth * key.channels * key.filters,
       [reads('image', input(0)), reads('gradient', input(1)), writes('result', output(0))],
-      { terms: key.batch * key.outHeight * key.outWidth, turns: key.outWidth },
+      { terms: key.batch * key.outHeight * key.outWidth, iterations: key.outWidth },
       'sum',
       (loop) => `
   let filter_ = index % u.filters;

@@ -1,0 +1,126 @@
+/**
+ * Kernels over the rows of a matrix, the last axis of a tensor: some passes that reduce a row to a number, then a pass that
+ * writes what depends on these numbers. A row is one lane's, one subgroup's or one workgroup's; long sums are built as
+ * long-sum.ts says. Softmax and cross-entropy are such kernels; so is layer normalisation.
+ */
+
+import { checkExtents } from '../extents.ts'
+import type { Binding, Family, KernelPlan, Target, UniformValue } from '../kernel.ts'
+import { dispatch } from '../kernel.ts'
+import type { CooperativeKind } from '../schedule/cooperative.ts'
+import { cooperativeGroup, groupFunctions, supportsGroup } from '../schedule/cooperative.ts'
+import { fillsByRows, prefersWorkgroupRows } from '../schedule/occupancy.ts'
+import type { FunctionName } from '../wgsl/functions.ts'
+import { declareFunctions, scalar } from '../wgsl/functions.ts'
+import type { Loop } from '../wgsl/long-sum.ts'
+import { longSum, plainLoop } from '../wgsl/long-sum.ts'
+
+export interface RowExtents {
+  readonly rows: number
+  readonly columns: number
+}
+
+/** A pass over a row: `name` becomes the largest or the sum of `term`, which knows `c`, `first` and the earlier passes. */
+export interface RowPass {
+  readonly name: string
+  readonly operation: 'max' | 'sum'
+  readonly term: string
+}
+
+export interface RowKernel {
+  readonly label: string
+  readonly bindings: readonly Binding[]
+  readonly uniforms?: Readonly<Record<string, UniformValue>>
+  readonly needs: readonly FunctionName[]
+  readonly passes: readonly RowPass[]
+  /**
+   * Statements that write. In scope: `row`, `first` (the row's offset), `member` (where this lane begins), `present` (false
+   * for lanes beyond the last row, which go along but must not write), the passes' results, and `groupMax` and `groupSum`.
+   */
+  readonly write: (eachColumn: EachColumn) => string
+}
+
+/** The loop of a lane over its columns `c`; with a name it adds to that variable, which it declares. */
+export type EachColumn = (body: string, sum?: string) => string
+
+export function planRows(extents: RowExtents, kind: CooperativeKind, target: Target, kernel: RowKernel): KernelPlan {
+  const { rows, columns } = extents
+  const group = cooperativeGroup(kind, target)
+  const eachColumn: EachColumn = (body, name) => {
+    const loop: Loop = ['c', 'member', 'u.columns', group.size]
+    if (name === undefined) return plainLoop(loop, body)
+    return longSum('f32', [name], { terms: Math.ceil(columns / group.size) }).whole(loop, body)
+  }
+  const passText = ({ name, operation, term }: RowPass): string =>
+    operation === 'max'
+      ? `  var ${name} = u.lowest;
+${eachColumn(`    ${name} = max(${name}, ${term});`)}
+  ${name} = groupMax(${name}, lane);`
+      : `${eachColumn(`    ${name} += ${term};`, name)}
+  ${name} = groupSum(${name}, lane);`
+  const place =
+    kind === 'plain'
+      ? `  let present = index < u.rows;
+  let row = min(index, u.rows - 1u);
+  let member = 0u;`
+      : `  let present = group < u.rows;
+  let row = min(group, u.rows - 1u);
+  let member = lane;`
+  return {
+    variant: kind,
+    dispatches: [
+      dispatch({
+        label: `${kernel.label}/${kind}`,
+        bindings: kernel.bindings,
+        uniforms: { rows, columns, lowest: { f32: Number.NEGATIVE_INFINITY }, ...kernel.uniforms },
+        workgroupSize: group.workgroupSize,
+        workgroups: Math.ceil(rows / group.perWorkgroup),
+        subgroups: kind === 'subgroup',
+        declarations: [
+          declareFunctions(kernel.needs, scalar),
+          groupFunctions(group, [
+            { name: 'groupMax', type: 'f32', combine: (a, b) => `max(${a}, ${b})`, builtin: 'subgroupMax' },
+            { name: 'groupSum', type: 'f32', combine: (a, b) => `${a} + ${b}`, builtin: 'subgroupAdd' },
+          ]),
+        ].join('\n'),
+        body: `${place}
+  let first = row * u.columns;
+${kernel.passes.map(passText).join('\n')}
+${kernel.write(eachColumn)}`,
+      }),
+    ],
+    scratchBytes: [],
+    flops: 0,
+  }
+}
+
+const kinds: readonly CooperativeKind[] = ['plain', 'subgroup', 'workgroup']
+
+/**
+ * A family whose kernels go over rows: `plain` gives each lane a row; `subgroup` and `workgroup` let that many lanes share
+ * one, for long rows. Planning throws 'shape' for empty rows.
+ */
+export function rowFamily<Key>(
+  name: string,
+  extentsOf: (key: Key) => RowExtents,
+  plan: (key: Key, kind: CooperativeKind, target: Target) => KernelPlan,
+): Family<Key, CooperativeKind> {
+  return {
+    name,
+    variants: kinds.map((kind) => ({
+      name: kind,
+      supports: (_, target) => supportsGroup(kind, target),
+      plan(key, target) {
+        checkExtents(name, extentsOf(key))
+        return plan(key, kind, target)
+      },
+    })),
+    prefer(key, target) {
+      const { rows, columns } = extentsOf(key)
+      // Short rows: a lane each.
+      if (columns <= 32 || fillsByRows(rows, target)) return 'plain'
+      const wanted = prefersWorkgroupRows(target) ? 'workgroup' : 'subgroup'
+      return supportsGroup(wanted, target) ? wanted : 'plain'
+    },
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * How many workgroups, and of which kind, keep an adapter busy: the one page that knows classes of devices. Every number
+ * that depends on the class is decided here.
+ *
+ * What the numbers rest on. CPU: measured on lavapipe (Mesa 25, 2 to 16 cores), where an empty workgroup costs 80 ns, a
+ * load of a vec4 by eight lanes 30 ns, a dispatch 20 us, and a barrier turns the shader into coroutines. GPU: nothing was
+ * measured; the numbers are guesses from the counts of cores and threads that vendors publish.
+ */
+
+import type { Target } from '../kernel.ts'
+
+/** Lanes of a workgroup without workgroup memory: one subgroup on a CPU (no coroutines); 64 on a GPU, a guess. */
+export function plainWorkgroupSize(target: Target): number {
+  return target.class === 'cpu' ? (target.subgroupSize ?? 8) : 64
+}
+
+/**
+ * Whether kernels on subgroups beat those on workgroup memory: on a CPU with subgroups. There barriers become coroutines,
+ * which compile for one to three seconds and get to 12 GFLOP/s at best (lavapipe), where subgroups get to 14-26. For a GPU
+ * workgroup memory is a guess.
+ */
+export function prefersSubgroups(target: Target): boolean {
+  return target.class === 'cpu' && target.subgroupSize !== undefined
+}
+
+/**
+ * Whether a lane should take a long run of outputs to save loads, as depthwise strips do: on a CPU, where loads are what
+ * costs (strips against `sliding` at 19x19x728: 88 against 190 ns an output). A GPU wants more lanes instead, a guess.
+ */
+export function prefersLongRuns(target: Target): boolean {
+  return target.class === 'cpu'
+}
+
+/**
+ * Whether it pays to read memory in order before it is read with jumps: on a CPU, where a load that misses the caches
+ * stalls a core for 100 ns. A GPU switches to other threads, a guess.
+ */
+export function gainsFromPrefetch(target: Target): boolean {
+  return target.class === 'cpu'
+}
+
+/**
+ * Whether an array of taps is filled in a loop: that saves a third to a half of a CPU's compile time. A GPU's compiler may
+ * keep the array in registers only if no index is computed, a guess.
+ */
+export function fillsTapsInLoop(target: Target): boolean {
+  return target.class === 'cpu'
+}
+
+/**
+ * Workgroups for `chunks` of work, one for each lane of a workgroup, with `loads` loads each.
+ * - CPU: a million floats take 0.3-0.6 ms in 32-512 workgroups and 4.8 ms with a workgroup for every eight vec4. At least
+ *   eight workgroups occupy the cores.
+ * - GPU, a guess: a million threads in flight fill the largest; only beyond that does a lane take more than one item.
+ */
+export function gridWorkgroups(chunks: number, loads: number, target: Target): number {
+  return target.class === 'cpu' ? Math.max(8, Math.min(128, Math.floor((chunks * loads) / 8))) : 16384
+}
+
+/**
+ * Workgroups for `passes` passes of a workgroup over rows. A CPU amortises a workgroup's 80 ns over four rows at least, and
+ * else wants some 128 workgroups to spread over its cores. A GPU wants them by the thousand, a guess.
+ */
+export function rowWorkgroups(passes: number, target: Target): number {
+  return target.class === 'cpu' ? Math.min(128, Math.max(8, passes / 4)) : 8192
+}
+
+/** Rows of one image that a workgroup of a batch gather takes: on a CPU a LeNet image is then one workgroup. GPU: a guess. */
+export function gatheredRows(target: Target): number {
+  return target.class === 'cpu' ? 32 : 4
+}
+
+/**
+ * Workgroups that a sum over k is split for: 16 fill the two to sixteen cores of a CPU adapter evenly; a GPU wants some
+ * hundreds, a guess.
+ */
+export function splitWorkgroups(target: Target): number {
+  return target.class === 'cpu' ? 16 : 512
+}
+
+/** Workgroups of depthwise convolution: 16 keep the cores of a CPU evenly busy; a GPU takes them by the thousand, a guess. */
+export function depthwiseWorkgroups(target: Target): number {
+  return target.class === 'cpu' ? 16 : 2048
+}
+
+/**
+ * Parts of the rows that a depthwise filter gradient is summed up in, given how many workgroups a part takes. A CPU needs
+ * some sixteen workgroups to keep its cores busy. A GPU takes a thousand, but a part of fewer than four rows is no work,
+ * and more than 128 parts make the second dispatch, which adds them one after the other, the slower one: guesses.
+ */
+export function depthwiseParts(rows: number, workgroupsPerPart: number, target: Target): number {
+  return target.class === 'cpu' ? 16 / workgroupsPerPart : Math.min(128, 1024 / workgroupsPerPart, rows / 4)
+}
+
+/**
+ * Workgroups to share the quads of a convolution. 32 on a CPU: each core gets several, and loading the taps into a lane
+ * costs little beside the work. 2048 on a GPU, a guess: some thousands of subgroups keep a hundred cores of four
+ * schedulers busy.
+ */
+export function quadWorkgroups(target: Target): number {
+  return target.class === 'cpu' ? 32 : 2048
+}
+
+/** The same for the filter gradient, where each workgroup leaves a partial sum that one lane a tap adds up. GPU: a guess. */
+export function quadPartialSums(target: Target): number {
+  return target.class === 'cpu' ? 32 : 256
+}
+
+/** The same for one-channel images, where each group of filters has as many partial sums. GPU: a guess. */
+export function oneChannelPartialSums(target: Target): number {
+  return target.class === 'cpu' ? 16 : 256
+}
+
+/** When a block of workgroup memory beats one lane a number. */
+export interface BlockLimits {
+  /** Workgroups that keep the device busy. */
+  readonly busyWorkgroups: number
+  /** Numbers covered for each number wanted, at most. */
+  readonly mostPadding: number
+  /** Terms of a sum from which on a block wins whatever its padding. */
+  readonly longSum: number
+}
+
+/**
+ * - CPU: 8 workgroups keep two to eight cores even. Measured without subgroups on lavapipe: with a padding of 2 the block
+ *   wins (1.2 against 0.8 GFLOP/s), with 3.2 it loses (0.8 against 1.7).
+ * - GPU, guesses: 256 workgroups give each of the 46 to 144 cores of large ones about two to switch between. With 7 of 8
+ *   lanes idle a block gets no more done than plain lanes that read two numbers from storage for each multiply-add. From
+ *   512 terms on the few lanes of a plain kernel wait for one load after another, where blocks split the sum.
+ */
+export function blockLimits(target: Target): BlockLimits {
+  return target.class === 'cpu'
+    ? { busyWorkgroups: 8, mostPadding: 2, longSum: Number.POSITIVE_INFINITY }
+    : { busyWorkgroups: 256, mostPadding: 8, longSum: 512 }
+}
+
+/** When a reduction by lanes is cut into parts. */
+export interface ReductionLimits {
+  /** Lanes that keep the device busy. */
+  readonly lanes: number
+  /** Loads of an output below which a second pass costs more than it saves. */
+  readonly worthwhile: number
+  /** The fewest loads of a part. */
+  readonly leastPart: number
+}
+
+/**
+ * A second pass costs a dispatch, 20 us on lavapipe, in which a lane there adds up some 1000 loads; 256 lanes occupy
+ * sixteen cores with two workgroups each. A GPU needs thousands of lanes, and dispatches cost it 5 us: guesses.
+ */
+export function reductionLimits(target: Target): ReductionLimits {
+  return target.class === 'cpu'
+    ? { lanes: 256, worthwhile: 2048, leastPart: 256 }
+    : { lanes: 16384, worthwhile: 256, leastPart: 32 }
+}
+
+/** Whether a workgroup should share a long row, because its lanes then read neighbouring addresses: a GPU, a guess. */
+export function prefersWorkgroupRows(target: Target): boolean {
+  return target.class === 'gpu'
+}
+
+/**
+ * Whether so many rows keep the device busy with a lane each: two workgroups of them do on a CPU. lavapipe takes 0.23 ms
+ * for 128 rows of 1000 classes by lanes and 0.25 ms by subgroups. Never on a GPU, a guess.
+ */
+export function fillsByRows(rows: number, target: Target): boolean {
+  return target.class === 'cpu' && rows >= 16
+}
+
+/**
+ * Rows of a gathered tensor up to which its gradient is summed by rows, where each lane looks at all indices. On a CPU that
+ * meets the way by columns at some 16 rows (10 rows of 8, 128 indices: 0.05 against 0.08 ms; 1000 rows of 512: 75 against
+ * 0.6); a GPU has lanes for about a million elements at once, a guess.
+ */
+export function mostRowsByRow(rowElements: number, target: Target): number {
+  return target.class === 'cpu' ? 16 : 2 ** 20 / rowElements
+}
+
+/**
+ * Workgroups of an optimizer's update, of `steps` steps of a workgroup. A CPU's workgroup takes at least eight vectors a
+ * lane (a workgroup costs 80 ns, a vector's update some 250 ns), and 64 workgroups feed any number of cores evenly; a GPU
+ * wants one vector a lane until there are very many, a guess.
+ */
+export function updateWorkgroups(steps: number, target: Target): number {
+  return target.class === 'cpu' ? Math.min(64, Math.ceil(steps / 8)) : Math.min(16384, steps)
+}
+
+/**
+ * Vectors a lane looks at for numbers that are not finite: 32 on a CPU, as a workgroup costs 80 ns and a load 30; a GPU wants
+ * as many lanes as there are vectors, a guess.
+ */
+export function checkedVectorsPerLane(target: Target): number {
+  return target.class === 'cpu' ? 32 : 1
+}
