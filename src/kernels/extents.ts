@@ -5,7 +5,7 @@ import { WeftgradError } from '../errors.ts'
 /** What a list holds at an index that it must have. Throws RangeError where it has not: a missing extent must not become 0. */
 export function at<T>(list: ArrayLike<T>, index: number): T {
   const found = list[index]
-  if (found === undefined) throw new RangeError(`no element ${index} of ${list.length}`)
+  if (found === undefined) throw new RangeError(`no element ${index}`)
   return found
 }
 
