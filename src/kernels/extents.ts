@@ -10,7 +10,7 @@ export function at<T>(list: ArrayLike<T>, index: number): T {
 }
 
 /** The most elements of a tensor: with 4 bytes each, addresses stay within 32 bits. */
-export const mostElements = 2 ** 30
+const mostElements = 2 ** 30
 
 /**
  * Throws 'shape' unless every number of the key is a whole number from 1, its padding aside; 'limit' where `elements`, those
