@@ -5,12 +5,12 @@ import { WeftgradError } from '../errors.ts'
 /** What a list holds at an index that it must have. Throws RangeError where it has not: a missing extent must not become 0. */
 export function at<T>(list: ArrayLike<T>, index: number): T {
   const found = list[index]
-  if (found === undefined) throw new RangeError(`no element ${index} of ${list.length}`)
+  if (found === undefined) throw new RangeError(`no element ${index}`)
   return found
 }
 
 /** The most elements of a tensor: with 4 bytes each, addresses stay within 32 bits. */
-export const mostElements = 2 ** 30
+const mostElements = 2 ** 30
 
 /**
  * Throws 'shape' unless every number of the key is a whole number from 1, its padding aside; 'limit' where `elements`, those

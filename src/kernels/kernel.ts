@@ -35,7 +35,7 @@ export interface Target {
 
 /** The lanes of a subgroup, for kernels that need them. Throws RangeError where the adapter has none. */
 export function subgroupSizeOf({ subgroupSize }: Target): number {
-  if (subgroupSize === undefined) throw new RangeError('the adapter has no subgroups of a fixed size')
+  if (subgroupSize === undefined) throw new RangeError('no subgroups')
   return subgroupSize
 }
 

@@ -9,7 +9,7 @@ import { input, reads } from '../kernel.ts'
 import { matrixOperand } from '../schedule/matrix-operand.ts'
 import type { TiledBlock, TiledExtents, TiledName, TiledOperand, TiledProduct } from '../schedule/workgroup-tile.ts'
 import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
-import { component, range } from '../wgsl/text.ts'
+import { components } from '../wgsl/text.ts'
 import type { Conv2dKey } from './plain.ts'
 import { conv2dSupports } from './plain.ts'
 
@@ -189,10 +189,10 @@ function tapsOfImage({ channels, strides, dilation }: Conv2dKey): TiledOperand {
   // A vector holds four channels of one tap, or four taps and channels each for itself.
   const [i32s, u32s] = isVector ? ['i32', 'u32'] : ['vec4i', 'vec4u']
   const rows = isVector ? 'min(position, u.rows - 4u)' : 'min(position + vec4u(0, 1, 2, 3), vec4u(u.rows - 1u))'
-  const part = (name: string, i: number): string => component(name, 4, i)
-  const number = (i: number): string =>
-    `imageAt(sampleRow, ${part('y', i)}, ${part('x', i)}, ${part('place.channel', i)})`
-  const loaded = isVector ? 'imageAt(sampleRow, y, x, place.channel)' : `vec4f(${range(4).map(number).join(', ')})`
+  const number = (c: string): string => `imageAt(sampleRow, y.${c}, x.${c}, place.channel.${c})`
+  const loaded = isVector
+    ? 'imageAt(sampleRow, y, x, place.channel)'
+    : `vec4f(${[...components].map(number).join(', ')})`
   return {
     binding: reads('left', input(0), type),
     along: 'positions',

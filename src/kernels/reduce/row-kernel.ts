@@ -58,14 +58,7 @@ ${eachColumn(`    ${name} = max(${name}, ${term});`)}
   ${name} = groupMax(${name}, lane);`
       : `${eachColumn(`    ${name} += ${term};`, name)}
   ${name} = groupSum(${name}, lane);`
-  const place =
-    kind === 'plain'
-      ? `  let present = index < u.rows;
-  let row = min(index, u.rows - 1u);
-  let member = 0u;`
-      : `  let present = group < u.rows;
-  let row = min(group, u.rows - 1u);
-  let member = lane;`
+  const [own, member] = kind === 'plain' ? ['index', '0u'] : ['group', 'lane']
   return {
     variant: kind,
     dispatches: [
@@ -83,7 +76,9 @@ ${eachColumn(`    ${name} = max(${name}, ${term});`)}
             { name: 'groupSum', type: 'f32', combine: (a, b) => `${a} + ${b}`, builtin: 'subgroupAdd' },
           ]),
         ].join('\n'),
-        body: `${place}
+        body: `  let present = ${own} < u.rows;
+  let row = min(${own}, u.rows - 1u);
+  let member = ${member};
   let first = row * u.columns;
 ${kernel.passes.map(passText).join('\n')}
 ${kernel.write(eachColumn)}`,

@@ -100,7 +100,7 @@ function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
   const { count, sums } = key
   checkExtents('finishStep', { count }, count)
   if (sums.length > mostSplitSums)
-    throw new WeftgradError('limit', `finishStep takes up to ${mostSplitSums} split sums, not ${sums.length}.`)
+    throw new WeftgradError('limit', `finishStep takes up to ${mostSplitSums} split sums.`)
   const lanes = plainWorkgroupSize(target)
   const width = widestVector(
     count,

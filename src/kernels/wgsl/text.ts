@@ -1,16 +1,16 @@
 /** Small pieces of WGSL text, and of the lists behind it, that several families need. Functions are in functions.ts. */
 
 /** The names of a vector's components. */
-const components = 'xyzw'
+export const components = 'xyzw'
 
 /** A component of a vector of `width` numbers; of a single one, the number itself. */
 export function component(name: string, width: 1 | 2 | 4, index: number): string {
   return width === 1 ? name : `${name}.${components[index]}`
 }
 
-/** Whole numbers from 0 to below `count`. */
+/** Whole numbers from 0 to below `count`; none where that is negative. */
 export function range(count: number): number[] {
-  return Array.from({ length: Math.max(0, count) }, (_, i) => i)
+  return Array.from({ length: count }, (_, i) => i)
 }
 
 /** A line of text for each number. */
