@@ -85,7 +85,7 @@ describe('loading', () => {
 
   it.each([
     ['a read that fails', 'file', 'gone', () => Promise.reject(Object.assign(new Error('gone'), { code: 'file' }))],
-    ['numbers too few', 'mismatch', 'b/kernel is [4, 2], and 7', async () => new Float32Array(7)],
+    ['numbers too few', 'mismatch', 'b/kernel is [4, 2], but 7', async () => new Float32Array(7)],
     ['numbers too many', 'mismatch', 'b/kernel', async () => new Float32Array(9)],
     ['NaN', 'data', 'number 5 of b/kernel is NaN', async () => new Float32Array(8).fill(Number.NaN, 5)],
     [
