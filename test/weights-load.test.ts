@@ -110,7 +110,7 @@ describe('matching a file with a network', () => {
     // Keras lists the layer farthest from the output first, if its graph has no other layers.
     const listed = assignWeights(branched, { ...memoryWeightFile('keras-h5', file), layerCount: 1 + 3 })
     expect(() => assignWeights(branched, { ...memoryWeightFile('keras-h5', file), layerCount: 5 })).toThrow(
-      /side by side/,
+      /parallel layers/,
     )
     expect([...listed.entries].map(([weight, entry]) => `${weight.name} ${entry.name}`)).toEqual([
       ...[
