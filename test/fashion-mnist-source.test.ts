@@ -198,7 +198,7 @@ describe('loadFashionMnist on a computer without the data', () => {
       code: 'fetch',
       message: expect.stringContaining('.gz does not hold the published bytes'),
     })
-    expect(lines[0]).toContain("Keras' cache is passed over")
+    expect(lines[0]).toContain("Skipping Keras' cache")
     expect(urls.filter((url) => url.startsWith('https://second.example/'))).toHaveLength(4)
     expect((await filesBelow(folder)).every((path) => path.includes('.keras'))).toBe(true)
   })
@@ -268,7 +268,7 @@ describe('loadFashionMnist with the published data', () => {
     })
     const loaded = await loadFashionMnist({ surroundings: bareSurroundings({ openApt }), log })
     expect(loaded.published).toBe(true)
-    expect(lines[0]).toContain("weftgrad's cache is passed over")
+    expect(lines[0]).toContain("Skipping weftgrad's cache")
     expect(lines.at(-1)).toContain('dataset-fashion-mnist')
     expect((await filesBelow(join(folder, 'cache'))).sort()).toEqual(
       Object.keys(whole)

@@ -54,7 +54,7 @@ describe('parseIdx', () => {
   it('refuses every prefix and any trailing byte', () => {
     const bytes = writeIdx({ shape: [3, 2], data: Uint8Array.of(1, 2, 3, 4, 5, 6) })
     for (let length = 0; length < bytes.length; length++) refusal(bytes.subarray(0, length))
-    expect(refusal(Uint8Array.of(...bytes, 0))).toContain('promise 6 values, but 7 follow')
+    expect(refusal(Uint8Array.of(...bytes, 0))).toContain('need 6 values, but 7 follow')
   })
 
   it('reports dimensions that exceed the data, without allocating', () => {

@@ -156,7 +156,7 @@ describe('a zip archive', () => {
     // What unpacks to more or less than the table says.
     for (const bytes of [650, 750]) {
       expect(() => contentOf(changed(packed, entryAt + 24, le32(bytes)))).toThrow(
-        `does not unpack to the ${bytes} bytes`,
+        `does not unpack to the expected ${bytes} bytes`,
       )
     }
     expect(() => contentOf(changed(small, recordAt(small, end) + 10, [255, 255]))).toThrow(/claims 65535 entries/)

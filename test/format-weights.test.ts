@@ -227,7 +227,7 @@ describe('openWeightFile', () => {
     ['<!DOCTYPE html><html>', 'a web page'],
     ['version https://git-lfs.github.com/spec/v1\noid sha256:4d7a', 'git lfs pull'],
     [String.fromCharCode(0x1f, 0x8b, 8), 'gzip'],
-    ['label,pixel1,pixel2\n1,0,0\n', 'Readable are'],
+    ['label,pixel1,pixel2\n1,0,0\n', 'Supported: '],
     ['{"format":"layers-model"}', 'weightsManifest'],
     ['{"format":', 'weightsManifest'],
     ['PK\x05\x06', 'its end is missing'],

@@ -106,11 +106,11 @@ describe('matching a file with a network', () => {
     const left = net.chain(net.input, dense('a', 4))
     net.merge(add('sum'), left, net.chain(net.input, dense('b', 4), dense('c', 4)))
     const branched = net.model('branched', [4])
-    expect(() => assigned(branched, 'keras-h5', file)).toThrow(/layers side by side have no order/)
+    expect(() => assigned(branched, 'keras-h5', file)).toThrow(/parallel layers have no order/)
     // Keras lists the layer farthest from the output first, if its graph has no other layers.
     const listed = assignWeights(branched, { ...memoryWeightFile('keras-h5', file), layerCount: 1 + 3 })
     expect(() => assignWeights(branched, { ...memoryWeightFile('keras-h5', file), layerCount: 5 })).toThrow(
-      /side by side/,
+      /parallel layers/,
     )
     expect([...listed.entries].map(([weight, entry]) => `${weight.name} ${entry.name}`)).toEqual([
       ...[
@@ -239,7 +239,7 @@ describe('a file that does not fit is refused with', () => {
     const folded: readonly GivenLayer[] = [['conv', { a: [3, 3, 3, 4], b: [4] }]]
     expect(refusal(smallModel(), 'tfjs-graph', folded)).toMatchObject({
       code: 'mismatch',
-      message: expect.stringMatching(/folded into the convolutions.*norm/),
+      message: expect.stringMatching(/fold batch normalisation into convolutions.*norm/),
     })
     const plain = sequential('plain', [8, 8, 3], [conv2d('first', 4, 3), flatten('flatten')])
     expect(assigned(plain, 'tfjs-graph', folded)).toEqual({ 'first/kernel': 'a', 'first/bias': 'b' })

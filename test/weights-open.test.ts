@@ -41,7 +41,10 @@ describe('weights are opened', () => {
 
   it('and named in messages as the caller named them', async () => {
     const nonsense = new Uint8Array(100)
-    const message = (name: string) => ({ code: 'format', message: expect.stringContaining(`${name} is no file`) })
+    const message = (name: string) => ({
+      code: 'format',
+      message: expect.stringContaining(`${name} is not a supported weights file`),
+    })
     await expect(portable.weights.open(nonsense, { name: 'mine.h5' })).rejects.toMatchObject(message('mine.h5'))
     await expect(portable.weights.open(new File([nonsense], 'dropped.h5'))).rejects.toMatchObject(message('dropped.h5'))
   })

@@ -18,7 +18,6 @@ import { cutIntoBatches, writeOrder } from './batch-order.ts'
 import { bestEpochOf } from './best-epoch.ts'
 import type { EpochLogs, FitOptions, History, TrainingCheckpoint, TrainingSettings } from './contract.ts'
 import { Evaluator, summarizeRecord } from './evaluate.ts'
-import type { SplitData } from './fit-options.ts'
 import { checkCheckpoint, checkedData, settingsOf } from './fit-options.ts'
 import { ProgressReporter } from './fit-progress.ts'
 import { median } from './metrics.ts'
@@ -78,11 +77,17 @@ class TrainingRun {
 
   private constructor(
     model: Model,
-    data: SplitData,
+    train: Dataset,
     options: FitOptions,
-    made: { memory: TrainingMemory; parts: readonly Part[]; evaluator: Evaluator | undefined; started: number },
+    made: {
+      settings: TrainingSettings
+      chances: StepChances
+      memory: TrainingMemory
+      parts: readonly Part[]
+      evaluator: Evaluator | undefined
+      started: number
+    },
   ) {
-    const { train } = data
     this.#model = model
     this.#device = train.device
     this.#train = train
@@ -92,8 +97,8 @@ class TrainingRun {
     this.#evaluator = made.evaluator
     this.#started = made.started
     this.#steps = made.parts.reduce((sum, part) => sum + part.steps, 0)
-    this.#settings = settingsOf(model, data, options)
-    this.#chances = chancesOf(this.#settings, options)
+    this.#settings = made.settings
+    this.#chances = made.chances
     this.#progress = new ProgressReporter(
       { epochs: options.epochs, steps: this.#steps, batch: Math.min(options.batchSize, train.count) },
       options.callbacks?.onProgress,
@@ -120,7 +125,8 @@ class TrainingRun {
       const batches = cutIntoBatches(device, train.count, batchSize, own)
       const steps = batches.reduce((sum, one) => sum + one.steps, 0)
       const memory = own(new TrainingMemory(device, model, optimizer, steps))
-      const chances = chancesOf(settingsOf(model, data, options), options)
+      const settings = settingsOf(model, data, options)
+      const chances: StepChances = { seed: settings.seed, augmentation: options.augmentation }
       const makingParts = batches.map(async ({ order, steps }): Promise<Part> => {
         const program = own(await createTrainingStep(model, train, order, memory, optimizer, variants, chances))
         return { program, order, steps }
@@ -130,7 +136,7 @@ class TrainingRun {
       // Waits for all of them, even if one fails, so that what the others made is released.
       await Promise.allSettled([makingEvaluator, ...makingParts])
       const [evaluator, ...parts] = await Promise.all([makingEvaluator, ...makingParts])
-      const run = new TrainingRun(model, data, options, { memory, parts, evaluator, started })
+      const run = new TrainingRun(model, train, options, { settings, chances, memory, parts, evaluator, started })
       if (options.resume !== undefined) run.#restore(options.resume)
       return run
     } catch (error) {
@@ -346,8 +352,4 @@ class TrainingRun {
       settings: this.#settings,
     }
   }
-}
-
-function chancesOf({ seed }: TrainingSettings, { augmentation }: FitOptions): StepChances {
-  return { seed, augmentation }
 }
