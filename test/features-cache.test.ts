@@ -150,7 +150,7 @@ describe('a shard that is no good is noticed and made anew', () => {
       bytes[bytes.length - 5] = (bytes.at(-5) ?? 0) ^ 1
       await writeFile(path, bytes)
     })
-    expect(notes).toEqual([expect.stringMatching(/train-00001.*is damaged.*computed anew/)])
+    expect(notes).toEqual([expect.stringMatching(/train-00001.*is damaged.*computed again/)])
   })
 
   it('where it ends early', async () => {
