@@ -93,9 +93,7 @@ describe('the commentary', () => {
   it('names no best model where the test cannot tell', () => {
     const level = [measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 50), measured('xception', 1000, 48)]
     expect(compareModels(level, task).leaders).toEqual(['xception', 'vgg16'])
-    expect(said(level)).toContain(
-      'No single model is best: these test images cannot separate vgg16 and xception.',
-    )
+    expect(said(level)).toContain('No single model is best: these test images cannot separate vgg16 and xception.')
     expect(said(level.slice(0, 2))).not.toContain('No single model')
   })
 
