@@ -219,9 +219,9 @@ describe('a look at the data', () => {
       ['train 1: 1', 'train 2: 1'],
     ])
     expect(duplicatesText(result, task.data)).toBe(
-      'Images of train that repeat an earlier one: 3; label included: 2; equal images under different labels: 1. ' +
-        'Images of test that repeat an earlier one: 1; label included: 0; equal images under different labels: 1. ' +
-        'Images of test that are in train, too, and flatter a test on them: 3; under different labels: 1.',
+      'Images in train that repeat an earlier one: 3; with the same label: 2; identical images with different labels: 1. ' +
+        'Images in test that repeat an earlier one: 1; with the same label: 0; identical images with different labels: 1. ' +
+        'Images in test that are also in train, and make a test on them look better: 3; with different labels: 1.',
     )
   })
 

@@ -150,7 +150,7 @@ describe('an invalid shard is detected and computed again', () => {
       bytes[bytes.length - 5] = (bytes.at(-5) ?? 0) ^ 1
       await writeFile(path, bytes)
     })
-    expect(notes).toEqual([expect.stringMatching(/train-00001.*is damaged.*computed anew/)])
+    expect(notes).toEqual([expect.stringMatching(/train-00001.*is damaged.*computed again/)])
   })
 
   it('if it is truncated', async () => {

@@ -77,7 +77,7 @@ test('a file larger than its reader can use is refused before it is read', async
 test('no other source file reads files by itself', async () => {
   const sources = fileURLToPath(new URL('../src', import.meta.url))
   /** The system's own descriptions, the driver in the cache (which is checked otherwise), and this package's version. */
-  const allowed = /^gpu\/node\/|^format\/(host-file|atomic-write)\.node\.ts$|^study\/versions\.node\.ts$/
+  const allowed = /^gpu\/node\/|^format\/(host-file|atomic-write)\.node\.ts$|^runs\/versions\.node\.ts$/
   const readsFiles = /\b(readFile|readFileSync|createReadStream|openSync|openAsBlob)\b/
   const names = (await readdir(sources, { recursive: true })).filter((name) => name.endsWith('.ts'))
   const texts = await Promise.all(

@@ -281,7 +281,7 @@ describe('the folder of a new run', () => {
     }
     await expect(train(task, { ...small, dataDir, out: join(place, 'whole') }, reporter)).rejects.toMatchObject({
       code: 'argument',
-      message: expect.stringContaining('holds a run already'),
+      message: expect.stringContaining('already holds a run'),
     })
   })
 

@@ -250,10 +250,10 @@ describe('the table of trials', () => {
     const point: Point = bracket.trials[8]?.hyperparameters ?? {}
     const lines = trialTable(bracket, new Outcomes(done), colorsFor({}), new Map([[9, { progress }]]))
     expect(lines[0]).toContain('Bracket 2: 9 trials to 1 epoch, 3 to 3, 1 to 9')
-    expect(lines[2]).toMatch(/^ +1 .* 10\.00 % .*stopped early, after round 1$/)
+    expect(lines[2]).toMatch(/^ +1 .* 10\.00\u00a0% .*stopped early, after round 1$/)
     expect(lines[6]).toMatch(/^ +5 .*failed$/)
-    expect(lines[8]).toMatch(/70\.00 % .*goes on to round 2$/)
-    expect(lines[10]).toContain(`${point.rate}       1    90.00 %    1.0000  training: epoch 2 of 3, 50 %`)
+    expect(lines[8]).toMatch(/70\.00\u00a0% .*continues to round 2$/)
+    expect(lines[10]).toContain(`${point.rate}       1    90.00\u00a0%    1.0000  training: epoch 2 of 3, 50 %`)
     expect(standings(bracket, new Outcomes(done.slice(0, 3))).map(({ state }) => state)).toEqual([
       ...Array(3).fill('trained'),
       ...Array(6).fill('waiting'),

@@ -303,7 +303,7 @@ describe('a run', () => {
       const options: TrainOptions = { ...small, dataDir, ...out, signal: controller.signal }
       const ended = train(task, options, reporter)
       await (stop ? expect(ended).rejects.toMatchObject({ code: 'aborted' }) : ended)
-      return notes.filter((line) => line.startsWith('Tuned'))
+      return notes.filter((line) => line.startsWith('Autotuned'))
     }
     vi.stubEnv('WEFTGRAD_CACHE_DIR', join(place, 'cache'))
     vi.stubEnv('WEFTGRAD_TUNE', undefined)
@@ -311,7 +311,7 @@ describe('a run', () => {
     expect(path.startsWith(join(place, 'cache', 'tuning'))).toBe(true)
 
     expect(await run({ out: join(place, 'first') }, true)).toEqual([
-      expect.stringMatching(/^Tuned \d+ kernels in \d+\.\d s, \d+ of them to another variant/),
+      expect.stringMatching(/^Autotuned \d+( of \d+)? kernels in \d+\.\d s/),
     ])
     // Where nothing is compiled yet the time runs out before every kernel has been measured: the next runs go on.
     for (let i = 0; (await run({ out: join(place, `again${i}`) }, true)).length > 0; i++) expect(i).toBeLessThan(30)

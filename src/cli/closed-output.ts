@@ -1,6 +1,6 @@
 /**
  * What happens when standard output or error cannot be written to any more: `weftgrad train ... | head -1`, a terminal
- * that was closed, a full disk. The command goes on to its end, since a training is worth more than its words; but one whose
+ * that was closed, a full disk. The command continues to its end, since a training is worth more than its words; but one whose
  * answer did not get out never exits with 0.
  */
 import { colorsFor } from './terminal.ts'

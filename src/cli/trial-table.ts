@@ -1,4 +1,4 @@
-/** The trials of a bracket as a table: what each is, how far it has come, and what became of it. */
+/** The trials of a bracket as a table: what each is, how far it is, and how it ended. */
 
 import type { EpochLogs, Progress } from '../nn/contract.ts'
 import { count, counted, percent } from '../numbers.ts'

@@ -2,8 +2,8 @@
  * The job: stratified k-fold cross-validation of the task's network, with a fresh model for each fold; on request also with
  * one model that is reused across folds. Prints nothing; a reporter is told what happens.
  *
- * Promises: the test images have no say in any fold. Each fold is a line in folds.jsonl, and each epoch a checkpoint, so
- * that a run that ended at any moment goes on to the same figures, bit for bit on the same adapter.
+ * Promises: the test images decide nothing. Each fold is a line in folds.jsonl, and each epoch a checkpoint, so
+ * that a run that ended at any moment resumes to the same figures, bit for bit on the same adapter.
  */
 import { residentImages } from '../data/dataset.ts'
 import { WeftgradError } from '../errors.ts'

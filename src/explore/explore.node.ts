@@ -1,4 +1,4 @@
-/** Before and after a look at a task's data: where they come from, and the folder that keeps what `explore` found. */
+/** Before and after exploring a task's data: where they come from, and the folder that keeps what `explore` found. */
 import { basename, join, resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { readHostFile, readHostText } from '../format/host-file.node.ts'

@@ -1,5 +1,5 @@
 /**
- * A look at the data before anything is trained: how many there are, what is missing, which are the same, how the classes
+ * Exploring the data before anything is trained: how many there are, what is missing, which are the same, how the classes
  * look, and how pixels correlate. Computed on the device where it is arithmetic; nothing here prints or
  * writes, and the result is plain JSON.
  *

@@ -23,7 +23,7 @@ export class EpochClock {
     this.#now = now
   }
 
-  /** A training stands at so many epochs. What it has when it is first heard of was trained before. */
+  /** A training has reached this many epochs. What it has at the first call was trained before. */
   reach(training: string | number, epochs: number): void {
     const before = this.#reached.get(training)
     this.#began ??= this.#now()

@@ -1,6 +1,6 @@
 /**
- * A training with a folder of its own: it leaves a checkpoint after each epoch and where it is stopped, goes on from there
- * when it is asked for again, and further when more epochs are asked for. All ways to the same epoch give the same bits.
+ * A training with its own folder: it leaves a checkpoint after each epoch and where it is stopped, and resumes from there,
+ * also to more epochs than before. All ways to the same epoch give the same bits.
  */
 import { join } from 'node:path'
 import type { Dataset } from '../data/contract.ts'

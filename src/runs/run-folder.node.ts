@@ -5,7 +5,7 @@
  * |---|---|
  * | config.json | settings, data, adapter, kernel variants, versions; decides when the run is resumed |
  * | history.jsonl | a line an epoch, on the disk before the next epoch starts |
- * | checkpoint.safetensors | everything needed to go on bit for bit; replaced after each epoch |
+ * | checkpoint.safetensors | everything needed to resume bit for bit; replaced after each epoch |
  * | model.safetensors | the trained weights; its metadata say which model they belong to |
  * | checksums.json | SHA-256 of the checkpoint and the model, compared when they are read (checked-file.node.ts) |
  * | predictions.csv | index (in the data file the test images are from), label and predicted class of each test image |
@@ -57,11 +57,11 @@ export interface JobConfig<Job extends string, Settings> {
   readonly versions: Versions
 }
 
-/** Of whichever job: what is the job's own has not been looked at. */
+/** The configuration of any job: the job's own fields have not been checked. */
 export type AnyConfig = JobConfig<string, unknown> & Readonly<Record<string, unknown>>
 
 /**
- * Makes a new folder and sees to it that it can be written.
+ * Makes a new folder and checks that it can be written to.
  * @param wanted the folder to use; without it, `runs/<time>`.
  * @throws WeftgradError 'argument' if it holds a run already, 'file' if it cannot be written.
  */
@@ -71,7 +71,7 @@ export async function reserveRunFolder(wanted: string | undefined, now = new Dat
     if (await isThere(join(folder, runFiles.config))) {
       throw new WeftgradError(
         'argument',
-        `--out: ${shown(folder)} holds a run already. Choose another folder, or go on with that run by --resume ${shown(folder)}.`,
+        `--out: ${shown(folder)} already holds a run. Choose another folder, or resume that run with --resume ${shown(folder)}.`,
         { folder },
       )
     }
@@ -94,7 +94,7 @@ export async function reserveRunFolder(wanted: string | undefined, now = new Dat
   }
 }
 
-/** Does a new run's work, alone, in a folder of its own, which goes if nothing came of it. Throws as both of its parts. */
+/** Does a new run's work, alone, in its own folder, which is removed if it stays empty. Throws as both of its parts. */
 export async function inNewRunFolder<T>(wanted: string | undefined, work: (folder: string) => Promise<T>): Promise<T> {
   const folder = await reserveRunFolder(wanted)
   try {
@@ -117,7 +117,7 @@ export async function whileAlone<T>(folder: string, work: () => Promise<T>): Pro
   if (typeof lock === 'string')
     throw new WeftgradError(
       'argument',
-      `Another run (${lock}) is at work in ${shown(folder)}. Wait until it has ended, or choose another folder.`,
+      `Another run (${lock}) is at work in ${shown(folder)}. Wait for it to end, or choose another folder.`,
       { folder, holder: lock },
     )
   locks.set(folder, lock)
@@ -171,7 +171,7 @@ export async function writeConfig(folder: string, config: AnyConfig): Promise<vo
   await writeJson(join(folder, runFiles.config), config)
 }
 
-/** Whichever job it is of. Throws WeftgradError 'file' if `folder` holds no run, 'format' if its config.json is damaged. */
+/** The configuration of any job. Throws WeftgradError 'file' if `folder` holds no run, 'format' if its config.json is damaged. */
 export async function readAnyConfig(folder: string): Promise<AnyConfig> {
   const path = join(folder, runFiles.config)
   const value = await readJson(path, `${shown(folder)} is not the folder of a run: it has no readable config.json`)
@@ -195,7 +195,7 @@ export async function readAnyConfig(folder: string): Promise<AnyConfig> {
   return { ...(config as unknown as AnyConfig), kernels }
 }
 
-/** Undefined for what is no table. The lists of early runs do not say which shapes a variant is for: they count as empty. */
+/** Undefined if it is not a table. The lists of early runs do not say which shapes a variant is for: they count as empty. */
 function kernelsIn(value: unknown): VariantTable | undefined {
   if (Array.isArray(value)) return {}
   if (!isRecord(value)) return undefined
@@ -205,7 +205,7 @@ function kernelsIn(value: unknown): VariantTable | undefined {
   return entries.length === Object.keys(value).length ? Object.fromEntries(entries) : undefined
 }
 
-/** Rewrites the whole history, as a resumed run does: a line may stand there that its checkpoint has not got to. */
+/** Rewrites the whole history, as a resumed run does: it may hold a line that the checkpoint has not reached. */
 export async function writeHistory(folder: string, history: readonly EpochLogs[]): Promise<void> {
   const lines = history.map((logs) => `${JSON.stringify(logs)}\n`)
   await writeRunFile(join(folder, runFiles.history), lines.join(''))
@@ -235,7 +235,7 @@ export async function finishedReport<Report extends { readonly runDir: string }>
   if (report === undefined) return undefined
   if (!isReport(report)) {
     const path = join(folder, runFiles.report)
-    throw new WeftgradError('format', `${path} is not the report of a ${noun}. Delete it to have it written again.`)
+    throw new WeftgradError('format', `${path} is not the report of a ${noun}. Delete it to write it again.`)
   }
   onNote?.(`The run in ${shown(folder)} is finished; there is nothing left to train.`)
   return { ...report, runDir: folder }

@@ -145,8 +145,9 @@ export class SettingsTable<Settings extends object> {
     const told = this.#defaults.map(({ label, settings }) => ({ label, text: defaultText(settings[name]) }))
     const [first] = told
     if (value === undefined || first === undefined || first.text === undefined) return help
-    const others = told.filter(({ text }) => text !== first.text)
-    if (first.label !== undefined && others.length > 0) return `${help} (default: depends on the choice)`
+    const others = told.filter(({ label, text }) => text !== first.text && text !== label)
+    const all = told.map(({ label, text }) => `${label}: ${text}`).join('; ')
+    if (first.label !== undefined && others.length > 0) return `${help} (default: ${all})`
     return `${help} (${[`default: ${first.text}`, ...others.map(({ label, text }) => `${label}: ${text}`)].join('; ')})`
   }
 

@@ -28,7 +28,7 @@ export interface Bracket {
 export interface HyperbandOptions {
   /** The paper's R: the most epochs a trial gets. */
   readonly maxEpochs: number
-  /** The paper's eta: one in so many trials goes on. */
+  /** The paper's eta: each round keeps one trial in this many. */
   readonly factor: number
   /** 'keras' unless given. */
   readonly sizes?: HyperbandSizes
@@ -69,7 +69,7 @@ function wholeLogarithm(value: number, base: number): number {
   return n
 }
 
-/** Epochs that all rounds train, where promoted trials go on from where they were. */
+/** Epochs that all rounds train, where promoted trials continue from where they were. */
 export function epochsIn({ rounds }: Bracket): number {
   return rounds.reduce((sum, { size, epochs }, i) => sum + size * (epochs - (rounds[i - 1]?.epochs ?? 0)), 0)
 }

@@ -1,9 +1,9 @@
 /**
  * The job: a search for the hyperparameters of the task's network. Prints nothing; a reporter is told what happens.
  *
- * Promises: the test images have no say. All trials are validated on the same tenth of the training images, drawn by the
+ * Promises: the test images decide nothing. All trials are validated on the same tenth of the training images, drawn by the
  * search's seed. Each round of a trial is a line in trials.jsonl, and each epoch a checkpoint, so that a search that ended
- * at any moment goes on to the same trials, bit for bit on the same adapter.
+ * at any moment resumes to the same trials, bit for bit on the same adapter.
  */
 import type { ImageDataset } from '../data/dataset.ts'
 import { randomSplit } from '../data/split.ts'
@@ -116,7 +116,7 @@ async function search(task: Task, run: Run<SearchSettings>, reporter: SearchRepo
       const { hyperparameters, seed } = trial
       await running.appendLog({ ...outcome, bracket: bracket.bracket, hyperparameters, seed })
       reporter.onOutcome?.(trialTask, outcome)
-      // What does not go on needs no checkpoint.
+      // A trial that does not continue needs no checkpoint.
       if (round === bracket.rounds.length || outcome.score === null) await trials.forget(trial)
       return outcome
     },

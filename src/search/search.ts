@@ -1,6 +1,6 @@
 /**
- * Searching a space of hyperparameters: which trials there are, which of them go on after a round, what won. Pure: what
- * happens next follows from the plan and the outcomes so far, so a search that was stopped goes on from its outcomes alone.
+ * Searching a space of hyperparameters: which trials there are, which of them continue after a round, what won. Pure: what
+ * happens next follows from the plan and the outcomes so far, so a stopped search resumes from its outcomes alone.
  *
  * Promises: the same space, settings and outcomes give the same search, however many trials run at a time.
  */
@@ -18,10 +18,10 @@ export interface SearchOptions {
   readonly method: SearchMethod
   /** The most that a trial is trained. */
   readonly maxEpochs: number
-  /** Of Hyperband: one trial in so many goes on. */
+  /** For Hyperband: each round keeps one trial in this many. */
   readonly factor: number
   readonly sizes: HyperbandSizes
-  /** Of random and grid search: at most so many trials. Null: 12 drawn ones, or the whole grid. */
+  /** For random and grid search: the most trials. Null: 12 random ones, or the whole grid. */
   readonly trials: number | null
   readonly seed: number
 }
@@ -58,7 +58,7 @@ export interface TrialOutcome {
   readonly round: number
   /** Trained so far, those of earlier rounds included. */
   readonly epochs: number
-  /** Null where training failed for the trial's numbers, as with too high a rate; such a trial does not go on. */
+  /** Null where training failed for the trial's numbers, as with too high a rate; such a trial does not continue. */
   readonly score: TrialScore | null
   /** Why there is no score. */
   readonly problem?: string
@@ -77,7 +77,7 @@ export interface TrialTask<P = Point> {
 
 /**
  * All brackets with their trials; random and grid search are a single bracket of one round. A bracket draws its trials
- * without replacement, and anew: a point may be a trial of several brackets. Throws WeftgradError 'argument'.
+ * without replacement, independently of the others: a point may be a trial of several brackets. Throws WeftgradError 'argument'.
  */
 export function planSearch<D extends Dimensions>(
   space: Space<D>,
@@ -142,7 +142,7 @@ export function entrants<P>(
   const scored = before.flatMap(({ trial, outcome }) =>
     outcome === undefined || outcome.score === null ? [] : [{ trial, score: outcome.score }],
   )
-  // `sort` is stable: of equal trials the first goes on.
+  // `sort` is stable: of equal trials the first continues.
   const chosen = scored.sort((a, b) => compareScores(a.score, b.score)).slice(0, bracket.rounds[round - 1]?.size)
   return chosen.map(({ trial }) => trial).sort((a, b) => a.id - b.id)
 }

@@ -1,7 +1,7 @@
 /**
  * LeNet-5 on Fashion-MNIST: the one place that knows both. The recipes and the settings of transfer learning stand here with
  * what was measured. All choices were made on validation images, a part of the published training images; the test images
- * had no say.
+ * decided nothing.
  */
 import { fashionMnistClasses, fashionMnistFiles } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'

@@ -3,8 +3,8 @@
  * data, size, layers, pooling, preprocessing, the version of this code); in it, shards of some thousand rows, each a
  * safetensors file that says which rows it holds and carries a checksum of them.
  *
- * Promises: a shard is there whole or not at all, so that after a break the next run goes on with the next shard; one
- * that is damaged, short or another version's is noticed and made anew. Two runs that need the same features take turns
+ * Promises: a shard is there whole or not at all, so that after a break the next run continues with the next shard; one
+ * that is damaged, short or another version's is noticed and computed again. Two runs that need the same features take turns
  * by a lock file; where that fails (a network disk, a lock taken for dead) both make the same shards, and each replaces
  * the other's whole.
  */
@@ -39,7 +39,7 @@ export type FeaturePart = 'train' | 'test'
 
 export interface FeatureShape {
   readonly part: FeaturePart
-  /** Rows wanted: features of the part's first so many images. */
+  /** Rows wanted: features of this many images, from the part's first on. */
   readonly count: number
   /** Numbers in a row. */
   readonly width: number
@@ -62,7 +62,7 @@ export interface Filled {
   readonly computeSeconds: number | null
 }
 
-/** At most this many rows a shard: a break costs no more than computing so many again. */
+/** At most this many rows a shard: a break costs no more than computing these again. */
 const mostShardRows = 2048
 const mostShardBytes = 64 * 2 ** 20
 
@@ -134,7 +134,7 @@ export class FeatureCache {
     const bytes = ifThere(() => readHostFile(path, 2 * mostShardBytes))
     if (bytes === undefined) return undefined
     const decoded = this.#decode(bytes, shape, shard)
-    if (typeof decoded === 'string') onNote?.(`${path} ${decoded}: its features are computed anew.`)
+    if (typeof decoded === 'string') onNote?.(`${path} ${decoded}: its features are computed again.`)
     if (decoded === undefined || typeof decoded === 'string') return undefined
     use(shard.first, decoded.rows)
     return decoded.seconds
@@ -210,7 +210,7 @@ interface Shard {
   readonly count: number
 }
 
-/** Rows of a shard do not depend on how many are wanted, so that a run without a limit goes on where one with it ended. */
+/** Rows of a shard do not depend on how many are wanted, so that a run without a limit continues where one with it ended. */
 function shardsOf({ count, width }: FeatureShape): readonly Shard[] {
   const rows = Math.max(1, Math.min(mostShardRows, 2 ** Math.floor(Math.log2(mostShardBytes / (width * 4)))))
   return Array.from({ length: Math.ceil(count / rows) }, (_, index) => ({

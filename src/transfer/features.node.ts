@@ -3,7 +3,7 @@
  * Prints nothing; a reporter is told what happens.
  *
  * Promises: options, data and weights are checked before anything is computed; whatever stops it later, the shards that
- * were finished stay, and the next run goes on after them.
+ * were finished stay, and the next run continues after them.
  */
 import { type LabelledBytes, residentImages } from '../data/dataset.ts'
 import type { Device } from '../gpu/device.ts'

@@ -1,11 +1,11 @@
-/** What transfer learning came to: `report.json`, and what became of the features. */
+/** The result of transfer learning: `report.json`, and facts about the features. */
 import { isRecord } from '../format/json.ts'
 import type { EpochLogs } from '../nn/contract.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import type { LossAndAccuracy, TestReport } from '../runs/test-report.ts'
 import type { Head } from '../tasks/recipe.ts'
 
-/** What became of the features. */
+/** Facts about the features. */
 export interface FeatureFacts {
   /** Images that there are features of now. */
   readonly count: number
