@@ -134,7 +134,7 @@ describe('an activation fused into a kernel gives the bits of the elementwise on
     const filters = 4
     const pixels = Float32Array.from({ length: 2 * side }, (_, i) => specials[i] ?? 0)
     const shape: Conv2dKey = {
-      ...{ batch: side, inputHeight: 2, inputWidth: 2, channels: 1, outHeight: 2, outWidth: 2, filters },
+      ...{ batch: side, inputHeight: 2, inputWidth: 2, channels: 1, outHeight: 2, outWidth: 2, filters, groups: 1 },
       ...{ kernelHeight: 1, kernelWidth: 1, strides: [1, 1], dilation: [1, 1], padTop: 0, padLeft: 0 },
       ...{ bias: false, activation: 'linear' },
     }
@@ -180,6 +180,7 @@ describe("relu's derivative fused into a kernel gives the bits of the elementwis
         outHeight: height,
         outWidth: width,
         filters: 2,
+        groups: 1,
       },
       ...{ kernelHeight: 1, kernelWidth: 1, strides: [1, 1], dilation: [1, 1], padTop: 0, padLeft: 0 },
       ...{ bias: false, activation: 'linear' },

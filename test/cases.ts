@@ -9,6 +9,7 @@ import type { Case } from './cases/case.ts'
 import { convolutionCases, depthwiseCases } from './cases/convolution.ts'
 import { chainCases, whereCases } from './cases/elementwise-chains.ts'
 import { fusionCases } from './cases/fusion.ts'
+import { groupedConvolutionCases } from './cases/grouped-convolution.ts'
 import { layerNormalizationCases } from './cases/layer-normalization.ts'
 import { denseCases, matmulCases } from './cases/matmul.ts'
 import { movementCases } from './cases/movement.ts'
@@ -33,6 +34,7 @@ export const cases: readonly Case[] = [
   ...matmulCases,
   ...denseCases,
   ...convolutionCases,
+  ...groupedConvolutionCases,
   ...transposedConvolutionCases,
   ...depthwiseCases,
   ...poolCases,

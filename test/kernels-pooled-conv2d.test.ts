@@ -40,6 +40,7 @@ function keyOf({ batch, image, kernel, filters, activation = 'relu', bias = true
     kernelHeight,
     kernelWidth,
     filters,
+    groups: 1,
     outHeight: inputHeight - kernelHeight + 1,
     outWidth: inputWidth - kernelWidth + 1,
     strides: [1, 1],

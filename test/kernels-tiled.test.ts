@@ -1,7 +1,9 @@
 /** Kernels for GPUs, planned as for one and run on the adapter at hand: every block against the plain variant. */
 import { describe, expect, test } from 'vitest'
+import { matmulOf } from '../src/kernels/conv2d/as-matmul.ts'
 import type { Conv2dKey } from '../src/kernels/conv2d/conv2d.ts'
 import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../src/kernels/conv2d/conv2d.ts'
+import type { ConvProduct } from '../src/kernels/conv2d/workgroup.ts'
 import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import type { MatmulKey } from '../src/kernels/matmul/matmul.ts'
@@ -140,6 +142,7 @@ const conv: Conv2dKey = {
   outHeight: 7,
   outWidth: 6,
   filters: 8,
+  groups: 1,
   kernelHeight: 3,
   kernelWidth: 3,
   strides: [1, 1],
@@ -151,16 +154,28 @@ const conv: Conv2dKey = {
 }
 
 /** Forward, input gradient, filter gradient. */
-function convJobs(key: Conv2dKey): Job<Conv2dKey>[] {
+function convJobs(key: Conv2dKey): (Job<Conv2dKey> & { readonly product: ConvProduct })[] {
   const imageSize = key.batch * key.inputHeight * key.inputWidth * key.channels
   const outSize = key.batch * key.outHeight * key.outWidth * key.filters
   const kernelSize = key.kernelHeight * key.kernelWidth * key.channels * key.filters
   const [image, kernel, gradient] = [numbers(imageSize, 1), numbers(kernelSize, 2), numbers(outSize, 3)]
   const forwardInputs = [image, kernel, ...(key.bias ? [numbers(key.filters, 4)] : [])]
   return [
-    { family: conv2dForward, key, inputs: forwardInputs, outputSizes: [outSize] },
-    { family: conv2dInputGradient, key, inputs: [gradient, kernel], outputSizes: [imageSize] },
-    { family: conv2dFilterGradient, key, inputs: [image, gradient], outputSizes: [kernelSize] },
+    { product: 'conv2d', family: conv2dForward, key, inputs: forwardInputs, outputSizes: [outSize] },
+    {
+      product: 'conv2d.inputGradient',
+      family: conv2dInputGradient,
+      key,
+      inputs: [gradient, kernel],
+      outputSizes: [imageSize],
+    },
+    {
+      product: 'conv2d.filterGradient',
+      family: conv2dFilterGradient,
+      key,
+      inputs: [image, gradient],
+      outputSizes: [kernelSize],
+    },
   ]
 }
 
@@ -210,26 +225,28 @@ describe('convolutions that are plain products', () => {
     ['1x1 on 5 channels', { ...unit, channels: 5, filters: 3, bias: false }],
     ['a kernel as large as the image', whole],
   ] as [string, Conv2dKey][])('%s', async (_, key) => {
-    for (const target of [targetOf(device()), { ...gpu, subgroupSize: device().subgroupSize }]) {
+    for (const target of [targetOf(device()), { ...gpu, subgroupSize: device().subgroupSize }])
       for (const job of convJobs(key)) {
-        const [plan] = await agreeWithPlain(job, ['product'], target)
-        expect(planKernel(job.family, key, target).variant).toBe('product')
-        expect(plan?.dispatches[0]?.label).toMatch(`${job.family.name}/product/`)
+        const product = matmulOf(job.product, key)
+        if (product === undefined) throw new Error('it is a product')
+        const expected = (await run(job, 'plain', target)).outputs
+        const byMatmul = { ...job, family: matmul, key: product }
+        const { outputs } = await run(byMatmul, matmul.prefer(product, target), target)
+        expected.forEach((values, i) => {
+          expect(disagreement(outputs[i] ?? new Float32Array(), values, tolerance), job.product).toBeUndefined()
+        })
       }
-    }
   })
 
   test.each([
+    ['in groups', { ...unit, groups: 2 }],
     ['with padding', { ...unit, padTop: 1, outHeight: 9 }],
     ['with a stride', { ...unit, strides: [2, 2], outHeight: 4, outWidth: 3 }],
     ['cut off', { ...unit, outHeight: 6 }],
     ['with a kernel in holes', { ...whole, kernelHeight: 4, dilation: [2, 1] }],
     ['with windows that overlap', { ...whole, kernelHeight: 6, outHeight: 2 }],
   ] as [string, Conv2dKey][])('are not those %s', (_, key) => {
-    for (const { family } of convJobs(key)) {
-      const variant = family.variants.find((v) => v.name === 'product')
-      expect(variant?.supports(key, gpu)).toBe(false)
-    }
+    for (const { product } of convJobs(key)) expect(matmulOf(product, key)).toBeUndefined()
   })
 })
 

@@ -109,7 +109,7 @@ const product: MatmulKey = {
 const tenth = Math.fround(0.1)
 
 const image: Conv2dKey = {
-  ...{ batch: 1, inputHeight: 1, inputWidth: 1, channels: 1, outHeight: 1, outWidth: 1, filters: 1 },
+  ...{ batch: 1, inputHeight: 1, inputWidth: 1, channels: 1, outHeight: 1, outWidth: 1, filters: 1, groups: 1 },
   ...{ kernelHeight: 1, kernelWidth: 1, strides: [1, 1], dilation: [1, 1], padTop: 0, padLeft: 0 },
   ...{ bias: false, activation: 'linear' },
 }

@@ -1,9 +1,13 @@
 /** Two-dimensional convolution. */
 
-import type { Operation, TensorType } from '../graph/node.ts'
+import type { Kernels, Operation, TensorType } from '../graph/node.ts'
+import { matmulOf } from '../kernels/conv2d/as-matmul.ts'
 import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../kernels/conv2d/conv2d.ts'
+import type { Conv2dKey } from '../kernels/conv2d/plain.ts'
+import type { KernelPlan } from '../kernels/kernel.ts'
+import { matmul } from '../kernels/matmul/matmul.ts'
 import type { FusedActivation } from '../kernels/wgsl/activation.ts'
-import { checkOptions } from '../options.ts'
+import { checkOptions, countFrom1 } from '../options.ts'
 import type { Activation } from './activation.ts'
 import { activate, activationOf, anActivation } from './activation.ts'
 import { extentOf, extentsOf4, f32, refuse, take } from './checks.ts'
@@ -18,6 +22,7 @@ import { convGeometry, convKinds, pairOf } from './window.ts'
 
 export interface Conv2dAttributes extends ConvGeometry {
   readonly filters: number
+  readonly groups: number
 }
 
 type Operands = [x: Tensor, kernel: Tensor, bias?: Tensor]
@@ -29,7 +34,7 @@ const conv2dOp: Operator<Conv2dAttributes, Operands> = {
   name: 'conv2d',
   shape: conv2dShape,
   lower: ({ inputs, attributes }, kernels) =>
-    kernels.plan(conv2dForward, { ...attributes, bias: inputs.length === 3, activation: 'linear' }),
+    planOf('conv2d', { ...attributes, bias: inputs.length === 3, activation: 'linear' }, kernels),
   absorb({ attributes }, reader) {
     const activation = activationOf(reader)
     return activation && { op: activatedConv2dOp, attributes: { ...attributes, activation } }
@@ -46,7 +51,7 @@ const conv2dOp: Operator<Conv2dAttributes, Operands> = {
 const activatedConv2dOp: Operation<Conv2dAttributes & { readonly activation: FusedActivation }> = {
   name: 'conv2d',
   shape: (inputs, attributes) => conv2dShape(inputs as TypesOf<Operands>, attributes),
-  lower: ({ inputs, attributes }, kernels) => kernels.plan(conv2dForward, { ...attributes, bias: inputs.length === 3 }),
+  lower: ({ inputs, attributes }, kernels) => planOf('conv2d', { ...attributes, bias: inputs.length === 3 }, kernels),
 }
 
 // Both gradients are linear in each operand, so their derivatives are convolutions again.
@@ -57,7 +62,7 @@ const conv2dInputGradientOp: Operator<Conv2dAttributes, [dy: Tensor, kernel: Ten
     take('conv2dInputGradient', inputs, [{ rank: 4 }, { rank: 4 }])
     return [f32([batch, inputHeight, inputWidth, channels])]
   },
-  lower: ({ attributes }, kernels) => kernels.plan(conv2dInputGradient, { ...attributes, ...plain }),
+  lower: ({ attributes }, kernels) => planOf('conv2d.inputGradient', { ...attributes, ...plain }, kernels),
   vjp: ({ cotangent, inputs: [dy, kernel], attributes }) => [
     apply(conv2dOp, [cotangent, kernel], attributes),
     apply(conv2dFilterGradientOp, [cotangent, dy], attributes),
@@ -66,11 +71,11 @@ const conv2dInputGradientOp: Operator<Conv2dAttributes, [dy: Tensor, kernel: Ten
 
 const conv2dFilterGradientOp: Operator<Conv2dAttributes, [x: Tensor, dy: Tensor]> = {
   name: 'conv2dFilterGradient',
-  shape(inputs, { kernelHeight, kernelWidth, channels, filters }) {
+  shape(inputs, { kernelHeight, kernelWidth, channels, filters, groups }) {
     take('conv2dFilterGradient', inputs, [{ rank: 4 }, { rank: 4 }])
-    return [f32([kernelHeight, kernelWidth, channels, filters])]
+    return [f32([kernelHeight, kernelWidth, channels / groups, filters])]
   },
-  lower: ({ attributes }, kernels) => kernels.plan(conv2dFilterGradient, { ...attributes, ...plain }),
+  lower: ({ attributes }, kernels) => planOf('conv2d.filterGradient', { ...attributes, ...plain }, kernels),
   vjp: ({ cotangent, inputs: [x, dy], attributes }) => [
     apply(conv2dInputGradientOp, [dy, cotangent], attributes),
     apply(conv2dOp, [x, cotangent], attributes),
@@ -79,11 +84,30 @@ const conv2dFilterGradientOp: Operator<Conv2dAttributes, [x: Tensor, dy: Tensor]
 
 const gradientOps = { inputGradient: conv2dInputGradientOp, filterGradient: conv2dFilterGradientOp }
 
+const families = {
+  conv2d: conv2dForward,
+  'conv2d.inputGradient': conv2dInputGradient,
+  'conv2d.filterGradient': conv2dFilterGradient,
+} as const
+
+/** The kernels of a convolution, or of the product that it is. */
+function planOf(name: keyof typeof families, key: Conv2dKey, kernels: Kernels): KernelPlan {
+  const product = matmulOf(name, key)
+  return product === undefined ? kernels.plan(families[name], key) : kernels.plan(matmul, product)
+}
+
 function conv2dShape(inputs: TypesOf<Operands>, attributes: Conv2dAttributes): TensorType[] {
   take('conv2d', inputs, [{ rank: 4 }, { rank: 4 }, { rank: 1 }])
   const [, kernel, bias] = inputs
-  const { batch, outHeight, outWidth, channels, filters } = attributes
-  if (kernel.shape[2] !== channels) refuse('conv2d', inputs, 'the kernel is [height, width, input channels, filters]')
+  const { batch, outHeight, outWidth, channels, filters, groups } = attributes
+  if (channels % groups !== 0 || filters % groups !== 0)
+    refuse('conv2d', inputs, `channels and filters must divide into ${groups} groups`)
+  if (kernel.shape[2] !== channels / groups)
+    refuse(
+      'conv2d',
+      inputs,
+      `the kernel is [height, width, input channels${groups > 1 ? ` / ${groups}` : ''}, filters]`,
+    )
   if (bias !== undefined && bias.shape[0] !== filters) refuse('conv2d', inputs, 'the bias has one number a filter')
   return [f32([batch, outHeight, outWidth, filters])]
 }
@@ -103,7 +127,7 @@ export interface ConvOptions {
 
 /**
  * Two-dimensional convolution (cross-correlation, as in every framework), bias and activation in one kernel:
- * activation(conv(x [n, h, w, c], kernel [kh, kw, c, filters]) + bias [filters]) -> [n, h', w', filters]. With padding 'valid',
+ * activation(conv(x [n, h, w, c], kernel [kh, kw, c / groups, filters]) + bias [filters]) -> [n, h', w', filters]. With padding 'valid',
  * h' = floor((h - (kh - 1) dilation - 1) / stride) + 1; with 'same', h' = ceil(h / stride). Relu and a 2x2 {@link maxPool} that
  * follow become part of the kernel. Both derivatives are convolutions again, so there are higher ones.
  * @throws WeftgradError 'shape' for operands or a window that do not fit, 'argument' for strides, padding, dilation or an
@@ -113,13 +137,17 @@ export function conv2d(
   x: Tensor,
   kernel: Tensor,
   bias?: Tensor,
-  options: ConvOptions & { readonly activation?: Activation } = {},
+  options: ConvOptions & {
+    /** Parts that the channels and filters divide into: each filter sees the channels of its own. 1 by default. */
+    readonly groups?: number
+    readonly activation?: Activation
+  } = {},
 ): Tensor {
-  const kinds = { ...convKinds, activation: anActivation }
-  const { activation = 'linear' } = checkOptions('conv2d', options, kinds)
+  const kinds = { ...convKinds, groups: countFrom1, activation: anActivation }
+  const { activation = 'linear', groups = 1 } = checkOptions('conv2d', options, kinds)
   const geometry = convGeometry('conv2d', x.shape, kernel.shape, options)
   const inputs: Operands = bias === undefined ? [x, kernel] : [x, kernel, bias]
-  return activate(activation, apply(conv2dOp, inputs, { ...geometry, filters: extentOf(kernel.shape, 3) }))
+  return activate(activation, apply(conv2dOp, inputs, { ...geometry, filters: extentOf(kernel.shape, 3), groups }))
 }
 
 /**
@@ -156,6 +184,6 @@ export function conv2dTranspose(
   const geometry = convGeometry(name, image, kernel.shape, { strides: stride, dilationRate: dilation, padding })
   if (geometry.outHeight !== height || geometry.outWidth !== width)
     refuse(name, types, `padding ${JSON.stringify(padding)} leaves no image that it could come from`)
-  const y = apply(conv2dInputGradientOp, [x, kernel], { ...geometry, filters: channels })
+  const y = apply(conv2dInputGradientOp, [x, kernel], { ...geometry, filters: channels, groups: 1 })
   return activate(activation, bias === undefined ? y : add(y, bias))
 }

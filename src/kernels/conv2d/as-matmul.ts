@@ -1,30 +1,31 @@
 /**
- * Convolutions that are plain matrix products, by the kernels of matmul/matmul.ts: where each window is one run of memory and
- * windows do not overlap. That is a 1x1 kernel at stride 1, or a kernel as large as the image. Nothing is gathered, so all
- * operands are read in long vectors:
+ * Convolutions that are plain matrix products: where each window is one run of memory and windows do not overlap. That is a
+ * 1x1 kernel at stride 1, or a kernel as large as the image. Nothing is gathered, so all operands are read in long vectors:
  * - forward:          [output pixels, taps] x [taps, filters]
  * - input gradient:   [output pixels, filters] x [taps, filters] transposed
  * - filter gradient:  [output pixels, taps] transposed x [output pixels, filters]
+ *
+ * By the kernels of matmul they are faster than by any of a convolution (1x1, 64 channels and filters on lavapipe, GFLOP/s
+ * against the best other variant: forward 21 and 18, input gradient 20 and 13, filter gradient 26 and 19).
  */
 
-import type { Variant } from '../kernel.ts'
-import { planKernel } from '../kernel.ts'
-import type { MatmulKey } from '../matmul/matmul.ts'
-import { matmul } from '../matmul/matmul.ts'
+import type { MatmulKey } from '../matmul/key.ts'
 import type { Conv2dKey } from './plain.ts'
-import { conv2dSupports } from './plain.ts'
 import type { ConvProduct } from './workgroup.ts'
 
-/** Whether the windows of a convolution without padding are the rows of its image as a matrix. */
+/** Whether the windows of a convolution are the rows of its image as a matrix. */
 function isPlainProduct(key: Conv2dKey): boolean {
   const { inputHeight, inputWidth, outHeight, outWidth, kernelHeight, kernelWidth, strides, dilation } = key
+  if (key.groups !== 1 || key.padTop !== 0 || key.padLeft !== 0) return false
   const isUnit = kernelHeight * kernelWidth * strides[0] * strides[1] === 1
   if (isUnit) return outHeight === inputHeight && outWidth === inputWidth
   const isDense = dilation[0] === 1 && dilation[1] === 1
   return isDense && outHeight * outWidth === 1 && kernelHeight === inputHeight && kernelWidth === inputWidth
 }
 
-function productKey(product: ConvProduct, key: Conv2dKey): MatmulKey {
+/** The product that a convolution is, if it is one. */
+export function matmulOf(product: ConvProduct, key: Conv2dKey): MatmulKey | undefined {
+  if (!isPlainProduct(key)) return undefined
   const outPixels = key.batch * key.outHeight * key.outWidth
   const taps = key.kernelHeight * key.kernelWidth * key.channels
   const { filters } = key
@@ -37,20 +38,5 @@ function productKey(product: ConvProduct, key: Conv2dKey): MatmulKey {
       return { ...plain, m: outPixels, n: taps, k: filters, transposeB: true }
     case 'conv2d.filterGradient':
       return { ...plain, m: taps, n: filters, k: outPixels, transposeA: true }
-  }
-}
-
-export function convByProduct(product: ConvProduct): Variant<Conv2dKey, 'product'> {
-  return {
-    name: 'product',
-    supports: conv2dSupports(
-      { strides: true, dilation: true, padTop: false, padLeft: false, bias: true, activation: true },
-      isPlainProduct,
-    ),
-    plan(key, target) {
-      const plan = planKernel(matmul, productKey(product, key), target)
-      const dispatches = plan.dispatches.map((d) => ({ ...d, label: d.label.replace('matmul', `${product}/product`) }))
-      return { ...plan, variant: 'product', dispatches }
-    },
   }
 }

@@ -54,7 +54,7 @@ function tileRows(wanted: number, columnVector: number, rows: number): number {
 }
 
 const supports = /* @__PURE__ */ conv2dSupports(
-  { strides: true, dilation: true, padTop: true, padLeft: true, bias: true, activation: true },
+  { strides: true, dilation: true, padTop: true, padLeft: true, groups: false, bias: true, activation: true },
   (_, target) => target.subgroupSize !== undefined,
 )
 

@@ -13,6 +13,8 @@ import { longSum } from '../wgsl/long-sum.ts'
 
 export interface Conv2dKey extends ConvGeometry {
   readonly filters: number
+  /** Channels and filters in equal parts, of which each filter reads its own: the kernel is [h, w, channels / groups, filters]. */
+  readonly groups: number
   /** A third input [filters] is added. */
   readonly bias: boolean
   readonly activation: FusedActivation
@@ -23,6 +25,7 @@ type Conv2dFeature = Exclude<keyof Conv2dKey, GeometryExtent | 'filters'>
 /** See `capabilities`. The gradients know of no bias and no activation, and are asked for none. */
 export const conv2dSupports = /* @__PURE__ */ capabilities<Conv2dKey, Conv2dFeature>({
   ...plainestGeometry,
+  groups: 1,
   bias: false,
   activation: 'linear',
 })
@@ -44,6 +47,7 @@ function plainPlan(
 ): KernelPlan {
   const workgroupSize = plainWorkgroupSize(target)
   const total = longSum('f32', ['sum'], extents)
+  const { groupChannels, groupFilters } = groupOf(key)
   const uniforms: Record<string, UniformValue> = {
     count,
     inputHeight: key.inputHeight,
@@ -53,6 +57,8 @@ function plainPlan(
     outHeight: key.outHeight,
     outWidth: key.outWidth,
     filters: key.filters,
+    groupChannels,
+    groupFilters,
     kernelHeight: key.kernelHeight,
     kernelWidth: key.kernelWidth,
     strideY: { i32: key.strides[0] },
@@ -66,7 +72,7 @@ function plainPlan(
     variant: 'plain',
     scratchBytes: [],
     flops:
-      2 * key.batch * key.outHeight * key.outWidth * key.filters * key.kernelHeight * key.kernelWidth * key.channels,
+      2 * key.batch * key.outHeight * key.outWidth * key.filters * key.kernelHeight * key.kernelWidth * groupChannels,
     dispatches: [
       dispatch({
         label: `${name}/plain`,
@@ -86,11 +92,17 @@ ${total.finish}
   }
 }
 
+/** What a group has of both. */
+function groupOf({ channels, filters, groups }: Conv2dKey): { groupChannels: number; groupFilters: number } {
+  return { groupChannels: channels / groups, groupFilters: filters / groups }
+}
+
 const supports = /* @__PURE__ */ conv2dSupports({
   strides: true,
   dilation: true,
   padTop: true,
   padLeft: true,
+  groups: true,
   bias: true,
   activation: true,
 })
@@ -110,23 +122,27 @@ export const plainForward: Variant<Conv2dKey, 'plain'> = {
         writes('result', output(0)),
         ...(key.bias ? [reads('bias', input(2))] : []),
       ],
-      { terms: key.kernelHeight * key.kernelWidth * key.channels, iterations: key.channels },
+      {
+        terms: key.kernelHeight * key.kernelWidth * groupOf(key).groupChannels,
+        iterations: groupOf(key).groupChannels,
+      },
       `activate(sum${key.bias ? ' + bias[index % u.filters]' : ''})`,
       (loop) => `
   let filter_ = index % u.filters;
   let outX = (index / u.filters) % u.outWidth;
   let outY = (index / (u.filters * u.outWidth)) % u.outHeight;
   let sample = index / (u.filters * u.outWidth * u.outHeight);
+  let firstChannel = filter_ / u.groupFilters * u.groupChannels;
   for (var ky = 0u; ky < u.kernelHeight; ky++) {
     let y = i32(outY) * u.strideY + i32(ky) * u.dilationY - u.padTop;
     if (y < 0 || u32(y) >= u.inputHeight) { continue; }
     for (var kx = 0u; kx < u.kernelWidth; kx++) {
       let x = i32(outX) * u.strideX + i32(kx) * u.dilationX - u.padLeft;
       if (x < 0 || u32(x) >= u.inputWidth) { continue; }
-      let pixel = ((sample * u.inputHeight + u32(y)) * u.inputWidth + u32(x)) * u.channels;
-      let tap = (ky * u.kernelWidth + kx) * u.channels;
+      let pixel = ((sample * u.inputHeight + u32(y)) * u.inputWidth + u32(x)) * u.channels + firstChannel;
+      let tap = (ky * u.kernelWidth + kx) * u.groupChannels;
 ${loop(
-  ['channel', '0u', 'u.channels'],
+  ['channel', '0u', 'u.groupChannels'],
   '        sum += image[pixel + channel] * kernel[(tap + channel) * u.filters + filter_];',
 )}
     }
@@ -144,22 +160,26 @@ export const plainInputGradient: Variant<Conv2dKey, 'plain'> = {
       target,
       key.batch * key.inputHeight * key.inputWidth * key.channels,
       [reads('gradient', input(0)), reads('kernel', input(1)), writes('result', output(0))],
-      { terms: key.kernelHeight * key.kernelWidth * key.filters, iterations: key.filters },
+      {
+        terms: key.kernelHeight * key.kernelWidth * groupOf(key).groupFilters,
+        iterations: groupOf(key).groupFilters,
+      },
       'sum',
       (loop) => `
   let channel = index % u.channels;
   let x = (index / u.channels) % u.inputWidth;
   let y = (index / (u.channels * u.inputWidth)) % u.inputHeight;
   let sample = index / (u.channels * u.inputWidth * u.inputHeight);
+  let firstFilter = channel / u.groupChannels * u.groupFilters;
   for (var ky = 0u; ky < u.kernelHeight; ky++) {
     let scaledY = i32(y) + u.padTop - i32(ky) * u.dilationY;
     if (scaledY < 0 || scaledY % u.strideY != 0 || u32(scaledY / u.strideY) >= u.outHeight) { continue; }
     for (var kx = 0u; kx < u.kernelWidth; kx++) {
       let scaledX = i32(x) + u.padLeft - i32(kx) * u.dilationX;
       if (scaledX < 0 || scaledX % u.strideX != 0 || u32(scaledX / u.strideX) >= u.outWidth) { continue; }
-      let pixel = ((sample * u.outHeight + u32(scaledY / u.strideY)) * u.outWidth + u32(scaledX / u.strideX)) * u.filters;
-      let tap = ((ky * u.kernelWidth + kx) * u.channels + channel) * u.filters;
-${loop(['f', '0u', 'u.filters'], '        sum += gradient[pixel + f] * kernel[tap + f];')}
+      let pixel = ((sample * u.outHeight + u32(scaledY / u.strideY)) * u.outWidth + u32(scaledX / u.strideX)) * u.filters + firstFilter;
+      let tap = ((ky * u.kernelWidth + kx) * u.groupChannels + channel % u.groupChannels) * u.filters + firstFilter;
+${loop(['f', '0u', 'u.groupFilters'], '        sum += gradient[pixel + f] * kernel[tap + f];')}
     }
   }`,
     ),
@@ -173,15 +193,15 @@ export const plainFilterGradient: Variant<Conv2dKey, 'plain'> = {
       'conv2d.filterGradient',
       key,
       target,
-      key.kernelHeight * key.kernelWidth * key.channels * key.filters,
+      key.kernelHeight * key.kernelWidth * groupOf(key).groupChannels * key.filters,
       [reads('image', input(0)), reads('gradient', input(1)), writes('result', output(0))],
       { terms: key.batch * key.outHeight * key.outWidth, iterations: key.outWidth },
       'sum',
       (loop) => `
   let filter_ = index % u.filters;
-  let channel = (index / u.filters) % u.channels;
-  let kx = (index / (u.filters * u.channels)) % u.kernelWidth;
-  let ky = index / (u.filters * u.channels * u.kernelWidth);
+  let channel = filter_ / u.groupFilters * u.groupChannels + (index / u.filters) % u.groupChannels;
+  let kx = (index / (u.filters * u.groupChannels)) % u.kernelWidth;
+  let ky = index / (u.filters * u.groupChannels * u.kernelWidth);
   for (var sample = 0u; sample < u.batch; sample++) {
     for (var outY = 0u; outY < u.outHeight; outY++) {
       let y = i32(outY) * u.strideY + i32(ky) * u.dilationY - u.padTop;

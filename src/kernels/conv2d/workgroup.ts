@@ -42,7 +42,7 @@ function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey, 
   return {
     name: block.name,
     supports: conv2dSupports(
-      { strides: true, dilation: true, padTop: true, padLeft: true, bias: true, activation: true },
+      { strides: true, dilation: true, padTop: true, padLeft: true, groups: false, bias: true, activation: true },
       (_, target) => suits(block, target),
     ),
     plan(key, target) {

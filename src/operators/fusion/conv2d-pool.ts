@@ -24,6 +24,7 @@ import type { ConvGeometry } from '../window.ts'
 /** What a convolution is here; the extents are its own, before pooling. */
 interface Convolution extends ConvGeometry {
   readonly filters: number
+  readonly groups: number
 }
 
 type Activation = 'relu' | 'linear'

@@ -93,7 +93,7 @@ export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgr
 }
 
 const supports = /* @__PURE__ */ conv2dSupports(
-  { strides: false, dilation: false, padTop: false, padLeft: false, bias: true, activation: true },
+  { strides: false, dilation: false, padTop: false, padLeft: false, groups: false, bias: true, activation: true },
   (_, target) => target.subgroupSize !== undefined,
 )
 
