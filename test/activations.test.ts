@@ -7,7 +7,6 @@ import type { Conv2dKey } from '../src/kernels/conv2d/conv2d.ts'
 import { conv2dForward } from '../src/kernels/conv2d/conv2d.ts'
 import type { Conv2dPoolKey } from '../src/kernels/conv2d/quad/pooled.ts'
 import { conv2dPool } from '../src/kernels/conv2d/quad/pooled.ts'
-import type { ElementwiseKind } from '../src/kernels/elementwise/elementwise.ts'
 import { elementwise } from '../src/kernels/elementwise/elementwise.ts'
 import type { Family, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
@@ -16,6 +15,8 @@ import { matmul } from '../src/kernels/matmul/matmul.ts'
 import type { FusedActivation } from '../src/kernels/wgsl/activation.ts'
 import { activations } from '../src/kernels/wgsl/functions.ts'
 import { useDevice } from './support/device.ts'
+import type { ElementwiseKind } from './support/elementwise-step.ts'
+import { step } from './support/elementwise-step.ts'
 import type { HostArray } from './support/run-plan.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -65,7 +66,10 @@ async function unfused(kind: ElementwiseKind, ...inputs: Numbers[]): Promise<Num
   const count = inputs[0]?.length ?? 0
   const steps = [
     ...inputs.map((_, index) => ({ kind: 'input', index }) as const),
-    { kind, args: inputs.map((_, index) => index) },
+    step(
+      kind,
+      inputs.map((_, index) => index),
+    ),
   ]
   const operands = inputs.map(() => ({ shape: [count], dtype: 'f32' }) as const)
   const key = { shape: [count], inputs: operands, steps, output: 'f32' } as const

@@ -1,12 +1,14 @@
 /** Elementwise kernels: every variant against float64 loops, broadcasting, IEEE 754's special cases, refusals. */
 import { describe, expect, it } from 'vitest'
-import type { BinaryKind, ElementwiseKey, ElementwiseStep, UnaryKind } from '../src/kernels/elementwise/elementwise.ts'
+import type { ElementwiseKey, ElementwiseStep } from '../src/kernels/elementwise/elementwise.ts'
 import { elementwise } from '../src/kernels/elementwise/elementwise.ts'
 import type { Shape } from '../src/kernels/kernel.ts'
 import { elementCount, planKernel } from '../src/kernels/kernel.ts'
 import { erf, gelu, geluTanh } from './reference/error-function.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
+import type { BinaryKind, UnaryKind } from './support/elementwise-step.ts'
+import { step } from './support/elementwise-step.ts'
 import type { HostArray } from './support/run-plan.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -49,13 +51,13 @@ function unaryKey(kind: UnaryKind, count: number, bounds: { min?: number; max?: 
   return {
     shape: [count],
     inputs: [f32([count])],
-    steps: [source(0), { kind, args: [0], ...bounds }],
+    steps: [source(0), step(kind, [0], bounds)],
     output: kind === 'toU32' ? 'u32' : 'f32',
   }
 }
 
 function binaryKey(kind: BinaryKind, shape: Shape, a: Shape = shape, b: Shape = shape): ElementwiseKey {
-  return { shape, inputs: [f32(a), f32(b)], steps: [source(0), source(1), { kind, args: [0, 1] }], output: 'f32' }
+  return { shape, inputs: [f32(a), f32(b)], steps: [source(0), source(1), step(kind, [0, 1])], output: 'f32' }
 }
 
 const special = Float32Array.of(
@@ -177,7 +179,7 @@ describe('binary operators', () => {
       const key: ElementwiseKey = {
         shape: [3],
         inputs: [f32([3])],
-        steps: [source(0), { kind: 'constant', value: exponent }, { kind: 'pow', args: [0, 1] }],
+        steps: [source(0), { kind: 'constant', value: exponent }, step('pow', [0, 1])],
         output: 'f32',
       }
       await expectAll(key, [Float32Array.of(-3, 0, 5)], [(-3) ** exponent, 0, 5 ** exponent])
@@ -190,7 +192,7 @@ describe('binary operators', () => {
       ['sub', 0],
       ['div', 1],
     ] as const) {
-      const steps: ElementwiseStep[] = [source(0), { kind: 'copy', args: [0] }, { kind, args: [0, 1] }]
+      const steps: ElementwiseStep[] = [source(0), step('copy', [0]), step(kind, [0, 1])]
       await expectAll({ shape: [3], inputs: [f32([3])], steps, output: 'f32' }, [x], [value, Number.NaN, Number.NaN])
     }
   })
@@ -273,16 +275,16 @@ describe('chains', () => {
       steps: [
         source(0),
         source(1),
-        { kind: 'mul', args: [0, 1] },
+        step('mul', [0, 1]),
         source(2),
-        { kind: 'add', args: [2, 3] },
-        { kind: 'relu', args: [4] },
+        step('add', [2, 3]),
+        step('relu', [4]),
         source(3),
         { kind: 'constant', value: 2 },
-        { kind: 'toF32', args: [6] },
-        { kind: 'greater', args: [8, 7] },
+        step('toF32', [6]),
+        step('greater', [8, 7]),
         { kind: 'constant', value: Number.NEGATIVE_INFINITY },
-        { kind: 'where', args: [9, 5, 10] },
+        step('where', [9, 5, 10]),
       ],
       output: 'f32',
     }
@@ -307,7 +309,7 @@ describe('chains', () => {
     const key: ElementwiseKey = {
       shape: [4],
       inputs: [f32([4]), f32([4]), f32([4])],
-      steps: [source(0), source(1), source(2), { kind: 'where', args: [0, 1, 2] }],
+      steps: [source(0), source(1), source(2), step('where', [0, 1, 2])],
       output: 'f32',
     }
     const nan = Number.NaN
@@ -325,7 +327,7 @@ describe('chains', () => {
     const others = Uint32Array.of(0, 16777217, 16777217, 4294967294, 6)
     const u32 = { shape: [5], dtype: 'u32' as const }
     await expectAll(
-      { shape: [5], inputs: [u32, u32], steps: [source(0), source(1), { kind: 'equal', args: [0, 1] }], output: 'f32' },
+      { shape: [5], inputs: [u32, u32], steps: [source(0), source(1), step('equal', [0, 1])], output: 'f32' },
       [words, others],
       [1, 0, 1, 0, 0],
     )
@@ -352,9 +354,9 @@ describe('refusals', () => {
       { ...binaryKey('add', [4]), inputs: [f32([4]), { shape: [4], dtype: 'u32' }] },
       'shape',
     ],
-    ['steps that read later ones', { ...ordinary, steps: [{ kind: 'neg', args: [0] }] }, 'argument'],
+    ['steps that read later ones', { ...ordinary, steps: [step('neg', [0])] }, 'argument'],
     ['inputs that are not there', { ...ordinary, steps: [source(1)] }, 'argument'],
-    ['too few arguments', { ...ordinary, steps: [source(0), { kind: 'add', args: [0] }] }, 'argument'],
+    ['too few arguments', { ...ordinary, steps: [source(0), step('add', [0])] }, 'argument'],
     ['no steps', { ...ordinary, steps: [] }, 'argument'],
     ['bounds in the wrong order', unaryKey('clip', 4, { min: 1, max: 0 }), 'argument'],
     ['a bound of NaN', unaryKey('clip', 4, { min: Number.NaN }), 'argument'],

@@ -4,8 +4,9 @@
  */
 
 import type { Node } from '../graph/node.ts'
+import { functionRule } from '../kernels/elementwise/steps.ts'
 import type { Activation as FusedActivation } from '../kernels/wgsl/functions.ts'
-import { isActivation } from '../kernels/wgsl/functions.ts'
+import { activations, isActivation } from '../kernels/wgsl/functions.ts'
 import type { Kind } from '../options.ts'
 import { aFlag, checkOptions, oneOf } from '../options.ts'
 import type { Unary } from './elementwise.ts'
@@ -14,19 +15,24 @@ import type { Operand } from './operator.ts'
 import { apply } from './operator.ts'
 import type { Tensor } from './tensor.ts'
 
-const sigmoidOp = /* @__PURE__ */ unary('sigmoid', (ct, _, y) => mul(ct, mul(y, sub(1, y))))
-const tanhOp = /* @__PURE__ */ unary('tanh', (ct, _, y) => mul(ct, sub(1, square(y))))
-export const reluOp = /* @__PURE__ */ unary('relu', (ct, _, y) => where(greater(y, 0), ct, 0))
+/** The elementwise operator of an activation that kernels know. */
+function activation(name: FusedActivation, vjp: Parameters<typeof unary>[2]): Unary {
+  return unary(name, functionRule(activations[name]), vjp)
+}
+
+const sigmoidOp = /* @__PURE__ */ activation('sigmoid', (ct, _, y) => mul(ct, mul(y, sub(1, y))))
+const tanhOp = /* @__PURE__ */ activation('tanh', (ct, _, y) => mul(ct, sub(1, square(y))))
+export const reluOp = /* @__PURE__ */ activation('relu', (ct, _, y) => where(greater(y, 0), ct, 0))
 
 /** The normal distribution: P(x) + x p(x), with P its cumulative function and p its density. */
-const geluOp = /* @__PURE__ */ unary('gelu', (ct, x) => {
+const geluOp = /* @__PURE__ */ activation('gelu', (ct, x) => {
   const cumulative = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5)
   const density = mul(exp(mul(square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI))
   return mul(ct, add(cumulative, mul(x, density)))
 })
 
 /** y = x / 2 (1 + t), t = tanh(u), u = c (x + 0.044715 x^3). */
-const geluTanhOp = /* @__PURE__ */ unary('geluTanh', (ct, x) => {
+const geluTanhOp = /* @__PURE__ */ activation('geluTanh', (ct, x) => {
   const [c, cubic] = [Math.sqrt(2 / Math.PI), 0.044715]
   const x2 = square(x)
   const t = tanh(mul(mul(x, add(mul(x2, cubic), 1)), c))

@@ -9,7 +9,8 @@
 import { WeftgradError } from '../errors.ts'
 import type { NoAttributes, TensorType } from '../graph/node.ts'
 import { planStep } from '../graph/rewrite/elementwise-chain.ts'
-import type { BinaryKind, UnaryKind } from '../kernels/elementwise/elementwise.ts'
+import type { StepRule } from '../kernels/elementwise/steps.ts'
+import * as rules from '../kernels/elementwise/steps.ts'
 import { broadcastShapes, f32, take, u32 } from './checks.ts'
 import type { Operand, Operator } from './operator.ts'
 import { apply, noDerivative } from './operator.ts'
@@ -26,7 +27,8 @@ function elementwiseShape(name: string, inputs: readonly TensorType[]): TensorTy
 
 /** An operator on one operand; `vjp` gives its cotangent from that of the result, the operand and the result. */
 export function unary(
-  name: UnaryKind,
+  name: string,
+  rule: StepRule,
   vjp: (cotangent: Tensor, x: Tensor, y: Tensor) => Tensor | undefined,
   uniform?: (x: number) => number,
 ): Unary {
@@ -34,7 +36,7 @@ export function unary(
     name,
     shape: (inputs) => elementwiseShape(name, inputs),
     lower: planStep,
-    step: () => ({ kind: name }),
+    step: () => ({ kind: name, rule }),
     vjp: ({ cotangent, inputs: [x], y }) => [vjp(cotangent, x, y)],
     ...(uniform && { uniform }),
   }
@@ -42,7 +44,8 @@ export function unary(
 
 /** An operator on two operands. */
 function binary(
-  name: BinaryKind,
+  name: string,
+  rule: StepRule,
   vjp: (cotangent: Tensor, a: Tensor, b: Tensor, y: Tensor) => readonly (Tensor | undefined)[],
   uniform?: (a: number, b: number) => number,
 ): Binary {
@@ -50,7 +53,7 @@ function binary(
     name,
     shape: (inputs) => elementwiseShape(name, inputs),
     lower: planStep,
-    step: () => ({ kind: name }),
+    step: () => ({ kind: name, rule }),
     vjp: ({ cotangent, inputs: [a, b], y }) => vjp(cotangent, a, b, y),
     ...(uniform && { uniform }),
   }
@@ -61,25 +64,29 @@ const flatInBoth = (): readonly undefined[] => []
 
 export const addOp = /* @__PURE__ */ binary(
   'add',
+  rules.add,
   (ct) => [ct, ct],
   (a, b) => a + b,
 )
 export const subOp = /* @__PURE__ */ binary(
   'sub',
+  rules.sub,
   (ct) => [ct, neg(ct)],
   (a, b) => a - b,
 )
 export const mulOp = /* @__PURE__ */ binary(
   'mul',
+  rules.mul,
   (ct, a, b) => [mul(ct, b), mul(ct, a)],
   (a, b) => a * b,
 )
 export const divOp = /* @__PURE__ */ binary(
   'div',
+  rules.div,
   (ct, _, b, y) => [div(ct, b), neg(div(mul(ct, y), b))],
   (a, b) => a / b,
 )
-export const powOp = /* @__PURE__ */ binary('pow', (ct, a, b, y) => {
+export const powOp = /* @__PURE__ */ binary('pow', rules.pow, (ct, a, b, y) => {
   // x^0 is flat, also at 0 (and at NaN), where x^-1 is infinite: another base stands in there.
   const isFlat = greater(equal(b, 0), greater(abs(a), 0))
   const slope = mul(b, pow(where(isFlat, 1, a), sub(b, 1)))
@@ -88,25 +95,25 @@ export const powOp = /* @__PURE__ */ binary('pow', (ct, a, b, y) => {
   const logarithm = log(where(isCutOff, 1, a))
   return [mul(ct, slope), where(isCutOff, 0, mul(ct, mul(y, logarithm)))]
 })
-export const maximumOp = /* @__PURE__ */ binary('maximum', (ct, a, b) => {
+export const maximumOp = /* @__PURE__ */ binary('maximum', rules.maximum, (ct, a, b) => {
   const first = greaterEqual(a, b)
   return [where(first, ct, 0), where(first, 0, ct)]
 })
-export const minimumOp = /* @__PURE__ */ binary('minimum', (ct, a, b) => {
+export const minimumOp = /* @__PURE__ */ binary('minimum', rules.minimum, (ct, a, b) => {
   const first = lessEqual(a, b)
   return [where(first, ct, 0), where(first, 0, ct)]
 })
-export const greaterOp = /* @__PURE__ */ binary('greater', flatInBoth)
-export const greaterEqualOp = /* @__PURE__ */ binary('greaterEqual', flatInBoth)
-export const lessOp = /* @__PURE__ */ binary('less', flatInBoth)
-export const lessEqualOp = /* @__PURE__ */ binary('lessEqual', flatInBoth)
-export const equalOp = /* @__PURE__ */ binary('equal', flatInBoth)
+export const greaterOp = /* @__PURE__ */ binary('greater', rules.greater, flatInBoth)
+export const greaterEqualOp = /* @__PURE__ */ binary('greaterEqual', rules.greaterEqual, flatInBoth)
+export const lessOp = /* @__PURE__ */ binary('less', rules.less, flatInBoth)
+export const lessEqualOp = /* @__PURE__ */ binary('lessEqual', rules.lessEqual, flatInBoth)
+export const equalOp = /* @__PURE__ */ binary('equal', rules.equal, flatInBoth)
 
 export const whereOp: Operator<NoAttributes, [condition: Tensor, a: Tensor, b: Tensor]> = {
   name: 'where',
   shape: (inputs) => elementwiseShape('where', inputs),
   lower: planStep,
-  step: () => ({ kind: 'where' }),
+  step: () => ({ kind: 'where', rule: rules.where }),
   vjp: ({ cotangent, inputs: [condition] }) => [
     undefined,
     where(condition, cotangent, 0),
@@ -116,17 +123,20 @@ export const whereOp: Operator<NoAttributes, [condition: Tensor, a: Tensor, b: T
 
 export const negOp = /* @__PURE__ */ unary(
   'neg',
+  rules.neg,
   (ct) => neg(ct),
   (x) => -x,
 )
-export const absOp = /* @__PURE__ */ unary('abs', (ct, x) => mul(ct, sign(x)))
-export const signOp = /* @__PURE__ */ unary('sign', flat)
-export const expOp = /* @__PURE__ */ unary('exp', (ct, _, y) => mul(ct, y))
-export const logOp = /* @__PURE__ */ unary('log', (ct, x) => div(ct, x))
-export const sqrtOp = /* @__PURE__ */ unary('sqrt', (ct, _, y) => div(mul(ct, 0.5), y))
-export const erfOp = /* @__PURE__ */ unary('erf', (ct, x) => mul(ct, mul(exp(neg(square(x))), 2 / Math.sqrt(Math.PI))))
-export const squareOp = /* @__PURE__ */ unary('square', (ct, x) => mul(ct, mul(x, 2)))
-export const reciprocalOp = /* @__PURE__ */ unary('reciprocal', (ct, _, y) => neg(mul(ct, square(y))))
+export const absOp = /* @__PURE__ */ unary('abs', rules.abs, (ct, x) => mul(ct, sign(x)))
+export const signOp = /* @__PURE__ */ unary('sign', rules.sign, flat)
+export const expOp = /* @__PURE__ */ unary('exp', rules.exp, (ct, _, y) => mul(ct, y))
+export const logOp = /* @__PURE__ */ unary('log', rules.log, (ct, x) => div(ct, x))
+export const sqrtOp = /* @__PURE__ */ unary('sqrt', rules.sqrt, (ct, _, y) => div(mul(ct, 0.5), y))
+export const erfOp = /* @__PURE__ */ unary('erf', rules.erf, (ct, x) =>
+  mul(ct, mul(exp(neg(square(x))), 2 / Math.sqrt(Math.PI))),
+)
+export const squareOp = /* @__PURE__ */ unary('square', rules.square, (ct, x) => mul(ct, mul(x, 2)))
+export const reciprocalOp = /* @__PURE__ */ unary('reciprocal', rules.reciprocal, (ct, _, y) => neg(mul(ct, square(y))))
 
 export const clipOp: Operator<{ readonly min: number; readonly max: number }, [x: Tensor]> = {
   name: 'clip',
@@ -136,7 +146,7 @@ export const clipOp: Operator<{ readonly min: number; readonly max: number }, [x
     return elementwiseShape('clip', inputs)
   },
   lower: planStep,
-  step: (limits) => ({ kind: 'clip', ...limits }),
+  step: (limits) => ({ kind: 'clip', rule: rules.clip, ...limits }),
   vjp: ({ cotangent, inputs: [x], attributes: { min, max } }) => [
     where(mul(greaterEqual(x, min), lessEqual(x, max)), cotangent, 0),
   ],
@@ -149,7 +159,7 @@ export const toF32Op: Unary = {
     return [f32(inputs[0].shape)]
   },
   lower: planStep,
-  step: () => ({ kind: 'toF32' }),
+  step: () => ({ kind: 'toF32', rule: rules.toF32 }),
   // The numbers pass as they are; what made them says whether it has a derivative (argmax has none).
   vjp: ({ cotangent }) => [cotangent],
 }
@@ -162,7 +172,7 @@ export const toU32Op: Unary = {
     return [u32(inputs[0].shape)]
   },
   lower: planStep,
-  step: () => ({ kind: 'toU32' }),
+  step: () => ({ kind: 'toU32', rule: rules.toU32 }),
   vjp: noDerivative,
 }
 

@@ -4,6 +4,7 @@ import { WeftgradError } from '../errors.ts'
 import type { Shape, TensorType } from '../graph/node.ts'
 import { inputOf, noKernel, sameShape, shapeText } from '../graph/node.ts'
 import { planStep } from '../graph/rewrite/elementwise-chain.ts'
+import { copy } from '../kernels/elementwise/steps.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { concatenate as concatenateKernels } from '../kernels/movement/concatenate.ts'
 import { pad as padKernels, slice as sliceKernels } from '../kernels/movement/copy.ts'
@@ -37,7 +38,7 @@ export const broadcastOp: Operator<{ readonly shape: Shape }, [x: Tensor]> = {
     return [{ shape, dtype: x.dtype }]
   },
   lower: planStep,
-  step: () => ({ kind: 'copy' }),
+  step: () => ({ kind: 'copy', rule: copy }),
   uniform: (x) => x,
   vjp: ({ cotangent }) => [cotangent],
 }

@@ -59,7 +59,7 @@ export function shapeClassOf(key: object): string {
 
 function fieldsText(fields: object): string {
   return Object.entries(fields)
-    .filter(([, value]) => value !== undefined)
+    .filter(([, value]) => value !== undefined && typeof value !== 'function')
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, value]) => `${name}=${valueText(value)}`)
     .join()

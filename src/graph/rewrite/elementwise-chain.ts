@@ -2,6 +2,7 @@
 
 import type { ElementwiseStep } from '../../kernels/elementwise/elementwise.ts'
 import { elementwise } from '../../kernels/elementwise/elementwise.ts'
+import { copy } from '../../kernels/elementwise/steps.ts'
 import type { DType, KernelPlan, Shape } from '../../kernels/kernel.ts'
 import type { Kernels, Node, Operation, Value } from '../node.ts'
 
@@ -44,7 +45,7 @@ export function planStep(node: Node, kernels: Kernels): KernelPlan {
 export function planCopy(value: Value, kernels: Kernels): KernelPlan {
   const steps: ElementwiseStep[] = [
     { kind: 'input', index: 0 },
-    { kind: 'copy', args: [0] },
+    { kind: 'copy', rule: copy, args: [0] },
   ]
   return planChain({ inputs: [value], outputs: [value.type] }, steps, kernels)
 }

@@ -20,12 +20,8 @@ import type { ElementwiseStep } from './steps.ts'
 import { emitChain, valueType } from './steps.ts'
 
 export type {
-  BinaryKind,
-  ElementwiseKind,
   ElementwiseStep,
   OperatorStep,
-  TernaryKind,
-  UnaryKind,
 } from './steps.ts'
 
 export interface ElementwiseKey {

@@ -6,50 +6,33 @@
 import { WeftgradError } from '../../errors.ts'
 import { at as itemAt } from '../extents.ts'
 import type { DType, UniformValue } from '../kernel.ts'
-import type { Activation, FunctionName, Width } from '../wgsl/functions.ts'
-import { activations } from '../wgsl/functions.ts'
+import type { WgslFunction, Width } from '../wgsl/functions.ts'
+import {
+  clipped,
+  errorFunction,
+  exceeds,
+  exponential,
+  larger,
+  naturalLog,
+  ordered,
+  power,
+  signOf,
+  smaller,
+  truncated,
+} from '../wgsl/functions.ts'
 
-export type UnaryKind =
-  | 'neg'
-  | 'abs'
-  | 'sign'
-  | 'exp'
-  | 'log'
-  | 'sqrt'
-  | 'square'
-  | 'reciprocal'
-  | 'erf'
-  | Activation
-  | 'clip' // to [min, max], both optional
-  | 'toF32'
-  | 'toU32' // towards zero, saturating
-  | 'copy'
-
-export type BinaryKind =
-  | 'add'
-  | 'sub'
-  | 'mul'
-  | 'div'
-  | 'pow' // IEEE 754's pow; negative bases have integral exponents only
-  | 'maximum'
-  | 'minimum'
-  | 'greater' // comparisons give f32 1 or 0
-  | 'greaterEqual'
-  | 'less'
-  | 'lessEqual'
-  | 'equal'
-
-export type TernaryKind = 'where' // (condition != 0, a, b)
-
-export type ElementwiseKind = UnaryKind | BinaryKind | TernaryKind
-
+/**
+ * A step of an elementwise kernel: an input, a number, or an operator on earlier steps. `kind` names the operator in labels
+ * and keys; `rule` writes it.
+ */
 export type ElementwiseStep =
   | { readonly kind: 'input'; readonly index: number }
   | { readonly kind: 'constant'; readonly value: number }
   | OperatorStep
 
 export interface OperatorStep {
-  readonly kind: ElementwiseKind
+  readonly kind: string
+  readonly rule: StepRule
   /** Indices of earlier steps. */
   readonly args: readonly number[]
   /** `clip` only; absent means unbounded. */
@@ -63,7 +46,8 @@ export type ValueType = 'f32' | 'u32'
 interface Emission {
   readonly text: string
   readonly type: ValueType
-  readonly needs?: readonly FunctionName[]
+  readonly needs?: readonly WgslFunction[]
+  readonly uniforms?: Readonly<Record<string, UniformValue>>
 }
 
 interface Operands {
@@ -76,125 +60,131 @@ interface Operands {
   readonly same: boolean
   /** The second argument where it is a constant. */
   readonly constant: number | undefined
+  /** Unique in the kernel: for the names of uniforms. */
+  readonly at: number
+  readonly step: OperatorStep
 }
 
-interface Rule {
+/** Writes an operator as WGSL. A function with facts about it, so that keys, which are written as text, leave it out. */
+export interface StepRule {
+  (operands: Operands): Emission
   readonly arity: 1 | 2 | 3
-  /** Argument types that have this operator. */
+  /** Argument types that have this operator; the first argument of a `where`, its condition, may have any. */
   readonly types: readonly ValueType[]
-  readonly emit: (operands: Operands) => Emission
+}
+
+function rule(arity: 1 | 2 | 3, types: readonly ValueType[], emit: (operands: Operands) => Emission): StepRule {
+  return Object.assign((operands: Operands) => emit(operands), { arity, types })
 }
 
 const f32Only: readonly ValueType[] = ['f32']
 const both: readonly ValueType[] = ['f32', 'u32']
 
-function unary(text: (x: string, width: Width) => string, ...needs: FunctionName[]): Rule {
-  return { arity: 1, types: f32Only, emit: ({ names, width }) => ({ text: text(names[0], width), type: 'f32', needs }) }
+/** An operator that WGSL has. */
+function builtIn(text: (x: string) => string): StepRule {
+  return rule(1, f32Only, ({ names: [x] }) => ({ text: text(x), type: 'f32' }))
 }
 
-const activationRules = Object.fromEntries(
-  Object.entries(activations).map(([kind, name]) => [kind, unary((x) => `${name}(${x})`, name)]),
-) as Readonly<Record<Activation, Rule>>
+/** An operator that is one function. */
+export function functionRule(one: WgslFunction): StepRule {
+  return rule(1, f32Only, ({ names: [x] }) => ({ text: `${one.name}(${x})`, type: 'f32', needs: [one] }))
+}
 
 /** `real`: the function for floats, where kernels of other families apply it too. */
-function comparison(sign: string, real?: 'exceeds'): Rule {
-  return {
-    arity: 2,
-    types: both,
-    emit: ({ names: [a, b], type, width: { f } }) => {
-      const plain = `${a} ${sign} ${b}`
-      const ordered = real === undefined ? `(${plain}) & ordered(${a}, ${b})` : `${real}(${a}, ${b})`
-      return {
-        text: `select(${f}(0.0), ${f}(1.0), ${type === 'u32' ? plain : ordered})`,
-        type: 'f32',
-        needs: type === 'u32' ? [] : [real ?? 'ordered'],
-      }
-    },
-  }
+function comparison(sign: string, real?: WgslFunction): StepRule {
+  return rule(2, both, ({ names: [a, b], type, width: { f } }) => {
+    const plain = `${a} ${sign} ${b}`
+    const floats = real === undefined ? `(${plain}) & ordered(${a}, ${b})` : `${real.name}(${a}, ${b})`
+    return {
+      text: `select(${f}(0.0), ${f}(1.0), ${type === 'u32' ? plain : floats})`,
+      type: 'f32',
+      needs: type === 'u32' ? [] : [real ?? ordered],
+    }
+  })
 }
 
-function arithmetic(sign: string): Rule {
-  return { arity: 2, types: both, emit: ({ names: [a, b], type }) => ({ text: `${a} ${sign} ${b}`, type }) }
+function arithmetic(sign: string): StepRule {
+  return rule(2, both, ({ names: [a, b], type }) => ({ text: `${a} ${sign} ${b}`, type }))
 }
 
-function extremum(whole: string, real: 'larger' | 'smaller'): Rule {
-  return {
-    arity: 2,
-    types: both,
-    emit: ({ names: [a, b], type }) =>
-      type === 'u32' ? { text: `${whole}(${a}, ${b})`, type } : { text: `${real}(${a}, ${b})`, type, needs: [real] },
-  }
+function extremum(whole: string, real: WgslFunction): StepRule {
+  return rule(2, both, ({ names: [a, b], type }) =>
+    type === 'u32' ? { text: `${whole}(${a}, ${b})`, type } : { text: `${real.name}(${a}, ${b})`, type, needs: [real] },
+  )
 }
 
 /** `x` by a detour through its bits, so that `x - x` and `x / x` of an infinity or NaN are not folded to 0 and 1. */
 const opaque = (x: string, { f, u }: Width): string => `bitcast<${f}>(bitcast<${u}>(${x}) + ${u}(u.zero))`
 
-const rules: { readonly [Kind in ElementwiseKind]: Rule } = {
-  neg: unary((x) => `-${x}`),
-  abs: unary((x) => `abs(${x})`),
-  sign: unary((x) => `signOf(${x})`, 'signOf'),
-  exp: unary((x) => `exponential(${x})`, 'exponential'),
-  log: unary((x) => `naturalLog(${x})`, 'naturalLog'),
-  sqrt: unary((x) => `sqrt(${x})`),
-  square: unary((x) => `${x} * ${x}`),
-  reciprocal: unary((x) => `1.0 / ${x}`),
-  erf: unary((x) => `errorFunction(${x})`, 'errorFunction'),
-  ...activationRules,
-  clip: unary((x) => x), // see emitStep, which knows the bounds
-  toF32: {
-    arity: 1,
-    types: both,
-    emit: ({ names: [x], width }) => ({ text: `${width.f}(${x})`, type: 'f32' }),
+const zero = { zero: 0 }
+
+export const neg = /* @__PURE__ */ builtIn((x) => `-${x}`)
+export const abs = /* @__PURE__ */ builtIn((x) => `abs(${x})`)
+export const sqrt = /* @__PURE__ */ builtIn((x) => `sqrt(${x})`)
+export const square = /* @__PURE__ */ builtIn((x) => `${x} * ${x}`)
+export const reciprocal = /* @__PURE__ */ builtIn((x) => `1.0 / ${x}`)
+export const sign = /* @__PURE__ */ functionRule(signOf)
+export const exp = /* @__PURE__ */ functionRule(exponential)
+export const log = /* @__PURE__ */ functionRule(naturalLog)
+export const erf = /* @__PURE__ */ functionRule(errorFunction)
+/** To [min, max], both optional. */
+export const clip = /* @__PURE__ */ rule(1, f32Only, ({ names: [x], width: { f }, at, step }) => {
+  const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = step
+  if (!(min <= max))
+    throw new WeftgradError('argument', `elementwise: step ${at} (clip) needs min <= max, not ${min} and ${max}.`, {
+      step,
+    })
+  return {
+    text: `clipped(${x}, ${f}(u.low${at}), ${f}(u.high${at}))`,
+    type: 'f32',
+    needs: [clipped],
+    uniforms: { [`low${at}`]: { f32: min }, [`high${at}`]: { f32: max } },
+  }
+})
+export const toF32 = /* @__PURE__ */ rule(1, both, ({ names: [x], width }) => ({
+  text: `${width.f}(${x})`,
+  type: 'f32',
+}))
+/** Towards zero, saturating. */
+export const toU32 = /* @__PURE__ */ rule(1, both, ({ names: [x], type }) =>
+  type === 'u32' ? { text: x, type } : { text: `truncated(${x})`, type: 'u32', needs: [truncated] },
+)
+export const copy = /* @__PURE__ */ rule(1, both, ({ names: [x], type }) => ({ text: x, type }))
+export const add = /* @__PURE__ */ arithmetic('+')
+export const sub = /* @__PURE__ */ rule(2, both, ({ names: [a, b], type, same, width }) =>
+  same && type === 'f32' ? { text: `${a} - ${opaque(b, width)}`, type, uniforms: zero } : { text: `${a} - ${b}`, type },
+)
+export const mul = /* @__PURE__ */ arithmetic('*')
+export const div = /* @__PURE__ */ rule(2, f32Only, ({ names: [a, b], type, same, width }) =>
+  same ? { text: `${a} / ${opaque(b, width)}`, type, uniforms: zero } : { text: `${a} / ${b}`, type },
+)
+/**
+ * IEEE 754's pow; negative bases have integral exponents only. The exponents that networks use cost one or two
+ * multiplications instead of a logarithm and an exponential.
+ */
+export const pow = /* @__PURE__ */ rule(2, f32Only, ({ names: [a, b], type, constant }) => {
+  if (constant === 1) return { text: a, type }
+  if (constant === 2) return { text: `${a} * ${a}`, type }
+  if (constant === 3) return { text: `${a} * ${a} * ${a}`, type }
+  return { text: `power(${a}, ${b})`, type, needs: [power] }
+})
+export const maximum = /* @__PURE__ */ extremum('max', larger)
+export const minimum = /* @__PURE__ */ extremum('min', smaller)
+// Comparisons give f32 1 or 0.
+export const greater = /* @__PURE__ */ comparison('>', exceeds)
+export const greaterEqual = /* @__PURE__ */ comparison('>=')
+export const less = /* @__PURE__ */ comparison('<')
+export const lessEqual = /* @__PURE__ */ comparison('<=')
+export const equal = /* @__PURE__ */ comparison('==')
+/** (condition != 0, a, b) */
+export const where = /* @__PURE__ */ rule(
+  3,
+  both,
+  ({ names: [condition, a, b], type, conditionType, width: { u } }) => {
+    const bits = conditionType === 'u32' ? condition : `(bitcast<${u}>(${condition}) << ${u}(1u))`
+    return { text: `select(${b}, ${a}, ${bits} != ${u}(0u))`, type }
   },
-  toU32: {
-    arity: 1,
-    types: both,
-    emit: ({ names: [x], type }) =>
-      type === 'u32' ? { text: x, type } : { text: `truncated(${x})`, type: 'u32', needs: ['truncated'] },
-  },
-  copy: { arity: 1, types: both, emit: ({ names: [x], type }) => ({ text: x, type }) },
-  add: arithmetic('+'),
-  sub: {
-    arity: 2,
-    types: both,
-    emit: ({ names: [a, b], type, same, width }) => ({
-      text: `${a} - ${same && type === 'f32' ? opaque(b, width) : b}`,
-      type,
-    }),
-  },
-  mul: arithmetic('*'),
-  div: {
-    arity: 2,
-    types: f32Only,
-    emit: ({ names: [a, b], type, same, width }) => ({ text: `${a} / ${same ? opaque(b, width) : b}`, type }),
-  },
-  pow: {
-    arity: 2,
-    types: f32Only,
-    // The exponents that networks use cost one or two multiplications instead of a logarithm and an exponential.
-    emit: ({ names: [a, b], type, constant }) => {
-      if (constant === 1) return { text: a, type }
-      if (constant === 2) return { text: `${a} * ${a}`, type }
-      if (constant === 3) return { text: `${a} * ${a} * ${a}`, type }
-      return { text: `power(${a}, ${b})`, type, needs: ['power'] }
-    },
-  },
-  maximum: extremum('max', 'larger'),
-  minimum: extremum('min', 'smaller'),
-  greater: comparison('>', 'exceeds'),
-  greaterEqual: comparison('>='),
-  less: comparison('<'),
-  lessEqual: comparison('<='),
-  equal: comparison('=='),
-  where: {
-    arity: 3,
-    types: both,
-    emit: ({ names: [condition, a, b], type, conditionType, width: { u } }) => {
-      const bits = conditionType === 'u32' ? condition : `(bitcast<${u}>(${condition}) << ${u}(1u))`
-      return { text: `select(${b}, ${a}, ${bits} != ${u}(0u))`, type }
-    },
-  },
-}
+)
 
 /** A chain of steps written down. */
 export interface Chain {
@@ -206,38 +196,39 @@ export interface Chain {
   readonly result: string
   readonly type: ValueType
   readonly uniforms: Readonly<Record<string, UniformValue>>
-  readonly needs: ReadonlySet<FunctionName>
+  readonly needs: ReadonlySet<WgslFunction>
 }
 
 /** Writes the steps down, checking every index and type. Throws 'argument' or 'shape'. */
 export function emitChain(steps: readonly ElementwiseStep[], inputs: readonly DType[], width: Width): Chain {
   const uniforms: Record<string, UniformValue> = {}
-  const needs = new Set<FunctionName>()
+  const needs = new Set<WgslFunction>()
   const constants: string[] = []
   const statements: string[] = []
   const values: Value[] = []
   for (const [at, step] of steps.entries()) {
     const name = `s${at}`
-    if (step.kind === 'input') {
-      const dtype = inputs[step.index]
-      if (dtype === undefined) refuse(steps, at, `names input ${step.index}, and there are ${inputs.length}`)
-      values.push({ name: `x${step.index}`, type: valueType(dtype) })
-    } else if (step.kind === 'constant') {
-      uniforms[`constant${at}`] = { f32: step.value }
-      values.push({ name, type: 'f32' })
-      constants.push(`let ${name} = ${width.f}(u.constant${at});`)
-    } else {
+    if ('rule' in step) {
       const found = step.args.map(
         (arg) => values[arg] ?? refuse(steps, at, `reads step ${arg}, which is not before it`),
       )
-      const { text, type, needed } = emitStep(steps, at, step, found, width, uniforms)
-      for (const need of needed) needs.add(need)
+      const { text, type, ...others } = emitStep(steps, at, step, found, width)
+      for (const need of others.needs ?? []) needs.add(need)
+      Object.assign(uniforms, others.uniforms)
       // A copy is the same value by another name.
       if (text === found[0]?.name) values.push({ name: text, type })
       else {
         values.push({ name, type })
         statements.push(`let ${name} = ${text};`)
       }
+    } else if (step.kind === 'input') {
+      const dtype = inputs[step.index]
+      if (dtype === undefined) refuse(steps, at, `names input ${step.index}, and there are ${inputs.length}`)
+      values.push({ name: `x${step.index}`, type: valueType(dtype) })
+    } else {
+      uniforms[`constant${at}`] = { f32: step.value }
+      values.push({ name, type: 'f32' })
+      constants.push(`let ${name} = ${width.f}(u.constant${at});`)
     }
   }
   const result = values.at(-1)
@@ -256,40 +247,29 @@ function emitStep(
   step: OperatorStep,
   found: readonly Value[],
   width: Width,
-  uniforms: Record<string, UniformValue>,
-): { readonly text: string; readonly type: ValueType; readonly needed: readonly FunctionName[] } {
-  const rule = rules[step.kind]
-  if (rule === undefined) refuse(steps, at, 'is no elementwise operator')
-  if (found.length !== rule.arity) refuse(steps, at, `takes ${rule.arity} arguments, not ${found.length}`)
-  const typed = step.kind === 'where' ? found.slice(1) : found
-  const type = itemAt(typed, 0).type
-  if (!rule.types.includes(type) || typed.some((value) => value.type !== type)) {
+): Emission {
+  const { rule: write } = step
+  if (found.length !== write.arity) refuse(steps, at, `takes ${write.arity} arguments, not ${found.length}`)
+  const typed = write.arity === 3 ? found.slice(1) : found
+  const { type } = itemAt(typed, 0)
+  if (!write.types.includes(type) || typed.some((value) => value.type !== type))
     throw new WeftgradError(
       'shape',
       `elementwise: ${step.kind} does not take ${found.map((value) => value.type).join(', ')}; convert with toF32 or toU32.`,
       { steps, at },
     )
-  }
   const [a = '', b = '', c = ''] = found.map((value) => value.name)
-  if (step.kind === 'clip') {
-    const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = step
-    if (!(min <= max)) refuse(steps, at, `needs min <= max, not ${min} and ${max}`)
-    uniforms[`low${at}`] = { f32: min }
-    uniforms[`high${at}`] = { f32: max }
-    const text = `clipped(${a}, ${width.f}(u.low${at}), ${width.f}(u.high${at}))`
-    return { text, type, needed: ['clipped'] }
-  }
   const second = steps[step.args[1] ?? -1]
-  const emission = rule.emit({
+  return write({
     width,
     names: [a, b, c],
     type,
     conditionType: itemAt(found, 0).type,
     same: a === b,
-    constant: second?.kind === 'constant' ? second.value : undefined,
+    constant: second !== undefined && 'value' in second ? second.value : undefined,
+    at,
+    step,
   })
-  if (emission.text.includes('u.zero')) uniforms.zero = 0
-  return { text: emission.text, type: emission.type, needed: emission.needs ?? [] }
 }
 
 function refuse(steps: readonly ElementwiseStep[], at: number, why: string): never {

@@ -25,7 +25,8 @@ import {
 import type { TiledName } from '../schedule/workgroup-tile.ts'
 import { preferredBlock } from '../schedule/workgroup-tile.ts'
 import { activationFunction } from '../wgsl/activation.ts'
-import type { FunctionName } from '../wgsl/functions.ts'
+import type { WgslFunction } from '../wgsl/functions.ts'
+import { exceeds } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { range, repeat } from '../wgsl/text.ts'
 import type { MatmulKey } from './key.ts'
@@ -108,8 +109,8 @@ function finish(key: MatmulKey, type: string, sum: string, bias: string, mask: s
 }
 
 /** What `finish` calls besides the activation. */
-function maskFunctions(key: MatmulKey): FunctionName[] {
-  return key.mask === true ? ['exceeds'] : []
+function maskFunctions(key: MatmulKey): WgslFunction[] {
+  return key.mask === true ? [exceeds] : []
 }
 
 function plainColumnSums(key: MatmulKey, target: Target): Dispatch {

@@ -6,7 +6,7 @@
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
 import { planRowStride } from '../schedule/row-stride.ts'
-import { declareFunctions, widths } from '../wgsl/functions.ts'
+import { declareFunctions, takesMaximum, widths } from '../wgsl/functions.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { plainLoop } from '../wgsl/long-sum.ts'
 import { inside, type PoolKey, type PoolRequest, planPool, type VectorName, vectorVariants, widest } from './frame.ts'
@@ -87,7 +87,7 @@ function planMaxPool(request: PoolRequest): KernelPlan {
     bindings: [reads('x', input(0), float), writes('y', output(0), float), writes('code', output(1), uint)],
     // Minus infinity takes a zero that the compiler does not know: WGSL refuses the constant.
     uniforms: { zero: 0 },
-    declarations: declareFunctions(['takesMaximum'], widths[float]),
+    declarations: declareFunctions([takesMaximum], widths[float]),
     loop: plainLoop,
     begin: `
       var best = ${float}(bitcast<f32>(0xff800000u + u.zero));

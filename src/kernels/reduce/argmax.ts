@@ -8,7 +8,7 @@ import { at, checkShape } from '../extents.ts'
 import type { Family, KernelPlan, Shape, Target } from '../kernel.ts'
 import { dispatch, elementCount, input, output, reads, writes } from '../kernel.ts'
 import { gridFor, gridStrideLoop, laneCoordinates, mergeAxes, offsetText } from '../schedule/grid-stride.ts'
-import { declareFunctions, nanKey, scalar } from '../wgsl/functions.ts'
+import { declareFunctions, nanKey, orderedKey, scalar } from '../wgsl/functions.ts'
 
 export interface ArgmaxKey {
   readonly shape: Shape
@@ -36,7 +36,7 @@ function plan({ shape, axis }: ArgmaxKey, target: Target): KernelPlan {
         uniforms: { ...coordinates.uniforms, ...base.uniforms, extent, stride: inner },
         workgroupSize: grid.workgroupSize,
         workgroups: grid.workgroups,
-        declarations: `${declareFunctions(['orderedKey'], scalar)}
+        declarations: `${declareFunctions([orderedKey], scalar)}
 fn rank(x: f32) -> u32 {
   let zero = (bitcast<u32>(x) << 1u) == 0u;
   return select(orderedKey(x, ${nanKey.max}), 0x80000000u, zero);

@@ -15,8 +15,8 @@ import { dispatch, elementCount, input, output, reads, scratch, writes } from '.
 import { cooperativeGroup, groupFunctions, supportsGroup } from '../schedule/cooperative.ts'
 import { gridFor, gridStrideLoop, laneCoordinates, offsetText } from '../schedule/grid-stride.ts'
 import { prefersWorkgroupRows, reductionLimits } from '../schedule/occupancy.ts'
-import type { FunctionName, Width } from '../wgsl/functions.ts'
-import { declareFunctions, nanKey, scalar, vector } from '../wgsl/functions.ts'
+import type { WgslFunction, Width } from '../wgsl/functions.ts'
+import { declareFunctions, fromOrderedKey, nanKey, orderedKey, scalar, vector } from '../wgsl/functions.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import type { Axis, ReduceKey, Split, VectorAxis } from './axes.ts'
@@ -34,7 +34,7 @@ interface Accumulator {
   readonly combine: (a: string, b: string) => string
   readonly finish: (total: string) => string
   readonly builtin: 'subgroupAdd' | 'subgroupMax' | 'subgroupMin'
-  readonly needs: readonly FunctionName[]
+  readonly needs: readonly WgslFunction[]
 }
 
 const extremum = (operation: 'max' | 'min'): Accumulator => ({
@@ -44,7 +44,7 @@ const extremum = (operation: 'max' | 'min'): Accumulator => ({
   combine: (a, b) => `${operation}(${a}, ${b})`,
   finish: (total) => `fromOrderedKey(${total})`,
   builtin: operation === 'max' ? 'subgroupMax' : 'subgroupMin',
-  needs: ['orderedKey', 'fromOrderedKey'],
+  needs: [orderedKey, fromOrderedKey],
 })
 
 const accumulators: { readonly [Operation in ReduceKey['operation']]: Accumulator } = {
@@ -120,11 +120,11 @@ function lanePass(pass: Pass, target: Target): Dispatch {
   const narrow = vectorAxis === 'kept' ? width.f : 'f32'
   const functions = [
     declareFunctions(
-      accumulator.needs.filter((name) => name === 'orderedKey'),
+      accumulator.needs.filter((one) => one === orderedKey),
       width,
     ),
     declareFunctions(
-      accumulator.needs.filter((name) => name === 'fromOrderedKey'),
+      accumulator.needs.filter((one) => one === fromOrderedKey),
       ownWidth,
     ),
   ]

@@ -10,7 +10,7 @@ import { dispatch } from '../kernel.ts'
 import type { CooperativeKind } from '../schedule/cooperative.ts'
 import { cooperativeGroup, groupFunctions, supportsGroup } from '../schedule/cooperative.ts'
 import { fillsByRows, prefersWorkgroupRows } from '../schedule/occupancy.ts'
-import type { FunctionName } from '../wgsl/functions.ts'
+import type { WgslFunction } from '../wgsl/functions.ts'
 import { declareFunctions, scalar } from '../wgsl/functions.ts'
 import type { Loop } from '../wgsl/long-sum.ts'
 import { longSum, plainLoop } from '../wgsl/long-sum.ts'
@@ -31,7 +31,7 @@ export interface RowKernel {
   readonly label: string
   readonly bindings: readonly Binding[]
   readonly uniforms?: Readonly<Record<string, UniformValue>>
-  readonly needs: readonly FunctionName[]
+  readonly needs: readonly WgslFunction[]
   readonly passes: readonly RowPass[]
   /**
    * Statements that write. In scope: `row`, `first` (the row's offset), `member` (where this lane begins), `present` (false

@@ -13,6 +13,7 @@
 import type { Family, KernelPlan, Target } from '../kernel.ts'
 import { input, output, reads, writes } from '../kernel.ts'
 import type { CooperativeKind } from '../schedule/cooperative.ts'
+import { exponential, isNan, naturalLog } from '../wgsl/functions.ts'
 import type { EachColumn, RowExtents, RowPass } from './row-kernel.ts'
 import { planRows, rowFamily } from './row-kernel.ts'
 
@@ -49,7 +50,7 @@ function planSoftmax({ rows, classes, log }: SoftmaxKey, kind: CooperativeKind, 
   return planRows({ rows, columns: classes }, kind, target, {
     label: log ? 'logSoftmax' : 'softmax',
     bindings: [reads('logits', input(0)), writes('result', output(0))],
-    needs: log ? ['exponential', 'naturalLog'] : ['exponential'],
+    needs: log ? [exponential, naturalLog] : [exponential],
     passes,
     write: (eachColumn) => `  ${log ? 'let offset = naturalLog(sum);' : 'let scale = 1.0 / sum;'}
 ${eachColumn(`    if (present) {
@@ -83,7 +84,7 @@ ${eachColumn(
       writes('result', output(0)),
     ],
     uniforms: { undefinedValue: { f32: Number.NaN } },
-    needs: ['exponential', 'naturalLog', 'isNan'],
+    needs: [exponential, naturalLog, isNan],
     passes,
     write: (eachColumn) => `${labels === 'sparse' ? sparse : dense(eachColumn)}
   if (present && member == 0u) {
@@ -120,7 +121,7 @@ function planGradient({ rows, classes, labels }: CrossEntropyKey, kind: Cooperat
       writes('result', output(0)),
     ],
     uniforms: { undefinedValue: { f32: Number.NaN } },
-    needs: ['exponential'],
+    needs: [exponential],
     passes,
     write: (eachColumn) => `${labels === 'sparse' ? sparse : dense(eachColumn)}
 ${eachColumn(gradientText('result', wanted))}`,
@@ -141,7 +142,7 @@ function planLossWithGradient(
       writes('gradient', output(1)),
     ],
     uniforms: { undefinedValue: { f32: Number.NaN }, cotangent: { f32: scale } },
-    needs: ['exponential', 'naturalLog'],
+    needs: [exponential, naturalLog],
     passes,
     write: (eachColumn) => `  let label = labels[row];
   let logit = logits[first + min(label, u.columns - 1u)];

@@ -17,6 +17,7 @@ import type { Binding, KernelPlan, Target, UniformValue } from '../kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from '../kernel.ts'
 import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
+import { exceeds } from '../wgsl/functions.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { component, range, repeat } from '../wgsl/text.ts'
@@ -151,7 +152,7 @@ var<workgroup> leftSlab: array<vec4f, ${(slabTerms * block.rows) / 4}>;
 var<workgroup> rightSlab: array<vec4f, ${(slabTerms * block.columns) / 4}>;
 ${left.declarations}
 ${right.declarations}
-${last ? activationFunction(activation, type, product.mask === true ? ['exceeds'] : []) : ''}
+${last ? activationFunction(activation, type, product.mask === true ? [exceeds] : []) : ''}
 ${storeFunction(product, type, last)}`,
     body: blockBody(product, block, type, total),
   })

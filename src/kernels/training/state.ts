@@ -21,7 +21,7 @@ import {
 import { checkedVectorsPerLane, plainWorkgroupSize } from '../schedule/occupancy.ts'
 import { partialsText } from '../schedule/split-k.ts'
 import { vectorType, widestVector } from '../schedule/subgroup-tile.ts'
-import { declareFunctions, scalar } from '../wgsl/functions.ts'
+import { declareFunctions, finite, isNan, scalar } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { component, repeat } from '../wgsl/text.ts'
 
@@ -225,7 +225,7 @@ function recordDeclarations(target: Target): string {
   const shared = `
 var<workgroup> lossOfLane: array<f32, ${lanes}>;
 var<workgroup> correctOfLane: array<u32, ${lanes}>;`
-  return `${declareFunctions(['isNan', 'isFinite'], scalar)}${predictedFunction}${addsBySubgroup(target) ? '' : shared}`
+  return `${declareFunctions([isNan, finite], scalar)}${predictedFunction}${addsBySubgroup(target) ? '' : shared}`
 }
 
 /**
@@ -323,7 +323,7 @@ function planConfusion(key: ClassificationKey, target: Target): KernelPlan {
         uniforms: { batch: key.batch, classes: key.classes },
         workgroupSize: lanes,
         workgroups: Math.ceil(key.batch / lanes),
-        declarations: `${declareFunctions(['isNan'], scalar)}${predictedFunction}`,
+        declarations: `${declareFunctions([isNan], scalar)}${predictedFunction}`,
         body: `
   if (index < u.batch) {
     let label = labels[index];

@@ -1,6 +1,6 @@
 /** Activations that matrix kernels apply to their result before they store it, by the functions of elementwise kernels. */
 
-import type { Activation, FloatType, FunctionName } from './functions.ts'
+import type { Activation, FloatType, WgslFunction } from './functions.ts'
 import { activations, declareFunctions, widths } from './functions.ts'
 
 export type FusedActivation = 'linear' | Activation
@@ -9,11 +9,11 @@ export type FusedActivation = 'linear' | Activation
 export function activationFunction(
   activation: FusedActivation,
   type: FloatType,
-  others: readonly FunctionName[] = [],
+  others: readonly WgslFunction[] = [],
 ): string {
-  const name = activation === 'linear' ? undefined : activations[activation]
-  return `${declareFunctions(name === undefined ? others : [name, ...others], widths[type])}
+  const fn = activation === 'linear' ? undefined : activations[activation]
+  return `${declareFunctions(fn === undefined ? others : [fn, ...others], widths[type])}
 fn activate(x: ${type}) -> ${type} {
-  return ${name === undefined ? 'x' : `${name}(x)`};
+  return ${fn === undefined ? 'x' : `${fn.name}(x)`};
 }`
 }

@@ -29,87 +29,76 @@ export const vector: Width = { lanes: 4, f: 'vec4f', u: 'vec4u', i: 'vec4i', b: 
 
 export const widths: { readonly [F in FloatType]: Width } = { f32: scalar, vec2f: pair, vec4f: vector }
 
-interface FunctionText {
-  readonly needs: readonly FunctionName[]
+/** A function of WGSL, and the functions that it calls. */
+export interface WgslFunction {
+  readonly name: string
+  readonly needs: readonly WgslFunction[]
   readonly text: (width: Width) => string
 }
 
-export type FunctionName =
-  | 'isNan'
-  | 'isFinite'
-  | 'ordered'
-  | 'exceeds'
-  | 'takesMaximum'
-  | 'exponential'
-  | 'logOfMantissa'
-  | 'naturalLog'
-  | 'power'
-  | 'hyperbolicTangent'
-  | 'logistic'
-  | 'rectified'
-  | 'complementaryError'
-  | 'errorFunction'
-  | 'gaussianLinear'
-  | 'gaussianLinearTanh'
-  | 'signOf'
-  | 'clipped'
-  | 'larger'
-  | 'smaller'
-  | 'truncated'
-  | 'orderedKey'
-  | 'fromOrderedKey'
-
-const functions: { readonly [Name in FunctionName]: FunctionText } = {
-  isNan: {
-    needs: [],
-    text: ({ f, u, b }) => `
+export const isNan: WgslFunction = {
+  name: 'isNan',
+  needs: [],
+  text: ({ f, u, b }) => `
 fn isNan(x: ${f}) -> ${b} {
   return (bitcast<${u}>(x) & ${u}(0x7fffffffu)) > ${u}(0x7f800000u);
 }`,
-  },
-  isFinite: {
-    needs: [],
-    text: ({ f, u, b }) => `
+}
+
+export const finite: WgslFunction = {
+  name: 'isFinite',
+  needs: [],
+  text: ({ f, u, b }) => `
 fn isFinite(x: ${f}) -> ${b} {
   return (bitcast<${u}>(x) & ${u}(0x7f800000u)) != ${u}(0x7f800000u);
 }`,
-  },
-  /** Neither is NaN. */
-  ordered: {
-    needs: ['isNan'],
-    text: ({ f, b }) => `
+}
+
+/** Neither is NaN. */
+export const ordered: WgslFunction = {
+  name: 'ordered',
+  needs: [isNan],
+  text: ({ f, b }) => `
 fn ordered(x: ${f}, y: ${f}) -> ${b} {
   return !(isNan(x) | isNan(y));
 }`,
-  },
-  /** False for NaN. */
-  exceeds: {
-    needs: ['ordered'],
-    text: ({ f, b }) => `
+}
+
+/** False for NaN. */
+export const exceeds: WgslFunction = {
+  name: 'exceeds',
+  needs: [ordered],
+  text: ({ f, b }) => `
 fn exceeds(x: ${f}, y: ${f}) -> ${b} {
   return (x > y) & ordered(x, y);
 }`,
-  },
-  /** Whether x takes the place of the largest number so far: the first of equals wins, and the first NaN over all. */
-  takesMaximum: {
-    needs: ['isNan'],
-    text: ({ f, b }) => `
+}
+
+/** Whether x takes the place of the largest number so far: the first of equals wins, and the first NaN over all. */
+export const takesMaximum: WgslFunction = {
+  name: 'takesMaximum',
+  needs: [isNan],
+  text: ({ f, b }) => `
 fn takesMaximum(x: ${f}, largest: ${f}) -> ${b} {
   return !isNan(largest) & ((x > largest) | isNan(x));
 }`,
-  },
-  exponential: {
-    needs: ['isNan'],
-    text: ({ f }) => `
+}
+
+export const exponential: WgslFunction = {
+  name: 'exponential',
+  needs: [isNan],
+  text: ({ f }) => `
 fn exponential(x: ${f}) -> ${f} {
   return select(exp(x), x, isNan(x));
 }`,
-  },
-  // x = 2^exponent * m with m in [sqrt(1/2), sqrt(2)); returns log(m). For positive finite x, by its bits.
-  // The polynomial is that of fdlibm's e_logf.c (Sun Microsystems 1993).
-  logOfMantissa: {
-    needs: [],
-    text: ({ f, u, i }) => `
+}
+
+// x = 2^exponent * m with m in [sqrt(1/2), sqrt(2)); returns log(m). For positive finite x, by its bits.
+// The polynomial is that of fdlibm's e_logf.c (Sun Microsystems 1993).
+export const logOfMantissa: WgslFunction = {
+  name: 'logOfMantissa',
+  needs: [],
+  text: ({ f, u, i }) => `
 fn logOfMantissa(bits: ${u}, exponent: ptr<function, ${f}>) -> ${f} {
   // A denormal is 2^-149 times the integer that its bits spell.
   let tiny = bits < ${u}(0x00800000u);
@@ -124,10 +113,12 @@ fn logOfMantissa(bits: ${u}, exponent: ptr<function, ${f}>) -> ${f} {
   let half = 0.5 * fraction * fraction;
   return fraction - (half - s * (half + series));
 }`,
-  },
-  naturalLog: {
-    needs: ['logOfMantissa'],
-    text: ({ f, u }) => `
+}
+
+export const naturalLog: WgslFunction = {
+  name: 'naturalLog',
+  needs: [logOfMantissa],
+  text: ({ f, u }) => `
 fn naturalLog(x: ${f}) -> ${f} {
   let bits = bitcast<${u}>(x);
   var exponent: ${f};
@@ -139,12 +130,14 @@ fn naturalLog(x: ${f}) -> ${f} {
   let others = select(undefinedValue, positive, bits < ${u}(0x80000000u));
   return select(others, minusInfinity, (bits << ${u}(1u)) == ${u}(0u));
 }`,
-  },
-  // |x|^y as 2^(y log2 |x|), with the product split so that its whole part is exact; the sign of a negative base is
-  // that of an odd integral y, and any other y gives NaN. IEEE 754's special cases: x^0 = 1 and 1^y = 1 even for NaN.
-  power: {
-    needs: ['isNan', 'logOfMantissa'],
-    text: ({ f, u, i }) => `
+}
+
+// |x|^y as 2^(y log2 |x|), with the product split so that its whole part is exact; the sign of a negative base is
+// that of an odd integral y, and any other y gives NaN. IEEE 754's special cases: x^0 = 1 and 1^y = 1 even for NaN.
+export const power: WgslFunction = {
+  name: 'power',
+  needs: [isNan, logOfMantissa],
+  text: ({ f, u, i }) => `
 fn power(x: ${f}, y: ${f}) -> ${f} {
   let magnitude = abs(x);
   var exponent: ${f};
@@ -171,11 +164,13 @@ fn power(x: ${f}, y: ${f}) -> ${f} {
   let one = (y == ${f}(0.0)) | (x == ${f}(1.0)) | (infiniteY & (magnitude == ${f}(1.0)));
   return select(defined, ${f}(1.0), one);
 }`,
-  },
-  // Below 0.625 the polynomial of Cephes' tanhf.c (Moshier 1992), which keeps relative accuracy down to zero.
-  hyperbolicTangent: {
-    needs: ['isNan'],
-    text: ({ f }) => `
+}
+
+// Below 0.625 the polynomial of Cephes' tanhf.c (Moshier 1992), which keeps relative accuracy down to zero.
+export const hyperbolicTangent: WgslFunction = {
+  name: 'hyperbolicTangent',
+  needs: [isNan],
+  text: ({ f }) => `
 fn hyperbolicTangent(x: ${f}) -> ${f} {
   let magnitude = min(abs(x), ${f}(10.0)); // 1 - tanh(10) is below half an ulp
   let large = 1.0 - 2.0 / (exp(2.0 * magnitude) + 1.0);
@@ -184,38 +179,46 @@ fn hyperbolicTangent(x: ${f}) -> ${f} {
   let value = select(select(large, -large, x < ${f}(0.0)), x + x * z * series, magnitude < ${f}(0.625));
   return select(value, x, isNan(x));
 }`,
-  },
-  logistic: {
-    needs: ['isNan'],
-    text: ({ f }) => `
+}
+
+export const logistic: WgslFunction = {
+  name: 'logistic',
+  needs: [isNan],
+  text: ({ f }) => `
 fn logistic(x: ${f}) -> ${f} {
   let tail = exp(-abs(x)); // never overflows
   return select(select(${f}(1.0), tail, x < ${f}(0.0)) / (1.0 + tail), x, isNan(x));
 }`,
-  },
-  // Everything from -0 to -infinity, as bits, becomes 0; NaN of either sign stays.
-  rectified: {
-    needs: [],
-    text: ({ f, u }) => `
+}
+
+// Everything from -0 to -infinity, as bits, becomes 0; NaN of either sign stays.
+export const rectified: WgslFunction = {
+  name: 'rectified',
+  needs: [],
+  text: ({ f, u }) => `
 fn rectified(x: ${f}) -> ${f} {
   return select(x, ${f}(0.0), (bitcast<${u}>(x) - ${u}(0x80000000u)) <= ${u}(0x7f800000u));
 }`,
-  },
-  // erfc for x >= 0, to about 1e-7 relative however small: Press et al., "Numerical Recipes", section 6.2.
-  complementaryError: {
-    needs: [],
-    text: ({ f }) => `
+}
+
+// erfc for x >= 0, to about 1e-7 relative however small: Press et al., "Numerical Recipes", section 6.2.
+export const complementaryError: WgslFunction = {
+  name: 'complementaryError',
+  needs: [],
+  text: ({ f }) => `
 fn complementaryError(x: ${f}) -> ${f} {
   let t = 1.0 / (1.0 + 0.5 * x);
   let upper = 0.27886807 + t * (-1.13520398 + t * (1.48851587 + t * (-0.82215223 + t * 0.17087277)));
   let series = -1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806 + t * upper))));
   return t * exp(series - x * x);
 }`,
-  },
-  // Below 0.5 the Taylor series, which keeps relative accuracy down to zero.
-  errorFunction: {
-    needs: ['isNan', 'complementaryError'],
-    text: ({ f }) => `
+}
+
+// Below 0.5 the Taylor series, which keeps relative accuracy down to zero.
+export const errorFunction: WgslFunction = {
+  name: 'errorFunction',
+  needs: [isNan, complementaryError],
+  text: ({ f }) => `
 fn errorFunction(x: ${f}) -> ${f} {
   let tail = 1.0 - complementaryError(abs(x));
   let z = x * x;
@@ -223,91 +226,108 @@ fn errorFunction(x: ${f}) -> ${f} {
   let value = select(select(tail, -tail, x < ${f}(0.0)), x * 1.12837917 * series, abs(x) < ${f}(0.5));
   return select(value, x, isNan(x));
 }`,
-  },
-  // x P(X < x); 0 from where erfc is 0, -infinity included.
-  gaussianLinear: {
-    needs: ['isNan', 'complementaryError'],
-    text: ({ f }) => `
+}
+
+// x P(X < x); 0 from where erfc is 0, -infinity included.
+export const gaussianLinear: WgslFunction = {
+  name: 'gaussianLinear',
+  needs: [isNan, complementaryError],
+  text: ({ f }) => `
 fn gaussianLinear(x: ${f}) -> ${f} {
   let tail = 0.5 * complementaryError(min(abs(x), ${f}(20.0)) * 0.70710678);
   let value = max(x, ${f}(-20.0)) * select(1.0 - tail, tail, x < ${f}(0.0));
   return select(value, x, isNan(x));
 }`,
-  },
-  gaussianLinearTanh: {
-    needs: ['isNan', 'hyperbolicTangent'],
-    text: ({ f }) => `
+}
+
+export const gaussianLinearTanh: WgslFunction = {
+  name: 'gaussianLinearTanh',
+  needs: [isNan, hyperbolicTangent],
+  text: ({ f }) => `
 fn gaussianLinearTanh(x: ${f}) -> ${f} {
   let low = clamp(x, ${f}(-20.0), ${f}(20.0));
   let value = 0.5 * max(x, ${f}(-20.0)) * (1.0 + hyperbolicTangent(0.79788456 * (low + 0.044715 * low * low * low)));
   return select(value, x, isNan(x));
 }`,
-  },
-  signOf: {
-    needs: ['isNan'],
-    text: ({ f }) => `
+}
+
+export const signOf: WgslFunction = {
+  name: 'signOf',
+  needs: [isNan],
+  text: ({ f }) => `
 fn signOf(x: ${f}) -> ${f} {
   return select(sign(x), x, isNan(x));
 }`,
-  },
-  clipped: {
-    needs: ['isNan'],
-    text: ({ f }) => `
+}
+
+export const clipped: WgslFunction = {
+  name: 'clipped',
+  needs: [isNan],
+  text: ({ f }) => `
 fn clipped(x: ${f}, low: ${f}, high: ${f}) -> ${f} {
   return select(min(max(x, low), high), x, isNan(x));
 }`,
-  },
-  larger: {
-    needs: ['isNan'],
-    text: ({ f }) => `
+}
+
+export const larger: WgslFunction = {
+  name: 'larger',
+  needs: [isNan],
+  text: ({ f }) => `
 fn larger(x: ${f}, y: ${f}) -> ${f} {
   return select(select(max(x, y), y, isNan(y)), x, isNan(x));
 }`,
-  },
-  smaller: {
-    needs: ['isNan'],
-    text: ({ f }) => `
+}
+
+export const smaller: WgslFunction = {
+  name: 'smaller',
+  needs: [isNan],
+  text: ({ f }) => `
 fn smaller(x: ${f}, y: ${f}) -> ${f} {
   return select(select(min(x, y), y, isNan(y)), x, isNan(x));
 }`,
-  },
-  // Towards zero; NaN and negative values give 0, values beyond the range the largest u32.
-  truncated: {
-    needs: ['isNan'],
-    text: ({ f, u }) => `
+}
+
+// Towards zero; NaN and negative values give 0, values beyond the range the largest u32.
+export const truncated: WgslFunction = {
+  name: 'truncated',
+  needs: [isNan],
+  text: ({ f, u }) => `
 fn truncated(x: ${f}) -> ${u} {
   let within = ${u}(clamp(select(x, ${f}(0.0), isNan(x)), ${f}(0.0), ${f}(4294967040.0)));
   return select(within, ${u}(0xffffffffu), x >= ${f}(4294967296.0));
 }`,
-  },
-  // Integers in the order of the floats, so that maxima are taken over integers, which no compiler bends around NaN.
-  orderedKey: {
-    needs: [],
-    text: ({ f, u, i }) => `
+}
+
+// Integers in the order of the floats, so that maxima are taken over integers, which no compiler bends around NaN.
+export const orderedKey: WgslFunction = {
+  name: 'orderedKey',
+  needs: [],
+  text: ({ f, u, i }) => `
 fn orderedKey(x: ${f}, nan: u32) -> ${u} {
   let bits = bitcast<${u}>(x);
   let key = bits ^ (bitcast<${u}>(bitcast<${i}>(bits) >> ${u}(31u)) | ${u}(0x80000000u));
   return select(key, ${u}(nan), (bits & ${u}(0x7fffffffu)) > ${u}(0x7f800000u));
 }`,
-  },
-  // The keys of NaN come back as NaN by themselves.
-  fromOrderedKey: {
-    needs: [],
-    text: ({ f, u }) => `
+}
+
+// The keys of NaN come back as NaN by themselves.
+export const fromOrderedKey: WgslFunction = {
+  name: 'fromOrderedKey',
+  needs: [],
+  text: ({ f, u }) => `
 fn fromOrderedKey(key: ${u}) -> ${f} {
   return bitcast<${f}>(key ^ select(${u}(0xffffffffu), ${u}(0x80000000u), (key >> ${u}(31u)) == ${u}(1u)));
 }`,
-  },
 }
 
 /** The functions behind the activations. */
 export const activations = {
-  relu: 'rectified',
-  sigmoid: 'logistic',
-  tanh: 'hyperbolicTangent',
-  gelu: 'gaussianLinear',
-  geluTanh: 'gaussianLinearTanh',
-} as const satisfies Record<string, FunctionName>
+  relu: rectified,
+  sigmoid: logistic,
+  tanh: hyperbolicTangent,
+  gelu: gaussianLinear,
+  geluTanh: gaussianLinearTanh,
+} as const
 
 /** A function that kernels apply to their result before they store it. */
 export type Activation = keyof typeof activations
@@ -320,16 +340,16 @@ export function isActivation(kind: string): kind is Activation {
 /** The key of NaN among `orderedKey`s: above all numbers for maxima, below all for minima. */
 export const nanKey = { max: '0xffffffffu', min: '0u' } as const
 
-/** The declarations of the named functions and of those that they call, each once. */
-export function declareFunctions(names: Iterable<FunctionName>, width: Width): string {
-  const declared = new Set<FunctionName>()
+/** The declarations of the functions and of those that they call, each once. */
+export function declareFunctions(functions: Iterable<WgslFunction>, width: Width): string {
+  const declared = new Set<WgslFunction>()
   const texts: string[] = []
-  const declare = (name: FunctionName): void => {
-    if (declared.has(name)) return
-    declared.add(name)
-    functions[name].needs.forEach(declare)
-    texts.push(functions[name].text(width))
+  const declare = (one: WgslFunction): void => {
+    if (declared.has(one)) return
+    declared.add(one)
+    one.needs.forEach(declare)
+    texts.push(one.text(width))
   }
-  for (const name of names) declare(name)
+  for (const one of functions) declare(one)
   return texts.join('\n')
 }

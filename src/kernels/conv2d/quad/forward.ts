@@ -6,6 +6,7 @@ import { vectorType } from '../../schedule/subgroup-tile.ts'
 import type { FusedActivation } from '../../wgsl/activation.ts'
 import { activationFunction } from '../../wgsl/activation.ts'
 import type { FloatType } from '../../wgsl/functions.ts'
+import { exceeds, takesMaximum } from '../../wgsl/functions.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
 import { range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
@@ -107,7 +108,7 @@ ${repeat(across, (a) => repeat(4, (p) => `      result[${cornerAddress(p, a)}] =
 
 /** The functions that `storePooled` calls. */
 export function pooledFunctions(activation: FusedActivation, type: FloatType): string {
-  return activationFunction(activation, type, ['takesMaximum', 'exceeds'])
+  return activationFunction(activation, type, [takesMaximum, exceeds])
 }
 
 /** Each number of the patch, times the taps of the outputs that it belongs to: up to four a quad. */
