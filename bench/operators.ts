@@ -8,7 +8,7 @@ import { gradients } from '../src/autograd/grad.ts'
 import { evaluate } from '../src/autograd/tensors.ts'
 import type { Device } from '../src/gpu/device.ts'
 import type { Node, Storage } from '../src/graph/node.ts'
-import { outputOf } from '../src/graph/node.ts'
+import { makeNode, outputOf } from '../src/graph/node.ts'
 import type { KernelTask } from '../src/graph/plan/choice.ts'
 import { planFor } from '../src/graph/run/program.ts'
 import { elementCount } from '../src/kernels/kernel.ts'
@@ -48,11 +48,18 @@ function timedNode(
   cotangent: (shape: readonly number[]) => Tensor,
 ): Node {
   const y = testCase.run(...inputs)
-  if (gradient === undefined) return y.value.node
+  if (gradient === undefined) return withItsActivation(y.value.node)
   const wanted = inputs[gradient.input]
   if (wanted === undefined) throw new RangeError(`${name}: there is no input ${gradient.input}`)
   const [dx = y] = gradients(sum(mul(y, cotangent(y.shape))), [wanted])
   return dx.value.node
+}
+
+/** A layer and its activation are two nodes as traced; what is timed is the kernel that does both, as fusion makes it. */
+function withItsActivation(node: Node): Node {
+  const host = node.inputs[0]?.node
+  const both = host?.op.absorb?.(host, node)
+  return host === undefined || both === undefined ? node : makeNode(both.op, host.inputs, both.attributes)
 }
 
 /** A tensor without numbers: enough to plan with. */
