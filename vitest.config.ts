@@ -73,6 +73,7 @@ const longest = [
   'study-run',
   'transfer',
   'demo',
+  'training-resume',
   'training',
   'browser/operators',
   'browser/training',
