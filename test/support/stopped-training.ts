@@ -62,7 +62,7 @@ interface StoppedTraining extends Training {
   resumed(makeModel: () => Model, count: number, options: FitOptions, resume: TrainingCheckpoint): Promise<Outcome>
 }
 
-/** As `useTraining`, with a device where runs are stopped, and another where they resume; each compiles its shaders once. */
+/** As `useTraining`, with a device where runs stop, and another where they resume; each compiles its shaders once. */
 export function useStoppedTraining(): StoppedTraining {
   const stoppedOn = useDevice()
   const resumedOn = useDevice()
