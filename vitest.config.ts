@@ -67,6 +67,7 @@ async function browser(): Promise<TestProjectInlineConfiguration> {
 const longest = [
   'operators',
   'demo-session',
+  'demo-session-files',
   'cli',
   'package',
   'long-sums',
