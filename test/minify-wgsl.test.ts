@@ -6,7 +6,9 @@ import { minifyKernelFile, minifyWgsl, wgslLiterals } from '../scripts/minify-wg
 import { wgslTokens } from './support/wgsl-tokens.ts'
 
 const folder = 'src/kernels'
-const files = readdirSync(folder).map((name) => ({ name, code: readFileSync(join(folder, name), 'utf8') }))
+const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.ts'))
+  .map((name) => ({ name, code: readFileSync(join(folder, name), 'utf8') }))
 /** What may fill a hole: with it, tokens must not grow together that were apart. */
 const fillings = ['name', '-1.0-', '&x']
 

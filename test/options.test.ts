@@ -1,7 +1,7 @@
 /**
- * What callers in JavaScript may give: every public function that takes options refuses a name that it does not know, with the
- * nearest that it has, and a value of another type. The compiler lists the functions; each must stand in the table below, so
- * that one without a check is noticed.
+ * What callers in JavaScript may give: every public function that takes options refuses a name that it does not know,
+ * with the nearest that it has, and a value of another type. The compiler lists the functions; each must stand in the
+ * table below, so that one without a check is noticed.
  */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,6 +14,7 @@ import type { Device, nn as networks, Tensor } from '../src/node.ts'
 import * as weftgrad from '../src/node.ts'
 import { useDevice } from './support/device.ts'
 import { failure } from './support/failure.ts'
+import type { Given } from './support/given.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const device = useDevice()
@@ -27,10 +28,6 @@ interface Props {
   readonly x: Tensor
   readonly images: Tensor
 }
-
-// The calls pass what TypeScript would not let them pass.
-// biome-ignore lint/suspicious/noExplicitAny: that is what is tested
-type Given = any
 
 interface Row {
   readonly call: (given: Given, props: Props) => unknown
@@ -68,6 +65,12 @@ const table: Readonly<Record<string, Row>> = {
   'min 1': { call: (o, { x }) => weftgrad.min(x, o), wrong: ['keepDims', []] },
   'argmax 1': { call: (o, { x }) => weftgrad.argmax(x, o), wrong: ['axis', '1'] },
   'matmul 2': { call: (o, { x }) => weftgrad.matmul(x, x, o), wrong: ['transposeB', 'yes'] },
+  'conv2dTranspose 3': {
+    call: (o, { images, x }) => weftgrad.conv2dTranspose(images, x, undefined, o),
+    wrong: ['strides', 'two'],
+  },
+  'gelu 1': { call: (o, { x }) => weftgrad.gelu(x, o), wrong: ['approximate', 'tanh'] },
+  'layerNormalization 1': { call: (o, { x }) => weftgrad.layerNormalization(x, o), wrong: ['epsilon', 'small'] },
   'dense 3': { call: (o, { x }) => weftgrad.dense(x, x, undefined, o), wrong: ['activation', 'gelu'] },
   'conv2d 3': { call: (o, { images }) => weftgrad.conv2d(images, images, undefined, o), wrong: ['strides', 'two'] },
   'depthwiseConv2d 2': { call: (o, { images }) => weftgrad.depthwiseConv2d(images, images, o), wrong: ['padding', 1] },
@@ -371,149 +374,4 @@ describe('options', () => {
         message: expect.stringContaining('must be an object'),
       })
   })
-})
-
-describe('a training', () => {
-  const base = { optimizer: nn.adam(), epochs: 1, batchSize: 2 }
-  const told: readonly (readonly [string, object, RegExp])[] = [
-    ['a loss by its name', { loss: 'meanSquaredError' }, /fit has no option loss; there are optimizer, epochs, /],
-    ['weights of classes', { classWeight: { 0: 2 } }, /fit has no option classWeight/],
-    ['a limit of gradients', { clipNorm: 1 }, /fit has no option clipNorm/],
-    ['an optimizer by its name', { optimizer: 'adam' }, /optimizer must be an optimizer like adam\(\), not 'adam'/],
-    ['a function that makes an optimizer', { optimizer: nn.adam }, /optimizer must be an optimizer/],
-    ['an array of callbacks', { callbacks: [{ onEpochEnd() {} }] }, /callbacks must be an object, not \[/],
-    [
-      'an invalid callback',
-      { callbacks: { onEpochend() {} } },
-      /callbacks has no option onEpochend; did you mean onEpochEnd/,
-    ],
-    [
-      'a callback that is no function',
-      { callbacks: { onEpochEnd: 1 } },
-      /callbacks: onEpochEnd must be a function, not 1/,
-    ],
-    ['callbacks of another house', { callbacks: new Map() }, /callbacks/],
-    [
-      'a flip that there is not',
-      { augmentation: { flip: 'vertical' } },
-      /flip must be one of random, always, not 'vertical'/,
-    ],
-    ['a change that there is not', { augmentation: { rotate: 10 } }, /augmentation has no option rotate/],
-    ['a shift in parts', { augmentation: { shift: 0.1 } }, /shift must be a whole number from 0, not 0.1/],
-    ['no patience', { earlyStopping: {} }, /earlyStopping: patience must be a whole number from 1, not undefined/],
-    ['no optimizer', { optimizer: undefined }, /optimizer must be/],
-    ['validation by an array', { validation: [1] }, /validation must be a data set/],
-  ]
-  it.each(told)('refuses %s, and leaves the model as it is', async (_, changes, message) => {
-    using set = data.residentImages(device(), {
-      ...{ images: new Uint8Array(4 * 1024), labels: [0, 1, 2, 3], height: 32, width: 32, channels: 1, classes: 10 },
-    })
-    using model = nn.lenet5({ units: [8, 4] })
-    const error = await failure(() => nn.fit(model, set, { ...base, ...changes } as Given))
-    expect(error).toMatchObject({ code: 'argument', message: expect.stringMatching(message) })
-    expect(model.device).toBeUndefined()
-  })
-
-  it('takes an instance of a class as callbacks, with state of its own', async () => {
-    class Recorder {
-      readonly lines: number[] = []
-      onEpochEnd({ epoch }: { readonly epoch: number }): void {
-        this.lines.push(epoch)
-      }
-    }
-    using set = data.residentImages(device(), {
-      ...{ images: new Uint8Array(4 * 1024), labels: [0, 1, 2, 3], height: 32, width: 32, channels: 1, classes: 10 },
-    })
-    using model = nn.lenet5({ units: [8, 4] })
-    const callbacks = new Recorder()
-    await nn.fit(model, set, { ...base, callbacks })
-    expect(callbacks.lines).toEqual([1])
-  })
-})
-
-describe('bytes', () => {
-  const floats = new Float32Array(1024).fill(0.5) as Given
-  it.each<[string, () => unknown]>([
-    [
-      'residentImages',
-      () =>
-        data.residentImages(device(), { images: floats, labels: [0], height: 32, width: 32, channels: 1, classes: 2 }),
-    ],
-    ['predict', () => nn.predict(nn.lenet5(), floats, [32, 32, 1])],
-    ['dropDuplicates', () => data.dropDuplicates(floats, 4)],
-    ['parseIdx', () => data.parseIdx(floats)],
-    ['gunzip', () => data.gunzip(floats)],
-    ['parseFashionMnistCsv', () => data.parseFashionMnistCsv(floats)],
-    ['decodeLenet5', () => nn.decodeLenet5(floats)],
-    ['weights.open', () => weights.open(floats)],
-  ])('are not taken from floats: %s', async (_, call) => {
-    expect(await failure(call)).toMatchObject({ code: 'argument', message: expect.stringContaining('Float32Array') })
-  })
-
-  it('in a Float64Array of weights are read as numbers', async () => {
-    using model = nn.sequential('m', [1], [nn.dense('d', 2, { useBias: false })])
-    model.to(device())
-    model.setWeights(new Map([['d/kernel', { shape: [1, 2], data: Float64Array.of(0.25, 3) as Given }]]))
-    expect([...((await model.weightNumbers()).get('d/kernel')?.data ?? [])]).toEqual([0.25, 3])
-  })
-})
-
-describe('layers without a name', () => {
-  it('are named by their model after their class, as in Keras, around those that have one', () => {
-    const model = nn.sequential(
-      'm',
-      [8, 8, 1],
-      [
-        nn.conv2d(4, 3, { activation: 'relu' }),
-        nn.maxPooling2d(),
-        nn.conv2d('conv2d_1', 4, 3),
-        nn.conv2d(4, 1),
-        nn.flatten(),
-        nn.dropout(0.5),
-        nn.dense(8),
-        nn.activation('relu'),
-        nn.dropout(0.5),
-        nn.dense(2),
-      ],
-    )
-    const names = model.layers.map(({ layer }) => layer.name)
-    const expected = ['conv2d', 'max_pooling2d', 'conv2d_1', 'conv2d_2', 'flatten', 'dropout', 'dense', 'activation']
-    expect(names).toEqual([...expected, 'dropout_1', 'dense_1'])
-    expect(model.weights.map(({ name }) => name)).toContain('dense_1/bias')
-  })
-
-  it('start like layers with those names, and are numbered in each model from the start', async () => {
-    const one = nn.sequential('m', [3], [nn.dense(4), nn.dense(2)], { seed: 3 })
-    const two = nn.sequential('m', [3], [nn.dense('dense', 4), nn.dense('dense_1', 2)], { seed: 3 })
-    expect(await one.weightNumbers()).toEqual(await two.weightNumbers())
-  })
-
-  it('drop other elements, one after the other', async () => {
-    const model = nn.sequential('m', [256], [nn.dropout(0.5), nn.dropout(0.5)])
-    const kept = await model.call(weftgrad.ones([1, 256]), { training: true, seed: 1 }).data({ device: device() })
-    // A quarter is kept by both; a half would be, were the masks the same.
-    expect(kept.filter((value) => value > 0).length).toBeLessThan(96)
-  })
-
-  it('cannot be used twice in one model', async () => {
-    const shared = nn.dense(3)
-    const error = await failure(() => nn.sequential('m', [3], [shared, shared]))
-    expect(error).toMatchObject({ code: 'argument', message: expect.stringContaining('two layers') })
-  })
-
-  it.each<[string, () => unknown, RegExp]>([
-    ['activation', () => nn.activation('gelu' as Given), /one of linear, relu, sigmoid, tanh, softmax, not 'gelu'/],
-    ['a named activation', () => nn.activation('act', 'gelu' as Given), /^act: .*not 'gelu'/],
-    ['dense', () => nn.dense('eight' as Given), /^eight: units must be a whole number from 1, not undefined/],
-    ['conv2d', () => nn.conv2d(0, 3), /filters must be a whole number from 1, not 0/],
-    ['dropout', () => nn.dropout(1), /rate must be a number in \[0, 1\), not 1/],
-    ['zeroPadding2d', () => nn.zeroPadding2d({} as Given), /padding/],
-  ])('refuse what is none: %s', async (_, make, message) => {
-    expect(await failure(make)).toMatchObject({ code: 'argument', message: expect.stringMatching(message) })
-  })
-})
-
-it('an operand that is neither a tensor nor a number is refused', async () => {
-  for (const operand of [undefined, '3', null, { activation: 'relu' }])
-    expect(await failure(() => weftgrad.add(tensor([1]), operand as Given))).toMatchObject({ code: 'argument' })
 })

@@ -45,11 +45,12 @@ export type Activation = 'linear' | 'relu' | 'sigmoid' | 'tanh' | ((x: Tensor) =
 
 const byName = { relu: reluOp, sigmoid: sigmoidOp, tanh: tanhOp } as const satisfies Record<string, Unary>
 
-const [nameText, isName] = /* @__PURE__ */ oneOf('linear', ...Object.keys(byName))
-export const anActivation: Kind = [
-  `${nameText} or a function of a tensor`,
-  (value) => typeof value === 'function' || isName(value),
-]
+/** Of this kind, or a function. */
+export function orFunction([what, accepts]: Kind): Kind {
+  return [`${what}, or a function of a tensor`, (value) => typeof value === 'function' || accepts(value)]
+}
+
+export const anActivation = /* @__PURE__ */ orFunction(/* @__PURE__ */ oneOf('linear', 'relu', 'sigmoid', 'tanh'))
 
 /** The activation of a tensor. Rewriting moves it into the kernel that computes x, where nothing else reads x. */
 export function activate(activation: Activation, x: Tensor): Tensor {

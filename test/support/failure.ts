@@ -1,8 +1,8 @@
-/** The error that a call throws, or that its promise rejects with. Fails if it does neither. */
-export async function failure(call: () => unknown): Promise<unknown> {
+/** The error that a call throws, or that its promise or the given one rejects with. Fails if there is none. */
+export async function failure(attempt: Promise<unknown> | (() => unknown)): Promise<unknown> {
   let result: unknown
   try {
-    result = await call()
+    result = await (typeof attempt === 'function' ? attempt() : attempt)
   } catch (error) {
     return error
   }

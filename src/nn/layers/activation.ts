@@ -1,10 +1,10 @@
 /** Activation functions by Keras' names, and the layer that only applies one. */
 
 import type { Activation } from '../../operators/activation.ts'
-import { activate, anActivation } from '../../operators/activation.ts'
+import { activate, orFunction } from '../../operators/activation.ts'
 import { softmax } from '../../operators/softmax.ts'
 import type { Tensor } from '../../operators/tensor.ts'
-import { checkValue, type Kind } from '../../options.ts'
+import { checkValue, oneOf } from '../../options.ts'
 import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'
 import { unnamedLayer } from './named.ts'
@@ -17,8 +17,9 @@ export function activated(activation: LayerActivation, x: Tensor): Tensor {
   return activation === 'softmax' ? softmax(x) : activate(activation, x)
 }
 
-const [named, isNamed] = anActivation
-export const aLayerActivation: Kind = [`'softmax', ${named}`, (value) => value === 'softmax' || isNamed(value)]
+export const aLayerActivation = /* @__PURE__ */ orFunction(
+  /* @__PURE__ */ oneOf('linear', 'relu', 'sigmoid', 'tanh', 'softmax'),
+)
 
 /**
  * Keras' `Activation`: a separate activation, for use where it does not directly follow a product. The name is optional.

@@ -1,0 +1,36 @@
+/** Gradients of single tensors, and their numbers. */
+import { expect } from 'vitest'
+import type { Device } from '../../src/gpu/device.ts'
+import type { Tensor } from '../../src/index.ts'
+import { evaluate, gradients, tensor } from '../../src/index.ts'
+import { elementCount } from '../../src/kernels/kernel.ts'
+import { Random } from '../../src/random.ts'
+import { disagreement } from './compare.ts'
+
+export function noise(shape: readonly number[], stream: string): Tensor {
+  const random = new Random(5, stream)
+  return tensor(
+    Float32Array.from({ length: elementCount(shape) }, () => random.uniform() * 2 - 1),
+    shape,
+  )
+}
+
+/** Evaluates tensors on a device. */
+export const numbersOn =
+  (device: () => Device) =>
+  async (...tensors: Tensor[]): Promise<number[][]> =>
+    (await evaluate(tensors, { device: device() })).map((one) => [...one])
+
+export function expectClose(actual: readonly number[] | undefined, expected: readonly number[], rtol = 1e-5): void {
+  expect(disagreement(actual ?? [], expected, { rtol, atol: rtol / 10 })).toBeUndefined()
+}
+
+/** One row of pixels. */
+export const strip = (pixels: readonly number[]): Tensor => tensor(pixels, [1, 1, pixels.length, 1])
+
+/** The only gradient by `x`. */
+export function slope(y: Tensor, x: Tensor): Tensor {
+  const [gradient] = gradients(y, [x])
+  if (gradient === undefined) throw new Error('one tensor gives one gradient')
+  return gradient
+}

@@ -1,0 +1,102 @@
+/** Sums of many equal terms, by every variant of a kernel that adds. */
+import { expect } from 'vitest'
+import type { Device } from '../../src/gpu/device.ts'
+import type { Family, KernelPlan } from '../../src/kernels/kernel.ts'
+import { planKernel } from '../../src/kernels/kernel.ts'
+import type { HostArray } from './run-plan.ts'
+import { runPlan, targetOf } from './run-plan.ts'
+
+export type Numbers = Float32Array<ArrayBuffer>
+
+/** A million terms take minutes on a processor: the full tests take them, the others a tenth. */
+export const side = process.env.WEFTGRAD_TEST_FULL === '1' ? 1000 : 320
+export const manyTerms = side * side
+export const bound = 2e-6
+export const tenth = Math.fround(0.1)
+
+export const ones = (count: number): Numbers => new Float32Array(count).fill(1)
+export const tenths = (count: number): Numbers => new Float32Array(count).fill(0.1)
+
+/** The largest relative error. */
+export function errorOf(actual: ArrayLike<number>, expected: (i: number) => number): number {
+  let worst = 0
+  for (let i = 0; i < actual.length; i++) {
+    const error = Math.abs((actual[i] ?? Number.NaN) / expected(i) - 1)
+    if (!(error <= worst)) worst = error
+  }
+  return worst
+}
+
+interface LongSums {
+  /** What the variants give, as planned for this adapter, and for GPUs with and without subgroups; equal plans once. */
+  eachResult<Key>(
+    family: Family<Key>,
+    key: Key,
+    inputs: readonly HostArray[],
+    sizes: readonly number[],
+    check: (outputs: readonly HostArray[], what: string) => void,
+  ): Promise<void>
+  /** Every number of output `output` is `expected`. */
+  expectSums<Key>(
+    family: Family<Key>,
+    key: Key,
+    inputs: readonly HostArray[],
+    sizes: readonly number[],
+    expected: number,
+    output?: number,
+  ): Promise<void>
+}
+
+/** Checks kernels on a device. */
+export function longSumsOn(device: () => Device): LongSums {
+  async function eachResult<Key>(
+    family: Family<Key>,
+    key: Key,
+    inputs: readonly HostArray[],
+    sizes: readonly number[],
+    check: (outputs: readonly HostArray[], what: string) => void,
+  ): Promise<void> {
+    const seen = new Set<string>()
+    const targets = [
+      targetOf(device()),
+      targetOf(device(), { class: 'gpu' }),
+      targetOf(device(), { class: 'gpu', subgroupSize: undefined }),
+    ]
+    for (const [i, target] of targets.entries()) {
+      for (const variant of family.variants) {
+        if (!variant.supports(key, target)) continue
+        const plan = planKernel(family, key, target, variant.name)
+        if (!isNew(seen, plan)) continue
+        const poison = sizes.map((size) => new Float32Array(size).fill(Number.NaN))
+        check(await runPlan(device(), plan, inputs, poison), `${family.name}, ${variant.name}, target ${i}`)
+      }
+    }
+  }
+
+  async function expectSums<Key>(
+    family: Family<Key>,
+    key: Key,
+    inputs: readonly HostArray[],
+    sizes: readonly number[],
+    expected: number,
+    output = 0,
+  ): Promise<void> {
+    await eachResult(family, key, inputs, sizes, (outputs, what) => {
+      expect(
+        errorOf(outputs[output] ?? [Number.NaN], () => expected),
+        what,
+      ).toBeLessThan(bound)
+    })
+  }
+
+  return { eachResult, expectSums }
+}
+
+function isNew(seen: Set<string>, plan: KernelPlan): boolean {
+  const text = JSON.stringify(
+    plan.dispatches.map(({ wgsl, uniforms, workgroups }) => [wgsl, [...uniforms], workgroups]),
+  )
+  if (seen.has(text)) return false
+  seen.add(text)
+  return true
+}

@@ -1,0 +1,42 @@
+/** Refusals of operators: a test of each. */
+import { expect, test } from 'vitest'
+import type { ErrorCode } from '../../src/errors.ts'
+import type { Tensor } from '../../src/index.ts'
+import { tensor, WeftgradError } from '../../src/index.ts'
+
+export function numbers(shape: readonly number[], dtype: 'f32' | 'u32' = 'f32'): Tensor {
+  const count = shape.reduce((product, extent) => product * extent, 1)
+  return tensor(new Array<number>(count).fill(1), [...shape], dtype)
+}
+
+export interface Refusal {
+  /** Completes the sentence "refuses ...". */
+  readonly what: string
+  readonly act: () => unknown
+  readonly code: ErrorCode
+  /** What the message must mention. */
+  readonly mentions: readonly string[]
+}
+
+function errorOf(act: () => unknown): unknown {
+  try {
+    act()
+  } catch (error) {
+    return error
+  }
+  return undefined
+}
+
+/** Declares a test of each refusal. */
+export function testRefusals(refusals: readonly Refusal[]): void {
+  for (const { what, act, code, mentions } of refusals) {
+    test(`${what}`, () => {
+      const error = errorOf(act)
+      expect(error).toBeInstanceOf(WeftgradError)
+      if (!(error instanceof WeftgradError)) return
+      expect(error.code).toBe(code)
+      for (const mention of mentions) expect(error.message).toContain(mention)
+      expect(error.message).toMatch(/\.$/)
+    })
+  }
+}
