@@ -346,7 +346,7 @@ describe('refused before anything is computed or written', () => {
     for (const [options, code, words] of [
       [{ size: 16 }, 'argument', '32x32 and larger'],
       [{ layers: ['block9_pool'] }, 'argument', 'no layer block9_pool'],
-      [{ layers: ['block1_pool', 'block1_pool'] }, 'argument', '--layers has to be names of different layers'],
+      [{ layers: ['block1_pool', 'block1_pool'] }, 'argument', '--layers must be names of different layers'],
       [{ unfreeze: 'block5_conv1' }, 'argument', 'nothing would be trained'],
       [{ dropout: 1 }, 'argument', '--dropout'],
       [{ limitTrain: 9 }, 'argument', '--limit-train'],

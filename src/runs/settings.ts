@@ -14,7 +14,7 @@ export interface Setting {
   readonly help: string
   /** For a switch that can also be turned off: the help of its `--no-` form. */
   readonly helpOff?: string
-  /** Follows 'has to be'. */
+  /** Follows 'must be'. */
   readonly what: string
   readonly accepts: (value: unknown) => boolean
   /** What an option's text stands for; may be something that is not accepted. */
@@ -166,7 +166,7 @@ export class SettingsTable<Settings extends object> {
   check(name: keyof Settings & string, value: unknown, shown: string = textOf(value)): void {
     const { flag, what, accepts } = this.#settings[name]
     if (accepts(value)) return
-    throw new WeftgradError('argument', `${flag} has to be ${what}, not '${shown}'.`, { setting: name, value: shown })
+    throw new WeftgradError('argument', `${flag} must be ${what}, not '${shown}'.`, { setting: name, value: shown })
   }
 
   /** The given settings, defaults for the rest. Throws WeftgradError 'argument', naming the setting. */
@@ -187,7 +187,7 @@ export class SettingsTable<Settings extends object> {
       if (this.#settings[name].accepts(found[name])) continue
       throw new WeftgradError(
         'format',
-        `${source} is not the configuration of a run: '${name}' has to be ${this.#settings[name].what}, not ${textOf(found[name])}.`,
+        `${source} is not the configuration of a run: '${name}' must be ${this.#settings[name].what}, not ${textOf(found[name])}.`,
         { source, setting: name },
       )
     }
