@@ -332,10 +332,10 @@ describe('a network cut in two', () => {
     expect(() => fineTuning(vgg, tap('block3_pool'), 'block4_conv1')).toThrow(
       /after block3_pool.*nothing would be trained/,
     )
-    expect(() => fineTuning(vgg, tap('block3_pool'), 'block1_conv1')).toThrow(/nothing comes before.*block1_conv2/)
+    expect(() => fineTuning(vgg, tap('block3_pool'), 'block1_conv1')).toThrow(/no layer comes before.*block1_conv2/)
     expect(() => fineTuning(vgg, tap('block3_pool'), 'block3_conv9')).toThrow(/no layer block3_conv9/)
     expect(() => fineTuning(xception, tap('add_2'), 'block4_sepconv2')).toThrow(
-      /beside a shortcut.*Unfreeze block4_sepconv1_act/,
+      /inside a shortcut.*Unfreeze block4_sepconv1_act/,
     )
     expect(fineTuning(xception, tap('add_2'), 'block4_sepconv1_act').layers).toContain('add_2')
   })
