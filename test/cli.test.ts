@@ -7,10 +7,13 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { interruptible } from '../src/cli/interrupt.ts'
-import { colorsFor } from '../src/cli/terminal.ts'
+import { colorsFor, openTerminal } from '../src/cli/terminal.ts'
+import { fact } from '../src/cli/training-text.ts'
+import { trialTable } from '../src/cli/trial-table.ts'
 import { resize } from '../src/data/resize.ts'
 import { encodePng } from '../src/format/png.ts'
 import { clock, percent } from '../src/numbers.ts'
+import { Outcomes } from '../src/search/search.ts'
 import { pictureInput } from '../src/study/picture.ts'
 import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
 import { train } from '../src/train/run.node.ts'
@@ -248,16 +251,16 @@ describe('standard output that is closed, as by `| head -1`,', () => {
 describe('arguments', () => {
   it('that are wrong are refused by name, with exit code 2 and without a stack', async () => {
     const cases: [string[], string][] = [
-      [['--epochs', '0'], '--epochs has to be a whole number from 1'],
-      [['--epochs', ''], "--epochs has to be a whole number from 1 to 10,000, not ''"],
-      [['--batch-size', '0x10'], "--batch-size has to be a whole number from 1 to 8,192, not '0x10'"],
-      [['--learning-rate=-1'], '--learning-rate has to be a number above 0'],
-      [['--units', '256'], '--units has to be the sizes'],
-      [['--units', '1,2,3'], '--units has to be the sizes'],
-      [['--seed', '1.5'], '--seed has to be a whole number'],
-      [['--split', 'half'], "--split has to be 'official' or 'seed', not 'half'"],
-      [['--limit', '9'], '--limit has to be a whole number of images, at least 10'],
-      [['--out', ''], '--out has to name a folder'],
+      [['--epochs', '0'], '--epochs must be a whole number from 1'],
+      [['--epochs', ''], "--epochs must be a whole number from 1 to 10,000, not ''"],
+      [['--batch-size', '0x10'], "--batch-size must be a whole number from 1 to 8,192, not '0x10'"],
+      [['--learning-rate=-1'], '--learning-rate must be a number above 0'],
+      [['--units', '256'], '--units must be the sizes'],
+      [['--units', '1,2,3'], '--units must be the sizes'],
+      [['--seed', '1.5'], '--seed must be a whole number'],
+      [['--split', 'half'], "--split must be 'official' or 'seed', not 'half'"],
+      [['--limit', '9'], '--limit must be a whole number of images, at least 10'],
+      [['--out', ''], '--out must name a folder'],
       [['--epoch', '3'], 'Did you mean --epochs?'],
       [['more'], 'too many arguments'],
     ]
@@ -365,6 +368,25 @@ describe('words', () => {
       true,
     ])
     expect([red(true, { TERM: 'dumb' }), red(true, { FORCE_COLOR: '0' })]).toEqual([false, false])
+  })
+
+  it('leave a gap between a label and its value, whatever their lengths', () => {
+    const lines: string[] = []
+    const say = (text = ''): void => void lines.push(text)
+    const terminal = { ...openTerminal(), say, colors: colorsFor({ isTTY: false }, {}) }
+    for (const label of ['Run', 'Best epoch', 'Fine-tuning', 'A label longer than its column'])
+      fact(terminal, label, '2')
+    expect(lines).toEqual([
+      ...['Run          2', 'Best epoch   2', 'Fine-tuning  2', 'A label longer than its column  2'],
+    ])
+  })
+
+  it('leave a gap between the columns of trials, whatever their values', () => {
+    const hyperparameters = { units: 123_456_789, rate: 0.000_123_456 }
+    const trials = [{ id: 1, bracket: 0, seed: 1, hyperparameters }]
+    const bracket = { bracket: 0, rounds: [{ size: 1, epochs: 1 }], trials }
+    const rows = trialTable(bracket, new Outcomes(), colorsFor({ isTTY: false }, {}))
+    expect(rows.at(-1)?.trim().split(/ {2,}/)).toEqual(['1', '123456789', '0.000123456', '0', 'waiting'])
   })
 
   it('say times and shares', () => {

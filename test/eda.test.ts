@@ -221,7 +221,7 @@ describe('a look at the data', () => {
     expect(duplicatesText(result, task.data)).toBe(
       'Images in train that repeat an earlier one: 3; with the same label: 2; identical images with different labels: 1. ' +
         'Images in test that repeat an earlier one: 1; with the same label: 0; identical images with different labels: 1. ' +
-        'Images in test that are also in train, and make a test on them look better: 3; with different labels: 1.',
+        'Images in test that are also in train, which inflates test results: 3; with different labels: 1.',
     )
   })
 
@@ -327,7 +327,7 @@ describe('CSV files', () => {
     expect(duplicatesText(result, task.data)).not.toContain('Kaggle')
     const known = { ...result.sets[0], rows: 60000, duplicateRows: 43, duplicateImages: 43 }
     expect(duplicatesText({ ...result, sets: [known as (typeof result.sets)[number]] }, task.data)).toContain(
-      'known of Kaggle',
+      'known for Kaggle',
     )
   })
 

@@ -108,7 +108,7 @@ describe('an installed package', () => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
     expect((await weftgrad('--version')).trim()).toBe(version)
     expect(await weftgrad('doctor')).toContain(process.version)
-    await expect(weftgrad('bench')).rejects.toThrow('The benchmarks come with the sources only')
+    await expect(weftgrad('bench')).rejects.toThrow('The published package has no benchmarks')
   })
 
   test('trains with the command, with plots and the version in the run folder', async () => {

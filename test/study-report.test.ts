@@ -79,7 +79,7 @@ describe('the report', () => {
 
   it('says of parts that were not run why', () => {
     const words = wordsOf(renderReport(emptyStudy(), { task, pictures: null, command }))
-    expect(words.match(/It was left out on request/g)?.length).toBeGreaterThan(8)
+    expect(words.match(/It was skipped on request/g)?.length).toBeGreaterThan(8)
     expect(words).toContain('No model of this study was tested.')
   })
 })

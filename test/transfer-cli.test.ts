@@ -122,13 +122,13 @@ describe('what is missing or wrong', () => {
   it('arguments: refused by name, with exit code 2 and without a stack', async () => {
     const cases: [string[], string][] = [
       [['vgg19'], "Unknown network 'vgg19'. Known are vgg16, xception, resnet152v2"],
-      [['vgg16', '--head', 'deep'], "--head has to be linear or mlp, not 'deep'"],
-      [['vgg16', '--pool', 'avg3'], "--pool has to be one of avg, avg2, max, none, not 'avg3'"],
-      [['vgg16', '--layers', ''], '--layers has to be names'],
-      [['vgg16', '--size', '0'], '--size has to be a whole number of pixels'],
+      [['vgg16', '--head', 'deep'], "--head must be linear or mlp, not 'deep'"],
+      [['vgg16', '--pool', 'avg3'], "--pool must be one of avg, avg2, max, none, not 'avg3'"],
+      [['vgg16', '--layers', ''], '--layers must be names'],
+      [['vgg16', '--size', '0'], '--size must be a whole number of pixels'],
       [['xception', '--size', '70', '--weights', 'hashed'], '71x71 and larger'],
       [['vgg16', '--layers', 'block1_poll', '--weights', 'hashed'], 'did you mean block1_pool'],
-      [['vgg16', '--limit-train', '9'], '--limit-train has to be a whole number of images, at least 10'],
+      [['vgg16', '--limit-train', '9'], '--limit-train must be a whole number of images, at least 10'],
       [['vgg16', '--unfreeze', 'block5_conv1', '--weights', 'hashed'], 'nothing would be trained'],
       [['vgg16', '--limit', '5'], 'unknown option'],
       [[], 'missing required argument'],

@@ -1,4 +1,4 @@
-/** Operators of your own: WGSL, plan and derivative, on equal terms with the built-in ones. */
+/** Custom operators: WGSL, plan and derivative, on equal terms with the built-in ones. */
 
 import type { KernelPlan, Target } from '../kernels/kernel.ts'
 import type { Operator, TypesOf } from '../operators/operator.ts'
@@ -19,14 +19,14 @@ export type {
 export { dispatch, input, output, reads, scratch, writes } from '../kernels/kernel.ts'
 export type { TypesOf } from '../operators/operator.ts'
 
-/** A tensor or nothing in the place of each of some tensors. */
+/** A tensor, or undefined, for each of the given tensors. */
 export type MaybeEach<Tensors extends readonly Tensor[]> = { readonly [I in keyof Tensors]: Tensor | undefined }
 
-/** Cotangents of an operator's results: undefined where one of several was not used; an only result always has one. */
+/** Cotangents of an operator's results: undefined for an unused one of several; a single result always has one. */
 export type CotangentsOf<Out extends readonly Tensor[]> = Out extends readonly [Tensor] ? Out : MaybeEach<Out>
 
 /**
- * An operator of a user's own: what it is called, which shapes it makes, how it is computed, and how its gradient is.
+ * The definition of a custom operator: its name, its shapes, its kernels and its gradient.
  * @typeParam In the operands, as a tuple with names: `[x: Tensor, gain: Tensor]`.
  * @typeParam Out the results, as a tuple: `[y: Tensor]`.
  */
@@ -34,28 +34,28 @@ export interface OpDefinition<In extends readonly Tensor[] = Tensor[], Out exten
   /** Names the operator in errors. */
   readonly name: string
   /**
-   * The results' types, from those of the operands. It runs when the operator is traced: throw
-   * `new WeftgradError('shape', ...)` there for operands that do not fit.
+   * Returns the results' types from those of the operands. It runs when the operator is traced: throw
+   * `new WeftgradError('shape', ...)` for operands that do not fit.
    */
   shape(inputs: TypesOf<In>): TypesOf<Out>
   /**
-   * The kernels: see {@link dispatch}, which puts declarations around a WGSL body. It runs once for each structure of a
-   * graph, not at each evaluation; the same types and target must give the same plan.
+   * Plans the kernels: see {@link dispatch}, which puts declarations around a WGSL body. It runs once for each graph
+   * structure, not at each evaluation; the same types and target must give the same plan.
    */
   plan(inputs: TypesOf<In>, outputs: TypesOf<Out>, target: Target): KernelPlan
   /**
-   * The vector-Jacobian product: cotangents of the operands, from those of the results, made of operators (among them
-   * ones of your own). Undefined stands for an operand without a gradient. A cotangent may have the shape that its
-   * operand was broadcast to; it is summed back. Without `vjp`, a gradient through the operator throws 'no-gradient'.
+   * Computes the vector-Jacobian product: from the results' cotangents the operands', built from operators (custom ones
+   * included). Return undefined for an operand without a gradient. A cotangent may have the shape that its operand was
+   * broadcast to; it is summed back. Without `vjp`, a gradient through the operator throws 'no-gradient'.
    */
   vjp?(inputs: In, outputs: Out, cotangents: CotangentsOf<Out>): MaybeEach<In>
 }
 
 /**
- * Makes an operator function from its definition. It takes the operands and gives the results, in order; like every
- * operator it only traces. Name the operands and results to have them checked by the compiler:
- * `defineOp<[x: Tensor], [y: Tensor]>({ ... })`. Call it once for each operator: graphs of another definition have other plans.
- * The tutorial's last page writes one, with its gradient.
+ * Makes an operator function from its definition. It takes the operands and returns the results, in order; like every
+ * operator, it only traces. Name the operands and results to have them checked by the compiler:
+ * `defineOp<[x: Tensor], [y: Tensor]>({ ... })`. Call it once for each operator: every definition has its own plans.
+ * The tutorial's last page defines an operator with its gradient.
  * @throws WeftgradError what `shape` throws, when the operator is traced; what `plan` throws and, where WGSL does not compile,
  * 'device' with the line at fault, when it is computed.
  */
@@ -65,7 +65,7 @@ export function defineOp<In extends readonly Tensor[] = Tensor[], Out extends re
   checkOptions<object>('defineOp', definition, {
     ...{ name: required(aString), shape: required(aFunction), plan: required(aFunction), vjp: aFunction },
   })
-  // Operators know lists, the definition tuples: that operands come in number and order is what In and Out say.
+  // Operators take lists, the definition takes tuples: In and Out guarantee number and order.
   const own = definition as unknown as OpDefinition
   const { vjp } = own
   const op: Operator = {

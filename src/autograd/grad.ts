@@ -1,7 +1,7 @@
 /**
  * Reverse-mode differentiation: walks the traced graph backward and adds the nodes of the gradient to it. Nothing runs;
- * the result is a graph like any other, so gradients can be differentiated again where their operators have rules.
- * Accumulation and un-broadcasting stand here, once, for all rules.
+ * the result is a graph like any other, so gradients can be differentiated again if their operators have rules.
+ * Accumulation and un-broadcasting are done here, once, for all rules.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -18,17 +18,20 @@ import { aNumber, checkOptions, countFrom1, positive } from '../options.ts'
 import { Random } from '../random.ts'
 
 /**
- * The gradients of a scalar with respect to each of `wrt`, in their shapes; zeros where the scalar does not depend on
- * one: {@link grad} for a result that is there already.
- * @throws WeftgradError 'shape' if `y` has more than one element, 'no-gradient' if the way leads through an operator without
- * a derivative or `wrt` is not f32.
+ * The gradients of a traced scalar with respect to each of `wrt`, in their shapes; zeros if the scalar does not depend
+ * on one. Like {@link grad}, for a result instead of a function.
+ * @throws WeftgradError 'shape' if `y` has more than one element, 'no-gradient' if the path leads through an operator
+ * without a derivative or a tensor of `wrt` is not f32.
  */
 export function gradients(y: Tensor, wrt: readonly Tensor[]): Tensor[] {
   if (y.size !== 1 || y.dtype !== 'f32')
-    throw new WeftgradError('shape', `grad: the function must give one f32 number, not ${y}; sum or average it first.`)
+    throw new WeftgradError(
+      'shape',
+      `grad: the function must return one f32 number, not ${y}; sum or average it first.`,
+    )
   for (const t of wrt)
     if (t.dtype !== 'f32')
-      throw new WeftgradError('no-gradient', `grad: ${t} has no gradient, only f32 tensors have one.`)
+      throw new WeftgradError('no-gradient', `grad: ${t} has no gradient: only f32 tensors have one.`)
 
   const order = topologicalOrder([y.value])
   const wanted = new Set(wrt.map((t) => keyOf(t.value)))
@@ -53,7 +56,7 @@ export function gradients(y: Tensor, wrt: readonly Tensor[]): Tensor[] {
   return wrt.map((t) => cotangents.get(keyOf(t.value)) ?? zeros(t.shape))
 }
 
-/** Nodes that depend on something that is wanted, or give it. */
+/** The nodes that produce, or depend on, a wanted value. */
 function activeNodes(order: readonly Node[], wanted: ReadonlySet<string>): Set<number> {
   const active = new Set<number>()
   for (const node of order) {
@@ -80,13 +83,16 @@ function backward(node: Node, cotangents: readonly (Tensor | undefined)[]): read
   })
 }
 
-/** Sums over the axes along which an operand was broadcast. Throws 'shape' for a gradient that it does not broadcast to. */
+/**
+ * Sums over the axes along which an operand was broadcast. Throws 'shape' if the operand does not broadcast to the
+ * gradient's shape.
+ */
 function sumTo(gradient: Tensor, { shape }: TensorType, operator: string): Tensor {
   if (sameShape(gradient.shape, shape)) return gradient
   if (!sameShape(broadcast([gradient.shape, shape]) ?? [], gradient.shape))
     throw new WeftgradError(
       'shape',
-      `${operator}: its vjp gives ${shapeText(gradient.shape)} for an operand of ${shapeText(shape)}.`,
+      `${operator}: its vjp returns ${shapeText(gradient.shape)} for an operand of ${shapeText(shape)}.`,
     )
   const lead = gradient.shape.length - shape.length
   const axes = gradient.shape.flatMap((extent, axis) =>
@@ -95,20 +101,20 @@ function sumTo(gradient: Tensor, { shape }: TensorType, operator: string): Tenso
   return reshape(sum(gradient, { axes }), shape)
 }
 
-/** A function of tensors that gives one f32 number. */
+/** A function of tensors that returns one f32 number. */
 export type ScalarFunction<In extends Tensor[] = Tensor[]> = (...inputs: In) => Tensor
 
-/** A gradient in the place of each of some tensors, in its shape. */
+/** A gradient for each of the given tensors, in its shape. */
 export type GradientsOf<Tensors extends readonly Tensor[]> = { -readonly [I in keyof Tensors]: Tensor }
 
 /**
- * A function that gives the value of `f` and its gradients: with respect to the tensors in `wrt` (parameters that `f`
- * closes over), or to all of its arguments. Both are traced, nothing runs; `evaluate` them together.
+ * Returns a function that gives the value of `f` and its gradients with respect to the tensors in `wrt` (parameters
+ * that `f` closes over), or to all of its arguments. It only traces; `evaluate` value and gradients together.
  *
  * Reverse mode (Baydin et al., "Automatic Differentiation in Machine Learning: a Survey", 2018, section 3.2): one backward
  * walk gives all gradients. A gradient has its tensor's shape, and is zero where `f` does not depend on it.
- * @throws WeftgradError the function throws 'shape' if `f` gives anything but one f32 number; 'no-gradient' if the way leads
- * through an operator without a derivative, or one of the tensors is not f32.
+ * @throws WeftgradError the function throws 'shape' if `f` returns anything but one f32 number; 'no-gradient' if the
+ * path leads through an operator without a derivative, or one of the tensors is not f32.
  */
 export function valueAndGrad<In extends Tensor[]>(
   f: ScalarFunction<In>,
@@ -128,8 +134,8 @@ export function valueAndGrad(
 }
 
 /**
- * Like {@link valueAndGrad}, gradients only. They are graphs, and can be differentiated again.
- * @throws WeftgradError as what `valueAndGrad` gives.
+ * Like {@link valueAndGrad}, but returns only the gradients. They are graphs and can be differentiated again.
+ * @throws WeftgradError as the function from `valueAndGrad`.
  */
 export function grad<In extends Tensor[]>(f: ScalarFunction<In>): (...inputs: In) => GradientsOf<In>
 export function grad<In extends Tensor[], const Wrt extends readonly Tensor[]>(
@@ -140,17 +146,19 @@ export function grad(f: ScalarFunction, wrt?: readonly Tensor[]): (...inputs: Te
   return (...inputs) => gradients(f(...inputs), wrt ?? inputs)
 }
 
-/** How thoroughly {@link gradCheck} compares. */
+/** Options of {@link gradCheck}. */
 export interface GradCheckOptions extends EvaluateOptions {
-  /** Half the distance of the two points of a central difference. 1e-2 by default: float32 differences need room. */
+  /**
+   * Half the distance between the two points of a central difference. 1e-2 by default: float32 needs large differences.
+   */
   readonly epsilon?: number
-  /** How many random directions are tried. 4 by default. */
+  /** Number of random directions. 4 by default. */
   readonly directions?: number
-  /** Draws the directions. 1 by default. */
+  /** Seed of the directions. 1 by default. */
   readonly seed?: number
 }
 
-/** How far gradients and difference quotients are apart. */
+/** The result of {@link gradCheck}: how far gradients and difference quotients differ. */
 export interface GradCheckResult {
   /** |difference quotient - directional derivative| / max(1, |either|), the largest over the directions. */
   readonly error: number
@@ -158,16 +166,16 @@ export interface GradCheckResult {
   readonly directions: readonly {
     /** (f(x + epsilon d) - f(x - epsilon d)) / (2 epsilon) */
     readonly numeric: number
-    /** The gradients' product with the direction d. */
+    /** The dot product of the gradients and the direction d. */
     readonly analytic: number
   }[]
 }
 
 /**
- * Compares the gradients of `f` at `inputs` with central differences along random directions. All in float32 on the
- * device: expect errors around 1e-3, and larger ones near kinks.
- * @param f gives one f32 number. @param inputs f32 tensors at which it is smooth.
- * @throws WeftgradError as what {@link grad} gives, and as `Tensor.data`.
+ * Compares the gradients of `f` at `inputs` with central differences along random directions. All arithmetic is float32
+ * on the device: expect errors around 1e-3, and larger ones near kinks.
+ * @param f returns one f32 number. @param inputs f32 tensors at which it is smooth.
+ * @throws WeftgradError as the function from {@link grad}, and as `Tensor.data`.
  */
 export async function gradCheck(
   f: ScalarFunction,

@@ -1,4 +1,4 @@
-/** Several tensors at once: what they share is computed once. */
+/** Computes several tensors together: what they share is computed once. */
 
 import type { Plan } from '../graph/plan/plan.ts'
 import type { EvaluateOptions, HostNumbers } from '../graph/run/evaluate.ts'
@@ -19,8 +19,9 @@ export function evaluate(tensors: readonly Tensor[], options: EvaluateOptions = 
 }
 
 /**
- * Computes the tensors together and keeps their numbers on the device, in order, so that later graphs start from them: the
- * weights of a training loop of your own. Each result owns memory: `dispose()` it once nothing starts from it any more.
+ * Computes the tensors together and keeps their numbers on the device, in order, so that later graphs can start from
+ * them: for example the weights of your own training loop. Each result owns memory: `dispose()` it once nothing uses it
+ * any more.
  * @throws WeftgradError as `Tensor.data`; then nothing is kept.
  */
 export async function keep(tensors: readonly Tensor[], options: EvaluateOptions = {}): Promise<KeptTensor[]> {
@@ -33,8 +34,9 @@ export async function keep(tensors: readonly Tensor[], options: EvaluateOptions 
 }
 
 /**
- * What evaluating these tensors would run: dispatches, memory, and which kernel variants were chosen. Nothing runs.
- * @throws WeftgradError 'no-adapter' where no device is open, 'limit' for a tensor that fits no buffer or binding of it.
+ * Plans the evaluation of these tensors without running it: dispatches, memory, and the chosen kernel variants.
+ * @throws WeftgradError 'no-adapter' if no device is open, 'limit' for a tensor larger than the device's buffers or
+ * bindings.
  */
 export function planOf(tensors: readonly Tensor[], options: EvaluateOptions = {}): Plan {
   return planValues(

@@ -1,23 +1,22 @@
 /**
- * A line on standard error that says how far something is: a bar that is drawn again in place on a terminal, elsewhere a
- * plain line now and then.
+ * Shows progress on standard error: a bar that is redrawn in place on a terminal, an occasional plain line elsewhere.
  */
 
 import { SingleBar } from 'cli-progress'
 import { clock, megabytes } from '../numbers.ts'
 import { shownLines, type Terminal } from './terminal.ts'
 
-/** Between plain lines, in ms. */
+/** Time between plain lines, in ms. */
 const plainLineMs = 10_000
 
 export interface BarState {
-  /** How much is done, in [0, 1]; undefined where nobody knows, and then there is no bar. */
+  /** The share that is done, in [0, 1]; undefined if unknown, which hides the bar. */
   readonly share: number | undefined
   readonly before: string
   readonly after: string
-  /** Measures, the most telling first. */
+  /** Figures beside the bar, the most important first. */
   readonly told: readonly string[]
-  /** The same for a plain line. */
+  /** Figures for a plain line. */
   readonly plain: string
 }
 
@@ -45,7 +44,7 @@ export class BarLine {
         fps: 10,
         clearOnComplete: true,
         hideCursor: true,
-        gracefulExit: false, // src/cli/interrupt.ts has the signals
+        gracefulExit: false, // src/cli/interrupt.ts handles the signals
         forceRedraw: true,
       })
       this.#bar.start(1, state.share ?? 0, state)
@@ -53,13 +52,13 @@ export class BarLine {
     this.#bar.update(state.share ?? 0, state)
   }
 
-  /** Takes the bar away and gives the cursor back, so that lines can be printed. */
+  /** Removes the bar and shows the cursor again, so that lines can be printed. */
   clear(): void {
     this.#bar?.stop()
     this.#bar = undefined
   }
 
-  /** Clears, and draws no more. */
+  /** Clears the bar for good. */
   close(): void {
     this.clear()
     this.#closed = true
@@ -76,7 +75,7 @@ export class BarLine {
     const { cyan, dim } = this.#terminal.noteColors
     const { share, before, after } = state
     const told = [...state.told]
-    // Narrow terminals: the last measures go first, then the bar gets shorter.
+    // Narrow terminals: the last figures go first, then the bar gets shorter.
     const room = (): number => columns - 1 - `  ${before}    ${after}  ${told.join('  ')}`.length
     while (told.length > 1 && room() < 12) told.pop()
     const cells = share === undefined ? 0 : Math.min(32, Math.max(0, room()))
@@ -86,13 +85,13 @@ export class BarLine {
   }
 }
 
-/** A bar for bytes, with their rate and the time that is left. */
+/** A bar for bytes, with rate and remaining time. */
 export class BytesBar {
   readonly #bar: BarLine
   readonly #title: string
   #start: { readonly bytes: number; readonly ms: number } | undefined
 
-  /** @param title what the bytes are of. */
+  /** @param title what is transferred. */
   constructor(terminal: Terminal, title: string) {
     this.#bar = new BarLine(terminal)
     this.#title = title

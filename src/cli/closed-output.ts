@@ -1,14 +1,14 @@
 /**
- * What happens when standard output or error cannot be written to any more: `weftgrad train ... | head -1`, a terminal
- * that was closed, a full disk. The command continues to its end, since a training is worth more than its words; but one whose
- * answer did not get out never exits with 0.
+ * Handles standard output or error that can no longer be written to: `weftgrad train ... | head -1`, a closed terminal,
+ * a full disk. The command runs to its end, since a training is worth more than its output. If the result could not be
+ * printed, the exit code is never 0.
  */
 import { colorsFor } from './terminal.ts'
 
-/** As shells say of who writes to a pipe that nobody reads: 128 and SIGPIPE. */
+/** The exit code that shells use for a broken pipe: 128 plus SIGPIPE. */
 const brokenPipe = 141
 
-/** Watches both streams until the process ends, and then sets the exit code where it would be 0. */
+/** Watches both streams until the process ends. If writing failed, replaces exit code 0 then. */
 export function watchOutputs(): void {
   let exitCode = 0
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -18,10 +18,10 @@ export function watchOutputs(): void {
     const what = isClosed ? 'was closed' : `cannot be written to (${error.message})`
     const { red } = colorsFor(process.stderr)
     process.stderr.write(
-      `${red('weftgrad:')} standard output ${what}: the rest of the output is lost. The command itself continues to the end.\n`,
+      `${red('weftgrad:')} standard output ${what}: the rest of the output is lost, but the command keeps running.\n`,
     )
   })
-  // Notes are lost; there is no place left to say so.
+  // Notes are lost, and no stream is left to report that.
   process.stderr.on('error', () => {})
   process.on('exit', (code) => {
     if (code === 0 && exitCode !== 0) process.exitCode = exitCode

@@ -1,6 +1,6 @@
 /**
- * The commands and their options. Options that are settings come from the tables of the jobs, with help, defaults and range
- * checks. Here the task of all commands is chosen.
+ * The commands and their options. Options that are settings come from the jobs' tables, with help, defaults and range
+ * checks. This file chooses the task that all commands work on.
  */
 import type { Command } from 'commander'
 import { crossValidationSettings } from '../crossval/settings.ts'

@@ -24,7 +24,9 @@ export async function convertCommand(from: string, to: string, { force = false, 
     throw new WeftgradError('argument', `The output is a safetensors file: name it ${to}.safetensors.`, { to })
   }
   if (!force && (await exists(to))) {
-    throw new WeftgradError('argument', `${to} already exists. Choose another name, or add --force.`, { to })
+    throw new WeftgradError('argument', `${to} already exists. Choose another name, or overwrite it with --force.`, {
+      to,
+    })
   }
   const terminal = openTerminal({ json })
   const bar = new BytesBar(terminal, 'Converting')

@@ -1,4 +1,4 @@
-/** `weftgrad crossval`: cross-validates the network and shows how it goes. */
+/** `weftgrad crossval`: cross-validates the network and shows its progress. */
 
 import type { CrossValidationResult, FoldResult, FoldsSummary } from '../crossval/result.ts'
 import {
@@ -54,7 +54,7 @@ function showing(terminal: Terminal, bar: BarLine): CrossValidationReporter {
       bar.clear()
       if (place.kind === 'carried' && kind === 'honest') {
         terminal.say()
-        terminal.say(`  One model reused from fold 1 on, which is validated on images it was trained on:`)
+        terminal.say(`  One model reused across the folds, validated on images it was trained on:`)
       }
       kind = place.kind
       terminal.say(foldText(result))

@@ -13,7 +13,7 @@ export interface DoctorOptions {
 }
 
 interface DataDiagnosis {
-  /** Undefined where there is none; then `problem` says where weftgrad looked. */
+  /** The folder with the data; undefined if none was found: `problem` then says where weftgrad looked. */
   readonly folder: string | undefined
   readonly published: boolean
   readonly train: number

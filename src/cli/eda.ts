@@ -1,4 +1,4 @@
-/** `weftgrad eda`: what is in the data, as a table, with pictures and JSON in a folder. */
+/** `weftgrad eda`: explores the data: prints a table, writes pictures and JSON to a folder. */
 
 import { join, resolve } from 'node:path'
 import { edaFiles, loadEdaData, writeEda } from '../explore/explore.node.ts'
@@ -26,7 +26,7 @@ export interface EdaOptions {
   readonly json?: boolean
 }
 
-/** Not a run's folder of its own: the same data give the same files. */
+/** One folder for all runs: the same data give the same files. */
 const usualFolder = join('runs', 'eda')
 
 export async function edaCommand(

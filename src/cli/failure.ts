@@ -1,6 +1,6 @@
 /**
- * From an error to words and an exit code: 2 for bad arguments, the signal's (129, 130, 143) for a stop, 1 for everything else.
- * Errors that weftgrad throws on purpose are one sentence; WEFTGRAD_DEBUG=1 adds the stack of any error.
+ * Turns an error into a message and an exit code: 2 for bad arguments, the signal's (129, 130, 143) after a stop, 1 for
+ * everything else. Errors that weftgrad throws on purpose print one sentence; WEFTGRAD_DEBUG=1 adds the stack trace.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,8 +12,8 @@ import type { Interruptible } from './interrupt.ts'
 import { colorsFor, shownLines, type Terminal } from './terminal.ts'
 
 /**
- * The exit code of a command that an error ended: the signal's where the user stopped it, else `reportFailure`'s.
- * @param onStopped gets the sentence about the stop, which is no failure.
+ * The exit code of a command that ended with an error: the signal's if the user stopped it, else `reportFailure`'s.
+ * @param onStopped receives the message about the stop, which is not a failure.
  */
 export function exitCodeAfter(
   error: unknown,
@@ -26,24 +26,27 @@ export function exitCodeAfter(
   return exitCode
 }
 
-/** What went wrong for its numbers, settings or data would do so again; a run that was taken over is another process's. */
+/**
+ * Errors after which resuming cannot help: the same numbers, settings or data fail again, or another process took the
+ * run over.
+ */
 const inVain = ['not-finite', 'argument', 'mismatch', 'data', 'lock-lost']
 
-/** Says how to resume a run after an error, where the run is still there and resuming may help. */
+/** Says how to resume a run after an error, if the run still exists and resuming may help. */
 export function sayHowToResume(error: unknown, command: string, folder: string | undefined, terminal: Terminal): void {
   if (!(error instanceof WeftgradError) || inVain.includes(error.code)) return
   if (folder === undefined || !existsSync(join(folder, runFiles.config))) return
   terminal.note(`Resume with:  npx weftgrad ${command} --resume ${quoted(shown(folder))}`)
 }
 
-/** As a shell takes it. */
+/** The path, quoted for a shell. */
 function quoted(path: string): string {
   return /^[\w./:@%+=-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`
 }
 
-/** Prints what went wrong to standard error. */
+/** Prints the error to standard error. */
 export function reportFailure(error: unknown): number {
-  // Commander has printed its own sentence, or the help that was asked for.
+  // Commander has already printed its own message or the help.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   const colors = colorsFor(process.stderr)
   const { red } = colors

@@ -1,4 +1,4 @@
-/** How commands show the features they need: where they come from, how fast, and what made-up weights mean. */
+/** Shows the features that a command needs: their source, the rate, and what made-up weights mean. */
 import { clock, count } from '../numbers.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
@@ -9,9 +9,9 @@ import { BarLine, BytesBar } from './bar.ts'
 import type { Terminal } from './terminal.ts'
 import { adapterText, dataText, fact } from './training-text.ts'
 
-/** What weights that nobody trained are good for. */
+/** A warning about results with made-up weights. */
 export const meaninglessText =
-  'These weights are made up: the figures say nothing about the network. This run only shows that everything works.'
+  'These weights are made up: the results say nothing about the network. This run only shows that everything works.'
 
 /** Shows the work on features; `clear()` before printing anything else. */
 export class FeatureLines implements FeatureReporter {

@@ -1,4 +1,4 @@
-/** `weftgrad features NETWORK`: computes the features of the images, or finds them in the cache. */
+/** `weftgrad features NETWORK`: computes the features of the images, or reads them from the cache. */
 import type { Task } from '../tasks/task.ts'
 import { extractFeatures, type FeatureJobOptions, type FeatureReport } from '../transfer/features.node.ts'
 import { areWeightsMissing } from '../transfer/pretrained-base.node.ts'

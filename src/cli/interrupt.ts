@@ -1,6 +1,6 @@
 /**
- * Stopping in two steps: the first Ctrl-C asks the job to stop cleanly, the second ends the process at once. SIGTERM and
- * SIGHUP likewise, but nobody may be there to send a second one: a job that has not stopped after a while is ended.
+ * Stops in two steps: the first Ctrl-C asks the job to stop cleanly, the second ends the process at once. SIGTERM and
+ * SIGHUP work the same way, but a second one may never come, so a job that has not stopped after a while is ended.
  */
 
 export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
@@ -8,25 +8,28 @@ export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
 const exitCodes: Readonly<Record<StopSignal, number>> = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 }
 
 /**
- * npm hands the terminal's SIGINT on to the script that got it from the terminal as well, so one Ctrl-C arrives twice
- * within milliseconds. Nobody presses it twice that fast.
+ * npm forwards the terminal's SIGINT to the script, which also gets it from the terminal: one Ctrl-C arrives twice
+ * within milliseconds. People press it more slowly.
  */
 const sameKeyMs = 300
 
-/** A checkpoint takes well under a second, the step before it a few where the processor is slow. Service managers wait 10 to 90 s. */
+/**
+ * A checkpoint takes well under a second, the step before it a few seconds on a slow processor. Service managers wait
+ * 10 to 90 s.
+ */
 const stopWithinMs = 20_000
 
 export interface Interruptible {
   readonly signal: AbortSignal
-  /** The exit code that the signal asks for, once there was one. */
+  /** The exit code for the signal, once one has arrived. */
   readonly exitCode: number | undefined
-  /** Signals have their usual meaning again. */
+  /** Gives the signals their usual meaning again. */
   release(): void
 }
 
 /**
- * @param onFirst the job has been asked to stop: say so.
- * @param onSecond the process is about to end: put the terminal in order.
+ * @param onFirst called when the job has been asked to stop, to report it.
+ * @param onSecond called when the process is about to end, to restore the terminal.
  * @param withinMs how long SIGTERM and SIGHUP give the job to stop; 20 s unless given.
  */
 export function interruptible(
@@ -43,7 +46,7 @@ export function interruptible(
   const end = (name: StopSignal): void => {
     onSecond()
     release()
-    // By the signal itself: `process.exit` waits for threads, and one that reads from a pipe may never come back.
+    // Ended by the signal itself: `process.exit` waits for threads, and one that reads from a pipe may never return.
     process.kill(process.pid, name)
   }
   const listeners = (Object.keys(exitCodes) as StopSignal[]).map((name) => {
@@ -51,7 +54,7 @@ export function interruptible(
       if (exitCode === undefined) {
         exitCode = exitCodes[name]
         firstAt = performance.now()
-        // Also after `release`: something that the job left behind may keep the process alive.
+        // Applies after `release` too: something that the job left behind may keep the process alive.
         if (name !== 'SIGINT') setTimeout(() => end(name), withinMs).unref()
         controller.abort(name)
         onFirst(name)

@@ -1,4 +1,4 @@
-/** Commands that run a job: how they begin, how they are stopped, and how they say how to resume. */
+/** Starts and stops commands that run a job, and says how to resume them. */
 import type { JobReporter } from '../runs/job.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { areWeightsMissing } from '../transfer/pretrained-base.node.ts'
@@ -7,7 +7,7 @@ import { interruptible } from './interrupt.ts'
 import type { Terminal } from './terminal.ts'
 import { adapterText, dataText, fact } from './training-text.ts'
 
-/** What is drawn again in place: removed before lines are printed. */
+/** Output that is redrawn in place; removed before lines are printed. */
 export interface Drawing {
   clear(): void
   close(): void
@@ -15,15 +15,15 @@ export interface Drawing {
 
 export interface JobCommand {
   readonly task: Task
-  /** As a user types it. */
+  /** The command as a user types it. */
   readonly command: string
   readonly terminal: Terminal
   readonly drawing: Drawing
 }
 
 /**
- * Runs `work` and sets the exit code: 0, 1, 2 for bad arguments and missing weights, 130 or 143 after a signal. Says how to
- * resume where that helps.
+ * Runs `work` and sets the exit code: 0, 1, 2 for bad arguments and missing weights, 130 or 143 after a signal. Says
+ * how to resume, if that helps.
  */
 export async function runJobCommand(
   { task, command, terminal, drawing }: JobCommand,

@@ -1,12 +1,12 @@
-/** Lines at the end of a terminal's standard error that are drawn again in place. Does nothing where there is no terminal. */
+/** Lines at the end of a terminal's standard error that are redrawn in place. Does nothing without a terminal. */
 import { shownLines, type Terminal } from './terminal.ts'
 
-/** Between two drawings, in ms: faster than this nobody reads. */
+/** Least time between two drawings, in ms: nobody reads faster. */
 const leastMs = 100
 
 const hideCursor = '\u001b[?25l'
 const showCursor = '\u001b[?25h'
-/** Without wrapping, a line is a line, however narrow the terminal. */
+/** Turns wrapping off, so that each line takes one row even on a narrow terminal. */
 const wrapOff = '\u001b[?7l'
 const wrapOn = '\u001b[?7h'
 const eraseAbove = (lines: number): string => (lines > 0 ? `\u001b[${lines}A\r\u001b[J` : '')
@@ -27,7 +27,10 @@ export class LiveBlock {
     return this.#live !== undefined && !this.#closed
   }
 
-  /** Replaces the lines. Where the terminal has fewer, the last ones are shown. Often called, it draws now and then. */
+  /**
+   * Replaces the lines. On a shorter terminal, shows the last ones. Limits how often it draws, so it may be called
+   * often.
+   */
   show(lines: () => readonly string[]): void {
     if (this.#live === undefined || this.#closed || performance.now() - this.#lastMs < leastMs) return
     this.#lastMs = performance.now()
@@ -38,14 +41,14 @@ export class LiveBlock {
     this.#drawn = shown.length
   }
 
-  /** Takes the lines away and gives the cursor back, so that others can be printed. */
+  /** Removes the lines and shows the cursor again, so that others can be printed. */
   clear(): void {
     if (this.#drawn > 0) this.#live?.write(`${eraseAbove(this.#drawn)}${showCursor}`)
     this.#drawn = 0
     this.#lastMs = Number.NEGATIVE_INFINITY
   }
 
-  /** Clears, and draws no more. */
+  /** Clears the lines for good. */
   close(): void {
     this.clear()
     this.#closed = true

@@ -1,6 +1,6 @@
 /**
- * The `weftgrad` command: parses, and sets the exit code. The commands are in commands.ts; each one's work is in a file of
- * its own, loaded when it is asked for, so that `--help` and mistakes answer at once.
+ * The `weftgrad` command: parses arguments and sets the exit code. The commands are declared in commands.ts; each is
+ * implemented in its own file, loaded when it runs, so that `--help` and mistakes answer at once.
  */
 import { Command } from 'commander'
 import { WeftgradError } from '../errors.ts'
@@ -28,8 +28,8 @@ export async function main(args: readonly string[]): Promise<void> {
 }
 
 /**
- * Commands that hold others take no other words: Commander would call a mistyped one an argument too many.
- * @throws WeftgradError 'argument' for a word that is no command, with the one that was meant.
+ * Rejects unknown commands: Commander would report a mistyped one as an excess argument.
+ * @throws WeftgradError 'argument' for an unknown command, with the likely one.
  */
 function refuseUnknownCommand(program: Command, args: readonly string[]): void {
   let group = program
@@ -53,7 +53,7 @@ function refuseUnknownCommand(program: Command, args: readonly string[]): void {
   }
 }
 
-/** The words that name a command, without the program's own. */
+/** The words that name a command, without the program's name. */
 function pathOf(command: Command): string[] {
   return command.parent === null ? [] : [...pathOf(command.parent), command.name()]
 }

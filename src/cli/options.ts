@@ -1,4 +1,4 @@
-/** Options out of settings tables, and options that several commands have. Errors name the option. */
+/** Options from settings tables, and options that several commands share. Errors name the option. */
 import type { Command } from 'commander'
 import { WeftgradError } from '../errors.ts'
 import type { SettingsTable } from '../runs/settings.ts'
@@ -17,19 +17,19 @@ export function addSettings<Settings extends object>(command: Command, table: Se
 }
 
 /**
- * The options that were given on the command line. Commander makes `--no-x` true when it is not given; a resumed run has to
- * tell the two apart.
+ * The options that were given on the command line. Commander makes `--no-x` true when it is not given; a resumed run
+ * must know the difference.
  */
 export function givenOptions(command: Command): Record<string, unknown> {
   const options = command.opts()
   return Object.fromEntries(Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === 'cli'))
 }
 
-/** A parser for the name of a folder or file; empty ones, as an unset shell variable gives, are refused. */
+/** A parser for the name of a folder or file; an empty one, such as from an unset shell variable, is rejected. */
 export function pathOption(flag: string): (text: string) => string {
   return (text) => {
     if (text.trim() !== '') return text
-    throw new WeftgradError('argument', `${flag} has to name a folder, but its value is empty.`, { flag })
+    throw new WeftgradError('argument', `${flag} must name a folder, but its value is empty.`, { flag })
   }
 }
 
@@ -41,7 +41,7 @@ export function addJson(command: Command): Command {
   return command.option('--json', 'print one JSON object on standard output, everything else on standard error')
 }
 
-/** What every job takes beside its settings. */
+/** Adds the options that every job has besides its settings. */
 export function addJobOptions(command: Command, task: Task): Command {
   addDataDir(command, task)
   command.option('--out <dir>', 'folder for the run (default: runs/<time>)', pathOption('--out'))

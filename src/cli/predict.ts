@@ -1,4 +1,4 @@
-/** `weftgrad predict RUN IMAGE.png...`: the class of each picture, and how probable each class is. */
+/** `weftgrad predict RUN IMAGE.png...`: classifies each picture and prints the probability of each class. */
 
 import { percent } from '../numbers.ts'
 import { printable } from '../printable.ts'

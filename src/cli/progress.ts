@@ -1,4 +1,4 @@
-/** Training progress on standard error: a bar on a terminal, elsewhere a plain line now and then. */
+/** Training progress on standard error: a bar on a terminal, an occasional plain line elsewhere. */
 
 import type { Progress } from '../nn/contract.ts'
 import { clock, count, percent } from '../numbers.ts'
@@ -24,12 +24,12 @@ export class ProgressLine {
     })
   }
 
-  /** Takes the bar away and gives the cursor back, so that lines can be printed. */
+  /** Removes the bar and shows the cursor again, so that lines can be printed. */
   clear(): void {
     this.#bar.clear()
   }
 
-  /** Clears, and draws no more. */
+  /** Clears the bar for good. */
   close(): void {
     this.#bar.close()
   }

@@ -1,4 +1,4 @@
-/** Test results as text: loss and accuracy, the table of the classes, the confusion matrix. */
+/** Test results as text: loss and accuracy, per-class results, the confusion matrix. */
 
 import type { ClassMetrics } from '../nn/metrics.ts'
 import { count, percent } from '../numbers.ts'
@@ -13,7 +13,7 @@ export interface TestResults {
   readonly confusion: readonly (readonly number[])[]
 }
 
-/** Class names come out of files: they are shown escaped and shortened. */
+/** Results as text. Class names come from files, so they are escaped and shortened. */
 export function resultsText(given: TestResults, colors: Colors): string {
   const results = { ...given, perClass: given.perClass.map((one) => ({ ...one, class: printable(one.class, 40) })) }
   return [headline(results, colors), '', classTable(results, colors), '', confusionTable(results, colors)].join('\n')
@@ -37,7 +37,7 @@ function classTable({ perClass, macro }: TestResults, { dim }: Colors): string {
   ].join('\n')
 }
 
-/** Columns are numbered, rows are numbered and named; the diagonal is green, and what is often confused stands out. */
+/** The confusion matrix: numbered columns, numbered and named rows, a green diagonal, frequent confusions in yellow. */
 function confusionTable({ perClass, confusion }: TestResults, { dim, green, yellow, bold }: Colors): string {
   const nameWidth = Math.max(...perClass.map((one) => one.class.length))
   const cellWidth = Math.max(3, ...confusion.flat().map((images) => String(images).length)) + 2
@@ -48,7 +48,7 @@ function confusionTable({ perClass, confusion }: TestResults, { dim, green, yell
     const cells = row.map((images, j) => {
       const text = (images === 0 ? '·' : String(images)).padStart(cellWidth)
       if (j === k) return green(text)
-      // One in twenty of a class taken for another is worth a look.
+      // Highlight confusions of at least one in twenty of a class.
       if (images > 0 && images >= support / 20) return yellow(text)
       return images === 0 ? dim(text) : text
     })

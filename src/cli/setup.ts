@@ -1,4 +1,4 @@
-/** `weftgrad setup`: downloads what is missing, a driver and the data, and says what it did. */
+/** `weftgrad setup`: downloads what is missing (a driver, the data) and reports it. */
 
 import { setup } from '../gpu/node/setup.ts'
 import { count } from '../numbers.ts'
@@ -11,7 +11,7 @@ export interface SetupOptions {
 
 export async function setupCommand({ data }: Task, { dataDir }: SetupOptions): Promise<void> {
   const { say } = openTerminal()
-  // `setup` ends with a line about the adapter; the lines before it tell what is downloaded.
+  // `setup` ends with a line about the adapter; earlier lines report downloads.
   await setup({ log: say })
   const { folder, published, train, test } = await data.load({ dataDir, log: say })
   const kind = published ? '' : ', not the published files'

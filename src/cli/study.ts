@@ -1,4 +1,4 @@
-/** `weftgrad study`: the whole study in one command, and where its report is. */
+/** `weftgrad study`: runs the whole study and prints where its report is. */
 import { clock, percent } from '../numbers.ts'
 import { levelText, sureText } from '../report/commentary.ts'
 import { rankedOf } from '../report/comparison.ts'
@@ -12,6 +12,7 @@ import { runStudy, type StudyOptions, type StudyReporter } from '../study/run.no
 import type { PublishedFigures, Task } from '../tasks/task.ts'
 import { zoo, zooNames } from '../weights/zoo.ts'
 import { BarLine } from './bar.ts'
+import { column } from './columns.ts'
 import { runJobCommand } from './job-command.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 import { fact } from './training-text.ts'
@@ -44,7 +45,7 @@ function showing(task: Task, terminal: Terminal, bar: BarLine): StudyReporter {
         const seconds = estimate[part]
         if (seconds === undefined) continue
         const text = seconds > 0 ? clock(seconds) : 'unknown: its weights are not on this computer'
-        fact(terminal, '', `${title(part).padEnd(32)}${text}`)
+        fact(terminal, '', `${column(title(part), 32)}${text}`)
       }
       terminal.say()
     },
@@ -85,13 +86,13 @@ function modelLines({ comparison }: StudyReport, { source }: PublishedFigures, t
   const width = Math.max(...comparison.models.map(({ name }) => name.length)) + 2
   say(
     colors.dim(
-      `  ${'Model'.padEnd(width)}${'Test accuracy'.padStart(14)}   ${'95 % interval'.padEnd(20)}${source[0]?.toUpperCase()}${source.slice(1)}`,
+      `  ${'Model'.padEnd(width)}${'Test accuracy'.padStart(14)}   ${column('95 % interval', 22)}${source[0]?.toUpperCase()}${source.slice(1)}`,
     ),
   )
   for (const { name, test, interval, notebook } of comparison.models) {
     const range = `${percent(interval.low)} to ${percent(interval.high)}`
     const other = notebook === null ? '' : percent(notebook)
-    say(`  ${name.padEnd(width)}${percent(test.accuracy).padStart(14)}   ${range.padEnd(20)}${other}`)
+    say(`  ${name.padEnd(width)}${percent(test.accuracy).padStart(14)}   ${column(range, 22)}${other}`)
   }
   say()
   const [first, second] = rankedOf(comparison.models)

@@ -1,8 +1,8 @@
 /**
- * Where the command's words go. What was asked for goes to standard output; notes, the progress bar and errors to standard
- * error. With `--json` standard output carries one JSON object and nothing else, and all words go to standard error.
- * Colours are for terminals only; NO_COLOR and FORCE_COLOR (https://no-color.org) have the last word. Whatever words come out
- * of files, nothing but line ends and our own colours reaches the terminal unescaped.
+ * Routes the command's output. Results go to standard output; notes, the progress bar and errors go to standard error.
+ * With `--json`, standard output carries one JSON object and nothing else, and all text goes to standard error. Colours
+ * are for terminals only; NO_COLOR and FORCE_COLOR (https://no-color.org) override that. Text may come from files, so
+ * nothing but line ends and our own colours reaches the terminal unescaped.
  */
 import type { WriteStream } from 'node:tty'
 import pc from 'picocolors'
@@ -11,17 +11,17 @@ import { escaped } from '../printable.ts'
 export type Colors = ReturnType<typeof pc.createColors>
 
 export interface Terminal {
-  /** Prints lines of the answer. */
+  /** Prints lines of the result. */
   say(text?: string): void
-  /** Prints a line beside the answer, to standard error. */
+  /** Prints a note to standard error. */
   note(line: string): void
-  /** With `--json`: prints the object. */
+  /** Prints the object of `--json`. */
   json(value: unknown): void
   /** Colours for `say`. */
   readonly colors: Colors
   /** Colours for standard error. */
   readonly noteColors: Colors
-  /** Standard error, if it is a terminal on which lines can be drawn again. */
+  /** Standard error, if it is a terminal where lines can be redrawn. */
   readonly live: WriteStream | undefined
 }
 
@@ -30,7 +30,7 @@ export function openTerminal({ json = false }: { readonly json?: boolean | undef
   return {
     say: (text = '') => void answer.write(`${shownLines(text, colorsFor(answer))}\n`),
     note: (line) => void process.stderr.write(`${shownLines(line, colorsFor(process.stderr))}\n`),
-    // JSON itself leaves characters that reorder text as they are.
+    // JSON does not escape characters that reorder text.
     json: (value) => void process.stdout.write(`${escaped(JSON.stringify(value))}\n`),
     colors: colorsFor(answer),
     noteColors: colorsFor(process.stderr),
@@ -48,10 +48,10 @@ export function colorsFor(
 }
 
 const sequenceStart = '\u001b'
-/** Switching bold, dim and the colours in use here on and off; the group makes `split` keep them. */
+/** Sequences that switch bold, dim and our colours on and off; the group makes `split` keep them. */
 const ownColors = new RegExp(`(${sequenceStart}\\[(?:1|2|22|31|32|33|36|39)m)`)
 
-/** Lines as a stream with these colours may get them. */
+/** Escapes text for a stream with these colours. */
 export function shownLines(text: string, { isColorSupported }: Colors): string {
   const line = (own: string): string =>
     isColorSupported
@@ -60,6 +60,6 @@ export function shownLines(text: string, { isColorSupported }: Colors): string {
           .map((part, i) => (i % 2 === 1 ? part : escaped(part)))
           .join('')
       : escaped(own)
-  // No-break spaces are for pages.
+  // No-break spaces are meant for HTML.
   return text.replaceAll('\u00a0', ' ').split('\n').map(line).join('\n')
 }

@@ -1,4 +1,4 @@
-/** `weftgrad train NETWORK`: runs the job and shows how it goes. */
+/** `weftgrad train NETWORK`: runs the job and shows its progress. */
 import { count, percent } from '../numbers.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'

@@ -1,4 +1,4 @@
-/** How commands that train show it: facts about the run, a line per epoch. */
+/** Text shared by commands that train: facts about the run, a line per epoch. */
 
 import { isBetterEpoch } from '../nn/best-epoch.ts'
 import type { EpochLogs, TrainingFacts } from '../nn/contract.ts'
@@ -6,18 +6,22 @@ import type { Model } from '../nn/model.ts'
 import { count, percent } from '../numbers.ts'
 import type { DataFacts } from '../runs/data.ts'
 import type { Task } from '../tasks/task.ts'
+import { column } from './columns.ts'
 import type { Terminal } from './terminal.ts'
 
-/** A line of the answer: a name, and what it is. */
+/** Holds the longest label, 'Fine-tuning', and a gap. */
+const labelWidth = 13
+
+/** Prints a line of the result: a label, then its value, in two columns. */
 export function fact({ say, colors }: Terminal, name: string, text: string): void {
-  say(`${colors.bold(name.padEnd(10))}${text}`)
+  say(`${colors.bold(column(name, labelWidth))}${text}`)
 }
 
 export function adapterText(driver: string, hardware: boolean): string {
   return `${driver} (${hardware ? 'hardware' : 'software, on the CPU'})`
 }
 
-/** The data of a run, in one line. */
+/** The data of a run as one line. */
 export function dataText({ title }: Pick<Task['data'], 'title'>, facts: DataFacts): string {
   const { folder, published, split, limit, train, test, duplicates } = facts
   const kind = published ? title : `${title}, not the published files`
@@ -39,12 +43,12 @@ export function trainingText(facts: TrainingFacts, batchSize: number, noun: stri
   )
 }
 
-/** The table of epochs; a star marks each that is the best so far. */
+/** The table of epochs; a star marks each new best. */
 export class EpochTable {
   readonly #terminal: Terminal
   #best: EpochLogs | undefined
 
-  /** @param best of the epochs before, where a run is resumed. */
+  /** @param the best earlier epoch, if a run is resumed. */
   constructor(terminal: Terminal, best?: EpochLogs) {
     this.#terminal = terminal
     this.#best = best

@@ -1,4 +1,4 @@
-/** `weftgrad transfer NETWORK`: trains a head on a pretrained network's features, and shows how it goes. */
+/** `weftgrad transfer NETWORK`: trains a head on a pretrained network's features and shows its progress. */
 
 import { WeftgradError } from '../errors.ts'
 import { count, counted, percent } from '../numbers.ts'
@@ -22,7 +22,10 @@ export async function transferCommand(
   { json, ...options }: TransferCommandOptions,
 ): Promise<void> {
   if (network === undefined && options.resume === undefined)
-    throw new WeftgradError('argument', "missing required argument 'network'. `weftgrad transfer --help` lists them.")
+    throw new WeftgradError(
+      'argument',
+      "missing required argument 'network'. `weftgrad transfer --help` lists the networks.",
+    )
   const model = network === undefined ? undefined : zooNameOf(network)
   const terminal = openTerminal({ json })
   const progress = new ProgressLine(terminal)
@@ -85,7 +88,7 @@ function showReport(report: TransferReport, terminal: Terminal): void {
     const what = `${fineTuning.layers.length} layers, from ${fineTuning.from} on`
     const outcome = fineTuning.kept
       ? 'better than the head alone'
-      : 'no better than the head alone, whose weights are kept'
+      : 'no better than the head alone, so the head is kept'
     fact(terminal, 'Fine-tuned', `${what}: ${outcome}`)
   }
   fact(terminal, 'Speed', `${secondsPerEpoch.toFixed(1)} s per epoch, ${count(parameters)} parameters`)
@@ -93,7 +96,7 @@ function showReport(report: TransferReport, terminal: Terminal): void {
   if (report.meaningless) fact(terminal, '', colors.yellow(meaninglessText))
 }
 
-/** The fields `--json` promises, in their order, and some more. */
+/** The fields `--json` promises, in their order, and a few more. */
 function summaryOf(report: TransferReport) {
   const { model, size, head, features, test, history, runDir, adapter } = report
   const { hardware, weights, meaningless, layers, pool, fineTuning, images, validation, bestEpoch, parameters } = report

@@ -1,4 +1,4 @@
-/** The trials of a bracket as a table: what each is, how far it is, and how it ended. */
+/** The trials of a bracket as a table: hyperparameters, progress and outcome. */
 
 import type { EpochLogs, Progress } from '../nn/contract.ts'
 import { count, counted, percent } from '../numbers.ts'
@@ -6,14 +6,14 @@ import { type Outcomes, type PlannedBracket, type Standing, standings } from '..
 import type { Point } from '../tasks/space.ts'
 import type { Colors } from './terminal.ts'
 
-/** A training under way. */
+/** A training in progress. */
 export interface RunningTrial {
   readonly progress: Progress
-  /** Of the epoch before, if this process trained it. */
+  /** The previous epoch's logs, if this process trained it. */
   readonly logs?: EpochLogs
 }
 
-/** A heading, the columns' titles and a line a trial. `running`: what is trained right now, by trial. */
+/** The table: a heading, column titles and a line per trial. `running` holds the current trainings by trial. */
 export function trialTable(
   bracket: PlannedBracket<Point>,
   outcomes: Outcomes,
@@ -21,7 +21,10 @@ export function trialTable(
   running: ReadonlyMap<number, RunningTrial> = new Map(),
 ): string[] {
   const names = Object.keys(bracket.trials[0]?.hyperparameters ?? {})
-  const widths = names.map((name) => Math.max(name.length, 6) + 2)
+  const widths = names.map((name) => {
+    const values = bracket.trials.map(({ hyperparameters }) => String(hyperparameters[name]).length)
+    return Math.max(name.length, 6, ...values) + 2
+  })
   const columns = names.map((name, i) => name.padStart(widths[i] ?? 0)).join('')
   const rows = standings(bracket, outcomes).map((standing) => {
     const { trial, outcome } = standing
@@ -42,7 +45,9 @@ export function trialTable(
   ]
 }
 
-/** 'Bracket 2: 12 trials to 2 epochs, 4 to 4, 2 to 10'; a single round is a search without halving. */
+/**
+ * A bracket's title: 'Bracket 2: 12 trials to 2 epochs, 4 to 4, 2 to 10'. A single round is a search without halving.
+ */
 export function bracketText({ bracket, rounds }: PlannedBracket<unknown>): string {
   const told = rounds.map(({ size, epochs }, i) =>
     i === 0 ? `${counted(size, 'trial')} to ${counted(epochs, 'epoch')}` : `${count(size)} to ${epochs}`,

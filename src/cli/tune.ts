@@ -1,4 +1,4 @@
-/** `weftgrad tune`: searches for hyperparameters and shows how it goes. */
+/** `weftgrad tune`: searches for hyperparameters and shows its progress. */
 import { clock, count, counted, percent } from '../numbers.ts'
 import type { EpochProgress } from '../runs/epoch-clock.ts'
 import { shown } from '../runs/run-folder.node.ts'
@@ -31,7 +31,7 @@ interface TrialView extends Drawing {
   readonly reporter: SearchReporter
 }
 
-/** On a terminal: the bracket's table, drawn again as its trials get on. */
+/** The bracket's table on a terminal, redrawn as its trials progress. */
 class LiveTrials implements TrialView {
   readonly #terminal: Terminal
   readonly #block: LiveBlock
@@ -91,7 +91,7 @@ class LiveTrials implements TrialView {
   }
 }
 
-/** Elsewhere: a line for what happened, and now and then one that says how far things are. */
+/** Plain output elsewhere: a line for each event and an occasional progress line. */
 class PlainTrials implements TrialView {
   readonly #terminal: Terminal
   readonly #bar: BarLine

@@ -1,4 +1,6 @@
-/** `weftgrad weights`: the published weights and where they are on this computer; `weights get` downloads them. */
+/**
+ * `weftgrad weights`: lists the published weights and where they are on this computer; `weights get` downloads them.
+ */
 
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { megabytes } from '../numbers.ts'

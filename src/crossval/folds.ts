@@ -3,9 +3,9 @@ import { WeftgradError } from '../errors.ts'
 import { Random } from '../random.ts'
 
 /**
- * Splits the positions of `labels` into folds, drawn by `seed`: each position is in one of them, and two folds differ by one
- * at most in their sizes and in how many of a class they have. Positions rise within a fold.
- * @throws WeftgradError 'argument' for fewer than two folds, 'data' where a class has fewer examples than there are folds.
+ * Splits the positions of `labels` into folds, drawn by `seed`: each position is in one fold, and two folds differ by
+ * at most one in size and in the count of each class. Positions increase within a fold.
+ * @throws WeftgradError 'argument' for fewer than two folds, 'data' if a class has fewer examples than there are folds.
  */
 export function stratifiedFolds(labels: ArrayLike<number>, folds: number, seed: number): Uint32Array[] {
   if (!Number.isSafeInteger(folds) || folds < 2)
@@ -26,7 +26,7 @@ export function stratifiedFolds(labels: ArrayLike<number>, folds: number, seed: 
     throw new WeftgradError('data', `${what}, too few for ${folds} folds. Use fewer folds or more images.`, { folds })
   }
   const dealt = Array.from({ length: folds }, (): number[] => [])
-  // One after the other through all classes, so that what is left over of one does not always fall to the first folds.
+  // Dealt in turn through all classes, so that a class's remainder does not always go to the first folds.
   let next = 0
   for (const [label, positions] of classes)
     for (const position of new Random(seed, `folds of class ${label}`).shuffle(positions))

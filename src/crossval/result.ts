@@ -1,6 +1,4 @@
-/**
- * What a cross-validation came to, and what it means to reuse one model across folds. Pure.
- */
+/** The result of a cross-validation, and why reusing one model across folds is not valid. Pure. */
 import { isRecord } from '../format/json.ts'
 import type { EpochLogs } from '../nn/contract.ts'
 import { count, percent, points } from '../numbers.ts'
@@ -8,9 +6,11 @@ import { type MeanAndDeviation, meanAndDeviation } from '../statistics.ts'
 import type { PublishedFigures } from '../tasks/task.ts'
 import type { CrossValidationSettings } from './settings.ts'
 
-/** A fold, validated after its last epoch: choosing the best epoch by the same images would flatter. */
+/**
+ * The result of a fold, validated after its last epoch: choosing the best epoch on the same images would inflate it.
+ */
 export interface FoldResult {
-  /** From 1. */
+  /** Number from 1. */
   readonly fold: number
   readonly trainCount: number
   readonly validationCount: number
@@ -21,43 +21,43 @@ export interface FoldResult {
 
 export interface FoldsSummary {
   readonly folds: readonly FoldResult[]
-  /** Over the folds. */
+  /** Loss over the folds. */
   readonly loss: MeanAndDeviation
   readonly accuracy: MeanAndDeviation
 }
 
-/** One model reused across all folds. Its first fold is that of the honest run: until then nothing was carried over. */
+/** One model reused across all folds. Its first fold is the same as the honest one: nothing is reused yet. */
 export interface CarryOver extends FoldsSummary {
-  /** Mean accuracy above the honest one. */
+  /** Mean accuracy minus the honest one. */
   readonly inflation: number
-  /** Of the model after its last fold, on images of no fold. */
+  /** Test of the model after its last fold, on images outside all folds. */
   readonly test: { readonly loss: number; readonly accuracy: number; readonly count: number }
 }
 
-/** What `report.json` holds. */
+/** The content of `report.json`. */
 export interface CrossValidationResult {
-  /** The task's network. */
+  /** The name of the task's network. */
   readonly model: string
   readonly settings: CrossValidationSettings
   /** A new model for each fold. */
   readonly honest: FoldsSummary
-  /** Null unless asked for. */
+  /** The reused model's folds; null unless requested. */
   readonly carryOver: CarryOver | null
-  /** Sentences on what was carried over; none where nothing was. */
+  /** Sentences on the reused model; empty without one. */
   readonly explanation: readonly string[]
   readonly images: { readonly count: number; readonly duplicates: number }
   readonly parameters: number
-  /** Epochs trained in all. */
+  /** Total epochs trained. */
   readonly epochs: number
-  /** Wall clock that they took. */
+  /** Wall-clock seconds of training. */
   readonly seconds: number
-  /** The driver, for people. */
+  /** The driver's name. */
   readonly adapter: string
   readonly hardware: boolean
   readonly runDir: string
 }
 
-/** Throws WeftgradError 'argument' for no folds. */
+/** Summarises the folds. Throws WeftgradError 'argument' without folds. */
 export function summarizeFolds(folds: readonly FoldResult[]): FoldsSummary {
   return {
     folds,
@@ -71,7 +71,7 @@ export function carryOverOf(honest: FoldsSummary, folds: readonly FoldResult[], 
   return { ...summary, inflation: summary.accuracy.mean - honest.accuracy.mean, test }
 }
 
-/** Why the figures of a reused model are no valid estimate, in sentences that hold whatever was measured. */
+/** Explains why the results of a reused model are not a valid estimate, in sentences that hold for any measurement. */
 export function explainCarryOver(
   honest: FoldsSummary,
   carried: CarryOver,
@@ -88,7 +88,7 @@ export function explainCarryOver(
   ]
 }
 
-/** Whether a report.json is one: what is printed of it is there. */
+/** Whether a report.json is a cross-validation's: the printed fields exist. */
 export function isCrossValidationResult(value: unknown): value is CrossValidationResult {
   return isRecord(value) && isRecord(value.honest) && Array.isArray(value.honest.folds) && 'carryOver' in value
 }

@@ -1,9 +1,9 @@
 /**
- * The job: stratified k-fold cross-validation of the task's network, with a fresh model for each fold; on request also with
- * one model that is reused across folds. Prints nothing; a reporter is told what happens.
+ * The cross-validation job: stratified k-fold cross-validation of the task's network, with a fresh model for each fold;
+ * on request also with one model reused across folds. Prints nothing; a reporter receives its events.
  *
- * Promises: the test images decide nothing. Each fold is a line in folds.jsonl, and each epoch a checkpoint, so
- * that a run that ended at any moment resumes to the same figures, bit for bit on the same adapter.
+ * Promises: no choice uses the test images. Each fold is a line in folds.jsonl, and each epoch a checkpoint, so a run
+ * stopped at any moment resumes to the same results, bit for bit on the same adapter.
  */
 import { residentImages } from '../data/dataset.ts'
 import { WeftgradError } from '../errors.ts'
@@ -38,23 +38,23 @@ import { type CrossValidationSettings, crossValidationSettings } from './setting
 
 export interface CrossValidationOptions extends Partial<CrossValidationSettings>, JobOptions {}
 
-/** `honest`: a new model for each fold; `carried`: one through all of them. */
+/** Kinds of folds. `honest`: a fresh model for each fold; `carried`: one model reused across all folds. */
 export type FoldsKind = 'honest' | 'carried'
 
 export interface FoldPlace {
   readonly kind: FoldsKind
-  /** From 1. */
+  /** Number from 1. */
   readonly fold: number
 }
 
-/** Told what happens, in this order; `onNote` at any time. */
+/** Receives events in this order; `onNote` at any time. */
 export interface CrossValidationReporter extends JobReporter {
   onBegin?(facts: CrossValidationFacts): void
   onProgress?(place: FoldPlace, progress: Progress, all: EpochProgress): void
   onEpochEnd?(place: FoldPlace, logs: EpochLogs): void
-  /** Also told of folds that an earlier process finished. */
+  /** A fold is done; also called for folds that an earlier process finished. */
   onFold?(place: FoldPlace, result: FoldResult): void
-  /** All folds are done, and the carried model is tested. */
+  /** All folds are done; the reused model is being tested. */
   onTest?(): void
 }
 
@@ -69,8 +69,8 @@ export interface CrossValidationFacts {
 const log = 'folds.jsonl'
 
 /**
- * Validates all folds and writes the run's folder, or resumes a run in its folder.
- * @throws WeftgradError as `runJob`; 'data' where a class has fewer images than there are folds; 'not-finite'.
+ * Cross-validates and writes the run's folder, or resumes a run in its folder.
+ * @throws WeftgradError as `runJob`; 'data' if a class has fewer images than there are folds; 'not-finite'.
  */
 export async function crossValidate(
   task: Task,
@@ -108,7 +108,7 @@ class CrossValidation {
     const { train, duplicates, run, ground } = this.#running
     const settings = this.#settings
     using model = this.#newModel(1)
-    // A checkpoint has weights, two moments and the best weights.
+    // A checkpoint holds weights, two moments and the best weights.
     const bytes = model.parameterCount * 4 * 4 * 2 * settings.folds + 4e6
     this.#kernels = await this.#running.begin(bytes, () => this.#tune(model))
     const [held] = this.#held
@@ -143,7 +143,7 @@ class CrossValidation {
     }
   }
 
-  /** The folds of a kind that are trained: the first carried one is the first honest one. */
+  /** The folds of a kind to train. The first carried fold is the first honest one. */
   #places(kind: FoldsKind): FoldPlace[] {
     const all = this.#held.map((_, i) => ({ kind, fold: i + 1 }))
     return kind === 'honest' ? all : all.slice(1)
@@ -227,7 +227,7 @@ class CrossValidation {
     return buildNetwork(this.#task, { units: this.#settings.units }, this.#seedOf(fold))
   }
 
-  /** The reused model as it left a fold. Its optimizer starts afresh in the next one. */
+  /** The reused model after a fold. Its optimizer starts afresh in the next one. */
   async #carriedModel(fold: number): Promise<Model> {
     const folder = this.#folder({ kind: fold === 1 ? 'honest' : 'carried', fold })
     const checkpoint = await checkpointIn(folder)
@@ -246,9 +246,9 @@ class CrossValidation {
     return this.#running.run.path('folds', `${kind}-${fold}`)
   }
 
-  /** A line of the log as a fold of this run, or what is wrong with it. */
+  /** Parses a line of the log as a fold of this run; returns the problem if it is none. */
   #lineOf(value: unknown): FoldLine | string {
-    if (!isRecord(value)) return 'it is no fold'
+    if (!isRecord(value)) return 'it is not a fold'
     const { kind, fold, history } = value
     const held = typeof fold === 'number' ? this.#held[fold - 1] : undefined
     if ((kind !== 'honest' && kind !== 'carried') || typeof fold !== 'number' || held === undefined)
@@ -262,7 +262,7 @@ class CrossValidation {
   }
 }
 
-/** In folds.jsonl. */
+/** A line of folds.jsonl. */
 interface FoldLine extends FoldResult {
   readonly kind: FoldsKind
 }

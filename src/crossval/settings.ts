@@ -1,17 +1,17 @@
-/** The settings of a cross-validation of the task's network: names, defaults, what each accepts. */
+/** The settings of a cross-validation of the task's network: names, defaults and accepted values. */
 import { SettingsTable, toggle, wholeNumber } from '../runs/settings.ts'
 import type { TrainSettings } from '../tasks/recipe.ts'
 import { networkSettings, trainingImages } from '../tasks/settings.ts'
 import type { Task } from '../tasks/task.ts'
 
 export interface CrossValidationSettings extends Omit<TrainSettings, 'restoreBest'> {
-  /** Parts that the images are split into; each validates once. */
+  /** Number of folds. */
   readonly folds: number
-  /** Whether one model is also reused across the folds, to show what comes of that. */
+  /** Whether to also reuse one model across the folds, to show how that inflates the score. */
   readonly carryOver: boolean
 }
 
-/** Each fold is trained as long as the longest trials of a search. */
+/** The defaults: each fold is trained as long as the longest trials of a search. */
 export function crossValidationDefaults({ recipes, search }: Task): CrossValidationSettings {
   const { restoreBest: _, ...defaults } = recipes.seed.train
   return { ...defaults, epochs: search.maxEpochs, folds: 5, carryOver: false }

@@ -1,4 +1,4 @@
-/** Before and after exploring a task's data: where they come from, and the folder that keeps what `explore` found. */
+/** Loads a task's data for `explore`, and stores its result in a folder. */
 import { basename, join, resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { readHostFile, readHostText } from '../format/host-file.node.ts'
@@ -7,18 +7,18 @@ import { writeRunFile } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import type { Eda, EdaPart, EdaResult, EdaSource } from './explore.ts'
 
-/** What the folder holds; the JSON is written last, so a folder that has it is whole. */
+/** The files in the folder; the JSON is written last, so a folder that has it is complete. */
 export const edaFiles = { classes: 'classes.png', correlation: 'correlation.png', result: 'eda.json' } as const
 
-/** The two take 0.1 MB each. */
+/** The largest accepted picture; the two take 0.1 MB each. */
 const mostPictureBytes = 64 * 2 ** 20
 
 export interface EdaDataOptions {
-  /** The only folder to look for the data in. */
+  /** The folder to search for the data, and no other. */
   readonly dataDir?: string | undefined
-  /** One CSV file instead, plain or .gz, as Kaggle publishes them. */
+  /** One CSV file instead, plain or .gz, as published on Kaggle. */
   readonly csv?: string | undefined
-  /** Rows with missing cells are refused, naming their lines, or left out. */
+  /** Whether rows with missing cells are rejected, naming their lines, or dropped. */
   readonly missing?: 'refuse' | 'drop' | undefined
   readonly onNote?: ((line: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
@@ -27,11 +27,11 @@ export interface EdaDataOptions {
 export interface EdaData {
   readonly parts: readonly EdaPart[]
   readonly source: EdaSource
-  /** The folder or file they were read from. */
+  /** The folder or file of the data. */
   readonly place: string
 }
 
-/** @throws WeftgradError 'argument' for a folder and a file at once; else as the task's `load` and `readCsv`. */
+/** @throws WeftgradError 'argument' if both a folder and a file are given; else as the task's `load` and `readCsv`. */
 export async function loadEdaData(
   { data }: Pick<Task, 'data'>,
   { dataDir, csv, missing, onNote, signal }: EdaDataOptions = {},
@@ -54,14 +54,14 @@ export async function loadEdaData(
   }
 }
 
-/** Replaces what an earlier look left there. */
+/** Writes the results, replacing earlier ones. */
 export async function writeEda(folder: string, { result, pictures }: Eda): Promise<void> {
   await writeRunFile(join(folder, edaFiles.classes), pictures.classes)
   await writeRunFile(join(folder, edaFiles.correlation), pictures.correlation)
   await writeRunFile(join(folder, edaFiles.result), `${JSON.stringify(result)}\n`)
 }
 
-/** What `writeEda` wrote. Throws 'file' where it is not all there, 'format' where it is something else. */
+/** Reads what `writeEda` wrote. Throws 'file' if a file is missing, 'format' if it is something else. */
 export async function readEda(folder: string): Promise<Eda> {
   const picture = (name: string): Uint8Array => readHostFile(join(folder, name), mostPictureBytes)
   const result = parsedJson(readHostText(join(folder, edaFiles.result)))

@@ -1,7 +1,6 @@
 /**
- * Exploring the data before anything is trained: how many there are, what is missing, which are the same, how the classes
- * look, and how pixels correlate. Computed on the device where it is arithmetic; nothing here prints or
- * writes, and the result is plain JSON.
+ * Explores the data before training: counts, missing values, duplicates, images of each class, and pixel correlations.
+ * Arithmetic runs on the device; nothing here prints or writes, and the result is plain JSON.
  *
  * Works on any labelled grey images; `explore.node.ts` loads a task's data and writes the files.
  */
@@ -23,92 +22,92 @@ export interface EdaPart {
 
 export interface EdaResult {
   readonly source: EdaSource
-  /** What computed the statistics. */
+  /** The adapter that computed the statistics. */
   readonly adapter: { readonly driver: string; readonly hardware: boolean }
   readonly classNames: readonly string[]
-  /** Of an image. */
+  /** Height of an image. */
   readonly height: number
   readonly width: number
-  /** In the order given. */
+  /** The parts, in the order given. */
   readonly sets: readonly EdaSet[]
   readonly duplicates: EdaDuplicates
-  /** What follows is of the first set alone: what a model learns from. */
+  /** Statistics of the classes, of the first set only: the one a model learns from. */
   readonly classes: readonly EdaClass[]
   readonly correlation: EdaCorrelation
 }
 
 export interface EdaSource {
   readonly kind: 'idx' | 'csv'
-  /** Whether these are, to the bit, the published data; a CSV cannot tell. */
+  /** Whether the data equal the published ones bit for bit; unknown for a CSV. */
   readonly published: boolean
 }
 
 export interface EdaSet {
   readonly name: string
-  /** Rows that can be used. */
+  /** Number of usable rows. */
   readonly rows: number
-  /** Rows of a CSV that were left out because cells were missing, by line number; IDX has no way to miss one. */
+  /** Line numbers of CSV rows that were left out for missing cells; IDX files have none. */
   readonly missing: readonly number[]
-  /** Images of each class. */
+  /** Number of images of each class. */
   readonly classCounts: readonly number[]
-  /** Rows whose image and label equal those of an earlier row: what pandas counts by `duplicated()`. */
+  /** Rows whose image and label equal those of an earlier row, as pandas' `duplicated()` counts them. */
   readonly duplicateRows: number
-  /** Rows whose image equals that of an earlier row, whatever the label. */
+  /** Rows whose image equals that of an earlier row, with any label. */
   readonly duplicateImages: number
   /** Groups of equal images that do not all have the same label. */
   readonly conflicts: number
 }
 
 export interface EdaDuplicates {
-  /** Between the first set and the others, for example train and test. */
+  /** Duplicates between the first set and the others, for example train and test. */
   readonly across: {
-    /** Rows of the other sets whose image is in the first one, too. */
+    /** Rows of the other sets whose image is also in the first one. */
     readonly rows: number
     /** Groups of equal images in both whose labels are not all the same. */
     readonly conflicts: number
   }
   /** Groups of equal images, within sets and across them. */
   readonly groupCount: number
-  /** The groups, those with conflicting labels first; no more than `mostGroups` of them, nor rows in each. */
+  /** The groups, those with conflicting labels first; at most `mostGroups` of them, and as many rows in each. */
   readonly groups: readonly (readonly EdaRow[])[]
 }
 
 export interface EdaRow {
   readonly set: string
-  /** Counted from 0, without the rows that are missing. */
+  /** Row number from 0, not counting dropped rows. */
   readonly row: number
   readonly label: number
 }
 
-/** Images of height * width numbers, row by row. */
+/** A class's statistics; images have height * width numbers, row by row. */
 export interface EdaClass {
   readonly name: string
   readonly count: number
-  /** Bytes, 0 to 255; zeros for a class without images. */
+  /** Mean image in bytes, 0 to 255; zeros for a class without images. */
   readonly mean: readonly number[]
-  /** In squared bytes. */
+  /** Variance image in squared bytes. */
   readonly variance: readonly number[]
 }
 
 export interface EdaCorrelation {
   readonly set: string
-  /** Images it was computed of. */
+  /** Number of images it was computed from. */
   readonly rows: number
-  /** Pixels that have one value in all images: they have no correlation, and take part in no pair. */
+  /** Pixels with the same value in all images: they have no correlation and are in no pair. */
   readonly constant: readonly EdaPixel[]
-  /** Of all pairs of different pixels that are not constant; null where there is none. */
+  /** Mean absolute correlation of all pairs of different pixels that are not constant; null if there is none. */
   readonly meanAbsolute: number | null
-  /** The pairs with the largest r, from the largest on. */
+  /** The pairs with the largest r, the largest first. */
   readonly strongestPositive: readonly PixelPair[]
-  /** The pairs with the smallest r, from the smallest on. */
+  /** The pairs with the smallest r, the smallest first. */
   readonly strongestNegative: readonly PixelPair[]
-  /** The pairs with the smallest |r|, from the smallest on. */
+  /** The pairs with the smallest |r|, the smallest first. */
   readonly weakest: readonly PixelPair[]
-  /** Wall clock, statistics of the classes included. */
+  /** Wall-clock seconds, class statistics included. */
   readonly seconds: number
 }
 
-/** Rows and columns count from 0, at the top left. */
+/** A pixel; rows and columns count from 0 at the top left. */
 export interface EdaPixel {
   readonly row: number
   readonly column: number
@@ -123,7 +122,7 @@ export interface PixelPair {
 
 /** PNG files. */
 export interface EdaPictures {
-  /** A row for each class: its mean, its variance (the largest of all is white), and its first images. */
+  /** One row per class: its mean, its variance (white is the largest of all), and its first images. */
   readonly classes: Uint8Array
   /** The correlation matrix; see `matrixPicture`. */
   readonly correlation: Uint8Array
@@ -140,21 +139,21 @@ export interface ExploreOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Images of each class in the picture, after its mean and its variance. */
+/** Number of images of each class in the picture, after its mean and its variance. */
 export const edaSamples = 10
-/** Groups of duplicates, and rows of a group, that are listed. */
+/** Most groups of duplicates to list, and most rows of each. */
 const mostGroups = 20
-/** Pairs of pixels that are listed of each kind. */
+/** Number of pairs of pixels to list of each kind. */
 const pairsListed = 5
 
 /**
- * Looks at the parts, of which the first is examined pixel by pixel.
+ * Explores the parts; pixel statistics are computed for the first one.
  * @throws WeftgradError 'argument' for no parts or images of different sizes, 'data' or 'limit' as `residentImages`,
  * 'aborted' if the signal fired.
  */
 export async function explore(device: Device, parts: readonly EdaPart[], options: ExploreOptions): Promise<Eda> {
   const [first] = parts
-  if (first === undefined) throw new WeftgradError('argument', 'There are no data to explore.')
+  if (first === undefined) throw new WeftgradError('argument', 'There is no data to explore.')
   const { height, width } = first.images
   const odd = parts.find(({ images }) => images.height !== height || images.width !== width)
   if (odd !== undefined)
@@ -284,7 +283,7 @@ function pairsOf(
   }
 }
 
-/** The few pairs of smallest rank, from the smallest on; at a tie the one that was offered first. */
+/** Keeps the few pairs of smallest rank, the smallest first; in a tie the one offered first. */
 class Smallest {
   readonly pairs: { readonly a: number; readonly b: number; readonly r: number }[] = []
   readonly #rank: (r: number) => number
@@ -303,7 +302,7 @@ class Smallest {
   }
 }
 
-/** For each class its mean, its variance and its first images. */
+/** The images of each class: mean, variance and first images. */
 function classImages(
   classes: readonly EdaClass[],
   { images, labels, height, width }: LoadedImages,
@@ -323,13 +322,13 @@ function classImages(
   })
 }
 
-/** What there is to say about equal images, in sentences. */
+/** Sentences about identical images. */
 export function duplicatesText({ source, sets, duplicates }: EdaResult, { knownDuplicates }: Task['data']): string {
   const told = sets.map(({ name, rows, duplicateRows, duplicateImages, conflicts }) => {
     if (duplicateImages === 0) return `No two images in ${name} are identical.`
     const isKnown =
       source.kind === 'csv' && rows === knownDuplicates.rows && duplicateRows === knownDuplicates.duplicates
-    const known = isKnown ? ` (known of ${knownDuplicates.file})` : ''
+    const known = isKnown ? ` (known for ${knownDuplicates.file})` : ''
     return `Images in ${name} that repeat an earlier one: ${duplicateImages}; with the same label: ${duplicateRows}${known}; identical images with different labels: ${conflicts}.`
   })
   const [first, ...others] = sets.map(({ name }) => name)
@@ -338,6 +337,6 @@ export function duplicatesText({ source, sets, duplicates }: EdaResult, { knownD
   const across =
     rows === 0
       ? `No image in ${others.join(' or ')} is also in ${first}.`
-      : `Images in ${others.join(' and ')} that are also in ${first}, and make a test on them look better: ${rows}; with different labels: ${conflicts}.`
+      : `Images in ${others.join(' and ')} that are also in ${first}, which inflates test results: ${rows}; with different labels: ${conflicts}.`
   return [...told, across].join(' ')
 }

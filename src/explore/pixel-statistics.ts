@@ -1,7 +1,7 @@
 /**
- * Statistics of pixels, computed on the device a few thousand images at a time: mean and variance images of the classes,
+ * Pixel statistics, computed on the device a few thousand images at a time: mean and variance images of the classes,
  * and the correlation of every pixel with every other. Sums over such a chunk are float32; chunks are added up here, in
- * float64. Nothing is the difference of two large sums: squares are taken about means that are known by then.
+ * float64. No result is the difference of two large sums: squares are taken about means computed before.
  */
 
 import { evaluate } from '../autograd/tensors.ts'
@@ -11,23 +11,26 @@ import { gather, matmul, max, min, mul, reshape, square, sub } from '../operator
 import { type Tensor, tensor } from '../operators/tensor.ts'
 
 export interface PixelStatistics {
-  /** Numbers an image; all arrays below have one for each pixel, row by row. Values are bytes, 0 to 255. */
+  /** Pixels of an image; all arrays below have one number per pixel, row by row. Values are bytes, 0 to 255. */
   readonly pixels: number
-  /** Images of each class. */
+  /** Number of images of each class. */
   readonly classCounts: readonly number[]
-  /** Of each class; zeros where it has no image. */
+  /** Mean image of each class; zeros for a class without images. */
   readonly classMeans: readonly Float64Array[]
-  /** Of each class: mean squared distance from the mean (divided by n, not n - 1); zeros where it has no image. */
+  /**
+   * Variance image of each class: mean squared distance from the mean (divided by n, not n - 1); zeros for a class
+   * without images.
+   */
   readonly classVariances: readonly Float64Array[]
-  /** Over all images. */
+  /** Mean over all images. */
   readonly mean: Float64Array
   readonly standardDeviation: Float64Array
-  /** Pixels that have the same value in every image, in rising order; exact, as told by least and greatest value. */
+  /** Pixels with the same value in every image, in increasing order; exact, by minimum and maximum. */
   readonly constant: readonly number[]
 }
 
 export interface StatisticsOptions {
-  /** Images at a time. 5000 by default: divides the published counts, and a chunk in float32 takes 16 MB. */
+  /** Images per chunk. 5000 by default: divides the published counts, and a chunk takes 16 MB in float32. */
   readonly chunk?: number
   readonly signal?: AbortSignal | undefined
 }
@@ -40,7 +43,7 @@ interface Chunk {
   readonly labels: Tensor
 }
 
-/** The scale of a chunk's values. */
+/** The byte value that becomes 1 in a chunk. */
 const white = 255
 
 export async function pixelStatistics(set: ImageDataset, options: StatisticsOptions = {}): Promise<PixelStatistics> {
@@ -128,7 +131,7 @@ export async function correlationMatrix(
   return matrix
 }
 
-/** Throws 'aborted' between chunks once the signal has fired. */
+/** Yields the chunks. Throws 'aborted' between chunks once the signal has fired. */
 function* chunksOf(set: ImageDataset, { chunk = 5000, signal }: StatisticsOptions): Generator<Chunk> {
   if (!Number.isInteger(chunk) || chunk < 1)
     throw new WeftgradError('argument', `A chunk is a whole number of images from 1, not ${chunk}.`, { chunk })

@@ -1,8 +1,8 @@
 /**
- * The contract of the graph. A traced computation is a graph of immutable nodes; a `Value` is one output of a node. A node
- * holds its operation, which is a value too: what it is called, the shapes it gives, and how it becomes a kernel. The graph
- * knows no list of operations. What it needs to know about one it asks the operation, and operations are told apart by
- * identity (`isNode`), so a program holds the operations that it imports, and no others.
+ * The contract of the graph. A traced computation is a graph of immutable nodes; a `Value` is one output of a node. A
+ * node holds its operation, which is a value too: its name, the shapes it gives, and how it becomes a kernel. The graph
+ * has no list of operations: it asks each operation what it needs to know, and compares operations by identity
+ * (`isNode`). A program therefore contains only the operations it imports.
  *
  * Operations that users call have a derivative as well: see `Operator` in operators/operator.ts.
  */
@@ -18,36 +18,39 @@ export type { DType, Shape } from '../kernels/kernel.ts'
 export interface TensorType {
   /** Extents, whole numbers from 1. */
   readonly shape: Shape
-  /** What its elements are. */
+  /** The type of its elements. */
   readonly dtype: DType
 }
 
 /** Picks a variant and plans a kernel. */
 export interface Kernels {
   readonly target: Target
-  /** The plan of this family for the key. Throws what the family refuses. */
+  /** Plans the family's kernel for the key. Throws what the family throws. */
   plan<Key extends object>(family: Family<Key>, key: Key): KernelPlan
 }
 
 /** Attributes of an operation without any. */
 export type NoAttributes = Readonly<Record<never, never>>
 
-/** One kind of node. Names serve messages and labels only; two operations may share one. */
+/** One kind of node. Names are for messages and labels only; two operations may share one. */
 export interface Operation<A extends object = object> {
   readonly name: string
-  /** The outputs' types. Throws 'shape' or 'argument' for inputs or attributes that do not fit. */
+  /** Returns the outputs' types. Throws 'shape' or 'argument' for inputs or attributes that do not fit. */
   shape(inputs: readonly TensorType[], attributes: A): readonly TensorType[]
-  /** From a node's types and attributes to the key of a kernel family; `noKernel` where nothing is ever computed. */
+  /** Plans the kernel from the node's types and attributes; `noKernel` for an operation that computes nothing. */
   lower(node: Node<A>, kernels: Kernels): KernelPlan
-  /** The step of an elementwise kernel that does the same to each element: what chains are made of. */
+  /** The equivalent step of an elementwise kernel; chains consist of such steps. */
   step?(attributes: A): Omit<OperatorStep, 'args'>
-  /** The number that the result holds everywhere, where inputs hold `a` and `b` everywhere (NaN stands for no input). */
+  /**
+   * The number in every element of the result if the inputs hold `a` and `b` in every element (NaN for a missing
+   * input).
+   */
   uniform?(a: number, b: number, attributes: A): number
-  /** How many elements into the first input's memory the result starts, where it is a run of that memory. */
+  /** The element of the first input at which the result starts, if the result is a contiguous part of that memory. */
   view?(input: TensorType, attributes: A): number | undefined
   /** The operation that computes this node and its only reader together, from this node's inputs. */
   absorb?(node: Node<A>, reader: Node): Traced | undefined
-  /** What the rules of fusion that start at this node match, the best first. */
+  /** Matches of the fusion rules that start at this node, the best first. */
   fuse?(node: Node<A>, graph: GraphView): readonly Replacement[]
 }
 
@@ -58,7 +61,7 @@ export interface Traced<A extends object = object> {
 }
 
 export interface Node<A extends object = object> extends Traced<A> {
-  /** Grows with every node made: inputs have smaller numbers than the nodes that use them. */
+  /** Increases with every node: inputs have smaller numbers than the nodes that use them. */
   readonly id: number
   readonly inputs: readonly Value[]
   readonly outputs: readonly TensorType[]
@@ -70,34 +73,34 @@ export interface Value {
   readonly type: TensorType
 }
 
-/** What a rule of fusion may ask about the graph around a node. */
+/** A fusion rule's view of the graph around a node. */
 export interface GraphView {
   readonly target: Target
   /** The nodes that read an output. */
   readers(node: Node, index?: number): readonly Node[]
-  /** Whether the caller wants an output. */
+  /** Whether the caller needs an output. */
   wants(node: Node, index?: number): boolean
-  /** The number that a value holds everywhere, where that is known. */
+  /** The number in every element of a value, if known. */
   uniform(value: Value): number | undefined
 }
 
-/** Makes the values that stand for a node's outputs; `map` gives what stands for a value traced earlier. */
+/** Builds the values that replace a node's outputs; `map` returns the replacement of a value traced earlier. */
 export type Build = (map: (value: Value) => Value) => readonly Value[]
 
-/** What becomes of the nodes that a rule of fusion matched. */
+/** The replacement for the nodes that a fusion rule matched. */
 export interface Replacement {
-  /** Nodes that nothing needs any more. */
+  /** Nodes that are no longer needed. */
   readonly absorbed: readonly Node[]
   readonly heads: ReadonlyMap<Node, Build>
 }
 
-/** Where a leaf's numbers live. The graph asks only when it runs. */
+/** The storage of a leaf's numbers. The graph reads it only when it runs. */
 export interface Storage {
   /** The slice on `device`, uploading first if the numbers are still on the host. Throws 'disposed'. */
   on(device: Device): BufferSlice
   /** The device the numbers live on already, if any. */
   readonly device: Device | undefined
-  /** True where `on` makes a temporary copy that the caller must release after the run. */
+  /** Whether `on` makes a temporary copy that the caller must release after the run. */
   readonly transient: boolean
 }
 
@@ -106,21 +109,23 @@ export interface LeafAttributes {
   readonly type: TensorType
 }
 
-/** Numbers that are there already: a parameter, a data set, an input. */
+/** Existing numbers: a parameter, a data set, an input. */
 export const leafOp: Operation<LeafAttributes> = {
   name: 'leaf',
   shape: (_, { type }) => [type],
   lower: noKernel,
 }
 
-/** Stands for the kernels of an operation that needs none. */
+/** The `lower` of an operation without a kernel. */
 export function noKernel(node: Node): never {
   throw new RangeError(`${node.op.name} is not computed by a kernel`)
 }
 
 let nextId = 0
 
-/** Makes a node after checking its inputs: the only way to make one. Throws 'shape' or 'argument'; nothing is made then. */
+/**
+ * Checks the inputs and makes a node; the only way to make one. Throws 'shape' or 'argument', and makes nothing then.
+ */
 export function makeNode<A extends object>(op: Operation<A>, inputs: readonly Value[], attributes: A): Node<A> {
   const outputs = op.shape(
     inputs.map((value) => value.type),
@@ -161,14 +166,14 @@ export function outputsOf(node: Node): readonly Value[] {
   return node.outputs.map((type, index) => ({ node, index, type }))
 }
 
-/** One input of a node, which its shape rule has counted. */
+/** One input of a node, whose shape rule has checked the number of inputs. */
 export function inputOf(node: Node, index: number): Value {
   const value = node.inputs[index]
   if (value === undefined) throw new RangeError(`${node.op.name} has no input ${index}`)
   return value
 }
 
-/** Text that tells the values of a graph apart. */
+/** A key that is unique for each value of a graph. */
 export const keyOf = ({ node, index }: Pick<Value, 'node' | 'index'>): string => `${node.id}.${index}`
 
 export function sameValue(a: Value | undefined, b: Value | undefined): boolean {

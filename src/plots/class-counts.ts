@@ -1,11 +1,11 @@
-/** How many examples of each class the parts of a data set have, as bars. */
+/** Bars of the number of examples of each class in the parts of a data set. */
 import { seriesColor } from './colors.ts'
 import { figure, figureWidth, Plot, svgText } from './figure.ts'
 
 export interface ClassCounts {
-  /** For example `train`. */
+  /** The part's name, such as `train`. */
   readonly name: string
-  /** One number a class. */
+  /** One number per class. */
   readonly counts: readonly number[]
 }
 

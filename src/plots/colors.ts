@@ -1,19 +1,19 @@
 /**
- * Colours of plots. A plot stands on a light or a dark page and cannot know which: text and axes take the page's own text
- * colour (`currentColor`), and what is coloured has middle tones, with a contrast of at least 3 to 1 on white and on
- * #0d1117 (WCAG 2.2, 1.4.11).
+ * Colours of plots. A plot cannot know whether its page is light or dark: text and axes take the page's text colour
+ * (`currentColor`), and coloured parts use middle tones, with a contrast of at least 3 to 1 on white and on #0d1117
+ * (WCAG 2.2, 1.4.11).
  */
 
-/** Blue and orange, the first two, stay apart for the common kinds of colour blindness. */
+/** Colours of series. Blue and orange, the first two, are distinct for the common kinds of colour blindness. */
 export const seriesColors = ['#2f7fd1', '#d9660b', '#2a9d5c', '#a463d6', '#12939a', '#cc5a9b', '#94821f'] as const
 export const [blue, orange] = seriesColors
-/** For what stands back: trials that were stopped, pixels without a correlation. */
+/** The colour of unimportant parts: stopped trials, pixels without a correlation. */
 export const grey = '#7d8590'
 
-/** Around words that stand on lines: the page's ground, by its own variable or by the `color-scheme` that it declares. */
+/** The outline of text on lines: the page's background, from its own variable or its `color-scheme`. */
 export const paper = 'var(--plot-paper, Canvas)'
 
-/** Repeats after the last. */
+/** The colour of a series; repeats after the last. */
 export function seriesColor(index: number): string {
   return seriesColors[index % seriesColors.length] ?? blue
 }
@@ -23,8 +23,8 @@ export type Rgb = readonly [number, number, number]
 export const greyRgb: Rgb = [0x7d, 0x85, 0x90]
 
 /**
- * From blue at -1 through near white at 0 to orange at 1, in steps of 0.05: finer steps cannot be told apart, and fewer
- * colours make a smaller PNG.
+ * A colour from blue at -1 through near white at 0 to orange at 1, in steps of 0.05: finer steps look the same, and
+ * fewer colours make a smaller PNG.
  */
 export function divergingColor(value: number): Rgb {
   const share = Math.min(1, Math.round(Math.abs(value) * 20) / 20)

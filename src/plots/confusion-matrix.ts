@@ -1,4 +1,4 @@
-/** A confusion matrix: what is right in blue, what is wrong in orange, the stronger the more often. */
+/** A confusion matrix: correct predictions in blue, errors in orange, stronger when more frequent. */
 import { blue, orange } from './colors.ts'
 import { figure, Plot, svgText } from './figure.ts'
 
@@ -6,7 +6,7 @@ interface Cell {
   readonly truth: string
   readonly predicted: string
   readonly count: number
-  /** Of the true class's examples. */
+  /** Share of the true class's examples. */
   readonly share: number
 }
 
@@ -42,7 +42,7 @@ export function confusionMatrix(confusion: readonly (readonly number[])[], class
       Plot.cell(cells, {
         ...{ x: 'predicted', y: 'truth' },
         fill: ({ truth, predicted }: Cell) => (truth === predicted ? blue : orange),
-        // The root brings the few mistakes out; 0.75 at most keeps the numbers legible on light and dark pages.
+        // The square root makes rare errors visible; 0.75 at most keeps the numbers legible on light and dark pages.
         fillOpacity: ({ share }: Cell) => 0.75 * Math.sqrt(share),
         title: ({ truth, predicted, count, share }: Cell) =>
           `${truth} taken for ${predicted}: ${count} (${(100 * share).toFixed(1)} %)`,
@@ -52,7 +52,7 @@ export function confusionMatrix(confusion: readonly (readonly number[])[], class
         { x: 'predicted', y: 'truth', text: ({ count }: Cell) => String(count), fontSize: 11 },
       ),
     ],
-    // Colours and opacities are given as they are.
+    // Colours and opacities are final values, not data to scale.
     color: { type: 'identity' },
     opacity: { type: 'identity' },
   })

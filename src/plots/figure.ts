@@ -1,9 +1,10 @@
 /**
- * From an Observable Plot to SVG text. The only file that knows the library, and the DOM (linkedom's) that it draws into.
+ * Turns an Observable Plot into SVG text. The only file that uses the library and the DOM (linkedom's) that it draws
+ * into.
  *
- * The text is well-formed XML without ids, scripts or addresses: it can be put into an HTML page as it is, any number of
- * times, or be a file of its own. Coordinates are rounded; the same plot gives the same text. Its parts carry Plot's names
- * as `data-mark` ("dot", "y-axis tick label"); to a screen reader the whole is one image with a label.
+ * The text is well-formed XML without ids, scripts or addresses: it can be put into an HTML page any number of times,
+ * or into its own file. Coordinates are rounded; the same plot gives the same text. Its parts carry Plot's names as
+ * `data-mark` ("dot", "y-axis tick label"); to a screen reader the plot is one image with a label.
  */
 import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
@@ -13,17 +14,17 @@ export { Plot }
 export interface LegendEntry {
   readonly text: string
   readonly color: string
-  /** A line unless given. */
+  /** The kind of symbol; a line by default. */
   readonly kind?: 'line' | 'dashes' | 'dot' | 'ring'
 }
 
-/** A drawn plot; `svgText` or `svgFile` makes a text of it. */
+/** A drawn plot; `svgText` or `svgFile` turns it into text. */
 export interface Figure {
-  /** Says what is to be seen, for those who cannot see it. */
+  /** A description for screen readers. */
   readonly label: string
   readonly width: number
   readonly height: number
-  /** SVG elements. */
+  /** The SVG elements as text. */
   readonly content: string
 }
 
@@ -31,11 +32,11 @@ export interface FigureOptions extends Plot.PlotOptions {
   readonly label: string
   readonly width: number
   readonly height: number
-  /** Stands above the frame, in as many lines as it takes. */
+  /** The legend above the frame, in as many lines as needed. */
   readonly legend?: readonly LegendEntry[]
 }
 
-/** On a telephone, 360 points wide, a plot of this width still has letters of 10 points. */
+/** The width of plots: on a phone, 360 points wide, letters are still 10 points. */
 export const figureWidth = 440
 
 export function figure({ label, legend = [], ...options }: FigureOptions): Figure {
@@ -51,12 +52,15 @@ export function figure({ label, legend = [], ...options }: FigureOptions): Figur
 
 const font = 'font-family="system-ui, sans-serif" font-size="12" text-anchor="middle" fill="currentColor"'
 
-/** For an HTML page: in the page's text colour, as wide as there is room. */
+/** The SVG for an HTML page: in the page's text colour, as wide as the page allows. */
 export function svgText({ label, width, height, content }: Figure): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" class="plot" role="img" aria-label="${escaped(label)}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" style="max-width:100%;height:auto" ${font}>${content}</svg>`
 }
 
-/** A file of its own: figures side by side below a title, on paper that follows the viewer's light or dark scheme. */
+/**
+ * A standalone SVG file: figures side by side below a title, on a background that follows the viewer's light or dark
+ * scheme.
+ */
 export function svgFile(title: string, figures: readonly Figure[]): string {
   const margin = 20
   const top = 52
@@ -78,7 +82,7 @@ export function svgFile(title: string, figures: readonly Figure[]): string {
 }
 
 const swatch = 18
-/** Of a letter in this font, on average and rather too much. */
+/** Average letter width in this font, slightly overestimated. */
 const letterWidth = 6.6
 
 function entryWidth({ text }: LegendEntry): number {
@@ -118,11 +122,11 @@ function drawRow(row: readonly LegendEntry[], index: number, left: number): stri
     .join('')
 }
 
-/** linkedom's own text of a DOM is HTML: a `<` in an attribute would be no XML. */
+/** Serialises a node as XML. linkedom's own serialisation is HTML: a `<` in an attribute would not be valid XML. */
 function markup(node: Node): string {
   if (node.nodeType === 3) return escaped(node.textContent ?? '')
   const { localName, attributes, childNodes } = node as Element
-  // Plot's style sheet says how an HTML page should lay it out; svgText says so itself.
+  // Drops Plot's style sheet, which lays it out in an HTML page; svgText does that itself.
   if (localName === 'style') return ''
   const own = [...attributes].map(attribute).join('')
   const inner = [...childNodes].map(markup).join('')
@@ -130,7 +134,7 @@ function markup(node: Node): string {
 }
 
 function attribute({ name, value }: Attr): string {
-  // Within an image there is nothing to be read out.
+  // Screen readers read nothing inside an image.
   if (name === 'aria-hidden') return ''
   const own = name === 'aria-label' ? 'data-mark' : name
   return ` ${own}="${escaped(/^(d|transform|width|height|r|[cd]?[xy][12]?)$/.test(name) ? rounded(value) : value)}"`

@@ -1,22 +1,22 @@
-/** A picture, inlined as PNG, in a frame that says what its rows and columns are. */
+/** A picture, inlined as PNG, in a frame with labelled rows and columns. */
 import { divergingColor } from './colors.ts'
 import { figure, Plot, svgText } from './figure.ts'
 import { pngDataUri } from './pictures.ts'
 
 export interface PictureGrid {
-  /** For those who cannot see it. */
+  /** A description for screen readers. */
   readonly label: string
   readonly png: Uint8Array
   /** The picture's extent, in pixels. */
   readonly width: number
   readonly height: number
-  /** One a row of the grid. */
+  /** One label per row of the grid. */
   readonly rows: readonly string[]
-  /** One a column, above; an empty one for a column without a name. */
+  /** One label per column, above; empty for a column without a name. */
   readonly columns: readonly string[]
 }
 
-/** A grid of images, as `imageGrid` makes it, with names at its rows and columns. */
+/** Draws a grid of images, as `imageGrid` makes it, with labelled rows and columns. */
 export function pictureGrid({ label, png, width, height, rows, columns }: PictureGrid): string {
   const frame = { width: 480, marginLeft: 92, marginRight: 4, marginTop: 24, marginBottom: 4 }
   const shown = frame.width - frame.marginLeft - frame.marginRight
@@ -37,14 +37,16 @@ export function pictureGrid({ label, png, width, height, rows, columns }: Pictur
 }
 
 export interface CorrelationHeatmap {
-  /** The matrix as `matrixPicture` draws it. */
+  /** The matrix as a picture from `matrixPicture`. */
   readonly png: Uint8Array
-  /** Of the images whose pixels are correlated. */
+  /** Height of the images whose pixels are correlated. */
   readonly height: number
   readonly width: number
 }
 
-/** The correlations of all pixels; the axes count the rows of the image, which follow each other in the matrix. */
+/**
+ * Draws the correlations of all pixels; the axes count the rows of the image, which follow each other in the matrix.
+ */
 export function correlationHeatmap({ png, height, width }: CorrelationHeatmap): string {
   const size = 400
   const frame = { marginLeft: 44, marginRight: 12, marginTop: 44, marginBottom: 40 }
@@ -73,7 +75,7 @@ export function correlationHeatmap({ png, height, width }: CorrelationHeatmap): 
   return svgText({ ...drawn, content: `${drawn.content}<g data-mark="ramp">${colors.join('')}${values.join('')}</g>` })
 }
 
-/** The picture over the whole frame. */
+/** The picture, filling the frame. */
 function inlined(png: Uint8Array, width: number, height: number): Plot.Markish {
   return Plot.image([pngDataUri(png)], {
     ...{ src: (address: string) => address, frameAnchor: 'middle', width, height },

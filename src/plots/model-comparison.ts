@@ -1,7 +1,7 @@
 /**
- * Models by an accuracy and its confidence interval: a dot and a bar from the lower to the upper bound, with room for
- * figures of others. The axis does not begin at 0, as it would have to for bars that stand for the accuracy itself:
- * intervals of a percent could not be seen then.
+ * Compares models by accuracy and confidence interval: a dot and a bar from the lower to the upper bound, with optional
+ * reference results. The axis need not start at 0, because the bars show intervals: an interval of one percent would be
+ * invisible then.
  */
 import { WeftgradError } from '../errors.ts'
 import { blue, orange } from './colors.ts'
@@ -11,23 +11,23 @@ import { figure, Plot, svgText } from './figure.ts'
 export interface ModelScore {
   readonly name: string
   readonly accuracy: number
-  /** Of the confidence interval. */
+  /** Lower bound of the confidence interval. */
   readonly low: number
   readonly high: number
-  /** What somebody else reported for this model. */
+  /** The accuracy that others reported for this model. */
   readonly reference?: number | undefined
 }
 
 export interface ModelComparison {
-  /** Drawn in this order, from the top. */
+  /** The models in this order, from the top. */
   readonly models: readonly ModelScore[]
-  /** Whose the references are, for the legend; `reference` unless given. */
+  /** The source of the references, for the legend; `reference` by default. */
   readonly referenceName?: string
-  /** For the legend: `95 % interval` unless given. */
+  /** The name of the intervals in the legend; `95 % interval` by default. */
   readonly intervalName?: string
 }
 
-/** Throws 'argument' where there is no model, or one without finite figures. */
+/** Draws the comparison. Throws 'argument' without models, or for one without finite numbers. */
 export function modelComparison({
   models,
   referenceName = 'reference',
@@ -55,7 +55,7 @@ export function modelComparison({
     label: `test accuracy: ${rows.map(({ told }) => told).join('; ')}`,
     width: 480,
     height: 64 + 42 * models.length,
-    // Names stand above their bars: beside them they would take a third of the width from intervals that are short anyway.
+    // Names are above their bars: beside them they would take a third of the width from the short intervals.
     marginLeft: 8,
     marginRight: 64,
     marginTop: 8,

@@ -1,39 +1,39 @@
 /**
- * Trials of a search in parallel coordinates: an axis for each hyperparameter and one for the objective, a line for each
- * trial. The values of a hyperparameter stand at even distances, whatever their scale; trials that share one are spread a
- * little, so that each is seen.
+ * Trials of a search in parallel coordinates: an axis for each hyperparameter and one for the objective, a line for
+ * each trial. The values of a hyperparameter are evenly spaced, whatever their scale; trials that share a value are
+ * spread a little, so that each is visible.
  */
 import { WeftgradError } from '../errors.ts'
 import { blue, grey, orange, paper } from './colors.ts'
 import { figure, Plot, svgText } from './figure.ts'
 
 export interface TrialLine {
-  /** Stands in the tooltip. */
+  /** The trial's name in the tooltip. */
   readonly name: string
-  /** Every trial has the same ones, in the order of the axes. */
+  /** The hyperparameters, the same for every trial, in the order of the axes. */
   readonly hyperparameters: Readonly<Record<string, number | string | boolean>>
-  /** Null where the trial came to none. */
+  /** The objective; null if the trial has none. */
   readonly objective: number | null
-  /** Stopped before the last round. */
+  /** Whether the trial was stopped before the last round. */
   readonly stopped: boolean
 }
 
 export interface ParallelCoordinates {
   readonly trials: readonly TrialLine[]
-  /** What the last axis measures. */
+  /** The label of the last axis. */
   readonly objective: string
-  /** The name of the trial that is drawn on top of all; none unless given. */
+  /** The name of the trial to draw on top of the others, if any. */
   readonly best?: string | undefined
 }
 
 interface Point {
   readonly trial: string
   readonly axis: string
-  /** From 0, the bottom, to 1. */
+  /** Position from 0, the bottom, to 1. */
   readonly at: number
 }
 
-/** Throws 'argument' where there is no trial, or where trials differ in their hyperparameters. */
+/** Draws the trials. Throws 'argument' without trials, or if their hyperparameters differ. */
 export function parallelCoordinates({ trials, objective, best }: ParallelCoordinates): string {
   const names = Object.keys(trials[0]?.hyperparameters ?? {})
   if (trials.length === 0 || trials.some((one) => Object.keys(one.hyperparameters).join() !== names.join()))
@@ -74,7 +74,7 @@ export function parallelCoordinates({ trials, objective, best }: ParallelCoordin
     marginBottom: 12,
     legend: [
       ...(best === undefined ? [] : [{ text: 'best trial', color: orange }]),
-      { text: 'trained to the end', color: blue },
+      { text: 'completed', color: blue },
       { text: 'stopped early', color: grey, kind: 'dashes' },
     ],
     x: { type: 'point', domain: axes, axis: null, padding: 0 },
@@ -114,14 +114,14 @@ function isNumber(value: number | null): value is number {
   return value !== null && Number.isFinite(value)
 }
 
-/** Numbers by size, before words by their letters. */
+/** Distinct values: numbers by size, then words alphabetically. */
 function distinct(values: readonly (number | string | boolean)[]): (number | string | boolean)[] {
   const rank = (value: number | string | boolean): number =>
     typeof value === 'number' ? value : Number.POSITIVE_INFINITY
   return [...new Set(values)].sort((a, b) => (rank(a) < rank(b) ? -1 : rank(a) > rank(b) ? 1 : a < b ? -1 : 1))
 }
 
-/** 0.001 as 1e-3. */
+/** A value as text; 0.001 as 1e-3. */
 function valueText(value: number | string | boolean): string {
   return typeof value === 'number' && value !== 0 && Math.abs(value) < 0.1 ? value.toExponential() : String(value)
 }

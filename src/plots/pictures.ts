@@ -1,20 +1,20 @@
-/** Pictures made of numbers: images in a grid, a matrix as a heatmap; and how a PNG gets into a page. */
+/** Makes pictures from numbers (images in a grid, a matrix as a heatmap) and inlines a PNG in a page. */
 import type { PngImage } from '../format/png.ts'
 import { divergingColor, greyRgb } from './colors.ts'
 
 export interface ImageGridOptions {
-  /** Of each image, in pixels. */
+  /** Width of each image, in pixels. */
   readonly width: number
   readonly height: number
   readonly columns: number
-  /** Each pixel becomes this many squared; 2 unless given. */
+  /** Scale factor: each pixel becomes a square of this width; 2 by default. */
   readonly scale?: number
 }
 
-/** Black pixels between images, before scaling. */
+/** Width of the black gap between images, before scaling. */
 const gap = 2
 
-/** Grey images, `height * width` bytes each, row by row in a grid on black. Places without an image stay black. */
+/** Draws grey images, `height * width` bytes each, row by row in a grid on black. Empty places stay black. */
 export function imageGrid(
   images: readonly (Uint8Array | undefined)[],
   { width, height, columns, scale = 2 }: ImageGridOptions,
@@ -33,7 +33,7 @@ export function imageGrid(
   return { width: gridWidth, height: gridHeight, channels: 1, data }
 }
 
-/** A square matrix of numbers in [-1, 1], a pixel each; rows and columns named in `undefinedAt` are grey. */
+/** Draws a square matrix of numbers in [-1, 1], one pixel each; rows and columns named in `undefinedAt` are grey. */
 export function matrixPicture(matrix: Float32Array, size: number, undefinedAt: readonly number[]): PngImage {
   const isUndefined = new Set(undefinedAt)
   const data = new Uint8Array(size * size * 3)
@@ -44,10 +44,10 @@ export function matrixPicture(matrix: Float32Array, size: number, undefinedAt: r
   return { width: size, height: size, channels: 3, data }
 }
 
-/** An address that holds the picture itself. */
+/** A data URI of the picture. */
 export function pngDataUri(png: Uint8Array): string {
   let binary = ''
-  // A call takes only so many arguments.
+  // The number of arguments of a call is limited.
   for (let at = 0; at < png.length; at += 32768) binary += String.fromCharCode(...png.subarray(at, at + 32768))
   return `data:image/png;base64,${btoa(binary)}`
 }

@@ -1,9 +1,12 @@
-/** Learning curves: loss or accuracy against the epoch, of one run or of several, as the folds of a cross-validation. */
+/** Learning curves: loss or accuracy by epoch, of one run or of several, such as the folds of a cross-validation. */
 import { WeftgradError } from '../errors.ts'
 import { blue, orange, seriesColor } from './colors.ts'
 import { type Figure, figure, figureWidth, type LegendEntry, Plot, svgFile, svgText } from './figure.ts'
 
-/** What an epoch came to, as `EpochLogs` has it; accuracies in [0, 1]. What is not finite is left out of the curve. */
+/**
+ * The results of an epoch, as in `EpochLogs`; accuracies in [0, 1]. Numbers that are not finite are left out of the
+ * curve.
+ */
 export interface CurveEpoch {
   readonly epoch: number
   readonly loss: number
@@ -13,10 +16,10 @@ export interface CurveEpoch {
 }
 
 export interface CurveRun {
-  /** Stands in the legend where there are several. */
+  /** The name in the legend, shown if there are several runs. */
   readonly name: string
   readonly epochs: readonly CurveEpoch[]
-  /** Marked by a dashed line where there is one run. */
+  /** The epoch to mark with a dashed line, if there is one run. */
   readonly bestEpoch?: number | undefined
 }
 
@@ -29,24 +32,24 @@ interface Curve {
   readonly points: readonly { readonly epoch: number; readonly value: number }[]
 }
 
-/** One panel, for an HTML page. Throws 'argument' where no run has an epoch. */
+/** Draws one panel for an HTML page. Throws 'argument' if no run has an epoch. */
 export function trainingCurves(runs: readonly CurveRun[], quantity: CurveQuantity): string {
   return svgText(panel(runs, quantity))
 }
 
-/** Loss and accuracy of a run side by side, as a file of its own. Throws 'argument' for a run without epochs. */
+/** Draws loss and accuracy of a run side by side, as a standalone file. Throws 'argument' for a run without epochs. */
 export function trainingCurvesFile(run: CurveRun): string {
   return svgFile(run.name, [panel([run], 'loss'), panel([run], 'accuracy')])
 }
 
-/** Many epochs: dots would hide the line. */
+/** The most epochs drawn with dots; more would hide the line. */
 const mostDots = 40
 
 function panel(runs: readonly CurveRun[], quantity: CurveQuantity): Figure {
   const epochs = runs.flatMap((run) => run.epochs.map(({ epoch }) => epoch))
   const first = least(epochs)
   const last = -least(epochs.map((epoch) => -epoch))
-  if (epochs.length === 0) throw new WeftgradError('argument', 'There are no curves of a history without epochs.')
+  if (epochs.length === 0) throw new WeftgradError('argument', 'A history without epochs has no curves.')
   const curves = curvesOf(runs, quantity).filter(({ points }) => points.length > 0)
   const unit = quantity === 'accuracy' ? 'accuracy (%)' : 'loss'
   const best = runs.length === 1 ? runs[0]?.bestEpoch : undefined
@@ -75,7 +78,7 @@ function panel(runs: readonly CurveRun[], quantity: CurveQuantity): Figure {
         x: (epoch: number) => epoch,
         frameAnchor: 'top',
         dy: -12,
-        // Towards the middle, so that nothing is cut off at either side.
+        // The label points to the middle, so that it is not cut off at either side.
         textAnchor: marked.some((epoch) => 2 * epoch > first + last) ? 'end' : 'start',
         text: () => `best epoch: ${best}`,
       }),
@@ -100,7 +103,10 @@ function panel(runs: readonly CurveRun[], quantity: CurveQuantity): Figure {
   })
 }
 
-/** Of one run training and validation in two colours; of several each has its colour, and training is dashed. */
+/**
+ * The curves: one run has training and validation in two colours; with several runs each has its colour, and training
+ * is dashed.
+ */
 function curvesOf(runs: readonly CurveRun[], quantity: CurveQuantity): Curve[] {
   const scale = quantity === 'accuracy' ? 100 : 1
   const pointsOf = (run: CurveRun, pick: (epoch: CurveEpoch) => number | undefined) =>
@@ -133,7 +139,7 @@ function legendOf(runs: readonly CurveRun[], curves: readonly Curve[]): LegendEn
   ]
 }
 
-/** Never empty, so that the axis has an extent: one value gets room on either side. */
+/** The range of values, never empty: a single value gets room on either side. */
 function valueRange(curves: readonly Curve[]): [number, number] {
   const values = curves.flatMap(({ points }) => points.map(({ value }) => value))
   if (values.length === 0) return [0, 1]
@@ -143,7 +149,7 @@ function valueRange(curves: readonly Curve[]): [number, number] {
   return [low - room, high + room]
 }
 
-/** At most twelve, at round epochs; the first always. */
+/** At most twelve ticks, at round epochs and always at the first. */
 function epochTicks(first: number, last: number): number[] {
   let step = 1
   for (let i = 0; (last - first) / step > 11; i++) step *= [2, 2.5, 2][i % 3] ?? 2
@@ -153,7 +159,7 @@ function epochTicks(first: number, last: number): number[] {
   return ticks
 }
 
-/** `Math.min` of thousands of arguments would overflow the stack. */
+/** The minimum. `Math.min` with thousands of arguments would overflow the stack. */
 function least(values: readonly number[]): number {
   return values.reduce((low, value) => Math.min(low, value), Number.POSITIVE_INFINITY)
 }

@@ -1,22 +1,24 @@
-/** What the report's sections are made of: tables that scroll in their own box, figures with captions, lists of facts. */
+/**
+ * Building blocks of the report's sections: tables that scroll in their own box, figures with captions, lists of facts.
+ */
 import { pngDataUri } from '../plots/pictures.ts'
 import { type Content, type Html, html, nothing, trusted } from './html.ts'
 
 export interface Column {
   readonly title: string
-  /** Figures stand to the right. */
+  /** Whether the column holds numbers, which are right-aligned. */
   readonly numeric?: boolean
-  /** Stands out, as the best one does. */
+  /** Whether to highlight it, as the best one. */
   readonly strong?: boolean
 }
 
 export interface TableRow {
   readonly cells: readonly Content[]
-  /** Stands out, as the best one does. */
+  /** Whether to highlight it, as the best one. */
   readonly strong?: boolean
 }
 
-/** The first cell of a row is its head. */
+/** A table; the first cell of a row is its header. */
 export function table(caption: string, columns: readonly Column[], rows: readonly TableRow[]): Html {
   const kind = (i: number): Html => {
     const { numeric, strong } = columns[i] ?? {}
@@ -45,7 +47,7 @@ export interface Compared<Item> {
   readonly of: (item: Item) => Content
 }
 
-/** Items side by side, a column each, so that many figures of few items need no wide page. */
+/** A table with one column per item, so that many numbers about few items need no wide page. */
 export function columnsTable<Item>(
   caption: string,
   items: readonly Item[],
@@ -59,13 +61,13 @@ export function columnsTable<Item>(
   )
 }
 
-/** A plot, as `src/plots/` makes it. */
+/** A plot from `src/plots/`. */
 export function plot(svg: string, caption: Content): Html {
   return html`<figure class="plot-figure">${trusted(svg)}<figcaption>${caption}</figcaption></figure>
 `
 }
 
-/** Side by side where there is room. */
+/** Blocks side by side, if there is room. */
 export function beside(...blocks: readonly Html[]): Html {
   return html`<div class="beside">${blocks}</div>
 `
@@ -75,7 +77,7 @@ export function paragraphs(texts: readonly Content[]): Html {
   return html`${texts.map((text) => html`<p>${text}</p>\n`)}`
 }
 
-/** Names with their values. */
+/** A list of names with their values. */
 export function facts(rows: readonly (readonly [string, Content])[]): Html {
   return html`<dl class="facts">${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>\n`)}</dl>
 `
@@ -93,7 +95,7 @@ export function subtitle(text: string): Html {
 `
 }
 
-/** A part that was not run, and why. */
+/** A note on a part that was not run, with the reason. */
 export function skipped(reason: string): Html {
   return html`<p class="note">Not part of this study. ${reason}</p>
 `

@@ -1,6 +1,6 @@
 /**
- * What the figures of a comparison say, in sentences. Pure. Every sentence is chosen by the figures it tells of, so that it
- * stays true when they change.
+ * Interprets the results of a comparison in sentences. Pure. The numbers select every sentence, so that it stays true
+ * when they change.
  */
 import { count, decimal, listed, percent, points, probability } from '../numbers.ts'
 import type { PublishedFigures, Task } from '../tasks/task.ts'
@@ -17,20 +17,20 @@ import {
 } from './comparison.ts'
 import { partName } from './parts.ts'
 
-/** Accuracies of fresh models for each fold, and of the one that was reused across folds. */
+/** Accuracies with a fresh model per fold, and with one model reused across folds. */
 export interface CrossValidationFigures {
   readonly folds: number
   readonly honest: { readonly mean: number; readonly standardDeviation: number }
   readonly carried: { readonly mean: number; readonly test: number } | null
 }
 
-/** What the comparison does not hold itself. */
+/** Facts that the comparison does not hold. */
 export interface CommentaryContext {
   readonly quick: boolean
   readonly crossval: CrossValidationFigures | undefined
 }
 
-/** What the figures say, in sentences. */
+/** Interprets the results in sentences. */
 export function commentary(comparison: Comparison, task: Task, context: CommentaryContext): string[] {
   const { published } = task
   return [
@@ -63,7 +63,7 @@ function winnerText(comparison: Comparison): string[] {
   return second === undefined ? [best] : [...level, best, sureText(comparison, first, second)]
 }
 
-/** Says that there is no single best model, where several lead. */
+/** Says that no single model is best, if several lead. */
 export function levelText({ models, leaders }: Comparison): string {
   const names = models.filter(({ id }) => leaders.includes(id)).map(({ name }) => name)
   return `No single model is best: these test images cannot separate ${listed(names)}.`
@@ -169,7 +169,7 @@ function rankingText(comparison: Comparison, { source }: PublishedFigures): stri
   ]
 }
 
-/** Why a small network that learned from the data can compete with large ones that did not. */
+/** Explains why a small network trained on the data can compete with large pretrained ones. */
 function reasonText(comparison: Comparison, { source, testImages: publishedImages }: PublishedFigures): string[] {
   const [small] = rankedOf(comparison.models.filter(isOwnNetwork))
   const [large] = rankedOf(networksOf(comparison))
@@ -258,12 +258,12 @@ function modelOf({ models }: Comparison, id: ComparedId): ComparedModel | undefi
   return models.find((model) => model.id === id)
 }
 
-/** The pretrained ones whose weights mean something. */
+/** The pretrained networks with real weights. */
 function networksOf({ models }: Comparison): ComparedModel[] {
   return models.filter((model) => !isOwnNetwork(model) && !model.meaningless)
 }
 
-/** Whether it is the task's own network: that one needs no features. */
+/** Whether it is the task's own network, which needs no features. */
 function isOwnNetwork({ layers }: ComparedModel): boolean {
   return layers.length === 0
 }

@@ -1,4 +1,4 @@
-/** The report's table of all models. */
+/** The report's comparison of all models. */
 
 import { count, dash, decimal, duration, percent, probability, rate } from '../numbers.ts'
 import type { Task } from '../tasks/task.ts'

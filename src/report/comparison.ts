@@ -1,13 +1,13 @@
 /**
- * The models of a study side by side: accuracies with intervals, and which differences are more than chance. Pure:
- * predictions and figures in, a table out.
+ * Compares the models of a study: accuracies with intervals, and significant differences. Pure: predictions and numbers
+ * in, a table out.
  */
 import { disagreement, type Interval, type McNemarTest, mcnemarTest, wilsonInterval } from '../statistics.ts'
 import { recipeNames } from '../tasks/recipe.ts'
 import type { Task } from '../tasks/task.ts'
 import { partName } from './parts.ts'
 
-/** Of test images, named by where they stand in the test file. */
+/** Predictions of test images, identified by their index in the test file. */
 export interface Predictions {
   readonly indices: readonly number[]
   readonly labels: readonly number[]
@@ -15,7 +15,7 @@ export interface Predictions {
 }
 
 /**
- * As the study's part is named in its folder: the task's network by its recipe, or a frozen pretrained network with a
+ * The name of the study's part in its folder: the task's network by its recipe, or a frozen pretrained network with a
  * trained head.
  */
 export type ComparedId = string
@@ -23,21 +23,21 @@ export type ComparedId = string
 interface ModelFigures {
   readonly id: ComparedId
   readonly name: string
-  /** Of what runs: for a pretrained network its layers up to those that features come from, and the head. */
+  /** Parameters in use: for a pretrained network those up to the last feature layer, and the head's. */
   readonly parameters: number
   readonly trainedParameters: number
-  /** Height and width of the images that the model sees. */
+  /** Height and width of the model's input images. */
   readonly inputSize: number
   /** The layers whose outputs are features; empty for the task's own network. */
   readonly layers: readonly string[]
-  /** Made-up weights: its figures say nothing. */
+  /** Whether the weights are made up, so that the results mean nothing. */
   readonly meaningless: boolean
-  /** Images that weights were trained on. */
+  /** Number of training images. */
   readonly trainImages: number
   readonly epochs: number
-  /** Of training, and of computing features where there are some. */
+  /** Seconds of training, and of computing features if any. */
   readonly seconds: number
-  /** That were trained on, or whose features were computed; null where those came from the cache. */
+  /** Images trained on, or whose features were computed, per second; null if features came from the cache. */
   readonly imagesPerSecond: number | null
 }
 
@@ -47,41 +47,46 @@ export interface MeasuredModel extends ModelFigures {
 }
 
 export interface ComparedModel extends ModelFigures {
-  /** On `testImages` images. The loss is null where those are not all that the model was tested on. */
+  /** Test results on `testImages` images. The loss is null if the model was tested on more. */
   readonly test: { readonly loss: number | null; readonly accuracy: number }
-  /** Those that every model was tested on; the model's own where there are none in common. */
+  /** Number of images that every model was tested on; the model's own number if they have none in common. */
   readonly testImages: number
-  /** How many the model was tested on. */
+  /** Number of images that the model was tested on. */
   readonly ownTestImages: number
-  /** 95 %, by Wilson. */
+  /** 95 % confidence interval (Wilson). */
   readonly interval: Interval
   readonly notebook: number | null
 }
 
-/** McNemar's test of two models on the images that both were tested on; `onlyFirst` counts those that `first` alone has right. */
+/**
+ * McNemar's test of two models on the images that both were tested on; `onlyFirst` counts the images that only `first`
+ * gets right.
+ */
 export interface ComparedPair extends McNemarTest {
   readonly first: ComparedId
   readonly second: ComparedId
   readonly images: number
-  /** By Holm (1979), over the tests against the baseline; null for other pairs. */
+  /** Adjusted p-value (Holm 1979) over the tests against the baseline; null for other pairs. */
   readonly adjusted: number | null
 }
 
 export interface Comparison {
-  /** The models that are compared, in the order of the study. */
+  /** The compared models, in the order of the study. */
   readonly models: readonly ComparedModel[]
-  /** What the others are tested against: the task's network by the published recipe, or by the other one. */
+  /**
+   * The model that the others are tested against: the task's network by the published recipe, or else by the other one.
+   */
   readonly baseline: ComparedId | null
   /** Each pair of models, except those without common images. */
   readonly pairs: readonly ComparedPair[]
-  /** The highest test accuracy of those whose weights mean something, and those that the test cannot tell from it. */
+  /** The model with the highest test accuracy and real weights, and those that do not differ from it significantly. */
   readonly leaders: readonly ComparedId[]
 }
 
-/** How often chance may call equal models different. */
+/** Significance level of the tests. */
 export const significance = 0.05
 
-/** Throws WeftgradError 'argument' for a model without test images. */
+/** Compares the models. Throws WeftgradError 'argument' for a model without test images. */
 export function compareModels(all: readonly MeasuredModel[], task: Task): Comparison {
   const measured = onCommonImages(all)
   const models = measured.map(({ predictions, ...figures }, i): ComparedModel => {
@@ -107,7 +112,7 @@ export function compareModels(all: readonly MeasuredModel[], task: Task): Compar
   return { models, baseline, pairs: adjusted(pairs, baseline), leaders: leadersOf(models, pairs) }
 }
 
-/** The models with the predictions of those images that all of them were tested on; as they are where there are none. */
+/** The models with only the images that all were tested on; unchanged if there are none. */
 function onCommonImages(measured: readonly MeasuredModel[]): readonly MeasuredModel[] {
   const seen = measured.map(({ predictions }) => new Set(predictions.indices))
   const kept = measured.map((model): MeasuredModel => {
@@ -121,7 +126,7 @@ function onCommonImages(measured: readonly MeasuredModel[]): readonly MeasuredMo
   return kept.every(({ predictions }) => predictions.indices.length > 0) ? kept : measured
 }
 
-/** The first of the ranking, and whoever no test puts behind it. */
+/** The first of the ranking, and all that are not significantly worse. */
 function leadersOf(models: readonly ComparedModel[], pairs: readonly ComparedPair[]): ComparedId[] {
   const ranked = rankedOf(models).map(({ id }) => id)
   const [first] = ranked
@@ -131,12 +136,12 @@ function leadersOf(models: readonly ComparedModel[], pairs: readonly ComparedPai
   })
 }
 
-/** From the best accuracy on; without those that mean nothing. */
+/** Models by decreasing accuracy, without those with made-up weights. */
 export function rankedOf(models: readonly ComparedModel[]): ComparedModel[] {
   return models.filter(({ meaningless }) => !meaningless).sort((a, b) => b.test.accuracy - a.test.accuracy)
 }
 
-/** The test of two models, `first` being the first one named; undefined where there is none. */
+/** The test of two models, with `first` as the first one; undefined if there is none. */
 export function pairOf(
   { pairs }: Pick<Comparison, 'pairs'>,
   first: ComparedId,
@@ -147,12 +152,12 @@ export function pairOf(
   return { ...found, first, second, onlyFirst: found.onlySecond, onlySecond: found.onlyFirst }
 }
 
-/** How much more of their common images the first model gets right: a difference of shares. */
+/** The lead of the first model on their common images, as a difference of accuracies. */
 export function leadOf({ onlyFirst, onlySecond, images }: ComparedPair): number {
   return (onlyFirst - onlySecond) / images
 }
 
-/** By the adjusted probability where there is one. */
+/** Whether the difference is significant, by the adjusted p-value if there is one. */
 export function isSignificant({ adjusted, pValue }: ComparedPair): boolean {
   return (adjusted ?? pValue) < significance
 }
@@ -177,7 +182,9 @@ function testOf(first: MeasuredModel, second: MeasuredModel): ComparedPair[] {
   return [{ first: first.id, second: second.id, images: common.length, adjusted: null, ...mcnemarTest(counts) }]
 }
 
-/** Holm's step-down: the smallest of m probabilities counts m-fold, the next (m - 1)-fold, and none less than one before. */
+/**
+ * Holm's step-down: multiplies the smallest of m p-values by m, the next by m - 1, and so on, keeping them in order.
+ */
 function adjusted(pairs: readonly ComparedPair[], baseline: ComparedId | null): ComparedPair[] {
   const against = pairs.filter(({ second }) => second === baseline).sort((a, b) => a.pValue - b.pValue)
   let floor = 0

@@ -1,4 +1,4 @@
-/** The report on the cross-validation, honest and carried over. */
+/** The report on the cross-validation, with fresh models and with a reused one. */
 import type { CrossValidationResult, FoldResult, FoldsSummary } from '../crossval/result.ts'
 import { count, decimal, duration, listed, percent, setting } from '../numbers.ts'
 import { trainingCurves } from '../plots/training-curves.ts'

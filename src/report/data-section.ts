@@ -1,4 +1,4 @@
-/** The report on the look at the data. */
+/** The report on the data exploration. */
 
 import {
   duplicatesText,

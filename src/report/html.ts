@@ -1,6 +1,6 @@
 /**
- * HTML as text that is escaped unless it was made here: `html` escapes all that it is given but other `Html`. What comes
- * from data can therefore never become markup.
+ * HTML text that is always escaped: `html` escapes every value except other `Html`. Data can therefore never become
+ * markup.
  */
 
 export class Html {
@@ -13,13 +13,13 @@ export class Html {
 
 export type Content = Html | string | number | readonly Html[]
 
-/** A template: constant text is markup, everything put in is escaped. */
+/** A template tag: constant text is markup, inserted values are escaped. */
 export function html(strings: TemplateStringsArray, ...values: readonly Content[]): Html {
   const parts = strings.flatMap((constant, i) => [constant, i < values.length ? markup(values[i] ?? '') : ''])
   return new Html(parts.join(''))
 }
 
-/** Markup that this house made elsewhere, such as the SVG of a plot. */
+/** Marks text as trusted markup, such as the SVG of a plot. */
 export function trusted(text: string): Html {
   return new Html(text)
 }

@@ -1,7 +1,7 @@
 /**
- * The report: one HTML file that needs no network, for a screen of any width, light or dark, and for paper.
+ * The report: one HTML file that needs no network, for any screen width, light or dark, and for print.
  *
- * Promises: what comes from data is escaped; no figure is NaN, undefined or infinite; no script, and nothing is loaded.
+ * Promises: data is escaped; no number is NaN, undefined or infinite; the page has no script and loads nothing.
  */
 
 import type { Eda } from '../explore/explore.ts'
@@ -24,7 +24,7 @@ import { trainedSection } from './trained-section.ts'
 import { transferSection } from './transfer-section.ts'
 import { tuningSection } from './tuning-section.ts'
 
-/** Ids and titles, in order. */
+/** Ids and titles of the sections, in order. */
 function sectionsOf({ network }: Task) {
   return [
     ['summary', 'Summary'],
@@ -40,9 +40,9 @@ function sectionsOf({ network }: Task) {
 
 export interface PageContext {
   readonly task: Task
-  /** Those of the data exploration; null where that is not part of the study. */
+  /** Pictures of the data exploration; null if it is not part of the study. */
   readonly pictures: Eda['pictures'] | null
-  /** What a user types to run the study again. */
+  /** The command that runs the study again. */
   readonly command: string
 }
 
@@ -208,7 +208,7 @@ function outcomeOf({ parts }: StudyReport, part: StudyPart): [string, string] {
   return [figureOf(parts, part), outcome.resumed ? `${seconds} after it was resumed` : seconds]
 }
 
-/** A part's main figure. */
+/** A part's main result. */
 function figureOf(parts: StudyReport['parts'], part: StudyPart): string {
   switch (part) {
     case 'eda': {

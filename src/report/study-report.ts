@@ -1,5 +1,6 @@
 /**
- * What a study came to: `report.json`, and all that its page shows. Plain JSON, without paths of the computer it ran on.
+ * The result of a study: `report.json`, and all that its page shows. Plain JSON, without paths of the computer it ran
+ * on.
  */
 import type { CrossValidationResult } from '../crossval/result.ts'
 import type { EdaResult } from '../explore/explore.ts'
@@ -14,23 +15,23 @@ import type { Comparison } from './comparison.ts'
 import { partName, type StudyPart, studyParts } from './parts.ts'
 
 export interface StudyPlan {
-  /** Its figures show that everything works, and are not to be quoted. */
+  /** Whether it only shows that everything works, with numbers not to be quoted. */
   readonly quick: boolean
   readonly skip: readonly StudyPart[]
   readonly seed: number
-  /** Images that the task's network is trained on, and at most as many to test; null: all. */
+  /** Limit of training images of the task's network, and of test images; null means all. */
   readonly limit: number | null
   readonly tune: { readonly maxEpochs: number; readonly factor: number }
   readonly crossval: { readonly folds: number; readonly epochs: number }
-  /** Epochs of the task's network, by recipe. */
+  /** Epochs of the task's network by recipe. */
   readonly train: Readonly<Record<RecipeName, number>>
   readonly transfer: {
-    /** The others are left out. */
+    /** Pretrained networks to run; the others are left out. */
     readonly networks: readonly PretrainedName[]
     readonly epochs: number
     readonly limitTrain: number | null
     readonly limitTest: number | null
-    /** As of `transfer --weights`. */
+    /** Weights, as for `transfer --weights`. */
     readonly weights: string | null
   }
 }
@@ -41,24 +42,24 @@ export interface TrainedFinal {
   readonly report: TrainReport
   readonly units: readonly number[]
   readonly learningRate: number
-  /** Images that the weights were trained on. */
+  /** Number of training images. */
   readonly trainImages: number
-  /** The images that the report's `errors` name by their position. */
+  /** The images that the report's `errors` identify by position. */
   readonly pictures: readonly TestPicture[]
 }
 
 export interface TestPicture {
-  /** Among the images tested. */
+  /** Position among the tested images. */
   readonly position: number
-  /** In the test file. */
+  /** Index in the test file. */
   readonly index: number
-  /** PNG, base64. */
+  /** The picture as a PNG in base64. */
   readonly png: string
 }
 
 export interface TransferFinal {
   readonly report: TransferReport
-  /** Those of the head that an optimizer updated. */
+  /** Number of trained parameters of the head. */
   readonly trainedParameters: number
 }
 
@@ -75,18 +76,18 @@ export interface StudyResults {
 
 export interface PartDone<Result> {
   readonly state: 'done'
-  /** When it was; ISO 8601. */
+  /** Time of completion in ISO 8601. */
   readonly finishedAt: string
-  /** Wall clock of the process that finished it. */
+  /** Wall-clock seconds of the process that finished it. */
   readonly seconds: number
-  /** Whether an earlier process had begun it, whose time `seconds` leaves out. */
+  /** Whether it was resumed; `seconds` leaves out the time of earlier processes. */
   readonly resumed: boolean
   readonly result: Result
 }
 
 export interface PartSkipped {
   readonly state: 'skipped'
-  /** A sentence. */
+  /** The reason, as a sentence. */
   readonly reason: string
 }
 
@@ -95,16 +96,16 @@ export type PartOutcome<Result> = PartDone<Result> | PartSkipped
 export type StudyOutcomes = { readonly [Part in StudyPart]: PartOutcome<StudyResults[Part]> }
 
 export interface StudyReport {
-  /** ISO 8601. */
+  /** Start time in ISO 8601. */
   readonly startedAt: string
-  /** When the last part was done. */
+  /** Completion time of the last part. */
   readonly finishedAt: string
   readonly plan: StudyPlan
   readonly data: { readonly published: boolean; readonly train: number; readonly test: number }
   readonly adapter: { readonly driver: string; readonly name: string; readonly hardware: boolean }
   readonly versions: Versions
   readonly parts: StudyOutcomes
-  /** Null where no model was trained. */
+  /** The comparison; null if no model was trained. */
   readonly comparison: Comparison | null
   /** Sentences made from the figures. */
   readonly commentary: readonly string[]
@@ -115,12 +116,12 @@ export function resultOf<Part extends StudyPart>(parts: StudyOutcomes, part: Par
   return outcome.state === 'done' ? outcome.result : undefined
 }
 
-/** The plan as files have it: with the names that parts have there. */
+/** The plan as written to files, with the parts' names in files. */
 export function writtenPlan({ train, skip, ...plan }: StudyPlan, task: Task): Readonly<Record<string, unknown>> {
   return { ...plan, skip: skip.map((part) => partName(task, part)), [task.network.word]: train }
 }
 
-/** The report as report.json has it: with the names that parts have in files. */
+/** The report as written to report.json, with the parts' names in files. */
 export function writtenReport(report: StudyReport, task: Task): Readonly<Record<string, unknown>> {
   const parts = studyParts.map((part) => [partName(task, part), report.parts[part]])
   return { ...report, plan: writtenPlan(report.plan, task), parts: Object.fromEntries(parts) }

@@ -1,4 +1,4 @@
-/** The report's look: a column to read, light or dark as the reader's system is, and on paper black on white. */
+/** The report's style: one readable column, light or dark as the reader's system, black on white in print. */
 export const style = `
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1f2328; --quiet: #57606a; --line: #d0d7de; --tint: #f6f8fa;
   --strong: #ddf0ff; --link: #0757b8; --plot-paper: var(--paper) }

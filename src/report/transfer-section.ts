@@ -13,7 +13,7 @@ export interface TransferPart {
   readonly outcome: TransferFinal | string
 }
 
-/** Each network, or why it is missing. */
+/** The section: each network, or why it is missing. */
 export function transferSection(networks: readonly TransferPart[], { data }: Task): Html {
   const done = networks.flatMap(({ title, outcome }) => (typeof outcome === 'string' ? [] : [{ title, ...outcome }]))
   const missing = networks.flatMap(({ title, outcome }) =>

@@ -1,8 +1,9 @@
 /**
- * Files of a run with a checksum beside them: `checksums.json` has the SHA-256 of each by its name, and reading compares.
+ * Files of a run with a checksum beside them: `checksums.json` holds the SHA-256 of each by name, and reading verifies
+ * it.
  *
- * Promises: a file whose bytes changed after it was written is refused. No crash makes a whole file look changed: the new
- * checksum stands beside the old one before the file is replaced, and either is accepted.
+ * Promises: a file whose bytes changed after it was written is rejected. A crash never makes an intact file look
+ * changed: the new checksum is stored beside the old one before the file is replaced, and either is accepted.
  */
 import { createHash } from 'node:crypto'
 import { basename, dirname, join } from 'node:path'
@@ -11,13 +12,13 @@ import { ifThere, readHostFile } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import { runFiles, writeRunFile } from './run-folder.node.ts'
 
-/** Parameters and two moments of each: ResNet152V2, trained whole, takes 0.7 GB. */
+/** The largest accepted file. A checkpoint holds the parameters and two moments of each: ResNet152V2 takes 0.7 GB. */
 const mostBytes = 2 ** 31
 
-/** By file name: of the bytes that are there, and of those that were about to replace them. */
+/** Checksums by file name: of the current bytes, and of those about to replace them. */
 type Checksums = Readonly<Record<string, readonly string[]>>
 
-/** Replaces a run's file, and notes its checksum. Throws as `writeRunFile`; the old file is then still good. */
+/** Replaces a run's file and records its checksum. Throws as `writeRunFile`; the old file is then still good. */
 export async function writeCheckedFile(path: string, bytes: Uint8Array): Promise<void> {
   const name = basename(path)
   const known = checksumsIn(dirname(path))
@@ -29,9 +30,9 @@ export async function writeCheckedFile(path: string, bytes: Uint8Array): Promise
 }
 
 /**
- * A run's file; undefined where there is none. One without a checksum, as early runs have, is not compared.
- * @throws WeftgradError 'checksum' where its bytes are not those that were written, 'format' for a damaged checksums.json,
- * 'file' where it cannot be read.
+ * Reads a run's file; undefined if there is none. A file without a checksum, as in early runs, is not verified.
+ * @throws WeftgradError 'checksum' if its bytes have changed, 'format' for a damaged checksums.json, 'file' if it
+ * cannot be read.
  */
 export async function readCheckedFile(path: string): Promise<Uint8Array | undefined> {
   const bytes = bytesAt(path)
@@ -55,12 +56,12 @@ function checksumsIn(folder: string): Checksums {
   if (isRecord(value) && Object.values(value).every(isList)) return value as Checksums
   throw new WeftgradError(
     'format',
-    `${path} is damaged. Restore it from a copy, or delete it to use the run's files without comparing them.`,
+    `${path} is damaged. Restore it from a copy, or delete it to use the run's files unverified.`,
     { path },
   )
 }
 
-/** Undefined where there is no such file. */
+/** The file's bytes; undefined if there is none. */
 function bytesAt(path: string): Uint8Array | undefined {
   return ifThere(() => readHostFile(path, mostBytes))
 }

@@ -1,27 +1,27 @@
-/** The data a job works on, as a task's source loads it: images with labels in host memory, and where they came from. */
+/** The data of a job as a task's source loads them: images with labels in host memory, and their origin. */
 import type { LabelledBytes } from '../data/dataset.ts'
 
-/** Images of one half of the data. */
+/** The images of the training or the test part. */
 export interface LoadedImages extends LabelledBytes {
   readonly labels: Uint8Array
   readonly count: number
-  /** For a CSV: the numbers of the lines (from 1, the header's) that were left out for missing cells. */
+  /** Numbers of the CSV lines that were left out for missing cells; the header is line 1. */
   readonly droppedLines?: readonly number[]
 }
 
 export interface LoadedData {
   /** The folder the data were read from. */
   readonly folder: string
-  /** Whether these are the published data, bit for bit. */
+  /** Whether the data equal the published ones bit for bit. */
   readonly published: boolean
   readonly train: LoadedImages
   readonly test: LoadedImages
 }
 
 export interface LoadDataOptions {
-  /** The only folder to look in. */
+  /** The folder to search, and no other. */
   readonly dataDir?: string | undefined
-  /** Whether rows of a CSV with missing cells are refused or dropped. */
+  /** Whether CSV rows with missing cells are rejected or dropped. */
   readonly missing?: 'refuse' | 'drop' | undefined
   readonly log?: ((line: string) => void) | undefined
   /** Whether to download what is missing. */
@@ -29,24 +29,24 @@ export interface LoadDataOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Where data come from. */
+/** A source of data. */
 export interface DataSource {
-  /** For people, such as `Fashion-MNIST`. */
+  /** The name to show, such as `Fashion-MNIST`. */
   readonly title: string
-  /** Throws WeftgradError 'file', 'fetch', 'format', 'data', 'checksum' or 'aborted'. */
+  /** Loads the data. Throws WeftgradError 'file', 'fetch', 'format', 'data', 'checksum' or 'aborted'. */
   load(options?: LoadDataOptions): Promise<LoadedData>
 }
 
-/** The data of a run, for people. */
+/** Facts about the data of a run, to show. */
 export interface DataFacts {
   readonly folder: string
   readonly published: boolean
-  /** Images to train, validation included. */
+  /** Number of training images, validation included. */
   readonly train: number
   readonly test: number
-  /** Exact duplicates left out. */
+  /** Number of exact duplicates left out. */
   readonly duplicates: number
-  /** Where a run may draw its own test images. */
+  /** How the test images were chosen, if a run may draw its own. */
   readonly split?: 'official' | 'seed'
   readonly limit?: number | null
 }

@@ -1,38 +1,40 @@
-/** How much of a job of many trainings is done, in epochs, and how long the rest takes at the rate of this process. */
+/** Progress of a job with many trainings in epochs, and the remaining time at this process's rate. */
 import type { Progress } from '../nn/contract.ts'
 
 export interface EpochProgress {
-  /** Epochs trained, with fractions, those of earlier processes included. */
+  /** Epochs trained, with fractions, including those of earlier processes. */
   readonly done: number
   readonly total: number
-  /** NaN until there is a rate. */
+  /** Remaining time; NaN until the rate is known. */
   readonly etaSeconds: number
 }
 
 export class EpochClock {
   readonly #total: number
   readonly #now: () => number
-  /** Epochs by training. */
+  /** Epochs of each training. */
   readonly #reached = new Map<string | number, number>()
   #worked = 0
   #began: number | undefined
 
-  /** `now` gives milliseconds; tests have their own. */
+  /** Starts the clock. `now` returns milliseconds; tests pass their own. */
   constructor(total: number, now: () => number = () => performance.now()) {
     this.#total = total
     this.#now = now
   }
 
-  /** A training has reached this many epochs. What it has at the first call was trained before. */
+  /**
+   * Records that a training has reached this many epochs. The first call for a training sets what was trained before.
+   */
   reach(training: string | number, epochs: number): void {
     const before = this.#reached.get(training)
     this.#began ??= this.#now()
-    // Steps that are reported twice, as around an epoch's end, do not count back.
+    // A step may be reported twice around an epoch's end; progress never goes back.
     if (before !== undefined) this.#worked += Math.max(0, epochs - before)
     this.#reached.set(training, Math.max(before ?? 0, epochs))
   }
 
-  /** As `reach`, from what `fit` tells. */
+  /** Calls `reach` with the progress that `fit` reports. */
   report(training: string | number, { epoch, step, steps }: Progress): void {
     if (!this.#reached.has(training)) this.reach(training, epoch - 1)
     this.reach(training, epoch - 1 + step / steps)

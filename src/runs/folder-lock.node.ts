@@ -1,10 +1,10 @@
 /**
  * A lock file that keeps two processes from doing the same work at once. It names its holder, who touches it every few
- * seconds; a lock that was not touched for a while, or whose process is gone, is taken over.
+ * seconds. Another process takes the lock over if it was not touched for a while or its process has ended.
  *
- * Promises: of all who try, one gets the lock. Files appear by exclusive creation, and a lock is removed only by who holds
- * the claim on it: a file named by the lock's own token, created exclusively too. A holder that was suspended for so long
- * that another took over finds out by `verify`, which is asked before each write that the lock guards.
+ * Promises: exactly one of several processes gets the lock. Files are created exclusively. Only the holder of a claim
+ * removes a lock: the claim is a file named by the lock's token, also created exclusively. A holder that was suspended
+ * until another took over learns this from `verify`, which runs before each write that the lock guards.
  */
 import { randomBytes } from 'node:crypto'
 import { unlinkSync } from 'node:fs'
@@ -18,23 +18,23 @@ import { ifThere, readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 
 export interface LockOptions {
-  /** The lock is touched so often. 5 s unless given. */
+  /** Time between touches. 5 s by default. */
   readonly heartbeatMs?: number
-  /** A lock that was not touched for so long belongs to nobody: six heartbeats. */
+  /** Age without a touch at which a lock counts as abandoned. Six heartbeats by default. */
   readonly staleMs?: number
   readonly pollMs?: number
 }
 
 export interface AcquireOptions extends LockOptions {
   readonly signal?: AbortSignal | undefined
-  /** Told once, if somebody else has the lock, who that is. */
+  /** Called once with the holder's name if another process has the lock. */
   readonly onWait?: ((holder: string) => void) | undefined
 }
 
 interface Holder {
   readonly pid: number
   readonly host: string
-  /** Tells apart two locks of one process. */
+  /** Distinguishes two locks of one process. */
   readonly token: string
 }
 
@@ -50,7 +50,7 @@ export class FolderLock {
     this.#heartbeat.unref()
   }
 
-  /** Waits until the lock is free. Throws 'file' where the disk refuses, 'aborted'. */
+  /** Waits until the lock is free. Throws 'file' on disk errors, 'aborted'. */
   static async acquire(path: string, options: AcquireOptions = {}): Promise<FolderLock> {
     const { pollMs = 500, signal, onWait } = options
     let waited = false
@@ -64,7 +64,7 @@ export class FolderLock {
     }
   }
 
-  /** The lock, or who has it. Throws 'file' where the disk refuses. */
+  /** Takes the lock, or returns its holder's name. Throws 'file' on disk errors. */
   static async take(path: string, options: LockOptions = {}): Promise<FolderLock | string> {
     const { heartbeatMs = 5000, staleMs = 6 * heartbeatMs } = options
     const token = newToken()
@@ -74,8 +74,9 @@ export class FolderLock {
   }
 
   /**
-   * That the lock is still held.
-   * @throws WeftgradError 'lock-lost' where another process took it over or its file was removed, 'file' where its folder was.
+   * Checks that the lock is still held.
+   * @throws WeftgradError 'lock-lost' if another process took it over or its file was removed, 'file' if its folder was
+   * removed.
    */
   async verify(): Promise<void> {
     const holder = holderOf(this.#path)
@@ -85,30 +86,30 @@ export class FolderLock {
     if ((await stat(folder).catch(() => undefined)) === undefined)
       throw new WeftgradError(
         'file',
-        `${folder} was removed while a run was at work in it, so the run stops. Start it again.`,
+        `${folder} was removed while a run was using it, so the run stops. Start it again.`,
         { folder },
       )
     const isTaken = holder !== undefined && holder !== unreadable
     const who = isTaken ? `${nameOf(holder)} took it over` : 'its file was removed or changed'
     throw new WeftgradError(
       'lock-lost',
-      `The lock ${this.#path} is lost: ${who}. This process stops and writes nothing more there. Wait until nobody works in ${folder}, then resume.`,
+      `The lock ${this.#path} is lost: ${who}. This process stops and writes nothing more there. Wait until no process uses ${folder}, then resume.`,
       { path: this.#path, holder: isTaken ? nameOf(holder) : undefined },
     )
   }
 
-  /** Gives the lock up, unless somebody has taken it over. */
+  /** Releases the lock, unless another process has taken it over. */
   async release(): Promise<void> {
     clearInterval(this.#heartbeat)
     try {
-      // Another process may look at it just now, only to find that it is held.
+      // Another process may read it at this moment and find it held.
       while (tokenAt(this.#path) === this.#token && !(await removeFile(this.#path, () => true))) await sleep(5)
     } catch {
-      // It cannot be removed: it goes stale.
+      // If it cannot be removed, it becomes stale.
     }
   }
 
-  /** Touches the lock, but never another's. */
+  /** Touches the lock, but never that of another process. */
   async #beat(): Promise<void> {
     const holder = holderOf(this.#path)
     const now = new Date()
@@ -121,7 +122,7 @@ const newToken = (): string => randomBytes(8).toString('hex')
 
 const nameOf = ({ pid, host }: Holder): string => `process ${pid} on ${host}`
 
-/** Creates the file with the token, in place of one that nobody has. Gives who has it, if somebody does. */
+/** Creates the file with the token, replacing an abandoned one. Returns the holder's name if it is taken. */
 async function takeFile(path: string, token: string, staleMs: number): Promise<string | undefined> {
   const text = JSON.stringify({ pid: process.pid, host: hostname(), token } satisfies Holder)
   for (;;) {
@@ -129,14 +130,14 @@ async function takeFile(path: string, token: string, staleMs: number): Promise<s
     const holder = holderOf(path)
     if (holder === undefined) continue
     if (!(await isAbandoned(path, holder, staleMs))) return holder === unreadable ? 'unknown' : nameOf(holder)
-    // Whoever is faster has it next: then this one finds that it is held.
+    // A faster process may take it first; then this one finds it held.
     if (!(await removeFile(path, (now) => isAbandoned(path, now, staleMs), staleMs))) await sleep(5)
   }
 }
 
 /**
- * Removes a lock for which `may` holds. Who does has the claim on just this lock, which is a lock itself, so that nobody
- * removes the next one by mistake. False where another process has the claim.
+ * Removes a lock for which `may` holds. A claim on exactly this lock, itself a lock, prevents removing a newer one by
+ * mistake. Returns false if another process has the claim.
  */
 async function removeFile(
   path: string,
@@ -150,7 +151,7 @@ async function removeFile(
   if ((await takeFile(claim, own, staleMs)) !== undefined) return false
   try {
     const holder = holderOf(path)
-    // Read again and removed without a pause: the less a process can be suspended between the two, the better.
+    // Read again right before removing: a process is then unlikely to be suspended between the two.
     if (holder?.token === token && (await may(holder)) && tokenAt(path) === token) unlinkSync(path)
   } finally {
     if (tokenAt(claim) === own) await rm(claim, { force: true }).catch(() => undefined)
@@ -158,7 +159,7 @@ async function removeFile(
   return true
 }
 
-/** Whether the file was not there and is now. */
+/** Creates the file; false if it existed. */
 async function created(path: string, text: string): Promise<boolean> {
   return await onDisk(path, async () => {
     try {
@@ -171,10 +172,10 @@ async function created(path: string, text: string): Promise<boolean> {
   })
 }
 
-/** Of a lock that is not written yet, or no lock. */
+/** The holder of a lock file without valid content, such as one that is being written. */
 const unreadable: Holder = { pid: 0, host: '', token: 'unreadable' }
 
-/** Undefined where there is no such file. */
+/** The holder in the file; undefined if there is no file. */
 function holderOf(path: string): Holder | undefined {
   try {
     return ifThere(() => holderIn(readHostText(path)))
@@ -183,7 +184,7 @@ function holderOf(path: string): Holder | undefined {
   }
 }
 
-/** The token in the file; undefined where there is none to read. */
+/** The token in the file; undefined if it cannot be read. */
 function tokenAt(path: string): string | undefined {
   return holderOf(path)?.token
 }
@@ -194,7 +195,7 @@ function holderIn(text: string): Holder {
     isRecord(value) &&
     typeof value.pid === 'number' &&
     typeof value.host === 'string' &&
-    // It becomes a part of a file's name.
+    // The token becomes part of a file name.
     typeof value.token === 'string' &&
     /^[\w-]{1,64}$/.test(value.token)
   return isHolder ? (value as unknown as Holder) : unreadable
@@ -210,7 +211,7 @@ function isRunning(pid: number): boolean {
   try {
     return process.kill(pid, 0)
   } catch (error) {
-    // Another user's process may not be signalled, but it is there.
+    // Another user's process cannot be signalled, but it exists.
     return codeOf(error) === 'EPERM'
   }
 }

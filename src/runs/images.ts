@@ -1,6 +1,6 @@
 /**
- * The images that a run trains on and is tested on: the published split, or one drawn by seed from the published training
- * images, so that the published test images stay unseen.
+ * Splits a run's images into training and test images: the published split, or one drawn by seed from the published
+ * training images, so that the published test images stay unseen.
  */
 import type { LabelledBytes } from '../data/dataset.ts'
 import { dropDuplicates } from '../data/duplicates.ts'
@@ -12,27 +12,27 @@ import type { LoadedData, LoadedImages } from './data.ts'
 export interface ImageSettings {
   /** `official`: the published halves. `seed`: a tenth of the training images, without duplicates, is the test set. */
   readonly split: 'official' | 'seed'
-  /** Only the first images: this many to train (validation included), and at most as many to test. */
+  /** Limits the run to the first images: this many to train (validation included), at most as many to test. */
   readonly limit: number | null
   readonly seed: number
 }
 
 export interface SplitImages {
-  /** Validation images included. */
+  /** Training images, validation included. */
   readonly train: LabelledBytes
   readonly test: LabelledBytes
-  /** Where each test image stands in the file it is from. */
+  /** Index of each test image in its source file. */
   readonly testIndices: Uint32Array
-  /** Exact duplicates that were left out. */
+  /** Number of exact duplicates left out. */
   readonly duplicates: number
 }
 
-/** Below 10 images there is no tenth for validation. */
+/** The fewest training images: a tenth of them validates. */
 export const leastImages = 10
 
 const heldShare = 0.1
 
-/** Throws WeftgradError 'data' if there are too few images to train, validate and test with. */
+/** Chooses the images. Throws WeftgradError 'data' if there are too few to train, validate and test. */
 export function splitImages(
   { train, test }: Pick<LoadedData, 'train' | 'test'>,
   { split, seed, limit }: ImageSettings,
@@ -57,10 +57,12 @@ export function splitImages(
 
 function enough(count: number): number {
   if (count >= leastImages) return count
-  throw new WeftgradError('data', `${count} training images are too few: a tenth of them has to validate.`, { count })
+  throw new WeftgradError('data', `${count} training images are too few: a tenth of them is needed for validation.`, {
+    count,
+  })
 }
 
-/** Bytes of an image. */
+/** Number of bytes of an image. */
 export function bytesOf({ height, width, channels }: Pick<LabelledBytes, 'height' | 'width' | 'channels'>): number {
   return height * width * channels
 }

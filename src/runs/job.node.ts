@@ -1,10 +1,10 @@
 /**
- * A job: it begins in a new folder or resumes in an old one, has that folder to itself, checks its settings, loads its data,
- * and writes its report last. Trainings, searches, cross-validations, transfer learning and studies are jobs; each gives its
- * own work.
+ * A job: starts in a new folder or resumes in an existing one, locks that folder, checks its settings, loads its data,
+ * and writes its report last. Trainings, searches, cross-validations, transfer learning and studies are jobs; each
+ * supplies its own work.
  *
- * Promises: settings and the folder are checked before the adapter is opened; a resumed job keeps its settings and its data;
- * a finished job is not run again, its report comes back.
+ * Promises: settings and the folder are checked before the adapter is opened; a resumed job keeps its settings and its
+ * data; a finished job is not run again: its report is returned.
  */
 import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
@@ -27,48 +27,48 @@ import {
 import { type Contradiction, type SettingsTable, textOf } from './settings.ts'
 import { versions } from './versions.node.ts'
 
-/** Where a job's data come from and its results go. */
+/** Options of a job: the source of its data and the folder of its results. */
 export interface JobOptions {
-  /** The only folder to look for the data in. */
+  /** The folder to search for the data, and no other. */
   readonly dataDir?: string | undefined
-  /** The run's folder; `runs/<time>` unless given. */
+  /** The run's folder; `runs/<time>` by default. */
   readonly out?: string | undefined
-  /** The folder of a run to resume; its settings stand. */
+  /** The folder of a run to resume, with its settings. */
   readonly resume?: string | undefined
   readonly signal?: AbortSignal | undefined
 }
 
-/** Told what happens. */
+/** Receives a job's events. */
 export interface JobReporter {
-  /** Something is downloaded, skipped, or other than usual. */
+  /** Reports a download, something skipped or something unusual. */
   onNote?(line: string): void
   onAdapter?(device: Device): void
   onData?(facts: DataFacts): void
-  /** From now on the run can be resumed. */
+  /** Reports that the run can be resumed from now on. */
   onFolder?(runDir: string): void
 }
 
-/** What differs between jobs. */
+/** The parts of a job that differ by kind. */
 export interface JobKind<Settings, Given, Result extends { readonly runDir: string }> {
-  /** In config.json. */
+  /** The job's name in config.json. */
   readonly job: string
-  /** For people: 'The search was stopped'. */
+  /** The noun in messages: 'The search was stopped'. */
   readonly noun: string
-  /** The settings of a new run. Throws WeftgradError 'argument', naming the setting. */
+  /** Returns the settings of a new run. Throws WeftgradError 'argument', naming the setting. */
   resolve(given: Given): Settings
-  /** The settings of a run that is resumed. Throws WeftgradError 'format', naming `path`, where they are damaged. */
+  /** Returns the settings of a resumed run. Throws WeftgradError 'format', naming `path`, if they are damaged. */
   read(config: AnyConfig, path: string, given: Given): Settings
-  /** The first of the options that says something else than the resumed run. */
+  /** Returns the first option that contradicts the resumed run. */
   contradiction(run: Settings, given: Given): Contradiction | undefined
-  /** The settings' part of config.json. */
+  /** Returns the settings as config.json holds them. */
   written(settings: Settings): { readonly settings: unknown } & Readonly<Record<string, unknown>>
-  /** What report.json holds; the result unless given. */
+  /** Returns the content of report.json; the result by default. */
   report?(result: Result): object
-  /** Whether a report.json is one. Without this a finished job is run again, as one that only writes its report. */
+  /** Checks a report.json. Without this, a finished job is run again, because its report can be rewritten. */
   readonly isResult?: ((value: unknown) => value is Result) | undefined
 }
 
-/** A kind of job whose settings are one table. */
+/** Makes a kind of job whose settings are one table. */
 export function tableKind<Settings extends object, Result extends { readonly runDir: string }>(
   facts: { readonly job: string; readonly noun: string; isResult(value: unknown): value is Result },
   table: SettingsTable<Settings>,
@@ -86,18 +86,18 @@ export function tableKind<Settings extends object, Result extends { readonly run
 /** A job whose settings and folder have been checked. */
 export interface PreparedJob<Settings, Result> {
   readonly settings: Settings
-  /** The report, if the run was finished before. Throws WeftgradError 'format' where it is damaged. */
+  /** Returns the report if the run is already finished. Throws WeftgradError 'format' if it is damaged. */
   finished(reporter: JobReporter): Promise<Result | undefined>
   /**
-   * Runs `work`, alone in the folder, and writes its result.
-   * @throws WeftgradError 'aborted' when the signal fired; and what `work` throws.
+   * Runs `work` with the folder locked, and writes its result.
+   * @throws WeftgradError 'aborted' if the signal fired; and what `work` throws.
    */
   run(reporter: JobReporter, work: (run: Run<Settings>) => Promise<Result>): Promise<Result>
 }
 
 /**
  * Checks the options of a job.
- * @throws WeftgradError 'argument'; where a run is resumed, 'file', 'format', or 'mismatch' for other settings.
+ * @throws WeftgradError 'argument'; for a resumed run also 'file', 'format', or 'mismatch' for other settings.
  */
 export async function prepareJob<Settings, Given, Result extends { readonly runDir: string }>(
   kind: JobKind<Settings, Given, Result>,
@@ -126,7 +126,7 @@ export async function prepareJob<Settings, Given, Result extends { readonly runD
   if (earlier.job !== kind.job)
     throw new WeftgradError(
       'format',
-      `${path} is the configuration of another job. Name the folder of a ${kind.noun}.`,
+      `${path} is the configuration of another kind of job. Name the folder of a ${kind.noun}.`,
       { path, job: earlier.job },
     )
   const settings = kind.read(earlier, path, options)
@@ -147,7 +147,7 @@ export async function prepareJob<Settings, Given, Result extends { readonly runD
     run: async (reporter, work) =>
       (await finished(reporter)) ??
       (await whileAlone(runDir, async () => {
-        // Another process may have finished it meanwhile.
+        // Another process may have finished it in the meantime.
         const theirs = await finished(reporter)
         return theirs ?? (await finish(kind, new Run(kind, { runDir, settings, earlier }, options, reporter), work))
       })),
@@ -175,7 +175,7 @@ async function finish<Settings, Given, Result extends { readonly runDir: string 
     await writeReport(run.runDir, kind.report?.(result) ?? result)
     return result
   } catch (error) {
-    // Whatever a job that was told to stop ends with, it was stopped.
+    // Once a job was asked to stop, any error counts as the stop.
     const isStop = error instanceof WeftgradError && error.code === 'aborted'
     if (!isStop) throw error
     const { runDir, isResumable: resumable } = run
@@ -184,11 +184,11 @@ async function finish<Settings, Given, Result extends { readonly runDir: string 
   }
 }
 
-/** A job at work. */
+/** A running job. */
 export class Run<Settings> {
   readonly runDir: string
   readonly settings: Settings
-  /** The configuration of the run that is resumed. */
+  /** The configuration of the resumed run. */
   readonly earlier: AnyConfig | undefined
   readonly signal: AbortSignal | undefined
   /** How far the job has come, for the message about a stop: ` after 2 of 15 epochs`. */
@@ -215,7 +215,7 @@ export class Run<Settings> {
 
   readonly note = (line: string): void => this.#reporter.onNote?.(line)
 
-  /** A place in the run's folder. */
+  /** A path in the run's folder. */
   path(...names: readonly (string | number)[]): string {
     return join(this.runDir, ...names.map(String))
   }
@@ -224,21 +224,21 @@ export class Run<Settings> {
     return this.#isResumable
   }
 
-  /** From now on a stopped run can be resumed. */
+  /** Marks that the run, if stopped, can be resumed from now on. */
   markResumable(): void {
     if (this.#isResumable) return
     this.#isResumable = true
     this.#reporter.onFolder?.(this.runDir)
   }
 
-  /** Throws WeftgradError 'aborted' once the signal has fired. */
+  /** Throws WeftgradError 'aborted' if the signal has fired. */
   stopIfAsked(): void {
     if (this.signal?.aborted) throw new WeftgradError('aborted', 'The run was stopped.')
   }
 
   /**
-   * Opens the adapter and loads the data. `dispose()` what comes back.
-   * @throws WeftgradError 'mismatch' where a resumed run had other data; as `open` and `DataSource.load`.
+   * Opens the adapter and loads the data. `dispose()` the result.
+   * @throws WeftgradError 'mismatch' if a resumed run had other data; and as `open` and `DataSource.load`.
    */
   async open(source: DataSource): Promise<RunGround> {
     const device = await open({ log: this.note })
@@ -250,7 +250,7 @@ export class Run<Settings> {
       if (before !== undefined && before.fingerprint !== fingerprint)
         throw new WeftgradError(
           'mismatch',
-          `${data.folder} holds other data than the run in ${shown(this.runDir)} was started with (those were in ${before.folder}). Name the folder that has them with --data-dir.`,
+          `${data.folder} holds other data than those that the run in ${shown(this.runDir)} started with (in ${before.folder}). Name the right folder with --data-dir.`,
           { folder: data.folder, run: before },
         )
       return new RunGround(this, device, data, fingerprint, {
@@ -269,7 +269,7 @@ export class Run<Settings> {
   }
 }
 
-/** What a job stands on: adapter, data, and the configuration that names both. */
+/** The basis of a job: adapter, data, and the configuration that names both. */
 export class RunGround {
   readonly device: Device
   readonly data: LoadedData
@@ -292,7 +292,7 @@ export class RunGround {
     this.fingerprint = fingerprint
   }
 
-  /** Which of the images the job takes. */
+  /** Records which images the job uses. */
   choose(counts: AnyConfig['data'] | Omit<DataFacts, 'folder' | 'published'>): void {
     const { train, test, duplicates } = counts
     this.#counts = { train, test, duplicates }
@@ -300,7 +300,7 @@ export class RunGround {
     this.#run.tellData({ ...counts, folder, published })
   }
 
-  /** What config.json holds, with these kernels. */
+  /** The content of config.json, with these kernels. */
   configWith(kernels: VariantTable): AnyConfig {
     const { folder } = this.data
     return {
@@ -313,12 +313,15 @@ export class RunGround {
     }
   }
 
-  /** Throws as `writeRunFile`. */
+  /** Writes config.json. Throws as `writeRunFile`. */
   async writeConfig(kernels: VariantTable, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
     await writeConfig(this.#run.runDir, { ...this.configWith(kernels), ...more })
   }
 
-  /** The kernels of the run that is resumed, on its own adapter; on another one they may not exist, and bits differ anyway. */
+  /**
+   * The kernels of the resumed run if the adapter is the same; on another one they may not exist, and bits differ
+   * anyway.
+   */
   keptKernels(): VariantTable {
     const { earlier, note } = this.#run
     if (earlier === undefined) return {}
@@ -345,7 +348,7 @@ export class RunGround {
   }
 }
 
-/** The published data are known bit for bit; others are identified by their SHA-256. */
+/** Identifies the data: `published`, or the SHA-256 of all images and labels. */
 export function fingerprintOf({ published, train, test }: LoadedData): string {
   if (published) return 'published'
   const hash = createHash('sha256')

@@ -1,6 +1,7 @@
 /**
- * A training with its own folder: it leaves a checkpoint after each epoch and where it is stopped, and resumes from there,
- * also to more epochs than before. All ways to the same epoch give the same bits.
+ * A training with its own folder: it writes a checkpoint after each epoch and when it is stopped, and resumes from
+ * there, also to more epochs than before. An epoch's result is the same bit for bit, however often training was
+ * resumed.
  */
 import { join } from 'node:path'
 import type { Dataset } from '../data/contract.ts'
@@ -13,14 +14,14 @@ import { runFiles } from './run-folder.node.ts'
 
 export interface ResumableFit {
   readonly folder: string
-  /** Made only if there is something to train; disposed of at the end. */
+  /** Makes the model, only if there is something to train; it is disposed of at the end. */
   readonly makeModel: () => Model | Promise<Model>
   readonly train: Dataset
   readonly options: Omit<FitOptions, 'resume' | 'callbacks'>
   readonly callbacks?: Pick<Callbacks, 'onBegin' | 'onProgress' | 'onEpochEnd'>
 }
 
-/** The history up to `options.epochs`. Throws what `fit` and the disk throw. */
+/** Trains and returns the history up to `options.epochs`. Throws as `fit`, and on disk errors. */
 export async function fitInFolder({
   folder,
   makeModel,
@@ -46,7 +47,7 @@ export async function checkpointIn(folder: string): Promise<TrainingCheckpoint |
   return bytes === undefined ? undefined : decodeCheckpoint(bytes, path)
 }
 
-/** Replaces the training's checkpoint. Throws as `writeRunFile`; the old one is then still there. */
+/** Replaces the training's checkpoint. Throws as `writeRunFile`; the old one then remains. */
 export async function keepCheckpoint(folder: string, checkpoint: TrainingCheckpoint): Promise<void> {
   await writeCheckedFile(checkpointPath(folder), encodeCheckpoint(checkpoint))
 }

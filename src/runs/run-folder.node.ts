@@ -1,15 +1,15 @@
 /**
- * A run's folder: what a training leaves behind, file by file, and how it is read again.
+ * A run's folder: the files of a training, written and read.
  *
  * | file | what |
  * |---|---|
- * | config.json | settings, data, adapter, kernel variants, versions; decides when the run is resumed |
- * | history.jsonl | a line an epoch, on the disk before the next epoch starts |
+ * | config.json | settings, data, adapter, kernel variants, versions; binding when the run is resumed |
+ * | history.jsonl | a line per epoch, on disk before the next epoch starts |
  * | checkpoint.safetensors | everything needed to resume bit for bit; replaced after each epoch |
  * | model.safetensors | the trained weights; its metadata say which model they belong to |
  * | checksums.json | SHA-256 of the checkpoint and the model, compared when they are read (checked-file.node.ts) |
  * | predictions.csv | index (in the data file the test images are from), label and predicted class of each test image |
- * | curves.svg, report.json | the picture and the figures; report.json comes last, so a run that has it is finished |
+ * | curves.svg, report.json | the curves and the results; report.json is written last, so a run that has it is finished |
  */
 import { mkdir, rm, rmdir, stat, statfs } from 'node:fs/promises'
 import { join, relative, resolve, sep } from 'node:path'
@@ -35,35 +35,35 @@ export const runFiles = {
   report: 'report.json',
 } as const
 
-/** What a job's config.json holds. */
+/** The content of a job's config.json. */
 export interface JobConfig<Job extends string, Settings> {
   readonly job: Job
-  /** ISO 8601. */
+  /** Start time in ISO 8601. */
   readonly startedAt: string
   readonly settings: Settings
   readonly data: {
     readonly folder: string
     /** `published`, or the SHA-256 of all images and labels. */
     readonly fingerprint: string
-    /** Images to train, validation included. */
+    /** Number of training images, validation included. */
     readonly train: number
     readonly test: number
-    /** Exact duplicates left out. */
+    /** Number of exact duplicates left out. */
     readonly duplicates: number
   }
   readonly adapter: { readonly driver: string; readonly name: string; readonly hardware: boolean }
-  /** Variants of all kernels of the training and its validation; those that tuning chose until the first step was planned. */
+  /** Kernel variants of the training and its validation; until the first step is planned, those that tuning chose. */
   readonly kernels: VariantTable
   readonly versions: Versions
 }
 
-/** The configuration of any job: the job's own fields have not been checked. */
+/** The configuration of any job: the job's own fields are unchecked. */
 export type AnyConfig = JobConfig<string, unknown> & Readonly<Record<string, unknown>>
 
 /**
  * Makes a new folder and checks that it can be written to.
  * @param wanted the folder to use; without it, `runs/<time>`.
- * @throws WeftgradError 'argument' if it holds a run already, 'file' if it cannot be written.
+ * @throws WeftgradError 'argument' if it already holds a run, 'file' if it cannot be written.
  */
 export async function reserveRunFolder(wanted: string | undefined, now = new Date()): Promise<string> {
   if (wanted !== undefined) {
@@ -83,7 +83,7 @@ export async function reserveRunFolder(wanted: string | undefined, now = new Dat
     const folder = resolve('runs', attempt === 1 ? stamp : `${stamp}-${attempt}`)
     await onFolder(folder, () => mkdir(resolve('runs'), { recursive: true }))
     try {
-      // Not recursive: of two runs that start in the same second, one gets the name.
+      // Not recursive: if two runs start in the same second, only one gets the name.
       await mkdir(folder)
     } catch (error) {
       if (codeOf(error) === 'EEXIST') continue
@@ -94,30 +94,31 @@ export async function reserveRunFolder(wanted: string | undefined, now = new Dat
   }
 }
 
-/** Does a new run's work, alone, in its own folder, which is removed if it stays empty. Throws as both of its parts. */
+/** Reserves a folder and runs `work` alone in it; removes the folder if it stays empty. Throws as both. */
 export async function inNewRunFolder<T>(wanted: string | undefined, work: (folder: string) => Promise<T>): Promise<T> {
   const folder = await reserveRunFolder(wanted)
   try {
     return await whileAlone(folder, () => work(folder))
   } finally {
-    // One that holds anything stays.
+    // A folder with any content stays.
     await rmdir(folder).catch(() => {})
   }
 }
 
-/** The locks that this process works under, by their folders; a study's is above those of its parts. */
+/** The locks that this process holds, by folder; a study's lock covers the folders of its parts. */
 const locks = new Map<string, FolderLock>()
 
 /**
- * Does a run's work while no other process does any in its folder.
- * @throws WeftgradError 'argument' where one is at it; 'file' where the folder cannot be written to; and what `work` throws.
+ * Runs `work` while no other process works in the folder.
+ * @throws WeftgradError 'argument' if another process is working there; 'file' if the folder cannot be written to; and
+ * what `work` throws.
  */
 export async function whileAlone<T>(folder: string, work: () => Promise<T>): Promise<T> {
   const lock = await FolderLock.take(join(folder, 'lock'))
   if (typeof lock === 'string')
     throw new WeftgradError(
       'argument',
-      `Another run (${lock}) is at work in ${shown(folder)}. Wait for it to end, or choose another folder.`,
+      `Another run (${lock}) is using ${shown(folder)}. Wait for it to end, or choose another folder.`,
       { folder, holder: lock },
     )
   locks.set(folder, lock)
@@ -131,9 +132,9 @@ export async function whileAlone<T>(folder: string, work: () => Promise<T>): Pro
 }
 
 /**
- * Writes a file of a run, whole or not at all, and only while this process has the run to itself.
- * @throws WeftgradError 'file' if the disk refuses or the run's folder was removed, 'lock-lost' if another process took the
- * run over.
+ * Writes a file of a run atomically, and only while this process holds the run's lock.
+ * @throws WeftgradError 'file' on disk errors or if the run's folder was removed, 'lock-lost' if another process took
+ * the run over.
  */
 export async function writeRunFile(path: string, content: FileContent): Promise<void> {
   await writeFileAtomic(path, content, () => verifyLocks(path))
@@ -145,7 +146,7 @@ export async function appendRunLine(path: string, line: string): Promise<void> {
   await appendLineDurable(path, line)
 }
 
-/** Removes a folder of a run with all that it holds. Throws 'lock-lost' as {@link writeRunFile}. */
+/** Removes a folder of a run with its content. Throws 'lock-lost' as {@link writeRunFile}. */
 export async function removeFromRun(path: string): Promise<void> {
   await verifyLocks(path)
   await rm(path, { recursive: true, force: true })
@@ -155,7 +156,10 @@ async function verifyLocks(path: string): Promise<void> {
   for (const [folder, lock] of locks) if (path.startsWith(folder + sep)) await lock.verify()
 }
 
-/** Throws WeftgradError 'file' if the disk has fewer than `bytes` free. A file system that does not say is trusted. */
+/**
+ * Throws WeftgradError 'file' if the disk has fewer than `bytes` free. File systems that do not report free space are
+ * trusted.
+ */
 export async function requireSpace(folder: string, bytes: number): Promise<void> {
   const { bavail, bsize, blocks } = await onFolder(folder, () => statfs(folder))
   const free = bavail * bsize
@@ -171,7 +175,10 @@ export async function writeConfig(folder: string, config: AnyConfig): Promise<vo
   await writeJson(join(folder, runFiles.config), config)
 }
 
-/** The configuration of any job. Throws WeftgradError 'file' if `folder` holds no run, 'format' if its config.json is damaged. */
+/**
+ * Reads the configuration of any job. Throws WeftgradError 'file' if `folder` holds no run, 'format' if its config.json
+ * is damaged.
+ */
 export async function readAnyConfig(folder: string): Promise<AnyConfig> {
   const path = join(folder, runFiles.config)
   const value = await readJson(path, `${shown(folder)} is not the folder of a run: it has no readable config.json`)
@@ -189,13 +196,16 @@ export async function readAnyConfig(folder: string): Promise<AnyConfig> {
     kernels !== undefined &&
     isRecord(versions)
   if (!whole) {
-    throw new WeftgradError('format', `${path} is not the configuration of a run. Name the folder of one.`, { path })
+    throw new WeftgradError('format', `${path} is not the configuration of a run. Name the folder of a run.`, { path })
   }
-  // Every field that decides anything has been checked; the others are only shown.
+  // Every field that matters has been checked; the others are only shown.
   return { ...(config as unknown as AnyConfig), kernels }
 }
 
-/** Undefined if it is not a table. The lists of early runs do not say which shapes a variant is for: they count as empty. */
+/**
+ * The kernel table in a configuration; undefined if invalid. The lists of early runs lack the variants' shapes and
+ * count as empty.
+ */
 function kernelsIn(value: unknown): VariantTable | undefined {
   if (Array.isArray(value)) return {}
   if (!isRecord(value)) return undefined
@@ -205,7 +215,7 @@ function kernelsIn(value: unknown): VariantTable | undefined {
   return entries.length === Object.keys(value).length ? Object.fromEntries(entries) : undefined
 }
 
-/** Rewrites the whole history, as a resumed run does: it may hold a line that the checkpoint has not reached. */
+/** Rewrites the whole history when a run is resumed: it may hold a line beyond the checkpoint. */
 export async function writeHistory(folder: string, history: readonly EpochLogs[]): Promise<void> {
   const lines = history.map((logs) => `${JSON.stringify(logs)}\n`)
   await writeRunFile(join(folder, runFiles.history), lines.join(''))
@@ -215,15 +225,15 @@ export async function writeReport(folder: string, report: object): Promise<void>
   await writeJson(join(folder, runFiles.report), report)
 }
 
-/** What report.json holds, or undefined if the run is not finished. Throws WeftgradError 'format' if it is damaged. */
+/** Reads report.json; undefined if the run is not finished. Throws WeftgradError 'format' if it is damaged. */
 export async function readReport(folder: string): Promise<unknown> {
   const path = join(folder, runFiles.report)
   return (await isThere(path)) ? await readJson(path, `${path} could not be read`) : undefined
 }
 
 /**
- * The report of a run that is finished; undefined for one that is not.
- * @throws WeftgradError 'format' where the report is damaged, or not that of a `noun`.
+ * Reads the report of a finished run; undefined for an unfinished one.
+ * @throws WeftgradError 'format' if the report is damaged, or not that of a `noun`.
  */
 export async function finishedReport<Report extends { readonly runDir: string }>(
   folder: string,
@@ -235,13 +245,13 @@ export async function finishedReport<Report extends { readonly runDir: string }>
   if (report === undefined) return undefined
   if (!isReport(report)) {
     const path = join(folder, runFiles.report)
-    throw new WeftgradError('format', `${path} is not the report of a ${noun}. Delete it to write it again.`)
+    throw new WeftgradError('format', `${path} is not the report of a ${noun}. Delete it to have it written again.`)
   }
   onNote?.(`The run in ${shown(folder)} is finished; there is nothing left to train.`)
   return { ...report, runDir: folder }
 }
 
-/** A path as a person in this folder would write it. */
+/** A path as a user in this folder would write it. */
 export function shown(path: string): string {
   const near = relative(process.cwd(), path)
   return near === '' ? '.' : near.startsWith('..') ? path : near
@@ -287,7 +297,7 @@ function cannotUse(folder: string, cause: unknown): WeftgradError {
   const problem = cause instanceof Error ? cause.message : String(cause)
   return new WeftgradError(
     'file',
-    `The run cannot be kept in ${shown(folder)}: ${problem}. Choose another folder with --out.`,
+    `The run cannot be stored in ${shown(folder)}: ${problem}. Choose another folder with --out.`,
     { folder },
     cause,
   )
@@ -297,7 +307,7 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
 
-/** Such as 2025-01-31T12-34-56: sorts by time, and every file system takes it. */
+/** Local time such as 2025-01-31T12-34-56: sorts by time and is a valid name on every file system. */
 function localTime(now: Date): string {
   const two = (value: number): string => String(value).padStart(2, '0')
   const day = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`

@@ -1,27 +1,29 @@
 /**
- * A table of a job's settings: each with its name on the command line, its help, how it is read from text and what it
- * accepts, and with the defaults. The command line, the job and its `config.json` share the table. Errors name a setting as
- * the command line does.
+ * A table of a job's settings: for each its name on the command line, its help, how it is parsed, what it accepts, and
+ * its defaults. The command line, the job and its `config.json` share the table. Errors name a setting as the command
+ * line does.
  */
 import { WeftgradError } from '../errors.ts'
 import { setting as settingText } from '../numbers.ts'
 
 export interface Setting {
-  /** On the command line, such as `--epochs`. */
+  /** The option on the command line, such as `--epochs`. */
   readonly flag: string
-  /** What stands for the value in the help, such as `<n>`; absent for a switch. */
+  /** The placeholder of the value in the help, such as `<n>`; absent for a switch. */
   readonly value?: string
   readonly help: string
-  /** For a switch that can also be turned off: the help of its `--no-` form. */
+  /** The help of the `--no-` form, for a switch that can also be turned off. */
   readonly helpOff?: string
-  /** Follows 'has to be'. */
+  /** The accepted values, to follow 'must be'. */
   readonly what: string
   readonly accepts: (value: unknown) => boolean
-  /** What an option's text stands for; may be something that is not accepted. */
+  /** Parses an option's text; the result may be invalid. */
   readonly parse: (text: string) => unknown
 }
 
-/** NaN for anything but a plain decimal number: `Number` alone would take '', ' 1 ', '0x10' and 'Infinity'. */
+/**
+ * Parses a plain decimal number; NaN for anything else. `Number` alone would accept '', ' 1 ', '0x10' and 'Infinity'.
+ */
 function numberIn(text: string): number {
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
 }
@@ -31,7 +33,7 @@ export const whole =
   (value: unknown): boolean =>
     typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most
 
-/** @param what such as 'a whole number from 1 to 10,000', which the bounds repeat for the machine. */
+/** @param what such as 'a whole number from 1 to 10,000', matching the bounds. */
 export function wholeNumber(flag: string, help: string, what: string, least: number, most: number): Setting {
   return { flag, value: '<n>', help, what, accepts: whole(least, most), parse: numberIn }
 }
@@ -64,19 +66,19 @@ export function oneWord(
   return { flag, value: '<name>', help, what, accepts: (value) => words.some((word) => word === value), parse: same }
 }
 
-/** Any text that is not blank; null, the default, stands for none. */
+/** Any text that is not blank; null, the default, means none. */
 export function optionalText(flag: string, value: string, help: string, what: string): Setting {
   return { flag, value, help, what, accepts: (given) => given === null || isText(given), parse: same }
 }
 
-/** Different names with commas between. */
+/** Different names, separated by commas. */
 export function nameList(flag: string, help: string, what: string): Setting {
   const accepts = (value: unknown): boolean =>
     Array.isArray(value) && value.length > 0 && value.every(isText) && new Set(value).size === value.length
   return { flag, value: '<a,b>', help, what, accepts, parse: (text) => text.split(',') }
 }
 
-/** Numbers with commas between. */
+/** Numbers, separated by commas. */
 export function numberList(
   flag: string,
   help: string,
@@ -119,7 +121,7 @@ export const common = {
 
 /** A set of defaults. The first one of a table, without a label, is used unless another is chosen. */
 export interface Defaults<Settings> {
-  /** How the help names it, such as `best`. */
+  /** The name in the help, such as `best`. */
   readonly label?: string
   readonly settings: Settings
 }
@@ -139,7 +141,7 @@ export class SettingsTable<Settings extends object> {
     return this.#settings[name]
   }
 
-  /** The setting's help with its defaults; switches have none worth telling. */
+  /** The setting's help with its defaults, except for switches. */
   helpOf(name: keyof Settings): string {
     const { help, value } = this.#settings[name]
     const told = this.#defaults.map(({ label, settings }) => ({ label, text: defaultText(settings[name]) }))
@@ -151,7 +153,7 @@ export class SettingsTable<Settings extends object> {
     return `${help} (${[`default: ${first.text}`, ...others.map(({ label, text }) => `${label}: ${text}`)].join('; ')})`
   }
 
-  /** The value of an option's text. Throws WeftgradError 'argument' where the setting does not accept it. */
+  /** Parses an option's text. Throws WeftgradError 'argument' if the setting does not accept the value. */
   parse<Name extends keyof Settings & string>(name: Name, text: string): Settings[Name] {
     const value = this.#settings[name].parse(text)
     this.check(name, value, text)
@@ -166,10 +168,10 @@ export class SettingsTable<Settings extends object> {
   check(name: keyof Settings & string, value: unknown, shown: string = textOf(value)): void {
     const { flag, what, accepts } = this.#settings[name]
     if (accepts(value)) return
-    throw new WeftgradError('argument', `${flag} has to be ${what}, not '${shown}'.`, { setting: name, value: shown })
+    throw new WeftgradError('argument', `${flag} must be ${what}, not '${shown}'.`, { setting: name, value: shown })
   }
 
-  /** The given settings, defaults for the rest. Throws WeftgradError 'argument', naming the setting. */
+  /** Completes the given settings with defaults. Throws WeftgradError 'argument', naming the setting. */
   resolve(given: Partial<Settings>, defaults: Settings | undefined = this.#defaults[0]?.settings): Settings {
     const chosen = this.names.map((name) => [name, given[name] ?? defaults?.[name]] as const)
     for (const [name, value] of chosen) this.check(name, value)
@@ -178,7 +180,7 @@ export class SettingsTable<Settings extends object> {
   }
 
   /**
-   * Settings out of a `config.json`. Throws WeftgradError 'format' where one is missing or out of range.
+   * Reads settings from a `config.json`. Throws WeftgradError 'format' if one is missing or out of range.
    * @param source names the file in errors.
    */
   read(value: unknown, source: string): Settings {
@@ -187,7 +189,7 @@ export class SettingsTable<Settings extends object> {
       if (this.#settings[name].accepts(found[name])) continue
       throw new WeftgradError(
         'format',
-        `${source} is not the configuration of a run: '${name}' has to be ${this.#settings[name].what}, not ${textOf(found[name])}.`,
+        `${source} is not the configuration of a run: '${name}' must be ${this.#settings[name].what}, not ${textOf(found[name])}.`,
         { source, setting: name },
       )
     }
@@ -195,14 +197,14 @@ export class SettingsTable<Settings extends object> {
     return Object.fromEntries(this.names.map((name) => [name, found[name]])) as unknown as Settings
   }
 
-  /** The first given setting that differs from the run's, which a resumed run refuses. */
+  /** The first given setting that differs from the run's, which a resumed run rejects. */
   contradiction(run: Settings, given: Partial<Settings>): Contradiction | undefined {
     const name = this.names.find((one) => given[one] !== undefined && textOf(given[one]) !== textOf(run[one]))
     return name === undefined ? undefined : { flag: this.of(name).flag, run: run[name], given: given[name] }
   }
 }
 
-/** An option that says something else than the run it resumes. */
+/** An option that contradicts the run it resumes. */
 export interface Contradiction {
   readonly flag: string
   readonly run: unknown

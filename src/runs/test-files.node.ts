@@ -5,23 +5,23 @@ import { percent } from '../numbers.ts'
 import { runFiles, writeRunFile } from './run-folder.node.ts'
 
 export interface TestedRun {
-  /** Where each test image stands in the file it is from. */
+  /** Index of each test image in its source file. */
   readonly indices: ArrayLike<number>
   readonly labels: ArrayLike<number>
   readonly evaluation: Evaluation
-  /** For the title of the curves. */
+  /** The subject in the title of the curves. */
   readonly what: string
   readonly epochs: readonly EpochLogs[]
-  /** Marked in the curves. */
+  /** The epoch to mark in the curves. */
   readonly bestEpoch: number | undefined
 }
 
-/** The predictions and the curves. */
+/** Writes the predictions and the curves. */
 export async function writeTestFiles(runDir: string, run: TestedRun): Promise<void> {
   await writeRunFile(join(runDir, runFiles.predictions), predictionsCsv(run))
   const { what, evaluation, epochs, bestEpoch } = run
   const title = `${what}: test accuracy ${percent(evaluation.accuracy)}`.replaceAll('\u00a0', ' ')
-  // Loaded only now: the plotting library takes half a second of a processor.
+  // Loaded late: the plotting library takes half a second to load.
   const { trainingCurvesFile } = await import('../plots/training-curves.ts')
   await writeRunFile(join(runDir, runFiles.curves), trainingCurvesFile({ name: title, epochs, bestEpoch }))
 }

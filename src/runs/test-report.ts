@@ -1,4 +1,4 @@
-/** What testing a model gives: figures for all images, for each class, and the confusion matrix. */
+/** The results of testing a model: overall and per-class figures, and the confusion matrix. */
 import type { Evaluation } from '../nn/contract.ts'
 import { type ClassMetrics, classificationReport } from '../nn/metrics.ts'
 
@@ -15,15 +15,15 @@ export interface TestReport {
   readonly confusion: readonly (readonly number[])[]
 }
 
-/** What evaluating a finished run gives. */
+/** The results of evaluating a finished run. */
 export interface RunEvaluation extends TestReport {
-  /** The driver, for people. */
+  /** The driver's name. */
   readonly adapter: string
   readonly hardware: boolean
   readonly runDir: string
 }
 
-/** Divides 10,000 test images; larger batches are no faster. */
+/** Batch size: divides 10,000 test images; larger batches are no faster. */
 export const evaluationBatchSize = 500
 
 export function testReport(evaluation: Evaluation, classNames: readonly string[]): TestReport {
@@ -37,7 +37,7 @@ export function testReport(evaluation: Evaluation, classNames: readonly string[]
   }
 }
 
-/** Images that a confusion matrix counts. */
+/** The number of images in a confusion matrix. */
 export function imagesIn({ confusion }: Pick<TestReport, 'confusion'>): number {
   return confusion.flat().reduce((sum, images) => sum + images, 0)
 }

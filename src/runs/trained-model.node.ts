@@ -7,7 +7,7 @@ import { weftgradVersion } from './versions.node.ts'
 
 /**
  * Writes a run's model file.
- * @param encode gives its bytes, with a description beside its own.
+ * @param encode returns its bytes, with the description added to its own.
  */
 export async function saveModel(
   folder: string,
@@ -21,7 +21,7 @@ export interface ModelBytes {
   readonly bytes: Uint8Array
 }
 
-/** A run's model file. Throws WeftgradError 'file' if there is none, 'checksum' or 'format' if it is damaged. */
+/** Reads a run's model file. Throws WeftgradError 'file' if there is none, 'checksum' or 'format' if it is damaged. */
 export async function readModelBytes(folder: string): Promise<ModelBytes> {
   const path = join(folder, runFiles.model)
   const bytes = await readCheckedFile(path)

@@ -1,10 +1,10 @@
 /**
- * What jobs of many trainings share: images to train with, kernels for all trainings, and a log to which each finished
+ * Shared by jobs with many trainings: training images, kernels for all trainings, and a log to which each finished
  * training is appended.
  *
  * | file | what |
  * |---|---|
- * | a log, such as trials.jsonl | a line for each finished training, on the disk before anything counts on it |
+ * | a log, such as trials.jsonl | a line for each finished training, on disk before anything relies on it |
  * | checkpoints | in folders of their own, while they are needed (resumable-fit.node.ts) |
  */
 import { type ImageDataset, type LabelledBytes, residentImages } from '../data/dataset.ts'
@@ -22,16 +22,16 @@ import { appendRunLine, isThere, requireSpace, writeRunFile } from './run-folder
 export class Trainings<Settings extends ImageSettings> {
   readonly run: Run<Settings>
   readonly ground: RunGround
-  /** Images to train and validate with: none of the test, no exact duplicates. */
+  /** Images for training and validation: no test images, no exact duplicates. */
   readonly train: ImageDataset
-  /** How many duplicates were left out. */
+  /** Number of duplicates left out. */
   readonly duplicates: number
-  /** In host memory. */
+  /** Test images in host memory. */
   readonly test: LabelledBytes
   readonly #all: ImageDataset
   readonly #log: string
   #seconds = 0
-  /** When the last line was appended, or the job began to train, in ms. */
+  /** Time at which the last line was appended or training began, in ms. */
   #lineAt = performance.now()
 
   private constructor(run: Run<Settings>, ground: RunGround, log: string) {
@@ -48,7 +48,7 @@ export class Trainings<Settings extends ImageSettings> {
     ground.choose({ ...counts, split, limit })
   }
 
-  /** @param log the log's file name. Throws as `Run.open`; 'data' where there are too few images. */
+  /** @param log the log's file name. Throws as `Run.open`; 'data' if there are too few images. */
   static async open<Settings extends ImageSettings>(
     run: Run<Settings>,
     source: DataSource,
@@ -69,10 +69,10 @@ export class Trainings<Settings extends ImageSettings> {
   }
 
   /**
-   * From now on trainings begin, and the run can be resumed. Gives the kernels for all of them: those the run has had from
-   * its beginning, or what `tune` finds.
-   * @param bytes that the run may take on the disk.
-   * @throws WeftgradError 'aborted' if the signal has fired, 'file' if the disk has too little space.
+   * Begins the trainings; from now on the run can be resumed. Returns the kernels for all of them: those of the resumed
+   * run, or what `tune` finds.
+   * @param bytes the most bytes that the run may take on disk.
+   * @throws WeftgradError 'aborted' if the signal has fired, 'file' if the disk is too full.
    */
   async begin(bytes: number, tune: () => Promise<VariantTable>): Promise<VariantTable> {
     const { run, ground } = this
@@ -88,8 +88,8 @@ export class Trainings<Settings extends ImageSettings> {
   }
 
   /**
-   * What the log holds, as `parse` understands each line; where it does not, it gives a sentence that says why. Lines that
-   * are no JSON were cut off by a crash: they are left out, in the file, too. Throws WeftgradError 'format'.
+   * Reads the log. `parse` turns each line into a result, or returns the problem. Lines that are not JSON were cut off
+   * by a crash: they are removed, in the file too. Throws WeftgradError 'format'.
    */
   async readLog<T>(parse: (value: unknown) => T | string): Promise<T[]> {
     if (!(await isThere(this.#log))) return []
@@ -114,7 +114,10 @@ export class Trainings<Settings extends ImageSettings> {
     return parsed
   }
 
-  /** Adds `seconds`, the wall clock since the line before. When this returns, the line survives a power cut. */
+  /**
+   * Appends a line with `seconds`, the wall-clock time since the previous line. Once this returns, the line survives a
+   * power cut.
+   */
   async appendLog(value: object): Promise<void> {
     const now = performance.now()
     const seconds = (now - this.#lineAt) / 1000
@@ -123,13 +126,13 @@ export class Trainings<Settings extends ImageSettings> {
     await appendRunLine(this.#log, JSON.stringify({ ...value, seconds }))
   }
 
-  /** Wall clock of all lines of the log, those of earlier processes included: trainings that overlap count once. */
+  /** Wall-clock time of all lines of the log, including earlier processes: overlapping trainings count once. */
   get seconds(): number {
     return this.#seconds
   }
 }
 
-/** Whether a value out of a log is a history of epochs with validation. */
+/** Whether a value from a log is a history of epochs with validation. */
 export function isHistory(value: unknown): value is EpochLogs[] {
   const names = ['epoch', 'loss', 'accuracy', 'validationLoss', 'validationAccuracy', 'learningRate', 'seconds']
   return (

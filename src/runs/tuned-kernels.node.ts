@@ -1,4 +1,4 @@
-/** Tuning as jobs do it: controlled by WEFTGRAD_TUNE, with what other runs found, and a line that says what was done. */
+/** Tunes kernels for jobs: WEFTGRAD_TUNE controls it, results of other runs are reused, and one line reports it. */
 import type { Dataset } from '../data/contract.ts'
 import type { Device } from '../gpu/device.ts'
 import type { KernelTask, VariantTable } from '../graph/plan/choice.ts'
@@ -11,7 +11,7 @@ import { FileTuningStore, tuningMode } from '../nn/tuning-store.node.ts'
 
 type Log = (line: string) => void
 
-/** For a training that begins; WEFTGRAD_TUNE=0 leaves the kernels to their families. */
+/** Tunes for a new training; WEFTGRAD_TUNE=0 keeps the families' preferred kernels. */
 export async function tunedForTraining(
   model: Model,
   data: Dataset,
@@ -24,7 +24,7 @@ export async function tunedForTraining(
   return told(await tuneTraining(model, data, { ...training, store, again: mode === 'all' }), log)
 }
 
-/** For kernels that will run again and again; without a budget, by what is known alone. */
+/** Tunes kernels that run many times; without a budget, uses only known results. */
 export async function tunedForTasks(
   device: Device,
   tasks: readonly KernelTask[],

@@ -1,4 +1,4 @@
-/** Which versions are running: for config.json, so that a figure can be traced to the code that made it. */
+/** The running versions, for config.json, so that a result can be traced to the code that made it. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Versions } from './versions.ts'
@@ -12,7 +12,7 @@ export function versions(): Versions {
   }
 }
 
-/** The version in weftgrad's own package.json: two folders up in a clone, one in a build, beside a program bundled whole. */
+/** The version in weftgrad's own package.json: two folders up in a clone, one in a build, beside a bundled program. */
 export function weftgradVersion(): string {
   for (const place of ['../../package.json', '../package.json', './package.json']) {
     const found = versionIn(new URL(place, import.meta.url))

@@ -1,4 +1,4 @@
-/** Which versions made a run: in config.json, so that a figure can be traced to the code that made it. */
+/** The versions that made a run, in config.json, so that a result can be traced to the code that made it. */
 
 export interface Versions {
   readonly weftgrad: string

@@ -1,4 +1,4 @@
-/** What a search for hyperparameters came to: `report.json`, and what plots and reports show of it. */
+/** The result of a hyperparameter search: `report.json`, also used by plots and reports. */
 import { isRecord } from '../format/json.ts'
 import type { Interval } from '../statistics.ts'
 import type { Dimensions } from '../tasks/space.ts'
@@ -7,31 +7,34 @@ import type { TrialResult, TrialScore } from './search.ts'
 import type { SearchSettings } from './settings.ts'
 
 export interface SearchResult {
-  /** The task's network. */
+  /** The name of the task's network. */
   readonly model: string
-  /** The higher, the better. */
+  /** The objective; higher is better. */
   readonly objective: 'validationAccuracy'
   readonly settings: SearchSettings
   readonly space: Dimensions
   readonly brackets: readonly Bracket[]
-  /** In the order of their ids, those of a later bracket after those of an earlier one. */
+  /** Trials by id; those of a later bracket follow those of an earlier one. */
   readonly trials: readonly TrialResult[]
-  /** The winner: its round and epochs are those it was trained to, and `score.epoch` is its best one. */
+  /** The winner: round and epochs are the last it was trained to; `score.epoch` is its best one. */
   readonly best: TrialResult & { readonly score: TrialScore }
-  /** 95 % of its accuracy, by Wilson. Being the best of many it flatters even so: the test set has the last word. */
+  /**
+   * 95 % confidence interval (Wilson) of its accuracy. As the best of many trials it is still too high: only the test
+   * set gives a fair score.
+   */
   readonly bestInterval: Interval
   readonly images: { readonly train: number; readonly validation: number; readonly duplicates: number }
-  /** Epochs trained in all. */
+  /** Total epochs trained. */
   readonly epochs: number
-  /** Wall clock that they took. */
+  /** Wall-clock seconds of training. */
   readonly seconds: number
-  /** The driver, for people. */
+  /** The driver's name. */
   readonly adapter: string
   readonly hardware: boolean
   readonly runDir: string
 }
 
-/** Whether a report.json is one: what is printed of it is there. */
+/** Whether a report.json is a search's: the printed fields exist. */
 export function isSearchResult(value: unknown): value is SearchResult {
   return isRecord(value) && isRecord(value.best) && Array.isArray(value.trials) && Array.isArray(value.brackets)
 }

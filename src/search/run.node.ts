@@ -1,8 +1,9 @@
 /**
- * The job: a search for the hyperparameters of the task's network. Prints nothing; a reporter is told what happens.
+ * The search job: searches for the hyperparameters of the task's network. Prints nothing; a reporter receives its
+ * events.
  *
- * Promises: the test images decide nothing. All trials are validated on the same tenth of the training images, drawn by the
- * search's seed. Each round of a trial is a line in trials.jsonl, and each epoch a checkpoint, so that a search that ended
+ * Promises: no choice uses the test images. All trials are validated on the same tenth of the training images, drawn by
+ * the search's seed. Each round of a trial is a line in trials.jsonl, and each epoch a checkpoint, so a search stopped
  * at any moment resumes to the same trials, bit for bit on the same adapter.
  */
 import type { ImageDataset } from '../data/dataset.ts'
@@ -40,10 +41,10 @@ import { resolveSearchSettings, type SearchSettings, searchSettings } from './se
 
 export interface SearchJobOptions extends Partial<SearchSettings>, JobOptions {}
 
-/** Told what happens, in this order; `onNote` at any time. */
+/** Receives events in this order; `onNote` at any time. */
 export interface SearchReporter extends JobReporter {
   onPlan?(facts: SearchFacts): void
-  /** A round begins; `outcomes` are those there are by now, and grow. */
+  /** A round begins; `outcomes` holds the outcomes so far and grows. */
   onRound?(bracket: PlannedBracket, round: number, trials: readonly Trial[], outcomes: Outcomes): void
   onProgress?(trial: Trial, progress: Progress, all: EpochProgress): void
   onEpochEnd?(trial: Trial, logs: EpochLogs): void
@@ -56,7 +57,7 @@ export interface SearchFacts {
   readonly brackets: readonly PlannedBracket[]
   readonly trainCount: number
   readonly validationCount: number
-  /** Rounds of trials that an earlier process finished. */
+  /** Number of rounds of trials that an earlier process finished. */
   readonly outcomesBefore: number
 }
 
@@ -65,8 +66,8 @@ const validationShare = 0.1
 const log = 'trials.jsonl'
 
 /**
- * Searches to the end and writes the run's folder, or resumes a run in its folder.
- * @throws WeftgradError as `runJob`; 'not-finite' where no trial could be trained.
+ * Runs a search and writes its folder, or resumes a run in its folder.
+ * @throws WeftgradError as `runJob`; 'not-finite' if no trial could be trained.
  */
 export async function searchHyperparameters(
   task: Task,
@@ -116,7 +117,7 @@ async function search(task: Task, run: Run<SearchSettings>, reporter: SearchRepo
       const { hyperparameters, seed } = trial
       await running.appendLog({ ...outcome, bracket: bracket.bracket, hyperparameters, seed })
       reporter.onOutcome?.(trialTask, outcome)
-      // A trial that does not continue needs no checkpoint.
+      // A trial that has ended needs no checkpoint.
       if (round === bracket.rounds.length || outcome.score === null) await trials.forget(trial)
       return outcome
     },
@@ -135,7 +136,7 @@ async function search(task: Task, run: Run<SearchSettings>, reporter: SearchRepo
 
   const results = trialResults(brackets, outcomes)
   const best = bestOf(brackets, outcomes)
-  if (best === undefined) throw new RangeError('a search that ended has a best trial')
+  if (best === undefined) throw new RangeError('a finished search has a best trial')
   const { driver, hardware } = device.facts
   return {
     model: task.network.name,
@@ -172,7 +173,7 @@ class Trials {
     this.#data = data
   }
 
-  /** Measures kernels for each size of network that there will be. */
+  /** Tunes the kernels for each network size of the search. */
   async tune(brackets: readonly PlannedBracket[]): Promise<VariantTable> {
     let kernels: VariantTable = {}
     for (const trial of this.#sizes(brackets)) {
@@ -183,7 +184,7 @@ class Trials {
     return kernels
   }
 
-  /** The most that a trial's checkpoint takes: weights, two moments and the best weights, and some history. */
+  /** The most bytes of a trial's checkpoint: weights, two moments, the best weights, and the history. */
   checkpointBytes(brackets: readonly PlannedBracket[]): number {
     const parameters = this.#sizes(brackets).map((trial) => {
       using model = this.#modelOf(trial)
@@ -192,14 +193,14 @@ class Trials {
     return 4 * 4 * Math.max(...parameters) + 1e5
   }
 
-  /** A trial for each size of network. */
+  /** One trial for each network size. */
   #sizes(brackets: readonly PlannedBracket[]): readonly Trial[] {
     const all = brackets.flatMap(({ trials }) => trials)
     const sizeOf = ({ hyperparameters }: Trial): string => this.#task.search.settingsOf(hyperparameters).units.join(',')
     return [...new Map(all.map((trial) => [sizeOf(trial), trial])).values()]
   }
 
-  /** The history up to the task's epochs, or why training failed. */
+  /** Trains to the task's epochs; returns the history, or why training failed. */
   async train(
     { trial, epochs }: TrialTask,
     variants: VariantTable,
@@ -254,12 +255,12 @@ function outcomeOf(
   if (result instanceof WeftgradError) return { ...reached, score: null, problem: result.message, history: before }
   const score = scoreOf(result)
   if (score !== undefined) return { ...reached, score, history: result }
-  return { ...reached, score: null, problem: 'No epoch had a validation loss that is a number.', history: before }
+  return { ...reached, score: null, problem: 'No epoch had a finite validation loss.', history: before }
 }
 
-/** A line of the log as an outcome of this search, or what is wrong with it. */
+/** Parses a line of the log as an outcome of this search; returns the problem if it is none. */
 function outcomeIn(value: unknown, brackets: readonly PlannedBracket[]): TrialOutcome | string {
-  if (!isRecord(value)) return 'it is no outcome of a trial'
+  if (!isRecord(value)) return 'it is not an outcome of a trial'
   const { trial: id, round, score, history, problem, hyperparameters, seed } = value
   const bracket = brackets.find(({ trials }) => trials.some((trial) => trial.id === id))
   const trial = bracket?.trials.find((one) => one.id === id)

@@ -1,6 +1,7 @@
 /**
- * Searching a space of hyperparameters: which trials there are, which of them continue after a round, what won. Pure: what
- * happens next follows from the plan and the outcomes so far, so a stopped search resumes from its outcomes alone.
+ * Searches a space of hyperparameters: plans the trials, decides which continue after a round, and picks the winner.
+ * Pure: the next step follows from the plan and the outcomes so far, so a stopped search resumes from its outcomes
+ * alone.
  *
  * Promises: the same space, settings and outcomes give the same search, however many trials run at a time.
  */
@@ -16,68 +17,69 @@ export type SearchMethod = (typeof searchMethods)[number]
 
 export interface SearchOptions {
   readonly method: SearchMethod
-  /** The most that a trial is trained. */
+  /** The most epochs of a trial. */
   readonly maxEpochs: number
-  /** For Hyperband: each round keeps one trial in this many. */
+  /** Hyperband: each round keeps one trial in this many. */
   readonly factor: number
   readonly sizes: HyperbandSizes
-  /** For random and grid search: the most trials. Null: 12 random ones, or the whole grid. */
+  /** Random and grid search: the most trials. Null means 12 random ones, or the whole grid. */
   readonly trials: number | null
   readonly seed: number
 }
 
-/** With 10 epochs each as many as Hyperband trains with its defaults, 120. */
+/** Default number of random trials: with 10 epochs each, as many epochs as Hyperband trains by default, 120. */
 export const randomTrials = 12
 
 export interface Trial<P = Point> {
-  /** From 1, through all brackets. */
+  /** The trial's number from 1, counted through all brackets. */
   readonly id: number
   readonly bracket: number
   readonly hyperparameters: P
-  /** Of the trial's weights and the order of its images. */
+  /** Random seed of the trial's weights and the order of its images. */
   readonly seed: number
 }
 
 export interface PlannedBracket<P = Point> extends Bracket {
-  /** Those of its first round. */
+  /** The trials of its first round. */
   readonly trials: readonly Trial<P>[]
 }
 
-/** A trial's best epoch so far: the highest validation accuracy, the lower loss at a tie. */
+/** A trial's best epoch so far: the highest validation accuracy, then the lower loss. */
 export interface TrialScore {
   readonly accuracy: number
   readonly loss: number
-  /** From 1. */
+  /** Number from 1. */
   readonly epoch: number
 }
 
-/** What a round made of a trial. */
+/** The outcome of a trial in one round. */
 export interface TrialOutcome {
   readonly trial: number
-  /** From 1. */
+  /** Number from 1. */
   readonly round: number
-  /** Trained so far, those of earlier rounds included. */
+  /** Epochs trained so far, earlier rounds included. */
   readonly epochs: number
-  /** Null where training failed for the trial's numbers, as with too high a rate; such a trial does not continue. */
+  /** The score; null if training diverged, as with too high a rate. Such a trial does not continue. */
   readonly score: TrialScore | null
-  /** Why there is no score. */
+  /** The reason for a missing score. */
   readonly problem?: string
-  /** Of all epochs so far. */
+  /** The logs of all epochs so far. */
   readonly history: readonly EpochLogs[]
 }
 
-/** A trial that a round trains, on from where the one before left it. */
+/** A trial to train in a round, from where the previous round left it. */
 export interface TrialTask<P = Point> {
   readonly trial: Trial<P>
   readonly bracket: PlannedBracket<P>
-  /** From 1. */
+  /** Number from 1. */
   readonly round: number
   readonly epochs: number
 }
 
 /**
- * All brackets with their trials; random and grid search are a single bracket of one round. A bracket draws its trials
- * without replacement, independently of the others: a point may be a trial of several brackets. Throws WeftgradError 'argument'.
+ * Plans all brackets with their trials; random and grid search are a single bracket of one round. A bracket draws its
+ * trials without replacement, independently of the others: a point may be a trial of several brackets. Throws
+ * WeftgradError 'argument'.
  */
 export function planSearch<D extends Dimensions>(
   space: Space<D>,
@@ -105,7 +107,7 @@ export function planSearch<D extends Dimensions>(
   })
 }
 
-/** The outcomes of a search so far, one a trial and round. */
+/** The outcomes of a search so far, one per trial and round. */
 export class Outcomes {
   readonly #byTask = new Map<string, TrialOutcome>()
 
@@ -121,13 +123,13 @@ export class Outcomes {
     return this.#byTask.get(`${trial}/${round}`)
   }
 
-  /** Of the latest round. */
+  /** The outcome of the trial's latest round. */
   latest({ id }: Trial<unknown>, { rounds }: Bracket): TrialOutcome | undefined {
     return rounds.map((_, i) => this.of(id, rounds.length - i)).find((outcome) => outcome !== undefined)
   }
 }
 
-/** The trials of a round (from 1); undefined while the round before is not over. */
+/** The trials of a round (from 1); undefined until the previous round is over. */
 export function entrants<P>(
   bracket: PlannedBracket<P>,
   round: number,
@@ -142,17 +144,17 @@ export function entrants<P>(
   const scored = before.flatMap(({ trial, outcome }) =>
     outcome === undefined || outcome.score === null ? [] : [{ trial, score: outcome.score }],
   )
-  // `sort` is stable: of equal trials the first continues.
+  // `sort` is stable: if trials are equal, the first continues.
   const chosen = scored.sort((a, b) => compareScores(a.score, b.score)).slice(0, bracket.rounds[round - 1]?.size)
   return chosen.map(({ trial }) => trial).sort((a, b) => a.id - b.id)
 }
 
-/** Negative where `a` is better. */
+/** Compares scores: negative if `a` is better. */
 function compareScores(a: TrialScore, b: TrialScore): number {
   return b.accuracy - a.accuracy || a.loss - b.loss
 }
 
-/** A trial's score by its history. Throws nothing: a history without validation, or with numbers that are none, has no score. */
+/** The score of a history; undefined without validation or without finite numbers. */
 export function scoreOf(history: readonly EpochLogs[]): TrialScore | undefined {
   const scores = history.flatMap(({ epoch, validationAccuracy: accuracy, validationLoss: loss }) =>
     accuracy !== undefined && loss !== undefined && Number.isFinite(loss) ? [{ accuracy, loss, epoch }] : [],
@@ -161,9 +163,9 @@ export function scoreOf(history: readonly EpochLogs[]): TrialScore | undefined {
 }
 
 export interface SearchHooks<P> {
-  /** What is known already, as from a search that was stopped. */
+  /** Outcomes that are already known, as from a stopped search. */
   readonly outcomes?: Outcomes
-  /** Trials at a time. 1 unless given. */
+  /** Trials at a time. 1 by default. */
   readonly lanes?: number
   readonly signal?: AbortSignal | undefined
   /** A round begins, with these trials; `left` of them have no outcome yet. */
@@ -173,8 +175,9 @@ export interface SearchHooks<P> {
 }
 
 /**
- * Runs a search to its end. `train` is asked for each trial and round that has no outcome; what it throws, ends the search.
- * @throws WeftgradError 'not-finite' where no trial has a score.
+ * Runs a search to its end. Calls `train` for each trial and round without an outcome; an error from it ends the
+ * search.
+ * @throws WeftgradError 'not-finite' if no trial has a score.
  */
 export async function runSearch<P>(
   brackets: readonly PlannedBracket<P>[],
@@ -197,25 +200,25 @@ export async function runSearch<P>(
   if (bestOf(brackets, outcomes) === undefined)
     throw new WeftgradError(
       'not-finite',
-      'No trial could be trained: in each of them numbers went bad. Look at the rates and the data.',
+      'No trial could be trained: each produced NaN or infinite numbers. Check the learning rates and the data.',
     )
   return outcomes
 }
 
 /**
- * `waiting`: for its next round, or its first; `trained`: until its round is over; `stopped`: early, by a round's end;
- * `finished`: with all epochs; `failed`: its numbers went bad.
+ * The state of a trial. `waiting`: for its next or first round; `trained`: until its round is over; `stopped`: early,
+ * after a round; `finished`: with all epochs; `failed`: its numbers became NaN or infinite.
  */
 export type TrialState = 'waiting' | 'trained' | 'stopped' | 'finished' | 'failed'
 
 export interface Standing<P> {
   readonly trial: Trial<P>
   readonly state: TrialState
-  /** Of its latest round that is over for it. */
+  /** The outcome of the trial's latest finished round. */
   readonly outcome: TrialOutcome | undefined
 }
 
-/** Where each trial of a bracket stands. */
+/** The state of each trial of a bracket. */
 export function standings<P>(bracket: PlannedBracket<P>, outcomes: Outcomes): Standing<P>[] {
   return bracket.trials.map((trial) => {
     const outcome = outcomes.latest(trial, bracket)
@@ -237,10 +240,10 @@ function stateOf<P>(
   return next.some((trial) => trial.id === id) ? 'waiting' : 'stopped'
 }
 
-/** What a search made of a trial, for reports and plots. */
+/** The result of a trial, for reports and plots. */
 export interface TrialResult<P = Point> extends Trial<P> {
   readonly state: TrialState
-  /** Rounds it went through, from 1. */
+  /** Its last round, from 1. */
   readonly round: number
   readonly epochs: number
   readonly score: TrialScore | null
@@ -248,7 +251,7 @@ export interface TrialResult<P = Point> extends Trial<P> {
   readonly history: readonly EpochLogs[]
 }
 
-/** All trials that were begun, in the order of their ids. */
+/** All started trials, by id. */
 export function trialResults<P>(brackets: readonly PlannedBracket<P>[], outcomes: Outcomes): TrialResult<P>[] {
   return brackets.flatMap((bracket) =>
     standings(bracket, outcomes).flatMap(({ trial, state, outcome }) => {
@@ -259,7 +262,7 @@ export function trialResults<P>(brackets: readonly PlannedBracket<P>[], outcomes
   )
 }
 
-/** The trial with the best score, the first of equals; undefined where none has one. */
+/** The trial with the best score, the first if equal; undefined if none has a score. */
 export function bestOf<P>(
   brackets: readonly PlannedBracket<P>[],
   outcomes: Outcomes,

@@ -1,4 +1,4 @@
-/** The settings of a search for the network's hyperparameters: names, defaults, what each accepts. */
+/** The settings of a search for the network's hyperparameters: names, defaults and accepted values. */
 import { WeftgradError } from '../errors.ts'
 import { common, oneWord, type Setting, SettingsTable, wholeNumber } from '../runs/settings.ts'
 import type { TrainSettings } from '../tasks/recipe.ts'
@@ -50,7 +50,10 @@ function trialsSetting(): Setting {
   return { ...setting, accepts: (value) => value === null || setting.accepts(value) }
 }
 
-/** The given settings, defaults for the rest. Throws WeftgradError 'argument', also for those that the method does not use. */
+/**
+ * Completes the given settings with defaults. Throws WeftgradError 'argument', also for settings that the method does
+ * not use.
+ */
 export function resolveSearchSettings(task: Task, given: Partial<SearchSettings>): SearchSettings {
   const table = searchSettings(task)
   const settings = table.resolve(given)

@@ -1,16 +1,16 @@
-/** How long the parts of a study take: estimated beforehand, corrected by what they really took. */
+/** Estimates the time of a study's parts, and corrects the estimate by what finished parts took. */
 import { type StudyPart, studyParts } from '../report/parts.ts'
 
-/** Seconds by part. */
+/** Estimated seconds by part. */
 export type StudyEstimate = Readonly<Partial<Record<StudyPart, number>>>
 
 export interface StudyProgress {
   readonly part: StudyPart
-  /** Of the part, in [0, 1]. */
+  /** Share of the part that is done, in [0, 1]. */
   readonly partShare: number
-  /** Of the whole study. */
+  /** Share of the whole study that is done. */
   readonly share: number
-  /** To the end of the study. */
+  /** Remaining seconds of the study. */
   readonly etaSeconds: number
 }
 
@@ -21,12 +21,12 @@ export function totalSeconds(estimate: StudyEstimate): number {
 export class StudyClock {
   readonly #estimate: StudyEstimate
   readonly #now: () => number
-  /** Estimated seconds of what is done, and what that took here. */
+  /** Estimated seconds of the finished work, and the actual ones. */
   #estimated = 0
   #taken = 0
   #began: number
 
-  /** @param estimate of the parts that are left. `now` gives milliseconds; tests have their own. */
+  /** @param estimate of the remaining parts. `now` returns milliseconds; tests pass their own. */
   constructor(estimate: StudyEstimate, now: () => number = () => performance.now()) {
     this.#estimate = estimate
     this.#now = now
@@ -45,13 +45,16 @@ export class StudyClock {
     return { part, partShare, share, etaSeconds: (total - done) * this.#pace(own) }
   }
 
-  /** A part is over. */
+  /** Records the end of a part. */
   end(part: StudyPart): void {
     this.#estimated += this.#estimate[part] ?? 0
     this.#taken += (this.#now() - this.#began) / 1000
   }
 
-  /** Seconds that an estimated second takes. A tenth of the study says more than what was measured beforehand. */
+  /**
+   * Actual seconds per estimated second. After a tenth of the study, this is more reliable than the measurement at the
+   * start.
+   */
   #pace(own: number): number {
     const estimated = this.#estimated + own
     if (estimated === 0 || estimated < totalSeconds(this.#estimate) / 10) return 1

@@ -1,4 +1,6 @@
-/** What a study will take, from a short measurement of this adapter: a small training, a batch of each network. */
+/**
+ * Estimates the time of a study from a short measurement on this adapter: a small training, a batch of each network.
+ */
 import { type ImageDataset, residentImages } from '../data/dataset.ts'
 import type { Device } from '../gpu/device.ts'
 import { fit } from '../nn/fit.ts'
@@ -20,28 +22,31 @@ import { lookUpWeights } from '../weights/find.node.ts'
 import type { StudyEstimate } from './clock.ts'
 
 export interface Speed {
-  /** Of the task's network, trained by its `seed` recipe. */
+  /** Time per step of the task's network with its `seed` recipe. */
   readonly millisecondsPerStep: number
-  /** Features of a network; only of those whose weights are on this computer. */
+  /** Rate of computing each network's features; only networks whose weights are on this computer. */
   readonly imagesPerSecond: Readonly<Partial<Record<PretrainedName, number>>>
 }
 
 const batchSize = 32
 const measuredSteps = 60
-/** The first of these epochs compiles, which takes as long as thousands of steps where no driver has kept the result. */
+/** Epochs to measure. The first one compiles, which takes as long as thousands of steps without a driver cache. */
 const measuredEpochs = 3
 const measuredBatch = 16
 const measuredBatches = 2
-/** Exploring all images: 7 s on two cores of a CPU, less elsewhere. */
+/** Seconds to explore all images: 7 on two cores of a CPU, less elsewhere. */
 const edaSeconds = 8
-/** Validation, writing and waiting, beside the steps. */
+/** Factor for validation, writing and waiting. */
 const overhead = 1.15
-/** An image of the best recipe against one of the `seed` recipe: mirrored, shifted, dropped out, but in larger steps. */
+/** Relative cost of an image in the `best` recipe: flips, shifts and dropout, but larger batches. */
 const bestRecipeCost = 1.1
-/** A row of features that trains a head against an image that trains the task's network. */
+/** Cost of training a head on a row of features, relative to training the task's network on an image. */
 const headCost = 0.6
 
-/** Only for the parts given. Throws WeftgradError 'aborted', 'device-lost'; a network that cannot be opened is left out. */
+/**
+ * Measures the speed for the given parts. Throws WeftgradError 'aborted', 'device-lost'; leaves out networks that
+ * cannot be opened.
+ */
 export async function measureSpeed(
   task: Task,
   device: Device,
@@ -59,7 +64,7 @@ export async function measureSpeed(
 
   const imagesPerSecond: Partial<Record<PretrainedName, number>> = {}
   for (const name of transfer.networks.filter((one) => parts.includes(one))) {
-    // Here nothing is fetched: that is the part's business.
+    // Nothing is downloaded here: the part does that.
     if (transfer.weights === null && (await lookUpWeights(name)) === undefined) continue
     const settings = { ...task.transfer[name], weights: transfer.weights }
     const base = await openBase(name, { ...settings, signal }).catch(() => undefined)
@@ -92,7 +97,9 @@ async function extractionRate(
   return (1000 * rows) / (performance.now() - started)
 }
 
-/** Seconds by part. A network whose speed is not known takes none: it will be left out, or has to be fetched first. */
+/**
+ * Estimated seconds by part. A network of unknown speed counts as zero: it is left out, or must be downloaded first.
+ */
 export function estimateStudy(
   task: Task,
   plan: StudyPlan,

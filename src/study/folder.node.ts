@@ -3,10 +3,10 @@
  *
  * | file | what |
  * |---|---|
- * | config.json | as of every run (run-folder.node.ts), with the plan as settings; decides when the study is resumed |
- * | parts/NAME.json | the result of a part, written when it is done; a part that has it is not run again |
+ * | config.json | as for every run (run-folder.node.ts), with the plan as settings; binding when the study is resumed |
+ * | parts/NAME.json | the result of a part, written when it is done; such a part is not run again |
  * | NAME/ | the part's own run folder |
- * | report.json, report.html | what it came to; written last |
+ * | report.json, report.html | the result; written last |
  */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -34,7 +34,7 @@ export async function writePart<Part extends StudyPart>(
   await writeRunFile(partFile(task, folder, part), `${JSON.stringify({ part: partName(task, part), ...done })}\n`)
 }
 
-/** A part's result; undefined while it is not done. Throws WeftgradError 'format' where the file is damaged. */
+/** Reads a part's result; undefined until it is done. Throws WeftgradError 'format' if the file is damaged. */
 export async function readPart<Part extends StudyPart>(
   task: Task,
   folder: string,
@@ -56,16 +56,16 @@ export async function readPart<Part extends StudyPart>(
       { path },
     )
   const { part: _, ...done } = value
-  // Written by `writePart` above; its readers show what they find.
+  // Written by `writePart` above; readers only show it.
   return done as unknown as PartDone<StudyResults[Part]>
 }
 
-/** Whether a part was begun: its folder holds something. */
+/** Whether a part was started: its folder is not empty. */
 export async function isBegun(folder: string): Promise<boolean> {
   return (await readdir(folder).catch(() => [])).length > 0
 }
 
-/** The predictions of a run. Throws WeftgradError 'file' or 'format'. */
+/** Reads the predictions of a run. Throws WeftgradError 'file' or 'format'. */
 export async function readPredictions(runDir: string): Promise<Predictions> {
   const path = join(runDir, runFiles.predictions)
   const text = ifThere(() => readHostText(path))

@@ -1,4 +1,4 @@
-/** Runs the parts of a study: each by its own job, in its own folder, from the study's plan. */
+/** Runs the parts of a study, each as its own job in its own folder, by the study's plan. */
 import { basename, join } from 'node:path'
 import { crossValidate } from '../crossval/run.node.ts'
 import { randomSplit } from '../data/split.ts'
@@ -30,7 +30,7 @@ import { readTrainConfig, train } from '../train/run.node.ts'
 import { trainTransfer } from '../transfer/run.node.ts'
 import { readPredictions } from './folder.node.ts'
 
-/** What a part may tell while it runs: the share that is done, and what it is at. */
+/** Reports a part's progress: the share that is done, and the current step. */
 export type Tell = (share: number, detail: string) => void
 
 export class PartRunner {
@@ -52,7 +52,7 @@ export class PartRunner {
     return this.#run.path(partName(this.#task, part))
   }
 
-  /** What tuning found, or the settings of the published recipe. */
+  /** The settings that tuning found, or those of the published recipe. */
   bestOf({ tune }: Partial<StudyOutcomes>): SearchedSettings {
     const { recipes, search } = this.#task
     if (tune?.state === 'done') return search.settingsOf(tune.result.best.hyperparameters)
@@ -107,7 +107,7 @@ export class PartRunner {
   async train(recipe: RecipeName, { units, learningRate }: SearchedSettings, tell: Tell): Promise<TrainedFinal> {
     const { train: epochs, seed, limit } = this.#run.settings
     const place = await this.#place(recipe)
-    // The best recipe's rate belongs to its own schedule and batches.
+    // The best recipe's learning rate fits only its own schedule and batch size.
     const rate = recipe === 'seed' ? { learningRate } : {}
     const settings = { recipe, units, ...rate, epochs: epochs[recipe], seed, limit }
     const report = await train(
@@ -158,7 +158,7 @@ export class PartRunner {
     }
   }
 
-  /** The images that an analysis names. */
+  /** The images that an analysis refers to. */
   async #pictures({ pairs, worst }: ErrorAnalysis, runDir: string): Promise<TestPicture[]> {
     const { dataDir } = this.#places
     const { test } = await this.#task.data.load({ dataDir, log: this.#run.note })
@@ -173,7 +173,7 @@ export class PartRunner {
     })
   }
 
-  /** Where a part's job begins, or resumes. */
+  /** The options to start or resume a part's job. */
   async #place(part: StudyPart): Promise<JobOptions> {
     const { signal } = this.#run
     const { dataDir } = this.#places

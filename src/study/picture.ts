@@ -1,6 +1,6 @@
 /**
- * A picture from anywhere as a small grey square on black. As Fashion-MNIST's authors did it (section 2 of the paper), the
- * longer side is scaled to the full extent, the rest is padded with black, and the picture is centred.
+ * Converts any picture to a small grey square on black. As in Fashion-MNIST (section 2 of the paper), the longer side
+ * is scaled to the full extent, and the picture is centred and padded with black.
  */
 import { resize } from '../data/resize.ts'
 import type { PngImage } from '../format/png.ts'
@@ -8,12 +8,12 @@ import type { PngImage } from '../format/png.ts'
 export interface PictureInput {
   /** `size * size` bytes. */
   readonly pixels: Uint8Array
-  /** Whether the rim is light, as in a photograph on white: such a picture wants `invert`. */
+  /** Whether the border is light, as in a photograph on white: such a picture needs `invert`. */
   readonly lightBackground: boolean
 }
 
 export interface PictureOptions {
-  /** Turns dark on light into light on dark. */
+  /** Whether to invert the picture, for dark objects on a light background. */
   readonly invert?: boolean
   /** Pixels per side. */
   readonly size: number
@@ -31,7 +31,7 @@ export function pictureInput(image: PngImage, { invert = false, size }: PictureO
   return { pixels, lightBackground: rimMean(data, width, height) > 127 }
 }
 
-/** Luma of ITU-R BT.601. What is transparent becomes black, after inversion. */
+/** The luma of ITU-R BT.601. Transparent pixels become black, after inversion. */
 function greyOf({ data, channels, width, height }: PngImage, invert: boolean): Uint8Array {
   const grey = new Uint8Array(width * height)
   const colour = channels >= 3

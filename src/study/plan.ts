@@ -1,6 +1,6 @@
 /**
- * What a study does: its parts in order, and the settings of each. The whole one repeats a published study; the quick one
- * takes the same steps with a tenth of the data, to see whether everything works here.
+ * The plan of a study: its parts in order, and their settings. The full plan repeats a published study; the quick one
+ * runs the same steps on a tenth of the data, to check that everything works.
  */
 import { crossValidationDefaults } from '../crossval/settings.ts'
 import { WeftgradError } from '../errors.ts'
@@ -35,7 +35,7 @@ export function fullPlan(task: Task): StudyPlan {
   }
 }
 
-/** A tenth of the data, few epochs, one small pass of VGG16. */
+/** The quick plan: a tenth of the data, few epochs, a small run of VGG16. */
 export function quickPlan(task: Task): StudyPlan {
   return {
     ...fullPlan(task),
@@ -48,7 +48,7 @@ export function quickPlan(task: Task): StudyPlan {
   }
 }
 
-/** Words for several parts at once. */
+/** Names of groups of parts. */
 function groupsOf({ network }: Task): ReadonlyMap<string, readonly StudyPart[]> {
   return new Map<string, readonly StudyPart[]>([
     [network.word, recipeNames],
@@ -56,7 +56,7 @@ function groupsOf({ network }: Task): ReadonlyMap<string, readonly StudyPart[]> 
   ])
 }
 
-/** `eda,transfer` as parts. Throws WeftgradError 'argument' for a word that names none. */
+/** Parses parts such as `eda,transfer`. Throws WeftgradError 'argument' for an unknown name. */
 export function partsNamed(task: Task, text: string): StudyPart[] {
   const groups = groupsOf(task)
   const words = text.split(',').map((word) => word.trim())
@@ -72,16 +72,16 @@ export function partsNamed(task: Task, text: string): StudyPart[] {
   return studyParts.filter((part) => named.includes(part))
 }
 
-/** Why a part is not run; undefined where it is. */
+/** The reason why a part is left out; undefined if it is run. */
 export function leftOut(plan: StudyPlan, part: StudyPart): string | undefined {
-  if (plan.skip.includes(part)) return 'It was left out on request (--skip).'
+  if (plan.skip.includes(part)) return 'It was skipped on request (--skip).'
   const isNetwork = networkParts.some((name) => name === part)
   if (isNetwork && !plan.transfer.networks.some((name) => name === part))
     return 'A quick study runs one pretrained network only.'
   return undefined
 }
 
-/** Options of the command that the plan takes over. */
+/** Options of the command that change the plan. */
 export interface PlanOptions {
   readonly quick: boolean
   readonly seed: number
@@ -89,7 +89,7 @@ export interface PlanOptions {
 }
 
 export const planSettings = new SettingsTable<PlanOptions>({
-  quick: toggle('--quick', 'a tenth of the data and few epochs, to see whether everything works here'),
+  quick: toggle('--quick', 'a tenth of the data and few epochs, to check that everything works'),
   seed: common.seed('random seed for all parts (default: 1)'),
   transferLimit: imageLimit(
     '--transfer-limit',
@@ -98,12 +98,12 @@ export const planSettings = new SettingsTable<PlanOptions>({
   ),
 })
 
-/** A plan's settings as the command's options name them. */
+/** A plan's settings as options of the command. */
 export function planOptionsOf({ quick, seed, transfer }: StudyPlan): PlanOptions {
   return { quick, seed, transferLimit: transfer.limitTrain }
 }
 
-/** A plan out of a `config.json`. What is inside of each part's settings, the part's job checks. Throws 'format'. */
+/** Reads a plan from a `config.json`. The parts' jobs check their own settings. Throws 'format'. */
 export function planIn(value: unknown, source: string, task: Task): StudyPlan {
   const epochs = isRecord(value) ? value[task.network.word] : undefined
   const isWhole =
@@ -115,12 +115,12 @@ export function planIn(value: unknown, source: string, task: Task): StudyPlan {
     isRecord(value.transfer) &&
     Array.isArray(value.transfer.networks)
   if (!isWhole)
-    throw new WeftgradError('format', `${source} is not the configuration of a study. Name the folder of one.`, {
+    throw new WeftgradError('format', `${source} is not the configuration of a study. Name the folder of a study.`, {
       source,
     })
   const { skip, [task.network.word]: _, ...rest } = value
   const skipped = Array.isArray(skip) ? skip : []
-  // Everything that is looked into here has been checked.
+  // Everything read here has been checked.
   return {
     ...rest,
     skip: studyParts.filter((part) => skipped.includes(partName(task, part))),
@@ -128,7 +128,7 @@ export function planIn(value: unknown, source: string, task: Task): StudyPlan {
   } as unknown as StudyPlan
 }
 
-/** What a user types for this plan. */
+/** The command for this plan. */
 export function commandOf(plan: StudyPlan, task: Task): string {
   const { quick, seed, skip, transfer } = plan
   const usual = quick ? quickPlan(task) : fullPlan(task)

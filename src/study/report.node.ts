@@ -1,6 +1,6 @@
 /**
- * The report of a study out of what its parts left behind: the comparison, the commentary, report.json and the page.
- * The same parts give the same report, whenever and how often it is made.
+ * Makes the report of a study from its parts' files: the comparison, the commentary, report.json and the page. The same
+ * parts always give the same report.
  */
 import { join } from 'node:path'
 import { readEda } from '../explore/explore.node.ts'
@@ -28,11 +28,11 @@ import { commandOf } from './plan.ts'
 export interface FinishedStudy {
   readonly report: StudyReport
   readonly runDir: string
-  /** The report's page. */
+  /** The path of the report's page. */
   readonly page: string
 }
 
-/** Throws WeftgradError 'file' or 'format' where a part's files are gone or damaged. */
+/** Writes the report. Throws WeftgradError 'file' or 'format' if a part's files are missing or damaged. */
 export async function reportStudy(
   task: Task,
   runDir: string,
@@ -61,7 +61,7 @@ export async function reportStudy(
         : commentary(comparison, task, { quick: plan.quick, crossval: crossValidationOf(parts) }),
   }
   const pictures = parts.eda.state === 'done' ? (await readEda(join(runDir, 'eda'))).pictures : null
-  // Loaded only now: the plotting library takes half a second of a processor.
+  // Loaded late: the plotting library takes half a second to load.
   const { renderReport } = await import('../report/page.ts')
   const page = join(runDir, studyFiles.page)
   await writeRunFile(page, renderReport(report, { task, pictures, command: commandOf(plan, task) }))
@@ -125,7 +125,7 @@ function transferFigures(task: Task, id: PretrainedName, { report, trainedParame
     meaningless: report.meaningless,
     trainImages: images.train,
     epochs: report.epochs,
-    // What the model cost, whichever run computed its features.
+    // The model's cost, in whichever run its features were computed.
     seconds: sumOf(history) + (features.computeSeconds ?? features.seconds),
     imagesPerSecond: features.computeSeconds === null ? null : features.count / features.computeSeconds,
     test: report.test,

@@ -1,8 +1,8 @@
 /**
- * The job: the whole study, part after part, and its report. Prints nothing; a reporter is told what happens.
+ * The study job: runs all parts in order and writes the report. Prints nothing; a reporter receives its events.
  *
- * Promises: a part's result is on the disk, whole, before the next part begins, and parts keep checkpoints of their own;
- * so a study that ended at any moment resumes where it was. Test images decide nothing. A network whose weights are not
+ * Promises: a part's result is completely on disk before the next part begins, and parts keep their own checkpoints, so
+ * a study stopped at any moment resumes where it was. No choice uses test images. A network whose weights are not
  * available is left out, with the reason in the report.
  */
 import { WeftgradError } from '../errors.ts'
@@ -29,22 +29,22 @@ import { type FinishedStudy, reportStudy } from './report.node.ts'
 
 type Given = Partial<PlanOptions> & {
   readonly skip?: readonly StudyPart[] | undefined
-  /** In place of the whole or the quick one, which the other options change. */
+  /** A plan to run instead of the full or quick one that the other options change. */
   readonly plan?: StudyPlan | undefined
 }
 
 export interface StudyOptions extends Given, JobOptions {
-  /** Where features are kept; in weftgrad's cache unless given. */
+  /** The folder of the features; weftgrad's cache by default. */
   readonly featureDir?: string | undefined
 }
 
 export interface StudyReporter extends JobReporter {
-  /** Of the parts that are left. */
+  /** The estimate for the remaining parts. */
   onEstimate?(estimate: StudyEstimate, speed: Speed): void
   onPartBegin?(part: StudyPart): void
-  /** `detail`: what the part is at. */
+  /** Progress; `detail` names the part's current step. */
   onProgress?(progress: StudyProgress, detail: string): void
-  /** `isNew`: not that of an earlier process. */
+  /** A part is done; `isNew` is false for one that an earlier process finished. */
   onPartEnd?<Part extends StudyPart>(part: Part, outcome: PartOutcome<StudyResults[Part]>, isNew: boolean): void
 }
 
@@ -111,13 +111,16 @@ class Study {
     for (const part of studyParts) {
       const before = outcomes[part]
       if (before === undefined) outcomes[part] = await this.#runPart(part, clock, outcomes)
-      // Each outcome is of its part's type.
+      // Each outcome has its part's type.
       else this.#reporter.onPartEnd?.(part, before as PartOutcome<StudyResults[typeof part]>, false)
     }
     return await reportStudy(this.#task, runDir, { config, plan }, data, outcomes as unknown as StudyOutcomes)
   }
 
-  /** Opens adapter and data, writes the configuration, and estimates what is left. The parts open the adapter themselves. */
+  /**
+   * Opens adapter and data, writes the configuration, and estimates the remaining time. The parts open the adapter
+   * themselves.
+   */
   async #begin(left: readonly StudyPart[]) {
     const { settings: plan, signal, earlier, note } = this.#run
     using ground = await this.#run.open(this.#task.data)
@@ -126,7 +129,7 @@ class Study {
     ground.choose({ ...counts, duplicates: 0 })
     const { driver } = device.facts
     if (earlier !== undefined && earlier.adapter.driver !== driver)
-      note(`The study was started on ${earlier.adapter.driver}; the parts from now on run on ${driver}.`)
+      note(`The study was started on ${earlier.adapter.driver}; the remaining parts run on ${driver}.`)
     const config = ground.configWith({})
     await ground.writeConfig({})
     this.#run.markResumable()
@@ -159,12 +162,12 @@ class Study {
       clock.end(part)
       return outcome
     } catch (error) {
-      // Whatever a part ends with after that, it was told to stop.
+      // Once a part was asked to stop, any error counts as the stop.
       throw this.#run.signal?.aborted ? new WeftgradError('aborted', 'The part was stopped.', {}, error) : error
     }
   }
 
-  /** Runs a part and writes its result, but for networks without weights: those are looked for again when resumed. */
+  /** Runs a part and writes its result, except for networks without weights: a resumed study looks for them again. */
   async #outcomeOf(
     part: StudyPart,
     tell: Tell,
@@ -182,7 +185,7 @@ class Study {
       return done
     }
     const parts = this.#parts
-    // The parts before this one are there.
+    // The results of earlier parts exist.
     const best = parts.bestOf(outcomes as Partial<StudyOutcomes>)
     switch (part) {
       case 'eda':

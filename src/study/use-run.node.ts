@@ -1,4 +1,4 @@
-/** Using a finished run of either kind: its model evaluated again, and asked about pictures. Prints nothing. */
+/** Uses a finished run of either kind: evaluates its model again and classifies pictures. Prints nothing. */
 import { resolve } from 'node:path'
 import { readHostFile } from '../format/host-file.node.ts'
 import { decodePng } from '../format/png.ts'
@@ -23,22 +23,22 @@ export async function evaluateRun(task: Task, folder: string, options: UseRunOpt
     : await evaluateTraining(task, runDir, options)
 }
 
-/** Uncompressed, 64 MiB hold 22 megapixels in colour; photographs as PNG take 10 to 60 MB. */
+/** The largest accepted picture file: photographs as PNG take 10 to 60 MB. */
 const mostPictureBytes = 128 * 2 ** 20
 
 export interface Prediction {
-  /** The picture's path, as given. */
+  /** The path of the picture, as given. */
   readonly image: string
   /** The class with the highest probability. */
   readonly class: string
   readonly label: number
-  /** By class name, in the order of the classes; they sum to 1. */
+  /** Probabilities by class name, in the order of the classes; they sum to 1. */
   readonly probabilities: Readonly<Record<string, number>>
 }
 
 /**
  * Classifies pictures with a run's model. Pictures are prepared by `pictureInput`.
- * @throws WeftgradError 'file' or 'format' for a picture that cannot be read, before any is looked at.
+ * @throws WeftgradError 'file' or 'format' for a picture that cannot be read, before any is classified.
  */
 export async function predictPictures(
   task: Task,
@@ -79,12 +79,12 @@ export async function predictPictures(
 
 interface Predictor {
   readonly classNames: readonly string[]
-  /** [images, classes], of images as the task has them; to be asked once. */
+  /** Returns the probabilities [images, classes] of images in the task's format; call it once. */
   readonly probabilitiesOf: (device: Device, images: Uint8Array) => Promise<Float32Array>
 }
 
 async function predictorOf(task: Task, runDir: string, onNote: UseRunOptions['onNote']): Promise<Predictor> {
-  // The task's own network needs no configuration: its model's file is enough.
+  // The task's own network needs no configuration, only its model file.
   const found = await readAnyConfig(runDir).catch(() => undefined)
   if (found?.job === 'transfer')
     return {

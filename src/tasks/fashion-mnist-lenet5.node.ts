@@ -1,7 +1,7 @@
 /**
- * LeNet-5 on Fashion-MNIST: the one place that knows both. The recipes and the settings of transfer learning stand here with
- * what was measured. All choices were made on validation images, a part of the published training images; the test images
- * decided nothing.
+ * LeNet-5 on Fashion-MNIST: the one place that knows both. It holds the recipes and the settings of transfer learning,
+ * with the measurements behind them. All choices were made on validation images, a part of the published training
+ * images; no choice used the test images.
  */
 import { fashionMnistClasses, fashionMnistFiles } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'
@@ -24,7 +24,7 @@ const data: TaskData = {
   things: 'garments',
   lightOnDark: true,
   knownDuplicates: { rows: trainCount, duplicates: 43, file: "Kaggle's file" },
-  // Loaded late: help and mistakes answer at once.
+  // Loaded late, so that help and mistakes answer at once.
   async load(options) {
     const { loadFashionMnist } = await import('../data/fashion-mnist.node.ts')
     return await loadFashionMnist(options)
@@ -35,7 +35,7 @@ const data: TaskData = {
   },
 }
 
-/** Throws WeftgradError 'argument' for other than two sizes. */
+/** Checks that there are two sizes. Throws WeftgradError 'argument' otherwise. */
 function twoUnits(units: readonly number[]): readonly [number, number] {
   const [first, second] = units
   if (first !== undefined && second !== undefined && units.length === 2) return [first, second]
@@ -53,8 +53,8 @@ const network: TaskNetwork = {
 
 /**
  * The model that `weftgrad train lenet` left in a run's folder. `dispose()` it.
- * @throws WeftgradError 'file' if there is none, 'checksum', 'format' or 'mismatch' if the file is damaged or another model's, 'data' if
- * weights are not finite.
+ * @throws WeftgradError 'file' if there is none, 'checksum', 'format' or 'mismatch' if the file is damaged or belongs
+ * to another model, 'data' if weights are not finite.
  */
 export async function loadTrainedModel(folder: string): Promise<DescribedLenet5> {
   const { path, bytes } = await readModelBytes(folder)
@@ -107,7 +107,7 @@ const recipes: Task['recipes'] = {
   },
 }
 
-/** What is searched, by Keras' names. */
+/** The searched hyperparameters, by Keras' names. */
 const space = new Space({
   units_1: [128, 256],
   units_2: [32, 64, 128],
@@ -118,10 +118,10 @@ const search: Task['search'] = {
   space,
   settingsOf({ units_1, units_2, learning_rate }) {
     if (typeof units_1 !== 'number' || typeof units_2 !== 'number' || typeof learning_rate !== 'number')
-      throw new WeftgradError('argument', 'A point of this search has units_1, units_2 and learning_rate.')
+      throw new WeftgradError('argument', 'A point of this search needs units_1, units_2 and learning_rate.')
     return { units: [units_1, units_2], learningRate: learning_rate }
   },
-  // As in the search that is repeated here: KerasTuner's Hyperband over 10 epochs.
+  // As in the published search: KerasTuner's Hyperband over 10 epochs.
   maxEpochs: 10,
 }
 
@@ -129,8 +129,8 @@ const search: Task['search'] = {
 // 2e-5 (test/features.test.ts). The standard error of an accuracy is 0.4 %.
 
 /**
- * The same for all networks. On VGG16's block3_pool (0.931) 512 hidden units gave 0.932, four times the weight decay
- * 0.928, dropout 0.7 0.923, a third of the learning rate 0.927: no setting is worth one of its own.
+ * Settings for all networks. On VGG16's block3_pool (0.931) 512 hidden units gave 0.932, four times the weight decay
+ * 0.928, dropout 0.7 0.923, a third of the learning rate 0.927: no network gains from different settings.
  */
 const shared = {
   weights: null,
@@ -150,20 +150,21 @@ const shared = {
 } as const satisfies Partial<Task['transfer']['vgg16']>
 
 /**
- * What helped most was to tap earlier layers: the last ones tell ImageNet's classes apart, not garments of 28 pixels.
- * Next, a grid of 2x2 means instead of one mean a channel; next, the hidden layer.
+ * The best settings found for each network. Earlier layers helped most: the last ones separate ImageNet's classes, not
+ * garments of 28 pixels. Next came a grid of 2x2 means instead of one mean per channel, then the hidden layer.
  */
 const transfer: Task['transfer'] = {
   // Means of 2x2, hidden layer: block5_pool 0.846, block4_pool 0.907, block3_pool 0.931, block2_pool 0.916, the first
-  // three together 0.921, blocks 2 and 3 together 0.932. Linear on block3_pool: 0.920. All 16 means of block 3: 0.930. At 48
-  // pixels blocks 2 and 3: 0.931, for twice the work. Trained on 54,000, validated on 6,000: 0.940, with block 4 as well
-  // 0.937, blocks 3 to 5 0.930; by `weftgrad transfer vgg16` 0.938. Nothing beyond block 3 has to be computed.
+  // three together 0.921, blocks 2 and 3 together 0.932. Linear on block3_pool: 0.920. All 16 means of block 3: 0.930.
+  // At 48 pixels blocks 2 and 3: 0.931, for twice the work. Trained on 54,000, validated on 6,000: 0.940, with block 4
+  // as well 0.937, blocks 3 to 5 0.930; by `weftgrad transfer vgg16` 0.938. Layers after block 3 need not be computed.
   vgg16: { ...shared, size: 32, layers: ['block2_pool', 'block3_pool'], pool: 'avg2' },
   // Means of 2x2, hidden layer: the end of block 14 0.878, of block 12 (add_10) 0.920, block 8 (add_6) 0.927, block 4
   // (add_2) 0.936, block 3 (add_1) 0.927; add_2 with the block before 0.936, with block 2 as well 0.937; one mean a channel
   // at add_2: 0.924. 71 pixels are the fewest it takes. By `weftgrad transfer xception`, on all images: 0.946.
   xception: { ...shared, size: 71, layers: ['add_2'], pool: 'avg2' },
-  // Not measured, for want of weights: the ends of stacks 2 and 3, which are as deep as what is best in the others.
+  // Not measured, because no weights were available: the ends of stacks 2 and 3, at the best depth of the other
+  // networks.
   resnet152v2: { ...shared, size: 32, layers: ['conv2_block3_out', 'conv3_block8_out'], pool: 'avg2' },
 }
 

@@ -1,8 +1,8 @@
-/** Which layers features come from, and what becomes of their images. */
+/** The layers that features come from, and how their outputs are pooled. */
 
 /**
- * The mean of each channel; the means of a grid of 2x2 (as far as there are so many pixels; of odd extents the middle row
- * belongs to both halves); the maximum of each channel; every number.
+ * Poolings: the mean of each channel; the means of a grid of 2x2 (with fewer than two pixels, fewer means; the middle
+ * row of an odd extent belongs to both halves); the maximum of each channel; every number.
  */
 export const featurePoolings = ['avg', 'avg2', 'max', 'none'] as const
 export type FeaturePooling = (typeof featurePoolings)[number]

@@ -1,4 +1,4 @@
-/** What a task's recipes set: the settings of a training, and those of a head on pretrained features. */
+/** The settings of a task's recipes: of a training, and of a head on pretrained features. */
 import type { ImageSettings } from '../runs/images.ts'
 import type { FeaturePooling } from './feature-taps.ts'
 
@@ -9,34 +9,34 @@ export interface TrainSettings extends ImageSettings {
   readonly learningRate: number
   /** Sizes of the hidden dense layers. */
   readonly units: readonly number[]
-  /** Draws initial weights, splits and the order of the images. */
+  /** Random seed of initial weights, splits and the order of the images. */
   readonly seed: number
   /** Whether the weights of the best validation epoch are kept, or those of the last. */
   readonly restoreBest: boolean
 }
 
 export const recipeNames = ['seed', 'best'] as const
-/** `seed`: the recipe of the study that is repeated; `best`: the best one found for the task. */
+/** `seed`: the recipe of the published study; `best`: the best one found for the task. */
 export type RecipeName = (typeof recipeNames)[number]
 
-/** What a recipe sets beside the settings that every training has. */
+/** Settings of a recipe besides those of every training. */
 export interface RecipeSettings {
   readonly recipe: RecipeName
-  /** Share of the training images that validate; 0 trains on all of them. */
+  /** Share of the training images used for validation; 0 trains on all of them. */
   readonly validation: number
   /** Whether training images are flipped, left to right, at random. */
   readonly flips: boolean
   /** The most pixels by which training images are shifted. */
   readonly shift: number
-  /** Share of the first dense layer's units that a step drops. */
+  /** Dropout rate of the first dense layer's units. */
   readonly dropout: number
-  /** Decoupled from the gradients (AdamW); 0 is Adam. */
+  /** Weight decay, decoupled from the gradients (AdamW); 0 is Adam. */
   readonly weightDecay: number
   /** `cosine`: the learning rate rises over the first epochs and then falls to zero. */
   readonly schedule: 'constant' | 'cosine'
-  /** Epochs over which a cosine's rate rises. */
+  /** Epochs over which the learning rate of a cosine schedule rises. */
   readonly warmupEpochs: number
-  /** Whether a tested image's probabilities are the mean of its own and its mirror image's. */
+  /** Whether tests average the probabilities of an image and its mirror image. */
   readonly flipAverage: boolean
 }
 
@@ -49,7 +49,7 @@ export const heads = ['linear', 'mlp'] as const
 /** `linear`: multinomial logistic regression; `mlp`: 256 rectified units and dropout before it. */
 export type Head = (typeof heads)[number]
 
-/** What features depend on, beside the network and the data. */
+/** Settings that features depend on, besides the network and the data. */
 export interface FeatureSettings {
   /** Height and width of the images as the network sees them, in pixels. */
   readonly size: number
@@ -64,22 +64,22 @@ export interface TransferSettings extends FeatureSettings {
   readonly head: Head
   readonly epochs: number
   readonly batchSize: number
-  /** At the first step; it falls to zero over the epochs, along a cosine. */
+  /** Initial learning rate; it falls to zero over the epochs, along a cosine. */
   readonly learningRate: number
-  /** Decoupled from the gradients (AdamW). */
+  /** Weight decay, decoupled from the gradients (AdamW). */
   readonly weightDecay: number
-  /** Share of the hidden units that a step drops. */
+  /** Dropout rate of the hidden units. */
   readonly dropout: number
-  /** Epochs in a row without an improvement, by validation, after which training stops. */
+  /** Epochs without validation improvement after which training stops. */
   readonly patience: number
-  /** Draws initial weights, the validation images and the order of the others. */
+  /** Random seed of initial weights, validation images and the order of the others. */
   readonly seed: number
-  /** Only the first training images, those for validation included. */
+  /** Limit to the first training images, validation included. */
   readonly limitTrain: number | null
   readonly limitTest: number | null
   /** The first of the network's layers to be trained after the head, or null to leave it frozen. */
   readonly unfreeze: string | null
   readonly fineTuneEpochs: number
-  /** At the first step of fine-tuning. */
+  /** Initial learning rate of fine-tuning. */
   readonly fineTuneRate: number
 }

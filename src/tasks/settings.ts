@@ -1,4 +1,4 @@
-/** Settings that several jobs of a task have: which images there are, and what trains the task's network. */
+/** Settings shared by several jobs of a task: the images, and the training of the task's network. */
 import { count } from '../numbers.ts'
 import { leastImages } from '../runs/images.ts'
 import { common, imageLimit, numberList, oneWord, type Setting, whole } from '../runs/settings.ts'
@@ -10,7 +10,7 @@ function splitSetting(help: string): Setting {
   return oneWord('--split', help, ['official', 'seed'], splitWhat)
 }
 
-/** For a job that tests. */
+/** Image settings of a job that tests. */
 export function testedImages({ data }: Task) {
   const { train, test } = data.counts
   return {
@@ -21,7 +21,7 @@ export function testedImages({ data }: Task) {
   }
 }
 
-/** For a job that leaves the test images alone. */
+/** Image settings of a job that does not use the test images. */
 export function trainingImages({ network }: Task) {
   return {
     split: splitSetting(
@@ -31,7 +31,7 @@ export function trainingImages({ network }: Task) {
   }
 }
 
-/** For a job that trains the network with one learning rate. */
+/** Settings of a job that trains the network with one learning rate. */
 export function networkSettings(
   { recipes }: Task,
   help: { readonly epochs: string; readonly learningRate: string; readonly seed: string },

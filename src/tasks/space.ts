@@ -1,13 +1,13 @@
 /**
- * A space of hyperparameters: a few dimensions, each with the values it may take. Points are numbered, so that all of them
- * can be gone through, and some drawn, without a list of them.
+ * A space of hyperparameters: a few dimensions, each with the values it may take. Points are numbered, so that all can
+ * be enumerated and some drawn without a list.
  */
 import { WeftgradError } from '../errors.ts'
 import type { Random } from '../random.ts'
 
 export type HyperparameterValue = number | string | boolean
 
-/** The values of each dimension, in the order in which a grid goes through them. */
+/** The values of each dimension, in the order of a grid search. */
 export type Dimensions = Readonly<Record<string, readonly HyperparameterValue[]>>
 
 /** A value for each dimension. */
@@ -15,16 +15,16 @@ export type Point<D extends Dimensions = Dimensions> = { readonly [Name in keyof
 
 export class Space<D extends Dimensions = Dimensions> {
   readonly dimensions: D
-  /** How many points there are. */
+  /** Number of points. */
   readonly size: number
 
-  /** Throws WeftgradError 'argument' for no dimensions, or one that is empty or names a value twice. */
+  /** Makes a space. Throws WeftgradError 'argument' without dimensions, or for one that is empty or repeats a value. */
   constructor(dimensions: D) {
     const entries = Object.entries(dimensions)
     if (entries.length === 0)
       throw new WeftgradError(
         'argument',
-        'A space needs a dimension at least, such as { learning_rate: [1e-2, 1e-3] }.',
+        'A space needs at least one dimension, such as { learning_rate: [1e-2, 1e-3] }.',
       )
     for (const [name, values] of entries)
       if (values.length === 0 || new Set(values).size !== values.length)
@@ -39,10 +39,13 @@ export class Space<D extends Dimensions = Dimensions> {
     this.size = entries.reduce((product, [, values]) => product * values.length, 1)
   }
 
-  /** The point of this number, the last dimension changing fastest. Throws WeftgradError 'argument' where there is none. */
+  /**
+   * Returns the point with this number; the last dimension changes fastest. Throws WeftgradError 'argument' if there is
+   * none.
+   */
   at(index: number): Point<D> {
     if (!Number.isInteger(index) || index < 0 || index >= this.size)
-      throw new WeftgradError('argument', `The space has points 0 to ${this.size - 1}, and no ${index}.`, { index })
+      throw new WeftgradError('argument', `The space has points 0 to ${this.size - 1}, not ${index}.`, { index })
     let rest = index
     const chosen: [string, HyperparameterValue][] = []
     for (const [name, values] of Object.entries(this.dimensions).reverse()) {
@@ -50,11 +53,11 @@ export class Space<D extends Dimensions = Dimensions> {
       if (value !== undefined) chosen.unshift([name, value])
       rest = Math.floor(rest / values.length)
     }
-    // Each dimension has been given one of its values.
+    // Each dimension has one of its values.
     return Object.fromEntries(chosen) as Point<D>
   }
 
-  /** Different points, as many as asked for or as there are, in an order that `random` draws. */
+  /** Draws up to `count` different points in random order. */
   sample(count: number, random: Random): Point<D>[] {
     const order = random.shuffle(Array.from({ length: this.size }, (_, i) => i))
     return order.slice(0, count).map((index) => this.at(index))

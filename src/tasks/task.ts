@@ -1,6 +1,6 @@
 /**
- * A task: a data set, a network that learns it, how that is trained, and published figures to compare with. Jobs, commands
- * and reports take a task and know no data set or network by themselves; another data set or network is another value.
+ * A task: a data set, a network, its training recipes, and published results to compare with. Jobs, commands and
+ * reports take a task and name no data set or network themselves; another data set or network is another task.
  */
 import type { Model } from '../nn/model.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
@@ -9,12 +9,12 @@ import type { Recipe, RecipeName, TransferSettings } from './recipe.ts'
 import type { Point, Space } from './space.ts'
 
 export interface TaskData extends DataSource {
-  /** The images as `--data-dir` takes them, for its help. */
+  /** The file formats that `--data-dir` accepts, for its help. */
   readonly forms: string
-  /** By class number. */
+  /** Names by class number. */
   readonly classNames: readonly string[]
   readonly image: { readonly height: number; readonly width: number; readonly channels: number }
-  /** How many images are published. */
+  /** Number of published images. */
   readonly counts: { readonly train: number; readonly test: number }
   /** What the images show, in the plural. */
   readonly things: string
@@ -22,56 +22,57 @@ export interface TaskData extends DataSource {
   readonly lightOnDark: boolean
   /** Duplicate rows that a published CSV is known to have. */
   readonly knownDuplicates: { readonly rows: number; readonly duplicates: number; readonly file: string }
-  /** Throws WeftgradError 'file' if it cannot be read, 'format' naming the lines that are wrong. */
+  /** Reads a CSV file. Throws WeftgradError 'file' if it cannot be read, 'format' naming the bad lines. */
   readCsv(path: string, options: Pick<LoadDataOptions, 'missing' | 'log'>): Promise<LoadedImages>
 }
 
-/** A trained network with what its file says of it. */
+/** A trained network with the description in its file. */
 export interface TrainedNetwork {
   readonly model: Model
   readonly units: readonly number[]
-  /** By class number. */
+  /** Names by class number. */
   readonly classNames: readonly string[]
-  /** Whether its probabilities are meant to be means of an image's and its mirror image's. */
+  /** Whether to average the probabilities of an image and its mirror image. */
   readonly flipAverage?: boolean
 }
 
 export interface TaskNetwork {
-  /** For people. */
+  /** The name to show. */
   readonly title: string
-  /** In files: config.json's job, report.json's model. */
+  /** The name in files: config.json's job, report.json's model. */
   readonly name: string
-  /** On the command line, and in the names of a study's parts. */
+  /** The name on the command line and in a study's parts. */
   readonly word: string
-  /** Makes it, with initial weights. Throws WeftgradError 'argument' for units that it cannot have. */
+  /** Makes the network with initial weights. Throws WeftgradError 'argument' for invalid units. */
   build(
     options: { readonly units: readonly number[]; readonly classes: number; readonly dropout?: number },
     modelOptions: { readonly seed: number },
   ): Model
-  /** Deterministic. */
+  /** Encodes the network's file; deterministic. */
   encode(trained: TrainedNetwork, description: Readonly<Record<string, string>>): Promise<Uint8Array>
   /**
-   * Throws WeftgradError 'format' or 'mismatch' if the bytes are damaged or another model's, 'data' if weights are not finite.
+   * Decodes a network's file. Throws WeftgradError 'format' or 'mismatch' if it is damaged or belongs to another model,
+   * 'data' if weights are not finite.
    * @param source names the bytes in errors.
    */
   decode(bytes: Uint8Array, source: string): TrainedNetwork
 }
 
-/** What is searched, and what a trial tells the network and its training. */
+/** The settings that a point of the search gives the network and its training. */
 export interface SearchedSettings {
   readonly units: readonly number[]
   readonly learningRate: number
 }
 
-/** What a published study came to, as accuracies in [0, 1]. */
+/** The results of a published study, as accuracies in [0, 1]. */
 export interface PublishedFigures {
-  /** Of whom the figures are, such as `notebook`. */
+  /** The source of the results, such as `notebook`. */
   readonly source: string
   /** Test accuracies by model. */
   readonly accuracies: Readonly<Partial<Record<PretrainedName, number>>>
-  /** Of a cross-validation that reused one model across its folds. */
+  /** Accuracy of a cross-validation that reused one model across its folds. */
   readonly carryOver: number
-  /** Test images that the accuracies are of. */
+  /** Number of test images behind the accuracies. */
   readonly testImages: number
 }
 
@@ -81,9 +82,9 @@ export interface Task {
   readonly recipes: Readonly<Record<RecipeName, Recipe>>
   readonly search: {
     readonly space: Space
-    /** Throws WeftgradError 'argument' for a point of another space. */
+    /** Returns a point's settings. Throws WeftgradError 'argument' for a point of another space. */
     settingsOf(point: Point): SearchedSettings
-    /** The most that a trial is trained; also what a fold is trained. */
+    /** Epochs of the longest trials, and of each fold. */
     readonly maxEpochs: number
   }
   /** The best settings found for each pretrained network. */
@@ -91,7 +92,7 @@ export interface Task {
   readonly published: PublishedFigures
 }
 
-/** The network with the task's classes. */
+/** Builds the network with the task's classes. */
 export function buildNetwork(
   { network, data }: Task,
   { units, dropout = 0 }: { readonly units: readonly number[]; readonly dropout?: number },

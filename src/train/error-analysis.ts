@@ -1,26 +1,26 @@
 /**
- * Where a classifier errs: the confusion matrix, the pairs of classes it confuses most, and its worst errors. Plain
- * numbers, made to be written as JSON; images are named by their position among those tested.
+ * Analyses a classifier's errors: the confusion matrix, the most confused pairs of classes, and the worst errors. The
+ * result is plain JSON; images are identified by their position among the tested ones.
  */
 import { WeftgradError } from '../errors.ts'
 
 export interface Classified {
   readonly labels: ArrayLike<number>
-  /** The class each image was taken for. */
+  /** The predicted class of each image. */
   readonly predictions: ArrayLike<number>
-  /** [images, classes], row-major. */
+  /** Probabilities [images, classes], row-major. */
   readonly probabilities: ArrayLike<number>
   readonly classes: number
 }
 
 export interface ErrorAnalysisOptions {
-  /** Pairs of classes at most. 5 by default. */
+  /** Maximum number of pairs of classes. 5 by default. */
   readonly pairs?: number
-  /** Images of a pair at most. 6 by default. */
+  /** Maximum number of images per pair. 6 by default. */
   readonly examples?: number
-  /** Worst errors at most. 12 by default. */
+  /** Maximum number of worst errors. 12 by default. */
   readonly worst?: number
-  /** Classes of an error, the likeliest first. 3 by default. */
+  /** Number of classes listed for an error, the likeliest first. 3 by default. */
   readonly top?: number
 }
 
@@ -30,25 +30,25 @@ export interface ClassProbability {
 }
 
 export interface ClassificationError {
-  /** Among the images tested. */
+  /** Position among the tested images. */
   readonly position: number
   readonly label: number
   readonly predicted: number
-  /** What the model gave the right class. */
+  /** The probability of the true class. */
   readonly labelProbability: number
-  /** The likeliest classes, in falling order. */
+  /** The likeliest classes in decreasing order. */
   readonly top: readonly ClassProbability[]
 }
 
 export interface ConfusedPair {
-  /** The smaller number first. */
+  /** The two classes, the smaller number first. */
   readonly classes: readonly [number, number]
-  /** Errors of both kinds. */
+  /** Number of errors in both directions. */
   readonly count: number
-  /** Images of the first class that were taken for the second one. */
+  /** Images of the first class predicted as the second. */
   readonly firstAsSecond: number
   readonly secondAsFirst: number
-  /** Those of its errors that the model was surest about. */
+  /** The errors that the model was most confident about. */
   readonly examples: readonly ClassificationError[]
 }
 
@@ -57,16 +57,15 @@ export interface ErrorAnalysis {
   readonly errors: number
   /** Rows are the true classes, columns the predicted ones. */
   readonly confusion: readonly (readonly number[])[]
-  /** In falling order of their errors; only pairs that have some. */
+  /** Pairs with errors, in decreasing order of their number. */
   readonly pairs: readonly ConfusedPair[]
-  /** In rising order of the right class's probability: in falling order of the loss. */
+  /** The worst errors: the true class's probability increases, so the loss decreases. */
   readonly worst: readonly ClassificationError[]
 }
 
 /**
- * Equal pairs come in the order of their classes, equal errors in that of the images.
- * @throws WeftgradError 'argument' for lists that do not belong together, classes that do not exist and probabilities
- * outside [0, 1].
+ * Analyses the errors. Pairs with equal counts are ordered by class, equal errors by image.
+ * @throws WeftgradError 'argument' for lists of different lengths, unknown classes and probabilities outside [0, 1].
  */
 export function analyseErrors(classified: Classified, options: ErrorAnalysisOptions = {}): ErrorAnalysis {
   refuseMisfits(classified)
@@ -107,7 +106,7 @@ function confusedPairs(confusion: readonly (readonly number[])[]): Omit<Confused
     .sort((a, b) => b.count - a.count)
 }
 
-/** The pair's errors, those with the most probability on the wrong class first. */
+/** The pair's errors, the highest probability of the wrong class first. */
 function examplesOf(
   { classes: [first, second] }: Pick<ConfusedPair, 'classes'>,
   errors: readonly ClassificationError[],
@@ -145,12 +144,12 @@ function refuseMisfits({ labels, predictions, probabilities, classes }: Classifi
     for (let i = 0; i < count; i++) {
       const one = list[i] ?? Number.NaN
       if (!Number.isInteger(one) || one < 0 || one >= classes)
-        throw new WeftgradError('argument', `Image ${i} has the ${what} ${one}, and there are ${classes} classes.`)
+        throw new WeftgradError('argument', `Image ${i} has the ${what} ${one}, but there are ${classes} classes.`)
     }
   for (let i = 0; i < probabilities.length; i++) {
     const one = probabilities[i] ?? Number.NaN
-    // A softmax may round up a little.
+    // A softmax may round slightly above 1.
     if (!(one >= 0 && one <= 1.00001))
-      throw new WeftgradError('argument', `Image ${Math.floor(i / classes)} has the probability ${one} of a class.`)
+      throw new WeftgradError('argument', `Image ${Math.floor(i / classes)} has the class probability ${one}.`)
   }
 }

@@ -1,4 +1,4 @@
-/** The end of a training: the test, and the files that tell how it went. */
+/** The end of a training: the test and the result files. */
 import { residentImages } from '../data/dataset.ts'
 import type { Device } from '../gpu/device.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
@@ -27,7 +27,7 @@ interface Finished {
   readonly variants: VariantTable
 }
 
-/** Tests the model and writes model, predictions and curves. */
+/** Tests the model; writes model, predictions and curves. */
 export async function reportOf(run: Finished): Promise<TrainReport> {
   const { task, device, model, images, settings, history, runDir, variants } = run
   const { flipAverage, units, restoreBest } = settings

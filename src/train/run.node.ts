@@ -1,9 +1,10 @@
 /**
- * The job: the task's network on the task's data, from initial weights to a run folder, or on from where a run was stopped.
- * Prints nothing; a reporter is told what happens.
+ * The training job: trains the task's network on the task's data into a run folder, or resumes a stopped run. Prints
+ * nothing; a reporter receives its events.
  *
- * Promises: options, data and the folder are checked before training starts; whatever stops it later, the folder holds
- * the last checkpoint, and the resumed run's model equals the uninterrupted one's bit for bit on the same adapter.
+ * Promises: options, data and the folder are checked before training starts; if training stops for any reason, the
+ * folder holds the last checkpoint, and the resumed run's model equals an uninterrupted one's bit for bit on the same
+ * adapter.
  */
 import { join } from 'node:path'
 import { residentImages } from '../data/dataset.ts'
@@ -34,14 +35,14 @@ import { recipeOf, scheduleOf, settingsWith, type TrainingSettings, trainSetting
 
 export interface TrainOptions extends Partial<TrainingSettings>, JobOptions {}
 
-/** Told what happens, in this order; `onNote` at any time. */
+/** Receives events in this order; `onNote` at any time. */
 export interface TrainReporter extends JobReporter {
   onModel?(model: Model): void
-  /** `resumed`: where training continues from. */
+  /** Training begins; `resumed` is the checkpoint that it continues from. */
   onBegin?(facts: TrainingFacts, settings: TrainingSettings, resumed: TrainingCheckpoint | undefined): void
   onProgress?(progress: Progress): void
   onEpochEnd?(logs: EpochLogs): void
-  /** A checkpoint is on the disk. */
+  /** A checkpoint is on disk. */
   onSaved?(runDir: string): void
   /** Training is done and the test begins. */
   onTest?(): void
@@ -66,7 +67,7 @@ function kindOf(task: Task): JobKind<TrainingSettings, Partial<TrainingSettings>
 }
 
 /**
- * Trains, tests and writes the run's folder. A run that was finished before is not trained again: its report comes back.
+ * Trains, tests and writes the run's folder. A finished run is not trained again: its report is returned.
  * @throws WeftgradError 'argument', 'mismatch' (resuming with other settings or data), 'file', 'data', 'fetch',
  * 'no-adapter', 'device-lost', 'not-finite'; 'aborted' when the signal fired, with a checkpoint written if training had begun.
  */
@@ -74,12 +75,15 @@ export async function train(task: Task, options: TrainOptions, reporter: TrainRe
   return await runJob(kindOf(task), options, reporter, (run) => trainRun(task, run, reporter))
 }
 
-/** A training's configuration, with its settings checked. */
+/** A training's configuration with checked settings. */
 export interface TrainConfig extends AnyConfig {
   readonly settings: TrainingSettings
 }
 
-/** Throws WeftgradError 'file' if `folder` holds no run, 'format' if its config.json is damaged or another job's. */
+/**
+ * Reads a training's configuration. Throws WeftgradError 'file' if `folder` holds no run, 'format' if its config.json
+ * is damaged or belongs to another job.
+ */
 export async function readTrainConfig(task: Task, folder: string): Promise<TrainConfig> {
   const kind = kindOf(task)
   const config = await readAnyConfig(folder)
@@ -87,7 +91,7 @@ export async function readTrainConfig(task: Task, folder: string): Promise<Train
   if (config.job !== kind.job)
     throw new WeftgradError(
       'format',
-      `${path} is not the configuration of a ${task.network.title} run. Name the folder of one.`,
+      `${path} is not the configuration of a ${task.network.title} run. Name the folder of such a run.`,
       { path },
     )
   return { ...config, settings: kind.read(config, path, {}) }
@@ -106,7 +110,8 @@ async function trainRun(task: Task, run: Run<TrainingSettings>, reporter: TrainR
   ground.choose({ train: images.train.labels.length, test: images.test.labels.length, duplicates, split, limit })
   using model = buildNetwork(task, settings, seed)
   reporter.onModel?.(model)
-  // Weights, two moments and the best weights in a checkpoint, which is written beside the one before; the model; the rest.
+  // Two checkpoints (weights, two moments, best weights), since a new one is written beside the old; the model; the
+  // rest.
   await requireSpace(runDir, model.parameterCount * 4 * 9 + 4e6)
   run.stopIfAsked()
 
@@ -156,7 +161,7 @@ async function trainRun(task: Task, run: Run<TrainingSettings>, reporter: TrainR
   return await reportOf({ task, device, model, images, settings, history, runDir, parameters, variants: kernels })
 }
 
-/** `count`: images to train, validation included. */
+/** The options of `fit`; `count` is the number of training images, validation included. */
 function fitOptions(settings: TrainingSettings, count: number): FitOptions {
   const { validation, flips, shift, weightDecay, epochs, batchSize, seed, restoreBest } = settings
   const learningRate = scheduleOf(settings, Math.ceil((count - Math.round(count * validation)) / batchSize))

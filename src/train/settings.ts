@@ -1,4 +1,4 @@
-/** The settings of a training of the task's network, and its recipes: what each sets and what an option may change. */
+/** The settings of a training of the task's network, and its recipes. Options change single settings. */
 import type { Schedule } from '../nn/schedules.ts'
 import { constantRate, cosineRate } from '../nn/schedules.ts'
 import { common, numberWhere, oneWord, SettingsTable, toggle, wholeNumber } from '../runs/settings.ts'
@@ -6,7 +6,7 @@ import { type Recipe, type RecipeSettings, recipeNames, type TrainSettings } fro
 import { networkSettings, testedImages } from '../tasks/settings.ts'
 import type { Task } from '../tasks/task.ts'
 
-/** All that `config.json` holds of a training's settings. */
+/** A training's settings as `config.json` holds them. */
 export type TrainingSettings = TrainSettings & RecipeSettings
 
 export function trainSettings(task: Task): SettingsTable<TrainingSettings> {
@@ -59,7 +59,7 @@ export function trainSettings(task: Task): SettingsTable<TrainingSettings> {
       flipAverage: toggle(
         '--flip-average',
         'test with the mean probabilities of an image and its mirror image',
-        'turn that off',
+        'turn --flip-average off',
       ),
     },
     { settings: flat(seed) },
@@ -79,7 +79,7 @@ export function settingsWith(task: Task, given: Partial<TrainingSettings>): Trai
   return table.resolve(given, flat(task.recipes[name]))
 }
 
-/** As config.json holds them. */
+/** The recipe's settings as config.json holds them. */
 export function recipeOf(task: Task, settings: TrainingSettings): Recipe {
   const names = Object.keys(task.recipes.seed.recipe)
   const isRecipe = ([name]: [string, unknown]): boolean => names.includes(name)
@@ -90,7 +90,7 @@ export function recipeOf(task: Task, settings: TrainingSettings): Recipe {
   }
 }
 
-/** `stepsPerEpoch` of the training. */
+/** The learning-rate schedule for a training with `stepsPerEpoch`. */
 export function scheduleOf(
   { schedule, learningRate, warmupEpochs }: TrainingSettings,
   stepsPerEpoch: number,

@@ -1,4 +1,4 @@
-/** Using a finished training: its model evaluated again, and asked about pictures. Prints nothing. */
+/** Uses a finished training: evaluates its model again and classifies pictures. Prints nothing. */
 import { WeftgradError } from '../errors.ts'
 import { open } from '../gpu/node/open.ts'
 import { predict } from '../nn/evaluate.ts'
@@ -16,7 +16,7 @@ export interface UseRunOptions {
   readonly onNote?: ((line: string) => void) | undefined
 }
 
-/** A run's network; `dispose()` its model. Throws as `readModelBytes` and `TaskNetwork.decode`. */
+/** Reads a run's network; `dispose()` its model. Throws as `readModelBytes` and `TaskNetwork.decode`. */
 export async function trainedNetwork({ network }: Task, runDir: string): Promise<TrainedNetwork> {
   const { path, bytes } = await readModelBytes(runDir)
   return network.decode(bytes, path)
@@ -24,8 +24,8 @@ export async function trainedNetwork({ network }: Task, runDir: string): Promise
 
 /**
  * Evaluates a run's model on the run's own test images.
- * @throws WeftgradError 'file', 'format' or 'mismatch' for a folder that holds no whole run; 'mismatch' if the run split
- * its data by seed and these are other data, because training images would be among the test images.
+ * @throws WeftgradError 'file', 'format' or 'mismatch' for a folder without a finished run; 'mismatch' if the run split
+ * its data by seed and these are other data, because test images could then be training images.
  */
 export async function evaluateTraining(
   task: Task,
@@ -40,7 +40,7 @@ export async function evaluateTraining(
     if (config.settings.split === 'seed') {
       throw new WeftgradError(
         'mismatch',
-        `${shown(runDir)} drew its test images by seed from other data than those in ${loaded.folder}. Name the folder that has them (it was ${config.data.folder}) with --data-dir.`,
+        `${shown(runDir)} drew its test images by seed from other data than those in ${loaded.folder}. Name the right folder (it was ${config.data.folder}) with --data-dir.`,
         { folder: loaded.folder, run: config.data },
       )
     }
@@ -55,7 +55,7 @@ export async function evaluateTraining(
   return { adapter: driver, hardware, ...testReport(evaluation, classNames), runDir }
 }
 
-/** Class probabilities [images, classes] of images as the task has them. The model is used up. */
+/** Class probabilities [images, classes] of images in the task's format. Disposes of the model. */
 export async function predictByNetwork(
   { data }: Task,
   { model, flipAverage = false }: TrainedNetwork,

@@ -1,12 +1,12 @@
 /**
- * Frozen features on disk. A folder a set of features, named by a hash of all that they depend on (network, weights,
- * data, size, layers, pooling, preprocessing, the version of this code); in it, shards of some thousand rows, each a
- * safetensors file that says which rows it holds and carries a checksum of them.
+ * Caches frozen features on disk. Each set of features has a folder, named by a hash of all that it depends on
+ * (network, weights, data, size, layers, pooling, preprocessing, the version of this code). It holds shards of some
+ * thousand rows, each a safetensors file with the range of its rows and their checksum.
  *
- * Promises: a shard is there whole or not at all, so that after a break the next run continues with the next shard; one
- * that is damaged, short or another version's is noticed and computed again. Two runs that need the same features take turns
- * by a lock file; where that fails (a network disk, a lock taken for dead) both make the same shards, and each replaces
- * the other's whole.
+ * Promises: shards are written atomically, so after an interruption the next run continues with the next shard; a shard
+ * that is damaged, short or from another version is detected and computed again. Two runs that need the same features
+ * take turns by a lock file; if locking fails (a network disk, a lock that looks abandoned), both compute the same
+ * shards, and each replaces the other's atomically.
  */
 import { createHash } from 'node:crypto'
 import { stat, statfs } from 'node:fs/promises'
@@ -18,13 +18,13 @@ import { readSafetensors, writeSafetensors } from '../format/safetensors.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
 import { FolderLock, type LockOptions } from '../runs/folder-lock.node.ts'
 
-/** Goes up whenever the same inputs give other features, or shards are written otherwise. */
+/** The version of features; raise it when the same inputs give other features, or the shard format changes. */
 export const featuresVersion = 1
 
-/** What features depend on. Equal texts of all fields mean equal features. */
+/** All that features depend on. Equal fields mean equal features. */
 export interface FeatureIdentity {
   readonly model: string
-  /** A hash of the weights' numbers, or how they are made up. */
+  /** A hash of the weights, or how they are made up. */
   readonly weights: string
   /** `published`, or a hash of all images and labels. */
   readonly data: string
@@ -34,21 +34,21 @@ export interface FeatureIdentity {
   readonly preprocessing: string
 }
 
-/** Which images: a set's parts are numbered by themselves. */
+/** The part of the data set; each part numbers its own images. */
 export type FeaturePart = 'train' | 'test'
 
 export interface FeatureShape {
   readonly part: FeaturePart
-  /** Rows wanted: features of this many images, from the part's first on. */
+  /** Number of rows: features of this many images, from the part's first on. */
   readonly count: number
-  /** Numbers in a row. */
+  /** Numbers per row. */
   readonly width: number
 }
 
 export interface FillOptions {
-  /** Computes rows that no shard has. Its time is kept with them. */
+  /** Computes rows that are not in a shard. The shard stores the time it took. */
   readonly extract: (first: number, count: number) => Promise<Float32Array>
-  /** Gets each shard's rows, in any order; the rows are not kept. */
+  /** Receives each shard's rows, in any order; the rows are not retained. */
   readonly use: (first: number, rows: Float32Array) => void
   readonly signal?: AbortSignal | undefined
   readonly onNote?: ((line: string) => void) | undefined
@@ -56,13 +56,13 @@ export interface FillOptions {
 }
 
 export interface Filled {
-  /** Rows that had to be computed. */
+  /** Number of rows that were computed. */
   readonly computed: number
-  /** What computing all rows took, whichever run did it; null where a shard does not say. */
+  /** Seconds to compute all rows, in whichever run; null if a shard lacks its time. */
   readonly computeSeconds: number | null
 }
 
-/** At most this many rows a shard: a break costs no more than computing these again. */
+/** The most rows per shard: an interruption loses at most this many. */
 const mostShardRows = 2048
 const mostShardBytes = 64 * 2 ** 20
 
@@ -79,8 +79,8 @@ export class FeatureCache {
   }
 
   /**
-   * Hands out all rows, from shards where they are good, and computes and keeps the others. Throws 'file' where the disk
-   * refuses, 'aborted', and whatever `extract` throws; the shards written until then stay.
+   * Passes all rows to `use`: reads valid shards, computes and stores the others. Throws 'file' on disk errors,
+   * 'aborted', and what `extract` throws; finished shards remain.
    */
   async fill(shape: FeatureShape, options: FillOptions): Promise<Filled> {
     const missing: Shard[] = []
@@ -105,7 +105,7 @@ export class FeatureCache {
     let computed = 0
     try {
       for (const shard of missing) {
-        // Another run may have made it while this one waited.
+        // Another run may have written it while this one waited.
         const theirs = await this.#useShard(shard, shape, { ...options, onNote: undefined })
         if (theirs !== undefined) {
           computeSeconds += theirs
@@ -126,8 +126,8 @@ export class FeatureCache {
   }
 
   /**
-   * Hands out the shard's rows if it is there and good. Gives what computing them took, NaN where the shard does not say;
-   * undefined where there is no such shard.
+   * Passes on the shard's rows if it is valid. Returns the seconds they took to compute, NaN if unknown; undefined if
+   * there is no such shard.
    */
   async #useShard(shard: Shard, shape: FeatureShape, { use, onNote }: FillOptions): Promise<number | undefined> {
     const path = this.#pathOf(shape.part, shard)
@@ -158,8 +158,8 @@ export class FeatureCache {
   }
 
   /**
-   * The shard's rows, and their part of the seconds it took; undefined where it has fewer, as an extraction with a limit
-   * leaves it; a text where it is no good.
+   * Decodes the shard: its rows and their share of its seconds; undefined if it has too few rows, as after an
+   * extraction with a limit; a problem as text if it is invalid.
    */
   #decode(
     bytes: Uint8Array,
@@ -190,18 +190,18 @@ export class FeatureCache {
   async #requireSpace(bytes: number): Promise<void> {
     const folder = await nearestFolder(this.folder)
     const { bavail, bsize, blocks } = await statfs(folder)
-    // A file system that does not say is trusted.
+    // File systems that do not report free space are trusted.
     if (blocks === 0 || bavail * bsize >= bytes + spareBytes) return
     const megabytes = (value: number): string => `${Math.ceil(value / 1e6)} MB`
     throw new WeftgradError(
       'file',
-      `The features take ${megabytes(bytes)}, and the disk of ${folder} has ${megabytes(bavail * bsize)} free. Free some space, or name another cache folder by WEFTGRAD_CACHE_DIR.`,
+      `The features take ${megabytes(bytes)}, but the disk of ${folder} has ${megabytes(bavail * bsize)} free. Free some space, or set WEFTGRAD_CACHE_DIR to another folder.`,
       { folder, bytes },
     )
   }
 }
 
-/** Left free for everybody else. */
+/** Bytes to leave free for others. */
 const spareBytes = 100e6
 
 interface Shard {
@@ -210,7 +210,10 @@ interface Shard {
   readonly count: number
 }
 
-/** Rows of a shard do not depend on how many are wanted, so that a run without a limit continues where one with it ended. */
+/**
+ * Splits the rows into shards. Their boundaries do not depend on the count, so a run without a limit continues where
+ * one with a limit ended.
+ */
 function shardsOf({ count, width }: FeatureShape): readonly Shard[] {
   const rows = Math.max(1, Math.min(mostShardRows, 2 ** Math.floor(Math.log2(mostShardBytes / (width * 4)))))
   return Array.from({ length: Math.ceil(count / rows) }, (_, index) => ({
@@ -234,7 +237,7 @@ function refuseAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new WeftgradError('aborted', 'Reading the features was stopped.')
 }
 
-/** The folder itself, or the first above it that is there. */
+/** The folder itself, or its nearest existing parent. */
 async function nearestFolder(folder: string): Promise<string> {
   const isThere = await stat(folder).then(
     () => true,

@@ -1,9 +1,9 @@
 /**
- * The features of a task's images: from the cache where they are there, computed and kept where they are not.
- * Prints nothing; a reporter is told what happens.
+ * Provides the features of a task's images: reads them from the cache, or computes and caches them. Prints nothing; a
+ * reporter receives events.
  *
- * Promises: options, data and weights are checked before anything is computed; whatever stops it later, the shards that
- * were finished stay, and the next run continues after them.
+ * Promises: options, data and weights are checked before anything is computed; if it stops for any reason, finished
+ * shards remain, and the next run continues after them.
  */
 import { type LabelledBytes, residentImages } from '../data/dataset.ts'
 import type { Device } from '../gpu/device.ts'
@@ -24,31 +24,31 @@ import type { FeatureFacts } from './result.ts'
 import { type ExtractionSettings, featureSettings } from './settings.ts'
 
 export interface FeatureProgress {
-  /** Images done, and how many there are. */
+  /** Images done so far, and the total. */
   readonly done: number
   readonly total: number
   readonly imagesPerSecond: number
   readonly etaSeconds: number
 }
 
-/** Told what happens; `onNote` at any time. */
+/** Receives events; `onNote` at any time. */
 export interface FeatureReporter {
-  /** Something is fetched, passed over, or other than usual. */
+  /** Reports a download, something skipped or something unusual. */
   onNote?(line: string): void
   onAdapter?(device: Device): void
   onDownload?(bytes: number, totalBytes: number | undefined): void
   onData?(facts: DataFacts): void
   onBase?(base: PretrainedBase): void
-  /** Something has to be computed: that many images at a time. */
+  /** Features must be computed, `batch` images at a time. */
   onExtract?(batch: number): void
   onFeatures?(progress: FeatureProgress): void
 }
 
 export interface FeatureJobOptions extends Partial<ExtractionSettings> {
   readonly model: PretrainedName
-  /** The only folder to look for the data in. */
+  /** The folder to search for the data, and no other. */
   readonly dataDir?: string | undefined
-  /** Where features are kept; in weftgrad's cache unless given. */
+  /** The folder of the features; weftgrad's cache by default. */
   readonly featureDir?: string | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -62,7 +62,7 @@ export interface FeatureReport extends FeatureFacts {
 }
 
 /**
- * Sees to it that the features are in the cache.
+ * Makes sure that the features are in the cache.
  * @throws WeftgradError 'argument', 'file', 'data', 'fetch', 'mismatch', 'format', 'no-adapter', 'device-lost', 'aborted'.
  */
 export async function extractFeatures(
@@ -93,7 +93,7 @@ export function tapsOf({ layers, pool }: Pick<FeatureSettings, 'layers' | 'pool'
   return layers.map((layer) => ({ layer, pooling: pool }))
 }
 
-/** What opening a base may tell. */
+/** The reporter's hooks for opening a base. */
 export function hooksOf(reporter: FeatureReporter) {
   return {
     onNote: (line: string): void => reporter.onNote?.(line),
@@ -101,13 +101,13 @@ export function hooksOf(reporter: FeatureReporter) {
   }
 }
 
-/** The images that features are computed of: some of the published ones, and a fingerprint of the files they are from. */
+/** The images that features are computed of: the chosen images, and a fingerprint of their files. */
 export interface FeatureImages extends Readonly<Record<FeaturePart, LabelledBytes>> {
   readonly fingerprint: string
   readonly facts: DataFacts
 }
 
-/** Undefined and null limits mean all. */
+/** Chooses the images. Undefined and null limits mean all. */
 export function imagesOf(
   loaded: LoadedData,
   limitTrain: number | null | undefined,
@@ -128,10 +128,12 @@ export interface FeatureWork {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Who wants rows of a part: from the first one's number on. */
+/** Receivers of each part's rows: the index of the first row, then the rows. */
 export type FeatureSinks = Partial<Readonly<Record<FeaturePart, (first: number, rows: Float32Array) => void>>>
 
-/** Reads or computes the features of all images, and hands them out. Throws as `FeatureCache.fill`, 'limit', 'device'. */
+/**
+ * Reads or computes the features of all images and passes them on. Throws as `FeatureCache.fill`, 'limit', 'device'.
+ */
 export async function fillFeatures(
   work: FeatureWork,
   sinks: FeatureSinks,
@@ -181,7 +183,7 @@ export async function fillFeatures(
   return { count: total, computed, seconds, computeSeconds, imagesPerSecond, cached, width, folder: cache.folder }
 }
 
-/** How fast it goes: the rate of what is computed, from the first image on. */
+/** Measures the rate of computing, from the first image on. */
 class Meter {
   readonly #total: number
   readonly #report: (progress: FeatureProgress) => void
@@ -209,13 +211,13 @@ class Meter {
     this.#shardStarted = performance.now()
   }
 
-  /** So many of the shard's images are computed. */
+  /** Records that `done` of the shard's images are computed. */
   during(done: number): void {
     const ms = this.#workMs + performance.now() - (this.#shardStarted ?? performance.now())
     this.#tell(this.#done + done, (1000 * (this.#computed + done)) / ms)
   }
 
-  /** A shard's rows are there, computed or read. */
+  /** A shard's rows are available, computed or read. */
   finish(rows: number): void {
     this.#done += rows
     if (this.#shardStarted === undefined) return
@@ -230,7 +232,7 @@ class Meter {
   }
 }
 
-/** Makes what computes features once it is needed: a frozen network, and an extractor for each part. */
+/** Computes features; makes the frozen network and an extractor for each part when first needed. */
 class FeatureSource {
   readonly #work: FeatureWork
   readonly #reporter: FeatureReporter
@@ -271,7 +273,10 @@ class FeatureSource {
   }
 }
 
-/** Below this many images the time that tuning takes is not earned back. */
+/** The fewest images for which tuning pays. */
 const fewestToTuneFor = 2000
-/** A network has some dozen kinds of convolutions, each a part of a second to try; an extraction takes minutes. */
+/**
+ * Time budget of tuning: a network has some dozen kinds of convolutions, each tried in a fraction of a second; an
+ * extraction takes minutes.
+ */
 const tuningBudgetMs = 15_000

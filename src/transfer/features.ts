@@ -1,7 +1,7 @@
 /**
- * Frozen features: images on the device, bytes as they came, are resized, prepared as the network was trained, and pushed
- * through it; what named layers give is pooled, put side by side, and read back. Every batch runs the same program; the
- * next one is submitted before the last is read, so that the device never waits for the host.
+ * Extracts frozen features: raw images on the device are resized, preprocessed as in the network's training and run
+ * through it; the outputs of the named layers are pooled, concatenated and read back. Every batch runs the same
+ * program; the next one is submitted before the last is read, so that the device never waits for the host.
  */
 
 import type { ImageDataset } from '../data/dataset.ts'
@@ -19,13 +19,13 @@ import { averagePool, concatenate, flatten, globalAveragePool, max, resize } fro
 import { type Tensor, tensor } from '../operators/tensor.ts'
 import type { FeaturePooling, FeatureTap } from '../tasks/feature-taps.ts'
 
-/** Where a tap's numbers stand in a row of features. */
+/** The columns of a tap's numbers in a row of features. */
 export interface FeatureColumns extends FeatureTap {
   readonly from: number
   readonly count: number
 }
 
-/** The columns of a row, in the order of the taps. Throws 'argument' for a layer that is not there, or none. */
+/** The columns of a row, in the order of the taps. Throws 'argument' for a missing layer, or none. */
 export function featureColumns(base: Model, taps: readonly FeatureTap[]): readonly FeatureColumns[] {
   if (taps.length === 0) throw new WeftgradError('argument', 'Features need at least one layer to come from.')
   let from = 0
@@ -41,7 +41,7 @@ export function featureWidth(columns: readonly FeatureColumns[]): number {
   return columns.reduce((sum, { count }) => sum + count, 0)
 }
 
-/** Numbers in the weights of the layers that these layers' outputs need, their own included: what runs for features. */
+/** The number of parameters that these layers' outputs depend on, their own included. */
 export function usedParameters(base: Model, names: readonly string[]): number {
   const used = new Set<number>()
   const open = names.map((name) => base.positionOf(name))
@@ -54,14 +54,14 @@ export function usedParameters(base: Model, names: readonly string[]): number {
   return weights.reduce((sum, { tensor }) => sum + tensor.size, 0)
 }
 
-/** What pooling leaves of an image [height, width, channels]; other shapes are flattened. */
+/** The shape after pooling an image [height, width, channels]; other shapes are flattened. */
 export function pooledShape(shape: Shape, pooling: FeaturePooling): readonly [features: number] {
   const [height = 1, width = 1, channels = 1] = shape
   if (shape.length !== 3 || pooling === 'none') return [shape.reduce((product, extent) => product * extent, 1)]
   return [pooling === 'avg2' ? Math.min(2, height) * Math.min(2, width) * channels : channels]
 }
 
-/** [n, h, w, c] -> [n, features]. */
+/** Pools [n, h, w, c] to [n, features]. */
 export function pooled(x: Tensor, pooling: FeaturePooling): Tensor {
   const [, height = 1, width = 1] = x.shape
   if (x.shape.length !== 4 || pooling === 'none') return flatten(x)
@@ -86,13 +86,13 @@ export interface ExtractorOptions {
 
 export interface ExtractOptions {
   readonly signal?: AbortSignal | undefined
-  /** Told how many images are done. */
+  /** Called with the number of images done. */
   readonly onProgress?: ((done: number) => void) | undefined
 }
 
 export class FeatureExtractor {
   readonly columns: readonly FeatureColumns[]
-  /** Numbers in a row. */
+  /** Numbers per row. */
   readonly width: number
   /** Images at a time. */
   readonly batch: number
@@ -109,7 +109,7 @@ export class FeatureExtractor {
     this.#program = program
   }
 
-  /** The base must have its weights. Throws 'argument' for layers that it has not, 'limit', 'device'. */
+  /** Makes an extractor; the base must have its weights. Throws 'argument' for layers it lacks, 'limit', 'device'. */
   static async create(
     base: Model,
     images: ImageDataset,
@@ -131,7 +131,7 @@ export class FeatureExtractor {
     }
   }
 
-  /** Rows of features, one after the other, of `count` images of the data set from `first` on. Throws 'aborted'. */
+  /** Extracts the features of `count` images of the data set from `first` on, row by row. Throws 'aborted'. */
   async extract(first: number, count: number, { signal, onProgress }: ExtractOptions = {}): Promise<Float32Array> {
     const { indices, device } = this.#images
     const rows = new Float32Array(count * this.width)
@@ -144,7 +144,7 @@ export class FeatureExtractor {
     let underWay: Promise<void> = Promise.resolve()
     for (let start = 0; start < count; start += this.batch) {
       if (signal?.aborted) break
-      // A last batch that is not full repeats its last image.
+      // An incomplete last batch repeats its last image.
       const wanted = Uint32Array.from({ length: this.batch }, (_, i) => {
         return indices[first + Math.min(start + i, count - 1)] ?? 0
       })
@@ -215,14 +215,15 @@ export function extractionTasks(
 }
 
 /**
- * Enough to fill a CPU's cores, and no more than that in memory: on two of them VGG16 at 32 pixels does 146, 147, 150 and
- * 146 images/s by 16, 32, 64 and 128 at a time (the last make activations of 32 MiB), Xception at 71 does 119, 125, 128 and
- * 129 by 8, 16, 32 (18 MiB) and 64. A GPU wants as much as it may see; what it gains was not measured.
+ * The most images per batch. Enough to keep a CPU's cores busy without using more memory: on two cores VGG16 at 32
+ * pixels does 146, 147, 150 and 146 images/s by 16, 32, 64 and 128 at a time (the last make activations of 32 MiB),
+ * Xception at 71 does 119, 125, 128 and 129 by 8, 16, 32 (18 MiB) and 64. A GPU should gain from larger batches (not
+ * measured).
  */
 const mostImages = { cpu: 64, gpu: 256 } as const
 const largestBytes = { cpu: 32 * 2 ** 20, gpu: Number.POSITIVE_INFINITY } as const
 
-/** How many images to push through at once: a power of two. Throws 'limit' where even one is too large for the adapter. */
+/** The number of images per batch, a power of two. Throws 'limit' if even one image is too large for the adapter. */
 export function extractionBatch(base: Model, taps: readonly FeatureTap[], device: Device): number {
   const last = Math.max(...taps.map(({ layer }) => base.positionOf(layer)))
   const shapes = [base.inputShape, ...base.layers.slice(0, last + 1).map(({ outputShape }) => outputShape)]
@@ -231,7 +232,7 @@ export function extractionBatch(base: Model, taps: readonly FeatureTap[], device
   if (largest > visible)
     throw new WeftgradError(
       'limit',
-      `${base.name} makes ${largest} bytes of one image, more than a kernel of this adapter may see. Use a smaller size.`,
+      `${base.name} needs ${largest} bytes for one image, more than a kernel on this adapter can bind. Use a smaller size.`,
       { largest },
     )
   const kind = device.facts.class

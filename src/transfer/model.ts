@@ -1,6 +1,6 @@
 /**
- * The models of transfer learning: heads on features, and, for fine-tuning, the end of a pretrained network from some
- * layer on with a head on top. Both take rows of features: what the frozen part gave.
+ * The models of transfer learning: heads on features, and, for fine-tuning, the last layers of a pretrained network
+ * with a head on top. Both take rows of features from the frozen part.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -22,30 +22,30 @@ export const standardization = 'normalization'
 
 const hiddenUnits = 256
 
-/** Standardised features to logits. */
+/** Layers from standardised features to logits. */
 function headLayers({ head, dropout: rate }: HeadSettings, classes: number): readonly Layer[] {
   const hidden = [dense('hidden', hiddenUnits, { activation: 'relu' }), dropout('dropout', rate)]
   return [normalization(standardization), ...(head === 'mlp' ? hidden : []), dense('logits', classes)]
 }
 
-/** Takes rows of `width` features. */
+/** Makes a head for rows of `width` features. */
 export function headModel(name: string, width: number, classes: number, settings: HeadSettings): Model {
   return sequential(name, [width], headLayers(settings, classes), { seed: settings.seed })
 }
 
-/** A pretrained network, cut in two. */
+/** A pretrained network, split into a frozen and a trained part. */
 export interface FineTuning {
-  /** What the frozen part has to give: the boundary's every number, then the features from before it. */
+  /** The outputs of the frozen part: all numbers at the boundary, then the features from before it. */
   readonly frozenTaps: readonly FeatureTap[]
-  /** The names of the layers that are trained. */
+  /** The names of the trained layers. */
   readonly layers: readonly string[]
-  /** Takes rows of what the frozen part gives. Its weights are the layers' own and the head's, by the same names. */
+  /** Makes the model for rows from the frozen part. Its weights keep the names of the layers and the head. */
   model(name: string, classes: number, settings: HeadSettings): Model
 }
 
 /**
- * Cuts the base before the layer `from`, for features from `taps`. Throws 'argument' where there is no such layer, nothing
- * before it or no tap after it, or where the layers from there on are fed by more than one of those before.
+ * Splits the base before the layer `from`, for features from `taps`. Throws 'argument' if there is no such layer, no
+ * layer before it or no tap after it, or if several earlier layers feed the layers from there on.
  */
 export function fineTuning(base: Model, taps: readonly FeatureTap[], from: string): FineTuning {
   const start = base.positionOf(from)
@@ -54,7 +54,7 @@ export function fineTuning(base: Model, taps: readonly FeatureTap[], from: strin
   if (start > last)
     throw new WeftgradError(
       'argument',
-      `${from} comes after ${nameAt(base, last)}, the last layer that features come from: nothing would be trained. Unfreeze an earlier layer.`,
+      `${from} comes after ${nameAt(base, last)}, the last layer with features: nothing would be trained. Unfreeze an earlier layer.`,
       { from },
     )
   const boundary = boundaryBefore(base, start, last)
@@ -90,7 +90,10 @@ function nameAt(base: Model, position: number): string {
   return base.layers[position]?.layer.name ?? 'the input'
 }
 
-/** The one layer before `start` that feeds those from there to `last`; -1 is the input. Undefined where there are several. */
+/**
+ * The only layer before `start` that feeds the layers from `start` to `last`; -1 is the input. Undefined if there are
+ * several.
+ */
 function boundaryBefore(base: Model, start: number, last: number): number | undefined {
   const outside = new Set(base.layers.slice(start, last + 1).flatMap(({ inputs }) => inputs.filter((i) => i < start)))
   const [boundary] = outside
@@ -105,8 +108,8 @@ function misplaced(base: Model, from: string, last: number, boundary: number | u
   const near = [before, after].flatMap((position) => (position === undefined ? [] : [nameAt(base, position)]))
   const why =
     boundary === undefined
-      ? `${from} lies beside a shortcut: the layers from it on are fed by several of those before`
-      : `nothing comes before ${from}: training a whole network from its images is not what this command does`
+      ? `${from} is inside a shortcut: several earlier layers feed the layers from it on`
+      : `no layer comes before ${from}: this command does not train a whole network`
   return new WeftgradError(
     'argument',
     `${base.name}: ${why}. Unfreeze ${near.join(' or ') || 'another layer'} instead.`,
@@ -117,7 +120,7 @@ function misplaced(base: Model, from: string, last: number, boundary: number | u
   )
 }
 
-/** The layer as in inference, though its weights are trained: normalisation keeps its statistics (and uses them). */
+/** The layer in inference mode, with trainable weights: normalisation uses and keeps its statistics. */
 function asInInference(layer: Layer): Layer {
   return {
     ...layer,
@@ -126,7 +129,7 @@ function asInInference(layer: Layer): Layer {
   }
 }
 
-/** Some columns of a row, in a shape of their own. */
+/** A layer that takes columns of a row in a given shape. */
 function columnsLayer(name: string, { from, count }: { from: number; count: number }, shape: Shape): Layer {
   return {
     name,

@@ -1,6 +1,6 @@
 /**
- * A pretrained network as a base for features: its weights found and opened, a fingerprint of their numbers, and the
- * network frozen on a device when it is needed.
+ * A pretrained network as a base for features: finds and opens its weights, computes their fingerprint, and puts the
+ * frozen network on a device when needed.
  */
 import { createHash } from 'node:crypto'
 import { WeftgradError } from '../errors.ts'
@@ -15,12 +15,12 @@ import { findWeights } from '../weights/find.node.ts'
 import { hashedGains, hashedReader } from '../weights/hashed.ts'
 import { assignWeights } from '../weights/load.ts'
 
-/** Stands for made-up weights where a file could be named. */
+/** The word for made-up weights, in place of a file name. */
 export const hashedWeights = 'hashed'
 
 export interface OpenBaseOptions {
   readonly size: number
-  /** A file, `hashed`, or null to look for the published weights and download them. */
+  /** A file, `hashed`, or null to find or download the published weights. */
   readonly weights: string | null
   readonly signal?: AbortSignal | undefined
   readonly onNote?: ((line: string) => void) | undefined
@@ -32,22 +32,22 @@ export interface PretrainedBase {
   /** Its layers and shapes, as Keras has them. */
   readonly model: Model
   readonly preprocessing: PreprocessingMode
-  /** Where its weights are from, for people. */
+  /** The source of its weights, to show. */
   readonly weights: string
-  /** Equal for equal numbers, whatever file they are from. */
+  /** A fingerprint of the weights, equal for equal numbers in any file. */
   readonly fingerprint: string
-  /** True for made-up weights: nothing that comes of them means anything. */
+  /** True for made-up weights: results with them mean nothing. */
   readonly isMeaningless: boolean
-  /** The numbers of one of `model`'s weights. */
+  /** Reads one of `model`'s weights. */
   readonly read: ReadWeight
-  /** The network on a device, for inference; `keep` names the layers whose outputs are wanted. `dispose()` it. */
+  /** Puts the network on a device for inference; `keep` names the layers whose outputs are needed. `dispose()` it. */
   frozen(device: Device, keep: readonly string[]): Promise<Model>
   close(): void
 }
 
 /**
- * Throws 'argument' for a size that the network does not take; an error for which `areWeightsMissing` holds where there
- * are no weights, saying how to get them; 'mismatch', 'format' and 'data' for a file that is not this network's.
+ * Opens a base. Throws 'argument' for a size that the network does not accept; an error with `areWeightsMissing` that
+ * says how to get missing weights; 'mismatch', 'format' and 'data' for a file that is not this network's.
  */
 export async function openBase(name: PretrainedName, options: OpenBaseOptions): Promise<PretrainedBase> {
   const { size, weights } = options
@@ -75,7 +75,7 @@ export async function openBase(name: PretrainedName, options: OpenBaseOptions): 
   }
 }
 
-/** Whether the weights could not be had: what a command answers with a usage error. */
+/** Whether the error is about missing weights, which commands report as a usage error. */
 export function areWeightsMissing(error: unknown): boolean {
   return error instanceof WeftgradError && error.details.weightsMissing === true
 }
@@ -96,7 +96,7 @@ async function weightsPath(
     if (!(error instanceof WeftgradError) || error.code === 'aborted') throw error
     throw new WeftgradError(
       error.code,
-      `${error.message} --weights names a file; --weights ${hashedWeights} tries everything out on made-up numbers.`,
+      `${error.message} --weights names a file; --weights ${hashedWeights} is a trial run with made-up weights.`,
       { ...error.details, weightsMissing: true },
       error,
     )

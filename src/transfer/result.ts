@@ -7,15 +7,15 @@ import type { Head } from '../tasks/recipe.ts'
 
 /** Facts about the features. */
 export interface FeatureFacts {
-  /** Images that there are features of now. */
+  /** Number of images with features. */
   readonly count: number
-  /** Those that had to be computed. */
+  /** Number of images whose features were computed now. */
   readonly computed: number
-  /** Wall clock, reading the cache included. */
+  /** Wall-clock seconds, reading the cache included. */
   readonly seconds: number
-  /** What computing all of them took, in this run and in those that the cache is from; null where it does not say. */
+  /** Seconds to compute all features, in this run and the earlier runs that filled the cache; null if unknown. */
   readonly computeSeconds: number | null
-  /** Of those computed, or of those read where none was computed. */
+  /** Rate of computing, or of reading if nothing was computed. */
   readonly imagesPerSecond: number
   /** Whether nothing had to be computed. */
   readonly cached: boolean
@@ -24,14 +24,14 @@ export interface FeatureFacts {
   readonly folder: string
 }
 
-/** `head`: on frozen features; `fine-tuning`: the network's end with it. */
+/** Stages. `head`: a head on frozen features; `fine-tuning`: the network's last layers with the head. */
 export type Stage = 'head' | 'fine-tuning'
 
 export interface StageLogs extends EpochLogs {
   readonly stage: Stage
 }
 
-/** What `report.json` holds. */
+/** The content of `report.json`. */
 export interface TransferReport extends TestReport {
   readonly model: PretrainedName
   readonly size: number
@@ -39,39 +39,39 @@ export interface TransferReport extends TestReport {
   readonly features: FeatureFacts
   readonly history: readonly StageLogs[]
   readonly runDir: string
-  /** The driver, for people. */
+  /** The driver's name. */
   readonly adapter: string
   readonly hardware: boolean
-  /** Where the network's weights are from. */
+  /** The source of the network's weights. */
   readonly weights: string
-  /** True for made-up weights: no figure of this report says anything about the network. */
+  /** True for made-up weights: the results say nothing about the network. */
   readonly meaningless: boolean
   readonly layers: readonly string[]
   readonly pool: string
-  /** Where the network's end was trained, too. */
+  /** Fine-tuning, if the network's last layers were trained too. */
   readonly fineTuning?: {
     /** The first layer that was trained. */
     readonly from: string
     readonly layers: readonly string[]
     readonly features: FeatureFacts
-    /** False where validation images found nothing better than the head alone: then those weights are kept. */
+    /** False if validation was no better than with the head alone, whose weights are then kept. */
     readonly kept: boolean
   }
-  /** Of the model that was kept. */
+  /** Number of parameters of the kept model. */
   readonly parameters: number
   readonly epochs: number
   readonly batchSize: number
-  /** Median over all epochs, validation included. */
+  /** Median seconds of an epoch, validation included. */
   readonly secondsPerEpoch: number
-  /** Images that the weights were trained on, those that decided, and those of the test. */
+  /** Number of training, validation and test images. */
   readonly images: { readonly train: number; readonly validation: number; readonly test: number }
-  /** Of the weights that were kept. */
+  /** Validation of the kept weights. */
   readonly validation: LossAndAccuracy
   /** The epoch whose weights were kept, counted over both stages. */
   readonly bestEpoch: number
 }
 
-/** Whether a report.json is one: what is printed of it is there. */
+/** Whether a report.json is a transfer run's: the printed fields exist. */
 export function isTransferReport(value: unknown): value is TransferReport {
   return (
     isRecord(value) &&

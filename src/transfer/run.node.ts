@@ -1,7 +1,7 @@
 /**
- * The job: transfer learning on a task's data. A head is trained on the features of a frozen pretrained network; asked to
- * unfreeze, it then trains the network's end together with the head, at a lower rate. Prints nothing; a reporter is told
- * what happens.
+ * The transfer-learning job on a task's data: trains a head on the features of a frozen pretrained network; with
+ * `--unfreeze` it then trains the network's last layers together with the head, at a lower rate. Prints nothing; a
+ * reporter receives its events.
  *
  * Promises: options, data and weights are checked before anything is computed. Validation images decide when training
  * stops, which weights are kept, and whether fine-tuning is; the test images are used once, at the end. Same seed, adapter
@@ -33,18 +33,18 @@ import { type StageResult, Stages, standardized, type TransferReporter } from '.
 export type { TransferReporter }
 
 export interface TransferOptions extends Partial<TransferSettings>, JobOptions {
-  /** Needed for a new run. */
+  /** The network; required for a new run. */
   readonly model?: PretrainedName | undefined
-  /** Where features are kept; in weftgrad's cache unless given. */
+  /** The folder of the features; weftgrad's cache by default. */
   readonly featureDir?: string | undefined
 }
 
-/** The network belongs to the settings: config.json has it among them. */
+/** The settings with the network, as config.json holds them. */
 export type NetworkSettings = TransferSettings & { readonly model: PretrainedName }
 
 type Given = Partial<TransferSettings> & { readonly model?: PretrainedName | undefined }
 
-/** What differs between transfer learning and other jobs. */
+/** The kind of job that transfer learning is. */
 export function transferKind(task: Task): JobKind<NetworkSettings, Given, TransferReport> {
   const table = transferSettings(task)
   return {
@@ -71,7 +71,7 @@ export function transferKind(task: Task): JobKind<NetworkSettings, Given, Transf
 /**
  * Trains, tests and writes the run's folder, or resumes a run in its folder.
  * @throws WeftgradError 'argument', 'file', 'data', 'fetch', 'mismatch', 'format', 'no-adapter', 'device-lost',
- * 'not-finite', 'aborted'. The features that were computed until then are kept.
+ * 'not-finite', 'aborted'. Features computed so far are kept.
  */
 export async function trainTransfer(
   task: Task,
@@ -93,20 +93,20 @@ export async function trainTransfer(
   }
 }
 
-/** What describes the weights in config.json. */
+/** The description of the weights in config.json. */
 export interface BaseFacts {
   readonly weights: string
   readonly fingerprint: string
 }
 
-/** Undefined where the configuration is not that of a transfer run. */
+/** The weights' description; undefined if the configuration is not a transfer run's. */
 export function baseIn({ base }: AnyConfig): BaseFacts | undefined {
   if (!isRecord(base) || typeof base.weights !== 'string' || typeof base.fingerprint !== 'string') return undefined
   const { weights, fingerprint } = base
   return { weights, fingerprint }
 }
 
-/** Throws WeftgradError 'mismatch', naming the run, for weights that are not those that a run was trained with. */
+/** Throws WeftgradError 'mismatch', naming the run, if the weights differ from those it was trained with. */
 export function refuseOtherWeights(
   run: string,
   { weights, fingerprint }: PretrainedBase,
@@ -115,7 +115,7 @@ export function refuseOtherWeights(
   if (fingerprint === trainedWith.fingerprint) return
   throw new WeftgradError(
     'mismatch',
-    `${run} was trained on features from other weights than those in ${weights}. Restore the ones it was trained with (${trainedWith.weights}).`,
+    `${run} was trained on features from other weights than those in ${weights}. Restore the original ones (${trainedWith.weights}).`,
     { weights, run: trainedWith },
   )
 }
@@ -200,7 +200,7 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
       epochs: history,
       bestEpoch: best.epoch,
     })
-    // The checkpoints have served.
+    // The checkpoints are no longer needed.
     await removeFromRun(stages.folder)
     return report
   }

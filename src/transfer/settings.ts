@@ -1,4 +1,4 @@
-/** The settings of transfer learning and of features: names, help, what each accepts. A task has the defaults. */
+/** The settings of transfer learning and of features: names, help and accepted values. The task holds the defaults. */
 import { leastImages } from '../runs/images.ts'
 import { common, imageLimit, nameList, oneWord, optionalText, SettingsTable, wholeNumber } from '../runs/settings.ts'
 import { featurePoolings } from '../tasks/feature-taps.ts'
@@ -27,7 +27,7 @@ const features = {
   ),
 } as const
 
-/** Features of as many images as are asked for. */
+/** Settings of extracting features for some of the images. */
 export interface ExtractionSettings extends FeatureSettings {
   readonly limit: number | null
 }

@@ -1,6 +1,6 @@
 /**
- * The stages of transfer learning: the head, then the network's end with it. Each has a folder with its checkpoint while the
- * run lasts; a stage that is done gives the same result again when the run is resumed.
+ * The stages of transfer learning: the head, then the network's last layers with it. Each has a folder with its
+ * checkpoint during the run; a finished stage gives the same result when the run is resumed.
  */
 import { FeatureDataset } from '../data/feature-dataset.ts'
 import { randomSplit } from '../data/split.ts'
@@ -27,11 +27,11 @@ import { standardization } from './model.ts'
 import type { PretrainedBase } from './pretrained-base.node.ts'
 import type { FeatureFacts, Stage, StageLogs } from './result.ts'
 
-/** Told what happens, features first. */
+/** Receives events, features first. */
 export interface TransferReporter extends FeatureReporter, Pick<JobReporter, 'onFolder'> {
   onFeaturesReady?(facts: FeatureFacts): void
   onModel?(model: Model, stage: Stage): void
-  /** `doneEpochs`: those of the stage that an earlier process trained. */
+  /** A stage begins; `doneEpochs` were trained by an earlier process. */
   onBegin?(facts: TrainingFacts, settings: TransferSettings, stage: Stage, doneEpochs: number): void
   onProgress?(progress: Progress): void
   onEpochEnd?(logs: StageLogs): void
@@ -51,17 +51,17 @@ export interface StageGround {
 export interface StageModel {
   readonly model: Model
   readonly taps: readonly FeatureTap[]
-  /** Its weights at the beginning; the rows are those it is trained on. */
+  /** Returns the initial weights, given the training rows. */
   readonly weights: (rows: FeatureDataset) => Promise<WeightNumbers>
   readonly epochs: number
   readonly learningRate: number
 }
 
-/** What a stage came to. */
+/** The result of a stage. */
 export interface StageResult {
   readonly features: FeatureFacts
   readonly weights: WeightNumbers
-  /** By validation, of the weights that were kept. */
+  /** The logs of the kept weights' epoch. */
   readonly best: StageLogs
   readonly test: Evaluation | undefined
 }
@@ -69,9 +69,9 @@ export interface StageResult {
 const validationShare = 0.1
 
 export class Stages {
-  /** Of all stages so far, the epochs counted through. */
+  /** The history of all stages so far, with continuous epoch numbers. */
   readonly history: StageLogs[] = []
-  /** Where the checkpoints are. */
+  /** The folder of the checkpoints. */
   readonly folder: string
   readonly #on: StageGround
   readonly #reporter: TransferReporter
@@ -89,7 +89,7 @@ export class Stages {
     return randomSplit(images.facts.train, validationShare, run.settings.seed).held.length
   }
 
-  /** Trains a model from its first weights on; they come back if training makes none better than `before`. */
+  /** Trains a model from its initial weights; restores them if training does not improve on `before`. */
   async train(
     stage: Stage,
     { model, taps, ...how }: StageModel,
@@ -114,7 +114,7 @@ export class Stages {
     model.setWeights(weights)
     this.#reporter.onModel?.(model, stage)
     run.stopIfAsked()
-    // Weights, two moments and the best weights in a checkpoint, which is written beside the one before; the model.
+    // Two checkpoints (weights, two moments, best weights), since a new one is written beside the old; the model.
     await requireSpace(runDir, model.parameterCount * 4 * 9 + 4e6)
 
     const training: FitOptions = {
@@ -142,7 +142,7 @@ export class Stages {
     }
   }
 
-  /** Trains on from the stage's checkpoint, if there is one. */
+  /** Trains, from the stage's checkpoint if there is one. */
   async #fit(stage: Stage, model: Model, rows: FeatureDataset, training: FitOptions): Promise<History> {
     const { run } = this.#on
     const folder = run.path('stages', stage)
@@ -152,7 +152,7 @@ export class Stages {
     const earlier = this.history.length
     const countedOn = (logs: EpochLogs): StageLogs => ({ ...logs, epoch: earlier + logs.epoch, stage })
     this.history.push(...(resume?.history ?? []).map(countedOn))
-    // A crash may have left a line that no checkpoint has reached.
+    // A crash may have left a line beyond the checkpoint.
     await writeHistory(run.runDir, this.history)
     const reach = (epoch: number): void => {
       run.reached = ` after ${epoch} of ${counted(training.epochs, 'epoch')} (${stage})`
@@ -200,8 +200,8 @@ export class Stages {
 }
 
 /**
- * The model's weights, its standardisation being that of these rows. A feature that never varies in them (within the
- * rounding of a mean) is not divided: where it does vary elsewhere, it would drown all others.
+ * The model's weights, with standardisation computed from these rows. A feature that is constant in them (within the
+ * rounding of a mean) is not divided: where it varies elsewhere, it would otherwise outweigh all others.
  */
 export async function standardized(model: Model, rows: FeatureDataset): Promise<WeightNumbers> {
   const { mean, variance } = await rows.statistics()

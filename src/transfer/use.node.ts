@@ -1,4 +1,4 @@
-/** Using a finished transfer run: its network and model brought together again. Prints nothing. */
+/** Uses a finished transfer run: reunites its network and model. Prints nothing. */
 import { join } from 'node:path'
 import { residentImages } from '../data/dataset.ts'
 import { FeatureDataset } from '../data/feature-dataset.ts'
@@ -24,9 +24,9 @@ import { baseIn, type NetworkSettings, refuseOtherWeights, transferKind } from '
 
 interface UsedRun {
   readonly base: PretrainedBase
-  /** What the frozen part gives to the model. */
+  /** The outputs of the frozen part that the model takes. */
   readonly taps: readonly FeatureTap[]
-  /** With the run's weights. */
+  /** The model with the run's weights. */
   readonly model: Model
   readonly config: AnyConfig
   readonly settings: NetworkSettings
@@ -34,12 +34,12 @@ interface UsedRun {
 
 export interface UseTransferOptions {
   readonly dataDir?: string | undefined
-  /** Where features are kept; in weftgrad's cache unless given. */
+  /** The folder of the features; weftgrad's cache by default. */
   readonly featureDir?: string | undefined
   readonly onNote?: ((line: string) => void) | undefined
 }
 
-/** Tests a run's model again, on the run's own test images where the data are the same. Throws as `trainTransfer`. */
+/** Evaluates a run's model, on the run's own test images if the data are the same. Throws as `trainTransfer`. */
 export async function evaluateTransferRun(
   task: Task,
   runDir: string,
@@ -64,7 +64,7 @@ export async function evaluateTransferRun(
   })
 }
 
-/** Class probabilities [count, classes] of images as the task has them, by a run's model. */
+/** Class probabilities [count, classes] of images in the task's format, by a run's model. */
 export async function predictByTransferRun(
   task: Task,
   device: Device,
@@ -98,9 +98,13 @@ async function withRun<T>(
   const path = join(runDir, runFiles.config)
   const trainedWith = baseIn(config)
   if (trainedWith === undefined)
-    throw new WeftgradError('format', `${path} is not the configuration of a transfer run. Name the folder of one.`, {
-      path,
-    })
+    throw new WeftgradError(
+      'format',
+      `${path} is not the configuration of a transfer run. Name the folder of such a run.`,
+      {
+        path,
+      },
+    )
   const settings = transferKind(task).read(config, path, {})
   const classes = task.data.classNames.length
   const base = await openBase(settings.model, { ...settings, onNote })

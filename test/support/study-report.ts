@@ -284,7 +284,7 @@ export function wholeStudy(): { readonly report: StudyReport; readonly pictures:
         best: done(lenet('best', 70)),
         vgg16: done(transfer(60)),
         xception: { state: 'skipped', reason: hostile },
-        resnet152v2: { state: 'skipped', reason: 'It was left out on request (--skip).' },
+        resnet152v2: { state: 'skipped', reason: 'It was skipped on request (--skip).' },
       },
       comparison,
       commentary: commentary(comparison, task, {
@@ -302,7 +302,7 @@ export function wholeStudy(): { readonly report: StudyReport; readonly pictures:
 /** Of a study that left everything out. */
 export function emptyStudy(): StudyReport {
   const { report } = wholeStudy()
-  const skipped = { state: 'skipped', reason: 'It was left out on request (--skip).' } as const
+  const skipped = { state: 'skipped', reason: 'It was skipped on request (--skip).' } as const
   const parts = Object.fromEntries(Object.keys(report.parts).map((part) => [part, skipped]))
   return { ...report, parts: parts as unknown as StudyReport['parts'], comparison: null, commentary: [] }
 }

@@ -29,8 +29,8 @@ export class Arenas {
   }
 
   /**
-   * Reserves memory outside the forbidden arenas: in the preferred one if it can, else where the arenas grow least. Throws
-   * 'limit', with `what` in the message, for more than a buffer can hold.
+   * Reserves memory outside the forbidden arenas: in the preferred one if possible, else where the arenas grow least.
+   * Throws 'limit', naming `what`, for more bytes than a buffer can hold.
    */
   reserve(bytes: number, forbidden: ReadonlySet<number>, preferred: number | undefined, what: string): Region {
     const limit = this.#maxBufferBytes
@@ -67,13 +67,13 @@ interface Block {
   bytes: number
 }
 
-/** One buffer's worth of memory. */
+/** The memory of one buffer. */
 class Arena {
   /** The size that the arena's buffer must have. */
   bytes = 0
   #free: Block[] = []
 
-  /** By how many bytes the arena would grow to hold `bytes` more. */
+  /** The bytes by which the arena would grow to hold `bytes` more. */
   growthFor(bytes: number): number {
     const size = alignUp(bytes)
     if (this.#free.some((block) => block.bytes >= size)) return 0

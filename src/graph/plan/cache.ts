@@ -1,6 +1,6 @@
 /**
- * Plans cached by the structure of the graph: two graphs with the same operators, attributes, shapes and wiring share
- * one plan, whatever numbers their leaves hold.
+ * Caches plans by the structure of the graph: graphs with the same operators, attributes, shapes and wiring share one
+ * plan, whatever numbers their leaves hold.
  */
 
 import type { Operation, Storage, Value } from '../node.ts'
@@ -11,7 +11,7 @@ import { planGraph } from './plan.ts'
 const operationNumbers = new WeakMap<Operation, number>()
 let nextOperation = 0
 
-/** Operations are told apart by identity: two may share a name. */
+/** The number of an operation. Operations are compared by identity, since two may share a name. */
 function numberOf(op: Operation): number {
   let number = operationNumbers.get(op)
   if (number === undefined) {
@@ -21,7 +21,7 @@ function numberOf(op: Operation): number {
   return number
 }
 
-/** Text that is equal for equal structures, and the leaves in the order it numbers them. */
+/** Text that is equal for equal structures, and the leaves in the order in which it numbers them. */
 export function structureOf(values: readonly Value[]): { readonly text: string; readonly leaves: readonly Storage[] } {
   const numbers = new Map<number, number>()
   const leaves = new Map<Storage, number>()
@@ -42,7 +42,7 @@ export function structureOf(values: readonly Value[]): { readonly text: string; 
   return { text: `${lines.join('\n')}\n=> ${values.map(reference).join()}`, leaves: [...leaves.keys()] }
 }
 
-/** JSON, but telling infinities and NaN apart, which JSON writes as null, and -0 from 0. */
+/** Attributes as JSON that also distinguishes infinities and NaN, which plain JSON writes as null, and -0. */
 function attributeText(attributes: object): string {
   return JSON.stringify(attributes, (_, value: unknown) =>
     typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0))
@@ -53,7 +53,7 @@ function attributeText(attributes: object): string {
 
 interface CachedPlan {
   readonly plan: Omit<Plan, 'leaves'>
-  /** Which of the structure's leaves the plan reads, by the plan's numbers. The leaves themselves are not held on to. */
+  /** The structure's leaves that the plan reads, by the plan's numbers. Holds no reference to the leaves. */
   readonly leafOrder: readonly number[]
 }
 
@@ -66,7 +66,7 @@ export class PlanCache {
     this.#capacity = capacity
   }
 
-  /** The cached plan for these values, with their own leaves; planned now if the structure is new. */
+  /** Returns the cached plan for these values, with their own leaves; plans it if the structure is new. */
   plan(values: readonly Value[], options: PlanOptions): Plan {
     const { text, leaves } = structureOf(values)
     const key = `${JSON.stringify([options.variants ?? {}, options.fuse ?? true, options.record ?? false])}\n${text}`

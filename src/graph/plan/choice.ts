@@ -1,7 +1,7 @@
 /**
- * Chooses the variant of a family that computes a kernel. A `VariantTable` fixes it for a whole family or for one shape class
- * of it; otherwise the family's preference decides. Plans record their choices, so that a run can be repeated with the same
- * kernels, and, on request, everything that tuning needs to measure the alternatives.
+ * Chooses the variant of a family that computes a kernel. A `VariantTable` fixes it for a whole family or for one shape
+ * class of it; otherwise the family's preference decides. Plans record their choices, so that a run can be repeated
+ * with the same kernels, and, on request, all that tuning needs to measure the alternatives.
  */
 
 import type { Family, KernelPlan, Target } from '../../kernels/kernel.ts'
@@ -34,7 +34,7 @@ export interface KernelTask {
   readonly shapeClass: string
   /** Names of the variants that support it, the reference variant first. */
   readonly candidates: readonly string[]
-  /** The variant that is used if nothing was measured. */
+  /** The variant to use if nothing was measured. */
   readonly preferred: string
   /** The types of its inputs. */
   readonly inputs: readonly TensorType[]
@@ -81,7 +81,7 @@ export function variantIn(
   return wishes.find((wish) => wish !== undefined && candidates.includes(wish))
 }
 
-/** The table that makes plans of the same kernels choose the same variants again. */
+/** The table with which plans of the same kernels choose the same variants again. */
 export function tableOf(choices: readonly Choice[]): VariantTable {
   const entries = choices.map((choice) => [classKey(choice), choice.variant] as const)
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))

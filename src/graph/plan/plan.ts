@@ -1,8 +1,8 @@
 /**
- * From a graph of values to a list of dispatches with every operand placed. Nothing touches the device here.
+ * Plans a graph: turns values into a list of dispatches with every operand placed. Nothing here touches the device.
  *
  * Intermediates live in *arenas*, a few buffers in which memory is reused as soon as the last reader has run. WebGPU
- * refuses a dispatch that binds one buffer both read-only and read-write, even at disjoint ranges, so a node's results
+ * rejects a dispatch that binds one buffer both read-only and read-write, even at disjoint ranges, so a node's results
  * go into another arena than its operands, and its scratch memory into yet another.
  */
 
@@ -22,14 +22,14 @@ import { KernelChooser } from './choice.ts'
 /** A value that the program must leave somewhere. */
 export interface Wanted {
   readonly value: Value
-  /** Where to leave it; without one it stays in an arena until the next run. */
+  /** The slice to leave it in; without one it stays in an arena until the next run. */
   readonly destination?: BufferSlice
 }
 
-/** Where an operand lies: in an arena, in a leaf, or in a buffer of its own. */
+/** The location of an operand: in an arena, a leaf or a buffer. */
 export type Location =
   | {
-      /** In memory that the plan's intermediates share. */
+      /** Memory that the plan's intermediates share. */
       readonly kind: 'arena'
       /** Its number in `Plan.arenaBytes`. */
       readonly arena: number
@@ -39,7 +39,7 @@ export type Location =
       readonly bytes: number
     }
   | {
-      /** In numbers that are there already: a parameter, a data set, an input. */
+      /** Existing numbers: a parameter, a data set, an input. */
       readonly kind: 'leaf'
       /** Its number among the plan's leaves. */
       readonly leaf: number
@@ -49,7 +49,7 @@ export type Location =
       readonly bytes: number
     }
   | {
-      /** In a buffer that the caller named. */
+      /** A buffer that the caller named. */
       readonly kind: 'buffer'
       /** The part of it. */
       readonly slice: BufferSlice
@@ -61,19 +61,19 @@ export interface PlannedDispatch {
   readonly label: string
   /** The whole shader module. */
   readonly wgsl: string
-  /** Of its storage operands, in order. */
+  /** The access modes of its storage operands, in order. */
   readonly access: readonly ('read' | 'read_write')[]
   /** The uniform block's bytes, as u32 words. */
   readonly uniforms: Uint32Array
   /** Workgroups in x, y and z. */
   readonly workgroups: readonly [number, number, number]
-  /** Where its storage operands lie, in order. */
+  /** The locations of its storage operands, in order. */
   readonly operands: readonly Location[]
 }
 
-/** What running a graph comes to: dispatches in order, and memory. */
+/** The plan of a graph: dispatches in order, and memory. */
 export interface Plan {
-  /** In the order in which they run. */
+  /** The dispatches in the order in which they run. */
   readonly dispatches: readonly PlannedDispatch[]
   /** Bytes of each arena. */
   readonly arenaBytes: readonly number[]
@@ -82,43 +82,46 @@ export interface Plan {
    * @internal
    */
   readonly leaves: readonly Storage[]
-  /** Where each wanted value is, in order. */
+  /** The location and type of each wanted value, in order. */
   readonly results: readonly {
-    /** Where it lies after a run. */
+    /** Its location after a run. */
     readonly location: Location
     /** Its shape and dtype. */
     readonly type: TensorType
   }[]
-  /** Which kernel variants were chosen, and from which. */
+  /** The chosen kernel variants, with their alternatives. */
   readonly choices: readonly Choice[]
   /**
-   * Sums that the caller adds up, by `deferSums`; their partial results stay in the arenas until the end.
+   * Sums that the caller finishes (`deferSums`); their partial results stay in the arenas until the end.
    * @internal
    */
   readonly deferred: readonly PlacedSplitSum[]
-  /** What tuning needs to know of each kernel; empty unless `record` was asked for. */
+  /** A tuning task for each kernel; empty unless `record` is set. */
   readonly tasks: readonly KernelTask[]
 }
 
-/** A split sum, and the slices that its parts belong into. */
+/** A split sum, and the destination slices of its parts. */
 export interface PlacedSplitSum
   extends SplitSum<{
-    /** Where the part belongs. */
+    /** The destination of the part. */
     readonly slice: BufferSlice
   }> {
-  /** Where the partial results lie, one after the other. */
+  /** The location of the partial results, one after the other. */
   readonly partial: Location
 }
 
 export interface PlanOptions extends ChooserOptions {
-  /** How many sums of partial results the caller is ready to add up itself, of those that only destinations wait for. */
+  /** The most sums of partial results that the caller can finish itself, among those needed only by destinations. */
   readonly deferSums?: number | undefined
-  /** False leaves the graph as traced: for tests that compare the two. */
+  /** False plans the graph as traced, for tests that compare the two. */
   readonly fuse?: boolean | undefined
   readonly maxBufferBytes?: number | undefined
-  /** The most bytes of one tensor that a kernel may see. */
+  /** The most bytes of a tensor that one binding may cover. */
   readonly maxBindingBytes?: number | undefined
-  /** The slice of a leaf that is on the device already; lets the plan see which destinations are also read. */
+  /**
+   * Returns the buffer of a leaf that is already on the device, so that the plan knows which destinations are also
+   * read.
+   */
   readonly leafBuffer?: ((storage: Storage) => DeviceBuffer | undefined) | undefined
 }
 
@@ -128,7 +131,10 @@ export function bytesOf(type: TensorType): number {
   return elementCount(type.shape) * elementBytes[type.dtype]
 }
 
-/** Throws 'limit' where a tensor fits no buffer of the adapter, and whatever the operators' kernels refuse. */
+/**
+ * Plans the wanted values. Throws 'limit' for a tensor too large for the adapter's buffers, and what the operators'
+ * kernels throw.
+ */
 export function planGraph(wanted: readonly Wanted[], options: PlanOptions): Plan {
   const traced = wanted.map((w) => w.value)
   const values = options.fuse === false ? traced : rewrite(traced, options.target)
@@ -136,7 +142,7 @@ export function planGraph(wanted: readonly Wanted[], options: PlanOptions): Plan
   return new Planner(outputs, options).plan()
 }
 
-/** A value that is all of another one's memory, in another shape, shares it. */
+/** The value whose memory this one shares: a value that covers all of another's memory, in another shape. */
 function rootOf(value: Value): Value {
   let root = value
   for (;;) {
@@ -146,7 +152,7 @@ function rootOf(value: Value): Value {
   }
 }
 
-/** Bytes from the start of a node's first input, where the result is a run of that memory. */
+/** Offset of the result in bytes from the start of the first input, if it is a contiguous part of that memory. */
 function viewOffset({ op, inputs, attributes }: Node): number | undefined {
   const [source] = inputs
   const elements = source === undefined ? undefined : op.view?.(source.type, attributes)
@@ -154,8 +160,8 @@ function viewOffset({ op, inputs, attributes }: Node): number | undefined {
 }
 
 /**
- * The first byte of a view into a leaf that starts where a binding may; undefined for any other node. Such a view is read
- * where it lies: a weight larger than a binding may be is seen in blocks of rows.
+ * The first byte of a view into a leaf that starts where a binding may start; undefined for any other node. Such a view
+ * is read in place: this is how a weight larger than the largest binding is read, in blocks of rows.
  */
 function leafViewOffset(node: Node): number | undefined {
   const [source] = node.inputs
@@ -233,7 +239,7 @@ class Planner {
     return location
   }
 
-  /** For each root value the position of the last node that reads it; results are read at the end. */
+  /** The position of the last node that reads each root value; results are read at the end. */
   #lastUses(computed: readonly Node[]): Map<string, number> {
     const last = new Map<string, number>()
     computed.forEach((node, position) => {
@@ -246,7 +252,7 @@ class Planner {
     return last
   }
 
-  /** Results that their kernel may write straight to where they are wanted, by root. */
+  /** Destinations that a kernel may write to directly, by root. */
   #directDestinations(): Map<string, BufferSlice> {
     const { leafBuffer } = this.#options
     const readBuffers = new Set([...this.#leafNumbers.keys()].map((storage) => leafBuffer?.(storage)))
@@ -303,7 +309,7 @@ class Planner {
       if (lastUse.get(key) === position) this.#release(this.#locations.get(key))
   }
 
-  /** Leaves a kernel's last sum to the caller, where nothing in the graph reads what it gives. */
+  /** Leaves a kernel's last sum to the caller if nothing in the graph reads the result. */
   #defer(node: Node, kernel: KernelPlan, outputs: readonly Location[], scratch: readonly Location[]): boolean {
     const sum = kernel.dispatches.at(-1)?.splitSum
     const [partial] = scratch
@@ -339,14 +345,14 @@ class Planner {
     }
   }
 
-  /** Results that could not be written in place: copied once everything that reads the old contents has run. */
+  /** Copies the results that could not be written in place, once everything that reads the old contents has run. */
   #copyToDestinations(): void {
     const pending = this.#outputs.flatMap(({ value, destination }) => {
       const location = this.#locate(value)
       const isInPlace = destination === undefined || (location.kind === 'buffer' && location.slice === destination)
       return isInPlace ? [] : [{ value, destination, location }]
     })
-    // What a copy reads must not have been overwritten by the copy before: leaves that are destinations too are saved.
+    // An earlier copy must not overwrite what a later one reads, so leaves that are also destinations are saved first.
     const overwritten = new Set<DeviceBuffer | undefined>(pending.map(({ destination }) => destination.buffer))
     const saved = pending.map(({ value, destination, location }) => {
       if (location.kind !== 'leaf' || !overwritten.has(this.#leafBuffer(location)))

@@ -1,4 +1,4 @@
-/** Elementwise work as a chain of steps in one kernel: a single operator, or what fusion merged. */
+/** Elementwise work as a chain of steps in one kernel: a single operator or several merged by fusion. */
 
 import type { ElementwiseStep } from '../../kernels/elementwise/elementwise.ts'
 import { elementwise } from '../../kernels/elementwise/elementwise.ts'
@@ -6,7 +6,7 @@ import { copy } from '../../kernels/elementwise/steps.ts'
 import type { DType, KernelPlan, Shape } from '../../kernels/kernel.ts'
 import type { Kernels, Node, Operation, Value } from '../node.ts'
 
-/** Several elementwise operators in one kernel. Made by fusion. */
+/** Several elementwise operators in one kernel, made by fusion. */
 export const chainOp: Operation<{
   readonly steps: readonly ElementwiseStep[]
   readonly shape: Shape
@@ -17,7 +17,7 @@ export const chainOp: Operation<{
   lower: (node, kernels) => planChain(node, node.attributes.steps, kernels),
 }
 
-/** The kernel that computes such a result by these steps. */
+/** The kernel that computes a result of this type by these steps. */
 export function planChain(
   { inputs, outputs }: Pick<Node, 'inputs' | 'outputs'>,
   steps: readonly ElementwiseStep[],

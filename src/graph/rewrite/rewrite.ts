@@ -1,12 +1,13 @@
 /**
- * Rewriting before planning: what pays is merged, the numbers stay the same. The driver knows no operator by name:
+ * Rewrites a graph before planning: merges nodes if that pays and keeps the numbers the same. It knows no operator by
+ * name:
  *
- * - an operation brings its own rules of fusion (`fuse`), tried at each of its nodes: a convolution with its pooling, the
- *   loss with its gradient (operators/fusion/);
- * - an operation absorbs its only reader where it can compute both (`absorb`): a convolution its activation;
+ * - an operation brings its own fusion rules (`fuse`), tried at each of its nodes: a convolution with its pooling,
+ *   the loss with its gradient (operators/fusion/);
+ * - an operation absorbs its only reader if it can compute both (`absorb`): a convolution its activation;
  * - a chain of elementwise operators (`step`) becomes one kernel: an intermediate that only one other elementwise operator
  *   reads is never written to memory. Broadcasts become strides;
- * - a tensor that holds one number everywhere (`uniform`) becomes a literal in the kernel that reads it.
+ * - a tensor with the same number in every element (`uniform`) becomes a literal in the kernel that reads it.
  */
 
 import type { ElementwiseStep } from '../../kernels/elementwise/elementwise.ts'
@@ -15,12 +16,12 @@ import type { Build, GraphView, Node, Replacement, Traced, Value } from '../node
 import { keyOf, makeNode, outputOf, outputsOf, sameShape, sameValue, topologicalOrder } from '../node.ts'
 import { chainOp } from './elementwise-chain.ts'
 
-/** Storage bindings a stage may have by default are 8: leave room for the result. */
+/** WebGPU allows 8 storage bindings a stage by default; this leaves room for the result. */
 const mostFusedInputs = 6
-/** Beyond this a kernel's body grows without saving anything that matters. */
+/** Longer chains make the kernel larger without a noticeable saving. */
 const mostFusedSteps = 48
 
-/** The same values, computed by fewer kernels, as far as the target has them. */
+/** Returns the same values, computed by fewer kernels if the target supports them. */
 export function rewrite(outputs: readonly Value[], target: Target): readonly Value[] {
   return new Rewriter(outputs, target).run()
 }
@@ -30,7 +31,7 @@ class Rewriter {
   readonly #target: Target
   readonly #wanted: ReadonlySet<string>
   readonly #readers = new Map<string, Node[]>()
-  /** What stands for each traced value. */
+  /** The replacement of each traced value. */
   readonly #rewritten = new Map<string, Value>()
   readonly #heads = new Map<Node, Build>()
   readonly #uniforms = new Map<number, number>()
@@ -64,7 +65,7 @@ class Rewriter {
     return this.#outputs.map((value) => this.#map(value))
   }
 
-  /** What the operations' rules match; of two that touch one node, the first in the order of nodes. */
+  /** The matches of the operations' rules; if two overlap, the one that comes first in node order. */
   #findReplacements(order: readonly Node[]): Replacement[] {
     const graph: GraphView = {
       target: this.#target,
@@ -90,7 +91,7 @@ class Rewriter {
     return rewritten
   }
 
-  /** Whether nothing but one other operator wants this value. */
+  /** Whether exactly one other operator needs this value. */
   #private(value: Value): boolean {
     const readers = this.#readers.get(keyOf(value)) ?? []
     const [reader] = readers
@@ -98,7 +99,7 @@ class Rewriter {
     return readers.length === 1 && uses === 1 && !this.#wanted.has(keyOf(value))
   }
 
-  /** Nodes that live on only inside their reader: each reader takes what fits, from the last node back. */
+  /** The nodes to inline into their reader; each reader takes what fits, from the last node backward. */
   #inlinedNodes(order: readonly Node[]): Set<number> {
     const inlined = new Set<number>()
     const groups = new Map<number, { inputs: number; steps: number }>()
@@ -132,12 +133,12 @@ class Rewriter {
     return inlined
   }
 
-  /** The number that a value holds everywhere, where that is known. */
+  /** The number in every element of a value, if known. */
   #uniform(value: Value): number | undefined {
     return this.#uniforms.get(value.node.id)
   }
 
-  /** Notes the number that a node's result holds everywhere, as float32, as a kernel would compute it. */
+  /** Records the number in every element of a node's result, in float32 as a kernel would compute it. */
   #findUniform(node: Node): void {
     const operands = node.inputs.map((input) => this.#uniform(input))
     if (node.op.uniform === undefined || operands.includes(undefined)) return
@@ -145,7 +146,7 @@ class Rewriter {
     this.#uniforms.set(node.id, Math.fround(node.op.uniform(a, b, node.attributes)))
   }
 
-  /** The operand that can compute this node too, with what then computes both. */
+  /** The operand that can absorb this node, and the operation that computes both. */
   #hostOf(reader: Node): { readonly node: Node; readonly both: Traced } | undefined {
     const [value] = reader.inputs
     if (value === undefined || reader.inputs.length > 1 || !this.#private(value)) return undefined
@@ -164,7 +165,7 @@ class Rewriter {
     )
     if (fusible(node) && takesSomething) return this.#chain(node, inlined)
     if (node.inputs.every((input) => this.#map(input).node === input.node)) return node
-    // A new node, so that its number is again larger than those of its inputs.
+    // A new node, so that its number is larger than those of its inputs.
     return makeNode(node.op, this.#mapped(node), node.attributes)
   }
 
@@ -172,7 +173,7 @@ class Rewriter {
     return node.inputs.map((value) => this.#map(value))
   }
 
-  /** One kernel for `node` and everything that was inlined into it. */
+  /** Makes one kernel of `node` and everything inlined into it. */
   #chain(node: Node, inlined: ReadonlySet<number>): Node {
     const steps: ElementwiseStep[] = []
     const inputs: Value[] = []

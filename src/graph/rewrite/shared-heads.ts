@@ -1,8 +1,8 @@
-/** Two nodes that become the two outputs of one. */
+/** Merges two nodes into the two outputs of one. */
 
 import type { Build, Node } from '../node.ts'
 
-/** Heads for both: whichever is asked for first makes the node. Its operands must be traced before both. */
+/** Heads for both nodes: the first one built makes the shared node. Its operands must be traced before both. */
 export function sharedHeads(first: readonly Node[], second: readonly Node[], build: Build): Map<Node, Build> {
   let made: ReturnType<Build> | undefined
   const make: Build = (map) => {

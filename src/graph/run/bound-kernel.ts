@@ -1,4 +1,4 @@
-/** A kernel's plan on given buffers: what programs, tuning, benchmarks and the kernels' tests run. */
+/** Binds a kernel's plan to given buffers, for programs, tuning, benchmarks and the kernels' tests. */
 
 import type { BoundCommands, UnboundCommand } from '../../gpu/bind.ts'
 import { bindCommands } from '../../gpu/bind.ts'
@@ -34,7 +34,7 @@ export async function bindKernel(device: Device, kernel: PlacedKernel, label: st
   }
 }
 
-/** A kernel's dispatches on its memory. Throws RangeError if one names an operand that was not given. */
+/** The commands of a kernel's dispatches on its memory. Throws RangeError if one names a missing operand. */
 export function unboundCommands(
   { plan, inputs, outputs }: PlacedKernel,
   scratch: readonly DeviceBuffer[],

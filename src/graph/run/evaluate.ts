@@ -1,6 +1,6 @@
 /**
- * Runs what tensors need, once: plans the graph (or finds the plan of an equal one), binds it, submits it, reads the
- * results back and releases everything. Training uses a `Program` that is kept instead; both go through the same planner.
+ * Computes tensors once: plans the graph (or finds the plan of an equal one), binds it, submits it, reads the results
+ * back and releases everything. Training keeps a `Program` instead; both use the same planner.
  */
 
 import { wordBytes } from '../../gpu/alignment.ts'
@@ -17,16 +17,16 @@ import type { Plan } from '../plan/plan.ts'
 import { bytesOf } from '../plan/plan.ts'
 import { Program, planFor, planLimitsOf } from './program.ts'
 
-/** Numbers read back, row-major: by dtype f32, u32 or u8. */
+/** Numbers read back, row-major; the array type follows the dtype (f32, u32 or u8). */
 export type HostNumbers = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
 
-/** Where and how tensors are computed. */
+/** Options for computing tensors: where and how. */
 export interface EvaluateOptions {
-  /** Where to run; by default where the leaves live, else the device that was opened last. */
+  /** The device to run on; by default the leaves' device, else the one opened last. */
   readonly device?: Device
   /** Kernel variants to use instead of the preferred ones. */
   readonly variants?: VariantTable
-  /** False runs the graph as traced, one kernel an operator. */
+  /** False runs the graph as traced, one kernel per operator. */
   readonly fuse?: boolean
 }
 

@@ -1,6 +1,6 @@
 /**
- * A plan bound to a device: arenas allocated, pipelines compiled and bind groups made, once. Each run encodes the same
- * commands; it creates, writes and allocates nothing.
+ * A plan bound to a device: arenas are allocated, pipelines compiled and bind groups made once. Each run encodes the
+ * same commands; it creates, writes and allocates nothing.
  */
 
 import type { UnboundCommand } from '../../gpu/bind.ts'
@@ -34,7 +34,7 @@ export function planLimitsOf(device: Device): Pick<PlanOptions, 'target' | 'maxB
   }
 }
 
-/** Plans for this device. */
+/** Plans the values for this device. */
 export function planFor(
   device: Device,
   wanted: readonly Wanted[],
@@ -77,9 +77,9 @@ export class Program {
   }
 
   /**
-   * `after` returns kernels to run after the graph's own, such as an optimizer's, which update memory in place. It gets the
-   * wanted values, and the partial results of each sum that the plan deferred. Throws 'limit' or 'device', and frees
-   * everything then.
+   * Binds the plan. `after` returns kernels to run after the graph's own that update memory in place, such as an
+   * optimizer's. It receives the wanted values and the partial results of each deferred sum. Throws 'limit' or
+   * 'device', and frees everything then.
    */
   static async create(
     device: Device,
@@ -134,8 +134,8 @@ export class Program {
   }
 
   /**
-   * Encodes `repeats` runs into one submission. Resolves when more may be submitted, not when it has run. Rejects with
-   * 'disposed' if the program, or memory that it reads or writes, was disposed of.
+   * Encodes `repeats` runs into one submission. Resolves when more may be submitted, not when the runs are done.
+   * Rejects with 'disposed' if the program, or memory that it reads or writes, was disposed of.
    */
   async run(repeats = 1): Promise<void> {
     refuseReleased(this.#buffers)
@@ -158,7 +158,7 @@ export class Program {
   }
 }
 
-/** Throws RangeError if a plan names an arena or a leaf that it does not have. */
+/** The arena or leaf with this number. Throws RangeError if the plan has none. */
 function numbered<T>(parts: readonly T[], number: number): T {
   const part = parts[number]
   if (part === undefined) throw new RangeError(`part ${number} of ${parts.length}`)

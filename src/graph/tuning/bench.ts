@@ -10,11 +10,11 @@ import type { KernelTask } from '../plan/choice.ts'
 import { bytesOf } from '../plan/plan.ts'
 import { bindKernel } from '../run/bound-kernel.ts'
 
-/** Relative to the largest magnitude. Float32 sums in two orders agree better than this. */
+/** Tolerance, relative to the largest magnitude. Float32 sums in two orders agree better than this. */
 const tolerance = 1e-4
 /**
- * Codes and indices name the largest of several numbers. If two are equal up to rounding, variants may disagree: one
- * difference in ten thousand is accepted.
+ * The accepted share of different integers. Codes and indices name the largest of several numbers; if two are equal up
+ * to rounding, variants may disagree.
  */
 const differingShare = 1e-4
 /** Length of the pattern that synthetic operands repeat: a prime, so that rows and columns of a tensor differ. */
@@ -24,7 +24,7 @@ const tileLength = 65521
 export interface BenchedVariant {
   /** Time of compilation and first dispatch in ms; software Vulkan compiles at the first dispatch. */
   readonly firstMs: number
-  /** What is wrong with its results, in words; undefined if they are right. */
+  /** A description of what is wrong with its results; undefined if they are right. */
   readonly wrong: string | undefined
   /** Wall-clock time of `repeats` runs in ms. */
   time(repeats: number): Promise<number>
@@ -38,7 +38,7 @@ export class TaskBench {
   readonly #outputs: readonly DeviceBuffer[]
   #expected: readonly ArrayBuffer[] | undefined
 
-  /** Throws 'limit' if the operands do not fit, and frees everything then. */
+  /** Allocates the operands. Throws 'limit' if they do not fit, and frees everything then. */
   constructor(device: Device, task: KernelTask) {
     this.#device = device
     this.#task = task
@@ -143,7 +143,7 @@ function tileOf(dtype: TensorType['dtype']): Uint8Array {
   return tile
 }
 
-/** NaN equals only NaN, infinities only those of their sign. */
+/** Describes the first difference, if any. NaN equals only NaN, and an infinity equals only one of its sign. */
 function numbersDiffer(actualBytes: ArrayBuffer, expectedBytes: ArrayBuffer): string | undefined {
   const [actual, expected] = [new Float32Array(actualBytes), new Float32Array(expectedBytes)]
   let largest = 0

@@ -9,8 +9,8 @@ import { classKey } from '../plan/choice.ts'
 import type { TuningResult } from './tuning.ts'
 
 /**
- * Raise this when a variant of the same name gets faster or slower, or computes something else: all kernels are then measured
- * again. New, removed and renamed variants are noticed without it.
+ * The revision of the kernels. Raise it when a variant of the same name gets faster or slower, or computes something
+ * else: all kernels are then measured again. New, removed and renamed variants are noticed without it.
  */
 export const kernelRevision = 1
 

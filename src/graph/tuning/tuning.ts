@@ -15,36 +15,39 @@ import { bytesOf } from '../plan/plan.ts'
 import type { BenchedVariant } from './bench.ts'
 import { TaskBench } from './bench.ts'
 
-/** Enough to tune a LeNet-5 step on software Vulkan. A longer start would be noticed. */
+/** Default time budget: enough to tune a LeNet-5 step on software Vulkan. Users would notice a longer start. */
 export const defaultBudgetMs = 3000
 /** The most variants measured per kernel: the preferred one and those that follow the reference variant. */
 const mostCandidates = 8
-/** Rounds. Each measures all candidates in turn, so a machine that slows down affects all of them. */
+/** Number of rounds. Each measures all candidates in turn, so a machine that slows down affects all of them. */
 const rounds = 7
 const fewestRounds = 3
-/** After this time only the fewest rounds are completed: long runs vary less, and other kernels are waiting. */
+/** Time after which only the fewest rounds are completed: long runs vary less, and other kernels are waiting. */
 const longestSamplingMs = 300
-/** The kernel is repeated until a sample lasts this long: submitting and waiting alone take 0.1 to 0.2 ms. */
+/** Least length of a sample, reached by repeating the kernel: submitting and waiting alone take 0.1 to 0.2 ms. */
 const sampleMs = 4
 const mostRepeats = 64
 /** A candidate whose second run takes this many times the best one's is not measured further ... */
 const hopeless = 10
 /** ... if that run took longer than this, or a third one is as slow: a thread that waits for a core can lose this much. */
 const hiccupMs = 50
-/** Browsers round their clocks to this: a best time of 0 would make all others hopeless. */
+/** Resolution of browsers' clocks: a best time of 0 would make all others hopeless. */
 const clockMs = 0.1
-/** A program compiles at every start, and no kernel of a step saves more time than this. */
+/**
+ * Longest compilation plus first run: a program compiles at every start, and no kernel of a step saves more time than
+ * this.
+ */
 const longestFirstMs = 1000
 /** A candidate must beat the preferred variant by this share: equal kernels differ by up to that much between tunings. */
 const margin = 0.05
 /**
- * With more operations than this, the reference variant is neither measured nor used for comparison: it would take a quarter
- * of a second at 1 GFLOP/s (a naive kernel on two cores) or 1 TFLOP/s (on a GPU). The preferred variant, which every test
- * compares with the reference, then takes its place.
+ * Most operations for which the reference variant is measured and used for comparison. With more, it would take a
+ * quarter of a second at 1 GFLOP/s (a naive kernel on two cores) or 1 TFLOP/s (on a GPU). The preferred variant, which
+ * every test compares with the reference, then takes its place.
  */
 const referenceFlops = { cpu: 2.5e8, gpu: 2.5e11 } as const
 
-/** How long tuning may take, and what it can skip. */
+/** Options of tuning: how long it may take, and what it can skip. */
 export interface TuneOptions {
   /** Wall-clock time in ms; 3000 by default. Exceeded by at most one candidate's first dispatch. */
   readonly budgetMs?: number | undefined
@@ -58,7 +61,7 @@ export interface TuneOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Kinds of the options that callers of {@link tune} pass on. */
+/** Kinds of the options that callers pass on to {@link tune}. */
 export const tuneKinds = { budgetMs: aNumber, log: aFunction, signal: aSignal }
 
 /** The measurement of one variant. */
@@ -131,7 +134,7 @@ export async function tune(
   return { variants, kernels, left, seconds: (performance.now() - began) / 1000 }
 }
 
-/** Each shape class with several variants, the one with the most work first, since that one gains most. */
+/** Yields each shape class with several variants, the one with the most work first, since it gains most. */
 function inOrder(tasks: readonly KernelTask[], after: readonly KernelTask[]): Iterable<KernelTask> {
   const byWeight = (some: readonly KernelTask[]): KernelTask[] =>
     some
@@ -142,15 +145,17 @@ function inOrder(tasks: readonly KernelTask[], after: readonly KernelTask[]): It
   return new Map([...byWeight(tasks), ...byWeight(after)].map((task) => [classKey(task), task])).values()
 }
 
-/** Operations, with a byte counted as four: both classes of adapters do that in roughly the same time. */
+/**
+ * The work of a task in operations. A byte counts as four: both classes of adapters take roughly that long to load one.
+ */
 function weightOf(task: KernelTask): number {
   const bytes = [...task.inputs, ...task.outputs].reduce((sum, type) => sum + bytesOf(type), 0)
   return task.plan(task.preferred).flops + 4 * bytes
 }
 
 /**
- * Barriers make a CPU keep the state of every lane: on lavapipe, the tiled kernels for GPUs take 0.6 to 1.4 s to compile
- * and run four times as long as kernels without barriers.
+ * Whether a plan uses barriers. They make a CPU keep the state of every lane: on lavapipe, the tiled kernels for GPUs
+ * take 0.6 to 1.4 s to compile and run four times as long as kernels without barriers.
  */
 function hasBarriers(plan: KernelPlan): boolean {
   return plan.dispatches.some(({ wgsl }) => wgsl.includes('workgroupBarrier'))
@@ -172,11 +177,11 @@ function candidatesOf(task: KernelTask, device: Device): { reference: string; na
 interface Entrant {
   readonly variant: string
   readonly bench: BenchedVariant
-  /** Time of a run in ms; after sampling the lower quartile of several. */
+  /** Time of a run in ms; after sampling, the lower quartile of several. */
   milliseconds: number
 }
 
-/** Undefined if the budget was spent before a winner was found. */
+/** Tunes one kernel; undefined if the budget was spent before a winner was found. */
 async function tuneKernel(device: Device, task: KernelTask, isSpent: () => boolean): Promise<TunedKernel | undefined> {
   const { reference, names } = candidatesOf(task, device)
   if (names.length < 2) return { task, chosen: task.preferred, candidates: [] }
@@ -287,8 +292,8 @@ function textOf(error: unknown): string {
 }
 
 /**
- * Disturbances only add time. With a load of six on two cores, medians found the wrong winner; a minimum would depend on one
- * lucky sample.
+ * The lower quartile, because disturbances only add time. With a load of six on two cores, medians found the wrong
+ * winner; a minimum would depend on one lucky sample.
  */
 function lowerQuartile(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
