@@ -8,12 +8,13 @@ import { functionRule } from '../kernels/elementwise/steps.ts'
 import type { Activation as FusedActivation } from '../kernels/wgsl/functions.ts'
 import { activations, isActivation } from '../kernels/wgsl/functions.ts'
 import type { Kind } from '../options.ts'
-import { aFlag, checkOptions, oneOf } from '../options.ts'
+import { aFlag, checkOptions, checkValue, oneOf } from '../options.ts'
 import type { Unary } from './elementwise.ts'
-import { add, erf, exp, greater, mul, square, sub, unary, where } from './elementwise.ts'
+import { add, clip, erf, exp, greater, mul, square, sub, unary, where } from './elementwise.ts'
 import type { Operand } from './operator.ts'
 import { apply } from './operator.ts'
 import type { Tensor } from './tensor.ts'
+import { aTensor } from './tensor.ts'
 
 /** The elementwise operator of an activation that kernels know. */
 function activation(name: FusedActivation, vjp: Parameters<typeof unary>[2]): Unary {
@@ -24,15 +25,20 @@ const sigmoidOp = /* @__PURE__ */ activation('sigmoid', (ct, _, y) => mul(ct, mu
 const tanhOp = /* @__PURE__ */ activation('tanh', (ct, _, y) => mul(ct, sub(1, square(y))))
 export const reluOp = /* @__PURE__ */ activation('relu', (ct, _, y) => where(greater(y, 0), ct, 0))
 
-/** The normal distribution: P(x) + x p(x), with P its cumulative function and p its density. */
-const geluOp = /* @__PURE__ */ activation('gelu', (ct, x) => {
+/** Where the derivatives of GELU are not constant: beyond, squares would overflow, and infinity times 0 is NaN. */
+const within = (x: Tensor): Tensor => clip(x, -20, 20)
+
+/** P(x) + x p(x), with P the cumulative function of the normal distribution and p its density. */
+const geluOp = /* @__PURE__ */ activation('gelu', (ct, wide) => {
+  const x = within(wide)
   const cumulative = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5)
   const density = mul(exp(mul(square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI))
   return mul(ct, add(cumulative, mul(x, density)))
 })
 
 /** y = x / 2 (1 + t), t = tanh(u), u = c (x + 0.044715 x^3). */
-const geluTanhOp = /* @__PURE__ */ activation('geluTanh', (ct, x) => {
+const geluTanhOp = /* @__PURE__ */ activation('geluTanh', (ct, wide) => {
+  const x = within(wide)
   const [c, cubic] = [Math.sqrt(2 / Math.PI), 0.044715]
   const x2 = square(x)
   const t = tanh(mul(mul(x, add(mul(x2, cubic), 1)), c))
@@ -52,9 +58,14 @@ export function orFunction([what, accepts]: Kind): Kind {
 
 export const anActivation = /* @__PURE__ */ orFunction(/* @__PURE__ */ oneOf('linear', 'relu', 'sigmoid', 'tanh'))
 
-/** The activation of a tensor. Rewriting moves it into the kernel that computes x, where nothing else reads x. */
+/** The activation of a tensor. Rewriting moves it into the kernel that computes x if nothing else reads x. Throws 'argument'
+ * for a function that returns no tensor. */
 export function activate(activation: Activation, x: Tensor): Tensor {
-  if (typeof activation === 'function') return activation(x)
+  if (typeof activation === 'function') {
+    const y = activation(x)
+    checkValue('activation: what the function returns', y, aTensor)
+    return y
+  }
   return activation === 'linear' ? x : apply(byName[activation], [x], {})
 }
 

@@ -8,11 +8,11 @@ import { mean } from './reduce.ts'
 import type { Tensor } from './tensor.ts'
 import { aTensor } from './tensor.ts'
 
-/** What is done to normalised numbers. */
+/** Options of batch normalisation. */
 export interface BatchNormOptions {
-  /** Scale, f32 [channels]; 1 where there is none. */
+  /** Scale, f32 [channels]; 1 by default. */
   readonly gamma?: Tensor | undefined
-  /** Offset, f32 [channels]; 0 where there is none. */
+  /** Offset, f32 [channels]; 0 by default. */
   readonly beta?: Tensor | undefined
   /** Added to the variance. 1e-3 by default, as in Keras. */
   readonly epsilon?: number
@@ -23,7 +23,7 @@ const normalizationKinds = { gamma: aTensor, beta: aTensor, epsilon: aNumber }
 /**
  * gamma * (x - mean) / sqrt(variance + epsilon) + beta, with given statistics, one number for each channel of the last axis:
  * batch normalisation at inference (Ioffe & Szegedy, "Batch Normalization", 2015). Made of elementwise operators, which fuse.
- * @throws WeftgradError 'shape' where mean, variance, gamma or beta are not [channels].
+ * @throws WeftgradError 'shape' if mean, variance, gamma or beta are not [channels].
  */
 export function batchNormalization(x: Tensor, options: BatchNormOptions & { mean: Tensor; variance: Tensor }): Tensor {
   const kinds = { ...normalizationKinds, mean: required(aTensor), variance: required(aTensor) }
@@ -43,8 +43,8 @@ export function batchNormalization(x: Tensor, options: BatchNormOptions & { mean
 
 /**
  * Batch normalisation in training (Ioffe & Szegedy 2015, algorithm 1): by the batch's own mean and variance over all axes but
- * the last, which it gives too, for moving statistics. The variance is the biased one. The gradient goes through both.
- * @throws WeftgradError 'shape' where gamma or beta are not [channels].
+ * the last, which it also returns, for moving statistics. The variance is biased (divided by n). The gradient goes through both.
+ * @throws WeftgradError 'shape' if gamma or beta are not [channels].
  */
 export function batchNormalizationTraining(
   x: Tensor,

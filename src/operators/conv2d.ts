@@ -108,7 +108,7 @@ function conv2dShape(inputs: TypesOf<Operands>, attributes: Conv2dAttributes): T
       inputs,
       `the kernel is [height, width, input channels${groups > 1 ? ` / ${groups}` : ''}, filters]`,
     )
-  if (bias !== undefined && bias.shape[0] !== filters) refuse('conv2d', inputs, 'the bias has one number a filter')
+  if (bias !== undefined && bias.shape[0] !== filters) refuse('conv2d', inputs, 'the bias has one number per filter')
   return [f32([batch, outHeight, outWidth, filters])]
 }
 
@@ -117,7 +117,7 @@ export interface ConvOptions {
   /** Pixels from window to window; one number for both directions, or [vertical, horizontal]. 1 by default. */
   readonly strides?: number | Pair
   /**
-   * `same` as in TensorFlow (what is left over goes to the bottom and right), `valid`, or explicit extents
+   * `same` as in TensorFlow (an odd pixel goes to the bottom or right), `valid`, or explicit extents
    * [[top, bottom], [left, right]]. `valid` by default.
    */
   readonly padding?: Padding
@@ -127,18 +127,18 @@ export interface ConvOptions {
 
 /**
  * Two-dimensional convolution (cross-correlation, as in every framework), bias and activation in one kernel:
- * activation(conv(x [n, h, w, c], kernel [kh, kw, c / groups, filters]) + bias [filters]) -> [n, h', w', filters]. With padding 'valid',
- * h' = floor((h - (kh - 1) dilation - 1) / stride) + 1; with 'same', h' = ceil(h / stride). Relu and a 2x2 {@link maxPool} that
+ * activation(conv(x [n, h, w, c], kernel [kh, kw, c / groups, filters]) + bias [filters]) -> [n, h', w', filters]. With
+ * padding 'valid', h' = floor((h - (kh - 1) dilation - 1) / stride) + 1; with 'same', h' = ceil(h / stride). Relu and a 2x2 {@link maxPool} that
  * follow become part of the kernel. Both derivatives are convolutions again, so there are higher ones.
- * @throws WeftgradError 'shape' for operands or a window that do not fit, 'argument' for strides, padding, dilation or an
- * activation that there is not.
+ * @throws WeftgradError 'shape' for operands or a window that do not fit, 'argument' for invalid strides, padding,
+ * dilation or activation.
  */
 export function conv2d(
   x: Tensor,
   kernel: Tensor,
   bias?: Tensor,
   options: ConvOptions & {
-    /** Parts that the channels and filters divide into: each filter sees the channels of its own. 1 by default. */
+    /** How many equal groups channels and filters form; a filter sees the channels of its group. 1 by default. */
     readonly groups?: number
     readonly activation?: Activation
   } = {},
@@ -153,9 +153,9 @@ export function conv2d(
 /**
  * Transposed convolution: the input gradient of {@link conv2d} as a layer, as in Keras' `Conv2DTranspose`. x [n, h, w, c],
  * kernel [kh, kw, filters, c], bias [filters] -> [n, h', w', filters]. With padding 'same' h' = h stride; with 'valid'
- * h' = h stride + max(reach - stride, 0), reach = (kh - 1) dilation + 1; explicit padding takes its extents off that.
- * @throws WeftgradError 'shape' for operands that do not fit or a result without pixels, 'argument' for strides, padding,
- * dilation or an activation that are not valid.
+ * h' = h stride + max(reach - stride, 0), reach = (kh - 1) dilation + 1; explicit padding is subtracted.
+ * @throws WeftgradError 'shape' for operands that do not fit or a result without pixels, 'argument' for invalid strides,
+ * padding, dilation or activation.
  */
 export function conv2dTranspose(
   x: Tensor,
@@ -172,7 +172,7 @@ export function conv2dTranspose(
   const [kernelHeight, kernelWidth, filters, kernelChannels] = extentsOf4(kernel)
   if (kernelChannels !== channels) refuse(name, types, 'the kernel is [height, width, filters, input channels]')
   if (bias !== undefined && (bias.shape.length !== 1 || bias.shape[0] !== filters))
-    refuse(name, [...types, bias.value.type], 'the bias has one number a filter')
+    refuse(name, [...types, bias.value.type], 'the bias has one number per filter')
   const [stride, dilation] = [pairOf('strides', strides), pairOf('dilationRate', dilationRate)]
   const grown = (axis: 0 | 1, extent: number, window: number): number => {
     if (padding === 'same') return extent * stride[axis]
@@ -183,7 +183,7 @@ export function conv2dTranspose(
   const image = [batch, grown(0, height, kernelHeight), grown(1, width, kernelWidth), filters]
   const geometry = convGeometry(name, image, kernel.shape, { strides: stride, dilationRate: dilation, padding })
   if (geometry.outHeight !== height || geometry.outWidth !== width)
-    refuse(name, types, `padding ${JSON.stringify(padding)} leaves no image that it could come from`)
+    refuse(name, types, `padding ${JSON.stringify(padding)} does not match a convolution of any image`)
   const y = apply(conv2dInputGradientOp, [x, kernel], { ...geometry, filters: channels, groups: 1 })
   return activate(activation, bias === undefined ? y : add(y, bias))
 }

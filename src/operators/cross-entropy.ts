@@ -91,7 +91,7 @@ function rowsOf(operator: string, inputs: readonly [logits: TensorType, labels: 
   return rows
 }
 
-/** The sum of each row's labels, [rows, 1]. For class numbers 1, or NaN for what is no class: sqrt(-1). */
+/** The sum of each row's labels, [rows, 1]. 1 for class numbers; NaN, as sqrt(-1), for one out of range. */
 function weightOfLabels(labels: Tensor, logits: Tensor): Tensor {
   if (labels.dtype === 'f32') return lastAxisSum(labels)
   const isClass = less(toF32(labels), extentOf(logits.shape, -1))
@@ -102,8 +102,8 @@ function weightOfLabels(labels: Tensor, logits: Tensor): Tensor {
  * Cross-entropy of softmax(logits [rows, classes]) with labels: class numbers (u32 [rows]) or probabilities
  * (f32 [rows, classes]): -sum(label * logSoftmax(logits)). The mean over rows by default, shape []; their sum; or, with
  * 'none', the loss of each row, f32 [rows]. A class number out of range gives NaN. With class numbers, loss and gradient,
- * (softmax - label) / rows, come out of one kernel.
- * @throws WeftgradError 'shape' where logits and labels do not fit, 'argument' for a reduction that there is not.
+ * (softmax - label) / rows, come from one kernel.
+ * @throws WeftgradError 'shape' if logits and labels do not fit, 'argument' for an unknown reduction.
  */
 export function softmaxCrossEntropy(
   logits: Tensor,

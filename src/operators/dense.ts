@@ -50,7 +50,7 @@ function denseShape(inputs: TypesOf<Operands>): TensorType[] {
   const [{ shape }, kernel, bias] = inputs
   const [features, units] = kernel.shape
   if (units === undefined || shape.length < 2 || shape.at(-1) !== features || (bias && bias.shape[0] !== units))
-    refuse('dense', inputs, 'it takes [..., in], [in, out] and maybe [out]')
+    refuse('dense', inputs, 'it takes [..., in], [in, out] and optionally [out]')
   return [f32([...shape.slice(0, -1), units])]
 }
 
@@ -65,10 +65,9 @@ function keyOf(node: Node, activation: FusedActivation): Parameters<typeof matmu
 }
 
 /**
- * A dense layer's arithmetic in one kernel: activation(x [..., in] x kernel [in, out] + bias [out]) -> [..., out]. x has rank 2
- * at least; the bias may be left out, the activation is 'linear' by default.
- * @throws WeftgradError 'shape' for operands that do not fit, 'argument' for an activation that is none of 'linear', 'relu',
- * 'sigmoid', 'tanh'.
+ * A dense layer's arithmetic in one kernel: activation(x [..., in] x kernel [in, out] + bias [out]) -> [..., out]. x has at
+ * least rank 2; the bias is optional, the activation 'linear' by default.
+ * @throws WeftgradError 'shape' for operands that do not fit, 'argument' for an unknown activation.
  */
 export function dense(
   x: Tensor,

@@ -55,10 +55,10 @@ const filterGradientOp: Operator<DepthwiseKey, [x: Tensor, dy: Tensor]> = {
 }
 
 /**
- * Each channel convolved with kernels of its own (Chollet, "Xception", 2017): x [n, h, w, c], kernel [kh, kw, c, multiplier] ->
- * [n, h', w', c * multiplier], a channel's results side by side. Extents as in {@link conv2d}.
- * @throws WeftgradError 'shape' for operands or a window that do not fit, 'argument' for strides, padding or dilation that
- * there is not.
+ * Convolves each channel with its own kernels (Chollet, "Xception", 2017): x [n, h, w, c], kernel [kh, kw, c, multiplier] ->
+ * [n, h', w', c * multiplier], the results of a channel next to each other. Extents as in {@link conv2d}.
+ * @throws WeftgradError 'shape' for operands or a window that do not fit, 'argument' for invalid strides, padding
+ * or dilation.
  */
 export function depthwiseConv2d(x: Tensor, kernel: Tensor, options: ConvOptions = {}): Tensor {
   checkOptions('depthwiseConv2d', options, convKinds)

@@ -28,13 +28,13 @@ const dropoutOp: Operator<DropoutAttributes, [x: Tensor, counter: Tensor]> = {
   vjp: ({ cotangent, inputs: [, counter], attributes }) => [apply(dropoutOp, [cotangent, counter], attributes)],
 }
 
-/** Which numbers {@link dropout} leaves out. */
+/** Options of {@link dropout}. */
 export interface DropoutOptions {
   /** Share of the elements set to zero, in [0, 1); the others are scaled by 1 / (1 - rate). */
   readonly rate: number
-  /** Of the random numbers: a whole number. */
+  /** The random seed, a whole number. */
   readonly seed: number
-  /** Tells apart the dropouts of one network. */
+  /** Differs between the dropouts of one network. 0 by default. */
   readonly stream?: number
   /** A u32 tensor whose first element counts steps; the same count gives the same mask. 0 by default. */
   readonly counter?: Tensor

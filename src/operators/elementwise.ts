@@ -1,9 +1,9 @@
 /**
- * Elementwise operators, with numpy's broadcasting: shapes are lined up from the last axis, and an extent of 1 stretches.
- * Gradients are summed back over what was stretched. Chains of these become one kernel. Their WGSL stands in
- * kernels/elementwise/steps.ts, by name.
+ * Elementwise operators, with numpy's broadcasting: shapes are aligned at the last axis, and an extent of 1 repeats.
+ * Gradients are summed over repeated extents. Chains of operators become one kernel. Their WGSL is in
+ * kernels/elementwise/steps.ts.
  *
- * All throw 'shape' (naming the operator, the shapes and what was expected) for operands that do not fit.
+ * All throw 'shape' for operands that do not fit.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -87,7 +87,7 @@ export const divOp = /* @__PURE__ */ binary(
   (a, b) => a / b,
 )
 export const powOp = /* @__PURE__ */ binary('pow', rules.pow, (ct, a, b, y) => {
-  // x^0 is flat, also at 0 (and at NaN), where x^-1 is infinite: another base stands in there.
+  // x^0 is flat, also at 0 (and at NaN), where x^-1 is infinite: use another base there.
   const isFlat = greater(equal(b, 0), greater(abs(a), 0))
   const slope = mul(b, pow(where(isFlat, 1, a), sub(b, 1)))
   // Chosen, not multiplied by 0: a^b may be infinite.
@@ -160,7 +160,7 @@ export const toF32Op: Unary = {
   },
   lower: planStep,
   step: () => ({ kind: 'toF32', rule: rules.toF32 }),
-  // The numbers pass as they are; what made them says whether it has a derivative (argmax has none).
+  // The numbers do not change; their source decides whether there is a derivative (argmax has none).
   vjp: ({ cotangent }) => [cotangent],
 }
 
@@ -178,70 +178,70 @@ export const toU32Op: Unary = {
 
 /**
  * a + b, elementwise; shapes broadcast. Both derivatives are 1.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const add = (a: Operand, b: Operand): Tensor => apply(addOp, [a, b], {})
 /**
  * a - b, elementwise; shapes broadcast. Derivatives: 1 and -1.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const sub = (a: Operand, b: Operand): Tensor => apply(subOp, [a, b], {})
 /**
  * a * b, elementwise; shapes broadcast. Derivatives: b and a. For products of matrices see {@link matmul}.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const mul = (a: Operand, b: Operand): Tensor => apply(mulOp, [a, b], {})
 /**
  * a / b, elementwise; shapes broadcast. Derivatives: 1 / b and -a / b². Division by 0 gives an infinity, or NaN for 0 / 0.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const div = (a: Operand, b: Operand): Tensor => apply(divOp, [a, b], {})
 /**
  * a to the power of b, elementwise; shapes broadcast. Derivatives: b a^(b - 1), and a^b ln a, which is taken as 0 where a is
  * 0 or negative, infinite powers such as 0^-1 included.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const pow = (a: Operand, b: Operand): Tensor => apply(powOp, [a, b], {})
 /**
  * The larger of the two, elementwise; NaN if either is. Shapes broadcast. At a tie the gradient goes to `a`.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const maximum = (a: Operand, b: Operand): Tensor => apply(maximumOp, [a, b], {})
 /**
  * The smaller of the two, elementwise; NaN if either is. Shapes broadcast. At a tie the gradient goes to `a`.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const minimum = (a: Operand, b: Operand): Tensor => apply(minimumOp, [a, b], {})
 /**
  * 1 where a > b, else 0, as f32: comparisons are meant for {@link where}. Shapes broadcast; the derivative is 0.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const greater = (a: Operand, b: Operand): Tensor => apply(greaterOp, [a, b], {})
 /**
  * 1 where a >= b, else 0, as f32. Shapes broadcast; the derivative is 0.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const greaterEqual = (a: Operand, b: Operand): Tensor => apply(greaterEqualOp, [a, b], {})
 /**
  * 1 where a < b, else 0, as f32. Shapes broadcast; the derivative is 0.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const less = (a: Operand, b: Operand): Tensor => apply(lessOp, [a, b], {})
 /**
  * 1 where a <= b, else 0, as f32. Shapes broadcast; the derivative is 0.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const lessEqual = (a: Operand, b: Operand): Tensor => apply(lessEqualOp, [a, b], {})
 /**
  * 1 where a = b, else 0, as f32. Shapes broadcast; the derivative is 0.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const equal = (a: Operand, b: Operand): Tensor => apply(equalOp, [a, b], {})
 /**
  * `a` where the condition is not 0, else `b`, elementwise; all three shapes broadcast. The gradient goes to the operand that
- * was taken, 0 to the other, none to the condition. To keep an infinite slope of what is not taken out of the gradient, mend its
- * operand as well.
- * @throws WeftgradError 'shape' where the shapes do not broadcast, or an operand is not f32.
+ * was taken, 0 to the other, none to the condition. An infinite derivative in the branch not taken still gives NaN: guard
+ * the operand of that branch too.
+ * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const where = (condition: Operand, a: Operand, b: Operand): Tensor => apply(whereOp, [condition, a, b], {})
 

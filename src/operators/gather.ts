@@ -45,9 +45,9 @@ function rowsOf(shape: readonly number[]): [rows: number, elements: number] {
 }
 
 /**
- * Rows of x [rows, ...] along the first axis, by u32 indices [n]: [n, ...]; NaN where an index is out of range. A row that is
- * named several times gets the sum of its gradients, in a fixed order.
- * @throws WeftgradError 'shape' where x has no axis, or the indices are not u32 of rank 1.
+ * Rows of x [rows, ...] along the first axis, by u32 indices [n]: [n, ...]; NaN where an index is out of range. A row that
+ * occurs several times gets the sum of its gradients, in a fixed order.
+ * @throws WeftgradError 'shape' if x has no axis, or the indices are not u32 of rank 1.
  */
 export function gather(x: Tensor, indices: Tensor): Tensor {
   return apply(gatherOp, [x, indices], {})

@@ -65,10 +65,10 @@ function lastTwo(shape: Shape, transposed: boolean): [number, number] {
 
 /**
  * Product of matrices: [..., m, k] x [..., k, n] -> [..., m, n]. Batch extents broadcast as in numpy: [3, 1, m, k] x
- * [2, k, n] -> [3, 2, m, n]. A single matrix serves every batch in place; other operands that stretch are copied for it.
- * `transposeA` and `transposeB` take an operand with its last two axes exchanged, without moving numbers.
- * Derivatives: dA = dC Bᵀ, dB = Aᵀ dC, summed over what was stretched.
- * @throws WeftgradError 'shape' where the inner extents differ or the batches do not broadcast, for rank 1, or if an operand is
+ * [2, k, n] -> [3, 2, m, n]. A single matrix serves all batches without a copy; other operands that broadcast are copied.
+ * `transposeA` and `transposeB` read an operand with its last two axes swapped, without a copy.
+ * Derivatives: dA = dC Bᵀ, dB = Aᵀ dC, summed over broadcast extents.
+ * @throws WeftgradError 'shape' if the inner extents differ or the batches do not broadcast, for rank 1, or if an operand is
  * not f32.
  */
 export function matmul(

@@ -145,9 +145,9 @@ export const concatenateOp: Operator<{ readonly axis: number }> = {
 }
 
 /**
- * The same numbers in another shape, row-major; one extent may be -1 and is worked out. Copies nothing: the result shares the
+ * The same numbers in another shape, row-major; one extent may be -1 and is computed. Copies nothing: the result shares the
  * memory of x.
- * @throws WeftgradError 'shape' where the numbers of elements differ.
+ * @throws WeftgradError 'shape' if the numbers of elements differ.
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   const known = elementCount(shape.filter((extent) => extent !== -1))
@@ -165,9 +165,9 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 export const flatten = (x: Tensor): Tensor => reshape(x, [x.shape[0] ?? 1, -1])
 
 /**
- * Reorders the axes: axis i of the result is axis `permutation[i]` of x. Reverses them by default. A transposed operand of a
- * product need not be made: see {@link matmul}.
- * @throws WeftgradError 'shape' where the permutation does not name each axis once.
+ * Reorders the axes: axis i of the result is axis `permutation[i]` of x. Reverses them by default. A product takes transposed
+ * operands without this: see {@link matmul}.
+ * @throws WeftgradError 'shape' if the permutation does not name each axis once.
  */
 export function transpose(
   x: Tensor,
@@ -177,8 +177,8 @@ export function transpose(
 }
 
 /**
- * `size` elements from `begin` along each axis; a size of -1 means all that are left. The gradient is 0 around the part.
- * @throws WeftgradError 'shape' where the part does not lie within x.
+ * `size` elements from `begin` along each axis; a size of -1 means up to the end. The gradient is 0 outside the slice.
+ * @throws WeftgradError 'shape' if the part does not lie within x.
  */
 export function slice(x: Tensor, begin: readonly number[], size: readonly number[]): Tensor {
   const whole = size.map((extent, axis) => (extent === -1 ? (x.shape[axis] ?? 0) - (begin[axis] ?? 0) : extent))
@@ -194,8 +194,8 @@ export function pad(x: Tensor, paddings: readonly Pair[], value = 0): Tensor {
 }
 
 /**
- * Tensors side by side along an axis (negative ones counted from the end), in order.
- * @throws WeftgradError 'shape' where the dtypes differ, the shapes differ along another axis, or there is no tensor.
+ * Joins tensors along an axis (negative ones counted from the end), in order.
+ * @throws WeftgradError 'shape' if the dtypes differ, the shapes differ along another axis, or there is no tensor.
  */
 export function concatenate(tensors: readonly Tensor[], axis: number): Tensor {
   const rank = tensors[0]?.shape.length ?? 0
@@ -203,8 +203,8 @@ export function concatenate(tensors: readonly Tensor[], axis: number): Tensor {
 }
 
 /**
- * x in a larger shape, stretched as elementwise operators would: axes lined up from the last, an extent of 1 repeated.
- * @throws WeftgradError 'shape' where x does not stretch to it.
+ * Repeats x to a larger shape, as elementwise operators do: axes are aligned at the last, an extent of 1 is repeated.
+ * @throws WeftgradError 'shape' if x does not stretch to it.
  */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : apply(broadcastOp, [x], { shape })
@@ -212,7 +212,7 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
 
 /**
  * A tensor full of one number: f32, of the given shape.
- * @throws WeftgradError 'shape' where an extent is not a whole number from 1.
+ * @throws WeftgradError 'shape' if an extent is not a whole number from 1.
  */
 export function fill(shape: Shape, value: number): Tensor {
   return broadcastTo(constant(value), shape)

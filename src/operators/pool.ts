@@ -90,7 +90,7 @@ export interface PoolOptions {
   readonly poolSize: number | Pair
   /** Pixels from window to window. The pool size by default: windows side by side. */
   readonly strides?: number | Pair
-  /** As in {@link ConvOptions}; a window must not lie in the padding altogether. `valid` by default. */
+  /** As in {@link ConvOptions}; no window may lie entirely in the padding. `valid` by default. */
   readonly padding?: Padding
 }
 
@@ -104,16 +104,16 @@ function poolGeometry(operator: string, x: Tensor, options: PoolOptions): ConvGe
   if (padTop >= window[0] || padLeft >= window[1] || lastTop >= inputHeight || lastLeft >= inputWidth)
     throw new WeftgradError(
       'argument',
-      `${operator}: with padding ${JSON.stringify(options.padding)} a window of ${window.join('x')} lies in the padding altogether; pad an image of ${shapeText(x.shape)} by less.`,
+      `${operator}: with padding ${JSON.stringify(options.padding)} a window of ${window.join('x')} lies entirely in the padding; pad an image of ${shapeText(x.shape)} by less.`,
     )
   return geometry
 }
 
 /**
  * The largest number of each window and channel: [n, h, w, c] -> [n, h', w', c], extents as in {@link conv2d}. Padding never
- * wins; a NaN in a window wins it. The window's first maximum takes the gradient, so the slope is constant in pieces.
- * @throws WeftgradError 'shape' where x is no batch of images or the window does not fit, 'argument' for a window, strides or
- * padding that there is not.
+ * wins; NaN always does. The gradient goes to the window's first maximum.
+ * @throws WeftgradError 'shape' if x is not a batch of images or the window does not fit, 'argument' for an invalid window,
+ * strides or padding.
  */
 export function maxPool(x: Tensor, options: PoolOptions): Tensor {
   return apply(maxPoolOp, [x], poolGeometry('maxPool', x, options))
@@ -129,7 +129,7 @@ export function averagePool(x: Tensor, options: PoolOptions): Tensor {
 
 /**
  * The mean over height and width: [n, h, w, c] -> [n, c].
- * @throws WeftgradError 'shape' where x is no batch of images.
+ * @throws WeftgradError 'shape' if x is not a batch of images.
  */
 export function globalAveragePool(x: Tensor): Tensor {
   if (x.shape.length !== 4)

@@ -63,7 +63,7 @@ function shareAmongTies({
   const ties = equal(x, restoreAxes(y, x.shape, axes))
   const count = sum(ties, { axes })
   const share = restoreAxes(div(cotangent, count), x.shape, axes)
-  // Chosen, not multiplied by 0: the share may be infinite. Where NaN won there are no ties, and 0 / 0 lets NaN through.
+  // Selected, not multiplied by 0: the share may be infinite. If NaN won there are no ties, and 0 / 0 passes NaN on.
   return [where(div(ties, restoreAxes(count, x.shape, axes)), mul(ties, share), 0)]
 }
 
@@ -88,7 +88,7 @@ const argmaxOp: Operator<{ readonly axis: number }, [x: Tensor]> = {
   vjp: noDerivative,
 }
 
-/** Along which axes {@link sum}, {@link mean}, {@link max} and {@link min} reduce. */
+/** Options of {@link sum}, {@link mean}, {@link max} and {@link min}. */
 export interface ReduceOptions {
   /** Axes to reduce, negative ones counted from the end; all of them by default. */
   readonly axes?: number | readonly number[]

@@ -48,7 +48,7 @@ function keyOf(from: TensorType, to: TensorType): ResizeKey {
 /**
  * Images [n, h, w, c] in another size: bilinear, pixel centres at halves, edges repeated, no smoothing where they shrink;
  * as TensorFlow's `tf.image.resize`. The gradient is the transposed weighting.
- * @throws WeftgradError 'shape' where x is no batch of images, or an extent is not a whole number from 1.
+ * @throws WeftgradError 'shape' if x is not a batch of images, or an extent is not a whole number from 1.
  */
 export function resize(x: Tensor, size: { readonly height: number; readonly width: number }): Tensor {
   const { height, width } = checkOptions('resize', size, { height: required(aNumber), width: required(aNumber) })

@@ -1,5 +1,5 @@
 /**
- * A tensor: a value of the traced graph, with the means to compute it. Operator functions make tensors without running
+ * A tensor: a value of the traced graph, and how to compute it. Operator functions return tensors without running
  * anything; `data()` and `item()` plan and run just what they need. Intermediates own no memory and need no disposal.
  */
 
@@ -58,7 +58,7 @@ export class DeviceStorage implements Storage {
 }
 
 /**
- * Numbers with a shape, there already or still to be computed: a value of the traced graph. Operators make tensors without
+ * Numbers with a shape, known or still to be computed: a value of the traced graph. Operators return tensors without
  * running anything; {@link Tensor.data}, {@link Tensor.item}, {@link Tensor.keep} and `evaluate` plan and run just what they
  * need. A tensor that is computed owns no memory and needs no disposal.
  */
@@ -82,7 +82,7 @@ export class Tensor {
     return this.value.type.shape
   }
 
-  /** What its elements are. */
+  /** The type of its elements. */
   get dtype(): DType {
     return this.value.type.dtype
   }
@@ -129,7 +129,7 @@ export class Tensor {
     return new KeptTensor(slice, this.value.type)
   }
 
-  /** Dtype and shape, as in `Tensor(f32[2, 3])`: its numbers may not be there yet. */
+  /** Dtype and shape, as in `Tensor(f32[2, 3])`: its numbers may not be computed yet. */
   toString(): string {
     return `Tensor(${this.dtype}${shapeText(this.shape)})`
   }
@@ -167,7 +167,7 @@ export class KeptTensor extends Tensor {
 
 export const aTensor: Kind = ['a tensor', (value) => value instanceof Tensor]
 
-/** A value whose numbers are there already. */
+/** A value whose numbers exist already. */
 export function leaf(storage: Storage, type: TensorType): Value {
   return outputOf(makeNode(leafOp, [], { storage, type }))
 }
@@ -178,8 +178,8 @@ export type NestedNumbers = number | readonly NestedNumbers[]
 /**
  * A tensor of the given numbers: a number, nested arrays (their nesting is the shape), or flat numbers with a shape.
  * Uint32Array gives u32, everything else f32 unless `dtype` says so. The numbers are copied.
- * They go to the device at each evaluation that reads them; what is used again and again belongs there, by {@link Tensor.keep}.
- * @throws WeftgradError 'shape' where numbers and shape do not agree, rows have different lengths, or an extent is no whole
+ * They go to the device at each evaluation that reads them; keep numbers that are used often there, with {@link Tensor.keep}.
+ * @throws WeftgradError 'shape' if numbers and shape do not agree, rows have different lengths, or an extent is no whole
  * number from 1; 'argument' for u32 numbers that are not whole.
  */
 export function tensor(

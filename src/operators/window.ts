@@ -1,4 +1,4 @@
-/** Sliding windows: padding and output extents of convolutions and pools, as TensorFlow counts them. */
+/** Sliding windows: padding and output extents of convolutions and pools, as in TensorFlow. */
 
 import { WeftgradError } from '../errors.ts'
 import type { Shape } from '../graph/node.ts'
@@ -13,8 +13,7 @@ export type Pair = readonly [number, number]
 /** Pixels around an image: [[top, bottom], [left, right]], whole numbers from 0. */
 export type ExplicitPadding = readonly [Pair, Pair]
 /**
- * What lies around an image for windows that reach over its edge: as much as makes ceil(extent / stride) windows ('same', as
- * TensorFlow counts), nothing ('valid'), or so many pixels.
+ * Zeros around an image: enough for ceil(extent / stride) windows ('same', as in TensorFlow), none ('valid'), or these pixels.
  */
 export type Padding = 'same' | 'valid' | ExplicitPadding
 
@@ -63,7 +62,7 @@ export function outExtents(
   return { before, out: Math.floor((extent + before + after - reach) / stride) + 1 }
 }
 
-/** A window of `kernel` extents sliding over images, with the padding worked out. Throws 'shape' or 'argument'. */
+/** A window of `kernel` extents sliding over images, with the padding computed. Throws 'shape' or 'argument'. */
 export function convGeometry(operator: string, image: Shape, kernel: Shape, options: WindowOptions): ConvGeometry {
   const [batch, inputHeight, inputWidth, channels] = image
   const [kernelHeight, kernelWidth] = kernel

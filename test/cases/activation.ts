@@ -3,9 +3,9 @@ import type { Tensor } from '../../src/index.ts'
 import { conv2d, dense, erf, gelu } from '../../src/index.ts'
 import * as reference from '../reference/index.ts'
 import type { Case, InputSpec } from './case.ts'
+import { byElement, forwardOnly } from './case.ts'
 
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
-const forwardOnly = { differentiable: [], tfjsGradient: 'the forward pass is the subject' }
 const noGelu = 'TensorFlow.js has no GELU among its operators'
 
 const kinds = {
@@ -21,6 +21,11 @@ function geluCases(kind: keyof typeof kinds): readonly Case[] {
   return [
     one('a small array', { shape: [2, 3, 5], uniform: [-3, 3] }),
     one('near 0', { shape: [64], uniform: [-0.01, 0.01] }),
+    one(
+      'no gradient is left where it saturates',
+      { shape: [6], values: [1e4, -1e4, 1e30, -1e30, infinity, -infinity] },
+      { gradients: byElement((x) => (x > 0 ? 1 : 0)) },
+    ),
     one(
       'saturation, infinities and NaN',
       { shape: [8], values: [1e4, -1e4, 20, -20, infinity, -infinity, nan, 0] },

@@ -175,3 +175,10 @@ export function inputsOf(inputs: readonly InputSpec[]): CaseInput[] {
 export function cotangentOf(shape: readonly number[], random: () => number = randomStream(7)): Array64 {
   return { shape, data: Float64Array.from({ length: countOf(shape) }, () => Math.fround(random() * 2 - 1)) }
 }
+
+/** Gradients by convention rather than calculus: the derivative of f, element by element. */
+export const byElement =
+  (derivative: (x: number) => number) =>
+  (cotangent: Array64, x: Array64): Array64[] => [
+    { shape: x.shape, data: x.data.map((value, i) => derivative(value) * (cotangent.data[i] ?? Number.NaN)) },
+  ]

@@ -6,7 +6,7 @@ import type { Array64 } from '../reference/array64.ts'
 import * as reference from '../reference/index.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
 import type { Benchmark, Case, InputSpec } from './case.ts'
-import { forwardOnly } from './case.ts'
+import { byElement, forwardOnly } from './case.ts'
 
 const infinity = Number.POSITIVE_INFINITY
 const nan = Number.NaN
@@ -53,13 +53,6 @@ function unary(
     ...options,
   }
 }
-
-/** Gradients by convention rather than calculus: the derivative of f, element by element. */
-const byElement =
-  (derivative: (x: number) => number) =>
-  (cotangent: Array64, x: Array64): Array64[] => [
-    { shape: x.shape, data: x.data.map((value, i) => derivative(value) * (cotangent.data[i] ?? nan)) },
-  ]
 
 export const unaryCases: readonly Case[] = [
   unary('neg', 'a small array', { shape: [2, 3, 5], uniform: [-2, 2] }),
