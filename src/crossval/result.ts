@@ -10,7 +10,7 @@ import type { CrossValidationSettings } from './settings.ts'
  * The result of a fold, validated after its last epoch: choosing the best epoch on the same images would inflate it.
  */
 export interface FoldResult {
-  /** Number from 1. */
+  /** Counted from 1. */
   readonly fold: number
   readonly trainCount: number
   readonly validationCount: number

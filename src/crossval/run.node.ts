@@ -43,7 +43,7 @@ export type FoldsKind = 'honest' | 'carried'
 
 export interface FoldPlace {
   readonly kind: FoldsKind
-  /** Number from 1. */
+  /** Counted from 1. */
   readonly fold: number
 }
 

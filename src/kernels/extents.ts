@@ -1,8 +1,10 @@
-/** Checks of the extents in a key: a kernel is planned only for tensors that can exist, and no missing extent becomes 0. */
+/** Checks the extents in a key: kernels are planned only for possible tensors, and a missing extent never becomes 0. */
 
 import { WeftgradError } from '../errors.ts'
 
-/** What a list holds at an index that it must have. Throws RangeError where it has not: a missing extent must not become 0. */
+/**
+ * The element of a list at an index that must exist. Throws RangeError otherwise: a missing extent must not become 0.
+ */
 export function at<T>(list: ArrayLike<T>, index: number): T {
   const found = list[index]
   if (found === undefined) throw new RangeError(`no element ${index}`)
@@ -13,8 +15,8 @@ export function at<T>(list: ArrayLike<T>, index: number): T {
 const mostElements = 2 ** 30
 
 /**
- * Throws 'shape' unless every number of the key is a whole number from 1, its padding aside; 'limit' where `elements`, those
- * of the largest tensor, are more than a kernel can address.
+ * Throws 'shape' unless every number of the key, except padding, is a whole number from 1; 'limit' if `elements`, the
+ * size of the largest tensor, is more than a kernel can address.
  */
 export function checkExtents(family: string, key: object, elements = 0): void {
   for (const [name, value] of Object.entries(key))
@@ -22,7 +24,7 @@ export function checkExtents(family: string, key: object, elements = 0): void {
       if (typeof extent === 'number' && !(Number.isSafeInteger(extent) && extent > 0) && !name.startsWith('pad'))
         throw new WeftgradError('shape', `${family}: ${name} must be a whole number from 1, not ${extent}.`, { key })
   if (elements > mostElements)
-    throw new WeftgradError('limit', `${family} takes up to 2^30 elements a tensor, not ${elements}.`, { key })
+    throw new WeftgradError('limit', `${family} takes up to 2^30 elements per tensor, not ${elements}.`, { key })
 }
 
 /** Throws 'shape' unless every extent of the shape is a whole number from 1. */
@@ -30,7 +32,7 @@ export function checkShape(family: string, shape: readonly number[]): void {
   checkExtents(family, { extent: shape })
 }
 
-/** Throws 'shape' for padding that is no whole number from 0. */
+/** Throws 'shape' unless padding is a whole number from 0. */
 export function checkPadding(family: string, key: { readonly padTop: number; readonly padLeft: number }): void {
   for (const pad of [key.padTop, key.padLeft])
     if (!Number.isInteger(pad) || pad < 0)

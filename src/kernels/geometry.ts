@@ -1,7 +1,7 @@
 /**
- * The geometry that convolution, depthwise convolution and pooling share: a kernel that moves over NHWC images. Output pixel
- * (y, x) sees input row `y * strides[0] + ky * dilation[0] - padTop` under row ky of the kernel, and columns likewise. What
- * lies beyond the image counts as zeros, or is left out of a pool.
+ * The geometry that convolution, depthwise convolution and pooling share: a kernel that moves over NHWC images. Output
+ * pixel (y, x) sees input row `y * strides[0] + ky * dilation[0] - padTop` under row ky of the kernel, and columns
+ * likewise. Positions outside the image count as zeros, or are left out of a pool.
  */
 
 export interface ConvGeometry {
@@ -13,17 +13,17 @@ export interface ConvGeometry {
   readonly kernelWidth: number
   readonly outHeight: number
   readonly outWidth: number
-  /** Down and across. */
+  /** Strides down and across. */
   readonly strides: readonly [number, number]
-  /** Down and across; 1 where the kernel's taps are neighbours. */
+  /** Dilation down and across; 1 if the kernel's taps are neighbours. */
   readonly dilation: readonly [number, number]
-  /** Padding above and to the left; below and to the right it is what the outputs reach beyond the image. */
+  /** Padding above and to the left; below and to the right it follows from the outputs. */
   readonly padTop: number
   readonly padLeft: number
 }
 
-/** The features of a geometry that a kernel may lack, with the values that every kernel can do: see `capabilities`. */
+/** The optional features of a geometry, with the values that every kernel supports: see `capabilities`. */
 export const plainestGeometry = { strides: [1, 1], dilation: [1, 1], padTop: 0, padLeft: 0 } as const
 
-/** The fields that say how large the work is. */
+/** The fields that give the size of the work. */
 export type GeometryExtent = Exclude<keyof ConvGeometry, keyof typeof plainestGeometry>

@@ -1,7 +1,7 @@
 /**
- * What a kernel is, before any device is in sight: WGSL text, how its operands are bound, the numbers in its uniforms,
- * and how many workgroups it needs. Every operator family in this folder turns a *key* (shapes and attributes) and a
- * *target* (what the adapter is like) into a *plan* (one or more dispatches), and offers several *variants* of doing so.
+ * The description of a kernel, independent of a device: WGSL text, operand bindings, the numbers in its uniforms, and
+ * its number of workgroups. Every operator family in this folder turns a *key* (shapes and attributes) and a *target*
+ * (properties of the adapter) into a *plan* (one or more dispatches), in one of several *variants*.
  *
  * Promises every kernel keeps:
  * - any shape works, whatever the tile; out-of-range lanes write nothing;
@@ -18,14 +18,17 @@ import { at } from './extents.ts'
 
 /** Extents from the outermost axis to the innermost; [] for a single number. Numbers are row-major. */
 export type Shape = readonly number[]
-/** What a tensor's elements are. `u8` tensors are data sets: four values packed into a u32, read by batch gathers only. */
+/**
+ * The type of a tensor's elements. `u8` tensors are data sets: four values packed into a u32, read by batch gathers
+ * only.
+ */
 export type DType = 'f32' | 'u32' | 'u8'
 
-/** What the adapter is like: all that a plan may depend on besides shapes and attributes. */
+/** The properties of the adapter that a plan may depend on, besides shapes and attributes. */
 export interface Target {
   /** `cpu`: a processor running Vulkan (lavapipe, SwiftShader); `gpu`: everything else. */
   readonly class: 'cpu' | 'gpu'
-  /** Lanes that run in lockstep; undefined where subgroup operations are missing or the size is not fixed. */
+  /** Lanes that run in lockstep; undefined if subgroup operations are missing or the size is not fixed. */
   readonly subgroupSize: number | undefined
   /** The most lanes in a workgroup: 256 at least. */
   readonly maxWorkgroupSize: number
@@ -33,30 +36,30 @@ export interface Target {
   readonly maxWorkgroupStorageBytes: number
 }
 
-/** The lanes of a subgroup, for kernels that need them. Throws RangeError where the adapter has none. */
+/** The size of a subgroup, for kernels that need it. Throws RangeError if the adapter has no fixed size. */
 export function subgroupSizeOf({ subgroupSize }: Target): number {
   if (subgroupSize === undefined) throw new RangeError('no subgroups')
   return subgroupSize
 }
 
-/** What a binding refers to: an operand, a result, or scratch memory of the plan, by number. */
+/** The target of a binding: an operand, a result, or scratch memory of the plan, by number. */
 export type Operand =
   | {
-      /** What the operator reads. */
+      /** An operand that the operator reads. */
       readonly role: 'input'
-      /** From 0. */
+      /** Number from 0. */
       readonly index: number
     }
   | {
-      /** What the operator gives. */
+      /** A result of the operator. */
       readonly role: 'output'
-      /** From 0. */
+      /** Number from 0. */
       readonly index: number
     }
   | {
-      /** What dispatches of one plan leave for each other. */
+      /** Memory that passes data between the dispatches of a plan. */
       readonly role: 'scratch'
-      /** From 0, in `KernelPlan.scratchBytes`. */
+      /** Index in `KernelPlan.scratchBytes`. */
       readonly index: number
     }
 
@@ -66,9 +69,9 @@ export interface Binding {
   readonly name: string
   /** The element type of the bound `array<...>`: `f32`, `vec4f`, `u32`, `atomic<u32>` ... */
   readonly element: string
-  /** As WGSL's `var<storage, ...>` has it. */
+  /** The access mode in WGSL's `var<storage, ...>`. */
   readonly access: 'read' | 'read_write'
-  /** What it refers to. */
+  /** The memory it refers to. */
   readonly operand: Operand
 }
 
@@ -84,49 +87,51 @@ export type UniformValue =
       readonly i32: number
     }
 
-/** One run of one kernel: its shader, what is bound, and how many workgroups. */
+/** One run of one kernel: its shader, its bindings, and its workgroups. */
 export interface Dispatch {
   /** Names the kernel in errors, captures and benchmarks: `conv2d.filterGradient/splitK4`. */
   readonly label: string
   /** The whole shader module; equal text means an equal pipeline. */
   readonly wgsl: string
-  /** Storage operands, at bindings 1, 2, ... of group 0; the uniforms are at binding 0 where there are any. */
+  /** Storage operands, at bindings 1, 2, ... of group 0; uniforms, if any, are at binding 0. */
   readonly bindings: readonly Binding[]
-  /** The uniform block's bytes, as u32 words; empty where the kernel has none. */
+  /** The uniform block's bytes, as u32 words; empty if the kernel has none. */
   readonly uniforms: Uint32Array
   /** Workgroups in x, y and z, 65,535 at most in each. */
   readonly workgroups: readonly [number, number, number]
   /**
-   * Set on a last dispatch that does nothing but add up the partial results in scratch 0: a program may leave it out and
-   * add them up itself, together with other work. Its targets are outputs.
+   * Set on a last dispatch that only adds up the partial results in scratch 0: a program may drop it and add them up
+   * itself, together with other work. Its targets are outputs.
    * @internal
    */
   readonly splitSum?: SplitSum<{ readonly output: number }>
 }
 
 /**
- * A sum that was split over workgroups: partial results that lie one after the other and have still to be added up, in
- * order. `Place` says where a part of the sum belongs: in a plan an output, in a program a buffer, in a training step a
- * position in the gradients.
+ * A sum that was split over workgroups: partial results, one after the other, still to be added up in order. `Place` is
+ * the destination of a part of the sum: an output in a plan, a buffer in a program, a position in the gradients in a
+ * training step.
  */
 export interface SplitSum<Place> {
-  /** How many partial results there are. */
+  /** Number of partial results. */
   readonly splits: number
   /** Floats in each of them. */
   readonly count: number
-  /** Which part of the sum belongs where: `count` floats, `from` the beginning of the sum. */
+  /** Destinations of the sum's parts: `count` floats each, starting at `from` in the sum. */
   readonly targets: readonly (Place & { readonly from: number; readonly count: number })[]
 }
 
 /** The dispatches that compute one operator. */
 export interface KernelPlan {
-  /** Names this way of computing it, for `planOf` and benchmarks. */
+  /** The name of the variant, for `planOf` and benchmarks. */
   readonly variant: string
-  /** In order; a later one sees what an earlier one has written. */
+  /** The dispatches in order; a later one sees what earlier ones wrote. */
   readonly dispatches: readonly Dispatch[]
-  /** Bytes of each piece of scratch memory, which bindings name by {@link scratch}. Its contents at the start are anything. */
+  /**
+   * Bytes of each piece of scratch memory, which bindings name by {@link scratch}. Its initial contents are undefined.
+   */
   readonly scratchBytes: readonly number[]
-  /** Arithmetic the plan has to do, in floating-point operations; for benchmarks. Zero where bytes are what counts. */
+  /** Floating-point operations of the plan, for benchmarks. Zero if memory traffic dominates. */
   readonly flops: number
 }
 
@@ -137,21 +142,22 @@ export interface Variant<Key, Name extends string = string> {
 }
 
 /**
- * One operator's kernels. The first variant is called `plain`: it runs on every adapter, and the others are checked against
- * it. (Kernels that fuse convolution and pooling have none: the graph keeps the two apart where they cannot run.)
+ * One operator's kernels. The first variant is called `plain`: it runs on every adapter, and the others are checked
+ * against it. (Kernels that fuse convolution and pooling have no `plain`: without them, the graph keeps the two
+ * separate.)
  */
 export interface Family<Key, Name extends string = string> {
   readonly name: string
   readonly variants: readonly Variant<Key, Name>[]
-  /** The variant to use where nothing was measured. It must support the key. */
+  /** Returns the variant to use if nothing was measured. It must support the key. */
   prefer(key: Key, target: Target): Name
 }
 
 /**
  * Makes the `supports` of a family's variants from what each can do. `plainest` holds the optional fields of a key, its
- * features, with the values that every variant can do; a variant says of each feature whether it can do other values too,
- * and what else must hold. A new field of the key does not compile before it has a plainest value, and then not before
- * every variant has said whether it can do it.
+ * features, with the values that every variant supports; a variant states for each feature whether it supports other
+ * values, and any other condition. A new field of the key compiles only once it has a plainest value and every variant
+ * states whether it supports it.
  */
 export function capabilities<Key, Feature extends keyof Key>(plainest: Required<Pick<Key, Feature>>) {
   return (can: Readonly<Record<Feature, boolean>>, fits: (key: Key, target: Target) => boolean = () => true) =>
@@ -179,14 +185,17 @@ export function planKernel<Key>(family: Family<Key>, key: Key, target: Target, v
 
 /** The operand at this position, from 0: for {@link reads}. */
 export const input = (index: number): Operand => ({ role: 'input', index })
-/** The result at this position, from 0: for {@link writes}, and for what a later dispatch reads of it. */
+/** The result at this position, from 0: for {@link writes}, and for later dispatches that read it. */
 export const output = (index: number): Operand => ({ role: 'output', index })
-/** The scratch memory at this position of `KernelPlan.scratchBytes`, from 0: what one dispatch leaves for the next. */
+/**
+ * The scratch memory at this position of `KernelPlan.scratchBytes`, from 0: data that one dispatch passes to the next.
+ */
 export const scratch = (index: number): Operand => ({ role: 'scratch', index })
 
 /**
- * Binds an operand read-only: `var<storage, read> name: array<element>`. An element may be a view, such as `vec4f`: memory
- * starts at multiples of 256 bytes and may be read up to the next multiple of 16 bytes; what lies beyond the end is anything.
+ * Binds an operand read-only: `var<storage, read> name: array<element>`. An element may be a view, such as `vec4f`:
+ * memory starts at multiples of 256 bytes and may be read up to the next multiple of 16 bytes; bytes beyond the end are
+ * undefined.
  */
 export const reads = (name: string, operand: Operand, element = 'f32'): Binding => ({
   name,
@@ -195,8 +204,8 @@ export const reads = (name: string, operand: Operand, element = 'f32'): Binding 
   operand,
 })
 /**
- * Binds a result or scratch memory read-write: `var<storage, read_write> name: array<element>`. A kernel writes every element
- * of a result. One dispatch may not both read and write one operand through two bindings.
+ * Binds a result or scratch memory read-write: `var<storage, read_write> name: array<element>`. A kernel writes every
+ * element of a result. A dispatch must not read and write the same operand through two bindings.
  */
 export const writes = (name: string, operand: Operand, element = 'f32'): Binding => ({
   name,
@@ -205,29 +214,31 @@ export const writes = (name: string, operand: Operand, element = 'f32'): Binding
   operand,
 })
 
-/** A kernel as it is written: what {@link dispatch} completes. */
+/** The source of a kernel, which {@link dispatch} completes. */
 export interface KernelText {
   /** Names the kernel in errors, captures and benchmarks: `operator/variant`. */
   readonly label: string
-  /** Storage operands, by {@link reads} and {@link writes}; the names are those of the body. 8 at most run everywhere. */
+  /**
+   * Storage operands, by {@link reads} and {@link writes}; the body uses their names. Up to 8 work on every adapter.
+   */
   readonly bindings: readonly Binding[]
   /**
-   * Numbers the body reads as `u.<name>`; the names are the keys. A number is a u32, `{ f32: x }` and `{ i32: x }` say
-   * otherwise. Sizes belong here rather than into the text: equal text is compiled once.
+   * Numbers the body reads as `u.<name>`; the names are the keys. A plain number is a u32; use `{ f32: x }` or
+   * `{ i32: x }` for other types. Put sizes here rather than into the text: equal text is compiled once.
    */
   readonly uniforms?: Readonly<Record<string, UniformValue>>
-  /** Lanes in a workgroup: 256 at most run everywhere. */
+  /** Lanes in a workgroup. Up to 256 work on every adapter. */
   readonly workgroupSize: number
-  /** Workgroups in all; folded into x and y where there are too many for one dimension. */
+  /** Total number of workgroups; folded into x and y if there are too many for one dimension. */
   readonly workgroups: number
   /** True enables WGSL's subgroup operations; plan it only where `Target.subgroupSize` is a number. */
   readonly subgroups?: boolean
   /** Functions, constants, and workgroup variables at module scope. */
   readonly declarations?: string
   /**
-   * The entry point's statements. In scope: `lane` (local invocation index), `group` (linear workgroup index; may reach
-   * beyond `workgroups` by the folding: compare it with `groups`), `groups` (the number asked for),
-   * `index` (group * workgroupSize + lane).
+   * The entry point's statements. In scope: `lane` (local invocation index), `group` (linear workgroup index; may
+   * exceed `workgroups` because of the folding: compare it with `groups`), `groups` (the requested number), `index`
+   * (group * workgroupSize + lane).
    */
   readonly body: string
 }
@@ -235,8 +246,8 @@ export interface KernelText {
 const maxWorkgroupsPerDimension = 65535
 
 /**
- * Puts declarations and entry point around a kernel's body. The WGSL is compiled when a program with it is made; a mistake in
- * it throws WeftgradError 'device' there, with the line.
+ * Puts declarations and entry point around a kernel's body. The WGSL is compiled when a program uses it; an error in it
+ * then throws WeftgradError 'device' with the line.
  */
 export function dispatch(text: KernelText): Dispatch {
   checkOptions('dispatch', text, {

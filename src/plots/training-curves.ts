@@ -149,7 +149,7 @@ function valueRange(curves: readonly Curve[]): [number, number] {
   return [low - room, high + room]
 }
 
-/** At most twelve ticks, at round epochs and always at the first. */
+/** Epoch ticks: at most twelve, at round epochs and always at the first. */
 function epochTicks(first: number, last: number): number[] {
   let step = 1
   for (let i = 0; (last - first) / step > 11; i++) step *= [2, 2.5, 2][i % 3] ?? 2

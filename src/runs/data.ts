@@ -46,7 +46,7 @@ export interface DataFacts {
   readonly test: number
   /** Number of exact duplicates left out. */
   readonly duplicates: number
-  /** How the test images were chosen, if a run may draw its own. */
+  /** The choice of the test images, if a run may draw its own. */
   readonly split?: 'official' | 'seed'
   readonly limit?: number | null
 }

@@ -191,7 +191,7 @@ export class Run<Settings> {
   /** The configuration of the resumed run. */
   readonly earlier: AnyConfig | undefined
   readonly signal: AbortSignal | undefined
-  /** How far the job has come, for the message about a stop: ` after 2 of 15 epochs`. */
+  /** The progress of the job, for the message about a stop: ` after 2 of 15 epochs`. */
   reached = ''
   readonly #kind: Pick<JobKind<Settings, never, never>, 'job' | 'written'>
   readonly #dataDir: string | undefined

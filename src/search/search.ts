@@ -48,14 +48,14 @@ export interface PlannedBracket<P = Point> extends Bracket {
 export interface TrialScore {
   readonly accuracy: number
   readonly loss: number
-  /** Number from 1. */
+  /** Counted from 1. */
   readonly epoch: number
 }
 
 /** The outcome of a trial in one round. */
 export interface TrialOutcome {
   readonly trial: number
-  /** Number from 1. */
+  /** Counted from 1. */
   readonly round: number
   /** Epochs trained so far, earlier rounds included. */
   readonly epochs: number
@@ -71,7 +71,7 @@ export interface TrialOutcome {
 export interface TrialTask<P = Point> {
   readonly trial: Trial<P>
   readonly bracket: PlannedBracket<P>
-  /** Number from 1. */
+  /** Counted from 1. */
   readonly round: number
   readonly epochs: number
 }

@@ -16,7 +16,7 @@ export interface TaskData extends DataSource {
   readonly image: { readonly height: number; readonly width: number; readonly channels: number }
   /** Number of published images. */
   readonly counts: { readonly train: number; readonly test: number }
-  /** What the images show, in the plural. */
+  /** The plural noun for what the images show. */
   readonly things: string
   /** Whether things are light on a dark background; pictures from elsewhere may have to be inverted. */
   readonly lightOnDark: boolean

@@ -1,7 +1,8 @@
 /**
- * Dropout: zeros with probability `rate`, the others divided by 1 - rate (Srivastava et al., JMLR 15, 2014; "inverted").
- * The mask depends on seed, stream, the step in `counter` and the element's position only, so that the same kernel on
- * the gradient is the derivative, and nothing needs to be saved. Dropped elements are exactly 0, NaN included.
+ * Dropout: zeros with probability `rate`, the others divided by 1 - rate (Srivastava et al., JMLR 15, 2014;
+ * "inverted"). The mask depends on seed, stream, the step in `counter` and the element's position only, so the same
+ * kernel applied to the gradient is the derivative, and nothing needs to be saved. Dropped elements are exactly 0, NaN
+ * included.
  *
  * Inputs: x f32 [count], counter u32 (element 0 is the step). Output f32 [count], zeros up to the end of its last vec4.
  */
@@ -15,9 +16,9 @@ import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../wgsl/
 
 export interface DropoutKey {
   readonly count: number
-  /** In [0, 1). */
+  /** Dropout rate in [0, 1). */
   readonly rate: number
-  /** See `randomKeyUniforms`. */
+  /** Random seed; see `randomKeyUniforms`. */
   readonly seed: number
   readonly stream: number
 }
@@ -42,7 +43,7 @@ function plan({ count, rate, seed, stream }: DropoutKey, target: Target): Kernel
           ...coordinates.uniforms,
           ...randomKeyUniforms(seed, stream),
           count,
-          // Of 2^32 words, those below are dropped: exact to 2^-32.
+          // Words below this of 2^32 drop their element: exact to 2^-32.
           dropped: Math.min(2 ** 32 - 1, Math.round(rate * 2 ** 32)),
           scale: { f32: 1 / (1 - rate) },
         },
@@ -65,7 +66,7 @@ ${gridStrideLoop(
   }
 }
 
-/** Throws 'shape' for an empty tensor, 'argument' for a rate, seed or stream out of range. */
+/** Dropout. Throws 'shape' for an empty tensor, 'argument' for a rate, seed or stream out of range. */
 export const dropout: Family<DropoutKey, 'plain'> = {
   name: 'dropout',
   variants: [{ name: 'plain', supports: () => true, plan }],

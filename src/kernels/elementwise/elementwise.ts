@@ -1,11 +1,11 @@
 /**
- * Elementwise work: any chain of unary, binary and ternary steps over inputs that broadcast to one shape, as a single
- * kernel. A single operator is a chain of one step. `variants`: `plain` takes any shapes, `vec4` four neighbours at a
- * time where the last merged axis allows it.
+ * Elementwise kernels: any chain of unary, binary and ternary steps over inputs that broadcast to one shape, in a
+ * single kernel. A single operator is a chain of one step. Variants: `plain` takes any shapes; `vec4` takes four
+ * neighbours at a time if the last merged axis allows it.
  *
  * Promises beyond those of kernel.ts: NaN passes through everything but comparisons (which are 0), `where` (which takes
- * exactly the chosen side, and counts NaN as true), `toU32` (0), and `pow` with exponent 0 or base 1 (1). Infinities
- * come out where the limit is infinite. Elements that a `vec4` output holds beyond its end are written as zeros.
+ * exactly the chosen side, and counts NaN as true), `toU32` (0), and `pow` with exponent 0 or base 1 (1). Results are
+ * infinite where the limit is. Elements that a `vec4` output holds beyond its end are written as zeros.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -27,17 +27,19 @@ export type {
 export interface ElementwiseKey {
   /** The output's shape. */
   readonly shape: Shape
-  /** At most seven; each broadcasts to `shape` by numpy's rules. */
+  /** Inputs, at most seven; each broadcasts to `shape` by numpy's rules. */
   readonly inputs: readonly { readonly shape: Shape; readonly dtype: DType }[]
-  /** The last step is the result. */
+  /** The steps; the last one is the result. */
   readonly steps: readonly ElementwiseStep[]
   readonly output: DType
 }
 
-/** WebGPU's default of eight storage buffers a stage, less the output. */
+/** The most inputs: WebGPU's default of eight storage buffers per stage, minus the output. */
 const maxInputs = 7
 
-/** An input's strides over the axes of the output; 0 where it repeats. Throws 'shape' where it does not broadcast. */
+/**
+ * An input's strides over the axes of the output; 0 along a broadcast axis. Throws 'shape' if it does not broadcast.
+ */
 export function broadcastStrides(from: Shape, to: Shape): number[] {
   const missing = to.length - from.length
   const own = stridesOf(from)
@@ -78,7 +80,7 @@ function plan(key: ElementwiseKey, target: Target, width: Width): KernelPlan {
     width,
   )
   if (chain.type !== key.output) {
-    throw new WeftgradError('shape', `elementwise: the steps give ${chain.type}, and the output is ${key.output}.`, {
+    throw new WeftgradError('shape', `elementwise: the steps give ${chain.type}, but the output is ${key.output}.`, {
       key,
     })
   }
@@ -145,7 +147,8 @@ const plainVariant: Variant<ElementwiseKey, 'plain'> = {
 
 const vec4Variant: Variant<ElementwiseKey, 'vec4'> = {
   name: 'vec4',
-  // A single run may end anywhere (its tail is masked); rows must be whole vectors, so that each starts on one.
+  // A single contiguous run may have any length (its tail is masked); rows must be whole vectors, so that each starts
+  // at one.
   supports: (key) => {
     const { extents } = iterationSpaceOf(key)
     return extents.length === 1 || at(extents, extents.length - 1) % 4 === 0
@@ -153,7 +156,7 @@ const vec4Variant: Variant<ElementwiseKey, 'vec4'> = {
   plan: (key, target) => plan(key, target, vector),
 }
 
-/** Throws 'shape' or 'argument' for keys that make no sense, 'limit' beyond seven inputs. */
+/** Elementwise chains. Throws 'shape' or 'argument' for invalid keys, 'limit' for more than seven inputs. */
 export const elementwise: Family<ElementwiseKey, 'plain' | 'vec4'> = {
   name: 'elementwise',
   variants: [plainVariant, vec4Variant],

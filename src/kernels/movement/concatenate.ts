@@ -1,6 +1,6 @@
 /**
- * Joining tensors along an axis. Every input is a matrix whose rows go into the rows of the output; elements are copied
- * as 32-bit words, f32 and u32 alike. Variants: `plain`, and `vec4` where all rows are whole vec4.
+ * Joins tensors along an axis. Every input is a matrix whose rows go into the rows of the output; elements are copied
+ * as 32-bit words, both f32 and u32. Variants: `plain`, and `vec4` if all rows are whole vec4.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -10,12 +10,12 @@ import { dispatch, elementCount, input, output, reads, writes } from '../kernel.
 import { gridFor } from '../schedule/grid-stride.ts'
 
 export interface ConcatenateKey {
-  /** Equal but for `axis`. */
+  /** Shapes, equal except along `axis`. */
   readonly shapes: readonly Shape[]
   readonly axis: number
 }
 
-/** Inputs that one dispatch reads: with the output they stay within WebGPU's default of eight storage buffers. */
+/** The most inputs of one dispatch: with the output they stay within WebGPU's default of eight storage buffers. */
 const inputsPerDispatch = 6
 
 /** Every input as rows that go into the rows of the output. */
@@ -61,11 +61,11 @@ function planConcatenate(key: ConcatenateKey, vectors: boolean, target: Target):
 
 interface SomeRows {
   readonly rows: number
-  /** Of the output, in items of one or four elements, as all numbers here. */
+  /** Width of an output row, in items of one or four elements like all numbers here. */
   readonly width: number
-  /** Where the first of these inputs goes in an output row. */
+  /** Position of the first of these inputs in an output row. */
   readonly begin: number
-  /** The first input's number, and the widths of this one and those that follow. */
+  /** Index of the first input, and the widths of this one and those that follow. */
   readonly from: number
   readonly own: readonly number[]
   readonly variant: 'plain' | 'vec4'
@@ -85,7 +85,7 @@ function concatenateSome({ rows, width, begin, from, own, variant }: SomeRows, t
     uniforms[`itemsPerLane${i}`] = grid.itemsPerLane
     uniforms[`width${i}`] = n
     uniforms[`column${i}`] = column
-    // Forward by a workgroup's lanes: so many rows and so many columns.
+    // Rows and columns to advance by the workgroup's lanes.
     uniforms[`stepRows${i}`] = Math.floor(workgroupSize / n)
     uniforms[`stepColumns${i}`] = workgroupSize % n
     firstGroup += grid.workgroups
@@ -127,7 +127,7 @@ const concatenateVariants: readonly Variant<ConcatenateKey, 'plain' | 'vec4'>[] 
   },
 ]
 
-/** Any number of inputs, six a dispatch. Throws 'shape' where the shapes differ along other axes. */
+/** Concatenation of any number of inputs, six per dispatch. Throws 'shape' if the shapes differ along other axes. */
 export const concatenate: Family<ConcatenateKey, 'plain' | 'vec4'> = {
   name: 'concatenate',
   variants: concatenateVariants,

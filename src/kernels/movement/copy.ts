@@ -1,8 +1,8 @@
 /**
- * Moving elements without computing: slice and pad; transpose.ts and concatenate.ts have the others. Elements are copied as
- * 32-bit words, so that f32 and u32 tensors take the same kernels and every NaN keeps its bits. Ranks up to 8 and beyond.
+ * Moves elements without computing: slice and pad; see also transpose.ts and concatenate.ts. Elements are copied as
+ * 32-bit words, so f32 and u32 tensors use the same kernels and every NaN keeps its bits. The rank is not limited.
  *
- * Variants: `plain` moves one element a lane, `vec4` four neighbours where runs are long and aligned enough.
+ * Variants: `plain` moves one element per lane, `vec4` four neighbours if contiguous runs are long and aligned enough.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -25,9 +25,9 @@ export interface PadKey {
   readonly shape: Shape
   readonly before: readonly number[]
   readonly after: readonly number[]
-  /** Infinities and NaN are allowed. */
+  /** The padding value; infinities and NaN are allowed. */
   readonly value: number
-  /** What kind of number `value` is; f32 where absent. */
+  /** The type of `value`; f32 by default. */
   readonly dtype?: 'f32' | 'u32'
 }
 
@@ -62,7 +62,7 @@ function planCopy({ label, space: elements, begin }: Copy, vectors: boolean, tar
   }
 }
 
-/** Whether the copy can be made in vec4: runs along the last axis, all of them starting and ending on one. */
+/** Whether the copy can use vec4: contiguous runs along the last axis that all start and end at one. */
 function copiesVectors({ space, begin }: Copy): boolean {
   const strides = at(space.strides, 0)
   const last = space.extents.length - 1
@@ -115,7 +115,7 @@ function sliceCopy({ shape, begin, size }: SliceKey): Copy {
 
 const sliceVariants = copyVariants(sliceCopy)
 
-/** Throws 'shape' where the slice is empty or leaves the tensor. */
+/** Slices. Throws 'shape' if the slice is empty or exceeds the tensor. */
 export const slice: Family<SliceKey, 'plain' | 'vec4'> = {
   name: 'slice',
   variants: sliceVariants,
@@ -128,7 +128,7 @@ interface PadAxis {
   after: number
 }
 
-/** The axes with those that are not padded merged into the one before them, which is then padded by multiples. */
+/** Merges axes without padding into the axis before them, which is then padded by multiples. */
 function padAxes({ shape, before, after }: PadKey): PadAxis[] {
   checkShape('pad', shape)
   const amounts = [...before, ...after]
@@ -162,7 +162,7 @@ function padsVectors(key: PadKey): boolean {
 function planPad(key: PadKey, vectors: boolean, target: Target): KernelPlan {
   const { value, dtype = 'f32' } = key
   if (dtype === 'u32' && !(Number.isInteger(value) && value >= 0 && value < 2 ** 32)) {
-    throw new WeftgradError('argument', `pad: ${value} is no u32.`, { value })
+    throw new WeftgradError('argument', `pad: ${value} is not a u32.`, { value })
   }
   const variant = vectors ? 'vec4' : 'plain'
   const item = vectors ? 4 : 1
@@ -176,7 +176,7 @@ function planPad(key: PadKey, vectors: boolean, target: Target): KernelPlan {
   const coordinates = laneCoordinates(extents, grid)
   const uniforms: Record<string, UniformValue> = { ...coordinates.uniforms }
   uniforms.value = dtype === 'u32' ? value : at(new Uint32Array(Float32Array.of(value).buffer), 0)
-  // Unsigned arithmetic: what lies before the tensor wraps around to beyond it.
+  // Unsigned arithmetic: positions before the tensor wrap around to beyond its end.
   const inside = axes.map((axis, i) => {
     uniforms[`before${i}`] = axis.before
     uniforms[`extent${i}`] = axis.extent
@@ -214,7 +214,7 @@ const padVariants: readonly Variant<PadKey, 'plain' | 'vec4'>[] = [
   { name: 'vec4', supports: padsVectors, plan: (key, target) => planPad(key, true, target) },
 ]
 
-/** Throws 'shape' for amounts that are negative or too few, 'argument' for a value that is not of the type. */
+/** Padding. Throws 'shape' for negative or missing amounts, 'argument' for a value of another type. */
 export const pad: Family<PadKey, 'plain' | 'vec4'> = {
   name: 'pad',
   variants: padVariants,

@@ -1,6 +1,6 @@
 /**
- * Rows of a tensor by index, and the gradient; the input of training, which gathers from a resident data set, is in
- * gather-batch.ts. An index that is out of range never reads a wrong row: it gives NaN.
+ * Gathers rows of a tensor by index, and computes the gradient. The input of training, gathered from a resident data
+ * set, is in gather-batch.ts. An index out of range never reads a wrong row: it gives NaN.
  */
 
 import { checkExtents } from '../extents.ts'
@@ -24,17 +24,17 @@ import { range, repeat } from '../wgsl/text.ts'
 export { type GatherBatchKey, gatherBatch } from '../training/gather-batch.ts'
 
 export interface GatherRowsKey {
-  /** Rows of the source. */
+  /** Number of source rows. */
   readonly rows: number
-  /** Elements of 4 bytes in a row. */
+  /** Number of 4-byte elements per row. */
   readonly rowElements: number
-  /** Indices, and rows of the result. */
+  /** Number of indices, and of rows of the result. */
   readonly count: number
 }
 
 /**
- * Rows by index. Inputs: x [rows, rowElements] of any 4-byte dtype, indices u32 [count]. Output: [count, rowElements] of
- * the same dtype; a row of NaN bits (0x7fc00000) where the index is not below `rows`.
+ * Gathers rows by index. Inputs: x [rows, rowElements] of any 4-byte dtype, indices u32 [count]. Output: [count,
+ * rowElements] of the same dtype; a row of NaN bits (0x7fc00000) if the index is not below `rows`.
  */
 export const gatherRows: Family<GatherRowsKey, 'plain' | 'vec4'> = {
   name: 'gatherRows',
@@ -50,9 +50,9 @@ export const gatherRows: Family<GatherRowsKey, 'plain' | 'vec4'> = {
 }
 
 /**
- * The gradient of `gatherRows` in x. Inputs: dy f32 [count, rowElements], indices u32 [count]. Output: dx
- * f32 [rows, rowElements]: row r is the sum of the rows of dy whose index is r, in their order, in both variants; more than
- * 64 of them add up in blocks, as in long-sum.ts.
+ * The gradient of `gatherRows` in x. Inputs: dy f32 [count, rowElements], indices u32 [count]. Output: dx f32 [rows,
+ * rowElements]: row r is the sum of the rows of dy whose index is r, in order, in both variants; more than 64 of them
+ * are summed in blocks, as in long-sum.ts.
  */
 export const gatherRowsGradient: Family<GatherRowsKey, 'plain' | 'columns'> = {
   name: 'gatherRowsGradient',
@@ -60,7 +60,7 @@ export const gatherRowsGradient: Family<GatherRowsKey, 'plain' | 'columns'> = {
     { name: 'plain', supports: () => true, plan: planGradientByRow },
     { name: 'columns', supports: () => true, plan: planGradientByColumn },
   ],
-  // `plain` looks at rows x count indices, `columns` at count of them, but with only as many lanes as a row has elements.
+  // `plain` reads rows x count indices; `columns` reads only count, but uses only as many lanes as a row has elements.
   prefer: ({ rows, rowElements }, target) => (rows > mostRowsByRow(rowElements, target) ? 'columns' : 'plain'),
 }
 
@@ -70,7 +70,7 @@ interface RowsText {
   readonly rows: number
   readonly columns: number
   readonly uniforms: Readonly<Record<string, number>>
-  /** Run for every `row` of a lane's `column`. */
+  /** Statements to run for every `row` of a lane's `column`. */
   readonly each: string
   readonly flops: number
 }
@@ -142,7 +142,8 @@ ${sum.finish}
 function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
   checkRows('gatherRowsGradient', key)
   const lanes = plainWorkgroupSize(target)
-  // Four levels are enough for 2^22 indices of one row, and with them a kernel has the eight buffers of every adapter.
+  // Four levels are enough for 2^22 indices of one row, and with them the kernel uses eight buffers, as many as every
+  // adapter has.
   const levels = key.count <= tileBlock ? 0 : Math.min(4, levelsFor(Math.ceil(key.count / tileBlock)))
   const level = (n: number): string => (n === 0 ? 'dx' : `level${n}`)
   const each = (line: (n: number) => string): string =>
@@ -151,7 +152,8 @@ function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
       .join(' ')
   const moveUp = (from: number): string =>
     `      if (terms % ${tileBlock * sumsPerLevel ** from}u == 0u) { ${level(from + 1)}[at] += ${level(from)}[at]; ${level(from)}[at] = 0.0; }`
-  // A lane owns its column in all rows: nobody else writes there, so it may add in place, in the order of the indices.
+  // A lane owns its column in all rows: no other lane writes there, so it may add in place, in the order of the
+  // indices.
   return {
     variant: 'columns',
     dispatches: [

@@ -1,6 +1,6 @@
 /**
- * Bilinear resizing of images and its gradient. Pixel centres lie at halves, as in TensorFlow's `resize` and PyTorch's
- * `align_corners=False`; beyond the outermost centres the edge repeats; shrinking reads two pixels an axis, without
+ * Bilinear resizing of images and its gradient. Pixel centres are at halves, as in TensorFlow's `resize` and PyTorch's
+ * `align_corners=False`; beyond the outermost centres the edge repeats; shrinking reads two pixels per axis, without
  * smoothing. Positions are quotients of whole numbers, so the weights are the exact ones, rounded once.
  */
 
@@ -29,21 +29,24 @@ export interface ResizeKey {
   readonly outWidth: number
 }
 
-/** Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]. */
+/** Resizing. Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]. */
 export const resize: Family<ResizeKey, 'plain'> = {
   name: 'resize',
   variants: [{ name: 'plain', supports: () => true, plan: planResize }],
   prefer: () => 'plain',
 }
 
-/** Input: dy f32 [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
+/**
+ * The gradient of resizing. Input: dy f32 [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width,
+ * channels].
+ */
 export const resizeGradient: Family<ResizeKey, 'plain'> = {
   name: 'resizeGradient',
   variants: [{ name: 'plain', supports: () => true, plan: planResizeGradient }],
   prefer: () => 'plain',
 }
 
-/** Where a new pixel lies among `extent` old ones: between `low` and `high`, by `share` of the way. */
+/** The WGSL that places a new pixel among `extent` old ones: between `low` and `high`, at `share` of the distance. */
 const placeOf = `
 
 struct Place {
@@ -82,12 +85,15 @@ function planResize(key: ResizeKey, target: Target): KernelPlan {
   })
 }
 
-/** New pixels that may read an old one along an axis, by `firstReader` and `endOfReaders`. */
+/** The most new pixels that may read an old one along an axis, by `firstReader` and `endOfReaders`. */
 function mostReaders(extent: number, outExtent: number): number {
   return Math.min(outExtent, Math.floor((2 * outExtent) / extent) + 2)
 }
 
-/** An old pixel gathers from the new ones that read it, in their order: those less than a pixel away, and at the rim all beyond. */
+/**
+ * Plans the gradient: an old pixel gathers from the new ones that read it, in order: those less than a pixel away, and
+ * at the edge all beyond.
+ */
 function planResizeGradient(key: ResizeKey, target: Target): KernelPlan {
   const { height, width, channels, outHeight, outWidth } = checked('resizeGradient', key)
   const iterations = mostReaders(width, outWidth)
@@ -162,7 +168,7 @@ function planned(family: string, key: ResizeKey, target: Target, text: ResizeTex
   }
 }
 
-/** Throws 'shape' or 'limit' for a key that describes no resizing. */
+/** Checks the key. Throws 'shape' or 'limit' if it is invalid. */
 function checked(family: string, key: ResizeKey): ResizeKey {
   const { batch, height, width, channels, outHeight, outWidth } = key
   const elements = batch * channels * Math.max(height * width, outHeight * outWidth)

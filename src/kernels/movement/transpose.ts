@@ -1,4 +1,4 @@
-/** Transposes as the copies of copy.ts, and by `blocks`: 4 x 4 elements a lane, read and written in whole vec4. */
+/** Transposes by the copies of copy.ts, or by `blocks`: 4 x 4 elements per lane, read and written in whole vec4. */
 
 import { WeftgradError } from '../../errors.ts'
 import { at, checkShape } from '../extents.ts'
@@ -19,7 +19,7 @@ function transposeCopy({ shape, permutation }: TransposeKey): Copy {
   if (!valid) {
     throw new WeftgradError(
       'shape',
-      `transpose: [${permutation.join(', ')}] is no permutation of the axes of [${shape.join(', ')}].`,
+      `transpose: [${permutation.join(', ')}] is not a permutation of the axes of [${shape.join(', ')}].`,
       { shape, permutation },
     )
   }
@@ -32,8 +32,8 @@ function transposeCopy({ shape, permutation }: TransposeKey): Copy {
 }
 
 /**
- * The output's axis along which the input is contiguous, where both it and the output's last axis can be cut into
- * fours. Every other stride is then a multiple of four, of the input and of the output alike.
+ * The output's axis along which the input is contiguous, if it and the output's last axis are both divisible by four.
+ * Every other stride is then a multiple of four, in the input and the output.
  */
 function blockAxis({ space }: Copy): number | undefined {
   const last = space.extents.length - 1
@@ -103,7 +103,7 @@ const transposeVariants: readonly Variant<TransposeKey, 'plain' | 'vec4' | 'bloc
   },
 ]
 
-/** Throws 'shape' where `permutation` is none. */
+/** Transposes. Throws 'shape' for an invalid `permutation`. */
 export const transpose: Family<TransposeKey, 'plain' | 'vec4' | 'blocks'> = {
   name: 'transpose',
   variants: transposeVariants,

@@ -1,4 +1,6 @@
-/** Average pooling and its gradient, in the frames of max pooling: pool.ts, gradient.ts. Padding is left out of the means. */
+/**
+ * Average pooling and its gradient, built like max pooling (pool.ts, gradient.ts). Padding is left out of the means.
+ */
 
 import { type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
 import { longSum } from '../wgsl/long-sum.ts'
@@ -6,14 +8,20 @@ import { inside, type PoolKey, type PoolRequest, type VectorName, vectorVariants
 import { gradientFamily, planGather, planTiles } from './gradient.ts'
 import { planForward } from './pool.ts'
 
-/** Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]: means without padding. */
+/**
+ * Average pooling. Input: x f32 [batch, height, width, channels]. Output: y f32 [batch, outHeight, outWidth, channels]:
+ * means without padding.
+ */
 export const averagePool: Family<PoolKey, VectorName> = {
   name: 'averagePool',
   variants: vectorVariants('averagePool', planAveragePool),
   prefer: widest,
 }
 
-/** Input: dy f32 [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
+/**
+ * The gradient of average pooling. Input: dy f32 [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height,
+ * width, channels].
+ */
 export const averagePoolGradient: Family<PoolKey, VectorName | 'tiles'> = gradientFamily(
   'averagePoolGradient',
   planAverageGradient,
@@ -42,7 +50,7 @@ function planAverageGradient(request: PoolRequest, tiles: boolean): KernelPlan {
   const { key, vector } = request
   const masked = !inside(key)
   const bindings = [reads('dy', input(0), vector.f), writes('dx', output(0), vector.f)]
-  /** How many places of the window lie in the image, along one axis. */
+  /** The number of window positions inside the image, along one axis. */
   const taken = (out: string, stride: string, window: string, size: string, pad: string) =>
     masked
       ? `f32(min(${out} * ${stride} + ${window}, u.${size} + u.${pad}) - max(${out} * ${stride}, u.${pad}))`

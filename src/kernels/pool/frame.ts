@@ -1,6 +1,6 @@
 /**
- * What the pooling kernels of pool.ts, average.ts and gradient.ts have in common: their key, the vectors of channels that lanes
- * work on, the checks, and the frame of a kernel around its window loops.
+ * Code shared by the pooling kernels of pool.ts, average.ts and gradient.ts: their key, the vectors of channels that
+ * lanes work on, the checks, and the frame of a kernel around its window loops.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -11,20 +11,20 @@ import { type Binding, capabilities, dispatch, type KernelPlan, type Target, typ
 import type { RowStride } from '../schedule/row-stride.ts'
 import { pair, scalar, vector, type Width } from '../wgsl/functions.ts'
 
-/** The kernel is the extent of the window that is pooled; its dilation is 1. */
+/** The key of pooling; the kernel's extent is that of the window, its dilation is 1. */
 export type PoolKey = ConvGeometry
 
-/** By the variant's name, how many neighbouring channels a lane works on at once. */
+/** Number of neighbouring channels per lane, by the variant's name. */
 const vectors = { plain: scalar, vec2: pair, vec4: vector } as const satisfies Record<string, Width>
 
 export type VectorName = keyof typeof vectors
 
-/** The name of the widest that divides the channels. */
+/** The name of the widest vector that divides the channels. */
 export function widest({ channels }: PoolKey): VectorName {
   return channels % 4 === 0 ? 'vec4' : channels % 2 === 0 ? 'vec2' : 'plain'
 }
 
-/** How a planner is asked for one of its variants. */
+/** A request to a planner for one of its variants. */
 export interface PoolRequest {
   readonly key: PoolKey
   readonly target: Target
@@ -54,7 +54,7 @@ function poolVariant<Name extends string>(
   }
 }
 
-/** A variant for every vector width. */
+/** Makes a variant for every vector width. */
 export function vectorVariants(
   family: string,
   plan: (request: PoolRequest) => KernelPlan,
@@ -71,7 +71,7 @@ export function vectorVariants(
   )
 }
 
-/** A variant of its own name, on the widest vectors that divide the channels. */
+/** Makes a variant with the given name, on the widest vectors that divide the channels. */
 export function widestVariant<Name extends string>(
   family: string,
   name: Name,
@@ -85,13 +85,13 @@ function ownStrides({ outHeight, outWidth, kernelHeight, kernelWidth, strides }:
   return [outHeight === 1 ? kernelHeight : strides[0], outWidth === 1 ? kernelWidth : strides[1]]
 }
 
-/** Windows neither overlap nor leave gaps. */
+/** Whether windows neither overlap nor leave gaps. */
 export function sideBySide(key: PoolKey): boolean {
   const strides = ownStrides(key)
   return strides[0] === key.kernelHeight && strides[1] === key.kernelWidth
 }
 
-/** All windows lie within the image: no bounds to look at. */
+/** Whether all windows are inside the image, so that bounds need no checks. */
 export function inside(key: PoolKey): boolean {
   const fits = (size: number, out: number, stride: number, kernel: number) => (out - 1) * stride + kernel <= size
   const [strideY, strideX] = key.strides
@@ -113,7 +113,7 @@ export interface PoolText {
 }
 
 /**
- * Windows of up to 9 places have constant bounds, which compilers unroll: 2x2 maxima of 28x28x6 at batch 128 take 0.50
+ * The most window positions with constant bounds, which compilers unroll: 2x2 maxima of 28x28x6 at batch 128 take 0.50
  * against 0.87 ms on a CPU. 7x7 would take a second to compile.
  */
 const unrolledPlaces = 9
@@ -165,8 +165,8 @@ const kernelWidth = ${key.kernelWidth}u;`
 }
 
 /**
- * The key itself, with the stride of an axis that has a single window set to the window, so that it counts as side by side
- * with itself. Throws 'shape' or 'limit' where no such pooling exists.
+ * Checks the key, and sets the stride of an axis with a single window to the window, so that windows count as side by
+ * side. Throws 'shape' or 'limit' for invalid keys.
  */
 function checked(family: string, key: PoolKey): PoolKey {
   const { batch, inputHeight, inputWidth, channels, outHeight, outWidth, kernelHeight, kernelWidth } = key
@@ -181,7 +181,7 @@ function checked(family: string, key: PoolKey): PoolKey {
     if (!Number.isInteger(pad) || pad < 0 || pad >= extent || (out - 1) * stride - pad >= size) {
       throw new WeftgradError(
         'shape',
-        `${family}: the first or last window of ${extent} ${name}s lies in the padding altogether.`,
+        `${family}: the first or last window of ${extent} ${name}s is entirely in the padding.`,
       )
     }
   }

@@ -1,7 +1,7 @@
 /**
- * The gradient of max pooling (pool.ts), and what that of average pooling has in common with it. The variants `plain`,
- * `vec2` and `vec4` gather: every element of dx adds up the windows that cover it, in row-major order, so that overlapping windows are right and the sums are the same
- * every time. `tiles` is for windows side by side, where nothing is to be added up.
+ * The gradient of max pooling (pool.ts), and code shared with that of average pooling. The variants `plain`, `vec2` and
+ * `vec4` gather: every element of dx adds up the windows that cover it, in row-major order, so that overlapping windows
+ * are right and the sums are the same every time. `tiles` is for windows side by side, where no sums are needed.
  */
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
@@ -18,7 +18,10 @@ import {
   widestVariant,
 } from './frame.ts'
 
-/** Inputs: dy f32 and code u32, [batch, outHeight, outWidth, channels]. Output: dx f32 [batch, height, width, channels]. */
+/**
+ * The gradient of max pooling. Inputs: dy f32 and code u32, [batch, outHeight, outWidth, channels]. Output: dx f32
+ * [batch, height, width, channels].
+ */
 export const maxPoolGradient: Family<PoolKey, VectorName | 'tiles'> = /* @__PURE__ */ gradientFamily(
   'maxPoolGradient',
   planMaxPoolGradient,
@@ -39,11 +42,14 @@ export function gradientFamily(
 
 interface GradientText {
   readonly bindings: readonly Binding[]
-  /** Before a row of windows; knows `outY` and `wy`, this row's place in those windows. */
+  /** Statements before a row of windows. In scope: `outY` and `wy`, this row's position in those windows. */
   readonly eachRow: string
-  /** The contribution of the window at element `at` of dy; knows `outX` (its column) and `wx`, this column's place in it. */
+  /**
+   * The contribution of the window at element `at` of dy. In scope: `outX` (its column) and `wx`, this column's
+   * position in it.
+   */
   readonly contribution: string
-  /** What `contribution` must fulfil besides that there is such a window, a condition on vectors; empty for none. */
+  /** A further condition for `contribution`, on vectors; empty for none. */
   readonly condition: string
 }
 
@@ -52,7 +58,7 @@ export function planGather(request: PoolRequest, text: GradientText): KernelPlan
   const { f: float, b: bool } = vector
   const columns = (key.inputWidth * key.channels) / vector.lanes
   const schedule = planRowStride({ images: key.batch, rows: key.inputHeight, columns }, target)
-  // Windows side by side that can cover one column.
+  // The most windows along an axis that can cover one column.
   const covering = Math.min(key.outWidth, Math.ceil(key.kernelWidth / key.strides[1]))
   const rows = Math.min(key.outHeight, Math.ceil(key.kernelHeight / key.strides[0]))
   const sum = longSum(float, ['sum'], { terms: rows * covering, iterations: covering })
@@ -94,8 +100,8 @@ ${sum.finish}
 }
 
 /**
- * Where windows stand side by side, each lane takes a window: what it reads once serves all the elements under it, and
- * the rows and columns of dx that no window reaches are left to the last ones.
+ * Plans the gradient for windows side by side: each lane takes a window, so that one read serves all elements under it;
+ * the last windows also write the rows and columns of dx that no window covers.
  */
 export function planTiles(request: PoolRequest, text: TilesText): KernelPlan {
   const { key, target, vector } = request
@@ -145,9 +151,9 @@ export function planTiles(request: PoolRequest, text: TilesText): KernelPlan {
 
 interface TilesText {
   readonly bindings: readonly Binding[]
-  /** Reads what the window at element `at` of dy gives; knows `outX` and `outY`. */
+  /** Statements that read the window at element `at` of dy. In scope: `outX` and `outY`. */
   readonly window: string
-  /** What the element at place `wy`, `wx` of the window gets; zero where `wy` is not below kernelHeight. */
+  /** The value for the element at position `wy`, `wx` of the window; zero if `wy` is not below kernelHeight. */
   readonly value: string
 }
 

@@ -1,7 +1,8 @@
 /**
- * Max pooling over [batch, height, width, channels], and what average pooling (average.ts) has in common with it; the
- * gradients are in gradient.ts. As in TensorFlow, padding never wins a maximum and is left out of an average, and the first of equal maxima takes the gradient.
- * A NaN in a window makes the maximum NaN. Positions in a window are numbered row by row: `wy * kernelWidth + wx`.
+ * Max pooling over [batch, height, width, channels], and code shared with average pooling (average.ts); the gradients
+ * are in gradient.ts. As in TensorFlow, padding never wins a maximum and is left out of an average, and the first of
+ * equal maxima takes the gradient. A NaN in a window makes the maximum NaN. Positions in a window are numbered row by
+ * row: `wy * kernelWidth + wx`.
  */
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
@@ -15,8 +16,8 @@ export type { PoolKey } from './frame.ts'
 export { maxPoolGradient } from './gradient.ts'
 
 /**
- * Input: x f32 [batch, height, width, channels]. Outputs: y f32 [batch, outHeight, outWidth, channels], and code u32 of the
- * same shape: the position in the window that the maximum was taken from. Throws 'shape' where a window holds nothing but
+ * Max pooling. Input: x f32 [batch, height, width, channels]. Outputs: y f32 [batch, outHeight, outWidth, channels],
+ * and code u32 of the same shape: the position of the maximum in the window. Throws 'shape' if a window holds only
  * padding.
  */
 export const maxPool: Family<PoolKey, VectorName> = {
@@ -26,8 +27,8 @@ export const maxPool: Family<PoolKey, VectorName> = {
 }
 
 /**
- * Inputs: x f32 [batch, height, width, channels], and code u32 [batch, outHeight, outWidth, channels], positions as maxPool
- * gives them. Output: y f32 of the shape of code: x at those positions. The transpose of maxPoolGradient.
+ * Inputs: x f32 [batch, height, width, channels], and code u32 [batch, outHeight, outWidth, channels], positions from
+ * maxPool. Output: y f32 of the shape of code: x at those positions. The transpose of maxPoolGradient.
  */
 export const maxPoolGather: Family<PoolKey, VectorName> = {
   name: 'maxPoolGather',
@@ -39,13 +40,13 @@ export interface ForwardText {
   readonly bindings: readonly Binding[]
   readonly declarations: string
   readonly uniforms: Readonly<Record<string, number>>
-  /** Before the window; knows `yBegin` and `xBegin`, the first position that lies in the image. */
+  /** Statements before the window. In scope: `yBegin` and `xBegin`, the first position inside the image. */
   readonly begin: string
   /** Writes the loop over a row of the window. */
   readonly loop: LongSum['loop']
-  /** For every position, with `value`, `wy`, `wx`, and `within`: whether it lies in the image. */
+  /** Statements for every position. In scope: `value`, `wy`, `wx`, and `within`: whether it is inside the image. */
   readonly each: string
-  /** Writes element `at`; knows `taken`, the number of positions in the image. */
+  /** Statements that write element `at`. In scope: `taken`, the number of positions inside the image. */
   readonly end: string
 }
 
@@ -85,7 +86,7 @@ function planMaxPool(request: PoolRequest): KernelPlan {
   const { f: float, u: uint, b: bool } = request.vector
   return planForward(request, {
     bindings: [reads('x', input(0), float), writes('y', output(0), float), writes('code', output(1), uint)],
-    // Minus infinity takes a zero that the compiler does not know: WGSL refuses the constant.
+    // Minus infinity needs a zero that the compiler cannot see: WGSL rejects the constant.
     uniforms: { zero: 0 },
     declarations: declareFunctions([takesMaximum], widths[float]),
     loop: plainLoop,

@@ -1,6 +1,6 @@
 /**
- * The position of the largest number along an axis, as u32. The first of equals wins, +0 equals -0, and NaN counts as
- * the maximum, as in numpy. Every lane searches for one output.
+ * The position of the largest number along an axis, as u32. If several are equal, the first wins; +0 equals -0, and NaN
+ * counts as the maximum, as in numpy. Every lane computes one output.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -12,7 +12,7 @@ import { declareFunctions, nanKey, orderedKey, scalar } from '../wgsl/functions.
 
 export interface ArgmaxKey {
   readonly shape: Shape
-  /** Missing in the output. */
+  /** The reduced axis, missing in the output. */
   readonly axis: number
 }
 
@@ -61,7 +61,7 @@ fn rank(x: f32) -> u32 {
   }
 }
 
-/** Throws 'shape' for an axis that the shape does not have. */
+/** Argmax. Throws 'shape' for an axis that the shape does not have. */
 export const argmax: Family<ArgmaxKey, 'plain'> = {
   name: 'argmax',
   variants: [{ name: 'plain', supports: () => true, plan }],

@@ -1,5 +1,6 @@
 /**
- * Which axes of a reduction stay and which go, neighbours of one kind merged, and along which axis vec4 loads can go.
+ * The kept and reduced axes of a reduction, neighbours of one kind merged, and the axis along which vec4 loads are
+ * possible.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -10,9 +11,9 @@ import { elementCount, stridesOf } from '../kernel.ts'
 export interface ReduceKey {
   readonly operation: 'sum' | 'max' | 'min'
   readonly shape: Shape
-  /** Sorted and unique; these axes are missing in the output. */
+  /** The reduced axes, sorted and unique; they are missing in the output. */
   readonly axes: readonly number[]
-  /** What a sum is multiplied by: 1 / count makes it a mean. */
+  /** The factor of a sum: 1 / count makes it a mean. */
   readonly scale?: number
 }
 
@@ -21,7 +22,7 @@ export interface Axis {
   readonly stride: number
 }
 
-/** The axes that stay and those that go, neighbours of one kind merged. */
+/** The kept and the reduced axes, neighbours of one kind merged. */
 export interface Split {
   readonly kept: readonly Axis[]
   readonly reduced: readonly Axis[]
@@ -66,25 +67,25 @@ export function splitAxes({ operation, shape, axes, scale }: ReduceKey): Split {
 export const extentsOf = (axes: readonly Axis[]): number[] => axes.map((axis) => axis.extent)
 export const countOf = (axes: readonly Axis[]): number => elementCount(extentsOf(axes))
 
-/** What the four numbers of a vec4 load are: neighbours along the reduced axis, neighbouring outputs (along the kept axis), or none. */
+/** The axis of a vec4 load: neighbours along the reduced axis, neighbouring outputs (along the kept axis), or none. */
 export type VectorAxis = 'none' | 'reduced' | 'kept'
 
 export function vectorAxisOf({ kept, reduced }: Split): VectorAxis | undefined {
   const innerReduced = reduced.at(-1)
-  // A tensor that is reduced whole may end anywhere: its tail is masked.
+  // A tensor that is reduced completely may have any length: its tail is masked.
   if (innerReduced?.stride === 1) return kept.length === 0 || innerReduced.extent % 4 === 0 ? 'reduced' : undefined
   const innerKept = kept.at(-1)
   return innerKept?.stride === 1 && innerKept.extent % 4 === 0 ? 'kept' : undefined
 }
 
-/** The axes with `axes`' last one in steps of vec4, if it is the contiguous one. */
+/** The axes, the last one in steps of vec4 if it is contiguous. */
 export function axesInVectors(axes: readonly Axis[]): Axis[] {
   return axes.map(({ extent, stride }) =>
     stride === 1 ? { extent: Math.ceil(extent / 4), stride } : { extent, stride: stride / 4 },
   )
 }
 
-/** Rows whose elements lie together, or the whole tensor. */
+/** Whether the reduction is over contiguous rows or the whole tensor. */
 export function isRows({ kept, reduced }: Split): boolean {
   return reduced.length === 1 && reduced[0]?.stride === 1 && kept.length <= 1
 }

@@ -1,12 +1,12 @@
 /**
- * Sums, maxima and minima over any axes. The position of the maximum stands in argmax.ts.
+ * Sums, maxima and minima over any axes. The position of the maximum is in argmax.ts.
  *
- * Promises beyond those of kernel.ts: a long sum is built as long-sum.ts says, its parts by lanes and workgroups; NaN
+ * Promises beyond those of kernel.ts: long sums are built as in long-sum.ts, their parts by lanes and workgroups; NaN
  * anywhere makes the result NaN, for maxima and minima too.
  *
- * Variants of `reduce`: `plain` and `vec4` give every output to one lane, or to several lanes that take a part each
- * and a second pass that joins the parts; `workgroup` lets a workgroup grid a row whose elements lie together, which is
- * how a GPU reads memory best.
+ * Variants of `reduce`: `plain` and `vec4` compute every output in one lane, or in parts by several lanes and a second
+ * pass that joins them; `workgroup` reduces a contiguous row with a whole workgroup, which is how a GPU reads memory
+ * best.
  */
 
 import { at } from '../extents.ts'
@@ -27,7 +27,7 @@ export { argmax } from './argmax.ts'
 export type { ReduceKey } from './axes.ts'
 
 interface Accumulator {
-  /** `f32` sums, or the `orderedKey`s of maxima and minima. */
+  /** The accumulator's type: `f32` for sums, u32 for the `orderedKey`s of maxima and minima. */
   readonly type: 'f32' | 'u32'
   readonly identity: string
   readonly load: (x: string) => string
@@ -66,14 +66,14 @@ interface Pass {
   readonly operation: ReduceKey['operation']
   readonly split: Split
   readonly vectorAxis: VectorAxis
-  /** Parts that the reduced elements are cut into; results are [parts, ...outputs]. */
+  /** Number of parts of the reduced elements; results are [parts, ...outputs]. */
   readonly parts: number
   readonly scale: number
   readonly from: Operand
   readonly to: Operand
 }
 
-/** What an accumulator gets to see: only sums need blocks. */
+/** The extents of an accumulation: only sums need blocks. */
 function accumulation({ type, identity }: Accumulator, wide: string, terms: number): LongSum {
   return longSum(wide, ['total'], { terms: type === 'f32' ? terms : 0, start: `${wide}(${identity})` })
 }
@@ -174,7 +174,7 @@ function reducedCounter(
   if (begin !== undefined) start.push('      offset += rest * u.jump0;')
   advance.push(`            offset += u.jump${inner};`)
   for (let axis = inner; axis > 0; axis--) {
-    // Unsigned arithmetic wraps around where the step back is longer than the step on.
+    // Unsigned arithmetic wraps around if the step back is longer than the step forward.
     const here = at(axes, axis)
     uniforms[`wrap${axis}`] = (at(axes, axis - 1).stride - here.extent * here.stride) >>> 0
     if (axis < inner) advance.push(`            r${axis} += select(0u, 1u, wraps${axis + 1});`)
@@ -188,7 +188,7 @@ function reducedCounter(
   return { start: start.join('\n'), advance: advance.join('\n'), uniforms }
 }
 
-/** Into how many parts to cut `terms` loads for each of `outputs` lanes. */
+/** The number of parts to split `terms` loads into, for each of `outputs` lanes. */
 function partsFor(outputs: number, terms: number, target: Target): number {
   const { lanes, worthwhile, leastPart } = reductionLimits(target)
   if (terms < worthwhile || outputs * 2 > lanes) return 1
@@ -262,7 +262,7 @@ function planRows(key: ReduceKey, target: Target): KernelPlan {
   const group = cooperativeGroup('workgroup', target)
   const rows = countOf(split.kept)
   const columns = countOf(split.reduced)
-  // 512 workgroups keep a large GPU busy; a part should still give each lane of one eight loads.
+  // 512 workgroups keep a large GPU busy; each lane of a part should still have eight loads.
   const wanted = Math.max(1, Math.min(Math.ceil(512 / rows), Math.floor(columns / (group.size * 8))))
   const parts = Math.ceil(columns / Math.ceil(columns / wanted))
   const { type, load, combine, finish } = accumulator
@@ -312,7 +312,7 @@ const variants: readonly Variant<ReduceKey, ReduceVariant>[] = [
   },
 ]
 
-/** Throws 'shape' for axes that the shape does not have, 'argument' for a scale of anything but a sum. */
+/** Reductions. Throws 'shape' for axes that the shape does not have, 'argument' for a scale of anything but a sum. */
 export const reduce: Family<ReduceKey, ReduceVariant> = {
   name: 'reduce',
   variants,

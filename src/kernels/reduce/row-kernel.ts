@@ -1,7 +1,7 @@
 /**
- * Kernels over the rows of a matrix, the last axis of a tensor: some passes that reduce a row to a number, then a pass that
- * writes what depends on these numbers. A row is one lane's, one subgroup's or one workgroup's; long sums are built as
- * long-sum.ts says. Softmax and cross-entropy are such kernels; so is layer normalisation.
+ * Kernels over the rows of a matrix, the last axis of a tensor: passes that reduce a row to a number, then a pass that
+ * writes results from these numbers. A lane, a subgroup or a workgroup takes a row; long sums are built as in
+ * long-sum.ts. Softmax, cross-entropy and layer normalisation are such kernels.
  */
 
 import { checkExtents } from '../extents.ts'
@@ -20,7 +20,10 @@ export interface RowExtents {
   readonly columns: number
 }
 
-/** A pass over a row: `name` becomes the largest or the sum of `term`, which knows `c`, `first` and the earlier passes. */
+/**
+ * A pass over a row: `name` becomes the maximum or the sum of `term`. In its scope: `c`, `first` and the earlier
+ * passes.
+ */
 export interface RowPass {
   readonly name: string
   readonly operation: 'max' | 'sum'
@@ -34,13 +37,14 @@ export interface RowKernel {
   readonly needs: readonly WgslFunction[]
   readonly passes: readonly RowPass[]
   /**
-   * Statements that write. In scope: `row`, `first` (the row's offset), `member` (where this lane begins), `present` (false
-   * for lanes beyond the last row, which go along but must not write), the passes' results, and `groupMax` and `groupSum`.
+   * Statements that write. In scope: `row`, `first` (the row's offset), `member` (this lane's first column), `present`
+   * (false for lanes beyond the last row, which take part but must not write), the passes' results, and `groupMax` and
+   * `groupSum`.
    */
   readonly write: (eachColumn: EachColumn) => string
 }
 
-/** The loop of a lane over its columns `c`; with a name it adds to that variable, which it declares. */
+/** Writes a lane's loop over its columns `c`; with `sum`, it declares that variable and adds to it. */
 export type EachColumn = (body: string, sum?: string) => string
 
 export function planRows(extents: RowExtents, kind: CooperativeKind, target: Target, kernel: RowKernel): KernelPlan {
@@ -92,7 +96,7 @@ ${kernel.write(eachColumn)}`,
 const kinds: readonly CooperativeKind[] = ['plain', 'subgroup', 'workgroup']
 
 /**
- * A family whose kernels go over rows: `plain` gives each lane a row; `subgroup` and `workgroup` let that many lanes share
+ * Makes a family of row kernels: `plain` gives each lane a row; `subgroup` and `workgroup` let that many lanes share
  * one, for long rows. Planning throws 'shape' for empty rows.
  */
 export function rowFamily<Key>(
@@ -112,7 +116,7 @@ export function rowFamily<Key>(
     })),
     prefer(key, target) {
       const { rows, columns } = extentsOf(key)
-      // Short rows: a lane each.
+      // Short rows: one lane each.
       if (columns <= 32 || fillsByRows(rows, target)) return 'plain'
       const wanted = prefersWorkgroupRows(target) ? 'workgroup' : 'subgroup'
       return supportsGroup(wanted, target) ? wanted : 'plain'

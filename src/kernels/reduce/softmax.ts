@@ -1,11 +1,11 @@
 /**
  * Softmax and its logarithm over rows of classes, and the cross-entropy of logits with its gradient. The maximum of a
- * row is subtracted before anything is exponentiated, so that logits of +-1e4 are fine. Sums over many classes are built
- * as long-sum.ts says.
+ * row is subtracted before anything is exponentiated, so that logits of +-1e4 are fine. Sums over many classes are
+ * built as in long-sum.ts.
  *
- * Promises beyond those of kernel.ts: a NaN among a row's logits makes the whole row NaN; a label that is no class makes
- * the row's loss and gradient NaN, so that it cannot go unnoticed; a class with target 0 adds nothing to a dense loss,
- * even where its logit is -infinity.
+ * Promises beyond those of kernel.ts: a NaN among a row's logits makes the whole row NaN; an invalid label makes the
+ * row's loss and gradient NaN, so that it cannot go unnoticed; a class with target 0 adds nothing to a dense loss, even
+ * where its logit is -infinity.
  *
  * Variants: `plain` gives each lane a row; `subgroup` and `workgroup` let that many lanes share one, for long rows.
  */
@@ -20,18 +20,18 @@ import { planRows, rowFamily } from './row-kernel.ts'
 export interface SoftmaxKey {
   readonly rows: number
   readonly classes: number
-  /** The logarithm of the softmax instead. */
+  /** Whether to compute the logarithm of the softmax. */
   readonly log: boolean
 }
 
 export interface CrossEntropyKey {
   readonly rows: number
   readonly classes: number
-  /** `sparse`: u32 [rows], the class; `dense`: f32 [rows, classes], a weight for every class. */
+  /** The kind of labels. `sparse`: u32 [rows], the class; `dense`: f32 [rows, classes], a weight for every class. */
   readonly labels: 'sparse' | 'dense'
 }
 
-/** Sparse labels, and the same gradient for each row's loss, as the mean has it. */
+/** The key for sparse labels and the same gradient for each row's loss, as in a mean. */
 export interface LossWithGradientKey {
   readonly rows: number
   readonly classes: number
@@ -39,7 +39,7 @@ export interface LossWithGradientKey {
   readonly scale: number
 }
 
-/** What softmax and cross-entropy begin with. A NaN may be lost in the maximum, but not in the sum. */
+/** The first passes of softmax and cross-entropy. A NaN may be lost in the maximum, but not in the sum. */
 const passes: readonly RowPass[] = [
   { name: 'largest', operation: 'max', term: 'logits[first + c]' },
   { name: 'sum', operation: 'sum', term: 'exponential(logits[first + c] - largest)' },
@@ -95,7 +95,7 @@ ${eachColumn(
 
 const oneHot = 'select(0.0, 1.0, c == label)'
 
-/** Writes class c's number of the gradient. */
+/** Writes the gradient of class c. */
 function gradientText(result: string, wanted: string): string {
   return `    if (present) {
       let probability = exponential(logits[first + c] - largest) * scale;
@@ -160,10 +160,10 @@ const extentsOf = ({ rows, classes }: { readonly rows: number; readonly classes:
   columns: classes,
 })
 
-/** Input logits [rows, classes]; output the same shape. Throws 'shape' for empty rows. */
+/** Softmax. Input: logits [rows, classes]. Output: the same shape. Throws 'shape' for empty rows. */
 export const softmax: Family<SoftmaxKey, CooperativeKind> = /* @__PURE__ */ rowFamily('softmax', extentsOf, planSoftmax)
 
-/** Inputs logits [rows, classes] and labels; output the loss of each row, f32 [rows]. */
+/** Cross-entropy. Inputs: logits [rows, classes] and labels. Output: the loss of each row, f32 [rows]. */
 export const crossEntropy: Family<CrossEntropyKey, CooperativeKind> = /* @__PURE__ */ rowFamily(
   'crossEntropy',
   extentsOf,
@@ -171,8 +171,9 @@ export const crossEntropy: Family<CrossEntropyKey, CooperativeKind> = /* @__PURE
 )
 
 /**
- * Inputs logits [rows, classes], labels, and the gradient of each row's loss, f32 [rows]; output the gradient of the
- * logits: (softmax - target) * gradient, or (softmax * sum(target) - target) * gradient for dense labels.
+ * The gradient of cross-entropy. Inputs: logits [rows, classes], labels, and the gradient of each row's loss, f32
+ * [rows]. Output: the gradient of the logits: (softmax - target) * gradient, or (softmax * sum(target) - target) *
+ * gradient for dense labels.
  */
 export const crossEntropyGradient: Family<CrossEntropyKey, CooperativeKind> = /* @__PURE__ */ rowFamily(
   'crossEntropyGradient',
@@ -180,7 +181,10 @@ export const crossEntropyGradient: Family<CrossEntropyKey, CooperativeKind> = /*
   planGradient,
 )
 
-/** Inputs logits [rows, classes] and labels u32 [rows]; outputs the loss of each row and the gradient of the logits. */
+/**
+ * Cross-entropy with its gradient. Inputs: logits [rows, classes] and labels u32 [rows]. Outputs: the loss of each row
+ * and the gradient of the logits.
+ */
 export const crossEntropyWithGradient: Family<LossWithGradientKey, CooperativeKind> = /* @__PURE__ */ rowFamily(
   'crossEntropyWithGradient',
   extentsOf,

@@ -1,10 +1,10 @@
 /**
- * How many lanes work on one row together: one (`plain`), one subgroup (`subgroup`), or a workgroup with shared memory
- * (`workgroup`). Such a kernel loops from `member` in steps of the group's size, and combines what the lanes
- * found with functions declared here. The order of combining is fixed.
+ * Groups of lanes that work on one row: one lane (`plain`), one subgroup (`subgroup`), or a workgroup with shared
+ * memory (`workgroup`). Such a kernel loops from `member` in steps of the group's size, and combines the lanes' results
+ * with functions declared here, in a fixed order.
  *
- * On a CPU running Vulkan a barrier turns the shader into coroutines, so that groups there are lanes or subgroups; on a
- * GPU a whole workgroup reads neighbouring addresses together.
+ * On a CPU running Vulkan a barrier turns the shader into coroutines, so groups are lanes or subgroups; on a GPU a
+ * whole workgroup reads neighbouring addresses together.
  */
 
 import type { Target } from '../kernel.ts'
@@ -16,13 +16,13 @@ export type CooperativeKind = 'plain' | 'subgroup' | 'workgroup'
 export interface CooperativeGroup {
   readonly kind: CooperativeKind
   readonly workgroupSize: number
-  /** Lanes that work together. */
+  /** Number of lanes that work together. */
   readonly size: number
-  /** Groups in a workgroup. */
+  /** Number of groups in a workgroup. */
   readonly perWorkgroup: number
 }
 
-/** Whether the adapter can have such groups. */
+/** Whether the adapter supports such groups. */
 export function supportsGroup(kind: CooperativeKind, target: Target): boolean {
   if (kind === 'subgroup') return target.subgroupSize !== undefined
   return kind === 'plain' || target.maxWorkgroupStorageBytes >= 1024
@@ -38,7 +38,7 @@ export function cooperativeGroup(kind: CooperativeKind, target: Target): Coopera
 }
 
 export interface Combination {
-  /** The function's name; it takes a member's value and `lane`, and every member gets the result. */
+  /** The function's name; it takes a member's value and `lane`, and returns the result to every member. */
   readonly name: string
   readonly type: 'f32' | 'u32'
   readonly combine: (a: string, b: string) => string

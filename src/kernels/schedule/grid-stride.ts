@@ -1,8 +1,8 @@
 /**
- * Grid-stride loops of kernels that compute one element a lane: axes that lie together are merged, every workgroup takes
- * one run of neighbouring items, and each of its lanes steps through the run by the size of the workgroup. The
- * coordinates of a lane's item are counted up, so that the loop holds no division (a u32 division is scalarised on
- * lavapipe and costs more than a load).
+ * Grid-stride loops of kernels that compute one element per lane: contiguous axes are merged, every workgroup takes one
+ * run of neighbouring items, and each of its lanes steps through the run by the size of the workgroup. The coordinates
+ * of a lane's item are incremented, so that the loop needs no division (a u32 division is scalarised on lavapipe and
+ * costs more than a load).
  *
  * An item is what a lane handles at a time: one element, or a vec4 of neighbours.
  */
@@ -12,7 +12,7 @@ import type { Shape, Target, UniformValue } from '../kernel.ts'
 import { elementCount } from '../kernel.ts'
 import { gridWorkgroups, plainWorkgroupSize } from './occupancy.ts'
 
-/** Extents after merging, and each operand's strides over them, in elements; 0 where the operand repeats. */
+/** Extents after merging, and each operand's strides over them, in elements; 0 along a broadcast axis. */
 export interface IterationSpace {
   readonly extents: readonly number[]
   readonly strides: readonly (readonly number[])[]
@@ -20,7 +20,7 @@ export interface IterationSpace {
 
 /**
  * Drops axes of extent 1 and merges neighbours that every operand visits as one run. At least one axis is left.
- * `strides` holds one list an operand.
+ * `strides` holds one list per operand.
  */
 export function mergeAxes(extents: Shape, strides: readonly (readonly number[])[]): IterationSpace {
   const merged: number[] = []
@@ -51,14 +51,14 @@ export function inVectors(space: IterationSpace): IterationSpace {
   }
 }
 
-/** How many workgroups to launch, and how many items each of their lanes handles. */
+/** The number of workgroups, and of items per lane. */
 export interface Grid {
   readonly workgroupSize: number
   readonly workgroups: number
   readonly itemsPerLane: number
 }
 
-/** The grid for so many items; `loads` says how much work an item is. There is always at least one workgroup. */
+/** The grid for `items` items with `loads` loads each. It has at least one workgroup. */
 export function gridFor(items: number, target: Target, loads = 1): Grid {
   const workgroupSize = plainWorkgroupSize(target)
   const chunks = Math.max(1, Math.ceil(items / workgroupSize))

@@ -7,11 +7,11 @@ import type { TiledOperand } from './workgroup-tile.ts'
 export interface TiledMatrix {
   readonly side: 'Left' | 'Right'
   readonly operand: Operand
-  /** Whether successive k lie side by side: a left operand [rows, k], a right one [columns, k]. */
+  /** The contiguous axis. `k`: a left operand is [rows, k], a right one [columns, k]. */
   readonly along: 'k' | 'positions'
-  /** Extent of the axis that lies side by side; vectors are loaded where it is a multiple of 4. */
+  /** Extent of the contiguous axis; vectors are loaded if it is a multiple of 4. */
   readonly inner: number
-  /** A uniform: the numbers from one batch to the next. */
+  /** The uniform with the stride from one batch to the next. */
   readonly batchStride: string
 }
 

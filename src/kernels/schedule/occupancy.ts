@@ -1,10 +1,10 @@
 /**
- * How many workgroups, and of which kind, keep an adapter busy: the one page that knows classes of devices. Every number
- * that depends on the class is decided here.
+ * Decides how many workgroups, and of which kind, keep an adapter busy. Only this file knows classes of devices, and it
+ * makes every choice that depends on the class.
  *
- * What the numbers rest on. CPU: measured on lavapipe (Mesa 25, 2 to 16 cores), where an empty workgroup costs 80 ns, a
- * load of a vec4 by eight lanes 30 ns, a dispatch 20 us, and a barrier turns the shader into coroutines. GPU: nothing was
- * measured; the numbers are guesses from the counts of cores and threads that vendors publish.
+ * Sources of the numbers. CPU: measured on lavapipe (Mesa 25, 2 to 16 cores), where an empty workgroup costs 80 ns, a
+ * load of a vec4 by eight lanes 30 ns, a dispatch 20 us, and a barrier turns the shader into coroutines. GPU: nothing
+ * was measured; the numbers are guesses from the counts of cores and threads that vendors publish.
  */
 
 import type { Target } from '../kernel.ts'
@@ -24,16 +24,17 @@ export function prefersSubgroups(target: Target): boolean {
 }
 
 /**
- * Whether a lane should take a long run of outputs to save loads, as depthwise strips do: on a CPU, where loads are what
- * costs (strips against `sliding` at 19x19x728: 88 against 190 ns an output). A GPU wants more lanes instead, a guess.
+ * Whether a lane should take a long run of outputs to save loads, as depthwise strips do: on a CPU, where loads
+ * dominate (strips against `sliding` at 19x19x728: 88 against 190 ns per output). A GPU gains more from more lanes, a
+ * guess.
  */
 export function prefersLongRuns(target: Target): boolean {
   return target.class === 'cpu'
 }
 
 /**
- * Whether it pays to read memory in order before it is read with jumps: on a CPU, where a load that misses the caches
- * stalls a core for 100 ns. A GPU switches to other threads, a guess.
+ * Whether it pays to prefetch memory in order before reading it with jumps: on a CPU, where a load that misses the
+ * caches stalls a core for 100 ns. A GPU switches to other threads, a guess.
  */
 export function gainsFromPrefetch(target: Target): boolean {
   return target.class === 'cpu'
@@ -58,8 +59,8 @@ export function gridWorkgroups(chunks: number, loads: number, target: Target): n
 }
 
 /**
- * Workgroups for `passes` passes of a workgroup over rows. A CPU amortises a workgroup's 80 ns over four rows at least, and
- * else wants some 128 workgroups to spread over its cores. A GPU wants them by the thousand, a guess.
+ * Workgroups for `passes` passes of a workgroup over rows. A CPU amortises a workgroup's 80 ns over four rows at least,
+ * and otherwise needs some 128 workgroups to spread over its cores. A GPU needs thousands, a guess.
  */
 export function rowWorkgroups(passes: number, target: Target): number {
   return target.class === 'cpu' ? Math.min(128, Math.max(8, passes / 4)) : 8192
@@ -71,14 +72,14 @@ export function gatheredRows(target: Target): number {
 }
 
 /**
- * Workgroups that a sum over k is split for: 16 fill the two to sixteen cores of a CPU adapter evenly; a GPU wants some
- * hundreds, a guess.
+ * Target number of workgroups when a sum over k is split: 16 fill the two to sixteen cores of a CPU adapter evenly; a
+ * GPU needs some hundreds, a guess.
  */
 export function splitWorkgroups(target: Target): number {
   return target.class === 'cpu' ? 16 : 512
 }
 
-/** Workgroups of depthwise convolution: 16 keep the cores of a CPU evenly busy; a GPU takes them by the thousand, a guess. */
+/** Workgroups of depthwise convolution: 16 keep the cores of a CPU evenly busy; a GPU needs thousands, a guess. */
 export function depthwiseWorkgroups(target: Target): number {
   return target.class === 'cpu' ? 16 : 2048
 }
@@ -101,23 +102,23 @@ export function quadWorkgroups(target: Target): number {
   return target.class === 'cpu' ? 32 : 2048
 }
 
-/** The same for the filter gradient, where each workgroup leaves a partial sum that one lane a tap adds up. GPU: a guess. */
+/** Partial sums of the filter gradient: each workgroup leaves one, and one lane per tap adds them up. GPU: a guess. */
 export function quadPartialSums(target: Target): number {
   return target.class === 'cpu' ? 32 : 256
 }
 
-/** The same for one-channel images, where each group of filters has as many partial sums. GPU: a guess. */
+/** Partial sums of the filter gradient for one-channel images, for each group of filters. GPU: a guess. */
 export function oneChannelPartialSums(target: Target): number {
   return target.class === 'cpu' ? 16 : 256
 }
 
-/** When a block of workgroup memory beats one lane a number. */
+/** Limits for choosing a block of workgroup memory over one lane per number. */
 export interface BlockLimits {
   /** Workgroups that keep the device busy. */
   readonly busyWorkgroups: number
-  /** Numbers covered for each number wanted, at most. */
+  /** The most numbers computed for each number needed. */
   readonly mostPadding: number
-  /** Terms of a sum from which on a block wins whatever its padding. */
+  /** Number of terms from which a block wins despite any padding. */
   readonly longSum: number
 }
 
@@ -134,11 +135,11 @@ export function blockLimits(target: Target): BlockLimits {
     : { busyWorkgroups: 256, mostPadding: 8, longSum: 512 }
 }
 
-/** When a reduction by lanes is cut into parts. */
+/** Limits for splitting a reduction by lanes into parts. */
 export interface ReductionLimits {
   /** Lanes that keep the device busy. */
   readonly lanes: number
-  /** Loads of an output below which a second pass costs more than it saves. */
+  /** Loads per output below which a second pass costs more than it saves. */
   readonly worthwhile: number
   /** The fewest loads of a part. */
   readonly leastPart: number
@@ -160,34 +161,34 @@ export function prefersWorkgroupRows(target: Target): boolean {
 }
 
 /**
- * Whether so many rows keep the device busy with a lane each: two workgroups of them do on a CPU. lavapipe takes 0.23 ms
- * for 128 rows of 1000 classes by lanes and 0.25 ms by subgroups. Never on a GPU, a guess.
+ * Whether `rows` rows keep the device busy with one lane each: on a CPU two workgroups of them do. lavapipe takes 0.23
+ * ms for 128 rows of 1000 classes by lanes and 0.25 ms by subgroups. Never on a GPU, a guess.
  */
 export function fillsByRows(rows: number, target: Target): boolean {
   return target.class === 'cpu' && rows >= 16
 }
 
 /**
- * Rows of a gathered tensor up to which its gradient is summed by rows, where each lane looks at all indices. On a CPU that
- * meets the way by columns at some 16 rows (10 rows of 8, 128 indices: 0.05 against 0.08 ms; 1000 rows of 512: 75 against
- * 0.6); a GPU has lanes for about a million elements at once, a guess.
+ * The most rows of a gathered tensor whose gradient is summed by rows, where each lane reads all indices. On a CPU,
+ * rows and columns are equally fast at some 16 rows (10 rows of 8, 128 indices: 0.05 against 0.08 ms; 1000 rows of 512:
+ * 75 against 0.6); a GPU has lanes for about a million elements at once, a guess.
  */
 export function mostRowsByRow(rowElements: number, target: Target): number {
   return target.class === 'cpu' ? 16 : 2 ** 20 / rowElements
 }
 
 /**
- * Workgroups of an optimizer's update, of `steps` steps of a workgroup. A CPU's workgroup takes at least eight vectors a
- * lane (a workgroup costs 80 ns, a vector's update some 250 ns), and 64 workgroups feed any number of cores evenly; a GPU
- * wants one vector a lane until there are very many, a guess.
+ * Workgroups of an optimizer's update with `steps` steps of a workgroup. A CPU's workgroup takes at least eight vectors
+ * per lane (a workgroup costs 80 ns, a vector's update some 250 ns), and 64 workgroups feed any number of cores evenly;
+ * a GPU takes one vector per lane until there are very many, a guess.
  */
 export function updateWorkgroups(steps: number, target: Target): number {
   return target.class === 'cpu' ? Math.min(64, Math.ceil(steps / 8)) : Math.min(16384, steps)
 }
 
 /**
- * Vectors a lane looks at for numbers that are not finite: 32 on a CPU, as a workgroup costs 80 ns and a load 30; a GPU wants
- * as many lanes as there are vectors, a guess.
+ * Vectors that a lane checks for numbers that are not finite: 32 on a CPU, as a workgroup costs 80 ns and a load 30;
+ * one per lane on a GPU, a guess.
  */
 export function checkedVectorsPerLane(target: Target): number {
   return target.class === 'cpu' ? 32 : 1

@@ -1,18 +1,18 @@
 /**
- * Row-stride loops of kernels that write rows of equal elements: every lane keeps its column and loops over rows, so that
- * what depends on the column (channel, position, bounds) is divided out once, not once an element. Integer division is
- * slow on a CPU, where it runs lane by lane.
+ * Row-stride loops of kernels that write rows of equal elements: every lane keeps its column and loops over rows, so
+ * that everything that depends on the column (channel, position, bounds) is computed once, not once per element.
+ * Integer division is slow on a CPU, where it runs lane by lane.
  */
 
 import type { Target } from '../kernel.ts'
 import { plainWorkgroupSize, rowWorkgroups } from './occupancy.ts'
 
 export interface StridedRows {
-  /** Images, one after the other; rows do not depend on which image they are in where there is one only. */
+  /** Number of images, one after the other; with one image, rows do not depend on it. */
   readonly images?: number
-  /** Rows of an image. */
+  /** Number of rows of an image. */
   readonly rows: number
-  /** What a lane writes at once, to a row. */
+  /** Number of items per row; a lane writes one at a time. */
   readonly columns: number
 }
 
@@ -22,8 +22,8 @@ export interface RowStride {
   /** Uniforms of the loop: `rows`, `allRows`, `columns`, `tiles`, `rowsPerLane`. */
   readonly uniforms: Readonly<Record<string, number>>
   /**
-   * The kernel's body. `setup` is run once a lane and knows `column`; `each` is run for every row and knows `row` (counted
-   * over all images), `image`, and `imageRow` (the row within it). Neither may return or hold a barrier.
+   * The kernel's body. `setup` runs once per lane, with `column` in scope; `each` runs for every row, with `row`
+   * (counted over all images), `image`, and `imageRow` (the row within it). Neither may return or hold a barrier.
    */
   body(setup: string, each: string): string
 }
@@ -32,11 +32,11 @@ export function planRowStride(strided: StridedRows, target: Target): RowStride {
   const { images, rows, columns } = strided
   const workgroupSize = plainWorkgroupSize(target)
   const allRows = (images ?? 1) * rows
-  // Rows shorter than the workgroup stand side by side.
+  // Rows shorter than the workgroup share it side by side.
   const rowsAtOnce = Math.max(1, Math.min(rows, Math.floor(workgroupSize / columns)))
   const tiles = Math.ceil(columns / workgroupSize)
   const bands = Math.ceil(allRows / rowsAtOnce)
-  // Beyond 32 rows a lane nothing is gained.
+  // More than 32 rows per lane gain nothing.
   const rowsPerLane = Math.max(1, Math.min(32, Math.ceil((bands * tiles) / rowWorkgroups(bands * tiles, target))))
   return {
     workgroupSize,

@@ -1,6 +1,6 @@
 /**
- * The second pass of kernels that split a long sum over workgroups: adds the partial results in order, then bias and
- * activation. Partial results lie one after the other in scratch 0.
+ * The second pass of kernels that split a long sum over workgroups: adds the partial results in order, then applies
+ * bias and activation. Partial results are one after the other in scratch 0.
  */
 
 import type { Dispatch, Operand, Target } from '../kernel.ts'
@@ -12,12 +12,12 @@ import { longSum } from '../wgsl/long-sum.ts'
 import { plainWorkgroupSize, splitWorkgroups } from './occupancy.ts'
 import { vectorType, widestVector } from './subgroup-tile.ts'
 
-/** What {@link sumPartials} adds up, and what it does to the sum. */
+/** The work of {@link sumPartials}: the partial results, and bias and activation of the sum. */
 export interface SumPass {
   readonly label: string
   readonly count: number
   readonly splits: number
-  /** Bias of `columns` numbers, repeated along the result. */
+  /** The bias of `columns` numbers, repeated along the result. */
   readonly bias?: { readonly operand: Operand; readonly columns: number } | undefined
   readonly activation: FusedActivation
 }
@@ -52,7 +52,10 @@ ${partialsText({ type, splits: sum.splits, partial: 'partial', vectors: 'u.vecto
 export interface Partials {
   readonly type: FloatType
   readonly splits: number
-  /** In WGSL: the buffer, the vectors in each partial result, the number of partial results, and which vector is wanted. */
+  /**
+   * WGSL expressions: the buffer, the vectors in each partial result, the number of partial results, and the index of
+   * the needed vector.
+   */
   readonly partial: string
   readonly vectors: string
   readonly count: string
@@ -66,8 +69,8 @@ export function partialsText({ type, splits, partial, vectors, count, index }: P
 }
 
 /**
- * How many workgroups to split a sum over: enough that `tiles * splits` keeps every core busy, while each part still
- * has `least` terms to add.
+ * The number of workgroups to split a sum over: enough that `tiles * splits` keeps every core busy, while each part
+ * still has `least` terms to add.
  */
 export function splitCount(tiles: number, terms: number, least: number, target: Target): number {
   return Math.max(1, Math.min(Math.ceil(splitWorkgroups(target) / tiles), Math.floor(terms / least)))

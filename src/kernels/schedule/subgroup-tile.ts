@@ -1,10 +1,10 @@
 /**
  * The inner loop of matrix products without barriers: one subgroup computes a tile of the result as a sum of outer
- * products. Operands are loaded once, one vector a lane, and passed to the other lanes by `subgroupBroadcast`; the
- * accumulators are named variables that no index touches at run time.
+ * products. Operands are loaded once, one vector per lane, and passed to the other lanes by `subgroupBroadcast`; the
+ * accumulators are named variables, never indexed at run time.
  *
- * Why: on a CPU running Vulkan a control barrier turns a shader into coroutines, a storage load costs 10-44 ns a
- * subgroup, a broadcast 1-3 ns. Each load is therefore used as often as the accumulators allow.
+ * The reason: on a CPU running Vulkan a control barrier turns a shader into coroutines, a storage load costs 10-44 ns
+ * per subgroup, a broadcast 1-3 ns. Each load is therefore used as often as the accumulators allow.
  *
  * Rows of the left operand come in one of two layouts: a lane holds `unroll` successive k of one row (`lanes`), or a
  * lane holds `rowVector` neighbouring rows at one k (`vectors`). Columns of the right operand likewise: a lane holds
@@ -19,13 +19,13 @@ export type VectorWidth = 1 | 2 | 4
 export interface SubgroupTile {
   readonly subgroupSize: number
   readonly rows: number
-  /** Columns are `columnGroups * subgroupSize * columnVector`. */
+  /** Groups of columns: the tile has `columnGroups * subgroupSize * columnVector` columns. */
   readonly columnGroups: number
   readonly columnVector: VectorWidth
-  /** Successive k that one pass of the loop works off. */
+  /** Successive k per iteration of the loop. */
   readonly unroll: VectorWidth
   readonly rowLayout: 'lanes' | 'vectors'
-  /** Rows a vector holds in the layout `vectors`; 1 otherwise. */
+  /** Rows per vector in the layout `vectors`; 1 otherwise. */
   readonly rowVector: VectorWidth
   readonly columnLayout: 'lanes' | 'vectors'
 }
@@ -39,7 +39,7 @@ export function widestVector(...extents: readonly number[]): VectorWidth {
   return extents.every((extent) => extent % 2 === 0) ? 2 : 1
 }
 
-/** The column vector that wastes the fewest lanes, the wider one at a tie. */
+/** The column vector that wastes the fewest lanes; in a tie the wider one. */
 export function columnVectorFor(columns: number, subgroupSize: number): VectorWidth {
   let best: VectorWidth = 1
   for (const width of [2, 4] as const) {
@@ -64,7 +64,7 @@ export function rightType(tile: SubgroupTile): FloatType {
   return vectorType(tile.columnLayout === 'lanes' ? tile.unroll : tile.columnVector)
 }
 
-/** Extent of the tile in columns. */
+/** The tile's number of columns. */
 export function tileColumns(tile: SubgroupTile): number {
   return tile.columnGroups * tile.subgroupSize * tile.columnVector
 }
@@ -75,8 +75,8 @@ export function accumulatorsOf(tile: SubgroupTile): string[] {
 }
 
 /**
- * Adds the outer products of what `a*` and `b*` hold to the accumulators: first those of all `unroll` k to each other, so
- * that an accumulator takes one term an iteration. Without fused multiply-adds that costs nothing.
+ * Adds the outer products of `a*` and `b*` to the accumulators: first sums those of all `unroll` k, so that an
+ * accumulator takes one term per iteration. Without fused multiply-adds this costs nothing.
  */
 export function rankUpdate(tile: SubgroupTile): string {
   const { subgroupSize, rows, columnGroups, unroll, rowLayout, rowVector, columnLayout } = tile

@@ -3,14 +3,14 @@
  * of 16 successive k: its lanes load a slab of both operands into workgroup memory, then each adds 16 outer products of
  * four or eight rows by four or eight columns to accumulators of its own. No subgroup operations: any adapter runs it.
  *
- * Operands come as WGSL that the caller gives, so that a convolution is a product too (implicit GEMM). All extents are
- * uniforms: shapes that vectorise alike share a shader. Sums are in a fixed order.
+ * The caller supplies the operands as WGSL, so that a convolution is a product too (implicit GEMM). All extents are
+ * uniforms: shapes that vectorise alike share a shader. Sums have a fixed order.
  *
- * - Accumulators are named variables; an indexed array would leave the registers on some compilers.
- * - A lane loads four vectors of four numbers, a 4x4 piece of a slab. Where vectors run along k it transposes the piece on
- *   the way into workgroup memory, so that both operands lie there as [k][row or column] and are read in vectors.
- * - The next slab is loaded into registers before the outer products of the present one, whose arithmetic hides the
- *   latency; that takes no second copy in workgroup memory.
+ * - Accumulators are named variables; some compilers do not keep an indexed array in registers.
+ * - A lane loads four vectors of four numbers, a 4x4 piece of a slab. Where vectors run along k it transposes the
+ *   piece on the way into workgroup memory, so that both operands are stored as [k][row or column] and read in vectors.
+ * - The next slab is loaded into registers before the outer products of the current one, whose arithmetic hides the
+ *   latency; this needs no second copy in workgroup memory.
  */
 
 import type { Binding, KernelPlan, Target, UniformValue } from '../kernel.ts'
@@ -28,12 +28,13 @@ export interface TiledBlock {
   readonly name: TiledName
   readonly rows: number
   readonly columns: number
-  /** Results of one lane. */
+  /** Rows and columns of one lane's results. */
   readonly laneRows: 4 | 8
   readonly laneColumns: 4 | 8
   /**
-   * Outer products in the text of the innermost loop: 64 or more multiply-adds a lane for each iteration, while lavapipe still
-   * compiles the kernel in about 1.5 s of processor time (4 in `tiled128`: 2.8 s; all 16 unrolled by the compiler: 3 s).
+   * Outer products unrolled in the innermost loop: 64 or more multiply-adds per lane and iteration, while lavapipe
+   * still compiles the kernel in about 1.5 s of processor time (4 in `tiled128`: 2.8 s; all 16 unrolled by the
+   * compiler: 3 s).
    */
   readonly unroll: 2 | 4
 }
@@ -41,9 +42,9 @@ export interface TiledBlock {
 export type TiledName = 'tiled32' | 'tiled64' | 'tiled128'
 
 /**
- * Small blocks fill the device with small results, large ones read less for each multiplication: a lane of `tiled32`
- * reads a vector of workgroup memory for 8 multiply-adds, of `tiled64` for 10.7, of `tiled128` for 16. A load of workgroup
- * memory takes several times as long as a multiply-add on the GPUs that publish such figures.
+ * The block sizes. Small blocks fill the device with small results, large ones read less for each multiplication: a
+ * lane of `tiled32` reads a vector of workgroup memory for 8 multiply-adds, of `tiled64` for 10.7, of `tiled128` for
+ * 16. A load of workgroup memory takes several times as long as a multiply-add on the GPUs that publish such figures.
  */
 export const tiledBlocks = {
   tiled32: { name: 'tiled32', rows: 32, columns: 32, laneRows: 4, laneColumns: 4, unroll: 4 },
@@ -51,24 +52,28 @@ export const tiledBlocks = {
   tiled128: { name: 'tiled128', rows: 128, columns: 64, laneRows: 8, laneColumns: 8, unroll: 2 },
 } as const satisfies Record<TiledName, TiledBlock>
 
-/** 16: whole cache lines where vectors run along k (64 bytes), and 12 KiB of workgroup memory for the largest block. */
+/**
+ * Successive k per slab. 16 gives whole cache lines if vectors run along k (64 bytes), and 12 KiB of workgroup memory
+ * for the largest block.
+ */
 const slabTerms = 16
 
-/** One operand of the product: rows of the left one, columns of the right one are its *positions*. */
+/** One operand of the product: the rows of the left one and the columns of the right one are its *positions*. */
 export interface TiledOperand {
   readonly binding: Binding
-  /** What lies side by side in memory, and what the four numbers of a loaded vector are: successive k, or positions. */
+  /** The contiguous axis in memory, along which vectors are loaded: successive k, or positions. */
   readonly along: 'k' | 'positions'
   /**
    * For the left operand (`Left`; `Right` likewise), a type `LeftPlace` and two functions:
-   * - `placeLeft(batch: u32, row: u32) -> LeftPlace`: what of an address does not depend on k. `row` may be beyond the last;
-   * - `loadLeft(place: LeftPlace, k: u32) -> vec4f`: four numbers from k and row on, zero from `u.terms` on. What comes from
-   *   beyond the last row does not matter. The first of the four is a multiple of 4 along `along`.
+   * - `placeLeft(batch: u32, row: u32) -> LeftPlace`: the part of an address that does not depend on k. `row` may be
+   *   beyond the last;
+   * - `loadLeft(place: LeftPlace, k: u32) -> vec4f`: four numbers from k and row on, zero from `u.terms` on. Numbers
+   *   beyond the last row do not matter. The first of the four is a multiple of 4 along `along`.
    */
   readonly declarations: string
 }
 
-/** `batch` results [rows, columns]. */
+/** The extents of `batch` results [rows, columns]. */
 export interface TiledExtents {
   readonly batch: number
   readonly rows: number
@@ -81,27 +86,30 @@ export interface TiledProduct extends TiledExtents {
   readonly label: string
   readonly left: TiledOperand
   readonly right: TiledOperand
-  /** What the operands' declarations read as `u.<name>`, beyond `rows`, `columns`, `terms` and `batch`. */
+  /**
+   * Further uniforms that the operands' declarations read as `u.<name>`, besides `rows`, `columns`, `terms` and
+   * `batch`.
+   */
   readonly uniforms?: Readonly<Record<string, UniformValue>>
-  /** Input 2 is [columns] and added. */
+  /** Whether to add input 2, a bias [columns]. */
   readonly bias: boolean
   readonly activation: FusedActivation
-  /** Input 2 has the result's shape; where it is not positive the result is 0. */
+  /** Whether input 2 is a mask of the result's shape: the result is 0 where it is not positive. */
   readonly mask?: boolean
-  /** Output 1 is the sums of the right operand's columns. For one batch. */
+  /** Whether output 1 holds the sums of the right operand's columns. For one batch only. */
   readonly columnSums?: boolean
 }
 
 const lanesOf = (block: TiledBlock): number => (block.rows / block.laneRows) * (block.columns / block.laneColumns)
 
-/** Whether a variant of this block can be chosen. Not where subgroups are better: measuring it would be a waste. */
+/** Whether a variant of this block may be chosen. Not if subgroups are better: measuring it would waste time. */
 export function suits(block: TiledBlock, target: Target): boolean {
   if (prefersSubgroups(target)) return false
   const bytes = (block.rows + block.columns) * slabTerms * 4
   return lanesOf(block) <= target.maxWorkgroupSize && bytes <= target.maxWorkgroupStorageBytes
 }
 
-/** The plan's dispatches and scratch memory. */
+/** Plans the dispatches and scratch memory. */
 export function tiledPlan(
   product: TiledProduct,
   block: TiledBlock,
@@ -164,8 +172,8 @@ ${storeFunction(product, type, last)}`,
 }
 
 /**
- * The block for a result of this size; undefined where the plain kernel does better because of the padding of even the
- * smallest block. Blocks of workgroup memory serve GPUs, and processors without subgroups.
+ * The block for a result of this size; undefined if even the smallest block has so much padding that the plain kernel
+ * is faster. Blocks of workgroup memory serve GPUs, and processors without subgroups.
  */
 export function preferredBlock({ batch, rows, columns, terms }: TiledExtents, target: Target): TiledBlock | undefined {
   const { busyWorkgroups, mostPadding, longSum } = blockLimits(target)
@@ -184,13 +192,18 @@ export function preferredBlock({ batch, rows, columns, terms }: TiledExtents, ta
 
 const largestFirst: readonly TiledBlock[] = [tiledBlocks.tiled128, tiledBlocks.tiled64, tiledBlocks.tiled32]
 
-/** 1.34: what a larger block saves in reads of workgroup memory (a third, a half) it must not waste in padding. */
+/**
+ * The most extra padding of a larger block: it must not waste what it saves in reads of workgroup memory (a third, a
+ * half).
+ */
 const mostExtra = 1.34
 
-/** 8 slabs, 128 terms: below that writing a partial result and reading it again outweighs the idle cores. */
+/**
+ * The fewest slabs per part (128 terms): with fewer, writing and reading a partial result costs more than idle cores.
+ */
 const leastSlabs = 8
 
-/** `store(part, row, column, value)`: one vector of the result, as far as it is inside. */
+/** Declares `store(part, row, column, value)`, which stores one vector of the result if it is inside. */
 function storeFunction(product: TiledProduct, type: string, last: boolean): string {
   const stored = (value: string, column: string, at: string): string => {
     if (!last) return value
@@ -298,7 +311,7 @@ ${eachAccumulator(block, (row, vector) => `        c${row}_${vector} += ${compon
 ${product.columnSums === true ? repeat(columnVectors, (vector) => `        total${vector} += b${k}_${vector};`) : ''}`
 }
 
-/** Each of a block's lanes in the first row has seen all of its columns. */
+/** Stores the column sums: each lane in a block's first row has seen all of its columns. */
 function storeSums(laneColumnVectors: number, columnStep: number, type: string): string {
   return `
   if (rowTile == 0u && laneY == 0u) {
@@ -314,14 +327,14 @@ ${
   }`
 }
 
-/** A lane's part in bringing an operand's slabs into workgroup memory: before the loop, from storage, into workgroup memory. */
+/** A lane's part in loading an operand's slabs: statements before the loop, from storage, and into workgroup memory. */
 interface Piece {
   readonly declare: string
   readonly load: string
   readonly keep: string
 }
 
-/** The piece of `extent` positions by 16 k that lane `firstLane + piece` brings in, of `extent` pieces. */
+/** The piece of `extent` positions by 16 k that lane `firstLane + piece` loads, of `extent` pieces. */
 function pieceOf(operand: TiledOperand, side: 'Left' | 'Right', extent: number, firstLane = 0): Piece {
   const name = side.toLowerCase()
   const vectors = extent / 4

@@ -1,6 +1,6 @@
 /**
- * Puts in place what a training step computed beside the gradients (moving statistics), unless the training state's
- * not-finite flag is set: like the optimizers' updates, these must not change in a step that went bad.
+ * Stores what a training step computed besides the gradients (moving statistics), unless the training state's
+ * not-finite flag is set: like the optimizers' updates, these must not change in a bad step.
  *
  * Inputs: staged f32 [count], state u32 (see state.ts). Output: kept f32 [count]. Both are read and written in
  * whole vec4s.
@@ -46,7 +46,7 @@ ${gridStrideLoop(coordinates, '      kept[item] = staged[item];')}`,
   }
 }
 
-/** Throws 'shape' for an empty tensor. */
+/** The gated copy. Throws 'shape' for an empty tensor. */
 export const gatedCopy: Family<GatedCopyKey, 'plain'> = {
   name: 'gatedCopy',
   variants: [{ name: 'plain', supports: () => true, plan }],

@@ -1,6 +1,6 @@
 /**
- * The input of training: a batch of images and labels, picked from a resident uint8 data set by a permutation that lives on
- * the GPU, normalised and padded on the way. An index that is out of range never reads a wrong image: it gives NaN, and
+ * The input of training: a batch of images and labels, picked from a resident uint8 data set by a permutation that
+ * lives on the GPU, normalised and padded on the way. An index out of range never reads a wrong image: it gives NaN and
  * the label 0xffffffff.
  */
 
@@ -13,30 +13,34 @@ import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../wgsl/
 import { globalStepWord } from './state.ts'
 
 /**
- * Changes to the images on their way into a batch, for training on more than there is (`random`) or for a second look at
- * the same images (`always`).
+ * Changes to the images of a batch, for augmentation in training (`random`) or for testing mirror images (`always`).
  */
 export interface Augmentation {
-  /** Mirrors images left to right: half of them by chance, or every one. */
+  /** Mirrors images left to right: a random half of them, or all. */
   readonly flip?: 'random' | 'always'
-  /** Moves each image by up to so many pixels in both directions, every way as likely; what leaves the output is lost. */
+  /**
+   * Shifts each image by up to this many pixels in both directions, uniformly; pixels that leave the output are lost.
+   */
   readonly shift?: number
-  /** Draws both, together with the training state's global step and the row within the batch. See `randomKeyUniforms`. */
+  /**
+   * Random seed of both, used with the training state's global step and the row within the batch. See
+   * `randomKeyUniforms`.
+   */
   readonly seed: number
 }
 
-/** The random stream of the images: dropouts take those below 2^31. */
+/** The random stream of the images; dropouts use those below 2^31. */
 const augmentationStream = 2 ** 31
-/** Far beyond any image, and small enough for the 16 bits that draw it. */
+/** The largest shift: beyond any image, and small enough for the 16 random bits used. */
 const largestShift = 1000
 
 export interface GatherBatchKey {
-  /** Images in the data set, each [height, width, channels] bytes. */
+  /** Number of images in the data set, each [height, width, channels] bytes. */
   readonly datasetCount: number
   readonly height: number
   readonly width: number
   readonly channels: number
-  /** Images in a batch. */
+  /** Number of images in a batch. */
   readonly batch: number
   /** Rows of padding above the image, columns to its left; what `outHeight` and `outWidth` leave goes below and right. */
   readonly padTop: number
@@ -48,17 +52,16 @@ export interface GatherBatchKey {
    * gives the same bits as NumPy's `image / np.float32(255)` (where the adapter divides exactly, as CPUs do).
    */
   readonly divisor: number
-  /** Absent: the images as they are. */
+  /** Augmentation; none if absent. */
   readonly augmentation?: Augmentation
 }
 
 /**
  * A batch of images and their labels. Inputs: dataset u8 [datasetCount, height, width, channels] packed four to a u32,
  * permutation u32 [steps * batch], state u32 (word 0: step within the epoch; word 2, which only random augmentation
- * reads: global step), labels u32 [datasetCount].
- * Outputs: f32 [batch, outHeight, outWidth, channels] and u32 [batch]: image i is the data set's image
- * `permutation[state[0] * batch + i]`, `byte / divisor` inside and 0 in the padding. Where the permutation names
- * no image: NaN, and the label 0xffffffff. Throws 'shape' where the image does not fit the output.
+ * reads: global step), labels u32 [datasetCount]. Outputs: f32 [batch, outHeight, outWidth, channels] and u32 [batch]:
+ * image i is the data set's image `permutation[state[0] * batch + i]`, `byte / divisor` inside and 0 in the padding. If
+ * the permutation names no image: NaN and the label 0xffffffff. Throws 'shape' if the image does not fit the output.
  */
 export const gatherBatch: Family<GatherBatchKey, 'plain' | 'words'> = {
   name: 'gatherBatch',
@@ -70,8 +73,8 @@ export const gatherBatch: Family<GatherBatchKey, 'plain' | 'words'> = {
 }
 
 /**
- * Rows of an image, and rows of the output, are whole words: no masks, every store a `vec4f`. Augmented images each begin
- * at another byte.
+ * Whether rows of an image and of the output are whole words, so that no masks are needed and every store is a `vec4f`.
+ * Augmented images may begin at any byte.
  */
 function wholeWords({ width, outWidth, channels, augmentation }: GatherBatchKey): boolean {
   return augmentation === undefined && (width * channels) % 4 === 0 && (outWidth * channels) % 4 === 0
@@ -123,7 +126,9 @@ function planBatchByWord(key: GatherBatchKey, target: Target): KernelPlan {
   })
 }
 
-/** `shiftBy(word)`: from -shift to shift, in two's complement; no way likelier than another by more than 2^-16. */
+/**
+ * Declares `shiftBy(word)`: a shift from -shift to shift, in two's complement; probabilities differ by at most 2^-16.
+ */
 const shiftFunction = `
 fn shiftBy(word: u32) -> u32 {
   return (((word >> 16u) * (2u * u.shift + 1u)) >> 16u) - u.shift;
@@ -132,9 +137,9 @@ fn shiftBy(word: u32) -> u32 {
 interface AugmentedText {
   readonly declarations: string
   readonly uniforms: Readonly<Record<string, number>>
-  /** What a lane knows of its image and column: `inside`, `top` and what `sourceColumn` needs. */
+  /** Statements about a lane's image and column: `inside`, `top` and what `sourceColumn` needs. */
   readonly lane: string
-  /** Where in a row of the data set the lane's number comes from. */
+  /** The column in the data set that the lane's number comes from. */
   readonly sourceColumn: string
 }
 
@@ -148,7 +153,7 @@ function augmentedText({ channels }: GatherBatchKey, { flip, shift = 0, seed }: 
       ...(isRandom ? randomKeyUniforms(seed, augmentationStream) : {}),
       ...(shift > 0 ? { shift } : {}),
     },
-    // Below zero, unsigned numbers wrap round to some that are beyond the image.
+    // Below zero, unsigned numbers wrap around to beyond the image.
     lane: `${
       isRandom
         ? `
@@ -167,13 +172,13 @@ function augmentedText({ channels }: GatherBatchKey, { flip, shift = 0, seed }: 
 
 interface BatchText {
   readonly variant: string
-  /** Elements of the output a lane writes at once. */
+  /** Output elements that a lane writes at once. */
   readonly width: 1 | 4
   readonly outputElement: string
   readonly augmented?: AugmentedText
-  /** What a lane knows of its `column`, once. */
+  /** Statements about a lane's `column`, run once. */
   readonly lane: string
-  /** Puts `value` from the row of the image that begins at byte `rowStart`. */
+  /** Statements that set `value` from the image row that begins at byte `rowStart`. */
   readonly row: string
 }
 

@@ -4,12 +4,12 @@
  * not-finite flag of the training state gates the update, so that a bad step changes nothing.
  *
  * Order of operands, both families:
- * - outputs, all updated in place: parameters, then the moments (Adam: first, second; SGD with momentum: velocity), then
- *   the training state, in which the not-finite flag is noted as settled;
+ * - outputs, all updated in place: parameters, then the moments (Adam: first, second; SGD with momentum: velocity),
+ *   then the training state, in which the not-finite flag is recorded as settled;
  * - inputs: gradients, table.
  *
- * The flat buffers are read as `vec4f`: allocate them up to a multiple of 16 bytes. `table` has four floats a step of the
- * epoch; the row of this step is `state[0] - 1`: the state has been advanced already (see state.ts).
+ * The flat buffers are read as `vec4f`: round their size up to a multiple of 16 bytes. `table` has four floats per step
+ * of the epoch; the row of this step is `state[0] - 1`: the state has been advanced already (see state.ts).
  *
  * Sources: Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1 with the bias corrections folded
  * into the step size (end of section 2), epsilon as in Keras; Loshchilov & Hutter, "Decoupled Weight Decay
@@ -34,7 +34,7 @@ import {
 import { plainWorkgroupSize, updateWorkgroups } from '../schedule/occupancy.ts'
 import { notFiniteWord, settledFlagWord, stepInEpochWord } from './state.ts'
 
-/** Floats in a table row: `[x, y, 0, 0]`, what they mean is said at each family. */
+/** Floats per table row: `[x, y, 0, 0]`; each family documents their meaning. */
 export const optimizerTableColumns = 4
 
 export interface AdamKey {
@@ -46,16 +46,16 @@ export interface AdamKey {
   readonly beta2: number
   /** Added to the root of the second moment, outside the bias correction. Keras: 1e-7. */
   readonly epsilon: number
-  /** True for AdamW: decay the parameters by the table's second column before the update. */
+  /** True for AdamW: decays the parameters by the table's second column before the update. */
   readonly weightDecay: boolean
 }
 
 export interface SgdKey {
   /** Parameters in the flat buffer, in floats. */
   readonly count: number
-  /** In [0, 1]; zero: no velocity is kept, and there is no such operand. */
+  /** Momentum in [0, 1]; zero keeps no velocity and has no such operand. */
   readonly momentum: number
-  /** Nesterov's look-ahead; means nothing without momentum. */
+  /** Nesterov's look-ahead; has no effect without momentum. */
   readonly nesterov: boolean
 }
 

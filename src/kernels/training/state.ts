@@ -1,8 +1,8 @@
 /**
- * The state of a training run that lives on the GPU, and the kernels that keep it: step counters, the sticky not-finite
- * flag that gates the optimizers, one record of loss and accuracy a step, and the confusion matrix of an evaluation.
- * A step of training dispatches `finishStep`, then the optimizer: the flag is set before anything is updated, and the
- * counters stay one beyond the step that went bad.
+ * The state of a training run on the GPU, and the kernels that update it: step counters, the sticky not-finite flag
+ * that gates the optimizers, one record of loss and accuracy per step, and the confusion matrix of an evaluation. A
+ * step of training dispatches `finishStep`, then the optimizer: the flag is set before anything is updated, and the
+ * counters stay one beyond the bad step.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -31,21 +31,21 @@ export const trainingStateWords = 4
 export const stepInEpochWord = 0
 /** Nonzero once something was not finite; only the host clears it. */
 export const notFiniteWord = 1
-/** Steps done since the beginning, the low 32 bits. */
+/** Steps done since the start, the low 32 bits. */
 export const globalStepWord = 2
-/** What the not-finite word was after the last step's optimizer: read while that word itself may be changing. */
+/** The not-finite word after the last step's optimizer; safe to read while that word itself may be changing. */
 export const settledFlagWord = 3
 
 /** Floats in a record: mean loss, number of correct rows, number of rows, 0. */
 export const stepRecordColumns = 4
 
 export interface ClassificationKey {
-  /** Rows of the logits. */
+  /** Number of rows of the logits. */
   readonly batch: number
   readonly classes: number
 }
 
-/** A split sum whose parts belong into the flat gradients, `to` floats from their beginning. */
+/** A split sum whose parts go into the flat gradients, `to` floats from their start. */
 export type GradientSplitSum = SplitSum<{ readonly to: number }>
 
 export interface FinishStepKey extends ClassificationKey {
@@ -54,14 +54,14 @@ export interface FinishStepKey extends ClassificationKey {
   readonly sums: readonly GradientSplitSum[]
 }
 
-/** Eight storage buffers are what every adapter has; six are taken. */
+/** The most split sums: every adapter has eight storage buffers, and six are used. */
 export const mostSplitSums = 2
 
 /**
- * All that is left to do in a step before the optimizer, in one dispatch: `recordStep`; the split sums, in order; and a
- * look at every gradient, which sets the not-finite word if one is NaN or infinite. Inputs: lossPerRow f32 [batch],
- * logits f32 [batch, classes], labels u32 [batch], then the partial results of each split sum. Outputs: record
- * f32 [steps, 4], state, gradients f32 [count].
+ * Finishes a step before the optimizer, in one dispatch: `recordStep`; the split sums, in order; and a check of every
+ * gradient, which sets the not-finite word if one is NaN or infinite. Inputs: lossPerRow f32 [batch], logits f32
+ * [batch, classes], labels u32 [batch], then the partial results of each split sum. Outputs: record f32 [steps, 4],
+ * state, gradients f32 [count].
  */
 export const finishStep: Family<FinishStepKey, 'plain'> = {
   name: 'finishStep',
@@ -73,8 +73,8 @@ export const finishStep: Family<FinishStepKey, 'plain'> = {
  * Records a step and advances the counters. Inputs: lossPerRow f32 [batch], logits f32 [batch, classes], labels
  * u32 [batch]. Outputs: record f32 [steps, 4], state.
  *
- * Row `state[0]` of the record becomes (mean loss, rows whose largest logit is at the label, batch, 0). The first of equal
- * logits wins; a row with a NaN, or with a label that is no class, is wrong. A mean that is not finite sets the flag. The
+ * Row `state[0]` of the record becomes (mean loss, rows whose largest logit is at the label, batch, 0). The first of
+ * equal logits wins; a row with a NaN or an invalid label is wrong. A mean that is not finite sets the flag. The
  * counters advance unless the flag was set at entry: after a bad step they stay at that step + 1. A row beyond the
  * record's end is not written.
  */
@@ -85,9 +85,9 @@ export const recordStep: Family<ClassificationKey, 'plain'> = {
 }
 
 /**
- * Adds a batch to a confusion matrix. Inputs: logits f32 [batch, classes], labels u32 [batch]. Output: counts
- * u32 [classes, classes], row = label, column = first largest logit. Rows with a label that is no class and rows with a
- * NaN, which predict nothing, are left out.
+ * Adds a batch to a confusion matrix. Inputs: logits f32 [batch, classes], labels u32 [batch]. Output: counts u32
+ * [classes, classes], row = label, column = first largest logit. Rows with an invalid label and rows with a NaN, which
+ * predict nothing, are left out.
  */
 export const confusion: Family<ClassificationKey, 'plain'> = {
   name: 'confusion',
@@ -150,7 +150,7 @@ ${sum.targets.map((_, j) => `      if (i >= u.from${i}_${j} && i < u.end${i}_${j
     dispatches: [
       dispatch({
         label: 'finishStep',
-        // Barriers would make coroutines of all workgroups on a CPU: there the lanes of one subgroup add up.
+        // On a CPU, barriers would turn all workgroups into coroutines, so the lanes of one subgroup add up.
         subgroups: addsBySubgroup(target),
         bindings: [
           reads('lossPerRow', input(0)),
@@ -185,7 +185,7 @@ ${ranges.map((_, i) => `    for (var i = u.begin${i} + first; i < u.end${i}; i +
   }
 }
 
-/** What of [0, count) no split sum writes. */
+/** The ranges of [0, count) that no split sum writes. */
 function gapsBetween(count: number, sums: readonly GradientSplitSum[]): { begin: number; end: number }[] {
   const written = sums.flatMap((sum) => sum.targets).sort((a, b) => a.to - b.to)
   const gaps: { begin: number; end: number }[] = []
@@ -198,7 +198,7 @@ function gapsBetween(count: number, sums: readonly GradientSplitSum[]): { begin:
   return gaps
 }
 
-/** `predicted(row)`: the first class with the largest logit; `classes` if there is a NaN. */
+/** Declares `predicted(row)`: the first class with the largest logit; `classes` if there is a NaN. */
 const predictedFunction = `
 fn predicted(row: u32) -> u32 {
   let base = row * u.classes;
@@ -229,8 +229,8 @@ var<workgroup> correctOfLane: array<u32, ${lanes}>;`
 }
 
 /**
- * Statements for one workgroup: writes the record and advances the counters, unless the word `flagWord` says that an
- * earlier step went bad. `atomic`: the state is bound as atomics.
+ * Statements for one workgroup: writes the record and advances the counters, unless the word `flagWord` is set because
+ * an earlier step was bad. `atomic`: the state is bound as atomics.
  */
 function recordBody({ batch }: ClassificationKey, target: Target, flagWord: number, atomic: boolean): string {
   const lanes = plainWorkgroupSize(target)

@@ -1,4 +1,7 @@
-/** Activations that matrix kernels apply to their result before they store it, by the functions of elementwise kernels. */
+/**
+ * Activations that matrix kernels apply to their result before they store it, using the functions of elementwise
+ * kernels.
+ */
 
 import type { Activation, FloatType, WgslFunction } from './functions.ts'
 import { activations, declareFunctions, widths } from './functions.ts'

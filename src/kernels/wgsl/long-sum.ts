@@ -1,11 +1,11 @@
 /**
- * Sums of many terms, for every kernel that adds in a loop. Added one after the other, terms lose more and more of their
- * low bits as the sum grows: 100,000 small ones beside a large one are lost altogether. Therefore no accumulator takes more
- * than 64 terms in turn. A longer sum is built from blocks, up to 16 blocks make one sum of the next level, up to 16 of
- * those one of the level above, and so on; a million terms come within 2e-6 of the exact sum. Sums of at most 64 terms are
- * added as they come. How the terms are grouped depends on their number alone.
+ * Sums of many terms, for every kernel that adds in a loop. If terms are added one after the other, they lose more and
+ * more low bits as the sum grows: 100,000 small ones after a large one are lost completely. Therefore no accumulator
+ * takes more than 64 terms in turn. A longer sum is built from blocks, up to 16 blocks make one sum of the next level,
+ * up to 16 of those one of the level above, and so on; a million terms come within 2e-6 of the exact sum. Sums of at
+ * most 64 terms are added as they come. How the terms are grouped depends on their number alone.
  *
- * This file declares accumulators and levels, and writes the innermost loop; the rest of the kernel is the caller's.
+ * This file declares accumulators and levels, and writes the innermost loop; the caller writes the rest of the kernel.
  */
 
 import { at } from '../extents.ts'
@@ -13,27 +13,30 @@ import { range } from './text.ts'
 
 /** The most terms that are added one after the other. */
 const longestPlain = 64
-/** Sums of one level that make one of the next. */
+/** Number of sums of one level that make one of the next. */
 export const sumsPerLevel = 16
 
 /**
- * Terms of a block where one accumulator costs a load or more a term: with 16 a million equal numbers are off by 5e-7 at
- * most, with 64 by 2e-6.
+ * Terms per block if one accumulator costs a load or more per term: with 16, a million equal numbers are off by at most
+ * 5e-7, with 64 by 2e-6.
  */
 const scalarBlock = 16
-/** The same for tiles of accumulators, where closing a block costs as much as one or two of its terms: off by 1e-6. */
+/**
+ * Terms per block for tiles of accumulators, where closing a block costs as much as one or two of its terms: off by
+ * 1e-6.
+ */
 export const tileBlock = 64
 
 export interface SumExtents {
-  /** Terms that an accumulator gets, at most. */
+  /** The most terms of an accumulator. */
   readonly terms: number
-  /** Terms that a turn of the innermost loop adds to an accumulator; 1 if absent. */
+  /** Terms that an iteration of the innermost loop adds to an accumulator; 1 by default. */
   readonly termsPerIteration?: number
-  /** Turns that the innermost loop takes each time it begins, at most; all of them if absent. */
+  /** The most iterations of each run of the innermost loop; all of them by default. */
   readonly iterations?: number
-  /** Terms of a block, if it must be known. */
+  /** Terms per block, if the caller must set it. */
   readonly block?: number
-  /** What the accumulators start from, if not from zero. */
+  /** The initial value of the accumulators, if not zero. */
   readonly start?: string
 }
 
@@ -41,21 +44,24 @@ export interface SumExtents {
 export type Loop = readonly [variable: string, from: string, to: string, step?: number]
 
 export interface LongSum {
-  /** Declares the accumulators, but for elements of arrays, and the levels above them. */
+  /** Declares the accumulators, except elements of arrays, and the levels above them. */
   readonly declare: string
-  /** The innermost loop. */
+  /** Writes the innermost loop. */
   loop(loop: Loop, body: string): string
-  /** Declarations, the only loop, and the end. */
+  /** Writes declarations, the only loop, and the end. */
   whole(loop: Loop, body: string): string
-  /** In place of `loop`, for a loop of another form: belongs after `iterations` iterations of it. */
+  /** Replaces `loop` for a loop of another form: put it after `iterations` iterations. */
   readonly closeIterations: string
-  /** In place of `loop`, for terms written out one by one, some hundreds at most: belongs after each of this accumulator's. */
+  /**
+   * Replaces `loop` for terms written out one by one, some hundreds at most: put it after each of this accumulator's
+   * terms.
+   */
   afterTerm(name: string): string
-  /** After the last term: leaves the sums in the accumulators. */
+  /** Ends the sum after the last term: leaves the sums in the accumulators. */
   readonly finish: string
 }
 
-/** How many levels above the accumulators this number of blocks needs. */
+/** The number of levels above the accumulators that `blocks` blocks need. */
 export function levelsFor(blocks: number): number {
   let levels = 1
   while (sumsPerLevel ** levels < blocks) levels++
@@ -67,12 +73,15 @@ export function arrayElements(name: string, length: number): string[] {
   return range(length).map((i) => `${name}[${i}]`)
 }
 
-/** A loop without blocks. */
+/** Writes a loop without blocks. */
 export function plainLoop([variable, from, to, step = 1]: Loop, body: string): string {
   return `  for (var ${variable} = ${from}; ${variable} < ${to}; ${variable} += ${step}u) {\n${body}\n  }`
 }
 
-/** Sums in variables, or elements of arrays, of one type; their names start differently from those of a kernel's other sums. */
+/**
+ * Makes sums in variables or array elements of one type; their names must start differently from those of a kernel's
+ * other sums.
+ */
 export function longSum(type: string, names: readonly string[], extents: SumExtents): LongSum {
   const {
     terms,
@@ -81,7 +90,7 @@ export function longSum(type: string, names: readonly string[], extents: SumExte
     start = `${type}(0)`,
   } = extents
   const block = extents.block ?? (names.length > 1 ? tileBlock : scalarBlock)
-  // Long runs of the innermost loop are cut into blocks, several short ones share a block.
+  // Long runs of the innermost loop are split into blocks; several short runs share a block.
   const blockIterations = Math.max(1, Math.floor(block / termsPerIteration))
   const blocksPerRun = Math.ceil(iterations / blockIterations)
   const runsPerBlock = Math.max(1, Math.floor(blockIterations / iterations))

@@ -1,9 +1,9 @@
 /**
- * Random numbers without state: the counter-based generator Threefry-4x32 with 20 rounds (J. K. Salmon, M. A. Moraes,
- * R. O. Dror, D. E. Shaw: Parallel random numbers: as easy as 1, 2, 3. SC 2011), as WGSL. A key names a random stream,
- * a counter a place in it; the four words for a place are the same on every adapter and in every kernel.
+ * Stateless random numbers: the counter-based generator Threefry-4x32 with 20 rounds (J. K. Salmon, M. A. Moraes, R. O.
+ * Dror, D. E. Shaw: Parallel random numbers: as easy as 1, 2, 3. SC 2011), as WGSL. A key names a random stream, a
+ * counter a position in it; the four words at a position are the same on every adapter and in every kernel.
  *
- * Threefry has additions, rotations and exclusive-ors only. The paper's other generator, Philox, needs the upper half
+ * Threefry uses only additions, rotations and exclusive-ors. The paper's other generator, Philox, needs the upper half
  * of 32-bit products, which WGSL lacks.
  */
 
@@ -40,7 +40,7 @@ function rounds(): string {
   return lines.join('\n')
 }
 
-/** `threefry4x32(counter, key)`: four random words. Each counter under a key is used once. */
+/** Declares `threefry4x32(counter, key)`: four random words. Use each counter of a key once. */
 export const threefryFunction = `
 fn rotateLeft(x: vec2u, bits: vec2u) -> vec2u {
   return (x << bits) | (x >> (vec2u(32u) - bits));
@@ -58,15 +58,15 @@ ${rounds()}
   return vec4u(even.x, odd.x, even.y, odd.y);
 }`
 
-/** `randomKey()`: the key out of the uniforms that `randomKeyUniforms` gives. */
+/** Declares `randomKey()`: the key from the uniforms of `randomKeyUniforms`. */
 export const randomKeyFunction = `
 fn randomKey() -> vec4u {
   return vec4u(u.seedLow, u.seedHigh, u.stream, 0u);
 }`
 
 /**
- * The uniforms of a random stream. `seed` is an integer from 0 to 2^53 - 1, `stream` one from 0 to 2^32 - 1 that tells
- * apart the users of one seed. Throws 'argument'.
+ * The uniforms of a random stream. `seed` is an integer from 0 to 2^53 - 1, `stream` one from 0 to 2^32 - 1 that
+ * separates the uses of one seed. Throws 'argument'.
  */
 export function randomKeyUniforms(seed: number, stream: number): Readonly<Record<string, UniformValue>> {
   checkValue('A seed', seed, ['an integer from 0 to 2^53 - 1', () => Number.isSafeInteger(seed) && seed >= 0])

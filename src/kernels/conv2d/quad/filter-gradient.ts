@@ -39,9 +39,9 @@ function plainFilterSums(key: Conv2dKey, tiling: QuadTiling): string {
 }
 
 /**
- * The same where only one of a quad's four positions passes a gradient, `g<a>`. For each tap the number of the patch at
- * that position is selected, first along x, then along y, and multiplied once: two selects instead of three
- * multiply-adds.
+ * Adds pooled quads, where only one of a quad's four positions passes a gradient, `g<a>`. For each tap the number of
+ * the patch at that position is selected, first along x, then along y, and multiplied once: two selects instead of
+ * three multiply-adds.
  */
 function pooledFilterSums(key: Conv2dKey, tiling: QuadTiling, a: number): string {
   const lines: string[] = []

@@ -68,7 +68,7 @@ ${form === 'pooled' ? repeat(tiling.across, (a) => storePooled(key.activation, t
   }
 }
 
-/** Of `sum<a>_0` to `sum<a>_3`, the number that pooling keeps and the code that says which it was. */
+/** Stores the number that pooling keeps of `sum<a>_0` to `sum<a>_3`, and the code of its position. */
 export function storePooled(
   activation: FusedActivation,
   { codeType, type }: Pick<QuadTiling, 'codeType' | 'type'>,
@@ -97,7 +97,7 @@ ${
     }`
 }
 
-/** The four outputs of each quad. */
+/** Stores the four outputs of each quad. */
 function storeQuads({ across }: QuadTiling): string {
   return `
     if (wanted < u.columnVectors) {
@@ -111,7 +111,7 @@ export function pooledFunctions(activation: FusedActivation, type: FloatType): s
   return activationFunction(activation, type, [takesMaximum, exceeds])
 }
 
-/** Each number of the patch, times the taps of the outputs that it belongs to: up to four a quad. */
+/** Multiplies each number of the patch by the taps of the outputs it belongs to: up to four per quad. */
 function forwardSums(key: Conv2dKey, tiling: QuadTiling): string {
   const names = range(4 * tiling.across).map((n) => `sum${n >> 2}_${n & 3}`)
   const total = longSum(tiling.type, names, { terms: tiling.taps, start: 'first' })

@@ -16,8 +16,8 @@ const supports = /* @__PURE__ */ conv2dSupports(
 )
 
 /**
- * All filters must fit into the lanes of one subgroup, since their products are summed across it. Stride and dilation 1;
- * the plain form takes any padding, since only gradients are read.
+ * Whether the kernel can serve the key: all filters must fit into the lanes of one subgroup, since their products are
+ * summed across it. Stride and dilation 1; the plain form takes any padding, since only gradients are read.
  */
 export function inputGradientFits(form: Form, key: Conv2dKey, target: Target): boolean {
   if (!supports(key, target)) return false
@@ -29,9 +29,9 @@ export function inputGradientFits(form: Form, key: Conv2dKey, target: Target): b
 }
 
 /**
- * Two by two numbers of the image's gradient at a time, moving along a row. Each depends on the quads up to
+ * Computes two by two numbers of the image's gradient at a time, moving along a row. Each depends on the quads up to
  * ceil(kernel / 2) before it; their gradients stay in variables and move on by one quad at each step. Lanes hold
- * filters, so every product is summed over the lanes: by halves, exchanging results that other lanes keep.
+ * filters, so every product is summed over the lanes: by halves, exchanging the results that other lanes keep.
  */
 export function inputGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Variant<Conv2dKey, 'quads'> {
   return {
@@ -139,7 +139,7 @@ function declarePooled(j: number, i: number, { type, boolType }: QuadTiling): st
     var bottom${j}_${i} = ${boolType}(false);`
 }
 
-/** Quads move one place to the left as the tile moves to the right; a new one comes in. */
+/** Shifts the quads one place to the left as the tile moves to the right, and loads a new one. */
 function enterPooled(j: number, reachX: number, { type, codeType }: QuadTiling): string {
   const moves: string[] = []
   for (let i = reachX - 1; i > 0; i--)
@@ -171,7 +171,7 @@ ${repeat(4, (p) => {
 
 type AfterTerm = (accumulator: string) => string
 
-/** What the quad at (j, i) adds to the results: every output of the quad times the tap between it and the result. */
+/** Adds the quad at (j, i) to the results: every output of the quad times the tap between it and the result. */
 function plainProducts(key: Conv2dKey, j: number, i: number, afterTerm: AfterTerm): string[] {
   const lines: string[] = []
   for (let n = 0; n < 4 * key.channels; n++) {
@@ -185,8 +185,8 @@ function plainProducts(key: Conv2dKey, j: number, i: number, afterTerm: AfterTer
 }
 
 /**
- * The same for pooled quads, which pass one gradient each: the tap that fits the position is selected, first along x,
- * then along y, and multiplied once. A quarter fewer operations than four products, three of them with zero.
+ * Adds pooled quads, which pass one gradient each: the tap that fits the position is selected, first along x, then
+ * along y, and multiplied once. This takes a quarter fewer operations than four products, three of them with zero.
  */
 function pooledProducts(key: Conv2dKey, j: number, i: number, { type }: QuadTiling, afterTerm: AfterTerm): string[] {
   const lines: string[] = []
@@ -213,14 +213,14 @@ function pooledProducts(key: Conv2dKey, j: number, i: number, { type }: QuadTili
   return lines
 }
 
-/** The tap at (ky, kx), if the kernel has it. */
+/** The tap at (ky, kx), if it is inside the kernel. */
 function tapBetween(key: Conv2dKey, ky: number, kx: number, channel: number): string | undefined {
   if (ky < 0 || ky >= key.kernelHeight || kx < 0 || kx >= key.kernelWidth) return undefined
   return `taps[${(ky * key.kernelWidth + kx) * key.channels + channel}]`
 }
 
 /**
- * `part<n>`: this lane's share of result n = (y * 2 + x) * channels + channel. Quads that lie outside are skipped: a
+ * Computes `part<n>`, this lane's share of result n = (y * 2 + x) * channels + channel. Quads outside are skipped: a
  * branch that all lanes take together costs less than the multiply-adds (for LeNet's second layer at batch 128, in one
  * run, 1.18 ms with rows skipped and 1.01 with columns too).
  */
@@ -249,8 +249,8 @@ function tileSums(
 }
 
 /**
- * `total<g>`: in lane l the sum over all lanes of part<g * subgroupSize + l>. At each level two values become one: a
- * lane keeps the one its index bit says and gets the other lane's share of it.
+ * Computes `total<g>`: in lane l the sum over all lanes of part<g * subgroupSize + l>. Each level merges two values: a
+ * lane keeps the one that its index bit selects and adds the other lane's share.
  */
 function sumOverLanes(tiling: QuadTiling, results: number): string {
   const lines: string[] = []

@@ -1,7 +1,7 @@
 /**
  * The pooled convolution of one-channel images (LeNet's first layer) with image columns in the lanes: a lane holds four
- * neighbouring columns of each row under the kernel and gets the next four from its neighbour, so that a pixel is loaded
- * once for all taps and filters. By quads, lanes hold filters, of which such a layer has few: 0.87 and 0.80 ms for
+ * neighbouring columns of each row under the kernel and gets the next four from its neighbour, so that a pixel is
+ * loaded once for all taps and filters. With quads, lanes hold filters, but such a layer has few: 0.87 and 0.80 ms for
  * LeNet's forward pass and filter gradient at batch 128 on lavapipe, against 0.44 and 0.41 ms here.
  */
 
@@ -20,7 +20,7 @@ const columnsPerLane = 4
 
 interface OneChannelTiling {
   readonly lanes: number
-  /** Filters that are worked on together, and their WGSL types. */
+  /** Filters processed together, and their WGSL types. */
   readonly filterVector: 1 | 2
   readonly filterVectors: number
   readonly type: 'f32' | 'vec2f'
@@ -28,7 +28,7 @@ interface OneChannelTiling {
   readonly boolType: 'bool' | 'vec2<bool>'
   readonly taps: number
   readonly quadsPerImage: number
-  /** Images are cut into strips of pooled rows where a batch has too few of them for all workgroups. */
+  /** Units of work: images, or strips of pooled rows if a batch has too few images for all workgroups. */
   readonly units: number
   readonly unitsPerGroup: number
   readonly stripRows: number
@@ -76,7 +76,10 @@ function oneChannelTilingOf(key: Conv2dPoolKey, target: Target, groupsWanted: nu
   }
 }
 
-/** One channel; a row of the image in one subgroup; what a lane needs beyond its columns is its neighbour's. */
+/**
+ * Whether the kernels can serve the key: one channel, an image row in one subgroup, and a lane needs no columns beyond
+ * its neighbour's.
+ */
 function suits(key: Conv2dPoolKey, target: Target): boolean {
   if (!fits('pooled', key, target)) return false
   const lanes = subgroupSizeOf(target)
@@ -90,9 +93,9 @@ function suits(key: Conv2dPoolKey, target: Target): boolean {
 }
 
 /**
- * Walks over the pooled rows of a workgroup's units, of which `loop` writes the inner loop. In the scope of `body`: `sample`, `y` (pooled row),
- * `place` (the address, in filter vectors, of this lane's first quad), `own<r>` and `right<r>` (this lane's columns and
- * the next ones, in row r under the quad).
+ * Walks over the pooled rows of a workgroup's units; `loop` writes the inner loop. In the scope of `body`: `sample`,
+ * `y` (pooled row), `place` (the address, in filter vectors, of this lane's first quad), `own<r>` and `right<r>` (this
+ * lane's columns and the next ones, in row r under the quad).
  */
 function eachPooledRow(key: Conv2dPoolKey, part: string, loop: LongSum['loop'], body: string): string {
   const above = key.kernelHeight - 1
@@ -268,7 +271,10 @@ ${repeat(Math.log2(c.lanes), (bit) => `    total += subgroupShuffleXor(total, ${
   },
 }
 
-/** As by quads: the pixel at the position that won is selected along y, then along x, and multiplied once. */
+/**
+ * Adds up columns as with quads: the pixel at the winning position is selected along y, then along x, and multiplied
+ * once.
+ */
 function columnSums(key: Conv2dPoolKey, type: string): string {
   const lines: string[] = []
   for (let ky = 0; ky < key.kernelHeight; ky++) {

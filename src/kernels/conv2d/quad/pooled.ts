@@ -3,10 +3,11 @@
  * image under a quad, one vector a lane, and holds the kernel's taps for its filters in a function-scope array whose
  * indices are constants wherever it is hot.
  *
- * Each of the three kernels comes in two forms. Plain, it is a variant of the convolution families in conv2d.ts. Pooled,
- * convolution, bias, relu and 2x2 max-pooling are one kernel, and the gradients start from the pooled numbers' gradient
- * and a *code* that the forward kernel leaves for each: which of the four positions won (0-3, row-major), or 4 where relu
- * cut it off and no gradient passes. Where a convolution does not fit, the graph keeps it and its pooling apart.
+ * Each of the three kernels has two forms. The plain form is a variant of the convolution families in conv2d.ts. The
+ * pooled form computes convolution, bias, relu and 2x2 max-pooling in one kernel; its gradients start from the pooled
+ * numbers' gradient and a *code* that the forward kernel writes for each: which of the four positions won (0-3,
+ * row-major), or 4 if relu cut it off and no gradient passes. If a convolution does not fit, the graph keeps
+ * convolution and pooling separate.
  */
 
 import type { Family, Target, Variant } from '../../kernel.ts'
@@ -27,7 +28,7 @@ export function canFusePool(key: Conv2dPoolKey, target: Target): boolean {
   return fits('pooled', key, target) && inputGradientFits('pooled', key, target)
 }
 
-/** Quads, and image columns where a CPU's images have one channel. */
+/** Combines quads with image columns for one-channel images on a CPU. */
 function withOneChannel(
   name: string,
   quads: Variant<Conv2dPoolKey, 'quads'>,
@@ -43,22 +44,27 @@ function withOneChannel(
   }
 }
 
-/** Variants of the families in conv2d.ts. */
+/** The plain form: variants of the families in conv2d.ts. */
 export const forwardByQuads: Variant<Conv2dKey, 'quads'> = forward('plain')
 export const inputGradientByQuads: Variant<Conv2dKey, 'quads'> = inputGradient('plain')
 export const filterGradientByQuads: Variant<Conv2dKey, 'quads'> = filterGradient('plain')
 
-/** Inputs image, kernel and maybe bias; outputs [batch, outHeight / 2, outWidth / 2, filters] and the codes (u32). */
+/**
+ * The pooled convolution. Inputs: image, kernel, optional bias. Outputs: [batch, outHeight / 2, outWidth / 2, filters]
+ * and the codes (u32).
+ */
 export const conv2dPool = withOneChannel('conv2dPool', forward('pooled'), oneChannelForward)
 
-/** Inputs image, gradient of the pooled numbers, codes; outputs the gradients of kernel and bias. */
+/**
+ * The filter gradient. Inputs: image, gradient of the pooled numbers, codes. Outputs: the gradients of kernel and bias.
+ */
 export const conv2dPoolFilterGradient = withOneChannel(
   'conv2dPool.filterGradient',
   filterGradient('pooled'),
   oneChannelFilterGradient,
 )
 
-/** Inputs gradient of the pooled numbers, codes, kernel; output the image's gradient. */
+/** The input gradient. Inputs: gradient of the pooled numbers, codes, kernel. Output: the image's gradient. */
 export const conv2dPoolInputGradient: Family<Conv2dPoolKey, 'quads'> = {
   name: 'conv2dPool.inputGradient',
   variants: [inputGradient('pooled')],

@@ -1,6 +1,6 @@
 /**
- * What the kernels of this folder share: how a convolution is cut into quads (blocks of two by two outputs), which
- * convolutions that suits, and the WGSL that finds a quad and loads the patch of the image under it.
+ * Code shared by the kernels of this folder: how a convolution is split into quads (blocks of two by two outputs),
+ * which convolutions that suits, and the WGSL that finds a quad and loads the patch of the image under it.
  */
 
 import type { Target } from '../../kernel.ts'
@@ -13,18 +13,21 @@ import { component, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
 import { conv2dSupports } from '../plain.ts'
 
-/** `outHeight` and `outWidth` are those of the convolution, before pooling. */
+/** The key of a pooled convolution; `outHeight` and `outWidth` are those before pooling. */
 export interface Conv2dPoolKey extends Conv2dKey {
   readonly activation: 'relu' | 'linear'
 }
 
-/** Relu cut this number off. */
+/** The code of a number that relu cut off. */
 export const deadCode = 4
 
-/** Beyond this many numbers a lane the taps no longer stay in the first-level cache, and the body compiles for seconds. */
+/** The most taps per lane: with more, they leave the first-level cache, and the kernel compiles for seconds. */
 export const mostTapNumbers = 400
 
-/** Numbers a lane: LeNet's first layer has 25 and gains, its second has 300 and would only compile longer. */
+/**
+ * The most taps per lane for two quads: LeNet's first layer has 25 and gains, its second has 300 and would only compile
+ * longer.
+ */
 const mostTapsForTwo = 64
 
 export interface QuadTiling {
@@ -37,14 +40,14 @@ export interface QuadTiling {
   readonly codeType: string
   readonly boolType: string
   readonly columnTiles: number
-  /** Quads in a column and in a row of an image; with pooling the last odd row and column are dropped. */
+  /** Number of quads in a column and in a row of an image; with pooling an odd last row and column are dropped. */
   readonly pooledHeight: number
   readonly pooledWidth: number
   readonly quads: number
   readonly taps: number
-  /** Quads side by side that one patch serves. */
+  /** Number of quads side by side that one patch serves. */
   readonly across: 1 | 2
-  /** Numbers a lane loads at once from the image. */
+  /** Numbers that a lane loads at once from the image. */
   readonly patchVector: VectorWidth
   readonly patchRows: number
   /** Vectors in a row of the patch, and loads for the whole patch. */
@@ -63,7 +66,7 @@ export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgr
   const type = vectorType(columnVector)
   const [pooledHeight, pooledWidth] = [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
   const taps = key.kernelHeight * key.kernelWidth * key.channels
-  // Where a quad is little work, loads and addresses dominate: two quads share them.
+  // If a quad is little work, loads and addresses dominate, so two quads share them.
   const across = pooledWidth % 2 === 0 && taps * columnVector <= mostTapsForTwo ? 2 : 1
   const patchVector = widestVector(2 * across * key.channels, key.inputWidth * key.channels)
   const patchRows = key.kernelHeight + 1
@@ -97,7 +100,10 @@ const supports = /* @__PURE__ */ conv2dSupports(
   (_, target) => target.subgroupSize !== undefined,
 )
 
-/** Stride and dilation 1, no padding, a kernel small enough; the plain form wants whole quads. */
+/**
+ * Whether quads can serve the key: stride and dilation 1, no padding, a small enough kernel; the plain form needs whole
+ * quads.
+ */
 export function fits(form: Form, key: Conv2dKey, target: Target): boolean {
   if (!supports(key, target)) return false
   const { taps, columnVector, pooledHeight, pooledWidth } = quadTilingOf(key, target)
@@ -109,7 +115,7 @@ export function fits(form: Form, key: Conv2dKey, target: Target): boolean {
 
 export const flopsOf = (key: Conv2dKey, tiling: QuadTiling): number => 2 * 4 * tiling.quads * tiling.taps * key.filters
 
-/** Uniforms and statements that find a workgroup's quads and this lane's column and patch addresses. */
+/** Uniforms for finding a workgroup's quads and a lane's column and patch addresses. */
 export function quadUniforms(key: Conv2dKey, tiling: QuadTiling): Record<string, number> {
   return {
     columnVectors: tiling.columnVectors,
@@ -141,7 +147,7 @@ ${repeat(
 )}`
 }
 
-/** Loads the patch under `quad`, and those beside it that go along, into `patch0`, `patch1`, ... */
+/** Loads the patch under `quad`, and under the quads beside it that share it, into `patch0`, `patch1`, ... */
 export function loadPatch(tiling: QuadTiling): string {
   return `
     let sample = quad / u.pooledPixels;
