@@ -151,7 +151,7 @@ describe('a study', () => {
       const lock = await FolderLock.take(join(folder, 'lock'))
       if (typeof lock === 'string') throw new Error(lock)
       const before = (await readdir(folder)).sort()
-      await expect(run()).rejects.toMatchObject({ code: 'argument', message: expect.stringContaining('at work') })
+      await expect(run()).rejects.toMatchObject({ code: 'argument', message: expect.stringContaining('is using') })
       expect((await readdir(folder)).sort()).toEqual(before)
       await lock.release()
     }
