@@ -213,7 +213,7 @@ export class Model {
     if (position >= 0) return position
     const names = this.layers.map(({ layer }) => layer.name)
     const hint = nameHint(name, names, '`summary()` lists its layers.')
-    throw new WeftgradError('argument', `${this.name} has no layer ${name}${hint}`, { name })
+    throw new WeftgradError('argument', `${this.name} has no layer '${name}'${hint}`, { name })
   }
 
   /** The outputs of the first `count` layers. */
