@@ -79,7 +79,7 @@ describe('weftgrad convert', () => {
     const { code, stdout } = await weftgrad('convert', join(models, 'tfjs-layers-uint8'), out)
     expect(code).toBe(0)
     expect(stdout).toMatch(
-      /^Tensor +Shape +Stored as +Least +Greatest\nconv1\/kernel +\[5, 5, 1, 6\] +uint8 +-0\.\d+ +0\.\d+\n/,
+      /^Tensor +Shape +Stored as +Minimum +Maximum\nconv1\/kernel +\[5, 5, 1, 6\] +uint8 +-0\.\d+ +0\.\d+\n/,
     )
     expect(stdout).toContain('10 tensors, 113,782 numbers')
     expect(stdout).toContain('It looks like the weights of a LeNet-5.')
@@ -94,7 +94,7 @@ describe('weftgrad convert', () => {
     const lenet = join(models, 'lenet5.keras')
     expect(await weftgrad('convert', lenet, out)).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('there.safetensors is there already'),
+      stderr: expect.stringContaining('there.safetensors already exists'),
     })
     expect(await readFile(out, 'utf8')).toBe('mine')
     const { code, stdout } = await weftgrad('convert', lenet, out, '--force', '--json')
