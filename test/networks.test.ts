@@ -137,7 +137,7 @@ describe('on a device', () => {
     expect(tap('block5_conv4')).toThrow(
       expect.objectContaining({
         code: 'argument',
-        message: expect.stringMatching(/no layer block5_conv4; did you mean block[0-9]_conv[0-9], .*\?/),
+        message: expect.stringMatching(/no layer 'block5_conv4'; did you mean block[0-9]_conv[0-9], .*\?/),
       }),
     )
     expect(tap('Block5_Pool')).toThrow('did you mean block5_pool')

@@ -333,7 +333,7 @@ describe('a network cut in two', () => {
       /after block3_pool.*nothing would be trained/,
     )
     expect(() => fineTuning(vgg, tap('block3_pool'), 'block1_conv1')).toThrow(/no layer comes before.*block1_conv2/)
-    expect(() => fineTuning(vgg, tap('block3_pool'), 'block3_conv9')).toThrow(/no layer block3_conv9/)
+    expect(() => fineTuning(vgg, tap('block3_pool'), 'block3_conv9')).toThrow(/no layer 'block3_conv9'/)
     expect(() => fineTuning(xception, tap('add_2'), 'block4_sepconv2')).toThrow(
       /inside a shortcut.*Unfreeze block4_sepconv1_act/,
     )
@@ -345,7 +345,7 @@ describe('refused before anything is computed or written', () => {
   it('options, layers and weights that make no sense', async () => {
     for (const [options, code, words] of [
       [{ size: 16 }, 'argument', '32x32 and larger'],
-      [{ layers: ['block9_pool'] }, 'argument', 'no layer block9_pool'],
+      [{ layers: ['block9_pool'] }, 'argument', "no layer 'block9_pool'"],
       [{ layers: ['block1_pool', 'block1_pool'] }, 'argument', '--layers must be names of different layers'],
       [{ unfreeze: 'block5_conv1' }, 'argument', 'nothing would be trained'],
       [{ dropout: 1 }, 'argument', '--dropout'],
