@@ -9,7 +9,7 @@ export interface Interval {
   readonly high: number
 }
 
-/** The normal distribution's 0.975 quantile: 95 % lie within so many standard deviations. */
+/** The normal distribution's 0.975 quantile: 95 % lie within this many standard deviations. */
 const z95 = 1.959963984540054
 
 /**

@@ -53,7 +53,7 @@ describe('labels', () => {
   })
 
   it.each([
-    ['a class that there is not', [0, 300]],
+    ['an unknown class', [0, 300]],
     ['a negative number', [0, -1]],
     ['a part of a number', [0, 1.5]],
     ['NaN', [0, Number.NaN]],

@@ -139,7 +139,7 @@ describe('a session of the demo', () => {
 
     const { session, told } = await openBars()
     const training = session.train(settings)
-    // Not after so many reports of progress: a fast device is done before the second.
+    // Not after a fixed number of progress reports: a fast device is done before the second.
     await told.until(() => told.states.at(-1)?.kind === 'running')
     await session.setLearningRate(settings.learningRate)
     for (const count of [1, 2]) {

@@ -9,7 +9,7 @@ import {
   writeSafetensors,
 } from '../src/format/safetensors.ts'
 
-/** A file with this header text and so many bytes of data; `claimed` overrides the header length. */
+/** A file with this header text and this many bytes of data; `claimed` overrides the header length. */
 function file(header: string, dataBytes = 0, claimed?: bigint): Uint8Array {
   const text = new TextEncoder().encode(header)
   const bytes = new Uint8Array(8 + text.length + dataBytes)

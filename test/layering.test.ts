@@ -55,7 +55,7 @@ interface Import {
   /** A path below src/, or the name of a module. */
   readonly target: string
   readonly isRelative: boolean
-  /** Types are gone at run time, but they bind as well: only the contract of nodes is told apart by them. */
+  /** Types vanish at run time but count as imports; only the check of the node contract makes a difference. */
   readonly isTypeOnly: boolean
   readonly line: number
 }

@@ -24,7 +24,7 @@ const labelings = {
 
 /**
  * The loss by weights in the model's order, on the smooth piece that `at` lies in: relu and pooling go on choosing what they
- * choose there. With so many units a step of any useful size crosses kinks, where differences say nothing.
+ * choose there. With this many units, a step of any useful size crosses kinks, where differences say nothing.
  */
 function smoothLoss(at: readonly Array64[], labels: Array64): (weights: readonly Array64[]) => number {
   const steps: Step[] = [pooled, pooled, dense, dense, last]

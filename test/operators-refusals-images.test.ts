@@ -128,7 +128,7 @@ const refusals: readonly Refusal[] = [
     mentions: ['averagePool', '0'],
   },
   {
-    what: 'pooling windows that lie in the padding altogether',
+    what: 'pooling windows that lie entirely in the padding',
     act: () =>
       averagePool(image, {
         poolSize: 2,

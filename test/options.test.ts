@@ -219,7 +219,7 @@ const table: Readonly<Record<string, Row>> = {
   'weights.findClassIndex 0': { call: (o) => weights.findClassIndex(o), wrong: ['log', 1] },
 }
 
-/** Types of parameters that are things, not options: what a class or a call of weftgrad, or a data set or layer of one's own, is. */
+/** Types of parameters that are things, not options: classes and calls of weftgrad, and custom data sets or layers. */
 const things = new Set([
   ...[
     'AdapterFacts',

@@ -185,7 +185,7 @@ describe('a search', () => {
 })
 
 describe('lanes', () => {
-  it('run so many at a time, in order', async () => {
+  it('run a given number at a time, in order', async () => {
     let [now, most] = [0, 0]
     const begun: number[] = []
     await inLanes([1, 2, 3, 4, 5, 6, 7], { lanes: 3 }, async (item) => {

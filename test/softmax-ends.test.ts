@@ -29,7 +29,7 @@ const ends: readonly (readonly [what: string, make: () => nn.Model])[] = [
       ),
   ],
   [
-    "a layer of one's own",
+    'a custom layer',
     () => {
       const layer = nn.dense('answers', 10)
       return endingIn({ ...layer, call: (...context) => softmax(layer.call(...context)) })

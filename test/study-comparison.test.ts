@@ -160,7 +160,7 @@ describe('the commentary', () => {
     expect(text).not.toContain('in the notebook 88.39')
   })
 
-  it('has no figure that is none, whatever is missing', () => {
+  it('shows no figure without a value, whatever is missing', () => {
     const ids = ['lenet-seed', 'lenet-best', 'vgg16', 'xception', 'resnet152v2'] as const
     for (let chosen = 0; chosen < 2 ** ids.length; chosen++) {
       const models = ids.filter((_, i) => (chosen >> i) & 1).map((id, i) => measured(id, 100, 10 * i))

@@ -58,7 +58,7 @@ describe('the report', () => {
     expect(words).toContain('test accuracy 94.00 % on 1,000 images')
   })
 
-  it('holds no figure that is none', () => {
+  it('shows no figure without a value', () => {
     for (const text of [page, renderReport(emptyStudy(), { task, pictures: null, command })])
       expect(wordsOf(text)).not.toMatch(/NaN|undefined|Infinity|null|\[object/)
   })

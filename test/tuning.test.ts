@@ -200,7 +200,7 @@ describe('the cache', () => {
     ['is of other kernels', (text: string) => text.replace(/"kernelRevision": \d+/, '"kernelRevision": 0')],
     ['has invalid entries', (text: string) => text.replace('"fast"', '7')],
     ['is a list', () => '[]'],
-  ])('is taken for empty and written anew where its file %s', async (what, damage) => {
+  ])('counts as empty and is rewritten if its file %s', async (what, damage) => {
     const store = new FileTuningStore({ folder: join(place, what) })
     await store.add(device(), entries)
     const path = store.pathFor(device())

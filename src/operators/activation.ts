@@ -5,7 +5,7 @@
 
 import type { Node } from '../graph/node.ts'
 import { functionRule } from '../kernels/elementwise/steps.ts'
-import type { Activation as FusedActivation } from '../kernels/wgsl/functions.ts'
+import type { Activation as KernelActivation } from '../kernels/wgsl/functions.ts'
 import { activations, isActivation } from '../kernels/wgsl/functions.ts'
 import type { Kind } from '../options.ts'
 import { aFlag, checkOptions, checkValue, oneOf } from '../options.ts'
@@ -17,7 +17,7 @@ import type { Tensor } from './tensor.ts'
 import { aTensor } from './tensor.ts'
 
 /** The elementwise operator of an activation that kernels know. */
-function activation(name: FusedActivation, vjp: Parameters<typeof unary>[2]): Unary {
+function activation(name: KernelActivation, vjp: Parameters<typeof unary>[2]): Unary {
   return unary(name, functionRule(activations[name]), vjp)
 }
 
@@ -70,7 +70,7 @@ export function activate(activation: Activation, x: Tensor): Tensor {
 }
 
 /** The activation that a node computes, if other kernels can apply it as well. */
-export function activationOf({ op, attributes }: Node): FusedActivation | undefined {
+export function activationOf({ op, attributes }: Node): KernelActivation | undefined {
   const kind = op.step?.(attributes).kind
   return kind !== undefined && isActivation(kind) ? kind : undefined
 }

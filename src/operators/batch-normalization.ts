@@ -1,8 +1,7 @@
 /** Batch normalisation, made of elementwise operators and reductions. */
 
-import { WeftgradError } from '../errors.ts'
-import { shapeText } from '../graph/node.ts'
 import { aNumber, checkOptions, required } from '../options.ts'
+import { refuse } from './checks.ts'
 import { add, mul, reciprocal, sqrt, square, sub } from './elementwise.ts'
 import { mean } from './reduce.ts'
 import type { Tensor } from './tensor.ts'
@@ -18,7 +17,7 @@ export interface BatchNormOptions {
   readonly epsilon?: number
 }
 
-const normalizationKinds = { gamma: aTensor, beta: aTensor, epsilon: aNumber }
+export const normalizationKinds = { gamma: aTensor, beta: aTensor, epsilon: aNumber }
 
 /**
  * gamma * (x - mean) / sqrt(variance + epsilon) + beta, with given statistics, one number for each channel of the last axis:
@@ -28,15 +27,32 @@ const normalizationKinds = { gamma: aTensor, beta: aTensor, epsilon: aNumber }
 export function batchNormalization(x: Tensor, options: BatchNormOptions & { mean: Tensor; variance: Tensor }): Tensor {
   const kinds = { ...normalizationKinds, mean: required(aTensor), variance: required(aTensor) }
   const { gamma, beta, mean: center, variance, epsilon = 1e-3 } = checkOptions('batchNormalization', options, kinds)
-  for (const statistic of [center, variance, gamma, beta]) {
-    const isPerChannel = statistic?.shape.length === 1 && statistic.shape[0] === x.shape.at(-1)
-    if (statistic !== undefined && !isPerChannel)
-      throw new WeftgradError(
-        'shape',
-        `batchNormalization: got ${shapeText(x.shape)} and ${shapeText(statistic.shape)}; mean, variance, gamma and beta have one number a channel, the last axis.`,
-      )
-  }
-  const normal = mul(sub(x, center), reciprocal(sqrt(add(variance, epsilon))))
+  const expected = 'mean, variance, gamma and beta have one number a channel, the last axis'
+  refuseOtherShapes('batchNormalization', x, [center, variance, gamma, beta], expected)
+  return normalized(sub(x, center), variance, epsilon, gamma, beta)
+}
+
+/** Refuses what has not one number per position of the last axis of x. Throws 'shape'. */
+export function refuseOtherShapes(
+  operator: string,
+  x: Tensor,
+  others: readonly (Tensor | undefined)[],
+  expected: string,
+): void {
+  for (const one of others)
+    if (one !== undefined && (one.shape.length !== 1 || one.shape[0] !== x.shape.at(-1)))
+      refuse(operator, [x.value.type, one.value.type], expected)
+}
+
+/** gamma * centered / sqrt(variance + epsilon) + beta. */
+export function normalized(
+  centered: Tensor,
+  variance: Tensor,
+  epsilon: number,
+  gamma: Tensor | undefined,
+  beta: Tensor | undefined,
+): Tensor {
+  const normal = mul(centered, reciprocal(sqrt(add(variance, epsilon))))
   const scaled = gamma === undefined ? normal : mul(normal, gamma)
   return beta === undefined ? scaled : add(scaled, beta)
 }

@@ -1,12 +1,11 @@
 /** Layer normalisation, made of elementwise operators and reductions. */
 
-import { WeftgradError } from '../errors.ts'
-import { shapeText } from '../graph/node.ts'
-import { aNumber, checkOptions } from '../options.ts'
-import { add, mul, reciprocal, sqrt, square, sub } from './elementwise.ts'
+import { checkOptions } from '../options.ts'
+import { normalizationKinds, normalized, refuseOtherShapes } from './batch-normalization.ts'
+import { refuse } from './checks.ts'
+import { square, sub } from './elementwise.ts'
 import { mean } from './reduce.ts'
 import type { Tensor } from './tensor.ts'
-import { aTensor } from './tensor.ts'
 
 /** Options of {@link layerNormalization}. */
 export interface LayerNormOptions {
@@ -24,18 +23,11 @@ export interface LayerNormOptions {
  * @throws WeftgradError 'shape' if x has no axis, or gamma or beta are not [features].
  */
 export function layerNormalization(x: Tensor, options: LayerNormOptions = {}): Tensor {
-  const kinds = { gamma: aTensor, beta: aTensor, epsilon: aNumber }
-  const { gamma, beta, epsilon = 1e-3 } = checkOptions('layerNormalization', options, kinds)
-  const features = x.shape.at(-1)
-  for (const one of [gamma, beta])
-    if (features === undefined || (one !== undefined && (one.shape.length !== 1 || one.shape[0] !== features)))
-      throw new WeftgradError(
-        'shape',
-        `layerNormalization: got ${[x, ...(one === undefined ? [] : [one])].map(({ shape }) => shapeText(shape)).join(' and ')}; gamma and beta have one number per position of the last axis.`,
-      )
+  const { gamma, beta, epsilon = 1e-3 } = checkOptions('layerNormalization', options, normalizationKinds)
+  if (x.shape.length < 1) refuse('layerNormalization', [x.value.type], 'it needs at least one axis')
+  const expected = 'gamma and beta have one number per position of the last axis'
+  refuseOtherShapes('layerNormalization', x, [gamma, beta], expected)
   const centered = sub(x, mean(x, { axes: -1, keepDims: true }))
   const variance = mean(square(centered), { axes: -1, keepDims: true })
-  const normal = mul(centered, reciprocal(sqrt(add(variance, epsilon))))
-  const scaled = gamma === undefined ? normal : mul(normal, gamma)
-  return beta === undefined ? scaled : add(scaled, beta)
+  return normalized(centered, variance, epsilon, gamma, beta)
 }

@@ -51,7 +51,7 @@ function numbersOf(epochs: readonly EpochLogs[]): Omit<EpochLogs, 'seconds'>[] {
   return epochs.map(({ seconds: _, ...numbers }) => numbers)
 }
 
-/** Climbs the loss after so many steps, so that the epoch before stays the best. */
+/** Increases the loss after this many steps, so that the previous epoch stays the best. */
 export function unlearningAfter(steps: number): Schedule {
   return { name: `unlearning after ${steps}`, rate: (step) => (step < steps ? 0.1 : -0.1) }
 }

@@ -279,7 +279,7 @@ class Planner {
 
     let outputArena: number | undefined
     const outputs = node.outputs.map((type, index): Location => {
-      const destination = direct.get(`${node.id}.${index}`)
+      const destination = direct.get(keyOf({ node, index }))
       if (destination !== undefined && !readBuffers.has(destination.buffer))
         return { kind: 'buffer', slice: destination }
       const location = this.#reserve(bytesOf(type), readArenas, outputArena, `${node.op.name} ${shapeText(type.shape)}`)
@@ -287,7 +287,7 @@ class Planner {
       return location
     })
     outputs.forEach((location, index) => {
-      this.#locations.set(`${node.id}.${index}`, location)
+      this.#locations.set(keyOf({ node, index }), location)
     })
 
     const taken = new Set(readArenas)
@@ -303,7 +303,7 @@ class Planner {
 
     if (!isDeferred) for (const location of scratch) this.#release(location)
     node.outputs.forEach((_, index) => {
-      if (!lastUse.has(`${node.id}.${index}`)) this.#release(outputs[index])
+      if (!lastUse.has(keyOf({ node, index }))) this.#release(outputs[index])
     })
     for (const key of new Set(node.inputs.map((value) => keyOf(rootOf(value)))))
       if (lastUse.get(key) === position) this.#release(this.#locations.get(key))
@@ -313,7 +313,7 @@ class Planner {
   #defer(node: Node, kernel: KernelPlan, outputs: readonly Location[], scratch: readonly Location[]): boolean {
     const sum = kernel.dispatches.at(-1)?.splitSum
     const [partial] = scratch
-    const isRead = node.outputs.some((_, index) => this.#read.has(`${node.id}.${index}`))
+    const isRead = node.outputs.some((_, index) => this.#read.has(keyOf({ node, index })))
     if (sum === undefined || partial === undefined || isRead) return false
     if (this.#deferred.length >= (this.#options.deferSums ?? 0)) return false
     const targets = sum.targets.flatMap(({ output, ...part }) => {
