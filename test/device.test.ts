@@ -351,7 +351,7 @@ describe('the description of a device', () => {
   })
 
   it('states the subgroup size that kernels see', async () => {
-    const size = device().subgroupSize
+    const size = device().subgroups.size
     const { info } = device()
     if (size === undefined) {
       const isFixed = info.subgroupMinSize === info.subgroupMaxSize

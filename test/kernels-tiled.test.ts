@@ -225,7 +225,7 @@ describe('convolutions that are plain products', () => {
     ['1x1 on 5 channels', { ...unit, channels: 5, filters: 3, bias: false }],
     ['a kernel as large as the image', whole],
   ] as [string, Conv2dKey][])('%s', async (_, key) => {
-    for (const target of [targetOf(device()), { ...gpu, subgroupSize: device().subgroupSize }])
+    for (const target of [targetOf(device()), { ...gpu, subgroupSize: device().subgroups.size }])
       for (const job of convJobs(key)) {
         const product = matmulOf(job.product, key)
         if (product === undefined) throw new Error('it is a product')
@@ -303,7 +303,7 @@ describe('the plan for a GPU', () => {
     const plan = planKernel(conv2dForward, key, withSubgroups, 'quads')
     expect(plan.dispatches[0]?.workgroups[0]).toBeGreaterThan(1000)
     const small = { ...conv, padTop: 0, padLeft: 0, outHeight: 4, outWidth: 4, inputHeight: 6, channels: 2 }
-    const target = { ...gpu, subgroupSize: device().subgroupSize }
+    const target = { ...gpu, subgroupSize: device().subgroups.size }
     if (target.subgroupSize !== undefined) {
       for (const job of convJobs(small)) await agreeWithPlain(job, ['quads'], target)
     }

@@ -28,6 +28,7 @@ const groundFiles = [
   'numbers.ts',
   'options.ts',
   'random.ts',
+  'subgroup-size.ts',
   'statistics.ts',
 ]
 const roofFiles = ['index.ts', 'node.ts']

@@ -84,10 +84,12 @@ function print(diagnosis: Diagnosis, data: DataDiagnosis, dataTitle: string, { s
   for (const sentence of diagnosis.faster) say(`  ${sentence}`)
 }
 
-function subgroupText({ subgroupSize }: AdapterDiagnosis): string {
+function subgroupText({ subgroupSize, subgroups: { size, pinned } }: AdapterDiagnosis): string {
   if (subgroupSize === undefined) return 'none'
   const { min, max } = subgroupSize
-  return min === max ? `${min} lanes` : `${min} to ${max} lanes`
+  const reported = min === max ? `${min} lanes` : `${min} to ${max} lanes`
+  if (size === undefined) return `${reported}, not used`
+  return pinned ? `${reported}, fixed at ${size} by the kernels` : reported
 }
 
 function featureText({ features }: AdapterDiagnosis): string {

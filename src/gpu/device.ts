@@ -22,6 +22,16 @@ export interface AdapterFacts {
   readonly driver: string
 }
 
+/** What kernels may rely on in a device's subgroups. `open()` finds it out by running a kernel. */
+export interface Subgroups {
+  /** Lanes of every subgroup; undefined if kernels must do without subgroups. */
+  readonly size: number | undefined
+  /** Whether shaders must ask for this size by `@subgroup_size`, because the adapter has several. */
+  readonly pinned: boolean
+  /** Why kernels must do without, in a sentence. */
+  readonly problem: string | undefined
+}
+
 /** The memory that a device's buffers use. */
 export interface DeviceMemory {
   /** Bytes allocated now. */
@@ -90,8 +100,8 @@ export interface Device {
   readonly info: GPUAdapterInfo
   /** The device's limits. */
   readonly limits: GPUSupportedLimits
-  /** Lanes of a subgroup, if that number is fixed and subgroup operations are available. */
-  readonly subgroupSize: number | undefined
+  /** The subgroups that kernels may rely on. */
+  readonly subgroups: Subgroups
   /** Whether the device can time its own work. */
   readonly timestamps: boolean
   /** Resolves when the device is gone, whoever destroyed it. */

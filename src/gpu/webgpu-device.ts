@@ -2,10 +2,20 @@
 
 import { WeftgradError } from '../errors.ts'
 import { BufferRegistry } from './buffers.ts'
-import type { AdapterFacts, BufferSlice, BytesOf, Command, Device, DeviceBuffer, DeviceMemory } from './device.ts'
+import type {
+  AdapterFacts,
+  BufferSlice,
+  BytesOf,
+  Command,
+  Device,
+  DeviceBuffer,
+  DeviceMemory,
+  Subgroups,
+} from './device.ts'
 import { FailureWatch, validated } from './failure.ts'
 import { PipelineCache } from './pipelines.ts'
 import type { BindingAccess, Shader } from './shader.ts'
+import { findSubgroups, sizeControl } from './subgroups.ts'
 import { encodeAndSubmit, SubmissionQueue } from './submissions.ts'
 import { timeOnDevice } from './timestamps.ts'
 import { copy, readAll, write } from './transfers.ts'
@@ -15,7 +25,8 @@ class WebGpuDevice implements Device {
   readonly facts: AdapterFacts
   readonly info: GPUAdapterInfo
   readonly limits: GPUSupportedLimits
-  readonly subgroupSize: number | undefined
+  /** Set once, by `createDevice`. */
+  subgroups: Subgroups = { size: undefined, pinned: false, problem: 'Subgroups were not tried.' }
   readonly timestamps: boolean
   readonly lost: Promise<WeftgradError>
   readonly #failure: FailureWatch
@@ -28,8 +39,6 @@ class WebGpuDevice implements Device {
     this.info = info
     this.facts = facts
     this.limits = gpu.limits
-    const isSizeFixed = info.subgroupMinSize === info.subgroupMaxSize
-    this.subgroupSize = gpu.features.has('subgroups') && isSizeFixed ? info.subgroupMaxSize : undefined
     this.timestamps = gpu.features.has('timestamp-query')
     this.#failure = new FailureWatch(gpu)
     this.lost = this.#failure.lost
@@ -41,7 +50,8 @@ class WebGpuDevice implements Device {
 
   describe(): string {
     const name = this.info.device || this.info.description || this.info.architecture || 'unknown adapter'
-    const lanes = this.subgroupSize === undefined ? 'no fixed subgroups' : `subgroups of ${this.subgroupSize}`
+    const { size } = this.subgroups
+    const lanes = size === undefined ? 'no fixed subgroups' : `subgroups of ${size}`
     return `${name} (${this.facts.driver}; ${this.facts.hardware ? 'hardware' : 'software'}, ${lanes})`
   }
 
@@ -123,7 +133,7 @@ class WebGpuDevice implements Device {
   }
 }
 
-const wantedFeatures: readonly GPUFeatureName[] = ['subgroups', 'timestamp-query']
+const wantedFeatures: readonly GPUFeatureName[] = ['subgroups', sizeControl, 'timestamp-query']
 
 /** Devices get WebGPU's small defaults for limits that are not requested. */
 const wantedLimits = [
@@ -141,13 +151,24 @@ const wantedLimits = [
  * @throws WeftgradError 'device' if the adapter refuses.
  */
 export async function createDevice(adapter: GPUAdapter, facts: AdapterFacts): Promise<Device> {
+  const gpu = await requested(adapter)
+  const device = new WebGpuDevice(gpu, adapter.info, facts)
   try {
-    const gpu = await adapter.requestDevice({
+    device.subgroups = await findSubgroups(device)
+  } catch (error) {
+    device.dispose()
+    throw error
+  }
+  return device
+}
+
+async function requested(adapter: GPUAdapter): Promise<GPUDevice> {
+  try {
+    return await adapter.requestDevice({
       label: 'weftgrad',
       requiredFeatures: wantedFeatures.filter((feature) => adapter.features.has(feature)),
       requiredLimits: Object.fromEntries(wantedLimits.map((limit) => [limit, adapter.limits[limit]])),
     })
-    return new WebGpuDevice(gpu, adapter.info, facts)
   } catch (cause) {
     throw new WeftgradError(
       'device',

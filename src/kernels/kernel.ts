@@ -13,7 +13,8 @@
  */
 
 import { WeftgradError } from '../errors.ts'
-import { aFlag, aNumber, anArray, anObject, aString, checkOptions } from '../options.ts'
+import { aNumber, anArray, anObject, aString, checkOptions } from '../options.ts'
+import { subgroupText } from '../subgroup-size.ts'
 import { at } from './extents.ts'
 
 /** Extents from the outermost axis to the innermost; [] for a single number. Numbers are row-major. */
@@ -30,6 +31,8 @@ export interface Target {
   readonly class: 'cpu' | 'gpu'
   /** Lanes that run in lockstep; undefined if subgroup operations are missing or the size is not fixed. */
   readonly subgroupSize: number | undefined
+  /** Whether kernels must ask for this size, because the adapter has several. */
+  readonly pinsSubgroups?: boolean
   /** The most lanes in a workgroup: 256 at least. */
   readonly maxWorkgroupSize: number
   /** The most bytes of `var<workgroup>` in a kernel: 16,384 at least. */
@@ -231,8 +234,11 @@ export interface KernelText {
   readonly workgroupSize: number
   /** Total number of workgroups; folded into x and y if there are too many for one dimension. */
   readonly workgroups: number
-  /** True enables WGSL's subgroup operations; plan it only where `Target.subgroupSize` is a number. */
-  readonly subgroups?: boolean
+  /**
+   * The target enables WGSL's subgroup operations, with subgroups of its `subgroupSize`, which must be a number and
+   * divide `workgroupSize`.
+   */
+  readonly subgroups?: Target | undefined
   /** Functions, constants, and workgroup variables at module scope. */
   readonly declarations?: string
   /**
@@ -252,7 +258,7 @@ const maxWorkgroupsPerDimension = 65535
 export function dispatch(text: KernelText): Dispatch {
   checkOptions('dispatch', text, {
     ...{ label: aString, bindings: anArray, uniforms: anObject, workgroupSize: aNumber, workgroups: aNumber },
-    ...{ subgroups: aFlag, declarations: aString, body: aString },
+    ...{ subgroups: anObject, declarations: aString, body: aString },
   })
   const uniforms = { groups: text.workgroups, ...text.uniforms }
   const names = Object.keys(uniforms)
@@ -264,13 +270,14 @@ export function dispatch(text: KernelText): Dispatch {
   const storage = text.bindings.map(
     (b, i) => `@group(0) @binding(${i + 1}) var<storage, ${b.access}> ${b.name}: array<${b.element}>;`,
   )
-  const wgsl = `${text.subgroups ? 'enable subgroups;\n' : ''}struct Uniforms {
+  const subgroups = text.subgroups && enabledSubgroups(text.subgroups, text)
+  const wgsl = `${subgroups?.enable ?? ''}struct Uniforms {
 ${fields.join('\n')}
 }
 @group(0) @binding(0) var<uniform> u: Uniforms;
 ${storage.join('\n')}
 ${text.declarations ?? ''}
-@compute @workgroup_size(${text.workgroupSize})
+@compute @workgroup_size(${text.workgroupSize})${subgroups?.attribute ?? ''}
 fn main(
   @builtin(workgroup_id) workgroupId: vec3u,
   @builtin(num_workgroups) workgroupCount: vec3u,
@@ -285,6 +292,13 @@ ${text.body}
   const y = Math.ceil(text.workgroups / maxWorkgroupsPerDimension)
   const x = Math.ceil(text.workgroups / Math.max(1, y))
   return { label: text.label, wgsl, bindings: text.bindings, uniforms: words, workgroups: [x, y, 1] }
+}
+
+function enabledSubgroups(target: Target, { label, workgroupSize }: KernelText): ReturnType<typeof subgroupText> {
+  const size = subgroupSizeOf(target)
+  if (workgroupSize % size !== 0)
+    throw new RangeError(`${label}: workgroups of ${workgroupSize} lanes do not hold whole subgroups of ${size}`)
+  return subgroupText({ size, pinned: target.pinsSubgroups === true })
 }
 
 function uniformType(value: UniformValue): 'u32' | 'i32' | 'f32' {

@@ -10,7 +10,7 @@ describe('the browser’s adapter', () => {
     using device = await open()
     expect(currentDevice()).toBe(device)
     expect(device.facts).toEqual({ class: 'cpu', hardware: false, driver: 'google swiftshader' })
-    expect(device.subgroupSize).toBe(4)
+    expect(device.subgroups.size).toBe(4)
     expect(device.describe()).toBe('swiftshader (google swiftshader; software, subgroups of 4)')
   })
 
@@ -27,7 +27,7 @@ describe('a device with default limits, without subgroups and timestamps', () =>
   const plain = useBrowserDevice(plainGpu())
 
   it('says so', async () => {
-    expect(plain().subgroupSize).toBeUndefined()
+    expect(plain().subgroups.size).toBeUndefined()
     expect(plain().gpu.features.has('subgroups')).toBe(false)
     expect(plain().limits.maxStorageBuffersPerShaderStage).toBe(8)
     await expect(plain().timeOnDevice([])).rejects.toMatchObject({ code: 'limit' })

@@ -6,9 +6,11 @@ import { accessSync, constants, readdirSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { WeftgradError } from '../../errors.ts'
+import type { Subgroups } from '../device.ts'
 import { type AdapterSource, type FoundAdapter, findAdapter } from './adapter.ts'
 import { cacheFolder } from './cache.ts'
 import type { DriverState } from './driver-folder.ts'
+import { deviceOn } from './open.ts'
 import { cachedDriver } from './provision.ts'
 import { systemIcds } from './vulkan.ts'
 
@@ -41,8 +43,10 @@ export interface AdapterDiagnosis {
   readonly driver: string
   readonly source: AdapterSource
   readonly hardware: boolean
-  /** Lanes of a subgroup; undefined without the feature `subgroups`. */
+  /** Lanes of a subgroup, as the adapter reports them; undefined without the feature `subgroups`. */
   readonly subgroupSize: { readonly min: number; readonly max: number } | undefined
+  /** What kernels use of them, found out by running one. */
+  readonly subgroups: Subgroups
   readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
   readonly features: Readonly<Record<(typeof FEATURES)[number], boolean>>
 }
@@ -67,7 +71,9 @@ export async function diagnose(): Promise<Diagnosis> {
   let adapter: AdapterDiagnosis | undefined
   let problem: string | undefined
   try {
-    adapter = describeAdapter(await findAdapter({ provision: false, log: () => {} }))
+    const found = await findAdapter({ provision: false, log: () => {} })
+    using device = await deviceOn(found)
+    adapter = describeAdapter(found, device.subgroups)
   } catch (error) {
     if (!(error instanceof WeftgradError)) throw error
     problem = error.message
@@ -88,7 +94,8 @@ export async function diagnose(): Promise<Diagnosis> {
   }
 }
 
-function describeAdapter({ gpu, adapter, driver, source, hardware }: FoundAdapter): AdapterDiagnosis {
+function describeAdapter(found: FoundAdapter, subgroups: Subgroups): AdapterDiagnosis {
+  const { gpu, adapter, driver, source, hardware } = found
   const { info, limits, features } = adapter
   const { subgroupMinSize: min, subgroupMaxSize: max } = info
   const has = (name: (typeof FEATURES)[number]) => features.has(name) || gpu.wgslLanguageFeatures.has(name)
@@ -100,6 +107,7 @@ function describeAdapter({ gpu, adapter, driver, source, hardware }: FoundAdapte
     source,
     hardware,
     subgroupSize: features.has('subgroups') ? { min, max } : undefined,
+    subgroups,
     limits: pick(LIMITS, (name) => limits[name]),
     features: pick(FEATURES, has),
   }
@@ -140,7 +148,7 @@ function mayOpen(path: string): boolean {
 
 /** The sentences of `Diagnosis.faster`. */
 export function whatWouldBeFaster(found: {
-  readonly adapter: Pick<AdapterDiagnosis, 'driver' | 'hardware' | 'features'> | undefined
+  readonly adapter: Pick<AdapterDiagnosis, 'driver' | 'hardware' | 'features' | 'subgroups'> | undefined
   readonly systemDrivers: readonly string[]
   readonly gpuNodes: readonly GpuNode[]
   readonly env: Readonly<Record<string, string | undefined>>
@@ -173,6 +181,8 @@ export function whatWouldBeFaster(found: {
     sentences.push("SwiftShader is four to five times slower than Mesa's lavapipe: install mesa-vulkan-drivers.")
   if (adapter && !adapter.features.subgroups)
     sentences.push('The adapter lacks subgroups, which the fastest kernels need: a newer driver may have them.')
+  else if (adapter?.subgroups.problem !== undefined)
+    sentences.push(`Kernels do without subgroups, which the fastest ones need. ${adapter.subgroups.problem}`)
   if (adapter && !adapter.hardware && env.MESA_SHADER_CACHE_DISABLE === 'true')
     sentences.push('MESA_SHADER_CACHE_DISABLE=true makes every start recompile all kernels: unset it.')
   return sentences

@@ -4,7 +4,7 @@ import { aFlag, aFunction, anArray, checkOptions } from '../../options.ts'
 import { setCurrentDevice } from '../current-device.ts'
 import type { Device } from '../device.ts'
 import { createDevice } from '../webgpu-device.ts'
-import type { FindAdapterOptions } from './adapter.ts'
+import type { FindAdapterOptions, FoundAdapter } from './adapter.ts'
 import { findAdapter } from './adapter.ts'
 
 /**
@@ -16,11 +16,12 @@ import { findAdapter } from './adapter.ts'
 export async function open(options: FindAdapterOptions = {}): Promise<Device> {
   checkOptions('open', options, { provision: aFlag, log: aFunction, dawnToggles: anArray })
   const found = await findAdapter(options)
-  const device = await createDevice(found.adapter, {
-    class: found.hardware ? 'gpu' : 'cpu',
-    hardware: found.hardware,
-    driver: found.driver,
-  })
+  const device = await deviceOn(found)
   setCurrentDevice(device)
   return device
+}
+
+/** Creates a device on an adapter, without making it the one that tensors use. */
+export function deviceOn({ adapter, hardware, driver }: FoundAdapter): Promise<Device> {
+  return createDevice(adapter, { class: hardware ? 'gpu' : 'cpu', hardware, driver })
 }

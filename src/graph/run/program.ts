@@ -18,7 +18,8 @@ import { unboundCommands } from './bound-kernel.ts'
 export function targetOf(device: Device): Target {
   return {
     class: device.facts.class,
-    subgroupSize: device.subgroupSize,
+    subgroupSize: device.subgroups.size,
+    pinsSubgroups: device.subgroups.pinned,
     maxWorkgroupSize: device.limits.maxComputeInvocationsPerWorkgroup,
     maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize,
   }

@@ -49,9 +49,9 @@ export class MemoryTuningStore implements TuningStore {
 }
 
 /** Identifies devices whose kernels are equally fast, as far as WebGPU reports. */
-export function adapterText({ facts, info, subgroupSize }: Device): string {
+export function adapterText({ facts, info, subgroups }: Device): string {
   const { vendor, architecture, device, description } = info
-  return [facts.driver, vendor, architecture, device, description, subgroupSize ?? 'no fixed subgroups'].join('; ')
+  return [facts.driver, vendor, architecture, device, description, subgroups.size ?? 'no fixed subgroups'].join('; ')
 }
 
 /** The entries for these kernels whose candidates are still the same. */

@@ -97,7 +97,7 @@ function forwardVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
         dispatches: [
           dispatch({
             label: `conv2d/${name}`,
-            subgroups: true,
+            subgroups: target,
             bindings: [
               reads('image', input(0), leftType(tile)),
               reads('kernel', input(1), rightType(tile)),
@@ -203,7 +203,7 @@ function inputGradientVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupNa
         dispatches: [
           dispatch({
             label: `conv2d.inputGradient/${name}`,
-            subgroups: true,
+            subgroups: target,
             bindings: [
               reads('gradient', input(0), leftType(tile)),
               reads('kernel', input(1), rightType(tile)),
@@ -317,7 +317,7 @@ function filterGradientVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupN
       const label = `conv2d.filterGradient/${name}${splits > 1 ? `/splitK${splits}` : ''}`
       const product = dispatch({
         label,
-        subgroups: true,
+        subgroups: target,
         bindings: [
           reads('image', input(0), leftType(tile)),
           reads('gradient', input(1), rightType(tile)),

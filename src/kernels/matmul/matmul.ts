@@ -207,7 +207,7 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey, SubgroupName>
       const label = `matmul/${shape.name}${last ? '' : `/splitK${splits}`}`
       const product = dispatch({
         label,
-        subgroups: true,
+        subgroups: target,
         bindings: last
           ? [
               ...operands(key, leftType(tile), rightType(tile), type),

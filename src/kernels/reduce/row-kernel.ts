@@ -72,7 +72,7 @@ ${eachColumn(`    ${name} = max(${name}, ${term});`)}
         uniforms: { rows, columns, lowest: { f32: Number.NEGATIVE_INFINITY }, ...kernel.uniforms },
         workgroupSize: group.workgroupSize,
         workgroups: Math.ceil(rows / group.perWorkgroup),
-        subgroups: kind === 'subgroup',
+        subgroups: kind === 'subgroup' ? target : undefined,
         declarations: [
           declareFunctions(kernel.needs, scalar),
           groupFunctions(group, [

@@ -151,7 +151,7 @@ ${sum.targets.map((_, j) => `      if (i >= u.from${i}_${j} && i < u.end${i}_${j
       dispatch({
         label: 'finishStep',
         // On a CPU, barriers would turn all workgroups into coroutines, so the lanes of one subgroup add up.
-        subgroups: addsBySubgroup(target),
+        subgroups: addsBySubgroup(target) ? target : undefined,
         bindings: [
           reads('lossPerRow', input(0)),
           reads('logits', input(1)),
@@ -284,7 +284,7 @@ function planRecordStep(key: ClassificationKey, target: Target): KernelPlan {
     dispatches: [
       dispatch({
         label: 'recordStep',
-        subgroups: addsBySubgroup(target),
+        subgroups: addsBySubgroup(target) ? target : undefined,
         bindings: [
           reads('lossPerRow', input(0)),
           reads('logits', input(1)),

@@ -80,7 +80,7 @@ export function filterGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Va
       const label = `${isPooled ? 'conv2dPool' : 'conv2d'}.filterGradient/quads/split${tiling.quadGroups}`
       const product = dispatch({
         label,
-        subgroups: true,
+        subgroups: target,
         bindings: [
           reads('image', input(0), vectorType(tiling.patchVector)),
           reads('gradient', input(1), type),

@@ -38,7 +38,7 @@ export function forward(form: Form): Variant<Conv2dPoolKey, 'quads'> & Variant<C
         dispatches: [
           dispatch({
             label: form === 'pooled' ? 'conv2dPool/quads' : 'conv2d/quads',
-            subgroups: true,
+            subgroups: target,
             bindings: [
               reads('image', input(0), vectorType(tiling.patchVector)),
               reads('kernel', input(1), type),

@@ -58,7 +58,7 @@ export function inputGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Var
         dispatches: [
           dispatch({
             label: `${isPooled ? 'conv2dPool' : 'conv2d'}.inputGradient/quads`,
-            subgroups: true,
+            subgroups: target,
             bindings: [
               reads('gradient', input(0), type),
               ...(isPooled ? [reads('codes', input(1), codeType)] : []),

@@ -164,7 +164,7 @@ export const oneChannelForward: Variant<Conv2dPoolKey, 'oneChannel'> = {
       dispatches: [
         dispatch({
           label: 'conv2dPool/oneChannel',
-          subgroups: true,
+          subgroups: target,
           bindings: [
             reads('image', input(0), 'vec4f'),
             reads('kernel', input(1)),
@@ -220,7 +220,7 @@ export const oneChannelFilterGradient: Variant<Conv2dPoolKey, 'oneChannel'> = {
     })
     const product = dispatch({
       label,
-      subgroups: true,
+      subgroups: target,
       bindings: [
         reads('image', input(0), 'vec4f'),
         reads('gradient', input(1), type),
