@@ -48,7 +48,7 @@ export const adapterPart: Part<AdapterFigures> = {
   title: 'Adapter',
   seconds: 15,
   async run(work) {
-    const believed = work.device.subgroupSize
+    const believed = work.device.subgroups.size
     const subgroups: SubgroupProbe[] = []
     let floats: FloatProbe | undefined
     let ceiling: AdapterFigures['ceiling']
