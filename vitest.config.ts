@@ -13,25 +13,55 @@ const alias = [
 ]
 const browserTests = 'test/browser/**/*.test.ts'
 
-const node: TestProjectInlineConfiguration = {
-  resolve: { alias },
-  test: {
-    name: 'node',
-    include: ['test/**/*.test.ts'],
-    exclude: [browserTests],
-    allowOnly: false,
-    // Native code does not see a worker thread's environment. Two files at once: a driver on the CPU compiles a device's
-    // shaders one after the other, on one core, and most other work of the tests takes one core too.
-    pool: 'forks',
-    maxWorkers: 2,
-    // Kernels by their families' preferences: what is measured differs from run to run. The cache of tsx, see scripts/tsx.mjs.
-    env: { WEFTGRAD_TUNE: '0', TSX_DISABLE_CACHE: '1' },
-    testTimeout: 120_000,
-    hookTimeout: 600_000,
-    // After the browser's: the one process of Node.js there fetches what is missing before two would at once.
-    sequence: { groupOrder: 1 },
-  },
+/** Files that compile a thousand kernels and run each on a few numbers. */
+const kernelTests = [
+  'test/operators{,-second-order}.test.ts',
+  'test/kernels-*.test.ts',
+  'test/long-sums-*.test.ts',
+  'test/properties.test.ts',
+]
+
+interface InNode {
+  readonly name: string
+  readonly include: readonly string[]
+  readonly exclude: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
 }
+
+function inNode({ name, include, exclude, env = {} }: InNode): TestProjectInlineConfiguration {
+  return {
+    resolve: { alias },
+    test: {
+      name,
+      include: [...include],
+      exclude: [...exclude],
+      allowOnly: false,
+      // Native code does not see a worker thread's environment. Two files at once: a driver on the CPU compiles a device's
+      // shaders one after the other, on one core, and most other work of the tests takes one core too.
+      pool: 'forks',
+      maxWorkers: 2,
+      // Kernels by their families' preferences: what is measured differs from run to run. The cache of tsx, see
+      // scripts/tsx.mjs.
+      env: { WEFTGRAD_TUNE: '0', TSX_DISABLE_CACHE: '1', ...env },
+      testTimeout: 120_000,
+      hookTimeout: 600_000,
+      // After the browser's: the one process of Node.js there fetches what is missing before two would at once.
+      sequence: { groupOrder: 1 },
+    },
+  }
+}
+
+/**
+ * Compiling is most of a first run of the kernels' tests. There lavapipe leaves out LLVM's optimisation passes, which
+ * halves it; it keeps such code apart from other code in its cache. All other tests, and these in `npm run test:full`,
+ * run the code that users run.
+ */
+const unoptimised = process.env.WEFTGRAD_TEST_FULL === '1' ? {} : { GALLIVM_PERF: 'nopt' }
+
+const projectsInNode = [
+  inNode({ name: 'kernels', include: kernelTests, exclude: [browserTests], env: unoptimised }),
+  inNode({ name: 'node', include: ['test/**/*.test.ts'], exclude: [browserTests, ...kernelTests] }),
+]
 
 /** The same sources in a page of a real browser; see test/support/chromium.ts. */
 async function browser(): Promise<TestProjectInlineConfiguration> {
@@ -100,6 +130,6 @@ export default defineConfig({
   test: {
     sequence: { sequencer: LongestFirst },
     reporters: ['default', ['json', { outputFile: 'test-report.json' }]],
-    projects: reason === undefined ? [node, await browser()] : [node],
+    projects: reason === undefined ? [...projectsInNode, await browser()] : projectsInNode,
   },
 })
