@@ -6,6 +6,7 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { boundedJson } from '../format/json.ts'
 import {
   readSafetensors,
   type SafeTensor,
@@ -133,7 +134,7 @@ export function fillFromFile(model: Model, tensors: Safetensors['tensors'], sour
 
 function parsedNames(text: string): readonly string[] | undefined {
   try {
-    const names: unknown = JSON.parse(text)
+    const names: unknown = boundedJson(text)
     const right = Array.isArray(names) && names.length > 0 && names.length <= mostClasses
     return right && names.every((name) => typeof name === 'string') ? names : undefined
   } catch {
