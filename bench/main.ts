@@ -1,6 +1,7 @@
 /** The command line of the benchmarks: `npm run bench -- ...`, `weftgrad bench ...`. */
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { writeUsageError } from '../src/cli/terminal.ts'
 import { compareFiles } from './compare.ts'
 import type { BenchOptions } from './run.ts'
 import { listCases, print, runBench } from './run.ts'
@@ -20,7 +21,9 @@ function share(text: string): number {
 /** Runs a command line and returns the exit code. Throws WeftgradError and WrongResult. */
 export async function main(args: readonly string[]): Promise<number> {
   let code = 0
-  const program = new Command('bench')
+  // Before the commands below, which inherit both.
+  const program = new Command('bench').exitOverride().configureOutput({ outputError: writeUsageError })
+  program
     .description('time kernels, training steps and networks, and verify their results')
     .argument('[filter...]', "words that a case's name must contain (all of them; a comma separates alternatives)")
     .option('--quick', 'take fewer samples')
@@ -35,7 +38,6 @@ export async function main(args: readonly string[]): Promise<number> {
       if (list) await listCases(filter, print)
       else await runBench({ ...options, filter }, print)
     })
-    .exitOverride()
   program
     .command('compare')
     .description('show what got slower or faster between two reports, beyond noise')
@@ -50,17 +52,16 @@ export async function main(args: readonly string[]): Promise<number> {
         if (options.strict && failures.length > 0) code = 1
       },
     )
-    .exitOverride()
   program
     .command('tune')
     .description('time every variant of the kernels of a LeNet-5 step and of the benchmark, and show which one wins')
     .argument('[filter...]', "words that a kernel's name or shapes must contain (all of them)")
     .action((filter: string[]) => benchTuning(filter, print))
-    .exitOverride()
   try {
     await program.parseAsync([...args], { from: 'user' })
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode // commander has printed the reason
+    // Commander has printed the reason. 1 is for what got slower.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     throw error
   }
   return code

@@ -204,4 +204,16 @@ describe('a comparison', () => {
       await rm(folder, { recursive: true, force: true })
     }
   })
+
+  it('exits with 2 for wrong arguments, which it quotes without controls', async () => {
+    const written = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+    try {
+      for (const args of [['--\u001b[2J'], ['compare', 'a.json'], ['compare', 'a', 'b', '--threshold', '\u001b[2J']])
+        expect(await main(args)).toBe(2)
+      expect(written).toHaveBeenCalledTimes(3)
+      for (const [text] of written.mock.calls) expect(text).toMatch(/^weftgrad: \P{Cc}+\n$/u)
+    } finally {
+      written.mockRestore()
+    }
+  })
 })

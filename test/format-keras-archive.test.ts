@@ -111,6 +111,16 @@ it('a .keras archive is unpacked to 256 MiB at most', async () => {
   })
 })
 
+it('the configuration of a .keras archive is not parsed if it is made to fill the memory', async () => {
+  const lists = 2 ** 23
+  const bomb = archive({ 'config.json': strToU8('['.repeat(lists) + ']'.repeat(lists)) }, 6)
+  expect(bomb.length).toBeLessThan(2 ** 21)
+  const before = process.memoryUsage().rss
+  await refusal(bomb).toMatchObject({ code: 'format', message: expect.stringContaining('config.json') })
+  // A list would take 50 bytes.
+  expect(process.memoryUsage().rss - before).toBeLessThan(25 * lists)
+})
+
 describe('a zip archive', () => {
   const small = zipSync({ 'a.txt': strToU8('stored') }, { level: 0 })
   const text = 'packed '.repeat(100)

@@ -106,7 +106,10 @@ describe('decodePng', () => {
   it('refuses hostile sizes before unpacking anything', () => {
     expect(refusal(png(ihdr(0xffffffff, 0xffffffff, 16, 6), iend))).toContain('4294967295x4294967295')
     expect(refusal(png(ihdr(0, 5, 8, 0), idat([0]), iend))).toContain('0x5')
-    expect(refusal(png(ihdr(8192, 8192, 8, 0), idat([0, 1, 2, 3]), iend))).toContain('instead of')
+    expect(refusal(png(ihdr(8192, 8192, 8, 0), idat([0, 1, 2, 3]), iend))).toContain(
+      'unpack to 4 instead of 67117056 bytes.',
+    )
+    expect(refusal(png(ihdr(1, 1, 8, 0), idat([0, 1, 2, 3]), iend))).toContain('unpack to more than 2 bytes.')
     for (const [wide, high, depth, colorType] of [
       [65_536, 1, 8, 0],
       [1, 65_536, 8, 0],

@@ -66,6 +66,12 @@ describe.skipIf(process.platform === 'win32')('where code of others could lie', 
     expect([second, mode]).toEqual([first, String(0o700)])
     expect(stderr).toContain('WEFTGRAD_CACHE_DIR')
     expect(existsSync(first)).toBe(false)
+    const nowhere = run(['bin/weftgrad.mjs', 'weights'], { TMPDIR: join(shared, 'missing') })
+    expect(nowhere).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/^weftgrad: There is no home folder, and/),
+    })
+    expect(nowhere.stderr).not.toContain('a bug in weftgrad')
   })
 
   test('the command and the scripts of a clone load nothing from the folder for temporary files, and leave nothing', () => {

@@ -151,6 +151,19 @@ describe('layers without a name', () => {
   })
 })
 
+it('a path in the place of an opened weights file is refused, and a missing shape of images', async () => {
+  using model = nn.sequential('m', [2, 2, 1], [nn.flatten(), nn.dense(2)])
+  expect(await failure(() => weights.loadWeights(model, device(), 'net.h5' as Given))).toMatchObject({
+    code: 'argument',
+    message: "loadWeights: the file must be a file opened by `weights.open`, not 'net.h5'.",
+  })
+  for (const shape of [undefined, [2, 2], [2, 2, 0], [2, 2, 1, 1], 'image'])
+    expect(await failure(() => nn.predict(model, new Uint8Array(4), shape as Given))).toMatchObject({
+      code: 'argument',
+      message: expect.stringContaining('predict: the shape must be [height, width, channels]'),
+    })
+})
+
 it('an operand that is neither a tensor nor a number is refused', async () => {
   for (const operand of [undefined, '3', null, { activation: 'relu' }])
     expect(await failure(() => weftgrad.add(tensor([1]), operand as Given))).toMatchObject({ code: 'argument' })

@@ -66,6 +66,15 @@ test('results show class names escaped and shortened', () => {
   expect(text.length).toBeLessThan(5000)
 })
 
+test('results of 400 classes have a table, too', () => {
+  const classes = 400
+  const one = { precision: 1, recall: 1, f1: 1, support: 1 }
+  const perClass = Array.from({ length: classes }, (_, k) => ({ class: `class ${k}`, ...one }))
+  const confusion = perClass.map((_, i) => perClass.map((_, j) => (i === j ? 12_345 : 0)))
+  const text = resultsText({ test: { loss: 1, accuracy: 1 }, perClass, macro: one, confusion }, colorsFor({}, {}))
+  expect(text.match(/ 12345/g)).toHaveLength(classes)
+})
+
 describe('the command', () => {
   let folder: string
   beforeAll(async () => {

@@ -1,6 +1,6 @@
 /** Intervals and tests against published examples and against sums by definition. */
 import { describe, expect, it } from 'vitest'
-import { disagreement, mcnemarTest, meanAndDeviation, wilsonInterval } from '../src/statistics.ts'
+import { disagreement, largest, mcnemarTest, meanAndDeviation, wilsonInterval } from '../src/statistics.ts'
 
 describe("Wilson's interval", () => {
   // Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17 (1998), table I.
@@ -84,6 +84,13 @@ describe("McNemar's test", () => {
   it('counts disagreements over the same examples', () => {
     expect(disagreement([0, 1, 2, 3, 4], [0, 1, 0, 3, 9], [0, 2, 2, 0, 9])).toEqual({ onlyFirst: 2, onlySecond: 1 })
     expect(() => disagreement([0, 1], [0, 1], [0])).toThrow(expect.objectContaining({ code: 'argument' }))
+  })
+})
+
+describe('the largest number', () => {
+  it('is found in a list of any length', () => {
+    expect(largest(Float32Array.from({ length: 1_000_000 }, (_, i) => 5 - Math.abs(i - 700_000)))).toBe(5)
+    expect([largest([1, 3, 2], 5), largest([], 1), largest([])]).toEqual([5, 1, Number.NEGATIVE_INFINITY])
   })
 })
 

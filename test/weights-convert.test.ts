@@ -23,6 +23,12 @@ const file = memoryWeightFile('keras-h5', [
 ])
 
 describe('converting', () => {
+  it('refuses a file without weights, and writes nothing', async () => {
+    for (const none of [memoryWeightFile('tfjs-layers', []), memoryWeightFile('keras-h5', [['flatten', {}]])])
+      await expect(convertWeights(none, out)).rejects.toMatchObject({ code: 'format' })
+    expect(await readdir(folder)).toEqual([])
+  })
+
   it("keeps the file's order and numbers, with weftgrad's names for weights", async () => {
     const told: [string, number, number][] = []
     const written = await convertWeights(file, out, {

@@ -1,12 +1,10 @@
 /** Downloads of published files from a local server that behaves, breaks off, stalls, or sends something else. */
-import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
 import { type FileHandle, mkdir, mkdtemp, open, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { sweepCache } from '../src/gpu/node/leftovers.ts'
 import { downloadFile } from '../src/weights/download.node.ts'
@@ -313,40 +311,6 @@ describe('an interrupted download', () => {
     await expect(downloadFile(published(), folder, { stallMs: 5000 })).rejects.toMatchObject(refused)
     expect(await filesThere()).toEqual([])
   })
-})
-
-describe('a download through a proxy', () => {
-  it('uses it, except for excluded hosts', async () => {
-    answers = [whole()]
-    const seen: string[] = []
-    const proxy = createServer((request, response) => {
-      seen.push(request.url ?? '')
-      response.writeHead(200, { 'content-length': content.length }).end(content)
-    })
-    await new Promise<void>((done) => proxy.listen(0, '127.0.0.1', done))
-    const script = `
-      import { downloadFile } from ${JSON.stringify(resolve('src/weights/download.node.ts'))}
-      await downloadFile(JSON.parse(process.argv[1]), process.argv[2])
-    `
-    const fetched = async (env: object): Promise<unknown> => {
-      const given = [JSON.stringify(published()), folder]
-      const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script, ...given], {
-        env: { ...process.env, HTTP_PROXY: '', HTTPS_PROXY: '', no_proxy: '', NO_PROXY: '', ...env },
-      })
-      return (await once(child, 'close'))[0]
-    }
-    try {
-      const http_proxy = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`
-      expect(await fetched({ http_proxy })).toBe(0)
-      expect({ seen, requests }).toEqual({ seen: [`${base}/net.h5`], requests: [] })
-      expect(await isWhole()).toBe(true)
-      expect(await fetched({ http_proxy, NO_PROXY: undefined, no_proxy: '127.0.0.1' })).toBe(0)
-      expect({ seen: seen.length, requests: requests.length }).toEqual({ seen: 1, requests: 1 })
-    } finally {
-      proxy.closeAllConnections()
-      proxy.close()
-    }
-  }, 30_000)
 })
 
 describe('leftovers', () => {

@@ -7,6 +7,7 @@ import { openWeightFile } from '../format/open-weights.node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { count, megabytes } from '../numbers.ts'
 import { printable } from '../printable.ts'
+import { largest } from '../statistics.ts'
 import { type ConvertedTensor, convertWeights } from '../weights/convert.node.ts'
 import { guessAt } from '../weights/recognize.ts'
 import { BytesBar } from './bar.ts'
@@ -75,7 +76,12 @@ function show(tensors: readonly ConvertedTensor[], parameters: number, { say, co
     note: notFinite > 0 ? red(`  ${count(notFinite)} not finite: loading refuses them`) : '',
   }))
   const header = ['Tensor', 'Shape', 'Stored as', 'Minimum', 'Maximum']
-  const widths = header.map((title, i) => Math.max(title.length, ...rows.map(({ cells }) => cells[i]?.length ?? 0)))
+  const widths = header.map((title, i) =>
+    largest(
+      rows.map(({ cells }) => cells[i]?.length ?? 0),
+      title.length,
+    ),
+  )
   const line = (cells: readonly string[]): string =>
     cells.map((cell, i) => (i > 2 ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0))).join('  ')
   say(dim(line(header)))

@@ -9,7 +9,7 @@ import { weftgradVersion } from '../runs/versions.node.ts'
 import { watchOutputs } from './closed-output.ts'
 import { addCommands } from './commands.ts'
 import { reportFailure } from './failure.ts'
-import { colorsFor, shownLines } from './terminal.ts'
+import { writeUsageError } from './terminal.ts'
 
 /** Runs the command and sets the process' exit code; the process ends by itself. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -64,12 +64,7 @@ function commandLine(): Command {
     .showSuggestionAfterError()
     .helpCommand(true)
     .exitOverride()
-    .configureOutput({
-      outputError(text, write) {
-        const colors = colorsFor(process.stderr)
-        write(shownLines(text.replace(/^error:/, colors.red('weftgrad:')), colors))
-      },
-    })
+    .configureOutput({ outputError: writeUsageError })
     .action(() => program.help())
   addCommands(program)
   return program

@@ -2,6 +2,7 @@
 
 import { percent } from '../numbers.ts'
 import { printable } from '../printable.ts'
+import { largest } from '../statistics.ts'
 import { type Prediction, predictPictures } from '../study/use-run.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
@@ -31,7 +32,7 @@ function predictionText(prediction: Prediction, { colors }: Terminal): string {
   const ranked = Object.entries(prediction.probabilities)
     .map(([name, probability]) => [printable(name), probability] as const)
     .sort(([, a], [, b]) => b - a)
-  const width = Math.max(...ranked.map(([name]) => name.length))
+  const width = largest(ranked.map(([name]) => name.length))
   const rows = ranked.map(([name, probability], rank) => {
     const text = `${name.padEnd(width)}  ${percent(probability).padStart(8)}`
     const bar = '━'.repeat(Math.round(probability * barCells))

@@ -3,6 +3,7 @@
 import type { ClassMetrics } from '../nn/metrics.ts'
 import { count, percent } from '../numbers.ts'
 import { printable } from '../printable.ts'
+import { largest } from '../statistics.ts'
 import type { Colors } from './terminal.ts'
 
 export interface TestResults {
@@ -25,7 +26,7 @@ function headline({ test, macro }: TestResults, { bold, dim }: Colors): string {
 
 function classTable({ perClass, macro }: TestResults, { dim }: Colors): string {
   const names = [...perClass.map((one) => one.class), 'mean']
-  const width = Math.max(...names.map((name) => name.length))
+  const width = largest(names.map((name) => name.length))
   const line = (name: string, { precision, recall, f1, support }: ClassMetrics): string =>
     `  ${name.padEnd(width)}${[precision, recall, f1].map((value) => value.toFixed(3).padStart(11)).join('')}${count(support).padStart(9)}`
   const header = `  ${'Class'.padEnd(width)}${['Precision', 'Recall', 'F1'].map((title) => title.padStart(11)).join('')}${'Images'.padStart(9)}`
@@ -39,8 +40,9 @@ function classTable({ perClass, macro }: TestResults, { dim }: Colors): string {
 
 /** The confusion matrix: numbered columns, numbered and named rows, a green diagonal, frequent confusions in yellow. */
 function confusionTable({ perClass, confusion }: TestResults, { dim, green, yellow, bold }: Colors): string {
-  const nameWidth = Math.max(...perClass.map((one) => one.class.length))
-  const cellWidth = Math.max(3, ...confusion.flat().map((images) => String(images).length)) + 2
+  const nameWidth = largest(perClass.map((one) => one.class.length))
+  // Room for three digits at least.
+  const cellWidth = String(largest(confusion.flat(), 100)).length + 2
   const indexWidth = String(perClass.length - 1).length
   const columns = perClass.map((_, k) => String(k).padStart(cellWidth)).join('')
   const rows = confusion.map((row, k) => {

@@ -63,3 +63,9 @@ export function shownLines(text: string, { isColorSupported }: Colors): string {
   // No-break spaces are meant for HTML.
   return text.replaceAll('\u00a0', ' ').split('\n').map(line).join('\n')
 }
+
+/** For Commander's `configureOutput`: its messages, which quote arguments, look like all others. */
+export function writeUsageError(text: string, write: (text: string) => void): void {
+  const colors = colorsFor(process.stderr)
+  write(shownLines(text.replace(/^error:/, colors.red('weftgrad:')), colors))
+}

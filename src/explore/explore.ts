@@ -11,6 +11,7 @@ import { encodePng } from '../format/png.ts'
 import type { Device } from '../gpu/device.ts'
 import { imageGrid, matrixPicture } from '../plots/pictures.ts'
 import type { LoadedImages } from '../runs/data.ts'
+import { largest } from '../statistics.ts'
 import type { Task } from '../tasks/task.ts'
 import { correlationMatrix, pixelStatistics } from './pixel-statistics.ts'
 
@@ -308,17 +309,16 @@ function classImages(
   { images, labels, height, width }: LoadedImages,
 ): (Uint8Array | undefined)[] {
   const size = height * width
-  const largest = Math.max(1, ...classes.map(({ variance }) => Math.max(...variance)))
+  const most = largest(
+    classes.map(({ variance }) => largest(variance)),
+    1,
+  )
   return classes.flatMap(({ mean, variance }, label) => {
     const own: (Uint8Array | undefined)[] = []
     for (let i = 0; i < labels.length && own.length < edaSamples; i++)
       if (labels[i] === label) own.push(images.subarray(i * size, (i + 1) * size))
     while (own.length < edaSamples) own.push(undefined)
-    return [
-      Uint8Array.from(mean, Math.round),
-      Uint8Array.from(variance, (v) => Math.round((255 * v) / largest)),
-      ...own,
-    ]
+    return [Uint8Array.from(mean, Math.round), Uint8Array.from(variance, (v) => Math.round((255 * v) / most)), ...own]
   })
 }
 

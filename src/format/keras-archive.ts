@@ -26,7 +26,7 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
     }
     const text = openZipEntry(source, config, longestConfigBytes)
     const model = parsedJson(new TextDecoder().decode(readBytes(text, 0, text.size)))
-    if (model === undefined) throw refusal(source, 'its config.json is not JSON')
+    if (model === undefined) throw refusal(source, 'its config.json is not JSON, or far too large')
     const mostBytes = weights.isStored ? weights.bytes : mostUnpacked(source.size)
     const file = await openHdf5(openZipEntry(source, weights, mostBytes), load)
     const layers = configuredLayers(model)

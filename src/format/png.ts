@@ -237,9 +237,8 @@ function measurePixels(chunks: readonly Chunk[], expected: number, refuse: Refus
     )
   }
   if (length !== expected) {
-    refuse(
-      `its pixels unpack to ${length > expected ? 'more than' : length} instead of ${expected} bytes. Download it again.`,
-    )
+    const found = length > expected ? `more than ${expected}` : `${length} instead of ${expected}`
+    refuse(`its pixels unpack to ${found} bytes. Download it again.`)
   }
 }
 

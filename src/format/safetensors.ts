@@ -8,7 +8,7 @@
  */
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, memorySource, readBytes } from './byte-source.ts'
-import { isRecord, isSizes } from './json.ts'
+import { boundedJson, isRecord, isSizes } from './json.ts'
 
 /** The array type that holds each dtype; F16 and BF16 as bits, BOOL as 0 and 1. */
 export interface SafetensorsArrays {
@@ -126,7 +126,7 @@ export function readSafetensorsHeader(
   let header: unknown
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(headerBytes)
-    header = JSON.parse(text)
+    header = boundedJson(text)
   } catch (cause) {
     throw new WeftgradError(
       'format',

@@ -7,6 +7,7 @@
  */
 import { WeftgradError } from '../errors.ts'
 import { crc32, crcText } from '../format/crc32.ts'
+import { boundedJson } from '../format/json.ts'
 import { readSafetensors, type SafeTensor, type Safetensors, writeSafetensors } from '../format/safetensors.ts'
 import type { EpochLogs, TrainingCheckpoint, TrainingSettings } from './contract.ts'
 
@@ -123,7 +124,7 @@ class Reader {
 
   json(key: string): unknown {
     try {
-      return JSON.parse(this.text(key))
+      return boundedJson(this.text(key))
     } catch (cause) {
       if (cause instanceof WeftgradError) throw cause
       throw damaged(this.#source, `'${key}' is not JSON`)

@@ -24,7 +24,7 @@ import {
 } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
-import { aFlag, anObject, checkOptions, checkValue, countFrom1, theBytes } from '../options.ts'
+import { aFlag, anObject, checkOptions, checkValue, countFrom1, type Kind, theBytes } from '../options.ts'
 import type { Batches } from './batch-order.ts'
 import { BatchOrder, cutIntoBatches, u32Leaf, writeOrder } from './batch-order.ts'
 import type { Evaluation } from './contract.ts'
@@ -305,20 +305,27 @@ export async function evaluate(model: Model, data: Dataset, options: EvaluateMod
   }
 }
 
+const anImageShape: Kind = [
+  '[height, width, channels]',
+  (value) => Array.isArray(value) && value.length === 3 && value.every(countFrom1[1]),
+]
+
 /**
  * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels], which are divided by 255 and
  * padded to the model's input, as in image data sets. The model ends in logits or in a softmax: see {@link Model.logits}.
- * @throws WeftgradError 'argument' for images that are not bytes, 'shape' if they do not fit, 'not-finite' if a probability is
- * NaN.
+ * @throws WeftgradError 'argument' for images that are not bytes, or another shape, 'shape' if they do not fit, 'not-finite' if a
+ * probability is NaN.
  */
 export async function predict(
   model: Model,
   images: Uint8Array,
-  [height, width, channels]: readonly [number, number, number],
+  shape: readonly [height: number, width: number, channels: number],
   options: Pick<EvaluateModelOptions, 'flipAverage'> = {},
 ): Promise<Float32Array> {
   const { flipAverage = false } = checkOptions('predict', options, { flipAverage: aFlag })
   checkValue('predict: the images', images, theBytes)
+  checkValue('predict: the shape', shape, anImageShape)
+  const [height, width, channels] = shape
   const [outHeight, outWidth, modelChannels] = model.inputShape
   const count = images.length / (height * width * channels)
   const isCount = Number.isInteger(count) && count >= 1 && channels === modelChannels

@@ -6,6 +6,7 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { boundedJson } from '../format/json.ts'
 import {
   readSafetensors,
   type SafeTensor,
@@ -13,15 +14,13 @@ import {
   toFloat32,
   writeSafetensors,
 } from '../format/safetensors.ts'
-import { aFlag, anArray, anObject, checkOptions, checkValue, required, theBytes } from '../options.ts'
+import { aFlag, anArray, anObject, checkOptions, checkValue, countFrom1, required, theBytes } from '../options.ts'
 import type { Model } from './model.ts'
 import type { WeightNumbers } from './model-weights.ts'
 import { checkNumbers } from './model-weights.ts'
 import { lenet5 } from './models/lenet5.ts'
 
 const formatName = 'weftgrad-model'
-/** Far more than a LeNet-5 has; files that claim more are damaged. */
-const mostUnits = 4096
 /** The most classes of a data set. */
 const mostClasses = 2 ** 24
 
@@ -51,7 +50,7 @@ export interface DescribedLenet5 {
 /**
  * A LeNet-5 as a self-contained safetensors file: {@link decodeLenet5} restores the model.
  * @param description further metadata, such as the author.
- * @throws WeftgradError 'disposed' after the model's `dispose`.
+ * @throws WeftgradError 'mismatch' if the model is no LeNet-5 of these units and classes, 'disposed' after the model's `dispose`.
  */
 export async function encodeLenet5(
   described: DescribedLenet5,
@@ -65,6 +64,14 @@ export async function encodeLenet5(
   } = checkOptions('encodeLenet5', described, {
     ...{ model: required(anObject), units: required(anArray), classNames: required(anArray), flipAverage: aFlag },
   })
+  const weightsOf = (one: Model): string => one.weights.map(({ name, shape }) => `${name} ${shape}`).join()
+  if (weightsOf(lenet5({ units, classes: classNames.length })) !== weightsOf(model)) {
+    throw new WeftgradError(
+      'mismatch',
+      `encodeLenet5: ${model.name} is not a LeNet-5 of ${units.join(' and ')} units and ${classNames.length} classes. Give the model's own.`,
+      { model: model.name, units, classes: classNames.length },
+    )
+  }
   return await encodeModel(model, {
     ...description,
     ...{ model: 'lenet5', units: units.join(','), classes: JSON.stringify(classNames) },
@@ -92,7 +99,9 @@ export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): Desc
   }
   const [first = Number.NaN, second = Number.NaN, ...more] = (metadata.units ?? '').split(',').map(Number)
   const classNames = parsedNames(metadata.classes ?? '')
-  if (more.length > 0 || ![first, second].every((n) => n >= 1 && n <= mostUnits) || classNames === undefined) {
+  // The file holds at least the bias of each unit, 4 bytes.
+  const isPossible = (count: number): boolean => countFrom1[1](count) && count <= bytes.length / 4
+  if (more.length > 0 || ![first, second].every(isPossible) || classNames === undefined) {
     throw new WeftgradError(
       'format',
       `${source} lacks the description of its LeNet-5. Copy the file again, or train again.`,
@@ -125,7 +134,7 @@ export function fillFromFile(model: Model, tensors: Safetensors['tensors'], sour
 
 function parsedNames(text: string): readonly string[] | undefined {
   try {
-    const names: unknown = JSON.parse(text)
+    const names: unknown = boundedJson(text)
     const right = Array.isArray(names) && names.length > 0 && names.length <= mostClasses
     return right && names.every((name) => typeof name === 'string') ? names : undefined
   } catch {

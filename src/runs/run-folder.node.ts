@@ -16,7 +16,7 @@ import { join, relative, resolve, sep } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { appendLineDurable, type FileContent, writeFileAtomic } from '../format/atomic-write.node.ts'
 import { ifThere, readHostText } from '../format/host-file.node.ts'
-import { isRecord } from '../format/json.ts'
+import { boundedJson, isRecord } from '../format/json.ts'
 import { sweepLeftovers } from '../gpu/node/leftovers.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
@@ -272,7 +272,7 @@ async function readJson(path: string, problem: string): Promise<unknown> {
   const text = ifThere(() => readHostText(path))
   if (text === undefined) throw new WeftgradError('file', `${problem}. Check the path.`, { path })
   try {
-    return JSON.parse(text)
+    return boundedJson(text)
   } catch (cause) {
     throw new WeftgradError('format', `${path} is damaged: it is not JSON.`, { path }, cause)
   }

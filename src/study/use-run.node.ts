@@ -6,6 +6,7 @@ import type { Device } from '../gpu/device.ts'
 import { open } from '../gpu/node/open.ts'
 import { readAnyConfig } from '../runs/run-folder.node.ts'
 import type { RunEvaluation } from '../runs/test-report.ts'
+import { largest } from '../statistics.ts'
 import type { Task } from '../tasks/task.ts'
 import { evaluateTraining, predictByNetwork, trainedNetwork, type UseRunOptions } from '../train/use.node.ts'
 import { evaluateTransferRun, predictByTransferRun } from '../transfer/use.node.ts'
@@ -67,7 +68,7 @@ export async function predictPictures(
   const probabilities = await probabilitiesOf(device, images)
   return paths.map((path, i) => {
     const own = probabilities.subarray(i * classNames.length, (i + 1) * classNames.length)
-    const label = own.indexOf(Math.max(...own))
+    const label = own.indexOf(largest(own))
     return {
       image: path,
       class: classNames[label] ?? String(label),

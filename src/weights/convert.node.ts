@@ -30,7 +30,7 @@ export interface ConvertProgress {
 
 /**
  * Writes the file's tensors to `path`, and replaces an existing file.
- * @throws WeftgradError 'file' if the disk refuses, 'argument' if the file's names do not fit into safetensors, 'aborted'
+ * @throws WeftgradError 'format' if the file holds no weights, 'file' if the disk refuses, 'argument' if the file's names do not fit into safetensors, 'aborted'
  * if the signal fired, and what reading throws. `path` is unchanged then.
  */
 export async function convertWeights(
@@ -39,6 +39,10 @@ export async function convertWeights(
   { onProgress, signal }: { onProgress?: (progress: ConvertProgress) => void; signal?: AbortSignal } = {},
 ): Promise<readonly ConvertedTensor[]> {
   const named = namedEntries(file)
+  if (named.length === 0)
+    throw new WeftgradError('format', `${file.source} holds no weights. Check that it is the right file.`, {
+      source: file.source,
+    })
   const start = safetensorsStart(
     named.map(({ name, entry }) => ({ name, dtype: 'F32', shape: entry.shape })),
     { format: 'weftgrad-weights', convertedFrom: file.format },

@@ -12,6 +12,7 @@ import type { Device } from '../gpu/device.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import type { Model, PlacedLayer } from '../nn/model.ts'
 import type { LoadProgress, ModelWeight, ReadWeight } from '../nn/model-weights.ts'
+import { checkValue, objectWith } from '../options.ts'
 import { groupsByName, isMadeUp, roleInName, withoutCounters } from './names.ts'
 import { guessAt, isDense } from './recognize.ts'
 import { isChain, kerasOrder } from './run-order.ts'
@@ -74,8 +75,8 @@ export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: Weigh
  * the names that agree, shapes, and the file's order, if it keeps one; an ambiguous file is refused. The whole file is checked
  * first, then its tensors stream one at a time, so a large file never has to fit into memory. A model without dense layers skips
  * those at the end of a file.
- * @throws WeftgradError 'mismatch', with the first layer that does not fit, both shapes, and a guess at the file's network; what
- * `Model.load` throws. The model is unchanged then.
+ * @throws WeftgradError 'argument' for a file that is not opened; 'mismatch', with the first layer that does not fit, both
+ * shapes, and a guess at the file's network; what `Model.load` throws. The model is unchanged then.
  */
 export async function loadWeights(
   model: Model,
@@ -83,6 +84,7 @@ export async function loadWeights(
   file: WeightFile,
   onProgress?: (progress: LoadProgress) => void,
 ): Promise<WeightAssignment> {
+  checkValue('loadWeights: the file', file, ['a file opened by `weights.open`', (opened) => objectWith(opened, 'read')])
   const assignment = assignWeights(model.source, file)
   await model.load(device, assignment.read, onProgress)
   return assignment

@@ -6,9 +6,6 @@ export interface LoadedLenet5 {
   readonly units: readonly [number, number]
 }
 
-/** Far more than any LeNet-5 has. */
-const mostUnits = 4096
-
 /**
  * Loads the file's LeNet-5 onto the device; the sizes of its hidden dense layers come from the file.
  * @throws WeftgradError 'format' or 'file' if the file cannot be read, 'mismatch' if it holds no LeNet-5 of these
@@ -37,8 +34,7 @@ function unitsOf({ groups }: weights.WeightFile): readonly [number, number] {
     .flatMap((group) => group.weights.map(({ shape }) => shape))
     .filter(({ length }) => length === 2)
   const [first = 0, second = 0] = matrices.map((shape) => shape[1] ?? 0)
-  const isLenet = matrices.length === 3 && [first, second].every((n) => n >= 1 && n <= mostUnits)
-  return isLenet ? [first, second] : defaultUnits
+  return matrices.length === 3 && first >= 1 && second >= 1 ? [first, second] : defaultUnits
 }
 
 export const defaultUnits = [256, 32] as const

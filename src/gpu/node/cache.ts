@@ -6,6 +6,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
+import { WeftgradError } from '../../errors.ts'
 
 /** What the location depends on; tests use their own. */
 export interface Surroundings {
@@ -15,7 +16,10 @@ export interface Surroundings {
   readonly home: string | undefined
 }
 
-/** The cache folder. Created, if missing and possible, for this user alone (mode 0700). */
+/**
+ * The cache folder. Created, if missing and possible, for this user alone (mode 0700).
+ * @throws WeftgradError 'file' with neither a home folder nor room for temporary files.
+ */
 export function cacheFolder(): string {
   const path = cachePath()
   if (path === undefined) return temporaryFolder()
@@ -32,7 +36,7 @@ let temporary: string | undefined
 /** Without a home folder: a folder with a random name, for this process only. */
 function temporaryFolder(): string {
   if (temporary !== undefined) return temporary
-  const made = mkdtempSync(join(tmpdir(), 'weftgrad-'))
+  const made = newFolderIn(tmpdir())
   temporary = made
   process.once('exit', () => rmSync(made, { recursive: true, force: true }))
   process.stderr.write(
@@ -40,6 +44,20 @@ function temporaryFolder(): string {
       'Set WEFTGRAD_CACHE_DIR to a folder to keep them.\n',
   )
   return made
+}
+
+function newFolderIn(parent: string): string {
+  try {
+    return mkdtempSync(join(parent, 'weftgrad-'))
+  } catch (error) {
+    throw new WeftgradError(
+      'file',
+      `There is no home folder, and no folder for temporary files can be created in ${parent}. ` +
+        'Set WEFTGRAD_CACHE_DIR to a folder that you can write to.',
+      { parent },
+      error,
+    )
+  }
 }
 
 /** The cache folder's absolute path; undefined with neither a home folder nor a variable that names one. */
