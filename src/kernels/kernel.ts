@@ -30,9 +30,9 @@ export interface Target {
   readonly class: 'cpu' | 'gpu'
   /** Lanes that run in lockstep; undefined if subgroup operations are missing or the size is not fixed. */
   readonly subgroupSize: number | undefined
-  /** The most lanes in a workgroup: 256 at least. */
+  /** The most lanes in a workgroup: at least 256. */
   readonly maxWorkgroupSize: number
-  /** The most bytes of `var<workgroup>` in a kernel: 16,384 at least. */
+  /** The most bytes of `var<workgroup>` in a kernel: at least 16,384. */
   readonly maxWorkgroupStorageBytes: number
 }
 

@@ -1,6 +1,7 @@
 /**
- * The filter gradient of a depthwise convolution: for every tap and channel, a sum over all positions of all images. The
- * positions are split into parts of rows, which lanes sum up side by side; a second dispatch adds the parts in order.
+ * The filter gradient of a depthwise convolution: for every tap and channel, a sum over all positions of all images.
+ * The positions are split into parts of whole rows, which lanes sum side by side; a second dispatch adds the parts in
+ * order.
  */
 
 import {
@@ -42,7 +43,7 @@ const byTap = /* @__PURE__ */ depthwiseSupports({
   padLeft: true,
 })
 
-/** 16 taps a row: that many `vec4f` sums and pixels still fit registers. */
+/** At most 16 taps per row: this many `vec4f` sums and pixels still fit the registers. */
 const byChannels = /* @__PURE__ */ depthwiseSupports(
   { multiplier: false, strides: true, dilation: true, padTop: true, padLeft: true },
   (key) => fourChannels(key) && key.kernelWidth <= 16,
@@ -54,8 +55,9 @@ const byStrips = /* @__PURE__ */ depthwiseSupports(
 )
 
 /**
- * Inputs: x f32 [batch, height, width, channels], dy f32 [batch, outHeight, outWidth, channels * multiplier]. Output: dw
- * f32 [kernelHeight, kernelWidth, channels, multiplier]. Throws 'shape' or 'limit' for impossible keys.
+ * The filter gradient. Inputs: x f32 [batch, height, width, channels], dy f32 [batch, outHeight, outWidth, channels *
+ * multiplier]. Output: dw f32 [kernelHeight, kernelWidth, channels, multiplier]. Throws 'shape' or 'limit' for
+ * impossible keys.
  */
 export const depthwiseFilterGradient: Family<DepthwiseKey, 'plain' | 'channels' | 'strips'> = {
   name,
@@ -86,7 +88,7 @@ function uniformsOf(key: DepthwiseKey): Record<string, number> {
   }
 }
 
-/** How many parts the rows of all outputs are split into, given how many workgroups a part takes. */
+/** Splits the rows of all outputs into parts, given the number of workgroups per part. */
 function partsOf(key: DepthwiseKey, groupsPerPart: number, target: Target): { parts: number; rowsPerPart: number } {
   const rows = key.batch * key.outHeight
   const wanted = depthwiseParts(rows, groupsPerPart, target)
@@ -94,7 +96,7 @@ function partsOf(key: DepthwiseKey, groupsPerPart: number, target: Target): { pa
   return { parts: Math.ceil(rows / rowsPerPart), rowsPerPart }
 }
 
-/** The plan of `sums`, which writes its parts one after the other: straight into dw where there is only one. */
+/** Completes a plan: `sums` writes the parts one after the other, or straight into dw if there is only one. */
 function finish(
   variant: string,
   key: DepthwiseKey,
@@ -118,7 +120,7 @@ function planByStrips(key: DepthwiseKey, target: Target): KernelPlan {
   return finish('strips', key, target, parts, sums)
 }
 
-/** One lane for every element of dw and part. */
+/** Plans one lane per element of dw and part. */
 function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
   const lanes = plainWorkgroupSize(target)
   const outChannels = key.channels * key.multiplier
@@ -179,9 +181,9 @@ ${total.finish}
 }
 
 /**
- * A lane owns four channels. It takes the rows of the kernel one after the other, and holds the sums of a row's taps; with
- * stride and dilation 1 the pixels under them shift along, and only one of them is loaded for each output. Where there
- * are fewer channels than lanes, neighbouring lanes take neighbouring parts.
+ * Plans a kernel in which a lane handles four channels. It takes the rows of the kernel one after the other and holds
+ * the sums of a row's taps. With stride and dilation 1, the pixels under the taps shift along, and only one of them is
+ * loaded per output. If there are fewer channels than lanes, neighbouring lanes take neighbouring parts.
  */
 function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
   const { kernelHeight, kernelWidth } = key

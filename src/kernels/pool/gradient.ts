@@ -1,7 +1,7 @@
 /**
  * The gradient of max pooling (pool.ts), and code shared with that of average pooling. The variants `plain`, `vec2` and
- * `vec4` gather: every element of dx adds up the windows that cover it, in row-major order, so that overlapping windows
- * are right and the sums are the same every time. `tiles` is for windows side by side, where no sums are needed.
+ * `vec4` gather: every element of dx adds up the windows that cover it, in row-major order. Overlapping windows
+ * therefore work, and sums have a fixed order. `tiles` is for windows side by side, where no sums are needed.
  */
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
