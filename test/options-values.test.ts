@@ -33,8 +33,8 @@ describe('a training', () => {
     ['callbacks of another house', { callbacks: new Map() }, /callbacks/],
     ['an unknown flip', { augmentation: { flip: 'vertical' } }, /flip must be one of random, always, not 'vertical'/],
     ['an unknown augmentation', { augmentation: { rotate: 10 } }, /augmentation has no option rotate/],
-    ['a shift in parts', { augmentation: { shift: 0.1 } }, /shift must be a whole number from 0, not 0.1/],
-    ['no patience', { earlyStopping: {} }, /earlyStopping: patience must be a whole number from 1, not undefined/],
+    ['a shift in parts', { augmentation: { shift: 0.1 } }, /shift must be a non-negative whole number, not 0.1/],
+    ['no patience', { earlyStopping: {} }, /earlyStopping: patience must be a positive whole number, not undefined/],
     ['no optimizer', { optimizer: undefined }, /optimizer must be/],
     ['validation by an array', { validation: [1] }, /validation must be a data set/],
   ]
@@ -142,8 +142,8 @@ describe('layers without a name', () => {
       /one of linear, relu, sigmoid, tanh, softmax, or a function of a tensor, not 'gelu'/,
     ],
     ['a named activation', () => nn.activation('act', 'gelu' as Given), /^act: .*not 'gelu'/],
-    ['dense', () => nn.dense('eight' as Given), /^eight: units must be a whole number from 1, not undefined/],
-    ['conv2d', () => nn.conv2d(0, 3), /filters must be a whole number from 1, not 0/],
+    ['dense', () => nn.dense('eight' as Given), /^eight: units must be a positive whole number, not undefined/],
+    ['conv2d', () => nn.conv2d(0, 3), /filters must be a positive whole number, not 0/],
     ['dropout', () => nn.dropout(1), /rate must be a number in \[0, 1\), not 1/],
     ['zeroPadding2d', () => nn.zeroPadding2d({} as Given), /padding/],
   ])('refuse what is none: %s', async (_, make, message) => {

@@ -22,7 +22,7 @@ export function checkExtents(family: string, key: object, elements = 0): void {
   for (const [name, value] of Object.entries(key))
     for (const extent of [value].flat())
       if (typeof extent === 'number' && !(Number.isSafeInteger(extent) && extent > 0) && !name.startsWith('pad'))
-        throw new WeftgradError('shape', `${family}: ${name} must be a whole number from 1, not ${extent}.`, { key })
+        throw new WeftgradError('shape', `${family}: ${name} must be a positive whole number, not ${extent}.`, { key })
   if (elements > mostElements)
     throw new WeftgradError('limit', `${family} takes up to 2^30 elements per tensor, not ${elements}.`, { key })
 }
@@ -36,5 +36,5 @@ export function checkShape(family: string, shape: readonly number[]): void {
 export function checkPadding(family: string, key: { readonly padTop: number; readonly padLeft: number }): void {
   for (const pad of [key.padTop, key.padLeft])
     if (!Number.isInteger(pad) || pad < 0)
-      throw new WeftgradError('shape', `${family}: padding must be a whole number from 0, not ${pad}.`, { key })
+      throw new WeftgradError('shape', `${family}: padding must be a non-negative whole number, not ${pad}.`, { key })
 }

@@ -1,13 +1,13 @@
 /**
- * The cache folder: drivers, data, weights, tuning results. It is never the user's project. `WEFTGRAD_CACHE_DIR` names it;
- * otherwise it follows the platform's convention. Native code is loaded from it, so only its owner can access it, and it
- * never has a guessable name in a folder that others can write.
+ * The cache folder: drivers, data, weights, tuning results. It is never part of the user's project.
+ * `WEFTGRAD_CACHE_DIR` names it; otherwise it follows the platform's convention. Native code is loaded from it, so only
+ * its owner can access it, and it never has a guessable name in a folder that others can write.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 
-/** What the location depends on; tests use their own. */
+/** The inputs to the folder's location; tests pass their own. */
 export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly platform: NodeJS.Platform
@@ -15,14 +15,14 @@ export interface Surroundings {
   readonly home: string | undefined
 }
 
-/** The cache folder. Created, if missing and possible, for this user alone (mode 0700). */
+/** The cache folder. Created, if missing and possible, for this user only (mode 0700). */
 export function cacheFolder(): string {
   const path = cachePath()
   if (path === undefined) return temporaryFolder()
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 })
   } catch {
-    // Whatever writes there reports the problem.
+    // Code that writes there will report the problem.
   }
   return path
 }
@@ -42,7 +42,7 @@ function temporaryFolder(): string {
   return made
 }
 
-/** The cache folder's absolute path; undefined with neither a home folder nor a variable that names one. */
+/** The cache folder's absolute path; undefined without a home folder and a variable that names one. */
 export function cachePath(surroundings: Surroundings = here()): string | undefined {
   const { env, platform, home } = surroundings
   if (env.WEFTGRAD_CACHE_DIR) return resolve(env.WEFTGRAD_CACHE_DIR)

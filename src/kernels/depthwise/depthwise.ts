@@ -112,8 +112,8 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
         bindings: [reads('x', input(0), element), reads('w', input(1), element), writes('y', output(0), element)],
         uniforms: {
           ...schedule.uniforms,
-          height: key.inputHeight,
-          width: key.inputWidth,
+          inputHeight: key.inputHeight,
+          inputWidth: key.inputWidth,
           channelVectors: key.channels / width,
           outVectors,
           multiplier: key.multiplier,
@@ -140,12 +140,12 @@ ${total.declare}
       for (var ky = 0u; ky < u.kernelHeight; ky++) {
         // Rows and columns before the image wrap around to huge numbers, so that one comparison finds both ends.
         let inY = top + ky * u.dilationY;
-        if (inY < u.height) {
-          let rowAt = (image * u.height + inY) * u.width;
+        if (inY < u.inputHeight) {
+          let rowAt = (image * u.inputHeight + inY) * u.inputWidth;
 ${total.loop(
   ['kx', '0u', 'u.kernelWidth'],
   `            let inX = left + kx * u.dilationX;
-            let within = inX < u.width;
+            let within = inX < u.inputWidth;
             let value = x[(rowAt + select(0u, inX, within)) * u.channelVectors + channel];
             sum += select(${element}(0.0), value, within) * w[(ky * u.kernelWidth + kx) * u.outVectors + outChannel];`,
 )}

@@ -75,8 +75,8 @@ export const depthwiseFilterGradient: Family<DepthwiseKey, 'plain' | 'channels' 
 function uniformsOf(key: DepthwiseKey): Record<string, number> {
   return {
     rows: key.batch * key.outHeight,
-    height: key.inputHeight,
-    width: key.inputWidth,
+    inputHeight: key.inputHeight,
+    inputWidth: key.inputWidth,
     outHeight: key.outHeight,
     outWidth: key.outWidth,
     padTop: key.padTop,
@@ -163,12 +163,12 @@ ${total.declare}
   for (var row = part * u.rowsPerPart; row < end; row++) {
     let image = row / u.outHeight;
     let inY = (row - image * u.outHeight) * u.strideY + up;
-    if (inY < u.height) {
-      let rowAt = (image * u.height + inY) * u.width;
+    if (inY < u.inputHeight) {
+      let rowAt = (image * u.inputHeight + inY) * u.inputWidth;
 ${total.loop(
   ['outX', '0u', 'u.outWidth'],
   `        let inX = outX * u.strideX + left;
-        let within = inX < u.width;
+        let within = inX < u.inputWidth;
         let value = x[(rowAt + select(0u, inX, within)) * u.channels + channel];
         sum += select(0.0, value, within) * dy[(row * u.outWidth + outX) * u.outChannels + outChannel];`,
 )}
@@ -210,7 +210,7 @@ function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
       declarations: `
 /** Columns before the image wrap around to huge numbers, so that one comparison finds both ends. */
 fn pixel(rowAt: u32, inX: u32, channel: u32) -> vec4f {
-  let within = inX < u.width;
+  let within = inX < u.inputWidth;
   return select(vec4f(0.0), x[(rowAt + select(0u, inX, within)) * u.channelVectors + channel], within);
 }`,
       body: `
@@ -227,8 +227,8 @@ ${total.declare}
     for (var row = part * u.rowsPerPart; row < end; row++) {
       let image = row / u.outHeight;
       let inY = (row - image * u.outHeight) * u.strideY + ky * u.dilationY - u.padTop;
-      if (inY < u.height) {
-        let rowAt = (image * u.height + inY) * u.width;
+      if (inY < u.inputHeight) {
+        let rowAt = (image * u.inputHeight + inY) * u.inputWidth;
         var at = row * u.outWidth * u.channelVectors + channel;
 ${shifting ? lines(columns.slice(1), (kx) => `        var pixel_${kx} = pixel(rowAt, ${kx - 1}u - u.padLeft, channel);`) : ''}
 ${total.loop(
