@@ -65,13 +65,13 @@ describe('higher derivatives of smooth functions', () => {
     expectClose(actual, points.map(expected), 2e-5)
   })
 
-  it('of a power exist at exponent 0 too, by base and by exponent', async () => {
+  it('of a power exist at exponent 0 too, by base and exponent', async () => {
     const [base, exponent] = [tensor([2, 4]), tensor([0, 0])]
     expectClose((await numbers(slope(sum(slope(sum(pow(base, exponent)), base)), exponent)))[0], [0.5, 0.25])
     expectClose((await numbers(slope(sum(slope(sum(pow(base, exponent)), exponent)), base)))[0], [0.5, 0.25])
   })
 
-  it('of max-pooling pass through the maxima only', async () => {
+  it('of max-pooling pass only through the maxima', async () => {
     const x = strip([2, 1, 3, 3, -1, 5])
     const [third] = await numbers(derivative((t) => maxPool(pow(t, 4), { poolSize: [1, 2] }), x, 3))
     expectClose(third, [48, 0, 72, 0, 0, 120])
@@ -105,7 +105,7 @@ describe('the gradient of a gradient agrees with differences of the gradient', (
   const pool = { poolSize: 2, padding: 'same' } as const
   const convolution = { strides: 2, padding: 'same' } as const
 
-  /** Any function of the gradient: weighted, so that no symmetry hides a mistake. */
+  /** A function of the gradients, weighted so that no symmetry hides a mistake. */
   const ofGradients = (f: (...inputs: Tensor[]) => Tensor, shapes: readonly (readonly number[])[]) => {
     const weights = shapes.map((shape, i) => noise(shape, `weight ${i}`))
     return (...inputs: Tensor[]): Tensor => {

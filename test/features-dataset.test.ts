@@ -15,7 +15,7 @@ const device = useDevice()
 const width = 21
 const classes = 3
 
-/** Rows whose class can be told from some of their numbers. Column 5 never varies; column 9 is large. */
+/** Rows whose class shows in some of their numbers. Column 5 never varies; column 9 is large. */
 function numbers(count: number, seed = 1): { readonly rows: Float32Array; readonly labels: Uint8Array } {
   const random = new Random(seed, 'features')
   const labels = Uint8Array.from({ length: count }, () => random.below(classes))
@@ -76,7 +76,7 @@ describe('a batch of features', () => {
     ['in one block', {}],
     ['in six blocks of columns', inBlocks(30)],
   ] as const)
-    it(`is the rows that the order names for the step, with their labels, ${what}`, async () => {
+    it(`has the step's rows by the order, with their labels, ${what}`, async () => {
       using data = featureSet(30, spec)
       expect(data.blockCount).toBe(what === 'in one block' ? 1 : 6)
       const { rows, labels } = numbers(30)
@@ -112,7 +112,7 @@ describe('a batch of features', () => {
 })
 
 describe('statistics', () => {
-  it('are the mean and the variance of each feature over the rows of the set, and of no others', async () => {
+  it('are the mean and variance of each feature over the rows of the set, and no others', async () => {
     const count = 9000 // more than two groups of rows
     using data = featureSet(count, inBlocks(count))
     const part = data.subset(Array.from({ length: count - 500 }, (_, i) => (i * 7) % count))
@@ -159,7 +159,7 @@ describe('the normalization layer', () => {
 })
 
 describe('training on features', () => {
-  it('gives the same bits twice, and in several blocks the same as in one', async () => {
+  it('gives the same bits twice, and the same in several blocks as in one', async () => {
     const first = await trained()
     expect(await trained()).toEqual(first)
     expect(await trained({}, inBlocks(90))).toEqual(first)
@@ -212,7 +212,7 @@ describe('training on features', () => {
 })
 
 describe('early stopping', () => {
-  /** So high a rate that validation soon gets worse. */
+  /** A rate so high that validation soon gets worse. */
   const restless: Partial<FitOptions> = { optimizer: nn.adam({ learningRate: 0.05 }), epochs: 40 }
 
   it('stops after `patience` epochs without improvement, and restores the best weights', async () => {
@@ -256,7 +256,7 @@ describe('early stopping', () => {
     }
   })
 
-  it('needs something to validate with, and a patience of at least one epoch', async () => {
+  it('needs validation data, and a patience of at least one epoch', async () => {
     using data = featureSet(30)
     using model = head()
     const { validationSplit: _, ...unvalidated } = base
@@ -269,7 +269,7 @@ describe('early stopping', () => {
   })
 })
 
-describe('refused before anything is changed', () => {
+describe('refused before anything is changed:', () => {
   it('rows that do not fit the model, or have more classes than it has outputs', async () => {
     using data = featureSet(30)
     using wide = nn.sequential('wide', [width + 1], [nn.dense('logits', classes)])
@@ -299,7 +299,7 @@ describe('refused before anything is changed', () => {
     expect(device().memory().liveBytes).toBe(before)
   })
 
-  it('numbers that do not fill whole rows, or that have no room', () => {
+  it('numbers that do not fill whole rows, or do not fit', () => {
     using data = featureSet(4)
     for (const [first, rows] of [
       [0, new Float32Array(width + 1)],

@@ -11,7 +11,7 @@ import { conflicts, keptOn, noise, planned } from './support/graph-plans.ts'
 const device = useDevice()
 const kept = keptOn(device)
 
-/** Buffers made while `act` runs, settled either way. */
+/** Counts the buffers created while `act` runs, whether it succeeds or fails. */
 async function buffersMade(on: Device, act: () => Promise<unknown>): Promise<number> {
   const { gpu } = on
   const create = gpu.createBuffer
@@ -34,7 +34,7 @@ describe('a tensor that is too large for the adapter', () => {
     const before = device().memory()
     const beyond = [maxStorageBufferBindingSize, maxBufferSize].map((bytes) => Math.floor(bytes / 4) + 4)
     for (const count of beyond) {
-      // Two factors, since one extent must fit 32 bits.
+      // Two factors, because each extent must fit 32 bits.
       const y = exp(
         broadcastTo(tensor(noise([Math.ceil(count / 4096), 1], 'x'), [Math.ceil(count / 4096), 1]), [
           Math.ceil(count / 4096),
@@ -88,7 +88,7 @@ describe('live bytes', () => {
     expect(device().memory()).toMatchObject({ liveBytes: before.liveBytes, liveBuffers: before.liveBuffers })
   })
 
-  it('count each kept tensor by itself, also one that is kept twice', async () => {
+  it('count each kept tensor separately, even one that is kept twice', async () => {
     const before = device().memory()
     const x = tensor([1, 2, 3])
     const y = mul(x, x)

@@ -34,7 +34,7 @@ import { conflicts, noise, planned, seed } from './support/graph-plans.ts'
 
 const device = useDevice()
 
-/** A random elementwise graph in few words: each step picks an operator and earlier tensors. */
+/** A random elementwise graph in short form: each step picks an operator and earlier tensors. */
 interface Step {
   readonly operator: number
   readonly picks: readonly number[]
@@ -51,7 +51,7 @@ const steps = fc.array(
 )
 
 const grid = [4, 6] as const
-/** All keep to shapes that broadcast to the grid, and to numbers that do not grow. */
+/** All operators keep to shapes that broadcast to the grid, and to numbers that do not grow. */
 const operators: readonly ((a: Tensor, b: Tensor, c: Tensor) => Tensor)[] = [
   (a, b) => add(a, b),
   (a, b) => sub(a, b),
@@ -84,7 +84,7 @@ function randomGraph(script: readonly Step[]): Tensor[] {
     if (a === undefined || b === undefined || c === undefined || apply === undefined)
       throw new Error('picks are indices')
     const result = apply(a, b, c)
-    // Products of 4x6 with 6x4 are 4x4: bring them back to the grid's columns.
+    // Products of 4x6 with 6x4 are 4x4: this restores the grid's columns.
     const fits = result.shape.every((extent, axis) => {
       const own = grid[axis + 2 - result.shape.length]
       return extent === 1 || extent === own
@@ -104,7 +104,7 @@ async function expectEqualNumbers(tensors: readonly Tensor[]): Promise<void> {
     expect(numbers.length).toBe(expected.length)
     numbers.forEach((x, j) => {
       const y = expected[j] ?? Number.NaN
-      // A kernel's compiler may contract a product and a sum: then the last bits differ.
+      // A compiler may contract a product and a sum into one operation: then the last bits differ.
       if (!Object.is(x, y))
         expect(Math.abs(x - y), `result ${i}, number ${j}`).toBeLessThanOrEqual(1e-6 + 1e-5 * Math.abs(y))
     })
@@ -217,7 +217,7 @@ describe('rewriting', () => {
       neg(constant(0)),
       sub(mul(constant(1e30), 1e30), mul(constant(1e30), 1e30)),
     ]
-    // Read by a kernel, so that the numbers arrive as literals.
+    // Read by a kernel, so that the numbers become literals.
     const x = tensor([1])
     const folded = await evaluate(
       cases.map((one) => mul(x, one)),

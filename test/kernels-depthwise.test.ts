@@ -1,4 +1,4 @@
-/** Depthwise convolution: every variant of forward, input gradient and filter gradient against plain loops. */
+/** Depthwise convolution: every variant of forward, input gradient and filter gradient, compared with plain loops. */
 import { describe, expect, test } from 'vitest'
 import type { DepthwiseKey } from '../src/kernels/depthwise/depthwise.ts'
 import { depthwise, depthwiseFilterGradient, depthwiseInputGradient } from '../src/kernels/depthwise/depthwise.ts'
@@ -81,7 +81,7 @@ const cases: Readonly<Record<string, DepthwiseKey>> = {
   },
 }
 
-/** Large enough for strips to be read in order before they are walked along; several bands, the last of them shorter. */
+/** Large enough for strips to be prefetched; several bands, the last one shorter. */
 const strips: DepthwiseKey = {
   ...unit,
   batch: 3,
@@ -216,7 +216,7 @@ test('a NaN makes only those outputs NaN that read it', async () => {
   }
 })
 
-test('strips are preferred only on a CPU, where they fit', () => {
+test('strips are preferred only on a CPU, if they fit', () => {
   const own = targetOf(device())
   const cpu: Target = { ...own, class: 'cpu', subgroupSize: 8 }
   for (const family of [depthwise, depthwiseInputGradient, depthwiseFilterGradient]) {

@@ -1,4 +1,4 @@
-/** Optimizers against the same rules in float64, several steps long. */
+/** Optimizers, compared with the same rules in float64, over several steps. */
 import { describe, expect, test } from 'vitest'
 import type { Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
@@ -30,7 +30,7 @@ const learningRate = 0.01
 const steps = 4
 const keras: AdamKey = { count: 1, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, weightDecay: false }
 
-/** The table as the host makes it: rows of an epoch, for steps counted from 1. */
+/** The table that the host makes: an epoch's rows, for steps counted from 1. */
 function adamTable({ beta1, beta2 }: AdamKey, decay: number): Float32Array<ArrayBuffer> {
   const table = new Float32Array(steps * optimizerTableColumns)
   for (let t = 1; t <= steps; t++) {
@@ -107,7 +107,7 @@ describe.each([1, 130, 5000])('SGD on %i parameters', (count) => {
   })
 })
 
-test('after a number that was not finite, nothing is written but the settled flag', async () => {
+test('after a number that is not finite, nothing is written except the settled flag', async () => {
   const count = 300
   const before = [floats(count), floats(count), floats(count), state(1, 1)] as const
   const settled = Uint32Array.of(1, 1, 101, 1)

@@ -1,4 +1,4 @@
-/** Pooling kernels: every variant against plain loops, on the shapes and values that pooling goes wrong on. */
+/** Pooling kernels: every variant, compared with plain loops on difficult shapes and values. */
 import { describe, expect, test } from 'vitest'
 import type { Family, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
@@ -84,7 +84,7 @@ const cases: Readonly<Record<string, PoolKey>> = {
 const sizeOf = (k: PoolKey) => k.batch * k.inputHeight * k.inputWidth * k.channels
 const outSizeOf = (k: PoolKey) => k.batch * k.outHeight * k.outWidth * k.channels
 
-/** Calls `visit` for every output and the places of its window that lie in the image, row by row. */
+/** Calls `visit` for every output and the window positions that are inside the image, row by row. */
 function eachPlace(k: PoolKey, visit: (out: number, place: number, input: number) => void): void {
   let out = 0
   for (let b = 0; b < k.batch; b++)
@@ -200,7 +200,7 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
     })
   })
 
-  test('averages and their gradient leave the padding out', async () => {
+  test('averages and their gradient exclude the padding', async () => {
     const x = values(sizeOf(key))
     const dy = values(outSizeOf(key))
     const places = new Float64Array(outSizeOf(key))

@@ -1,4 +1,4 @@
-/** Convolution with pooling in one kernel: every variant of forward and filter gradient against plain loops. */
+/** Convolution with pooling in one kernel: every variant of forward and filter gradient, compared with plain loops. */
 import { describe, expect, test } from 'vitest'
 import type { Conv2dPoolKey } from '../src/kernels/conv2d/quad/pooled.ts'
 import { conv2dPool, conv2dPoolFilterGradient } from '../src/kernels/conv2d/quad/pooled.ts'
@@ -63,7 +63,7 @@ const extents = (key: Conv2dPoolKey): { pooledHeight: number; pooledWidth: numbe
   return { pooledHeight, pooledWidth, windows: key.batch * pooledHeight * pooledWidth }
 }
 
-/** Where output `position` (0-3) of a window reads the image under tap (ky, kx, c). */
+/** The image element that output `position` (0-3) of a window reads under tap (ky, kx, c). */
 function imageIndex(key: Conv2dPoolKey, window: number, position: number, tap: number): number {
   const { pooledHeight, pooledWidth } = extents(key)
   const [pooledX, pooledY] = [window % pooledWidth, Math.floor(window / pooledWidth) % pooledHeight]
@@ -183,7 +183,7 @@ test('NaN passes the pooling by columns: it wins every comparison', async () => 
     [new Float32Array(18), new Uint32Array(18)],
   )
   expect([y[0], y[1]]).toEqual([Number.NaN, Number.NaN])
-  // As relu's derivative has it by itself: 0 where the result is not positive, NaN included.
+  // As in relu's derivative: 0 where the result is not positive, NaN included.
   expect([codes[0], codes[1]]).toEqual([4, 4])
   expect(y.subarray(2).every(Number.isFinite)).toBe(true)
 })

@@ -1,4 +1,7 @@
-/** Kernels for GPUs, planned as for one and run on the adapter at hand: every block against the plain variant. */
+/**
+ * Kernels for GPUs, planned as for a GPU and run on the available adapter: every block, compared with the plain
+ * variant.
+ */
 import { describe, expect, test } from 'vitest'
 import { matmulOf } from '../src/kernels/conv2d/as-matmul.ts'
 import type { Conv2dKey } from '../src/kernels/conv2d/conv2d.ts'
@@ -19,7 +22,7 @@ const device = useDevice()
 const tolerance = { rtol: 1e-5, atol: 2e-5 }
 const blocks = ['tiled32', 'tiled64', 'tiled128']
 
-/** As planned for a GPU; every adapter has the limits that WebGPU promises. */
+/** A target like a GPU, with the limits that WebGPU guarantees. */
 const gpu: Target = {
   class: 'gpu',
   subgroupSize: undefined,
@@ -108,7 +111,7 @@ describe('matmul in blocks', () => {
     await agreeWithPlain(matmulJob(key), variants)
   })
 
-  test('splits a long sum over workgroups, bias and activation after the last part', async () => {
+  test('splits a long sum over workgroups, with bias and activation after the last part', async () => {
     const key: MatmulKey = { ...product, m: 36, n: 20, k: 650, bias: true, activation: 'tanh' }
     const [plan] = await agreeWithPlain(matmulJob(key), ['tiled32'])
     expect(plan?.dispatches.map((d) => d.label)).toEqual([
@@ -239,13 +242,13 @@ describe('convolutions that are plain products', () => {
   })
 
   test.each([
-    ['in groups', { ...unit, groups: 2 }],
+    ['with groups', { ...unit, groups: 2 }],
     ['with padding', { ...unit, padTop: 1, outHeight: 9 }],
     ['with a stride', { ...unit, strides: [2, 2], outHeight: 4, outWidth: 3 }],
-    ['cut off', { ...unit, outHeight: 6 }],
-    ['with a kernel in holes', { ...whole, kernelHeight: 4, dilation: [2, 1] }],
+    ['that are cropped', { ...unit, outHeight: 6 }],
+    ['with a dilated kernel', { ...whole, kernelHeight: 4, dilation: [2, 1] }],
     ['with windows that overlap', { ...whole, kernelHeight: 6, outHeight: 2 }],
-  ] as [string, Conv2dKey][])('are not those %s', (_, key) => {
+  ] as [string, Conv2dKey][])('do not include those %s', (_, key) => {
     for (const { product } of convJobs(key)) expect(matmulOf(product, key)).toBeUndefined()
   })
 })

@@ -54,7 +54,7 @@ test('pooling over a large window, and its gradients under many windows', async 
   }
   const size = [4 * row.inputWidth]
   await eachResult(averagePoolGradient, key, [tenths(4 * many)], size, check(tenth))
-  // Every window has its maximum at the same number.
+  // Every window has its maximum at the same element.
   const codes = Uint32Array.from({ length: 4 * many }, (_, i) => many - 1 - Math.floor(i / 4))
   await eachResult(maxPoolGradient, key, [tenths(4 * many), codes], size, check(tenth * many))
 })
@@ -87,7 +87,7 @@ describe('reductions', () => {
 })
 
 describe('many classes', () => {
-  /** One likely class, and all the others together 0.56 %. */
+  /** One likely class; all the others together have 0.56 %. */
   const classes = 100_000
   const rows = 16
   const logits = new Float32Array(rows * classes)
@@ -100,7 +100,7 @@ describe('many classes', () => {
   for (let row = 0; row < rows; row++) dense[row * classes + row * 6000] = 1
   const isLabel = (i: number): boolean => labels[Math.floor(i / classes)] === i % classes
 
-  // `exp` itself is good to 4e-6; the bound on the loss is what 2e-6 of the sum is of 0.0056.
+  // `exp` itself is accurate to 4e-6; the bound on the loss is 2e-6 of the sum, relative to 0.0056.
   test('softmax and its logarithm', async () => {
     const sizes = [rows * classes]
     await eachResult(softmax, { rows, classes, log: false }, [logits], sizes, (outputs, what) => {
@@ -128,7 +128,7 @@ describe('many classes', () => {
   test('the gradients of cross-entropy', async () => {
     const expected = (i: number): number => (isLabel(i) ? 1 - classes : 1) / total
     const check = (output: number) => (outputs: readonly HostArray[], what: string) => {
-      // p - 1 is rounded to a unit in the last place of 1.
+      // p - 1 is rounded to one unit in the last place of 1.
       expect(
         errorOf(outputs[output] ?? [], (i) => (isLabel(i) ? (1 - classes) / total : expected(i))),
         what,
@@ -141,13 +141,13 @@ describe('many classes', () => {
     await eachResult(crossEntropyWithGradient, { rows, classes, scale: 1 }, [logits, labels], [rows, size], check(1))
   })
 
-  test('targets spread over all classes, whose sum counts', async () => {
+  test('targets spread over all classes, whose sum matters', async () => {
     const spread = tenths(rows * manyTerms)
     const key = { rows, classes: manyTerms, labels: 'dense' } as const
     const zeros = new Float32Array(rows * manyTerms)
     const all = tenth * manyTerms * Math.log(manyTerms)
     await expectSums(crossEntropy, key, [zeros, spread], [rows], all)
-    // The gradient is (softmax * sum of targets - target): 1 for one class that has no target.
+    // The gradient is (softmax * sum of targets - target): 1 for one class without a target.
     spread.fill(0.1)
     for (let row = 0; row < rows; row++) spread[row * manyTerms] = 0
     const wanted = (tenth * (manyTerms - 1)) / manyTerms

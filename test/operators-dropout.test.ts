@@ -1,4 +1,4 @@
-/** Dropout has no plain reference: its mask is random. What must hold of any mask is checked instead. */
+/** Dropout has no plain reference, because its mask is random. These tests check what must hold for any mask. */
 import { expect, test } from 'vitest'
 import type { Tensor } from '../src/index.ts'
 import { dropout, evaluate, gradients, sum, tensor } from '../src/index.ts'

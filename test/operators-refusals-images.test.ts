@@ -1,5 +1,5 @@
 /**
- * What operators on images refuse: at once, before anything runs, with a typed error that names the operator and the
+ * What image operators refuse: immediately, before anything runs, with a typed error that names the operator and the
  * shapes.
  */
 import { describe } from 'vitest'
@@ -122,7 +122,7 @@ const refusals: readonly Refusal[] = [
     mentions: ['maxPool', '6x6', '[1, 5, 6, 3]'],
   },
   {
-    what: 'a pooling window of nothing',
+    what: 'an empty pooling window',
     act: () => averagePool(image, { poolSize: 0 }),
     code: 'argument',
     mentions: ['averagePool', '0'],
@@ -153,7 +153,7 @@ const refusals: readonly Refusal[] = [
     mentions: ['globalAveragePool', '[5, 6]'],
   },
   {
-    what: 'statistics of other channels',
+    what: 'statistics for other channels',
     act: () => batchNormalization(image, { mean: numbers([4]), variance: numbers([4]) }),
     code: 'shape',
     mentions: ['batchNormalization', '[1, 5, 6, 3]', '[4]'],

@@ -1,4 +1,6 @@
-/** What operators refuse: at once, before anything runs, with a typed error that names the operator and the shapes. */
+/**
+ * What operators refuse: immediately, before anything runs, with a typed error that names the operator and the shapes.
+ */
 import { describe, expect, test } from 'vitest'
 import {
   abs,
@@ -55,7 +57,7 @@ const refusals: readonly Refusal[] = [
     code: 'shape',
     mentions: ['abs', 'u32'],
   },
-  { what: 'float32 to be made float32', act: () => toF32(numbers([2])), code: 'shape', mentions: ['toF32', '[2]'] },
+  { what: 'converting float32 to float32', act: () => toF32(numbers([2])), code: 'shape', mentions: ['toF32', '[2]'] },
   {
     what: 'a condition that does not broadcast',
     act: () => where(numbers([3]), numbers([2]), numbers([2])),
@@ -75,7 +77,7 @@ const refusals: readonly Refusal[] = [
     mentions: ['clip', 'NaN'],
   },
   {
-    what: 'a sum over an axis that is not there',
+    what: 'a sum over an axis that does not exist',
     act: () => sum(numbers([2, 3]), { axes: 2 }),
     code: 'shape',
     mentions: ['sum', '2', '[2, 3]'],
@@ -93,13 +95,13 @@ const refusals: readonly Refusal[] = [
     mentions: ['max', '[2, 3]'],
   },
   {
-    what: 'a sum over half an axis',
+    what: 'a sum over a fractional axis',
     act: () => sum(numbers([2, 3]), { axes: 0.5 }),
     code: 'shape',
     mentions: ['sum', '0.5'],
   },
   {
-    what: 'argmax along an axis that is not there',
+    what: 'argmax along an axis that does not exist',
     act: () => argmax(numbers([2, 3]), { axis: 2 }),
     code: 'shape',
     mentions: ['argmax', '2', '[2, 3]'],
@@ -112,7 +114,7 @@ const refusals: readonly Refusal[] = [
     mentions: ['matmul', '[2, 3]', '[4, 5]'],
   },
   {
-    what: 'matrices that fit only untransposed',
+    what: 'matrices that only fit untransposed',
     act: () => matmul(numbers([2, 3]), numbers([3, 5]), { transposeA: true }),
     code: 'shape',
     mentions: ['matmul', '[2, 3]', '[3, 5]'],
@@ -198,7 +200,7 @@ const refusals: readonly Refusal[] = [
     mentions: ['reshape', '[2, 3]'],
   },
   {
-    what: 'an unknown extent that would not be whole',
+    what: 'an unknown extent that would be fractional',
     act: () => reshape(numbers([2, 3]), [4, -1]),
     code: 'shape',
     mentions: ['reshape', '[2, 3]'],
@@ -252,13 +254,13 @@ const refusals: readonly Refusal[] = [
     mentions: ['concatenate', '[2, 3]', '[2, 4]'],
   },
   {
-    what: 'an axis to concatenate along that is not there',
+    what: 'concatenating along an axis that does not exist',
     act: () => concatenate([numbers([2, 3]), numbers([2, 3])], 2),
     code: 'shape',
     mentions: ['concatenate', '2'],
   },
   {
-    what: 'one part along an axis that is not there',
+    what: 'concatenating one part along an axis that does not exist',
     act: () => concatenate([numbers([2, 3])], 2),
     code: 'shape',
     mentions: ['concatenate', '2'],
@@ -276,7 +278,7 @@ const refusals: readonly Refusal[] = [
     mentions: ['gather', '[4, 3]', '[2]'],
   },
   {
-    what: 'picking rows of rank 0',
+    what: 'gathering rows of rank 0',
     act: () => gather(numbers([]), numbers([2], 'u32')),
     code: 'shape',
     mentions: ['gather', '[]'],
@@ -331,7 +333,7 @@ const refusals: readonly Refusal[] = [
     mentions: ['argmax'],
   },
   {
-    what: 'the gradient of what is not a scalar',
+    what: 'the gradient of anything but a scalar',
     act: () => {
       const x = numbers([2, 3])
       return gradients(mul(x, 2), [x])

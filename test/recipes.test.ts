@@ -1,4 +1,7 @@
-/** LeNet-5's recipes on a real adapter with small data: what is augmented and what is not, and that runs repeat. */
+/**
+ * LeNet-5's recipes on a real adapter with small data: what is augmented and what is not, and that runs can be
+ * repeated.
+ */
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -32,7 +35,7 @@ afterAll(() => rm(place, { recursive: true, force: true }))
 
 const small = { recipe: 'best', units: [16, 8], epochs: 2, batchSize: 24 } as const
 
-/** A data set of noise, no image of which equals its mirror, and no model that is indifferent to them. */
+/** A data set of noise in which no image equals its mirror image. */
 function noise(count: number) {
   const random = new Random(3, 'noise')
   const images = Uint8Array.from({ length: count * 784 }, () => random.below(256))
@@ -61,7 +64,7 @@ describe('augmentation in training', () => {
     expect([last?.validationLoss, last?.validationAccuracy]).toEqual([tested.loss, tested.accuracy])
   })
 
-  it('that changes nothing trains as without it, bit for bit', async () => {
+  it('that changes nothing trains as if absent, bit for bit', async () => {
     using data = residentImages(device(), noise(40))
     const weightsAfter = async (options: Partial<FitOptions>) => {
       using own = model()
@@ -73,7 +76,7 @@ describe('augmentation in training', () => {
     expect(await weightsAfter({ augmentation: { flip: 'random' } })).not.toEqual(plain)
   })
 
-  it('is reproducible, and resumes within an epoch bit for bit; another augmentation refuses the checkpoint', async () => {
+  it('is reproducible, and resumes within an epoch bit for bit; another augmentation rejects the checkpoint', async () => {
     using data = residentImages(device(), noise(80))
     const augmentation = { flip: 'random', shift: 2 } as const
     using whole = model()
@@ -112,8 +115,8 @@ describe('augmentation in training', () => {
   })
 })
 
-describe('the average over flips', () => {
-  it("is the mean of the probabilities of an image and its mirror's, in tests and in predictions", async () => {
+describe('averaging over flips', () => {
+  it('takes the mean of the probabilities of an image and its mirror image, in tests and in predictions', async () => {
     const bytes = noise(21)
     const mirrored = bytes.images.map((_, i) => bytes.images[i - (i % 28) + 27 - (i % 28)] ?? 0)
     using data = residentImages(device(), bytes)
@@ -135,7 +138,7 @@ describe('the average over flips', () => {
     expect(tested.loss).toBeCloseTo(losses.reduce((a, b) => a + b) / 21, 5)
   })
 
-  it('has a finite loss where both probabilities are too small for a float32', async () => {
+  it('has a finite loss if both probabilities are too small for a float32', async () => {
     using data = residentImages(device(), { ...noise(4), classes: 10 })
     using model = nn.lenet5({ units: [8, 8] }, { seed: 4 })
     const numbers = await model.weightNumbers()
@@ -147,7 +150,7 @@ describe('the average over flips', () => {
   })
 })
 
-describe('a run by the best recipe', () => {
+describe('a run with the best recipe', () => {
   it('trains on all images, averages over flips, keeps its settings, and resumes bit for bit', async () => {
     const whole = await train(task, { ...small, dataDir, out: join(place, 'whole') })
     const { settings, recipe, data } = await readAnyConfig(join(place, 'whole'))
@@ -182,7 +185,7 @@ describe('recipes', () => {
     expect(recipe).toEqual({ ...recipes.best.recipe, flips: false, validation: 0.1 })
   })
 
-  it('refuse invalid values, by the name of the option', () => {
+  it('refuse invalid values, naming the option', () => {
     for (const [given, flag] of [
       [{ dropout: 1 }, '--dropout'],
       [{ shift: 1.5 }, '--shift'],
