@@ -1,6 +1,6 @@
 /**
- * `npm run check:gpu`: checks that every result is right on an adapter, and how fast it is. As a bundle it runs on machines
- * with nothing installed; see scripts/pack-check.sh.
+ * `npm run check:gpu`: checks that every result is correct on an adapter, and how fast it is. As a bundle it runs on
+ * machines with nothing installed; see scripts/pack-check.sh.
  */
 
 import { fork } from 'node:child_process'
@@ -48,7 +48,7 @@ const stop = interruptible(
 )
 const printed = new Set<string>()
 
-/** Runs the chosen parts and writes the report. Returns whether everything is right. */
+/** Runs the chosen parts and writes the report. Returns whether everything is correct. */
 async function check(options: CommandOptions): Promise<boolean> {
   if (options.pytorch !== undefined)
     throw new WeftgradError('argument', '--pytorch needs --page: it adds PyTorch to the page of a report.')
@@ -87,7 +87,7 @@ function printOnce(line: string): void {
   process.stderr.write(`${line}\n`)
 }
 
-/** Starts a part in a process of its own, with the same options. */
+/** Starts a part in its own process, with the same options. */
 function launchWith({ quick, cases, dataDir }: CommandOptions): Launch {
   return (part, seconds, onMessage, signal) =>
     new Promise((done) => {

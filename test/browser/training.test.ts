@@ -48,7 +48,7 @@ describe('LeNet-5 in the browser', () => {
     })
   }
 
-  it('trained by `fit`, has the losses of Node.js to 1e-4, in training and validation', async () => {
+  it('trained with `fit`, has the losses of Node.js to 1e-4, in training and validation', async () => {
     const { epochs } = await shortTraining(device())
     const lossesOf = (logs: readonly nn.EpochLogs[]): number[] =>
       logs.flatMap(({ loss, validationLoss = Number.NaN }) => [loss, validationLoss])

@@ -1,6 +1,6 @@
 /**
- * What rewriting fuses: convolution with relu and 2x2 max-pooling and their gradients, chains of dense layers, the loss
- * with its gradient. Awkward shapes, and similar patterns that must not be fused.
+ * The patterns that rewriting fuses: convolution with relu and 2x2 max-pooling and their gradients, chains of dense
+ * layers, the loss with its gradient. Awkward shapes, and similar patterns that must not be fused.
  */
 import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs'
 import { add, conv2d, dense, matmul, maxPool, mul, relu, softmaxCrossEntropy, sum } from '../../src/index.ts'

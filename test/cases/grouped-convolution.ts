@@ -1,4 +1,4 @@
-/** Convolutions in groups: each filter sees the channels of its own group. */
+/** Grouped convolutions: each filter sees only the channels of its group. */
 import { conv2d } from '../../src/index.ts'
 import type { Array64 } from '../reference/array64.ts'
 import { activations, add, unary } from '../reference/elementwise.ts'
@@ -11,7 +11,7 @@ interface Options extends reference.ConvOptions {
   readonly bias?: boolean
 }
 
-/** A convolution for each group, side by side. */
+/** One convolution per group, side by side. */
 function grouped(
   x: Array64,
   kernel: Array64,

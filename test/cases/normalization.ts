@@ -150,7 +150,7 @@ type Reduction = 'mean' | 'sum' | 'none'
 
 interface Loss {
   readonly logits: InputSpec
-  /** How the labels are given: class numbers, or a distribution over the classes. */
+  /** The form of the labels: class numbers, or a distribution over the classes. */
   readonly labels: InputSpec
   readonly reduction?: Reduction
 }
@@ -180,7 +180,7 @@ function reduced(tf: TensorFlow, losses: TensorFlowTensor, reduction: Reduction 
   return reduction === 'mean' ? tf.mean(losses) : tf.sum(losses)
 }
 
-/** The losses of a batch and their gradient; TensorFlow.js gets its one-hot labels ready-made. */
+/** The losses of a batch and their gradient; TensorFlow.js gets ready-made one-hot labels. */
 function lossBenchmarks(rows: number, classes: number): readonly Benchmark[] {
   const oneHot = (tf: TensorFlow, labels: TensorFlowTensor) => tf.oneHot(tf.cast(labels, 'int32'), classes).toFloat()
   const common = {

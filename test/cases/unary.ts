@@ -1,4 +1,4 @@
-/** Elementwise operators of one operand: ordinary numbers, kinks, and the ends of float32. */
+/** Unary elementwise operators: ordinary numbers, kinks, and the ends of float32. */
 import type { Tensor as TensorFlowTensor } from '@tensorflow/tfjs'
 import type { Tensor } from '../../src/index.ts'
 import { abs, clip, exp, log, neg, reciprocal, relu, sigmoid, sign, sqrt, square, tanh } from '../../src/index.ts'
@@ -154,7 +154,7 @@ export const unaryCases: readonly Case[] = [
   unary('clip', 'NaN and infinities', { shape: [5], values: [nan, infinity, -infinity, -0.5, 1.25] }, forwardOnly),
 ]
 
-/** At the size of LeNet's first feature maps, and at one beyond all caches. */
+/** Benchmarks at the size of LeNet's first feature maps, and at one that exceeds all caches. */
 function reluBenchmark(shape: readonly number[]): Benchmark {
   return {
     name: `elementwise relu ${shape.join('x')}`,

@@ -31,7 +31,7 @@ function indexText(offset: number, shape: readonly number[]): string {
   return `[${index.join(', ')}]`
 }
 
-/** A sentence about where two arrays disagree, or undefined where they agree. */
+/** A sentence about where two arrays disagree; undefined if they agree. */
 export function disagreement(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
@@ -49,14 +49,14 @@ export function disagreement(
   )
 }
 
-/** At most `most` places of an array of this length: the first, the last and a sample; all where they are few. */
+/** At most `most` positions of an array of this length: the first, the last and a sample; all if there are few. */
 export function sampledPlaces(length: number, most: number): readonly number[] {
   if (length <= most) return Array.from({ length }, (_, place) => place)
   const random = new Random(1, 'sampled places')
   return [0, length - 1, ...Array.from({ length: most - 2 }, () => random.below(length))]
 }
 
-/** As `disagreement`, at some places only: each side gives its number at a row-major place. */
+/** Like `disagreement`, but only at some positions: each side returns its number at a row-major position. */
 export function disagreementAt(
   places: { readonly length: number; at(i: number): number | undefined },
   actual: (place: number) => number,
@@ -88,12 +88,12 @@ export function disagreementAt(
 }
 
 /**
- * For sums of this many products of numbers in [-1, 1). Such a sum is about sqrt(terms) / 3; float32 rounds each of its
- * steps by up to 6e-8 of what has been summed up; a wrong term would be off by about 0.3.
+ * The tolerance for sums of this many products of numbers in [-1, 1). Such a sum is about sqrt(terms) / 3; float32
+ * rounds each step by up to 6e-8 of the partial sum; a wrong term would be off by about 0.3.
  */
 export const sumTolerance = (terms: number): Tolerance => ({ rtol: 1e-5, atol: 1e-6 + 1e-7 * terms })
 
-/** Throws an error that begins with `what` where shapes or numbers disagree. */
+/** Throws an error that begins with `what` if shapes or numbers disagree. */
 export function assertAllClose(
   actual: NumbersWithShape,
   expected: NumbersWithShape,

@@ -25,10 +25,10 @@ export function expectClose(actual: readonly number[] | undefined, expected: rea
   expect(disagreement(actual ?? [], expected, { rtol, atol: rtol / 10 })).toBeUndefined()
 }
 
-/** One row of pixels. */
+/** One row of pixels as an image. */
 export const strip = (pixels: readonly number[]): Tensor => tensor(pixels, [1, 1, pixels.length, 1])
 
-/** The only gradient by `x`. */
+/** The gradient with respect to `x` alone. */
 export function slope(y: Tensor, x: Tensor): Tensor {
   const [gradient] = gradients(y, [x])
   if (gradient === undefined) throw new Error('one tensor gives one gradient')

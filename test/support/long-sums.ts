@@ -1,4 +1,4 @@
-/** Sums of many equal terms, by every variant of a kernel that adds. */
+/** Sums of many equal terms, in every variant of a kernel that adds. */
 import { expect } from 'vitest'
 import type { Device } from '../../src/gpu/device.ts'
 import type { Family, KernelPlan } from '../../src/kernels/kernel.ts'
@@ -8,7 +8,7 @@ import { runPlan, targetOf } from './run-plan.ts'
 
 export type Numbers = Float32Array<ArrayBuffer>
 
-/** A million terms take minutes on a processor: the full tests take them, the others a tenth. */
+/** A million terms take minutes on a CPU: only the full tests use that many, the others a tenth. */
 export const side = process.env.WEFTGRAD_TEST_FULL === '1' ? 1000 : 320
 export const manyTerms = side * side
 export const bound = 2e-6
@@ -28,7 +28,9 @@ export function errorOf(actual: ArrayLike<number>, expected: (i: number) => numb
 }
 
 interface LongSums {
-  /** What the variants give, as planned for this adapter, and for GPUs with and without subgroups; equal plans once. */
+  /**
+   * The variants' results, as planned for this adapter, and for GPUs with and without subgroups; equal plans only once.
+   */
   eachResult<Key>(
     family: Family<Key>,
     key: Key,
@@ -36,7 +38,7 @@ interface LongSums {
     sizes: readonly number[],
     check: (outputs: readonly HostArray[], what: string) => void,
   ): Promise<void>
-  /** Every number of output `output` is `expected`. */
+  /** Expects every number of output `output` to be `expected`. */
   expectSums<Key>(
     family: Family<Key>,
     key: Key,

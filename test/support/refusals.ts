@@ -1,4 +1,4 @@
-/** Refusals of operators: a test of each. */
+/** Declares one test per refusal of an operator. */
 import { expect, test } from 'vitest'
 import type { ErrorCode } from '../../src/errors.ts'
 import type { Tensor } from '../../src/index.ts'
@@ -14,7 +14,7 @@ export interface Refusal {
   readonly what: string
   readonly act: () => unknown
   readonly code: ErrorCode
-  /** What the message must mention. */
+  /** Words that the message must contain. */
   readonly mentions: readonly string[]
 }
 
@@ -27,7 +27,7 @@ function errorOf(act: () => unknown): unknown {
   return undefined
 }
 
-/** Declares a test of each refusal. */
+/** Declares a test for each refusal. */
 export function testRefusals(refusals: readonly Refusal[]): void {
   for (const { what, act, code, mentions } of refusals) {
     test(`${what}`, () => {

@@ -1,4 +1,4 @@
-/** Reads SVG text strictly: throws every mistake that an XML parser would reject. */
+/** Reads SVG text strictly: throws on every mistake that an XML parser would reject. */
 
 export interface SvgElement {
   readonly name: string
@@ -42,12 +42,12 @@ export function parseSvg(svg: string): SvgElement {
   return svgElement
 }
 
-/** All elements below that the test holds for, in order. */
+/** All descendants for which the test holds, in order. */
 export function elementsOf(from: SvgElement, test: (element: SvgElement) => boolean): SvgElement[] {
   return from.children.flatMap((child) => [...(test(child) ? [child] : []), ...elementsOf(child, test)])
 }
 
-/** The elements that draw a mark, by Plot's name of it. */
+/** The elements that draw a mark, by Plot's name for it. */
 export function marksOf(from: SvgElement, mark: string): SvgElement[] {
   return elementsOf(from, ({ attributes }) => attributes['data-mark'] === mark).flatMap(({ children }) => children)
 }
