@@ -21,7 +21,8 @@ import {
 import { toU32Op } from '../src/operators/elementwise.ts'
 import { apply } from '../src/operators/operator.ts'
 import { useDevice } from './support/device.ts'
-import { expectClose, noise, numbersOn, slope } from './support/gradients.ts'
+import { expectClose, numbersOn, slope } from './support/gradients.ts'
+import { noiseTensor } from './support/noise.ts'
 import { run, scaling, timesCotangent } from './support/scaling.ts'
 
 const device = useDevice()
@@ -63,7 +64,7 @@ const halving = scaling('halving', 0.5)
 
 describe("a user's operator", () => {
   const tripling = scaling('tripling', 3, timesCotangent(3))
-  const x = noise([5, 41], 'x')
+  const x = noiseTensor([5, 41], 'x')
 
   it('runs forward, between other operators', async () => {
     const [actual, expected] = await numbers(exp(run(tripling, neg(x))), exp(mul(x, -3)))
@@ -143,7 +144,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   it("whose rule returns a shape other than the operand's is refused by name", () => {
     const wrong = (gradient: Tensor): OpDefinition => scaling('crooked', 1, () => [gradient])
     for (const shape of [[205], [], [41, 5]])
-      expect(() => gradients(sum(run(wrong(noise(shape, 'g')), x)), [x])).toThrow(
+      expect(() => gradients(sum(run(wrong(noiseTensor(shape, 'g')), x)), [x])).toThrow(
         expect.objectContaining({ code: 'shape', message: expect.stringContaining('crooked') }),
       )
   })
@@ -160,8 +161,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 })
 
 describe('the gradient checker notices a derivative that', () => {
-  const x = noise([40], 'x')
-  const errorOf = async (vjp: NonNullable<OpDefinition['vjp']>): Promise<number> => {
+  const x = noiseTensor([40], 'x')
+  const gradientError = async (vjp: NonNullable<OpDefinition['vjp']>): Promise<number> => {
     const op = scaling('suspect', 3, vjp)
     const { error } = await gradCheck((t) => sum(square(run(op, t))), [x], { device: device(), seed: 3 })
     return error
@@ -179,16 +180,16 @@ describe('the gradient checker notices a derivative that', () => {
     ['is wrong in one element of forty', timesCotangent(tensor(oneWrong))],
     ['is assigned to the wrong elements', reversed],
   ])('%s', async (_, vjp) => {
-    expect(await errorOf(vjp)).toBeGreaterThan(0.02)
+    expect(await gradientError(vjp)).toBeGreaterThan(0.02)
   })
 
   it('is NaN', async () => {
-    expect(await errorOf(timesCotangent(Number.NaN))).toBeNaN()
+    expect(await gradientError(timesCotangent(Number.NaN))).toBeNaN()
   })
 
   it('accepts a correct one, reproducibly for a seed', async () => {
-    const error = await errorOf(timesCotangent(3))
+    const error = await gradientError(timesCotangent(3))
     expect(error).toBeLessThan(2e-3)
-    expect(await errorOf(timesCotangent(3))).toBe(error)
+    expect(await gradientError(timesCotangent(3))).toBe(error)
   })
 })

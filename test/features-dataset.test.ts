@@ -10,13 +10,14 @@ import type { WeightNumbers } from '../src/nn/model-weights.ts'
 import { Random } from '../src/random.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
+import { failure } from './support/failure.ts'
 
 const device = useDevice()
 const width = 21
 const classes = 3
 
 /** Rows whose class shows in some of their numbers. Column 5 never varies; column 9 is large. */
-function numbers(count: number, seed = 1): { readonly rows: Float32Array; readonly labels: Uint8Array } {
+function labelledRows(count: number, seed = 1): { readonly rows: Float32Array; readonly labels: Uint8Array } {
   const random = new Random(seed, 'features')
   const labels = Uint8Array.from({ length: count }, () => random.below(classes))
   const rows = Float32Array.from({ length: count * width }, (_, at) => {
@@ -29,7 +30,7 @@ function numbers(count: number, seed = 1): { readonly rows: Float32Array; readon
 }
 
 function featureSet(count: number, options: Partial<FeatureSpec> = {}, seed = 1): FeatureDataset {
-  const { rows, labels } = numbers(count, seed)
+  const { rows, labels } = labelledRows(count, seed)
   const data = FeatureDataset.allocate(device(), { width, labels, classes, ...options })
   data.write(0, rows)
   return data
@@ -64,13 +65,6 @@ async function trained(
   return { weights: await model.weightNumbers(), epochs: epochs.map(({ seconds: _, ...numbers }) => numbers) }
 }
 
-async function failure(promise: Promise<unknown>): Promise<unknown> {
-  return await promise.then(
-    () => 'it should have failed',
-    (error: unknown) => error,
-  )
-}
-
 describe('a batch of features', () => {
   for (const [what, spec] of [
     ['in one block', {}],
@@ -79,7 +73,7 @@ describe('a batch of features', () => {
     it(`has the step's rows by the order, with their labels, ${what}`, async () => {
       using data = featureSet(30, spec)
       expect(data.blockCount).toBe(what === 'in one block' ? 1 : 6)
-      const { rows, labels } = numbers(30)
+      const { rows, labels } = labelledRows(30)
       const order = [4, 4, 0, 29, 17, 8]
       const batch = data.batch(
         { batch: 3, tensor: tensor(Uint32Array.from(order)) },
@@ -101,7 +95,7 @@ describe('a batch of features', () => {
   })
 
   it('can be filled piece by piece', async () => {
-    const { rows, labels } = numbers(30)
+    const { rows, labels } = labelledRows(30)
     using data = FeatureDataset.allocate(device(), { width, labels, classes, ...inBlocks(30) })
     data.write(11, rows.subarray(11 * width))
     data.write(0, rows.subarray(0, 11 * width))
@@ -116,7 +110,7 @@ describe('statistics', () => {
     const count = 9000 // more than two groups of rows
     using data = featureSet(count, inBlocks(count))
     const part = data.subset(Array.from({ length: count - 500 }, (_, i) => (i * 7) % count))
-    const { rows } = numbers(count)
+    const { rows } = labelledRows(count)
     const { mean, variance } = await part.statistics()
     for (let column = 0; column < width; column++) {
       const values = Array.from(part.indices, (row) => rows[row * width + column] ?? Number.NaN)

@@ -117,7 +117,7 @@ describe('features of byte images on the device', () => {
 })
 
 describe('pooling', () => {
-  const numbers = (height: number, width: number): Float32Array =>
+  const waves = (height: number, width: number): Float32Array =>
     Float32Array.from({ length: 2 * height * width * 3 }, (_, i) => Math.sin(i * 1.7) * 3)
 
   /** The mean or maximum over some rows and columns, for each image and channel. */
@@ -151,7 +151,7 @@ describe('pooling', () => {
     [1, 1],
     [1, 6],
   ] as const)('of images of %ix%i gives means, means of halves, maxima, or everything', async (height, width) => {
-    const x = numbers(height, width)
+    const x = waves(height, width)
     const grids = halves(height).flatMap((rows) =>
       halves(width).map((columns) => over(x, [height, width], rows, columns)),
     )

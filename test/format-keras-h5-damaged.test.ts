@@ -12,7 +12,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { memorySource } from '../src/format/byte-source.ts'
 import { freshHdf5 } from '../src/format/hdf5-instance.node.ts'
 import { openWeights } from '../src/format/open-weights.ts'
-import { h5FilesIn, listKernel, numbers } from './support/h5-files.ts'
+import { h5FilesIn, hashed, listKernel } from './support/h5-files.ts'
 import type { KerasLayer } from './support/keras-h5-writer.ts'
 import { writeKerasH5 } from './support/keras-h5-writer.ts'
 
@@ -53,8 +53,8 @@ describe('a damaged file', () => {
     ['conv', 'dense'].map((name) => ({
       name,
       weights: [
-        { name: `${name}/kernel:0`, shape: [3, 4], data: numbers(name, 3, 4), ...extra },
-        { name: `${name}/bias:0`, shape: [4], data: numbers(name, 4) },
+        { name: `${name}/kernel:0`, shape: [3, 4], data: hashed(name, 3, 4), ...extra },
+        { name: `${name}/bias:0`, shape: [4], data: hashed(name, 4) },
       ],
     }))
 

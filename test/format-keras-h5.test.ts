@@ -7,7 +7,7 @@ import { File, ready } from 'h5wasm/node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openWeightFile } from '../src/format/open-weights.node.ts'
 import type { WeightFile } from '../src/format/weight-file.ts'
-import { h5FilesIn, listKernel, numbers } from './support/h5-files.ts'
+import { h5FilesIn, hashed, listKernel } from './support/h5-files.ts'
 import type { KerasLayer } from './support/keras-h5-writer.ts'
 import { writeKerasH5 } from './support/keras-h5-writer.ts'
 
@@ -32,8 +32,8 @@ describe('a file in the layout of published weights', () => {
       {
         name: 'conv1_conv',
         weights: [
-          { name: 'conv1_conv/kernel:0', shape: [7, 7, 3, 5], data: numbers('k', 7, 7, 3, 5) },
-          { name: 'conv1_conv/bias:0', shape: [5], data: () => numbers('b', 5) },
+          { name: 'conv1_conv/kernel:0', shape: [7, 7, 3, 5], data: hashed('k', 7, 7, 3, 5) },
+          { name: 'conv1_conv/bias:0', shape: [5], data: () => hashed('b', 5) },
         ],
       },
       { name: 'pool', weights: [] },
@@ -55,8 +55,8 @@ describe('a file in the layout of published weights', () => {
       { name: 'nothing', weights: [{ name: 'of it', shape: [0, 4], dtype: 'float32' }] },
     ])
     expect([...(await readAll(file)).values()]).toEqual([
-      numbers('k', 7, 7, 3, 5),
-      numbers('b', 5),
+      hashed('k', 7, 7, 3, 5),
+      hashed('b', 5),
       Float32Array.of(3),
       new Float32Array(0),
     ])
@@ -99,7 +99,7 @@ describe('a file in the layout of published weights', () => {
       large.map(([name, shape, chunks]) => ({
         name,
         weights: [
-          { name: 'kernel', shape, data: () => numbers(name, ...shape), ...(chunks === undefined ? {} : { chunks }) },
+          { name: 'kernel', shape, data: () => hashed(name, ...shape), ...(chunks === undefined ? {} : { chunks }) },
         ],
       })),
     )
@@ -108,7 +108,7 @@ describe('a file in the layout of published weights', () => {
       const [entry] = weights
       if (entry === undefined) throw new Error(`${name} has no weights`)
       const read = await file.read(entry)
-      const expected = numbers(name, ...entry.shape)
+      const expected = hashed(name, ...entry.shape)
       expect(read.length, name).toBe(expected.length)
       expect(
         read.findIndex((value, i) => value !== expected[i]),

@@ -33,6 +33,7 @@ import {
 import { neededLibraries } from '../src/gpu/node/elf.ts'
 import { cachedDriver, provisionDriver } from '../src/gpu/node/provision.ts'
 import { DriverDoesNotLoad, driversAreGiven, systemIcds, useCachedDriver } from '../src/gpu/node/vulkan.ts'
+import { failure } from './support/failure.ts'
 
 /** A 64-bit ELF library that contains only a list of the libraries it needs. */
 function elfLibrary(needs: readonly string[]): Buffer {
@@ -153,11 +154,8 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     fakeProgram('dpkg', 'cp -r "$FAKE_TREE/." "$3"')
   }
 
-  async function failure(): Promise<WeftgradError> {
-    const error: unknown = await provisionDriver({ log, places }).then(
-      () => new Error('it succeeded'),
-      (reason: unknown) => reason,
-    )
+  async function refusal(): Promise<WeftgradError> {
+    const error = await failure(provisionDriver({ log, places }))
     if (!(error instanceof WeftgradError)) throw error
     expect(error.message).toContain('WEFTGRAD_ADAPTER')
     expect(error.message).toContain('mesa-vulkan-drivers')
@@ -311,14 +309,14 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
 
   test('explains that there is no apt-get', async () => {
     process.env.PATH = join(folder, 'nothing')
-    const error = await failure()
+    const error = await refusal()
     expect(error.code).toBe('no-adapter')
     expect(error.message).toContain('there is no apt-get here')
   })
 
   test('explains a system that is neither Debian nor Ubuntu', async () => {
     writeFileSync(places.osRelease, 'ID=fedora\nVERSION_CODENAME=""\n')
-    expect(await failure()).toMatchObject({
+    expect(await refusal()).toMatchObject({
       code: 'no-adapter',
       message: expect.stringContaining('only on Debian and Ubuntu'),
     })
@@ -373,7 +371,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
   for (const [what, [code, reason, arrange]] of Object.entries(failures))
     test(`explains ${what} and leaves no partial file behind`, async () => {
       arrange()
-      expect(await failure()).toMatchObject({ code, message: expect.stringContaining(reason) })
+      expect(await refusal()).toMatchObject({ code, message: expect.stringContaining(reason) })
     })
 
   test('removes what a killed process left, but not the work of a running one', () => {

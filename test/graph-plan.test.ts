@@ -22,7 +22,8 @@ import {
 } from '../src/index.ts'
 import type { KernelPlan, Operand } from '../src/kernels/kernel.ts'
 import { useDevice } from './support/device.ts'
-import { bufferOf, conflicts, noise, operandsOf, planned, seed } from './support/graph-plans.ts'
+import { bufferOf, conflicts, operandsOf, planned, seed } from './support/graph-plans.ts'
+import { noiseTensor } from './support/noise.ts'
 
 const device = useDevice()
 
@@ -196,7 +197,7 @@ function mostAliveBytes({ dispatches, results }: Plan): number {
 /** A training step of LeNet-5: loss and gradients. */
 function lenetStep(batch: number): Tensor[] {
   const model = nn.lenet5()
-  const x = tensor(noise([batch, 32, 32, 1], 'x'), [batch, 32, 32, 1])
+  const x = noiseTensor([batch, 32, 32, 1], 'x')
   const labels = tensor(
     Array.from({ length: batch }, (_, i) => i % 10),
     [batch],

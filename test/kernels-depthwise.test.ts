@@ -4,6 +4,7 @@ import type { DepthwiseKey } from '../src/kernels/depthwise/depthwise.ts'
 import { depthwise, depthwiseFilterGradient, depthwiseInputGradient } from '../src/kernels/depthwise/depthwise.ts'
 import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
+import { relativeError } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -146,16 +147,6 @@ const random = () => {
 }
 const values = (count: number) => Float32Array.from({ length: count }, random)
 
-/** Largest difference, relative to the largest expected value. */
-function distance(actual: Float32Array, expected: Float64Array): number {
-  expect(actual.length).toBe(expected.length)
-  const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30)
-  return actual.reduce((worst, value, i) => {
-    const d = Math.abs(value - (expected[i] ?? 0)) / scale
-    return d <= worst ? worst : Number.isNaN(d) ? Number.POSITIVE_INFINITY : d
-  }, 0)
-}
-
 /** Runs every variant that supports the key as planned for this adapter, and the last one as for a GPU. */
 async function everyVariant(
   family: Family<DepthwiseKey>,
@@ -172,7 +163,7 @@ async function everyVariant(
   for (const [name, plan] of plans) {
     const poison = new Float32Array(expected.length).fill(12345)
     const [result] = await runPlan(device(), plan, inputs, [poison] as const)
-    expect(distance(result, expected), `${family.name}/${name}`).toBeLessThan(2e-6)
+    expect(relativeError(result, expected), `${family.name}/${name}`).toBeLessThan(2e-6)
   }
 }
 

@@ -6,6 +6,7 @@ import type { AdamKey, SgdKey } from '../src/kernels/training/optimizer.ts'
 import { adam, optimizerTableColumns, sgd } from '../src/kernels/training/optimizer.ts'
 import type { AdamState } from './reference/training.ts'
 import { adamStep } from './reference/training.ts'
+import { largestDifference } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -21,10 +22,6 @@ const floats = (count: number) =>
   Float32Array.from({ length: Math.ceil(count / 4) * 4 }, (_, i) => (i < count ? random() : 0))
 const targets = (): Target[] => [targetOf(device()), targetOf(device(), { class: 'gpu' })]
 const state = (stepsDone: number, flag = 0) => Uint32Array.of(stepsDone, flag, 100 + stepsDone, 0)
-
-/** Largest difference, relative to values of about one. */
-const distance = (actual: Float32Array, expected: Float64Array) =>
-  actual.reduce((worst, value, i) => Math.max(worst, Math.abs(value - (expected[i] ?? Number.NaN))), 0)
 
 const learningRate = 0.01
 const steps = 4
@@ -65,9 +62,9 @@ describe.each([1, 10, 64, 1000, 9216])('Adam on %i parameters', (count) => {
         expect(buffers[3]).toEqual(state(t))
         expected = adamStep(expected, g, options, t)
       }
-      expect(distance(buffers[0], expected.parameters), target.class).toBeLessThan(1e-6)
-      expect(distance(buffers[1], expected.first), target.class).toBeLessThan(1e-6)
-      expect(distance(buffers[2], expected.second), target.class).toBeLessThan(1e-6)
+      expect(largestDifference(buffers[0], expected.parameters), target.class).toBeLessThan(1e-6)
+      expect(largestDifference(buffers[1], expected.first), target.class).toBeLessThan(1e-6)
+      expect(largestDifference(buffers[2], expected.second), target.class).toBeLessThan(1e-6)
     }
   })
 })
@@ -101,8 +98,8 @@ describe.each([1, 130, 5000])('SGD on %i parameters', (count) => {
           p[i] = (p[i] ?? 0) + (key.nesterov && key.momentum > 0 ? ahead : (v[i] ?? 0))
         }
       }
-      expect(distance(parameters, p), target.class).toBeLessThan(1e-6)
-      if (key.momentum > 0) expect(distance(velocity, v), target.class).toBeLessThan(1e-6)
+      expect(largestDifference(parameters, p), target.class).toBeLessThan(1e-6)
+      if (key.momentum > 0) expect(largestDifference(velocity, v), target.class).toBeLessThan(1e-6)
     }
   })
 })

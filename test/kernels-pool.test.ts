@@ -5,6 +5,7 @@ import { planKernel } from '../src/kernels/kernel.ts'
 import { averagePool, averagePoolGradient } from '../src/kernels/pool/average.ts'
 import type { PoolKey } from '../src/kernels/pool/pool.ts'
 import { maxPool, maxPoolGather, maxPoolGradient } from '../src/kernels/pool/pool.ts'
+import { largestDifference } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -142,17 +143,6 @@ async function everyVariant(
   }
 }
 
-/** Largest difference relative to `scale`; NaN equals only NaN. */
-function distance(actual: Float32Array, expected: Float64Array | Float32Array): number {
-  expect(actual.length).toBe(expected.length)
-  return actual.reduce((worst, value, i) => {
-    const wanted = expected[i] ?? Number.NaN
-    if (Number.isNaN(value) && Number.isNaN(wanted)) return worst
-    const d = Math.abs(value - wanted)
-    return d <= worst ? worst : Number.isNaN(d) ? Number.POSITIVE_INFINITY : d
-  }, 0)
-}
-
 const poison = (count: number) => new Float32Array(count).fill(12345)
 
 describe.each(Object.entries(cases))('%s', (_name, key) => {
@@ -162,7 +152,7 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
       await everyVariant(maxPool, key, async (plan, name) => {
         const codes = new Uint32Array(outSizeOf(key)).fill(777)
         const [y, code] = await runPlan(device(), plan, [x], [poison(outSizeOf(key)), codes] as const)
-        expect(distance(y, expected.y), name).toBe(0)
+        expect(largestDifference(y, expected.y), name).toBe(0)
         expect(code, name).toEqual(expected.code)
       })
     }
@@ -180,7 +170,7 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
     })
     await everyVariant(maxPoolGradient, key, async (plan, name) => {
       const [dx] = await runPlan(device(), plan, [dy, code], [poison(sizeOf(key))] as const)
-      expect(distance(dx, expected), name).toBeLessThan(1e-5)
+      expect(largestDifference(dx, expected), name).toBeLessThan(1e-5)
     })
   })
 
@@ -216,11 +206,11 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
     })
     await everyVariant(averagePool, key, async (plan, name) => {
       const [y] = await runPlan(device(), plan, [x], [poison(outSizeOf(key))] as const)
-      expect(distance(y, expected), name).toBeLessThan(1e-6)
+      expect(largestDifference(y, expected), name).toBeLessThan(1e-6)
     })
     await everyVariant(averagePoolGradient, key, async (plan, name) => {
       const [dx] = await runPlan(device(), plan, [dy], [poison(sizeOf(key))] as const)
-      expect(distance(dx, expectedGradient), name).toBeLessThan(1e-5)
+      expect(largestDifference(dx, expectedGradient), name).toBeLessThan(1e-5)
     })
   })
 })

@@ -5,6 +5,7 @@ import { conv2dPool, conv2dPoolFilterGradient } from '../src/kernels/conv2d/quad
 import { planKernel } from '../src/kernels/kernel.ts'
 import { Random } from '../src/random.ts'
 import { useDevice } from './support/device.ts'
+import { noise } from './support/noise.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
 const device = useDevice()
@@ -111,15 +112,13 @@ function gradientReference(key: Conv2dPoolKey, image: Float32Array, dy: Float32A
   return sums
 }
 
-const random = new Random(1, 'pooled convolution')
-const numbers = (count: number): Float32Array<ArrayBuffer> =>
-  Float32Array.from({ length: count }, () => random.uniform() * 2 - 1)
+const random = new Random(1, 'codes')
 
 function operandsOf(key: Conv2dPoolKey): Operands {
   return {
-    image: numbers(key.batch * key.inputHeight * key.inputWidth * key.channels),
-    kernel: numbers(key.kernelHeight * key.kernelWidth * key.channels * key.filters),
-    bias: numbers(key.filters),
+    image: noise([key.batch, key.inputHeight, key.inputWidth, key.channels], 'image'),
+    kernel: noise([key.kernelHeight, key.kernelWidth, key.channels, key.filters], 'kernel'),
+    bias: noise([key.filters], 'bias'),
   }
 }
 
@@ -160,7 +159,7 @@ describe.each(Object.entries(cases))('a pooled convolution: %s', (_, one) => {
       return
     }
     const { image } = operandsOf(key)
-    const dy = numbers(count)
+    const dy = noise([count], 'dy')
     const codes = Uint32Array.from({ length: count }, () => random.below(5))
     const [kernelGradient, biasGradient] = await runPlan(
       device(),

@@ -11,9 +11,9 @@ import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import type { MatmulKey } from '../src/kernels/matmul/matmul.ts'
 import { matmul } from '../src/kernels/matmul/matmul.ts'
-import { randomStream } from './cases/case.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
+import { noise } from './support/noise.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
 type Numbers = Float32Array<ArrayBuffer>
@@ -28,11 +28,6 @@ const gpu: Target = {
   subgroupSize: undefined,
   maxWorkgroupSize: 256,
   maxWorkgroupStorageBytes: 16384,
-}
-
-function numbers(count: number, seed: number): Numbers {
-  const random = randomStream(seed)
-  return Float32Array.from({ length: count }, () => random() - 0.5)
 }
 
 interface Job<Key> {
@@ -78,9 +73,9 @@ const product: MatmulKey = {
 
 function matmulJob(key: MatmulKey): Job<MatmulKey> {
   const { batch, m, n, k, batchedA, batchedB } = key
-  const inputs = [numbers((batchedA ? batch : 1) * m * k, 1), numbers((batchedB ? batch : 1) * k * n, 2)]
-  if (key.bias) inputs.push(numbers(n, 3))
-  if (key.mask === true) inputs.push(numbers(batch * m * n, 4))
+  const inputs = [noise([(batchedA ? batch : 1) * m * k], 1), noise([(batchedB ? batch : 1) * k * n], 2)]
+  if (key.bias) inputs.push(noise([n], 3))
+  if (key.mask === true) inputs.push(noise([batch * m * n], 4))
   const outputSizes = [batch * m * n, ...(key.columnSums === true ? [n] : [])]
   return { family: matmul, key, inputs, outputSizes }
 }
@@ -161,8 +156,8 @@ function convJobs(key: Conv2dKey): (Job<Conv2dKey> & { readonly product: ConvPro
   const imageSize = key.batch * key.inputHeight * key.inputWidth * key.channels
   const outSize = key.batch * key.outHeight * key.outWidth * key.filters
   const kernelSize = key.kernelHeight * key.kernelWidth * key.channels * key.filters
-  const [image, kernel, gradient] = [numbers(imageSize, 1), numbers(kernelSize, 2), numbers(outSize, 3)]
-  const forwardInputs = [image, kernel, ...(key.bias ? [numbers(key.filters, 4)] : [])]
+  const [image, kernel, gradient] = [noise([imageSize], 1), noise([kernelSize], 2), noise([outSize], 3)]
+  const forwardInputs = [image, kernel, ...(key.bias ? [noise([key.filters], 4)] : [])]
   return [
     { product: 'conv2d', family: conv2dForward, key, inputs: forwardInputs, outputSizes: [outSize] },
     {

@@ -12,9 +12,10 @@ import { reduce } from '../src/kernels/reduce/reduce.ts'
 import { crossEntropy, crossEntropyGradient, crossEntropyWithGradient, softmax } from '../src/kernels/reduce/softmax.ts'
 import { sumPartials } from '../src/kernels/schedule/split-k.ts'
 import { finishStep, recordStep } from '../src/kernels/training/state.ts'
+import { elementwiseError } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 import type { Numbers } from './support/long-sums.ts'
-import { bound, errorOf, longSumsOn, manyTerms, ones, side, tenth, tenths } from './support/long-sums.ts'
+import { bound, longSumsOn, manyTerms, ones, side, tenth, tenths } from './support/long-sums.ts'
 import type { HostArray } from './support/run-plan.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -48,7 +49,7 @@ test('pooling over a large window, and its gradients under many windows', async 
   const check = (expected: number) => (outputs: readonly HostArray[], what: string) => {
     const sums = outputs[0]?.slice(middle, middle + 4) ?? [Number.NaN]
     expect(
-      errorOf(sums, () => expected),
+      elementwiseError(sums, () => expected),
       what,
     ).toBeLessThan(bound)
   }
@@ -105,11 +106,11 @@ describe('many classes', () => {
     const sizes = [rows * classes]
     await eachResult(softmax, { rows, classes, log: false }, [logits], sizes, (outputs, what) => {
       const expected = (i: number): number => (isLabel(i) ? likely : 1) / total
-      expect(errorOf(outputs[0] ?? [], expected), what).toBeLessThan(1e-5)
+      expect(elementwiseError(outputs[0] ?? [], expected), what).toBeLessThan(1e-5)
     })
     await eachResult(softmax, { rows, classes, log: true }, [logits], sizes, (outputs, what) => {
       const others = (i: number): number => -loss - (isLabel(i) ? 0 : Math.fround(16.7))
-      expect(errorOf(outputs[0] ?? [], others), what).toBeLessThan(bound / loss)
+      expect(elementwiseError(outputs[0] ?? [], others), what).toBeLessThan(bound / loss)
     })
   })
 
@@ -118,7 +119,7 @@ describe('many classes', () => {
       const inputs = [logits, kind === 'sparse' ? labels : dense]
       await eachResult(crossEntropy, { rows, classes, labels: kind }, inputs, [rows], (outputs, what) => {
         expect(
-          errorOf(outputs[0] ?? [], () => loss),
+          elementwiseError(outputs[0] ?? [], () => loss),
           what,
         ).toBeLessThan(bound / loss)
       })
@@ -130,7 +131,7 @@ describe('many classes', () => {
     const check = (output: number) => (outputs: readonly HostArray[], what: string) => {
       // p - 1 is rounded to one unit in the last place of 1.
       expect(
-        errorOf(outputs[output] ?? [], (i) => (isLabel(i) ? (1 - classes) / total : expected(i))),
+        elementwiseError(outputs[output] ?? [], (i) => (isLabel(i) ? (1 - classes) / total : expected(i))),
         what,
       ).toBeLessThan(bound / loss)
     }
@@ -154,7 +155,7 @@ describe('many classes', () => {
     await eachResult(crossEntropyGradient, key, [zeros, spread, ones(rows)], [rows * manyTerms], (outputs, what) => {
       const first = ones(rows).map((_, row) => outputs[0]?.[row * manyTerms] ?? Number.NaN)
       expect(
-        errorOf(first, () => wanted),
+        elementwiseError(first, () => wanted),
         what,
       ).toBeLessThan(bound)
     })
@@ -170,7 +171,7 @@ describe('a training step', () => {
     for (const kind of ['cpu', 'gpu'] as const) {
       const plan = planKernel(recordStep, key, targetOf(device(), { class: kind }))
       const [rows] = await runPlan(device(), plan, inputs, [new Float32Array(4), new Uint32Array(4)])
-      expect(errorOf(record(rows), () => tenth)).toBeLessThan(bound)
+      expect(elementwiseError(record(rows), () => tenth)).toBeLessThan(bound)
     }
   })
 
@@ -183,7 +184,7 @@ describe('a training step', () => {
     )
     const plan = { variant: '', dispatches: [{ ...sum, bindings }], scratchBytes: [], flops: 0 }
     const [result] = await runPlan(device(), plan, [tenths(parts)], [new Float32Array(1)])
-    expect(errorOf(result, () => tenth * parts)).toBeLessThan(bound)
+    expect(elementwiseError(result, () => tenth * parts)).toBeLessThan(bound)
 
     const pending = [{ splits: parts, count: 1, targets: [{ from: 0, to: 0, count: 1 }] }]
     const step = planKernel(finishStep, { batch: 1, classes: 1, count: 1, sums: pending }, target)
@@ -193,6 +194,6 @@ describe('a training step', () => {
       new Uint32Array(4),
       new Float32Array(1),
     ])
-    expect(errorOf(gradients, () => tenth * parts)).toBeLessThan(bound)
+    expect(elementwiseError(gradients, () => tenth * parts)).toBeLessThan(bound)
   })
 })

@@ -12,7 +12,6 @@ import { FeatureDataset } from '../src/data/feature-dataset.ts'
 import { randomSplit } from '../src/data/split.ts'
 import { nn } from '../src/index.ts'
 import type { FitOptions, TrainingCheckpoint } from '../src/nn/contract.ts'
-import { Random } from '../src/random.ts'
 import { readAnyConfig } from '../src/runs/run-folder.node.ts'
 import { evaluateRun } from '../src/study/use-run.node.ts'
 import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
@@ -20,6 +19,7 @@ import { type TrainOptions, train } from '../src/train/run.node.ts'
 import { recipeOf, settingsWith, type TrainingSettings } from '../src/train/settings.ts'
 import { useDevice } from './support/device.ts'
 import { writeBars } from './support/fashion-files.ts'
+import { noiseImages } from './support/noise.ts'
 
 const { recipes } = task
 const recipeWith = (given: Partial<TrainingSettings>) => recipeOf(task, settingsWith(task, given))
@@ -35,20 +35,12 @@ afterAll(() => rm(place, { recursive: true, force: true }))
 
 const small = { recipe: 'best', units: [16, 8], epochs: 2, batchSize: 24 } as const
 
-/** A data set of noise in which no image equals its mirror image. */
-function noise(count: number) {
-  const random = new Random(3, 'noise')
-  const images = Uint8Array.from({ length: count * 784 }, () => random.below(256))
-  const labels = Uint8Array.from({ length: count }, (_, i) => i % 10)
-  return { images, labels, height: 28, width: 28, channels: 1, classes: 10 }
-}
-
 describe('augmentation in training', () => {
   const training = { optimizer: nn.adam(), epochs: 2, batchSize: 16, seed: 5 } as const
   const model = () => nn.lenet5({ units: [8, 8] }, { seed: 2 })
 
   it('leaves validation images as they are', async () => {
-    using data = residentImages(device(), noise(60))
+    using data = residentImages(device(), noiseImages(60))
     using own = model()
     const history = await nn.fit(own, data, {
       ...training,
@@ -65,7 +57,7 @@ describe('augmentation in training', () => {
   })
 
   it('that changes nothing trains as if absent, bit for bit', async () => {
-    using data = residentImages(device(), noise(40))
+    using data = residentImages(device(), noiseImages(40))
     const weightsAfter = async (options: Partial<FitOptions>) => {
       using own = model()
       await nn.fit(own, data, { ...training, ...options })
@@ -77,7 +69,7 @@ describe('augmentation in training', () => {
   })
 
   it('is reproducible, and resumes within an epoch bit for bit; another augmentation rejects the checkpoint', async () => {
-    using data = residentImages(device(), noise(80))
+    using data = residentImages(device(), noiseImages(80))
     const augmentation = { flip: 'random', shift: 2 } as const
     using whole = model()
     await nn.fit(whole, data, { ...training, augmentation })
@@ -117,7 +109,7 @@ describe('augmentation in training', () => {
 
 describe('averaging over flips', () => {
   it('takes the mean of the probabilities of an image and its mirror image, in tests and in predictions', async () => {
-    const bytes = noise(21)
+    const bytes = noiseImages(21)
     const mirrored = bytes.images.map((_, i) => bytes.images[i - (i % 28) + 27 - (i % 28)] ?? 0)
     using data = residentImages(device(), bytes)
     using model = nn.lenet5({ units: [8, 8] }, { seed: 4 })
@@ -139,7 +131,7 @@ describe('averaging over flips', () => {
   })
 
   it('has a finite loss if both probabilities are too small for a float32', async () => {
-    using data = residentImages(device(), { ...noise(4), classes: 10 })
+    using data = residentImages(device(), { ...noiseImages(4), classes: 10 })
     using model = nn.lenet5({ units: [8, 8] }, { seed: 4 })
     const numbers = await model.weightNumbers()
     const bias = Float32Array.from({ length: 10 }, (_, k) => (k === 9 ? 500 : 0))

@@ -24,10 +24,10 @@ import { dispatch, input, output, reads, writes } from '../src/kernels/kernel.ts
 import type { TrainingFacts } from '../src/nn/contract.ts'
 import type { Model } from '../src/nn/model.ts'
 import { FileTuningStore, tuningMode } from '../src/nn/tuning-store.node.ts'
-import { Random } from '../src/random.ts'
 import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
 import { readTrainConfig, type TrainOptions, type TrainReporter, train } from '../src/train/run.node.ts'
 import { useDevice } from './support/device.ts'
+import { noiseImages } from './support/noise.ts'
 
 const device = useDevice()
 let place = ''
@@ -233,18 +233,11 @@ describe('the cache', () => {
   })
 })
 
-/** 28x28 noise in ten classes. */
-function noise(count: number) {
-  const random = new Random(3, 'noise')
-  const images = Uint8Array.from({ length: count * 784 }, () => random.below(256))
-  return { images, labels: Uint8Array.from({ length: count }, (_, i) => i % 10) }
-}
-
 describe('tuning a training', () => {
   it('measures once, serves fit by shape, and releases all memory', async () => {
     using model: Model = nn.lenet5({ units: [16, 8] }, { seed: 1 })
     model.to(device())
-    using data = residentImages(device(), { ...noise(60), height: 28, width: 28, channels: 1, classes: 10 })
+    using data = residentImages(device(), noiseImages(60))
     const before = device().memory().liveBytes
     const store = new MemoryTuningStore()
     const training = { optimizer: nn.adam(), batchSize: 16, validationSplit: 0.2, epochs: 1 }
@@ -281,7 +274,7 @@ describe('a run', () => {
       ['train', 160],
       ['test', 40],
     ] as const) {
-      const { images, labels } = noise(count)
+      const { images, labels } = noiseImages(count)
       const pixels = writeIdx({ shape: [count, 28, 28], data: images })
       await writeFile(join(folder, fashionMnistFiles[`${half}Images`].name), pixels)
       await writeFile(join(folder, fashionMnistFiles[`${half}Labels`].name), writeIdx({ shape: [count], data: labels }))

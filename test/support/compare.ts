@@ -87,6 +87,36 @@ export function disagreementAt(
   return `${bad} of ${places.length} numbers differ (rtol ${tolerance.rtol}, atol ${tolerance.atol}); first: ${at(first)}${worstText}`
 }
 
+/** The largest difference. NaN equals only NaN; other differences from NaN, and of lengths, are infinite. */
+export function largestDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) return Number.POSITIVE_INFINITY
+  return largestOf(expected.length, (i) => {
+    const [own, wanted] = [actual[i], expected[i]]
+    return own === undefined || wanted === undefined || Object.is(own, wanted) ? 0 : own - wanted
+  })
+}
+
+/** The largest difference, divided by the largest expected magnitude. */
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  const difference = largestDifference(actual, expected)
+  return difference === 0 ? 0 : difference / largestOf(expected.length, (i) => expected[i] ?? 0)
+}
+
+/** The largest error of an element, each relative to its own expected value. A NaN makes it infinite. */
+export function elementwiseError(actual: ArrayLike<number>, expected: (i: number) => number): number {
+  return largestOf(actual.length, (i) => (actual[i] ?? Number.NaN) / expected(i) - 1)
+}
+
+/** The largest magnitude of `count` numbers; infinite if one is NaN, which later numbers must not hide. */
+function largestOf(count: number, number: (i: number) => number): number {
+  let largest = 0
+  for (let i = 0; i < count; i++) {
+    const magnitude = Math.abs(number(i))
+    largest = Number.isNaN(magnitude) ? Number.POSITIVE_INFINITY : Math.max(largest, magnitude)
+  }
+  return largest
+}
+
 /**
  * The tolerance for sums of this many products of numbers in [-1, 1). Such a sum is about sqrt(terms) / 3; float32
  * rounds each step by up to 6e-8 of the partial sum; a wrong term would be off by about 0.3.

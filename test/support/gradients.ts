@@ -3,17 +3,7 @@ import { expect } from 'vitest'
 import type { Device } from '../../src/gpu/device.ts'
 import type { Tensor } from '../../src/index.ts'
 import { evaluate, gradients, tensor } from '../../src/index.ts'
-import { elementCount } from '../../src/kernels/kernel.ts'
-import { Random } from '../../src/random.ts'
 import { disagreement } from './compare.ts'
-
-export function noise(shape: readonly number[], stream: string): Tensor {
-  const random = new Random(5, stream)
-  return tensor(
-    Float32Array.from({ length: elementCount(shape) }, () => random.uniform() * 2 - 1),
-    shape,
-  )
-}
 
 /** Evaluates tensors on a device. */
 export const numbersOn =

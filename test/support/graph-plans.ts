@@ -5,7 +5,6 @@ import { planGraph } from '../../src/graph/plan/plan.ts'
 import type { KeptTensor } from '../../src/index.ts'
 import { type Tensor, tensor } from '../../src/index.ts'
 import type { Target } from '../../src/kernels/kernel.ts'
-import { Random } from '../../src/random.ts'
 
 export const seed = 20_250_101
 
@@ -17,12 +16,6 @@ export function planned(tensors: readonly Tensor[], options: Partial<PlanOptions
     tensors.map(({ value }) => ({ value })),
     { target, ...options },
   )
-}
-
-export function noise(shape: readonly number[], stream: string | number): Float32Array {
-  const random = new Random(seed, stream)
-  const count = shape.reduce((product, extent) => product * extent, 1)
-  return Float32Array.from({ length: count }, () => random.uniform() * 2 - 1)
 }
 
 /** The identity of the buffer that WebGPU sees. */

@@ -4,7 +4,8 @@ import { File } from 'h5wasm/node'
 import { hashedNumbers } from './hashed-weights.ts'
 import { writeKerasH5 } from './keras-h5-writer.ts'
 
-export const numbers = (name: string, ...shape: number[]): Float32Array =>
+/** Hashed numbers that fill a shape. */
+export const hashed = (name: string, ...shape: number[]): Float32Array =>
   hashedNumbers(
     name,
     shape.reduce((product, extent) => product * extent, 1),

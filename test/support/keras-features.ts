@@ -11,6 +11,7 @@ import type { Model } from '../../src/nn/model.ts'
 import { type PreprocessingMode, preprocessInput } from '../../src/nn/preprocessing.ts'
 import { resize } from '../../src/operators/index.ts'
 import { type Tensor, tensor } from '../../src/operators/tensor.ts'
+import { relativeError } from './compare.ts'
 
 export interface KerasFeatures {
   /** Grey images, [4, 28, 28, 1]. */
@@ -67,14 +68,4 @@ export async function featureErrors(
 function firstOfEach(numbers: ArrayLike<number>, count: number): number[] {
   const [share, each] = [numbers.length / images, count / images]
   return Array.from({ length: count }, (_, i) => numbers[Math.floor(i / each) * share + (i % each)] ?? Number.NaN)
-}
-
-function relativeError(own: readonly number[], wanted: Float32Array): number {
-  const largest = wanted.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
-  let worst = 0
-  own.forEach((x, i) => {
-    const difference = Math.abs(x - (wanted[i] ?? 0))
-    if (!(difference <= worst)) worst = difference // NaN stays
-  })
-  return worst / largest
 }

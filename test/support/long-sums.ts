@@ -3,6 +3,7 @@ import { expect } from 'vitest'
 import type { Device } from '../../src/gpu/device.ts'
 import type { Family, KernelPlan } from '../../src/kernels/kernel.ts'
 import { planKernel } from '../../src/kernels/kernel.ts'
+import { elementwiseError } from './compare.ts'
 import type { HostArray } from './run-plan.ts'
 import { runPlan, targetOf } from './run-plan.ts'
 
@@ -16,16 +17,6 @@ export const tenth = Math.fround(0.1)
 
 export const ones = (count: number): Numbers => new Float32Array(count).fill(1)
 export const tenths = (count: number): Numbers => new Float32Array(count).fill(0.1)
-
-/** The largest relative error. */
-export function errorOf(actual: ArrayLike<number>, expected: (i: number) => number): number {
-  let worst = 0
-  for (let i = 0; i < actual.length; i++) {
-    const error = Math.abs((actual[i] ?? Number.NaN) / expected(i) - 1)
-    if (!(error <= worst)) worst = error
-  }
-  return worst
-}
 
 interface LongSums {
   /**
@@ -85,7 +76,7 @@ export function longSumsOn(device: () => Device): LongSums {
   ): Promise<void> {
     await eachResult(family, key, inputs, sizes, (outputs, what) => {
       expect(
-        errorOf(outputs[output] ?? [Number.NaN], () => expected),
+        elementwiseError(outputs[output] ?? [Number.NaN], () => expected),
         what,
       ).toBeLessThan(bound)
     })
