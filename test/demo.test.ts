@@ -101,7 +101,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
   it('classifies a drawing when the pen is lifted', async () => {
     await page.locator('#pad').scrollIntoViewIfNeeded()
     const box = await page.locator('#pad').boundingBox()
-    if (box === null) throw new Error('The pad is not to be seen.')
+    if (box === null) throw new Error('The pad is not visible.')
     const at = (x: number, y: number) => [box.x + x * box.width, box.y + y * box.height] as const
     await page.mouse.move(...at(0.3, 0.15))
     await page.mouse.down()

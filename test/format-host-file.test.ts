@@ -40,7 +40,7 @@ describe.skipIf(process.platform === 'win32')('anything but a regular file', () 
     'the run to evaluate': { name: 'config.json', read: (_, within) => evaluateRun(task, within) },
     "a run's model": { name: 'model.safetensors', read: (_, within) => loadTrainedModel(within) },
     "a run's predictions": { name: 'predictions.csv', read: (_, within) => readPredictions(within) },
-    'what eda found': { name: 'eda.json', read: (_, within) => readEda(within) },
+    'the results of eda': { name: 'eda.json', read: (_, within) => readEda(within) },
     'a benchmark report': { name: 'report.json', read: (path) => readReport(path) },
   }
 

@@ -355,7 +355,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
       'does not contain libvulkan_lvp.so',
       () => rmSync(join(folder, 'tree/usr/lib/libvulkan_lvp.so')),
     ],
-    'a library that is cut short': [
+    'a truncated library': [
       'fetch',
       'libvulkan_lvp.so is not a usable shared library',
       () => truncateSync(join(folder, 'tree/usr/lib/libvulkan_lvp.so'), 100),

@@ -40,7 +40,7 @@ const cases: Readonly<Record<string, DepthwiseKey>> = {
     outHeight: 3,
     outWidth: 2,
   },
-  'one row of kernel, padding beyond it': {
+  'a kernel of one row, padded beyond it': {
     ...unit,
     kernelHeight: 1,
     kernelWidth: 3,
@@ -94,8 +94,8 @@ const strips: DepthwiseKey = {
 }
 
 const stripCases: Readonly<Record<string, DepthwiseKey>> = {
-  'strips beyond the caches, a tile of channels in part': strips,
-  'strips beyond the caches, no padding': { ...strips, padTop: 0, padLeft: 0, outHeight: 12, outWidth: 11 },
+  'strips larger than the caches, a partial tile of channels': strips,
+  'strips larger than the caches, no padding': { ...strips, padTop: 0, padLeft: 0, outHeight: 12, outWidth: 11 },
   'strips of a few images at once': {
     ...unit,
     batch: 6,

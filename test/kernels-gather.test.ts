@@ -91,7 +91,7 @@ const fashion: GatherBatchKey = {
 }
 const batchCases: Readonly<Record<string, GatherBatchKey>> = {
   'Fashion-MNIST, padded to 32x32': fashion,
-  'no padding, rows that are no whole words': {
+  'no padding, rows that are not whole words': {
     ...fashion,
     width: 27,
     padTop: 0,
@@ -177,12 +177,12 @@ describe('batches from a data set', () => {
 })
 
 const augmentations: Readonly<Record<string, Augmentation>> = {
-  'flips by chance': { flip: 'random', seed: 7 },
+  'random flips': { flip: 'random', seed: 7 },
   'every image flipped': { flip: 'always', seed: 7 },
   'shifts of up to 2': { shift: 2, seed: 2 ** 40 + 7 },
   'shifts beyond the padding': { shift: 6, seed: 7 },
   'flips and shifts': { flip: 'random', shift: 1, seed: 8 },
-  'neither, asked for': { shift: 0, seed: 9 },
+  'neither, requested explicitly': { shift: 0, seed: 9 },
 }
 
 /** The generator's words for a step's images, from a separate kernel. */

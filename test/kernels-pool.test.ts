@@ -79,7 +79,7 @@ const cases: Readonly<Record<string, PoolKey>> = {
     kernelWidth: 4,
     strides: [4, 3],
   }),
-  'many rows a workgroup': valid({ ...image(5, 40, 22, 12), kernelHeight: 2, kernelWidth: 2, strides: [2, 2] }),
+  'many rows per workgroup': valid({ ...image(5, 40, 22, 12), kernelHeight: 2, kernelWidth: 2, strides: [2, 2] }),
 }
 
 const sizeOf = (k: PoolKey) => k.batch * k.inputHeight * k.inputWidth * k.channels

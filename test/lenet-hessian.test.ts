@@ -85,7 +85,7 @@ describe("a Hessian-vector product of LeNet-5's loss agrees with differences in 
       const loss = softmaxCrossEntropy(model.call(onDevice(images)), answers)
       const along = gradients(loss, weights).map((slope, i) => {
         const v = direction[i]
-        if (v === undefined) throw new Error('a direction a weight')
+        if (v === undefined) throw new Error('one direction per weight')
         return sum(mul(slope, onDevice(v)))
       })
       const slope = along.reduce((total, part) => add(total, part))

@@ -227,7 +227,7 @@ async function killedOnce(args: readonly string[], text: string): Promise<void> 
     child.on('error', fail)
     child.on('close', (code, signal) => {
       if (signal === 'SIGKILL') done()
-      else fail(new Error(`it ended by itself with ${code}: ${told}`))
+      else fail(new Error(`it ended on its own with ${code}: ${told}`))
     })
   })
 }

@@ -84,7 +84,7 @@ describe('a stopped run', () => {
     const callbacks = { onCheckpoint: (checkpoint: TrainingCheckpoint) => void checkpoints.push(checkpoint) }
     const whole = await trained(plainModel, 40, { ...options, callbacks })
     const last = checkpoints.at(-1)
-    if (last === undefined) throw new Error('there is a checkpoint an epoch')
+    if (last === undefined) throw new Error('there is one checkpoint per epoch')
     expect(checkpoints.map(({ epoch, step, globalStep }) => [epoch, step, globalStep])).toEqual([
       [1, 0, 2],
       [2, 0, 4],

@@ -110,7 +110,7 @@ describe('between the steps of an epoch', () => {
     const watch = <T extends object>(target: T, names: readonly (keyof T & string)[]): void => {
       for (const name of names) {
         const method = target[name]
-        if (typeof method !== 'function') throw new Error(`${name} is no method`)
+        if (typeof method !== 'function') throw new Error(`${name} is not a method`)
         const watched = (...parameters: unknown[]): unknown => {
           calls.push(name)
           return Reflect.apply(method, target, parameters)

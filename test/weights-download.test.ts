@@ -269,7 +269,7 @@ describe('an interrupted download', () => {
     const misfits: Record<string, Answer> = {
       'another part': (_, response) =>
         void response.writeHead(206, { 'content-range': 'bytes 7-8/300000' }).end(Buffer.alloc(2)),
-      'a part of no place': (_, response) => void response.writeHead(206).end(Buffer.alloc(2)),
+      'a part without a position': (_, response) => void response.writeHead(206).end(Buffer.alloc(2)),
       'the rest of another file': (_, response) =>
         void response.writeHead(206, { 'content-range': 'bytes 100000-199999/200000' }).end(Buffer.alloc(100_000)),
       'more than is missing': (_, response) => {

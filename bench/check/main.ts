@@ -189,7 +189,7 @@ try {
     .description("check an adapter: every kernel's results, LeNet-5's training, and speed (at most 7 minutes)")
     .option('--only <parts>', `run only these parts: ${allParts.map(({ name }) => name).join(',')}`, partsNamed)
     .option('--quick', 'fewer samples and less work (at most 2 minutes)', false)
-    .option('--out <file.json>', 'write the report here, and a page (.md) beside it', jsonFile)
+    .option('--out <file.json>', 'write the report here, and a page (.md) next to it', jsonFile)
     .option('--cases <words>', 'check only operator cases whose name contains these words')
     .option('--minutes <number>', 'time limit for all parts', positive)
     .option('--data-dir <folder>', 'the folder with Fashion-MNIST')

@@ -36,10 +36,7 @@ import type { Optimizer } from './optimizers.ts'
 export function classesOf({ name, outputShape }: Pick<Model, 'name' | 'outputShape'>): number {
   const classes = outputShape.at(-1)
   if (classes === undefined)
-    throw new WeftgradError(
-      'shape',
-      `${name} gives one number for each example; a classifier gives one for each class.`,
-    )
+    throw new WeftgradError('shape', `${name} outputs one number per example; a classifier outputs one per class.`)
   return classes
 }
 

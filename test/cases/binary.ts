@@ -116,7 +116,7 @@ const plainBinaryCases: readonly Case[] = [
   binary('pow', 'positive bases', positive, some),
   binary(
     'pow',
-    'negative bases with whole exponents; the derivative by the exponent is 0',
+    'negative bases with whole exponents; the derivative with respect to the exponent is 0',
     { shape: [4], values: [-2, -1.5, -3, -0.5] },
     { shape: [4], values: [3, 2, -1, 4] },
     {

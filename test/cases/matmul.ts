@@ -112,7 +112,7 @@ const matmulCases: readonly Case[] = [
     {},
     { bench: [productBenchmark('matmul 512x512x512', 512, 512, 512)] },
   ),
-  product('one more than a tile each way', [65, 33], [33, 65]),
+  product('one more than a tile in each direction', [65, 33], [33, 65]),
   product(
     'few rows and columns, long k',
     [5, 1500],

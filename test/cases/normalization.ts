@@ -141,7 +141,7 @@ const softmaxCases: readonly Case[] = (['softmax', 'logSoftmax'] as const).flatM
   rows(operator, 'two classes', { shape: [33, 2], uniform: [-3, 3] }),
   rows(operator, '17 classes', { shape: [9, 17], uniform: [-3, 3] }),
   rows(operator, '1000 classes', { shape: [3, 1000], uniform: [-3, 3] }),
-  rows(operator, 'logits up to 1e4 either way', extreme),
+  rows(operator, 'logits up to +-1e4', extreme),
   rows(operator, 'equal logits', { shape: [2, 5], values: new Array<number>(10).fill(3) }),
   rows(operator, 'NaN and infinities stay in their rows', nonFiniteRows, forwardOnly),
 ])
@@ -248,7 +248,7 @@ const crossEntropyCases: readonly Case[] = [
     logits: { shape: [131, 10], uniform: [-3, 3] },
     labels: { shape: [131], dtype: 'u32', below: 10 },
   }),
-  crossEntropy('logits up to 1e4 either way', {
+  crossEntropy('logits up to +-1e4', {
     logits: extreme,
     labels: { shape: [4], dtype: 'u32', values: [0, 2, 3, 1] },
     reduction: 'none',

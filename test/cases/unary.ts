@@ -69,7 +69,7 @@ export const unaryCases: readonly Case[] = [
     'abs',
     'the derivative at 0 is 0',
     { shape: [5], values: [-1, -0, 0, 1e-30, 2] },
-    { gradients: byElement(Math.sign), tfjsGradient: 'TensorFlow.js takes -1 for the derivative of abs at 0' },
+    { gradients: byElement(Math.sign), tfjsGradient: 'TensorFlow.js gives -1 as the derivative of abs at 0' },
   ),
   unary('abs', 'NaN and infinities', { shape: [4], values: [nan, infinity, -infinity, -0] }, forwardOnly),
   unary('sign', 'away from 0', { shape: [2, 3, 5], uniform: [-2, 2], awayFrom: [0] }),

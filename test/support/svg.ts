@@ -38,7 +38,7 @@ export function parseSvg(svg: string): SvgElement {
   }
   const [svgElement, ...others] = root.children
   if (open.length > 1 || svgElement === undefined || others.length > 0 || root.text.trim() !== '')
-    throw new Error(`not one whole element: ${open.map(({ name }) => name).join(' > ')}`)
+    throw new Error(`not a single complete element: ${open.map(({ name }) => name).join(' > ')}`)
   return svgElement
 }
 
@@ -60,7 +60,7 @@ export function textOf(from: SvgElement): string {
 function attributesOf(text: string): Record<string, string> {
   const pairs = [...text.matchAll(/([\w:-]+)="([^"]*)"/g)].map(([, name = '', value = '']) => [name, unescaped(value)])
   const attributes: Record<string, string> = Object.fromEntries(pairs)
-  if (Object.keys(attributes).length !== pairs.length) throw new Error(`an attribute stands twice in ${text}`)
+  if (Object.keys(attributes).length !== pairs.length) throw new Error(`an attribute occurs twice in ${text}`)
   return attributes
 }
 

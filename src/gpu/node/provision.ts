@@ -35,7 +35,7 @@ const OLDEST_MESA = 23
 /** Alternatives to a download, for the end of a message. */
 export const ALTERNATIVES =
   'You can install a Vulkan driver (Debian, Ubuntu, Fedora: mesa-vulkan-drivers; Arch: vulkan-swrast; openSUSE: libvulkan_lvp; ' +
-  'or the one of your GPU), name an adapter with WEFTGRAD_ADAPTER, or unpack SwiftShader from the npm package ' +
+  "or your GPU's own), name an adapter with WEFTGRAD_ADAPTER, or unpack SwiftShader from the npm package " +
   '@sparticuz/chromium and point VK_DRIVER_FILES to its ICD file.'
 
 export interface ProvisionOptions {
@@ -167,7 +167,7 @@ function explained(error: unknown, folder: string): WeftgradError {
   const code = errorCode(error)
   let reason = text
   if (code === 'ENOSPC' || code === 'EDQUOT' || /no space left|disk quota exceeded/i.test(text))
-    reason = `the disk of ${cacheFolder()} is full (needs up to 500 MB for a moment; WEFTGRAD_CACHE_DIR names another folder)`
+    reason = `the disk of ${cacheFolder()} is full (needs up to 500 MB temporarily; WEFTGRAD_CACHE_DIR names another folder)`
   else if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || code === 'ENOTDIR')
     reason = `${driversFolder()} cannot be written (WEFTGRAD_CACHE_DIR names another folder)`
   return new WeftgradError(

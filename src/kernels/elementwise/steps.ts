@@ -282,7 +282,7 @@ function refuse(steps: readonly ElementwiseStep[], at: number, why: string): nev
 /** The type of a tensor's values in a kernel. Throws 'shape' for u8. */
 export function valueType(dtype: DType): ValueType {
   if (dtype === 'u8') {
-    throw new WeftgradError('shape', 'elementwise: u8 tensors are read by batch gathers only; gather or convert first.')
+    throw new WeftgradError('shape', 'elementwise: only batch gathers read u8 tensors; gather or convert first.')
   }
   return dtype
 }

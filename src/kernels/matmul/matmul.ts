@@ -1,6 +1,6 @@
 /**
- * Matrix products: [m, k] x [k, n], either operand transposed, in batches, with bias and activation on the way out.
- * Serves `matmul` and `dense`, and the gradients of both. Inputs: left, right, and bias where the key asks for it.
+ * Matrix products: [m, k] x [k, n], either operand transposed, in batches, with bias and activation applied to the
+ * result. Serves `matmul` and `dense`, and the gradients of both. Inputs: left, right, and bias if the key asks for it.
  */
 
 import { checkExtents } from '../extents.ts'

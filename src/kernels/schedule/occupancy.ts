@@ -143,7 +143,7 @@ export interface ReductionLimits {
   readonly lanes: number
   /** Loads per output below which a second pass costs more than it saves. */
   readonly worthwhile: number
-  /** The fewest loads of a part. */
+  /** The fewest loads in a part. */
   readonly leastPart: number
 }
 

@@ -1,7 +1,7 @@
 /**
- * Fuses a convolution with the 2x2 max-pool that alone reads it, with or without relu in between, into one kernel. Also
- * fuses the gradients that flow back through both: conv2dInputGradient and conv2dFilterGradient of `where(relu(conv) >
- * 0, maxPoolGradient(dy, positions), 0)`, and its sum for the bias.
+ * Fuses a convolution with the 2x2 max-pool that follows it, with or without relu in between, into one kernel if
+ * nothing else reads the convolution. Also fuses the gradients that flow back through both: conv2dInputGradient and
+ * conv2dFilterGradient of `where(relu(conv) > 0, maxPoolGradient(dy, positions), 0)`, and its sum for the bias.
  */
 
 import type { Build, GraphView, Node, Operation, Replacement, Value } from '../../graph/node.ts'
