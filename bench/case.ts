@@ -1,5 +1,5 @@
 /**
- * What a benchmark knows of a case: how to open it on a device, time it, and verify what it has computed. The kernels of
+ * The interface of a benchmarked case: how to open it on a device, time it, and verify the results. The kernels of
  * operators come from the table of cases (operators.ts), those of training steps from training-kernels.ts, whole steps
  * from lenet.ts and whole networks from networks.ts.
  */
@@ -17,12 +17,14 @@ import { verifyByDefinition, verifyEqual, WrongResult } from './verify.ts'
 export interface BenchCase {
   readonly name: string
   readonly bound: Bound
-  /** Names of the variants that can do it, the plain one first. */
+  /** Names of the variants that support it, the plain one first. */
   variants(device: Device): readonly string[]
   preferred(device: Device): string
-  /** The kernel as tuning sees it. Undefined for what tuning leaves alone: updates in place, whole steps. */
+  /** The kernel as tuning sees it. Undefined for work that tuning skips: in-place updates, whole steps. */
   task?(device: Device): KernelTask
-  /** Puts everything on the device. Throws 'limit' or 'device' where the adapter refuses it; nothing stays allocated then. */
+  /**
+   * Puts everything on the device. If the adapter refuses it, throws 'limit' or 'device' and leaves nothing allocated.
+   */
   open(device: Device, variant: string): Promise<OpenCase>
 }
 
@@ -30,19 +32,22 @@ export interface BenchCase {
 export interface OpenCase extends Subject {
   /** Names the variant, for people and for comparisons. */
   readonly variant: string
-  /** Floating-point operations of one repeat; 0 where none are worth counting. */
+  /** Floating-point operations of one repeat; 0 if there are hardly any. */
   readonly flops: number
-  /** The least bytes that one repeat has to move. */
+  /** The least bytes that one repeat must move. */
   readonly bytes: number
-  /** Images that one repeat processes, where a rate of images means something. */
+  /** Images that one repeat processes, if an image rate is meaningful. */
   readonly imagesPerRepeat?: number
   /** Printed below the table's line. */
   readonly notes?: readonly string[]
-  /** One repeat by the device's own clock, in ms. */
+  /** The time of one repeat by the device's own clock, in ms. */
   onDevice(repeats: number): Promise<number>
-  /** Verifies what the runs so far left behind. Throws WrongResult. */
+  /** Verifies the results of the runs so far. Throws WrongResult. */
   verify(): Promise<void>
-  /** The same work in TensorFlow.js, its results compared with ours. Throws what it cannot do. Call it in `side.scoped`. */
+  /**
+   * The same work in TensorFlow.js, its results compared with ours. Throws if TensorFlow.js cannot do it. Call it in
+   * `side.scoped`.
+   */
   rival(side: TensorFlowSide): Promise<Subject>
   dispose(): void
 }
@@ -50,9 +55,9 @@ export interface OpenCase extends Subject {
 /** A kernel to time: its variants, and the numbers it works on. */
 export interface TimedKernel {
   task(device: Device): KernelTask
-  /** Made from a seed of its own, only when the case is opened. */
+  /** Made from its own seed, only when the case is opened. */
   data(device: Device): Promise<CaseData>
-  /** True where it updates memory in place, so that tuning leaves it alone. */
+  /** Whether it updates memory in place, so that tuning skips it. */
   readonly isInPlace?: boolean
 }
 
@@ -119,7 +124,7 @@ export function kernelCase(name: string, bound: Bound, kernel: TimedKernel): Ben
   }
 }
 
-/** Compares TensorFlow.js' result with ours, at twice the tolerance, since both sides round. Throws where they differ. */
+/** Compares TensorFlow.js' result with ours, at twice the tolerance, since both sides round. Throws if they differ. */
 function verifyRival(tolerance: Tolerance, ours: HostNumbers | undefined, theirs: Float32Array<ArrayBuffer>): void {
   const wider = { rtol: 2 * tolerance.rtol, atol: 2 * tolerance.atol }
   try {
@@ -129,7 +134,7 @@ function verifyRival(tolerance: Tolerance, ours: HostNumbers | undefined, theirs
   }
 }
 
-/** Every input read once, every output written once, and read if it is updated. */
+/** Counts every input read once, every output written once, and read if it is updated. */
 function leastTraffic(data: CaseData): number {
   if (data.traffic !== undefined) return data.traffic
   const read = data.inputs.reduce((sum, numbers) => sum + numbers.byteLength, 0)

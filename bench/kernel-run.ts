@@ -1,6 +1,6 @@
 /**
- * A planned kernel with its operands on a device, bound once: it can be timed, and its results read back. What is verified
- * is what the timed runs left behind: outputs start as NaN, unless the kernel updates them in place.
+ * A planned kernel with its operands on a device, bound once: it can be timed, and its results can be read back. The
+ * results of the timed runs themselves are verified: outputs start as NaN, unless the kernel updates them in place.
  */
 
 import type { BoundCommands } from '../src/gpu/bind.ts'
@@ -48,7 +48,7 @@ export class KernelRun implements Subject {
     this.#bound = bound
   }
 
-  /** Throws 'limit' or 'device' where the adapter refuses it; nothing stays allocated then. */
+  /** Binds the kernel. If the adapter refuses it, throws 'limit' or 'device' and leaves nothing allocated. */
   static async create(device: Device, plan: KernelPlan, data: CaseData, inputs: CaseInputs): Promise<KernelRun> {
     const outputs: DeviceBuffer[] = []
     try {
@@ -75,7 +75,7 @@ export class KernelRun implements Subject {
     await this.#device.idle()
   }
 
-  /** One repeat by the device's own clock, in ms. */
+  /** The time of one repeat by the device's own clock, in ms. */
   async onDevice(repeats: number): Promise<number> {
     return (await this.#device.timeOnDevice(this.#bound.commands, repeats)) / repeats
   }

@@ -199,7 +199,7 @@ class LenetStep implements OpenCase {
     }
   }
 
-  /** Trains on the first batch only, which it has as float32: it does not gather batches. */
+  /** Trains only on the first batch, which it has as float32: it does not gather batches. */
   async rival(side: TensorFlowSide): Promise<Subject> {
     const { tf } = side
     const model = tensorFlowLenet(tf)

@@ -1,7 +1,7 @@
 /**
- * How things are timed. The work is repeated until a sample is long enough for the clock (20 ms). It runs once before, since
- * software Vulkan compiles at the first dispatch. Subjects are sampled in turn, so that a machine that slows down slows all
- * of them. Reported are the median, the quartiles and the minimum.
+ * How work is timed. It is repeated until a sample is long enough for the clock (20 ms). It runs once before, since
+ * software Vulkan compiles at the first dispatch. Subjects are sampled in turn, so that a machine that slows down slows
+ * all of them. Reported are the median, the quartiles and the minimum.
  */
 
 import { WeftgradError } from '../src/errors.ts'
@@ -26,7 +26,7 @@ export interface Summary {
 }
 
 export interface Measurement {
-  /** Wall clock of one repeat: the median over the samples. */
+  /** Wall-clock time of one repeat: the median over the samples. */
   readonly milliseconds: number
   readonly spread: Spread
   readonly samples: number
@@ -59,7 +59,7 @@ export const quickSampling: Sampling = {
   fewestSamples: 3,
 }
 
-/** Throws 'argument' for no samples. */
+/** Summarizes samples. Throws 'argument' if there are none. */
 export function summarize(samples: readonly number[]): Summary {
   if (samples.length === 0) throw new WeftgradError('argument', 'There is no median: there are no samples.')
   const sorted = samples.toSorted((a, b) => a - b)

@@ -71,7 +71,7 @@ interface Pass {
 export interface OpenNetwork extends OpenCase {
   /** The kernels of a pass, for tuning. */
   readonly tasks: readonly KernelTask[]
-  /** The same network on the same images with other kernels. Dispose of it first. */
+  /** The same network on the same images with other kernels. Dispose this one first. */
   withVariants(variants: VariantTable): Promise<OpenCase>
 }
 
@@ -150,7 +150,9 @@ class NetworkForward implements OpenNetwork {
     return new Float32Array(bytes ?? new ArrayBuffer(0))
   }
 
-  /** Compares the first image's features with those of a pass of its own, by the plain kernels unless that is too slow. */
+  /**
+   * Compares the first image's features with those of a separate pass, with the plain kernels unless that is too slow.
+   */
   async verify(): Promise<void> {
     const actual = await this.#features(this.#pass)
     const alone = await makePass(this.#network.device, this.#network.frozen, 1, {
@@ -188,14 +190,14 @@ class NetworkForward implements OpenNetwork {
   }
 }
 
-/** Operations of a pass. Needs no weights. */
+/** The number of operations in a pass. Needs no weights. */
 export function flopsOfPass(device: Device, name: PretrainedName, size: NetworkSize): number {
   const model = pretrained[name].build({ size: size.pixels, pooling: 'avg' })
   using frozen = freeze(model)
   return networkBatch(frozen, size, device) * flopsOfImage(model)
 }
 
-/** How many images a pass takes. */
+/** The number of images per pass. */
 export function networkBatch(frozen: FrozenModel, { batch }: NetworkSize, device: Device): number {
   const last = frozen.layers.at(-1)?.layer.name ?? ''
   return batch ?? extractionBatch(frozen, [{ layer: last, pooling: 'none' }], device)

@@ -1,7 +1,7 @@
 /**
- * The benchmarks of the table of cases (test/cases/): the kernel that computes a case's result, or one of its gradients,
- * at the sizes that the case names. What it reads is computed by the engine, and what it must write is defined by the
- * float64 reference.
+ * The benchmarks of the table of cases (test/cases/): the kernel that computes a case's result, or one of its
+ * gradients, at the sizes that the case names. The engine computes the inputs, and the float64 reference defines the
+ * expected results.
  */
 
 import { gradients } from '../src/autograd/grad.ts'
@@ -40,7 +40,7 @@ function specsOf(testCase: Case, { name, shapes }: Benchmark): InputSpec[] {
   })
 }
 
-/** The node that is timed. `cotangent` makes the weights of a result of this shape. */
+/** The node to time. `cotangent` makes the weights of a result of this shape. */
 function timedNode(
   testCase: Case,
   { name, gradient }: Benchmark,
@@ -55,7 +55,7 @@ function timedNode(
   return dx.value.node
 }
 
-/** A layer and its activation are two nodes as traced; what is timed is the kernel that does both, as fusion makes it. */
+/** A layer and its activation are two traced nodes; the kernel that fusion makes of both is timed. */
 function withItsActivation(node: Node): Node {
   const host = node.inputs[0]?.node
   const both = host?.op.absorb?.(host, node)
@@ -79,7 +79,7 @@ function taskOf(device: Device, testCase: Case, benchmark: Benchmark): KernelTas
   const inputs = specsOf(testCase, benchmark).map(({ shape, dtype }) => placeholder(shape, dtype))
   const node = timedNode(testCase, benchmark, inputs, placeholder)
   const wanted = node.outputs.map((_, i) => ({ value: outputOf(node, i) }))
-  // The node comes last: everything else in the graph is what it reads.
+  // The node comes last: everything else in the graph is an input.
   const task = planFor(device, wanted, { record: true, fuse: false }).tasks.at(-1)
   if (task === undefined) throw new RangeError(`${benchmark.name}: no kernel computes it`)
   return task

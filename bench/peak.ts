@@ -17,13 +17,13 @@ export interface Peak {
   readonly gflops: number
   /** Bytes read and bytes written both count. */
   readonly gbps: number
-  /** The kernels that reached them. */
+  /** The kernels that reached these rates. */
   readonly shapes: { readonly gflops: string; readonly gbps: string }
 }
 
 interface ArithmeticShape {
   readonly name: string
-  /** Independent accumulators a lane, each a vec4f. */
+  /** Independent accumulators per lane, each a vec4f. */
   readonly accumulators: number
   readonly workgroupSize: number
   readonly fma: boolean
@@ -32,9 +32,9 @@ interface ArithmeticShape {
 interface CopyShape {
   readonly name: string
   readonly workgroupSize: number
-  /** How many vec4f a lane copies. */
+  /** Number of vec4f that a lane copies. */
   readonly vectors: number
-  /** How many vec4f a lane loads before it stores them. */
+  /** Number of vec4f that a lane loads before it stores them. */
   readonly atOnce: number
 }
 
@@ -125,7 +125,7 @@ export function rateOf(yardstick: Yardstick, milliseconds: number): number {
 
 function arithmeticShapes(target: Target): ArithmeticShape[] {
   // On a CPU a workgroup is one subgroup, and 16 vector registers hold a few accumulators (a vec4f of eight lanes takes
-  // four registers). A GPU hides latency by many lanes.
+  // four registers). A GPU hides latency with many lanes.
   const sizes = target.class === 'cpu' ? [target.subgroupSize ?? 8] : [64, 256]
   const counts = target.class === 'cpu' ? [2, 3, 4, 8] : [4, 8, 16]
   return sizes.flatMap((workgroupSize) =>

@@ -8,16 +8,16 @@ export interface BenchRow {
   readonly case: string
   readonly variant: string
   readonly bound: Bound
-  /** Wall clock of one repeat: the median over the samples. */
+  /** Wall-clock time of one repeat: the median over the samples. */
   readonly milliseconds: number
-  /** Of the samples, in ms. */
+  /** Spread of the samples, in ms. */
   readonly spread: Spread
   readonly samples: number
-  /** Runs in one sample. */
+  /** Runs per sample. */
   readonly repeats: number
-  /** 0 for a kernel without arithmetic worth counting. */
+  /** 0 for a kernel with hardly any arithmetic. */
   readonly gflops: number
-  /** Counts the least bytes that have to be moved; 0 where they are not counted. Exceeds the peak where caches hold them. */
+  /** Counts the least bytes that must be moved; 0 if they are not counted. Exceeds the peak if caches hold them. */
   readonly gbps: number
   /** The share of the peak that bounds the case. */
   readonly fractionOfPeak: number
@@ -26,10 +26,10 @@ export interface BenchRow {
    * was slow at the time.
    */
   readonly ceiling: number
-  /** For cases that process images. */
+  /** Only for cases that process images. */
   readonly imagesPerSecond?: number
   readonly notes?: readonly string[]
-  /** One repeat by the device's own clock, if it has one: the median over some samples. */
+  /** One repeat by the device's own clock, if it has one: the median over a few samples. */
   readonly deviceMilliseconds?: number
   readonly tfjs?: RivalResult
 }
@@ -113,7 +113,7 @@ function percent(share: number): string {
   return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`
 }
 
-/** Three significant digits: a measurement is worth no more. */
+/** Three significant digits: measurements are not more precise. */
 export function short(value: number): string {
   if (value === 0 || !Number.isFinite(value)) return String(value)
   const magnitude = Math.floor(Math.log10(Math.abs(value)))

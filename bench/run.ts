@@ -23,7 +23,7 @@ import { trainingKernelCases } from './training-kernels.ts'
 import { WrongResult } from './verify.ts'
 
 export interface BenchOptions {
-  /** A case runs if its name contains all of these words, upper or lower case. A comma separates alternatives. */
+  /** Runs only cases whose name contains all of these words, ignoring case. A comma separates alternatives. */
   readonly filter?: string | readonly string[] | undefined
   /** Fewer samples. */
   readonly quick?: boolean | undefined
@@ -45,7 +45,7 @@ export function print(text: string): void {
 }
 
 /**
- * Runs the benchmark on the best adapter; `log` gets the table line by line. Throws 'argument' if no case fits the
+ * Runs the benchmark on the best adapter; `log` receives the table line by line. Throws 'argument' if no case fits the
  * options, WrongResult if a kernel's result is wrong, 'file' if the report cannot be written.
  */
 export async function runBench(options: BenchOptions = {}, log: (line: string) => void = print): Promise<BenchReport> {

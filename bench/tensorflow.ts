@@ -1,6 +1,6 @@
 /**
  * TensorFlow.js' WebGPU backend on the same adapter and in the same process as weftgrad, so that both can be sampled in
- * turn. It has a device of its own: WebGPU gives one device per adapter object.
+ * turn. It has its own device: WebGPU gives one device per adapter object.
  */
 
 import type { Tensor } from '@tensorflow/tfjs'
@@ -26,13 +26,13 @@ export class TensorFlowSide {
   }
 
   static async open(): Promise<TensorFlowSide> {
-    // Both packages are CommonJS. While `navigator.gpu` is missing, the backend does not register itself on import, which
-    // is what we want: it would ask for features in a form that Dawn refuses.
+    // Both packages are CommonJS. While `navigator.gpu` is missing, the backend does not register itself on import,
+    // which is what we want: it would request features in a form that Dawn refuses.
     const { default: tf } = await import('@tensorflow/tfjs')
     const backendPackage = await import('@tensorflow/tfjs-backend-webgpu')
     const { adapter, gpu } = await findAdapter()
     provideNavigator(gpu)
-    // The limits and features that the backend would ask for itself.
+    // The limits and features that the backend would request itself.
     const { limits } = adapter
     const device = await adapter.requestDevice({
       label: 'TensorFlow.js',
@@ -74,7 +74,7 @@ export class TensorFlowSide {
     return Float32Array.from(values)
   }
 
-  /** Makes the work a subject for timing: every repeat in a `tidy` of its own. */
+  /** Makes the work a subject for timing, with a `tidy` for every repeat. */
   subject(work: TimedTensorFlow): Subject {
     return {
       maxRepeats: 1000,

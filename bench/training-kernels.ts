@@ -1,4 +1,4 @@
-/** The kernels of a training step that no operator runs by itself: Adam's update, and the gathering of a batch of images. */
+/** The kernels of a training step that are not operators: Adam's update, and gathering a batch of images. */
 
 import { alignUp } from '../src/gpu/alignment.ts'
 import { kernelTask } from '../src/graph/plan/choice.ts'
@@ -20,7 +20,9 @@ import type { ExpectedOutput, HostNumbers } from './case-data.ts'
 
 const list = (length: number, dtype: DType) => ({ shape: [length], dtype })
 
-/** The floats of LeNet-5's flat parameters: every tensor starts at a multiple of 256 bytes, as the engine lays them out. */
+/**
+ * The number of floats in LeNet-5's flat parameters: every tensor starts at a multiple of 256 bytes, as in the engine.
+ */
 function lenetLength(): number {
   using model = lenet5({}, { seed: 1 })
   const shapes = model.layers.flatMap(({ weights }) => weights.map(({ shape }) => shape))
@@ -44,7 +46,7 @@ function adamCase(): BenchCase {
       const count = lenetLength()
       const random = new Random(1, 'adam')
       const parameters = Float32Array.from({ length: count }, () => random.uniform() * 2 - 1)
-      // Away from zero, where implementations differ by where they add epsilon.
+      // Away from zero, because implementations differ in where they add epsilon.
       const gradients = Float32Array.from(
         { length: count },
         () => (random.below(2) - 0.5) * (0.2 + 2 * random.uniform()),

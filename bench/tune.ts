@@ -1,6 +1,7 @@
 /**
- * `bench tune`: shows what tuning sees. Measures every candidate for the kernels of a LeNet-5 training step, and for those
- * of the benchmark, as `tune` does but without a time limit. Shows which one wins, and which are wrong. Keeps nothing.
+ * `bench tune`: shows tuning from the inside. Measures every candidate for the kernels of a LeNet-5 training step, and
+ * for those of the benchmark, like `tune` but without a time limit. Shows which one wins, and which are wrong. Stores
+ * nothing.
  */
 
 import { WeftgradError } from '../src/errors.ts'

@@ -1,18 +1,18 @@
-/** Verification of what timed kernels left behind. */
+/** Verification of the results of timed kernels. */
 
 import type { Tolerance } from '../test/support/compare.ts'
 import { disagreement, disagreementAt, sampledPlaces } from '../test/support/compare.ts'
 import type { CaseData, HostNumbers } from './case-data.ts'
 
-/** A result was wrong, so the time that was measured means nothing. */
+/** A result was wrong, so the measured time is meaningless. */
 export class WrongResult extends Error {
   override readonly name = 'WrongResult'
 }
 
-/** The most places of a long result that are compared with its definition. */
+/** The most positions of a long result that are compared with its definition. */
 const mostPlaces = 4096
 
-/** Compares results with their definitions, long ones at a sample of their places. Throws WrongResult. */
+/** Compares results with their definitions, long ones at a sample of positions. Throws WrongResult. */
 export function verifyByDefinition(what: string, data: CaseData, results: readonly HostNumbers[]): void {
   data.outputs.forEach(({ length, expected }, i) => {
     if (expected === undefined) return
@@ -24,7 +24,7 @@ export function verifyByDefinition(what: string, data: CaseData, results: readon
   })
 }
 
-/** Compares two results at every place. Throws WrongResult. */
+/** Compares two results at every position. Throws WrongResult. */
 export function verifyEqual(
   what: string,
   tolerance: Tolerance,

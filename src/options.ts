@@ -24,8 +24,8 @@ export const aFunction: Kind = ['a function', (value) => typeof value === 'funct
 export const aNumber: Kind = ['a number', (value) => isNumber(value) && !Number.isNaN(value)]
 export const positive: Kind = ['a positive number', (value) => isNumber(value) && value > 0 && value < 1 / 0]
 export const fraction: Kind = ['a number in [0, 1)', (value) => isNumber(value) && value >= 0 && value < 1]
-export const countFrom1: Kind = ['a whole number from 1', (value) => positive[1](value) && Number.isInteger(value)]
-export const countFrom0: Kind = ['a whole number from 0', (value) => value === 0 || countFrom1[1](value)]
+export const countFrom1: Kind = ['a positive whole number', (value) => positive[1](value) && Number.isInteger(value)]
+export const countFrom0: Kind = ['a non-negative whole number', (value) => value === 0 || countFrom1[1](value)]
 export const anArray: Kind = ['an array', Array.isArray]
 /** Numbers one after the other, in an array of whatever type. */
 export const aList: Kind = ['an array', (value) => Array.isArray(value) || ArrayBuffer.isView(value)]

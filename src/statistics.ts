@@ -132,7 +132,7 @@ export function meanAndDeviation(values: readonly number[]): MeanAndDeviation {
 
 function requireCount(value: number, name: string): void {
   if (!Number.isSafeInteger(value) || value < 0)
-    throw new WeftgradError('argument', `${name} must be a count, a whole number from 0, not ${value}.`, {
+    throw new WeftgradError('argument', `${name} must be a count, a non-negative whole number, not ${value}.`, {
       [name]: value,
     })
 }

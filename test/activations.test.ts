@@ -1,6 +1,6 @@
 /**
- * Every activation gives the same bits whether a kernel applies it to its result or an elementwise kernel does, by every
- * variant: on NaN, infinities, denormals, numbers near zero and large ones.
+ * Every activation gives the same bits whether a kernel applies it to its result or an elementwise kernel does, in
+ * every variant: for NaN, infinities, denormals, numbers near zero and large ones.
  */
 import { describe, expect, test } from 'vitest'
 import type { Conv2dKey } from '../src/kernels/conv2d/conv2d.ts'
@@ -55,13 +55,13 @@ function targets(): Target[] {
   ]
 }
 
-/** All NaN are one: WGSL does not say which of them arithmetic gives. */
+/** All NaN count as equal: WGSL does not say which NaN arithmetic gives. */
 function bitsOf(numbers: HostArray | undefined): number[] {
   const values = numbers instanceof Float32Array ? numbers : new Float32Array()
   return [...new Uint32Array(values.map((x) => (Number.isNaN(x) ? Number.NaN : x)).buffer)]
 }
 
-/** What the elementwise kernels make of the numbers; all their variants agree. */
+/** The numbers after the elementwise kernels, all of whose variants must agree. */
 async function unfused(kind: ElementwiseKind, ...inputs: Numbers[]): Promise<Numbers> {
   const count = inputs[0]?.length ?? 0
   const steps = [
@@ -91,7 +91,7 @@ interface Fused<Key> {
   readonly count: number
 }
 
-/** Runs every variant with and without the activation; the result without it goes through the elementwise kernel. */
+/** Runs every variant with and without the activation. Without it, the result goes through the elementwise kernel. */
 async function expectOneText<Key>({ family, key, inputs, count }: Fused<Key>): Promise<void> {
   const run = async (activation: FusedActivation, variant: string, target: Target): Promise<Numbers> => {
     const plan = planKernel(family, key(activation), target, variant)
@@ -115,8 +115,8 @@ const product: MatmulKey = {
 }
 const ones = (count: number): Numbers => new Float32Array(count).fill(1)
 
-describe('an activation fused into a kernel gives the bits of the elementwise one', () => {
-  // As f32, vec2f and vec4f: by the columns that a lane has.
+describe('an activation fused into a kernel gives the same bits as the elementwise one', () => {
+  // As f32, vec2f and vec4f: it depends on the columns per lane.
   test.each([1, 16, 32])('matmul, %i columns', { timeout: 120_000 }, async (n) => {
     const inputs = [Float32Array.from(specials), ones(n)]
     const key = (activation: FusedActivation): MatmulKey => ({ ...product, n, activation })
@@ -133,7 +133,7 @@ describe('an activation fused into a kernel gives the bits of the elementwise on
     await expectOneText({ family: matmul, key, inputs: [left, ones(k)], count: specials.length })
   })
 
-  test('conv2d, by every variant', { timeout: 120_000 }, async () => {
+  test('conv2d, in every variant', { timeout: 120_000 }, async () => {
     const side = Math.ceil(specials.length / 2)
     const filters = 4
     const pixels = Float32Array.from({ length: 2 * side }, (_, i) => specials[i] ?? 0)
@@ -149,7 +149,7 @@ describe('an activation fused into a kernel gives the bits of the elementwise on
   })
 })
 
-describe("relu's derivative fused into a kernel gives the bits of the elementwise one", () => {
+describe("relu's derivative fused into a kernel gives the same bits as the elementwise one", () => {
   test('the mask of a product', { timeout: 120_000 }, async () => {
     const n = 4
     const key: MatmulKey = { ...product, n, mask: true }
@@ -170,7 +170,7 @@ describe("relu's derivative fused into a kernel gives the bits of the elementwis
     const width = 8
     const windows = Math.ceil(specials.length / (width / 2)) * (width / 2)
     const height = (windows / (width / 2)) * 2
-    // Every window has one of the numbers, four times over.
+    // Every window holds one of the numbers four times.
     const image = Float32Array.from({ length: height * width }, (_, i) => {
       const [y, x] = [Math.floor(i / width), i % width]
       return specials[Math.floor(y / 2) * (width / 2) + Math.floor(x / 2)] ?? 0

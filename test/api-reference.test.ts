@@ -1,6 +1,6 @@
 /**
- * The API reference is complete: every public name has a comment, every type that a public name mentions is public, and no
- * link in a comment leads nowhere. (What a comment says is for people to judge.)
+ * The API reference is complete: every public name has a comment, every type that a public name mentions is public, and
+ * every link in a comment leads somewhere. (Only people can judge what a comment says.)
  */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,7 +9,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** Keeps what TypeDoc has to say. */
+/** Collects TypeDoc's messages. */
 class Warnings extends Logger {
   readonly texts: string[] = []
   override log(message: string, level: LogLevel): void {
@@ -35,7 +35,7 @@ describe('the API reference', () => {
     names = Object.values(project.reflections).map((reflection) => reflection.getFullName())
   })
 
-  test('has the names of both entries, and of the namespaces', () => {
+  test('has the names of both entry points, and of the namespaces', () => {
     expect(names).toContain('weftgrad.matmul')
     expect(names).toContain('weftgrad.nn.fit')
     expect(names).toContain('weftgrad/node.open')

@@ -28,7 +28,8 @@ import {
   where,
 } from '../src/index.ts'
 import { useDevice } from './support/device.ts'
-import { expectClose, noise, numbersOn, slope, strip } from './support/gradients.ts'
+import { expectClose, numbersOn, slope, strip } from './support/gradients.ts'
+import { noiseTensor } from './support/noise.ts'
 
 const device = useDevice()
 const numbers = numbersOn(device)
@@ -65,13 +66,13 @@ describe('higher derivatives of smooth functions', () => {
     expectClose(actual, points.map(expected), 2e-5)
   })
 
-  it('of a power exist at exponent 0 too, by base and by exponent', async () => {
+  it('of a power exist at exponent 0 too, by base and exponent', async () => {
     const [base, exponent] = [tensor([2, 4]), tensor([0, 0])]
     expectClose((await numbers(slope(sum(slope(sum(pow(base, exponent)), base)), exponent)))[0], [0.5, 0.25])
     expectClose((await numbers(slope(sum(slope(sum(pow(base, exponent)), exponent)), base)))[0], [0.5, 0.25])
   })
 
-  it('of max-pooling pass through the maxima only', async () => {
+  it('of max-pooling pass only through the maxima', async () => {
     const x = strip([2, 1, 3, 3, -1, 5])
     const [third] = await numbers(derivative((t) => maxPool(pow(t, 4), { poolSize: [1, 2] }), x, 3))
     expectClose(third, [48, 0, 72, 0, 0, 120])
@@ -101,13 +102,13 @@ describe('higher derivatives of smooth functions', () => {
 })
 
 describe('the gradient of a gradient agrees with differences of the gradient', () => {
-  const image = noise([2, 5, 4, 3], 'image')
+  const image = noiseTensor([2, 5, 4, 3], 'image')
   const pool = { poolSize: 2, padding: 'same' } as const
   const convolution = { strides: 2, padding: 'same' } as const
 
-  /** Any function of the gradient: weighted, so that no symmetry hides a mistake. */
+  /** A function of the gradients, weighted so that no symmetry hides a mistake. */
   const ofGradients = (f: (...inputs: Tensor[]) => Tensor, shapes: readonly (readonly number[])[]) => {
-    const weights = shapes.map((shape, i) => noise(shape, `weight ${i}`))
+    const weights = shapes.map((shape, i) => noiseTensor(shape, `weight ${i}`))
     return (...inputs: Tensor[]): Tensor => {
       const slopes = gradients(f(...inputs), inputs)
       return slopes.map((one, i) => sum(mul(one, weights[i] ?? 0))).reduce((a, b) => add(a, b))
@@ -115,26 +116,26 @@ describe('the gradient of a gradient agrees with differences of the gradient', (
   }
 
   it.each<[name: string, f: (...inputs: Tensor[]) => Tensor, inputs: readonly Tensor[]]>([
-    ['matmul', (a = image, b = image) => sum(tanh(matmul(a, b))), [noise([3, 4], 'a'), noise([4, 2], 'b')]],
+    ['matmul', (a = image, b = image) => sum(tanh(matmul(a, b))), [noiseTensor([3, 4], 'a'), noiseTensor([4, 2], 'b')]],
     [
       'matmul of batches, transposed',
       (a = image, b = image) => sum(square(matmul(a, b, { transposeA: true, transposeB: true }))),
-      [noise([2, 4, 3], 'a'), noise([2, 5, 4], 'b')],
+      [noiseTensor([2, 4, 3], 'a'), noiseTensor([2, 5, 4], 'b')],
     ],
     [
       'conv2d',
       (x = image, k = image, b = image) => sum(square(conv2d(x, k, b, convolution))),
-      [image, noise([3, 3, 3, 2], 'kernel'), noise([2], 'bias')],
+      [image, noiseTensor([3, 3, 3, 2], 'kernel'), noiseTensor([2], 'bias')],
     ],
     [
       'dilated conv2d with tanh',
       (x = image, k = image) => sum(conv2d(x, k, undefined, { dilationRate: 2, activation: 'tanh' })),
-      [mul(image, 0.5), mul(noise([2, 2, 3, 2], 'kernel'), 0.5)],
+      [mul(image, 0.5), mul(noiseTensor([2, 2, 3, 2], 'kernel'), 0.5)],
     ],
     [
       'depthwiseConv2d',
       (x = image, k = image) => sum(square(depthwiseConv2d(x, k, convolution))),
-      [image, noise([3, 3, 3, 2], 'kernel')],
+      [image, noiseTensor([3, 3, 3, 2], 'kernel')],
     ],
     ['averagePool', (x = image) => sum(tanh(square(averagePool(x, pool)))), [image]],
   ])('%s', async (_, f, inputs) => {
@@ -151,9 +152,9 @@ describe('the gradient of a gradient agrees with differences of the gradient', (
   })
 
   it('is symmetric in image and kernel', async () => {
-    const kernel = noise([3, 3, 3, 2], 'kernel')
+    const kernel = noiseTensor([3, 3, 3, 2], 'kernel')
     const y = sum(square(conv2d(image, kernel, undefined, convolution)))
-    const [u, v] = [noise(image.shape, 'u'), noise(kernel.shape, 'v')]
+    const [u, v] = [noiseTensor(image.shape, 'u'), noiseTensor(kernel.shape, 'v')]
     const oneWay = sum(mul(slope(sum(mul(slope(y, image), u)), kernel), v))
     const otherWay = sum(mul(slope(sum(mul(slope(y, kernel), v)), image), u))
     const [[a = 0] = [], [b = 1] = []] = await numbers(oneWay, otherWay)

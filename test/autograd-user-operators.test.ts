@@ -1,4 +1,4 @@
-/** Operators that users bring, operators without a gradient, and that the gradient checker notices a wrong one. */
+/** Users' own operators, operators without a gradient, and the gradient checker, which must notice wrong gradients. */
 import { describe, expect, it } from 'vitest'
 import type { OpDefinition } from '../src/autograd/define-op.ts'
 import { defineOp } from '../src/autograd/define-op.ts'
@@ -21,7 +21,8 @@ import {
 import { toU32Op } from '../src/operators/elementwise.ts'
 import { apply } from '../src/operators/operator.ts'
 import { useDevice } from './support/device.ts'
-import { expectClose, noise, numbersOn, slope } from './support/gradients.ts'
+import { expectClose, numbersOn, slope } from './support/gradients.ts'
+import { noiseTensor } from './support/noise.ts'
 import { run, scaling, timesCotangent } from './support/scaling.ts'
 
 const device = useDevice()
@@ -34,22 +35,22 @@ describe('an operator without a gradient throws an error', () => {
   ])
 
   it.each<[what: string, act: () => unknown, code: string, mentions: RegExp]>([
-    ['a result of more than one number', () => gradients(x, [x]), 'shape', /one f32 number.*\[2, 2\]/],
+    ['a result with more than one number', () => gradients(x, [x]), 'shape', /one f32 number.*\[2, 2\]/],
     ['a result of whole numbers', () => gradients(tensor([1], [1], 'u32'), [x]), 'shape', /u32/],
-    ['a derivative by whole numbers', () => gradients(sum(x), [tensor([1], [1], 'u32')]), 'no-gradient', /u32/],
+    [
+      'a derivative with respect to whole numbers',
+      () => gradients(sum(x), [tensor([1], [1], 'u32')]),
+      'no-gradient',
+      /u32/,
+    ],
     ['argmax', () => gradients(sum(mul(toF32(argmax(x)), sum(x))), [x]), 'no-gradient', /argmax/],
     ['rounding to whole numbers', () => gradients(sum(toF32(rounded(x))), [x]), 'no-gradient', /toU32/],
-    [
-      'an operator of a user without a derivative',
-      () => gradients(sum(run(halving, x)), [x]),
-      'no-gradient',
-      /halving/,
-    ],
+    ["a user's operator without a derivative", () => gradients(sum(run(halving, x)), [x]), 'no-gradient', /halving/],
   ])('%s', (_, act, code, mentions) => {
     expect(act).toThrow(expect.objectContaining({ code, message: expect.stringMatching(mentions) }))
   })
 
-  it('but only if the derivative has to pass through it', async () => {
+  it('only if the derivative has to pass through it', async () => {
     const y = add(sum(square(x)), mul(toF32(argmax(tensor([1, 3]))), 7))
     expect(await numbers(slope(y, x))).toEqual([[2, 4, 8, 6]])
     const z = sum(mul(run(halving, tensor([[8, 8]])), x))
@@ -63,7 +64,7 @@ const halving = scaling('halving', 0.5)
 
 describe("a user's operator", () => {
   const tripling = scaling('tripling', 3, timesCotangent(3))
-  const x = noise([5, 41], 'x')
+  const x = noiseTensor([5, 41], 'x')
 
   it('runs forward, between other operators', async () => {
     const [actual, expected] = await numbers(exp(run(tripling, neg(x))), exp(mul(x, -3)))
@@ -114,7 +115,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         scratchBytes: [],
         flops: 6,
       }),
-      // By `b` only; `a` is taken for a constant.
+      // By `b` only; `a` counts as a constant.
       vjp: (_inputs, _outputs, cotangents) => {
         seen.push(cotangents.map((cotangent) => cotangent !== undefined))
         const [total = 0, difference = 0] = cotangents
@@ -140,10 +141,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     ])
   })
 
-  it('whose rule gives another shape than the operand has is refused by name', () => {
+  it("whose rule returns a shape other than the operand's is refused by name", () => {
     const wrong = (gradient: Tensor): OpDefinition => scaling('crooked', 1, () => [gradient])
     for (const shape of [[205], [], [41, 5]])
-      expect(() => gradients(sum(run(wrong(noise(shape, 'g')), x)), [x])).toThrow(
+      expect(() => gradients(sum(run(wrong(noiseTensor(shape, 'g')), x)), [x])).toThrow(
         expect.objectContaining({ code: 'shape', message: expect.stringContaining('crooked') }),
       )
   })
@@ -160,8 +161,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 })
 
 describe('the gradient checker notices a derivative that', () => {
-  const x = noise([40], 'x')
-  const errorOf = async (vjp: NonNullable<OpDefinition['vjp']>): Promise<number> => {
+  const x = noiseTensor([40], 'x')
+  const gradientError = async (vjp: NonNullable<OpDefinition['vjp']>): Promise<number> => {
     const op = scaling('suspect', 3, vjp)
     const { error } = await gradCheck((t) => sum(square(run(op, t))), [x], { device: device(), seed: 3 })
     return error
@@ -175,20 +176,20 @@ describe('the gradient checker notices a derivative that', () => {
   it.each<[what: string, vjp: NonNullable<OpDefinition['vjp']>]>([
     ['has the wrong sign', timesCotangent(-3)],
     ['is a tenth too large', timesCotangent(3.3)],
-    ['is forgotten', () => [undefined]],
+    ['is missing', () => [undefined]],
     ['is wrong in one element of forty', timesCotangent(tensor(oneWrong))],
-    ['belongs to other elements', reversed],
+    ['is assigned to the wrong elements', reversed],
   ])('%s', async (_, vjp) => {
-    expect(await errorOf(vjp)).toBeGreaterThan(0.02)
+    expect(await gradientError(vjp)).toBeGreaterThan(0.02)
   })
 
   it('is NaN', async () => {
-    expect(await errorOf(timesCotangent(Number.NaN))).toBeNaN()
+    expect(await gradientError(timesCotangent(Number.NaN))).toBeNaN()
   })
 
   it('accepts a correct one, reproducibly for a seed', async () => {
-    const error = await errorOf(timesCotangent(3))
+    const error = await gradientError(timesCotangent(3))
     expect(error).toBeLessThan(2e-3)
-    expect(await errorOf(timesCotangent(3))).toBe(error)
+    expect(await gradientError(timesCotangent(3))).toBe(error)
   })
 })

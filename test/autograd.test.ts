@@ -1,6 +1,6 @@
 /**
- * Differentiation of whole graphs: what shares, what is independent, and where a gradient is 0 or NaN. Single operators:
- * operators.test.ts.
+ * Differentiation of whole graphs: shared tensors, independent ones, and where a gradient is 0 or NaN. For single
+ * operators see operators.test.ts.
  */
 import { describe, expect, it } from 'vitest'
 import type { Tensor } from '../src/index.ts'
@@ -63,18 +63,18 @@ describe('a gradient', () => {
   it.each<[what: string, f: (x: Tensor) => Tensor, x: Tensor, expected: readonly number[]]>([
     ['a power by its exponent, at 0', (x) => pow(tensor([0, 0, -0]), x), tensor([-1, 2, -3]), [0, 0, 0]],
     ['clip, beyond its limits', (x) => reciprocal(clip(x, 0, 1)), tensor([-1, 0.5]), [0, -4]],
-    ['max, for what is smaller', (x) => reciprocal(max(x, { axes: 1 })), tensor([[0, -1]]), [-Infinity, 0]],
-    ['min, for what is larger', (x) => reciprocal(min(x, { axes: 1 })), tensor([[0, 1]]), [-Infinity, 0]],
+    ['max, for the smaller elements', (x) => reciprocal(max(x, { axes: 1 })), tensor([[0, -1]]), [-Infinity, 0]],
+    ['min, for the larger elements', (x) => reciprocal(min(x, { axes: 1 })), tensor([[0, 1]]), [-Infinity, 0]],
     ['maximum, for the smaller', (x) => reciprocal(maximum(x, 0)), tensor([-1]), [0]],
     ['relu, below 0', (x) => reciprocal(relu(x)), tensor([-1, 2]), [0, -0.25]],
-    ['where, for what is not taken', (x) => reciprocal(where(x, mul(x, 0), x)), tensor([0]), [-Infinity]],
+    ['where, for the branch not taken', (x) => reciprocal(where(x, mul(x, 0), x)), tensor([0]), [-Infinity]],
     [
-      'maxPool, for what is smaller',
+      'maxPool, for the smaller elements',
       (x) => reciprocal(maxPool(x, { poolSize: [1, 2] })),
       strip([0, -1]),
       [-Infinity, 0],
     ],
-  ])('is 0 where it is said to be, also beside infinities: %s', async (_, f, x, expected) => {
+  ])('is 0 where documented, even beside infinities: %s', async (_, f, x, expected) => {
     const [actual] = await numbers(slope(sum(f(x)), x))
     expect(actual?.map((n) => n + 0)).toEqual(expected)
   })
@@ -86,7 +86,7 @@ describe('a gradient', () => {
     expect(await numbers(slope(sum(pow(tensor([Number.NaN]), exponent)), exponent))).toEqual([[Number.NaN]])
   })
 
-  it('of a tensor by itself is one, also if it is asked for twice', async () => {
+  it('of a tensor with respect to itself is one, even if requested twice', async () => {
     const x = tensor([3])
     const y = square(x)
     const [own, first, second] = gradients(y, [y, x, x])
@@ -95,7 +95,7 @@ describe('a gradient', () => {
     expect(await numbers(own, first, second)).toEqual([[1], [6], [6]])
   })
 
-  it('can be taken by an intermediate tensor, alone or together with its inputs', async () => {
+  it('can be taken with respect to an intermediate tensor, alone or together with its inputs', async () => {
     const x = tensor([0.5, 2])
     const middle = square(x)
     const y = sum(mul(middle, tensor([3, 5])))
@@ -147,7 +147,7 @@ describe('functions that differentiate functions', () => {
   const w = tensor([2, 3])
   const f = (x: Tensor): Tensor => sum(mul(square(x), w))
 
-  it('grad and valueAndGrad differentiate by arguments, or by tensors that the function closes over', async () => {
+  it('grad and valueAndGrad differentiate with respect to arguments, or tensors that the function closes over', async () => {
     const x = tensor([1, 10])
     const [value, [byArgument]] = valueAndGrad(f)(x)
     const [same, [byWeight]] = valueAndGrad(f, [w])(x)

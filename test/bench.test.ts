@@ -1,4 +1,7 @@
-/** The benchmarks' method: statistics, sampling, verification, the report, the comparison. No assertion depends on speed. */
+/**
+ * The benchmarks' method: statistics, sampling, verification, the report, the comparison. No assertion depends on
+ * speed.
+ */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,7 +27,7 @@ describe('measuring', () => {
     expect(() => summarize([])).toThrow(/no samples/)
   })
 
-  /** Subjects that take made-up time on a made-up clock, and tell who ran. */
+  /** Subjects that take made-up time on a made-up clock, and record which of them ran. */
   function subjects(costs: Readonly<Record<string, number>>): {
     subjects: Subject[]
     calls: { name: string; repeats: number }[]
@@ -178,7 +181,7 @@ describe('a comparison', () => {
     expect(changes[0]).toMatchObject({ verdict: 'faster', after: { variant: 'tiled' } })
   })
 
-  it('can scale by the ceilings, so that a slower machine is no regression', () => {
+  it('can scale by the ceilings, so that a slower machine does not count as a regression', () => {
     const slowMachine = report([row('a', 20, { ceiling: 50 })], 50)
     const fastMachine = report([row('a', 10)], 100)
     expect(compareReports(fastMachine, slowMachine).failures).toHaveLength(1)

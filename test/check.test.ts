@@ -1,4 +1,6 @@
-/** The check of an adapter: wrong kernels are found, a part that fails in whatever way takes no other with it. */
+/**
+ * The check of an adapter: it finds wrong kernels, and a part that fails, however it fails, does not affect the others.
+ */
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -26,7 +28,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-/** Makes a variant of matmul wrong: it runs no workgroup, and its result is never written. */
+/** Breaks a variant of matmul: it runs no workgroup, so its result is never written. */
 function spoil(name: string): void {
   const variant = matmulFamily.variants.find((one) => one.name === name)
   if (variant === undefined) throw new Error(`matmul has no variant ${name}`)
@@ -47,7 +49,7 @@ describe('a part of the check', () => {
     expect(outcome.problems).toEqual([])
     expect(outcome.figures).toMatchObject({ failures: [] })
     expect((outcome.figures as { checked: number }).checked).toBeGreaterThan(0)
-    // Without time nothing was checked, and that is no success.
+    // Without time nothing was checked, and that does not count as success.
     expect(all.problems).toContain('No case was checked.')
     expect(all.left.join()).toMatch(/cases: out of time/)
   })
@@ -194,7 +196,7 @@ describe('conducting a check', () => {
       ['sound', true, undefined, 7],
     ])
     expect(isGood(report)).toBe(false)
-    // Written after each part, and never called complete before it is.
+    // The report is written after each part, and not called complete before it is.
     expect(reports.map(({ complete, parts }) => [complete, parts.length])).toEqual([
       [false, 1],
       [false, 2],
@@ -207,7 +209,7 @@ describe('conducting a check', () => {
     expect(lines.join('\n')).toMatch(/sound.*ok, 1 skipped/)
   })
 
-  it('is good if all parts are, and not if none was run', async () => {
+  it('succeeds if all parts do, but not if none was run', async () => {
     const { report } = await conducted(['sound', 'sound'])
     expect(isGood(report)).toBe(true)
     expect(isGood((await conducted([])).report)).toBe(false)
@@ -224,7 +226,7 @@ describe('conducting a check', () => {
     expect(pageOf(report, [])).toMatch(/\*\*The check did not finish\.\*\*/)
   })
 
-  it('makes a page that names what failed first, and shows what was found in spite of it', async () => {
+  it('makes a page that lists failures first, and still shows what was found', async () => {
     const { report } = await conducted(['crashes', 'sound'])
     const parts = ['crashes', 'sound'].map((name) => ({
       ...bare(name),
@@ -262,14 +264,14 @@ describe('the command', () => {
     })
   }
 
-  it('refuses what it does not know with 2', async () => {
+  it('rejects unknown arguments with exit code 2', async () => {
     expect(await command('--only', 'speed')).toMatchObject({ code: 2, text: expect.stringMatching(/no part "speed"/) })
     expect(await command('--minutes', '-1')).toMatchObject({ code: 2 })
     expect(await command('--out', 'report.txt')).toMatchObject({ code: 2, text: expect.stringMatching(/\.json/) })
     expect((await command('--page', join(folder, 'none.json'))).code).toBe(1)
   })
 
-  it('checks, writes report and page, and puts PyTorch beside them', async () => {
+  it('checks, writes report and page, and compares them with PyTorch', async () => {
     const out = join(folder, 'report.json')
     const { code, text } = await command(
       '--only',
@@ -299,11 +301,11 @@ describe('the command', () => {
     const page = await readFile(join(folder, 'report.md'), 'utf8')
     expect(page).toMatch(/PyTorch 9\.9 on a made-up GPU/)
     expect(page).toMatch(/Everything checked is right\./)
-    // A report is no PyTorch report.
+    // A report is not a PyTorch report.
     expect((await command('--page', out, '--pytorch', out)).code).not.toBe(0)
   })
 
-  it('has parts of different names that fit into seven minutes', () => {
+  it('has parts with different names that fit into seven minutes', () => {
     expect(new Set(allParts.map(({ name }) => name)).size).toBe(allParts.length)
     expect(allParts.reduce((sum, { seconds }) => sum + seconds, 0)).toBeLessThanOrEqual(420)
   })

@@ -1,4 +1,4 @@
-/** Training checkpoints as bytes and on disk: nothing is lost, and nothing damaged is taken for one. */
+/** Training checkpoints as bytes and on disk: nothing is lost, and damaged files are refused. */
 import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm, unlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -66,7 +66,7 @@ describe('a checkpoint as bytes', () => {
     for (let at = 0; at < bytes.length; at++) {
       const damaged = bytes.slice()
       damaged[at] = (damaged[at] ?? 0) ^ (1 << (at % 8))
-      // A blank of the header's padding that became a tab says the same as before.
+      // In the header's padding, a tab instead of a space has the same meaning.
       let back: TrainingCheckpoint | undefined
       try {
         back = decodeCheckpoint(damaged)
@@ -111,7 +111,7 @@ describe('a checkpoint on disk', () => {
     expect(await sums()).toHaveLength(2)
   })
 
-  it('is refused if it is damaged, or another checkpoint, whole in itself', async () => {
+  it('is refused if it is damaged, or is another intact checkpoint', async () => {
     await keepCheckpoint(folder, checkpoint)
     const path = pathOf('checkpoint.safetensors')
     const bytes = await readFile(path)
@@ -129,7 +129,7 @@ describe('a checkpoint on disk', () => {
     await expect(checkpointIn(folder)).rejects.toMatchObject({ code: 'format' })
   })
 
-  it('is good wherever a crash came between the checksum and the file, again and again', async () => {
+  it('is good wherever a crash came between the checksum and the file, even repeatedly', async () => {
     await keepCheckpoint(folder, { ...checkpoint, epoch: 1 })
     for (let epoch = 2; epoch < 6; epoch++) {
       const old = await readFile(pathOf('checkpoint.safetensors'))
@@ -142,7 +142,7 @@ describe('a checkpoint on disk', () => {
     expect(await checkpointIn(folder)).toEqual(checkpoint)
   })
 
-  it('without a checksum is one of an early run, and goes by what it holds', async () => {
+  it('without a checksum comes from an early run, and is accepted for its contents', async () => {
     await keepCheckpoint(folder, checkpoint)
     await unlink(pathOf('checksums.json'))
     expect(await checkpointIn(folder)).toEqual(checkpoint)

@@ -1,4 +1,4 @@
-/** Class numbers from 0 to 2^24 - 1 keep their value on every way: data sets, training, evaluation, files of models. */
+/** Class numbers from 0 to 2^24 - 1 keep their value everywhere: in data sets, training, evaluation and model files. */
 
 import { describe, expect, it } from 'vitest'
 import { type ImageDataset, residentImages } from '../src/data/dataset.ts'
@@ -9,14 +9,14 @@ import { failure } from './support/failure.ts'
 
 const device = useDevice()
 
-/** One number an example, always 1: what a model says of it depends on its kernel alone. */
+/** One number per example, always 1: the model's output then depends only on its kernel. */
 function examples(labels: ArrayLike<number>, classes: number): FeatureDataset {
   const data = FeatureDataset.allocate(device(), { width: 1, labels, classes })
   data.write(0, new Float32Array(labels.length).fill(1))
   return data
 }
 
-/** Takes every example for the one class. */
+/** A model that assigns every example to one class. */
 function always(wanted: number, classes: number): nn.Model {
   const model = nn.sequential('always', [1], [nn.dense('logits', classes, { useBias: false })])
   const data = new Float32Array(classes)
@@ -55,7 +55,7 @@ describe('labels', () => {
   it.each([
     ['an unknown class', [0, 300]],
     ['a negative number', [0, -1]],
-    ['a part of a number', [0, 1.5]],
+    ['a fraction', [0, 1.5]],
     ['NaN', [0, Number.NaN]],
   ])('that hold %s are refused, saying where', async (_, labels) => {
     const message = `1 has the label ${labels[1]}, and there are 300 classes.`
@@ -85,14 +85,15 @@ describe('evaluation', () => {
     expect([confusion[wanted]?.[wanted], confusion[25]?.[wanted]]).toEqual([2, 1])
   })
 
-  it.each([70_000, 2 ** 24])('of %i classes has every figure but the confusion matrix', async (classes) => {
+  it.each([70_000, 2 ** 24])('of %i classes has every figure except the confusion matrix', async (classes) => {
     using data = examples([classes - 1, classes - 1, 4463, classes - 1, classes - 1], classes)
     using model = always(classes - 1, classes)
     const { predictions, confusion, accuracy, loss } = await nn.evaluate(model, data)
     expect([...predictions]).toEqual(Array(5).fill(classes - 1))
     expect(accuracy).toBeCloseTo(0.8, 6)
     expect(confusion).toEqual([])
-    // Of 20 against `classes - 1` zeros, and of 0 once. Sums over classes have rounding errors of their own.
+    // The class competes with `classes - 1` zeros: once with a logit of 20, once with 0. Sums over classes round
+    // differently.
     const right = Math.log(Math.exp(20) + classes - 1) - 20
     expect(loss).toBeCloseTo(right + 20 / 5, 2)
   })
@@ -109,7 +110,7 @@ it('training moves the class of the label, not the class of its low bits', async
   expect(kernel[65_537 & 255]).toBeLessThan(1e-6)
 })
 
-it('a LeNet-5 of 300 classes is read back from its file', async () => {
+it('a LeNet-5 with 300 classes is read back from its file', async () => {
   const classNames = Array.from({ length: 300 }, (_, k) => `class ${k}`)
   using model = nn.lenet5({ units: [8, 4], classes: 300 })
   const bytes = await nn.encodeLenet5({ model, units: [8, 4], classNames })

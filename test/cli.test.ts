@@ -30,7 +30,7 @@ beforeAll(async () => {
 }, 300_000)
 afterAll(() => rm(place, { recursive: true, force: true }))
 
-describe('training, testing and asking, through the command', () => {
+describe('training, evaluating and predicting with the command', () => {
   const limited = ['--limit', '640', '--epochs', '1']
   let run = ''
   let trained: Outcome
@@ -67,13 +67,13 @@ describe('training, testing and asking, through the command', () => {
     expect(models[0]?.equals(models[1] ?? Buffer.alloc(0))).toBe(true)
   }, 120_000)
 
-  it('tests the model of a run again', async () => {
+  it('evaluates a finished run', async () => {
     const { code, stdout } = await weftgrad(['evaluate', run, '--json'])
     expect(code).toBe(0)
     expect(JSON.parse(stdout)).toMatchObject({ test: JSON.parse(trained.stdout).test, runDir: run })
   }, 120_000)
 
-  it('says what pictures show, large or small, and when they look inverted', async () => {
+  it('classifies images, large or small, and warns if they look inverted', async () => {
     const data = new Uint8Array(60 * 40 * 3).fill(255)
     await writeFile(join(place, 'white.png'), encodePng({ width: 60, height: 40, channels: 3, data }))
     await writeFile(
@@ -97,7 +97,7 @@ describe('training, testing and asking, through the command', () => {
     }
   }, 120_000)
 
-  it('says clearly what is wrong with a run or a picture', async () => {
+  it('says clearly what is wrong with a run or an image', async () => {
     await mkdir(join(place, 'empty'), { recursive: true })
     await writeFile(join(place, 'no.png'), 'not a picture')
     for (const [args, words] of [
@@ -115,7 +115,7 @@ describe('training, testing and asking, through the command', () => {
 })
 
 describe('stopping', () => {
-  it('with SIGINT writes a checkpoint, says how to go on, and the resumed run equals the uninterrupted one', async () => {
+  it('with SIGINT writes a checkpoint, says how to resume, and the resumed run equals the uninterrupted one', async () => {
     const out = join(place, 'stopped')
     const settings = ['--limit', '1000', '--epochs', '2', '--units', '32,16', '--seed', '5']
     let sent = false
@@ -142,12 +142,12 @@ describe('stopping', () => {
     expect(JSON.parse(resumed.stdout).test).toEqual(uninterrupted.test)
   }, 120_000)
 
-  it('with SIGHUP, as a terminal that is closed sends it, writes a checkpoint, too', async () => {
+  it('with SIGHUP, which a closing terminal sends, writes a checkpoint too', async () => {
     const out = join(place, 'hung-up')
     const settings = ['--limit', '1000', '--epochs', '50', '--units', '32,16']
     let sent = false
     const stopped = await weftgrad(['train', 'lenet', ...settings, '--out', out], (text, child) => {
-      // Once: a second one, later, would end the process at once.
+      // Only once: a second one, later, would end the process at once.
       if (sent || !text.includes('Epoch')) return
       sent = true
       child.kill('SIGHUP')
@@ -157,7 +157,7 @@ describe('stopping', () => {
     expect(await readdir(out)).not.toContain('report.json')
   }, 60_000)
 
-  it('takes a signal that arrives twice for one, and ends the process where a job has not stopped after a while', () => {
+  it('counts a signal that arrives twice as one, and ends the process if a job has not stopped after a while', () => {
     vi.useFakeTimers({ toFake: ['setTimeout'] })
     const kill = vi.spyOn(process, 'kill').mockReturnValue(true)
     try {
@@ -190,7 +190,7 @@ describe('stopping', () => {
   })
 
   it.skipIf(process.platform === 'win32')(
-    'by SIGTERM ends also a process that waits for a pipe nobody writes to',
+    'with SIGTERM also ends a process that waits for a pipe nobody writes to',
     async () => {
       const pipe = join(place, 'pipe')
       expect(spawnSync('mkfifo', [pipe]).status).toBe(0)
@@ -209,8 +209,8 @@ describe('stopping', () => {
   )
 })
 
-describe('standard output that is closed, as by `| head -1`,', () => {
-  /** Closes it after the first words. */
+describe('closed standard output, as with `| head -1`,', () => {
+  /** Closes it after the first output. */
   async function closedEarly(args: readonly string[]): Promise<Outcome> {
     const child = spawn(process.execPath, [await builtCommand(), ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
     child.stdout.once('data', () => child.stdout.destroy())
@@ -222,7 +222,7 @@ describe('standard output that is closed, as by `| head -1`,', () => {
     return { code, stdout: '', stderr }
   }
 
-  it('does not end a training, and is no success', async () => {
+  it('does not end a training, but is not a success', async () => {
     const out = join(place, 'unread')
     const { code, stderr } = await closedEarly(['train', 'lenet', '--limit', '640', '--epochs', '1', '--out', out])
     expect({ code, stderr }).toMatchObject({ code: 141, stderr: expect.stringContaining('standard output was closed') })
@@ -230,7 +230,7 @@ describe('standard output that is closed, as by `| head -1`,', () => {
   }, 60_000)
 
   it.skipIf(!existsSync('/dev/full'))(
-    'or full, is no success of any command',
+    'or a full one, makes every command fail',
     async () => {
       const full = await open('/dev/full', 'w')
       try {
@@ -249,7 +249,7 @@ describe('standard output that is closed, as by `| head -1`,', () => {
 })
 
 describe('arguments', () => {
-  it('that are wrong are refused by name, with exit code 2 and without a stack', async () => {
+  it('that are wrong are refused by name, with exit code 2 and no stack trace', async () => {
     const cases: [string[], string][] = [
       [['--epochs', '0'], '--epochs must be a whole number from 1'],
       [['--epochs', ''], "--epochs must be a whole number from 1 to 10,000, not ''"],
@@ -276,7 +276,7 @@ describe('arguments', () => {
     }
   }, 60_000)
 
-  it('that name no command get the one that was meant, whatever follows', async () => {
+  it('that name an unknown command get a suggestion, whatever follows', async () => {
     for (const [args, words] of [
       [['doctr'], "unknown command 'doctr'. Did you mean 'doctor'?"],
       [['trian', 'lenet'], "unknown command 'trian'. Did you mean 'train'?"],
@@ -299,7 +299,7 @@ describe('arguments', () => {
     expect(await weftgrad(['help', 'train'])).toMatchObject({ code: 0, stdout: expect.stringContaining('lenet') })
   }, 30_000)
 
-  it('are of no use without the packages, which is said', async () => {
+  it('need the packages, and say so if they are missing', async () => {
     const clone = join(place, 'clone')
     await mkdir(join(clone, 'bin'), { recursive: true })
     await symlink(resolve('src'), join(clone, 'src'))
@@ -314,7 +314,7 @@ describe('arguments', () => {
 })
 
 describe('the doctor', () => {
-  it('says which adapter and data there are, as text and as JSON, from the sources and from the build', async () => {
+  it('shows the adapter and data found, as text and as JSON, from the sources and from the build', async () => {
     const { code, stdout } = await runCommand(['doctor', '--json'], { program: sourceCommand })
     const diagnosis = JSON.parse(stdout)
     expect(code).toBe(0)
@@ -325,11 +325,11 @@ describe('the doctor', () => {
   }, 60_000)
 })
 
-describe('a picture', () => {
-  it('shrinks by the mean of what a pixel covers and grows between pixel centres', () => {
+describe('an image', () => {
+  it('shrinks by averaging what a pixel covers, and grows by interpolating between pixel centres', () => {
     const image = { width: 3, height: 2, channels: 1, data: Uint8Array.of(0, 90, 180, 60, 150, 240) }
     expect(resize(image, { width: 1, height: 1 }).data).toEqual(Uint8Array.of(120))
-    // 2 of 3 columns: a pixel covers one and a half.
+    // From 3 columns to 2: a pixel covers one and a half.
     expect([...resize(image, { width: 2, height: 1 }).data]).toEqual([60, 180])
     const row = { width: 2, height: 1, channels: 1, data: Uint8Array.of(0, 100) }
     expect([...resize(row, { width: 4, height: 1 }).data]).toEqual([0, 25, 75, 100])
@@ -347,7 +347,7 @@ describe('a picture', () => {
     const { pixels } = pictureInput(red, { size: 28 })
     const rows = Array.from({ length: 28 }, (_, y) => pixels[y * 28 + 14])
     expect(rows).toEqual(Array.from({ length: 28 }, (_, y) => (y >= 7 && y < 21 ? 76 : 0)))
-    // Dark on nothing: what is transparent is background, inverted or not.
+    // Dark on nothing: transparent parts are background, inverted or not.
     const data = Uint8Array.from({ length: 28 * 28 * 2 }, (_, i) => (i % 2 === 1 && i > 784 ? 255 : 0))
     const clear = { width: 28, height: 28, channels: 2 as const, data }
     expect(pictureInput(clear, { size: 28 }).pixels.every((value) => value === 0)).toBe(true)
@@ -358,8 +358,8 @@ describe('a picture', () => {
   })
 })
 
-describe('words', () => {
-  it('have colours for terminals only, and NO_COLOR and FORCE_COLOR decide', () => {
+describe('text', () => {
+  it('has colours on terminals only, unless NO_COLOR or FORCE_COLOR says otherwise', () => {
     const red = (isTTY: boolean, env: Record<string, string> = {}) => colorsFor({ isTTY }, env).red('x') !== 'x'
     expect([red(true), red(false), red(true, { NO_COLOR: '1' }), red(false, { FORCE_COLOR: '1' })]).toEqual([
       true,
@@ -370,7 +370,7 @@ describe('words', () => {
     expect([red(true, { TERM: 'dumb' }), red(true, { FORCE_COLOR: '0' })]).toEqual([false, false])
   })
 
-  it('leave a gap between a label and its value, whatever their lengths', () => {
+  it('leaves a gap between a label and its value, whatever their lengths', () => {
     const lines: string[] = []
     const say = (text = ''): void => void lines.push(text)
     const terminal = { ...openTerminal(), say, colors: colorsFor({ isTTY: false }, {}) }
@@ -381,7 +381,7 @@ describe('words', () => {
     ])
   })
 
-  it('leave a gap between the columns of trials, whatever their values', () => {
+  it('leaves a gap between the columns of trials, whatever their values', () => {
     const hyperparameters = { units: 123_456_789, rate: 0.000_123_456 }
     const trials = [{ id: 1, bracket: 0, seed: 1, hyperparameters }]
     const bracket = { bracket: 0, rounds: [{ size: 1, epochs: 1 }], trials }
@@ -389,7 +389,7 @@ describe('words', () => {
     expect(rows.at(-1)?.trim().split(/ {2,}/)).toEqual(['1', '123456789', '0.000123456', '0', 'waiting'])
   })
 
-  it('say times and shares', () => {
+  it('shows times and percentages', () => {
     expect([clock(4.4), clock(61), clock(3723), clock(Number.NaN)]).toEqual(['0:04', '1:01', '1:02:03', '-:--'])
     expect(percent(0.89562)).toBe('89.56\u00a0%')
   })

@@ -1,4 +1,6 @@
-/** Folds, cross-validation on a real adapter with small data, and what its text says of a model that was carried over. */
+/**
+ * Folds, cross-validation on a real adapter with small data, and the text about a model that was reused across folds.
+ */
 
 import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -28,7 +30,7 @@ describe('stratified folds', () => {
       return { folds, labels: Uint8Array.from(large.length > 0 ? large : Array(folds).fill(3)) }
     })
 
-  it('are disjoint, complete and stratified, and differ in size by one at most', () => {
+  it('are disjoint, complete and stratified, and differ in size by at most one', () => {
     fc.assert(
       fc.property(labelled, fc.nat(), ({ folds, labels }, seed) => {
         const held = stratifiedFolds(labels, folds, seed)
@@ -49,7 +51,7 @@ describe('stratified folds', () => {
     )
   })
 
-  it('are the same for a seed, others for another, and mix each class', () => {
+  it('are the same for the same seed, different for another, and mix each class', () => {
     const labels = Uint8Array.from({ length: 1000 }, (_, i) => i % 10)
     expect(stratifiedFolds(labels, 5, 1)).toEqual(stratifiedFolds(labels, 5, 1))
     expect(stratifiedFolds(labels, 5, 1)).not.toEqual(stratifiedFolds(labels, 5, 2))
@@ -58,7 +60,7 @@ describe('stratified folds', () => {
     expect(gaps.size).toBeGreaterThan(3)
   })
 
-  it('are refused where there are too few', () => {
+  it('are refused if there are too few', () => {
     for (const folds of [1, 0, 2.5])
       expect(() => stratifiedFolds([0, 0, 0, 0], folds, 1)).toThrow(expect.objectContaining({ code: 'argument' }))
     for (const labels of [[], [0, 0, 0, 1, 1]])
@@ -66,7 +68,7 @@ describe('stratified folds', () => {
   })
 })
 
-describe('the explanation of a carried model', () => {
+describe('the explanation of a reused model', () => {
   const fold = (accuracy: number, i: number): FoldResult => ({
     ...{ fold: i + 1, trainCount: 8, validationCount: 2, loss: 1, history: [] },
     accuracy,
@@ -77,14 +79,14 @@ describe('the explanation of a carried model', () => {
     return explainCarryOver(honest, carryOver, 10, task.published).join(' ').replaceAll('\u00a0', ' ')
   }
 
-  it('says how much it inflates, and what the model is worth', () => {
+  it('says how much reuse inflates the score, and what the model is worth', () => {
     const text = told([0.9, 0.95, 0.97], 0.905)
     expect(text).toContain('a mean accuracy of 94.00 %; fresh models have 90.00 %, 4.0 points less')
     expect(text).toContain('trained on in 2 of 3 folds, for 20 epochs')
     expect(text).toContain('on 10,000 test images the reused model reaches 90.50 %, after 97.00 % in its last fold')
   })
 
-  it('stays true where nothing was inflated', () => {
+  it('stays true if nothing was inflated', () => {
     const text = told([0.88, 0.87, 0.86], 0.87)
     expect(text).toContain('87.00 %; fresh models have 90.00 %, 3.0 points more')
     expect(text).toContain('reaches 87.00 %, after 86.00 % in its last fold')
@@ -111,12 +113,12 @@ beforeAll(async () => {
 }, 300_000)
 afterAll(() => rm(place, { recursive: true, force: true }))
 
-/** Without what the clock and the place say. */
+/** The result without times and paths. */
 function figures({ runDir: _, seconds: __, ...result }: CrossValidationResult): CrossValidationResult {
   return JSON.parse(JSON.stringify(result, (key, value) => (key === 'seconds' ? undefined : value)))
 }
 
-describe('a cross-validation that ended', () => {
+describe('a finished cross-validation', () => {
   it('has a fold for each part, validated after its last epoch, and keeps nothing else', async () => {
     expect(
       whole.honest.folds.map(({ fold, trainCount, validationCount }) => [fold, trainCount, validationCount]),
@@ -132,7 +134,7 @@ describe('a cross-validation that ended', () => {
     expect(JSON.parse(await readFile(join(place, 'whole', 'report.json'), 'utf8'))).toEqual(whole)
   })
 
-  it('carries one model on from the first fold, which has been trained for longer in each', () => {
+  it('reuses one model from the first fold on, which has trained for longer in each', () => {
     const { honest, carryOver } = whole
     expect(carryOver?.folds).toHaveLength(3)
     expect(carryOver?.folds[0]).toEqual(honest.folds[0])
@@ -143,7 +145,7 @@ describe('a cross-validation that ended', () => {
     expect(whole.explanation).toHaveLength(3)
   })
 
-  it('has the same honest folds where nothing is carried over', async () => {
+  it('has the same fresh folds if no model is reused', async () => {
     const out = join(place, 'honest')
     const result = await crossValidate(task, { ...small, carryOver: false, dataDir, out })
     expect(figures(result).honest).toEqual(figures(whole).honest)
@@ -159,8 +161,8 @@ describe('a cross-validation with more folds than a class has images', () => {
   })
 })
 
-describe('a cross-validation that was stopped', () => {
-  it('at any moments goes on to the same figures, bit for bit', async () => {
+describe('a stopped cross-validation', () => {
+  it('at any moment resumes to the same figures, bit for bit', async () => {
     const run = join(place, 'crashed')
     const { result, crashes } = await throughCrashes(
       new Random(3, 'crashes'),
@@ -172,7 +174,7 @@ describe('a cross-validation that was stopped', () => {
     expect(figures(result)).toEqual(figures(whole))
   }, 300_000)
 
-  it('by its signal goes on after the steps that were done', async () => {
+  it('by its signal resumes after the completed steps', async () => {
     const run = join(place, 'aborted')
     const controller = new AbortController()
     const stopping = crossValidate(
@@ -184,7 +186,7 @@ describe('a cross-validation that was stopped', () => {
     expect(figures(await crossValidate(task, { resume: run, dataDir }))).toEqual(figures(whole))
   }, 120_000)
 
-  it('refuses a log of another run, and the folder of another job', async () => {
+  it('refuses the log of another run, and the folder of another job', async () => {
     const run = join(place, 'kept')
     const crash = { onFold: () => expect.fail('stop here') }
     await expect(crossValidate(task, { ...small, dataDir, out: run }, crash)).rejects.toThrow('stop here')

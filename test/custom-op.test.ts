@@ -1,4 +1,4 @@
-/** Operators of a user's own, by `defineOp`: several results, gradients in parts, and what is refused. */
+/** Users' own operators, made with `defineOp`: several results, partial gradients, and what is refused. */
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import {
   add,
@@ -29,7 +29,7 @@ const planned = (...dispatches: KernelPlan['dispatches']): KernelPlan => ({
   flops: 0,
 })
 
-/** x + y and x - y. The cotangents that its rule was given are noted. */
+/** x + y and x - y. Records the cotangents that its rule receives. */
 const noted: (readonly (Tensor | undefined)[])[] = []
 const sumAndDifference = defineOp<[x: Tensor, y: Tensor], [sum: Tensor, difference: Tensor]>({
   name: 'sumAndDifference',
@@ -61,7 +61,7 @@ const sumAndDifference = defineOp<[x: Tensor, y: Tensor], [sum: Tensor, differen
 const x = tensor([1, 2, 3])
 const y = tensor([10, 20, 30])
 
-describe('an operator of several results', () => {
+describe('an operator with several results', () => {
   it('returns them in order', async () => {
     expectTypeOf(sumAndDifference).toEqualTypeOf<(x: Tensor, y: Tensor) => [sum: Tensor, difference: Tensor]>()
     const [s, d] = await evaluate(sumAndDifference(x, y))
@@ -69,7 +69,7 @@ describe('an operator of several results', () => {
     expect([...(d ?? [])]).toEqual([-9, -18, -27])
   })
 
-  it('knows which of them were used, and adds nothing if its rule returns no gradient', async () => {
+  it('knows which of them are used, and adds nothing if its rule returns no gradient', async () => {
     const [dx, dy] = grad((x: Tensor, y: Tensor) => sum(mul(sumAndDifference(x, y)[1], tensor([1, 2, 3]))))(x, y)
     expect(noted.at(-1)?.map((cotangent) => cotangent !== undefined)).toEqual([false, true])
     const [toX, toY] = await evaluate([dx, dy])
@@ -82,7 +82,7 @@ describe('an operator of several results', () => {
   })
 })
 
-describe('an operator of several dispatches', () => {
+describe('an operator with several dispatches', () => {
   it('passes numbers on in scratch memory', async () => {
     const twiceAndOne = defineOp<[x: Tensor], [y: Tensor]>({
       name: 'twiceAndOne',

@@ -1,4 +1,4 @@
-/** Data sets on a device, and what prepares them: splits and the search for duplicates. */
+/** Data sets on a device, and the steps that prepare them: splits and the search for duplicates. */
 import { describe, expect, it } from 'vitest'
 import { residentImages } from '../src/data/dataset.ts'
 import { dropDuplicates } from '../src/data/duplicates.ts'
@@ -34,7 +34,7 @@ describe('data sets', () => {
     expect(data.subset([2, 0]).subset([1]).indices).toEqual(Uint32Array.of(0))
   })
 
-  it('are released with the set they were taken from, and not by a subset', async () => {
+  it('are released with the set they were taken from, not by a subset', async () => {
     const before = device().memory().liveBytes
     const data = pictureSet(3)
     data.subset([1]).dispose()
@@ -46,7 +46,7 @@ describe('data sets', () => {
 })
 
 describe('splits', () => {
-  it('hold out a random share by the seed, each position on one side, in ascending order', () => {
+  it('hold out a random share by seed, each position on one side, in ascending order', () => {
     for (const [count, share, held] of [
       [100, 0.1, 10],
       [7, 0.5, 4],
@@ -62,7 +62,7 @@ describe('splits', () => {
       expect(randomSplit(count, share, 5)).toEqual(split)
     }
     expect(randomSplit(100, 0.3, 6)).not.toEqual(randomSplit(100, 0.3, 5))
-    // No position is favoured: over many seeds each is held out about as often.
+    // No position is favoured: over many seeds, each is held out about equally often.
     const times = new Array<number>(10).fill(0)
     for (let seed = 0; seed < 2000; seed++)
       for (const position of randomSplit(10, 0.3, seed).held) times[position] = (times[position] ?? 0) + 1

@@ -1,4 +1,6 @@
-/** What the demo's page works out by itself: what a dropped file is for, and a picture as the network wants it. */
+/**
+ * The parts of the demo's page that need no device: recognising dropped files, and preparing images for the network.
+ */
 import { describe, expect, it } from 'vitest'
 import { commonKind, kindOf } from '../demo/src/page/file-kind.ts'
 import { modelPixels, type Picture, typicalExtent } from '../demo/src/page/picture-pixels.ts'
@@ -39,7 +41,7 @@ describe('a dropped file', () => {
   })
 })
 
-/** A rectangle of one grey on a ground of another. */
+/** A rectangle of one grey on a background of another. */
 function picture(
   width: number,
   height: number,
@@ -56,14 +58,14 @@ function picture(
   return { width, height, data }
 }
 
-/** [left, top, right, bottom] of what is not black. */
+/** The bounds [left, top, right, bottom] of everything that is not black. */
 function extentOf(pixels: Uint8Array): number[] {
   const lit = [...pixels.keys()].filter((i) => (pixels[i] ?? 0) > 0)
   const [columns, rows] = [lit.map((i) => i % 28), lit.map((i) => Math.floor(i / 28))]
   return [Math.min(...columns), Math.min(...rows), Math.max(...columns) + 1, Math.max(...rows) + 1]
 }
 
-describe('a picture for the network', () => {
+describe('an image for the network', () => {
   it('is cropped to its subject, scaled and centred', () => {
     const pixels = modelPixels(picture(100, 100, [10, 60, 30, 100], { ground: 0, ink: 255 }), 20)
     expect(extentOf(pixels)).toEqual([9, 4, 19, 24])
@@ -91,7 +93,7 @@ describe('a picture for the network', () => {
     ])
   })
 
-  it('of a single brightness is refused', () => {
+  it('with a single brightness is refused', () => {
     for (const value of [0, 128, 255])
       expect(refusalOf(() => modelPixels(picture(40, 40, [0, 0, 0, 0], { ground: value, ink: 0 })))).toContain(
         'This picture is empty',

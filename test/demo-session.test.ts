@@ -27,7 +27,7 @@ interface Trained {
 
 let leftAlone: Promise<Trained> | undefined
 
-/** What a training that is left alone comes to: the same for every test, so it runs once. */
+/** The outcome of an undisturbed training. It is the same for every test, so it runs once. */
 function uninterrupted(): Promise<Trained> {
   leftAlone ??= (async () => {
     const { session, told } = await openBars()
@@ -53,7 +53,7 @@ describe('a session of the demo', () => {
     const last = told.epochs.at(-1)
     expect(last?.validationAccuracy).toBeGreaterThan(0.6)
     const confusion = last?.confusion ?? []
-    // 50 images of each class, and those on the diagonal are the accuracy.
+    // 50 images of each class; the diagonal counts the correct ones.
     expect(confusion.map((row) => row.reduce((sum, count) => sum + count, 0))).toEqual(Array(10).fill(50))
     const right = confusion.reduce((sum, row, i) => sum + (row[i] ?? 0), 0)
     expect(last?.validationAccuracy).toBeCloseTo(right / 500, 6)
@@ -102,7 +102,7 @@ describe('a session of the demo', () => {
     await session.pause('hidden')
     await resumed
     expect(told.states.at(-1)).toEqual({ kind: 'paused', reason: 'hidden' })
-    // Where nothing runs, nothing is paused.
+    // If nothing runs, nothing can be paused.
     await session.pause('user')
     expect(told.states.at(-1)).toEqual({ kind: 'paused', reason: 'hidden' })
     await session.resume()
@@ -121,7 +121,7 @@ describe('a session of the demo', () => {
     const training = session.train(long)
     await told.until(() => told.steps.length > 0)
     await session.setLearningRate(1e-9)
-    // Steps that were submitted already have the rate of before.
+    // Steps already submitted use the previous rate.
     await told.until(() => told.epochs.length > 0)
     const before = await session.saveModel()
     await training
@@ -139,7 +139,7 @@ describe('a session of the demo', () => {
 
     const { session, told } = await openBars()
     const training = session.train(settings)
-    // Not after a fixed number of progress reports: a fast device is done before the second.
+    // Do not count progress reports: a fast device finishes before the second.
     await told.until(() => told.states.at(-1)?.kind === 'running')
     await session.setLearningRate(settings.learningRate)
     for (const count of [1, 2]) {
@@ -158,7 +158,7 @@ describe('a session of the demo', () => {
     const training = session.train(settings)
     await told.until(() => told.epochs.length > 0)
     const [image] = idxImages(300)
-    // A call that is under way is done again.
+    // A pending call is repeated.
     const asked = session.classify(image)
     await session.destroyDevice()
     await training
@@ -170,7 +170,7 @@ describe('a session of the demo', () => {
     await session.resume()
     expect(told.states.at(-1)).toEqual({ kind: 'finished' })
     expect(await session.saveModel()).toEqual(expected)
-    // Once more, where nothing runs.
+    // Once more, while nothing runs.
     await session.destroyDevice()
     expect(told.states.at(-1)).toEqual({ kind: 'finished' })
     expect(await session.saveModel()).toEqual(expected)

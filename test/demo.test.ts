@@ -11,7 +11,7 @@ const reason = await whyNoChromium()
 if (reason !== undefined) console.warn(reason)
 
 const lenet = fileURLToPath(new URL('fixtures/models/lenet5.h5', import.meta.url))
-/** Milliseconds. A software GPU on a busy machine takes its time. */
+/** In milliseconds. A software GPU on a busy machine takes its time. */
 const patience = 240_000
 
 const textOf = (page: Page, selector: string): Promise<string> => page.locator(selector).innerText()
@@ -101,7 +101,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
   it('classifies a drawing when the pen is lifted', async () => {
     await page.locator('#pad').scrollIntoViewIfNeeded()
     const box = await page.locator('#pad').boundingBox()
-    if (box === null) throw new Error('The pad is not to be seen.')
+    if (box === null) throw new Error('The pad is not visible.')
     const at = (x: number, y: number) => [box.x + x * box.width, box.y + y * box.height] as const
     await page.mouse.move(...at(0.3, 0.15))
     await page.mouse.down()
@@ -149,7 +149,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     expect(await page.locator('#layers tr').count()).toBeGreaterThanOrEqual(7)
     await page.locator('#try-samples button').first().click()
     await waitForText(page, '#answer-note', 'Example: T-shirt/top. Prediction of the current model.')
-    // Drawn with some delay.
+    // It is drawn with some delay.
     await expect.poll(firstKernel, { timeout: patience }).not.toBe(earlier)
     const [answer, kernel] = [await probabilitiesOf(page), await firstKernel()]
 
@@ -160,7 +160,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     await page.getByRole('button', { name: 'Pause', exact: true }).click()
     await waitForText(page, '#model-source', 'from training')
 
-    // Dropped beside all zones: what it is for decides where it goes.
+    // Dropped outside all zones: its kind decides where it goes.
     expect(await drop(page, 'header', [{ name: 'back.safetensors', bytes }])).toBe(true)
     await waitForText(page, '#model-source', 'back.safetensors')
     await expect.poll(() => probabilitiesOf(page), { timeout: patience }).toEqual(answer)
@@ -181,7 +181,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     await waitForText(page, '#page-refusal [role=alert]', 'This page cannot use letter.txt.')
     expect(await textOf(page, '#model-source')).toBe(before)
     expect(await textOf(page, '#data-facts')).toBe(facts)
-    // They go away by hand, too.
+    // They can also be closed by hand.
     for (const place of ['#model-refusal', '#data-refusal', '#photo-refusal', '#page-refusal'])
       await page.locator(`${place} button`).click()
     expect(await page.locator('[role=alert]:visible').count()).toBe(0)
@@ -190,7 +190,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
   it('can be used with the keyboard alone', async () => {
     await page.fill('#epochs', '100')
     await page.fill('#batch-size', '32')
-    // The Tab key goes on from the page's beginning.
+    // The Tab key starts at the top of the page.
     await page.evaluate(() => {
       document.documentElement.tabIndex = -1
       document.documentElement.focus()
@@ -223,7 +223,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     await step('model-save')
   })
 
-  it('pauses while its tab is hidden, and resumes by itself', async () => {
+  it('pauses while its tab is hidden, and resumes automatically', async () => {
     await setVisibility(page, 'hidden')
     await waitForText(page, '#train-status', 'Paused while this tab is hidden.')
     await setVisibility(page, 'visible')
@@ -239,7 +239,7 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     expect(await page.locator('#device-banner').isHidden()).toBe(true)
     await page.getByRole('button', { name: 'Pause', exact: true }).click()
     await waitForText(page, '#train-status', 'Paused.')
-    // By the clock, which other programs delay: to look at, not to fail by. scripts/demo-responsiveness.ts measures.
+    // Wall-clock time, which other programs delay: shown, not asserted. scripts/demo-responsiveness.ts measures it.
     console.log(
       'longest tasks, ms:',
       await page.evaluate(() => (globalThis as unknown as { longTasks: number[] }).longTasks),

@@ -1,4 +1,4 @@
-/** The device room: what it refuses, how failures surface, that nothing outlives its owner, and that processes end. */
+/** Devices: what they refuse, how failures surface, that nothing outlives its owner, and that processes end. */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -13,7 +13,7 @@ import { useDevice } from './support/device.ts'
 
 const device = useDevice()
 
-/** Writes `value` into every element of its one output. */
+/** Writes `value` into every element of its only output. */
 function fillShader(value: number, header = ''): string {
   return `${header}@group(0) @binding(0) var<uniform> u: vec4u;
 @group(0) @binding(1) var<storage, read_write> result: array<u32>;
@@ -192,7 +192,7 @@ describe('a disposed resource', () => {
     expect(await add(1, 2).item({ device: device() })).toBe(3)
   })
 
-  it('is refused if a program still reads it, or if the program itself is disposed of', async () => {
+  it('is refused if a program still reads it, or if the program itself is disposed', async () => {
     const before = device().memory().liveBytes
     const kept = await tensor([1, 2, 3]).keep({ device: device() })
     const program = await Program.create(device(), planValues([mul(kept, 2).value], { device: device() }), 'doubling')
@@ -390,7 +390,7 @@ describe('a process', () => {
   const run = promisify(execFile)
   const root = fileURLToPath(new URL('..', import.meta.url))
 
-  /** Runs a program in a process of its own; rejects if it fails or has not ended after half a minute. */
+  /** Runs a program in its own process; rejects if it fails or has not ended after half a minute. */
   const program = async (text: string): Promise<string> => {
     const lines = `import { open, tensor, sum } from './src/node.ts'\n${text}`
     const parameters = ['--import', 'tsx', '--input-type=module', '--eval', lines]
@@ -398,17 +398,17 @@ describe('a process', () => {
     return stdout.trim()
   }
 
-  it('exits by itself after its device is disposed of', async () => {
+  it('exits on its own after its device is disposed', async () => {
     const text = 'const device = await open(); console.log(await sum(tensor([1, 2, 3])).item()); device.dispose()'
     expect(await program(text)).toBe('6')
   })
 
-  it('exits by itself with its device still open', async () => {
+  it('exits on its own with its device still open', async () => {
     const text = 'const device = await open(); console.log(await sum(tensor([1, 2, 3])).item())'
     expect(await program(text)).toBe('6')
   })
 
-  it('exits by itself with work in flight', async () => {
+  it('exits on its own with work in flight', async () => {
     const text = "await open(); sum(tensor([1, 2, 3])).item().catch(() => undefined); console.log('leaving')"
     expect(await program(text)).toBe('leaving')
   })

@@ -1,6 +1,6 @@
 /**
- * The documentation is true and in one piece: links lead somewhere, commands exist, figures are those that were measured,
- * the README stays short and shows programs that run (test/examples.test.ts runs them), and nothing in docs/ is left over.
+ * The documentation is correct and consistent: links work, commands exist, figures match the measurements, the README
+ * stays short and shows programs that run (test/examples.test.ts runs them), and docs/ has no orphaned files.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -36,7 +36,7 @@ function anchorsOf(markdown: string): string[] {
   )
 }
 
-/** The relative links of a page that lead to no file or to no heading. */
+/** The relative links of a page whose file or heading does not exist. */
 function deadLinks(page: string, markdown: string): string[] {
   return targetsOf(markdown).filter((target) => {
     if (/^https?:/.test(target)) return false
@@ -64,14 +64,14 @@ describe('the documentation', () => {
     expect(named.filter((name) => !Object.keys(scripts).includes(name ?? ''))).toEqual([])
   })
 
-  test('names only programs, tests and scripts that are there', () => {
+  test('names only programs, tests and scripts that exist', () => {
     const paths = /(?<![\w/.-])(?:\.ci|bench|demo|examples|scripts|test)\/[\w/.-]*\w\.(?:ts|mjs|sh)\b/g
     const named = pages.flatMap((page) => textOf(page).match(paths) ?? [])
     expect(named).toContain('examples/custom-op.ts')
     expect(named.filter((path) => !existsSync(join(root, path)))).toEqual([])
   })
 
-  test('runs sources in one way', () => {
+  test('runs sources in only one way', () => {
     const files = [...pages, ...filesBelow('examples').filter((path) => path.endsWith('.ts'))]
     expect(files.filter((file) => /npx tsx|--import tsx/.test(textOf(file)))).toEqual([])
   })
@@ -125,7 +125,7 @@ describe('the README', () => {
       .map((line) => cellsOf(line))
     for (const line of shown) {
       const [, name = '', ours, theirs, ratio] = cellsOf(line)
-      // A case's batch stands in the second column where the case itself does not name it.
+      // A case's batch is in the second column if the case does not name it.
       const row = measured.find(([, a, b]) => a === name || `${a}, ${b}` === name)
       expect([row?.[3], row?.[6], row?.[7]], line).toEqual([ours, theirs, ratio])
     }

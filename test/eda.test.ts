@@ -1,4 +1,4 @@
-/** The look at the data: statistics of pixels against float64, duplicates of all kinds, and CSV files that lie. */
+/** Exploring the data: statistics of pixels against float64, duplicates of all kinds, and misleading CSV files. */
 
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -24,7 +24,7 @@ const device = useDevice()
 const source = { kind: 'idx', published: false } as const
 const classNames = fashionMnistClasses
 
-/** Random images of 5x6 in 4 classes, the third of them empty; pixel i is made by `pixel`. */
+/** Random images of 5x6 in 4 classes, the third of them empty; `pixel` computes pixel i. */
 function randomSet(count: number, pixel: (random: Random, i: number, row: number) => number): LabelledBytes {
   const random = new Random(3, 'eda')
   const labels = Uint8Array.from({ length: count }, () => [0, 1, 3][random.below(3)] ?? 0)
@@ -32,7 +32,7 @@ function randomSet(count: number, pixel: (random: Random, i: number, row: number
   return { images, labels, height: 5, width: 6, channels: 1, classes: 4 }
 }
 
-/** Mean, variance and correlation as written down in textbooks, in float64. */
+/** Mean, variance and correlation by the textbook formulas, in float64. */
 function reference({ images, labels }: LabelledBytes, rows = Array.from(labels, (_, row) => row)) {
   const value = (row: number, pixel: number): number => images[row * 30 + pixel] ?? 0
   const meanOf = (of: readonly number[], f: (row: number) => number): number =>
@@ -59,7 +59,10 @@ function reference({ images, labels }: LabelledBytes, rows = Array.from(labels, 
 }
 
 describe('statistics of pixels', () => {
-  /** Pixel 0 is 0, pixel 7 is 137, pixel 8 is other in one image, 9 is nearly as 10, 11 opposes 12; the others are noise. */
+  /**
+   * Pixel 0 is 0, pixel 7 is 137, pixel 8 differs in one image, 9 nearly equals 10, 11 opposes 12; the others are
+   * noise.
+   */
   const bytes = randomSet(137, (random, i, row) => {
     const noise = random.below(256)
     const wave = Math.round(120 + 100 * Math.sin(row))
@@ -88,7 +91,7 @@ describe('statistics of pixels', () => {
             `${name} ${label}`,
           ).toBeUndefined()
       const matrix = await correlationMatrix(set, statistics, { chunk })
-      // Pixel 8 has a deviation of 0.085 at a mean of 200: float32 leaves it four digits.
+      // Pixel 8 has a deviation of 0.085 at a mean of 200: in float32 it keeps four digits.
       expect(disagreement(matrix, expected.correlation, { rtol: 0, atol: 1e-3 })).toBeUndefined()
       const steady = (i: number): boolean => i % 30 !== 8 && Math.floor(i / 30) !== 8
       expect(
@@ -105,7 +108,7 @@ describe('statistics of pixels', () => {
     }
   })
 
-  it('are those of a subset alone', async () => {
+  it('can be taken over a subset only', async () => {
     using set = residentImages(device(), bytes)
     const rows = [3, 5, 8, 13, 21, 34, 55, 89, 136]
     const part = set.subset(rows)
@@ -178,7 +181,7 @@ function collision(): [number[], number[]] {
   }
 }
 
-/** Images of 28x28 that differ in a few pixels; equal numbers make equal images. */
+/** Images of 28x28 that differ in a few pixels; equal numbers give equal images. */
 function imagesOf(numbers: readonly number[], labels: readonly number[]): LabelledImages {
   const images = new Uint8Array(numbers.length * 784)
   for (const [k, number] of numbers.entries()) {
@@ -191,11 +194,11 @@ function imagesOf(numbers: readonly number[], labels: readonly number[]): Labell
   return { images, labels: Uint8Array.from(labels), count, height: 28, width: 28, channels: 1, classes: 10 }
 }
 
-describe('a look at the data', () => {
+describe('exploring the data', () => {
   const train: EdaPart = { name: 'train', images: imagesOf([1, 2, 2, 3, 3, 3, 4, 9], [0, 1, 1, 2, 2, 5, 3, 9]) }
   const test: EdaPart = { name: 'test', images: imagesOf([4, 4, 7, 1, 8], [3, 6, 7, 0, 8]) }
 
-  it('counts rows, classes and duplicates, conflicting labels and what is in both sets', async () => {
+  it('counts rows, classes, duplicates, conflicting labels and images in both sets', async () => {
     const before = device().memory().liveBytes
     const { result } = await explore(device(), [train, test], { source, classNames })
     expect(device().memory().liveBytes).toBe(before)
@@ -207,7 +210,7 @@ describe('a look at the data', () => {
       [1, 2, 2, 1, 0, 1, 0, 0, 0, 1],
       [1, 0, 0, 1, 0, 0, 1, 1, 1, 0],
     ])
-    // Image 4 is in train once and in test twice, once with another label; image 1 is in both with the same.
+    // Image 4 is in train once and in test twice, once with another label; image 1 is in both with the same label.
     expect(result.duplicates.across).toEqual({ rows: 3, conflicts: 1 })
     expect(result.duplicates.groupCount).toBe(4)
     expect(
@@ -261,7 +264,7 @@ describe('a look at the data', () => {
     expect(JSON.parse(JSON.stringify(result))).toEqual(result)
   })
 
-  it('refuses nothing, and images of different sizes', async () => {
+  it('refuses an empty set, and images of different sizes', async () => {
     const small: EdaPart = { name: 'small', images: { ...imagesOf([1], [1]), height: 14, width: 56 } }
     for (const parts of [[], [train, small]])
       await expect(explore(device(), parts, { source, classNames })).rejects.toMatchObject({ code: 'argument' })
@@ -301,7 +304,7 @@ describe('CSV files', () => {
         /line 3: pixel5 is missing.*line 4: 784 columns.*line 5: pixel784 is 256.*line 6: the label is 10.*line 7: pixel2 is '-3'.*1 more/,
       ),
     })
-    // What is wrong stays wrong where missing cells are let go.
+    // Wrong cells are refused even if missing cells are allowed.
     await expect(loadEdaData(task, { csv, missing: 'drop' })).rejects.toMatchObject({
       message: expect.stringMatching(/^(?!.*line 3:).*line 4: 784 columns/),
     })
@@ -342,7 +345,7 @@ describe('CSV files', () => {
     expect(from).toEqual({ kind: 'csv', published: false })
   })
 
-  it('are one or the other: a folder or a file, and the file has to be there', async () => {
+  it('are either a folder or a file, and the file must exist', async () => {
     await expect(loadEdaData(task, { dataDir: place, csv: 'a.csv' })).rejects.toMatchObject({ code: 'argument' })
     await expect(loadEdaData(task, { csv: join(place, 'absent.csv') })).rejects.toMatchObject({ code: 'file' })
   })

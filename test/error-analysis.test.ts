@@ -1,8 +1,8 @@
-/** Where a classifier errs, worked out by hand on a few made-up predictions. */
+/** Where a classifier errs, checked by hand on a few made-up predictions. */
 import { describe, expect, test } from 'vitest'
 import { analyseErrors, type Classified } from '../src/train/error-analysis.ts'
 
-/** Rows of (label, probabilities); the likeliest class is the prediction. */
+/** Rows of (label, probabilities); the most likely class is the prediction. */
 function classified(rows: readonly (readonly [number, readonly number[]])[]): Classified {
   return {
     labels: rows.map(([label]) => label),

@@ -1,4 +1,4 @@
-/** Evaluation and prediction against counting on the host. */
+/** Evaluation and prediction, compared with counting on the host. */
 import { describe, expect, it } from 'vitest'
 import { residentImages } from '../src/data/dataset.ts'
 import { nn, tensor } from '../src/index.ts'
@@ -10,7 +10,7 @@ import { useTraining } from './support/training.ts'
 
 const { device } = useTraining()
 
-/** Loss, predictions and confusion matrix worked out on the host from the model's logits. */
+/** Loss, predictions and confusion matrix computed on the host from the model's logits. */
 async function countedOnHost(model: Model, images: Uint8Array, labels: Uint8Array) {
   const count = labels.length
   const x = tensor(
@@ -49,7 +49,7 @@ describe('evaluation', () => {
     expect(device().memory()).toMatchObject({ liveBytes: before.liveBytes, liveBuffers: before.liveBuffers })
   })
 
-  it('takes the images of a subset in its order, with the labels the data has for them', async () => {
+  it('takes the images of a subset in its order, with their labels', async () => {
     using data = residentImages(device(), bytes)
     using model = plainModel(3)
     const positions = [50, 3, 3, 17, 0, 52, 8]

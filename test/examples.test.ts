@@ -1,4 +1,4 @@
-/** The example programs run, as their first comments say, and print what they should. */
+/** The example programs run as their first comments say, and print the expected output. */
 import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -28,7 +28,9 @@ describe('the example', () => {
   })
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
-  /** Runs it as the README says, with a small data set in place of Fashion-MNIST; gives its standard output. */
+  /**
+   * Runs an example as the README says, with a small data set instead of Fashion-MNIST; returns its standard output.
+   */
   async function run(example: string, ...args: string[]): Promise<string> {
     const { stdout } = await promisify(execFile)(
       process.execPath,
@@ -50,7 +52,7 @@ describe('the example', () => {
     expect(output).toContain('Tensor(f32[3, 2])')
   })
 
-  test('custom-op.ts computes an operator of its own, and its derivative is right', async () => {
+  test('custom-op.ts computes its own operator, and the derivative is correct', async () => {
     const output = await run('custom-op.ts')
     const swish = (x: number): number => x / (1 + Math.exp(-x))
     const [, numbers = ''] = /swish Float32Array\(5\) \[([^\]]*)\]/.exec(output) ?? []
@@ -74,7 +76,10 @@ describe('the example', () => {
   })
 })
 
-/** Writes files like Fashion-MNIST's, with images that are easy to classify: each class is a bright band at its own height, in noise. */
+/**
+ * Writes files like Fashion-MNIST's, with images that are easy to classify: each class is a bright band at a certain
+ * height, in noise.
+ */
 async function writeDataSet(folder: string, trainCount: number, testCount: number): Promise<void> {
   await mkdir(folder)
   const random = randomStream(5)

@@ -31,7 +31,7 @@ const log = (line: string): void => {
   lines.push(line)
 }
 
-/** A computer that has nothing and reaches nothing. */
+/** A computer without data and without network. */
 function bareSurroundings(changes: Partial<FashionMnistSurroundings> = {}): FashionMnistSurroundings {
   return {
     env: {},
@@ -59,7 +59,7 @@ async function put(where: string, files: Readonly<Record<string, Uint8Array | st
 const published = (change: (name: string) => string = (name) => name, pack = (bytes: Uint8Array) => bytes) =>
   Object.fromEntries(fashionMnistParts.map((part) => [change(fashionMnistFiles[part].name), pack(tiny[part])]))
 
-/** The published data, fetched where this computer has none yet: these tests need them, as others do. */
+/** The published data, downloaded if this computer has none yet: these tests need it, like others. */
 const real = await loadFashionMnist()
 
 beforeEach(async () => {
@@ -95,7 +95,7 @@ describe('parseFashionMnist', () => {
   })
 })
 
-describe('loadFashionMnist from a folder of the user', () => {
+describe("loadFashionMnist from a user's folder", () => {
   it('reads plain and compressed files under every usual name, and reports that they are not the published ones', async () => {
     const variants: [string, Record<string, Uint8Array>][] = [
       ['plain', published()],
@@ -121,7 +121,7 @@ describe('loadFashionMnist from a folder of the user', () => {
     }
   })
 
-  it("reads Kaggle's CSV and leaves out rows with missing cells where asked to", async () => {
+  it("reads Kaggle's CSV and leaves out rows with missing cells if asked to", async () => {
     const dataDir = await put('kaggle', {
       'fashion-mnist_train.csv': `${csvHeader}\n${csvRow(1)}\n${csvRow('')}\n${csvRow(2)}\n`,
       'fashion-mnist_test.csv.gz': gzipSync(`${csvHeader}\r\n${csvRow(3)}`),

@@ -1,4 +1,7 @@
-/** The cache of features: shards that are kept, damaged, broken off, written by another version, wanted by two runs at once. */
+/**
+ * The cache of features: shards that are kept, damaged, interrupted, written by another version, or needed by two runs
+ * at once.
+ */
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
@@ -39,7 +42,7 @@ interface Filled {
   readonly rows: Float32Array
   readonly computed: number
   readonly computeSeconds: number | null
-  /** What was asked for: first row and number of rows. */
+  /** The requested rows: first row and number of rows. */
   readonly asked: readonly (readonly [number, number])[]
   readonly notes: readonly string[]
 }
@@ -243,7 +246,7 @@ describe('two runs at once', () => {
     const careless: Partial<FillOptions> = {
       ...quick,
       extract: async (first, many) => {
-        // As if somebody had taken the lock for abandoned.
+        // As if another process had taken the lock for abandoned.
         await rm(join(cache.folder, 'lock'), { force: true })
         removed++
         await new Promise((done) => setTimeout(done, 20))
@@ -261,7 +264,7 @@ describe('two runs at once', () => {
 describe('the lock', () => {
   const options = { heartbeatMs: 20, pollMs: 5 }
   const path = (): string => join(root, 'lock')
-  /** Of a process that has ended. */
+  /** The id of a process that has ended. */
   const deadPid = spawnSync('true').pid
 
   const written = (holder: object): Promise<void> => writeFile(path(), JSON.stringify(holder))
@@ -354,7 +357,7 @@ describe('the lock', () => {
       message: expect.stringContaining('process 1 on elsewhere'),
     })
     await new Promise((done) => setTimeout(done, 100)) // five heartbeats
-    // Some file systems keep it a microsecond less.
+    // Some file systems store it a microsecond early.
     expect(Math.round((await stat(path())).mtimeMs)).toBe(longAgo.getTime())
     await lock.release()
     expect(await readFile(path(), 'utf8')).toContain('theirs')

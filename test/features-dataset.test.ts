@@ -10,13 +10,14 @@ import type { WeightNumbers } from '../src/nn/model-weights.ts'
 import { Random } from '../src/random.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
+import { failure } from './support/failure.ts'
 
 const device = useDevice()
 const width = 21
 const classes = 3
 
-/** Rows whose class can be told from some of their numbers. Column 5 never varies; column 9 is large. */
-function numbers(count: number, seed = 1): { readonly rows: Float32Array; readonly labels: Uint8Array } {
+/** Rows whose class shows in some of their numbers. Column 5 never varies; column 9 is large. */
+function labelledRows(count: number, seed = 1): { readonly rows: Float32Array; readonly labels: Uint8Array } {
   const random = new Random(seed, 'features')
   const labels = Uint8Array.from({ length: count }, () => random.below(classes))
   const rows = Float32Array.from({ length: count * width }, (_, at) => {
@@ -29,7 +30,7 @@ function numbers(count: number, seed = 1): { readonly rows: Float32Array; readon
 }
 
 function featureSet(count: number, options: Partial<FeatureSpec> = {}, seed = 1): FeatureDataset {
-  const { rows, labels } = numbers(count, seed)
+  const { rows, labels } = labelledRows(count, seed)
   const data = FeatureDataset.allocate(device(), { width, labels, classes, ...options })
   data.write(0, rows)
   return data
@@ -64,22 +65,15 @@ async function trained(
   return { weights: await model.weightNumbers(), epochs: epochs.map(({ seconds: _, ...numbers }) => numbers) }
 }
 
-async function failure(promise: Promise<unknown>): Promise<unknown> {
-  return await promise.then(
-    () => 'it should have failed',
-    (error: unknown) => error,
-  )
-}
-
 describe('a batch of features', () => {
   for (const [what, spec] of [
     ['in one block', {}],
     ['in six blocks of columns', inBlocks(30)],
   ] as const)
-    it(`is the rows that the order names for the step, with their labels, ${what}`, async () => {
+    it(`has the step's rows by the order, with their labels, ${what}`, async () => {
       using data = featureSet(30, spec)
       expect(data.blockCount).toBe(what === 'in one block' ? 1 : 6)
-      const { rows, labels } = numbers(30)
+      const { rows, labels } = labelledRows(30)
       const order = [4, 4, 0, 29, 17, 8]
       const batch = data.batch(
         { batch: 3, tensor: tensor(Uint32Array.from(order)) },
@@ -101,7 +95,7 @@ describe('a batch of features', () => {
   })
 
   it('can be filled piece by piece', async () => {
-    const { rows, labels } = numbers(30)
+    const { rows, labels } = labelledRows(30)
     using data = FeatureDataset.allocate(device(), { width, labels, classes, ...inBlocks(30) })
     data.write(11, rows.subarray(11 * width))
     data.write(0, rows.subarray(0, 11 * width))
@@ -112,11 +106,11 @@ describe('a batch of features', () => {
 })
 
 describe('statistics', () => {
-  it('are the mean and the variance of each feature over the rows of the set, and of no others', async () => {
+  it('are the mean and variance of each feature over the rows of the set, and no others', async () => {
     const count = 9000 // more than two groups of rows
     using data = featureSet(count, inBlocks(count))
     const part = data.subset(Array.from({ length: count - 500 }, (_, i) => (i * 7) % count))
-    const { rows } = numbers(count)
+    const { rows } = labelledRows(count)
     const { mean, variance } = await part.statistics()
     for (let column = 0; column < width; column++) {
       const values = Array.from(part.indices, (row) => rows[row * width + column] ?? Number.NaN)
@@ -159,7 +153,7 @@ describe('the normalization layer', () => {
 })
 
 describe('training on features', () => {
-  it('gives the same bits twice, and in several blocks the same as in one', async () => {
+  it('gives the same bits twice, and the same in several blocks as in one', async () => {
     const first = await trained()
     expect(await trained()).toEqual(first)
     expect(await trained({}, inBlocks(90))).toEqual(first)
@@ -212,7 +206,7 @@ describe('training on features', () => {
 })
 
 describe('early stopping', () => {
-  /** So high a rate that validation soon gets worse. */
+  /** A rate so high that validation soon gets worse. */
   const restless: Partial<FitOptions> = { optimizer: nn.adam({ learningRate: 0.05 }), epochs: 40 }
 
   it('stops after `patience` epochs without improvement, and restores the best weights', async () => {
@@ -256,7 +250,7 @@ describe('early stopping', () => {
     }
   })
 
-  it('needs something to validate with, and a patience of at least one epoch', async () => {
+  it('needs validation data, and a patience of at least one epoch', async () => {
     using data = featureSet(30)
     using model = head()
     const { validationSplit: _, ...unvalidated } = base
@@ -269,7 +263,7 @@ describe('early stopping', () => {
   })
 })
 
-describe('refused before anything is changed', () => {
+describe('refused before anything is changed:', () => {
   it('rows that do not fit the model, or have more classes than it has outputs', async () => {
     using data = featureSet(30)
     using wide = nn.sequential('wide', [width + 1], [nn.dense('logits', classes)])
@@ -299,7 +293,7 @@ describe('refused before anything is changed', () => {
     expect(device().memory().liveBytes).toBe(before)
   })
 
-  it('numbers that do not fill whole rows, or that have no room', () => {
+  it('numbers that do not fill whole rows, or do not fit', () => {
     using data = featureSet(4)
     for (const [first, rows] of [
       [0, new Float32Array(width + 1)],

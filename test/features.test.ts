@@ -1,4 +1,7 @@
-/** Frozen features: from bytes on the device through a pretrained network, against Keras; the job that keeps them. */
+/**
+ * Frozen features: from bytes on the device through a pretrained network, compared with Keras; the job that caches
+ * them.
+ */
 
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -32,18 +35,18 @@ function bars(count: number): ImageDataset {
   return residentImages(device(), { images: pixels, labels, height: 28, width: 28, channels: 1, classes: 10 })
 }
 
-describe('features of images that are bytes on the device', () => {
+describe('features of byte images on the device', () => {
   it.each([
     ['vgg16', 32, 'block5_pool'],
     ['xception', 71, 'block14_sepconv2_act'],
-  ] as const)('are those of Keras: %s at %i pixels, to 2e-5 of the largest', async (name, size, layer) => {
+  ] as const)('equal those of Keras: %s at %i pixels, to 2e-5 of the largest', async (name, size, layer) => {
     const { images, features } = kerasFeatures(name, 'hashed', size)
     const bytes = Uint8Array.from(await images.data())
     const labels = new Uint8Array(4)
     using data = residentImages(device(), { images: bytes, labels, height: 28, width: 28, channels: 1, classes: 10 })
     using base = await hashedBase(name, size, [layer])
     const { preprocessing } = pretrained[name]
-    // Three at a time: the last batch is not full.
+    // Three at a time, so the last batch is not full.
     using extractor = await FeatureExtractor.create(base, data, [{ layer, pooling: 'avg' }], {
       preprocessing,
       batch: 3,
@@ -86,7 +89,7 @@ describe('features of images that are bytes on the device', () => {
     expect(device().memory().liveBytes).toBe(before)
   })
 
-  it('can be stopped by a signal, and the next extraction is right', async () => {
+  it('can be stopped by a signal, and the next extraction is correct', async () => {
     using data = bars(12)
     using base = await hashedBase('vgg16', 32, ['block1_pool'])
     const taps = [{ layer: 'block1_pool', pooling: 'avg' }] as const
@@ -98,7 +101,7 @@ describe('features of images that are bytes on the device', () => {
     expect(await extractor.extract(0, 12)).toEqual(whole)
   })
 
-  it('are refused for unknown layers, and for none', async () => {
+  it('are refused for unknown layers, and for an empty list', async () => {
     using data = bars(2)
     using base = await hashedBase('vgg16', 32, ['block1_pool'])
     const create = (layers: readonly string[]) =>
@@ -114,10 +117,10 @@ describe('features of images that are bytes on the device', () => {
 })
 
 describe('pooling', () => {
-  const numbers = (height: number, width: number): Float32Array =>
+  const waves = (height: number, width: number): Float32Array =>
     Float32Array.from({ length: 2 * height * width * 3 }, (_, i) => Math.sin(i * 1.7) * 3)
 
-  /** The mean, or the greatest, over some rows and columns, for each image and channel. */
+  /** The mean or maximum over some rows and columns, for each image and channel. */
   function over(
     x: Float32Array,
     [height, width]: readonly [number, number],
@@ -148,7 +151,7 @@ describe('pooling', () => {
     [1, 1],
     [1, 6],
   ] as const)('of images of %ix%i gives means, means of halves, maxima, or everything', async (height, width) => {
-    const x = numbers(height, width)
+    const x = waves(height, width)
     const grids = halves(height).flatMap((rows) =>
       halves(width).map((columns) => over(x, [height, width], rows, columns)),
     )
@@ -228,7 +231,7 @@ describe('the job', () => {
     )
     expect(repaired).toMatchObject({ computed: 12, cached: false })
     expect(notes).toContainEqual(expect.stringContaining('is damaged'))
-    // All but the time it took.
+    // Everything except the time.
     expect(readSafetensors(await readFile(path)).tensors).toEqual(readSafetensors(bytes).tensors)
   })
 

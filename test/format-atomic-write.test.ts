@@ -14,7 +14,7 @@ afterEach(async () => {
 })
 
 describe('writeFileAtomic', () => {
-  it('writes text, bytes and streams of chunks, making folders', async () => {
+  it('writes text, bytes and streams of chunks, and creates folders', async () => {
     const path = join(folder, 'a', 'b', 'file')
     await writeFileAtomic(path, 'text')
     expect(await readFile(path, 'utf8')).toBe('text')
@@ -31,7 +31,7 @@ describe('writeFileAtomic', () => {
     expect(await readdir(join(folder, 'a', 'b'))).toEqual(['file'])
   })
 
-  it('leaves the old file and no temporary one when the stream fails, and passes its error on', async () => {
+  it('leaves the old file and no temporary one when the stream fails, and passes the error on', async () => {
     const path = join(folder, 'file')
     await writeFile(path, 'old')
     const failure = new WeftgradError('checksum', 'Wrong.')

@@ -1,6 +1,6 @@
 /**
- * Node.js hands out bytes as `Buffer`s: views into a larger block, at any offset, whose `slice()` copies nothing. Every
- * reader has to make the same of one as of a plain array.
+ * Node.js returns bytes as `Buffer`s: views into a larger block, at any offset, whose `slice()` copies nothing. Every
+ * reader must treat one like a plain array.
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -40,7 +40,7 @@ const tensors: ReadonlyMap<string, SafeTensor> = new Map<string, SafeTensor>([
 ])
 const floats = new Map([...tensors].filter(([, { dtype }]) => dtype.startsWith('F')))
 
-/** The file with as many blanks more in its header: the format asks for no alignment. */
+/** The file with more spaces in its header: the format does not require alignment. */
 function padded(bytes: Uint8Array, blanks: number): Uint8Array {
   const length = Number(new DataView(bytes.buffer).getBigUint64(0, true))
   const more = new Uint8Array(bytes.length + blanks).fill(0x20)
@@ -53,7 +53,7 @@ function padded(bytes: Uint8Array, blanks: number): Uint8Array {
 const image = { width: 5, height: 3, channels: 3, data: Uint8Array.from({ length: 45 }, (_, i) => 5 * i) } as const
 const csv = new TextEncoder().encode('label,pixel1,pixel2\n3,1,2\n4, 5,"6"\n')
 
-/** Some bytes, and what is read out of them. */
+/** Some bytes, and what is read from them. */
 const readers: Readonly<Record<string, readonly [Uint8Array, (bytes: Uint8Array) => unknown]>> = {
   IDX: [writeIdx({ shape: [2, 3], data: Uint8Array.of(1, 2, 3, 4, 5, 6) }), (bytes) => parseIdx(bytes).shape],
   CSV: [csv, (bytes) => parseLabelledCsv(bytes, { pixels: 2 })],

@@ -20,7 +20,7 @@ const refusal = (text: string, options: LabelledCsvOptions = {}): string => {
 }
 
 describe('parseLabelledCsv', () => {
-  it('reads rows with any line endings, quotes, blanks and final newline', () => {
+  it('reads rows with any line endings, quotes, spaces and final newline', () => {
     const expected = { labels: Uint8Array.of(9, 0), images: Uint8Array.of(0, 128, 255, 1, 2, 3), count: 2 }
     for (const text of [
       `${header(3)}\n9,0,128,255\n0,1,2,3\n`,
@@ -33,7 +33,7 @@ describe('parseLabelledCsv', () => {
     }
   })
 
-  it('reads any values back', () => {
+  it('round-trips any values', () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.nat(9), fc.uint8Array({ minLength: 3, maxLength: 3 })), { minLength: 1 }),

@@ -69,7 +69,7 @@ describe('gunzip', () => {
 })
 
 describe('isGzip', () => {
-  it('looks at the signature alone', () => {
+  it('looks only at the signature', () => {
     expect(isGzip(Uint8Array.of(0x1f, 0x8b))).toBe(true)
     expect(isGzip(Uint8Array.of(0x1f))).toBe(false)
     expect(isGzip(new Uint8Array(8))).toBe(false)

@@ -1,4 +1,4 @@
-/** Files of the host: one way to open them, regular files only, of bounded size, for all readers. */
+/** Files on the host: all readers open them in one way, only regular files, of bounded size. */
 
 import { execFileSync } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -28,8 +28,8 @@ afterAll(async () => {
 const refusal = { code: 'file', message: expect.stringContaining('it is not a regular file') }
 
 // Windows has neither mkfifo nor /dev.
-describe.skipIf(process.platform === 'win32')('what is no regular file', () => {
-  /** Opens what stands at `path`; the folder is the one that `path` is in. */
+describe.skipIf(process.platform === 'win32')('anything but a regular file', () => {
+  /** Opens the file at `path`, which is in the given folder. */
   const readers: Readonly<Record<string, { readonly name: string; read(path: string, folder: string): unknown }>> = {
     'a file of bytes': { name: 'bytes', read: async (path) => readHostFile(path, 2 ** 20) },
     'a text': { name: 'text', read: async (path) => readHostText(path) },
@@ -40,7 +40,7 @@ describe.skipIf(process.platform === 'win32')('what is no regular file', () => {
     'the run to evaluate': { name: 'config.json', read: (_, within) => evaluateRun(task, within) },
     "a run's model": { name: 'model.safetensors', read: (_, within) => loadTrainedModel(within) },
     "a run's predictions": { name: 'predictions.csv', read: (_, within) => readPredictions(within) },
-    'what eda found': { name: 'eda.json', read: (_, within) => readEda(within) },
+    'the results of eda': { name: 'eda.json', read: (_, within) => readEda(within) },
     'a benchmark report': { name: 'report.json', read: (path) => readReport(path) },
   }
 
@@ -74,9 +74,9 @@ test('a file larger than its reader can use is refused before it is read', async
   expect(() => readHostFile(path, 4)).toThrow(/it has 5 bytes, more than the 4 allowed/)
 })
 
-test('no other source file reads files by itself', async () => {
+test('no other source file reads files directly', async () => {
   const sources = fileURLToPath(new URL('../src', import.meta.url))
-  /** The system's own descriptions, the driver in the cache (which is checked otherwise), and this package's version. */
+  /** The system's own descriptions, the driver in the cache (which has its own checks), and this package's version. */
   const allowed = /^gpu\/node\/|^format\/(host-file|atomic-write)\.node\.ts$|^runs\/versions\.node\.ts$/
   const readsFiles = /\b(readFile|readFileSync|createReadStream|openSync|openAsBlob)\b/
   const names = (await readdir(sources, { recursive: true })).filter((name) => name.endsWith('.ts'))
@@ -84,7 +84,7 @@ test('no other source file reads files by itself', async () => {
     names.map(async (name) => ({ name, text: await readFile(join(sources, name), 'utf8') })),
   )
   const reading = texts.filter(({ name, text }) => readsFiles.test(text) && !allowed.test(name.replaceAll('\\', '/')))
-  // The partial download is this process' own file, opened to be written.
+  // The partial download is this process' own file, opened for writing.
   expect(reading.map(({ name }) => name)).toEqual(['weights/download.node.ts'])
   expect(readsFiles.test("import { readFile } from 'node:fs/promises'")).toBe(true)
 })

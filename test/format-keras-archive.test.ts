@@ -1,4 +1,4 @@
-/** `.keras` archives: packed or stored, wide or narrow, damaged or made to harm. */
+/** `.keras` archives: compressed or stored, zip or zip64, damaged or malicious. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
@@ -17,7 +17,7 @@ const layers = ['conv1', 'conv2', 'dense1', 'dense2', 'probabilities']
 const open = (bytes: Uint8Array): Promise<WeightFile> => openKerasArchive(memorySource(bytes, 'x.keras'), freshHdf5)
 const refusal = (bytes: Uint8Array) => expect(open(bytes)).rejects
 
-/** The archive with other files in it; undefined takes one out. */
+/** The archive with other files in it; undefined removes a file. */
 function archive(changes: Readonly<Record<string, Uint8Array | undefined>>, level: 0 | 6 = 0): Uint8Array {
   const files: Zippable = {}
   for (const [name, bytes] of Object.entries({ ...contents, ...changes })) if (bytes !== undefined) files[name] = bytes
@@ -27,7 +27,7 @@ function archive(changes: Readonly<Record<string, Uint8Array | undefined>>, leve
 const le32 = (value: number): number[] => [0, 8, 16, 24].map((bits) => (value >>> bits) & 255)
 const le64 = (value: number): number[] => [...le32(value), 0, 0, 0, 0]
 
-/** Where a record of the archive stands, by its signature; the last one unless another is asked for. */
+/** The position of a record in the archive, by its signature; the last one unless `nth` is given. */
 function recordAt(bytes: Uint8Array, type: number, nth = -1): number {
   const found: number[] = []
   for (let at = 0; at + 4 <= bytes.length; at++) {
@@ -63,7 +63,7 @@ describe('a .keras archive', () => {
   it('takes names and order from the configuration, including nested models', async () => {
     const config = JSON.parse(new TextDecoder().decode(contents['config.json']))
     const [input, ...rest] = config.config.layers
-    // The file counts layers of a class, whatever they are called and in which order the classes come.
+    // The file numbers layers within a class, whatever their names and the order of the classes.
     config.config.layers = [
       input,
       ...rest.map((layer: { config: object }, i: number) => ({ ...layer, config: { name: `l${i}` } })),
@@ -103,7 +103,7 @@ describe('a .keras archive', () => {
   })
 })
 
-it('a .keras archive is unpacked to 256 MiB at most', async () => {
+it('a .keras archive is unpacked to at most 256 MiB', async () => {
   const bomb = archive({ 'model.weights.h5': new Uint8Array(2 ** 28 + 1) }, 6)
   await refusal(bomb).toMatchObject({
     code: 'format',
@@ -163,7 +163,7 @@ describe('a zip archive', () => {
     const giant = changed(packed, entryAt + 24, le32(0xf0000000))
     expect(() => contentOf(giant)).toThrow(/claims 4026531840 bytes, more than it can have/)
     expect(() => contentOf(packed, 100)).toThrow(/has 700 bytes, more than the 100 expected/)
-    // What unpacks to more or less than the table says.
+    // Entries that unpack to more or less than the table says.
     for (const bytes of [650, 750]) {
       expect(() => contentOf(changed(packed, entryAt + 24, le32(bytes)))).toThrow(
         `does not unpack to the expected ${bytes} bytes`,

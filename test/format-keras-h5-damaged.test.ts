@@ -1,4 +1,4 @@
-/** Keras' HDF5 files that are damaged or made to harm, and the memory that reading takes. */
+/** Keras' HDF5 files that are damaged or malicious, and the memory that reading takes. */
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, stat } from 'node:fs/promises'
@@ -12,7 +12,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { memorySource } from '../src/format/byte-source.ts'
 import { freshHdf5 } from '../src/format/hdf5-instance.node.ts'
 import { openWeights } from '../src/format/open-weights.ts'
-import { h5FilesIn, listKernel, numbers } from './support/h5-files.ts'
+import { h5FilesIn, hashed, listKernel } from './support/h5-files.ts'
 import type { KerasLayer } from './support/keras-h5-writer.ts'
 import { writeKerasH5 } from './support/keras-h5-writer.ts'
 
@@ -27,7 +27,10 @@ const fileWith = h5FilesIn(() => folder)
 describe('a damaged file', () => {
   afterEach(() => vi.restoreAllMocks())
 
-  /** Whatever the bytes are: weights of which all can be read, or a typed error; nothing printed, nothing but the file's size allocated. */
+  /**
+   * Whatever the bytes, the outcome is weights that can all be read, or a typed error. Nothing is printed, and nothing
+   * larger than the file is allocated.
+   */
   async function tryToRead(bytes: Uint8Array): Promise<'read' | 'refused'> {
     try {
       const file = await openWeights(memorySource(bytes, 'x.h5'), { hdf5: freshHdf5 })
@@ -50,16 +53,16 @@ describe('a damaged file', () => {
     ['conv', 'dense'].map((name) => ({
       name,
       weights: [
-        { name: `${name}/kernel:0`, shape: [3, 4], data: numbers(name, 3, 4), ...extra },
-        { name: `${name}/bias:0`, shape: [4], data: numbers(name, 4) },
+        { name: `${name}/kernel:0`, shape: [3, 4], data: hashed(name, 3, 4), ...extra },
+        { name: `${name}/bias:0`, shape: [4], data: hashed(name, 4) },
       ],
     }))
 
   it.each([
-    ['lists of text of fixed length', async (path: string) => writeKerasH5(path, small())],
+    ['lists of fixed-length text', async (path: string) => writeKerasH5(path, small())],
     ['packed chunks', async (path: string) => writeKerasH5(path, small({ chunks: [2, 3] }))],
     [
-      'texts of variable length',
+      'variable-length text',
       async (path: string) => {
         await writeKerasH5(path, small())
         const file = new File(path, 'a')
@@ -74,7 +77,7 @@ describe('a damaged file', () => {
     await write(path)
     const bytes = new Uint8Array(readFileSync(path))
     expect(await tryToRead(bytes)).toBe('read')
-    // Most of a small file is room between its structures.
+    // Most of a small file is unused space between its structures.
     const places = [...bytes.keys()].filter((at) =>
       bytes.subarray(Math.max(0, at - 8), at + 8).some((byte) => byte !== 0),
     )
@@ -109,7 +112,7 @@ describe('a damaged file', () => {
     const bytes = new Uint8Array(readFileSync(path))
     const heap = Buffer.from(bytes.buffer).lastIndexOf('GCOL')
     expect(heap).toBeGreaterThan(0)
-    // The first entry becomes free room of no length.
+    // The first entry becomes free space of length zero.
     bytes.fill(0, heap + 16, heap + 32)
     await expect(openWeights(memorySource(bytes, 'x.h5'), { hdf5: freshHdf5 })).rejects.toMatchObject({
       code: 'format',
@@ -142,7 +145,7 @@ describe('memory', () => {
     )
     const layerBytes = 9 * 512 * 512 * 4
     expect((await stat(path)).size).toBeGreaterThan(layers * layerBytes)
-    // In a process of its own, whose memory is that of reading.
+    // In its own process, whose memory is that of reading.
     const program = fileURLToPath(new URL('support/read-weights.ts', import.meta.url))
     const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', '--import', 'tsx', program, path])
     const { sum, peakBytes } = JSON.parse(stdout) as { sum: number; peakBytes: number }

@@ -1,4 +1,4 @@
-/** Keras' HDF5 layouts: lists in pieces, large tensors in slices, and numbers of other kinds. */
+/** Keras' HDF5 layouts: lists in pieces, large tensors in slices, and other kinds of numbers. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { File, ready } from 'h5wasm/node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openWeightFile } from '../src/format/open-weights.node.ts'
 import type { WeightFile } from '../src/format/weight-file.ts'
-import { h5FilesIn, listKernel, numbers } from './support/h5-files.ts'
+import { h5FilesIn, hashed, listKernel } from './support/h5-files.ts'
 import type { KerasLayer } from './support/keras-h5-writer.ts'
 import { writeKerasH5 } from './support/keras-h5-writer.ts'
 
@@ -32,8 +32,8 @@ describe('a file in the layout of published weights', () => {
       {
         name: 'conv1_conv',
         weights: [
-          { name: 'conv1_conv/kernel:0', shape: [7, 7, 3, 5], data: numbers('k', 7, 7, 3, 5) },
-          { name: 'conv1_conv/bias:0', shape: [5], data: () => numbers('b', 5) },
+          { name: 'conv1_conv/kernel:0', shape: [7, 7, 3, 5], data: hashed('k', 7, 7, 3, 5) },
+          { name: 'conv1_conv/bias:0', shape: [5], data: () => hashed('b', 5) },
         ],
       },
       { name: 'pool', weights: [] },
@@ -55,8 +55,8 @@ describe('a file in the layout of published weights', () => {
       { name: 'nothing', weights: [{ name: 'of it', shape: [0, 4], dtype: 'float32' }] },
     ])
     expect([...(await readAll(file)).values()]).toEqual([
-      numbers('k', 7, 7, 3, 5),
-      numbers('b', 5),
+      hashed('k', 7, 7, 3, 5),
+      hashed('b', 5),
       Float32Array.of(3),
       new Float32Array(0),
     ])
@@ -84,7 +84,7 @@ describe('a file in the layout of published weights', () => {
   })
 
   it('reads tensors larger than a slice, of any shape and chunking', async () => {
-    // The slices are of 1 MB: 262,144 numbers.
+    // Slices are 1 MB: 262,144 numbers.
     const large: [string, number[], number[]?][] = [
       ['wide', [2, 400_000]],
       ['deep', [3, 5, 7, 5000]],
@@ -99,7 +99,7 @@ describe('a file in the layout of published weights', () => {
       large.map(([name, shape, chunks]) => ({
         name,
         weights: [
-          { name: 'kernel', shape, data: () => numbers(name, ...shape), ...(chunks === undefined ? {} : { chunks }) },
+          { name: 'kernel', shape, data: () => hashed(name, ...shape), ...(chunks === undefined ? {} : { chunks }) },
         ],
       })),
     )
@@ -108,7 +108,7 @@ describe('a file in the layout of published weights', () => {
       const [entry] = weights
       if (entry === undefined) throw new Error(`${name} has no weights`)
       const read = await file.read(entry)
-      const expected = numbers(name, ...entry.shape)
+      const expected = hashed(name, ...entry.shape)
       expect(read.length, name).toBe(expected.length)
       expect(
         read.findIndex((value, i) => value !== expected[i]),
@@ -144,7 +144,7 @@ describe('a file in the layout of published weights', () => {
 })
 
 describe('numbers', () => {
-  it('of 16 and 64 bits and of the other byte order become float32; others are refused with the reason', async () => {
+  it('of 16 and 64 bits and of the other byte order become float32; others are refused with a reason', async () => {
     const file = await openWeightFile(fileURLToPath(new URL('fixtures/hdf5/oddities.h5', import.meta.url)))
     const found: Record<string, unknown> = {}
     for (const { name, weights } of file.groups) {
@@ -186,7 +186,7 @@ describe('numbers', () => {
       code: 'format',
       message: expect.stringContaining('holds float16 or bfloat16'),
     })
-    // A filter that is missing is named, with the way around it, and the file stays open for the rest.
+    // A missing filter is named, with a workaround, and the file stays open for the rest.
     await expect(readBias('zstandard.h5')).rejects.toMatchObject({
       code: 'format',
       message: expect.stringMatching(/compressed by Zstandard.*Write it uncompressed or with gzip/),
@@ -211,7 +211,7 @@ describe('numbers', () => {
   it('are refused if the file cannot hold as many as a dataset claims', async () => {
     const path = await fileWith('hollow.h5', (file) => {
       listKernel(file)
-      // Chunks that were never written take no room.
+      // Chunks that were never written take no space.
       const data = Float32Array.of(1)
       const dataset = { name: 'a/kernel', data, shape: [1], maxshape: [null], chunks: [1024] }
       file.create_dataset(dataset).resize([2 ** 20])
@@ -229,7 +229,7 @@ describe('numbers', () => {
 
   it.each([
     ['one dataset', 1, 2 ** 40],
-    ['several together, none of them too much alone', 3, 2 ** 25],
+    ['several together, none of them too large alone', 3, 2 ** 25],
   ])(
     'are refused when the file is opened where %s would unpack to far more than the file holds',
     async (_, count, extent) => {

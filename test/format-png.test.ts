@@ -52,7 +52,7 @@ describe('decodePng', () => {
     )
   })
 
-  it('stretches 1, 2, 4 and 16 bits to 8', () => {
+  it('converts 1, 2, 4 and 16 bits to 8', () => {
     const data = (bytes: Uint8Array) => [...decodePng(bytes).data]
     expect(data(png(ihdr(3, 2, 1, 0), idat([0, 0b10100000, 0, 0b01000000]), iend))).toEqual([255, 0, 255, 0, 255, 0])
     expect(data(png(ihdr(5, 1, 2, 0), idat([0, 0b00011011, 0b10000000]), iend))).toEqual([0, 85, 170, 255, 170])
@@ -89,7 +89,7 @@ describe('decodePng', () => {
   })
 
   it('reads interlaced images of 8 bits and refuses smaller ones', () => {
-    // 2x2: pass 1 holds (0,0), pass 6 (1,0), pass 7 the second row.
+    // 2x2: pass 1 has (0,0), pass 6 (1,0), pass 7 the second row.
     expect(decodePng(png(ihdr(2, 2, 8, 0, 1), idat([0, 1, 0, 2, 0, 3, 4]), iend)).data).toEqual(
       Uint8Array.of(1, 2, 3, 4),
     )
@@ -156,7 +156,7 @@ describe('decodePng', () => {
         }
       }
     }
-    // Chunk checksums catch nearly all; IEND's type with its case changed is not looked at.
+    // Chunk checksums catch nearly all; a change of case in IEND's type is not checked.
     expect(decoded).toBeLessThan(5)
   })
 

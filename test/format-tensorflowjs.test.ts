@@ -1,4 +1,4 @@
-/** TensorFlow.js models: order and names of layers, lengths that do not fit, and paths that lead elsewhere. */
+/** TensorFlow.js models: order and names of layers, lengths that do not fit, and malicious paths. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -24,7 +24,7 @@ function open(model: unknown, shards: Readonly<Record<string, Uint8Array>>): Pro
 const float = (name: string, ...shape: number[]) => ({ name, shape, dtype: 'float32' })
 const bytesOf = (...values: number[]): Uint8Array => new Uint8Array(Float32Array.from(values).buffer)
 
-/** A layers model of these weights. */
+/** A layers model with these weights. */
 const layersModel = (weights: readonly object[], paths: readonly unknown[] = ['a.bin'], extra: Json = {}): Json => ({
   format: 'layers-model',
   modelTopology: null,
@@ -49,13 +49,13 @@ describe('a layers model', () => {
       const entry = file.groups[group]?.weights[weight]
       return entry === undefined ? [] : [...(await file.read(entry))]
     }
-    // The kernel lies in both shards.
+    // The kernel spans both shards.
     expect(await read(1, 0)).toEqual([2, 3])
     expect(await read(0, 1)).toEqual([4])
     file.close()
   })
 
-  it('can list more weights than a call takes arguments', async () => {
+  it('can list more weights than a function call can take arguments', async () => {
     const count = 150_000
     const file = await open(layersModel(Array.from({ length: count }, (_, i) => float(`a/${i}`, 0))), {})
     expect(file.groups.map(({ weights }) => weights.length)).toEqual([count])
@@ -93,7 +93,7 @@ describe('a layers model', () => {
     }
   })
 
-  it('refuses shards that are shorter or longer than the list, or too many', async () => {
+  it('refuses shards that are shorter or longer than listed, and extra shards', async () => {
     const weights = [float('a/kernel', 2, 2), float('a/bias', 2)]
     await expect(open(layersModel(weights), { 'a.bin': bytesOf(1, 2, 3, 4, 5) })).rejects.toMatchObject({
       message: expect.stringContaining("end within 'a/bias', after 20 bytes"),
@@ -207,7 +207,7 @@ describe('a graph model', () => {
   it('with any change to its model.json gives weights or a format error', async () => {
     const text = JSON.stringify(graphJson())
     const values = fc.constantFrom<unknown>(null, -1, 1e300, '', '__proto__', [], {}, [[]], true)
-    /** Replaces the nth value of the JSON, counted as it is parsed. */
+    /** Replaces the nth value of the JSON, counted in parsing order. */
     const changedJson = (nth: number, value: unknown): string => {
       let count = 0
       return JSON.stringify(JSON.parse(text, (_, old) => (count++ === nth ? value : old)))

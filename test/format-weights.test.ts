@@ -1,6 +1,6 @@
 /**
  * One LeNet-5 in every format that Keras and the TensorFlow.js converter write: its readers give the same tensors under
- * the same layers, and quantised files the numbers that TensorFlow.js itself reads from them.
+ * the same layers, and for quantised files the numbers that TensorFlow.js itself reads.
  */
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
@@ -95,7 +95,7 @@ describe('a LeNet-5 written by Keras and read', () => {
   it('can be read from bytes in memory', async () => {
     const bytes = readFileSync(join(models, 'lenet5_keras2_weights.h5'))
     const fromFile = await openWeightFile(join(models, 'lenet5_keras2_weights.h5'))
-    // Without a loader, the one instance of the library that browsers share is used.
+    // Without a loader, the library instance that browsers share is used.
     const file = await openWeights(memorySource(bytes, 'lenet5'))
     expect(await allNumbers(file)).toEqual(await allNumbers(fromFile))
     file.close()
@@ -110,7 +110,7 @@ describe('a LeNet-5 written by Keras and read', () => {
 })
 
 it.each(['lenet5.h5', 'lenet5.keras', 'lenet5_keras2_weights.h5'])(
-  '%s is read where it is asked for, and not whole',
+  '%s is read only where needed, not as a whole',
   async (path) => {
     const whole = memorySource(readFileSync(join(models, path)), path)
     let bytes = 0
@@ -121,7 +121,7 @@ it.each(['lenet5.h5', 'lenet5.keras', 'lenet5_keras2_weights.h5'])(
       whole.readInto(target, position)
     }
     const file = await openWeights({ ...whole, readInto }, { hdf5: freshHdf5 })
-    // Of an archive the checksum is compared first: all of it is read once, in pieces.
+    // In an archive the checksum is compared first, so all of it is read once, in pieces.
     expect(bytes).toBeLessThan(whole.size * (path.endsWith('.keras') ? 1.25 : 0.25))
     expect(most).toBeLessThan(whole.size / 4)
     const [, bias] = file.groups[0]?.weights ?? []
@@ -241,7 +241,7 @@ describe('openWeightFile', () => {
     })
   })
 
-  it('reads only its own entries, and nothing once it is closed', async () => {
+  it('reads only its own entries, and nothing after it is closed', async () => {
     const file = await openWeightFile(join(models, 'lenet5.keras'))
     const [entry] = file.groups[0]?.weights ?? []
     if (entry === undefined) throw new Error('the file has no weights')

@@ -29,7 +29,7 @@ Signed-By:
  mQ==
 `
 
-  test('are read in the deb822 notation, with a key that stands in the file', () => {
+  test('are read in the deb822 notation, with a key embedded in the file', () => {
     const [main, security] = parseDeb822Sources(debian)
     expect(main).toMatchObject({ uris: ['http://mirror.example/debian'], suites: ['bookworm', 'bookworm-updates'] })
     expect(security?.options).toEqual([['Signed-By', '\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQ==']])
@@ -58,7 +58,7 @@ Signed-By:
     ])
   })
 
-  test('of a release leave other vendors out and gain the backports on the main mirror', () => {
+  test('of a release exclude other vendors and gain the backports on the main mirror', () => {
     const all = [
       ...parseOneLineSources(
         'deb https://vendor.example/node_20.x nodistro main\ndeb https://vendor.example/linux/debian bookworm stable',
@@ -77,7 +77,7 @@ Signed-By:
     })
   })
 
-  test('are not changed when backports are there already', () => {
+  test('are not changed if they already have backports', () => {
     const all = parseOneLineSources('deb http://m/debian bookworm main\ndeb http://b/debian bookworm-backports main')
     expect(sourcesOfRelease(all, 'bookworm', 'bookworm-backports')).toEqual(all)
   })

@@ -1,4 +1,4 @@
-/** The event loop sleeps while the device works, and nobody else's `setImmediate` is touched. */
+/** The event loop sleeps while the device works, and nobody else's `setImmediate` is affected. */
 import { performance } from 'node:perf_hooks'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
@@ -8,13 +8,13 @@ import { useDevice } from './support/device.ts'
 const device = useDevice()
 const timeoutClass = setTimeout(() => undefined).constructor
 
-/** What Dawn hands to `setImmediate`: callable, without a name, without a source text. */
+/** Like the function that Dawn passes to `setImmediate`: callable, without a name or source text. */
 function bindingLike(callback: () => void): () => void {
   return new Proxy(() => callback(), {})
 }
 
 describe('the callback that asks for finished work', () => {
-  it('asks at once at first and then waits for a timer', async () => {
+  it('asks immediately at first and then waits for a timer', async () => {
     const handles: object[] = []
     await new Promise<void>((resolve) => {
       const ask = bindingLike(() => {
@@ -42,7 +42,7 @@ describe('the callback that asks for finished work', () => {
 })
 
 describe('other callbacks of setImmediate', () => {
-  it('run in the same turn as before, with their values, and can be cleared', async () => {
+  it('run in the same turn as before, with their arguments, and can be cleared', async () => {
     const seen: unknown[] = []
     const cleared = setImmediate(() => seen.push('cleared'))
     clearImmediate(cleared)

@@ -1,6 +1,6 @@
 /**
- * Fetching a driver into the cache. apt-get, apt-cache and dpkg are small fakes in PATH: their failures must be forced,
- * and tests use no network.
+ * Downloading a driver into the cache. apt-get, apt-cache and dpkg are small fakes in PATH: their failures must be
+ * forced, and tests use no network.
  */
 import { spawnSync } from 'node:child_process'
 import {
@@ -33,8 +33,9 @@ import {
 import { neededLibraries } from '../src/gpu/node/elf.ts'
 import { cachedDriver, provisionDriver } from '../src/gpu/node/provision.ts'
 import { DriverDoesNotLoad, driversAreGiven, systemIcds, useCachedDriver } from '../src/gpu/node/vulkan.ts'
+import { failure } from './support/failure.ts'
 
-/** A 64-bit ELF library that has nothing but a list of the libraries it needs. */
+/** A 64-bit ELF library that contains only a list of the libraries it needs. */
 function elfLibrary(needs: readonly string[]): Buffer {
   const names = Buffer.from(`\0${needs.map((name) => `${name}\0`).join('')}`, 'latin1')
   const dynamicAt = 64 + 2 * 56
@@ -67,7 +68,7 @@ function elfLibrary(needs: readonly string[]): Buffer {
   return elf
 }
 
-describe('the needs of a shared library', () => {
+describe('the dependencies of a shared library', () => {
   const elf = elfLibrary(['libdrm.so.2', 'libc.so.6'])
 
   test('are read in order', () => {
@@ -127,7 +128,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  /** What the fake `dpkg -x` unpacks. */
+  /** The files that the fake `dpkg -x` unpacks. */
   function unpackedTree(libraries: Readonly<Record<string, readonly string[]>>): void {
     const lib = join(folder, 'tree/usr/lib')
     mkdirSync(lib, { recursive: true })
@@ -153,11 +154,8 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     fakeProgram('dpkg', 'cp -r "$FAKE_TREE/." "$3"')
   }
 
-  async function failure(): Promise<WeftgradError> {
-    const error: unknown = await provisionDriver({ log, places }).then(
-      () => new Error('it succeeded'),
-      (reason: unknown) => reason,
-    )
+  async function refusal(): Promise<WeftgradError> {
+    const error = await failure(provisionDriver({ log, places }))
     if (!(error instanceof WeftgradError)) throw error
     expect(error.message).toContain('WEFTGRAD_ADAPTER')
     expect(error.message).toContain('mesa-vulkan-drivers')
@@ -165,7 +163,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     return error
   }
 
-  test('installs the driver and only what it needs into the cache, and says so in one line', async () => {
+  test('installs the driver and only what it needs into the cache, and reports it in one line', async () => {
     const driver = await provisionDriver({ log, places })
     expect(driver.libraries).toEqual(['libdrm.so.2', 'libvulkan_lvp.so'])
     expect(readdirSync(driversFolder())).toEqual([`lavapipe-bookworm-${process.arch}`])
@@ -201,7 +199,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     expect(inspectDriver(join(at, 'nowhere')).state).toBe('absent')
   })
 
-  /** What belongs to a driver: the folder of all, its own, and every file in it. */
+  /** All paths of a driver: the folder of all drivers, its own folder, and every file in it. */
   const partsOf = (at: string): string[] => [
     driversFolder(),
     at,
@@ -211,7 +209,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     join(at, 'lib/libdrm.so.2'),
   ]
 
-  test('installs for the owner alone, under any umask', async () => {
+  test('installs for the owner only, under any umask', async () => {
     const umask = process.umask(0)
     try {
       const { folder: at } = await provisionDriver({ log, places })
@@ -244,7 +242,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
   })
 
   // Only root can give files away.
-  test.skipIf(process.geteuid?.() !== 0)('refuses a driver of which any part belongs to another user', async () => {
+  test.skipIf(process.geteuid?.() !== 0)('refuses a driver if any part of it belongs to another user', async () => {
     const { folder: at } = await provisionDriver({ log, places })
     for (const path of [join(folder, 'cache'), ...partsOf(at)]) {
       chownSync(path, 12_345, 12_345)
@@ -255,7 +253,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
       chownSync(path, 0, 0)
     }
     expect(cachedDriver(places).state).toBe('whole')
-    // One that was planted is replaced.
+    // A planted one is replaced.
     chownSync(at, 12_345, 12_345)
     await provisionDriver({ log, places })
     expect(cachedDriver(places).state).toBe('whole')
@@ -271,7 +269,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     expect(readdirSync(driversFolder())).toEqual([])
   })
 
-  test('detects a replaced library of the same size, and one that is a link', async () => {
+  test('detects a replaced library of the same size, and a library that is a link', async () => {
     const { folder: at } = await provisionDriver({ log, places })
     const library = join(at, 'lib/libvulkan_lvp.so')
     const bytes = readFileSync(library)
@@ -294,7 +292,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     expect(readdirSync(at).sort()).toEqual(['complete.json', 'icd.json', 'lib'])
   })
 
-  test.skipIf(driversAreGiven())("is preceded by a look for the system's drivers where the loader looks", () => {
+  test.skipIf(driversAreGiven())("first looks for the system's drivers where the loader looks", () => {
     const icds = join(folder, 'share/vulkan/icd.d')
     mkdirSync(icds, { recursive: true })
     writeFileSync(join(icds, 'radeon_icd.x86_64.json'), '{}')
@@ -302,7 +300,7 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     expect(systemIcds()).toContain(join(icds, 'radeon_icd.x86_64.json'))
   })
 
-  test('of a driver that does not load says so before any environment is changed', async () => {
+  test('of a driver that does not load says so before it changes the environment', async () => {
     const driver = await provisionDriver({ log, places })
     const icd = process.env.VK_DRIVER_FILES
     expect(() => useCachedDriver(driver)).toThrow(DriverDoesNotLoad)
@@ -311,14 +309,14 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
 
   test('explains that there is no apt-get', async () => {
     process.env.PATH = join(folder, 'nothing')
-    const error = await failure()
+    const error = await refusal()
     expect(error.code).toBe('no-adapter')
     expect(error.message).toContain('there is no apt-get here')
   })
 
   test('explains a system that is neither Debian nor Ubuntu', async () => {
     writeFileSync(places.osRelease, 'ID=fedora\nVERSION_CODENAME=""\n')
-    expect(await failure()).toMatchObject({
+    expect(await refusal()).toMatchObject({
       code: 'no-adapter',
       message: expect.stringContaining('only on Debian and Ubuntu'),
     })
@@ -354,10 +352,10 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     ],
     'a package without the driver': [
       'fetch',
-      'holds no libvulkan_lvp.so',
+      'does not contain libvulkan_lvp.so',
       () => rmSync(join(folder, 'tree/usr/lib/libvulkan_lvp.so')),
     ],
-    'a library that is cut short': [
+    'a truncated library': [
       'fetch',
       'libvulkan_lvp.so is not a usable shared library',
       () => truncateSync(join(folder, 'tree/usr/lib/libvulkan_lvp.so'), 100),
@@ -371,12 +369,12 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     'a cache that cannot be written': ['fetch', 'cannot be written', () => writeFileSync(join(folder, 'cache'), '')],
   }
   for (const [what, [code, reason, arrange]] of Object.entries(failures))
-    test(`explains ${what} and leaves no half file behind`, async () => {
+    test(`explains ${what} and leaves no partial file behind`, async () => {
       arrange()
-      expect(await failure()).toMatchObject({ code, message: expect.stringContaining(reason) })
+      expect(await refusal()).toMatchObject({ code, message: expect.stringContaining(reason) })
     })
 
-  test('removes what a killed process left, and not the work of a running one', () => {
+  test('removes what a killed process left, but not the work of a running one', () => {
     const mine = newStagingFolder()
     const dead = spawnSync('/bin/sh', ['-c', 'echo $$'], { encoding: 'utf8' }).stdout.trim()
     mkdirSync(join(driversFolder(), `staging-${dead}-abc`))

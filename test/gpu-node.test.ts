@@ -27,8 +27,8 @@ describe('the cache folder', () => {
   })
 })
 
-// Windows keeps folders of users apart by itself.
-describe.skipIf(process.platform === 'win32')('where code of others could lie', () => {
+// Windows keeps users' folders apart itself.
+describe.skipIf(process.platform === 'win32')('where others could plant code', () => {
   let shared: string
   beforeEach(() => {
     shared = mkdtempSync(join(tmpdir(), 'weftgrad-shared-'))
@@ -36,7 +36,7 @@ describe.skipIf(process.platform === 'win32')('where code of others could lie', 
   })
   afterEach(() => rmSync(shared, { recursive: true, force: true }))
 
-  /** Runs a program with the shared folder for temporary files, and without a home. */
+  /** Runs a program with the shared folder for temporary files, and without a home folder. */
   const run = (args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
     const { XDG_CACHE_HOME, WEFTGRAD_CACHE_DIR, TSX_DISABLE_CACHE, ...others } = process.env
     return spawnSync(process.execPath, [...args], {
@@ -52,14 +52,14 @@ describe.skipIf(process.platform === 'win32')('where code of others could lie', 
     return ['--import', './scripts/tsx.mjs', '--input-type=module', '--eval', program]
   }
 
-  test('a cache folder is created for its owner alone, under any umask', () => {
+  test('a cache folder is created for its owner only, under any umask', () => {
     const cache = join(shared, 'my', 'cache')
     const { stdout } = run(tells('process.umask(0) >= 0, cacheFolder()'), { WEFTGRAD_CACHE_DIR: cache })
     expect(stdout.trim()).toBe(`true ${cache}`)
     expect(statSync(cache).mode & 0o777).toBe(0o700)
   })
 
-  test('a user without a home gets an unguessable folder for one command, and learns how to keep one', () => {
+  test('a user without a home gets an unguessable folder for one command, and is told how to keep one', () => {
     const { stdout, stderr } = run(tells('cacheFolder(), cacheFolder(), statSync(cacheFolder()).mode & 0o777'))
     const [first = '', second, mode] = stdout.trim().split(' ')
     expect(first).toMatch(/weftgrad-\w{6}$/)
@@ -74,7 +74,7 @@ describe.skipIf(process.platform === 'win32')('where code of others could lie', 
     expect(nowhere.stderr).not.toContain('a bug in weftgrad')
   })
 
-  test('the command and the scripts of a clone load nothing from the folder for temporary files, and leave nothing', () => {
+  test('the command and the scripts of a clone load nothing from the folder for temporary files, and leave nothing there', () => {
     const { uid } = statSync(shared)
     mkdirSync(join(shared, `tsx-${uid}`), { mode: 0o777 })
     expect(run(['bin/weftgrad.mjs', '--version'])).toMatchObject({ status: 0 })
@@ -85,7 +85,7 @@ describe.skipIf(process.platform === 'win32')('where code of others could lie', 
 })
 
 describe('an adapter', () => {
-  test('is found, fresh each time, and makes a device', async () => {
+  test('is found, new each time, and creates a device', async () => {
     const first = await findAdapter()
     const second = await findAdapter()
     expect(first.driver).not.toBe('')

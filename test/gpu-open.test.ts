@@ -1,4 +1,4 @@
-/** `open` wherever WebGPU stands on `navigator.gpu`: what it makes of adapters, and what it says where there are none. */
+/** `open` on any `navigator.gpu`: how it treats adapters, and what it says if there are none. */
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import * as inNode from 'weftgrad/node'
 import { isHardware } from '../src/gpu/adapter-info.ts'
@@ -8,7 +8,7 @@ import { open } from '../src/gpu/open.ts'
 
 afterEach(() => vi.unstubAllGlobals())
 
-/** The host's WebGPU where it has no adapter to give. */
+/** A host's WebGPU without any adapter. */
 function emptyGpu(): { readonly gpu: GPU; readonly asked: (GPURequestAdapterOptions | undefined)[] } {
   const asked: (GPURequestAdapterOptions | undefined)[] = []
   const requestAdapter = async (options?: GPURequestAdapterOptions) => {
@@ -68,7 +68,7 @@ describe('hardware', () => {
 
   it.each([
     ['a named GPU', { vendor: 'nvidia', architecture: 'hopper' }],
-    ['one of which the browser says nothing', {}],
+    ['one without a description', {}],
   ])('is %s', (_, info) => {
     expect(isHardware(described(info))).toBe(true)
   })

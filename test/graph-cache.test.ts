@@ -38,9 +38,9 @@ describe('the cache of plans', () => {
 
   it.each<[what: string, a: () => Tensor[], b: () => Tensor[]]>([
     ['other constants', () => [add(tensor([1]), 2)], () => [add(tensor([1]), 3)]],
-    ['zeros of other signs', () => [mul(tensor([1]), 0)], () => [mul(tensor([1]), -0)]],
+    ['zeros of the other sign', () => [mul(tensor([1]), 0)], () => [mul(tensor([1]), -0)]],
     ['other limits', () => [clip(tensor([1]), -Infinity, 0)], () => [clip(tensor([1]), -1, 0)]],
-    ['infinities of other signs', () => [add(tensor([1]), Infinity)], () => [add(tensor([1]), -Infinity)]],
+    ['infinities of the other sign', () => [add(tensor([1]), Infinity)], () => [add(tensor([1]), -Infinity)]],
     ['NaN', () => [add(tensor([1]), Infinity)], () => [add(tensor([1]), Number.NaN)]],
     ['other padding', () => [pad(tensor([1]), [[1, 0]])], () => [pad(tensor([1]), [[0, 1]])]],
     ['other shapes', () => [exp(tensor([1]))], () => [exp(tensor([1, 2]))]],
@@ -49,7 +49,7 @@ describe('the cache of plans', () => {
     ['a leaf used twice', () => [twice(tensor([1]), sub)], () => [sub(tensor([1]), tensor([2]))]],
     ['other results', () => both(tensor([1])), () => both(tensor([1])).reverse()],
     ['other users’ operators', () => defineOp(doubling())(tensor([1])), () => defineOp(doubling())(tensor([1]))],
-  ])('tells apart %s', (_, a, b) => {
+  ])('distinguishes %s', (_, a, b) => {
     expect(isShared(plan(...a()), plan(...b()))).toBe(false)
   })
 

@@ -1,4 +1,4 @@
-/** Results that a run writes where the caller wants them, even over values that it still reads. */
+/** Results that a run writes where the caller wants them, even over values that it still has to read. */
 import { describe, expect, it } from 'vitest'
 import type { Plan, Wanted } from '../src/graph/plan/plan.ts'
 import { Program, planFor } from '../src/graph/run/program.ts'
@@ -10,7 +10,7 @@ import { conflicts, keptOn } from './support/graph-plans.ts'
 const device = useDevice()
 const kept = keptOn(device)
 
-/** Runs a graph whose results have destinations, `times` over. */
+/** Runs a graph whose results have destinations, `times` times. */
 async function runWanted(wanted: readonly Wanted[], times = 1): Promise<{ plan: Plan; results: number[][] }> {
   const plan = planFor(device(), wanted)
   using program = await Program.create(device(), plan, 'destinations')
@@ -29,11 +29,11 @@ describe('results with destinations', () => {
     expect([...(await b.data())]).toEqual([10, 20])
   })
 
-  it('that replace values still to be read are written at the end (moving statistics)', async () => {
+  it('that replace values that are still needed are written at the end (moving statistics)', async () => {
     using average = await kept(8, 16)
     using x = await kept(4, 4)
     const next = add(mul(average, 0.5), mul(x, 0.5))
-    // Traced after the update, but it reads the average as it was before the step.
+    // Traced after the update, but reads the average from before the step.
     const normal = sub(x, average)
     const wanted = [
       { value: next.value, destination: average.slice },

@@ -1,4 +1,4 @@
-/** Rows of a tensor that is in memory already are read where they lie, if they begin where a binding may. */
+/** Rows of a tensor that is already in memory are read in place, if they start where a binding may start. */
 
 import { describe, expect, it } from 'vitest'
 import { planOf } from '../src/autograd/tensors.ts'

@@ -6,12 +6,13 @@ import { Program, planFor } from '../src/graph/run/program.ts'
 import { add, broadcastTo, evaluate, exp, fill, keep, matmul, mul, sum, type Tensor, tensor } from '../src/index.ts'
 import { useDevice } from './support/device.ts'
 import { doubling } from './support/doubling.ts'
-import { conflicts, keptOn, noise, planned } from './support/graph-plans.ts'
+import { conflicts, keptOn, planned } from './support/graph-plans.ts'
+import { noiseTensor } from './support/noise.ts'
 
 const device = useDevice()
 const kept = keptOn(device)
 
-/** Buffers made while `act` runs, settled either way. */
+/** Counts the buffers created while `act` runs, whether it succeeds or fails. */
 async function buffersMade(on: Device, act: () => Promise<unknown>): Promise<number> {
   const { gpu } = on
   const create = gpu.createBuffer
@@ -34,13 +35,8 @@ describe('a tensor that is too large for the adapter', () => {
     const before = device().memory()
     const beyond = [maxStorageBufferBindingSize, maxBufferSize].map((bytes) => Math.floor(bytes / 4) + 4)
     for (const count of beyond) {
-      // Two factors, since one extent must fit 32 bits.
-      const y = exp(
-        broadcastTo(tensor(noise([Math.ceil(count / 4096), 1], 'x'), [Math.ceil(count / 4096), 1]), [
-          Math.ceil(count / 4096),
-          4096,
-        ]),
-      )
+      // Two factors, because each extent must fit 32 bits.
+      const y = exp(broadcastTo(noiseTensor([Math.ceil(count / 4096), 1], 'x'), [Math.ceil(count / 4096), 4096]))
       const made = await buffersMade(device(), async () => {
         await expect(y.data({ device: device() })).rejects.toMatchObject({
           code: 'limit',
@@ -66,7 +62,7 @@ describe('a tensor that is too large for the adapter', () => {
   })
 
   it('does not stop smaller ones from sharing memory: they go into another arena', () => {
-    const parts = Array.from({ length: 6 }, (_, i) => exp(tensor(noise([100], i))))
+    const parts = Array.from({ length: 6 }, (_, i) => exp(noiseTensor([100], i)))
     const plan = planned(parts, { maxBufferBytes: 1024 })
     expect(plan.arenaBytes.every((bytes) => bytes <= 1024)).toBe(true)
     expect(plan.arenaBytes.length).toBeGreaterThanOrEqual(3)
@@ -77,7 +73,7 @@ describe('a tensor that is too large for the adapter', () => {
 describe('live bytes', () => {
   it('return to their old value after evaluating, keeping and disposing', async () => {
     const before = device().memory()
-    const x = tensor(noise([100, 100], 'x'), [100, 100])
+    const x = noiseTensor([100, 100], 'x')
     await evaluate([matmul(x, x), sum(x), x], { device: device() })
     expect(device().memory().liveBytes).toBe(before.liveBytes)
     const y = await matmul(x, x).keep({ device: device() })
@@ -88,7 +84,7 @@ describe('live bytes', () => {
     expect(device().memory()).toMatchObject({ liveBytes: before.liveBytes, liveBuffers: before.liveBuffers })
   })
 
-  it('count each kept tensor by itself, also one that is kept twice', async () => {
+  it('count each kept tensor separately, even one that is kept twice', async () => {
     const before = device().memory()
     const x = tensor([1, 2, 3])
     const y = mul(x, x)
@@ -106,13 +102,13 @@ describe('live bytes', () => {
 
   it('return to their old value after a failed run', async () => {
     const before = device().memory()
-    const x = tensor(noise([64], 'x'))
+    const x = noiseTensor([64], 'x')
     const broken = (): Tensor => defineOp(doubling('nonsense'))(exp(x))[0] ?? x
     await expect(sum(broken()).item({ device: device() })).rejects.toMatchObject({ code: 'device' })
     await expect(broken().keep({ device: device() })).rejects.toMatchObject({ code: 'device' })
     const gone = await exp(x).keep({ device: device() })
     gone.dispose()
-    await expect(add(gone, tensor(noise([64], 'y'))).data()).rejects.toMatchObject({ code: 'disposed' })
+    await expect(add(gone, noiseTensor([64], 'y')).data()).rejects.toMatchObject({ code: 'disposed' })
     await expect(add(gone, x).keep()).rejects.toMatchObject({ code: 'disposed' })
     expect(device().memory()).toMatchObject({ liveBytes: before.liveBytes, liveBuffers: before.liveBuffers })
     const [fine] = defineOp(doubling())(x)

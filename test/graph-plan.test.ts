@@ -1,4 +1,4 @@
-/** Planning: where every value lives, and that nothing alive is overwritten, also in graphs of ten thousand operators. */
+/** Planning: the location of every value. Nothing live is overwritten, even in graphs of ten thousand operators. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { defineOp } from '../src/autograd/define-op.ts'
@@ -22,11 +22,12 @@ import {
 } from '../src/index.ts'
 import type { KernelPlan, Operand } from '../src/kernels/kernel.ts'
 import { useDevice } from './support/device.ts'
-import { bufferOf, conflicts, noise, operandsOf, planned, seed } from './support/graph-plans.ts'
+import { bufferOf, conflicts, operandsOf, planned, seed } from './support/graph-plans.ts'
+import { noiseTensor } from './support/noise.ts'
 
 const device = useDevice()
 
-/** Which value's bytes each byte of the arenas holds while a plan is walked. */
+/** Tracks which value's bytes each byte of the arenas holds while a plan is walked. */
 class ArenaContents {
   readonly #owners = new Map<number, { readonly start: number; readonly end: number; readonly owner: string }[]>()
 
@@ -51,7 +52,7 @@ class ArenaContents {
   }
 }
 
-/** An operator that computes nothing, but says by its labels which value is which. */
+/** An operator that computes nothing; its labels say which value is which. */
 function tracer(name: string, outputs: readonly TensorType[], scratch: readonly number[]): OpDefinition {
   return {
     name,
@@ -76,7 +77,7 @@ function tracer(name: string, outputs: readonly TensorType[], scratch: readonly 
       ]
       return {
         variant: 'tracer',
-        // Each scratch is filled by a dispatch of its own, from the operands and the scratches before it.
+        // Each scratch is filled by its own dispatch, from the operands and the earlier scratches.
         dispatches: [
           ...scratches.map((one, i) => step(`${name} scratch ${i}`, [...ins, ...scratches.slice(0, i)], [one])),
           step(name, [...ins, ...scratches], outs),
@@ -107,13 +108,13 @@ const tracedOps = fc.array(
   { minLength: 1, maxLength: 40 },
 )
 
-/** Builds the operators into a graph and walks its plan; gives every place where a value is not what it should be. */
+/** Builds the operators into a graph and walks its plan; returns every read of a wrong value. */
 function wrongReads(ops: readonly TracedOp[]): string[] {
   const tensors: { readonly tensor: Tensor; readonly owner: string }[] = [
     { tensor: tensor(new Float32Array(7)), owner: 'leaf' },
     { tensor: tensor(new Float32Array(5)), owner: 'leaf' },
   ]
-  /** By label: the owners of what is read, in order. */
+  /** The owners of what each label reads, in order. */
   const expected = new Map<string, readonly string[]>()
   const wanted: { readonly tensor: Tensor; readonly owner: string }[] = []
   ops.forEach((op, i) => {
@@ -163,7 +164,7 @@ function wrongReads(ops: readonly TracedOp[]): string[] {
   return wrong
 }
 
-/** The most bytes that hold something still to be read, over the dispatches of a plan. */
+/** The most bytes that hold something still needed, over the dispatches of a plan. */
 function mostAliveBytes({ dispatches, results }: Plan): number {
   interface Span {
     readonly location: Location
@@ -196,7 +197,7 @@ function mostAliveBytes({ dispatches, results }: Plan): number {
 /** A training step of LeNet-5: loss and gradients. */
 function lenetStep(batch: number): Tensor[] {
   const model = nn.lenet5()
-  const x = tensor(noise([batch, 32, 32, 1], 'x'), [batch, 32, 32, 1])
+  const x = noiseTensor([batch, 32, 32, 1], 'x')
   const labels = tensor(
     Array.from({ length: batch }, (_, i) => i % 10),
     [batch],
@@ -208,7 +209,7 @@ function lenetStep(batch: number): Tensor[] {
 }
 
 describe('a plan', () => {
-  it('keeps every operand of a random graph intact until it is read, in buffers bound one way', () => {
+  it('keeps every operand of a random graph intact until it is read, in buffers bound only one way', () => {
     fc.assert(
       fc.property(tracedOps, (ops) => {
         expect(wrongReads(ops)).toEqual([])
@@ -282,7 +283,7 @@ describe('a plan', () => {
       const parts = ['a', 'b', 'c'].map((name) => traced(name, [x], 1000))
       const inOrder = order.flatMap((i) => parts[i] ?? [])
       const joined = traced('join', inOrder, 1)
-      // What is computed from one arena goes to another: every second value lies beside the hole.
+      // Results computed from one arena go to another, so every second value is next to the gap.
       const plan = planned([traced('again', [traced('odd', [traced('even', [joined], 1)], 1)], 3000)])
       const total = plan.arenaBytes.reduce((sum, bytes) => sum + bytes, 0)
       expect(total).toBeLessThan(4 * 3000 + 4 * 256)

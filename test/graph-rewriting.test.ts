@@ -30,11 +30,12 @@ import {
   where,
 } from '../src/index.ts'
 import { useDevice } from './support/device.ts'
-import { conflicts, noise, planned, seed } from './support/graph-plans.ts'
+import { conflicts, planned, seed } from './support/graph-plans.ts'
+import { noiseTensor } from './support/noise.ts'
 
 const device = useDevice()
 
-/** A random elementwise graph in few words: each step picks an operator and earlier tensors. */
+/** A random elementwise graph in short form: each step picks an operator and earlier tensors. */
 interface Step {
   readonly operator: number
   readonly picks: readonly number[]
@@ -51,7 +52,7 @@ const steps = fc.array(
 )
 
 const grid = [4, 6] as const
-/** All keep to shapes that broadcast to the grid, and to numbers that do not grow. */
+/** All operators keep to shapes that broadcast to the grid, and to numbers that do not grow. */
 const operators: readonly ((a: Tensor, b: Tensor, c: Tensor) => Tensor)[] = [
   (a, b) => add(a, b),
   (a, b) => sub(a, b),
@@ -71,9 +72,9 @@ const operators: readonly ((a: Tensor, b: Tensor, c: Tensor) => Tensor)[] = [
 
 function randomGraph(script: readonly Step[]): Tensor[] {
   const tensors = [
-    tensor(noise(grid, 'a'), grid),
-    tensor(noise([6], 'b'), [6]),
-    tensor(noise([4, 1], 'c'), [4, 1]),
+    noiseTensor(grid, 'a'),
+    noiseTensor([6], 'b'),
+    noiseTensor([4, 1], 'c'),
     fill([1, 6], 0.25),
     constant(-1.5),
   ]
@@ -84,7 +85,7 @@ function randomGraph(script: readonly Step[]): Tensor[] {
     if (a === undefined || b === undefined || c === undefined || apply === undefined)
       throw new Error('picks are indices')
     const result = apply(a, b, c)
-    // Products of 4x6 with 6x4 are 4x4: bring them back to the grid's columns.
+    // Products of 4x6 with 6x4 are 4x4: this restores the grid's columns.
     const fits = result.shape.every((extent, axis) => {
       const own = grid[axis + 2 - result.shape.length]
       return extent === 1 || extent === own
@@ -104,7 +105,7 @@ async function expectEqualNumbers(tensors: readonly Tensor[]): Promise<void> {
     expect(numbers.length).toBe(expected.length)
     numbers.forEach((x, j) => {
       const y = expected[j] ?? Number.NaN
-      // A kernel's compiler may contract a product and a sum: then the last bits differ.
+      // A compiler may contract a product and a sum into one operation: then the last bits differ.
       if (!Object.is(x, y))
         expect(Math.abs(x - y), `result ${i}, number ${j}`).toBeLessThanOrEqual(1e-6 + 1e-5 * Math.abs(y))
     })
@@ -127,9 +128,9 @@ describe('rewriting', () => {
 
   it('does not change gradients of convolutions with activations and pools, whatever else reads the intermediates', async () => {
     const kernelOf = (size: number, channels: number, filters: number): Tensor =>
-      mul(tensor(noise([size, size, channels, filters], size), [size, size, channels, filters]), 0.5)
-    const x = tensor(noise([2, 9, 10, 3], 'image'), [2, 9, 10, 3])
-    const bias = tensor(noise([4], 'bias'))
+      mul(noiseTensor([size, size, channels, filters], size), 0.5)
+    const x = noiseTensor([2, 9, 10, 3], 'image')
+    const bias = noiseTensor([4], 'bias')
     const half = { poolSize: 2 } as const
     type Variant = readonly [variation: string, activation: 'linear' | 'relu' | 'tanh', size: number, PoolOptions]
     const variants: readonly Variant[] = [
@@ -158,8 +159,8 @@ describe('rewriting', () => {
   })
 
   it('fuses a chain into one kernel, including its broadcasts', async () => {
-    const x = tensor(noise([4, 6], 'x'), [4, 6])
-    const row = tensor(noise([6], 'row'))
+    const x = noiseTensor([4, 6], 'x')
+    const row = noiseTensor([6], 'row')
     const y = sigmoid(mul(add(square(x), broadcastTo(row, [4, 6])), 0.5))
     expect(planned([y]).dispatches).toHaveLength(1)
     expect(planned([y], { fuse: false }).dispatches.length).toBeGreaterThan(3)
@@ -167,7 +168,7 @@ describe('rewriting', () => {
   })
 
   it('does not fuse values with several readers, or values that are wanted', () => {
-    const x = tensor(noise([8], 'x'))
+    const x = noiseTensor([8], 'x')
     const e = exp(x)
     expect(planned([add(e, 1)]).dispatches).toHaveLength(1)
     expect(planned([add(e, 1), e]).dispatches).toHaveLength(2)
@@ -175,11 +176,11 @@ describe('rewriting', () => {
   })
 
   it('fuses an activation into the layer before it, unless the layer is wanted too', async () => {
-    const x = tensor(noise([3, 5], 'x'), [3, 5])
-    const kernel = tensor(noise([5, 4], 'kernel'), [5, 4])
+    const x = noiseTensor([3, 5], 'x')
+    const kernel = noiseTensor([5, 4], 'kernel')
     const y = matmul(x, kernel)
-    const image = tensor(noise([1, 5, 5, 2], 'image'), [1, 5, 5, 2])
-    const c = conv2d(image, tensor(noise([3, 3, 2, 3], 'k'), [3, 3, 2, 3]))
+    const image = noiseTensor([1, 5, 5, 2], 'image')
+    const c = conv2d(image, noiseTensor([3, 3, 2, 3], 'k'))
     expect(planned([tanh(c)]).dispatches).toHaveLength(1)
     expect(planned([tanh(c), c]).dispatches).toHaveLength(2)
     await expectEqualNumbers([tanh(c)])
@@ -188,7 +189,7 @@ describe('rewriting', () => {
   })
 
   it('stops before a kernel would bind more tensors than WebGPU allows', async () => {
-    const tensors = Array.from({ length: 40 }, (_, i) => tensor(noise([8], i)))
+    const tensors = Array.from({ length: 40 }, (_, i) => noiseTensor([8], i))
     const total = tensors.reduce((a, b) => add(a, b))
     const plan = planned([total])
     expect(Math.max(...plan.dispatches.map((dispatch) => dispatch.operands.length))).toBeLessThanOrEqual(8)
@@ -217,7 +218,7 @@ describe('rewriting', () => {
       neg(constant(0)),
       sub(mul(constant(1e30), 1e30), mul(constant(1e30), 1e30)),
     ]
-    // Read by a kernel, so that the numbers arrive as literals.
+    // Read by a kernel, so that the numbers become literals.
     const x = tensor([1])
     const folded = await evaluate(
       cases.map((one) => mul(x, one)),

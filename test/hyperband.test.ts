@@ -1,4 +1,4 @@
-/** Hyperband's schedule against the paper's table and KerasTuner's, and what must hold for any. */
+/** Hyperband's schedule, compared with the paper's table and KerasTuner's, and properties of any schedule. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Random } from '../src/random.ts'
@@ -109,7 +109,7 @@ describe('a space', () => {
     expect(new Set(Array.from({ length: 12 }, (_, i) => JSON.stringify(space.at(i)))).size).toBe(12)
   })
 
-  it('draws different points, the same ones for a seed, and no more than there are', () => {
+  it('draws distinct points, the same ones for the same seed, and no more than exist', () => {
     fc.assert(
       fc.property(fc.nat(), fc.integer({ min: 0, max: 20 }), (seed, count) => {
         const drawn = space.sample(count, new Random(seed))

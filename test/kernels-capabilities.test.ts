@@ -1,4 +1,7 @@
-/** How variants say what they can do: a key with a feature that a variant lacks is refused, whatever else holds. */
+/**
+ * How variants declare what they support: a key with a feature that a variant lacks is refused, whatever other
+ * conditions hold.
+ */
 import { expect, test } from 'vitest'
 import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../src/kernels/conv2d/conv2d.ts'
 import { depthwise, depthwiseFilterGradient, depthwiseInputGradient } from '../src/kernels/depthwise/depthwise.ts'
@@ -33,7 +36,7 @@ test('a variant refuses the features that it lacks, and no others', () => {
   expect(supports({ groups: true, strides: false, mask: true })({ ...key, strides: [1, 2] }, target)).toBe(false)
 })
 
-test('what a variant needs besides is asked only of keys that it can do', () => {
+test("a variant's further conditions are checked only for keys that it supports", () => {
   const even = supports({ groups: false, strides: false, mask: false }, ({ count, groups }) => {
     expect(groups).toBe(1)
     return count % 2 === 0

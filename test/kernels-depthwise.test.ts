@@ -1,9 +1,10 @@
-/** Depthwise convolution: every variant of forward, input gradient and filter gradient against plain loops. */
+/** Depthwise convolution: every variant of forward, input gradient and filter gradient, compared with plain loops. */
 import { describe, expect, test } from 'vitest'
 import type { DepthwiseKey } from '../src/kernels/depthwise/depthwise.ts'
 import { depthwise, depthwiseFilterGradient, depthwiseInputGradient } from '../src/kernels/depthwise/depthwise.ts'
 import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
+import { relativeError } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -39,7 +40,7 @@ const cases: Readonly<Record<string, DepthwiseKey>> = {
     outHeight: 3,
     outWidth: 2,
   },
-  'one row of kernel, padding beyond it': {
+  'a kernel of one row, padded beyond it': {
     ...unit,
     kernelHeight: 1,
     kernelWidth: 3,
@@ -81,7 +82,7 @@ const cases: Readonly<Record<string, DepthwiseKey>> = {
   },
 }
 
-/** Large enough for strips to be read in order before they are walked along; several bands, the last of them shorter. */
+/** Large enough for strips to be prefetched; several bands, the last one shorter. */
 const strips: DepthwiseKey = {
   ...unit,
   batch: 3,
@@ -93,8 +94,8 @@ const strips: DepthwiseKey = {
 }
 
 const stripCases: Readonly<Record<string, DepthwiseKey>> = {
-  'strips beyond the caches, a tile of channels in part': strips,
-  'strips beyond the caches, no padding': { ...strips, padTop: 0, padLeft: 0, outHeight: 12, outWidth: 11 },
+  'strips larger than the caches, a partial tile of channels': strips,
+  'strips larger than the caches, no padding': { ...strips, padTop: 0, padLeft: 0, outHeight: 12, outWidth: 11 },
   'strips of a few images at once': {
     ...unit,
     batch: 6,
@@ -146,16 +147,6 @@ const random = () => {
 }
 const values = (count: number) => Float32Array.from({ length: count }, random)
 
-/** Largest difference, relative to the largest expected value. */
-function distance(actual: Float32Array, expected: Float64Array): number {
-  expect(actual.length).toBe(expected.length)
-  const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30)
-  return actual.reduce((worst, value, i) => {
-    const d = Math.abs(value - (expected[i] ?? 0)) / scale
-    return d <= worst ? worst : Number.isNaN(d) ? Number.POSITIVE_INFINITY : d
-  }, 0)
-}
-
 /** Runs every variant that supports the key as planned for this adapter, and the last one as for a GPU. */
 async function everyVariant(
   family: Family<DepthwiseKey>,
@@ -172,7 +163,7 @@ async function everyVariant(
   for (const [name, plan] of plans) {
     const poison = new Float32Array(expected.length).fill(12345)
     const [result] = await runPlan(device(), plan, inputs, [poison] as const)
-    expect(distance(result, expected), `${family.name}/${name}`).toBeLessThan(2e-6)
+    expect(relativeError(result, expected), `${family.name}/${name}`).toBeLessThan(2e-6)
   }
 }
 
@@ -216,7 +207,7 @@ test('a NaN makes only those outputs NaN that read it', async () => {
   }
 })
 
-test('strips are preferred only on a CPU, where they fit', () => {
+test('strips are preferred only on a CPU, if they fit', () => {
   const own = targetOf(device())
   const cpu: Target = { ...own, class: 'cpu', subgroupSize: 8 }
   for (const family of [depthwise, depthwiseInputGradient, depthwiseFilterGradient]) {

@@ -121,7 +121,7 @@ describe('unary operators', () => {
     ['sigmoid', -80, 80],
     ['sqrt', 1e-20, 1e20],
     ['reciprocal', 1e-20, 1e20],
-  ] as const)('%s is good to 1e-5 between %d and %d', async (kind, low, high) => {
+  ] as const)('%s is accurate to 1e-5 between %d and %d', async (kind, low, high) => {
     const count = 4001
     const x = Float32Array.from({ length: count }, (_, i) => low + ((high - low) * (i + 0.3)) / count)
     await expectAll(unaryKey(kind, count), [x], Array.from(x, unaryReference[kind]), { rtol: 1e-5, atol: 0 })
@@ -348,14 +348,14 @@ describe('refusals', () => {
     ['an input that does not broadcast', binaryKey('add', [4, 3], [4, 3], [4]), 'shape'],
     ['an input of higher rank', binaryKey('add', [3], [3], [1, 3]), 'shape'],
     ['u8 inputs', { ...ordinary, inputs: [{ shape: [4], dtype: 'u8' }] }, 'shape'],
-    ['another output type than the steps give', { ...ordinary, output: 'u32' }, 'shape'],
+    ['an output type other than that of the steps', { ...ordinary, output: 'u32' }, 'shape'],
     [
       'arithmetic on mixed types',
       { ...binaryKey('add', [4]), inputs: [f32([4]), { shape: [4], dtype: 'u32' }] },
       'shape',
     ],
     ['steps that read later ones', { ...ordinary, steps: [step('neg', [0])] }, 'argument'],
-    ['inputs that are not there', { ...ordinary, steps: [source(1)] }, 'argument'],
+    ['inputs that do not exist', { ...ordinary, steps: [source(1)] }, 'argument'],
     ['too few arguments', { ...ordinary, steps: [source(0), step('add', [0])] }, 'argument'],
     ['no steps', { ...ordinary, steps: [] }, 'argument'],
     ['bounds in the wrong order', unaryKey('clip', 4, { min: 1, max: 0 }), 'argument'],

@@ -46,7 +46,7 @@ describe.each(rowCases)('$count of $rows rows of $rowElements', (key) => {
   const size = key.rowElements
 
   test('rows are copied bit by bit; an index out of range gives NaN', async () => {
-    // Any bits: integers and NaNs go through unchanged.
+    // Any bits: integers and NaNs pass through unchanged.
     const x = below(2 ** 32, key.rows * size)
     const indices = below(key.rows + 1, key.count)
     indices[0] = 0xffffffff
@@ -91,7 +91,7 @@ const fashion: GatherBatchKey = {
 }
 const batchCases: Readonly<Record<string, GatherBatchKey>> = {
   'Fashion-MNIST, padded to 32x32': fashion,
-  'no padding, rows that are no whole words': {
+  'no padding, rows that are not whole words': {
     ...fashion,
     width: 27,
     padTop: 0,
@@ -134,7 +134,7 @@ const batchCases: Readonly<Record<string, GatherBatchKey>> = {
   'many rows': { ...fashion, height: 70, width: 4, padTop: 5, padLeft: 3, outHeight: 80, outWidth: 8 },
 }
 
-/** What a batch must be, to the bit. */
+/** The exact expected batch. */
 const batchOf = (...batch: Parameters<typeof reference.gatherBatch>) =>
   Float32Array.from(reference.gatherBatch(...batch).data)
 
@@ -177,15 +177,15 @@ describe('batches from a data set', () => {
 })
 
 const augmentations: Readonly<Record<string, Augmentation>> = {
-  'flips by chance': { flip: 'random', seed: 7 },
+  'random flips': { flip: 'random', seed: 7 },
   'every image flipped': { flip: 'always', seed: 7 },
   'shifts of up to 2': { shift: 2, seed: 2 ** 40 + 7 },
   'shifts beyond the padding': { shift: 6, seed: 7 },
   'flips and shifts': { flip: 'random', shift: 1, seed: 8 },
-  'neither, asked for': { shift: 0, seed: 9 },
+  'neither, requested explicitly': { shift: 0, seed: 9 },
 }
 
-/** The generator's words for a step's images, by a kernel of their own. */
+/** The generator's words for a step's images, from a separate kernel. */
 async function wordsOf(seed: number, step: number, count: number): Promise<Uint32Array> {
   const plan: KernelPlan = {
     variant: 'words',

@@ -31,7 +31,7 @@ async function expectAll<Key>(
 
 const counted = (count: number, from = 1) => Float32Array.from({ length: count }, (_, i) => i + from)
 
-/** For every element of a tensor in order: its coordinates. */
+/** The coordinates of every element of a tensor, in order. */
 function coordinates(shape: Shape): number[][] {
   const strides = stridesOf(shape)
   return Array.from({ length: elementCount(shape) }, (_, i) =>

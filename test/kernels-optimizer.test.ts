@@ -1,4 +1,4 @@
-/** Optimizers against the same rules in float64, several steps long. */
+/** Optimizers, compared with the same rules in float64, over several steps. */
 import { describe, expect, test } from 'vitest'
 import type { Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
@@ -6,6 +6,7 @@ import type { AdamKey, SgdKey } from '../src/kernels/training/optimizer.ts'
 import { adam, optimizerTableColumns, sgd } from '../src/kernels/training/optimizer.ts'
 import type { AdamState } from './reference/training.ts'
 import { adamStep } from './reference/training.ts'
+import { largestDifference } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -22,15 +23,11 @@ const floats = (count: number) =>
 const targets = (): Target[] => [targetOf(device()), targetOf(device(), { class: 'gpu' })]
 const state = (stepsDone: number, flag = 0) => Uint32Array.of(stepsDone, flag, 100 + stepsDone, 0)
 
-/** Largest difference, relative to values of about one. */
-const distance = (actual: Float32Array, expected: Float64Array) =>
-  actual.reduce((worst, value, i) => Math.max(worst, Math.abs(value - (expected[i] ?? Number.NaN))), 0)
-
 const learningRate = 0.01
 const steps = 4
 const keras: AdamKey = { count: 1, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, weightDecay: false }
 
-/** The table as the host makes it: rows of an epoch, for steps counted from 1. */
+/** The table that the host makes: an epoch's rows, for steps counted from 1. */
 function adamTable({ beta1, beta2 }: AdamKey, decay: number): Float32Array<ArrayBuffer> {
   const table = new Float32Array(steps * optimizerTableColumns)
   for (let t = 1; t <= steps; t++) {
@@ -65,9 +62,9 @@ describe.each([1, 10, 64, 1000, 9216])('Adam on %i parameters', (count) => {
         expect(buffers[3]).toEqual(state(t))
         expected = adamStep(expected, g, options, t)
       }
-      expect(distance(buffers[0], expected.parameters), target.class).toBeLessThan(1e-6)
-      expect(distance(buffers[1], expected.first), target.class).toBeLessThan(1e-6)
-      expect(distance(buffers[2], expected.second), target.class).toBeLessThan(1e-6)
+      expect(largestDifference(buffers[0], expected.parameters), target.class).toBeLessThan(1e-6)
+      expect(largestDifference(buffers[1], expected.first), target.class).toBeLessThan(1e-6)
+      expect(largestDifference(buffers[2], expected.second), target.class).toBeLessThan(1e-6)
     }
   })
 })
@@ -101,13 +98,13 @@ describe.each([1, 130, 5000])('SGD on %i parameters', (count) => {
           p[i] = (p[i] ?? 0) + (key.nesterov && key.momentum > 0 ? ahead : (v[i] ?? 0))
         }
       }
-      expect(distance(parameters, p), target.class).toBeLessThan(1e-6)
-      if (key.momentum > 0) expect(distance(velocity, v), target.class).toBeLessThan(1e-6)
+      expect(largestDifference(parameters, p), target.class).toBeLessThan(1e-6)
+      if (key.momentum > 0) expect(largestDifference(velocity, v), target.class).toBeLessThan(1e-6)
     }
   })
 })
 
-test('after a number that was not finite, nothing is written but the settled flag', async () => {
+test('after a number that is not finite, nothing is written except the settled flag', async () => {
   const count = 300
   const before = [floats(count), floats(count), floats(count), state(1, 1)] as const
   const settled = Uint32Array.of(1, 1, 101, 1)

@@ -1,10 +1,11 @@
-/** Pooling kernels: every variant against plain loops, on the shapes and values that pooling goes wrong on. */
+/** Pooling kernels: every variant, compared with plain loops on difficult shapes and values. */
 import { describe, expect, test } from 'vitest'
 import type { Family, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import { averagePool, averagePoolGradient } from '../src/kernels/pool/average.ts'
 import type { PoolKey } from '../src/kernels/pool/pool.ts'
 import { maxPool, maxPoolGather, maxPoolGradient } from '../src/kernels/pool/pool.ts'
+import { largestDifference } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -78,13 +79,13 @@ const cases: Readonly<Record<string, PoolKey>> = {
     kernelWidth: 4,
     strides: [4, 3],
   }),
-  'many rows a workgroup': valid({ ...image(5, 40, 22, 12), kernelHeight: 2, kernelWidth: 2, strides: [2, 2] }),
+  'many rows per workgroup': valid({ ...image(5, 40, 22, 12), kernelHeight: 2, kernelWidth: 2, strides: [2, 2] }),
 }
 
 const sizeOf = (k: PoolKey) => k.batch * k.inputHeight * k.inputWidth * k.channels
 const outSizeOf = (k: PoolKey) => k.batch * k.outHeight * k.outWidth * k.channels
 
-/** Calls `visit` for every output and the places of its window that lie in the image, row by row. */
+/** Calls `visit` for every output and the window positions that are inside the image, row by row. */
 function eachPlace(k: PoolKey, visit: (out: number, place: number, input: number) => void): void {
   let out = 0
   for (let b = 0; b < k.batch; b++)
@@ -142,17 +143,6 @@ async function everyVariant(
   }
 }
 
-/** Largest difference relative to `scale`; NaN equals only NaN. */
-function distance(actual: Float32Array, expected: Float64Array | Float32Array): number {
-  expect(actual.length).toBe(expected.length)
-  return actual.reduce((worst, value, i) => {
-    const wanted = expected[i] ?? Number.NaN
-    if (Number.isNaN(value) && Number.isNaN(wanted)) return worst
-    const d = Math.abs(value - wanted)
-    return d <= worst ? worst : Number.isNaN(d) ? Number.POSITIVE_INFINITY : d
-  }, 0)
-}
-
 const poison = (count: number) => new Float32Array(count).fill(12345)
 
 describe.each(Object.entries(cases))('%s', (_name, key) => {
@@ -162,7 +152,7 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
       await everyVariant(maxPool, key, async (plan, name) => {
         const codes = new Uint32Array(outSizeOf(key)).fill(777)
         const [y, code] = await runPlan(device(), plan, [x], [poison(outSizeOf(key)), codes] as const)
-        expect(distance(y, expected.y), name).toBe(0)
+        expect(largestDifference(y, expected.y), name).toBe(0)
         expect(code, name).toEqual(expected.code)
       })
     }
@@ -180,7 +170,7 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
     })
     await everyVariant(maxPoolGradient, key, async (plan, name) => {
       const [dx] = await runPlan(device(), plan, [dy, code], [poison(sizeOf(key))] as const)
-      expect(distance(dx, expected), name).toBeLessThan(1e-5)
+      expect(largestDifference(dx, expected), name).toBeLessThan(1e-5)
     })
   })
 
@@ -200,7 +190,7 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
     })
   })
 
-  test('averages and their gradient leave the padding out', async () => {
+  test('averages and their gradient exclude the padding', async () => {
     const x = values(sizeOf(key))
     const dy = values(outSizeOf(key))
     const places = new Float64Array(outSizeOf(key))
@@ -216,11 +206,11 @@ describe.each(Object.entries(cases))('%s', (_name, key) => {
     })
     await everyVariant(averagePool, key, async (plan, name) => {
       const [y] = await runPlan(device(), plan, [x], [poison(outSizeOf(key))] as const)
-      expect(distance(y, expected), name).toBeLessThan(1e-6)
+      expect(largestDifference(y, expected), name).toBeLessThan(1e-6)
     })
     await everyVariant(averagePoolGradient, key, async (plan, name) => {
       const [dx] = await runPlan(device(), plan, [dy], [poison(sizeOf(key))] as const)
-      expect(distance(dx, expectedGradient), name).toBeLessThan(1e-5)
+      expect(largestDifference(dx, expectedGradient), name).toBeLessThan(1e-5)
     })
   })
 })
@@ -255,7 +245,7 @@ test('windows of padding only, and extents that are not positive integers, are r
   const key = valid({ ...image(1, 4, 4, 1), kernelHeight: 2, kernelWidth: 2, strides: [2, 2] })
   const refusal = (changes: Partial<PoolKey>) => {
     for (const family of [maxPool, maxPoolGradient, maxPoolGather, averagePool, averagePoolGradient])
-      expect(() => planKernel(family, { ...key, ...changes }, target)).toThrow(/padding|whole number from 1|up to/)
+      expect(() => planKernel(family, { ...key, ...changes }, target)).toThrow(/padding|positive whole number|up to/)
   }
   refusal({ padTop: 2 })
   refusal({ padLeft: 2 })

@@ -1,10 +1,11 @@
-/** Convolution with pooling in one kernel: every variant of forward and filter gradient against plain loops. */
+/** Convolution with pooling in one kernel: every variant of forward and filter gradient, compared with plain loops. */
 import { describe, expect, test } from 'vitest'
 import type { Conv2dPoolKey } from '../src/kernels/conv2d/quad/pooled.ts'
 import { conv2dPool, conv2dPoolFilterGradient } from '../src/kernels/conv2d/quad/pooled.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import { Random } from '../src/random.ts'
 import { useDevice } from './support/device.ts'
+import { noise } from './support/noise.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
 const device = useDevice()
@@ -63,7 +64,7 @@ const extents = (key: Conv2dPoolKey): { pooledHeight: number; pooledWidth: numbe
   return { pooledHeight, pooledWidth, windows: key.batch * pooledHeight * pooledWidth }
 }
 
-/** Where output `position` (0-3) of a window reads the image under tap (ky, kx, c). */
+/** The image element that output `position` (0-3) of a window reads under tap (ky, kx, c). */
 function imageIndex(key: Conv2dPoolKey, window: number, position: number, tap: number): number {
   const { pooledHeight, pooledWidth } = extents(key)
   const [pooledX, pooledY] = [window % pooledWidth, Math.floor(window / pooledWidth) % pooledHeight]
@@ -111,15 +112,13 @@ function gradientReference(key: Conv2dPoolKey, image: Float32Array, dy: Float32A
   return sums
 }
 
-const random = new Random(1, 'pooled convolution')
-const numbers = (count: number): Float32Array<ArrayBuffer> =>
-  Float32Array.from({ length: count }, () => random.uniform() * 2 - 1)
+const random = new Random(1, 'codes')
 
 function operandsOf(key: Conv2dPoolKey): Operands {
   return {
-    image: numbers(key.batch * key.inputHeight * key.inputWidth * key.channels),
-    kernel: numbers(key.kernelHeight * key.kernelWidth * key.channels * key.filters),
-    bias: numbers(key.filters),
+    image: noise([key.batch, key.inputHeight, key.inputWidth, key.channels], 'image'),
+    kernel: noise([key.kernelHeight, key.kernelWidth, key.channels, key.filters], 'kernel'),
+    bias: noise([key.filters], 'bias'),
   }
 }
 
@@ -160,7 +159,7 @@ describe.each(Object.entries(cases))('a pooled convolution: %s', (_, one) => {
       return
     }
     const { image } = operandsOf(key)
-    const dy = numbers(count)
+    const dy = noise([count], 'dy')
     const codes = Uint32Array.from({ length: count }, () => random.below(5))
     const [kernelGradient, biasGradient] = await runPlan(
       device(),
@@ -183,7 +182,7 @@ test('NaN passes the pooling by columns: it wins every comparison', async () => 
     [new Float32Array(18), new Uint32Array(18)],
   )
   expect([y[0], y[1]]).toEqual([Number.NaN, Number.NaN])
-  // As relu's derivative has it by itself: 0 where the result is not positive, NaN included.
+  // As in relu's derivative: 0 where the result is not positive, NaN included.
   expect([codes[0], codes[1]]).toEqual([4, 4])
   expect(y.subarray(2).every(Number.isFinite)).toBe(true)
 })

@@ -1,4 +1,4 @@
-/** The random number generator against its published vectors, and dropout. */
+/** The random number generator, compared with its published vectors, and dropout. */
 import { describe, expect, it } from 'vitest'
 import type { DropoutKey } from '../src/kernels/elementwise/dropout.ts'
 import { dropout } from '../src/kernels/elementwise/dropout.ts'
@@ -12,7 +12,7 @@ const device = useDevice()
 const alone = (only: Dispatch): KernelPlan => ({ variant: 'test', dispatches: [only], scratchBytes: [], flops: 0 })
 
 describe('threefry4x32', () => {
-  it('gives the known answers that its authors publish for 20 rounds (Random123, tests/kat_vectors)', async () => {
+  it('gives the answers that its authors published for 20 rounds (Random123, tests/kat_vectors)', async () => {
     const pi = [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0x082efa98, 0xec4e6c89]
     const kernel = dispatch({
       label: 'test.threefry',

@@ -1,4 +1,7 @@
-/** Kernels for GPUs, planned as for one and run on the adapter at hand: every block against the plain variant. */
+/**
+ * Kernels for GPUs, planned as for a GPU and run on the available adapter: every block, compared with the plain
+ * variant.
+ */
 import { describe, expect, test } from 'vitest'
 import { matmulOf } from '../src/kernels/conv2d/as-matmul.ts'
 import type { Conv2dKey } from '../src/kernels/conv2d/conv2d.ts'
@@ -8,9 +11,9 @@ import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import type { MatmulKey } from '../src/kernels/matmul/matmul.ts'
 import { matmul } from '../src/kernels/matmul/matmul.ts'
-import { randomStream } from './cases/case.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
+import { noise } from './support/noise.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
 type Numbers = Float32Array<ArrayBuffer>
@@ -19,17 +22,12 @@ const device = useDevice()
 const tolerance = { rtol: 1e-5, atol: 2e-5 }
 const blocks = ['tiled32', 'tiled64', 'tiled128']
 
-/** As planned for a GPU; every adapter has the limits that WebGPU promises. */
+/** A target like a GPU, with the limits that WebGPU guarantees. */
 const gpu: Target = {
   class: 'gpu',
   subgroupSize: undefined,
   maxWorkgroupSize: 256,
   maxWorkgroupStorageBytes: 16384,
-}
-
-function numbers(count: number, seed: number): Numbers {
-  const random = randomStream(seed)
-  return Float32Array.from({ length: count }, () => random() - 0.5)
 }
 
 interface Job<Key> {
@@ -75,9 +73,9 @@ const product: MatmulKey = {
 
 function matmulJob(key: MatmulKey): Job<MatmulKey> {
   const { batch, m, n, k, batchedA, batchedB } = key
-  const inputs = [numbers((batchedA ? batch : 1) * m * k, 1), numbers((batchedB ? batch : 1) * k * n, 2)]
-  if (key.bias) inputs.push(numbers(n, 3))
-  if (key.mask === true) inputs.push(numbers(batch * m * n, 4))
+  const inputs = [noise([(batchedA ? batch : 1) * m * k], 1), noise([(batchedB ? batch : 1) * k * n], 2)]
+  if (key.bias) inputs.push(noise([n], 3))
+  if (key.mask === true) inputs.push(noise([batch * m * n], 4))
   const outputSizes = [batch * m * n, ...(key.columnSums === true ? [n] : [])]
   return { family: matmul, key, inputs, outputSizes }
 }
@@ -108,7 +106,7 @@ describe('matmul in blocks', () => {
     await agreeWithPlain(matmulJob(key), variants)
   })
 
-  test('splits a long sum over workgroups, bias and activation after the last part', async () => {
+  test('splits a long sum over workgroups, with bias and activation after the last part', async () => {
     const key: MatmulKey = { ...product, m: 36, n: 20, k: 650, bias: true, activation: 'tanh' }
     const [plan] = await agreeWithPlain(matmulJob(key), ['tiled32'])
     expect(plan?.dispatches.map((d) => d.label)).toEqual([
@@ -158,8 +156,8 @@ function convJobs(key: Conv2dKey): (Job<Conv2dKey> & { readonly product: ConvPro
   const imageSize = key.batch * key.inputHeight * key.inputWidth * key.channels
   const outSize = key.batch * key.outHeight * key.outWidth * key.filters
   const kernelSize = key.kernelHeight * key.kernelWidth * key.channels * key.filters
-  const [image, kernel, gradient] = [numbers(imageSize, 1), numbers(kernelSize, 2), numbers(outSize, 3)]
-  const forwardInputs = [image, kernel, ...(key.bias ? [numbers(key.filters, 4)] : [])]
+  const [image, kernel, gradient] = [noise([imageSize], 1), noise([kernelSize], 2), noise([outSize], 3)]
+  const forwardInputs = [image, kernel, ...(key.bias ? [noise([key.filters], 4)] : [])]
   return [
     { product: 'conv2d', family: conv2dForward, key, inputs: forwardInputs, outputSizes: [outSize] },
     {
@@ -239,13 +237,13 @@ describe('convolutions that are plain products', () => {
   })
 
   test.each([
-    ['in groups', { ...unit, groups: 2 }],
+    ['with groups', { ...unit, groups: 2 }],
     ['with padding', { ...unit, padTop: 1, outHeight: 9 }],
     ['with a stride', { ...unit, strides: [2, 2], outHeight: 4, outWidth: 3 }],
-    ['cut off', { ...unit, outHeight: 6 }],
-    ['with a kernel in holes', { ...whole, kernelHeight: 4, dilation: [2, 1] }],
+    ['that are cropped', { ...unit, outHeight: 6 }],
+    ['with a dilated kernel', { ...whole, kernelHeight: 4, dilation: [2, 1] }],
     ['with windows that overlap', { ...whole, kernelHeight: 6, outHeight: 2 }],
-  ] as [string, Conv2dKey][])('are not those %s', (_, key) => {
+  ] as [string, Conv2dKey][])('do not include those %s', (_, key) => {
     for (const { product } of convJobs(key)) expect(matmulOf(product, key)).toBeUndefined()
   })
 })

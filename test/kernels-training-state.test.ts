@@ -39,7 +39,7 @@ function predict(row: Float32Array): number | undefined {
 }
 
 function batchOf(batch: number, classes: number) {
-  // Few distinct values, so that rows tie; labels beyond the classes, and NaNs, now and then.
+  // Few distinct values, so that rows tie; now and then NaNs, and labels beyond the classes.
   const logits = Float32Array.from({ length: batch * classes }, () => {
     const r = random()
     return r < 0.01 ? Number.NaN : r < 0.05 ? Number.NEGATIVE_INFINITY : Math.floor(random() * 5) - 2
@@ -155,7 +155,7 @@ describe('recordStep', () => {
     },
   )
 
-  test('a loss that is not finite sets the flag, and the counters stay one beyond that step', async () => {
+  test('a loss that is not finite sets the flag, and the counters stay one past that step', async () => {
     const { logits, labels, loss } = batchOf(20, 4)
     const plan = planKernel(recordStep, { batch: 20, classes: 4 }, targetOf(device()))
     for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
@@ -170,7 +170,7 @@ describe('recordStep', () => {
       }
       expect(after).toEqual(state({ step: 2, flag: 1, global: 1 }))
       expect(rows.subarray(4, 8)).toEqual(bits)
-      // Steps that follow, whose updates are gated, write the record behind it.
+      // Later steps, whose updates are gated, write their records after it.
       expect(rows[10]).toBe(20)
     }
   })

@@ -1,6 +1,6 @@
 /**
- * The house's rules about who may import whom (DESIGN.md, "Rooms, from the ground up"), checked on the syntax tree of
- * every source file. Each check is also given a planted violation, so that a check that sees nothing is noticed.
+ * The rules about which folder may import which (the "rooms" of DESIGN.md), checked on the syntax tree of every source
+ * file. Each check also gets a planted violation, so that a check that sees nothing is noticed.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
@@ -13,8 +13,8 @@ const sourceFolder = fileURLToPath(new URL('../src', import.meta.url))
 const benchFolder = fileURLToPath(new URL('../bench', import.meta.url))
 
 /**
- * The rooms by floor, each floor above those before it. Rooms of one floor do not know each other. Files in src/ itself are
- * below all rooms or above them.
+ * The rooms by floor, each floor above the previous ones. Rooms on the same floor do not know each other. Files in src/
+ * itself are below all rooms or above them.
  */
 const floors: readonly (readonly string[])[] = [
   ...[['gpu'], ['format'], ['kernels'], ['graph'], ['operators'], ['autograd'], ['data'], ['nn'], ['weights']],
@@ -33,7 +33,7 @@ const groundFiles = [
 ]
 const roofFiles = ['index.ts', 'node.ts']
 
-/** What a room must not know although it is below. A folder, or a file. */
+/** Folders or files that a room must not know, although they are below it. */
 const hidden: Readonly<Record<string, readonly string[]>> = {
   format: ['gpu'],
   kernels: ['gpu', 'format'],
@@ -56,17 +56,17 @@ interface Import {
   /** A path below src/, or the name of a module. */
   readonly target: string
   readonly isRelative: boolean
-  /** Types vanish at run time but count as imports; only the check of the node contract makes a difference. */
+  /** Types vanish at run time but count as imports; it only matters to the check of the node contract. */
   readonly isTypeOnly: boolean
   readonly line: number
 }
 
 interface SourceFile {
-  /** Below src/. */
+  /** Path below src/. */
   readonly path: string
   readonly text: string
   readonly imports: readonly Import[]
-  /** Names of Node.js' own globals that the file uses. */
+  /** Names of Node.js globals that the file uses. */
   readonly nodeGlobals: readonly string[]
 }
 
@@ -89,7 +89,7 @@ function isTypeOnlyClause(node: ts.ImportDeclaration | ts.ExportDeclaration): bo
   )
 }
 
-/** The name a module is imported by, and whether for its types only; undefined for other nodes. */
+/** The name of an imported module, and whether only types are imported; undefined for other nodes. */
 function importOf(node: ts.Node): { readonly module: string; readonly isTypeOnly: boolean } | undefined {
   const textOf = (literal: ts.Node | undefined): string | undefined =>
     literal !== undefined && ts.isStringLiteralLike(literal) ? literal.text : undefined
@@ -108,7 +108,7 @@ function importOf(node: ts.Node): { readonly module: string; readonly isTypeOnly
 
 const globalsOfNode = new Set(['Buffer', 'process', 'require', '__dirname', '__filename', 'global', 'setImmediate'])
 
-/** True where an identifier names a variable, not a property, a key or a member of a type. */
+/** Whether an identifier names a variable, not a property, a key or a member of a type. */
 function isVariable(node: ts.Identifier): boolean {
   const { parent } = node
   const isName =
@@ -149,7 +149,10 @@ const roomOf = (path: string): string => (path.includes('/') ? (path.split('/')[
 const isNodeOnly = (path: string): boolean =>
   path.startsWith('gpu/node/') || path.startsWith('cli/') || path.endsWith('.node.ts') || path === 'node.ts'
 const within = (path: string, place: string): boolean => path === place || path.startsWith(`${place}/`)
-/** Below every room 0, above them all a number beyond; undefined for a folder that is no room. */
+/**
+ * The level of a path: 0 below every room, one more than the top room above them all; undefined for a folder that is
+ * not a room.
+ */
 function levelOf(path: string): number | undefined {
   if (groundFiles.includes(path)) return 0
   if (roofFiles.includes(path)) return floors.length + 1 + roofFiles.indexOf(path)
@@ -188,7 +191,7 @@ function foreignPackages(file: SourceFile): string[] {
     .map((one) => told(file, one))
 }
 
-/** A way from a file to itself along imports, of types as well, for each group of files that has one. */
+/** For each group of files that import each other in a circle, also by types, one such circle. */
 function cycles(files: readonly SourceFile[]): string[] {
   const byPath = new Map(files.map((file) => [file.path, file]))
   const done = new Set<string>()
@@ -204,7 +207,7 @@ function cycles(files: readonly SourceFile[]): string[] {
   return [...new Set(found)]
 }
 
-/** Rooms that take a task and must not know one by name. */
+/** Rooms that accept a task and must not know one by name. */
 const taskFree = ['runs', 'train', 'search', 'crossval', 'transfer', 'explore', 'plots', 'report', 'study', 'cli']
 
 /** Identifiers, texts and imports that name this data set or this network; comments may. */
@@ -225,7 +228,7 @@ function taskNames({ path, text }: SourceFile): string[] {
   return found
 }
 
-/** Files begin with a comment in words, possibly below the line that names an interpreter. */
+/** Whether a file lacks a comment in words at its start, possibly below the line that names an interpreter. */
 function lacksHeader({ text }: SourceFile): boolean {
   const [first] = ts.getLeadingCommentRanges(text, ts.getShebang(text)?.length ?? 0) ?? []
   const comment = first === undefined ? '' : text.slice(first.pos, first.end)
@@ -252,7 +255,7 @@ describe('the source files', () => {
       expect(used).toContain(room)
   })
 
-  it('import downward only, and nothing hidden from their room', () => {
+  it('import only downward, and nothing hidden from their room', () => {
     expect(sources.flatMap(upwardImports)).toEqual([])
   })
 
@@ -264,11 +267,11 @@ describe('the source files', () => {
     expect(sources.flatMap(foreignPackages)).toEqual([])
   })
 
-  it('do not import each other in circles, types included, nor do those of the benchmarks', () => {
+  it('do not import each other in circles, types included; neither do the benchmarks', () => {
     expect([...cycles(sources), ...cycles(benches)]).toEqual([])
   })
 
-  it('name the data set and its network in one room only, beside their own files', () => {
+  it('name the data set and its network in one room only, apart from their own files', () => {
     expect(sources.flatMap(taskNames)).toEqual([])
   })
 
@@ -276,7 +279,7 @@ describe('the source files', () => {
     expect(sources.filter(lacksHeader).map(({ path }) => path)).toEqual([])
   })
 
-  it('leave the node set a contract: graph/node.ts imports nothing at run time but errors', () => {
+  it('keep graph/node.ts a contract: it imports nothing at run time but errors', () => {
     const node = sources.find(({ path }) => path === 'graph/node.ts')
     expect(node?.imports.map(({ target }) => roomOf(target))).toContain('kernels')
     const atRunTime = node?.imports.filter(({ isTypeOnly }) => !isTypeOnly)
@@ -284,7 +287,7 @@ describe('the source files', () => {
   })
 })
 
-describe('the checks see', () => {
+describe('the checks find', () => {
   const planted = (path: string, text: string): SourceFile => parse(path, text)
 
   it.each([
@@ -337,7 +340,7 @@ describe('the checks see', () => {
     ['gpu/a.ts', 'const bytes = Buffer.from([1])'],
     ['gpu/a.ts', 'const where = process.env.HOME'],
     ['gpu/a.ts', 'const where = globalThis.process'],
-  ])('that %s must not need Node.js by %s', (path, text) => {
+  ])('that %s must not need Node.js through %s', (path, text) => {
     expect(nodeUses(planted(path, text))).toHaveLength(1)
   })
 
@@ -355,7 +358,7 @@ describe('the checks see', () => {
     expect(foreignPackages(planted('plots/a.ts', "import * as Plot from '@observablehq/plot'"))).toHaveLength(1)
   })
 
-  it('a circle of files, of types as well', () => {
+  it('a circle of files, also by types', () => {
     const circle = [
       planted('nn/a.ts', "import { b } from './b.ts'"),
       planted('nn/b.ts', "import { type c, d } from './c.ts'"),

@@ -1,4 +1,4 @@
-/** Layers against TensorFlow.js' layers of the same settings and weights. */
+/** Layers, compared with TensorFlow.js' layers of the same settings and weights. */
 
 import type tfjs from '@tensorflow/tfjs'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -37,7 +37,7 @@ beforeAll(async () => {
 
 type KerasLayer = tfjs.layers.Layer
 
-/** A layer here, the same in Keras' terms, and the shapes of its inputs without the batch. */
+/** A layer, the same layer in Keras' terms, and the shapes of its inputs without the batch. */
 interface Case {
   readonly layer: Layer
   readonly keras: (layers: TensorFlow['layers']) => KerasLayer
@@ -213,7 +213,7 @@ describe('a layer refuses', () => {
     expect(() => zeroPadding2d('pad').outputShape([[12]])).toThrow(refused('shape'))
   })
 
-  it('shapes that do not hold the numbers', () => {
+  it('shapes with a different number of elements', () => {
     expect(() => reshape('r', [5, -1]).outputShape([[12]])).toThrow('r cannot reshape [12] to [5, -1]')
     expect(() => reshape('r', [-1, -1]).outputShape([[12]])).toThrow(refused('shape'))
     expect(() => reshape('r', [0, -1]).outputShape([[12]])).toThrow(refused('shape'))
@@ -243,7 +243,7 @@ it('a dense layer binds a kernel larger than a binding in blocks of rows', async
   }
 })
 
-it('layers that branch and join are wired by their indices', async () => {
+it('layers that branch and merge are wired by their indices', async () => {
   using model = new Model(
     'branches',
     [3],

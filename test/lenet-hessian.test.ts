@@ -1,6 +1,6 @@
 /**
- * A Hessian-vector product of LeNet-5's own loss, the gradient of the gradient's product with a direction, against
- * float64: u'Hv is the derivative of the loss along u and v, so mixed differences of the reference give it.
+ * A Hessian-vector product of LeNet-5's own loss (the gradient of the gradient's product with a direction), compared
+ * with float64: u'Hv is the derivative of the loss along u and v, so mixed differences of the reference give it.
  */
 import { describe, expect, it } from 'vitest'
 import { add, evaluate, gradients, mul, softmaxCrossEntropy, sum, tensor } from '../src/index.ts'
@@ -23,8 +23,9 @@ const labelings = {
 }
 
 /**
- * The loss by weights in the model's order, on the smooth piece that `at` lies in: relu and pooling go on choosing what they
- * choose there. With this many units, a step of any useful size crosses kinks, where differences say nothing.
+ * The loss as a function of the weights, in the model's order, on the smooth piece around `at`: relu and pooling keep
+ * the choices that they make there. With this many units, a step of any useful size crosses kinks, where differences
+ * are meaningless.
  */
 function smoothLoss(at: readonly Array64[], labels: Array64): (weights: readonly Array64[]) => number {
   const steps: Step[] = [pooled, pooled, dense, dense, last]
@@ -43,7 +44,7 @@ function smoothLoss(at: readonly Array64[], labels: Array64): (weights: readonly
 
 interface Step {
   readonly product: (x: Array64, kernel: Array64, bias: Array64) => Array64
-  /** 1 for the numbers that go on, 0 for the others. */
+  /** 1 for the numbers that pass, 0 for the others. */
   readonly choice: (before: Array64) => Array64
   readonly after: (chosen: Array64) => Array64
 }
@@ -56,7 +57,7 @@ const rows = (x: Array64): Array64 => reference.reshape(x, [3, x.data.length / 3
 const pooled: Step = {
   product: (x, kernel, bias) => reference.conv2d(x, kernel, bias),
   choice: (x) => reference.mul(isPositive(x), reference.maxPoolGradient(x, ones(reference.maxPool(x, half)), half)),
-  // One of four numbers is left.
+  // One of four numbers remains.
   after: (x) => reference.mul(reference.averagePool(x, half), scalar64(4)),
 }
 const dense: Step = {
@@ -84,7 +85,7 @@ describe("a Hessian-vector product of LeNet-5's loss agrees with differences in 
       const loss = softmaxCrossEntropy(model.call(onDevice(images)), answers)
       const along = gradients(loss, weights).map((slope, i) => {
         const v = direction[i]
-        if (v === undefined) throw new Error('a direction a weight')
+        if (v === undefined) throw new Error('one direction per weight')
         return sum(mul(slope, onDevice(v)))
       })
       const slope = along.reduce((total, part) => add(total, part))

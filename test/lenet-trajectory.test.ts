@@ -1,4 +1,6 @@
-/** Whole training steps against the same steps in float64: every loss, the first gradients, the final parameters. */
+/**
+ * Whole training steps, compared with the same steps in float64: every loss, the first gradients, the final parameters.
+ */
 
 import { describe, expect, it } from 'vitest'
 import { loadFashionMnist } from '../src/data/fashion-mnist.node.ts'
@@ -15,7 +17,7 @@ import {
 describe('LeNet-5 follows the float64 trajectory', () => {
   const device = useDevice()
 
-  it('starts from the hashed weights that the reference started from', () => {
+  it('starts from the same hashed weights as the reference', () => {
     expect(fnv1a('conv1/kernel')).toBe(check['fnv1a("conv1/kernel")'])
     expect([...hashedNumbers('conv1/kernel', 8)]).toEqual(check['conv1/kernel first 8'])
   })

@@ -1,6 +1,6 @@
 /**
- * Sums of up to a million terms, in products and convolutions: within 2e-6 of float64, whatever the terms. Equal numbers
- * are the hardest: added one after the other, a million of them are off by 1e-2.
+ * Sums of up to a million terms, in products and convolutions: within 2e-6 of float64, whatever the terms. Equal
+ * numbers are the hardest: a plain loop over a million of them is off by 1e-2.
  */
 import { describe, test } from 'vitest'
 import type { Conv2dKey } from '../src/kernels/conv2d/conv2d.ts'
@@ -50,7 +50,7 @@ const depth: DepthwiseKey = {
 
 describe('matmul', () => {
   test.each([
-    ['as it is', {}],
+    ['not transposed', {}],
     ['left transposed, with column sums', { transposeA: true, columnSums: true }],
     ['right transposed', { transposeB: true }],
   ] as [string, Partial<MatmulKey>][])('%s', { timeout: 300_000 }, async (_, change) => {
@@ -73,7 +73,7 @@ describe('convolution', () => {
       kernelWidth: 4,
     }
     await expectSums(conv2dForward, channels, [ones(manyTerms), tenths(manyTerms)], [1], tenth * manyTerms)
-    // Padding keeps it from being a product, and each tap has a single term.
+    // Padding keeps it from being a plain product, and each tap has a single term.
     const taps = {
       ...image,
       ...{ inputHeight: side, inputWidth: side, kernelHeight: side + 2, kernelWidth: side + 2, padTop: 1, padLeft: 1 },
@@ -81,7 +81,7 @@ describe('convolution', () => {
     await expectSums(conv2dForward, taps, [ones(manyTerms), tenths((side + 2) ** 2)], [1], tenth * manyTerms)
   })
 
-  test('forward by windows, over the largest kernel that they take', async () => {
+  test('forward by windows, over the largest kernel that they support', async () => {
     const key = {
       ...image,
       inputHeight: 11,

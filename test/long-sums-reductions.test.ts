@@ -12,9 +12,10 @@ import { reduce } from '../src/kernels/reduce/reduce.ts'
 import { crossEntropy, crossEntropyGradient, crossEntropyWithGradient, softmax } from '../src/kernels/reduce/softmax.ts'
 import { sumPartials } from '../src/kernels/schedule/split-k.ts'
 import { finishStep, recordStep } from '../src/kernels/training/state.ts'
+import { elementwiseError } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 import type { Numbers } from './support/long-sums.ts'
-import { bound, errorOf, longSumsOn, manyTerms, ones, side, tenth, tenths } from './support/long-sums.ts'
+import { bound, longSumsOn, manyTerms, ones, side, tenth, tenths } from './support/long-sums.ts'
 import type { HostArray } from './support/run-plan.ts'
 import { runPlan, targetOf } from './support/run-plan.ts'
 
@@ -48,13 +49,13 @@ test('pooling over a large window, and its gradients under many windows', async 
   const check = (expected: number) => (outputs: readonly HostArray[], what: string) => {
     const sums = outputs[0]?.slice(middle, middle + 4) ?? [Number.NaN]
     expect(
-      errorOf(sums, () => expected),
+      elementwiseError(sums, () => expected),
       what,
     ).toBeLessThan(bound)
   }
   const size = [4 * row.inputWidth]
   await eachResult(averagePoolGradient, key, [tenths(4 * many)], size, check(tenth))
-  // Every window has its maximum at the same number.
+  // Every window has its maximum at the same element.
   const codes = Uint32Array.from({ length: 4 * many }, (_, i) => many - 1 - Math.floor(i / 4))
   await eachResult(maxPoolGradient, key, [tenths(4 * many), codes], size, check(tenth * many))
 })
@@ -87,7 +88,7 @@ describe('reductions', () => {
 })
 
 describe('many classes', () => {
-  /** One likely class, and all the others together 0.56 %. */
+  /** One likely class; all the others together have 0.56 %. */
   const classes = 100_000
   const rows = 16
   const logits = new Float32Array(rows * classes)
@@ -100,16 +101,16 @@ describe('many classes', () => {
   for (let row = 0; row < rows; row++) dense[row * classes + row * 6000] = 1
   const isLabel = (i: number): boolean => labels[Math.floor(i / classes)] === i % classes
 
-  // `exp` itself is good to 4e-6; the bound on the loss is what 2e-6 of the sum is of 0.0056.
+  // `exp` itself is accurate to 4e-6; the bound on the loss is 2e-6 of the sum, relative to 0.0056.
   test('softmax and its logarithm', async () => {
     const sizes = [rows * classes]
     await eachResult(softmax, { rows, classes, log: false }, [logits], sizes, (outputs, what) => {
       const expected = (i: number): number => (isLabel(i) ? likely : 1) / total
-      expect(errorOf(outputs[0] ?? [], expected), what).toBeLessThan(1e-5)
+      expect(elementwiseError(outputs[0] ?? [], expected), what).toBeLessThan(1e-5)
     })
     await eachResult(softmax, { rows, classes, log: true }, [logits], sizes, (outputs, what) => {
       const others = (i: number): number => -loss - (isLabel(i) ? 0 : Math.fround(16.7))
-      expect(errorOf(outputs[0] ?? [], others), what).toBeLessThan(bound / loss)
+      expect(elementwiseError(outputs[0] ?? [], others), what).toBeLessThan(bound / loss)
     })
   })
 
@@ -118,7 +119,7 @@ describe('many classes', () => {
       const inputs = [logits, kind === 'sparse' ? labels : dense]
       await eachResult(crossEntropy, { rows, classes, labels: kind }, inputs, [rows], (outputs, what) => {
         expect(
-          errorOf(outputs[0] ?? [], () => loss),
+          elementwiseError(outputs[0] ?? [], () => loss),
           what,
         ).toBeLessThan(bound / loss)
       })
@@ -128,9 +129,9 @@ describe('many classes', () => {
   test('the gradients of cross-entropy', async () => {
     const expected = (i: number): number => (isLabel(i) ? 1 - classes : 1) / total
     const check = (output: number) => (outputs: readonly HostArray[], what: string) => {
-      // p - 1 is rounded to a unit in the last place of 1.
+      // p - 1 is rounded to one unit in the last place of 1.
       expect(
-        errorOf(outputs[output] ?? [], (i) => (isLabel(i) ? (1 - classes) / total : expected(i))),
+        elementwiseError(outputs[output] ?? [], (i) => (isLabel(i) ? (1 - classes) / total : expected(i))),
         what,
       ).toBeLessThan(bound / loss)
     }
@@ -141,20 +142,20 @@ describe('many classes', () => {
     await eachResult(crossEntropyWithGradient, { rows, classes, scale: 1 }, [logits, labels], [rows, size], check(1))
   })
 
-  test('targets spread over all classes, whose sum counts', async () => {
+  test('targets spread over all classes, whose sum matters', async () => {
     const spread = tenths(rows * manyTerms)
     const key = { rows, classes: manyTerms, labels: 'dense' } as const
     const zeros = new Float32Array(rows * manyTerms)
     const all = tenth * manyTerms * Math.log(manyTerms)
     await expectSums(crossEntropy, key, [zeros, spread], [rows], all)
-    // The gradient is (softmax * sum of targets - target): 1 for one class that has no target.
+    // The gradient is (softmax * sum of targets - target): 1 for one class without a target.
     spread.fill(0.1)
     for (let row = 0; row < rows; row++) spread[row * manyTerms] = 0
     const wanted = (tenth * (manyTerms - 1)) / manyTerms
     await eachResult(crossEntropyGradient, key, [zeros, spread, ones(rows)], [rows * manyTerms], (outputs, what) => {
       const first = ones(rows).map((_, row) => outputs[0]?.[row * manyTerms] ?? Number.NaN)
       expect(
-        errorOf(first, () => wanted),
+        elementwiseError(first, () => wanted),
         what,
       ).toBeLessThan(bound)
     })
@@ -170,7 +171,7 @@ describe('a training step', () => {
     for (const kind of ['cpu', 'gpu'] as const) {
       const plan = planKernel(recordStep, key, targetOf(device(), { class: kind }))
       const [rows] = await runPlan(device(), plan, inputs, [new Float32Array(4), new Uint32Array(4)])
-      expect(errorOf(record(rows), () => tenth)).toBeLessThan(bound)
+      expect(elementwiseError(record(rows), () => tenth)).toBeLessThan(bound)
     }
   })
 
@@ -183,7 +184,7 @@ describe('a training step', () => {
     )
     const plan = { variant: '', dispatches: [{ ...sum, bindings }], scratchBytes: [], flops: 0 }
     const [result] = await runPlan(device(), plan, [tenths(parts)], [new Float32Array(1)])
-    expect(errorOf(result, () => tenth * parts)).toBeLessThan(bound)
+    expect(elementwiseError(result, () => tenth * parts)).toBeLessThan(bound)
 
     const pending = [{ splits: parts, count: 1, targets: [{ from: 0, to: 0, count: 1 }] }]
     const step = planKernel(finishStep, { batch: 1, classes: 1, count: 1, sums: pending }, target)
@@ -193,6 +194,6 @@ describe('a training step', () => {
       new Uint32Array(4),
       new Float32Array(1),
     ])
-    expect(errorOf(gradients, () => tenth * parts)).toBeLessThan(bound)
+    expect(elementwiseError(gradients, () => tenth * parts)).toBeLessThan(bound)
   })
 })

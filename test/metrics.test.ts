@@ -1,4 +1,4 @@
-/** Precision, recall and F1 out of confusion matrices. */
+/** Precision, recall and F1 from confusion matrices. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { classificationReport } from '../src/nn/metrics.ts'

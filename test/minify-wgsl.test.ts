@@ -1,4 +1,4 @@
-/** The build's minifier of WGSL: what it leaves has the tokens of what it was given, in every literal of every kernel. */
+/** The build's minifier of WGSL: its output has the same tokens as its input, in every literal of every kernel. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -9,7 +9,7 @@ const folder = 'src/kernels'
 const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.ts'))
   .map((name) => ({ name, code: readFileSync(join(folder, name), 'utf8') }))
-/** What may fill a hole: with it, tokens must not grow together that were apart. */
+/** Values for a hole in the text: no token may merge with a neighbour. */
 const fillings = ['name', '-1.0-', '&x']
 
 describe('the minifier', () => {
@@ -36,7 +36,7 @@ describe('the minifier', () => {
     ['let v: vec4<f32> = w;', 'let v:vec4<f32> =w;'],
     ['fn f() -> u32 {\n  return 1u; // one\n}', 'fn f()->u32{return 1u;}'],
     ['a /* b */ c', 'a c'],
-  ])('keeps apart what would become another token: %s', (text, minified) => {
+  ])('keeps tokens apart that would merge into another one: %s', (text, minified) => {
     expect(minifyWgsl([text])).toEqual([minified])
   })
 
@@ -53,7 +53,7 @@ describe('the minifier', () => {
       ['x[', ' + 1u];\n  ', ''],
       ['x[', ' +1u];', ''],
     ],
-  ])('keeps a blank or a line break at a hole it cannot see into: %j', (pieces, minified) => {
+  ])('keeps a space or a line break next to a hole with unknown content: %j', (pieces, minified) => {
     expect(minifyWgsl(pieces)).toEqual(minified)
   })
 

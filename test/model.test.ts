@@ -1,4 +1,4 @@
-/** Models before they are trained: their layers, their first weights, and the device they live on. */
+/** Models before training: their layers, their initial weights, and their device. */
 import { describe, expect, it } from 'vitest'
 import { open } from '../src/gpu/node/open.ts'
 import { nn, tensor } from '../src/index.ts'
@@ -133,7 +133,7 @@ describe('a model', () => {
     expect((await model.weightNumbers()).get('conv/kernel')?.data[0]).toBe(7)
   })
 
-  it('lives on one device, until it is disposed of', async () => {
+  it('lives on one device, until it is disposed', async () => {
     using other = await open()
     const before = device().memory().liveBytes
     const model = plainModel().to(device())

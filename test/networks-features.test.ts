@@ -1,4 +1,6 @@
-/** Features of VGG16 and Xception with hashed weights against Keras', in float64. ResNet152V2 has a file of its own. */
+/**
+ * Features of VGG16 and Xception with hashed weights, compared with Keras', in float64. ResNet152V2 has its own file.
+ */
 
 import { describe, expect, it } from 'vitest'
 import { planOf } from '../src/autograd/tensors.ts'

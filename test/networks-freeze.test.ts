@@ -1,4 +1,4 @@
-/** Frozen networks: the same numbers as the network they are made from, by fewer kernels. */
+/** Frozen networks: the same numbers as the original network, with fewer kernels. */
 
 import { describe, expect, it } from 'vitest'
 import { evaluate, planOf } from '../src/autograd/tensors.ts'
@@ -32,7 +32,7 @@ const read = hashedReader(1)
 
 const namesOf = (model: Model): string[] => model.layers.map(({ layer }) => layer.name)
 
-/** Checks the outputs of all layers that both have; gives how many dispatches the two take. */
+/** Checks the outputs of all layers that both have; returns the number of dispatches of each. */
 async function compare(model: Model, keep: readonly string[] = []): Promise<{ plain: number; frozen: number }> {
   using plain = model
   using frozen = freeze(model, { keep })
@@ -69,7 +69,7 @@ describe('a normalisation after a layer with a kernel becomes part of it', () =>
     expect(fewer).toBeLessThan(plain)
   })
 
-  it('with any of its parts missing', async () => {
+  it('even if any of its parts is missing', async () => {
     for (const options of [{ scale: false }, { center: false }, { scale: false, center: false, epsilon: 0.5 }])
       await compare(image(conv2d('a', 6, 3), batchNormalization('norm', options)))
   })
@@ -108,7 +108,7 @@ it('a normalisation of a sum is one kernel with its relu', async () => {
   const sum = net.merge(add('sum'), a, net.input)
   const active = net.chain(sum, batchNormalization('norm'), activation('relu', 'relu'))
   net.merge(add('out'), sum, active)
-  // Convolution, sum, normalisation with relu and the last sum.
+  // The convolution, the sum, the normalisation with relu, and the last sum.
   expect(await compare(net.model('preactivated', [9, 8, 4]))).toMatchObject({ frozen: 3 })
 })
 

@@ -1,4 +1,4 @@
-/** How a model's weights come by their numbers: made when first needed, or streamed to the device, all or none. */
+/** How a model's weights get their numbers: created when first needed, or streamed to the device, all or none. */
 
 import { describe, expect, it } from 'vitest'
 import { planValues } from '../src/graph/run/evaluate.ts'
@@ -128,7 +128,7 @@ describe('loading', () => {
     expect(device().memory().liveBytes).toBe(live)
   })
 
-  it('refuses a model that was disposed of, even while loading', async () => {
+  it('refuses a disposed model, even while loading', async () => {
     const before = device().memory().liveBytes
     const model = small()
     const loading = model.load(device(), async (weight) => {

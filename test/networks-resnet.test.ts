@@ -1,4 +1,4 @@
-/** Features of ResNet152V2 at full depth, with hashed weights, against Keras', in float64. */
+/** Features of ResNet152V2 at full depth, with hashed weights, compared with Keras', in float64. */
 
 import { describe, expect, it } from 'vitest'
 import { freeze } from '../src/nn/freeze.ts'

@@ -1,4 +1,4 @@
-/** VGG16, Xception and ResNet152V2 against Keras' layer tables, and what one may ask of them. */
+/** VGG16, Xception and ResNet152V2, compared with Keras' layer tables, and their options and limits. */
 
 import { describe, expect, it } from 'vitest'
 import { planOf } from '../src/autograd/tensors.ts'
@@ -17,7 +17,7 @@ import { useDevice } from './support/device.ts'
 const layouts = { vgg16: vggLayout, xception: xceptionLayout, resnet152v2: resnetLayout }
 const names = ['vgg16', 'xception', 'resnet152v2'] as const
 
-/** A layer as the tables have it: what it is, what feeds it, what comes out, and its weights in the file's order. */
+/** A layer as in the tables: its class, its inputs, its output shape, and its weights in the file's order. */
 function row(model: Model, { layer, inputs, outputShape, weights }: PlacedLayer): unknown {
   return {
     name: layer.name,

@@ -1,49 +1,49 @@
 /**
- * What operators on images refuse: at once, before anything runs, with a typed error that names the operator and the
+ * What image operators refuse: immediately, before anything runs, with a typed error that names the operator and the
  * shapes.
  */
 import { describe } from 'vitest'
 import { averagePool, batchNormalization, conv2d, depthwiseConv2d, globalAveragePool, maxPool } from '../src/index.ts'
 import type { Refusal } from './support/refusals.ts'
-import { numbers, testRefusals } from './support/refusals.ts'
+import { operand, testRefusals } from './support/refusals.ts'
 
-const image = numbers([1, 5, 6, 3])
-const kernel = numbers([3, 3, 3, 4])
+const image = operand([1, 5, 6, 3])
+const kernel = operand([3, 3, 3, 4])
 
 const refusals: readonly Refusal[] = [
   {
     what: 'an image of rank 3',
-    act: () => conv2d(numbers([5, 6, 3]), kernel),
+    act: () => conv2d(operand([5, 6, 3]), kernel),
     code: 'shape',
     mentions: ['conv2d', '[5, 6, 3]'],
   },
   {
     what: 'a kernel of rank 3',
-    act: () => conv2d(image, numbers([3, 3, 4])),
+    act: () => conv2d(image, operand([3, 3, 4])),
     code: 'shape',
     mentions: ['conv2d', '[3, 3, 4]'],
   },
   {
     what: 'a kernel for other channels',
-    act: () => conv2d(image, numbers([3, 3, 2, 4])),
+    act: () => conv2d(image, operand([3, 3, 2, 4])),
     code: 'shape',
     mentions: ['conv2d', '[1, 5, 6, 3]', '[3, 3, 2, 4]'],
   },
   {
     what: 'a bias for another number of filters',
-    act: () => conv2d(image, kernel, numbers([5])),
+    act: () => conv2d(image, kernel, operand([5])),
     code: 'shape',
     mentions: ['conv2d', '[3, 3, 3, 4]', '[5]'],
   },
   {
     what: 'a whole-number image',
-    act: () => conv2d(numbers([1, 5, 6, 3], 'u32'), kernel),
+    act: () => conv2d(operand([1, 5, 6, 3], 'u32'), kernel),
     code: 'shape',
     mentions: ['conv2d', 'u32'],
   },
   {
     what: "a kernel larger than the image with 'valid' padding",
-    act: () => conv2d(image, numbers([7, 7, 3, 4])),
+    act: () => conv2d(image, operand([7, 7, 3, 4])),
     code: 'shape',
     mentions: ['conv2d', '7x7', '[1, 5, 6, 3]'],
   },
@@ -111,7 +111,7 @@ const refusals: readonly Refusal[] = [
   },
   {
     what: 'a depthwise kernel for other channels',
-    act: () => depthwiseConv2d(image, numbers([3, 3, 4, 1])),
+    act: () => depthwiseConv2d(image, operand([3, 3, 4, 1])),
     code: 'shape',
     mentions: ['depthwiseConv2d', '[1, 5, 6, 3]', '[3, 3, 4, 1]'],
   },
@@ -122,7 +122,7 @@ const refusals: readonly Refusal[] = [
     mentions: ['maxPool', '6x6', '[1, 5, 6, 3]'],
   },
   {
-    what: 'a pooling window of nothing',
+    what: 'an empty pooling window',
     act: () => averagePool(image, { poolSize: 0 }),
     code: 'argument',
     mentions: ['averagePool', '0'],
@@ -142,25 +142,25 @@ const refusals: readonly Refusal[] = [
   },
   {
     what: 'pooling a matrix',
-    act: () => averagePool(numbers([5, 6]), { poolSize: 2 }),
+    act: () => averagePool(operand([5, 6]), { poolSize: 2 }),
     code: 'shape',
     mentions: ['averagePool', '[5, 6]'],
   },
   {
     what: 'the global average of a matrix',
-    act: () => globalAveragePool(numbers([5, 6])),
+    act: () => globalAveragePool(operand([5, 6])),
     code: 'shape',
     mentions: ['globalAveragePool', '[5, 6]'],
   },
   {
-    what: 'statistics of other channels',
-    act: () => batchNormalization(image, { mean: numbers([4]), variance: numbers([4]) }),
+    what: 'statistics for other channels',
+    act: () => batchNormalization(image, { mean: operand([4]), variance: operand([4]) }),
     code: 'shape',
     mentions: ['batchNormalization', '[1, 5, 6, 3]', '[4]'],
   },
   {
     what: 'statistics that would widen the result',
-    act: () => batchNormalization(numbers([2, 1]), { mean: numbers([4]), variance: numbers([4]) }),
+    act: () => batchNormalization(operand([2, 1]), { mean: operand([4]), variance: operand([4]) }),
     code: 'shape',
     mentions: ['batchNormalization', '[2, 1]', '[4]'],
   },

@@ -1,7 +1,7 @@
 /**
- * Gradients are graphs like any other and can be differentiated again. For z = sum(v * gradient of sum(c * f) by one
- * input), with fixed c and v, the gradient of z is compared with differences of the reference: z is the derivative of
- * sum(c * f) in the direction v, so no formula of a derivative is needed.
+ * Gradients are graphs like any other and can be differentiated again. For z = sum(v * gradient of sum(c * f) with
+ * respect to one input), with fixed c and v, the gradient of z is compared with differences of the reference: z is the
+ * derivative of sum(c * f) in the direction v, so no formula of a derivative is needed.
  */
 import { describe, test } from 'vitest'
 import type { Tensor } from '../src/index.ts'
@@ -27,12 +27,13 @@ import {
   tensor,
 } from '../src/index.ts'
 import type { InputSpec } from './cases/case.ts'
-import { inputsOf, randomStream, toleranceFor } from './cases/case.ts'
+import { inputsOf, toleranceFor } from './cases/case.ts'
 import type { Array64 } from './reference/array64.ts'
 import { build, scalar64 } from './reference/array64.ts'
 import * as reference from './reference/index.ts'
 import { assertAllClose } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
+import { noise } from './support/noise.ts'
 
 const device = useDevice()
 
@@ -133,7 +134,7 @@ const operators: readonly SecondOrder[] = [
     reference: (x, y) => reference.maxPool(reference.mul(x, y), { poolSize: 2 }),
   },
   {
-    name: 'matmul of stretched batches',
+    name: 'matmul of broadcast batches',
     inputs: [
       { shape: [2, 1, 2, 3], uniform },
       { shape: [3, 3, 2], uniform },
@@ -142,7 +143,7 @@ const operators: readonly SecondOrder[] = [
     reference: (x, y) => reference.matmul(x, y),
   },
   {
-    name: 'softmaxCrossEntropy with class numbers, a row each',
+    name: 'softmaxCrossEntropy with class numbers, per row',
     inputs: [{ shape: [3, 5], uniform }],
     run: (x) => softmaxCrossEntropy(x, tensor([4, 0, 4], [3], 'u32'), { reduction: 'none' }),
     reference: (x) => reference.softmaxCrossEntropy(x, { shape: [3], data: Float64Array.of(4, 0, 4) }, 'none'),
@@ -155,7 +156,7 @@ const operators: readonly SecondOrder[] = [
       reference.square(reference.softmaxCrossEntropy(x, { shape: [3], data: Float64Array.of(4, 0, 4) })),
   },
   {
-    name: 'softmaxCrossEntropy with weights of any sum',
+    name: 'softmaxCrossEntropy with weights that sum to any number',
     inputs: [
       { shape: [3, 5], uniform },
       { shape: [3, 5], uniform: [0.1, 1] },
@@ -171,10 +172,10 @@ const operators: readonly SecondOrder[] = [
   },
 ]
 
-function noise(shape: readonly number[], seed: number): Array64 {
-  const random = randomStream(seed)
-  return build(shape, () => Math.fround(random() * 2 - 1))
-}
+const weights = (shape: readonly number[], stream: string): Array64 => ({
+  shape,
+  data: Float64Array.from(noise(shape, stream)),
+})
 
 const moved = (x: Array64, by: number, direction: Array64): Array64 => ({
   shape: x.shape,
@@ -183,7 +184,7 @@ const moved = (x: Array64, by: number, direction: Array64): Array64 => ({
 
 const onHost = (x: Array64): Tensor => tensor(Float32Array.from(x.data), [...x.shape])
 
-/** Differences of differences: a larger step keeps rounding away; the reference is in float64. */
+/** Differences of differences: a larger step limits rounding errors; the reference is in float64. */
 const step = 1e-3
 
 /** d/ds d/dt sum(c * f(..., x_i + t * v, ...)) with element j of input k moved by s. */
@@ -208,12 +209,12 @@ function mixedDifference(f: (...xs: Array64[]) => Array64, c: Array64, xs: reado
 describe('the gradient of a gradient agrees with differences of the reference', () => {
   for (const { name, inputs, run, reference: f } of operators) {
     inputs.forEach((_, i) => {
-      test(`${name}, first by input ${i}`, async () => {
+      test(`${name}, first with respect to input ${i}`, async () => {
         const exact = inputsOf(inputs).map((input) => input.exact)
         const leaves = exact.map(onHost)
         const y = run(...leaves)
-        const c = noise(y.shape, 11)
-        const v = noise(exact[i]?.shape ?? [], 12)
+        const c = weights(y.shape, 'c')
+        const v = weights(exact[i]?.shape ?? [], 'v')
         const [first] = gradients(sum(mul(y, onHost(c))), leaves.slice(i, i + 1))
         if (first === undefined) throw new Error('one input gives one gradient')
         const second = gradients(sum(mul(first, onHost(v))), leaves)
@@ -224,7 +225,7 @@ describe('the gradient of a gradient agrees with differences of the reference', 
           assertAllClose(
             { shape: x.shape, data: numbers[k] ?? [] },
             { shape: x.shape, data: expected },
-            // Differences of differences are good to some 1e-6.
+            // Differences of differences are accurate to about 1e-6.
             { rtol: 1e-5, atol: 10 * toleranceFor(expected).atol },
             `by input ${k}`,
           )

@@ -22,7 +22,7 @@ beforeAll(async () => {
   liveBytesBefore = device().memory().liveBytes
 })
 
-/** What TensorFlow.js makes of a case. */
+/** The result of a case in TensorFlow.js. */
 function tensorFlowForward(testCase: Case, { inputs }: Expectation): NumbersWithShape {
   const { tfjs } = testCase
   if (typeof tfjs === 'string') throw new Error(tfjs)
@@ -59,7 +59,7 @@ describe('the table of cases', () => {
 
 for (const testCase of cases) {
   describe(testCase.name, () => {
-    // Computed once, by the first test that asks, and shared.
+    // Computed by the first test that needs it, and shared.
     let expectation: Expectation | undefined
     let result: Promise<Computed> | undefined
     const expected = (): Expectation => {
@@ -97,19 +97,19 @@ for (const testCase of cases) {
           })
         })
       } else if (typeof testCase.tfjs === 'function') {
-        test(`is rightly not compared with the gradients of TensorFlow.js: ${testCase.tfjsGradient}`, () => {
+        test(`is not comparable with the gradients of TensorFlow.js: ${testCase.tfjsGradient}`, () => {
           expect(() => checkGradients(testCase, expected(), tensorFlowGradients(testCase, expected()), '')).toThrow()
         })
       }
     }
 
-    test('gives the same without fusion', async () => {
+    test('gives the same result without fusion', async () => {
       const { forward, gradients } = await computed(device(), testCase, expected(), { fuse: false })
       checkForward(testCase, forward, expected().forward, 'forward without fusion')
       checkGradients(testCase, expected(), gradients, 'gradient without fusion')
     })
 
-    test('gives the same with every variant of its kernels', async () => {
+    test('gives the same result with every variant of its kernels', async () => {
       for (const variants of variantRuns(device(), testCase, expected())) {
         const what = Object.entries(variants).map(([family, variant]) => `${family}/${variant}`)
         const { forward, gradients } = await computed(device(), testCase, expected(), { variants })

@@ -1,5 +1,5 @@
 /**
- * What callers in JavaScript may give besides options: settings of a training, floats in the place of bytes, layers
+ * Wrong values that JavaScript callers may pass besides options: training settings, floats instead of bytes, layers
  * without a name, and operands that are neither tensors nor numbers.
  */
 import { describe, expect, it } from 'vitest'
@@ -14,11 +14,11 @@ const { data, nn, tensor, weights } = weftgrad
 describe('a training', () => {
   const base = { optimizer: nn.adam(), epochs: 1, batchSize: 2 }
   const told: readonly (readonly [string, object, RegExp])[] = [
-    ['a loss by its name', { loss: 'meanSquaredError' }, /fit has no option loss; there are optimizer, epochs, /],
-    ['weights of classes', { classWeight: { 0: 2 } }, /fit has no option classWeight/],
-    ['a limit of gradients', { clipNorm: 1 }, /fit has no option clipNorm/],
-    ['an optimizer by its name', { optimizer: 'adam' }, /optimizer must be an optimizer like adam\(\), not 'adam'/],
-    ['a function that makes an optimizer', { optimizer: nn.adam }, /optimizer must be an optimizer/],
+    ['a loss by name', { loss: 'meanSquaredError' }, /fit has no option loss; there are optimizer, epochs, /],
+    ['class weights', { classWeight: { 0: 2 } }, /fit has no option classWeight/],
+    ['gradient clipping', { clipNorm: 1 }, /fit has no option clipNorm/],
+    ['an optimizer by name', { optimizer: 'adam' }, /optimizer must be an optimizer like adam\(\), not 'adam'/],
+    ['a function that creates an optimizer', { optimizer: nn.adam }, /optimizer must be an optimizer/],
     ['an array of callbacks', { callbacks: [{ onEpochEnd() {} }] }, /callbacks must be an object, not \[/],
     [
       'an invalid callback',
@@ -26,17 +26,17 @@ describe('a training', () => {
       /callbacks has no option onEpochend; did you mean onEpochEnd/,
     ],
     [
-      'a callback that is no function',
+      'a callback that is not a function',
       { callbacks: { onEpochEnd: 1 } },
       /callbacks: onEpochEnd must be a function, not 1/,
     ],
-    ['callbacks of another house', { callbacks: new Map() }, /callbacks/],
+    ['callbacks of another library', { callbacks: new Map() }, /callbacks/],
     ['an unknown flip', { augmentation: { flip: 'vertical' } }, /flip must be one of random, always, not 'vertical'/],
     ['an unknown augmentation', { augmentation: { rotate: 10 } }, /augmentation has no option rotate/],
-    ['a shift in parts', { augmentation: { shift: 0.1 } }, /shift must be a whole number from 0, not 0.1/],
-    ['no patience', { earlyStopping: {} }, /earlyStopping: patience must be a whole number from 1, not undefined/],
+    ['a fractional shift', { augmentation: { shift: 0.1 } }, /shift must be a non-negative whole number, not 0.1/],
+    ['no patience', { earlyStopping: {} }, /earlyStopping: patience must be a positive whole number, not undefined/],
     ['no optimizer', { optimizer: undefined }, /optimizer must be/],
-    ['validation by an array', { validation: [1] }, /validation must be a data set/],
+    ['an array for validation', { validation: [1] }, /validation must be a data set/],
   ]
   it.each(told)('refuses %s, and leaves the model as it is', async (_, changes, message) => {
     using set = data.residentImages(device(), {
@@ -48,7 +48,7 @@ describe('a training', () => {
     expect(model.device).toBeUndefined()
   })
 
-  it('takes an instance of a class as callbacks, with state of its own', async () => {
+  it('takes an instance of a class as callbacks, with its own state', async () => {
     class Recorder {
       readonly lines: number[] = []
       onEpochEnd({ epoch }: { readonly epoch: number }): void {
@@ -80,7 +80,7 @@ describe('bytes', () => {
     ['parseFashionMnistCsv', () => data.parseFashionMnistCsv(floats)],
     ['decodeLenet5', () => nn.decodeLenet5(floats)],
     ['weights.open', () => weights.open(floats)],
-  ])('are not taken from floats: %s', async (_, call) => {
+  ])('are not accepted as floats: %s', async (_, call) => {
     expect(await failure(call)).toMatchObject({ code: 'argument', message: expect.stringContaining('Float32Array') })
   })
 
@@ -116,16 +116,16 @@ describe('layers without a name', () => {
     expect(model.weights.map(({ name }) => name)).toContain('dense_1/bias')
   })
 
-  it('start like layers with those names, and are numbered in each model from the start', async () => {
+  it('start like layers with those names, and are numbered separately in each model', async () => {
     const one = nn.sequential('m', [3], [nn.dense(4), nn.dense(2)], { seed: 3 })
     const two = nn.sequential('m', [3], [nn.dense('dense', 4), nn.dense('dense_1', 2)], { seed: 3 })
     expect(await one.weightNumbers()).toEqual(await two.weightNumbers())
   })
 
-  it('drop other elements, one after the other', async () => {
+  it('drop different elements, one after the other', async () => {
     const model = nn.sequential('m', [256], [nn.dropout(0.5), nn.dropout(0.5)])
     const kept = await model.call(weftgrad.ones([1, 256]), { training: true, seed: 1 }).data({ device: device() })
-    // A quarter is kept by both; a half would be, were the masks the same.
+    // Both keep a quarter of the elements; with equal masks it would be a half.
     expect(kept.filter((value) => value > 0).length).toBeLessThan(96)
   })
 
@@ -142,11 +142,11 @@ describe('layers without a name', () => {
       /one of linear, relu, sigmoid, tanh, softmax, or a function of a tensor, not 'gelu'/,
     ],
     ['a named activation', () => nn.activation('act', 'gelu' as Given), /^act: .*not 'gelu'/],
-    ['dense', () => nn.dense('eight' as Given), /^eight: units must be a whole number from 1, not undefined/],
-    ['conv2d', () => nn.conv2d(0, 3), /filters must be a whole number from 1, not 0/],
+    ['dense', () => nn.dense('eight' as Given), /^eight: units must be a positive whole number, not undefined/],
+    ['conv2d', () => nn.conv2d(0, 3), /filters must be a positive whole number, not 0/],
     ['dropout', () => nn.dropout(1), /rate must be a number in \[0, 1\), not 1/],
     ['zeroPadding2d', () => nn.zeroPadding2d({} as Given), /padding/],
-  ])('refuse what is none: %s', async (_, make, message) => {
+  ])('refuse anything else: %s', async (_, make, message) => {
     expect(await failure(make)).toMatchObject({ code: 'argument', message: expect.stringMatching(message) })
   })
 })

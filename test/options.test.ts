@@ -1,7 +1,7 @@
 /**
- * What callers in JavaScript may give: every public function that takes options refuses a name that it does not know,
- * with the nearest that it has, and a value of another type. The compiler lists the functions; each must stand in the
- * table below, so that one without a check is noticed.
+ * Wrong options from JavaScript callers: every public function that takes options refuses an unknown name, suggesting
+ * the nearest known one, and a value of the wrong type. The compiler lists the functions; each must be in the table
+ * below, so a function without a check is noticed.
  */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -20,7 +20,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const device = useDevice()
 const { data, nn, tensor, weights } = weftgrad
 
-/** Everything a call may need, none of which it must reach. */
+/** Everything a call may need; it must not get as far as using any of it. */
 interface Props {
   readonly device: Device
   readonly model: networks.Model
@@ -31,11 +31,11 @@ interface Props {
 
 interface Row {
   readonly call: (given: Given, props: Props) => unknown
-  /** What it cannot do without. */
+  /** The options that it cannot do without. */
   readonly base?: object
-  /** An option, and a value of another type than it has. */
+  /** An option, and a value of the wrong type. */
   readonly wrong: readonly [name: string, value: unknown]
-  /** A string in the place of the options is a layer's name. */
+  /** A string in place of the options is a layer's name. */
   readonly takesName?: true
 }
 
@@ -44,7 +44,7 @@ const layer = (call: Row['call'], ...wrong: Row['wrong']): Row => ({ call, wrong
 const bytes = new Uint8Array(64)
 const lenet = (): object => ({ model: nn.lenet5({ units: [8, 4] }), units: [8, 4], classNames: ['a'] })
 
-/** By the name of the function, the place of the options among its parameters behind it. */
+/** Rows by the function's name, followed by the position of the options among its parameters. */
 const table: Readonly<Record<string, Row>> = {
   'Tensor#data 0': evaluating((o, { x }) => x.data(o)),
   'Tensor#item 0': evaluating((o) => weftgrad.sum(tensor([1])).item(o)),
@@ -219,7 +219,7 @@ const table: Readonly<Record<string, Row>> = {
   'weights.findClassIndex 0': { call: (o) => weights.findClassIndex(o), wrong: ['log', 1] },
 }
 
-/** Types of parameters that are things, not options: classes and calls of weftgrad, and custom data sets or layers. */
+/** Types of parameters that are objects, not options: classes and calls of weftgrad, and custom data sets or layers. */
 const things = new Set([
   ...[
     'AdapterFacts',
@@ -237,13 +237,15 @@ const things = new Set([
   'Augmentation', // that of `Dataset.batch`, which `fit` calls; `fit` checks it
 ])
 
-/** Records of which all is needed, so that what is misspelt is missed; and what `input(0)` and its like make. */
+/**
+ * Records whose fields are all required, so that a misspelt one is missed; and the results of `input(0)` and the like.
+ */
 const records = new Set(['data.parseFashionMnist 0', 'reads 1', 'writes 1'])
 
-/** What a private part takes, or a class that others make. */
+/** Whether a function is internal, or a class that others create. */
 const isInternal = (name: string): boolean => /##|^new nn\.Evaluator$|^new (Kept)?Tensor$/.test(name)
 
-/** The parameters of public functions, constructors and methods that take an object with members by name: options. */
+/** The parameters of public functions, constructors and methods that take an object with named members: options. */
 function publicOptions(): string[] {
   const config = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile).config
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
@@ -266,7 +268,7 @@ function publicOptions(): string[] {
       member.declarations?.every((at) => at.getSourceFile().fileName.startsWith(sources)) ?? true
     return members.length > 0 && members.every(isOurs)
   }
-  /** A rest of settings counts each of its own: the shortest form of a layer's, without its name. */
+  /** The types of a rest parameter's settings: the shortest form of a layer's, without its name. */
   const settingsOf = (type: ts.Type): readonly ts.Type[] => {
     const forms = (type.isUnion() ? type.types : [type]).filter((form) => checker.isTupleType(form))
     const lists = forms.map((form) => checker.getTypeArguments(form as ts.TypeReference))

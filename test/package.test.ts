@@ -1,6 +1,6 @@
 /**
- * The package in the hands of its users: packed, installed into an empty project, type-checked, run by Node, by tsx and,
- * bundled by Vite, in a browser; its command; the shaders of the build beside those of the sources; what bundles hold.
+ * The package as users see it: packed, installed into an empty project, type-checked, run by Node, by tsx and, bundled
+ * by Vite, in a browser; its command; the build's shaders compared with those of the sources; the contents of bundles.
  */
 import { readFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
@@ -29,7 +29,7 @@ const device = await open()
 ${training}console.log(JSON.stringify(losses))
 device.dispose()
 `
-/** The same with the entry that its argument names; says the shaders, too. */
+/** The same with the entry point that its argument names; also prints the shaders. */
 const shaderProgram = `const { data, nn, open } = await import(process.argv[2])
 const device = await open()
 const shaders = []
@@ -63,7 +63,7 @@ beforeAll(async () => {
 afterAll(() => consumer?.dispose())
 
 describe('an installed package', () => {
-  /** What the program says, run by plain Node. */
+  /** The program's output, run by plain Node. */
   let losses: readonly number[]
 
   test('type-checks in a strict program, as Node and bundlers resolve it', async () => {
@@ -77,7 +77,7 @@ describe('an installed package', () => {
     expect(losses[1]).toBeLessThan(losses[0] ?? 0)
   })
 
-  test('trains to the same bits by tsx', async () => {
+  test('trains to the same bits with tsx', async () => {
     expect(JSON.parse(await consumer.run(toolPath('tsx'), 'node.ts'))).toEqual(losses)
   })
 
@@ -119,10 +119,13 @@ describe('an installed package', () => {
     expect(readFileSync(join(consumer.folder, 'run/config.json'), 'utf8')).toContain('"weftgrad": "0.')
   })
 
-  test.each(['lenet5.h5', 'tfjs-layers-uint8'])('converts weights by the packages it loads late: %s', async (name) => {
-    await weftgrad('convert', resolve('test/fixtures/models', name), `${name}.safetensors`)
-    expect(readFileSync(join(consumer.folder, `${name}.safetensors`)).length).toBeGreaterThan(400_000)
-  })
+  test.each(['lenet5.h5', 'tfjs-layers-uint8'])(
+    'converts weights with the packages it loads late: %s',
+    async (name) => {
+      await weftgrad('convert', resolve('test/fixtures/models', name), `${name}.safetensors`)
+      expect(readFileSync(join(consumer.folder, `${name}.safetensors`)).length).toBeGreaterThan(400_000)
+    },
+  )
 
   const weftgrad = (...args: string[]): Promise<string> => consumer.run('npx', '--no-install', 'weftgrad', ...args)
 })
@@ -145,11 +148,11 @@ describe('the WGSL of the build', () => {
 })
 
 describe('a bundle', () => {
-  test('of everything that runs anywhere imports no Node.js module', async () => {
+  test('of everything portable imports no Node.js module', async () => {
     const { reached, builtins } = await bundleOf(`import * as all from 'weftgrad'; console.log(all)`)
     expect(reached).toContain('nn/fit.js')
     expect(reached.filter((id) => id.includes('.node.') || id.startsWith('gpu/node/'))).toEqual([])
-    // Two packages look where they run, and tell bundlers for browsers by their package.json to leave those modules out.
+    // Two packages check where they run, and their package.json tells browser bundlers to leave those modules out.
     expect(builtins.filter((by) => !/\/node_modules\/(@tensorflow|seedrandom)\//.test(by))).toEqual([])
   })
 
@@ -170,17 +173,17 @@ describe('a bundle', () => {
 })
 
 interface Bundle {
-  /** Modules that were looked at; the package's own by their place in its build. */
+  /** The modules that were reached; the package's own by their position in its build. */
   readonly reached: readonly string[]
-  /** Those that import a module of Node. */
+  /** The modules that import a Node module. */
   readonly builtins: readonly string[]
-  /** Those with something left in the bundle. */
+  /** The modules with code left in the bundle. */
   readonly held: readonly string[]
-  /** Minified and compressed by brotli, all pieces together. */
+  /** Minified and compressed with brotli, all chunks together. */
   readonly bytes: number
 }
 
-/** What Vite makes of a program for browsers in the consumer's project. */
+/** Bundles a program for browsers with Vite in the consumer's project. */
 async function bundleOf(code: string): Promise<Bundle> {
   const dist = join(consumer.folder, 'node_modules/weftgrad/dist')
   const placeOf = (id: string): string => (id.startsWith(dist) ? relative(dist, id) : id)

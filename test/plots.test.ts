@@ -1,4 +1,4 @@
-/** Plots of the study: SVG that any parser takes, with as many marks as there are data, whatever the data are. */
+/** Plots of the study: SVG that any parser accepts, with as many marks as there are data, whatever the data. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodePng, encodePng } from '../src/format/png.ts'
@@ -12,7 +12,7 @@ import { imageGrid, matrixPicture, pngDataUri } from '../src/plots/pictures.ts'
 import { type CurveRun, trainingCurves, trainingCurvesFile } from '../src/plots/training-curves.ts'
 import { elementsOf, marksOf, parseSvg, type SvgElement, textOf } from './support/svg.ts'
 
-/** Parses, and checks what every plot promises. */
+/** Parses the SVG, and checks what every plot promises. */
 function checked(svg: string): SvgElement {
   const root = parseSvg(svg)
   const { viewBox, role, xmlns } = root.attributes
@@ -57,7 +57,7 @@ describe('training curves', () => {
     )
   })
 
-  it('of folds have a colour a fold, which the legend names', () => {
+  it('of folds have one colour per fold, named in the legend', () => {
     const root = checked(
       trainingCurves(
         [1, 2, 3, 4, 5].map((k) => run(8, `fold ${k}`)),
@@ -73,14 +73,14 @@ describe('training curves', () => {
     expect(textOf(root)).toContain('fold 3, validation, epoch 1: accuracy (%) 40.00')
   })
 
-  it('without validation show training alone', () => {
+  it('without validation show only training', () => {
     const epochs = run(3).epochs.map(({ epoch, loss, accuracy }) => ({ epoch, loss, accuracy }))
     const root = checked(trainingCurves([{ name: 'run', epochs }], 'accuracy'))
     expect(marksOf(root, 'line')).toHaveLength(1)
     expect(textOf(root)).not.toContain('validation')
   })
 
-  it('can be drawn of one epoch, of equal values, of many epochs and of values that are not finite', () => {
+  it('can be drawn for one epoch, equal values, many epochs and values that are not finite', () => {
     for (const one of [
       run(1),
       run(2, 'run', () => 0.5),
@@ -94,13 +94,13 @@ describe('training curves', () => {
     expect(marksOf(checked(trainingCurves([run(500)], 'loss')), 'x-axis tick label').length).toBeLessThan(13)
   })
 
-  it('need an epoch', () => {
+  it('need at least one epoch', () => {
     for (const runs of [[], [run(0)], [run(0), run(0)]])
       expect(() => trainingCurves(runs, 'loss')).toThrow(expect.objectContaining({ code: 'argument' }))
     expect(() => trainingCurvesFile(run(0))).toThrow(expect.objectContaining({ code: 'argument' }))
   })
 
-  it('as a file stand side by side, with their title and a dark paper for dark screens', () => {
+  it('in a file are side by side, with their title and a dark background for dark screens', () => {
     const root = checked(trainingCurvesFile({ ...run(4, 'a < b & "c"'), bestEpoch: 2 }))
     expect(elementsOf(root, ({ name }) => name === 'svg')).toHaveLength(2)
     expect(marksOf(root, 'dot')).toHaveLength(16)
@@ -169,7 +169,7 @@ describe('parallel coordinates', () => {
     expect(dashed.filter((one) => one.attributes['data-mark'] === 'line')).toHaveLength(13)
   })
 
-  it('can be drawn of one trial, of equal objectives and of none', () => {
+  it('can be drawn for one trial, equal objectives and no objectives', () => {
     checked(parallelCoordinates({ trials: trials.slice(0, 1), objective: 'accuracy' }))
     checked(parallelCoordinates({ trials: trials.slice(17), objective: 'accuracy' }))
     checked(parallelCoordinates({ trials: trials.map((one) => ({ ...one, objective: 0.5 })), objective: 'accuracy' }))
@@ -192,7 +192,7 @@ describe('a comparison of models', () => {
     { name: 'Xception', accuracy: 1, low: 0.9996, high: 1, reference: 0.85 },
   ]
 
-  it('has a dot and an interval for each, rings for what others reported, and the figures', () => {
+  it('has a dot and an interval for each, rings for published figures, and the numbers', () => {
     const root = checked(modelComparison({ models, referenceName: 'notebook' }))
     expect(marksOf(root, 'link')).toHaveLength(3)
     expect(marksOf(root, 'dot')).toHaveLength(5)
@@ -213,7 +213,7 @@ describe('a comparison of models', () => {
   })
 })
 
-describe('pictures', () => {
+describe('images', () => {
   it('put images into a grid, enlarged, and leave absent ones black', () => {
     const images = [Uint8Array.of(1, 2, 3, 4), undefined, Uint8Array.of(5, 6, 7, 8)]
     const grid = imageGrid(images, { width: 2, height: 2, columns: 2, scale: 1 })
@@ -255,7 +255,7 @@ describe('pictures', () => {
   const pngIn = (root: SvgElement): Uint8Array =>
     Buffer.from(inlined(root)[0]?.attributes.href?.split('base64,')[1] ?? '', 'base64')
 
-  it('stand in a frame with names at rows and columns', () => {
+  it('are framed, with names at rows and columns', () => {
     const grid = {
       label: 'images of classes',
       png,
@@ -270,7 +270,7 @@ describe('pictures', () => {
     expect(marksOf(root, 'text').map(({ text }) => text)).toEqual(['a & b', 'c', 'mean'])
   })
 
-  it('become a heatmap with the rows of the image at its axes, and its colours explained', () => {
+  it('become a heatmap with the rows of the image on its axes, and a colour legend', () => {
     const root = checked(correlationHeatmap({ png, height: 28, width: 28 }))
     expect(decodePng(pngIn(root))).toMatchObject({ width: 4, height: 4 })
     const labels = marksOf(root, 'x-axis tick label').map(({ text }) => text)
@@ -281,7 +281,7 @@ describe('pictures', () => {
 })
 
 describe('the colours', () => {
-  /** WCAG 2.2, relative luminance. */
+  /** Relative luminance, WCAG 2.2. */
   const luminance = (hex: string): number => {
     const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => {
       const value = Number.parseInt(hex.slice(at, at + 2), 16) / 255

@@ -1,4 +1,4 @@
-/** Text out of files on its way to a terminal: escaped and shortened, wherever it comes from. */
+/** Text from files on its way to a terminal: escaped and shortened, wherever it comes from. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ const esc = '\u001b'
 const rightToLeft = '\u202e'
 const hostile = `a${esc}[2J${esc}]0;title\u0007\r\u009b31m${rightToLeft}gpj.b\u2028c\ud800`
 
-/** Whether a terminal would show all of it as it is, but for line ends. */
+/** Whether a terminal would show all of it unchanged, except for line ends. */
 const isPlain = (text: string): boolean => !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u.test(text.replaceAll('\n', ''))
 
 describe('printable text', () => {
@@ -88,7 +88,7 @@ describe('the command', () => {
     names.map((name): [string, SafeTensor] => [name, { dtype: 'F32', shape: [1], data: Float32Array.of(1) }]),
   )
 
-  test.each(['', '1'])('shows the names of tensors so, with FORCE_COLOR=%s', async (FORCE_COLOR) => {
+  test.each(['', '1'])('escapes tensor names, with FORCE_COLOR=%s', async (FORCE_COLOR) => {
     const from = join(folder, 'names.safetensors')
     await writeFile(from, writeSafetensors(tensors))
     const args = ['convert', from, join(folder, 'out.safetensors'), '--force']
@@ -105,7 +105,7 @@ describe('the command', () => {
     expect(JSON.stringify(JSON.parse(json))).toContain(rightToLeft)
   })
 
-  test('shows file names and arguments so', async () => {
+  test('escapes file names and arguments', async () => {
     for (const args of [
       ['convert', join(folder, `${rightToLeft}${esc}[2J.h5`), join(folder, 'x.safetensors')],
       ['predict', join(folder, `${rightToLeft}${esc}[2J`), 'x.png'],

@@ -1,6 +1,6 @@
 /**
- * Properties over random shapes: whatever fits together computes what the plain reference computes, forward and
- * backward. fast-check shrinks a failure to the smallest shapes that show it. The seed is fixed, so that a run repeats.
+ * Properties over random shapes: whatever the shapes, forward and backward equal the plain reference. fast-check
+ * shrinks a failure to the smallest shapes that show it. The seed is fixed, so that a run can be repeated.
  */
 import fc from 'fast-check'
 import { test } from 'vitest'
@@ -30,7 +30,7 @@ const seed = 20_240_607
 /** The name says which attributes were drawn: a counterexample prints it. */
 type Trial = Pick<Case, 'name' | 'inputs' | 'run' | 'reference'>
 
-/** Tries random cases of an operator; every input is differentiated. */
+/** Tries random cases of an operator, differentiating with respect to every input. */
 async function holds(trials: fc.Arbitrary<Trial>, numRuns: number): Promise<void> {
   await fc.assert(
     fc.asyncProperty(trials, async (trial) => {
@@ -52,7 +52,7 @@ async function holds(trials: fc.Arbitrary<Trial>, numRuns: number): Promise<void
 
 const extent = (most: number): fc.Arbitrary<number> => fc.integer({ min: 1, max: most })
 const uniform = [-1, 1] as const
-/** No two numbers are near each other, so that no maximum is near a tie; their sum is not near 0. */
+/** No two numbers are close, so that no maximum is near a tie; their sum is not near 0. */
 const distinct = [-1.5, 2.5] as const
 
 test('any two shapes that broadcast add and multiply like the reference', async () => {
@@ -158,7 +158,7 @@ test('pooling with any window, stride and padding equals the reference', async (
   await holds(trials, 40)
 })
 
-/** The windows were made for dilated kernels too; without dilation they always fit. */
+/** The windows were drawn for dilated kernels too; without dilation they always fit. */
 function fits({ inputs, reference: compute }: Trial): boolean {
   const [input] = inputs
   return input !== undefined && compute(reference.build(input.shape, () => 0)).data.length > 0

@@ -1,4 +1,7 @@
-/** LeNet-5's recipes on a real adapter with small data: what is augmented and what is not, and that runs repeat. */
+/**
+ * LeNet-5's recipes on a real adapter with small data: what is augmented and what is not, and that runs can be
+ * repeated.
+ */
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -9,7 +12,6 @@ import { FeatureDataset } from '../src/data/feature-dataset.ts'
 import { randomSplit } from '../src/data/split.ts'
 import { nn } from '../src/index.ts'
 import type { FitOptions, TrainingCheckpoint } from '../src/nn/contract.ts'
-import { Random } from '../src/random.ts'
 import { readAnyConfig } from '../src/runs/run-folder.node.ts'
 import { evaluateRun } from '../src/study/use-run.node.ts'
 import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
@@ -17,6 +19,7 @@ import { type TrainOptions, train } from '../src/train/run.node.ts'
 import { recipeOf, settingsWith, type TrainingSettings } from '../src/train/settings.ts'
 import { useDevice } from './support/device.ts'
 import { writeBars } from './support/fashion-files.ts'
+import { noiseImages } from './support/noise.ts'
 
 const { recipes } = task
 const recipeWith = (given: Partial<TrainingSettings>) => recipeOf(task, settingsWith(task, given))
@@ -32,20 +35,12 @@ afterAll(() => rm(place, { recursive: true, force: true }))
 
 const small = { recipe: 'best', units: [16, 8], epochs: 2, batchSize: 24 } as const
 
-/** A data set of noise, no image of which equals its mirror, and no model that is indifferent to them. */
-function noise(count: number) {
-  const random = new Random(3, 'noise')
-  const images = Uint8Array.from({ length: count * 784 }, () => random.below(256))
-  const labels = Uint8Array.from({ length: count }, (_, i) => i % 10)
-  return { images, labels, height: 28, width: 28, channels: 1, classes: 10 }
-}
-
 describe('augmentation in training', () => {
   const training = { optimizer: nn.adam(), epochs: 2, batchSize: 16, seed: 5 } as const
   const model = () => nn.lenet5({ units: [8, 8] }, { seed: 2 })
 
   it('leaves validation images as they are', async () => {
-    using data = residentImages(device(), noise(60))
+    using data = residentImages(device(), noiseImages(60))
     using own = model()
     const history = await nn.fit(own, data, {
       ...training,
@@ -61,8 +56,8 @@ describe('augmentation in training', () => {
     expect([last?.validationLoss, last?.validationAccuracy]).toEqual([tested.loss, tested.accuracy])
   })
 
-  it('that changes nothing trains as without it, bit for bit', async () => {
-    using data = residentImages(device(), noise(40))
+  it('that changes nothing trains as if absent, bit for bit', async () => {
+    using data = residentImages(device(), noiseImages(40))
     const weightsAfter = async (options: Partial<FitOptions>) => {
       using own = model()
       await nn.fit(own, data, { ...training, ...options })
@@ -73,8 +68,8 @@ describe('augmentation in training', () => {
     expect(await weightsAfter({ augmentation: { flip: 'random' } })).not.toEqual(plain)
   })
 
-  it('is reproducible, and resumes within an epoch bit for bit; another augmentation refuses the checkpoint', async () => {
-    using data = residentImages(device(), noise(80))
+  it('is reproducible, and resumes within an epoch bit for bit; another augmentation rejects the checkpoint', async () => {
+    using data = residentImages(device(), noiseImages(80))
     const augmentation = { flip: 'random', shift: 2 } as const
     using whole = model()
     await nn.fit(whole, data, { ...training, augmentation })
@@ -112,9 +107,9 @@ describe('augmentation in training', () => {
   })
 })
 
-describe('the average over flips', () => {
-  it("is the mean of the probabilities of an image and its mirror's, in tests and in predictions", async () => {
-    const bytes = noise(21)
+describe('averaging over flips', () => {
+  it('takes the mean of the probabilities of an image and its mirror image, in tests and in predictions', async () => {
+    const bytes = noiseImages(21)
     const mirrored = bytes.images.map((_, i) => bytes.images[i - (i % 28) + 27 - (i % 28)] ?? 0)
     using data = residentImages(device(), bytes)
     using model = nn.lenet5({ units: [8, 8] }, { seed: 4 })
@@ -135,8 +130,8 @@ describe('the average over flips', () => {
     expect(tested.loss).toBeCloseTo(losses.reduce((a, b) => a + b) / 21, 5)
   })
 
-  it('has a finite loss where both probabilities are too small for a float32', async () => {
-    using data = residentImages(device(), { ...noise(4), classes: 10 })
+  it('has a finite loss if both probabilities are too small for a float32', async () => {
+    using data = residentImages(device(), { ...noiseImages(4), classes: 10 })
     using model = nn.lenet5({ units: [8, 8] }, { seed: 4 })
     const numbers = await model.weightNumbers()
     const bias = Float32Array.from({ length: 10 }, (_, k) => (k === 9 ? 500 : 0))
@@ -147,7 +142,7 @@ describe('the average over flips', () => {
   })
 })
 
-describe('a run by the best recipe', () => {
+describe('a run with the best recipe', () => {
   it('trains on all images, averages over flips, keeps its settings, and resumes bit for bit', async () => {
     const whole = await train(task, { ...small, dataDir, out: join(place, 'whole') })
     const { settings, recipe, data } = await readAnyConfig(join(place, 'whole'))
@@ -182,7 +177,7 @@ describe('recipes', () => {
     expect(recipe).toEqual({ ...recipes.best.recipe, flips: false, validation: 0.1 })
   })
 
-  it('refuse invalid values, by the name of the option', () => {
+  it('refuse invalid values, naming the option', () => {
     for (const [given, flag] of [
       [{ dropout: 1 }, '--dropout'],
       [{ shift: 1.5 }, '--shift'],

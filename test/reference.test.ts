@@ -1,4 +1,4 @@
-/** The float64 definitions of gradients that benchmarks compare with, against differences of the forward definitions. */
+/** The float64 definitions of gradients that benchmarks use, compared with differences of the forward definitions. */
 import { describe, expect, test } from 'vitest'
 import { cotangentOf, inputsOf } from './cases/case.ts'
 import { cases } from './cases.ts'
@@ -8,14 +8,14 @@ import { disagreement } from './support/compare.ts'
 
 const benchmarks = cases.flatMap((testCase) => (testCase.bench ?? []).map((benchmark) => ({ testCase, benchmark })))
 
-test('every benchmark has a name of its own, and a shape for each input', () => {
+test('every benchmark has a unique name, and a shape for each input', () => {
   const names = benchmarks.map(({ benchmark }) => benchmark.name)
   expect(new Set(names).size).toBe(names.length)
   for (const { testCase, benchmark } of benchmarks)
     expect(benchmark.shapes, benchmark.name).toHaveLength(testCase.inputs.length)
 })
 
-/** One for each case and input: the definition does not depend on the size. */
+/** One per case and input: the definition does not depend on the size. */
 const gradients = new Map(
   benchmarks.flatMap(({ testCase, benchmark: { gradient } }) =>
     gradient === undefined ? [] : [[`${testCase.name}, input ${gradient.input}`, { testCase, gradient }] as const],
@@ -31,7 +31,7 @@ describe('the gradient of', () => {
       const differentiated = { f: testCase.reference, inputs, cotangent }
       const actual = gradient.reference(cotangent, ...inputs)
       expect(actual.shape).toEqual(inputs[gradient.input]?.shape)
-      // Strides that share no factor with the extents: every channel, row and column is met.
+      // Strides that share no factor with the extents, so that every channel, row and column is sampled.
       const places = Array.from({ length: 24 }, (_, i) => (i * 7919) % actual.data.length)
       const expected = places.map((place) => elementDerivative(differentiated, gradient.input, place))
       const given = places.map((place) => elementOf(actual, place))
@@ -41,7 +41,7 @@ describe('the gradient of', () => {
   )
 })
 
-test('an element asked for by itself is the same as in the whole array', () => {
+test('a single element is the same as in the whole array', () => {
   const asked: number[] = []
   const squares = define([2, 3], (offset) => {
     asked.push(offset)

@@ -1,4 +1,4 @@
-/** The LeNet-5 job on a real adapter with small data: what a run's folder holds, and how a stopped run goes on. */
+/** The LeNet-5 job on a real adapter with small data: the contents of a run's folder, and how a stopped run resumes. */
 
 import { spawnSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -30,7 +30,7 @@ beforeAll(async () => {
 }, 300_000)
 afterAll(() => rm(place, { recursive: true, force: true }))
 
-/** Trains until the first step or the first epoch is done, and gives the error it ends with. */
+/** Trains until the first step or epoch is done, and returns the error it ends with. */
 async function stoppedAfter(what: 'step' | 'epoch', options: TrainOptions): Promise<unknown> {
   const controller = new AbortController()
   const stop = () => controller.abort()
@@ -77,7 +77,7 @@ describe('a finished run', () => {
     expect(String(await bytesOf('whole', 'curves.svg'))).toContain('<svg xmlns="http://www.w3.org/2000/svg"')
   })
 
-  it('records in its configuration what made it', async () => {
+  it('records its settings in its configuration', async () => {
     const config = await readAnyConfig(join(place, 'whole'))
     expect(config.settings).toEqual({ ...small, seed: 1, split: 'official', limit: null, restoreBest: true })
     expect(config.recipe).toEqual(task.recipes.seed.recipe)
@@ -86,7 +86,7 @@ describe('a finished run', () => {
     expect(config.adapter.driver).toBe(whole.adapter)
   })
 
-  it('is tested again with the same result', async () => {
+  it('can be evaluated again with the same result', async () => {
     const { test, confusion } = await evaluateRun(task, join(place, 'whole'), { dataDir })
     expect({ test, confusion }).toEqual({ test: whole.test, confusion: whole.confusion })
   })
@@ -99,8 +99,8 @@ describe('a finished run', () => {
   })
 })
 
-describe('a run that was stopped', () => {
-  it('resumes to the same model, bit for bit, from within an epoch and from between two', async () => {
+describe('a stopped run', () => {
+  it('resumes to the same model, bit for bit, from within an epoch and between epochs', async () => {
     const resume = join(place, 'stopped')
     const stops: { what: 'step' | 'epoch'; options: TrainOptions; reached: object }[] = [
       { what: 'step', options: { out: resume }, reached: { epoch: 0, step: 1 } },
@@ -111,7 +111,7 @@ describe('a run that was stopped', () => {
       const error = await stoppedAfter(what, options)
       expect(error).toMatchObject({ code: 'aborted', details: { runDir: resume, resumable: true } })
       expect(decodeCheckpoint(await bytesOf('stopped', 'checkpoint.safetensors'))).toMatchObject(reached)
-      // A line that a crash left, of an epoch that is in no checkpoint.
+      // A line that a crash left behind, from an epoch that is in no checkpoint.
       await appendFile(join(resume, 'history.jsonl'), '{"epoch":99}\n')
     }
     const report = await train(task, { resume, dataDir })
@@ -170,7 +170,7 @@ describe('a run that was stopped', () => {
 })
 
 describe('the model of a run', () => {
-  /** A copy of the whole run. */
+  /** Copies the whole run. */
   async function copied(name: string): Promise<string> {
     const run = join(place, name)
     await cp(join(place, 'whole'), run, { recursive: true })
@@ -186,7 +186,7 @@ describe('the model of a run', () => {
     const run = await copied('changed')
     const path = join(run, 'model.safetensors')
     const bytes = await readFile(path)
-    // A weight's last bit: a number like any other.
+    // The last bit of a weight: still a valid number.
     bytes[bytes.length - 4] = (bytes[bytes.length - 4] ?? 0) ^ 1
     await writeFile(path, bytes)
     const refusal = { code: 'checksum', message: expect.stringContaining('model.safetensors was changed or damaged') }
@@ -206,7 +206,7 @@ describe('the model of a run', () => {
       const { tensors, metadata } = readSafetensors(await readFile(model))
       for (const { data } of tensors.values()) if (data instanceof Float32Array) data.fill(value)
       await writeFile(model, writeSafetensors(tensors, metadata))
-      // As early runs are, which have no checksums.
+      // Like early runs, which have no checksums.
       await rm(join(run, 'checksums.json'))
       await expect(evaluateRun(task, run, { dataDir })).rejects.toMatchObject({ code })
       await expect(predictPictures(task, run, [images])).rejects.toMatchObject({ code })
@@ -248,12 +248,12 @@ describe('a run that loses its folder', () => {
     expect(before.lock).toBe(elsewhere)
   })
 
-  it('checks again, once it has the lock, what another process did', async () => {
+  it('checks, once it has the lock, what another process did', async () => {
     const resume = join(place, 'finished-meanwhile')
     await cp(join(place, 'whole'), resume, { recursive: true })
     const report = await readFile(join(resume, 'report.json'))
     await rm(join(resume, 'report.json'))
-    // The report comes while the second process is at the lock.
+    // The report comes while the second process waits for the lock.
     await writeFile(
       join(resume, 'lock'),
       JSON.stringify({ pid: spawnSync('true').pid, host: hostname(), token: 'gone' }),
@@ -285,7 +285,7 @@ describe('the folder of a new run', () => {
     })
   })
 
-  it('needs room on its disk', async () => {
+  it('needs space on its disk', async () => {
     await requireSpace(place, 1e6)
     await expect(requireSpace(place, 1e18)).rejects.toMatchObject({
       code: 'file',
@@ -293,7 +293,7 @@ describe('the folder of a new run', () => {
     })
   })
 
-  it('is named by the time, and two runs of the same second get two', async () => {
+  it('is named by the time, and two runs in the same second get different names', async () => {
     const here = process.cwd()
     process.chdir(place)
     try {

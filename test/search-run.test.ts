@@ -1,4 +1,4 @@
-/** The search on a real adapter with small data: what it leaves, and how one that was stopped goes on. */
+/** The search on a real adapter with small data: the files it leaves, and how a stopped one resumes. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -17,7 +17,7 @@ import { writeBars } from './support/fashion-files.ts'
 let place = ''
 let dataDir = ''
 let whole: SearchResult
-/** Three trials to an epoch, one of them to three; two to three at once. */
+/** Three trials train for one epoch, one of them for three; two or three run at once. */
 const small = { maxEpochs: 3, batchSize: 25, seed: 2 } as const
 
 beforeAll(async () => {
@@ -28,7 +28,7 @@ beforeAll(async () => {
 }, 300_000)
 afterAll(() => rm(place, { recursive: true, force: true }))
 
-/** Without what the clock and the place say. */
+/** The result without times and paths. */
 function figures({ runDir: _, seconds: __, ...result }: SearchResult): unknown {
   return JSON.parse(JSON.stringify(result, (key, value) => (key === 'seconds' ? undefined : value)))
 }
@@ -41,7 +41,7 @@ async function linesOf(run: string): Promise<Record<string, unknown>[]> {
     .map((line) => JSON.parse(line))
 }
 
-describe('a search that ended', () => {
+describe('a finished search', () => {
   it('has trained what its schedule says, and kept nothing else', async () => {
     expect(whole.brackets).toEqual([
       {
@@ -80,7 +80,7 @@ describe('a search that ended', () => {
     const [first, second] = lines.filter(({ trial }) => trial === promoted?.id)
     expect(second?.history).toEqual([first?.history, promoted?.history.slice(1)].flat())
     expect(promoted?.history.map(({ epoch }) => epoch)).toEqual([1, 2, 3])
-    // A rate is an axis of the space: it is what the trial was trained with.
+    // A rate is a dimension of the space: the trial was trained with it.
     for (const { hyperparameters, history } of whole.trials)
       expect(history.every(({ learningRate }) => learningRate === hyperparameters.learning_rate)).toBe(true)
   })
@@ -93,8 +93,8 @@ describe('a search that ended', () => {
   })
 })
 
-describe('a search that was stopped', () => {
-  it('at any moments goes on to the same trials, bit for bit', async () => {
+describe('a stopped search', () => {
+  it('at any moment resumes to the same trials, bit for bit', async () => {
     const run = join(place, 'crashed')
     const { result, crashes } = await throughCrashes(
       new Random(5, 'crashes'),
@@ -104,7 +104,7 @@ describe('a search that was stopped', () => {
           attempt === 0 ? { ...small, dataDir, out: run } : { resume: run, dataDir },
           reporter,
         ),
-      // As a crash within a write leaves it.
+      // Like a crash in the middle of a write.
       () => appendFile(join(run, 'trials.jsonl'), '{"trial":1,"round":1,"epo'),
     )
     expect(crashes).toBeGreaterThan(2)
@@ -113,7 +113,7 @@ describe('a search that was stopped', () => {
     expect(keys(await linesOf('crashed'))).toEqual(keys(await linesOf('whole')))
   }, 300_000)
 
-  it('by killing its process goes on to the same trials, bit for bit', async () => {
+  it('by killing its process resumes to the same trials, bit for bit', async () => {
     const run = join(place, 'killed')
     const args = ['tune', '--max-epochs', '3', '--batch-size', '25', '--seed', '2', '--data-dir', dataDir, '--out', run]
     await killedOnce(args, 'trial 2')
@@ -121,7 +121,7 @@ describe('a search that was stopped', () => {
     expect(figures(await searchHyperparameters(task, { resume: run, dataDir }))).toEqual(figures(whole))
   }, 300_000)
 
-  it('by its signal writes checkpoints, and goes on after the steps that were done', async () => {
+  it('by its signal writes checkpoints, and resumes after the completed steps', async () => {
     const run = join(place, 'aborted')
     const controller = new AbortController()
     const reporter = { onEpochEnd: () => controller.abort() }
@@ -188,8 +188,8 @@ describe('random and grid search', () => {
   }, 120_000)
 })
 
-describe('a trial whose numbers go bad', () => {
-  it('fails with the reason, and the search goes on without it', async () => {
+describe('a trial whose numbers become non-finite', () => {
+  it('fails with the reason, and the search continues without it', async () => {
     const run = join(place, 'poisoned')
     const controller = new AbortController()
     const reporter = { onEpochEnd: () => controller.abort() }
@@ -199,7 +199,7 @@ describe('a trial whose numbers go bad', () => {
     const checkpoint = await checkpointIn(trial)
     if (checkpoint === undefined) throw new Error('the trial has no checkpoint')
     for (const { data } of checkpoint.weights.values()) data.fill(Number.NaN)
-    // One step before the end of its only epoch of the round, so that there is a step to go bad.
+    // One step before the end of its only epoch in the round, so that one step remains to go bad.
     await keepCheckpoint(trial, { ...checkpoint, epoch: 0, globalStep: 0, history: [] })
     const result = await searchHyperparameters(task, { resume: run, dataDir })
     const [first] = result.trials
@@ -211,7 +211,7 @@ describe('a trial whose numbers go bad', () => {
   }, 120_000)
 })
 
-/** Runs the command until its words contain `text`, and kills it without a warning. */
+/** Runs the command until its output contains `text`, and kills it without warning. */
 async function killedOnce(args: readonly string[], text: string): Promise<void> {
   const env = { ...process.env, WEFTGRAD_TUNE: '0', NO_COLOR: '1' }
   const child: ChildProcess = spawn(process.execPath, [await builtCommand(), ...args], {
@@ -227,7 +227,7 @@ async function killedOnce(args: readonly string[], text: string): Promise<void> 
     child.on('error', fail)
     child.on('close', (code, signal) => {
       if (signal === 'SIGKILL') done()
-      else fail(new Error(`it ended by itself with ${code}: ${told}`))
+      else fail(new Error(`it ended on its own with ${code}: ${told}`))
     })
   })
 }

@@ -1,4 +1,6 @@
-/** Which trials a search has, which go on and what wins, with trainings that are made up; and how it is shown. */
+/**
+ * The trials of a search, which ones are promoted and which one wins, with made-up trainings; and how it is displayed.
+ */
 
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -33,7 +35,7 @@ function logs(epoch: number, accuracy: number, loss = 1 - accuracy): EpochLogs {
   return { epoch, loss, accuracy, validationLoss: loss, validationAccuracy: accuracy, learningRate: 1, seconds: 1 }
 }
 
-/** A training whose outcome follows from the trial alone. */
+/** A training whose outcome depends only on the trial. */
 function made({ trial, round, epochs }: TrialTask<unknown>): TrialOutcome {
   const random = new Random(trial.seed)
   const history = Array.from({ length: epochs }, (_, i) => logs(i + 1, Math.round(random.uniform() * 20) / 20))
@@ -43,7 +45,7 @@ function made({ trial, round, epochs }: TrialTask<unknown>): TrialOutcome {
 }
 
 describe('the trials of a search', () => {
-  it('are different within a bracket, numbered through, each with a seed of its own', () => {
+  it('are distinct within a bracket, numbered consecutively, each with its own seed', () => {
     expect(plan.map(({ trials }) => trials.length)).toEqual([9, 5, 3])
     for (const { trials, bracket } of plan) {
       expect(new Set(trials.map(({ hyperparameters }) => JSON.stringify(hyperparameters))).size).toBe(trials.length)
@@ -56,7 +58,7 @@ describe('the trials of a search', () => {
     expect(planSearch(space, { ...options, seed: 4 })).not.toEqual(plan)
   })
 
-  it('are the whole grid, or some drawn points, in one round', () => {
+  it('are the whole grid, or randomly drawn points, in one round', () => {
     const [grid] = planSearch(space, { ...options, method: 'grid' })
     expect(grid?.rounds).toEqual([{ size: 12, epochs: 9 }])
     expect(grid?.trials.map(({ hyperparameters }) => hyperparameters)).toEqual(
@@ -67,7 +69,7 @@ describe('the trials of a search', () => {
     expect(planSearch(space, { ...options, method: 'random', trials: 99 })[0]?.rounds[0]?.size).toBe(12)
   })
 
-  it('are refused settings that their method has no use for', () => {
+  it('reject settings that their method does not use', () => {
     for (const given of [
       { trials: 4 },
       { method: 'grid', factor: 3 },
@@ -94,21 +96,21 @@ describe('a round', () => {
     )
   const next = (accuracies: readonly (number | null)[]) => entrants(bracket, 2, outcomes(accuracies))?.map((t) => t.id)
 
-  it('has the best of the round before, the first of equals', () => {
+  it('has the best trials of the previous round; among equals the first', () => {
     expect(next([0.1, 0.9, 0.2, 0.8, 0.3, 0.7, 0, 0, 0])).toEqual([2, 4, 6])
     expect(next([0.5, 0.5, 0.5, 0.5, 0.6, 0.5, 0, 0, 0])).toEqual([1, 2, 5])
   })
 
-  it('does not begin before the round before is over', () => {
+  it('does not begin before the previous round is over', () => {
     expect(next([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])).toBeUndefined()
   })
 
-  it('never has trials that failed, and may have fewer for it', () => {
+  it('never has failed trials, and may be smaller as a result', () => {
     expect(next([null, null, 0.1, null, null, null, 0.2, null, null])).toEqual([3, 7])
     expect(next(Array(9).fill(null))).toEqual([])
   })
 
-  it('takes the lower loss at a tie of accuracies', () => {
+  it('breaks ties of accuracy by the lower loss', () => {
     const tied = new Outcomes(
       bracket.trials.map(({ id }) => ({
         ...{ trial: id, round: 1, epochs: 1, history: [] },
@@ -120,7 +122,7 @@ describe('a round', () => {
 })
 
 describe('a search', () => {
-  it('trains a trial in each of its rounds and no other, to the epochs of the schedule', async () => {
+  it('trains a trial only in its own rounds, for the scheduled epochs', async () => {
     const asked: string[] = []
     const outcomes = await runSearch(plan, async (task) => {
       asked.push(`${task.bracket.bracket}/${task.round} to ${task.epochs}`)
@@ -139,7 +141,7 @@ describe('a search', () => {
     expect(states.filter((state) => state === 'finished')).toHaveLength(1 + 2 + 3)
   })
 
-  it('that is stopped anywhere, and anyhow many times, comes to the same trials', async () => {
+  it('that is stopped anywhere, any number of times, gives the same trials', async () => {
     const whole = trialResults(plan, await runSearch(plan, async (task) => made(task)))
     await fc.assert(
       fc.asyncProperty(
@@ -176,7 +178,7 @@ describe('a search', () => {
     )
   })
 
-  it('in which every training fails is refused, and one that is stopped says so', async () => {
+  it('in which every training fails is refused, and a stopped one says so', async () => {
     const failing = async (task: TrialTask<unknown>) => ({ ...made(task), score: null, problem: 'bad' })
     await expect(runSearch(plan, failing)).rejects.toMatchObject({ code: 'not-finite' })
     const stopped = runSearch(plan, async (task) => made(task), { signal: AbortSignal.abort() })
@@ -217,7 +219,7 @@ describe('lanes', () => {
 })
 
 describe('the clock of a job', () => {
-  it('counts what earlier processes trained as done, but not for the rate', () => {
+  it('counts training of earlier processes as done, but not for the rate', () => {
     let ms = 0
     const clock = new EpochClock(20, () => ms)
     clock.reach(1, 4)
@@ -231,7 +233,7 @@ describe('the clock of a job', () => {
 })
 
 describe('the table of trials', () => {
-  it('says what became of each, and how far those are that are trained', () => {
+  it('shows the outcome of each, and the progress of those in training', () => {
     const [bracket] = plan
     if (bracket === undefined) throw new Error('there is a bracket')
     const done = bracket.trials.map(

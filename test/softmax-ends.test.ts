@@ -1,6 +1,6 @@
 /**
- * Models that end in a softmax, as Keras' tutorials build them: they are trained, evaluated and read as the same model that
- * ends in logits. No probability goes through a second softmax.
+ * Models that end in a softmax, as in Keras' tutorials: they are trained, evaluated and read like the same model ending
+ * in logits. No probability goes through a second softmax.
  */
 import { describe, expect, it } from 'vitest'
 import { data, nn, softmax, tensor } from '../src/index.ts'
@@ -9,7 +9,7 @@ import { useDevice } from './support/device.ts'
 
 const device = useDevice()
 
-/** A dense network of one weight pair by name, however it ends. */
+/** A dense network whose weights depend only on their names, with any ending. */
 const endingIn = (...end: readonly nn.Layer[]): nn.Model =>
   nn.sequential('ends', [28, 28, 1], [nn.flatten('flatten'), ...end], { seed: 2 })
 
@@ -46,7 +46,7 @@ const bits = (numbers: ArrayLike<number> | undefined): number[] => [
   ...new Uint32Array(Float32Array.from(numbers ?? []).buffer),
 ]
 
-/** Everything that a model is asked for. */
+/** All the results that a model can give. */
 async function outcomeOf(model: nn.Model) {
   using rows = images(120)
   const { epochs } = await nn.fit(model, rows, {
@@ -81,12 +81,12 @@ describe('a model that ends in a softmax', () => {
     const { predicted: same, own: logits, ...expected } = await outcomeOf(plain)
     expect(figures).toEqual(expected)
     expect(bits(predicted)).toEqual(bits(same))
-    // What the layers say, and what they say before the softmax.
+    // The outputs of the layers, and the outputs before the softmax.
     expect(Math.max(...own.map((p, i) => Math.abs(p - (predicted[i] ?? 0))))).toBeLessThan(1e-6)
     expect(Math.max(...logits)).toBeGreaterThan(1)
   })
 
-  it('has the loss of its logits where a probability is too small for a float32', async () => {
+  it('has the loss of its logits if a probability is too small for a float32', async () => {
     using model = endingIn(nn.dense('answers', 10, { activation: 'softmax' }))
     const kernel = new Float32Array(7840)
     const bias = Float32Array.from({ length: 10 }, (_, i) => (i === 3 ? 200 : 0))
@@ -106,7 +106,7 @@ describe('a model that ends in a softmax', () => {
     ['VGG16', nn.vgg16({ includeTop: true })],
     ['Xception', nn.xception({ size: 71, includeTop: true })],
     ['ResNet152V2', nn.resnet152v2({ size: 32, includeTop: true })],
-  ])('is %s with its classifier, frozen or not', (_, network) => {
+  ])('includes %s with its classifier, frozen or not', (_, network) => {
     const x = tensor(new Float32Array(3 * (network.inputShape[0] ?? 0) ** 2), [1, ...network.inputShape])
     for (const model of [network, nn.freeze(network)]) {
       expect(model.call(x).value.node.op.name).toBe('softmax')
@@ -114,7 +114,7 @@ describe('a model that ends in a softmax', () => {
     }
   })
 
-  it('is not one with a softmax only in the middle, or a reshape that mixes its classes', async () => {
+  it('does not include one with a softmax only in the middle, or a reshape that mixes its classes', async () => {
     using attention = endingIn(nn.dense('answers', 10, { activation: 'softmax' }), nn.dense('more', 10))
     const mixed = endingIn(nn.dense('answers', 20, { activation: 'softmax' }), nn.reshape('pairs', [2, 10]))
     const x = tensor(new Float32Array(784), [1, 28, 28, 1])

@@ -1,4 +1,4 @@
-/** Intervals and tests against published examples and against sums by definition. */
+/** Intervals and tests, compared with published examples and with sums by definition. */
 import { describe, expect, it } from 'vitest'
 import { disagreement, largest, mcnemarTest, meanAndDeviation, wilsonInterval } from '../src/statistics.ts'
 
@@ -9,7 +9,7 @@ describe("Wilson's interval", () => {
     [15, 148, 0.0624, 0.1605],
     [0, 20, 0, 0.1611],
     [1, 29, 0.0061, 0.1718],
-  ])('of %i in %i is the published one', (successes, trials, low, high) => {
+  ])('of %i in %i is as published', (successes, trials, low, high) => {
     const interval = wilsonInterval(successes, trials)
     expect(interval.low).toBeCloseTo(low, 4)
     expect(interval.high).toBeCloseTo(high, 4)
@@ -57,7 +57,7 @@ describe("McNemar's test", () => {
     expect(ratings.pValue / 4.115e-5).toBeCloseTo(1, 3)
   })
 
-  it('finds no difference where there is none, and does not depend on the order', () => {
+  it('finds no difference if there is none, and does not depend on the order', () => {
     for (const same of [0, 3, 40]) expect(mcnemarTest({ onlyFirst: same, onlySecond: same }).pValue).toBe(1)
     for (const [a, b] of [
       [2, 9],
@@ -69,7 +69,7 @@ describe("McNemar's test", () => {
   })
 
   it.each([
-    // Python's math.erfc(sqrt(chiSquare / 2)).
+    // As computed by Python's math.erfc(sqrt(chiSquare / 2)).
     [64, 36, 0.006933947606081336],
     [65, 35, 0.003731626600768077],
     [100, 0, 4.1627504389864034e-23],

@@ -1,4 +1,4 @@
-/** The comparison of models, and that its sentences follow the figures; the plan of a study and its clock. */
+/** The comparison of models, whose sentences must match the figures; the plan of a study and its clock. */
 
 import { describe, expect, it } from 'vitest'
 import { pretrained } from '../src/nn/models/pretrained.ts'
@@ -31,7 +31,7 @@ describe('the comparison', () => {
     expect(pairs).toHaveLength(3)
   })
 
-  it('is made on the images that all models were tested on, and on no others', () => {
+  it('uses only the images that all models were tested on', () => {
     // On its first 500 images LeNet-5 has 80 %, on all 1000 it has 90 %.
     const comparison = compareModels([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 75)], task)
     const [lenet, vgg16] = comparison.models
@@ -42,11 +42,11 @@ describe('the comparison', () => {
     const text = said([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 75)])
     expect(text).toContain("'s pretrained features beat lenet-seed by 5.0 points")
     expect(text).toContain('compared on the 500 test images that each of them was tested on')
-    // The notebook's are 10,000.
+    // The notebook's interval is over 10,000 images.
     expect(text).toContain("vgg16 reaches 85.00 % on 500 images; the notebook's 88.39 % is on 10,000")
   })
 
-  it('knows both sides of a pair', () => {
+  it('counts both sides of a pair', () => {
     const comparison = compareModels([measured('lenet-seed', 1000, 100), measured('vgg16', 500, 30)], task)
     expect(pairOf(comparison, 'vgg16', 'lenet-seed')).toMatchObject({ images: 500, onlyFirst: 70, onlySecond: 0 })
     expect(pairOf(comparison, 'lenet-seed', 'vgg16')).toMatchObject({ images: 500, onlyFirst: 0, onlySecond: 70 })
@@ -62,7 +62,7 @@ describe('the comparison', () => {
       ],
       task,
     )
-    // Of six, eight and nine disagreements all on one side, the exact test gives 2/2^6, 2/2^8 and 2/2^9.
+    // With six, eight and nine disagreements, all on one side, the exact test gives 2/2^6, 2/2^8 and 2/2^9.
     const against = (first: string) => pairs.find((pair) => pair.first === first && pair.second === 'lenet-seed')
     expect(against('xception')?.adjusted).toBeCloseTo(3 / 256, 10)
     expect(against('vgg16')?.adjusted).toBeCloseTo(2 / 128, 10)
@@ -81,7 +81,7 @@ describe('the comparison', () => {
 })
 
 describe('the commentary', () => {
-  it('calls a lead a lead only where it is more than chance', () => {
+  it('reports a lead only if it is more than chance', () => {
     const clear = said([measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 50)])
     expect(clear).toContain('The lead is significant')
     expect(clear).toContain("'s pretrained features beat lenet-seed by 5.0 points")
@@ -90,7 +90,7 @@ describe('the commentary', () => {
     expect(open).toContain('The difference of 0.2 points is not significant')
   })
 
-  it('names no best model where the test cannot tell', () => {
+  it('names no best model if the test finds no difference', () => {
     const level = [measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 50), measured('xception', 1000, 48)]
     expect(compareModels(level, task).leaders).toEqual(['xception', 'vgg16'])
     expect(said(level)).toContain('No single model is best: these test images cannot separate vgg16 and xception.')
@@ -108,7 +108,7 @@ describe('the commentary', () => {
     expect(usedParameters(vgg16, ['block5_pool'])).toBe(vgg16.parameterCount)
   })
 
-  it('turns with the figures: the small network may win', () => {
+  it('follows the figures: the small network may win', () => {
     const text = said([measured('lenet-seed', 10_000, 500), measured('vgg16', 10_000, 2000)])
     expect(text).toContain('lenet-seed has the highest test accuracy: 95.00 %')
     expect(text).toContain('The small network leads by 15.0 points')
@@ -132,14 +132,14 @@ describe('the commentary', () => {
     expect(said(networks(50, 200, 52).slice(0, 2))).not.toContain("The notebook's order")
   })
 
-  it('says what the recipe is worth', () => {
+  it('says how much the recipe gains', () => {
     const pair = (best: number) => [measured('lenet-seed', 1000, 100), measured('lenet-best', 1000, best)]
     expect(said(pair(60))).toContain('gains 4.0 points')
     expect(said(pair(140))).toContain('loses 4.0 points')
     expect(said(pair(101))).toContain('no significant difference')
   })
 
-  it('holds carried-over folds against honest ones', () => {
+  it('compares reused folds with fresh ones', () => {
     const folds = (carried: number, test: number): CommentaryContext => ({
       quick: false,
       crossval: { folds: 5, honest: { mean: 0.9, standardDeviation: 0.005 }, carried: { mean: carried, test } },
@@ -152,7 +152,7 @@ describe('the commentary', () => {
     expect(said(models)).not.toContain('Reusing')
   })
 
-  it('leaves made-up weights out of every ranking, and says so', () => {
+  it('excludes made-up weights from every ranking, and says so', () => {
     const models = [measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 10, { meaningless: true })]
     expect(compareModels(models, task).leaders).toEqual(['lenet-seed'])
     const text = said(models)
@@ -190,13 +190,13 @@ describe('the plan of a study', () => {
     expect(leftOut({ ...fullPlan(task), skip: ['eda'] }, 'eda')).toContain('--skip')
   })
 
-  it('is what a command line says', () => {
+  it('can be written as a command line', () => {
     const plan = { ...fullPlan(task), skip: ['eda', 'best'] as const, seed: 3 }
     expect(commandOf(plan, task)).toBe('npx weftgrad study --skip eda,lenet-best --seed 3')
     expect(commandOf(quickPlan(task), task)).toBe('npx weftgrad study --quick')
   })
 
-  it('comes back from a file, or is refused', () => {
+  it('can be read back from a file, or is refused', () => {
     const plan = { ...quickPlan(task), skip: ['eda', 'best'] as const }
     const written = writtenPlan(plan, task)
     expect(written).toMatchObject({ skip: ['eda', 'lenet-best'], lenet: { seed: 6, best: 6 } })
@@ -207,7 +207,7 @@ describe('the plan of a study', () => {
 })
 
 describe('the clock of a study', () => {
-  it('goes by the estimate at first and by what parts took later', () => {
+  it('uses the estimate at first, and the measured times of parts later', () => {
     let now = 0
     const clock = new StudyClock({ eda: 10, tune: 100, crossval: 90 }, () => now)
     clock.begin()
@@ -222,7 +222,7 @@ describe('the clock of a study', () => {
     expect(etaSeconds).toBeCloseTo((140 * 110) / 60, 6)
   })
 
-  it('has an answer without an estimate', () => {
+  it('works without an estimate', () => {
     expect(new StudyClock({}).progress('vgg16', 0.5)).toMatchObject({ share: 0, etaSeconds: 0 })
   })
 })

@@ -1,4 +1,4 @@
-/** The study's report: whatever the results, a page that is whole, escaped and legible; looked at by a real Chromium. */
+/** The study's report: for any results, a page that is complete, escaped and legible, checked in a real Chromium. */
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -49,7 +49,7 @@ describe('the report', () => {
       expect(words).toContain(text)
   })
 
-  it('crowns no model where the test cannot tell, and says of how many images an accuracy is', () => {
+  it('names no winner if the test finds no difference, and says how many images an accuracy is based on', () => {
     const comparison = compareModels([measured('lenet-seed', 1000, 62), measured('vgg16', 1000, 60)], task)
     const words = wordsOf(renderReport({ ...report, comparison }, { task, pictures, command }))
     expect(words).not.toContain('is the most accurate')
@@ -63,29 +63,29 @@ describe('the report', () => {
       expect(wordsOf(text)).not.toMatch(/NaN|undefined|Infinity|null|\[object/)
   })
 
-  it('escapes all that comes from data', () => {
+  it('escapes everything that comes from data', () => {
     expect(page).not.toContain('<script')
     expect(page).not.toContain('<b>')
     expect(page).toContain('&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot;')
     expect(String(html`<p title="${hostile}">${hostile}</p>`.text)).not.toContain('<script')
   })
 
-  it('loads nothing: no script, no address but pictures within', () => {
+  it('loads nothing: no script, no address except embedded images', () => {
     expect(page).not.toMatch(/<(script|link|iframe|object)\b|@import|url\(/)
     const addresses = [...page.matchAll(/(?:src|href)="([^"]*)"/g)].map(([, address = '']) => address)
     expect(addresses.length).toBeGreaterThan(10)
     for (const address of addresses) expect(address).toMatch(/^(#|data:image\/png;base64,)/)
   })
 
-  it('says of parts that were not run why', () => {
+  it('says why parts were not run', () => {
     const words = wordsOf(renderReport(emptyStudy(), { task, pictures: null, command }))
     expect(words.match(/It was skipped on request/g)?.length).toBeGreaterThan(8)
     expect(words).toContain('No model of this study was tested.')
   })
 })
 
-describe('figures in words', () => {
-  it('are dashes where there is no number', () => {
+describe('formatted figures', () => {
+  it('are dashes if there is no number', () => {
     for (const text of [count, decimal, percent, duration, probability])
       for (const value of [Number.NaN, Number.POSITIVE_INFINITY, null, undefined]) expect(text(value)).toBe('–')
   })

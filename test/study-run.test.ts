@@ -1,4 +1,4 @@
-/** The whole study on small data: every part, its report, stopped anywhere and gone on with, parts left out. */
+/** The whole study on small data: every part, its report, stopped and resumed anywhere, parts left out. */
 
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -35,7 +35,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(place, { recursive: true, force: true }))
 
-/** Without what differs from run to run: times and rates. */
+/** The report without what differs between runs: times and rates. */
 function figuresOf({ report }: FinishedStudy): unknown {
   const varying = new Set([
     ...['seconds', 'secondsPerEpoch', 'millisecondsPerStep', 'firstStepSeconds', 'imagesPerSecond', 'computeSeconds'],
@@ -62,7 +62,7 @@ describe('a study', () => {
     expect(commentary.join(' ')).toContain('made-up weights')
   })
 
-  it('trains the final LeNet-5 and the folds with what tuning found', () => {
+  it('trains the final LeNet-5 and the folds with the best settings found', () => {
     const { parts } = whole.report
     if (parts.tune.state !== 'done' || parts.crossval.state !== 'done' || parts.seed.state !== 'done')
       throw new Error('these parts are done')
@@ -73,7 +73,7 @@ describe('a study', () => {
     expect(parts.best.state === 'done' && parts.best.result).toMatchObject({ trainImages: 120 })
   })
 
-  it('leaves a page and JSON that name no folder of this computer', async () => {
+  it('writes a page and JSON that name no folder of this computer', async () => {
     for (const name of ['report.html', 'report.json']) {
       const text = await readFile(join(whole.runDir, name), 'utf8')
       expect(text).not.toContain(place)
@@ -82,9 +82,9 @@ describe('a study', () => {
     expect(whole.page).toBe(join(whole.runDir, 'report.html'))
   })
 
-  it('that is stopped anywhere goes on to the same figures', async () => {
+  it('that is stopped anywhere resumes to the same figures', async () => {
     const out = join(place, 'stopped')
-    // In the search, in the folds, in a training, between parts, in the features or the head.
+    // In the search, in the folds, in a training, between parts, in the features or in the head.
     const stops: readonly (StudyPart | 'begin')[] = ['tune', 'crossval', 'begin', 'best', 'vgg16']
     for (const [i, stop] of stops.entries()) {
       const controller = new AbortController()
@@ -157,7 +157,7 @@ describe('a study', () => {
     }
   })
 
-  it('refuses to go on with other settings, other data or a damaged part', async () => {
+  it('refuses to resume with other settings, other data or a damaged part', async () => {
     const refused = (options: StudyOptions, code: string) =>
       expect(runStudy(task, { ...shared, resume: whole.runDir, ...options })).rejects.toMatchObject({ code })
     await refused({ seed: 2 }, 'mismatch')

@@ -1,4 +1,4 @@
-/** What training refuses before it changes anything, and the numbers that stop a run. */
+/** Invalid input that training refuses before it changes anything, and non-finite numbers, which stop a run. */
 import { describe, expect, it } from 'vitest'
 import type { ImageDataset } from '../src/data/dataset.ts'
 import { residentImages } from '../src/data/dataset.ts'
@@ -25,7 +25,7 @@ describe('numbers that are not finite', () => {
     return own
   }
 
-  it('stop a run whose learning rate is far too high, with the weights as they were before the bad step', async () => {
+  it('stop a run whose learning rate is far too high, with the weights from before the bad step', async () => {
     const wild = { ...options, optimizer: nn.sgd({ learningRate: 1e30 }) }
     using data = pictureSet(50)
     using model = plainModel()
@@ -46,7 +46,7 @@ describe('numbers that are not finite', () => {
     ['logits/bias', Number.NaN],
     ['hidden/kernel', Number.POSITIVE_INFINITY],
   ])(
-    'planted in %s (%d) are found there, and nothing else has changed: no moving statistics either',
+    'planted in %s (%d) are found there, and nothing else has changed, not even moving statistics',
     async (name, value) => {
       using data = pictureSet(45)
       using model = restlessModel().to(device())
@@ -62,7 +62,7 @@ describe('numbers that are not finite', () => {
     },
   )
 
-  it('are found in the right epoch and step, including the last, smaller batch', async () => {
+  it('are found in the right epoch and step, including the smaller last batch', async () => {
     using data = pictureSet(41)
     using model = restlessModel()
     let bad: WeightNumbers | undefined
@@ -78,7 +78,7 @@ describe('numbers that are not finite', () => {
   })
 
   it('in a batch of one image are named by the step that took it', async () => {
-    // The rate is mad at the last step of the first epoch only: the first step of the second epoch is the bad one.
+    // The rate explodes only at the last step of the first epoch: the first step of the second epoch is the bad one.
     const rate: Schedule = { name: 'mad', rate: (step) => (step === 4 ? 1e30 : 1e-3) }
     const error = await failure(trained(plainModel, 41, { ...options, optimizer: nn.sgd({ learningRate: rate }) }))
     expect(error).toMatchObject({ code: 'not-finite', details: { epoch: 2, step: 1 } })
@@ -87,7 +87,7 @@ describe('numbers that are not finite', () => {
     expect(last).toMatchObject({ code: 'not-finite', details: { epoch: 1, step: 5 } })
   })
 
-  it('are not missed by a stop: no checkpoint is later than a bad step', async () => {
+  it('are not missed by a stop: no checkpoint is from after a bad step', async () => {
     using data = pictureSet(40)
     using model = plainModel().to(device())
     model.setWeights(poisoned(await model.weightNumbers(), 'logits/bias', Number.NaN))
@@ -117,7 +117,7 @@ describe('invalid input is refused before anything is changed', () => {
     ['empty batches', { batchSize: 0 }, /batchSize .*0/],
     ['batches of NaN', { batchSize: Number.NaN }, /batchSize .*NaN/],
     ['everything for validation', { validationSplit: 1 }, /share.*1/],
-    ['less than nothing for validation', { validationSplit: -0.1 }, /share.*-0\.1/],
+    ['a negative share for validation', { validationSplit: -0.1 }, /share.*-0\.1/],
     ['NaN for validation', { validationSplit: Number.NaN }, /validationSplit.*NaN/],
   ])('%s', async (_, options, mentions) => {
     using data = pictureSet(30)
@@ -133,7 +133,7 @@ describe('invalid input is refused before anything is changed', () => {
     expect(device().memory()).toEqual(before)
   })
 
-  it('images and classes that the model cannot take, and validation images elsewhere', async () => {
+  it('images and classes that the model cannot take, and validation images on another device', async () => {
     using other = await open()
     using data = pictureSet(30)
     using elsewhere = pictureSet(30, other)

@@ -1,4 +1,4 @@
-/** Optimizers and schedules against float64, and what a step changes besides the weights. */
+/** Optimizers and schedules, compared with float64, and what a step changes besides the weights. */
 import { describe, expect, it } from 'vitest'
 import { residentImages } from '../src/data/dataset.ts'
 import { nn } from '../src/index.ts'
@@ -41,8 +41,8 @@ describe('the state of a step besides the weights', () => {
     expect(weights.get('norm/moving_variance')?.data[0]).toBeCloseTo(movingVariance, 5)
   })
 
-  it('a count of steps, so that dropout draws another mask each time', async () => {
-    // One picture, weights that stay as they are: only masks tell the epochs apart.
+  it('a step count, so that dropout draws another mask each time', async () => {
+    // One image and constant weights: only masks differ between the epochs.
     const losses = async (rate: number): Promise<number[]> => {
       using data = pictureSet(1)
       using model = nn.sequential(
@@ -111,7 +111,7 @@ describe('schedules and tables of rates', () => {
     expect(new Set(optimizers).size).toBe(optimizers.length)
   })
 
-  it('hold bias corrections computed in float64, row after row, also late in a run', () => {
+  it('hold bias corrections computed in float64, row after row, even late in a run', () => {
     const learningRate = nn.cosineRate(1e-3, { warmupSteps: 10 })
     const [first, steps, total] = [90_000, 3, 100_000]
     const table = optimizerTable(nn.adamw({ learningRate, weightDecay: 0.02 }), first, steps, total)
@@ -130,7 +130,7 @@ describe('schedules and tables of rates', () => {
   })
 })
 
-/** Plain float64 training of flatten, dense with tanh, dense: what the optimizers are compared with. */
+/** Plain float64 training of flatten, dense with tanh, dense: the reference for the optimizers. */
 class Reference {
   readonly weights: Float64Array[]
   readonly #features: number
@@ -185,7 +185,7 @@ class Reference {
   }
 }
 
-/** New weight and new moments, from the weight, its gradient, the moments and the step from 1. */
+/** Computes the new weight and moments from the weight, its gradient, the moments and the step, from 1. */
 type Update = (p: number, g: number, moments: readonly number[], t: number) => readonly [number, readonly number[]]
 
 const adamUpdate =

@@ -1,4 +1,4 @@
-/** Trainings across stops and losses of the device: they go on elsewhere to the same numbers, bit for bit. */
+/** Trainings interrupted by stops and lost devices: they resume elsewhere to the same numbers, bit for bit. */
 import { describe, expect, it } from 'vitest'
 import { open } from '../src/gpu/node/open.ts'
 import { nn } from '../src/index.ts'
@@ -13,7 +13,7 @@ import { unlearningAfter } from './support/training.ts'
 
 const { pictureSet, trained, stopped, resumed } = useStoppedTraining()
 
-describe('a run that was stopped', () => {
+describe('a stopped run', () => {
   const settings: readonly {
     readonly name: string
     readonly model: (seed?: number) => Model
@@ -21,13 +21,13 @@ describe('a run that was stopped', () => {
     readonly options: FitOptions
   }[] = [
     {
-      name: 'with Adam and the best weights kept',
+      name: 'with Adam, keeping the best weights',
       model: plainModel,
       count: 100,
       options: { optimizer: nn.adam(), epochs: 3, batchSize: 10, validationSplit: 0.1, restoreBest: true },
     },
     {
-      name: 'with dropout, moving statistics, Nesterov and a last batch that is smaller',
+      name: 'with dropout, moving statistics, Nesterov and a smaller last batch',
       model: restlessModel,
       count: 80,
       options: {
@@ -43,11 +43,11 @@ describe('a run that was stopped', () => {
 
   for (const { name, model, count, options } of settings) {
     for (const stop of Object.values<Stop>(stops)) {
-      it(`${name}, ${stop.name}, goes on elsewhere to the same weights, history and best epoch`, async () => {
+      it(`${name}, ${stop.name}, resumes elsewhere to the same weights, history and best epoch`, async () => {
         const whole = await trained(() => model(), count, options)
         const checkpoint = await stopped(() => model(), count, options, stop)
         expect(checkpoint.step > 0).toBe(stop.isInMidEpoch)
-        // Through a file's bytes, into a model that began otherwise.
+        // Through a file's bytes, into a model with other initial weights.
         const reread = decodeCheckpoint(encodeCheckpoint(checkpoint))
         expect(await resumed(() => model(99), count, options, reread)).toEqual(whole)
       })
@@ -78,13 +78,13 @@ describe('a run that was stopped', () => {
     expect(await resumed(plainModel, 111, options, checkpoint)).toEqual(whole)
   })
 
-  it('and has already finished does not train again', async () => {
+  it('that had already finished does not train again', async () => {
     const checkpoints: TrainingCheckpoint[] = []
     const options: FitOptions = { optimizer: nn.adam(), epochs: 2, batchSize: 16, validationSplit: 0.2 }
     const callbacks = { onCheckpoint: (checkpoint: TrainingCheckpoint) => void checkpoints.push(checkpoint) }
     const whole = await trained(plainModel, 40, { ...options, callbacks })
     const last = checkpoints.at(-1)
-    if (last === undefined) throw new Error('there is a checkpoint an epoch')
+    if (last === undefined) throw new Error('there is one checkpoint per epoch')
     expect(checkpoints.map(({ epoch, step, globalStep }) => [epoch, step, globalStep])).toEqual([
       [1, 0, 2],
       [2, 0, 4],
@@ -101,7 +101,7 @@ describe('a device that is lost in training', () => {
     ['at the end of the second epoch', 'onEpochEnd'],
     ['while the checkpoint is taken away', 'onCheckpoint'],
     ['on the way', 'onProgress'],
-  ])('%s gives one error; the last checkpoint leads to the same end on another device', async (_, callback) => {
+  ])('%s gives one error; the last checkpoint leads to the same result on another device', async (_, callback) => {
     const whole = await trained(restlessModel, 70, options)
     const own = await open()
     const data = pictureSet(70, own)
@@ -143,7 +143,7 @@ describe('a device that is lost in training', () => {
     expect(await resumed(() => restlessModel(8), 70, options, last)).toEqual(whole)
   })
 
-  it('can be disposed of by a callback: the run ends with an error that says so', async () => {
+  it('can be disposed by a callback: the run ends with an error that says so', async () => {
     const own = await open()
     const data = pictureSet(70, own)
     const model = plainModel()

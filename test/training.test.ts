@@ -1,6 +1,6 @@
 /**
  * Training as a whole, on small synthetic images: the same numbers twice, nothing allocated between steps, and what
- * callbacks see.
+ * callbacks receive.
  */
 import { describe, expect, it } from 'vitest'
 import { open } from '../src/gpu/node/open.ts'
@@ -27,7 +27,7 @@ describe('two runs', () => {
     const begunElsewhere = await trained(() => plainModel(2), 48, { epochs: 1, seed: 1 })
     expect(reordered.weights).not.toEqual(first.weights)
     expect(begunElsewhere.weights).not.toEqual(first.weights)
-    // One batch of all images: their order changes sums in the last bits only, masks change everything.
+    // A single batch of all images: their order changes only the last bits of sums; masks change everything.
     const masks = await Promise.all(
       [1, 2].map((seed) => trained(restlessModel, 16, { epochs: 1, seed, optimizer: nn.sgd({ learningRate: 1 }) })),
     )
@@ -44,7 +44,7 @@ describe('two runs', () => {
 })
 
 describe('memory', () => {
-  it('is the same after a thousand steps, and all the way there', async () => {
+  it('stays the same over a thousand steps', async () => {
     const before = device().memory()
     {
       using data = pictureSet(45)
@@ -101,7 +101,7 @@ const brokenOptimizer: Optimizer = {
 }
 
 describe('between the steps of an epoch', () => {
-  /** Trains three epochs and gives what the second one asked of WebGPU, in order. */
+  /** Trains three epochs and returns the calls of WebGPU in the second one, in order. */
   async function callsOfSecondEpoch(count: number): Promise<string[]> {
     using own = await open()
     using data = pictureSet(count, own)
@@ -110,7 +110,7 @@ describe('between the steps of an epoch', () => {
     const watch = <T extends object>(target: T, names: readonly (keyof T & string)[]): void => {
       for (const name of names) {
         const method = target[name]
-        if (typeof method !== 'function') throw new Error(`${name} is no method`)
+        if (typeof method !== 'function') throw new Error(`${name} is not a method`)
         const watched = (...parameters: unknown[]): unknown => {
           calls.push(name)
           return Reflect.apply(method, target, parameters)
@@ -200,7 +200,8 @@ describe('callbacks', () => {
         onCheckpoint: ({ epoch, step }) => slowly(`checkpoint ${epoch}:${step}`),
       },
     })
-    // How many steps go together, hence how often progress is told, is up to the clock; each epoch's end is told.
+    // The steps per submission, and so the number of reports, depend on the clock; the end of each epoch is always
+    // reported.
     const fixed = events.filter((event) => !event.startsWith('progress') || event.endsWith(':3'))
     expect(fixed).toEqual([
       'begin',
@@ -246,7 +247,7 @@ describe('callbacks', () => {
 })
 
 describe('small numbers of images', () => {
-  it('can be trained one at a time, and validated by one', async () => {
+  it('can be trained one at a time, and validated with one', async () => {
     using data = pictureSet(9)
     using model = plainModel()
     const validation = data.subset([4])
@@ -264,7 +265,7 @@ describe('small numbers of images', () => {
     expect(one.epochs[1]?.loss).toBeLessThan(one.epochs[0]?.loss ?? 0)
   })
 
-  it('are each taken once an epoch, the last batch included', async () => {
+  it('are each used once per epoch, including the last batch', async () => {
     using data = pictureSet(10)
     using model = plainModel()
     // A rate this small changes nothing: the epoch's loss is the data set's.

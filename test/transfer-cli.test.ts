@@ -8,7 +8,7 @@ import { writeBars } from './support/fashion-files.ts'
 
 let place = ''
 let data: readonly string[] = []
-/** In the user's cache, where the driver is: features of data that nobody else has. */
+/** In the user's cache, with the driver: features of data that nobody else has. */
 const folders = new Set<string>()
 
 beforeAll(async () => {
@@ -32,8 +32,8 @@ async function weftgrad(args: readonly string[], during?: CommandOptions['during
 
 const hashed = ['--weights', 'hashed', '--layers', 'block1_pool']
 
-describe('features and a head on them, through the command', () => {
-  it('are computed once, with JSON on standard output alone', async () => {
+describe('features and a head on them, with the command', () => {
+  it('are computed once, with only JSON on standard output', async () => {
     const first = await weftgrad(['features', 'vgg16', ...hashed, '--pool', 'avg', ...data, '--json'])
     expect({ code: first.code, stderr: first.stderr }).toMatchObject({ code: 0 })
     const report = JSON.parse(first.stdout)
@@ -49,7 +49,7 @@ describe('features and a head on them, through the command', () => {
     expect(folders.size).toBe(1)
   }, 120_000)
 
-  it('give the promised JSON, a run that can be tested again, and say that the figures mean nothing', async () => {
+  it('give the promised JSON and a run that can be evaluated again, and say that the figures mean nothing', async () => {
     const out = join(place, 'run')
     const args = ['--epochs', '2', '--head', 'linear', '--limit-train', '60', '--limit-test', '20', '--out', out]
     const trained = await weftgrad(['transfer', 'vgg16', ...hashed, ...args, ...data, '--json'])
@@ -77,7 +77,7 @@ describe('features and a head on them, through the command', () => {
     expect(JSON.parse(tested.stdout).test).toEqual(report.test)
   }, 120_000)
 
-  it('stop by SIGINT with its exit code, and go on with what is finished', async () => {
+  it('stop by SIGINT with its exit code, and resume with what is finished', async () => {
     let sent = false
     const args = ['transfer', 'vgg16', ...hashed, '--epochs', '500', '--patience', '500', ...data]
     const stopped = await weftgrad([...args, '--json'], (text, child) => {
@@ -101,7 +101,7 @@ describe('features and a head on them, through the command', () => {
   }, 120_000)
 })
 
-describe('what is missing or wrong', () => {
+describe('missing or wrong input', () => {
   it('weights: says how to get them, exits 2, and leaves nothing', async () => {
     for (const args of [
       ['transfer', 'resnet152v2'],
@@ -119,7 +119,7 @@ describe('what is missing or wrong', () => {
     }
   }, 60_000)
 
-  it('arguments: refused by name, with exit code 2 and without a stack', async () => {
+  it('arguments: refused by name, with exit code 2 and no stack trace', async () => {
     const cases: [string[], string][] = [
       [['vgg19'], "Unknown network 'vgg19'. Known are vgg16, xception, resnet152v2"],
       [['vgg16', '--head', 'deep'], "--head must be linear or mlp, not 'deep'"],

@@ -1,6 +1,6 @@
 /**
- * Transfer learning with made-up weights and small data: a head on frozen features, fine-tuning from a layer on, what a
- * run leaves, what is refused. Accuracies of real weights are measured by the command, not here.
+ * Transfer learning with made-up weights and small data: a head on frozen features, fine-tuning from a given layer, the
+ * files of a run, and what is refused. The accuracy of real weights is measured by the command, not here.
  */
 
 import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -107,7 +107,7 @@ describe('a head on frozen features', () => {
     expect(right / rows.length).toBe(report.test.accuracy)
   })
 
-  it('is the same to the bit for the same seed, with features from the cache, and another for another seed', async () => {
+  it('is the same to the bit for the same seed, with features from the cache, and different for another seed', async () => {
     const again = await run('again')
     expect(again.features).toMatchObject({ cached: true, computed: 0 })
     expect((await modelOf('again')).tensors).toEqual((await modelOf('head')).tensors)
@@ -116,13 +116,13 @@ describe('a head on frozen features', () => {
     expect((await modelOf('other')).tensors).not.toEqual((await modelOf('head')).tensors)
   })
 
-  it('is tested again with the same result', async () => {
+  it('can be evaluated again with the same result', async () => {
     const config = await readAnyConfig(join(place, 'head'))
     const { test, confusion } = await evaluateTransferRun(task, join(place, 'head'), config, { dataDir, featureDir })
     expect({ test, confusion }).toEqual({ test: report.test, confusion: report.confusion })
   })
 
-  it('says what pictures show', async () => {
+  it('classifies images', async () => {
     const { pixels, labels } = barImages(40, 'test 120')
     const paths = [0, 1, 2, 3, 4, 5].map((i) => join(place, `${i}.png`))
     for (const [i, path] of paths.entries()) {
@@ -142,12 +142,12 @@ describe('a head on frozen features', () => {
     expect(linear.history.at(-1)?.loss).toBeLessThan(linear.history[0]?.loss ?? 0)
   })
 
-  it('stops early where validation gets no better', async () => {
+  it('stops early if validation does not improve', async () => {
     const { epochs, bestEpoch } = await run('patient', { epochs: 200, patience: 2, learningRate: 0.05 })
     expect(epochs).toBe(bestEpoch + 2)
   })
 
-  it('looks at the test images once, after training, and trains on the images asked for', async () => {
+  it('uses the test images once, after training, and trains on the requested images', async () => {
     const told: string[] = []
     const limited = await run(
       'limited',
@@ -161,7 +161,7 @@ describe('a head on frozen features', () => {
 })
 
 describe('fine-tuning', () => {
-  it('trains the layers from the one named on, together with the head, after the head alone', async () => {
+  it('trains the named layer and later ones together with the head, after the head alone', async () => {
     const report = await run('tuned', { unfreeze: 'block2_conv1', fineTuneEpochs: 2, epochs: 2, fineTuneRate: 1e-3 })
     expect(report.history.map(({ epoch, stage }) => [epoch, stage])).toEqual([
       [1, 'head'],
@@ -185,7 +185,7 @@ describe('fine-tuning', () => {
     expect(again.test).toEqual(report.test)
   })
 
-  it('is given up where validation images find it no better: the head keeps its weights, the network its own', async () => {
+  it('is dropped if it does not improve validation: the head and the network keep their weights', async () => {
     const report = await run('wasted', { unfreeze: 'block2_conv1', fineTuneEpochs: 1, fineTuneRate: 10, epochs: 4 })
     expect(report.fineTuning?.kept).toBe(false)
     expect(report.bestEpoch).toBeLessThanOrEqual(4)
@@ -198,7 +198,7 @@ describe('fine-tuning', () => {
   })
 })
 
-describe('a transfer run that was stopped', () => {
+describe('a stopped transfer run', () => {
   const tuned = { unfreeze: 'block2_conv1', fineTuneEpochs: 2, epochs: 3, fineTuneRate: 1e-3 } as const
   const bytesOf = (out: string, file: string) => readFile(join(place, out, file))
   const historyOf = async (out: string): Promise<unknown[]> =>
@@ -208,7 +208,7 @@ describe('a transfer run that was stopped', () => {
       .map((line) => ({ ...JSON.parse(line), seconds: 0 }))
   const resumed = (out: string, options: Partial<TransferOptions> = {}, reporter?: TransferReporter) =>
     trainTransfer(task, { dataDir, featureDir, resume: join(place, out), ...options }, reporter)
-  /** Stops in a stage, within an epoch or between two. */
+  /** Stops in a stage, within an epoch or between epochs. */
   const stopIn = (stage: string, what: 'step' | 'epoch'): { reporter: TransferReporter; signal: AbortSignal } => {
     const controller = new AbortController()
     let now = ''
@@ -224,7 +224,7 @@ describe('a transfer run that was stopped', () => {
     whole = await run('whole', tuned)
   })
 
-  it('in the head or in fine-tuning goes on to the same model, bit for bit', async () => {
+  it('in the head or in fine-tuning resumes to the same model, bit for bit', async () => {
     const out = 'interrupted'
     const stops = [
       ['head', 'step'],
@@ -238,7 +238,7 @@ describe('a transfer run that was stopped', () => {
       const details = { runDir: join(place, out), resumable: true }
       await expect(stopping).rejects.toMatchObject({ code: 'aborted', details })
       expect(await readdir(join(place, out))).toContain('stages')
-      // A line that a crash left, of an epoch that is in no checkpoint.
+      // A line that a crash left behind, from an epoch that is in no checkpoint.
       await appendFile(join(place, out, 'history.jsonl'), '{"epoch":99}\n')
     }
     const report = await resumed(out)
@@ -249,14 +249,14 @@ describe('a transfer run that was stopped', () => {
     expect((await readdir(join(place, out))).sort()).toEqual((await readdir(join(place, 'whole'))).sort())
   }, 240_000)
 
-  it('and finished is not trained again', async () => {
+  it('that has finished is not trained again', async () => {
     const notes: string[] = []
     const onAdapter = () => expect.fail('it trains again')
     expect(await resumed('whole', {}, { onAdapter, onNote: (line) => notes.push(line) })).toEqual(whole)
     expect(notes).toEqual([expect.stringContaining('is finished')])
   })
 
-  it('refuses other settings, another network, other data and another folder, and stays as it was', async () => {
+  it('refuses other settings, another network, other data and another folder, and is unchanged', async () => {
     const { reporter, signal } = stopIn('head', 'step')
     await expect(run('kept', { signal }, reporter)).rejects.toMatchObject({ code: 'aborted' })
     const contents = async () => Promise.all((await readdir(join(place, 'kept'), { recursive: true })).sort())
@@ -277,7 +277,7 @@ describe('a transfer run that was stopped', () => {
     )
     const early = join(place, 'kept', 'stages')
     await rm(early, { recursive: true })
-    // As runs of before there were checkpoints: they begin again.
+    // Like runs from before there were checkpoints: they start over.
     expect((await resumed('kept')).test).toEqual((await run('fresh')).test)
   }, 240_000)
 })
@@ -285,7 +285,7 @@ describe('a transfer run that was stopped', () => {
 describe('a network cut in two', () => {
   const device = useDevice()
 
-  /** Logits of some images by a head on features, and by the cut network that ends in the same head. */
+  /** The logits of some images, from a head on features, and from the cut network that ends in the same head. */
   async function compare(name: 'vgg16' | 'xception', names: readonly string[], from: string) {
     const base = pretrained[name].build({ size: task.transfer[name].size })
     const taps = names.map((layer): FeatureTap => ({ layer, pooling: 'avg2' }))
@@ -314,7 +314,7 @@ describe('a network cut in two', () => {
     return { own, expected }
   }
 
-  it('gives what the whole one gives: taps on both sides of the cut, batch normalisation as in inference', async () => {
+  it('gives the same results as the whole one: taps on both sides of the cut, batch normalisation as in inference', async () => {
     for (const [name, names, from] of [
       ['vgg16', ['block2_pool', 'block1_pool', 'block3_conv2'], 'block2_conv1'],
       ['xception', ['add_1', 'add'], 'block3_sepconv1_act'],
@@ -325,7 +325,7 @@ describe('a network cut in two', () => {
     }
   })
 
-  it('is told where it cannot be cut, and where it can', () => {
+  it('says where it cannot be cut, and where it can', () => {
     const vgg = pretrained.vgg16.build({ size: 32 })
     const xception = pretrained.xception.build({ size: 71 })
     const tap = (layer: string) => [{ layer, pooling: 'avg' } as const]
@@ -341,8 +341,8 @@ describe('a network cut in two', () => {
   })
 })
 
-describe('refused before anything is computed or written', () => {
-  it('options, layers and weights that make no sense', async () => {
+describe('refused before anything is computed or written:', () => {
+  it('invalid options, layers and weights', async () => {
     for (const [options, code, words] of [
       [{ size: 16 }, 'argument', '32x32 and larger'],
       [{ layers: ['block9_pool'] }, 'argument', "no layer 'block9_pool'"],
@@ -358,7 +358,7 @@ describe('refused before anything is computed or written', () => {
     await expect(readdir(join(place, 'refused'))).rejects.toMatchObject({ code: 'ENOENT' })
   })
 
-  it('a stop leaves the features, and no folder of a run that did not begin', async () => {
+  it('a stopped extraction keeps the features, and leaves no folder of a run that did not begin', async () => {
     const controller = new AbortController()
     const stopped = run(
       'stopped',
@@ -369,7 +369,7 @@ describe('refused before anything is computed or written', () => {
     expect((await run('afterwards', { layers: ['block1_conv2'], epochs: 1 })).features.cached).toBe(true)
   })
 
-  it('by evaluating: a run whose weights are others now', async () => {
+  it('when evaluating, a run whose weights have changed', async () => {
     const config = await readAnyConfig(join(place, 'head'))
     const other = { ...config, base: { weights: 'elsewhere.h5', fingerprint: 'sha256:0' } }
     await expect(evaluateTransferRun(task, join(place, 'head'), other, { dataDir, featureDir })).rejects.toMatchObject({
@@ -379,7 +379,7 @@ describe('refused before anything is computed or written', () => {
   })
 })
 
-it('the defaults of every network are settings that it takes', () => {
+it('every network accepts its own defaults', () => {
   for (const [name, defaults] of Object.entries(task.transfer) as [
     keyof typeof task.transfer,
     typeof task.transfer.vgg16,

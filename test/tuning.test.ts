@@ -1,6 +1,7 @@
 /**
- * Tuning: which variant a table chooses, what is measured and what is refused, what is kept from run to run, and that a
- * resumed run repeats its kernels. Families are made up where a variant must be slow or wrong; everything runs on a device.
+ * Tuning: which variant a table chooses, what is measured and what is rejected, what is kept between runs, and that a
+ * resumed run repeats its kernels. Some families are made up, so that a variant is slow or wrong; everything runs on a
+ * device.
  */
 
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -23,10 +24,10 @@ import { dispatch, input, output, reads, writes } from '../src/kernels/kernel.ts
 import type { TrainingFacts } from '../src/nn/contract.ts'
 import type { Model } from '../src/nn/model.ts'
 import { FileTuningStore, tuningMode } from '../src/nn/tuning-store.node.ts'
-import { Random } from '../src/random.ts'
 import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
 import { readTrainConfig, type TrainOptions, type TrainReporter, train } from '../src/train/run.node.ts'
 import { useDevice } from './support/device.ts'
+import { noiseImages } from './support/noise.ts'
 
 const device = useDevice()
 let place = ''
@@ -40,7 +41,7 @@ interface DoublingKey {
   readonly count: number
 }
 
-/** Doubles numbers after `turns` rounds of nothing; `factor` 2 is right. */
+/** Doubles numbers after `turns` idle rounds; a `factor` of 2 is correct. */
 function doublingPlan(variant: string, { count }: DoublingKey, turns: number, factor = '2.0'): KernelPlan {
   const kernel = dispatch({
     label: `doubling/${variant}`,
@@ -194,10 +195,10 @@ describe('the cache', () => {
   })
 
   it.each([
-    ['is cut off', (text: string) => text.slice(0, -20)],
-    ['is another’s', () => '{"hello": "world"}'],
-    ['is of another adapter', (text: string) => text.replace(/"adapter": "/, '"adapter": "another ')],
-    ['is of other kernels', (text: string) => text.replace(/"kernelRevision": \d+/, '"kernelRevision": 0')],
+    ['is truncated', (text: string) => text.slice(0, -20)],
+    ['belongs to another program', () => '{"hello": "world"}'],
+    ['is for another adapter', (text: string) => text.replace(/"adapter": "/, '"adapter": "another ')],
+    ['is for other kernels', (text: string) => text.replace(/"kernelRevision": \d+/, '"kernelRevision": 0')],
     ['has invalid entries', (text: string) => text.replace('"fast"', '7')],
     ['is a list', () => '[]'],
   ])('counts as empty and is rewritten if its file %s', async (what, damage) => {
@@ -232,18 +233,11 @@ describe('the cache', () => {
   })
 })
 
-/** 28x28 noise in ten classes. */
-function noise(count: number) {
-  const random = new Random(3, 'noise')
-  const images = Uint8Array.from({ length: count * 784 }, () => random.below(256))
-  return { images, labels: Uint8Array.from({ length: count }, (_, i) => i % 10) }
-}
-
 describe('tuning a training', () => {
   it('measures once, serves fit by shape, and releases all memory', async () => {
     using model: Model = nn.lenet5({ units: [16, 8] }, { seed: 1 })
     model.to(device())
-    using data = residentImages(device(), { ...noise(60), height: 28, width: 28, channels: 1, classes: 10 })
+    using data = residentImages(device(), noiseImages(60))
     const before = device().memory().liveBytes
     const store = new MemoryTuningStore()
     const training = { optimizer: nn.adam(), batchSize: 16, validationSplit: 0.2, epochs: 1 }
@@ -258,7 +252,7 @@ describe('tuning a training', () => {
     expect([second.kernels, second.left, second.variants]).toEqual([[], 0, first.variants])
     expect(device().memory().liveBytes).toBe(before)
 
-    // The opposite of what was found, to see that it is obeyed kernel by kernel.
+    // The opposite of what was found, to check that it is obeyed kernel by kernel.
     const others = first.kernels.map(({ task, chosen }) => [
       classKey(task),
       task.candidates.find((name) => name !== chosen) ?? chosen,
@@ -280,7 +274,7 @@ describe('a run', () => {
       ['train', 160],
       ['test', 40],
     ] as const) {
-      const { images, labels } = noise(count)
+      const { images, labels } = noiseImages(count)
       const pixels = writeIdx({ shape: [count, 28, 28], data: images })
       await writeFile(join(folder, fashionMnistFiles[`${half}Images`].name), pixels)
       await writeFile(join(folder, fashionMnistFiles[`${half}Labels`].name), writeIdx({ shape: [count], data: labels }))
@@ -313,7 +307,7 @@ describe('a run', () => {
     expect(await run({ out: join(place, 'first') }, true)).toEqual([
       expect.stringMatching(/^Autotuned \d+( of \d+)? kernels in \d+\.\d s/),
     ])
-    // Where nothing is compiled yet the time runs out before every kernel has been measured: the next runs go on.
+    // If nothing is compiled yet, time runs out before every kernel has been measured: the next runs continue.
     for (let i = 0; (await run({ out: join(place, `again${i}`) }, true)).length > 0; i++) expect(i).toBeLessThan(30)
     const found = await readFile(path, 'utf8')
     const opposite: { kernels: Record<string, { variant: string; candidates: string[] }> } = JSON.parse(found)
@@ -337,7 +331,7 @@ describe('a run', () => {
     await writeFile(path, JSON.stringify(opposite))
     expect(await run({ out: join(place, 'plain') }, true)).toEqual([])
     const plain = await kernelsOf('plain')
-    // Some of the forced may be what is preferred: where measuring had found another to be faster.
+    // Some of the forced variants may be the preferred ones, if measuring had found another to be faster.
     expect(Object.keys(forced).some((name) => plain[name] !== forced[name])).toBe(true)
 
     // The first runs listed families and variants, which says nothing about shapes.

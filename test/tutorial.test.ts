@@ -1,11 +1,11 @@
 /**
- * The tutorial is true: the programs of each page, joined in order, type-check as strictly as the sources, run on the real
- * device and print what the page says.
+ * The tutorial is correct: the programs of each page, joined in order, type-check as strictly as the sources, run on
+ * the real device and print what the page says.
  *
- * How a page is written: its ```ts blocks make up one program. Code that is only shown (it needs a download, or a browser)
- * is marked ```ts no-run: it is type-checked in place. ```text blocks are the output, in order. In them `...` stands for
- * output that differs between computers: whole lines if alone on a line, else the rest of the line. Decimal numbers may
- * differ by one in the last printed digit, or by what the block says: ```text within=0.05.
+ * The format of a page: its ```ts blocks make up one program. Code that is only shown (it needs a download, or a
+ * browser) is marked ```ts no-run: it is type-checked in place. ```text blocks are the output, in order. In them `...`
+ * stands for output that differs between computers: whole lines if alone on a line, else the rest of the line. Decimal
+ * numbers may differ by one in the last printed digit, or by what the block says: ```text within=0.05.
  */
 import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -23,7 +23,7 @@ const chapters = readdirSync(folder).filter((name) => /^\d.*\.md$/.test(name))
 
 interface Block {
   readonly language: string
-  /** What stands after the language. */
+  /** The text after the language. */
   readonly mark: string
   readonly text: string
 }
@@ -37,8 +37,8 @@ function blocksOf(page: string): Block[] {
 }
 
 /**
- * The page's programs as one module. What is not run becomes the body of a function that nobody calls; neighbours share one,
- * so that the later sees what the earlier declares.
+ * The page's programs as one module. Code that is not run becomes the body of a function that nobody calls;
+ * neighbouring blocks share one, so that a later block sees the declarations of an earlier one.
  */
 function programOf(page: string): string {
   const program: string[] = []
@@ -66,7 +66,7 @@ function uncalled(text: string, name: string): string {
 
 interface ExpectedLine {
   readonly text: string
-  /** By how much a number may differ; undefined for one in its last printed digit. */
+  /** How much a number may differ; undefined for one in its last printed digit. */
   readonly within: number | undefined
 }
 
@@ -83,7 +83,7 @@ function expectedOutput(page: string): ExpectedLine[] {
 
 const decimal = /-?\d+\.\d+(?:e[+-]?\d+)?/g
 
-/** One in the last digit: of 0.250 it is 0.001, of 1.5e-4 it is 1e-5. */
+/** One in the last digit: 0.001 for 0.250, 1e-5 for 1.5e-4. */
 function lastDigit(number: string): number {
   const [digits = '', exponent = '0'] = number.split('e')
   return 1.001 * 10 ** (Number(exponent) - (digits.split('.')[1]?.length ?? 0))
@@ -104,7 +104,7 @@ function sameLine(expected: ExpectedLine, actual: string): boolean {
   })
 }
 
-/** The first line of the page that the output does not have in its place; undefined where all is as the page says. */
+/** The first line of the page that the output lacks at that position; undefined if everything matches. */
 function firstMisfit(expected: readonly ExpectedLine[], actual: readonly string[]): string | undefined {
   let at = 0
   let anything = false

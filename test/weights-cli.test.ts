@@ -1,4 +1,4 @@
-/** `weftgrad weights` and `weftgrad convert` as a user meets them: child processes. */
+/** `weftgrad weights` and `weftgrad convert` as users see them: child processes. */
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-/** Runs the command where no weights are but those that the test put there. */
+/** Runs the command with only those weights that the test has provided. */
 const weftgrad = (...args: readonly string[]): Promise<Outcome> =>
   runCommand(args, {
     env: {

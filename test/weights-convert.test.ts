@@ -1,4 +1,4 @@
-/** Files of weights, in memory, written as safetensors. */
+/** Weight files, in memory, written as safetensors. */
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -59,7 +59,7 @@ describe('converting', () => {
     expect([...readSafetensors(await readFile(out)).tensors.keys()]).toEqual(['a/kernel', 'x/a/kernel'])
   })
 
-  it('leaves out counters, and does not take layer numbers for names', async () => {
+  it('leaves out counters, and does not mistake layer numbers for names', async () => {
     const plain = memoryWeightFile('keras-3-h5', [['dense_1', { 'vars/0': [1, 2], 'vars/1': [] }]])
     const groups = plain.groups.map((group) => ({
       ...group,

@@ -1,4 +1,4 @@
-/** Downloads of published files from a local server that behaves, breaks off, stalls, or sends something else. */
+/** Downloads of published files from a local server that works, hangs up, stalls, or sends something else. */
 import { createHash } from 'node:crypto'
 import { type FileHandle, mkdir, mkdtemp, open, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -16,7 +16,7 @@ const md5 = createHash('md5').update(content).digest('hex')
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void
 
-/** One answer a request; the last one stays. */
+/** One answer per request; the last one repeats. */
 let answers: Answer[] = []
 let requests: { readonly range: string | undefined }[] = []
 const server = createServer((request, response) => {
@@ -48,7 +48,7 @@ const published = (changes: Partial<PublishedFile> = {}): PublishedFile => ({
   ...changes,
 })
 
-/** Sends the file, or the part that is asked for. */
+/** Sends the file, or the requested part. */
 const whole =
   (bytes = content): Answer =>
   (request, response) => {
@@ -63,7 +63,7 @@ const whole =
 const ignoringRange: Answer = (_, response) =>
   void response.writeHead(200, { 'content-length': content.length }).end(content)
 
-/** Promises all bytes, sends some, and then hangs up or does nothing. */
+/** Promises all bytes, sends some, and then hangs up or stalls. */
 const broken =
   (bytes: number, end: 'hang up' | 'stall'): Answer =>
   (_, response) => {
@@ -71,7 +71,7 @@ const broken =
     response.write(content.subarray(0, bytes), () => end === 'hang up' && setTimeout(() => response.destroy(), 20))
   }
 
-/** Sends a body that ends without having said how long it is. */
+/** Sends a body without giving its length. */
 const ofNoLength =
   (bytes: Buffer): Answer =>
   (_, response) => {
@@ -79,7 +79,7 @@ const ofNoLength =
     response.end()
   }
 
-/** Runs the download until it breaks off. */
+/** Runs the download until it is interrupted. */
 async function breakOff(bytes = 100_000): Promise<void> {
   const before = answers
   answers = [broken(bytes, 'hang up')]
@@ -88,7 +88,7 @@ async function breakOff(bytes = 100_000): Promise<void> {
   requests = []
 }
 
-/** `toEqual` takes a second for as many bytes. */
+/** Compares the bytes; `toEqual` takes a second for this many. */
 const isWhole = async (path = join(folder, 'net.h5')): Promise<boolean> => content.equals(await readFile(path))
 
 const filesThere = async (): Promise<string[]> => (await readdir(folder)).sort()
@@ -263,11 +263,11 @@ describe('an interrupted download', () => {
     expect(await filesThere()).toEqual(['net.h5'])
   })
 
-  it('starts over, once, when the part that the server sends does not fit its own', async () => {
+  it('starts over, once, when the part that the server sends does not fit the part already received', async () => {
     const misfits: Record<string, Answer> = {
       'another part': (_, response) =>
         void response.writeHead(206, { 'content-range': 'bytes 7-8/300000' }).end(Buffer.alloc(2)),
-      'a part of no place': (_, response) => void response.writeHead(206).end(Buffer.alloc(2)),
+      'a part without a position': (_, response) => void response.writeHead(206).end(Buffer.alloc(2)),
       'the rest of another file': (_, response) =>
         void response.writeHead(206, { 'content-range': 'bytes 100000-199999/200000' }).end(Buffer.alloc(100_000)),
       'more than is missing': (_, response) => {

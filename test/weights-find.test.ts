@@ -1,4 +1,4 @@
-/** Where weights are looked for, and what is said where there are none. */
+/** Where weights are searched, and the message if there are none. */
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -28,7 +28,7 @@ async function put(path: string): Promise<string> {
   return full
 }
 
-/** A computer that reaches nothing. */
+/** A computer without network. */
 const surroundings = (env: WeightsSurroundings['env'] = {}): WeightsSurroundings => ({
   env,
   home: join(folder, 'home'),
@@ -38,7 +38,7 @@ const offline: FindWeightsOptions['fetch'] = async () => {
   throw new TypeError('fetch failed', { cause: new Error('no network') })
 }
 
-describe('weights are looked for', () => {
+describe('weights are searched', () => {
   it('in the given folder, then in the caches of Keras and weftgrad', async () => {
     const env = { WEFTGRAD_WEIGHTS_DIR: join(folder, 'own'), KERAS_HOME: join(folder, 'keras') }
     const find = () => lookUpWeights('vgg16', { surroundings: surroundings(env) })
@@ -52,7 +52,7 @@ describe('weights are looked for', () => {
     expect(await lookUpWeights('vgg16', { surroundings: surroundings(env), withTop: true })).toBeUndefined()
   })
 
-  it("in the user's .keras where KERAS_HOME is not set", async () => {
+  it("in the user's .keras if KERAS_HOME is not set", async () => {
     const keras = await put(`home/.keras/models/${topFile}`)
     expect(await lookUpWeights('vgg16', { surroundings: surroundings(), withTop: true })).toEqual({
       path: keras,
@@ -60,7 +60,7 @@ describe('weights are looked for', () => {
     })
   })
 
-  it('nowhere else when a file is named', async () => {
+  it('nowhere else if a file is named', async () => {
     await put(`cache/weights/${file}`)
     const named = await put('mine.safetensors')
     const options = { surroundings: surroundings(), fetch: offline }

@@ -1,6 +1,6 @@
 /**
- * One LeNet-5 in every format that Keras and the TensorFlow.js converter write: read, loaded and run, it gives the
- * probabilities that Keras gave. Quantised files hold other numbers: those that TensorFlow.js reads from them.
+ * One LeNet-5 in every format that Keras and the TensorFlow.js converter write: read, loaded and run, it gives Keras'
+ * probabilities. Quantised files hold other numbers: those that TensorFlow.js reads from them.
  */
 import { readFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -50,7 +50,7 @@ async function load(path: string): Promise<{ readonly weights: Float32Array[]; r
 
 const exact = { rtol: 0, atol: 0 }
 
-describe('a LeNet-5 of Keras, read from', () => {
+describe("Keras' LeNet-5, read from", () => {
   it.each([
     ['lenet5.h5'],
     ['lenet5.keras'],
@@ -67,7 +67,7 @@ describe('a LeNet-5 of Keras, read from', () => {
     expect(disagreement(own.probabilities, probabilities, { rtol: 0, atol: 1e-5 })).toBeUndefined()
   })
 
-  it('safetensors that were converted from each, is the same again', async () => {
+  it('safetensors converted from each, is the same again', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'weftgrad-lenet-'))
     try {
       for (const name of ['lenet5.keras', 'lenet5.weights.h5', 'lenet5_keras2_weights.h5', 'tfjs-graph']) {
@@ -94,7 +94,7 @@ describe('a quantised LeNet-5, read from', () => {
   })
   afterAll(() => tf.disposeVariables())
 
-  /** As TensorFlow.js reads it: weights, and probabilities for the images. */
+  /** The weights as TensorFlow.js reads them, and probabilities for the images. */
   async function byTensorFlow(folder: string): ReturnType<typeof load> {
     const path = join(folder, 'model.json')
     const { modelTopology, weightsManifest } = JSON.parse(await readFile(path, 'utf8'))
@@ -125,7 +125,7 @@ describe('a quantised LeNet-5, read from', () => {
         expect(disagreement(own.weights[i] ?? [], data, exact)).toBeUndefined()
       }
       expect(disagreement(own.probabilities, theirs.probabilities, { rtol: 0, atol: 1e-5 })).toBeUndefined()
-      // Coarse as eight bits are, the classes stay the same for nearly all images.
+      // Although eight bits are coarse, nearly all images keep their class.
       expect(disagreement(own.probabilities, probabilities, { rtol: 0, atol: 0.05 })).toBeUndefined()
     },
   )

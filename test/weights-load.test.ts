@@ -1,4 +1,4 @@
-/** Files of weights, in memory, matched with networks. */
+/** Weight files, in memory, matched with networks. */
 import { describe, expect, it } from 'vitest'
 import { add, batchNormalization, conv2d, dense, flatten, normalization } from '../src/nn/layers.ts'
 import { type Model, sequential } from '../src/nn/model.ts'
@@ -61,14 +61,14 @@ describe('matching a file with a network', () => {
       expect(assigned(denses('a', 'b'), format, swapped), format).toMatchObject({ 'a/kernel': 'a/kernel:0' })
   })
 
-  it('accepts names with a path before them, with any separator', () => {
+  it('accepts names preceded by a path, with any separator', () => {
     for (const before of ['net/', 'net.', 'net\\', 'one/two.']) {
       const layers = ['b', 'a'].map(
         (name): GivenLayer => [`${before}${name}`, { [`${name}.kernel`]: [4, 4], [`${name}.bias`]: [4] }],
       )
       expect(assigned(denses('a', 'b'), 'safetensors', layers), before).toMatchObject({ 'b/bias': 'b.bias' })
     }
-    // Of which model each is: its own name decides, and `d` alone would be two.
+    // The model that each belongs to is found by its own name; `d` alone would match two.
     const nested = ['p/d', 'q/d'].map(
       (name): GivenLayer => [`x/${name}`, { [`${name}/kernel`]: [4, 4], [`${name}/bias`]: [4] }],
     )
@@ -76,7 +76,7 @@ describe('matching a file with a network', () => {
     expect(() => assigned(denses('d', 'e'), 'safetensors', nested)).toThrow(/does not show which/)
   })
 
-  it('uses names that authors gave, and shapes and order for names that Keras generated', () => {
+  it('uses names that authors chose, and shapes and order for names that Keras generated', () => {
     const file = (...names: string[]): readonly GivenLayer[] =>
       names.map((name) => [name, { [`${name}/kernel`]: [4, 4], [`${name}/bias`]: [4] }])
     expect(
@@ -86,7 +86,7 @@ describe('matching a file with a network', () => {
       'dense/kernel': 'dense_7/kernel',
       'dense_1/kernel': 'dense_8/kernel',
     })
-    // The same names by chance, of other layers: the order decides, or nothing.
+    // By chance the same names for other layers: only the order can decide.
     expect(assigned(denses('dense', 'dense_1'), 'keras-h5', file('dense_1', 'dense_2'))).toMatchObject({
       'dense_1/kernel': 'dense_2/kernel',
     })
@@ -107,7 +107,7 @@ describe('matching a file with a network', () => {
     net.merge(add('sum'), left, net.chain(net.input, dense('b', 4), dense('c', 4)))
     const branched = net.model('branched', [4])
     expect(() => assigned(branched, 'keras-h5', file)).toThrow(/parallel layers have no order/)
-    // Keras lists the layer farthest from the output first, if its graph has no other layers.
+    // If its graph has no other layers, Keras lists the layer farthest from the output first.
     const listed = assignWeights(branched, { ...memoryWeightFile('keras-h5', file), layerCount: 1 + 3 })
     expect(() => assignWeights(branched, { ...memoryWeightFile('keras-h5', file), layerCount: 5 })).toThrow(
       /parallel layers/,
@@ -137,12 +137,12 @@ describe('matching a file with a network', () => {
     expect(() => assigned(norm(), 'safetensors', file(['p', 'q', 'r', 's']))).toThrow(
       'its names (p, q, r, s) do not identify them',
     )
-    // PyTorch's square weight has its axes the other way round.
+    // PyTorch's square weight has its axes in the other order.
     const torch: readonly GivenLayer[] = [['a', { 'a.bias': [4], 'a.weight': [4, 4] }]]
     expect(() => assigned(denses('a'), 'safetensors', torch)).toThrow(/PyTorch/)
   })
 
-  it('leaves out counts, random states and what has no dtype of weights', () => {
+  it('leaves out counters, random states and tensors of other dtypes', () => {
     const layers: readonly GivenLayer[] = [
       ['scale', { mean: [4], variance: [4], count: [] }],
       ['drop', { seed: [2] }],
@@ -221,7 +221,7 @@ describe('a file that does not fit is refused with', () => {
     })
   })
 
-  it('the first layer that is missing, and the first that is too many', () => {
+  it('the first layer that is missing, and the first extra one', () => {
     expect(refusal(smallModel(true), 'keras-h5', old)).toMatchObject({
       code: 'mismatch',
       message: expect.stringContaining('logits (Dense) takes [4, 2], [2]; the file has no other layer for it'),
@@ -231,7 +231,7 @@ describe('a file that does not fit is refused with', () => {
         "has 4 layers with weights, small has 3, and none for 'convolution2d_1', [3, 3, 4, 4]",
       ),
     })
-    // A network that has dense layers is no base: what comes after them is another network's.
+    // A network with dense layers is not a base: the layers after them belong to another network.
     expect(refusal(smallModel(true), 'keras-h5', [...old, head, head])).toMatchObject({ code: 'mismatch' })
   })
 
@@ -294,7 +294,7 @@ describe('loading', () => {
   })
 })
 
-describe('a guess at what a file is', () => {
+describe('guessing what a file is', () => {
   const groupsOf = (...layers: readonly GivenLayer[]) => memoryWeightFile('keras-h5', layers).groups
 
   it('identifies networks by the parameters below their dense layers', () => {

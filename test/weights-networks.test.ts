@@ -1,6 +1,6 @@
 /**
- * The pretrained networks from files: with hashed weights that TensorFlow.js wrote, or in the layout that Keras publishes,
- * and with the published weights, they give the features that Keras gives.
+ * The pretrained networks from files: with hashed weights that TensorFlow.js wrote, or in the layout that Keras
+ * publishes, and with the published weights. They must give the features that Keras gives.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -28,7 +28,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-/** Loads a file into a network; gives what the file looks like. */
+/** Loads a file into a network; returns a description of the file. */
 async function load(model: Model, path: string): Promise<string> {
   const file = await openWeightFile(path)
   try {
@@ -42,7 +42,7 @@ async function load(model: Model, path: string): Promise<string> {
 async function expectFeatures(name: PretrainedName, weights: 'hashed' | 'imagenet', size: number, path: string) {
   const { build, preprocessing } = pretrained[name]
   const whole = build({ size, pooling: 'avg' })
-  // Hashed weights are run through the unfrozen networks elsewhere.
+  // Hashed weights are run through the unfrozen networks in another test.
   for (const form of weights === 'imagenet' ? [whole, freeze(whole)] : [freeze(whole)]) {
     using model = form
     expect(await load(model, path)).toBe(`It looks like the weights of ${zoo[name].title} without its top.`)
@@ -51,7 +51,7 @@ async function expectFeatures(name: PretrainedName, weights: 'hashed' | 'imagene
   }
 }
 
-/** Every weight of the network, bit for bit. */
+/** Checks every weight of the network, bit for bit. */
 async function expectHashedWeights(name: PretrainedName, path: string) {
   using model = pretrained[name].build({ size: 75 })
   await load(model, path)
@@ -85,7 +85,10 @@ describe.each(layersModels)('a layers model of %s that TensorFlow.js wrote', (na
   it(`gives the features of the reference at ${size} pixels`, () => expectFeatures(name, 'hashed', size, path))
 })
 
-/** What a published file calls a layer's weights: today's names, or those of Keras 1, which count in another order. */
+/**
+ * A published file's names for a layer's weights: today's names, or those of Keras 1, which are numbered in another
+ * order.
+ */
 const publishedNames = {
   resnet152v2: (layer: string, weight: string) => `${layer}/${weight}:0`,
   xception: (layer: string, weight: string, i: number) =>

@@ -1,4 +1,4 @@
-/** `weights.open`: what programs hold in memory, and, in Node.js, paths. */
+/** `weights.open`: data in memory and, in Node.js, paths. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
@@ -22,7 +22,7 @@ describe('weights are opened', () => {
   it.each([
     ['from bytes', () => readFileSync(path)],
     ['from a blob', () => new Blob([readFileSync(path)])],
-  ])('%s, by either entry', async (_, held) => {
+  ])('%s, from either entry point', async (_, held) => {
     expect(await layersOf(portable.weights.open(held()))).toEqual(layers)
     expect(await layersOf(inNode.weights.open(held()))).toEqual(layers)
   })
@@ -39,7 +39,7 @@ describe('weights are opened', () => {
     await expect(portable.weights.open(modelJson)).rejects.toMatchObject({ code: 'format' })
   })
 
-  it('and named in messages as the caller named them', async () => {
+  it('and are named in messages as the caller named them', async () => {
     const nonsense = new Uint8Array(100)
     const message = (name: string) => ({
       code: 'format',

@@ -1,7 +1,7 @@
 /**
- * Files that Keras 2, Keras 3 and TensorFlow.js themselves wrote, of every kind of model that people save: they load and
- * give their producer's predictions, or are refused where nothing in the file decides. `fixtures/keras-producers/write.py`
- * made them.
+ * Files that Keras 2, Keras 3 and TensorFlow.js themselves wrote, of every kind of model that people save: they load
+ * and give their producer's predictions, or are refused if nothing in the file decides.
+ * `fixtures/keras-producers/write.py` made them.
  */
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -63,7 +63,10 @@ const models: Readonly<Record<string, () => Model>> = {
   float16: () => tanhs('a', 'b'),
 }
 
-/** Files in which layers of equal shapes have neither names nor an order: of Keras 2 without configuration, and of a subclass. */
+/**
+ * Files in which layers of equal shapes have neither names nor an order: from Keras 2 without a configuration, and from
+ * a subclass.
+ */
 const undecided = new Set([
   ...['tf partly.weights.h5', 'tf twins.weights.h5', 'tf branch.weights.h5'],
   ...['tf backwards.keras', 'tf backwards.weights.h5', 'tf backwards.alone.h5'],
@@ -84,7 +87,7 @@ async function predicted(model: Model, file: WeightFile): Promise<number[]> {
   }
 }
 
-/** Keras and weftgrad add float32 in other orders. */
+/** Keras and weftgrad add float32 in different orders. */
 function expectNear(found: readonly number[], wanted: readonly number[]): void {
   expect(found).toHaveLength(wanted.length)
   for (const [i, value] of wanted.entries()) {
@@ -121,10 +124,10 @@ describe.each(archives)('Keras ($producer)', ({ producer, names, predictions, op
     } else expectNear(await prediction, predictions[kind] ?? [])
   })
 
-  it.each(['branch.h5', 'branch.keras'])("%s under other names too, by the order of Keras' graph", async (name) => {
+  it.each(['branch.h5', 'branch.keras'])("%s under other names too, using the order of Keras' graph", async (name) => {
     using model = branch('x', 'y', 'z')
     expectNear(await predicted(model, await open(name)), predictions.branch ?? [])
-    // A layer more, and Keras' order may be another.
+    // With one more layer, Keras' order may differ.
     using other = sequential('other', [4], [dense('x', 4), dense('y', 4)])
     await expect(predicted(other, await open(name))).rejects.toMatchObject({ code: 'mismatch' })
   })
@@ -137,7 +140,7 @@ describe('TensorFlow.js', () => {
   })
   afterAll(() => rm(folder, { recursive: true }))
 
-  /** The small network, its first layer frozen: its weights then come last. */
+  /** The small network with its first layer frozen: its weights then come last. */
   async function trainedModel(nested: boolean): Promise<{ model: LayersModel; wanted: number[] }> {
     const tf = await loadTensorFlow()
     const base = [

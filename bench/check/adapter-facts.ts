@@ -1,10 +1,12 @@
-/** The facts of an adapter, as WebGPU reports them. */
+/** An adapter's facts, as WebGPU reports them. */
 
 import type { Device } from '../../src/gpu/device.ts'
 import { findAdapter } from '../../src/gpu/node/adapter.ts'
 import type { AdapterReport } from './report.ts'
 
-/** Describes the adapter of an open device. Requests the adapter again: a device hides features that it did not ask for. */
+/**
+ * Describes the adapter of an open device. Requests the adapter again: a device hides features that were not requested.
+ */
 export async function adapterFacts(device: Device): Promise<AdapterReport> {
   const { adapter } = await findAdapter({ provision: false })
   const { vendor, architecture, device: name } = adapter.info
@@ -23,7 +25,7 @@ export async function adapterFacts(device: Device): Promise<AdapterReport> {
   }
 }
 
-/** All limits by name. They are getters of a prototype, which JSON leaves out. */
+/** All limits by name. They are getters on a prototype, which JSON omits. */
 function limitsOf(limits: GPUSupportedLimits): Readonly<Record<string, number>> {
   const found: Record<string, number> = {}
   for (const name in limits) {

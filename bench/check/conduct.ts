@@ -1,6 +1,6 @@
 /**
- * Runs the parts of a check in turn and keeps the report. Each part has a process of its own, so a driver that crashes or
- * hangs ends one part only. The report names it, and keeps what the part had found until then.
+ * Runs the parts of a check in turn and keeps the report. Each part has its own process, so a driver that crashes or
+ * hangs ends only one part. The report names it, and keeps what the part had found until then.
  */
 
 import { arch, availableParallelism, cpus, platform } from 'node:os'
@@ -30,7 +30,7 @@ export type Launch = (
 
 export interface ConductOptions {
   readonly quick: boolean
-  /** Wall clock for all parts together. */
+  /** Wall-clock time for all parts together. */
   readonly seconds: number
   readonly launch: Launch
   /** Gets the report after every part. */

@@ -1,6 +1,6 @@
 /**
- * `npm run check:gpu`: checks that every result is right on an adapter, and how fast it is. As a bundle it runs on machines
- * with nothing installed; see scripts/pack-check.sh.
+ * `npm run check:gpu`: checks that every result is correct on an adapter, and how fast it is. As a bundle it runs on
+ * machines with nothing installed; see scripts/pack-check.sh.
  */
 
 import { fork } from 'node:child_process'
@@ -48,7 +48,7 @@ const stop = interruptible(
 )
 const printed = new Set<string>()
 
-/** Runs the chosen parts and writes the report. Returns whether everything is right. */
+/** Runs the chosen parts and writes the report. Returns whether everything is correct. */
 async function check(options: CommandOptions): Promise<boolean> {
   if (options.pytorch !== undefined)
     throw new WeftgradError('argument', '--pytorch needs --page: it adds PyTorch to the page of a report.')
@@ -87,7 +87,7 @@ function printOnce(line: string): void {
   process.stderr.write(`${line}\n`)
 }
 
-/** Starts a part in a process of its own, with the same options. */
+/** Starts a part in its own process, with the same options. */
 function launchWith({ quick, cases, dataDir }: CommandOptions): Launch {
   return (part, seconds, onMessage, signal) =>
     new Promise((done) => {
@@ -189,7 +189,7 @@ try {
     .description("check an adapter: every kernel's results, LeNet-5's training, and speed (at most 7 minutes)")
     .option('--only <parts>', `run only these parts: ${allParts.map(({ name }) => name).join(',')}`, partsNamed)
     .option('--quick', 'fewer samples and less work (at most 2 minutes)', false)
-    .option('--out <file.json>', 'write the report here, and a page (.md) beside it', jsonFile)
+    .option('--out <file.json>', 'write the report here, and a page (.md) next to it', jsonFile)
     .option('--cases <words>', 'check only operator cases whose name contains these words')
     .option('--minutes <number>', 'time limit for all parts', positive)
     .option('--data-dir <folder>', 'the folder with Fashion-MNIST')

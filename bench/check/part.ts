@@ -1,7 +1,7 @@
 /**
- * A part of the check: it has one subject, works item by item, and reports as it goes. An item that fails is a problem of
- * the part, which continues with the next item. An item that there is no time for, or that the adapter refuses, is listed
- * as skipped. So a report never shows a figure for work that was not done.
+ * A part of the check: it has one subject, works item by item, and reports as it goes. An item that fails is a problem
+ * of the part, which continues with the next item. An item that there is no time for, or that the adapter refuses, is
+ * listed as skipped. So a report never shows a figure for work that was not done.
  */
 
 import { WeftgradError } from '../../src/errors.ts'
@@ -36,9 +36,9 @@ export interface Part<Figures extends object = object> {
 
 /** The outcome of a part. */
 export interface PartOutcome {
-  /** What was wrong, each a sentence. */
+  /** Everything that was wrong, a sentence each. */
   readonly problems: readonly string[]
-  /** What was skipped, each a sentence with the reason. */
+  /** Everything that was skipped, a sentence each, with the reason. */
   readonly left: readonly string[]
   /** The most bytes that the part's buffers used at one time. */
   readonly peakBytes: number
@@ -73,8 +73,8 @@ export class PartWork<Figures extends object = object> {
   }
 
   /**
-   * Runs a part on a device of its own, for about `seconds`. What goes wrong in the part is in the outcome and is not
-   * thrown. Throws what `open` throws.
+   * Runs a part on its own device, for about `seconds`. Errors in the part are recorded in the outcome, not thrown.
+   * Throws what `open` throws.
    */
   static async run<Figures extends object>(
     part: Part<Figures>,
@@ -106,7 +106,7 @@ export class PartWork<Figures extends object = object> {
     return this.#endsAt - performance.now()
   }
 
-  /** How `measureInTurn` should sample, within the time that is left. */
+  /** How `measureInTurn` should sample, within the remaining time. */
   sampling(shareOfRest = 0.25): Sampling {
     const budgetMilliseconds = Math.max(200, Math.min(3000, shareOfRest * this.remaining))
     return { samples: this.options.quick ? 5 : 11, sampleMilliseconds: 20, budgetMilliseconds, fewestSamples: 3 }
@@ -131,9 +131,9 @@ export class PartWork<Figures extends object = object> {
   }
 
   /**
-   * Does one item of the part, which may take about `seconds`, or skips it if there is not enough time. Use 0 for items that
-   * must always be done. What the item throws is a problem of the part; an item that the adapter is too small for is
-   * skipped. Resolves to whether it was done.
+   * Does one item of the part, which may take about `seconds`, or skips it if there is not enough time. Use 0 for items
+   * that must always be done. Errors in the item are problems of the part, unless the adapter is too small: then the
+   * item is skipped. Resolves to whether it was done.
    */
   async attempt(what: string, seconds: number, item: (device: Device) => Promise<void>): Promise<boolean> {
     const left = this.remaining / 1000
@@ -153,7 +153,7 @@ export class PartWork<Figures extends object = object> {
     }
   }
 
-  /** Replaces the device by a new one. */
+  /** Replaces the device with a new one. */
   async reopen(): Promise<Device> {
     this.#retire()
     this.#device = await this.#open()

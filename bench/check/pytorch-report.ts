@@ -1,6 +1,6 @@
 /** The report of `pytorch.py`: the same work as in a check's report, by PyTorch on the same machine. */
 
-/** Milliseconds of one repeat, by the way it was run. */
+/** Milliseconds of one repeat, by mode. */
 export type PytorchTimes = Readonly<Record<string, number>>
 
 export interface PytorchReport {

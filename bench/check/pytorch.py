@@ -103,7 +103,7 @@ def lenet_step(batch, way):
 
 
 def convolution(row):
-    """The row's convolution in PyTorch's own layout (NCHW); padding as in the row, zeros written out where it is uneven."""
+    """The row's convolution in PyTorch's own layout (NCHW); padding as in the row, uneven padding written out as zeros."""
     [n, h, w, c], [kh, kw, _, last] = row["shapes"]
     depthwise = row["kind"] == "depthwiseConv2d"
     stride, dilation = row["strides"], row["dilation"]
@@ -149,7 +149,7 @@ def main():
                 milliseconds = median_milliseconds(make())
             report[table].setdefault(name, {})[how] = milliseconds
             print(f"{table:14}{name}, {how}: {milliseconds:.4g} ms", flush=True)
-        except Exception as error:  # whatever PyTorch cannot do here: the report says so, the rest goes on
+        except Exception as error:  # the report lists what PyTorch cannot do here, and the rest continues
             left.append(f"{name}, {how}: {' '.join(str(error).split())[:300]}")
             print(f"{table:14}{name}, {how}: not measured", flush=True)
 

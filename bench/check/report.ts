@@ -23,22 +23,22 @@ export interface PartReport {
   readonly name: string
   /** True if nothing was wrong. */
   readonly ok: boolean
-  /** Wall clock. */
+  /** Wall-clock time. */
   readonly seconds: number
-  /** What was wrong, each a sentence. */
+  /** Everything that was wrong, a sentence each. */
   readonly problems: readonly string[]
-  /** What was skipped, each with its reason. */
+  /** Everything that was skipped, each with its reason. */
   readonly left: readonly string[]
-  /** The most bytes that the part's buffers took at one time. */
+  /** The most bytes that the part's buffers held at one time. */
   readonly peakBytes: number
   readonly [figure: string]: unknown
 }
 
 export interface CheckReport {
   readonly what: 'weftgrad check'
-  /** Undefined where none could be opened. */
+  /** Undefined if none could be opened. */
   readonly adapter: AdapterReport | undefined
-  /** Of the sources, with a `+` where files were changed. */
+  /** Commit of the sources, with a `+` if files were changed. */
   readonly commit: string | undefined
   /** ISO 8601. */
   readonly date: string
@@ -47,7 +47,7 @@ export interface CheckReport {
   readonly quick: boolean
   /** False while parts are missing, and if the check was cut short. */
   readonly complete: boolean
-  /** Wall clock of the whole check. */
+  /** Wall-clock time of the whole check. */
   readonly seconds: number
   readonly parts: readonly PartReport[]
 }

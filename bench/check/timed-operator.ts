@@ -15,10 +15,10 @@ import { madeUp, timedWithTuned, timeOf, tunedKernels, variantTimes, Workload, w
 
 export interface TimedOperator {
   readonly name: string
-  /** Two for every multiply-add. */
+  /** Two operations per multiply-add. */
   readonly flops: number
   readonly shapes: readonly [Shape, Shape]
-  /** The products summed in each number of the result. */
+  /** The number of products summed in each number of the result. */
   readonly terms: number
   trace(a: Tensor, b: Tensor): Tensor
   /** The result in float64. */
@@ -30,7 +30,7 @@ export interface OperatorRow {
   readonly flops: number
   readonly shapes: readonly [Shape, Shape]
   readonly preferred: Timing
-  /** GFLOP/s, by the device's clock where it has one. */
+  /** GFLOP/s, by the device's clock if it has one. */
   readonly gflops: number
   /** Absent if tuning chose the preferred kernel. */
   readonly tuned?: Timing
@@ -38,12 +38,12 @@ export interface OperatorRow {
   readonly kernels: readonly VariantTimes[]
 }
 
-/** About how often an operator runs while it is tuned, timed and compared. */
+/** Roughly how often an operator runs while it is tuned, timed and compared. */
 const runsOfRow = 30
 
 /**
- * Times operators in turn while there is time for the next, and compares each result with its definition. The one with
- * the least work comes first: its rate predicts the time of the others.
+ * Times operators in turn while there is time for the next, and compares each result with its definition. Starts with
+ * the one that has the least work: its rate predicts the time of the others.
  */
 export async function timeOperators(
   work: PartWork,

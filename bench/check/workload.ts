@@ -28,7 +28,7 @@ export class Workload implements Subject {
     this.label = label
   }
 
-  /** Throws 'limit' if the adapter is too small for it. */
+  /** Makes the workload. Throws 'limit' if the adapter is too small for it. */
   static async create(device: Device, y: Tensor, label: string, variants: VariantTable = {}): Promise<Workload> {
     const plan = planFor(device, [{ value: y.value }], { variants })
     return new Workload(device, await Program.create(device, plan, label), label)
@@ -59,7 +59,7 @@ export interface VariantTimes {
   /** The variant used without tuning. */
   readonly preferred: string
   readonly chosen: string
-  /** ms of one run, or why there is no time. */
+  /** ms per run, or why there is no time. */
   readonly variants: Readonly<Record<string, number | string>>
 }
 
@@ -100,7 +100,7 @@ function variantTable(kernels: readonly TunedKernel[]): VariantTable {
 
 /** The time of a piece of work, for a report. */
 export interface Timing {
-  /** Wall clock of one repeat: the median. */
+  /** Wall-clock time of one repeat: the median. */
   readonly milliseconds: number
   readonly lowerQuartile: number
   readonly upperQuartile: number
@@ -120,14 +120,14 @@ export interface TimedSubject extends Subject {
   onDevice(repeats: number): Promise<number>
 }
 
-/** ms of one repeat, by the device's clock if it has one. */
+/** ms per repeat, by the device's clock if it has one. */
 export function timeOf({ milliseconds, deviceMilliseconds }: Timing): number {
   return deviceMilliseconds ?? milliseconds
 }
 
 /**
  * Times the work in `opened`, which has preferred kernels, in turn with the same work by tuned kernels, if tuning chose
- * others. The tuned work is added to `opened`, whose owner disposes of all. Wrong variants are problems of the part.
+ * others. The tuned work is added to `opened`, whose owner disposes all of it. Wrong variants are problems of the part.
  */
 export async function timedWithTuned<Opened extends TimedSubject>(
   work: PartWork,
@@ -183,11 +183,11 @@ function timingOf({ milliseconds, spread, samples, repeats }: Measurement): Timi
   }
 }
 
-/** Random numbers, made once. Operands are parts of it, each from a place of its own. */
+/** Random numbers, made once. Operands are parts of it, each starting at its own position. */
 let pool: Float32Array<ArrayBuffer> | undefined
 const poolSize = 2 ** 20
 
-/** Uniform in [-1, 1), the same for the same operand; repeated after a million numbers. */
+/** Uniform in [-1, 1), the same for the same operand; repeats after a million numbers. */
 export function madeUp(count: number, operand: number): Float32Array<ArrayBuffer> {
   if (pool === undefined) {
     const random = new Random(1, 'made up')
@@ -200,12 +200,12 @@ export function madeUp(count: number, operand: number): Float32Array<ArrayBuffer
   return numbers
 }
 
-/** The most places of a result that are compared with its definition. */
+/** The most positions of a result that are compared with its definition. */
 const comparedPlaces = 512
 
 /**
- * A sentence where the result is not what its definition says, at a sample of places. `terms`: products of numbers in
- * [-1, 1) that each place sums up.
+ * A sentence if the result differs from its definition, at a sample of positions. `terms`: products of numbers in [-1,
+ * 1) that each position sums.
  */
 export function wrongPlaces(actual: Float32Array, expected: Array64, terms: number): string | undefined {
   const places = sampledPlaces(actual.length, comparedPlaces)

@@ -1,4 +1,4 @@
-/** Reads an adapter's description: whether it is hardware, and its driver's name for people. */
+/** Reads an adapter's description: whether it is hardware, and a readable driver name. */
 
 /** The known software drivers. Some do not report themselves as fallback adapters, so their names are checked too. */
 const softwareNames = /llvmpipe|lavapipe|swiftshader|basic render driver/i

@@ -1,4 +1,4 @@
-/** How sizes and offsets in device memory are rounded. All in bytes. */
+/** Rounding of sizes and offsets in device memory, all in bytes. */
 
 /** Bindings start at multiples of this: WebGPU's default limit for uniform and storage offsets. */
 export const sliceAlignment = 256

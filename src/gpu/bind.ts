@@ -23,8 +23,8 @@ export interface BoundCommands {
 }
 
 /**
- * Throws 'limit' if a slice is larger than the adapter lets a shader bind, 'device' if a kernel does not compile or a
- * binding is refused, and frees everything then.
+ * Binds the commands. If a slice is larger than the adapter lets a shader bind, throws 'limit'; if a kernel does not
+ * compile or a binding is refused, throws 'device'. Frees everything before throwing.
  */
 export async function bindCommands(
   device: Device,

@@ -7,7 +7,7 @@ import type { BufferSlice, Device, DeviceBuffer, DeviceMemory } from './device.t
 const storageUsage = 0x80 | 0x8 | 0x4 // STORAGE | COPY_DST | COPY_SRC
 const uniformUsage = 0x40 | 0x8 // UNIFORM | COPY_DST
 
-/** All buffers of one device that were not disposed of. */
+/** All buffers of one device that have not been disposed. */
 export class BufferRegistry {
   readonly #device: Device
   readonly #live = new Set<DeviceBuffer>()
@@ -90,10 +90,10 @@ class OwnedBuffer implements DeviceBuffer {
   }
 }
 
-/** Throws 'disposed' for a buffer that was disposed of. WebGPU would fail the whole device over its use. */
+/** Throws 'disposed' for a disposed buffer. Using one would make WebGPU fail the whole device. */
 export function refuseReleased(buffers: Iterable<DeviceBuffer>): void {
   for (const { live, label } of buffers)
-    if (!live) throw new WeftgradError('disposed', `${label} was disposed of and can no longer be used.`)
+    if (!live) throw new WeftgradError('disposed', `${label} was disposed and can no longer be used.`)
 }
 
 /** Allocates a buffer for host bytes of any length and copies them there, zero-padded to whole words. */

@@ -1,4 +1,4 @@
-/** The device that tensors made from host values are computed on. */
+/** The current device, used to compute tensors made from host values. */
 
 import { WeftgradError } from '../errors.ts'
 import type { Device } from './device.ts'
@@ -6,7 +6,7 @@ import type { Device } from './device.ts'
 let current: Device | undefined
 
 /**
- * The device that tensors made from host values are computed on: the one opened last.
+ * The device used to compute tensors made from host values: the one opened last.
  * @throws WeftgradError 'no-adapter' if no device was opened, or it is no longer usable.
  */
 export function currentDevice(): Device {

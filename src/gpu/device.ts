@@ -1,6 +1,6 @@
 /**
- * What weftgrad asks of WebGPU: the contract of a device. It knows bytes, shaders and submissions, and nothing of tensors.
- * `WebGpuDevice` implements it.
+ * The contract of a device: what weftgrad asks of WebGPU. It knows bytes, shaders and submissions, and nothing of
+ * tensors. `WebGpuDevice` implements it.
  *
  * Promises:
  * - Every buffer is accounted for: `memory()` counts live and peak bytes, so tests can assert that nothing leaks.
@@ -18,7 +18,7 @@ export interface AdapterFacts {
   readonly class: 'cpu' | 'gpu'
   /** False for a software adapter. */
   readonly hardware: boolean
-  /** The driver's name, for people. */
+  /** The driver's name, for people to read. */
   readonly driver: string
 }
 
@@ -36,7 +36,7 @@ export interface Subgroups {
 export interface DeviceMemory {
   /** Bytes allocated now. */
   readonly liveBytes: number
-  /** Buffers not yet disposed of. */
+  /** Buffers that have not been disposed. */
   readonly liveBuffers: number
   /** The most bytes ever allocated at one time. */
   readonly peakBytes: number
@@ -72,7 +72,7 @@ export interface BufferSlice {
   readonly bytes: number
 }
 
-/** The host's copies of slices, one for each. */
+/** The host's copies of slices, one each. */
 export type BytesOf<Slices extends readonly BufferSlice[]> = { -readonly [I in keyof Slices]: ArrayBuffer }
 
 /** One dispatch with everything bound: encoding it creates nothing. */
@@ -106,7 +106,7 @@ export interface Device {
   readonly timestamps: boolean
   /** Resolves when the device is gone, whoever destroyed it. */
   readonly lost: Promise<WeftgradError>
-  /** False once the device was disposed of, was lost or failed. */
+  /** False once the device was disposed, was lost or failed. */
   readonly usable: boolean
 
   /** Describes the adapter in one line: name, driver, class. */
@@ -128,7 +128,7 @@ export interface Device {
   copy(from: BufferSlice, to: BufferSlice): void
   /** Copies device bytes to the host once all earlier submissions have run. */
   read(slice: BufferSlice): Promise<ArrayBuffer>
-  /** Reads several slices with one submission and one wait: an array of as many buffers. */
+  /** Reads several slices with one submission and one wait; returns one buffer for each. */
   readAll<const Slices extends readonly BufferSlice[]>(slices: Slices): Promise<BytesOf<Slices>>
 
   /**
@@ -149,7 +149,7 @@ export interface Device {
   allocateUniforms(data: Uint32Array<ArrayBuffer>, label: string): DeviceBuffer
 
   /**
-   * Encodes the commands `repeats` times into one compute pass and submits it; each command sees what those before it
+   * Encodes the commands `repeats` times into one compute pass and submits it; each command sees what earlier ones
    * wrote. Resolves when the device may be given more work: at most two submissions are pending at a time.
    * @internal
    */

@@ -1,4 +1,4 @@
-/** How a device fails: the loss of the device, errors WebGPU reports out of band, and disposal. */
+/** Device failures: the loss of the device, errors that WebGPU reports out of band, and disposal. */
 
 import { WeftgradError } from '../errors.ts'
 import type { Device } from './device.ts'
@@ -60,7 +60,8 @@ export class FailureWatch {
           else reject(this.#failure)
         },
         (reason: unknown) => {
-          // A map or wait can fail because the device is going away. The loss itself is the better answer, so wait for it.
+          // A map or wait can fail because the device is going away. The loss is the better explanation, so wait for
+          // it.
           setTimeout(() => {
             this.#pending.delete(reject)
             reject(
@@ -79,7 +80,7 @@ export class FailureWatch {
 }
 
 function disposedError(): WeftgradError {
-  return new WeftgradError('disposed', 'The device was disposed of. Open another one.')
+  return new WeftgradError('disposed', 'The device was disposed. Open another one.')
 }
 
 /** `Device.validated`. */

@@ -1,4 +1,4 @@
-/** Compiled shaders: one pipeline for each distinct text, one layout for each list of bindings. */
+/** Compiled shaders: one pipeline per distinct text, one layout per list of bindings. */
 
 import { WeftgradError } from '../errors.ts'
 import type { Device } from './device.ts'

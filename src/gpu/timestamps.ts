@@ -1,4 +1,4 @@
-/** Times commands by the device's own clock. */
+/** Times commands with the device's own clock. */
 
 import { WeftgradError } from '../errors.ts'
 import type { Command, Device } from './device.ts'

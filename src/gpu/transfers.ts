@@ -5,7 +5,7 @@ import { alignUp, wordBytes } from './alignment.ts'
 import { refuseReleased } from './buffers.ts'
 import type { BufferSlice, BytesOf, Device } from './device.ts'
 
-/** Of a buffer that the host reads. */
+/** The usage of a buffer that the host reads. */
 export const stagingUsage = 0x1 | 0x8 // MAP_READ | COPY_DST
 
 /** `Device.write`. */
@@ -59,7 +59,7 @@ export async function readAll<Slices extends readonly BufferSlice[]>(
     gpu.queue.submit([encoder.finish()])
     await device.guard(staging.mapAsync(0x1 /* READ */))
     const mapped = staging.getMappedRange()
-    // `map` keeps the length, which its type does not say.
+    // `map` keeps the length, but its type does not say so.
     return parts.map(({ begin, end }) => mapped.slice(begin, end)) as BytesOf<Slices>
   } finally {
     staging.destroy()

@@ -1,10 +1,10 @@
 /**
  * The contract of the graph. A traced computation is a graph of immutable nodes; a `Value` is one output of a node. A
- * node holds its operation, which is a value too: its name, the shapes it gives, and how it becomes a kernel. The graph
- * has no list of operations: it asks each operation what it needs to know, and compares operations by identity
- * (`isNode`). A program therefore contains only the operations it imports.
+ * node holds its operation, which is a value too: its name, its shape rule, and how to plan its kernel. The graph has
+ * no list of operations: it asks each operation what it needs to know, and compares operations by identity (`isNode`).
+ * A program therefore contains only the operations it imports.
  *
- * Operations that users call have a derivative as well: see `Operator` in operators/operator.ts.
+ * Operations that users call also have a derivative: see `Operator` in operators/operator.ts.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -16,7 +16,7 @@ export type { DType, Shape } from '../kernels/kernel.ts'
 
 /** The shape and dtype of a tensor. */
 export interface TensorType {
-  /** Extents, whole numbers from 1. */
+  /** Extents, positive whole numbers. */
   readonly shape: Shape
   /** The type of its elements. */
   readonly dtype: DType
@@ -96,9 +96,9 @@ export interface Replacement {
 
 /** The storage of a leaf's numbers. The graph reads it only when it runs. */
 export interface Storage {
-  /** The slice on `device`, uploading first if the numbers are still on the host. Throws 'disposed'. */
+  /** The slice on `device`; uploads first if the numbers are still on the host. Throws 'disposed'. */
   on(device: Device): BufferSlice
-  /** The device the numbers live on already, if any. */
+  /** The device that already holds the numbers, if any. */
   readonly device: Device | undefined
   /** Whether `on` makes a temporary copy that the caller must release after the run. */
   readonly transient: boolean
@@ -123,9 +123,7 @@ export function noKernel(node: Node): never {
 
 let nextId = 0
 
-/**
- * Checks the inputs and makes a node; the only way to make one. Throws 'shape' or 'argument', and makes nothing then.
- */
+/** Checks the inputs and makes a node; the only way to make one. Throws 'shape' or 'argument' if they do not fit. */
 export function makeNode<A extends object>(op: Operation<A>, inputs: readonly Value[], attributes: A): Node<A> {
   const outputs = op.shape(
     inputs.map((value) => value.type),

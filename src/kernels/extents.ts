@@ -11,30 +11,30 @@ export function at<T>(list: ArrayLike<T>, index: number): T {
   return found
 }
 
-/** The most elements of a tensor: with 4 bytes each, addresses stay within 32 bits. */
+/** The most elements in a tensor: at 4 bytes each, addresses stay within 32 bits. */
 const mostElements = 2 ** 30
 
 /**
- * Throws 'shape' unless every number of the key, except padding, is a whole number from 1; 'limit' if `elements`, the
- * size of the largest tensor, is more than a kernel can address.
+ * Throws 'shape' unless every number of the key, except padding, is a whole number of at least 1; 'limit' if
+ * `elements`, the size of the largest tensor, is more than a kernel can address.
  */
 export function checkExtents(family: string, key: object, elements = 0): void {
   for (const [name, value] of Object.entries(key))
     for (const extent of [value].flat())
       if (typeof extent === 'number' && !(Number.isSafeInteger(extent) && extent > 0) && !name.startsWith('pad'))
-        throw new WeftgradError('shape', `${family}: ${name} must be a whole number from 1, not ${extent}.`, { key })
+        throw new WeftgradError('shape', `${family}: ${name} must be a positive whole number, not ${extent}.`, { key })
   if (elements > mostElements)
     throw new WeftgradError('limit', `${family} takes up to 2^30 elements per tensor, not ${elements}.`, { key })
 }
 
-/** Throws 'shape' unless every extent of the shape is a whole number from 1. */
+/** Throws 'shape' unless every extent of the shape is a whole number of at least 1. */
 export function checkShape(family: string, shape: readonly number[]): void {
   checkExtents(family, { extent: shape })
 }
 
-/** Throws 'shape' unless padding is a whole number from 0. */
+/** Throws 'shape' unless padding is a whole number of at least 0. */
 export function checkPadding(family: string, key: { readonly padTop: number; readonly padLeft: number }): void {
   for (const pad of [key.padTop, key.padLeft])
     if (!Number.isInteger(pad) || pad < 0)
-      throw new WeftgradError('shape', `${family}: padding must be a whole number from 0, not ${pad}.`, { key })
+      throw new WeftgradError('shape', `${family}: padding must be a non-negative whole number, not ${pad}.`, { key })
 }

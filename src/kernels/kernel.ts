@@ -33,9 +33,9 @@ export interface Target {
   readonly subgroupSize: number | undefined
   /** Whether kernels must ask for this size, because the adapter has several. */
   readonly pinsSubgroups?: boolean
-  /** The most lanes in a workgroup: 256 at least. */
+  /** The most lanes in a workgroup: at least 256. */
   readonly maxWorkgroupSize: number
-  /** The most bytes of `var<workgroup>` in a kernel: 16,384 at least. */
+  /** The most bytes of `var<workgroup>` in a kernel: at least 16,384. */
   readonly maxWorkgroupStorageBytes: number
 }
 

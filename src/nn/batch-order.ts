@@ -39,7 +39,9 @@ export interface Batches {
   readonly steps: number
 }
 
-/** Cuts `count` examples into whole batches and, for what is left, one smaller batch. `own` takes over the memory. */
+/**
+ * Cuts `count` examples into whole batches and one smaller batch for the rest. `own` takes ownership of their memory.
+ */
 export function cutIntoBatches(
   device: Device,
   count: number,
@@ -57,7 +59,7 @@ export function cutIntoBatches(
   return [batches(batch, whole), ...(rest > 0 ? [batches(rest, 1, whole)] : [])]
 }
 
-/** Writes the order of the examples, each batch size its part. */
+/** Writes the order of the examples; each batch size gets its part. */
 export function writeOrder(batches: readonly Batches[], indices: Uint32Array): void {
   let start = 0
   for (const { order, steps } of batches) {

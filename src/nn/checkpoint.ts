@@ -2,8 +2,8 @@
  * A training checkpoint as bytes: one safetensors file. Tensors are `weights/NAME`, `best/NAME`, `moments/NUMBER` and
  * `record`; numbers, history and settings are strings in its metadata.
  *
- * Promises: decoding restores a checkpoint bit for bit; the same checkpoint gives the same bytes; a CRC-32 over the whole
- * file refuses damaged files and files of another kind.
+ * Promises: decoding restores a checkpoint bit for bit; the same checkpoint gives the same bytes; a CRC-32 over the
+ * whole file reveals damaged files and files of another kind.
  */
 import { WeftgradError } from '../errors.ts'
 import { crc32, crcText } from '../format/crc32.ts'
@@ -18,7 +18,10 @@ const formatVersion = '1'
 /** Takes the checksum's place while it is computed. */
 const noChecksum = '00000000'
 
-/** @throws WeftgradError 'argument' if a weight's name or shape does not fit into a file. */
+/**
+ * Encodes a checkpoint as a safetensors file. @throws WeftgradError 'argument' if a weight's name or shape does not
+ * fit.
+ */
 export function encodeCheckpoint(checkpoint: TrainingCheckpoint): Uint8Array<ArrayBuffer> {
   const tensors = new Map<string, SafeTensor>()
   const put = (name: string, data: Float32Array, shape: readonly number[] = [data.length]): void => {
@@ -46,8 +49,9 @@ export function encodeCheckpoint(checkpoint: TrainingCheckpoint): Uint8Array<Arr
 }
 
 /**
+ * Restores a checkpoint.
  * @param source names the bytes in errors, for example the file's path.
- * @throws WeftgradError 'format' for damaged bytes or no checkpoint, 'mismatch' for another version.
+ * @throws WeftgradError 'format' for damaged bytes or another kind of file, 'mismatch' for another version.
  */
 export function decodeCheckpoint(bytes: Uint8Array, source = 'The checkpoint'): TrainingCheckpoint {
   const { tensors, metadata } = readSafetensors(bytes, source)
@@ -180,7 +184,7 @@ function fieldsOf(value: unknown, source: string): { number(key: string): number
     text(key) {
       const found = get(key)
       if (typeof found === 'string') return found
-      throw damaged(source, `'${key}' is not a text`)
+      throw damaged(source, `'${key}' is not text`)
     },
   }
 }

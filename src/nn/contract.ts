@@ -10,7 +10,7 @@ import type { Optimizer } from './optimizers.ts'
 
 /** The results of an epoch. Losses are means over the images; accuracies are in [0, 1]. */
 export interface EpochLogs {
-  /** From 1. */
+  /** The epoch's number, from 1. */
   readonly epoch: number
   /** Loss on the training images, while the weights were changing. */
   readonly loss: number
@@ -28,7 +28,7 @@ export interface EpochLogs {
 
 /** The progress of a training, reported a few times a second. */
 export interface Progress {
-  /** From 1. */
+  /** The epoch's number, from 1. */
   readonly epoch: number
   /** Epochs of the whole training. */
   readonly epochs: number
@@ -56,13 +56,13 @@ export interface TrainingFacts {
   readonly trainCount: number
   /** Number of validation examples; 0 without validation. */
   readonly validationCount: number
-  /** Steps of an epoch, including the last, smaller one. */
+  /** Steps per epoch, including the smaller last one. */
   readonly stepsPerEpoch: number
   /** Number of kernels that a step runs. */
   readonly dispatchesPerStep: number
   /** The kernel variants of the step. */
   readonly choices: readonly Choice[]
-  /** Makes `fit` use the same kernels again, for all batch sizes and for validation. */
+  /** Pass these to `fit` to use the same kernels again, for all batch sizes and for validation. */
   readonly variants: VariantTable
 }
 
@@ -84,35 +84,38 @@ export interface Callbacks {
 export interface FitOptions {
   /** `adam()`, `adamw()`, `sgd()`, with a rate or a schedule. */
   readonly optimizer: Optimizer
-  /** How many times every training example is seen. */
+  /** Number of times that every training example is seen. */
   readonly epochs: number
-  /** Examples per step; an epoch's last step takes what is left. */
+  /** Examples per step; an epoch's last step takes the rest. */
   readonly batchSize: number
   /** Separate examples to validate on, instead of `validationSplit`. */
   readonly validation?: Dataset
-  /** The share in (0, 1) of the training examples, drawn with `seed`, to validate on instead of training on it. */
+  /** Share of the training examples, in (0, 1), to set aside for validation, drawn with `seed`. */
   readonly validationSplit?: number
-  /** Random changes of training images, drawn with `seed`. Validation images stay as they are. */
+  /** Random changes of training images, drawn with `seed`. Validation images are not changed. */
   readonly augmentation?: Omit<Augmentation, 'seed'>
-  /** Random seed of each epoch's order, the validation share, dropout masks and augmentation. 1 by default. */
+  /** Random seed of each epoch's order, the validation split, dropout masks and augmentation. 1 by default. */
   readonly seed?: number
-  /** Stops once `patience` epochs in a row were no better than the best one. Needs validation images. */
+  /** Stops after `patience` epochs in a row without improvement. Needs validation images. */
   readonly earlyStopping?: {
-    /** A whole number from 1. */
+    /** A positive whole number. */
     readonly patience: number
   }
   /**
-   * Restores the weights of the epoch with the best validation accuracy at the end. False by default, true with
-   * `earlyStopping`.
+   * Whether to restore the weights of the epoch with the best validation accuracy at the end. False by default, true
+   * with `earlyStopping`.
    */
   readonly restoreBest?: boolean
-  /** Resumes from this checkpoint instead of from the model's weights. The settings must be those of the run that wrote it. */
+  /**
+   * Resumes from this checkpoint instead of from the model's weights. The settings must match those of the original
+   * run.
+   */
   readonly resume?: TrainingCheckpoint
   /** Stops after the current submission: `onCheckpoint` gets the checkpoint, then `fit` throws 'aborted'. */
   readonly signal?: AbortSignal
   /** Functions to call while training. */
   readonly callbacks?: Callbacks
-  /** Kernel variants to use instead of the preferred ones: what `tuneTraining` found, or `TrainingFacts.variants`. */
+  /** Kernel variants to use instead of the preferred ones: from `tuneTraining`, or `TrainingFacts.variants`. */
   readonly variants?: VariantTable
 }
 
@@ -120,7 +123,10 @@ export interface FitOptions {
 export interface History {
   /** The results of each epoch, in order, including those before a resumption. */
   readonly epochs: readonly EpochLogs[]
-  /** The epoch (from 1) with the best validation accuracy, the lower loss at a tie; the last without validation. */
+  /**
+   * The epoch (from 1) with the best validation accuracy, on a tie the one with the lower loss; without validation the
+   * last.
+   */
   readonly bestEpoch: number
   /** Time from the call to the end of the first step: planning and compiling. */
   readonly firstStepSeconds: number
@@ -144,13 +150,13 @@ export interface TrainingCheckpoint {
   readonly weights: WeightNumbers
   /** The optimizer's moments, flat, in the optimizer's order. */
   readonly moments: readonly Float32Array[]
-  /** (loss, correct, batch, 0) of each step of the unfinished epoch. */
+  /** (loss, correct, batch, 0) for each step of the unfinished epoch. */
   readonly record: Float32Array
   /** The results of the completed epochs. */
   readonly history: readonly EpochLogs[]
   /** The best epoch by validation, if its weights may be restored later. */
   readonly best?: {
-    /** From 1. */
+    /** The epoch's number, from 1. */
     readonly epoch: number
     /** The model's weights at its end. */
     readonly weights: WeightNumbers

@@ -39,7 +39,7 @@ export interface EvaluateModelOptions {
   readonly variants?: VariantTable
   /** Whether to average the probabilities of an image and its mirror image. False by default. Images only. */
   readonly flipAverage?: boolean
-  /** Whether to return the probabilities of all classes too. False by default. */
+  /** Whether to also return the probabilities of all classes. False by default. */
   readonly probabilities?: boolean
 }
 
@@ -116,7 +116,7 @@ export class Evaluator {
           program: own(await createPart(model, data, part.order, records, { classes, side }, options)),
         }),
       )
-      // Waits for all of them, even if one fails, so that what the others made is released.
+      // Waits for all of them, even if one fails, so that what the others allocated is released.
       await Promise.allSettled(making)
       const parts = await Promise.all(making)
       writeOrder(parts, data.indices)
@@ -186,8 +186,8 @@ export class Evaluator {
 }
 
 /**
- * Cross-entropy of each row, logits, labels and predicted classes of the batch that the state points to, and probabilities
- * if requested.
+ * Cross-entropy of each row, logits, labels and predicted classes of the batch that the state points to; probabilities
+ * too, if requested.
  */
 function wantedOf(
   model: Model,
@@ -209,8 +209,8 @@ function wantedOf(
 }
 
 /**
- * Logits whose probabilities are the means of two results': logarithms of the sums, relative to the larger one, so that a
- * probability too small for a float32 still has a finite loss.
+ * Logits for the mean of two results' probabilities: logarithms of the sums, relative to the larger one, so that even a
+ * probability too small for a float32 has a finite loss.
  */
 function averagedLogits(first: Tensor, second: Tensor): Tensor {
   const [a, b] = [logSoftmax(first), logSoftmax(second)]
@@ -290,9 +290,10 @@ export function summarizeRecord(
 }
 
 /**
- * Loss, accuracy, confusion matrix and predictions of a model on a data set, counted on the device. The model ends in logits
- * or in a softmax: see {@link Model.logits}. Frees all its memory.
- * @throws WeftgradError as `Evaluator.create`; 'not-finite' if the loss is NaN or infinite; 'device-lost' if the device is lost.
+ * Loss, accuracy, confusion matrix and predictions of a model on a data set, counted on the device. The model may end
+ * in logits or in a softmax: see {@link Model.logits}. Frees all its memory.
+ * @throws WeftgradError as `Evaluator.create`; 'not-finite' if the loss is NaN or infinite; 'device-lost' if the device
+ * is lost.
  */
 export async function evaluate(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluation> {
   const evaluator = await Evaluator.create(model, data, options)
@@ -311,8 +312,9 @@ const anImageShape: Kind = [
 ]
 
 /**
- * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels], which are divided by 255 and
- * padded to the model's input, as in image data sets. The model ends in logits or in a softmax: see {@link Model.logits}.
+ * Class probabilities [n, classes], row-major, for images of bytes [n, height, width, channels], which are divided by
+ * 255 and padded to the model's input, as in image data sets. The model may end in logits or in a softmax: see {@link
+ * Model.logits}.
  * @throws WeftgradError 'argument' for images that are not bytes, or another shape, 'shape' if they do not fit, 'not-finite' if a
  * probability is NaN.
  */
@@ -351,7 +353,7 @@ export async function predict(
 }
 
 /**
- * Checks a model's outputs: with NaN, no class is the most probable one.
+ * Checks a model's outputs: if one is NaN, no class is the most probable.
  * @throws WeftgradError 'not-finite' if one is NaN or infinite.
  */
 export function finiteNumbers(numbers: Iterable<number>, model: string): Float32Array {

@@ -1,4 +1,4 @@
-/** The options of `fit`: their kinds, the validation split, and what a resumed run must share with the run before. */
+/** The options of `fit`: their kinds, the validation split, and what a resumed run must share with the original run. */
 
 import type { Dataset } from '../data/contract.ts'
 import { aDataset, augmentationKinds } from '../data/contract.ts'
@@ -54,7 +54,7 @@ export function splitData(
   return { train: data.subset(rest), validation: data.subset(held) }
 }
 
-/** Throws for options and data that do not fit the model; splits the data if they do. */
+/** Checks options and data against the model, and splits the data. */
 export function checkedData(model: Model, data: Dataset, options: FitOptions): SplitData {
   checkOptions('fit', options, fitKinds)
   checkValue('fit: the data', data, aDataset)
@@ -80,7 +80,7 @@ export function settingsOf(model: Model, { train, validation }: SplitData, optio
   }
 }
 
-/** Equal text for equal changes. */
+/** Text that is equal for equal augmentations. */
 function augmentationText({ flip, shift = 0 }: NonNullable<FitOptions['augmentation']>): string {
   return `flip ${flip ?? 'none'}, shift ${shift}`
 }
@@ -88,7 +88,7 @@ function augmentationText({ flip, shift = 0 }: NonNullable<FitOptions['augmentat
 /** A run that a checkpoint must fit. */
 export interface ResumedRun {
   readonly settings: TrainingSettings
-  /** Steps of an epoch. */
+  /** Steps per epoch. */
   readonly steps: number
   /** Numbers in each of the optimizer's moments. */
   readonly momentSizes: readonly number[]

@@ -66,7 +66,7 @@ export class ProgressReporter {
     })
   }
 
-  /** Reads the means without holding up the submissions. A failure shows at the next submission. */
+  /** Reads the means without holding up submissions. A failure shows at the next submission. */
   async #read(step: number): Promise<void> {
     try {
       this.#means = await this.#readMeans(step)

@@ -1,7 +1,7 @@
 /**
- * Training. The host shuffles, uploads an epoch's table of rates, submits dozens of steps at a time, and reads the record at
- * the epoch's end; everything else happens on the device. Runs are reproducible bit for bit, also across a stop and a
- * resumption: an epoch depends on the seed, its number and the weights alone.
+ * Training. The host shuffles, uploads an epoch's table of rates, submits dozens of steps at a time, and reads the
+ * record at the epoch's end; everything else happens on the device. Runs are reproducible bit for bit, even across a
+ * stop and a resumption: an epoch depends only on the seed, its number and the weights.
  */
 
 import { evaluate as evaluateTensors } from '../autograd/tensors.ts'
@@ -32,14 +32,16 @@ const submissionMs = 100
 const mostStepsPerSubmission = 64
 
 /**
- * Trains the model on the data set with softmax cross-entropy. The model ends in logits or in a softmax, of which the loss
- * uses the logits: see {@link Model.logits}.
+ * Trains the model on the data set with softmax cross-entropy. The model may end in logits or in a softmax; the loss
+ * uses the logits of either: see {@link Model.logits}.
  *
- * A step never touches the host: images, their order, rates, optimizer state and metrics are on the device, and the host
- * submits the same list of dispatches again. The same seed, adapter and variants give the same weights, bit for bit.
- * @throws WeftgradError 'argument' and 'shape' for options and data that do not fit, before anything is changed; 'mismatch'
- * where `resume` belongs to another run; 'aborted' when the signal fires, after handing out a checkpoint; 'not-finite' naming
- * the step, the loss and the first tensor that went bad, with the weights as they were before that step; 'device-lost'.
+ * A step never touches the host: images, their order, rates, optimizer state and metrics are on the device, and the
+ * host submits the same list of dispatches again. The same seed, adapter and variants give the same weights, bit for
+ * bit.
+ * @throws WeftgradError 'argument' and 'shape' for options and data that do not fit, before anything is changed;
+ * 'mismatch' if `resume` belongs to another run; 'aborted' when the signal fires, after handing out a checkpoint;
+ * 'not-finite' naming the step, the loss and the first tensor that went bad, with the weights from before that step;
+ * 'device-lost'.
  */
 export async function fit(model: Model, train: Dataset, options: FitOptions): Promise<History> {
   const run = await TrainingRun.create(model, train, options)
@@ -133,7 +135,7 @@ class TrainingRun {
       })
       const makingEvaluator =
         validation === undefined ? undefined : Evaluator.create(model, validation, { variants }).then(own)
-      // Waits for all of them, even if one fails, so that what the others made is released.
+      // Waits for all of them, even if one fails, so that what the others allocated is released.
       await Promise.allSettled([makingEvaluator, ...makingParts])
       const [evaluator, ...parts] = await Promise.all([makingEvaluator, ...makingParts])
       const run = new TrainingRun(model, train, options, { settings, chances, memory, parts, evaluator, started })
@@ -213,7 +215,7 @@ class TrainingRun {
     return this.#options.restoreBest ?? this.#options.earlyStopping !== undefined
   }
 
-  /** Depends on the history alone, so that a resumed run stops where the uninterrupted one does. */
+  /** Depends only on the history, so that a resumed run stops where the uninterrupted one does. */
   #isStalled(): boolean {
     const { earlyStopping } = this.#options
     return earlyStopping !== undefined && this.#history.length - bestEpochOf(this.#history) >= earlyStopping.patience
@@ -293,7 +295,7 @@ class TrainingRun {
 
   /** Repeats the bad step with the weights from before it, and names the first tensor that is not finite. */
   async #explainNotFinite(epoch: number, { record, ...counters }: StepRecords): Promise<never> {
-    // The counters stay one beyond the bad step.
+    // The counters stay one past the bad step.
     const [step, globalStep] = [counters.stepInEpoch - 1, counters.globalStep - 1]
     const loss = record[step * stepRecordColumns] ?? Number.NaN
     let before = 0

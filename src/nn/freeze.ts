@@ -1,14 +1,14 @@
 /**
  * Freezes a network for inference: the same function with fewer kernels.
  *
- * - A batch normalisation directly after a convolution (also a separable one) or a dense layer, and its only reader, is
- *   merged into kernel and bias; the merged layer has the normalisation's name.
+ * - A batch normalisation that directly follows a convolution (also a separable one) or a dense layer, and is its only
+ *   reader, is merged into kernel and bias; the merged layer has the normalisation's name.
  * - Any other normalisation becomes a multiplication and an addition, which fuse with what follows.
  * - Zeros around a convolution's input become its padding.
  * - Relu needs nothing here: rewriting the graph moves it into the kernel before it.
  *
- * Weights are computed in float64 on the host while they stream in, a layer at a time, and rounded once: neither the host nor
- * the device ever holds the network twice.
+ * Weights are computed in float64 on the host while they stream in, a layer at a time, and rounded once: neither the
+ * host nor the device ever holds the network twice.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -31,9 +31,9 @@ export interface FreezeOptions {
 }
 
 /**
- * The network for inference: normalisations are folded into the kernels before them, zeros into paddings. It has no weights
- * yet: `weights.loadWeights` or `load` fills it from a file, as it would fill the model, or from the model itself with
- * `frozen.load(device, (weight) => model.read(weight))`.
+ * The network for inference: normalisations are folded into the kernels before them, zeros into paddings. It has no
+ * weights yet. Fill it from a file with `weights.loadWeights` or `load`, like the original model, or from the model
+ * itself with `frozen.load(device, (weight) => model.read(weight))`.
  * @throws WeftgradError 'argument', with similar names, for unknown layers to keep.
  */
 export function freeze(model: Model, options: FreezeOptions = {}): FrozenModel {
@@ -84,7 +84,7 @@ export class FrozenModel extends Model {
   }
 
   /**
-   * Traces the model on a batch, as {@link Model.call}.
+   * Traces the model on a batch, like {@link Model.call}.
    * @throws WeftgradError 'argument' for training: the normalisations are gone.
    */
   override call(x: Tensor, options: ModelCall = {}): Tensor {
@@ -156,7 +156,7 @@ interface FrozenLayer extends WiredLayer {
   readonly recipes: ReadonlyMap<string, Recipe>
 }
 
-/** The frozen form of a layer that is the last of its group or in none. Its inputs are indices in the source. */
+/** The frozen form of a layer that ends its group or has none. Its inputs are indices in the source. */
 function frozenLayer(placed: PlacedLayer, group: Group | undefined): FrozenLayer {
   if (group !== undefined) return mergedLayer(group)
   const normalization = partOf(placed, 'normalization')
@@ -207,7 +207,7 @@ class SourceWeights {
   readonly #model: Model
   readonly #read: ReadWeight
   readonly #weights: ReadonlyMap<string, ModelWeight>
-  /** The last normalisation computed: kernel and bias, or scale and shift, need the same one. */
+  /** The last normalisation computed: kernel and bias (or scale and shift) need the same one. */
   #last: { readonly placed: PlacedLayer; readonly affine: Affine } | undefined
 
   constructor(model: Model, read: ReadWeight) {
@@ -255,7 +255,7 @@ function scaledChannels(kernel: Float32Array, scale: Float64Array): Float32Array
   return scaled
 }
 
-/** The layer with weights that only `load` or `setWeights` can fill. */
+/** A layer whose weights only `load` or `setWeights` can fill. */
 function withoutNumbers(layer: Layer, model: string): Layer {
   const initializer = (): never => {
     throw new WeftgradError('argument', `The frozen ${model} has no weights yet; call its \`load\` first.`)

@@ -1,4 +1,4 @@
-/** Initial weights. They depend on the model's seed and the weight's name alone. */
+/** Initial weights. They depend only on the model's seed and the weight's name. */
 
 import type { Shape } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
@@ -7,10 +7,13 @@ import type { Random } from '../random.ts'
 /** Creates a weight's initial numbers, row-major, from its shape and the random stream of its name. */
 export type Initializer = (shape: Shape, random: Random) => Float32Array
 
-/** Inputs and outputs that one unit of a kernel connects: HWIO and [in, out]; the receptive field counts for both. */
+/**
+ * Number of inputs and outputs that one unit of a kernel connects: HWIO and [in, out]. The receptive field counts for
+ * both.
+ */
 function fans(shape: Shape): readonly [fanIn: number, fanOut: number] {
   const field = elementCount(shape.slice(0, -2))
-  // A vector has no inputs, a single number no outputs either: such an extent counts once.
+  // A vector has no inputs, and a single number has no outputs either: a missing extent counts as 1.
   return [field * elementCount(shape.slice(-2, -1)), field * elementCount(shape.slice(-1))]
 }
 

@@ -1,6 +1,6 @@
 /**
- * Layers: Keras' names, options and defaults. A layer is a description; its weights belong to the model.
- * Shapes here are without the batch.
+ * Layers: Keras' names, options and defaults. A layer is a description; its weights belong to the model. Shapes here
+ * exclude the batch.
  */
 
 export type { LayerActivation } from './layers/activation.ts'

@@ -25,8 +25,8 @@ const formatName = 'weftgrad-model'
 const mostClasses = 2 ** 24
 
 /**
- * The model's weights as a safetensors file, with `description` in its metadata. `weights.open` and `weights.loadWeights` read
- * it back into a model of the same layers.
+ * Writes the model's weights as a safetensors file, with `description` in its metadata. `weights.open` and
+ * `weights.loadWeights` read it back into a model of the same layers.
  * @throws WeftgradError 'disposed' after the model's `dispose`.
  */
 export async function encodeModel(model: Model, description: Readonly<Record<string, string>>): Promise<Uint8Array> {
@@ -48,7 +48,7 @@ export interface DescribedLenet5 {
 }
 
 /**
- * A LeNet-5 as a self-contained safetensors file: {@link decodeLenet5} restores the model.
+ * Writes a LeNet-5 as a self-contained safetensors file; {@link decodeLenet5} restores the model.
  * @param description further metadata, such as the author.
  * @throws WeftgradError 'mismatch' if the model is no LeNet-5 of these units and classes, 'disposed' after the model's `dispose`.
  */
@@ -80,9 +80,10 @@ export async function encodeLenet5(
 }
 
 /**
- * Restores the model of a file that `encodeLenet5` wrote. The caller disposes of it.
+ * Restores the model of a file that `encodeLenet5` wrote. The caller must dispose it.
  * @param source names the bytes in errors, for example the file's path.
- * @throws WeftgradError 'format' or 'mismatch' if they are damaged or another model's, 'data' if weights are not finite.
+ * @throws WeftgradError 'format' or 'mismatch' if the bytes are damaged or hold another model, 'data' if weights are
+ * not finite.
  */
 export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): DescribedLenet5 {
   checkValue('decodeLenet5: the bytes', bytes, theBytes)
@@ -120,7 +121,7 @@ export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): Desc
 }
 
 /**
- * Replaces all weights of the model by those that `encodeModel` wrote.
+ * Replaces all weights of the model with those that `encodeModel` wrote.
  * @throws WeftgradError 'mismatch' for another model's weights, 'data' if one is NaN or infinite.
  */
 export function fillFromFile(model: Model, tensors: Safetensors['tensors'], source: string): void {

@@ -1,7 +1,7 @@
 /**
- * A model's weights. Their numbers are created on first use: initial ones when they are put on a device, loaded ones while
- * they stream there one at a time. On a device all trainable weights are slices of one flat buffer, so that an optimizer
- * updates them in one dispatch; the others are slices of a second buffer.
+ * A model's weights. Their numbers are created on first use: initial ones when they are put on a device, loaded ones
+ * while they stream there one at a time. On a device, all trainable weights are slices of one flat buffer, so that an
+ * optimizer updates them in one dispatch; the others are slices of a second buffer.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -27,7 +27,7 @@ export type WeightNumbers = ReadonlyMap<
 
 /** A weight in its model. */
 export interface ModelWeight {
-  /** `<layer>/<weight>` */
+  /** Its full name, `<layer>/<weight>`. */
   readonly name: string
   /** Extents. */
   readonly shape: Shape
@@ -42,7 +42,7 @@ export interface ModelWeight {
 /** The position of a weight in the model's two flat buffers. */
 export type WeightPlace = Pick<ModelWeight, 'trainable' | 'offset' | 'shape'>
 
-/** Returns a weight's numbers, row-major. The array is read once, not kept and not written to. */
+/** Returns a weight's numbers, row-major. The array is read once; it is not kept or written to. */
 export type ReadWeight = (weight: ModelWeight) => Promise<Float32Array>
 
 /** The progress of loading. */
@@ -61,7 +61,9 @@ interface WeightBuffers {
   readonly fixed: DeviceBuffer
 }
 
-/** WebGPU keeps a copy of written bytes until the device has taken them, so loading waits for the device after this many. */
+/**
+ * WebGPU keeps a copy of written bytes until the device has taken them. After this many, loading waits for the device.
+ */
 const mostUnderWay = 32 * 2 ** 20
 
 /** The numbers of one model's weights, on the host until `to` or `load` puts them on a device. */
@@ -76,13 +78,15 @@ export class WeightMemory {
   #buffers: WeightBuffers | undefined
   #disposed = false
 
-  /** `model` is the model's name, for errors and labels. Initial numbers depend on `seed` and the weights' names alone. */
+  /**
+   * `model` is the model's name, for errors and labels. Initial numbers depend only on `seed` and the weights' names.
+   */
   constructor(model: string, seed: number) {
     this.#model = model
     this.#seed = seed
   }
 
-  /** Adds a weight. All are declared before the first is put on a device. */
+  /** Adds a weight. All must be declared before the first is put on a device. */
   declare(layer: string, { name: own, shape, initializer }: WeightSpec, trainable: boolean): ModelWeight {
     const name = `${layer}/${own}`
     const region = trainable ? 'trainable' : 'fixed'
@@ -171,7 +175,7 @@ export class WeightMemory {
   }
 
   #refuseDisposed(): void {
-    if (this.#disposed) throw new WeftgradError('disposed', `${this.#model} was disposed of.`)
+    if (this.#disposed) throw new WeftgradError('disposed', `${this.#model} was disposed.`)
   }
 
   #allocate(device: Device): WeightBuffers {
@@ -184,7 +188,9 @@ export class WeightMemory {
     }
   }
 
-  /** Takes over filled buffers. If there are buffers already, programs are bound to them, so they get the bytes instead. */
+  /**
+   * Takes over filled buffers. If buffers exist already, programs are bound to them, so they receive the bytes instead.
+   */
   #adopt(fresh: WeightBuffers): void {
     if (this.#buffers === undefined) {
       this.#buffers = fresh
@@ -237,7 +243,7 @@ export class WeightMemory {
     }
   }
 
-  /** Each weight with its new numbers. */
+  /** Pairs each weight with its new numbers. */
   #matched(numbers: WeightNumbers): { readonly weight: ModelWeight; readonly data: Float32Array }[] {
     const matched = this.#weights.map((weight) => {
       const { name, shape } = weight
@@ -302,14 +308,14 @@ function release({ trainable, fixed }: WeightBuffers): void {
 }
 
 function write(slice: BufferSlice, data: Float32Array): void {
-  // WebGPU does not accept shared memory, so that is copied first, and so is anything but a Float32Array.
+  // WebGPU does not accept shared memory, so that is copied first, as is anything but a Float32Array.
   const { buffer, byteOffset, length } = data
   const isOwn = data instanceof Float32Array && buffer instanceof ArrayBuffer
   const own = isOwn ? new Float32Array(buffer, byteOffset, length) : Float32Array.from(data)
   slice.buffer.device.write(slice, own)
 }
 
-/** Throws 'mismatch' for numbers that do not fill the weight, 'data' for those that are not finite. */
+/** Throws 'mismatch' for numbers that do not fill the weight, 'data' if any is not finite. */
 export function checkNumbers(
   model: string,
   { name, shape }: Pick<ModelWeight, 'name' | 'shape'>,

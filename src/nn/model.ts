@@ -35,9 +35,9 @@ export interface PlacedLayer extends WiredLayer {
   readonly trainable: boolean
 }
 
-/** A model's random seed, and which of its layers are trained. */
+/** A model's random seed, and which of its layers to train. */
 export interface ModelOptions {
-  /** Random seed of the initial weights, which depend on it and their names alone. 1 by default. */
+  /** Random seed of the initial weights, which depend only on it and on their names. 1 by default. */
   readonly seed?: number
   /** Selects the layers that an optimizer updates; all by default. Normalisations in the other layers keep their statistics in training. */
   readonly trainable?: (layer: Layer) => boolean
@@ -57,7 +57,9 @@ export interface ModelCall {
   readonly tap?: (layer: Layer, output: Tensor) => void
 }
 
-/** The input of a last softmax, also if reshapes that keep its axis follow; the tensor itself if there is none. */
+/**
+ * The input of a final softmax, even if reshapes that keep its axis follow; the tensor itself if there is no softmax.
+ */
 function beforeSoftmax(y: Tensor): Tensor {
   const { node } = y.value
   const [input] = node.inputs
@@ -70,8 +72,8 @@ function beforeSoftmax(y: Tensor): Tensor {
 }
 
 /**
- * A network: layers connected to a graph, and their weights. Initial weights depend on the seed and their names alone. The
- * weights move to a device when the model is first used there; `dispose()` frees that memory.
+ * A network: layers connected to a graph, and their weights. Initial weights depend only on the seed and their names.
+ * The weights move to a device when the model is first used there; `dispose()` frees that memory.
  */
 export class Model {
   /** Its name in summaries and errors. */
@@ -160,7 +162,7 @@ export class Model {
   }
 
   /**
-   * Puts the weights on the device. `fit`, `evaluate` and the computation of a tensor do so automatically.
+   * Puts the weights on the device. `fit`, `evaluate` and computing a tensor do so automatically.
    * @throws WeftgradError 'argument' if they are on another device, 'disposed' after `dispose`.
    */
   to(device: Device): this {
@@ -169,10 +171,10 @@ export class Model {
   }
 
   /**
-   * Fills the weights from `read`, which is called for `source`'s weights one at a time, and puts the model on the device.
-   * After any failure the model is unchanged. For files use `weights.loadWeights`.
-   * @throws WeftgradError 'mismatch' if the numbers do not fill a weight, 'data' if they are not finite, what `to` throws, and
-   * what `read` or `onProgress` throws.
+   * Fills the weights from `read`, which is called for each of `source`'s weights in turn, and puts the model on the
+   * device. After any failure the model is unchanged. For files use `weights.loadWeights`.
+   * @throws WeftgradError 'mismatch' if the numbers do not fill a weight, 'data' if they are not finite, what `to`
+   * throws, and what `read` or `onProgress` throws.
    */
   async load(device: Device, read: ReadWeight, onProgress?: (progress: LoadProgress) => void): Promise<this> {
     await this.#memory.load(device, read, onProgress)
@@ -180,7 +182,8 @@ export class Model {
   }
 
   /**
-   * Traces the model on a batch, f32 [n, ...inputShape], and returns the last layer's output, [n, ...outputShape]. Nothing runs.
+   * Traces the model on a batch, f32 [n, ...inputShape], and returns the last layer's output, [n, ...outputShape].
+   * Nothing runs yet.
    * @throws WeftgradError 'shape' for an input of another shape.
    */
   call(x: Tensor, options: ModelCall = {}): Tensor {
@@ -188,8 +191,8 @@ export class Model {
   }
 
   /**
-   * Traces the model as {@link Model.call} does, without the softmax at its end, if it has one. Losses take these logits, so
-   * that no probability is lost to rounding and none goes through a second softmax.
+   * Traces the model like {@link Model.call}, but leaves out a softmax at its end. Losses take these logits, so that no
+   * probability is lost to rounding and none goes through a second softmax.
    * @throws WeftgradError as {@link Model.call}.
    */
   logits(x: Tensor, options: ModelCall = {}): Tensor {
@@ -197,8 +200,7 @@ export class Model {
   }
 
   /**
-   * The named layers' outputs for a batch, in the order of the names. Layers after the deepest of them are not traced, and
-   * nothing else is computed.
+   * The named layers' outputs for a batch, in the order of the names. Later layers are not traced or computed.
    * @throws WeftgradError 'argument', with similar names, for unknown layers; 'shape' as {@link Model.call}.
    */
   features(x: Tensor, names: readonly string[]): Tensor[] {
@@ -216,7 +218,7 @@ export class Model {
     throw new WeftgradError('argument', `${this.name} has no layer '${name}'${hint}`, { name })
   }
 
-  /** The outputs of the first `count` layers. */
+  /** Traces the first `count` layers and returns their outputs. */
   #trace(x: Tensor, options: ModelCall, count: number): Tensor[] {
     const kinds = { training: aFlag, seed: aNumber, counter: aTensor, update: aFunction, tap: aFunction }
     const { training = false, seed = this.seed, counter, update, tap } = checkOptions(this.name, options, kinds)
@@ -257,7 +259,7 @@ export class Model {
   }
 
   /**
-   * Does nothing if `setWeights` would take these numbers.
+   * Throws unless `setWeights` would take these numbers.
    * @throws WeftgradError 'mismatch', naming the first weight that is missing, foreign, or of another shape.
    */
   checkWeights(numbers: WeightNumbers): void {
@@ -318,7 +320,8 @@ function freeName(kind: string, taken: Set<string>): string {
 
 /**
  * A model of consecutive layers; the first takes [batch, ...inputShape].
- * @throws WeftgradError 'argument' for duplicate names or no layers, 'shape' for a layer that cannot take the output before it.
+ * @throws WeftgradError 'argument' for duplicate names or no layers, 'shape' if a layer cannot take the previous
+ * output.
  */
 export function sequential(
   name: string,

@@ -1,6 +1,6 @@
 /**
- * Optimizers as `fit` uses them: hyperparameters with Keras' names and defaults, and the table of rates, computed in float64
- * for one epoch at a time. The arithmetic is in kernels/training/optimizer.ts.
+ * Optimizers for `fit`: hyperparameters with Keras' names and defaults, and the table of rates, computed in float64 for
+ * one epoch at a time. The arithmetic is in kernels/training/optimizer.ts.
  */
 
 import type { KernelPlan, Target } from '../kernels/kernel.ts'
@@ -72,8 +72,8 @@ export function adam(options: AdamOptions = {}): Optimizer {
 }
 
 /**
- * Adam with decoupled weight decay (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): besides, w -= rate *
- * weightDecay * w. 4e-3 by default, as in Keras.
+ * Adam with decoupled weight decay (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019), which also
+ * subtracts rate * weightDecay * w. The decay is 4e-3 by default, as in Keras.
  * @throws WeftgradError 'argument' as {@link adam}, and for a decay that is not positive.
  */
 export function adamw(options: AdamOptions & { readonly weightDecay?: number } = {}): Optimizer {
@@ -85,7 +85,7 @@ export function adamw(options: AdamOptions & { readonly weightDecay?: number } =
 export interface SgdOptions {
   /** A rate, or a schedule. 1e-2 by default. */
   readonly learningRate?: number | Schedule
-  /** Share of the last update that goes into the next, in [0, 1). 0 by default. */
+  /** Share of the last update that is added to the next, in [0, 1). 0 by default. */
   readonly momentum?: number
   /** Whether to use Nesterov momentum. False by default. */
   readonly nesterov?: boolean

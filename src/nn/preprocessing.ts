@@ -7,14 +7,14 @@ import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { checkOptions, countFrom1 } from '../options.ts'
 
-/** How a network's images are prepared. 'caffe': BGR order, minus ImageNet's means. 'tf': scaled to -1 to 1. */
+/** The preprocessing of a network's images. 'caffe': BGR order, minus ImageNet's means. 'tf': scaled to -1 to 1. */
 export type PreprocessingMode = 'caffe' | 'tf'
 
 /** ImageNet's means of blue, green and red, which Caffe's networks subtract. */
 const means = [103.939, 116.779, 123.68]
 
 /**
- * Prepares a batch of images [n, h, w, 3] (RGB) or [n, h, w, 1] (grey), with values from 0 to 255, with elementwise
+ * Prepares a batch of images [n, h, w, 3] (RGB) or [n, h, w, 1] (grey), with values from 0 to 255. It uses elementwise
  * operators (and, for the channel order of 'caffe', a product with a permutation). Returns f32 [n, h, w, 3].
  * @throws WeftgradError 'shape' for anything but images of 1 or 3 channels, 'argument' for another mode.
  */
@@ -48,15 +48,16 @@ export interface Prediction {
   readonly index: number
   /** WordNet's id: `n02123045`. */
   readonly classId: string
-  /** `tabby` */
+  /** The class name: `tabby`. */
   readonly className: string
   /** In [0, 1]. */
   readonly probability: number
 }
 
 /**
- * The most probable classes of each image, in descending order, from probabilities [images, classes], row-major, and Keras'
- * parsed imagenet_class_index.json: `{ "0": ["n01440764", "tench"], ... }`. `top` is the number of classes, 5 by default.
+ * The most probable classes of each image, in descending order, from probabilities [images, classes], row-major, and
+ * Keras' parsed imagenet_class_index.json: `{ "0": ["n01440764", "tench"], ... }`. `top` is the number of classes, 5 by
+ * default.
  * @throws WeftgradError 'format' for another index, 'argument' if the probabilities are not rows of its classes.
  */
 export function decodePredictions(

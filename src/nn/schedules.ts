@@ -6,14 +6,14 @@ import { checkOptions, checkValue, type Kind, positive, required } from '../opti
 export interface Schedule {
   /** The schedule's name and numbers: equal text means equal rates. */
   readonly name: string
-  /** The rate of a step, from 0, in a training of `totalSteps` steps. */
+  /** The rate of a step, counted from 0, in a training of `totalSteps` steps. */
   rate(step: number, totalSteps: number): number
 }
 
-const fromZero: Kind = ['a number from 0', (value) => value === 0 || positive[1](value)]
+const fromZero: Kind = ['a non-negative number', (value) => value === 0 || positive[1](value)]
 
 /**
- * The same rate at every step: the meaning of a plain number.
+ * The same rate at every step; a plain number means this.
  * @throws WeftgradError 'argument' for a rate that is not positive.
  */
 export function constantRate(learningRate: number): Schedule {
@@ -24,7 +24,7 @@ export function constantRate(learningRate: number): Schedule {
 /**
  * Rises linearly to `peak` over the first `warmupSteps`, then falls along half a cosine to `final` (Loshchilov & Hutter
  * 2017, without restarts).
- * @throws WeftgradError 'argument' for a peak that is not positive, or negative steps or final rate.
+ * @throws WeftgradError 'argument' for a peak that is not positive, or a negative number of steps or final rate.
  */
 export function cosineRate(
   peak: number,
@@ -59,7 +59,7 @@ export function stepRate(
   }
 }
 
-/** A number means a constant rate. */
+/** Turns a number into a constant rate. */
 export function scheduleOf(rate: number | Schedule): Schedule {
   return typeof rate === 'number' ? constantRate(rate) : rate
 }

@@ -1,7 +1,7 @@
 /**
- * One training step as a program: gather a batch, forward, backward, record, check, update. Everything that changes from
- * step to step (the position in the epoch, the permutation, the rates) is in device memory and advanced by the kernels, so
- * replaying a step needs nothing from the host.
+ * One training step as a program: gather a batch, forward, backward, record, check, update. Everything that changes
+ * from step to step (the position in the epoch, the permutation, the rates) is in device memory and advanced by the
+ * kernels, so replaying a step needs nothing from the host.
  */
 
 import { gradients } from '../autograd/grad.ts'
@@ -32,14 +32,11 @@ import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
 import type { Optimizer } from './optimizers.ts'
 
-/** The classes that a model distinguishes: the last extent of its output. Throws 'shape' for an output without axes. */
+/** The number of classes: the last extent of the model's output. Throws 'shape' for an output without axes. */
 export function classesOf({ name, outputShape }: Pick<Model, 'name' | 'outputShape'>): number {
   const classes = outputShape.at(-1)
   if (classes === undefined)
-    throw new WeftgradError(
-      'shape',
-      `${name} gives one number for each example; a classifier gives one for each class.`,
-    )
+    throw new WeftgradError('shape', `${name} outputs one number per example; a classifier outputs one per class.`)
   return classes
 }
 
@@ -67,7 +64,7 @@ export function gatherInputs(
 export interface StepRecords {
   /** A row for each step of the epoch. */
   readonly record: Float32Array
-  /** False once a step's numbers were not finite; the counters then stay one beyond that step. */
+  /** False if a step's numbers were not finite; the counters then stay one past that step. */
   readonly isFinite: boolean
   readonly stepInEpoch: number
   readonly globalStep: number
@@ -180,7 +177,10 @@ export function traceStep(
   return { x, labels, logits, rows, loss, gradients: slopes, updates, layerOutputs }
 }
 
-/** What the graph's kernels of a step compute: rows, logits, labels, one gradient per trainable weight, updates. */
+/**
+ * The results that the graph's kernels compute in a step: rows, logits, labels, one gradient per trainable weight,
+ * updates.
+ */
 function wantedOf(traced: TracedStep, model: Model, memory: TrainingMemory): Wanted[] {
   const trainable = model.trainableWeights
   return [

@@ -1,4 +1,4 @@
-/** Tuning for a training: measures the kernels of its step and of its validation before the first step. */
+/** Tuning for training: measures the kernels of a training step and of its validation before the first step. */
 
 import type { Dataset } from '../data/contract.ts'
 import type { KernelTask } from '../graph/plan/choice.ts'
@@ -14,7 +14,7 @@ import { fitKinds, splitData } from './fit-options.ts'
 import type { Model } from './model.ts'
 import { TrainingMemory, trainingStepTasks } from './training-step.ts'
 
-/** The options of a training that its kernels depend on. */
+/** The training options that the kernels depend on. */
 type TunedOptions = Pick<
   FitOptions,
   'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed' | 'augmentation'
@@ -29,8 +29,8 @@ export interface TuneTrainingOptions extends TunedOptions, Omit<TuneOptions, 'kn
 }
 
 /**
- * Finds the variants for `fit` with the same options: pass it `variants` of the result. Tunes whole batches; the last, smaller
- * batch of an epoch keeps the preferred variants.
+ * Finds the variants for `fit` with the same options: pass it the result's `variants`. Tunes whole batches; the smaller
+ * last batch of an epoch keeps the preferred variants.
  * @throws WeftgradError what `fit` throws for options and data that do not fit, and 'device-lost'.
  */
 export async function tuneTraining(model: Model, data: Dataset, options: TuneTrainingOptions): Promise<TuningResult> {

@@ -1,6 +1,6 @@
 /**
- * Activations: what layers, `dense` and `conv2d` apply to their result. Each is an elementwise operator whose WGSL stands
- * among `activations` in kernels/wgsl/functions.ts, so that other kernels can apply it before they store.
+ * Activations, which layers, `dense` and `conv2d` apply to their results. Each is an elementwise operator whose WGSL is
+ * in `activations` in kernels/wgsl/functions.ts, so that other kernels can apply it before they store.
  */
 
 import type { Node } from '../graph/node.ts'
@@ -16,7 +16,7 @@ import { apply } from './operator.ts'
 import type { Tensor } from './tensor.ts'
 import { aTensor } from './tensor.ts'
 
-/** The elementwise operator of an activation that kernels know. */
+/** Makes the elementwise operator of an activation that kernels know. */
 function activation(name: KernelActivation, vjp: Parameters<typeof unary>[2]): Unary {
   return unary(name, functionRule(activations[name]), vjp)
 }
@@ -25,10 +25,12 @@ const sigmoidOp = /* @__PURE__ */ activation('sigmoid', (ct, _, y) => mul(ct, mu
 const tanhOp = /* @__PURE__ */ activation('tanh', (ct, _, y) => mul(ct, sub(1, square(y))))
 export const reluOp = /* @__PURE__ */ activation('relu', (ct, _, y) => where(greater(y, 0), ct, 0))
 
-/** Where the derivatives of GELU are not constant: beyond, squares would overflow, and infinity times 0 is NaN. */
+/**
+ * GELU's derivatives are constant outside this range, where squares would overflow and infinity times 0 would give NaN.
+ */
 const within = (x: Tensor): Tensor => clip(x, -20, 20)
 
-/** P(x) + x p(x), with P the cumulative function of the normal distribution and p its density. */
+/** The derivative is P(x) + x p(x), with P the standard normal cumulative distribution and p its density. */
 const geluOp = /* @__PURE__ */ activation('gelu', (ct, wide) => {
   const x = within(wide)
   const cumulative = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5)
@@ -46,47 +48,49 @@ const geluTanhOp = /* @__PURE__ */ activation('geluTanh', (ct, wide) => {
   return mul(ct, mul(add(add(t, 1), slope), 0.5))
 })
 
-/** What a layer applies to its result: one of these by its name, or any function of a tensor, such as {@link gelu}. */
+/** An activation that a layer applies to its result: a name, or any function of a tensor, such as {@link gelu}. */
 export type Activation = 'linear' | 'relu' | 'sigmoid' | 'tanh' | ((x: Tensor) => Tensor)
 
 const byName = { relu: reluOp, sigmoid: sigmoidOp, tanh: tanhOp } as const satisfies Record<string, Unary>
 
-/** Of this kind, or a function. */
+/** Extends a kind of option to also accept a function. */
 export function orFunction([what, accepts]: Kind): Kind {
   return [`${what}, or a function of a tensor`, (value) => typeof value === 'function' || accepts(value)]
 }
 
 export const anActivation = /* @__PURE__ */ orFunction(/* @__PURE__ */ oneOf('linear', 'relu', 'sigmoid', 'tanh'))
 
-/** The activation of a tensor. Rewriting moves it into the kernel that computes x if nothing else reads x. Throws 'argument'
- * for a function that returns no tensor. */
+/**
+ * Applies an activation to a tensor. Rewriting moves it into the kernel that computes x if nothing else reads x. Throws
+ * 'argument' if a function does not return a tensor.
+ */
 export function activate(activation: Activation, x: Tensor): Tensor {
   if (typeof activation === 'function') {
     const y = activation(x)
-    checkValue('activation: what the function returns', y, aTensor)
+    checkValue("activation: the function's result", y, aTensor)
     return y
   }
   return activation === 'linear' ? x : apply(byName[activation], [x], {})
 }
 
-/** The activation that a node computes, if other kernels can apply it as well. */
+/** The activation that a node computes, if other kernels can apply it too. */
 export function activationOf({ op, attributes }: Node): KernelActivation | undefined {
   const kind = op.step?.(attributes).kind
   return kind !== undefined && isActivation(kind) ? kind : undefined
 }
 
 /**
- * 1 / (1 + e^-x), elementwise, in (0, 1). Derivative: y (1 - y), with y the result.
+ * 1 / (1 + e^-x), elementwise, in (0, 1). Derivative: y (1 - y), where y is the result.
  * @throws WeftgradError 'shape' if x is not f32.
  */
 export const sigmoid = (x: Operand): Tensor => apply(sigmoidOp, [x], {})
 /**
- * Hyperbolic tangent, elementwise, in (-1, 1). Derivative: 1 - y², with y the result.
+ * Hyperbolic tangent, elementwise, in (-1, 1). Derivative: 1 - y², where y is the result.
  * @throws WeftgradError 'shape' if x is not f32.
  */
 export const tanh = (x: Operand): Tensor => apply(tanhOp, [x], {})
 /**
- * max(x, 0), elementwise, keeping NaN. Derivative: 1 above 0, else 0, at 0 too.
+ * max(x, 0), elementwise, keeping NaN. Derivative: 1 above 0, else 0 (also at 0).
  * @throws WeftgradError 'shape' if x is not f32.
  */
 export const relu = (x: Operand): Tensor => apply(reluOp, [x], {})

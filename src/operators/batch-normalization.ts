@@ -1,4 +1,4 @@
-/** Batch normalisation, made of elementwise operators and reductions. */
+/** Batch normalisation, built from elementwise operators and reductions. */
 
 import { aNumber, checkOptions, required } from '../options.ts'
 import { refuse } from './checks.ts'
@@ -20,19 +20,20 @@ export interface BatchNormOptions {
 export const normalizationKinds = { gamma: aTensor, beta: aTensor, epsilon: aNumber }
 
 /**
- * gamma * (x - mean) / sqrt(variance + epsilon) + beta, with given statistics, one number for each channel of the last axis:
- * batch normalisation at inference (Ioffe & Szegedy, "Batch Normalization", 2015). Made of elementwise operators, which fuse.
+ * Batch normalisation at inference (Ioffe & Szegedy, "Batch Normalization", 2015): gamma * (x - mean) / sqrt(variance +
+ * epsilon) + beta, with given statistics, one number per channel (the last axis). Built from elementwise operators,
+ * which fuse.
  * @throws WeftgradError 'shape' if mean, variance, gamma or beta are not [channels].
  */
 export function batchNormalization(x: Tensor, options: BatchNormOptions & { mean: Tensor; variance: Tensor }): Tensor {
   const kinds = { ...normalizationKinds, mean: required(aTensor), variance: required(aTensor) }
   const { gamma, beta, mean: center, variance, epsilon = 1e-3 } = checkOptions('batchNormalization', options, kinds)
-  const expected = 'mean, variance, gamma and beta have one number a channel, the last axis'
+  const expected = 'mean, variance, gamma and beta have one number per channel (the last axis)'
   refuseOtherShapes('batchNormalization', x, [center, variance, gamma, beta], expected)
   return normalized(sub(x, center), variance, epsilon, gamma, beta)
 }
 
-/** Refuses what has not one number per position of the last axis of x. Throws 'shape'. */
+/** Throws 'shape' unless each tensor has one number per position of x's last axis. */
 export function refuseOtherShapes(
   operator: string,
   x: Tensor,
@@ -58,8 +59,9 @@ export function normalized(
 }
 
 /**
- * Batch normalisation in training (Ioffe & Szegedy 2015, algorithm 1): by the batch's own mean and variance over all axes but
- * the last, which it also returns, for moving statistics. The variance is biased (divided by n). The gradient goes through both.
+ * Batch normalisation in training (Ioffe & Szegedy 2015, algorithm 1), with the batch's own mean and variance over all
+ * axes but the last. It also returns them, for moving statistics. The variance is biased (divided by n). The gradient
+ * flows through both.
  * @throws WeftgradError 'shape' if gamma or beta are not [channels].
  */
 export function batchNormalizationTraining(
@@ -68,9 +70,9 @@ export function batchNormalizationTraining(
 ): {
   /** The normalised numbers, in the shape of x. */
   readonly y: Tensor
-  /** f32 [channels]. */
+  /** Mean per channel, f32 [channels]. */
   readonly mean: Tensor
-  /** f32 [channels]. */
+  /** Variance per channel, f32 [channels]. */
   readonly variance: Tensor
 } {
   checkOptions('batchNormalizationTraining', options, normalizationKinds)

@@ -1,4 +1,4 @@
-/** What the shape rules have in common: types, checks, and errors that name the operator, what it got and what it takes. */
+/** Helpers for shape rules: types, checks, and errors that name the operator, what it got and what it takes. */
 
 import { WeftgradError } from '../errors.ts'
 import type { DType, Shape, TensorType } from '../graph/node.ts'
@@ -7,7 +7,7 @@ import { shapeText } from '../graph/node.ts'
 export const f32 = (shape: Shape): TensorType => ({ shape, dtype: 'f32' })
 export const u32 = (shape: Shape): TensorType => ({ shape, dtype: 'u32' })
 
-/** Throws 'shape': what the operator got, and `expected`. */
+/** Throws 'shape', naming what the operator got and what it `expected`. */
 export function refuse(operator: string, inputs: readonly (TensorType | undefined)[], expected: string): never {
   const given = inputs.filter((type) => type !== undefined)
   const shapes = given.map((t) => (t.dtype === 'f32' ? shapeText(t.shape) : `${t.dtype}${shapeText(t.shape)}`))
@@ -17,7 +17,7 @@ export function refuse(operator: string, inputs: readonly (TensorType | undefine
   })
 }
 
-/** Checks the dtypes and, where given, the ranks of the operands that are there. Throws 'shape'. */
+/** Checks the dtypes and, if given, the ranks of the operands present. Throws 'shape'. */
 export function take(
   operator: string,
   inputs: readonly (TensorType | undefined)[],
@@ -36,7 +36,7 @@ export function take(
   refuse(operator, inputs, `it takes ${names.join(', ')}`)
 }
 
-/** Numpy's broadcasting; undefined for shapes that do not broadcast. */
+/** The shape after numpy's broadcasting; undefined if the shapes do not broadcast. */
 export function broadcast(shapes: readonly Shape[]): Shape | undefined {
   const rank = Math.max(0, ...shapes.map((shape) => shape.length))
   const extents = Array.from({ length: rank }, (_, axis) => shapes.map((s) => s[s.length - rank + axis] ?? 1))
@@ -45,7 +45,7 @@ export function broadcast(shapes: readonly Shape[]): Shape | undefined {
   return fits ? shape : undefined
 }
 
-/** The shape that all broadcast to. Throws 'shape'. */
+/** The shape to which all broadcast. Throws 'shape'. */
 export function broadcastShapes(operator: string, types: readonly TensorType[]): Shape {
   const shape = broadcast(types.map((t) => t.shape))
   return shape ?? refuse(operator, types, 'extents must be equal or 1, counted from the last axis')
@@ -53,7 +53,7 @@ export function broadcastShapes(operator: string, types: readonly TensorType[]):
 
 export type Shape4 = readonly [number, number, number, number]
 
-/** The extents of a tensor of rank 4, which a shape rule has checked. */
+/** The extents of a tensor whose rank of 4 a shape rule has checked. */
 export function extentsOf4({ shape }: TensorType): Shape4 {
   const [a, b, c, d, ...rest] = shape
   if (a === undefined || b === undefined || c === undefined || d === undefined || rest.length > 0)
@@ -61,7 +61,7 @@ export function extentsOf4({ shape }: TensorType): Shape4 {
   return [a, b, c, d]
 }
 
-/** One extent, of an axis that a shape rule has checked; negative axes count from the end. */
+/** The extent of an axis that a shape rule has checked; negative axes count from the end. */
 export function extentOf(shape: Shape, axis: number): number {
   const extent = shape.at(axis)
   if (extent === undefined) throw new RangeError(`${shapeText(shape)} has no axis ${axis}`)

@@ -29,7 +29,7 @@ type Operands = [x: Tensor, kernel: Tensor, bias?: Tensor]
 
 const plain = { bias: false, activation: 'linear' } as const
 
-/** Inputs x, kernel, and maybe bias. */
+/** A convolution. Inputs: x, kernel, optional bias. */
 const conv2dOp: Operator<Conv2dAttributes, Operands> = {
   name: 'conv2d',
   shape: conv2dShape,
@@ -54,7 +54,7 @@ const activatedConv2dOp: Operation<Conv2dAttributes & { readonly activation: Fus
   lower: ({ inputs, attributes }, kernels) => planOf('conv2d', { ...attributes, bias: inputs.length === 3 }, kernels),
 }
 
-// Both gradients are linear in each operand, so their derivatives are convolutions again.
+// Both gradients are linear in each operand, so their derivatives are convolutions too.
 
 const conv2dInputGradientOp: Operator<Conv2dAttributes, [dy: Tensor, kernel: Tensor]> = {
   name: 'conv2dInputGradient',
@@ -90,7 +90,7 @@ const families = {
   'conv2d.filterGradient': conv2dFilterGradient,
 } as const
 
-/** The kernels of a convolution, or of the product that it is. */
+/** Plans a convolution, or the matrix product that computes it. */
 function planOf(name: keyof typeof families, key: Conv2dKey, kernels: Kernels): KernelPlan {
   const product = matmulOf(name, key)
   return product === undefined ? kernels.plan(families[name], key) : kernels.plan(matmul, product)
@@ -112,24 +112,25 @@ function conv2dShape(inputs: TypesOf<Operands>, attributes: Conv2dAttributes): T
   return [f32([batch, outHeight, outWidth, filters])]
 }
 
-/** How a convolution's window moves over its images. */
+/** How a convolution's window moves over the images. */
 export interface ConvOptions {
-  /** Pixels from window to window; one number for both directions, or [vertical, horizontal]. 1 by default. */
+  /** Distance between windows in pixels; one number for both directions, or [vertical, horizontal]. 1 by default. */
   readonly strides?: number | Pair
   /**
-   * `same` as in TensorFlow (an odd pixel goes to the bottom or right), `valid`, or explicit extents
-   * [[top, bottom], [left, right]]. `valid` by default.
+   * `same` as in TensorFlow (an odd pixel goes to the bottom or right), `valid`, or explicit pixels [[top, bottom],
+   * [left, right]]. `valid` by default.
    */
   readonly padding?: Padding
-  /** Pixels from one of the kernel's taps to the next (à-trous convolution). 1 by default. */
+  /** Distance between the kernel's taps in pixels (à-trous convolution). 1 by default. */
   readonly dilationRate?: number | Pair
 }
 
 /**
  * Two-dimensional convolution (cross-correlation, as in every framework), bias and activation in one kernel:
  * activation(conv(x [n, h, w, c], kernel [kh, kw, c / groups, filters]) + bias [filters]) -> [n, h', w', filters]. With
- * padding 'valid', h' = floor((h - (kh - 1) dilation - 1) / stride) + 1; with 'same', h' = ceil(h / stride). Relu and a 2x2 {@link maxPool} that
- * follow become part of the kernel. Both derivatives are convolutions again, so there are higher ones.
+ * padding 'valid', h' = floor((h - (kh - 1) dilation - 1) / stride) + 1; with 'same', h' = ceil(h / stride). A relu and
+ * a 2x2 {@link maxPool} that follow become part of the kernel. Both derivatives are convolutions too, so higher
+ * derivatives exist.
  * @throws WeftgradError 'shape' for operands or a window that do not fit, 'argument' for invalid strides, padding,
  * dilation or activation.
  */
@@ -138,7 +139,7 @@ export function conv2d(
   kernel: Tensor,
   bias?: Tensor,
   options: ConvOptions & {
-    /** How many equal groups channels and filters form; a filter sees the channels of its group. 1 by default. */
+    /** Number of equal groups of channels and filters; a filter sees only the channels of its group. 1 by default. */
     readonly groups?: number
     readonly activation?: Activation
   } = {},
@@ -151,11 +152,11 @@ export function conv2d(
 }
 
 /**
- * Transposed convolution: the input gradient of {@link conv2d} as a layer, as in Keras' `Conv2DTranspose`. x [n, h, w, c],
- * kernel [kh, kw, filters, c], bias [filters] -> [n, h', w', filters]. With padding 'same' h' = h stride; with 'valid'
- * h' = h stride + max(reach - stride, 0), reach = (kh - 1) dilation + 1; explicit padding is subtracted.
- * @throws WeftgradError 'shape' for operands that do not fit or a result without pixels, 'argument' for invalid strides,
- * padding, dilation or activation.
+ * Transposed convolution: the input gradient of {@link conv2d} as a layer, as in Keras' `Conv2DTranspose`. x [n, h, w,
+ * c], kernel [kh, kw, filters, c], bias [filters] -> [n, h', w', filters]. With padding 'same', h' = h stride; with
+ * 'valid', h' = h stride + max(reach - stride, 0), reach = (kh - 1) dilation + 1; explicit padding is subtracted.
+ * @throws WeftgradError 'shape' for operands that do not fit or a result without pixels, 'argument' for invalid
+ * strides, padding, dilation or activation.
  */
 export function conv2dTranspose(
   x: Tensor,

@@ -15,7 +15,10 @@ import { mean, sum } from './reduce.ts'
 import { lastAxisSum, logSoftmax, softmax, throughSoftmax } from './softmax.ts'
 import type { Tensor } from './tensor.ts'
 
-/** Inputs logits [rows, classes] and labels (u32 [rows], or f32 [rows, classes]); output the loss of each row. */
+/**
+ * Cross-entropy. Inputs: logits [rows, classes] and labels (u32 [rows], or f32 [rows, classes]). Output: the loss of
+ * each row.
+ */
 const crossEntropyOp: Operator<NoAttributes, [logits: Tensor, labels: Tensor]> = {
   name: 'crossEntropy',
   shape: (inputs) => [f32([rowsOf('softmaxCrossEntropy', inputs)])],
@@ -35,7 +38,7 @@ const crossEntropyGradientOp: Operator<NoAttributes, [logits: Tensor, labels: Te
   },
   lower: (node, kernels) => kernels.plan(crossEntropyGradient, keyOf(node)),
   fuse: fuseLossAndGradient,
-  // (softmax(logits) * weight - labels) * rows, weight being the sum of a row's labels.
+  // (softmax(logits) * weight - labels) * rows, where weight is the sum of a row's labels.
   vjp({ cotangent, inputs: [logits, labels, rows] }) {
     const probabilities = softmax(logits)
     const scaled = mul(cotangent, reshape(rows, [-1, 1]))
@@ -48,14 +51,14 @@ const crossEntropyGradientOp: Operator<NoAttributes, [logits: Tensor, labels: Te
   },
 }
 
-/** The loss of each row and the gradient of the logits, `scale` being that of each loss. Made by fusion. */
+/** The loss of each row and the gradient of the logits; `scale` is the gradient of each loss. Made by fusion. */
 const crossEntropyWithGradientOp: Operation<LossWithGradientKey> = {
   name: 'crossEntropyWithGradient',
   shape: (_, { rows, classes }) => [f32([rows]), f32([rows, classes])],
   lower: ({ attributes }, kernels) => kernels.plan(crossEntropyWithGradient, attributes),
 }
 
-/** The loss and its gradient share a kernel where every row's loss has the same cotangent. */
+/** Fuses the loss with its gradient if every row's loss has the same cotangent. */
 function fuseLossAndGradient(gradient: Node, { readers, uniform }: GraphView): Replacement[] {
   const [logits, labels] = [inputOf(gradient, 0), inputOf(gradient, 1)]
   const scale = uniform(inputOf(gradient, 2))
@@ -76,7 +79,7 @@ function keyOf(node: Node): CrossEntropyKey {
   return { rows: extentOf(shape, 0), classes: extentOf(shape, 1), labels }
 }
 
-/** Checks logits and labels, and counts their rows. */
+/** Checks logits and labels, and returns the number of rows. */
 function rowsOf(operator: string, inputs: readonly [logits: TensorType, labels: TensorType]): number {
   const [logits, labels] = inputs
   const [rows] = logits.shape
@@ -91,7 +94,7 @@ function rowsOf(operator: string, inputs: readonly [logits: TensorType, labels: 
   return rows
 }
 
-/** The sum of each row's labels, [rows, 1]. 1 for class numbers; NaN, as sqrt(-1), for one out of range. */
+/** The sum of each row's labels, [rows, 1]: 1 for a class number, or NaN, as sqrt(-1), if it is out of range. */
 function weightOfLabels(labels: Tensor, logits: Tensor): Tensor {
   if (labels.dtype === 'f32') return lastAxisSum(labels)
   const isClass = less(toF32(labels), extentOf(logits.shape, -1))
@@ -99,10 +102,10 @@ function weightOfLabels(labels: Tensor, logits: Tensor): Tensor {
 }
 
 /**
- * Cross-entropy of softmax(logits [rows, classes]) with labels: class numbers (u32 [rows]) or probabilities
- * (f32 [rows, classes]): -sum(label * logSoftmax(logits)). The mean over rows by default, shape []; their sum; or, with
- * 'none', the loss of each row, f32 [rows]. A class number out of range gives NaN. With class numbers, loss and gradient,
- * (softmax - label) / rows, come from one kernel.
+ * Cross-entropy of softmax(logits [rows, classes]) with labels, either class numbers (u32 [rows]) or probabilities (f32
+ * [rows, classes]): -sum(label * logSoftmax(logits)). Returns the mean over rows by default, shape []; or their sum;
+ * or, with 'none', the loss of each row, f32 [rows]. A class number out of range gives NaN. With class numbers, one
+ * kernel computes both the loss and its gradient, (softmax - label) / rows.
  * @throws WeftgradError 'shape' if logits and labels do not fit, 'argument' for an unknown reduction.
  */
 export function softmaxCrossEntropy(

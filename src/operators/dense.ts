@@ -1,4 +1,4 @@
-/** Dense layers: a product with a kernel, a bias and an activation. */
+/** Dense layers: a matrix product with bias and activation. */
 
 import type { NoAttributes, Node, Operation, TensorType } from '../graph/node.ts'
 import { inputOf } from '../graph/node.ts'
@@ -18,7 +18,7 @@ import type { Tensor } from './tensor.ts'
 
 type Operands = [x: Tensor, kernel: Tensor, bias?: Tensor]
 
-/** Inputs x [..., in], kernel [in, out], and maybe bias [out]. */
+/** A dense layer. Inputs: x [..., in], kernel [in, out], optional bias [out]. */
 const denseOp: Operator<NoAttributes, Operands> = {
   name: 'dense',
   shape: denseShape,
@@ -65,8 +65,8 @@ function keyOf(node: Node, activation: FusedActivation): Parameters<typeof matmu
 }
 
 /**
- * A dense layer's arithmetic in one kernel: activation(x [..., in] x kernel [in, out] + bias [out]) -> [..., out]. x has at
- * least rank 2; the bias is optional, the activation 'linear' by default.
+ * A dense layer in one kernel: activation(x [..., in] x kernel [in, out] + bias [out]) -> [..., out]. x must have a
+ * rank of at least 2; the bias is optional, the activation 'linear' by default.
  * @throws WeftgradError 'shape' for operands that do not fit, 'argument' for an unknown activation.
  */
 export function dense(

@@ -26,7 +26,7 @@ const depthwiseConv2dOp: Operator<DepthwiseKey, [x: Tensor, kernel: Tensor]> = {
   ],
 }
 
-// Both gradients are linear in each operand, so their derivatives are convolutions again.
+// Both gradients are linear in each operand, so their derivatives are convolutions too.
 
 const inputGradientOp: Operator<DepthwiseKey, [dy: Tensor, kernel: Tensor]> = {
   name: 'depthwiseConv2dInputGradient',
@@ -55,10 +55,10 @@ const filterGradientOp: Operator<DepthwiseKey, [x: Tensor, dy: Tensor]> = {
 }
 
 /**
- * Convolves each channel with its own kernels (Chollet, "Xception", 2017): x [n, h, w, c], kernel [kh, kw, c, multiplier] ->
- * [n, h', w', c * multiplier], the results of a channel next to each other. Extents as in {@link conv2d}.
- * @throws WeftgradError 'shape' for operands or a window that do not fit, 'argument' for invalid strides, padding
- * or dilation.
+ * Convolves each channel with its own kernels (Chollet, "Xception", 2017): x [n, h, w, c], kernel [kh, kw, c,
+ * multiplier] -> [n, h', w', c * multiplier]; the results of a channel are neighbours. Extents as in {@link conv2d}.
+ * @throws WeftgradError 'shape' for operands or a window that do not fit, 'argument' for invalid strides, padding or
+ * dilation.
  */
 export function depthwiseConv2d(x: Tensor, kernel: Tensor, options: ConvOptions = {}): Tensor {
   checkOptions('depthwiseConv2d', options, convKinds)

@@ -16,7 +16,7 @@ interface DropoutAttributes {
   readonly stream: number
 }
 
-/** Inputs x and a u32 counter; the same counter gives the same mask. */
+/** Dropout. Inputs: x and a u32 counter; the same counter gives the same mask. */
 const dropoutOp: Operator<DropoutAttributes, [x: Tensor, counter: Tensor]> = {
   name: 'dropout',
   shape(inputs) {
@@ -30,20 +30,20 @@ const dropoutOp: Operator<DropoutAttributes, [x: Tensor, counter: Tensor]> = {
 
 /** Options of {@link dropout}. */
 export interface DropoutOptions {
-  /** Share of the elements set to zero, in [0, 1); the others are scaled by 1 / (1 - rate). */
+  /** Share of the elements to set to zero, in [0, 1); the others are scaled by 1 / (1 - rate). */
   readonly rate: number
-  /** The random seed, a whole number. */
+  /** Random seed, a whole number. */
   readonly seed: number
-  /** Differs between the dropouts of one network. 0 by default. */
+  /** Tells apart the dropouts of one network. 0 by default. */
   readonly stream?: number
   /** A u32 tensor whose first element counts steps; the same count gives the same mask. 0 by default. */
   readonly counter?: Tensor
 }
 
 /**
- * Zeros a random share of x and scales the rest by 1 / (1 - rate) (Srivastava et al., "Dropout", 2014). The mask comes from a
- * counter-based generator (Threefry; Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011): same seed, stream and
- * counter, same mask, in the gradient too.
+ * Sets a random share of x to zero and scales the rest by 1 / (1 - rate) (Srivastava et al., "Dropout", 2014). The mask
+ * comes from a counter-based generator (Threefry; Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011):
+ * the same seed, stream and counter give the same mask, in the gradient too.
  * @throws WeftgradError 'argument' for a rate outside [0, 1), 'shape' if x is not f32.
  */
 export function dropout(x: Tensor, options: DropoutOptions): Tensor {

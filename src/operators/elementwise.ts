@@ -19,13 +19,16 @@ import type { Tensor } from './tensor.ts'
 export type Unary = Operator<NoAttributes, [x: Tensor]>
 type Binary = Operator<NoAttributes, [a: Tensor, b: Tensor]>
 
-/** The shape rule of operators on f32 operands that broadcast. */
+/** The shape rule for f32 operands that broadcast. */
 function elementwiseShape(name: string, inputs: readonly TensorType[]): TensorType[] {
   take(name, inputs, [])
   return [f32(broadcastShapes(name, inputs))]
 }
 
-/** An operator on one operand; `vjp` gives its cotangent from that of the result, the operand and the result. */
+/**
+ * Makes an operator on one operand. `vjp` computes its cotangent from the result's cotangent, the operand and the
+ * result.
+ */
 export function unary(
   name: string,
   rule: StepRule,
@@ -42,7 +45,7 @@ export function unary(
   }
 }
 
-/** An operator on two operands. */
+/** Makes an operator on two operands. */
 function binary(
   name: string,
   rule: StepRule,
@@ -90,7 +93,7 @@ export const powOp = /* @__PURE__ */ binary('pow', rules.pow, (ct, a, b, y) => {
   // x^0 is flat, also at 0 (and at NaN), where x^-1 is infinite: use another base there.
   const isFlat = greater(equal(b, 0), greater(abs(a), 0))
   const slope = mul(b, pow(where(isFlat, 1, a), sub(b, 1)))
-  // Chosen, not multiplied by 0: a^b may be infinite.
+  // Selected, not multiplied by 0: a^b may be infinite.
   const isCutOff = lessEqual(a, 0)
   const logarithm = log(where(isCutOff, 1, a))
   return [mul(ct, slope), where(isCutOff, 0, mul(ct, mul(y, logarithm)))]
@@ -164,7 +167,7 @@ export const toF32Op: Unary = {
   vjp: ({ cotangent }) => [cotangent],
 }
 
-/** f32 as u32, towards zero, saturating. */
+/** f32 as u32, rounded towards zero, saturating. */
 export const toU32Op: Unary = {
   name: 'toU32',
   shape(inputs) {
@@ -192,13 +195,14 @@ export const sub = (a: Operand, b: Operand): Tensor => apply(subOp, [a, b], {})
  */
 export const mul = (a: Operand, b: Operand): Tensor => apply(mulOp, [a, b], {})
 /**
- * a / b, elementwise; shapes broadcast. Derivatives: 1 / b and -a / b². Division by 0 gives an infinity, or NaN for 0 / 0.
+ * a / b, elementwise; shapes broadcast. Derivatives: 1 / b and -a / b². Dividing by 0 gives an infinity; 0 / 0 gives
+ * NaN.
  * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const div = (a: Operand, b: Operand): Tensor => apply(divOp, [a, b], {})
 /**
- * a to the power of b, elementwise; shapes broadcast. Derivatives: b a^(b - 1), and a^b ln a, which is taken as 0 where a is
- * 0 or negative, infinite powers such as 0^-1 included.
+ * a to the power of b, elementwise; shapes broadcast. Derivatives: b a^(b - 1), and a^b ln a, which counts as 0 where a
+ * is 0 or negative, even for infinite powers such as 0^-1.
  * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const pow = (a: Operand, b: Operand): Tensor => apply(powOp, [a, b], {})
@@ -213,7 +217,7 @@ export const maximum = (a: Operand, b: Operand): Tensor => apply(maximumOp, [a, 
  */
 export const minimum = (a: Operand, b: Operand): Tensor => apply(minimumOp, [a, b], {})
 /**
- * 1 where a > b, else 0, as f32: comparisons are meant for {@link where}. Shapes broadcast; the derivative is 0.
+ * 1 where a > b, else 0, as f32; use it with {@link where}. Shapes broadcast; the derivative is 0.
  * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const greater = (a: Operand, b: Operand): Tensor => apply(greaterOp, [a, b], {})
@@ -238,9 +242,9 @@ export const lessEqual = (a: Operand, b: Operand): Tensor => apply(lessEqualOp, 
  */
 export const equal = (a: Operand, b: Operand): Tensor => apply(equalOp, [a, b], {})
 /**
- * `a` where the condition is not 0, else `b`, elementwise; all three shapes broadcast. The gradient goes to the operand that
- * was taken, 0 to the other, none to the condition. An infinite derivative in the branch not taken still gives NaN: guard
- * the operand of that branch too.
+ * `a` where the condition is not 0, else `b`, elementwise; all three shapes broadcast. The gradient goes to the
+ * selected operand; the other gets 0 and the condition none. An infinite derivative in the branch not taken still gives
+ * NaN: guard the operand of that branch too.
  * @throws WeftgradError 'shape' if the shapes do not broadcast, or an operand is not f32.
  */
 export const where = (condition: Operand, a: Operand, b: Operand): Tensor => apply(whereOp, [condition, a, b], {})
@@ -273,9 +277,9 @@ export const square = (x: Operand): Tensor => apply(squareOp, [x], {})
 /** 1 / x, elementwise. Derivative: -1 / x². @throws WeftgradError 'shape' if x is not f32. */
 export const reciprocal = (x: Operand): Tensor => apply(reciprocalOp, [x], {})
 /**
- * x limited to [min, max], elementwise, keeping NaN. Derivative: 1 within and at the limits, 0 beyond.
+ * x clipped to [min, max], elementwise, keeping NaN. Derivative: 1 inside and at the limits, 0 outside.
  * @throws WeftgradError 'argument' if min is above max, 'shape' if x is not f32.
  */
 export const clip = (x: Operand, min: number, max: number): Tensor => apply(clipOp, [x], { min, max })
-/** u32 numbers as f32, rounded above 2^24. No gradient leads through. @throws WeftgradError 'shape' if x is not u32. */
+/** u32 numbers as f32, rounded above 2^24. Has no gradient. @throws WeftgradError 'shape' if x is not u32. */
 export const toF32 = (x: Tensor): Tensor => apply(toF32Op, [x], {})

@@ -1,4 +1,4 @@
-/** The input of training: a padded, scaled batch of images out of a data set of bytes, with its labels. */
+/** The input of training: a batch of padded, scaled images with their labels, taken from a data set of bytes. */
 
 import { inputOf } from '../graph/node.ts'
 import type { GatherBatchKey } from '../kernels/training/gather-batch.ts'
@@ -10,7 +10,7 @@ import type { Tensor } from './tensor.ts'
 
 export type { Augmentation } from '../kernels/training/gather-batch.ts'
 
-/** How a batch is made: see {@link GatherBatchKey}. */
+/** How to build a batch: see {@link GatherBatchKey}. */
 export type BatchAttributes = Omit<GatherBatchKey, 'datasetCount' | 'height' | 'width' | 'channels'>
 
 const gatherBatchOp: Operator<BatchAttributes, [images: Tensor, permutation: Tensor, state: Tensor, labels: Tensor]> = {
@@ -24,9 +24,9 @@ const gatherBatchOp: Operator<BatchAttributes, [images: Tensor, permutation: Ten
     ])
     const [images, , , labels] = inputs
     const [count, height, width, channels] = extentsOf4(images)
-    if (labels.shape[0] !== count) refuse('gatherBatch', inputs, 'it takes one label an image')
+    if (labels.shape[0] !== count) refuse('gatherBatch', inputs, 'it takes one label per image')
     if (outHeight < height + padTop || outWidth < width + padLeft)
-      refuse('gatherBatch', inputs, `the padded images of ${outHeight}x${outWidth} do not hold them`)
+      refuse('gatherBatch', inputs, `they do not fit into padded images of ${outHeight}x${outWidth}`)
     return [f32([batch, outHeight, outWidth, channels]), u32([batch])]
   },
   lower(node, kernels) {
@@ -37,8 +37,9 @@ const gatherBatchOp: Operator<BatchAttributes, [images: Tensor, permutation: Ten
 }
 
 /**
- * A batch of a data set on the device: images [n, h, w, c] (u8), the permutation (u32), the training state (u32), which has the
- * step, and labels [n] (u32). Images of `byte / divisor`, f32 [batch, outHeight, outWidth, c], and labels, u32 [batch].
+ * Takes a batch from a data set on the device. Operands: images [n, h, w, c] (u8), the permutation (u32), the training
+ * state with the step (u32), and labels [n] (u32). Results: images `byte / divisor`, f32 [batch, outHeight, outWidth,
+ * c], and labels, u32 [batch].
  */
 export function gatherBatch(
   images: Tensor,

@@ -1,4 +1,4 @@
-/** Rows by index, and their gradient. */
+/** Rows by index, and the gradient. */
 
 import type { NoAttributes } from '../graph/node.ts'
 import { inputOf } from '../graph/node.ts'
@@ -39,14 +39,14 @@ const gatherGradientOp: Operator<{ readonly rows: number }, [dy: Tensor, indices
   vjp: ({ cotangent, inputs: [, indices] }) => [gather(cotangent, indices)],
 }
 
-/** How many rows there are, and the elements of each. */
+/** The number of rows, and of elements in each. */
 function rowsOf(shape: readonly number[]): [rows: number, elements: number] {
   return [extentOf(shape, 0), elementCount(shape.slice(1))]
 }
 
 /**
- * Rows of x [rows, ...] along the first axis, by u32 indices [n]: [n, ...]; NaN where an index is out of range. A row that
- * occurs several times gets the sum of its gradients, in a fixed order.
+ * Gathers rows of x [rows, ...] by u32 indices [n]: [n, ...]; NaN where an index is out of range. The gradients of a
+ * row that occurs several times are added in a fixed order.
  * @throws WeftgradError 'shape' if x has no axis, or the indices are not u32 of rank 1.
  */
 export function gather(x: Tensor, indices: Tensor): Tensor {

@@ -1,7 +1,7 @@
 /**
- * The operator functions. Each checks its operands at once and builds a node; nothing runs. Images are NHWC, kernels
- * HWIO, dense kernels [in, out]. A plain number stands for a tensor of shape [].
- * All throw 'shape' (naming the operator, the shapes and what was expected) or 'argument' for operands that do not fit.
+ * The operator functions. Each checks its operands at once and builds a node; nothing runs yet. Images are NHWC,
+ * kernels HWIO, dense kernels [in, out]. A plain number stands for a tensor of shape []. All functions throw 'shape'
+ * (naming the operator, the shapes and what was expected) or 'argument' for operands that do not fit.
  */
 
 export type { Activation } from './activation.ts'

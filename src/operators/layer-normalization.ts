@@ -1,4 +1,4 @@
-/** Layer normalisation, made of elementwise operators and reductions. */
+/** Layer normalisation, built from elementwise operators and reductions. */
 
 import { checkOptions } from '../options.ts'
 import { normalizationKinds, normalized, refuseOtherShapes } from './batch-normalization.ts'
@@ -18,8 +18,8 @@ export interface LayerNormOptions {
 }
 
 /**
- * gamma * (x - mean) / sqrt(variance + epsilon) + beta, with the mean and the biased variance of each row of the last axis (Ba,
- * Kiros & Hinton, "Layer Normalization", 2016). The gradient goes through both.
+ * gamma * (x - mean) / sqrt(variance + epsilon) + beta, with the mean and biased variance of each row along the last
+ * axis (Ba, Kiros & Hinton, "Layer Normalization", 2016). The gradient flows through both.
  * @throws WeftgradError 'shape' if x has no axis, or gamma or beta are not [features].
  */
 export function layerNormalization(x: Tensor, options: LayerNormOptions = {}): Tensor {

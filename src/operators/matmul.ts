@@ -1,4 +1,4 @@
-/** Products of matrices. */
+/** Matrix products. */
 
 import type { Shape } from '../graph/node.ts'
 import { inputOf, sameShape } from '../graph/node.ts'
@@ -19,7 +19,7 @@ export interface MatmulAttributes {
 
 const expected = 'it takes [..., m, k] and [..., k, n], whose batch extents must be equal or 1'
 
-/** [..., m, k] x [..., k, n] of equal batch extents; an operand of rank 2 serves every batch. */
+/** [..., m, k] x [..., k, n] with equal batch extents; an operand of rank 2 serves every batch. */
 const matmulOp: Operator<MatmulAttributes, [a: Tensor, b: Tensor]> = {
   name: 'matmul',
   shape(inputs, { transposeA, transposeB }) {
@@ -40,7 +40,7 @@ const matmulOp: Operator<MatmulAttributes, [a: Tensor, b: Tensor]> = {
     const [, n] = lastTwo(b, transposeB)
     const plain = { n, k, transposeA, transposeB, bias: false, activation: 'linear' } as const
     const batch = elementCount((a.length > 2 ? a : b).slice(0, -2))
-    // Rows of all batches against one right operand are one long matrix.
+    // With a single right operand, the rows of all batches form one long matrix.
     if (b.length === 2 && !transposeA)
       return kernels.plan(matmulKernels, { ...plain, batch: 1, m: batch * m, batchedA: false, batchedB: false })
     return kernels.plan(matmulKernels, { ...plain, batch, m, batchedA: a.length > 2, batchedB: b.length > 2 })
@@ -64,12 +64,12 @@ function lastTwo(shape: Shape, transposed: boolean): [number, number] {
 }
 
 /**
- * Product of matrices: [..., m, k] x [..., k, n] -> [..., m, n]. Batch extents broadcast as in numpy: [3, 1, m, k] x
- * [2, k, n] -> [3, 2, m, n]. A single matrix serves all batches without a copy; other operands that broadcast are copied.
- * `transposeA` and `transposeB` read an operand with its last two axes swapped, without a copy.
- * Derivatives: dA = dC Bᵀ, dB = Aᵀ dC, summed over broadcast extents.
- * @throws WeftgradError 'shape' if the inner extents differ or the batches do not broadcast, for rank 1, or if an operand is
- * not f32.
+ * Matrix product: [..., m, k] x [..., k, n] -> [..., m, n]. Batch extents broadcast as in numpy: [3, 1, m, k] x [2, k,
+ * n] -> [3, 2, m, n]. A single matrix serves all batches without a copy; other operands that broadcast are copied.
+ * `transposeA` and `transposeB` read an operand with its last two axes swapped, without a copy. Derivatives: dA = dC
+ * Bᵀ, dB = Aᵀ dC, summed over broadcast extents.
+ * @throws WeftgradError 'shape' if the inner extents differ, the batches do not broadcast, or an operand has rank 1 or
+ * is not f32.
  */
 export function matmul(
   a: Tensor,
@@ -83,7 +83,7 @@ export function matmul(
   return apply(matmulOp, [inBatches(a, batch), inBatches(b, batch)], { transposeA, transposeB })
 }
 
-/** Matrices, one for each of these batches, or one for all of them. */
+/** Expands x to one matrix per batch, or leaves a single matrix for all of them. */
 function inBatches(x: Tensor, batch: Shape): Tensor {
   const [own, matrix] = [x.shape.slice(0, -2), x.shape.slice(-2)]
   if (own.length === 0 || sameShape(own, batch)) return x

@@ -1,4 +1,4 @@
-/** Moving numbers: reshape, transpose, slice, pad, concatenate, broadcast. */
+/** Operators that move numbers: reshape, transpose, slice, pad, concatenate, broadcast. */
 
 import { WeftgradError } from '../errors.ts'
 import type { Shape, TensorType } from '../graph/node.ts'
@@ -20,7 +20,7 @@ export const reshapeOp: Operator<{ readonly shape: Shape }, [x: Tensor]> = {
   shape(inputs, { shape }) {
     const [x] = inputs
     if (elementCount(x.shape) !== elementCount(shape))
-      refuse('reshape', inputs, `it cannot become ${shapeText(shape)}, which has another number of elements`)
+      refuse('reshape', inputs, `it cannot become ${shapeText(shape)}, which has a different number of elements`)
     return [{ shape, dtype: x.dtype }]
   },
   lower: noKernel,
@@ -80,7 +80,7 @@ export const sliceOp: Operator<SliceAttributes, [x: Tensor]> = {
     return [{ shape: size, dtype: x.dtype }]
   },
   lower: (node, kernels) => kernels.plan(sliceKernels, { shape: inputOf(node, 0).type.shape, ...node.attributes }),
-  // Whole rows of the first axis lie together.
+  // A slice of whole rows along the first axis is contiguous.
   view({ shape }, { begin, size }) {
     const isRun = shape.every((extent, axis) => axis === 0 || size[axis] === extent)
     const [first] = begin
@@ -111,7 +111,7 @@ export const padOp: Operator<PadAttributes, [x: Tensor]> = {
     const fits = [before, after].every(
       (p) => p.length === shape.length && p.every((extent) => Number.isInteger(extent) && extent >= 0),
     )
-    if (!fits) refuse('pad', inputs, 'paddings are whole numbers from 0, two for each axis')
+    if (!fits) refuse('pad', inputs, 'paddings are non-negative whole numbers, two for each axis')
     return [f32(shape.map((extent, axis) => extent + extentOf(before, axis) + extentOf(after, axis)))]
   },
   lower: (node, kernels) => kernels.plan(padKernels, { shape: inputOf(node, 0).type.shape, ...node.attributes }),
@@ -145,8 +145,8 @@ export const concatenateOp: Operator<{ readonly axis: number }> = {
 }
 
 /**
- * The same numbers in another shape, row-major; one extent may be -1 and is computed. Copies nothing: the result shares the
- * memory of x.
+ * The same numbers in another shape, row-major; one extent may be -1 and is computed. Copies nothing: the result shares
+ * x's memory.
  * @throws WeftgradError 'shape' if the numbers of elements differ.
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
@@ -165,8 +165,8 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 export const flatten = (x: Tensor): Tensor => reshape(x, [x.shape[0] ?? 1, -1])
 
 /**
- * Reorders the axes: axis i of the result is axis `permutation[i]` of x. Reverses them by default. A product takes transposed
- * operands without this: see {@link matmul}.
+ * Reorders the axes: axis i of the result is axis `permutation[i]` of x. Reverses them by default. A product can read
+ * transposed operands without this: see {@link matmul}.
  * @throws WeftgradError 'shape' if the permutation does not name each axis once.
  */
 export function transpose(
@@ -178,7 +178,7 @@ export function transpose(
 
 /**
  * `size` elements from `begin` along each axis; a size of -1 means up to the end. The gradient is 0 outside the slice.
- * @throws WeftgradError 'shape' if the part does not lie within x.
+ * @throws WeftgradError 'shape' if the slice does not lie within x.
  */
 export function slice(x: Tensor, begin: readonly number[], size: readonly number[]): Tensor {
   const whole = size.map((extent, axis) => (extent === -1 ? (x.shape[axis] ?? 0) - (begin[axis] ?? 0) : extent))
@@ -187,15 +187,15 @@ export function slice(x: Tensor, begin: readonly number[], size: readonly number
 
 /**
  * x with `value` around it (0 by default); `paddings` is [before, after] for each axis.
- * @throws WeftgradError 'shape' for paddings that are not whole numbers from 0, two for each axis, or if x is not f32.
+ * @throws WeftgradError 'shape' unless paddings are non-negative whole numbers, two per axis, and x is f32.
  */
 export function pad(x: Tensor, paddings: readonly Pair[], value = 0): Tensor {
   return apply(padOp, [x], { before: paddings.map((p) => p[0]), after: paddings.map((p) => p[1]), value })
 }
 
 /**
- * Joins tensors along an axis (negative ones counted from the end), in order.
- * @throws WeftgradError 'shape' if the dtypes differ, the shapes differ along another axis, or there is no tensor.
+ * Joins tensors along an axis (negative ones count from the end), in order.
+ * @throws WeftgradError 'shape' if the dtypes differ, the shapes differ along another axis, or the list is empty.
  */
 export function concatenate(tensors: readonly Tensor[], axis: number): Tensor {
   const rank = tensors[0]?.shape.length ?? 0
@@ -203,22 +203,22 @@ export function concatenate(tensors: readonly Tensor[], axis: number): Tensor {
 }
 
 /**
- * Repeats x to a larger shape, as elementwise operators do: axes are aligned at the last, an extent of 1 is repeated.
- * @throws WeftgradError 'shape' if x does not stretch to it.
+ * Repeats x to a larger shape, as elementwise operators do: axes are aligned at the last, and an extent of 1 repeats.
+ * @throws WeftgradError 'shape' if x does not broadcast to it.
  */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : apply(broadcastOp, [x], { shape })
 }
 
 /**
- * A tensor full of one number: f32, of the given shape.
- * @throws WeftgradError 'shape' if an extent is not a whole number from 1.
+ * A tensor with one number in every element: f32, of the given shape.
+ * @throws WeftgradError 'shape' if an extent is not a positive whole number.
  */
 export function fill(shape: Shape, value: number): Tensor {
   return broadcastTo(constant(value), shape)
 }
 
-/** A tensor full of zeros. Throws as {@link fill}. */
+/** A tensor of zeros. Throws as {@link fill}. */
 export const zeros = (shape: Shape): Tensor => fill(shape, 0)
-/** A tensor full of ones. Throws as {@link fill}. */
+/** A tensor of ones. Throws as {@link fill}. */
 export const ones = (shape: Shape): Tensor => fill(shape, 1)

@@ -15,14 +15,14 @@ import type { Tensor } from './tensor.ts'
 import type { ConvGeometry, Padding, Pair } from './window.ts'
 import { convGeometry, pairOf, poolKinds } from './window.ts'
 
-/** The images that a pool reads, or their gradient. */
+/** The type of a pool's input, or of its gradient. */
 const imageType = ({ batch, inputHeight, inputWidth, channels }: ConvGeometry): TensorType =>
   f32([batch, inputHeight, inputWidth, channels])
-/** What a pool gives, or its gradient. */
+/** The type of a pool's result, or of its gradient. */
 const pooledType = ({ batch, outHeight, outWidth, channels }: ConvGeometry): TensorType =>
   f32([batch, outHeight, outWidth, channels])
 
-/** Outputs the maxima and, as u32, which position of the window was the first to reach each. */
+/** Max pooling. Outputs: the maxima and, as u32, the first position of each in its window. */
 export const maxPoolOp: Operator<ConvGeometry, [x: Tensor]> = {
   name: 'maxPool',
   shape(inputs, geometry) {
@@ -37,7 +37,7 @@ export const maxPoolOp: Operator<ConvGeometry, [x: Tensor]> = {
   },
 }
 
-// Linear in the gradient, and each is the other's transpose.
+// Each is linear in the gradient, and the transpose of the other.
 
 export const maxPoolGradientOp: Operator<ConvGeometry, [dy: Tensor, positions: Tensor]> = {
   name: 'maxPoolGradient',
@@ -51,7 +51,7 @@ export const maxPoolGradientOp: Operator<ConvGeometry, [dy: Tensor, positions: T
   ],
 }
 
-/** Outputs x at those positions. */
+/** Gathers x at those positions. */
 const maxPoolGatherOp: Operator<ConvGeometry, [x: Tensor, positions: Tensor]> = {
   name: 'maxPoolGather',
   shape(inputs, geometry) {
@@ -84,11 +84,11 @@ const averagePoolGradientOp: Operator<ConvGeometry, [dy: Tensor]> = {
   vjp: ({ cotangent, attributes }) => [apply(averagePoolOp, [cotangent], attributes)],
 }
 
-/** The window of {@link maxPool} and {@link averagePool}, and how it moves. */
+/** The window of {@link maxPool} and {@link averagePool}, and its movement. */
 export interface PoolOptions {
-  /** Extent of the window in pixels; one number for both directions, or [vertical, horizontal]. */
+  /** Size of the window in pixels; one number for both directions, or [vertical, horizontal]. */
   readonly poolSize: number | Pair
-  /** Pixels from window to window. The pool size by default: windows side by side. */
+  /** Distance between windows in pixels. The pool size by default: windows side by side. */
   readonly strides?: number | Pair
   /** As in {@link ConvOptions}; no window may lie entirely in the padding. `valid` by default. */
   readonly padding?: Padding
@@ -110,17 +110,18 @@ function poolGeometry(operator: string, x: Tensor, options: PoolOptions): ConvGe
 }
 
 /**
- * The largest number of each window and channel: [n, h, w, c] -> [n, h', w', c], extents as in {@link conv2d}. Padding never
- * wins; NaN always does. The gradient goes to the window's first maximum.
- * @throws WeftgradError 'shape' if x is not a batch of images or the window does not fit, 'argument' for an invalid window,
- * strides or padding.
+ * The largest number of each window and channel: [n, h, w, c] -> [n, h', w', c], extents as in {@link conv2d}. Padding
+ * never wins; NaN always does. The gradient goes to the window's first maximum.
+ * @throws WeftgradError 'shape' if x is not a batch of images or the window does not fit, 'argument' for an invalid
+ * window, strides or padding.
  */
 export function maxPool(x: Tensor, options: PoolOptions): Tensor {
   return apply(maxPoolOp, [x], poolGeometry('maxPool', x, options))
 }
 
 /**
- * The mean of each window and channel: [n, h, w, c] -> [n, h', w', c]. Padding does not count in the divisor, as in TensorFlow.
+ * The mean of each window and channel: [n, h, w, c] -> [n, h', w', c]. The divisor does not count padding, as in
+ * TensorFlow.
  * @throws WeftgradError 'shape' and 'argument' as {@link maxPool}.
  */
 export function averagePool(x: Tensor, options: PoolOptions): Tensor {

@@ -1,4 +1,4 @@
-/** Reductions over axes: sum, mean, max, min, argmax. They drop the axes. */
+/** Reductions over axes: sum, mean, max, min, argmax. The result lacks the reduced axes. */
 
 import { WeftgradError } from '../errors.ts'
 import type { Shape, TensorType } from '../graph/node.ts'
@@ -14,7 +14,7 @@ import { apply, noDerivative } from './operator.ts'
 import type { Tensor } from './tensor.ts'
 
 export interface ReduceAttributes {
-  /** Sorted and unique. */
+  /** The reduced axes, sorted and unique. */
   readonly axes: readonly number[]
 }
 
@@ -29,7 +29,7 @@ function reducedShape(name: string, inputs: readonly [x: TensorType], axes: read
   return [f32(shape.filter((_, axis) => !axes.includes(axis)))]
 }
 
-/** `scale`: what the sum is multiplied by; 1 / count makes it a mean. */
+/** `scale` is a factor of the sum; 1 / count makes it a mean. */
 export const sumOp: Operator<ReduceAttributes & { readonly scale: number }, [x: Tensor]> = {
   name: 'sum',
   shape: (inputs, { axes }) => reducedShape('sum', inputs, axes),
@@ -53,7 +53,7 @@ function extremum(name: 'max' | 'min'): Operator<ReduceAttributes, [x: Tensor]> 
 const maxOp = /* @__PURE__ */ extremum('max')
 const minOp = /* @__PURE__ */ extremum('min')
 
-/** Equal extremes share the cotangent evenly. */
+/** The derivative of an extremum; equal extrema share the cotangent evenly. */
 function shareAmongTies({
   cotangent,
   inputs: [x],
@@ -63,7 +63,8 @@ function shareAmongTies({
   const ties = equal(x, restoreAxes(y, x.shape, axes))
   const count = sum(ties, { axes })
   const share = restoreAxes(div(cotangent, count), x.shape, axes)
-  // Selected, not multiplied by 0: the share may be infinite. If NaN won there are no ties, and 0 / 0 passes NaN on.
+  // Selected, not multiplied by 0: the share may be infinite. If the extremum is NaN, nothing equals it, and 0 / 0
+  // passes NaN on.
   return [where(div(ties, restoreAxes(count, x.shape, axes)), mul(ties, share), 0)]
 }
 
@@ -90,7 +91,7 @@ const argmaxOp: Operator<{ readonly axis: number }, [x: Tensor]> = {
 
 /** Options of {@link sum}, {@link mean}, {@link max} and {@link min}. */
 export interface ReduceOptions {
-  /** Axes to reduce, negative ones counted from the end; all of them by default. */
+  /** Axes to reduce, negative ones counting from the end; all by default. */
   readonly axes?: number | readonly number[]
   /** Keeps the reduced axes with extent 1, so that the result broadcasts against the operand. False by default. */
   readonly keepDims?: boolean
@@ -125,31 +126,31 @@ function reduced(operator: 'sum' | 'mean' | 'max' | 'min', x: Tensor, options: R
 }
 
 /**
- * The sum over the axes; all of them by default, which gives shape []. Partial sums are added in a fixed order: the same
+ * The sum over the axes; over all by default, which gives shape []. Partial sums are added in a fixed order: the same
  * plan gives the same bits. Derivative: 1.
- * @throws WeftgradError 'shape' for axes that x does not have, or has twice, or if x is not f32.
+ * @throws WeftgradError 'shape' if x lacks an axis, an axis occurs twice, or x is not f32.
  */
 export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => reduced('sum', x, options)
 /**
- * The mean over the axes; all of them by default, which gives shape []. Derivative: 1 / the number of elements averaged.
+ * The mean over the axes; over all by default, which gives shape []. Derivative: 1 / the number of elements averaged.
  * @throws WeftgradError 'shape' as {@link sum}.
  */
 export const mean = (x: Tensor, options: ReduceOptions = {}): Tensor => reduced('mean', x, options)
 /**
- * The largest number along the axes; all of them by default. NaN wins. Equal maxima share the gradient evenly.
+ * The largest number along the axes; all by default. NaN wins. Equal maxima share the gradient evenly.
  * @throws WeftgradError 'shape' as {@link sum}.
  */
 export const max = (x: Tensor, options: ReduceOptions = {}): Tensor => reduced('max', x, options)
 /**
- * The smallest number along the axes; all of them by default. NaN wins. Equal minima share the gradient evenly.
+ * The smallest number along the axes; all by default. NaN wins. Equal minima share the gradient evenly.
  * @throws WeftgradError 'shape' as {@link sum}.
  */
 export const min = (x: Tensor, options: ReduceOptions = {}): Tensor => reduced('min', x, options)
 
 /**
- * Index of the first maximum along an axis (the last by default, negative ones counted from the end): u32, without that axis.
- * It has no gradient.
- * @throws WeftgradError 'shape' for an axis that x does not have, or if x is not f32.
+ * Index of the first maximum along an axis (by default the last; negative axes count from the end): u32, without that
+ * axis. It has no gradient.
+ * @throws WeftgradError 'shape' if x lacks the axis or is not f32.
  */
 export function argmax(x: Tensor, options: { readonly axis?: number } = {}): Tensor {
   const { axis = -1 } = checkOptions('argmax', options, { axis: aNumber })

@@ -1,4 +1,4 @@
-/** Images in another size. */
+/** Image resizing. */
 
 import type { TensorType } from '../graph/node.ts'
 import { inputOf, outputOf } from '../graph/node.ts'
@@ -10,7 +10,7 @@ import type { Operator } from './operator.ts'
 import { apply } from './operator.ts'
 import type { Tensor } from './tensor.ts'
 
-/** Bilinear, pixel centres at halves. */
+/** Resizes bilinearly, with pixel centres at halves. */
 const resizeOp: Operator<{ readonly outHeight: number; readonly outWidth: number }, [x: Tensor]> = {
   name: 'resize',
   shape(inputs, { outHeight, outWidth }) {
@@ -46,9 +46,9 @@ function keyOf(from: TensorType, to: TensorType): ResizeKey {
 }
 
 /**
- * Images [n, h, w, c] in another size: bilinear, pixel centres at halves, edges repeated, no smoothing where they shrink;
- * as TensorFlow's `tf.image.resize`. The gradient is the transposed weighting.
- * @throws WeftgradError 'shape' if x is not a batch of images, or an extent is not a whole number from 1.
+ * Resizes images [n, h, w, c] like TensorFlow's `tf.image.resize`: bilinear, pixel centres at halves, edges repeated,
+ * no smoothing when shrinking. The gradient applies the transposed weights.
+ * @throws WeftgradError 'shape' if x is not a batch of images, or an extent is not a positive whole number.
  */
 export function resize(x: Tensor, size: { readonly height: number; readonly width: number }): Tensor {
   const { height, width } = checkOptions('resize', size, { height: required(aNumber), width: required(aNumber) })

@@ -43,19 +43,19 @@ export function lastAxisSum(x: Tensor): Tensor {
   return sum(x, { axes: -1, keepDims: true })
 }
 
-/** The cotangent of x, from that of y = softmax(x). */
+/** The cotangent of x, given that of y = softmax(x). */
 export function throughSoftmax(cotangent: Tensor, y: Tensor): Tensor {
   return mul(y, sub(cotangent, lastAxisSum(mul(cotangent, y))))
 }
 
 /**
- * exp(x) / sum(exp(x)) over the last axis, computed after subtracting the largest x, so that nothing overflows. Derivative:
- * y (dy - sum(dy y)).
+ * exp(x) / sum(exp(x)) over the last axis. The largest x is subtracted first, so nothing overflows. Derivative: y (dy -
+ * sum(dy y)).
  * @throws WeftgradError 'shape' if x is not f32 or has no axis.
  */
 export const softmax = (x: Tensor): Tensor => apply(softmaxOp, [x], {})
 /**
- * x - log(sum(exp(x))) over the last axis: the logarithm of {@link softmax} without its loss of small probabilities.
+ * x - log(sum(exp(x))) over the last axis: the logarithm of {@link softmax}, accurate for small probabilities too.
  * @throws WeftgradError 'shape' if x is not f32 or has no axis.
  */
 export const logSoftmax = (x: Tensor): Tensor => apply(logSoftmaxOp, [x], {})

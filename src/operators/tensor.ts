@@ -1,6 +1,6 @@
 /**
  * A tensor: a value of the traced graph, and how to compute it. Operator functions return tensors without running
- * anything; `data()` and `item()` plan and run just what they need. Intermediates own no memory and need no disposal.
+ * anything; `data()` and `item()` plan and run only what they need. Intermediates own no memory and need no disposal.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -32,7 +32,7 @@ class HostStorage implements Storage {
   }
 }
 
-/** Numbers that stay on a device: a parameter, a data set, a result that was kept. */
+/** Numbers that stay on a device: a parameter, a data set, or a kept result. */
 export class DeviceStorage implements Storage {
   readonly transient = false
   readonly slice: BufferSlice
@@ -47,7 +47,7 @@ export class DeviceStorage implements Storage {
 
   on(device: Device): BufferSlice {
     if (!this.slice.buffer.live)
-      throw new WeftgradError('disposed', `${this.slice.buffer.label} was disposed of and can no longer be read.`)
+      throw new WeftgradError('disposed', `${this.slice.buffer.label} was disposed and can no longer be read.`)
     if (device !== this.device)
       throw new WeftgradError(
         'argument',
@@ -58,9 +58,9 @@ export class DeviceStorage implements Storage {
 }
 
 /**
- * Numbers with a shape, known or still to be computed: a value of the traced graph. Operators return tensors without
- * running anything; {@link Tensor.data}, {@link Tensor.item}, {@link Tensor.keep} and `evaluate` plan and run just what they
- * need. A tensor that is computed owns no memory and needs no disposal.
+ * A value of the traced graph: a shape, and numbers that are known or still to be computed. Operators return tensors
+ * without running anything; {@link Tensor.data}, {@link Tensor.item}, {@link Tensor.keep} and `evaluate` plan and run
+ * only what they need. A computed tensor owns no memory and needs no disposal.
  */
 export class Tensor {
   /**
@@ -70,14 +70,14 @@ export class Tensor {
   readonly value: Value
 
   /**
-   * Operator functions make tensors; use `tensor(...)` for numbers of your own.
+   * For operator functions; to make a tensor from your own numbers, use `tensor(...)`.
    * @internal
    */
   constructor(value: Value) {
     this.value = value
   }
 
-  /** Extents, whole numbers from 1; [] for a single number. */
+  /** Extents, positive whole numbers; [] for a single number. */
   get shape(): Shape {
     return this.value.type.shape
   }
@@ -93,10 +93,11 @@ export class Tensor {
   }
 
   /**
-   * Computes the tensor and copies it to the host: Float32Array, Uint32Array or Uint8Array by dtype, row-major. For several
-   * tensors at once use `evaluate`, which computes what they share once.
-   * @throws WeftgradError 'no-adapter' where no device is open, 'limit' for a tensor that fits no buffer or binding of it,
-   * 'disposed' where a kept tensor or a model under it was disposed of, 'device' or 'device-lost' where the device fails.
+   * Computes the tensor and copies it to the host: Float32Array, Uint32Array or Uint8Array by dtype, row-major. To
+   * compute several tensors, use `evaluate`, which computes what they share only once.
+   * @throws WeftgradError 'no-adapter' if no device is open, 'limit' if the tensor exceeds the device's buffers or
+   * bindings, 'disposed' if a kept tensor or a model it depends on was disposed, 'device' or 'device-lost' if the
+   * device fails.
    */
   async data(options: EvaluateOptions = {}): Promise<HostNumbers> {
     const [numbers] = await evaluateValues([this.value], options)
@@ -105,8 +106,8 @@ export class Tensor {
   }
 
   /**
-   * The one number of a tensor of one element.
-   * @throws WeftgradError 'shape' for more elements, else as {@link Tensor.data}.
+   * Computes a tensor of one element and returns its number.
+   * @throws WeftgradError 'shape' if there is more than one element, else as {@link Tensor.data}.
    */
   async item(options: EvaluateOptions = {}): Promise<number> {
     if (this.size !== 1)
@@ -119,8 +120,8 @@ export class Tensor {
   }
 
   /**
-   * Computes the tensor and keeps the numbers on the device, so that later graphs start from them. The result owns
-   * memory: release it with `dispose()` or `using`.
+   * Computes the tensor and keeps the numbers on the device for later graphs. The result owns memory: release it with
+   * `dispose()` or `using`.
    * @throws WeftgradError as {@link Tensor.data}.
    */
   async keep(options: EvaluateOptions = {}): Promise<KeptTensor> {
@@ -129,19 +130,19 @@ export class Tensor {
     return new KeptTensor(slice, this.value.type)
   }
 
-  /** Dtype and shape, as in `Tensor(f32[2, 3])`: its numbers may not be computed yet. */
+  /** Dtype and shape, as in `Tensor(f32[2, 3])`; the numbers may not be computed yet. */
   toString(): string {
     return `Tensor(${this.dtype}${shapeText(this.shape)})`
   }
 }
 
-/** A tensor whose numbers stay on a device until it is disposed of: what {@link Tensor.keep} gives. */
+/** A tensor whose numbers stay on a device until it is disposed: the result of {@link Tensor.keep}. */
 export class KeptTensor extends Tensor {
-  /** Where its numbers are. */
+  /** The memory that holds its numbers. */
   readonly slice: BufferSlice
 
   /**
-   * Takes over memory that holds numbers of this type; `keep()` makes them in the first place.
+   * Takes over memory that already holds numbers of this type.
    * @internal
    */
   constructor(slice: BufferSlice, type: TensorType) {
@@ -149,12 +150,12 @@ export class KeptTensor extends Tensor {
     this.slice = slice
   }
 
-  /** The buffer the numbers live in. */
+  /** The buffer that holds the numbers. */
   get buffer(): DeviceBuffer {
     return this.slice.buffer
   }
 
-  /** Gives the memory back; a second call does nothing. Computing from it afterwards throws 'disposed'. */
+  /** Frees the memory; a second call does nothing. Computing from it afterwards throws 'disposed'. */
   dispose(): void {
     this.slice.buffer.dispose()
   }
@@ -167,7 +168,7 @@ export class KeptTensor extends Tensor {
 
 export const aTensor: Kind = ['a tensor', (value) => value instanceof Tensor]
 
-/** A value whose numbers exist already. */
+/** Makes a value whose numbers already exist. */
 export function leaf(storage: Storage, type: TensorType): Value {
   return outputOf(makeNode(leafOp, [], { storage, type }))
 }
@@ -176,11 +177,11 @@ export function leaf(storage: Storage, type: TensorType): Value {
 export type NestedNumbers = number | readonly NestedNumbers[]
 
 /**
- * A tensor of the given numbers: a number, nested arrays (their nesting is the shape), or flat numbers with a shape.
- * Uint32Array gives u32, everything else f32 unless `dtype` says so. The numbers are copied.
- * They go to the device at each evaluation that reads them; keep numbers that are used often there, with {@link Tensor.keep}.
- * @throws WeftgradError 'shape' if numbers and shape do not agree, rows have different lengths, or an extent is no whole
- * number from 1; 'argument' for u32 numbers that are not whole.
+ * Makes a tensor from numbers: a single number, nested arrays (their nesting gives the shape), or flat numbers with a
+ * shape. A Uint32Array gives u32, anything else f32 unless `dtype` says otherwise. The numbers are copied. They are
+ * sent to the device at each evaluation that reads them; use {@link Tensor.keep} to keep there what is used often.
+ * @throws WeftgradError 'shape' if numbers and shape do not agree, rows have different lengths, or an extent is not a
+ * positive whole number; 'argument' for u32 numbers that are not whole.
  */
 export function tensor(
   numbers: NestedNumbers | Float32Array | Uint32Array,
@@ -194,7 +195,7 @@ export function tensor(
   if (own.some((extent) => !Number.isInteger(extent) || extent < 1))
     throw new WeftgradError(
       'shape',
-      `tensor: ${shapeText(own)} is empty or not a shape; extents are whole numbers from 1.`,
+      `tensor: ${shapeText(own)} is empty or not a shape; extents are positive whole numbers.`,
     )
   if (flat.length * 4 !== bytesOf(type))
     throw new WeftgradError('shape', `tensor: ${flat.length} numbers do not fill ${shapeText(own)}.`, { shape: own })

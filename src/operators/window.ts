@@ -10,10 +10,11 @@ export type { ConvGeometry } from '../kernels/geometry.ts'
 
 /** [vertical, horizontal], or [before, after]. */
 export type Pair = readonly [number, number]
-/** Pixels around an image: [[top, bottom], [left, right]], whole numbers from 0. */
+/** Pixels around an image: [[top, bottom], [left, right]], non-negative whole numbers. */
 export type ExplicitPadding = readonly [Pair, Pair]
 /**
- * Zeros around an image: enough for ceil(extent / stride) windows ('same', as in TensorFlow), none ('valid'), or these pixels.
+ * Zeros around an image: 'same' adds enough for ceil(extent / stride) windows, as in TensorFlow; 'valid' adds none; or
+ * explicit pixels.
  */
 export type Padding = 'same' | 'valid' | ExplicitPadding
 
@@ -26,7 +27,7 @@ export interface WindowOptions {
 const arePair = (value: unknown, least: number): boolean =>
   Array.isArray(value) && value.length === 2 && value.every((n) => Number.isInteger(n) && n >= least)
 
-const aPair: Kind = ['one or two whole numbers from 1', (value) => arePair([value, value], 1) || arePair(value, 1)]
+const aPair: Kind = ['one or two positive whole numbers', (value) => arePair([value, value], 1) || arePair(value, 1)]
 const aPadding: Kind = [
   "'same', 'valid' or [[top, bottom], [left, right]]",
   (value) =>
@@ -38,13 +39,16 @@ const aPadding: Kind = [
 export const convKinds = { strides: aPair, padding: aPadding, dilationRate: aPair }
 export const poolKinds = { poolSize: aPair, strides: aPair, padding: aPadding }
 
-/** A number for both directions, or one for each. Throws 'argument' for anything but whole numbers from 1; `what` names it. */
+/**
+ * A pair from one number for both directions, or from one each. Throws 'argument' unless they are positive whole
+ * numbers; `what` names the option.
+ */
 export function pairOf(what: string, value: number | Pair): Pair {
   checkValue(what, value, aPair)
   return typeof value === 'number' ? [value, value] : value
 }
 
-/** Padding before, and output extent, along one axis. */
+/** The padding before, and the output extent, along one axis. */
 export function outExtents(
   extent: number,
   window: number,
@@ -62,7 +66,10 @@ export function outExtents(
   return { before, out: Math.floor((extent + before + after - reach) / stride) + 1 }
 }
 
-/** A window of `kernel` extents sliding over images, with the padding computed. Throws 'shape' or 'argument'. */
+/**
+ * The geometry of a window of size `kernel` that slides over images, including the padding. Throws 'shape' or
+ * 'argument'.
+ */
 export function convGeometry(operator: string, image: Shape, kernel: Shape, options: WindowOptions): ConvGeometry {
   const [batch, inputHeight, inputWidth, channels] = image
   const [kernelHeight, kernelWidth] = kernel

@@ -43,7 +43,7 @@ export interface HyperbandOptions {
 export function hyperbandSchedule(options: HyperbandOptions): Bracket[] {
   const { maxEpochs, factor, sizes = 'keras', spaceSize = Number.POSITIVE_INFINITY } = options
   if (!Number.isSafeInteger(maxEpochs) || maxEpochs < 1)
-    throw new WeftgradError('argument', `maxEpochs must be a whole number from 1, not ${maxEpochs}.`, { maxEpochs })
+    throw new WeftgradError('argument', `maxEpochs must be a positive whole number, not ${maxEpochs}.`, { maxEpochs })
   if (!Number.isSafeInteger(factor) || factor < 2)
     throw new WeftgradError('argument', `factor must be a whole number from 2, not ${factor}.`, { factor })
   if (!(spaceSize >= 1))

@@ -4,7 +4,7 @@ import { afterAll, beforeAll } from 'vitest'
 import type { Device } from 'weftgrad'
 import { open } from 'weftgrad'
 
-/** Opens a device before the file's tests and disposes of it afterwards; call the result inside tests. */
+/** Opens a device before the file's tests and disposes it afterwards; call the result inside tests. */
 export function useBrowserDevice(gpu: GPU = navigator.gpu): () => Device {
   let device: Device | undefined
   beforeAll(async () => {
@@ -27,7 +27,7 @@ const defaultLimits: Readonly<Record<string, number>> = {
   maxStorageBuffersPerShaderStage: 8,
 }
 
-/** The browser's WebGPU with no more than every WebGPU offers: default limits, no subgroups, no timestamps. */
+/** The browser's WebGPU limited to what every WebGPU offers: default limits, no subgroups, no timestamps. */
 export function plainGpu(gpu: GPU = navigator.gpu): GPU {
   return changed(gpu, {
     requestAdapter: async (options?: GPURequestAdapterOptions) => {
@@ -37,7 +37,7 @@ export function plainGpu(gpu: GPU = navigator.gpu): GPU {
   })
 }
 
-/** An object of the browser's with some properties of its own; they cannot be set, and its methods want it as `this`. */
+/** Overrides some properties of a browser object; they cannot be set, and its methods need the original as `this`. */
 function changed<T extends object>(original: T, changes: Readonly<Record<string, unknown>>): T {
   return new Proxy(original, {
     get(target, key) {

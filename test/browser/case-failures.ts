@@ -7,7 +7,7 @@ import { cases } from '../cases.ts'
 /** The first case of each operator. */
 const oneOfEach: readonly Case[] = [...new Map(cases.toReversed().map((one) => [one.operator, one])).values()]
 
-/** Runs the first case of each operator. Returns their number, and a sentence for each that is wrong. */
+/** Runs the first case of each operator. Returns their number, and a sentence for each wrong one. */
 export async function failuresOf(device: Device): Promise<{ readonly ran: number; readonly failures: string[] }> {
   const failures: string[] = []
   for (const testCase of oneOfEach) {

@@ -1,11 +1,11 @@
-/** Keras' LeNet-5 in test/fixtures/models, as a browser sees it: files, and what Keras made of some images. */
+/** Keras' LeNet-5 in test/fixtures/models, as a browser sees it: files, and Keras' predictions for some images. */
 import { commands } from 'vitest/browser'
 import { readSafetensors } from '../../src/format/safetensors.ts'
 
 export const bytesOfBase64 = (text: string): Uint8Array<ArrayBuffer> =>
   Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
 
-/** A file of the folder, as a person would drop it. */
+/** Loads a file of the folder, as if a person had dropped it. */
 export async function fixtureFile(name: string): Promise<File> {
   const text = await commands.readFile(`test/fixtures/models/${name}`, { encoding: 'base64' })
   return new File([bytesOfBase64(text)], name.split('/').at(-1) ?? name)

@@ -1,6 +1,6 @@
 /**
- * What the tests in the browser have Node.js do for them: `commands.nodeNumbers()`. vitest.config.ts imports this file, so
- * that it has to be small.
+ * Work that Node.js does for the browser tests: `commands.nodeNumbers()`. vitest.config.ts imports this file, so it
+ * must stay small.
  */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -15,13 +15,13 @@ export interface NodeNumbers {
   readonly labels: string
   /** The losses of each trajectory in test/fixtures/lenet-trajectory.json. */
   readonly trajectories: readonly (readonly number[])[]
-  /** Of test/browser/short-training.ts. */
+  /** The epochs of test/browser/short-training.ts. */
   readonly epochs: readonly nn.EpochLogs[]
 }
 
 declare module 'vitest/browser' {
   interface BrowserCommands {
-    /** Trains in a process of its own, on the adapter that it finds. */
+    /** Trains in a separate process, on the adapter that it finds. */
     nodeNumbers(): Promise<NodeNumbers>
   }
 }

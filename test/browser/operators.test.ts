@@ -1,6 +1,6 @@
 /**
- * Every case of the table in a browser: forward and gradients against the float64 reference, by the kernels that are
- * preferred there. All variants, and TensorFlow.js, are compared in Node.js.
+ * Every case of the table in a browser: forward and gradients against the float64 reference, with the kernels that are
+ * preferred there. Node.js compares all variants, and TensorFlow.js.
  */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { checkForward, checkGradients, computed, expectationOf } from '../cases/verify.ts'

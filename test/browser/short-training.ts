@@ -1,6 +1,6 @@
 /**
- * A short training of LeNet-5 that is the same wherever it runs: a page, a worker, Node.js. Its images are made by the
- * seed; 20 steps in two epochs, with a validation at the end of each.
+ * A short training of LeNet-5 that is the same everywhere: in a page, a worker, and Node.js. The seed makes its images;
+ * it takes 20 steps in two epochs, with a validation at the end of each.
  */
 import { type Device, data, nn } from 'weftgrad'
 import { barImages } from '../support/bar-images.ts'

@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { commands } from 'vitest/browser'
 import { type nn, open, WeftgradError } from 'weftgrad'
+import { largestDifference } from '../support/compare.ts'
 import {
   referenceTrajectories,
   type TrajectoryImages,
@@ -20,12 +21,6 @@ beforeAll(async () => {
   node = await commands.nodeNumbers()
   images = { images: bytesOfBase64(node.images), labels: bytesOfBase64(node.labels) }
 }, 600_000)
-
-/** The largest distance between two lists of losses; NaN if their lengths differ. */
-function largestDifference(own: readonly number[], others: readonly number[]): number {
-  if (own.length !== others.length) return Number.NaN
-  return own.reduce((worst, loss, i) => Math.max(worst, Math.abs(loss - (others[i] ?? Number.NaN))), 0)
-}
 
 /** All numbers of a run except its duration. */
 const numbersOf = ({ epochs, weights }: ShortTraining) => ({
@@ -48,7 +43,7 @@ describe('LeNet-5 in the browser', () => {
     })
   }
 
-  it('trained by `fit`, has the losses of Node.js to 1e-4, in training and validation', async () => {
+  it('trained with `fit`, has the losses of Node.js to 1e-4, in training and validation', async () => {
     const { epochs } = await shortTraining(device())
     const lossesOf = (logs: readonly nn.EpochLogs[]): number[] =>
       logs.flatMap(({ loss, validationLoss = Number.NaN }) => [loss, validationLoss])

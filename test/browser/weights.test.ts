@@ -1,4 +1,4 @@
-/** Weight files in a page: Keras' formats and safetensors, intact, damaged, too large. */
+/** Weight files in a page: Keras' formats and safetensors, intact, damaged, or too large. */
 import { describe, expect, it } from 'vitest'
 import { nn, weights } from 'weftgrad'
 import { writeSafetensors } from '../../src/format/safetensors.ts'
@@ -24,7 +24,7 @@ async function safetensorsFile(): Promise<File> {
 const fileOf = async (name: string): Promise<File> =>
   name === 'lenet5.safetensors' ? await safetensorsFile() : await fixtureFile(name)
 
-describe('a LeNet-5 of Keras, opened by a page from', () => {
+describe('a LeNet-5 from Keras, opened by a page from', () => {
   it.each([['lenet5.h5'], ['lenet5.weights.h5'], ['lenet5.keras'], ['lenet5.safetensors']])(
     '%s, gives its probabilities',
     async (name) => {
@@ -48,13 +48,13 @@ describe('a LeNet-5 of Keras, opened by a page from', () => {
 describe('a page refuses', () => {
   const refusal = (file: Blob) => expect(weights.open(file)).rejects
 
-  it.each([['lenet5.h5'], ['lenet5.keras'], ['lenet5.safetensors']])('%s where it is cut off', async (name) => {
+  it.each([['lenet5.h5'], ['lenet5.keras'], ['lenet5.safetensors']])('%s, truncated', async (name) => {
     const file = await fileOf(name)
     const cut = new File([file.slice(0, file.size - 1000)], file.name)
     await refusal(cut).toMatchObject({ code: 'format', message: expect.stringContaining(name) })
   })
 
-  it.each([['lenet5.h5'], ['lenet5.safetensors']])('%s where its table of contents is damaged', async (name) => {
+  it.each([['lenet5.h5'], ['lenet5.safetensors']])('%s with a damaged table of contents', async (name) => {
     const file = await fileOf(name)
     const bytes = new Uint8Array(await file.arrayBuffer())
     bytes.fill(0xff, 9, 90)

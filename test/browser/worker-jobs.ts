@@ -5,7 +5,9 @@ import { failuresOf } from './case-failures.ts'
 import { probabilitiesOf } from './lenet-predictions.ts'
 import { type ShortTraining, shortTraining } from './short-training.ts'
 
-/** Begun at once; what comes before it is there waits, while a module that waits at its top would not hear it. */
+/**
+ * Opening starts at once, and calls that come earlier wait for it. With a top-level await, the module would miss them.
+ */
 const device = open()
 
 const jobs = {
@@ -23,10 +25,10 @@ const jobs = {
     }
   },
 
-  /** Opens a file of weights and reads its last tensor: its numbers, and how many bytes the browser was asked for. */
+  /** Opens a weights file and reads its last tensor: its numbers, and how many bytes the browser was asked for. */
   async readLast(file: Blob): Promise<{ readonly numbers: Float32Array; readonly bytesAsked: number }> {
     let bytesAsked = 0
-    // Blobs are only read by slices of them.
+    // Blobs are only read in slices.
     const { slice } = Blob.prototype
     Blob.prototype.slice = function (this: Blob, start = 0, end = this.size, type?: string) {
       bytesAsked += end - start

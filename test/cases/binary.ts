@@ -1,4 +1,4 @@
-/** Elementwise operators of two operands: equal shapes, ties, broadcasting, and plain numbers as operands. */
+/** Binary elementwise operators: equal shapes, ties, broadcasting, and plain numbers as operands. */
 import type { Tensor as TensorFlowTensor } from '@tensorflow/tfjs'
 import type { Tensor } from '../../src/index.ts'
 import {
@@ -67,7 +67,7 @@ function binary(
   }
 }
 
-/** One of the operands is a plain number. */
+/** A case in which one operand is a plain number. */
 function withNumber(
   operator: keyof typeof binaryOperators,
   what: string,
@@ -116,7 +116,7 @@ const plainBinaryCases: readonly Case[] = [
   binary('pow', 'positive bases', positive, some),
   binary(
     'pow',
-    'negative bases with whole exponents; the derivative by the exponent is 0',
+    'negative bases with whole exponents; the derivative with respect to the exponent is 0',
     { shape: [4], values: [-2, -1.5, -3, -0.5] },
     { shape: [4], values: [3, 2, -1, 4] },
     {
@@ -151,7 +151,7 @@ function fewEqual(): InputSpec {
   return { shape: [5], values: [1, 3, 2, 0, 5] }
 }
 
-/** Which axes of [2, 3, 4, 5] the second operand lacks: every subset but the empty one. */
+/** The axes of [2, 3, 4, 5] that the second operand lacks: every subset but the empty one. */
 const subsets = Array.from({ length: 15 }, (_, i) => [0, 1, 2, 3].filter((axis) => ((i + 1) >> axis) & 1))
 
 const rank4 = [2, 3, 4, 5]

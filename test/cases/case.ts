@@ -1,9 +1,9 @@
 /**
- * What an operator case is, and how its inputs are made. A case is data as far as possible: shapes, generators, tolerances
- * and reasons. Only the calls of the engine, of the reference and of TensorFlow.js are code.
+ * The definition of an operator case, and how its inputs are made. A case is data as far as possible: shapes,
+ * generators, tolerances and reasons. Only the calls of the engine, of the reference and of TensorFlow.js are code.
  *
- * The table drives the tests of the forward pass, of the gradients and of every kernel variant, the benchmarks, and
- * the table of operators in docs/support.md.
+ * The table drives the tests of the forward pass, of the gradients and of every kernel variant, the benchmarks, and the
+ * table of operators in docs/support.md.
  */
 import type { Tensor as TensorFlowTensor } from '@tensorflow/tfjs'
 import type { Tensor } from '../../src/index.ts'
@@ -12,9 +12,9 @@ import { array64, countOf } from '../reference/array64.ts'
 import type { Tolerance } from '../support/compare.ts'
 import type { TensorFlow } from '../support/tfjs.ts'
 
-/** How an input's numbers are made. They are rounded to float32 (or are whole), so that all sides see the same. */
+/** How to make an input's numbers. They are rounded to float32 (or are whole), so that all sides get the same. */
 export type InputNumbers =
-  /** Given one by one. */
+  /** Listed one by one. */
   | { readonly values: readonly number[] }
   /** Uniform in [low, high); at least `margin` (0.05) away from the points `awayFrom`, where the operator has a kink. */
   | {
@@ -43,32 +43,34 @@ export interface Case {
   readonly inputs: readonly InputSpec[]
   readonly run: (...inputs: Tensor[]) => Tensor
   readonly reference: (...inputs: Array64[]) => Array64
-  /** The same in TensorFlow.js, or why it cannot be compared. */
+  /** The same work in TensorFlow.js, or the reason why it cannot be compared. */
   readonly tfjs: ((tf: TensorFlow, ...inputs: TensorFlowTensor[]) => TensorFlowTensor) | string
   /** Which inputs to differentiate with respect to. */
   readonly differentiable: readonly number[]
-  /** Whether TensorFlow.js' gradients are comparable; if not, why. */
+  /** Whether TensorFlow.js' gradients are comparable; if not, the reason. */
   readonly tfjsGradient: true | string
   /**
-   * The gradients by convention, for inputs on a kink, where differences say nothing: one for each differentiable input.
+   * The gradients by convention, for inputs on a kink, where differences are meaningless: one per differentiable input.
    * Without it the gradients must agree with central differences of the reference.
    */
   readonly gradients?: (cotangent: Array64, ...inputs: Array64[]) => readonly Array64[]
-  /** Differences step by a fraction of each number rather than by an absolute amount; for numbers of many magnitudes. */
+  /**
+   * Whether differences step by a fraction of each number, not by an absolute amount; for numbers of many magnitudes.
+   */
   readonly relativeSteps?: boolean
   readonly tolerance?: Deviation
   readonly gradientTolerance?: Deviation
-  /** What `npm run bench` times of it; nothing by default. */
+  /** The benchmarks that `npm run bench` runs; none by default. */
   readonly bench?: readonly Benchmark[]
 }
 
 /** What limits a kernel, and so what its speed is compared with: the adapter's GFLOP/s, or its GB/s. */
 export type Bound = 'arithmetic' | 'memory'
 
-/** The same work in TensorFlow.js: makes what it needs once, and returns what is timed. */
+/** The same work in TensorFlow.js: prepares what it needs once, and returns the function to time. */
 export type TensorFlowWork = (tf: TensorFlow, ...inputs: TensorFlowTensor[]) => () => TensorFlowTensor
 
-/** One kernel of a case, timed at one size: that of the forward pass, or that of a gradient. */
+/** One kernel of a case, timed at one size: that of the forward pass, or of a gradient. */
 export interface Benchmark {
   /** Unique in the table. Filters search it, and reports are compared by it. */
   readonly name: string
@@ -76,18 +78,21 @@ export interface Benchmark {
   /** The shapes of the case's inputs. */
   readonly shapes: readonly (readonly number[])[]
   readonly tolerance: Tolerance
-  /** Times the kernel of this gradient; without it, that of the forward pass. */
+  /** Times the kernel of this gradient instead of the forward pass. */
   readonly gradient?: BenchmarkedGradient
-  /** The forward pass in TensorFlow.js, where the case's own way is not its fastest. */
+  /** The forward pass in TensorFlow.js, if the case's own version is not the fastest. */
   readonly tfjs?: TensorFlowWork
 }
 
 export interface BenchmarkedGradient {
   /** The gradient is with respect to the input at this position. */
   readonly input: number
-  /** Its definition, for the cotangent of the result. It is checked against central differences of the case's reference. */
+  /**
+   * Its definition, given the cotangent of the result. It is checked against central differences of the case's
+   * reference.
+   */
   readonly reference: (cotangent: Array64, ...inputs: Array64[]) => Array64
-  /** Its kernel in TensorFlow.js alone, without the forward pass. */
+  /** Its kernel in TensorFlow.js, without the forward pass. */
   readonly tfjs: (tf: TensorFlow, cotangent: TensorFlowTensor, ...inputs: TensorFlowTensor[]) => () => TensorFlowTensor
 }
 

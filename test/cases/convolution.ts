@@ -37,7 +37,7 @@ export function tensorFlowPadding(padding: 'same' | 'valid' | [Pair, Pair] = 'va
 
 const dilated = 'TensorFlow.js has no gradients of dilated convolutions'
 
-/** Whether TensorFlow.js computes this at all, and its gradient. */
+/** Whether TensorFlow.js computes the case, and its gradient. */
 function support(options: Options): { readonly forward: true | string; readonly gradient: true | string } {
   const isDilated = pair(options.dilationRate ?? 1).some((rate) => rate > 1)
   const isStrided = pair(options.strides ?? 1).some((stride) => stride > 1)

@@ -1,4 +1,4 @@
-/** `where`, and chains of elementwise operators, which fusion makes into one kernel. */
+/** `where`, and chains of elementwise operators, which fusion turns into one kernel. */
 import { add, div, exp, greater, log, mul, sigmoid, square, sub, tanh, where } from '../../src/index.ts'
 import { scalar64 } from '../reference/array64.ts'
 import * as reference from '../reference/index.ts'

@@ -1,6 +1,6 @@
 /**
- * What rewriting fuses: convolution with relu and 2x2 max-pooling and their gradients, chains of dense layers, the loss
- * with its gradient. Awkward shapes, and similar patterns that must not be fused.
+ * The patterns that rewriting fuses: convolution with relu and 2x2 max-pooling and their gradients, chains of dense
+ * layers, the loss with its gradient. Awkward shapes, and similar patterns that must not be fused.
  */
 import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs'
 import { add, conv2d, dense, matmul, maxPool, mul, relu, softmaxCrossEntropy, sum } from '../../src/index.ts'
@@ -39,8 +39,8 @@ export const fusionCases: readonly Case[] = [
   pooledConvolution("LeNet's first", [2, 32, 32, 1], [5, 5, 1, 6]),
   pooledConvolution("LeNet's second", [1, 14, 14, 6], [5, 5, 6, 16]),
   pooledConvolution('an odd number of rows and columns, whose last are dropped', [1, 9, 8, 3], [3, 3, 3, 5]),
-  pooledConvolution('a kernel higher than wide', [2, 8, 7, 2], [4, 1, 2, 3]),
-  pooledConvolution('a kernel wider than high', [2, 7, 9, 1], [1, 4, 1, 2]),
+  pooledConvolution('a kernel taller than wide', [2, 8, 7, 2], [4, 1, 2, 3]),
+  pooledConvolution('a kernel wider than tall', [2, 7, 9, 1], [1, 4, 1, 2]),
   pooledConvolution('one by one', [2, 6, 4, 5], [1, 1, 5, 4]),
   pooledConvolution('one filter', [1, 6, 6, 1], [2, 2, 1, 1]),
   pooledConvolution('seventeen filters', [1, 5, 6, 2], [2, 2, 2, 17]),

@@ -1,4 +1,4 @@
-/** Convolutions in groups: each filter sees the channels of its own group. */
+/** Grouped convolutions: each filter sees only the channels of its group. */
 import { conv2d } from '../../src/index.ts'
 import type { Array64 } from '../reference/array64.ts'
 import { activations, add, unary } from '../reference/elementwise.ts'
@@ -11,7 +11,7 @@ interface Options extends reference.ConvOptions {
   readonly bias?: boolean
 }
 
-/** A convolution for each group, side by side. */
+/** One convolution per group, side by side. */
 function grouped(
   x: Array64,
   kernel: Array64,
@@ -33,7 +33,7 @@ function grouped(
   return unary(activations[activation])(bias === undefined ? y : add(y, bias))
 }
 
-const noGroups = 'TensorFlow.js has no convolution in groups'
+const noGroups = 'TensorFlow.js has no grouped convolutions'
 
 function convolution(what: string, image: readonly number[], kernel: readonly number[], options: Options): Case {
   const { bias = false, ...attributes } = options
@@ -62,7 +62,7 @@ export const groupedConvolutionCases: readonly Case[] = [
     bias: true,
     activation: 'relu',
   }),
-  convolution('a group for each channel', [2, 4, 5, 5], [3, 2, 1, 10], { groups: 5, padding: 'same' }),
+  convolution('one group per channel', [2, 4, 5, 5], [3, 2, 1, 10], { groups: 5, padding: 'same' }),
   convolution('1x1 in 4 groups', [2, 3, 4, 8], [1, 1, 2, 8], { groups: 4 }),
   convolution('dilated in 2 groups', [1, 8, 7, 4], [3, 3, 2, 4], { groups: 2, dilationRate: 2 }),
 ]

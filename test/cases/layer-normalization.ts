@@ -6,7 +6,7 @@ import * as reference from '../reference/index.ts'
 import type { Case, InputSpec } from './case.ts'
 
 const rounded = 'the mean of numbers near 100 is rounded to 8e-6'
-const noLayerNorm = 'TensorFlow.js has layer normalisation as a layer only'
+const noLayerNorm = 'TensorFlow.js has layer normalisation only as a layer'
 
 function referenceOf(x: Array64, gamma: Array64 | undefined, beta: Array64 | undefined, epsilon: number): Array64 {
   const over = { axes: -1, keepDims: true }

@@ -38,7 +38,7 @@ const transposes: readonly (readonly [text: string, options: MatmulOptions])[] =
   ['both transposed', { transposeA: true, transposeB: true }],
 ]
 
-/** [m, k] and [k, n], stored as the transposes ask. */
+/** [m, k] and [k, n], stored as the transposes require. */
 function operands(m: number, k: number, n: number, options: MatmulOptions, batch: readonly number[] = []) {
   return {
     a: [...batch, ...(options.transposeA ? [k, m] : [m, k])],
@@ -51,10 +51,10 @@ function productBenchmark(name: string, m: number, k: number, n: number, options
   return { name, bound: 'arithmetic', shapes: [a, b], tolerance: sumTolerance(k) }
 }
 
-/** The batches, features and units of LeNet's largest dense layer in training. */
+/** Batch, inputs and units of LeNet's largest dense layer in training. */
 const denseSizes = [128, 32].map((batch) => [batch, 400, 256] as const)
 
-/** A dense layer's gradients are products with a transposed operand. */
+/** The gradients of a dense layer: products with a transposed operand. */
 function denseGradients({ transposeA, transposeB }: MatmulOptions): Partial<Case> {
   if (transposeA === transposeB) return {}
   return {
@@ -112,7 +112,7 @@ const matmulCases: readonly Case[] = [
     {},
     { bench: [productBenchmark('matmul 512x512x512', 512, 512, 512)] },
   ),
-  product('one more than a tile each way', [65, 33], [33, 65]),
+  product('one more than a tile in each direction', [65, 33], [33, 65]),
   product(
     'few rows and columns, long k',
     [5, 1500],

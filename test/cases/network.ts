@@ -1,4 +1,4 @@
-/** Operators combined as in networks: these exercise fusion and the accumulation of gradients. */
+/** Combinations of operators as in networks: they exercise fusion and the accumulation of gradients. */
 import type { Tensor2D, Tensor4D } from '@tensorflow/tfjs'
 import {
   add,

@@ -141,7 +141,7 @@ const softmaxCases: readonly Case[] = (['softmax', 'logSoftmax'] as const).flatM
   rows(operator, 'two classes', { shape: [33, 2], uniform: [-3, 3] }),
   rows(operator, '17 classes', { shape: [9, 17], uniform: [-3, 3] }),
   rows(operator, '1000 classes', { shape: [3, 1000], uniform: [-3, 3] }),
-  rows(operator, 'logits up to 1e4 either way', extreme),
+  rows(operator, 'logits up to +-1e4', extreme),
   rows(operator, 'equal logits', { shape: [2, 5], values: new Array<number>(10).fill(3) }),
   rows(operator, 'NaN and infinities stay in their rows', nonFiniteRows, forwardOnly),
 ])
@@ -150,7 +150,7 @@ type Reduction = 'mean' | 'sum' | 'none'
 
 interface Loss {
   readonly logits: InputSpec
-  /** How the labels are given: class numbers, or a distribution over the classes. */
+  /** The form of the labels: class numbers, or a distribution over the classes. */
   readonly labels: InputSpec
   readonly reduction?: Reduction
 }
@@ -180,7 +180,7 @@ function reduced(tf: TensorFlow, losses: TensorFlowTensor, reduction: Reduction 
   return reduction === 'mean' ? tf.mean(losses) : tf.sum(losses)
 }
 
-/** The losses of a batch and their gradient; TensorFlow.js gets its one-hot labels ready-made. */
+/** The losses of a batch and their gradient; TensorFlow.js gets ready-made one-hot labels. */
 function lossBenchmarks(rows: number, classes: number): readonly Benchmark[] {
   const oneHot = (tf: TensorFlow, labels: TensorFlowTensor) => tf.oneHot(tf.cast(labels, 'int32'), classes).toFloat()
   const common = {
@@ -248,7 +248,7 @@ const crossEntropyCases: readonly Case[] = [
     logits: { shape: [131, 10], uniform: [-3, 3] },
     labels: { shape: [131], dtype: 'u32', below: 10 },
   }),
-  crossEntropy('logits up to 1e4 either way', {
+  crossEntropy('logits up to +-1e4', {
     logits: extreme,
     labels: { shape: [4], dtype: 'u32', values: [0, 2, 3, 1] },
     reduction: 'none',

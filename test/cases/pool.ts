@@ -60,7 +60,7 @@ const nonFinite = {
   values: [1, nan, 3, 4, 2, 5, -infinity, 1, infinity, 1, -infinity, -infinity, 2, -infinity, -infinity, -infinity],
 } satisfies InputSpec
 
-/** The same in each of four channels. */
+/** The same numbers in each of four channels. */
 const nonFiniteInFour: InputSpec = { shape: [1, 4, 4, 4], values: nonFinite.values.flatMap((x) => [x, x, x, x]) }
 
 const repeating: InputSpec = { shape: [1, 6, 6, 2], values: Array.from({ length: 72 }, (_, i) => (i * 7) % 3) }

@@ -50,12 +50,12 @@ const { NaN: nan, POSITIVE_INFINITY: infinity } = Number
 
 const rank4 = [2, 3, 4, 5]
 const values: InputSpec = { shape: rank4, uniform: [-2, 2] }
-/** Has no near ties. */
+/** Numbers without near ties. */
 const distinct: InputSpec = { shape: rank4, distinct: [-2, 2] }
 
 const subsets = Array.from({ length: 15 }, (_, i) => [0, 1, 2, 3].filter((axis) => ((i + 1) >> axis) & 1))
 
-/** The gradient of a convolution's bias is such a sum: those of LeNet. */
+/** The gradient of a convolution's bias is such a sum; these are LeNet's. */
 const biasGradients: readonly Benchmark[] = (
   [
     ['lenet conv1', 128, 28, 28, 6],

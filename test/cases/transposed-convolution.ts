@@ -31,7 +31,7 @@ function outputShape(image: readonly number[], kernel: readonly number[], option
   return [batch, along(0, height, kernelHeight, options).out, along(1, width, kernelWidth, options).out, filters]
 }
 
-/** Every number of x adds the kernel, times itself, to the image around its place. */
+/** Each element of x adds the kernel, scaled by the element, to the image around its position. */
 function reference(x: Array64, kernel: Array64, bias: Array64 | undefined, options: ConvOptions): Array64 {
   const [batch = 0, height = 0, width = 0, channels = 0] = x.shape
   const [kernelHeight = 0, kernelWidth = 0, filters = 0] = kernel.shape

@@ -1,4 +1,4 @@
-/** Elementwise operators of one operand: ordinary numbers, kinks, and the ends of float32. */
+/** Unary elementwise operators: ordinary numbers, kinks, and the ends of float32. */
 import type { Tensor as TensorFlowTensor } from '@tensorflow/tfjs'
 import type { Tensor } from '../../src/index.ts'
 import { abs, clip, exp, log, neg, reciprocal, relu, sigmoid, sign, sqrt, square, tanh } from '../../src/index.ts'
@@ -69,7 +69,7 @@ export const unaryCases: readonly Case[] = [
     'abs',
     'the derivative at 0 is 0',
     { shape: [5], values: [-1, -0, 0, 1e-30, 2] },
-    { gradients: byElement(Math.sign), tfjsGradient: 'TensorFlow.js takes -1 for the derivative of abs at 0' },
+    { gradients: byElement(Math.sign), tfjsGradient: 'TensorFlow.js gives -1 as the derivative of abs at 0' },
   ),
   unary('abs', 'NaN and infinities', { shape: [4], values: [nan, infinity, -infinity, -0] }, forwardOnly),
   unary('sign', 'away from 0', { shape: [2, 3, 5], uniform: [-2, 2], awayFrom: [0] }),
@@ -154,7 +154,7 @@ export const unaryCases: readonly Case[] = [
   unary('clip', 'NaN and infinities', { shape: [5], values: [nan, infinity, -infinity, -0.5, 1.25] }, forwardOnly),
 ]
 
-/** At the size of LeNet's first feature maps, and at one beyond all caches. */
+/** Benchmarks at the size of LeNet's first feature maps, and at one that exceeds all caches. */
 function reluBenchmark(shape: readonly number[]): Benchmark {
   return {
     name: `elementwise relu ${shape.join('x')}`,

@@ -14,10 +14,10 @@ const wholeUpTo = 64
 const sampleSize = 32
 
 interface Derivatives {
-  /** Which elements of the input these are. */
+  /** The elements of the input that these belong to. */
   readonly elements: readonly number[]
   readonly expected: Float64Array
-  /** The derivative in a random direction, for inputs that are only sampled. */
+  /** The derivative in a random direction, for inputs of which only a sample is tested. */
   readonly directional: { readonly direction: Float64Array; readonly expected: number } | undefined
 }
 
@@ -26,7 +26,7 @@ export interface Expectation {
   readonly inputs: readonly CaseInput[]
   readonly forward: NumbersWithShape
   readonly cotangent: Array64
-  /** One for each differentiable input. */
+  /** One per differentiable input. */
   readonly derivatives: readonly Derivatives[]
 }
 
@@ -60,7 +60,7 @@ export function expectationOf(testCase: Case): Expectation {
   return { inputs, forward: { shape: result.shape, data: Float32Array.from(result.data) }, cotangent, derivatives }
 }
 
-/** The tensors of a case: its result and, where it has any, its gradients. */
+/** The tensors of a case: its result and, if it has any, its gradients. */
 function traced(testCase: Case, { inputs, cotangent }: Expectation): { y: Tensor; gradients: readonly Tensor[] } {
   const leaves = inputs.map((input) => tensor(input.data, [...input.shape], input.dtype))
   const y = testCase.run(...leaves)
@@ -83,7 +83,7 @@ export interface RunOptions {
   readonly fuse?: boolean
 }
 
-/** Runs a case: its result and its gradients in one evaluation. */
+/** Runs a case: computes its result and its gradients in one evaluation. */
 export async function computed(
   device: Device,
   testCase: Case,
@@ -139,7 +139,9 @@ export function checkGradients(
   })
 }
 
-/** The runs that show every variant of every kernel family of a case: the n-th run takes each family's n-th variant. */
+/**
+ * The runs that cover every variant of every kernel family of a case: the n-th run takes each family's n-th variant.
+ */
 export function variantRuns(device: Device, testCase: Case, expectation: Expectation): Variants[] {
   const { y, gradients: dx } = traced(testCase, expectation)
   const { choices } = planOf([y, ...dx], { device })

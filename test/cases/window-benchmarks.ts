@@ -1,4 +1,4 @@
-/** Benchmarks of the kernels that slide a window over an image, forward and backward, at the sizes that networks have. */
+/** Benchmarks of the kernels that slide a window over an image, forward and backward, at the sizes of real networks. */
 import type { Tensor4D, Tensor as TensorFlowTensor } from '@tensorflow/tfjs'
 import * as reference from '../reference/window.ts'
 import { sumTolerance } from '../support/compare.ts'
@@ -9,7 +9,7 @@ import type { Benchmark, BenchmarkedGradient, TensorFlowWork } from './case.ts'
 type Shape4 = readonly [number, number, number, number]
 type Padding = 'same' | 'valid'
 
-/** The two gradients of a convolution: their definitions, and their kernels in TensorFlow.js by name. */
+/** The two gradients of a convolution: their definitions, and their kernels' names in TensorFlow.js. */
 interface ConvolutionGradients {
   readonly input: typeof reference.conv2dInputGradient
   readonly filter: typeof reference.conv2dFilterGradient
@@ -31,7 +31,7 @@ const depthwise: ConvolutionGradients = {
   tfjsFilter: 'DepthwiseConv2dNativeBackpropFilter',
 }
 
-/** Runs a kernel of TensorFlow.js by its name: its gradients have no functions of their own. */
+/** Runs a kernel of TensorFlow.js by name: its gradients have no functions of their own. */
 function tensorFlowKernel(
   tf: TensorFlow,
   name: string,
@@ -51,7 +51,7 @@ function tensorFlowKernel(
 
 const windowOf = (pad: Padding) => ({ strides: [1, 1], pad, dataFormat: 'NHWC', dilations: [1, 1] })
 
-/** For a convolution without bias and activation. */
+/** The input gradient of a convolution without bias and activation. */
 const inputGradient = (gradients: ConvolutionGradients, padding: Padding): BenchmarkedGradient => ({
   input: 0,
   reference: (dy, x, w) => gradients.input(dy, w, x.shape, { padding }),
@@ -66,14 +66,14 @@ const filterGradient = (gradients: ConvolutionGradients, padding: Padding): Benc
     tensorFlowKernel(tf, gradients.tfjsFilter, { x, dy }, { ...windowOf(padding), filterShape: w.shape }),
 })
 
-// LeNet-5's two convolutions, 'valid', for the batch sizes that it is trained with.
+// LeNet-5's two convolutions, 'valid', at the batch sizes used in training.
 
 const lenetBatches = [128, 32]
 const lenetConv1 = { image: (batch: number): Shape4 => [batch, 32, 32, 1], kernel: [5, 5, 1, 6] } as const
 const lenetConv2 = { image: (batch: number): Shape4 => [batch, 14, 14, 6], kernel: [5, 5, 6, 16] } as const
 type LenetConvolution = typeof lenetConv1 | typeof lenetConv2
 
-/** TensorFlow.js' fused kernel: bias and relu cost it nothing more. */
+/** TensorFlow.js' fused kernel, in which bias and relu cost nothing extra. */
 const fusedConvolution: TensorFlowWork = (tf, x, filter, bias) => () =>
   tf.fused.conv2d({
     x: x as Tensor4D,
@@ -95,7 +95,7 @@ function lenetForward(name: string, { image, kernel }: LenetConvolution): Benchm
   }))
 }
 
-/** With bias and relu. */
+/** The forward pass with bias and relu. */
 export const lenetConv1Forward: readonly Benchmark[] = lenetForward('conv1', lenetConv1)
 export const lenetConv2Forward: readonly Benchmark[] = lenetForward('conv2', lenetConv2)
 
@@ -111,7 +111,7 @@ function lenetFilterGradient(name: string, { image, kernel }: LenetConvolution, 
   }
 }
 
-/** Of the convolutions alone. Nothing needs the gradient of LeNet's images. */
+/** The gradients of the convolutions only. Nothing needs the gradient of LeNet's images. */
 export const lenetGradients: readonly Benchmark[] = lenetBatches.flatMap((batch) => [
   lenetFilterGradient('conv1', lenetConv1, batch),
   {

@@ -1,7 +1,7 @@
 /**
- * The arrays of the plain reference: a shape and float64 numbers in row-major order. Everything in this folder is meant
- * to be obviously right rather than fast: one loop an axis, no shared subexpressions, no tricks. NaN goes where IEEE 754
- * and numpy send it: any NaN that takes part in a sum or a maximum makes the result NaN.
+ * The arrays of the plain reference: a shape and float64 numbers in row-major order. Code in this folder is meant to be
+ * obviously correct, not fast: one loop per axis, no shared subexpressions, no tricks. NaN propagates as in IEEE 754
+ * and numpy: any NaN in a sum or a maximum makes the result NaN.
  */
 
 export interface Array64 {
@@ -13,7 +13,7 @@ export function countOf(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1)
 }
 
-/** Wraps numbers; throws where their count does not fit the shape. */
+/** Wraps numbers; throws if their count does not fit the shape. */
 export function array64(shape: readonly number[], values: ArrayLike<number>): Array64 {
   if (values.length !== countOf(shape)) {
     throw new RangeError(`${values.length} numbers do not fill the shape [${shape.join(', ')}]`)
@@ -25,7 +25,10 @@ export function scalar64(value: number): Array64 {
   return array64([], [value])
 }
 
-/** An array given by the definition of its elements. `data` computes all of them, once; `elementOf` only the one asked for. */
+/**
+ * An array given by the definition of its elements. `data` computes all of them, once; `elementOf` only the requested
+ * one.
+ */
 class DefinedArray implements Array64 {
   readonly shape: readonly number[]
   readonly #element: (offset: number) => number
@@ -51,14 +54,14 @@ class DefinedArray implements Array64 {
 }
 
 /**
- * An array whose elements are computed when they are needed, from their row-major offsets. For operators that sum many
- * products: a benchmark compares some thousand elements of results that take minutes to compute whole.
+ * An array whose elements are computed when needed, from their row-major offsets. For operators that sum many products:
+ * a benchmark compares a few thousand elements of results that would take minutes to compute whole.
  */
 export function define(shape: readonly number[], element: (offset: number) => number): Array64 {
   return new DefinedArray(shape, element)
 }
 
-/** The element at a row-major offset. Of an array made by `define` it computes no other. */
+/** The element at a row-major offset. In an array made by `define`, only this element is computed. */
 export function elementOf(x: Array64, offset: number): number {
   return x instanceof DefinedArray ? x.element(offset) : (x.data[offset] ?? Number.NaN)
 }
@@ -107,7 +110,7 @@ export function build(shape: readonly number[], value: (index: readonly number[]
   return { shape, data }
 }
 
-/** A negative axis counts from the end. */
+/** Normalises an axis; negative axes count from the end. */
 export function axisOf(axis: number, rank: number): number {
   return axis < 0 ? axis + rank : axis
 }

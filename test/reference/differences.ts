@@ -4,7 +4,7 @@ import type { Array64 } from './array64.ts'
 export interface Differentiated {
   readonly f: (...inputs: Array64[]) => Array64
   readonly inputs: readonly Array64[]
-  /** The weights of the result's elements: what is differentiated is sum(cotangent * f(inputs)). */
+  /** The weights of the result's elements; sum(cotangent * f(inputs)) is differentiated. */
   readonly cotangent: Array64
 }
 
@@ -33,7 +33,7 @@ export function directionalDerivative(
   )
 }
 
-/** The derivative by one element; with `relative` the step is a fraction of the element. */
+/** The derivative with respect to one element; with `relative` the step is a fraction of the element. */
 export function elementDerivative(
   differentiated: Differentiated,
   position: number,

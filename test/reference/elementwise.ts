@@ -46,7 +46,7 @@ export const sub = binary((a, b) => a - b)
 export const mul = binary((a, b) => a * b)
 export const div = binary((a, b) => a / b)
 export const pow = binary((a, b) => a ** b)
-// Math.max and Math.min give NaN where either is NaN, as asked.
+// Math.max and Math.min give NaN if either is NaN, as required.
 export const maximum = binary((a, b) => Math.max(a, b))
 export const minimum = binary((a, b) => Math.min(a, b))
 // Comparisons with NaN are false.
@@ -78,7 +78,7 @@ export function where(condition: Array64, a: Array64, b: Array64): Array64 {
 
 export type Activation = 'linear' | 'relu' | 'sigmoid' | 'tanh'
 
-/** What a layer applies to each of its sums. */
+/** The activations that a layer can apply to its sums. */
 export const activations: Readonly<Record<Activation, (x: number) => number>> = {
   linear: (x) => x,
   relu: (x) => Math.max(x, 0),

@@ -1,4 +1,4 @@
-/** The error function, its complement, and the activation made of them, in float64. */
+/** The error function, its complement, and GELU, in float64. */
 
 /**
  * The error function and its complement: the Taylor series near 0, else the continued fraction of erfc (Abramowitz & Stegun
@@ -26,7 +26,7 @@ export function gelu(x: number): number {
   return x === Number.NEGATIVE_INFINITY ? -0 : (x / 2) * erfc(-x * Math.SQRT1_2)
 }
 
-/** The approximation of {@link gelu} by tanh. */
+/** The tanh approximation of {@link gelu}. */
 export function geluTanh(x: number): number {
   return x === Number.NEGATIVE_INFINITY
     ? -0

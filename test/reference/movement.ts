@@ -48,7 +48,7 @@ export function concatenate(xs: readonly Array64[], axis: number): Array64 {
   })
 }
 
-/** Rows picked along the first axis; a row that does not exist is NaN. */
+/** Gathers rows along the first axis; a row that does not exist is NaN. */
 export function gather(x: Array64, indices: Array64): Array64 {
   const [rows = 0, ...rest] = x.shape
   return build([...indices.shape, ...rest], ([position = 0, ...inRow]) => {

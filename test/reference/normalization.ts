@@ -1,4 +1,4 @@
-/** Batch normalisation, softmax and the losses made of it. */
+/** Batch normalisation, softmax and the losses built on it. */
 import type { Array64 } from './array64.ts'
 import { at, build } from './array64.ts'
 import { add, div, exp, log, mul, sqrt, square, sub, unary } from './elementwise.ts'
@@ -20,7 +20,7 @@ export function batchNormalization(x: Array64, options: BatchNormalizationInputs
   return beta === undefined ? scaled : add(scaled, beta)
 }
 
-/** With the batch's own mean and (biased) variance, over all axes but the last. */
+/** Uses the batch's own mean and (biased) variance, over all axes but the last. */
 export function batchNormalizationTraining(
   x: Array64,
   options: Omit<BatchNormalizationInputs, 'mean' | 'variance'> = {},
@@ -31,7 +31,7 @@ export function batchNormalizationTraining(
   return { y: batchNormalization(x, { ...options, mean: average, variance }), mean: average, variance }
 }
 
-/** Over the last axis. */
+/** Log-softmax over the last axis. */
 export function logSoftmax(x: Array64): Array64 {
   const shifted = sub(x, max(x, { axes: -1, keepDims: true }))
   return sub(shifted, log(sum(exp(shifted), { axes: -1, keepDims: true })))
@@ -58,7 +58,7 @@ export function softmaxCrossEntropy(
     let loss = 0
     for (let label = 0; label < classes; label++) {
       const weight = at(labels, [row, label])
-      // A class of weight 0 costs nothing, even where its log-probability is minus infinity.
+      // A class of weight 0 costs nothing, even if its log-probability is minus infinity.
       if (weight !== 0) loss -= weight * at(logProbabilities, [row, label])
     }
     return loss
@@ -68,7 +68,7 @@ export function softmaxCrossEntropy(
 }
 
 /**
- * The gradient of the logits where labels are class numbers, for the cotangents of the rows' losses: NaN in the row of a
+ * The gradient of the logits for class-number labels, given the cotangents of the rows' losses: NaN in the row of a
  * class that does not exist.
  */
 export function softmaxCrossEntropyGradient(cotangent: Array64, logits: Array64, labels: Array64): Array64 {

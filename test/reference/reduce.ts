@@ -13,7 +13,7 @@ function reducedAxes(x: Array64, options: ReduceOptions): number[] {
   return (typeof axes === 'number' ? [axes] : axes).map((axis) => axisOf(axis, x.shape.length))
 }
 
-/** Collects, for every element of the result, the elements of x that it is made of, in order. */
+/** Collects, for every element of the result, the elements of x that contribute to it, in order. */
 function reduce(x: Array64, options: ReduceOptions, combine: (values: readonly number[]) => number): Array64 {
   const axes = reducedAxes(x, options)
   const keptShape = x.shape.map((extent, axis) => (axes.includes(axis) ? 1 : extent))

@@ -2,7 +2,7 @@
 import type { Array64 } from './array64.ts'
 import { define, indexIn4 } from './array64.ts'
 
-/** Images of bytes, and the larger frame that they are put into. */
+/** Images of bytes, and the larger frame that they are placed in. */
 export interface BatchFrame {
   readonly height: number
   readonly width: number
@@ -11,7 +11,7 @@ export interface BatchFrame {
   readonly padLeft: number
   readonly outHeight: number
   readonly outWidth: number
-  /** What bytes are divided by. */
+  /** Divisor of the bytes. */
   readonly divisor: number
 }
 
@@ -24,7 +24,7 @@ export interface Move {
 
 const unmoved: Move = { isFlipped: false, down: 0, right: 0 }
 
-/** The images with the numbers `items`, zero outside of them. An image that does not exist is NaN. */
+/** The images with the numbers `items`, zero outside. An image that does not exist is NaN. */
 export function gatherBatch(
   dataset: ArrayLike<number>,
   items: ArrayLike<number>,
@@ -49,7 +49,7 @@ export interface AdamOptions {
   readonly beta1: number
   readonly beta2: number
   readonly epsilon: number
-  /** The share of the parameters that the learning rate takes off, as in AdamW. */
+  /** AdamW's decay: the share of the parameters to subtract, times the learning rate. */
   readonly weightDecay?: number
 }
 
@@ -61,7 +61,7 @@ export interface AdamState {
 }
 
 /**
- * Step `t`, from 1, of Adam (Kingma and Ba, 2015) as Keras does it: epsilon is added before the correction of the moments,
+ * Step `t`, from 1, of Adam (Kingma and Ba, 2015) as in Keras: epsilon is added before the correction of the moments,
  * so it is epsilon / sqrt(1 - beta2^t) in the paper's notation.
  */
 export function adamStep(state: AdamState, gradients: ArrayLike<number>, options: AdamOptions, t: number): AdamState {

@@ -23,7 +23,7 @@ export interface PoolOptions {
 
 const pair = (value: number | Pair): Pair => (typeof value === 'number' ? [value, value] : value)
 
-/** How many positions a window takes along one axis, and how much padding comes before the first element. */
+/** The number of window positions along one axis, and the padding before the first element. */
 export function slide(
   extent: number,
   window: number,
@@ -107,7 +107,7 @@ export function conv2dInputGradient(
   const frame = frameOf(image, kernel.shape, options)
   const { channels, kernelHeight, kernelWidth, filters, rows, columns, rowAt, columnAt } = frame
   const [dy, weights] = [gradient.data, kernel.data]
-  /** The outputs that read a place of the image by each row or column of the kernel. */
+  /** The outputs that read an image position through each row or column of the kernel. */
   const readersOf = (
     extent: number,
     taps: number,
@@ -163,7 +163,7 @@ export function conv2dFilterGradient(
   })
 }
 
-/** `count` neighbours of the last axis, from `first` on. */
+/** `count` neighbours along the last axis, starting at `first`. */
 function lastAxis({ shape, data }: Array64, first: number, count: number): Array64 {
   const width = shape.at(-1) ?? 1
   const part = Float64Array.from(
@@ -180,7 +180,7 @@ function kernelOf({ shape, data }: Array64, channel: number): Array64 {
   return { shape: [height, width, 1, multiplier], data: lastAxis(flat, channel * multiplier, multiplier).data }
 }
 
-/** An array whose last axis joins those of one array a channel, each of `width`. */
+/** Joins arrays, one per channel and each of `width`, along the last axis. */
 function joinChannels(
   shape: readonly number[],
   channels: number,
@@ -198,8 +198,8 @@ function joinChannels(
 }
 
 /**
- * Each channel is a convolution of its own, from one channel to `multiplier` filters. Kernel [kh, kw, channels,
- * multiplier]; output channel c * multiplier + q.
+ * Convolves each channel separately, from one channel to `multiplier` filters. Kernel [kh, kw, channels, multiplier];
+ * output channel c * multiplier + q.
  */
 export function depthwiseConv2d(x: Array64, kernel: Array64, options: ConvOptions = {}): Array64 {
   const [, , channels = 0, multiplier = 0] = kernel.shape
@@ -235,7 +235,7 @@ export function depthwiseConv2dFilterGradient(
   })
 }
 
-/** Visits every window of a pooling with the offsets of the image's elements in it; padding is left out. */
+/** Visits every pooling window with the offsets of the image's elements in it; padding is excluded. */
 function forEachWindow(x: Array64, options: PoolOptions, visit: (offsets: readonly number[], out: number) => void) {
   const [batch = 0, height = 0, width = 0, channels = 0] = x.shape
   const window = pair(options.poolSize)

@@ -1,6 +1,6 @@
 /**
- * The package as it is published, built once for each state of the sources. Tests that need the build, or the command
- * without the time that it takes to compile the sources, share it, also across runs. `dist/` stays as it is.
+ * The package as published, built once for each state of the sources. Tests that need the build, or the command without
+ * the time to compile the sources, share it, also across runs. `dist/` is not changed.
  */
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -10,12 +10,12 @@ import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
-/** What a package has beside what is built. */
+/** The files of the package that are not built. */
 const unbuilt = ['package.json', 'bin', 'README.md', 'CHANGELOG.md', 'LICENSE']
-/** What the build depends on. */
+/** The inputs of the build. */
 const sources = ['src', 'scripts', 'package-lock.json', 'tsconfig.json', 'tsdown.config.ts', ...unbuilt]
 
-/** Within node_modules, so that the package finds its dependencies, and a new installation begins without it. */
+/** Inside node_modules, so that the package finds its dependencies and a new installation starts without it. */
 const builds = resolve('node_modules/.cache/weftgrad-build')
 
 let built: Promise<string> | undefined
@@ -49,7 +49,7 @@ async function findOrBuild(): Promise<string> {
   return folder
 }
 
-/** Leaves no half build under the folder's name. Builds of other states of the sources go. */
+/** Never leaves an incomplete build under the folder's name. Removes builds of other states of the sources. */
 async function build(folder: string): Promise<void> {
   for (const name of await readdir(builds))
     if (!name.endsWith('.lock')) await rm(join(builds, name), { recursive: true, force: true })
@@ -60,7 +60,7 @@ async function build(folder: string): Promise<void> {
   await rename(staged, folder)
 }
 
-/** Whether this process may build. A lock of a process that has ended counts for nothing. */
+/** Whether this process may build. A lock of a process that has ended does not count. */
 async function claimed(lock: string): Promise<boolean> {
   try {
     await writeFile(lock, String(process.pid), { flag: 'wx' })
@@ -80,7 +80,7 @@ function isRunning(id: number): boolean {
   }
 }
 
-/** Of all that the build depends on. */
+/** A hash of everything that the build depends on. */
 async function fingerprint(): Promise<string> {
   const hash = createHash('sha256')
   for (const source of sources) {

@@ -1,7 +1,7 @@
 /**
- * A real Chromium for tests: the system's own, or the one of an npm package that unpacks itself, without root. With
- * WebGPU it computes on SwiftShader, a software Vulkan that comes with it, so that every machine tests the same. Pages have to
- * come from http://127.0.0.1 or https: browsers offer WebGPU to secure pages only.
+ * A real Chromium for tests: the system's own, or that of an npm package that unpacks itself, without root. With WebGPU
+ * it computes on SwiftShader, its own software Vulkan, so every machine tests the same. Pages must come from
+ * http://127.0.0.1 or https: browsers offer WebGPU only to secure pages.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
@@ -12,11 +12,11 @@ import { cacheFolder } from '../../src/gpu/node/cache.ts'
 import { requireTrusted } from '../../src/gpu/node/trust.ts'
 
 export interface ChromiumOptions {
-  /** Whether pages get WebGPU. Default: no, which starts faster. */
+  /** Whether pages have WebGPU. Default: no, which starts faster. */
   readonly webgpu?: boolean
 }
 
-/** What Playwright's `launch` takes. */
+/** Options for Playwright's `launch`. */
 export interface ChromiumLaunch {
   readonly executablePath: string
   readonly args: string[]
@@ -33,7 +33,7 @@ const softwareWebGpu = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftsha
 
 let found: Promise<string> | undefined
 
-/** The path of Chromium. Throws if it does not run, with the system's reason. */
+/** The path of Chromium. If it does not run, throws with the system's reason. */
 function chromiumPath(): Promise<string> {
   found ??= (async () => {
     const path = own.find((one) => existsSync(one)) ?? (await unpackedChromium())
@@ -44,8 +44,8 @@ function chromiumPath(): Promise<string> {
 }
 
 /**
- * The package unpacks itself into the folder for temporary files, or runs what it finds there under its name, whoever put it
- * there: so it gets a folder of this user's own.
+ * The package unpacks itself into the folder for temporary files, or runs whatever it finds there under its name,
+ * whoever put it there. So it gets a private folder of this user.
  */
 async function unpackedChromium(): Promise<string> {
   const folder = join(cacheFolder(), 'chromium')
@@ -61,7 +61,7 @@ async function unpackedChromium(): Promise<string> {
   }
 }
 
-/** How Chromium is started. The package's own arguments are for a single page of a single process. */
+/** How to start Chromium. The package's own arguments are for a single page in a single process. */
 export async function chromiumLaunch({ webgpu = false }: ChromiumOptions = {}): Promise<ChromiumLaunch> {
   return {
     executablePath: await chromiumPath(),
@@ -69,7 +69,7 @@ export async function chromiumLaunch({ webgpu = false }: ChromiumOptions = {}): 
   }
 }
 
-/** Why Chromium does not run on this machine; undefined where it does. */
+/** Why Chromium does not run on this machine; undefined if it does. */
 export async function whyNoChromium(): Promise<string | undefined> {
   try {
     await chromiumPath()

@@ -1,4 +1,7 @@
-/** The `weftgrad` command as a child process: that of the built package, which starts in a third of the time. */
+/**
+ * Runs the `weftgrad` command as a child process: by default that of the built package, which starts in a third of the
+ * time.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { resolve } from 'node:path'
 import { builtCommand } from './built-package.ts'
@@ -16,9 +19,9 @@ export interface CommandOptions {
   /** Added to this process' variables, and to those that fix kernels and colours. */
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
-  /** Sees standard output and error as they grow. */
+  /** Receives standard output and error as they grow. */
   readonly during?: (text: string, child: ChildProcess) => void
-  /** Another program than the built command. */
+  /** A program to run instead of the built command. */
   readonly program?: string
 }
 

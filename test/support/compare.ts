@@ -31,7 +31,7 @@ function indexText(offset: number, shape: readonly number[]): string {
   return `[${index.join(', ')}]`
 }
 
-/** A sentence about where two arrays disagree, or undefined where they agree. */
+/** A sentence about where two arrays disagree; undefined if they agree. */
 export function disagreement(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
@@ -49,14 +49,14 @@ export function disagreement(
   )
 }
 
-/** At most `most` places of an array of this length: the first, the last and a sample; all where they are few. */
+/** At most `most` positions of an array of this length: the first, the last and a sample; all if there are few. */
 export function sampledPlaces(length: number, most: number): readonly number[] {
   if (length <= most) return Array.from({ length }, (_, place) => place)
   const random = new Random(1, 'sampled places')
   return [0, length - 1, ...Array.from({ length: most - 2 }, () => random.below(length))]
 }
 
-/** As `disagreement`, at some places only: each side gives its number at a row-major place. */
+/** Like `disagreement`, but only at some positions: each side returns its number at a row-major position. */
 export function disagreementAt(
   places: { readonly length: number; at(i: number): number | undefined },
   actual: (place: number) => number,
@@ -87,13 +87,43 @@ export function disagreementAt(
   return `${bad} of ${places.length} numbers differ (rtol ${tolerance.rtol}, atol ${tolerance.atol}); first: ${at(first)}${worstText}`
 }
 
+/** The largest difference. NaN equals only NaN; other differences from NaN, and of lengths, are infinite. */
+export function largestDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) return Number.POSITIVE_INFINITY
+  return largestOf(expected.length, (i) => {
+    const [own, wanted] = [actual[i], expected[i]]
+    return own === undefined || wanted === undefined || Object.is(own, wanted) ? 0 : own - wanted
+  })
+}
+
+/** The largest difference, divided by the largest expected magnitude. */
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  const difference = largestDifference(actual, expected)
+  return difference === 0 ? 0 : difference / largestOf(expected.length, (i) => expected[i] ?? 0)
+}
+
+/** The largest error of an element, each relative to its own expected value. A NaN makes it infinite. */
+export function elementwiseError(actual: ArrayLike<number>, expected: (i: number) => number): number {
+  return largestOf(actual.length, (i) => (actual[i] ?? Number.NaN) / expected(i) - 1)
+}
+
+/** The largest magnitude of `count` numbers; infinite if one is NaN, which later numbers must not hide. */
+function largestOf(count: number, number: (i: number) => number): number {
+  let largest = 0
+  for (let i = 0; i < count; i++) {
+    const magnitude = Math.abs(number(i))
+    largest = Number.isNaN(magnitude) ? Number.POSITIVE_INFINITY : Math.max(largest, magnitude)
+  }
+  return largest
+}
+
 /**
- * For sums of this many products of numbers in [-1, 1). Such a sum is about sqrt(terms) / 3; float32 rounds each of its
- * steps by up to 6e-8 of what has been summed up; a wrong term would be off by about 0.3.
+ * The tolerance for sums of this many products of numbers in [-1, 1). Such a sum is about sqrt(terms) / 3; float32
+ * rounds each step by up to 6e-8 of the partial sum; a wrong term would be off by about 0.3.
  */
 export const sumTolerance = (terms: number): Tolerance => ({ rtol: 1e-5, atol: 1e-6 + 1e-7 * terms })
 
-/** Throws an error that begins with `what` where shapes or numbers disagree. */
+/** Throws an error that begins with `what` if shapes or numbers disagree. */
 export function assertAllClose(
   actual: NumbersWithShape,
   expected: NumbersWithShape,

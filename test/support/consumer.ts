@@ -1,4 +1,4 @@
-/** The package as its users get it: built, packed, and installed by npm into an empty project outside the tree. */
+/** The package as users get it: built, packed, and installed by npm into an empty project outside the source tree. */
 import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { builtPackage } from './built-package.ts'
 export interface Consumer {
   /** The project's folder. */
   readonly folder: string
-  /** Runs a program in it and returns its standard output. Throws with all output if the exit code is not 0. */
+  /** Runs a program in it and returns its standard output. If the exit code is not 0, throws with all output. */
   run(program: string, ...args: string[]): Promise<string>
   dispose(): Promise<void>
 }
@@ -16,7 +16,7 @@ export interface Consumer {
 /** Programs of the clone's development dependencies. */
 export const toolPath = (name: string): string => resolve('node_modules/.bin', name)
 
-/** A project with the package installed and with `files`, by name. */
+/** Creates a project with the package installed and with `files`, by name. */
 export async function installPackage(files: Readonly<Record<string, string>>): Promise<Consumer> {
   const place = await realpath(await mkdtemp(join(tmpdir(), 'weftgrad-consumer-')))
   const folder = join(place, 'project')

@@ -3,7 +3,7 @@ import type { Random } from '../../src/random.ts'
 
 export class Crash extends Error {}
 
-/** Any reporter: methods that throw once `calls` of them have been called. */
+/** Acts as any reporter; its methods throw after `calls` calls. */
 export function crashingAfter(calls: number): object {
   let left = calls
   return new Proxy(
@@ -17,8 +17,9 @@ export function crashingAfter(calls: number): object {
 }
 
 /**
- * Runs a job again and again until it ends by itself; each attempt but the last crashes after a number of calls that
- * `random` draws, none before the run's folder has its configuration. `between` damages what a crash may leave damaged.
+ * Runs a job again and again until it completes. Each attempt but the last crashes after a number of calls that
+ * `random` draws, but not before the run's folder has its configuration. `between` damages what a crash may leave
+ * damaged.
  */
 export async function throughCrashes<Result>(
   random: Random,

@@ -21,7 +21,7 @@ import type { Device } from '../../src/gpu/device.ts'
 import { open } from '../../src/gpu/node/open.ts'
 import { barImages } from './bar-images.ts'
 
-/** All that the page was told, in order. */
+/** Everything that the page was told, in order. */
 export class Told implements Listener {
   readonly states: TrainingState[] = []
   readonly steps: TrainingProgress[] = []
@@ -44,7 +44,7 @@ export class Told implements Listener {
   adapter = (adapter: AdapterSummary): void => this.#add(this.adapters, adapter)
   reading = (fraction: number): void => this.#add(this.fractions, fraction)
 
-  /** Resolves at once, or by what makes it true. */
+  /** Resolves at once if `isTrue` holds, else at the event that makes it true. */
   until(isTrue: () => boolean): Promise<void> {
     return isTrue() ? Promise.resolve() : new Promise((resolve) => this.#waiting.push({ isTrue, resolve }))
   }
@@ -68,10 +68,10 @@ export const photo: SquarePhoto = {
 export const noBitmap = { close: () => undefined } as ImageBitmap
 
 interface Sessions {
-  /** Closed after each test. */
+  /** The sessions, closed after each test. */
   readonly sessions: DemoSession[]
   openSession(): Promise<Opened>
-  /** A session with 300 images to train on and 50 to validate with. */
+  /** Opens a session with 300 images for training and 50 for validation. */
   openBars(): Promise<Opened>
 }
 

@@ -1,4 +1,4 @@
-/** The demo as users get it: built by its own command, served from a folder, opened in a real Chromium. */
+/** The demo as users see it: built by its own command, served from a folder, opened in a real Chromium. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -50,7 +50,7 @@ export function problemsOf(page: Page, url: string): string[] {
   return problems
 }
 
-/** What axe finds, one line a rule. The page's own security policy stays in force. */
+/** The violations that axe finds, one line per rule. The page's own security policy stays in force. */
 export async function axeViolations(page: Page): Promise<string[]> {
   const path = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
   await page.evaluate(await readFile(path, 'utf8'))
@@ -85,7 +85,7 @@ export async function drop(
   )
 }
 
-/** As if the tab went to the background, or came back. */
+/** Simulates that the tab is hidden, or shown again. */
 export async function setVisibility(page: Page, state: 'hidden' | 'visible'): Promise<void> {
   await page.evaluate((state) => {
     Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => state })

@@ -1,9 +1,9 @@
-/** One device for the tests of a file. */
+/** One device for a file's tests. */
 import { afterAll, beforeAll } from 'vitest'
 import type { Device } from '../../src/gpu/device.ts'
 import { open } from '../../src/gpu/node/open.ts'
 
-/** Opens a device before the file's tests and disposes of it afterwards; call the result inside tests. */
+/** Opens a device before the file's tests and disposes it afterwards; call the result inside tests. */
 export function useDevice(): () => Device {
   let device: Device | undefined
   beforeAll(async () => {

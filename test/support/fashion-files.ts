@@ -20,7 +20,7 @@ export async function writeBars(folder: string, trainCount: number, testCount: n
   return folder
 }
 
-/** Writes images of 28x28 bytes and their labels as the two files of a half. */
+/** Writes images of 28x28 bytes and their labels as the two files of one split. */
 export async function writeHalf(
   folder: string,
   half: 'train' | 'test',

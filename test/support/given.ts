@@ -1,5 +1,5 @@
-/** Values of any type, as callers in JavaScript may give them. */
+/** Values of any type, like those that JavaScript callers may pass. */
 
-// The calls pass what TypeScript would not let them pass.
+// The calls pass values that TypeScript would not allow.
 // biome-ignore lint/suspicious/noExplicitAny: that is what is tested
 export type Given = any

@@ -3,17 +3,7 @@ import { expect } from 'vitest'
 import type { Device } from '../../src/gpu/device.ts'
 import type { Tensor } from '../../src/index.ts'
 import { evaluate, gradients, tensor } from '../../src/index.ts'
-import { elementCount } from '../../src/kernels/kernel.ts'
-import { Random } from '../../src/random.ts'
 import { disagreement } from './compare.ts'
-
-export function noise(shape: readonly number[], stream: string): Tensor {
-  const random = new Random(5, stream)
-  return tensor(
-    Float32Array.from({ length: elementCount(shape) }, () => random.uniform() * 2 - 1),
-    shape,
-  )
-}
 
 /** Evaluates tensors on a device. */
 export const numbersOn =
@@ -25,10 +15,10 @@ export function expectClose(actual: readonly number[] | undefined, expected: rea
   expect(disagreement(actual ?? [], expected, { rtol, atol: rtol / 10 })).toBeUndefined()
 }
 
-/** One row of pixels. */
+/** One row of pixels as an image. */
 export const strip = (pixels: readonly number[]): Tensor => tensor(pixels, [1, 1, pixels.length, 1])
 
-/** The only gradient by `x`. */
+/** The gradient with respect to `x` alone. */
 export function slope(y: Tensor, x: Tensor): Tensor {
   const [gradient] = gradients(y, [x])
   if (gradient === undefined) throw new Error('one tensor gives one gradient')

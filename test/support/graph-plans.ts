@@ -1,15 +1,14 @@
-/** Plans made without a device, and what their dispatches bind; kept tensors on one. */
+/** Plans made without a device, and the bindings of their dispatches; tensors kept on a device. */
 import type { Device } from '../../src/gpu/device.ts'
 import type { Location, Plan, PlannedDispatch, PlanOptions } from '../../src/graph/plan/plan.ts'
 import { planGraph } from '../../src/graph/plan/plan.ts'
 import type { KeptTensor } from '../../src/index.ts'
 import { type Tensor, tensor } from '../../src/index.ts'
 import type { Target } from '../../src/kernels/kernel.ts'
-import { Random } from '../../src/random.ts'
 
 export const seed = 20_250_101
 
-/** Plans can be made without a device. */
+/** A target for plans without a device. */
 export const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16_384 }
 
 export function planned(tensors: readonly Tensor[], options: Partial<PlanOptions> = {}): Plan {
@@ -19,13 +18,7 @@ export function planned(tensors: readonly Tensor[], options: Partial<PlanOptions
   )
 }
 
-export function noise(shape: readonly number[], stream: string | number): Float32Array {
-  const random = new Random(seed, stream)
-  const count = shape.reduce((product, extent) => product * extent, 1)
-  return Float32Array.from({ length: count }, () => random.uniform() * 2 - 1)
-}
-
-/** What WebGPU sees as one buffer. */
+/** The identity of the buffer that WebGPU sees. */
 export function bufferOf(location: Location): unknown {
   if (location.kind === 'buffer') return location.slice.buffer
   return location.kind === 'arena' ? `arena ${location.arena}` : `leaf ${location.leaf}`

@@ -1,16 +1,17 @@
-/** Files of HDF5 to test readers with. */
+/** HDF5 files for testing readers. */
 import { join } from 'node:path'
 import { File } from 'h5wasm/node'
 import { hashedNumbers } from './hashed-weights.ts'
 import { writeKerasH5 } from './keras-h5-writer.ts'
 
-export const numbers = (name: string, ...shape: number[]): Float32Array =>
+/** Hashed numbers that fill a shape. */
+export const hashed = (name: string, ...shape: number[]): Float32Array =>
   hashedNumbers(
     name,
     shape.reduce((product, extent) => product * extent, 1),
   )
 
-/** Makes files of HDF5 in a folder, by h5wasm, with one layer `a` whose only weight is `kernel`. */
+/** Makes HDF5 files in a folder, with h5wasm. Each has one layer `a` whose only weight is `kernel`. */
 export const h5FilesIn =
   (folder: () => string) =>
   async (name: string, fill: (file: File) => void): Promise<string> => {

@@ -1,4 +1,4 @@
-/** Reproducible weights for any language: numbers hashed from a weight's name and an index. */
+/** Weights that any language can reproduce: numbers hashed from a weight's name and an index. */
 
 import { elementCount } from '../../src/kernels/kernel.ts'
 import type { Model } from '../../src/nn/model.ts'
@@ -7,7 +7,7 @@ import { hashedNumbers } from '../../src/weights/hashed.ts'
 
 export { hashedNumbers } from '../../src/weights/hashed.ts'
 
-/** Kernels within Glorot's limits, zero biases: what the trajectories start from. */
+/** Kernels within Glorot's limits, zero biases: the initial weights of the trajectories. */
 export function hashedGlorotWeights(model: Model): WeightNumbers {
   return new Map(
     model.weights.map(({ name, shape }) => {

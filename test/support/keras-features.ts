@@ -1,7 +1,7 @@
 /**
- * Features that Keras gives for four images, in float64: test/fixtures/keras-features/<network>-<weights>-<size>. Each file
- * has the images (28x28 bytes), the first preprocessed values, the first 128 values of some layers' outputs, and the
- * features pooled at the end, by means.
+ * Keras' features for four images, in float64: test/fixtures/keras-features/<network>-<weights>-<size>. Each file has
+ * the images (28x28 bytes), the first preprocessed values, the first 128 values of some layers' outputs, and the
+ * features after mean pooling.
  */
 
 import { readFileSync } from 'node:fs'
@@ -11,16 +11,17 @@ import type { Model } from '../../src/nn/model.ts'
 import { type PreprocessingMode, preprocessInput } from '../../src/nn/preprocessing.ts'
 import { resize } from '../../src/operators/index.ts'
 import { type Tensor, tensor } from '../../src/operators/tensor.ts'
+import { relativeError } from './compare.ts'
 
 export interface KerasFeatures {
-  /** Images in grey, [4, 28, 28, 1]. */
+  /** Grey images, [4, 28, 28, 1]. */
   readonly images: Tensor
   readonly size: number
-  /** [4, 96] */
+  /** The first preprocessed values, [4, 96]. */
   readonly preprocessed: Float32Array
-  /** By layer, [4, 128]. */
+  /** The first values of each layer's output, [4, 128]. */
   readonly taps: ReadonlyMap<string, Float32Array>
-  /** [4, channels] */
+  /** The pooled features, [4, channels]. */
   readonly features: Float32Array
 }
 
@@ -45,7 +46,7 @@ export function kerasFeatures(network: string, weights: 'hashed' | 'imagenet', s
 }
 
 /**
- * How far a network, whose last layer pools, is from the reference: for the preprocessed images, every tap and the
+ * How far a network that ends in pooling is from the reference: for the preprocessed images, every tap and the
  * features, the largest difference divided by the largest magnitude.
  */
 export async function featureErrors(
@@ -63,18 +64,8 @@ export async function featureErrors(
   )
 }
 
-/** As many numbers in all, from the start of each image's share. */
+/** Takes `count` numbers in all, from the start of each image's share. */
 function firstOfEach(numbers: ArrayLike<number>, count: number): number[] {
   const [share, each] = [numbers.length / images, count / images]
   return Array.from({ length: count }, (_, i) => numbers[Math.floor(i / each) * share + (i % each)] ?? Number.NaN)
-}
-
-function relativeError(own: readonly number[], wanted: Float32Array): number {
-  const largest = wanted.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
-  let worst = 0
-  own.forEach((x, i) => {
-    const difference = Math.abs(x - (wanted[i] ?? 0))
-    if (!(difference <= worst)) worst = difference // NaN stays
-  })
-  return worst / largest
 }

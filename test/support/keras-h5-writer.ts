@@ -1,4 +1,7 @@
-/** Writes HDF5 as Keras does for published weights: a group per layer, and attributes that list layers and weights in order. */
+/**
+ * Writes HDF5 as Keras does for published weights: a group per layer, and attributes that list layers and weights in
+ * order.
+ */
 import { File, Group, ready } from 'h5wasm/node'
 
 export interface KerasLayer {
@@ -7,19 +10,19 @@ export interface KerasLayer {
 }
 
 export interface KerasWeight {
-  /** Can contain slashes: `conv1/kernel:0` goes into a group. */
+  /** May contain slashes: `conv1/kernel:0` goes into a group. */
   readonly name: string
   readonly shape: readonly number[]
   /** A function is called when the weight is written, so that the network need not be in memory. */
   readonly data: Float32Array | Float64Array | (() => Float32Array | Float64Array)
-  /** Compressed in chunks of this shape. Keras does not do so; others may. */
+  /** Compresses in chunks of this shape. Keras does not do so; other programs may. */
   readonly chunks?: readonly number[]
 }
 
-/** Keras' bound on an attribute; HDF5's own is 64 KB for the whole head of a group. */
+/** Keras' limit for an attribute; HDF5's own is 64 KB for a group's whole header. */
 const longestAttributeBytes = 64_512
 
-/** Replaces `path`. Attributes that would be too long are written in pieces, as Keras does: `layer_names0`, ... */
+/** Replaces `path`. Like Keras, writes attributes that would be too long in pieces: `layer_names0`, ... */
 export async function writeKerasH5(path: string, layers: readonly KerasLayer[]): Promise<void> {
   await ready
   const file = new File(path, 'w')
@@ -61,13 +64,13 @@ function folder(group: Group, name: string): Group {
   throw new Error(`${name} is a dataset already`)
 }
 
-/** As many pieces of nearly equal length as it takes. */
+/** Uses as many pieces of nearly equal length as needed. */
 function writeNames(group: Group, attribute: string, names: readonly string[]): void {
   if (names.length === 0) {
     group.create_attribute(attribute, new Float64Array(0), [0])
     return
   }
-  // Texts of one fixed length, with the zero that ends them.
+  // Fixed-length texts, each with its terminating zero.
   const width = 1 + Math.max(...names.map((name) => new TextEncoder().encode(name).length))
   if (width > longestAttributeBytes) throw new RangeError(`a name of ${width - 1} bytes does not fit into an attribute`)
   const perPiece = Math.floor(longestAttributeBytes / width)

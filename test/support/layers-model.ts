@@ -1,4 +1,6 @@
-/** The pretrained networks built by TensorFlow.js from Keras' layer tables, and written as files with hashed weights. */
+/**
+ * The pretrained networks, built by TensorFlow.js from Keras' layer tables, and written as files with hashed weights.
+ */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { LayersModel, SymbolicTensor } from '@tensorflow/tfjs'
@@ -27,7 +29,7 @@ export async function kerasLayout(name: PretrainedName): Promise<readonly Layout
   return JSON.parse(await readFile(path, 'utf8')).layers
 }
 
-/** Without a top, for images of any size; its weights are hashed from their names. */
+/** A network without a top, for images of any size; its weights are hashed from their names. */
 export async function hashedLayersModel(tf: TensorFlow, name: PretrainedName, size: number): Promise<LayersModel> {
   const layout = await kerasLayout(name)
   const outputs = new Map<string, SymbolicTensor>()
@@ -61,7 +63,7 @@ function layersLayer(tf: TensorFlow, layer: LayoutLayer) {
   const convolution = { name, filters, kernelSize, strides, padding, useBias, activation: activation as 'relu' }
   switch (layer.class) {
     case 'Conv2D':
-      // Zeros: what an initializer would draw is replaced anyway, and drawing takes seconds.
+      // Zeros: what an initializer draws would be replaced anyway, and drawing takes seconds.
       return tf.layers.conv2d({ ...convolution, kernelInitializer: 'zeros' })
     case 'SeparableConv2D':
       return tf.layers.separableConv2d({
@@ -84,7 +86,7 @@ function layersLayer(tf: TensorFlow, layer: LayoutLayer) {
   }
 }
 
-/** Writes a layers model as its converter lays it out: model.json and shards. */
+/** Writes a layers model as TensorFlow.js' converter does: model.json and shards. */
 export async function writeLayersModel(
   tf: TensorFlow,
   model: LayersModel,

@@ -1,5 +1,5 @@
 /**
- * LeNet-5's first training steps from hashed weights, on any device, beside the same steps in float64
+ * LeNet-5's first training steps from hashed weights, on any device, compared with the same steps in float64
  * (test/fixtures/lenet-trajectory.json): every loss, the first gradients, the final parameters.
  */
 import { residentImages } from '../../src/data/dataset.ts'
@@ -26,9 +26,9 @@ export interface TrajectoryImages {
 
 export interface Trajectory {
   readonly losses: readonly number[]
-  /** Of the first step, by weight. */
+  /** The gradients of the first step, by weight. */
   readonly gradients: ReadonlyMap<string, Float32Array>
-  /** After the last step. */
+  /** The weights after the last step. */
   readonly weights: ReadonlyMap<string, Float32Array>
 }
 
@@ -75,17 +75,20 @@ export async function trajectoryOn(
   }
 }
 
-/** How far a trajectory is from the reference: the largest difference of each kind, each relative to what it is told beside. */
+/** How far a trajectory is from the reference: the largest relative error of each kind. */
 export interface TrajectoryErrors {
-  /** To the loss itself. */
+  /** Relative to the loss itself. */
   readonly loss: number
-  /** Of a gradient's l2 norm and of its first numbers to that norm; of its sum, to the norm and the root of its size. */
+  /**
+   * For a gradient's l2 norm and first numbers, relative to that norm; for its sum, relative to the norm times the root
+   * of its size.
+   */
   readonly gradient: number
-  /** Of a final parameter's l2 norm to itself. */
+  /** For a final parameter's l2 norm, relative to itself. */
   readonly weight: number
 }
 
-/** How large the errors may be: float32 rounds, and Adam carries the roundings from step to step. */
+/** How large the errors may be: float32 rounds, and Adam carries the rounding errors from step to step. */
 export const trajectoryTolerance: TrajectoryErrors = { loss: 5e-5, gradient: 1e-4, weight: 1e-3 }
 
 interface Statistics {
@@ -107,7 +110,7 @@ export function trajectoryErrors(own: Trajectory, reference: ReferenceTrajectory
         const found = statisticsOf(numbers)
         return [
           (found.l2 - l2) / l2,
-          // A sum of n terms of either sign is as uncertain as sqrt(n) of them.
+          // The uncertainty of a sum of n terms of either sign grows like sqrt(n).
           (found.sum - sum) / (l2 * Math.sqrt(numbers.length)),
           ...first.map((x, i) => ((numbers[i] ?? Number.NaN) - x) / l2),
         ]

@@ -1,14 +1,15 @@
-/** Sums of many equal terms, by every variant of a kernel that adds. */
+/** Sums of many equal terms, in every variant of a kernel that adds. */
 import { expect } from 'vitest'
 import type { Device } from '../../src/gpu/device.ts'
 import type { Family, KernelPlan } from '../../src/kernels/kernel.ts'
 import { planKernel } from '../../src/kernels/kernel.ts'
+import { elementwiseError } from './compare.ts'
 import type { HostArray } from './run-plan.ts'
 import { runPlan, targetOf } from './run-plan.ts'
 
 export type Numbers = Float32Array<ArrayBuffer>
 
-/** A million terms take minutes on a processor: the full tests take them, the others a tenth. */
+/** A million terms take minutes on a CPU: only the full tests use that many, the others a tenth. */
 export const side = process.env.WEFTGRAD_TEST_FULL === '1' ? 1000 : 320
 export const manyTerms = side * side
 export const bound = 2e-6
@@ -17,18 +18,10 @@ export const tenth = Math.fround(0.1)
 export const ones = (count: number): Numbers => new Float32Array(count).fill(1)
 export const tenths = (count: number): Numbers => new Float32Array(count).fill(0.1)
 
-/** The largest relative error. */
-export function errorOf(actual: ArrayLike<number>, expected: (i: number) => number): number {
-  let worst = 0
-  for (let i = 0; i < actual.length; i++) {
-    const error = Math.abs((actual[i] ?? Number.NaN) / expected(i) - 1)
-    if (!(error <= worst)) worst = error
-  }
-  return worst
-}
-
 interface LongSums {
-  /** What the variants give, as planned for this adapter, and for GPUs with and without subgroups; equal plans once. */
+  /**
+   * The variants' results, as planned for this adapter, and for GPUs with and without subgroups; equal plans only once.
+   */
   eachResult<Key>(
     family: Family<Key>,
     key: Key,
@@ -36,7 +29,7 @@ interface LongSums {
     sizes: readonly number[],
     check: (outputs: readonly HostArray[], what: string) => void,
   ): Promise<void>
-  /** Every number of output `output` is `expected`. */
+  /** Expects every number of output `output` to be `expected`. */
   expectSums<Key>(
     family: Family<Key>,
     key: Key,
@@ -83,7 +76,7 @@ export function longSumsOn(device: () => Device): LongSums {
   ): Promise<void> {
     await eachResult(family, key, inputs, sizes, (outputs, what) => {
       expect(
-        errorOf(outputs[output] ?? [Number.NaN], () => expected),
+        elementwiseError(outputs[output] ?? [Number.NaN], () => expected),
         what,
       ).toBeLessThan(bound)
     })

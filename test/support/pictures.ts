@@ -1,4 +1,4 @@
-/** Images of four classes, small enough for trainings of a second. */
+/** Images of four classes, small enough for trainings that take a second. */
 import { Random } from '../../src/random.ts'
 
 export const side = 8

@@ -1,7 +1,7 @@
 /**
- * Reads every tensor of the file that is named on the command line, as a program of its own, and prints the sum of their
- * first numbers and the most memory that was in use: the heap and what hangs from it, WebAssembly's memory included.
- * Run with --expose-gc: when garbage is collected is not the reader's doing.
+ * A program that reads every tensor of the file named on the command line, and prints the sum of their first numbers
+ * and the peak memory use: the heap and what it references, including WebAssembly's memory. Run with --expose-gc: the
+ * time of garbage collection is not up to the reader.
  */
 import { openWeightFile } from '../../src/format/open-weights.node.ts'
 import type { WeightEntry } from '../../src/format/weight-file.ts'

@@ -1,10 +1,12 @@
-/** Refusals of operators: a test of each. */
+/** Declares one test per refusal of an operator. */
 import { expect, test } from 'vitest'
 import type { ErrorCode } from '../../src/errors.ts'
 import type { Tensor } from '../../src/index.ts'
 import { tensor, WeftgradError } from '../../src/index.ts'
+import { failure } from './failure.ts'
 
-export function numbers(shape: readonly number[], dtype: 'f32' | 'u32' = 'f32'): Tensor {
+/** An operand of ones. */
+export function operand(shape: readonly number[], dtype: 'f32' | 'u32' = 'f32'): Tensor {
   const count = shape.reduce((product, extent) => product * extent, 1)
   return tensor(new Array<number>(count).fill(1), [...shape], dtype)
 }
@@ -14,24 +16,15 @@ export interface Refusal {
   readonly what: string
   readonly act: () => unknown
   readonly code: ErrorCode
-  /** What the message must mention. */
+  /** Words that the message must contain. */
   readonly mentions: readonly string[]
 }
 
-function errorOf(act: () => unknown): unknown {
-  try {
-    act()
-  } catch (error) {
-    return error
-  }
-  return undefined
-}
-
-/** Declares a test of each refusal. */
+/** Declares a test for each refusal. */
 export function testRefusals(refusals: readonly Refusal[]): void {
   for (const { what, act, code, mentions } of refusals) {
-    test(`${what}`, () => {
-      const error = errorOf(act)
+    test(`${what}`, async () => {
+      const error = await failure(act)
       expect(error).toBeInstanceOf(WeftgradError)
       if (!(error instanceof WeftgradError)) return
       expect(error.code).toBe(code)

@@ -1,4 +1,4 @@
-/** Runs a kernel plan on typed arrays: kernels are tested without graph or tensors. */
+/** Runs a kernel plan on typed arrays, so that kernels are tested without graph or tensors. */
 import { upload } from '../../src/gpu/buffers.ts'
 import type { Device } from '../../src/gpu/device.ts'
 import { bindKernel } from '../../src/graph/run/bound-kernel.ts'
@@ -7,14 +7,14 @@ import type { KernelPlan, Target } from '../../src/kernels/kernel.ts'
 
 export type HostArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
 
-/** What kernels are planned for on this device; `overrides` pretend another kind of adapter. */
+/** The target that kernels are planned for on this device; `overrides` simulates another kind of adapter. */
 export function targetOf(device: Device, overrides: Partial<Target> = {}): Target {
   return { ...ownTargetOf(device), ...overrides }
 }
 
 /**
- * Outputs are given as their initial contents (what in-place kernels update, or poison that pure kernels must overwrite)
- * and come back as new arrays of the same type. Also asserts that nothing leaks.
+ * Runs a plan. Outputs are passed as their initial contents (to be updated by in-place kernels, or poison that pure
+ * kernels must overwrite) and returned as new arrays of the same type. Also asserts that nothing leaks.
  */
 export async function runPlan<T extends readonly HostArray[]>(
   device: Device,

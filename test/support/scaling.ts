@@ -1,4 +1,4 @@
-/** A user's operators: elementwise scaling with any rule for its derivative. */
+/** Users' operators: elementwise scaling with any rule for its derivative. */
 import type { OpDefinition } from '../../src/autograd/define-op.ts'
 import { defineOp } from '../../src/autograd/define-op.ts'
 import type { Tensor } from '../../src/index.ts'
@@ -12,7 +12,7 @@ export function run(op: OpDefinition, ...inputs: Tensor[]): Tensor {
   return result
 }
 
-/** y = factor * x, with WGSL, plan and derivative of its own. */
+/** y = factor * x, with its own WGSL, plan and derivative. */
 export function scaling(name: string, factor: number, vjp?: NonNullable<OpDefinition['vjp']>): OpDefinition {
   const wgsl = `struct Uniforms { count: u32 }
 @group(0) @binding(0) var<uniform> u: Uniforms;
@@ -52,7 +52,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
 }
 
-/** A rule that multiplies the cotangent by a number of its own. */
+/** A rule that multiplies the cotangent by a given number. */
 export const timesCotangent =
   (factor: number | Tensor): NonNullable<OpDefinition['vjp']> =>
   (_inputs, _outputs, [cotangent]) => [cotangent === undefined ? undefined : mul(cotangent, factor)]

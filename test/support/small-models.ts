@@ -3,7 +3,7 @@ import { nn } from '../../src/index.ts'
 import type { Model } from '../../src/nn/model.ts'
 import { classes, side } from './pictures.ts'
 
-/** Convolution and two dense layers. */
+/** A convolution and two dense layers. */
 export function plainModel(seed = 1): Model {
   return nn.sequential(
     'plain',
@@ -19,7 +19,7 @@ export function plainModel(seed = 1): Model {
   )
 }
 
-/** What makes a step depend on more than weights and images: random masks and moving statistics. */
+/** A model whose steps depend on more than weights and images: on random masks and moving statistics. */
 export function restlessModel(seed = 1): Model {
   return nn.sequential(
     'restless',

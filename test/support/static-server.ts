@@ -1,4 +1,4 @@
-/** Serves a folder over http on the loopback address, as any file server would. */
+/** Serves a folder over http on the loopback address, like any file server. */
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { extname, join, normalize } from 'node:path'
@@ -19,7 +19,7 @@ const types: Readonly<Record<string, string>> = {
 export async function serveFolder(folder: string): Promise<StaticServer> {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost')
-    // A URL's path has no `..` left.
+    // A URL's path contains no `..`.
     const path = join(folder, normalize(pathname.endsWith('/') ? `${pathname}index.html` : pathname))
     readFile(path).then(
       (bytes) =>

@@ -1,4 +1,4 @@
-/** Trainings that are stopped on one device, and go on elsewhere. */
+/** Trainings that stop on one device and resume elsewhere. */
 import { expect } from 'vitest'
 import type { Device } from '../../src/gpu/device.ts'
 import { nn } from '../../src/index.ts'
@@ -13,7 +13,7 @@ import { useTraining } from './training.ts'
 export interface Stop {
   readonly name: string
   readonly isInMidEpoch: boolean
-  /** Arranges that `abort` is called; gives callbacks to train with. */
+  /** Arranges for `abort` to be called; returns callbacks to train with. */
   arrange(on: Device, abort: () => void): Callbacks
 }
 
@@ -56,17 +56,17 @@ function withNextSubmission(on: Device, act: () => void): void {
 }
 
 interface StoppedTraining extends Training {
-  /** Trains until `stop`, and gives the last checkpoint handed out. */
+  /** Trains until `stop`, and returns the last checkpoint. */
   stopped(makeModel: () => Model, count: number, options: FitOptions, stop: Stop): Promise<TrainingCheckpoint>
-  /** Resumes from a checkpoint, on another device and with a model of its own. */
+  /** Resumes from a checkpoint, on another device and with a new model. */
   resumed(makeModel: () => Model, count: number, options: FitOptions, resume: TrainingCheckpoint): Promise<Outcome>
 }
 
-/** As `useTraining`, with a device where runs stop, and another where they resume; each compiles its shaders once. */
+/** Like `useTraining`, with one device for stopping runs and another for resuming; each compiles its shaders once. */
 export function useStoppedTraining(): StoppedTraining {
   const stoppedOn = useDevice()
   const resumedOn = useDevice()
-  /** Opened last: the one that tensors made from host values are computed on. */
+  /** Opened last, so tensors made from host values are computed on it. */
   const training = useTraining()
   const { pictureSet, trained } = training
 

@@ -1,4 +1,4 @@
-/** A study's results made of simple numbers: whole, and as small as the report allows. */
+/** A study's results with simple numbers: complete, and as small as the report allows. */
 
 import { carryOverOf, explainCarryOver, type FoldResult, summarizeFolds } from '../../src/crossval/result.ts'
 import { fashionMnistClasses } from '../../src/data/fashion-mnist.ts'
@@ -33,7 +33,7 @@ const history = (epochs: number): EpochLogs[] =>
     seconds: 2,
   }))
 
-/** Test images that are labelled in turn; the first `wrong` of them are taken for the next class. */
+/** Test images with labels in turn; the first `wrong` of them are predicted as the next class. */
 function tested(count: number, wrong: number) {
   const labels = Array.from({ length: count }, (_, i) => i % classes)
   const predicted = labels.map((label, i) => (i < wrong ? (label + 1) % classes : label))
@@ -251,7 +251,7 @@ function transfer(wrong: number): TransferFinal {
 
 export const hostile = '<script>alert(1)</script> & "quoted"'
 
-/** Of a study with every part but two networks, one of them missing for a reason that tries to break out. */
+/** The report of a study with every part except two networks, one of them missing for a reason that contains HTML. */
 export function wholeStudy(): { readonly report: StudyReport; readonly pictures: Eda['pictures'] } {
   const { result, pictures } = eda()
   const folds = crossval()
@@ -299,7 +299,7 @@ export function wholeStudy(): { readonly report: StudyReport; readonly pictures:
   }
 }
 
-/** Of a study that left everything out. */
+/** The report of a study that left everything out. */
 export function emptyStudy(): StudyReport {
   const { report } = wholeStudy()
   const skipped = { state: 'skipped', reason: 'It was skipped on request (--skip).' } as const

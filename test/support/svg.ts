@@ -1,4 +1,4 @@
-/** Reads SVG text strictly: throws every mistake that an XML parser would reject. */
+/** Reads SVG text strictly: throws on every mistake that an XML parser would reject. */
 
 export interface SvgElement {
   readonly name: string
@@ -38,16 +38,16 @@ export function parseSvg(svg: string): SvgElement {
   }
   const [svgElement, ...others] = root.children
   if (open.length > 1 || svgElement === undefined || others.length > 0 || root.text.trim() !== '')
-    throw new Error(`not one whole element: ${open.map(({ name }) => name).join(' > ')}`)
+    throw new Error(`not a single complete element: ${open.map(({ name }) => name).join(' > ')}`)
   return svgElement
 }
 
-/** All elements below that the test holds for, in order. */
+/** All descendants for which the test holds, in order. */
 export function elementsOf(from: SvgElement, test: (element: SvgElement) => boolean): SvgElement[] {
   return from.children.flatMap((child) => [...(test(child) ? [child] : []), ...elementsOf(child, test)])
 }
 
-/** The elements that draw a mark, by Plot's name of it. */
+/** The elements that draw a mark, by Plot's name for it. */
 export function marksOf(from: SvgElement, mark: string): SvgElement[] {
   return elementsOf(from, ({ attributes }) => attributes['data-mark'] === mark).flatMap(({ children }) => children)
 }
@@ -60,7 +60,7 @@ export function textOf(from: SvgElement): string {
 function attributesOf(text: string): Record<string, string> {
   const pairs = [...text.matchAll(/([\w:-]+)="([^"]*)"/g)].map(([, name = '', value = '']) => [name, unescaped(value)])
   const attributes: Record<string, string> = Object.fromEntries(pairs)
-  if (Object.keys(attributes).length !== pairs.length) throw new Error(`an attribute stands twice in ${text}`)
+  if (Object.keys(attributes).length !== pairs.length) throw new Error(`an attribute occurs twice in ${text}`)
   return attributes
 }
 

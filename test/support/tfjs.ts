@@ -1,4 +1,4 @@
-/** TensorFlow.js on its CPU backend, which operator tests compare with. */
+/** TensorFlow.js on its CPU backend, for comparison in operator tests. */
 import type tfjs from '@tensorflow/tfjs'
 import type { Tensor } from '@tensorflow/tfjs'
 
@@ -13,7 +13,7 @@ export async function loadTensorFlow(): Promise<TensorFlow> {
   return tf
 }
 
-/** Numbers as TensorFlow.js has them: whole ones are int32. */
+/** Converts numbers to TensorFlow.js' tensors; whole ones are int32. */
 export function tensorFlowTensor(
   tf: TensorFlow,
   { data, shape }: { readonly data: Float32Array | Uint32Array | Uint8Array; readonly shape: readonly number[] },

@@ -1,4 +1,4 @@
-/** Short trainings on the images of pictures.ts, on one device for the tests of a file. */
+/** Short trainings on the images of pictures.ts, on one device for a file's tests. */
 import type { ImageDataset } from '../../src/data/dataset.ts'
 import { residentImages } from '../../src/data/dataset.ts'
 import type { Device } from '../../src/gpu/device.ts'
@@ -16,7 +16,7 @@ export interface Outcome {
   readonly bestEpoch: number
 }
 
-/** The file's device, and what a training on it comes to. */
+/** The file's device, and the results of a training on it. */
 export interface Training {
   readonly device: () => Device
   pictureSet(count: number, on?: Device, seed?: number): ImageDataset
@@ -46,7 +46,7 @@ async function outcomeOf(model: Model, history: History): Promise<Outcome> {
   return { weights: await model.weightNumbers(), epochs: numbersOf(history.epochs), bestEpoch: history.bestEpoch }
 }
 
-/** Epochs without what the clock says. */
+/** The epochs without times. */
 function numbersOf(epochs: readonly EpochLogs[]): Omit<EpochLogs, 'seconds'>[] {
   return epochs.map(({ seconds: _, ...numbers }) => numbers)
 }

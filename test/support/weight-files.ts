@@ -6,7 +6,9 @@ import { batchNormalization, conv2d, dense, globalAveragePooling2d } from '../..
 import { type Model, sequential } from '../../src/nn/model.ts'
 import { hashedNumbers } from '../../src/weights/hashed.ts'
 
-/** conv [3, 3, 3, 4] and bias, normalisation, a convolution of the same size without bias, and perhaps a dense head. */
+/**
+ * conv [3, 3, 3, 4] with bias, normalisation, a convolution of the same size without bias, and optionally a dense head.
+ */
 export const smallModel = (head = false): Model =>
   sequential(
     'small',
@@ -20,7 +22,7 @@ export const smallModel = (head = false): Model =>
     ],
   )
 
-/** A layer's name, its tensors by name, and Keras' class where the file tells it. */
+/** A layer's name, its tensors by name, and Keras' class if the file states it. */
 export type GivenLayer = readonly [string, Readonly<Record<string, readonly number[]>>, string?]
 
 export function memoryWeightFile(format: WeightFormat, layers: readonly GivenLayer[]): WeightFile {

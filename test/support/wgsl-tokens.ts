@@ -1,6 +1,6 @@
-/** WGSL as the tokens that its grammar knows (https://www.w3.org/TR/WGSL/#tokens), without blanks and comments. */
+/** Splits WGSL into the tokens of its grammar (https://www.w3.org/TR/WGSL/#tokens), without whitespace and comments. */
 
-/** The longest first. */
+/** Longest alternatives first. */
 const token =
   /[\p{XID_Start}_][\p{XID_Continue}]*|0[xX][\da-fA-F.]+(?:[pP][+-]?\d+)?[iufh]?|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[iufh]?|<<=|>>=|->|--|\+\+|&&|\|\||[=!<>+\-*/%&|^]=|<<|>>|[-+*/%&|^~!<>=.,:;@(){}[\]]/u
 const skipped = /\s+|\/\/.*|\/\*[\s\S]*?\*\//u

@@ -10,28 +10,28 @@ import { measureCeiling } from '../../peak.ts'
 import { rounded, short } from '../../report.ts'
 import type { Part } from '../part.ts'
 
-/** The workgroup sizes of weftgrad's kernels: one subgroup on a CPU, 64 and more on a GPU. */
+/** The workgroup sizes of weftgrad's kernels: one subgroup on a CPU, 64 or more on a GPU. */
 const workgroupSizes = [8, 16, 32, 64, 128, 256]
 
-/** Few samples for a dozen kernels: this only has to tell GFLOP/s from TFLOP/s. */
+/** Few samples for a dozen kernels: this only needs to tell GFLOP/s from TFLOP/s. */
 const ceilingSampling = { samples: 3, sampleMilliseconds: 10, budgetMilliseconds: 200, fewestSamples: 2 }
 
 interface SubgroupProbe {
   readonly workgroupSize: number
   /** The subgroup sizes that lanes reported. */
   readonly sizes: readonly number[]
-  /** True if lane i is lane i % size of its subgroup. */
+  /** Whether lane i is lane i % size of its subgroup. */
   readonly linear: boolean
-  /** True if broadcasts and sums within subgroups were right. */
+  /** Whether broadcasts and sums within subgroups were correct. */
   readonly right: boolean
 }
 
 interface FloatProbe {
   /** False if numbers below 1.2e-38 count as zero. WGSL allows both. */
   readonly keepsDenormals: boolean
-  /** True if `fma` rounds once. WGSL allows both. */
+  /** Whether `fma` rounds once. WGSL allows both. */
   readonly fusesMultiplyAdd: boolean
-  /** True if a NaN is still a NaN, by its bits, after `max` and a sum. */
+  /** Whether a NaN is still a NaN, by its bits, after `max` and a sum. */
   readonly keepsNaN: boolean
 }
 
@@ -39,7 +39,7 @@ export interface AdapterFigures {
   readonly believedSubgroupSize: number | undefined
   readonly subgroups: readonly SubgroupProbe[]
   readonly floats: FloatProbe | undefined
-  /** What simple kernels reach: GFLOP/s of multiply-adds, GB/s read and written. */
+  /** The rates of simple kernels: GFLOP/s of multiply-adds, GB/s read and written. */
   readonly ceiling: Pick<Peak, 'gflops' | 'gbps'> | undefined
 }
 
@@ -65,7 +65,7 @@ export const adapterPart: Part<AdapterFigures> = {
       for (const { workgroupSize, sizes, linear, right } of subgroups) {
         const what = `In workgroups of ${workgroupSize} lanes`
         if (!right) work.problem(`${what}, subgroup operations gave wrong results.`)
-        // Smaller workgroups may have smaller or partly empty subgroups, but kernels use whole ones only.
+        // Smaller workgroups may have smaller or partly empty subgroups, but kernels only use whole ones.
         if (believed === undefined || workgroupSize < believed) continue
         if (sizes.some((size) => size !== believed))
           work.problem(`${what}, subgroups have ${sizes.join(', ')} lanes, but kernels assume ${believed}.`)

@@ -22,7 +22,7 @@ import { operatorTable, timeOperators } from '../timed-operator.ts'
 
 const convolutionKinds = ['conv2d', 'depthwiseConv2d'] as const
 
-/** How a convolution's window moves. */
+/** The movement of a convolution's window. */
 type ConvWindow = Pick<ConvGeometry, 'strides' | 'dilation' | 'padTop' | 'padLeft' | 'outHeight' | 'outWidth'>
 
 /** A convolution of a network, and how often it occurs. */

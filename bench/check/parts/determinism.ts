@@ -1,4 +1,4 @@
-/** Runs the same training twice, each on a device of its own, and compares the weights bit by bit. */
+/** Runs the same training twice, each on its own device, and compares the weights bit by bit. */
 
 import { createHash } from 'node:crypto'
 import { residentImages } from '../../../src/data/dataset.ts'

@@ -1,4 +1,6 @@
-/** Times what is not arithmetic: submitting, compiling, binding and transfers, which dominate steps of small kernels. */
+/**
+ * Times everything but arithmetic: submitting, compiling, binding and transfers, which dominate steps of small kernels.
+ */
 
 import type { BoundCommands, UnboundCommand } from '../../../src/gpu/bind.ts'
 import { bindCommands } from '../../../src/gpu/bind.ts'
@@ -91,7 +93,7 @@ export const latencyPart: Part<LatencyFigures> = {
   },
 }
 
-/** A kernel of one lane that adds to a number. Each step is a kernel of its own. */
+/** A kernel of one lane that adds to a number. Each step is a separate kernel. */
 function increment(counter: DeviceBuffer, step: number): UnboundCommand {
   return {
     label: `add ${step}`,

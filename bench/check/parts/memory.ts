@@ -12,9 +12,9 @@ const mostBytes = 2 ** 31
 export interface MemoryFigures {
   /** The largest buffer whose last word a kernel wrote and the host read back. */
   readonly largestBinding: number
-  /** What the adapter promises, in bytes. */
+  /** The largest binding that the adapter promises, in bytes. */
   readonly promised: number
-  /** Bytes in use by images, weights, moments and activations, by training. */
+  /** Bytes used by images, weights, moments and activations, by training. */
   readonly training: Readonly<Record<string, number>>
 }
 

@@ -19,7 +19,7 @@ interface NetworkRow {
   readonly batch: number
   readonly preferred: Timing
   readonly tuned?: Timing
-  /** Of the faster of the two. */
+  /** Rate of the faster of the two. */
   readonly imagesPerSecond: number
   readonly gflops: number
   /** Weights, activations and images on the device. */
@@ -37,7 +37,7 @@ export interface NetworkFigures {
 const preparing: { readonly [name in PretrainedName]: number } = { vgg16: 2, xception: 3, resnet152v2: 6 }
 /** Passes after the first, without tuning: one to time, others to compare. */
 const passesAtLeast = 2
-/** The least passes for tuning and sampling. With less time, a single pass is timed. */
+/** The fewest passes for tuning and sampling. With less time, only a single pass is timed. */
 const passesOfRow = 20
 
 export const networksPart: Part<NetworkFigures> = {
@@ -54,7 +54,7 @@ export const networksPart: Part<NetworkFigures> = {
     // The longest so far, in seconds: to finish the first pass, with compiling, and for one operation of a pass.
     let [longestFirst, longestFlop] = [0, 0]
     for (const { name, size, flops } of all) {
-      // It is set up twice: for a batch, and for the single image that verification uses.
+      // The network is set up twice: for a batch, and for the single image of the verification.
       const seconds = preparing[name] + 2 * longestFirst + passesAtLeast * flops * longestFlop
       await work.attempt(`${name} at ${size.pixels} px`, seconds, async (device) => {
         const row = await timeNetwork(work, device, name, size, (first) => work.report({ passes: [...passes, first] }))

@@ -31,7 +31,7 @@ export interface OperatorFigures {
   readonly failures: readonly Failure[]
 }
 
-/** The check stops after this many failures, or lost devices: more would tell nothing new. */
+/** The check stops after this many failures, or lost devices: more would add nothing. */
 const mostFailures = 200
 const mostLostDevices = 8
 /** The most cases at a time. More do not compile faster. */
@@ -40,7 +40,7 @@ const mostAtOnce = 8
 interface Task {
   readonly testCase: Case
   readonly variants: Variants
-  /** True for the first run of a case. */
+  /** Whether this is the first run of a case. */
   readonly preferred: boolean
 }
 
@@ -148,7 +148,7 @@ class OperatorCheck {
     return this.#work.remaining > 0 && this.#failures.length < mostFailures && this.#lostDevices < mostLostDevices
   }
 
-  /** What is wrong with a case; undefined if nothing is. */
+  /** Describes what is wrong with a case; undefined if nothing is. */
   async #problemOf({ testCase, variants }: Task, device: Device): Promise<string | undefined> {
     try {
       const expectation = this.#expectations.get(testCase) ?? expectationOf(testCase)

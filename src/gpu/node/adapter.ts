@@ -1,7 +1,7 @@
 /**
- * Finds a WebGPU adapter in Node through Dawn (npm package `webgpu`): the one WEFTGRAD_ADAPTER names, else hardware, else
- * the system's software Vulkan, else the driver in weftgrad's cache, which is downloaded if allowed. Needs no root and no
- * restart.
+ * Finds a WebGPU adapter in Node through Dawn (npm package `webgpu`): the one that WEFTGRAD_ADAPTER names, else
+ * hardware, else the system's software Vulkan, else the driver in weftgrad's cache, which is downloaded if allowed.
+ * Needs no root and no restart.
  */
 import { WeftgradError } from '../../errors.ts'
 import { escaped } from '../../printable.ts'
@@ -24,7 +24,7 @@ import {
 export interface FindAdapterOptions {
   /** Whether to download a software driver if there is none. Default: yes, unless WEFTGRAD_NO_SETUP=1. */
   readonly provision?: boolean
-  /** Receives the one line that says what is downloaded and why. Default: standard error. */
+  /** Receives one line that says what is downloaded and why. Default: standard error. */
   readonly log?: (line: string) => void
   /** Dawn toggles to enable; a leading '-' disables one. `timestamp_quantization` is off unless it is named here. */
   readonly dawnToggles?: readonly string[]
@@ -35,7 +35,7 @@ export type AdapterSource = 'named' | 'hardware' | 'system-software' | 'provisio
 export interface FoundAdapter {
   /** Never garbage collected: Dawn aborts the process if an instance is collected before its devices. */
   readonly gpu: GPU
-  /** Can create one device. For another, call `findAdapter` again: it is quick, since the instance is reused. */
+  /** Can create one device. For another, call `findAdapter` again: it is quick, because the instance is reused. */
   readonly adapter: GPUAdapter
   readonly source: AdapterSource
   /** False for an adapter that runs on the CPU. */

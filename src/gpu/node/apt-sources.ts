@@ -26,7 +26,7 @@ export function readAptSources(folder = '/etc/apt'): AptSource[] {
 
 const ONE_LINE = /^deb\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)\s*(.*)$/
 
-/** Options of the one-line notation whose deb822 field has another name. */
+/** Options of the one-line notation whose deb822 fields have other names. */
 const FIELD_OF_OPTION: Readonly<Record<string, string>> = {
   arch: 'Architectures',
   lang: 'Languages',
@@ -137,7 +137,7 @@ function mirrorRank(source: AptSource, all: readonly AptSource[]): number {
   return (signed ? 4 : 0) + (carriesUpdates ? 2 : 0) + (source.uris.some((uri) => uri.includes('debian')) ? 1 : 0)
 }
 
-/** The codename of the Debian or Ubuntu release this system is or is built on, from the text of os-release(5). */
+/** The codename of this Debian or Ubuntu release, or of the one it is built on, from the text of os-release(5). */
 export function releaseCodename(osRelease: string): string | undefined {
   const value = (name: string) => new RegExp(`^${name}=["']?([a-z0-9.-]+)`, 'im').exec(osRelease)?.[1]
   return value('UBUNTU_CODENAME') ?? value('DEBIAN_CODENAME') ?? value('VERSION_CODENAME')

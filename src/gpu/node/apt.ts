@@ -126,7 +126,7 @@ function readCodename(places: AptPlaces): string | undefined {
   }
 }
 
-/** Read after the system's configuration: keeps its proxies, drops its hooks. */
+/** apt's configuration, read after the system's: keeps its proxies, drops its hooks. */
 function configuration(folder: string, defaultRelease: string | undefined): string {
   const quoted = (path: string) => `"${path}"`
   return [

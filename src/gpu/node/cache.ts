@@ -1,14 +1,14 @@
 /**
- * The cache folder: drivers, data, weights, tuning results. It is never the user's project. `WEFTGRAD_CACHE_DIR` names it;
- * otherwise it follows the platform's convention. Native code is loaded from it, so only its owner can access it, and it
- * never has a guessable name in a folder that others can write.
+ * The cache folder: drivers, data, weights, tuning results. It is never part of the user's project.
+ * `WEFTGRAD_CACHE_DIR` names it; otherwise it follows the platform's convention. Native code is loaded from it, so only
+ * its owner can access it, and it never has a guessable name in a folder that others can write.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { WeftgradError } from '../../errors.ts'
 
-/** What the location depends on; tests use their own. */
+/** The inputs to the folder's location; tests pass their own. */
 export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly platform: NodeJS.Platform
@@ -17,7 +17,7 @@ export interface Surroundings {
 }
 
 /**
- * The cache folder. Created, if missing and possible, for this user alone (mode 0700).
+ * The cache folder. Created, if missing and possible, for this user only (mode 0700).
  * @throws WeftgradError 'file' with neither a home folder nor room for temporary files.
  */
 export function cacheFolder(): string {
@@ -26,7 +26,7 @@ export function cacheFolder(): string {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 })
   } catch {
-    // Whatever writes there reports the problem.
+    // Code that writes there will report the problem.
   }
   return path
 }

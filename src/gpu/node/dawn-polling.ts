@@ -1,11 +1,11 @@
 /**
- * Lets the event loop sleep while the device works. Dawn's Node binding polls for finished work: as long as a promise is
- * pending, a callback re-schedules itself with `setImmediate`, which keeps one core busy. If Vulkan runs on the CPU, the
- * work itself lacks that core: a LeNet-5 step of 128 images took 13.7 ms instead of 7.5 on two cores.
+ * Lets the event loop sleep while the device works. Dawn's Node binding polls for finished work: as long as a promise
+ * is pending, a callback re-schedules itself with `setImmediate`, which keeps one core busy. If Vulkan runs on the CPU,
+ * the work itself lacks that core: a LeNet-5 step of 128 images took 13.7 ms instead of 7.5 on two cores.
  *
- * The binding looks up the global `setImmediate` each time (AsyncRunner.cpp in Dawn, `ScheduleProcessEvents`, with a note
- * that it should not poll). `paceDawn()` replaces it by a function that passes everything on, but delays the binding's
- * callback by a timer after it has polled for a while. Remove this file when Dawn stops polling.
+ * The binding looks up the global `setImmediate` each time (AsyncRunner.cpp in Dawn, `ScheduleProcessEvents`, with a
+ * note that it should not poll). `paceDawn()` replaces it with a function that passes everything on, but delays the
+ * binding's callback with a timer after it has polled for a while. Remove this file when Dawn stops polling.
  */
 
 /** Longer than short operations such as read-back, which take 0.1 to 0.2 ms. */

@@ -1,6 +1,4 @@
-/**
- * Dawn's Node binding. It is loaded late, because the environment must be ready first.
- */
+/** Dawn's Node binding. It is loaded late, because the environment must be ready first. */
 import { WeftgradError } from '../../errors.ts'
 import { paceDawn } from './dawn-polling.ts'
 
@@ -8,7 +6,10 @@ export interface Dawn {
   readonly create: (flags: string[]) => GPU
 }
 
-/** Keeps every instance reachable: the process aborts if one is collected while a device lives. The process can still exit. */
+/**
+ * Keeps every instance reachable: the process aborts if one is collected while a device lives. The process can still
+ * exit.
+ */
 const alive: GPU[] = []
 
 let loading: Promise<Dawn> | undefined

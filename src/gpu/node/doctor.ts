@@ -56,14 +56,14 @@ export interface Diagnosis {
   readonly platform: string
   readonly processor: { readonly model: string; readonly cores: number }
   readonly cacheFolder: string
-  /** The driver `weftgrad setup` put into the cache, if it did. */
+  /** The driver that `weftgrad setup` put into the cache, if any. */
   readonly cachedDriver: DriverState
-  /** Manifests of the system's Vulkan drivers, or those VK_DRIVER_FILES names. */
+  /** Manifests of the system's Vulkan drivers, or those that VK_DRIVER_FILES names. */
   readonly systemDrivers: readonly string[]
   /** Undefined if there is none; then `problem` says why and what to do. */
   readonly adapter: AdapterDiagnosis | undefined
   readonly problem: string | undefined
-  /** Ways to speed things up, a sentence each. */
+  /** Ways to speed things up, one sentence each. */
   readonly faster: readonly string[]
 }
 

@@ -1,8 +1,8 @@
 /**
  * A driver in the cache: `lib/` with the libraries, `icd.json` for the Vulkan loader, and `complete.json`, which is
  * written last and lists every file with its size and every library with its SHA-256. A folder without a matching
- * `complete.json` counts as damaged, and so does one that others could have written. A rename puts a folder in place, so it
- * is never seen unfinished.
+ * `complete.json` counts as damaged, as does one that others could have written. A rename puts the folder in place, so
+ * nobody ever sees it unfinished.
  */
 import { createHash } from 'node:crypto'
 import {
@@ -51,12 +51,15 @@ interface Marker {
 
 export const LOADER = 'libvulkan.so.1'
 
-/** The folder of all provisioned drivers. */
+/** The folder of all downloaded drivers. */
 export function driversFolder(): string {
   return join(cacheFolder(), 'driver')
 }
 
-/** Libraries fit one release and one processor, so a home folder shared by several machines holds one folder for each. */
+/**
+ * The folder of one driver. Libraries fit one release and one processor, so a home folder shared by several machines
+ * has a folder for each.
+ */
 export function driverFolder(codename: string): string {
   return join(driversFolder(), `lavapipe-${codename}-${process.arch}`)
 }
@@ -124,7 +127,7 @@ function markerText(marker: Marker): string {
 
 /**
  * Fills `staging` with copies of `files` (paths by library name, in loading order), flushes them and renames the folder
- * to `folder`. If another process was quicker, its intact folder is kept. A damaged one is replaced.
+ * to `folder`. If another process was faster, keeps that process' intact folder; replaces a damaged one.
  */
 export function installDriver(
   staging: string,
@@ -132,7 +135,7 @@ export function installDriver(
   files: ReadonlyMap<string, string>,
   { library, mesaVersion }: { readonly library: string; readonly mesaVersion: string },
 ): CachedDriver {
-  // For the owner alone, whatever the umask.
+  // Only for the owner, whatever the umask.
   mkdirSync(join(staging, 'lib'), { recursive: true, mode: 0o700 })
   const bytes: Record<string, number> = {}
   for (const [name, path] of files) {
@@ -166,7 +169,10 @@ export function installDriver(
   return state.driver
 }
 
-/** The path is absolute, so the loader needs no search path. The version is what the loader may assume, not the driver's. */
+/**
+ * The path is absolute, so the loader needs no search path. The version is the one that the loader may assume, not the
+ * driver's.
+ */
 function icdText(folder: string, library: string): string {
   const icd = {
     file_format_version: '1.0.0',

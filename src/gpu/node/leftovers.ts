@@ -1,6 +1,6 @@
 /**
- * Leftovers of killed processes: unfinished files (`.NAME.PID-HEX.tmp`), interrupted downloads (`.part`), staging folders,
- * lock claims. Files in use were touched within the last day; older ones are removed.
+ * Removes what killed processes leave behind: unfinished files (`.NAME.PID-HEX.tmp`), interrupted downloads (`.part`),
+ * staging folders, lock claims. Files in use were touched within the last day; only older ones are removed.
  */
 import { lstat, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ const leftovers = [
   /^lock(\.[\w-]+)+$/,
 ]
 
-/** Removes the leftovers in a folder. Whatever cannot be removed stays: that is never a reason to fail. */
+/** Removes the leftovers in a folder. Anything that cannot be removed stays: that is never a reason to fail. */
 export async function sweepLeftovers(folder: string, now = Date.now()): Promise<void> {
   const names = await readdir(folder).catch(() => [])
   for (const name of names.filter((one) => leftovers.some((pattern) => pattern.test(one)))) {

@@ -1,5 +1,5 @@
 /**
- * Downloads Mesa's software Vulkan driver, lavapipe, into the cache without root: from the release's packages, on Debian
+ * Downloads Mesa's software Vulkan driver, lavapipe, into the cache without root, from the release's packages on Debian
  * and Ubuntu. Works in a staging folder that is always removed.
  */
 import { readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
@@ -32,10 +32,10 @@ const BACKPORTS_FOR = ['bookworm']
 /** Dawn refuses 22.3.6 and accepts 25.0.7. Versions between were not tried, so they are downloaded and Dawn decides. */
 const OLDEST_MESA = 23
 
-/** What to do instead, for the end of a message. */
+/** Alternatives to a download, for the end of a message. */
 export const ALTERNATIVES =
   'You can install a Vulkan driver (Debian, Ubuntu, Fedora: mesa-vulkan-drivers; Arch: vulkan-swrast; openSUSE: libvulkan_lvp; ' +
-  'or the one of your GPU), name an adapter with WEFTGRAD_ADAPTER, or unpack SwiftShader from the npm package ' +
+  "or your GPU's own), name an adapter with WEFTGRAD_ADAPTER, or unpack SwiftShader from the npm package " +
   '@sparticuz/chromium and point VK_DRIVER_FILES to its ICD file.'
 
 export interface ProvisionOptions {
@@ -100,7 +100,7 @@ async function fetchInto(staging: string, folder: string, places: AptPlaces): Pr
 
   const available = sharedLibraries(tree)
   if (!available.has(DRIVER_LIBRARY))
-    throw new CommandFailed('failed', `${DRIVER_PACKAGE} ${version} holds no ${DRIVER_LIBRARY}`)
+    throw new CommandFailed('failed', `${DRIVER_PACKAGE} ${version} does not contain ${DRIVER_LIBRARY}`)
   const files = inLoadingOrder([LOADER, DRIVER_LIBRARY], available)
   return installDriver(join(staging, 'driver'), folder, files, { library: DRIVER_LIBRARY, mesaVersion: version })
 }
@@ -139,7 +139,7 @@ function inLoadingOrder(roots: readonly string[], available: ReadonlyMap<string,
   return ordered
 }
 
-/** `25` of `1:25.0.7-2~bpo12+1`. */
+/** The major version: `25` of `1:25.0.7-2~bpo12+1`. */
 export function mesaMajor(version: string): number {
   return Number(/^(?:\d+:)?(\d+)/.exec(version)?.[1] ?? 0)
 }
@@ -152,7 +152,7 @@ function codenameOf(places: AptPlaces): string | undefined {
   }
 }
 
-/** Every failure as one message with what to do. */
+/** Turns every failure into one message with what to do. */
 function explained(error: unknown, folder: string): WeftgradError {
   if (error instanceof WeftgradError && error.code === 'file') return error
   const details = { folder }
@@ -167,7 +167,7 @@ function explained(error: unknown, folder: string): WeftgradError {
   const code = errorCode(error)
   let reason = text
   if (code === 'ENOSPC' || code === 'EDQUOT' || /no space left|disk quota exceeded/i.test(text))
-    reason = `the disk of ${cacheFolder()} is full (needs up to 500 MB for a moment; WEFTGRAD_CACHE_DIR names another folder)`
+    reason = `the disk of ${cacheFolder()} is full (needs up to 500 MB temporarily; WEFTGRAD_CACHE_DIR names another folder)`
   else if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || code === 'ENOTDIR')
     reason = `${driversFolder()} cannot be written (WEFTGRAD_CACHE_DIR names another folder)`
   return new WeftgradError(

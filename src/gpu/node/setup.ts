@@ -1,6 +1,6 @@
 /**
- * `weftgrad setup`, the driver's part: makes sure there is an adapter, downloads a software driver if there is nothing else,
- * and reports what it found. The data's part is in src/data/.
+ * The driver part of `weftgrad setup`: makes sure there is an adapter, downloads a software driver if there is nothing
+ * else, and reports what it found. The data part is in src/data/.
  */
 import { type AdapterSource, findAdapter } from './adapter.ts'
 
@@ -8,12 +8,15 @@ export interface SetupReport {
   readonly driver: string
   readonly source: AdapterSource
   readonly hardware: boolean
-  /** True if a driver was downloaded just now. */
+  /** Whether a driver was downloaded just now. */
   readonly fetched: boolean
   readonly elapsedMs: number
 }
 
-/** Throws WeftgradError 'no-adapter' or 'fetch', as `findAdapter` does; WEFTGRAD_NO_SETUP=1 switches downloads off. */
+/**
+ * Sets up an adapter. Throws WeftgradError 'no-adapter' or 'fetch', as `findAdapter` does; WEFTGRAD_NO_SETUP=1 switches
+ * downloads off.
+ */
 export async function setup({ log }: { readonly log: (line: string) => void }): Promise<SetupReport> {
   const start = performance.now()
   const { driver, source, hardware, fetched } = await findAdapter({ log })
@@ -24,7 +27,7 @@ export async function setup({ log }: { readonly log: (line: string) => void }): 
   return { driver, source, hardware, fetched, elapsedMs }
 }
 
-/** For the end of a line about an adapter. */
+/** Words for the end of a line about an adapter. */
 export const sourceInWords: Readonly<Record<AdapterSource, string>> = {
   named: 'named by WEFTGRAD_ADAPTER',
   hardware: 'a GPU',

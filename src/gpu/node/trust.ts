@@ -1,6 +1,6 @@
 /**
- * Checks that nobody else could have written native libraries, or the configuration of programs, before they are used.
- * POSIX systems show that by owner and mode; Windows separates users' folders itself.
+ * Checks, before native libraries or programs' configuration are used, that nobody else could have written them. On
+ * POSIX systems, owner and mode tell; Windows keeps users' folders apart itself.
  */
 import { realpathSync, type Stats, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'

@@ -1,6 +1,6 @@
 /**
- * What Dawn needs on Linux before it creates a Vulkan instance: the loader `libvulkan.so.1`, and manifests of drivers
- * (ICDs). Both come from the system or from a cached driver, whose libraries are loaded by absolute path.
+ * Prepares what Dawn needs on Linux before it creates a Vulkan instance: the loader `libvulkan.so.1`, and manifests of
+ * drivers (ICDs). Both come from the system or from a cached driver, whose libraries are loaded by absolute path.
  * Environment: https://github.com/KhronosGroup/Vulkan-Loader/blob/main/docs/LoaderDriverInterface.md
  */
 import { constants as access, accessSync, mkdirSync, readdirSync } from 'node:fs'
@@ -12,7 +12,9 @@ import { cacheFolder, cachePath, userCacheFolder } from './cache.ts'
 import { type CachedDriver, LOADER } from './driver-folder.ts'
 import { whyUntrusted } from './trust.ts'
 
-/** The variables as the user or the system set them, before this module changes them. A parent process may have set ours. */
+/**
+ * The variables as set by the user or the system, before this module changes them. A parent process may have set ours.
+ */
 const given = {
   files: notOurs(process.env.VK_DRIVER_FILES) ?? notOurs(process.env.VK_ICD_FILENAMES),
   added: process.env.VK_ADD_DRIVER_FILES,
@@ -34,7 +36,7 @@ export function systemIcds(): string[] {
   return [...icdsInSearchPath(), ...added, ...mountedIcds()]
 }
 
-/** The manifests that the loader finds by itself. */
+/** The manifests that the loader finds on its own. */
 function icdsInSearchPath(): string[] {
   const { env } = process
   const list = (value: string | undefined, otherwise: string) => (value || otherwise).split(delimiter)
@@ -103,7 +105,7 @@ function loadLibraries(driver: CachedDriver, names: readonly string[]): void {
   }
 }
 
-/** A complete cached driver cannot be loaded. */
+/** Thrown when a complete cached driver cannot be loaded. */
 export class DriverDoesNotLoad extends WeftgradError {
   constructor(folder: string, reason: string) {
     super('no-adapter', `the Vulkan driver in ${folder} does not load (${reason})`, { folder })

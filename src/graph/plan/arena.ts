@@ -30,7 +30,7 @@ export class Arenas {
 
   /**
    * Reserves memory outside the forbidden arenas: in the preferred one if possible, else where the arenas grow least.
-   * Throws 'limit', naming `what`, for more bytes than a buffer can hold.
+   * Throws 'limit', naming `what`, if a buffer cannot hold that many bytes.
    */
   reserve(bytes: number, forbidden: ReadonlySet<number>, preferred: number | undefined, what: string): Region {
     const limit = this.#maxBufferBytes

@@ -1,7 +1,7 @@
 /**
- * Chooses the variant of a family that computes a kernel. A `VariantTable` fixes it for a whole family or for one shape
- * class of it; otherwise the family's preference decides. Plans record their choices, so that a run can be repeated
- * with the same kernels, and, on request, all that tuning needs to measure the alternatives.
+ * Chooses the variant of a family that computes a kernel. A `VariantTable` fixes it for a whole family or for one of
+ * its shape classes; otherwise the family's preference decides. Plans record their choices, so that a run can be
+ * repeated with the same kernels, and, on request, all that tuning needs to measure the alternatives.
  */
 
 import type { Family, KernelPlan, Target } from '../../kernels/kernel.ts'
@@ -50,8 +50,8 @@ export function classKey({ family, shapeClass }: Pick<Choice, 'family' | 'shapeC
 }
 
 /**
- * A family's key as text, sorted by field, without undefined fields: `bias=true,k=400,m=128,n=256`. It includes every number,
- * the batch too: the fastest variant for 128 rows may not be the fastest for 112.
+ * A family's key as text, sorted by field, without undefined fields: `bias=true,k=400,m=128,n=256`. It includes every
+ * number, the batch too: the fastest variant for 128 rows may not be the fastest for 112.
  */
 export function shapeClassOf(key: object): string {
   return fieldsText(key)

@@ -51,7 +51,7 @@ export type Location =
   | {
       /** A buffer that the caller named. */
       readonly kind: 'buffer'
-      /** The part of it. */
+      /** The part of that buffer. */
       readonly slice: BufferSlice
     }
 
@@ -142,7 +142,7 @@ export function planGraph(wanted: readonly Wanted[], options: PlanOptions): Plan
   return new Planner(outputs, options).plan()
 }
 
-/** The value whose memory this one shares: a value that covers all of another's memory, in another shape. */
+/** The value whose memory this one shares: same memory, another shape. */
 function rootOf(value: Value): Value {
   let root = value
   for (;;) {

@@ -1,12 +1,12 @@
 /**
- * Rewrites a graph before planning: merges nodes if that pays and keeps the numbers the same. It knows no operator by
+ * Rewrites a graph before planning: merges nodes if that pays and does not change the numbers. It knows no operator by
  * name:
  *
- * - an operation brings its own fusion rules (`fuse`), tried at each of its nodes: a convolution with its pooling,
- *   the loss with its gradient (operators/fusion/);
+ * - an operation brings its own fusion rules (`fuse`), tried at each of its nodes: a convolution with its pooling, the
+ *   loss with its gradient (operators/fusion/);
  * - an operation absorbs its only reader if it can compute both (`absorb`): a convolution its activation;
- * - a chain of elementwise operators (`step`) becomes one kernel: an intermediate that only one other elementwise operator
- *   reads is never written to memory. Broadcasts become strides;
+ * - a chain of elementwise operators (`step`) becomes one kernel: an intermediate that only one other elementwise
+ *   operator reads is never written to memory. Broadcasts become strides;
  * - a tensor with the same number in every element (`uniform`) becomes a literal in the kernel that reads it.
  */
 

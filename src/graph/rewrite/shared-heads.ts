@@ -1,4 +1,4 @@
-/** Merges two nodes into the two outputs of one. */
+/** Merges two nodes into one node with two outputs. */
 
 import type { Build, Node } from '../node.ts'
 

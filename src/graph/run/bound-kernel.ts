@@ -12,7 +12,7 @@ export interface PlacedKernel {
   readonly outputs: readonly BufferSlice[]
 }
 
-/** Binds one kernel by itself. `dispose` frees its uniforms and scratch memory; inputs and outputs belong to the caller. */
+/** Binds a single kernel. `dispose` frees its uniforms and scratch memory; inputs and outputs belong to the caller. */
 export async function bindKernel(device: Device, kernel: PlacedKernel, label: string): Promise<BoundCommands> {
   const scratch: DeviceBuffer[] = []
   const release = (): void => {

@@ -74,7 +74,7 @@ export async function evaluateValues(values: readonly Value[], options: Evaluate
   }
 }
 
-/** Computes the values and leaves each in a buffer of its own, which the caller owns. */
+/** Computes the values and leaves each in its own buffer, which the caller owns. */
 export async function keepValues(values: readonly Value[], options: EvaluateOptions = {}): Promise<BufferSlice[]> {
   const device = deviceOf(values, options)
   const wanted: { readonly value: Value; readonly destination: BufferSlice }[] = []

@@ -78,9 +78,9 @@ export class Program {
   }
 
   /**
-   * Binds the plan. `after` returns kernels to run after the graph's own that update memory in place, such as an
-   * optimizer's. It receives the wanted values and the partial results of each deferred sum. Throws 'limit' or
-   * 'device', and frees everything then.
+   * Binds the plan. `after` returns kernels that run after the graph's own and update memory in place, such as an
+   * optimizer's. It receives the wanted values and the partial results of each deferred sum. On failure, frees
+   * everything and throws 'limit' or 'device'.
    */
   static async create(
     device: Device,
@@ -136,7 +136,7 @@ export class Program {
 
   /**
    * Encodes `repeats` runs into one submission. Resolves when more may be submitted, not when the runs are done.
-   * Rejects with 'disposed' if the program, or memory that it reads or writes, was disposed of.
+   * Rejects with 'disposed' if the program, or memory that it reads or writes, was disposed.
    */
   async run(repeats = 1): Promise<void> {
     refuseReleased(this.#buffers)

@@ -10,14 +10,14 @@ import type { KernelTask } from '../plan/choice.ts'
 import { bytesOf } from '../plan/plan.ts'
 import { bindKernel } from '../run/bound-kernel.ts'
 
-/** Tolerance, relative to the largest magnitude. Float32 sums in two orders agree better than this. */
+/** Tolerance, relative to the largest magnitude. Float32 sums in different orders agree better than this. */
 const tolerance = 1e-4
 /**
  * The accepted share of different integers. Codes and indices name the largest of several numbers; if two are equal up
  * to rounding, variants may disagree.
  */
 const differingShare = 1e-4
-/** Length of the pattern that synthetic operands repeat: a prime, so that rows and columns of a tensor differ. */
+/** Length of the pattern repeated in synthetic operands: a prime, so that rows and columns of a tensor differ. */
 const tileLength = 65521
 
 /** A variant that is compiled and has run once. */
@@ -38,7 +38,7 @@ export class TaskBench {
   readonly #outputs: readonly DeviceBuffer[]
   #expected: readonly ArrayBuffer[] | undefined
 
-  /** Allocates the operands. Throws 'limit' if they do not fit, and frees everything then. */
+  /** Allocates the operands. If they do not fit, frees everything and throws 'limit'. */
   constructor(device: Device, task: KernelTask) {
     this.#device = device
     this.#task = task
@@ -110,9 +110,9 @@ export class TaskBench {
 }
 
 /**
- * Fills an operand. Floats are in [-0.5, 1): some are negative, and sums stay far from zero, where cancellation would spoil
- * the comparison. Integers of a list (labels, permutations, counters) are zero, which is valid in every range; those of an
- * image, the codes of pooling, are 0 to 4.
+ * Fills an operand. Floats are in [-0.5, 1): some are negative, and sums stay far from zero, where cancellation would
+ * spoil the comparison. Integers in a list (labels, permutations, counters) are zero, which is valid in every range;
+ * those in an image, the codes of pooling, are 0 to 4.
  */
 function fill(device: Device, buffer: DeviceBuffer, { shape, dtype }: TensorType): void {
   if (dtype !== 'f32' && shape.length < 2) return

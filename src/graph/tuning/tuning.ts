@@ -1,9 +1,10 @@
 /**
- * Tuning: measures the variants of a kernel on this device, checks them against the reference variant, and puts the fastest
- * into a `VariantTable`. It measures only the kernels it is given, until the budget is spent; the others keep their
- * families' preferences. Kernels that update memory in place are not part of a plan and are not tuned.
+ * Tuning: measures the variants of a kernel on this device, checks them against the reference variant, and puts the
+ * fastest into a `VariantTable`. It measures only the kernels it is given, until the budget is spent; the others keep
+ * the variant that their family prefers. Kernels that update memory in place are not part of a plan and are not tuned.
  *
- * Measurements differ from run to run, so reproducing a run bit for bit needs the table, not another tuning.
+ * Measurements differ from run to run, so to reproduce a run bit for bit, keep the table: tuning again may give
+ * another.
  */
 
 import type { Device } from '../../gpu/device.ts'
@@ -24,12 +25,14 @@ const rounds = 7
 const fewestRounds = 3
 /** Time after which only the fewest rounds are completed: long runs vary less, and other kernels are waiting. */
 const longestSamplingMs = 300
-/** Least length of a sample, reached by repeating the kernel: submitting and waiting alone take 0.1 to 0.2 ms. */
+/** Shortest sample, reached by repeating the kernel: submitting and waiting alone take 0.1 to 0.2 ms. */
 const sampleMs = 4
 const mostRepeats = 64
-/** A candidate whose second run takes this many times the best one's is not measured further ... */
+/** A candidate whose second run takes this many times as long as the best one's is not measured further ... */
 const hopeless = 10
-/** ... if that run took longer than this, or a third one is as slow: a thread that waits for a core can lose this much. */
+/**
+ * ... if that run took longer than this, or a third run is as slow: a thread that waits for a core can lose this much.
+ */
 const hiccupMs = 50
 /** Resolution of browsers' clocks: a best time of 0 would make all others hopeless. */
 const clockMs = 0.1
@@ -38,10 +41,12 @@ const clockMs = 0.1
  * this.
  */
 const longestFirstMs = 1000
-/** A candidate must beat the preferred variant by this share: equal kernels differ by up to that much between tunings. */
+/**
+ * A candidate must beat the preferred variant by this share: between tunings, equal kernels differ by up to that much.
+ */
 const margin = 0.05
 /**
- * Most operations for which the reference variant is measured and used for comparison. With more, it would take a
+ * The most operations for which the reference variant is measured and used for comparison. With more, it would take a
  * quarter of a second at 1 GFLOP/s (a naive kernel on two cores) or 1 TFLOP/s (on a GPU). The preferred variant, which
  * every test compares with the reference, then takes its place.
  */
@@ -51,13 +56,13 @@ const referenceFlops = { cpu: 2.5e8, gpu: 2.5e11 } as const
 export interface TuneOptions {
   /** Wall-clock time in ms; 3000 by default. Exceeded by at most one candidate's first dispatch. */
   readonly budgetMs?: number | undefined
-  /** More kernels, tuned with what is left of the budget. */
+  /** More kernels, tuned with the rest of the budget. */
   readonly after?: readonly KernelTask[] | undefined
   /** Kernels with an entry in this table are not measured. */
   readonly known?: VariantTable | undefined
   /** Receives a line about each kernel. */
   readonly log?: ((line: string) => void) | undefined
-  /** Stops as if the budget was spent. */
+  /** Stops tuning as if the budget were spent. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -70,7 +75,7 @@ export interface CandidateResult {
   readonly variant: string
   /** Wall-clock time of one run: the lower quartile of the rounds, or a single run if it was given up. Undefined if it was not run. */
   readonly milliseconds?: number
-  /** Why it was ruled out, in words. */
+  /** The reason it was ruled out. */
   readonly problem?: string
 }
 
@@ -134,7 +139,7 @@ export async function tune(
   return { variants, kernels, left, seconds: (performance.now() - began) / 1000 }
 }
 
-/** Yields each shape class with several variants, the one with the most work first, since it gains most. */
+/** Yields one kernel per shape class with several variants, the one with the most work first, since it gains most. */
 function inOrder(tasks: readonly KernelTask[], after: readonly KernelTask[]): Iterable<KernelTask> {
   const byWeight = (some: readonly KernelTask[]): KernelTask[] =>
     some

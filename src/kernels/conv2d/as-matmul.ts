@@ -1,12 +1,13 @@
 /**
- * Convolutions that are plain matrix products: where each window is one run of memory and windows do not overlap. That is a
- * 1x1 kernel at stride 1, or a kernel as large as the image. Nothing is gathered, so all operands are read in long vectors:
+ * Runs convolutions that are plain matrix products: those whose windows are contiguous in memory and do not overlap.
+ * That is a 1x1 kernel at stride 1, or a kernel as large as the image. Nothing has to be gathered, so all operands are
+ * read in long vectors:
  * - forward:          [output pixels, taps] x [taps, filters]
  * - input gradient:   [output pixels, filters] x [taps, filters] transposed
  * - filter gradient:  [output pixels, taps] transposed x [output pixels, filters]
  *
- * By the kernels of matmul they are faster than by any of a convolution (1x1, 64 channels and filters on lavapipe, GFLOP/s
- * against the best other variant: forward 21 and 18, input gradient 20 and 13, filter gradient 26 and 19).
+ * The matmul kernels are faster here than the best convolution variant (1x1, 64 channels and filters on lavapipe,
+ * GFLOP/s): forward 21 against 18, input gradient 20 against 13, filter gradient 26 against 19.
  */
 
 import type { MatmulKey } from '../matmul/key.ts'
@@ -23,7 +24,7 @@ function isPlainProduct(key: Conv2dKey): boolean {
   return isDense && outHeight * outWidth === 1 && kernelHeight === inputHeight && kernelWidth === inputWidth
 }
 
-/** The product that a convolution is, if it is one. */
+/** The matrix product that computes the convolution, if there is one. */
 export function matmulOf(product: ConvProduct, key: Conv2dKey): MatmulKey | undefined {
   if (!isPlainProduct(key)) return undefined
   const outPixels = key.batch * key.outHeight * key.outWidth

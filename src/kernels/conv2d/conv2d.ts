@@ -1,13 +1,14 @@
 /**
- * Two-dimensional convolution (cross-correlation, as everywhere in this field) on NHWC images with HWIO kernels: forward
+ * Two-dimensional convolution (cross-correlation, as usual in this field) on NHWC images with HWIO kernels: forward
  * with bias and activation, input gradient, filter gradient. Any kernel, stride, padding and dilation.
  *
- * All three are matrix products whose left operand is never written down (implicit GEMM):
+ * All three are matrix products whose left operand is never stored (implicit GEMM):
  * - forward:          rows = output pixels, k = (ky, kx, channel),  columns = filters
  * - input gradient:   rows = input pixels,  k = (ky, kx, filter),   columns = channels
  * - filter gradient:  rows = (ky, kx, channel), k = output pixels,  columns = filters
- * The plain variants are in plain.ts, those for small kernels in quad/, those for GPUs in workgroup.ts; convolutions that are
- * products as they stand go to matmul.ts by as-matmul.ts. Those for subgroups are here.
+ *
+ * This file has the variants for subgroups. The plain variants are in plain.ts, those for small kernels in quad/, those
+ * for GPUs in workgroup.ts. Convolutions that are plain matrix products run as matmul: see as-matmul.ts.
  */
 
 import type { KernelPlan, Variant } from '../kernel.ts'
@@ -41,14 +42,14 @@ export type { Conv2dKey } from './plain.ts'
 const flopsOf = (key: Conv2dKey): number =>
   2 * key.batch * key.outHeight * key.outWidth * key.filters * key.kernelHeight * key.kernelWidth * key.channels
 
-/** Whether some window reaches beyond the image. */
+/** Whether any window reaches beyond the image. */
 function reachesOutside(key: Conv2dKey): boolean {
   const bottom = (key.outHeight - 1) * key.strides[0] + (key.kernelHeight - 1) * key.dilation[0] - key.padTop
   const right = (key.outWidth - 1) * key.strides[1] + (key.kernelWidth - 1) * key.dilation[1] - key.padLeft
   return key.padTop > 0 || key.padLeft > 0 || bottom >= key.inputHeight || right >= key.inputWidth
 }
 
-/** Rows of a tile: 16 vectors of four or 32 narrower ones fit the compiler and the registers. */
+/** The number of rows in a tile: 16 vectors of four, or 32 narrower ones, suit the compiler and the registers. */
 function tileRows(wanted: number, columnVector: number, rows: number): number {
   return Math.min(columnVector <= 2 ? wanted * 2 : wanted, rows)
 }
@@ -79,7 +80,7 @@ function forwardVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
         columnLayout: 'vectors',
       }
       const padded = reachesOutside(key)
-      // Without padding and dilation a window's row is one run of memory: one long loop instead of several short ones.
+      // Without padding and dilation, a row of the window is contiguous: one long loop instead of several short ones.
       const runs = !padded && key.dilation[1] === 1 ? 1 : key.kernelWidth
       const rowTiles = Math.ceil(rows / tile.rows)
       const columnTiles = Math.ceil(key.filters / tileColumns(tile))
@@ -175,8 +176,8 @@ function inputGradientVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupNa
       const subgroupSize = subgroupSizeOf(target)
       const rows = key.batch * key.inputHeight * key.inputWidth
       const unroll = widestVector(key.filters)
-      // Lanes hold one column each: four groups of them use each load of the gradient four times as often. 64 channels of
-      // a 3x3 kernel at 32x32: 31 in place of 19 GFLOP/s.
+      // Each lane holds one column. With four groups of columns, each load of the gradient is used four times: 31
+      // instead of 19 GFLOP/s for 64 channels of a 3x3 kernel at 32x32.
       const columnGroups = Math.min(4, Math.ceil(key.channels / subgroupSize))
       const tile: SubgroupTile = {
         subgroupSize,
@@ -396,10 +397,13 @@ ${storeTile(tile, (row, column, value) => `result[(split * u.rows + ${row}) * u.
   }
 }
 
-/** Inputs image, kernel and maybe bias; output [batch, outHeight, outWidth, filters]. Throws 'shape' for an empty key. */
+/**
+ * The convolution. Inputs: image, kernel, optional bias. Output: [batch, outHeight, outWidth, filters]. Throws 'shape'
+ * for an empty key.
+ */
 export const conv2dForward = convFamily('conv2d', [plainForward, forwardVariant(16), forwardVariant(8), forwardByQuads])
 
-/** Inputs dy and kernel; output dx. `bias` and `activation` of the key play no part. */
+/** The input gradient. Inputs: dy and kernel. Output: dx. Ignores the key's `bias` and `activation`. */
 export const conv2dInputGradient = convFamily('conv2d.inputGradient', [
   plainInputGradient,
   inputGradientVariant(16),
@@ -407,7 +411,9 @@ export const conv2dInputGradient = convFamily('conv2d.inputGradient', [
   inputGradientByQuads,
 ])
 
-/** Inputs image and dy; output the kernel's gradient. `bias` and `activation` of the key play no part. */
+/**
+ * The filter gradient. Inputs: image and dy. Output: the kernel's gradient. Ignores the key's `bias` and `activation`.
+ */
 export const conv2dFilterGradient = convFamily('conv2d.filterGradient', [
   plainFilterGradient,
   filterGradientVariant(16),

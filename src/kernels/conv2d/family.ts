@@ -1,4 +1,4 @@
-/** What the families of conv2d.ts have in common: the variants that serve all three products, and which one is preferred. */
+/** Builds the three families of conv2d.ts: adds the variants that all of them have, and picks the preferred one. */
 
 import type { Family, Variant } from '../kernel.ts'
 import { prefersSubgroups } from '../schedule/occupancy.ts'
@@ -9,16 +9,16 @@ import { checkConv } from './plain.ts'
 import type { ConvProduct } from './workgroup.ts'
 import { productOf, tiledConvs } from './workgroup.ts'
 
-/** Named by the rows of the tile; where columns are few it has twice as many. */
+/** Variants for subgroups, named after the rows of a tile; with few columns, a tile has twice as many rows. */
 export type SubgroupName = 'subgroupRows16' | 'subgroupRows8'
 
 type ConvVariant = 'plain' | SubgroupName | 'quads' | TiledName
 
 /**
- * The family of one product: its `own` variants (the plain one, two for subgroups, quads) and those that all three have.
- * Its `prefer` throws 'shape' for an empty key. Preferred is:
- * - a block, on GPUs and where subgroups are missing;
- * - on a CPU with subgroups quads, where the kernel is small enough for them, else subgroups.
+ * Makes the family of one product from its `own` variants (plain, two for subgroups, quads) and the shared ones. Its
+ * `prefer` throws 'shape' for an empty key. It prefers:
+ * - a block of workgroup memory, on GPUs and where subgroups are missing;
+ * - on a CPU with subgroups: quads if the kernel is small enough, else subgroups.
  */
 export function convFamily(
   product: ConvProduct,

@@ -1,4 +1,7 @@
-/** The plain convolution kernels, one lane a number of the result: correct on every adapter, and what others are checked against. */
+/**
+ * The plain convolution kernels: each lane computes one element. They run on every adapter, and the other variants are
+ * checked against them.
+ */
 
 import { checkExtents } from '../extents.ts'
 import type { ConvGeometry, GeometryExtent } from '../geometry.ts'
@@ -13,16 +16,19 @@ import { longSum } from '../wgsl/long-sum.ts'
 
 export interface Conv2dKey extends ConvGeometry {
   readonly filters: number
-  /** Channels and filters in equal parts, of which each filter reads its own: the kernel is [h, w, channels / groups, filters]. */
+  /**
+   * Number of groups. Filters read only the channels of their own group: the kernel is [h, w, channels / groups,
+   * filters].
+   */
   readonly groups: number
-  /** A third input [filters] is added. */
+  /** Whether to add a third input [filters]. */
   readonly bias: boolean
   readonly activation: FusedActivation
 }
 
 type Conv2dFeature = Exclude<keyof Conv2dKey, GeometryExtent | 'filters'>
 
-/** See `capabilities`. The gradients know of no bias and no activation, and are asked for none. */
+/** See `capabilities`. The gradients ignore bias and activation. */
 export const conv2dSupports = /* @__PURE__ */ capabilities<Conv2dKey, Conv2dFeature>({
   ...plainestGeometry,
   groups: 1,
@@ -30,7 +36,7 @@ export const conv2dSupports = /* @__PURE__ */ capabilities<Conv2dKey, Conv2dFeat
   activation: 'linear',
 })
 
-/** Throws 'shape' where an extent is not a positive whole number. */
+/** Throws 'shape' unless every extent is a positive whole number. */
 export function checkConv(key: Conv2dKey): void {
   checkExtents('conv2d', key)
 }
@@ -92,7 +98,7 @@ ${total.finish}
   }
 }
 
-/** What a group has of both. */
+/** Channels and filters per group. */
 function groupOf({ channels, filters, groups }: Conv2dKey): { groupChannels: number; groupFilters: number } {
   return { groupChannels: channels / groups, groupFilters: filters / groups }
 }

@@ -1,7 +1,7 @@
 /**
- * Convolutions for GPUs: the variants of conv2d.ts that run as schedule/workgroup-tile.ts, with operands that are gathered from
- * image or gradient as they are loaded (implicit GEMM). Rows, k and columns are those of conv2d.ts. Any kernel, stride,
- * padding and dilation; at stride 2 the input gradient multiplies by the zeros between gradients.
+ * Convolutions for GPUs: the variants of conv2d.ts that use schedule/workgroup-tile.ts. Their operands are gathered
+ * from the image or the gradient as they are loaded (implicit GEMM). Rows, k and columns are as in conv2d.ts. Any
+ * kernel, stride, padding and dilation; at stride 2 the input gradient also multiplies by the zeros between gradients.
  */
 
 import type { UniformValue, Variant } from '../kernel.ts'
@@ -15,7 +15,7 @@ import { conv2dSupports } from './plain.ts'
 
 export type ConvProduct = 'conv2d' | 'conv2d.inputGradient' | 'conv2d.filterGradient'
 
-/** A convolution's extents as a product. */
+/** The extents of a convolution as a matrix product. */
 export function productOf(product: ConvProduct, key: Conv2dKey): TiledExtents {
   const taps = key.kernelHeight * key.kernelWidth
   const outPixels = key.batch * key.outHeight * key.outWidth
@@ -34,7 +34,7 @@ export function productOf(product: ConvProduct, key: Conv2dKey): TiledExtents {
   }
 }
 
-/** One variant for each block. */
+/** One variant per block size. */
 export const tiledConvs = (product: ConvProduct): Variant<Conv2dKey, TiledName>[] =>
   Object.values(tiledBlocks).map((block) => tiledConv(product, block))
 
@@ -78,12 +78,15 @@ const operands: Readonly<Record<ConvProduct, (key: Conv2dKey) => Pick<TiledProdu
   'conv2d.filterGradient': (key) => ({ left: tapsOfImage(key), right: byFilters(key) }),
 }
 
-/** Kernel or gradient, a matrix [k, filters]. */
+/** The kernel or the gradient as a matrix [k, filters]. */
 function byFilters({ filters }: Conv2dKey): TiledOperand {
   return matrixOperand({ side: 'Right', operand: input(1), along: 'positions', inner: filters, batchStride: '0u' })
 }
 
-/** `<name>At(sampleRow, y, x, channel)`: a vector or a number of an image, zero outside of it. `sampleRow` is sample * height. */
+/**
+ * Declares `<name>At(sampleRow, y, x, channel)`: a vector or an element of an image, zero outside the image.
+ * `sampleRow` is sample * height.
+ */
 function pixelFunction(name: string, type: string, height: string, width: string, channels: string): string {
   return `fn ${name}At(sampleRow: u32, y: i32, x: i32, channel: u32) -> ${type} {
   if (u32(y) >= ${height} || u32(x) >= ${width}) { return ${type}(0); }
@@ -91,12 +94,12 @@ function pixelFunction(name: string, type: string, height: string, width: string
 }`
 }
 
-/** A vector along k of single numbers `numberAt(place, k)`. */
+/** Loads a vector along k as four elements `numberAt(place, k)`. */
 const numbersAlongK = `fn loadLeft(place: LeftPlace, k: u32) -> vec4f {
   return vec4f(numberAt(place, k), numberAt(place, k + 1u), numberAt(place, k + 2u), numberAt(place, k + 3u));
 }`
 
-/** Position p of the windows over an image: the window's corner at tap (0, 0). */
+/** Places position p of the windows over an image: the window's corner at tap (0, 0). */
 function pixelPlace(height: string, width: string, y: string, x: string): string {
   return `struct LeftPlace { sample: u32, y: i32, x: i32 }
 fn placeLeft(batch: u32, position: u32) -> LeftPlace {
@@ -109,14 +112,14 @@ fn placeLeft(batch: u32, position: u32) -> LeftPlace {
 }`
 }
 
-/** k as a tap and a channel: `ky`, `kx`, `channel`. */
+/** Splits k into tap and channel: `ky`, `kx`, `channel`. */
 const declareTap = (type: string, channels: string): string => `  if (k >= u.terms) { return ${type}(0); }
   let tap = k / ${channels};
   let channel = k - tap * ${channels};
   let ky = tap / u.kernelWidth;
   let kx = tap - ky * u.kernelWidth;`
 
-/** Forward: rows are windows, k runs over (ky, kx, channel). */
+/** The left operand of the forward product: rows are windows, k runs over (ky, kx, channel). */
 function windowsOfImage({ channels, strides, dilation }: Conv2dKey): TiledOperand {
   const isVector = channels % 4 === 0
   const type = isVector ? 'vec4f' : 'f32'
@@ -135,7 +138,7 @@ ${isVector ? '' : numbersAlongK}`,
   }
 }
 
-/** Input gradient: rows are the image's pixels, k runs over (ky, kx, filter). */
+/** The left operand of the input gradient: rows are the image's pixels, k runs over (ky, kx, filter). */
 function windowsOfGradient({ filters, strides, dilation }: Conv2dKey): TiledOperand {
   const isVector = filters % 4 === 0
   const type = isVector ? 'vec4f' : 'f32'
@@ -158,7 +161,9 @@ ${isVector ? '' : numbersAlongK}`,
   }
 }
 
-/** Input gradient: the kernel [taps, channels, filters] as a matrix [(tap, filter), channels]. */
+/**
+ * The right operand of the input gradient: the kernel [taps, channels, filters] as a matrix [(tap, filter), channels].
+ */
 function flippedKernel({ filters }: Conv2dKey): TiledOperand {
   const isVector = filters % 4 === 0
   const type = isVector ? 'vec4f' : 'f32'
@@ -182,11 +187,11 @@ ${
   }
 }
 
-/** Filter gradient: rows are (ky, kx, channel), k runs over the output's pixels. */
+/** The left operand of the filter gradient: rows are (ky, kx, channel), k runs over the output's pixels. */
 function tapsOfImage({ channels, strides, dilation }: Conv2dKey): TiledOperand {
   const isVector = channels % 4 === 0
   const type = isVector ? 'vec4f' : 'f32'
-  // A vector holds four channels of one tap, or four taps and channels each for itself.
+  // A vector holds four channels of one tap, or four elements each with its own tap and channel.
   const [i32s, u32s] = isVector ? ['i32', 'u32'] : ['vec4i', 'vec4u']
   const rows = isVector ? 'min(position, u.rows - 4u)' : 'min(position + vec4u(0, 1, 2, 3), vec4u(u.rows - 1u))'
   const number = (c: string): string => `imageAt(sampleRow, y.${c}, x.${c}, place.channel.${c})`

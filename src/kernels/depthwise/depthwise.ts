@@ -1,9 +1,9 @@
 /**
- * Depthwise convolution: every channel is convolved with kernels of its own. Forward and input gradient; the filter
+ * Depthwise convolution: every channel is convolved with its own kernels. Forward and input gradient; the filter
  * gradient is in filter-gradient.ts. Padding counts as zeros. Sums run over the taps of the kernel row by row.
  *
- * The arithmetic is small beside what has to be loaded. Lanes run along channels; `sliding` keeps the kernel in registers
- * and walks down the image, so that a row of the input is loaded once for all rows of the kernel; `strips`, in
+ * Loads dominate: there is little arithmetic per element. Lanes run along channels. `sliding` keeps the kernel in
+ * registers and walks down the image, so a row of the input is loaded once for all rows of the kernel; `strips`, in
  * strips.ts, walks along several rows at once.
  */
 
@@ -28,12 +28,16 @@ export { depthwiseFilterGradient } from './filter-gradient.ts'
 export type { DepthwiseKey } from './key.ts'
 
 /**
- * Inputs: x f32 [batch, height, width, channels], w f32 [kernelHeight, kernelWidth, channels, multiplier]. Output: y
- * f32 [batch, outHeight, outWidth, channels * multiplier]. Throws 'shape' or 'limit' for impossible keys.
+ * Depthwise convolution. Inputs: x f32 [batch, height, width, channels], w f32 [kernelHeight, kernelWidth, channels,
+ * multiplier]. Output: y f32 [batch, outHeight, outWidth, channels * multiplier]. Throws 'shape' or 'limit' for
+ * impossible keys.
  */
 export const depthwise: DepthwiseFamily = depthwiseFamily('depthwise', planForward, forwardSlide)
 
-/** Inputs: dy f32 [batch, outHeight, outWidth, channels * multiplier], w. Output: dx f32 [batch, height, width, channels]. */
+/**
+ * The input gradient. Inputs: dy f32 [batch, outHeight, outWidth, channels * multiplier], w. Output: dx f32 [batch,
+ * height, width, channels].
+ */
 export const depthwiseInputGradient: DepthwiseFamily = depthwiseFamily(
   'depthwiseInputGradient',
   planInputGradient,
@@ -48,7 +52,7 @@ function depthwiseFamily(
   direct: (key: DepthwiseKey, target: Target, width: Width, label: string) => KernelPlan,
   slide: (key: DepthwiseKey) => Slide,
 ): DepthwiseFamily {
-  // 25 taps: a 5x5 kernel compiles in half a second; larger ones would not stay in registers anyway.
+  // At most 25 taps: a 5x5 kernel compiles in half a second; larger ones would not stay in registers anyway.
   const sliding = depthwiseSupports(
     { multiplier: false, strides: false, dilation: false, padTop: true, padLeft: true },
     (key) => fourChannels(key) && key.kernelHeight * key.kernelWidth <= 25,
@@ -108,8 +112,8 @@ function planForward(key: DepthwiseKey, target: Target, width: Width, label: str
         bindings: [reads('x', input(0), element), reads('w', input(1), element), writes('y', output(0), element)],
         uniforms: {
           ...schedule.uniforms,
-          height: key.inputHeight,
-          width: key.inputWidth,
+          inputHeight: key.inputHeight,
+          inputWidth: key.inputWidth,
           channelVectors: key.channels / width,
           outVectors,
           multiplier: key.multiplier,
@@ -136,12 +140,12 @@ ${total.declare}
       for (var ky = 0u; ky < u.kernelHeight; ky++) {
         // Rows and columns before the image wrap around to huge numbers, so that one comparison finds both ends.
         let inY = top + ky * u.dilationY;
-        if (inY < u.height) {
-          let rowAt = (image * u.height + inY) * u.width;
+        if (inY < u.inputHeight) {
+          let rowAt = (image * u.inputHeight + inY) * u.inputWidth;
 ${total.loop(
   ['kx', '0u', 'u.kernelWidth'],
   `            let inX = left + kx * u.dilationX;
-            let within = inX < u.width;
+            let within = inX < u.inputWidth;
             let value = x[(rowAt + select(0u, inX, within)) * u.channelVectors + channel];
             sum += select(${element}(0.0), value, within) * w[(ky * u.kernelWidth + kx) * u.outVectors + outChannel];`,
 )}
@@ -189,7 +193,7 @@ function planInputGradient(key: DepthwiseKey, target: Target, width: Width, labe
         },
         workgroupSize: schedule.workgroupSize,
         workgroups: schedule.workgroups,
-        // Constants, because they divide.
+        // Strides are constants because they divide.
         declarations: `
 const strideY = ${key.strides[0]}u;
 const strideX = ${key.strides[1]}u;`,
@@ -232,14 +236,15 @@ ${total.finish}
 }
 
 /**
- * Output columns a lane computes side by side. 2: at batch 8 a CPU takes 1.7 ms at 33x33x128 against 1.9 with 1 and 2.5
- * with 4, and 0.4 against 0.6 and 0.7 with a 5x5 kernel at 28x28x32.
+ * Output columns that a lane computes side by side. 2: at batch 8 on a CPU, 33x33x128 takes 1.7 ms, against 1.9 with 1
+ * and 2.5 with 4; a 5x5 kernel at 28x28x32 takes 0.4 ms, against 0.6 and 0.7.
  */
 const slideColumns = 2
 
 /**
- * A lane owns four channels of a few neighbouring columns, and walks down the rows of a band. After row t of the input,
- * counted from the band's first, `sum_j` holds what rows t and before give to output row t - j.
+ * Plans a kernel in which a lane handles four channels of a few neighbouring columns and walks down the rows of a band.
+ * After row t of the input, counted from the start of the band, `sum_j` holds what the rows up to t contribute to
+ * output row t - j.
  */
 function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: string): KernelPlan {
   const { kernelHeight, kernelWidth } = key
@@ -247,7 +252,7 @@ function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: str
   const lanes = plainWorkgroupSize(target)
   const lanesPerRow = Math.ceil(slide.outWidth / slideColumns) * channelVectors
   const tiles = Math.ceil(lanesPerRow / lanes)
-  // Bands of 32 rows waste little on the rows above them; shorter ones only where there are too few to go round.
+  // Bands of 32 rows waste little on the rows above them; they are shorter only if there would be too few workgroups.
   const wanted = depthwiseWorkgroups(target)
   const bandRows = Math.min(
     32,

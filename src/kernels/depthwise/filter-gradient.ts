@@ -1,6 +1,7 @@
 /**
- * The filter gradient of a depthwise convolution: for every tap and channel, a sum over all positions of all images. The
- * positions are split into parts of rows, which lanes sum up side by side; a second dispatch adds the parts in order.
+ * The filter gradient of a depthwise convolution: for every tap and channel, a sum over all positions of all images.
+ * The positions are split into parts of whole rows, which lanes sum side by side; a second dispatch adds the parts in
+ * order.
  */
 
 import {
@@ -42,7 +43,7 @@ const byTap = /* @__PURE__ */ depthwiseSupports({
   padLeft: true,
 })
 
-/** 16 taps a row: that many `vec4f` sums and pixels still fit registers. */
+/** At most 16 taps per row: this many `vec4f` sums and pixels still fit the registers. */
 const byChannels = /* @__PURE__ */ depthwiseSupports(
   { multiplier: false, strides: true, dilation: true, padTop: true, padLeft: true },
   (key) => fourChannels(key) && key.kernelWidth <= 16,
@@ -54,8 +55,9 @@ const byStrips = /* @__PURE__ */ depthwiseSupports(
 )
 
 /**
- * Inputs: x f32 [batch, height, width, channels], dy f32 [batch, outHeight, outWidth, channels * multiplier]. Output: dw
- * f32 [kernelHeight, kernelWidth, channels, multiplier]. Throws 'shape' or 'limit' for impossible keys.
+ * The filter gradient. Inputs: x f32 [batch, height, width, channels], dy f32 [batch, outHeight, outWidth, channels *
+ * multiplier]. Output: dw f32 [kernelHeight, kernelWidth, channels, multiplier]. Throws 'shape' or 'limit' for
+ * impossible keys.
  */
 export const depthwiseFilterGradient: Family<DepthwiseKey, 'plain' | 'channels' | 'strips'> = {
   name,
@@ -73,8 +75,8 @@ export const depthwiseFilterGradient: Family<DepthwiseKey, 'plain' | 'channels' 
 function uniformsOf(key: DepthwiseKey): Record<string, number> {
   return {
     rows: key.batch * key.outHeight,
-    height: key.inputHeight,
-    width: key.inputWidth,
+    inputHeight: key.inputHeight,
+    inputWidth: key.inputWidth,
     outHeight: key.outHeight,
     outWidth: key.outWidth,
     padTop: key.padTop,
@@ -86,7 +88,7 @@ function uniformsOf(key: DepthwiseKey): Record<string, number> {
   }
 }
 
-/** How many parts the rows of all outputs are split into, given how many workgroups a part takes. */
+/** Splits the rows of all outputs into parts, given the number of workgroups per part. */
 function partsOf(key: DepthwiseKey, groupsPerPart: number, target: Target): { parts: number; rowsPerPart: number } {
   const rows = key.batch * key.outHeight
   const wanted = depthwiseParts(rows, groupsPerPart, target)
@@ -94,7 +96,7 @@ function partsOf(key: DepthwiseKey, groupsPerPart: number, target: Target): { pa
   return { parts: Math.ceil(rows / rowsPerPart), rowsPerPart }
 }
 
-/** The plan of `sums`, which writes its parts one after the other: straight into dw where there is only one. */
+/** Completes a plan: `sums` writes the parts one after the other, or straight into dw if there is only one. */
 function finish(
   variant: string,
   key: DepthwiseKey,
@@ -118,7 +120,7 @@ function planByStrips(key: DepthwiseKey, target: Target): KernelPlan {
   return finish('strips', key, target, parts, sums)
 }
 
-/** One lane for every element of dw and part. */
+/** Plans one lane per element of dw and part. */
 function planByTap(key: DepthwiseKey, target: Target): KernelPlan {
   const lanes = plainWorkgroupSize(target)
   const outChannels = key.channels * key.multiplier
@@ -161,12 +163,12 @@ ${total.declare}
   for (var row = part * u.rowsPerPart; row < end; row++) {
     let image = row / u.outHeight;
     let inY = (row - image * u.outHeight) * u.strideY + up;
-    if (inY < u.height) {
-      let rowAt = (image * u.height + inY) * u.width;
+    if (inY < u.inputHeight) {
+      let rowAt = (image * u.inputHeight + inY) * u.inputWidth;
 ${total.loop(
   ['outX', '0u', 'u.outWidth'],
   `        let inX = outX * u.strideX + left;
-        let within = inX < u.width;
+        let within = inX < u.inputWidth;
         let value = x[(rowAt + select(0u, inX, within)) * u.channels + channel];
         sum += select(0.0, value, within) * dy[(row * u.outWidth + outX) * u.outChannels + outChannel];`,
 )}
@@ -179,9 +181,9 @@ ${total.finish}
 }
 
 /**
- * A lane owns four channels. It takes the rows of the kernel one after the other, and holds the sums of a row's taps; with
- * stride and dilation 1 the pixels under them shift along, and only one of them is loaded for each output. Where there
- * are fewer channels than lanes, neighbouring lanes take neighbouring parts.
+ * Plans a kernel in which a lane handles four channels. It takes the rows of the kernel one after the other and holds
+ * the sums of a row's taps. With stride and dilation 1, the pixels under the taps shift along, and only one of them is
+ * loaded per output. If there are fewer channels than lanes, neighbouring lanes take neighbouring parts.
  */
 function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
   const { kernelHeight, kernelWidth } = key
@@ -208,7 +210,7 @@ function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
       declarations: `
 /** Columns before the image wrap around to huge numbers, so that one comparison finds both ends. */
 fn pixel(rowAt: u32, inX: u32, channel: u32) -> vec4f {
-  let within = inX < u.width;
+  let within = inX < u.inputWidth;
   return select(vec4f(0.0), x[(rowAt + select(0u, inX, within)) * u.channelVectors + channel], within);
 }`,
       body: `
@@ -225,8 +227,8 @@ ${total.declare}
     for (var row = part * u.rowsPerPart; row < end; row++) {
       let image = row / u.outHeight;
       let inY = (row - image * u.outHeight) * u.strideY + ky * u.dilationY - u.padTop;
-      if (inY < u.height) {
-        let rowAt = (image * u.height + inY) * u.width;
+      if (inY < u.inputHeight) {
+        let rowAt = (image * u.inputHeight + inY) * u.inputWidth;
         var at = row * u.outWidth * u.channelVectors + channel;
 ${shifting ? lines(columns.slice(1), (kx) => `        var pixel_${kx} = pixel(rowAt, ${kx - 1}u - u.padLeft, channel);`) : ''}
 ${total.loop(

@@ -1,13 +1,13 @@
-/** What the depthwise kernels of depthwise.ts and filter-gradient.ts have in common: their key and its checks. */
+/** The key of the depthwise kernels in depthwise.ts and filter-gradient.ts, and its checks. */
 
 import { checkExtents, checkPadding } from '../extents.ts'
 import type { ConvGeometry, GeometryExtent } from '../geometry.ts'
 import { plainestGeometry } from '../geometry.ts'
 import { capabilities } from '../kernel.ts'
 
-/** The kernel tensor is [kernelHeight, kernelWidth, channels, multiplier]. */
+/** The key of a depthwise convolution. The kernel tensor is [kernelHeight, kernelWidth, channels, multiplier]. */
 export interface DepthwiseKey extends ConvGeometry {
-  /** Output channels for each input channel: channel c gives c * multiplier + m. */
+  /** Output channels per input channel: channel c gives output channels c * multiplier + m. */
   readonly multiplier: number
 }
 
@@ -19,22 +19,22 @@ export const depthwiseSupports = /* @__PURE__ */ capabilities<DepthwiseKey, Dept
   multiplier: 1,
 })
 
-/** One multiplication and one addition for each output and tap. */
+/** Counts one multiplication and one addition per output and tap. */
 export function depthwiseFlops({ batch, outHeight, outWidth, channels, multiplier, ...kernel }: DepthwiseKey): number {
   return 2 * batch * outHeight * outWidth * channels * multiplier * kernel.kernelHeight * kernel.kernelWidth
 }
 
-/** Channels in whole vectors of four; only without a multiplier can neighbours be worked on at once. */
+/** Whether a lane can take four neighbouring channels at once: whole vectors of four, and no multiplier. */
 export function fourChannels({ channels }: DepthwiseKey): boolean {
   return channels % 4 === 0
 }
 
-/** Neighbouring outputs read neighbouring inputs, and the taps of a row can stay in registers. */
+/** Whether neighbouring outputs read neighbouring inputs, so that the taps of a row can stay in registers. */
 export function slides({ strides, dilation }: DepthwiseKey): boolean {
   return strides[0] === 1 && strides[1] === 1 && dilation[0] === 1 && dilation[1] === 1
 }
 
-/** A convolution with stride and dilation 1; the input gradient is one as well, with a flipped kernel. */
+/** A convolution with stride and dilation 1. The input gradient is one too, with a flipped kernel. */
 export interface Slide {
   readonly inHeight: number
   readonly inWidth: number
@@ -61,7 +61,7 @@ export function gradientSlide(key: DepthwiseKey): Slide {
   }
 }
 
-/** The key itself. Throws 'shape' or 'limit' where no such convolution exists. */
+/** Checks the key and returns it. Throws 'shape' or 'limit' if no such convolution exists. */
 export function checked(family: string, key: DepthwiseKey): DepthwiseKey {
   const { batch, inputHeight, inputWidth, channels, multiplier, kernelHeight, kernelWidth, outHeight, outWidth } = key
   const elements = Math.max(

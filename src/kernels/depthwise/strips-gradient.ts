@@ -1,7 +1,8 @@
 /**
- * The filter gradient of a depthwise convolution by strips: as strips.ts walks along the input, this walks along
- * both the image and the gradient. A column of the image is loaded once and meets the columns of the gradient around it,
- * which stay in registers; the sums of all taps do too. 2.0 to 2.4 loads a place of the gradient, where `channels` has six.
+ * The filter gradient of a depthwise convolution by strips: strips.ts walks along the input; this kernel walks along
+ * the image and the gradient together. Each image column is loaded once and multiplied by the gradient columns around
+ * it, which stay in registers, as do the sums of all taps. It takes 2.0 to 2.4 loads per gradient position, where
+ * `channels` takes six.
  */
 
 import { type Dispatch, dispatch, input, type Operand, reads, type Target, writes } from '../kernel.ts'
@@ -10,19 +11,22 @@ import { lines, range } from '../wgsl/text.ts'
 import type { DepthwiseKey } from './key.ts'
 import { ownRow, prefetch, stripsFor, windowRows } from './strips.ts'
 
-/** The dispatch that sums up `parts` parts, one after the other in `partial`, each as long as the filter gradient. */
+/**
+ * The dispatch that computes `parts` partial sums and stores them one after the other in `partial`. Each is as long as
+ * the filter gradient.
+ */
 export interface StripSums {
   readonly parts: number
   sums(partial: Operand): Dispatch
 }
 
 /**
- * Places of the gradient that a workgroup sums up of a vector of channels at least. 200: at 5x5 a batch of 8 becomes a single
- * part, and there is no second dispatch.
+ * The fewest gradient positions per vector of channels that a workgroup sums. With 200, a batch of 8 at 5x5 becomes a
+ * single part, and there is no second dispatch.
  */
 const fewestPlaces = 200
 
-/** `label` names the dispatch. The key must form strips, as `formsStrips` says of the forward convolution. */
+/** Plans the sums; `label` names the dispatch. `formsStrips` must hold for the forward convolution. */
 export function stripSums(key: DepthwiseKey, target: Target, label: string): StripSums {
   const { kernelHeight, kernelWidth } = key
   const strips = stripsFor(key, [key.outHeight, key.outWidth], target, fewestPlaces)
@@ -41,7 +45,7 @@ export function stripSums(key: DepthwiseKey, target: Target, label: string): Str
       .map((j) => ` + x_${j + ky} * dy_${j}_${kx}`)
       .join('')
   const own = (j: number, statement: string) => ownRow(strips, key.outHeight, j, statement)
-  /** Before the first column of the image, `dy_j_kx` is column padLeft - kx of the gradient, where there is one. */
+  /** Before the first image column, `dy_j_kx` is column padLeft - kx of the gradient, if that exists. */
   const before = (j: number, kx: number) => {
     const outX = key.padLeft - kx
     const there = outX >= 0 && outX < key.outWidth

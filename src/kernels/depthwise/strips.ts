@@ -1,11 +1,11 @@
 /**
- * Depthwise convolution by strips, for stride 1 and kernels of up to 3x3: a strip is a few rows of the result, over the
- * whole width. A lane owns four channels and walks along the strip; every column of the input is loaded once for all the
- * outputs it belongs to, one load for each row the strip reaches, and an output takes 1.0 to 1.4 loads and one store.
- * The forward kernel and the input gradient are here, the filter gradient in strips-gradient.ts.
+ * Depthwise convolution by strips, for stride 1 and kernels of up to 3x3. A strip is a few rows of the result over the
+ * whole width. A lane handles four channels and walks along the strip. Each input column is loaded once for all the
+ * outputs it contributes to, with one load per row that the strip reaches, so an output takes 1.0 to 1.4 loads and one
+ * store. The forward kernel and the input gradient are here, the filter gradient is in strips-gradient.ts.
  *
- * Why: on a CPU running Vulkan an output of eight lanes costs 50 ns, of which its nine taps are 20 and loads and stores the
- * rest; `sliding` has 2.8 loads an output and works out its place again for every ten.
+ * The reason: on a CPU running Vulkan, eight lanes take 50 ns per output. The nine taps account for 20 ns, loads and
+ * stores for the rest. `sliding` takes 2.8 loads per output and recomputes its addresses for every ten.
  */
 
 import { dispatch, input, type KernelPlan, output, reads, type Target, writes } from '../kernel.ts'
@@ -13,44 +13,45 @@ import { depthwiseWorkgroups, fillsTapsInLoop, gainsFromPrefetch, plainWorkgroup
 import { lines, range } from '../wgsl/text.ts'
 import { type DepthwiseKey, depthwiseFlops, fourChannels, type Slide } from './key.ts'
 
-/** How the strips of a convolution are shared out: a workgroup takes one band of a few images and some of the channels. */
+/** How the strips of a convolution are divided: a workgroup takes one band of a few images and some of the channels. */
 export interface Strips {
   readonly lanes: number
-  /** Rows of a strip; the last band of an image may have fewer. */
+  /** Rows per strip; the last band of an image may have fewer. */
   readonly rows: number
   readonly bands: number
-  /** Images whose strips a workgroup takes one after the other, tile by tile. Divides the batch. */
+  /** Number of images whose strips a workgroup takes one after the other, tile by tile. Divides the batch. */
   readonly images: number
   readonly channelVectors: number
-  /** Vectors of channels are shared out in tiles, a vector for every lane. */
+  /** Number of tiles of channels; in a tile, each lane has one vector. */
   readonly tiles: number
   readonly tilesPerGroup: number
   readonly channelGroups: number
-  /** Whether a workgroup reads its memory in order first: see `prefetch`. */
+  /** Whether a workgroup first reads its memory in order: see `prefetch`. */
   readonly prefetches: boolean
 }
 
 /**
- * Rows of a strip at most. 5: at 19x19 more rows save loads but take longer to compile (7 rows 4 s against 1.3, 10 rows 9 s
- * on a busy machine) and ran no faster, 3 rows took a fifth more time.
+ * The most rows per strip. 5: at 19x19 more rows save loads but ran no faster and compile for longer (on a busy machine
+ * 1.3 s, 4 s with 7 rows, 9 s with 10); 3 rows took a fifth more time.
  */
 const mostRows = 5
 
 /**
- * Outputs that a workgroup makes of a vector of channels at least, while there are images: it loads nine taps for them. At
- * 5x5 four images a workgroup took 46 ns an output, two 52, and one 61; at 14x14 (70 outputs) two took as long as one.
+ * The fewest outputs per vector of channels that a workgroup computes, if there are enough images: it loads nine taps
+ * for them. At 5x5, four images per workgroup took 46 ns per output, two 52, and one 61; at 14x14 (70 outputs) two took
+ * as long as one.
  */
 const fewestOutputs = 60
 
 /**
- * Bytes of both tensors above which it pays to read a strip in order before it is walked along. 2 MiB, about what a core's
- * second-level cache holds: at 5x5x728 (1.2 MB) it makes no difference, at 10x10 (4.7 MB) 71 ns an output became 53, at
- * 19x19 (17 MB) 190 became 88. Where a single tile has all channels the walk itself is in order: 76 ns became 139 at
- * 112x112x32.
+ * Size of both tensors in bytes above which it pays to read a strip in order before walking along it. 2 MiB, about the
+ * size of a core's second-level cache: at 5x5x728 (1.2 MB) it makes no difference; at 10x10 (4.7 MB) it brings 71 ns
+ * per output down to 53, at 19x19 (17 MB) 190 down to 88. If one tile has all channels, the walk itself is in order: at
+ * 112x112x32 reading ahead turned 76 ns into 139.
  */
 const cachedBytes = 2 * 1024 * 1024
 
-/** Rows and columns of padding that the walk knows how to begin and end in. */
+/** Whether the strips kernel supports the convolution: its kernel size, and the padding at its start and end. */
 export function formsStrips(key: DepthwiseKey, slide: Slide): boolean {
   const { kernelHeight, kernelWidth } = key
   const below = slide.outHeight + kernelHeight - 1 - slide.padTop - slide.inHeight
@@ -67,15 +68,15 @@ export function formsStrips(key: DepthwiseKey, slide: Slide): boolean {
   )
 }
 
-/** At most a quarter of the lanes have no channels. */
+/** Whether at least three quarters of the lanes have channels. */
 export function fillsLanes({ channels }: DepthwiseKey, target: Target): boolean {
   const lanes = plainWorkgroupSize(target)
   return channels / 4 / lanes >= 0.75 * Math.ceil(channels / 4 / lanes)
 }
 
 /**
- * The strips of `height` x `width` outputs of every image; of the filter gradient, places of the output's gradient, of which
- * a workgroup takes `fewest` at least where nothing has to be read in order first.
+ * Divides `height` x `width` outputs of every image into strips. For the filter gradient these are positions of the
+ * output's gradient. A workgroup takes at least `fewest` outputs; if it prefetches, the default applies.
  */
 export function stripsFor(
   key: DepthwiseKey,
@@ -99,11 +100,11 @@ export function stripsFor(
   return { lanes, rows, bands, images, channelVectors, tiles, tilesPerGroup, channelGroups, prefetches }
 }
 
-/** What a strip knows of the rows of the tensor that the kernel's window moves over: `top` + r, with wrapping. */
+/** The rows that a strip reads from the tensor under the kernel's window: `top` + r, with wrapping. */
 export interface WindowRows {
-  /** The rows some band loads; the others are padding for every band. */
+  /** The rows that at least one band loads; the others are padding for every band. */
   readonly loaded: readonly number[]
-  /** Declares `x_<r>`: the load, or zeros for the bands that have padding there. */
+  /** Declares `x_<r>`: the load, or zeros for bands that have padding there. */
   declare(r: number, load: string): string
 }
 
@@ -122,20 +123,19 @@ export function windowRows({ rows, bands }: Strips, height: number, padTop: numb
   }
 }
 
-/** The statement, for the bands that have row j; only the last may lack some. */
+/** Runs the statement only in the bands that have row j; only the last band may be shorter. */
 export function ownRow({ rows, bands }: Strips, height: number, j: number, statement: string): string {
   return (bands - 1) * rows + j < height ? statement : `if (firstRow + ${j}u < u.outHeight) { ${statement} }`
 }
 
 /**
- * Reads one word of every cache line of the strips of the tensors over the window and over the results, in the order of
- * memory, so that the processor fetches ahead: the walk itself jumps from column to column, and each load that misses the
- * caches would stall it for 100 ns. Declares `nothing`, a zero that hangs on what was read: who adds it to an index keeps
- * the reads from being optimised away.
+ * Reads one word of every cache line of a strip in both tensors, in memory order, so that the processor fetches ahead.
+ * The walk itself jumps from column to column, and each load that misses the caches would stall it for 100 ns. Declares
+ * `nothing`, a zero that depends on what was read: adding it to an index keeps the reads from being optimised away.
  */
 export function prefetch({ lanes, rows }: Strips, tensors: readonly [string, string], kernelHeight: number): string {
   const [window, result] = tensors
-  // A line of 64 bytes is four vectors. Twice as far apart every other line was missing: 200 ns an output instead of 90.
+  // A cache line of 64 bytes holds four vectors. Reading only every other line took 200 ns per output instead of 90.
   const fetch = (tensor: string, side: 'in' | 'out', first: string, end: string) => `
     let ${side}Start = (firstImage + iteration) * u.${side}Height;
     let ${side}End = (${side}Start + ${end}) * u.${side}Width;
@@ -167,7 +167,7 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
   const loadTaps = fillsTapsInLoop(target)
     ? `      for (var n = 0u; n < u.taps; n++) { ${load('n')} }`
     : lines(taps, (n) => `      ${load(`${n}u`)}`)
-  /** What the column gives to the output of row j that it meets under column kx of the kernel. */
+  /** The column's contribution to the output of row j that it meets under column kx of the kernel. */
   const products = (j: number, kx: number) => {
     const held = range(kernelHeight).filter((ky) => loaded.includes(j + ky))
     return ['', ...held.map((ky) => `x_${j + ky} * taps[${ky * kernelWidth + kx}]`)].join(' + ')
@@ -175,7 +175,7 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
   const begun = (j: number, kx: number) => (kx === 0 ? 'vec4f(0.0)' : `sum_${j}_${kx}`)
   const store = (j: number, value: string, ahead: number) =>
     ownRow(strips, slide.outHeight, j, `y[outAt + ${j}u * u.outRow + ${ahead}u * u.channelVectors] = ${value};`)
-  // Column t of the padded input completes output t - last; the padding after the image adds nothing to what was begun.
+  // Column t of the padded input completes output t - last; the padding after the image adds nothing to open outputs.
   const end = slide.inWidth + slide.padLeft
   const firstBegun = Math.max(0, end - last)
   const stillBegun = range(slide.outWidth - firstBegun).map((n) => ({ ahead: n, kx: end - firstBegun - n }))

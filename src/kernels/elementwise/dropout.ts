@@ -1,10 +1,11 @@
 /**
- * Dropout: zeros with probability `rate`, the others divided by 1 - rate (Srivastava et al., JMLR 15, 2014;
- * "inverted"). The mask depends on seed, stream, the step in `counter` and the element's position only, so the same
- * kernel applied to the gradient is the derivative, and nothing needs to be saved. Dropped elements are exactly 0, NaN
- * included.
+ * Dropout: zeros elements with probability `rate` and divides the others by 1 - rate (Srivastava et al., JMLR 15, 2014;
+ * "inverted"). The mask depends only on seed, stream, the step in `counter`, and the element's position. The same
+ * kernel applied to the gradient is therefore the derivative, and nothing needs to be saved. Dropped elements are
+ * exactly 0, NaN included.
  *
- * Inputs: x f32 [count], counter u32 (element 0 is the step). Output f32 [count], zeros up to the end of its last vec4.
+ * Inputs: x f32 [count], counter u32 (element 0 is the step). Output: f32 [count], zeros up to the end of its last
+ * vec4.
  */
 
 import { checkValue, fraction } from '../../options.ts'
@@ -43,7 +44,7 @@ function plan({ count, rate, seed, stream }: DropoutKey, target: Target): Kernel
           ...coordinates.uniforms,
           ...randomKeyUniforms(seed, stream),
           count,
-          // Words below this of 2^32 drop their element: exact to 2^-32.
+          // Words below this number out of 2^32 drop their element: exact to 2^-32.
           dropped: Math.min(2 ** 32 - 1, Math.round(rate * 2 ** 32)),
           scale: { f32: 1 / (1 - rate) },
         },

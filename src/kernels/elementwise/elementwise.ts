@@ -29,7 +29,7 @@ export interface ElementwiseKey {
   readonly shape: Shape
   /** Inputs, at most seven; each broadcasts to `shape` by numpy's rules. */
   readonly inputs: readonly { readonly shape: Shape; readonly dtype: DType }[]
-  /** The steps; the last one is the result. */
+  /** The steps; the last one gives the result. */
   readonly steps: readonly ElementwiseStep[]
   readonly output: DType
 }

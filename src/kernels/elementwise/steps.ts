@@ -1,6 +1,6 @@
 /**
- * The steps that elementwise kernels are made of: what each operator is called, which types it takes, and the WGSL it
- * becomes, for one value a lane or four. How a chain of steps is laid over a tensor stands in elementwise.ts.
+ * The steps of elementwise kernels: each operator's name, the types it accepts, and its WGSL, for one value per lane or
+ * four. elementwise.ts applies a chain of steps to a tensor.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -22,8 +22,8 @@ import {
 } from '../wgsl/functions.ts'
 
 /**
- * A step of an elementwise kernel: an input, a number, or an operator on earlier steps. `kind` names the operator in labels
- * and keys; `rule` writes it.
+ * A step of an elementwise kernel: an input, a number, or an operator on earlier steps. `kind` names the operator in
+ * labels and keys; `rule` writes its WGSL.
  */
 export type ElementwiseStep =
   | { readonly kind: 'input'; readonly index: number }
@@ -40,7 +40,7 @@ export interface OperatorStep {
   readonly max?: number
 }
 
-/** What a step's value is. */
+/** The type of a step's value. */
 export type ValueType = 'f32' | 'u32'
 
 interface Emission {
@@ -52,24 +52,27 @@ interface Emission {
 
 interface Operands {
   readonly width: Width
-  /** WGSL names of the arguments, which share `type` (the condition of a `where` aside). */
+  /** WGSL names of the arguments. All have the type `type`, except the condition of a `where`. */
   readonly names: readonly [string, string, string]
   readonly type: ValueType
   readonly conditionType: ValueType
-  /** Both arguments are the same value. */
+  /** Whether both arguments are the same value. */
   readonly same: boolean
-  /** The second argument where it is a constant. */
+  /** The second argument, if it is a constant. */
   readonly constant: number | undefined
-  /** Unique in the kernel: for the names of uniforms. */
+  /** A number that is unique in the kernel, for the names of uniforms. */
   readonly at: number
   readonly step: OperatorStep
 }
 
-/** Writes an operator as WGSL. A function with facts about it, so that keys, which are written as text, leave it out. */
+/**
+ * Writes an operator as WGSL. It is a function with properties because keys are written as text, which leaves functions
+ * out.
+ */
 export interface StepRule {
   (operands: Operands): Emission
   readonly arity: 1 | 2 | 3
-  /** Argument types that have this operator; the first argument of a `where`, its condition, may have any. */
+  /** The argument types that the operator accepts; the condition of a `where`, its first argument, may have any. */
   readonly types: readonly ValueType[]
 }
 
@@ -80,17 +83,17 @@ function rule(arity: 1 | 2 | 3, types: readonly ValueType[], emit: (operands: Op
 const f32Only: readonly ValueType[] = ['f32']
 const both: readonly ValueType[] = ['f32', 'u32']
 
-/** An operator that WGSL has. */
+/** An operator that is built into WGSL. */
 function builtIn(text: (x: string) => string): StepRule {
   return rule(1, f32Only, ({ names: [x] }) => ({ text: text(x), type: 'f32' }))
 }
 
-/** An operator that is one function. */
+/** An operator that calls one function. */
 export function functionRule(one: WgslFunction): StepRule {
   return rule(1, f32Only, ({ names: [x] }) => ({ text: `${one.name}(${x})`, type: 'f32', needs: [one] }))
 }
 
-/** `real`: the function for floats, where kernels of other families apply it too. */
+/** A comparison. `real` is the function for floats, if kernels of other families use it too. */
 function comparison(sign: string, real?: WgslFunction): StepRule {
   return rule(2, both, ({ names: [a, b], type, width: { f } }) => {
     const plain = `${a} ${sign} ${b}`
@@ -113,7 +116,7 @@ function extremum(whole: string, real: WgslFunction): StepRule {
   )
 }
 
-/** `x` by a detour through its bits, so that `x - x` and `x / x` of an infinity or NaN are not folded to 0 and 1. */
+/** `x` read back from its bits, so that `x - x` and `x / x` of an infinity or NaN are not folded to 0 and 1. */
 const opaque = (x: string, { f, u }: Width): string => `bitcast<${f}>(bitcast<${u}>(${x}) + ${u}(u.zero))`
 
 const zero = { zero: 0 }
@@ -127,7 +130,7 @@ export const sign = /* @__PURE__ */ functionRule(signOf)
 export const exp = /* @__PURE__ */ functionRule(exponential)
 export const log = /* @__PURE__ */ functionRule(naturalLog)
 export const erf = /* @__PURE__ */ functionRule(errorFunction)
-/** To [min, max], both optional. */
+/** Clips to [min, max], both optional. */
 export const clip = /* @__PURE__ */ rule(1, f32Only, ({ names: [x], width: { f }, at, step }) => {
   const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = step
   if (!(min <= max))
@@ -145,7 +148,7 @@ export const toF32 = /* @__PURE__ */ rule(1, both, ({ names: [x], width }) => ({
   text: `${width.f}(${x})`,
   type: 'f32',
 }))
-/** Towards zero, saturating. */
+/** Rounds towards zero, saturating. */
 export const toU32 = /* @__PURE__ */ rule(1, both, ({ names: [x], type }) =>
   type === 'u32' ? { text: x, type } : { text: `truncated(${x})`, type: 'u32', needs: [truncated] },
 )
@@ -159,7 +162,7 @@ export const div = /* @__PURE__ */ rule(2, f32Only, ({ names: [a, b], type, same
   same ? { text: `${a} / ${opaque(b, width)}`, type, uniforms: zero } : { text: `${a} / ${b}`, type },
 )
 /**
- * IEEE 754's pow; negative bases have integral exponents only. The exponents that networks use cost one or two
+ * IEEE 754's pow; a negative base needs an integral exponent. The exponents that networks use cost one or two
  * multiplications instead of a logarithm and an exponential.
  */
 export const pow = /* @__PURE__ */ rule(2, f32Only, ({ names: [a, b], type, constant }) => {
@@ -170,13 +173,13 @@ export const pow = /* @__PURE__ */ rule(2, f32Only, ({ names: [a, b], type, cons
 })
 export const maximum = /* @__PURE__ */ extremum('max', larger)
 export const minimum = /* @__PURE__ */ extremum('min', smaller)
-// Comparisons give f32 1 or 0.
+// Comparisons return 1 or 0 as f32.
 export const greater = /* @__PURE__ */ comparison('>', exceeds)
 export const greaterEqual = /* @__PURE__ */ comparison('>=')
 export const less = /* @__PURE__ */ comparison('<')
 export const lessEqual = /* @__PURE__ */ comparison('<=')
 export const equal = /* @__PURE__ */ comparison('==')
-/** (condition != 0, a, b) */
+/** Selects by condition: (condition != 0, a, b). */
 export const where = /* @__PURE__ */ rule(
   3,
   both,
@@ -186,11 +189,11 @@ export const where = /* @__PURE__ */ rule(
   },
 )
 
-/** A chain of steps written down. */
+/** A chain of steps, written as WGSL. */
 export interface Chain {
-  /** Statements for the values that do not depend on any input; they run once a lane. */
+  /** Statements for values that do not depend on any input; they run once per lane. */
   readonly constants: readonly string[]
-  /** Statements that compute `s<step>` from the inputs, which stand in `x<index>`. */
+  /** Statements that compute `s<step>` from the inputs, named `x<index>`. */
   readonly statements: readonly string[]
   /** The name of the last step's value, and its type. */
   readonly result: string
@@ -199,7 +202,7 @@ export interface Chain {
   readonly needs: ReadonlySet<WgslFunction>
 }
 
-/** Writes the steps down, checking every index and type. Throws 'argument' or 'shape'. */
+/** Writes the steps as WGSL, checking every index and type. Throws 'argument' or 'shape'. */
 export function emitChain(steps: readonly ElementwiseStep[], inputs: readonly DType[], width: Width): Chain {
   const uniforms: Record<string, UniformValue> = {}
   const needs = new Set<WgslFunction>()
@@ -215,7 +218,7 @@ export function emitChain(steps: readonly ElementwiseStep[], inputs: readonly DT
       const { text, type, ...others } = emitStep(steps, at, step, found, width)
       for (const need of others.needs ?? []) needs.add(need)
       Object.assign(uniforms, others.uniforms)
-      // A copy is the same value by another name.
+      // A copy shares the name of the original value.
       if (text === found[0]?.name) values.push({ name: text, type })
       else {
         values.push({ name, type })
@@ -276,10 +279,10 @@ function refuse(steps: readonly ElementwiseStep[], at: number, why: string): nev
   throw new WeftgradError('argument', `elementwise: step ${at} (${steps[at]?.kind}) ${why}.`, { steps, at })
 }
 
-/** What a tensor's values are in a kernel. Throws 'shape' for u8. */
+/** The type of a tensor's values in a kernel. Throws 'shape' for u8. */
 export function valueType(dtype: DType): ValueType {
   if (dtype === 'u8') {
-    throw new WeftgradError('shape', 'elementwise: u8 tensors are read by batch gathers only; gather or convert first.')
+    throw new WeftgradError('shape', 'elementwise: only batch gathers read u8 tensors; gather or convert first.')
   }
   return dtype
 }

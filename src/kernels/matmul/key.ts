@@ -1,4 +1,4 @@
-/** The key of the matrix products, and how their variants say what they can. */
+/** The key of the matrix products, and what their variants support. */
 
 import { capabilities } from '../kernel.ts'
 import type { FusedActivation } from '../wgsl/activation.ts'
@@ -8,19 +8,22 @@ export interface MatmulKey {
   readonly m: number
   readonly n: number
   readonly k: number
-  /** The left operand is stored [k, m]. */
+  /** Whether the left operand is stored as [k, m]. */
   readonly transposeA: boolean
-  /** The right operand is stored [n, k]. */
+  /** Whether the right operand is stored as [n, k]. */
   readonly transposeB: boolean
-  /** False where one operand serves every batch. */
+  /** False if all batches share one operand. */
   readonly batchedA: boolean
   readonly batchedB: boolean
-  /** A third input [n] is added. */
+  /** Whether to add a third input [n]. */
   readonly bias: boolean
   readonly activation: FusedActivation
-  /** A third input of the result's shape: where it is not positive the result is 0. Not together with a bias. */
+  /**
+   * Whether a third input of the result's shape masks the result: it is 0 where the mask is not positive. Not together
+   * with a bias.
+   */
   readonly mask?: boolean
-  /** A second output [n]: the sums of the right operand's columns. See `canSumColumns`. */
+  /** Whether a second output [n] holds the sums of the right operand's columns. See `canSumColumns`. */
   readonly columnSums?: boolean
 }
 

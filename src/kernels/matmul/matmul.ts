@@ -1,6 +1,6 @@
 /**
- * Matrix products: [m, k] x [k, n], either operand transposed, in batches, with bias and activation on the way out.
- * Serves `matmul` and `dense`, and the gradients of both. Inputs: left, right, and bias where the key asks for it.
+ * Matrix products: [m, k] x [k, n], either operand transposed, in batches, with bias and activation applied to the
+ * result. Serves `matmul` and `dense`, and the gradients of both. Inputs: left, right, and bias if the key asks for it.
  */
 
 import { checkExtents } from '../extents.ts'
@@ -35,17 +35,22 @@ import { tiledMatmuls } from './workgroup.ts'
 
 export type { MatmulKey } from './key.ts'
 
-/** Column sums come along where the sum over k is not split over workgroups, for one batch and a right operand [k, n]. */
+/**
+ * Whether the kernel can also sum the columns of the right operand: the sum over k must not be split over workgroups,
+ * and the operand must be one batch of [k, n].
+ */
 export function canSumColumns(key: MatmulKey): boolean {
   return key.batch === 1 && !key.transposeB && !key.bias && key.k <= longestUnsplit
 }
 
-/** Beyond this a product with few tiles leaves cores idle for longer than a second kernel for the sums takes. */
+/**
+ * With a longer k, not splitting a product with few tiles leaves cores idle for longer than a second kernel would take.
+ */
 const longestUnsplit = 2048
 
 const flopsOf = (key: MatmulKey): number => 2 * key.batch * key.m * key.n * key.k
 
-/** One lane, one number of the result. */
+/** Computes one element per lane. */
 const plainMatmul: Variant<MatmulKey, 'plain'> = {
   name: 'plain',
   supports: /* @__PURE__ */ matmulSupports({
@@ -102,13 +107,13 @@ function operands(key: MatmulKey, left: string, right: string, result: string): 
   ]
 }
 
-/** What is stored for a sum: with bias and activation, or cut off by the mask. */
+/** The value to store for a sum: with bias and activation, or masked. */
 function finish(key: MatmulKey, type: string, sum: string, bias: string, mask: string): string {
   const activated = `activate(${sum}${key.bias ? ` + ${bias}` : ''})`
   return key.mask === true ? `select(${type}(0), ${activated}, exceeds(${mask}, ${type}(0)))` : activated
 }
 
-/** What `finish` calls besides the activation. */
+/** The functions that `finish` calls besides the activation. */
 function maskFunctions(key: MatmulKey): WgslFunction[] {
   return key.mask === true ? [exceeds] : []
 }
@@ -129,7 +134,7 @@ ${total.whole(['k', '0u', 'u.k'], '    sum += right[k * u.n + index];')}
   })
 }
 
-/** Elements from one batch to the next, in vectors. */
+/** Distance from one batch to the next, in vectors. */
 function strides(key: MatmulKey, leftWidth: number, rightWidth: number): { strideA: number; strideB: number } {
   return {
     strideA: key.batchedA ? (key.m * key.k) / leftWidth : 0,
@@ -139,7 +144,7 @@ function strides(key: MatmulKey, leftWidth: number, rightWidth: number): { strid
 
 type SubgroupName = 'subgroupRows16' | 'subgroupRows8'
 
-/** A tile's height and its groups of columns, by how the right operand lies. */
+/** The rows and column groups of a tile, for each layout of the right operand. */
 interface SubgroupShape {
   readonly name: SubgroupName
   readonly vectors: { readonly rows: number; readonly columnGroups: number }
@@ -154,7 +159,7 @@ function subgroupTile(key: MatmulKey, target: Target, shape: SubgroupShape): Sub
   const columnVector = key.transposeB ? 1 : columnVectorFor(key.n, subgroupSize)
   const wanted = key.transposeB ? shape.lanes : shape.vectors
   const columnGroups = Math.min(wanted.columnGroups, Math.ceil(key.n / (subgroupSize * columnVector)))
-  // A narrow result leaves room for more rows, while the accumulators stay at 64 numbers a lane.
+  // A narrow result leaves room for more rows while keeping the accumulators at 64 numbers per lane.
   const rows = columnVector * columnGroups <= 2 ? wanted.rows * 2 : wanted.rows
   const fitting = Math.min(rows, Math.ceil(key.m / rowVector) * rowVector)
   return {
@@ -194,7 +199,7 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey, SubgroupName>
       const rowTiles = Math.ceil(key.m / tile.rows)
       const columnTiles = Math.ceil(key.n / tileColumns(tile))
       const slabs = key.k / unroll
-      // 128 slabs: below that a second pass over the result costs more than the idle cores.
+      // At least 128 slabs: with fewer, a second pass over the result costs more than the idle cores.
       const isWhole = key.columnSums === true || key.mask === true
       const splits = isWhole ? 1 : splitCount(rowTiles * columnTiles * key.batch, slabs, 128, target)
       const count = key.batch * key.m * key.n
@@ -286,7 +291,7 @@ ${storeTile(tile, (row, column, value) =>
   }
 }
 
-/** This lane's place in the left operand, one for each vector it loads: the address at slab 0. */
+/** Declares this lane's addresses in the left operand at slab 0, one per vector it loads. */
 function declareLeft(tile: SubgroupTile): string {
   const lines: string[] = []
   for (let r = 0; r < leftLoads(tile); r++) {
@@ -328,7 +333,7 @@ function loads(tile: SubgroupTile): string {
   return lines.join('\n')
 }
 
-/** Throws 'shape' for a key without numbers. */
+/** Matrix products. Throws 'shape' for an empty key. */
 export const matmul: Family<MatmulKey, 'plain' | SubgroupName | TiledName> = {
   name: 'matmul',
   variants: [

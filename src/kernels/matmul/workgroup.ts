@@ -1,4 +1,4 @@
-/** Matrix products for GPUs: the variants of matmul.ts that run as schedule/workgroup-tile.ts. */
+/** Matrix products for GPUs: the variants of matmul.ts that use schedule/workgroup-tile.ts. */
 
 import type { Variant } from '../kernel.ts'
 import { input } from '../kernel.ts'
@@ -50,5 +50,5 @@ function tiledMatmul(block: TiledBlock): Variant<MatmulKey, TiledName> {
   }
 }
 
-/** One variant for each block. */
+/** One variant per block size. */
 export const tiledMatmuls: readonly Variant<MatmulKey, TiledName>[] = Object.values(tiledBlocks).map(tiledMatmul)

@@ -1,6 +1,6 @@
 /**
- * Joins tensors along an axis. Every input is a matrix whose rows go into the rows of the output; elements are copied
- * as 32-bit words, both f32 and u32. Variants: `plain`, and `vec4` if all rows are whole vec4.
+ * Joins tensors along an axis. Every input is a matrix whose rows are copied into the rows of the output. Elements are
+ * copied as 32-bit words, both f32 and u32. Variants: `plain`, and `vec4` if all rows are whole vec4.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -61,7 +61,7 @@ function planConcatenate(key: ConcatenateKey, vectors: boolean, target: Target):
 
 interface SomeRows {
   readonly rows: number
-  /** Width of an output row, in items of one or four elements like all numbers here. */
+  /** Width of an output row, in items of one or four elements, like all numbers here. */
   readonly width: number
   /** Position of the first of these inputs in an output row. */
   readonly begin: number
@@ -71,7 +71,7 @@ interface SomeRows {
   readonly variant: 'plain' | 'vec4'
 }
 
-/** The workgroups are divided among the inputs; each walks over the rows of its own. */
+/** Divides the workgroups among the inputs; each walks over the rows of its own input. */
 function concatenateSome({ rows, width, begin, from, own, variant }: SomeRows, target: Target): Dispatch {
   const element = variant === 'vec4' ? 'vec4u' : 'u32'
   const grids = own.map((n) => gridFor(rows * n, target))
@@ -85,7 +85,7 @@ function concatenateSome({ rows, width, begin, from, own, variant }: SomeRows, t
     uniforms[`itemsPerLane${i}`] = grid.itemsPerLane
     uniforms[`width${i}`] = n
     uniforms[`column${i}`] = column
-    // Rows and columns to advance by the workgroup's lanes.
+    // Rows and columns by which a step of the whole workgroup advances.
     uniforms[`stepRows${i}`] = Math.floor(workgroupSize / n)
     uniforms[`stepColumns${i}`] = workgroupSize % n
     firstGroup += grid.workgroups

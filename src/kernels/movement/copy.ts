@@ -62,7 +62,7 @@ function planCopy({ label, space: elements, begin }: Copy, vectors: boolean, tar
   }
 }
 
-/** Whether the copy can use vec4: contiguous runs along the last axis that all start and end at one. */
+/** Whether the copy can use vec4: the contiguous runs along the last axis all start and end at a vec4 boundary. */
 function copiesVectors({ space, begin }: Copy): boolean {
   const strides = at(space.strides, 0)
   const last = space.extents.length - 1

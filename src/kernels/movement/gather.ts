@@ -60,7 +60,7 @@ export const gatherRowsGradient: Family<GatherRowsKey, 'plain' | 'columns'> = {
     { name: 'plain', supports: () => true, plan: planGradientByRow },
     { name: 'columns', supports: () => true, plan: planGradientByColumn },
   ],
-  // `plain` reads rows x count indices; `columns` reads only count, but uses only as many lanes as a row has elements.
+  // `plain` reads rows x count indices; `columns` reads only count, but uses only one lane per element of a row.
   prefer: ({ rows, rowElements }, target) => (rows > mostRowsByRow(rowElements, target) ? 'columns' : 'plain'),
 }
 
@@ -142,8 +142,8 @@ ${sum.finish}
 function planGradientByColumn(key: GatherRowsKey, target: Target): KernelPlan {
   checkRows('gatherRowsGradient', key)
   const lanes = plainWorkgroupSize(target)
-  // Four levels are enough for 2^22 indices of one row, and with them the kernel uses eight buffers, as many as every
-  // adapter has.
+  // Four levels are enough for 2^22 indices of one row. With them the kernel uses eight buffers, which every adapter
+  // allows.
   const levels = key.count <= tileBlock ? 0 : Math.min(4, levelsFor(Math.ceil(key.count / tileBlock)))
   const level = (n: number): string => (n === 0 ? 'dx' : `level${n}`)
   const each = (line: (n: number) => string): string =>

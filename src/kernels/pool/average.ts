@@ -55,8 +55,8 @@ function planAverageGradient(request: PoolRequest, tiles: boolean): KernelPlan {
     masked
       ? `f32(min(${out} * ${stride} + ${window}, u.${size} + u.${pad}) - max(${out} * ${stride}, u.${pad}))`
       : `f32(${window})`
-  const takenY = taken('outY', 'strideY', 'kernelHeight', 'height', 'padTop')
-  const takenX = taken('outX', 'strideX', 'kernelWidth', 'width', 'padLeft')
+  const takenY = taken('outY', 'strideY', 'kernelHeight', 'inputHeight', 'padTop')
+  const takenX = taken('outX', 'strideX', 'kernelWidth', 'inputWidth', 'padLeft')
   if (tiles) {
     return planTiles(request, {
       bindings,

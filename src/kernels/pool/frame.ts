@@ -119,10 +119,10 @@ export interface PoolText {
 const unrolledPlaces = 9
 
 export function planPool({ key, vector, variant, label }: PoolRequest, text: PoolText): KernelPlan {
-  const { inputHeight: height, inputWidth: width, outHeight, outWidth, padTop, padLeft } = key
+  const { inputHeight, inputWidth, outHeight, outWidth, padTop, padLeft } = key
   const channelVectors = key.channels / vector.lanes
   const unrolled = key.kernelHeight * key.kernelWidth <= unrolledPlaces
-  const sizes = { height, width, outHeight, outWidth, channelVectors, padTop, padLeft }
+  const sizes = { inputHeight, inputWidth, outHeight, outWidth, channelVectors, padTop, padLeft }
   return {
     variant,
     dispatches: [

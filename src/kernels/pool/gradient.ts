@@ -1,7 +1,7 @@
 /**
  * The gradient of max pooling (pool.ts), and code shared with that of average pooling. The variants `plain`, `vec2` and
- * `vec4` gather: every element of dx adds up the windows that cover it, in row-major order, so that overlapping windows
- * are right and the sums are the same every time. `tiles` is for windows side by side, where no sums are needed.
+ * `vec4` gather: every element of dx adds up the windows that cover it, in row-major order. Overlapping windows
+ * therefore work, and sums have a fixed order. `tiles` is for windows side by side, where no sums are needed.
  */
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
@@ -124,14 +124,14 @@ export function planTiles(request: PoolRequest, text: TilesText): KernelPlan {
       let outY = imageRow;
       let top = outY * strideY;
       let wyBegin = max(top, u.padTop) - top;
-      let wyEnd = select(min(kernelHeight, u.height + u.padTop - top), u.height + u.padTop - top, outY == u.outHeight - 1u);
+      let wyEnd = select(min(kernelHeight, u.inputHeight + u.padTop - top), u.inputHeight + u.padTop - top, outY == u.outHeight - 1u);
       let at = row * u.columns + column;${text.window}
       for (var wy = wyBegin; wy < wyEnd; wy++) {
-        let rowAt = (image * u.height + top + wy - u.padTop) * u.width;
+        let rowAt = (image * u.inputHeight + top + wy - u.padTop) * u.inputWidth;
         for (var wx = 0u; wx < kernelWidth; wx++) {${
           overhangs
             ? `
-          if (left + wx < u.width) {
+          if (left + wx < u.inputWidth) {
             dx[(rowAt + left + wx) * u.channelVectors + channel] = ${text.value};
           }`
             : `

@@ -63,14 +63,14 @@ export function planForward(request: PoolRequest, text: ForwardText): KernelPlan
   let channel = column - outX * u.channelVectors;
   let left = i32(outX * strideX) - i32(u.padLeft);
   let xBegin = ${masked ? 'u32(max(0, -left))' : '0u'};
-  let xEnd = ${masked ? 'u32(min(i32(kernelWidth), i32(u.width) - left))' : 'kernelWidth'};`,
+  let xEnd = ${masked ? 'u32(min(i32(kernelWidth), i32(u.inputWidth) - left))' : 'kernelWidth'};`,
     each: `
       let top = i32(imageRow * strideY) - i32(u.padTop);
       let yBegin = ${masked ? 'u32(max(0, -top))' : '0u'};
-      let yEnd = ${masked ? 'u32(min(i32(kernelHeight), i32(u.height) - top))' : 'kernelHeight'};
+      let yEnd = ${masked ? 'u32(min(i32(kernelHeight), i32(u.inputHeight) - top))' : 'kernelHeight'};
       let taken = f32((yEnd - yBegin) * (xEnd - xBegin));${text.begin}
       for (var wy = yBegin; wy < yEnd; wy++) {
-        let rowAt = (image * u.height + u32(top + i32(wy))) * u.width;
+        let rowAt = (image * u.inputHeight + u32(top + i32(wy))) * u.inputWidth;
 ${text.loop(
   ['wx', '0u', 'kernelWidth'],
   `          let within = ${masked ? 'wx >= xBegin && wx < xEnd' : 'true'};

@@ -1,12 +1,11 @@
 /**
  * Sums, maxima and minima over any axes. The position of the maximum is in argmax.ts.
  *
- * Promises beyond those of kernel.ts: long sums are built as in long-sum.ts, their parts by lanes and workgroups; NaN
+ * Promises beyond those of kernel.ts: long sums are blocked as in long-sum.ts, within lanes and across workgroups; NaN
  * anywhere makes the result NaN, for maxima and minima too.
  *
- * Variants of `reduce`: `plain` and `vec4` compute every output in one lane, or in parts by several lanes and a second
- * pass that joins them; `workgroup` reduces a contiguous row with a whole workgroup, which is how a GPU reads memory
- * best.
+ * Variants of `reduce`: in `plain` and `vec4`, one lane computes an output, or several lanes compute parts that a
+ * second pass joins. In `workgroup`, a whole workgroup reduces a contiguous row, which suits how a GPU reads memory.
  */
 
 import { at } from '../extents.ts'

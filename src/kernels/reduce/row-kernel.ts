@@ -96,8 +96,8 @@ ${kernel.write(eachColumn)}`,
 const kinds: readonly CooperativeKind[] = ['plain', 'subgroup', 'workgroup']
 
 /**
- * Makes a family of row kernels: `plain` gives each lane a row; `subgroup` and `workgroup` let that many lanes share
- * one, for long rows. Planning throws 'shape' for empty rows.
+ * Makes a family of row kernels: `plain` gives each lane a row; `subgroup` and `workgroup` let a whole group of lanes
+ * share one, for long rows. Planning throws 'shape' for empty rows.
  */
 export function rowFamily<Key>(
   name: string,

@@ -1,13 +1,13 @@
 /**
  * Softmax and its logarithm over rows of classes, and the cross-entropy of logits with its gradient. The maximum of a
- * row is subtracted before anything is exponentiated, so that logits of +-1e4 are fine. Sums over many classes are
- * built as in long-sum.ts.
+ * row is subtracted before the exponential, so logits of +-1e4 are fine. Sums over many classes are built as in
+ * long-sum.ts.
  *
  * Promises beyond those of kernel.ts: a NaN among a row's logits makes the whole row NaN; an invalid label makes the
- * row's loss and gradient NaN, so that it cannot go unnoticed; a class with target 0 adds nothing to a dense loss, even
+ * row's loss and gradient NaN, so it cannot go unnoticed; a class with target 0 adds nothing to a dense loss, even
  * where its logit is -infinity.
  *
- * Variants: `plain` gives each lane a row; `subgroup` and `workgroup` let that many lanes share one, for long rows.
+ * Variants: `plain` gives each lane a row; `subgroup` and `workgroup` let a whole group share one, for long rows.
  */
 
 import type { Family, KernelPlan, Target } from '../kernel.ts'

@@ -4,7 +4,7 @@
  *
  * Sources of the numbers. CPU: measured on lavapipe (Mesa 25, 2 to 16 cores), where an empty workgroup costs 80 ns, a
  * load of a vec4 by eight lanes 30 ns, a dispatch 20 us, and a barrier turns the shader into coroutines. GPU: nothing
- * was measured; the numbers are guesses from the counts of cores and threads that vendors publish.
+ * was measured; the numbers are guesses from published counts of cores and threads.
  */
 
 import type { Target } from '../kernel.ts'
@@ -15,9 +15,9 @@ export function plainWorkgroupSize(target: Target): number {
 }
 
 /**
- * Whether kernels on subgroups beat those on workgroup memory: on a CPU with subgroups. There barriers become coroutines,
- * which compile for one to three seconds and get to 12 GFLOP/s at best (lavapipe), where subgroups get to 14-26. For a GPU
- * workgroup memory is a guess.
+ * Whether subgroup kernels beat kernels with workgroup memory: on a CPU with subgroups. There barriers become
+ * coroutines, which compile for one to three seconds and reach 12 GFLOP/s at best (lavapipe); subgroups reach 14-26. On
+ * a GPU, preferring workgroup memory is a guess.
  */
 export function prefersSubgroups(target: Target): boolean {
   return target.class === 'cpu' && target.subgroupSize !== undefined
@@ -41,17 +41,17 @@ export function gainsFromPrefetch(target: Target): boolean {
 }
 
 /**
- * Whether an array of taps is filled in a loop: that saves a third to a half of a CPU's compile time. A GPU's compiler may
- * keep the array in registers only if no index is computed, a guess.
+ * Whether to fill an array of taps in a loop: on a CPU that saves a third to a half of the compile time. A GPU's
+ * compiler may keep the array in registers only if every index is a constant, a guess.
  */
 export function fillsTapsInLoop(target: Target): boolean {
   return target.class === 'cpu'
 }
 
 /**
- * Workgroups for `chunks` of work, one for each lane of a workgroup, with `loads` loads each.
- * - CPU: a million floats take 0.3-0.6 ms in 32-512 workgroups and 4.8 ms with a workgroup for every eight vec4. At least
- *   eight workgroups occupy the cores.
+ * Workgroups for `chunks` of work, one per lane of a workgroup, with `loads` loads each.
+ * - CPU: a million floats take 0.3-0.6 ms in 32-512 workgroups, and 4.8 ms with a workgroup for every eight vec4. At
+ *   least eight workgroups occupy the cores.
  * - GPU, a guess: a million threads in flight fill the largest; only beyond that does a lane take more than one item.
  */
 export function gridWorkgroups(chunks: number, loads: number, target: Target): number {
@@ -59,21 +59,21 @@ export function gridWorkgroups(chunks: number, loads: number, target: Target): n
 }
 
 /**
- * Workgroups for `passes` passes of a workgroup over rows. A CPU amortises a workgroup's 80 ns over four rows at least,
- * and otherwise needs some 128 workgroups to spread over its cores. A GPU needs thousands, a guess.
+ * Workgroups for `passes` passes of a workgroup over rows. A CPU spreads a workgroup's 80 ns over at least four rows,
+ * and otherwise needs about 128 workgroups to occupy its cores. A GPU needs thousands, a guess.
  */
 export function rowWorkgroups(passes: number, target: Target): number {
   return target.class === 'cpu' ? Math.min(128, Math.max(8, passes / 4)) : 8192
 }
 
-/** Rows of one image that a workgroup of a batch gather takes: on a CPU a LeNet image is then one workgroup. GPU: a guess. */
+/** Rows of one image per workgroup of a batch gather: on a CPU a LeNet image is then one workgroup. GPU: a guess. */
 export function gatheredRows(target: Target): number {
   return target.class === 'cpu' ? 32 : 4
 }
 
 /**
  * Target number of workgroups when a sum over k is split: 16 fill the two to sixteen cores of a CPU adapter evenly; a
- * GPU needs some hundreds, a guess.
+ * GPU needs hundreds, a guess.
  */
 export function splitWorkgroups(target: Target): number {
   return target.class === 'cpu' ? 16 : 512
@@ -85,17 +85,18 @@ export function depthwiseWorkgroups(target: Target): number {
 }
 
 /**
- * Parts of the rows that a depthwise filter gradient is summed up in, given how many workgroups a part takes. A CPU needs
- * some sixteen workgroups to keep its cores busy. A GPU takes a thousand, but a part of fewer than four rows is no work,
- * and more than 128 parts make the second dispatch, which adds them one after the other, the slower one: guesses.
+ * Number of parts in which the rows of a depthwise filter gradient are summed, given the workgroups per part. A CPU
+ * needs about sixteen workgroups to keep its cores busy. A GPU takes a thousand, but a part of fewer than four rows is
+ * too little work, and with more than 128 parts the second dispatch, which adds them one after the other, becomes the
+ * slower one: guesses.
  */
 export function depthwiseParts(rows: number, workgroupsPerPart: number, target: Target): number {
   return target.class === 'cpu' ? 16 / workgroupsPerPart : Math.min(128, 1024 / workgroupsPerPart, rows / 4)
 }
 
 /**
- * Workgroups to share the quads of a convolution. 32 on a CPU: each core gets several, and loading the taps into a lane
- * costs little beside the work. 2048 on a GPU, a guess: some thousands of subgroups keep a hundred cores of four
+ * Workgroups that share the quads of a convolution. 32 on a CPU: each core gets several, and loading the taps into a
+ * lane costs little in comparison. 2048 on a GPU, a guess: a few thousand subgroups keep a hundred cores of four
  * schedulers busy.
  */
 export function quadWorkgroups(target: Target): number {
@@ -112,22 +113,23 @@ export function oneChannelPartialSums(target: Target): number {
   return target.class === 'cpu' ? 16 : 256
 }
 
-/** Limits for choosing a block of workgroup memory over one lane per number. */
+/** Limits for preferring a block of workgroup memory over one lane per element. */
 export interface BlockLimits {
   /** Workgroups that keep the device busy. */
   readonly busyWorkgroups: number
-  /** The most numbers computed for each number needed. */
+  /** The most elements computed per element needed. */
   readonly mostPadding: number
   /** Number of terms from which a block wins despite any padding. */
   readonly longSum: number
 }
 
 /**
- * - CPU: 8 workgroups keep two to eight cores even. Measured without subgroups on lavapipe: with a padding of 2 the block
- *   wins (1.2 against 0.8 GFLOP/s), with 3.2 it loses (0.8 against 1.7).
- * - GPU, guesses: 256 workgroups give each of the 46 to 144 cores of large ones about two to switch between. With 7 of 8
- *   lanes idle a block gets no more done than plain lanes that read two numbers from storage for each multiply-add. From
- *   512 terms on the few lanes of a plain kernel wait for one load after another, where blocks split the sum.
+ * The limits of a device class.
+ * - CPU: 8 workgroups keep two to eight cores even. Measured without subgroups on lavapipe: with a padding of 2 the
+ *   block wins (1.2 against 0.8 GFLOP/s), with 3.2 it loses (0.8 against 1.7).
+ * - GPU, guesses: with 256 workgroups, each of the 46 to 144 cores of a large GPU has about two to switch between. With
+ *   7 of 8 lanes idle, a block is no faster than plain lanes, which read two numbers from storage per multiply-add.
+ *   From 512 terms on, the few lanes of a plain kernel wait for one load after another, while blocks split the sum.
  */
 export function blockLimits(target: Target): BlockLimits {
   return target.class === 'cpu'
@@ -135,19 +137,20 @@ export function blockLimits(target: Target): BlockLimits {
     : { busyWorkgroups: 256, mostPadding: 8, longSum: 512 }
 }
 
-/** Limits for splitting a reduction by lanes into parts. */
+/** Limits for splitting a reduction into parts. */
 export interface ReductionLimits {
   /** Lanes that keep the device busy. */
   readonly lanes: number
   /** Loads per output below which a second pass costs more than it saves. */
   readonly worthwhile: number
-  /** The fewest loads of a part. */
+  /** The fewest loads in a part. */
   readonly leastPart: number
 }
 
 /**
- * A second pass costs a dispatch, 20 us on lavapipe, in which a lane there adds up some 1000 loads; 256 lanes occupy
- * sixteen cores with two workgroups each. A GPU needs thousands of lanes, and dispatches cost it 5 us: guesses.
+ * The limits of a device class. A second pass costs a dispatch: 20 us on lavapipe, in which a lane adds up about 1000
+ * loads; 256 lanes occupy sixteen cores with two workgroups each. A GPU needs thousands of lanes, and a dispatch costs
+ * it 5 us: guesses.
  */
 export function reductionLimits(target: Target): ReductionLimits {
   return target.class === 'cpu'
@@ -161,8 +164,8 @@ export function prefersWorkgroupRows(target: Target): boolean {
 }
 
 /**
- * Whether `rows` rows keep the device busy with one lane each: on a CPU two workgroups of them do. lavapipe takes 0.23
- * ms for 128 rows of 1000 classes by lanes and 0.25 ms by subgroups. Never on a GPU, a guess.
+ * Whether `rows` rows keep the device busy with one lane each: on a CPU, if they fill two workgroups. lavapipe takes
+ * 0.23 ms for 128 rows of 1000 classes by lanes and 0.25 ms by subgroups. Never on a GPU, a guess.
  */
 export function fillsByRows(rows: number, target: Target): boolean {
   return target.class === 'cpu' && rows >= 16
@@ -170,17 +173,17 @@ export function fillsByRows(rows: number, target: Target): boolean {
 
 /**
  * The most rows of a gathered tensor whose gradient is summed by rows, where each lane reads all indices. On a CPU,
- * rows and columns are equally fast at some 16 rows (10 rows of 8, 128 indices: 0.05 against 0.08 ms; 1000 rows of 512:
- * 75 against 0.6); a GPU has lanes for about a million elements at once, a guess.
+ * rows and columns are equally fast at about 16 rows (10 rows of 8, 128 indices: 0.05 against 0.08 ms; 1000 rows of
+ * 512: 75 against 0.6); a GPU has lanes for about a million elements at once, a guess.
  */
 export function mostRowsByRow(rowElements: number, target: Target): number {
   return target.class === 'cpu' ? 16 : 2 ** 20 / rowElements
 }
 
 /**
- * Workgroups of an optimizer's update with `steps` steps of a workgroup. A CPU's workgroup takes at least eight vectors
- * per lane (a workgroup costs 80 ns, a vector's update some 250 ns), and 64 workgroups feed any number of cores evenly;
- * a GPU takes one vector per lane until there are very many, a guess.
+ * Workgroups for an optimizer's update that takes `steps` steps of a workgroup. On a CPU, a lane takes at least eight
+ * vectors (a workgroup costs 80 ns, a vector's update about 250 ns), and 64 workgroups occupy any number of cores
+ * evenly. On a GPU, a lane takes one vector until there are very many, a guess.
  */
 export function updateWorkgroups(steps: number, target: Target): number {
   return target.class === 'cpu' ? Math.min(64, Math.ceil(steps / 8)) : Math.min(16384, steps)

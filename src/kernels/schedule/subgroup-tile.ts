@@ -49,7 +49,7 @@ export function columnVectorFor(columns: number, subgroupSize: number): VectorWi
   return best
 }
 
-/** Left-operand vectors that each lane loads in one pass: variables `a0`, `a1`, ... of `leftType`. */
+/** The number of left-operand vectors that each lane loads per pass: variables `a0`, `a1`, ... of `leftType`. */
 export function leftLoads(tile: SubgroupTile): number {
   const vectors = tile.rowLayout === 'lanes' ? tile.rows : (tile.rows / tile.rowVector) * tile.unroll
   return Math.ceil(vectors / tile.subgroupSize)
@@ -64,7 +64,7 @@ export function rightType(tile: SubgroupTile): FloatType {
   return vectorType(tile.columnLayout === 'lanes' ? tile.unroll : tile.columnVector)
 }
 
-/** The tile's number of columns. */
+/** The number of columns in a tile. */
 export function tileColumns(tile: SubgroupTile): number {
   return tile.columnGroups * tile.subgroupSize * tile.columnVector
 }
@@ -75,7 +75,7 @@ export function accumulatorsOf(tile: SubgroupTile): string[] {
 }
 
 /**
- * Adds the outer products of `a*` and `b*` to the accumulators: first sums those of all `unroll` k, so that an
+ * Adds the outer products of `a*` and `b*` to the accumulators. It first sums those of all `unroll` k, so that an
  * accumulator takes one term per iteration. Without fused multiply-adds this costs nothing.
  */
 export function rankUpdate(tile: SubgroupTile): string {

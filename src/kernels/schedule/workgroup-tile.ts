@@ -1,14 +1,15 @@
 /**
- * Matrix products for GPUs: register tiles over workgroup memory. A workgroup computes a *block* of the result in *slabs*
- * of 16 successive k: its lanes load a slab of both operands into workgroup memory, then each adds 16 outer products of
- * four or eight rows by four or eight columns to accumulators of its own. No subgroup operations: any adapter runs it.
+ * Matrix products for GPUs: register tiles over workgroup memory. A workgroup computes a *block* of the result in
+ * *slabs* of 16 successive k. Its lanes load a slab of both operands into workgroup memory; then each lane adds 16
+ * outer products of four or eight rows by four or eight columns to its own accumulators. No subgroup operations: any
+ * adapter runs it.
  *
- * The caller supplies the operands as WGSL, so that a convolution is a product too (implicit GEMM). All extents are
+ * The caller supplies the operands as WGSL, so a convolution is a product too (implicit GEMM). All extents are
  * uniforms: shapes that vectorise alike share a shader. Sums have a fixed order.
  *
  * - Accumulators are named variables; some compilers do not keep an indexed array in registers.
- * - A lane loads four vectors of four numbers, a 4x4 piece of a slab. Where vectors run along k it transposes the
- *   piece on the way into workgroup memory, so that both operands are stored as [k][row or column] and read in vectors.
+ * - A lane loads four vectors of four numbers, a 4x4 piece of a slab. If vectors run along k, it transposes the piece
+ *   on the way into workgroup memory, so that both operands are stored as [k][row or column] and read in vectors.
  * - The next slab is loaded into registers before the outer products of the current one, whose arithmetic hides the
  *   latency; this needs no second copy in workgroup memory.
  */
@@ -28,7 +29,7 @@ export interface TiledBlock {
   readonly name: TiledName
   readonly rows: number
   readonly columns: number
-  /** Rows and columns of one lane's results. */
+  /** Rows and columns of results per lane. */
   readonly laneRows: 4 | 8
   readonly laneColumns: 4 | 8
   /**
@@ -239,11 +240,12 @@ function accumulatorsOf(block: TiledBlock, columnSums: boolean): string[] {
 function blockBody(product: TiledProduct, block: TiledBlock, type: string, total: LongSum): string {
   const [rowVectors, columnVectors] = [block.rows / 4, block.columns / 4]
   const [laneRowVectors, laneColumnVectors] = [block.laneRows / 4, block.laneColumns / 4]
-  // A lane's eight rows are four and four half a block apart: neighbours then read neighbouring vectors, without bank conflicts.
+  // A lane's eight rows are two runs of four, half a block apart: neighbouring lanes then read neighbouring vectors,
+  // without bank conflicts.
   const [rowStep, columnStep] = [block.rows / laneRowVectors, block.columns / laneColumnVectors]
   const lanesAcross = block.columns / block.laneColumns
   const left = pieceOf(product.left, 'Left', block.rows)
-  // The right operand's pieces go to the lanes that have none of the left's, where there are as many.
+  // If there are enough lanes, those without a piece of the left operand load the right operand's.
   const rightLane = lanesOf(block) >= block.rows + block.columns ? block.rows : 0
   const right = pieceOf(product.right, 'Right', block.columns, rightLane)
   const sums = product.columnSums === true
@@ -297,7 +299,7 @@ ${repeat(laneColumnVectors, (vector) => `    store(part, row, firstColumn + ${ve
 ${sums ? storeSums(laneColumnVectors, columnStep, type) : ''}`
 }
 
-/** Adds the k-th outer product from here to the lane's accumulators. */
+/** Adds outer product k to the lane's accumulators. */
 function outerProduct(product: TiledProduct, block: TiledBlock, k: number): string {
   const { rows, columns, laneRows, laneColumns } = block
   const [rowVectors, columnVectors] = [laneRows / 4, laneColumns / 4]
@@ -311,7 +313,7 @@ ${eachAccumulator(block, (row, vector) => `        c${row}_${vector} += ${compon
 ${product.columnSums === true ? repeat(columnVectors, (vector) => `        total${vector} += b${k}_${vector};`) : ''}`
 }
 
-/** Stores the column sums: each lane in a block's first row has seen all of its columns. */
+/** Stores the column sums: each lane in a block's first row has added up all of its columns. */
 function storeSums(laneColumnVectors: number, columnStep: number, type: string): string {
   return `
   if (rowTile == 0u && laneY == 0u) {
@@ -327,21 +329,25 @@ ${
   }`
 }
 
-/** A lane's part in loading an operand's slabs: statements before the loop, from storage, and into workgroup memory. */
+/**
+ * A lane's part in loading an operand's slabs: the statements before the loop, the loads from storage, and the stores
+ * to workgroup memory.
+ */
 interface Piece {
   readonly declare: string
   readonly load: string
   readonly keep: string
 }
 
-/** The piece of `extent` positions by 16 k that lane `firstLane + piece` loads, of `extent` pieces. */
+/** The piece of `extent` positions by 16 k that lane `firstLane + piece` loads; there are `extent` pieces. */
 function pieceOf(operand: TiledOperand, side: 'Left' | 'Right', extent: number, firstLane = 0): Piece {
   const name = side.toLowerCase()
   const vectors = extent / 4
   const first = side === 'Left' ? 'firstRow' : 'firstColumn'
   const isAlongK = operand.along === 'k'
-  // Along k eight neighbouring lanes take eight neighbouring vectors of positions, which lie in different banks when they
-  // are stored; the 32 lanes from there on share 64 successive bytes of each row. Along positions both come by themselves.
+  // Along k, eight neighbouring lanes take eight neighbouring vectors of positions, which are stored in different
+  // banks; the 32 lanes from there on share 64 successive bytes of each row. Along positions, both are so without
+  // arrangement.
   const [vector, k] = isAlongK
     ? [`(${name}Piece / 32u) * 8u + ${name}Piece % 8u`, `(${name}Piece / 8u % 4u) * 4u`]
     : [`${name}Piece % ${vectors}u`, `(${name}Piece / ${vectors}u) * 4u`]

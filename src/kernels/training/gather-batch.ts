@@ -23,13 +23,13 @@ export interface Augmentation {
    */
   readonly shift?: number
   /**
-   * Random seed of both, used with the training state's global step and the row within the batch. See
+   * Random seed of both, combined with the training state's global step and the row within the batch. See
    * `randomKeyUniforms`.
    */
   readonly seed: number
 }
 
-/** The random stream of the images; dropouts use those below 2^31. */
+/** The random stream of the images; dropout uses those below 2^31. */
 const augmentationStream = 2 ** 31
 /** The largest shift: beyond any image, and small enough for the 16 random bits used. */
 const largestShift = 1000
@@ -42,7 +42,9 @@ export interface GatherBatchKey {
   readonly channels: number
   /** Number of images in a batch. */
   readonly batch: number
-  /** Rows of padding above the image, columns to its left; what `outHeight` and `outWidth` leave goes below and right. */
+  /**
+   * Rows of padding above the image and columns to its left; the rest of `outHeight` and `outWidth` is below and right.
+   */
   readonly padTop: number
   readonly padLeft: number
   readonly outHeight: number
@@ -99,7 +101,8 @@ function planBatchByByte(key: GatherBatchKey, target: Target): KernelPlan {
 }
 
 function planBatchByWord(key: GatherBatchKey, target: Target): KernelPlan {
-  // Output column c, four floats, takes the bytes from 4c - left on: where left is not a multiple of 4, parts of two words.
+  // Output column c has four floats, from the bytes at 4c - left on. If left is not a multiple of 4, they span two
+  // words.
   const shift = ((key.padLeft * key.channels) % 4) * 8
   const part = 'min(max(i32(column) - i32(u.left / 4u), 0), i32(u.sourceColumns / 4u) - 1)'
   return planBatch(key, target, {
@@ -127,7 +130,7 @@ function planBatchByWord(key: GatherBatchKey, target: Target): KernelPlan {
 }
 
 /**
- * Declares `shiftBy(word)`: a shift from -shift to shift, in two's complement; probabilities differ by at most 2^-16.
+ * Declares `shiftBy(word)`: a shift from -shift to shift, in two's complement. Probabilities differ by at most 2^-16.
  */
 const shiftFunction = `
 fn shiftBy(word: u32) -> u32 {
@@ -139,7 +142,7 @@ interface AugmentedText {
   readonly uniforms: Readonly<Record<string, number>>
   /** Statements about a lane's image and column: `inside`, `top` and what `sourceColumn` needs. */
   readonly lane: string
-  /** The column in the data set that the lane's number comes from. */
+  /** The data set column that this lane's element comes from. */
   readonly sourceColumn: string
 }
 
@@ -153,7 +156,7 @@ function augmentedText({ channels }: GatherBatchKey, { flip, shift = 0, seed }: 
       ...(isRandom ? randomKeyUniforms(seed, augmentationStream) : {}),
       ...(shift > 0 ? { shift } : {}),
     },
-    // Below zero, unsigned numbers wrap around to beyond the image.
+    // Unsigned arithmetic: positions before the image wrap around to beyond its end.
     lane: `${
       isRandom
         ? `

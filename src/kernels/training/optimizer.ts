@@ -1,7 +1,7 @@
 /**
- * Optimizers over one flat buffer of parameters: a single dispatch updates every parameter of a network. What changes from
- * step to step (learning rate, bias correction) is read from a table computed on the host in float64; the sticky
- * not-finite flag of the training state gates the update, so that a bad step changes nothing.
+ * Optimizers over one flat buffer of parameters: a single dispatch updates every parameter of a network. Values that
+ * change from step to step (learning rate, bias correction) come from a table computed on the host in float64. The
+ * sticky not-finite flag of the training state gates the update, so a bad step changes nothing.
  *
  * Order of operands, both families:
  * - outputs, all updated in place: parameters, then the moments (Adam: first, second; SGD with momentum: velocity),
@@ -9,10 +9,10 @@
  * - inputs: gradients, table.
  *
  * The flat buffers are read as `vec4f`: round their size up to a multiple of 16 bytes. `table` has four floats per step
- * of the epoch; the row of this step is `state[0] - 1`: the state has been advanced already (see state.ts).
+ * of the epoch. This step's row is `state[0] - 1`, because the state has already been advanced (see state.ts).
  *
- * Sources: Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1 with the bias corrections folded
- * into the step size (end of section 2), epsilon as in Keras; Loshchilov & Hutter, "Decoupled Weight Decay
+ * Sources: Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1 with the bias corrections
+ * folded into the step size (end of section 2), epsilon as in Keras; Loshchilov & Hutter, "Decoupled Weight Decay
  * Regularization", 2019, algorithm 2; Sutskever et al., "On the importance of initialization and momentum in deep
  * learning", 2013, for Nesterov's momentum as Keras writes it.
  */

@@ -1,8 +1,8 @@
 /**
  * The state of a training run on the GPU, and the kernels that update it: step counters, the sticky not-finite flag
  * that gates the optimizers, one record of loss and accuracy per step, and the confusion matrix of an evaluation. A
- * step of training dispatches `finishStep`, then the optimizer: the flag is set before anything is updated, and the
- * counters stay one beyond the bad step.
+ * training step dispatches `finishStep`, then the optimizer: the flag is set before anything is updated, and the
+ * counters stay one past the bad step.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -25,15 +25,17 @@ import { declareFunctions, finite, isNan, scalar } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { component, repeat } from '../wgsl/text.ts'
 
-/** The u32 words of the state buffer. */
+/** The number of u32 words in the state buffer. */
 export const trainingStateWords = 4
-/** Steps done in this epoch: the row of the permutation and of the record that the next step takes. */
+/** Steps done in this epoch: the next step's row of the permutation and of the record. */
 export const stepInEpochWord = 0
 /** Nonzero once something was not finite; only the host clears it. */
 export const notFiniteWord = 1
 /** Steps done since the start, the low 32 bits. */
 export const globalStepWord = 2
-/** The not-finite word after the last step's optimizer; safe to read while that word itself may be changing. */
+/**
+ * A copy of the not-finite word after the last step's optimizer; safe to read while the word itself may be changing.
+ */
 export const settledFlagWord = 3
 
 /** Floats in a record: mean loss, number of correct rows, number of rows, 0. */
@@ -150,7 +152,7 @@ ${sum.targets.map((_, j) => `      if (i >= u.from${i}_${j} && i < u.end${i}_${j
     dispatches: [
       dispatch({
         label: 'finishStep',
-        // On a CPU, barriers would turn all workgroups into coroutines, so the lanes of one subgroup add up.
+        // On a CPU, barriers would turn all workgroups into coroutines, so the lanes of one subgroup do the adding.
         subgroups: addsBySubgroup(target) ? target : undefined,
         bindings: [
           reads('lossPerRow', input(0)),
@@ -229,8 +231,8 @@ var<workgroup> correctOfLane: array<u32, ${lanes}>;`
 }
 
 /**
- * Statements for one workgroup: writes the record and advances the counters, unless the word `flagWord` is set because
- * an earlier step was bad. `atomic`: the state is bound as atomics.
+ * Statements for one workgroup: write the record and advance the counters, unless the word `flagWord` is set because an
+ * earlier step was bad. `atomic`: the state is bound as atomics.
  */
 function recordBody({ batch }: ClassificationKey, target: Target, flagWord: number, atomic: boolean): string {
   const lanes = plainWorkgroupSize(target)

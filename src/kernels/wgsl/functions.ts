@@ -1,20 +1,20 @@
 /**
- * Mathematical functions in WGSL, for one, two or four numbers alike, where the built-in ones are not good enough
- * everywhere. Every kernel that applies such a function takes it from here, fused or not, so that it gives the same bits:
- * accurate to about 1e-6 relative (`power`: 1e-5 for results near the ends of the range), NaN in gives NaN out, and
- * infinities come out where the limit is infinite.
+ * Mathematical functions in WGSL, for one, two or four numbers, where the built-in ones are not accurate enough on
+ * every adapter. Every kernel, fused or not, takes such a function from here and so gets the same bits. Functions are
+ * accurate to about 1e-6 relative (`power`: 1e-5 for results near the ends of the range); NaN in gives NaN out, and
+ * results are infinite where the limit is.
  *
  * Measured on lavapipe 25.0.7: the built-in `log` is wrong by 4e-4 relative just below 1, `tanh` by 6e-3 near 0, and
- * `pow` is NaN for negative bases; `exp` is good to 4e-6, `sqrt` and division to 6e-8, and these are used as they are.
+ * `pow` is NaN for negative bases. `exp` is good to 4e-6, `sqrt` and division to 6e-8; these are used directly.
  * Denormals: `naturalLog` reads them exactly; elsewhere an adapter may flush them to zero.
  *
- * NaN is recognised by its bits: comparisons of a value with itself may be folded away. WGSL also lets a compiler
- * reorder arithmetic, so a chain such as `(a + b) - a` may come out as `b`.
+ * NaN is recognised by its bits: a compiler may fold away a comparison of a value with itself. WGSL also lets a
+ * compiler reorder arithmetic, so a chain such as `(a + b) - a` may come out as `b`.
  */
 
 export type FloatType = 'f32' | 'vec2f' | 'vec4f'
 
-/** The types of one width: a lane handles one value, two, or four. */
+/** The types for one vector width: a lane handles one value, two, or four. */
 export interface Width {
   readonly lanes: 1 | 2 | 4
   readonly f: FloatType
@@ -29,7 +29,7 @@ export const vector: Width = { lanes: 4, f: 'vec4f', u: 'vec4u', i: 'vec4i', b: 
 
 export const widths: { readonly [F in FloatType]: Width } = { f32: scalar, vec2f: pair, vec4f: vector }
 
-/** A function of WGSL, and the functions that it calls. */
+/** A WGSL function, and the functions that it calls. */
 export interface WgslFunction {
   readonly name: string
   readonly needs: readonly WgslFunction[]
@@ -54,7 +54,7 @@ fn isFinite(x: ${f}) -> ${b} {
 }`,
 }
 
-/** Neither is NaN. */
+/** Whether neither argument is NaN. */
 export const ordered: WgslFunction = {
   name: 'ordered',
   needs: [isNan],
@@ -64,7 +64,7 @@ fn ordered(x: ${f}, y: ${f}) -> ${b} {
 }`,
 }
 
-/** False for NaN. */
+/** Whether x > y; false for NaN. */
 export const exceeds: WgslFunction = {
   name: 'exceeds',
   needs: [ordered],
@@ -74,7 +74,7 @@ fn exceeds(x: ${f}, y: ${f}) -> ${b} {
 }`,
 }
 
-/** Whether x takes the place of the largest number so far: the first of equals wins, and the first NaN over all. */
+/** Whether x replaces the largest number so far: among equals the first wins, and the first NaN beats everything. */
 export const takesMaximum: WgslFunction = {
   name: 'takesMaximum',
   needs: [isNan],
@@ -93,8 +93,8 @@ fn exponential(x: ${f}) -> ${f} {
 }`,
 }
 
-// x = 2^exponent * m with m in [sqrt(1/2), sqrt(2)); returns log(m). For positive finite x, by its bits.
-// The polynomial is that of fdlibm's e_logf.c (Sun Microsystems 1993).
+// With x = 2^exponent * m and m in [sqrt(1/2), sqrt(2)), returns log(m). For positive finite x; works on its bits. The
+// polynomial is that of fdlibm's e_logf.c (Sun Microsystems 1993).
 export const logOfMantissa: WgslFunction = {
   name: 'logOfMantissa',
   needs: [],
@@ -132,8 +132,8 @@ fn naturalLog(x: ${f}) -> ${f} {
 }`,
 }
 
-// |x|^y as 2^(y log2 |x|), with the product split so that its whole part is exact; the sign of a negative base is
-// that of an odd integral y, and any other y gives NaN. IEEE 754's special cases: x^0 = 1 and 1^y = 1 even for NaN.
+// |x|^y is 2^(y log2 |x|), with the product split so that its whole part is exact. A negative base gives a negative
+// result for odd y, and NaN unless y is integral. IEEE 754's special cases: x^0 = 1 and 1^y = 1 even for NaN.
 export const power: WgslFunction = {
   name: 'power',
   needs: [isNan, logOfMantissa],
@@ -166,7 +166,7 @@ fn power(x: ${f}, y: ${f}) -> ${f} {
 }`,
 }
 
-// Below 0.625 the polynomial of Cephes' tanhf.c (Moshier 1992), which keeps relative accuracy down to zero.
+// Below 0.625, uses the polynomial of Cephes' tanhf.c (Moshier 1992), which keeps relative accuracy down to zero.
 export const hyperbolicTangent: WgslFunction = {
   name: 'hyperbolicTangent',
   needs: [isNan],
@@ -191,7 +191,7 @@ fn logistic(x: ${f}) -> ${f} {
 }`,
 }
 
-// Everything from -0 to -infinity, as bits, becomes 0; NaN of either sign stays.
+// As bits, everything from -0 to -infinity becomes 0; NaN of either sign stays.
 export const rectified: WgslFunction = {
   name: 'rectified',
   needs: [],
@@ -201,7 +201,7 @@ fn rectified(x: ${f}) -> ${f} {
 }`,
 }
 
-// erfc for x >= 0, to about 1e-7 relative however small: Press et al., "Numerical Recipes", section 6.2.
+// erfc for x >= 0, to about 1e-7 relative however small the result: Press et al., "Numerical Recipes", section 6.2.
 export const complementaryError: WgslFunction = {
   name: 'complementaryError',
   needs: [],
@@ -214,7 +214,7 @@ fn complementaryError(x: ${f}) -> ${f} {
 }`,
 }
 
-// Below 0.5 the Taylor series, which keeps relative accuracy down to zero.
+// Below 0.5, uses the Taylor series, which keeps relative accuracy down to zero.
 export const errorFunction: WgslFunction = {
   name: 'errorFunction',
   needs: [isNan, complementaryError],
@@ -228,7 +228,7 @@ fn errorFunction(x: ${f}) -> ${f} {
 }`,
 }
 
-// x P(X < x); 0 from where erfc is 0, -infinity included.
+// x P(X < x); 0 wherever erfc is 0, -infinity included.
 export const gaussianLinear: WgslFunction = {
   name: 'gaussianLinear',
   needs: [isNan, complementaryError],
@@ -287,7 +287,7 @@ fn smaller(x: ${f}, y: ${f}) -> ${f} {
 }`,
 }
 
-// Towards zero; NaN and negative values give 0, values beyond the range the largest u32.
+// Rounds towards zero. NaN and negative values give 0, values beyond the range give the largest u32.
 export const truncated: WgslFunction = {
   name: 'truncated',
   needs: [isNan],
@@ -298,7 +298,8 @@ fn truncated(x: ${f}) -> ${u} {
 }`,
 }
 
-// Integers in the order of the floats, so that maxima are taken over integers, which no compiler bends around NaN.
+// Maps floats to integers in the same order, so that maxima are taken over integers, which compilers cannot break with
+// assumptions about NaN.
 export const orderedKey: WgslFunction = {
   name: 'orderedKey',
   needs: [],
@@ -310,7 +311,7 @@ fn orderedKey(x: ${f}, nan: u32) -> ${u} {
 }`,
 }
 
-// The keys of NaN come back as NaN by themselves.
+// The keys of NaN map back to NaN.
 export const fromOrderedKey: WgslFunction = {
   name: 'fromOrderedKey',
   needs: [],
@@ -320,7 +321,7 @@ fn fromOrderedKey(key: ${u}) -> ${f} {
 }`,
 }
 
-/** The functions behind the activations. */
+/** The function behind each activation. */
 export const activations = {
   relu: rectified,
   sigmoid: logistic,
@@ -340,7 +341,7 @@ export function isActivation(kind: string): kind is Activation {
 /** The key of NaN among `orderedKey`s: above all numbers for maxima, below all for minima. */
 export const nanKey = { max: '0xffffffffu', min: '0u' } as const
 
-/** The declarations of the functions and of those that they call, each once. */
+/** Declares the functions and those that they call, each once. */
 export function declareFunctions(functions: Iterable<WgslFunction>, width: Width): string {
   const declared = new Set<WgslFunction>()
   const texts: string[] = []

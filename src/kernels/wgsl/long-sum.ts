@@ -1,9 +1,9 @@
 /**
- * Sums of many terms, for every kernel that adds in a loop. If terms are added one after the other, they lose more and
- * more low bits as the sum grows: 100,000 small ones after a large one are lost completely. Therefore no accumulator
- * takes more than 64 terms in turn. A longer sum is built from blocks, up to 16 blocks make one sum of the next level,
- * up to 16 of those one of the level above, and so on; a million terms come within 2e-6 of the exact sum. Sums of at
- * most 64 terms are added as they come. How the terms are grouped depends on their number alone.
+ * Sums of many terms, for every kernel that adds in a loop. A plain loop loses more and more low bits as the sum grows:
+ * 100,000 small terms after a large one are lost completely. Therefore no accumulator takes more than 64 terms in turn.
+ * A longer sum is built from blocks: up to 16 blocks make one sum of the next level, up to 16 of those one of the level
+ * above, and so on. A million terms come within 2e-6 of the exact sum. Sums of at most 64 terms are added as they come.
+ * How the terms are grouped depends only on their number.
  *
  * This file declares accumulators and levels, and writes the innermost loop; the caller writes the rest of the kernel.
  */
@@ -40,7 +40,7 @@ export interface SumExtents {
   readonly start?: string
 }
 
-/** A `for` loop in WGSL: its variable, where it starts, the end it stays below, and by how much it advances if not 1. */
+/** A `for` loop in WGSL: its variable, its start, its exclusive end, and its step if not 1. */
 export type Loop = readonly [variable: string, from: string, to: string, step?: number]
 
 export interface LongSum {

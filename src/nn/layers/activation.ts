@@ -9,10 +9,10 @@ import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'
 import { unnamedLayer } from './named.ts'
 
-/** The activations of layers. `softmax` is over the last axis; kernels do not fuse it. */
+/** The activations that layers accept. `softmax` is over the last axis; kernels do not fuse it. */
 export type LayerActivation = Activation | 'softmax'
 
-/** What a layer makes of x. */
+/** Applies a layer's activation to x. */
 export function activated(activation: LayerActivation, x: Tensor): Tensor {
   return activation === 'softmax' ? softmax(x) : activate(activation, x)
 }

@@ -39,7 +39,7 @@ const weightSpec = (name: string, shape: Shape, initializer: Initializer): Weigh
 const biasSpec = (useBias: boolean, channels: number): readonly WeightSpec[] =>
   useBias ? [weightSpec('bias', [channels], zerosInitializer)] : []
 
-/** [h', w', channels] after sliding a kernel over the one input. */
+/** The output shape [h', w', channels] after sliding a kernel over the only input. */
 function slidOver(inputs: readonly Shape[], name: string, kernel: Pair, options: ConvOptions, channels: number): Shape {
   const window = convGeometry(name, [1, ...first(inputs, name)], [...kernel, 1, 1], options)
   return [window.outHeight, window.outWidth, channels]
@@ -61,10 +61,10 @@ function productRole<Options extends ConvLayerOptions>(
 }
 
 /**
- * Keras' `Conv2D`: [h, w, c] -> [h', w', filters]. Weights `kernel` [kh, kw, c, filters] and `bias` [filters]. Activation, bias
- * and a following 2x2 max-pooling run in the same kernel.
- * @throws WeftgradError 'argument' for extents that are not whole numbers from 1; 'shape', in a model, if the window does not
- * fit.
+ * Keras' `Conv2D`: [h, w, c] -> [h', w', filters]. Weights `kernel` [kh, kw, c, filters] and `bias` [filters].
+ * Activation, bias and a following 2x2 max-pooling run in the same kernel.
+ * @throws WeftgradError 'argument' for extents that are not positive whole numbers; 'shape', in a model, if the window
+ * does not fit.
  */
 export function conv2d(
   ...given: Named<[filters: number, kernelSize: number | Pair, options?: ConvLayerOptions]>
@@ -92,7 +92,7 @@ function makeConv2d(name: string, filters: number, kernelSize: number | Pair, op
 
 /** Options of {@link depthwiseConv2d}. */
 export interface DepthwiseConvLayerOptions extends ConvOptions {
-  /** Kernels for each channel. 1 by default. */
+  /** Number of kernels per channel. 1 by default. */
   readonly depthMultiplier?: number
   /** Function of the result; 'linear' (none) by default. */
   readonly activation?: Activation
@@ -103,8 +103,8 @@ export interface DepthwiseConvLayerOptions extends ConvOptions {
 }
 
 /**
- * Keras' `DepthwiseConv2D`: convolves each channel with its own `depthMultiplier` kernels, [h, w, c] -> [h', w', c * depthMultiplier].
- * Weights `depthwise_kernel` [kh, kw, c, depthMultiplier] and `bias`.
+ * Keras' `DepthwiseConv2D`: convolves each channel with its own `depthMultiplier` kernels, [h, w, c] -> [h', w', c *
+ * depthMultiplier]. Weights `depthwise_kernel` [kh, kw, c, depthMultiplier] and `bias`.
  * @throws WeftgradError as {@link conv2d}.
  */
 export function depthwiseConv2d(
@@ -148,9 +148,9 @@ export interface SeparableConvLayerOptions extends DepthwiseConvLayerOptions {
 }
 
 /**
- * Keras' `SeparableConv2D` (Chollet, "Xception", 2017): a depthwise convolution, then a 1x1 convolution that mixes the channels,
- * [h, w, c] -> [h', w', filters]. Strides, padding and dilation are the depthwise part's. Weights `depthwise_kernel`,
- * `pointwise_kernel` [1, 1, c * depthMultiplier, filters] and `bias`.
+ * Keras' `SeparableConv2D` (Chollet, "Xception", 2017): a depthwise convolution, then a 1x1 convolution that mixes the
+ * channels, [h, w, c] -> [h', w', filters]. Strides, padding and dilation apply to the depthwise part. Weights
+ * `depthwise_kernel`, `pointwise_kernel` [1, 1, c * depthMultiplier, filters] and `bias`.
  * @throws WeftgradError as {@link conv2d}.
  */
 export function separableConv2d(
@@ -193,9 +193,10 @@ function makeSeparableConv2d(
 }
 
 /**
- * Keras' `ZeroPadding2D`: adds zeros around an image: one number of pixels for every side, [vertical, horizontal], or
- * [[top, bottom], [left, right]].
- * @throws WeftgradError 'argument' for anything but whole numbers from 0; 'shape', in a model, for inputs that are not images.
+ * Keras' `ZeroPadding2D`: adds zeros around an image. The padding is one number of pixels for every side, [vertical,
+ * horizontal], or [[top, bottom], [left, right]].
+ * @throws WeftgradError 'argument' for anything but non-negative whole numbers; 'shape', in a model, for inputs that
+ * are not images.
  */
 export function zeroPadding2d(...given: Named<[padding?: number | Pair | ExplicitPadding]>): Layer {
   return namedLayer('zero_padding2d', given, makeZeroPadding2d)
@@ -223,7 +224,7 @@ function makeZeroPadding2d(name: string, padding: number | Pair | ExplicitPaddin
 
 function explicitPadding(name: string, padding: number | Pair | ExplicitPadding): ExplicitPadding {
   checkValue(`${name}: padding`, padding, [
-    'whole numbers from 0',
+    'non-negative whole numbers',
     (value) => countFrom0[1](value) || Array.isArray(value),
   ])
   const sides: readonly (number | Pair)[] = typeof padding === 'object' ? padding : [padding, padding]
@@ -231,6 +232,9 @@ function explicitPadding(name: string, padding: number | Pair | ExplicitPadding)
   const numbers = [...(vertical ?? []), ...(horizontal ?? [])]
   const isWhole = numbers.length === 4 && numbers.every((n) => Number.isInteger(n) && n >= 0)
   if (vertical === undefined || horizontal === undefined || sides.length !== 2 || !isWhole)
-    throw new WeftgradError('argument', `${name}: padding ${JSON.stringify(padding)} must be whole numbers from 0.`)
+    throw new WeftgradError(
+      'argument',
+      `${name}: padding ${JSON.stringify(padding)} must be non-negative whole numbers.`,
+    )
   return [vertical, horizontal]
 }

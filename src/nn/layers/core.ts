@@ -33,10 +33,10 @@ export interface DenseLayerOptions {
 }
 
 /**
- * Keras' `Dense`: activation(x kernel + bias), [..., in] -> [..., units]. Weights `kernel` [in, units] and `bias` [units]. The
- * last one of a classifier may be 'linear' or 'softmax': the loss uses the logits of either.
- * The name is optional: `dense(8)`.
- * @throws WeftgradError 'argument' for units that are not a whole number from 1, or unknown options.
+ * Keras' `Dense`: activation(x kernel + bias), [..., in] -> [..., units]. Weights `kernel` [in, units] and `bias`
+ * [units]. In a classifier, the last one may be 'linear' or 'softmax': the loss uses the logits of either. The name is
+ * optional: `dense(8)`.
+ * @throws WeftgradError 'argument' for units that are not a positive whole number, or unknown options.
  */
 export function dense(...given: Named<[units: number, options?: DenseLayerOptions]>): Layer {
   return namedLayer('dense', given, makeDense)
@@ -78,7 +78,7 @@ function makeDense(name: string, units: number, options: DenseLayerOptions = {})
   }
 }
 
-/** The bytes of a tensor that a kernel can bind on every adapter: WebGPU's default limit. */
+/** The most bytes of a tensor that a kernel can bind on every adapter: WebGPU's default limit. */
 const portableBindingBytes = 128 * 2 ** 20
 
 /** Splits the rows of a larger kernel into blocks: VGG16's fc1 (411 MB) has four. */
@@ -121,7 +121,7 @@ export function flatten(...given: Named<[]>): Layer {
 }
 
 /**
- * Keras' `Reshape`: the same numbers in another shape, apart from the batch; one extent may be -1.
+ * Keras' `Reshape`: the same numbers in another shape, not counting the batch; one extent may be -1.
  * @throws WeftgradError 'shape', in a model, if the numbers of elements differ.
  */
 export function reshape(...given: Named<[targetShape: Shape]>): Layer {
@@ -151,8 +151,8 @@ function makeReshape(name: string, targetShape: Shape): Layer {
 }
 
 /**
- * Keras' `Dropout`: in training, zeros a random share `rate` in [0, 1) of the inputs at each step and scales the rest by
- * 1 / (1 - rate); the same for the same seed. Does nothing otherwise.
+ * Keras' `Dropout`: in training, sets a random share `rate` in [0, 1) of the inputs to zero at each step and scales the
+ * rest by 1 / (1 - rate). The same seed gives the same masks. Does nothing outside training.
  * @throws WeftgradError 'argument' for a rate outside [0, 1).
  */
 export function dropout(...given: Named<[rate: number]>): Layer {

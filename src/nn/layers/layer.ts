@@ -1,6 +1,6 @@
 /**
- * The contract of a layer: a description of its output shapes and weights, which traces its operators. The weights belong to
- * the model. Shapes here are without the batch.
+ * The contract of a layer: it describes its output shapes and weights, and traces its operators. The weights belong to
+ * the model. Shapes here exclude the batch.
  */
 
 import { WeftgradError } from '../../errors.ts'
@@ -30,7 +30,7 @@ export interface CallContext {
   readonly seed: number
   /** A u32 tensor whose first element counts steps: the random numbers of a step depend on it. */
   readonly counter: Tensor | undefined
-  /** Gives a weight that is not trainable a new value at the end of the step. */
+  /** Sets the new value that a non-trainable weight takes at the end of the step. */
   update(weight: Tensor, value: Tensor): void
 }
 
@@ -72,8 +72,8 @@ export interface RebuiltProduct {
 }
 
 /**
- * A layer: a description of its output shapes and weights, which traces its operators. The weights belong to the model. Shapes
- * are without the batch. Write an object of this type for a custom layer.
+ * A layer: it describes its output shapes and weights, and traces its operators. The weights belong to the model.
+ * Shapes exclude the batch. Write an object of this type for a custom layer.
  */
 export interface Layer {
   /** Its name, unique in its model; weights are named after it. */
@@ -81,13 +81,13 @@ export interface Layer {
   /** Keras' class name. */
   readonly className: string
   /**
-   * Present if the layer is unnamed: builds the same layer with another name. Its model names it after its class as Keras
-   * does: `dense`, `dense_1` ...
+   * Present if the layer is unnamed: builds the same layer with a given name. Its model names it after its class as
+   * Keras does: `dense`, `dense_1` ...
    */
   readonly named?: (name: string) => Layer
   /** Absent if freezing leaves the layer as it is. */
   readonly role?: LayerRole
-  /** Its output's shape. @throws WeftgradError 'shape' for inputs that it cannot take. */
+  /** The shape of its output. @throws WeftgradError 'shape' for inputs that it cannot take. */
   outputShape(inputs: readonly Shape[]): Shape
   /** Its weights for inputs of these shapes, in the order of weights files. */
   weights(inputs: readonly Shape[]): readonly WeightSpec[]
@@ -102,20 +102,20 @@ export function first<T>(items: readonly T[], name: string): T {
   return item
 }
 
-/** A weight that must be there. */
+/** Returns a weight that must exist. */
 export function needed(weight: Tensor | undefined, name: string): Tensor {
   if (weight === undefined) throw new WeftgradError('argument', `${name}: a weight is missing.`)
   return weight
 }
 
-/** The channels of the one input: its last extent. Throws 'shape' for an input without axes. */
+/** The channels of the only input: its last extent. Throws 'shape' for an input without axes. */
 export function channelsOf(inputs: readonly Shape[], name: string): number {
   const channels = first(inputs, name).at(-1)
   if (channels === undefined) throw new WeftgradError('shape', `${name} needs an input with at least one axis.`)
   return channels
 }
 
-/** The weights of layers without weights. */
+/** The `weights` of layers without weights. */
 export const noWeights = (): readonly WeightSpec[] => []
 
 /**

@@ -13,7 +13,7 @@ const shapeTexts = (shapes: readonly Shape[]): string => shapes.map(shapeText).j
 
 /**
  * Keras' `Add`: the sum of two or more inputs of the same shape.
- * @throws WeftgradError 'shape', in a model, for fewer inputs or different shapes.
+ * @throws WeftgradError 'shape', in a model, for a single input or different shapes.
  */
 export function add(...given: Named<[]>): Layer {
   return namedLayer('add', given, (name) => ({

@@ -1,4 +1,4 @@
-/** Optional names of layers: the model names unnamed layers as Keras does: `dense`, `dense_1`, `dense_2` ... */
+/** Optional names of layers: a model names its unnamed layers as Keras does: `dense`, `dense_1`, `dense_2` ... */
 
 import type { Layer } from './layer.ts'
 
@@ -12,12 +12,12 @@ export function namedLayer<Settings extends readonly unknown[]>(
   make: (name: string, ...settings: Settings) => Layer,
 ): Layer {
   const [name, ...settings] = given
-  // A string first is the name: only an activation's settings start with a string.
+  // A leading string is the name, except for `activation`, whose settings start with a string themselves.
   if (typeof name === 'string') return make(name, ...(settings as unknown as Settings))
   return unnamedLayer(kind, (own) => make(own, ...(given as Settings)))
 }
 
-/** A layer to be named by its model. */
+/** A layer that its model will name. */
 export function unnamedLayer(kind: string, make: (name: string) => Layer): Layer {
   return { ...make(kind), named: make }
 }

@@ -9,7 +9,7 @@ import { type Named, namedLayer } from './named.ts'
 
 /** Options of {@link batchNormalization}; the defaults are Keras'. */
 export interface BatchNormalizationOptions {
-  /** The share of the moving statistics kept at each step. 0.99 by default. */
+  /** The share of the moving statistics that each step keeps. 0.99 by default. */
   readonly momentum?: number
   /** Added to the variance. 1e-3 by default. */
   readonly epsilon?: number
@@ -20,9 +20,9 @@ export interface BatchNormalizationOptions {
 }
 
 /**
- * Keras' `BatchNormalization` (Ioffe & Szegedy 2015), over the last axis' channels. In training it uses the batch's statistics
- * and updates `moving_mean` and `moving_variance`; otherwise it uses those. Weights in this order: `gamma`, `beta`, `moving_mean`,
- * `moving_variance`, each [channels].
+ * Keras' `BatchNormalization` (Ioffe & Szegedy 2015), over the channels of the last axis. In training it uses the
+ * batch's statistics and updates `moving_mean` and `moving_variance`; otherwise it uses those. Weights in this order:
+ * `gamma`, `beta`, `moving_mean`, `moving_variance`, each [channels].
  */
 export function batchNormalization(...given: Named<[options?: BatchNormalizationOptions]>): Layer {
   return namedLayer('batch_normalization', given, makeBatchNormalization)

@@ -6,7 +6,7 @@ import type { Layer } from './layer.ts'
 import { channelsOf, first, needed } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
-/** Constant features become 0, not a rounding error divided by almost nothing. */
+/** Keeps constant features at 0: otherwise a rounding error would be divided by almost nothing. */
 const leastDeviation = 1e-7
 
 /**

@@ -1,6 +1,6 @@
 /**
- * LeNet-5 after LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, with relu, max-pooling and
- * full connections, as is usual today.
+ * LeNet-5 after LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, with relu, max-pooling
+ * and full connections, as is usual today.
  */
 
 import { checkOptions, countFrom1, fraction, type Kind } from '../../options.ts'
@@ -19,15 +19,16 @@ export interface Lenet5Options {
 }
 
 const twoUnits: Kind = [
-  'two whole numbers from 1',
+  'two positive whole numbers',
   (value) => Array.isArray(value) && value.length === 2 && value.every(countFrom1[1]),
 ]
 
 /**
- * LeNet-5 (LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998) with relu, max-pooling and full
- * connections, as is usual today. Input [32, 32, 1], output logits [classes]; 113,782 parameters with units [256, 32] and
- * 10 classes. The data set pads smaller images.
- * @throws WeftgradError 'argument' for units or classes that are not whole numbers from 1, or a dropout outside [0, 1).
+ * LeNet-5 (LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998) with relu, max-pooling and
+ * full connections, as is usual today. Input [32, 32, 1], output logits [classes]; 113,782 parameters with units [256,
+ * 32] and 10 classes. Data sets pad smaller images.
+ * @throws WeftgradError 'argument' for units or classes that are not positive whole numbers, or a dropout outside [0,
+ * 1).
  */
 export function lenet5(network: Lenet5Options = {}, options: ModelOptions = {}): Model {
   const kinds = { units: twoUnits, classes: countFrom1, dropout: fraction }

@@ -39,7 +39,10 @@ export function resnet152v2(options: PretrainedOptions = {}, modelOptions: Model
   const net = new Wiring()
   let pools = 0
 
-  /** 1x1, 3x3 and 1x1 convolutions of the activated input, beside the input or, in a stack's first block, a projection. */
+  /**
+   * 1x1, 3x3 and 1x1 convolutions of the activated input, added to the input or, in a stack's first block, to a
+   * projection.
+   */
   const block = (x: Place, name: string, filters: number, strides: number, isFirst: boolean): Place => {
     const active = net.chain(x, ...activated(`${name}_preact`))
     const narrow = net.chain(

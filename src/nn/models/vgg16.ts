@@ -22,9 +22,9 @@ const blocks = [
 export const vgg16Sizes = { smallest: 32, usual: 224 } as const
 
 /**
- * VGG16: configuration D of Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015.
- * Input [224, 224, 3] by default, preprocessed as 'caffe'; 14,714,688 parameters, 138,357,544 with the classifier, whose first
- * layer needs 224x224. Layers have Keras' names.
+ * VGG16: configuration D of Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+ * 2015. Input [224, 224, 3] by default, preprocessed as 'caffe'; 14,714,688 parameters, or 138,357,544 with the
+ * classifier, whose first layer needs 224x224. Layers have Keras' names.
  * @throws WeftgradError 'argument' for images smaller than 32x32, or other unsupported options.
  */
 export function vgg16(options: PretrainedOptions = {}, modelOptions: ModelOptions = {}): Model {

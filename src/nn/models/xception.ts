@@ -27,8 +27,9 @@ const separable = (name: string, filters: number): Layer[] => [
 ]
 
 /**
- * Xception: figure 5 of Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", 2017. Input [299, 299, 3] by
- * default, preprocessed as 'tf'; 20,861,480 parameters, 22,910,480 with the classifier. Layers have Keras' names.
+ * Xception: figure 5 of Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", 2017. Input [299,
+ * 299, 3] by default, preprocessed as 'tf'; 20,861,480 parameters, or 22,910,480 with the classifier. Layers have
+ * Keras' names.
  * @throws WeftgradError 'argument' for images smaller than 71x71, or other unsupported options.
  */
 export function xception(options: PretrainedOptions = {}, modelOptions: ModelOptions = {}): Model {

@@ -1,7 +1,7 @@
 /**
- * A convolution whose result goes nowhere but into a 2x2 max-pool, with or without relu between them, becomes one kernel with
- * it, and so do the gradients that come back through both: conv2dInputGradient and conv2dFilterGradient of
- * `where(relu(conv) > 0, maxPoolGradient(dy, positions), 0)`, and its sum for the bias.
+ * Fuses a convolution with the 2x2 max-pool that follows it, with or without relu in between, into one kernel if
+ * nothing else reads the convolution. Also fuses the gradients that flow back through both: conv2dInputGradient and
+ * conv2dFilterGradient of `where(relu(conv) > 0, maxPoolGradient(dy, positions), 0)`, and its sum for the bias.
  */
 
 import type { Build, GraphView, Node, Operation, Replacement, Value } from '../../graph/node.ts'
@@ -21,7 +21,7 @@ import { maxPoolGradientOp, maxPoolOp } from '../pool.ts'
 import { sumOp } from '../reduce.ts'
 import type { ConvGeometry } from '../window.ts'
 
-/** What a convolution is here; the extents are its own, before pooling. */
+/** The attributes of the convolution; its extents are those before pooling. */
 interface Convolution extends ConvGeometry {
   readonly filters: number
   readonly groups: number
@@ -30,8 +30,8 @@ interface Convolution extends ConvGeometry {
 type Activation = 'relu' | 'linear'
 
 /**
- * Inputs x, kernel, and maybe bias. Outputs the pooled numbers and u32 codes that say where each came from (see
- * kernels/conv2d/quad/pooled.ts).
+ * The pooled convolution. Inputs: x, kernel, optional bias. Outputs: the pooled result, and u32 codes for the position
+ * of each element (see kernels/conv2d/quad/pooled.ts).
  */
 const conv2dPoolOp: Operation<Convolution & { readonly activation: Activation }> = {
   name: 'conv2dPool',
@@ -42,17 +42,17 @@ const conv2dPoolOp: Operation<Convolution & { readonly activation: Activation }>
   lower: ({ inputs, attributes }, kernels) => kernels.plan(conv2dPool, { ...attributes, bias: inputs.length === 3 }),
 }
 
-/** The codes say where relu cut off, so the gradients need not know about it. */
+/** The codes record where relu cut off, so the gradients need not know about it. */
 const plain = { bias: false, activation: 'linear' } as const
 
-/** Inputs dy (pooled), codes, kernel. */
+/** The input gradient. Inputs: dy (pooled), codes, kernel. */
 const conv2dPoolInputGradientOp: Operation<Convolution> = {
   name: 'conv2dPoolInputGradient',
   shape: (_, { batch, inputHeight, inputWidth, channels }) => [f32([batch, inputHeight, inputWidth, channels])],
   lower: ({ attributes }, kernels) => kernels.plan(conv2dPoolInputGradient, { ...attributes, ...plain }),
 }
 
-/** Inputs x, dy (pooled), codes; outputs the gradients of kernel and bias. */
+/** The filter gradient. Inputs: x, dy (pooled), codes. Outputs: the gradients of kernel and bias. */
 const conv2dPoolFilterGradientOp: Operation<Convolution> = {
   name: 'conv2dPoolFilterGradient',
   shape: (_, { kernelHeight, kernelWidth, channels, filters }) => [
@@ -62,13 +62,13 @@ const conv2dPoolFilterGradientOp: Operation<Convolution> = {
   lower: ({ attributes }, kernels) => kernels.plan(conv2dPoolFilterGradient, { ...attributes, ...plain }),
 }
 
-/** The operators that a convolution's derivative is made of. */
+/** The operators that make up a convolution's derivative. */
 interface GradientOps {
   readonly inputGradient: Operation
   readonly filterGradient: Operation
 }
 
-/** What becomes of a convolution that can be pooled as it is computed. */
+/** Finds the replacement for a convolution that can be pooled in the same kernel. */
 export function fuseConvolutionAndPool(
   convolution: Node<Convolution>,
   graph: GraphView,
@@ -99,7 +99,7 @@ export function fuseConvolutionAndPool(
 interface Match {
   readonly pool: Node
   readonly activation: Activation
-  /** The gradient of the pooled numbers, where there is a backward half. */
+  /** The gradient of the pooled result, if there is a backward pass. */
   readonly gradient: Value | undefined
   readonly inputGradients: readonly Node[]
   readonly filterGradients: readonly Node[]
@@ -112,8 +112,8 @@ function matchPool(convolution: Node<Convolution>, graph: GraphView, ops: Gradie
   const { attributes, inputs } = convolution
   if (wants(convolution)) return undefined
 
-  // Relu, if there is one, is all that reads the convolution; what it gives goes into the pool and, in a backward half, into
-  // one comparison with zero.
+  // With relu, only relu may read the convolution. Its result goes into the pool and, in a backward pass, into one
+  // comparison with zero.
   const [next, ...others] = readers(convolution)
   const hasRelu = isNode(next, reluOp)
   const activation = hasRelu ? 'relu' : 'linear'
@@ -131,7 +131,7 @@ function matchPool(convolution: Node<Convolution>, graph: GraphView, ops: Gradie
   const [unpool] = backward
   if (backward.length !== 1 || !isNode(unpool, maxPoolGradientOp) || wants(unpool)) return undefined
 
-  // With relu: one comparison with zero, read by one choice, which also reads the unpooled gradient.
+  // With relu: one comparison with zero, read by one `where`, which also reads the unpooled gradient.
   let full: Node = unpool
   if (hasRelu) {
     const [mask] = masks
@@ -158,7 +158,7 @@ function matchPool(convolution: Node<Convolution>, graph: GraphView, ops: Gradie
   return { ...base, gradient: unpool.inputs[0], inputGradients, filterGradients, biasGradients, absorbed }
 }
 
-/** Whether the pool takes windows of 2x2 side by side, all of them whole. */
+/** Whether the pool takes whole, adjacent 2x2 windows. */
 function halves(pool: ConvGeometry, convolution: ConvGeometry): boolean {
   const isTwoByTwo = [pool.kernelHeight, pool.kernelWidth, ...pool.strides].every((n) => n === 2)
   const isWhole = pool.outHeight === convolution.outHeight >> 1 && pool.outWidth === convolution.outWidth >> 1

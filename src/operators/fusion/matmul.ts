@@ -1,7 +1,7 @@
 /**
- * Fusions around a matrix product, as the backward passes of dense layers make them:
- * - `where(h > 0, a x b, 0)`, relu's gradient, is applied as the product is stored;
- * - the sums of a right operand's columns, the gradient of the bias, come with the product that reads it anyway.
+ * Fusions around a matrix product, for the backward pass of dense layers:
+ * - `where(h > 0, a x b, 0)`, relu's gradient, is applied while storing the product;
+ * - the column sums of a right operand, the gradient of the bias, are computed by the product that reads it anyway.
  */
 
 import type { Build, GraphView, Node, Operation, Replacement } from '../../graph/node.ts'
@@ -19,17 +19,20 @@ interface Transposes {
   readonly transposeB: boolean
 }
 
-/** The product of two matrices. */
+/** A product of two matrices. */
 type Product = Operation<MatmulKey>
 
-/** Inputs a, b and a mask of the result's shape: 0 where the mask is not positive. Rank 2. */
+/**
+ * The product with a mask. Inputs: a, b and a mask of the result's shape; the result is 0 where the mask is not
+ * positive. Rank 2.
+ */
 const maskedMatmulOp: Product = {
   name: 'maskedMatmul',
   shape: (_, { m, n }) => [f32([m, n])],
   lower: ({ attributes }, kernels) => kernels.plan(matmul, { ...attributes, mask: true }),
 }
 
-/** The product of a and b [k, n], and the sums of b's columns. Rank 2. */
+/** The product of a and b [k, n], together with the sums of b's columns. Rank 2. */
 const matmulWithColumnSumsOp: Product = {
   name: 'matmulWithColumnSums',
   shape: (_, { m, n }) => [f32([m, n]), f32([n])],
@@ -47,7 +50,7 @@ function keyOf(node: Node<Transposes>): MatmulKey {
   return { ...single, m, n, k, transposeA, transposeB }
 }
 
-/** A product that only `where(h > 0, product, 0)` reads. */
+/** Fuses a product that only `where(h > 0, product, 0)` reads. */
 export function fuseMask(product: Node<Transposes>, { readers, wants }: GraphView): Replacement[] {
   const [choice, ...others] = readers(product)
   if (!isNode(choice, whereOp) || others.length > 0 || wants(product) || !isZero(choice.inputs[2])) return []
@@ -62,7 +65,7 @@ export function fuseMask(product: Node<Transposes>, { readers, wants }: GraphVie
   return [{ absorbed: [product, comparison], heads: new Map([[choice, build]]) }]
 }
 
-/** A product whose right operand's columns are summed as well. */
+/** Fuses a product with a sum over the columns of its right operand. */
 export function fuseColumnSums(product: Node<Transposes>, { readers }: GraphView): Replacement[] {
   const [left, right] = [inputOf(product, 0), inputOf(product, 1)]
   if (product.attributes.transposeB || left.type.shape.length !== 2 || right.type.shape.length !== 2) return []
@@ -71,7 +74,7 @@ export function fuseColumnSums(product: Node<Transposes>, { readers }: GraphView
       isNode(node, sumOp) &&
       node.attributes.axes.join() === '0' &&
       node.attributes.scale === 1 &&
-      // Made after the product, so that all operands are there whichever of the two is asked for first.
+      // Built after the product, so that all operands exist whichever of the two is asked for first.
       node.id > product.id,
   )
   const key = keyOf(product)

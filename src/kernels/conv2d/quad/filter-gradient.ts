@@ -1,4 +1,6 @@
-/** The filter gradient by quads, from a plain or a pooled gradient; the pooled form gives the bias' gradient too. */
+/**
+ * The filter gradient by quads, from a plain or a pooled gradient; the pooled form also computes the bias' gradient.
+ */
 
 import type { Dispatch, KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from '../../kernel.ts'
@@ -141,7 +143,10 @@ export interface SumWithBias {
   readonly filters: number
 }
 
-/** Adds the partial sums in order: all rows but the last are the kernel's gradient (output 0), the last is the bias' (1). */
+/**
+ * Adds the partial sums in order. All rows but the last are the kernel's gradient (output 0); the last is the bias'
+ * (1).
+ */
 export function sumWithBias(label: string, { splits, taps, filters }: SumWithBias, target: Target): Dispatch {
   const workgroupSize = plainWorkgroupSize(target)
   const vector = widestVector(filters)

@@ -68,7 +68,7 @@ ${form === 'pooled' ? repeat(tiling.across, (a) => storePooled(key.activation, t
   }
 }
 
-/** Stores the number that pooling keeps of `sum<a>_0` to `sum<a>_3`, and the code of its position. */
+/** Stores the maximum of `sum<a>_0` to `sum<a>_3`, and the code of its position. */
 export function storePooled(
   activation: FusedActivation,
   { codeType, type }: Pick<QuadTiling, 'codeType' | 'type'>,

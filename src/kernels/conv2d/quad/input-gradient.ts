@@ -23,15 +23,15 @@ export function inputGradientFits(form: Form, key: Conv2dKey, target: Target): b
   if (!supports(key, target)) return false
   const tiling = quadTilingOf(key, target)
   const isPowerOfTwo = (tiling.subgroupSize & (tiling.subgroupSize - 1)) === 0
-  // 600 multiply-adds make LeNet's second layer; several times that would compile for tens of seconds.
+  // LeNet's second layer unrolls to 600 multiply-adds; several times that would compile for tens of seconds.
   const isSmall = tiling.taps * tiling.columnVector <= mostTapNumbers && 4 * tiling.taps <= 1600
   return tiling.columnTiles === 1 && isPowerOfTwo && isSmall && (form === 'plain' || fits('pooled', key, target))
 }
 
 /**
- * Computes two by two numbers of the image's gradient at a time, moving along a row. Each depends on the quads up to
- * ceil(kernel / 2) before it; their gradients stay in variables and move on by one quad at each step. Lanes hold
- * filters, so every product is summed over the lanes: by halves, exchanging the results that other lanes keep.
+ * Computes the image's gradient two by two pixels at a time, moving along a row. Each pixel depends on the quads up to
+ * ceil(kernel / 2) before it; their gradients stay in variables and shift by one quad at each step. Lanes hold filters,
+ * so every product is summed over the lanes: by halves, with lanes exchanging the results that the other one keeps.
  */
 export function inputGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Variant<Conv2dKey, 'quads'> {
   return {
@@ -139,7 +139,7 @@ function declarePooled(j: number, i: number, { type, boolType }: QuadTiling): st
     var bottom${j}_${i} = ${boolType}(false);`
 }
 
-/** Shifts the quads one place to the left as the tile moves to the right, and loads a new one. */
+/** Shifts the quads one place to the left as the tile moves to the right, and loads the next one. */
 function enterPooled(j: number, reachX: number, { type, codeType }: QuadTiling): string {
   const moves: string[] = []
   for (let i = reachX - 1; i > 0; i--)
@@ -185,8 +185,8 @@ function plainProducts(key: Conv2dKey, j: number, i: number, afterTerm: AfterTer
 }
 
 /**
- * Adds pooled quads, which pass one gradient each: the tap that fits the position is selected, first along x, then
- * along y, and multiplied once. This takes a quarter fewer operations than four products, three of them with zero.
+ * Adds pooled quads, which pass one gradient each: selects the tap for that position, first along x, then along y, and
+ * multiplies once. This takes a quarter fewer operations than four products, three of them with zero.
  */
 function pooledProducts(key: Conv2dKey, j: number, i: number, { type }: QuadTiling, afterTerm: AfterTerm): string[] {
   const lines: string[] = []
@@ -220,9 +220,9 @@ function tapBetween(key: Conv2dKey, ky: number, kx: number, channel: number): st
 }
 
 /**
- * Computes `part<n>`, this lane's share of result n = (y * 2 + x) * channels + channel. Quads outside are skipped: a
- * branch that all lanes take together costs less than the multiply-adds (for LeNet's second layer at batch 128, in one
- * run, 1.18 ms with rows skipped and 1.01 with columns too).
+ * Computes `part<n>`, this lane's share of result n = (y * 2 + x) * channels + channel. Skips quads outside the image:
+ * a branch that all lanes take together costs less than the multiply-adds (LeNet's second layer at batch 128, in one
+ * run: 1.18 ms when only rows are skipped, 1.01 ms when columns are too).
  */
 function tileSums(
   key: Conv2dKey,

@@ -1,8 +1,9 @@
 /**
- * The pooled convolution of one-channel images (LeNet's first layer) with image columns in the lanes: a lane holds four
- * neighbouring columns of each row under the kernel and gets the next four from its neighbour, so that a pixel is
- * loaded once for all taps and filters. With quads, lanes hold filters, but such a layer has few: 0.87 and 0.80 ms for
- * LeNet's forward pass and filter gradient at batch 128 on lavapipe, against 0.44 and 0.41 ms here.
+ * The pooled convolution of one-channel images (LeNet's first layer), with image columns in the lanes. A lane holds
+ * four neighbouring columns of each row under the kernel and gets the next four from its neighbour, so each pixel is
+ * loaded once for all taps and filters. The quad kernels instead put filters in the lanes, and such a layer has few.
+ * LeNet's forward pass and filter gradient at batch 128 on lavapipe take 0.44 and 0.41 ms here, and 0.87 and 0.80 ms
+ * with quads.
  */
 
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
@@ -28,7 +29,7 @@ interface OneChannelTiling {
   readonly boolType: 'bool' | 'vec2<bool>'
   readonly taps: number
   readonly quadsPerImage: number
-  /** Units of work: images, or strips of pooled rows if a batch has too few images for all workgroups. */
+  /** Units of work: images, or strips of pooled rows if the batch has fewer images than there are workgroups. */
   readonly units: number
   readonly unitsPerGroup: number
   readonly stripRows: number
@@ -77,8 +78,8 @@ function oneChannelTilingOf(key: Conv2dPoolKey, target: Target, groupsWanted: nu
 }
 
 /**
- * Whether the kernels can serve the key: one channel, an image row in one subgroup, and a lane needs no columns beyond
- * its neighbour's.
+ * Whether the kernels can serve the key: one channel, an image row fits one subgroup, and a lane needs no columns
+ * beyond its neighbour's.
  */
 function suits(key: Conv2dPoolKey, target: Target): boolean {
   if (!fits('pooled', key, target)) return false

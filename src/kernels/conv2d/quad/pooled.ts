@@ -1,13 +1,13 @@
 /**
  * Convolutions with small kernels (LeNet's) by *quads*: two by two outputs at a time. A subgroup loads the patch of the
- * image under a quad, one vector a lane, and holds the kernel's taps for its filters in a function-scope array whose
- * indices are constants wherever it is hot.
+ * image under a quad, one vector per lane. Each lane holds the taps of its filters in a function-scope array, whose
+ * indices are constants in every hot loop.
  *
  * Each of the three kernels has two forms. The plain form is a variant of the convolution families in conv2d.ts. The
- * pooled form computes convolution, bias, relu and 2x2 max-pooling in one kernel; its gradients start from the pooled
- * numbers' gradient and a *code* that the forward kernel writes for each: which of the four positions won (0-3,
- * row-major), or 4 if relu cut it off and no gradient passes. If a convolution does not fit, the graph keeps
- * convolution and pooling separate.
+ * pooled form computes convolution, bias, relu and 2x2 max-pooling in one kernel. Its gradients start from the gradient
+ * of the pooled output and from a *code* that the forward kernel writes for each pooled element: which of the four
+ * positions won (0-3, row-major), or 4 if relu cut it off and no gradient passes. If a convolution does not fit, the
+ * graph keeps convolution and pooling separate.
  */
 
 import type { Family, Target, Variant } from '../../kernel.ts'
@@ -28,7 +28,7 @@ export function canFusePool(key: Conv2dPoolKey, target: Target): boolean {
   return fits('pooled', key, target) && inputGradientFits('pooled', key, target)
 }
 
-/** Combines quads with image columns for one-channel images on a CPU. */
+/** Uses the kernels of one-channel.ts on a CPU for one-channel images, and quads otherwise. */
 function withOneChannel(
   name: string,
   quads: Variant<Conv2dPoolKey, 'quads'>,
@@ -56,7 +56,7 @@ export const filterGradientByQuads: Variant<Conv2dKey, 'quads'> = filterGradient
 export const conv2dPool = withOneChannel('conv2dPool', forward('pooled'), oneChannelForward)
 
 /**
- * The filter gradient. Inputs: image, gradient of the pooled numbers, codes. Outputs: the gradients of kernel and bias.
+ * The filter gradient. Inputs: image, gradient of the pooled output, codes. Outputs: the gradients of kernel and bias.
  */
 export const conv2dPoolFilterGradient = withOneChannel(
   'conv2dPool.filterGradient',
@@ -64,7 +64,7 @@ export const conv2dPoolFilterGradient = withOneChannel(
   oneChannelFilterGradient,
 )
 
-/** The input gradient. Inputs: gradient of the pooled numbers, codes, kernel. Output: the image's gradient. */
+/** The input gradient. Inputs: gradient of the pooled output, codes, kernel. Output: the image's gradient. */
 export const conv2dPoolInputGradient: Family<Conv2dPoolKey, 'quads'> = {
   name: 'conv2dPool.inputGradient',
   variants: [inputGradient('pooled')],

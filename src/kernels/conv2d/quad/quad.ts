@@ -18,7 +18,7 @@ export interface Conv2dPoolKey extends Conv2dKey {
   readonly activation: 'relu' | 'linear'
 }
 
-/** The code of a number that relu cut off. */
+/** The code of an element that relu cut off. */
 export const deadCode = 4
 
 /** The most taps per lane: with more, they leave the first-level cache, and the kernel compiles for seconds. */
@@ -32,22 +32,22 @@ const mostTapsForTwo = 64
 
 export interface QuadTiling {
   readonly subgroupSize: number
-  /** Filters a lane holds. */
+  /** Filters per lane. */
   readonly columnVector: VectorWidth
   readonly columnVectors: number
-  /** WGSL types of a lane's filters: their numbers, their codes, their conditions. */
+  /** WGSL types for a lane's filters: values, codes, and conditions. */
   readonly type: FloatType
   readonly codeType: string
   readonly boolType: string
   readonly columnTiles: number
-  /** Number of quads in a column and in a row of an image; with pooling an odd last row and column are dropped. */
+  /** Number of quads in a column and in a row of an image. With pooling, an odd last row or column is dropped. */
   readonly pooledHeight: number
   readonly pooledWidth: number
   readonly quads: number
   readonly taps: number
-  /** Number of quads side by side that one patch serves. */
+  /** Number of quads side by side that share one patch. */
   readonly across: 1 | 2
-  /** Numbers that a lane loads at once from the image. */
+  /** Number of elements that a lane loads from the image at once. */
   readonly patchVector: VectorWidth
   readonly patchRows: number
   /** Vectors in a row of the patch, and loads for the whole patch. */
@@ -66,7 +66,7 @@ export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgr
   const type = vectorType(columnVector)
   const [pooledHeight, pooledWidth] = [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
   const taps = key.kernelHeight * key.kernelWidth * key.channels
-  // If a quad is little work, loads and addresses dominate, so two quads share them.
+  // If a quad is little work, loads and address arithmetic dominate, so two quads share them.
   const across = pooledWidth % 2 === 0 && taps * columnVector <= mostTapsForTwo ? 2 : 1
   const patchVector = widestVector(2 * across * key.channels, key.inputWidth * key.channels)
   const patchRows = key.kernelHeight + 1
@@ -157,7 +157,7 @@ export function loadPatch(tiling: QuadTiling): string {
 ${repeat(tiling.loads, (r) => `    let patch${r} = image[start + offset${r}];`)}`
 }
 
-/** The number at (row, position in the row) of the patch, for all lanes. */
+/** The element at (row, position in the row) of the patch, in every lane. */
 export function patchNumber(tiling: QuadTiling, row: number, position: number): string {
   const slot = row * tiling.runVectors + Math.floor(position / tiling.patchVector)
   const vector = `patch${Math.floor(slot / tiling.subgroupSize)}`
