@@ -1,6 +1,6 @@
 /**
- * Compares two benchmark reports: what got slower or faster, beyond noise. A case has changed if the middle halves of its
- * samples (from quartile to quartile) do not overlap, and the medians differ by more than 2 %.
+ * Compares two benchmark reports: what got slower or faster, beyond noise. A case has changed if the middle halves of
+ * its samples (from quartile to quartile) do not overlap, and the medians differ by more than 2 %.
  */
 
 import { WeftgradError } from '../src/errors.ts'
@@ -65,7 +65,9 @@ export function compareReports(before: BenchReport, after: BenchReport, options:
   }
 }
 
-/** The row of the same case and variant; else the case's only row on both sides, since its preferred variant may change. */
+/**
+ * The row of the same case and variant; else the case's only row on both sides, since its preferred variant may change.
+ */
 function partnerOf(row: BenchRow, own: readonly BenchRow[], others: readonly BenchRow[]): BenchRow | undefined {
   const sameCase = others.filter((other) => other.case === row.case)
   const exact = sameCase.find((other) => other.variant === row.variant)

@@ -1,7 +1,7 @@
 /**
- * Whole training steps of LeNet-5, as `fit` runs them: gather a batch, forward, backward, record, check, Adam. The images
- * are random (a kernel's time does not depend on its numbers). The first steps train on one batch, so that the losses of
- * other implementations can be compared.
+ * Whole training steps of LeNet-5, as `fit` runs them: gather a batch, forward, backward, record, check, Adam. The
+ * images are random (a kernel's time does not depend on its numbers). The first steps train on one batch, so that the
+ * losses of other implementations can be compared.
  */
 
 import type { LayersModel } from '@tensorflow/tfjs'

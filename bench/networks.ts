@@ -1,7 +1,7 @@
 /**
- * The pretrained networks as frozen feature extractors: a forward pass without the top, at a small image size and at the
- * one they were trained on, in batches as large as feature extraction uses. Weights are hashed from their names (a kernel's
- * time does not depend on its numbers), so that TensorFlow.js gets the same.
+ * The pretrained networks as frozen feature extractors: a forward pass without the top, at a small image size and at
+ * the one they were trained on, in batches as large as feature extraction uses. Weights are hashed from their names (a
+ * kernel's time does not depend on its numbers), so that TensorFlow.js gets the same.
  */
 
 import type { Device, DeviceBuffer } from '../src/gpu/device.ts'

@@ -1,6 +1,7 @@
 /**
- * The adapter's ceiling: the most multiply-adds per second and the most bytes per second that a simple kernel reaches, over
- * several shapes of that kernel. Every share that a benchmark reports is a share of these, measured in the same run.
+ * The adapter's ceiling: the most multiply-adds per second and the most bytes per second that a simple kernel reaches,
+ * over several shapes of that kernel. Every share that a benchmark reports is a share of these, measured in the same
+ * run.
  */
 
 import { bindCommands } from '../src/gpu/bind.ts'

@@ -1,6 +1,7 @@
 /**
  * A benchmark run: times the kernels that matter, whole training steps and whole networks, and reports the share of the
- * adapter's ceiling that they reach, beside TensorFlow.js if asked for. Every result is verified; a wrong one stops the run.
+ * adapter's ceiling that they reach, beside TensorFlow.js if asked for. Every result is verified; a wrong one stops the
+ * run.
  */
 
 import { WeftgradError } from '../src/errors.ts'

@@ -25,8 +25,8 @@ interface NamedTask {
 }
 
 /**
- * Shows the kernels whose name contains all of these words; the name of a step's kernel includes family and shape class.
- * Throws 'argument' if there are none.
+ * Shows the kernels whose name contains all of these words; the name of a step's kernel includes family and shape
+ * class. Throws 'argument' if there are none.
  */
 export async function benchTuning(filter: readonly string[], log: (line: string) => void): Promise<void> {
   const words = filter.flatMap((text) => text.toLowerCase().split(/\s+/))

@@ -1,7 +1,7 @@
 /**
  * The one table of operator cases. It drives the forward and gradient tests against the float64 reference and against
- * TensorFlow.js, the test of every kernel variant, the benchmarks, and the table of operators in docs/support.md. cases/case.ts
- * defines a case.
+ * TensorFlow.js, the test of every kernel variant, the benchmarks, and the table of operators in docs/support.md.
+ * cases/case.ts defines a case.
  */
 import { activationCases } from './cases/activation.ts'
 import { binaryCases } from './cases/binary.ts'

@@ -1,4 +1,6 @@
-/** The demo's session on a real device, without the browser around it: what demo/src/session.ts promises to the page. */
+/**
+ * The demo's session on a real device, without the browser around it: what demo/src/session.ts promises to the page.
+ */
 import { describe, expect, it } from 'vitest'
 import type { EpochResult, TrainingState } from '../demo/src/session.ts'
 import { DemoSession } from '../demo/src/worker/session.ts'

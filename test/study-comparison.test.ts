@@ -24,7 +24,8 @@ describe('the comparison', () => {
       task,
     )
     expect({ baseline, leaders }).toEqual({ baseline: 'lenet-seed', leaders: ['vgg16'] })
-    // 900 of 1000 by Wilson, computed by hand: (0.9 + 1.9207/1000 ± 1.96 sqrt(0.09/1000 + 0.9604/1000²)) / (1 + 3.8415/1000)
+    // 900 of 1000 by Wilson, computed by hand: (0.9 + 1.9207/1000 ± 1.96 sqrt(0.09/1000 + 0.9604/1000²)) / (1 +
+    // 3.8415/1000)
     expect(models[0]?.interval.low).toBeCloseTo(0.8798, 3)
     expect(models[0]?.interval.high).toBeCloseTo(0.9171, 3)
     expect(models.map((model) => model.notebook)).toEqual([null, null, 0.8839])

@@ -19,7 +19,9 @@ import { emptyStudy, hostile, measured, wholeStudy } from './support/study-repor
 const { report, pictures } = wholeStudy()
 const command = 'npx weftgrad study'
 const page = renderReport(report, { task, pictures, command })
-/** Class counts, classes, correlation; trials; three of the folds; two of each recipe, confusion; two of VGG16; models. */
+/**
+ * Class counts, classes, correlation; trials; three of the folds; two of each recipe, confusion; two of VGG16; models.
+ */
 const plots = 3 + 1 + 3 + 4 + 1 + 2 + 1
 
 const wordsOf = (text: string): string =>

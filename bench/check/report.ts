@@ -1,4 +1,6 @@
-/** The report of a check: plain JSON, written after every part, so that a check that is cut short keeps what it found. */
+/**
+ * The report of a check: plain JSON, written after every part, so that a check that is cut short keeps what it found.
+ */
 
 /** The adapter that was checked, as WebGPU and Dawn describe it. */
 export interface AdapterReport {

@@ -1,4 +1,7 @@
-/** A traced computation to time: its kernels tuned, the chosen variants bound, and the result read back for verification. */
+/**
+ * A traced computation to time: its kernels tuned, the chosen variants bound, and the result read back for
+ * verification.
+ */
 
 import type { Device } from '../../src/gpu/device.ts'
 import type { VariantTable } from '../../src/graph/plan/choice.ts'

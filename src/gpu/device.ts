@@ -88,8 +88,8 @@ export interface Command {
 }
 
 /**
- * A WebGPU device: memory, pipelines, submissions, read-back. `open()` makes one. A failure rejects all pending work, and
- * every later call, with one WeftgradError: 'device', 'device-lost' or 'disposed'.
+ * A WebGPU device: memory, pipelines, submissions, read-back. `open()` makes one. A failure rejects all pending work,
+ * and every later call, with one WeftgradError: 'device', 'device-lost' or 'disposed'.
  */
 export interface Device {
   /** The WebGPU device. */
@@ -114,7 +114,10 @@ export interface Device {
   /** The memory its buffers use now. */
   memory(): DeviceMemory
 
-  /** Allocates zeroed storage memory, which the caller owns. @throws WeftgradError 'limit' if it exceeds the adapter's largest buffer. */
+  /**
+   * Allocates zeroed storage memory, which the caller owns. @throws WeftgradError 'limit' if it exceeds the adapter's
+   * largest buffer.
+   */
   allocate(bytes: number, label: string): DeviceBuffer
   /**
    * Copies host bytes to the device, in order with submissions. The length must be a whole number of 4-byte words.
@@ -169,7 +172,8 @@ export interface Device {
   timeOnDevice(commands: readonly Command[], repeats?: number): Promise<number>
 
   /**
-   * Runs `create`, which makes GPU objects, and throws 'device' with `what` in the message if WebGPU finds a mistake in it.
+   * Runs `create`, which makes GPU objects, and throws 'device' with `what` in the message if WebGPU finds a mistake in
+   * it.
    * @internal
    */
   validated<T>(what: string, create: () => T): Promise<T>

@@ -17,8 +17,8 @@ export interface OpenOptions {
 
 /**
  * Opens a device on the host's adapter, a software one if there is no other. Tensors use it from then on.
- * @throws WeftgradError 'no-adapter' if there is no WebGPU or no adapter, with what to do; 'device' if the adapter creates no
- * device.
+ * @throws WeftgradError 'no-adapter' if there is no WebGPU or no adapter, with what to do; 'device' if the adapter
+ * creates no device.
  */
 export async function open(options: OpenOptions = {}): Promise<Device> {
   checkOptions('open', options, { gpu: anObject, powerPreference: aString })

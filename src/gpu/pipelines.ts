@@ -13,7 +13,9 @@ export class PipelineCache {
     this.#device = device
   }
 
-  /** Compiles a shader, or returns the pipeline of an equal text. A refused shader is compiled again at the next call. */
+  /**
+   * Compiles a shader, or returns the pipeline of an equal text. A refused shader is compiled again at the next call.
+   */
   pipeline(shader: Shader): Promise<GPUComputePipeline> {
     const key = `${shader.access.join()}|${shader.wgsl}`
     let pipeline = this.#pipelines.get(key)

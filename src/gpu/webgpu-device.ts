@@ -146,8 +146,8 @@ const wantedLimits = [
 ] as const
 
 /**
- * Requests a device with the adapter's own limits and the features weftgrad uses. `open()` calls it, and makes the device
- * the one that tensors use.
+ * Requests a device with the adapter's own limits and the features weftgrad uses. `open()` calls it, and makes the
+ * device the one that tensors use.
  * @throws WeftgradError 'device' if the adapter refuses.
  */
 export async function createDevice(adapter: GPUAdapter, facts: AdapterFacts): Promise<Device> {

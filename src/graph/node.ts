@@ -178,7 +178,9 @@ export function sameValue(a: Value | undefined, b: Value | undefined): boolean {
   return a !== undefined && b !== undefined && a.node === b.node && a.index === b.index
 }
 
-/** The nodes that `outputs` depend on, each after its inputs. Iterative, so that long chains do not exhaust the stack. */
+/**
+ * The nodes that `outputs` depend on, each after its inputs. Iterative, so that long chains do not exhaust the stack.
+ */
 export function topologicalOrder(outputs: readonly Value[]): Node[] {
   const reached = new Map<number, Node>()
   const open = outputs.map((value) => value.node)

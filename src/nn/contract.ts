@@ -192,8 +192,8 @@ export interface Evaluation {
   /** Share of correctly classified images, in [0, 1]. */
   readonly accuracy: number
   /**
-   * Rows are the true classes, columns the predicted ones. Empty for more than 5,792 classes, whose counts exceed a binding on
-   * some adapters; count `predictions` then.
+   * Rows are the true classes, columns the predicted ones. Empty for more than 5,792 classes, whose counts exceed a
+   * binding on some adapters; count `predictions` then.
    */
   readonly confusion: readonly (readonly number[])[]
   /** The predicted class of each image, in the data set's order. */

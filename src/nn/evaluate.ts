@@ -84,8 +84,8 @@ export class Evaluator {
 
   /**
    * Plans and compiles, so that `run` does not have to.
-   * @throws WeftgradError 'shape' or 'mismatch' if the images or classes do not fit the model, 'argument' for a batch size
-   * below 1.
+   * @throws WeftgradError 'shape' or 'mismatch' if the images or classes do not fit the model, 'argument' for a batch
+   * size below 1.
    */
   static async create(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
     checkOptions('evaluate', options, evaluationKinds)

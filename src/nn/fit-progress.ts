@@ -38,7 +38,9 @@ export class ProgressReporter {
     this.#means = undefined
   }
 
-  /** Reports, unless the last report was a moment ago. `epoch` counts from 0; `step` is the number of completed steps. */
+  /**
+   * Reports, unless the last report was a moment ago. `epoch` counts from 0; `step` is the number of completed steps.
+   */
   report(epoch: number, step: number): void {
     if (this.#onProgress === undefined || step <= this.#rateFrom.step) return
     const { epochs, steps, batch } = this.#training

@@ -247,7 +247,9 @@ class SourceWeights {
   }
 }
 
-/** Scales the output channels. They are the last axis, or the last two of a depthwise kernel, so contiguous in memory. */
+/**
+ * Scales the output channels. They are the last axis, or the last two of a depthwise kernel, so contiguous in memory.
+ */
 function scaledChannels(kernel: Float32Array, scale: Float64Array): Float32Array {
   const scaled = new Float32Array(kernel.length)
   for (let row = 0; row < kernel.length; row += scale.length)

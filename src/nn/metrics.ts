@@ -1,6 +1,6 @@
 /**
- * Metrics from a confusion matrix: precision, recall and F1 of each class, their means over the classes (macro averages),
- * and accuracy.
+ * Metrics from a confusion matrix: precision, recall and F1 of each class, their means over the classes (macro
+ * averages), and accuracy.
  *
  * 0 / 0 counts as 0, scikit-learn's default: the precision of a class that is never predicted, the recall of a class
  * without images, the F1 of a class for which both are 0. Such a class still counts in the means.

@@ -1,6 +1,6 @@
 /**
- * A model as bytes: a safetensors file of its weights, with a description of the model in its metadata. For a LeNet-5 the
- * file is all that is needed to use it.
+ * A model as bytes: a safetensors file of its weights, with a description of the model in its metadata. For a LeNet-5
+ * the file is all that is needed to use it.
  *
  * Promises: the same weights and description give the same bytes; decoding restores the weights bit for bit.
  */

@@ -39,7 +39,10 @@ export interface PlacedLayer extends WiredLayer {
 export interface ModelOptions {
   /** Random seed of the initial weights, which depend only on it and on their names. 1 by default. */
   readonly seed?: number
-  /** Selects the layers that an optimizer updates; all by default. Normalisations in the other layers keep their statistics in training. */
+  /**
+   * Selects the layers that an optimizer updates; all by default. Normalisations in the other layers keep their
+   * statistics in training.
+   */
   readonly trainable?: (layer: Layer) => boolean
 }
 
@@ -268,7 +271,8 @@ export class Model {
 
   /**
    * Replaces all weights.
-   * @throws WeftgradError 'mismatch' as {@link Model.checkWeights}, before anything is changed; 'disposed' after `dispose`.
+   * @throws WeftgradError 'mismatch' as {@link Model.checkWeights}, before anything is changed; 'disposed' after
+   * `dispose`.
    */
   setWeights(numbers: WeightNumbers): void {
     this.#memory.set(numbers)

@@ -62,8 +62,8 @@ function adamLike(label: string, options: AdamOptions, weightDecay: number): Opt
 }
 
 /**
- * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, end of section 2), with Keras' epsilon and bias
- * correction: w -= rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon).
+ * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, end of section 2), with Keras' epsilon and
+ * bias correction: w -= rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon).
  * @throws WeftgradError 'argument' for rates that are not positive, or betas outside [0, 1).
  */
 export function adam(options: AdamOptions = {}): Optimizer {
@@ -92,8 +92,8 @@ export interface SgdOptions {
 }
 
 /**
- * Stochastic gradient descent: velocity = momentum * velocity - rate * gradient, w += velocity; with `nesterov`,
- * w += momentum * velocity - rate * gradient (Sutskever et al., "On the importance of initialization and momentum in deep
+ * Stochastic gradient descent: velocity = momentum * velocity - rate * gradient, w += velocity; with `nesterov`, w +=
+ * momentum * velocity - rate * gradient (Sutskever et al., "On the importance of initialization and momentum in deep
  * learning", 2013).
  * @throws WeftgradError 'argument' for a rate that is not positive, or a momentum outside [0, 1).
  */

@@ -70,7 +70,9 @@ export interface StepRecords {
   readonly globalStep: number
 }
 
-/** Device memory of a training run that its programs share. Word offsets of `state` are in kernels/training/state.ts. */
+/**
+ * Device memory of a training run that its programs share. Word offsets of `state` are in kernels/training/state.ts.
+ */
 export class TrainingMemory {
   readonly device: Device
   readonly gradients: DeviceBuffer

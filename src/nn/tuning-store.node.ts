@@ -1,7 +1,7 @@
 /**
- * Stores tuning results in files: one JSON file for each adapter, driver and kernel revision, in weftgrad's cache folder. A
- * corrupt or foreign file counts as empty and is overwritten. If a file cannot be written, the next run only has to measure
- * again.
+ * Stores tuning results in files: one JSON file for each adapter, driver and kernel revision, in weftgrad's cache
+ * folder. A corrupt or foreign file counts as empty and is overwritten. If a file cannot be written, the next run only
+ * has to measure again.
  */
 
 import { createHash } from 'node:crypto'
@@ -15,7 +15,10 @@ import type { TunedEntries, TuningStore } from '../graph/tuning/store.ts'
 import { adapterText, kernelRevision } from '../graph/tuning/store.ts'
 import { aFunction, aString, checkOptions } from '../options.ts'
 
-/** `off`: uses the families' preferences and reads nothing; `missing`: measures what the cache lacks; `all`: measures everything. */
+/**
+ * `off`: uses the families' preferences and reads nothing; `missing`: measures what the cache lacks; `all`: measures
+ * everything.
+ */
 export type TuningMode = 'off' | 'missing' | 'all'
 
 /** The mode that `WEFTGRAD_TUNE` selects: 0, 1, or unset. */
@@ -42,8 +45,8 @@ interface TuningFile {
 }
 
 /**
- * A store in files: one JSON file for each adapter, driver and kernel revision. A corrupt or foreign file counts as empty and
- * is overwritten.
+ * A store in files: one JSON file for each adapter, driver and kernel revision. A corrupt or foreign file counts as
+ * empty and is overwritten.
  */
 export class FileTuningStore implements TuningStore {
   readonly #folder: string

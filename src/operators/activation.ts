@@ -96,8 +96,8 @@ export const tanh = (x: Operand): Tensor => apply(tanhOp, [x], {})
 export const relu = (x: Operand): Tensor => apply(reluOp, [x], {})
 /**
  * The Gaussian error linear unit (Hendrycks & Gimpel, 2016), elementwise: x P(X < x) for a standard normal X, which is
- * x/2 (1 + erf(x / sqrt(2))). `approximate` takes x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³))) instead; false by default, as
- * in Keras.
+ * x/2 (1 + erf(x / sqrt(2))). `approximate` takes x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³))) instead; false by
+ * default, as in Keras.
  * @throws WeftgradError 'shape' if x is not f32.
  */
 export function gelu(x: Operand, options: { readonly approximate?: boolean } = {}): Tensor {

@@ -15,7 +15,9 @@ const jobs = {
 
   failuresOf: async () => await failuresOf(await device),
 
-  /** The probabilities of some images by a LeNet-5 with a file's weights, or the error's code if the file is refused. */
+  /**
+   * The probabilities of some images by a LeNet-5 with a file's weights, or the error's code if the file is refused.
+   */
   async predict(file: Blob, images: Uint8Array): Promise<Float32Array | string> {
     try {
       return await probabilitiesOf(await device, await weights.open(file), images)

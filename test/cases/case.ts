@@ -16,7 +16,9 @@ import type { TensorFlow } from '../support/tfjs.ts'
 export type InputNumbers =
   /** Listed one by one. */
   | { readonly values: readonly number[] }
-  /** Uniform in [low, high); at least `margin` (0.05) away from the points `awayFrom`, where the operator has a kink. */
+  /**
+   * Uniform in [low, high); at least `margin` (0.05) away from the points `awayFrom`, where the operator has a kink.
+   */
   | {
       readonly uniform: readonly [low: number, high: number]
       readonly awayFrom?: readonly number[]

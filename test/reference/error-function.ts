@@ -1,8 +1,8 @@
 /** The error function, its complement, and GELU, in float64. */
 
 /**
- * The error function and its complement: the Taylor series near 0, else the continued fraction of erfc (Abramowitz & Stegun
- * 7.1.5 and 7.1.14).
+ * The error function and its complement: the Taylor series near 0, else the continued fraction of erfc (Abramowitz &
+ * Stegun 7.1.5 and 7.1.14).
  */
 export function erf(x: number): number {
   if (!(Math.abs(x) < 2.5)) return Number.isNaN(x) ? x : Math.sign(x) * (1 - erfc(Math.abs(x)))

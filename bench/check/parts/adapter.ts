@@ -1,6 +1,6 @@
 /**
- * Checks what kernels rely on: how lanes form subgroups, and how floats behave at the ends of their range. A wrong subgroup
- * size gives wrong numbers without an error.
+ * Checks what kernels rely on: how lanes form subgroups, and how floats behave at the ends of their range. A wrong
+ * subgroup size gives wrong numbers without an error.
  */
 
 import { bindCommands } from '../../../src/gpu/bind.ts'

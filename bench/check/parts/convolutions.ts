@@ -1,6 +1,6 @@
 /**
- * Times the convolutions of the pretrained networks, each distinct one once, those with the most operations first: at the
- * image size that a network was trained on, and at the small one that the study uses.
+ * Times the convolutions of the pretrained networks, each distinct one once, those with the most operations first: at
+ * the image size that a network was trained on, and at the small one that the study uses.
  */
 
 import type { Device, DeviceBuffer } from '../../../src/gpu/device.ts'

@@ -1,6 +1,7 @@
 /**
- * Checks every case of the operator table, forward and gradients, against the float64 reference: first with the adapter's
- * preferred kernels, then with every variant that it supports. Several cases run at a time to keep the compilers busy.
+ * Checks every case of the operator table, forward and gradients, against the float64 reference: first with the
+ * adapter's preferred kernels, then with every variant that it supports. Several cases run at a time to keep the
+ * compilers busy.
  */
 
 import { availableParallelism } from 'node:os'
@@ -95,7 +96,9 @@ class OperatorCheck {
     this.#cases = cases
   }
 
-  /** Runs tasks side by side while there is time. Tasks that were running when a device failed run again, one by one. */
+  /**
+   * Runs tasks side by side while there is time. Tasks that were running when a device failed run again, one by one.
+   */
   async runAll(tasks: readonly Task[]): Promise<void> {
     const queue = [...tasks]
     while (queue.length > 0 && this.#goesOn()) {

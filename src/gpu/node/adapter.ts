@@ -198,7 +198,8 @@ async function nameOf(wanted: string, search: Search): Promise<string | undefine
 export function flagsFor(toggles: readonly string[], platform: NodeJS.Platform = process.platform): string[] {
   const disabled = toggles.filter((toggle) => toggle.startsWith('-')).map((toggle) => toggle.slice(1))
   const enabled = toggles.filter((toggle) => !toggle.startsWith('-'))
-  // By default timestamps are rounded to 65.5 us, longer than most dispatches. That protects web pages, not this process.
+  // By default timestamps are rounded to 65.5 us, longer than most dispatches. That protects web pages, not this
+  // process.
   if (!enabled.includes('timestamp_quantization')) disabled.push('timestamp_quantization')
   const flags = platform === 'linux' ? ['backend=vulkan'] : []
   if (enabled.length > 0) flags.push(`enable-dawn-features=${enabled.join(',')}`)

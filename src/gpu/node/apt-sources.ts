@@ -1,6 +1,7 @@
 /**
  * Reads the system's own apt sources, in both notations (one-line `.list`, deb822 `.sources`), and writes the few
- * entries that a private download needs: the same mirrors and keys, only the suites of this release. Formats: sources.list(5).
+ * entries that a private download needs: the same mirrors and keys, only the suites of this release. Formats:
+ * sources.list(5).
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -104,8 +105,8 @@ export function formatDeb822Sources(sources: readonly AptSource[]): string {
 const STANDINGS = ['stable', 'oldstable', 'testing', 'unstable', 'sid']
 
 /**
- * Selects the distribution's own entries: those with component `main` and a suite of this release, without other vendors'
- * repositories. `extraSuite` (`bookworm-backports`) adds an entry for that suite on the release's main mirror.
+ * Selects the distribution's own entries: those with component `main` and a suite of this release, without other
+ * vendors' repositories. `extraSuite` (`bookworm-backports`) adds an entry for that suite on the release's main mirror.
  */
 export function sourcesOfRelease(all: readonly AptSource[], codename: string, extraSuite?: string): AptSource[] {
   const isOurs = (suite: string) =>

@@ -1,7 +1,7 @@
 /**
- * Downloads Debian and Ubuntu packages without root and without changing the system: apt runs with private lists, sources,
- * cache and configuration in a working folder, and uses the mirrors in the system's sources. apt verifies signatures and
- * checksums as usual.
+ * Downloads Debian and Ubuntu packages without root and without changing the system: apt runs with private lists,
+ * sources, cache and configuration in a working folder, and uses the mirrors in the system's sources. apt verifies
+ * signatures and checksums as usual.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -14,7 +14,10 @@ const alive: GPU[] = []
 
 let loading: Promise<Dawn> | undefined
 
-/** Loads the binding and puts WebGPU's constants on `globalThis`. Throws WeftgradError('no-adapter') if there is no build for this platform. */
+/**
+ * Loads the binding and puts WebGPU's constants on `globalThis`. Throws WeftgradError('no-adapter') if there is no
+ * build for this platform.
+ */
 export function loadDawn(): Promise<Dawn> {
   loading ??= import('webgpu').then(
     ({ create, globals }) => {

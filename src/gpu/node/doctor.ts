@@ -1,6 +1,6 @@
 /**
- * `weftgrad doctor`: reports adapter, driver and environment, and what would make weftgrad faster. Returns plain data, which
- * src/cli prints. Downloads nothing.
+ * `weftgrad doctor`: reports adapter, driver and environment, and what would make weftgrad faster. Returns plain data,
+ * which src/cli prints. Downloads nothing.
  */
 import { accessSync, constants, readdirSync } from 'node:fs'
 import { cpus } from 'node:os'

@@ -11,7 +11,10 @@ const DT_NULL = 0n
 const DT_NEEDED = 1n
 const DT_STRTAB = 5n
 
-/** The names of the libraries that `bytes` needs, in order. Throws WeftgradError('format') unless it is a complete 64-bit ELF library. */
+/**
+ * The names of the libraries that `bytes` needs, in order. Throws WeftgradError('format') unless it is a complete
+ * 64-bit ELF library.
+ */
 export function neededLibraries(bytes: Buffer, name: string): string[] {
   const bad = (what: string) =>
     new WeftgradError('format', `${name} is not a usable shared library: ${what}.`, { name })

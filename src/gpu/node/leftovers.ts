@@ -27,7 +27,9 @@ export async function sweepLeftovers(folder: string, now = Date.now()): Promise<
   }
 }
 
-/** Sweeps the cache and its folders, two levels deep: drivers, data, weights, tuning results, and each set of features. */
+/**
+ * Sweeps the cache and its folders, two levels deep: drivers, data, weights, tuning results, and each set of features.
+ */
 export async function sweepCache(root = cacheFolder()): Promise<void> {
   const sweep = async (folder: string, depth: number): Promise<void> => {
     await sweepLeftovers(folder)

@@ -1,4 +1,6 @@
-/** Opens a device in Node.js: finds an adapter (see adapter.ts) and creates the device that tensors use from then on. */
+/**
+ * Opens a device in Node.js: finds an adapter (see adapter.ts) and creates the device that tensors use from then on.
+ */
 
 import { aFlag, aFunction, anArray, checkOptions } from '../../options.ts'
 import { setCurrentDevice } from '../current-device.ts'
@@ -10,8 +12,8 @@ import { findAdapter } from './adapter.ts'
 /**
  * Opens a device on the best available adapter: the one named by WEFTGRAD_ADAPTER, else hardware, else software Vulkan,
  * which is downloaded into the cache if it is missing. Tensors use it from then on.
- * @throws WeftgradError 'no-adapter' with what was found and what to do, 'fetch' if a driver could not be downloaded, 'device'
- * if the adapter creates no device.
+ * @throws WeftgradError 'no-adapter' with what was found and what to do, 'fetch' if a driver could not be downloaded,
+ * 'device' if the adapter creates no device.
  */
 export async function open(options: FindAdapterOptions = {}): Promise<Device> {
   checkOptions('open', options, { provision: aFlag, log: aFunction, dawnToggles: anArray })

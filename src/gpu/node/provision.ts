@@ -26,7 +26,10 @@ import { neededLibraries } from './elf.ts'
 const DRIVER_PACKAGE = 'mesa-vulkan-drivers'
 const DRIVER_LIBRARY = 'libvulkan_lvp.so'
 
-/** Releases whose Mesa Dawn refuses: Debian 12's 22.3.6 lacks `shaderUniformArrayDynamicIndexing`; its backports have 25.0.7. */
+/**
+ * Releases whose Mesa Dawn refuses: Debian 12's 22.3.6 lacks `shaderUniformArrayDynamicIndexing`; its backports have
+ * 25.0.7.
+ */
 const BACKPORTS_FOR = ['bookworm']
 
 /** Dawn refuses 22.3.6 and accepts 25.0.7. Versions between were not tried, so they are downloaded and Dawn decides. */
@@ -55,8 +58,8 @@ export function canProvision(places: AptPlaces = SYSTEM_APT): boolean {
 
 /**
  * Downloads the driver into the cache. Replaces even an intact one, since the caller found it unusable. Throws
- * WeftgradError: 'no-adapter' if this system is not supported, 'fetch' if the download failed. Takes about 4 s and 12 MB on
- * a desktop with LLVM and the X libraries, 54 MB on a bare system.
+ * WeftgradError: 'no-adapter' if this system is not supported, 'fetch' if the download failed. Takes about 4 s and 12
+ * MB on a desktop with LLVM and the X libraries, 54 MB on a bare system.
  */
 export async function provisionDriver({ log, places = SYSTEM_APT }: ProvisionOptions): Promise<CachedDriver> {
   const codename = codenameOf(places)

@@ -87,7 +87,9 @@ export function useCachedDriver(driver: CachedDriver): void {
   setEnvironment('VK_ICD_FILENAMES', driver.icd)
 }
 
-/** Loads the Vulkan loader of a cached driver, for a system with drivers but no loader. True if there is a loader now. */
+/**
+ * Loads the Vulkan loader of a cached driver, for a system with drivers but no loader. True if there is a loader now.
+ */
 export function loadCachedLoader(driver: CachedDriver): boolean {
   return hasLoader() || loadFailure(join(driver.folder, 'lib', LOADER)) === undefined
 }

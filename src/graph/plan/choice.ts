@@ -9,8 +9,8 @@ import { planKernel } from '../../kernels/kernel.ts'
 import type { Kernels, TensorType, Value } from '../node.ts'
 
 /**
- * Variants by `family`, or by `family|shape class`: the more specific entry wins. Unknown entries, and those that the shapes
- * or the adapter do not support, are ignored. Plain JSON.
+ * Variants by `family`, or by `family|shape class`: the more specific entry wins. Unknown entries, and those that the
+ * shapes or the adapter do not support, are ignored. Plain JSON.
  */
 export type VariantTable = Readonly<Record<string, string>>
 

@@ -1,6 +1,6 @@
 /**
- * Stores tuning results between runs, by adapter and driver, with the candidates of each winner, so that new variants are
- * measured and removed ones are not used. In memory here; in files in Node.js.
+ * Stores tuning results between runs, by adapter and driver, with the candidates of each winner, so that new variants
+ * are measured and removed ones are not used. In memory here; in files in Node.js.
  */
 
 import type { Device } from '../../gpu/device.ts'

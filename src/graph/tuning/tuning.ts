@@ -73,7 +73,10 @@ export const tuneKinds = { budgetMs: aNumber, log: aFunction, signal: aSignal }
 export interface CandidateResult {
   /** Its name in the family. */
   readonly variant: string
-  /** Wall-clock time of one run: the lower quartile of the rounds, or a single run if it was given up. Undefined if it was not run. */
+  /**
+   * Wall-clock time of one run: the lower quartile of the rounds, or a single run if it was given up. Undefined if it
+   * was not run.
+   */
   readonly milliseconds?: number
   /** The reason it was ruled out. */
   readonly problem?: string
@@ -93,7 +96,10 @@ export interface TunedKernel {
 export interface TuningResult {
   /** The variants for these kernels, both known and newly found. */
   readonly variants: VariantTable
-  /** The tuned kernels, the one with the most work first. `candidates` is empty if only one was worth measuring, or one took the whole budget. */
+  /**
+   * The tuned kernels, the one with the most work first. `candidates` is empty if only one was worth measuring, or one
+   * took the whole budget.
+   */
   readonly kernels: readonly TunedKernel[]
   /** Kernels not tuned because the budget was spent. */
   readonly left: number
@@ -102,8 +108,9 @@ export interface TuningResult {
 }
 
 /**
- * Measures the kernels that have several variants and no entry in `known`. A candidate that the adapter refuses, or whose
- * results are wrong, is reported and never chosen. For a training use `nn.tuneTraining`, which finds the kernels itself.
+ * Measures the kernels that have several variants and no entry in `known`. A candidate that the adapter refuses, or
+ * whose results are wrong, is reported and never chosen. For a training use `nn.tuneTraining`, which finds the kernels
+ * itself.
  * @throws WeftgradError 'argument' for unknown options; 'device-lost', 'device' or 'disposed' if the device fails.
  */
 export async function tune(

@@ -207,7 +207,8 @@ const strideX = ${key.strides[1]}u;`,
       let paddedY = imageRow + u.padTop;
 ${total.declare}
       for (var ky = 0u; ky < u.kernelHeight; ky++) {
-        // The output row that reached this one through row ky of the kernel, if there is one; wraps where it lies before.
+        // The output row that reached this one through row ky of the kernel, if there is one; wraps where it lies
+        // before.
         let down = paddedY - ky * u.dilationY;
         let outY = down / strideY;
         if (down <= paddedY && outY * strideY == down && outY < u.outHeight) {

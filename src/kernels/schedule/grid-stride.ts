@@ -74,7 +74,10 @@ export interface LaneCoordinates {
   readonly advance: string
 }
 
-/** Coordinates over `extents`, the last axis fastest. The uniforms are `items`, `itemsPerLane`, `n<axis>` and `step<axis>`. */
+/**
+ * Coordinates over `extents`, the last axis fastest. The uniforms are `items`, `itemsPerLane`, `n<axis>` and
+ * `step<axis>`.
+ */
 export function laneCoordinates(extents: readonly number[], grid: Grid): LaneCoordinates {
   const uniforms: Record<string, UniformValue> = { items: elementCount(extents), itemsPerLane: grid.itemsPerLane }
   const start = [`  var item = group * (u.itemsPerLane * ${grid.workgroupSize}u) + lane;`]

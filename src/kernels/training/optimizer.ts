@@ -61,8 +61,8 @@ export interface SgdKey {
 
 /**
  * Adam and AdamW. Outputs: parameters, firstMoment, secondMoment (f32 [count] each), state u32 [4]. Inputs: gradients
- * f32 [count], table f32 [steps, 4] with rows
- * `[learningRate * sqrt(1 - beta2^t) / (1 - beta1^t), learningRate * weightDecay, 0, 0]`. Throws 'argument' for hyperparameters out of range.
+ * f32 [count], table f32 [steps, 4] with rows `[learningRate * sqrt(1 - beta2^t) / (1 - beta1^t), learningRate *
+ * weightDecay, 0, 0]`. Throws 'argument' for hyperparameters out of range.
  */
 export const adam: Family<AdamKey, 'plain'> = {
   name: 'adam',

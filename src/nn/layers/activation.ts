@@ -22,7 +22,8 @@ export const aLayerActivation = /* @__PURE__ */ orFunction(
 )
 
 /**
- * Keras' `Activation`: a separate activation, for use where it does not directly follow a product. The name is optional.
+ * Keras' `Activation`: a separate activation, for use where it does not directly follow a product. The name is
+ * optional.
  * @throws WeftgradError 'argument' for an unknown function.
  */
 export function activation(

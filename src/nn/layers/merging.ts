@@ -34,8 +34,8 @@ export function add(...given: Named<[]>): Layer {
 }
 
 /**
- * Keras' `Concatenate`: joins two or more inputs along an axis. Axes count as in Keras: 0 is the batch, -1 (the default) the
- * channels.
+ * Keras' `Concatenate`: joins two or more inputs along an axis. Axes count as in Keras: 0 is the batch, -1 (the
+ * default) the channels.
  * @throws WeftgradError 'shape', in a model, if the inputs differ along another axis.
  */
 export function concatenate(...given: Named<[options?: { readonly axis?: number }]>): Layer {

@@ -1,6 +1,6 @@
 /**
- * Xception: figure 5 of Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", 2017. Layers have Keras'
- * names. Its preprocessing is 'tf'.
+ * Xception: figure 5 of Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", 2017. Layers have
+ * Keras' names. Its preprocessing is 'tf'.
  */
 
 import type { Layer } from '../layers.ts'
