@@ -20,7 +20,7 @@ export type ErrorCode =
   | 'no-adapter' // no WebGPU adapter could be found or provisioned
   | 'device' // the WebGPU implementation refused something (validation, out of memory)
   | 'device-lost' // the device went away; whatever was pending rejects with this
-  | 'limit' // something is larger than the adapter allows
+  | 'limit' // something is larger than the adapter allows, or than the memory it has left
   | 'disposed' // memory was used after dispose()
   | 'format' // a file's bytes are not what its format promises
   | 'checksum' // a file's bytes are well formed but not the published ones

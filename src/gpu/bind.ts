@@ -5,6 +5,7 @@
 
 import { WeftgradError } from '../errors.ts'
 import { alignUp, sliceAlignment } from './alignment.ts'
+import { whenReady } from './buffers.ts'
 import type { BufferSlice, Command, Device } from './device.ts'
 import type { Shader } from './shader.ts'
 
@@ -14,6 +15,10 @@ export interface UnboundCommand extends Shader {
   readonly workgroups: readonly [number, number, number]
   /** The memory of the storage bindings 1, 2, ... */
   readonly slices: readonly BufferSlice[]
+  /** Floating-point operations; 0 if memory traffic dominates. */
+  readonly flops?: number
+  /** The uniform word with the number of the first workgroup. Without one, the command is never cut. */
+  readonly firstGroupWord?: number | undefined
 }
 
 export interface BoundCommands {
@@ -28,12 +33,14 @@ export interface BoundCommands {
  */
 export async function bindCommands(
   device: Device,
-  unbound: readonly UnboundCommand[],
+  whole: readonly UnboundCommand[],
   label: string,
 ): Promise<BoundCommands> {
+  const unbound = whole.flatMap((command) => cut(command, device.mostPerDispatch))
   const limit = device.limits.maxStorageBufferBindingSize
   for (const { label: kernel, slices } of unbound)
     for (const slice of slices) refuseOversized(kernel, slice.bytes, limit)
+  await whenReady(unbound.flatMap(({ slices }) => slices.map(({ buffer }) => buffer)))
   const pipelines = await Promise.all(unbound.map((command) => device.pipeline(command)))
 
   const offsets: number[] = []
@@ -48,6 +55,7 @@ export async function bindCommands(
   })
   const uniformBuffer = device.allocateUniforms(words, `${label} uniforms`)
   try {
+    await whenReady([uniformBuffer])
     const commands = await device.validated(label, () =>
       unbound.map((command, i): Command => {
         const pipeline = pipelines[i]
@@ -56,6 +64,7 @@ export async function bindCommands(
           label: command.label,
           pipeline,
           workgroups: command.workgroups,
+          work: command.work,
           bindGroup: device.gpu.createBindGroup({
             label: command.label,
             layout: device.bindLayout(command.access),
@@ -82,6 +91,36 @@ export async function bindCommands(
     uniformBuffer.dispose()
     throw error
   }
+}
+
+/** WebGPU's limit of a dimension, on every adapter. */
+const mostInDimension = 65535
+
+interface CutCommand extends UnboundCommand {
+  readonly work: number
+}
+
+/** Commands that together run the same workgroups, each with this many operations at most. */
+function cut(command: UnboundCommand, most: number): CutCommand[] {
+  const { firstGroupWord, workgroups, uniforms } = command
+  const work = workOf(command)
+  if (work <= most || firstGroupWord === undefined) return [{ ...command, work }]
+  const [x, y] = workgroups
+  const groups = x * y
+  const size = Math.min(Math.max(1, Math.floor((groups * most) / work)), mostInDimension)
+  return Array.from({ length: Math.ceil(groups / size) }, (_, i) => {
+    const first = i * size
+    const count = Math.min(size, groups - first)
+    const own = Uint32Array.from(uniforms)
+    own[firstGroupWord] = first
+    return { ...command, uniforms: own, workgroups: [count, 1, 1], work: (work * count) / groups }
+  })
+}
+
+/** Operations of a command. A byte written counts as four: adapters take about that long to store one. */
+function workOf({ flops = 0, access, slices }: UnboundCommand): number {
+  const written = slices.filter((_, i) => access[i] === 'read_write').reduce((sum, { bytes }) => sum + bytes, 0)
+  return flops + 4 * written
 }
 
 /** Throws 'limit' for a tensor larger than a kernel can bind. */

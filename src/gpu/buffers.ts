@@ -28,7 +28,7 @@ export class BufferRegistry {
 
   allocateUniforms(data: Uint32Array<ArrayBuffer>, label: string): DeviceBuffer {
     const buffer = this.#create(Math.max(16, data.byteLength), label, uniformUsage)
-    this.#device.gpu.queue.writeBuffer(buffer.gpu, 0, data)
+    send(this.#device, buffer, data)
     return buffer
   }
 
@@ -43,7 +43,18 @@ export class BufferRegistry {
         { bytes, maxBufferSize },
       )
     }
-    const buffer = new OwnedBuffer(device, device.gpu.createBuffer({ label, size: bytes, usage }), label, () => {
+    device.gpu.pushErrorScope('out-of-memory')
+    const gpu = device.gpu.createBuffer({ label, size: bytes, usage })
+    const answer = device.guard(device.gpu.popErrorScope()).then((error) => {
+      if (error === null) return
+      throw new WeftgradError(
+        'limit',
+        `${label} needs ${bytes} bytes, and the device has no memory left for it: ${inUse} bytes are in use here. Use a smaller batch, dispose of what is no longer needed, or close other programs that use the GPU.`,
+        { bytes, inUse },
+      )
+    })
+    const inUse = this.#liveBytes
+    const buffer = new OwnedBuffer(device, gpu, label, answer, () => {
       this.#live.delete(buffer)
       this.#liveBytes -= buffer.bytes
     })
@@ -64,14 +75,26 @@ class OwnedBuffer implements DeviceBuffer {
   readonly bytes: number
   readonly label: string
   live = true
+  allocated: DeviceBuffer['allocated'] = 'unknown'
+  readonly ready: Promise<void>
   readonly #onDispose: () => void
 
-  constructor(device: Device, gpu: GPUBuffer, label: string, onDispose: () => void) {
+  constructor(device: Device, gpu: GPUBuffer, label: string, answer: Promise<void>, onDispose: () => void) {
     this.device = device
     this.gpu = gpu
     this.bytes = gpu.size
     this.label = label
     this.#onDispose = onDispose
+    this.ready = answer.then(
+      () => {
+        this.allocated = 'yes'
+      },
+      (error: unknown) => {
+        this.allocated = 'no'
+        throw error
+      },
+    )
+    this.ready.catch(() => undefined) // it reaches whoever binds or reads the buffer
   }
 
   slice(offset = 0, bytes: number = this.bytes - offset): BufferSlice {
@@ -94,6 +117,22 @@ class OwnedBuffer implements DeviceBuffer {
 export function refuseReleased(buffers: Iterable<DeviceBuffer>): void {
   for (const { live, label } of buffers)
     if (!live) throw new WeftgradError('disposed', `${label} was disposed and can no longer be used.`)
+}
+
+/**
+ * Writes host bytes. WebGPU complains about a buffer for which there was no memory. That must not fail the device, since
+ * the buffer's `ready` tells.
+ */
+export function send({ gpu }: Device, buffer: DeviceBuffer, data: ArrayBufferView<ArrayBuffer>, offset = 0): void {
+  const isKnown = buffer.allocated !== 'unknown'
+  if (!isKnown) gpu.pushErrorScope('validation')
+  gpu.queue.writeBuffer(buffer.gpu, offset, data.buffer, data.byteOffset, data.byteLength)
+  if (!isKnown) gpu.popErrorScope().catch(() => undefined)
+}
+
+/** Rejects with 'limit' if there was no memory for one of the buffers. Resolves at once if that is known. */
+export async function whenReady(buffers: Iterable<DeviceBuffer>): Promise<void> {
+  for (const buffer of buffers) if (buffer.allocated !== 'yes') await buffer.ready
 }
 
 /** Allocates a buffer for host bytes of any length and copies them there, zero-padded to whole words. */

@@ -54,6 +54,16 @@ export interface DeviceBuffer {
   readonly device: Device
   /** False after `dispose`. */
   readonly live: boolean
+  /**
+   * Whether there was memory for it: 'yes' once WebGPU has answered. Until then use it for `write` only.
+   * @internal
+   */
+  readonly allocated: 'unknown' | 'yes' | 'no'
+  /**
+   * Resolves once WebGPU has answered. Rejects with 'limit' if there was no memory.
+   * @internal
+   */
+  readonly ready: Promise<void>
   /** A part of the buffer, starting at `offset` bytes; all of it by default. */
   slice(offset?: number, bytes?: number): BufferSlice
   /** Frees the memory. A second call does nothing. */
@@ -85,6 +95,8 @@ export interface Command {
   readonly bindGroup: GPUBindGroup
   /** Workgroups in x, y and z. */
   readonly workgroups: readonly [number, number, number]
+  /** Operations, about: how much of a submission it takes up. */
+  readonly work: number
 }
 
 /**
@@ -152,7 +164,12 @@ export interface Device {
   allocateUniforms(data: Uint32Array<ArrayBuffer>, label: string): DeviceBuffer
 
   /**
-   * Encodes the commands `repeats` times into one compute pass and submits it; each command sees what earlier ones
+   * The most operations of one dispatch. Longer ones are cut when they are bound.
+   * @internal
+   */
+  readonly mostPerDispatch: number
+  /**
+   * Encodes the commands `repeats` times and submits about 100 ms of work at a time; each command sees what earlier ones
    * wrote. Resolves when the device may be given more work: at most two submissions are pending at a time.
    * @internal
    */

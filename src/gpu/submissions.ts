@@ -1,26 +1,41 @@
 /** Encodes commands and submits them, a few submissions ahead of the device. */
 
 import type { Command, Device } from './device.ts'
+import type { Pace, Portion } from './pace.ts'
 
 /** Enough to keep the device busy while the host encodes; more would only delay a stop. */
 const mostPending = 2
 
 export class SubmissionQueue {
   readonly #device: Device
+  readonly #pace: Pace
   #pending: Promise<undefined>[] = []
+  /** When the device finished the latest portion, as far as is known. */
+  #lastDone = 0
 
-  constructor(device: Device) {
+  constructor(device: Device, pace: Pace) {
     this.#device = device
+    this.#pace = pace
   }
 
   async submit(commands: readonly Command[], repeats: number): Promise<void> {
     const device = this.#device
     device.check()
-    encodeAndSubmit(device.gpu, commands, repeats)
-    const done = device.guard(device.gpu.queue.onSubmittedWorkDone())
-    done.catch(() => undefined) // a failure reaches whoever waits for the oldest submission, or the next call
-    this.#pending.push(done)
-    while (this.#pending.length >= mostPending) await this.#pending.shift()
+    for (const portion of this.#pace.portions(commands, repeats)) {
+      encodeAndSubmit(device.gpu, portion)
+      const done = device.guard(this.#timed(portion.work))
+      done.catch(() => undefined) // a failure reaches whoever waits for the oldest submission, or the next call
+      this.#pending.push(done)
+      while (this.#pending.length >= mostPending) await this.#pending.shift()
+    }
+  }
+
+  async #timed(work: number): Promise<undefined> {
+    const submitted = performance.now()
+    await this.#device.gpu.queue.onSubmittedWorkDone()
+    const now = performance.now()
+    this.#pace.learn(work, now - Math.max(submitted, this.#lastDone))
+    this.#lastDone = now
   }
 
   async idle(): Promise<void> {
@@ -34,8 +49,7 @@ export class SubmissionQueue {
 /** Submits one compute pass with the commands, `repeats` times in a row. */
 export function encodeAndSubmit(
   gpu: GPUDevice,
-  commands: readonly Command[],
-  repeats: number,
+  { commands, repeats }: Pick<Portion, 'commands' | 'repeats'>,
   timestampWrites?: GPUComputePassTimestampWrites,
 ): void {
   const encoder = gpu.createCommandEncoder()

@@ -14,7 +14,7 @@ export async function timeOnDevice(device: Device, commands: readonly Command[],
   const resolved = gpu.createBuffer({ size: 16, usage: 0x200 | 0x4 /* QUERY_RESOLVE | COPY_SRC */ })
   const staging = gpu.createBuffer({ size: 16, usage: stagingUsage })
   try {
-    encodeAndSubmit(gpu, commands, repeats, { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 })
+    encodeAndSubmit(gpu, { commands, repeats }, { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 })
     const encoder = gpu.createCommandEncoder()
     encoder.resolveQuerySet(querySet, 0, 2, resolved, 0)
     encoder.copyBufferToBuffer(resolved, 0, staging, 0, 16)

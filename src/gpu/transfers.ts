@@ -2,7 +2,7 @@
 
 import { WeftgradError } from '../errors.ts'
 import { alignUp, wordBytes } from './alignment.ts'
-import { refuseReleased } from './buffers.ts'
+import { refuseReleased, send, whenReady } from './buffers.ts'
 import type { BufferSlice, BytesOf, Device } from './device.ts'
 
 /** The usage of a buffer that the host reads. */
@@ -18,7 +18,7 @@ export function write(device: Device, slice: BufferSlice, data: ArrayBufferView<
       `Cannot write ${data.byteLength} bytes into ${slice.bytes} of ${slice.buffer.label}.`,
     )
   }
-  device.gpu.queue.writeBuffer(slice.buffer.gpu, slice.offset, data.buffer, data.byteOffset, data.byteLength)
+  send(device, slice.buffer, data, slice.offset)
 }
 
 /** `Device.copy`. */
@@ -43,6 +43,8 @@ export async function readAll<Slices extends readonly BufferSlice[]>(
   device.check()
   refuseReleased(slices.map((slice) => slice.buffer))
   const { gpu } = device
+  const unknown = slices.map(({ buffer }) => buffer).filter(({ allocated }) => allocated !== 'yes')
+  if (unknown.length > 0) await whenReady(unknown)
   let total = 0
   const parts = slices.map((slice) => {
     const begin = total

@@ -13,6 +13,7 @@ import type {
   Subgroups,
 } from './device.ts'
 import { FailureWatch, validated } from './failure.ts'
+import { Pace } from './pace.ts'
 import { PipelineCache } from './pipelines.ts'
 import type { BindingAccess, Shader } from './shader.ts'
 import { findSubgroups, sizeControl } from './subgroups.ts'
@@ -32,7 +33,8 @@ class WebGpuDevice implements Device {
   readonly #failure: FailureWatch
   readonly #buffers = new BufferRegistry(this)
   readonly #pipelines = new PipelineCache(this)
-  readonly #submissions = new SubmissionQueue(this)
+  readonly #pace: Pace
+  readonly #submissions: SubmissionQueue
 
   constructor(gpu: GPUDevice, info: GPUAdapterInfo, facts: AdapterFacts) {
     this.gpu = gpu
@@ -42,6 +44,8 @@ class WebGpuDevice implements Device {
     this.timestamps = gpu.features.has('timestamp-query')
     this.#failure = new FailureWatch(gpu)
     this.lost = this.#failure.lost
+    this.#pace = new Pace(facts.class)
+    this.#submissions = new SubmissionQueue(this, this.#pace)
   }
 
   get usable(): boolean {
@@ -92,13 +96,17 @@ class WebGpuDevice implements Device {
     return this.#pipelines.layout(access)
   }
 
+  get mostPerDispatch(): number {
+    return this.#pace.mostPerDispatch
+  }
+
   submit(commands: readonly Command[], repeats = 1): Promise<void> {
     return this.#submissions.submit(commands, repeats)
   }
 
   submitNow(commands: readonly Command[], repeats = 1): void {
     this.check()
-    encodeAndSubmit(this.gpu, commands, repeats)
+    for (const portion of this.#pace.portions(commands, repeats)) encodeAndSubmit(this.gpu, portion)
   }
 
   idle(): Promise<void> {

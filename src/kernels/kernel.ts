@@ -100,6 +100,10 @@ export interface Dispatch {
   readonly bindings: readonly Binding[]
   /** The uniform block's bytes, as u32 words; empty if the kernel has none. */
   readonly uniforms: Uint32Array
+  /**
+   * The uniform word with the number of the first workgroup, 0 as a rule: a dispatch that takes long is cut into several.
+   */
+  readonly firstGroupWord?: number
   /** Workgroups in x, y and z, 65,535 at most in each. */
   readonly workgroups: readonly [number, number, number]
   /**
@@ -186,6 +190,11 @@ export function planKernel<Key>(family: Family<Key>, key: Key, target: Target, v
   return chosen.plan(key, target)
 }
 
+/** Operations of one of a plan's dispatches, at most: all of the plan's, unless it only adds up partial results. */
+export function mostFlopsOf({ flops }: KernelPlan, { splitSum }: Dispatch): number {
+  return splitSum === undefined ? flops : 0
+}
+
 /** The operand at this position, from 0: for {@link reads}. */
 export const input = (index: number): Operand => ({ role: 'input', index })
 /** The result at this position, from 0: for {@link writes}, and for later dispatches that read it. */
@@ -260,7 +269,7 @@ export function dispatch(text: KernelText): Dispatch {
     ...{ label: aString, bindings: anArray, uniforms: anObject, workgroupSize: aNumber, workgroups: aNumber },
     ...{ subgroups: anObject, declarations: aString, body: aString },
   })
-  const uniforms = { groups: text.workgroups, ...text.uniforms }
+  const uniforms = { groups: text.workgroups, firstGroup: 0, ...text.uniforms }
   const names = Object.keys(uniforms)
   const fields = Object.entries(uniforms).map(([name, value]) => `  ${name}: ${uniformType(value)},`)
   const words = new Uint32Array(Math.ceil(names.length / 4) * 4)
@@ -284,14 +293,15 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let groups = u.groups;
-  let group = workgroupId.y * workgroupCount.x + workgroupId.x;
+  let group = u.firstGroup + workgroupId.y * workgroupCount.x + workgroupId.x;
   let index = group * ${text.workgroupSize}u + lane;
 ${text.body}
 }
 `
   const y = Math.ceil(text.workgroups / maxWorkgroupsPerDimension)
   const x = Math.ceil(text.workgroups / Math.max(1, y))
-  return { label: text.label, wgsl, bindings: text.bindings, uniforms: words, workgroups: [x, y, 1] }
+  const firstGroupWord = names.indexOf('firstGroup')
+  return { label: text.label, wgsl, bindings: text.bindings, uniforms: words, firstGroupWord, workgroups: [x, y, 1] }
 }
 
 function enabledSubgroups(target: Target, { label, workgroupSize }: KernelText): ReturnType<typeof subgroupText> {

@@ -28,6 +28,7 @@ import { aFlag, anObject, checkOptions, checkValue, countFrom1, type Kind, theBy
 import type { Batches } from './batch-order.ts'
 import { BatchOrder, cutIntoBatches, u32Leaf, writeOrder } from './batch-order.ts'
 import type { Evaluation } from './contract.ts'
+import { withFittingBatch } from './fitting-batch.ts'
 import type { Model } from './model.ts'
 import { classesOf, gatherInputs, refuseMisfits } from './training-step.ts'
 
@@ -83,16 +84,24 @@ export class Evaluator {
   }
 
   /**
-   * Plans and compiles, so that `run` does not have to.
+   * Plans and compiles, so that `run` does not have to. Without a batch size, it takes as many images at a time as memory
+   * allows.
    * @throws WeftgradError 'shape' or 'mismatch' if the images or classes do not fit the model, 'argument' for a batch
    * size below 1.
    */
   static async create(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
     checkOptions('evaluate', options, evaluationKinds)
     checkValue('evaluate: the data', data, aDataset)
+    const { batchSize } = options
+    if (batchSize !== undefined) return Evaluator.#of(model, data, options, batchSize)
+    return withFittingBatch(defaultBatch(data.device, classesOf(model)), (fitting) =>
+      Evaluator.#of(model, data, options, fitting),
+    )
+  }
+
+  static async #of(model: Model, data: Dataset, options: EvaluateModelOptions, batchSize: number): Promise<Evaluator> {
     const { device } = data
     const classes = classesOf(model)
-    const { batchSize: wanted = defaultBatch(device, classes) } = options
     refuseMisfits(model, data)
     model.to(device)
     const side = classes > mostConfusionClasses ? 0 : classes
@@ -102,7 +111,7 @@ export class Evaluator {
       return resource
     }
     try {
-      const batches = cutIntoBatches(device, data.count, wanted, own)
+      const batches = cutIntoBatches(device, data.count, batchSize, own)
       const steps = batches.reduce((sum, one) => sum + one.steps, 0)
       const buffers = {
         state: own(device.allocate(trainingStateWords * 4, 'evaluation state')),

@@ -12,6 +12,7 @@ import { shapeText } from '../graph/node.ts'
 import type { KernelTask, VariantTable } from '../graph/plan/choice.ts'
 import { Program, planFor } from '../graph/run/program.ts'
 import { BatchOrder } from '../nn/batch-order.ts'
+import { withFittingBatch } from '../nn/fitting-batch.ts'
 import type { Model } from '../nn/model.ts'
 import { type PreprocessingMode, preprocessInput } from '../nn/preprocessing.ts'
 import { gatherBatch } from '../operators/gather-batch.ts'
@@ -109,16 +110,31 @@ export class FeatureExtractor {
     this.#program = program
   }
 
-  /** Makes an extractor; the base must have its weights. Throws 'argument' for layers it lacks, 'limit', 'device'. */
+  /**
+   * Makes an extractor; the base must have its weights. Takes fewer images at a time if memory does not suffice. Throws
+   * 'argument' for layers the base lacks, 'limit', 'device'.
+   */
   static async create(
     base: Model,
     images: ImageDataset,
     taps: readonly FeatureTap[],
     options: ExtractorOptions,
   ): Promise<FeatureExtractor> {
+    const { batch = extractionBatch(base, taps, images.device) } = options
+    return withFittingBatch(Math.min(images.count, batch), (fitting) =>
+      FeatureExtractor.#of(base, images, taps, { ...options, batch: fitting }),
+    )
+  }
+
+  static async #of(
+    base: Model,
+    images: ImageDataset,
+    taps: readonly FeatureTap[],
+    options: ExtractorOptions & { readonly batch: number },
+  ): Promise<FeatureExtractor> {
     const { device } = images
+    const { batch } = options
     const columns = featureColumns(base, taps)
-    const batch = Math.min(images.count, options.batch ?? extractionBatch(base, taps, device))
     const order = new BatchOrder(device, batch, 1)
     try {
       const value = traced(base, images, taps, order, options.preprocessing).value
@@ -149,7 +165,7 @@ export class FeatureExtractor {
         return indices[first + Math.min(start + i, count - 1)] ?? 0
       })
       this.#order.write(wanted)
-      this.#program.runNow()
+      await this.#program.run()
       const reading = arrive(start, device.readAll(this.#program.results))
       reading.catch(() => undefined) // awaited in the next turn, or below
       await underWay
@@ -218,10 +234,10 @@ export function extractionTasks(
  * The most images per batch. Enough to keep a CPU's cores busy without using more memory: on two cores VGG16 at 32
  * pixels does 146, 147, 150 and 146 images/s by 16, 32, 64 and 128 at a time (the last make activations of 32 MiB),
  * Xception at 71 does 119, 125, 128 and 129 by 8, 16, 32 (18 MiB) and 64. A GPU should gain from larger batches (not
- * measured).
+ * measured): its limits are guesses, with 16 images of VGG16 at 224 pixels, 0.5 TFLOP, the most that fit into 256 MiB.
  */
 const mostImages = { cpu: 64, gpu: 256 } as const
-const largestBytes = { cpu: 32 * 2 ** 20, gpu: Number.POSITIVE_INFINITY } as const
+const largestBytes = { cpu: 32 * 2 ** 20, gpu: 256 * 2 ** 20 } as const
 
 /** The number of images per batch, a power of two. Throws 'limit' if even one image is too large for the adapter. */
 export function extractionBatch(base: Model, taps: readonly FeatureTap[], device: Device): number {

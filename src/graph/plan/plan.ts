@@ -10,7 +10,7 @@ import { sliceAlignment } from '../../gpu/alignment.ts'
 import { refuseOversized } from '../../gpu/bind.ts'
 import type { BufferSlice, DeviceBuffer } from '../../gpu/device.ts'
 import type { DType, KernelPlan, Operand, SplitSum } from '../../kernels/kernel.ts'
-import { elementCount } from '../../kernels/kernel.ts'
+import { elementCount, mostFlopsOf } from '../../kernels/kernel.ts'
 import type { LeafAttributes, Node, Storage, TensorType, Value } from '../node.ts'
 import { isNode, keyOf, leafOp, outputOf, shapeText, topologicalOrder } from '../node.ts'
 import { planCopy } from '../rewrite/elementwise-chain.ts'
@@ -65,8 +65,12 @@ export interface PlannedDispatch {
   readonly access: readonly ('read' | 'read_write')[]
   /** The uniform block's bytes, as u32 words. */
   readonly uniforms: Uint32Array
+  /** The uniform word with the number of the first workgroup; undefined if the dispatch cannot be cut. */
+  readonly firstGroupWord: number | undefined
   /** Workgroups in x, y and z. */
   readonly workgroups: readonly [number, number, number]
+  /** Floating-point operations; 0 if memory traffic dominates. */
+  readonly flops: number
   /** The locations of its storage operands, in order. */
   readonly operands: readonly Location[]
 }
@@ -326,12 +330,15 @@ class Planner {
   }
 
   #emit(kernel: KernelPlan, pools: Readonly<Record<Operand['role'], readonly Location[]>>): void {
-    for (const { label, wgsl, uniforms, workgroups, bindings } of kernel.dispatches) {
+    for (const dispatch of kernel.dispatches) {
+      const { label, wgsl, uniforms, firstGroupWord, workgroups, bindings } = dispatch
       this.#dispatches.push({
         label,
         wgsl,
         uniforms,
+        firstGroupWord,
         workgroups,
+        flops: mostFlopsOf(kernel, dispatch),
         access: bindings.map((binding) => binding.access),
         operands: bindings.map(({ operand }) => {
           const location = pools[operand.role][operand.index]

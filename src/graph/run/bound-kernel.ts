@@ -4,6 +4,7 @@ import type { BoundCommands, UnboundCommand } from '../../gpu/bind.ts'
 import { bindCommands } from '../../gpu/bind.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../../gpu/device.ts'
 import type { KernelPlan, Operand } from '../../kernels/kernel.ts'
+import { mostFlopsOf } from '../../kernels/kernel.ts'
 
 /** A kernel's plan and the memory it works on. */
 export interface PlacedKernel {
@@ -44,10 +45,11 @@ export function unboundCommands(
     output: outputs,
     scratch: scratch.map((buffer) => buffer.slice()),
   }
-  return plan.dispatches.map(({ bindings, ...dispatch }) => ({
+  return plan.dispatches.map((dispatch) => ({
     ...dispatch,
-    access: bindings.map((binding) => binding.access),
-    slices: bindings.map(({ operand: { role, index } }) => {
+    flops: mostFlopsOf(plan, dispatch),
+    access: dispatch.bindings.map((binding) => binding.access),
+    slices: dispatch.bindings.map(({ operand: { role, index } }) => {
       const slice = slices[role][index]
       if (slice === undefined) throw new RangeError(`${dispatch.label} binds ${role} ${index}, which was not given`)
       return slice

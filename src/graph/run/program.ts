@@ -3,7 +3,7 @@
  * same commands; it creates, writes and allocates nothing.
  */
 
-import type { UnboundCommand } from '../../gpu/bind.ts'
+import type { BoundCommands, UnboundCommand } from '../../gpu/bind.ts'
 import { bindCommands } from '../../gpu/bind.ts'
 import { refuseReleased } from '../../gpu/buffers.ts'
 import type { BufferSlice, Command, Device, DeviceBuffer } from '../../gpu/device.ts'
@@ -51,29 +51,35 @@ export function planFor(
 /** A plan with its memory and pipelines, ready to run any number of times. */
 export class Program {
   readonly device: Device
-  readonly commands: readonly Command[]
   readonly choices: readonly Choice[]
   /** The location of each wanted value after a run, in order. */
   readonly results: readonly BufferSlice[]
   readonly arenaBytes: number
+  readonly #label: string
+  readonly #unbound: readonly UnboundCommand[]
   /** All buffers that the commands read and write. */
   readonly #buffers: ReadonlySet<DeviceBuffer>
   readonly #release: () => void
+  #bound: BoundCommands
+  /** The device's limit for a dispatch when the commands were bound. */
+  #mostPerDispatch: number
 
   private constructor(
     device: Device,
     plan: Plan,
-    commands: readonly Command[],
+    parts: { readonly label: string; readonly unbound: readonly UnboundCommand[]; readonly bound: BoundCommands },
     results: readonly BufferSlice[],
-    buffers: ReadonlySet<DeviceBuffer>,
     release: () => void,
   ) {
     this.device = device
-    this.commands = commands
+    this.#label = parts.label
+    this.#unbound = parts.unbound
+    this.#bound = parts.bound
+    this.#mostPerDispatch = device.mostPerDispatch
     this.choices = plan.choices
     this.results = results
     this.arenaBytes = plan.arenaBytes.reduce((sum, bytes) => sum + bytes, 0)
-    this.#buffers = buffers
+    this.#buffers = new Set(parts.unbound.flatMap((command) => command.slices.map((slice) => slice.buffer)))
     this.#release = release
   }
 
@@ -123,24 +129,39 @@ export class Program {
         ).flatMap(withScratch),
       ]
       const bound = await bindCommands(device, unbound, label)
-      const buffers = new Set(unbound.flatMap((command) => command.slices.map((slice) => slice.buffer)))
-      return new Program(device, plan, bound.commands, results, buffers, () => {
-        bound.dispose()
-        release()
-      })
+      return new Program(device, plan, { label, unbound, bound }, results, release)
     } catch (error) {
       release()
       throw error
     }
   }
 
+  /** The bound dispatches of a run. Long ones are cut for a GPU: see `Device.mostPerDispatch`. */
+  get commands(): readonly Command[] {
+    return this.#bound.commands
+  }
+
   /**
-   * Encodes `repeats` runs into one submission. Resolves when more may be submitted, not when the runs are done.
-   * Rejects with 'disposed' if the program, or memory that it reads or writes, was disposed.
+   * Submits `repeats` runs. Resolves when more may be submitted, not when the runs are done. Rejects with 'disposed' if
+   * the program, or memory that it reads or writes, was disposed.
    */
   async run(repeats = 1): Promise<void> {
     refuseReleased(this.#buffers)
+    await this.#adapt()
     await this.device.submit(this.commands, repeats)
+  }
+
+  /** Binds the commands again if the device turned out to be much faster or slower than when its dispatches were cut. */
+  async #adapt(): Promise<void> {
+    const [before, now] = [this.#mostPerDispatch, this.device.mostPerDispatch]
+    const wasCut = this.commands.length > this.#unbound.length
+    const isFaster = now >= 4 * before && wasCut
+    const isSlower = before >= 4 * now && this.commands.some(({ work }) => work > now)
+    if (!isFaster && !isSlower) return
+    const bound = await bindCommands(this.device, this.#unbound, this.#label)
+    this.#bound.dispose()
+    this.#bound = bound
+    this.#mostPerDispatch = now
   }
 
   /** Encodes and submits one run without waiting. The caller reads back or waits later. Throws 'disposed'. */
@@ -151,6 +172,7 @@ export class Program {
 
   /** Frees arenas, uniforms and temporary uploads, and with them all results without a destination. */
   dispose(): void {
+    this.#bound.dispose()
     this.#release()
   }
 

@@ -1,0 +1,144 @@
+/**
+ * A `navigator.gpu` that records what it is given and computes nothing: any limits, features and subgroup sizes, for
+ * tests of how work is laid out on adapters that are not at hand. Everything read back is zero.
+ */
+
+export interface RecordingOptions {
+  readonly limits?: Readonly<Record<string, number>>
+  /** The subgroup size; undefined leaves the feature out. */
+  readonly subgroupSize?: number
+  readonly timestamps?: boolean
+  /** True makes it a software adapter. */
+  readonly software?: boolean
+}
+
+/** One dispatch of a submission. */
+export interface RecordedDispatch {
+  readonly label: string
+  readonly wgsl: string
+  readonly bindGroup: GPUBindGroup
+  readonly workgroups: readonly number[]
+}
+
+/** The limits of a large GPU. */
+const largeLimits = {
+  maxBufferSize: 2 ** 32,
+  maxStorageBufferBindingSize: 2 ** 31 - 4,
+  maxStorageBuffersPerShaderStage: 10,
+  maxComputeWorkgroupStorageSize: 32768,
+  maxComputeInvocationsPerWorkgroup: 1024,
+  maxComputeWorkgroupSizeX: 1024,
+  maxComputeWorkgroupsPerDimension: 65535,
+}
+
+/** What WebGPU guarantees on every adapter. */
+export const guaranteedLimits = {
+  maxBufferSize: 2 ** 28,
+  maxStorageBufferBindingSize: 2 ** 27,
+  maxStorageBuffersPerShaderStage: 8,
+  maxComputeWorkgroupStorageSize: 16384,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupSizeX: 256,
+}
+
+export class RecordingGpu {
+  /** The dispatches of each submission that has any, in order. */
+  readonly submissions: RecordedDispatch[][] = []
+  /** Every shader text. */
+  readonly shaders = new Set<string>()
+  readonly #options: RecordingOptions
+
+  constructor(options: RecordingOptions = {}) {
+    this.#options = options
+  }
+
+  /** For `open({ gpu })`. */
+  get gpu(): GPU {
+    return { requestAdapter: async () => this.#adapter() } as unknown as GPU
+  }
+
+  #adapter(): unknown {
+    const { limits, subgroupSize, timestamps = true, software = false } = this.#options
+    const features = new Set([
+      ...(timestamps ? ['timestamp-query'] : []),
+      ...(subgroupSize === undefined ? [] : ['subgroups']),
+    ])
+    const own = { ...largeLimits, ...limits }
+    const info = {
+      ...{ vendor: 'recording', architecture: '', device: '', description: 'a recording' },
+      ...{ isFallbackAdapter: software, subgroupMinSize: subgroupSize, subgroupMaxSize: subgroupSize },
+    }
+    return { features, limits: own, info, requestDevice: async () => this.#device(features, own) }
+  }
+
+  #device(features: ReadonlySet<string>, limits: object): unknown {
+    return {
+      ...{ features, limits, lost: new Promise(() => undefined) },
+      ...{ addEventListener() {}, pushErrorScope() {}, destroy() {} },
+      popErrorScope: async () => null,
+      createBuffer: (descriptor: GPUBufferDescriptor) => this.#buffer(descriptor),
+      createShaderModule: ({ label, code }: GPUShaderModuleDescriptor) => {
+        this.shaders.add(code)
+        return { label, code, getCompilationInfo: async () => ({ messages: [] }) }
+      },
+      createBindGroupLayout: (descriptor: unknown) => descriptor,
+      createPipelineLayout: (descriptor: unknown) => descriptor,
+      createBindGroup: (descriptor: object) => ({ ...descriptor }),
+      createQuerySet: () => ({ destroy() {} }),
+      createComputePipelineAsync: async ({ label, compute }: GPUComputePipelineDescriptor) => ({
+        label,
+        wgsl: (compute.module as unknown as { code: string }).code,
+      }),
+      createCommandEncoder: () => encoder(),
+      queue: {
+        submit: (buffers: readonly RecordedDispatch[][]) => {
+          const dispatches = buffers.flat()
+          if (dispatches.length > 0) this.submissions.push(dispatches)
+        },
+        writeBuffer() {},
+        onSubmittedWorkDone: async () => undefined,
+      },
+    }
+  }
+
+  #buffer({ size, usage, label }: GPUBufferDescriptor): unknown {
+    return {
+      ...{ size, usage, label },
+      ...{ destroy() {}, unmap() {}, mapAsync: async () => undefined },
+      getMappedRange: () => this.#answer(new Uint32Array(size / 4)),
+    }
+  }
+
+  /** The probe of subgroups reads back what an adapter that reports the truth would have written. */
+  #answer(words: Uint32Array<ArrayBuffer>): ArrayBuffer {
+    const { subgroupSize } = this.#options
+    const [last] = this.submissions.at(-1) ?? []
+    if (subgroupSize !== undefined && last?.label === 'subgroups')
+      for (let i = 0; i < words.length / 4; i++)
+        words.set([subgroupSize, i % subgroupSize, subgroupSize, subgroupSize - 1], i * 4)
+    return words.buffer
+  }
+}
+
+/** Records the dispatches of its passes; its command buffer is the list of them. */
+function encoder(): unknown {
+  const dispatches: RecordedDispatch[] = []
+  let pipeline = { label: '', wgsl: '' }
+  let bindGroup: unknown
+  return {
+    beginComputePass: () => ({
+      setPipeline: (next: typeof pipeline) => {
+        pipeline = next
+      },
+      setBindGroup: (_: number, next: unknown) => {
+        bindGroup = next
+      },
+      dispatchWorkgroups: (...workgroups: number[]) => {
+        dispatches.push({ ...pipeline, bindGroup: bindGroup as GPUBindGroup, workgroups })
+      },
+      end() {},
+    }),
+    ...{ copyBufferToBuffer() {}, resolveQuerySet() {} },
+    finish: () => dispatches,
+  }
+}
