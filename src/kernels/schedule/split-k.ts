@@ -28,7 +28,8 @@ export function sumPartials(sum: SumPass, target: Target): Dispatch {
   const type = vectorType(width)
   const workgroupSize = plainWorkgroupSize(target)
   const vectors = sum.count / width
-  const made = dispatch({
+  const { splits, count } = sum
+  const text = dispatch({
     label: `${sum.label}/sumPartials`,
     bindings: [
       reads('partial', scratch(0), type),
@@ -44,8 +45,8 @@ export function sumPartials(sum: SumPass, target: Target): Dispatch {
 ${partialsText({ type, splits: sum.splits, partial: 'partial', vectors: 'u.vectors', count: 'u.splits', index: 'index' })}
   result[index] = activate(total${sum.bias === undefined ? '' : ' + bias[index % u.biasVectors]'});`,
   })
+  const made = { ...text, flops: splits * count }
   if (sum.bias !== undefined || sum.activation !== 'linear') return made
-  const { splits, count } = sum
   return { ...made, splitSum: { splits, count, targets: [{ output: 0, from: 0, count }] } }
 }
 

@@ -172,5 +172,5 @@ ${partialsText({ type, splits, partial: 'partial', vectors: 'u.vectors', count: 
     { output: 0, from: 0, count: taps * filters },
     { output: 1, from: taps * filters, count: filters },
   ]
-  return { ...made, splitSum: { splits, count, targets } }
+  return { ...made, flops: splits * count, splitSum: { splits, count, targets } }
 }
