@@ -93,20 +93,18 @@ export class TaskBench {
   }
 }
 
-/** The commands with fewer workgroups, for a run that is short for sure, and the share of the work that they do. */
-export function pieceOf(commands: readonly Command[]): {
-  readonly commands: readonly Command[]
-  readonly share: number
-} {
-  const sum = (all: readonly Command[]): number => all.reduce((total, { work }) => total + work, 0)
-  const pieces = commands.map((command): Command => {
-    const [x, y, z] = command.workgroups
-    const share = pieceWork / command.work
-    if (share >= 1 || x * y * z === 1) return command
-    const groups = Math.max(1, Math.min(x, Math.floor(x * y * z * share)))
-    return { ...command, workgroups: [groups, 1, 1], work: (command.work * groups) / (x * y * z) }
-  })
-  return { commands: pieces, share: sum(pieces) / Math.max(1, sum(commands)) }
+/** The longest command with fewer workgroups, for a run that is short for sure, and its share of all the work. */
+export function pieceOf(
+  commands: readonly Command[],
+): { readonly command: Command; readonly share: number } | undefined {
+  const total = commands.reduce((sum, { work }) => sum + work, 0)
+  const [longest] = commands.toSorted((a, b) => b.work - a.work)
+  if (longest === undefined || total <= pieceWork) return undefined
+  const [x, y, z] = longest.workgroups
+  const all = x * y * z
+  const groups = Math.max(1, Math.min(x, all, Math.floor((all * pieceWork) / longest.work)))
+  const work = (longest.work * groups) / all
+  return { command: { ...longest, workgroups: [groups, 1, 1], work }, share: work / total }
 }
 
 /**

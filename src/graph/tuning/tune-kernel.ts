@@ -12,9 +12,9 @@ import { contenders, Series, winnerOf } from './comparison.ts'
 const usualRounds = 5
 const fewestRounds = 3
 /** Rounds after which what is left counts as equal. */
-const mostRounds = 30
+const mostRounds = 50
 /** Time after which no more series begin: long runs vary less, and other kernels are waiting. */
-const longestSamplingMs = 300
+const longestSamplingMs = 500
 /** Samples that are submitted together, in ms of device time: a stop takes effect between. */
 const batchMs = 100
 /** Enough to fill a sample with a kernel of 5 us. */
@@ -65,7 +65,7 @@ interface Entrant {
   readonly commands: readonly Command[]
   readonly series: Series
   /** Runs per sample. */
-  readonly repeats: number
+  repeats: number
   /** Time of a run in ms, about. */
   milliseconds: number
 }
@@ -86,7 +86,7 @@ export async function tuneKernel(
       if (isSpent()) return undefined
       await trials.open(variant, variant === reference)
     }
-    const field = await trials.withoutHopeless()
+    const field = await trials.ready()
     if (!(await sample(field, clock, isSpent))) return undefined
     let chosen = winnerOf(seriesOf(field), task.preferred)
     const measured = [...names]
@@ -94,9 +94,7 @@ export async function tuneKernel(
     const refined = finer.filter((variant) => baseOf(variant) === chosen)
     if (base !== undefined && refined.length > 0 && !isSpent()) {
       for (const variant of refined) if (!isSpent()) await trials.open(variant, false)
-      const finals = (await trials.withoutHopeless()).filter(
-        ({ variant }) => variant === chosen || refined.includes(variant),
-      )
+      const finals = (await trials.ready()).filter(({ variant }) => variant === chosen || refined.includes(variant))
       measured.push(...refined)
       if (await sample(finals, clock, isSpent)) chosen = winnerOf(seriesOf(finals), chosen)
     }
@@ -147,17 +145,17 @@ class Trials {
       }
       const run = { commands, repeats: 1 }
       // The first run is slower than others. If it takes long, the estimate has prepared for it.
-      const times = await this.#clock.times(estimate !== undefined && estimate > affordableMs ? [run] : [run, run])
+      const timing = this.#clock.times(estimate !== undefined && estimate > affordableMs ? [run] : [run, run])
+      // Read after the first run, which is submitted by now, to wait once for both.
+      const [times, results] = await Promise.all([timing, this.#bench.results()])
       const milliseconds = times.at(-1) ?? 0
       const compileMs = performance.now() - began - milliseconds * times.length
       if (this.#device.facts.class === 'cpu' && !isPreferred && compileMs > longestCompileMs) {
         this.#refuse({ variant, problem: `took ${Math.round(compileMs)} ms to compile` })
         return
       }
-      if (!(await this.#isRight(variant, isReference))) return
-      const runMs = await this.#runMs(commands, milliseconds)
-      const repeats = Math.max(1, Math.min(mostRepeats, Math.ceil(this.#clock.sampleMs / runMs)))
-      this.#entrants.push({ variant, commands, series: new Series(variant), repeats, milliseconds: runMs })
+      if (this.#isRight(variant, isReference, results))
+        this.#entrants.push({ variant, commands, series: new Series(variant), repeats: 1, milliseconds })
     } catch (error) {
       if (!this.#device.usable) throw error
       this.#refuse({ variant, problem: textOf(error) })
@@ -173,15 +171,14 @@ class Trials {
     // A CPU's dispatches have few workgroups: a part of them says little about all.
     if (this.#device.facts.class === 'cpu') return undefined
     const piece = pieceOf(commands)
-    if (piece.share === 1) return undefined
-    const run = { commands: piece.commands, repeats: 1 }
+    if (piece === undefined) return undefined
+    const run = { commands: [piece.command], repeats: 1 }
     const [, milliseconds = 0] = await this.#clock.times([run, run])
     return milliseconds / piece.share
   }
 
   /** Compares the variant that ran last with the reference variant, or the preferred one. */
-  async #isRight(variant: string, isReference: boolean): Promise<boolean> {
-    const results = await this.#bench.results()
+  #isRight(variant: string, isReference: boolean, results: readonly ArrayBuffer[]): boolean {
     const expected = this.#expected
     if (isReference || (expected === undefined && variant === this.#task.preferred)) this.#expected = results
     if (expected === undefined) {
@@ -200,19 +197,8 @@ class Trials {
     return isReference
   }
 
-  /** Time of a run in ms, of which one took `milliseconds`, about. */
-  async #runMs(commands: readonly Command[], milliseconds: number): Promise<number> {
-    let [total, repeats] = [milliseconds, 1]
-    while (total < readable * this.#clock.resolutionMs && repeats < mostRepeats) {
-      repeats = Math.min(mostRepeats, repeats * 16)
-      total = await this.#clock.time({ commands, repeats })
-    }
-    if (total > 0) return total / repeats
-    throw new WeftgradError('limit', "The device's clock stands still.")
-  }
-
-  /** Those that are worth sampling. */
-  async withoutHopeless(): Promise<readonly Entrant[]> {
+  /** Those that are worth sampling, ready for it. */
+  async ready(): Promise<readonly Entrant[]> {
     const limit = hopeless * Math.max(this.#best, clockMs)
     for (const entrant of [...this.#entrants]) {
       const { variant, commands } = entrant
@@ -224,7 +210,28 @@ class Trials {
       this.#refuse({ variant, milliseconds: entrant.milliseconds, problem: 'is much slower' })
       this.#entrants.splice(this.#entrants.indexOf(entrant), 1)
     }
+    await this.#calibrate()
     return this.#entrants
+  }
+
+  /** Finds out how many runs make a sample: measures more and more of them, until the clock can tell how long they take. */
+  async #calibrate(): Promise<void> {
+    const { sampleMs, resolutionMs } = this.#clock
+    let short = this.#entrants.filter(({ series }) => series.length === 0)
+    for (let repeats = 1; short.length > 0; repeats = Math.min(mostRepeats, repeats * 16)) {
+      if (repeats > 1) {
+        const times = await this.#clock.times(short.map(({ commands }) => ({ commands, repeats })))
+        short.forEach((entrant, i) => {
+          entrant.milliseconds = (times[i] ?? 0) / repeats
+        })
+      }
+      for (const entrant of short)
+        entrant.repeats = Math.max(1, Math.min(mostRepeats, Math.ceil(sampleMs / entrant.milliseconds)))
+      if (repeats === mostRepeats) break
+      short = short.filter(({ milliseconds }) => milliseconds * repeats < readable * resolutionMs)
+    }
+    if (short.some(({ milliseconds }) => milliseconds <= 0))
+      throw new WeftgradError('limit', "The device's clock stands still.")
   }
 
   reported(names: readonly string[]): CandidateResult[] {
