@@ -190,7 +190,7 @@ export interface Device {
   /** Resolves when everything submitted has run. */
   idle(): Promise<void>
   /**
-   * Runs the commands `repeats` times in a separate pass and returns the milliseconds measured by the device.
+   * Runs the commands `repeats` times in passes of their own and returns the milliseconds measured by the device.
    * @throws WeftgradError 'limit' if the adapter has no timestamps.
    * @internal
    */

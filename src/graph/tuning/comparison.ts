@@ -1,7 +1,7 @@
 /**
  * Compares kernels by repeated samples: which are clearly slower than the best, which are equal to it, and which wins.
- * Simulated with 3,000 kernels of two to five variants, of which a third had equals: two tunings agree on 98 % if samples
- * vary by up to 10 %, and on 95 % if their standard deviation is 10 %.
+ * Simulated with 3,000 kernels of two to five variants, of which a third had equals, and 250 ms of samples: two tunings
+ * agree on 98 % if samples have a standard deviation of 3 %, on 97 % if they vary by up to 10 % either way.
  */
 
 /**

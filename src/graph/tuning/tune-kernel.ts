@@ -14,7 +14,7 @@ const fewestRounds = 3
 /** Rounds after which what is left counts as equal. */
 const mostRounds = 50
 /** Time after which no more series begin: long runs vary less, and other kernels are waiting. */
-const longestSamplingMs = 500
+const longestSamplingMs = 250
 /** Samples that are submitted together, in ms of device time: a stop takes effect between. */
 const batchMs = 100
 /** Enough to fill a sample with a kernel of 5 us. */
