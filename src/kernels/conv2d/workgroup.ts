@@ -8,7 +8,7 @@ import type { UniformValue, Variant } from '../kernel.ts'
 import { input, reads } from '../kernel.ts'
 import { matrixOperand } from '../schedule/matrix-operand.ts'
 import type { TiledBlock, TiledExtents, TiledName, TiledOperand, TiledProduct } from '../schedule/workgroup-tile.ts'
-import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
+import { splitsItsOwnWay, suits, tiledPlan, tiledVariants } from '../schedule/workgroup-tile.ts'
 import { components } from '../wgsl/text.ts'
 import type { Conv2dKey } from './plain.ts'
 import { conv2dSupports } from './plain.ts'
@@ -34,16 +34,16 @@ export function productOf(product: ConvProduct, key: Conv2dKey): TiledExtents {
   }
 }
 
-/** One variant per block size. */
+/** One variant per block size and number of splits. */
 export const tiledConvs = (product: ConvProduct): Variant<Conv2dKey, TiledName>[] =>
-  Object.values(tiledBlocks).map((block) => tiledConv(product, block))
+  tiledVariants.map((block) => tiledConv(product, block))
 
 function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey, TiledName> {
   return {
     name: block.name,
     supports: conv2dSupports(
       { strides: true, dilation: true, padTop: true, padLeft: true, groups: false, bias: true, activation: true },
-      (_, target) => suits(block, target),
+      (key, target) => suits(block, target) && splitsItsOwnWay(block, productOf(product, key), target),
     ),
     plan(key, target) {
       const { batch, outHeight, outWidth, filters, kernelHeight, kernelWidth, channels } = key

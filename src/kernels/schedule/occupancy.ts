@@ -79,6 +79,17 @@ export function splitWorkgroups(target: Target): number {
   return target.class === 'cpu' ? 16 : 512
 }
 
+/**
+ * Further targets for tuning to try, named in variants of the tiled kernels. GPUs differ by that much: 128 workgroups
+ * keep an integrated one busy, and a large one with 132 cores takes 2048 at once.
+ */
+export const otherSplitWorkgroups = [128, 2048] as const
+
+/** Whether tuning may try them: on a GPU. A CPU's number is measured. */
+export function triesOtherSplits(target: Target): boolean {
+  return target.class === 'gpu'
+}
+
 /** Workgroups of depthwise convolution: 16 keep the cores of a CPU evenly busy; a GPU needs thousands, a guess. */
 export function depthwiseWorkgroups(target: Target): number {
   return target.class === 'cpu' ? 16 : 2048

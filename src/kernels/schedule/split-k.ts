@@ -70,9 +70,15 @@ export function partialsText({ type, splits, partial, vectors, count, index }: P
 }
 
 /**
- * The number of workgroups to split a sum over: enough that `tiles * splits` keeps every core busy, while each part
- * still has `least` terms to add.
+ * The number of parts to split a sum into: enough that `tiles * splits` is about the number of workgroups wanted, while
+ * each part still has `least` terms to add.
  */
-export function splitCount(tiles: number, terms: number, least: number, target: Target): number {
-  return Math.max(1, Math.min(Math.ceil(splitWorkgroups(target) / tiles), Math.floor(terms / least)))
+export function splitCount(
+  tiles: number,
+  terms: number,
+  least: number,
+  target: Target,
+  wanted = splitWorkgroups(target),
+): number {
+  return Math.max(1, Math.min(Math.ceil(wanted / tiles), Math.floor(terms / least)))
 }

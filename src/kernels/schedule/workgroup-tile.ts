@@ -22,11 +22,13 @@ import { exceeds } from '../wgsl/functions.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { component, range, repeat } from '../wgsl/text.ts'
-import { blockLimits, prefersSubgroups } from './occupancy.ts'
+import { blockLimits, otherSplitWorkgroups, prefersSubgroups, triesOtherSplits } from './occupancy.ts'
 import { splitCount, sumPartials } from './split-k.ts'
 
 export interface TiledBlock {
   readonly name: TiledName
+  /** Workgroups to split a sum for, if not the usual number. */
+  readonly splitFor?: OtherSplit
   readonly rows: number
   readonly columns: number
   /** Rows and columns of results per lane. */
@@ -40,7 +42,10 @@ export interface TiledBlock {
   readonly unroll: 2 | 4
 }
 
-export type TiledName = 'tiled32' | 'tiled64' | 'tiled128'
+type BlockName = 'tiled32' | 'tiled64' | 'tiled128'
+type OtherSplit = (typeof otherSplitWorkgroups)[number]
+/** A block, or one whose sums are split for another number of workgroups: `tiled64/128groups`. */
+export type TiledName = BlockName | `${BlockName}/${OtherSplit}groups`
 
 /**
  * The block sizes. Small blocks fill the device with small results, large ones read less for each multiplication: a
@@ -51,7 +56,17 @@ export const tiledBlocks = {
   tiled32: { name: 'tiled32', rows: 32, columns: 32, laneRows: 4, laneColumns: 4, unroll: 4 },
   tiled64: { name: 'tiled64', rows: 64, columns: 64, laneRows: 8, laneColumns: 4, unroll: 4 },
   tiled128: { name: 'tiled128', rows: 128, columns: 64, laneRows: 8, laneColumns: 8, unroll: 2 },
-} as const satisfies Record<TiledName, TiledBlock>
+} as const satisfies Record<BlockName, TiledBlock>
+
+/** The blocks of all variants: first those with the usual splits, then those that only tuning chooses. */
+export const tiledVariants: readonly TiledBlock[] = [
+  ...Object.values(tiledBlocks),
+  ...Object.values(tiledBlocks).flatMap((block) =>
+    otherSplitWorkgroups.map(
+      (splitFor): TiledBlock => ({ ...block, name: `${block.name}/${splitFor}groups`, splitFor }),
+    ),
+  ),
+]
 
 /**
  * Successive k per slab. 16 gives whole cache lines if vectors run along k (64 bytes), and 12 KiB of workgroup memory
@@ -110,6 +125,25 @@ export function suits(block: TiledBlock, target: Target): boolean {
   return lanesOf(block) <= target.maxWorkgroupSize && bytes <= target.maxWorkgroupStorageBytes
 }
 
+type SplitProduct = TiledExtents & Pick<TiledProduct, 'mask' | 'columnSums'>
+
+/** Whether the variant is worth a name: its sums are not split as those of the block usually are. */
+export function splitsItsOwnWay(block: TiledBlock, product: SplitProduct, target: Target): boolean {
+  if (block.splitFor === undefined) return true
+  return triesOtherSplits(target) && splitsOf(block, product, target) !== splitsOf(usual(block), product, target)
+}
+
+const usual = ({ splitFor: _, ...block }: TiledBlock): TiledBlock => block
+
+/** The number of parts that a sum over k is split into. */
+function splitsOf(block: TiledBlock, product: SplitProduct, target: Target): number {
+  // A mask or column sums need the whole sum in one workgroup.
+  if (product.mask === true || product.columnSums === true) return 1
+  const tiles = product.batch * Math.ceil(product.rows / block.rows) * Math.ceil(product.columns / block.columns)
+  const slabs = Math.ceil(product.terms / slabTerms)
+  return Math.ceil(slabs / Math.ceil(slabs / splitCount(tiles, slabs, leastSlabs, target, block.splitFor)))
+}
+
 /** Plans the dispatches and scratch memory. */
 export function tiledPlan(
   product: TiledProduct,
@@ -120,11 +154,8 @@ export function tiledPlan(
   const rowTiles = Math.ceil(rows / block.rows)
   const columnTiles = Math.ceil(columns / block.columns)
   const slabs = Math.ceil(terms / slabTerms)
-  // A mask or column sums need the whole sum in one workgroup.
-  const isWhole = product.mask === true || product.columnSums === true
-  const wanted = isWhole ? 1 : splitCount(rowTiles * columnTiles * batch, slabs, leastSlabs, target)
-  const slabsPerSplit = Math.ceil(slabs / wanted)
-  const splits = Math.ceil(slabs / slabsPerSplit)
+  const splits = splitsOf(block, product, target)
+  const slabsPerSplit = Math.ceil(slabs / splits)
   const last = splits === 1
   const label = `${product.label}/${block.name}${last ? '' : `/splitK${splits}`}`
   const type = columns % 4 === 0 ? 'vec4f' : 'f32'
