@@ -110,8 +110,8 @@ describe('matmul in blocks', () => {
     const key: MatmulKey = { ...product, m: 36, n: 20, k: 650, bias: true, activation: 'tanh' }
     const [plan] = await agreeWithPlain(matmulJob(key), ['tiled32'])
     expect(plan?.dispatches.map((d) => d.label)).toEqual([
-      'matmul/tiled32/splitK5',
-      'matmul/tiled32/splitK5/sumPartials',
+      'matmul/tiled32/splitK2',
+      'matmul/tiled32/splitK2/sumPartials',
     ])
     const odd: MatmulKey = { ...product, batch: 2, batchedA: true, m: 3, n: 5, k: 1111, transposeB: true }
     await agreeWithPlain(matmulJob(odd), ['tiled32'])
@@ -203,7 +203,7 @@ describe('convolutions in blocks', () => {
   })
 
   test('split a filter gradient over its pixels', async () => {
-    const key = { ...conv, batch: 9, channels: 3, filters: 5, bias: false }
+    const key = { ...conv, batch: 19, channels: 3, filters: 5, bias: false }
     const job = convJobs(key)[2]
     if (job === undefined) throw new Error('no filter gradient')
     const [plan] = await agreeWithPlain(job, ['tiled32'])

@@ -103,6 +103,35 @@ export function quadWorkgroups(target: Target): number {
   return target.class === 'cpu' ? 32 : 2048
 }
 
+/**
+ * Lanes that keep a GPU busy, a guess: the largest have about 17,000 arithmetic units. A CPU's few cores are busy with
+ * any number.
+ */
+export function busyLanes(target: Target): number {
+  return target.class === 'cpu' ? 1 : 16384
+}
+
+/**
+ * Parts in which the quads of a filter gradient are summed with quads along the lanes, for `chunks` workgroups a part;
+ * a part takes `passes` of its workgroup at most. 32 workgroups on a CPU, as for quads; 1024 on a GPU, a guess.
+ */
+export function pixelParts(passes: number, chunks: number, target: Target): number {
+  return Math.max(1, Math.min(passes, Math.floor((target.class === 'cpu' ? 32 : 1024) / chunks)))
+}
+
+/** Whether lanes add their sums by a tree in workgroup memory: on a GPU. A CPU turns barriers into coroutines. */
+export function addsLanesByTree(target: Target): boolean {
+  return target.class === 'gpu'
+}
+
+/**
+ * Lanes that share one sum of `splits` partial results: a GPU's lane waits for one load after the other, so 16 lanes
+ * share 32 or more of them, a guess. On a CPU, one.
+ */
+export function lanesPerSum(splits: number, target: Target): number {
+  return addsLanesByTree(target) && splits >= 32 ? 16 : 1
+}
+
 /** Partial sums of the filter gradient: each workgroup leaves one, and one lane per tap adds them up. GPU: a guess. */
 export function quadPartialSums(target: Target): number {
   return target.class === 'cpu' ? 32 : 256
@@ -155,7 +184,7 @@ export interface ReductionLimits {
 export function reductionLimits(target: Target): ReductionLimits {
   return target.class === 'cpu'
     ? { lanes: 256, worthwhile: 2048, leastPart: 256 }
-    : { lanes: 16384, worthwhile: 256, leastPart: 32 }
+    : { lanes: busyLanes(target), worthwhile: 256, leastPart: 32 }
 }
 
 /** Whether a workgroup should share a long row, because its lanes then read neighbouring addresses: a GPU, a guess. */

@@ -200,9 +200,10 @@ const largestFirst: readonly TiledBlock[] = [tiledBlocks.tiled128, tiledBlocks.t
 const mostExtra = 1.34
 
 /**
- * The fewest slabs per part (128 terms): with fewer, writing and reading a partial result costs more than idle cores.
+ * The fewest slabs per part (256 terms). A GPU takes about 0.3 us for a slab, the latency of its loads, and 5 us for the
+ * dispatch that adds up the parts: guesses.
  */
-const leastSlabs = 8
+const leastSlabs = 16
 
 /** Declares `store(part, row, column, value)`, which stores one vector of the result if it is inside. */
 function storeFunction(product: TiledProduct, type: string, last: boolean): string {
