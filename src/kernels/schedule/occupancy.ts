@@ -71,12 +71,17 @@ export function gatheredRows(target: Target): number {
   return target.class === 'cpu' ? 32 : 4
 }
 
+/** Cores of a GPU. If the target does not say, 128, as many as the largest have: fewer only make parts of a sum smaller. */
+function coresOf({ cores = 128 }: Target): number {
+  return cores
+}
+
 /**
  * Target number of workgroups when a sum over k is split: 16 fill the two to sixteen cores of a CPU adapter evenly; a
- * GPU needs hundreds, a guess.
+ * GPU needs four for each core, to switch between while one waits for memory, a guess.
  */
 export function splitWorkgroups(target: Target): number {
-  return target.class === 'cpu' ? 16 : 512
+  return target.class === 'cpu' ? 16 : 4 * coresOf(target)
 }
 
 /** Workgroups of depthwise convolution: 16 keep the cores of a CPU evenly busy; a GPU needs thousands, a guess. */
@@ -156,14 +161,14 @@ export interface BlockLimits {
  * The limits of a device class.
  * - CPU: 8 workgroups keep two to eight cores even. Measured without subgroups on lavapipe: with a padding of 2 the
  *   block wins (1.2 against 0.8 GFLOP/s), with 3.2 it loses (0.8 against 1.7).
- * - GPU, guesses: with 256 workgroups, each of the 46 to 144 cores of a large GPU has about two to switch between. With
+ * - GPU, guesses: with two workgroups for each core, a core has something to switch to. With
  *   7 of 8 lanes idle, a block is no faster than plain lanes, which read two numbers from storage per multiply-add.
  *   From 512 terms on, the few lanes of a plain kernel wait for one load after another, while blocks split the sum.
  */
 export function blockLimits(target: Target): BlockLimits {
   return target.class === 'cpu'
     ? { busyWorkgroups: 8, mostPadding: 2, longSum: Number.POSITIVE_INFINITY }
-    : { busyWorkgroups: 256, mostPadding: 8, longSum: 512 }
+    : { busyWorkgroups: 2 * coresOf(target), mostPadding: 8, longSum: 512 }
 }
 
 /** Limits for splitting a reduction into parts. */

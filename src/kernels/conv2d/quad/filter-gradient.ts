@@ -4,11 +4,11 @@
 
 import type { Dispatch, KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from '../../kernel.ts'
-import { quadPartialSums } from '../../schedule/occupancy.ts'
+import { fillsTapsInLoop, quadPartialSums } from '../../schedule/occupancy.ts'
 import { partialsShare, sumPartials } from '../../schedule/split-k.ts'
 import { vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { arrayElements, longSum } from '../../wgsl/long-sum.ts'
-import { range, repeat } from '../../wgsl/text.ts'
+import { eachOf, range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
 import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import {
@@ -118,9 +118,7 @@ ${plainFilterSums(key, tiling)}`
 )}
 ${total.finish}
   if (wanted < u.columnVectors) {
-    for (var row = 0u; row < u.rows; row++) {
-      partial[(part * u.rows + row) * u.columnVectors + column] = sums[row];
-    }
+${eachOf(rows, 'rows', fillsTapsInLoop(target), (row) => `partial[(part * u.rows + ${row}) * u.columnVectors + column] = sums[${row}];`)}
   }`,
       })
       const count = tiling.taps * key.filters
