@@ -33,6 +33,8 @@ export interface Target {
   readonly subgroupSize: number | undefined
   /** Whether kernels must ask for this size, because the adapter has several. */
   readonly pinsSubgroups?: boolean
+  /** Cores of a GPU (multiprocessors, compute units), if somebody knows: WebGPU does not say. */
+  readonly cores?: number
   /** The most lanes in a workgroup: at least 256. */
   readonly maxWorkgroupSize: number
   /** The most bytes of `var<workgroup>` in a kernel: at least 16,384. */

@@ -8,7 +8,7 @@ import type { UniformValue, Variant } from '../kernel.ts'
 import { input, reads } from '../kernel.ts'
 import { matrixOperand } from '../schedule/matrix-operand.ts'
 import type { TiledBlock, TiledExtents, TiledName, TiledOperand, TiledProduct } from '../schedule/workgroup-tile.ts'
-import { splitsItsOwnWay, suits, tiledPlan, tiledVariants } from '../schedule/workgroup-tile.ts'
+import { fillsSlabs, nowhere, splitsItsOwnWay, suits, tiledPlan, tiledVariants } from '../schedule/workgroup-tile.ts'
 import { components } from '../wgsl/text.ts'
 import type { Conv2dKey } from './plain.ts'
 import { conv2dSupports } from './plain.ts'
@@ -50,6 +50,7 @@ function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey, 
       const isForward = product === 'conv2d'
       const tiled: TiledProduct = {
         ...{ label: product, ...productOf(product, key), ...operands[product](key) },
+        tapChannels: isForward ? channels : filters,
         ...{ uniforms: geometry(key), bias: isForward && key.bias, activation: isForward ? key.activation : 'linear' },
       }
       const flops = 2 * batch * outHeight * outWidth * filters * kernelHeight * kernelWidth * channels
@@ -119,15 +120,38 @@ const declareTap = (type: string, channels: string): string => `  if (k >= u.ter
   let ky = tap / u.kernelWidth;
   let kx = tap - ky * u.kernelWidth;`
 
+/** Loads a vector of a tap's channels from an address that `enterLeft` gave, with the number of the channel added. */
+const loadsFromTap = `fn loadLeft(at: u32) -> vec4f {
+  if (at >= ${nowhere}) { return vec4f(0); }
+  return left[at];
+}`
+
 /** The left operand of the forward product: rows are windows, k runs over (ky, kx, channel). */
 function windowsOfImage({ channels, strides, dilation }: Conv2dKey): TiledOperand {
+  const place = pixelPlace(
+    ...(['u.outHeight', 'u.outWidth'] as const),
+    ...([`i32(y * ${strides[0]}u) - u.padTop`, `i32(x * ${strides[1]}u) - u.padLeft`] as const),
+  )
+  if (fillsSlabs(channels))
+    return {
+      ...{ binding: reads('left', input(0), 'vec4f'), along: 'k', byTap: true },
+      declarations: `
+${place}
+fn enterLeft(place: LeftPlace, ky: u32, kx: u32) -> u32 {
+  let y = u32(place.y + i32(ky * ${dilation[0]}u));
+  let x = u32(place.x + i32(kx * ${dilation[1]}u));
+  if (y >= u.inputHeight || x >= u.inputWidth) { return ${nowhere}; }
+  return ((place.sample * u.inputHeight + y) * u.inputWidth + x) * (u.channels / 4u);
+}
+${loadsFromTap}`,
+    }
   const isVector = channels % 4 === 0
   const type = isVector ? 'vec4f' : 'f32'
   return {
     binding: reads('left', input(0), type),
     along: 'k',
     declarations: `
-${pixelPlace('u.outHeight', 'u.outWidth', `i32(y * ${strides[0]}u) - u.padTop`, `i32(x * ${strides[1]}u) - u.padLeft`)}
+${place}
 ${pixelFunction('image', type, 'u.inputHeight', 'u.inputWidth', 'u.channels')}
 fn ${isVector ? 'loadLeft' : 'numberAt'}(place: LeftPlace, k: u32) -> ${type} {
 ${declareTap(type, 'u.channels')}
@@ -144,18 +168,35 @@ function windowsOfGradient({ filters, strides, dilation }: Conv2dKey): TiledOper
   const type = isVector ? 'vec4f' : 'f32'
   const [strideY, strideX] = strides
   const isDense = strideY === 1 && strideX === 1
+  const place = pixelPlace('u.inputHeight', 'u.inputWidth', 'i32(y) + u.padTop', 'i32(x) + u.padLeft')
+  const scaled = `  let y = place.y - i32(ky * ${dilation[0]}u);
+  let x = place.x - i32(kx * ${dilation[1]}u);`
+  const between = `y < 0 || x < 0 || u32(y) % ${strideY}u != 0u || u32(x) % ${strideX}u != 0u`
+  const [outY, outX] = isDense ? ['y', 'x'] : [`y / ${strideY}`, `x / ${strideX}`]
+  if (fillsSlabs(filters))
+    return {
+      ...{ binding: reads('left', input(0), 'vec4f'), along: 'k', byTap: true },
+      declarations: `
+${place}
+fn enterLeft(place: LeftPlace, ky: u32, kx: u32) -> u32 {
+${scaled}
+${isDense ? '' : `  if (${between}) { return ${nowhere}; }`}
+  if (u32(${outY}) >= u.outHeight || u32(${outX}) >= u.outWidth) { return ${nowhere}; }
+  return ((place.sample * u.outHeight + u32(${outY})) * u.outWidth + u32(${outX})) * (u.filters / 4u);
+}
+${loadsFromTap}`,
+    }
   return {
     binding: reads('left', input(0), type),
     along: 'k',
     declarations: `
-${pixelPlace('u.inputHeight', 'u.inputWidth', 'i32(y) + u.padTop', 'i32(x) + u.padLeft')}
+${place}
 ${pixelFunction('gradient', type, 'u.outHeight', 'u.outWidth', 'u.filters')}
 fn ${isVector ? 'loadLeft' : 'numberAt'}(place: LeftPlace, k: u32) -> ${type} {
 ${declareTap(type, 'u.filters')}
-  let y = place.y - i32(ky * ${dilation[0]}u);
-  let x = place.x - i32(kx * ${dilation[1]}u);
-${isDense ? '' : `  if (y < 0 || x < 0 || u32(y) % ${strideY}u != 0u || u32(x) % ${strideX}u != 0u) { return ${type}(0); }`}
-  return gradientAt(place.sample * u.outHeight, ${isDense ? 'y, x' : `y / ${strideY}, x / ${strideX}`}, channel);
+${scaled}
+${isDense ? '' : `  if (${between}) { return ${type}(0); }`}
+  return gradientAt(place.sample * u.outHeight, ${outY}, ${outX}, channel);
 }
 ${isVector ? '' : numbersAlongK}`,
   }
@@ -167,11 +208,21 @@ ${isVector ? '' : numbersAlongK}`,
 function flippedKernel({ filters }: Conv2dKey): TiledOperand {
   const isVector = filters % 4 === 0
   const type = isVector ? 'vec4f' : 'f32'
+  const place = `alias RightPlace = u32;
+fn placeRight(batch: u32, position: u32) -> RightPlace { return min(position, u.columns - 1u); }`
+  if (fillsSlabs(filters))
+    return {
+      ...{ binding: reads('right', input(1), type), along: 'k', byTap: true },
+      declarations: `${place}
+fn enterRight(place: RightPlace, ky: u32, kx: u32) -> u32 {
+  return ((ky * u.kernelWidth + kx) * u.columns + place) * (u.filters / 4u);
+}
+fn loadRight(at: u32) -> vec4f { return right[at]; }`,
+    }
   return {
     binding: reads('right', input(1), type),
     along: 'k',
-    declarations: `alias RightPlace = u32;
-fn placeRight(batch: u32, position: u32) -> RightPlace { return min(position, u.columns - 1u); }
+    declarations: `${place}
 fn ${isVector ? 'loadRight' : 'kernelAt'}(place: RightPlace, k: u32) -> ${type} {
   if (k >= u.terms) { return ${type}(0); }
   let tap = k / u.filters;

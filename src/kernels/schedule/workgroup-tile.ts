@@ -42,19 +42,21 @@ export interface TiledBlock {
   readonly unroll: 2 | 4
 }
 
-type BlockName = 'tiled32' | 'tiled64' | 'tiled128'
+type BlockName = 'tiled32' | 'tiled64' | 'tiled64x8' | 'tiled128'
 type OtherSplit = (typeof otherSplitWorkgroups)[number]
 /** A block, or one whose sums are split for another number of workgroups: `tiled64/128groups`. */
 export type TiledName = BlockName | `${BlockName}/${OtherSplit}groups`
 
 /**
  * The block sizes. Small blocks fill the device with small results, large ones read less for each multiplication: a
- * lane of `tiled32` reads a vector of workgroup memory for 8 multiply-adds, of `tiled64` for 10.7, of `tiled128` for
- * 16. A load of workgroup memory takes several times as long as a multiply-add on the GPUs that publish such figures.
+ * lane of `tiled32` reads a vector of workgroup memory for 8 multiply-adds, of `tiled64` for 10.7, of `tiled64x8` and
+ * `tiled128` for 16. A load of workgroup memory takes several times as long as a multiply-add on the GPUs that publish
+ * such figures. `tiled64x8` has half of `tiled64`'s lanes: a candidate of tuning, never preferred.
  */
 export const tiledBlocks = {
   tiled32: { name: 'tiled32', rows: 32, columns: 32, laneRows: 4, laneColumns: 4, unroll: 4 },
   tiled64: { name: 'tiled64', rows: 64, columns: 64, laneRows: 8, laneColumns: 4, unroll: 4 },
+  tiled64x8: { name: 'tiled64x8', rows: 64, columns: 64, laneRows: 8, laneColumns: 8, unroll: 2 },
   tiled128: { name: 'tiled128', rows: 128, columns: 64, laneRows: 8, laneColumns: 8, unroll: 2 },
 } as const satisfies Record<BlockName, TiledBlock>
 
@@ -69,10 +71,16 @@ export const tiledVariants: readonly TiledBlock[] = [
 ]
 
 /**
- * Successive k per slab. 16 gives whole cache lines if vectors run along k (64 bytes), and 12 KiB of workgroup memory
+ * Successive k in a slab. 16 gives whole cache lines if vectors run along k (64 bytes), and 12 KiB of workgroup memory
  * for the largest block.
  */
 const slabTerms = 16
+
+/** Whether the `count` channels of a tap are whole slabs: an operand that runs over taps then loads `byTap`. */
+export const fillsSlabs = (count: number): boolean => count % slabTerms === 0
+
+/** An address in vectors beyond all memory, also after the number of a channel was added to it. */
+export const nowhere = '0x80000000u'
 
 /** One operand of the product: the rows of the left one and the columns of the right one are its *positions*. */
 export interface TiledOperand {
@@ -87,6 +95,14 @@ export interface TiledOperand {
    *   beyond the last row do not matter. The first of the four is a multiple of 4 along `along`.
    */
   readonly declarations: string
+  /**
+   * Set if k runs over the taps of a kernel, each of whole slabs: then a slab has one tap, and no address needs a
+   * division. The product's `tapChannels` says how many channels a tap has. Instead of `loadLeft(place, k)` there are:
+   * - `enterLeft(place: LeftPlace, ky: u32, kx: u32) -> u32`: the address, in vectors, of the tap's first channel, or
+   *   `nowhere` if the channels are zero;
+   * - `loadLeft(address: u32) -> vec4f`: zero from `nowhere` on.
+   */
+  readonly byTap?: boolean
 }
 
 /** The extents of `batch` results [rows, columns]. */
@@ -102,6 +118,8 @@ export interface TiledProduct extends TiledExtents {
   readonly label: string
   readonly left: TiledOperand
   readonly right: TiledOperand
+  /** Channels of a tap, if an operand is loaded by tap. There is a uniform `kernelWidth` then. */
+  readonly tapChannels?: number
   /**
    * Further uniforms that the operands' declarations read as `u.<name>`, besides `rows`, `columns`, `terms` and
    * `batch`.
@@ -115,6 +133,8 @@ export interface TiledProduct extends TiledExtents {
   /** Whether output 1 holds the sums of the right operand's columns. For one batch only. */
   readonly columnSums?: boolean
 }
+
+const isByTap = ({ left, right }: TiledProduct): boolean => left.byTap === true || right.byTap === true
 
 const lanesOf = (block: TiledBlock): number => (block.rows / block.laneRows) * (block.columns / block.laneColumns)
 
@@ -183,6 +203,7 @@ export function tiledPlan(
       slabsPerSplit,
       steps: slabTerms / block.unroll,
       laneRows: block.laneRows,
+      ...(isByTap(product) ? { tapSlabs: (product.tapChannels ?? slabTerms) / slabTerms } : {}),
       ...product.uniforms,
     },
     workgroupSize: lanesOf(block),
@@ -231,9 +252,10 @@ const largestFirst: readonly TiledBlock[] = [tiledBlocks.tiled128, tiledBlocks.t
 const mostExtra = 1.34
 
 /**
- * The fewest slabs per part (128 terms): with fewer, writing and reading a partial result costs more than idle cores.
+ * The fewest slabs per part (256 terms). A GPU takes about 0.3 us for a slab, the latency of its loads, and 5 us for the
+ * dispatch that adds up the parts: guesses.
  */
-const leastSlabs = 8
+const leastSlabs = 16
 
 /** Declares `store(part, row, column, value)`, which stores one vector of the result if it is inside. */
 function storeFunction(product: TiledProduct, type: string, last: boolean): string {
@@ -297,10 +319,12 @@ function blockBody(product: TiledProduct, block: TiledBlock, type: string, total
 ${left.declare}
 ${right.declare}
 ${total.declare}
+${isByTap(product) ? firstTap : ''}
   for (var slab = firstSlab; slab <= endSlab; slab++) {
     if (slab < endSlab) {
 ${left.load}
 ${right.load}
+${isByTap(product) ? nextSlabOfTap : ''}
     }
     if (slab > firstSlab) {
       var leftAt = laneY;
@@ -329,6 +353,21 @@ ${repeat(laneColumnVectors, (vector) => `    store(part, row, firstColumn + ${ve
   }
 ${sums ? storeSums(laneColumnVectors, columnStep, type) : ''}`
 }
+
+/** The tap of a workgroup's first slab, and the slab's number within the tap: all lanes have the same. */
+const firstTap = `  var tapSlab = firstSlab % u.tapSlabs;
+  var ky = firstSlab / u.tapSlabs / u.kernelWidth;
+  var kx = firstSlab / u.tapSlabs % u.kernelWidth;`
+
+const nextSlabOfTap = `      tapSlab++;
+      if (tapSlab == u.tapSlabs) {
+        tapSlab = 0u;
+        kx++;
+        if (kx == u.kernelWidth) {
+          kx = 0u;
+          ky++;
+        }
+      }`
 
 /** Adds outer product k to the lane's accumulators. */
 function outerProduct(product: TiledProduct, block: TiledBlock, k: number): string {
@@ -383,6 +422,9 @@ function pieceOf(operand: TiledOperand, side: 'Left' | 'Right', extent: number, 
     ? [`(${name}Piece / 32u) * 8u + ${name}Piece % 8u`, `(${name}Piece / 8u % 4u) * 4u`]
     : [`${name}Piece % ${vectors}u`, `(${name}Piece / ${vectors}u) * 4u`]
   const position = (i: number): string => `${first} + ${name}Vector * 4u + ${i}u`
+  const enter = `      if (tapSlab == 0u || slab == firstSlab) {
+${repeat(4, (i) => `        ${name}At${i} = enter${side}(${name}Place${i}, ky, kx) + ${name}K / 4u;`)}
+      }`
   const guarded = (lines: string): string => `    if (${name}Busy) {\n${lines}\n    }`
   return {
     declare: `  let ${name}Busy = lane >= ${firstLane}u && lane < ${firstLane + extent}u;
@@ -390,11 +432,17 @@ function pieceOf(operand: TiledOperand, side: 'Left' | 'Right', extent: number, 
   let ${name}Vector = ${vector};
   let ${name}K = ${k};
 ${repeat(isAlongK ? 4 : 1, (i) => `  let ${name}Place${i} = place${side}(batch, ${position(i)});`)}
+${operand.byTap === true ? repeat(4, (i) => `  var ${name}At${i} = 0u;`) : ''}
 ${repeat(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
     load: guarded(
-      isAlongK
-        ? repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place${i}, slab * ${slabTerms}u + ${name}K);`)
-        : repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place0, slab * ${slabTerms}u + ${name}K + ${i}u);`),
+      operand.byTap === true
+        ? `${enter}\n${repeat(4, (i) => `      ${name}${i} = load${side}(${name}At${i} + tapSlab * ${slabTerms / 4}u);`)}`
+        : isAlongK
+          ? repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place${i}, slab * ${slabTerms}u + ${name}K);`)
+          : repeat(
+              4,
+              (i) => `      ${name}${i} = load${side}(${name}Place0, slab * ${slabTerms}u + ${name}K + ${i}u);`,
+            ),
     ),
     keep: guarded(
       repeat(4, (i) => {

@@ -4,11 +4,11 @@
 
 import type { Dispatch, KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from '../../kernel.ts'
-import { plainWorkgroupSize, quadPartialSums } from '../../schedule/occupancy.ts'
-import { partialsText, sumPartials } from '../../schedule/split-k.ts'
+import { fillsTapsInLoop, quadPartialSums } from '../../schedule/occupancy.ts'
+import { partialsShare, sumPartials } from '../../schedule/split-k.ts'
 import { vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { arrayElements, longSum } from '../../wgsl/long-sum.ts'
-import { range, repeat } from '../../wgsl/text.ts'
+import { eachOf, range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
 import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import {
@@ -118,9 +118,7 @@ ${plainFilterSums(key, tiling)}`
 )}
 ${total.finish}
   if (wanted < u.columnVectors) {
-    for (var row = 0u; row < u.rows; row++) {
-      partial[(part * u.rows + row) * u.columnVectors + column] = sums[row];
-    }
+${eachOf(rows, 'rows', fillsTapsInLoop(target), (row) => `partial[(part * u.rows + ${row}) * u.columnVectors + column] = sums[${row}];`)}
   }`,
       })
       const count = tiling.taps * key.filters
@@ -148,10 +146,10 @@ export interface SumWithBias {
  * (1).
  */
 export function sumWithBias(label: string, { splits, taps, filters }: SumWithBias, target: Target): Dispatch {
-  const workgroupSize = plainWorkgroupSize(target)
   const vector = widestVector(filters)
   const type = vectorType(vector)
   const count = (taps + 1) * filters
+  const share = partialsShare({ type, splits, partial: 'partial', vectors: 'u.vectors', count: 'u.splits' }, target)
   const made = dispatch({
     label: `${label}/sumPartials`,
     bindings: [
@@ -160,13 +158,14 @@ export function sumWithBias(label: string, { splits, taps, filters }: SumWithBia
       writes('biasGradient', output(1), type),
     ],
     uniforms: { vectors: count / vector, splits, kernelVectors: (taps * filters) / vector },
-    workgroupSize,
-    workgroups: Math.ceil(count / vector / workgroupSize),
-    body: `
-  if (index >= u.vectors) { return; }
-${partialsText({ type, splits, partial: 'partial', vectors: 'u.vectors', count: 'u.splits', index: 'index' })}
-  if (index < u.kernelVectors) { kernelGradient[index] = total; }
-  else { biasGradient[index - u.kernelVectors] = total; }`,
+    workgroupSize: share.workgroupSize,
+    workgroups: Math.ceil(count / vector / share.vectorsPerGroup),
+    declarations: share.declarations,
+    body: share.body(
+      'group',
+      (index) => `if (${index} < u.kernelVectors) { kernelGradient[${index}] = total; }
+    else { biasGradient[${index} - u.kernelVectors] = total; }`,
+    ),
   })
   const targets = [
     { output: 0, from: 0, count: taps * filters },

@@ -2,9 +2,9 @@
 
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../../kernel.ts'
-import { quadWorkgroups } from '../../schedule/occupancy.ts'
+import { fillsTapsInLoop, quadWorkgroups } from '../../schedule/occupancy.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
-import { allOf, component, range, repeat } from '../../wgsl/text.ts'
+import { allOf, component, eachOf, range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
 import { conv2dSupports } from '../plain.ts'
 import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
@@ -87,9 +87,12 @@ export function inputGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Var
   if (group >= groups) { return; }
   let column = min(lane, u.columnVectors - 1u);
   var taps: array<${type}, ${tiling.taps}>;
-  for (var tap = 0u; tap < u.taps; tap++) {
-    taps[tap] = select(${type}(0), kernel[tap * u.columnVectors + column], lane < u.columnVectors);
-  }
+${eachOf(
+  tiling.taps,
+  'taps',
+  fillsTapsInLoop(target),
+  (tap) => `taps[${tap}] = select(${type}(0), kernel[${tap} * u.columnVectors + column], lane < u.columnVectors);`,
+)}
 ${repeat(
   groupsOfResults,
   (g) => `  let resultIndex${g} = ${g * tiling.subgroupSize}u + lane;
