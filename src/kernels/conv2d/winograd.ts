@@ -106,15 +106,26 @@ const leastGain = 1.5
 export function transformFilters(kernel: Float32Array, tile: WinogradKey['tile']): Float32Array {
   const { inputs, filter } = transforms[tile]
   const each = kernel.length / 9
+  const half = new Float64Array(inputs * 3 * each)
   const result = new Float32Array(inputs * inputs * each)
-  for (let i = 0; i < each; i++) {
-    for (let y = 0; y < inputs; y++) {
-      for (let x = 0; x < inputs; x++) {
-        let sum = 0
-        for (let tap = 0; tap < 9; tap++)
-          sum += at(at(filter, y), Math.floor(tap / 3)) * at(at(filter, x), tap % 3) * (kernel[tap * each + i] ?? 0)
-        result[(y * inputs + x) * each + i] = sum
-      }
+  const sum = new Float64Array(each)
+  /** The sum of three runs of `from`, each times a factor, in `sum`. */
+  const combine = (from: Float32Array | Float64Array, runs: readonly number[], factors: readonly number[]): void => {
+    sum.fill(0)
+    runs.forEach((run, k) => {
+      const factor = at(factors, k)
+      if (factor === 0) return
+      for (let i = 0; i < each; i++) sum[i] = (sum[i] ?? 0) + factor * (from[run * each + i] ?? 0)
+    })
+  }
+  for (let y = 0; y < inputs; y++) {
+    for (let b = 0; b < 3; b++) {
+      combine(kernel, [b, 3 + b, 6 + b], at(filter, y))
+      half.set(sum, (y * 3 + b) * each)
+    }
+    for (let x = 0; x < inputs; x++) {
+      combine(half, [y * 3, y * 3 + 1, y * 3 + 2], at(filter, x))
+      result.set(sum, (y * inputs + x) * each)
     }
   }
   return result

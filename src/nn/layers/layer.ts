@@ -47,7 +47,10 @@ export type LayerRole =
       readonly takesScale: boolean
       /** True if zeros around the input can become the layer's padding. */
       readonly takesPadding: boolean
-      /** A convolution's kernel size and options, so that another algorithm can take its place. */
+      /**
+       * A convolution's kernel size and options, so that another algorithm can take its place.
+       * @internal
+       */
       readonly convolution?: { readonly kernelSize: Pair; readonly options: ConvolutionOptions } | undefined
       /** Builds the same layer with changes. */
       rebuilt(changes: RebuiltProduct): Layer
