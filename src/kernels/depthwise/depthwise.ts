@@ -11,7 +11,7 @@ import { dispatch, type Family, input, type KernelPlan, output, reads, type Targ
 import { depthwiseWorkgroups, fillsTapsInLoop, plainWorkgroupSize, prefersLongRuns } from '../schedule/occupancy.ts'
 import { planRowStride } from '../schedule/row-stride.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { allOf, eachOf, lines, range } from '../wgsl/text.ts'
+import { allOf, lines, range } from '../wgsl/text.ts'
 import {
   checked,
   type DepthwiseKey,
@@ -266,12 +266,12 @@ function planSliding(key: DepthwiseKey, target: Target, slide: Slide, label: str
   const columns = range(slideColumns)
   const sums = range(kernelHeight)
   const tap = (n: string) => (slide.flipped ? `(${taps.length - 1}u - ${n})` : n)
-  const loadTaps = eachOf(
-    taps.length,
-    'taps',
-    fillsTapsInLoop(target),
-    (n) => `taps[${n}] = w[${tap(n)} * u.channelVectors + channel];`,
-  )
+  const loadTaps = fillsTapsInLoop(target)
+    ? `
+  for (var n = 0u; n < u.taps; n++) {
+    taps[n] = w[${tap('n')} * u.channelVectors + channel];
+  }`
+    : lines(taps, (n) => `  taps[${n}] = w[${tap(`${n}u`)} * u.channelVectors + channel];`)
   return {
     variant: 'sliding',
     dispatches: [

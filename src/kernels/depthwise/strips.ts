@@ -10,7 +10,7 @@
 
 import { dispatch, input, type KernelPlan, output, reads, type Target, writes } from '../kernel.ts'
 import { depthwiseWorkgroups, fillsTapsInLoop, gainsFromPrefetch, plainWorkgroupSize } from '../schedule/occupancy.ts'
-import { eachOf, lines, range } from '../wgsl/text.ts'
+import { lines, range } from '../wgsl/text.ts'
 import { type DepthwiseKey, depthwiseFlops, fourChannels, type Slide } from './key.ts'
 
 /** How the strips of a convolution are divided: a workgroup takes one band of a few images and some of the channels. */
@@ -164,7 +164,9 @@ export function planStrips(key: DepthwiseKey, target: Target, slide: Slide, labe
   const taps = range(kernelHeight * kernelWidth)
   const load = (n: string) =>
     `taps[${n}] = w[${slide.flipped ? `(${taps.length - 1}u - ${n})` : n} * u.channelVectors + channel];`
-  const loadTaps = eachOf(taps.length, 'taps', fillsTapsInLoop(target), load)
+  const loadTaps = fillsTapsInLoop(target)
+    ? `      for (var n = 0u; n < u.taps; n++) { ${load('n')} }`
+    : lines(taps, (n) => `      ${load(`${n}u`)}`)
   /** The column's contribution to the output of row j that it meets under column kx of the kernel. */
   const products = (j: number, kx: number) => {
     const held = range(kernelHeight).filter((ky) => loaded.includes(j + ky))

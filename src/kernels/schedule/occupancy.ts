@@ -111,13 +111,10 @@ export function depthwiseParts(rows: number, workgroupsPerPart: number, target: 
 }
 
 /**
- * Workgroups that share the quads of a convolution. 32 on a CPU: each core gets several, and loading the taps into a
- * lane costs little in comparison. 2048 on a GPU, a guess: a few thousand subgroups keep a hundred cores of four
- * schedulers busy.
+ * Workgroups that share the quads of a convolution, on a CPU: each core gets several, and loading the taps into a lane
+ * costs little in comparison. In a filter gradient each leaves a partial sum, and one lane per tap adds them up.
  */
-export function quadWorkgroups(target: Target): number {
-  return target.class === 'cpu' ? 32 : 2048
-}
+export const quadWorkgroups = 32
 
 /**
  * Lanes that keep a GPU busy, a guess: the largest have about 17,000 arithmetic units. A CPU's few cores are busy with
@@ -148,15 +145,8 @@ export function lanesPerSum(splits: number, target: Target): number {
   return addsLanesByTree(target) && splits >= 32 ? 16 : 1
 }
 
-/** Partial sums of the filter gradient: each workgroup leaves one, and one lane per tap adds them up. GPU: a guess. */
-export function quadPartialSums(target: Target): number {
-  return target.class === 'cpu' ? 32 : 256
-}
-
-/** Partial sums of the filter gradient for one-channel images, for each group of filters. GPU: a guess. */
-export function oneChannelPartialSums(target: Target): number {
-  return target.class === 'cpu' ? 16 : 256
-}
+/** Partial sums of the filter gradient for one-channel images on a CPU, for each group of filters. */
+export const oneChannelPartialSums = 16
 
 /** Limits for preferring a block of workgroup memory over one lane per element. */
 export interface BlockLimits {

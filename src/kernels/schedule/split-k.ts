@@ -9,7 +9,6 @@ import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { FloatType } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { lines, range } from '../wgsl/text.ts'
 import { lanesPerSum, plainWorkgroupSize, splitWorkgroups } from './occupancy.ts'
 import { vectorType, widestVector } from './subgroup-tile.ts'
 
@@ -97,43 +96,22 @@ ${sum.whole(['split', '0u', count], term)}
     ${store('i')}
   }`,
     }
-  const tree = addLanes(type, ['total'], workgroupSize, vectorsPerGroup, `${partial}Shared`)
+  const half = workgroupSize / 2
   return {
-    ...{ workgroupSize, vectorsPerGroup, declarations: tree.declarations },
+    ...{ workgroupSize, vectorsPerGroup },
+    declarations: `var<workgroup> ${partial}Shared: array<${type}, ${half}>;\n`,
     body: (group, store) => `
   let wanted = ${group} * ${vectorsPerGroup}u + lane % ${vectorsPerGroup}u;
   let i = min(wanted, ${vectors} - 1u);
 ${sum.whole(['split', `lane / ${vectorsPerGroup}u`, count, lanes], term)}
-${tree.body}
+  for (var half = ${half}u; half >= ${vectorsPerGroup}u; half /= 2u) {
+    if (lane >= half && lane < 2u * half) { ${partial}Shared[lane - half] = total; }
+    workgroupBarrier();
+    if (lane < half) { total += ${partial}Shared[lane]; }
+    workgroupBarrier();
+  }
   if (lane < ${vectorsPerGroup}u && wanted < ${vectors}) {
     ${store('i')}
-  }`,
-  }
-}
-
-/**
- * Adds variables across the lanes of a workgroup by a tree, in a fixed order: lane l gets the sums of all lanes whose
- * number is l modulo `until`. Lanes from `until` on are left with parts. In uniform control flow.
- */
-export function addLanes(
-  type: FloatType,
-  names: readonly string[],
-  lanes: number,
-  until = 1,
-  shared = 'shared_',
-): { readonly declarations: string; readonly body: string } {
-  const half = lanes / 2
-  return {
-    declarations: `var<workgroup> ${shared}: array<${type}, ${names.length * half}>;\n`,
-    body: `  for (var half = ${half}u; half >= ${until}u; half /= 2u) {
-    if (lane >= half && lane < 2u * half) {
-${lines(range(names.length), (i) => `      ${shared}[${i * half}u + lane - half] = ${names[i]};`)}
-    }
-    workgroupBarrier();
-    if (lane < half) {
-${lines(range(names.length), (i) => `      ${names[i]} += ${shared}[${i * half}u + lane];`)}
-    }
-    workgroupBarrier();
   }`,
   }
 }

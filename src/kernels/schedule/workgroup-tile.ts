@@ -79,7 +79,7 @@ const slabTerms = 16
 /** Whether the `count` channels of a tap are whole slabs: an operand that runs over taps then loads `byTap`. */
 export const fillsSlabs = (count: number): boolean => count % slabTerms === 0
 
-/** An address in vectors beyond all memory, also after the number of a channel was added to it. */
+/** An address beyond all memory, also after the number of a channel was added to it. */
 export const nowhere = '0x80000000u'
 
 /** One operand of the product: the rows of the left one and the columns of the right one are its *positions*. */
@@ -98,7 +98,7 @@ export interface TiledOperand {
   /**
    * Set if k runs over the taps of a kernel, each of whole slabs: then a slab has one tap, and no address needs a
    * division. The product's `tapChannels` says how many channels a tap has. Instead of `loadLeft(place, k)` there are:
-   * - `enterLeft(place: LeftPlace, ky: u32, kx: u32) -> u32`: the address, in vectors, of the tap's first channel, or
+   * - `enterLeft(place: LeftPlace, ky: u32, kx: u32) -> u32`: the address, in numbers, of the tap's first channel, or
    *   `nowhere` if the channels are zero;
    * - `loadLeft(address: u32) -> vec4f`: zero from `nowhere` on.
    */
@@ -423,7 +423,7 @@ function pieceOf(operand: TiledOperand, side: 'Left' | 'Right', extent: number, 
     : [`${name}Piece % ${vectors}u`, `(${name}Piece / ${vectors}u) * 4u`]
   const position = (i: number): string => `${first} + ${name}Vector * 4u + ${i}u`
   const enter = `      if (tapSlab == 0u || slab == firstSlab) {
-${repeat(4, (i) => `        ${name}At${i} = enter${side}(${name}Place${i}, ky, kx) + ${name}K / 4u;`)}
+${repeat(4, (i) => `        ${name}At${i} = enter${side}(${name}Place${i}, ky, kx) + ${name}K;`)}
       }`
   const guarded = (lines: string): string => `    if (${name}Busy) {\n${lines}\n    }`
   return {
@@ -436,7 +436,7 @@ ${operand.byTap === true ? repeat(4, (i) => `  var ${name}At${i} = 0u;`) : ''}
 ${repeat(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
     load: guarded(
       operand.byTap === true
-        ? `${enter}\n${repeat(4, (i) => `      ${name}${i} = load${side}(${name}At${i} + tapSlab * ${slabTerms / 4}u);`)}`
+        ? `${enter}\n${repeat(4, (i) => `      ${name}${i} = load${side}(${name}At${i} + tapSlab * ${slabTerms}u);`)}`
         : isAlongK
           ? repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place${i}, slab * ${slabTerms}u + ${name}K);`)
           : repeat(

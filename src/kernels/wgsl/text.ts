@@ -30,14 +30,3 @@ export function repeat(count: number, line: (i: number) => string): string {
 export function allOf(...conditions: readonly string[]): string {
   return conditions.map((condition) => `(${condition})`).join(' & ')
 }
-
-/**
- * A statement for each number from 0 to `count` - 1: in a loop up to the uniform `end`, or one by one with constants if
- * `isLoop` is false.
- */
-export function eachOf(count: number, end: string, isLoop: boolean, statement: (n: string) => string): string {
-  if (!isLoop) return repeat(count, (n) => `  ${statement(`${n}u`)}`)
-  return `  for (var n = 0u; n < u.${end}; n++) {
-    ${statement('n')}
-  }`
-}

@@ -4,11 +4,10 @@
 
 import type { Dispatch, KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from '../../kernel.ts'
-import { fillsTapsInLoop, quadPartialSums } from '../../schedule/occupancy.ts'
 import { partialsShare, sumPartials } from '../../schedule/split-k.ts'
 import { vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { arrayElements, longSum } from '../../wgsl/long-sum.ts'
-import { eachOf, range, repeat } from '../../wgsl/text.ts'
+import { range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
 import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import {
@@ -70,7 +69,7 @@ export function filterGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Va
     name: 'quads',
     supports: (key: Conv2dKey, target) => fits(form, key, target),
     plan(key: Conv2dKey, target): KernelPlan {
-      const tiling = quadTilingOf(key, target, quadPartialSums(target))
+      const tiling = quadTilingOf(key, target)
       const { type, codeType, boolType } = tiling
       const isPooled = form === 'pooled'
       const rows = isPooled ? tiling.taps + 1 : tiling.taps // the bias' gradient comes last
@@ -118,7 +117,9 @@ ${plainFilterSums(key, tiling)}`
 )}
 ${total.finish}
   if (wanted < u.columnVectors) {
-${eachOf(rows, 'rows', fillsTapsInLoop(target), (row) => `partial[(part * u.rows + ${row}) * u.columnVectors + column] = sums[${row}];`)}
+    for (var row = 0u; row < u.rows; row++) {
+      partial[(part * u.rows + row) * u.columnVectors + column] = sums[row];
+    }
   }`,
       })
       const count = tiling.taps * key.filters

@@ -2,14 +2,13 @@
 
 import type { KernelPlan, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../../kernel.ts'
-import { fillsTapsInLoop } from '../../schedule/occupancy.ts'
 import { vectorType } from '../../schedule/subgroup-tile.ts'
 import type { FusedActivation } from '../../wgsl/activation.ts'
 import { activationFunction } from '../../wgsl/activation.ts'
 import type { FloatType } from '../../wgsl/functions.ts'
 import { exceeds, takesMaximum } from '../../wgsl/functions.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
-import { eachOf, range, repeat } from '../../wgsl/text.ts'
+import { range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
 import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import {
@@ -55,7 +54,7 @@ export function forward(form: Form): Variant<Conv2dPoolKey, 'quads'> & Variant<C
             body: `
 ${declareQuads(tiling)}
   var taps: array<${type}, ${tiling.taps}>;
-${eachOf(tiling.taps, 'taps', fillsTapsInLoop(target), (tap) => `taps[${tap}] = kernel[${tap} * u.columnVectors + column];`)}
+  for (var tap = 0u; tap < u.taps; tap++) { taps[tap] = kernel[tap * u.columnVectors + column]; }
   let first = ${key.bias ? 'bias[column]' : `${type}(0)`};
   for (var quad = firstQuad; quad < endQuad; quad += ${tiling.across}u) {
 ${loadPatch(tiling)}

@@ -8,10 +8,10 @@
 
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, scratch, subgroupSizeOf, writes } from '../../kernel.ts'
-import { fillsTapsInLoop, oneChannelPartialSums, quadWorkgroups } from '../../schedule/occupancy.ts'
+import { oneChannelPartialSums, quadWorkgroups } from '../../schedule/occupancy.ts'
 import type { LongSum } from '../../wgsl/long-sum.ts'
 import { arrayElements, longSum, plainLoop } from '../../wgsl/long-sum.ts'
-import { component, eachOf, range, repeat } from '../../wgsl/text.ts'
+import { component, range, repeat } from '../../wgsl/text.ts'
 import { sumWithBias } from './filter-gradient.ts'
 import { pooledFunctions, storePooled } from './forward.ts'
 import type { Conv2dPoolKey } from './quad.ts'
@@ -139,7 +139,7 @@ export const oneChannelForward: Variant<Conv2dPoolKey, 'oneChannel'> = {
   name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {
-    const c = oneChannelTilingOf(key, target, quadWorkgroups(target))
+    const c = oneChannelTilingOf(key, target, quadWorkgroups)
     const { type, filterVector } = c
     const ofFilters = (value: string): string =>
       `${type}(${[0, 1]
@@ -181,7 +181,7 @@ export const oneChannelForward: Variant<Conv2dPoolKey, 'oneChannel'> = {
   if (group >= groups) { return; }
   let ownFilter = min(lane, u.filters - 1u);
   var taps: array<f32, ${c.taps}>;
-${eachOf(c.taps, 'taps', fillsTapsInLoop(target), (tap) => `taps[${tap}] = kernel[${tap} * u.filters + ownFilter];`)}
+  for (var tap = 0u; tap < u.taps; tap++) { taps[tap] = kernel[tap * u.filters + ownFilter]; }
   let first = ${key.bias ? 'bias[ownFilter]' : '0.0'};
 ${eachPooledRow(
   key,
@@ -210,7 +210,7 @@ export const oneChannelFilterGradient: Variant<Conv2dPoolKey, 'oneChannel'> = {
   name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {
-    const c = oneChannelTilingOf(key, target, oneChannelPartialSums(target))
+    const c = oneChannelTilingOf(key, target, oneChannelPartialSums)
     const { type, codeType, boolType } = c
     const rows = c.taps + 1 // the bias' gradient comes last
     const label = `conv2dPool.filterGradient/oneChannel/split${c.groups}`
@@ -257,16 +257,11 @@ ${eachPooledRow(
 ${columnSums(key, type)}`,
 )}
 ${sum.finish}
-${eachOf(
-  rows,
-  'rows',
-  fillsTapsInLoop(target),
-  (row) => `{
-    var total = sums[${row}];
+  for (var row = 0u; row < u.rows; row++) {
+    var total = sums[row];
 ${repeat(Math.log2(c.lanes), (bit) => `    total += subgroupShuffleXor(total, ${2 ** bit}u);`)}
-    if (lane == 0u) { partial[(part * u.rows + ${row}) * u.filterVectors + vector] = total; }
+    if (lane == 0u) { partial[(part * u.rows + row) * u.filterVectors + vector] = total; }
   }`,
-)}`,
     })
     return {
       variant: 'oneChannel',

@@ -5,7 +5,7 @@
 
 import type { Target } from '../../kernel.ts'
 import { subgroupSizeOf } from '../../kernel.ts'
-import { quadWorkgroups } from '../../schedule/occupancy.ts'
+import { prefersSubgroups, quadWorkgroups } from '../../schedule/occupancy.ts'
 import type { VectorWidth } from '../../schedule/subgroup-tile.ts'
 import { columnVectorFor, vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { type FloatType, widths } from '../../wgsl/functions.ts'
@@ -70,7 +70,7 @@ export function pooledExtents(key: Conv2dKey) {
   return { pooledHeight, pooledWidth, quads, taps, isInside, flops: 2 * 4 * quads * taps * key.filters }
 }
 
-export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgroups(target)): QuadTiling {
+export function quadTilingOf(key: Conv2dKey, target: Target): QuadTiling {
   const subgroupSize = subgroupSizeOf(target)
   const columnVector = columnVectorFor(key.filters, subgroupSize)
   const columnVectors = key.filters / columnVector
@@ -81,7 +81,7 @@ export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgr
   const patchVector = widestVector(2 * across * key.channels, key.inputWidth * key.channels)
   const patchRows = key.kernelHeight + 1
   const runVectors = Math.ceil(((key.kernelWidth + 2 * across - 1) * key.channels) / patchVector)
-  const quadsPerGroup = Math.max(1, Math.ceil(quads / across / groups)) * across
+  const quadsPerGroup = Math.max(1, Math.ceil(quads / across / quadWorkgroups)) * across
   return {
     subgroupSize,
     columnVector,
@@ -106,11 +106,11 @@ export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgr
 
 const supports = /* @__PURE__ */ conv2dSupports(
   { strides: false, dilation: false, padTop: false, padLeft: false, groups: false, bias: true, activation: true },
-  (_, target) => target.subgroupSize !== undefined,
+  (_, target) => prefersSubgroups(target),
 )
 
 /**
- * Whether quads can serve the key: stride and dilation 1, no padding, a small enough kernel; the plain form needs whole
+ * Whether quads can serve the key: a CPU with subgroups, stride and dilation 1, no padding, a small enough kernel; the plain form needs whole
  * quads.
  */
 export function fits(form: Form, key: Conv2dKey, target: Target): boolean {
