@@ -140,6 +140,8 @@ describe('an adapter', () => {
     }
     expect(driverName(llvmpipe)).toBe('llvmpipe, Mesa 25.0.7 (LLVM 15.0.6)')
     expect(driverName({ vendor: 'v', architecture: 'a', device: '', description: '' })).toBe('v a')
+    const wgpu = { vendor: '65541', architecture: '', device: '0', description: 'llvmpipe (LLVM 15.0.6, 256 bits)' }
+    expect(driverName(wgpu)).toBe('llvmpipe (LLVM 15.0.6, 256 bits)')
   })
 })
 

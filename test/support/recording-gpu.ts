@@ -31,7 +31,7 @@ const largeLimits = {
   maxComputeWorkgroupsPerDimension: 65535,
 }
 
-/** What WebGPU guarantees on every adapter. */
+/** The limits that every adapter must have: https://www.w3.org/TR/webgpu/#limit-default */
 export const guaranteedLimits = {
   maxBufferSize: 2 ** 28,
   maxStorageBufferBindingSize: 2 ** 27,
