@@ -22,7 +22,7 @@ export interface RecordedDispatch {
 }
 
 /** The limits of a large GPU. */
-const largeLimits = {
+export const largeLimits = {
   maxBufferSize: 2 ** 32,
   maxStorageBufferBindingSize: 2 ** 31 - 4,
   maxStorageBuffersPerShaderStage: 10,
