@@ -95,6 +95,7 @@ async function browser(): Promise<TestProjectInlineConfiguration> {
 
 /** Files that take longest with nothing compiled, longest first. Begun last, one of them would leave a core idle. */
 const longest = [
+  'deno',
   'operators',
   'demo-session',
   'demo-session-files',

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { driverName } from '../src/gpu/adapter-info.ts'
 import { findAdapter, flagsFor } from '../src/gpu/node/adapter.ts'
 import { cachePath } from '../src/gpu/node/cache.ts'
@@ -140,7 +140,21 @@ describe('an adapter', () => {
     }
     expect(driverName(llvmpipe)).toBe('llvmpipe, Mesa 25.0.7 (LLVM 15.0.6)')
     expect(driverName({ vendor: 'v', architecture: 'a', device: '', description: '' })).toBe('v a')
+    const wgpu = { vendor: '65541', architecture: '', device: '0', description: 'llvmpipe (LLVM 15.0.6, 256 bits)' }
+    expect(driverName(wgpu)).toBe('llvmpipe (LLVM 15.0.6, 256 bits)')
   })
+})
+
+test('Deno is told to use its own WebGPU, and nothing is downloaded', async () => {
+  vi.stubGlobal('Deno', {})
+  try {
+    const message = expect.stringContaining("Import `open` from 'weftgrad'")
+    const log = vi.fn()
+    await expect(findAdapter({ log })).rejects.toMatchObject({ code: 'no-adapter', message })
+    expect(log).not.toHaveBeenCalled()
+  } finally {
+    vi.unstubAllGlobals()
+  }
 })
 
 test('doctor explains why a GPU is not used', () => {

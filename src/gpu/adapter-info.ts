@@ -9,13 +9,18 @@ export function isHardware(info: GPUAdapterInfo): boolean {
   return !info.isFallbackAdapter && !softwareNames.test(text)
 }
 
+/** The adapter's name, or an empty text. wgpu reports a PCI id in digits instead, which tells people nothing. */
+export function deviceName({ device }: Pick<GPUAdapterInfo, 'device'>): string {
+  return /^\d+$/.test(device) ? '' : device
+}
+
 /**
  * The driver's name. Dawn's description holds the driver's name, its own description and a version: `llvmpipe: Mesa
  * 25.0.7 (LLVM 15.0.6) 0.0.1`. Browsers report vendor and architecture, and often nothing else.
  */
 export function driverName(info: Pick<GPUAdapterInfo, 'vendor' | 'architecture' | 'device' | 'description'>): string {
   const description = info.description.replace(/^([^:]+): (.*\S) [\d.]+$/, '$1, $2')
-  const device = info.device.replace(/-+$/, '')
+  const device = deviceName(info).replace(/-+$/, '')
   // These drivers repeat their name and version as the device.
   const suffix = device !== '' && !/^(llvmpipe|lavapipe)/.test(device) ? ` on ${device}` : ''
   return (description || [info.vendor, info.architecture].filter(Boolean).join(' ') || 'unknown driver') + suffix

@@ -45,6 +45,6 @@ function noWebGpu(): WeftgradError {
     'no-adapter',
     isInsecurePage
       ? 'WebGPU needs a secure page: open this one over https, or as http://localhost.'
-      : "There is no WebGPU here. Use a current Chrome, Edge, Safari or Firefox; in Node.js, import `open` from 'weftgrad/node'.",
+      : "There is no WebGPU here. Use a current Chrome, Edge, Safari or Firefox; in Node.js, import `open` from 'weftgrad/node'; in an old Deno, add --unstable-webgpu.",
   )
 }

@@ -1,6 +1,7 @@
 /** The implementation of `Device` on WebGPU: puts the parts together. `device.ts` documents every member. */
 
 import { WeftgradError } from '../errors.ts'
+import { deviceName } from './adapter-info.ts'
 import { BufferRegistry } from './buffers.ts'
 import type {
   AdapterFacts,
@@ -54,7 +55,7 @@ class WebGpuDevice implements Device {
   }
 
   describe(): string {
-    const name = this.info.device || this.info.description || this.info.architecture || 'unknown adapter'
+    const name = deviceName(this.info) || this.info.description || this.info.architecture || 'unknown adapter'
     const { size } = this.subgroups
     const lanes = size === undefined ? 'no fixed subgroups' : `subgroups of ${size}`
     return `${name} (${this.facts.driver}; ${this.facts.hardware ? 'hardware' : 'software'}, ${lanes})`

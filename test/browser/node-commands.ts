@@ -15,7 +15,7 @@ export interface NodeNumbers {
   readonly labels: string
   /** The losses of each trajectory in test/fixtures/lenet-trajectory.json. */
   readonly trajectories: readonly (readonly number[])[]
-  /** The epochs of test/browser/short-training.ts. */
+  /** The epochs of test/support/short-training.ts. */
   readonly epochs: readonly nn.EpochLogs[]
 }
 

@@ -2,8 +2,8 @@
 import { open } from 'weftgrad/node'
 import { loadFashionMnist } from '../../src/data/fashion-mnist.node.ts'
 import { referenceTrajectories, trajectoryImages, trajectoryOn } from '../support/lenet-trajectory.ts'
+import { shortTraining } from '../support/short-training.ts'
 import type { NodeNumbers } from './node-commands.ts'
-import { shortTraining } from './short-training.ts'
 
 const encoded = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
 

@@ -1,9 +1,10 @@
 /** Devices in browsers: how they are described, and one with the least that WebGPU guarantees. */
 import { describe, expect, it } from 'vitest'
 import { currentDevice, open } from 'weftgrad'
-import { plainGpu, useBrowserDevice } from './browser-device.ts'
-import { failuresOf } from './case-failures.ts'
-import { shortTraining } from './short-training.ts'
+import { failuresOf } from '../support/case-failures.ts'
+import { plainGpu } from '../support/plain-gpu.ts'
+import { shortTraining } from '../support/short-training.ts'
+import { useBrowserDevice } from './browser-device.ts'
 
 describe('the browser’s adapter', () => {
   it('is recognised as software with subgroups', async () => {
@@ -24,7 +25,7 @@ describe('the browser’s adapter', () => {
 })
 
 describe('a device with default limits, without subgroups and timestamps', () => {
-  const plain = useBrowserDevice(plainGpu())
+  const plain = useBrowserDevice(plainGpu(navigator.gpu))
 
   it('says so', async () => {
     expect(plain().subgroups.size).toBeUndefined()

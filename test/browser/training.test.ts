@@ -9,10 +9,10 @@ import {
   trajectoryErrors,
   trajectoryOn,
 } from '../support/lenet-trajectory.ts'
+import { type ShortTraining, shortTraining } from '../support/short-training.ts'
 import { useBrowserDevice } from './browser-device.ts'
 import { bytesOfBase64 } from './fixture-files.ts'
 import type { NodeNumbers } from './node-commands.ts'
-import { type ShortTraining, shortTraining } from './short-training.ts'
 
 const device = useBrowserDevice()
 let node: NodeNumbers

@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { nn, weights } from 'weftgrad'
 import { writeSafetensors } from '../../src/format/safetensors.ts'
 import { disagreement } from '../support/compare.ts'
+import { probabilitiesOf } from '../support/lenet-predictions.ts'
 import { useBrowserDevice } from './browser-device.ts'
 import { expectedPredictions, fixtureFile } from './fixture-files.ts'
-import { probabilitiesOf } from './lenet-predictions.ts'
 
 const device = useBrowserDevice()
 

@@ -1,9 +1,9 @@
 /** The jobs that tests send to a worker. Pages run the same code. */
 import { expose } from 'comlink'
 import { open, WeftgradError, weights } from 'weftgrad'
-import { failuresOf } from './case-failures.ts'
-import { probabilitiesOf } from './lenet-predictions.ts'
-import { type ShortTraining, shortTraining } from './short-training.ts'
+import { failuresOf } from '../support/case-failures.ts'
+import { probabilitiesOf } from '../support/lenet-predictions.ts'
+import { type ShortTraining, shortTraining } from '../support/short-training.ts'
 
 /**
  * Opening starts at once, and calls that come earlier wait for it. With a top-level await, the module would miss them.

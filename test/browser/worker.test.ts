@@ -3,9 +3,9 @@ import { type Remote, wrap } from 'comlink'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { writeSafetensors } from '../../src/format/safetensors.ts'
 import { disagreement } from '../support/compare.ts'
+import { shortTraining } from '../support/short-training.ts'
 import { useBrowserDevice } from './browser-device.ts'
 import { expectedPredictions, fixtureFile } from './fixture-files.ts'
-import { shortTraining } from './short-training.ts'
 import type { Jobs } from './worker-jobs.ts'
 
 const device = useBrowserDevice()

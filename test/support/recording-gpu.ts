@@ -1,7 +1,7 @@
 /**
  * A `navigator.gpu` that records what it is given and computes nothing: any limits, features and subgroup sizes, for
  * tests of how work is laid out on adapters that are not at hand. Everything read back is zero, except timestamps if it
- * has a clock.
+ * has a clock. What exceeds the limits is recorded as well, in sentences.
  */
 
 import type { SimulatedClock } from './simulated-clock.ts'
@@ -40,7 +40,7 @@ interface RecordedBuffer {
 }
 
 /** The limits of a large GPU. */
-const largeLimits = {
+export const largeLimits = {
   maxBufferSize: 2 ** 32,
   maxStorageBufferBindingSize: 2 ** 31 - 4,
   maxStorageBuffersPerShaderStage: 10,
@@ -50,7 +50,7 @@ const largeLimits = {
   maxComputeWorkgroupsPerDimension: 65535,
 }
 
-/** What WebGPU guarantees on every adapter. */
+/** The limits that every adapter must have: https://www.w3.org/TR/webgpu/#limit-default */
 export const guaranteedLimits = {
   maxBufferSize: 2 ** 28,
   maxStorageBufferBindingSize: 2 ** 27,
@@ -58,6 +58,22 @@ export const guaranteedLimits = {
   maxComputeWorkgroupStorageSize: 16384,
   maxComputeInvocationsPerWorkgroup: 256,
   maxComputeWorkgroupSizeX: 256,
+  maxComputeWorkgroupsPerDimension: 65535,
+}
+
+type Limits = typeof guaranteedLimits
+
+/** Bytes of an element of workgroup memory. */
+const elementBytes: Readonly<Record<string, number>> = { f32: 4, u32: 4, vec2f: 8, vec4f: 16, vec2u: 8, vec4u: 16 }
+
+/** Lanes of a workgroup of a shader, and bytes of its workgroup memory. */
+function workgroupOf(wgsl: string): { readonly lanes: number; readonly bytes: number } {
+  const lanes = Number(/@workgroup_size\((\d+)\)/.exec(wgsl)?.[1] ?? Number.NaN)
+  const declared = wgsl.match(/var<workgroup>/g)?.length ?? 0
+  const arrays = [...wgsl.matchAll(/var<workgroup> \w+: array<(\w+), (\d+)>;/g)]
+  if (Number.isNaN(lanes) || arrays.length !== declared) throw new Error(`a workgroup of another form: ${wgsl}`)
+  const sizes = arrays.map(([, element = '', count]) => (elementBytes[element] ?? Number.NaN) * Number(count))
+  return { lanes, bytes: sizes.reduce((a, b) => a + b, 0) }
 }
 
 export class RecordingGpu {
@@ -65,6 +81,8 @@ export class RecordingGpu {
   readonly submissions: RecordedDispatch[][] = []
   /** Every shader text. */
   readonly shaders = new Set<string>()
+  /** What a device with these limits refuses. */
+  readonly refusals: string[] = []
   readonly #options: RecordingOptions
 
   constructor(options: RecordingOptions = {}) {
@@ -90,28 +108,66 @@ export class RecordingGpu {
     return { features, limits: own, info, requestDevice: async () => this.#device(features, own) }
   }
 
-  #device(features: ReadonlySet<string>, limits: object): unknown {
+  /** Notes a refusal unless the number is within the limit. */
+  #check(what: string, amount: number, limit: number): void {
+    if (!(amount <= limit)) this.refusals.push(`${what}: ${amount} of ${limit}`)
+  }
+
+  #checkPipeline({ label, layout, compute }: GPUComputePipelineDescriptor, limits: Limits): void {
+    const { bindGroupLayouts } = layout as unknown as { bindGroupLayouts: GPUBindGroupLayoutDescriptor[] }
+    const entries = [...(bindGroupLayouts[0]?.entries ?? [])]
+    const storage = entries.filter(({ buffer }) => buffer?.type !== 'uniform')
+    const { lanes, bytes } = workgroupOf((compute.module as unknown as { code: string }).code)
+    this.#check(`storage buffers of ${label}`, storage.length, limits.maxStorageBuffersPerShaderStage)
+    this.#check(`lanes of ${label}`, lanes, limits.maxComputeInvocationsPerWorkgroup)
+    this.#check(`lanes in x of ${label}`, lanes, limits.maxComputeWorkgroupSizeX)
+    this.#check(`workgroup memory of ${label}`, bytes, limits.maxComputeWorkgroupStorageSize)
+  }
+
+  #checkBindGroup({ label, entries }: GPUBindGroupDescriptor, limits: Limits): void {
+    for (const { resource } of entries) {
+      const { buffer, size } = resource as GPUBufferBinding
+      this.#check(`a binding of ${label}`, size ?? buffer.size, limits.maxStorageBufferBindingSize)
+    }
+  }
+
+  #device(features: ReadonlySet<string>, limits: Limits): unknown {
     return {
       ...{ features, limits, lost: new Promise(() => undefined) },
       ...{ addEventListener() {}, pushErrorScope() {}, destroy() {} },
       popErrorScope: async () => null,
-      createBuffer: (descriptor: GPUBufferDescriptor) => this.#buffer(descriptor),
+      createBuffer: (descriptor: GPUBufferDescriptor) => {
+        this.#check(`buffer ${descriptor.label}`, descriptor.size, limits.maxBufferSize)
+        return this.#buffer(descriptor)
+      },
       createShaderModule: ({ label, code }: GPUShaderModuleDescriptor) => {
         this.shaders.add(code)
         return { label, code, getCompilationInfo: async () => ({ messages: [] }) }
       },
       createBindGroupLayout: (descriptor: unknown) => descriptor,
       createPipelineLayout: (descriptor: unknown) => descriptor,
-      createBindGroup: (descriptor: object) => ({ ...descriptor }),
+      createBindGroup: (descriptor: GPUBindGroupDescriptor) => {
+        this.#checkBindGroup(descriptor, limits)
+        return { ...descriptor }
+      },
       createQuerySet: ({ count }: GPUQuerySetDescriptor) => ({ values: new BigUint64Array(count), destroy() {} }),
-      createComputePipelineAsync: async ({ label, compute }: GPUComputePipelineDescriptor) => {
+      createComputePipelineAsync: async (descriptor: GPUComputePipelineDescriptor) => {
+        this.#checkPipeline(descriptor, limits)
+        const { label, compute } = descriptor
         const { code } = compute.module as unknown as { code: string }
         this.#options.clock?.compile(code)
         return { label, wgsl: code }
       },
       createCommandEncoder: () => encoder(),
       queue: {
-        submit: (buffers: readonly RecordedCommand[][]) => this.#submit(buffers.flat()),
+        submit: (buffers: readonly RecordedCommand[][]) => {
+          const commands = buffers.flat()
+          for (const command of commands)
+            if (typeof command !== 'function')
+              for (const { label, workgroups } of command.dispatches)
+                this.#check(`workgroups of ${label}`, Math.max(...workgroups), limits.maxComputeWorkgroupsPerDimension)
+          this.#submit(commands)
+        },
         writeBuffer() {},
         onSubmittedWorkDone: async () => this.#options.clock?.done(),
       },

@@ -71,6 +71,12 @@ export function findAdapter(options: FindAdapterOptions = {}): Promise<FoundAdap
 }
 
 async function find(options: FindAdapterOptions): Promise<FoundAdapter> {
+  // It loads neither the cached driver's libraries nor Dawn, and would download a driver in vain.
+  if ('Deno' in globalThis)
+    throw new WeftgradError(
+      'no-adapter',
+      "Deno does not load Dawn, the WebGPU of Node.js. Import `open` from 'weftgrad', which uses Deno's own WebGPU.",
+    )
   const wanted = process.env.WEFTGRAD_ADAPTER || undefined
   const flags = flagsFor(options.dawnToggles ?? [])
   const key = JSON.stringify([wanted, flags])

@@ -15,6 +15,7 @@ import type { MatmulKey } from '../matmul/key.ts'
 import { matmul } from '../matmul/matmul.ts'
 import type { Grid } from '../schedule/grid-stride.ts'
 import { gridFor, gridStrideLoop, laneCoordinates } from '../schedule/grid-stride.ts'
+import { transformedBytes } from '../schedule/occupancy.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import { allOf, lines, range } from '../wgsl/text.ts'
 import type { Conv2dKey } from './plain.ts'
@@ -131,12 +132,6 @@ export function transformFilters(kernel: Float32Array, tile: WinogradKey['tile']
   return result
 }
 
-/**
- * Images are taken as many at a time as keep a transformed operand within this: it then stays in the caches of a CPU until
- * it is read again.
- */
-const mostOperandBytes = 16 * 2 ** 20
-
 /** How a batch is cut into passes. */
 interface Passes {
   readonly tilesPerImage: number
@@ -144,11 +139,11 @@ interface Passes {
   readonly imagesPerPass: number
 }
 
-function passesOf(key: WinogradKey, { outputs, inputs }: Transform): Passes {
+function passesOf(key: WinogradKey, { outputs, inputs }: Transform, target: Target): Passes {
   const tilesPerImage = Math.ceil(key.outWidth / outputs) * Math.ceil(key.outHeight / outputs)
   const points = inputs * inputs
   const imageBytes = points * tilesPerImage * Math.max(key.channels, key.filters) * 4
-  const most = Math.max(1, Math.floor(mostOperandBytes / imageBytes))
+  const most = Math.max(1, Math.floor(transformedBytes(target) / imageBytes))
   const passes = Math.ceil(key.batch / most)
   return { tilesPerImage, points, imagesPerPass: Math.ceil(key.batch / passes) }
 }
@@ -162,7 +157,7 @@ export const winograd: Family<WinogradKey, 'passes'> = {
 
 function planPasses(key: WinogradKey, target: Target): KernelPlan {
   const transform = transforms[key.tile]
-  const { points, tilesPerImage, imagesPerPass } = passesOf(key, transform)
+  const { points, tilesPerImage, imagesPerPass } = passesOf(key, transform, target)
   const { batch, channels, filters } = key
   const dispatches: Dispatch[] = []
   let bytes: number[] = []
@@ -258,6 +253,12 @@ function tileCoordinates(pass: Pass, depth: number, target: Target, loads: numbe
   return { grid, coordinates: laneCoordinates(extents, grid) }
 }
 
+/** Operations of a transform: two products of small matrices, of whose numbers half are zero. */
+function transformFlops({ key, transform: { inputs, outputs }, images }: Pass, depth: number): number {
+  const tiles = images * Math.ceil(key.outHeight / outputs) * Math.ceil(key.outWidth / outputs)
+  return 2 * tiles * depth * inputs ** 3
+}
+
 function inputTransform(pass: Pass, target: Target): Dispatch {
   const { key, first, transform } = pass
   const { inputs, outputs, input: matrix } = transform
@@ -267,7 +268,7 @@ function inputTransform(pass: Pass, target: Target): Dispatch {
     const isInside = allOf(`isRow${i}`, `isColumn${j}`)
     return `      let p${i}_${j} = select(0f, image[select(0u, (row${i} + column${j}) * u.channels + d3, ${isInside})], ${isInside});`
   }
-  return dispatch({
+  const text = dispatch({
     label: 'conv2d/winograd/input',
     bindings: [reads('image', input(0)), writes('transformed', transformedInput)],
     uniforms: {
@@ -291,6 +292,7 @@ ${side.flatMap((i) => side.map((j) => pixel(i, j))).join('\n')}
 ${bothSides(matrix, 'p', inputs, (i, j, value) => `transformed[${i * inputs + j}u * u.items + item] = ${value};`)}`,
     ),
   })
+  return { ...text, flops: transformFlops(pass, key.channels) }
 }
 
 function outputTransform(pass: Pass, target: Target): Dispatch {
@@ -300,7 +302,7 @@ function outputTransform(pass: Pass, target: Target): Dispatch {
   const side = range(inputs)
   const load = (i: number, j: number): string => `      let m${i}_${j} = product[${i * inputs + j}u * u.items + item];`
   const bindings: Binding[] = [reads('product', product), writes('result', output(0))]
-  return dispatch({
+  const text = dispatch({
     label: 'conv2d/winograd/output',
     bindings: key.bias ? [...bindings, reads('bias', input(2))] : bindings,
     uniforms: {
@@ -321,4 +323,5 @@ ${lines(range(outputs * outputs), (n) => {
 })}`,
     ),
   })
+  return { ...text, flops: transformFlops(pass, key.filters) }
 }

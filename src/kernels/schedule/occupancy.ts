@@ -148,6 +148,14 @@ export function lanesPerSum(splits: number, target: Target): number {
 /** Partial sums of the filter gradient for one-channel images on a CPU, for each group of filters. */
 export const oneChannelPartialSums = 16
 
+/**
+ * Bytes of images that a Winograd convolution transforms at a time. On a CPU they then stay in its caches until the
+ * product reads them. A GPU gains from few large dispatches, and binds 128 MiB at least: a guess.
+ */
+export function transformedBytes(target: Target): number {
+  return (target.class === 'cpu' ? 16 : 128) * 2 ** 20
+}
+
 /** Limits for preferring a block of workgroup memory over one lane per element. */
 export interface BlockLimits {
   /** Workgroups that keep the device busy. */

@@ -3,7 +3,7 @@
  * it takes 20 steps in two epochs, with a validation at the end of each.
  */
 import { type Device, data, nn } from 'weftgrad'
-import { barImages } from '../support/bar-images.ts'
+import { barImages } from './bar-images.ts'
 
 export interface ShortTraining {
   readonly epochs: readonly nn.EpochLogs[]
