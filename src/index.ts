@@ -10,7 +10,16 @@ export * as data from './data/index.ts'
 export type { ErrorCode } from './errors.ts'
 export { WeftgradError } from './errors.ts'
 export { currentDevice } from './gpu/current-device.ts'
-export type { AdapterFacts, BufferSlice, BytesOf, Device, DeviceBuffer, DeviceMemory, Subgroups } from './gpu/device.ts'
+export type {
+  AdapterFacts,
+  BufferSlice,
+  BytesOf,
+  Device,
+  DeviceBuffer,
+  DeviceMemory,
+  Precision,
+  Subgroups,
+} from './gpu/device.ts'
 export type { OpenOptions } from './gpu/open.ts'
 export { open } from './gpu/open.ts'
 export { createDevice, isDevice } from './gpu/webgpu-device.ts'

@@ -32,6 +32,12 @@ export interface Subgroups {
   readonly problem: string | undefined
 }
 
+/**
+ * What matrix products and convolutions may round their operands to: 'f16' halves what kernels for GPUs keep in workgroup
+ * memory. Sums and everything stored stay float32.
+ */
+export type Precision = 'f32' | 'f16'
+
 /** The memory that a device's buffers use. */
 export interface DeviceMemory {
   /** Bytes allocated now. */
@@ -122,6 +128,8 @@ export interface Device {
   readonly limits: GPUSupportedLimits
   /** The subgroups that kernels may rely on. */
   readonly subgroups: Subgroups
+  /** What products may round their operands to. */
+  readonly precision: Precision
   /** Whether the device can time its own work. */
   readonly timestamps: boolean
   /** Resolves when the device is gone, whoever destroyed it. */

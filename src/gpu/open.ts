@@ -1,10 +1,11 @@
 /** Opens a device on the host's WebGPU: a browser's, a worker's, or any other on `navigator.gpu`. */
 
 import { WeftgradError } from '../errors.ts'
+import type { Kind } from '../options.ts'
 import { anObject, aString, checkOptions } from '../options.ts'
 import { driverName, isHardware } from './adapter-info.ts'
 import { setCurrentDevice } from './current-device.ts'
-import type { Device } from './device.ts'
+import type { Device, Precision } from './device.ts'
 import { createDevice } from './webgpu-device.ts'
 
 /** Which of the host's adapters to use. */
@@ -13,6 +14,8 @@ export interface OpenOptions {
   readonly gpu?: GPU
   /** Which GPU to use on a computer with two. A browser may ignore it. */
   readonly powerPreference?: GPUPowerPreference
+  /** 'f16' lets products round their operands to half precision on GPUs; 'f32' by default. */
+  readonly precision?: Precision
 }
 
 /**
@@ -21,8 +24,8 @@ export interface OpenOptions {
  * creates no device.
  */
 export async function open(options: OpenOptions = {}): Promise<Device> {
-  checkOptions('open', options, { gpu: anObject, powerPreference: aString })
-  const { gpu, powerPreference = 'high-performance' } = options
+  checkOptions('open', options, { gpu: anObject, powerPreference: aString, precision: aPrecision })
+  const { gpu, powerPreference = 'high-performance', precision } = options
   const host = gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu
   if (host === undefined) throw noWebGpu()
   const adapter =
@@ -34,10 +37,14 @@ export async function open(options: OpenOptions = {}): Promise<Device> {
     )
   const { info } = adapter
   const hardware = isHardware(info)
-  const device = await createDevice(adapter, { class: hardware ? 'gpu' : 'cpu', hardware, driver: driverName(info) })
+  const facts = { class: hardware ? 'gpu' : 'cpu', hardware, driver: driverName(info) } as const
+  const device = await createDevice(adapter, facts, precision)
   setCurrentDevice(device)
   return device
 }
+
+/** The kind of the option `precision`. */
+export const aPrecision: Kind = ["'f32' or 'f16'", (value) => value === 'f32' || value === 'f16']
 
 function noWebGpu(): WeftgradError {
   const isInsecurePage = globalThis.isSecureContext === false

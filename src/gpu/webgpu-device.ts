@@ -11,6 +11,7 @@ import type {
   Device,
   DeviceBuffer,
   DeviceMemory,
+  Precision,
   Run,
   Subgroups,
 } from './device.ts'
@@ -30,6 +31,7 @@ class WebGpuDevice implements Device {
   readonly limits: GPUSupportedLimits
   /** Set once, by `createDevice`. */
   subgroups: Subgroups = { size: undefined, pinned: false, problem: 'Subgroups were not tried.' }
+  readonly precision: Precision
   readonly timestamps: boolean
   readonly lost: Promise<WeftgradError>
   readonly #failure: FailureWatch
@@ -38,11 +40,12 @@ class WebGpuDevice implements Device {
   readonly #pace: Pace
   readonly #submissions: SubmissionQueue
 
-  constructor(gpu: GPUDevice, info: GPUAdapterInfo, facts: AdapterFacts) {
+  constructor(gpu: GPUDevice, info: GPUAdapterInfo, facts: AdapterFacts, precision: Precision) {
     this.gpu = gpu
     this.info = info
     this.facts = facts
     this.limits = gpu.limits
+    this.precision = precision
     this.timestamps = gpu.features.has('timestamp-query')
     this.#failure = new FailureWatch(gpu)
     this.lost = this.#failure.lost
@@ -58,7 +61,8 @@ class WebGpuDevice implements Device {
     const name = deviceName(this.info) || this.info.description || this.info.architecture || 'unknown adapter'
     const { size } = this.subgroups
     const lanes = size === undefined ? 'no fixed subgroups' : `subgroups of ${size}`
-    return `${name} (${this.facts.driver}; ${this.facts.hardware ? 'hardware' : 'software'}, ${lanes})`
+    const half = this.precision === 'f16' ? ', products in half precision' : ''
+    return `${name} (${this.facts.driver}; ${this.facts.hardware ? 'hardware' : 'software'}, ${lanes}${half})`
   }
 
   memory(): DeviceMemory {
@@ -152,6 +156,8 @@ class WebGpuDevice implements Device {
 
 const wantedFeatures: readonly GPUFeatureName[] = ['subgroups', sizeControl, 'timestamp-query']
 
+const half: GPUFeatureName = 'shader-f16'
+
 /** Devices get WebGPU's small defaults for limits that are not requested. */
 const wantedLimits = [
   'maxStorageBufferBindingSize',
@@ -165,11 +171,21 @@ const wantedLimits = [
 /**
  * Requests a device with the adapter's own limits and the features weftgrad uses. `open()` calls it, and makes the
  * device the one that tensors use.
- * @throws WeftgradError 'device' if the adapter refuses.
+ * @throws WeftgradError 'device' if the adapter refuses, or has no half precision where that is asked for.
  */
-export async function createDevice(adapter: GPUAdapter, facts: AdapterFacts): Promise<Device> {
-  const gpu = await requested(adapter)
-  const device = new WebGpuDevice(gpu, adapter.info, facts)
+export async function createDevice(
+  adapter: GPUAdapter,
+  facts: AdapterFacts,
+  precision: Precision = 'f32',
+): Promise<Device> {
+  const isHalf = precision === 'f16'
+  if (isHalf && !adapter.features.has(half))
+    throw new WeftgradError(
+      'device',
+      `${facts.driver} has no half precision (${half}): open it without precision 'f16'.`,
+    )
+  const gpu = await requested(adapter, isHalf ? [...wantedFeatures, half] : wantedFeatures)
+  const device = new WebGpuDevice(gpu, adapter.info, facts, precision)
   try {
     device.subgroups = await findSubgroups(device)
   } catch (error) {
@@ -179,11 +195,11 @@ export async function createDevice(adapter: GPUAdapter, facts: AdapterFacts): Pr
   return device
 }
 
-async function requested(adapter: GPUAdapter): Promise<GPUDevice> {
+async function requested(adapter: GPUAdapter, features: readonly GPUFeatureName[]): Promise<GPUDevice> {
   try {
     return await adapter.requestDevice({
       label: 'weftgrad',
-      requiredFeatures: wantedFeatures.filter((feature) => adapter.features.has(feature)),
+      requiredFeatures: features.filter((feature) => adapter.features.has(feature)),
       requiredLimits: Object.fromEntries(wantedLimits.map((limit) => [limit, adapter.limits[limit]])),
     })
   } catch (cause) {

@@ -13,7 +13,7 @@
  */
 
 import { WeftgradError } from '../errors.ts'
-import { aNumber, anArray, anObject, aString, checkOptions } from '../options.ts'
+import { aFlag, aNumber, anArray, anObject, aString, checkOptions } from '../options.ts'
 import { subgroupText } from '../subgroup-size.ts'
 import { at } from './extents.ts'
 
@@ -35,6 +35,8 @@ export interface Target {
   readonly pinsSubgroups?: boolean
   /** Cores of a GPU (multiprocessors, compute units), if somebody knows: WebGPU does not say. */
   readonly cores?: number
+  /** Whether blocks of workgroup memory may hold float16: the adapter can, and the user wants it. */
+  readonly halfPrecision?: boolean
   /** The most lanes in a workgroup: at least 256. */
   readonly maxWorkgroupSize: number
   /** The most bytes of `var<workgroup>` in a kernel: at least 16,384. */
@@ -252,6 +254,8 @@ export interface KernelText {
    * divide `workgroupSize`.
    */
   readonly subgroups?: Target | undefined
+  /** True enables WGSL's `f16`; plan it only where `Target.halfPrecision` is true. */
+  readonly f16?: boolean | undefined
   /** Functions, constants, and workgroup variables at module scope. */
   readonly declarations?: string
   /**
@@ -271,7 +275,7 @@ const maxWorkgroupsPerDimension = 65535
 export function dispatch(text: KernelText): Dispatch {
   checkOptions('dispatch', text, {
     ...{ label: aString, bindings: anArray, uniforms: anObject, workgroupSize: aNumber, workgroups: aNumber },
-    ...{ subgroups: anObject, declarations: aString, body: aString },
+    ...{ subgroups: anObject, f16: aFlag, declarations: aString, body: aString },
   })
   const uniforms = { groups: text.workgroups, firstGroup: 0, ...text.uniforms }
   const names = Object.keys(uniforms)
@@ -284,7 +288,7 @@ export function dispatch(text: KernelText): Dispatch {
     (b, i) => `@group(0) @binding(${i + 1}) var<storage, ${b.access}> ${b.name}: array<${b.element}>;`,
   )
   const subgroups = text.subgroups && enabledSubgroups(text.subgroups, text)
-  const wgsl = `${subgroups?.enable ?? ''}struct Uniforms {
+  const wgsl = `${text.f16 ? 'enable f16;\n' : ''}${subgroups?.enable ?? ''}struct Uniforms {
 ${fields.join('\n')}
 }
 @group(0) @binding(0) var<uniform> u: Uniforms;

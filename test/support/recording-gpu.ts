@@ -11,6 +11,8 @@ export interface RecordingOptions {
   /** The subgroup size; undefined leaves the feature out. */
   readonly subgroupSize?: number
   readonly timestamps?: boolean
+  /** True adds the feature `shader-f16`. */
+  readonly half?: boolean
   /** True makes it a software adapter. */
   readonly software?: boolean
   /** Tells how long dispatches take; without one they take no time. */
@@ -95,8 +97,9 @@ export class RecordingGpu {
   }
 
   #adapter(): unknown {
-    const { limits, subgroupSize, timestamps = true, software = false } = this.#options
+    const { limits, subgroupSize, timestamps = true, half = false, software = false } = this.#options
     const features = new Set([
+      ...(half ? ['shader-f16'] : []),
       ...(timestamps ? ['timestamp-query'] : []),
       ...(subgroupSize === undefined ? [] : ['subgroups']),
     ])

@@ -4,7 +4,9 @@
 
 import { aFlag, aFunction, anArray, checkOptions } from '../../options.ts'
 import { setCurrentDevice } from '../current-device.ts'
-import type { Device } from '../device.ts'
+import type { Device, Precision } from '../device.ts'
+import type { OpenOptions } from '../open.ts'
+import { aPrecision } from '../open.ts'
 import { createDevice } from '../webgpu-device.ts'
 import type { FindAdapterOptions, FoundAdapter } from './adapter.ts'
 import { findAdapter } from './adapter.ts'
@@ -16,17 +18,17 @@ import { paceDawnFor } from './dawn-polling.ts'
  * @throws WeftgradError 'no-adapter' with what was found and what to do, 'fetch' if a driver could not be downloaded,
  * 'device' if the adapter creates no device.
  */
-export async function open(options: FindAdapterOptions = {}): Promise<Device> {
-  checkOptions('open', options, { provision: aFlag, log: aFunction, dawnToggles: anArray })
+export async function open(options: FindAdapterOptions & Pick<OpenOptions, 'precision'> = {}): Promise<Device> {
+  checkOptions('open', options, { provision: aFlag, log: aFunction, dawnToggles: anArray, precision: aPrecision })
   const found = await findAdapter(options)
-  const device = await deviceOn(found)
+  const device = await deviceOn(found, options.precision)
   setCurrentDevice(device)
   return device
 }
 
 /** Creates a device on an adapter, without making it the one that tensors use. */
-export async function deviceOn({ adapter, hardware, driver }: FoundAdapter): Promise<Device> {
-  const device = await createDevice(adapter, { class: hardware ? 'gpu' : 'cpu', hardware, driver })
+export async function deviceOn({ adapter, hardware, driver }: FoundAdapter, precision?: Precision): Promise<Device> {
+  const device = await createDevice(adapter, { class: hardware ? 'gpu' : 'cpu', hardware, driver }, precision)
   paceDawnFor(device)
   return device
 }

@@ -20,6 +20,7 @@ export function targetOf(device: Device): Target {
     class: device.facts.class,
     subgroupSize: device.subgroups.size,
     pinsSubgroups: device.subgroups.pinned,
+    halfPrecision: device.precision === 'f16',
     maxWorkgroupSize: device.limits.maxComputeInvocationsPerWorkgroup,
     maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize,
   }

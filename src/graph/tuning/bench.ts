@@ -3,15 +3,18 @@
  */
 
 import { wordBytes } from '../../gpu/alignment.ts'
-import type { Command, Device, DeviceBuffer } from '../../gpu/device.ts'
+import type { Command, Device, DeviceBuffer, Precision } from '../../gpu/device.ts'
 import { Random } from '../../random.ts'
 import type { TensorType } from '../node.ts'
 import type { KernelTask } from '../plan/choice.ts'
 import { bytesOf } from '../plan/plan.ts'
 import { bindKernel } from '../run/bound-kernel.ts'
 
-/** Tolerance, relative to the largest magnitude. Float32 sums in different orders agree better than this. */
-const tolerance = 1e-4
+/**
+ * Tolerance, relative to the largest magnitude. Float32 sums in different orders agree better than this; operands rounded
+ * to float16 err by up to 2^-11 each.
+ */
+const tolerance = { f32: 1e-4, f16: 4e-3 } as const
 /**
  * The accepted share of different integers. Codes and indices name the largest of several numbers; if two are equal up
  * to rounding, variants may disagree.
@@ -82,7 +85,8 @@ export class TaskBench {
   difference(results: readonly ArrayBuffer[], expected: readonly ArrayBuffer[]): string | undefined {
     for (const [i, { dtype }] of this.#task.outputs.entries()) {
       const [own, other] = [results[i], expected[i]]
-      const problem = own && other && (dtype === 'f32' ? numbersDiffer(own, other) : wordsDiffer(own, other))
+      const problem =
+        own && other && (dtype === 'f32' ? numbersDiffer(own, other, this.#device.precision) : wordsDiffer(own, other))
       if (problem !== undefined) return `output ${i} ${problem}`
     }
     return undefined
@@ -142,11 +146,11 @@ function tileOf(dtype: TensorType['dtype']): Uint8Array {
 }
 
 /** Describes the first difference, if any. NaN equals only NaN, and an infinity equals only one of its sign. */
-function numbersDiffer(actualBytes: ArrayBuffer, expectedBytes: ArrayBuffer): string | undefined {
+function numbersDiffer(actualBytes: ArrayBuffer, expectedBytes: ArrayBuffer, precision: Precision): string | undefined {
   const [actual, expected] = [new Float32Array(actualBytes), new Float32Array(expectedBytes)]
   let largest = 0
   for (const x of expected) if (Number.isFinite(x)) largest = Math.max(largest, Math.abs(x))
-  const allowed = tolerance * largest
+  const allowed = tolerance[precision] * largest
   for (let i = 0; i < expected.length; i++) {
     const [own = Number.NaN, other = Number.NaN] = [actual[i], expected[i]]
     if (Object.is(own, other) || Math.abs(own - other) <= allowed) continue

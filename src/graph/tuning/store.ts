@@ -49,9 +49,10 @@ export class MemoryTuningStore implements TuningStore {
 }
 
 /** Identifies devices whose kernels are equally fast, as far as WebGPU reports. */
-export function adapterText({ facts, info, subgroups }: Device): string {
+export function adapterText({ facts, info, subgroups, precision }: Device): string {
   const { vendor, architecture, device, description } = info
-  return [facts.driver, vendor, architecture, device, description, subgroups.size ?? 'no fixed subgroups'].join('; ')
+  const parts = [facts.driver, vendor, architecture, device, description, subgroups.size ?? 'no fixed subgroups']
+  return (precision === 'f32' ? parts : [...parts, precision]).join('; ')
 }
 
 /** The entries for these kernels whose candidates are still the same. */
