@@ -189,22 +189,23 @@ describe("relu's derivative fused into a kernel gives the same bits as the eleme
       ...{ kernelHeight: 1, kernelWidth: 1, strides: [1, 1], dilation: [1, 1], padTop: 0, padLeft: 0 },
       ...{ bias: false, activation: 'linear' },
     }
-    const target = targetOf(device())
-    for (const { name, supports } of conv2dPool.variants) {
-      if (!supports(key, target)) continue
-      const run = (activation: 'linear' | 'relu') =>
-        runPlan(device(), planKernel(conv2dPool, { ...key, activation }, target, name), [image, ones(2)], [
-          new Float32Array(2 * windows),
-          new Uint32Array(2 * windows),
-        ] as const)
-      const [plain] = await run('linear')
-      const [activated, codes] = await run('relu')
-      expect(bitsOf(activated), name).toEqual(bitsOf(await unfused('relu', plain)))
-      const passes = await unfused('greater', activated, new Float32Array(2 * windows))
-      expect(
-        [...codes].map((code) => (code === 4 ? 0 : 1)),
-        name,
-      ).toEqual([...passes])
-    }
+    for (const [i, target] of targets().entries())
+      for (const { name, supports } of conv2dPool.variants) {
+        if (!supports(key, target)) continue
+        const run = (activation: 'linear' | 'relu') =>
+          runPlan(device(), planKernel(conv2dPool, { ...key, activation }, target, name), [image, ones(2)], [
+            new Float32Array(2 * windows),
+            new Uint32Array(2 * windows),
+          ] as const)
+        const what = `${name}, target ${i}`
+        const [plain] = await run('linear')
+        const [activated, codes] = await run('relu')
+        expect(bitsOf(activated), what).toEqual(bitsOf(await unfused('relu', plain)))
+        const passes = await unfused('greater', activated, new Float32Array(2 * windows))
+        expect(
+          [...codes].map((code) => (code === 4 ? 0 : 1)),
+          what,
+        ).toEqual([...passes])
+      }
   })
 })

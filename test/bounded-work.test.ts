@@ -18,6 +18,7 @@ import { computed, expectationOf } from './cases/verify.ts'
 import { cases } from './cases.ts'
 import { noiseImages } from './support/noise.ts'
 import { RecordingGpu } from './support/recording-gpu.ts'
+import { SimulatedClock } from './support/simulated-clock.ts'
 
 afterEach(() => {
   vi.restoreAllMocks()
@@ -57,6 +58,20 @@ describe('a submission', () => {
     pace.learn(most, 1000)
     expect(portionsOf(pace, [most / 10], 4)).toHaveLength(4)
   })
+})
+
+test('what is timed is cut into submissions of 100 ms too, and their times are added up', async () => {
+  const clock = new SimulatedClock({ dispatchMs: () => 30, pollMs: 100 })
+  const recording = new RecordingGpu({ clock })
+  using device = await open({ gpu: recording.gpu })
+  const one = { ...command(30 * 2e8), workgroups: [1, 1, 1], pipeline: {}, bindGroup: {} } as unknown as Command
+  const before = recording.submissions.length
+  const runs = [
+    { commands: [one, one], repeats: 5 },
+    { commands: [one], repeats: 1 },
+  ]
+  expect(await device.timeRuns(runs)).toEqual([expect.closeTo(300), expect.closeTo(30)])
+  expect(recording.submissions.slice(before).map((all) => all.length)).toEqual([2, 2, 2, 2, 2, 1])
 })
 
 test('a dispatch that is cut gives the same bits as a whole one', async () => {

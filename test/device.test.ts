@@ -339,6 +339,20 @@ describe('submissions', () => {
     else await expect(timing).rejects.toMatchObject({ code: 'limit' })
     bound.dispose()
   })
+
+  it('can be timed one by one with a single wait', async () => {
+    if (!device().timestamps) return expect(device().timeRuns([])).rejects.toMatchObject({ code: 'limit' })
+    using buffer = device().allocate(256, 'target')
+    const bound = await bindCommands(device(), [{ ...fill, slices: [buffer.slice()] }], 'filling')
+    const { commands } = bound
+    const times = await device().timeRuns([1, 100, 0].map((repeats) => ({ commands, repeats })))
+    expect(times).toHaveLength(3)
+    expect(times.every((ms) => ms >= 0)).toBe(true)
+    expect(times[1]).toBeGreaterThan(0)
+    expect(times[2]).toBe(0)
+    expect(await device().timeRuns([])).toEqual([])
+    return bound.dispose()
+  })
 })
 
 describe('the description of a device', () => {

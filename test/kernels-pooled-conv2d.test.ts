@@ -1,7 +1,8 @@
-/** Convolution with pooling in one kernel: every variant of forward and filter gradient, compared with plain loops. */
+/** Convolution with pooling in one kernel: every variant for every kind of adapter, compared with plain loops. */
 import { describe, expect, test } from 'vitest'
 import type { Conv2dPoolKey } from '../src/kernels/conv2d/quad/pooled.ts'
-import { conv2dPool, conv2dPoolFilterGradient } from '../src/kernels/conv2d/quad/pooled.ts'
+import { conv2dPool, conv2dPoolFilterGradient, conv2dPoolInputGradient } from '../src/kernels/conv2d/quad/pooled.ts'
+import type { Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import { Random } from '../src/random.ts'
 import { useDevice } from './support/device.ts'
@@ -28,6 +29,34 @@ const cases: Readonly<Record<string, Case>> = {
   'a narrow image, no activation': { batch: 2, image: [20, 4, 1], kernel: [5, 3], filters: 1, activation: 'linear' },
   'a single window': { batch: 1, image: [4, 4, 1], kernel: [3, 3], filters: 4 },
   'several channels': { batch: 3, image: [10, 6, 4], kernel: [3, 3], filters: 16 },
+  "LeNet's second layer": { batch: 5, image: [14, 14, 6], kernel: [5, 5], filters: 16 },
+  'three channels of an odd width, an even kernel': { batch: 5, image: [12, 9, 3], kernel: [4, 2], filters: 5 },
+  'a sum of more than 64 terms per filter and tap': { batch: 90, image: [13, 12, 1], kernel: [2, 3], filters: 2 },
+}
+
+/** This adapter, GPUs with and without subgroups, and a processor without them. */
+function targets(): Target[] {
+  return [
+    targetOf(device()),
+    targetOf(device(), { class: 'gpu' }),
+    targetOf(device(), { class: 'gpu', subgroupSize: undefined }),
+    targetOf(device(), { class: 'cpu', subgroupSize: undefined }),
+  ]
+}
+
+/** The different plans of all variants on all targets; each target has one at least. */
+function plansOf<Key>(family: Family<Key>, key: Key): [what: string, plan: KernelPlan][] {
+  const plans = new Map<string, [string, KernelPlan]>()
+  for (const [i, target] of targets().entries()) {
+    const usable = family.variants.filter((variant) => variant.supports(key, target))
+    expect(usable.map(({ name }) => name)).toContain(family.prefer(key, target))
+    for (const { name } of usable) {
+      const plan = planKernel(family, key, target, name)
+      const text = JSON.stringify(plan.dispatches.map((d) => [d.wgsl, [...d.uniforms], d.workgroups]))
+      if (!plans.has(text)) plans.set(text, [`${name}, target ${i}`, plan])
+    }
+  }
+  return [...plans.values()]
 }
 
 function keyOf({ batch, image, kernel, filters, activation = 'relu', bias = true }: Case): Conv2dPoolKey {
@@ -112,6 +141,19 @@ function gradientReference(key: Conv2dPoolKey, image: Float32Array, dy: Float32A
   return sums
 }
 
+function inputGradientReference(key: Conv2dPoolKey, kernel: Float32Array, dy: Float32Array, codes: Uint32Array) {
+  const taps = key.kernelHeight * key.kernelWidth * key.channels
+  const dx = new Array<number>(key.batch * key.inputHeight * key.inputWidth * key.channels).fill(0)
+  dy.forEach((g, place) => {
+    const code = codes[place] ?? 4
+    for (let tap = 0; code !== 4 && tap < taps; tap++) {
+      const i = imageIndex(key, Math.floor(place / key.filters), code, tap)
+      dx[i] = (dx[i] ?? 0) + g * (kernel[tap * key.filters + (place % key.filters)] ?? 0)
+    }
+  })
+  return dx
+}
+
 const random = new Random(1, 'codes')
 
 function operandsOf(key: Conv2dPoolKey): Operands {
@@ -122,11 +164,11 @@ function operandsOf(key: Conv2dPoolKey): Operands {
   }
 }
 
-const expectClose = (actual: Float32Array, expected: readonly number[]): void => {
+const expectClose = (actual: Float32Array, expected: readonly number[], what: string): void => {
   expect(actual.length).toBe(expected.length)
   const scale = Math.max(1, ...expected.map(Math.abs))
   for (const [i, value] of expected.entries())
-    expect(Math.abs((actual[i] ?? Number.NaN) - value)).toBeLessThan(2e-6 * scale)
+    expect(Math.abs((actual[i] ?? Number.NaN) - value), `${what}, number ${i}`).toBeLessThan(2e-6 * scale)
 }
 
 describe.each(Object.entries(cases))('a pooled convolution: %s', (_, one) => {
@@ -134,40 +176,46 @@ describe.each(Object.entries(cases))('a pooled convolution: %s', (_, one) => {
   const count = extents(key).windows * key.filters
   const taps = key.kernelHeight * key.kernelWidth * key.channels
 
-  test.each(conv2dPool.variants.map((v) => v.name))('forward by %s', async (variant) => {
-    const target = targetOf(device())
-    if (!conv2dPool.variants.find((v) => v.name === variant)?.supports(key, target)) {
-      expect(variant === 'oneChannel' && key.channels > 1).toBe(true)
-      return
-    }
+  test('forward', async () => {
     const operands = operandsOf(key)
     const { y, codes } = forwardReference(key, operands)
-    const [actual, actualCodes] = await runPlan(
-      device(),
-      planKernel(conv2dPool, key, target, variant),
-      [operands.image, operands.kernel, ...(key.bias ? [operands.bias] : [])],
-      [new Float32Array(count).fill(7), new Uint32Array(count).fill(9)],
-    )
-    expectClose(actual, y)
-    expect([...actualCodes]).toEqual(codes)
+    for (const [what, plan] of plansOf(conv2dPool, key)) {
+      const [actual, actualCodes] = await runPlan(
+        device(),
+        plan,
+        [operands.image, operands.kernel, ...(key.bias ? [operands.bias] : [])],
+        [new Float32Array(count).fill(7), new Uint32Array(count).fill(9)],
+      )
+      expectClose(actual, y, what)
+      expect([...actualCodes], what).toEqual(codes)
+    }
   })
 
-  test.each(conv2dPoolFilterGradient.variants.map((v) => v.name))('filter gradient by %s', async (variant) => {
-    const target = targetOf(device())
-    if (!conv2dPoolFilterGradient.variants.find((v) => v.name === variant)?.supports(key, target)) {
-      expect(variant === 'oneChannel' && key.channels > 1).toBe(true)
-      return
-    }
-    const { image } = operandsOf(key)
+  test('the gradients', async () => {
+    const { image, kernel } = operandsOf(key)
     const dy = noise([count], 'dy')
     const codes = Uint32Array.from({ length: count }, () => random.below(5))
-    const [kernelGradient, biasGradient] = await runPlan(
-      device(),
-      planKernel(conv2dPoolFilterGradient, key, target, variant),
-      [image, dy, codes],
-      [new Float32Array(taps * key.filters).fill(7), new Float32Array(key.filters).fill(7)],
-    )
-    expectClose(Float32Array.from([...kernelGradient, ...biasGradient]), gradientReference(key, image, dy, codes))
+    for (const [what, plan] of plansOf(conv2dPoolFilterGradient, key)) {
+      const run = () =>
+        runPlan(
+          device(),
+          plan,
+          [image, dy, codes],
+          [new Float32Array(taps * key.filters).fill(7), new Float32Array(key.filters).fill(7)],
+        )
+      const first = await run()
+      expectClose(
+        Float32Array.from(first.flatMap((numbers) => [...numbers])),
+        gradientReference(key, image, dy, codes),
+        what,
+      )
+      expect(await run(), what).toEqual(first)
+    }
+    const expected = inputGradientReference(key, kernel, dy, codes)
+    for (const [what, plan] of plansOf(conv2dPoolInputGradient, key)) {
+      const [actual] = await runPlan(device(), plan, [dy, codes, kernel], [new Float32Array(image.length).fill(7)])
+      expectClose(actual, expected, what)
+    }
   })
 })
 

@@ -20,7 +20,7 @@ type Numbers = Float32Array<ArrayBuffer>
 
 const device = useDevice()
 const tolerance = { rtol: 1e-5, atol: 2e-5 }
-const blocks = ['tiled32', 'tiled64', 'tiled128']
+const blocks = ['tiled32', 'tiled64', 'tiled64x8', 'tiled128']
 
 /** A target like a GPU, with the limits that WebGPU guarantees. */
 const gpu: Target = {
@@ -110,8 +110,8 @@ describe('matmul in blocks', () => {
     const key: MatmulKey = { ...product, m: 36, n: 20, k: 650, bias: true, activation: 'tanh' }
     const [plan] = await agreeWithPlain(matmulJob(key), ['tiled32'])
     expect(plan?.dispatches.map((d) => d.label)).toEqual([
-      'matmul/tiled32/splitK5',
-      'matmul/tiled32/splitK5/sumPartials',
+      'matmul/tiled32/splitK2',
+      'matmul/tiled32/splitK2/sumPartials',
     ])
     const odd: MatmulKey = { ...product, batch: 2, batchedA: true, m: 3, n: 5, k: 1111, transposeB: true }
     await agreeWithPlain(matmulJob(odd), ['tiled32'])
@@ -197,13 +197,26 @@ describe('convolutions in blocks', () => {
     ],
     ['dilation 2', { ...conv, dilation: [2, 2], padTop: 2, padLeft: 2, batch: 1 }, ['tiled128']],
     ['no padding', { ...conv, padTop: 0, padLeft: 0, outHeight: 5, outWidth: 4 }, ['tiled32']],
+    ['whole slabs to a tap', { ...conv, channels: 16, filters: 32 }, ['tiled32']],
+    [
+      'whole slabs to a tap, with stride and dilation',
+      { ...conv, ...same2, dilation: [1, 2], padLeft: 2, channels: 32, filters: 16 },
+      ['tiled64x8'],
+    ],
     ['one pixel', { ...conv, batch: 1, inputHeight: 1, inputWidth: 1, outHeight: 1, outWidth: 1 }, ['tiled32']],
   ] as [string, Conv2dKey, string[]][])('%s', async (_, key, variants) => {
     for (const job of convJobs(key)) await agreeWithPlain(job, variants)
   })
 
+  test('split a sum over taps within a tap', async () => {
+    for (const job of convJobs({ ...conv, batch: 1, channels: 64, filters: 64 }).slice(0, 2)) {
+      const [plan] = await agreeWithPlain(job, ['tiled32'])
+      expect(plan?.dispatches[0]?.label).toBe(`${job.product}/tiled32/splitK2`)
+    }
+  })
+
   test('split a filter gradient over its pixels', async () => {
-    const key = { ...conv, batch: 9, channels: 3, filters: 5, bias: false }
+    const key = { ...conv, batch: 19, channels: 3, filters: 5, bias: false }
     const job = convJobs(key)[2]
     if (job === undefined) throw new Error('no filter gradient')
     const [plan] = await agreeWithPlain(job, ['tiled32'])
@@ -266,6 +279,13 @@ describe('the plan for a GPU', () => {
     }
   })
 
+  test('splits a sum over as many workgroups as the cores of the GPU need', () => {
+    const key = { ...product, m: 32, n: 32, k: 2 ** 16 }
+    const splitsOn = (cores: number): number | undefined =>
+      planKernel(matmul, key, { ...gpu, cores }, 'tiled32').dispatches[0]?.workgroups[0]
+    expect([splitsOn(8), splitsOn(40)]).toEqual([32, 158])
+  })
+
   test("stays within the adapter's limits, and falls back to the plain variant", () => {
     const poor = { ...gpu, maxWorkgroupSize: 64 }
     expect(preferred(matmul, { ...product, m: 4096, n: 4096, k: 4096 }, poor)).toBe('tiled32')
@@ -289,21 +309,5 @@ describe('the plan for a GPU', () => {
       { ...product, m: 4096, n: 100, k: 8 },
     ].map((key) => planKernel(matmul, key, gpu, 'tiled64'))
     expect(plans[0]?.dispatches[0]?.wgsl).toBe(plans[1]?.dispatches[0]?.wgsl)
-  })
-
-  test('spreads the windows of small kernels over thousands of subgroups', async () => {
-    const key: Conv2dKey = {
-      ...conv,
-      ...{ batch: 128, inputHeight: 14, inputWidth: 14, outHeight: 10, outWidth: 10, channels: 6, filters: 16 },
-      ...{ kernelHeight: 5, kernelWidth: 5, padTop: 0, padLeft: 0 },
-    }
-    const withSubgroups = { ...gpu, subgroupSize: 8 }
-    const plan = planKernel(conv2dForward, key, withSubgroups, 'quads')
-    expect(plan.dispatches[0]?.workgroups[0]).toBeGreaterThan(1000)
-    const small = { ...conv, padTop: 0, padLeft: 0, outHeight: 4, outWidth: 4, inputHeight: 6, channels: 2 }
-    const target = { ...gpu, subgroupSize: device().subgroups.size }
-    if (target.subgroupSize !== undefined) {
-      for (const job of convJobs(small)) await agreeWithPlain(job, ['quads'], target)
-    }
   })
 })

@@ -118,6 +118,22 @@ describe('finishStep', () => {
     }
   })
 
+  test('adds up many partial sums, which several lanes share on a GPU', async () => {
+    const [splits, count] = [37, 300]
+    const sums: GradientSplitSum[] = [{ splits, count, targets: [{ from: 0, to: 8, count }] }]
+    // Whole numbers: their sum is exact in any order.
+    const partial = Float32Array.from({ length: splits * count }, () => Math.floor(random() * 1000))
+    const expected = new Float32Array(320)
+    partial.forEach((x, i) => {
+      expected[8 + (i % count)] = (expected[8 + (i % count)] ?? 0) + x
+    })
+    for (const target of targets()) {
+      const [, clean, gradients] = await finish(new Float32Array(320), target, { sums, partials: [partial] })
+      expect(gradients).toEqual(expected)
+      expect(clean).toEqual(state({ step: 1, global: 1 }))
+    }
+  })
+
   test('stops advancing once the flag has settled, and never clears it', async () => {
     const settled = state({ step: 2, flag: 1, global: 2 })
     settled[settledFlagWord] = 1

@@ -99,6 +99,14 @@ export interface Command {
   readonly work: number
 }
 
+/** Commands that run several times in a row. */
+export interface Run {
+  /** The commands, in order. */
+  readonly commands: readonly Command[]
+  /** How many times. */
+  readonly repeats: number
+}
+
 /**
  * A WebGPU device: memory, pipelines, submissions, read-back. `open()` makes one. A failure rejects all pending work,
  * and every later call, with one WeftgradError: 'device', 'device-lost' or 'disposed'.
@@ -182,11 +190,17 @@ export interface Device {
   /** Resolves when everything submitted has run. */
   idle(): Promise<void>
   /**
-   * Runs the commands `repeats` times in a separate pass and returns the milliseconds measured by the device.
+   * Runs the commands `repeats` times in passes of their own and returns the milliseconds measured by the device.
    * @throws WeftgradError 'limit' if the adapter has no timestamps.
    * @internal
    */
   timeOnDevice(commands: readonly Command[], repeats?: number): Promise<number>
+  /**
+   * Runs each of `runs` in passes of its own, and returns the milliseconds of each, measured by the device. Waits once.
+   * @throws WeftgradError 'limit' if the adapter has no timestamps.
+   * @internal
+   */
+  timeRuns(runs: readonly Run[]): Promise<number[]>
 
   /**
    * Runs `create`, which makes GPU objects, and throws 'device' with `what` in the message if WebGPU finds a mistake in

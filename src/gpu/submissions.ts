@@ -1,6 +1,7 @@
 /** Encodes commands and submits them, a few submissions ahead of the device. */
 
 import type { Command, Device } from './device.ts'
+import { toldSoon } from './firefox-waiting.ts'
 import type { Pace, Portion } from './pace.ts'
 
 /** Enough to keep the device busy while the host encodes; more would only delay a stop. */
@@ -32,7 +33,8 @@ export class SubmissionQueue {
 
   async #timed(work: number): Promise<undefined> {
     const submitted = performance.now()
-    await this.#device.gpu.queue.onSubmittedWorkDone()
+    const { gpu } = this.#device
+    await toldSoon(gpu, gpu.queue.onSubmittedWorkDone())
     const now = performance.now()
     this.#pace.learn(work, now - Math.max(submitted, this.#lastDone))
     this.#lastDone = now
@@ -42,7 +44,7 @@ export class SubmissionQueue {
     const device = this.#device
     device.check()
     this.#pending = []
-    await device.guard(device.gpu.queue.onSubmittedWorkDone())
+    await device.guard(toldSoon(device.gpu, device.gpu.queue.onSubmittedWorkDone()))
   }
 }
 

@@ -4,6 +4,7 @@ import { WeftgradError } from '../errors.ts'
 import { alignUp, wordBytes } from './alignment.ts'
 import { refuseReleased, send, whenReady } from './buffers.ts'
 import type { BufferSlice, BytesOf, Device } from './device.ts'
+import { toldSoon } from './firefox-waiting.ts'
 
 /** The usage of a buffer that the host reads. */
 export const stagingUsage = 0x1 | 0x8 // MAP_READ | COPY_DST
@@ -59,7 +60,7 @@ export async function readAll<Slices extends readonly BufferSlice[]>(
       if (size > 0) encoder.copyBufferToBuffer(slice.buffer.gpu, slice.offset, staging, begin, size)
     }
     gpu.queue.submit([encoder.finish()])
-    await device.guard(staging.mapAsync(0x1 /* READ */))
+    await device.guard(toldSoon(gpu, staging.mapAsync(0x1 /* READ */)))
     const mapped = staging.getMappedRange()
     // `map` keeps the length, but its type does not say so.
     return parts.map(({ begin, end }) => mapped.slice(begin, end)) as BytesOf<Slices>

@@ -11,6 +11,7 @@ import type {
   Device,
   DeviceBuffer,
   DeviceMemory,
+  Run,
   Subgroups,
 } from './device.ts'
 import { FailureWatch, validated } from './failure.ts'
@@ -114,8 +115,15 @@ class WebGpuDevice implements Device {
     return this.#submissions.idle()
   }
 
-  timeOnDevice(commands: readonly Command[], repeats = 1): Promise<number> {
-    return timeOnDevice(this, commands, repeats)
+  async timeOnDevice(commands: readonly Command[], repeats = 1): Promise<number> {
+    const [milliseconds = 0] = await this.timeRuns([{ commands, repeats }])
+    return milliseconds
+  }
+
+  async timeRuns(runs: readonly Run[]): Promise<number[]> {
+    this.check()
+    const portions = runs.map(({ commands, repeats }) => Array.from(this.#pace.portions(commands, repeats)))
+    return timeOnDevice(this, portions)
   }
 
   validated<T>(what: string, create: () => T): Promise<T> {

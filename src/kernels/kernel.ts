@@ -33,6 +33,8 @@ export interface Target {
   readonly subgroupSize: number | undefined
   /** Whether kernels must ask for this size, because the adapter has several. */
   readonly pinsSubgroups?: boolean
+  /** Cores of a GPU (multiprocessors, compute units), if somebody knows: WebGPU does not say. */
+  readonly cores?: number
   /** The most lanes in a workgroup: at least 256. */
   readonly maxWorkgroupSize: number
   /** The most bytes of `var<workgroup>` in a kernel: at least 16,384. */
@@ -104,6 +106,8 @@ export interface Dispatch {
    * The uniform word with the number of the first workgroup, 0 as a rule: a dispatch that takes long is cut into several.
    */
   readonly firstGroupWord?: number
+  /** Floating-point operations, if they are not the plan's: of a sum of partial results, which is little work. */
+  readonly flops?: number
   /** Workgroups in x, y and z, 65,535 at most in each. */
   readonly workgroups: readonly [number, number, number]
   /**
@@ -190,9 +194,9 @@ export function planKernel<Key>(family: Family<Key>, key: Key, target: Target, v
   return chosen.plan(key, target)
 }
 
-/** Operations of one of a plan's dispatches, at most: all of the plan's, unless it only adds up partial results. */
-export function mostFlopsOf({ flops }: KernelPlan, { splitSum }: Dispatch): number {
-  return splitSum === undefined ? flops : 0
+/** Operations of one of a plan's dispatches: all of the plan's, unless it says otherwise. */
+export function flopsOf(plan: KernelPlan, dispatch: Dispatch): number {
+  return dispatch.flops ?? plan.flops
 }
 
 /** The operand at this position, from 0: for {@link reads}. */

@@ -92,48 +92,14 @@ export class Evaluator {
   static async create(model: Model, data: Dataset, options: EvaluateModelOptions = {}): Promise<Evaluator> {
     checkOptions('evaluate', options, evaluationKinds)
     checkValue('evaluate: the data', data, aDataset)
-    const { batchSize } = options
-    if (batchSize !== undefined) return Evaluator.#of(model, data, options, batchSize)
-    return withFittingBatch(defaultBatch(data.device, classesOf(model)), (fitting) =>
-      Evaluator.#of(model, data, options, fitting),
-    )
-  }
-
-  static async #of(model: Model, data: Dataset, options: EvaluateModelOptions, batchSize: number): Promise<Evaluator> {
-    const { device } = data
-    const classes = classesOf(model)
     refuseMisfits(model, data)
-    model.to(device)
-    const side = classes > mostConfusionClasses ? 0 : classes
-    const owned: { dispose(): void }[] = []
-    const own = <T extends { dispose(): void }>(resource: T): T => {
-      owned.push(resource)
-      return resource
+    const { batchSize } = options
+    const make = async (size: number): Promise<Evaluator> => {
+      const { side, buffers, parts } = await boundParts(model, data, size, options)
+      return new Evaluator(data.device, data, side, buffers, parts)
     }
-    try {
-      const batches = cutIntoBatches(device, data.count, batchSize, own)
-      const steps = batches.reduce((sum, one) => sum + one.steps, 0)
-      const buffers = {
-        state: own(device.allocate(trainingStateWords * 4, 'evaluation state')),
-        record: own(device.allocate(steps * stepRecordColumns * 4, 'evaluation record')),
-        confusion: own(device.allocate(side * side * 4, 'confusion matrix')),
-      }
-      const records = { ...buffers, steps }
-      const making = batches.map(
-        async (part): Promise<Part> => ({
-          ...part,
-          program: own(await createPart(model, data, part.order, records, { classes, side }, options)),
-        }),
-      )
-      // Waits for all of them, even if one fails, so that what the others allocated is released.
-      await Promise.allSettled(making)
-      const parts = await Promise.all(making)
-      writeOrder(parts, data.indices)
-      return new Evaluator(device, data, side, buffers, parts)
-    } catch (error) {
-      for (const resource of owned) resource.dispose()
-      throw error
-    }
+    if (batchSize !== undefined) return make(batchSize)
+    return withFittingBatch(defaultBatch(data.device, classesOf(model)), make)
   }
 
   /** Makes one pass over the data set. `predictions` costs one read-back per batch. */
@@ -191,6 +157,43 @@ export class Evaluator {
       order.buffer.dispose()
     }
     for (const buffer of [this.#state, this.#record, this.#confusion]) buffer.dispose()
+  }
+}
+
+/** Plans and compiles an evaluation. Frees everything and throws 'limit' if there is no memory for the batch. */
+async function boundParts(model: Model, data: Dataset, batchSize: number, options: EvaluateModelOptions) {
+  const { device } = data
+  const classes = classesOf(model)
+  model.to(device)
+  const side = classes > mostConfusionClasses ? 0 : classes
+  const owned: { dispose(): void }[] = []
+  const own = <T extends { dispose(): void }>(resource: T): T => {
+    owned.push(resource)
+    return resource
+  }
+  try {
+    const batches = cutIntoBatches(device, data.count, batchSize, own)
+    const steps = batches.reduce((sum, one) => sum + one.steps, 0)
+    const buffers = {
+      state: own(device.allocate(trainingStateWords * 4, 'evaluation state')),
+      record: own(device.allocate(steps * stepRecordColumns * 4, 'evaluation record')),
+      confusion: own(device.allocate(side * side * 4, 'confusion matrix')),
+    }
+    const records = { ...buffers, steps }
+    const making = batches.map(
+      async (part): Promise<Part> => ({
+        ...part,
+        program: own(await createPart(model, data, part.order, records, { classes, side }, options)),
+      }),
+    )
+    // Waits for all of them, even if one fails, so that what the others allocated is released.
+    await Promise.allSettled(making)
+    const parts = await Promise.all(making)
+    writeOrder(parts, data.indices)
+    return { side, buffers, parts }
+  } catch (error) {
+    for (const resource of owned) resource.dispose()
+    throw error
   }
 }
 

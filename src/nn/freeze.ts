@@ -13,8 +13,11 @@
 
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
+import { bestTile, pointsOf, transformFilters } from '../kernels/conv2d/winograd.ts'
 import { add, mul } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
+import { pairOf } from '../operators/window.ts'
+import { winogradConv2d } from '../operators/winograd.ts'
 import { anArray, checkOptions } from '../options.ts'
 import { zerosInitializer } from './initializers.ts'
 import { channelsOf, first, needed } from './layers/layer.ts'
@@ -193,7 +196,44 @@ function mergedLayer({ padding, product, normalization }: Group): FrozenLayer {
       return Float32Array.from(shift, (offset, c) => (bias?.[c] ?? 0) * (scale[c] ?? 0) + offset)
     })
   }
-  return { layer, inputs: (padding?.placed ?? placed).inputs, recipes }
+  const inputs = (padding?.placed ?? placed).inputs
+  const fast = fastConvolution(layer, placed)
+  if (fast === undefined) return { layer, inputs, recipes }
+  const kernel = `${name}/kernel`
+  const direct: Recipe = recipes.get(kernel) ?? ((weights) => weights.numbers(`${old}/kernel`))
+  recipes.set(kernel, async (weights) => transformFilters(await direct(weights), fast.tile))
+  return { layer: fast.layer, inputs, recipes }
+}
+
+/** With fewer channels, the transforms cost what they save. */
+const fewestChannels = 32
+
+/** A 3x3 convolution by Winograd's algorithm, where that has clearly less arithmetic. `source` gives the extents. */
+function fastConvolution(
+  { role, ...layer }: Layer,
+  { outputShape, weights: sourceWeights }: PlacedLayer,
+): { readonly layer: Layer; readonly tile: 2 | 4 } | undefined {
+  if (role?.kind !== 'product' || role.convolution === undefined) return undefined
+  const { kernelSize, options } = role.convolution
+  const { strides = 1, dilationRate = 1, padding = 'valid', activation = 'linear' } = options
+  const steps = [...pairOf('strides', strides), ...pairOf('dilationRate', dilationRate)]
+  const [height = 0, width = 0, filters = 0] = outputShape
+  const channels = sourceWeights.find(({ name }) => name.endsWith('/kernel'))?.shape[2] ?? 0
+  const tile = bestTile(height, width)
+  const is3x3 = kernelSize.every((extent) => extent === 3) && steps.every((step) => step === 1)
+  if (!is3x3 || Math.min(channels, filters) < fewestChannels || tile === undefined) return undefined
+  return {
+    tile,
+    layer: {
+      ...layer,
+      weights: (inputs) =>
+        layer
+          .weights(inputs)
+          .map((spec) => (spec.name === 'kernel' ? { ...spec, shape: [pointsOf(tile), channels, filters] } : spec)),
+      call: (inputs, [kernel, bias]) =>
+        winogradConv2d(first(inputs, layer.name), needed(kernel, layer.name), bias, { tile, padding, activation }),
+    },
+  }
 }
 
 /** A normalisation in inference: x * scale + shift, one of each per channel. */

@@ -40,8 +40,9 @@ export async function tunedForTasks(
   return options.budgetMs > 0 ? told(result, log) : result.variants
 }
 
-function told({ variants, kernels, left, seconds }: TuningResult, log: Log): VariantTable {
-  if (kernels.length > 0 || left > 0) {
+function told({ variants, kernels, left, seconds, problem }: TuningResult, log: Log): VariantTable {
+  if (problem !== undefined) log(`Kernels are not tuned. ${problem}`)
+  else if (kernels.length > 0 || left > 0) {
     const rest = left > 0 ? ` of ${kernels.length + left}` : ''
     const later = left > 0 ? ' (the rest next run)' : ''
     log(`Autotuned ${kernels.length}${rest} kernels in ${seconds.toFixed(1)} s${later}.`)

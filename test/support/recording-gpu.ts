@@ -1,8 +1,10 @@
 /**
  * A `navigator.gpu` that records what it is given and computes nothing: any limits, features and subgroup sizes, for
- * tests of how work is laid out on adapters that are not at hand. Everything read back is zero. What exceeds the limits
- * is recorded as well, in sentences.
+ * tests of how work is laid out on adapters that are not at hand. Everything read back is zero, except timestamps if it
+ * has a clock. What exceeds the limits is recorded as well, in sentences.
  */
+
+import type { SimulatedClock } from './simulated-clock.ts'
 
 export interface RecordingOptions {
   readonly limits?: Readonly<Record<string, number>>
@@ -11,6 +13,8 @@ export interface RecordingOptions {
   readonly timestamps?: boolean
   /** True makes it a software adapter. */
   readonly software?: boolean
+  /** Tells how long dispatches take; without one they take no time. */
+  readonly clock?: SimulatedClock
 }
 
 /** One dispatch of a submission. */
@@ -19,6 +23,20 @@ export interface RecordedDispatch {
   readonly wgsl: string
   readonly bindGroup: GPUBindGroup
   readonly workgroups: readonly number[]
+}
+
+interface RecordedPass {
+  readonly dispatches: readonly RecordedDispatch[]
+  readonly timestamps: GPUComputePassTimestampWrites | undefined
+}
+
+/** What a command buffer does, in order. */
+type RecordedCommand = RecordedPass | (() => void)
+
+/** Memory of which only timestamps are kept. */
+interface RecordedBuffer {
+  readonly size: number
+  timestamps?: BigUint64Array<ArrayBuffer>
 }
 
 /** The limits of a large GPU. */
@@ -132,32 +150,57 @@ export class RecordingGpu {
         this.#checkBindGroup(descriptor, limits)
         return { ...descriptor }
       },
-      createQuerySet: () => ({ destroy() {} }),
+      createQuerySet: ({ count }: GPUQuerySetDescriptor) => ({ values: new BigUint64Array(count), destroy() {} }),
       createComputePipelineAsync: async (descriptor: GPUComputePipelineDescriptor) => {
         this.#checkPipeline(descriptor, limits)
         const { label, compute } = descriptor
-        return { label, wgsl: (compute.module as unknown as { code: string }).code }
+        const { code } = compute.module as unknown as { code: string }
+        this.#options.clock?.compile(code)
+        return { label, wgsl: code }
       },
       createCommandEncoder: () => encoder(),
       queue: {
-        submit: (buffers: readonly RecordedDispatch[][]) => {
-          const dispatches = buffers.flat()
-          for (const { label, workgroups } of dispatches)
-            this.#check(`workgroups of ${label}`, Math.max(...workgroups), limits.maxComputeWorkgroupsPerDimension)
-          if (dispatches.length > 0) this.submissions.push(dispatches)
+        submit: (buffers: readonly RecordedCommand[][]) => {
+          const commands = buffers.flat()
+          for (const command of commands)
+            if (typeof command !== 'function')
+              for (const { label, workgroups } of command.dispatches)
+                this.#check(`workgroups of ${label}`, Math.max(...workgroups), limits.maxComputeWorkgroupsPerDimension)
+          this.#submit(commands)
         },
         writeBuffer() {},
-        onSubmittedWorkDone: async () => undefined,
+        onSubmittedWorkDone: async () => this.#options.clock?.done(),
       },
     }
   }
 
-  #buffer({ size, usage, label }: GPUBufferDescriptor): unknown {
-    return {
-      ...{ size, usage, label },
-      ...{ destroy() {}, unmap() {}, mapAsync: async () => undefined },
-      getMappedRange: () => this.#answer(new Uint32Array(size / 4)),
+  #submit(commands: readonly RecordedCommand[]): void {
+    const passes = commands.filter((command) => typeof command !== 'function')
+    const dispatches = passes.flatMap((pass) => pass.dispatches)
+    if (dispatches.length > 0) this.submissions.push(dispatches)
+    this.#options.clock?.submit()
+    for (const command of commands) {
+      if (typeof command === 'function') command()
+      else this.#run(command)
     }
+  }
+
+  #run({ dispatches, timestamps }: RecordedPass): void {
+    const { begin = 0n, end = 0n } = this.#options.clock?.run(dispatches) ?? {}
+    if (timestamps === undefined) return
+    const { values } = timestamps.querySet as unknown as { values: BigUint64Array }
+    values[timestamps.beginningOfPassWriteIndex ?? 0] = begin
+    values[timestamps.endOfPassWriteIndex ?? 0] = end
+  }
+
+  #buffer({ size, usage, label }: GPUBufferDescriptor): unknown {
+    const buffer: RecordedBuffer & object = {
+      size,
+      ...{ usage, label, destroy() {}, unmap() {} },
+      ...{ mapAsync: async () => this.#options.clock?.done() },
+      ...{ getMappedRange: () => buffer.timestamps?.buffer ?? this.#answer(new Uint32Array(size / 4)) },
+    }
+    return buffer
   }
 
   /** The probe of subgroups reads back what an adapter that reports the truth would have written. */
@@ -171,25 +214,40 @@ export class RecordingGpu {
   }
 }
 
-/** Records the dispatches of its passes; its command buffer is the list of them. */
+/** Records its passes and copies; its command buffer is the list of them. */
 function encoder(): unknown {
-  const dispatches: RecordedDispatch[] = []
+  const commands: RecordedCommand[] = []
+  return {
+    beginComputePass: ({ timestampWrites }: GPUComputePassDescriptor = {}) => {
+      const dispatches: RecordedDispatch[] = []
+      commands.push({ dispatches, timestamps: timestampWrites })
+      return pass(dispatches)
+    },
+    copyBufferToBuffer: (from: RecordedBuffer, _: number, to: RecordedBuffer) =>
+      commands.push(() => {
+        if (from.timestamps !== undefined) to.timestamps = from.timestamps
+      }),
+    resolveQuerySet: ({ values }: { values: BigUint64Array }, first: number, count: number, to: RecordedBuffer) =>
+      commands.push(() => {
+        to.timestamps = BigUint64Array.from(values.subarray(first, first + count))
+      }),
+    finish: () => commands,
+  }
+}
+
+function pass(dispatches: RecordedDispatch[]): unknown {
   let pipeline = { label: '', wgsl: '' }
   let bindGroup: unknown
   return {
-    beginComputePass: () => ({
-      setPipeline: (next: typeof pipeline) => {
-        pipeline = next
-      },
-      setBindGroup: (_: number, next: unknown) => {
-        bindGroup = next
-      },
-      dispatchWorkgroups: (...workgroups: number[]) => {
-        dispatches.push({ ...pipeline, bindGroup: bindGroup as GPUBindGroup, workgroups })
-      },
-      end() {},
-    }),
-    ...{ copyBufferToBuffer() {}, resolveQuerySet() {} },
-    finish: () => dispatches,
+    setPipeline: (next: typeof pipeline) => {
+      pipeline = next
+    },
+    setBindGroup: (_: number, next: unknown) => {
+      bindGroup = next
+    },
+    dispatchWorkgroups: (...workgroups: number[]) => {
+      dispatches.push({ ...pipeline, bindGroup: bindGroup as GPUBindGroup, workgroups })
+    },
+    end() {},
   }
 }

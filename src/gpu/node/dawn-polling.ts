@@ -4,9 +4,12 @@
  * the work itself lacks that core: a LeNet-5 step of 128 images took 13.7 ms instead of 7.5 on two cores.
  *
  * The binding looks up the global `setImmediate` each time (AsyncRunner.cpp in Dawn, `ScheduleProcessEvents`, with a
- * note that it should not poll). `paceDawn()` replaces it with a function that passes everything on, but delays the
- * binding's callback with a timer after it has polled for a while. Remove this file when Dawn stops polling.
+ * note that it should not poll). `paceDawnFor` replaces it with a function that passes everything on, but delays the
+ * binding's callback with a timer after it has polled for a while, unless a device is hardware: that one loses time
+ * between two ticks of a timer, and does not need the core. Remove this file when Dawn stops polling.
  */
+
+import type { Device } from '../device.ts'
 
 /** Longer than short operations such as read-back, which take 0.1 to 0.2 ms. */
 const eagerMs = 0.3
@@ -15,9 +18,18 @@ const eagerMs = 0.3
 const pauseMs = 1
 
 let isPaced = false
+/** Live devices that are hardware. As long as there is one, nothing is delayed. */
+let hardwareDevices = 0
 
-/** Replaces the global `setImmediate`. A second call does nothing. */
-export function paceDawn(): void {
+/** Delays the polling for a software device, for as long as no device is hardware. */
+export function paceDawnFor({ facts, lost }: Pick<Device, 'facts' | 'lost'>): void {
+  if (facts.hardware) {
+    hardwareDevices++
+    void lost.then(() => hardwareDevices--)
+  } else replaceSetImmediate()
+}
+
+function replaceSetImmediate(): void {
   if (isPaced) return
   isPaced = true
   const immediate = globalThis.setImmediate
@@ -36,7 +48,8 @@ export function paceDawn(): void {
         isPolling = false
       }
     }
-    return now - pollingSince < eagerMs ? immediate(poll) : setTimeout(poll, pauseMs)
+    const isEager = hardwareDevices > 0 || now - pollingSince < eagerMs
+    return isEager ? immediate(poll) : setTimeout(poll, pauseMs)
   }
   // Keeps `setImmediate`'s properties, such as `util.promisify.custom`.
   Object.defineProperties(paced, Object.getOwnPropertyDescriptors(immediate))

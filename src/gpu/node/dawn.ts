@@ -1,6 +1,5 @@
 /** Dawn's Node binding. It is loaded late, because the environment must be ready first. */
 import { WeftgradError } from '../../errors.ts'
-import { paceDawn } from './dawn-polling.ts'
 
 export interface Dawn {
   readonly create: (flags: string[]) => GPU
@@ -21,7 +20,6 @@ let loading: Promise<Dawn> | undefined
 export function loadDawn(): Promise<Dawn> {
   loading ??= import('webgpu').then(
     ({ create, globals }) => {
-      paceDawn()
       for (const [name, value] of Object.entries(globals)) {
         if (!(name in globalThis))
           Object.defineProperty(globalThis, name, { value, configurable: true, writable: true })

@@ -8,6 +8,7 @@ import type { Device } from '../device.ts'
 import { createDevice } from '../webgpu-device.ts'
 import type { FindAdapterOptions, FoundAdapter } from './adapter.ts'
 import { findAdapter } from './adapter.ts'
+import { paceDawnFor } from './dawn-polling.ts'
 
 /**
  * Opens a device on the best available adapter: the one named by WEFTGRAD_ADAPTER, else hardware, else software Vulkan,
@@ -24,6 +25,8 @@ export async function open(options: FindAdapterOptions = {}): Promise<Device> {
 }
 
 /** Creates a device on an adapter, without making it the one that tensors use. */
-export function deviceOn({ adapter, hardware, driver }: FoundAdapter): Promise<Device> {
-  return createDevice(adapter, { class: hardware ? 'gpu' : 'cpu', hardware, driver })
+export async function deviceOn({ adapter, hardware, driver }: FoundAdapter): Promise<Device> {
+  const device = await createDevice(adapter, { class: hardware ? 'gpu' : 'cpu', hardware, driver })
+  paceDawnFor(device)
+  return device
 }

@@ -10,7 +10,7 @@ import { sliceAlignment } from '../../gpu/alignment.ts'
 import { refuseOversized } from '../../gpu/bind.ts'
 import type { BufferSlice, DeviceBuffer } from '../../gpu/device.ts'
 import type { DType, KernelPlan, Operand, SplitSum } from '../../kernels/kernel.ts'
-import { elementCount, mostFlopsOf } from '../../kernels/kernel.ts'
+import { elementCount, flopsOf } from '../../kernels/kernel.ts'
 import type { LeafAttributes, Node, Storage, TensorType, Value } from '../node.ts'
 import { isNode, keyOf, leafOp, outputOf, shapeText, topologicalOrder } from '../node.ts'
 import { planCopy } from '../rewrite/elementwise-chain.ts'
@@ -338,7 +338,7 @@ class Planner {
         uniforms,
         firstGroupWord,
         workgroups,
-        flops: mostFlopsOf(kernel, dispatch),
+        flops: flopsOf(kernel, dispatch),
         access: bindings.map((binding) => binding.access),
         operands: bindings.map(({ operand }) => {
           const location = pools[operand.role][operand.index]

@@ -4,7 +4,7 @@ import type { BoundCommands, UnboundCommand } from '../../gpu/bind.ts'
 import { bindCommands } from '../../gpu/bind.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../../gpu/device.ts'
 import type { KernelPlan, Operand } from '../../kernels/kernel.ts'
-import { mostFlopsOf } from '../../kernels/kernel.ts'
+import { flopsOf } from '../../kernels/kernel.ts'
 
 /** A kernel's plan and the memory it works on. */
 export interface PlacedKernel {
@@ -47,7 +47,7 @@ export function unboundCommands(
   }
   return plan.dispatches.map((dispatch) => ({
     ...dispatch,
-    flops: mostFlopsOf(plan, dispatch),
+    flops: flopsOf(plan, dispatch),
     access: dispatch.bindings.map((binding) => binding.access),
     slices: dispatch.bindings.map(({ operand: { role, index } }) => {
       const slice = slices[role][index]

@@ -1,9 +1,9 @@
 /**
- * Times and checks one kernel on the device, variant by variant, on synthetic operands. `dispose` frees everything.
+ * Binds one kernel's variants to synthetic operands, and compares their results. `dispose` frees everything.
  */
 
 import { wordBytes } from '../../gpu/alignment.ts'
-import type { Device, DeviceBuffer } from '../../gpu/device.ts'
+import type { Command, Device, DeviceBuffer } from '../../gpu/device.ts'
 import { Random } from '../../random.ts'
 import type { TensorType } from '../node.ts'
 import type { KernelTask } from '../plan/choice.ts'
@@ -20,15 +20,11 @@ const differingShare = 1e-4
 /** Length of the pattern repeated in synthetic operands: a prime, so that rows and columns of a tensor differ. */
 const tileLength = 65521
 
-/** A variant that is compiled and has run once. */
-export interface BenchedVariant {
-  /** Time of compilation and first dispatch in ms; software Vulkan compiles at the first dispatch. */
-  readonly firstMs: number
-  /** A description of what is wrong with its results; undefined if they are right. */
-  readonly wrong: string | undefined
-  /** Wall-clock time of `repeats` runs in ms. */
-  time(repeats: number): Promise<number>
-}
+/**
+ * Most operations of a first run, if they are not needed for a sample. A kernel that takes longer than 50 ms for them
+ * reaches less than 20 GFLOP/s, and loses wherever so many matter.
+ */
+const pieceWork = 1e9
 
 export class TaskBench {
   readonly #device: Device
@@ -36,7 +32,6 @@ export class TaskBench {
   readonly #owned: { dispose(): void }[] = []
   readonly #inputs: readonly DeviceBuffer[]
   readonly #outputs: readonly DeviceBuffer[]
-  #expected: readonly ArrayBuffer[] | undefined
 
   /** Allocates the operands. If they do not fit, frees everything and throws 'limit'. */
   constructor(device: Device, task: KernelTask) {
@@ -61,43 +56,32 @@ export class TaskBench {
     return buffer
   }
 
-  /** Compiles the variant, runs it once and compares its results with those of the first variant opened. */
-  async open(variant: string): Promise<BenchedVariant> {
-    const device = this.#device
-    const task = this.#task
+  /** Compiles the variant, and erases the results of the one before. @throws WeftgradError 'device' if it cannot. */
+  async bind(variant: string): Promise<readonly Command[]> {
     const kernel = {
-      plan: task.plan(variant),
+      plan: this.#task.plan(variant),
       inputs: this.#inputs.map((buffer) => buffer.slice()),
       outputs: this.#outputs.map((buffer) => buffer.slice()),
     }
-    // Elements that the kernel does not write must look wrong: NaN as float32, no valid index as u32.
-    for (const buffer of this.#outputs) device.write(buffer.slice(), new Uint8Array(buffer.bytes).fill(0xff))
-    await device.idle()
-    const began = performance.now()
-    const bound = await bindKernel(device, kernel, `tuning ${task.family}/${variant}`)
+    const bound = await bindKernel(this.#device, kernel, `tuning ${this.#task.family}/${variant}`)
     this.#owned.push(bound)
-    const time = async (repeats: number): Promise<number> => {
-      const start = performance.now()
-      device.submitNow(bound.commands, repeats)
-      await device.idle()
-      return performance.now() - start
-    }
-    await time(1)
-    const firstMs = performance.now() - began
-    return { firstMs, wrong: await this.#compare(), time }
+    // Elements that the kernel does not write must look wrong: NaN as float32, no valid index as u32.
+    for (const buffer of this.#outputs) this.#device.write(buffer.slice(), new Uint8Array(buffer.bytes).fill(0xff))
+    return bound.commands
   }
 
-  async #compare(): Promise<string | undefined> {
+  /** The results of the variant that ran last. */
+  results(): Promise<readonly ArrayBuffer[]> {
     const { outputs } = this.#task
-    const results = await this.#device.readAll(
+    return this.#device.readAll(
       this.#outputs.map((buffer, i) => buffer.slice(0, outputs[i] === undefined ? 0 : wordBytes(bytesOf(outputs[i])))),
     )
-    if (this.#expected === undefined) {
-      this.#expected = results
-      return undefined
-    }
-    for (const [i, { dtype }] of outputs.entries()) {
-      const [own, other] = [results[i], this.#expected[i]]
+  }
+
+  /** Describes the first difference between two results; undefined if they are equal up to rounding. */
+  difference(results: readonly ArrayBuffer[], expected: readonly ArrayBuffer[]): string | undefined {
+    for (const [i, { dtype }] of this.#task.outputs.entries()) {
+      const [own, other] = [results[i], expected[i]]
       const problem = own && other && (dtype === 'f32' ? numbersDiffer(own, other) : wordsDiffer(own, other))
       if (problem !== undefined) return `output ${i} ${problem}`
     }
@@ -107,6 +91,20 @@ export class TaskBench {
   dispose(): void {
     for (const resource of this.#owned.splice(0)) resource.dispose()
   }
+}
+
+/** The longest command with fewer workgroups, for a run that is short for sure, and its share of all the work. */
+export function pieceOf(
+  commands: readonly Command[],
+): { readonly command: Command; readonly share: number } | undefined {
+  const total = commands.reduce((sum, { work }) => sum + work, 0)
+  const [longest] = commands.toSorted((a, b) => b.work - a.work)
+  if (longest === undefined || total <= pieceWork) return undefined
+  const [x, y, z] = longest.workgroups
+  const all = x * y * z
+  const groups = Math.max(1, Math.min(x, all, Math.floor((all * pieceWork) / longest.work)))
+  const work = (longest.work * groups) / all
+  return { command: { ...longest, workgroups: [groups, 1, 1], work }, share: work / total }
 }
 
 /**

@@ -8,8 +8,8 @@ import type { UniformValue, Variant } from '../kernel.ts'
 import { input, reads } from '../kernel.ts'
 import { matrixOperand } from '../schedule/matrix-operand.ts'
 import type { TiledBlock, TiledExtents, TiledName, TiledOperand, TiledProduct } from '../schedule/workgroup-tile.ts'
-import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
-import { components } from '../wgsl/text.ts'
+import { fillsSlabs, nowhere, splitsItsOwnWay, suits, tiledPlan, tiledVariants } from '../schedule/workgroup-tile.ts'
+import { components, range } from '../wgsl/text.ts'
 import type { Conv2dKey } from './plain.ts'
 import { conv2dSupports } from './plain.ts'
 
@@ -34,22 +34,23 @@ export function productOf(product: ConvProduct, key: Conv2dKey): TiledExtents {
   }
 }
 
-/** One variant per block size. */
+/** One variant per block size and number of splits. */
 export const tiledConvs = (product: ConvProduct): Variant<Conv2dKey, TiledName>[] =>
-  Object.values(tiledBlocks).map((block) => tiledConv(product, block))
+  tiledVariants.map((block) => tiledConv(product, block))
 
 function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey, TiledName> {
   return {
     name: block.name,
     supports: conv2dSupports(
       { strides: true, dilation: true, padTop: true, padLeft: true, groups: false, bias: true, activation: true },
-      (_, target) => suits(block, target),
+      (key, target) => suits(block, target) && splitsItsOwnWay(block, productOf(product, key), target),
     ),
     plan(key, target) {
       const { batch, outHeight, outWidth, filters, kernelHeight, kernelWidth, channels } = key
       const isForward = product === 'conv2d'
       const tiled: TiledProduct = {
         ...{ label: product, ...productOf(product, key), ...operands[product](key) },
+        tapChannels: isForward ? channels : filters,
         ...{ uniforms: geometry(key), bias: isForward && key.bias, activation: isForward ? key.activation : 'linear' },
       }
       const flops = 2 * batch * outHeight * outWidth * filters * kernelHeight * kernelWidth * channels
@@ -83,22 +84,6 @@ function byFilters({ filters }: Conv2dKey): TiledOperand {
   return matrixOperand({ side: 'Right', operand: input(1), along: 'positions', inner: filters, batchStride: '0u' })
 }
 
-/**
- * Declares `<name>At(sampleRow, y, x, channel)`: a vector or an element of an image, zero outside the image.
- * `sampleRow` is sample * height.
- */
-function pixelFunction(name: string, type: string, height: string, width: string, channels: string): string {
-  return `fn ${name}At(sampleRow: u32, y: i32, x: i32, channel: u32) -> ${type} {
-  if (u32(y) >= ${height} || u32(x) >= ${width}) { return ${type}(0); }
-  return left[(((sampleRow + u32(y)) * ${width} + u32(x)) * ${channels} + channel)${type === 'vec4f' ? ' / 4u' : ''}];
-}`
-}
-
-/** Loads a vector along k as four elements `numberAt(place, k)`. */
-const numbersAlongK = `fn loadLeft(place: LeftPlace, k: u32) -> vec4f {
-  return vec4f(numberAt(place, k), numberAt(place, k + 1u), numberAt(place, k + 2u), numberAt(place, k + 3u));
-}`
-
 /** Places position p of the windows over an image: the window's corner at tap (0, 0). */
 function pixelPlace(height: string, width: string, y: string, x: string): string {
   return `struct LeftPlace { sample: u32, y: i32, x: i32 }
@@ -112,79 +97,79 @@ fn placeLeft(batch: u32, position: u32) -> LeftPlace {
 }`
 }
 
-/** Splits k into tap and channel: `ky`, `kx`, `channel`. */
-const declareTap = (type: string, channels: string): string => `  if (k >= u.terms) { return ${type}(0); }
+/**
+ * An operand whose k runs over (tap, channel). `enter` declares `enter<side>(place, ky, kx)`, see `TiledOperand`; its
+ * address is in numbers. If a tap's channels are not whole slabs, each load finds its own tap.
+ */
+function byTaps(side: 'Left' | 'Right', operand: number, count: number, channels: string, enter: string): TiledOperand {
+  const name = side.toLowerCase()
+  const width = count % 4 === 0 ? 4 : 1
+  const type = width === 4 ? 'vec4f' : 'f32'
+  const byTap = fillsSlabs(count)
+  const load = width === 4 ? `load${side}` : `${name}At`
+  const numbers = range(4).map((i) => `${load}(place, k + ${i}u)`)
+  return {
+    ...{ binding: reads(name, input(operand), type), along: 'k', byTap },
+    declarations: `${enter}
+${
+  byTap
+    ? `fn load${side}(at: u32) -> vec4f {
+  if (at >= ${nowhere}) { return vec4f(0); }
+  return ${name}[at / 4u];
+}`
+    : `fn ${load}(place: ${side}Place, k: u32) -> ${type} {
   let tap = k / ${channels};
-  let channel = k - tap * ${channels};
   let ky = tap / u.kernelWidth;
-  let kx = tap - ky * u.kernelWidth;`
+  let at = enter${side}(place, ky, tap - ky * u.kernelWidth);
+  if (k >= u.terms || at >= ${nowhere}) { return ${type}(0); }
+  return ${name}[(at + k - tap * ${channels}) / ${width}u];
+}
+${width === 4 ? '' : `fn load${side}(place: ${side}Place, k: u32) -> vec4f { return vec4f(${numbers.join(', ')}); }`}`
+}`,
+  }
+}
 
 /** The left operand of the forward product: rows are windows, k runs over (ky, kx, channel). */
 function windowsOfImage({ channels, strides, dilation }: Conv2dKey): TiledOperand {
-  const isVector = channels % 4 === 0
-  const type = isVector ? 'vec4f' : 'f32'
-  return {
-    binding: reads('left', input(0), type),
-    along: 'k',
-    declarations: `
+  const enter = `
 ${pixelPlace('u.outHeight', 'u.outWidth', `i32(y * ${strides[0]}u) - u.padTop`, `i32(x * ${strides[1]}u) - u.padLeft`)}
-${pixelFunction('image', type, 'u.inputHeight', 'u.inputWidth', 'u.channels')}
-fn ${isVector ? 'loadLeft' : 'numberAt'}(place: LeftPlace, k: u32) -> ${type} {
-${declareTap(type, 'u.channels')}
-  let sampleRow = place.sample * u.inputHeight;
-  return imageAt(sampleRow, place.y + i32(ky * ${dilation[0]}u), place.x + i32(kx * ${dilation[1]}u), channel);
-}
-${isVector ? '' : numbersAlongK}`,
-  }
+fn enterLeft(place: LeftPlace, ky: u32, kx: u32) -> u32 {
+  let y = u32(place.y + i32(ky * ${dilation[0]}u));
+  let x = u32(place.x + i32(kx * ${dilation[1]}u));
+  if (y >= u.inputHeight || x >= u.inputWidth) { return ${nowhere}; }
+  return ((place.sample * u.inputHeight + y) * u.inputWidth + x) * u.channels;
+}`
+  return byTaps('Left', 0, channels, 'u.channels', enter)
 }
 
 /** The left operand of the input gradient: rows are the image's pixels, k runs over (ky, kx, filter). */
 function windowsOfGradient({ filters, strides, dilation }: Conv2dKey): TiledOperand {
-  const isVector = filters % 4 === 0
-  const type = isVector ? 'vec4f' : 'f32'
   const [strideY, strideX] = strides
   const isDense = strideY === 1 && strideX === 1
-  return {
-    binding: reads('left', input(0), type),
-    along: 'k',
-    declarations: `
+  const enter = `
 ${pixelPlace('u.inputHeight', 'u.inputWidth', 'i32(y) + u.padTop', 'i32(x) + u.padLeft')}
-${pixelFunction('gradient', type, 'u.outHeight', 'u.outWidth', 'u.filters')}
-fn ${isVector ? 'loadLeft' : 'numberAt'}(place: LeftPlace, k: u32) -> ${type} {
-${declareTap(type, 'u.filters')}
-  let y = place.y - i32(ky * ${dilation[0]}u);
-  let x = place.x - i32(kx * ${dilation[1]}u);
-${isDense ? '' : `  if (y < 0 || x < 0 || u32(y) % ${strideY}u != 0u || u32(x) % ${strideX}u != 0u) { return ${type}(0); }`}
-  return gradientAt(place.sample * u.outHeight, ${isDense ? 'y, x' : `y / ${strideY}, x / ${strideX}`}, channel);
-}
-${isVector ? '' : numbersAlongK}`,
-  }
+fn enterLeft(place: LeftPlace, ky: u32, kx: u32) -> u32 {
+  let scaledY = place.y - i32(ky * ${dilation[0]}u);
+  let scaledX = place.x - i32(kx * ${dilation[1]}u);
+  let y = u32(scaledY) / ${strideY}u;
+  let x = u32(scaledX) / ${strideX}u;
+  if (scaledY < 0 || scaledX < 0 || y >= u.outHeight || x >= u.outWidth) { return ${nowhere}; }
+${isDense ? '' : `  if (y * ${strideY}u != u32(scaledY) || x * ${strideX}u != u32(scaledX)) { return ${nowhere}; }`}
+  return ((place.sample * u.outHeight + y) * u.outWidth + x) * u.filters;
+}`
+  return byTaps('Left', 0, filters, 'u.filters', enter)
 }
 
 /**
  * The right operand of the input gradient: the kernel [taps, channels, filters] as a matrix [(tap, filter), channels].
  */
 function flippedKernel({ filters }: Conv2dKey): TiledOperand {
-  const isVector = filters % 4 === 0
-  const type = isVector ? 'vec4f' : 'f32'
-  return {
-    binding: reads('right', input(1), type),
-    along: 'k',
-    declarations: `alias RightPlace = u32;
+  const enter = `alias RightPlace = u32;
 fn placeRight(batch: u32, position: u32) -> RightPlace { return min(position, u.columns - 1u); }
-fn ${isVector ? 'loadRight' : 'kernelAt'}(place: RightPlace, k: u32) -> ${type} {
-  if (k >= u.terms) { return ${type}(0); }
-  let tap = k / u.filters;
-  return right[((tap * u.columns + place) * u.filters + k - tap * u.filters)${isVector ? ' / 4u' : ''}];
-}
-${
-  isVector
-    ? ''
-    : `fn loadRight(place: RightPlace, k: u32) -> vec4f {
-  return vec4f(kernelAt(place, k), kernelAt(place, k + 1u), kernelAt(place, k + 2u), kernelAt(place, k + 3u));
+fn enterRight(place: RightPlace, ky: u32, kx: u32) -> u32 {
+  return ((ky * u.kernelWidth + kx) * u.columns + place) * u.filters;
 }`
-}`,
-  }
+  return byTaps('Right', 1, filters, 'u.filters', enter)
 }
 
 /** The left operand of the filter gradient: rows are (ky, kx, channel), k runs over the output's pixels. */
@@ -212,7 +197,10 @@ fn placeLeft(batch: u32, position: u32) -> LeftPlace {
   let x = ${i32s}(kx * ${dilation[1]}u) - u.padLeft;
   return LeftPlace(y, x, row - tap * u.channels);
 }
-${pixelFunction('image', type, 'u.inputHeight', 'u.inputWidth', 'u.channels')}
+fn imageAt(sampleRow: u32, y: i32, x: i32, channel: u32) -> ${type} {
+  if (u32(y) >= u.inputHeight || u32(x) >= u.inputWidth) { return ${type}(0); }
+  return left[(((sampleRow + u32(y)) * u.inputWidth + u32(x)) * u.channels + channel)${isVector ? ' / 4u' : ''}];
+}
 fn loadLeft(place: LeftPlace, k: u32) -> vec4f {
   if (k >= u.terms) { return vec4f(0); }
   let outRow = k / u.outWidth;

@@ -4,7 +4,7 @@
  */
 
 import { checkExtents } from '../extents.ts'
-import type { Binding, Dispatch, Family, KernelPlan, Target, Variant } from '../kernel.ts'
+import type { Binding, Family, KernelPlan, Target, Variant } from '../kernel.ts'
 import { dispatch, input, output, reads, scratch, subgroupSizeOf, writes } from '../kernel.ts'
 import { plainWorkgroupSize, prefersSubgroups } from '../schedule/occupancy.ts'
 import { splitCount, sumPartials } from '../schedule/split-k.ts'
@@ -50,7 +50,7 @@ const longestUnsplit = 2048
 
 const flopsOf = (key: MatmulKey): number => 2 * key.batch * key.m * key.n * key.k
 
-/** Computes one element per lane. */
+/** Computes one element per lane. The column sums are one more row, whose left operand is 1. */
 const plainMatmul: Variant<MatmulKey, 'plain'> = {
   name: 'plain',
   supports: /* @__PURE__ */ matmulSupports({
@@ -67,29 +67,31 @@ const plainMatmul: Variant<MatmulKey, 'plain'> = {
     const workgroupSize = plainWorkgroupSize(target)
     const count = key.batch * key.m * key.n
     const total = longSum('f32', ['sum'], { terms: key.k })
+    const sums = key.columnSums === true
+    const left = `left[batch * u.strideA + ${key.transposeA ? 'k * u.m + row' : 'row * u.k + k'}]`
     return {
       variant: 'plain',
       scratchBytes: [],
       flops: flopsOf(key),
       dispatches: [
-        ...(key.columnSums === true ? [plainColumnSums(key, target)] : []),
         dispatch({
           label: 'matmul/plain',
-          bindings: operands(key, 'f32', 'f32', 'f32'),
+          bindings: [...operands(key, 'f32', 'f32', 'f32'), ...(sums ? [writes('sums', output(1))] : [])],
           uniforms: { count, m: key.m, n: key.n, k: key.k, ...strides(key, 1, 1) },
           workgroupSize,
-          workgroups: Math.ceil(count / workgroupSize),
+          workgroups: Math.ceil((count + (sums ? key.n : 0)) / workgroupSize),
           declarations: activationFunction(key.activation, 'f32', maskFunctions(key)),
           body: `
-  if (index >= u.count) { return; }
+  if (index >= u.count${sums ? ' + u.n' : ''}) { return; }
   let column = index % u.n;
   let row = (index / u.n) % u.m;
   let batch = index / (u.n * u.m);
 ${total.whole(
   ['k', '0u', 'u.k'],
-  `    sum += left[batch * u.strideA + ${key.transposeA ? 'k * u.m + row' : 'row * u.k + k'}]
+  `    sum += ${sums ? `select(${left}, 1.0, index >= u.count)` : left}
          * right[batch * u.strideB + ${key.transposeB ? 'column * u.k + k' : 'k * u.n + column'}];`,
 )}
+${sums ? '  if (index >= u.count) { sums[column] = sum; return; }' : ''}
   result[index] = ${finish(key, 'f32', 'sum', 'bias[column]', 'mask[index]')};`,
         }),
       ],
@@ -116,22 +118,6 @@ function finish(key: MatmulKey, type: string, sum: string, bias: string, mask: s
 /** The functions that `finish` calls besides the activation. */
 function maskFunctions(key: MatmulKey): WgslFunction[] {
   return key.mask === true ? [exceeds] : []
-}
-
-function plainColumnSums(key: MatmulKey, target: Target): Dispatch {
-  const workgroupSize = plainWorkgroupSize(target)
-  const total = longSum('f32', ['sum'], { terms: key.k })
-  return dispatch({
-    label: 'matmul/columnSums',
-    bindings: [reads('right', input(1)), writes('sums', output(1))],
-    uniforms: { n: key.n, k: key.k },
-    workgroupSize,
-    workgroups: Math.ceil(key.n / workgroupSize),
-    body: `
-  if (index >= u.n) { return; }
-${total.whole(['k', '0u', 'u.k'], '    sum += right[k * u.n + index];')}
-  sums[index] = sum;`,
-  })
 }
 
 /** Distance from one batch to the next, in vectors. */

@@ -4,7 +4,7 @@ import type { Variant } from '../kernel.ts'
 import { input } from '../kernel.ts'
 import { matrixOperand } from '../schedule/matrix-operand.ts'
 import type { TiledBlock, TiledName, TiledProduct } from '../schedule/workgroup-tile.ts'
-import { suits, tiledBlocks, tiledPlan } from '../schedule/workgroup-tile.ts'
+import { splitsItsOwnWay, suits, tiledPlan, tiledVariants } from '../schedule/workgroup-tile.ts'
 import type { MatmulKey } from './key.ts'
 import { matmulSupports } from './key.ts'
 
@@ -22,7 +22,8 @@ function tiledMatmul(block: TiledBlock): Variant<MatmulKey, TiledName> {
         mask: true,
         columnSums: true,
       },
-      (_, target) => suits(block, target),
+      ({ m, n, k, ...key }, target) =>
+        suits(block, target) && splitsItsOwnWay(block, { ...key, rows: m, columns: n, terms: k }, target),
     ),
     plan(key, target) {
       const { batch, m, n, k, bias, activation, mask, columnSums } = key
@@ -51,4 +52,4 @@ function tiledMatmul(block: TiledBlock): Variant<MatmulKey, TiledName> {
 }
 
 /** One variant per block size. */
-export const tiledMatmuls: readonly Variant<MatmulKey, TiledName>[] = Object.values(tiledBlocks).map(tiledMatmul)
+export const tiledMatmuls: readonly Variant<MatmulKey, TiledName>[] = tiledVariants.map(tiledMatmul)

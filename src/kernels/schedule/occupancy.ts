@@ -71,12 +71,28 @@ export function gatheredRows(target: Target): number {
   return target.class === 'cpu' ? 32 : 4
 }
 
+/** Cores of a GPU. If the target does not say, 128, as many as the largest have: fewer only make parts of a sum smaller. */
+function coresOf({ cores = 128 }: Target): number {
+  return cores
+}
+
 /**
  * Target number of workgroups when a sum over k is split: 16 fill the two to sixteen cores of a CPU adapter evenly; a
- * GPU needs hundreds, a guess.
+ * GPU needs four for each core, to switch between while one waits for memory, a guess.
  */
 export function splitWorkgroups(target: Target): number {
-  return target.class === 'cpu' ? 16 : 512
+  return target.class === 'cpu' ? 16 : 4 * coresOf(target)
+}
+
+/**
+ * Further targets for tuning to try, named in variants of the tiled kernels. GPUs differ by that much: 128 workgroups
+ * keep an integrated one busy, and a large one with 132 cores takes 2048 at once.
+ */
+export const otherSplitWorkgroups = [128, 2048] as const
+
+/** Whether tuning may try them: on a GPU. A CPU's number is measured. */
+export function triesOtherSplits(target: Target): boolean {
+  return target.class === 'gpu'
 }
 
 /** Workgroups of depthwise convolution: 16 keep the cores of a CPU evenly busy; a GPU needs thousands, a guess. */
@@ -95,22 +111,49 @@ export function depthwiseParts(rows: number, workgroupsPerPart: number, target: 
 }
 
 /**
- * Workgroups that share the quads of a convolution. 32 on a CPU: each core gets several, and loading the taps into a
- * lane costs little in comparison. 2048 on a GPU, a guess: a few thousand subgroups keep a hundred cores of four
- * schedulers busy.
+ * Workgroups that share the quads of a convolution, on a CPU: each core gets several, and loading the taps into a lane
+ * costs little in comparison. In a filter gradient each leaves a partial sum, and one lane per tap adds them up.
  */
-export function quadWorkgroups(target: Target): number {
-  return target.class === 'cpu' ? 32 : 2048
+export const quadWorkgroups = 32
+
+/**
+ * Lanes that keep a GPU busy, a guess: the largest have about 17,000 arithmetic units. A CPU's few cores are busy with
+ * any number.
+ */
+export function busyLanes(target: Target): number {
+  return target.class === 'cpu' ? 1 : 16384
 }
 
-/** Partial sums of the filter gradient: each workgroup leaves one, and one lane per tap adds them up. GPU: a guess. */
-export function quadPartialSums(target: Target): number {
-  return target.class === 'cpu' ? 32 : 256
+/**
+ * Parts in which the quads of a filter gradient are summed with quads along the lanes, for `chunks` workgroups a part;
+ * a part takes `passes` of its workgroup at most. 32 workgroups on a CPU, as for quads; 1024 on a GPU, a guess.
+ */
+export function pixelParts(passes: number, chunks: number, target: Target): number {
+  return Math.max(1, Math.min(passes, Math.floor((target.class === 'cpu' ? 32 : 1024) / chunks)))
 }
 
-/** Partial sums of the filter gradient for one-channel images, for each group of filters. GPU: a guess. */
-export function oneChannelPartialSums(target: Target): number {
-  return target.class === 'cpu' ? 16 : 256
+/** Whether lanes add their sums by a tree in workgroup memory: on a GPU. A CPU turns barriers into coroutines. */
+export function addsLanesByTree(target: Target): boolean {
+  return target.class === 'gpu'
+}
+
+/**
+ * Lanes that share one sum of `splits` partial results: a GPU's lane waits for one load after the other, so 16 lanes
+ * share 32 or more of them, a guess. On a CPU, one.
+ */
+export function lanesPerSum(splits: number, target: Target): number {
+  return addsLanesByTree(target) && splits >= 32 ? 16 : 1
+}
+
+/** Partial sums of the filter gradient for one-channel images on a CPU, for each group of filters. */
+export const oneChannelPartialSums = 16
+
+/**
+ * Bytes of images that a Winograd convolution transforms at a time. On a CPU they then stay in its caches until the
+ * product reads them. A GPU gains from few large dispatches, and binds 128 MiB at least: a guess.
+ */
+export function transformedBytes(target: Target): number {
+  return (target.class === 'cpu' ? 16 : 128) * 2 ** 20
 }
 
 /** Limits for preferring a block of workgroup memory over one lane per element. */
@@ -127,14 +170,14 @@ export interface BlockLimits {
  * The limits of a device class.
  * - CPU: 8 workgroups keep two to eight cores even. Measured without subgroups on lavapipe: with a padding of 2 the
  *   block wins (1.2 against 0.8 GFLOP/s), with 3.2 it loses (0.8 against 1.7).
- * - GPU, guesses: with 256 workgroups, each of the 46 to 144 cores of a large GPU has about two to switch between. With
+ * - GPU, guesses: with two workgroups for each core, a core has something to switch to. With
  *   7 of 8 lanes idle, a block is no faster than plain lanes, which read two numbers from storage per multiply-add.
  *   From 512 terms on, the few lanes of a plain kernel wait for one load after another, while blocks split the sum.
  */
 export function blockLimits(target: Target): BlockLimits {
   return target.class === 'cpu'
     ? { busyWorkgroups: 8, mostPadding: 2, longSum: Number.POSITIVE_INFINITY }
-    : { busyWorkgroups: 256, mostPadding: 8, longSum: 512 }
+    : { busyWorkgroups: 2 * coresOf(target), mostPadding: 8, longSum: 512 }
 }
 
 /** Limits for splitting a reduction into parts. */
@@ -155,7 +198,7 @@ export interface ReductionLimits {
 export function reductionLimits(target: Target): ReductionLimits {
   return target.class === 'cpu'
     ? { lanes: 256, worthwhile: 2048, leastPart: 256 }
-    : { lanes: 16384, worthwhile: 256, leastPart: 32 }
+    : { lanes: busyLanes(target), worthwhile: 256, leastPart: 32 }
 }
 
 /** Whether a workgroup should share a long row, because its lanes then read neighbouring addresses: a GPU, a guess. */

@@ -22,11 +22,13 @@ import { exceeds } from '../wgsl/functions.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
 import { component, range, repeat } from '../wgsl/text.ts'
-import { blockLimits, prefersSubgroups } from './occupancy.ts'
+import { blockLimits, otherSplitWorkgroups, prefersSubgroups, triesOtherSplits } from './occupancy.ts'
 import { splitCount, sumPartials } from './split-k.ts'
 
 export interface TiledBlock {
   readonly name: TiledName
+  /** Workgroups to split a sum for, if not the usual number. */
+  readonly splitFor?: OtherSplit
   readonly rows: number
   readonly columns: number
   /** Rows and columns of results per lane. */
@@ -40,24 +42,45 @@ export interface TiledBlock {
   readonly unroll: 2 | 4
 }
 
-export type TiledName = 'tiled32' | 'tiled64' | 'tiled128'
+type BlockName = 'tiled32' | 'tiled64' | 'tiled64x8' | 'tiled128'
+type OtherSplit = (typeof otherSplitWorkgroups)[number]
+/** A block, or one whose sums are split for another number of workgroups: `tiled64/128groups`. */
+export type TiledName = BlockName | `${BlockName}/${OtherSplit}groups`
 
 /**
  * The block sizes. Small blocks fill the device with small results, large ones read less for each multiplication: a
- * lane of `tiled32` reads a vector of workgroup memory for 8 multiply-adds, of `tiled64` for 10.7, of `tiled128` for
- * 16. A load of workgroup memory takes several times as long as a multiply-add on the GPUs that publish such figures.
+ * lane of `tiled32` reads a vector of workgroup memory for 8 multiply-adds, of `tiled64` for 10.7, of `tiled64x8` and
+ * `tiled128` for 16. A load of workgroup memory takes several times as long as a multiply-add on the GPUs that publish
+ * such figures. `tiled64x8` has half of `tiled64`'s lanes: a candidate of tuning, never preferred.
  */
 export const tiledBlocks = {
   tiled32: { name: 'tiled32', rows: 32, columns: 32, laneRows: 4, laneColumns: 4, unroll: 4 },
   tiled64: { name: 'tiled64', rows: 64, columns: 64, laneRows: 8, laneColumns: 4, unroll: 4 },
+  tiled64x8: { name: 'tiled64x8', rows: 64, columns: 64, laneRows: 8, laneColumns: 8, unroll: 2 },
   tiled128: { name: 'tiled128', rows: 128, columns: 64, laneRows: 8, laneColumns: 8, unroll: 2 },
-} as const satisfies Record<TiledName, TiledBlock>
+} as const satisfies Record<BlockName, TiledBlock>
+
+/** The blocks of all variants: first those with the usual splits, then those that only tuning chooses. */
+export const tiledVariants: readonly TiledBlock[] = [
+  ...Object.values(tiledBlocks),
+  ...Object.values(tiledBlocks).flatMap((block) =>
+    otherSplitWorkgroups.map(
+      (splitFor): TiledBlock => ({ ...block, name: `${block.name}/${splitFor}groups`, splitFor }),
+    ),
+  ),
+]
 
 /**
- * Successive k per slab. 16 gives whole cache lines if vectors run along k (64 bytes), and 12 KiB of workgroup memory
+ * Successive k in a slab. 16 gives whole cache lines if vectors run along k (64 bytes), and 12 KiB of workgroup memory
  * for the largest block.
  */
 const slabTerms = 16
+
+/** Whether the `count` channels of a tap are whole slabs: an operand that runs over taps then loads `byTap`. */
+export const fillsSlabs = (count: number): boolean => count % slabTerms === 0
+
+/** An address beyond all memory, also after the number of a channel was added to it. */
+export const nowhere = '0x80000000u'
 
 /** One operand of the product: the rows of the left one and the columns of the right one are its *positions*. */
 export interface TiledOperand {
@@ -72,6 +95,14 @@ export interface TiledOperand {
    *   beyond the last row do not matter. The first of the four is a multiple of 4 along `along`.
    */
   readonly declarations: string
+  /**
+   * Set if k runs over the taps of a kernel, each of whole slabs: then a slab has one tap, and no address needs a
+   * division. The product's `tapChannels` says how many channels a tap has. Instead of `loadLeft(place, k)` there are:
+   * - `enterLeft(place: LeftPlace, ky: u32, kx: u32) -> u32`: the address, in numbers, of the tap's first channel, or
+   *   `nowhere` if the channels are zero;
+   * - `loadLeft(address: u32) -> vec4f`: zero from `nowhere` on.
+   */
+  readonly byTap?: boolean
 }
 
 /** The extents of `batch` results [rows, columns]. */
@@ -87,6 +118,8 @@ export interface TiledProduct extends TiledExtents {
   readonly label: string
   readonly left: TiledOperand
   readonly right: TiledOperand
+  /** Channels of a tap, if an operand is loaded by tap. There is a uniform `kernelWidth` then. */
+  readonly tapChannels?: number
   /**
    * Further uniforms that the operands' declarations read as `u.<name>`, besides `rows`, `columns`, `terms` and
    * `batch`.
@@ -101,6 +134,8 @@ export interface TiledProduct extends TiledExtents {
   readonly columnSums?: boolean
 }
 
+const isByTap = ({ left, right }: TiledProduct): boolean => left.byTap === true || right.byTap === true
+
 const lanesOf = (block: TiledBlock): number => (block.rows / block.laneRows) * (block.columns / block.laneColumns)
 
 /** Whether a variant of this block may be chosen. Not if subgroups are better: measuring it would waste time. */
@@ -108,6 +143,25 @@ export function suits(block: TiledBlock, target: Target): boolean {
   if (prefersSubgroups(target)) return false
   const bytes = (block.rows + block.columns) * slabTerms * 4
   return lanesOf(block) <= target.maxWorkgroupSize && bytes <= target.maxWorkgroupStorageBytes
+}
+
+type SplitProduct = TiledExtents & Pick<TiledProduct, 'mask' | 'columnSums'>
+
+/** Whether the variant is worth a name: its sums are not split as those of the block usually are. */
+export function splitsItsOwnWay(block: TiledBlock, product: SplitProduct, target: Target): boolean {
+  if (block.splitFor === undefined) return true
+  return triesOtherSplits(target) && splitsOf(block, product, target) !== splitsOf(usual(block), product, target)
+}
+
+const usual = ({ splitFor: _, ...block }: TiledBlock): TiledBlock => block
+
+/** The number of parts that a sum over k is split into. */
+function splitsOf(block: TiledBlock, product: SplitProduct, target: Target): number {
+  // A mask or column sums need the whole sum in one workgroup.
+  if (product.mask === true || product.columnSums === true) return 1
+  const tiles = product.batch * Math.ceil(product.rows / block.rows) * Math.ceil(product.columns / block.columns)
+  const slabs = Math.ceil(product.terms / slabTerms)
+  return Math.ceil(slabs / Math.ceil(slabs / splitCount(tiles, slabs, leastSlabs, target, block.splitFor)))
 }
 
 /** Plans the dispatches and scratch memory. */
@@ -120,11 +174,8 @@ export function tiledPlan(
   const rowTiles = Math.ceil(rows / block.rows)
   const columnTiles = Math.ceil(columns / block.columns)
   const slabs = Math.ceil(terms / slabTerms)
-  // A mask or column sums need the whole sum in one workgroup.
-  const isWhole = product.mask === true || product.columnSums === true
-  const wanted = isWhole ? 1 : splitCount(rowTiles * columnTiles * batch, slabs, leastSlabs, target)
-  const slabsPerSplit = Math.ceil(slabs / wanted)
-  const splits = Math.ceil(slabs / slabsPerSplit)
+  const splits = splitsOf(block, product, target)
+  const slabsPerSplit = Math.ceil(slabs / splits)
   const last = splits === 1
   const label = `${product.label}/${block.name}${last ? '' : `/splitK${splits}`}`
   const type = columns % 4 === 0 ? 'vec4f' : 'f32'
@@ -152,6 +203,7 @@ export function tiledPlan(
       slabsPerSplit,
       steps: slabTerms / block.unroll,
       laneRows: block.laneRows,
+      ...(isByTap(product) ? { tapSlabs: (product.tapChannels ?? slabTerms) / slabTerms } : {}),
       ...product.uniforms,
     },
     workgroupSize: lanesOf(block),
@@ -200,9 +252,10 @@ const largestFirst: readonly TiledBlock[] = [tiledBlocks.tiled128, tiledBlocks.t
 const mostExtra = 1.34
 
 /**
- * The fewest slabs per part (128 terms): with fewer, writing and reading a partial result costs more than idle cores.
+ * The fewest slabs per part (256 terms). A GPU takes about 0.3 us for a slab, the latency of its loads, and 5 us for the
+ * dispatch that adds up the parts: guesses.
  */
-const leastSlabs = 8
+const leastSlabs = 16
 
 /** Declares `store(part, row, column, value)`, which stores one vector of the result if it is inside. */
 function storeFunction(product: TiledProduct, type: string, last: boolean): string {
@@ -266,10 +319,12 @@ function blockBody(product: TiledProduct, block: TiledBlock, type: string, total
 ${left.declare}
 ${right.declare}
 ${total.declare}
+${isByTap(product) ? firstTap : ''}
   for (var slab = firstSlab; slab <= endSlab; slab++) {
     if (slab < endSlab) {
 ${left.load}
 ${right.load}
+${isByTap(product) ? nextSlabOfTap : ''}
     }
     if (slab > firstSlab) {
       var leftAt = laneY;
@@ -298,6 +353,21 @@ ${repeat(laneColumnVectors, (vector) => `    store(part, row, firstColumn + ${ve
   }
 ${sums ? storeSums(laneColumnVectors, columnStep, type) : ''}`
 }
+
+/** The tap of a workgroup's first slab, and the slab's number within the tap: all lanes have the same. */
+const firstTap = `  var tapSlab = firstSlab % u.tapSlabs;
+  var ky = firstSlab / u.tapSlabs / u.kernelWidth;
+  var kx = firstSlab / u.tapSlabs % u.kernelWidth;`
+
+const nextSlabOfTap = `      tapSlab++;
+      if (tapSlab == u.tapSlabs) {
+        tapSlab = 0u;
+        kx++;
+        if (kx == u.kernelWidth) {
+          kx = 0u;
+          ky++;
+        }
+      }`
 
 /** Adds outer product k to the lane's accumulators. */
 function outerProduct(product: TiledProduct, block: TiledBlock, k: number): string {
@@ -352,6 +422,9 @@ function pieceOf(operand: TiledOperand, side: 'Left' | 'Right', extent: number, 
     ? [`(${name}Piece / 32u) * 8u + ${name}Piece % 8u`, `(${name}Piece / 8u % 4u) * 4u`]
     : [`${name}Piece % ${vectors}u`, `(${name}Piece / ${vectors}u) * 4u`]
   const position = (i: number): string => `${first} + ${name}Vector * 4u + ${i}u`
+  const enter = `      if (tapSlab == 0u || slab == firstSlab) {
+${repeat(4, (i) => `        ${name}At${i} = enter${side}(${name}Place${i}, ky, kx) + ${name}K;`)}
+      }`
   const guarded = (lines: string): string => `    if (${name}Busy) {\n${lines}\n    }`
   return {
     declare: `  let ${name}Busy = lane >= ${firstLane}u && lane < ${firstLane + extent}u;
@@ -359,11 +432,17 @@ function pieceOf(operand: TiledOperand, side: 'Left' | 'Right', extent: number, 
   let ${name}Vector = ${vector};
   let ${name}K = ${k};
 ${repeat(isAlongK ? 4 : 1, (i) => `  let ${name}Place${i} = place${side}(batch, ${position(i)});`)}
+${operand.byTap === true ? repeat(4, (i) => `  var ${name}At${i} = 0u;`) : ''}
 ${repeat(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
     load: guarded(
-      isAlongK
-        ? repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place${i}, slab * ${slabTerms}u + ${name}K);`)
-        : repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place0, slab * ${slabTerms}u + ${name}K + ${i}u);`),
+      operand.byTap === true
+        ? `${enter}\n${repeat(4, (i) => `      ${name}${i} = load${side}(${name}At${i} + tapSlab * ${slabTerms}u);`)}`
+        : isAlongK
+          ? repeat(4, (i) => `      ${name}${i} = load${side}(${name}Place${i}, slab * ${slabTerms}u + ${name}K);`)
+          : repeat(
+              4,
+              (i) => `      ${name}${i} = load${side}(${name}Place0, slab * ${slabTerms}u + ${name}K + ${i}u);`,
+            ),
     ),
     keep: guarded(
       repeat(4, (i) => {

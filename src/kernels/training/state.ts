@@ -19,7 +19,7 @@ import {
   writes,
 } from '../kernel.ts'
 import { checkedVectorsPerLane, plainWorkgroupSize } from '../schedule/occupancy.ts'
-import { partialsText } from '../schedule/split-k.ts'
+import { partialsShare } from '../schedule/split-k.ts'
 import { vectorType, widestVector } from '../schedule/subgroup-tile.ts'
 import { declareFunctions, finite, isNan, scalar } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
@@ -109,7 +109,10 @@ function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
     ...sums.flatMap((sum) => [sum.count, ...sum.targets.flatMap((t) => [t.from, t.to, t.count])]),
   )
   const type = vectorType(width)
-  const summing = sums.map((sum) => Math.ceil(sum.count / width / lanes))
+  const shares = sums.map(({ splits }, i) =>
+    partialsShare({ type, splits, partial: `partial${i}`, vectors: `u.vectors${i}`, count: `u.splits${i}` }, target),
+  )
+  const summing = sums.map((sum, i) => Math.ceil(sum.count / width / at(shares, i).vectorsPerGroup))
   const ranges = gapsBetween(count, sums)
   const checked = ranges.reduce((total, range) => total + range.end - range.begin, 0) / width
   const checking = Math.max(1, Math.ceil(checked / lanes / checkedVectorsPerLane(target)))
@@ -137,14 +140,10 @@ function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
   const sumBodies = sums.map((sum, i) => {
     const begin = firstGroup
     firstGroup += at(summing, i)
+    const store = (index: string): string => `check(total);
+${sum.targets.map((_, j) => `      if (${index} >= u.from${i}_${j} && ${index} < u.end${i}_${j}) { gradients[u.to${i}_${j} + ${index} - u.from${i}_${j}] = total; }`).join('\n')}`
     return `
-  if (group >= ${begin}u && group < ${firstGroup}u) {
-    let i = (group - ${begin}u) * ${lanes}u + lane;
-    if (i < u.vectors${i}) {
-${partialsText({ type, splits: sum.splits, partial: `partial${i}`, vectors: `u.vectors${i}`, count: `u.splits${i}`, index: 'i' })}
-      check(total);
-${sum.targets.map((_, j) => `      if (i >= u.from${i}_${j} && i < u.end${i}_${j}) { gradients[u.to${i}_${j} + i - u.from${i}_${j}] = total; }`).join('\n')}
-    }
+  if (group >= ${begin}u && group < ${firstGroup}u) {${at(shares, i).body(`(group - ${begin}u)`, store)}
   }`
   })
   return {
@@ -167,6 +166,7 @@ ${sum.targets.map((_, j) => `      if (i >= u.from${i}_${j} && i < u.end${i}_${j
         workgroupSize: lanes,
         workgroups: firstGroup + checkGroups,
         declarations: `${recordDeclarations(target)}
+${shares.map(({ declarations }) => declarations).join('')}
 fn check(x: ${type}) {
 ${repeat(width, (i) => `  if (!isFinite(${component('x', width, i)})) { atomicStore(&state[${notFiniteWord}], 1u); }`)}
 }`,

@@ -13,7 +13,7 @@ import { aFlag, aFunction, checkOptions, checkValue, countFrom0, countFrom1 } fr
 import type { Initializer } from '../initializers.ts'
 import { glorotUniform, zerosInitializer } from '../initializers.ts'
 import { activated } from './activation.ts'
-import type { Layer, RebuiltProduct, WeightSpec } from './layer.ts'
+import type { Layer, LayerRole, RebuiltProduct, WeightSpec } from './layer.ts'
 import { channelsOf, first, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
@@ -50,7 +50,7 @@ function productRole<Options extends ConvLayerOptions>(
   name: string,
   options: Options,
   make: (name: string, options: Options) => Layer,
-): NonNullable<Layer['role']> {
+): Extract<LayerRole, { kind: 'product' }> {
   return {
     kind: 'product',
     kernel,
@@ -80,7 +80,10 @@ function makeConv2d(name: string, filters: number, kernelSize: number | Pair, op
   return {
     name,
     className: 'Conv2D',
-    role: productRole('kernel', name, options, (other, changed) => makeConv2d(other, filters, kernelSize, changed)),
+    role: {
+      ...productRole('kernel', name, options, (other, changed) => makeConv2d(other, filters, kernelSize, changed)),
+      convolution: { kernelSize: kernel, options },
+    },
     outputShape: (inputs) => slidOver(inputs, name, kernel, options, filters),
     weights: (inputs) => [
       weightSpec('kernel', [...kernel, channelsOf(inputs, name), filters], kernelInitializer),

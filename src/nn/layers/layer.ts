@@ -6,8 +6,10 @@
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
 import { shapeText } from '../../graph/node.ts'
+import type { Activation } from '../../operators/activation.ts'
+import type { ConvOptions } from '../../operators/conv2d.ts'
 import type { Tensor } from '../../operators/tensor.ts'
-import type { ExplicitPadding } from '../../operators/window.ts'
+import type { ExplicitPadding, Pair } from '../../operators/window.ts'
 import type { Initializer } from '../initializers.ts'
 
 /** A weight of a layer, to be created by the model. */
@@ -45,6 +47,11 @@ export type LayerRole =
       readonly takesScale: boolean
       /** True if zeros around the input can become the layer's padding. */
       readonly takesPadding: boolean
+      /**
+       * A convolution's kernel size and options, so that another algorithm can take its place.
+       * @internal
+       */
+      readonly convolution?: { readonly kernelSize: Pair; readonly options: ConvolutionOptions } | undefined
       /** Builds the same layer with changes. */
       rebuilt(changes: RebuiltProduct): Layer
     }
@@ -60,6 +67,11 @@ export type LayerRole =
       /** Pixels on each side. */
       readonly padding: ExplicitPadding
     }
+
+/** How a convolution moves, and the function that follows. */
+export interface ConvolutionOptions extends ConvOptions {
+  readonly activation?: Activation
+}
 
 /** Changes of a rebuilt layer. */
 export interface RebuiltProduct {

@@ -4,8 +4,7 @@
 
 import type { Dispatch, KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, scratch, writes } from '../../kernel.ts'
-import { plainWorkgroupSize, quadPartialSums } from '../../schedule/occupancy.ts'
-import { partialsText, sumPartials } from '../../schedule/split-k.ts'
+import { partialsShare, sumPartials } from '../../schedule/split-k.ts'
 import { vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { arrayElements, longSum } from '../../wgsl/long-sum.ts'
 import { range, repeat } from '../../wgsl/text.ts'
@@ -70,7 +69,7 @@ export function filterGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Va
     name: 'quads',
     supports: (key: Conv2dKey, target) => fits(form, key, target),
     plan(key: Conv2dKey, target): KernelPlan {
-      const tiling = quadTilingOf(key, target, quadPartialSums(target))
+      const tiling = quadTilingOf(key, target)
       const { type, codeType, boolType } = tiling
       const isPooled = form === 'pooled'
       const rows = isPooled ? tiling.taps + 1 : tiling.taps // the bias' gradient comes last
@@ -148,10 +147,10 @@ export interface SumWithBias {
  * (1).
  */
 export function sumWithBias(label: string, { splits, taps, filters }: SumWithBias, target: Target): Dispatch {
-  const workgroupSize = plainWorkgroupSize(target)
   const vector = widestVector(filters)
   const type = vectorType(vector)
   const count = (taps + 1) * filters
+  const share = partialsShare({ type, splits, partial: 'partial', vectors: 'u.vectors', count: 'u.splits' }, target)
   const made = dispatch({
     label: `${label}/sumPartials`,
     bindings: [
@@ -160,17 +159,18 @@ export function sumWithBias(label: string, { splits, taps, filters }: SumWithBia
       writes('biasGradient', output(1), type),
     ],
     uniforms: { vectors: count / vector, splits, kernelVectors: (taps * filters) / vector },
-    workgroupSize,
-    workgroups: Math.ceil(count / vector / workgroupSize),
-    body: `
-  if (index >= u.vectors) { return; }
-${partialsText({ type, splits, partial: 'partial', vectors: 'u.vectors', count: 'u.splits', index: 'index' })}
-  if (index < u.kernelVectors) { kernelGradient[index] = total; }
-  else { biasGradient[index - u.kernelVectors] = total; }`,
+    workgroupSize: share.workgroupSize,
+    workgroups: Math.ceil(count / vector / share.vectorsPerGroup),
+    declarations: share.declarations,
+    body: share.body(
+      'group',
+      (index) => `if (${index} < u.kernelVectors) { kernelGradient[${index}] = total; }
+    else { biasGradient[${index} - u.kernelVectors] = total; }`,
+    ),
   })
   const targets = [
     { output: 0, from: 0, count: taps * filters },
     { output: 1, from: taps * filters, count: filters },
   ]
-  return { ...made, splitSum: { splits, count, targets } }
+  return { ...made, flops: splits * count, splitSum: { splits, count, targets } }
 }

@@ -2,7 +2,7 @@
 
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
 import { dispatch, input, output, reads, writes } from '../../kernel.ts'
-import { quadWorkgroups } from '../../schedule/occupancy.ts'
+import { prefersSubgroups, quadWorkgroups } from '../../schedule/occupancy.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
 import { allOf, component, range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
@@ -12,7 +12,7 @@ import { deadCode, fits, flopsOf, mostTapNumbers, quadTilingOf } from './quad.ts
 
 const supports = /* @__PURE__ */ conv2dSupports(
   { strides: false, dilation: false, padTop: true, padLeft: true, groups: false, bias: true, activation: true },
-  (_, target) => target.subgroupSize !== undefined,
+  (_, target) => prefersSubgroups(target),
 )
 
 /**
@@ -48,7 +48,7 @@ export function inputGradient(form: Form): Variant<Conv2dPoolKey, 'quads'> & Var
       const quadsY = isPooled ? tiling.pooledHeight : Math.ceil(key.outHeight / 2)
       const quadsX = isPooled ? tiling.pooledWidth : Math.ceil(key.outWidth / 2)
       const tileRows = key.batch * tilesY
-      const rowsPerGroup = Math.max(1, Math.ceil(tileRows / quadWorkgroups(target)))
+      const rowsPerGroup = Math.max(1, Math.ceil(tileRows / quadWorkgroups))
       const results = 4 * key.channels
       const groupsOfResults = Math.ceil(results / tiling.subgroupSize)
       return {

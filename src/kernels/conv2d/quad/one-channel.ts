@@ -139,7 +139,7 @@ export const oneChannelForward: Variant<Conv2dPoolKey, 'oneChannel'> = {
   name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {
-    const c = oneChannelTilingOf(key, target, quadWorkgroups(target))
+    const c = oneChannelTilingOf(key, target, quadWorkgroups)
     const { type, filterVector } = c
     const ofFilters = (value: string): string =>
       `${type}(${[0, 1]
@@ -210,7 +210,7 @@ export const oneChannelFilterGradient: Variant<Conv2dPoolKey, 'oneChannel'> = {
   name: 'oneChannel',
   supports: suits,
   plan(key, target): KernelPlan {
-    const c = oneChannelTilingOf(key, target, oneChannelPartialSums(target))
+    const c = oneChannelTilingOf(key, target, oneChannelPartialSums)
     const { type, codeType, boolType } = c
     const rows = c.taps + 1 // the bias' gradient comes last
     const label = `conv2dPool.filterGradient/oneChannel/split${c.groups}`

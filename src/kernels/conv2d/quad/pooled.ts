@@ -1,7 +1,7 @@
 /**
- * Convolutions with small kernels (LeNet's) by *quads*: two by two outputs at a time. A subgroup loads the patch of the
- * image under a quad, one vector per lane. Each lane holds the taps of its filters in a function-scope array, whose
- * indices are constants in every hot loop.
+ * Convolutions with small kernels (LeNet's) by *quads*: two by two outputs at a time. On a CPU with subgroups, a subgroup
+ * loads the patch of the image under a quad, one vector per lane. Each lane holds the taps of its filters in a
+ * function-scope array, whose indices are constants in every hot loop. Elsewhere, lanes take quads: see pixels.ts.
  *
  * Each of the three kernels has two forms. The plain form is a variant of the convolution families in conv2d.ts. The
  * pooled form computes convolution, bias, relu and 2x2 max-pooling in one kernel. Its gradients start from the gradient
@@ -11,35 +11,42 @@
  */
 
 import type { Family, Target, Variant } from '../../kernel.ts'
-import { prefersSubgroups } from '../../schedule/occupancy.ts'
 import type { Conv2dKey } from '../plain.ts'
 import { checkConv } from '../plain.ts'
 import { filterGradient } from './filter-gradient.ts'
 import { forward } from './forward.ts'
-import { inputGradient, inputGradientFits } from './input-gradient.ts'
+import { inputGradient } from './input-gradient.ts'
 import { oneChannelFilterGradient, oneChannelForward } from './one-channel.ts'
+import { pixelsForward, pixelsInputGradient } from './pixels.ts'
+import { pixelsFilterGradient } from './pixels-filter-gradient.ts'
 import type { Conv2dPoolKey } from './quad.ts'
-import { fits } from './quad.ts'
 
 export type { Conv2dPoolKey } from './quad.ts'
 
-/** Whether the three kernels of this file can serve a convolution that is pooled. */
+/** Whether each of the three kernels has a variant for a convolution that is pooled. */
 export function canFusePool(key: Conv2dPoolKey, target: Target): boolean {
-  return fits('pooled', key, target) && inputGradientFits('pooled', key, target)
+  return [conv2dPool, conv2dPoolFilterGradient, conv2dPoolInputGradient].every(({ variants }) =>
+    variants.some((variant) => variant.supports(key, target)),
+  )
 }
 
-/** Uses the kernels of one-channel.ts on a CPU for one-channel images, and quads otherwise. */
-function withOneChannel(
+type PoolVariant = 'quads' | 'oneChannel' | 'pixels'
+
+/**
+ * Prefers, on a CPU with subgroups, the kernels of one-channel.ts for one-channel images and quads otherwise; pixels
+ * elsewhere, if the kernel is as small as they need.
+ */
+function pooledFamily(
   name: string,
-  quads: Variant<Conv2dPoolKey, 'quads'>,
-  oneChannel: Variant<Conv2dPoolKey, 'oneChannel'>,
-): Family<Conv2dPoolKey, 'quads' | 'oneChannel'> {
+  variants: readonly Variant<Conv2dPoolKey, PoolVariant>[],
+): Family<Conv2dPoolKey, PoolVariant> {
   return {
     name,
-    variants: [quads, oneChannel],
+    variants,
     prefer(key, target) {
       checkConv(key)
-      return prefersSubgroups(target) && oneChannel.supports(key, target) ? 'oneChannel' : 'quads'
+      const order = ['pixels', 'oneChannel', 'quads'] as const
+      return order.find((wish) => variants.some((v) => v.name === wish && v.supports(key, target))) ?? 'quads'
     },
   }
 }
@@ -53,23 +60,19 @@ export const filterGradientByQuads: Variant<Conv2dKey, 'quads'> = filterGradient
  * The pooled convolution. Inputs: image, kernel, optional bias. Outputs: [batch, outHeight / 2, outWidth / 2, filters]
  * and the codes (u32).
  */
-export const conv2dPool = withOneChannel('conv2dPool', forward('pooled'), oneChannelForward)
+export const conv2dPool = pooledFamily('conv2dPool', [forward('pooled'), oneChannelForward, pixelsForward])
 
 /**
  * The filter gradient. Inputs: image, gradient of the pooled output, codes. Outputs: the gradients of kernel and bias.
  */
-export const conv2dPoolFilterGradient = withOneChannel(
-  'conv2dPool.filterGradient',
+export const conv2dPoolFilterGradient = pooledFamily('conv2dPool.filterGradient', [
   filterGradient('pooled'),
   oneChannelFilterGradient,
-)
+  pixelsFilterGradient,
+])
 
 /** The input gradient. Inputs: gradient of the pooled output, codes, kernel. Output: the image's gradient. */
-export const conv2dPoolInputGradient: Family<Conv2dPoolKey, 'quads'> = {
-  name: 'conv2dPool.inputGradient',
-  variants: [inputGradient('pooled')],
-  prefer(key) {
-    checkConv(key)
-    return 'quads'
-  },
-}
+export const conv2dPoolInputGradient = pooledFamily('conv2dPool.inputGradient', [
+  inputGradient('pooled'),
+  pixelsInputGradient,
+])

@@ -5,7 +5,7 @@
 
 import type { Target } from '../../kernel.ts'
 import { subgroupSizeOf } from '../../kernel.ts'
-import { quadWorkgroups } from '../../schedule/occupancy.ts'
+import { prefersSubgroups, quadWorkgroups } from '../../schedule/occupancy.ts'
 import type { VectorWidth } from '../../schedule/subgroup-tile.ts'
 import { columnVectorFor, vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import { type FloatType, widths } from '../../wgsl/functions.ts'
@@ -59,20 +59,29 @@ export interface QuadTiling {
 
 export type Form = 'plain' | 'pooled'
 
-export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgroups(target)): QuadTiling {
+/** The extents of a pooled convolution: quads in an image's column and row and in all images, and taps of a filter. */
+export function pooledExtents(key: Conv2dKey) {
+  const [pooledHeight, pooledWidth] = [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
+  const quads = key.batch * pooledHeight * pooledWidth
+  const taps = key.kernelHeight * key.kernelWidth * key.channels
+  /** Whether every window lies within the image. */
+  const isInside =
+    key.outHeight + key.kernelHeight - 1 <= key.inputHeight && key.outWidth + key.kernelWidth - 1 <= key.inputWidth
+  return { pooledHeight, pooledWidth, quads, taps, isInside, flops: 2 * 4 * quads * taps * key.filters }
+}
+
+export function quadTilingOf(key: Conv2dKey, target: Target): QuadTiling {
   const subgroupSize = subgroupSizeOf(target)
   const columnVector = columnVectorFor(key.filters, subgroupSize)
   const columnVectors = key.filters / columnVector
   const type = vectorType(columnVector)
-  const [pooledHeight, pooledWidth] = [Math.floor(key.outHeight / 2), Math.floor(key.outWidth / 2)]
-  const taps = key.kernelHeight * key.kernelWidth * key.channels
+  const { pooledHeight, pooledWidth, quads, taps } = pooledExtents(key)
   // If a quad is little work, loads and address arithmetic dominate, so two quads share them.
   const across = pooledWidth % 2 === 0 && taps * columnVector <= mostTapsForTwo ? 2 : 1
   const patchVector = widestVector(2 * across * key.channels, key.inputWidth * key.channels)
   const patchRows = key.kernelHeight + 1
   const runVectors = Math.ceil(((key.kernelWidth + 2 * across - 1) * key.channels) / patchVector)
-  const quads = key.batch * pooledHeight * pooledWidth
-  const quadsPerGroup = Math.max(1, Math.ceil(quads / across / groups)) * across
+  const quadsPerGroup = Math.max(1, Math.ceil(quads / across / quadWorkgroups)) * across
   return {
     subgroupSize,
     columnVector,
@@ -97,18 +106,17 @@ export function quadTilingOf(key: Conv2dKey, target: Target, groups = quadWorkgr
 
 const supports = /* @__PURE__ */ conv2dSupports(
   { strides: false, dilation: false, padTop: false, padLeft: false, groups: false, bias: true, activation: true },
-  (_, target) => target.subgroupSize !== undefined,
+  (_, target) => prefersSubgroups(target),
 )
 
 /**
- * Whether quads can serve the key: stride and dilation 1, no padding, a small enough kernel; the plain form needs whole
+ * Whether quads can serve the key: a CPU with subgroups, stride and dilation 1, no padding, a small enough kernel; the plain form needs whole
  * quads.
  */
 export function fits(form: Form, key: Conv2dKey, target: Target): boolean {
   if (!supports(key, target)) return false
   const { taps, columnVector, pooledHeight, pooledWidth } = quadTilingOf(key, target)
-  const isInside =
-    key.outHeight + key.kernelHeight - 1 <= key.inputHeight && key.outWidth + key.kernelWidth - 1 <= key.inputWidth
+  const { isInside } = pooledExtents(key)
   const isWhole = form === 'pooled' || (key.outHeight % 2 === 0 && key.outWidth % 2 === 0)
   return isInside && isWhole && pooledHeight > 0 && pooledWidth > 0 && taps * columnVector <= mostTapNumbers
 }

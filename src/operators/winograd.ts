@@ -1,0 +1,66 @@
+/** Convolution of 3x3 taps with transformed filters, for frozen networks. */
+
+import type { Operation } from '../graph/node.ts'
+import type { WinogradKey } from '../kernels/conv2d/winograd.ts'
+import { pointsOf, winograd } from '../kernels/conv2d/winograd.ts'
+import type { FusedActivation } from '../kernels/wgsl/activation.ts'
+import type { Activation } from './activation.ts'
+import { activate, activationOf } from './activation.ts'
+import { extentOf, f32, refuse, take } from './checks.ts'
+import type { Operator } from './operator.ts'
+import { apply, noDerivative } from './operator.ts'
+import type { Tensor } from './tensor.ts'
+import type { ConvGeometry, Padding } from './window.ts'
+import { convGeometry } from './window.ts'
+
+interface WinogradAttributes extends ConvGeometry {
+  readonly filters: number
+  readonly tile: WinogradKey['tile']
+}
+
+type Operands = [x: Tensor, filters: Tensor, bias?: Tensor]
+
+const outputOf = ({ batch, outHeight, outWidth, filters }: WinogradAttributes) => [
+  f32([batch, outHeight, outWidth, filters]),
+]
+
+/** Inputs: x, transformed filters, optional bias. */
+const winogradOp: Operator<WinogradAttributes, Operands> = {
+  name: 'conv2d',
+  shape: (_, attributes) => outputOf(attributes),
+  lower: ({ inputs, attributes }, kernels) =>
+    kernels.plan(winograd, { ...attributes, groups: 1, bias: inputs.length === 3, activation: 'linear' }),
+  absorb({ attributes }, reader) {
+    const activation = activationOf(reader)
+    return activation && { op: activatedOp, attributes: { ...attributes, activation } }
+  },
+  vjp: noDerivative,
+}
+
+/** The same with its activation, in one kernel. Made by fusion. */
+const activatedOp: Operation<WinogradAttributes & { readonly activation: FusedActivation }> = {
+  name: 'conv2d',
+  shape: (_, attributes) => outputOf(attributes),
+  lower: ({ inputs, attributes }, kernels) =>
+    kernels.plan(winograd, { ...attributes, groups: 1, bias: inputs.length === 3 }),
+}
+
+/**
+ * `conv2d` of 3x3 taps at stride 1 with filters [points, c, filters] that `transformFilters` made for this tile. Has no
+ * derivative. Throws 'shape' for operands that do not fit.
+ */
+export function winogradConv2d(
+  x: Tensor,
+  filters: Tensor,
+  bias: Tensor | undefined,
+  { tile, padding, activation }: { tile: WinogradKey['tile']; padding: Padding; activation: Activation },
+): Tensor {
+  const types = [x.value.type, filters.value.type]
+  take('conv2d', types, [{ rank: 4 }, { rank: 3 }])
+  const [points, channels, count] = [0, 1, 2].map((axis) => extentOf(filters.shape, axis))
+  if (points !== pointsOf(tile) || channels !== x.shape[3])
+    refuse('conv2d', types, `transformed filters are [${pointsOf(tile)}, channels, filters]`)
+  const geometry = convGeometry('conv2d', x.shape, [3, 3, channels ?? 0, count ?? 0], { padding })
+  const inputs: Operands = bias === undefined ? [x, filters] : [x, filters, bias]
+  return activate(activation, apply(winogradOp, inputs, { ...geometry, filters: count ?? 0, tile }))
+}

@@ -1,0 +1,35 @@
+/** The dispatches of a training step of LeNet-5, on every kind of adapter: pooling is fused on all of them. */
+import { expect, test } from 'vitest'
+import { residentImages } from '../src/data/dataset.ts'
+import { open } from '../src/gpu/open.ts'
+import { BatchOrder } from '../src/nn/batch-order.ts'
+import { lenet5 } from '../src/nn/models/lenet5.ts'
+import { adam } from '../src/nn/optimizers.ts'
+import { createTrainingStep, TrainingMemory } from '../src/nn/training-step.ts'
+import type { RecordingOptions } from './support/recording-gpu.ts'
+import { RecordingGpu } from './support/recording-gpu.ts'
+
+async function stepLabels(options: RecordingOptions): Promise<string[]> {
+  const recording = new RecordingGpu(options)
+  using device = await open({ gpu: recording.gpu })
+  using model = lenet5({}, { seed: 1 })
+  model.to(device)
+  const images = { images: new Uint8Array(256 * 28 * 28), height: 28, width: 28, channels: 1 }
+  using data = residentImages(device, { ...images, labels: new Uint8Array(256), classes: 10 })
+  using memory = new TrainingMemory(device, model, adam(), 2)
+  const order = new BatchOrder(device, 128, 2)
+  using program = await createTrainingStep(model, data, order, memory, adam())
+  order.buffer.dispose()
+  return program.commands.map(({ label }) => label)
+}
+
+test.each([
+  ['a GPU without subgroups', {}],
+  ['a GPU with subgroups of 8', { subgroupSize: 8 }],
+  ['a GPU with subgroups of 32', { subgroupSize: 32 }],
+  ['a CPU without subgroups', { software: true }],
+  ['a CPU with subgroups of 8', { software: true, subgroupSize: 8 }],
+  ['a CPU with subgroups of 32', { software: true, subgroupSize: 32 }],
+] as [string, RecordingOptions][])('%s', async (_, options) => {
+  expect(await stepLabels(options)).toHaveLength(18)
+})

@@ -1,0 +1,74 @@
+/** Convolution by Winograd's algorithm: the same numbers as the direct one, whatever the extents. */
+import { describe, expect, test } from 'vitest'
+import { conv2d, grad, relu, sum, tensor } from '../src/index.ts'
+import { bestTile, transformFilters } from '../src/kernels/conv2d/winograd.ts'
+import { winogradConv2d } from '../src/operators/winograd.ts'
+import { relativeError } from './support/compare.ts'
+import { useDevice } from './support/device.ts'
+import { noise, noiseTensor } from './support/noise.ts'
+
+const device = useDevice()
+
+const extents = [
+  { images: [2, 8, 8, 32], filters: 32, padding: 'same' },
+  { images: [3, 7, 5, 33], filters: 35, padding: 'same' },
+  { images: [1, 9, 10, 32], filters: 64, padding: 'valid' },
+  { images: [2, 3, 3, 36], filters: 32, padding: 'valid' },
+  {
+    images: [1, 6, 7, 32],
+    filters: 32,
+    padding: [
+      [0, 2],
+      [1, 0],
+    ],
+  },
+  // More than one pass: the transformed images of a pass are 16 MiB at most.
+  { images: [40, 16, 16, 256], filters: 32, padding: 'same' },
+] as const
+
+describe.each([2, 4] as const)('with tiles of %i outputs a side', (tile) => {
+  test.each(extents)('equals the direct convolution: $images, $filters filters, $padding', async (one) => {
+    const { images, filters, padding } = one
+    const kernelShape = [3, 3, images[3], filters]
+    const kernel = noise(kernelShape, 'kernel')
+    const [x, bias] = [noiseTensor(images, 'images'), noiseTensor([filters], 'bias')]
+    const transformed = tensor(transformFilters(kernel, tile), [(tile + 2) ** 2, images[3], filters])
+    const fast = winogradConv2d(x, transformed, bias, { tile, padding, activation: 'relu' })
+    const direct = conv2d(x, tensor(kernel, kernelShape), bias, { padding, activation: 'relu' })
+    expect(fast.shape).toEqual(direct.shape)
+    const [numbers, expected] = await Promise.all([fast.data({ device: device() }), direct.data({ device: device() })])
+    expect(relativeError(numbers, expected)).toBeLessThan(tile === 2 ? 2e-6 : 1e-5)
+  })
+})
+
+test('any function of the result, and none, and no bias', async () => {
+  const x = noiseTensor([1, 8, 8, 32], 'images')
+  const kernel = noise([3, 3, 32, 32], 'kernel')
+  const transformed = tensor(transformFilters(kernel, 4), [36, 32, 32])
+  const options = { tile: 4, padding: 'same' } as const
+  const linear = winogradConv2d(x, transformed, undefined, { ...options, activation: 'linear' })
+  const direct = conv2d(x, tensor(kernel, [3, 3, 32, 32]), undefined, { padding: 'same' })
+  const on = { device: device() }
+  expect(relativeError(await linear.data(on), await direct.data(on))).toBeLessThan(1e-5)
+  const fused = winogradConv2d(x, transformed, undefined, { ...options, activation: relu })
+  expect(await fused.data(on)).toEqual((await linear.data(on)).map((value) => Math.max(0, value)))
+})
+
+test('the tile is the one with the least arithmetic, and none where the direct convolution has little more', () => {
+  expect(bestTile(32, 32)).toBe(4)
+  expect(bestTile(2, 2)).toBe(2)
+  expect(bestTile(3, 3)).toBe(4)
+  expect(bestTile(1, 1)).toBeUndefined()
+})
+
+test('filters of another tile or other channels are refused, and there is no derivative', () => {
+  const x = noiseTensor([1, 8, 8, 32], 'images')
+  const filters = noiseTensor([16, 32, 32], 'filters')
+  const options = { padding: 'same', activation: 'linear' } as const
+  const refusal = expect.objectContaining({ code: 'shape' })
+  expect(() => winogradConv2d(x, filters, undefined, { ...options, tile: 4 })).toThrow(refusal)
+  const other = noiseTensor([16, 33, 32], 'filters')
+  expect(() => winogradConv2d(x, other, undefined, { ...options, tile: 2 })).toThrow(refusal)
+  const loss = (image: typeof x) => sum(winogradConv2d(image, filters, undefined, { ...options, tile: 2 }))
+  expect(() => grad(loss)(x)).toThrow(expect.objectContaining({ code: 'no-gradient' }))
+})
