@@ -1,7 +1,7 @@
 /**
  * A model's weights. Their numbers are created on first use: initial ones when they are put on a device, loaded ones
  * while they stream there one at a time. On a device, all trainable weights are slices of one flat buffer, so that an
- * optimizer updates them in one dispatch; the others are slices of a second buffer.
+ * optimizer updates them in one dispatch; the others are slices of further buffers.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -35,12 +35,17 @@ export interface ModelWeight {
   readonly trainable: boolean
   /** The weight in graphs: `valueAndGrad` can differentiate by it. */
   readonly tensor: Tensor
-  /** Bytes from the start of the flat buffer that holds it. */
+  /**
+   * The number of the buffer that holds it; 0 if it is trainable.
+   * @internal
+   */
+  readonly part: number
+  /** Bytes from the start of that buffer. */
   readonly offset: number
 }
 
-/** The position of a weight in the model's two flat buffers. */
-export type WeightPlace = Pick<ModelWeight, 'trainable' | 'offset' | 'shape'>
+/** The position of a weight in the model's buffers. */
+export type WeightPlace = Pick<ModelWeight, 'trainable' | 'part' | 'offset' | 'shape'>
 
 /** Returns a weight's numbers, row-major. The array is read once; it is not kept or written to. */
 export type ReadWeight = (weight: ModelWeight) => Promise<Float32Array>
@@ -55,11 +60,14 @@ export interface LoadProgress {
   readonly totalBytes: number
 }
 
-/** The flat buffers: one for trainable weights, one for the others. */
+/** The flat buffers: one for trainable weights, at least one for the others. */
 interface WeightBuffers {
   readonly trainable: DeviceBuffer
-  readonly fixed: DeviceBuffer
+  readonly fixed: readonly DeviceBuffer[]
 }
+
+/** Every adapter has buffers of this size. A frozen ResNet152V2 takes 579 MB, since its filters are transformed. */
+const mostPartBytes = 2 ** 28
 
 /**
  * WebGPU keeps a copy of written bytes until the device has taken them. After this many, loading waits for the device.
@@ -72,7 +80,9 @@ export class WeightMemory {
   readonly #seed: number
   readonly #weights: ModelWeight[] = []
   readonly #initial = new Map<string, () => Float32Array>()
-  readonly #bytes = { trainable: 0, fixed: 0 }
+  #trainableBytes = 0
+  /** Bytes of each part of the fixed weights. */
+  readonly #fixedBytes = [0]
   /** Numbers set before the model was put on a device. */
   readonly #host = new Map<string, Float32Array>()
   #buffers: WeightBuffers | undefined
@@ -89,14 +99,26 @@ export class WeightMemory {
   /** Adds a weight. All must be declared before the first is put on a device. */
   declare(layer: string, { name: own, shape, initializer }: WeightSpec, trainable: boolean): ModelWeight {
     const name = `${layer}/${own}`
-    const region = trainable ? 'trainable' : 'fixed'
-    const place = { trainable, offset: this.#bytes[region], shape }
-    this.#bytes[region] += alignUp(bytesOf(place))
+    const place = { ...this.#placeFor(alignUp(bytesOf({ shape })), trainable), trainable, shape }
     this.#initial.set(name, () => initializer(shape, new Random(this.#seed, name)))
     const tensor = new Tensor(leaf(new WeightStorage(this, place), { shape, dtype: 'f32' }))
     const weight = { name, tensor, ...place }
     this.#weights.push(weight)
     return weight
+  }
+
+  /** Makes room for a weight. */
+  #placeFor(bytes: number, trainable: boolean): Pick<WeightPlace, 'part' | 'offset'> {
+    if (trainable) {
+      this.#trainableBytes += bytes
+      return { part: 0, offset: this.#trainableBytes - bytes }
+    }
+    const last = this.#fixedBytes.at(-1) ?? 0
+    if (last > 0 && last + bytes > mostPartBytes) this.#fixedBytes.push(0)
+    const part = this.#fixedBytes.length - 1
+    const offset = this.#fixedBytes[part] ?? 0
+    this.#fixedBytes[part] = offset + bytes
+    return { part, offset }
   }
 
   /** The device the weights are on, if they are on one. */
@@ -179,11 +201,13 @@ export class WeightMemory {
   }
 
   #allocate(device: Device): WeightBuffers {
-    const trainable = device.allocate(this.#bytes.trainable, `${this.#model} trainable weights`)
+    const trainable = device.allocate(this.#trainableBytes, `${this.#model} trainable weights`)
+    const fixed: DeviceBuffer[] = []
     try {
-      return { trainable, fixed: device.allocate(this.#bytes.fixed, `${this.#model} fixed weights`) }
+      for (const bytes of this.#fixedBytes) fixed.push(device.allocate(bytes, `${this.#model} fixed weights`))
+      return { trainable, fixed }
     } catch (error) {
-      trainable.dispose()
+      release({ trainable, fixed })
       throw error
     }
   }
@@ -199,7 +223,10 @@ export class WeightMemory {
     }
     const { device } = fresh.trainable
     device.copy(fresh.trainable.slice(), this.#buffers.trainable.slice())
-    device.copy(fresh.fixed.slice(), this.#buffers.fixed.slice())
+    for (const [part, buffer] of this.#buffers.fixed.entries()) {
+      const from = fresh.fixed[part]
+      if (from !== undefined) device.copy(from.slice(), buffer.slice())
+    }
     release(fresh)
   }
 
@@ -298,13 +325,14 @@ function bytesOf({ shape }: Pick<ModelWeight, 'shape'>): number {
   return elementCount(shape) * 4
 }
 
-function sliceIn(buffers: WeightBuffers, place: WeightPlace): BufferSlice {
-  return (place.trainable ? buffers.trainable : buffers.fixed).slice(place.offset, bytesOf(place))
+function sliceIn({ trainable, fixed }: WeightBuffers, place: WeightPlace): BufferSlice {
+  const buffer = place.trainable ? trainable : fixed[place.part]
+  if (buffer === undefined) throw new RangeError(`there is no part ${place.part} of the fixed weights`)
+  return buffer.slice(place.offset, bytesOf(place))
 }
 
 function release({ trainable, fixed }: WeightBuffers): void {
-  trainable.dispose()
-  fixed.dispose()
+  for (const buffer of [trainable, ...fixed]) buffer.dispose()
 }
 
 function write(slice: BufferSlice, data: Float32Array): void {
