@@ -1,6 +1,7 @@
 /**
  * Downloads through the proxies in the environment, which Node.js 20 ignores: `HTTPS_PROXY` for https addresses, `HTTP_PROXY` for
- * http, `ALL_PROXY` for what has none of its own; not for hosts in `NO_PROXY`. The lower-case name of a variable wins.
+ * http, and `ALL_PROXY` for either if its variable is not set. Hosts in `NO_PROXY` are reached directly. The lower-case
+ * name of a variable wins.
  */
 import { WeftgradError } from '../errors.ts'
 

@@ -43,6 +43,7 @@ export class BufferRegistry {
         { bytes, maxBufferSize },
       )
     }
+    const inUse = this.#liveBytes
     device.gpu.pushErrorScope('out-of-memory')
     const gpu = device.gpu.createBuffer({ label, size: bytes, usage })
     const answer = device.guard(device.gpu.popErrorScope()).then((error) => {
@@ -53,7 +54,6 @@ export class BufferRegistry {
         { bytes, inUse },
       )
     })
-    const inUse = this.#liveBytes
     const buffer = new OwnedBuffer(device, gpu, label, answer, () => {
       this.#live.delete(buffer)
       this.#liveBytes -= buffer.bytes

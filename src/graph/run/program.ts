@@ -148,21 +148,24 @@ export class Program {
    */
   async run(repeats = 1): Promise<void> {
     refuseReleased(this.#buffers)
-    await this.#adapt()
+    if (this.#isCutBadly()) await this.#bindAgain()
     await this.device.submit(this.commands, repeats)
   }
 
-  /** Binds the commands again if the device turned out to be much faster or slower than when its dispatches were cut. */
-  async #adapt(): Promise<void> {
+  /** Whether the device turned out to be much faster or slower than when long dispatches were cut. */
+  #isCutBadly(): boolean {
     const [before, now] = [this.#mostPerDispatch, this.device.mostPerDispatch]
     const wasCut = this.commands.length > this.#unbound.length
     const isFaster = now >= 4 * before && wasCut
-    const isSlower = before >= 4 * now && this.commands.some(({ work }) => work > now)
-    if (!isFaster && !isSlower) return
+    return isFaster || (before >= 4 * now && this.commands.some(({ work }) => work > now))
+  }
+
+  async #bindAgain(): Promise<void> {
+    const { mostPerDispatch } = this.device
     const bound = await bindCommands(this.device, this.#unbound, this.#label)
     this.#bound.dispose()
     this.#bound = bound
-    this.#mostPerDispatch = now
+    this.#mostPerDispatch = mostPerDispatch
   }
 
   /** Encodes and submits one run without waiting. The caller reads back or waits later. Throws 'disposed'. */

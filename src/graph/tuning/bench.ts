@@ -25,7 +25,7 @@ const tileLength = 65521
 
 /**
  * Most operations of a first run, if they are not needed for a sample. A kernel that takes longer than 50 ms for them
- * reaches less than 20 GFLOP/s, and loses wherever so many matter.
+ * reaches less than 20 GFLOP/s, too slow for work of this size.
  */
 const pieceWork = 1e9
 

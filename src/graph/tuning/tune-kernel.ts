@@ -27,8 +27,6 @@ const hopeless = 10
  * ... if that run took longer than this, or another run is as slow: a thread that waits for a core can lose this much.
  */
 const hiccupMs = 50
-/** Resolution of browsers' clocks: a best time of 0 would make all others hopeless. */
-const clockMs = 0.1
 /** A candidate that would take longer than twice the best one, and this, does not run as a whole. */
 const affordableMs = 50
 /**
@@ -199,7 +197,8 @@ class Trials {
 
   /** Those that are worth sampling, ready for it. */
   async ready(): Promise<readonly Entrant[]> {
-    const limit = hopeless * Math.max(this.#best, clockMs)
+    // A best time of 0, below the clock's resolution, would make all others hopeless.
+    const limit = hopeless * Math.max(this.#best, this.#clock.resolutionMs)
     for (const entrant of [...this.#entrants]) {
       const { variant, commands } = entrant
       if (entrant.milliseconds > limit && entrant.milliseconds <= hiccupMs) {

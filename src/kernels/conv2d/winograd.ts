@@ -10,10 +10,9 @@
 
 import { at } from '../extents.ts'
 import type { Binding, Dispatch, Family, KernelPlan, Operand, Target } from '../kernel.ts'
-import { dispatch, input, output, planKernel, reads, scratch, writes } from '../kernel.ts'
+import { dispatch, elementCount, flopsOf, input, output, planKernel, reads, scratch, writes } from '../kernel.ts'
 import type { MatmulKey } from '../matmul/key.ts'
 import { matmul } from '../matmul/matmul.ts'
-import type { Grid } from '../schedule/grid-stride.ts'
 import { gridFor, gridStrideLoop, laneCoordinates } from '../schedule/grid-stride.ts'
 import { transformedBytes } from '../schedule/occupancy.ts'
 import { activationFunction } from '../wgsl/activation.ts'
@@ -90,13 +89,20 @@ export function pointsOf(tile: WinogradKey['tile']): number {
   return transforms[tile].inputs ** 2
 }
 
+/** Rows and columns of tiles that cover the outputs. */
+function tilesOf(outHeight: number, outWidth: number, tile: number): [rows: number, columns: number] {
+  return [Math.ceil(outHeight / tile), Math.ceil(outWidth / tile)]
+}
+
 /**
  * The tile with the least arithmetic for outputs of this size; undefined where the direct convolution has little more:
  * the transforms take their share.
  */
 export function bestTile(outHeight: number, outWidth: number): WinogradKey['tile'] | undefined {
-  const products = (tile: WinogradKey['tile']): number =>
-    Math.ceil(outHeight / tile) * Math.ceil(outWidth / tile) * pointsOf(tile)
+  const products = (tile: WinogradKey['tile']): number => {
+    const [rows, columns] = tilesOf(outHeight, outWidth, tile)
+    return rows * columns * pointsOf(tile)
+  }
   const tile = products(4) < products(2) ? 4 : 2
   return products(tile) * leastGain <= outHeight * outWidth * 9 ? tile : undefined
 }
@@ -139,9 +145,10 @@ interface Passes {
   readonly imagesPerPass: number
 }
 
-function passesOf(key: WinogradKey, { outputs, inputs }: Transform, target: Target): Passes {
-  const tilesPerImage = Math.ceil(key.outWidth / outputs) * Math.ceil(key.outHeight / outputs)
-  const points = inputs * inputs
+function passesOf(key: WinogradKey, target: Target): Passes {
+  const [rows, columns] = tilesOf(key.outHeight, key.outWidth, key.tile)
+  const tilesPerImage = rows * columns
+  const points = pointsOf(key.tile)
   const imageBytes = points * tilesPerImage * Math.max(key.channels, key.filters) * 4
   const most = Math.max(1, Math.floor(transformedBytes(target) / imageBytes))
   const passes = Math.ceil(key.batch / most)
@@ -157,7 +164,7 @@ export const winograd: Family<WinogradKey, 'passes'> = {
 
 function planPasses(key: WinogradKey, target: Target): KernelPlan {
   const transform = transforms[key.tile]
-  const { points, tilesPerImage, imagesPerPass } = passesOf(key, transform, target)
+  const { points, tilesPerImage, imagesPerPass } = passesOf(key, target)
   const { batch, channels, filters } = key
   const dispatches: Dispatch[] = []
   let bytes: number[] = []
@@ -191,12 +198,10 @@ function inScratch(plan: KernelPlan): Dispatch[] {
   }
   return plan.dispatches.map(({ splitSum: _, ...own }) => ({
     ...own,
-    flops: own.flops ?? plan.flops,
+    flops: flopsOf(plan, own),
     bindings: own.bindings.map((binding) => ({ ...binding, operand: place(binding.operand) })),
   }))
 }
-
-const workgroupsOf = ({ workgroupSize, workgroups }: Grid) => ({ workgroupSize, workgroups })
 
 /** Some images of the batch. */
 interface Pass {
@@ -240,29 +245,22 @@ function bothSides(
   return [...half, ...whole].join('\n')
 }
 
-/** Coordinates d0 to d3: image of the pass, row and column of the tile, channel. */
-function tileCoordinates(pass: Pass, depth: number, target: Target, loads: number) {
-  const { key, transform, images } = pass
-  const [rows, columns] = [key.outHeight, key.outWidth].map((extent) => Math.ceil(extent / transform.outputs))
-  const extents = [images, rows ?? 0, columns ?? 0, depth]
-  const grid = gridFor(
-    extents.reduce((a, b) => a * b, 1),
-    target,
-    loads,
-  )
-  return { grid, coordinates: laneCoordinates(extents, grid) }
-}
-
-/** Operations of a transform: two products of small matrices, of whose numbers half are zero. */
-function transformFlops({ key, transform: { inputs, outputs }, images }: Pass, depth: number): number {
-  const tiles = images * Math.ceil(key.outHeight / outputs) * Math.ceil(key.outWidth / outputs)
-  return 2 * tiles * depth * inputs ** 3
+/**
+ * Coordinates d0 to d3 of a transform: image of the pass, row and column of the tile, channel. The operations are those
+ * of two products of small matrices, of whose numbers half are zero.
+ */
+function tileCoordinates({ key, transform: { inputs }, images }: Pass, depth: number, target: Target) {
+  const extents = [images, ...tilesOf(key.outHeight, key.outWidth, key.tile), depth]
+  const items = elementCount(extents)
+  const { itemsPerLane, ...workgroups } = gridFor(items, target, inputs * inputs)
+  const coordinates = laneCoordinates(extents, { itemsPerLane, ...workgroups })
+  return { workgroups, coordinates, flops: 2 * items * inputs ** 3 }
 }
 
 function inputTransform(pass: Pass, target: Target): Dispatch {
   const { key, first, transform } = pass
   const { inputs, outputs, input: matrix } = transform
-  const { grid, coordinates } = tileCoordinates(pass, key.channels, target, inputs * inputs)
+  const { workgroups, coordinates, flops } = tileCoordinates(pass, key.channels, target)
   const side = range(inputs)
   const pixel = (i: number, j: number): string => {
     const isInside = allOf(`isRow${i}`, `isColumn${j}`)
@@ -276,7 +274,7 @@ function inputTransform(pass: Pass, target: Target): Dispatch {
       ...{ first, inputHeight: key.inputHeight, inputWidth: key.inputWidth, channels: key.channels },
       ...{ padTop: key.padTop, padLeft: key.padLeft },
     },
-    ...workgroupsOf(grid),
+    ...workgroups,
     body: gridStrideLoop(
       coordinates,
       // Rows and columns before the image wrap around to large numbers.
@@ -292,13 +290,13 @@ ${side.flatMap((i) => side.map((j) => pixel(i, j))).join('\n')}
 ${bothSides(matrix, 'p', inputs, (i, j, value) => `transformed[${i * inputs + j}u * u.items + item] = ${value};`)}`,
     ),
   })
-  return { ...text, flops: transformFlops(pass, key.channels) }
+  return { ...text, flops }
 }
 
 function outputTransform(pass: Pass, target: Target): Dispatch {
   const { key, first, transform } = pass
   const { inputs, outputs, output: matrix } = transform
-  const { grid, coordinates } = tileCoordinates(pass, key.filters, target, inputs * inputs)
+  const { workgroups, coordinates, flops } = tileCoordinates(pass, key.filters, target)
   const side = range(inputs)
   const load = (i: number, j: number): string => `      let m${i}_${j} = product[${i * inputs + j}u * u.items + item];`
   const bindings: Binding[] = [reads('product', product), writes('result', output(0))]
@@ -309,7 +307,7 @@ function outputTransform(pass: Pass, target: Target): Dispatch {
       ...coordinates.uniforms,
       ...{ first, outHeight: key.outHeight, outWidth: key.outWidth, filters: key.filters },
     },
-    ...workgroupsOf(grid),
+    ...workgroups,
     declarations: activationFunction(key.activation, 'f32'),
     body: gridStrideLoop(
       coordinates,
@@ -323,5 +321,5 @@ ${lines(range(outputs * outputs), (n) => {
 })}`,
     ),
   })
-  return { ...text, flops: transformFlops(pass, key.filters) }
+  return { ...text, flops }
 }

@@ -51,7 +51,9 @@ export type LayerRole =
        * A convolution's kernel size and options, so that another algorithm can take its place.
        * @internal
        */
-      readonly convolution?: { readonly kernelSize: Pair; readonly options: ConvolutionOptions } | undefined
+      readonly convolution?:
+        | { readonly kernelSize: Pair; readonly options: ConvOptions & { readonly activation?: Activation } }
+        | undefined
       /** Builds the same layer with changes. */
       rebuilt(changes: RebuiltProduct): Layer
     }
@@ -67,11 +69,6 @@ export type LayerRole =
       /** Pixels on each side. */
       readonly padding: ExplicitPadding
     }
-
-/** How a convolution moves, and the function that follows. */
-export interface ConvolutionOptions extends ConvOptions {
-  readonly activation?: Activation
-}
 
 /** Changes of a rebuilt layer. */
 export interface RebuiltProduct {
