@@ -12,9 +12,7 @@ import { open } from '../src/gpu/open.ts'
 import { Program } from '../src/graph/run/program.ts'
 import { nn } from '../src/index.ts'
 import { flopsOf } from '../src/kernels/kernel.ts'
-import { freeze } from '../src/nn/freeze.ts'
-import { pretrained } from '../src/nn/models/pretrained.ts'
-import { FeatureExtractor } from '../src/transfer/features.ts'
+import { extractFeatures } from '../test/support/recorded-work.ts'
 import { RecordingGpu } from '../test/support/recording-gpu.ts'
 
 interface Adapter {
@@ -111,16 +109,8 @@ async function lenetStep(batch: number): Promise<Kernel[]> {
   return step ?? []
 }
 
-async function vgg16Features(size: number, batch: number): Promise<Kernel[]> {
-  const programs = await recorded(async (device) => {
-    const images = { images: new Uint8Array(batch * 784), labels: new Uint8Array(batch) }
-    using data = residentImages(device, { ...images, height: 28, width: 28, channels: 1, classes: 10 })
-    using base = freeze(pretrained.vgg16.build({ size }), { keep: ['block5_pool'] })
-    await base.load(device, async ({ shape }) => new Float32Array(shape.reduce((a, b) => a * b, 1)))
-    const taps = [{ layer: 'block5_pool', pooling: 'avg' }] as const
-    const { preprocessing } = pretrained.vgg16
-    using _extractor = await FeatureExtractor.create(base, data, taps, { preprocessing, batch })
-  })
+async function vgg16Features(size: number, images: number): Promise<Kernel[]> {
+  const programs = await recorded((device) => extractFeatures(device, ['vgg16', size, 'block5_pool'], images))
   return programs.at(-1) ?? []
 }
 

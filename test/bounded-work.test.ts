@@ -11,12 +11,10 @@ import { open } from '../src/gpu/open.ts'
 import { Pace } from '../src/gpu/pace.ts'
 import { Program } from '../src/graph/run/program.ts'
 import { evaluate, keep, nn, tensor } from '../src/index.ts'
-import { freeze } from '../src/nn/freeze.ts'
-import { pretrained } from '../src/nn/models/pretrained.ts'
-import { FeatureExtractor } from '../src/transfer/features.ts'
 import { computed, expectationOf } from './cases/verify.ts'
 import { cases } from './cases.ts'
 import { noiseImages } from './support/noise.ts'
+import { extractFeatures } from './support/recorded-work.ts'
 import { RecordingGpu } from './support/recording-gpu.ts'
 import { SimulatedClock } from './support/simulated-clock.ts'
 
@@ -110,13 +108,7 @@ describe('feature extraction on a GPU with bindings of 2 GiB', () => {
       programs.push(program)
       return program
     })
-    using base = freeze(pretrained[name].build({ size }), { keep: [layer] })
-    await base.load(device, async ({ shape }) => new Float32Array(shape.reduce((a, b) => a * b, 1)))
-    using data = residentImages(device, noiseImages(64))
-    using extractor = await FeatureExtractor.create(base, data, [{ layer, pooling: 'avg' }], {
-      preprocessing: pretrained[name].preprocessing,
-    })
-    await extractor.extract(0, 64)
+    await extractFeatures(device, [name, size, layer], 64)
     const works = new Map(programs.flatMap(({ commands }) => commands.map((one) => [one.bindGroup, one.work] as const)))
     const submitted = recording.submissions.map((all) => all.map(({ bindGroup }) => works.get(bindGroup) ?? 0))
     const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0)

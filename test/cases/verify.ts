@@ -61,12 +61,15 @@ export function expectationOf(testCase: Case): Expectation {
 }
 
 /** The tensors of a case: its result and, if it has any, its gradients. */
-function traced(testCase: Case, { inputs, cotangent }: Expectation): { y: Tensor; gradients: readonly Tensor[] } {
+export function traced(
+  testCase: Case,
+  { inputs, cotangent }: { readonly inputs: readonly CaseInput[]; readonly cotangent?: Array64 },
+): { y: Tensor; gradients: readonly Tensor[] } {
   const leaves = inputs.map((input) => tensor(input.data, [...input.shape], input.dtype))
   const y = testCase.run(...leaves)
   const wanted = leaves.filter((_, position) => testCase.differentiable.includes(position))
   if (wanted.length === 0) return { y, gradients: [] }
-  const weights = tensor(Float32Array.from(cotangent.data), [...cotangent.shape])
+  const weights = tensor(Float32Array.from((cotangent ?? cotangentOf(y.shape)).data), [...y.shape])
   return { y, gradients: gradients(sum(mul(y, weights)), wanted) }
 }
 

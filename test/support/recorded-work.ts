@@ -3,24 +3,28 @@
  * Each kernel is compiled, so that a recording device sees its shader.
  */
 import type { Device } from '../../src/gpu/device.ts'
+import type { KernelTask } from '../../src/graph/plan/choice.ts'
 import { planFor } from '../../src/graph/run/program.ts'
-import { data, gradients, mul, nn, sum, type Tensor, tensor } from '../../src/index.ts'
+import { data, nn, type Tensor } from '../../src/index.ts'
 import { elementCount } from '../../src/kernels/kernel.ts'
 import { freeze } from '../../src/nn/freeze.ts'
 import { type PretrainedName, pretrained } from '../../src/nn/models/pretrained.ts'
 import { trainingTasks } from '../../src/nn/tune.ts'
 import { FeatureExtractor } from '../../src/transfer/features.ts'
 import { type Case, inputsOf } from '../cases/case.ts'
+import { traced } from '../cases/verify.ts'
 import { noiseImages } from './noise.ts'
 
 /** The tensors of a case: its result and its gradients. */
 export function tensorsOf(testCase: Case): readonly Tensor[] {
-  const leaves = inputsOf(testCase.inputs).map(({ data: numbers, shape, dtype }) => tensor(numbers, [...shape], dtype))
-  const y = testCase.run(...leaves)
-  const wanted = leaves.filter((_, position) => testCase.differentiable.includes(position))
-  if (wanted.length === 0) return [y]
-  const weights = tensor(new Float32Array(elementCount(y.shape)), [...y.shape])
-  return [y, ...gradients(sum(mul(y, weights)), wanted)]
+  const { y, gradients } = traced(testCase, { inputs: inputsOf(testCase.inputs) })
+  return [y, ...gradients]
+}
+
+/** Compiles every variant of the kernels. */
+async function compileVariants(device: Device, tasks: readonly KernelTask[]): Promise<void> {
+  const all = tasks.flatMap((task) => task.candidates.flatMap((name) => task.plan(name).dispatches))
+  await Promise.all(all.map((one) => device.pipeline({ ...one, access: one.bindings.map(({ access }) => access) })))
 }
 
 /** Compiles the kernels that compute the tensors on the device: fused and as traced, and every variant. */
@@ -28,9 +32,8 @@ export async function compileAll(device: Device, tensors: readonly Tensor[]): Pr
   const wanted = tensors.map(({ value }) => ({ value }))
   for (const fuse of [true, false]) {
     const { dispatches, tasks } = planFor(device, wanted, { record: true, fuse })
-    const candidates = tasks.flatMap((task) => task.candidates.flatMap((name) => task.plan(name).dispatches))
-    const others = candidates.map((one) => ({ ...one, access: one.bindings.map(({ access }) => access) }))
-    await Promise.all([...dispatches, ...others].map((one) => device.pipeline(one)))
+    await Promise.all(dispatches.map((one) => device.pipeline(one)))
+    await compileVariants(device, tasks)
   }
 }
 
@@ -49,10 +52,7 @@ export async function trainLenet(device: Device, name: OptimizerName, batchSize:
   using model = nn.lenet5({}, { seed: 1 })
   const options = { optimizer: optimizers[name](), batchSize, validationSplit: 0.1, epochs: 1 }
   const { step, validation } = trainingTasks(model, images, options)
-  for (const task of [...step, ...validation])
-    for (const candidate of task.candidates)
-      for (const one of task.plan(candidate).dispatches)
-        await device.pipeline({ ...one, access: one.bindings.map(({ access }) => access) })
+  await compileVariants(device, [...step, ...validation])
   await nn.fit(model, images, options)
 }
 
@@ -70,12 +70,13 @@ export const networkSizes: readonly (readonly [PretrainedName, number, string])[
 export async function extractFeatures(
   device: Device,
   [name, size, layer]: (typeof networkSizes)[number],
+  count = 8,
 ): Promise<void> {
   using base = freeze(pretrained[name].build({ size }), { keep: [layer] })
   await base.load(device, async ({ shape }) => new Float32Array(elementCount(shape)))
-  using images = data.residentImages(device, noiseImages(8))
+  using images = data.residentImages(device, noiseImages(count))
   using extractor = await FeatureExtractor.create(base, images, [{ layer, pooling: 'avg' }], {
     preprocessing: pretrained[name].preprocessing,
   })
-  await extractor.extract(0, 8)
+  await extractor.extract(0, count)
 }
