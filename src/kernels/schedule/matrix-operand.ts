@@ -2,7 +2,7 @@
 
 import type { Operand } from '../kernel.ts'
 import { reads } from '../kernel.ts'
-import type { TiledOperand } from './workgroup-tile.ts'
+import type { TiledOperand } from './slab-piece.ts'
 
 export interface TiledMatrix {
   readonly side: 'Left' | 'Right'
