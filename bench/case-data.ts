@@ -2,6 +2,7 @@
 
 import type { Tolerance } from '../test/support/compare.ts'
 import type { TensorFlow } from '../test/support/tfjs.ts'
+import type { PytorchWork } from './pytorch.ts'
 import type { TimedTensorFlow } from './tensorflow.ts'
 
 export type HostNumbers = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>
@@ -26,4 +27,5 @@ export interface CaseData {
   readonly traffic?: number
   /** The same work on the same numbers. Its result is compared with the first output. */
   readonly tensorflow: (tf: TensorFlow) => TimedTensorFlow
+  readonly pytorch?: PytorchWork
 }

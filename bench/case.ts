@@ -11,6 +11,7 @@ import type { Tolerance } from '../test/support/compare.ts'
 import type { CaseData, HostNumbers } from './case-data.ts'
 import { CaseInputs, KernelRun } from './kernel-run.ts'
 import type { Subject } from './measure.ts'
+import type { PytorchWork } from './pytorch.ts'
 import type { TensorFlowSide } from './tensorflow.ts'
 import { verifyByDefinition, verifyEqual, WrongResult } from './verify.ts'
 
@@ -49,6 +50,8 @@ export interface OpenCase extends Subject {
    * `side.scoped`.
    */
   rival(side: TensorFlowSide): Promise<Subject>
+  /** The same work for pytorch.py, if it knows such work. */
+  readonly pytorch?: PytorchWork | undefined
   dispose(): void
 }
 
@@ -92,6 +95,7 @@ export function kernelCase(name: string, bound: Bound, kernel: TimedKernel): Ben
           flops: plan.flops,
           bytes: leastTraffic(data),
           maxRepeats: run.maxRepeats,
+          ...(data.pytorch === undefined ? {} : { pytorch: data.pytorch }),
           run: (repeats) => run.run(repeats),
           onDevice: (repeats) => run.onDevice(repeats),
           async verify() {

@@ -36,7 +36,7 @@ export interface Comparison {
 }
 
 /** Medians closer than this count as equal, however close together the samples are. */
-const leastDifference = 0.02
+export const leastDifference = 0.02
 
 export function compareReports(before: BenchReport, after: BenchReport, options: CompareOptions = {}): Comparison {
   const { threshold = 0.1, relative = false } = options

@@ -22,6 +22,7 @@ import { Random } from '../src/random.ts'
 import type { TensorFlow } from '../test/support/tfjs.ts'
 import type { BenchCase, OpenCase } from './case.ts'
 import type { Subject } from './measure.ts'
+import type { PytorchWork } from './pytorch.ts'
 import type { TensorFlowSide } from './tensorflow.ts'
 import { verifyEqual, WrongResult } from './verify.ts'
 
@@ -140,6 +141,10 @@ class LenetStep implements OpenCase {
 
   get variant(): string {
     return `${this.#program.commands.length} dispatches`
+  }
+
+  get pytorch(): PytorchWork {
+    return { kind: 'lenet', batch: this.#batch }
   }
 
   /** Starts an epoch: steps read their number from the state, and advance it. */

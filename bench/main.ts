@@ -3,9 +3,11 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { writeUsageError } from '../src/cli/terminal.ts'
 import { compareFiles } from './compare.ts'
+import { rivals } from './report.ts'
 import type { BenchOptions } from './run.ts'
 import { listCases, print, runBench } from './run.ts'
 import { benchTuning } from './tune.ts'
+import { benchVersus, type VersusOptions } from './versus.ts'
 
 export type { BenchReport, BenchRow } from './report.ts'
 export type { BenchOptions } from './run.ts'
@@ -16,6 +18,11 @@ function share(text: string): number {
   if (text.trim() === '' || !(value >= 0))
     throw new InvalidArgumentError('It must be a number of at least 0, such as 0.1.')
   return value
+}
+
+function rounds(text: string): number {
+  if (!/^[1-9]\d{0,2}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1 to 999.')
+  return Number(text)
 }
 
 /** Runs a command line and returns the exit code. Throws WeftgradError and WrongResult. */
@@ -31,7 +38,11 @@ export async function main(args: readonly string[]): Promise<number> {
       new Option('--variant <N|name>', 'use this variant; leave out cases without it').conflicts('allVariants'),
     )
     .option('--all-variants', 'time every variant of every case')
-    .addOption(new Option('--against <library>', "also time TensorFlow.js' WebGPU backend, in turn").choices(['tfjs']))
+    .addOption(
+      new Option('--against <library>', 'also time another library doing the same, in turn').choices(
+        Object.keys(rivals),
+      ),
+    )
     .option('--json <file>', 'also write the report to this file')
     .option('--list', 'list cases and variants without timing them')
     .action(async (filter: string[], { list, ...options }: Omit<BenchOptions, 'filter'> & { list?: boolean }) => {
@@ -52,6 +63,17 @@ export async function main(args: readonly string[]): Promise<number> {
         if (options.strict && failures.length > 0) code = 1
       },
     )
+  program
+    .command('versus')
+    .description('time an earlier commit and this tree in turn, and show what got slower or faster')
+    .argument('<revision>', 'a commit, branch or tag')
+    .argument('[filter...]', "words that a case's name must contain (all of them; a comma separates alternatives)")
+    .option('--rounds <N>', 'how often each side is timed', rounds, 3)
+    .option('--thorough', 'take all samples in every round')
+    .option('--json <file>', 'also write the comparison to this file')
+    .action(async (revision: string, filter: string[], options: VersusOptions) => {
+      await benchVersus(revision, filter, options, print)
+    })
   program
     .command('tune')
     .description('time every variant of the kernels of a LeNet-5 step and of the benchmark, and show which one wins')

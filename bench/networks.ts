@@ -21,6 +21,7 @@ import { hashedGains, hashedReader } from '../src/weights/hashed.ts'
 import { hashedLayersModel } from '../test/support/layers-model.ts'
 import type { BenchCase, OpenCase } from './case.ts'
 import type { Subject } from './measure.ts'
+import type { PytorchWork } from './pytorch.ts'
 import type { TensorFlowSide } from './tensorflow.ts'
 import { verifyEqual } from './verify.ts'
 
@@ -122,6 +123,11 @@ class NetworkForward implements OpenNetwork {
       frozen.dispose()
       throw error
     }
+  }
+
+  get pytorch(): PytorchWork | undefined {
+    const { name, size, batch } = this.#network
+    return name === 'vgg16' ? { kind: name, pixels: size.pixels, batch } : undefined
   }
 
   get tasks(): readonly KernelTask[] {

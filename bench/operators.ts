@@ -106,6 +106,9 @@ async function dataOf(device: Device, testCase: Case, benchmark: Benchmark): Pro
       }),
     ),
     tolerance,
+    ...(node.op.name === 'matmul' && gradient === undefined
+      ? { pytorch: { kind: 'matmul', shapes: inputs.map(({ shape }) => shape) } }
+      : {}),
     tensorflow: (tf) => {
       const tensors = inputs.map((input) => tensorFlowTensor(tf, input))
       if (gradient !== undefined) return gradient.tfjs(tf, tensorFlowTensor(tf, weights), ...tensors)

@@ -31,8 +31,15 @@ export interface BenchRow {
   readonly notes?: readonly string[]
   /** One repeat by the device's own clock, if it has one: the median over a few samples. */
   readonly deviceMilliseconds?: number
+  /** TensorFlow.js' WebGPU backend on the same adapter. */
   readonly tfjs?: RivalResult
+  /** PyTorch on the same machine: its GPU, else its processor. */
+  readonly pytorch?: RivalResult
 }
+
+/** The libraries that ours can be timed against, by the word that asks for them. */
+export const rivals = { tfjs: 'TensorFlow.js', pytorch: 'PyTorch' } as const
+export type RivalName = keyof typeof rivals
 
 export type RivalResult =
   | {
@@ -67,7 +74,7 @@ const columns = [
   { title: 'of peak', width: 7 },
   { title: 'in turn', width: 7 },
   { title: 'device ms', width: 9 },
-  { title: 'tfjs ms', width: 9 },
+  { title: 'rival ms', width: 9 },
   { title: 'ratio', width: 6 },
   { title: 'images/s', width: 8 },
 ] as const
@@ -82,13 +89,18 @@ function line(cells: readonly string[]): string {
 export const tableHeader: string = line(columns.map(({ title }) => title))
 
 /** The lines printed below a case's row. */
-export function notesOf({ notes = [], tfjs }: BenchRow): readonly string[] {
-  return tfjs !== undefined && 'skipped' in tfjs ? [...notes, `TensorFlow.js: not measured (${tfjs.skipped})`] : notes
+export function notesOf(row: BenchRow): readonly string[] {
+  const notes = [...(row.notes ?? [])]
+  for (const name of Object.keys(rivals) as RivalName[]) {
+    const rival = row[name]
+    if (rival !== undefined && 'skipped' in rival) notes.push(`${rivals[name]}: not measured (${rival.skipped})`)
+  }
+  return notes
 }
 
 export function tableLine(row: BenchRow): string {
   const rate = row.bound === 'arithmetic' ? `${short(row.gflops)} GFLOP/s` : `${short(row.gbps)} GB/s`
-  const rival = row.tfjs
+  const rival = row.tfjs ?? row.pytorch
   const theirs =
     rival === undefined
       ? ['', '']

@@ -17,8 +17,10 @@ import { networkCases } from './networks.ts'
 import { operatorCases } from './operators.ts'
 import type { Ceiling, Peak } from './peak.ts'
 import { measureCeiling, rateOf } from './peak.ts'
-import type { BenchReport, BenchRow, RivalResult } from './report.ts'
-import { notesOf, rounded, short, tableHeader, tableLine } from './report.ts'
+import { PytorchSide } from './pytorch.ts'
+import type { BenchReport, BenchRow, RivalName, RivalResult } from './report.ts'
+import { notesOf, rivals, rounded, short, tableHeader, tableLine } from './report.ts'
+import type { RivalSide } from './rival.ts'
 import { TensorFlowSide } from './tensorflow.ts'
 import { trainingKernelCases } from './training-kernels.ts'
 import { WrongResult } from './verify.ts'
@@ -32,7 +34,7 @@ export interface BenchOptions {
   readonly variant?: string | number | undefined
   /** True times every variant of every case, one row each. */
   readonly allVariants?: boolean | undefined
-  /** `tfjs` times TensorFlow.js' WebGPU backend too, in turn with ours. */
+  /** `tfjs` or `pytorch` times that library too, in turn with ours. */
   readonly against?: string | undefined
   /** A file that the report is also written to. */
   readonly json?: string | undefined
@@ -51,8 +53,10 @@ export function print(text: string): void {
  */
 export async function runBench(options: BenchOptions = {}, log: (line: string) => void = print): Promise<BenchReport> {
   const { against } = options
-  if (against !== undefined && against !== 'tfjs')
-    throw new WeftgradError('argument', `--against takes tfjs, not ${against}.`, { against })
+  if (against !== undefined && !isRival(against))
+    throw new WeftgradError('argument', `--against takes ${Object.keys(rivals).join(' or ')}, not ${against}.`, {
+      against,
+    })
   const cases = chosenCases(options.filter)
   const device = await open()
   try {
@@ -69,9 +73,10 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
     log(
       `ceiling: ${short(peak.gflops)} GFLOP/s (${peak.shapes.gflops}); ${short(peak.gbps)} GB/s (${peak.shapes.gbps})`,
     )
-    let side: TensorFlowSide | undefined
+    let side: RivalSide | undefined
     try {
-      if (against === 'tfjs') side = await TensorFlowSide.open()
+      if (against !== undefined) side = await (against === 'tfjs' ? TensorFlowSide.open() : PytorchSide.open())
+      if (side !== undefined) log(`against: ${side.title}`)
       log(tableHeader)
       const rows: BenchRow[] = []
       for (const { one, variant } of runs) {
@@ -109,6 +114,10 @@ export async function listCases(
   }
 }
 
+function isRival(word: string): word is RivalName {
+  return Object.hasOwn(rivals, word)
+}
+
 function chosenCases(filter: BenchOptions['filter']): BenchCase[] {
   const text = [filter ?? []].flat().join(' ').toLowerCase()
   const alternatives = text.split(',').map((words) => words.trim().split(/\s+/))
@@ -141,7 +150,7 @@ interface RunContext {
   readonly device: Device
   readonly sampling: Sampling
   readonly ceiling: Ceiling
-  readonly side: TensorFlowSide | undefined
+  readonly side: RivalSide | undefined
 }
 
 async function measureCase(one: BenchCase, variant: string, context: RunContext): Promise<BenchRow> {
@@ -152,7 +161,7 @@ async function measureCase(one: BenchCase, variant: string, context: RunContext)
     const measured = await (side === undefined ? measure() : side.scoped(measure))
     const deviceMilliseconds = device.timestamps ? await timeOnDevice(ours, measured.own) : undefined
     await ours.verify()
-    return rowOf(one, ours, measured, deviceMilliseconds, context.ceiling.peak)
+    return rowOf(one, ours, measured, { deviceMilliseconds, peak: context.ceiling.peak, rivalName: side?.name })
   } finally {
     ours.dispose()
   }
@@ -165,7 +174,7 @@ interface Measured {
   readonly rival?: RivalResult
 }
 
-/** Samples in turn: ours, the kernel that sets the ceiling and, if asked for and possible, TensorFlow.js. */
+/** Samples in turn: ours, the kernel that sets the ceiling and, if asked for and possible, the other library. */
 async function measureSides(
   ours: OpenCase,
   bound: BenchCase['bound'],
@@ -189,9 +198,9 @@ async function measureSides(
   return theirs !== undefined && 'skipped' in theirs ? { ...measured, rival: theirs } : measured
 }
 
-async function rivalOf(ours: OpenCase, side: TensorFlowSide): Promise<Subject | { readonly skipped: string }> {
+async function rivalOf(ours: OpenCase, side: RivalSide): Promise<Subject | { readonly skipped: string }> {
   try {
-    return await ours.rival(side)
+    return await side.subjectFor(ours)
   } catch (error) {
     if (error instanceof WrongResult || error instanceof WeftgradError) throw error // ours
     return { skipped: error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error) }
@@ -207,12 +216,17 @@ async function timeOnDevice(ours: OpenCase, { repeats }: Measurement): Promise<n
   return summarize(samples).median
 }
 
+interface RowContext {
+  readonly deviceMilliseconds: number | undefined
+  readonly peak: Peak
+  readonly rivalName: RivalName | undefined
+}
+
 function rowOf(
   one: BenchCase,
   ours: OpenCase,
   { own, ceiling, rival }: Measured,
-  deviceMilliseconds: number | undefined,
-  peak: Peak,
+  { deviceMilliseconds, peak, rivalName }: RowContext,
 ): BenchRow {
   const gflops = ours.flops / (own.milliseconds * 1e6)
   const gbps = ours.bytes / (own.milliseconds * 1e6)
@@ -233,7 +247,7 @@ function rowOf(
       : { imagesPerSecond: rounded((1000 * ours.imagesPerRepeat) / own.milliseconds) }),
     ...(ours.notes === undefined ? {} : { notes: ours.notes }),
     ...(deviceMilliseconds === undefined ? {} : { deviceMilliseconds: rounded(deviceMilliseconds) }),
-    ...(rival === undefined ? {} : { tfjs: rival }),
+    ...(rival === undefined || rivalName === undefined ? {} : { [rivalName]: rival }),
   }
 }
 

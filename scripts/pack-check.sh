@@ -27,7 +27,7 @@ node_modules/.bin/esbuild bench/check/main.ts --bundle --platform=node --format=
   --banner:js="import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" \
   --outfile="$pack/check.mjs"
 node -p "const { name, version } = require('./package.json'); JSON.stringify({ name, version, type: 'module' })" > "$pack/package.json"
-cp bench/check/pytorch.py "$pack/"
+cp bench/pytorch.py "$pack/"
 
 # Node.js itself, and Dawn's library for this platform alone. Both are unpacked into a private folder by enter.sh.
 node="$(readlink -f "$(node -p process.execPath)")"

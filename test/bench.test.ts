@@ -2,17 +2,21 @@
  * The benchmarks' method: statistics, sampling, verification, the report, the comparison. No assertion depends on
  * speed.
  */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { OpenCase } from '../bench/case.ts'
 import type { CaseData } from '../bench/case-data.ts'
 import { compareReports } from '../bench/compare.ts'
 import { main, runBench } from '../bench/main.ts'
 import type { Sampling, Subject } from '../bench/measure.ts'
 import { measureInTurn, summarize } from '../bench/measure.ts'
+import { PytorchSide } from '../bench/pytorch.ts'
 import type { BenchReport, BenchRow } from '../bench/report.ts'
 import { verifyByDefinition, WrongResult } from '../bench/verify.ts'
+import { checkOut, pairRounds } from '../bench/versus.ts'
 
 describe('measuring', () => {
   it('gives median, quartiles and minimum of unsorted samples', () => {
@@ -124,6 +128,64 @@ describe('a run', () => {
   })
 })
 
+describe('PyTorch as the other library', () => {
+  let folder: string
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'weftgrad-bench-'))
+  })
+  afterAll(async () => {
+    await rm(folder, { recursive: true })
+  })
+
+  /** A stand-in for Python: a program of Node.js. */
+  async function python(name: string, text: string): Promise<string> {
+    const path = join(folder, name)
+    await writeFile(path, `#!${process.execPath}\n${text}\n`)
+    await chmod(path, 0o700)
+    return path
+  }
+  const openCase = (pytorch: OpenCase['pytorch']): OpenCase => ({ pytorch }) as OpenCase
+
+  it('is asked to prepare work, and to repeat it', async () => {
+    const log = join(folder, 'log')
+    const server = await python(
+      'server',
+      `const fs = require('node:fs')
+       fs.appendFileSync('${log}', process.argv.slice(2).map((arg) => require('node:path').basename(arg)).join(' ') + '\\n')
+       console.log(JSON.stringify({ torch: '9.9', device: 'an abacus' }))
+       require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+         fs.appendFileSync('${log}', line + '\\n')
+         console.log(JSON.stringify(line.includes('999') ? { error: 'too large' } : { done: true }))
+       })`,
+    )
+    const side = await PytorchSide.open(server)
+    try {
+      expect(side.title).toBe('PyTorch 9.9 on an abacus')
+      const subject = await side.subjectFor(openCase({ kind: 'lenet', batch: 32 }))
+      await subject.run(7)
+      await expect(side.subjectFor(openCase({ kind: 'lenet', batch: 999 }))).rejects.toThrow('too large')
+      await expect(side.subjectFor(openCase(undefined))).rejects.toThrow(/no such work/)
+    } finally {
+      side.dispose()
+    }
+    expect((await readFile(log, 'utf8')).trim().split('\n')).toEqual([
+      'pytorch.py --serve',
+      '{"open":{"kind":"lenet","batch":32}}',
+      '{"run":7}',
+      '{"open":{"kind":"lenet","batch":999}}',
+    ])
+  })
+
+  it('is named as missing, with the reason', async () => {
+    await expect(PytorchSide.open(join(folder, 'no-python'))).rejects.toMatchObject({
+      code: 'file',
+      message: expect.stringMatching(/ENOENT.*pip install torch/),
+    })
+    const bare = await python('bare', `console.error("No module named 'torch'"); process.exit(1)`)
+    await expect(PytorchSide.open(bare)).rejects.toThrow(/cannot run PyTorch \(No module named 'torch'\)/)
+  })
+})
+
 describe('a comparison', () => {
   function row(name: string, milliseconds: number, more: Partial<BenchRow> = {}): BenchRow {
     return {
@@ -186,6 +248,40 @@ describe('a comparison', () => {
     const fastMachine = report([row('a', 10)], 100)
     expect(compareReports(fastMachine, slowMachine).failures).toHaveLength(1)
     expect(compareReports(fastMachine, slowMachine, { relative: true }).changes[0]?.verdict).toBe('same')
+  })
+
+  it('pairs two commits round by round: a machine that slows down between rounds changes no ratio', () => {
+    const rounds = [1, 3, 2].map((slowness) => ({
+      before: report([row('steady', 10 * slowness), row('faster', 10 * slowness), row('noisy', 10), row('gone', 1)]),
+      after: report([row('steady', 10.1 * slowness), row('faster', 5 * slowness), row('noisy', 4 * slowness)]),
+    }))
+    const { cases, removed, added } = pairRounds(rounds)
+    expect(cases.map(({ case: name, verdict }) => [name, verdict])).toEqual([
+      ['steady', 'same'],
+      ['faster', 'faster'],
+      ['noisy', 'same'],
+    ])
+    expect(cases[1]).toMatchObject({
+      milliseconds: { before: 20, after: 10 },
+      speedup: { median: 2, least: 2, most: 2 },
+    })
+    expect([removed, added]).toEqual([['gone'], []])
+    expect(() => pairRounds([])).toThrow(/without a round/)
+  })
+
+  it('checks a commit out beside the packages, and refuses one that git does not know', async () => {
+    const repository = resolve(import.meta.dirname, '..')
+    const { folder, commit, dispose } = await checkOut(repository, 'HEAD')
+    try {
+      expect(commit).toMatch(/^[0-9a-f]{12}$/)
+      expect(existsSync(join(folder, 'bench', 'main.ts'))).toBe(true)
+      expect(existsSync(join(folder, 'node_modules', 'webgpu'))).toBe(true)
+    } finally {
+      await dispose()
+    }
+    expect(existsSync(folder)).toBe(false)
+    await expect(checkOut(repository, '--all')).rejects.toMatchObject({ code: 'argument' })
+    expect(existsSync(join(repository, 'node_modules', 'webgpu'))).toBe(true)
   })
 
   it('exits with 1 if strict, and reads only reports', async () => {

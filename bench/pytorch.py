@@ -1,10 +1,13 @@
-"""PyTorch's times for the work of a check, on the same machine.
+"""PyTorch's times for the same work, on the same machine.
 
     python3 pytorch.py CHECK.json [--out pytorch.json] [--minutes 5]
+    python3 pytorch.py --serve
 
-LeNet-5's training steps at the check's batch sizes (eager, torch.compile, and CUDA graphs where there is CUDA), its
+The first times the work of a check: LeNet-5's training steps at the check's batch sizes (eager, torch.compile, and CUDA graphs where there is CUDA), its
 matrix products and its convolutions (float32, and with TF32 where the GPU has it). `node check.mjs --page CHECK.json
---pytorch pytorch.json` puts them into the check's page. Takes whatever PyTorch is there, with a GPU or without.
+--pytorch pytorch.json` puts them into the check's page. The second is the other side of `npm run bench -- --against pytorch`: it
+reads work and repeats as lines of JSON, and answers each when it is done. Both take whatever PyTorch is there, with a GPU
+or without.
 """
 
 import argparse
@@ -122,12 +125,69 @@ def convolution(row):
     return lambda: F.conv2d(F.pad(x, padding), kernel, None, stride, 0, dilation, groups)
 
 
+def vgg16_features(pixels, batch):
+    """A function that takes a batch through VGG16 without its top, as a frozen feature extractor."""
+    layers, channels = [], 3
+    for filters, depth in [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]:
+        for _ in range(depth):
+            layers += [torch.nn.Conv2d(channels, filters, 3, padding=1), torch.nn.ReLU(inplace=True)]
+            channels = filters
+        layers.append(torch.nn.MaxPool2d(2))
+    model = torch.nn.Sequential(*layers, torch.nn.AdaptiveAvgPool2d(1)).to(device).eval()
+    x = torch.rand(batch, 3, pixels, pixels, device=device) * 2 - 1
+    return lambda: model(x)
+
+
+def matmul(shapes):
+    a, b = (torch.rand(*shape, device=device) * 2 - 1 for shape in shapes)
+    return lambda: a @ b
+
+
+def served_work(work):
+    kind = work["kind"]
+    if kind == "lenet":
+        return lenet_step(work["batch"], "eager")
+    if kind == "vgg16":
+        return vgg16_features(work["pixels"], work["batch"])
+    return matmul(work["shapes"])
+
+
+def serve():
+    """Answers each line of standard input: {"open": WORK} prepares work, {"run": N} does it N times."""
+
+    def answer(message):
+        print(json.dumps(message), flush=True)
+
+    torch.backends.cudnn.benchmark = True
+    answer({"torch": torch.__version__, "device": torch.cuda.get_device_name() if cuda else f"the processor, {torch.get_num_threads()} threads"})
+    work, learns = None, False
+    for line in sys.stdin:
+        try:
+            message = json.loads(line)
+            if "open" in message:
+                learns = message["open"]["kind"] == "lenet"
+                work = served_work(message["open"])
+            else:
+                with torch.set_grad_enabled(learns):
+                    for _ in range(message["run"]):
+                        work()
+                synchronize()
+            answer({"done": True})
+        except Exception as error:
+            answer({"error": " ".join(str(error).split())[:300]})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("check", help="the report that check:gpu wrote")
+    parser.add_argument("check", nargs="?", help="the report that check:gpu wrote")
+    parser.add_argument("--serve", action="store_true", help="answer the benchmark's requests")
     parser.add_argument("--out", default="pytorch.json")
     parser.add_argument("--minutes", type=float, default=5)
     options = parser.parse_args()
+    if options.serve:
+        return serve()
+    if options.check is None:
+        parser.error("name the report that check:gpu wrote")
     with open(options.check) as file:
         check = json.load(file)
     parts = {part["name"]: part for part in check["parts"]}
