@@ -7,7 +7,7 @@
 import { WeftgradError } from '../src/errors.ts'
 import { writeFileAtomic } from '../src/format/atomic-write.node.ts'
 import type { Device } from '../src/gpu/device.ts'
-import { open } from '../src/gpu/node/open.ts'
+import { openForCommand } from '../src/runs/device.node.ts'
 import type { BenchCase, OpenCase } from './case.ts'
 import { workingCommit } from './commit.ts'
 import { lenetCases } from './lenet.ts'
@@ -58,7 +58,7 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
       against,
     })
   const cases = chosenCases(options.filter)
-  const device = await open()
+  const device = await openForCommand()
   try {
     const runs = cases.flatMap((one) => chosenVariants(one, device, options).map((variant) => ({ one, variant })))
     if (runs.length === 0)
@@ -106,7 +106,7 @@ export async function listCases(
   log: (line: string) => void = print,
 ): Promise<void> {
   const cases = chosenCases(filter)
-  const device = await open()
+  const device = await openForCommand()
   try {
     for (const one of cases) log(`${one.name}: ${listedVariants(one, device)}`)
   } finally {

@@ -5,7 +5,7 @@
 
 import type { Tensor } from '@tensorflow/tfjs'
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu'
-import { findAdapter } from '../src/gpu/node/adapter.ts'
+import { findUnchecked } from '../src/gpu/node/open.ts'
 import type { TensorFlow } from '../test/support/tfjs.ts'
 import type { OpenCase } from './case.ts'
 import type { Subject } from './measure.ts'
@@ -34,7 +34,7 @@ export class TensorFlowSide implements RivalSide {
     // which is what we want: it would request features in a form that Dawn refuses.
     const { default: tf } = await import('@tensorflow/tfjs')
     const backendPackage = await import('@tensorflow/tfjs-backend-webgpu')
-    const { adapter, gpu } = await findAdapter()
+    const { adapter, gpu } = await findUnchecked()
     provideNavigator(gpu)
     // The limits and features that the backend would request itself.
     const { limits } = adapter

@@ -6,11 +6,11 @@
 
 import { WeftgradError } from '../src/errors.ts'
 import type { Device } from '../src/gpu/device.ts'
-import { open } from '../src/gpu/node/open.ts'
 import type { KernelTask } from '../src/graph/plan/choice.ts'
 import { classKey } from '../src/graph/plan/choice.ts'
 import type { CandidateResult } from '../src/graph/tuning/tuning.ts'
 import { tune } from '../src/graph/tuning/tuning.ts'
+import { openForCommand } from '../src/runs/device.node.ts'
 import { lenetStepTasks } from './lenet.ts'
 import { operatorCases } from './operators.ts'
 import { short } from './report.ts'
@@ -30,7 +30,7 @@ interface NamedTask {
  */
 export async function benchTuning(filter: readonly string[], log: (line: string) => void): Promise<void> {
   const words = filter.flatMap((text) => text.toLowerCase().split(/\s+/))
-  const device = await open()
+  const device = await openForCommand()
   try {
     const named = namedTasks(device, (text) => words.every((word) => text.toLowerCase().includes(word)))
     if (named.length === 0)

@@ -14,7 +14,7 @@ import { useDevice } from './support/device.ts'
 import type { TensorFlow } from './support/tfjs.ts'
 import { loadTensorFlow, tensorFlowTensor } from './support/tfjs.ts'
 
-const device = useDevice()
+const device = useDevice({ boundsChecks: false })
 let tf: TensorFlow
 let liveBytesBefore = 0
 beforeAll(async () => {

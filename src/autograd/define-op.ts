@@ -1,5 +1,6 @@
 /** Custom operators: WGSL, plan and derivative, on equal terms with the built-in ones. */
 
+import { WeftgradError } from '../errors.ts'
 import type { KernelPlan, Target } from '../kernels/kernel.ts'
 import type { Operator, TypesOf } from '../operators/operator.ts'
 import { applyAll, noDerivative } from '../operators/operator.ts'
@@ -57,7 +58,7 @@ export interface OpDefinition<In extends readonly Tensor[] = Tensor[], Out exten
  * `defineOp<[x: Tensor], [y: Tensor]>({ ... })`. Call it once for each operator: every definition has its own plans.
  * The tutorial's last page defines an operator with its gradient.
  * @throws WeftgradError what `shape` throws, when the operator is traced; what `plan` throws and, where WGSL does not compile,
- * 'device' with the line at fault, when it is computed.
+ * 'device' with the line at fault, when it is computed; 'argument' on a device opened without bounds checks.
  */
 export function defineOp<In extends readonly Tensor[] = Tensor[], Out extends readonly Tensor[] = Tensor[]>(
   definition: OpDefinition<In, Out>,
@@ -71,12 +72,18 @@ export function defineOp<In extends readonly Tensor[] = Tensor[], Out extends re
   const op: Operator = {
     name: own.name,
     shape: (inputs) => own.shape([...inputs]),
-    lower: ({ inputs, outputs }, { target }) =>
-      own.plan(
+    lower({ inputs, outputs }, { target }) {
+      if (target.ownKernelsOnly)
+        throw new WeftgradError(
+          'argument',
+          `${own.name}: the device was opened with boundsChecks: false, for weftgrad's own kernels only. Open it without.`,
+        )
+      return own.plan(
         inputs.map((value) => value.type),
         [...outputs],
         target,
-      ),
+      )
+    },
     vjp:
       vjp === undefined
         ? noDerivative

@@ -11,8 +11,8 @@ import {
   explore,
   type PixelPair,
 } from '../explore/explore.ts'
-import { open } from '../gpu/node/open.ts'
 import { count } from '../numbers.ts'
+import { openForCommand } from '../runs/device.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
@@ -42,7 +42,7 @@ export async function edaCommand(
     const { signal } = interrupt
     const missing = dropMissing === true ? 'drop' : 'refuse'
     const { parts, source, place } = await loadEdaData(task, { ...data, missing, signal, onNote: terminal.note })
-    using device = await open({ log: terminal.note })
+    using device = await openForCommand(terminal.note)
     const eda = await explore(device, parts, { source, classNames: task.data.classNames, signal })
     await writeEda(out, eda)
     const { result } = eda

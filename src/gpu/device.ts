@@ -20,6 +20,8 @@ export interface AdapterFacts {
   readonly hardware: boolean
   /** The driver's name, for people to read. */
   readonly driver: string
+  /** False if WebGPU's own checks in kernels are left out: only weftgrad's kernels may run. */
+  readonly boundsChecks?: boolean
 }
 
 /** What kernels may rely on in a device's subgroups. `open()` finds it out by running a kernel. */

@@ -7,6 +7,8 @@
  * - any shape works, whatever the tile; out-of-range lanes write nothing;
  * - no float atomics, reductions in a fixed order: the same plan gives the same bits every time;
  * - no dispatch has more than 65,535 workgroups in a dimension;
+ * - a constant or a uniform bounds every loop, and an index that comes from data is compared with its range: a device may
+ *   leave out WebGPU's own checks (test/bounds-checks.test.ts);
  * - an operand is bound either read-only or read-write, never both in one dispatch;
  * - operands start at multiples of 256 bytes and may be read and written up to the next multiple of 16 bytes, so that
  *   `array<vec4f>` views are allowed where the kernel masks what lies beyond the end.
@@ -37,6 +39,8 @@ export interface Target {
   readonly cores?: number
   /** Whether blocks of workgroup memory may hold float16: the adapter can, and the user wants it. */
   readonly halfPrecision?: boolean
+  /** Whether only weftgrad's own kernels may run, because WebGPU's bounds checks are left out. */
+  readonly ownKernelsOnly?: boolean
   /** The most lanes in a workgroup: at least 256. */
   readonly maxWorkgroupSize: number
   /** The most bytes of `var<workgroup>` in a kernel: at least 16,384. */

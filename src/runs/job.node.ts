@@ -10,9 +10,9 @@ import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
-import { open } from '../gpu/node/open.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
 import type { DataFacts, DataSource, LoadedData } from './data.ts'
+import { openForCommand } from './device.node.ts'
 import {
   type AnyConfig,
   finishedReport,
@@ -241,7 +241,7 @@ export class Run<Settings> {
    * @throws WeftgradError 'mismatch' if a resumed run had other data; and as `open` and `DataSource.load`.
    */
   async open(source: DataSource): Promise<RunGround> {
-    const device = await open({ log: this.note })
+    const device = await openForCommand(this.note)
     try {
       this.#reporter.onAdapter?.(device)
       const data = await source.load({ dataDir: this.#dataDir, signal: this.signal, log: this.note })

@@ -6,7 +6,6 @@ import { loadEdaData, writeEda } from '../explore/explore.node.ts'
 import { explore } from '../explore/explore.ts'
 import { ifThere, readHostText } from '../format/host-file.node.ts'
 import { encodePng } from '../format/png.ts'
-import { open } from '../gpu/node/open.ts'
 import type { Progress } from '../nn/contract.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { count, megabytes } from '../numbers.ts'
@@ -19,6 +18,7 @@ import type {
   TrainedFinal,
   TransferFinal,
 } from '../report/study-report.ts'
+import { openForCommand } from '../runs/device.node.ts'
 import { bytesOf } from '../runs/images.ts'
 import type { JobOptions, Run } from '../runs/job.node.ts'
 import { runFiles } from '../runs/run-folder.node.ts'
@@ -65,7 +65,7 @@ export class PartRunner {
     const { dataDir } = this.#places
     tell(0, 'duplicates, statistics, correlation')
     const { parts, source } = await loadEdaData(this.#task, { dataDir, signal, onNote: note })
-    using device = await open({ log: note })
+    using device = await openForCommand(note)
     const eda = await explore(device, parts, { source, classNames: this.#task.data.classNames, signal })
     await writeEda(this.folderOf('eda'), eda)
     return eda.result

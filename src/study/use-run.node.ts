@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { readHostFile } from '../format/host-file.node.ts'
 import { decodePng } from '../format/png.ts'
 import type { Device } from '../gpu/device.ts'
-import { open } from '../gpu/node/open.ts'
+import { openForCommand } from '../runs/device.node.ts'
 import { readAnyConfig } from '../runs/run-folder.node.ts'
 import type { RunEvaluation } from '../runs/test-report.ts'
 import { largest } from '../statistics.ts'
@@ -64,7 +64,7 @@ export async function predictPictures(
       onNote?.(`${path} ${what}; ${title} is ${lightOnDark ? 'light on dark' : 'dark on light'}.`)
     }
   }
-  using device = await open(onNote === undefined ? {} : { log: onNote })
+  using device = await openForCommand(onNote)
   const probabilities = await probabilitiesOf(device, images)
   return paths.map((path, i) => {
     const own = probabilities.subarray(i * classNames.length, (i + 1) * classNames.length)

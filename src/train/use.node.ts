@@ -1,7 +1,7 @@
 /** Uses a finished training: evaluates its model again and classifies pictures. Prints nothing. */
 import { WeftgradError } from '../errors.ts'
-import { open } from '../gpu/node/open.ts'
 import { predict } from '../nn/evaluate.ts'
+import { openForCommand } from '../runs/device.node.ts'
 import { splitImages } from '../runs/images.ts'
 import { fingerprintOf } from '../runs/job.node.ts'
 import { shown } from '../runs/run-folder.node.ts'
@@ -34,7 +34,7 @@ export async function evaluateTraining(
 ): Promise<RunEvaluation> {
   const config = await readTrainConfig(task, runDir)
   const { model, classNames } = await trainedNetwork(task, runDir)
-  using device = await open(onNote === undefined ? {} : { log: onNote })
+  using device = await openForCommand(onNote)
   const loaded = await task.data.load({ dataDir, log: onNote })
   if (fingerprintOf(loaded) !== config.data.fingerprint) {
     if (config.settings.split === 'seed') {

@@ -7,10 +7,10 @@
  */
 import { type LabelledBytes, residentImages } from '../data/dataset.ts'
 import type { Device } from '../gpu/device.ts'
-import { open } from '../gpu/node/open.ts'
 import type { Model } from '../nn/model.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import type { DataFacts, LoadedData } from '../runs/data.ts'
+import { openForCommand } from '../runs/device.node.ts'
 import { firstOf } from '../runs/images.ts'
 import { fingerprintOf } from '../runs/job.node.ts'
 import { tunedForTasks } from '../runs/tuned-kernels.node.ts'
@@ -76,7 +76,7 @@ export async function extractFeatures(
   try {
     const taps = tapsOf(settings)
     featureColumns(base.model, taps)
-    using device = await open({ log })
+    using device = await openForCommand(log)
     reporter.onAdapter?.(device)
     reporter.onBase?.(base)
     const images = imagesOf(await task.data.load({ dataDir, signal, log }), limit, limit)

@@ -5,12 +5,12 @@ import { FeatureDataset } from '../data/feature-dataset.ts'
 import { WeftgradError } from '../errors.ts'
 import { readSafetensors } from '../format/safetensors.ts'
 import type { Device } from '../gpu/device.ts'
-import { open } from '../gpu/node/open.ts'
 import { evaluate, finiteNumbers } from '../nn/evaluate.ts'
 import type { Model } from '../nn/model.ts'
 import { fillFromFile } from '../nn/model-file.ts'
 import { softmax } from '../operators/index.ts'
 import { tensor } from '../operators/tensor.ts'
+import { openForCommand } from '../runs/device.node.ts'
 import { type AnyConfig, runFiles, shown } from '../runs/run-folder.node.ts'
 import { evaluationBatchSize, type RunEvaluation, testReport } from '../runs/test-report.ts'
 import { readModelBytes } from '../runs/trained-model.node.ts'
@@ -47,7 +47,7 @@ export async function evaluateTransferRun(
   { dataDir, featureDir, onNote }: UseTransferOptions,
 ): Promise<RunEvaluation> {
   return await withRun(task, runDir, found, onNote, async ({ base, taps, model, config, settings }) => {
-    using device = await open(onNote === undefined ? {} : { log: onNote })
+    using device = await openForCommand(onNote)
     const loaded = await task.data.load({ dataDir, log: onNote })
     const images = imagesOf(loaded, 0, settings.limitTest)
     if (images.fingerprint !== config.data.fingerprint)

@@ -1,13 +1,14 @@
 /** One device for a file's tests. */
 import { afterAll, beforeAll } from 'vitest'
 import type { Device } from '../../src/gpu/device.ts'
+import type { NodeOpenOptions } from '../../src/gpu/node/open.ts'
 import { open } from '../../src/gpu/node/open.ts'
 
 /** Opens a device before the file's tests and disposes it afterwards; call the result inside tests. */
-export function useDevice(): () => Device {
+export function useDevice(options: NodeOpenOptions = {}): () => Device {
   let device: Device | undefined
   beforeAll(async () => {
-    device = await open()
+    device = await open(options)
   }, 300_000)
   afterAll(() => device?.dispose())
   return () => {

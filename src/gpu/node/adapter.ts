@@ -44,6 +44,8 @@ export interface FoundAdapter {
   readonly driver: string
   /** True if a software driver was downloaded for this search. */
   readonly fetched: boolean
+  /** False if Dawn leaves out its checks in kernels. */
+  readonly boundsChecks: boolean
 }
 
 interface Instance {
@@ -83,7 +85,7 @@ async function find(options: FindAdapterOptions): Promise<FoundAdapter> {
   const known = instances.get(key)
   if (known) {
     const adapter = await requestFrom(known.gpu)
-    if (adapter) return describe({ ...known, adapter }, false)
+    if (adapter) return describe({ ...known, adapter }, options, false)
     instances.delete(key)
   }
   const search: Search = {
@@ -99,7 +101,7 @@ async function find(options: FindAdapterOptions): Promise<FoundAdapter> {
   const found = process.platform === 'linux' ? await findOnLinux(search, provision) : await look(search, 'system')
   if (!found) throw nothingFound(search, provision)
   instances.set(key, { gpu: found.gpu, source: found.source })
-  return describe(found, search.fetched)
+  return describe(found, options, search.fetched)
 }
 
 interface Search {
@@ -213,9 +215,10 @@ export function flagsFor(toggles: readonly string[], platform: NodeJS.Platform =
   return flags
 }
 
-function describe({ gpu, adapter, source }: Found, fetched: boolean): FoundAdapter {
+function describe({ gpu, adapter, source }: Found, options: FindAdapterOptions, fetched: boolean): FoundAdapter {
   const { info } = adapter
-  return { gpu, adapter, source, hardware: isHardware(info), driver: driverName(info), fetched }
+  const boundsChecks = options.dawnToggles?.includes('disable_robustness') !== true
+  return { gpu, adapter, source, hardware: isHardware(info), driver: driverName(info), fetched, boundsChecks }
 }
 
 function nothingFound({ wanted, seen, remarks }: Search, provision: boolean): WeftgradError {

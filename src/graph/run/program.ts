@@ -21,6 +21,7 @@ export function targetOf(device: Device): Target {
     subgroupSize: device.subgroups.size,
     pinsSubgroups: device.subgroups.pinned,
     halfPrecision: device.precision === 'f16',
+    ownKernelsOnly: device.facts.boundsChecks === false,
     maxWorkgroupSize: device.limits.maxComputeInvocationsPerWorkgroup,
     maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize,
   }
