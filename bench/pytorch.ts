@@ -9,9 +9,7 @@ import { once } from 'node:events'
 import { createInterface, type Interface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { WeftgradError } from '../src/errors.ts'
-import type { OpenCase } from './case.ts'
 import type { Subject } from './measure.ts'
-import type { RivalSide } from './rival.ts'
 
 /** Work that pytorch.py knows. */
 export type PytorchWork =
@@ -21,7 +19,7 @@ export type PytorchWork =
 
 type Answer = { readonly torch: string; readonly device: string } | { readonly done: true } | { readonly error: string }
 
-export class PytorchSide implements RivalSide {
+export class PytorchSide {
   readonly name = 'pytorch'
   readonly title: string
   readonly #process: PythonProcess
@@ -49,9 +47,10 @@ export class PytorchSide implements RivalSide {
     }
   }
 
-  async subjectFor(ours: OpenCase): Promise<Subject> {
-    if (ours.pytorch === undefined) throw new Error('bench/pytorch.py has no such work')
-    await this.#process.ask({ open: ours.pytorch })
+  /** Prepares work. Throws what pytorch.py could not do. */
+  async subjectFor(work: PytorchWork | undefined): Promise<Subject> {
+    if (work === undefined) throw new Error('bench/pytorch.py has no such work')
+    await this.#process.ask({ open: work })
     return { maxRepeats: 1000, run: (repeats) => this.#process.ask({ run: repeats }) }
   }
 

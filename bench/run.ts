@@ -20,7 +20,6 @@ import { measureCeiling, rateOf } from './peak.ts'
 import { PytorchSide } from './pytorch.ts'
 import type { BenchReport, BenchRow, RivalName, RivalResult } from './report.ts'
 import { notesOf, rivals, rounded, short, tableHeader, tableLine } from './report.ts'
-import type { RivalSide } from './rival.ts'
 import { TensorFlowSide } from './tensorflow.ts'
 import { trainingKernelCases } from './training-kernels.ts'
 import { WrongResult } from './verify.ts'
@@ -73,7 +72,7 @@ export async function runBench(options: BenchOptions = {}, log: (line: string) =
     log(
       `ceiling: ${short(peak.gflops)} GFLOP/s (${peak.shapes.gflops}); ${short(peak.gbps)} GB/s (${peak.shapes.gbps})`,
     )
-    let side: RivalSide | undefined
+    let side: TensorFlowSide | PytorchSide | undefined
     try {
       if (against !== undefined) side = await (against === 'tfjs' ? TensorFlowSide.open() : PytorchSide.open())
       if (side !== undefined) log(`against: ${side.title}`)
@@ -150,7 +149,7 @@ interface RunContext {
   readonly device: Device
   readonly sampling: Sampling
   readonly ceiling: Ceiling
-  readonly side: RivalSide | undefined
+  readonly side: TensorFlowSide | PytorchSide | undefined
 }
 
 async function measureCase(one: BenchCase, variant: string, context: RunContext): Promise<BenchRow> {
@@ -198,9 +197,12 @@ async function measureSides(
   return theirs !== undefined && 'skipped' in theirs ? { ...measured, rival: theirs } : measured
 }
 
-async function rivalOf(ours: OpenCase, side: RivalSide): Promise<Subject | { readonly skipped: string }> {
+async function rivalOf(
+  ours: OpenCase,
+  side: TensorFlowSide | PytorchSide,
+): Promise<Subject | { readonly skipped: string }> {
   try {
-    return await side.subjectFor(ours)
+    return await (side.name === 'tfjs' ? ours.rival(side) : side.subjectFor(ours.pytorch))
   } catch (error) {
     if (error instanceof WrongResult || error instanceof WeftgradError) throw error // ours
     return { skipped: error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error) }

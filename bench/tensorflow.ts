@@ -7,14 +7,12 @@ import type { Tensor } from '@tensorflow/tfjs'
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu'
 import { findUnchecked } from '../src/gpu/node/open.ts'
 import type { TensorFlow } from '../test/support/tfjs.ts'
-import type { OpenCase } from './case.ts'
 import type { Subject } from './measure.ts'
-import type { RivalSide } from './rival.ts'
 
 /** The timed work: called inside a `tidy`, returns the result. Tensors that it only reads are made before. */
 export type TimedTensorFlow = () => Tensor
 
-export class TensorFlowSide implements RivalSide {
+export class TensorFlowSide {
   readonly name = 'tfjs'
   readonly title = "TensorFlow.js' WebGPU backend, on the same adapter"
   readonly tf: TensorFlow
@@ -91,10 +89,6 @@ export class TensorFlowSide implements RivalSide {
         await this.settle()
       },
     }
-  }
-
-  subjectFor(ours: OpenCase): Promise<Subject> {
-    return ours.rival(this)
   }
 
   /** Runs `use` and releases every tensor that it made. */

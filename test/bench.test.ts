@@ -7,7 +7,6 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { OpenCase } from '../bench/case.ts'
 import type { CaseData } from '../bench/case-data.ts'
 import { compareReports } from '../bench/compare.ts'
 import { main, runBench } from '../bench/main.ts'
@@ -144,7 +143,6 @@ describe('PyTorch as the other library', () => {
     await chmod(path, 0o700)
     return path
   }
-  const openCase = (pytorch: OpenCase['pytorch']): OpenCase => ({ pytorch }) as OpenCase
 
   it('is asked to prepare work, and to repeat it', async () => {
     const log = join(folder, 'log')
@@ -161,10 +159,10 @@ describe('PyTorch as the other library', () => {
     const side = await PytorchSide.open(server)
     try {
       expect(side.title).toBe('PyTorch 9.9 on an abacus')
-      const subject = await side.subjectFor(openCase({ kind: 'lenet', batch: 32 }))
+      const subject = await side.subjectFor({ kind: 'lenet', batch: 32 })
       await subject.run(7)
-      await expect(side.subjectFor(openCase({ kind: 'lenet', batch: 999 }))).rejects.toThrow('too large')
-      await expect(side.subjectFor(openCase(undefined))).rejects.toThrow(/no such work/)
+      await expect(side.subjectFor({ kind: 'lenet', batch: 999 })).rejects.toThrow('too large')
+      await expect(side.subjectFor(undefined)).rejects.toThrow(/no such work/)
     } finally {
       side.dispose()
     }
