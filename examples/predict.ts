@@ -11,7 +11,7 @@ const [runDir] = process.argv.slice(2)
 if (runDir === undefined) throw new Error('usage: predict.ts RUN_FOLDER')
 
 using _device = await open()
-const { model, classNames } = await loadTrainedModel(runDir)
+const { model, classNames = data.fashionMnistClasses } = await loadTrainedModel(runDir)
 const { test } = await loadFashionMnist()
 
 const count = 10

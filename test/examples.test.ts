@@ -7,7 +7,6 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { writeIdx } from '../src/format/idx.ts'
-import { encodeLenet5 } from '../src/nn/model-file.ts'
 import { lenet5 } from '../src/nn/models/lenet5.ts'
 import { saveModel } from '../src/runs/trained-model.node.ts'
 import { randomStream } from './cases/case.ts'
@@ -22,9 +21,7 @@ describe('the example', () => {
     await mkdir(join(folder, 'run'))
     const classNames = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine']
     using model = lenet5({ units: [8, 8], classes: 10 })
-    await saveModel(join(folder, 'run'), (description) =>
-      encodeLenet5({ model, units: [8, 8], classNames }, description),
-    )
+    await saveModel(join(folder, 'run'), model, { classNames })
   })
   afterAll(() => rm(folder, { recursive: true, force: true }))
 

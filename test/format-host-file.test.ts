@@ -13,9 +13,10 @@ import { readHostFile, readHostText } from '../src/format/host-file.node.ts'
 import { openWeightFile } from '../src/format/open-weights.node.ts'
 import { checkpointIn } from '../src/runs/resumable-fit.node.ts'
 import { readAnyConfig, runFiles } from '../src/runs/run-folder.node.ts'
+import { loadTrainedModel } from '../src/runs/trained-model.node.ts'
 import { readPredictions } from '../src/study/folder.node.ts'
 import { evaluateRun } from '../src/study/use-run.node.ts'
-import { loadTrainedModel, fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
 
 let folder: string
 beforeAll(async () => {

@@ -78,7 +78,7 @@ describe('bytes', () => {
     ['parseIdx', () => data.parseIdx(floats)],
     ['gunzip', () => data.gunzip(floats)],
     ['parseFashionMnistCsv', () => data.parseFashionMnistCsv(floats)],
-    ['decodeLenet5', () => nn.decodeLenet5(floats)],
+    ['decodeModel', () => nn.decodeModel(floats)],
     ['weights.open', () => weights.open(floats)],
   ])('are not accepted as floats: %s', async (_, call) => {
     expect(await failure(call)).toMatchObject({ code: 'argument', message: expect.stringContaining('Float32Array') })

@@ -42,8 +42,6 @@ interface Row {
 const evaluating = (call: Row['call']): Row => ({ call, wrong: ['device', 'gpu'] })
 const layer = (call: Row['call'], ...wrong: Row['wrong']): Row => ({ call, wrong, takesName: true })
 const bytes = new Uint8Array(64)
-const lenet = (): object => ({ model: nn.lenet5({ units: [8, 4] }), units: [8, 4], classNames: ['a'] })
-
 /** Rows by the function's name, followed by the position of the options among its parameters. */
 const table: Readonly<Record<string, Row>> = {
   'Tensor#data 0': evaluating((o, { x }) => x.data(o)),
@@ -188,7 +186,8 @@ const table: Readonly<Record<string, Row>> = {
     wrong: ['trainable', ['dense']],
   },
   'nn.sequential 3': { call: (o) => nn.sequential('m', [2], [nn.flatten()], o), wrong: ['seed', '1'] },
-  'nn.encodeLenet5 0': { call: (o) => nn.encodeLenet5(o), base: lenet(), wrong: ['classNames', 'a'] },
+  'nn.encodeModel 1': { call: (o) => nn.encodeModel(nn.lenet5({ units: [8, 4] }), o), wrong: ['classNames', 'a'] },
+  'nn.decodeModel 1': { call: (o) => nn.decodeModel(new Uint8Array(), o), wrong: ['customLayers', 'Dense'] },
   'nn.lenet5 0': { call: (o) => nn.lenet5(o), wrong: ['units', 256] },
   'nn.lenet5 1': { call: (o) => nn.lenet5({}, o), wrong: ['seed', '1'] },
   'nn.resnet152v2 0': { call: (o) => nn.resnet152v2(o), wrong: ['pooling', 'mean'] },

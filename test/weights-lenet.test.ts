@@ -9,10 +9,9 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openWeightFile } from '../src/format/open-weights.node.ts'
-import { readSafetensors, type SafetensorsArrays, writeSafetensors } from '../src/format/safetensors.ts'
+import { readSafetensors, type SafetensorsArrays } from '../src/format/safetensors.ts'
 import { predict } from '../src/nn/evaluate.ts'
 import type { Model } from '../src/nn/model.ts'
-import { decodeLenet5, encodeLenet5 } from '../src/nn/model-file.ts'
 import { lenet5 } from '../src/nn/models/lenet5.ts'
 import { convertWeights } from '../src/weights/convert.node.ts'
 import { loadWeights } from '../src/weights/load.ts'
@@ -127,37 +126,6 @@ describe('a quantised LeNet-5, read from', () => {
       expect(disagreement(own.probabilities, theirs.probabilities, { rtol: 0, atol: 1e-5 })).toBeUndefined()
       // Although eight bits are coarse, nearly all images keep their class.
       expect(disagreement(own.probabilities, probabilities, { rtol: 0, atol: 0.05 })).toBeUndefined()
-    },
-  )
-})
-
-describe('a LeNet-5 as a file of its own', () => {
-  const classNames = ['cat', 'dog']
-  const encoded = (units: readonly [number, number]): Promise<Uint8Array> =>
-    encodeLenet5({ model: lenet5({ units, classes: 2 }), units, classNames })
-
-  it('is read back with any number of units that the file holds', async () => {
-    for (const units of [[5000, 1] as const, [1, 5000] as const]) {
-      const { model, ...rest } = decodeLenet5(await encoded(units))
-      using _model = model
-      expect(rest).toEqual({ units, classNames, flipAverage: false })
-    }
-  })
-
-  it('is not written with the units or classes of another model', async () => {
-    const described = { model: lenet5({ units: [8, 4], classes: 2 }), units: [8, 4], classNames } as const
-    for (const other of [{ units: [4, 8] as const }, { classNames: ['cat'] }, { model: lenet5() }])
-      await expect(encodeLenet5({ ...described, ...other })).rejects.toMatchObject({ code: 'mismatch' })
-  })
-
-  it.each(['0,4', '1.5,4', '8', '8,4,2', 'NaN,4', '1e9,4', '9007199254740993,4', '-8,4', ''])(
-    'is refused if it claims the units %s',
-    async (claim) => {
-      const { tensors, metadata } = readSafetensors(await encoded([8, 4]))
-      const bytes = writeSafetensors(tensors, { ...metadata, units: claim })
-      expect(() => decodeLenet5(bytes)).toThrow(
-        expect.objectContaining({ code: 'format', message: expect.stringContaining('lacks the description') }),
-      )
     },
   )
 })

@@ -1,12 +1,12 @@
 /**
- * A model as bytes: a safetensors file of its weights, with a description of the model in its metadata. For a LeNet-5
- * the file is all that is needed to use it.
+ * A model as bytes: a safetensors file of its weights, with its architecture, its class names and a description in the
+ * metadata. The file is all that is needed to use the model.
  *
- * Promises: the same weights and description give the same bytes; decoding restores the weights bit for bit.
+ * Promises: the same model and description give the same bytes; decoding restores the weights bit for bit.
  */
 
 import { WeftgradError } from '../errors.ts'
-import { boundedJson } from '../format/json.ts'
+import { isRecord, isSizes, parsedJson } from '../format/json.ts'
 import {
   readSafetensors,
   type SafeTensor,
@@ -14,110 +14,160 @@ import {
   toFloat32,
   writeSafetensors,
 } from '../format/safetensors.ts'
-import { aFlag, anArray, anObject, checkOptions, checkValue, countFrom1, required, theBytes } from '../options.ts'
-import type { Model } from './model.ts'
+import { aFlag, anArray, anObject, aString, checkOptions, checkValue, theBytes } from '../options.ts'
+import type { LayerDescription, LayerMaker } from './layers/registry.ts'
+import { describeLayer, layerOf } from './layers/registry.ts'
+import { Model, type WiredLayer } from './model.ts'
 import type { WeightNumbers } from './model-weights.ts'
 import { checkNumbers } from './model-weights.ts'
-import { lenet5 } from './models/lenet5.ts'
 
 const formatName = 'weftgrad-model'
 /** The most classes of a data set. */
 const mostClasses = 2 ** 24
 
+/** What a model's file says besides the weights. */
+export interface EncodeModelOptions {
+  /** Class names, by class number. */
+  readonly classNames?: readonly string[]
+  /** Further metadata: the author, the preprocessing. The keys format, input, architecture and classes are taken. */
+  readonly description?: Readonly<Record<string, string>>
+  /**
+   * Whether to describe the layers, so that `decodeModel` can build the model. True by default. False for layers that no file
+   * can describe: `weights.loadWeights` reads the file into a model of the same layers.
+   */
+  readonly architecture?: boolean
+}
+
+/** A model from a file, and what the file says about it. */
+export interface DecodedModel {
+  /** The model with its weights. The caller must dispose it. */
+  readonly model: Model
+  /** Class names, by class number, if the file has them. */
+  readonly classNames?: readonly string[]
+  /** The further metadata. */
+  readonly description: Readonly<Record<string, string>>
+}
+
+/** How to read a model's file. */
+export interface DecodeModelOptions {
+  /** Names the bytes in errors, for example the file's path. */
+  readonly source?: string
+  /** Makers of layers that are not weftgrad's, by class name. */
+  readonly customLayers?: Readonly<Record<string, LayerMaker>>
+}
+
+/** A network as JSON: its layers in order, each with the indices of its input layers; -1 is the model's input. */
+interface Architecture {
+  readonly name: string
+  readonly inputShape: readonly number[]
+  readonly layers: readonly (LayerDescription & { readonly inputs: readonly number[] })[]
+}
+
 /**
- * Writes the model's weights as a safetensors file, with `description` in its metadata. `weights.open` and
- * `weights.loadWeights` read it back into a model of the same layers.
- * @throws WeftgradError 'disposed' after the model's `dispose`.
+ * Writes a model as a safetensors file. {@link decodeModel} restores it; `weights.open` and `weights.loadWeights` read its weights
+ * into a model of the same layers.
+ * @throws WeftgradError 'argument' for a layer that no file can describe, 'mismatch' for another number of class names than
+ * outputs, 'disposed' after the model's `dispose`.
  */
-export async function encodeModel(model: Model, description: Readonly<Record<string, string>>): Promise<Uint8Array> {
+export async function encodeModel(model: Model, options: EncodeModelOptions = {}): Promise<Uint8Array> {
+  const {
+    classNames,
+    description = {},
+    architecture = true,
+  } = checkOptions('encodeModel', options, { classNames: anArray, description: anObject, architecture: aFlag })
+  if (classNames !== undefined && classNames.length !== model.outputShape.at(-1))
+    throw new WeftgradError(
+      'mismatch',
+      `encodeModel: ${model.name} has ${model.outputShape.at(-1) ?? 1} outputs, and there are ${classNames.length} class names.`,
+    )
   const tensors = new Map<string, SafeTensor>()
   for (const [name, { shape, data }] of await model.weightNumbers()) tensors.set(name, { dtype: 'F32', shape, data })
-  return writeSafetensors(tensors, { ...description, format: formatName, input: model.inputShape.join(',') })
-}
-
-/** A LeNet-5 and the description in its file. */
-export interface DescribedLenet5 {
-  /** The model with its weights. */
-  readonly model: Model
-  /** Units of its two hidden dense layers. */
-  readonly units: readonly [number, number]
-  /** Class names, by class number. */
-  readonly classNames: readonly string[]
-  /** Whether to average its probabilities over an image and its mirror image. */
-  readonly flipAverage?: boolean
-}
-
-/**
- * Writes a LeNet-5 as a self-contained safetensors file; {@link decodeLenet5} restores the model.
- * @param description further metadata, such as the author.
- * @throws WeftgradError 'mismatch' if the model is no LeNet-5 of these units and classes, 'disposed' after the model's `dispose`.
- */
-export async function encodeLenet5(
-  described: DescribedLenet5,
-  description: Readonly<Record<string, string>> = {},
-): Promise<Uint8Array> {
-  const {
-    model,
-    units,
-    classNames,
-    flipAverage = false,
-  } = checkOptions('encodeLenet5', described, {
-    ...{ model: required(anObject), units: required(anArray), classNames: required(anArray), flipAverage: aFlag },
-  })
-  const weightsOf = (one: Model): string => one.weights.map(({ name, shape }) => `${name} ${shape}`).join()
-  if (weightsOf(lenet5({ units, classes: classNames.length })) !== weightsOf(model)) {
-    throw new WeftgradError(
-      'mismatch',
-      `encodeLenet5: ${model.name} is not a LeNet-5 of ${units.join(' and ')} units and ${classNames.length} classes. Give the model's own.`,
-      { model: model.name, units, classes: classNames.length },
-    )
-  }
-  return await encodeModel(model, {
+  return writeSafetensors(tensors, {
     ...description,
-    ...{ model: 'lenet5', units: units.join(','), classes: JSON.stringify(classNames) },
-    ...(flipAverage ? { flips: 'averaged' } : {}),
+    ...{ format: formatName, input: model.inputShape.join(',') },
+    ...(architecture ? { architecture: JSON.stringify(architectureOf(model)) } : {}),
+    ...(classNames === undefined ? {} : { classes: JSON.stringify(classNames) }),
   })
 }
 
+function architectureOf({ name, inputShape, layers }: Model): Architecture {
+  return { name, inputShape, layers: layers.map(({ layer, inputs }) => ({ ...describeLayer(layer), inputs })) }
+}
+
 /**
- * Restores the model of a file that `encodeLenet5` wrote. The caller must dispose it.
- * @param source names the bytes in errors, for example the file's path.
- * @throws WeftgradError 'format' or 'mismatch' if the bytes are damaged or hold another model, 'data' if weights are
- * not finite.
+ * Restores the model of a file that {@link encodeModel} wrote.
+ * @throws WeftgradError 'format' if the bytes are damaged, 'mismatch' if they are not such a file or describe no model,
+ * 'argument' for a layer class that is unknown, 'data' if weights are not finite.
  */
-export function decodeLenet5(bytes: Uint8Array, source = 'The model file'): DescribedLenet5 {
-  checkValue('decodeLenet5: the bytes', bytes, theBytes)
+export function decodeModel(bytes: Uint8Array, options: DecodeModelOptions = {}): DecodedModel {
+  const { source = 'The model file', customLayers } = checkOptions('decodeModel', options, {
+    ...{ source: aString, customLayers: anObject },
+  })
+  checkValue('decodeModel: the bytes', bytes, theBytes)
   const { tensors, metadata } = readSafetensors(bytes, source)
-  if (metadata.model !== 'lenet5') {
+  const { format, input: _, architecture, classes, ...description } = metadata
+  if (format !== formatName || architecture === undefined)
     throw new WeftgradError(
       'mismatch',
-      `${source} is not a LeNet-5 file written by weftgrad. Read other weights files with weights.open.`,
-      {
-        source,
-        model: metadata.model,
-      },
-    )
-  }
-  const [first = Number.NaN, second = Number.NaN, ...more] = (metadata.units ?? '').split(',').map(Number)
-  const classNames = parsedNames(metadata.classes ?? '')
-  // The file holds at least the bias of each unit, 4 bytes.
-  const isPossible = (count: number): boolean => countFrom1[1](count) && count <= bytes.length / 4
-  if (more.length > 0 || ![first, second].every(isPossible) || classNames === undefined) {
-    throw new WeftgradError(
-      'format',
-      `${source} lacks the description of its LeNet-5. Copy the file again, or train again.`,
+      `${source} describes no model: encodeModel did not write it, or wrote weights only. Build the model and read its weights with weights.loadWeights.`,
       { source },
     )
-  }
-  const units = [first, second] as const
-  const model = lenet5({ units, classes: classNames.length })
+  const model = modelOf(parsedArchitecture(architecture), source, customLayers)
+  const classNames = classes === undefined ? undefined : parsedNames(classes)
   try {
+    if (classes !== undefined && classNames?.length !== model.outputShape.at(-1)) refuseDescription(source)
     fillFromFile(model, tensors, source)
   } catch (error) {
     model.dispose()
     throw error
   }
-  return { model, units, classNames, flipAverage: metadata.flips === 'averaged' }
+  return { model, ...(classNames === undefined ? {} : { classNames }), description }
+}
+
+function modelOf(
+  described: Architecture | undefined,
+  source: string,
+  customLayers: DecodeModelOptions['customLayers'],
+): Model {
+  if (described === undefined) return refuseDescription(source)
+  const layers = described.layers.map(
+    ({ inputs, ...layer }): WiredLayer => ({ layer: layerOf(layer, customLayers), inputs }),
+  )
+  return new Model(described.name, described.inputShape, layers)
+}
+
+function refuseDescription(source: string): never {
+  throw new WeftgradError(
+    'format',
+    `${source} has a description of its model that cannot be read. Copy the file again, or train again.`,
+    { source },
+  )
+}
+
+function parsedArchitecture(text: string): Architecture | undefined {
+  const value = parsedJson(text)
+  if (!isRecord(value)) return undefined
+  const { name, inputShape, layers } = value
+  const isWhole =
+    typeof name === 'string' && isSizes(inputShape) && inputShape.every((extent) => extent > 0) && Array.isArray(layers)
+  return isWhole && layers.every(isLayer) ? { name, inputShape, layers } : undefined
+}
+
+function isLayer(value: unknown): value is Architecture['layers'][number] {
+  return (
+    isRecord(value) &&
+    typeof value.className === 'string' &&
+    typeof value.name === 'string' &&
+    isRecord(value.config) &&
+    Array.isArray(value.inputs) &&
+    value.inputs.every(Number.isInteger)
+  )
+}
+
+function parsedNames(text: string): readonly string[] | undefined {
+  const names = parsedJson(text)
+  const isRight = Array.isArray(names) && names.length > 0 && names.length <= mostClasses
+  return isRight && names.every((name) => typeof name === 'string') ? names : undefined
 }
 
 /**
@@ -131,14 +181,4 @@ export function fillFromFile(model: Model, tensors: Safetensors['tensors'], sour
   model.checkWeights(numbers)
   for (const weight of model.weights) checkNumbers(source, weight, numbers.get(weight.name)?.data ?? new Float32Array())
   model.setWeights(numbers)
-}
-
-function parsedNames(text: string): readonly string[] | undefined {
-  try {
-    const names: unknown = boundedJson(text)
-    const right = Array.isArray(names) && names.length > 0 && names.length <= mostClasses
-    return right && names.every((name) => typeof name === 'string') ? names : undefined
-  } catch {
-    return undefined
-  }
 }

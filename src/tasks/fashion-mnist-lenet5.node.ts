@@ -5,9 +5,7 @@
  */
 import { fashionMnistClasses, fashionMnistFiles } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'
-import { type DescribedLenet5, decodeLenet5, encodeLenet5 } from '../nn/model-file.ts'
 import { lenet5 } from '../nn/models/lenet5.ts'
-import { readModelBytes } from '../runs/trained-model.node.ts'
 import type { TrainSettings } from './recipe.ts'
 import { Space } from './space.ts'
 import type { Task, TaskData, TaskNetwork } from './task.ts'
@@ -47,18 +45,6 @@ const network: TaskNetwork = {
   name: 'lenet5',
   word: 'lenet',
   build: ({ units, ...more }, options) => lenet5({ ...more, units: twoUnits(units) }, options),
-  encode: ({ units, ...trained }, description) => encodeLenet5({ ...trained, units: twoUnits(units) }, description),
-  decode: decodeLenet5,
-}
-
-/**
- * The model that `weftgrad train lenet` left in a run's folder. `dispose()` it.
- * @throws WeftgradError 'file' if there is none, 'checksum', 'format' or 'mismatch' if the file is damaged or belongs
- * to another model, 'data' if weights are not finite.
- */
-export async function loadTrainedModel(folder: string): Promise<DescribedLenet5> {
-  const { path, bytes } = await readModelBytes(folder)
-  return decodeLenet5(bytes, path)
 }
 
 const trainDefaults: TrainSettings = {

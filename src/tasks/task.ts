@@ -26,16 +26,6 @@ export interface TaskData extends DataSource {
   readCsv(path: string, options: Pick<LoadDataOptions, 'missing' | 'log'>): Promise<LoadedImages>
 }
 
-/** A trained network with the description in its file. */
-export interface TrainedNetwork {
-  readonly model: Model
-  readonly units: readonly number[]
-  /** Names by class number. */
-  readonly classNames: readonly string[]
-  /** Whether to average the probabilities of an image and its mirror image. */
-  readonly flipAverage?: boolean
-}
-
 export interface TaskNetwork {
   /** The name to show. */
   readonly title: string
@@ -48,14 +38,6 @@ export interface TaskNetwork {
     options: { readonly units: readonly number[]; readonly classes: number; readonly dropout?: number },
     modelOptions: { readonly seed: number },
   ): Model
-  /** Encodes the network's file; deterministic. */
-  encode(trained: TrainedNetwork, description: Readonly<Record<string, string>>): Promise<Uint8Array>
-  /**
-   * Decodes a network's file. Throws WeftgradError 'format' or 'mismatch' if it is damaged or belongs to another model,
-   * 'data' if weights are not finite.
-   * @param source names the bytes in errors.
-   */
-  decode(bytes: Uint8Array, source: string): TrainedNetwork
 }
 
 /** The settings that a point of the search gives the network and its training. */

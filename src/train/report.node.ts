@@ -30,9 +30,9 @@ interface Finished {
 /** Tests the model; writes model, predictions and curves. */
 export async function reportOf(run: Finished): Promise<TrainReport> {
   const { task, device, model, images, settings, history, runDir, variants } = run
-  const { flipAverage, units, restoreBest } = settings
+  const { flipAverage, restoreBest } = settings
   const { classNames } = task.data
-  await saveModel(runDir, (description) => task.network.encode({ model, units, classNames, flipAverage }, description))
+  await saveModel(runDir, model, { classNames, description: flipAverage ? { flips: 'averaged' } : {} })
   const evaluation = await testModel(device, model, images, { variants, flipAverage, probabilities: true })
   const keptEpoch = restoreBest ? history.bestEpoch : settings.epochs
   const kept = history.epochs.find((logs) => logs.epoch === keptEpoch)

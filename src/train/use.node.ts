@@ -1,13 +1,14 @@
 /** Uses a finished training: evaluates its model again and classifies pictures. Prints nothing. */
 import { WeftgradError } from '../errors.ts'
 import { predict } from '../nn/evaluate.ts'
+import type { Model } from '../nn/model.ts'
 import { openForCommand } from '../runs/device.node.ts'
 import { splitImages } from '../runs/images.ts'
 import { fingerprintOf } from '../runs/job.node.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import { type RunEvaluation, testReport } from '../runs/test-report.ts'
-import { readModelBytes } from '../runs/trained-model.node.ts'
-import type { Task, TrainedNetwork } from '../tasks/task.ts'
+import { loadTrainedModel } from '../runs/trained-model.node.ts'
+import type { Task } from '../tasks/task.ts'
 import { testModel } from './report.node.ts'
 import { readTrainConfig } from './run.node.ts'
 
@@ -16,10 +17,19 @@ export interface UseRunOptions {
   readonly onNote?: ((line: string) => void) | undefined
 }
 
-/** Reads a run's network; `dispose()` its model. Throws as `readModelBytes` and `TaskNetwork.decode`. */
-export async function trainedNetwork({ network }: Task, runDir: string): Promise<TrainedNetwork> {
-  const { path, bytes } = await readModelBytes(runDir)
-  return network.decode(bytes, path)
+/** A trained network with the description in its file. */
+export interface TrainedNetwork {
+  readonly model: Model
+  /** Names by class number. */
+  readonly classNames: readonly string[]
+  /** Whether to average the probabilities of an image and its mirror image. */
+  readonly flipAverage: boolean
+}
+
+/** Reads a run's network; `dispose()` its model. Throws as `loadTrainedModel`. */
+export async function trainedNetwork({ data }: Task, runDir: string): Promise<TrainedNetwork> {
+  const { model, classNames = data.classNames, description } = await loadTrainedModel(runDir)
+  return { model, classNames, flipAverage: description.flips === 'averaged' }
 }
 
 /**
@@ -58,7 +68,7 @@ export async function evaluateTraining(
 /** Class probabilities [images, classes] of images in the task's format. Disposes of the model. */
 export async function predictByNetwork(
   { data }: Task,
-  { model, flipAverage = false }: TrainedNetwork,
+  { model, flipAverage }: TrainedNetwork,
   images: Uint8Array,
 ): Promise<Float32Array> {
   using placed = model

@@ -12,7 +12,6 @@ import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
 import { median } from '../nn/metrics.ts'
 import type { Model } from '../nn/model.ts'
-import { encodeModel } from '../nn/model-file.ts'
 import { type PretrainedName, pretrained } from '../nn/models/pretrained.ts'
 import { type JobKind, type JobOptions, prepareJob, type Run } from '../runs/job.node.ts'
 import { type AnyConfig, removeFromRun, shown } from '../runs/run-folder.node.ts'
@@ -181,16 +180,10 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
       ...classFigures,
     }
     const { model: _, ...own } = settings
-    await saveModel(runDir, (description) =>
-      encodeModel(model, {
-        ...description,
-        model: 'transfer',
-        base: base.name,
-        weights: base.fingerprint,
-        settings: JSON.stringify(own),
-        classes: JSON.stringify(classNames),
-      }),
-    )
+    await saveModel(runDir, model, {
+      classNames,
+      description: { base: base.name, weights: base.fingerprint, settings: JSON.stringify(own) },
+    })
     const doubt = base.isMeaningless ? ', on made-up weights: meaningless' : ''
     await writeTestFiles(runDir, {
       indices: Uint32Array.from({ length: test }, (_, i) => i),

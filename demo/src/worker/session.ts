@@ -158,8 +158,7 @@ export class DemoSession implements Session {
 
   saveModel(): Promise<Uint8Array> {
     return this.#turn(() => {
-      const { model, units } = this.#opened()
-      return nn.encodeLenet5({ model, units, classNames: data.fashionMnistClasses })
+      return nn.encodeModel(this.#opened().model, { classNames: data.fashionMnistClasses })
     })
   }
 

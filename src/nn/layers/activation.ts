@@ -35,6 +35,7 @@ export function activation(
     return {
       name,
       className: 'Activation',
+      config: { activation: kind },
       outputShape: (inputs) => first(inputs, name),
       weights: noWeights,
       call: (inputs) => activated(kind, first(inputs, name)),

@@ -69,7 +69,7 @@ function productRole<Options extends ConvLayerOptions>(
 export function conv2d(
   ...given: Named<[filters: number, kernelSize: number | Pair, options?: ConvLayerOptions]>
 ): Layer {
-  return namedLayer('conv2d', given, makeConv2d)
+  return namedLayer('conv2d', given, makeConv2d, ['filters', 'kernelSize'])
 }
 
 function makeConv2d(name: string, filters: number, kernelSize: number | Pair, options: ConvLayerOptions = {}): Layer {
@@ -113,7 +113,7 @@ export interface DepthwiseConvLayerOptions extends ConvOptions {
 export function depthwiseConv2d(
   ...given: Named<[kernelSize: number | Pair, options?: DepthwiseConvLayerOptions]>
 ): Layer {
-  return namedLayer('depthwise_conv2d', given, makeDepthwiseConv2d)
+  return namedLayer('depthwise_conv2d', given, makeDepthwiseConv2d, ['kernelSize'])
 }
 
 const depthwiseKinds = { ...productKinds, depthMultiplier: countFrom1, depthwiseInitializer: aFunction }
@@ -159,7 +159,7 @@ export interface SeparableConvLayerOptions extends DepthwiseConvLayerOptions {
 export function separableConv2d(
   ...given: Named<[filters: number, kernelSize: number | Pair, options?: SeparableConvLayerOptions]>
 ): Layer {
-  return namedLayer('separable_conv2d', given, makeSeparableConv2d)
+  return namedLayer('separable_conv2d', given, makeSeparableConv2d, ['filters', 'kernelSize'])
 }
 
 function makeSeparableConv2d(
@@ -202,7 +202,7 @@ function makeSeparableConv2d(
  * are not images.
  */
 export function zeroPadding2d(...given: Named<[padding?: number | Pair | ExplicitPadding]>): Layer {
-  return namedLayer('zero_padding2d', given, makeZeroPadding2d)
+  return namedLayer('zero_padding2d', given, makeZeroPadding2d, ['padding'])
 }
 
 function makeZeroPadding2d(name: string, padding: number | Pair | ExplicitPadding = 1): Layer {

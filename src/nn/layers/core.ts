@@ -39,7 +39,7 @@ export interface DenseLayerOptions {
  * @throws WeftgradError 'argument' for units that are not a positive whole number, or unknown options.
  */
 export function dense(...given: Named<[units: number, options?: DenseLayerOptions]>): Layer {
-  return namedLayer('dense', given, makeDense)
+  return namedLayer('dense', given, makeDense, ['units'])
 }
 
 function makeDense(name: string, units: number, options: DenseLayerOptions = {}): Layer {
@@ -125,7 +125,7 @@ export function flatten(...given: Named<[]>): Layer {
  * @throws WeftgradError 'shape', in a model, if the numbers of elements differ.
  */
 export function reshape(...given: Named<[targetShape: Shape]>): Layer {
-  return namedLayer('reshape', given, makeReshape)
+  return namedLayer('reshape', given, makeReshape, ['targetShape'])
 }
 
 function makeReshape(name: string, targetShape: Shape): Layer {
@@ -156,7 +156,7 @@ function makeReshape(name: string, targetShape: Shape): Layer {
  * @throws WeftgradError 'argument' for a rate outside [0, 1).
  */
 export function dropout(...given: Named<[rate: number]>): Layer {
-  return namedLayer('dropout', given, makeDropout)
+  return namedLayer('dropout', given, makeDropout, ['rate'])
 }
 
 function makeDropout(name: string, rate: number): Layer {

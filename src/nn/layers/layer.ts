@@ -94,6 +94,11 @@ export interface Layer {
    * Keras does: `dense`, `dense_1` ...
    */
   readonly named?: (name: string) => Layer
+  /**
+   * The settings that build the same layer, by Keras' names in camel case: `{ units: 10, activation: 'softmax' }`. A file
+   * describes the layer by its class name and these. Absent for a layer that no file can describe.
+   */
+  readonly config?: Readonly<Record<string, unknown>>
   /** Absent if freezing leaves the layer as it is. */
   readonly role?: LayerRole
   /** The shape of its output. @throws WeftgradError 'shape' for inputs that it cannot take. */

@@ -1,0 +1,115 @@
+/** Layers by their description: Keras' class name and config. Files of models use it. */
+
+import { WeftgradError } from '../../errors.ts'
+import { nameHint } from '../../near-names.ts'
+import { gelu } from '../../operators/activation.ts'
+import type { Tensor } from '../../operators/tensor.ts'
+import { activation } from './activation.ts'
+import { conv2d, depthwiseConv2d, separableConv2d, zeroPadding2d } from './convolution.ts'
+import { dense, dropout, flatten, reshape } from './core.ts'
+import type { Layer } from './layer.ts'
+import { add, concatenate } from './merging.ts'
+import { batchNormalization } from './normalization.ts'
+import { averagePooling2d, globalAveragePooling2d, globalMaxPooling2d, maxPooling2d } from './pooling.ts'
+import { normalization } from './standardization.ts'
+
+/** A layer's settings by Keras' names in camel case, as in {@link Layer.config}. */
+export type LayerConfig = Readonly<Record<string, unknown>>
+
+/** Builds a layer from its name and config. */
+export type LayerMaker = (name: string, config: LayerConfig) => Layer
+
+/** What a file says about a layer. */
+export interface LayerDescription {
+  readonly className: string
+  readonly name: string
+  /** JSON, by Keras' names: `{ "kernel_size": [3, 3] }`. */
+  readonly config: Readonly<Record<string, unknown>>
+}
+
+/** Activation functions that are not options by name, by their names in files. */
+const functions: Readonly<Record<string, (x: Tensor) => Tensor>> = { gelu }
+
+// Layers check their settings themselves, so the casts promise nothing.
+const makers: Readonly<Record<string, LayerMaker>> = {
+  Activation: (name, config) => activation(name, config.activation as 'linear'),
+  Add: (name) => add(name),
+  AveragePooling2D: (name, config) => averagePooling2d(name, config),
+  BatchNormalization: (name, config) => batchNormalization(name, config),
+  Concatenate: (name, config) => concatenate(name, config),
+  Conv2D: (name, { filters, kernelSize, ...options }) => conv2d(name, filters as number, kernelSize as number, options),
+  Dense: (name, { units, ...options }) => dense(name, units as number, options),
+  DepthwiseConv2D: (name, { kernelSize, ...options }) => depthwiseConv2d(name, kernelSize as number, options),
+  Dropout: (name, { rate }) => dropout(name, rate as number),
+  Flatten: (name) => flatten(name),
+  GlobalAveragePooling2D: (name) => globalAveragePooling2d(name),
+  GlobalMaxPooling2D: (name) => globalMaxPooling2d(name),
+  MaxPooling2D: (name, config) => maxPooling2d(name, config),
+  Normalization: (name) => normalization(name),
+  Reshape: (name, { targetShape }) => reshape(name, targetShape as number[]),
+  SeparableConv2D: (name, { filters, kernelSize, ...options }) =>
+    separableConv2d(name, filters as number, kernelSize as number, options),
+  ZeroPadding2D: (name, { padding }) => zeroPadding2d(name, padding as number),
+}
+
+/**
+ * Describes a layer for a file. Initializers are left out: the file holds the weights.
+ * @throws WeftgradError 'argument' for a layer without a config, or with a function that has no name in files.
+ */
+export function describeLayer({ className, name, config }: Layer): LayerDescription {
+  if (config === undefined)
+    throw new WeftgradError(
+      'argument',
+      `No file can describe the layer ${name} (${className}): it has no config. Give it one, or write weights only (architecture: false).`,
+      { name, className },
+    )
+  const settings = Object.entries(config).filter(([key, value]) => value !== undefined && !key.endsWith('Initializer'))
+  return {
+    className,
+    name,
+    config: Object.fromEntries(settings.map(([key, value]) => [snakeCase(key), namedValue(name, key, value)])),
+  }
+}
+
+function namedValue(name: string, key: string, value: unknown): unknown {
+  if (typeof value !== 'function') return value
+  const found = Object.entries(functions).find(([, own]) => own === value)
+  if (found !== undefined) return found[0]
+  throw new WeftgradError(
+    'argument',
+    `No file can describe the layer ${name}: its ${key} is a function without a name there. Write weights only (architecture: false).`,
+    { name, key },
+  )
+}
+
+/**
+ * Builds the layer of a description.
+ * @param custom further layers, by class name; they win over weftgrad's own.
+ * @throws WeftgradError 'argument' for an unknown class, with similar names, or settings that the layer refuses.
+ */
+export function layerOf(
+  { className, name, config }: LayerDescription,
+  custom: Readonly<Record<string, LayerMaker>> = {},
+): Layer {
+  const own = (table: Readonly<Record<string, LayerMaker>>): LayerMaker | undefined =>
+    Object.hasOwn(table, className) ? table[className] : undefined
+  const make = own(custom) ?? own(makers)
+  if (make === undefined) {
+    const hint = nameHint(className, [...Object.keys(makers), ...Object.keys(custom)], 'Give it in customLayers.')
+    throw new WeftgradError('argument', `There is no layer class ${className}, which ${name} is of${hint}`, {
+      className,
+      name,
+    })
+  }
+  const settings = Object.entries(config).map(([key, value]) => [camelCase(key), value] as const)
+  return make(name, Object.fromEntries(settings.map(([key, value]) => [key, functionNamed(key, value)])))
+}
+
+function functionNamed(key: string, value: unknown): unknown {
+  const isName =
+    key.toLowerCase().endsWith('activation') && typeof value === 'string' && Object.hasOwn(functions, value)
+  return isName ? functions[value] : value
+}
+
+const snakeCase = (key: string): string => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+const camelCase = (key: string): string => key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
