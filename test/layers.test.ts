@@ -8,18 +8,32 @@ import type { Layer } from '../src/nn/layers.ts'
 import {
   activation,
   add,
+  average,
   averagePooling2d,
   batchNormalization,
   concatenate,
+  conv1d,
   conv2d,
+  conv2dTranspose,
+  cropping2d,
   dense,
   depthwiseConv2d,
+  elu,
   flatten,
   globalAveragePooling2d,
   globalMaxPooling2d,
+  layerNormalization,
+  leakyReLU,
+  maximum,
   maxPooling2d,
+  minimum,
+  multiply,
+  reLU,
+  rescaling,
   reshape,
   separableConv2d,
+  softmax,
+  upSampling2d,
   zeroPadding2d,
 } from '../src/nn/layers.ts'
 import { Model, sequential } from '../src/nn/model.ts'
@@ -43,6 +57,13 @@ interface Case {
   readonly keras: (layers: TensorFlow['layers']) => KerasLayer
   readonly inputs?: readonly (readonly number[])[]
 }
+
+const mergers: readonly Case[] = [
+  { layer: multiply('l'), keras: (k) => k.multiply() },
+  { layer: average('l'), keras: (k) => k.average() },
+  { layer: maximum('l'), keras: (k) => k.maximum() },
+  { layer: minimum('l'), keras: (k) => k.minimum() },
+]
 
 const cases: Case[] = [
   { layer: conv2d('l', 6, 3), keras: (k) => k.conv2d({ filters: 6, kernelSize: 3 }) },
@@ -75,6 +96,31 @@ const cases: Case[] = [
         useBias: false,
       }),
   },
+  {
+    layer: conv1d('l', 5, 3, { strides: 2, padding: 'same', activation: 'relu' }),
+    keras: (k) => k.conv1d({ filters: 5, kernelSize: 3, strides: 2, padding: 'same', activation: 'relu' }),
+    inputs: [[9, 4]],
+  },
+  {
+    layer: conv2dTranspose('l', 3, [3, 2], { strides: 2, padding: 'same' }),
+    keras: (k) => k.conv2dTranspose({ filters: 3, kernelSize: [3, 2], strides: 2, padding: 'same' }),
+  },
+  { layer: upSampling2d('l'), keras: (k) => k.upSampling2d({}) },
+  { layer: upSampling2d('l', { size: [3, 1] }), keras: (k) => k.upSampling2d({ size: [3, 1] }) },
+  {
+    layer: cropping2d('l', [
+      [1, 2],
+      [0, 3],
+    ]),
+    keras: (k) =>
+      k.cropping2D({
+        cropping: [
+          [1, 2],
+          [0, 3],
+        ],
+      }),
+  },
+  { layer: rescaling('l', 0.5, { offset: -1 }), keras: (k) => k.rescaling({ scale: 0.5, offset: -1 }) },
   { layer: zeroPadding2d('l'), keras: (k) => k.zeroPadding2d() },
   { layer: zeroPadding2d('l', [2, 1]), keras: (k) => k.zeroPadding2d({ padding: [2, 1] }) },
   {
@@ -107,6 +153,20 @@ const cases: Case[] = [
     layer: batchNormalization('l', { epsilon: 0.1, scale: false, center: false }),
     keras: (k) => k.batchNormalization({ epsilon: 0.1, scale: false, center: false }),
   },
+  { layer: layerNormalization('l'), keras: (k) => k.layerNormalization({}) },
+  { layer: leakyReLU('l', { negativeSlope: 0.1 }), keras: (k) => k.leakyReLU({ alpha: 0.1 }) },
+  { layer: elu('l'), keras: (k) => k.elu({}) },
+  { layer: reLU('l', { maxValue: 0.5 }), keras: (k) => k.reLU({ maxValue: 0.5 }) },
+  { layer: softmax('l'), keras: (k) => k.softmax({}), inputs: [[9]] },
+  ...mergers.map(({ layer, keras }) => ({
+    layer,
+    keras,
+    inputs: [
+      [4, 3],
+      [4, 3],
+      [4, 3],
+    ],
+  })),
   { layer: activation('l', 'relu'), keras: (k) => k.activation({ activation: 'relu' }) },
   { layer: flatten('l'), keras: (k) => k.flatten() },
   { layer: reshape('l', [4, -1]), keras: (k) => k.reshape({ targetShape: [4, 42] }) },
@@ -184,7 +244,7 @@ describe('a layer refuses', () => {
         [4, 3],
         [4, 2],
       ]),
-    ).toThrow('sum adds two or more inputs of the same shape, not [4, 3] and [4, 2]')
+    ).toThrow('sum takes two or more inputs of the same shape (an extent of 1 repeats), not [4, 3] and [4, 2]')
     expect(() => add('sum').outputShape([[4, 3]])).toThrow(refused('shape'))
     expect(() =>
       concatenate('all').outputShape([

@@ -11,6 +11,18 @@ import { useDevice } from './support/device.ts'
 
 const device = useDevice()
 
+const sequenceLayers = (): Layer[] => [
+  nn.conv1d(4, 3, { padding: 'causal' }),
+  nn.layerNormalization({ epsilon: 1e-5 }),
+  nn.multiHeadAttention(2, 3, { dropout: 0.1 }),
+  nn.groupNormalization({ groups: 2 }),
+  nn.leakyReLU(),
+  nn.elu({ alpha: 0.5 }),
+  nn.reLU({ maxValue: 6 }),
+  nn.softmax(),
+  nn.rescaling(2, { offset: -1 }),
+]
+
 /** All of weftgrad's layers, with settings other than the defaults, and named by their model. */
 function everyLayer(): nn.Model {
   const net = new nn.Wiring()
@@ -24,6 +36,9 @@ function everyLayer(): nn.Model {
     nn.conv2d(4, [3, 2], { strides: [1, 2], padding: 'same', activation: 'relu', useBias: false }),
     nn.batchNormalization({ momentum: 0.9, epsilon: 1e-2, center: false }),
     nn.activation(gelu),
+    nn.conv2dTranspose(4, 2, { strides: 2 }),
+    nn.upSampling2d(),
+    nn.cropping2d([3, 2]),
   )
   const left = net.chain(
     stem,
@@ -42,8 +57,19 @@ function everyLayer(): nn.Model {
     nn.averagePooling2d({ poolSize: 3, strides: 1 }),
   )
   const ends = [net.chain(pooled, nn.globalAveragePooling2d()), net.chain(pooled, nn.globalMaxPooling2d())]
-  const end = net.merge(nn.concatenate(), ...ends)
-  net.chain(end, nn.reshape([4, -1]), nn.flatten(), nn.dropout(0.25), nn.dense(5, { activation: gelu }), nn.dense(3))
+  const merged = [nn.subtract(), nn.multiply(), nn.average(), nn.maximum(), nn.minimum()].map((layer) =>
+    net.merge(layer, ...ends),
+  )
+  const end = net.merge(nn.concatenate(), ...ends, ...merged)
+  net.chain(
+    end,
+    nn.reshape([14, -1]),
+    ...sequenceLayers(),
+    nn.flatten(),
+    nn.dropout(0.25),
+    nn.dense(5, { activation: gelu }),
+    nn.dense(3),
+  )
   return net.model('every', [9, 8, 3], { seed: 3 })
 }
 
@@ -152,7 +178,7 @@ describe("a model's file", () => {
 
 /** The class of the layer that a function makes; undefined if it makes none. */
 function classNameOf(make: (...given: unknown[]) => unknown): string | undefined {
-  for (const given of [[], [2], [2, 2], [0.5], ['relu'], [[2]]]) {
+  for (const given of [[], [2], [2, 2], [0.5], ['relu'], [[2]], [2, 2, {}]]) {
     try {
       const made = make(...given) as Partial<Layer> | undefined
       if (typeof made?.className === 'string' && typeof made.call === 'function') return made.className

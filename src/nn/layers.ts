@@ -3,8 +3,9 @@
  * exclude the batch.
  */
 
-export type { LayerActivation } from './layers/activation.ts'
-export { activation } from './layers/activation.ts'
+export type { LayerActivation, ReluOptions } from './layers/activation.ts'
+export { activation, elu, leakyReLU, reLU, softmax } from './layers/activation.ts'
+export * from './layers/attention.ts'
 export * from './layers/convolution.ts'
 export type { DenseLayerOptions } from './layers/core.ts'
 export { dense, dropout, flatten, reshape } from './layers/core.ts'
@@ -14,4 +15,5 @@ export * from './layers/merging.ts'
 export type { Named } from './layers/named.ts'
 export * from './layers/normalization.ts'
 export * from './layers/pooling.ts'
-export { normalization } from './layers/standardization.ts'
+export * from './layers/resampling.ts'
+export { normalization, rescaling } from './layers/standardization.ts'

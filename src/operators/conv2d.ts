@@ -18,7 +18,7 @@ import { apply } from './operator.ts'
 import { sum } from './reduce.ts'
 import type { Tensor } from './tensor.ts'
 import type { ConvGeometry, Padding, Pair } from './window.ts'
-import { convGeometry, convKinds, pairOf } from './window.ts'
+import { convGeometry, convKinds, transposedExtents } from './window.ts'
 
 export interface Conv2dAttributes extends ConvGeometry {
   readonly filters: number
@@ -174,15 +174,9 @@ export function conv2dTranspose(
   if (kernelChannels !== channels) refuse(name, types, 'the kernel is [height, width, filters, input channels]')
   if (bias !== undefined && (bias.shape.length !== 1 || bias.shape[0] !== filters))
     refuse(name, [...types, bias.value.type], 'the bias has one number per filter')
-  const [stride, dilation] = [pairOf('strides', strides), pairOf('dilationRate', dilationRate)]
-  const grown = (axis: 0 | 1, extent: number, window: number): number => {
-    if (padding === 'same') return extent * stride[axis]
-    const reach = (window - 1) * dilation[axis] + 1
-    const [before, after] = padding === 'valid' ? [0, 0] : padding[axis]
-    return extent * stride[axis] + Math.max(reach - stride[axis], 0) - before - after
-  }
-  const image = [batch, grown(0, height, kernelHeight), grown(1, width, kernelWidth), filters]
-  const geometry = convGeometry(name, image, kernel.shape, { strides: stride, dilationRate: dilation, padding })
+  const moves = { strides, dilationRate, padding }
+  const image = [batch, ...transposedExtents([height, width], [kernelHeight, kernelWidth], moves), filters]
+  const geometry = convGeometry(name, image, kernel.shape, moves)
   if (geometry.outHeight !== height || geometry.outWidth !== width)
     refuse(name, types, `padding ${JSON.stringify(padding)} does not match a convolution of any image`)
   const y = apply(conv2dInputGradientOp, [x, kernel], { ...geometry, filters: channels, groups: 1 })

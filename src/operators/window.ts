@@ -67,6 +67,24 @@ export function outExtents(
 }
 
 /**
+ * The extents of a transposed convolution's result: those of an image that a convolution of these options makes the input
+ * from, the largest where several would do. Explicit padding is subtracted.
+ */
+export function transposedExtents(extents: Pair, kernel: Pair, options: WindowOptions): Pair {
+  const stride = pairOf('strides', options.strides ?? 1)
+  const dilation = pairOf('dilationRate', options.dilationRate ?? 1)
+  const { padding = 'valid' } = options
+  const grown = (axis: 0 | 1): number => {
+    const least = extents[axis] * stride[axis]
+    if (padding === 'same') return least
+    const reach = (kernel[axis] - 1) * dilation[axis] + 1
+    const [before, after] = padding === 'valid' ? [0, 0] : padding[axis]
+    return least + Math.max(reach - stride[axis], 0) - before - after
+  }
+  return [grown(0), grown(1)]
+}
+
+/**
  * The geometry of a window of size `kernel` that slides over images, including the padding. Throws 'shape' or
  * 'argument'.
  */

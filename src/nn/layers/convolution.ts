@@ -6,15 +6,23 @@ import { shapeText } from '../../graph/node.ts'
 import type { Activation } from '../../operators/activation.ts'
 import { anActivation } from '../../operators/activation.ts'
 import type { ConvOptions } from '../../operators/index.ts'
-import { add, conv2d as convolve, depthwiseConv2d as convolveDepthwise, pad } from '../../operators/index.ts'
+import {
+  add,
+  conv2d as convolve,
+  depthwiseConv2d as convolveDepthwise,
+  conv2dTranspose as convolveTransposed,
+  pad,
+  reshape,
+} from '../../operators/index.ts'
+
 import type { ExplicitPadding, Pair } from '../../operators/window.ts'
-import { convGeometry, convKinds, outExtents, pairOf } from '../../operators/window.ts'
-import { aFlag, aFunction, checkOptions, checkValue, countFrom0, countFrom1 } from '../../options.ts'
+import { convGeometry, convKinds, outExtents, pairOf, transposedExtents } from '../../operators/window.ts'
+import { aFlag, aFunction, checkOptions, checkValue, countFrom0, countFrom1, oneOf } from '../../options.ts'
 import type { Initializer } from '../initializers.ts'
 import { glorotUniform, zerosInitializer } from '../initializers.ts'
 import { activated } from './activation.ts'
 import type { Layer, LayerRole, RebuiltProduct, WeightSpec } from './layer.ts'
-import { channelsOf, first, needed, noWeights } from './layer.ts'
+import { channelsOf, first, imageShape, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
 const productKinds = { ...convKinds, activation: anActivation, useBias: aFlag }
@@ -90,6 +98,115 @@ function makeConv2d(name: string, filters: number, kernelSize: number | Pair, op
       ...biasSpec(useBias, filters),
     ],
     call: (inputs, [kernel, bias]) => convolve(first(inputs, name), needed(kernel, name), bias, product),
+  }
+}
+
+/** Options of {@link conv1d}; strides and dilation are one number of steps, padding is 'valid', 'same' or 'causal'. */
+export interface Conv1dLayerOptions {
+  /** Distance between windows, in steps. 1 by default. */
+  readonly strides?: number
+  /** 'causal' pads before the first step only: an output sees no later step. 'valid' by default. */
+  readonly padding?: 'valid' | 'same' | 'causal'
+  /** Distance between a window's taps, in steps. 1 by default. */
+  readonly dilationRate?: number
+  /** Function of the result; 'linear' (none) by default. */
+  readonly activation?: Activation
+  /** Whether to add a bias. True by default. */
+  readonly useBias?: boolean
+  /** Initial kernel; `glorotUniform` by default. */
+  readonly kernelInitializer?: Initializer
+}
+
+/**
+ * Keras' `Conv1D`: [steps, c] -> [steps', filters]. Weights `kernel` [k, c, filters] and `bias` [filters].
+ * @throws WeftgradError as {@link conv2d}.
+ */
+export function conv1d(...given: Named<[filters: number, kernelSize: number, options?: Conv1dLayerOptions]>): Layer {
+  return namedLayer('conv1d', given, makeConv1d, ['filters', 'kernelSize'])
+}
+
+function makeConv1d(name: string, filters: number, kernelSize: number, options: Conv1dLayerOptions = {}): Layer {
+  checkOptions(name, options, {
+    ...{ strides: countFrom1, padding: oneOf('valid', 'same', 'causal'), dilationRate: countFrom1 },
+    ...{ activation: anActivation, useBias: aFlag, kernelInitializer: aFunction },
+  })
+  const { strides = 1, dilationRate = 1, padding = 'valid', activation = 'linear', useBias = true } = options
+  checkValue(`${name}: filters`, filters, countFrom1)
+  checkValue(`${name}: kernelSize`, kernelSize, countFrom1)
+  // An image of one row.
+  const image: ConvOptions = {
+    ...{ strides: [1, strides], dilationRate: [1, dilationRate] },
+    padding:
+      padding === 'causal'
+        ? [
+            [0, 0],
+            [(kernelSize - 1) * dilationRate, 0],
+          ]
+        : padding,
+  }
+  return {
+    name,
+    className: 'Conv1D',
+    outputShape(inputs) {
+      const input = first(inputs, name)
+      if (input.length !== 2)
+        throw new WeftgradError('shape', `${name} takes sequences [steps, channels], not ${shapeText(input)}.`)
+      return slidOver([[1, ...input]], name, [1, kernelSize], image, filters).slice(1)
+    },
+    weights: (inputs) => [
+      weightSpec('kernel', [kernelSize, channelsOf(inputs, name), filters], options.kernelInitializer ?? glorotUniform),
+      ...biasSpec(useBias, filters),
+    ],
+    call(inputs, [kernel, bias]) {
+      const x = first(inputs, name)
+      const row = needed(kernel, name)
+      const [batch = 0, ...sequence] = x.shape
+      const y = convolve(reshape(x, [batch, 1, ...sequence]), reshape(row, [1, ...row.shape]), bias, {
+        ...image,
+        activation,
+      })
+      return reshape(y, [batch, ...y.shape.slice(2)])
+    },
+  }
+}
+
+/**
+ * Keras' `Conv2DTranspose`: [h, w, c] -> [h', w', filters], larger by the strides. With padding 'same', h' = h stride; with
+ * 'valid', h' = h stride + max(reach - stride, 0), reach = (kh - 1) dilation + 1. Weights `kernel` [kh, kw, filters, c] and
+ * `bias` [filters].
+ * @throws WeftgradError as {@link conv2d}.
+ */
+export function conv2dTranspose(
+  ...given: Named<[filters: number, kernelSize: number | Pair, options?: ConvLayerOptions]>
+): Layer {
+  return namedLayer('conv2d_transpose', given, makeConv2dTranspose, ['filters', 'kernelSize'])
+}
+
+function makeConv2dTranspose(
+  name: string,
+  filters: number,
+  kernelSize: number | Pair,
+  options: ConvLayerOptions = {},
+): Layer {
+  checkOptions(name, options, { ...productKinds, kernelInitializer: aFunction })
+  const { useBias = true, kernelInitializer = glorotUniform, ...product } = options
+  checkValue(`${name}: filters`, filters, countFrom1)
+  const kernel = pairOf(`${name}: kernelSize`, kernelSize)
+  return {
+    name,
+    className: 'Conv2DTranspose',
+    outputShape(inputs) {
+      const [height, width, channels] = imageShape(inputs, name)
+      const [h, w] = transposedExtents([height, width], kernel, product)
+      if (h < 1 || w < 1 || channels < 1)
+        throw new WeftgradError('shape', `${name}: the padding leaves no pixel of ${shapeText(first(inputs, name))}.`)
+      return [h, w, filters]
+    },
+    weights: (inputs) => [
+      weightSpec('kernel', [...kernel, filters, channelsOf(inputs, name)], kernelInitializer),
+      ...biasSpec(useBias, filters),
+    ],
+    call: (inputs, [kernel, bias]) => convolveTransposed(first(inputs, name), needed(kernel, name), bias, product),
   }
 }
 
@@ -213,10 +330,7 @@ function makeZeroPadding2d(name: string, padding: number | Pair | ExplicitPaddin
     className: 'ZeroPadding2D',
     role: { kind: 'zeroPadding', padding: explicit },
     outputShape(inputs) {
-      const input = first(inputs, name)
-      const [height, width, channels] = input
-      if (height === undefined || width === undefined || channels === undefined || input.length !== 3)
-        throw new WeftgradError('shape', `${name} pads images [height, width, channels], not ${shapeText(input)}.`)
+      const [height, width, channels] = imageShape(inputs, name)
       const padded = (extent: number, sides: Pair): number => outExtents(extent, 1, 1, 1, sides).out
       return [padded(height, vertical), padded(width, horizontal), channels]
     },
@@ -225,7 +339,8 @@ function makeZeroPadding2d(name: string, padding: number | Pair | ExplicitPaddin
   }
 }
 
-function explicitPadding(name: string, padding: number | Pair | ExplicitPadding): ExplicitPadding {
+/** The pixels on each side. Throws WeftgradError 'argument' for anything but non-negative whole numbers. */
+export function explicitPadding(name: string, padding: number | Pair | ExplicitPadding): ExplicitPadding {
   checkValue(`${name}: padding`, padding, [
     'non-negative whole numbers',
     (value) => countFrom0[1](value) || Array.isArray(value),

@@ -175,7 +175,7 @@ function makeDropout(name: string, rate: number): Layer {
 }
 
 /** 31 bits derived from a layer's name, so that two dropouts of a network draw different masks. */
-function streamOf(name: string): number {
+export function streamOf(name: string): number {
   let h = 0
   for (let i = 0; i < name.length; i++) h = (Math.imul(h, 31) + name.charCodeAt(i)) & 0x7fffffff
   return h

@@ -129,6 +129,15 @@ export function channelsOf(inputs: readonly Shape[], name: string): number {
   return channels
 }
 
+/** The shape of the only input, an image. Throws 'shape' for anything else. */
+export function imageShape(inputs: readonly Shape[], name: string): readonly [number, number, number] {
+  const input = first(inputs, name)
+  const [height, width, channels] = input
+  if (height === undefined || width === undefined || channels === undefined || input.length !== 3)
+    throw new WeftgradError('shape', `${name} takes images [height, width, channels], not ${shapeText(input)}.`)
+  return [height, width, channels]
+}
+
 /** The `weights` of layers without weights. */
 export const noWeights = (): readonly WeightSpec[] => []
 

@@ -3,7 +3,17 @@
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
 import { sameShape, shapeText } from '../../graph/node.ts'
-import { concatenate as concatenateTensors, add as sum } from '../../operators/index.ts'
+import { broadcast } from '../../operators/checks.ts'
+import {
+  concatenate as concatenateTensors,
+  div,
+  maximum as largest,
+  mul,
+  minimum as smallest,
+  sub,
+  add as sum,
+} from '../../operators/index.ts'
+import type { Tensor } from '../../operators/tensor.ts'
 import { aNumber, checkOptions } from '../../options.ts'
 import type { Layer } from './layer.ts'
 import { first, noWeights } from './layer.ts'
@@ -11,27 +21,73 @@ import { type Named, namedLayer } from './named.ts'
 
 const shapeTexts = (shapes: readonly Shape[]): string => shapes.map(shapeText).join(' and ')
 
-/**
- * Keras' `Add`: the sum of two or more inputs of the same shape.
- * @throws WeftgradError 'shape', in a model, for a single input or different shapes.
- */
-export function add(...given: Named<[]>): Layer {
-  return namedLayer('add', given, (name) => ({
+/** A layer that combines two or more inputs element by element; an extent of 1 repeats. */
+function merging(
+  given: Named<[]>,
+  kind: string,
+  className: string,
+  combine: (inputs: readonly Tensor[], name: string) => Tensor,
+): Layer {
+  return namedLayer(kind, given, (name) => ({
     name,
-    className: 'Add',
+    className,
     outputShape(inputs) {
       const [shape] = inputs
-      if (shape === undefined || inputs.length < 2 || inputs.some((other) => !sameShape(other, shape)))
+      const isOneRank = inputs.every((other) => other.length === shape?.length)
+      const merged = inputs.length < 2 || !isOneRank ? undefined : broadcast(inputs)
+      if (merged === undefined)
         throw new WeftgradError(
           'shape',
-          `${name} adds two or more inputs of the same shape, not ${shapeTexts(inputs) || 'none'}.`,
+          `${name} takes two or more inputs of the same shape (an extent of 1 repeats), not ${shapeTexts(inputs) || 'none'}.`,
         )
-      return shape
+      return merged
     },
     weights: noWeights,
-    call: (inputs) => inputs.slice(1).reduce(sum, first(inputs, name)),
+    call: (inputs) => combine(inputs, name),
   }))
 }
+
+const inTurn =
+  (combine: (a: Tensor, b: Tensor) => Tensor) =>
+  (inputs: readonly Tensor[], name: string): Tensor =>
+    inputs.slice(1).reduce(combine, first(inputs, name))
+
+/**
+ * Keras' `Add`: the sum of two or more inputs.
+ * @throws WeftgradError 'shape', in a model, for a single input or shapes that differ.
+ */
+export const add = (...given: Named<[]>): Layer => merging(given, 'add', 'Add', inTurn(sum))
+
+/**
+ * Keras' `Subtract`: the first of two inputs less the second.
+ * @throws WeftgradError 'shape', in a model, for a single input or shapes that differ.
+ */
+export const subtract = (...given: Named<[]>): Layer => merging(given, 'subtract', 'Subtract', inTurn(sub))
+
+/**
+ * Keras' `Multiply`: the product of two or more inputs.
+ * @throws WeftgradError 'shape', in a model, for a single input or shapes that differ.
+ */
+export const multiply = (...given: Named<[]>): Layer => merging(given, 'multiply', 'Multiply', inTurn(mul))
+
+/**
+ * Keras' `Average`: the mean of two or more inputs.
+ * @throws WeftgradError 'shape', in a model, for a single input or shapes that differ.
+ */
+export const average = (...given: Named<[]>): Layer =>
+  merging(given, 'average', 'Average', (inputs, name) => div(inTurn(sum)(inputs, name), inputs.length))
+
+/**
+ * Keras' `Maximum`: the largest of two or more inputs.
+ * @throws WeftgradError 'shape', in a model, for a single input or shapes that differ.
+ */
+export const maximum = (...given: Named<[]>): Layer => merging(given, 'maximum', 'Maximum', inTurn(largest))
+
+/**
+ * Keras' `Minimum`: the smallest of two or more inputs.
+ * @throws WeftgradError 'shape', in a model, for a single input or shapes that differ.
+ */
+export const minimum = (...given: Named<[]>): Layer => merging(given, 'minimum', 'Minimum', inTurn(smallest))
 
 /**
  * Keras' `Concatenate`: joins two or more inputs along an axis. Axes count as in Keras: 0 is the batch, -1 (the

@@ -1,9 +1,24 @@
-/** Batch normalisation (Ioffe & Szegedy 2015). */
+/** Normalisations: over the batch, over the features of an example, over groups of its channels. */
 
-import { add, batchNormalizationTraining, mul, batchNormalization as normalize } from '../../operators/index.ts'
-import { aFlag, aNumber, checkOptions } from '../../options.ts'
+import { WeftgradError } from '../../errors.ts'
+import type { Shape } from '../../graph/node.ts'
+import {
+  add,
+  batchNormalizationTraining,
+  mean,
+  mul,
+  batchNormalization as normalize,
+  layerNormalization as normalizeRows,
+  reciprocal,
+  reshape,
+  sqrt,
+  square,
+  sub,
+} from '../../operators/index.ts'
+import type { Tensor } from '../../operators/tensor.ts'
+import { aFlag, aNumber, checkOptions, countFrom1 } from '../../options.ts'
 import { onesInitializer, zerosInitializer } from '../initializers.ts'
-import type { Layer } from './layer.ts'
+import type { Layer, WeightSpec } from './layer.ts'
 import { channelsOf, first, needed } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
@@ -56,6 +71,96 @@ function makeBatchNormalization(name: string, options: BatchNormalizationOptions
       context.update(movingMean, add(mul(movingMean, momentum), mul(mean, 1 - momentum)))
       context.update(movingVariance, add(mul(movingVariance, momentum), mul(variance, 1 - momentum)))
       return y
+    },
+  }
+}
+
+/** Options of {@link layerNormalization} and {@link groupNormalization}; the defaults are Keras'. */
+export interface LayerNormalizationOptions {
+  /** Added to the variance. 1e-3 by default. */
+  readonly epsilon?: number
+  /** Whether there is an offset, `beta`. True by default. */
+  readonly center?: boolean
+  /** Whether there is a scale, `gamma`. True by default. */
+  readonly scale?: boolean
+}
+
+const exampleKinds = { epsilon: aNumber, center: aFlag, scale: aFlag }
+
+/** The scale and offset of a normalisation without statistics: weights `gamma` and `beta`, each [channels]. */
+function scaleAndOffset(name: string, { center = true, scale = true }: LayerNormalizationOptions) {
+  return {
+    weights(inputs: readonly Shape[]): readonly WeightSpec[] {
+      const shape = [channelsOf(inputs, name)]
+      return [
+        ...(scale ? [{ name: 'gamma', shape, initializer: onesInitializer, trainable: true }] : []),
+        ...(center ? [{ name: 'beta', shape, initializer: zerosInitializer, trainable: true }] : []),
+      ]
+    },
+    of: (weights: readonly Tensor[]) => ({
+      gamma: scale ? weights[0] : undefined,
+      beta: center ? weights[scale ? 1 : 0] : undefined,
+    }),
+  }
+}
+
+/**
+ * Keras' `LayerNormalization` (Ba, Kiros & Hinton 2016) over the last axis: each row gets mean 0 and variance 1. Weights
+ * `gamma` and `beta`, each [features].
+ */
+export function layerNormalization(...given: Named<[options?: LayerNormalizationOptions]>): Layer {
+  return namedLayer('layer_normalization', given, (name, options: LayerNormalizationOptions = {}) => {
+    const { epsilon = 1e-3 } = checkOptions(name, options, exampleKinds)
+    const affine = scaleAndOffset(name, options)
+    return {
+      name,
+      className: 'LayerNormalization',
+      outputShape: (inputs) => first(inputs, name),
+      weights: affine.weights,
+      call: (inputs, weights) => normalizeRows(first(inputs, name), { ...affine.of(weights), epsilon }),
+    }
+  })
+}
+
+/**
+ * Keras' `GroupNormalization` (Wu & He 2018): the channels of an example in `groups` equal groups, each with its own mean and
+ * variance over its channels and all positions. 32 groups by default. Weights `gamma` and `beta`, each [channels].
+ * @throws WeftgradError 'argument' for groups that are not a positive whole number; 'shape', in a model, if they do not divide
+ * the channels.
+ */
+export function groupNormalization(
+  ...given: Named<[options?: LayerNormalizationOptions & { readonly groups?: number }]>
+): Layer {
+  return namedLayer('group_normalization', given, makeGroupNormalization)
+}
+
+function makeGroupNormalization(
+  name: string,
+  options: LayerNormalizationOptions & { readonly groups?: number } = {},
+): Layer {
+  const { epsilon = 1e-3, groups = 32 } = checkOptions(name, options, { ...exampleKinds, groups: countFrom1 })
+  const affine = scaleAndOffset(name, options)
+  return {
+    name,
+    className: 'GroupNormalization',
+    outputShape(inputs) {
+      const channels = channelsOf(inputs, name)
+      if (channels % groups !== 0)
+        throw new WeftgradError('shape', `${name}: ${channels} channels do not divide into ${groups} groups.`)
+      return first(inputs, name)
+    },
+    weights: affine.weights,
+    call(inputs, weights) {
+      const x = first(inputs, name)
+      const channels = x.shape.at(-1) ?? 1
+      const split = reshape(x, [...x.shape.slice(0, -1), groups, channels / groups])
+      const axes = split.shape.map((_, axis) => axis).filter((axis) => axis > 0 && axis !== split.shape.length - 2)
+      const centered = sub(split, mean(split, { axes, keepDims: true }))
+      const variance = mean(square(centered), { axes, keepDims: true })
+      const normal = reshape(mul(centered, reciprocal(sqrt(add(variance, epsilon)))), x.shape)
+      const { gamma, beta } = affine.of(weights)
+      const scaled = gamma === undefined ? normal : mul(normal, gamma)
+      return beta === undefined ? scaled : add(scaled, beta)
     },
   }
 }

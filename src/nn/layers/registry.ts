@@ -3,15 +3,18 @@
 import { WeftgradError } from '../../errors.ts'
 import { nameHint } from '../../near-names.ts'
 import { gelu } from '../../operators/activation.ts'
+import { hardSigmoid, hardSilu, mish, relu6, selu, silu, softplus } from '../../operators/composed-activations.ts'
 import type { Tensor } from '../../operators/tensor.ts'
-import { activation } from './activation.ts'
-import { conv2d, depthwiseConv2d, separableConv2d, zeroPadding2d } from './convolution.ts'
+import { activation, elu, leakyReLU, reLU, softmax } from './activation.ts'
+import { multiHeadAttention } from './attention.ts'
+import { conv1d, conv2d, conv2dTranspose, depthwiseConv2d, separableConv2d, zeroPadding2d } from './convolution.ts'
 import { dense, dropout, flatten, reshape } from './core.ts'
 import type { Layer } from './layer.ts'
-import { add, concatenate } from './merging.ts'
-import { batchNormalization } from './normalization.ts'
+import { add, average, concatenate, maximum, minimum, multiply, subtract } from './merging.ts'
+import { batchNormalization, groupNormalization, layerNormalization } from './normalization.ts'
 import { averagePooling2d, globalAveragePooling2d, globalMaxPooling2d, maxPooling2d } from './pooling.ts'
-import { normalization } from './standardization.ts'
+import { cropping2d, upSampling2d } from './resampling.ts'
+import { normalization, rescaling } from './standardization.ts'
 
 /** A layer's settings by Keras' names in camel case, as in {@link Layer.config}. */
 export type LayerConfig = Readonly<Record<string, unknown>>
@@ -28,27 +31,49 @@ export interface LayerDescription {
 }
 
 /** Activation functions that are not options by name, by their names in files. */
-const functions: Readonly<Record<string, (x: Tensor) => Tensor>> = { gelu }
+const functions: Readonly<Record<string, (x: Tensor) => Tensor>> = {
+  ...{ gelu, mish, relu6, selu, silu, softplus },
+  ...{ swish: silu, hard_sigmoid: hardSigmoid, hard_silu: hardSilu, hard_swish: hardSilu },
+}
 
 // Layers check their settings themselves, so the casts promise nothing.
 const makers: Readonly<Record<string, LayerMaker>> = {
   Activation: (name, config) => activation(name, config.activation as 'linear'),
   Add: (name) => add(name),
+  Average: (name) => average(name),
   AveragePooling2D: (name, config) => averagePooling2d(name, config),
   BatchNormalization: (name, config) => batchNormalization(name, config),
   Concatenate: (name, config) => concatenate(name, config),
+  Conv1D: (name, { filters, kernelSize, ...options }) => conv1d(name, filters as number, kernelSize as number, options),
   Conv2D: (name, { filters, kernelSize, ...options }) => conv2d(name, filters as number, kernelSize as number, options),
+  Conv2DTranspose: (name, { filters, kernelSize, ...options }) =>
+    conv2dTranspose(name, filters as number, kernelSize as number, options),
+  Cropping2D: (name, { cropping }) => cropping2d(name, cropping as number),
   Dense: (name, { units, ...options }) => dense(name, units as number, options),
   DepthwiseConv2D: (name, { kernelSize, ...options }) => depthwiseConv2d(name, kernelSize as number, options),
   Dropout: (name, { rate }) => dropout(name, rate as number),
+  ELU: (name, config) => elu(name, config),
   Flatten: (name) => flatten(name),
   GlobalAveragePooling2D: (name) => globalAveragePooling2d(name),
   GlobalMaxPooling2D: (name) => globalMaxPooling2d(name),
+  GroupNormalization: (name, config) => groupNormalization(name, config),
+  LayerNormalization: (name, config) => layerNormalization(name, config),
+  LeakyReLU: (name, config) => leakyReLU(name, config),
   MaxPooling2D: (name, config) => maxPooling2d(name, config),
+  Maximum: (name) => maximum(name),
+  Minimum: (name) => minimum(name),
+  MultiHeadAttention: (name, { numHeads, keyDim, ...options }) =>
+    multiHeadAttention(name, numHeads as number, keyDim as number, options),
+  Multiply: (name) => multiply(name),
   Normalization: (name) => normalization(name),
+  ReLU: (name, config) => reLU(name, config),
+  Rescaling: (name, { scale, ...options }) => rescaling(name, scale as number, options),
   Reshape: (name, { targetShape }) => reshape(name, targetShape as number[]),
   SeparableConv2D: (name, { filters, kernelSize, ...options }) =>
     separableConv2d(name, filters as number, kernelSize as number, options),
+  Softmax: (name) => softmax(name),
+  Subtract: (name) => subtract(name),
+  UpSampling2D: (name, config) => upSampling2d(name, config),
   ZeroPadding2D: (name, { padding }) => zeroPadding2d(name, padding as number),
 }
 

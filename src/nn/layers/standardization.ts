@@ -1,9 +1,10 @@
-/** Standardises features with statistics computed before training: Keras' `Normalization`. */
+/** Layers that prepare inputs: with statistics computed before training, or with fixed numbers. */
 
-import { div, maximum, sqrt, sub } from '../../operators/index.ts'
+import { add, div, maximum, mul, sqrt, sub } from '../../operators/index.ts'
+import { aNumber, checkOptions, checkValue } from '../../options.ts'
 import { onesInitializer, zerosInitializer } from '../initializers.ts'
 import type { Layer } from './layer.ts'
-import { channelsOf, first, needed } from './layer.ts'
+import { channelsOf, first, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
 /** Keeps constant features at 0: otherwise a rounding error would be divided by almost nothing. */
@@ -28,4 +29,24 @@ export function normalization(...given: Named<[]>): Layer {
     call: (inputs, [mean, variance]) =>
       div(sub(first(inputs, name), needed(mean, name)), maximum(sqrt(needed(variance, name)), leastDeviation)),
   }))
+}
+
+/**
+ * Keras' `Rescaling`: x scale + offset; the offset is 0 by default. `rescaling(1 / 127.5, { offset: -1 })` takes bytes to [-1, 1].
+ * @throws WeftgradError 'argument' for anything but numbers.
+ */
+export function rescaling(...given: Named<[scale: number, options?: { readonly offset?: number }]>): Layer {
+  return namedLayer('rescaling', given, makeRescaling, ['scale'])
+}
+
+function makeRescaling(name: string, scale: number, options: { readonly offset?: number } = {}): Layer {
+  checkValue(`${name}: scale`, scale, aNumber)
+  const { offset = 0 } = checkOptions(name, options, { offset: aNumber })
+  return {
+    name,
+    className: 'Rescaling',
+    outputShape: (inputs) => first(inputs, name),
+    weights: noWeights,
+    call: (inputs) => add(mul(first(inputs, name), scale), offset),
+  }
 }

@@ -1,0 +1,47 @@
+/** Layers that TensorFlow.js lacks, against Keras: test/fixtures/keras-layers/write.py wrote its results. */
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { layerOf } from '../src/nn/layers/registry.ts'
+import { tensor } from '../src/operators/tensor.ts'
+import { disagreement } from './support/compare.ts'
+import { useDevice } from './support/device.ts'
+
+interface Numbers {
+  readonly shape: number[]
+  readonly data: number[]
+}
+
+interface LayerCase {
+  readonly name: string
+  readonly className: string
+  readonly config: Readonly<Record<string, unknown>>
+  readonly inputs: readonly Numbers[]
+  readonly weights: readonly (Numbers & { readonly name: string })[]
+  readonly output: Numbers
+}
+
+const fixture = new URL('fixtures/keras-layers/layers.json', import.meta.url)
+const { cases } = JSON.parse(readFileSync(fixture, 'utf8')) as { cases: readonly LayerCase[] }
+
+const device = useDevice()
+
+describe('a layer built from its config has the weights and results of Keras', () => {
+  it.each(cases.map((one) => [`${one.className}: ${one.name}`, one] as const))(
+    '%s',
+    async (_, { className, config, inputs, weights, output }) => {
+      const layer = layerOf({ className, name: 'layer', config })
+      const shapes = inputs.map(({ shape }) => shape.slice(1))
+      const specs = layer.weights(shapes)
+      expect(specs.map(({ name, shape }) => ({ name, shape }))).toEqual(
+        weights.map(({ name, shape }) => ({ name, shape })),
+      )
+      expect(layer.outputShape(shapes)).toEqual(output.shape.slice(1))
+      const given = ({ shape, data }: Numbers) => tensor(data, shape)
+      const context = { training: false, seed: 1, counter: undefined, update: () => undefined }
+      const y = layer.call(inputs.map(given), weights.map(given), context)
+      expect(y.shape).toEqual(output.shape)
+      const own = await y.data({ device: device() })
+      expect(disagreement(own, output.data, { rtol: 1e-5, atol: 2e-6 }, y.shape)).toBeUndefined()
+    },
+  )
+})
