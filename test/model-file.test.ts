@@ -1,4 +1,7 @@
 /** A model's file: every layer is described and built again, and nothing else is read as a model. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readSafetensors, writeSafetensors } from '../src/format/safetensors.ts'
 import { gelu, mul, type Tensor, tensor } from '../src/index.ts'
@@ -6,6 +9,7 @@ import * as nn from '../src/nn/index.ts'
 import { describeLayer, layerOf } from '../src/nn/layers/registry.ts'
 import type { Layer } from '../src/nn/layers.ts'
 import * as layers from '../src/nn/layers.ts'
+import { loadModel, saveModel } from '../src/nn/model-file.node.ts'
 import { pretrained } from '../src/nn/models/pretrained.ts'
 import { useDevice } from './support/device.ts'
 
@@ -138,6 +142,23 @@ describe("a model's file", () => {
       expect(() => nn.decodeModel(bytes, { source: 'odd.safetensors' })).toThrow(/odd.safetensors describes no model/)
     }
     await expect(nn.encodeModel(nn.lenet5(), { classNames: ['cat'] })).rejects.toMatchObject({ code: 'mismatch' })
+  })
+
+  it('is written and read whole in Node.js', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'weftgrad-model-'))
+    try {
+      const path = join(folder, 'model.safetensors')
+      using model = nn.sequential('m', [2], [nn.dense(2)], { seed: 5 })
+      await saveModel(model, path, { classNames: ['a', 'b'] })
+      const { model: back, classNames } = await loadModel(path)
+      using copy = back
+      expect(classNames).toEqual(['a', 'b'])
+      expect(await copy.weightNumbers()).toEqual(await model.weightNumbers())
+      await expect(loadModel(join(folder, 'none'))).rejects.toMatchObject({ code: 'file' })
+      await expect(saveModel(model, join(path, 'm'))).rejects.toMatchObject({ code: 'file' })
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 
   const layer = (changes: object): object => ({

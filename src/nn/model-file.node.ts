@@ -1,0 +1,32 @@
+/** Models in files. */
+
+import { writeFileAtomic } from '../format/atomic-write.node.ts'
+import { readHostFile } from '../format/host-file.node.ts'
+import type { Model } from './model.ts'
+import {
+  type DecodedModel,
+  type DecodeModelOptions,
+  decodeModel,
+  type EncodeModelOptions,
+  encodeModel,
+} from './model-file.ts'
+
+/** The most bytes that Node.js reads at once. Such a model has half a billion parameters. */
+const mostBytes = 2 ** 31 - 1
+
+/**
+ * Writes a model to a file, whole or not at all: its layers, weights, class names and description, as safetensors.
+ * {@link loadModel} restores it.
+ * @throws WeftgradError as `encodeModel`, before anything is written; 'file' if the file cannot be written.
+ */
+export async function saveModel(model: Model, path: string, options: EncodeModelOptions = {}): Promise<void> {
+  await writeFileAtomic(path, await encodeModel(model, options))
+}
+
+/**
+ * Restores the model of a file that {@link saveModel} wrote, or that a training left in its run's folder. `dispose()` it.
+ * @throws WeftgradError 'file' if the file cannot be read, else as `decodeModel`.
+ */
+export async function loadModel(path: string, options: Omit<DecodeModelOptions, 'source'> = {}): Promise<DecodedModel> {
+  return decodeModel(readHostFile(path, mostBytes), { ...options, source: path })
+}
