@@ -21,9 +21,8 @@ import {
 import { checkedVectorsPerLane, plainWorkgroupSize } from '../schedule/occupancy.ts'
 import { partialsShare } from '../schedule/split-k.ts'
 import { vectorType, widestVector } from '../schedule/subgroup-tile.ts'
-import { declareFunctions, finite, isNan, scalar } from '../wgsl/functions.ts'
+import { declareFunctions, finite, isNan, scalar, widths } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { component, repeat } from '../wgsl/text.ts'
 
 /** The number of u32 words in the state buffer. */
 export const trainingStateWords = 4
@@ -109,6 +108,7 @@ function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
     ...sums.flatMap((sum) => [sum.count, ...sum.targets.flatMap((t) => [t.from, t.to, t.count])]),
   )
   const type = vectorType(width)
+  const bits = widths[type].u
   const shares = sums.map(({ splits }, i) =>
     partialsShare({ type, splits, partial: `partial${i}`, vectors: `u.vectors${i}`, count: `u.splits${i}` }, target),
   )
@@ -167,8 +167,10 @@ ${sum.targets.map((_, j) => `      if (${index} >= u.from${i}_${j} && ${index} <
         workgroups: firstGroup + checkGroups,
         declarations: `${recordDeclarations(target)}
 ${shares.map(({ declarations }) => declarations).join('')}
+// The largest exponents that this lane saw: one test at the end is cheaper than one for each number.
+var<private> exponents: ${bits};
 fn check(x: ${type}) {
-${repeat(width, (i) => `  if (!isFinite(${component('x', width, i)})) { atomicStore(&state[${notFiniteWord}], 1u); }`)}
+  exponents = max(exponents, bitcast<${bits}>(x) & ${bits}(0x7f800000u));
 }`,
         body: `
   if (group >= groups) { return; }
@@ -179,7 +181,8 @@ ${sumBodies.join('')}
   if (group >= u.firstCheck) {
     let first = (group - u.firstCheck) * ${lanes}u + lane;
 ${ranges.map((_, i) => `    for (var i = u.begin${i} + first; i < u.end${i}; i += u.checkLanes) { check(gradients[i]); }`).join('\n')}
-  }`,
+  }
+  if (any(exponents == ${bits}(0x7f800000u))) { atomicStore(&state[${notFiniteWord}], 1u); }`,
       }),
     ],
     scratchBytes: [],
