@@ -56,9 +56,24 @@ function inNode({ name, include, exclude, env = {} }: InNode): TestProjectInline
  * halves it; it keeps such code apart from other code in its cache. All other tests, and these in `npm run test:full`,
  * run the code that users run.
  */
-const unoptimised = process.env.WEFTGRAD_TEST_FULL === '1' ? {} : { GALLIVM_PERF: 'nopt' }
+const isFull = process.env.WEFTGRAD_TEST_FULL === '1'
+const unoptimised = isFull ? {} : { GALLIVM_PERF: 'nopt' }
+
+/**
+ * In `npm run test:full`, all cases and variants also run with subgroups of 4 and 16 lanes: lavapipe makes them as wide as its
+ * vectors, 8 by default here. No kernel may rely on a width.
+ */
+const otherLanes = (isFull ? [4, 16] : []).map((lanes) =>
+  inNode({
+    name: `${lanes} lanes`,
+    include: ['test/operators.test.ts'],
+    exclude: [],
+    env: { LP_NATIVE_VECTOR_WIDTH: String(32 * lanes), WEFTGRAD_TEST_LANES: String(lanes), GALLIVM_PERF: 'nopt' },
+  }),
+)
 
 const projectsInNode = [
+  ...otherLanes,
   inNode({ name: 'kernels', include: kernelTests, exclude: [browserTests], env: unoptimised }),
   inNode({ name: 'node', include: ['test/**/*.test.ts'], exclude: [browserTests, ...kernelTests] }),
 ]

@@ -22,6 +22,12 @@ beforeAll(async () => {
   liveBytesBefore = device().memory().liveBytes
 })
 
+const lanes = process.env.WEFTGRAD_TEST_LANES
+test.runIf(lanes !== undefined)('subgroups have the width that this project asks for', ({ skip }) => {
+  if (!/llvmpipe/i.test(device().describe())) skip('only lavapipe makes subgroups as wide as LP_NATIVE_VECTOR_WIDTH')
+  expect(device().subgroups.size).toBe(Number(lanes))
+})
+
 /** The result of a case in TensorFlow.js. */
 function tensorFlowForward(testCase: Case, { inputs }: Expectation): NumbersWithShape {
   const { tfjs } = testCase
