@@ -8,6 +8,7 @@ import { escaped } from '../../printable.ts'
 import { driverName, isHardware } from '../adapter-info.ts'
 import { loadDawn, requestFrom, seenBy } from './dawn.ts'
 import type { CachedDriver } from './driver-folder.ts'
+import { gpuNodes } from './gpu-nodes.ts'
 import { FAST_MESA, isAtLeast } from './mesa.ts'
 import { ALTERNATIVES, cachedDriver, canProvision, provisionDriver } from './provision.ts'
 import { lavapipeInUse, useVectorWidth } from './vector-width.ts'
@@ -123,7 +124,8 @@ async function findOnLinux(search: Search, provision: boolean): Promise<Found | 
   // A fast lavapipe in the cache goes before the system's, unless the user chose the drivers.
   useVectorWidth(lavapipeInUse(cached))
   const replaced = cached.state === 'whole' && isAtLeast(cached.driver.mesaVersion, FAST_MESA) && !driversAreGiven()
-  if (systemIcds().length > 0) {
+  // Without a GPU the system's drivers have nothing else to offer, and the loader would print errors.
+  if (systemIcds().length > 0 && !(replaced && gpuNodes().length === 0)) {
     // The GPU's driver has no loader here: lavapipe's packages include one.
     if (!hasLoader() && cached.state !== 'whole' && provision && canProvision())
       cached = { state: 'whole', driver: await fetchDriver(search) }
@@ -138,15 +140,16 @@ async function findOnLinux(search: Search, provision: boolean): Promise<Found | 
     } else search.remarks.push(`${systemIcds().join(', ')} cannot be used without libvulkan.so.1 (package libvulkan1)`)
   }
   if (cached.state === 'damaged') search.remarks.push(`the driver in ${cached.folder} is damaged: ${cached.reason}`)
-  if (cached.state === 'whole' && loads(cached.driver, search)) {
-    const found = await lookInCache(cached.driver, search)
-    if (found || !replaced) return found
-  }
+  const loaded = cached.state === 'whole' && loads(cached.driver, search) ? cached.driver : undefined
+  const found = loaded && (await lookInCache(loaded, search))
+  if (found) return found
+  // What was left out above is better than nothing.
   if (replaced && systemIcds().length > 0 && hasLoader()) {
     useSystemIcds()
-    const found = await look(search, 'system')
-    if (found) return found
+    const slower = await look(search, 'system')
+    if (slower) return slower
   }
+  if (loaded) return undefined
   // The user named an adapter other than the one that would be downloaded: the search ends here.
   if (!provision || (search.wanted && !/llvmpipe|lavapipe|software|mesa|cpu/i.test(search.wanted))) return undefined
   const driver = await fetchDriver(search)

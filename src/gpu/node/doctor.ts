@@ -2,15 +2,14 @@
  * `weftgrad doctor`: reports adapter, driver and environment, and what would make weftgrad faster. Returns plain data,
  * which src/cli prints. Downloads nothing.
  */
-import { accessSync, constants, readdirSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { join } from 'node:path'
 import { WeftgradError } from '../../errors.ts'
 import type { Subgroups } from '../device.ts'
 import { type AdapterSource, type FoundAdapter, findAdapter } from './adapter.ts'
 import { readCodename } from './apt.ts'
 import { cacheFolder } from './cache.ts'
 import type { DriverState } from './driver-folder.ts'
+import { type GpuNode, gpuNodes } from './gpu-nodes.ts'
 import { FAST_MESA, isLavapipe, isSlowLavapipe, waysToFastMesa } from './mesa.ts'
 import { deviceOn } from './open.ts'
 import { type Processor, thisProcessor } from './processor.ts'
@@ -134,35 +133,6 @@ function describeAdapter(found: FoundAdapter, subgroups: Subgroups): AdapterDiag
 
 function pick<K extends string, V>(keys: readonly K[], value: (key: K) => V): Record<K, V> {
   return Object.fromEntries(keys.map((key) => [key, value(key)])) as Record<K, V>
-}
-
-/** A device file of a GPU, and whether this user can open it. */
-export interface GpuNode {
-  readonly path: string
-  readonly usable: boolean
-}
-
-function gpuNodes(): GpuNode[] {
-  const inFolder = (folder: string, pattern: RegExp): string[] => {
-    try {
-      return readdirSync(folder)
-        .filter((name) => pattern.test(name))
-        .map((name) => join(folder, name))
-    } catch {
-      return []
-    }
-  }
-  const paths = [...inFolder('/dev', /^(nvidia\d+|dxg|kfd)$/), ...inFolder('/dev/dri', /^renderD\d+$/)]
-  return paths.map((path) => ({ path, usable: mayOpen(path) }))
-}
-
-function mayOpen(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK | constants.W_OK)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** The sentences of `Diagnosis.faster`. */
