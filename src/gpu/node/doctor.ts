@@ -187,9 +187,8 @@ export function whatWouldBeFaster(found: {
 }
 
 /**
- * The start of a sentence. Both were measured on two cores: the factor of 1.6 on an Intel processor with AVX-512; the
- * others on AMD's Zen 3, without AVX-512, by time of the processor: LeNet-5's first step 1.8 to 2.2, VGG16 1.3 to 1.5,
- * LeNet-5's later steps 0.75 to 0.9.
+ * The start of a sentence. The factor of 1.6 was measured on an Intel processor with AVX-512, the others on AMD's Zen 3
+ * without it: the table in docs/environment.md.
  */
 function costOfSlowLavapipe({ gathers }: Pick<Processor, 'gathers'>): string {
   const newer = `Mesa ${FAST_MESA.join('.')} or newer`
