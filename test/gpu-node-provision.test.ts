@@ -31,8 +31,14 @@ import {
   removeStaleStaging,
 } from '../src/gpu/node/driver-folder.ts'
 import { neededLibraries } from '../src/gpu/node/elf.ts'
-import { cachedDriver, provisionDriver } from '../src/gpu/node/provision.ts'
-import { DriverDoesNotLoad, driversAreGiven, systemIcds, useCachedDriver } from '../src/gpu/node/vulkan.ts'
+import { cachedDriver, fetchFastDriver, provisionDriver } from '../src/gpu/node/provision.ts'
+import {
+  DriverDoesNotLoad,
+  driversAreGiven,
+  systemIcds,
+  useCachedDriver,
+  useSystemIcds,
+} from '../src/gpu/node/vulkan.ts'
 import { failure } from './support/failure.ts'
 
 /** A 64-bit ELF library that contains only a list of the libraries it needs. */
@@ -174,6 +180,70 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     expect(lines[0]).toContain('WEFTGRAD_NO_SETUP=1')
   })
 
+  /** Debian 13 with Mesa 25.0.7, and 26.1.6 in its backports, or what `backports` (a line of shell) makes of them. */
+  function fakeTrixie({ backports = 'true' }: { backports?: string } = {}): void {
+    writeFileSync(join(places.etcApt, 'sources.list'), 'deb http://mirror.example/debian trixie main\n')
+    writeFileSync(places.osRelease, 'ID=debian\nVERSION_CODENAME=trixie\n')
+    // The second argument is the configuration, the sources lie beside it.
+    const usesBackports = 'grep -q trixie-backports "$(dirname "$2")/mirrors.sources" "$2"'
+    fakeProgram(
+      'apt-get',
+      `case "$*" in *update*) if ${usesBackports}; then ${backports}; fi;; *download*) : > mesa.deb;; esac`,
+    )
+    fakeProgram(
+      'apt-cache',
+      `version=25.0.7-2; if ${usesBackports}; then version=26.1.6-1~bpo13+1; fi
+       case "$*" in *policy*) printf "mesa-vulkan-drivers:\\n  Installed: (none)\\n  Candidate: $version\\n";; esac`,
+    )
+  }
+  const noBackports = `echo "E: The repository 'trixie-backports' does not have a Release file." >&2; exit 100`
+
+  test('takes the faster Mesa in the backports of Debian 13', async () => {
+    fakeTrixie()
+    expect((await provisionDriver({ log, places })).mesaVersion).toBe('26.1.6-1~bpo13+1')
+    expect(lines).toHaveLength(1)
+  })
+
+  test("takes the release's own Mesa if the backports cannot be used, and says why", async () => {
+    fakeTrixie({ backports: noBackports })
+    expect((await provisionDriver({ log, places })).mesaVersion).toBe('25.0.7-2')
+    expect(lines[1]).toMatch(
+      /trixie-backports cannot be used .*does not have a Release file.* itself has Mesa 25\.0\.7/,
+    )
+  })
+
+  test('names both reasons if the backports cannot be used and the own Mesa is too old', async () => {
+    fakeProgram(
+      'apt-get',
+      `case "$*" in *update*) if grep -q backports "$2"; then ${noBackports}; fi;; *download*) : > mesa.deb;; esac`,
+    )
+    fakeProgram('apt-cache', `printf 'mesa-vulkan-drivers:\\n  Candidate: 22.3.6-1\\n'`)
+    const { message } = await refusal()
+    expect(message).toContain('offers only mesa-vulkan-drivers 22.3.6-1')
+    expect(message).toContain('does not have a Release file')
+  })
+
+  test('replaces a slow driver by a fast one', async () => {
+    fakeTrixie({ backports: noBackports })
+    await provisionDriver({ log, places })
+    fakeTrixie()
+    expect((await fetchFastDriver({ log, places }))?.mesaVersion).toBe('26.1.6-1~bpo13+1')
+    expect(cachedDriver(places)).toMatchObject({ state: 'whole', driver: { mesaVersion: '26.1.6-1~bpo13+1' } })
+    expect(readdirSync(driversFolder())).toEqual([`lavapipe-trixie-${process.arch}`])
+  })
+
+  test('leaves a slow driver where it is if there is no faster one, or no network, and says so', async () => {
+    fakeTrixie({ backports: noBackports })
+    await provisionDriver({ log, places })
+    expect(await fetchFastDriver({ log, places })).toBeUndefined()
+    expect(lines.at(-1)).toContain('the mirrors of trixie have Mesa 25.0.7-2 at most')
+    fakeProgram('apt-get', 'echo "E: Could not connect to mirror.example" >&2; exit 100')
+    expect(await fetchFastDriver({ log, places })).toBeUndefined()
+    expect(lines.at(-1)).toContain('Could not connect to mirror.example')
+    expect(cachedDriver(places)).toMatchObject({ state: 'whole', driver: { mesaVersion: '25.0.7-2' } })
+    expect(readdirSync(driversFolder())).toEqual([`lavapipe-trixie-${process.arch}`])
+  })
+
   test('by several processes at once leaves one complete driver and nothing else', async () => {
     const drivers = await Promise.all([1, 2, 3].map(() => provisionDriver({ log, places })))
     expect(new Set(drivers.map((driver) => driver.folder)).size).toBe(1)
@@ -298,6 +368,15 @@ describe.runIf(process.platform === 'linux')('provisioning', () => {
     writeFileSync(join(icds, 'radeon_icd.x86_64.json'), '{}')
     process.env.XDG_DATA_DIRS = ['relative', join(folder, 'nowhere'), join(folder, 'share')].join(delimiter)
     expect(systemIcds()).toContain(join(icds, 'radeon_icd.x86_64.json'))
+  })
+
+  test("hides the system's lavapipe for a faster one, and shows it again", () => {
+    const files = process.env.VK_DRIVER_FILES
+    useSystemIcds({ withoutLavapipe: true })
+    expect(process.env.VK_LOADER_DRIVERS_DISABLE).toBe('lvp_icd*')
+    useSystemIcds()
+    expect(process.env.VK_LOADER_DRIVERS_DISABLE).toBe(before.VK_LOADER_DRIVERS_DISABLE)
+    if (files !== undefined) process.env.VK_DRIVER_FILES = files
   })
 
   test('of a driver that does not load says so before it changes the environment', async () => {

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { driverName } from '../src/gpu/adapter-info.ts'
 import { findAdapter, flagsFor } from '../src/gpu/node/adapter.ts'
 import { cachePath } from '../src/gpu/node/cache.ts'
-import { diagnose, whatWouldBeFaster } from '../src/gpu/node/doctor.ts'
+import { type AdapterDiagnosis, diagnose, whatWouldBeFaster } from '../src/gpu/node/doctor.ts'
 
 describe('the cache folder', () => {
   const at = (platform: NodeJS.Platform, env: Record<string, string>, home: string | undefined = '/home/ada') =>
@@ -139,6 +139,8 @@ describe('an adapter', () => {
       description: 'llvmpipe: Mesa 25.0.7 (LLVM 15.0.6) 0.0.1',
     }
     expect(driverName(llvmpipe)).toBe('llvmpipe, Mesa 25.0.7 (LLVM 15.0.6)')
+    const without = { ...llvmpipe, description: 'llvmpipe: Mesa 26.1.6-1~bpo13+1 (LLVM 19.1.7)' }
+    expect(driverName(without)).toBe('llvmpipe, Mesa 26.1.6-1~bpo13+1 (LLVM 19.1.7)')
     expect(driverName({ vendor: 'v', architecture: 'a', device: '', description: '' })).toBe('v a')
     const wgpu = { vendor: '65541', architecture: '', device: '0', description: 'llvmpipe (LLVM 15.0.6, 256 bits)' }
     expect(driverName(wgpu)).toBe('llvmpipe (LLVM 15.0.6, 256 bits)')
@@ -157,16 +159,54 @@ test('Deno is told to use its own WebGPU, and nothing is downloaded', async () =
   }
 })
 
-test('doctor explains why a GPU is not used', () => {
-  const on = (paths: readonly string[], usable = true) =>
-    whatWouldBeFaster({
-      adapter: undefined,
-      systemDrivers: [],
-      gpuNodes: paths.map((path) => ({ path, usable })),
-      env: {},
-    })[0]
-  expect(on(['/dev/nvidia0'])).toContain('nvidia_icd.json')
-  expect(on(['/dev/dri/renderD128'])).toContain('mesa-vulkan-drivers')
-  expect(on(['/dev/dri/renderD128'], false)).toContain('join the group')
-  expect(on([])).toBeUndefined()
+describe('doctor', () => {
+  const nothing = {
+    adapter: undefined,
+    systemDrivers: [],
+    gpuNodes: [],
+    env: {},
+    vectorWidth: undefined,
+    processor: { gathers: true },
+    codename: 'bookworm',
+    driversAreGiven: false,
+  }
+  const lavapipe = (mesa: string) => ({
+    driver: `llvmpipe, Mesa ${mesa} (LLVM 19.1.7)`,
+    hardware: false,
+    features: { subgroups: true } as AdapterDiagnosis['features'],
+    subgroups: { size: 8, pinned: false, problem: undefined },
+  })
+  const slow = { ...nothing, adapter: lavapipe('25.0.7-2'), codename: 'trixie' }
+  const about = (found: Parameters<typeof whatWouldBeFaster>[0], what: string) =>
+    whatWouldBeFaster(found).filter((sentence) => sentence.includes(what))
+
+  test('explains why a GPU is not used', () => {
+    const on = (paths: readonly string[], usable = true) =>
+      whatWouldBeFaster({ ...nothing, gpuNodes: paths.map((path) => ({ path, usable })) })[0]
+    expect(on(['/dev/nvidia0'])).toContain('nvidia_icd.json')
+    expect(on(['/dev/dri/renderD128'])).toContain('mesa-vulkan-drivers')
+    expect(on(['/dev/dri/renderD128'], false)).toContain('join the group')
+    expect(on([])).toBeUndefined()
+  })
+
+  test('says what an older lavapipe costs, with the next step on this system', () => {
+    expect(about(slow, 'Mesa 26.1')).toEqual([
+      "This Mesa's lavapipe is about 1.6 times slower than Mesa 26.1 or newer: " +
+        'run `weftgrad setup`, which downloads Mesa 26.1 from trixie-backports.',
+    ])
+    expect(about({ ...slow, codename: 'bookworm' }, 'Mesa 26.1')[0]).toMatch(/\(bookworm\) have 25\.0 at most\.$/)
+    expect(about({ ...slow, adapter: lavapipe('26.1.6') }, 'Mesa 26.1')).toEqual([])
+  })
+
+  test('claims the factor only where the processor gathers', () => {
+    const [sentence] = about({ ...slow, processor: { gathers: false } }, 'Mesa 26.1')
+    expect(sentence).not.toContain('1.6')
+    expect(sentence).toContain('LeNet-5 up to 1.3 times slower')
+  })
+
+  test('asks for a measurement of the width of vectors only if one is missing', () => {
+    const width = (isOpen: boolean) => ({ bits: undefined, why: '', isOpen })
+    expect(about({ ...slow, vectorWidth: width(true) }, 'AVX-512')).toHaveLength(1)
+    expect(about({ ...slow, vectorWidth: width(false) }, 'AVX-512')).toEqual([])
+  })
 })

@@ -181,6 +181,11 @@ function addMachine(program: Command): void {
     await setupCommand(task, options)
   })
 
+  program.command('time-vectors', { hidden: true }).action(async () => {
+    const { timeVectorsCommand } = await import('./time-vectors.ts')
+    await timeVectorsCommand()
+  })
+
   program
     .command('bench')
     .description('benchmark kernels and training steps; see `weftgrad bench --help`')

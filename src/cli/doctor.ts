@@ -54,6 +54,7 @@ function print(diagnosis: Diagnosis, data: DataDiagnosis, dataTitle: string, { s
     line('found as', sourceInWords[adapter.source])
     line('device', [adapter.name, adapter.vendor, adapter.architecture].filter((part) => part !== '').join(', '))
     line('subgroups', subgroupText(adapter))
+    if (diagnosis.vectorWidth) line('vectors', diagnosis.vectorWidth.why)
     line('features', featureText(adapter))
     for (const [name, value] of Object.entries(adapter.limits))
       say(`  ${dim(name.padEnd(34))} ${limitText(name, value)}`)

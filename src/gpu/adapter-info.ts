@@ -15,11 +15,11 @@ export function deviceName({ device }: Pick<GPUAdapterInfo, 'device'>): string {
 }
 
 /**
- * The driver's name. Dawn's description holds the driver's name, its own description and a version: `llvmpipe: Mesa
- * 25.0.7 (LLVM 15.0.6) 0.0.1`. Browsers report vendor and architecture, and often nothing else.
+ * The driver's name. Dawn's description holds the driver's name, its own description and, of most, a version: `llvmpipe:
+ * Mesa 25.0.7 (LLVM 15.0.6) 0.0.1`. Browsers report vendor and architecture, and often nothing else.
  */
 export function driverName(info: Pick<GPUAdapterInfo, 'vendor' | 'architecture' | 'device' | 'description'>): string {
-  const description = info.description.replace(/^([^:]+): (.*\S) [\d.]+$/, '$1, $2')
+  const description = info.description.replace(/^([^:]+): (.*?\S)(?: [\d.]+)?$/, '$1, $2')
   const device = deviceName(info).replace(/-+$/, '')
   // These drivers repeat their name and version as the device.
   const suffix = device !== '' && !/^(llvmpipe|lavapipe)/.test(device) ? ` on ${device}` : ''

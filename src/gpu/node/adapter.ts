@@ -8,7 +8,10 @@ import { escaped } from '../../printable.ts'
 import { driverName, isHardware } from '../adapter-info.ts'
 import { loadDawn, requestFrom, seenBy } from './dawn.ts'
 import type { CachedDriver } from './driver-folder.ts'
+import { gpuNodes } from './gpu-nodes.ts'
+import { FAST_MESA, isAtLeast } from './mesa.ts'
 import { ALTERNATIVES, cachedDriver, canProvision, provisionDriver } from './provision.ts'
+import { lavapipeInUse, useVectorWidth } from './vector-width.ts'
 import {
   DriverDoesNotLoad,
   driversAreGiven,
@@ -120,12 +123,16 @@ type Found = Instance & { readonly adapter: GPUAdapter }
 async function findOnLinux(search: Search, provision: boolean): Promise<Found | undefined> {
   prepareShaderCache()
   let cached = cachedDriver()
-  if (systemIcds().length > 0) {
+  // A fast lavapipe in the cache goes before the system's, unless the user chose the drivers.
+  useVectorWidth(lavapipeInUse(cached))
+  const replaced = cached.state === 'whole' && isAtLeast(cached.driver.mesaVersion, FAST_MESA) && !driversAreGiven()
+  // Without a GPU the system's drivers have nothing else to offer, and the loader would print errors.
+  if (systemIcds().length > 0 && !(replaced && gpuNodes().length === 0)) {
     // The GPU's driver has no loader here: lavapipe's packages include one.
     if (!hasLoader() && cached.state !== 'whole' && provision && canProvision())
       cached = { state: 'whole', driver: await fetchDriver(search) }
     if (hasLoader() || (cached.state === 'whole' && loadCachedLoader(cached.driver))) {
-      useSystemIcds()
+      useSystemIcds({ withoutLavapipe: replaced })
       const found = await look(search, 'system')
       if (found) return found
       const which = driversAreGiven() ? 'VK_DRIVER_FILES names' : 'the system has'
@@ -135,7 +142,16 @@ async function findOnLinux(search: Search, provision: boolean): Promise<Found | 
     } else search.remarks.push(`${systemIcds().join(', ')} cannot be used without libvulkan.so.1 (package libvulkan1)`)
   }
   if (cached.state === 'damaged') search.remarks.push(`the driver in ${cached.folder} is damaged: ${cached.reason}`)
-  if (cached.state === 'whole' && loads(cached.driver, search)) return lookInCache(cached.driver, search)
+  const loaded = cached.state === 'whole' && loads(cached.driver, search) ? cached.driver : undefined
+  const found = loaded && (await lookInCache(loaded, search))
+  if (found) return found
+  // What was left out above is better than nothing.
+  if (replaced && systemIcds().length > 0 && hasLoader()) {
+    useSystemIcds()
+    const slower = await look(search, 'system')
+    if (slower) return slower
+  }
+  if (loaded) return undefined
   // The user named an adapter other than the one that would be downloaded: the search ends here.
   if (!provision || (search.wanted && !/llvmpipe|lavapipe|software|mesa|cpu/i.test(search.wanted))) return undefined
   const driver = await fetchDriver(search)
@@ -246,7 +262,7 @@ function nothingFound({ wanted, seen, remarks }: Search, provision: boolean): We
 }
 
 /** Whether the user switched downloads off. */
-function noSetup(): boolean {
+export function noSetup(): boolean {
   return process.env.WEFTGRAD_NO_SETUP === '1'
 }
 

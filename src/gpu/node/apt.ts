@@ -33,23 +33,22 @@ export interface PrivateApt {
 }
 
 /**
- * Sets up apt in `folder` and updates its lists. `backportsFor` lists codenames whose backports suite is used too.
- * Throws CommandFailed.
+ * Sets up apt in `folder` and updates its lists. `suite`, such as `trixie-backports`, is used too, before the release's
+ * own. Throws CommandFailed.
  */
 export async function openPrivateApt(
   folder: string,
-  { backportsFor = [], places = SYSTEM_APT }: { backportsFor?: readonly string[]; places?: AptPlaces } = {},
+  { suite, places = SYSTEM_APT }: { suite?: string | undefined; places?: AptPlaces } = {},
 ): Promise<PrivateApt> {
   const codename = readCodename(places)
   if (codename === undefined)
     throw new CommandFailed('failed', 'this is not a Debian or Ubuntu release with a codename')
-  const backports = backportsFor.includes(codename) ? `${codename}-backports` : undefined
-  const sources = sourcesOfRelease(readAptSources(places.etcApt), codename, backports)
+  const sources = sourcesOfRelease(readAptSources(places.etcApt), codename, suite)
   if (sources.length === 0) throw new CommandFailed('failed', `${places.etcApt} names no mirror for ${codename}`)
 
   for (const part of ['lists/partial', 'archives/partial', 'debs']) mkdirSync(join(folder, part), { recursive: true })
   writeFileSync(join(folder, 'mirrors.sources'), formatDeb822Sources(sources))
-  writeFileSync(join(folder, 'apt.conf'), configuration(folder, backports))
+  writeFileSync(join(folder, 'apt.conf'), configuration(folder, suite))
   const apt = (program: string, ...args: string[]) =>
     runCommand(program, ['-c', join(folder, 'apt.conf'), ...args], join(folder, 'debs'))
 
@@ -118,7 +117,8 @@ export function parsePolicy(output: string): AptPackage[] {
   )
 }
 
-function readCodename(places: AptPlaces): string | undefined {
+/** The codename of this Debian or Ubuntu release; undefined on other systems. */
+export function readCodename(places: AptPlaces = SYSTEM_APT): string | undefined {
   try {
     return releaseCodename(readFileSync(places.osRelease, 'utf8'))
   } catch {

@@ -127,7 +127,8 @@ function markerText(marker: Marker): string {
 
 /**
  * Fills `staging` with copies of `files` (paths by library name, in loading order), flushes them and renames the folder
- * to `folder`. If another process was faster, keeps that process' intact folder; replaces a damaged one.
+ * to `folder`. If another process was faster, keeps that process' intact folder; replaces a damaged one, or one with
+ * another version.
  */
 export function installDriver(
   staging: string,
@@ -156,7 +157,8 @@ export function installDriver(
       renameSync(staging, folder)
       break
     } catch (error) {
-      if (inspectDriver(folder).state === 'whole') break
+      const there = inspectDriver(folder)
+      if (there.state === 'whole' && there.driver.mesaVersion === mesaVersion) break
       if (attempt === 2 || !isOccupied(error)) throw error
       // Moved aside first: a rename is atomic, a removal is not.
       const aside = `${staging}-replaced-${attempt}`

@@ -5,8 +5,7 @@
 import { readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { join, sep } from 'node:path'
 import { WeftgradError } from '../../errors.ts'
-import { type AptPackage, type AptPlaces, openPrivateApt, SYSTEM_APT } from './apt.ts'
-import { releaseCodename } from './apt-sources.ts'
+import { type AptPackage, type AptPlaces, openPrivateApt, type PrivateApt, readCodename, SYSTEM_APT } from './apt.ts'
 import { cacheFolder } from './cache.ts'
 import { CommandFailed } from './command.ts'
 import {
@@ -22,18 +21,10 @@ import {
   removeStaleStaging,
 } from './driver-folder.ts'
 import { neededLibraries } from './elf.ts'
+import { FAST_MESA, isAtLeast, mesaOffer, OLDEST_MESA } from './mesa.ts'
 
 const DRIVER_PACKAGE = 'mesa-vulkan-drivers'
 const DRIVER_LIBRARY = 'libvulkan_lvp.so'
-
-/**
- * Releases whose Mesa Dawn refuses: Debian 12's 22.3.6 lacks `shaderUniformArrayDynamicIndexing`; its backports have
- * 25.0.7.
- */
-const BACKPORTS_FOR = ['bookworm']
-
-/** Dawn refuses 22.3.6 and accepts 25.0.7. Versions between were not tried, so they are downloaded and Dawn decides. */
-const OLDEST_MESA = 23
 
 /** Alternatives to a download, for the end of a message. */
 export const ALTERNATIVES =
@@ -48,21 +39,21 @@ export interface ProvisionOptions {
 
 /** The cached driver of this system. */
 export function cachedDriver(places: AptPlaces = SYSTEM_APT): DriverState {
-  return inspectDriver(driverFolder(codenameOf(places) ?? 'unknown'))
+  return inspectDriver(driverFolder(readCodename(places) ?? 'unknown'))
 }
 
 /** Whether `provisionDriver` can work at all: on Linux with apt's release file. */
 export function canProvision(places: AptPlaces = SYSTEM_APT): boolean {
-  return process.platform === 'linux' && codenameOf(places) !== undefined
+  return process.platform === 'linux' && readCodename(places) !== undefined
 }
 
 /**
- * Downloads the driver into the cache. Replaces even an intact one, since the caller found it unusable. Throws
- * WeftgradError: 'no-adapter' if this system is not supported, 'fetch' if the download failed. Takes about 4 s and 12
- * MB on a desktop with LLVM and the X libraries, 54 MB on a bare system.
+ * Downloads the driver into the cache, and replaces one of another version. Throws WeftgradError: 'no-adapter' if this
+ * system is not supported, 'fetch' if the download failed. Takes about 4 s and 12 MB on a desktop with LLVM and the X
+ * libraries, 54 MB on a bare system.
  */
 export async function provisionDriver({ log, places = SYSTEM_APT }: ProvisionOptions): Promise<CachedDriver> {
-  const codename = codenameOf(places)
+  const codename = readCodename(places)
   if (process.platform !== 'linux' || codename === undefined)
     throw new WeftgradError(
       'no-adapter',
@@ -70,32 +61,94 @@ export async function provisionDriver({ log, places = SYSTEM_APT }: ProvisionOpt
       { platform: process.platform },
     )
   const folder = driverFolder(codename)
-  let staging: string | undefined
   try {
-    staging = newStagingFolder()
-    removeStaleStaging()
-    log(
-      `weftgrad: no usable GPU driver found. Downloading Mesa's software driver (${DRIVER_PACKAGE}, 12 to 60 MB) to ${folder} ` +
-        '(disable with WEFTGRAD_NO_SETUP=1).',
-    )
-    return await fetchInto(staging, folder, places)
+    return await inStaging(async (staging) => {
+      log(
+        `weftgrad: no usable GPU driver found. Downloading Mesa's software driver (${DRIVER_PACKAGE}, 12 to 60 MB) to ${folder} ` +
+          '(disable with WEFTGRAD_NO_SETUP=1).',
+      )
+      const offer = await findOffer(join(staging, 'apt'), codename, { log, places })
+      if (!isAtLeast(offer.version, OLDEST_MESA))
+        throw new CommandFailed(
+          'failed',
+          `${codename} offers only ${DRIVER_PACKAGE} ${offer.version}, and ${OLDEST_MESA[0]} or newer is needed${offer.remark}`,
+        )
+      return fetchInto(staging, folder, offer)
+    })
   } catch (error) {
     throw explained(error, folder)
-  } finally {
-    if (staging !== undefined) rmSync(staging, { recursive: true, force: true, maxRetries: 3 })
   }
 }
 
-async function fetchInto(staging: string, folder: string, places: AptPlaces): Promise<CachedDriver> {
-  const apt = await openPrivateApt(join(staging, 'apt'), { backportsFor: BACKPORTS_FOR, places })
-  const version = await apt.candidate(DRIVER_PACKAGE)
-  if (version === undefined) throw new CommandFailed('failed', `no mirror offers ${DRIVER_PACKAGE}`)
-  if (mesaMajor(version) < OLDEST_MESA)
-    throw new CommandFailed(
-      'failed',
-      `${apt.codename} offers only ${DRIVER_PACKAGE} ${version}, and ${OLDEST_MESA} or newer is needed`,
-    )
+/**
+ * Downloads a fast Mesa into the cache if the mirrors have one, and logs which, or why not: the caller has a driver,
+ * only a slow one. Undefined if nothing was downloaded.
+ */
+export async function fetchFastDriver({
+  log,
+  places = SYSTEM_APT,
+}: ProvisionOptions): Promise<CachedDriver | undefined> {
+  const codename = readCodename(places)
+  if (codename === undefined) return undefined
+  const folder = driverFolder(codename)
+  const wanted = FAST_MESA.join('.')
+  try {
+    return await inStaging(async (staging) => {
+      log(`weftgrad: looking for Mesa ${wanted} or newer, whose software driver is faster than the one found.`)
+      const offer = await findOffer(join(staging, 'apt'), codename, { log, places })
+      if (isAtLeast(offer.version, FAST_MESA)) return fetchInto(staging, folder, offer)
+      log(`weftgrad: the mirrors of ${codename} have Mesa ${offer.version} at most.`)
+      return undefined
+    })
+  } catch (error) {
+    log(`weftgrad: Mesa ${wanted} could not be downloaded: ${reasonOf(error)}.`)
+    return undefined
+  }
+}
 
+/** Runs `work` in a staging folder and removes that. */
+async function inStaging<T>(work: (staging: string) => Promise<T>): Promise<T> {
+  const staging = newStagingFolder()
+  try {
+    removeStaleStaging()
+    return await work(staging)
+  } finally {
+    rmSync(staging, { recursive: true, force: true, maxRetries: 3 })
+  }
+}
+
+/** The driver's package on the mirrors. `remark` says why the suite with the newest one was not used, for a message. */
+interface Offer {
+  readonly apt: PrivateApt
+  readonly version: string
+  readonly remark: string
+}
+
+/** The newest driver on the mirrors. Without a usable suite of backports, the release's own. */
+async function findOffer(
+  folder: string,
+  codename: string,
+  { log, places }: Required<ProvisionOptions>,
+): Promise<Offer> {
+  const suite = mesaOffer(codename)?.suite
+  const offerOf = async (chosen: string | undefined, remark: string): Promise<Offer> => {
+    const apt = await openPrivateApt(folder, { suite: chosen, places })
+    const version = await apt.candidate(DRIVER_PACKAGE)
+    if (version === undefined) throw new CommandFailed('failed', `no mirror offers ${DRIVER_PACKAGE}`)
+    return { apt, version, remark }
+  }
+  if (suite === undefined) return offerOf(undefined, '')
+  try {
+    return await offerOf(suite, '')
+  } catch (error) {
+    if (!(error instanceof CommandFailed) || error.kind !== 'failed') throw error
+    const own = await offerOf(undefined, `; ${suite} cannot be used: ${error.message}`)
+    log(`weftgrad: ${suite} cannot be used (${error.message}); ${codename} itself has Mesa ${own.version}.`)
+    return own
+  }
+}
+
+async function fetchInto(staging: string, folder: string, { apt, version }: Offer): Promise<CachedDriver> {
   const wanted: AptPackage[] = await apt.missing([DRIVER_PACKAGE, 'libvulkan1'])
   if (!wanted.some(({ name }) => name === DRIVER_PACKAGE)) wanted.push({ name: DRIVER_PACKAGE, version })
   const tree = join(staging, 'tree')
@@ -142,19 +195,6 @@ function inLoadingOrder(roots: readonly string[], available: ReadonlyMap<string,
   return ordered
 }
 
-/** The major version: `25` of `1:25.0.7-2~bpo12+1`. */
-export function mesaMajor(version: string): number {
-  return Number(/^(?:\d+:)?(\d+)/.exec(version)?.[1] ?? 0)
-}
-
-function codenameOf(places: AptPlaces): string | undefined {
-  try {
-    return releaseCodename(readFileSync(places.osRelease, 'utf8'))
-  } catch {
-    return undefined
-  }
-}
-
 /** Turns every failure into one message with what to do. */
 function explained(error: unknown, folder: string): WeftgradError {
   if (error instanceof WeftgradError && error.code === 'file') return error
@@ -166,17 +206,21 @@ function explained(error: unknown, folder: string): WeftgradError {
       details,
       error,
     )
-  const text = error instanceof Error ? error.message : String(error)
-  const code = errorCode(error)
-  let reason = text
-  if (code === 'ENOSPC' || code === 'EDQUOT' || /no space left|disk quota exceeded/i.test(text))
-    reason = `the disk of ${cacheFolder()} is full (needs up to 500 MB temporarily; WEFTGRAD_CACHE_DIR names another folder)`
-  else if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || code === 'ENOTDIR')
-    reason = `${driversFolder()} cannot be written (WEFTGRAD_CACHE_DIR names another folder)`
   return new WeftgradError(
     'fetch',
-    `No usable Vulkan driver found, and downloading Mesa's software driver failed: ${reason}. ${ALTERNATIVES}`,
+    `No usable Vulkan driver found, and downloading Mesa's software driver failed: ${reasonOf(error)}. ${ALTERNATIVES}`,
     details,
     error,
   )
+}
+
+/** Why a download failed, without a full stop. */
+function reasonOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error)
+  const code = errorCode(error)
+  if (code === 'ENOSPC' || code === 'EDQUOT' || /no space left|disk quota exceeded/i.test(text))
+    return `the disk of ${cacheFolder()} is full (needs up to 500 MB temporarily; WEFTGRAD_CACHE_DIR names another folder)`
+  if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || code === 'ENOTDIR')
+    return `${driversFolder()} cannot be written (WEFTGRAD_CACHE_DIR names another folder)`
+  return text.replace(/\.$/, '')
 }

@@ -1,8 +1,12 @@
 /**
  * The driver part of `weftgrad setup`: makes sure there is an adapter, downloads a software driver if there is nothing
- * else, and reports what it found. The data part is in src/data/.
+ * else or only a slow one, and reports what it found. The data part is in src/data/.
  */
-import { type AdapterSource, findAdapter } from './adapter.ts'
+import { type AdapterSource, findAdapter, noSetup } from './adapter.ts'
+import { readCodename } from './apt.ts'
+import { isSlowLavapipe, mayOfferFastMesa } from './mesa.ts'
+import { fetchFastDriver } from './provision.ts'
+import { driversAreGiven } from './vulkan.ts'
 
 export interface SetupReport {
   readonly driver: string
@@ -24,6 +28,12 @@ export async function setup({ log }: { readonly log: (line: string) => void }): 
   log(
     `weftgrad: adapter ready: ${driver}, ${sourceInWords[source]}${fetched ? `, fetched in ${Math.round(elapsedMs / 100) / 10} s` : ''}`,
   )
+  const codename = readCodename()
+  const mayReplace = !fetched && !noSetup() && !driversAreGiven()
+  if (mayReplace && isSlowLavapipe(driver) && codename !== undefined && mayOfferFastMesa(codename)) {
+    const faster = await fetchFastDriver({ log })
+    if (faster) log(`weftgrad: Mesa ${faster.mesaVersion} is in ${faster.folder}; the next command uses it.`)
+  }
   return { driver, source, hardware, fetched, elapsedMs }
 }
 

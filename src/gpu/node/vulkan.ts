@@ -18,6 +18,7 @@ import { whyUntrusted } from './trust.ts'
 const given = {
   files: notOurs(process.env.VK_DRIVER_FILES) ?? notOurs(process.env.VK_ICD_FILENAMES),
   added: process.env.VK_ADD_DRIVER_FILES,
+  disabled: process.env.VK_LOADER_DRIVERS_DISABLE,
 }
 
 /** Where container runtimes mount the host's NVIDIA driver, outside the loader's search path. */
@@ -72,8 +73,15 @@ export function driversAreGiven(): boolean {
   return given.files !== undefined
 }
 
-/** Lets the next Vulkan instance see the system's drivers (or the user's choice of them). */
-export function useSystemIcds(): void {
+/** The name of lavapipe's manifest, as the Vulkan loader's filters write it. Those of the cache are called otherwise. */
+const LAVAPIPE_ICD = 'lvp_icd*'
+
+/**
+ * Lets the next Vulkan instance see the system's drivers (or the user's choice of them). `withoutLavapipe` hides its
+ * software driver, because the one in the cache is faster; loaders before 1.3.234 show it nevertheless.
+ */
+export function useSystemIcds({ withoutLavapipe = false } = {}): void {
+  setEnvironment('VK_LOADER_DRIVERS_DISABLE', withoutLavapipe ? LAVAPIPE_ICD : given.disabled)
   setEnvironment('VK_DRIVER_FILES', given.files)
   setEnvironment('VK_ICD_FILENAMES', given.files)
   const mounted = given.files === undefined ? mountedIcds().join(delimiter) : ''
