@@ -33,8 +33,6 @@ export interface Target {
   readonly subgroupSize: number | undefined
   /** Whether kernels must ask for this size, because the adapter has several. */
   readonly pinsSubgroups?: boolean
-  /** Cores of a GPU (multiprocessors, compute units), if somebody knows: WebGPU does not say. */
-  readonly cores?: number
   /** Whether blocks of workgroup memory may hold float16: the adapter can, and the user wants it. */
   readonly halfPrecision?: boolean
   /** The most lanes in a workgroup: at least 256. */
