@@ -9,7 +9,9 @@
  * - no dispatch has more than 65,535 workgroups in a dimension;
  * - an operand is bound either read-only or read-write, never both in one dispatch;
  * - operands start at multiples of 256 bytes and may be read and written up to the next multiple of 16 bytes, so that
- *   `array<vec4f>` views are allowed where the kernel masks what lies beyond the end.
+ *   `array<vec4f>` views are allowed where the kernel masks what lies beyond the end;
+ * - a variable in a loop is initialised explicitly or written before it is read: without an initializer, an array was
+ *   zeroed in the first pass only (webgpu 0.6.2 on lavapipe).
  */
 
 import { WeftgradError } from '../errors.ts'
