@@ -102,13 +102,16 @@ function activated(linear: string, functionOf: (type: FloatType) => string): str
   return types.reduce((text, type) => text.replace(activationFunction('linear', type), functionOf(type)), linear)
 }
 
+/** The statements of the function `activate`, which comes last. */
+const bodyOf = (text: string): string => text.slice(text.indexOf('{', text.lastIndexOf('fn activate(')) + 1, -1)
+
 /** A kernel without an activation, changed to apply the one of this number among `kinds`, which a uniform chooses. */
 function choosing(plan: KernelPlan, chosen: number): KernelPlan {
   const functions = kinds.map((kind) => activations[kind])
   const functionOf = (type: FloatType): string => `${declareFunctions(functions, widths[type])}
 fn activate(x: ${type}) -> ${type} {
   switch u.chosen {
-${functions.map(({ name }, i) => `    case ${i}u: { return ${name}(x); }`).join('\n')}
+${kinds.map((kind, i) => `    case ${i}u: {${bodyOf(activationFunction(kind, type))}}`).join('\n')}
     default: { return x; }
   }
 }`
