@@ -19,6 +19,7 @@ const kernelTests = [
   'test/kernels-*.test.ts',
   'test/long-sums-*.test.ts',
   'test/properties.test.ts',
+  'test/activations.test.ts',
 ]
 
 interface InNode {

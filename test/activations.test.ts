@@ -8,12 +8,14 @@ import { conv2dForward } from '../src/kernels/conv2d/conv2d.ts'
 import type { Conv2dPoolKey } from '../src/kernels/conv2d/quad/pooled.ts'
 import { conv2dPool } from '../src/kernels/conv2d/quad/pooled.ts'
 import { elementwise } from '../src/kernels/elementwise/elementwise.ts'
-import type { Family, Target } from '../src/kernels/kernel.ts'
+import type { Dispatch, Family, KernelPlan, Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import type { MatmulKey } from '../src/kernels/matmul/matmul.ts'
 import { matmul } from '../src/kernels/matmul/matmul.ts'
 import type { FusedActivation } from '../src/kernels/wgsl/activation.ts'
-import { activations } from '../src/kernels/wgsl/functions.ts'
+import { activationFunction } from '../src/kernels/wgsl/activation.ts'
+import type { FloatType } from '../src/kernels/wgsl/functions.ts'
+import { activations, declareFunctions, widths } from '../src/kernels/wgsl/functions.ts'
 import { useDevice } from './support/device.ts'
 import type { ElementwiseKind } from './support/elementwise-step.ts'
 import { step } from './support/elementwise-step.ts'
@@ -91,20 +93,59 @@ interface Fused<Key> {
   readonly count: number
 }
 
+/** Full tests compile a kernel with each activation, as users run it; others compile one that has them all. */
+const compilesEach = process.env.WEFTGRAD_TEST_FULL === '1'
+const types = Object.keys(widths) as FloatType[]
+
+/** The text of a kernel that applies an activation, from its text without one. */
+function activated(linear: string, functionOf: (type: FloatType) => string): string {
+  return types.reduce((text, type) => text.replace(activationFunction('linear', type), functionOf(type)), linear)
+}
+
+/** The statements of the function `activate`, which comes last. */
+const bodyOf = (text: string): string => text.slice(text.indexOf('{', text.lastIndexOf('fn activate(')) + 1, -1)
+
+/** A kernel without an activation, changed to apply the one of this number among `kinds`, which a uniform chooses. */
+function choosing(plan: KernelPlan, chosen: number): KernelPlan {
+  const functions = kinds.map((kind) => activations[kind])
+  const functionOf = (type: FloatType): string => `${declareFunctions(functions, widths[type])}
+fn activate(x: ${type}) -> ${type} {
+  switch u.chosen {
+${kinds.map((kind, i) => `    case ${i}u: {${bodyOf(activationFunction(kind, type))}}`).join('\n')}
+    default: { return x; }
+  }
+}`
+  const dispatches = plan.dispatches.map((one): Dispatch => {
+    const wgsl = activated(one.wgsl, functionOf)
+    if (wgsl === one.wgsl) return one
+    const [groups = 0, firstGroup = 0, ...others] = one.uniforms
+    const uniforms = Uint32Array.of(groups, firstGroup, chosen, ...others, 0, 0, 0)
+    return { ...one, wgsl: wgsl.replace('  firstGroup: u32,', '  firstGroup: u32,\n  chosen: u32,'), uniforms }
+  })
+  return { ...plan, dispatches }
+}
+
 /** Runs every variant with and without the activation. Without it, the result goes through the elementwise kernel. */
 async function expectOneText<Key>({ family, key, inputs, count }: Fused<Key>): Promise<void> {
-  const run = async (activation: FusedActivation, variant: string, target: Target): Promise<Numbers> => {
-    const plan = planKernel(family, key(activation), target, variant)
+  const run = async (plan: KernelPlan): Promise<Numbers> => {
     const [result] = await runPlan(device(), plan, inputs, [new Float32Array(count).fill(7)])
     return result
   }
   for (const [i, target] of targets().entries())
     for (const { name, supports } of family.variants) {
       if (!supports(key('linear'), target)) continue
-      const plain = await run('linear', name, target)
-      for (const kind of kinds) {
+      const linear = planKernel(family, key('linear'), target, name)
+      const plain = await run(compilesEach ? linear : choosing(linear, kinds.length))
+      for (const [chosen, kind] of kinds.entries()) {
         const what = `${kind} in ${family.name}, ${name}, target ${i}`
-        expect(bitsOf(await run(kind, name, target)), what).toEqual(bitsOf(await unfused(kind, plain)))
+        const fused = planKernel(family, key(kind), target, name)
+        // Kernels differ in that function alone, so that one with all of them shows what each does.
+        expect(
+          linear.dispatches.map(({ wgsl }) => activated(wgsl, (type) => activationFunction(kind, type))),
+          what,
+        ).toEqual(fused.dispatches.map(({ wgsl }) => wgsl))
+        const result = await run(compilesEach ? fused : choosing(linear, chosen))
+        expect(bitsOf(result), what).toEqual(bitsOf(await unfused(kind, plain)))
       }
     }
 }

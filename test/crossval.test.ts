@@ -183,10 +183,14 @@ describe('a stopped cross-validation', () => {
       { onProgress: ({ kind, fold }) => (kind === 'carried' && fold === 3 ? controller.abort() : undefined) },
     )
     await expect(stopping).rejects.toMatchObject({ code: 'aborted', details: { runDir: run, resumable: true } })
+    // Early runs name no task.
+    const path = join(run, 'config.json')
+    const { task: _, ...early } = JSON.parse(await readFile(path, 'utf8'))
+    await writeFile(path, JSON.stringify(early))
     expect(figures(await crossValidate(task, { resume: run, dataDir }))).toEqual(figures(whole))
   }, 120_000)
 
-  it('refuses the log of another run, and the folder of another job', async () => {
+  it('refuses the log of another run, and the folder of another job or another task', async () => {
     const run = join(place, 'kept')
     const crash = { onFold: () => expect.fail('stop here') }
     await expect(crossValidate(task, { ...small, dataDir, out: run }, crash)).rejects.toThrow('stop here')
@@ -202,5 +206,10 @@ describe('a stopped cross-validation', () => {
     const config = JSON.parse(await readFile(join(run, 'config.json'), 'utf8'))
     await writeFile(join(run, 'config.json'), JSON.stringify({ ...config, job: 'search' }))
     await expect(crossValidate(task, { resume: run, dataDir })).rejects.toMatchObject({ code: 'format' })
+    await writeFile(join(run, 'config.json'), JSON.stringify({ ...config, task: 'shoes' }))
+    await expect(crossValidate(task, { resume: run, dataDir })).rejects.toMatchObject({
+      code: 'mismatch',
+      message: expect.stringContaining('task shoes'),
+    })
   }, 120_000)
 })

@@ -279,11 +279,11 @@ describe('the plan for a GPU', () => {
     }
   })
 
-  test('splits a sum over as many workgroups as the cores of the GPU need', () => {
+  test('splits a sum over as many workgroups as the variant says', () => {
     const key = { ...product, m: 32, n: 32, k: 2 ** 16 }
-    const splitsOn = (cores: number): number | undefined =>
-      planKernel(matmul, key, { ...gpu, cores }, 'tiled32').dispatches[0]?.workgroups[0]
-    expect([splitsOn(8), splitsOn(40)]).toEqual([32, 158])
+    const splitsOf = (variant: string): number | undefined =>
+      planKernel(matmul, key, gpu, variant).dispatches[0]?.workgroups[0]
+    expect([splitsOf('tiled32'), splitsOf('tiled32/128groups')]).toEqual([256, 128])
   })
 
   test("stays within the adapter's limits, and falls back to the plain variant", () => {

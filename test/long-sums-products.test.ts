@@ -91,7 +91,9 @@ describe('convolution', () => {
       outHeight: 2,
       outWidth: 2,
     }
-    await expectSums(conv2dForward, key, [ones(121), tenths(100)], [4], tenth * 100)
+    // Other variants take longer sums, above.
+    const windows = { ...conv2dForward, variants: conv2dForward.variants.filter(({ name }) => name === 'quads') }
+    await expectSums(windows, key, [ones(121), tenths(100)], [4], tenth * 100)
   })
 
   test('input gradient', { timeout: 300_000 }, async () => {

@@ -80,6 +80,7 @@ describe('a finished run', () => {
   it('records its settings in its configuration', async () => {
     const config = await readAnyConfig(join(place, 'whole'))
     expect(config.settings).toEqual({ ...small, seed: 1, split: 'official', limit: null, restoreBest: true })
+    expect(config.task).toBe(task.name)
     expect(config.recipe).toEqual(task.recipes.seed.recipe)
     expect(config.data).toMatchObject({ train: 500, test: 60, fingerprint: expect.stringMatching(/^sha256:/) })
     expect(Object.keys(config.kernels).filter((kernel) => kernel.startsWith('conv2d'))).not.toEqual([])

@@ -9,6 +9,7 @@ import { writtenPlan } from '../src/report/study-report.ts'
 import { StudyClock } from '../src/study/clock.ts'
 import { commandOf, fullPlan, leftOut, partsNamed, planIn, quickPlan } from '../src/study/plan.ts'
 import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import { type Task, transferDefaults } from '../src/tasks/task.ts'
 import { usedParameters } from '../src/transfer/features.ts'
 import { measured } from './support/study-report.ts'
 
@@ -183,12 +184,21 @@ describe('the plan of a study', () => {
   })
 
   it('runs everything when whole, and one network when quick', () => {
-    expect(studyParts.filter((part) => leftOut(fullPlan(task), part) !== undefined)).toEqual([])
-    expect(studyParts.filter((part) => leftOut(quickPlan(task), part) !== undefined)).toEqual([
+    expect(studyParts(task).filter((part) => leftOut(fullPlan(task), part) !== undefined)).toEqual([])
+    expect(studyParts(task).filter((part) => leftOut(quickPlan(task), part) !== undefined)).toEqual([
       'xception',
       'resnet152v2',
     ])
     expect(leftOut({ ...fullPlan(task), skip: ['eda'] }, 'eda')).toContain('--skip')
+  })
+
+  it("has the task's pretrained networks", () => {
+    const smaller: Task = { ...task, transfer: { xception: task.transfer.xception } }
+    expect(studyParts(smaller)).toEqual(['eda', 'tune', 'crossval', 'seed', 'best', 'xception'])
+    expect(quickPlan(smaller).transfer.networks).toEqual(['xception'])
+    expect(partsNamed(smaller, 'transfer')).toEqual(['xception'])
+    expect(() => partsNamed(smaller, 'vgg16')).toThrow(expect.objectContaining({ code: 'argument' }))
+    expect(() => transferDefaults(smaller, 'vgg16')).toThrow(/no settings for vgg16. Use one of: xception/)
   })
 
   it('can be written as a command line', () => {

@@ -31,7 +31,9 @@ export async function studyCommand(task: Task, { json, ...options }: StudyComman
 }
 
 function showing(task: Task, terminal: Terminal, bar: BarLine): StudyReporter {
+  const all = studyParts(task)
   const title = (part: StudyPart): string => partTitle(task, part)
+  const place = (part: StudyPart): string => `[${all.indexOf(part) + 1}/${all.length}]`
   return {
     onEstimate(estimate, { millisecondsPerStep, imagesPerSecond }) {
       const rates = zooNames.flatMap((name) => {
@@ -41,7 +43,7 @@ function showing(task: Task, terminal: Terminal, bar: BarLine): StudyReporter {
       const measured = [`${task.network.title} ${millisecondsPerStep.toFixed(2)} ms per step`, ...rates].join(', ')
       fact(terminal, 'Measured', `${measured} (before autotuning)`)
       fact(terminal, 'Estimate', `${clock(totalSeconds(estimate))} in total, less if features are cached`)
-      for (const part of studyParts) {
+      for (const part of all) {
         const seconds = estimate[part]
         if (seconds === undefined) continue
         const text = seconds > 0 ? clock(seconds) : 'unknown: its weights are not on this computer'
@@ -66,10 +68,6 @@ function showing(task: Task, terminal: Terminal, bar: BarLine): StudyReporter {
       else terminal.say(`      ${isNew ? `done in ${clock(outcome.seconds)}` : 'done before'}`)
     },
   }
-}
-
-function place(part: StudyPart): string {
-  return `[${studyParts.indexOf(part) + 1}/${studyParts.length}]`
 }
 
 function showResult({ report, runDir, page }: FinishedStudy, published: PublishedFigures, terminal: Terminal): void {

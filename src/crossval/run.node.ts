@@ -79,7 +79,7 @@ export async function crossValidate(
 ): Promise<CrossValidationResult> {
   const facts = { job: 'cross-validation', noun: 'cross-validation', isResult: isCrossValidationResult }
   return await runJob(tableKind(facts, crossValidationSettings(task)), options, reporter, async (run) => {
-    using running = await Trainings.open(run, task.data, log)
+    using running = await Trainings.open(run, task, log)
     return await new CrossValidation(task, running, reporter).run()
   })
 }

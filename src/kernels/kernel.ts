@@ -11,7 +11,9 @@
  *   leave out WebGPU's own checks (test/bounds-checks.test.ts);
  * - an operand is bound either read-only or read-write, never both in one dispatch;
  * - operands start at multiples of 256 bytes and may be read and written up to the next multiple of 16 bytes, so that
- *   `array<vec4f>` views are allowed where the kernel masks what lies beyond the end.
+ *   `array<vec4f>` views are allowed where the kernel masks what lies beyond the end;
+ * - a variable in a loop is initialised explicitly or written before it is read: without an initializer, an array was
+ *   zeroed in the first pass only (webgpu 0.6.2 on lavapipe).
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -35,8 +37,6 @@ export interface Target {
   readonly subgroupSize: number | undefined
   /** Whether kernels must ask for this size, because the adapter has several. */
   readonly pinsSubgroups?: boolean
-  /** Cores of a GPU (multiprocessors, compute units), if somebody knows: WebGPU does not say. */
-  readonly cores?: number
   /** Whether blocks of workgroup memory may hold float16: the adapter can, and the user wants it. */
   readonly halfPrecision?: boolean
   /** Whether only weftgrad's own kernels may run, because WebGPU's bounds checks are left out. */

@@ -109,15 +109,18 @@ function normalizeAxes(operator: string, x: Tensor, axes: ReduceOptions['axes'])
   return normal
 }
 
-function reduced(operator: 'sum' | 'mean' | 'max' | 'min', x: Tensor, options: ReduceOptions): Tensor {
+/** Reduces by `over`, which gets the axes and the number of elements along them. */
+function reduced(
+  operator: 'sum' | 'mean' | 'max' | 'min',
+  x: Tensor,
+  options: ReduceOptions,
+  over: (axes: readonly number[], count: number) => Tensor,
+): Tensor {
   const { axes, keepDims = false } = checkOptions(operator, options, { axes: anything, keepDims: aFlag })
   const normal = normalizeAxes(operator, x, axes)
   if (normal.length === 0) return x
   const count = normal.reduce((product, axis) => product * extentOf(x.shape, axis), 1)
-  const result =
-    operator === 'max' || operator === 'min'
-      ? apply(operator === 'max' ? maxOp : minOp, [x], { axes: normal })
-      : apply(sumOp, [x], { axes: normal, scale: operator === 'mean' ? 1 / count : 1 })
+  const result = over(normal, count)
   if (!keepDims) return result
   return reshape(
     result,
@@ -130,22 +133,29 @@ function reduced(operator: 'sum' | 'mean' | 'max' | 'min', x: Tensor, options: R
  * plan gives the same bits. Derivative: 1.
  * @throws WeftgradError 'shape' if x lacks an axis, an axis occurs twice, or x is not f32.
  */
-export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => reduced('sum', x, options)
+export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor =>
+  reduced('sum', x, options, (axes) => apply(sumOp, [x], { axes, scale: 1 }))
+
 /**
  * The mean over the axes; over all by default, which gives shape []. Derivative: 1 / the number of elements averaged.
  * @throws WeftgradError 'shape' as {@link sum}.
  */
-export const mean = (x: Tensor, options: ReduceOptions = {}): Tensor => reduced('mean', x, options)
+export const mean = (x: Tensor, options: ReduceOptions = {}): Tensor =>
+  reduced('mean', x, options, (axes, count) => apply(sumOp, [x], { axes, scale: 1 / count }))
+
 /**
  * The largest number along the axes; all by default. NaN wins. Equal maxima share the gradient evenly.
  * @throws WeftgradError 'shape' as {@link sum}.
  */
-export const max = (x: Tensor, options: ReduceOptions = {}): Tensor => reduced('max', x, options)
+export const max = (x: Tensor, options: ReduceOptions = {}): Tensor =>
+  reduced('max', x, options, (axes) => apply(maxOp, [x], { axes }))
+
 /**
  * The smallest number along the axes; all by default. NaN wins. Equal minima share the gradient evenly.
  * @throws WeftgradError 'shape' as {@link sum}.
  */
-export const min = (x: Tensor, options: ReduceOptions = {}): Tensor => reduced('min', x, options)
+export const min = (x: Tensor, options: ReduceOptions = {}): Tensor =>
+  reduced('min', x, options, (axes) => apply(minOp, [x], { axes }))
 
 /**
  * Index of the first maximum along an axis (by default the last; negative axes count from the end): u32, without that

@@ -58,12 +58,10 @@ export function renderReport(report: StudyReport, { task, pictures, command }: P
     const outcome = parts[part]
     return outcome.state === 'done' ? [outcome.result] : []
   })
-  const networks = networkParts.map((part) => {
+  const networks = networkParts(task).flatMap((part) => {
     const outcome = parts[part]
-    return {
-      title: partTitle(task, part),
-      outcome: outcome.state === 'done' ? outcome.result : outcome.reason,
-    }
+    if (outcome === undefined) return []
+    return [{ title: partTitle(task, part), outcome: outcome.state === 'done' ? outcome.result : outcome.reason }]
   })
   const page = html`<!doctype html>
 <html lang="en">
@@ -123,7 +121,7 @@ ${section('method', titleOf('method'), method(report, task, command))}
 function summary(report: StudyReport, task: Task): Html {
   const { comparison, parts, plan, adapter, data } = report
   const [first, second] = comparison === null ? [] : rankedOf(comparison.models)
-  const networks = networkParts.filter((part) => parts[part].state === 'done')
+  const networks = networkParts(task).filter((part) => parts[part]?.state === 'done')
   const { source, testImages } = task.published
   const did = [
     ...(parts.eda.state === 'done' ? ['explored the data'] : []),
@@ -142,10 +140,10 @@ function summary(report: StudyReport, task: Task): Html {
 ${bestTile(comparison, first)}
 ${tile('Highest test accuracy', percent(first?.test.accuracy), first === undefined ? '' : `95 % confidence interval ${percent(first.interval.low)} to ${percent(first.interval.high)}`)}
 ${tile('Adapter', adapter.hardware ? 'Hardware' : 'Software, on the CPU', adapter.driver)}
-${tile('Time', duration(secondsOf(report)), plan.limit === null ? `${count(data.train)} training and ${count(data.test)} test images` : `the first ${count(plan.limit)} training images`)}
+${tile('Time', duration(secondsOf(report, task)), plan.limit === null ? `${count(data.train)} training and ${count(data.test)} test images` : `the first ${count(plan.limit)} training images`)}
 </dl>
 ${paragraphs([
-  `The ${task.data.things} of ${task.data.title}, images of ${task.data.image.height}x${task.data.image.width} pixels in ${task.data.classNames.length} classes, are classified by a small network trained from scratch (${task.network.title}), and by large networks pretrained on photographs (${listed(networkParts.map((part) => partTitle(task, part)))}). A published ${source} did this study; this is a repetition with every number recomputed. ${did.length === 0 ? '' : `weftgrad ${listed(did)}.`}`,
+  `The ${task.data.things} of ${task.data.title}, images of ${task.data.image.height}x${task.data.image.width} pixels in ${task.data.classNames.length} classes, are classified by a small network trained from scratch (${task.network.title}), and by large networks pretrained on photographs (${listed(networkParts(task).map((part) => partTitle(task, part)))}). A published ${source} did this study; this is a repetition with every number recomputed. ${did.length === 0 ? '' : `weftgrad ${listed(did)}.`}`,
   ...(comparison === null || first === undefined || second === undefined
     ? []
     : [html`<strong>How sure is that?</strong> ${sureText(comparison, first, second)}`]),
@@ -172,7 +170,7 @@ ${
 ${table(
   'Parts of the study',
   [{ title: 'Part' }, { title: 'Outcome' }, { title: 'Time', numeric: true }],
-  studyParts.map((part) => ({ cells: [partTitle(task, part), ...outcomeOf(report, part)] })),
+  studyParts(task).map((part) => ({ cells: [partTitle(task, part), ...outcomeOf(report, part)] })),
 )}
 `
 }
@@ -203,6 +201,7 @@ function tile(name: string, value: string, more: string): Html {
 
 function outcomeOf({ parts }: StudyReport, part: StudyPart): [string, string] {
   const outcome = parts[part]
+  if (outcome === undefined) return ['', '']
   if (outcome.state === 'skipped') return [outcome.reason, '']
   const seconds = duration(outcome.seconds)
   return [figureOf(parts, part), outcome.resumed ? `${seconds} after it was resumed` : seconds]
@@ -233,10 +232,10 @@ function testFigure(report: Pick<TestReport, 'test' | 'confusion'> | undefined):
   return `test accuracy ${percent(report.test.accuracy)} on ${count(imagesIn(report))} images`
 }
 
-function secondsOf({ parts }: StudyReport): number {
-  return studyParts.reduce((sum, part) => {
+function secondsOf({ parts }: StudyReport, task: Task): number {
+  return studyParts(task).reduce((sum, part) => {
     const outcome = parts[part]
-    return sum + (outcome.state === 'done' ? outcome.seconds : 0)
+    return sum + (outcome?.state === 'done' ? outcome.seconds : 0)
   }, 0)
 }
 

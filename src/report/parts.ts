@@ -2,16 +2,22 @@
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { type RecipeName, recipeNames } from '../tasks/recipe.ts'
 import type { Task } from '../tasks/task.ts'
-import { zoo } from '../weights/zoo.ts'
+import { zoo, zooNames } from '../weights/zoo.ts'
 
-/**
- * The parts in the order in which they run; `seed` and `best` train the task's network. The comparison follows
- * automatically.
- */
-export const studyParts = ['eda', 'tune', 'crossval', 'seed', 'best', 'vgg16', 'xception', 'resnet152v2'] as const
-export type StudyPart = (typeof studyParts)[number]
+const ownParts = ['eda', 'tune', 'crossval', 'seed', 'best'] as const
+/** A part that every study has; `seed` and `best` train the task's network. */
+export type OwnPart = (typeof ownParts)[number]
+export type StudyPart = OwnPart | PretrainedName
 
-export const networkParts: readonly PretrainedName[] = ['vgg16', 'xception', 'resnet152v2']
+/** The parts that train a head on a pretrained network: one for each network of the task. */
+export function networkParts({ transfer }: Pick<Task, 'transfer'>): readonly PretrainedName[] {
+  return zooNames.filter((name) => transfer[name] !== undefined)
+}
+
+/** The parts in the order in which they run. The comparison follows automatically. */
+export function studyParts(task: Pick<Task, 'transfer'>): readonly StudyPart[] {
+  return [...ownParts, ...networkParts(task)]
+}
 
 /** The name of a recipe in reports. */
 export function recipeTitle({ published }: Pick<Task, 'published'>, recipe: RecipeName): string {

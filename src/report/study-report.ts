@@ -12,7 +12,7 @@ import type { Task } from '../tasks/task.ts'
 import type { TrainReport } from '../train/result.ts'
 import type { TransferReport } from '../transfer/result.ts'
 import type { Comparison } from './comparison.ts'
-import { partName, type StudyPart, studyParts } from './parts.ts'
+import { type OwnPart, partName, type StudyPart, studyParts } from './parts.ts'
 
 export interface StudyPlan {
   /** Whether it only shows that everything works, with numbers not to be quoted. */
@@ -28,7 +28,8 @@ export interface StudyPlan {
   readonly transfer: {
     /** Pretrained networks to run; the others are left out. */
     readonly networks: readonly PretrainedName[]
-    readonly epochs: number
+    /** Epochs of every head; null means as many as the task's settings for its network say. */
+    readonly epochs: number | null
     readonly limitTrain: number | null
     readonly limitTest: number | null
     /** Weights, as for `transfer --weights`. */
@@ -93,7 +94,10 @@ export interface PartSkipped {
 
 export type PartOutcome<Result> = PartDone<Result> | PartSkipped
 
-export type StudyOutcomes = { readonly [Part in StudyPart]: PartOutcome<StudyResults[Part]> }
+/** The outcomes of a study's parts; of the pretrained networks, those of its task. */
+export type StudyOutcomes = { readonly [Part in OwnPart]: PartOutcome<StudyResults[Part]> } & {
+  readonly [Part in PretrainedName]?: PartOutcome<StudyResults[Part]>
+}
 
 export interface StudyReport {
   /** Start time in ISO 8601. */
@@ -111,9 +115,13 @@ export interface StudyReport {
   readonly commentary: readonly string[]
 }
 
-export function resultOf<Part extends StudyPart>(parts: StudyOutcomes, part: Part): StudyResults[Part] | undefined {
-  const outcome: PartOutcome<StudyResults[Part]> = parts[part]
-  return outcome.state === 'done' ? outcome.result : undefined
+/** A part's result; undefined if it was left out. */
+export function resultOf<Part extends StudyPart>(
+  parts: { readonly [P in StudyPart]?: PartOutcome<StudyResults[P]> },
+  part: Part,
+): StudyResults[Part] | undefined {
+  const outcome: PartOutcome<StudyResults[Part]> | undefined = parts[part]
+  return outcome?.state === 'done' ? outcome.result : undefined
 }
 
 /** The plan as written to files, with the parts' names in files. */
@@ -123,6 +131,6 @@ export function writtenPlan({ train, skip, ...plan }: StudyPlan, task: Task): Re
 
 /** The report as written to report.json, with the parts' names in files. */
 export function writtenReport(report: StudyReport, task: Task): Readonly<Record<string, unknown>> {
-  const parts = studyParts.map((part) => [partName(task, part), report.parts[part]])
+  const parts = studyParts(task).map((part) => [partName(task, part), report.parts[part]])
   return { ...report, plan: writtenPlan(report.plan, task), parts: Object.fromEntries(parts) }
 }

@@ -37,6 +37,12 @@ export interface DataSource {
   load(options?: LoadDataOptions): Promise<LoadedData>
 }
 
+/** What a run needs to know of its task. */
+export interface RunTask {
+  readonly name: string
+  readonly data: DataSource
+}
+
 /** Facts about the data of a run, to show. */
 export interface DataFacts {
   readonly folder: string

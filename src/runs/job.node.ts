@@ -11,7 +11,7 @@ import { join, resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
-import type { DataFacts, DataSource, LoadedData } from './data.ts'
+import type { DataFacts, LoadedData, RunTask } from './data.ts'
 import { openForCommand } from './device.node.ts'
 import {
   type AnyConfig,
@@ -238,13 +238,20 @@ export class Run<Settings> {
 
   /**
    * Opens the adapter and loads the data. `dispose()` the result.
-   * @throws WeftgradError 'mismatch' if a resumed run had other data; and as `open` and `DataSource.load`.
+   * @throws WeftgradError 'mismatch' if a resumed run had another task or other data; and as `open` and `DataSource.load`.
    */
-  async open(source: DataSource): Promise<RunGround> {
+  async open(task: RunTask): Promise<RunGround> {
+    const started = this.earlier?.task ?? task.name
+    if (started !== task.name)
+      throw new WeftgradError(
+        'mismatch',
+        `The run in ${shown(this.runDir)} belongs to the task ${started}, not ${task.name}. Start a new run.`,
+        { task: task.name, run: started },
+      )
     const device = await openForCommand(this.note)
     try {
       this.#reporter.onAdapter?.(device)
-      const data = await source.load({ dataDir: this.#dataDir, signal: this.signal, log: this.note })
+      const data = await task.data.load({ dataDir: this.#dataDir, signal: this.signal, log: this.note })
       const fingerprint = fingerprintOf(data)
       const before = this.earlier?.data
       if (before !== undefined && before.fingerprint !== fingerprint)
@@ -256,6 +263,7 @@ export class Run<Settings> {
       return new RunGround(this, device, data, fingerprint, {
         ...this.#kind.written(this.settings),
         job: this.#kind.job,
+        task: task.name,
       })
     } catch (error) {
       device.dispose()
@@ -275,7 +283,7 @@ export class RunGround {
   readonly data: LoadedData
   readonly fingerprint: string
   readonly #run: Run<unknown>
-  readonly #own: { readonly settings: unknown; readonly job: string }
+  readonly #own: Pick<AnyConfig, 'settings' | 'job' | 'task'>
   #counts: Pick<AnyConfig['data'], 'train' | 'test' | 'duplicates'> = { train: 0, test: 0, duplicates: 0 }
 
   constructor(
@@ -283,7 +291,7 @@ export class RunGround {
     device: Device,
     data: LoadedData,
     fingerprint: string,
-    own: { readonly settings: unknown; readonly job: string },
+    own: Pick<AnyConfig, 'settings' | 'job' | 'task'>,
   ) {
     this.#run = run
     this.#own = own

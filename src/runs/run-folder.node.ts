@@ -38,6 +38,8 @@ export const runFiles = {
 /** The content of a job's config.json. */
 export interface JobConfig<Job extends string, Settings> {
   readonly job: Job
+  /** The task's name; early runs lack it. */
+  readonly task?: string
   /** Start time in ISO 8601. */
   readonly startedAt: string
   readonly settings: Settings

@@ -14,7 +14,7 @@ import { readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
 import type { EpochLogs } from '../nn/contract.ts'
-import type { DataSource } from './data.ts'
+import type { RunTask } from './data.ts'
 import { bytesOf, type ImageSettings, splitImages } from './images.ts'
 import type { Run, RunGround } from './job.node.ts'
 import { appendRunLine, isThere, requireSpace, writeRunFile } from './run-folder.node.ts'
@@ -51,10 +51,10 @@ export class Trainings<Settings extends ImageSettings> {
   /** @param log the log's file name. Throws as `Run.open`; 'data' if there are too few images. */
   static async open<Settings extends ImageSettings>(
     run: Run<Settings>,
-    source: DataSource,
+    task: RunTask,
     log: string,
   ): Promise<Trainings<Settings>> {
-    const ground = await run.open(source)
+    const ground = await run.open(task)
     try {
       return new Trainings(run, ground, log)
     } catch (error) {

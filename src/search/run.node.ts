@@ -81,7 +81,7 @@ export async function searchHyperparameters(
 
 async function search(task: Task, run: Run<SearchSettings>, reporter: SearchReporter): Promise<SearchResult> {
   const { settings, runDir, signal } = run
-  using running = await Trainings.open(run, task.data, log)
+  using running = await Trainings.open(run, task, log)
   const { device } = running.ground
   const { space } = task.search
   const brackets = planSearch(space, settings)

@@ -1,5 +1,5 @@
 /** Estimates the time of a study's parts, and corrects the estimate by what finished parts took. */
-import { type StudyPart, studyParts } from '../report/parts.ts'
+import type { StudyPart } from '../report/parts.ts'
 
 /** Estimated seconds by part. */
 export type StudyEstimate = Readonly<Partial<Record<StudyPart, number>>>
@@ -15,7 +15,7 @@ export interface StudyProgress {
 }
 
 export function totalSeconds(estimate: StudyEstimate): number {
-  return studyParts.reduce((sum, part) => sum + (estimate[part] ?? 0), 0)
+  return Object.values(estimate).reduce((sum, seconds) => sum + seconds, 0)
 }
 
 export class StudyClock {

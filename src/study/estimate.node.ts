@@ -6,7 +6,7 @@ import type { Device } from '../gpu/device.ts'
 import { fit } from '../nn/fit.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { adam } from '../nn/optimizers.ts'
-import type { StudyPart } from '../report/parts.ts'
+import { networkParts, type StudyPart } from '../report/parts.ts'
 import type { StudyPlan } from '../report/study-report.ts'
 import type { LoadedImages } from '../runs/data.ts'
 import { firstOf } from '../runs/images.ts'
@@ -14,7 +14,7 @@ import { epochsIn } from '../search/hyperband.ts'
 import { planSearch } from '../search/search.ts'
 import { searchDefaults } from '../search/settings.ts'
 import type { FeatureTap } from '../tasks/feature-taps.ts'
-import { buildNetwork, type Task } from '../tasks/task.ts'
+import { buildNetwork, type Task, transferDefaults } from '../tasks/task.ts'
 import { tapsOf } from '../transfer/features.node.ts'
 import { FeatureExtractor } from '../transfer/features.ts'
 import { openBase, type PretrainedBase } from '../transfer/pretrained-base.node.ts'
@@ -66,7 +66,7 @@ export async function measureSpeed(
   for (const name of transfer.networks.filter((one) => parts.includes(one))) {
     // Nothing is downloaded here: the part does that.
     if (transfer.weights === null && (await lookUpWeights(name)) === undefined) continue
-    const settings = { ...task.transfer[name], weights: transfer.weights }
+    const settings = { ...transferDefaults(task, name), weights: transfer.weights }
     const base = await openBase(name, { ...settings, signal }).catch(() => undefined)
     if (base === undefined) continue
     try {
@@ -119,17 +119,16 @@ export function estimateStudy(
     if (rate === undefined) return 0
     const trained = Math.min(transfer.limitTrain ?? counts.train, counts.train)
     const tested = Math.min(transfer.limitTest ?? counts.test, counts.test)
-    return (trained + tested) / rate + transfer.epochs * trained * secondsPerImage * headCost
+    const epochs = transfer.epochs ?? transferDefaults(task, name).epochs
+    return (trained + tested) / rate + epochs * trained * secondsPerImage * headCost
   }
-  const seconds: Record<StudyPart, number> = {
+  const seconds: Partial<Record<StudyPart, number>> = {
     eda: edaSeconds,
     tune: searchEpochs * seedImages * secondsPerImage,
     crossval: foldEpochs * count * (1 - 1 / crossval.folds) * secondsPerImage,
     seed: train.seed * seedImages * secondsPerImage,
     best: train.best * count * secondsPerImage * bestRecipeCost,
-    vgg16: network('vgg16'),
-    xception: network('xception'),
-    resnet152v2: network('resnet152v2'),
+    ...Object.fromEntries(networkParts(task).map((name) => [name, network(name)])),
   }
-  return Object.fromEntries(parts.map((part) => [part, seconds[part]]))
+  return Object.fromEntries(parts.map((part) => [part, seconds[part] ?? 0]))
 }

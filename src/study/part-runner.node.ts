@@ -133,7 +133,7 @@ export class PartRunner {
     const { epochs, limitTrain, limitTest, weights } = transfer
     const { featureDir } = this.#places
     const place = await this.#place(name)
-    const settings = { model: name, epochs, limitTrain, limitTest, weights, seed }
+    const settings = { model: name, ...(epochs === null ? {} : { epochs }), limitTrain, limitTest, weights, seed }
     const features = 0.9
     const report = await trainTransfer(
       this.#task,

@@ -12,9 +12,10 @@ import { common, imageLimit, SettingsTable, toggle } from '../runs/settings.ts'
 import { searchDefaults } from '../search/settings.ts'
 import { recipeNames } from '../tasks/recipe.ts'
 import type { Task } from '../tasks/task.ts'
+import { zooNames } from '../weights/zoo.ts'
 
 export function fullPlan(task: Task): StudyPlan {
-  const { recipes, transfer } = task
+  const { recipes } = task
   const { maxEpochs, factor } = searchDefaults(task)
   const { folds, epochs } = crossValidationDefaults(task)
   return {
@@ -26,8 +27,8 @@ export function fullPlan(task: Task): StudyPlan {
     crossval: { folds, epochs },
     train: { seed: recipes.seed.train.epochs, best: recipes.best.train.epochs },
     transfer: {
-      networks: networkParts,
-      epochs: transfer.vgg16.epochs,
+      networks: networkParts(task),
+      epochs: null,
       limitTrain: null,
       limitTest: null,
       weights: null,
@@ -35,7 +36,7 @@ export function fullPlan(task: Task): StudyPlan {
   }
 }
 
-/** The quick plan: a tenth of the data, few epochs, a small run of VGG16. */
+/** The quick plan: a tenth of the data, few epochs, a small run of the first pretrained network. */
 export function quickPlan(task: Task): StudyPlan {
   return {
     ...fullPlan(task),
@@ -44,38 +45,45 @@ export function quickPlan(task: Task): StudyPlan {
     tune: { maxEpochs: 4, factor: 3 },
     crossval: { folds: 5, epochs: 2 },
     train: { seed: 6, best: 6 },
-    transfer: { networks: ['vgg16'], epochs: 20, limitTrain: 2000, limitTest: 1000, weights: null },
+    transfer: {
+      networks: networkParts(task).slice(0, 1),
+      epochs: 20,
+      limitTrain: 2000,
+      limitTest: 1000,
+      weights: null,
+    },
   }
 }
 
 /** Names of groups of parts. */
-function groupsOf({ network }: Task): ReadonlyMap<string, readonly StudyPart[]> {
+function groupsOf(task: Task): ReadonlyMap<string, readonly StudyPart[]> {
   return new Map<string, readonly StudyPart[]>([
-    [network.word, recipeNames],
-    ['transfer', networkParts],
+    [task.network.word, recipeNames],
+    ['transfer', networkParts(task)],
   ])
 }
 
 /** Parses parts such as `eda,transfer`. Throws WeftgradError 'argument' for an unknown name. */
 export function partsNamed(task: Task, text: string): StudyPart[] {
   const groups = groupsOf(task)
+  const all = studyParts(task)
   const words = text.split(',').map((word) => word.trim())
   const named = words.flatMap((word) => {
-    const parts = groups.get(word) ?? studyParts.filter((part) => partName(task, part) === word)
+    const parts = groups.get(word) ?? all.filter((part) => partName(task, part) === word)
     if (parts.length > 0) return parts
     throw new WeftgradError(
       'argument',
-      `--skip takes parts of the study, separated by commas, not '${word}'. Parts are ${studyParts.map((part) => partName(task, part)).join(', ')}; ${[...groups.keys()].join(' and ')} stand for several.`,
+      `--skip takes parts of the study, separated by commas, not '${word}'. Parts are ${all.map((part) => partName(task, part)).join(', ')}; ${[...groups.keys()].join(' and ')} stand for several.`,
       { word },
     )
   })
-  return studyParts.filter((part) => named.includes(part))
+  return all.filter((part) => named.includes(part))
 }
 
 /** The reason why a part is left out; undefined if it is run. */
 export function leftOut(plan: StudyPlan, part: StudyPart): string | undefined {
   if (plan.skip.includes(part)) return 'It was skipped on request (--skip).'
-  const isNetwork = networkParts.some((name) => name === part)
+  const isNetwork = zooNames.some((name) => name === part)
   if (isNetwork && !plan.transfer.networks.some((name) => name === part))
     return 'A quick study runs one pretrained network only.'
   return undefined
@@ -123,7 +131,7 @@ export function planIn(value: unknown, source: string, task: Task): StudyPlan {
   // Everything read here has been checked.
   return {
     ...rest,
-    skip: studyParts.filter((part) => skipped.includes(partName(task, part))),
+    skip: studyParts(task).filter((part) => skipped.includes(partName(task, part))),
     train: epochs,
   } as unknown as StudyPlan
 }

@@ -45,9 +45,9 @@ export async function reportStudy(
   const { startedAt, adapter, versions } = config
   const report: StudyReport = {
     startedAt,
-    finishedAt: studyParts.reduce((latest, part) => {
+    finishedAt: studyParts(task).reduce((latest, part) => {
       const outcome = parts[part]
-      return outcome.state === 'done' && outcome.finishedAt > latest ? outcome.finishedAt : latest
+      return outcome?.state === 'done' && outcome.finishedAt > latest ? outcome.finishedAt : latest
     }, startedAt),
     plan,
     data: { published, train: train.count, test: test.count },
@@ -86,7 +86,7 @@ async function measuredModels(task: Task, folder: string, parts: StudyOutcomes):
     const final = resultOf(parts, part)
     if (final !== undefined) models.push({ ...trainedFigures(task, final), predictions: await predictionsOf(part) })
   }
-  for (const part of networkParts) {
+  for (const part of networkParts(task)) {
     const final = resultOf(parts, part)
     if (final !== undefined)
       models.push({ ...transferFigures(task, part, final), predictions: await predictionsOf(part) })

@@ -100,7 +100,7 @@ class Study {
     const { settings: plan, runDir } = this.#run
     const outcomes: { [Part in StudyPart]?: PartOutcome<unknown> } = {}
     const left: StudyPart[] = []
-    for (const part of studyParts) {
+    for (const part of studyParts(this.#task)) {
       const done = await readPart(this.#task, runDir, part)
       const reason = leftOut(plan, part)
       if (done !== undefined) outcomes[part] = done
@@ -108,7 +108,7 @@ class Study {
       else left.push(part)
     }
     const { config, data, clock } = await this.#begin(left)
-    for (const part of studyParts) {
+    for (const part of studyParts(this.#task)) {
       const before = outcomes[part]
       if (before === undefined) outcomes[part] = await this.#runPart(part, clock, outcomes)
       // Each outcome has its part's type.
@@ -123,7 +123,7 @@ class Study {
    */
   async #begin(left: readonly StudyPart[]) {
     const { settings: plan, signal, earlier, note } = this.#run
-    using ground = await this.#run.open(this.#task.data)
+    using ground = await this.#run.open(this.#task)
     const { device, data } = ground
     const counts = { train: data.train.count, test: data.test.count }
     ground.choose({ ...counts, duplicates: 0 })

@@ -6,7 +6,7 @@
 import { fashionMnistClasses, fashionMnistFiles } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'
 import { lenet5 } from '../nn/models/lenet5.ts'
-import type { TrainSettings } from './recipe.ts'
+import type { TrainSettings, TransferSettings } from './recipe.ts'
 import { Space } from './space.ts'
 import type { Task, TaskData, TaskNetwork } from './task.ts'
 
@@ -133,13 +133,13 @@ const shared = {
   unfreeze: null,
   fineTuneEpochs: 5,
   fineTuneRate: 1e-4,
-} as const satisfies Partial<Task['transfer']['vgg16']>
+} as const satisfies Partial<TransferSettings>
 
 /**
  * The best settings found for each network. Earlier layers helped most: the last ones separate ImageNet's classes, not
  * garments of 28 pixels. Next came a grid of 2x2 means instead of one mean per channel, then the hidden layer.
  */
-const transfer: Task['transfer'] = {
+const transfer: Required<Task['transfer']> = {
   // Means of 2x2, hidden layer: block5_pool 0.846, block4_pool 0.907, block3_pool 0.931, block2_pool 0.916, the first
   // three together 0.921, blocks 2 and 3 together 0.932. Linear on block3_pool: 0.920. All 16 means of block 3: 0.930.
   // At 48 pixels blocks 2 and 3: 0.931, for twice the work. Trained on 54,000, validated on 6,000: 0.940, with block 4
@@ -154,7 +154,8 @@ const transfer: Task['transfer'] = {
   resnet152v2: { ...shared, size: 32, layers: ['conv2_block3_out', 'conv3_block8_out'], pool: 'avg2' },
 }
 
-export const fashionMnistLenet5: Task = {
+export const fashionMnistLenet5: Task & { readonly transfer: Required<Task['transfer']> } = {
+  name: 'fashion-mnist-lenet5',
   data,
   network,
   recipes,

@@ -2,6 +2,7 @@
  * A task: a data set, a network, its training recipes, and published results to compare with. Jobs, commands and
  * reports take a task and name no data set or network themselves; another data set or network is another task.
  */
+import { WeftgradError } from '../errors.ts'
 import type { Model } from '../nn/model.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import type { DataSource, LoadDataOptions, LoadedImages } from '../runs/data.ts'
@@ -59,6 +60,8 @@ export interface PublishedFigures {
 }
 
 export interface Task {
+  /** The name in the files of its runs. */
+  readonly name: string
   readonly data: TaskData
   readonly network: TaskNetwork
   readonly recipes: Readonly<Record<RecipeName, Recipe>>
@@ -69,9 +72,17 @@ export interface Task {
     /** Epochs of the longest trials, and of each fold. */
     readonly maxEpochs: number
   }
-  /** The best settings found for each pretrained network. */
-  readonly transfer: { readonly [name in PretrainedName]: TransferSettings }
+  /** The best settings found for each pretrained network to compare with; at least one. */
+  readonly transfer: { readonly [name in PretrainedName]?: TransferSettings }
   readonly published: PublishedFigures
+}
+
+/** The settings for a pretrained network. Throws WeftgradError 'argument' if the task has none. */
+export function transferDefaults({ transfer, data }: Task, name: PretrainedName): TransferSettings {
+  const settings = transfer[name]
+  if (settings !== undefined) return settings
+  const names = Object.keys(transfer).join(', ')
+  throw new WeftgradError('argument', `${data.title} has no settings for ${name}. Use one of: ${names}.`, { name })
 }
 
 /** Builds the network with the task's classes. */

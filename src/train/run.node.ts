@@ -102,7 +102,7 @@ async function trainRun(task: Task, run: Run<TrainingSettings>, reporter: TrainR
   const checkpoint = earlier === undefined ? undefined : await checkpointIn(runDir)
   if (earlier !== undefined && checkpoint === undefined)
     run.note(`${shown(runDir)} has no checkpoint yet: training starts from the beginning.`)
-  using ground = await run.open(task.data)
+  using ground = await run.open(task)
   const { device } = ground
   const images = splitImages(ground.data, settings)
   const { split, limit, seed } = settings

@@ -16,7 +16,7 @@ import { fingerprintOf } from '../runs/job.node.ts'
 import { tunedForTasks } from '../runs/tuned-kernels.node.ts'
 import type { FeatureTap } from '../tasks/feature-taps.ts'
 import type { FeatureSettings } from '../tasks/recipe.ts'
-import type { Task } from '../tasks/task.ts'
+import { type Task, transferDefaults } from '../tasks/task.ts'
 import { FeatureCache, type FeaturePart } from './feature-cache.node.ts'
 import { extractionTasks, FeatureExtractor, featureColumns, featureWidth } from './features.ts'
 import { openBase, type PretrainedBase } from './pretrained-base.node.ts'
@@ -70,7 +70,7 @@ export async function extractFeatures(
   { model, dataDir, featureDir, signal, ...given }: FeatureJobOptions,
   reporter: FeatureReporter = {},
 ): Promise<FeatureReport> {
-  const { limit, ...settings } = featureSettings.resolve(given, { ...task.transfer[model], limit: null })
+  const { limit, ...settings } = featureSettings.resolve(given, { ...transferDefaults(task, model), limit: null })
   const log = (line: string): void => reporter.onNote?.(line)
   const base = await openBase(model, { ...settings, signal, ...hooksOf(reporter) })
   try {

@@ -12,14 +12,14 @@ import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
 import { median } from '../nn/metrics.ts'
 import type { Model } from '../nn/model.ts'
-import { type PretrainedName, pretrained } from '../nn/models/pretrained.ts'
+import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { type JobKind, type JobOptions, prepareJob, type Run } from '../runs/job.node.ts'
 import { type AnyConfig, removeFromRun, shown } from '../runs/run-folder.node.ts'
 import { writeTestFiles } from '../runs/test-files.node.ts'
 import { testReport } from '../runs/test-report.ts'
 import { saveModel } from '../runs/trained-model.node.ts'
 import type { TransferSettings } from '../tasks/recipe.ts'
-import type { Task } from '../tasks/task.ts'
+import { type Task, transferDefaults } from '../tasks/task.ts'
 import { zoo, zooNameOf } from '../weights/zoo.ts'
 import { hooksOf, imagesOf, tapsOf } from './features.node.ts'
 import { featureColumns, featureWidth } from './features.ts'
@@ -50,8 +50,8 @@ export function transferKind(task: Task): JobKind<NetworkSettings, Given, Transf
     job: 'transfer',
     noun: 'transfer run',
     resolve({ model, ...given }) {
-      if (model !== undefined) return { model, ...table.resolve(given, task.transfer[model]) }
-      const names = Object.keys(pretrained).join(', ')
+      if (model !== undefined) return { model, ...table.resolve(given, transferDefaults(task, model)) }
+      const names = Object.keys(task.transfer).join(', ')
       throw new WeftgradError('argument', `A new transfer run needs a network: one of ${names}.`)
     },
     read({ settings }, path) {
@@ -132,7 +132,7 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
   const { settings, runDir, earlier } = run
   const before = earlier === undefined ? undefined : baseIn(earlier)
   if (before !== undefined) refuseOtherWeights(shown(runDir), base, before)
-  using ground = await run.open(task.data)
+  using ground = await run.open(task)
   reporter.onBase?.(base)
   const images = imagesOf(ground.data, settings.limitTrain, settings.limitTest)
   ground.choose(images.facts)

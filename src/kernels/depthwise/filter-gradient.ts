@@ -183,7 +183,8 @@ ${total.finish}
 /**
  * Plans a kernel in which a lane handles four channels. It takes the rows of the kernel one after the other and holds
  * the sums of a row's taps. With stride and dilation 1, the pixels under the taps shift along, and only one of them is
- * loaded per output. If there are fewer channels than lanes, neighbouring lanes take neighbouring parts.
+ * loaded per output. If there are fewer channels than lanes, neighbouring lanes take neighbouring parts. Sums and pixels
+ * have names: in arrays, with loops over the columns, 3x3 at 38x38x128 took 1.1 to 1.4 times as long on lavapipe.
  */
 function planByChannel(key: DepthwiseKey, target: Target): KernelPlan {
   const { kernelHeight, kernelWidth } = key

@@ -71,17 +71,15 @@ export function gatheredRows(target: Target): number {
   return target.class === 'cpu' ? 32 : 4
 }
 
-/** Cores of a GPU. If the target does not say, 128, as many as the largest have: fewer only make parts of a sum smaller. */
-function coresOf({ cores = 128 }: Target): number {
-  return cores
-}
+/** Cores of a GPU: as many as the largest have. WebGPU does not say, and fewer only make parts of a sum smaller. */
+const gpuCores = 128
 
 /**
  * Target number of workgroups when a sum over k is split: 16 fill the two to sixteen cores of a CPU adapter evenly; a
  * GPU needs four for each core, to switch between while one waits for memory, a guess.
  */
 export function splitWorkgroups(target: Target): number {
-  return target.class === 'cpu' ? 16 : 4 * coresOf(target)
+  return target.class === 'cpu' ? 16 : 4 * gpuCores
 }
 
 /**
@@ -177,7 +175,7 @@ export interface BlockLimits {
 export function blockLimits(target: Target): BlockLimits {
   return target.class === 'cpu'
     ? { busyWorkgroups: 8, mostPadding: 2, longSum: Number.POSITIVE_INFINITY }
-    : { busyWorkgroups: 2 * coresOf(target), mostPadding: 8, longSum: 512 }
+    : { busyWorkgroups: 2 * gpuCores, mostPadding: 8, longSum: 512 }
 }
 
 /** Limits for splitting a reduction into parts. */

@@ -233,10 +233,10 @@ export function depthwiseConv2d(
   return namedLayer('depthwise_conv2d', given, makeDepthwiseConv2d, ['kernelSize'])
 }
 
-const depthwiseKinds = { ...productKinds, depthMultiplier: countFrom1, depthwiseInitializer: aFunction }
+const depthwiseKinds = { depthMultiplier: countFrom1, depthwiseInitializer: aFunction }
 
 function makeDepthwiseConv2d(name: string, kernelSize: number | Pair, options: DepthwiseConvLayerOptions = {}): Layer {
-  checkOptions(name, options, depthwiseKinds)
+  checkOptions(name, options, { ...productKinds, ...depthwiseKinds })
   const { activation = 'linear', useBias = true, ...others } = options
   const { depthMultiplier = 1, depthwiseInitializer = glorotUniform, ...moves } = others
   const kernel = pairOf(`${name}: kernelSize`, kernelSize)
@@ -285,7 +285,7 @@ function makeSeparableConv2d(
   kernelSize: number | Pair,
   options: SeparableConvLayerOptions = {},
 ): Layer {
-  checkOptions(name, options, { ...depthwiseKinds, pointwiseInitializer: aFunction })
+  checkOptions(name, options, { ...productKinds, ...depthwiseKinds, pointwiseInitializer: aFunction })
   const { activation = 'linear', useBias = true, depthMultiplier = 1, ...others } = options
   const { depthwiseInitializer = glorotUniform, pointwiseInitializer = glorotUniform, ...moves } = others
   checkValue(`${name}: filters`, filters, countFrom1)

@@ -250,7 +250,8 @@ function tileSums(
 
 /**
  * Computes `total<g>`: in lane l the sum over all lanes of part<g * subgroupSize + l>. Each level merges two values: a
- * lane keeps the one that its index bit selects and adds the other lane's share.
+ * lane keeps the one that its index bit selects and adds the other lane's share. Written out: as loops over an array, the
+ * kernel took 1.4 to 2.4 times as long on lavapipe (LeNet's second layer at batch 128: 8.0 against 4.5 ms).
  */
 function sumOverLanes(tiling: QuadTiling, results: number): string {
   const lines: string[] = []
