@@ -1,7 +1,7 @@
 /** Convolution by Winograd's algorithm: the same numbers as the direct one, whatever the extents. */
 import { describe, expect, test } from 'vitest'
 import { conv2d, grad, relu, sum, tensor } from '../src/index.ts'
-import { bestTile, transformFilters } from '../src/kernels/conv2d/winograd.ts'
+import { bestTile, transformFilters } from '../src/kernels/conv2d/winograd/tiles.ts'
 import { winogradConv2d } from '../src/operators/winograd.ts'
 import { relativeError } from './support/compare.ts'
 import { useDevice } from './support/device.ts'

@@ -1,8 +1,8 @@
 /** Convolution of 3x3 taps with transformed filters, for frozen networks. */
 
 import type { Operation } from '../graph/node.ts'
-import type { WinogradKey } from '../kernels/conv2d/winograd.ts'
-import { pointsOf, winograd } from '../kernels/conv2d/winograd.ts'
+import { pointsOf, type TileSide } from '../kernels/conv2d/winograd/tiles.ts'
+import { winograd } from '../kernels/conv2d/winograd/winograd.ts'
 import type { FusedActivation } from '../kernels/wgsl/activation.ts'
 import type { Activation } from './activation.ts'
 import { activate, activationOf } from './activation.ts'
@@ -15,7 +15,7 @@ import { convGeometry } from './window.ts'
 
 interface WinogradAttributes extends ConvGeometry {
   readonly filters: number
-  readonly tile: WinogradKey['tile']
+  readonly tile: TileSide
 }
 
 type Operands = [x: Tensor, filters: Tensor, bias?: Tensor]
@@ -53,7 +53,7 @@ export function winogradConv2d(
   x: Tensor,
   filters: Tensor,
   bias: Tensor | undefined,
-  { tile, padding, activation }: { tile: WinogradKey['tile']; padding: Padding; activation: Activation },
+  { tile, padding, activation }: { tile: TileSide; padding: Padding; activation: Activation },
 ): Tensor {
   const types = [x.value.type, filters.value.type]
   take('conv2d', types, [{ rank: 4 }, { rank: 3 }])

@@ -12,7 +12,8 @@ import { productOf, tiledConvs } from './workgroup.ts'
 /** Variants for subgroups, named after the rows of a tile; with few columns, a tile has twice as many rows. */
 export type SubgroupName = 'subgroupRows16' | 'subgroupRows8'
 
-type ConvVariant = 'plain' | SubgroupName | 'quads' | TiledName
+type OwnVariant = 'plain' | SubgroupName | 'quads' | 'winograd'
+type ConvVariant = OwnVariant | TiledName
 
 /**
  * Makes the family of one product from its `own` variants (plain, two for subgroups, quads) and the shared ones. Its
@@ -22,7 +23,7 @@ type ConvVariant = 'plain' | SubgroupName | 'quads' | TiledName
  */
 export function convFamily(
   product: ConvProduct,
-  own: readonly Variant<Conv2dKey, 'plain' | SubgroupName | 'quads'>[],
+  own: readonly Variant<Conv2dKey, OwnVariant>[],
 ): Family<Conv2dKey, ConvVariant> {
   const variants: readonly Variant<Conv2dKey, ConvVariant>[] = [...own, ...tiledConvs(product)]
   return {
@@ -33,7 +34,7 @@ export function convFamily(
       const suits = (name: ConvVariant): boolean => variants.some((v) => v.name === name && v.supports(key, target))
       const block = preferredBlock(productOf(product, key), target)
       if (block !== undefined && suits(block.name)) return block.name
-      const bySubgroups = (['quads', 'subgroupRows16'] as const).find(suits)
+      const bySubgroups = (['winograd', 'quads', 'subgroupRows16'] as const).find(suits)
       return prefersSubgroups(target) && bySubgroups !== undefined ? bySubgroups : 'plain'
     },
   }
