@@ -1,6 +1,6 @@
 /** Convolution by Winograd's algorithm: the same numbers as the direct one, whatever the extents. */
 import { describe, expect, test } from 'vitest'
-import { conv2d, grad, relu, sum, tensor } from '../src/index.ts'
+import { conv2d, grad, maxPool, planOf, relu, sum, type Tensor, tensor } from '../src/index.ts'
 import { bestTile, transformFilters } from '../src/kernels/conv2d/winograd/tiles.ts'
 import { winogradConv2d } from '../src/operators/winograd.ts'
 import { relativeError } from './support/compare.ts'
@@ -52,6 +52,44 @@ test('any function of the result, and none, and no bias', async () => {
   expect(relativeError(await linear.data(on), await direct.data(on))).toBeLessThan(1e-5)
   const fused = winogradConv2d(x, transformed, undefined, { ...options, activation: relu })
   expect(await fused.data(on)).toEqual((await linear.data(on)).map((value) => Math.max(0, value)))
+})
+
+describe.each([2, 4] as const)('2x2 max-pooling after tiles of %i outputs a side', (tile) => {
+  test.each([
+    { images: [2, 8, 8, 32], activation: 'relu' },
+    { images: [1, 7, 5, 32], activation: 'linear' },
+  ] as const)(
+    'runs in the same kernel, with the same numbers: $images, $activation',
+    async ({ images, activation }) => {
+      const [x, bias] = [noiseTensor(images, 'images'), noiseTensor([32], 'bias')]
+      const filters = tensor(transformFilters(noise([3, 3, 32, 32], 'kernel'), tile), [(tile + 2) ** 2, 32, 32])
+      const pooled = maxPool(winogradConv2d(x, filters, bias, { tile, padding: 'same', activation }), { poolSize: 2 })
+      const on = { device: device() }
+      const labels = planOf([pooled], on).dispatches.map(({ label }) => label)
+      expect(labels.at(-1)).toBe('conv2d/winograd/pooledOutput')
+      expect(await pooled.data(on)).toEqual(await pooled.data({ ...on, fuse: false }))
+    },
+  )
+
+  test('keeps NaN', async () => {
+    const image = noise([1, 8, 8, 32], 'images')
+    image[0] = Number.NaN
+    const filters = tensor(transformFilters(noise([3, 3, 32, 32], 'kernel'), tile), [(tile + 2) ** 2, 32, 32])
+    const options = { tile, padding: 'same', activation: 'relu' } as const
+    const pooled = maxPool(winogradConv2d(tensor(image, [1, 8, 8, 32]), filters, undefined, options), { poolSize: 2 })
+    const numbers = await pooled.data({ device: device() })
+    expect(numbers.slice(0, 32).every(Number.isNaN)).toBe(true)
+    expect(numbers.slice(-32).some(Number.isNaN)).toBe(false)
+  })
+})
+
+test('a convolution that somebody wants, and windows that overlap, are pooled by a kernel of their own', () => {
+  const filters = noiseTensor([16, 32, 32], 'filters')
+  const options = { tile: 2, padding: 'same', activation: 'relu' } as const
+  const y = winogradConv2d(noiseTensor([1, 8, 8, 32], 'images'), filters, undefined, options)
+  const labels = (...wanted: Tensor[]) => planOf(wanted, { device: device() }).dispatches.map(({ label }) => label)
+  expect(labels(y, maxPool(y, { poolSize: 2 }))).toContain('conv2d/winograd/output')
+  expect(labels(maxPool(y, { poolSize: 2, strides: 1 }))).toContain('conv2d/winograd/output')
 })
 
 test('the tile is the one with the least arithmetic, and none where the direct convolution has little more', () => {

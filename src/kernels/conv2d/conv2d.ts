@@ -36,7 +36,7 @@ import { convFamily } from './family.ts'
 import type { Conv2dKey } from './plain.ts'
 import { conv2dSupports, plainFilterGradient, plainForward, plainInputGradient } from './plain.ts'
 import { filterGradientByQuads, forwardByQuads, inputGradientByQuads } from './quad/pooled.ts'
-import { winogradFilterGradient, winogradForward, winogradInputGradient } from './winograd/winograd.ts'
+import { winogradFilterGradient, winogradForward, winogradInputGradient } from './winograd/variants.ts'
 
 export type { Conv2dKey } from './plain.ts'
 

@@ -6,6 +6,7 @@ import type { TiledName } from '../schedule/workgroup-tile.ts'
 import { preferredBlock } from '../schedule/workgroup-tile.ts'
 import type { Conv2dKey } from './plain.ts'
 import { checkConv } from './plain.ts'
+import { gainsByWinograd } from './winograd/variants.ts'
 import type { ConvProduct } from './workgroup.ts'
 import { productOf, tiledConvs } from './workgroup.ts'
 
@@ -16,10 +17,10 @@ type OwnVariant = 'plain' | SubgroupName | 'quads' | 'winograd'
 type ConvVariant = OwnVariant | TiledName
 
 /**
- * Makes the family of one product from its `own` variants (plain, two for subgroups, quads) and the shared ones. Its
+ * Makes the family of one product from its `own` variants (plain, two for subgroups, quads, Winograd's) and the shared ones. Its
  * `prefer` throws 'shape' for an empty key. It prefers:
  * - a block of workgroup memory, on GPUs and where subgroups are missing;
- * - on a CPU with subgroups: quads if the kernel is small enough, else subgroups.
+ * - on a CPU with subgroups: Winograd's algorithm where it gains, quads if the kernel is small enough, else subgroups.
  */
 export function convFamily(
   product: ConvProduct,
@@ -34,7 +35,8 @@ export function convFamily(
       const suits = (name: ConvVariant): boolean => variants.some((v) => v.name === name && v.supports(key, target))
       const block = preferredBlock(productOf(product, key), target)
       if (block !== undefined && suits(block.name)) return block.name
-      const bySubgroups = (['winograd', 'quads', 'subgroupRows16'] as const).find(suits)
+      const wishes = ['winograd', 'quads', 'subgroupRows16'] as const
+      const bySubgroups = wishes.find((name) => suits(name) && (name !== 'winograd' || gainsByWinograd(product, key)))
       return prefersSubgroups(target) && bySubgroups !== undefined ? bySubgroups : 'plain'
     },
   }

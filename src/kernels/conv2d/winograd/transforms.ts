@@ -1,6 +1,7 @@
 /**
  * The kernels that transform images, filters and products for Winograd's algorithm. Each lane takes a tile of one
- * channel, or of neighbouring channels as a vector, and computes M x M^T for a small matrix M, written out.
+ * channel and computes M x M^T for a small matrix M, written out. (Vectors of four channels are no faster on lavapipe,
+ * and take 2 to 6 times as long to compile: 15.7 instead of 2.6 s for the input of 4x4 tiles.)
  *
  * In the transformed space, numbers are [points, tiles, channels] or [points, channels, filters]: a matrix per point.
  */
@@ -9,8 +10,6 @@ import { at } from '../../extents.ts'
 import type { Binding, Dispatch, Operand, Target, UniformValue } from '../../kernel.ts'
 import { dispatch, elementCount, reads, writes } from '../../kernel.ts'
 import { gridFor, gridStrideLoop, laneCoordinates } from '../../schedule/grid-stride.ts'
-import type { VectorWidth } from '../../schedule/subgroup-tile.ts'
-import { vectorType, widestVector } from '../../schedule/subgroup-tile.ts'
 import type { FusedActivation } from '../../wgsl/activation.ts'
 import { activationFunction } from '../../wgsl/activation.ts'
 import { takesMaximum } from '../../wgsl/functions.ts'
@@ -42,7 +41,6 @@ interface Work {
   readonly declarations?: string
   /** Extents of the items. */
   readonly extents: readonly number[]
-  readonly width: VectorWidth
   readonly matrix: Matrix
   /** Statements before the loads. */
   readonly begin?: string
@@ -83,7 +81,7 @@ function transformKernel(work: Work, target: Target): Dispatch {
     body: gridStrideLoop(coordinates, [begin, loads, half, stores, end].filter((text) => text !== '').join('\n')),
   })
   // Two products of small matrices, of whose numbers half are zero.
-  return { ...made, flops: items * work.width * rows * side * (rows + side) }
+  return { ...made, flops: items * rows * side * (rows + side) }
 }
 
 function pairs(rows: number, columns: number, line: (row: number, column: number) => string): string {
@@ -123,19 +121,17 @@ export interface ImageTransform {
 /** M x M^T of the tiles of images; pixels outside count as zeros. */
 export function transformImages(rows: TileRows, work: ImageTransform, target: Target): Dispatch {
   const { label, images, matrix, pad, from, to } = work
-  const width = widestVector(images.channels)
-  const type = vectorType(width)
   const side = range(at(matrix, 0).length)
   return transformKernel(
     {
-      ...{ label, width, matrix },
-      bindings: [reads('image', from, type), writes('transformed', to, type)],
+      ...{ label, matrix },
+      bindings: [reads('image', from), writes('transformed', to)],
       uniforms: {
         ...tileUniforms(rows),
-        ...{ height: images.height, width: images.width, pixelVectors: images.channels / width },
+        ...{ height: images.height, width: images.width, channels: images.channels },
         ...{ padTop: { i32: pad[0] }, padLeft: { i32: pad[1] } },
       },
-      extents: [rows.count, rows.grid[1], images.channels / width],
+      extents: [rows.count, rows.grid[1], images.channels],
       begin: `${declareTile(rows)}
 ${lines(
   side,
@@ -147,7 +143,7 @@ ${lines(
 )}`,
       load(i, j) {
         const isInside = allOf(`isRow${i}`, `isColumn${j}`)
-        return `select(${type}(0), image[select(0u, (row${i} + column${j}) * u.pixelVectors + d2, ${isInside})], ${isInside})`
+        return `select(0f, image[select(0u, (row${i} + column${j}) * u.channels + d2, ${isInside})], ${isInside})`
       },
       store: (i, j, value) => `transformed[${i * matrix.length + j}u * u.items + item] = ${value};`,
     },
@@ -163,40 +159,43 @@ export interface Finish {
   readonly pooled: boolean
 }
 
+export interface OutputTransform {
+  readonly label: string
+  /** The outputs before pooling. */
+  readonly images: Images
+  readonly finish: Finish
+  /** [points, tiles, channels] */
+  readonly from: Operand
+  readonly to: Operand
+}
+
 /** A^T x A of a product [points, tiles, channels], with bias, activation and pooling. */
 export function transformOutputs(
   rows: TileRows,
-  { images, finish, from, to }: { images: Images; finish: Finish; from: Operand; to: Operand },
+  { label, images, finish, from, to }: OutputTransform,
   target: Target,
 ): Dispatch {
   const { outputs, inputs, output: matrix } = rows.transform
   const { bias, activation, pooled } = finish
-  const width = widestVector(images.channels)
-  const type = vectorType(width)
   const value = (i: number, j: number): string => `activate(sum${i}_${j}${bias === undefined ? '' : ' + offset'})`
   const step = pooled ? 2 : 1
   const store = (i: number, j: number): string => {
     const [y, x] = [`top / ${step}u + ${i}u`, `left / ${step}u + ${j}u`]
-    const address = `((sample * u.height + ${y}) * u.width + ${x}) * u.pixelVectors + d2`
+    const address = `((sample * u.height + ${y}) * u.width + ${x}) * u.channels + d2`
     const result = pooled ? largest(range(4).map((p) => value(2 * i + (p >> 1), 2 * j + (p & 1)))) : value(i, j)
     return `      if (${allOf(`${y} < u.height`, `${x} < u.width`)}) { result[${address}] = ${result}; }`
   }
   return transformKernel(
     {
-      ...{ label: `conv2d/winograd/${pooled ? 'pooledOutput' : 'output'}`, width, matrix },
-      bindings: [
-        reads('product', from, type),
-        writes('result', to, type),
-        ...(bias === undefined ? [] : [reads('bias', bias, type)]),
-      ],
+      ...{ label: `${label}/${pooled ? 'pooledOutput' : 'output'}`, matrix },
+      bindings: [reads('product', from), writes('result', to), ...(bias === undefined ? [] : [reads('bias', bias)])],
       uniforms: {
         ...tileUniforms(rows),
         ...{ height: Math.floor(images.height / step), width: Math.floor(images.width / step) },
-        pixelVectors: images.channels / width,
+        channels: images.channels,
       },
-      declarations:
-        activationFunction(activation, type, pooled ? [takesMaximum] : []) + (pooled ? maximumOf(type) : ''),
-      extents: [rows.count, rows.grid[1], images.channels / width],
+      declarations: activationFunction(activation, 'f32', pooled ? [takesMaximum] : []) + (pooled ? larger : ''),
+      extents: [rows.count, rows.grid[1], images.channels],
       begin: `${declareTile(rows)}${bias === undefined ? '' : '\n      let offset = bias[d2];'}`,
       load: (i, j) => `product[${i * inputs + j}u * u.items + item]`,
       store: (i, j, sum) => `let sum${i}_${j} = ${sum};`,
@@ -206,32 +205,33 @@ export function transformOutputs(
   )
 }
 
-const maximumOf = (type: string): string => `
-fn larger(a: ${type}, b: ${type}) -> ${type} {
+const larger = `
+fn larger(a: f32, b: f32) -> f32 {
   return select(a, b, takesMaximum(b, a));
 }`
 
 const largest = (values: readonly string[]): string => values.reduce((best, value) => `larger(${best}, ${value})`)
 
-/** Channels and filters of a kernel. */
+/** The channels and filters of a kernel, and where to read and write. */
 interface Filters {
+  readonly label: string
   readonly channels: number
   readonly filters: number
+  readonly from: Operand
+  readonly to: Operand
 }
 
 /** G x G^T of filters [3, 3, channels, filters], turned by half a circle if `turned`: [points, channels, filters]. */
 export function transformTaps(
   { filter: matrix, inputs }: Transform,
-  { channels, filters, turned, from, to }: Filters & { turned: boolean; from: Operand; to: Operand },
+  { label, channels, filters, turned, from, to }: Filters & { turned: boolean },
   target: Target,
 ): Dispatch {
-  const width = widestVector(filters)
-  const type = vectorType(width)
   return transformKernel(
     {
-      ...{ label: 'conv2d/winograd/filters', width, matrix },
-      bindings: [reads('kernel', from, type), writes('transformed', to, type)],
-      extents: [(channels * filters) / width],
+      ...{ label: `${label}/filters`, matrix },
+      bindings: [reads('kernel', from), writes('transformed', to)],
+      extents: [channels * filters],
       load: (i, j) => `kernel[${turned ? 8 - (i * 3 + j) : i * 3 + j}u * u.items + item]`,
       store: (i, j, value) => `transformed[${i * inputs + j}u * u.items + item] = ${value};`,
     },
@@ -245,16 +245,14 @@ export function transformTaps(
  */
 export function transformTapGradient(
   { filter, inputs }: Transform,
-  { channels, filters, isFirst, from, to }: Filters & { isFirst: boolean; from: Operand; to: Operand },
+  { label, channels, filters, isFirst, from, to }: Filters & { isFirst: boolean },
   target: Target,
 ): Dispatch {
-  const width = widestVector(filters)
-  const type = vectorType(width)
   return transformKernel(
     {
-      ...{ label: 'conv2d.filterGradient/winograd/filters', width, matrix: transposed(filter) },
-      bindings: [reads('product', from, type), writes('result', to, type)],
-      extents: [(channels * filters) / width],
+      ...{ label: `${label}/filters`, matrix: transposed(filter) },
+      bindings: [reads('product', from), writes('result', to)],
+      extents: [channels * filters],
       load: (i, j) => `product[${i * inputs + j}u * u.items + item]`,
       store(i, j, value) {
         const place = `result[${i * 3 + j}u * u.items + item]`
