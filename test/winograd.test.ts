@@ -1,6 +1,20 @@
 /** Convolution by Winograd's algorithm: the same numbers as the direct one, whatever the extents. */
 import { describe, expect, test } from 'vitest'
-import { conv2d, grad, maxPool, planOf, relu, sum, type Tensor, tensor } from '../src/index.ts'
+import {
+  conv2d,
+  evaluate,
+  grad,
+  gradients,
+  maxPool,
+  mul,
+  planOf,
+  relu,
+  sum,
+  type Tensor,
+  tensor,
+} from '../src/index.ts'
+import type { Conv2dKey } from '../src/kernels/conv2d/conv2d.ts'
+import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../src/kernels/conv2d/conv2d.ts'
 import { bestTile, transformFilters } from '../src/kernels/conv2d/winograd/tiles.ts'
 import { winogradConv2d } from '../src/operators/winograd.ts'
 import { relativeError } from './support/compare.ts'
@@ -109,4 +123,62 @@ test('filters of another tile or other channels are refused, and there is no der
   expect(() => winogradConv2d(x, other, undefined, { ...options, tile: 2 })).toThrow(refusal)
   const loss = (image: typeof x) => sum(winogradConv2d(image, filters, undefined, { ...options, tile: 2 }))
   expect(() => grad(loss)(x)).toThrow(expect.objectContaining({ code: 'no-gradient' }))
+})
+
+describe('as a variant of convolution and its gradients', () => {
+  const families = ['conv2d', 'conv2d.inputGradient', 'conv2d.filterGradient']
+  const byAll = (variant: string) => Object.fromEntries(families.map((family) => [family, variant]))
+
+  test('passes over parts of a batch add up to the numbers of the direct kernels', async () => {
+    // Transformed, these images take 18 MiB, and a pass 16 at most.
+    const x = noiseTensor([36, 16, 16, 128], 'images')
+    const kernel = noiseTensor([3, 3, 128, 64], 'kernel')
+    const y = conv2d(x, kernel, undefined, { padding: 'same' })
+    const wanted = [y, ...gradients(sum(mul(y, noiseTensor(y.shape, 'cotangent'))), [x, kernel])]
+    const labels = planOf(wanted, { device: device(), variants: byAll('winograd') }).dispatches.map(
+      ({ label }) => label,
+    )
+    for (const family of families) expect(labels.filter((label) => label === `${family}/winograd/input`).length).toBe(2)
+    const [fast, direct] = await Promise.all(
+      ['winograd', 'subgroupRows16'].map((variant) => evaluate(wanted, { device: device(), variants: byAll(variant) })),
+    )
+    direct?.forEach((expected, i) => {
+      expect(relativeError(fast?.[i] ?? [], expected), families[i]).toBeLessThan(2e-6)
+    })
+  })
+
+  const square = { strides: [1, 1], dilation: [1, 1], kernelHeight: 3, kernelWidth: 3, padTop: 1, padLeft: 1 } as const
+  const layer = (batch: number, pixels: number, channels: number): Conv2dKey => ({
+    ...square,
+    ...{ batch, inputHeight: pixels, inputWidth: pixels, outHeight: pixels, outWidth: pixels },
+    ...{ channels, filters: channels, groups: 1, bias: false, activation: 'linear' },
+  })
+  const target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 } as const
+  const all = [conv2dForward, conv2dInputGradient, conv2dFilterGradient]
+
+  test('a CPU prefers it from 64 channels and 64 tiles on', () => {
+    for (const family of all) {
+      expect(family.prefer(layer(4, 8, 64), target)).toBe('winograd')
+      expect(family.prefer(layer(3, 8, 64), target)).toBe('subgroupRows16')
+      expect(family.prefer(layer(4, 8, 60), target)).toBe('subgroupRows16')
+    }
+  })
+
+  test('it is for 3x3 taps at stride 1, from 32 channels and filters on, where it saves arithmetic', () => {
+    const key = layer(1, 8, 32)
+    const others: Partial<Conv2dKey>[] = [
+      { channels: 31 },
+      { filters: 31 },
+      { strides: [1, 2] },
+      { dilation: [2, 1] },
+      { kernelWidth: 2 },
+      { groups: 2 },
+      { inputHeight: 1, inputWidth: 1, outHeight: 1, outWidth: 1 },
+    ]
+    for (const { variants } of all) {
+      const supports = (one: Conv2dKey) => variants.find(({ name }) => name === 'winograd')?.supports(one, target)
+      expect(supports(key)).toBe(true)
+      for (const other of others) expect(supports({ ...key, ...other }), JSON.stringify(other)).toBe(false)
+    }
+  })
 })
