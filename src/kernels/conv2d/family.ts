@@ -17,8 +17,8 @@ type OwnVariant = 'plain' | SubgroupName | 'quads' | 'winograd'
 type ConvVariant = OwnVariant | TiledName
 
 /**
- * Makes the family of one product from its `own` variants (plain, two for subgroups, quads, Winograd's) and the shared ones. Its
- * `prefer` throws 'shape' for an empty key. It prefers:
+ * Makes the family of one product from its `own` variants (plain, two for subgroups, quads, Winograd's) and the shared
+ * ones. Its `prefer` throws 'shape' for an empty key. It prefers:
  * - a block of workgroup memory, on GPUs and where subgroups are missing;
  * - on a CPU with subgroups: Winograd's algorithm where it gains, quads if the kernel is small enough, else subgroups.
  */

@@ -5,9 +5,10 @@
  * - input gradient:   the same of dy, with the filters turned by half a circle
  * - filter gradient:  dg = G^T [sum over tiles (B^T x B) . (A dy A^T)] G, the transpose of the first in g
  *
- * The tiles are of 2x2 outputs, whose error is that of a direct sum (2e-7 to 1.2e-6 of the largest number; with tiles of
- * 4x4: 2e-6 to 1e-5), as a training's trajectory must not depend on the variant. A number that is not finite makes every
- * output of its tile NaN, not only those whose windows hold it.
+ * The tiles are of 2x2 outputs, whose error is that of a direct sum, so that a training's trajectory hardly depends on the
+ * variant: at 64 to 512 channels 1.7e-7 to 3.7e-7 of the largest number, against float64; the direct kernels 1.4e-7 to
+ * 3.5e-7; tiles of 4x4 2e-6 to 1e-5. A number that is not finite makes outputs NaN whose windows hold it, and others of the same
+ * tile.
  */
 
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
