@@ -20,6 +20,7 @@ import { reduceCases } from './cases/reduce.ts'
 import { resizeCases } from './cases/resize.ts'
 import { transposedConvolutionCases } from './cases/transposed-convolution.ts'
 import { unaryCases } from './cases/unary.ts'
+import { winogradCases } from './cases/winograd-convolution.ts'
 
 export type { Case } from './cases/case.ts'
 export { inputsOf } from './cases/case.ts'
@@ -34,6 +35,7 @@ export const cases: readonly Case[] = [
   ...matmulCases,
   ...denseCases,
   ...convolutionCases,
+  ...winogradCases,
   ...groupedConvolutionCases,
   ...transposedConvolutionCases,
   ...depthwiseCases,

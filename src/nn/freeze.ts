@@ -13,7 +13,7 @@
 
 import { WeftgradError } from '../errors.ts'
 import type { Device } from '../gpu/device.ts'
-import { bestTile, pointsOf, transformFilters } from '../kernels/conv2d/winograd.ts'
+import { bestTile, fewestChannels, pointsOf, transformFilters } from '../kernels/conv2d/winograd/tiles.ts'
 import { add, mul } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
 import { pairOf } from '../operators/window.ts'
@@ -204,9 +204,6 @@ function mergedLayer({ padding, product, normalization }: Group): FrozenLayer {
   recipes.set(kernel, async (weights) => transformFilters(await direct(weights), fast.tile))
   return { layer: fast.layer, inputs, recipes }
 }
-
-/** With fewer channels, the transforms cost what they save. */
-const fewestChannels = 32
 
 /** A 3x3 convolution by Winograd's algorithm, where that has clearly less arithmetic. `source` gives the extents. */
 function fastConvolution(

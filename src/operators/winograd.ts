@@ -1,21 +1,24 @@
 /** Convolution of 3x3 taps with transformed filters, for frozen networks. */
 
-import type { Operation } from '../graph/node.ts'
-import type { WinogradKey } from '../kernels/conv2d/winograd.ts'
-import { pointsOf, winograd } from '../kernels/conv2d/winograd.ts'
+import type { GraphView, Node, Operation, Replacement } from '../graph/node.ts'
+import { isNode, makeNode, outputsOf } from '../graph/node.ts'
+import { pointsOf, type TileSide } from '../kernels/conv2d/winograd/tiles.ts'
+import { winograd } from '../kernels/conv2d/winograd/winograd.ts'
 import type { FusedActivation } from '../kernels/wgsl/activation.ts'
 import type { Activation } from './activation.ts'
 import { activate, activationOf } from './activation.ts'
 import { extentOf, f32, refuse, take } from './checks.ts'
+import { halves } from './fusion/conv2d-pool.ts'
 import type { Operator } from './operator.ts'
 import { apply, noDerivative } from './operator.ts'
+import { maxPoolOp } from './pool.ts'
 import type { Tensor } from './tensor.ts'
 import type { ConvGeometry, Padding } from './window.ts'
 import { convGeometry } from './window.ts'
 
 interface WinogradAttributes extends ConvGeometry {
   readonly filters: number
-  readonly tile: WinogradKey['tile']
+  readonly tile: TileSide
 }
 
 type Operands = [x: Tensor, filters: Tensor, bias?: Tensor]
@@ -34,6 +37,7 @@ const winogradOp: Operator<WinogradAttributes, Operands> = {
     const activation = activationOf(reader)
     return activation && { op: activatedOp, attributes: { ...attributes, activation } }
   },
+  fuse: fusePool,
   vjp: noDerivative,
 }
 
@@ -45,6 +49,34 @@ const activatedOp: Operation<WinogradAttributes & { readonly activation: FusedAc
     kernels.plan(winograd, { ...attributes, groups: 1, bias: inputs.length === 3 }),
 }
 
+/** The same with its activation and the 2x2 max-pooling after it. Made by fusion. */
+const pooledOp: Operation<WinogradAttributes & { readonly activation: FusedActivation }> = {
+  name: 'conv2dPool',
+  shape: (_, { batch, outHeight, outWidth, filters }) => [f32([batch, outHeight >> 1, outWidth >> 1, filters])],
+  lower: ({ inputs, attributes }, kernels) =>
+    kernels.plan(winograd, { ...attributes, groups: 1, bias: inputs.length === 3, pooled: true }),
+}
+
+/** Takes over a max-pool if nothing else reads the convolution or its activation, nor where the maxima were. */
+function fusePool(convolution: Node<WinogradAttributes>, { readers, wants }: GraphView): Replacement[] {
+  const onlyReader = (node: Node): Node | undefined => {
+    const [reader, ...others] = readers(node)
+    return others.length === 0 && !wants(node) ? reader : undefined
+  }
+  const next = onlyReader(convolution)
+  const activation = next && activationOf(next)
+  const pool = next && activation !== undefined ? onlyReader(next) : next
+  if (!isNode(pool, maxPoolOp) || !halves(pool.attributes, convolution.attributes)) return []
+  if (readers(pool, 1).length > 0 || wants(pool, 1)) return []
+  const attributes = { ...convolution.attributes, activation: activation ?? ('linear' as const) }
+  return [
+    {
+      absorbed: next === undefined || next === pool ? [convolution] : [convolution, next],
+      heads: new Map([[pool, (map) => outputsOf(makeNode(pooledOp, convolution.inputs.map(map), attributes))]]),
+    },
+  ]
+}
+
 /**
  * `conv2d` of 3x3 taps at stride 1 with filters [points, c, filters] that `transformFilters` made for this tile. Has no
  * derivative. Throws 'shape' for operands that do not fit.
@@ -53,7 +85,7 @@ export function winogradConv2d(
   x: Tensor,
   filters: Tensor,
   bias: Tensor | undefined,
-  { tile, padding, activation }: { tile: WinogradKey['tile']; padding: Padding; activation: Activation },
+  { tile, padding, activation }: { tile: TileSide; padding: Padding; activation: Activation },
 ): Tensor {
   const types = [x.value.type, filters.value.type]
   take('conv2d', types, [{ rank: 4 }, { rank: 3 }])

@@ -47,7 +47,7 @@ function support(options: Options): { readonly forward: true | string; readonly 
   }
 }
 
-function convolution(
+export function convolution(
   what: string,
   image: readonly number[],
   kernel: readonly number[],

@@ -36,6 +36,7 @@ import { convFamily } from './family.ts'
 import type { Conv2dKey } from './plain.ts'
 import { conv2dSupports, plainFilterGradient, plainForward, plainInputGradient } from './plain.ts'
 import { filterGradientByQuads, forwardByQuads, inputGradientByQuads } from './quad/pooled.ts'
+import { winogradFilterGradient, winogradForward, winogradInputGradient } from './winograd/variants.ts'
 
 export type { Conv2dKey } from './plain.ts'
 
@@ -401,7 +402,13 @@ ${storeTile(tile, (row, column, value) => `result[(split * u.rows + ${row}) * u.
  * The convolution. Inputs: image, kernel, optional bias. Output: [batch, outHeight, outWidth, filters]. Throws 'shape'
  * for an empty key.
  */
-export const conv2dForward = convFamily('conv2d', [plainForward, forwardVariant(16), forwardVariant(8), forwardByQuads])
+export const conv2dForward = convFamily('conv2d', [
+  plainForward,
+  forwardVariant(16),
+  forwardVariant(8),
+  forwardByQuads,
+  winogradForward,
+])
 
 /** The input gradient. Inputs: dy and kernel. Output: dx. Ignores the key's `bias` and `activation`. */
 export const conv2dInputGradient = convFamily('conv2d.inputGradient', [
@@ -409,6 +416,7 @@ export const conv2dInputGradient = convFamily('conv2d.inputGradient', [
   inputGradientVariant(16),
   inputGradientVariant(8),
   inputGradientByQuads,
+  winogradInputGradient,
 ])
 
 /**
@@ -419,4 +427,5 @@ export const conv2dFilterGradient = convFamily('conv2d.filterGradient', [
   filterGradientVariant(16),
   filterGradientVariant(8),
   filterGradientByQuads,
+  winogradFilterGradient,
 ])

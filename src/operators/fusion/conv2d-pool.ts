@@ -159,7 +159,7 @@ function matchPool(convolution: Node<Convolution>, graph: GraphView, ops: Gradie
 }
 
 /** Whether the pool takes whole, adjacent 2x2 windows. */
-function halves(pool: ConvGeometry, convolution: ConvGeometry): boolean {
+export function halves(pool: ConvGeometry, convolution: ConvGeometry): boolean {
   const isTwoByTwo = [pool.kernelHeight, pool.kernelWidth, ...pool.strides].every((n) => n === 2)
   const isWhole = pool.outHeight === convolution.outHeight >> 1 && pool.outWidth === convolution.outWidth >> 1
   return isTwoByTwo && isWhole && pool.padTop === 0 && pool.padLeft === 0
