@@ -6,6 +6,7 @@
 import { activationCases } from './cases/activation.ts'
 import { binaryCases } from './cases/binary.ts'
 import type { Case } from './cases/case.ts'
+import { composedActivationCases } from './cases/composed-activations.ts'
 import { convolutionCases, depthwiseCases } from './cases/convolution.ts'
 import { chainCases, whereCases } from './cases/elementwise-chains.ts'
 import { fusionCases } from './cases/fusion.ts'
@@ -31,6 +32,7 @@ export const cases: readonly Case[] = [
   ...whereCases,
   ...chainCases,
   ...activationCases,
+  ...composedActivationCases,
   ...reduceCases,
   ...matmulCases,
   ...denseCases,
