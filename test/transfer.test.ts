@@ -95,7 +95,7 @@ describe('a head on frozen features', () => {
       ...['hidden/bias', 'hidden/kernel', 'logits/bias', 'logits/kernel'],
       ...['normalization/mean', 'normalization/variance'],
     ])
-    expect(metadata).toMatchObject({ model: 'transfer', base: 'vgg16', weights: 'hashed' })
+    expect(metadata).toMatchObject({ format: 'weftgrad-model', base: 'vgg16', weights: 'hashed' })
     expect(String(await readFile(join(place, 'head', 'curves.svg')))).toContain('meaningless')
     const config = await readAnyConfig(join(place, 'head'))
     expect(config).toMatchObject({ job: 'transfer', settings: { model: 'vgg16', unfreeze: null } })

@@ -182,6 +182,8 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
     const { model: _, ...own } = settings
     await saveModel(runDir, model, {
       classNames,
+      // A part of a network has layers of its own; `fineTuning` builds it again.
+      architecture: model === head,
       description: { base: base.name, weights: base.fingerprint, settings: JSON.stringify(own) },
     })
     const doubt = base.isMeaningless ? ', on made-up weights: meaningless' : ''
