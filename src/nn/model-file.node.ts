@@ -2,6 +2,7 @@
 
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import { readHostFile } from '../format/host-file.node.ts'
+import { anObject, checkOptions } from '../options.ts'
 import type { Model } from './model.ts'
 import {
   type DecodedModel,
@@ -28,5 +29,6 @@ export async function saveModel(model: Model, path: string, options: EncodeModel
  * @throws WeftgradError 'file' if the file cannot be read, else as `decodeModel`.
  */
 export async function loadModel(path: string, options: Omit<DecodeModelOptions, 'source'> = {}): Promise<DecodedModel> {
+  checkOptions('loadModel', options, { customLayers: anObject })
   return decodeModel(readHostFile(path, mostBytes), { ...options, source: path })
 }
