@@ -110,21 +110,23 @@ describe('on a device', () => {
     expect(plan.choices.filter(({ family }) => family === 'matmul')).toHaveLength(6)
   })
 
-  it("VGG16's activations at 224 pixels and a batch of 8 take two of the largest", () => {
+  it("VGG16's activations at 224 pixels and a batch of 8 take two of the largest, and what Winograd's algorithm needs", () => {
     const model = vgg16({ pooling: 'avg' })
     const x = tensor(new Float32Array(8 * 224 * 224 * 3), [8, 224, 224, 3])
     const { arenaBytes } = planOf([model.call(x)], { device: device() })
     const largest = 8 * 224 * 224 * 64 * 4
-    expect(arenaBytes.reduce((sum, bytes) => sum + bytes)).toBeLessThanOrEqual(2.1 * largest)
+    // Transformed images and products of a pass, and the largest transformed filters.
+    const scratch = 2 * 16 * 2 ** 20 + 16 * 512 * 512 * 4
+    expect(arenaBytes.reduce((sum, bytes) => sum + bytes)).toBeLessThanOrEqual(2.1 * largest + scratch)
   })
 
   it('computes nothing beyond the deepest requested layer', () => {
     const model = vgg16({ size: 32 })
     const x = tensor(new Float32Array(32 * 32 * 3), [1, 32, 32, 3])
-    const dispatches = (names: readonly string[]): number =>
-      planOf(model.features(x, names), { device: device() }).dispatches.length
-    expect(dispatches(['block1_conv1'])).toBe(1)
-    expect(dispatches(['block2_pool', 'block1_conv2'])).toBe(6)
+    const kernels = (names: readonly string[]): number =>
+      planOf(model.features(x, names), { device: device() }).choices.length
+    expect(kernels(['block1_conv1'])).toBe(1)
+    expect(kernels(['block2_pool', 'block1_conv2'])).toBe(6)
     expect(model.features(x, ['block2_pool', 'block1_conv2']).map(({ shape }) => shape)).toEqual([
       [1, 8, 8, 128],
       [1, 32, 32, 64],
