@@ -7,6 +7,7 @@ export type { LoadedFashionMnist, LoadFashionMnistOptions } from './data/fashion
 export { loadFashionMnist } from './data/fashion-mnist.node.ts'
 export * as data from './data/index.node.ts'
 export type { FindAdapterOptions } from './gpu/node/adapter.ts'
+export type { NodeOpenOptions } from './gpu/node/open.ts'
 export { open } from './gpu/node/open.ts'
 export * from './index.ts'
 export * as nn from './nn/index.node.ts'

@@ -12,6 +12,7 @@ import type { FindAdapterOptions, FoundAdapter } from './adapter.ts'
 import { findAdapter } from './adapter.ts'
 import { paceDawnFor } from './dawn-polling.ts'
 
+/** How to open a device in Node.js. */
 export interface NodeOpenOptions extends FindAdapterOptions, Pick<OpenOptions, 'precision'> {
   /**
    * False leaves out Dawn's own checks in kernels (clamped indices, guards against endless loops) on a software adapter:

@@ -24,7 +24,9 @@ export type LayerMaker = (name: string, config: LayerConfig) => Layer
 
 /** What a file says about a layer. */
 export interface LayerDescription {
+  /** Keras' class name. */
   readonly className: string
+  /** The layer's name in its model. */
   readonly name: string
   /** JSON, by Keras' names: `{ "kernel_size": [3, 3] }`. */
   readonly config: Readonly<Record<string, unknown>>
