@@ -12,6 +12,7 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { WeftgradError } from '../src/errors.ts'
 import { writeFileAtomic } from '../src/format/atomic-write.node.ts'
+import { git } from './commit.ts'
 import { leastDifference, readReport } from './compare.ts'
 import { summarize } from './measure.ts'
 import type { BenchReport } from './report.ts'
@@ -159,11 +160,9 @@ interface CheckedOut {
  * does not know it.
  */
 export async function checkOut(repository: string, revision: string): Promise<CheckedOut> {
-  const run = promisify(execFile)
-  const git = async (...args: string[]): Promise<string> => (await run('git', args, { cwd: repository })).stdout.trim()
   let commit: string
   try {
-    commit = await git('rev-parse', '--verify', '--short=12', '--end-of-options', `${revision}^{commit}`)
+    commit = await git(repository, 'rev-parse', '--verify', '--short=12', '--end-of-options', `${revision}^{commit}`)
   } catch (cause) {
     throw new WeftgradError(
       'argument',
@@ -177,8 +176,8 @@ export async function checkOut(repository: string, revision: string): Promise<Ch
   try {
     const archive = join(scratch, 'tree.tar')
     const folder = join(scratch, 'tree')
-    await git('archive', '--format=tar', '--prefix=tree/', `--output=${archive}`, commit)
-    await run('tar', ['-xf', archive, '-C', scratch])
+    await git(repository, 'archive', '--format=tar', '--prefix=tree/', `--output=${archive}`, commit)
+    await promisify(execFile)('tar', ['-xf', archive, '-C', scratch])
     await symlink(join(repository, 'node_modules'), join(folder, 'node_modules'))
     return { folder, scratch, commit, dispose }
   } catch (error) {

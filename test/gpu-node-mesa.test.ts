@@ -63,7 +63,7 @@ describe('a processor', () => {
   const cpuinfo = (vendor: string, flags: string): string =>
     `processor\t: 0\nvendor_id\t: ${vendor}\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: Name\nstepping\t: 1\nflags\t\t: ${flags}\n\nprocessor\t: 1\nvendor_id\t: other\n`
 
-  test('is told apart by more than its name, and its flags are read whole', () => {
+  test('has an id of more than its name, and its flags are matched as whole words', () => {
     expect(parseProcessor(cpuinfo('AuthenticAMD', 'avx avx2'))).toEqual({
       id: 'AuthenticAMD 25 1 1 Name',
       hasAvx512: false,

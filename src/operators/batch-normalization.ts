@@ -46,13 +46,7 @@ export function refuseOtherShapes(
 }
 
 /** gamma * centered / sqrt(variance + epsilon) + beta. */
-export function normalized(
-  centered: Tensor,
-  variance: Tensor,
-  epsilon: number,
-  gamma: Tensor | undefined,
-  beta: Tensor | undefined,
-): Tensor {
+export function normalized(centered: Tensor, variance: Tensor, epsilon: number, gamma?: Tensor, beta?: Tensor): Tensor {
   const normal = mul(centered, reciprocal(sqrt(add(variance, epsilon))))
   const scaled = gamma === undefined ? normal : mul(normal, gamma)
   return beta === undefined ? scaled : add(scaled, beta)

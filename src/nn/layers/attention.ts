@@ -3,13 +3,13 @@
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
 import { shapeText } from '../../graph/node.ts'
-import { add, dropout as dropOut, matmul, mul, reshape, softmax, transpose } from '../../operators/index.ts'
+import { add, matmul, mul, reshape, softmax, transpose } from '../../operators/index.ts'
 import type { Tensor } from '../../operators/tensor.ts'
 import { aFlag, aFunction, checkOptions, checkValue, countFrom1, fraction } from '../../options.ts'
 import type { Initializer } from '../initializers.ts'
 import { glorotUniform, zerosInitializer } from '../initializers.ts'
-import { streamOf } from './core.ts'
-import type { CallContext, Layer, WeightSpec } from './layer.ts'
+import { dropped } from './core.ts'
+import type { Layer, WeightSpec } from './layer.ts'
 import { needed } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
@@ -76,10 +76,6 @@ function makeAttention(name: string, numHeads: number, keyDim: number, options: 
     const y = bias === undefined ? product : add(product, reshape(bias, [-1]))
     return transpose(reshape(y, [batch, positions, numHeads, -1]), [0, 2, 1, 3])
   }
-  const dropped = (weights: Tensor, { training, seed, counter }: CallContext): Tensor =>
-    training && dropout > 0
-      ? dropOut(weights, { rate: dropout, seed, stream: streamOf(name), ...(counter === undefined ? {} : { counter }) })
-      : weights
 
   return {
     name,
@@ -109,7 +105,7 @@ function makeAttention(name: string, numHeads: number, keyDim: number, options: 
       const bias = (i: number): Tensor | undefined => (useBias ? weights[step * i + 1] : undefined)
       const q = mul(inHeads(query, kernel(0), bias(0)), 1 / Math.sqrt(keyDim))
       const scores = matmul(q, inHeads(key, kernel(1), bias(1)), { transposeB: true })
-      const mixed = matmul(dropped(softmax(scores), context), inHeads(value, kernel(2), bias(2)))
+      const mixed = matmul(dropped(softmax(scores), dropout, name, context), inHeads(value, kernel(2), bias(2)))
       const [batch = 0, , positions = 0] = mixed.shape
       const rows = reshape(transpose(mixed, [0, 2, 1, 3]), [batch, positions, -1])
       const features = query.shape.at(-1) ?? 0

@@ -68,6 +68,14 @@ function productRole<Options extends ConvLayerOptions>(
   }
 }
 
+/** The settings of a convolution, checked: its kernel's extents, and what the operator takes. */
+function checkedConv(name: string, filters: number, kernelSize: number | Pair, options: ConvLayerOptions) {
+  checkOptions(name, options, { ...productKinds, kernelInitializer: aFunction })
+  const { useBias = true, kernelInitializer = glorotUniform, ...product } = options
+  checkValue(`${name}: filters`, filters, countFrom1)
+  return { kernel: pairOf(`${name}: kernelSize`, kernelSize), useBias, kernelInitializer, product }
+}
+
 /**
  * Keras' `Conv2D`: [h, w, c] -> [h', w', filters]. Weights `kernel` [kh, kw, c, filters] and `bias` [filters].
  * Activation, bias and a following 2x2 max-pooling run in the same kernel.
@@ -81,10 +89,7 @@ export function conv2d(
 }
 
 function makeConv2d(name: string, filters: number, kernelSize: number | Pair, options: ConvLayerOptions = {}): Layer {
-  checkOptions(name, options, { ...productKinds, kernelInitializer: aFunction })
-  const { useBias = true, kernelInitializer = glorotUniform, ...product } = options
-  checkValue(`${name}: filters`, filters, countFrom1)
-  const kernel = pairOf(`${name}: kernelSize`, kernelSize)
+  const { kernel, useBias, kernelInitializer, product } = checkedConv(name, filters, kernelSize, options)
   return {
     name,
     className: 'Conv2D',
@@ -188,10 +193,7 @@ function makeConv2dTranspose(
   kernelSize: number | Pair,
   options: ConvLayerOptions = {},
 ): Layer {
-  checkOptions(name, options, { ...productKinds, kernelInitializer: aFunction })
-  const { useBias = true, kernelInitializer = glorotUniform, ...product } = options
-  checkValue(`${name}: filters`, filters, countFrom1)
-  const kernel = pairOf(`${name}: kernelSize`, kernelSize)
+  const { kernel, useBias, kernelInitializer, product } = checkedConv(name, filters, kernelSize, options)
   return {
     name,
     className: 'Conv2DTranspose',

@@ -18,7 +18,7 @@ import type { Initializer } from '../initializers.ts'
 import { glorotUniform, zerosInitializer } from '../initializers.ts'
 import type { LayerActivation } from './activation.ts'
 import { activated, aLayerActivation } from './activation.ts'
-import type { Layer } from './layer.ts'
+import type { CallContext, Layer } from './layer.ts'
 import { channelsOf, first, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 
@@ -166,16 +166,18 @@ function makeDropout(name: string, rate: number): Layer {
     className: 'Dropout',
     outputShape: (inputs) => first(inputs, name),
     weights: noWeights,
-    call(inputs, _, { training, seed, counter }) {
-      const x = first(inputs, name)
-      if (!training || rate === 0) return x
-      return dropOut(x, { rate, seed, stream: streamOf(name), ...(counter === undefined ? {} : { counter }) })
-    },
+    call: (inputs, _, context) => dropped(first(inputs, name), rate, name, context),
   }
 }
 
+/** x with a random share `rate` set to zero by the layer `name`; x itself outside training. */
+export function dropped(x: Tensor, rate: number, name: string, { training, seed, counter }: CallContext): Tensor {
+  if (!training || rate === 0) return x
+  return dropOut(x, { rate, seed, stream: streamOf(name), ...(counter === undefined ? {} : { counter }) })
+}
+
 /** 31 bits derived from a layer's name, so that two dropouts of a network draw different masks. */
-export function streamOf(name: string): number {
+function streamOf(name: string): number {
   let h = 0
   for (let i = 0; i < name.length; i++) h = (Math.imul(h, 31) + name.charCodeAt(i)) & 0x7fffffff
   return h

@@ -2,6 +2,7 @@
 
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
+import { normalized } from '../../operators/batch-normalization.ts'
 import {
   add,
   batchNormalizationTraining,
@@ -9,9 +10,7 @@ import {
   mul,
   batchNormalization as normalize,
   layerNormalization as normalizeRows,
-  reciprocal,
   reshape,
-  sqrt,
   square,
   sub,
 } from '../../operators/index.ts'
@@ -21,59 +20,6 @@ import { onesInitializer, zerosInitializer } from '../initializers.ts'
 import type { Layer, WeightSpec } from './layer.ts'
 import { channelsOf, first, needed } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
-
-/** Options of {@link batchNormalization}; the defaults are Keras'. */
-export interface BatchNormalizationOptions {
-  /** The share of the moving statistics that each step keeps. 0.99 by default. */
-  readonly momentum?: number
-  /** Added to the variance. 1e-3 by default. */
-  readonly epsilon?: number
-  /** Whether there is an offset, `beta`. True by default. */
-  readonly center?: boolean
-  /** Whether there is a scale, `gamma`. True by default. */
-  readonly scale?: boolean
-}
-
-/**
- * Keras' `BatchNormalization` (Ioffe & Szegedy 2015), over the channels of the last axis. In training it uses the
- * batch's statistics and updates `moving_mean` and `moving_variance`; otherwise it uses those. Weights in this order:
- * `gamma`, `beta`, `moving_mean`, `moving_variance`, each [channels].
- */
-export function batchNormalization(...given: Named<[options?: BatchNormalizationOptions]>): Layer {
-  return namedLayer('batch_normalization', given, makeBatchNormalization)
-}
-
-function makeBatchNormalization(name: string, options: BatchNormalizationOptions = {}): Layer {
-  const kinds = { momentum: aNumber, epsilon: aNumber, center: aFlag, scale: aFlag }
-  const { momentum = 0.99, epsilon = 1e-3, center = true, scale = true } = checkOptions(name, options, kinds)
-  return {
-    name,
-    className: 'BatchNormalization',
-    role: { kind: 'normalization', epsilon },
-    outputShape: (inputs) => first(inputs, name),
-    weights(inputs) {
-      const shape = [channelsOf(inputs, name)]
-      return [
-        ...(scale ? [{ name: 'gamma', shape, initializer: onesInitializer, trainable: true }] : []),
-        ...(center ? [{ name: 'beta', shape, initializer: zerosInitializer, trainable: true }] : []),
-        { name: 'moving_mean', shape, initializer: zerosInitializer, trainable: false },
-        { name: 'moving_variance', shape, initializer: onesInitializer, trainable: false },
-      ]
-    },
-    call(inputs, weights, context) {
-      const rest = [...weights]
-      const gamma = scale ? rest.shift() : undefined
-      const beta = center ? rest.shift() : undefined
-      const [movingMean, movingVariance] = [needed(rest[0], name), needed(rest[1], name)]
-      const x = first(inputs, name)
-      if (!context.training) return normalize(x, { gamma, beta, mean: movingMean, variance: movingVariance, epsilon })
-      const { y, mean, variance } = batchNormalizationTraining(x, { gamma, beta, epsilon })
-      context.update(movingMean, add(mul(movingMean, momentum), mul(mean, 1 - momentum)))
-      context.update(movingVariance, add(mul(movingVariance, momentum), mul(variance, 1 - momentum)))
-      return y
-    },
-  }
-}
 
 /** Options of {@link layerNormalization} and {@link groupNormalization}; the defaults are Keras'. */
 export interface LayerNormalizationOptions {
@@ -85,9 +31,15 @@ export interface LayerNormalizationOptions {
   readonly scale?: boolean
 }
 
-const exampleKinds = { epsilon: aNumber, center: aFlag, scale: aFlag }
+/** Options of {@link batchNormalization}; the defaults are Keras'. */
+export interface BatchNormalizationOptions extends LayerNormalizationOptions {
+  /** The share of the moving statistics that each step keeps. 0.99 by default. */
+  readonly momentum?: number
+}
 
-/** The scale and offset of a normalisation without statistics: weights `gamma` and `beta`, each [channels]. */
+const normalizationKinds = { epsilon: aNumber, center: aFlag, scale: aFlag }
+
+/** The scale and offset of a normalisation: its first weights, `gamma` and `beta`, each [channels]. */
 function scaleAndOffset(name: string, { center = true, scale = true }: LayerNormalizationOptions) {
   return {
     weights(inputs: readonly Shape[]): readonly WeightSpec[] {
@@ -100,7 +52,46 @@ function scaleAndOffset(name: string, { center = true, scale = true }: LayerNorm
     of: (weights: readonly Tensor[]) => ({
       gamma: scale ? weights[0] : undefined,
       beta: center ? weights[scale ? 1 : 0] : undefined,
+      rest: weights.slice(Number(scale) + Number(center)),
     }),
+  }
+}
+
+/**
+ * Keras' `BatchNormalization` (Ioffe & Szegedy 2015), over the channels of the last axis. In training it uses the
+ * batch's statistics and updates `moving_mean` and `moving_variance`; otherwise it uses those. Weights in this order:
+ * `gamma`, `beta`, `moving_mean`, `moving_variance`, each [channels].
+ */
+export function batchNormalization(...given: Named<[options?: BatchNormalizationOptions]>): Layer {
+  return namedLayer('batch_normalization', given, makeBatchNormalization)
+}
+
+function makeBatchNormalization(name: string, options: BatchNormalizationOptions = {}): Layer {
+  const { momentum = 0.99, epsilon = 1e-3 } = checkOptions(name, options, { ...normalizationKinds, momentum: aNumber })
+  const affine = scaleAndOffset(name, options)
+  return {
+    name,
+    className: 'BatchNormalization',
+    role: { kind: 'normalization', epsilon },
+    outputShape: (inputs) => first(inputs, name),
+    weights(inputs) {
+      const shape = [channelsOf(inputs, name)]
+      return [
+        ...affine.weights(inputs),
+        { name: 'moving_mean', shape, initializer: zerosInitializer, trainable: false },
+        { name: 'moving_variance', shape, initializer: onesInitializer, trainable: false },
+      ]
+    },
+    call(inputs, weights, context) {
+      const { gamma, beta, rest } = affine.of(weights)
+      const [movingMean, movingVariance] = [needed(rest[0], name), needed(rest[1], name)]
+      const x = first(inputs, name)
+      if (!context.training) return normalize(x, { gamma, beta, mean: movingMean, variance: movingVariance, epsilon })
+      const { y, mean, variance } = batchNormalizationTraining(x, { gamma, beta, epsilon })
+      context.update(movingMean, add(mul(movingMean, momentum), mul(mean, 1 - momentum)))
+      context.update(movingVariance, add(mul(movingVariance, momentum), mul(variance, 1 - momentum)))
+      return y
+    },
   }
 }
 
@@ -110,14 +101,17 @@ function scaleAndOffset(name: string, { center = true, scale = true }: LayerNorm
  */
 export function layerNormalization(...given: Named<[options?: LayerNormalizationOptions]>): Layer {
   return namedLayer('layer_normalization', given, (name, options: LayerNormalizationOptions = {}) => {
-    const { epsilon = 1e-3 } = checkOptions(name, options, exampleKinds)
+    const { epsilon = 1e-3 } = checkOptions(name, options, normalizationKinds)
     const affine = scaleAndOffset(name, options)
     return {
       name,
       className: 'LayerNormalization',
       outputShape: (inputs) => first(inputs, name),
       weights: affine.weights,
-      call: (inputs, weights) => normalizeRows(first(inputs, name), { ...affine.of(weights), epsilon }),
+      call(inputs, weights) {
+        const { gamma, beta } = affine.of(weights)
+        return normalizeRows(first(inputs, name), { gamma, beta, epsilon })
+      },
     }
   })
 }
@@ -138,7 +132,7 @@ function makeGroupNormalization(
   name: string,
   options: LayerNormalizationOptions & { readonly groups?: number } = {},
 ): Layer {
-  const { epsilon = 1e-3, groups = 32 } = checkOptions(name, options, { ...exampleKinds, groups: countFrom1 })
+  const { epsilon = 1e-3, groups = 32 } = checkOptions(name, options, { ...normalizationKinds, groups: countFrom1 })
   const affine = scaleAndOffset(name, options)
   return {
     name,
@@ -157,7 +151,7 @@ function makeGroupNormalization(
       const axes = split.shape.map((_, axis) => axis).filter((axis) => axis > 0 && axis !== split.shape.length - 2)
       const centered = sub(split, mean(split, { axes, keepDims: true }))
       const variance = mean(square(centered), { axes, keepDims: true })
-      const normal = reshape(mul(centered, reciprocal(sqrt(add(variance, epsilon)))), x.shape)
+      const normal = reshape(normalized(centered, variance, epsilon), x.shape)
       const { gamma, beta } = affine.of(weights)
       const scaled = gamma === undefined ? normal : mul(normal, gamma)
       return beta === undefined ? scaled : add(scaled, beta)

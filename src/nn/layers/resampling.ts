@@ -1,6 +1,7 @@
 /** Layers that make images larger or cut their edges. */
 
 import { WeftgradError } from '../../errors.ts'
+import type { Shape } from '../../graph/node.ts'
 import { broadcastTo, reshape, resize, slice } from '../../operators/index.ts'
 import type { Tensor } from '../../operators/tensor.ts'
 import type { ExplicitPadding, Pair } from '../../operators/window.ts'
@@ -44,7 +45,7 @@ function makeUpSampling2d(name: string, options: UpSamplingOptions = {}): Layer 
     weights: noWeights,
     call(inputs) {
       const x = first(inputs, name)
-      const [height, width] = imageShape([x.shape.slice(1)], name)
+      const [, height = 0, width = 0] = x.shape
       if (interpolation === 'bilinear') return resize(x, { height: height * down, width: width * across })
       return repeated(x, down, across)
     },
@@ -74,22 +75,21 @@ export function cropping2d(...given: Named<[cropping?: number | Pair | ExplicitP
 
 function makeCropping2d(name: string, cropping: number | Pair | ExplicitPadding = 0): Layer {
   const [[top, bottom], [left, right]] = explicitPadding(name, cropping)
+  const outputShape = (inputs: readonly Shape[]): Shape => {
+    const [height, width, channels] = imageShape(inputs, name)
+    const kept = [height - top - bottom, width - left - right] as const
+    if (kept.some((extent) => extent < 1))
+      throw new WeftgradError('shape', `${name} cuts everything off an image of ${height}x${width}.`)
+    return [...kept, channels]
+  }
   return {
     name,
     className: 'Cropping2D',
-    outputShape(inputs) {
-      const [height, width, channels] = imageShape(inputs, name)
-      const kept = [height - top - bottom, width - left - right] as const
-      if (kept.some((extent) => extent < 1))
-        throw new WeftgradError('shape', `${name} cuts everything off an image of ${height}x${width}.`)
-      return [...kept, channels]
-    },
+    outputShape,
     weights: noWeights,
     call(inputs) {
       const x = first(inputs, name)
-      const [batch = 0] = x.shape
-      const [height, width, channels] = imageShape([x.shape.slice(1)], name)
-      return slice(x, [0, top, left, 0], [batch, height - top - bottom, width - left - right, channels])
+      return slice(x, [0, top, left, 0], [-1, ...outputShape([x.shape.slice(1)])])
     },
   }
 }
