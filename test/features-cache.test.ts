@@ -374,6 +374,12 @@ describe('the lock', () => {
     expect(await readdir(root)).not.toContain('run')
   })
 
+  it('names a holder who has created the file and writes it a moment later', async () => {
+    await writeFile(path(), '')
+    setTimeout(() => void written({ pid: process.pid, host: hostname(), token: 'theirs' }), 30)
+    expect(await FolderLock.take(path(), options)).toBe(`process ${process.pid} on ${hostname()}`)
+  })
+
   it('can be tried without waiting', async () => {
     const lock = await FolderLock.acquire(path(), options)
     expect(await FolderLock.take(path(), options)).toBe(`process ${process.pid} on ${hostname()}`)

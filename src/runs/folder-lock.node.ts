@@ -125,10 +125,15 @@ const nameOf = ({ pid, host }: Holder): string => `process ${pid} on ${host}`
 /** Creates the file with the token, replacing an abandoned one. Returns the holder's name if it is taken. */
 async function takeFile(path: string, token: string, staleMs: number): Promise<string | undefined> {
   const text = JSON.stringify({ pid: process.pid, host: hostname(), token } satisfies Holder)
-  for (;;) {
+  for (let reads = 1; ; reads += 1) {
     if (await created(path, text)) return undefined
     const holder = holderOf(path)
     if (holder === undefined) continue
+    // Its holder may have created the file and not written it yet.
+    if (holder === unreadable && reads < 20) {
+      await sleep(5)
+      continue
+    }
     if (!(await isAbandoned(path, holder, staleMs))) return holder === unreadable ? 'unknown' : nameOf(holder)
     // A faster process may take it first; then this one finds it held.
     if (!(await removeFile(path, (now) => isAbandoned(path, now, staleMs), staleMs))) await sleep(5)
