@@ -79,7 +79,7 @@ describe('a batch of features', () => {
         { batch: 3, tensor: tensor(Uint32Array.from(order)) },
         tensor(Uint32Array.of(1, 7, 7, 7)),
       )
-      const [x, y] = await evaluate([batch.x, batch.labels], { device: device() })
+      const [x, y] = await evaluate([batch.x, batch.target], { device: device() })
       const picked = order.slice(3)
       expect(batch.x.shape).toEqual([3, width])
       expect(Array.from(x ?? [])).toEqual(picked.flatMap((row) => [...rows.slice(row * width, (row + 1) * width)]))
@@ -89,7 +89,7 @@ describe('a batch of features', () => {
   it('is NaN without a class if the order names no row', async () => {
     using data = featureSet(5)
     const batch = data.batch({ batch: 1, tensor: tensor(Uint32Array.of(5)) }, tensor(Uint32Array.of(0)))
-    const [x = [], y = []] = await evaluate([batch.x, batch.labels], { device: device() })
+    const [x = [], y = []] = await evaluate([batch.x, batch.target], { device: device() })
     expect([...x].every(Number.isNaN)).toBe(true)
     expect(y[0]).toBeGreaterThanOrEqual(classes)
   })

@@ -24,24 +24,53 @@ export interface BatchRows {
 export interface Batch {
   /** f32 [batch, ...inputShape]. */
   readonly x: Tensor
-  /** Class numbers, u32 [batch]. */
-  readonly labels: Tensor
+  /** What the loss compares the output with: class numbers, u32 [batch], or numbers of any kind, [batch, ...]. */
+  readonly target: Tensor
+  /** The weight of each example in the loss, f32 [batch]; absent if all weigh 1. */
+  readonly sampleWeight?: Tensor
 }
 
 /**
- * Labelled examples on a device, from which a training step gathers batches. {@link ImageDataset} and {@link FeatureDataset}
- * implement it; `fit` accepts any object of this type.
+ * Examples that are made while training, for data sets that do not fit into the device's memory. `fit` loads the
+ * examples of a few steps, submits these steps, and goes on; batches come in the source's order.
+ */
+export interface ExampleSource {
+  /** The most steps whose examples are on the device at once. */
+  readonly stepsAtOnce: number
+  /**
+   * Puts the examples of consecutive steps of an epoch on the device.
+   * @throws WeftgradError what making them throws; 'data' if an epoch has fewer examples than it promised.
+   */
+  load(steps: {
+    /** The epoch, from 0. */
+    readonly epoch: number
+    /** The first step, from 0 in each epoch. */
+    readonly first: number
+    /** Number of steps. */
+    readonly count: number
+    /** Examples per step. */
+    readonly batch: number
+  }): Promise<void>
+}
+
+/**
+ * Examples and their targets on a device, from which a training step gathers batches. {@link ImageDataset} and {@link
+ * FeatureDataset} implement it; `fit` accepts any object of this type.
  */
 export interface Dataset {
   /** The device of the examples. */
   readonly device: Device
   /** Number of examples. */
   readonly count: number
-  /** Number of classes: labels are whole numbers below it. */
-  readonly classes: number
+  /** Number of classes, if targets are class numbers: whole numbers below it. */
+  readonly classes: number | undefined
+  /** The classes' names, in the order of their numbers, if they are known. */
+  readonly classNames?: readonly string[] | undefined
+  /** Present if the examples are made while training. */
+  readonly source?: ExampleSource | undefined
   /** Indices of this set's examples among all resident ones, in order. */
   readonly indices: Uint32Array
-  /** The class numbers of this set's examples, in order. */
+  /** The class numbers of this set's examples, in order. @throws WeftgradError 'argument' if targets are no class numbers. */
   labelsOf(): Uint32Array
   /**
    * The examples at these positions, without copying.
@@ -55,7 +84,7 @@ export interface Dataset {
   refuseMisfits(inputShape: Shape, model: string): void
   /**
    * Traces the batch of the step in the training state's first word. Rows without a valid example index give NaN and an
-   * invalid label. The examples must fit the shape.
+   * invalid class number. The examples must fit the shape.
    * @throws WeftgradError 'argument' for an unsupported augmentation.
    */
   batch(rows: BatchRows, state: Tensor, inputShape: Shape, augmentation?: Augmentation): Batch

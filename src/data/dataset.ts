@@ -122,10 +122,11 @@ export class ImageDataset implements Dataset {
       throw new RangeError(`images do not become ${shapeText(inputShape)}`)
     const padTop = Math.floor((outHeight - height) / 2)
     const padLeft = Math.floor((outWidth - width) / 2)
-    return gatherBatch(this.images, tensor, state, this.labels, {
+    const { x, labels } = gatherBatch(this.images, tensor, state, this.labels, {
       ...{ batch, padTop, padLeft, outHeight, outWidth, divisor: 255 },
       ...(augmentation && { augmentation }),
     })
+    return { x, target: labels }
   }
 
   /** Frees the bytes on the device. Subsets own no memory and become unusable together with their whole set. */

@@ -178,7 +178,7 @@ export class FeatureDataset implements Dataset {
       throw new WeftgradError('argument', 'Features cannot be flipped or shifted; augment the images they come from.')
     const step = slice(state, [0], [1])
     const rows = reshape(gather(reshape(order, [-1, batch]), step), [batch])
-    return { x: this.#rows(rows), labels: gather(this.#resident.labelTensor, rows) }
+    return { x: this.#rows(rows), target: gather(this.#resident.labelTensor, rows) }
   }
 
   #rows(indices: Tensor): Tensor {

@@ -140,7 +140,7 @@ function* chunksOf(set: ImageDataset, { chunk = 5000, signal }: StatisticsOption
     if (signal?.aborted)
       throw new WeftgradError('aborted', 'Computing statistics of pixels was aborted.', {}, signal.reason)
     const rows = set.indices.slice(start, start + chunk)
-    const { x, labels } = set.batch({ batch: rows.length, tensor: tensor(rows) }, first, set.imageShape)
+    const { x, target: labels } = set.batch({ batch: rows.length, tensor: tensor(rows) }, first, set.imageShape)
     yield { x: reshape(x, [rows.length, pixelsOf(set)]), labels }
   }
 }

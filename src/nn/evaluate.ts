@@ -209,7 +209,7 @@ function wantedOf(
   { flipAverage = false, probabilities = false }: EvaluateModelOptions = {},
 ): Wanted[] {
   const state = u32Leaf(stateBuffer, trainingStateWords)
-  const { x, labels } = gatherInputs(model, data, order, state)
+  const { x, target: labels } = gatherInputs(model, data, order, state)
   let logits = model.logits(x)
   if (flipAverage) {
     const mirrored = gatherInputs(model, data, order, state, { flip: 'always', seed: model.seed })

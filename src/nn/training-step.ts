@@ -44,7 +44,7 @@ export function classesOf({ name, outputShape }: Pick<Model, 'name' | 'outputSha
 export function refuseMisfits(model: Model, data: Dataset): void {
   data.refuseMisfits(model.inputShape, model.name)
   const classes = classesOf(model)
-  if (data.classes > classes)
+  if (data.classes !== undefined && data.classes > classes)
     throw new WeftgradError('mismatch', `${model.name} has ${classes} classes, and the data set has ${data.classes}.`)
 }
 
@@ -139,7 +139,7 @@ export interface StepChances {
 /** What one step computes, as tensors. A diagnosis evaluates them. */
 export interface TracedStep {
   readonly x: Tensor
-  readonly labels: Tensor
+  readonly target: Tensor
   readonly logits: Tensor
   /** Cross-entropy of each row. */
   readonly rows: Tensor
@@ -160,7 +160,7 @@ export function traceStep(
   const state = u32Leaf(memory.state, trainingStateWords)
   const { seed } = chances
   const augmentation = chances.augmentation === undefined ? undefined : { ...chances.augmentation, seed }
-  const { x, labels } = gatherInputs(model, data, order, state, augmentation)
+  const { x, target } = gatherInputs(model, data, order, state, augmentation)
   const updates: { weight: Tensor; value: Tensor }[] = []
   const layerOutputs: { layer: Layer; output: Tensor }[] = []
   const logits = model.logits(x, {
@@ -170,13 +170,13 @@ export function traceStep(
     update: (weight, value) => updates.push({ weight, value }),
     tap: (layer, output) => layerOutputs.push({ layer, output }),
   })
-  const rows = softmaxCrossEntropy(logits, labels, { reduction: 'none' })
+  const rows = softmaxCrossEntropy(logits, target, { reduction: 'none' })
   const loss = mean(rows)
   const slopes = gradients(
     loss,
     model.trainableWeights.map((weight) => weight.tensor),
   )
-  return { x, labels, logits, rows, loss, gradients: slopes, updates, layerOutputs }
+  return { x, target, logits, rows, loss, gradients: slopes, updates, layerOutputs }
 }
 
 /**
@@ -188,7 +188,7 @@ function wantedOf(traced: TracedStep, model: Model, memory: TrainingMemory): Wan
   return [
     { value: traced.rows.value },
     { value: traced.logits.value },
-    { value: traced.labels.value },
+    { value: traced.target.value },
     ...traced.gradients.map(({ value }, i): Wanted => {
       const weight = trainable[i]
       if (weight === undefined) throw new RangeError()
