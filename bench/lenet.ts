@@ -15,7 +15,7 @@ import { BatchOrder } from '../src/nn/batch-order.ts'
 import type { Model } from '../src/nn/model.ts'
 import type { WeightNumbers } from '../src/nn/model-weights.ts'
 import { lenet5 } from '../src/nn/models/lenet5.ts'
-import { adam, optimizerTable } from '../src/nn/optimizers.ts'
+import { adam } from '../src/nn/optimizers.ts'
 import { createTrainingStep, TrainingMemory } from '../src/nn/training-step.ts'
 import { trainingTasks } from '../src/nn/tune.ts'
 import { Random } from '../src/random.ts'
@@ -122,15 +122,14 @@ class LenetStep implements OpenCase {
       const images = Uint8Array.from({ length: imageCount * 28 * 28 }, () => random.below(256))
       const labels = Uint8Array.from({ length: imageCount }, () => random.below(classes))
       const data = own(residentImages(device, { images, labels, height: 28, width: 28, channels: 1, classes }))
-      const optimizer = adam()
-      const memory = own(new TrainingMemory(device, model, optimizer, steps))
-      device.write(memory.table.slice(), optimizerTable(optimizer, 0, steps, steps))
+      const memory = own(TrainingMemory.of(model, adam(), steps))
+      memory.writeTables(0, steps, steps)
       const order = new BatchOrder(device, batch, steps)
       own(order.buffer)
       const indices = Uint32Array.from({ length: steps * batch }, () => random.below(imageCount))
       for (let step = 1; step < comparedSteps; step++) indices.copyWithin(step * batch, 0, batch)
       order.write(indices)
-      const program = own(await createTrainingStep(model, data, order, memory, optimizer, variants))
+      const program = own(await createTrainingStep(model, data, order, memory, variants))
       const first = firstBatch(indices.subarray(0, batch), images, labels)
       return new LenetStep(device, batch, { owned, model, initial, data, order, memory, program, first })
     } catch (error) {
@@ -191,7 +190,7 @@ class LenetStep implements OpenCase {
     const plain = Object.fromEntries(
       this.#program.choices.map(({ family, variant, alternatives }) => [family, alternatives[0] ?? variant]),
     )
-    const plainProgram = await createTrainingStep(this.#model, this.#data, this.#order, this.#memory, adam(), plain)
+    const plainProgram = await createTrainingStep(this.#model, this.#data, this.#order, this.#memory, plain)
     try {
       const expected = await this.#firstSteps(plainProgram)
       const actual = await this.#firstSteps(this.#program)

@@ -143,3 +143,11 @@ export function largest(numbers: Iterable<number>, least = Number.NEGATIVE_INFIN
   for (const number of numbers) most = Math.max(most, number)
   return most
 }
+
+/** The median; NaN for no values. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length / 2
+  const [low = Number.NaN, high = Number.NaN] = [sorted[Math.ceil(middle) - 1], sorted[Math.floor(middle)]]
+  return (low + high) / 2
+}

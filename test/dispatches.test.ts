@@ -16,9 +16,9 @@ async function stepLabels(options: RecordingOptions): Promise<string[]> {
   model.to(device)
   const images = { images: new Uint8Array(256 * 28 * 28), height: 28, width: 28, channels: 1 }
   using data = residentImages(device, { ...images, labels: new Uint8Array(256), classes: 10 })
-  using memory = new TrainingMemory(device, model, adam(), 2)
+  using memory = TrainingMemory.of(model, adam(), 2)
   const order = new BatchOrder(device, 128, 2)
-  using program = await createTrainingStep(model, data, order, memory, adam())
+  using program = await createTrainingStep(model, data, order, memory)
   order.buffer.dispose()
   return program.commands.map(({ label }) => label)
 }

@@ -22,6 +22,7 @@ const floors: readonly (readonly string[])[] = [
   ['cli'],
 ]
 const groundFiles = [
+  'classification-report.ts',
   'printable.ts',
   'errors.ts',
   'near-names.ts',

@@ -1,6 +1,6 @@
 /** Test results as text: loss and accuracy, per-class results, the confusion matrix. */
 
-import type { ClassMetrics } from '../nn/metrics.ts'
+import type { ClassMetrics } from '../classification-report.ts'
 import { count, percent } from '../numbers.ts'
 import { printable } from '../printable.ts'
 import { largest } from '../statistics.ts'

@@ -1,7 +1,7 @@
 /** Text shared by commands that train: facts about the run, a line per epoch. */
 
 import { isBetterEpoch } from '../nn/best-epoch.ts'
-import type { EpochLogs, TrainingFacts } from '../nn/contract.ts'
+import type { EpochResult, TrainingFacts } from '../nn/contract.ts'
 import type { Model } from '../nn/model.ts'
 import { count, percent } from '../numbers.ts'
 import type { DataFacts } from '../runs/data.ts'
@@ -46,10 +46,10 @@ export function trainingText(facts: TrainingFacts, batchSize: number, noun: stri
 /** The table of epochs; a star marks each new best. */
 export class EpochTable {
   readonly #terminal: Terminal
-  #best: EpochLogs | undefined
+  #best: EpochResult | undefined
 
   /** @param the best earlier epoch, if a run is resumed. */
-  constructor(terminal: Terminal, best?: EpochLogs) {
+  constructor(terminal: Terminal, best?: EpochResult) {
     this.#terminal = terminal
     this.#best = best
     terminal.say()
@@ -60,7 +60,7 @@ export class EpochTable {
     )
   }
 
-  row(logs: EpochLogs): void {
+  row(logs: EpochResult): void {
     const { say, colors } = this.#terminal
     const isValidated = logs.validationLoss !== undefined
     const isBest = isValidated && (this.#best === undefined || isBetterEpoch(logs, this.#best))
@@ -69,7 +69,7 @@ export class EpochTable {
   }
 }
 
-function epochText(logs: EpochLogs, { colors }: Terminal): string {
+function epochText(logs: EpochResult, { colors }: Terminal): string {
   const { epoch, loss, accuracy, validationLoss, validationAccuracy, seconds } = logs
   const validation =
     validationLoss === undefined || validationAccuracy === undefined

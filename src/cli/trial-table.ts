@@ -1,6 +1,6 @@
 /** The trials of a bracket as a table: hyperparameters, progress and outcome. */
 
-import type { EpochLogs, Progress } from '../nn/contract.ts'
+import type { EpochResult, Progress } from '../nn/contract.ts'
 import { count, counted, percent } from '../numbers.ts'
 import { type Outcomes, type PlannedBracket, type Standing, standings } from '../search/search.ts'
 import type { Point } from '../tasks/space.ts'
@@ -10,7 +10,7 @@ import type { Colors } from './terminal.ts'
 export interface RunningTrial {
   readonly progress: Progress
   /** The previous epoch's logs, if this process trained it. */
-  readonly logs?: EpochLogs
+  readonly logs?: EpochResult
 }
 
 /** The table: a heading, column titles and a line per trial. `running` holds the current trainings by trial. */

@@ -1,6 +1,6 @@
 /** The result of a cross-validation, and why reusing one model across folds is not valid. Pure. */
 import { isRecord } from '../format/json.ts'
-import type { EpochLogs } from '../nn/contract.ts'
+import type { EpochResult } from '../nn/contract.ts'
 import { count, percent, points } from '../numbers.ts'
 import { type MeanAndDeviation, meanAndDeviation } from '../statistics.ts'
 import type { PublishedFigures } from '../tasks/task.ts'
@@ -16,7 +16,7 @@ export interface FoldResult {
   readonly validationCount: number
   readonly loss: number
   readonly accuracy: number
-  readonly history: readonly EpochLogs[]
+  readonly history: readonly EpochResult[]
 }
 
 export interface FoldsSummary {

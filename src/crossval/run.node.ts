@@ -9,7 +9,7 @@ import { residentImages } from '../data/dataset.ts'
 import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
-import type { EpochLogs, FitOptions, Progress } from '../nn/contract.ts'
+import type { EpochResult, FitOptions, Progress } from '../nn/contract.ts'
 import { evaluate } from '../nn/evaluate.ts'
 import type { Model } from '../nn/model.ts'
 import { adam } from '../nn/optimizers.ts'
@@ -51,7 +51,7 @@ export interface FoldPlace {
 export interface CrossValidationReporter extends JobReporter {
   onBegin?(facts: CrossValidationFacts): void
   onProgress?(place: FoldPlace, progress: Progress, all: EpochProgress): void
-  onEpochEnd?(place: FoldPlace, logs: EpochLogs): void
+  onEpochEnd?(place: FoldPlace, logs: EpochResult): void
   /** A fold is done; also called for folds that an earlier process finished. */
   onFold?(place: FoldPlace, result: FoldResult): void
   /** All folds are done; the reused model is being tested. */
@@ -274,7 +274,7 @@ function keyOf({ kind, fold }: FoldPlace): string {
 function resultOf(
   fold: number,
   counts: { readonly train: number; readonly validation: number },
-  history: readonly EpochLogs[],
+  history: readonly EpochResult[],
 ): FoldResult {
   const last = history.at(-1)
   return {

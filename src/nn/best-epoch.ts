@@ -1,25 +1,27 @@
 /** The best epoch of a training. */
 
-import type { EpochLogs } from './contract.ts'
+import type { EpochLogs, EpochResult, Monitor } from './contract.ts'
 
 /**
- * The epoch (from 1) with the highest validation accuracy, on a tie the one with the lower loss; without validation the
- * last one; 0 for no epochs.
+ * The best epoch (from 1) by the monitored result. By default it is the validation accuracy, on a tie the epoch with the
+ * lower validation loss; without accuracy the validation loss; without validation the last epoch. 0 for no epochs.
  */
-export function bestEpochOf(history: readonly EpochLogs[]): number {
-  let best: EpochLogs | undefined
-  for (const logs of history) if (best === undefined || isBetterEpoch(logs, best)) best = logs
+export function bestEpochOf(history: readonly EpochResult[], monitor?: Monitor): number {
+  let best: EpochResult | undefined
+  for (const logs of history) if (best === undefined || isBetterEpoch(logs, best, monitor)) best = logs
   return best === undefined ? 0 : best.epoch
 }
 
-/**
- * Whether an epoch beats an earlier one: a higher validation accuracy, or on a tie a lower loss; without validation,
- * always.
- */
-export function isBetterEpoch(own: EpochLogs, other: EpochLogs): boolean {
+/** Whether an epoch beats an earlier one. Without results to compare by, always. */
+export function isBetterEpoch(own: EpochResult, other: EpochResult, monitor?: Monitor): boolean {
+  if (monitor !== undefined) {
+    const { [monitor.name]: value = Number.NaN }: EpochLogs = { ...own }
+    const { [monitor.name]: best = Number.NaN }: EpochLogs = { ...other }
+    return Number.isNaN(best) || (monitor.mode === 'max' ? value > best : value < best)
+  }
   const { validationAccuracy: accuracy, validationLoss: loss } = own
   const { validationAccuracy: otherAccuracy, validationLoss: otherLoss } = other
-  if (accuracy === undefined || loss === undefined || otherAccuracy === undefined || otherLoss === undefined)
-    return true
-  return accuracy === otherAccuracy ? loss < otherLoss : accuracy > otherAccuracy
+  if (loss === undefined || otherLoss === undefined) return true
+  if (accuracy === undefined || otherAccuracy === undefined || accuracy === otherAccuracy) return loss < otherLoss
+  return accuracy > otherAccuracy
 }

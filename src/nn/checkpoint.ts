@@ -144,14 +144,11 @@ class Reader {
 
 function epochLogs(value: unknown, source: string): EpochLogs {
   const field = fieldsOf(value, source)
-  const validation = isRecord(value) && value.validationLoss !== undefined
+  const names = isRecord(value) ? Object.keys(value) : []
   return {
+    ...Object.fromEntries(names.map((name) => [name, field.number(name)])),
     epoch: field.number('epoch'),
     loss: field.number('loss'),
-    accuracy: field.number('accuracy'),
-    ...(validation
-      ? { validationLoss: field.number('validationLoss'), validationAccuracy: field.number('validationAccuracy') }
-      : {}),
     learningRate: field.number('learningRate'),
     seconds: field.number('seconds'),
   }
@@ -159,7 +156,9 @@ function epochLogs(value: unknown, source: string): EpochLogs {
 
 function settingsFrom(value: unknown, source: string): TrainingSettings {
   const field = fieldsOf(value, source)
-  const isAugmented = isRecord(value) && value.augmentation !== undefined
+  const optional = (['loss', 'monitor', 'augmentation'] as const).filter(
+    (name) => isRecord(value) && value[name] !== undefined,
+  )
   return {
     seed: field.number('seed'),
     batchSize: field.number('batchSize'),
@@ -168,7 +167,7 @@ function settingsFrom(value: unknown, source: string): TrainingSettings {
     validationCount: field.number('validationCount'),
     optimizer: field.text('optimizer'),
     model: field.text('model'),
-    ...(isAugmented ? { augmentation: field.text('augmentation') } : {}),
+    ...Object.fromEntries(optional.map((name) => [name, field.text(name)])),
   }
 }
 

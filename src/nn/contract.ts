@@ -6,24 +6,42 @@ import type { Augmentation, Dataset } from '../data/contract.ts'
 import type { Device } from '../gpu/device.ts'
 import type { Choice, VariantTable } from '../graph/plan/choice.ts'
 import type { WeightNumbers } from './model-weights.ts'
-import type { Optimizer } from './optimizers.ts'
+import type { Loss, Metric, RowFunction } from './objective.ts'
+import type { Optimizer, OptimizerGroup } from './optimizers.ts'
 
-/** The results of an epoch. Losses are means over the images; accuracies are in [0, 1]. */
-export interface EpochLogs {
+/** The results that most trainings have of an epoch. Losses are means over the examples; accuracies are in [0, 1]. */
+export interface EpochResult {
   /** The epoch's number, from 1. */
   readonly epoch: number
   /** Loss on the training images, while the weights were changing. */
   readonly loss: number
-  /** Accuracy on the training images, while the weights were changing. */
-  readonly accuracy: number
+  /** Accuracy on the training images, while the weights were changing; absent if it is not among the metrics. */
+  readonly accuracy?: number
   /** Loss on the validation images after the epoch; absent without them. */
   readonly validationLoss?: number
-  /** Accuracy on the validation images after the epoch; absent without them. */
+  /** Accuracy on the validation images after the epoch; absent without them, or if it is not among the metrics. */
   readonly validationAccuracy?: number
   /** The learning rate of the first step. */
   readonly learningRate: number
   /** Wall-clock time, including validation. */
   readonly seconds: number
+}
+
+/**
+ * The results of an epoch. Further metrics stand beside the usual ones by their names, and for the validation examples as
+ * `validationMeanAbsoluteError`.
+ */
+export interface EpochLogs extends EpochResult {
+  /** A metric by its name. */
+  readonly [metric: string]: number | undefined
+}
+
+/** A result to compare epochs by: its name in {@link EpochLogs}, and whether the smallest or the largest is best. */
+export interface Monitor {
+  /** Such as `validationLoss`. */
+  readonly name: string
+  /** Which values are better. */
+  readonly mode: 'min' | 'max'
 }
 
 /** The progress of a training, reported a few times a second. */
@@ -42,7 +60,7 @@ export interface Progress {
   readonly etaSeconds: number
   /** Mean over this epoch's steps so far, read from the device about once a second. */
   readonly loss?: number
-  /** Mean over this epoch's steps so far, in [0, 1]. */
+  /** Mean over this epoch's steps so far, in [0, 1]; absent if it is not among the metrics. */
   readonly accuracy?: number
 }
 
@@ -66,8 +84,21 @@ export interface TrainingFacts {
   readonly variants: VariantTable
 }
 
+/** What a callback decides after an epoch. */
+export interface Decision {
+  /** Ends the training after this epoch, as if it were the last. */
+  readonly stop?: boolean
+  /** Multiplies the learning rates of the next epoch. 1 by default. */
+  readonly rateScale?: number
+}
+
 /** Functions that `fit` calls while it trains. An error thrown in one ends the training with that error. */
 export interface Callbacks {
+  /**
+   * Decides after each epoch what comes next, from the results so far. A resumed run asks again with the completed
+   * epochs, so the decision must depend on nothing else.
+   */
+  decide?(history: readonly EpochLogs[]): Decision | undefined
   /** Called before the first step. */
   onBegin?(facts: TrainingFacts): void
   /** Called after the first step has run on the device, with the seconds since `fit` was called. */
@@ -82,8 +113,18 @@ export interface Callbacks {
 
 /** How to train. */
 export interface FitOptions {
-  /** `adam()`, `adamw()`, `sgd()`, with a rate or a schedule. */
-  readonly optimizer: Optimizer
+  /** `adam()`, `adamw()`, `sgd()`, `rmsprop()`, with a rate or a schedule; or several, each with the weights it updates. */
+  readonly optimizer: Optimizer | readonly OptimizerGroup[]
+  /**
+   * What to make small: a loss like `meanSquaredError()`, or a function of output and target that gives one number for each
+   * row. By default cross-entropy with class numbers.
+   */
+  readonly loss?: Loss | RowFunction
+  /**
+   * What to report each epoch, for training and validation: metrics, losses, or functions that give one number for each row
+   * and are reported by their names. By default the accuracy with the default loss, else none.
+   */
+  readonly metrics?: readonly (Metric | RowFunction)[]
   /** Number of times that every training example is seen. */
   readonly epochs: number
   /** Examples per step; an epoch's last step takes the rest. */
@@ -96,15 +137,17 @@ export interface FitOptions {
   readonly augmentation?: Omit<Augmentation, 'seed'>
   /** Random seed of each epoch's order, the validation split, dropout masks and augmentation. 1 by default. */
   readonly seed?: number
-  /** Stops after `patience` epochs in a row without improvement. Needs validation images. */
+  /**
+   * The result that makes an epoch the best: its name, such as 'validationF1Score', or name and mode. By default the
+   * validation accuracy, on a tie the one with the lower validation loss; without accuracy the validation loss.
+   */
+  readonly monitor?: string | Monitor
+  /** Stops after `patience` epochs in a row without a better one. Needs validation examples. */
   readonly earlyStopping?: {
     /** A positive whole number. */
     readonly patience: number
   }
-  /**
-   * Whether to restore the weights of the epoch with the best validation accuracy at the end. False by default, true
-   * with `earlyStopping`.
-   */
+  /** Whether to restore the weights of the best epoch at the end. False by default, true with `earlyStopping`. */
   readonly restoreBest?: boolean
   /**
    * Resumes from this checkpoint instead of from the model's weights. The settings must match those of the original
@@ -113,8 +156,8 @@ export interface FitOptions {
   readonly resume?: TrainingCheckpoint
   /** Stops after the current submission: `onCheckpoint` gets the checkpoint, then `fit` throws 'aborted'. */
   readonly signal?: AbortSignal
-  /** Functions to call while training. */
-  readonly callbacks?: Callbacks
+  /** Functions to call while training: one object of them, or a list like Keras'. */
+  readonly callbacks?: Callbacks | readonly Callbacks[]
   /** Kernel variants to use instead of the preferred ones: from `tuneTraining`, or `TrainingFacts.variants`. */
   readonly variants?: VariantTable
 }
@@ -123,10 +166,7 @@ export interface FitOptions {
 export interface History {
   /** The results of each epoch, in order, including those before a resumption. */
   readonly epochs: readonly EpochLogs[]
-  /**
-   * The epoch (from 1) with the best validation accuracy, on a tie the one with the lower loss; without validation the
-   * last.
-   */
+  /** The best epoch (from 1) by {@link FitOptions.monitor}; without validation and monitor the last. */
   readonly bestEpoch: number
   /** Time from the call to the end of the first step: planning and compiling. */
   readonly firstStepSeconds: number
@@ -150,7 +190,7 @@ export interface TrainingCheckpoint {
   readonly weights: WeightNumbers
   /** The optimizer's moments, flat, in the optimizer's order. */
   readonly moments: readonly Float32Array[]
-  /** (loss, correct, batch, 0) for each step of the unfinished epoch. */
+  /** (loss, correct, batch, 0, sums of further metrics) for each step of the unfinished epoch. */
   readonly record: Float32Array
   /** The results of the completed epochs. */
   readonly history: readonly EpochLogs[]
@@ -181,6 +221,10 @@ export interface TrainingSettings {
   readonly optimizer: string
   /** The model's name, layers and shapes. */
   readonly model: string
+  /** The loss as text; absent for the default. */
+  readonly loss?: string
+  /** The monitored result; absent for the default. */
+  readonly monitor?: string
   /** The augmentation as text; absent without one. */
   readonly augmentation?: string
 }

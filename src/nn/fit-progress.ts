@@ -7,12 +7,12 @@ const recordEveryMs = 1000
 
 interface Means {
   readonly loss: number
-  readonly accuracy: number
+  readonly accuracy?: number
 }
 
 export class ProgressReporter {
   readonly #training: { readonly epochs: number; readonly steps: number; readonly batch: number }
-  readonly #onProgress: ((progress: Progress) => void) | undefined
+  readonly #listeners: readonly ((progress: Progress) => void)[]
   readonly #readMeans: (steps: number) => Promise<Means>
   #lastProgress = 0
   #lastRecord = 0
@@ -25,11 +25,11 @@ export class ProgressReporter {
   /** `readMeans` reads the means of the epoch's first `steps` steps from the device. */
   constructor(
     training: { readonly epochs: number; readonly steps: number; readonly batch: number },
-    onProgress: ((progress: Progress) => void) | undefined,
+    listeners: readonly ((progress: Progress) => void)[],
     readMeans: (steps: number) => Promise<Means>,
   ) {
     this.#training = training
-    this.#onProgress = onProgress
+    this.#listeners = listeners
     this.#readMeans = readMeans
   }
 
@@ -42,7 +42,7 @@ export class ProgressReporter {
    * Reports, unless the last report was a moment ago. `epoch` counts from 0; `step` is the number of completed steps.
    */
   report(epoch: number, step: number): void {
-    if (this.#onProgress === undefined || step <= this.#rateFrom.step) return
+    if (this.#listeners.length === 0 || step <= this.#rateFrom.step) return
     const { epochs, steps, batch } = this.#training
     const now = performance.now()
     if (now - this.#lastRecord > recordEveryMs && this.#reading === undefined) {
@@ -57,7 +57,7 @@ export class ProgressReporter {
       this.#rateFrom = { ms: now, step }
     }
     const left = (epochs - epoch) * steps - step
-    this.#onProgress({
+    const progress: Progress = {
       epoch: epoch + 1,
       epochs,
       step,
@@ -65,7 +65,8 @@ export class ProgressReporter {
       imagesPerSecond: stepsPerSecond * batch,
       etaSeconds: left / stepsPerSecond,
       ...this.#means,
-    })
+    }
+    for (const listener of this.#listeners) listener(progress)
   }
 
   /** Reads the means without holding up submissions. A failure shows at the next submission. */

@@ -11,20 +11,30 @@ import type { Device } from '../gpu/device.ts'
 import type { Choice } from '../graph/plan/choice.ts'
 import { tableOf } from '../graph/plan/choice.ts'
 import type { Program } from '../graph/run/program.ts'
-import { stepRecordColumns } from '../kernels/training/state.ts'
 import { Random } from '../random.ts'
+import { median } from '../statistics.ts'
 import type { Batches } from './batch-order.ts'
 import { cutIntoBatches, writeOrder } from './batch-order.ts'
 import { bestEpochOf } from './best-epoch.ts'
-import type { EpochLogs, FitOptions, History, TrainingCheckpoint, TrainingSettings } from './contract.ts'
-import { Evaluator, summarizeRecord } from './evaluate.ts'
-import { checkCheckpoint, checkedData, settingsOf } from './fit-options.ts'
+import type {
+  Callbacks,
+  Decision,
+  EpochLogs,
+  FitOptions,
+  History,
+  Monitor,
+  TrainingCheckpoint,
+  TrainingFacts,
+  TrainingSettings,
+} from './contract.ts'
+import { DataPass } from './data-pass.ts'
+import { scoring } from './evaluate.ts'
+import { callbacksOf, checkCheckpoint, checkedData, monitorOf, settingsOf, validationName } from './fit-options.ts'
 import { ProgressReporter } from './fit-progress.ts'
-import { median } from './metrics.ts'
 import type { Model } from './model.ts'
 import type { WeightNumbers } from './model-weights.ts'
-import { optimizerTable } from './optimizers.ts'
-import type { StepChances, StepRecords } from './training-step.ts'
+import { objectiveOf, RecordReader } from './objective.ts'
+import type { StepRecords, StepSettings } from './training-step.ts'
 import { createTrainingStep, TrainingMemory, traceStep } from './training-step.ts'
 
 /** The target length of a submission: long enough to hide its cost, short enough to stop soon. */
@@ -32,8 +42,8 @@ const submissionMs = 100
 const mostStepsPerSubmission = 64
 
 /**
- * Trains the model on the data set with softmax cross-entropy. The model may end in logits or in a softmax; the loss
- * uses the logits of either: see {@link Model.logits}.
+ * Trains the model on the data set, by default with softmax cross-entropy. For a cross-entropy the model may end in logits
+ * or in its activation; the loss uses the logits of either: see {@link Model.logits}.
  *
  * A step never touches the host: images, their order, rates, optimizer state and metrics are on the device, and the
  * host submits the same list of dispatches again. The same seed, adapter and variants give the same weights, bit for
@@ -62,11 +72,14 @@ class TrainingRun {
   readonly #device: Device
   readonly #train: Dataset
   readonly #options: FitOptions
-  readonly #chances: StepChances
+  readonly #callbacks: readonly Callbacks[]
+  readonly #step: StepSettings
+  readonly #reader: RecordReader
+  readonly #monitor: Monitor | undefined
   readonly #steps: number
   readonly #memory: TrainingMemory
   readonly #parts: readonly Part[]
-  readonly #evaluator: Evaluator | undefined
+  readonly #validation: DataPass | undefined
   readonly #settings: TrainingSettings
   readonly #progress: ProgressReporter
   readonly #started: number
@@ -83,10 +96,13 @@ class TrainingRun {
     options: FitOptions,
     made: {
       settings: TrainingSettings
-      chances: StepChances
+      callbacks: readonly Callbacks[]
+      step: StepSettings
+      reader: RecordReader
+      monitor: Monitor | undefined
       memory: TrainingMemory
       parts: readonly Part[]
-      evaluator: Evaluator | undefined
+      validation: DataPass | undefined
       started: number
     },
   ) {
@@ -96,17 +112,21 @@ class TrainingRun {
     this.#options = options
     this.#memory = made.memory
     this.#parts = made.parts
-    this.#evaluator = made.evaluator
+    this.#validation = made.validation
     this.#started = made.started
     this.#steps = made.parts.reduce((sum, part) => sum + part.steps, 0)
     this.#settings = made.settings
-    this.#chances = made.chances
+    this.#callbacks = made.callbacks
+    this.#step = made.step
+    this.#reader = made.reader
+    this.#monitor = made.monitor
     this.#progress = new ProgressReporter(
       { epochs: options.epochs, steps: this.#steps, batch: Math.min(options.batchSize, train.count) },
-      options.callbacks?.onProgress,
+      made.callbacks.flatMap((one) => (one.onProgress === undefined ? [] : (progress) => one.onProgress?.(progress))),
       async (steps) => {
-        const bytes = await this.#device.read({ ...made.memory.record, bytes: steps * stepRecordColumns * 4 })
-        return summarizeRecord(new Float32Array(bytes), steps)
+        const bytes = await this.#device.read({ ...made.memory.record, bytes: steps * made.reader.width * 4 })
+        const { loss, accuracy } = made.reader.read(new Float32Array(bytes), steps)
+        return accuracy === undefined ? { loss } : { loss, accuracy }
       },
     )
   }
@@ -116,6 +136,11 @@ class TrainingRun {
     const data = checkedData(model, whole, options)
     const { train, validation } = data
     const { device } = train
+    const callbacks = callbacksOf(options)
+    const objective = objectiveOf(options)
+    const monitor = monitorOf(options, objective, validation !== undefined)
+    const reader = new RecordReader(objective, model, train)
+    const judging = validation === undefined ? undefined : scoring(model, validation, objective, options)
     model.to(device)
     const owned: { dispose(): void }[] = []
     const own = <T extends { dispose(): void }>(resource: T): T => {
@@ -126,19 +151,19 @@ class TrainingRun {
       const { variants = {}, optimizer, batchSize } = options
       const batches = cutIntoBatches(device, train.count, batchSize, own)
       const steps = batches.reduce((sum, one) => sum + one.steps, 0)
-      const memory = own(new TrainingMemory(device, model, optimizer, steps))
-      const settings = settingsOf(model, data, options)
-      const chances: StepChances = { seed: settings.seed, augmentation: options.augmentation }
+      const memory = own(TrainingMemory.of(model, optimizer, steps, reader.width))
+      const settings = settingsOf(model, data, options, objective, monitor)
+      const step: StepSettings = { objective, chances: { seed: settings.seed, augmentation: options.augmentation } }
       const makingParts = batches.map(async ({ order, steps }): Promise<Part> => {
-        const program = own(await createTrainingStep(model, train, order, memory, optimizer, variants, chances))
+        const program = own(await createTrainingStep(model, train, order, memory, variants, step))
         return { program, order, steps }
       })
-      const makingEvaluator =
-        validation === undefined ? undefined : Evaluator.create(model, validation, { variants }).then(own)
+      const makingValidation = judging === undefined ? undefined : DataPass.create(judging).then(own)
       // Waits for all of them, even if one fails, so that what the others allocated is released.
-      await Promise.allSettled([makingEvaluator, ...makingParts])
-      const [evaluator, ...parts] = await Promise.all([makingEvaluator, ...makingParts])
-      const run = new TrainingRun(model, train, options, { settings, chances, memory, parts, evaluator, started })
+      await Promise.allSettled([makingValidation, ...makingParts])
+      const [passes, ...parts] = await Promise.all([makingValidation, ...makingParts])
+      const made = { settings, callbacks, step, reader, monitor, memory, parts, validation: passes, started }
+      const run = new TrainingRun(model, train, options, made)
       if (options.resume !== undefined) run.#restore(options.resume)
       return run
     } catch (error) {
@@ -152,7 +177,7 @@ class TrainingRun {
       program.dispose()
       order.buffer.dispose()
     }
-    this.#evaluator?.dispose()
+    this.#validation?.dispose()
     this.#memory.dispose()
   }
 
@@ -161,6 +186,7 @@ class TrainingRun {
     checkCheckpoint(checkpoint, {
       settings: this.#settings,
       steps: this.#steps,
+      recordColumns: this.#reader.width,
       momentSizes: moments.map((buffer) => buffer.bytes / 4),
     })
     if (checkpoint.best !== undefined) this.#model.checkWeights(checkpoint.best.weights)
@@ -176,27 +202,29 @@ class TrainingRun {
   }
 
   async train(): Promise<History> {
-    const { epochs, callbacks, resume } = this.#options
+    const { epochs, resume } = this.#options
     const { trainCount, validationCount } = this.#settings
-    callbacks?.onBegin?.({
+    const facts: TrainingFacts = {
       device: this.#device,
       parameters: this.#model.parameterCount,
       trainCount,
       validationCount,
       stepsPerEpoch: this.#steps,
       ...this.#stepFacts(),
-      variants: tableOf([...this.#parts.flatMap((part) => part.program.choices), ...(this.#evaluator?.choices ?? [])]),
-    })
+      variants: tableOf([...this.#parts.flatMap((part) => part.program.choices), ...(this.#validation?.choices ?? [])]),
+    }
+    for (const one of this.#callbacks) one.onBegin?.(facts)
     let { epoch, step } = resume ?? { epoch: 0, step: 0 }
-    for (; epoch < epochs && !this.#isStalled(); epoch++) {
+    for (; epoch < epochs && !this.#isOver(); epoch++) {
       await this.#stopIfAsked(epoch, step)
       await this.#trainEpoch(epoch, step)
       step = 0
     }
     if (this.#restoresBest && this.#best !== undefined) this.#model.setWeights(this.#best.weights)
+    else if (this.#globalStep > 0) this.#memory.useAverages(this.#model.trainableBuffer)
     return {
       epochs: this.#history,
-      bestEpoch: bestEpochOf(this.#history),
+      bestEpoch: bestEpochOf(this.#history, this.#monitor),
       firstStepSeconds: this.#firstStepSeconds,
       millisecondsPerStep: median(this.#stepTimes),
       ...this.#stepFacts(),
@@ -216,9 +244,17 @@ class TrainingRun {
   }
 
   /** Depends only on the history, so that a resumed run stops where the uninterrupted one does. */
-  #isStalled(): boolean {
+  #isOver(): boolean {
     const { earlyStopping } = this.#options
-    return earlyStopping !== undefined && this.#history.length - bestEpochOf(this.#history) >= earlyStopping.patience
+    const stalled = this.#history.length - bestEpochOf(this.#history, this.#monitor)
+    return (
+      (earlyStopping !== undefined && stalled >= earlyStopping.patience) || this.#decisions().some(({ stop }) => stop)
+    )
+  }
+
+  #decisions(): Decision[] {
+    if (this.#history.length === 0) return []
+    return this.#callbacks.flatMap((one) => one.decide?.(this.#history) ?? [])
   }
 
   async #trainEpoch(epoch: number, firstStep: number): Promise<void> {
@@ -227,17 +263,20 @@ class TrainingRun {
     const random = new Random(this.#settings.seed, `epoch ${epoch}`)
     writeOrder(this.#parts, random.shuffle(Uint32Array.from(this.#train.indices)))
     const totalSteps = this.#options.epochs * this.#steps
-    const { optimizer } = this.#options
-    device.write(this.#memory.table.slice(), optimizerTable(optimizer, epoch * this.#steps, this.#steps, totalSteps))
+    const rateScale = this.#decisions().reduce((product, { rateScale = 1 }) => product * rateScale, 1)
+    this.#memory.writeTables(epoch * this.#steps, this.#steps, totalSteps, rateScale)
     device.write(this.#memory.state.slice(), new Uint32Array([firstStep, 0, this.#globalStep, 0]))
 
     let step = firstStep
     let partEnd = 0
     this.#progress.beginEpoch(began, step)
-    for (const { program, steps } of this.#parts) {
+    const { source } = this.#train
+    for (const { program, steps, order } of this.#parts) {
       partEnd += steps
       while (step < partEnd) {
-        const repeats = Math.min(this.#stepsPerSubmission, partEnd - step)
+        const most = Math.min(this.#stepsPerSubmission, source?.stepsAtOnce ?? mostStepsPerSubmission)
+        const repeats = Math.min(most, partEnd - step)
+        await source?.load({ epoch, first: step, count: repeats, batch: order.batch })
         const underWay = await this.#submit(program, repeats)
         step += repeats
         this.#globalStep += repeats
@@ -247,25 +286,32 @@ class TrainingRun {
       }
     }
     await this.#progress.settled()
-    const { loss, accuracy } = summarizeRecord(await this.#readRecord(epoch), this.#steps)
+    const scores = this.#reader.read(await this.#readRecord(epoch), this.#steps)
     this.#stepTimes.push((performance.now() - began) / Math.max(1, step - firstStep))
 
-    const validation = await this.#evaluator?.run()
+    const validation = Object.entries((await this.#validation?.run()) ?? {})
+    const [{ optimizer } = { optimizer: undefined }] = this.#memory.updates
     const logs: EpochLogs = {
       epoch: epoch + 1,
-      loss,
-      accuracy,
-      ...(validation === undefined ? {} : { validationLoss: validation.loss, validationAccuracy: validation.accuracy }),
-      learningRate: optimizer.schedule.rate(epoch * this.#steps, totalSteps),
+      ...scores,
+      ...Object.fromEntries(validation.map(([name, value]) => [validationName(name), value])),
+      learningRate: (optimizer?.schedule.rate(epoch * this.#steps, totalSteps) ?? 0) * rateScale,
       seconds: (performance.now() - began) / 1000,
     }
     this.#history.push(logs)
-    const { callbacks } = this.#options
-    const isBest = bestEpochOf(this.#history) === logs.epoch
-    if (isBest && (this.#restoresBest || callbacks?.onCheckpoint !== undefined))
+    const isBest = bestEpochOf(this.#history, this.#monitor) === logs.epoch
+    if (isBest && (this.#restoresBest || this.#callbacks.some((one) => one.onCheckpoint !== undefined)))
       this.#best = { epoch: epoch + 1, weights: await this.#model.weightNumbers() }
-    await callbacks?.onEpochEnd?.(logs)
-    if (callbacks?.onCheckpoint !== undefined) await callbacks.onCheckpoint(await this.#checkpoint(epoch + 1, 0))
+    for (const one of this.#callbacks) await one.onEpochEnd?.(logs)
+    await this.#handOut(epoch + 1, 0)
+  }
+
+  /** Gives a checkpoint to the callbacks that take one. */
+  async #handOut(epoch: number, step: number): Promise<void> {
+    const takers = this.#callbacks.filter((one) => one.onCheckpoint !== undefined)
+    if (takers.length === 0) return
+    const checkpoint = await this.#checkpoint(epoch, step)
+    for (const one of takers) await one.onCheckpoint?.(checkpoint)
   }
 
   /** Submits steps, adapts the number per submission, and returns the number of steps that are still running. */
@@ -275,7 +321,7 @@ class TrainingRun {
     if (Number.isNaN(this.#firstStepSeconds)) {
       await this.#device.idle()
       this.#firstStepSeconds = (performance.now() - this.#started) / 1000
-      this.#options.callbacks?.onFirstStep?.(this.#firstStepSeconds)
+      for (const one of this.#callbacks) one.onFirstStep?.(this.#firstStepSeconds)
       return 0
     }
     const elapsed = performance.now() - began
@@ -297,7 +343,7 @@ class TrainingRun {
   async #explainNotFinite(epoch: number, { record, ...counters }: StepRecords): Promise<never> {
     // The counters stay one past the bad step.
     const [step, globalStep] = [counters.stepInEpoch - 1, counters.globalStep - 1]
-    const loss = record[step * stepRecordColumns] ?? Number.NaN
+    const loss = record[step * this.#reader.width] ?? Number.NaN
     let before = 0
     const part = this.#parts.find((candidate) => {
       before += candidate.steps
@@ -306,7 +352,8 @@ class TrainingRun {
     let culprit = 'unknown'
     if (part !== undefined) {
       this.#device.write(this.#memory.state.slice(), new Uint32Array([step, 0, globalStep, 0]))
-      const traced = traceStep(this.#model, this.#train, part.order, this.#memory, this.#chances)
+      await this.#train.source?.load({ epoch, first: step, count: 1, batch: part.order.batch })
+      const traced = traceStep(this.#model, this.#train, part.order, this.#memory, this.#step)
       const suspects = [
         ...this.#model.weights.map(({ name, tensor }) => ({ name: `the weight ${name}`, tensor })),
         ...traced.layerOutputs.map(({ layer, output }) => ({ name: `the output of ${layer.name}`, tensor: output })),
@@ -327,19 +374,18 @@ class TrainingRun {
   }
 
   async #stopIfAsked(epoch: number, step: number): Promise<void> {
-    const { signal, callbacks } = this.#options
-    if (signal?.aborted !== true) return
+    if (this.#options.signal?.aborted !== true) return
     await this.#progress.settled()
     // A resumed run would skip a bad step: report it first.
     if (step > 0) await this.#readRecord(epoch)
-    await callbacks?.onCheckpoint?.(await this.#checkpoint(epoch, step))
+    await this.#handOut(epoch, step)
     throw new WeftgradError('aborted', `Training was stopped after ${epoch} epochs and ${step} steps.`, { epoch, step })
   }
 
   async #checkpoint(epoch: number, step: number): Promise<TrainingCheckpoint> {
     const weights = await this.#model.weightNumbers()
     const [record, ...moments] = await this.#device.readAll([
-      { ...this.#memory.record, bytes: step * stepRecordColumns * 4 },
+      { ...this.#memory.record, bytes: step * this.#reader.width * 4 },
       ...this.#memory.moments.map((buffer) => buffer.slice()),
     ])
     return {

@@ -6,23 +6,37 @@
 export type { Random } from '../random.ts'
 export type {
   Callbacks,
+  Decision,
   EpochLogs,
+  EpochResult,
   Evaluation,
   FitOptions,
   History,
+  Monitor,
   Progress,
   TrainingCheckpoint,
   TrainingFacts,
   TrainingSettings,
 } from './contract.ts'
-export type { EvaluateModelOptions } from './evaluate.ts'
-export { Evaluator, evaluate, predict } from './evaluate.ts'
+export type { EvaluateModelOptions, ScoreOptions } from './evaluate.ts'
+export { Evaluator, evaluate } from './evaluate.ts'
 export { fit } from './fit.ts'
 export type { FreezeOptions } from './freeze.ts'
 export { FrozenModel, freeze } from './freeze.ts'
 export * from './initializers.ts'
 export type { LayerConfig, LayerDescription, LayerMaker } from './layers/registry.ts'
 export * from './layers.ts'
+export type { CrossentropyOptions } from './losses.ts'
+export {
+  binaryCrossentropy,
+  categoricalCrossentropy,
+  huber,
+  meanAbsoluteError,
+  meanSquaredError,
+  sparseCategoricalCrossentropy,
+} from './losses.ts'
+export type { ThresholdOptions } from './metrics.ts'
+export { accuracy, binaryAccuracy, f1Score, precision, recall, topKAccuracy } from './metrics.ts'
 export type { ModelCall, ModelOptions, PlacedLayer, WiredLayer } from './model.ts'
 export { Model, sequential } from './model.ts'
 export type { DecodedModel, DecodeModelOptions, EncodeModelOptions } from './model-file.ts'
@@ -36,8 +50,18 @@ export type { PretrainedOptions } from './models/pretrained-options.ts'
 export { resnet152v2 } from './models/resnet152v2.ts'
 export { vgg16 } from './models/vgg16.ts'
 export { xception } from './models/xception.ts'
-export type { AdamOptions, Optimizer, SgdOptions } from './optimizers.ts'
-export { adam, adamw, sgd } from './optimizers.ts'
+export type { Loss, Metric, RowFunction, Scores } from './objective.ts'
+export type {
+  AdamOptions,
+  Optimizer,
+  OptimizerGroup,
+  RmspropOptions,
+  SgdOptions,
+  UpdateOptions,
+} from './optimizers.ts'
+export { adam, adamw, rmsprop, sgd } from './optimizers.ts'
+export type { PredictOptions } from './predict.ts'
+export { predict } from './predict.ts'
 export type { Prediction, PreprocessingMode } from './preprocessing.ts'
 export { decodePredictions, preprocessInput } from './preprocessing.ts'
 export type { Schedule } from './schedules.ts'

@@ -1,91 +1,123 @@
-/**
- * Metrics from a confusion matrix: precision, recall and F1 of each class, their means over the classes (macro
- * averages), and accuracy.
- *
- * 0 / 0 counts as 0, scikit-learn's default: the precision of a class that is never predicted, the recall of a class
- * without images, the F1 of a class for which both are 0. Such a class still counts in the means.
- */
-import { WeftgradError } from '../errors.ts'
+/** Metrics as values, to give to `fit` and `evaluate`. Losses are metrics too. Names and defaults are Keras'. */
 
-export interface ClassMetrics {
-  /** Share of the images predicted as this class that belong to it. */
-  readonly precision: number
-  /** Share of this class' images that were predicted as it. */
-  readonly recall: number
-  /** Harmonic mean of precision and recall. */
-  readonly f1: number
-  /** Number of images of this class. */
-  readonly support: number
-}
+import { argmax, concatenate, equal, greater, lessEqual, mul, reshape, sum, toF32 } from '../operators/index.ts'
+import type { Tensor } from '../operators/tensor.ts'
+import { tensor } from '../operators/tensor.ts'
+import { checkOptions, countFrom1, positive } from '../options.ts'
+import type { Metric } from './objective.ts'
+import { accuracy, classNumbersOf, rowMean, sameSize } from './objective.ts'
 
-export interface ClassificationReport {
-  /** In the order of the classes. */
-  readonly perClass: readonly ClassMetrics[]
-  readonly accuracy: number
-  /** Means over the classes with equal weight; `support` is the number of all images. */
-  readonly macro: ClassMetrics
-}
+export { accuracy }
 
 /**
- * Reads a confusion matrix: rows are the true classes, columns the predicted ones.
- * @throws WeftgradError 'shape' if it is not square, 'argument' if an entry is not a count.
+ * Share of the rows whose class is among the `k` (5 by default) largest outputs, [batch, classes]. Outputs equal to the
+ * class' own do not push it out.
+ * @throws WeftgradError 'argument' for a k that is not a positive whole number.
  */
-export function classificationReport(confusion: readonly (readonly number[])[]): ClassificationReport {
-  const classes = confusion.length
-  if (classes === 0 || confusion.some((row) => row.length !== classes)) {
-    throw new WeftgradError('shape', 'A confusion matrix must be square, with a row and a column for each class.', {
-      rows: classes,
-      columns: confusion.map((row) => row.length),
-    })
-  }
-  const wrong = confusion.flat().find((count) => !Number.isSafeInteger(count) || count < 0)
-  if (wrong !== undefined) {
-    throw new WeftgradError('argument', `A confusion matrix holds counts of images, and ${wrong} is not a count.`, {
-      wrong,
-    })
-  }
-  const correct = confusion.map((row, k) => row[k] ?? 0)
-  const perClass = confusion.map((row, k): ClassMetrics => {
-    const support = sum(row)
-    const predicted = sum(confusion.map((other) => other[k] ?? 0))
-    const hits = correct[k] ?? 0
-    // 2 hits / (predicted + support) is the harmonic mean of hits / predicted and hits / support.
-    return {
-      precision: quotient(hits, predicted),
-      recall: quotient(hits, support),
-      f1: quotient(2 * hits, predicted + support),
-      support,
-    }
-  })
-  const total = sum(perClass.map((one) => one.support))
+export function topKAccuracy(options: { readonly k?: number } = {}): Metric {
+  const { k = 5 } = checkOptions('topKAccuracy', options, { k: countFrom1 })
   return {
-    perClass,
-    accuracy: quotient(sum(correct), total),
-    macro: {
-      precision: mean(perClass.map((one) => one.precision)),
-      recall: mean(perClass.map((one) => one.recall)),
-      f1: mean(perClass.map((one) => one.f1)),
-      support: total,
+    name: `top${k}Accuracy`,
+    higherIsBetter: true,
+    rows(output, target) {
+      const isOwn = oneHot(classNumbersOf('topKAccuracy', output, target), output)
+      const own = sum(mul(output, isOwn), { axes: -1, keepDims: true })
+      return lessEqual(sum(greater(output, own), { axes: -1 }), k - 1)
     },
   }
 }
 
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0)
+/** Options of metrics that compare outputs with a threshold. */
+export interface ThresholdOptions {
+  /** Outputs above it mean yes. 0.5 by default. */
+  readonly threshold?: number
 }
 
-function mean(values: readonly number[]): number {
-  return sum(values) / values.length
+const threshold = { threshold: positive }
+
+/**
+ * Share of a row's numbers that are on the target's side of a threshold; the target is 0 or 1 in the output's shape.
+ * @throws WeftgradError 'argument' for a threshold that is not positive.
+ */
+export function binaryAccuracy(options: ThresholdOptions = {}): Metric {
+  const { threshold: limit = 0.5 } = checkOptions('binaryAccuracy', options, threshold)
+  return {
+    name: 'binaryAccuracy',
+    settings: `threshold ${limit}`,
+    higherIsBetter: true,
+    rows: (output, target) =>
+      rowMean(equal(greater(output, limit), greater(sameSize('binaryAccuracy', output, target), 0.5))),
+  }
 }
 
-function quotient(numerator: number, denominator: number): number {
-  return denominator === 0 ? 0 : numerator / denominator
+/** Of all that is predicted as a class, the share that belongs to it. See {@link f1Score} for classes and means. */
+export const precision = (options: ThresholdOptions = {}): Metric =>
+  countingMetric('precision', options, (hits, predicted) => quotient(hits, predicted))
+
+/** Of all that belongs to a class, the share that is predicted as it. See {@link f1Score} for classes and means. */
+export const recall = (options: ThresholdOptions = {}): Metric =>
+  countingMetric('recall', options, (hits, _, actual) => quotient(hits, actual))
+
+/**
+ * The harmonic mean of precision and recall. Outputs [batch, classes] with class numbers are predicted by their largest
+ * number, and the result is the mean over the classes (macro average). Outputs with targets of 0 and 1 in their shape are
+ * predicted by a threshold, each number for itself, and counted together. 0 / 0 counts as 0.
+ * @throws WeftgradError 'argument' for a threshold that is not positive.
+ */
+export const f1Score = (options: ThresholdOptions = {}): Metric =>
+  countingMetric('f1Score', options, (hits, predicted, actual) => quotient(2 * hits, predicted + actual))
+
+function countingMetric(
+  name: string,
+  options: ThresholdOptions,
+  value: (hits: number, predicted: number, actual: number) => number,
+): Metric {
+  const { threshold: limit = 0.5 } = checkOptions(name, options, threshold)
+  return {
+    name,
+    settings: `threshold ${limit}`,
+    higherIsBetter: true,
+    rows(output, target) {
+      const classes = output.shape.at(-1) ?? 1
+      const isSparse = target.dtype === 'u32' && output.shape.length === 2 && classes > 1
+      if (isSparse) {
+        const predicted = oneHot(toF32(argmax(output)), output)
+        const actual = oneHot(classNumbersOf(name, output, target), output)
+        return joined([mul(predicted, actual), predicted, actual])
+      }
+      const actual = greater(sameSize(name, output, target), 0.5)
+      const predicted = greater(output, limit)
+      return joined([mul(predicted, actual), predicted, actual].map(rowSum))
+    },
+    value(sums) {
+      const classes = sums.length / 3
+      const ofClass = Array.from({ length: classes }, (_, k) =>
+        value(sums[k] ?? 0, sums[classes + k] ?? 0, sums[2 * classes + k] ?? 0),
+      )
+      return ofClass.reduce((total, one) => total + one, 0) / classes
+    },
+  }
 }
 
-/** The median; NaN for no values. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length / 2
-  const [low = Number.NaN, high = Number.NaN] = [sorted[Math.ceil(middle) - 1], sorted[Math.floor(middle)]]
-  return (low + high) / 2
+const quotient = (numerator: number, denominator: number): number => (denominator === 0 ? 0 : numerator / denominator)
+
+/** 1 at the row's class, else 0: f32 [..., classes], from class numbers as f32 [...]. */
+function oneHot(classNumbers: Tensor, { shape }: Tensor): Tensor {
+  const classes = shape.at(-1) ?? 1
+  const all = tensor(Float32Array.from({ length: classes }, (_, k) => k))
+  return equal(reshape(classNumbers, [...shape.slice(0, -1), 1]), all)
+}
+
+/** A row's numbers side by side: f32 [batch, columns]. */
+function joined(parts: readonly Tensor[]): Tensor {
+  return concatenate(
+    parts.map((part) => reshape(part, [part.shape[0] ?? 1, -1])),
+    1,
+  )
+}
+
+/** A row's sum over all of its numbers: f32 [batch]. */
+function rowSum(x: Tensor): Tensor {
+  const [batch = 1] = x.shape
+  return x.shape.length <= 1 ? reshape(x, [batch]) : sum(reshape(x, [batch, -1]), { axes: 1 })
 }

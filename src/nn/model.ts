@@ -8,6 +8,7 @@ import type { Shape } from '../graph/node.ts'
 import { isNode, sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { nameHint } from '../near-names.ts'
+import { sigmoidOp } from '../operators/activation.ts'
 import { reshape, reshapeOp } from '../operators/movement.ts'
 import { softmaxOp } from '../operators/softmax.ts'
 import { aTensor, Tensor } from '../operators/tensor.ts'
@@ -60,17 +61,21 @@ export interface ModelCall {
   readonly tap?: (layer: Layer, output: Tensor) => void
 }
 
+const headOps = { softmax: softmaxOp, sigmoid: sigmoidOp }
+
 /**
- * The input of a final softmax, even if reshapes that keep its axis follow; the tensor itself if there is no softmax.
+ * The input of a final softmax or sigmoid, even if reshapes follow that keep a softmax's axis; the tensor itself if it
+ * is not the result of one.
  */
-function beforeSoftmax(y: Tensor): Tensor {
+export function beforeHead(y: Tensor, head: 'softmax' | 'sigmoid'): Tensor {
   const { node } = y.value
   const [input] = node.inputs
   if (input === undefined) return y
   const x = new Tensor(input)
-  if (isNode(node, softmaxOp)) return x
-  if (!isNode(node, reshapeOp) || x.shape.at(-1) !== y.shape.at(-1)) return y
-  const inner = beforeSoftmax(x)
+  if (isNode(node, headOps[head])) return x
+  const keepsAxis = head === 'sigmoid' || x.shape.at(-1) === y.shape.at(-1)
+  if (!isNode(node, reshapeOp) || !keepsAxis) return y
+  const inner = beforeHead(x, head)
   return inner === x ? y : reshape(inner, y.shape)
 }
 
@@ -199,7 +204,7 @@ export class Model {
    * @throws WeftgradError as {@link Model.call}.
    */
   logits(x: Tensor, options: ModelCall = {}): Tensor {
-    return beforeSoftmax(this.call(x, options))
+    return beforeHead(this.call(x, options), 'softmax')
   }
 
   /**

@@ -10,11 +10,12 @@ import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import type { KernelTask, VariantTable } from '../graph/plan/choice.ts'
 import type { Wanted } from '../graph/plan/plan.ts'
+import { bytesOf } from '../graph/plan/plan.ts'
 import { Program, planFor, targetOf } from '../graph/run/program.ts'
 import { planKernel } from '../kernels/kernel.ts'
 import { gatedCopy } from '../kernels/training/gated-copy.ts'
 import { optimizerTableColumns } from '../kernels/training/optimizer.ts'
-import type { GradientSplitSum } from '../kernels/training/state.ts'
+import type { GradientSplitSum, RecordKey } from '../kernels/training/state.ts'
 import {
   finishStep,
   globalStepWord,
@@ -24,13 +25,18 @@ import {
   stepRecordColumns,
   trainingStateWords,
 } from '../kernels/training/state.ts'
-import { mean, slice, softmaxCrossEntropy } from '../operators/index.ts'
+import { mean, slice } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
 import type { BatchOrder } from './batch-order.ts'
 import { u32Leaf } from './batch-order.ts'
 import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
-import type { Optimizer } from './optimizers.ts'
+import type { Objective } from './objective.ts'
+import { objectiveOf, traceRows } from './objective.ts'
+import type { Optimizer, OptimizerGroup } from './optimizers.ts'
+import { optimizerTable } from './optimizers.ts'
+import type { Trainable, TrainableWeight, Update } from './trainable.ts'
+import { trainableOf, updatesOf } from './trainable.ts'
 
 /** The number of classes: the last extent of the model's output. Throws 'shape' for an output without axes. */
 export function classesOf({ name, outputShape }: Pick<Model, 'name' | 'outputShape'>): number {
@@ -40,15 +46,7 @@ export function classesOf({ name, outputShape }: Pick<Model, 'name' | 'outputSha
   return classes
 }
 
-/** Throws 'shape' if the examples do not fit the model's input, 'mismatch' if they have more classes. */
-export function refuseMisfits(model: Model, data: Dataset): void {
-  data.refuseMisfits(model.inputShape, model.name)
-  const classes = classesOf(model)
-  if (data.classes !== undefined && data.classes > classes)
-    throw new WeftgradError('mismatch', `${model.name} has ${classes} classes, and the data set has ${data.classes}.`)
-}
-
-/** The batch that the training state points to. Throws as `refuseMisfits`. */
+/** The batch that the training state points to. @throws WeftgradError 'shape' if the examples do not fit the model. */
 export function gatherInputs(
   model: Model,
   data: Dataset,
@@ -56,7 +54,7 @@ export function gatherInputs(
   state: Tensor,
   augmentation?: Augmentation,
 ): Batch {
-  refuseMisfits(model, data)
+  data.refuseMisfits(model.inputShape, model.name)
   return data.batch(order, state, model.inputShape, augmentation)
 }
 
@@ -78,13 +76,18 @@ export class TrainingMemory {
   readonly gradients: DeviceBuffer
   readonly moments: readonly DeviceBuffer[]
   readonly state: DeviceBuffer
-  readonly table: DeviceBuffer
+  /** What each optimizer updates, and its table of rates: a row for each step. */
+  readonly updates: readonly (Update & { readonly table: DeviceBuffer })[]
   /** Exactly one row per step: nothing beyond its end is written. */
   readonly record: BufferSlice
   readonly #buffers: readonly DeviceBuffer[]
 
-  /** The model must be on the device; `steps` is the length of an epoch. */
-  constructor(device: Device, model: Model, optimizer: Optimizer, steps: number) {
+  /** `steps`: rows of the tables and of the record, which has `recordColumns` floats in each. */
+  constructor(
+    { buffer: { bytes, device } }: Trainable,
+    updates: readonly Update[],
+    { steps, recordColumns }: { readonly steps: number; readonly recordColumns: number },
+  ) {
     this.device = device
     const owned: DeviceBuffer[] = []
     const allocate = (bytes: number, label: string): DeviceBuffer => {
@@ -92,19 +95,51 @@ export class TrainingMemory {
       owned.push(buffer)
       return buffer
     }
-    const { bytes } = model.trainableBuffer
+    const moments = Math.max(...updates.map(({ optimizer }) => optimizer.moments))
     try {
       this.gradients = allocate(bytes, 'gradients')
-      this.moments = Array.from({ length: optimizer.moments }, (_, i) => allocate(bytes, `optimizer moment ${i}`))
+      this.moments = Array.from({ length: moments }, (_, i) => allocate(bytes, `optimizer moment ${i}`))
       this.state = allocate(trainingStateWords * 4, 'training state')
-      this.table = allocate(steps * optimizerTableColumns * 4, 'optimizer table')
-      const recordBytes = steps * stepRecordColumns * 4
+      this.updates = updates.map((update) => ({
+        ...update,
+        table: allocate(steps * optimizerTableColumns * 4, 'optimizer table'),
+      }))
+      const recordBytes = steps * recordColumns * 4
       this.record = allocate(recordBytes, 'step record').slice(0, recordBytes)
     } catch (error) {
       for (const buffer of owned) buffer.dispose()
       throw error
     }
     this.#buffers = owned
+  }
+
+  /** The memory of a model's training; by default without further metrics. */
+  static of(
+    model: Model,
+    optimizer: Optimizer | readonly OptimizerGroup[],
+    steps: number,
+    recordColumns = stepRecordColumns,
+  ): TrainingMemory {
+    const trainable = trainableOf(model)
+    return new TrainingMemory(trainable, updatesOf(trainable, optimizer), { steps, recordColumns })
+  }
+
+  /**
+   * Writes the tables' rows from row 0 on for some steps: `first` counts all steps from 0, `total` is the length of the
+   * training. All rates are multiplied by `scale`.
+   */
+  writeTables(first: number, steps: number, total: number, scale = 1): void {
+    for (const { optimizer, table } of this.updates)
+      this.device.write(table.slice(), optimizerTable(optimizer, first, steps, total, scale))
+  }
+
+  /** Replaces the weights by their averages, where an optimizer keeps these. */
+  useAverages(weights: DeviceBuffer): void {
+    for (const { optimizer, ranges } of this.updates) {
+      const average = optimizer.average === undefined ? undefined : this.moments[optimizer.average]
+      if (average === undefined) continue
+      for (const { from, bytes } of ranges) this.device.copy(average.slice(from, bytes), weights.slice(from, bytes))
+    }
   }
 
   /** Waits for the steps submitted so far and reads their records and the state. */
@@ -136,17 +171,36 @@ export interface StepChances {
   readonly augmentation?: Omit<Augmentation, 'seed'> | undefined
 }
 
-/** What one step computes, as tensors. A diagnosis evaluates them. */
+/** How a step computes its loss. */
+export interface StepSettings {
+  readonly objective: Objective
+  readonly chances: StepChances
+}
+
+/** New numbers for a weight that no gradient updates. */
+export interface WeightUpdate {
+  readonly weight: Tensor
+  readonly value: Tensor
+}
+
+const defaultSettings = (model: Model): StepSettings => ({
+  objective: objectiveOf({}),
+  chances: { seed: model.seed },
+})
+
+/** What one step computes, as tensors. */
 export interface TracedStep {
-  readonly x: Tensor
-  readonly target: Tensor
-  readonly logits: Tensor
-  /** Cross-entropy of each row. */
-  readonly rows: Tensor
-  readonly loss: Tensor
-  /** In the order of the model's trainable weights. */
+  /** What the recording kernel reads. */
+  readonly inputs: readonly Tensor[]
+  readonly key: RecordKey
+  /** In the order of the trainable weights. */
   readonly gradients: readonly Tensor[]
-  readonly updates: readonly { readonly weight: Tensor; readonly value: Tensor }[]
+  readonly updates: readonly WeightUpdate[]
+}
+
+/** What one step of `fit` computes. A diagnosis evaluates its parts. */
+export interface TracedFitStep extends TracedStep {
+  readonly loss: Tensor
   readonly layerOutputs: readonly { readonly layer: Layer; readonly output: Tensor }[]
 }
 
@@ -155,45 +209,54 @@ export function traceStep(
   data: Dataset,
   order: BatchOrder,
   memory: TrainingMemory,
-  chances: StepChances = { seed: model.seed },
-): TracedStep {
+  { objective, chances }: StepSettings = defaultSettings(model),
+): TracedFitStep {
   const state = u32Leaf(memory.state, trainingStateWords)
   const { seed } = chances
   const augmentation = chances.augmentation === undefined ? undefined : { ...chances.augmentation, seed }
-  const { x, target } = gatherInputs(model, data, order, state, augmentation)
-  const updates: { weight: Tensor; value: Tensor }[] = []
+  const batch = gatherInputs(model, data, order, state, augmentation)
+  const updates: WeightUpdate[] = []
   const layerOutputs: { layer: Layer; output: Tensor }[] = []
-  const logits = model.logits(x, {
+  const output = model.call(batch.x, {
     training: true,
     seed,
     counter: slice(state, [globalStepWord], [1]),
     update: (weight, value) => updates.push({ weight, value }),
-    tap: (layer, output) => layerOutputs.push({ layer, output }),
+    tap: (layer, result) => layerOutputs.push({ layer, output: result }),
   })
-  const rows = softmaxCrossEntropy(logits, target, { reduction: 'none' })
+  const { rows, inputs, key } = traceRows(objective, output, batch)
   const loss = mean(rows)
-  const slopes = gradients(
-    loss,
-    model.trainableWeights.map((weight) => weight.tensor),
-  )
-  return { x, target, logits, rows, loss, gradients: slopes, updates, layerOutputs }
+  const gradients = traceGradients(loss, model.trainableWeights, memory)
+  return { inputs, key, gradients, updates, loss, layerOutputs }
 }
 
-/**
- * The results that the graph's kernels compute in a step: rows, logits, labels, one gradient per trainable weight,
- * updates.
- */
-function wantedOf(traced: TracedStep, model: Model, memory: TrainingMemory): Wanted[] {
-  const trainable = model.trainableWeights
+/** The gradients of the loss with respect to the weights, as the optimizers take them. */
+export function traceGradients(
+  loss: Tensor,
+  weights: readonly TrainableWeight[],
+  { updates }: Pick<TrainingMemory, 'updates'>,
+): readonly Tensor[] {
+  const slopes = gradients(
+    loss,
+    weights.map((weight) => weight.tensor),
+  )
+  for (const { optimizer, weights: own } of updates) {
+    const transformed = optimizer.transform?.(own.flatMap((i) => slopes[i] ?? [])) ?? []
+    transformed.forEach((slope, i) => {
+      slopes[own[i] ?? 0] = slope
+    })
+  }
+  return slopes
+}
+
+/** The results that the graph's kernels compute in a step: what is recorded, one gradient per weight, updates. */
+function wantedOf(traced: TracedStep, weights: readonly TrainableWeight[], memory: TrainingMemory): Wanted[] {
   return [
-    { value: traced.rows.value },
-    { value: traced.logits.value },
-    { value: traced.target.value },
+    ...traced.inputs.map(({ value }) => ({ value })),
     ...traced.gradients.map(({ value }, i): Wanted => {
-      const weight = trainable[i]
+      const weight = weights[i]
       if (weight === undefined) throw new RangeError()
-      const { bytes } = model.sliceOf(weight)
-      return { value, destination: memory.gradients.slice(weight.offset, bytes) }
+      return { value, destination: memory.gradients.slice(weight.offset, bytesOf(weight.tensor.value.type)) }
     }),
     ...traced.updates.map(({ value }): Wanted => ({ value: value.value })),
   ]
@@ -205,35 +268,49 @@ export function trainingStepTasks(
   data: Dataset,
   order: BatchOrder,
   memory: TrainingMemory,
-  chances: StepChances = { seed: model.seed },
+  settings: StepSettings,
 ): readonly KernelTask[] {
-  const wanted = wantedOf(traceStep(model, data, order, memory, chances), model, memory)
+  const wanted = wantedOf(traceStep(model, data, order, memory, settings), model.trainableWeights, memory)
   return planFor(memory.device, wanted, { record: true }).tasks
 }
 
 /** Compiles the program of one step at this batch size. Running it once trains on one batch. */
-export async function createTrainingStep(
+export function createTrainingStep(
   model: Model,
   data: Dataset,
   order: BatchOrder,
   memory: TrainingMemory,
-  optimizer: Optimizer,
   variants: VariantTable = {},
-  chances: StepChances = { seed: model.seed },
+  settings: StepSettings = defaultSettings(model),
 ): Promise<Program> {
-  const { device } = memory
-  const traced = traceStep(model, data, order, memory, chances)
-  const wanted = wantedOf(traced, model, memory)
-  const updated = traced.updates.map(({ weight }) => {
-    const target = model.weights.find((candidate) => candidate.tensor === weight)
-    if (target === undefined)
+  const traced = traceStep(model, data, order, memory, settings)
+  const places = updatePlaces(model, traced.updates)
+  return createStep(trainableOf(model), traced, places, memory, { variants, label: `training step of ${order.batch}` })
+}
+
+/** The memory of the weights that updates give new numbers. Throws 'argument' for one that is not the model's. */
+export function updatePlaces(model: Model | undefined, updates: readonly WeightUpdate[]): BufferSlice[] {
+  return updates.map(({ weight }) => {
+    const target = model?.weights.find((candidate) => candidate.tensor === weight)
+    if (model === undefined || target === undefined)
       throw new WeftgradError('argument', 'A layer updates a tensor that is not a weight of the model.')
     return model.sliceOf(target)
   })
-  const firstUpdate = wanted.length - updated.length
+}
+
+/** Compiles a traced step: its graph, then record and checks, updates without a gradient, and the optimizers. */
+export function createStep(
+  { buffer, weights }: Trainable,
+  traced: TracedStep,
+  updatePlaces: readonly BufferSlice[],
+  memory: TrainingMemory,
+  { variants, label }: { readonly variants: VariantTable; readonly label: string },
+): Promise<Program> {
+  const { device } = memory
+  const wanted = wantedOf(traced, weights, memory)
+  const firstUpdate = wanted.length - updatePlaces.length
   const target = targetOf(device)
   const count = memory.gradients.bytes / 4
-  const classes = classesOf(model)
   const whole = (buffer: DeviceBuffer): BufferSlice => buffer.slice()
   const plan = planFor(device, wanted, { variants, deferSums: mostSplitSums })
   const sums = plan.deferred.map(
@@ -243,21 +320,26 @@ export async function createTrainingStep(
       targets: targets.map(({ slice, ...part }) => ({ ...part, to: slice.offset / 4 })),
     }),
   )
-  return Program.create(device, plan, `training step of ${order.batch}`, (results, partials) => [
+  return Program.create(device, plan, label, (results, partials) => [
     {
-      plan: planKernel(finishStep, { batch: order.batch, classes, count, sums }, target),
-      inputs: [...results.slice(0, 3), ...partials],
+      plan: planKernel(finishStep, { ...traced.key, count, sums }, target),
+      inputs: [...results.slice(0, traced.inputs.length), ...partials],
       outputs: [memory.record, whole(memory.state), whole(memory.gradients)],
     },
-    ...updated.map((slice, i) => ({
+    ...updatePlaces.map((slice, i) => ({
       plan: planKernel(gatedCopy, { count: slice.bytes / 4 }, target),
       inputs: [...results.slice(firstUpdate + i, firstUpdate + i + 1), whole(memory.state)],
       outputs: [slice],
     })),
-    {
-      plan: optimizer.plan(count, target),
-      inputs: [whole(memory.gradients), whole(memory.table)],
-      outputs: [whole(model.trainableBuffer), ...memory.moments.map(whole), whole(memory.state)],
-    },
+    ...memory.updates.flatMap(({ optimizer, ranges, table }) =>
+      ranges.map(({ from, bytes }) => ({
+        plan: optimizer.plan(bytes / 4, target),
+        inputs: [memory.gradients.slice(from, bytes), whole(table)],
+        outputs: [
+          ...[buffer, ...memory.moments.slice(0, optimizer.moments)].map((flat) => flat.slice(from, bytes)),
+          whole(memory.state),
+        ],
+      })),
+    ),
   ])
 }

@@ -9,15 +9,17 @@ import { tune, tuneKinds } from '../graph/tuning/tuning.ts'
 import { aFlag, checkOptions, countFrom1, objectWith } from '../options.ts'
 import { BatchOrder } from './batch-order.ts'
 import type { FitOptions } from './contract.ts'
-import { evaluationTasks } from './evaluate.ts'
+import { passTasks } from './data-pass.ts'
+import { scoring } from './evaluate.ts'
 import { fitKinds, splitData } from './fit-options.ts'
 import type { Model } from './model.ts'
+import { objectiveOf, RecordReader } from './objective.ts'
 import { TrainingMemory, trainingStepTasks } from './training-step.ts'
 
 /** The training options that the kernels depend on. */
 type TunedOptions = Pick<
   FitOptions,
-  'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed' | 'augmentation'
+  'optimizer' | 'batchSize' | 'validation' | 'validationSplit' | 'seed' | 'augmentation' | 'loss' | 'metrics'
 >
 
 /** The training to tune for, and how long tuning may take. */
@@ -59,11 +61,16 @@ export function trainingTasks(
   const { train, validation } = splitData(data, options)
   const { device } = train
   model.to(device)
-  using memory = new TrainingMemory(device, model, optimizer, 1)
+  const objective = objectiveOf(options)
+  const { width } = new RecordReader(objective, model, train)
+  using memory = TrainingMemory.of(model, optimizer, 1, width)
   const order = new BatchOrder(device, Math.min(batchSize, train.count), 1)
   using _buffer = order.buffer
   return {
-    step: trainingStepTasks(model, train, order, memory, { seed: options.seed ?? model.seed, augmentation }),
-    validation: validation === undefined ? [] : evaluationTasks(model, validation),
+    step: trainingStepTasks(model, train, order, memory, {
+      objective,
+      chances: { seed: options.seed ?? model.seed, augmentation },
+    }),
+    validation: validation === undefined ? [] : passTasks(scoring(model, validation, objective)),
   }
 }

@@ -21,7 +21,7 @@ function activation(name: KernelActivation, vjp: Parameters<typeof unary>[2]): U
   return unary(name, functionRule(activations[name]), vjp)
 }
 
-const sigmoidOp = /* @__PURE__ */ activation('sigmoid', (ct, _, y) => mul(ct, mul(y, sub(1, y))))
+export const sigmoidOp = /* @__PURE__ */ activation('sigmoid', (ct, _, y) => mul(ct, mul(y, sub(1, y))))
 const tanhOp = /* @__PURE__ */ activation('tanh', (ct, _, y) => mul(ct, sub(1, square(y))))
 export const reluOp = /* @__PURE__ */ activation('relu', (ct, _, y) => where(greater(y, 0), ct, 0))
 

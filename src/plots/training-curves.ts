@@ -4,15 +4,15 @@ import { blue, orange, seriesColor } from './colors.ts'
 import { type Figure, figure, figureWidth, type LegendEntry, Plot, svgFile, svgText } from './figure.ts'
 
 /**
- * The results of an epoch, as in `EpochLogs`; accuracies in [0, 1]. Numbers that are not finite are left out of the
+ * The results of an epoch, as in `EpochResult`; accuracies in [0, 1]. Numbers that are not finite are left out of the
  * curve.
  */
 export interface CurveEpoch {
   readonly epoch: number
   readonly loss: number
-  readonly accuracy: number
-  readonly validationLoss?: number
-  readonly validationAccuracy?: number
+  readonly accuracy?: number | undefined
+  readonly validationLoss?: number | undefined
+  readonly validationAccuracy?: number | undefined
 }
 
 export interface CurveRun {

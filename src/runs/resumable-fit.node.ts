@@ -6,7 +6,7 @@
 import { join } from 'node:path'
 import type { Dataset } from '../data/contract.ts'
 import { decodeCheckpoint, encodeCheckpoint } from '../nn/checkpoint.ts'
-import type { Callbacks, EpochLogs, FitOptions, TrainingCheckpoint } from '../nn/contract.ts'
+import type { Callbacks, EpochResult, FitOptions, TrainingCheckpoint } from '../nn/contract.ts'
 import { fit } from '../nn/fit.ts'
 import type { Model } from '../nn/model.ts'
 import { readCheckedFile, writeCheckedFile } from './checked-file.node.ts'
@@ -28,7 +28,7 @@ export async function fitInFolder({
   train,
   options,
   callbacks,
-}: ResumableFit): Promise<readonly EpochLogs[]> {
+}: ResumableFit): Promise<readonly EpochResult[]> {
   const resume = await checkpointIn(folder)
   if (resume !== undefined && resume.epoch >= options.epochs) return resume.history.slice(0, options.epochs)
   using model = await makeModel()

@@ -19,7 +19,7 @@ import { ifThere, readHostText } from '../format/host-file.node.ts'
 import { boundedJson, isRecord } from '../format/json.ts'
 import { sweepLeftovers } from '../gpu/node/leftovers.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
-import type { EpochLogs } from '../nn/contract.ts'
+import type { EpochResult } from '../nn/contract.ts'
 import { megabytes } from '../numbers.ts'
 import { FolderLock } from './folder-lock.node.ts'
 import type { Versions } from './versions.ts'
@@ -218,7 +218,7 @@ function kernelsIn(value: unknown): VariantTable | undefined {
 }
 
 /** Rewrites the whole history when a run is resumed: it may hold a line beyond the checkpoint. */
-export async function writeHistory(folder: string, history: readonly EpochLogs[]): Promise<void> {
+export async function writeHistory(folder: string, history: readonly EpochResult[]): Promise<void> {
   const lines = history.map((logs) => `${JSON.stringify(logs)}\n`)
   await writeRunFile(join(folder, runFiles.history), lines.join(''))
 }

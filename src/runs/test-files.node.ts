@@ -1,6 +1,6 @@
 /** The files of a tested run: its predictions and its training curves. */
 import { join } from 'node:path'
-import type { EpochLogs, Evaluation } from '../nn/contract.ts'
+import type { EpochResult, Evaluation } from '../nn/contract.ts'
 import { percent } from '../numbers.ts'
 import { runFiles, writeRunFile } from './run-folder.node.ts'
 
@@ -11,7 +11,7 @@ export interface TestedRun {
   readonly evaluation: Evaluation
   /** The subject in the title of the curves. */
   readonly what: string
-  readonly epochs: readonly EpochLogs[]
+  readonly epochs: readonly EpochResult[]
   /** The epoch to mark in the curves. */
   readonly bestEpoch: number | undefined
 }

@@ -1,6 +1,7 @@
 /** The results of testing a model: overall and per-class figures, and the confusion matrix. */
+
+import { type ClassMetrics, classificationReport } from '../classification-report.ts'
 import type { Evaluation } from '../nn/contract.ts'
-import { type ClassMetrics, classificationReport } from '../nn/metrics.ts'
 
 export interface LossAndAccuracy {
   readonly loss: number

@@ -13,7 +13,7 @@ import { WeftgradError } from '../errors.ts'
 import { readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
-import type { EpochLogs } from '../nn/contract.ts'
+import type { EpochResult } from '../nn/contract.ts'
 import type { RunTask } from './data.ts'
 import { bytesOf, type ImageSettings, splitImages } from './images.ts'
 import type { Run, RunGround } from './job.node.ts'
@@ -133,7 +133,7 @@ export class Trainings<Settings extends ImageSettings> {
 }
 
 /** Whether a value from a log is a history of epochs with validation. */
-export function isHistory(value: unknown): value is EpochLogs[] {
+export function isHistory(value: unknown): value is EpochResult[] {
   const names = ['epoch', 'loss', 'accuracy', 'validationLoss', 'validationAccuracy', 'learningRate', 'seconds']
   return (
     Array.isArray(value) &&

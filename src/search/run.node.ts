@@ -11,7 +11,7 @@ import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
-import type { EpochLogs, FitOptions, Progress } from '../nn/contract.ts'
+import type { EpochResult, FitOptions, Progress } from '../nn/contract.ts'
 import type { Model } from '../nn/model.ts'
 import { adam } from '../nn/optimizers.ts'
 import { EpochClock, type EpochProgress } from '../runs/epoch-clock.ts'
@@ -47,7 +47,7 @@ export interface SearchReporter extends JobReporter {
   /** A round begins; `outcomes` holds the outcomes so far and grows. */
   onRound?(bracket: PlannedBracket, round: number, trials: readonly Trial[], outcomes: Outcomes): void
   onProgress?(trial: Trial, progress: Progress, all: EpochProgress): void
-  onEpochEnd?(trial: Trial, logs: EpochLogs): void
+  onEpochEnd?(trial: Trial, logs: EpochResult): void
   onOutcome?(task: TrialTask, outcome: TrialOutcome): void
   onBracket?(bracket: PlannedBracket, outcomes: Outcomes): void
 }
@@ -205,8 +205,8 @@ class Trials {
     { trial, epochs }: TrialTask,
     variants: VariantTable,
     signal: AbortSignal,
-    callbacks: { onProgress(progress: Progress): void; onEpochEnd(logs: EpochLogs): void },
-  ): Promise<readonly EpochLogs[] | WeftgradError> {
+    callbacks: { onProgress(progress: Progress): void; onEpochEnd(logs: EpochResult): void },
+  ): Promise<readonly EpochResult[] | WeftgradError> {
     try {
       return await fitInFolder({
         folder: this.#folder(trial),
@@ -248,8 +248,8 @@ class Trials {
 
 function outcomeOf(
   { trial, round, epochs }: TrialTask,
-  result: readonly EpochLogs[] | WeftgradError,
-  before: readonly EpochLogs[],
+  result: readonly EpochResult[] | WeftgradError,
+  before: readonly EpochResult[],
 ): TrialOutcome {
   const reached = { trial: trial.id, round, epochs }
   if (result instanceof WeftgradError) return { ...reached, score: null, problem: result.message, history: before }

@@ -6,7 +6,7 @@
  * Promises: the same space, settings and outcomes give the same search, however many trials run at a time.
  */
 import { WeftgradError } from '../errors.ts'
-import type { EpochLogs } from '../nn/contract.ts'
+import type { EpochResult } from '../nn/contract.ts'
 import { Random } from '../random.ts'
 import { inLanes } from '../runs/lanes.ts'
 import type { Dimensions, Point, Space } from '../tasks/space.ts'
@@ -64,7 +64,7 @@ export interface TrialOutcome {
   /** The reason for a missing score. */
   readonly problem?: string
   /** The logs of all epochs so far. */
-  readonly history: readonly EpochLogs[]
+  readonly history: readonly EpochResult[]
 }
 
 /** A trial to train in a round, from where the previous round left it. */
@@ -155,7 +155,7 @@ function compareScores(a: TrialScore, b: TrialScore): number {
 }
 
 /** The score of a history; undefined without validation or without finite numbers. */
-export function scoreOf(history: readonly EpochLogs[]): TrialScore | undefined {
+export function scoreOf(history: readonly EpochResult[]): TrialScore | undefined {
   const scores = history.flatMap(({ epoch, validationAccuracy: accuracy, validationLoss: loss }) =>
     accuracy !== undefined && loss !== undefined && Number.isFinite(loss) ? [{ accuracy, loss, epoch }] : [],
   )
@@ -248,7 +248,7 @@ export interface TrialResult<P = Point> extends Trial<P> {
   readonly epochs: number
   readonly score: TrialScore | null
   readonly problem?: string
-  readonly history: readonly EpochLogs[]
+  readonly history: readonly EpochResult[]
 }
 
 /** All started trials, by id. */

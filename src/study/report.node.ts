@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { readEda } from '../explore/explore.node.ts'
-import type { EpochLogs } from '../nn/contract.ts'
+import type { EpochResult } from '../nn/contract.ts'
 import { type PretrainedName, pretrained } from '../nn/models/pretrained.ts'
 import { type CrossValidationFigures, commentary } from '../report/commentary.ts'
 import { compareModels, type MeasuredModel } from '../report/comparison.ts'
@@ -132,6 +132,6 @@ function transferFigures(task: Task, id: PretrainedName, { report, trainedParame
   }
 }
 
-function sumOf(history: readonly EpochLogs[]): number {
+function sumOf(history: readonly EpochResult[]): number {
   return history.reduce((sum, { seconds }) => sum + seconds, 0)
 }

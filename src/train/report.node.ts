@@ -2,14 +2,14 @@
 import { residentImages } from '../data/dataset.ts'
 import type { Device } from '../gpu/device.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
-import type { EpochLogs, Evaluation, History } from '../nn/contract.ts'
+import type { EpochResult, Evaluation, History } from '../nn/contract.ts'
 import { type EvaluateModelOptions, evaluate } from '../nn/evaluate.ts'
-import { median } from '../nn/metrics.ts'
 import type { Model } from '../nn/model.ts'
 import type { SplitImages } from '../runs/images.ts'
 import { writeTestFiles } from '../runs/test-files.node.ts'
 import { evaluationBatchSize, type LossAndAccuracy, testReport } from '../runs/test-report.ts'
 import { saveModel } from '../runs/trained-model.node.ts'
+import { median } from '../statistics.ts'
 import type { Task } from '../tasks/task.ts'
 import { analyseErrors } from './error-analysis.ts'
 import type { TrainReport } from './result.ts'
@@ -71,7 +71,7 @@ export async function reportOf(run: Finished): Promise<TrainReport> {
   return report
 }
 
-function validationOf(logs: EpochLogs | undefined): LossAndAccuracy | null {
+function validationOf(logs: EpochResult | undefined): LossAndAccuracy | null {
   if (logs?.validationLoss === undefined || logs.validationAccuracy === undefined) return null
   return { loss: logs.validationLoss, accuracy: logs.validationAccuracy }
 }

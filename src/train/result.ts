@@ -1,6 +1,6 @@
 /** The result of a training: `report.json`. */
 import { isRecord } from '../format/json.ts'
-import type { EpochLogs } from '../nn/contract.ts'
+import type { EpochResult } from '../nn/contract.ts'
 import type { LossAndAccuracy, TestReport } from '../runs/test-report.ts'
 import type { TrainSettings } from '../tasks/recipe.ts'
 import type { ErrorAnalysis } from './error-analysis.ts'
@@ -22,7 +22,7 @@ export interface TrainReport extends TestReport {
   readonly firstStepSeconds: number | null
   /** Validation of the kept weights; null without validation images. */
   readonly validation: LossAndAccuracy | null
-  readonly history: readonly EpochLogs[]
+  readonly history: readonly EpochResult[]
   readonly runDir: string
   readonly bestEpoch: number
   /** The epoch whose weights were kept and tested. */

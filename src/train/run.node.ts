@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { residentImages } from '../data/dataset.ts'
 import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
-import type { EpochLogs, FitOptions, History, Progress, TrainingCheckpoint, TrainingFacts } from '../nn/contract.ts'
+import type { EpochResult, FitOptions, History, Progress, TrainingCheckpoint, TrainingFacts } from '../nn/contract.ts'
 import { fit } from '../nn/fit.ts'
 import type { Model } from '../nn/model.ts'
 import { adam, adamw } from '../nn/optimizers.ts'
@@ -41,7 +41,7 @@ export interface TrainReporter extends JobReporter {
   /** Training begins; `resumed` is the checkpoint that it continues from. */
   onBegin?(facts: TrainingFacts, settings: TrainingSettings, resumed: TrainingCheckpoint | undefined): void
   onProgress?(progress: Progress): void
-  onEpochEnd?(logs: EpochLogs): void
+  onEpochEnd?(logs: EpochResult): void
   /** A checkpoint is on disk. */
   onSaved?(runDir: string): void
   /** Training is done and the test begins. */

@@ -1,7 +1,7 @@
 /** Uses a finished training: evaluates its model again and classifies pictures. Prints nothing. */
 import { WeftgradError } from '../errors.ts'
-import { predict } from '../nn/evaluate.ts'
 import type { Model } from '../nn/model.ts'
+import { predict } from '../nn/predict.ts'
 import { openForCommand } from '../runs/device.node.ts'
 import { splitImages } from '../runs/images.ts'
 import { fingerprintOf } from '../runs/job.node.ts'

@@ -1,6 +1,6 @@
 /** The result of transfer learning: `report.json`, and facts about the features. */
 import { isRecord } from '../format/json.ts'
-import type { EpochLogs } from '../nn/contract.ts'
+import type { EpochResult } from '../nn/contract.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import type { LossAndAccuracy, TestReport } from '../runs/test-report.ts'
 import type { Head } from '../tasks/recipe.ts'
@@ -27,7 +27,7 @@ export interface FeatureFacts {
 /** Stages. `head`: a head on frozen features; `fine-tuning`: the network's last layers with the head. */
 export type Stage = 'head' | 'fine-tuning'
 
-export interface StageLogs extends EpochLogs {
+export interface StageLogs extends EpochResult {
   readonly stage: Stage
 }
 

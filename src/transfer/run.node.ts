@@ -10,7 +10,6 @@
 
 import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
-import { median } from '../nn/metrics.ts'
 import type { Model } from '../nn/model.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { type JobKind, type JobOptions, prepareJob, type Run } from '../runs/job.node.ts'
@@ -18,6 +17,7 @@ import { type AnyConfig, removeFromRun, shown } from '../runs/run-folder.node.ts
 import { writeTestFiles } from '../runs/test-files.node.ts'
 import { testReport } from '../runs/test-report.ts'
 import { saveModel } from '../runs/trained-model.node.ts'
+import { median } from '../statistics.ts'
 import type { TransferSettings } from '../tasks/recipe.ts'
 import { type Task, transferDefaults } from '../tasks/task.ts'
 import { zoo, zooNameOf } from '../weights/zoo.ts'

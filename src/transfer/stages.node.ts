@@ -6,7 +6,7 @@ import { FeatureDataset } from '../data/feature-dataset.ts'
 import { randomSplit } from '../data/split.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
 import { isBetterEpoch } from '../nn/best-epoch.ts'
-import type { EpochLogs, Evaluation, FitOptions, History, Progress, TrainingFacts } from '../nn/contract.ts'
+import type { EpochResult, Evaluation, FitOptions, History, Progress, TrainingFacts } from '../nn/contract.ts'
 import { evaluate } from '../nn/evaluate.ts'
 import { fit } from '../nn/fit.ts'
 import type { Model } from '../nn/model.ts'
@@ -150,7 +150,7 @@ export class Stages {
     if (resume === undefined) await this.#tune(model, rows, training)
     else await this.#writeConfig({})
     const earlier = this.history.length
-    const countedOn = (logs: EpochLogs): StageLogs => ({ ...logs, epoch: earlier + logs.epoch, stage })
+    const countedOn = (logs: EpochResult): StageLogs => ({ ...logs, epoch: earlier + logs.epoch, stage })
     this.history.push(...(resume?.history ?? []).map(countedOn))
     // A crash may have left a line beyond the checkpoint.
     await writeHistory(run.runDir, this.history)

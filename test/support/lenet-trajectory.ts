@@ -7,7 +7,7 @@ import type { Device } from '../../src/gpu/device.ts'
 import { stepRecordColumns } from '../../src/kernels/training/state.ts'
 import { BatchOrder } from '../../src/nn/batch-order.ts'
 import { lenet5 } from '../../src/nn/models/lenet5.ts'
-import { adam, optimizerTable } from '../../src/nn/optimizers.ts'
+import { adam } from '../../src/nn/optimizers.ts'
 import { createTrainingStep, TrainingMemory } from '../../src/nn/training-step.ts'
 import trajectories from '../fixtures/lenet-trajectory.json' with { type: 'json' }
 import { hashedGlorotWeights } from './hashed-weights.ts'
@@ -48,12 +48,11 @@ export async function trajectoryOn(
   })
   using model = lenet5().to(device)
   model.setWeights(hashedGlorotWeights(model))
-  const optimizer = adam({ learningRate })
-  const memory = new TrainingMemory(device, model, optimizer, steps)
+  const memory = TrainingMemory.of(model, adam({ learningRate }), steps)
   const order = new BatchOrder(device, batch, steps)
   order.write(data.indices)
-  device.write(memory.table.slice(), optimizerTable(optimizer, 0, steps, steps))
-  const program = await createTrainingStep(model, data, order, memory, optimizer)
+  memory.writeTables(0, steps, steps)
+  const program = await createTrainingStep(model, data, order, memory)
   try {
     await program.run()
     const gradients = await device.readAll(

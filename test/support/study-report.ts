@@ -1,11 +1,11 @@
 /** A study's results with simple numbers: complete, and as small as the report allows. */
 
+import { classificationReport } from '../../src/classification-report.ts'
 import { carryOverOf, explainCarryOver, type FoldResult, summarizeFolds } from '../../src/crossval/result.ts'
 import { fashionMnistClasses } from '../../src/data/fashion-mnist.ts'
 import type { Eda, EdaResult } from '../../src/explore/explore.ts'
 import { encodePng } from '../../src/format/png.ts'
 import type { EpochLogs } from '../../src/nn/contract.ts'
-import { classificationReport } from '../../src/nn/metrics.ts'
 import { imageGrid, matrixPicture } from '../../src/plots/pictures.ts'
 import { commentary } from '../../src/report/commentary.ts'
 import { type ComparedId, compareModels, type MeasuredModel } from '../../src/report/comparison.ts'

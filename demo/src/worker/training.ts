@@ -177,7 +177,10 @@ export class Training {
   }
 
   /** Validates here and not in `fit`, to get the confusion matrix. */
-  async #endEpoch({ epoch, loss, accuracy, learningRate, seconds }: nn.EpochLogs, evaluator: nn.Evaluator) {
+  async #endEpoch(
+    { epoch, loss, accuracy = Number.NaN, learningRate, seconds }: nn.EpochLogs,
+    evaluator: nn.Evaluator,
+  ) {
     const began = performance.now()
     const validation = await evaluator.run()
     this.#listener.epoch({

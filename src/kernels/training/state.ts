@@ -1,6 +1,6 @@
 /**
  * The state of a training run on the GPU, and the kernels that update it: step counters, the sticky not-finite flag
- * that gates the optimizers, one record of loss and accuracy per step, and the confusion matrix of an evaluation. A
+ * that gates the optimizers, one record of the loss and metrics per step, and the confusion matrix of an evaluation. A
  * training step dispatches `finishStep`, then the optimizer: the flag is set before anything is updated, and the
  * counters stay one past the bad step.
  */
@@ -8,6 +8,7 @@
 import { WeftgradError } from '../../errors.ts'
 import { at, checkExtents } from '../extents.ts'
 import {
+  type Binding,
   dispatch,
   type Family,
   input,
@@ -37,8 +38,11 @@ export const globalStepWord = 2
  */
 export const settledFlagWord = 3
 
-/** Floats in a record: mean loss, number of correct rows, number of rows, 0. */
+/** Floats in a record before the metrics' sums: mean loss, number of correct rows, number of rows, 0. */
 export const stepRecordColumns = 4
+
+/** Floats in a record of steps whose rows have `columns` numbers: a loss, and those of metrics. */
+export const recordWidth = (columns: number): number => stepRecordColumns + columns - 1
 
 export interface ClassificationKey {
   /** Number of rows of the logits. */
@@ -46,23 +50,31 @@ export interface ClassificationKey {
   readonly classes: number
 }
 
+export interface RecordKey {
+  /** Number of rows. */
+  readonly batch: number
+  /** Number of classes, to count the rows whose largest logit is at their label; 0 counts none and takes no logits. */
+  readonly classes: number
+  /** Numbers of each row: its loss, then those of metrics. */
+  readonly columns: number
+}
+
 /** A split sum whose parts go into the flat gradients, `to` floats from their start. */
 export type GradientSplitSum = SplitSum<{ readonly to: number }>
 
-export interface FinishStepKey extends ClassificationKey {
+export interface FinishStepKey extends RecordKey {
   /** Floats in the flat gradients; those that belong to no parameter are zero. */
   readonly count: number
   readonly sums: readonly GradientSplitSum[]
 }
 
-/** The most split sums: every adapter has eight storage buffers, and six are used. */
+/** The most split sums: every adapter has eight storage buffers, and up to six are used. */
 export const mostSplitSums = 2
 
 /**
  * Finishes a step before the optimizer, in one dispatch: `recordStep`; the split sums, in order; and a check of every
- * gradient, which sets the not-finite word if one is NaN or infinite. Inputs: lossPerRow f32 [batch], logits f32
- * [batch, classes], labels u32 [batch], then the partial results of each split sum. Outputs: record f32 [steps, 4],
- * state, gradients f32 [count].
+ * gradient, which sets the not-finite word if one is NaN or infinite. Inputs: those of `recordStep`, then the partial
+ * results of each split sum. Outputs: record f32 [steps, recordWidth(columns)], state, gradients f32 [count].
  */
 export const finishStep: Family<FinishStepKey, 'plain'> = {
   name: 'finishStep',
@@ -71,15 +83,15 @@ export const finishStep: Family<FinishStepKey, 'plain'> = {
 }
 
 /**
- * Records a step and advances the counters. Inputs: lossPerRow f32 [batch], logits f32 [batch, classes], labels
- * u32 [batch]. Outputs: record f32 [steps, 4], state.
+ * Records a step and advances the counters. Inputs: numbers f32 [batch, columns], the first a row's loss; with classes
+ * also logits f32 [batch, classes] and labels u32 [batch]. Outputs: record f32 [steps, recordWidth(columns)], state.
  *
- * Row `state[0]` of the record becomes (mean loss, rows whose largest logit is at the label, batch, 0). The first of
- * equal logits wins; a row with a NaN or an invalid label is wrong. A mean that is not finite sets the flag. The
- * counters advance unless the flag was set at entry: after a bad step they stay at that step + 1. A row beyond the
- * record's end is not written.
+ * Row `state[0]` of the record becomes (mean loss, rows whose largest logit is at the label, batch, 0, sum of each
+ * further column). The first of equal logits wins; a row with a NaN or an invalid label is wrong. A mean loss that is
+ * not finite sets the flag. The counters advance unless the flag was set at entry: after a bad step they stay at that
+ * step + 1. A row beyond the record's end is not written.
  */
-export const recordStep: Family<ClassificationKey, 'plain'> = {
+export const recordStep: Family<RecordKey, 'plain'> = {
   name: 'recordStep',
   variants: [{ name: 'plain', supports: () => true, plan: planRecordStep }],
   prefer: () => 'plain',
@@ -97,7 +109,7 @@ export const confusion: Family<ClassificationKey, 'plain'> = {
 }
 
 function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
-  checkClassification('finishStep', key)
+  checkRecord('finishStep', key)
   const { count, sums } = key
   checkExtents('finishStep', { count }, count)
   if (sums.length > mostSplitSums)
@@ -118,8 +130,7 @@ function planFinishStep(key: FinishStepKey, target: Target): KernelPlan {
   const checking = Math.max(1, Math.ceil(checked / lanes / checkedVectorsPerLane(target)))
   const checkGroups = Math.min(checking, 8192)
   const uniforms: Record<string, number> = {
-    batch: key.batch,
-    classes: key.classes,
+    ...recordUniforms(key),
     firstCheck: 1 + summing.reduce((a, b) => a + b, 0),
     checkLanes: checkGroups * lanes,
   }
@@ -154,18 +165,16 @@ ${sum.targets.map((_, j) => `      if (${index} >= u.from${i}_${j} && ${index} <
         // On a CPU, barriers would turn all workgroups into coroutines, so the lanes of one subgroup do the adding.
         subgroups: addsBySubgroup(target) ? target : undefined,
         bindings: [
-          reads('lossPerRow', input(0)),
-          reads('logits', input(1)),
-          reads('labels', input(2), 'u32'),
-          ...sums.map((_, i) => reads(`partial${i}`, input(3 + i), type)),
-          writes('record', output(0), 'vec4f'),
+          ...recordInputs(key),
+          ...sums.map((_, i) => reads(`partial${i}`, input(recordInputs(key).length + i), type)),
+          writes('record', output(0)),
           writes('state', output(1), 'atomic<u32>'),
           writes('gradients', output(2), type),
         ],
         uniforms,
         workgroupSize: lanes,
         workgroups: firstGroup + checkGroups,
-        declarations: `${recordDeclarations(target)}
+        declarations: `${recordDeclarations(key, target)}
 ${shares.map(({ declarations }) => declarations).join('')}
 // The largest exponents that this lane saw: one test at the end is cheaper than one for each number.
 var<private> exponents: ${bits};
@@ -225,24 +234,38 @@ function addsBySubgroup(target: Target): boolean {
   return target.subgroupSize !== undefined && plainWorkgroupSize(target) === target.subgroupSize
 }
 
-function recordDeclarations(target: Target): string {
+const recordUniforms = ({ batch, classes }: RecordKey): Record<string, number> => ({
+  ...{ batch, ...(classes === 0 ? {} : { classes }) },
+})
+
+const recordInputs = ({ classes }: RecordKey): Binding[] => [
+  reads('numbers', input(0)),
+  ...(classes === 0 ? [] : [reads('logits', input(1)), reads('labels', input(2), 'u32')]),
+]
+
+function recordDeclarations({ classes }: RecordKey, target: Target): string {
   const lanes = plainWorkgroupSize(target)
   const shared = `
 var<workgroup> lossOfLane: array<f32, ${lanes}>;
 var<workgroup> correctOfLane: array<u32, ${lanes}>;`
-  return `${declareFunctions([isNan, finite], scalar)}${predictedFunction}${addsBySubgroup(target) ? '' : shared}`
+  const predicted = classes === 0 ? '' : predictedFunction
+  return `${declareFunctions([isNan, finite], scalar)}${predicted}${addsBySubgroup(target) ? '' : shared}`
 }
 
 /**
  * Statements for one workgroup: write the record and advance the counters, unless the word `flagWord` is set because an
  * earlier step was bad. `atomic`: the state is bound as atomics.
  */
-function recordBody({ batch }: ClassificationKey, target: Target, flagWord: number, atomic: boolean): string {
+function recordBody(key: RecordKey, target: Target, flagWord: number, atomic: boolean): string {
+  const { batch, classes, columns } = key
   const lanes = plainWorkgroupSize(target)
   const load = (word: number): string => (atomic ? `atomicLoad(&state[${word}])` : `state[${word}]`)
   const store = (word: number, value: string): string =>
     atomic ? `atomicStore(&state[${word}], ${value});` : `state[${word}] = ${value};`
-  const sum = longSum('f32', ['loss'], { terms: Math.ceil(batch / lanes) })
+  const extents = { terms: Math.ceil(batch / lanes) }
+  const sum = longSum('f32', ['loss'], extents)
+  const width = recordWidth(columns)
+  const rowOf = columns === 1 ? 'row' : `row * ${columns}u`
   const total = addsBySubgroup(target)
     ? `
   loss = subgroupAdd(loss);
@@ -261,15 +284,23 @@ function recordBody({ batch }: ClassificationKey, target: Target, flagWord: numb
   var correct = 0u;
 ${sum.whole(
   ['row', 'lane', 'u.batch', lanes],
-  `    loss += lossPerRow[row];
+  `    loss += numbers[${rowOf}];${
+    classes === 0
+      ? ''
+      : `
     let label = labels[row];
-    correct += select(0u, 1u, label < u.classes && predicted(row) == label);`,
+    correct += select(0u, 1u, label < u.classes && predicted(row) == label);`
+  }`,
 )}${total}
+${columns === 1 ? '' : metricSums(key, target, load(stepInEpochWord))}
   if (lane == 0u) {
     let mean = loss / f32(u.batch);
     let step = ${load(stepInEpochWord)};
-    if (step < arrayLength(&record)) {
-      record[step] = vec4f(mean, f32(correct), f32(u.batch), 0.0);
+    if (step < arrayLength(&record) / ${width}u) {
+      record[step * ${width}u] = mean;
+      record[step * ${width}u + 1u] = f32(correct);
+      record[step * ${width}u + 2u] = f32(u.batch);
+      record[step * ${width}u + 3u] = 0.0;
     }
     if (${load(flagWord)} == 0u) {
       ${store(stepInEpochWord, 'step + 1u')}
@@ -281,8 +312,34 @@ ${sum.whole(
   }`
 }
 
-function planRecordStep(key: ClassificationKey, target: Target): KernelPlan {
-  checkClassification('recordStep', key)
+/** Statements for one workgroup: write the sums of the metrics' columns into the record. */
+function metricSums({ batch, columns }: RecordKey, target: Target, step: string): string {
+  const width = recordWidth(columns)
+  const lanes = plainWorkgroupSize(target)
+  const sum = longSum('f32', ['metric'], { terms: Math.ceil(batch / lanes) })
+  const total = addsBySubgroup(target)
+    ? '    metric = subgroupAdd(metric);'
+    : `    workgroupBarrier();
+    lossOfLane[lane] = metric;
+    workgroupBarrier();
+    if (lane == 0u) {
+      for (var other = 1u; other < ${lanes}u; other++) { metric += lossOfLane[other]; }
+    }`
+  return `
+  for (var column = 1u; column < ${columns}u; column++) {
+${sum.whole(['row', 'lane', 'u.batch', lanes], `    metric += numbers[row * ${columns}u + column];`)}
+${total}
+    if (lane == 0u) {
+      let step = ${step};
+      if (step < arrayLength(&record) / ${width}u) {
+        record[step * ${width}u + ${stepRecordColumns - 1}u + column] = metric;
+      }
+    }
+  }`
+}
+
+function planRecordStep(key: RecordKey, target: Target): KernelPlan {
+  checkRecord('recordStep', key)
   const lanes = plainWorkgroupSize(target)
   return {
     variant: 'plain',
@@ -290,22 +347,16 @@ function planRecordStep(key: ClassificationKey, target: Target): KernelPlan {
       dispatch({
         label: 'recordStep',
         subgroups: addsBySubgroup(target) ? target : undefined,
-        bindings: [
-          reads('lossPerRow', input(0)),
-          reads('logits', input(1)),
-          reads('labels', input(2), 'u32'),
-          writes('record', output(0), 'vec4f'),
-          writes('state', output(1), 'u32'),
-        ],
-        uniforms: { batch: key.batch, classes: key.classes },
+        bindings: [...recordInputs(key), writes('record', output(0)), writes('state', output(1), 'u32')],
+        uniforms: recordUniforms(key),
         workgroupSize: lanes,
         workgroups: 1,
-        declarations: recordDeclarations(target),
+        declarations: recordDeclarations(key, target),
         body: recordBody(key, target, notFiniteWord, false),
       }),
     ],
     scratchBytes: [],
-    flops: key.batch * key.classes,
+    flops: key.batch * (key.classes + key.columns),
   }
 }
 
@@ -342,6 +393,10 @@ function planConfusion(key: ClassificationKey, target: Target): KernelPlan {
     scratchBytes: [],
     flops: key.batch * key.classes,
   }
+}
+
+function checkRecord(family: string, { batch, classes, columns }: RecordKey): void {
+  checkExtents(family, { batch, columns, classes: classes === 0 ? 1 : classes }, batch * Math.max(classes, columns))
 }
 
 function checkClassification(family: string, { batch, classes }: ClassificationKey): void {

@@ -1,7 +1,7 @@
 /** Precision, recall and F1 from confusion matrices. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { classificationReport } from '../src/nn/metrics.ts'
+import { classificationReport } from '../src/classification-report.ts'
 
 describe('classificationReport', () => {
   it('counts rows as the true classes and columns as the predicted ones', () => {
