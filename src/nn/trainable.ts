@@ -69,9 +69,6 @@ export class Parameters<Names extends string = string> implements Trainable {
   }
 }
 
-/** Optimizers bind parts of the flat buffers, and every adapter can bind at multiples of 256 bytes. */
-const alignment = 256
-
 /**
  * Puts tensors on a device, as parameters that `trainStep` updates: `nn.parameters({ w: tensor(...), b: tensor(...) })`.
  * They are computed once; `device` is by default the one opened last.
@@ -94,7 +91,7 @@ export async function parameters<Names extends string>(
   let bytes = 0
   const places = entries.map(([name, { value }]) => {
     const offset = bytes
-    bytes += alignUp(bytesOf(value.type), alignment)
+    bytes += alignUp(bytesOf(value.type))
     return { name, offset, type: value.type }
   })
   const buffer = device.allocate(bytes, 'parameters')

@@ -8,7 +8,7 @@ import { wordBytes } from '../gpu/alignment.ts'
 import { upload } from '../gpu/buffers.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import type { DType, Shape, Storage, TensorType, Value } from '../graph/node.ts'
-import { leafOp, makeNode, outputOf, shapeText } from '../graph/node.ts'
+import { isNode, leafOp, makeNode, outputOf, shapeText } from '../graph/node.ts'
 import { bytesOf } from '../graph/plan/plan.ts'
 import type { EvaluateOptions, HostNumbers } from '../graph/run/evaluate.ts'
 import { evaluateValues, keepValues } from '../graph/run/evaluate.ts'
@@ -21,14 +21,14 @@ export type { DType, Shape } from '../graph/node.ts'
 class HostStorage implements Storage {
   readonly device = undefined
   readonly transient = true
-  readonly #data: HostNumbers
+  readonly numbers: HostNumbers
 
-  constructor(data: HostNumbers) {
-    this.#data = data
+  constructor(numbers: HostNumbers) {
+    this.numbers = numbers
   }
 
   on(device: Device): BufferSlice {
-    return upload(device, this.#data, 'host tensor').slice(0, wordBytes(this.#data.byteLength))
+    return upload(device, this.numbers, 'host tensor').slice(0, wordBytes(this.numbers.byteLength))
   }
 }
 
@@ -167,6 +167,11 @@ export class KeptTensor extends Tensor {
 }
 
 export const aTensor: Kind = ['a tensor', (value) => value instanceof Tensor]
+
+/** Where a tensor's numbers are, with the numbers if that is the host; undefined if they are yet to be computed. */
+export function storageOf({ value: { node } }: Tensor): (Storage & { readonly numbers?: HostNumbers }) | undefined {
+  return isNode(node, leafOp) ? node.attributes.storage : undefined
+}
 
 /** Makes a value whose numbers already exist. */
 export function leaf(storage: Storage, type: TensorType): Value {
