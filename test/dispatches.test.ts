@@ -44,7 +44,7 @@ const separate = {
   'conv2dPool.filterGradient': 'separate',
 }
 
-test('a GPU can run convolution and pooling one after the other, whose partial sums are still added up with others', async () => {
+test('a GPU can convolve and pool in separate kernels, whose partial sums are still added up together', async () => {
   const labels = await stepLabels({ subgroupSize: 32 }, separate)
   expect(labels.filter((label) => label.startsWith('conv2dPool'))).toEqual([])
   expect(labels.filter((label) => label.endsWith('sumPartials'))).toEqual([])

@@ -431,3 +431,10 @@ export const conv2dFilterGradient = convFamily('conv2d.filterGradient', [
   filterGradientByQuads('plain'),
   winogradFilterGradient,
 ])
+
+/** The three families by the name of the product. */
+export const conv2dFamilies = {
+  conv2d: conv2dForward,
+  'conv2d.inputGradient': conv2dInputGradient,
+  'conv2d.filterGradient': conv2dFilterGradient,
+} as const

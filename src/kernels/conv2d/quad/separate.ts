@@ -12,8 +12,9 @@ import { maxPool, maxPoolGradient, maxPoolOfRelu } from '../../pool/pool.ts'
 import { reduce } from '../../reduce/reduce.ts'
 import { triesSeparatePooling } from '../../schedule/occupancy.ts'
 import { matmulOf } from '../as-matmul.ts'
-import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../conv2d.ts'
+import { conv2dFamilies } from '../conv2d.ts'
 import type { Conv2dKey } from '../plain.ts'
+import type { ConvProduct } from '../workgroup.ts'
 import { suitsPixels } from './pixels.ts'
 import type { Conv2dPoolKey } from './quad.ts'
 import { deadCode, pooledExtents } from './quad.ts'
@@ -34,12 +35,6 @@ function poolOf(key: Conv2dKey): PoolKey {
   }
 }
 
-const families = {
-  conv2d: conv2dForward,
-  'conv2d.inputGradient': conv2dInputGradient,
-  'conv2d.filterGradient': conv2dFilterGradient,
-} as const
-
 /** One of the kernels, with its operands. */
 interface Part {
   readonly plan: KernelPlan
@@ -49,7 +44,7 @@ interface Part {
 
 /** Makes a variant of a kernel for the convolution itself, and those that `partsOf` puts around it, in order. */
 function separate(
-  product: keyof typeof families,
+  product: ConvProduct,
   partsOf: (convolution: KernelPlan, whole: Operand, key: Conv2dPoolKey, target: Target) => readonly Part[],
 ): Variant<Conv2dPoolKey, 'separate'> {
   return {
@@ -62,7 +57,7 @@ function separate(
       const asProduct = matmulOf(product, convolved)
       const convolution =
         asProduct === undefined
-          ? planKernel(families[product], convolved, target)
+          ? planKernel(conv2dFamilies[product], convolved, target)
           : planKernel(matmul, asProduct, target)
       // The convolution's own scratch memory comes first, so that a program can take over its last sum.
       const scratchBytes = [...convolution.scratchBytes, bytes]
