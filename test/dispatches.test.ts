@@ -1,7 +1,11 @@
-/** The dispatches of a training step of LeNet-5, on every kind of adapter: pooling is fused on all of them. */
+/**
+ * The dispatches of a training step of LeNet-5, on every kind of adapter: pooling is fused on all of them, unless tuning on
+ * a GPU chose otherwise.
+ */
 import { expect, test } from 'vitest'
 import { residentImages } from '../src/data/dataset.ts'
 import { open } from '../src/gpu/open.ts'
+import type { VariantTable } from '../src/graph/plan/choice.ts'
 import { BatchOrder } from '../src/nn/batch-order.ts'
 import { lenet5 } from '../src/nn/models/lenet5.ts'
 import { adam } from '../src/nn/optimizers.ts'
@@ -9,7 +13,7 @@ import { createTrainingStep, TrainingMemory } from '../src/nn/training-step.ts'
 import type { RecordingOptions } from './support/recording-gpu.ts'
 import { RecordingGpu } from './support/recording-gpu.ts'
 
-async function stepLabels(options: RecordingOptions): Promise<string[]> {
+async function stepLabels(options: RecordingOptions, variants: VariantTable = {}): Promise<string[]> {
   const recording = new RecordingGpu(options)
   using device = await open({ gpu: recording.gpu })
   using model = lenet5({}, { seed: 1 })
@@ -18,7 +22,7 @@ async function stepLabels(options: RecordingOptions): Promise<string[]> {
   using data = residentImages(device, { ...images, labels: new Uint8Array(256), classes: 10 })
   using memory = TrainingMemory.of(model, adam(), 2)
   const order = new BatchOrder(device, 128, 2)
-  using program = await createTrainingStep(model, data, order, memory)
+  using program = await createTrainingStep(model, data, order, memory, variants)
   order.buffer.dispose()
   return program.commands.map(({ label }) => label)
 }
@@ -32,4 +36,22 @@ test.each([
   ['a CPU with subgroups of 32', { software: true, subgroupSize: 32 }],
 ] as [string, RecordingOptions][])('%s', async (_, options) => {
   expect(await stepLabels(options)).toHaveLength(18)
+})
+
+const separate = {
+  conv2dPool: 'separate',
+  'conv2dPool.inputGradient': 'separate',
+  'conv2dPool.filterGradient': 'separate',
+}
+
+test('a GPU can convolve and pool in separate kernels, whose partial sums are still added up together', async () => {
+  const labels = await stepLabels({ subgroupSize: 32 }, separate)
+  expect(labels.filter((label) => label.startsWith('conv2dPool'))).toEqual([])
+  expect(labels.filter((label) => label.endsWith('sumPartials'))).toEqual([])
+  expect(labels).toHaveLength(27)
+})
+
+test('a CPU always fuses them', async () => {
+  const options = { software: true, subgroupSize: 8 }
+  expect(await stepLabels(options, separate)).toEqual(await stepLabels(options))
 })

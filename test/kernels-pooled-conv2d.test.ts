@@ -219,6 +219,25 @@ describe.each(Object.entries(cases))('a pooled convolution: %s', (_, one) => {
   })
 })
 
+test('separate kernels are measured on GPUs, but never the default nor the only ones', () => {
+  const keys = Object.values(cases).map(keyOf)
+  const families = [conv2dPool, conv2dPoolFilterGradient, conv2dPoolInputGradient]
+  const large = keyOf({ batch: 2, image: [6, 6, 17], kernel: [5, 5], filters: 4 })
+  const many = keyOf({ batch: 2 ** 18, image: [6, 6, 1], kernel: [1, 1], filters: 4 })
+  for (const target of targets())
+    for (const { variants, prefer } of families) {
+      const usable = (key: Conv2dPoolKey): string[] =>
+        variants.filter(({ supports }) => supports(key, target)).map(({ name }) => name)
+      for (const key of keys) {
+        expect(usable(key).includes('separate')).toBe(target.class === 'gpu')
+        expect(prefer(key, target)).not.toBe('separate')
+      }
+      expect(usable(large)).toEqual([])
+      // More than WebGPU surely binds lies between convolution and pooling.
+      expect(usable(many)).not.toContain('separate')
+    }
+})
+
 test('NaN passes the pooling by columns: it wins every comparison', async () => {
   const key = keyOf({ batch: 1, image: [8, 8, 1], kernel: [3, 3], filters: 2 })
   const { image, kernel, bias } = operandsOf(key)

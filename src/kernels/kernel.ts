@@ -205,6 +205,29 @@ export function flopsOf(plan: KernelPlan, dispatch: Dispatch): number {
   return dispatch.flops ?? plan.flops
 }
 
+/**
+ * The dispatches of a plan that is a part of another one: its operands are elsewhere, and its scratch memory begins at
+ * number `firstScratch`. A `splitSum` stays if outputs and scratch memory keep their numbers.
+ */
+export function placed(
+  plan: KernelPlan,
+  operands: Readonly<Record<'input' | 'output', readonly Operand[]>>,
+  firstScratch: number,
+): Dispatch[] {
+  const keepsNumbers = firstScratch === 0 && operands.output.every((o, i) => o.role === 'output' && o.index === i)
+  const place = ({ role, index }: Operand): Operand =>
+    role === 'scratch' ? scratch(firstScratch + index) : at(operands[role], index)
+  return plan.dispatches.map(({ splitSum, ...own }) => ({
+    ...own,
+    ...(splitSum !== undefined && keepsNumbers ? { splitSum } : {}),
+    flops: flopsOf(plan, own),
+    bindings: own.bindings.map((binding) => ({ ...binding, operand: place(binding.operand) })),
+  }))
+}
+
+/** WebGPU binds at least this many bytes at once. */
+export const surelyBoundBytes = 128 * 2 ** 20
+
 /** The operand at this position, from 0: for {@link reads}. */
 export const input = (index: number): Operand => ({ role: 'input', index })
 /** The result at this position, from 0: for {@link writes}, and for later dispatches that read it. */

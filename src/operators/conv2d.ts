@@ -2,8 +2,9 @@
 
 import type { Kernels, Operation, TensorType } from '../graph/node.ts'
 import { matmulOf } from '../kernels/conv2d/as-matmul.ts'
-import { conv2dFilterGradient, conv2dForward, conv2dInputGradient } from '../kernels/conv2d/conv2d.ts'
+import { conv2dFamilies } from '../kernels/conv2d/conv2d.ts'
 import type { Conv2dKey } from '../kernels/conv2d/plain.ts'
+import type { ConvProduct } from '../kernels/conv2d/workgroup.ts'
 import type { KernelPlan } from '../kernels/kernel.ts'
 import { matmul } from '../kernels/matmul/matmul.ts'
 import type { FusedActivation } from '../kernels/wgsl/activation.ts'
@@ -84,16 +85,10 @@ const conv2dFilterGradientOp: Operator<Conv2dAttributes, [x: Tensor, dy: Tensor]
 
 const gradientOps = { inputGradient: conv2dInputGradientOp, filterGradient: conv2dFilterGradientOp }
 
-const families = {
-  conv2d: conv2dForward,
-  'conv2d.inputGradient': conv2dInputGradient,
-  'conv2d.filterGradient': conv2dFilterGradient,
-} as const
-
 /** Plans a convolution, or the matrix product that computes it. */
-function planOf(name: keyof typeof families, key: Conv2dKey, kernels: Kernels): KernelPlan {
+function planOf(name: ConvProduct, key: Conv2dKey, kernels: Kernels): KernelPlan {
   const product = matmulOf(name, key)
-  return product === undefined ? kernels.plan(families[name], key) : kernels.plan(matmul, product)
+  return product === undefined ? kernels.plan(conv2dFamilies[name], key) : kernels.plan(matmul, product)
 }
 
 function conv2dShape(inputs: TypesOf<Operands>, attributes: Conv2dAttributes): TensorType[] {

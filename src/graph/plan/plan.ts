@@ -305,7 +305,8 @@ class Planner {
     const dispatches = isDeferred ? kernel.dispatches.slice(0, -1) : kernel.dispatches
     this.#emit({ ...kernel, dispatches }, { input: inputs, output: outputs, scratch })
 
-    if (!isDeferred) for (const location of scratch) this.#release(location)
+    // What a deferred sum adds up lies in the first piece.
+    for (const location of isDeferred ? scratch.slice(1) : scratch) this.#release(location)
     node.outputs.forEach((_, index) => {
       if (!lastUse.has(keyOf({ node, index }))) this.#release(outputs[index])
     })

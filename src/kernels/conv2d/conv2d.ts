@@ -35,7 +35,9 @@ import type { SubgroupName } from './family.ts'
 import { convFamily } from './family.ts'
 import type { Conv2dKey } from './plain.ts'
 import { conv2dSupports, plainFilterGradient, plainForward, plainInputGradient } from './plain.ts'
-import { filterGradientByQuads, forwardByQuads, inputGradientByQuads } from './quad/pooled.ts'
+import { filterGradient as filterGradientByQuads } from './quad/filter-gradient.ts'
+import { forward as forwardByQuads } from './quad/forward.ts'
+import { inputGradient as inputGradientByQuads } from './quad/input-gradient.ts'
 import { winogradFilterGradient, winogradForward, winogradInputGradient } from './winograd/variants.ts'
 
 export type { Conv2dKey } from './plain.ts'
@@ -406,7 +408,7 @@ export const conv2dForward = convFamily('conv2d', [
   plainForward,
   forwardVariant(16),
   forwardVariant(8),
-  forwardByQuads,
+  forwardByQuads('plain'),
   winogradForward,
 ])
 
@@ -415,7 +417,7 @@ export const conv2dInputGradient = convFamily('conv2d.inputGradient', [
   plainInputGradient,
   inputGradientVariant(16),
   inputGradientVariant(8),
-  inputGradientByQuads,
+  inputGradientByQuads('plain'),
   winogradInputGradient,
 ])
 
@@ -426,6 +428,13 @@ export const conv2dFilterGradient = convFamily('conv2d.filterGradient', [
   plainFilterGradient,
   filterGradientVariant(16),
   filterGradientVariant(8),
-  filterGradientByQuads,
+  filterGradientByQuads('plain'),
   winogradFilterGradient,
 ])
+
+/** The three families by the name of the product. */
+export const conv2dFamilies = {
+  conv2d: conv2dForward,
+  'conv2d.inputGradient': conv2dInputGradient,
+  'conv2d.filterGradient': conv2dFilterGradient,
+} as const

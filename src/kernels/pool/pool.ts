@@ -7,7 +7,7 @@
 
 import { type Binding, type Family, input, type KernelPlan, output, reads, writes } from '../kernel.ts'
 import { planRowStride } from '../schedule/row-stride.ts'
-import { declareFunctions, takesMaximum, widths } from '../wgsl/functions.ts'
+import { declareFunctions, exceeds, takesMaximum, widths } from '../wgsl/functions.ts'
 import type { LongSum } from '../wgsl/long-sum.ts'
 import { plainLoop } from '../wgsl/long-sum.ts'
 import { inside, type PoolKey, type PoolRequest, planPool, type VectorName, vectorVariants, widest } from './frame.ts'
@@ -22,9 +22,19 @@ export { maxPoolGradient } from './gradient.ts'
  */
 export const maxPool: Family<PoolKey, VectorName> = {
   name: 'maxPool',
-  variants: /* @__PURE__ */ vectorVariants('maxPool', planMaxPool),
+  variants: /* @__PURE__ */ vectorVariants('maxPool', (request) => planMaxPool(request)),
   prefer: widest,
 }
+
+/**
+ * Max pooling of what relu passed on: as {@link maxPool}, but a maximum that is not positive has the given code, which
+ * is no position, so that no gradient passes.
+ */
+export const maxPoolOfRelu = (deadCode: number): Family<PoolKey, VectorName> => ({
+  name: 'maxPoolOfRelu',
+  variants: vectorVariants('maxPoolOfRelu', (request) => planMaxPool(request, deadCode)),
+  prefer: widest,
+})
 
 /**
  * Inputs: x f32 [batch, height, width, channels], and code u32 [batch, outHeight, outWidth, channels], positions from
@@ -82,13 +92,14 @@ ${text.loop(
   })
 }
 
-function planMaxPool(request: PoolRequest): KernelPlan {
+function planMaxPool(request: PoolRequest, deadCode?: number): KernelPlan {
   const { f: float, u: uint, b: bool } = request.vector
+  const marksDead = deadCode !== undefined
   return planForward(request, {
     bindings: [reads('x', input(0), float), writes('y', output(0), float), writes('code', output(1), uint)],
     // Minus infinity needs a zero that the compiler cannot see: WGSL rejects the constant.
     uniforms: { zero: 0 },
-    declarations: declareFunctions([takesMaximum], widths[float]),
+    declarations: declareFunctions(marksDead ? [takesMaximum, exceeds] : [takesMaximum], widths[float]),
     loop: plainLoop,
     begin: `
       var best = ${float}(bitcast<f32>(0xff800000u + u.zero));
@@ -99,7 +110,7 @@ function planMaxPool(request: PoolRequest): KernelPlan {
           position = select(position, ${uint}(wy * kernelWidth + wx), takes);`,
     end: `
       y[at] = best;
-      code[at] = position;`,
+      code[at] = ${marksDead ? `select(${uint}(${deadCode}), position, exceeds(best, ${float}(0)))` : 'position'};`,
   })
 }
 

@@ -93,6 +93,15 @@ export function triesOtherSplits(target: Target): boolean {
   return target.class === 'gpu'
 }
 
+/**
+ * Whether tuning may try separate kernels for a convolution and its pooling: on a GPU, where which is faster was never
+ * measured. On a CPU, they take 1.0 to 3.0 times as long as one kernel for both (LeNet's layers and their gradients,
+ * 128 images, lavapipe).
+ */
+export function triesSeparatePooling(target: Target): boolean {
+  return target.class === 'gpu'
+}
+
 /** Workgroups of depthwise convolution: 16 keep the cores of a CPU evenly busy; a GPU needs thousands, a guess. */
 export function depthwiseWorkgroups(target: Target): number {
   return target.class === 'cpu' ? 16 : 2048

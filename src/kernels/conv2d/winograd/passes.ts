@@ -5,7 +5,7 @@
  */
 
 import type { KernelPlan, Operand, Target } from '../../kernel.ts'
-import { flopsOf, input, output, planKernel, scratch } from '../../kernel.ts'
+import { input, output, placed, planKernel, scratch } from '../../kernel.ts'
 import type { MatmulKey } from '../../matmul/key.ts'
 import { matmul } from '../../matmul/matmul.ts'
 import { transformedBytes } from '../../schedule/occupancy.ts'
@@ -123,16 +123,8 @@ export function planProduct(
   target: Target,
 ): Passes {
   const plan = planKernel(matmul, key, target)
-  const place = ({ role, index }: Operand): Operand => {
-    if (role === 'scratch') return scratch(bytes.length + index)
-    return role === 'output' ? result : index === 0 ? left : right
-  }
   return {
-    dispatches: plan.dispatches.map(({ splitSum: _, ...own }) => ({
-      ...own,
-      flops: flopsOf(plan, own),
-      bindings: own.bindings.map((binding) => ({ ...binding, operand: place(binding.operand) })),
-    })),
+    dispatches: placed(plan, { input: [left, right], output: [result] }, bytes.length),
     scratchBytes: [...bytes, ...plan.scratchBytes],
   }
 }

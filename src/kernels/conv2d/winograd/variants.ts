@@ -12,7 +12,7 @@
  */
 
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
-import { input, output, scratch } from '../../kernel.ts'
+import { input, output, scratch, surelyBoundBytes } from '../../kernel.ts'
 import type { Conv2dKey } from '../plain.ts'
 import { conv2dSupports } from '../plain.ts'
 import type { ConvProduct } from '../workgroup.ts'
@@ -39,9 +39,6 @@ const transform = transforms[tile]
 const tiledOf = (product: ConvProduct, key: Conv2dKey): Images =>
   product === 'conv2d.inputGradient' ? inputsOf(key) : outputsOf(key)
 
-/** WebGPU binds at least this much at once. */
-const mostFilterBytes = 128 * 2 ** 20
-
 const supportsOf = (product: ConvProduct) =>
   conv2dSupports(
     { strides: false, dilation: false, padTop: true, padLeft: true, groups: false, bias: true, activation: true },
@@ -51,7 +48,7 @@ const supportsOf = (product: ConvProduct) =>
         key.kernelHeight === 3 &&
         key.kernelWidth === 3 &&
         Math.min(key.channels, key.filters) >= fewestChannels &&
-        filterBytes(key) <= mostFilterBytes &&
+        filterBytes(key) <= surelyBoundBytes &&
         isLessWork(height, width, tile)
       )
     },
