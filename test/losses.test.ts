@@ -53,7 +53,8 @@ const titled = <Case extends { readonly name: string; readonly options: object }
 function made<Made>(module: object, name: string, options: object): Made {
   const make = (module as Readonly<Record<string, (options: object) => Made>>)[name]
   if (make === undefined) throw new Error(`there is no ${name}`)
-  return make(options)
+  // An option named `k` is an argument of its own.
+  return make('k' in options ? (options.k as object) : options)
 }
 
 describe('a loss has the value of Keras', () => {
@@ -70,7 +71,7 @@ describe('a metric has the value of Keras', () => {
     const metric = made<Metric>({ ...losses, ...metrics }, name, options)
     const rows = metric.rows(given(output), given(target))
     const batch = output.shape[0] ?? 1
-    const numbers = await rows.data({ device: device() })
+    const numbers = Float32Array.from(await rows.data({ device: device() }))
     const columns = numbers.length / batch
     const sums = Array.from({ length: columns }, (_, k) =>
       numbers.reduce((total, x, i) => total + (i % columns === k ? x : 0), 0),
@@ -88,7 +89,7 @@ describe('an optimizer makes the steps of Keras', () => {
     // Linear in the weights: the gradients are the inputs.
     using step = trainStep(
       own,
-      ({ p, q }: { p: Tensor; q: Tensor }) => add(sum(mul(tensors.w, p)), sum(mul(tensors.b, q))),
+      ({ p, q }: Readonly<Record<'p' | 'q', Tensor>>) => add(sum(mul(tensors.w, p)), sum(mul(tensors.b, q))),
       optimizer,
     )
     for (const [p, q] of fixture.slopes) await step.run({ p: given(p), q: given(q) })

@@ -205,6 +205,25 @@ const table: Readonly<Record<string, Row>> = {
   'nn.xception 1': { call: (o) => nn.xception({}, o), wrong: ['seed', '1'] },
   'nn.adam 0': { call: (o) => nn.adam(o), wrong: ['learningRate', '1e-3'] },
   'nn.adamw 0': { call: (o) => nn.adamw(o), wrong: ['weightDecay', '4e-3'] },
+  'nn.rmsprop 0': { call: (o) => nn.rmsprop(o), wrong: ['rho', 1] },
+  'nn.sparseCategoricalCrossentropy 0': {
+    call: (o) => nn.sparseCategoricalCrossentropy(o),
+    wrong: ['ignoreClass', -1],
+  },
+  'nn.categoricalCrossentropy 0': { call: (o) => nn.categoricalCrossentropy(o), wrong: ['labelSmoothing', 1] },
+  'nn.binaryCrossentropy 0': { call: (o) => nn.binaryCrossentropy(o), wrong: ['labelSmoothing', '0'] },
+  'nn.huber 0': { call: (o) => nn.huber(o), wrong: ['delta', 0] },
+  'nn.binaryAccuracy 0': { call: (o) => nn.binaryAccuracy(o), wrong: ['threshold', 'half'] },
+  'nn.precision 0': { call: (o) => nn.precision(o), wrong: ['threshold', 'half'] },
+  'nn.recall 0': { call: (o) => nn.recall(o), wrong: ['threshold', 'half'] },
+  'nn.f1Score 0': { call: (o) => nn.f1Score(o), wrong: ['threshold', 'half'] },
+  'nn.earlyStopping 0': { call: (o) => nn.earlyStopping(o), wrong: ['patience', -1] },
+  'nn.reduceLROnPlateau 0': { call: (o) => nn.reduceLROnPlateau(o), wrong: ['factor', 1] },
+  'nn.csvLog 1': { call: (o) => nn.csvLog('log.csv', o), wrong: ['append', 'yes'] },
+  'nn.trainStep 3': {
+    call: (o, { model }) => nn.trainStep(model, nn.meanSquaredError(), nn.adam(), o),
+    wrong: ['seed', 'one'],
+  },
   'nn.sgd 0': { call: (o) => nn.sgd(o), wrong: ['nesterov', 1] },
   'nn.cosineRate 1': { call: (o) => nn.cosineRate(0.1, o), wrong: ['warmupSteps', '10'] },
   'nn.stepRate 1': { call: (o) => nn.stepRate(0.1, o), base: { every: 3 }, wrong: ['every', '3'] },
@@ -244,10 +263,15 @@ const things = new Set([
     'Dataset',
     'Device',
     'Layer',
+    'Loss',
     'ModelWeight',
     'NamedIdx',
     'Operand',
+    'Optimizer',
+    'Parameters',
     'Resident',
+    'StepInputs',
+    'TrainingCheckpoint',
   ],
   ...['Shader', 'TensorType', 'Value', 'WeightBuffers', 'WeightFile', 'WeightPlace', 'WeightSpec'],
   'Augmentation', // that of `Dataset.batch`, which `fit` calls; `fit` checks it
@@ -259,7 +283,8 @@ const things = new Set([
 const records = new Set(['data.parseFashionMnist 0', 'reads 1', 'writes 1'])
 
 /** Whether a function is internal, or a class that others create. */
-const isInternal = (name: string): boolean => /##|^new nn\.Evaluator$|^new (Kept)?Tensor$/.test(name)
+const isInternal = (name: string): boolean =>
+  /##|^new nn\.(Evaluator|TrainStep|Parameters)$|^new (Kept)?Tensor$/.test(name)
 
 /** The parameters of public functions, constructors and methods that take an object with named members: options. */
 function publicOptions(): string[] {
@@ -339,6 +364,7 @@ function publicOptions(): string[] {
 describe('options', () => {
   it('of every public function are in the table', () => {
     const known = Object.keys(table).filter((name) => !name.includes('browser'))
+    expect(publicOptions().filter((x) => !known.includes(x))).toEqual([])
     expect(publicOptions()).toEqual(known.sort())
   })
 

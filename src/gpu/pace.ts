@@ -71,6 +71,11 @@ export class Pace {
     }
   }
 
+  /** Whether this work takes no longer than a submission should. */
+  isShort(work: number): boolean {
+    return work <= (this.#rate * submissionMs) / 2
+  }
+
   /** Learns from a portion that took this long. */
   learn(work: number, milliseconds: number): void {
     const rate = work / milliseconds

@@ -4,17 +4,21 @@ import type { Command, Device } from './device.ts'
 import { toldSoon } from './firefox-waiting.ts'
 import type { Pace, Portion } from './pace.ts'
 
-/** Enough to keep the device busy while the host encodes; more would only delay a stop. */
-const mostPending = 2
+/**
+ * Submissions on their way: enough to keep the device busy while the host encodes. More would only delay a stop, unless
+ * they are short: then waiting for each would cost more than its work.
+ */
+const fewPending = 2
+const mostPending = 64
 
 export class SubmissionQueue {
   readonly #device: Device
-  readonly #pace: Pace
-  #pending: Promise<undefined>[] = []
+  readonly #pace: Pick<Pace, 'portions' | 'isShort' | 'learn'>
+  #pending: { readonly done: Promise<undefined>; readonly work: number }[] = []
   /** When the device finished the latest portion, as far as is known. */
   #lastDone = 0
 
-  constructor(device: Device, pace: Pace) {
+  constructor(device: Device, pace: Pick<Pace, 'portions' | 'isShort' | 'learn'>) {
     this.#device = device
     this.#pace = pace
   }
@@ -26,9 +30,15 @@ export class SubmissionQueue {
       encodeAndSubmit(device.gpu, portion)
       const done = device.guard(this.#timed(portion.work))
       done.catch(() => undefined) // a failure reaches whoever waits for the oldest submission, or the next call
-      this.#pending.push(done)
-      while (this.#pending.length >= mostPending) await this.#pending.shift()
+      this.#pending.push({ done, work: portion.work })
+      while (this.#isFull()) await this.#pending.shift()?.done
     }
+  }
+
+  #isFull(): boolean {
+    const { length } = this.#pending
+    const work = this.#pending.reduce((sum, one) => sum + one.work, 0)
+    return length >= mostPending || (length >= fewPending && !this.#pace.isShort(work))
   }
 
   async #timed(work: number): Promise<undefined> {

@@ -8,7 +8,7 @@ import { planKernel } from '../kernels/kernel.ts'
 import { confusion } from '../kernels/training/state.ts'
 import { add, argmax, exp, log, logSoftmax, maximum, softmax, sub } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
-import { aFlag, anObject, checkOptions, checkValue, countFrom1 } from '../options.ts'
+import { aFlag, anObject, checkOptions, checkValue, countFrom1, isRecord } from '../options.ts'
 import type { Evaluation } from './contract.ts'
 import type { PassSettings } from './data-pass.ts'
 import { DataPass } from './data-pass.ts'
@@ -186,7 +186,7 @@ export async function evaluate(
   data: Dataset,
   options: EvaluateModelOptions | ScoreOptions = {},
 ): Promise<Evaluation | Scores> {
-  if ('loss' in options && options.loss !== undefined) return score(model, data, options)
+  if (isScoring(options)) return score(model, data, options)
   const evaluator = await Evaluator.create(model, data, options)
   try {
     const evaluation = await evaluator.run({ predictions: true })
@@ -196,6 +196,9 @@ export async function evaluate(
     evaluator.dispose()
   }
 }
+
+const isScoring = (options: EvaluateModelOptions | ScoreOptions): options is ScoreOptions =>
+  isRecord(options) && 'loss' in options
 
 async function score(model: Model, data: Dataset, options: ScoreOptions): Promise<Scores> {
   const { loss, metrics, ...own } = checkOptions('evaluate', options, {

@@ -4,6 +4,9 @@
  */
 
 export type { Random } from '../random.ts'
+export type { EarlyStoppingOptions, PlateauOptions, WatchOptions } from './callbacks.ts'
+export { earlyStopping, reduceLROnPlateau } from './callbacks.ts'
+export { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 export type {
   Callbacks,
   Decision,
@@ -68,6 +71,7 @@ export type { Schedule } from './schedules.ts'
 export { constantRate, cosineRate, stepRate } from './schedules.ts'
 export type { StepInputs, StepLoss, TrainStepOptions } from './train-step.ts'
 export { TrainStep, trainStep } from './train-step.ts'
+export type { Trainable, TrainableWeight } from './trainable.ts'
 export { Parameters, parameters } from './trainable.ts'
 export type { TuneTrainingOptions } from './tune.ts'
 export { tuneTraining } from './tune.ts'

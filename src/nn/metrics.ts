@@ -3,7 +3,7 @@
 import { argmax, concatenate, equal, greater, lessEqual, mul, reshape, sum, toF32 } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
-import { checkOptions, countFrom1, positive } from '../options.ts'
+import { checkOptions, checkValue, countFrom1, positive } from '../options.ts'
 import type { Metric } from './objective.ts'
 import { accuracy, classNumbersOf, rowMean, sameSize } from './objective.ts'
 
@@ -14,8 +14,8 @@ export { accuracy }
  * class' own do not push it out.
  * @throws WeftgradError 'argument' for a k that is not a positive whole number.
  */
-export function topKAccuracy(options: { readonly k?: number } = {}): Metric {
-  const { k = 5 } = checkOptions('topKAccuracy', options, { k: countFrom1 })
+export function topKAccuracy(k = 5): Metric {
+  checkValue('topKAccuracy: k', k, countFrom1)
   return {
     name: `top${k}Accuracy`,
     higherIsBetter: true,

@@ -172,7 +172,10 @@ export function lossText({ loss }: Objective): string | undefined {
 }
 
 /** The results on some rows: `loss`, and each metric by its name. */
-export type Scores = { readonly loss: number } & Readonly<Record<string, number>>
+export type Scores = {
+  /** The mean loss over the rows. */
+  readonly loss: number
+} & Readonly<Record<string, number>>
 
 /** The numbers of a batch that a step records, and what it counts itself. */
 export interface TracedRows {

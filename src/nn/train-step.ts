@@ -28,15 +28,19 @@ import { Parameters, trainableOf, updatesOf } from './trainable.ts'
 import type { WeightUpdate } from './training-step.ts'
 import { createStep, TrainingMemory, traceGradients, updatePlaces } from './training-step.ts'
 
-/** The inputs of a step by name: tensors, or numbers, which the loss gets as tensors of shape []. */
-export type StepInputs = Readonly<Record<string, Tensor | number>>
+/**
+ * The inputs of a step by name: tensors, or numbers, which the loss gets as tensors of shape []. Some may be left out.
+ */
+export type StepInputs<Names extends string = string, Optional extends string = never> = Readonly<
+  Record<Names, Tensor | number> & Partial<Record<Optional, Tensor | number>>
+>
 
 /**
  * Traces the loss of a step, one number, from its inputs. Pass `training` on to `model.call` or `model.logits`, so that
  * dropout and normalisation know that this is training.
  */
-export type StepLoss<Inputs extends StepInputs> = (
-  inputs: { readonly [Name in keyof Inputs]: Tensor },
+export type StepLoss<Names extends string = string> = (
+  inputs: Readonly<Record<Names, Tensor>>,
   training: ModelCall,
 ) => Tensor
 
@@ -62,11 +66,11 @@ interface Replay {
 }
 
 /** Training steps that are replayed on new inputs: made by {@link trainStep}. */
-export class TrainStep<Inputs extends StepInputs = StepInputs> {
+export class TrainStep<Names extends string = string, Optional extends string = never> {
   readonly #device: Device
   readonly #model: Model | undefined
   readonly #trainable: Model | Parameters
-  readonly #loss: StepLoss<Inputs>
+  readonly #loss: StepLoss
   readonly #options: TrainStepOptions
   readonly #memory: TrainingMemory
   readonly #replays = new Map<string, Promise<Replay>>()
@@ -84,7 +88,7 @@ export class TrainStep<Inputs extends StepInputs = StepInputs> {
    */
   constructor(
     trainable: Model | Parameters,
-    loss: StepLoss<Inputs>,
+    loss: StepLoss,
     optimizer: Optimizer | readonly OptimizerGroup[],
     options: TrainStepOptions,
   ) {
@@ -113,6 +117,7 @@ export class TrainStep<Inputs extends StepInputs = StepInputs> {
   get rateScale(): number {
     return this.#rateScale
   }
+  /** Changes it. @throws WeftgradError 'argument' for a factor that is not positive. */
   set rateScale(scale: number) {
     checkValue('rateScale', scale, positive)
     this.#rateScale = scale
@@ -126,7 +131,7 @@ export class TrainStep<Inputs extends StepInputs = StepInputs> {
    * numbers, 'not-finite' as {@link TrainStep.losses}, and what tracing and compiling throw. The weights are then as they
    * were.
    */
-  run(inputs: Inputs): Promise<void> {
+  run(inputs: StepInputs<Names, Optional>): Promise<void> {
     const turn = this.#queue.then(() => this.#run(inputs))
     this.#queue = turn.catch(() => undefined)
     return turn
@@ -174,11 +179,9 @@ export class TrainStep<Inputs extends StepInputs = StepInputs> {
     return this.#steps % stepsPerChunk
   }
 
-  async #run(inputs: Inputs): Promise<void> {
-    const types = Object.entries(inputs).map(([name, value]): readonly [string, TensorType] => [
-      name,
-      typeOf(name, value),
-    ])
+  async #run(inputs: StepInputs): Promise<void> {
+    const given = Object.entries(inputs).filter(([, value]) => value !== undefined)
+    const types = given.map(([name, value]): readonly [string, TensorType] => [name, typeOf(name, value)])
     const key = types.map(([name, { dtype, shape }]) => `${name} ${dtype}${shapeText(shape)}`).join(', ')
     let making = this.#replays.get(key)
     if (making === undefined) {
@@ -227,14 +230,14 @@ export class TrainStep<Inputs extends StepInputs = StepInputs> {
         inputs.set(name, buffer)
         tensors[name] = new Tensor(leaf(new DeviceStorage(buffer.slice(0, bytesOf(type))), type))
       }
-      return { inputs, program: await this.#program(tensors as { [Name in keyof Inputs]: Tensor }, key) }
+      return { inputs, program: await this.#program(tensors, key) }
     } catch (error) {
       for (const buffer of inputs.values()) buffer.dispose()
       throw error
     }
   }
 
-  #program(inputs: { readonly [Name in keyof Inputs]: Tensor }, key: string): Promise<Program> {
+  #program(inputs: Readonly<Record<string, Tensor>>, key: string): Promise<Program> {
     const weights = this.#weights()
     const { seed = this.#model?.seed ?? 1, variants = {} } = this.#options
     const updates: WeightUpdate[] = []
@@ -259,8 +262,8 @@ export class TrainStep<Inputs extends StepInputs = StepInputs> {
   async #readLosses(): Promise<void> {
     const done = this.#steps - this.#read
     if (done === 0) return
-    const { record, isFinite, globalStep } = await this.#memory.read()
-    if (!isFinite)
+    const { record, globalStep, ...state } = await this.#memory.read()
+    if (!state.isFinite)
       throw new WeftgradError(
         'not-finite',
         `trainStep: the loss or a gradient of step ${globalStep} is not finite. The weights are those from before it. Try a lower learning rate.`,
@@ -291,12 +294,24 @@ function typeOf(name: string, value: Tensor | number): TensorType {
  * ```
  * @throws WeftgradError 'argument' for options of another kind, and for groups that do not fit the weights.
  */
-export function trainStep<Inputs extends StepInputs = { readonly x: Tensor; readonly y: Tensor }>(
+export function trainStep(
+  trainable: Model,
+  loss: Loss,
+  optimizer: Optimizer | readonly OptimizerGroup[],
+  options?: TrainStepOptions,
+): TrainStep<'x' | 'y', 'sampleWeight'>
+export function trainStep<Names extends string>(
   trainable: Model | Parameters,
-  loss: Loss | StepLoss<Inputs>,
+  loss: StepLoss<Names>,
+  optimizer: Optimizer | readonly OptimizerGroup[],
+  options?: TrainStepOptions,
+): TrainStep<Names>
+export function trainStep(
+  trainable: Model | Parameters,
+  loss: Loss | StepLoss,
   optimizer: Optimizer | readonly OptimizerGroup[],
   options: TrainStepOptions = {},
-): TrainStep<Inputs> {
+): TrainStep {
   const kinds = { device: ['a device', isDevice] as const, seed: aNumber, steps: countFrom1, variants: anObject }
   checkOptions('trainStep', options, kinds)
   checkValue('trainStep: the loss', loss, aLossOrMetric)
@@ -308,10 +323,10 @@ export function trainStep<Inputs extends StepInputs = { readonly x: Tensor; read
   return new TrainStep(trainable, typeof loss === 'function' ? loss : lossOfInputs(trainable, loss), optimizer, options)
 }
 
-function lossOfInputs<Inputs extends StepInputs>(trainable: Model | Parameters, loss: Loss): StepLoss<Inputs> {
+function lossOfInputs(trainable: Model | Parameters, loss: Loss): StepLoss {
   if (!(trainable instanceof Model))
     throw new WeftgradError('argument', 'trainStep: without a model, give a function that traces the loss.')
-  return ({ x, y, sampleWeight }: Readonly<Record<string, Tensor>>, training) => {
+  return ({ x, y, sampleWeight }, training) => {
     if (x === undefined || y === undefined)
       throw new WeftgradError('argument', `trainStep: ${loss.name} takes inputs { x, y }.`)
     const output = trainable.call(x, training)

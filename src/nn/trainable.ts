@@ -29,6 +29,7 @@ export interface Trainable {
   readonly name: string
   /** Their numbers. */
   readonly buffer: DeviceBuffer
+  /** In the order of their offsets. */
   readonly weights: readonly TrainableWeight[]
 }
 
@@ -42,8 +43,11 @@ export function trainableOf(model: Model): Trainable {
  * memory: `dispose()` or `using`.
  */
 export class Parameters<Names extends string = string> implements Trainable {
+  /** Its name in errors. */
   readonly name = 'parameters'
+  /** The numbers of all tensors. */
   readonly buffer: DeviceBuffer
+  /** The tensors with their places in the buffer. */
   readonly weights: readonly TrainableWeight[]
   /** The tensors, by their names. */
   readonly tensors: Readonly<Record<Names, Tensor>>
