@@ -35,6 +35,8 @@ export type NoAttributes = Readonly<Record<never, never>>
 /** One kind of node. Names are for messages and labels only; two operations may share one. */
 export interface Operation<A extends object = object> {
   readonly name: string
+  /** The input that may be f16; no other operation reads f16 tensors. */
+  readonly half?: number
   /** Returns the outputs' types. Throws 'shape' or 'argument' for inputs or attributes that do not fit. */
   shape(inputs: readonly TensorType[], attributes: A): readonly TensorType[]
   /** Plans the kernel from the node's types and attributes; `noKernel` for an operation that computes nothing. */
@@ -125,6 +127,11 @@ let nextId = 0
 
 /** Checks the inputs and makes a node; the only way to make one. Throws 'shape' or 'argument' if they do not fit. */
 export function makeNode<A extends object>(op: Operation<A>, inputs: readonly Value[], attributes: A): Node<A> {
+  if (inputs.some(({ type }, i) => type.dtype === 'f16' && i !== op.half))
+    throw new WeftgradError(
+      'shape',
+      `${op.name}: only convolutions and dense layers read an f16 tensor, as their kernel; freeze the network without precision 'f16'.`,
+    )
   const outputs = op.shape(
     inputs.map((value) => value.type),
     attributes,

@@ -5,14 +5,14 @@
  */
 
 import { WeftgradError } from '../errors.ts'
-import { alignUp } from '../gpu/alignment.ts'
+import { alignUp, wordBytes } from '../gpu/alignment.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Shape, Storage } from '../graph/node.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { leaf, Tensor } from '../operators/tensor.ts'
 import { Random } from '../random.ts'
-import type { WeightSpec } from './layers.ts'
+import type { WeightEncoding, WeightSpec } from './layers.ts'
 
 /** Weights on the host, by name, `<layer>/<weight>`, in the model's order. */
 export type WeightNumbers = ReadonlyMap<
@@ -42,10 +42,15 @@ export interface ModelWeight {
   readonly part: number
   /** Bytes from the start of that buffer. */
   readonly offset: number
+  /**
+   * How it is stored there, if not as f32.
+   * @internal
+   */
+  readonly encoding?: WeightEncoding | undefined
 }
 
 /** The position of a weight in the model's buffers. */
-export type WeightPlace = Pick<ModelWeight, 'trainable' | 'part' | 'offset' | 'shape'>
+export type WeightPlace = Pick<ModelWeight, 'trainable' | 'part' | 'offset' | 'shape' | 'encoding'>
 
 /** Returns a weight's numbers, row-major. The array is read once; it is not kept or written to. */
 export type ReadWeight = (weight: ModelWeight) => Promise<Float32Array>
@@ -97,11 +102,11 @@ export class WeightMemory {
   }
 
   /** Adds a weight. All must be declared before the first is put on a device. */
-  declare(layer: string, { name: own, shape, initializer }: WeightSpec, trainable: boolean): ModelWeight {
+  declare(layer: string, { name: own, shape, initializer, encoding }: WeightSpec, trainable: boolean): ModelWeight {
     const name = `${layer}/${own}`
-    const place = { ...this.#placeFor(alignUp(bytesOf({ shape })), trainable), trainable, shape }
+    const place = { ...this.#placeFor(alignUp(bytesOf({ shape, encoding })), trainable), trainable, shape, encoding }
     this.#initial.set(name, () => initializer(shape, new Random(this.#seed, name)))
-    const tensor = new Tensor(leaf(new WeightStorage(this, place), { shape, dtype: 'f32' }))
+    const tensor = new Tensor(leaf(new WeightStorage(this, place), { shape, dtype: encoding?.dtype ?? 'f32' }))
     const weight = { name, tensor, ...place }
     this.#weights.push(weight)
     return weight
@@ -148,7 +153,8 @@ export class WeightMemory {
     if (this.#buffers !== undefined) return
     const buffers = this.#allocate(device)
     try {
-      for (const weight of this.#weights) write(sliceIn(buffers, weight), this.#hostNumbers(weight))
+      for (const weight of this.#weights)
+        write(sliceIn(buffers, weight), stored(weight, this.#hostNumbers(weight), device))
     } catch (error) {
       release(buffers)
       throw error
@@ -164,11 +170,13 @@ export class WeightMemory {
       const totalBytes = this.#weights.reduce((sum, weight) => sum + bytesOf(weight), 0)
       let [bytes, underWay] = [0, 0]
       for (const weight of this.#weights) {
-        const data = await read(weight)
-        checkNumbers(this.#model, weight, data)
+        const numbers = await read(weight)
+        checkNumbers(this.#model, weight, numbers)
+        const data = stored(weight, numbers, device)
         const { buffer, offset } = sliceIn(fresh, weight)
         for (let from = 0; from < data.byteLength; from += mostUnderWay) {
-          const part = data.subarray(from / 4, (from + mostUnderWay) / 4)
+          const size = data.BYTES_PER_ELEMENT
+          const part = data.subarray(from / size, (from + mostUnderWay) / size)
           write(buffer.slice(offset + from, part.byteLength), part)
           underWay += part.byteLength
           if (underWay < mostUnderWay) continue
@@ -240,7 +248,7 @@ export class WeightMemory {
   async read(weight: ModelWeight): Promise<Float32Array> {
     this.#refuseDisposed()
     if (this.#buffers === undefined) return Float32Array.from(this.#hostNumbers(weight))
-    return new Float32Array(await this.#buffers.trainable.device.read(sliceIn(this.#buffers, weight)))
+    return numbersOf(weight, await this.#buffers.trainable.device.read(sliceIn(this.#buffers, weight)))
   }
 
   /** `Model.weightNumbers`. */
@@ -250,7 +258,7 @@ export class WeightMemory {
     return new Map(
       this.#weights.map((weight, i) => {
         const onDevice = bytes?.[i]
-        const data = onDevice === undefined ? Float32Array.from(this.#hostNumbers(weight)) : new Float32Array(onDevice)
+        const data = onDevice === undefined ? Float32Array.from(this.#hostNumbers(weight)) : numbersOf(weight, onDevice)
         return [weight.name, { shape: weight.shape, data }]
       }),
     )
@@ -264,10 +272,14 @@ export class WeightMemory {
   /** `Model.setWeights`. */
   set(numbers: WeightNumbers): void {
     this.#refuseDisposed()
-    for (const { weight, data } of this.#matched(numbers)) {
-      if (this.#buffers === undefined) this.#host.set(weight.name, Float32Array.from(data))
-      else write(sliceIn(this.#buffers, weight), data)
+    const matched = this.#matched(numbers)
+    const buffers = this.#buffers
+    if (buffers === undefined) {
+      for (const { weight, data } of matched) this.#host.set(weight.name, Float32Array.from(data))
+      return
     }
+    const ready = matched.map(({ weight, data }) => ({ weight, data: stored(weight, data, buffers.trainable.device) }))
+    for (const { weight, data } of ready) write(sliceIn(buffers, weight), data)
   }
 
   /** Pairs each weight with its new numbers. */
@@ -321,8 +333,18 @@ class WeightStorage implements Storage {
   }
 }
 
-function bytesOf({ shape }: Pick<ModelWeight, 'shape'>): number {
-  return elementCount(shape) * 4
+function bytesOf({ shape, encoding }: Pick<ModelWeight, 'shape' | 'encoding'>): number {
+  return wordBytes(elementCount(shape) * (encoding?.elementBytes ?? 4))
+}
+
+/** The numbers as the device stores them. */
+function stored({ name, encoding }: ModelWeight, numbers: Float32Array, device: Device): Float32Array | Uint16Array {
+  const floats = numbers instanceof Float32Array ? numbers : Float32Array.from(numbers)
+  return encoding?.encode(floats, name, device) ?? floats
+}
+
+function numbersOf({ shape, encoding }: ModelWeight, bytes: ArrayBuffer): Float32Array {
+  return encoding?.decode(bytes, elementCount(shape)) ?? new Float32Array(bytes)
 }
 
 function sliceIn({ trainable, fixed }: WeightBuffers, place: WeightPlace): BufferSlice {
@@ -335,12 +357,13 @@ function release({ trainable, fixed }: WeightBuffers): void {
   for (const buffer of [trainable, ...fixed]) buffer.dispose()
 }
 
-function write(slice: BufferSlice, data: Float32Array): void {
-  // WebGPU does not accept shared memory, so that is copied first, as is anything but a Float32Array.
-  const { buffer, byteOffset, length } = data
-  const isOwn = data instanceof Float32Array && buffer instanceof ArrayBuffer
-  const own = isOwn ? new Float32Array(buffer, byteOffset, length) : Float32Array.from(data)
-  slice.buffer.device.write(slice, own)
+function write(slice: BufferSlice, { buffer, byteOffset, byteLength }: Float32Array | Uint16Array): void {
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength)
+  // WebGPU does not accept shared memory, so that is copied first.
+  slice.buffer.device.write(
+    slice,
+    buffer instanceof ArrayBuffer ? new Uint8Array(buffer, byteOffset, byteLength) : Uint8Array.from(bytes),
+  )
 }
 
 /** Throws 'mismatch' for numbers that do not fill the weight, 'data' if any is not finite. */

@@ -17,7 +17,10 @@ export function refuse(operator: string, inputs: readonly (TensorType | undefine
   })
 }
 
-/** Checks the dtypes and, if given, the ranks of the operands present. Throws 'shape'. */
+/**
+ * Checks the dtypes and, if given, the ranks of the operands present. Throws 'shape'. An f16 tensor passes for f32:
+ * `makeNode` refuses it where the operation does not read it.
+ */
 export function take(
   operator: string,
   inputs: readonly (TensorType | undefined)[],
@@ -26,7 +29,7 @@ export function take(
   const given = inputs.filter((type) => type !== undefined)
   const fits = given.every((type, i) => {
     const { dtype = 'f32', rank = type.shape.length } = wanted[i] ?? {}
-    return type.dtype === dtype && type.shape.length === rank
+    return (type.dtype === 'f16' ? 'f32' : type.dtype) === dtype && type.shape.length === rank
   })
   if (fits) return
   const names = given.map((_, i) => {
@@ -50,6 +53,10 @@ export function broadcastShapes(operator: string, types: readonly TensorType[]):
   const shape = broadcast(types.map((t) => t.shape))
   return shape ?? refuse(operator, types, 'extents must be equal or 1, counted from the last axis')
 }
+
+/** The field of a kernel's key for a kernel of this type. It is left out for f32, so that such keys have one text. */
+export const storedAs = ({ dtype }: Pick<TensorType, 'dtype'>): { readonly halfKernel?: true } =>
+  dtype === 'f16' ? { halfKernel: true } : {}
 
 export type Shape4 = readonly [number, number, number, number]
 

@@ -129,7 +129,7 @@ export interface PlanOptions extends ChooserOptions {
   readonly leafBuffer?: ((storage: Storage) => DeviceBuffer | undefined) | undefined
 }
 
-const elementBytes: Readonly<Record<DType, number>> = { f32: 4, u32: 4, u8: 1 }
+const elementBytes: Readonly<Record<DType, number>> = { f32: 4, u32: 4, u8: 1, f16: 2 }
 
 export function bytesOf(type: TensorType): number {
   return elementCount(type.shape) * elementBytes[type.dtype]

@@ -131,15 +131,15 @@ function tileOf(dtype: TensorType['dtype']): Uint8Array {
   let tile = tiles.get(dtype)
   if (tile === undefined) {
     const random = new Random(1, `tuning ${dtype}`)
-    if (dtype === 'u8') tile = Uint8Array.from({ length: tileLength }, () => random.below(256))
-    else {
-      const length = { length: tileLength }
-      const numbers =
-        dtype === 'f32'
-          ? Float32Array.from(length, () => random.uniform() * 1.5 - 0.5)
-          : Uint32Array.from(length, () => random.below(5))
-      tile = new Uint8Array(numbers.buffer)
-    }
+    const length = { length: tileLength }
+    const numbers = {
+      u8: () => Uint8Array.from(length, () => random.below(256)),
+      u32: () => Uint32Array.from(length, () => random.below(5)),
+      f32: () => Float32Array.from(length, () => random.uniform() * 1.5 - 0.5),
+      // From 1/16 to 1/2, a quarter of them negative.
+      f16: () => Uint16Array.from(length, () => (random.below(4) === 0 ? 0x8000 : 0) + 0x2c00 + random.below(0xc00)),
+    }[dtype]()
+    tile = new Uint8Array(numbers.buffer)
     tiles.set(dtype, tile)
   }
   return tile

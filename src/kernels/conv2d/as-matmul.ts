@@ -24,6 +24,10 @@ function isPlainProduct(key: Conv2dKey): boolean {
   return isDense && outHeight * outWidth === 1 && kernelHeight === inputHeight && kernelWidth === inputWidth
 }
 
+/** The field of the product's key for a kernel in half precision. */
+export const halves = ({ halfKernel }: { readonly halfKernel?: boolean | undefined }): Pick<MatmulKey, 'halfB'> =>
+  halfKernel === true ? { halfB: true } : {}
+
 /** The matrix product that computes the convolution, if there is one. */
 export function matmulOf(product: ConvProduct, key: Conv2dKey): MatmulKey | undefined {
   if (!isPlainProduct(key)) return undefined
@@ -34,7 +38,7 @@ export function matmulOf(product: ConvProduct, key: Conv2dKey): MatmulKey | unde
   const plain = { ...single, transposeA: false, transposeB: false }
   switch (product) {
     case 'conv2d':
-      return { ...plain, m: outPixels, n: filters, k: taps, bias: key.bias, activation: key.activation }
+      return { ...plain, m: outPixels, n: filters, k: taps, bias: key.bias, activation: key.activation, ...halves(key) }
     case 'conv2d.inputGradient':
       return { ...plain, m: outPixels, n: taps, k: filters, transposeB: true }
     case 'conv2d.filterGradient':

@@ -1,5 +1,7 @@
 /** Small pieces of WGSL text, and lists for them, that several families need. Functions are in functions.ts. */
 
+import type { FloatType } from './functions.ts'
+
 /** The names of a vector's components. */
 export const components = 'xyzw'
 
@@ -29,4 +31,13 @@ export function repeat(count: number, line: (i: number) => string): string {
  */
 export function allOf(...conditions: readonly string[]): string {
   return conditions.map((condition) => `(${condition})`).join(' & ')
+}
+
+/**
+ * An operand in memory of this type, or of its half precision: the type of its elements there, and an element as a value
+ * of the type.
+ */
+export function operandOf(type: FloatType, isHalf = false): { element: string; value: (element: string) => string } {
+  if (!isHalf) return { element: type, value: (element) => element }
+  return { element: type === 'f32' ? 'f16' : type.replace('f', 'h'), value: (element) => `${type}(${element})` }
 }

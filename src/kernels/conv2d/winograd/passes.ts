@@ -10,6 +10,7 @@ import type { MatmulKey } from '../../matmul/key.ts'
 import { matmul } from '../../matmul/matmul.ts'
 import { transformedBytes } from '../../schedule/occupancy.ts'
 import { range } from '../../wgsl/text.ts'
+import { halves } from '../as-matmul.ts'
 import type { Conv2dKey } from '../plain.ts'
 import type { TileSide } from './tiles.ts'
 import { pointsOf, tilesOf, transforms } from './tiles.ts'
@@ -48,6 +49,8 @@ export interface Convolution extends Extents {
   /** The transformed filters: [points, from, to], or [points, to, from] if transposed. */
   readonly filters: Operand
   readonly transposed: boolean
+  /** Whether they are stored as f16. */
+  readonly halfKernel?: boolean | undefined
   readonly finish: Finish
 }
 
@@ -80,7 +83,7 @@ export function planPasses(work: Convolution, before: readonly number[], target:
   const points = pointsOf(tile)
   const matmulKey = {
     ...plainProduct,
-    ...{ batch: points, n: to.channels, k: from.channels, transposeB: work.transposed },
+    ...{ batch: points, n: to.channels, k: from.channels, transposeB: work.transposed, ...halves(work) },
   }
   return joined(
     passesOf({ batch, ...to }, Math.max(from.channels, to.channels), tile, target).map((rows) => {

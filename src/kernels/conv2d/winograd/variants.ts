@@ -44,7 +44,10 @@ const mostFilterBytes = 128 * 2 ** 20
 
 const supportsOf = (product: ConvProduct) =>
   conv2dSupports(
-    { strides: false, dilation: false, padTop: true, padLeft: true, groups: false, bias: true, activation: true },
+    {
+      ...{ strides: false, dilation: false, padTop: true, padLeft: true },
+      ...{ groups: false, bias: true, activation: true, halfKernel: false },
+    },
     (key) => {
       const { height, width } = tiledOf(product, key)
       return (
