@@ -11,6 +11,7 @@ import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device } from '../gpu/device.ts'
 import type { OperatorStep } from '../kernels/elementwise/elementwise.ts'
 import type { DType, Family, KernelPlan, Shape, Target } from '../kernels/kernel.ts'
+import { refuseHalf } from '../kernels/kernel.ts'
 
 export type { DType, Shape } from '../kernels/kernel.ts'
 
@@ -127,11 +128,7 @@ let nextId = 0
 
 /** Checks the inputs and makes a node; the only way to make one. Throws 'shape' or 'argument' if they do not fit. */
 export function makeNode<A extends object>(op: Operation<A>, inputs: readonly Value[], attributes: A): Node<A> {
-  if (inputs.some(({ type }, i) => type.dtype === 'f16' && i !== op.half))
-    throw new WeftgradError(
-      'shape',
-      `${op.name}: only convolutions and dense layers read an f16 tensor, as their kernel; freeze the network without precision 'f16'.`,
-    )
+  if (inputs.some(({ type }, i) => type.dtype === 'f16' && i !== op.half)) refuseHalf(op.name)
   const outputs = op.shape(
     inputs.map((value) => value.type),
     attributes,

@@ -25,8 +25,8 @@ export const halfPrecision: WeightEncoding = {
       if (magnitude >= 0x477ff000)
         throw new WeftgradError(
           'data',
-          `Number ${i} of ${name} is ${numbers[i]}, and half precision ends at 65,504; freeze the network without precision 'f16'.`,
-          { name, index: i },
+          `${name} holds ${numbers[i]}, and half precision ends at 65,504; freeze the network without precision 'f16'.`,
+          { name },
         )
       // Below 2^-14, halves are multiples of 2^-24; above, they keep 10 of the 23 bits of the fraction.
       const half =

@@ -104,7 +104,8 @@ export class WeightMemory {
   /** Adds a weight. All must be declared before the first is put on a device. */
   declare(layer: string, { name: own, shape, initializer, encoding }: WeightSpec, trainable: boolean): ModelWeight {
     const name = `${layer}/${own}`
-    const place = { ...this.#placeFor(alignUp(bytesOf({ shape, encoding })), trainable), trainable, shape, encoding }
+    const kept = { shape, encoding }
+    const place = { ...this.#placeFor(alignUp(bytesOf(kept)), trainable), trainable, ...kept }
     this.#initial.set(name, () => initializer(shape, new Random(this.#seed, name)))
     const tensor = new Tensor(leaf(new WeightStorage(this, place), { shape, dtype: encoding?.dtype ?? 'f32' }))
     const weight = { name, tensor, ...place }
@@ -153,8 +154,7 @@ export class WeightMemory {
     if (this.#buffers !== undefined) return
     const buffers = this.#allocate(device)
     try {
-      for (const weight of this.#weights)
-        write(sliceIn(buffers, weight), stored(weight, this.#hostNumbers(weight), device))
+      for (const weight of this.#weights) write(sliceIn(buffers, weight), this.#hostNumbers(weight), weight)
     } catch (error) {
       release(buffers)
       throw error
@@ -170,20 +170,19 @@ export class WeightMemory {
       const totalBytes = this.#weights.reduce((sum, weight) => sum + bytesOf(weight), 0)
       let [bytes, underWay] = [0, 0]
       for (const weight of this.#weights) {
-        const numbers = await read(weight)
-        checkNumbers(this.#model, weight, numbers)
-        const data = stored(weight, numbers, device)
+        const data = await read(weight)
+        checkNumbers(this.#model, weight, data)
         const { buffer, offset } = sliceIn(fresh, weight)
         for (let from = 0; from < data.byteLength; from += mostUnderWay) {
-          const size = data.BYTES_PER_ELEMENT
-          const part = data.subarray(from / size, (from + mostUnderWay) / size)
-          write(buffer.slice(offset + from, part.byteLength), part)
+          const part = data.subarray(from / 4, (from + mostUnderWay) / 4)
+          const share = storedBytes(weight) / 4
+          write(buffer.slice(offset + from * share, wordBytes(part.byteLength * share)), part, weight)
           underWay += part.byteLength
           if (underWay < mostUnderWay) continue
           await device.idle()
           underWay = 0
         }
-        bytes += data.byteLength
+        bytes += bytesOf(weight)
         onProgress?.({ weight, bytes, totalBytes })
       }
       await device.idle()
@@ -248,7 +247,7 @@ export class WeightMemory {
   async read(weight: ModelWeight): Promise<Float32Array> {
     this.#refuseDisposed()
     if (this.#buffers === undefined) return Float32Array.from(this.#hostNumbers(weight))
-    return numbersOf(weight, await this.#buffers.trainable.device.read(sliceIn(this.#buffers, weight)))
+    return numbersOf(await this.#buffers.trainable.device.read(sliceIn(this.#buffers, weight)), weight)
   }
 
   /** `Model.weightNumbers`. */
@@ -258,7 +257,7 @@ export class WeightMemory {
     return new Map(
       this.#weights.map((weight, i) => {
         const onDevice = bytes?.[i]
-        const data = onDevice === undefined ? Float32Array.from(this.#hostNumbers(weight)) : numbersOf(weight, onDevice)
+        const data = onDevice === undefined ? Float32Array.from(this.#hostNumbers(weight)) : numbersOf(onDevice, weight)
         return [weight.name, { shape: weight.shape, data }]
       }),
     )
@@ -273,13 +272,13 @@ export class WeightMemory {
   set(numbers: WeightNumbers): void {
     this.#refuseDisposed()
     const matched = this.#matched(numbers)
-    const buffers = this.#buffers
-    if (buffers === undefined) {
-      for (const { weight, data } of matched) this.#host.set(weight.name, Float32Array.from(data))
-      return
+    // The first pass throws, if any does, before anything is written.
+    const { device } = this
+    if (device !== undefined) for (const { weight, data } of matched) weight.encoding?.encode(data, weight.name, device)
+    for (const { weight, data } of matched) {
+      if (this.#buffers === undefined) this.#host.set(weight.name, Float32Array.from(data))
+      else write(sliceIn(this.#buffers, weight), data, weight)
     }
-    const ready = matched.map(({ weight, data }) => ({ weight, data: stored(weight, data, buffers.trainable.device) }))
-    for (const { weight, data } of ready) write(sliceIn(buffers, weight), data)
   }
 
   /** Pairs each weight with its new numbers. */
@@ -333,19 +332,15 @@ class WeightStorage implements Storage {
   }
 }
 
-function bytesOf({ shape, encoding }: Pick<ModelWeight, 'shape' | 'encoding'>): number {
-  return wordBytes(elementCount(shape) * (encoding?.elementBytes ?? 4))
-}
+type Stored = Pick<ModelWeight, 'shape' | 'encoding'>
 
-/** The numbers as the device stores them. */
-function stored({ name, encoding }: ModelWeight, numbers: Float32Array, device: Device): Float32Array | Uint16Array {
-  const floats = numbers instanceof Float32Array ? numbers : Float32Array.from(numbers)
-  return encoding?.encode(floats, name, device) ?? floats
-}
+/** Bytes of one number on the device. */
+const storedBytes = ({ encoding }: Stored): number => encoding?.elementBytes ?? 4
 
-function numbersOf({ shape, encoding }: ModelWeight, bytes: ArrayBuffer): Float32Array {
-  return encoding?.decode(bytes, elementCount(shape)) ?? new Float32Array(bytes)
-}
+const bytesOf = (weight: Stored): number => wordBytes(elementCount(weight.shape) * storedBytes(weight))
+
+const numbersOf = (bytes: ArrayBuffer, { shape, encoding }: Stored): Float32Array =>
+  encoding?.decode(bytes, elementCount(shape)) ?? new Float32Array(bytes)
 
 function sliceIn({ trainable, fixed }: WeightBuffers, place: WeightPlace): BufferSlice {
   const buffer = place.trainable ? trainable : fixed[place.part]
@@ -357,13 +352,13 @@ function release({ trainable, fixed }: WeightBuffers): void {
   for (const buffer of [trainable, ...fixed]) buffer.dispose()
 }
 
-function write(slice: BufferSlice, { buffer, byteOffset, byteLength }: Float32Array | Uint16Array): void {
-  const bytes = new Uint8Array(buffer, byteOffset, byteLength)
-  // WebGPU does not accept shared memory, so that is copied first.
-  slice.buffer.device.write(
-    slice,
-    buffer instanceof ArrayBuffer ? new Uint8Array(buffer, byteOffset, byteLength) : Uint8Array.from(bytes),
-  )
+function write(slice: BufferSlice, data: Float32Array, { name, encoding }: ModelWeight): void {
+  // WebGPU does not accept shared memory, so that is copied first, as is anything but a Float32Array.
+  const { buffer, byteOffset, length } = data
+  const isOwn = data instanceof Float32Array && buffer instanceof ArrayBuffer
+  const own = isOwn ? new Float32Array(buffer, byteOffset, length) : Float32Array.from(data)
+  const { device } = slice.buffer
+  device.write(slice, encoding?.encode(own, name, device) ?? own)
 }
 
 /** Throws 'mismatch' for numbers that do not fill the weight, 'data' if any is not finite. */

@@ -54,9 +54,8 @@ export function broadcastShapes(operator: string, types: readonly TensorType[]):
   return shape ?? refuse(operator, types, 'extents must be equal or 1, counted from the last axis')
 }
 
-/** The field of a kernel's key for a kernel of this type. It is left out for f32, so that such keys have one text. */
-export const storedAs = ({ dtype }: Pick<TensorType, 'dtype'>): { readonly halfKernel?: true } =>
-  dtype === 'f16' ? { halfKernel: true } : {}
+/** Whether a kernel is in half precision; undefined if not, so that the keys of others have no such field. */
+export const isHalf = ({ dtype }: Pick<TensorType, 'dtype'>): true | undefined => dtype === 'f16' || undefined
 
 export type Shape4 = readonly [number, number, number, number]
 

@@ -10,7 +10,7 @@ import type { FusedActivation } from '../kernels/wgsl/activation.ts'
 import { checkOptions, countFrom1 } from '../options.ts'
 import type { Activation } from './activation.ts'
 import { activate, activationOf, anActivation } from './activation.ts'
-import { extentOf, extentsOf4, f32, refuse, storedAs, take } from './checks.ts'
+import { extentOf, extentsOf4, f32, isHalf, refuse, take } from './checks.ts'
 import { add } from './elementwise.ts'
 import { fuseConvolutionAndPool } from './fusion/conv2d-pool.ts'
 import type { Operator, TypesOf } from './operator.ts'
@@ -23,7 +23,7 @@ import { convGeometry, convKinds, transposedExtents } from './window.ts'
 export interface Conv2dAttributes extends ConvGeometry {
   readonly filters: number
   readonly groups: number
-  readonly halfKernel?: true
+  readonly halfKernel?: true | undefined
 }
 
 type Operands = [x: Tensor, kernel: Tensor, bias?: Tensor]
@@ -151,7 +151,7 @@ export function conv2d(
   const { activation = 'linear', groups = 1 } = checkOptions('conv2d', options, kinds)
   const geometry = convGeometry('conv2d', x.shape, kernel.shape, options)
   const inputs: Operands = bias === undefined ? [x, kernel] : [x, kernel, bias]
-  const attributes = { ...geometry, filters: extentOf(kernel.shape, 3), groups, ...storedAs(kernel) }
+  const attributes = { ...geometry, filters: extentOf(kernel.shape, 3), groups, halfKernel: isHalf(kernel) }
   return activate(activation, apply(conv2dOp, inputs, attributes))
 }
 

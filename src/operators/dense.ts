@@ -8,7 +8,7 @@ import type { FusedActivation } from '../kernels/wgsl/activation.ts'
 import { checkOptions } from '../options.ts'
 import type { Activation } from './activation.ts'
 import { activate, activationOf, anActivation } from './activation.ts'
-import { extentOf, f32, refuse, take } from './checks.ts'
+import { extentOf, f32, isHalf, refuse, take } from './checks.ts'
 import { matmul } from './matmul.ts'
 import { reshape } from './movement.ts'
 import type { Operator, TypesOf } from './operator.ts'
@@ -57,12 +57,12 @@ function denseShape(inputs: TypesOf<Operands>): TensorType[] {
 }
 
 function keyOf(node: Node, activation: FusedActivation): Parameters<typeof matmulKernels.prefer>[0] {
-  const { shape, dtype } = inputOf(node, 1).type
-  const [k, n] = [extentOf(shape, 0), extentOf(shape, 1)]
+  const { type } = inputOf(node, 1)
+  const [k, n] = [extentOf(type.shape, 0), extentOf(type.shape, 1)]
   return {
     ...{ batch: 1, m: elementCount(inputOf(node, 0).type.shape) / k, n, k },
     ...{ transposeA: false, transposeB: false, batchedA: false, batchedB: false },
-    ...{ bias: node.inputs.length === 3, activation, ...(dtype === 'f16' ? { halfB: true } : {}) },
+    ...{ bias: node.inputs.length === 3, activation, halfB: isHalf(type) },
   }
 }
 

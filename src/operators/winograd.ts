@@ -7,7 +7,7 @@ import { winograd } from '../kernels/conv2d/winograd/winograd.ts'
 import type { FusedActivation } from '../kernels/wgsl/activation.ts'
 import type { Activation } from './activation.ts'
 import { activate, activationOf } from './activation.ts'
-import { extentOf, f32, refuse, storedAs, take } from './checks.ts'
+import { extentOf, f32, isHalf, refuse, take } from './checks.ts'
 import { halves } from './fusion/conv2d-pool.ts'
 import type { Operator } from './operator.ts'
 import { apply, noDerivative } from './operator.ts'
@@ -19,7 +19,7 @@ import { convGeometry } from './window.ts'
 interface WinogradAttributes extends ConvGeometry {
   readonly filters: number
   readonly tile: TileSide
-  readonly halfKernel?: true
+  readonly halfKernel?: true | undefined
 }
 
 type Operands = [x: Tensor, filters: Tensor, bias?: Tensor]
@@ -98,6 +98,6 @@ export function winogradConv2d(
     refuse('conv2d', types, `transformed filters are [${pointsOf(tile)}, channels, filters]`)
   const geometry = convGeometry('conv2d', x.shape, [3, 3, channels ?? 0, count ?? 0], { padding })
   const inputs: Operands = bias === undefined ? [x, filters] : [x, filters, bias]
-  const attributes = { ...geometry, filters: count ?? 0, tile, ...storedAs(filters) }
+  const attributes = { ...geometry, filters: count ?? 0, tile, halfKernel: isHalf(filters) }
   return activate(activation, apply(winogradOp, inputs, attributes))
 }

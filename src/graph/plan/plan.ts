@@ -10,7 +10,7 @@ import { sliceAlignment } from '../../gpu/alignment.ts'
 import { refuseOversized } from '../../gpu/bind.ts'
 import type { BufferSlice, DeviceBuffer } from '../../gpu/device.ts'
 import type { DType, KernelPlan, Operand, SplitSum } from '../../kernels/kernel.ts'
-import { elementCount, flopsOf } from '../../kernels/kernel.ts'
+import { elementCount, flopsOf, refuseHalf } from '../../kernels/kernel.ts'
 import type { LeafAttributes, Node, Storage, TensorType, Value } from '../node.ts'
 import { isNode, keyOf, leafOp, outputOf, shapeText, topologicalOrder } from '../node.ts'
 import { planCopy } from '../rewrite/elementwise-chain.ts'
@@ -141,6 +141,7 @@ export function bytesOf(type: TensorType): number {
  */
 export function planGraph(wanted: readonly Wanted[], options: PlanOptions): Plan {
   const traced = wanted.map((w) => w.value)
+  if (traced.some(({ type }) => type.dtype === 'f16')) refuseHalf('evaluate')
   const values = options.fuse === false ? traced : rewrite(traced, options.target)
   const outputs = values.map((value, i): Wanted => ({ ...wanted[i], value }))
   return new Planner(outputs, options).plan()
@@ -274,6 +275,8 @@ class Planner {
   }
 
   #place(node: Node, position: number, lastUse: Map<string, number>, direct: Map<string, BufferSlice>): void {
+    // A slice that cannot be read in place.
+    if (node.outputs[0]?.dtype === 'f16') refuseHalf(node.op.name)
     const kernel = node.op.lower(node, this.#chooser.reading(node))
     const inputs = node.inputs.map((value) => this.#locate(value))
     const readArenas = new Set(inputs.flatMap((location) => (location.kind === 'arena' ? [location.arena] : [])))

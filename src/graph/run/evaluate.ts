@@ -3,7 +3,6 @@
  * back and releases everything. Training keeps a `Program` instead; both use the same planner.
  */
 
-import { WeftgradError } from '../../errors.ts'
 import { wordBytes } from '../../gpu/alignment.ts'
 import { currentDevice } from '../../gpu/current-device.ts'
 import type { BufferSlice, Device } from '../../gpu/device.ts'
@@ -97,7 +96,6 @@ export async function keepValues(values: readonly Value[], options: EvaluateOpti
 }
 
 function numbersOf(bytes: ArrayBuffer, type: TensorType): HostNumbers {
-  if (type.dtype === 'f16') throw new WeftgradError('shape', 'An f16 tensor is a weight; read it by `model.read`.')
   if (type.dtype === 'f32') return new Float32Array(bytes)
   return type.dtype === 'u32' ? new Uint32Array(bytes) : new Uint8Array(bytes)
 }

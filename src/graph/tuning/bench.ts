@@ -132,14 +132,16 @@ function tileOf(dtype: TensorType['dtype']): Uint8Array {
   if (tile === undefined) {
     const random = new Random(1, `tuning ${dtype}`)
     const length = { length: tileLength }
-    const numbers = {
-      u8: () => Uint8Array.from(length, () => random.below(256)),
-      u32: () => Uint32Array.from(length, () => random.below(5)),
-      f32: () => Float32Array.from(length, () => random.uniform() * 1.5 - 0.5),
-      // From 1/16 to 1/2, a quarter of them negative.
-      f16: () => Uint16Array.from(length, () => (random.below(4) === 0 ? 0x8000 : 0) + 0x2c00 + random.below(0xc00)),
-    }[dtype]()
-    tile = new Uint8Array(numbers.buffer)
+    if (dtype === 'u8') tile = Uint8Array.from(length, () => random.below(256))
+    else {
+      // Two halves from 1/16 to 1/2, of which each power of two is as likely.
+      const halves = (): number => 0x2c002c00 + random.below(0xc00) * 0x10000 + random.below(0xc00)
+      const numbers =
+        dtype === 'f32'
+          ? Float32Array.from(length, () => random.uniform() * 1.5 - 0.5)
+          : Uint32Array.from(length, () => (dtype === 'f16' ? halves() : random.below(5)))
+      tile = new Uint8Array(numbers.buffer)
+    }
     tiles.set(dtype, tile)
   }
   return tile

@@ -24,10 +24,6 @@ function isPlainProduct(key: Conv2dKey): boolean {
   return isDense && outHeight * outWidth === 1 && kernelHeight === inputHeight && kernelWidth === inputWidth
 }
 
-/** The field of the product's key for a kernel in half precision. */
-export const halves = ({ halfKernel }: { readonly halfKernel?: boolean | undefined }): Pick<MatmulKey, 'halfB'> =>
-  halfKernel === true ? { halfB: true } : {}
-
 /** The matrix product that computes the convolution, if there is one. */
 export function matmulOf(product: ConvProduct, key: Conv2dKey): MatmulKey | undefined {
   if (!isPlainProduct(key)) return undefined
@@ -38,7 +34,15 @@ export function matmulOf(product: ConvProduct, key: Conv2dKey): MatmulKey | unde
   const plain = { ...single, transposeA: false, transposeB: false }
   switch (product) {
     case 'conv2d':
-      return { ...plain, m: outPixels, n: filters, k: taps, bias: key.bias, activation: key.activation, ...halves(key) }
+      return {
+        ...plain,
+        m: outPixels,
+        n: filters,
+        k: taps,
+        bias: key.bias,
+        activation: key.activation,
+        halfB: key.halfKernel,
+      }
     case 'conv2d.inputGradient':
       return { ...plain, m: outPixels, n: taps, k: filters, transposeB: true }
     case 'conv2d.filterGradient':

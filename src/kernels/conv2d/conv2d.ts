@@ -30,7 +30,7 @@ import {
 } from '../schedule/subgroup-tile.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { allOf, operandOf, repeat } from '../wgsl/text.ts'
+import { allOf, repeat, storedType } from '../wgsl/text.ts'
 import type { SubgroupName } from './family.ts'
 import { convFamily } from './family.ts'
 import type { Conv2dKey } from './plain.ts'
@@ -91,7 +91,6 @@ function forwardVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
       const rowTiles = Math.ceil(rows / tile.rows)
       const columnTiles = Math.ceil(key.filters / tileColumns(tile))
       const type = vectorType(columnVector)
-      const kernel = operandOf(rightType(tile), key.halfKernel)
       const loads = leftLoads(tile)
       const runVectors = ((key.kernelWidth / runs) * key.channels) / unroll
       const total = longSum(type, accumulatorsOf(tile), {
@@ -109,7 +108,7 @@ function forwardVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
             f16: key.halfKernel,
             bindings: [
               reads('image', input(0), leftType(tile)),
-              reads('kernel', input(1), kernel.element),
+              reads('kernel', input(1), storedType(type, key.halfKernel)),
               writes('result', output(0), type),
               ...(key.bias ? [reads('bias', input(2), type)] : []),
             ],
@@ -160,7 +159,7 @@ ${padded ? `      let inside${r} = ${allOf(`u32(y${r}) < u.inputHeight`, `u32(x$
 ${total.loop(
   ['v', '0u', 'u.runVectors'],
   `${repeat(loads, (r) => `    let a${r} = ${padded ? `select(${leftType(tile)}(0), image[address${r} + v], inside${r})` : `image[address${r} + v]`};`)}
-${repeat(unroll, (k) => `    let b${k}_0 = ${kernel.value(`kernel[(kernelRow + ${k}u) * u.columnVectors + column0]`)};`)}
+${repeat(unroll, (k) => `    let b${k}_0 = ${type}(kernel[(kernelRow + ${k}u) * u.columnVectors + column0]);`)}
 ${rankUpdate(tile)}
         kernelRow += ${unroll}u;`,
 )}

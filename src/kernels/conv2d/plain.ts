@@ -13,7 +13,7 @@ import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { LongSum, SumExtents } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { operandOf } from '../wgsl/text.ts'
+import { storedType } from '../wgsl/text.ts'
 
 export interface Conv2dKey extends ConvGeometry {
   readonly filters: number
@@ -26,7 +26,7 @@ export interface Conv2dKey extends ConvGeometry {
   readonly bias: boolean
   readonly activation: FusedActivation
   /** Whether the kernel is stored as f16: forward only. Sums are f32. */
-  readonly halfKernel?: boolean
+  readonly halfKernel?: boolean | undefined
 }
 
 type Conv2dFeature = Exclude<keyof Conv2dKey, GeometryExtent | 'filters'>
@@ -130,7 +130,7 @@ export const plainForward: Variant<Conv2dKey, 'plain'> = {
       key.batch * key.outHeight * key.outWidth * key.filters,
       [
         reads('image', input(0)),
-        reads('kernel', input(1), operandOf('f32', key.halfKernel).element),
+        reads('kernel', input(1), storedType('f32', key.halfKernel)),
         writes('result', output(0)),
         ...(key.bias ? [reads('bias', input(2))] : []),
       ],
@@ -155,7 +155,7 @@ export const plainForward: Variant<Conv2dKey, 'plain'> = {
       let tap = (ky * u.kernelWidth + kx) * u.groupChannels;
 ${loop(
   ['channel', '0u', 'u.groupChannels'],
-  `        sum += image[pixel + channel] * ${operandOf('f32', key.halfKernel).value('kernel[(tap + channel) * u.filters + filter_]')};`,
+  '        sum += image[pixel + channel] * f32(kernel[(tap + channel) * u.filters + filter_]);',
 )}
     }
   }`,

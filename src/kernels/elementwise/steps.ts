@@ -281,12 +281,8 @@ function refuse(steps: readonly ElementwiseStep[], at: number, why: string): nev
 
 /** The type of a tensor's values in a kernel. Throws 'shape' for u8 and f16. */
 export function valueType(dtype: DType): ValueType {
-  if (dtype === 'u8')
-    throw new WeftgradError('shape', 'elementwise: only batch gathers read u8 tensors; gather or convert first.')
-  if (dtype === 'f16')
-    throw new WeftgradError(
-      'shape',
-      'elementwise: only convolutions and dense layers read f16 tensors, as their kernels.',
-    )
+  if (dtype === 'u8' || dtype === 'f16') {
+    throw new WeftgradError('shape', `elementwise: it does not read ${dtype} tensors; gather or convert first.`)
+  }
   return dtype
 }

@@ -26,7 +26,7 @@ export interface MatmulKey {
   /** Whether a second output [n] holds the sums of the right operand's columns. See `canSumColumns`. */
   readonly columnSums?: boolean
   /** Whether the right operand is stored as f16. Sums are f32. */
-  readonly halfB?: boolean
+  readonly halfB?: boolean | undefined
 }
 
 type MatmulFeature = Exclude<keyof MatmulKey, 'batch' | 'm' | 'n' | 'k'>

@@ -33,11 +33,7 @@ export function allOf(...conditions: readonly string[]): string {
   return conditions.map((condition) => `(${condition})`).join(' & ')
 }
 
-/**
- * An operand in memory of this type, or of its half precision: the type of its elements there, and an element as a value
- * of the type.
- */
-export function operandOf(type: FloatType, isHalf = false): { element: string; value: (element: string) => string } {
-  if (!isHalf) return { element: type, value: (element) => element }
-  return { element: type === 'f32' ? 'f16' : type.replace('f', 'h'), value: (element) => `${type}(${element})` }
+/** The type of an operand's elements in memory: this type, or its half. A kernel converts what it loads. */
+export function storedType(type: FloatType, isHalf = false): string {
+  return isHalf ? (type === 'f32' ? 'f16' : type.replace('f', 'h')) : type
 }

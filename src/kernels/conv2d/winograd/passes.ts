@@ -10,7 +10,6 @@ import type { MatmulKey } from '../../matmul/key.ts'
 import { matmul } from '../../matmul/matmul.ts'
 import { transformedBytes } from '../../schedule/occupancy.ts'
 import { range } from '../../wgsl/text.ts'
-import { halves } from '../as-matmul.ts'
 import type { Conv2dKey } from '../plain.ts'
 import type { TileSide } from './tiles.ts'
 import { pointsOf, tilesOf, transforms } from './tiles.ts'
@@ -83,7 +82,7 @@ export function planPasses(work: Convolution, before: readonly number[], target:
   const points = pointsOf(tile)
   const matmulKey = {
     ...plainProduct,
-    ...{ batch: points, n: to.channels, k: from.channels, transposeB: work.transposed, ...halves(work) },
+    ...{ batch: points, n: to.channels, k: from.channels, transposeB: work.transposed, halfB: work.halfKernel },
   }
   return joined(
     passesOf({ batch, ...to }, Math.max(from.channels, to.channels), tile, target).map((rows) => {
