@@ -11,7 +11,6 @@ import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device } from '../gpu/device.ts'
 import type { OperatorStep } from '../kernels/elementwise/elementwise.ts'
 import type { DType, Family, KernelPlan, Shape, Target } from '../kernels/kernel.ts'
-import { refuseHalf } from '../kernels/kernel.ts'
 
 export type { DType, Shape } from '../kernels/kernel.ts'
 
@@ -125,6 +124,11 @@ export function noKernel(node: Node): never {
 }
 
 let nextId = 0
+
+/** Throws 'shape': `reader` does not read f16 tensors. */
+export function refuseHalf(reader: string): never {
+  throw new WeftgradError('shape', `${reader} reads no f16 weights; freeze without precision 'f16'.`)
+}
 
 /** Checks the inputs and makes a node; the only way to make one. Throws 'shape' or 'argument' if they do not fit. */
 export function makeNode<A extends object>(op: Operation<A>, inputs: readonly Value[], attributes: A): Node<A> {

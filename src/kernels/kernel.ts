@@ -29,11 +29,6 @@ export type Shape = readonly number[]
  */
 export type DType = 'f32' | 'u32' | 'u8' | 'f16'
 
-/** Throws 'shape': `reader` does not read f16 tensors. */
-export function refuseHalf(reader: string): never {
-  throw new WeftgradError('shape', `${reader} reads no f16 weights; freeze without precision 'f16'.`)
-}
-
 /** The properties of the adapter that a plan may depend on, besides shapes and attributes. */
 export interface Target {
   /** `cpu`: a processor running Vulkan (lavapipe, SwiftShader); `gpu`: everything else. */
