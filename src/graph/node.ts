@@ -35,6 +35,8 @@ export type NoAttributes = Readonly<Record<never, never>>
 /** One kind of node. Names are for messages and labels only; two operations may share one. */
 export interface Operation<A extends object = object> {
   readonly name: string
+  /** The input that may be f16; no other operation reads f16 tensors. */
+  readonly half?: number
   /** Returns the outputs' types. Throws 'shape' or 'argument' for inputs or attributes that do not fit. */
   shape(inputs: readonly TensorType[], attributes: A): readonly TensorType[]
   /** Plans the kernel from the node's types and attributes; `noKernel` for an operation that computes nothing. */
@@ -123,8 +125,14 @@ export function noKernel(node: Node): never {
 
 let nextId = 0
 
+/** Throws 'shape': `reader` does not read f16 tensors. */
+export function refuseHalf(reader: string): never {
+  throw new WeftgradError('shape', `${reader} reads no f16 weights; freeze without precision 'f16'.`)
+}
+
 /** Checks the inputs and makes a node; the only way to make one. Throws 'shape' or 'argument' if they do not fit. */
 export function makeNode<A extends object>(op: Operation<A>, inputs: readonly Value[], attributes: A): Node<A> {
+  if (inputs.some(({ type }, i) => type.dtype === 'f16' && i !== op.half)) refuseHalf(op.name)
   const outputs = op.shape(
     inputs.map((value) => value.type),
     attributes,

@@ -25,9 +25,9 @@ import { at } from './extents.ts'
 export type Shape = readonly number[]
 /**
  * The type of a tensor's elements. `u8` tensors are data sets: four values packed into a u32, read by batch gathers
- * only.
+ * only. `f16` tensors are kernels of frozen networks in half precision, read by convolutions and dense layers only.
  */
-export type DType = 'f32' | 'u32' | 'u8'
+export type DType = 'f32' | 'u32' | 'u8' | 'f16'
 
 /** The properties of the adapter that a plan may depend on, besides shapes and attributes. */
 export interface Target {

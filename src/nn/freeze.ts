@@ -6,22 +6,25 @@
  * - Any other normalisation becomes a multiplication and an addition, which fuse with what follows.
  * - Zeros around a convolution's input become its padding.
  * - Relu needs nothing here: rewriting the graph moves it into the kernel before it.
+ * - Kernels may be stored in half precision: see half-weights.ts.
  *
  * Weights are computed in float64 on the host while they stream in, a layer at a time, and rounded once: neither the
  * host nor the device ever holds the network twice.
  */
 
 import { WeftgradError } from '../errors.ts'
-import type { Device } from '../gpu/device.ts'
+import type { Device, Precision } from '../gpu/device.ts'
+import { aPrecision } from '../gpu/open.ts'
 import { bestTile, fewestChannels, pointsOf, transformFilters } from '../kernels/conv2d/winograd/tiles.ts'
 import { add, mul } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
 import { pairOf } from '../operators/window.ts'
 import { winogradConv2d } from '../operators/winograd.ts'
 import { anArray, checkOptions } from '../options.ts'
+import { halfPrecision } from './half-weights.ts'
 import { zerosInitializer } from './initializers.ts'
 import { channelsOf, first, needed } from './layers/layer.ts'
-import type { Layer, LayerRole } from './layers.ts'
+import type { Layer, LayerRole, WeightSpec } from './layers.ts'
 import type { ModelCall, PlacedLayer, WiredLayer } from './model.ts'
 import { Model } from './model.ts'
 import type { LoadProgress, ModelWeight, ReadWeight } from './model-weights.ts'
@@ -31,16 +34,23 @@ import { checkNumbers } from './model-weights.ts'
 export interface FreezeOptions {
   /** Layers whose outputs are needed: they are not merged into the next ones. */
   readonly keep?: readonly string[]
+  /**
+   * 'f16' stores the kernels of convolutions and dense layers in half precision: half the memory, and half the bytes that a
+   * product reads. Sums and all other numbers stay float32. Needs a device opened with precision 'f16'; pass
+   * `device.precision` to follow it. 'f32' by default.
+   */
+  readonly precision?: Precision
 }
 
 /**
  * The network for inference: normalisations are folded into the kernels before them, zeros into paddings. It has no
  * weights yet. Fill it from a file with `weights.loadWeights` or `load`, like the original model, or from the model
  * itself with `frozen.load(device, (weight) => model.read(weight))`.
- * @throws WeftgradError 'argument', with similar names, for unknown layers to keep.
+ * @throws WeftgradError 'argument', with similar names, for unknown layers to keep. In half precision, `load` throws
+ * 'argument' for a device in single precision, and 'data' for a kernel with a number beyond 65,504.
  */
 export function freeze(model: Model, options: FreezeOptions = {}): FrozenModel {
-  const { keep = [] } = checkOptions('freeze', options, { keep: anArray })
+  const { keep = [], precision = 'f32' } = checkOptions('freeze', options, { keep: anArray, precision: aPrecision })
   const kept = new Set(keep.map((name) => model.layers[model.positionOf(name)]))
   const groups = findGroups(model, (placed) => kept.has(placed))
   const wholes = new Map<PlacedLayer, PlacedLayer>()
@@ -52,9 +62,11 @@ export function freeze(model: Model, options: FreezeOptions = {}): FrozenModel {
   const layers: FrozenLayer[] = []
   for (const [i, placed] of model.layers.entries()) {
     if (wholes.has(placed)) continue
-    const { layer, inputs, recipes } = frozenLayer(placed, groups.get(placed))
+    const { layer, inputs, recipes, kernel } = frozenLayer(placed, groups.get(placed))
     places.set(i, layers.length)
-    layers.push({ layer: withoutNumbers(layer, model.name), inputs: inputs.map((n) => places.get(n) ?? n), recipes })
+    const encoded = precision === 'f16' ? kernel : undefined
+    const empty = withoutNumbers(layer, model.name, encoded)
+    layers.push({ layer: empty, inputs: inputs.map((n) => places.get(n) ?? n), recipes })
   }
   return new FrozenModel(model, layers, wholes)
 }
@@ -157,6 +169,8 @@ type Recipe = (weights: SourceWeights) => Promise<Float32Array>
 interface FrozenLayer extends WiredLayer {
   /** The recipes, by full name, of weights that are not copied from the source's layer of the same name. */
   readonly recipes: ReadonlyMap<string, Recipe>
+  /** The weight that may be stored in half precision. */
+  readonly kernel?: string | undefined
 }
 
 /** The frozen form of a layer that ends its group or has none. Its inputs are indices in the source. */
@@ -198,11 +212,12 @@ function mergedLayer({ padding, product, normalization }: Group): FrozenLayer {
   }
   const inputs = (padding?.placed ?? placed).inputs
   const fast = fastConvolution(layer, placed)
-  if (fast === undefined) return { layer, inputs, recipes }
+  const half = role.takesHalf === true ? role.kernel : undefined
+  if (fast === undefined) return { layer, inputs, recipes, kernel: half }
   const kernel = `${name}/kernel`
   const direct: Recipe = recipes.get(kernel) ?? ((weights) => weights.numbers(`${old}/kernel`))
   recipes.set(kernel, async (weights) => transformFilters(await direct(weights), fast.tile))
-  return { layer: fast.layer, inputs, recipes }
+  return { layer: fast.layer, inputs, recipes, kernel: half }
 }
 
 /** A 3x3 convolution by Winograd's algorithm, where that has clearly less arithmetic. `source` gives the extents. */
@@ -294,12 +309,16 @@ function scaledChannels(kernel: Float32Array, scale: Float64Array): Float32Array
   return scaled
 }
 
-/** A layer whose weights only `load` or `setWeights` can fill. */
-function withoutNumbers(layer: Layer, model: string): Layer {
+/** A layer whose weights only `load` or `setWeights` can fill. The weight named `half` is stored in half precision. */
+function withoutNumbers(layer: Layer, model: string, half: string | undefined): Layer {
   const initializer = (): never => {
     throw new WeftgradError('argument', `The frozen ${model} has no weights yet; call its \`load\` first.`)
   }
-  return { ...layer, weights: (inputs) => layer.weights(inputs).map((spec) => ({ ...spec, initializer })) }
+  const empty = (spec: WeightSpec): WeightSpec => ({
+    ...{ ...spec, initializer },
+    ...(spec.name === half ? { encoding: halfPrecision } : {}),
+  })
+  return { ...layer, weights: (inputs) => layer.weights(inputs).map(empty) }
 }
 
 /** A normalisation with fixed statistics. */

@@ -5,14 +5,14 @@
  */
 
 import { WeftgradError } from '../errors.ts'
-import { alignUp } from '../gpu/alignment.ts'
+import { alignUp, wordBytes } from '../gpu/alignment.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Shape, Storage } from '../graph/node.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { leaf, Tensor } from '../operators/tensor.ts'
 import { Random } from '../random.ts'
-import type { WeightSpec } from './layers.ts'
+import type { WeightEncoding, WeightSpec } from './layers.ts'
 
 /** Weights on the host, by name, `<layer>/<weight>`, in the model's order. */
 export type WeightNumbers = ReadonlyMap<
@@ -42,10 +42,15 @@ export interface ModelWeight {
   readonly part: number
   /** Bytes from the start of that buffer. */
   readonly offset: number
+  /**
+   * How it is stored there, if not as f32.
+   * @internal
+   */
+  readonly encoding?: WeightEncoding | undefined
 }
 
 /** The position of a weight in the model's buffers. */
-export type WeightPlace = Pick<ModelWeight, 'trainable' | 'part' | 'offset' | 'shape'>
+export type WeightPlace = Pick<ModelWeight, 'trainable' | 'part' | 'offset' | 'shape' | 'encoding'>
 
 /** Returns a weight's numbers, row-major. The array is read once; it is not kept or written to. */
 export type ReadWeight = (weight: ModelWeight) => Promise<Float32Array>
@@ -97,11 +102,12 @@ export class WeightMemory {
   }
 
   /** Adds a weight. All must be declared before the first is put on a device. */
-  declare(layer: string, { name: own, shape, initializer }: WeightSpec, trainable: boolean): ModelWeight {
+  declare(layer: string, { name: own, shape, initializer, encoding }: WeightSpec, trainable: boolean): ModelWeight {
     const name = `${layer}/${own}`
-    const place = { ...this.#placeFor(alignUp(bytesOf({ shape })), trainable), trainable, shape }
+    const kept = { shape, encoding }
+    const place = { ...this.#placeFor(alignUp(bytesOf(kept)), trainable), trainable, ...kept }
     this.#initial.set(name, () => initializer(shape, new Random(this.#seed, name)))
-    const tensor = new Tensor(leaf(new WeightStorage(this, place), { shape, dtype: 'f32' }))
+    const tensor = new Tensor(leaf(new WeightStorage(this, place), { shape, dtype: encoding?.dtype ?? 'f32' }))
     const weight = { name, tensor, ...place }
     this.#weights.push(weight)
     return weight
@@ -148,7 +154,7 @@ export class WeightMemory {
     if (this.#buffers !== undefined) return
     const buffers = this.#allocate(device)
     try {
-      for (const weight of this.#weights) write(sliceIn(buffers, weight), this.#hostNumbers(weight))
+      for (const weight of this.#weights) write(sliceIn(buffers, weight), this.#hostNumbers(weight), weight)
     } catch (error) {
       release(buffers)
       throw error
@@ -169,13 +175,14 @@ export class WeightMemory {
         const { buffer, offset } = sliceIn(fresh, weight)
         for (let from = 0; from < data.byteLength; from += mostUnderWay) {
           const part = data.subarray(from / 4, (from + mostUnderWay) / 4)
-          write(buffer.slice(offset + from, part.byteLength), part)
+          const share = storedBytes(weight) / 4
+          write(buffer.slice(offset + from * share, wordBytes(part.byteLength * share)), part, weight)
           underWay += part.byteLength
           if (underWay < mostUnderWay) continue
           await device.idle()
           underWay = 0
         }
-        bytes += data.byteLength
+        bytes += bytesOf(weight)
         onProgress?.({ weight, bytes, totalBytes })
       }
       await device.idle()
@@ -240,7 +247,7 @@ export class WeightMemory {
   async read(weight: ModelWeight): Promise<Float32Array> {
     this.#refuseDisposed()
     if (this.#buffers === undefined) return Float32Array.from(this.#hostNumbers(weight))
-    return new Float32Array(await this.#buffers.trainable.device.read(sliceIn(this.#buffers, weight)))
+    return numbersOf(await this.#buffers.trainable.device.read(sliceIn(this.#buffers, weight)), weight)
   }
 
   /** `Model.weightNumbers`. */
@@ -250,7 +257,7 @@ export class WeightMemory {
     return new Map(
       this.#weights.map((weight, i) => {
         const onDevice = bytes?.[i]
-        const data = onDevice === undefined ? Float32Array.from(this.#hostNumbers(weight)) : new Float32Array(onDevice)
+        const data = onDevice === undefined ? Float32Array.from(this.#hostNumbers(weight)) : numbersOf(onDevice, weight)
         return [weight.name, { shape: weight.shape, data }]
       }),
     )
@@ -264,9 +271,13 @@ export class WeightMemory {
   /** `Model.setWeights`. */
   set(numbers: WeightNumbers): void {
     this.#refuseDisposed()
-    for (const { weight, data } of this.#matched(numbers)) {
+    const matched = this.#matched(numbers)
+    // The first pass throws, if any does, before anything is written.
+    const { device } = this
+    if (device !== undefined) for (const { weight, data } of matched) weight.encoding?.encode(data, weight.name, device)
+    for (const { weight, data } of matched) {
       if (this.#buffers === undefined) this.#host.set(weight.name, Float32Array.from(data))
-      else write(sliceIn(this.#buffers, weight), data)
+      else write(sliceIn(this.#buffers, weight), data, weight)
     }
   }
 
@@ -321,9 +332,15 @@ class WeightStorage implements Storage {
   }
 }
 
-function bytesOf({ shape }: Pick<ModelWeight, 'shape'>): number {
-  return elementCount(shape) * 4
-}
+type Stored = Pick<ModelWeight, 'shape' | 'encoding'>
+
+/** Bytes of one number on the device. */
+const storedBytes = ({ encoding }: Stored): number => encoding?.elementBytes ?? 4
+
+const bytesOf = (weight: Stored): number => wordBytes(elementCount(weight.shape) * storedBytes(weight))
+
+const numbersOf = (bytes: ArrayBuffer, { shape, encoding }: Stored): Float32Array =>
+  encoding?.decode(bytes, elementCount(shape)) ?? new Float32Array(bytes)
 
 function sliceIn({ trainable, fixed }: WeightBuffers, place: WeightPlace): BufferSlice {
   const buffer = place.trainable ? trainable : fixed[place.part]
@@ -335,12 +352,13 @@ function release({ trainable, fixed }: WeightBuffers): void {
   for (const buffer of [trainable, ...fixed]) buffer.dispose()
 }
 
-function write(slice: BufferSlice, data: Float32Array): void {
+function write(slice: BufferSlice, data: Float32Array, { name, encoding }: ModelWeight): void {
   // WebGPU does not accept shared memory, so that is copied first, as is anything but a Float32Array.
   const { buffer, byteOffset, length } = data
   const isOwn = data instanceof Float32Array && buffer instanceof ArrayBuffer
   const own = isOwn ? new Float32Array(buffer, byteOffset, length) : Float32Array.from(data)
-  slice.buffer.device.write(slice, own)
+  const { device } = slice.buffer
+  device.write(slice, encoding?.encode(own, name, device) ?? own)
 }
 
 /** Throws 'mismatch' for numbers that do not fill the weight, 'data' if any is not finite. */

@@ -17,7 +17,10 @@ export function refuse(operator: string, inputs: readonly (TensorType | undefine
   })
 }
 
-/** Checks the dtypes and, if given, the ranks of the operands present. Throws 'shape'. */
+/**
+ * Checks the dtypes and, if given, the ranks of the operands present. Throws 'shape'. An f16 tensor passes for f32:
+ * `makeNode` refuses it where the operation does not read it.
+ */
 export function take(
   operator: string,
   inputs: readonly (TensorType | undefined)[],
@@ -26,7 +29,7 @@ export function take(
   const given = inputs.filter((type) => type !== undefined)
   const fits = given.every((type, i) => {
     const { dtype = 'f32', rank = type.shape.length } = wanted[i] ?? {}
-    return type.dtype === dtype && type.shape.length === rank
+    return (type.dtype === 'f16' ? 'f32' : type.dtype) === dtype && type.shape.length === rank
   })
   if (fits) return
   const names = given.map((_, i) => {
@@ -50,6 +53,9 @@ export function broadcastShapes(operator: string, types: readonly TensorType[]):
   const shape = broadcast(types.map((t) => t.shape))
   return shape ?? refuse(operator, types, 'extents must be equal or 1, counted from the last axis')
 }
+
+/** Whether a kernel is in half precision; undefined if not, so that the keys of others have no such field. */
+export const isHalf = ({ dtype }: Pick<TensorType, 'dtype'>): true | undefined => dtype === 'f16' || undefined
 
 export type Shape4 = readonly [number, number, number, number]
 

@@ -11,7 +11,7 @@ import type { FusedActivation } from '../kernels/wgsl/activation.ts'
 import { checkOptions, countFrom1 } from '../options.ts'
 import type { Activation } from './activation.ts'
 import { activate, activationOf, anActivation } from './activation.ts'
-import { extentOf, extentsOf4, f32, refuse, take } from './checks.ts'
+import { extentOf, extentsOf4, f32, isHalf, refuse, take } from './checks.ts'
 import { add } from './elementwise.ts'
 import { fuseConvolutionAndPool } from './fusion/conv2d-pool.ts'
 import type { Operator, TypesOf } from './operator.ts'
@@ -24,6 +24,7 @@ import { convGeometry, convKinds, transposedExtents } from './window.ts'
 export interface Conv2dAttributes extends ConvGeometry {
   readonly filters: number
   readonly groups: number
+  readonly halfKernel?: true | undefined
 }
 
 type Operands = [x: Tensor, kernel: Tensor, bias?: Tensor]
@@ -33,6 +34,7 @@ const plain = { bias: false, activation: 'linear' } as const
 /** A convolution. Inputs: x, kernel, optional bias. */
 const conv2dOp: Operator<Conv2dAttributes, Operands> = {
   name: 'conv2d',
+  half: 1,
   shape: conv2dShape,
   lower: ({ inputs, attributes }, kernels) =>
     planOf('conv2d', { ...attributes, bias: inputs.length === 3, activation: 'linear' }, kernels),
@@ -51,6 +53,7 @@ const conv2dOp: Operator<Conv2dAttributes, Operands> = {
 /** A convolution with its activation, in one kernel. Made by fusion. */
 const activatedConv2dOp: Operation<Conv2dAttributes & { readonly activation: FusedActivation }> = {
   name: 'conv2d',
+  half: 1,
   shape: (inputs, attributes) => conv2dShape(inputs as TypesOf<Operands>, attributes),
   lower: ({ inputs, attributes }, kernels) => planOf('conv2d', { ...attributes, bias: inputs.length === 3 }, kernels),
 }
@@ -143,7 +146,8 @@ export function conv2d(
   const { activation = 'linear', groups = 1 } = checkOptions('conv2d', options, kinds)
   const geometry = convGeometry('conv2d', x.shape, kernel.shape, options)
   const inputs: Operands = bias === undefined ? [x, kernel] : [x, kernel, bias]
-  return activate(activation, apply(conv2dOp, inputs, { ...geometry, filters: extentOf(kernel.shape, 3), groups }))
+  const attributes = { ...geometry, filters: extentOf(kernel.shape, 3), groups, halfKernel: isHalf(kernel) }
+  return activate(activation, apply(conv2dOp, inputs, attributes))
 }
 
 /**

@@ -8,7 +8,7 @@ import type { FusedActivation } from '../kernels/wgsl/activation.ts'
 import { checkOptions } from '../options.ts'
 import type { Activation } from './activation.ts'
 import { activate, activationOf, anActivation } from './activation.ts'
-import { extentOf, f32, refuse, take } from './checks.ts'
+import { extentOf, f32, isHalf, refuse, take } from './checks.ts'
 import { matmul } from './matmul.ts'
 import { reshape } from './movement.ts'
 import type { Operator, TypesOf } from './operator.ts'
@@ -21,6 +21,7 @@ type Operands = [x: Tensor, kernel: Tensor, bias?: Tensor]
 /** A dense layer. Inputs: x [..., in], kernel [in, out], optional bias [out]. */
 const denseOp: Operator<NoAttributes, Operands> = {
   name: 'dense',
+  half: 1,
   shape: denseShape,
   lower: (node, kernels) => kernels.plan(matmulKernels, keyOf(node, 'linear')),
   absorb(_, reader) {
@@ -41,6 +42,7 @@ const denseOp: Operator<NoAttributes, Operands> = {
 /** A dense layer with its activation, in one kernel. Made by fusion. */
 const activatedDenseOp: Operation<{ readonly activation: FusedActivation }> = {
   name: 'dense',
+  half: 1,
   shape: (inputs) => denseShape(inputs as TypesOf<Operands>),
   lower: (node, kernels) => kernels.plan(matmulKernels, keyOf(node, node.attributes.activation)),
 }
@@ -55,12 +57,12 @@ function denseShape(inputs: TypesOf<Operands>): TensorType[] {
 }
 
 function keyOf(node: Node, activation: FusedActivation): Parameters<typeof matmulKernels.prefer>[0] {
-  const { shape } = inputOf(node, 1).type
-  const [k, n] = [extentOf(shape, 0), extentOf(shape, 1)]
+  const { type } = inputOf(node, 1)
+  const [k, n] = [extentOf(type.shape, 0), extentOf(type.shape, 1)]
   return {
     ...{ batch: 1, m: elementCount(inputOf(node, 0).type.shape) / k, n, k },
     ...{ transposeA: false, transposeB: false, batchedA: false, batchedB: false },
-    ...{ bias: node.inputs.length === 3, activation },
+    ...{ bias: node.inputs.length === 3, activation, halfB: isHalf(type) },
   }
 }
 

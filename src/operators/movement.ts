@@ -17,6 +17,7 @@ import type { Pair } from './window.ts'
 
 export const reshapeOp: Operator<{ readonly shape: Shape }, [x: Tensor]> = {
   name: 'reshape',
+  half: 0,
   shape(inputs, { shape }) {
     const [x] = inputs
     if (elementCount(x.shape) !== elementCount(shape))
@@ -68,6 +69,7 @@ export interface SliceAttributes {
 
 export const sliceOp: Operator<SliceAttributes, [x: Tensor]> = {
   name: 'slice',
+  half: 0,
   shape(inputs, { begin, size }) {
     const [x] = inputs
     const { shape } = x

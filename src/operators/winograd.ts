@@ -7,7 +7,7 @@ import { winograd } from '../kernels/conv2d/winograd/winograd.ts'
 import type { FusedActivation } from '../kernels/wgsl/activation.ts'
 import type { Activation } from './activation.ts'
 import { activate, activationOf } from './activation.ts'
-import { extentOf, f32, refuse, take } from './checks.ts'
+import { extentOf, f32, isHalf, refuse, take } from './checks.ts'
 import { halves } from './fusion/conv2d-pool.ts'
 import type { Operator } from './operator.ts'
 import { apply, noDerivative } from './operator.ts'
@@ -19,6 +19,7 @@ import { convGeometry } from './window.ts'
 interface WinogradAttributes extends ConvGeometry {
   readonly filters: number
   readonly tile: TileSide
+  readonly halfKernel?: true | undefined
 }
 
 type Operands = [x: Tensor, filters: Tensor, bias?: Tensor]
@@ -30,6 +31,7 @@ const outputOf = ({ batch, outHeight, outWidth, filters }: WinogradAttributes) =
 /** Inputs: x, transformed filters, optional bias. */
 const winogradOp: Operator<WinogradAttributes, Operands> = {
   name: 'conv2d',
+  half: 1,
   shape: (_, attributes) => outputOf(attributes),
   lower: ({ inputs, attributes }, kernels) =>
     kernels.plan(winograd, { ...attributes, groups: 1, bias: inputs.length === 3, activation: 'linear' }),
@@ -44,6 +46,7 @@ const winogradOp: Operator<WinogradAttributes, Operands> = {
 /** The same with its activation, in one kernel. Made by fusion. */
 const activatedOp: Operation<WinogradAttributes & { readonly activation: FusedActivation }> = {
   name: 'conv2d',
+  half: 1,
   shape: (_, attributes) => outputOf(attributes),
   lower: ({ inputs, attributes }, kernels) =>
     kernels.plan(winograd, { ...attributes, groups: 1, bias: inputs.length === 3 }),
@@ -52,6 +55,7 @@ const activatedOp: Operation<WinogradAttributes & { readonly activation: FusedAc
 /** The same with its activation and the 2x2 max-pooling after it. Made by fusion. */
 const pooledOp: Operation<WinogradAttributes & { readonly activation: FusedActivation }> = {
   name: 'conv2dPool',
+  half: 1,
   shape: (_, { batch, outHeight, outWidth, filters }) => [f32([batch, outHeight >> 1, outWidth >> 1, filters])],
   lower: ({ inputs, attributes }, kernels) =>
     kernels.plan(winograd, { ...attributes, groups: 1, bias: inputs.length === 3, pooled: true }),
@@ -94,5 +98,6 @@ export function winogradConv2d(
     refuse('conv2d', types, `transformed filters are [${pointsOf(tile)}, channels, filters]`)
   const geometry = convGeometry('conv2d', x.shape, [3, 3, channels ?? 0, count ?? 0], { padding })
   const inputs: Operands = bias === undefined ? [x, filters] : [x, filters, bias]
-  return activate(activation, apply(winogradOp, inputs, { ...geometry, filters: count ?? 0, tile }))
+  const attributes = { ...geometry, filters: count ?? 0, tile, halfKernel: isHalf(filters) }
+  return activate(activation, apply(winogradOp, inputs, attributes))
 }

@@ -12,7 +12,7 @@ import type { BufferSlice, DeviceBuffer } from '../../gpu/device.ts'
 import type { DType, KernelPlan, Operand, SplitSum } from '../../kernels/kernel.ts'
 import { elementCount, flopsOf } from '../../kernels/kernel.ts'
 import type { LeafAttributes, Node, Storage, TensorType, Value } from '../node.ts'
-import { isNode, keyOf, leafOp, outputOf, shapeText, topologicalOrder } from '../node.ts'
+import { isNode, keyOf, leafOp, outputOf, refuseHalf, shapeText, topologicalOrder } from '../node.ts'
 import { planCopy } from '../rewrite/elementwise-chain.ts'
 import { rewrite } from '../rewrite/rewrite.ts'
 import { Arenas } from './arena.ts'
@@ -129,7 +129,7 @@ export interface PlanOptions extends ChooserOptions {
   readonly leafBuffer?: ((storage: Storage) => DeviceBuffer | undefined) | undefined
 }
 
-const elementBytes: Readonly<Record<DType, number>> = { f32: 4, u32: 4, u8: 1 }
+const elementBytes: Readonly<Record<DType, number>> = { f32: 4, u32: 4, u8: 1, f16: 2 }
 
 export function bytesOf(type: TensorType): number {
   return elementCount(type.shape) * elementBytes[type.dtype]
@@ -141,6 +141,7 @@ export function bytesOf(type: TensorType): number {
  */
 export function planGraph(wanted: readonly Wanted[], options: PlanOptions): Plan {
   const traced = wanted.map((w) => w.value)
+  if (traced.some(({ type }) => type.dtype === 'f16')) refuseHalf('evaluate')
   const values = options.fuse === false ? traced : rewrite(traced, options.target)
   const outputs = values.map((value, i): Wanted => ({ ...wanted[i], value }))
   return new Planner(outputs, options).plan()
@@ -274,6 +275,8 @@ class Planner {
   }
 
   #place(node: Node, position: number, lastUse: Map<string, number>, direct: Map<string, BufferSlice>): void {
+    // A slice that cannot be read in place.
+    if (node.outputs[0]?.dtype === 'f16') refuseHalf(node.op.name)
     const kernel = node.op.lower(node, this.#chooser.reading(node))
     const inputs = node.inputs.map((value) => this.#locate(value))
     const readArenas = new Set(inputs.flatMap((location) => (location.kind === 'arena' ? [location.arena] : [])))

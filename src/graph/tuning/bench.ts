@@ -131,13 +131,15 @@ function tileOf(dtype: TensorType['dtype']): Uint8Array {
   let tile = tiles.get(dtype)
   if (tile === undefined) {
     const random = new Random(1, `tuning ${dtype}`)
-    if (dtype === 'u8') tile = Uint8Array.from({ length: tileLength }, () => random.below(256))
+    const length = { length: tileLength }
+    if (dtype === 'u8') tile = Uint8Array.from(length, () => random.below(256))
     else {
-      const length = { length: tileLength }
+      // Two halves from 1/16 to 1/2, of which each power of two is as likely.
+      const halves = (): number => 0x2c002c00 + random.below(0xc00) * 0x10000 + random.below(0xc00)
       const numbers =
         dtype === 'f32'
           ? Float32Array.from(length, () => random.uniform() * 1.5 - 0.5)
-          : Uint32Array.from(length, () => random.below(5))
+          : Uint32Array.from(length, () => (dtype === 'f16' ? halves() : random.below(5)))
       tile = new Uint8Array(numbers.buffer)
     }
     tiles.set(dtype, tile)

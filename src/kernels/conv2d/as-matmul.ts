@@ -34,7 +34,15 @@ export function matmulOf(product: ConvProduct, key: Conv2dKey): MatmulKey | unde
   const plain = { ...single, transposeA: false, transposeB: false }
   switch (product) {
     case 'conv2d':
-      return { ...plain, m: outPixels, n: filters, k: taps, bias: key.bias, activation: key.activation }
+      return {
+        ...plain,
+        m: outPixels,
+        n: filters,
+        k: taps,
+        bias: key.bias,
+        activation: key.activation,
+        halfB: key.halfKernel,
+      }
     case 'conv2d.inputGradient':
       return { ...plain, m: outPixels, n: taps, k: filters, transposeB: true }
     case 'conv2d.filterGradient':

@@ -30,7 +30,7 @@ import {
 } from '../schedule/subgroup-tile.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { allOf, repeat } from '../wgsl/text.ts'
+import { allOf, repeat, storedType } from '../wgsl/text.ts'
 import type { SubgroupName } from './family.ts'
 import { convFamily } from './family.ts'
 import type { Conv2dKey } from './plain.ts'
@@ -57,16 +57,21 @@ function tileRows(wanted: number, columnVector: number, rows: number): number {
   return Math.min(columnVector <= 2 ? wanted * 2 : wanted, rows)
 }
 
-const supports = /* @__PURE__ */ conv2dSupports(
-  { strides: true, dilation: true, padTop: true, padLeft: true, groups: false, bias: true, activation: true },
-  (_, target) => target.subgroupSize !== undefined,
-)
+const supportsOf = (halfKernel: boolean) =>
+  conv2dSupports(
+    {
+      ...{ strides: true, dilation: true, padTop: true, padLeft: true },
+      ...{ groups: false, bias: true, activation: true, halfKernel },
+    },
+    (_, target) => target.subgroupSize !== undefined,
+  )
+const supports = /* @__PURE__ */ supportsOf(false)
 
 function forwardVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
   const name: SubgroupName = `subgroupRows${wantedRows}`
   return {
     name,
-    supports,
+    supports: supportsOf(true),
     plan(key, target): KernelPlan {
       const subgroupSize = subgroupSizeOf(target)
       const columnVector = columnVectorFor(key.filters, subgroupSize)
@@ -102,9 +107,10 @@ function forwardVariant(wantedRows: 8 | 16): Variant<Conv2dKey, SubgroupName> {
           dispatch({
             label: `conv2d/${name}`,
             subgroups: target,
+            f16: key.halfKernel,
             bindings: [
               reads('image', input(0), leftType(tile)),
-              reads('kernel', input(1), rightType(tile)),
+              reads('kernel', input(1), storedType(type, key.halfKernel)),
               writes('result', output(0), type),
               ...(key.bias ? [reads('bias', input(2), type)] : []),
             ],
@@ -155,7 +161,7 @@ ${padded ? `      let inside${r} = ${allOf(`u32(y${r}) < u.inputHeight`, `u32(x$
 ${total.loop(
   ['v', '0u', 'u.runVectors'],
   `${repeat(loads, (r) => `    let a${r} = ${padded ? `select(${leftType(tile)}(0), image[address${r} + v], inside${r})` : `image[address${r} + v]`};`)}
-${repeat(unroll, (k) => `    let b${k}_0 = kernel[(kernelRow + ${k}u) * u.columnVectors + column0];`)}
+${repeat(unroll, (k) => `    let b${k}_0 = ${type}(kernel[(kernelRow + ${k}u) * u.columnVectors + column0]);`)}
 ${rankUpdate(tile)}
         kernelRow += ${unroll}u;`,
 )}

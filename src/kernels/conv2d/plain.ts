@@ -13,6 +13,7 @@ import type { FusedActivation } from '../wgsl/activation.ts'
 import { activationFunction } from '../wgsl/activation.ts'
 import type { LongSum, SumExtents } from '../wgsl/long-sum.ts'
 import { longSum } from '../wgsl/long-sum.ts'
+import { storedType } from '../wgsl/text.ts'
 
 export interface Conv2dKey extends ConvGeometry {
   readonly filters: number
@@ -24,6 +25,8 @@ export interface Conv2dKey extends ConvGeometry {
   /** Whether to add a third input [filters]. */
   readonly bias: boolean
   readonly activation: FusedActivation
+  /** Whether the kernel is stored as f16: forward only. Sums are f32. */
+  readonly halfKernel?: boolean | undefined
 }
 
 type Conv2dFeature = Exclude<keyof Conv2dKey, GeometryExtent | 'filters'>
@@ -34,6 +37,7 @@ export const conv2dSupports = /* @__PURE__ */ capabilities<Conv2dKey, Conv2dFeat
   groups: 1,
   bias: false,
   activation: 'linear',
+  halfKernel: false,
 })
 
 /** Throws 'shape' unless every extent is a positive whole number. */
@@ -82,6 +86,7 @@ function plainPlan(
     dispatches: [
       dispatch({
         label: `${name}/plain`,
+        f16: key.halfKernel,
         bindings,
         uniforms,
         workgroupSize,
@@ -103,7 +108,7 @@ function groupOf({ channels, filters, groups }: Conv2dKey): { groupChannels: num
   return { groupChannels: channels / groups, groupFilters: filters / groups }
 }
 
-const supports = /* @__PURE__ */ conv2dSupports({
+const canAll = {
   strides: true,
   dilation: true,
   padTop: true,
@@ -111,11 +116,12 @@ const supports = /* @__PURE__ */ conv2dSupports({
   groups: true,
   bias: true,
   activation: true,
-})
+}
+const supports = /* @__PURE__ */ conv2dSupports({ ...canAll, halfKernel: false })
 
 export const plainForward: Variant<Conv2dKey, 'plain'> = {
   name: 'plain',
-  supports,
+  supports: /* @__PURE__ */ conv2dSupports({ ...canAll, halfKernel: true }),
   plan: (key, target) =>
     plainPlan(
       'conv2d',
@@ -124,7 +130,7 @@ export const plainForward: Variant<Conv2dKey, 'plain'> = {
       key.batch * key.outHeight * key.outWidth * key.filters,
       [
         reads('image', input(0)),
-        reads('kernel', input(1)),
+        reads('kernel', input(1), storedType('f32', key.halfKernel)),
         writes('result', output(0)),
         ...(key.bias ? [reads('bias', input(2))] : []),
       ],
@@ -149,7 +155,7 @@ export const plainForward: Variant<Conv2dKey, 'plain'> = {
       let tap = (ky * u.kernelWidth + kx) * u.groupChannels;
 ${loop(
   ['channel', '0u', 'u.groupChannels'],
-  '        sum += image[pixel + channel] * kernel[(tap + channel) * u.filters + filter_];',
+  '        sum += image[pixel + channel] * f32(kernel[(tap + channel) * u.filters + filter_]);',
 )}
     }
   }`,

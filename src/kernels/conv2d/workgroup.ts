@@ -44,7 +44,10 @@ function tiledConv(product: ConvProduct, block: TiledBlock): Variant<Conv2dKey, 
   return {
     name: block.name,
     supports: conv2dSupports(
-      { strides: true, dilation: true, padTop: true, padLeft: true, groups: false, bias: true, activation: true },
+      {
+        ...{ strides: true, dilation: true, padTop: true, padLeft: true },
+        ...{ groups: false, bias: true, activation: true, halfKernel: product === 'conv2d' },
+      },
       (key, target) => suits(block, target) && splitsItsOwnWay(block, productOf(product, key), target),
     ),
     plan(key, target) {
@@ -82,8 +85,10 @@ const operands: Readonly<Record<ConvProduct, (key: Conv2dKey) => Pick<TiledProdu
 }
 
 /** The kernel or the gradient as a matrix [k, filters]. */
-function byFilters({ filters }: Conv2dKey): TiledOperand {
-  return matrixOperand({ side: 'Right', operand: input(1), along: 'positions', inner: filters, batchStride: '0u' })
+function byFilters({ filters, halfKernel }: Conv2dKey): TiledOperand {
+  return matrixOperand({
+    ...{ side: 'Right', operand: input(1), along: 'positions', inner: filters, batchStride: '0u', half: halfKernel },
+  })
 }
 
 /** Places position p of the windows over an image: the window's corner at tap (0, 0). */

@@ -279,10 +279,10 @@ function refuse(steps: readonly ElementwiseStep[], at: number, why: string): nev
   throw new WeftgradError('argument', `elementwise: step ${at} (${steps[at]?.kind}) ${why}.`, { steps, at })
 }
 
-/** The type of a tensor's values in a kernel. Throws 'shape' for u8. */
+/** The type of a tensor's values in a kernel. Throws 'shape' for u8 and f16. */
 export function valueType(dtype: DType): ValueType {
-  if (dtype === 'u8') {
-    throw new WeftgradError('shape', 'elementwise: only batch gathers read u8 tensors; gather or convert first.')
+  if (dtype === 'u8' || dtype === 'f16') {
+    throw new WeftgradError('shape', `elementwise: it does not read ${dtype} tensors; gather or convert first.`)
   }
   return dtype
 }

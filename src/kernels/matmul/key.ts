@@ -25,6 +25,8 @@ export interface MatmulKey {
   readonly mask?: boolean
   /** Whether a second output [n] holds the sums of the right operand's columns. See `canSumColumns`. */
   readonly columnSums?: boolean
+  /** Whether the right operand is stored as f16. Sums are f32. */
+  readonly halfB?: boolean | undefined
 }
 
 type MatmulFeature = Exclude<keyof MatmulKey, 'batch' | 'm' | 'n' | 'k'>
@@ -32,5 +34,5 @@ type MatmulFeature = Exclude<keyof MatmulKey, 'batch' | 'm' | 'n' | 'k'>
 /** See `capabilities`. */
 export const matmulSupports = /* @__PURE__ */ capabilities<MatmulKey, MatmulFeature>({
   ...{ transposeA: false, transposeB: false, batchedA: false, batchedB: false },
-  ...{ bias: false, activation: 'linear', mask: false, columnSums: false },
+  ...{ bias: false, activation: 'linear', mask: false, columnSums: false, halfB: false },
 })

@@ -28,7 +28,7 @@ import { activationFunction } from '../wgsl/activation.ts'
 import type { WgslFunction } from '../wgsl/functions.ts'
 import { exceeds } from '../wgsl/functions.ts'
 import { longSum } from '../wgsl/long-sum.ts'
-import { range, repeat } from '../wgsl/text.ts'
+import { range, repeat, storedType } from '../wgsl/text.ts'
 import type { MatmulKey } from './key.ts'
 import { matmulSupports } from './key.ts'
 import { tiledMatmuls } from './workgroup.ts'
@@ -62,6 +62,7 @@ const plainMatmul: Variant<MatmulKey, 'plain'> = {
     activation: true,
     mask: true,
     columnSums: true,
+    halfB: true,
   }),
   plan(key, target): KernelPlan {
     const workgroupSize = plainWorkgroupSize(target)
@@ -76,7 +77,11 @@ const plainMatmul: Variant<MatmulKey, 'plain'> = {
       dispatches: [
         dispatch({
           label: 'matmul/plain',
-          bindings: [...operands(key, 'f32', 'f32', 'f32'), ...(sums ? [writes('sums', output(1))] : [])],
+          f16: key.halfB,
+          bindings: [
+            ...operands(key, 'f32', storedType('f32', key.halfB), 'f32'),
+            ...(sums ? [writes('sums', output(1))] : []),
+          ],
           uniforms: { count, m: key.m, n: key.n, k: key.k, ...strides(key, 1, 1) },
           workgroupSize,
           workgroups: Math.ceil((count + (sums ? key.n : 0)) / workgroupSize),
@@ -89,7 +94,7 @@ const plainMatmul: Variant<MatmulKey, 'plain'> = {
 ${total.whole(
   ['k', '0u', 'u.k'],
   `    sum += ${sums ? `select(${left}, 1.0, index >= u.count)` : left}
-         * right[batch * u.strideB + ${key.transposeB ? 'column * u.k + k' : 'k * u.n + column'}];`,
+         * f32(right[batch * u.strideB + ${key.transposeB ? 'column * u.k + k' : 'k * u.n + column'}]);`,
 )}
 ${sums ? '  if (index >= u.count) { sums[column] = sum; return; }' : ''}
   result[index] = ${finish(key, 'f32', 'sum', 'bias[column]', 'mask[index]')};`,
@@ -173,6 +178,7 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey, SubgroupName>
         activation: true,
         mask: true,
         columnSums: true,
+        halfB: true,
       },
       (_, target) => target.subgroupSize !== undefined,
     ),
@@ -182,6 +188,7 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey, SubgroupName>
       const leftWidth = key.transposeA ? rowVector : unroll
       const rightWidth = key.transposeB ? unroll : columnVector
       const type = vectorType(columnVector)
+      const right = storedType(rightType(tile), key.halfB)
       const rowTiles = Math.ceil(key.m / tile.rows)
       const columnTiles = Math.ceil(key.n / tileColumns(tile))
       const slabs = key.k / unroll
@@ -199,14 +206,15 @@ function subgroupVariant(shape: SubgroupShape): Variant<MatmulKey, SubgroupName>
       const product = dispatch({
         label,
         subgroups: target,
+        f16: key.halfB,
         bindings: last
           ? [
-              ...operands(key, leftType(tile), rightType(tile), type),
+              ...operands(key, leftType(tile), right, type),
               ...(key.columnSums === true ? [writes('sums', output(1), type)] : []),
             ]
           : [
               reads('left', input(0), leftType(tile)),
-              reads('right', input(1), rightType(tile)),
+              reads('right', input(1), right),
               writes('result', scratch(0), type),
             ],
         uniforms: {
@@ -305,16 +313,19 @@ function declareRight(tile: SubgroupTile): string {
 }
 
 function loads(tile: SubgroupTile): string {
+  const type = rightType(tile)
   const lines: string[] = []
   for (let r = 0; r < leftLoads(tile); r++) {
     const step = tile.rowLayout === 'lanes' ? 'slab' : `slab * ${tile.unroll}u * u.rowGroups`
     lines.push(`    let a${r} = left[left${r} + ${step}];`)
   }
   for (let j = 0; j < tile.columnGroups; j++) {
-    if (tile.columnLayout === 'lanes') lines.push(`    let b${j} = right[right${j} + slab];`)
+    if (tile.columnLayout === 'lanes') lines.push(`    let b${j} = ${type}(right[right${j} + slab]);`)
     else
       for (let k = 0; k < tile.unroll; k++)
-        lines.push(`    let b${k}_${j} = right[right${j} + (slab * ${tile.unroll}u + ${k}u) * u.columnVectors];`)
+        lines.push(
+          `    let b${k}_${j} = ${type}(right[right${j} + (slab * ${tile.unroll}u + ${k}u) * u.columnVectors]);`,
+        )
   }
   return lines.join('\n')
 }

@@ -21,6 +21,7 @@ function tiledMatmul(block: TiledBlock): Variant<MatmulKey, TiledName> {
         activation: true,
         mask: true,
         columnSums: true,
+        halfB: true,
       },
       ({ m, n, k, ...key }, target) =>
         suits(block, target) && splitsItsOwnWay(block, { ...key, rows: m, columns: n, terms: k }, target),
@@ -40,6 +41,7 @@ function tiledMatmul(block: TiledBlock): Variant<MatmulKey, TiledName> {
         along: key.transposeB ? 'k' : 'positions',
         inner: key.transposeB ? k : n,
         batchStride: 'u.strideB',
+        half: key.halfB,
       })
       const product: TiledProduct = {
         ...{ label: 'matmul', batch, rows: m, columns: n, terms: k, left, right, bias, activation },

@@ -21,6 +21,8 @@ export const nowhere = '0x80000000u'
 /** One operand of the product: the rows of the left one and the columns of the right one are its *positions*. */
 export interface TiledOperand {
   readonly binding: Binding
+  /** What its loads return; `vec4f` by default. */
+  readonly type?: SlabType
   /** The contiguous axis in memory, along which vectors are loaded: successive k, or positions. */
   readonly along: 'k' | 'positions'
   /**
@@ -60,6 +62,7 @@ export function pieceOf(
   firstLane = 0,
 ): Piece {
   const name = side.toLowerCase()
+  const { type = 'vec4f' } = operand
   const vectors = extent / 4
   const first = side === 'Left' ? 'firstRow' : 'firstColumn'
   const isAlongK = operand.along === 'k'
@@ -81,7 +84,7 @@ ${repeat(4, (i) => `        ${name}At${i} = enter${side}(${name}Place${i}, ky, k
   let ${name}K = ${k};
 ${repeat(isAlongK ? 4 : 1, (i) => `  let ${name}Place${i} = place${side}(batch, ${position(i)});`)}
 ${operand.byTap === true ? repeat(4, (i) => `  var ${name}At${i} = 0u;`) : ''}
-${repeat(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
+${repeat(4, (i) => `  var ${name}${i} = ${type}(0);`)}`,
     load: guarded(
       operand.byTap === true
         ? `${enter}\n${repeat(4, (i) => `      ${name}${i} = load${side}(${name}At${i} + tapSlab * ${slabTerms}u);`)}`
@@ -94,7 +97,7 @@ ${repeat(4, (i) => `  var ${name}${i} = vec4f(0);`)}`,
     ),
     keep: guarded(
       repeat(4, (i) => {
-        const across = `vec4f(${range(4)
+        const across = `${type}(${range(4)
           .map((j) => component(`${name}${j}`, 4, i))
           .join(', ')})`
         return `      ${name}Slab[(${name}K + ${i}u) * ${vectors}u + ${name}Vector] = ${slabType}(${isAlongK ? across : `${name}${i}`});`

@@ -1,5 +1,7 @@
 /** Small pieces of WGSL text, and lists for them, that several families need. Functions are in functions.ts. */
 
+import type { FloatType } from './functions.ts'
+
 /** The names of a vector's components. */
 export const components = 'xyzw'
 
@@ -29,4 +31,9 @@ export function repeat(count: number, line: (i: number) => string): string {
  */
 export function allOf(...conditions: readonly string[]): string {
   return conditions.map((condition) => `(${condition})`).join(' & ')
+}
+
+/** The type of an operand's elements in memory: this type, or its half. A kernel converts what it loads. */
+export function storedType(type: FloatType, isHalf = false): string {
+  return isHalf ? (type === 'f32' ? 'f16' : type.replace('f', 'h')) : type
 }

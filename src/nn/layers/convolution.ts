@@ -64,6 +64,7 @@ function productRole<Options extends ConvLayerOptions>(
     kernel,
     takesScale: (options.activation ?? 'linear') === 'linear',
     takesPadding: (options.padding ?? 'valid') === 'valid',
+    takesHalf: kernel !== 'depthwise_kernel',
     rebuilt: ({ name: other = name, ...changes }: RebuiltProduct) => make(other, { ...options, ...changes }),
   }
 }

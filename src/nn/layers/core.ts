@@ -3,6 +3,7 @@
 import { WeftgradError } from '../../errors.ts'
 import type { Shape } from '../../graph/node.ts'
 import { shapeText } from '../../graph/node.ts'
+import { bytesOf } from '../../graph/plan/plan.ts'
 import { elementCount } from '../../kernels/kernel.ts'
 import {
   add,
@@ -55,6 +56,7 @@ function makeDense(name: string, units: number, options: DenseLayerOptions = {})
       kernel: 'kernel',
       takesScale: activation === 'linear',
       takesPadding: false,
+      takesHalf: true,
       rebuilt: ({ name: other = name, useBias: withBias = useBias }) =>
         makeDense(other, units, { ...options, useBias: withBias }),
     },
@@ -71,7 +73,7 @@ function makeDense(name: string, units: number, options: DenseLayerOptions = {})
     call(inputs, weights) {
       const x = first(inputs, name)
       const [kernel, bias] = [needed(weights[0], name), weights[1]]
-      const blocks = rowBlocks(kernel.size / units, units)
+      const blocks = rowBlocks(kernel, units)
       const y = blocks.length > 1 ? productByBlocks(x, kernel, bias, blocks) : denseProduct(x, kernel, bias)
       return activated(activation, y)
     },
@@ -82,10 +84,13 @@ function makeDense(name: string, units: number, options: DenseLayerOptions = {})
 const portableBindingBytes = 128 * 2 ** 20
 
 /** Splits the rows of a larger kernel into blocks: VGG16's fc1 (411 MB) has four. */
-function rowBlocks(rows: number, columns: number): { readonly from: number; readonly count: number }[] {
-  const blocks = Math.ceil((rows * columns * 4) / portableBindingBytes)
-  // Blocks have a multiple of 64 rows, so that each starts at a multiple of 256 bytes for any number of columns.
-  const size = Math.ceil(rows / blocks / 64) * 64
+function rowBlocks(kernel: Tensor, columns: number): { readonly from: number; readonly count: number }[] {
+  const rows = kernel.size / columns
+  const blocks = Math.ceil(bytesOf(kernel.value.type) / portableBindingBytes)
+  // Blocks have a multiple of 64 rows of f32, 128 of f16, so that each starts at a multiple of 256 bytes for any number of
+  // columns.
+  const step = kernel.dtype === 'f16' ? 128 : 64
+  const size = Math.ceil(rows / blocks / step) * step
   return Array.from({ length: Math.ceil(rows / size) }, (_, i) => ({
     from: i * size,
     count: Math.min(size, rows - i * size),

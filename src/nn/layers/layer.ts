@@ -4,7 +4,8 @@
  */
 
 import { WeftgradError } from '../../errors.ts'
-import type { Shape } from '../../graph/node.ts'
+import type { Device } from '../../gpu/device.ts'
+import type { DType, Shape } from '../../graph/node.ts'
 import { shapeText } from '../../graph/node.ts'
 import type { Activation } from '../../operators/activation.ts'
 import type { ConvOptions } from '../../operators/conv2d.ts'
@@ -22,6 +23,23 @@ export interface WeightSpec {
   readonly initializer: Initializer
   /** False for weights that no gradient updates: moving statistics. */
   readonly trainable: boolean
+  /**
+   * How a device stores it, if not as f32. Freezing sets it.
+   * @internal
+   */
+  readonly encoding?: WeightEncoding | undefined
+}
+
+/**
+ * A form in which a device stores a weight. The host has float32.
+ * @internal
+ */
+export interface WeightEncoding {
+  readonly dtype: DType
+  readonly elementBytes: number
+  /** Bytes in whole words. Throws 'argument' for a device that cannot read them, 'data' for numbers out of range. */
+  encode(numbers: Float32Array, name: string, device: Device): Uint16Array<ArrayBuffer>
+  decode(bytes: ArrayBuffer, count: number): Float32Array
 }
 
 /** The context of a layer's call, besides inputs and weights. */
@@ -47,6 +65,8 @@ export type LayerRole =
       readonly takesScale: boolean
       /** True if zeros around the input can become the layer's padding. */
       readonly takesPadding: boolean
+      /** Whether the kernel may be stored in half precision: a matrix product or a convolution of all channels reads it. */
+      readonly takesHalf?: boolean
       /**
        * A convolution's kernel size and options, so that another algorithm can take its place.
        * @internal

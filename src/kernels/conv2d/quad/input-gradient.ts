@@ -11,7 +11,16 @@ import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import { deadCode, fits, flopsOf, mostTapNumbers, quadTilingOf } from './quad.ts'
 
 const supports = /* @__PURE__ */ conv2dSupports(
-  { strides: false, dilation: false, padTop: true, padLeft: true, groups: false, bias: true, activation: true },
+  {
+    strides: false,
+    dilation: false,
+    padTop: true,
+    padLeft: true,
+    groups: false,
+    bias: true,
+    activation: true,
+    halfKernel: false,
+  },
   (_, target) => prefersSubgroups(target),
 )
 

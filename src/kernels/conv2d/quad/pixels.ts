@@ -31,7 +31,16 @@ const mostKernelNumbers = 32 * mostTapNumbers
 const mostTapsInRow = 15
 
 const supports = /* @__PURE__ */ conv2dSupports(
-  { strides: false, dilation: false, padTop: false, padLeft: false, groups: false, bias: true, activation: true },
+  {
+    strides: false,
+    dilation: false,
+    padTop: false,
+    padLeft: false,
+    groups: false,
+    bias: true,
+    activation: true,
+    halfKernel: false,
+  },
   (_, target) => !prefersSubgroups(target),
 )
 

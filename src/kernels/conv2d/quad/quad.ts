@@ -105,7 +105,16 @@ export function quadTilingOf(key: Conv2dKey, target: Target): QuadTiling {
 }
 
 const supports = /* @__PURE__ */ conv2dSupports(
-  { strides: false, dilation: false, padTop: false, padLeft: false, groups: false, bias: true, activation: true },
+  {
+    strides: false,
+    dilation: false,
+    padTop: false,
+    padLeft: false,
+    groups: false,
+    bias: true,
+    activation: true,
+    halfKernel: false,
+  },
   (_, target) => prefersSubgroups(target),
 )
 

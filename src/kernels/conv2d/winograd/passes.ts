@@ -48,6 +48,8 @@ export interface Convolution extends Extents {
   /** The transformed filters: [points, from, to], or [points, to, from] if transposed. */
   readonly filters: Operand
   readonly transposed: boolean
+  /** Whether they are stored as f16. */
+  readonly halfKernel?: boolean | undefined
   readonly finish: Finish
 }
 
@@ -80,7 +82,7 @@ export function planPasses(work: Convolution, before: readonly number[], target:
   const points = pointsOf(tile)
   const matmulKey = {
     ...plainProduct,
-    ...{ batch: points, n: to.channels, k: from.channels, transposeB: work.transposed },
+    ...{ batch: points, n: to.channels, k: from.channels, transposeB: work.transposed, halfB: work.halfKernel },
   }
   return joined(
     passesOf({ batch, ...to }, Math.max(from.channels, to.channels), tile, target).map((rows) => {

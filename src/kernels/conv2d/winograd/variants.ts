@@ -41,7 +41,10 @@ const tiledOf = (product: ConvProduct, key: Conv2dKey): Images =>
 
 const supportsOf = (product: ConvProduct) =>
   conv2dSupports(
-    { strides: false, dilation: false, padTop: true, padLeft: true, groups: false, bias: true, activation: true },
+    {
+      ...{ strides: false, dilation: false, padTop: true, padLeft: true },
+      ...{ groups: false, bias: true, activation: true, halfKernel: false },
+    },
     (key) => {
       const { height, width } = tiledOf(product, key)
       return (

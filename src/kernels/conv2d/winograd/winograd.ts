@@ -27,9 +27,9 @@ export const winograd: Family<WinogradKey, 'passes'> = {
       name: 'passes',
       supports: () => true,
       plan(key, target) {
-        const { tile, activation, pooled = false } = key
+        const { tile, activation, pooled = false, halfKernel } = key
         const finish: Finish = { bias: key.bias ? input(2) : undefined, activation, pooled }
-        const filters = { filters: input(1), transposed: false }
+        const filters = { filters: input(1), transposed: false, halfKernel }
         const work: Convolution = { label: 'conv2d/winograd', ...forwardOf(key), tile, ...filters, finish }
         return { variant: 'passes', flops: directFlops(key), ...planPasses(work, [], target) }
       },
