@@ -4,6 +4,7 @@ import type { Target } from '../src/kernels/kernel.ts'
 import { planKernel } from '../src/kernels/kernel.ts'
 import type { GradientSplitSum } from '../src/kernels/training/state.ts'
 import {
+  blockStarts,
   confusion,
   finishStep,
   globalStepWord,
@@ -64,7 +65,7 @@ describe('finishStep', () => {
     }: { sums?: GradientSplitSum[]; partials?: Float32Array<ArrayBuffer>[]; before?: Uint32Array<ArrayBuffer> } = {},
   ) => {
     const { logits, labels, loss } = batchOf(batch, classes)
-    const plan = planKernel(finishStep, { batch, classes, columns: 1, count: gradients.length, sums }, target)
+    const plan = planKernel(finishStep, { batch, classes, metrics: [], count: gradients.length, sums }, target)
     const outputs = [new Float32Array(4 * stepRecordColumns), before, gradients] as const
     return runPlan(device(), plan, [loss, logits, labels, ...partials], outputs)
   }
@@ -161,7 +162,7 @@ describe('recordStep', () => {
       const correct = predictions.filter((p, i) => p === labels[i]).length
       const mean = loss.reduce((sum, value) => sum + value, 0) / batch
       for (const target of targets()) {
-        const plan = planKernel(recordStep, { batch, classes, columns: 1 }, target)
+        const plan = planKernel(recordStep, { batch, classes, metrics: [] }, target)
         const outputs = [record(4), state({ step: 2, global: 0xffffffff })] as const
         const [rows, after] = await runPlan(device(), plan, [loss, logits, labels], outputs)
         expect(rows[8]).toBeCloseTo(mean, 5)
@@ -174,7 +175,7 @@ describe('recordStep', () => {
 
   test('a loss that is not finite sets the flag, and the counters stay one past that step', async () => {
     const { logits, labels, loss } = batchOf(20, 4)
-    const plan = planKernel(recordStep, { batch: 20, classes: 4, columns: 1 }, targetOf(device()))
+    const plan = planKernel(recordStep, { batch: 20, classes: 4, metrics: [] }, targetOf(device()))
     for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       const bad = loss.slice()
       bad[13] = value
@@ -193,19 +194,21 @@ describe('recordStep', () => {
   })
 
   test.each(sizes)('adds the metrics of a batch of %i, with %i classes and without', async (batch, classes) => {
-    const columns = 4
+    const metrics = [1, 2]
     const { logits, labels, predictions } = batchOf(batch, classes)
     const correct = predictions.filter((p, i) => p === labels[i]).length
-    const numbers = Float32Array.from({ length: batch * columns }, () => random() * 3)
-    const sum = (column: number): number => numbers.reduce((s, x, i) => s + (i % columns === column ? x : 0), 0)
-    const width = recordWidth(columns)
+    const [, one = 0, two = 0] = blockStarts({ batch, metrics })
+    const numbers = Float32Array.from({ length: two + 2 * batch }, () => random() * 3)
+    const sum = (start: number, stride = 1): number =>
+      Array.from({ length: batch }, (_, row) => numbers[start + row * stride] ?? Number.NaN).reduce((a, b) => a + b)
+    const width = recordWidth(metrics)
     for (const target of targets())
       for (const counted of [classes, 0]) {
-        const plan = planKernel(recordStep, { batch, classes: counted, columns }, target)
+        const plan = planKernel(recordStep, { batch, classes: counted, metrics }, target)
         const inputs = counted === 0 ? [numbers] : [numbers, logits, labels]
         const before = new Float32Array(3 * width).fill(untouched)
         const [rows] = await runPlan(device(), plan, inputs, [before, state({ step: 1 })] as const)
-        const expected = [sum(0) / batch, counted === 0 ? 0 : correct, batch, 0, sum(1), sum(2), sum(3)]
+        const expected = [sum(0) / batch, counted === 0 ? 0 : correct, batch, 0, sum(one), sum(two, 2), sum(two + 1, 2)]
         for (const [i, x] of expected.entries())
           expect((rows[width + i] ?? Number.NaN) / (x || 1)).toBeCloseTo(x === 0 ? 0 : 1, 5)
         expect([...rows].toSpliced(width, width).every((value) => value === untouched)).toBe(true)
@@ -214,7 +217,7 @@ describe('recordStep', () => {
 
   test('a step beyond the record does not change it', async () => {
     const { logits, labels, loss } = batchOf(9, 4)
-    const plan = planKernel(recordStep, { batch: 9, classes: 4, columns: 1 }, targetOf(device()))
+    const plan = planKernel(recordStep, { batch: 9, classes: 4, metrics: [] }, targetOf(device()))
     const outputs = [record(3), state({ step: 3, flag: 1 })] as const
     const [rows, after] = await runPlan(device(), plan, [loss, logits, labels], outputs)
     expect(rows).toEqual(record(3))
@@ -243,7 +246,7 @@ describe('confusion', () => {
 test('invalid keys are refused', () => {
   const target: Target = { class: 'cpu', subgroupSize: 8, maxWorkgroupSize: 256, maxWorkgroupStorageBytes: 16384 }
   for (const count of [0, -1, 0.5, 2 ** 31])
-    expect(() => planKernel(finishStep, { batch: 1, classes: 1, columns: 1, count, sums: [] }, target)).toThrow(
+    expect(() => planKernel(finishStep, { batch: 1, classes: 1, metrics: [], count, sums: [] }, target)).toThrow(
       'finishStep',
     )
   for (const key of [
@@ -251,7 +254,7 @@ test('invalid keys are refused', () => {
     { batch: 3, classes: 1.5 },
     { batch: 2 ** 20, classes: 2 ** 20 },
   ]) {
-    expect(() => planKernel(recordStep, { ...key, columns: 1 }, target)).toThrow('recordStep')
+    expect(() => planKernel(recordStep, { ...key, metrics: [] }, target)).toThrow('recordStep')
     expect(() => planKernel(confusion, key, target)).toThrow('confusion')
   }
   expect(() => planKernel(confusion, { batch: 1, classes: 2 ** 16 }, target)).toThrow('confusion')

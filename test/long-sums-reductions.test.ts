@@ -166,7 +166,7 @@ describe('a training step', () => {
   const record = (numbers: HostArray | undefined): Numbers => Float32Array.of(numbers?.[0] ?? Number.NaN)
 
   test('the mean loss of a large batch', async () => {
-    const key = { batch: manyTerms, classes: 1, columns: 1 }
+    const key = { batch: manyTerms, classes: 1, metrics: [] }
     const inputs = [tenths(manyTerms), ones(manyTerms), new Uint32Array(manyTerms)]
     for (const kind of ['cpu', 'gpu'] as const) {
       const plan = planKernel(recordStep, key, targetOf(device(), { class: kind }))
@@ -187,7 +187,7 @@ describe('a training step', () => {
     expect(elementwiseError(result, () => tenth * parts)).toBeLessThan(bound)
 
     const pending = [{ splits: parts, count: 1, targets: [{ from: 0, to: 0, count: 1 }] }]
-    const step = planKernel(finishStep, { batch: 1, classes: 1, columns: 1, count: 1, sums: pending }, target)
+    const step = planKernel(finishStep, { batch: 1, classes: 1, metrics: [], count: 1, sums: pending }, target)
     const inputs = [ones(1), ones(1), new Uint32Array(1), tenths(parts)]
     const [, , gradients] = await runPlan(device(), step, inputs, [
       new Float32Array(4),

@@ -3,6 +3,7 @@
 import type { Batch, Dataset } from '../data/contract.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Choice, KernelTask, VariantTable } from '../graph/plan/choice.ts'
+import type { Wanted } from '../graph/plan/plan.ts'
 import type { PlacedKernel } from '../graph/run/bound-kernel.ts'
 import { Program, planFor, targetOf } from '../graph/run/program.ts'
 import { planKernel } from '../kernels/kernel.ts'
@@ -13,6 +14,7 @@ import { BatchOrder, cutIntoBatches, u32Leaf, writeOrder } from './batch-order.t
 import { withFittingBatch } from './fitting-batch.ts'
 import type { Model } from './model.ts'
 import type { RecordReader, Scores, TracedRows } from './objective.ts'
+import { recordInputs, wantedRows } from './objective.ts'
 import { gatherInputs } from './training-step.ts'
 
 /** What a pass computes from each batch. */
@@ -47,6 +49,8 @@ interface Part extends Batches {
 interface PassBuffers {
   readonly state: DeviceBuffer
   readonly record: DeviceBuffer
+  /** The numbers of a batch's rows, if there are metrics. */
+  readonly numbers: DeviceBuffer | undefined
 }
 
 /** Plans, compiles and runs passes with the same programs and memory. */
@@ -85,9 +89,11 @@ export class DataPass {
     try {
       const batches = cutIntoBatches(device, data.count, batchSize, own)
       const steps = batches.reduce((sum, one) => sum + one.steps, 0)
+      const { numbersBytes } = reader.sizes(Math.min(batchSize, data.count))
       const buffers: PassBuffers = {
         state: own(device.allocate(trainingStateWords * 4, 'evaluation state')),
         record: own(device.allocate(steps * reader.width * 4, 'evaluation record')),
+        numbers: numbersBytes === 0 ? undefined : own(device.allocate(numbersBytes, 'numbers of rows')),
       }
       const making = batches.map(async (batch): Promise<Part> => {
         const { program, recorded } = await createPart(settings, batch.order, buffers, steps)
@@ -139,7 +145,8 @@ export class DataPass {
       program.dispose()
       order.buffer.dispose()
     }
-    for (const buffer of Object.values<DeviceBuffer>({ ...this.#buffers })) buffer.dispose()
+    const { state, record, numbers } = this.#buffers
+    for (const buffer of [state, record, numbers]) buffer?.dispose()
   }
 }
 
@@ -149,28 +156,31 @@ function traceBatch({ model, data, trace }: PassSettings, order: BatchOrder, sta
   return trace(gatherInputs(model, data, order, state), mirrored)
 }
 
-const wantedOf = ({ rows, further = [] }: TracedPass) => [...rows.inputs, ...further].map(({ value }) => ({ value }))
+const wantedOf = ({ rows, further = [] }: TracedPass, numbers: DeviceBuffer | undefined): Wanted[] => [
+  ...wantedRows(rows, numbers),
+  ...further.map(({ value }) => ({ value })),
+]
 
 async function createPart(
   settings: PassSettings,
   order: BatchOrder,
-  { state, record }: PassBuffers,
+  { state, record, numbers }: PassBuffers,
   steps: number,
 ): Promise<{ readonly program: Program; readonly recorded: number }> {
   const { data, reader, variants = {}, after } = settings
   const { device } = data
   const traced = traceBatch(settings, order, state)
-  const { key, inputs } = traced.rows
-  const plan = planFor(device, wantedOf(traced), { variants })
+  const { key, metrics, counted } = traced.rows
+  const plan = planFor(device, wantedOf(traced, numbers), { variants })
   const program = await Program.create(device, plan, `evaluation of ${order.batch}`, (results) => [
-    ...(after?.(results.slice(0, inputs.length), key) ?? []),
+    ...(after?.(recordInputs(traced.rows, results, numbers), key) ?? []),
     {
       plan: planKernel(recordStep, key, targetOf(device)),
-      inputs: results.slice(0, inputs.length),
+      inputs: recordInputs(traced.rows, results, numbers),
       outputs: [record.slice(0, steps * reader.width * 4), state.slice()],
     },
   ])
-  return { program, recorded: inputs.length }
+  return { program, recorded: 1 + metrics.length + counted.length }
 }
 
 const defaultBatchSize = 256
@@ -188,5 +198,5 @@ export function passTasks(settings: PassSettings): readonly KernelTask[] {
   using state = device.allocate(trainingStateWords * 4, 'evaluation state')
   const order = new BatchOrder(device, Math.min(settings.batchSize ?? defaultBatch(model, data), data.count), 1)
   using _buffer = order.buffer
-  return planFor(device, wantedOf(traceBatch(settings, order, state)), { record: true }).tasks
+  return planFor(device, wantedOf(traceBatch(settings, order, state), undefined), { record: true }).tasks
 }

@@ -151,7 +151,7 @@ class TrainingRun {
       const { variants = {}, optimizer, batchSize } = options
       const batches = cutIntoBatches(device, train.count, batchSize, own)
       const steps = batches.reduce((sum, one) => sum + one.steps, 0)
-      const memory = own(TrainingMemory.of(model, optimizer, steps, reader.width))
+      const memory = own(TrainingMemory.of(model, optimizer, steps, reader.sizes(Math.min(batchSize, train.count))))
       const settings = settingsOf(model, data, options, objective, monitor)
       const step: StepSettings = { objective, chances: { seed: settings.seed, augmentation: options.augmentation } }
       const makingParts = batches.map(async ({ order, steps }): Promise<Part> => {

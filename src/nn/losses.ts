@@ -29,7 +29,7 @@ import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { aList, checkOptions, countFrom0, fraction, positive } from '../options.ts'
 import type { Loss } from './objective.ts'
-import { misfit, rowMean, sameSize } from './objective.ts'
+import { misfit, rowMean } from './objective.ts'
 
 /** Options of {@link sparseCategoricalCrossentropy}. */
 export interface CrossentropyOptions {
@@ -164,4 +164,11 @@ function settingsText(settings: Readonly<Record<string, number | string | undefi
   return Object.entries(settings)
     .flatMap(([name, value]) => (value === undefined ? [] : `${name} ${value}`))
     .join(', ')
+}
+
+/** The target in the output's shape, as f32. Throws 'shape' if it has another number of elements. */
+export function sameSize(name: string, output: Tensor, target: Tensor): Tensor {
+  if (target.size !== output.size || target.shape[0] !== output.shape[0])
+    throw misfit(name, output, target, 'a target in the shape of the output')
+  return reshape(target.dtype === 'u32' ? toF32(target) : target, output.shape)
 }

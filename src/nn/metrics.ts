@@ -4,10 +4,22 @@ import { argmax, concatenate, equal, greater, lessEqual, mul, reshape, sum, toF3
 import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { checkOptions, checkValue, countFrom1, positive } from '../options.ts'
+import { sameSize } from './losses.ts'
 import type { Metric } from './objective.ts'
-import { accuracy, classNumbersOf, rowMean, sameSize } from './objective.ts'
+import { countedAccuracy, misfit, rowMean } from './objective.ts'
 
-export { accuracy }
+/**
+ * Share of the rows whose largest output is at the target: a class number, or the largest of its numbers. An output of
+ * one number is compared with 0.5, and its target is 0 or 1.
+ */
+export const accuracy = (): Metric => ({ ...countedAccuracy, rows: accuracyRows })
+
+function accuracyRows(output: Tensor, target: Tensor): Tensor {
+  const classes = output.shape.at(-1) ?? 1
+  if (classes === 1 || output.shape.length < 2)
+    return rowMean(equal(greater(output, 0.5), greater(sameSize('accuracy', output, target), 0.5)))
+  return rowMean(equal(toF32(argmax(output)), classNumbersOf('accuracy', output, target)))
+}
 
 /**
  * Share of the rows whose class is among the `k` (5 by default) largest outputs, [batch, classes]. Outputs equal to the
@@ -120,4 +132,13 @@ function joined(parts: readonly Tensor[]): Tensor {
 function rowSum(x: Tensor): Tensor {
   const [batch = 1] = x.shape
   return x.shape.length <= 1 ? reshape(x, [batch]) : sum(reshape(x, [batch, -1]), { axes: 1 })
+}
+
+/** The class number of each row as f32, in the output's shape without its last axis. Throws 'shape'. */
+function classNumbersOf(name: string, output: Tensor, target: Tensor): Tensor {
+  const shape = output.shape.slice(0, -1)
+  if (target.dtype === 'f32') return toF32(argmax(sameSize(name, output, target)))
+  if (target.size * (output.shape.at(-1) ?? 1) !== output.size)
+    throw misfit(name, output, target, 'class numbers, u32, one for each row of classes')
+  return reshape(toF32(target), shape)
 }

@@ -9,21 +9,11 @@
 
 import type { Batch, Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
+import type { BufferSlice, DeviceBuffer } from '../gpu/device.ts'
+import type { Wanted } from '../graph/plan/plan.ts'
 import type { RecordKey } from '../kernels/training/state.ts'
-import { recordWidth, stepRecordColumns } from '../kernels/training/state.ts'
-import {
-  add,
-  argmax,
-  concatenate,
-  equal,
-  greater,
-  mean,
-  mul,
-  reshape,
-  softmaxCrossEntropy,
-  toF32,
-  zeros,
-} from '../operators/index.ts'
+import { blockStarts, recordWidth } from '../kernels/training/state.ts'
+import { add, mean, mul, reshape, softmaxCrossEntropy, zeros } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { type Kind, objectWith } from '../options.ts'
@@ -45,12 +35,17 @@ export interface Metric {
    * @throws WeftgradError 'shape' if output and target do not fit.
    */
   rows(output: Tensor, target: Tensor): Tensor
+  /**
+   * Whether it is the accuracy, which the recording kernel counts where targets are class numbers.
+   * @internal
+   */
+  readonly isCounted?: boolean | undefined
   /** The metric's value from the sums of each column over all rows. The mean of the first column by default. */
   value?(sums: readonly number[], rows: number): number
 }
 
 /** What training makes small: the mean over the rows. `rows` gives one number for each. */
-export interface Loss extends Omit<Metric, 'value' | 'higherIsBetter'> {
+export interface Loss extends Omit<Metric, 'value' | 'higherIsBetter' | 'isCounted'> {
   /** Losses are smaller when they are better. */
   readonly higherIsBetter?: false | undefined
   /** Whether targets are class numbers below the number of outputs. False by default. */
@@ -97,38 +92,22 @@ export const crossentropy: Loss = {
 }
 
 /**
- * Share of the rows whose largest output is at the target: a class number, or the largest of its numbers. An output of
- * one number is compared with 0.5, and its target is 0 or 1.
+ * The accuracy that the recording kernel counts: of logits [batch, classes] with class numbers. `accuracy()` in metrics.ts
+ * is it where that fits, and knows the rest.
  */
-export const accuracy = (): Metric => ({ name: 'accuracy', higherIsBetter: true, rows: accuracyRows })
-
-function accuracyRows(output: Tensor, target: Tensor): Tensor {
-  const classes = output.shape.at(-1) ?? 1
-  if (classes === 1 || output.shape.length < 2)
-    return rowMean(equal(greater(output, 0.5), greater(sameSize('accuracy', output, target), 0.5)))
-  return rowMean(equal(toF32(argmax(output)), classNumbersOf('accuracy', output, target)))
+export const countedAccuracy: Metric = {
+  name: 'accuracy',
+  higherIsBetter: true,
+  isCounted: true,
+  rows(output, target) {
+    throw misfit('accuracy', output, target, 'class numbers, u32, one for each row of classes')
+  },
 }
 
 /** A row's mean over all of its numbers: f32 [batch]. */
 export function rowMean(x: Tensor): Tensor {
   const [batch = 1] = x.shape
   return x.shape.length <= 1 ? reshape(x, [batch]) : mean(reshape(x, [batch, -1]), { axes: 1 })
-}
-
-/** The target in the output's shape, as f32. Throws 'shape' if it has another number of elements. */
-export function sameSize(name: string, output: Tensor, target: Tensor): Tensor {
-  if (target.size !== output.size || target.shape[0] !== output.shape[0])
-    throw misfit(name, output, target, 'a target in the shape of the output')
-  return reshape(target.dtype === 'u32' ? toF32(target) : target, output.shape)
-}
-
-/** The class number of each row as f32, in the output's shape without its last axis. Throws 'shape'. */
-export function classNumbersOf(name: string, output: Tensor, target: Tensor): Tensor {
-  const shape = output.shape.slice(0, -1)
-  if (target.dtype === 'f32') return toF32(argmax(sameSize(name, output, target)))
-  if (target.size * (output.shape.at(-1) ?? 1) !== output.size)
-    throw misfit(name, output, target, 'class numbers, u32, one for each row of classes')
-  return reshape(toF32(target), shape)
 }
 
 export function misfit(name: string, output: Tensor, target: Tensor, wanted: string): WeftgradError {
@@ -153,7 +132,7 @@ export function objectiveOf(options: {
   readonly loss?: Loss | RowFunction | undefined
   readonly metrics?: readonly (Metric | RowFunction)[] | undefined
 }): Objective {
-  const { loss, metrics = loss === undefined ? [accuracy()] : [] } = options
+  const { loss, metrics = loss === undefined ? [countedAccuracy] : [] } = options
   const own = metrics.map(metricOf)
   const names = own.map(({ name }) => name)
   const twice = names.find((name, i) => names.indexOf(name) !== i || takenNames.includes(name))
@@ -181,8 +160,10 @@ export type Scores = {
 export interface TracedRows {
   /** The losses, f32 [batch]: their mean is the loss of the step. */
   readonly rows: Tensor
-  /** What the recording kernel reads: the numbers, and logits and labels if it counts the accuracy. */
-  readonly inputs: readonly Tensor[]
+  /** The metrics' numbers, f32 [batch, columns]. */
+  readonly metrics: readonly Tensor[]
+  /** Logits and labels, if the recording kernel counts the accuracy. */
+  readonly counted: readonly Tensor[]
   readonly key: RecordKey
 }
 
@@ -206,25 +187,23 @@ export function traceRows({ loss, metrics }: Objective, output: Tensor, batch: B
   if (penalty !== undefined) rows = add(rows, penalty)
   const logits = beforeHead(output, 'softmax')
   const isCounted = metrics.some((metric) => countsItself(metric, logits, target))
-  const further = metrics
-    .filter((metric) => !countsItself(metric, logits, target))
-    .map((metric) => reshape(own(metric), [count, -1]))
-  const numbers = further.length === 0 ? rows : concatenate([reshape(rows, [count, 1]), ...further], 1)
+  const blocks = metrics.filter((metric) => !countsItself(metric, logits, target)).map(own)
   return {
     rows,
-    inputs: [numbers, ...(isCounted ? [logits, target] : [])],
+    metrics: blocks,
+    counted: isCounted ? [logits, target] : [],
     key: {
       batch: count,
       classes: isCounted ? (logits.shape.at(-1) ?? 0) : 0,
-      columns: numbers.size / count,
+      metrics: blocks.map(({ size }) => size / count),
     },
   }
 }
 
 /** Whether the recording kernel counts it: the accuracy of logits [batch, classes] with class numbers. */
-function countsItself({ rows }: Metric, logits: Tensor, target: Tensor): boolean {
+function countsItself({ isCounted = false }: Metric, logits: Tensor, target: Tensor): boolean {
   return (
-    rows === accuracyRows &&
+    isCounted &&
     target.dtype === 'u32' &&
     target.shape.length === 1 &&
     logits.shape.length === 2 &&
@@ -232,10 +211,40 @@ function countsItself({ rows }: Metric, logits: Tensor, target: Tensor): boolean
   )
 }
 
+/**
+ * What a program computes for the recording kernel. With metrics, the numbers go to `numbers`; see
+ * {@link RecordReader.sizes}.
+ */
+export function wantedRows({ rows, metrics, counted, key }: TracedRows, numbers: DeviceBuffer | undefined): Wanted[] {
+  const starts = blockStarts(key)
+  return [
+    ...[rows, ...metrics].map((t, i): Wanted => {
+      if (numbers === undefined) return { value: t.value }
+      return { value: t.value, destination: numbers.slice((starts[i] ?? 0) * 4, t.size * 4) }
+    }),
+    ...counted.map(({ value }) => ({ value })),
+  ]
+}
+
+/** What the recording kernel reads, from the results of `wantedRows`. */
+export function recordInputs(
+  { metrics, counted }: TracedRows,
+  results: readonly BufferSlice[],
+  numbers: DeviceBuffer | undefined,
+): readonly BufferSlice[] {
+  const first = 1 + metrics.length
+  return [
+    ...(numbers === undefined ? results.slice(0, 1) : [numbers.slice()]),
+    ...results.slice(first, first + counted.length),
+  ]
+}
+
 /** Reads the records of a model's steps on a data set. */
 export class RecordReader {
   /** Floats in each record. */
   readonly width: number
+  /** Columns of the metrics' numbers. */
+  readonly #blocks: readonly number[]
   readonly #metrics: readonly { readonly metric: Metric; readonly columns: readonly number[] }[]
 
   /** @throws WeftgradError 'argument', 'mismatch' or 'shape' if loss, metrics, model and data do not fit. */
@@ -261,15 +270,23 @@ export class RecordReader {
       model.inputShape,
     )
     const output = zeros([1, ...model.outputShape])
-    let column = stepRecordColumns
+    const blocks: number[] = []
     this.#metrics = metrics.map((metric) => {
       if (countsItself(metric, output, batch.target)) return { metric, columns: [1] }
-      const { key } = traceRows({ loss, metrics: [metric] }, output, batch)
-      const columns = Array.from({ length: key.columns - 1 }, (_, i) => column + i)
-      column += columns.length
-      return { metric, columns }
+      const [width = 0] = traceRows({ loss, metrics: [metric] }, output, batch).key.metrics
+      const first = recordWidth(blocks)
+      blocks.push(width)
+      return { metric, columns: Array.from({ length: width }, (_, i) => first + i) }
     })
-    this.width = recordWidth(1 + column - stepRecordColumns)
+    this.width = recordWidth(blocks)
+    this.#blocks = blocks
+  }
+
+  /** Floats of each record, and bytes of the numbers of a batch's rows: 0 if there are only losses. */
+  sizes(batch: number): { readonly recordColumns: number; readonly numbersBytes: number } {
+    const metrics = this.#blocks
+    const end = (blockStarts({ batch, metrics }).at(-1) ?? 0) + batch * (metrics.at(-1) ?? 0)
+    return { recordColumns: this.width, numbersBytes: metrics.length === 0 ? 0 : 4 * end }
   }
 
   /** The results over the rows of the first `steps` records; summed in float64. */

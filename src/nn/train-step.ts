@@ -100,7 +100,7 @@ export class TrainStep<Names extends string = string, Optional extends string = 
     this.#device = options.device ?? own ?? currentDevice()
     const weights = this.#weights()
     this.#memory = new TrainingMemory(weights, updatesOf(weights, optimizer), {
-      ...{ steps: stepsPerChunk, recordColumns: stepRecordColumns },
+      ...{ steps: stepsPerChunk, recordColumns: stepRecordColumns, numbersBytes: 0 },
     })
   }
 
@@ -249,8 +249,7 @@ export class TrainStep<Names extends string = string, Optional extends string = 
     if (!(loss instanceof Tensor) || loss.size !== 1 || loss.dtype !== 'f32')
       throw new WeftgradError('shape', `trainStep: the loss must be one f32 number, not ${loss}; average it first.`)
     const traced = {
-      inputs: [reshape(loss, [1])],
-      key: { batch: 1, classes: 0, columns: 1 },
+      rows: { rows: reshape(loss, [1]), metrics: [], counted: [], key: { batch: 1, classes: 0, metrics: [] } },
       gradients: traceGradients(reshape(loss, []), weights.weights, this.#memory),
       updates,
     }

@@ -15,7 +15,7 @@ import { Program, planFor, targetOf } from '../graph/run/program.ts'
 import { planKernel } from '../kernels/kernel.ts'
 import { gatedCopy } from '../kernels/training/gated-copy.ts'
 import { optimizerTableColumns } from '../kernels/training/optimizer.ts'
-import type { GradientSplitSum, RecordKey } from '../kernels/training/state.ts'
+import type { GradientSplitSum } from '../kernels/training/state.ts'
 import {
   finishStep,
   globalStepWord,
@@ -31,8 +31,8 @@ import type { BatchOrder } from './batch-order.ts'
 import { u32Leaf } from './batch-order.ts'
 import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
-import type { Objective } from './objective.ts'
-import { objectiveOf, traceRows } from './objective.ts'
+import type { Objective, TracedRows } from './objective.ts'
+import { objectiveOf, recordInputs, traceRows, wantedRows } from './objective.ts'
 import type { Optimizer, OptimizerGroup } from './optimizers.ts'
 import { optimizerTable } from './optimizers.ts'
 import type { Trainable, TrainableWeight, Update } from './trainable.ts'
@@ -68,6 +68,12 @@ export interface StepRecords {
   readonly globalStep: number
 }
 
+/** Memory for what steps record. */
+interface RecordSizes {
+  readonly recordColumns: number
+  readonly numbersBytes: number
+}
+
 /**
  * Device memory of a training run that its programs share. Word offsets of `state` are in kernels/training/state.ts.
  */
@@ -80,13 +86,18 @@ export class TrainingMemory {
   readonly updates: readonly (Update & { readonly table: DeviceBuffer })[]
   /** Exactly one row per step: nothing beyond its end is written. */
   readonly record: BufferSlice
+  /** The numbers of a batch's rows, if there are metrics. */
+  readonly numbers: DeviceBuffer | undefined
   readonly #buffers: readonly DeviceBuffer[]
 
-  /** `steps`: rows of the tables and of the record, which has `recordColumns` floats in each. */
+  /**
+   * `steps`: rows of the tables and of the record, which has `recordColumns` floats in each. `numbersBytes`: see {@link
+   * RecordReader}.
+   */
   constructor(
     { buffer: { bytes, device } }: Trainable,
     updates: readonly Update[],
-    { steps, recordColumns }: { readonly steps: number; readonly recordColumns: number },
+    { steps, recordColumns, numbersBytes }: RecordSizes & { readonly steps: number },
   ) {
     this.device = device
     const owned: DeviceBuffer[] = []
@@ -104,6 +115,7 @@ export class TrainingMemory {
         ...update,
         table: allocate(steps * optimizerTableColumns * 4, 'optimizer table'),
       }))
+      this.numbers = numbersBytes === 0 ? undefined : allocate(numbersBytes, 'numbers of rows')
       const recordBytes = steps * recordColumns * 4
       this.record = allocate(recordBytes, 'step record').slice(0, recordBytes)
     } catch (error) {
@@ -118,10 +130,10 @@ export class TrainingMemory {
     model: Model,
     optimizer: Optimizer | readonly OptimizerGroup[],
     steps: number,
-    recordColumns = stepRecordColumns,
+    sizes: RecordSizes = { recordColumns: stepRecordColumns, numbersBytes: 0 },
   ): TrainingMemory {
     const trainable = trainableOf(model)
-    return new TrainingMemory(trainable, updatesOf(trainable, optimizer), { steps, recordColumns })
+    return new TrainingMemory(trainable, updatesOf(trainable, optimizer), { steps, ...sizes })
   }
 
   /**
@@ -190,9 +202,8 @@ const defaultSettings = (model: Model): StepSettings => ({
 
 /** What one step computes, as tensors. */
 export interface TracedStep {
-  /** What the recording kernel reads. */
-  readonly inputs: readonly Tensor[]
-  readonly key: RecordKey
+  /** What is recorded. */
+  readonly rows: TracedRows
   /** In the order of the trainable weights. */
   readonly gradients: readonly Tensor[]
   readonly updates: readonly WeightUpdate[]
@@ -224,10 +235,10 @@ export function traceStep(
     update: (weight, value) => updates.push({ weight, value }),
     tap: (layer, result) => layerOutputs.push({ layer, output: result }),
   })
-  const { rows, inputs, key } = traceRows(objective, output, batch)
-  const loss = mean(rows)
+  const rows = traceRows(objective, output, batch)
+  const loss = mean(rows.rows)
   const gradients = traceGradients(loss, model.trainableWeights, memory)
-  return { inputs, key, gradients, updates, loss, layerOutputs }
+  return { rows, gradients, updates, loss, layerOutputs }
 }
 
 /** The gradients of the loss with respect to the weights, as the optimizers take them. */
@@ -252,7 +263,7 @@ export function traceGradients(
 /** The results that the graph's kernels compute in a step: what is recorded, one gradient per weight, updates. */
 function wantedOf(traced: TracedStep, weights: readonly TrainableWeight[], memory: TrainingMemory): Wanted[] {
   return [
-    ...traced.inputs.map(({ value }) => ({ value })),
+    ...wantedRows(traced.rows, memory.numbers),
     ...traced.gradients.map(({ value }, i): Wanted => {
       const weight = weights[i]
       if (weight === undefined) throw new RangeError()
@@ -322,8 +333,8 @@ export function createStep(
   )
   return Program.create(device, plan, label, (results, partials) => [
     {
-      plan: planKernel(finishStep, { ...traced.key, count, sums }, target),
-      inputs: [...results.slice(0, traced.inputs.length), ...partials],
+      plan: planKernel(finishStep, { ...traced.rows.key, count, sums }, target),
+      inputs: [...recordInputs(traced.rows, results, memory.numbers), ...partials],
       outputs: [memory.record, whole(memory.state), whole(memory.gradients)],
     },
     ...updatePlaces.map((slice, i) => ({

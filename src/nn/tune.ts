@@ -62,9 +62,10 @@ export function trainingTasks(
   const { device } = train
   model.to(device)
   const objective = objectiveOf(options)
-  const { width } = new RecordReader(objective, model, train)
-  using memory = TrainingMemory.of(model, optimizer, 1, width)
-  const order = new BatchOrder(device, Math.min(batchSize, train.count), 1)
+  const batch = Math.min(batchSize, train.count)
+  const sizes = new RecordReader(objective, model, train).sizes(batch)
+  using memory = TrainingMemory.of(model, optimizer, 1, sizes)
+  const order = new BatchOrder(device, batch, 1)
   using _buffer = order.buffer
   return {
     step: trainingStepTasks(model, train, order, memory, {

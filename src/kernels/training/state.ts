@@ -41,8 +41,30 @@ export const settledFlagWord = 3
 /** Floats in a record before the metrics' sums: mean loss, number of correct rows, number of rows, 0. */
 export const stepRecordColumns = 4
 
-/** Floats in a record of steps whose rows have `columns` numbers: a loss, and those of metrics. */
-export const recordWidth = (columns: number): number => stepRecordColumns + columns - 1
+/**
+ * The numbers of a batch's rows: the losses [batch], then a block [batch, columns] for each metric. Blocks start at
+ * multiples of 256 bytes, so that kernels can write them.
+ */
+export interface RowBlocks {
+  /** Number of rows. */
+  readonly batch: number
+  /** Columns of each metric's block. */
+  readonly metrics: readonly number[]
+}
+
+/** Floats in a record: the loss and counts, then the sum of each metric's column. */
+export const recordWidth = (metrics: readonly number[]): number =>
+  metrics.reduce((sum, columns) => sum + columns, stepRecordColumns)
+
+/** The floats from the start of each block to the next one's. */
+export function blockStarts({ batch, metrics }: RowBlocks): number[] {
+  let start = 0
+  return [1, ...metrics].map((columns) => {
+    const own = start
+    start += Math.ceil((batch * columns) / 64) * 64
+    return own
+  })
+}
 
 export interface ClassificationKey {
   /** Number of rows of the logits. */
@@ -50,13 +72,9 @@ export interface ClassificationKey {
   readonly classes: number
 }
 
-export interface RecordKey {
-  /** Number of rows. */
-  readonly batch: number
+export interface RecordKey extends RowBlocks {
   /** Number of classes, to count the rows whose largest logit is at their label; 0 counts none and takes no logits. */
   readonly classes: number
-  /** Numbers of each row: its loss, then those of metrics. */
-  readonly columns: number
 }
 
 /** A split sum whose parts go into the flat gradients, `to` floats from their start. */
@@ -74,7 +92,7 @@ export const mostSplitSums = 2
 /**
  * Finishes a step before the optimizer, in one dispatch: `recordStep`; the split sums, in order; and a check of every
  * gradient, which sets the not-finite word if one is NaN or infinite. Inputs: those of `recordStep`, then the partial
- * results of each split sum. Outputs: record f32 [steps, recordWidth(columns)], state, gradients f32 [count].
+ * results of each split sum. Outputs: record f32 [steps, recordWidth(metrics)], state, gradients f32 [count].
  */
 export const finishStep: Family<FinishStepKey, 'plain'> = {
   name: 'finishStep',
@@ -83,11 +101,11 @@ export const finishStep: Family<FinishStepKey, 'plain'> = {
 }
 
 /**
- * Records a step and advances the counters. Inputs: numbers f32 [batch, columns], the first a row's loss; with classes
- * also logits f32 [batch, classes] and labels u32 [batch]. Outputs: record f32 [steps, recordWidth(columns)], state.
+ * Records a step and advances the counters. Inputs: the rows' numbers (see {@link RowBlocks}); with classes
+ * also logits f32 [batch, classes] and labels u32 [batch]. Outputs: record f32 [steps, recordWidth(metrics)], state.
  *
  * Row `state[0]` of the record becomes (mean loss, rows whose largest logit is at the label, batch, 0, sum of each
- * further column). The first of equal logits wins; a row with a NaN or an invalid label is wrong. A mean loss that is
+ * metric's column). The first of equal logits wins; a row with a NaN or an invalid label is wrong. A mean loss that is
  * not finite sets the flag. The counters advance unless the flag was set at entry: after a bad step they stay at that
  * step + 1. A row beyond the record's end is not written.
  */
@@ -257,15 +275,14 @@ var<workgroup> correctOfLane: array<u32, ${lanes}>;`
  * earlier step was bad. `atomic`: the state is bound as atomics.
  */
 function recordBody(key: RecordKey, target: Target, flagWord: number, atomic: boolean): string {
-  const { batch, classes, columns } = key
+  const { batch, classes, metrics } = key
   const lanes = plainWorkgroupSize(target)
   const load = (word: number): string => (atomic ? `atomicLoad(&state[${word}])` : `state[${word}]`)
   const store = (word: number, value: string): string =>
     atomic ? `atomicStore(&state[${word}], ${value});` : `state[${word}] = ${value};`
   const extents = { terms: Math.ceil(batch / lanes) }
   const sum = longSum('f32', ['loss'], extents)
-  const width = recordWidth(columns)
-  const rowOf = columns === 1 ? 'row' : `row * ${columns}u`
+  const width = recordWidth(metrics)
   const total = addsBySubgroup(target)
     ? `
   loss = subgroupAdd(loss);
@@ -284,7 +301,7 @@ function recordBody(key: RecordKey, target: Target, flagWord: number, atomic: bo
   var correct = 0u;
 ${sum.whole(
   ['row', 'lane', 'u.batch', lanes],
-  `    loss += numbers[${rowOf}];${
+  `    loss += numbers[row];${
     classes === 0
       ? ''
       : `
@@ -292,7 +309,7 @@ ${sum.whole(
     correct += select(0u, 1u, label < u.classes && predicted(row) == label);`
   }`,
 )}${total}
-${columns === 1 ? '' : metricSums(key, target, load(stepInEpochWord))}
+${metricSums(key, target, load(stepInEpochWord))}
   if (lane == 0u) {
     let mean = loss / f32(u.batch);
     let step = ${load(stepInEpochWord)};
@@ -313,8 +330,9 @@ ${columns === 1 ? '' : metricSums(key, target, load(stepInEpochWord))}
 }
 
 /** Statements for one workgroup: write the sums of the metrics' columns into the record. */
-function metricSums({ batch, columns }: RecordKey, target: Target, step: string): string {
-  const width = recordWidth(columns)
+function metricSums(key: RecordKey, target: Target, step: string): string {
+  const { batch, metrics } = key
+  const width = recordWidth(metrics)
   const lanes = plainWorkgroupSize(target)
   const sum = longSum('f32', ['metric'], { terms: Math.ceil(batch / lanes) })
   const total = addsBySubgroup(target)
@@ -325,17 +343,21 @@ function metricSums({ batch, columns }: RecordKey, target: Target, step: string)
     if (lane == 0u) {
       for (var other = 1u; other < ${lanes}u; other++) { metric += lossOfLane[other]; }
     }`
-  return `
-  for (var column = 1u; column < ${columns}u; column++) {
-${sum.whole(['row', 'lane', 'u.batch', lanes], `    metric += numbers[row * ${columns}u + column];`)}
+  const [, ...starts] = blockStarts(key)
+  return metrics
+    .map((columns, i) => {
+      const before = recordWidth(metrics.slice(0, i))
+      return `
+  for (var column = 0u; column < ${columns}u; column++) {
+${sum.whole(['row', 'lane', 'u.batch', lanes], `    metric += numbers[${at(starts, i)}u + row * ${columns}u + column];`)}
 ${total}
     if (lane == 0u) {
       let step = ${step};
-      if (step < arrayLength(&record) / ${width}u) {
-        record[step * ${width}u + ${stepRecordColumns - 1}u + column] = metric;
-      }
+      if (step < arrayLength(&record) / ${width}u) { record[step * ${width}u + ${before}u + column] = metric; }
     }
   }`
+    })
+    .join('')
 }
 
 function planRecordStep(key: RecordKey, target: Target): KernelPlan {
@@ -356,7 +378,7 @@ function planRecordStep(key: RecordKey, target: Target): KernelPlan {
       }),
     ],
     scratchBytes: [],
-    flops: key.batch * (key.classes + key.columns),
+    flops: key.batch * (key.classes + recordWidth(key.metrics)),
   }
 }
 
@@ -395,8 +417,10 @@ function planConfusion(key: ClassificationKey, target: Target): KernelPlan {
   }
 }
 
-function checkRecord(family: string, { batch, classes, columns }: RecordKey): void {
-  checkExtents(family, { batch, columns, classes: classes === 0 ? 1 : classes }, batch * Math.max(classes, columns))
+function checkRecord(family: string, key: RecordKey): void {
+  const { batch, classes, metrics } = key
+  const most = Math.max(1, classes, ...metrics)
+  checkExtents(family, { batch, classes: classes === 0 ? 1 : classes, columns: recordWidth(metrics) }, batch * most)
 }
 
 function checkClassification(family: string, { batch, classes }: ClassificationKey): void {
