@@ -140,7 +140,7 @@ class TrainingRun {
     const objective = objectiveOf(options)
     const monitor = monitorOf(options, objective, validation !== undefined)
     const reader = new RecordReader(objective, model, train)
-    const judging = validation === undefined ? undefined : scoring(model, validation, objective, options)
+    const judging = validation === undefined ? undefined : scoring(model, validation, objective, { variants: options.variants })
     model.to(device)
     const owned: { dispose(): void }[] = []
     const own = <T extends { dispose(): void }>(resource: T): T => {
