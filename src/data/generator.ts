@@ -8,11 +8,21 @@ import { currentDevice } from '../gpu/current-device.ts'
 import type { Device } from '../gpu/device.ts'
 import { type Shape, sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
-import { gather, slice } from '../operators/index.ts'
+import { reshape, slice } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
-import { aFunction, anArray, anything, checkOptions, countFrom1, required } from '../options.ts'
+import {
+  aFunction,
+  aList,
+  anArray,
+  anything,
+  checkOptions,
+  checkValue,
+  countFrom1,
+  isRecord,
+  required,
+} from '../options.ts'
 import { aDevice, aShape, floats } from './arrays.ts'
-import { Rows } from './blocks.ts'
+import { type RowNumbers, Rows } from './blocks.ts'
 import type { Augmentation, Batch, BatchRows, Dataset, ExampleSource } from './contract.ts'
 import { checkNames, classNumbers, everyIndex } from './contract.ts'
 
@@ -77,7 +87,7 @@ export class GeneratorDataset implements Dataset {
   readonly #targetShape: Shape
   readonly #batches: GeneratorOptions['batches']
   readonly #rings = new Map<number, Ring>()
-  #epoch: Epoch | undefined
+  #stream: ExampleStream | undefined
 
   /**
    * Use `data.generator`.
@@ -151,10 +161,18 @@ export class GeneratorDataset implements Dataset {
     try {
       const ring = {
         x: rows(slots, batch * elementCount(this.shape), 'f32', 'generated examples'),
-        y: rows(slots, batch * elementCount(this.#targetShape), this.classes === undefined ? 'f32' : 'u32', 'generated targets'),
+        y: rows(
+          slots,
+          batch * elementCount(this.#targetShape),
+          this.classes === undefined ? 'f32' : 'u32',
+          'generated targets',
+        ),
         slots: rows(steps, 1, 'u32', 'slots of steps'),
       }
-      ring.slots.write(0, Uint32Array.from({ length: steps }, (_, step) => step % slots))
+      ring.slots.write(
+        0,
+        Uint32Array.from({ length: steps }, (_, step) => step % slots),
+      )
       this.#rings.set(batch, ring)
       return ring
     } catch (error) {
@@ -165,22 +183,137 @@ export class GeneratorDataset implements Dataset {
 
   async #load({ epoch, first, count, batch }: Parameters<ExampleSource['load']>[0]): Promise<void> {
     const ring = this.#ringOf(batch)
-    // A smaller last batch comes after larger ones.
+    if (count > ring.x.count) throw new RangeError(`${count} steps do not fit into ${ring.x.count} slots`)
     for (let step = first; step < first + count; step++) {
-      const { x, y } = await this.#take(epoch, step, batch)
+      const stream = await this.#streamAt(epoch, this.#positionOf(step, batch))
+      const { x, y } = await stream.take(batch)
       const slot = step % ring.x.count
       ring.x.write(slot, x)
       ring.y.write(slot, y)
+      if (stream.position === this.count) await stream.close()
     }
   }
 
+  /** Examples of an epoch before a step. Its last batch may be smaller than those before. */
+  #positionOf(step: number, batch: number): number {
+    const isRest = [...this.#rings.keys()].some((whole) => whole > batch && step * whole + batch === this.count)
+    return isRest ? this.count - batch : step * batch
+  }
+
+  /** The epoch's examples from a position on: begun again if they are past it, as in evaluations one after the other. */
+  async #streamAt(epoch: number, position: number): Promise<ExampleStream> {
+    let stream = this.#stream
+    if (stream === undefined || stream.epoch !== epoch || stream.position > position) {
+      await stream?.close()
+      stream = new ExampleStream(this.#batches(epoch), {
+        ...{ epoch, promised: this.count, classes: this.classes },
+        ...{ width: elementCount(this.shape), targetWidth: elementCount(this.#targetShape) },
+      })
+      this.#stream = stream
+    }
+    if (position > stream.position) await stream.take(position - stream.position)
+    return stream
+  }
+
+  /** Frees the batches on the device. */
   dispose(): void {
     for (const { x, y, slots } of this.#rings.values()) for (const rows of [x, y, slots]) rows.dispose()
     this.#rings.clear()
+    this.#stream?.close().catch(() => undefined)
+    this.#stream = undefined
   }
 
   /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }
+}
+
+/** What a stream makes. */
+interface StreamSpec {
+  readonly epoch: number
+  /** Examples that an epoch has. */
+  readonly promised: number
+  readonly width: number
+  readonly targetWidth: number
+  readonly classes: number | undefined
+}
+
+interface Piece {
+  readonly x: Float32Array<ArrayBuffer>
+  readonly y: RowNumbers
+}
+
+/** The examples of one epoch, taken in any portions. */
+class ExampleStream {
+  /** Examples taken. */
+  position = 0
+  readonly #spec: StreamSpec
+  readonly #iterator: Iterator<GeneratedExamples> | AsyncIterator<GeneratedExamples>
+  /** The last piece, and how many of its examples are taken. */
+  #piece: Piece = { x: new Float32Array(), y: new Float32Array() }
+  #taken = 0
+
+  constructor(made: Iterable<GeneratedExamples> | AsyncIterable<GeneratedExamples>, spec: StreamSpec) {
+    this.#spec = spec
+    this.#iterator = iteratorOf(made)
+  }
+
+  get epoch(): number {
+    return this.#spec.epoch
+  }
+
+  /** Throws what making them throws; 'data' if there are too few or their numbers are invalid, 'shape' for a part of one. */
+  async take(count: number): Promise<Piece> {
+    const { width, targetWidth, classes } = this.#spec
+    const x = new Float32Array(count * width)
+    const y = classes === undefined ? new Float32Array(count * targetWidth) : new Uint32Array(count * targetWidth)
+    for (let filled = 0; filled < count; ) {
+      if (this.#taken * width === this.#piece.x.length) await this.#nextPiece()
+      const [from, left] = [this.#taken, this.#piece.x.length / width - this.#taken]
+      const to = from + Math.min(count - filled, left)
+      x.set(this.#piece.x.subarray(from * width, to * width), filled * width)
+      y.set(this.#piece.y.subarray(from * targetWidth, to * targetWidth), filled * targetWidth)
+      filled += to - from
+      this.position += to - from
+      this.#taken = to
+    }
+    return { x, y }
+  }
+
+  async close(): Promise<void> {
+    await this.#iterator.return?.()
+  }
+
+  async #nextPiece(): Promise<void> {
+    const { epoch, promised, width, targetWidth, classes } = this.#spec
+    const { done, value } = await this.#iterator.next()
+    if (done === true)
+      throw new WeftgradError(
+        'data',
+        `The generator ended after ${this.position} examples of epoch ${epoch}; its count promises ${promised}.`,
+        { epoch, examples: this.position, count: promised },
+      )
+    checkValue('A piece of a generator', value, ['{ x, y }, two arrays', isPiece])
+    const count = value.x.length / width
+    if (!countFrom1[1](count) || value.y.length !== count * targetWidth)
+      throw new WeftgradError(
+        'shape',
+        `A generator made ${value.x.length} numbers with ${value.y.length} of targets; an example has ${width} with ${targetWidth}.`,
+      )
+    const y = classes === undefined ? floats(value.y, 'y', targetWidth) : classNumbers(value.y, classes, 'Example')
+    this.#piece = { x: floats(value.x, 'x', width), y }
+    this.#taken = 0
+  }
+}
+
+const isPiece = (value: unknown): boolean => isRecord(value) && aList[1](value.x) && aList[1](value.y)
+
+function iteratorOf(
+  made: Iterable<GeneratedExamples> | AsyncIterable<GeneratedExamples>,
+): Iterator<GeneratedExamples> | AsyncIterator<GeneratedExamples> {
+  const parts: Partial<Iterable<GeneratedExamples> & AsyncIterable<GeneratedExamples>> = Object(made)
+  const iterator = parts[Symbol.asyncIterator]?.() ?? parts[Symbol.iterator]?.()
+  if (iterator !== undefined) return iterator
+  throw new WeftgradError('argument', 'generator: batches must return something to iterate over, such as a generator.')
 }

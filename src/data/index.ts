@@ -26,6 +26,8 @@ export type {
 export { fashionMnistClasses, parseFashionMnist, parseFashionMnistCsv, parseFashionMnistPair } from './fashion-mnist.ts'
 export type { FeatureSpec } from './feature-dataset.ts'
 export { FeatureDataset } from './feature-dataset.ts'
+export type { GeneratedExamples, GeneratorOptions } from './generator.ts'
+export { GeneratorDataset, generator } from './generator.ts'
 export type { ImageFilesOptions } from './image-files.ts'
 export { imageFiles } from './image-files.ts'
 export type { PictureOptions, PictureSplit, SplitPictures } from './pictures.ts'
