@@ -56,6 +56,8 @@ describe('a table', () => {
   it('may have other delimiters, line ends, quotes and a byte order mark', async () => {
     using set = read('\ufeffa;"the ""b""";c\r\n1;2;3\r\n4;5;6', { target: 'the "b"' })
     expect(await numbersOf(set)).toEqual({ x: [1, 3, 4, 6], y: [2, 5] })
+    using short = read('a;b\n1;2\n\n3;4\n', { target: 'b' })
+    expect(await numbersOf(short)).toEqual({ x: [1, 3], y: [2, 4] })
     using piped = read('a^b\n1^2\n', { target: 'b', delimiter: '^' })
     expect(await numbersOf(piped)).toEqual({ x: [1], y: [2] })
   })

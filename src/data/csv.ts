@@ -21,7 +21,7 @@ export interface CsvOptions {
    * those of the training set for other sets, so that numbers mean the same.
    */
   readonly classNames?: readonly string[] | undefined
-  /** What separates cells: by default the one of comma, tab, `|` and `;` that fits. */
+  /** What separates cells: by default the one of comma, semicolon, tab and `|` that gives most columns. */
   readonly delimiter?: string | undefined
   /** The most bytes of a block of the numbers on the device: by default the adapter's largest binding. */
   readonly blockBytes?: number | undefined

@@ -25,8 +25,8 @@ export interface ImageFilesOptions extends PictureOptions {
 const someFiles: Kind = ['files, such as a FileList', (value) => typeof Object(value)[Symbol.iterator] === 'function']
 
 /**
- * Reads pictures as {@link imageFolder} does in Node.js, from files that a page was given: all kinds that the browser can
- * decode. The caller owns the images: `dispose()` or `using`.
+ * Reads pictures as `imageFolder` does in Node.js, from files that a page was given: all kinds that the browser can
+ * decode. They are upright where the browser turns them; Chromium does so for JPEG and PNG, not for WebP. The caller owns the images: `dispose()` or `using`.
  * @throws WeftgradError 'argument' outside browsers, and for files without a folder if there is no `classOf`; else as in
  * `imageFolder`.
  */

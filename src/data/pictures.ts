@@ -47,7 +47,9 @@ export interface PictureSplit {
 
 /** Two data sets of pictures. The caller owns both. */
 export interface SplitPictures {
+  /** The pictures to train on. */
   readonly train: ImageDataset
+  /** Those that are held out. */
   readonly validation: ImageDataset
 }
 

@@ -17,11 +17,12 @@ export interface TableRow {
 }
 
 /**
- * Reads a table. Empty lines are left out. Without a delimiter, it is the one of comma, tab, `|` and `;` that fits.
+ * Reads a table. Empty lines are left out. Without a delimiter, it is the one of comma, semicolon, tab and `|` that gives the header
+ * most columns.
  * @throws WeftgradError 'format' with the line for broken quotes or a row that has not one cell a column; for no header, or
  * names that are empty or occur twice.
  */
-export function parseTable(text: string, delimiter = ''): Table {
+export function parseTable(text: string, delimiter = delimiterOf(text)): Table {
   const { data, errors } = Papa.parse<string[]>(text, { delimiter, skipEmptyLines: false })
   // Quoted cells may hold line ends, so a row may take several lines.
   let next = 1
@@ -49,6 +50,13 @@ export function parseTable(text: string, delimiter = ''): Table {
   if (odd !== undefined)
     throw refusal(`line ${odd.line}`, `has ${odd.cells.length} cells, and the header names ${columns.length} columns.`)
   return { columns, rows: rest }
+}
+
+/** Papa Parse's own guess gives up at an empty line. */
+function delimiterOf(text: string): string {
+  const [header = ''] = text.split(/[\r\n]/, 1)
+  const columns = (delimiter: string): number => Papa.parse<string[]>(header, { delimiter }).data[0]?.length ?? 0
+  return [',', ';', '\t', '|'].reduce((best, other) => (columns(other) > columns(best) ? other : best))
 }
 
 function refusal(where: string, problem: string): WeftgradError {
