@@ -11,7 +11,7 @@ import { sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { add, gather, mean, mul, reshape, slice, square, sub } from '../operators/index.ts'
 import { type Tensor, tensor } from '../operators/tensor.ts'
-import { Rows, type RowsSpec } from './blocks.ts'
+import { Rows, type RowsSpec, rowsAt } from './blocks.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
 import { checkNames, everyIndex, indicesAt, labelsAt } from './contract.ts'
 
@@ -163,9 +163,9 @@ export class ArrayDataset implements Dataset {
     const step = slice(state, [0], [1])
     const rows = reshape(gather(reshape(order, [-1, batch]), step), [batch])
     return {
-      x: examples.at(rows, shape),
-      target: targetRows.at(rows, 'labels' in targets ? [] : targets.shape),
-      ...(weights && { sampleWeight: weights.at(rows, []) }),
+      x: rowsAt(examples, rows, shape),
+      target: rowsAt(targetRows, rows, 'labels' in targets ? [] : targets.shape),
+      ...(weights && { sampleWeight: rowsAt(weights, rows, []) }),
     }
   }
 

@@ -97,16 +97,19 @@ export class Rows {
     }
   }
 
-  /** Traces the rows at these indices, [n, ...shape]; bits of NaN where there is no such row. Not for bytes. */
-  at(indices: Tensor, shape: Shape): Tensor {
-    const [first, ...rest] = this.blocks.map((block) => gather(block.tensor, indices))
-    if (first === undefined) throw new RangeError('rows have at least one block')
-    return reshape(rest.length === 0 ? first : concatenate([first, ...rest], 1), [...indices.shape, ...shape])
-  }
-
   dispose(): void {
     for (const { buffer } of this.blocks) buffer.dispose()
   }
+}
+
+/**
+ * Traces the rows at these indices, [n, ...shape]; bits of NaN where there is no such row. Not for bytes. No method, so that
+ * programs with images only do not hold these kernels.
+ */
+export function rowsAt({ blocks }: Rows, indices: Tensor, shape: Shape): Tensor {
+  const [first, ...rest] = blocks.map((block) => gather(block.tensor, indices))
+  if (first === undefined) throw new RangeError('rows have at least one block')
+  return reshape(rest.length === 0 ? first : concatenate([first, ...rest], 1), [...indices.shape, ...shape])
 }
 
 /** Splits an axis into equal parts of at most `most`, multiples of four if possible, since kernels copy rows by fours. */

@@ -22,7 +22,7 @@ import {
   required,
 } from '../options.ts'
 import { aDevice, aShape, floats } from './arrays.ts'
-import { type RowNumbers, Rows } from './blocks.ts'
+import { type RowNumbers, Rows, rowsAt } from './blocks.ts'
 import type { Augmentation, Batch, BatchRows, Dataset, ExampleSource } from './contract.ts'
 import { checkNames, classNumbers, everyIndex } from './contract.ts'
 
@@ -141,8 +141,8 @@ export class GeneratorDataset implements Dataset {
     if (augmentation !== undefined)
       throw new WeftgradError('argument', 'A generator makes its examples as they are to be: flip or shift them there.')
     const ring = this.#ringOf(batch)
-    const slot = ring.slots.at(slice(state, [0], [1]), [])
-    const rowsOf = (rows: Rows, shape: Shape): Tensor => reshape(rows.at(slot, [rows.width]), [batch, ...shape])
+    const slot = rowsAt(ring.slots, slice(state, [0], [1]), [])
+    const rowsOf = (rows: Rows, shape: Shape): Tensor => reshape(rowsAt(rows, slot, [rows.width]), [batch, ...shape])
     return { x: rowsOf(ring.x, this.shape), target: rowsOf(ring.y, this.#targetShape) }
   }
 
