@@ -42,8 +42,8 @@ export interface ScalingPoint {
   readonly milliseconds: number
   readonly spread: Spread
   readonly samples: number
-  /** The share by which the time exceeds the curve's line; below 0 if it falls short. */
-  readonly deviation: number
+  /** The share by which the time exceeds the curve's line; below 0 if it falls short. Only for points of the fit. */
+  readonly deviation?: number
   readonly memory?: HeldMemory
 }
 
@@ -146,8 +146,10 @@ function plansOf(quick: boolean, clock: ScalingReport['clock']): CurvePlan[] {
       power: 1,
       sizes: sizes.epoch,
       sampling: { ...sampling, samples: quick ? 3 : 5, budgetMilliseconds: 60_000, fewestSamples: 2 },
-      open: async (device, images) =>
-        new Epoch((shared ??= randomImages(device)), images, images > (sizes.epoch[0] ?? 0)),
+      open: async (device, images) => {
+        shared ??= randomImages(device)
+        return new Epoch(shared, images, images > (sizes.epoch[0] ?? 0))
+      },
     },
   ]
 }
@@ -278,13 +280,16 @@ export function curveOf(
 ): ScalingCurve {
   const costs = points.map(({ size, milliseconds }) => ({ work: size ** power, milliseconds }))
   const line = fitLine(costs.slice(unfitted))
-  const deviations = costs.map((cost) => deviation(cost, line))
+  const deviations = costs.slice(unfitted).map((cost) => rounded(deviation(cost, line)))
   return {
     ...{ name, unit, power },
     line: { fixed: rounded(line.fixed), perWork: rounded(line.perWork) },
     fittedFrom: points[unfitted]?.size ?? Number.NaN,
-    largestDeviation: rounded(Math.max(...deviations.slice(unfitted).map(Math.abs))),
-    points: points.map((point, i) => ({ ...point, deviation: rounded(deviations[i] ?? Number.NaN) })),
+    largestDeviation: Math.max(...deviations.map(Math.abs)),
+    points: points.map((point, i) => {
+      const own = deviations[i - unfitted]
+      return own === undefined ? point : { ...point, deviation: own }
+    }),
   }
 }
 
@@ -298,7 +303,7 @@ function curveLines({ name, unit, power, line, fittedFrom, largestDeviation, poi
         memory === undefined
           ? ''
           : `  device ${(memory.device / 1e6).toFixed(1)} MB  process ${(memory.process / 1e6).toFixed(0)} MB`
-      return `${String(size).padStart(8)} ${unit}  ${short(milliseconds).padStart(9)} ms  ${percent(deviation).padStart(8)}${held}`
+      return `${String(size).padStart(8)} ${unit}  ${short(milliseconds).padStart(9)} ms  ${(deviation === undefined ? '' : percent(deviation)).padStart(8)}${held}`
     }),
   ]
 }
