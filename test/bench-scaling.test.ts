@@ -2,8 +2,9 @@
 import { expect, it, vi } from 'vitest'
 import { deviation, fitLine } from '../bench/linearity.ts'
 import { main } from '../bench/main.ts'
-import { benchScaling, curveOf, type ScalingReport, scalingSizes } from '../bench/scaling.ts'
+import { benchScaling, scalingSizes } from '../bench/scaling.ts'
 import { scalingPicture } from '../bench/scaling-picture.ts'
+import { curveOf, type ScalingReport } from '../bench/scaling-report.ts'
 
 vi.mock('../bench/scaling.ts', async (original) => ({
   ...(await original<typeof import('../bench/scaling.ts')>()),
