@@ -6,6 +6,7 @@ import { compareFiles } from './compare.ts'
 import { rivals } from './report.ts'
 import type { BenchOptions } from './run.ts'
 import { listCases, print, runBench } from './run.ts'
+import { benchScaling, type ScalingOptions } from './scaling.ts'
 import { benchTuning } from './tune.ts'
 import { benchVersus, type VersusOptions } from './versus.ts'
 
@@ -28,8 +29,11 @@ function rounds(text: string): number {
 /** Runs a command line and returns the exit code. Throws WeftgradError and WrongResult. */
 export async function main(args: readonly string[]): Promise<number> {
   let code = 0
-  // Before the commands below, which inherit both.
-  const program = new Command('bench').exitOverride().configureOutput({ outputError: writeUsageError })
+  // Before the commands below, which inherit the last two. An option behind a command's name is that command's.
+  const program = new Command('bench')
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ outputError: writeUsageError })
   program
     .description('time kernels, training steps and networks, and verify their results')
     .argument('[filter...]', "words that a case's name must contain (all of them; a comma separates alternatives)")
@@ -73,6 +77,15 @@ export async function main(args: readonly string[]): Promise<number> {
     .option('--json <file>', 'also write the comparison to this file')
     .action(async (revision: string, filter: string[], options: VersusOptions) => {
       await benchVersus(revision, filter, options, print)
+    })
+  program
+    .command('scaling')
+    .description('time training steps, features and epochs against their size, and show how far from linear they are')
+    .option('--quick', 'stop at smaller sizes, and take fewer samples')
+    .option('--json <file>', 'also write the report to this file')
+    .option('--picture <file>', 'also draw the curves to this SVG file')
+    .action(async (options: ScalingOptions) => {
+      await benchScaling(options, print)
     })
   program
     .command('tune')

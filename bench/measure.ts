@@ -11,6 +11,8 @@ export interface Subject {
   run(repeats: number): Promise<void>
   /** The most repeats in one call of `run`. */
   readonly maxRepeats: number
+  /** True if an earlier subject has compiled everything: no run goes before the samples. */
+  readonly isCompiled?: boolean
 }
 
 /** The spread of samples, in their unit. Quartiles between two samples are interpolated. */
@@ -90,7 +92,7 @@ export async function measureInTurn(subjects: readonly Subject[], sampling: Samp
   }
   const series: { subject: Subject; repeats: number; samples: number[]; spent: number }[] = []
   for (const subject of subjects) {
-    await subject.run(1) // compiles
+    if (subject.isCompiled !== true) await subject.run(1) // compiles
     const repeats = await fittingRepeats(subject, sampling.sampleMilliseconds, timed)
     series.push({ subject, repeats, samples: [], spent: 0 })
   }
@@ -108,12 +110,13 @@ export async function measureInTurn(subjects: readonly Subject[], sampling: Samp
   })
 }
 
-/** The repeats that fill a sample; 1 if a single run takes longer. */
+/** The repeats that fill a sample; 1 if a single run takes longer, or is all that the subject can do. */
 async function fittingRepeats(
   subject: Subject,
   sampleMilliseconds: number,
   timed: (subject: Subject, repeats: number) => Promise<number>,
 ): Promise<number> {
+  if (subject.maxRepeats === 1) return 1
   let repeats = 1
   for (;;) {
     const elapsed = await timed(subject, repeats)

@@ -58,18 +58,23 @@ export function svgText({ label, width, height, content }: Figure): string {
 }
 
 /**
- * A standalone SVG file: figures side by side below a title, on a background that follows the viewer's light or dark
- * scheme.
+ * A standalone SVG file: figures in rows of `columns` below a title, on a background that follows the viewer's light or
+ * dark scheme. Side by side by default; on a phone only one column keeps its letters readable.
  */
-export function svgFile(title: string, figures: readonly Figure[]): string {
+export function svgFile(title: string, figures: readonly Figure[], columns = figures.length): string {
   const margin = 20
-  const top = 52
-  const width = figures.reduce((sum, one) => sum + one.width + margin, margin)
-  const height = Math.max(...figures.map((one) => one.height)) + top + margin
-  const placed = figures.map((one, i) => {
-    const x = figures.slice(0, i).reduce((sum, before) => sum + before.width + margin, margin)
-    return `<svg x="${x}" y="${top}" width="${one.width}" height="${one.height}">${one.content}</svg>`
-  })
+  let [width, height] = [0, 52]
+  const placed: string[] = []
+  for (let first = 0; first < figures.length; first += columns) {
+    const row = figures.slice(first, first + columns)
+    let x = margin
+    for (const one of row) {
+      placed.push(`<svg x="${x}" y="${height}" width="${one.width}" height="${one.height}">${one.content}</svg>`)
+      x += one.width + margin
+    }
+    width = Math.max(width, x)
+    height += Math.max(...row.map((one) => one.height)) + margin
+  }
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${escaped(title)}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" ${font}>`,
     '<style>svg { color: #1f2328 } .paper { fill: #ffffff } @media (prefers-color-scheme: dark) { svg { color: #e6edf3 } .paper { fill: #0d1117 } }</style>',

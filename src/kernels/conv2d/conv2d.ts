@@ -18,6 +18,7 @@ import type { SubgroupTile } from '../schedule/subgroup-tile.ts'
 import {
   accumulatorsOf,
   columnVectorFor,
+  declareBias,
   declareColumns,
   leftLoads,
   leftType,
@@ -168,7 +169,8 @@ ${rankUpdate(tile)}
     }
   }
 ${total.finish}
-${storeTile(tile, (row, column, value) => `result[${row} * u.columnVectors + ${column}] = activate(${value}${key.bias ? ` + bias[${column}]` : ''});`)}`,
+${key.bias ? declareBias(tile) : ''}
+${storeTile(tile, (row, j, value) => `result[${row} * u.columnVectors + wanted${j}] = activate(${value}${key.bias ? ` + bias${j}` : ''});`)}`,
           }),
         ],
       }
@@ -279,7 +281,7 @@ ${rankUpdate(tile)}`,
     }
   }
 ${total.finish}
-${storeTile(tile, (row, column, value) => `result[${row} * u.columnVectors + ${column}] = ${value};`)}`,
+${storeTile(tile, (row, j, value) => `result[${row} * u.columnVectors + wanted${j}] = ${value};`)}`,
           }),
         ],
       }
@@ -392,7 +394,7 @@ ${rankUpdate(tile)}`,
 )}
   }
 ${total.finish}
-${storeTile(tile, (row, column, value) => `result[(split * u.rows + ${row}) * u.columnVectors + ${column}] = ${value};`)}`,
+${storeTile(tile, (row, j, value) => `result[(split * u.rows + ${row}) * u.columnVectors + wanted${j}] = ${value};`)}`,
       })
       const count = rows * key.filters
       if (splits === 1) return { variant: name, scratchBytes: [], flops: flopsOf(key), dispatches: [product] }

@@ -12,6 +12,7 @@ import type { SubgroupTile } from '../schedule/subgroup-tile.ts'
 import {
   accumulatorsOf,
   columnVectorFor,
+  declareBias,
   declareColumns,
   leftLoads,
   leftType,
@@ -261,16 +262,17 @@ ${
 ${rankUpdate(tile)}`,
 )}
 ${key.columnSums === true ? repeat(tile.columnGroups, (j) => `  if (rowTile == 0u && wanted${j} < u.columnVectors) { sums[wanted${j}] = total${j}; }`) : ''}
-${storeTile(tile, (row, column, value) =>
+${last && key.bias ? declareBias(tile) : ''}
+${storeTile(tile, (row, j, value) =>
   last
-    ? `result[(batch * u.rows + ${row}) * u.columnVectors + ${column}] = ${finish(
+    ? `result[(batch * u.rows + ${row}) * u.columnVectors + wanted${j}] = ${finish(
         key,
         type,
         value,
-        `bias[${column}]`,
-        `mask[(batch * u.rows + ${row}) * u.columnVectors + ${column}]`,
+        `bias${j}`,
+        `mask[(batch * u.rows + ${row}) * u.columnVectors + wanted${j}]`,
       )};`
-    : `result[((split * u.batch + batch) * u.rows + ${row}) * u.columnVectors + ${column}] = ${value};`,
+    : `result[((split * u.batch + batch) * u.rows + ${row}) * u.columnVectors + wanted${j}] = ${value};`,
 )}`,
       })
       if (last) return { variant: shape.name, scratchBytes: [], flops: flopsOf(key), dispatches: [product] }

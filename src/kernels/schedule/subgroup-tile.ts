@@ -98,19 +98,35 @@ export function rankUpdate(tile: SubgroupTile): string {
 }
 
 /**
- * Stores the tile. `store(row, column, value)` gives the statement for one vector; `rowTile`, `u.rows`, `column<j>` (in
- * vectors) and `u.columnVectors` must be in scope.
+ * Stores the tile. `store(row, group, value)` gives the statement for one vector of a group of columns; `firstRow`,
+ * `u.rows`, `wanted<j>` (in vectors) and `u.columnVectors` must be in scope.
+ *
+ * A CPU compiles each store, and each load beside it, lane by lane. So a loop stores the rows of narrow columns, and moves
+ * the accumulators up: such products compile in a third to an eighth of the time, and run 1.1 times as fast. Columns of
+ * vec4 keep one store a row: in a loop they compile in half the time, but the products take 1.1 times as long.
  */
-export function storeTile(tile: SubgroupTile, store: (row: string, column: string, value: string) => string): string {
-  const lines: string[] = []
-  for (let j = 0; j < tile.columnGroups; j++) {
-    lines.push(`  if (wanted${j} < u.columnVectors) {`)
-    for (let i = 0; i < tile.rows; i++) {
-      lines.push(`    if (firstRow + ${i}u < u.rows) { ${store(`(firstRow + ${i}u)`, `wanted${j}`, `c${i}_${j}`)} }`)
-    }
-    lines.push('  }')
-  }
-  return lines.join('\n')
+export function storeTile(tile: SubgroupTile, store: (row: string, group: number, value: string) => string): string {
+  const isLoop = tile.columnVector < 4
+  const groups = range(tile.columnGroups).map((j) => {
+    const moves = range(tile.rows - 1).map((i) => `      c${i}_${j} = c${i + 1}_${j};`)
+    const stores = range(tile.rows).map(
+      (i) => `    if (firstRow + ${i}u < u.rows) { ${store(`(firstRow + ${i}u)`, j, `c${i}_${j}`)} }`,
+    )
+    const loop = [
+      `    for (var row = firstRow; row < endKept; row++) {\n      ${store('row', j, `c0_${j}`)}`,
+      ...moves,
+      '    }',
+    ]
+    return [`  if (wanted${j} < u.columnVectors) {`, ...(isLoop ? loop : stores), '  }'].join('\n')
+  })
+  return [...(isLoop ? [`  let endKept = min(firstRow + ${tile.rows}u, u.rows);`] : []), ...groups].join('\n')
+}
+
+/** Declares `bias<j>`, the bias of a lane's columns. Loading it at every store would multiply the time to compile. */
+export function declareBias(tile: SubgroupTile): string {
+  return range(tile.columnGroups)
+    .map((j) => `  let bias${j} = bias[column${j}];`)
+    .join('\n')
 }
 
 /** Declares `wanted<j>` (this lane's column vectors) and `column<j>` (the same, clamped for loading). */

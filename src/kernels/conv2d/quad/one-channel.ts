@@ -181,7 +181,7 @@ export const oneChannelForward: Variant<Conv2dPoolKey, 'oneChannel'> = {
   if (group >= groups) { return; }
   let ownFilter = min(lane, u.filters - 1u);
   var taps: array<f32, ${c.taps}>;
-  for (var tap = 0u; tap < u.taps; tap++) { taps[tap] = kernel[tap * u.filters + ownFilter]; }
+  for (var tap = 0u; tap < u.taps; tap++) { ${elementOf('taps', 'tap', c.taps)} = kernel[tap * u.filters + ownFilter]; }
   let first = ${key.bias ? 'bias[ownFilter]' : '0.0'};
 ${eachPooledRow(
   key,
@@ -258,7 +258,7 @@ ${columnSums(key, type)}`,
 )}
 ${sum.finish}
   for (var row = 0u; row < u.rows; row++) {
-    var total = sums[row];
+    var total = ${elementOf('sums', 'row', rows)};
 ${repeat(Math.log2(c.lanes), (bit) => `    total += subgroupShuffleXor(total, ${2 ** bit}u);`)}
     if (lane == 0u) { partial[(part * u.rows + row) * u.filterVectors + vector] = total; }
   }`,
@@ -270,6 +270,14 @@ ${repeat(Math.log2(c.lanes), (bit) => `    total += subgroupShuffleXor(total, ${
       dispatches: [product, sumWithBias(label, { splits: c.groups, taps: c.taps, filters: key.filters }, target)],
     }
   },
+}
+
+/**
+ * An element of an array in a short loop. Mesa unrolls a loop whose counter is itself the index, with a load or a store
+ * for every element: with another index, these kernels compile in half the time. The counter stays below the length.
+ */
+function elementOf(array: string, counter: string, length: number): string {
+  return `${array}[min(${counter}, ${length - 1}u)]`
 }
 
 /**
