@@ -31,7 +31,7 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
     const file = await openHdf5(openZipEntry(source, weights, mostBytes), load)
     const layers = configuredLayers(model)
     const groups = keras3Groups(file, source.name)
-    if (layers.length === 0) return kerasFile('keras-archive', source.name, file, groups)
+    if (layers.length === 0) return { ...kerasFile('keras-archive', source.name, file, groups), architecture: model }
     const byPath = new Map(layers.map((layer) => [layer.path, layer]))
     const ordered = inConfiguredOrder(groups, layers, ({ path, names, ...group }) => {
       // The layer itself, or the innermost layer around it.
@@ -48,7 +48,10 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
       }
       return undefined
     })
-    return kerasFile('keras-archive', source.name, file, ordered, layerCount(layers, ordered))
+    return {
+      ...kerasFile('keras-archive', source.name, file, ordered, layerCount(layers, ordered)),
+      architecture: model,
+    }
   } catch (error) {
     source.close()
     throw error

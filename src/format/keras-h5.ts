@@ -28,12 +28,9 @@ export async function openKerasH5(source: ByteSource, load?: Hdf5Loader): Promis
     const isModel = file.kind('/model_weights') === 'group'
     if (isModel || attributes.some((name) => /^layer_names0?$/.test(name))) {
       const config = attributes.includes('model_config') ? file.texts('/', 'model_config')[0] : undefined
-      return listedLayers(
-        file,
-        source.name,
-        isModel ? '/model_weights' : '',
-        configuredLayers(parsedJson(config ?? '')),
-      )
+      const architecture = parsedJson(config ?? '')
+      const weights = listedLayers(file, source.name, isModel ? '/model_weights' : '', configuredLayers(architecture))
+      return architecture === undefined ? weights : { ...weights, architecture }
     }
     return kerasFile('keras-3-h5', source.name, file, keras3Groups(file, source.name))
   } catch (error) {

@@ -82,12 +82,14 @@ export async function openTensorflowJs(
         if (one.place.spec.group !== 'optimizer') held.push(one)
     }
     const isGraph = isRecord(topology) && Array.isArray(topology.node)
-    const layers = isGraph ? [] : configuredLayers(isRecord(topology) ? (topology.model_config ?? topology) : [])
+    const described: unknown = isRecord(topology) && !isGraph ? (topology.model_config ?? topology) : undefined
+    const layers = configuredLayers(described ?? [])
     const weights = isGraph ? await graphGroups(topology, signature, held, source) : layerGroups(held, layers)
     return heldWeights<Place>({
       format: isGraph ? 'tfjs-graph' : 'tfjs-layers',
       source,
       groups: weights,
+      ...(layers.length === 0 ? {} : { architecture: described }),
       ...(layers.length === 0 ? {} : { layerCount: layerCount(layers, weights) }),
       read: (place) => decoded(place, source),
       close,

@@ -46,6 +46,8 @@ export interface WeightFile {
   readonly groups: readonly WeightGroup[]
   /** The number of layers up to the last one with weights, including those without weights, if the file lists them. */
   readonly layerCount?: number
+  /** Keras' description of the model, parsed JSON of unknown content, if the file has one: `loadModel` builds the model from it. */
+  readonly architecture?: unknown
   /**
    * The numbers of one of `groups`' entries, row-major, as float32.
    * @throws WeftgradError 'data' if the file's bytes do not hold them, 'format' for numbers that are not floats, 'argument' for
@@ -77,6 +79,7 @@ export function heldWeights<Place>({
   source,
   groups,
   layerCount,
+  architecture,
   read,
   close,
 }: {
@@ -84,6 +87,7 @@ export function heldWeights<Place>({
   readonly source: string
   readonly groups: readonly HeldGroup<Place>[]
   readonly layerCount?: number
+  readonly architecture?: unknown
   readonly read: (place: Place, entry: WeightEntry) => Promise<Float32Array>
   readonly close: () => void
 }): WeightFile {
@@ -93,6 +97,7 @@ export function heldWeights<Place>({
     source,
     groups: groups.map((group) => ({ ...group, weights: group.weights.map(({ entry }) => entry) })),
     ...(layerCount === undefined ? {} : { layerCount }),
+    ...(architecture === undefined ? {} : { architecture }),
     async read(entry) {
       const place = places.get(entry)
       if (place === undefined) {

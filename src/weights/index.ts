@@ -4,8 +4,11 @@
  */
 
 export type { WeightEntry, WeightFile, WeightFormat, WeightGroup } from '../format/weight-file.ts'
+export type { KerasModelOptions } from './keras-model.ts'
 export type { WeightAssignment } from './load.ts'
 export { loadWeights } from './load.ts'
+export type { LoadModelOptions } from './load-model.ts'
+export { loadModel } from './load-model.ts'
 export type { OpenWeightsOptions } from './open.ts'
 export { open } from './open.ts'
 export type { PublishedFile, ZooModel } from './zoo.ts'

@@ -109,6 +109,11 @@ function namedValue(name: string, key: string, value: unknown): unknown {
   )
 }
 
+/** Whether there is a layer class of this name, weftgrad's own or a custom one. */
+export function isLayerClass(className: string, custom: Readonly<Record<string, LayerMaker>> = {}): boolean {
+  return Object.hasOwn(custom, className) || Object.hasOwn(makers, className)
+}
+
 /**
  * Builds the layer of a description.
  * @param custom further layers, by class name; they win over weftgrad's own.
