@@ -139,7 +139,7 @@ class TrainingRun {
     const callbacks = callbacksOf(options)
     const objective = objectiveOf(options)
     const monitor = monitorOf(options, objective, validation !== undefined)
-    const reader = new RecordReader(objective, model, train)
+    const reader = new RecordReader(objective, model, train, options.augmentation)
     const judging = validation === undefined ? undefined : scoring(model, validation, objective, options)
     model.to(device)
     const owned: { dispose(): void }[] = []

@@ -4,7 +4,11 @@
  */
 
 export type { Random } from '../random.ts'
+export type { AugmentOptions } from './augment.ts'
+export { augment } from './augment.ts'
 export type {
+  AugmentationCall,
+  BatchAugmentation,
   Callbacks,
   Decision,
   EpochLogs,

@@ -29,7 +29,7 @@ import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { aList, checkOptions, countFrom0, fraction, positive } from '../options.ts'
 import type { Loss } from './objective.ts'
-import { misfit, rowMean, sameSize } from './objective.ts'
+import { misfit, oneHot, rowMean, sameSize } from './objective.ts'
 
 /** Options of {@link sparseCategoricalCrossentropy}. */
 export interface CrossentropyOptions {
@@ -89,7 +89,8 @@ export function sparseCategoricalCrossentropy(options: CrossentropyOptions = {})
 }
 
 /**
- * Cross-entropy of the softmax of the output, [batch, classes], with probabilities, f32 [batch, classes].
+ * Cross-entropy of the softmax of the output, [batch, classes], with probabilities, f32 [batch, classes], or class
+ * numbers, u32 [batch], which stand for a probability of 1.
  * @throws WeftgradError 'argument' for a share out of range.
  */
 export function categoricalCrossentropy(options: Pick<CrossentropyOptions, 'labelSmoothing'> = {}): Loss {
@@ -100,7 +101,10 @@ export function categoricalCrossentropy(options: Pick<CrossentropyOptions, 'labe
     head: 'softmax',
     rows(output, target) {
       const classes = output.shape.at(-1) ?? 1
-      const own = sameSize('categoricalCrossentropy', output, target)
+      const own =
+        target.dtype === 'u32' && target.size * classes === output.size
+          ? oneHot(target, classes)
+          : sameSize('categoricalCrossentropy', output, target)
       const smooth = labelSmoothing === 0 ? own : add(mul(own, 1 - labelSmoothing), labelSmoothing / classes)
       const flat = (x: Tensor): Tensor => reshape(x, [x.size / classes, classes])
       const rows = softmaxCrossEntropy(flat(output), flat(smooth), { reduction: 'none' })

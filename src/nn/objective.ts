@@ -27,6 +27,8 @@ import {
 import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { type Kind, objectWith } from '../options.ts'
+import type { FitOptions } from './contract.ts'
+import { gatherInputs, isBatchAugmentation } from './gather-inputs.ts'
 import type { Model } from './model.ts'
 import { beforeHead } from './model.ts'
 
@@ -120,6 +122,11 @@ export function sameSize(name: string, output: Tensor, target: Tensor): Tensor {
   if (target.size !== output.size || target.shape[0] !== output.shape[0])
     throw misfit(name, output, target, 'a target in the shape of the output')
   return reshape(target.dtype === 'u32' ? toF32(target) : target, output.shape)
+}
+
+/** Class numbers, u32 [...], as probabilities of 0 and 1: f32 [..., classes]. */
+export function oneHot(target: Tensor, classes: number): Tensor {
+  return equal(reshape(toF32(target), [...target.shape, 1]), tensor(Array.from({ length: classes }, (_, i) => i)))
 }
 
 /** The class number of each row as f32, in the output's shape without its last axis. Throws 'shape'. */
@@ -236,9 +243,14 @@ export class RecordReader {
   readonly #metrics: readonly { readonly metric: Metric; readonly columns: readonly number[] }[]
 
   /** @throws WeftgradError 'argument', 'mismatch' or 'shape' if loss, metrics, model and data do not fit. */
-  constructor(objective: Objective, model: Model, data: Dataset) {
+  constructor(objective: Objective, model: Model, data: Dataset, augmentation?: FitOptions['augmentation']) {
     const { loss, metrics } = objective
     if (loss.takesClasses === true) {
+      if (isBatchAugmentation(augmentation) && augmentation.mixesTargets === true)
+        throw new WeftgradError(
+          'argument',
+          `Mixed images have probabilities as targets, and ${loss.name} compares with class numbers. Give { loss: nn.categoricalCrossentropy() }.`,
+        )
       if (data.classes === undefined)
         throw new WeftgradError(
           'argument',
@@ -252,11 +264,8 @@ export class RecordReader {
         )
     }
     // A batch of one row, traced only for its shapes.
-    const batch = data.batch(
-      { batch: 1, tensor: tensor([0], [1], 'u32') },
-      tensor([0, 0, 0, 0], [4], 'u32'),
-      model.inputShape,
-    )
+    const [one, state] = [{ batch: 1, tensor: tensor([0], [1], 'u32') }, tensor([0, 0, 0, 0], [4], 'u32')]
+    const batch = gatherInputs(model, data, one, state, { seed: model.seed, augmentation })
     const output = zeros([1, ...model.outputShape])
     let column = stepRecordColumns
     this.#metrics = metrics.map((metric) => {

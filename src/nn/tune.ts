@@ -62,7 +62,7 @@ export function trainingTasks(
   const { device } = train
   model.to(device)
   const objective = objectiveOf(options)
-  const { width } = new RecordReader(objective, model, train)
+  const { width } = new RecordReader(objective, model, train, augmentation)
   using memory = TrainingMemory.of(model, optimizer, 1, width)
   const order = new BatchOrder(device, Math.min(batchSize, train.count), 1)
   using _buffer = order.buffer
