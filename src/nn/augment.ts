@@ -1,6 +1,6 @@
 /**
- * Random changes of training images on the device, as a value to give to `fit`. Names, order of magnitude and defaults
- * are those of Keras' preprocessing layers, where it has such a layer.
+ * Random changes of training images on the device, as a value to give to `fit`. Meanings and names are those of
+ * Keras' preprocessing layers, where it has such a layer; sizes are in pixels and angles in degrees.
  */
 
 import type { Batch } from '../data/contract.ts'
@@ -76,12 +76,8 @@ export interface AugmentOptions {
 
 /** Probabilities of mirroring left to right, and top to bottom. */
 const flips = {
+  ...{ horizontal: [0.5, 0], vertical: [0, 0.5], both: [0.5, 0.5], random: [0.5, 0], always: [1, 0] },
   none: [0, 0],
-  random: [0.5, 0],
-  horizontal: [0.5, 0],
-  always: [1, 0],
-  vertical: [0, 0.5],
-  both: [0.5, 0.5],
 }
 
 const upTo = (most: number, words: string, isWhole = false): Kind => [
@@ -111,7 +107,12 @@ export function augment(options: AugmentOptions): BatchAugmentation {
     (value) => countFrom1[1](value) && Number(value) <= largestCrop,
   ]
   checkOptions('augment', options, {
-    ...{ flip: oneOf(...Object.keys(flips).slice(1)), shift: pixels, rotation: upTo(180, 'degrees'), zoom: fraction },
+    ...{
+      flip: oneOf(...Object.keys(flips).slice(0, -1)),
+      shift: pixels,
+      rotation: upTo(180, 'degrees'),
+      zoom: fraction,
+    },
     ...{ crop: { height: required(side), width: required(side) }, fillValue: aNumber, cutout: pixels },
     ...{ contrast: upTo(1, 'a number'), brightness: upTo(1, 'a number') },
     mixup: ['a number above 0 and up to 1', (value) => value !== 0 && upTo(1, '')[1](value)],
