@@ -27,7 +27,7 @@ import { apply } from '../operators/operator.ts'
 import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { aNumber, checkOptions, countFrom1, fraction, type Kind, oneOf, required } from '../options.ts'
-import type { AugmentationCall, BatchAugmentation } from './contract.ts'
+import type { AugmentationCall, BatchAugmentation } from './gather-inputs.ts'
 import { oneHot } from './objective.ts'
 
 /** Options of {@link augment}. What is absent is not done. */

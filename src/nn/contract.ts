@@ -2,11 +2,10 @@
  * The types of training that `fit`, its callers, checkpoints and run folders share.
  */
 
-import type { Augmentation, Batch, Dataset } from '../data/contract.ts'
+import type { Dataset } from '../data/contract.ts'
 import type { Device } from '../gpu/device.ts'
-import type { Shape } from '../graph/node.ts'
 import type { Choice, VariantTable } from '../graph/plan/choice.ts'
-import type { Tensor } from '../operators/tensor.ts'
+import type { TrainingAugmentation } from './gather-inputs.ts'
 import type { WeightNumbers } from './model-weights.ts'
 import type { Loss, Metric, RowFunction } from './objective.ts'
 import type { Optimizer, OptimizerGroup } from './optimizers.ts'
@@ -113,33 +112,6 @@ export interface Callbacks {
   onCheckpoint?(checkpoint: TrainingCheckpoint): void | Promise<void>
 }
 
-/** What a change of a batch may depend on. */
-export interface AugmentationCall {
-  /** Random seed of the training. */
-  readonly seed: number
-  /** u32, whose first element counts the steps of all epochs. */
-  readonly counter: Tensor
-  /** The model's, without the batch. */
-  readonly inputShape: Shape
-  /** The model's, without the batch. */
-  readonly outputShape: Shape
-}
-
-/** Random changes of a training batch on the device: made by `augment`. */
-export interface BatchAugmentation {
-  /** Text that is equal for equal changes: a resumed training must have the same. */
-  readonly settings: string
-  /** Whether targets become probabilities. */
-  readonly mixesTargets?: boolean
-  /** The shape that examples must have or be padded to, for a model with this input. */
-  examples(inputShape: Shape): Shape
-  /**
-   * Traces the change. The same seed and counter must give the same numbers.
-   * @throws WeftgradError 'argument' for a batch that it cannot change.
-   */
-  apply(batch: Batch, call: AugmentationCall): Batch
-}
-
 /** How to train. */
 export interface FitOptions {
   /** `adam()`, `adamw()`, `sgd()`, `rmsprop()`, with a rate or a schedule; or several, each with the weights it updates. */
@@ -166,7 +138,7 @@ export interface FitOptions {
    * Random changes of training images, drawn with `seed`: flips and shifts while they are gathered, or those of `augment`.
    * Validation images are not changed.
    */
-  readonly augmentation?: Omit<Augmentation, 'seed'> | BatchAugmentation
+  readonly augmentation?: TrainingAugmentation
   /** Random seed of each epoch's order, the validation split, dropout masks and augmentation. 1 by default. */
   readonly seed?: number
   /**

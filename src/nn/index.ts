@@ -7,8 +7,6 @@ export type { Random } from '../random.ts'
 export type { AugmentOptions } from './augment.ts'
 export { augment } from './augment.ts'
 export type {
-  AugmentationCall,
-  BatchAugmentation,
   Callbacks,
   Decision,
   EpochLogs,
@@ -27,6 +25,7 @@ export { Evaluator, evaluate } from './evaluate.ts'
 export { fit } from './fit.ts'
 export type { FreezeOptions } from './freeze.ts'
 export { FrozenModel, freeze } from './freeze.ts'
+export type { AugmentationCall, BatchAugmentation, TrainingAugmentation } from './gather-inputs.ts'
 export * from './initializers.ts'
 export type { LayerConfig, LayerDescription, LayerMaker } from './layers/registry.ts'
 export * from './layers.ts'

@@ -27,7 +27,7 @@ import {
 import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { type Kind, objectWith } from '../options.ts'
-import type { FitOptions } from './contract.ts'
+import type { TrainingAugmentation } from './gather-inputs.ts'
 import { gatherInputs, isBatchAugmentation } from './gather-inputs.ts'
 import type { Model } from './model.ts'
 import { beforeHead } from './model.ts'
@@ -243,7 +243,7 @@ export class RecordReader {
   readonly #metrics: readonly { readonly metric: Metric; readonly columns: readonly number[] }[]
 
   /** @throws WeftgradError 'argument', 'mismatch' or 'shape' if loss, metrics, model and data do not fit. */
-  constructor(objective: Objective, model: Model, data: Dataset, augmentation?: FitOptions['augmentation']) {
+  constructor(objective: Objective, model: Model, data: Dataset, augmentation?: TrainingAugmentation) {
     const { loss, metrics } = objective
     if (loss.takesClasses === true) {
       if (isBatchAugmentation(augmentation) && augmentation.mixesTargets === true)

@@ -27,11 +27,14 @@ function transformed(
     ],
     run: (x, transforms) => affineTransform(x, transforms, { outHeight, outWidth, fillValue }),
     reference: (x, transforms) => reference.affineTransform(x, transforms, to, fillValue),
+    // One by one: TensorFlow.js 4.22 gives 0 for all images of a batch but the first.
     tfjs: (tf, x, transforms) =>
-      tf.image.transform(x as Tensor4D, transforms as Tensor2D, 'bilinear', 'constant', fillValue, [
-        outHeight,
-        outWidth,
-      ]),
+      tf.concat(
+        tf.split(x, image[0]).map((one, i) => {
+          const map = tf.slice(transforms as Tensor2D, i, 1)
+          return tf.image.transform(one as Tensor4D, map, 'bilinear', 'constant', fillValue, [outHeight, outWidth])
+        }),
+      ),
     ...forwardOnly,
     tfjsGradient: 'a change of inputs, which needs no gradient',
   }
