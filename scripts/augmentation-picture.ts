@@ -7,7 +7,7 @@
 import { writeFileSync } from 'node:fs'
 import { encodePng } from '../src/format/png.ts'
 import type { AugmentOptions } from '../src/nn/augment.ts'
-import { data, evaluate, nn, open, tensor } from '../src/node.ts'
+import { data, nn, open, tensor } from '../src/node.ts'
 import { imageGrid } from '../src/plots/pictures.ts'
 
 /** An ankle boot, and the T-shirt that it is mixed with. */
@@ -41,7 +41,7 @@ const rows = options.map(async (own) => {
     .augment(own)
     .apply(
       { x: tensor(x, [batch, side, side, 1]), target: tensor(new Uint32Array(batch)) },
-      { seed: 1, counter: tensor([3], [1], 'u32'), inputShape: [side, side, 1], outputShape: [2] },
+      { seed: 1, counter: tensor([4], [1], 'u32'), inputShape: [side, side, 1], outputShape: [2] },
     )
   const numbers = await changed.data()
   const drawn = Array.from({ length: columns - 1 }, (_, i) =>

@@ -7,25 +7,9 @@ import type { Batch } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import { shapeText } from '../graph/node.ts'
 import type { AugmentDrawsKey } from '../kernels/training/augment.ts'
-import { affineTransform, augmentDraws, drawColumns } from '../operators/augment.ts'
-import { toU32Op } from '../operators/elementwise.ts'
-import {
-  add,
-  clip,
-  gather,
-  greaterEqual,
-  less,
-  mean,
-  mul,
-  reshape,
-  slice,
-  sub,
-  toF32,
-  where,
-} from '../operators/index.ts'
-import { apply } from '../operators/operator.ts'
+import { affineTransform, augmentDraws, augmentPixels } from '../operators/augment.ts'
+import { reshape, toF32 } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
-import { tensor } from '../operators/tensor.ts'
 import { aNumber, checkOptions, countFrom1, fraction, type Kind, oneOf, required } from '../options.ts'
 import type { AugmentationCall, BatchAugmentation } from './gather-inputs.ts'
 import { oneHot } from './objective.ts'
@@ -160,41 +144,25 @@ function changed(examples: Batch, call: AugmentationCall, factors: Factors, fill
     ...{ batch, outHeight, outWidth, spareHeight: height - outHeight, spareWidth: width - outWidth },
     ...{ ...factors, seed: call.seed },
   })
-  const drawn = (name: keyof typeof drawColumns, rank = 4): Tensor =>
-    reshape(slice(draws, [0, drawColumns[name]], [batch, 1]), [batch, ...Array<number>(rank - 1).fill(1)])
-
   const { flipHorizontal, flipVertical, shift, rotation, zoom, contrast, brightness, cutout, mixup } = factors
   const isMoved = height > outHeight || width > outWidth || flipHorizontal + flipVertical + shift + rotation + zoom > 0
   let images = isMoved ? affineTransform(x, draws, { outHeight, outWidth, fillValue }) : x
-  if (contrast > 0) {
-    const middle = mean(images, { axes: [1, 2], keepDims: true })
-    images = clip(add(mul(sub(images, middle), drawn('contrast')), middle), 0, 1)
-  }
-  if (brightness > 0) images = clip(add(images, drawn('brightness')), 0, 1)
-  if (cutout > 0) {
-    const within = (place: Tensor, first: Tensor): Tensor =>
-      mul(greaterEqual(place, first), less(place, add(first, cutout)))
-    const rows = within(tensor(upwards(outHeight), [1, outHeight, 1, 1]), drawn('cutoutTop'))
-    const columns = within(tensor(upwards(outWidth), [1, 1, outWidth, 1]), drawn('cutoutLeft'))
-    images = where(mul(rows, columns), fillValue, images)
+  if (contrast + brightness + cutout + mixup > 0) {
+    const wanted = { contrast: contrast > 0, brightness: brightness > 0, mixup: mixup > 0, cutout, fillValue }
+    images = augmentPixels(images, draws, wanted)
   }
   if (mixup === 0) return { ...examples, x: images }
-
-  const other = apply(toU32Op, [drawn('mixRow', 1)], {})
   const mixed = (numbers: Tensor): Tensor => {
-    const share = drawn('mixShare', numbers.shape.length)
-    return add(mul(numbers, share), mul(gather(numbers, other), sub(1, share)))
+    const onlyMixed = { contrast: false, brightness: false, mixup: true, cutout: 0, fillValue: 0 }
+    return reshape(augmentPixels(reshape(numbers, [batch, 1, 1, -1]), draws, onlyMixed), numbers.shape)
   }
   const { target, sampleWeight } = examples
   return {
-    x: mixed(images),
+    x: images,
     target: mixed(asNumbers(target, call)),
     ...(sampleWeight && { sampleWeight: mixed(sampleWeight) }),
   }
 }
-
-/** Whole numbers from 0. */
-const upwards = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
 /** Targets that can be mixed: class numbers as probabilities of the output's classes. */
 function asNumbers(target: Tensor, { outputShape }: AugmentationCall): Tensor {

@@ -1,18 +1,18 @@
 /** Random changes of a batch of images: the random numbers of each row, and affine maps with bilinear sampling. */
 
 import { inputOf, outputOf } from '../graph/node.ts'
-import type { AugmentDrawsKey } from '../kernels/training/augment.ts'
+import type { AugmentDrawsKey, AugmentPixelsKey } from '../kernels/training/augment.ts'
 import {
   affineTransform as affineTransformKernels,
   augmentDraws as augmentDrawsKernels,
+  augmentPixels as augmentPixelsKernels,
   drawCount,
 } from '../kernels/training/augment.ts'
 import { extentOf, extentsOf4, f32, refuse, take } from './checks.ts'
 import type { Operator } from './operator.ts'
 import { apply, noDerivative } from './operator.ts'
+import { mean } from './reduce.ts'
 import type { Tensor } from './tensor.ts'
-
-export { drawColumns } from '../kernels/training/augment.ts'
 
 const augmentDrawsOp: Operator<AugmentDrawsKey, [counter: Tensor]> = {
   name: 'augmentDraws',
@@ -24,7 +24,10 @@ const augmentDrawsOp: Operator<AugmentDrawsKey, [counter: Tensor]> = {
   vjp: noDerivative,
 }
 
-/** The random numbers of each row, f32 [batch, 12], by {@link drawColumns}. `counter`: u32, whose first element counts steps. */
+/**
+ * The random numbers of each row, f32 [batch, 12], for the other operators here. `counter`: u32, whose first element counts
+ * steps.
+ */
 export function augmentDraws(counter: Tensor, attributes: AugmentDrawsKey): Tensor {
   return apply(augmentDrawsOp, [counter], attributes)
 }
@@ -65,4 +68,29 @@ const affineTransformOp: Operator<AffineTransformAttributes, [x: Tensor, transfo
  */
 export function affineTransform(x: Tensor, transforms: Tensor, attributes: AffineTransformAttributes): Tensor {
   return apply(affineTransformOp, [x, transforms], attributes)
+}
+
+/** Which changes to make: see {@link AugmentPixelsKey}. */
+export type AugmentPixelsAttributes = Omit<AugmentPixelsKey, 'batch' | 'height' | 'width' | 'channels'>
+
+const augmentPixelsOp: Operator<AugmentPixelsAttributes, readonly [x: Tensor, draws: Tensor, ...means: Tensor[]]> = {
+  name: 'augmentPixels',
+  shape(inputs) {
+    take('augmentPixels', inputs, [{ rank: 4 }, { rank: 2 }, { rank: 2 }])
+    return [f32(inputs[0].shape)]
+  },
+  lower(node, kernels) {
+    const [batch, height, width, channels] = extentsOf4(inputOf(node, 0).type)
+    return kernels.plan(augmentPixelsKernels, { batch, height, width, channels, ...node.attributes })
+  },
+  vjp: noDerivative,
+}
+
+/**
+ * Changes contrast and brightness of images x, f32 [n, h, w, c], erases squares, and mixes images, as `draws`, f32 [n, 12],
+ * say.
+ */
+export function augmentPixels(x: Tensor, draws: Tensor, attributes: AugmentPixelsAttributes): Tensor {
+  const means = attributes.contrast ? [mean(x, { axes: [1, 2] })] : []
+  return apply(augmentPixelsOp, [x, draws, ...means], attributes)
 }

@@ -1,7 +1,6 @@
 /**
- * Random changes of a batch of images, in two kernels: one draws the numbers of each row, once; the other samples the
- * images by the affine maps among them. What remains (contrast, erased squares, mixing) is elementwise and needs no
- * kernel of its own.
+ * Random changes of a batch of images, in three kernels: one draws the numbers of each row, once; one samples the images
+ * by the affine maps among them; one does the rest: contrast, brightness, erased squares, mixing.
  */
 
 import { checkValue, positive } from '../../options.ts'
@@ -9,6 +8,7 @@ import { checkExtents, checkShape } from '../extents.ts'
 import { dispatch, type Family, input, type KernelPlan, output, reads, type Target, writes } from '../kernel.ts'
 import { plainWorkgroupSize } from '../schedule/occupancy.ts'
 import { planRowStride } from '../schedule/row-stride.ts'
+import { clipped as clippedFunction, declareFunctions, naturalLog, scalar } from '../wgsl/functions.ts'
 import { randomKeyFunction, randomKeyUniforms, threefryFunction } from '../wgsl/random.ts'
 
 /** The random stream of these changes; gathering images has 2^31, dropout those below. */
@@ -96,8 +96,8 @@ fn betaShare(row: u32, step: u32) -> f32 {
     let words = threefry4x32(vec4u(row, step, ${blocksBeforeTries}u + tries, 0u), randomKey());
     for (var pair = 0u; pair < 2u; pair++) {
       let two = select(words.xy, words.zw, pair == 1u);
-      let first = log(share(two.x)) / u.mixup;
-      let second = log(share(two.y)) / u.mixup;
+      let first = naturalLog(share(two.x)) / u.mixup;
+      let second = naturalLog(share(two.y)) / u.mixup;
       ratio = 1.0 / (1.0 + exp(clamp(second - first, -80.0, 80.0)));
       if (exp(first) + exp(second) <= 1.0) {
         return ratio;
@@ -124,7 +124,7 @@ function planDraws(key: AugmentDrawsKey, target: Target): KernelPlan {
         },
         workgroupSize,
         workgroups: Math.ceil(batch / workgroupSize),
-        declarations: `${threefryFunction}\n${randomKeyFunction}\n${drawFunctions}`,
+        declarations: `${declareFunctions([naturalLog], scalar)}\n${threefryFunction}\n${randomKeyFunction}\n${drawFunctions}`,
         body: `
   if (group >= groups || index >= u.batch) {
     return;
@@ -238,6 +238,86 @@ fn pixelAt(image: u32, at: vec2i, channel: u32) -> f32 {
       let above = topLeft + (pixelAt(image, at + vec2i(1, 0), channel) - topLeft) * part.x;
       let below = bottomLeft + (pixelAt(image, at + vec2i(1, 1), channel) - bottomLeft) * part.x;
       y[row * u.columns + column] = above + (below - above) * part.y;`,
+        ),
+      }),
+    ],
+    scratchBytes: [],
+    flops: 0,
+  }
+}
+
+export interface AugmentPixelsKey {
+  readonly batch: number
+  readonly height: number
+  readonly width: number
+  readonly channels: number
+  /** Whether to change contrast, brightness, and the image by mixing. */
+  readonly contrast: boolean
+  readonly brightness: boolean
+  readonly mixup: boolean
+  /** Side of the erased square, in pixels; 0 for none. */
+  readonly cutout: number
+  /** The value of erased pixels. */
+  readonly fillValue: number
+}
+
+/**
+ * The changes that leave pixels in their places. Inputs: x f32 [batch, height, width, channels]; draws f32 [batch, 12],
+ * see {@link drawColumns}; with contrast, the means of x over each image, f32 [batch, channels]. Output: f32, as x. Contrast
+ * and brightness clip to [0, 1]; NaN stays NaN unless it is erased. Throws 'shape' or 'limit' for extents.
+ */
+export const augmentPixels: Family<AugmentPixelsKey, 'plain'> = {
+  name: 'augmentPixels',
+  variants: [{ name: 'plain', supports: () => true, plan: planPixels }],
+  prefer: () => 'plain',
+}
+
+function planPixels(key: AugmentPixelsKey, target: Target): KernelPlan {
+  const { batch, height, width, channels, contrast, brightness, mixup, cutout, fillValue } = key
+  checkExtents('augmentPixels', { batch, height, width, channels }, batch * height * width * channels)
+  const schedule = planRowStride({ images: batch, rows: height, columns: width * channels }, target)
+  const drawn = (name: keyof typeof drawColumns): string => `draws[own + ${drawColumns[name]}u]`
+  const clipped = (value: string): string => `
+  value = clipped(${value}, 0.0, 1.0);`
+  return {
+    variant: 'plain',
+    dispatches: [
+      dispatch({
+        label: 'augmentPixels/plain',
+        bindings: [
+          ...[reads('x', input(0)), reads('draws', input(1))],
+          ...(contrast ? [reads('means', input(2))] : []),
+          writes('y', output(0)),
+        ],
+        uniforms: { ...schedule.uniforms, batch, channels, cutout, fillValue: { f32: fillValue } },
+        workgroupSize: schedule.workgroupSize,
+        workgroups: schedule.workgroups,
+        declarations: `${declareFunctions([clippedFunction], scalar)}
+fn pixelOf(image: u32, row: u32, column: u32) -> f32 {
+  let own = image * ${drawCount}u;
+  var value = x[(image * u.rows + row) * u.columns + column];${
+    contrast
+      ? `
+  let middle = means[image * u.channels + column % u.channels];${clipped(`(value - middle) * ${drawn('contrast')} + middle`)}`
+      : ''
+  }${brightness ? clipped(`value + ${drawn('brightness')}`) : ''}
+  // Of whole numbers, differences below 0 are large unsigned ones.
+  let place = vec2u(vec2i(vec2u(row, column / u.channels)) - vec2i(vec2f(${drawn('cutoutTop')}, ${drawn('cutoutLeft')})));
+  return select(value, u.fillValue, all(place < vec2u(u.cutout)));
+}`,
+        body: schedule.body(
+          '',
+          `
+      var value = pixelOf(image, imageRow, column);${
+        mixup
+          ? `
+      let own = image * ${drawCount}u;
+      let share = ${drawn('mixShare')};
+      let other = min(u32(${drawn('mixRow')}), u.batch - 1u);
+      value = value * share + pixelOf(other, imageRow, column) * (1.0 - share);`
+          : ''
+      }
+      y[row * u.columns + column] = value;`,
         ),
       }),
     ],
