@@ -34,7 +34,12 @@ export interface AugmentOptions {
    * Takes a window of the model's size from images of this size, in pixels. Smaller ones are padded to it, by data sets
    * that pad. Validation images must have the model's size. Keras' `RandomCrop`.
    */
-  readonly crop?: { readonly height: number; readonly width: number }
+  readonly crop?: {
+    /** Not below the model's. */
+    readonly height: number
+    /** Not below the model's. */
+    readonly width: number
+  }
   /** The value of pixels outside the image, and of erased ones. 0 by default. */
   readonly fillValue?: number
   /**

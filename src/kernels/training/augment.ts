@@ -28,6 +28,11 @@ export const drawColumns = {
 } as const
 export const drawCount = 12
 
+/** What a lane does once for all its rows: divisions are slow on a CPU. */
+const pixelSetup = `
+  let outX = column / u.channels;
+  let channel = column - outX * u.channels;`
+
 /** What {@link augmentDraws} draws. Extents are in pixels; 0 for what is not wanted. */
 export interface AugmentDrawsKey {
   readonly batch: number
@@ -219,9 +224,7 @@ fn pixelAt(image: u32, at: vec2i, channel: u32) -> f32 {
   return select(u.fillValue, x[pixel * u.channels + channel], inside);
 }`,
         body: schedule.body(
-          `
-  let outX = column / u.channels;
-  let channel = column - outX * u.channels;`,
+          pixelSetup,
           `
       let map = image * u.transformStride;
       let here = vec3f(f32(outX), f32(imageRow), 1.0);
@@ -293,28 +296,28 @@ function planPixels(key: AugmentPixelsKey, target: Target): KernelPlan {
         workgroupSize: schedule.workgroupSize,
         workgroups: schedule.workgroups,
         declarations: `${declareFunctions([clippedFunction], scalar)}
-fn pixelOf(image: u32, row: u32, column: u32) -> f32 {
+fn pixelOf(image: u32, row: u32, outX: u32, channel: u32) -> f32 {
   let own = image * ${drawCount}u;
-  var value = x[(image * u.rows + row) * u.columns + column];${
+  var value = x[(image * u.rows + row) * u.columns + outX * u.channels + channel];${
     contrast
       ? `
-  let middle = means[image * u.channels + column % u.channels];${clipped(`(value - middle) * ${drawn('contrast')} + middle`)}`
+  let middle = means[image * u.channels + channel];${clipped(`(value - middle) * ${drawn('contrast')} + middle`)}`
       : ''
   }${brightness ? clipped(`value + ${drawn('brightness')}`) : ''}
   // Of whole numbers, differences below 0 are large unsigned ones.
-  let place = vec2u(vec2i(vec2u(row, column / u.channels)) - vec2i(vec2f(${drawn('cutoutTop')}, ${drawn('cutoutLeft')})));
+  let place = vec2u(vec2i(vec2u(row, outX)) - vec2i(vec2f(${drawn('cutoutTop')}, ${drawn('cutoutLeft')})));
   return select(value, u.fillValue, all(place < vec2u(u.cutout)));
 }`,
         body: schedule.body(
-          '',
+          pixelSetup,
           `
-      var value = pixelOf(image, imageRow, column);${
+      var value = pixelOf(image, imageRow, outX, channel);${
         mixup
           ? `
       let own = image * ${drawCount}u;
       let share = ${drawn('mixShare')};
       let other = min(u32(${drawn('mixRow')}), u.batch - 1u);
-      value = value * share + pixelOf(other, imageRow, column) * (1.0 - share);`
+      value = value * share + pixelOf(other, imageRow, outX, channel) * (1.0 - share);`
           : ''
       }
       y[row * u.columns + column] = value;`,
