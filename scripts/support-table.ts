@@ -51,8 +51,8 @@ const withoutCases: Readonly<Record<string, Omit<Row, 'operator'>>> = {
   },
 }
 
-/** Operators whose results are whole numbers. */
-const withoutDerivative: ReadonlySet<string> = new Set(['argmax'])
+/** Operators whose results are whole numbers, or that change inputs only. */
+const withoutDerivative: ReadonlySet<string> = new Set(['argmax', 'affineTransform'])
 
 /** Functions that are not operators: they make constants, or are another operator by a second name. */
 const notOperators: ReadonlySet<string> = new Set(['apply', 'applyAll', 'constant', 'fill', 'zeros', 'ones', 'flatten'])

@@ -4,6 +4,7 @@
  * cases/case.ts defines a case.
  */
 import { activationCases } from './cases/activation.ts'
+import { augmentCases } from './cases/augment.ts'
 import { binaryCases } from './cases/binary.ts'
 import type { Case } from './cases/case.ts'
 import { composedActivationCases } from './cases/composed-activations.ts'
@@ -43,6 +44,7 @@ export const cases: readonly Case[] = [
   ...depthwiseCases,
   ...poolCases,
   ...resizeCases,
+  ...augmentCases,
   ...normalizationCases,
   ...layerNormalizationCases,
   ...movementCases,

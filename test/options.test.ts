@@ -221,6 +221,7 @@ const table: Readonly<Record<string, Row>> = {
   'nn.vgg16 1': { call: (o) => nn.vgg16({}, o), wrong: ['seed', '1'] },
   'nn.xception 0': { call: (o) => nn.xception(o), wrong: ['size', '71'] },
   'nn.xception 1': { call: (o) => nn.xception({}, o), wrong: ['seed', '1'] },
+  'nn.augment 0': { call: (o) => nn.augment(o), wrong: ['rotation', '10'] },
   'nn.adam 0': { call: (o) => nn.adam(o), wrong: ['learningRate', '1e-3'] },
   'nn.adamw 0': { call: (o) => nn.adamw(o), wrong: ['weightDecay', '4e-3'] },
   'nn.rmsprop 0': { call: (o) => nn.rmsprop(o), wrong: ['rho', 1] },

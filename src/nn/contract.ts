@@ -2,9 +2,10 @@
  * The types of training that `fit`, its callers, checkpoints and run folders share.
  */
 
-import type { Augmentation, Dataset } from '../data/contract.ts'
+import type { Dataset } from '../data/contract.ts'
 import type { Device } from '../gpu/device.ts'
 import type { Choice, VariantTable } from '../graph/plan/choice.ts'
+import type { TrainingAugmentation } from './gather-inputs.ts'
 import type { WeightNumbers } from './model-weights.ts'
 import type { Loss, Metric, RowFunction } from './objective.ts'
 import type { Optimizer, OptimizerGroup } from './optimizers.ts'
@@ -133,8 +134,11 @@ export interface FitOptions {
   readonly validation?: Dataset
   /** Share of the training examples, in (0, 1), to set aside for validation, drawn with `seed`. */
   readonly validationSplit?: number
-  /** Random changes of training images, drawn with `seed`. Validation images are not changed. */
-  readonly augmentation?: Omit<Augmentation, 'seed'>
+  /**
+   * Random changes of training images, drawn with `seed`: flips and shifts while they are gathered, or those of `augment`.
+   * Validation images are not changed.
+   */
+  readonly augmentation?: TrainingAugmentation
   /** Random seed of each epoch's order, the validation split, dropout masks and augmentation. 1 by default. */
   readonly seed?: number
   /**

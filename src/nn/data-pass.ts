@@ -12,10 +12,10 @@ import type { Tensor } from '../operators/tensor.ts'
 import type { Batches } from './batch-order.ts'
 import { BatchOrder, cutIntoBatches, u32Leaf, writeOrder } from './batch-order.ts'
 import { withFittingBatch } from './fitting-batch.ts'
+import { gatherInputs } from './gather-inputs.ts'
 import type { Model } from './model.ts'
 import type { RecordReader, Scores, TracedRows } from './objective.ts'
 import { recordInputs, wantedRows } from './objective.ts'
-import { gatherInputs } from './training-step.ts'
 
 /** What a pass computes from each batch. */
 export interface TracedPass {
@@ -152,7 +152,8 @@ export class DataPass {
 
 function traceBatch({ model, data, trace }: PassSettings, order: BatchOrder, stateBuffer: DeviceBuffer): TracedPass {
   const state = u32Leaf(stateBuffer, trainingStateWords)
-  const mirrored = (): Batch => gatherInputs(model, data, order, state, { flip: 'always', seed: model.seed })
+  const mirrored = (): Batch =>
+    gatherInputs(model, data, order, state, { seed: model.seed, augmentation: { flip: 'always' } })
   return trace(gatherInputs(model, data, order, state), mirrored)
 }
 

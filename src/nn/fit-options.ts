@@ -11,6 +11,7 @@ import {
   anObject,
   anything,
   aSignal,
+  aString,
   checkOptions,
   checkValue,
   countFrom1,
@@ -19,6 +20,7 @@ import {
   required,
 } from '../options.ts'
 import type { Callbacks, FitOptions, Monitor, TrainingCheckpoint, TrainingSettings } from './contract.ts'
+import { examplesShape, isBatchAugmentation } from './gather-inputs.ts'
 import type { Model } from './model.ts'
 import type { Objective } from './objective.ts'
 import { aLossOrMetric, aMetricList, lossText } from './objective.ts'
@@ -41,7 +43,8 @@ const aMonitor: Kind = [
 /** Kinds of {@link FitOptions}; `tuneTraining` takes them as well. */
 export const fitKinds = {
   ...{ optimizer: required(anOptimizer), epochs: required(countFrom1), batchSize: required(countFrom1) },
-  ...{ validation: aDataset, validationSplit: aNumber, augmentation: augmentationKinds, seed: aNumber },
+  ...{ validation: aDataset, validationSplit: aNumber, seed: aNumber },
+  augmentation: { ...augmentationKinds, settings: aString, mixesTargets: aFlag, examples: aFunction, apply: aFunction },
   ...{ earlyStopping: { patience: required(countFrom1) }, restoreBest: aFlag, resume: anObject, signal: aSignal },
   ...{ loss: aLossOrMetric, metrics: aMetricList, monitor: aMonitor, callbacks: anything },
   variants: anObject,
@@ -107,7 +110,8 @@ export function checkedData(model: Model, data: Dataset, options: FitOptions): S
   const { train, validation } = splitData(data, options)
   if (options.earlyStopping !== undefined && validation === undefined)
     throw new WeftgradError('argument', 'earlyStopping needs validation or validationSplit to compare epochs.')
-  for (const examples of [train, validation]) examples?.refuseMisfits(model.inputShape, model.name)
+  train.refuseMisfits(examplesShape(model, options.augmentation), model.name)
+  validation?.refuseMisfits(model.inputShape, model.name)
   if (validation !== undefined && validation.device !== train.device)
     throw new WeftgradError('argument', 'The validation images are on a different device than the training images.')
   return { train, validation }
@@ -136,7 +140,9 @@ export function settingsOf(
 }
 
 /** Text that is equal for equal augmentations. */
-function augmentationText({ flip, shift = 0 }: NonNullable<FitOptions['augmentation']>): string {
+function augmentationText(augmentation: NonNullable<FitOptions['augmentation']>): string {
+  if (isBatchAugmentation(augmentation)) return augmentation.settings
+  const { flip, shift = 0 } = augmentation
   return `flip ${flip ?? 'none'}, shift ${shift}`
 }
 

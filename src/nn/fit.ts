@@ -139,8 +139,9 @@ class TrainingRun {
     const callbacks = callbacksOf(options)
     const objective = objectiveOf(options)
     const monitor = monitorOf(options, objective, validation !== undefined)
-    const reader = new RecordReader(objective, model, train)
-    const judging = validation === undefined ? undefined : scoring(model, validation, objective, { variants: options.variants })
+    const reader = new RecordReader(objective, model, train, options.augmentation)
+    const judging =
+      validation === undefined ? undefined : scoring(model, validation, objective, { variants: options.variants })
     model.to(device)
     const owned: { dispose(): void }[] = []
     const own = <T extends { dispose(): void }>(resource: T): T => {

@@ -4,6 +4,8 @@
  */
 
 export type { Random } from '../random.ts'
+export type { AugmentOptions } from './augment.ts'
+export { augment } from './augment.ts'
 export type { EarlyStoppingOptions, PlateauOptions, WatchOptions } from './callbacks.ts'
 export { earlyStopping, reduceLROnPlateau } from './callbacks.ts'
 export { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
@@ -26,6 +28,7 @@ export { Evaluator, evaluate } from './evaluate.ts'
 export { fit } from './fit.ts'
 export type { FreezeOptions } from './freeze.ts'
 export { FrozenModel, freeze } from './freeze.ts'
+export type { AugmentationCall, BatchAugmentation, TrainingAugmentation } from './gather-inputs.ts'
 export * from './initializers.ts'
 export type { LayerConfig, LayerDescription, LayerMaker } from './layers/registry.ts'
 export * from './layers.ts'

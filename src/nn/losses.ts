@@ -89,7 +89,8 @@ export function sparseCategoricalCrossentropy(options: CrossentropyOptions = {})
 }
 
 /**
- * Cross-entropy of the softmax of the output, [batch, classes], with probabilities, f32 [batch, classes].
+ * Cross-entropy of the softmax of the output, [batch, classes], with probabilities, f32 [batch, classes], or class
+ * numbers, u32 [batch], which stand for a probability of 1.
  * @throws WeftgradError 'argument' for a share out of range.
  */
 export function categoricalCrossentropy(options: Pick<CrossentropyOptions, 'labelSmoothing'> = {}): Loss {
@@ -100,7 +101,10 @@ export function categoricalCrossentropy(options: Pick<CrossentropyOptions, 'labe
     head: 'softmax',
     rows(output, target) {
       const classes = output.shape.at(-1) ?? 1
-      const own = sameSize('categoricalCrossentropy', output, target)
+      const own =
+        target.dtype === 'u32' && target.size * classes === output.size
+          ? oneHot(target, classes)
+          : sameSize('categoricalCrossentropy', output, target)
       const smooth = labelSmoothing === 0 ? own : add(mul(own, 1 - labelSmoothing), labelSmoothing / classes)
       const flat = (x: Tensor): Tensor => reshape(x, [x.size / classes, classes])
       const rows = softmaxCrossEntropy(flat(output), flat(smooth), { reduction: 'none' })
@@ -171,4 +175,11 @@ export function sameSize(name: string, output: Tensor, target: Tensor): Tensor {
   if (target.size !== output.size || target.shape[0] !== output.shape[0])
     throw misfit(name, output, target, 'a target in the shape of the output')
   return reshape(target.dtype === 'u32' ? toF32(target) : target, output.shape)
+}
+
+/** Class numbers [...] as probabilities of 0 and 1: f32 [..., classes]. */
+export function oneHot(classNumbers: Tensor, classes: number): Tensor {
+  const numbers = classNumbers.dtype === 'u32' ? toF32(classNumbers) : classNumbers
+  const all = tensor(Float32Array.from({ length: classes }, (_, k) => k))
+  return equal(reshape(numbers, [...numbers.shape, 1]), all)
 }

@@ -2,9 +2,8 @@
 
 import { argmax, concatenate, equal, greater, lessEqual, mul, reshape, sum, toF32 } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
-import { tensor } from '../operators/tensor.ts'
 import { checkOptions, checkValue, countFrom1, positive } from '../options.ts'
-import { sameSize } from './losses.ts'
+import { oneHot, sameSize } from './losses.ts'
 import type { Metric } from './objective.ts'
 import { countedAccuracy, misfit, rowMean } from './objective.ts'
 
@@ -32,7 +31,7 @@ export function topKAccuracy(k = 5): Metric {
     name: `top${k}Accuracy`,
     higherIsBetter: true,
     rows(output, target) {
-      const isOwn = oneHot(classNumbersOf('topKAccuracy', output, target), output)
+      const isOwn = oneHot(classNumbersOf('topKAccuracy', output, target), output.shape.at(-1) ?? 1)
       const own = sum(mul(output, isOwn), { axes: -1, keepDims: true })
       return lessEqual(sum(greater(output, own), { axes: -1 }), k - 1)
     },
@@ -93,8 +92,8 @@ function countingMetric(
       const classes = output.shape.at(-1) ?? 1
       const isSparse = target.dtype === 'u32' && output.shape.length === 2 && classes > 1
       if (isSparse) {
-        const predicted = oneHot(toF32(argmax(output)), output)
-        const actual = oneHot(classNumbersOf(name, output, target), output)
+        const predicted = oneHot(argmax(output), classes)
+        const actual = oneHot(classNumbersOf(name, output, target), classes)
         return joined([mul(predicted, actual), predicted, actual])
       }
       const actual = greater(sameSize(name, output, target), 0.5)
@@ -112,13 +111,6 @@ function countingMetric(
 }
 
 const quotient = (numerator: number, denominator: number): number => (denominator === 0 ? 0 : numerator / denominator)
-
-/** 1 at the row's class, else 0: f32 [..., classes], from class numbers as f32 [...]. */
-function oneHot(classNumbers: Tensor, { shape }: Tensor): Tensor {
-  const classes = shape.at(-1) ?? 1
-  const all = tensor(Float32Array.from({ length: classes }, (_, k) => k))
-  return equal(reshape(classNumbers, [...shape.slice(0, -1), 1]), all)
-}
 
 /** A row's numbers side by side: f32 [batch, columns]. */
 function joined(parts: readonly Tensor[]): Tensor {

@@ -17,6 +17,8 @@ import { add, mean, mul, reshape, softmaxCrossEntropy, zeros } from '../operator
 import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { type Kind, objectWith } from '../options.ts'
+import type { TrainingAugmentation } from './gather-inputs.ts'
+import { gatherInputs, isBatchAugmentation } from './gather-inputs.ts'
 import type { Model } from './model.ts'
 import { beforeHead } from './model.ts'
 
@@ -248,9 +250,14 @@ export class RecordReader {
   readonly #metrics: readonly { readonly metric: Metric; readonly columns: readonly number[] }[]
 
   /** @throws WeftgradError 'argument', 'mismatch' or 'shape' if loss, metrics, model and data do not fit. */
-  constructor(objective: Objective, model: Model, data: Dataset) {
+  constructor(objective: Objective, model: Model, data: Dataset, augmentation?: TrainingAugmentation) {
     const { loss, metrics } = objective
     if (loss.takesClasses === true) {
+      if (isBatchAugmentation(augmentation) && augmentation.mixesTargets === true)
+        throw new WeftgradError(
+          'argument',
+          `Mixed images have probabilities as targets, and ${loss.name} compares with class numbers. Give { loss: nn.categoricalCrossentropy() }.`,
+        )
       if (data.classes === undefined)
         throw new WeftgradError(
           'argument',
@@ -264,11 +271,8 @@ export class RecordReader {
         )
     }
     // A batch of one row, traced only for its shapes.
-    const batch = data.batch(
-      { batch: 1, tensor: tensor([0], [1], 'u32') },
-      tensor([0, 0, 0, 0], [4], 'u32'),
-      model.inputShape,
-    )
+    const [one, state] = [{ batch: 1, tensor: tensor([0], [1], 'u32') }, tensor([0, 0, 0, 0], [4], 'u32')]
+    const batch = gatherInputs(model, data, one, state, { seed: model.seed, augmentation })
     const output = zeros([1, ...model.outputShape])
     const blocks: number[] = []
     this.#metrics = metrics.map((metric) => {

@@ -5,7 +5,7 @@
  */
 
 import { gradients } from '../autograd/grad.ts'
-import type { Augmentation, Batch, BatchRows, Dataset } from '../data/contract.ts'
+import type { Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import type { KernelTask, VariantTable } from '../graph/plan/choice.ts'
@@ -29,6 +29,8 @@ import { mean, slice } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
 import type { BatchOrder } from './batch-order.ts'
 import { u32Leaf } from './batch-order.ts'
+import type { StepChances } from './gather-inputs.ts'
+import { gatherInputs } from './gather-inputs.ts'
 import type { Layer } from './layers.ts'
 import type { Model } from './model.ts'
 import type { Objective, TracedRows } from './objective.ts'
@@ -44,18 +46,6 @@ export function classesOf({ name, outputShape }: Pick<Model, 'name' | 'outputSha
   if (classes === undefined)
     throw new WeftgradError('shape', `${name} outputs one number per example; a classifier outputs one per class.`)
   return classes
-}
-
-/** The batch that the training state points to. @throws WeftgradError 'shape' if the examples do not fit the model. */
-export function gatherInputs(
-  model: Model,
-  data: Dataset,
-  order: BatchRows,
-  state: Tensor,
-  augmentation?: Augmentation,
-): Batch {
-  data.refuseMisfits(model.inputShape, model.name)
-  return data.batch(order, state, model.inputShape, augmentation)
 }
 
 /** The record of an epoch's steps, and the state after them. */
@@ -176,13 +166,6 @@ export class TrainingMemory {
   }
 }
 
-/** The random parts of a step. */
-export interface StepChances {
-  /** Random seed of dropout masks and augmentation. */
-  readonly seed: number
-  readonly augmentation?: Omit<Augmentation, 'seed'> | undefined
-}
-
 /** How a step computes its loss. */
 export interface StepSettings {
   readonly objective: Objective
@@ -224,8 +207,7 @@ export function traceStep(
 ): TracedFitStep {
   const state = u32Leaf(memory.state, trainingStateWords)
   const { seed } = chances
-  const augmentation = chances.augmentation === undefined ? undefined : { ...chances.augmentation, seed }
-  const batch = gatherInputs(model, data, order, state, augmentation)
+  const batch = gatherInputs(model, data, order, state, chances)
   const updates: WeightUpdate[] = []
   const layerOutputs: { layer: Layer; output: Tensor }[] = []
   const output = model.call(batch.x, {

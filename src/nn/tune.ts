@@ -63,7 +63,7 @@ export function trainingTasks(
   model.to(device)
   const objective = objectiveOf(options)
   const batch = Math.min(batchSize, train.count)
-  const sizes = new RecordReader(objective, model, train).sizes(batch)
+  const sizes = new RecordReader(objective, model, train, augmentation).sizes(batch)
   using memory = TrainingMemory.of(model, optimizer, 1, sizes)
   const order = new BatchOrder(device, batch, 1)
   using _buffer = order.buffer

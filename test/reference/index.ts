@@ -1,5 +1,6 @@
 /** The plain float64 reference, by the engine's names: `import * as reference from './reference/index.ts'`. */
 export * from './array64.ts'
+export * from './augment.ts'
 export * from './elementwise.ts'
 export * from './matmul.ts'
 export * from './movement.ts'
