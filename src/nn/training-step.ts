@@ -224,7 +224,7 @@ export function traceStep(
     update: (weight, value) => updates.push({ weight, value }),
     tap: (layer, result) => layerOutputs.push({ layer, output: result }),
   })
-  const { rows, inputs, key } = traceRows(objective, output, batch)
+  const { rows, inputs, key } = traceRows(objective, output, batch, model.penalty())
   const loss = mean(rows)
   const gradients = traceGradients(loss, model.trainableWeights, memory)
   return { inputs, key, gradients, updates, loss, layerOutputs }

@@ -11,6 +11,7 @@ import type { ConvOptions } from '../../operators/conv2d.ts'
 import type { Tensor } from '../../operators/tensor.ts'
 import type { ExplicitPadding, Pair } from '../../operators/window.ts'
 import type { Initializer } from '../initializers.ts'
+import type { Regularizer } from '../regularizers.ts'
 
 /** A weight of a layer, to be created by the model. */
 export interface WeightSpec {
@@ -22,6 +23,8 @@ export interface WeightSpec {
   readonly initializer: Initializer
   /** False for weights that no gradient updates: moving statistics. */
   readonly trainable: boolean
+  /** Its penalty, which training adds to the loss. None by default. */
+  readonly regularizer?: Regularizer | undefined
 }
 
 /** The context of a layer's call, besides inputs and weights. */
@@ -30,6 +33,8 @@ export interface CallContext {
   readonly training: boolean
   /** Random seed of dropout. */
   readonly seed: number
+  /** The layer's full name in its model: random numbers depend on it. The layer's own name by default. */
+  readonly name?: string
   /** A u32 tensor whose first element counts steps: the random numbers of a step depend on it. */
   readonly counter: Tensor | undefined
   /** Sets the new value that a non-trainable weight takes at the end of the step. */

@@ -80,7 +80,7 @@ const makers: Readonly<Record<string, LayerMaker>> = {
 }
 
 /**
- * Describes a layer for a file. Initializers are left out: the file holds the weights.
+ * Describes a layer for a file. An initializer of one's own is left out: the file holds the weights.
  * @throws WeftgradError 'argument' for a layer without a config, or with a function that has no name in files.
  */
 export function describeLayer({ className, name, config }: Layer): LayerDescription {
@@ -90,7 +90,9 @@ export function describeLayer({ className, name, config }: Layer): LayerDescript
       `No file can describe the layer ${name} (${className}): it has no config. Give it one, or write weights only (architecture: false).`,
       { name, className },
     )
-  const settings = Object.entries(config).filter(([key, value]) => value !== undefined && !key.endsWith('Initializer'))
+  const settings = Object.entries(config).filter(
+    ([key, value]) => value !== undefined && !(key.endsWith('Initializer') && isNameless(value)),
+  )
   return {
     className,
     name,
@@ -98,8 +100,11 @@ export function describeLayer({ className, name, config }: Layer): LayerDescript
   }
 }
 
+const isNameless = (value: unknown): boolean => typeof value === 'function' && !('className' in value)
+
 function namedValue(name: string, key: string, value: unknown): unknown {
   if (typeof value !== 'function') return value
+  if ('className' in value && 'config' in value) return { className: value.className, config: value.config }
   const found = Object.entries(functions).find(([, own]) => own === value)
   if (found !== undefined) return found[0]
   throw new WeftgradError(
