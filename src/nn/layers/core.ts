@@ -9,6 +9,8 @@ import {
   dense as denseProduct,
   dropout as dropOut,
   flatten as flattenTensor,
+  mul,
+  ones,
   reshape as reshapeTensor,
   slice,
 } from '../../operators/index.ts'
@@ -18,7 +20,7 @@ import { glorotUniform } from '../initializers.ts'
 import type { LayerActivation } from './activation.ts'
 import { activated, aLayerActivation } from './activation.ts'
 import type { CallContext, Layer } from './layer.ts'
-import { channelsOf, first, needed, noWeights } from './layer.ts'
+import { channelsOf, first, imageShape, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
 import { biasOf, type KernelOptions, kernelKinds, trained } from './weight-options.ts'
 
@@ -159,6 +161,30 @@ function makeDropout(name: string, rate: number): Layer {
     outputShape: (inputs) => first(inputs, name),
     weights: noWeights,
     call: (inputs, _, context) => dropped(first(inputs, name), rate, name, context),
+  }
+}
+
+/**
+ * Keras' `SpatialDropout2D` (Tompson et al. 2015): drops whole channels of images, [h, w, c], as {@link dropout} drops numbers.
+ * @throws WeftgradError 'argument' for a rate outside [0, 1); 'shape', in a model, for inputs that are not images.
+ */
+export function spatialDropout2d(...given: Named<[rate: number]>): Layer {
+  return namedLayer('spatial_dropout2d', given, makeSpatialDropout2d, ['rate'])
+}
+
+function makeSpatialDropout2d(name: string, rate: number): Layer {
+  checkValue(`${name}: rate`, rate, fraction)
+  return {
+    name,
+    className: 'SpatialDropout2D',
+    outputShape: (inputs) => imageShape(inputs, name),
+    weights: noWeights,
+    call(inputs, _, context) {
+      const x = first(inputs, name)
+      if (!context.training) return x
+      const [batch = 0, , , channels = 0] = x.shape
+      return mul(x, dropped(ones([batch, 1, 1, channels]), rate, name, context))
+    },
   }
 }
 
