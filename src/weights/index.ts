@@ -6,7 +6,7 @@
 export type { WeightEntry, WeightFile, WeightFormat, WeightGroup } from '../format/weight-file.ts'
 export type { WeightAssignment } from './load.ts'
 export { loadWeights } from './load.ts'
-export { loadWeightsByName, loadWeightsByName } from './load-by-name.ts'
+export { loadWeightsByName } from './load-by-name.ts'
 export { open } from './open.ts'
 export type { PublishedFile, ZooModel } from './zoo.ts'
 export { zoo, zooNames } from './zoo.ts'
