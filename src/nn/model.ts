@@ -131,6 +131,14 @@ export class Model {
           throw new WeftgradError('argument', `${name}: the input ${i} of ${layer.name} is not a layer before it.`)
         return shape
       })
+      const misfit = from?.placed.inputs.findIndex(
+        (i, at) => i === -1 && !sameShape(shapes[at] ?? [], from.model.inputShape),
+      )
+      if (from !== undefined && misfit !== undefined && misfit >= 0)
+        throw new WeftgradError(
+          'shape',
+          `${name}: ${from.model.name} takes ${shapeText(from.model.inputShape)}, not ${shapeText(shapes[misfit] ?? [])}.`,
+        )
       const isSelected = typeof trainable === 'function' ? trainable(layer) : trainable
       const isTrained = isSelected && from?.placed.trainable !== false
       placed.push({
