@@ -98,8 +98,9 @@ export class FrozenModel extends Model {
 
   /** @throws WeftgradError 'argument' as {@link Model.features}, and for training. */
   override features(x: Tensor, names: readonly string[], options: ModelCall = {}): Tensor[] {
+    const outputs = super.features(x, names, options)
     this.#refuseTraining(options)
-    return super.features(x, names, options)
+    return outputs
   }
 
   #refuseTraining({ training }: ModelCall): void {
