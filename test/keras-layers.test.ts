@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { layerOf } from '../src/nn/layers/registry.ts'
-import { tensor } from '../src/operators/tensor.ts'
+import { type Tensor, tensor } from '../src/operators/tensor.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 
@@ -21,7 +21,16 @@ interface LayerCase {
 }
 
 const fixture = new URL('fixtures/keras-layers/layers.json', import.meta.url)
-const { cases } = JSON.parse(readFileSync(fixture, 'utf8')) as { cases: readonly LayerCase[] }
+const { cases, training } = JSON.parse(readFileSync(fixture, 'utf8')) as {
+  readonly cases: readonly LayerCase[]
+  readonly training: {
+    readonly config: LayerCase['config']
+    readonly input: Numbers
+    readonly weights: readonly Numbers[]
+    readonly after: readonly Numbers[]
+    readonly output: Numbers
+  }
+}
 
 const device = useDevice()
 
@@ -44,4 +53,23 @@ describe('a layer built from its config has the weights and results of Keras', (
       expect(disagreement(own, output.data, { rtol: 1e-5, atol: 2e-6 }, y.shape)).toBeUndefined()
     },
   )
+})
+
+it("in training, batch normalization moves its statistics as Keras' does: by the variance that is not corrected for bias", async () => {
+  const layer = layerOf({ className: 'BatchNormalization', name: 'layer', config: training.config })
+  const given = ({ shape, data }: Numbers) => tensor(data, shape)
+  const moved: Tensor[] = []
+  const context = {
+    training: true,
+    seed: 1,
+    counter: undefined,
+    update: (_: Tensor, value: Tensor) => moved.push(value),
+  }
+  const y = layer.call([given(training.input)], training.weights.map(given), context)
+  const expected = [...training.after, training.output]
+  for (const [i, own] of [...moved, y].entries()) {
+    const data = await own.data({ device: device() })
+    expect(disagreement(data, expected[i]?.data ?? [], { rtol: 1e-5, atol: 2e-6 }, own.shape)).toBeUndefined()
+  }
+  expect(moved).toHaveLength(2)
 })

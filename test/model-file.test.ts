@@ -21,6 +21,7 @@ const sequenceLayers = (): Layer[] => [
   nn.multiHeadAttention(2, 3, { dropout: 0.1 }),
   nn.groupNormalization({ groups: 2 }),
   nn.leakyReLU(),
+  nn.pReLU({ sharedAxes: [1], alphaInitializer: nn.constantInitializer(0.2) }),
   nn.elu({ alpha: 0.5 }),
   nn.reLU({ maxValue: 6 }),
   nn.softmax(),
@@ -42,6 +43,7 @@ function everyLayer(): nn.Model {
     nn.activation(gelu),
     nn.conv2dTranspose(4, 2, { strides: 2 }),
     nn.upSampling2d(),
+    nn.spatialDropout2d(0.1),
     nn.cropping2d([3, 2]),
   )
   const left = net.chain(
@@ -65,14 +67,16 @@ function everyLayer(): nn.Model {
     net.merge(layer, ...ends),
   )
   const end = net.merge(nn.concatenate(), ...ends, ...merged)
+  const rows = net.chain(pooled, nn.reshape([-1, 8]))
+  const further = [nn.globalAveragePooling1d(), nn.globalMaxPooling1d()].map((layer) => net.chain(rows, layer))
   net.chain(
-    end,
-    nn.reshape([14, -1]),
+    net.merge(nn.concatenate(), end, ...further),
+    nn.reshape([18, -1]),
     ...sequenceLayers(),
     nn.flatten(),
     nn.dropout(0.25),
     nn.dense(5, { activation: gelu }),
-    nn.dense(3),
+    nn.dense(3, { kernelRegularizer: 'l2', biasRegularizer: nn.l1(0.1), biasInitializer: 'ones' }),
   )
   return net.model('every', [9, 8, 3], { seed: 3 })
 }

@@ -14,12 +14,24 @@ const { data, nn, tensor, weights } = weftgrad
 describe('a training', () => {
   const base = { optimizer: nn.adam(), epochs: 1, batchSize: 2 }
   const told: readonly (readonly [string, object, RegExp])[] = [
-    ['a loss by name', { loss: 'meanSquaredError' }, /fit has no option loss; there are optimizer, epochs, /],
+    [
+      'a loss by name',
+      { loss: 'meanSquaredError' },
+      /loss must be a loss like meanSquaredError\(\), or a function .*, not 'meanSquaredError'/,
+    ],
     ['class weights', { classWeight: { 0: 2 } }, /fit has no option classWeight/],
     ['gradient clipping', { clipNorm: 1 }, /fit has no option clipNorm/],
-    ['an optimizer by name', { optimizer: 'adam' }, /optimizer must be an optimizer like adam\(\), not 'adam'/],
+    [
+      'an optimizer by name',
+      { optimizer: 'adam' },
+      /optimizer must be an optimizer like adam\(\), or a list of .*, not 'adam'/,
+    ],
     ['a function that creates an optimizer', { optimizer: nn.adam }, /optimizer must be an optimizer/],
-    ['an array of callbacks', { callbacks: [{ onEpochEnd() {} }] }, /callbacks must be an object, not \[/],
+    [
+      'a list with something else than callbacks',
+      { callbacks: [{ onEpochEnd() {} }, 7] },
+      /callbacks must be an object, not 7/,
+    ],
     [
       'an invalid callback',
       { callbacks: { onEpochend() {} } },

@@ -54,7 +54,7 @@ export function scoring(
   return {
     ...{ model, data, ...options },
     reader: new RecordReader(objective, model, data),
-    trace: (batch) => ({ rows: traceRows(objective, model.call(batch.x), batch) }),
+    trace: (batch) => ({ rows: traceRows(objective, model.call(batch.x), batch, model.penalty()) }),
   }
 }
 
@@ -99,7 +99,7 @@ export class Evaluator {
           const plain = model.logits(batch.x)
           const logits = flipAverage ? averagedLogits(plain, model.logits(mirrored().x)) : plain
           const further = [argmax(logits), ...(probabilities ? [softmax(logits)] : [])]
-          return { rows: traceRows(objective, logits, batch), further }
+          return { rows: traceRows(objective, logits, batch, model.penalty()), further }
         },
         after: ([, ...inputs], key) =>
           side === 0 ? [] : [{ plan: planKernel(confusion, key, targetOf(device)), inputs, outputs: [counts.slice()] }],

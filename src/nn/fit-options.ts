@@ -72,7 +72,7 @@ export function splitData(
 /** The callbacks as a list. @throws WeftgradError 'argument' for what is none. */
 export function callbacksOf({ callbacks = [] }: Pick<FitOptions, 'callbacks'>): readonly Callbacks[] {
   const list: readonly Callbacks[] = Array.isArray(callbacks) ? callbacks : [callbacks]
-  for (const one of list) checkOptions<Callbacks>('callbacks', one, callbackKinds)
+  for (const one of list) checkOptions<object>('fit', { callbacks: one }, { callbacks: callbackKinds })
   return list
 }
 

@@ -25,7 +25,7 @@ import { halfPrecision } from './half-weights.ts'
 import { zerosInitializer } from './initializers.ts'
 import { channelsOf, first, needed } from './layers/layer.ts'
 import type { Layer, LayerRole, WeightSpec } from './layers.ts'
-import type { ModelCall, PlacedLayer, WiredLayer } from './model.ts'
+import type { ModelCall, PlacedLayer } from './model.ts'
 import { Model } from './model.ts'
 import type { LoadProgress, ModelWeight, ReadWeight } from './model-weights.ts'
 import { checkNumbers } from './model-weights.ts'
@@ -104,9 +104,19 @@ export class FrozenModel extends Model {
    */
   override call(x: Tensor, options: ModelCall = {}): Tensor {
     const y = super.call(x, options)
-    if (options.training === true)
-      throw new WeftgradError('argument', `${this.name} is frozen; train its source model.`)
+    this.#refuseTraining(options)
     return y
+  }
+
+  /** @throws WeftgradError 'argument' as {@link Model.features}, and for training. */
+  override features(x: Tensor, names: readonly string[], options: ModelCall = {}): Tensor[] {
+    const outputs = super.features(x, names, options)
+    this.#refuseTraining(options)
+    return outputs
+  }
+
+  #refuseTraining({ training }: ModelCall): void {
+    if (training === true) throw new WeftgradError('argument', `${this.name} is frozen; train its source model.`)
   }
 
   override positionOf(name: string): number {
@@ -166,7 +176,7 @@ function findGroups(model: Model, isKept: (placed: PlacedLayer) => boolean): Map
 /** Computes a weight from the source's weights. */
 type Recipe = (weights: SourceWeights) => Promise<Float32Array>
 
-interface FrozenLayer extends WiredLayer {
+interface FrozenLayer extends Pick<PlacedLayer, 'layer' | 'inputs'> {
   /** The recipes, by full name, of weights that are not copied from the source's layer of the same name. */
   readonly recipes: ReadonlyMap<string, Recipe>
   /** The weight that may be stored in half precision. */

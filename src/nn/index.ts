@@ -23,13 +23,38 @@ export type {
   TrainingFacts,
   TrainingSettings,
 } from './contract.ts'
+export type { Description } from './described.ts'
 export type { EvaluateModelOptions, ScoreOptions } from './evaluate.ts'
 export { Evaluator, evaluate } from './evaluate.ts'
 export { fit } from './fit.ts'
 export type { FreezeOptions } from './freeze.ts'
 export { FrozenModel, freeze } from './freeze.ts'
 export type { AugmentationCall, BatchAugmentation, TrainingAugmentation } from './gather-inputs.ts'
-export * from './initializers.ts'
+export type {
+  GainOptions,
+  Initializer,
+  InitializerName,
+  InitializerOption,
+  NormalOptions,
+  VarianceScalingOptions,
+} from './initializers.ts'
+export {
+  constantInitializer,
+  glorotNormal,
+  glorotUniform,
+  heNormal,
+  heUniform,
+  identityInitializer,
+  lecunNormal,
+  lecunUniform,
+  onesInitializer,
+  orthogonal,
+  randomNormal,
+  randomUniform,
+  truncatedNormal,
+  varianceScaling,
+  zerosInitializer,
+} from './initializers.ts'
 export type { LayerConfig, LayerDescription, LayerMaker } from './layers/registry.ts'
 export * from './layers.ts'
 export type { CrossentropyOptions } from './losses.ts'
@@ -47,7 +72,7 @@ export type { ModelCall, ModelOptions, PlacedLayer, WiredLayer } from './model.t
 export { Model, sequential } from './model.ts'
 export type { DecodedModel, DecodeModelOptions, EncodeModelOptions } from './model-file.ts'
 export { decodeModel, encodeModel } from './model-file.ts'
-export type { LoadProgress, ModelWeight, ReadWeight, WeightNumbers, WeightPlace } from './model-weights.ts'
+export type { LoadProgress, ModelWeight, ReadWeight, WeightMatch, WeightNumbers, WeightPlace } from './model-weights.ts'
 export type { Lenet5Options } from './models/lenet5.ts'
 export { lenet5 } from './models/lenet5.ts'
 export type { PretrainedName, PretrainedNetwork } from './models/pretrained.ts'
@@ -70,6 +95,8 @@ export type { PredictOptions } from './predict.ts'
 export { predict } from './predict.ts'
 export type { Prediction, PreprocessingMode } from './preprocessing.ts'
 export { decodePredictions, preprocessInput } from './preprocessing.ts'
+export type { L1L2Options, Regularizer, RegularizerName, RegularizerOption } from './regularizers.ts'
+export { l1, l1l2, l2 } from './regularizers.ts'
 export type { Schedule } from './schedules.ts'
 export { constantRate, cosineRate, stepRate } from './schedules.ts'
 export type { StepInputs, StepLoss, TrainStepOptions } from './train-step.ts'

@@ -3,12 +3,12 @@
  * exclude the batch.
  */
 
-export type { LayerActivation, ReluOptions } from './layers/activation.ts'
-export { activation, elu, leakyReLU, reLU, softmax } from './layers/activation.ts'
+export type { LayerActivation, PReluOptions, ReluOptions } from './layers/activation.ts'
+export { activation, elu, leakyReLU, pReLU, reLU, softmax } from './layers/activation.ts'
 export * from './layers/attention.ts'
 export * from './layers/convolution.ts'
 export type { DenseLayerOptions } from './layers/core.ts'
-export { dense, dropout, flatten, reshape } from './layers/core.ts'
+export { dense, dropout, flatten, reshape, spatialDropout2d } from './layers/core.ts'
 export type { CallContext, Layer, LayerRole, RebuiltProduct, WeightEncoding, WeightSpec } from './layers/layer.ts'
 export { batchedShapeText } from './layers/layer.ts'
 export * from './layers/merging.ts'
@@ -17,3 +17,4 @@ export * from './layers/normalization.ts'
 export * from './layers/pooling.ts'
 export * from './layers/resampling.ts'
 export { normalization, rescaling } from './layers/standardization.ts'
+export type { BiasOptions, KernelOptions } from './layers/weight-options.ts'

@@ -60,7 +60,7 @@ export interface DecodeModelOptions {
 interface Architecture {
   readonly name: string
   readonly inputShape: readonly number[]
-  readonly layers: readonly (LayerDescription & { readonly inputs: readonly number[] })[]
+  readonly layers: readonly (LayerDescription & { readonly inputs: readonly number[]; readonly trainable?: boolean })[]
 }
 
 /**
@@ -91,7 +91,11 @@ export async function encodeModel(model: Model, options: EncodeModelOptions = {}
 }
 
 function architectureOf({ name, inputShape, layers }: Model): Architecture {
-  return { name, inputShape, layers: layers.map(({ layer, inputs }) => ({ ...describeLayer(layer), inputs })) }
+  const described = layers.map(({ layer, inputs, trainable }) => ({
+    ...{ ...describeLayer(layer), inputs },
+    ...(trainable ? {} : { trainable }),
+  }))
+  return { name, inputShape, layers: described }
 }
 
 /**
@@ -131,9 +135,10 @@ function modelOf(
 ): Model {
   if (described === undefined) return refuseDescription(source)
   const layers = described.layers.map(
-    ({ inputs, ...layer }): WiredLayer => ({ layer: layerOf(layer, customLayers), inputs }),
+    ({ inputs, trainable: _, ...layer }): WiredLayer => ({ layer: layerOf(layer, customLayers), inputs }),
   )
-  return new Model(described.name, described.inputShape, layers)
+  const fixed = new Set(described.layers.flatMap(({ name, trainable }) => (trainable === false ? name : [])))
+  return new Model(described.name, described.inputShape, layers, { trainable: ({ name }) => !fixed.has(name) })
 }
 
 function refuseDescription(source: string): never {

@@ -13,6 +13,7 @@ import { elementCount } from '../kernels/kernel.ts'
 import { leaf, Tensor } from '../operators/tensor.ts'
 import { Random } from '../random.ts'
 import type { WeightEncoding, WeightSpec } from './layers.ts'
+import type { Regularizer } from './regularizers.ts'
 
 /** Weights on the host, by name, `<layer>/<weight>`, in the model's order. */
 export type WeightNumbers = ReadonlyMap<
@@ -35,6 +36,8 @@ export interface ModelWeight {
   readonly trainable: boolean
   /** The weight in graphs: `valueAndGrad` can differentiate by it. */
   readonly tensor: Tensor
+  /** Its penalty in training, if it has one. */
+  readonly regularizer?: Regularizer | undefined
   /**
    * The number of the buffer that holds it; 0 if it is trainable.
    * @internal
@@ -65,6 +68,20 @@ export interface LoadProgress {
   readonly totalBytes: number
 }
 
+/** A weight of another model. */
+interface ForeignWeight {
+  readonly memory: WeightMemory
+  readonly weight: ModelWeight
+}
+
+/** Which weights were set by name. */
+export interface WeightMatch {
+  /** Names of the weights that were set. */
+  readonly taken: readonly string[]
+  /** Names of the model's other weights: none was given, or one of another shape. */
+  readonly left: readonly string[]
+}
+
 /** The flat buffers: one for trainable weights, at least one for the others. */
 interface WeightBuffers {
   readonly trainable: DeviceBuffer
@@ -85,6 +102,8 @@ export class WeightMemory {
   readonly #seed: number
   readonly #weights: ModelWeight[] = []
   readonly #initial = new Map<string, () => Float32Array>()
+  /** Where the weights of nested models come from, until they are on a device or set. */
+  readonly #nested = new Map<string, ForeignWeight>()
   #trainableBytes = 0
   /** Bytes of each part of the fixed weights. */
   readonly #fixedBytes = [0]
@@ -101,14 +120,19 @@ export class WeightMemory {
     this.#seed = seed
   }
 
-  /** Adds a weight. All must be declared before the first is put on a device. */
-  declare(layer: string, { name: own, shape, initializer, encoding }: WeightSpec, trainable: boolean): ModelWeight {
+  /**
+   * Adds a weight. All must be declared before the first is put on a device. Its first numbers are those of `from`, a weight of
+   * a nested model, else its initializer's.
+   */
+  declare(layer: string, spec: WeightSpec, trainable: boolean, from?: ForeignWeight): ModelWeight {
+    const { name: own, shape, initializer, regularizer, encoding } = spec
     const name = `${layer}/${own}`
+    if (from !== undefined) this.#nested.set(name, from)
     const kept = { shape, encoding }
     const place = { ...this.#placeFor(alignUp(bytesOf(kept)), trainable), trainable, ...kept }
     this.#initial.set(name, () => initializer(shape, new Random(this.#seed, name)))
     const tensor = new Tensor(leaf(new WeightStorage(this, place), { shape, dtype: encoding?.dtype ?? 'f32' }))
-    const weight = { name, tensor, ...place }
+    const weight = { name, tensor, regularizer, ...place }
     this.#weights.push(weight)
     return weight
   }
@@ -154,7 +178,14 @@ export class WeightMemory {
     if (this.#buffers !== undefined) return
     const buffers = this.#allocate(device)
     try {
-      for (const weight of this.#weights) write(sliceIn(buffers, weight), this.#hostNumbers(weight), weight)
+      for (const weight of this.#weights) {
+        const from = this.#nestedOn(weight)
+        if (from === undefined) write(sliceIn(buffers, weight), this.#hostNumbers(weight), weight)
+        else {
+          from.memory.#refuse(device)
+          device.copy(from.memory.sliceOf(from.weight), sliceIn(buffers, weight))
+        }
+      }
     } catch (error) {
       release(buffers)
       throw error
@@ -237,7 +268,19 @@ export class WeightMemory {
     release(fresh)
   }
 
+  /** The nested model's weight that a weight still takes its numbers from, if that is on a device. */
+  #nestedOn({ name }: ModelWeight): ForeignWeight | undefined {
+    const from = this.#host.has(name) || this.#buffers !== undefined ? undefined : this.#nested.get(name)
+    if (from === undefined || from.memory.#buffers !== undefined) return from
+    return from.memory.#nestedOn(from.weight)
+  }
+
   #hostNumbers({ name }: ModelWeight): Float32Array {
+    const from = this.#host.has(name) ? undefined : this.#nested.get(name)
+    if (from !== undefined) {
+      from.memory.#refuseDisposed()
+      return from.memory.#hostNumbers(from.weight)
+    }
     const numbers = this.#host.get(name) ?? this.#initial.get(name)?.()
     if (numbers === undefined) throw new WeftgradError('argument', `${this.#model} has no weight ${name}.`)
     return numbers
@@ -246,6 +289,8 @@ export class WeightMemory {
   /** `Model.read`. */
   async read(weight: ModelWeight): Promise<Float32Array> {
     this.#refuseDisposed()
+    const from = this.#nestedOn(weight)
+    if (from !== undefined) return from.memory.read(from.weight)
     if (this.#buffers === undefined) return Float32Array.from(this.#hostNumbers(weight))
     return numbersOf(await this.#buffers.trainable.device.read(sliceIn(this.#buffers, weight)), weight)
   }
@@ -254,13 +299,14 @@ export class WeightMemory {
   async numbers(): Promise<WeightNumbers> {
     this.#refuseDisposed()
     const bytes = await this.device?.readAll(this.#weights.map((weight) => this.sliceOf(weight)))
-    return new Map(
-      this.#weights.map((weight, i) => {
+    const numbers = await Promise.all(
+      this.#weights.map(async (weight, i) => {
         const onDevice = bytes?.[i]
-        const data = onDevice === undefined ? Float32Array.from(this.#hostNumbers(weight)) : numbersOf(onDevice, weight)
-        return [weight.name, { shape: weight.shape, data }]
+        const data = onDevice === undefined ? await this.read(weight) : numbersOf(onDevice, weight)
+        return [weight.name, { shape: weight.shape, data }] as const
       }),
     )
+    return new Map(numbers)
   }
 
   /** `Model.checkWeights`. */
@@ -269,9 +315,9 @@ export class WeightMemory {
   }
 
   /** `Model.setWeights`. */
-  set(numbers: WeightNumbers): void {
+  set(numbers: WeightNumbers, partial: boolean): WeightMatch {
     this.#refuseDisposed()
-    const matched = this.#matched(numbers)
+    const matched = partial ? this.#fitting(numbers) : this.#matched(numbers)
     // The first pass throws, if any does, before anything is written.
     const { device } = this
     if (device !== undefined) for (const { weight, data } of matched) weight.encoding?.encode(data, weight.name, device)
@@ -279,6 +325,17 @@ export class WeightMemory {
       if (this.#buffers === undefined) this.#host.set(weight.name, Float32Array.from(data))
       else write(sliceIn(this.#buffers, weight), data, weight)
     }
+    const taken = matched.map(({ weight }) => weight.name)
+    const left = this.#weights.map(({ name }) => name).filter((name) => !taken.includes(name))
+    return { taken, left }
+  }
+
+  /** The weights with numbers of their names and shapes. */
+  #fitting(numbers: WeightNumbers): { readonly weight: ModelWeight; readonly data: Float32Array }[] {
+    return this.#weights.flatMap((weight) => {
+      const given = numbers.get(weight.name)
+      return given !== undefined && fits(given, weight) ? [{ weight, data: given.data }] : []
+    })
   }
 
   /** Pairs each weight with its new numbers. */
@@ -291,7 +348,7 @@ export class WeightMemory {
           'mismatch',
           `${this.#model} has a weight ${name}${shapeText(shape)} that the given weights lack.`,
         )
-      if (!sameShape(given.shape, shape) || given.data.length !== elementCount(shape))
+      if (!fits(given, weight))
         throw new WeftgradError(
           'mismatch',
           `${this.#model}: ${name} is ${shapeText(shape)} here and ${shapeText(given.shape)} there.`,
@@ -341,6 +398,10 @@ const bytesOf = (weight: Stored): number => wordBytes(elementCount(weight.shape)
 
 const numbersOf = (bytes: ArrayBuffer, { shape, encoding }: Stored): Float32Array =>
   encoding?.decode(bytes, elementCount(shape)) ?? new Float32Array(bytes)
+
+function fits(given: { readonly shape: Shape; readonly data: Float32Array }, { shape }: ModelWeight): boolean {
+  return sameShape(given.shape, shape) && given.data.length === elementCount(shape)
+}
 
 function sliceIn({ trainable, fixed }: WeightBuffers, place: WeightPlace): BufferSlice {
   const buffer = place.trainable ? trainable : fixed[place.part]

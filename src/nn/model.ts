@@ -9,25 +9,30 @@ import { isNode, sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { nameHint } from '../near-names.ts'
 import { sigmoidOp } from '../operators/activation.ts'
+import { add } from '../operators/elementwise.ts'
 import { reshape, reshapeOp } from '../operators/movement.ts'
 import { softmaxOp } from '../operators/softmax.ts'
 import { aTensor, Tensor } from '../operators/tensor.ts'
-import { aFlag, aFunction, aNumber, checkOptions } from '../options.ts'
+import { aFlag, aFunction, aNumber, checkOptions, type Kind } from '../options.ts'
 import type { CallContext, Layer } from './layers.ts'
 import { batchedShapeText } from './layers.ts'
-import type { LoadProgress, ModelWeight, ReadWeight, WeightNumbers, WeightPlace } from './model-weights.ts'
+import type { LoadProgress, ModelWeight, ReadWeight, WeightMatch, WeightNumbers, WeightPlace } from './model-weights.ts'
 import { WeightMemory } from './model-weights.ts'
 
 /** A layer and the indices of its input layers; -1 is the model's input. */
 export interface WiredLayer {
-  /** The layer. */
-  readonly layer: Layer
+  /** The layer, or a model that becomes a part of this one. */
+  readonly layer: Layer | Model
   /** Indices of its inputs, in the layer's order. */
   readonly inputs: readonly number[]
 }
 
 /** A layer of a model. */
-export interface PlacedLayer extends WiredLayer {
+export interface PlacedLayer {
+  /** The layer. */
+  readonly layer: Layer
+  /** Indices of its inputs among the model's layers, in the layer's order; -1 is the model's input. */
+  readonly inputs: readonly number[]
   /** Its output's shape, without the batch. */
   readonly outputShape: Shape
   /** Its weights, in the layer's order. */
@@ -41,10 +46,11 @@ export interface ModelOptions {
   /** Random seed of the initial weights, which depend only on it and on their names. 1 by default. */
   readonly seed?: number
   /**
-   * Selects the layers that an optimizer updates; all by default. Normalisations in the other layers keep their
-   * statistics in training.
+   * Selects the layers that an optimizer updates; all by default, none with false. Normalisations in the other layers keep
+   * their statistics in training. A layer of a nested model, called `<model>/<layer>`, is trained if that model trains it and
+   * this function selects it.
    */
-  readonly trainable?: (layer: Layer) => boolean
+  readonly trainable?: boolean | ((layer: Layer) => boolean)
 }
 
 /** Options of `Model.call`. */
@@ -60,6 +66,8 @@ export interface ModelCall {
   /** Receives each layer's output as it is traced. */
   readonly tap?: (layer: Layer, output: Tensor) => void
 }
+
+const aSelection: Kind = ['true, false or a function', (value) => aFlag[1](value) || aFunction[1](value)]
 
 const headOps = { softmax: softmaxOp, sigmoid: sigmoidOp }
 
@@ -101,8 +109,8 @@ export class Model {
    * @throws WeftgradError 'argument' for duplicate names or no layers, 'shape' for a layer that cannot take its inputs.
    */
   constructor(name: string, inputShape: Shape, layers: readonly WiredLayer[], options: ModelOptions = {}) {
-    const kinds = { seed: aNumber, trainable: aFunction }
-    const { seed = 1, trainable = (): boolean => true } = checkOptions(name, options, kinds)
+    const kinds = { seed: aNumber, trainable: aSelection }
+    const { seed = 1, trainable = true } = checkOptions(name, options, kinds)
     this.name = name
     this.inputShape = inputShape
     this.seed = seed
@@ -110,8 +118,9 @@ export class Model {
     this.#memory = memory
     const placed: PlacedLayer[] = []
     const used = new Set<string | Layer>()
-    const taken = new Set(layers.flatMap(({ layer }) => (layer.named === undefined ? layer.name : [])))
-    for (const { layer: unplaced, inputs } of layers) {
+    const flat = flattened(layers, name)
+    const taken = new Set(flat.flatMap(({ layer }) => (layer.named === undefined ? layer.name : [])))
+    for (const { layer: unplaced, inputs, from } of flat) {
       const layer = unplaced.named?.(freeName(unplaced.name, taken)) ?? unplaced
       if (used.has(layer.name) || used.has(unplaced))
         throw new WeftgradError('argument', `${name} has two layers called ${layer.name}; names must differ.`)
@@ -122,12 +131,25 @@ export class Model {
           throw new WeftgradError('argument', `${name}: the input ${i} of ${layer.name} is not a layer before it.`)
         return shape
       })
-      const isTrained = trainable(layer)
+      const misfit = from?.placed.inputs.findIndex(
+        (i, at) => i === -1 && !sameShape(shapes[at] ?? [], from.model.inputShape),
+      )
+      if (from !== undefined && misfit !== undefined && misfit >= 0)
+        throw new WeftgradError(
+          'shape',
+          `${name}: ${from.model.name} takes ${shapeText(from.model.inputShape)}, not ${shapeText(shapes[misfit] ?? [])}.`,
+        )
+      const isSelected = typeof trainable === 'function' ? trainable(layer) : trainable
+      const isTrained = isSelected && from?.placed.trainable !== false
       placed.push({
         layer,
         inputs,
         outputShape: layer.outputShape(shapes),
-        weights: layer.weights(shapes).map((spec) => memory.declare(layer.name, spec, isTrained && spec.trainable)),
+        weights: layer.weights(shapes).map((spec, i) => {
+          const weight = from?.placed.weights[i]
+          const own = weight && from && { memory: from.model.#memory, weight }
+          return memory.declare(layer.name, spec, isTrained && spec.trainable, own)
+        }),
         trainable: isTrained,
       })
     }
@@ -144,6 +166,15 @@ export class Model {
   /** Number of parameters, including those that are not trained. */
   get parameterCount(): number {
     return this.weights.reduce((sum, weight) => sum + elementCount(weight.shape), 0)
+  }
+
+  /**
+   * Traces the sum of the penalties of the trainable weights, shape []; undefined if none has a regularizer. `fit`, `evaluate`,
+   * and `trainStep` with a loss like `meanSquaredError()` add it to the loss. Add it yourself to a loss that you trace.
+   */
+  penalty(): Tensor | undefined {
+    const penalties = this.trainableWeights.flatMap(({ regularizer, tensor }) => regularizer?.(tensor) ?? [])
+    return penalties.length === 0 ? undefined : penalties.reduce((sum, penalty) => add(sum, penalty))
   }
 
   /** The weights that an optimizer updates. */
@@ -209,18 +240,23 @@ export class Model {
 
   /**
    * The named layers' outputs for a batch, in the order of the names. Later layers are not traced or computed.
+   * With `options`, as in {@link Model.call}, a network with several heads can be trained by `trainStep`.
    * @throws WeftgradError 'argument', with similar names, for unknown layers; 'shape' as {@link Model.call}.
    */
-  features(x: Tensor, names: readonly string[]): Tensor[] {
+  features(x: Tensor, names: readonly string[], options: ModelCall = {}): Tensor[] {
     const positions = names.map((name) => this.positionOf(name))
-    const outputs = this.#trace(x, {}, Math.max(-1, ...positions) + 1)
+    const outputs = this.#trace(x, options, Math.max(-1, ...positions) + 1)
     return positions.flatMap((position) => outputs[position] ?? [])
   }
 
-  /** The index of a layer by its name. @throws WeftgradError 'argument', with similar names, for an unknown layer. */
+  /**
+   * The index of a layer by its name; of a nested model's last layer by the model's name.
+   * @throws WeftgradError 'argument', with similar names, for an unknown layer.
+   */
   positionOf(name: string): number {
     const position = this.layers.findIndex(({ layer }) => layer.name === name)
-    if (position >= 0) return position
+    const last = this.layers.findLastIndex(({ layer }) => layer.name.startsWith(`${name}/`))
+    if (Math.max(position, last) >= 0) return position >= 0 ? position : last
     const names = this.layers.map(({ layer }) => layer.name)
     const hint = nameHint(name, names, '`summary()` lists its layers.')
     throw new WeftgradError('argument', `${this.name} has no layer '${name}'${hint}`, { name })
@@ -238,7 +274,11 @@ export class Model {
     const shared = { seed, counter, update: update ?? ((): void => undefined) }
     const outputs: Tensor[] = []
     for (const { layer, inputs, weights, trainable } of this.layers.slice(0, count)) {
-      const context: CallContext = { ...shared, training: training && (trainable || weights.length === 0) }
+      const context: CallContext = {
+        ...shared,
+        name: layer.name,
+        training: training && (trainable || weights.length === 0),
+      }
       const fed = inputs.map((i) => (i < 0 ? x : (outputs[i] ?? x)))
       const output = layer.call(
         fed,
@@ -261,6 +301,16 @@ export class Model {
     return this.#memory.numbers()
   }
 
+  /**
+   * Reads the weights of a nested model back, by that model's own names: its `setWeights` takes them.
+   * @throws WeftgradError 'argument', with similar names, for an unknown one; 'disposed' after `dispose`.
+   */
+  async nestedWeights(name: string): Promise<WeightNumbers> {
+    this.positionOf(name)
+    const own = [...(await this.weightNumbers())].filter(([full]) => full.startsWith(`${name}/`))
+    return new Map(own.map(([full, numbers]) => [full.slice(name.length + 1), numbers]))
+  }
+
   /** The memory of one weight on the device. @throws WeftgradError 'argument' before the model is on a device. */
   sliceOf(weight: WeightPlace): BufferSlice {
     return this.#memory.sliceOf(weight)
@@ -275,12 +325,13 @@ export class Model {
   }
 
   /**
-   * Replaces all weights.
-   * @throws WeftgradError 'mismatch' as {@link Model.checkWeights}, before anything is changed; 'disposed' after
-   * `dispose`.
+   * Replaces all weights; with `partial`, those whose names and shapes fit. Says which.
+   * @throws WeftgradError 'mismatch' as {@link Model.checkWeights} unless `partial`, before anything is changed; 'disposed'
+   * after `dispose`.
    */
-  setWeights(numbers: WeightNumbers): void {
-    this.#memory.set(numbers)
+  setWeights(numbers: WeightNumbers, options: { readonly partial?: boolean } = {}): WeightMatch {
+    const { partial = false } = checkOptions('setWeights', options, { partial: aFlag })
+    return this.#memory.set(numbers, partial)
   }
 
   /** A table of layers, output shapes and parameters. */
@@ -319,6 +370,43 @@ export class Model {
   }
 }
 
+/** A layer to place, and where it stands in the nested model that it comes from. */
+interface FlatLayer {
+  readonly layer: Layer
+  readonly inputs: readonly number[]
+  readonly from?: { readonly model: Model; readonly placed: PlacedLayer }
+}
+
+/** The layers, with those of nested models in their places, called `<model>/<layer>`. */
+function flattened(layers: readonly WiredLayer[], name: string): readonly FlatLayer[] {
+  const flat: FlatLayer[] = []
+  /** The place of each given layer's output. */
+  const ends: number[] = []
+  for (const { layer: given, inputs } of layers) {
+    const fed = inputs.map((i) => ends[i] ?? (i === -1 ? i : Number.NaN))
+    if (!(given instanceof Model)) flat.push({ layer: given, inputs: fed })
+    else {
+      const [input = -1] = fed
+      const start = flat.length
+      if (fed.length !== 1)
+        throw new WeftgradError(
+          'argument',
+          `${name}: the nested model ${given.name} takes one input, not ${fed.length}.`,
+        )
+      for (const placed of given.layers) {
+        const own = `${given.name}/${placed.layer.name}`
+        flat.push({
+          layer: { ...placed.layer, name: own },
+          inputs: placed.inputs.map((i) => (i === -1 ? input : start + i)),
+          from: { model: given, placed },
+        })
+      }
+    }
+    ends.push(flat.length - 1)
+  }
+  return flat
+}
+
 /** Names an unnamed layer as Keras does: `dense`, `dense_1` ... Adds the name to `taken`. */
 function freeName(kind: string, taken: Set<string>): string {
   let name = kind
@@ -328,14 +416,14 @@ function freeName(kind: string, taken: Set<string>): string {
 }
 
 /**
- * A model of consecutive layers; the first takes [batch, ...inputShape].
+ * A model of consecutive layers, or models; the first takes [batch, ...inputShape].
  * @throws WeftgradError 'argument' for duplicate names or no layers, 'shape' if a layer cannot take the previous
  * output.
  */
 export function sequential(
   name: string,
   inputShape: Shape,
-  layers: readonly Layer[],
+  layers: readonly (Layer | Model)[],
   options: ModelOptions = {},
 ): Model {
   return new Model(

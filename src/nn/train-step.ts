@@ -14,7 +14,7 @@ import type { VariantTable } from '../graph/plan/choice.ts'
 import { bytesOf } from '../graph/plan/plan.ts'
 import type { Program } from '../graph/run/program.ts'
 import { globalStepWord, stepRecordColumns, trainingStateWords } from '../kernels/training/state.ts'
-import { mean, mul, reshape, slice } from '../operators/index.ts'
+import { add, mean, mul, reshape, slice } from '../operators/index.ts'
 import { DeviceStorage, leaf, storageOf, Tensor } from '../operators/tensor.ts'
 import { aNumber, anObject, checkOptions, checkValue, countFrom1, positive } from '../options.ts'
 import { u32Leaf } from './batch-order.ts'
@@ -330,6 +330,8 @@ function lossOfInputs(trainable: Model | Parameters, loss: Loss): StepLoss {
       throw new WeftgradError('argument', `trainStep: ${loss.name} takes inputs { x, y }.`)
     const output = trainable.call(x, training)
     const rows = loss.rows(loss.head === undefined ? output : beforeHead(output, loss.head), y)
-    return mean(sampleWeight === undefined ? rows : mul(rows, sampleWeight))
+    const average = mean(sampleWeight === undefined ? rows : mul(rows, sampleWeight))
+    const penalty = trainable.penalty()
+    return penalty === undefined ? average : add(average, penalty)
   }
 }

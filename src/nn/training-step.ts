@@ -217,7 +217,7 @@ export function traceStep(
     update: (weight, value) => updates.push({ weight, value }),
     tap: (layer, result) => layerOutputs.push({ layer, output: result }),
   })
-  const rows = traceRows(objective, output, batch)
+  const rows = traceRows(objective, output, batch, model.penalty())
   const loss = mean(rows.rows)
   const gradients = traceGradients(loss, model.trainableWeights, memory)
   return { rows, gradients, updates, loss, layerOutputs }

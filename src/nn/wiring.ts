@@ -14,13 +14,13 @@ export class Wiring {
   /** The model's input. */
   readonly input: Place = -1
 
-  /** Adds consecutive layers; `from` is the input of the first. Returns the last one's place. */
-  chain(from: Place, ...layers: readonly Layer[]): Place {
+  /** Adds consecutive layers, or models as parts of this one; `from` is the input of the first. Returns the last one's place. */
+  chain(from: Place, ...layers: readonly (Layer | Model)[]): Place {
     return layers.reduce((place, layer) => this.merge(layer, place), from)
   }
 
   /** Adds a layer with several inputs, in the layer's order. Returns its place. */
-  merge(layer: Layer, ...from: readonly Place[]): Place {
+  merge(layer: Layer | Model, ...from: readonly Place[]): Place {
     return this.#layers.push({ layer, inputs: from }) - 1
   }
 

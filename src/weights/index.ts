@@ -7,6 +7,7 @@ export type { WeightEntry, WeightFile, WeightFormat, WeightGroup } from '../form
 export type { KerasModelOptions } from './keras-model.ts'
 export type { WeightAssignment } from './load.ts'
 export { loadWeights } from './load.ts'
+export { loadWeightsByName } from './load-by-name.ts'
 export type { LoadModelOptions } from './load-model.ts'
 export { loadModel } from './load-model.ts'
 export type { OpenWeightsOptions } from './open.ts'

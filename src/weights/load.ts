@@ -203,7 +203,7 @@ function inFileOrder(
 }
 
 /** The group's entries in the order of the layer's weights; undefined if they do not fit or are ambiguous. */
-function matchedEntries(
+export function matchedEntries(
   { layer, weights }: PlacedLayer,
   group: WeightGroup,
   { format }: WeightFile,

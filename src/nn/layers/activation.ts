@@ -6,10 +6,14 @@ import { elu as exponentialLinear, leakyRelu } from '../../operators/composed-ac
 import { less, minimum, mul, sub, where } from '../../operators/elementwise.ts'
 import { softmax as softmaxOf } from '../../operators/softmax.ts'
 import type { Tensor } from '../../operators/tensor.ts'
-import { aNumber, checkOptions, checkValue, oneOf } from '../../options.ts'
+import { aNumber, anArray, checkOptions, checkValue, oneOf } from '../../options.ts'
+import type { InitializerOption } from '../initializers.ts'
+import { zerosInitializer } from '../initializers.ts'
+import type { RegularizerOption } from '../regularizers.ts'
 import type { Layer } from './layer.ts'
-import { first, noWeights } from './layer.ts'
+import { first, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer, unnamedLayer } from './named.ts'
+import { trained, weightKinds } from './weight-options.ts'
 
 /** The activations that layers accept. `softmax` is over the last axis; kernels do not fuse it. */
 export type LayerActivation = Activation | 'softmax'
@@ -103,6 +107,37 @@ export function elu(...given: Named<[options?: { readonly alpha?: number }]>): L
   return namedLayer('elu', given, (name, options: { readonly alpha?: number } = {}) => {
     const { alpha = 1 } = checkOptions(name, options, { alpha: aNumber })
     return elementwise(name, 'ELU', (x) => exponentialLinear(x, { alpha }))
+  })
+}
+
+/** Options of {@link pReLU}; the defaults are Keras'. */
+export interface PReluOptions {
+  /** Initial slopes; 'zeros' by default. */
+  readonly alphaInitializer?: InitializerOption
+  /** Penalty of the slopes; none by default. */
+  readonly alphaRegularizer?: RegularizerOption
+  /** Axes along which one slope serves all, counted from 1, after the batch: [1, 2] for one slope a channel. None by default. */
+  readonly sharedAxes?: readonly number[]
+}
+
+/**
+ * Keras' `PReLU` (He et al. 2015): x where x > 0, else `alpha` x. The weight `alpha` has the input's shape, 1 along shared axes.
+ * @throws WeftgradError 'argument' for options of another kind.
+ */
+export function pReLU(...given: Named<[options?: PReluOptions]>): Layer {
+  return namedLayer('p_re_lu', given, (name, options: PReluOptions = {}) => {
+    const { sharedAxes = [] } = checkOptions(name, options, { ...weightKinds('alpha'), sharedAxes: anArray })
+    return {
+      ...elementwise(name, 'PReLU', (x) => x),
+      weights: (inputs) => {
+        const shape = first(inputs, name).map((extent, i) => (sharedAxes.includes(i + 1) ? 1 : extent))
+        return [trained(options, 'alpha', shape, zerosInitializer)]
+      },
+      call(inputs, [alpha]) {
+        const x = first(inputs, name)
+        return where(less(x, 0), mul(x, needed(alpha, name)), x)
+      },
+    }
   })
 }
 

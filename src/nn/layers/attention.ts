@@ -5,24 +5,23 @@ import type { Shape } from '../../graph/node.ts'
 import { shapeText } from '../../graph/node.ts'
 import { add, matmul, mul, reshape, softmax, transpose } from '../../operators/index.ts'
 import type { Tensor } from '../../operators/tensor.ts'
-import { aFlag, aFunction, checkOptions, checkValue, countFrom1, fraction } from '../../options.ts'
+import { aFlag, checkOptions, checkValue, countFrom1, fraction } from '../../options.ts'
 import type { Initializer } from '../initializers.ts'
 import { glorotUniform, zerosInitializer } from '../initializers.ts'
 import { dropped } from './core.ts'
 import type { Layer, WeightSpec } from './layer.ts'
 import { needed } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
+import { type KernelOptions, kernelKinds, trained } from './weight-options.ts'
 
 /** Options of {@link multiHeadAttention}; the defaults are Keras'. */
-export interface MultiHeadAttentionOptions {
+export interface MultiHeadAttentionOptions extends KernelOptions {
   /** Numbers of a value in each head; `keyDim` by default. */
   readonly valueDim?: number
   /** Share of the attention weights that training drops. 0 by default. */
   readonly dropout?: number
   /** Whether the four products add a bias. True by default. */
   readonly useBias?: boolean
-  /** Initial kernels; `glorotUniform` by default. */
-  readonly kernelInitializer?: Initializer
 }
 
 /**
@@ -45,9 +44,8 @@ function makeAttention(name: string, numHeads: number, keyDim: number, options: 
     valueDim = keyDim,
     dropout = 0,
     useBias = true,
-    kernelInitializer = glorotUniform,
   } = checkOptions(name, options, {
-    ...{ valueDim: countFrom1, dropout: fraction, useBias: aFlag, kernelInitializer: aFunction },
+    ...{ valueDim: countFrom1, dropout: fraction, useBias: aFlag, ...kernelKinds },
   })
 
   /** Query, value, key. */
@@ -83,13 +81,14 @@ function makeAttention(name: string, numHeads: number, keyDim: number, options: 
     outputShape: (inputs) => sequences(inputs)[0] ?? [],
     weights(inputs) {
       const [query, value, key] = sequences(inputs)
-      const product = (part: string, shape: Shape, biasShape: Shape): WeightSpec[] => [
-        // Glorot's fans are those of the product of matrices, [features, heads * numbers].
-        { name: `${part}/kernel`, shape, initializer: asMatrix(kernelInitializer, part), trainable: true },
-        ...(useBias
-          ? [{ name: `${part}/bias`, shape: biasShape, initializer: zerosInitializer, trainable: true }]
-          : []),
-      ]
+      const product = (part: string, shape: Shape, biasShape: Shape): WeightSpec[] => {
+        const kernel = trained(options, 'kernel', shape, glorotUniform, `${part}/kernel`)
+        return [
+          // Glorot's fans are those of the product of matrices, [features, heads * numbers].
+          { ...kernel, initializer: asMatrix(kernel.initializer, part) },
+          ...(useBias ? [trained(options, 'bias', biasShape, zerosInitializer, `${part}/bias`)] : []),
+        ]
+      }
       const features = query?.[1] ?? 0
       return [
         ...product('query', [features, numHeads, keyDim], [numHeads, keyDim]),

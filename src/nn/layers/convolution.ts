@@ -17,35 +17,33 @@ import {
 
 import type { ExplicitPadding, Pair } from '../../operators/window.ts'
 import { convGeometry, convKinds, outExtents, pairOf, transposedExtents } from '../../operators/window.ts'
-import { aFlag, aFunction, checkOptions, checkValue, countFrom0, countFrom1, oneOf } from '../../options.ts'
-import type { Initializer } from '../initializers.ts'
-import { glorotUniform, zerosInitializer } from '../initializers.ts'
+import { aFlag, checkOptions, checkValue, countFrom0, countFrom1, oneOf } from '../../options.ts'
+import type { InitializerOption } from '../initializers.ts'
+import { glorotUniform } from '../initializers.ts'
+import type { RegularizerOption } from '../regularizers.ts'
 import { activated } from './activation.ts'
-import type { Layer, LayerRole, RebuiltProduct, WeightSpec } from './layer.ts'
+import type { Layer, LayerRole, RebuiltProduct } from './layer.ts'
 import { channelsOf, first, imageShape, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
+import { type BiasOptions, biasOf, type KernelOptions, kernelKinds, trained, weightKinds } from './weight-options.ts'
 
 const productKinds = { ...convKinds, activation: anActivation, useBias: aFlag }
 
 /** Options of {@link conv2d}. */
-export interface ConvLayerOptions extends ConvOptions {
+export interface ConvLayerOptions extends ConvOptions, KernelOptions {
   /** Function of the result; 'linear' (none) by default. */
   readonly activation?: Activation
   /** Whether to add a bias. True by default. A following normalisation makes it redundant. */
   readonly useBias?: boolean
-  /** Initial kernel; `glorotUniform` by default. */
-  readonly kernelInitializer?: Initializer
 }
 
-const weightSpec = (name: string, shape: Shape, initializer: Initializer): WeightSpec => ({
-  name,
-  shape,
-  initializer,
-  trainable: true,
-})
-
-const biasSpec = (useBias: boolean, channels: number): readonly WeightSpec[] =>
-  useBias ? [weightSpec('bias', [channels], zerosInitializer)] : []
+/** What the convolution's operator takes of a layer's options. */
+function operands({ strides, padding, dilationRate, activation }: ConvLayerOptions) {
+  const given = { strides, padding, dilationRate, activation }
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as ConvOptions & {
+    readonly activation?: Activation
+  }
+}
 
 /** The output shape [h', w', channels] after sliding a kernel over the only input. */
 function slidOver(inputs: readonly Shape[], name: string, kernel: Pair, options: ConvOptions, channels: number): Shape {
@@ -71,10 +69,9 @@ function productRole<Options extends ConvLayerOptions>(
 
 /** The settings of a convolution, checked: its kernel's extents, and what the operator takes. */
 function checkedConv(name: string, filters: number, kernelSize: number | Pair, options: ConvLayerOptions) {
-  checkOptions(name, options, { ...productKinds, kernelInitializer: aFunction })
-  const { useBias = true, kernelInitializer = glorotUniform, ...product } = options
+  checkOptions(name, options, { ...productKinds, ...kernelKinds })
   checkValue(`${name}: filters`, filters, countFrom1)
-  return { kernel: pairOf(`${name}: kernelSize`, kernelSize), useBias, kernelInitializer, product }
+  return { kernel: pairOf(`${name}: kernelSize`, kernelSize), product: operands(options) }
 }
 
 /**
@@ -90,7 +87,7 @@ export function conv2d(
 }
 
 function makeConv2d(name: string, filters: number, kernelSize: number | Pair, options: ConvLayerOptions = {}): Layer {
-  const { kernel, useBias, kernelInitializer, product } = checkedConv(name, filters, kernelSize, options)
+  const { kernel, product } = checkedConv(name, filters, kernelSize, options)
   return {
     name,
     className: 'Conv2D',
@@ -100,15 +97,15 @@ function makeConv2d(name: string, filters: number, kernelSize: number | Pair, op
     },
     outputShape: (inputs) => slidOver(inputs, name, kernel, options, filters),
     weights: (inputs) => [
-      weightSpec('kernel', [...kernel, channelsOf(inputs, name), filters], kernelInitializer),
-      ...biasSpec(useBias, filters),
+      trained(options, 'kernel', [...kernel, channelsOf(inputs, name), filters], glorotUniform),
+      ...biasOf(options, filters),
     ],
     call: (inputs, [kernel, bias]) => convolve(first(inputs, name), needed(kernel, name), bias, product),
   }
 }
 
 /** Options of {@link conv1d}; strides and dilation are one number of steps, padding is 'valid', 'same' or 'causal'. */
-export interface Conv1dLayerOptions {
+export interface Conv1dLayerOptions extends KernelOptions {
   /** Distance between windows, in steps. 1 by default. */
   readonly strides?: number
   /** 'causal' pads before the first step only: an output sees no later step. 'valid' by default. */
@@ -119,8 +116,6 @@ export interface Conv1dLayerOptions {
   readonly activation?: Activation
   /** Whether to add a bias. True by default. */
   readonly useBias?: boolean
-  /** Initial kernel; `glorotUniform` by default. */
-  readonly kernelInitializer?: Initializer
 }
 
 /**
@@ -134,9 +129,9 @@ export function conv1d(...given: Named<[filters: number, kernelSize: number, opt
 function makeConv1d(name: string, filters: number, kernelSize: number, options: Conv1dLayerOptions = {}): Layer {
   checkOptions(name, options, {
     ...{ strides: countFrom1, padding: oneOf('valid', 'same', 'causal'), dilationRate: countFrom1 },
-    ...{ activation: anActivation, useBias: aFlag, kernelInitializer: aFunction },
+    ...{ activation: anActivation, useBias: aFlag, ...kernelKinds },
   })
-  const { strides = 1, dilationRate = 1, padding = 'valid', activation = 'linear', useBias = true } = options
+  const { strides = 1, dilationRate = 1, padding = 'valid', activation = 'linear' } = options
   checkValue(`${name}: filters`, filters, countFrom1)
   checkValue(`${name}: kernelSize`, kernelSize, countFrom1)
   // An image of one row.
@@ -160,8 +155,8 @@ function makeConv1d(name: string, filters: number, kernelSize: number, options: 
       return slidOver([[1, ...input]], name, [1, kernelSize], image, filters).slice(1)
     },
     weights: (inputs) => [
-      weightSpec('kernel', [kernelSize, channelsOf(inputs, name), filters], options.kernelInitializer ?? glorotUniform),
-      ...biasSpec(useBias, filters),
+      trained(options, 'kernel', [kernelSize, channelsOf(inputs, name), filters], glorotUniform),
+      ...biasOf(options, filters),
     ],
     call(inputs, [kernel, bias]) {
       const x = first(inputs, name)
@@ -194,7 +189,7 @@ function makeConv2dTranspose(
   kernelSize: number | Pair,
   options: ConvLayerOptions = {},
 ): Layer {
-  const { kernel, useBias, kernelInitializer, product } = checkedConv(name, filters, kernelSize, options)
+  const { kernel, product } = checkedConv(name, filters, kernelSize, options)
   return {
     name,
     className: 'Conv2DTranspose',
@@ -206,23 +201,25 @@ function makeConv2dTranspose(
       return [h, w, filters]
     },
     weights: (inputs) => [
-      weightSpec('kernel', [...kernel, filters, channelsOf(inputs, name)], kernelInitializer),
-      ...biasSpec(useBias, filters),
+      trained(options, 'kernel', [...kernel, filters, channelsOf(inputs, name)], glorotUniform),
+      ...biasOf(options, filters),
     ],
     call: (inputs, [kernel, bias]) => convolveTransposed(first(inputs, name), needed(kernel, name), bias, product),
   }
 }
 
 /** Options of {@link depthwiseConv2d}. */
-export interface DepthwiseConvLayerOptions extends ConvOptions {
+export interface DepthwiseConvLayerOptions extends ConvOptions, BiasOptions {
   /** Number of kernels per channel. 1 by default. */
   readonly depthMultiplier?: number
   /** Function of the result; 'linear' (none) by default. */
   readonly activation?: Activation
   /** Whether to add a bias. True by default. A following normalisation makes it redundant. */
   readonly useBias?: boolean
-  /** Initial kernel; `glorotUniform` by default. */
-  readonly depthwiseInitializer?: Initializer
+  /** Initial kernel; 'glorot_uniform' by default. */
+  readonly depthwiseInitializer?: InitializerOption
+  /** Penalty of the kernel; none by default. */
+  readonly depthwiseRegularizer?: RegularizerOption
 }
 
 /**
@@ -236,12 +233,12 @@ export function depthwiseConv2d(
   return namedLayer('depthwise_conv2d', given, makeDepthwiseConv2d, ['kernelSize'])
 }
 
-const depthwiseKinds = { depthMultiplier: countFrom1, depthwiseInitializer: aFunction }
+const depthwiseKinds = { depthMultiplier: countFrom1, .../* @__PURE__ */ weightKinds('depthwise', 'bias') }
 
 function makeDepthwiseConv2d(name: string, kernelSize: number | Pair, options: DepthwiseConvLayerOptions = {}): Layer {
   checkOptions(name, options, { ...productKinds, ...depthwiseKinds })
-  const { activation = 'linear', useBias = true, ...others } = options
-  const { depthMultiplier = 1, depthwiseInitializer = glorotUniform, ...moves } = others
+  const { depthMultiplier = 1 } = options
+  const { activation = 'linear', ...moves } = operands(options)
   const kernel = pairOf(`${name}: kernelSize`, kernelSize)
   return {
     name,
@@ -253,8 +250,8 @@ function makeDepthwiseConv2d(name: string, kernelSize: number | Pair, options: D
     weights(inputs) {
       const channels = channelsOf(inputs, name)
       return [
-        weightSpec('depthwise_kernel', [...kernel, channels, depthMultiplier], depthwiseInitializer),
-        ...biasSpec(useBias, channels * depthMultiplier),
+        trained(options, 'depthwise', [...kernel, channels, depthMultiplier], glorotUniform, 'depthwise_kernel'),
+        ...biasOf(options, channels * depthMultiplier),
       ]
     },
     call(inputs, [kernel, bias]) {
@@ -266,8 +263,10 @@ function makeDepthwiseConv2d(name: string, kernelSize: number | Pair, options: D
 
 /** Options of {@link separableConv2d}. */
 export interface SeparableConvLayerOptions extends DepthwiseConvLayerOptions {
-  /** Initial kernel of the 1x1 convolution; `glorotUniform` by default. */
-  readonly pointwiseInitializer?: Initializer
+  /** Initial kernel of the 1x1 convolution; 'glorot_uniform' by default. */
+  readonly pointwiseInitializer?: InitializerOption
+  /** Penalty of that kernel; none by default. */
+  readonly pointwiseRegularizer?: RegularizerOption
 }
 
 /**
@@ -288,9 +287,9 @@ function makeSeparableConv2d(
   kernelSize: number | Pair,
   options: SeparableConvLayerOptions = {},
 ): Layer {
-  checkOptions(name, options, { ...productKinds, ...depthwiseKinds, pointwiseInitializer: aFunction })
-  const { activation = 'linear', useBias = true, depthMultiplier = 1, ...others } = options
-  const { depthwiseInitializer = glorotUniform, pointwiseInitializer = glorotUniform, ...moves } = others
+  checkOptions(name, options, { ...productKinds, ...depthwiseKinds, ...weightKinds('pointwise') })
+  const { depthMultiplier = 1 } = options
+  const { activation = 'linear', ...moves } = operands(options)
   checkValue(`${name}: filters`, filters, countFrom1)
   const kernel = pairOf(`${name}: kernelSize`, kernelSize)
   return {
@@ -303,9 +302,9 @@ function makeSeparableConv2d(
     weights(inputs) {
       const channels = channelsOf(inputs, name)
       return [
-        weightSpec('depthwise_kernel', [...kernel, channels, depthMultiplier], depthwiseInitializer),
-        weightSpec('pointwise_kernel', [1, 1, channels * depthMultiplier, filters], pointwiseInitializer),
-        ...biasSpec(useBias, filters),
+        trained(options, 'depthwise', [...kernel, channels, depthMultiplier], glorotUniform, 'depthwise_kernel'),
+        trained(options, 'pointwise', [1, 1, channels * depthMultiplier, filters], glorotUniform, 'pointwise_kernel'),
+        ...biasOf(options, filters),
       ]
     },
     call(inputs, [depthwise, pointwise, bias]) {

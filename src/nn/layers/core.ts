@@ -10,27 +10,27 @@ import {
   dense as denseProduct,
   dropout as dropOut,
   flatten as flattenTensor,
+  mul,
+  ones,
   reshape as reshapeTensor,
   slice,
 } from '../../operators/index.ts'
 import type { Tensor } from '../../operators/tensor.ts'
-import { aFlag, aFunction, anArray, checkOptions, checkValue, countFrom1, fraction } from '../../options.ts'
-import type { Initializer } from '../initializers.ts'
-import { glorotUniform, zerosInitializer } from '../initializers.ts'
+import { aFlag, anArray, checkOptions, checkValue, countFrom1, fraction } from '../../options.ts'
+import { glorotUniform } from '../initializers.ts'
 import type { LayerActivation } from './activation.ts'
 import { activated, aLayerActivation } from './activation.ts'
 import type { CallContext, Layer } from './layer.ts'
-import { channelsOf, first, needed, noWeights } from './layer.ts'
+import { channelsOf, first, imageShape, needed, noWeights } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
+import { biasOf, type KernelOptions, kernelKinds, trained } from './weight-options.ts'
 
 /** Options of {@link dense}. */
-export interface DenseLayerOptions {
+export interface DenseLayerOptions extends KernelOptions {
   /** Function of the result; 'linear' (none) by default. */
   readonly activation?: LayerActivation
   /** Whether to add a bias. True by default. */
   readonly useBias?: boolean
-  /** Initial kernel; `glorotUniform` by default. */
-  readonly kernelInitializer?: Initializer
 }
 
 /**
@@ -44,10 +44,9 @@ export function dense(...given: Named<[units: number, options?: DenseLayerOption
 }
 
 function makeDense(name: string, units: number, options: DenseLayerOptions = {}): Layer {
-  const kinds = { activation: aLayerActivation, useBias: aFlag, kernelInitializer: aFunction }
+  const kinds = { activation: aLayerActivation, useBias: aFlag, ...kernelKinds }
   checkValue(`${name}: units`, units, countFrom1)
-  const checked = checkOptions(name, options, kinds)
-  const { activation = 'linear', useBias = true, kernelInitializer = glorotUniform } = checked
+  const { activation = 'linear', useBias = true } = checkOptions(name, options, kinds)
   return {
     name,
     className: 'Dense',
@@ -62,13 +61,8 @@ function makeDense(name: string, units: number, options: DenseLayerOptions = {})
     },
     outputShape: (inputs) => [...first(inputs, name).slice(0, -1), units],
     weights: (inputs) => [
-      {
-        name: 'kernel',
-        shape: [channelsOf(inputs, name), units],
-        initializer: kernelInitializer,
-        trainable: true,
-      },
-      ...(useBias ? [{ name: 'bias', shape: [units], initializer: zerosInitializer, trainable: true }] : []),
+      trained(options, 'kernel', [channelsOf(inputs, name), units], glorotUniform),
+      ...biasOf(options, units),
     ],
     call(inputs, weights) {
       const x = first(inputs, name)
@@ -175,8 +169,33 @@ function makeDropout(name: string, rate: number): Layer {
   }
 }
 
-/** x with a random share `rate` set to zero by the layer `name`; x itself outside training. */
-export function dropped(x: Tensor, rate: number, name: string, { training, seed, counter }: CallContext): Tensor {
+/**
+ * Keras' `SpatialDropout2D` (Tompson et al. 2015): drops whole channels of images, [h, w, c], as {@link dropout} drops numbers.
+ * @throws WeftgradError 'argument' for a rate outside [0, 1); 'shape', in a model, for inputs that are not images.
+ */
+export function spatialDropout2d(...given: Named<[rate: number]>): Layer {
+  return namedLayer('spatial_dropout2d', given, makeSpatialDropout2d, ['rate'])
+}
+
+function makeSpatialDropout2d(name: string, rate: number): Layer {
+  checkValue(`${name}: rate`, rate, fraction)
+  return {
+    name,
+    className: 'SpatialDropout2D',
+    outputShape: (inputs) => imageShape(inputs, name),
+    weights: noWeights,
+    call(inputs, _, context) {
+      const x = first(inputs, name)
+      if (!context.training) return x
+      const [batch = 0, , , channels = 0] = x.shape
+      return mul(x, dropped(ones([batch, 1, 1, channels]), rate, name, context))
+    },
+  }
+}
+
+/** x with a random share `rate` set to zero by the layer `own`; x itself outside training. */
+export function dropped(x: Tensor, rate: number, own: string, context: CallContext): Tensor {
+  const { training, seed, counter, name = own } = context
   if (!training || rate === 0) return x
   return dropOut(x, { rate, seed, stream: streamOf(name), ...(counter === undefined ? {} : { counter }) })
 }

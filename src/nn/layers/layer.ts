@@ -12,6 +12,7 @@ import type { ConvOptions } from '../../operators/conv2d.ts'
 import type { Tensor } from '../../operators/tensor.ts'
 import type { ExplicitPadding, Pair } from '../../operators/window.ts'
 import type { Initializer } from '../initializers.ts'
+import type { Regularizer } from '../regularizers.ts'
 
 /** A weight of a layer, to be created by the model. */
 export interface WeightSpec {
@@ -23,6 +24,8 @@ export interface WeightSpec {
   readonly initializer: Initializer
   /** False for weights that no gradient updates: moving statistics. */
   readonly trainable: boolean
+  /** Its penalty, which training adds to the loss. None by default. */
+  readonly regularizer?: Regularizer | undefined
   /**
    * How a device stores it, if not as f32. Freezing sets it.
    * @internal
@@ -48,6 +51,8 @@ export interface CallContext {
   readonly training: boolean
   /** Random seed of dropout. */
   readonly seed: number
+  /** The layer's full name in its model: random numbers depend on it. The layer's own name by default. */
+  readonly name?: string
   /** A u32 tensor whose first element counts steps: the random numbers of a step depend on it. */
   readonly counter: Tensor | undefined
   /** Sets the new value that a non-trainable weight takes at the end of the step. */

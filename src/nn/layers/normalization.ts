@@ -16,10 +16,13 @@ import {
 } from '../../operators/index.ts'
 import type { Tensor } from '../../operators/tensor.ts'
 import { aFlag, aNumber, checkOptions, countFrom1 } from '../../options.ts'
-import { onesInitializer, zerosInitializer } from '../initializers.ts'
+import type { InitializerOption } from '../initializers.ts'
+import { anInitializer, initializerOf, onesInitializer, zerosInitializer } from '../initializers.ts'
+import type { RegularizerOption } from '../regularizers.ts'
 import type { Layer, WeightSpec } from './layer.ts'
 import { channelsOf, first, needed } from './layer.ts'
 import { type Named, namedLayer } from './named.ts'
+import { trained, weightKinds } from './weight-options.ts'
 
 /** Options of {@link layerNormalization} and {@link groupNormalization}; the defaults are Keras'. */
 export interface LayerNormalizationOptions {
@@ -29,24 +32,40 @@ export interface LayerNormalizationOptions {
   readonly center?: boolean
   /** Whether there is a scale, `gamma`. True by default. */
   readonly scale?: boolean
+  /** Initial scale; 'ones' by default. */
+  readonly gammaInitializer?: InitializerOption
+  /** Initial offset; 'zeros' by default. */
+  readonly betaInitializer?: InitializerOption
+  /** Penalty of the scale; none by default. */
+  readonly gammaRegularizer?: RegularizerOption
+  /** Penalty of the offset; none by default. */
+  readonly betaRegularizer?: RegularizerOption
 }
 
 /** Options of {@link batchNormalization}; the defaults are Keras'. */
 export interface BatchNormalizationOptions extends LayerNormalizationOptions {
   /** The share of the moving statistics that each step keeps. 0.99 by default. */
   readonly momentum?: number
+  /** Initial moving means; 'zeros' by default. */
+  readonly movingMeanInitializer?: InitializerOption
+  /** Initial moving variances; 'ones' by default. */
+  readonly movingVarianceInitializer?: InitializerOption
 }
 
-const normalizationKinds = { epsilon: aNumber, center: aFlag, scale: aFlag }
+const normalizationKinds = {
+  ...{ epsilon: aNumber, center: aFlag, scale: aFlag },
+  .../* @__PURE__ */ weightKinds('gamma', 'beta'),
+}
 
 /** The scale and offset of a normalisation: its first weights, `gamma` and `beta`, each [channels]. */
-function scaleAndOffset(name: string, { center = true, scale = true }: LayerNormalizationOptions) {
+function scaleAndOffset(name: string, options: LayerNormalizationOptions) {
+  const { center = true, scale = true } = options
   return {
     weights(inputs: readonly Shape[]): readonly WeightSpec[] {
       const shape = [channelsOf(inputs, name)]
       return [
-        ...(scale ? [{ name: 'gamma', shape, initializer: onesInitializer, trainable: true }] : []),
-        ...(center ? [{ name: 'beta', shape, initializer: zerosInitializer, trainable: true }] : []),
+        ...(scale ? [trained(options, 'gamma', shape, onesInitializer)] : []),
+        ...(center ? [trained(options, 'beta', shape, zerosInitializer)] : []),
       ]
     },
     of: (weights: readonly Tensor[]) => ({
@@ -67,7 +86,15 @@ export function batchNormalization(...given: Named<[options?: BatchNormalization
 }
 
 function makeBatchNormalization(name: string, options: BatchNormalizationOptions = {}): Layer {
-  const { momentum = 0.99, epsilon = 1e-3 } = checkOptions(name, options, { ...normalizationKinds, momentum: aNumber })
+  const {
+    momentum = 0.99,
+    epsilon = 1e-3,
+    movingMeanInitializer = zerosInitializer,
+    movingVarianceInitializer = onesInitializer,
+  } = checkOptions(name, options, {
+    ...{ ...normalizationKinds, momentum: aNumber },
+    ...{ movingMeanInitializer: anInitializer, movingVarianceInitializer: anInitializer },
+  })
   const affine = scaleAndOffset(name, options)
   return {
     name,
@@ -78,8 +105,8 @@ function makeBatchNormalization(name: string, options: BatchNormalizationOptions
       const shape = [channelsOf(inputs, name)]
       return [
         ...affine.weights(inputs),
-        { name: 'moving_mean', shape, initializer: zerosInitializer, trainable: false },
-        { name: 'moving_variance', shape, initializer: onesInitializer, trainable: false },
+        { name: 'moving_mean', shape, initializer: initializerOf(movingMeanInitializer), trainable: false },
+        { name: 'moving_variance', shape, initializer: initializerOf(movingVarianceInitializer), trainable: false },
       ]
     },
     call(inputs, weights, context) {

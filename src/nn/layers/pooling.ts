@@ -1,7 +1,7 @@
 /** Pooling layers, over windows or whole images. */
 
 import type { Padding, PoolOptions } from '../../operators/index.ts'
-import { averagePool, globalAveragePool, max, maxPool } from '../../operators/index.ts'
+import { averagePool, globalAveragePool, max, maxPool, mean } from '../../operators/index.ts'
 import type { Tensor } from '../../operators/tensor.ts'
 import { convGeometry, pairOf, poolKinds } from '../../operators/window.ts'
 import { checkOptions } from '../../options.ts'
@@ -72,6 +72,14 @@ function globalPooling(given: Named<[]>, kind: string, className: string, pool: 
 /** Keras' `GlobalAveragePooling2D`: the mean of each channel, [h, w, c] -> [c]. */
 export const globalAveragePooling2d = (...given: Named<[]>): Layer =>
   globalPooling(given, 'global_average_pooling2d', 'GlobalAveragePooling2D', globalAveragePool)
+
+/** Keras' `GlobalAveragePooling1D`: the mean of each channel, [steps, c] -> [c]. */
+export const globalAveragePooling1d = (...given: Named<[]>): Layer =>
+  globalPooling(given, 'global_average_pooling1d', 'GlobalAveragePooling1D', (x) => mean(x, { axes: 1 }))
+
+/** Keras' `GlobalMaxPooling1D`: the largest number of each channel, [steps, c] -> [c]. */
+export const globalMaxPooling1d = (...given: Named<[]>): Layer =>
+  globalPooling(given, 'global_max_pooling1d', 'GlobalMaxPooling1D', (x) => max(x, { axes: 1 }))
 
 /** Keras' `GlobalMaxPooling2D`: the largest number of each channel, [h, w, c] -> [c]. */
 export const globalMaxPooling2d = (...given: Named<[]>): Layer =>

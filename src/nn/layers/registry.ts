@@ -5,14 +5,21 @@ import { nameHint } from '../../near-names.ts'
 import { gelu } from '../../operators/activation.ts'
 import { hardSigmoid, hardSilu, mish, relu6, selu, silu, softplus } from '../../operators/composed-activations.ts'
 import type { Tensor } from '../../operators/tensor.ts'
-import { activation, elu, leakyReLU, reLU, softmax } from './activation.ts'
+import { activation, elu, leakyReLU, pReLU, reLU, softmax } from './activation.ts'
 import { multiHeadAttention } from './attention.ts'
 import { conv1d, conv2d, conv2dTranspose, depthwiseConv2d, separableConv2d, zeroPadding2d } from './convolution.ts'
-import { dense, dropout, flatten, reshape } from './core.ts'
+import { dense, dropout, flatten, reshape, spatialDropout2d } from './core.ts'
 import type { Layer } from './layer.ts'
 import { add, average, concatenate, maximum, minimum, multiply, subtract } from './merging.ts'
 import { batchNormalization, groupNormalization, layerNormalization } from './normalization.ts'
-import { averagePooling2d, globalAveragePooling2d, globalMaxPooling2d, maxPooling2d } from './pooling.ts'
+import {
+  averagePooling2d,
+  globalAveragePooling1d,
+  globalAveragePooling2d,
+  globalMaxPooling1d,
+  globalMaxPooling2d,
+  maxPooling2d,
+} from './pooling.ts'
 import { cropping2d, upSampling2d } from './resampling.ts'
 import { normalization, rescaling } from './standardization.ts'
 
@@ -56,7 +63,9 @@ const makers: Readonly<Record<string, LayerMaker>> = {
   Dropout: (name, { rate }) => dropout(name, rate as number),
   ELU: (name, config) => elu(name, config),
   Flatten: (name) => flatten(name),
+  GlobalAveragePooling1D: (name) => globalAveragePooling1d(name),
   GlobalAveragePooling2D: (name) => globalAveragePooling2d(name),
+  GlobalMaxPooling1D: (name) => globalMaxPooling1d(name),
   GlobalMaxPooling2D: (name) => globalMaxPooling2d(name),
   GroupNormalization: (name, config) => groupNormalization(name, config),
   LayerNormalization: (name, config) => layerNormalization(name, config),
@@ -68,19 +77,21 @@ const makers: Readonly<Record<string, LayerMaker>> = {
     multiHeadAttention(name, numHeads as number, keyDim as number, options),
   Multiply: (name) => multiply(name),
   Normalization: (name) => normalization(name),
+  PReLU: (name, config) => pReLU(name, config),
   ReLU: (name, config) => reLU(name, config),
   Rescaling: (name, { scale, ...options }) => rescaling(name, scale as number, options),
   Reshape: (name, { targetShape }) => reshape(name, targetShape as number[]),
   SeparableConv2D: (name, { filters, kernelSize, ...options }) =>
     separableConv2d(name, filters as number, kernelSize as number, options),
   Softmax: (name) => softmax(name),
+  SpatialDropout2D: (name, { rate }) => spatialDropout2d(name, rate as number),
   Subtract: (name) => subtract(name),
   UpSampling2D: (name, config) => upSampling2d(name, config),
   ZeroPadding2D: (name, { padding }) => zeroPadding2d(name, padding as number),
 }
 
 /**
- * Describes a layer for a file. Initializers are left out: the file holds the weights.
+ * Describes a layer for a file. An initializer of one's own is left out: the file holds the weights.
  * @throws WeftgradError 'argument' for a layer without a config, or with a function that has no name in files.
  */
 export function describeLayer({ className, name, config }: Layer): LayerDescription {
@@ -90,7 +101,9 @@ export function describeLayer({ className, name, config }: Layer): LayerDescript
       `No file can describe the layer ${name} (${className}): it has no config. Give it one, or write weights only (architecture: false).`,
       { name, className },
     )
-  const settings = Object.entries(config).filter(([key, value]) => value !== undefined && !key.endsWith('Initializer'))
+  const settings = Object.entries(config).filter(
+    ([key, value]) => value !== undefined && !(key.endsWith('Initializer') && isNameless(value)),
+  )
   return {
     className,
     name,
@@ -98,8 +111,11 @@ export function describeLayer({ className, name, config }: Layer): LayerDescript
   }
 }
 
+const isNameless = (value: unknown): boolean => typeof value === 'function' && !('className' in value)
+
 function namedValue(name: string, key: string, value: unknown): unknown {
   if (typeof value !== 'function') return value
+  if ('className' in value && 'config' in value) return { className: value.className, config: value.config }
   const found = Object.entries(functions).find(([, own]) => own === value)
   if (found !== undefined) return found[0]
   throw new WeftgradError(
