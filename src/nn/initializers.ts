@@ -59,9 +59,9 @@ export interface VarianceScalingOptions {
   /** The variance, times the fan. 1 by default. */
   readonly scale?: number
   /** The fan: a kernel's inputs (by default), its outputs, or their mean. */
-  readonly mode?: Mode
+  readonly mode?: 'fan_in' | 'fan_out' | 'fan_avg'
   /** 'truncated_normal' by default: none beyond two standard deviations. */
-  readonly distribution?: Distribution
+  readonly distribution?: 'truncated_normal' | 'untruncated_normal' | 'uniform'
 }
 
 function scaled(scale: number, mode: Mode, distribution: Distribution): Initializer {

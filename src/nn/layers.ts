@@ -7,7 +7,7 @@ export type { LayerActivation, PReluOptions, ReluOptions } from './layers/activa
 export { activation, elu, leakyReLU, pReLU, reLU, softmax } from './layers/activation.ts'
 export * from './layers/attention.ts'
 export * from './layers/convolution.ts'
-export type { DenseLayerOptions } from './layers/core.ts'
+export type { DenseLayerOptions, DropoutLayerOptions } from './layers/core.ts'
 export { dense, dropout, flatten, reshape, spatialDropout2d } from './layers/core.ts'
 export type { CallContext, Layer, LayerRole, RebuiltProduct, WeightEncoding, WeightSpec } from './layers/layer.ts'
 export { batchedShapeText } from './layers/layer.ts'

@@ -310,9 +310,8 @@ function onlyValue(
     return { value: -1, also: (axis) => JSON.stringify(axis).match(/^\[?(-1|[1-4])\]?$/) !== null }
   const values: Readonly<Record<string, unknown>> = { rms_scaling: false, output_padding: null, use_causal_mask: false }
   if (key in values) return { value: values[key] }
-  if (key === 'noise_shape') return { value: null }
   if (className === 'Normalization' && key === 'invert') return { value: false }
-  if (key === 'groups' && className !== 'GroupNormalization') return { value: 1 }
+  if (key === 'groups' && className !== 'GroupNormalization' && className !== 'Conv2D') return { value: 1 }
   if (key === 'dilation_rate' && className === 'Conv2DTranspose')
     return { value: 1, also: (rate) => JSON.stringify(rate) === '[1,1]' }
   return undefined

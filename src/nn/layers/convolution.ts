@@ -67,9 +67,21 @@ function productRole<Options extends ConvLayerOptions>(
   }
 }
 
+/** Options of {@link conv2d}. */
+export interface Conv2dLayerOptions extends ConvLayerOptions {
+  /** Number of equal groups of channels and filters; a filter sees only the channels of its group. 1 by default. */
+  readonly groups?: number
+}
+
 /** The settings of a convolution, checked: its kernel's extents, and what the operator takes. */
-function checkedConv(name: string, filters: number, kernelSize: number | Pair, options: ConvLayerOptions) {
-  checkOptions(name, options, { ...productKinds, ...kernelKinds })
+function checkedConv(
+  name: string,
+  filters: number,
+  kernelSize: number | Pair,
+  options: Conv2dLayerOptions,
+  further = {},
+) {
+  checkOptions<object>(name, options, { ...productKinds, ...kernelKinds, ...further })
   checkValue(`${name}: filters`, filters, countFrom1)
   return { kernel: pairOf(`${name}: kernelSize`, kernelSize), product: operands(options) }
 }
@@ -81,27 +93,37 @@ function checkedConv(name: string, filters: number, kernelSize: number | Pair, o
  * does not fit.
  */
 export function conv2d(
-  ...given: Named<[filters: number, kernelSize: number | Pair, options?: ConvLayerOptions]>
+  ...given: Named<[filters: number, kernelSize: number | Pair, options?: Conv2dLayerOptions]>
 ): Layer {
   return namedLayer('conv2d', given, makeConv2d, ['filters', 'kernelSize'])
 }
 
-function makeConv2d(name: string, filters: number, kernelSize: number | Pair, options: ConvLayerOptions = {}): Layer {
-  const { kernel, product } = checkedConv(name, filters, kernelSize, options)
+function makeConv2d(name: string, filters: number, kernelSize: number | Pair, options: Conv2dLayerOptions = {}): Layer {
+  const { kernel, product } = checkedConv(name, filters, kernelSize, options, { groups: countFrom1 })
+  const { groups = 1 } = options
   return {
     name,
     className: 'Conv2D',
     role: {
       ...productRole('kernel', name, options, (other, changed) => makeConv2d(other, filters, kernelSize, changed)),
-      convolution: { kernelSize: kernel, options },
+      ...(groups === 1 ? { convolution: { kernelSize: kernel, options } } : {}),
     },
     outputShape: (inputs) => slidOver(inputs, name, kernel, options, filters),
     weights: (inputs) => [
-      trained(options, 'kernel', [...kernel, channelsOf(inputs, name), filters], glorotUniform),
+      trained(options, 'kernel', [...kernel, channelsInGroup(inputs, name, groups, filters), filters], glorotUniform),
       ...biasOf(options, filters),
     ],
-    call: (inputs, [kernel, bias]) => convolve(first(inputs, name), needed(kernel, name), bias, product),
+    call: (inputs, [kernel, bias]) => convolve(first(inputs, name), needed(kernel, name), bias, { ...product, groups }),
   }
+}
+
+function channelsInGroup(inputs: readonly Shape[], name: string, groups: number, filters: number): number {
+  const channels = channelsOf(inputs, name)
+  if (channels % groups === 0 && filters % groups === 0) return channels / groups
+  throw new WeftgradError(
+    'shape',
+    `${name}: ${channels} channels and ${filters} filters do not divide into ${groups} groups.`,
+  )
 }
 
 /** Options of {@link conv1d}; strides and dilation are one number of steps, padding is 'valid', 'same' or 'causal'. */

@@ -154,18 +154,33 @@ function makeReshape(name: string, targetShape: Shape): Layer {
  * rest by 1 / (1 - rate). The same seed gives the same masks. Does nothing outside training.
  * @throws WeftgradError 'argument' for a rate outside [0, 1).
  */
-export function dropout(...given: Named<[rate: number]>): Layer {
+export function dropout(...given: Named<[rate: number, options?: DropoutLayerOptions]>): Layer {
   return namedLayer('dropout', given, makeDropout, ['rate'])
 }
 
-function makeDropout(name: string, rate: number): Layer {
+/** Options of the layer {@link dropout}. */
+export interface DropoutLayerOptions {
+  /**
+   * The shape of the mask, batch included; null for an extent of the input, 1 for numbers that are kept or dropped together.
+   * `[null, 1, 1, 1]` drops whole examples: stochastic depth (Huang et al. 2016). A mask for each number by default.
+   */
+  readonly noiseShape?: readonly (number | null)[]
+}
+
+function makeDropout(name: string, rate: number, options: DropoutLayerOptions = {}): Layer {
   checkValue(`${name}: rate`, rate, fraction)
+  const { noiseShape } = checkOptions(name, options, { noiseShape: anArray })
   return {
     name,
     className: 'Dropout',
     outputShape: (inputs) => first(inputs, name),
     weights: noWeights,
-    call: (inputs, _, context) => dropped(first(inputs, name), rate, name, context),
+    call(inputs, _, context) {
+      const x = first(inputs, name)
+      if (noiseShape === undefined || !context.training) return dropped(x, rate, name, context)
+      const mask = ones(noiseShape.map((extent, axis) => extent ?? x.shape[axis] ?? 1))
+      return mul(x, dropped(mask, rate, name, context))
+    },
   }
 }
 
