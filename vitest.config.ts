@@ -85,7 +85,15 @@ async function browser(): Promise<TestProjectInlineConfiguration> {
     resolve: { alias },
     // Found while tests run, packages would make the page load again.
     optimizeDeps: {
-      include: ['comlink', 'fast-png', 'fflate', 'h5wasm', '@tensorflow/tfjs-core', '@tensorflow/tfjs-converter'],
+      include: [
+        'comlink',
+        'fast-png',
+        'fflate',
+        'h5wasm',
+        'papaparse',
+        '@tensorflow/tfjs-core',
+        '@tensorflow/tfjs-converter',
+      ],
     },
     test: {
       name: 'browser',

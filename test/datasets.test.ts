@@ -2,7 +2,9 @@
 import { describe, expect, it } from 'vitest'
 import { residentImages } from '../src/data/dataset.ts'
 import { dropDuplicates } from '../src/data/duplicates.ts'
+import { fashionMnistClasses, parseFashionMnistPair } from '../src/data/fashion-mnist.ts'
 import { randomSplit } from '../src/data/split.ts'
+import { writeIdx } from '../src/format/idx.ts'
 import { classes, pictures } from './support/pictures.ts'
 import { useTraining } from './support/training.ts'
 
@@ -32,6 +34,13 @@ describe('data sets', () => {
       expect(() => data.subset(positions)).toThrow(expect.objectContaining({ code: 'argument' }))
     expect([...data.subset([2, 0]).indices]).toEqual([2, 0])
     expect(data.subset([2, 0]).subset([1]).indices).toEqual(Uint32Array.of(0))
+  })
+
+  it('of Fashion-MNIST name its classes', () => {
+    const idx = (shape: number[], data: Uint8Array) => ({ bytes: writeIdx({ shape, data }), source: 'test' })
+    const parsed = parseFashionMnistPair(idx([2, 28, 28], new Uint8Array(2 * 784)), idx([2], Uint8Array.of(9, 0)))
+    using data = residentImages(device(), parsed)
+    expect(data.subset([1]).classNames).toEqual(fashionMnistClasses)
   })
 
   it('are released with the set they were taken from, not by a subset', async () => {

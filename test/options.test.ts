@@ -118,6 +118,24 @@ const table: Readonly<Record<string, Row>> = {
   'open in a browser 0': { call: (o) => openInBrowser(o), wrong: ['powerPreference', 1] },
   'loadFashionMnist 0': { call: (o) => weftgrad.loadFashionMnist(o), wrong: ['missing', 'skip'] },
   'FileTuningStore 0': { call: (o) => new weftgrad.FileTuningStore(o), wrong: ['folder', 1] },
+  'data.arrays 0': { call: (o) => data.arrays(o), base: { x: [1], y: [1] }, wrong: ['shape', 1] },
+  'data.csv 1': { call: (o) => data.csv('a,b\n1,2\n', o), base: { target: 'b' }, wrong: ['features', 'a'] },
+  'data.generator 0': {
+    call: (o) => data.generator(o),
+    base: { shape: [1], count: 1, batches: () => [] },
+    wrong: ['stepsAtOnce', 0],
+  },
+  'data.GeneratorDataset 0': {
+    call: (o) => new data.GeneratorDataset(o),
+    base: { shape: [1], count: 1, batches: () => [] },
+    wrong: ['batches', []],
+  },
+  'data.imageFolder 1': {
+    call: (o) => data.imageFolder('/dev/null', o),
+    base: { size: 4, channels: 3 },
+    wrong: ['split', 1],
+  },
+  'data.imageFiles 1': { call: (o) => data.imageFiles([], o), base: { size: 4, channels: 3 }, wrong: ['channels', 2] },
   'data.gunzip 1': { call: (o) => data.gunzip(bytes, o), wrong: ['maxBytes', '1 GB'] },
   'data.fashionMnist 1': { call: (o, props) => data.fashionMnist(props.device, o), wrong: ['signal', 'stop'] },
   'data.residentImages 1': {
@@ -258,6 +276,7 @@ const table: Readonly<Record<string, Row>> = {
 const things = new Set([
   ...[
     'AdapterFacts',
+    'ArrayResident',
     'BatchRows',
     'BufferSlice',
     'Dataset',
@@ -269,6 +288,7 @@ const things = new Set([
     'Operand',
     'Optimizer',
     'Parameters',
+    'PixelAttributes',
     'Resident',
     'StepInputs',
     'TrainingCheckpoint',

@@ -1,6 +1,6 @@
 /**
- * The contract of a data set: which examples it holds, and how a step gathers its batch on the device. Image data sets
- * (dataset.ts) and feature data sets (feature-dataset.ts) implement it.
+ * The contract of a data set: which examples it holds, and how a step gathers its batch on the device. Images of bytes
+ * (dataset.ts), arrays of numbers (array-dataset.ts) and generators (generator.ts) implement it.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -54,8 +54,8 @@ export interface ExampleSource {
 }
 
 /**
- * Examples and their targets on a device, from which a training step gathers batches. {@link ImageDataset} and {@link
- * FeatureDataset} implement it; `fit` accepts any object of this type.
+ * Examples and their targets on a device, from which a training step gathers batches. {@link ImageDataset}, {@link
+ * ArrayDataset} and {@link GeneratorDataset} implement it; `fit` accepts any object of this type.
  */
 export interface Dataset {
   /** The device of the examples. */
@@ -112,6 +112,17 @@ export function classNumbers(labels: ArrayLike<number>, classes: number, noun: s
     if (Number.isInteger(label) && label >= 0 && label < classes) return label
     throw new WeftgradError('data', `${noun} ${i} has the label ${label}, and there are ${classes} classes.`, { label })
   })
+}
+
+/** Throws 'data' unless there are as many names as things, all texts; no names at all are fine. `what` names the option. */
+export function checkNames(what: string, names: readonly string[] | undefined, count: number): void {
+  if (names === undefined || (names.length === count && names.every((name) => typeof name === 'string'))) return
+  throw new WeftgradError('data', `${what} must be ${count} strings, one each, not ${names.length} values.`, { names })
+}
+
+/** The indices of all examples, in order. */
+export function everyIndex(count: number): Uint32Array<ArrayBuffer> {
+  return Uint32Array.from({ length: count }, (_, i) => i)
 }
 
 /** The class numbers of these resident examples. Throws RangeError for an unknown example. */

@@ -4,15 +4,16 @@
  */
 
 import { WeftgradError } from '../errors.ts'
-import { refuseOversized } from '../gpu/bind.ts'
-import type { Device, DeviceBuffer } from '../gpu/device.ts'
+import type { Device } from '../gpu/device.ts'
 import type { Shape } from '../graph/node.ts'
 import { shapeText } from '../graph/node.ts'
-import { gatherBatch } from '../operators/gather-batch.ts'
-import { DeviceStorage, leaf, Tensor } from '../operators/tensor.ts'
-import { aList, anything, checkOptions, countFrom1, required, theBytes } from '../options.ts'
+import { type BatchAttributes, gatherBatch } from '../operators/gather-batch.ts'
+import { add } from '../operators/index.ts'
+import type { Tensor } from '../operators/tensor.ts'
+import { aList, anArray, anything, checkOptions, countFrom1, required, theBytes } from '../options.ts'
+import { Rows } from './blocks.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
-import { classNumbers, indicesAt, labelsAt } from './contract.ts'
+import { checkNames, classNumbers, everyIndex, indicesAt, labelsAt } from './contract.ts'
 
 /** Images and labels in host memory. */
 export interface LabelledBytes {
@@ -28,21 +29,25 @@ export interface LabelledBytes {
   readonly channels: number
   /** Number of classes, at most 2^24. Labels are whole numbers below it. */
   readonly classes: number
+  /** The classes' names, in the order of their numbers. */
+  readonly classNames?: readonly string[] | undefined
+  /** A name for each image, such as its file's. */
+  readonly names?: readonly string[] | undefined
+  /** The most bytes of a block of pixel rows: by default the adapter's largest binding. */
+  readonly blockBytes?: number | undefined
 }
 
 /** The bytes on the device, shared by a data set and its subsets. */
-interface Resident {
+interface Resident extends Pick<LabelledBytes, 'height' | 'width' | 'channels' | 'classes' | 'classNames' | 'names'> {
   readonly device: Device
-  readonly count: number
-  readonly height: number
-  readonly width: number
-  readonly channels: number
-  readonly classes: number
-  readonly images: Tensor
-  readonly labels: Tensor
+  /** Bands of pixel rows; one if all images fit into a binding. */
+  readonly images: Rows
+  readonly labels: Rows
   readonly hostLabels: Uint32Array
-  readonly buffers: readonly DeviceBuffer[]
 }
+
+/** How to make a batch of a data set's images. */
+type PixelAttributes = Omit<BatchAttributes, 'batch'>
 
 /**
  * Images stored on the device as bytes. Gathering a batch pads it with zeros to the model's input and divides it by 255; with
@@ -76,17 +81,30 @@ export class ImageDataset implements Dataset {
   get classes(): number {
     return this.#resident.classes
   }
+  /** The classes' names, in the order of their numbers, if they are known. */
+  get classNames(): readonly string[] | undefined {
+    return this.#resident.classNames
+  }
+  /** The names of this set's images, in order, if they have names. */
+  get names(): readonly string[] | undefined {
+    const { names } = this.#resident
+    return names && Array.from(this.indices, (index) => names[index] ?? '')
+  }
   /** [height, width, channels] of an image. */
   get imageShape(): readonly [number, number, number] {
     return [this.#resident.height, this.#resident.width, this.#resident.channels]
   }
-  /** All resident images: u8 [n, height, width, channels]. */
+  /** Number of blocks of pixel rows: more than one if all images exceed a binding of the adapter. */
+  get blockCount(): number {
+    return this.#resident.images.blocks.length
+  }
+  /** All resident images, u8 [n, height, width, channels], or the first rows of their pixels if there are several blocks. */
   get images(): Tensor {
-    return this.#resident.images
+    return firstOf(this.#resident.images)
   }
   /** All resident labels: u32 [n]. */
   get labels(): Tensor {
-    return this.#resident.labels
+    return firstOf(this.#resident.labels)
   }
 
   /** The class numbers of this set's images, in order. */
@@ -122,16 +140,31 @@ export class ImageDataset implements Dataset {
       throw new RangeError(`images do not become ${shapeText(inputShape)}`)
     const padTop = Math.floor((outHeight - height) / 2)
     const padLeft = Math.floor((outWidth - width) / 2)
-    const { x, labels } = gatherBatch(this.images, tensor, state, this.labels, {
-      ...{ batch, padTop, padLeft, outHeight, outWidth, divisor: 255 },
+    return this.pixels({ batch, tensor }, state, {
+      ...{ padTop, padLeft, outHeight, outWidth, divisor: 255 },
       ...(augmentation && { augmentation }),
     })
-    return { x, target: labels }
+  }
+
+  /**
+   * Traces a batch as `batch` does, with any padding and divisor. In several blocks, each band of pixel rows is put where it
+   * belongs in images of zeros, and these are added: every pixel is in one of them, so the sum is exact.
+   * @internal
+   */
+  pixels({ batch, tensor }: BatchRows, state: Tensor, attributes: PixelAttributes): Batch {
+    const bands = this.#resident.images.blocks.map(({ from, tensor: images }) =>
+      gatherBatch(images, tensor, state, this.labels, { ...attributes, batch, padTop: attributes.padTop + from }),
+    )
+    const [first] = bands
+    if (first === undefined) throw new RangeError('a data set has at least one block')
+    return { x: bands.map(({ x }) => x).reduce(add), target: first.labels }
   }
 
   /** Frees the bytes on the device. Subsets own no memory and become unusable together with their whole set. */
   dispose(): void {
-    if (this.#ownsBytes) for (const buffer of this.#resident.buffers) buffer.dispose()
+    if (!this.#ownsBytes) return
+    this.#resident.images.dispose()
+    this.#resident.labels.dispose()
   }
 
   /** `dispose`, for `using`. */
@@ -140,10 +173,18 @@ export class ImageDataset implements Dataset {
   }
 }
 
+function firstOf(rows: Rows): Tensor {
+  const [first] = rows.blocks
+  if (first === undefined) throw new RangeError('rows have at least one block')
+  return first.tensor
+}
+
 /**
- * Puts images and labels on the device, once. The caller owns them: `dispose()` or `using`.
+ * Puts images and labels on the device, once. The caller owns them: `dispose()` or `using`. Images that exceed a binding of
+ * the adapter are stored in several blocks, which makes a batch a little slower.
  * @throws WeftgradError 'argument' for images that are not bytes, or extents that are not whole numbers from 1; 'data' if counts
- * disagree, the set is empty or a label is invalid; 'limit' if the images do not fit into one binding of the adapter.
+ * disagree, the set is empty, or a label is invalid; 'limit' if there is no memory for them, or not even one row of pixels of all
+ * images fits into one binding.
  */
 export function residentImages(device: Device, bytes: LabelledBytes): ImageDataset {
   checkOptions<object>('residentImages', bytes, {
@@ -153,51 +194,36 @@ export function residentImages(device: Device, bytes: LabelledBytes): ImageDatas
       height: required(countFrom1),
       width: required(countFrom1),
     },
-    // The readers of Fashion-MNIST add the last two.
-    ...{ channels: required(countFrom1), classes: anything, count: anything, droppedLines: anything },
+    ...{
+      channels: required(countFrom1),
+      classes: anything,
+      classNames: anArray,
+      names: anArray,
+      blockBytes: countFrom1,
+    },
+    // The readers of Fashion-MNIST add these.
+    ...{ count: anything, droppedLines: anything },
   })
-  const { images, height, width, channels, classes } = bytes
-  const labels = classNumbers(bytes.labels, classes, 'Image')
-  const count = labels.length
+  const { images, height, width, channels, classes, classNames, names, blockBytes } = bytes
+  const hostLabels = classNumbers(bytes.labels, classes, 'Image')
+  const count = hostLabels.length
   if (count === 0 || images.length !== count * height * width * channels)
     throw new WeftgradError(
       'data',
       `${images.length} bytes are not ${count} images of ${height}x${width}x${channels}; a data set has at least one.`,
     )
-  const most = Math.max(images.length, labels.byteLength)
-  refuseOversized('The data set', most, device.limits.maxStorageBufferBindingSize)
-  const imageBuffer = uploadBytes(device, images, 'data set images')
-  const labelBuffer = uploadBytes(device, new Uint8Array(labels.buffer), 'data set labels')
-  const shape = [count, height, width, channels]
-  const resident: Resident = {
-    device,
-    count,
-    height,
-    width,
-    channels,
-    classes,
-    images: new Tensor(leaf(new DeviceStorage(imageBuffer.slice()), { shape, dtype: 'u8' })),
-    labels: new Tensor(leaf(new DeviceStorage(labelBuffer.slice()), { shape: [count], dtype: 'u32' })),
-    hostLabels: labels,
-    buffers: [imageBuffer, labelBuffer],
+  checkNames('classNames', classNames, classes)
+  checkNames('names', names, count)
+  const shape = [height, width, channels]
+  const rows = new Rows(device, { count, shape, dtype: 'u8', blockBytes, label: 'data set images' })
+  try {
+    const labels = new Rows(device, { count, shape: [], dtype: 'u32', label: 'data set labels' })
+    rows.write(0, new Uint8Array(images.buffer, images.byteOffset, images.length))
+    labels.write(0, hostLabels)
+    const resident = { device, height, width, channels, classes, classNames, names, images: rows, labels, hostLabels }
+    return new ImageDataset(resident, everyIndex(count), true)
+  } catch (error) {
+    rows.dispose()
+    throw error
   }
-  return new ImageDataset(
-    resident,
-    Uint32Array.from({ length: count }, (_, i) => i),
-    true,
-  )
-}
-
-/** Pieces of 16 MiB keep `writeBuffer`'s staging copies small. */
-const uploadPiece = 16 * 2 ** 20
-
-function uploadBytes(device: Device, bytes: Uint8Array, label: string): DeviceBuffer {
-  const buffer = device.allocate(bytes.length, label)
-  for (let start = 0; start < bytes.length; start += uploadPiece) {
-    const piece = bytes.subarray(start, start + uploadPiece)
-    const words = new Uint8Array(Math.ceil(piece.length / 4) * 4)
-    words.set(piece)
-    device.write(buffer.slice(start, words.length), words)
-  }
-  return buffer
 }

@@ -67,6 +67,7 @@ export const fashionMnistAddresses = [
 ] as const
 
 const side = 28
+const kind = { channels: 1, classes: 10, classNames: fashionMnistClasses } as const
 
 /** Labelled grey images, as bytes in host memory. */
 export interface LabelledImages {
@@ -84,6 +85,8 @@ export interface LabelledImages {
   readonly channels: 1
   /** Number of classes: 10. */
   readonly classes: 10
+  /** The classes' names. */
+  readonly classNames?: readonly string[]
   /** For a CSV: numbers of the lines dropped for missing cells; the header is line 1. */
   readonly droppedLines?: readonly number[]
 }
@@ -158,7 +161,7 @@ export function parseFashionMnistPair(imagesFile: NamedIdx, labelsFile: NamedIdx
   const wrong = labels.data.findIndex((label) => label >= fashionMnistClasses.length)
   if (wrong >= 0)
     throw refusal(labelsFile.source, `has the label ${labels.data[wrong]} at index ${wrong}, outside 0 to 9`)
-  return { images: images.data, labels: labels.data, count, height, width, channels: 1, classes: 10 }
+  return { images: images.data, labels: labels.data, count, height, width, ...kind }
 }
 
 /** Reads one half of the set from Kaggle's CSV, with any number of images. Errors and `missing` as in `parseLabelledCsv`. */
@@ -172,7 +175,7 @@ export function parseFashionMnistCsv(
   checkValue('parseFashionMnistCsv: the bytes', bytes, theBytes)
   checkOptions('parseFashionMnistCsv', options, { missing: oneOf('refuse', 'drop'), source: aString })
   const csv = parseLabelledCsv(bytes, { ...options, pixels: side * side, classes: fashionMnistClasses.length })
-  return { ...csv, height: side, width: side, channels: 1, classes: 10 }
+  return { ...csv, height: side, width: side, ...kind }
 }
 
 /** Whether decompressed bytes are exactly the published ones of this part. */

@@ -210,11 +210,11 @@ export function tensor(
   return new Tensor(leaf(new HostStorage(data), type))
 }
 
-function flatten(numbers: NestedNumbers): number[] {
+export function flatten(numbers: NestedNumbers): number[] {
   return typeof numbers === 'number' ? [numbers] : numbers.flatMap(flatten)
 }
 
-function nestedShape(numbers: NestedNumbers): number[] {
+export function nestedShape(numbers: NestedNumbers): number[] {
   if (typeof numbers === 'number') return []
   const shapes = numbers.map(nestedShape)
   const [first = []] = shapes

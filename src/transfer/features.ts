@@ -15,7 +15,6 @@ import { BatchOrder } from '../nn/batch-order.ts'
 import { withFittingBatch } from '../nn/fitting-batch.ts'
 import type { Model } from '../nn/model.ts'
 import { type PreprocessingMode, preprocessInput } from '../nn/preprocessing.ts'
-import { gatherBatch } from '../operators/gather-batch.ts'
 import { averagePool, concatenate, flatten, globalAveragePool, max, resize } from '../operators/index.ts'
 import { type Tensor, tensor } from '../operators/tensor.ts'
 import type { FeaturePooling, FeatureTap } from '../tasks/feature-taps.ts'
@@ -199,14 +198,8 @@ function traced(
   if (channels !== 1 && channels !== 3)
     throw new WeftgradError('shape', `${base.name} takes grey or RGB images, not ${shapeText(images.imageShape)}.`)
   const firstStep = tensor([0, 0, 0, 0], [4], 'u32')
-  const { x: bytes } = gatherBatch(images.images, order.tensor, firstStep, images.labels, {
-    batch: order.batch,
-    padTop: 0,
-    padLeft: 0,
-    outHeight: height,
-    outWidth: width,
-    divisor: 1,
-  })
+  const whole = { padTop: 0, padLeft: 0, outHeight: height, outWidth: width }
+  const { x: bytes } = images.pixels(order, firstStep, { ...whole, divisor: 1 })
   const x = preprocessInput(resize(bytes, { height: size, width: outWidth }), preprocessing)
   const outputs = base.features(
     x,
