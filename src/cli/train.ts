@@ -13,8 +13,7 @@ import { EpochTable, fact, sayModel, trainingText } from './training-text.ts'
 export async function trainCommand(task: Task, { json, ...options }: TrainOptions & { json?: boolean }): Promise<void> {
   const terminal = openTerminal({ json })
   const drawing = new ProgressLine(terminal)
-  const command = `train ${task.network.word}`
-  await runJobCommand({ task, command, terminal, drawing }, async (signal, reporter) => {
+  await runJobCommand({ task, command: task.network.command, terminal, drawing }, async (signal, reporter) => {
     const report = await train(task, { ...options, signal }, { ...reporter, ...showing(terminal, drawing) })
     drawing.clear()
     showReport(report, terminal)

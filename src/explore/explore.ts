@@ -38,8 +38,8 @@ export interface EdaResult {
 }
 
 export interface EdaSource {
-  readonly kind: 'idx' | 'csv'
-  /** Whether the data equal the published ones bit for bit; unknown for a CSV. */
+  readonly kind: 'idx' | 'csv' | 'pictures'
+  /** Whether the data equal the published ones bit for bit; false for a CSV and for pictures. */
   readonly published: boolean
 }
 
@@ -327,7 +327,7 @@ export function duplicatesText({ source, sets, duplicates }: EdaResult, { knownD
   const told = sets.map(({ name, rows, duplicateRows, duplicateImages, conflicts }) => {
     if (duplicateImages === 0) return `No two images in ${name} are identical.`
     const isKnown =
-      source.kind === 'csv' && rows === knownDuplicates.rows && duplicateRows === knownDuplicates.duplicates
+      source.kind === 'csv' && rows === knownDuplicates?.rows && duplicateRows === knownDuplicates.duplicates
     const known = isKnown ? ` (known for ${knownDuplicates.file})` : ''
     return `Images in ${name} that repeat an earlier one: ${duplicateImages}; with the same label: ${duplicateRows}${known}; identical images with different labels: ${conflicts}.`
   })
