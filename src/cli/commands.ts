@@ -21,7 +21,9 @@ export function addCommands(program: Command, task: Task): void {
     `A small tensor engine on WebGPU: trains ${task.network.title} on ${task.data.title}, and heads on pretrained networks.`,
   )
   addTraining(program, task)
+  addNew(program)
   addUse(program)
+  addPretrained(program)
   addStudies(program, task)
   addTransfer(program, task)
   addWeights(program)
@@ -63,6 +65,34 @@ function addUse(program: Command): void {
   addJson(predict).action(async (run: string, images: string[], options) => {
     const { predictCommand } = await import('./predict.ts')
     await predictCommand(await taskOfRun(run), run, images, options)
+  })
+}
+
+function addPretrained(program: Command): void {
+  const classify = program
+    .command('classify')
+    .description("name ImageNet's five most probable classes for pictures")
+    .argument('<pictures...>', 'PNG, JPEG, WebP or GIF files')
+    .option('--model <network>', networks, 'vgg16')
+    .option(
+      '--weights <file>',
+      "the network's weights with its classifier, or 'hashed' for made-up ones (default: looked for, not downloaded)",
+      pathOption('--weights'),
+    )
+  addJson(classify).action(async (pictures: string[], options) => {
+    const { classifyCommand } = await import('./classify.ts')
+    await classifyCommand(pictures, options)
+  })
+}
+
+function addNew(program: Command): void {
+  const create = program
+    .command('new')
+    .description('write a project that trains on your own pictures: a short program, and a folder to fill')
+    .argument('<name>', 'the new folder')
+  addJson(create).action(async (name: string, options) => {
+    const { newCommand } = await import('./new.ts')
+    await newCommand(name, options)
   })
 }
 

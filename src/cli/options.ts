@@ -58,6 +58,8 @@ export function pictureChoice(args: readonly string[]): PictureChoice & { readon
   const given = { ...(images === undefined ? {} : { images }), ...(resume === undefined ? {} : { resume }) }
   if (images === undefined && resume === undefined) return given
   return {
+    // Every pixel is correlated with every other.
+    ...(args[0] === 'eda' ? { size: 32, channels: 1 } : {}),
     ...given,
     ...(size === undefined ? {} : { size: checked(pictureTable.size, size) }),
     ...(channels === undefined ? {} : { channels: checked(pictureTable.channels, channels) === 1 ? 1 : 3 }),

@@ -3,7 +3,8 @@
 import { percent } from '../numbers.ts'
 import { printable } from '../printable.ts'
 import { largest } from '../statistics.ts'
-import { type ClassShare, type FailedPicture, predictPictures } from '../study/use-run.node.ts'
+import type { ClassShare, FailedPicture } from '../runs/read-pictures.node.ts'
+import { predictPictures } from '../study/use-run.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 

@@ -155,7 +155,9 @@ const pairsListed = 5
 export async function explore(device: Device, parts: readonly EdaPart[], options: ExploreOptions): Promise<Eda> {
   const [first] = parts
   if (first === undefined) throw new WeftgradError('argument', 'There is no data to explore.')
-  const { height, width } = first.images
+  const { height, width, channels } = first.images
+  if (channels !== 1)
+    throw new WeftgradError('argument', 'Only grey images can be explored. Use --channels 1.', { channels })
   const odd = parts.find(({ images }) => images.height !== height || images.width !== width)
   if (odd !== undefined)
     throw new WeftgradError(

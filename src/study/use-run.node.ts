@@ -1,11 +1,8 @@
 /** Uses a finished run of either kind: evaluates its model again and classifies pictures. Prints nothing. */
 import { resolve } from 'node:path'
-import type { ByteImage } from '../data/resize.ts'
-import { WeftgradError } from '../errors.ts'
-import { readHostFile } from '../format/host-file.node.ts'
-import { decodePicture } from '../format/picture.node.ts'
 import type { Device } from '../gpu/device.ts'
 import { openForCommand } from '../runs/device.node.ts'
+import { type ClassShare, type FailedPicture, readPictures } from '../runs/read-pictures.node.ts'
 import { readAnyConfig } from '../runs/run-folder.node.ts'
 import type { RunEvaluation } from '../runs/test-report.ts'
 import { largest } from '../statistics.ts'
@@ -25,14 +22,6 @@ export async function evaluateRun(task: Task, folder: string, options: UseRunOpt
     : await evaluateTraining(task, runDir, options)
 }
 
-/** The largest accepted picture file: photographs as PNG take 10 to 60 MB. */
-const mostPictureBytes = 128 * 2 ** 20
-
-export interface ClassShare {
-  readonly class: string
-  readonly probability: number
-}
-
 export interface Prediction {
   /** The path of the picture, as given. */
   readonly image: string
@@ -43,13 +32,6 @@ export interface Prediction {
   readonly top: readonly ClassShare[]
   /** Probabilities by class name, in the order of the classes; they sum to 1. */
   readonly probabilities: Readonly<Record<string, number>>
-}
-
-/** A picture that could not be classified. */
-export interface FailedPicture {
-  /** The path, as given. */
-  readonly image: string
-  readonly problem: string
 }
 
 export interface Predictions {
@@ -96,24 +78,6 @@ export async function predictPictures(
     }
   })
   return { predictions, failed }
-}
-
-/** Decodes the files that are pictures, in order; the others come with what is wrong. */
-export async function readPictures(paths: readonly string[]): Promise<{
-  readonly pictures: readonly { readonly path: string; readonly picture: ByteImage }[]
-  readonly failed: readonly FailedPicture[]
-}> {
-  const pictures: { readonly path: string; readonly picture: ByteImage }[] = []
-  const failed: FailedPicture[] = []
-  for (const path of paths) {
-    try {
-      pictures.push({ path, picture: await decodePicture(readHostFile(path, mostPictureBytes), path) })
-    } catch (error) {
-      if (!(error instanceof WeftgradError)) throw error
-      failed.push({ image: path, problem: error.message })
-    }
-  }
-  return { pictures, failed }
 }
 
 interface Predictor {

@@ -37,6 +37,10 @@ export async function reportOf(run: Finished): Promise<TrainReport> {
   const keptEpoch = restoreBest ? history.bestEpoch : settings.epochs
   const kept = history.epochs.find((logs) => logs.epoch === keptEpoch)
   const { test, ...classes } = testReport(evaluation, classNames)
+  const errors = analyseErrors({
+    ...{ labels: images.test.labels, names: images.test.names, classes: classNames.length },
+    ...{ predictions: evaluation.predictions, probabilities: evaluation.probabilities ?? [] },
+  })
   const report: TrainReport = {
     adapter: device.facts.driver,
     hardware: device.facts.hardware,
@@ -54,15 +58,12 @@ export async function reportOf(run: Finished): Promise<TrainReport> {
     bestEpoch: history.bestEpoch,
     keptEpoch,
     split: settings.split,
-    errors: analyseErrors({
-      ...{ labels: images.test.labels, classes: classNames.length },
-      ...{ predictions: evaluation.predictions, probabilities: evaluation.probabilities ?? [] },
-    }),
+    errors,
     ...classes,
   }
   await writeTestFiles(runDir, {
     indices: images.testIndices,
-    labels: images.test.labels,
+    ...{ test: images.test, classNames, errors },
     evaluation,
     what: `${task.network.title} on ${task.data.title}`,
     epochs: history.epochs,
