@@ -38,7 +38,11 @@ afterAll(async () => {
 describe('training on a folder of pictures', () => {
   it('writes a run with their names, and the worst errors with their pictures', async () => {
     expect({ code: trained.code, stderr: trained.stderr }).toMatchObject({ code: 0 })
-    for (const words of ['pictures in flowers: 24 images to train, 6 to test', 'small-cnn: [batch, 8, 8, 3]', 'Worst errors'])
+    for (const words of [
+      'pictures in flowers: 24 images to train, 6 to test',
+      'small-cnn: [batch, 8, 8, 3]',
+      'Worst errors',
+    ])
       expect(trained.stderr).toContain(words)
     const config = JSON.parse(await readFile(join(run, 'config.json'), 'utf8'))
     expect(config).toMatchObject({
@@ -78,7 +82,11 @@ describe('training on a folder of pictures', () => {
 
 describe('a run on pictures', () => {
   it('classifies files, and names those that are no pictures without losing the others', async () => {
-    const [photo, bad, absent] = ['photo.png', 'bad.jpg', 'absent.png'].map((name) => join(place, name)) as [string, string, string]
+    const [photo, bad, absent] = ['photo.png', 'bad.jpg', 'absent.png'].map((name) => join(place, name)) as [
+      string,
+      string,
+      string,
+    ]
     await writeFile(photo, flower(0, 77))
     await writeFile(bad, 'not a picture')
     const { code, stdout, stderr } = await weftgrad('predict', run, bad, photo, absent, '--json')
@@ -127,13 +135,23 @@ describe('other commands on a folder of pictures', () => {
   it('transfer trains a head in colour and fine-tunes, and its run classifies', async () => {
     const out = join(place, 'head')
     const more = ['--unfreeze', 'block1_conv2', '--epochs', '2', '--fine-tune-epochs', '1', '--out', out]
-    const { code, stdout, stderr } = await weftgrad('transfer', 'vgg16', '--images', flowers, ...hashed, ...more, '--json')
+    const { code, stdout, stderr } = await weftgrad(
+      'transfer',
+      'vgg16',
+      '--images',
+      flowers,
+      ...hashed,
+      ...more,
+      '--json',
+    )
     expect({ code, stderr }).toMatchObject({ code: 0 })
     expect(JSON.parse(stdout)).toMatchObject({
       ...{ size: 32, images: { train: 22, validation: 2, test: 6 }, features: { width: 64 } },
       fineTuning: { from: 'block1_conv2' },
     })
-    expect(await readdir(out)).toEqual(expect.arrayContaining(['config.json', 'errors.svg', 'predictions.csv', 'curves.svg']))
+    expect(await readdir(out)).toEqual(
+      expect.arrayContaining(['config.json', 'errors.svg', 'predictions.csv', 'curves.svg']),
+    )
     const predicted = await weftgrad('predict', out, join(flowers, 'daisy/0.png'), '--json')
     expect({ code: predicted.code, stderr: predicted.stderr }).toMatchObject({ code: 0 })
     expect(JSON.parse(predicted.stdout).predictions[0].top).toHaveLength(3)
@@ -147,7 +165,20 @@ describe('other commands on a folder of pictures', () => {
 
   it('tune and crossval train the small network', async () => {
     const tuned = await weftgrad(
-      ...['tune', '--images', flowers, '--size', '8', '--method', 'random', '--trials', '1', '--max-epochs', '1', '--json'],
+      ...[
+        'tune',
+        '--images',
+        flowers,
+        '--size',
+        '8',
+        '--method',
+        'random',
+        '--trials',
+        '1',
+        '--max-epochs',
+        '1',
+        '--json',
+      ],
     )
     expect({ code: tuned.code, stderr: tuned.stderr }).toMatchObject({ code: 0 })
     expect(Object.keys(JSON.parse(tuned.stdout).best.hyperparameters)).toEqual(['units', 'learning_rate'])
@@ -155,13 +186,20 @@ describe('other commands on a folder of pictures', () => {
       ...['crossval', '--images', flowers, '--size', '8', '--folds', '2', '--epochs', '1', '--carry-over', '--json'],
     )
     expect({ code: folds.code, stderr: folds.stderr }).toMatchObject({ code: 0 })
-    expect(JSON.parse(folds.stdout)).toMatchObject({ model: 'small-cnn', honest: { folds: [{ fold: 1 }, { fold: 2 }] } })
+    expect(JSON.parse(folds.stdout)).toMatchObject({
+      model: 'small-cnn',
+      honest: { folds: [{ fold: 1 }, { fold: 2 }] },
+    })
   }, 300_000)
 
   it('eda explores them in grey, and refuses colour and a CSV', async () => {
     const { code, stdout, stderr } = await weftgrad('eda', '--images', flowers, '--size', '8', '--json')
     expect({ code, stderr }).toMatchObject({ code: 0 })
-    expect(JSON.parse(stdout)).toMatchObject({ source: { kind: 'pictures' }, height: 8, sets: [{ rows: 24 }, { rows: 6 }] })
+    expect(JSON.parse(stdout)).toMatchObject({
+      source: { kind: 'pictures' },
+      height: 8,
+      sets: [{ rows: 24 }, { rows: 6 }],
+    })
     for (const args of [
       ['--channels', '3'],
       ['--csv', 'a.csv'],
@@ -177,5 +215,7 @@ it('nothing printed or written about pictures names the published data, its netw
       if (/\.(json|jsonl|csv|svg)$/.test(name)) texts.push(await readFile(join(place, folder, name), 'utf8'))
   expect(texts.length).toBeGreaterThan(10)
   for (const text of texts)
-    expect(text.replace(/base64,[^"]*/g, '')).not.toMatch(/.*(fashion|t-shirt|ankle boot|le-?net|garment|28x28|60[,_]000).*/i)
+    expect(text.replace(/base64,[^"]*/g, '')).not.toMatch(
+      /.*(fashion|t-shirt|ankle boot|le-?net|garment|28x28|60[,_]000).*/i,
+    )
 })

@@ -56,7 +56,10 @@ describe('a folder is refused', () => {
   it('that is not there, or has fewer than two classes, or more than a label can name', async () => {
     expect(await codeOf(chosenTask({ images: join(root, 'absent') }))).toMatchObject({ code: 'file' })
     const one = await writeFlowers(join(root, 'one'), 2, { kinds: { daisy: 0 } })
-    expect(await codeOf(pictureFacts(one, {}))).toMatchObject({ code: 'data', message: expect.stringContaining('daisy') })
+    expect(await codeOf(pictureFacts(one, {}))).toMatchObject({
+      code: 'data',
+      message: expect.stringContaining('daisy'),
+    })
     await mkdir(join(root, 'none', 'daisy'), { recursive: true })
     expect(await codeOf(pictureFacts(join(root, 'none'), {}))).toMatchObject({ code: 'data' })
     const kinds = Object.fromEntries(Array.from({ length: 257 }, (_, i) => [`c${i}`, i % 3]))
@@ -70,14 +73,17 @@ describe('a folder is refused', () => {
     const { data } = pictureFolderTask(folder, await pictureFacts(folder, { size: 8 }))
     const error = await failure(data.load())
     expect(error).toMatchObject({ code: 'data', message: expect.stringContaining('2 of 17 files') })
-    for (const name of ['rose/x.png', 'daisy/y.jpg']) expect(error).toMatchObject({ message: expect.stringContaining(name) })
+    for (const name of ['rose/x.png', 'daisy/y.jpg'])
+      expect(error).toMatchObject({ message: expect.stringContaining(name) })
   })
 
   it('with nothing to test, or with a class that the run does not know', async () => {
     const single = await writeFlowers(join(root, 'single'), 1)
     const facts = await pictureFacts(single, { size: 8 })
     expect(await failure(pictureFolderTask(single, facts).data.load())).toMatchObject({ code: 'data' })
-    expect(await failure(pictureFolderTask(flowers, { ...facts, classNames: ['daisy', 'rose'] }).data.load())).toMatchObject({
+    expect(
+      await failure(pictureFolderTask(flowers, { ...facts, classNames: ['daisy', 'rose'] }).data.load()),
+    ).toMatchObject({
       code: 'data',
       message: expect.stringContaining('tulip'),
     })
@@ -98,7 +104,11 @@ it('pictures to classify are stretched and coloured as those of the training', a
 
 it.each([
   [8, ['conv1', 'pool1', 'flatten', 'dense1', 'dropout1', 'logits'], [4, 4, 16]],
-  [96, ['conv1', 'pool1', 'conv2', 'pool2', 'conv3', 'pool3', 'conv4', 'pool4', 'flatten', 'dense1', 'dropout1', 'logits'], [6, 6, 64]],
+  [
+    96,
+    ['conv1', 'pool1', 'conv2', 'pool2', 'conv3', 'pool3', 'conv4', 'pool4', 'flatten', 'dense1', 'dropout1', 'logits'],
+    [6, 6, 64],
+  ],
 ])('the small network halves images of %i pixels until they are small', (size, names, map) => {
   using model = smallCnn({ height: size, width: size, channels: 3, classes: 5, units: [32], dropout: 0.2 }, { seed: 1 })
   expect(model.layers.map(({ layer }) => layer.name)).toEqual(names)

@@ -2,8 +2,8 @@
 
 import { percent } from '../numbers.ts'
 import { printable } from '../printable.ts'
-import { largest } from '../statistics.ts'
 import type { ClassShare, FailedPicture } from '../runs/read-pictures.node.ts'
+import { largest } from '../statistics.ts'
 import { predictPictures } from '../study/use-run.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { openTerminal, type Terminal } from './terminal.ts'

@@ -50,7 +50,11 @@ function showReport(report: TrainReport, terminal: Terminal): void {
   const { say } = terminal
   say()
   say(resultsText(report, terminal.colors))
-  const wrong = errorsText(report.errors, report.perClass.map((one) => one.class), terminal.colors)
+  const wrong = errorsText(
+    report.errors,
+    report.perClass.map((one) => one.class),
+    terminal.colors,
+  )
   if (wrong !== '') say(wrong)
   say()
   const { keptEpoch, bestEpoch, validation, secondsPerEpoch, millisecondsPerStep } = report

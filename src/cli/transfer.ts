@@ -80,7 +80,11 @@ function showReport(report: TransferReport, terminal: Terminal): void {
   const { say, colors } = terminal
   say()
   say(resultsText(report, colors))
-  const wrong = errorsText(report.errors, report.perClass.map((one) => one.class), colors)
+  const wrong = errorsText(
+    report.errors,
+    report.perClass.map((one) => one.class),
+    colors,
+  )
   if (wrong !== '') say(wrong)
   say()
   const { bestEpoch, epochs, validation, fineTuning, secondsPerEpoch, parameters, runDir } = report

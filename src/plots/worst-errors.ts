@@ -17,13 +17,15 @@ export interface WrongPicture {
 const columns = 4
 const cell = { width: 190, height: 214, picture: 140 }
 /** Letters that fit below a picture. */
-const letters = 28
+const letters = 26
 
 /** An SVG file, without scripts or addresses. */
 export function worstErrorsFile(title: string, pictures: readonly WrongPicture[]): string {
   const rows = Math.ceil(pictures.length / columns)
   const size = { width: columns * cell.width, height: rows * cell.height }
-  const content = pictures.map((one, i) => drawn(one, (i % columns) * cell.width, Math.floor(i / columns) * cell.height))
+  const content = pictures.map((one, i) =>
+    drawn(one, (i % columns) * cell.width, Math.floor(i / columns) * cell.height),
+  )
   const drawing: Figure = { label: title, ...size, content: content.join('') }
   return svgFile(title, [drawing])
 }

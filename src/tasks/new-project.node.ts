@@ -11,7 +11,9 @@ const classFolders = ['cat', 'dog']
  * Writes the project. Returns the folder and the names of its files.
  * @throws WeftgradError 'argument' if the folder holds anything, 'file' if it cannot be written.
  */
-export async function newProject(name: string): Promise<{ readonly folder: string; readonly files: readonly string[] }> {
+export async function newProject(
+  name: string,
+): Promise<{ readonly folder: string; readonly files: readonly string[] }> {
   const folder = resolve(name)
   const there = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return []
@@ -54,7 +56,11 @@ await nn.saveModel(model, 'model.safetensors', { classNames: train.classNames })
 `
 
 function packageJson(title: string): string {
-  const name = title.toLowerCase().replace(/[^a-z0-9._-]+/g, '-').replace(/^[._-]+/, '') || 'pictures'
+  const name =
+    title
+      .toLowerCase()
+      .replace(/[^a-z0-9._-]+/g, '-')
+      .replace(/^[._-]+/, '') || 'pictures'
   const content = {
     name,
     private: true,

@@ -17,6 +17,11 @@ export interface ClassifyOptions {
   /** A file of weights with the classifier, `hashed` for made-up ones; looked for by default. */
   readonly weights?: string | null | undefined
   readonly onNote?: ((line: string) => void) | undefined
+  /**
+   * Height and width of the images; the network's usual ones by default. Tests use smaller ones.
+   * @internal
+   */
+  readonly size?: number | undefined
 }
 
 export interface ClassifiedPicture {
@@ -48,14 +53,14 @@ const lastLayer = 'predictions'
  */
 export async function classifyPictures(
   paths: readonly string[],
-  { model: name, weights = null, onNote }: ClassifyOptions,
+  { model: name, weights = null, onNote, size = pretrained[name].sizes.usual }: ClassifyOptions,
 ): Promise<Classification> {
-  const size = pretrained[name].sizes.usual
   const [found, opened] = await Promise.allSettled([
     findClassIndex({ provision: false }),
     openBase(name, { size, weights, withTop: true, provision: false, onNote }),
   ])
-  if (opened.status === 'rejected') throw found.status === 'rejected' ? both(opened.reason, found.reason) : opened.reason
+  if (opened.status === 'rejected')
+    throw found.status === 'rejected' ? both(opened.reason, found.reason) : opened.reason
   const base = opened.value
   try {
     if (found.status === 'rejected') throw missing(found.reason)
