@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { chosenTask } from '../src/tasks/choice.node.ts'
+import { chosenTask, taskOfRun } from '../src/tasks/choice.node.ts'
 import { pictureFacts, pictureFolderTask } from '../src/tasks/picture-folder.node.ts'
 import { smallCnn } from '../src/tasks/small-cnn.ts'
 import { failure } from './support/failure.ts'
@@ -48,6 +48,28 @@ describe('the pictures of a folder', () => {
     expect(data.classNames).toEqual(['daisy', 'rose', 'tulip'])
     expect(notes.join()).toContain('drafts')
   })
+})
+
+it('belongs to runs on pictures only, and no other folder does', async () => {
+  const run = join(root, 'run')
+  const config = (facts: object): string =>
+    JSON.stringify({
+      ...{ job: 'lenet5', startedAt: '', data: { folder: flowers, fingerprint: '' }, adapter: { driver: '' } },
+      ...{ kernels: {}, versions: {}, ...facts },
+    })
+  const put = (facts: object): Promise<void> => writeFile(join(run, 'config.json'), config(facts))
+  await mkdir(run)
+  await put({ task: 'pictures', pictures: { size: 8, channels: 1, classNames: ['a', 'b'] } })
+  const task = await taskOfRun(run)
+  expect([task.name, task.data.image.channels, task.data.classNames]).toEqual(['pictures', 1, ['a', 'b']])
+  expect(await failure(task.data.load({ dataDir: root }))).toMatchObject({ code: 'argument' })
+  expect(await failure(taskOfRun(run, { channels: 3 }))).toMatchObject({ code: 'mismatch' })
+  await put({ task: 'pictures', pictures: { size: 0, channels: 1, classNames: ['a', 'b'] } })
+  expect(await failure(taskOfRun(run))).toMatchObject({ code: 'format' })
+  await put({})
+  expect((await taskOfRun(run)).name).not.toBe('pictures')
+  for (const made of [taskOfRun(run, { images: flowers }), chosenTask({ images: flowers, resume: run })])
+    expect(await failure(made)).toMatchObject({ code: 'mismatch' })
 })
 
 describe('a folder is refused', () => {

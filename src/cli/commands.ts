@@ -51,7 +51,12 @@ function addUse(program: Command): void {
     .command('evaluate')
     .description('evaluate a finished run on the test images')
     .argument('<run>', "the run's folder")
-  addJson(addData(evaluate, publishedTask)).action(async (run: string, options) => {
+  addDataDir(evaluate, publishedTask).option(
+    '--images <dir>',
+    "where a run's pictures are now, if not where they were",
+    pathOption('--images'),
+  )
+  addJson(evaluate).action(async (run: string, options) => {
     const { evaluateCommand } = await import('./evaluate.ts')
     await evaluateCommand(await taskOfRun(run, options), run, options)
   })

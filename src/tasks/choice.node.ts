@@ -17,10 +17,7 @@ export interface PictureChoice {
 
 /** The task of a new run, or of the run in the folder `resume`. Throws as `pictureFacts` and `taskOfRun`. */
 export async function chosenTask(given: PictureChoice & { readonly resume?: string | undefined }): Promise<Task> {
-  if (given.resume !== undefined) {
-    const known = await taskOfRun(given.resume, given)
-    if (given.images === undefined || known !== fashionMnistLenet5) return known
-  }
+  if (given.resume !== undefined) return await taskOfRun(given.resume, given)
   if (given.images === undefined) return fashionMnistLenet5
   const { pictureFacts, pictureFolderTask } = await import('./picture-folder.node.ts')
   return pictureFolderTask(given.images, await pictureFacts(given.images, given))
@@ -28,13 +25,18 @@ export async function chosenTask(given: PictureChoice & { readonly resume?: stri
 
 /**
  * The task of a run; its pictures may have moved to another folder.
- * @throws WeftgradError 'format' if config.json is damaged, 'mismatch' for another size or other channels than the run's.
+ * @throws WeftgradError 'format' if config.json is damaged, 'mismatch' for another size or other channels than the run's, or
+ * for pictures of a run that had none.
  */
 export async function taskOfRun(folder: string, given: PictureChoice = {}): Promise<Task> {
   const runDir = resolve(folder)
   // A folder without a configuration is refused later, with what the command needs it for.
   const config = await readAnyConfig(runDir).catch(() => undefined)
   const facts = config === undefined ? undefined : factsIn(config, join(runDir, runFiles.config))
+  if (config !== undefined && facts === undefined && given.images !== undefined)
+    throw new WeftgradError('mismatch', `The run in ${shown(runDir)} is not on a folder of pictures. Leave --images out.`, {
+      images: given.images,
+    })
   if (config === undefined || facts === undefined) return fashionMnistLenet5
   for (const name of ['size', 'channels'] as const)
     if (given[name] !== undefined && given[name] !== facts[name])

@@ -67,7 +67,10 @@ export function pictureFolderTask(given: string, facts: PictureFacts): Task {
     image,
     halves: 'the folders train and validation (or test), or else a fifth of each class to test',
     things: 'pictures',
-    load: (options) => load(folder, facts, options?.log),
+    async load({ dataDir, log } = {}) {
+      if (dataDir === undefined) return await load(folder, facts, log)
+      throw new WeftgradError('argument', 'A run on pictures has no --data-dir. Name their folder with --images.', { dataDir })
+    },
     inputOf(picture, { invert }) {
       if (!invert) return { pixels: picturePixels(picture, { ...image, channels }) }
       throw new WeftgradError('argument', 'This run was trained on pictures as they are. Leave --invert out.')
