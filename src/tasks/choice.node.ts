@@ -34,9 +34,13 @@ export async function taskOfRun(folder: string, given: PictureChoice = {}): Prom
   const config = await readAnyConfig(runDir).catch(() => undefined)
   const facts = config === undefined ? undefined : factsIn(config, join(runDir, runFiles.config))
   if (config !== undefined && facts === undefined && given.images !== undefined)
-    throw new WeftgradError('mismatch', `The run in ${shown(runDir)} is not on a folder of pictures. Leave --images out.`, {
-      images: given.images,
-    })
+    throw new WeftgradError(
+      'mismatch',
+      `The run in ${shown(runDir)} is not on a folder of pictures. Leave --images out.`,
+      {
+        images: given.images,
+      },
+    )
   if (config === undefined || facts === undefined) return fashionMnistLenet5
   for (const name of ['size', 'channels'] as const)
     if (given[name] !== undefined && given[name] !== facts[name])

@@ -69,7 +69,9 @@ export function pictureFolderTask(given: string, facts: PictureFacts): Task {
     things: 'pictures',
     async load({ dataDir, log } = {}) {
       if (dataDir === undefined) return await load(folder, facts, log)
-      throw new WeftgradError('argument', 'A run on pictures has no --data-dir. Name their folder with --images.', { dataDir })
+      throw new WeftgradError('argument', 'A run on pictures has no --data-dir. Name their folder with --images.', {
+        dataDir,
+      })
     },
     inputOf(picture, { invert }) {
       if (!invert) return { pixels: picturePixels(picture, { ...image, channels }) }
