@@ -14,8 +14,8 @@ import { resize } from '../src/data/resize.ts'
 import { encodePng } from '../src/format/png.ts'
 import { clock, percent } from '../src/numbers.ts'
 import { Outcomes } from '../src/search/search.ts'
-import { pictureInput } from '../src/study/picture.ts'
 import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
+import { greySquare } from '../src/tasks/grey-square.ts'
 import { train } from '../src/train/run.node.ts'
 import { builtCommand } from './support/built-package.ts'
 import { type CommandOptions, type Outcome, runCommand, sourceCommand } from './support/command.ts'
@@ -103,7 +103,7 @@ describe('training, evaluating and predicting with the command', () => {
     for (const [args, words] of [
       [['evaluate', join(place, 'empty')], 'is not the folder of a run'],
       [['predict', join(place, 'empty'), join(place, 'no.png')], 'holds no trained model'],
-      [['predict', run, join(place, 'no.png')], 'is not a readable PNG image'],
+      [['predict', run, join(place, 'no.png')], 'is not a readable picture'],
       [['predict', run, join(place, 'absent.png')], 'could not be read'],
     ] as const) {
       const { code, stdout, stderr } = await weftgrad(args)
@@ -344,14 +344,14 @@ describe('an image', () => {
   it('becomes grey, keeps its proportions, and is light on black', () => {
     const red = { width: 56, height: 28, channels: 3 as const, data: new Uint8Array(56 * 28 * 3) }
     for (let i = 0; i < red.data.length; i += 3) red.data[i] = 255
-    const { pixels } = pictureInput(red, { size: 28 })
+    const { pixels } = greySquare(red, { size: 28 })
     const rows = Array.from({ length: 28 }, (_, y) => pixels[y * 28 + 14])
     expect(rows).toEqual(Array.from({ length: 28 }, (_, y) => (y >= 7 && y < 21 ? 76 : 0)))
     // Dark on nothing: transparent parts are background, inverted or not.
     const data = Uint8Array.from({ length: 28 * 28 * 2 }, (_, i) => (i % 2 === 1 && i > 784 ? 255 : 0))
     const clear = { width: 28, height: 28, channels: 2 as const, data }
-    expect(pictureInput(clear, { size: 28 }).pixels.every((value) => value === 0)).toBe(true)
-    expect([...pictureInput(clear, { size: 28, invert: true }).pixels.subarray(364, 420)]).toEqual([
+    expect(greySquare(clear, { size: 28 }).pixels.every((value) => value === 0)).toBe(true)
+    expect([...greySquare(clear, { size: 28, invert: true }).pixels.subarray(364, 420)]).toEqual([
       ...Array(28).fill(0),
       ...Array(28).fill(255),
     ])

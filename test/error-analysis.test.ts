@@ -1,6 +1,6 @@
 /** Where a classifier errs, checked by hand on a few made-up predictions. */
 import { describe, expect, test } from 'vitest'
-import { analyseErrors, type Classified } from '../src/train/error-analysis.ts'
+import { analyseErrors, type Classified } from '../src/runs/error-analysis.ts'
 
 /** Rows of (label, probabilities); the most likely class is the prediction. */
 function classified(rows: readonly (readonly [number, readonly number[]])[]): Classified {

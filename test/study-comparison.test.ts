@@ -9,7 +9,7 @@ import { writtenPlan } from '../src/report/study-report.ts'
 import { StudyClock } from '../src/study/clock.ts'
 import { commandOf, fullPlan, leftOut, partsNamed, planIn, quickPlan } from '../src/study/plan.ts'
 import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
-import { type Task, transferDefaults } from '../src/tasks/task.ts'
+import { type PublishedTask, transferDefaults } from '../src/tasks/task.ts'
 import { usedParameters } from '../src/transfer/features.ts'
 import { measured } from './support/study-report.ts'
 
@@ -193,7 +193,7 @@ describe('the plan of a study', () => {
   })
 
   it("has the task's pretrained networks", () => {
-    const smaller: Task = { ...task, transfer: { xception: task.transfer.xception } }
+    const smaller: PublishedTask = { ...task, transfer: { xception: task.transfer.xception } }
     expect(studyParts(smaller)).toEqual(['eda', 'tune', 'crossval', 'seed', 'best', 'xception'])
     expect(quickPlan(smaller).transfer.networks).toEqual(['xception'])
     expect(partsNamed(smaller, 'transfer')).toEqual(['xception'])

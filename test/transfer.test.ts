@@ -129,7 +129,7 @@ describe('a head on frozen features', () => {
       const data = pixels.slice(i * 784, (i + 1) * 784)
       await writeFile(path, encodePng({ width: 28, height: 28, channels: 1, data }))
     }
-    const predictions = await predictPictures(task, join(place, 'head'), paths)
+    const { predictions } = await predictPictures(task, join(place, 'head'), paths)
     const rows = String(await readFile(join(place, 'head', 'predictions.csv'))).split('\n')
     expect(predictions.map(({ label }, i) => `${i},${labels[i]},${label}`)).toEqual(rows.slice(1, 7))
     for (const { probabilities } of predictions)

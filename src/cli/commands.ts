@@ -1,39 +1,45 @@
 /**
  * The commands and their options. Options that are settings come from the jobs' tables, with help, defaults and range
- * checks. This file chooses the task that all commands work on.
+ * checks. Commands on data work on the given task; the study, `setup` and `doctor` on the one with published results.
  */
 import type { Command } from 'commander'
 import { crossValidationSettings } from '../crossval/settings.ts'
 import { searchSettings } from '../search/settings.ts'
 import { partsNamed, planSettings } from '../study/plan.ts'
-import { fashionMnistLenet5 as task } from '../tasks/fashion-mnist-lenet5.node.ts'
+import { taskOfRun } from '../tasks/choice.node.ts'
+import { fashionMnistLenet5 as publishedTask } from '../tasks/fashion-mnist-lenet5.node.ts'
+import type { Task } from '../tasks/task.ts'
 import { trainSettings } from '../train/settings.ts'
 import { featureSettings, transferSettings } from '../transfer/settings.ts'
 import { zooNames } from '../weights/zoo.ts'
-import { addDataDir, addJobOptions, addJson, addSettings, givenOptions, pathOption } from './options.ts'
+import { addData, addDataDir, addJobOptions, addJson, addSettings, givenOptions, pathOption } from './options.ts'
 
 const networks = `one of ${zooNames.join(', ')}`
-const { title: dataTitle, image } = task.data
-const { title: networkTitle, word } = task.network
 
-export function addCommands(program: Command): void {
+export function addCommands(program: Command, task: Task): void {
   program.description(
-    `A small tensor engine on WebGPU: trains ${networkTitle} on ${dataTitle}, and heads on pretrained networks.`,
+    `A small tensor engine on WebGPU: trains ${task.network.title} on ${task.data.title}, and heads on pretrained networks.`,
   )
-  addTraining(program)
+  addTraining(program, task)
+  addNew(program)
   addUse(program)
-  addStudies(program)
-  addTransfer(program)
+  addPretrained(program)
+  addStudies(program, task)
+  addTransfer(program, task)
   addWeights(program)
   addMachine(program)
 }
 
-function addTraining(program: Command): void {
-  const train = program
-    .command('train')
-    .description('train a network')
-    .action(() => train.help())
-  const network = train.command(word).description(`train ${networkTitle} on ${dataTitle} and test it`)
+function addTraining(program: Command, task: Task): void {
+  const train = program.command('train')
+  const { title, command: words } = task.network
+  const [, word] = words.split(' ')
+  const network = word === undefined ? train : train.command(word)
+  if (network !== train)
+    train
+      .description('train a network; `weftgrad train --images DIR`: a small one on your own pictures')
+      .action(() => train.help())
+  network.description(`train ${title} on ${task.data.title} and test it`)
   addJobOptions(addSettings(network, trainSettings(task)), task).action(async (_, command: Command) => {
     const { trainCommand } = await import('./train.ts')
     await trainCommand(task, givenOptions(command))
@@ -45,27 +51,59 @@ function addUse(program: Command): void {
     .command('evaluate')
     .description('evaluate a finished run on the test images')
     .argument('<run>', "the run's folder")
-  addJson(addDataDir(evaluate, task)).action(async (run: string, options) => {
+  addDataDir(evaluate, publishedTask).option(
+    '--images <dir>',
+    "where a run's pictures are now, if not where they were",
+    pathOption('--images'),
+  )
+  addJson(evaluate).action(async (run: string, options) => {
     const { evaluateCommand } = await import('./evaluate.ts')
-    await evaluateCommand(task, run, options)
+    await evaluateCommand(await taskOfRun(run, options), run, options)
   })
 
   const predict = program
     .command('predict')
-    .description('classify images with a finished run')
+    .description('classify pictures with a finished run: the three most probable classes of each')
     .argument('<run>', "the run's folder")
-    .argument('<images...>', `PNG files; made grey and scaled to ${image.height}x${image.width}, padded if not square`)
-    .option(
-      '--invert',
-      task.data.lightOnDark ? 'for dark objects on a light background' : 'for light objects on a dark background',
-    )
+    .argument('<pictures...>', "PNG, JPEG, WebP or GIF files; prepared as the run's own images were")
+    .option('--invert', `for dark objects on a light background, with a run on ${publishedTask.data.title}`)
   addJson(predict).action(async (run: string, images: string[], options) => {
     const { predictCommand } = await import('./predict.ts')
-    await predictCommand(task, run, images, options)
+    await predictCommand(await taskOfRun(run), run, images, options)
   })
 }
 
-function addStudies(program: Command): void {
+function addPretrained(program: Command): void {
+  const classify = program
+    .command('classify')
+    .description("name ImageNet's five most probable classes for pictures")
+    .argument('<pictures...>', 'PNG, JPEG, WebP or GIF files')
+    .option('--model <network>', networks, 'vgg16')
+    .option(
+      '--weights <file>',
+      "the network's weights with its classifier, or 'hashed' for made-up ones (default: looked for, not downloaded)",
+      pathOption('--weights'),
+    )
+  addJson(classify).action(async (pictures: string[], options) => {
+    const { classifyCommand } = await import('./classify.ts')
+    await classifyCommand(pictures, options)
+  })
+}
+
+function addNew(program: Command): void {
+  const create = program
+    .command('new')
+    .description('write a project that trains on your own pictures: a short program, and a folder to fill')
+    .argument('<name>', 'the new folder')
+  addJson(create).action(async (name: string, options) => {
+    const { newCommand } = await import('./new.ts')
+    await newCommand(name, options)
+  })
+}
+
+function addStudies(program: Command, task: Task): void {
+  const { title: dataTitle } = task.data
+  const { title: networkTitle } = task.network
   const tune = program
     .command('tune')
     .description(`search for ${networkTitle}'s hyperparameters on ${dataTitle}, by validation accuracy`)
@@ -88,7 +126,7 @@ function addStudies(program: Command): void {
     .option('--csv <file>', 'explore one CSV file instead, plain or .gz', pathOption('--csv'))
     .option('--drop-missing', 'skip rows of a CSV with missing cells, instead of rejecting the file')
     .option('--out <dir>', 'folder for the pictures and eda.json (default: runs/eda)', pathOption('--out'))
-  addJson(addDataDir(eda, task)).action(async (options) => {
+  addJson(addData(eda, task)).action(async (options) => {
     const { edaCommand } = await import('./eda.ts')
     await edaCommand(task, options)
   })
@@ -96,21 +134,22 @@ function addStudies(program: Command): void {
   const study = program
     .command('study')
     .description(
-      `run the whole study and write its report: data, tuning, cross-validation, ${networkTitle}, pretrained networks`,
+      `run the whole study and write its report: data, tuning, cross-validation, ${publishedTask.network.title}, pretrained networks`,
     )
-    .option('--skip <parts>', 'skip parts, such as eda,transfer', (text) => partsNamed(task, text))
-  addJobOptions(addSettings(study, planSettings), task).action(async (_, command: Command) => {
+    .option('--skip <parts>', 'skip parts, such as eda,transfer', (text) => partsNamed(publishedTask, text))
+  addJobOptions(addSettings(study, planSettings), publishedTask).action(async (_, command: Command) => {
     const { studyCommand } = await import('./study.ts')
-    await studyCommand(task, givenOptions(command))
+    await studyCommand(publishedTask, givenOptions(command))
   })
 }
 
-function addTransfer(program: Command): void {
+function addTransfer(program: Command, task: Task): void {
+  const { title: dataTitle } = task.data
   const features = program
     .command('features')
     .description(`compute a pretrained network's features of ${dataTitle}, and keep them in the cache`)
     .argument('<network>', networks)
-  addJson(addDataDir(addSettings(features, featureSettings), task)).action(
+  addJson(addData(addSettings(features, featureSettings), task)).action(
     async (network: string, _, command: Command) => {
       const { featuresCommand } = await import('./features.ts')
       await featuresCommand(task, network, givenOptions(command))
@@ -166,19 +205,19 @@ function addMachine(program: Command): void {
   const doctor = program
     .command('doctor')
     .description('show the GPU, driver and data found, and how to speed things up (downloads nothing)')
-  addDataDir(doctor, task)
+  addDataDir(doctor, publishedTask)
     .option('--json', 'print one JSON object on standard output')
     .action(async (options) => {
       const { doctorCommand } = await import('./doctor.ts')
-      await doctorCommand(task, options)
+      await doctorCommand(publishedTask, options)
     })
 
   const setup = program
     .command('setup')
-    .description(`download what is missing (software Vulkan driver, ${dataTitle}); no root needed`)
-  addDataDir(setup, task).action(async (options) => {
+    .description(`download what is missing (software Vulkan driver, ${publishedTask.data.title}); no root needed`)
+  addDataDir(setup, publishedTask).action(async (options) => {
     const { setupCommand } = await import('./setup.ts')
-    await setupCommand(task, options)
+    await setupCommand(publishedTask, options)
   })
 
   program.command('time-vectors', { hidden: true }).action(async () => {

@@ -34,7 +34,7 @@ export async function doctorCommand(task: Task, { dataDir, json }: DoctorOptions
 async function findData(task: Task, dataDir: string | undefined): Promise<DataDiagnosis> {
   try {
     const { folder, published, train, test } = await task.data.load({ dataDir, provision: false })
-    return { folder, published, train: train.count, test: test.count, problem: undefined }
+    return { folder, published: published === true, train: train.count, test: test.count, problem: undefined }
   } catch (error) {
     if (!(error instanceof WeftgradError)) throw error
     return { folder: undefined, published: false, train: 0, test: 0, problem: error.message }

@@ -98,7 +98,14 @@ function show(result: EdaResult, data: Task['data'], { say, colors }: Terminal):
 }
 
 function whatText({ source, height, width, classNames }: EdaResult): string {
-  const kind = source.kind === 'csv' ? 'CSV' : source.published ? 'IDX, as published' : 'IDX, not the published files'
+  const kind =
+    source.kind === 'pictures'
+      ? 'pictures'
+      : source.kind === 'csv'
+        ? 'CSV'
+        : source.published
+          ? 'IDX, as published'
+          : 'IDX, not the published files'
   return `${kind}; images of ${height}x${width} in ${classNames.length} classes`
 }
 

@@ -6,6 +6,8 @@ import { openTerminal } from './terminal.ts'
 
 export interface EvaluateOptions {
   readonly dataDir?: string
+  /** The folder that a run's pictures are in now. */
+  readonly images?: string
   readonly json?: boolean
 }
 

@@ -6,16 +6,19 @@ import { Command } from 'commander'
 import { WeftgradError } from '../errors.ts'
 import { nearNames } from '../near-names.ts'
 import { weftgradVersion } from '../runs/versions.node.ts'
+import { chosenTask } from '../tasks/choice.node.ts'
+import type { Task } from '../tasks/task.ts'
 import { watchOutputs } from './closed-output.ts'
 import { addCommands } from './commands.ts'
 import { reportFailure } from './failure.ts'
+import { pictureChoice } from './options.ts'
 import { writeUsageError } from './terminal.ts'
 
 /** Runs the command and sets the process' exit code; the process ends by itself. */
 export async function main(args: readonly string[]): Promise<void> {
   watchOutputs()
   try {
-    const program = commandLine()
+    const program = commandLine(await chosenTask(pictureChoice(args)))
     program.hook('preAction', async () => {
       const { sweepCache } = await import('../gpu/node/leftovers.ts')
       await sweepCache().catch(() => undefined)
@@ -58,7 +61,7 @@ function pathOf(command: Command): string[] {
   return command.parent === null ? [] : [...pathOf(command.parent), command.name()]
 }
 
-function commandLine(): Command {
+function commandLine(task: Task): Command {
   const program = new Command('weftgrad')
     .version(weftgradVersion())
     .showSuggestionAfterError()
@@ -66,6 +69,6 @@ function commandLine(): Command {
     .exitOverride()
     .configureOutput({ outputError: writeUsageError })
     .action(() => program.help())
-  addCommands(program)
+  addCommands(program, task)
   return program
 }

@@ -3,6 +3,7 @@
 import type { ClassMetrics } from '../classification-report.ts'
 import { count, percent } from '../numbers.ts'
 import { printable } from '../printable.ts'
+import type { ErrorAnalysis } from '../runs/error-analysis.ts'
 import { largest } from '../statistics.ts'
 import type { Colors } from './terminal.ts'
 
@@ -19,6 +20,19 @@ export function resultsText(given: TestResults, colors: Colors): string {
   const results = { ...given, perClass: given.perClass.map((one) => ({ ...one, class: printable(one.class, 40) })) }
   return [headline(results, colors), '', classTable(results, colors), '', confusionTable(results, colors)].join('\n')
 }
+
+/** The worst errors by file: where to look first. Empty if images have no files. */
+export function errorsText(errors: ErrorAnalysis | undefined, names: readonly string[], { bold, dim }: Colors): string {
+  const name = (k: number): string => printable(names[k] ?? String(k), 40)
+  const lines = (errors?.worst ?? []).slice(0, errorsShown).flatMap(({ name: file, label, predicted, top }) => {
+    if (file === undefined) return []
+    const sure = percent(top[0]?.probability ?? Number.NaN, 1)
+    return `  ${printable(file)}  ${dim(`${name(label)} taken for ${name(predicted)} (${sure})`)}`
+  })
+  return lines.length === 0 ? '' : ['', `  ${bold('Worst errors')}`, ...lines].join('\n')
+}
+
+const errorsShown = 5
 
 function headline({ test, macro }: TestResults, { bold, dim }: Colors): string {
   return `${bold('Test')}  loss ${bold(test.loss.toFixed(4))}  accuracy ${bold(percent(test.accuracy))}  ${dim(`on ${count(macro.support)} images`)}`

@@ -9,7 +9,7 @@ import { totalSeconds } from '../study/clock.ts'
 import { studyFiles } from '../study/folder.node.ts'
 import type { FinishedStudy } from '../study/report.node.ts'
 import { runStudy, type StudyOptions, type StudyReporter } from '../study/run.node.ts'
-import type { PublishedFigures, Task } from '../tasks/task.ts'
+import type { PublishedFigures, PublishedTask } from '../tasks/task.ts'
 import { zoo, zooNames } from '../weights/zoo.ts'
 import { BarLine } from './bar.ts'
 import { column } from './columns.ts'
@@ -19,7 +19,7 @@ import { fact } from './training-text.ts'
 
 export type StudyCommandOptions = Omit<StudyOptions, 'signal' | 'plan' | 'featureDir'> & { readonly json?: boolean }
 
-export async function studyCommand(task: Task, { json, ...options }: StudyCommandOptions): Promise<void> {
+export async function studyCommand(task: PublishedTask, { json, ...options }: StudyCommandOptions): Promise<void> {
   const terminal = openTerminal({ json })
   const bar = new BarLine(terminal)
   await runJobCommand({ task, command: 'study', terminal, drawing: bar }, async (signal, reporter) => {
@@ -30,7 +30,7 @@ export async function studyCommand(task: Task, { json, ...options }: StudyComman
   })
 }
 
-function showing(task: Task, terminal: Terminal, bar: BarLine): StudyReporter {
+function showing(task: PublishedTask, terminal: Terminal, bar: BarLine): StudyReporter {
   const all = studyParts(task)
   const title = (part: StudyPart): string => partTitle(task, part)
   const place = (part: StudyPart): string => `[${all.indexOf(part) + 1}/${all.length}]`

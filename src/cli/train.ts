@@ -6,15 +6,14 @@ import type { TrainReport } from '../train/result.ts'
 import { type TrainOptions, type TrainReporter, train } from '../train/run.node.ts'
 import { runJobCommand } from './job-command.ts'
 import { ProgressLine } from './progress.ts'
-import { resultsText } from './results.ts'
+import { errorsText, resultsText } from './results.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 import { EpochTable, fact, sayModel, trainingText } from './training-text.ts'
 
 export async function trainCommand(task: Task, { json, ...options }: TrainOptions & { json?: boolean }): Promise<void> {
   const terminal = openTerminal({ json })
   const drawing = new ProgressLine(terminal)
-  const command = `train ${task.network.word}`
-  await runJobCommand({ task, command, terminal, drawing }, async (signal, reporter) => {
+  await runJobCommand({ task, command: task.network.command, terminal, drawing }, async (signal, reporter) => {
     const report = await train(task, { ...options, signal }, { ...reporter, ...showing(terminal, drawing) })
     drawing.clear()
     showReport(report, terminal)
@@ -51,6 +50,12 @@ function showReport(report: TrainReport, terminal: Terminal): void {
   const { say } = terminal
   say()
   say(resultsText(report, terminal.colors))
+  const wrong = errorsText(
+    report.errors,
+    report.perClass.map((one) => one.class),
+    terminal.colors,
+  )
+  if (wrong !== '') say(wrong)
   say()
   const { keptEpoch, bestEpoch, validation, secondsPerEpoch, millisecondsPerStep } = report
   const which = validation !== null && keptEpoch === bestEpoch ? 'Best epoch' : 'Last epoch'

@@ -24,7 +24,7 @@ export function adapterText(driver: string, hardware: boolean): string {
 /** The data of a run as one line. */
 export function dataText({ title }: Pick<Task['data'], 'title'>, facts: DataFacts): string {
   const { folder, published, split, limit, train, test, duplicates } = facts
-  const kind = published ? title : `${title}, not the published files`
+  const kind = published !== false ? title : `${title}, not the published files`
   const splitting = split === 'seed' ? `; test set drawn by seed, ${count(duplicates)} duplicates left out` : ''
   const limited = typeof limit === 'number' ? `; limited to the first ${count(limit)} images` : ''
   return `${kind}: ${count(train)} images to train, ${count(test)} to test${splitting}${limited} (${folder})`

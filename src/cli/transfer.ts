@@ -10,7 +10,7 @@ import { zooNameOf } from '../weights/zoo.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { runJobCommand } from './job-command.ts'
 import { ProgressLine } from './progress.ts'
-import { resultsText } from './results.ts'
+import { errorsText, resultsText } from './results.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 import { EpochTable, fact, sayModel, trainingText } from './training-text.ts'
 
@@ -80,6 +80,12 @@ function showReport(report: TransferReport, terminal: Terminal): void {
   const { say, colors } = terminal
   say()
   say(resultsText(report, colors))
+  const wrong = errorsText(
+    report.errors,
+    report.perClass.map((one) => one.class),
+    colors,
+  )
+  if (wrong !== '') say(wrong)
   say()
   const { bestEpoch, epochs, validation, fineTuning, secondsPerEpoch, parameters, runDir } = report
   const validated = `validation accuracy ${percent(validation.accuracy)}, loss ${validation.loss.toFixed(4)}`

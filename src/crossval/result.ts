@@ -76,13 +76,17 @@ export function explainCarryOver(
   honest: FoldsSummary,
   carried: CarryOver,
   epochs: number,
-  published: PublishedFigures,
+  published: PublishedFigures | undefined,
 ): string[] {
   const last = carried.folds.at(-1)?.accuracy ?? Number.NaN
   const { length: folds } = carried.folds
   const { test, inflation } = carried
+  const known =
+    published === undefined
+      ? ''
+      : ` A published ${published.source} reported ${percent(published.carryOver, 0)} for a model that it reused this way.`
   return [
-    `Reusing one model across folds gives a mean accuracy of ${percent(carried.accuracy.mean)}; fresh models have ${percent(honest.accuracy.mean)}, ${points(inflation)} ${inflation > 0 ? 'less' : 'more'}. A published ${published.source} reported ${percent(published.carryOver, 0)} for a model that it reused this way.`,
+    `Reusing one model across folds gives a mean accuracy of ${percent(carried.accuracy.mean)}; fresh models have ${percent(honest.accuracy.mean)}, ${points(inflation)} ${inflation > 0 ? 'less' : 'more'}.${known}`,
     `From the second fold on, the validation images were training images in all folds before: those of the last fold were trained on in ${folds - 1} of ${folds} folds, for ${(folds - 1) * epochs} epochs. Such a score mixes memorisation, longer training and real skill.`,
     `Unseen images show the difference: on ${count(test.count)} test images the reused model reaches ${percent(test.accuracy)}, after ${percent(last)} in its last fold.`,
   ]

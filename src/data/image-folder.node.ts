@@ -36,9 +36,16 @@ export async function imageFolder(
 ): Promise<ImageDataset | SplitPictures> {
   checkValue('imageFolder: the folder', folder, aString)
   checkOptions<object>('imageFolder', options, pictureKinds)
-  if (options.split !== 'folders') return pictureSets(await filesOf(folder, ''), options)
-  const parts = ['train', 'validation'].map((part) => filesOf(join(folder, part), `${part}/`, part))
-  return pictureSets((await Promise.all(parts)).flat(), options)
+  return pictureSets(
+    await pictureFiles(folder, options.split === 'folders' ? ['train', 'validation'] : undefined),
+    options,
+  )
+}
+
+/** The files in the folders of a folder; with parts, in those of its folders of these names. Throws 'file', 'data'. */
+export async function pictureFiles(folder: string, parts?: readonly string[]): Promise<PictureFile[]> {
+  if (parts === undefined) return await filesOf(folder, '')
+  return (await Promise.all(parts.map((part) => filesOf(join(folder, part), `${part}/`, part)))).flat()
 }
 
 /** The files in the folders of a folder. Throws 'file' if it cannot be read. */
@@ -57,7 +64,8 @@ async function filesOf(folder: string, prefix: string, part?: string): Promise<P
   return (await Promise.all(all)).flat()
 }
 
-async function folderNames(folder: string): Promise<string[]> {
+/** The names of a folder's folders. Throws 'file' if it cannot be read, 'data' if it has none. */
+export async function folderNames(folder: string): Promise<string[]> {
   const names = await namesIn(folder)
   const kinds = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => undefined)))
   const folders = names.filter((_, i) => kinds[i]?.isDirectory() === true)

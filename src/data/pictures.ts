@@ -8,7 +8,7 @@ import { currentDevice } from '../gpu/current-device.ts'
 import type { Device } from '../gpu/device.ts'
 import { anArray, countFrom0, countFrom1, type Kind, oneOf, required } from '../options.ts'
 import { aDevice } from './arrays.ts'
-import { type ImageDataset, residentImages } from './dataset.ts'
+import { type ImageDataset, type LabelledBytes, residentImages } from './dataset.ts'
 import { type ByteImage, resize } from './resize.ts'
 import { randomSplit } from './split.ts'
 
@@ -85,6 +85,12 @@ export const pictureKinds = {
 /** Names of files that systems leave in folders. */
 export const isHidden = (name: string): boolean => /^\.|^(thumbs\.db|desktop\.ini)$/i.test(name)
 
+/** Pictures in host memory, with the names of their files and classes. */
+export interface LabelledPictures extends LabelledBytes {
+  readonly classNames: readonly string[]
+  readonly names: readonly string[]
+}
+
 /** Pictures decoded at a time. */
 const atOnce = 4
 /** Problems listed in an error; the rest are counted. */
@@ -98,7 +104,25 @@ export async function pictureSets(
   files: readonly PictureFile[],
   options: PictureOptions & Partial<PictureSplit>,
 ): Promise<ImageDataset | SplitPictures> {
-  const { split, seed = 0, device = currentDevice() } = options
+  const { blockBytes, device = currentDevice() } = options
+  const sets = await pictureBytes(files, options)
+  const make = (bytes: LabelledPictures): ImageDataset => residentImages(device, { ...bytes, blockBytes })
+  const train = make(sets.train)
+  if (sets.validation === undefined) return train
+  try {
+    return { train, validation: make(sets.validation) }
+  } catch (error) {
+    train.dispose()
+    throw error
+  }
+}
+
+/** Decodes the files, in the order of classes and names; without a split, all are in `train`. Throws as `imageFolder`. */
+export async function pictureBytes(
+  files: readonly PictureFile[],
+  options: Omit<PictureOptions, 'device' | 'blockBytes'> & Partial<PictureSplit>,
+): Promise<{ readonly train: LabelledPictures; readonly validation?: LabelledPictures }> {
+  const { split, seed = 0 } = options
   const isUsed = ({ part }: PictureFile): boolean => split !== 'folders' || part === 'train' || part === 'validation'
   const used = files.filter(isUsed).toSorted((a, b) => (a.name < b.name ? -1 : 1))
   const first = used.filter(({ part }) => split !== 'folders' || part === 'train')
@@ -110,19 +134,12 @@ export async function pictureSets(
     })
 
   const decoded = await decodeAll(used, classNames, options)
-  const make = (positions: ArrayLike<number>): ImageDataset =>
-    residentOf(decoded, positions, { ...options, device }, classNames)
-  if (split === undefined) return make(decoded.map((_, i) => i))
+  const make = (positions: ArrayLike<number>): LabelledPictures => bytesOf(decoded, positions, options, classNames)
+  if (split === undefined) return { train: make(decoded.map((_, i) => i)) }
   const inPart = (part: string): number[] => decoded.flatMap(({ file }, i) => (file.part === part ? i : []))
   const sides: Sides =
     split === 'folders' ? [inPart('train'), inPart('validation')] : sidesOf(decoded.length, split, seed)
-  const train = make(sides[0])
-  try {
-    return { train, validation: make(sides[1]) }
-  } catch (error) {
-    train.dispose()
-    throw error
-  }
+  return { train: make(sides[0]), validation: make(sides[1]) }
 }
 
 /** The positions that stay, and those that are held out. */
@@ -143,7 +160,7 @@ interface Decoded {
 async function decodeAll(
   files: readonly PictureFile[],
   classNames: readonly string[],
-  { size, channels, onBad = 'refuse' }: PictureOptions,
+  { size, channels, onBad = 'refuse' }: Pick<PictureOptions, 'size' | 'channels' | 'onBad'>,
 ): Promise<Decoded[]> {
   const [height, width] = typeof size === 'number' ? [size, size] : size
   const decoded = new Map<number, Decoded>()
@@ -154,7 +171,7 @@ async function decodeAll(
       const file = files[at]
       if (file === undefined) return
       try {
-        const { data: pixels } = resize(coloured(await file.decode(), channels), { height, width })
+        const pixels = picturePixels(await file.decode(), { height, width, channels })
         decoded.set(at, { file, label: classNames.indexOf(file.className), pixels })
       } catch (error) {
         const problem = error instanceof Error ? error.message : String(error)
@@ -177,12 +194,12 @@ async function decodeAll(
   return files.flatMap((_, at) => decoded.get(at) ?? [])
 }
 
-function residentOf(
+function bytesOf(
   decoded: readonly Decoded[],
   positions: ArrayLike<number>,
-  { size, channels, blockBytes, device }: PictureOptions & { readonly device: Device },
+  { size, channels }: Pick<PictureOptions, 'size' | 'channels'>,
   classNames: readonly string[],
-): ImageDataset {
+): LabelledPictures {
   const [height, width] = typeof size === 'number' ? [size, size] : size
   const chosen = Array.from(positions).flatMap((at) => decoded[at] ?? [])
   if (chosen.length === 0) throw new WeftgradError('data', 'There are no pictures: a data set needs at least one.')
@@ -190,9 +207,15 @@ function residentOf(
   for (const [i, { pixels }] of chosen.entries()) images.set(pixels, i * pixels.length)
   const labels = chosen.map(({ label }) => label)
   const names = chosen.map(({ file }) => file.name)
-  return residentImages(device, {
-    ...{ images, labels, height, width, channels, classes: classNames.length, classNames, names, blockBytes },
-  })
+  return { images, labels, height, width, channels, classes: classNames.length, classNames, names }
+}
+
+/** The bytes [height, width, channels] of a picture: grey or coloured on white, then stretched to the size. */
+export function picturePixels(
+  picture: ByteImage,
+  { height, width, channels }: { readonly height: number; readonly width: number; readonly channels: 1 | 3 },
+): Uint8Array {
+  return resize(coloured(picture, channels), { height, width }).data
 }
 
 /** A picture of 1 to 4 channels, the last of 2 and 4 alpha, as grey or colour on white. */

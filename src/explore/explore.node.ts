@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { readHostFile, readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
+import type { LoadedImages } from '../runs/data.ts'
 import { writeRunFile } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import type { Eda, EdaPart, EdaResult, EdaSource } from './explore.ts'
@@ -39,6 +40,8 @@ export async function loadEdaData(
   if (csv !== undefined) {
     if (dataDir !== undefined)
       throw new WeftgradError('argument', 'Name a folder (--data-dir) or one CSV file (--csv), not both.')
+    if (data.readCsv === undefined)
+      throw new WeftgradError('argument', `--csv cannot be combined with ${data.option}. Leave one of them out.`)
     const path = resolve(csv)
     const images = await data.readCsv(path, { missing, log: onNote })
     return { parts: [{ name: basename(path), images }], source: { kind: 'csv', published: false }, place: path }
@@ -49,9 +52,14 @@ export async function loadEdaData(
       { name: 'train', images: train },
       { name: 'test', images: test },
     ],
-    source: { kind: train.droppedLines === undefined ? 'idx' : 'csv', published },
+    source: { kind: kindOf(data.option, train), published: published === true },
     place: folder,
   }
+}
+
+function kindOf(option: Task['data']['option'], { droppedLines }: LoadedImages): EdaSource['kind'] {
+  if (option === '--images') return 'pictures'
+  return droppedLines === undefined ? 'idx' : 'csv'
 }
 
 /** Writes the results, replacing earlier ones. */

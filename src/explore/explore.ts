@@ -38,8 +38,8 @@ export interface EdaResult {
 }
 
 export interface EdaSource {
-  readonly kind: 'idx' | 'csv'
-  /** Whether the data equal the published ones bit for bit; unknown for a CSV. */
+  readonly kind: 'idx' | 'csv' | 'pictures'
+  /** Whether the data equal the published ones bit for bit; false for a CSV and for pictures. */
   readonly published: boolean
 }
 
@@ -155,7 +155,9 @@ const pairsListed = 5
 export async function explore(device: Device, parts: readonly EdaPart[], options: ExploreOptions): Promise<Eda> {
   const [first] = parts
   if (first === undefined) throw new WeftgradError('argument', 'There is no data to explore.')
-  const { height, width } = first.images
+  const { height, width, channels } = first.images
+  if (channels !== 1)
+    throw new WeftgradError('argument', 'Only grey images can be explored. Use --channels 1.', { channels })
   const odd = parts.find(({ images }) => images.height !== height || images.width !== width)
   if (odd !== undefined)
     throw new WeftgradError(
@@ -327,7 +329,7 @@ export function duplicatesText({ source, sets, duplicates }: EdaResult, { knownD
   const told = sets.map(({ name, rows, duplicateRows, duplicateImages, conflicts }) => {
     if (duplicateImages === 0) return `No two images in ${name} are identical.`
     const isKnown =
-      source.kind === 'csv' && rows === knownDuplicates.rows && duplicateRows === knownDuplicates.duplicates
+      source.kind === 'csv' && rows === knownDuplicates?.rows && duplicateRows === knownDuplicates.duplicates
     const known = isKnown ? ` (known for ${knownDuplicates.file})` : ''
     return `Images in ${name} that repeat an earlier one: ${duplicateImages}; with the same label: ${duplicateRows}${known}; identical images with different labels: ${conflicts}.`
   })

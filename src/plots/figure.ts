@@ -54,7 +54,7 @@ const font = 'font-family="system-ui, sans-serif" font-size="12" text-anchor="mi
 
 /** The SVG for an HTML page: in the page's text colour, as wide as the page allows. */
 export function svgText({ label, width, height, content }: Figure): string {
-  return `<svg xmlns="http://www.w3.org/2000/svg" class="plot" role="img" aria-label="${escaped(label)}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" style="max-width:100%;height:auto" ${font}>${content}</svg>`
+  return `<svg xmlns="http://www.w3.org/2000/svg" class="plot" role="img" aria-label="${xmlText(label)}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" style="max-width:100%;height:auto" ${font}>${content}</svg>`
 }
 
 /**
@@ -76,10 +76,10 @@ export function svgFile(title: string, figures: readonly Figure[], columns = fig
     height += Math.max(...row.map((one) => one.height)) + margin
   }
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${escaped(title)}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" ${font}>`,
+    `<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${xmlText(title)}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" ${font}>`,
     '<style>svg { color: #1f2328 } .paper { fill: #ffffff } @media (prefers-color-scheme: dark) { svg { color: #e6edf3 } .paper { fill: #0d1117 } }</style>',
     `<rect class="paper" width="${width}" height="${height}" rx="8"/>`,
-    `<text x="${margin}" y="32" text-anchor="start" font-size="17" font-weight="600">${escaped(title)}</text>`,
+    `<text x="${margin}" y="32" text-anchor="start" font-size="17" font-weight="600">${xmlText(title)}</text>`,
     ...placed,
     '</svg>',
     '',
@@ -120,7 +120,7 @@ function drawRow(row: readonly LegendEntry[], index: number, left: number): stri
         kind === 'dot' || kind === 'ring'
           ? `<circle cx="${x + swatch / 2}" cy="${y - 4}" r="4.5" ${paint}/>`
           : `<line x1="${x}" x2="${x + swatch}" y1="${y - 4}" y2="${y - 4}" stroke="${color}" stroke-width="2.25"${dashes}/>`
-      const words = `<text x="${x + swatch + 6}" y="${y}" text-anchor="start">${escaped(text)}</text>`
+      const words = `<text x="${x + swatch + 6}" y="${y}" text-anchor="start">${xmlText(text)}</text>`
       x = Math.round(x + entryWidth(entry))
       return `<g data-mark="legend">${mark}${words}</g>`
     })
@@ -129,7 +129,7 @@ function drawRow(row: readonly LegendEntry[], index: number, left: number): stri
 
 /** Serialises a node as XML. linkedom's own serialisation is HTML: a `<` in an attribute would not be valid XML. */
 function markup(node: Node): string {
-  if (node.nodeType === 3) return escaped(node.textContent ?? '')
+  if (node.nodeType === 3) return xmlText(node.textContent ?? '')
   const { localName, attributes, childNodes } = node as Element
   // Drops Plot's style sheet, which lays it out in an HTML page; svgText does that itself.
   if (localName === 'style') return ''
@@ -142,13 +142,14 @@ function attribute({ name, value }: Attr): string {
   // Screen readers read nothing inside an image.
   if (name === 'aria-hidden') return ''
   const own = name === 'aria-label' ? 'data-mark' : name
-  return ` ${own}="${escaped(/^(d|transform|width|height|r|[cd]?[xy][12]?)$/.test(name) ? rounded(value) : value)}"`
+  return ` ${own}="${xmlText(/^(d|transform|width|height|r|[cd]?[xy][12]?)$/.test(name) ? rounded(value) : value)}"`
 }
 
 function rounded(coordinates: string): string {
   return coordinates.replace(/-?\d*\.\d{3,}(e-?\d+)?/g, (number) => String(Number(Number(number).toFixed(2))))
 }
 
-function escaped(text: string): string {
+/** Text for XML, and for attributes in double quotes. */
+export function xmlText(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
 }

@@ -3,7 +3,7 @@
  * when they change.
  */
 import { count, decimal, listed, percent, points, probability } from '../numbers.ts'
-import type { PublishedFigures, Task } from '../tasks/task.ts'
+import type { PublishedFigures, PublishedTask } from '../tasks/task.ts'
 import {
   type ComparedId,
   type ComparedModel,
@@ -31,7 +31,7 @@ export interface CommentaryContext {
 }
 
 /** Interprets the results in sentences. */
-export function commentary(comparison: Comparison, task: Task, context: CommentaryContext): string[] {
+export function commentary(comparison: Comparison, task: PublishedTask, context: CommentaryContext): string[] {
   const { published } = task
   return [
     ...quickText(context),
@@ -107,7 +107,7 @@ function baselineText(comparison: Comparison): string[] {
   ]
 }
 
-function recipeText(comparison: Comparison, task: Task): string[] {
+function recipeText(comparison: Comparison, task: PublishedTask): string[] {
   const [seedId, bestId] = [partName(task, 'seed'), partName(task, 'best')]
   const seed = modelOf(comparison, seedId)
   const best = modelOf(comparison, bestId)
@@ -209,7 +209,7 @@ function ratio(large: ComparedModel, small: ComparedModel): string {
   return percent(small.parameters / large.parameters, 1)
 }
 
-function crossvalText({ crossval }: CommentaryContext, { network, published }: Task): string[] {
+function crossvalText({ crossval }: CommentaryContext, { network, published }: PublishedTask): string[] {
   if (crossval === undefined) return []
   const { folds, honest, carried } = crossval
   const own = `In ${folds}-fold cross-validation, with a fresh model per fold, ${network.title} has ${percent(honest.mean)} ± ${percent(honest.standardDeviation)}.`

@@ -1,12 +1,12 @@
 /** The report's comparison of all models. */
 
 import { count, dash, decimal, duration, percent, probability, rate } from '../numbers.ts'
-import type { Task } from '../tasks/task.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 import { columnsTable, paragraphs, subtitle } from './blocks.ts'
 import { type ComparedModel, type ComparedPair, type Comparison, isSignificant, pairOf } from './comparison.ts'
 import { type Html, html } from './html.ts'
 
-export function comparisonSection(comparison: Comparison, commentary: readonly string[], task: Task): Html {
+export function comparisonSection(comparison: Comparison, commentary: readonly string[], task: PublishedTask): Html {
   const { source } = task.published
   const { models, baseline, leaders } = comparison
   const against = models.find(({ id }) => id === baseline)

@@ -4,7 +4,7 @@
  */
 import { disagreement, type Interval, type McNemarTest, mcnemarTest, wilsonInterval } from '../statistics.ts'
 import { recipeNames } from '../tasks/recipe.ts'
-import type { Task } from '../tasks/task.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 import { partName } from './parts.ts'
 
 /** Predictions of test images, identified by their index in the test file. */
@@ -87,7 +87,7 @@ export interface Comparison {
 export const significance = 0.05
 
 /** Compares the models. Throws WeftgradError 'argument' for a model without test images. */
-export function compareModels(all: readonly MeasuredModel[], task: Task): Comparison {
+export function compareModels(all: readonly MeasuredModel[], task: PublishedTask): Comparison {
   const measured = onCommonImages(all)
   const models = measured.map(({ predictions, ...figures }, i): ComparedModel => {
     const { labels, predicted } = predictions

@@ -2,11 +2,15 @@
 import type { CrossValidationResult, FoldResult, FoldsSummary } from '../crossval/result.ts'
 import { count, decimal, duration, listed, percent, setting } from '../numbers.ts'
 import { trainingCurves } from '../plots/training-curves.ts'
-import type { Task } from '../tasks/task.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 import { beside, paragraphs, plot, subtitle, type TableRow, table } from './blocks.ts'
 import { type Html, html, nothing } from './html.ts'
 
-export function crossvalSection(result: CrossValidationResult, isTuned: boolean, { network, published }: Task): Html {
+export function crossvalSection(
+  result: CrossValidationResult,
+  isTuned: boolean,
+  { network, published }: PublishedTask,
+): Html {
   const { honest, carryOver, settings, images, epochs, seconds, explanation } = result
   const { folds, units, learningRate } = settings
   const dropped = images.duplicates > 0 ? `, without ${count(images.duplicates)} exact duplicates` : ''

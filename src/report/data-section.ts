@@ -12,11 +12,11 @@ import { decodePng } from '../format/png.ts'
 import { count, decimal, duration, listed } from '../numbers.ts'
 import { classCounts } from '../plots/class-counts.ts'
 import { correlationHeatmap, pictureGrid } from '../plots/labelled-picture.ts'
-import type { Task } from '../tasks/task.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 import { beside, paragraphs, plot, subtitle, type TableRow, table } from './blocks.ts'
 import { type Html, html } from './html.ts'
 
-export function dataSection({ result, pictures }: Eda, { data }: Task): Html {
+export function dataSection({ result, pictures }: Eda, { data }: PublishedTask): Html {
   const { sets, classNames, correlation, height, width } = result
   const grid = decodePng(pictures.classes)
   const samples = Array.from({ length: edaSamples }, (_, i) => (i === 4 ? 'examples' : ''))

@@ -9,7 +9,7 @@ import { count, duration, listed, percent } from '../numbers.ts'
 import { modelComparison } from '../plots/model-comparison.ts'
 import { imagesIn, type TestReport } from '../runs/test-report.ts'
 import { recipeNames } from '../tasks/recipe.ts'
-import type { Task } from '../tasks/task.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 import { facts, paragraphs, plot, section, skipped, table } from './blocks.ts'
 import { levelText, sureText } from './commentary.ts'
 import { type ComparedModel, type Comparison, rankedOf } from './comparison.ts'
@@ -25,7 +25,7 @@ import { transferSection } from './transfer-section.ts'
 import { tuningSection } from './tuning-section.ts'
 
 /** Ids and titles of the sections, in order. */
-function sectionsOf({ network }: Task) {
+function sectionsOf({ network }: PublishedTask) {
   return [
     ['summary', 'Summary'],
     ['data', 'The data'],
@@ -39,7 +39,7 @@ function sectionsOf({ network }: Task) {
 }
 
 export interface PageContext {
-  readonly task: Task
+  readonly task: PublishedTask
   /** Pictures of the data exploration; null if it is not part of the study. */
   readonly pictures: Eda['pictures'] | null
   /** The command that runs the study again. */
@@ -118,7 +118,7 @@ ${section('method', titleOf('method'), method(report, task, command))}
   return page.text
 }
 
-function summary(report: StudyReport, task: Task): Html {
+function summary(report: StudyReport, task: PublishedTask): Html {
   const { comparison, parts, plan, adapter, data } = report
   const [first, second] = comparison === null ? [] : rankedOf(comparison.models)
   const networks = networkParts(task).filter((part) => parts[part]?.state === 'done')
@@ -232,7 +232,7 @@ function testFigure(report: Pick<TestReport, 'test' | 'confusion'> | undefined):
   return `test accuracy ${percent(report.test.accuracy)} on ${count(imagesIn(report))} images`
 }
 
-function secondsOf({ parts }: StudyReport, task: Task): number {
+function secondsOf({ parts }: StudyReport, task: PublishedTask): number {
   return studyParts(task).reduce((sum, part) => {
     const outcome = parts[part]
     return sum + (outcome?.state === 'done' ? outcome.seconds : 0)
@@ -241,7 +241,7 @@ function secondsOf({ parts }: StudyReport, task: Task): number {
 
 function method(
   { adapter, versions, plan, data, startedAt, finishedAt }: StudyReport,
-  task: Task,
+  task: PublishedTask,
   command: string,
 ): Html {
   const limit = plan.limit === null ? 'all' : `the first ${count(plan.limit)}`

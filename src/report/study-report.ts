@@ -8,7 +8,7 @@ import type { PretrainedName } from '../nn/models/pretrained.ts'
 import type { Versions } from '../runs/versions.ts'
 import type { SearchResult } from '../search/result.ts'
 import type { RecipeName } from '../tasks/recipe.ts'
-import type { Task } from '../tasks/task.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 import type { TrainReport } from '../train/result.ts'
 import type { TransferReport } from '../transfer/result.ts'
 import type { Comparison } from './comparison.ts'
@@ -125,12 +125,15 @@ export function resultOf<Part extends StudyPart>(
 }
 
 /** The plan as written to files, with the parts' names in files. */
-export function writtenPlan({ train, skip, ...plan }: StudyPlan, task: Task): Readonly<Record<string, unknown>> {
+export function writtenPlan(
+  { train, skip, ...plan }: StudyPlan,
+  task: PublishedTask,
+): Readonly<Record<string, unknown>> {
   return { ...plan, skip: skip.map((part) => partName(task, part)), [task.network.word]: train }
 }
 
 /** The report as written to report.json, with the parts' names in files. */
-export function writtenReport(report: StudyReport, task: Task): Readonly<Record<string, unknown>> {
+export function writtenReport(report: StudyReport, task: PublishedTask): Readonly<Record<string, unknown>> {
   const parts = studyParts(task).map((part) => [partName(task, part), report.parts[part]])
   return { ...report, plan: writtenPlan(report.plan, task), parts: Object.fromEntries(parts) }
 }

@@ -3,10 +3,10 @@
 import { count, decimal, duration, listed, percent, setting } from '../numbers.ts'
 import { confusionMatrix } from '../plots/confusion-matrix.ts'
 import { trainingCurves } from '../plots/training-curves.ts'
+import type { ClassificationError } from '../runs/error-analysis.ts'
 import { imagesIn } from '../runs/test-report.ts'
 import type { RecipeName } from '../tasks/recipe.ts'
-import type { Task } from '../tasks/task.ts'
-import type { ClassificationError } from '../train/error-analysis.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 import { beside, facts, paragraphs, picture, plot, subtitle, table } from './blocks.ts'
 import { type Html, html, nothing } from './html.ts'
 import { recipeTitle } from './parts.ts'
@@ -17,7 +17,7 @@ const recipeTexts = {
   best: 'Random shifts and flips, dropout, AdamW with a cosine schedule; the test averages the probabilities of each image and its mirror image.',
 } as const satisfies Record<RecipeName, string>
 
-export function trainedSection(finals: readonly TrainedFinal[], task: Task): Html {
+export function trainedSection(finals: readonly TrainedFinal[], task: PublishedTask): Html {
   const better = [...finals].sort((a, b) => b.report.test.accuracy - a.report.test.accuracy)[0]
   if (better === undefined) return nothing
   return html`${finals.map((final) => recipeBlock(final, recipeTitle(task, final.recipe)))}

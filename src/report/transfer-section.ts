@@ -3,7 +3,7 @@
 import { count, dash, decimal, duration, listed, percent, rate } from '../numbers.ts'
 import { trainingCurves } from '../plots/training-curves.ts'
 import { imagesIn } from '../runs/test-report.ts'
-import type { Task } from '../tasks/task.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 import { beside, columnsTable, paragraphs, plot } from './blocks.ts'
 import { type Html, html, nothing } from './html.ts'
 import type { TransferFinal } from './study-report.ts'
@@ -14,7 +14,7 @@ export interface TransferPart {
 }
 
 /** The section: each network, or why it is missing. */
-export function transferSection(networks: readonly TransferPart[], { data }: Task): Html {
+export function transferSection(networks: readonly TransferPart[], { data }: PublishedTask): Html {
   const done = networks.flatMap(({ title, outcome }) => (typeof outcome === 'string' ? [] : [{ title, ...outcome }]))
   const missing = networks.flatMap(({ title, outcome }) =>
     typeof outcome === 'string' ? [{ title, reason: outcome }] : [],

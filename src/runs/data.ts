@@ -12,8 +12,8 @@ export interface LoadedImages extends LabelledBytes {
 export interface LoadedData {
   /** The folder the data were read from. */
   readonly folder: string
-  /** Whether the data equal the published ones bit for bit. */
-  readonly published: boolean
+  /** Whether the data equal the published ones bit for bit; undefined if none were published. */
+  readonly published: boolean | undefined
   readonly train: LoadedImages
   readonly test: LoadedImages
 }
@@ -33,6 +33,8 @@ export interface LoadDataOptions {
 export interface DataSource {
   /** The name to show, such as `Fashion-MNIST`. */
   readonly title: string
+  /** The option that names its folder. */
+  readonly option: '--data-dir' | '--images'
   /** Loads the data. Throws WeftgradError 'file', 'fetch', 'format', 'data', 'checksum' or 'aborted'. */
   load(options?: LoadDataOptions): Promise<LoadedData>
 }
@@ -41,12 +43,14 @@ export interface DataSource {
 export interface RunTask {
   readonly name: string
   readonly data: DataSource
+  /** What config.json must hold, besides the name, to make the task again. */
+  readonly facts?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** Facts about the data of a run, to show. */
 export interface DataFacts {
   readonly folder: string
-  readonly published: boolean
+  readonly published: boolean | undefined
   /** Number of training images, validation included. */
   readonly train: number
   readonly test: number

@@ -75,13 +75,19 @@ export function firstOf(from: LoadedImages, limit: number | null | undefined): L
     count,
     images: from.images.subarray(0, count * bytesOf(from)),
     labels: from.labels.subarray(0, count),
+    names: from.names?.slice(0, count),
   }
 }
 
 function picked(from: LoadedImages, positions: Uint32Array): LabelledBytes {
-  const { images, labels } = from
+  const { images, labels, names } = from
   const size = bytesOf(from)
   const chosen = new Uint8Array(positions.length * size)
   for (const [k, i] of positions.entries()) chosen.set(images.subarray(i * size, (i + 1) * size), k * size)
-  return { ...from, images: chosen, labels: Uint8Array.from(positions, (i) => labels[i] ?? 0) }
+  return {
+    ...from,
+    images: chosen,
+    labels: Uint8Array.from(positions, (i) => labels[i] ?? 0),
+    names: names && Array.from(positions, (i) => names[i] ?? ''),
+  }
 }

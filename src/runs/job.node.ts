@@ -257,13 +257,14 @@ export class Run<Settings> {
       if (before !== undefined && before.fingerprint !== fingerprint)
         throw new WeftgradError(
           'mismatch',
-          `${data.folder} holds other data than those that the run in ${shown(this.runDir)} started with (in ${before.folder}). Name the right folder with --data-dir.`,
+          `${data.folder} holds other data than those that the run in ${shown(this.runDir)} started with (in ${before.folder}). Name the right folder with ${task.data.option}.`,
           { folder: data.folder, run: before },
         )
       return new RunGround(this, device, data, fingerprint, {
         ...this.#kind.written(this.settings),
         job: this.#kind.job,
         task: task.name,
+        ...task.facts,
       })
     } catch (error) {
       device.dispose()

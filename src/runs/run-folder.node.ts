@@ -8,7 +8,8 @@
  * | checkpoint.safetensors | everything needed to resume bit for bit; replaced after each epoch |
  * | model.safetensors | the trained weights; its metadata say which model they belong to |
  * | checksums.json | SHA-256 of the checkpoint and the model, compared when they are read (checked-file.node.ts) |
- * | predictions.csv | index (in the data file the test images are from), label and predicted class of each test image |
+ * | predictions.csv | index (in the data file the test images are from), label and predicted class of each test image; its file, if it has one |
+ * | errors.svg | the worst errors with their pictures, if images have files |
  * | curves.svg, report.json | the curves and the results; report.json is written last, so a run that has it is finished |
  */
 import { mkdir, rm, rmdir, stat, statfs } from 'node:fs/promises'
@@ -32,6 +33,7 @@ export const runFiles = {
   checksums: 'checksums.json',
   predictions: 'predictions.csv',
   curves: 'curves.svg',
+  errors: 'errors.svg',
   report: 'report.json',
 } as const
 

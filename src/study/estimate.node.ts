@@ -14,7 +14,7 @@ import { epochsIn } from '../search/hyperband.ts'
 import { planSearch } from '../search/search.ts'
 import { searchDefaults } from '../search/settings.ts'
 import type { FeatureTap } from '../tasks/feature-taps.ts'
-import { buildNetwork, type Task, transferDefaults } from '../tasks/task.ts'
+import { buildNetwork, type PublishedTask, transferDefaults } from '../tasks/task.ts'
 import { tapsOf } from '../transfer/features.node.ts'
 import { FeatureExtractor } from '../transfer/features.ts'
 import { openBase, type PretrainedBase } from '../transfer/pretrained-base.node.ts'
@@ -48,7 +48,7 @@ const headCost = 0.6
  * cannot be opened.
  */
 export async function measureSpeed(
-  task: Task,
+  task: PublishedTask,
   device: Device,
   images: LoadedImages,
   parts: readonly StudyPart[],
@@ -101,7 +101,7 @@ async function extractionRate(
  * Estimated seconds by part. A network of unknown speed counts as zero: it is left out, or must be downloaded first.
  */
 export function estimateStudy(
-  task: Task,
+  task: PublishedTask,
   plan: StudyPlan,
   parts: readonly StudyPart[],
   { millisecondsPerStep, imagesPerSecond }: Speed,

@@ -17,16 +17,16 @@ import type { Predictions } from '../report/comparison.ts'
 import { partName, type StudyPart } from '../report/parts.ts'
 import type { PartDone, StudyResults } from '../report/study-report.ts'
 import { runFiles, writeRunFile } from '../runs/run-folder.node.ts'
-import type { Task } from '../tasks/task.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 
 export const studyFiles = { page: 'report.html', report: 'report.json' } as const
 
-function partFile(task: Task, folder: string, part: StudyPart): string {
+function partFile(task: PublishedTask, folder: string, part: StudyPart): string {
   return join(folder, 'parts', `${partName(task, part)}.json`)
 }
 
 export async function writePart<Part extends StudyPart>(
-  task: Task,
+  task: PublishedTask,
   folder: string,
   part: Part,
   done: PartDone<StudyResults[Part]>,
@@ -36,7 +36,7 @@ export async function writePart<Part extends StudyPart>(
 
 /** Reads a part's result; undefined until it is done. Throws WeftgradError 'format' if the file is damaged. */
 export async function readPart<Part extends StudyPart>(
-  task: Task,
+  task: PublishedTask,
   folder: string,
   part: Part,
 ): Promise<PartDone<StudyResults[Part]> | undefined> {

@@ -19,13 +19,13 @@ import type {
   TransferFinal,
 } from '../report/study-report.ts'
 import { openForCommand } from '../runs/device.node.ts'
+import type { ErrorAnalysis } from '../runs/error-analysis.ts'
 import { bytesOf } from '../runs/images.ts'
 import type { JobOptions, Run } from '../runs/job.node.ts'
 import { runFiles } from '../runs/run-folder.node.ts'
 import { searchHyperparameters } from '../search/run.node.ts'
 import type { RecipeName } from '../tasks/recipe.ts'
-import type { SearchedSettings, Task } from '../tasks/task.ts'
-import type { ErrorAnalysis } from '../train/error-analysis.ts'
+import type { PublishedTask, SearchedSettings } from '../tasks/task.ts'
 import { readTrainConfig, train } from '../train/run.node.ts'
 import { trainTransfer } from '../transfer/run.node.ts'
 import { readPredictions } from './folder.node.ts'
@@ -34,12 +34,12 @@ import { readPredictions } from './folder.node.ts'
 export type Tell = (share: number, detail: string) => void
 
 export class PartRunner {
-  readonly #task: Task
+  readonly #task: PublishedTask
   readonly #run: Run<StudyPlan>
   readonly #places: { readonly dataDir: string | undefined; readonly featureDir: string | undefined }
 
   constructor(
-    task: Task,
+    task: PublishedTask,
     run: Run<StudyPlan>,
     places: { readonly dataDir: string | undefined; readonly featureDir: string | undefined },
   ) {

@@ -11,10 +11,10 @@ import { leastImages } from '../runs/images.ts'
 import { common, imageLimit, SettingsTable, toggle } from '../runs/settings.ts'
 import { searchDefaults } from '../search/settings.ts'
 import { recipeNames } from '../tasks/recipe.ts'
-import type { Task } from '../tasks/task.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 import { zooNames } from '../weights/zoo.ts'
 
-export function fullPlan(task: Task): StudyPlan {
+export function fullPlan(task: PublishedTask): StudyPlan {
   const { recipes } = task
   const { maxEpochs, factor } = searchDefaults(task)
   const { folds, epochs } = crossValidationDefaults(task)
@@ -37,11 +37,11 @@ export function fullPlan(task: Task): StudyPlan {
 }
 
 /** The quick plan: a tenth of the data, few epochs, a small run of the first pretrained network. */
-export function quickPlan(task: Task): StudyPlan {
+export function quickPlan(task: PublishedTask): StudyPlan {
   return {
     ...fullPlan(task),
     quick: true,
-    limit: Math.round(task.data.counts.train / 10),
+    limit: Math.round(task.published.trainImages / 10),
     tune: { maxEpochs: 4, factor: 3 },
     crossval: { folds: 5, epochs: 2 },
     train: { seed: 6, best: 6 },
@@ -56,7 +56,7 @@ export function quickPlan(task: Task): StudyPlan {
 }
 
 /** Names of groups of parts. */
-function groupsOf(task: Task): ReadonlyMap<string, readonly StudyPart[]> {
+function groupsOf(task: PublishedTask): ReadonlyMap<string, readonly StudyPart[]> {
   return new Map<string, readonly StudyPart[]>([
     [task.network.word, recipeNames],
     ['transfer', networkParts(task)],
@@ -64,7 +64,7 @@ function groupsOf(task: Task): ReadonlyMap<string, readonly StudyPart[]> {
 }
 
 /** Parses parts such as `eda,transfer`. Throws WeftgradError 'argument' for an unknown name. */
-export function partsNamed(task: Task, text: string): StudyPart[] {
+export function partsNamed(task: PublishedTask, text: string): StudyPart[] {
   const groups = groupsOf(task)
   const all = studyParts(task)
   const words = text.split(',').map((word) => word.trim())
@@ -112,7 +112,7 @@ export function planOptionsOf({ quick, seed, transfer }: StudyPlan): PlanOptions
 }
 
 /** Reads a plan from a `config.json`. The parts' jobs check their own settings. Throws 'format'. */
-export function planIn(value: unknown, source: string, task: Task): StudyPlan {
+export function planIn(value: unknown, source: string, task: PublishedTask): StudyPlan {
   const epochs = isRecord(value) ? value[task.network.word] : undefined
   const isWhole =
     isRecord(value) &&
@@ -137,7 +137,7 @@ export function planIn(value: unknown, source: string, task: Task): StudyPlan {
 }
 
 /** The command for this plan. */
-export function commandOf(plan: StudyPlan, task: Task): string {
+export function commandOf(plan: StudyPlan, task: PublishedTask): string {
   const { quick, seed, skip, transfer } = plan
   const usual = quick ? quickPlan(task) : fullPlan(task)
   const { limitTrain } = transfer

@@ -20,7 +20,7 @@ import {
 import type { LoadedData } from '../runs/data.ts'
 import { type AnyConfig, writeRunFile } from '../runs/run-folder.node.ts'
 import { recipeNames } from '../tasks/recipe.ts'
-import type { Task } from '../tasks/task.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 import { usedParameters } from '../transfer/features.ts'
 import { readPredictions, studyFiles } from './folder.node.ts'
 import { commandOf } from './plan.ts'
@@ -34,7 +34,7 @@ export interface FinishedStudy {
 
 /** Writes the report. Throws WeftgradError 'file' or 'format' if a part's files are missing or damaged. */
 export async function reportStudy(
-  task: Task,
+  task: PublishedTask,
   runDir: string,
   { config, plan }: { readonly config: AnyConfig; readonly plan: StudyPlan },
   { published, train, test }: LoadedData,
@@ -50,7 +50,7 @@ export async function reportStudy(
       return outcome?.state === 'done' && outcome.finishedAt > latest ? outcome.finishedAt : latest
     }, startedAt),
     plan,
-    data: { published, train: train.count, test: test.count },
+    data: { published: published === true, train: train.count, test: test.count },
     adapter,
     versions,
     parts,
@@ -79,7 +79,7 @@ function crossValidationOf(parts: StudyOutcomes): CrossValidationFigures | undef
   }
 }
 
-async function measuredModels(task: Task, folder: string, parts: StudyOutcomes): Promise<MeasuredModel[]> {
+async function measuredModels(task: PublishedTask, folder: string, parts: StudyOutcomes): Promise<MeasuredModel[]> {
   const models: MeasuredModel[] = []
   const predictionsOf = (part: StudyPart) => readPredictions(join(folder, partName(task, part)))
   for (const part of recipeNames) {
@@ -94,7 +94,7 @@ async function measuredModels(task: Task, folder: string, parts: StudyOutcomes):
   return models
 }
 
-function trainedFigures(task: Task, { recipe, report, trainImages }: TrainedFinal) {
+function trainedFigures(task: PublishedTask, { recipe, report, trainImages }: TrainedFinal) {
   const seconds = sumOf(report.history)
   return {
     id: partName(task, recipe),
@@ -112,7 +112,7 @@ function trainedFigures(task: Task, { recipe, report, trainImages }: TrainedFina
   }
 }
 
-function transferFigures(task: Task, id: PretrainedName, { report, trainedParameters }: TransferFinal) {
+function transferFigures(task: PublishedTask, id: PretrainedName, { report, trainedParameters }: TransferFinal) {
   const { features, images, history } = report
   const network = pretrained[id].build({ size: report.size })
   return {

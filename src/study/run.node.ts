@@ -17,7 +17,7 @@ import {
   writtenReport,
 } from '../report/study-report.ts'
 import { type JobKind, type JobOptions, type JobReporter, type Run, runJob } from '../runs/job.node.ts'
-import type { Task } from '../tasks/task.ts'
+import type { PublishedTask } from '../tasks/task.ts'
 import { areWeightsMissing } from '../transfer/pretrained-base.node.ts'
 import { zoo } from '../weights/zoo.ts'
 import { StudyClock, type StudyEstimate, type StudyProgress } from './clock.ts'
@@ -48,7 +48,7 @@ export interface StudyReporter extends JobReporter {
   onPartEnd?<Part extends StudyPart>(part: Part, outcome: PartOutcome<StudyResults[Part]>, isNew: boolean): void
 }
 
-function kindOf(task: Task): JobKind<StudyPlan, Given, FinishedStudy> {
+function kindOf(task: PublishedTask): JobKind<StudyPlan, Given, FinishedStudy> {
   return {
     job: 'study',
     noun: 'study',
@@ -76,7 +76,7 @@ function kindOf(task: Task): JobKind<StudyPlan, Given, FinishedStudy> {
  * 'no-adapter', 'device-lost', 'not-finite'; 'aborted' when the signal fired.
  */
 export async function runStudy(
-  task: Task,
+  task: PublishedTask,
   options: StudyOptions = {},
   reporter: StudyReporter = {},
 ): Promise<FinishedStudy> {
@@ -84,12 +84,17 @@ export async function runStudy(
 }
 
 class Study {
-  readonly #task: Task
+  readonly #task: PublishedTask
   readonly #run: Run<StudyPlan>
   readonly #reporter: StudyReporter
   readonly #parts: PartRunner
 
-  constructor(task: Task, run: Run<StudyPlan>, { dataDir, featureDir }: StudyOptions, reporter: StudyReporter) {
+  constructor(
+    task: PublishedTask,
+    run: Run<StudyPlan>,
+    { dataDir, featureDir }: StudyOptions,
+    reporter: StudyReporter,
+  ) {
     this.#task = task
     this.#run = run
     this.#reporter = reporter

@@ -1,16 +1,14 @@
 /** Uses a finished run of either kind: evaluates its model again and classifies pictures. Prints nothing. */
 import { resolve } from 'node:path'
-import { readHostFile } from '../format/host-file.node.ts'
-import { decodePng } from '../format/png.ts'
 import type { Device } from '../gpu/device.ts'
 import { openForCommand } from '../runs/device.node.ts'
+import { type ClassShare, type FailedPicture, readPictures } from '../runs/read-pictures.node.ts'
 import { readAnyConfig } from '../runs/run-folder.node.ts'
 import type { RunEvaluation } from '../runs/test-report.ts'
 import { largest } from '../statistics.ts'
 import type { Task } from '../tasks/task.ts'
 import { evaluateTraining, predictByNetwork, trainedNetwork, type UseRunOptions } from '../train/use.node.ts'
 import { evaluateTransferRun, predictByTransferRun } from '../transfer/use.node.ts'
-import { pictureInput } from './picture.ts'
 
 /**
  * Evaluates a run's model on the run's own test images.
@@ -24,58 +22,62 @@ export async function evaluateRun(task: Task, folder: string, options: UseRunOpt
     : await evaluateTraining(task, runDir, options)
 }
 
-/** The largest accepted picture file: photographs as PNG take 10 to 60 MB. */
-const mostPictureBytes = 128 * 2 ** 20
-
 export interface Prediction {
   /** The path of the picture, as given. */
   readonly image: string
   /** The class with the highest probability. */
   readonly class: string
   readonly label: number
+  /** The most probable classes, at most three. */
+  readonly top: readonly ClassShare[]
   /** Probabilities by class name, in the order of the classes; they sum to 1. */
   readonly probabilities: Readonly<Record<string, number>>
 }
 
+export interface Predictions {
+  readonly predictions: readonly Prediction[]
+  readonly failed: readonly FailedPicture[]
+}
+
+const topCount = 3
+
 /**
- * Classifies pictures with a run's model. Pictures are prepared by `pictureInput`.
- * @throws WeftgradError 'file' or 'format' for a picture that cannot be read, before any is classified.
+ * Classifies pictures with a run's model, prepared as its task's images are. Those that cannot be read are told apart.
+ * @throws WeftgradError 'file' or 'format' for a folder without a trained model, 'argument' for `invert` on pictures that cannot
+ * be inverted.
  */
 export async function predictPictures(
   task: Task,
   folder: string,
   paths: readonly string[],
   { invert = false, onNote }: Pick<UseRunOptions, 'onNote'> & { readonly invert?: boolean | undefined } = {},
-): Promise<Prediction[]> {
+): Promise<Predictions> {
   const { classNames, probabilitiesOf } = await predictorOf(task, resolve(folder), onNote)
-  const { title, image, lightOnDark } = task.data
-  // Pictures become square and grey.
-  const size = image.height
-  const images = new Uint8Array(paths.length * size * size)
-  for (const [i, path] of paths.entries()) {
-    const { pixels, lightBackground } = pictureInput(decodePng(readHostFile(path, mostPictureBytes), path), {
-      invert,
-      size,
-    })
-    images.set(pixels, i * size * size)
-    if (lightBackground === lightOnDark) {
-      const looks = lightBackground ? 'dark on light' : 'light on dark'
-      const what = invert ? `is ${looks} once inverted: leave --invert out` : `looks ${looks}: try --invert`
-      onNote?.(`${path} ${what}; ${title} is ${lightOnDark ? 'light on dark' : 'dark on light'}.`)
-    }
+  const inputs: { readonly path: string; readonly pixels: Uint8Array }[] = []
+  const { pictures, failed } = await readPictures(paths)
+  for (const { path, picture } of pictures) {
+    const { pixels, remark } = task.data.inputOf(picture, { invert })
+    inputs.push({ path, pixels })
+    if (remark !== undefined) onNote?.(`${path} ${remark}.`)
   }
+  if (inputs.length === 0) return { predictions: [], failed }
+  const images = new Uint8Array(inputs.reduce((sum, { pixels }) => sum + pixels.length, 0))
+  for (const [i, { pixels }] of inputs.entries()) images.set(pixels, i * pixels.length)
   using device = await openForCommand(onNote)
   const probabilities = await probabilitiesOf(device, images)
-  return paths.map((path, i) => {
+  const predictions = inputs.map(({ path }, i) => {
     const own = probabilities.subarray(i * classNames.length, (i + 1) * classNames.length)
     const label = own.indexOf(largest(own))
+    const shares = classNames.map((name, k): ClassShare => ({ class: name, probability: own[k] ?? 0 }))
     return {
       image: path,
       class: classNames[label] ?? String(label),
       label,
-      probabilities: Object.fromEntries(classNames.map((name, k) => [name, own[k] ?? 0])),
+      top: shares.toSorted((a, b) => b.probability - a.probability).slice(0, topCount),
+      probabilities: Object.fromEntries(shares.map((share) => [share.class, share.probability])),
     }
   })
+  return { predictions, failed }
 }
 
 interface Predictor {

@@ -6,21 +6,23 @@
 import { fashionMnistClasses, fashionMnistFiles } from '../data/fashion-mnist.ts'
 import { WeftgradError } from '../errors.ts'
 import { lenet5 } from '../nn/models/lenet5.ts'
+import { count } from '../numbers.ts'
+import { greySquare } from './grey-square.ts'
 import type { TrainSettings, TransferSettings } from './recipe.ts'
 import { Space } from './space.ts'
-import type { Task, TaskData, TaskNetwork } from './task.ts'
+import type { PublishedTask, Task, TaskData, TaskNetwork } from './task.ts'
 
 const [trainCount = 0, height = 0, width = 0] = fashionMnistFiles.trainImages.shape
 const [testCount = 0] = fashionMnistFiles.testImages.shape
 
 const data: TaskData = {
   title: 'Fashion-MNIST',
+  option: '--data-dir',
   forms: 'IDX files, plain or .gz, or the Kaggle CSV',
   classNames: fashionMnistClasses,
   image: { height, width, channels: 1 },
-  counts: { train: trainCount, test: testCount },
+  halves: `the published ${count(trainCount)} and ${count(testCount)} images`,
   things: 'garments',
-  lightOnDark: true,
   knownDuplicates: { rows: trainCount, duplicates: 43, file: "Kaggle's file" },
   // Loaded late, so that help and mistakes answer at once.
   async load(options) {
@@ -30,6 +32,11 @@ const data: TaskData = {
   async readCsv(path, options) {
     const { readFashionMnistCsv } = await import('../data/fashion-mnist.node.ts')
     return await readFashionMnistCsv(path, options)
+  },
+  inputOf(picture, { invert }) {
+    const { pixels, lightBackground } = greySquare(picture, { invert, size: height })
+    const what = invert ? 'is dark on light once inverted: leave --invert out' : 'looks dark on light: try --invert'
+    return { pixels, remark: lightBackground ? `${what}; Fashion-MNIST is light on dark` : undefined }
   },
 }
 
@@ -44,6 +51,7 @@ const network: TaskNetwork = {
   title: 'LeNet-5',
   name: 'lenet5',
   word: 'lenet',
+  command: 'train lenet',
   build: ({ units, ...more }, options) => lenet5({ ...more, units: twoUnits(units) }, options),
 }
 
@@ -154,7 +162,7 @@ const transfer: Required<Task['transfer']> = {
   resnet152v2: { ...shared, size: 32, layers: ['conv2_block3_out', 'conv3_block8_out'], pool: 'avg2' },
 }
 
-export const fashionMnistLenet5: Task & { readonly transfer: Required<Task['transfer']> } = {
+export const fashionMnistLenet5: PublishedTask & { readonly transfer: Required<Task['transfer']> } = {
   name: 'fashion-mnist-lenet5',
   data,
   network,
@@ -165,6 +173,7 @@ export const fashionMnistLenet5: Task & { readonly transfer: Required<Task['tran
     source: 'notebook',
     accuracies: { vgg16: 0.8839, resnet152v2: 0.8074, xception: 0.747 },
     carryOver: 0.94,
+    trainImages: trainCount,
     testImages: testCount,
   },
 }

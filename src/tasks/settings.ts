@@ -1,5 +1,4 @@
 /** Settings shared by several jobs of a task: the images, and the training of the task's network. */
-import { count } from '../numbers.ts'
 import { leastImages } from '../runs/images.ts'
 import { common, imageLimit, numberList, oneWord, type Setting, whole } from '../runs/settings.ts'
 import type { Task } from './task.ts'
@@ -12,10 +11,9 @@ function splitSetting(help: string): Setting {
 
 /** Image settings of a job that tests. */
 export function testedImages({ data }: Task) {
-  const { train, test } = data.counts
   return {
     split: splitSetting(
-      `'official': the published ${count(train)} and ${count(test)} images; 'seed': a tenth of the ${count(train)}, without duplicates, is the test set`,
+      `'official': ${data.halves}; 'seed': a tenth of the training images, without duplicates, is the test set`,
     ),
     limit: imageLimit('--limit', 'use only the first n training images, and at most n test images', leastImages),
   }
@@ -25,7 +23,7 @@ export function testedImages({ data }: Task) {
 export function trainingImages({ network }: Task) {
   return {
     split: splitSetting(
-      `'official', or 'seed': without the test images that \`train ${network.word} --split seed\` would draw`,
+      `'official', or 'seed': without the test images that \`${network.command} --split seed\` would draw`,
     ),
     limit: imageLimit('--limit', 'use only the first n training images', leastImages),
   }
@@ -44,8 +42,10 @@ export function networkSettings(
     seed: common.seed(help.seed),
     units: numberList(
       '--units',
-      `sizes of the ${units.length} hidden dense layers`,
-      `the sizes of the ${units.length} hidden dense layers, whole numbers from 1 to 4,096, such as ${units.join(',')}`,
+      units.length === 1 ? 'size of the hidden dense layer' : `sizes of the ${units.length} hidden dense layers`,
+      units.length === 1
+        ? 'the size of the hidden dense layer, a whole number from 1 to 4,096'
+        : `the sizes of the ${units.length} hidden dense layers, whole numbers from 1 to 4,096, such as ${units.join(',')}`,
       (value) => value.length === units.length && value.every(whole(1, 4_096)),
     ),
   }

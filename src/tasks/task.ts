@@ -2,10 +2,11 @@
  * A task: a data set, a network, its training recipes, and published results to compare with. Jobs, commands and
  * reports take a task and name no data set or network themselves; another data set or network is another task.
  */
+import type { ByteImage } from '../data/resize.ts'
 import { WeftgradError } from '../errors.ts'
 import type { Model } from '../nn/model.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
-import type { DataSource, LoadDataOptions, LoadedImages } from '../runs/data.ts'
+import type { DataSource, LoadDataOptions, LoadedImages, RunTask } from '../runs/data.ts'
 import type { Recipe, RecipeName, TransferSettings } from './recipe.ts'
 import type { Point, Space } from './space.ts'
 
@@ -15,16 +16,25 @@ export interface TaskData extends DataSource {
   /** Names by class number. */
   readonly classNames: readonly string[]
   readonly image: { readonly height: number; readonly width: number; readonly channels: number }
-  /** Number of published images. */
-  readonly counts: { readonly train: number; readonly test: number }
+  /** How the data come in two halves, for help: 'the published 60,000 and 10,000 images'. */
+  readonly halves: string
   /** The plural noun for what the images show. */
   readonly things: string
-  /** Whether things are light on a dark background; pictures from elsewhere may have to be inverted. */
-  readonly lightOnDark: boolean
   /** Duplicate rows that a published CSV is known to have. */
-  readonly knownDuplicates: { readonly rows: number; readonly duplicates: number; readonly file: string }
+  readonly knownDuplicates?: { readonly rows: number; readonly duplicates: number; readonly file: string } | undefined
   /** Reads a CSV file. Throws WeftgradError 'file' if it cannot be read, 'format' naming the bad lines. */
-  readCsv(path: string, options: Pick<LoadDataOptions, 'missing' | 'log'>): Promise<LoadedImages>
+  readonly readCsv?:
+    | ((path: string, options: Pick<LoadDataOptions, 'missing' | 'log'>) => Promise<LoadedImages>)
+    | undefined
+  /** Makes any picture an image of this task. Throws WeftgradError 'argument' if it cannot be inverted. */
+  inputOf(picture: ByteImage, options: { readonly invert: boolean }): TaskInput
+}
+
+export interface TaskInput {
+  /** [height, width, channels] of the task's images. */
+  readonly pixels: Uint8Array
+  /** What makes the picture unlike the task's images, to follow its name. */
+  readonly remark?: string | undefined
 }
 
 export interface TaskNetwork {
@@ -32,8 +42,10 @@ export interface TaskNetwork {
   readonly title: string
   /** The name in files: config.json's job, report.json's model. */
   readonly name: string
-  /** The name on the command line and in a study's parts. */
+  /** The name in a study's parts. */
   readonly word: string
+  /** The command that trains it, such as `train lenet`. */
+  readonly command: string
   /** Makes the network with initial weights. Throws WeftgradError 'argument' for invalid units. */
   build(
     options: { readonly units: readonly number[]; readonly classes: number; readonly dropout?: number },
@@ -55,11 +67,12 @@ export interface PublishedFigures {
   readonly accuracies: Readonly<Partial<Record<PretrainedName, number>>>
   /** Accuracy of a cross-validation that reused one model across its folds. */
   readonly carryOver: number
-  /** Number of test images behind the accuracies. */
+  /** Number of images to train with, and of test images behind the accuracies. */
+  readonly trainImages: number
   readonly testImages: number
 }
 
-export interface Task {
+export interface Task extends RunTask {
   /** The name in the files of its runs. */
   readonly name: string
   readonly data: TaskData
@@ -74,6 +87,12 @@ export interface Task {
   }
   /** The best settings found for each pretrained network to compare with; at least one. */
   readonly transfer: { readonly [name in PretrainedName]?: TransferSettings }
+  /** Published results, if there are any. */
+  readonly published?: PublishedFigures | undefined
+}
+
+/** A task whose study can be compared with a published one. */
+export interface PublishedTask extends Task {
   readonly published: PublishedFigures
 }
 

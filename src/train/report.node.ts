@@ -5,13 +5,13 @@ import type { VariantTable } from '../graph/plan/choice.ts'
 import type { EpochResult, Evaluation, History } from '../nn/contract.ts'
 import { type EvaluateModelOptions, evaluate } from '../nn/evaluate.ts'
 import type { Model } from '../nn/model.ts'
+import { analyseErrors } from '../runs/error-analysis.ts'
 import type { SplitImages } from '../runs/images.ts'
 import { writeTestFiles } from '../runs/test-files.node.ts'
 import { evaluationBatchSize, type LossAndAccuracy, testReport } from '../runs/test-report.ts'
 import { saveModel } from '../runs/trained-model.node.ts'
 import { median } from '../statistics.ts'
 import type { Task } from '../tasks/task.ts'
-import { analyseErrors } from './error-analysis.ts'
 import type { TrainReport } from './result.ts'
 import type { TrainingSettings } from './settings.ts'
 
@@ -37,6 +37,10 @@ export async function reportOf(run: Finished): Promise<TrainReport> {
   const keptEpoch = restoreBest ? history.bestEpoch : settings.epochs
   const kept = history.epochs.find((logs) => logs.epoch === keptEpoch)
   const { test, ...classes } = testReport(evaluation, classNames)
+  const errors = analyseErrors({
+    ...{ labels: images.test.labels, names: images.test.names, classes: classNames.length },
+    ...{ predictions: evaluation.predictions, probabilities: evaluation.probabilities ?? [] },
+  })
   const report: TrainReport = {
     adapter: device.facts.driver,
     hardware: device.facts.hardware,
@@ -54,15 +58,12 @@ export async function reportOf(run: Finished): Promise<TrainReport> {
     bestEpoch: history.bestEpoch,
     keptEpoch,
     split: settings.split,
-    errors: analyseErrors({
-      ...{ labels: images.test.labels, classes: classNames.length },
-      ...{ predictions: evaluation.predictions, probabilities: evaluation.probabilities ?? [] },
-    }),
+    errors,
     ...classes,
   }
   await writeTestFiles(runDir, {
     indices: images.testIndices,
-    labels: images.test.labels,
+    ...{ test: images.test, classNames, errors },
     evaluation,
     what: `${task.network.title} on ${task.data.title}`,
     epochs: history.epochs,

@@ -1,9 +1,9 @@
 /** The result of a training: `report.json`. */
 import { isRecord } from '../format/json.ts'
 import type { EpochResult } from '../nn/contract.ts'
+import type { ErrorAnalysis } from '../runs/error-analysis.ts'
 import type { LossAndAccuracy, TestReport } from '../runs/test-report.ts'
 import type { TrainSettings } from '../tasks/recipe.ts'
-import type { ErrorAnalysis } from './error-analysis.ts'
 
 /** The content of `report.json`. `--json` prints the fields up to `runDir`. */
 export interface TrainReport extends TestReport {

@@ -50,7 +50,7 @@ export async function evaluateTraining(
     if (config.settings.split === 'seed') {
       throw new WeftgradError(
         'mismatch',
-        `${shown(runDir)} drew its test images by seed from other data than those in ${loaded.folder}. Name the right folder (it was ${config.data.folder}) with --data-dir.`,
+        `${shown(runDir)} drew its test images by seed from other data than those in ${loaded.folder}. Name the right folder (it was ${config.data.folder}) with ${task.data.option}.`,
         { folder: loaded.folder, run: config.data },
       )
     }

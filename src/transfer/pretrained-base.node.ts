@@ -22,6 +22,10 @@ export interface OpenBaseOptions {
   readonly size: number
   /** A file, `hashed`, or null to find or download the published weights. */
   readonly weights: string | null
+  /** Whether to include the classifier of ImageNet's 1000 classes; false by default. */
+  readonly withTop?: boolean | undefined
+  /** Whether to download missing weights; true unless `WEFTGRAD_NO_SETUP=1`. */
+  readonly provision?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   readonly onNote?: ((line: string) => void) | undefined
   readonly onDownload?: ((bytes: number, totalBytes: number | undefined) => void) | undefined
@@ -50,9 +54,9 @@ export interface PretrainedBase {
  * says how to get missing weights; 'mismatch', 'format' and 'data' for a file that is not this network's.
  */
 export async function openBase(name: PretrainedName, options: OpenBaseOptions): Promise<PretrainedBase> {
-  const { size, weights } = options
+  const { size, weights, withTop = false } = options
   const { build, preprocessing } = pretrained[name]
-  const model = build({ size })
+  const model = build({ size, includeTop: withTop })
   const frozen =
     (read: ReadWeight) =>
     async (device: Device, keep: readonly string[]): Promise<Model> =>
@@ -82,13 +86,15 @@ export function areWeightsMissing(error: unknown): boolean {
 
 async function weightsPath(
   name: PretrainedName,
-  { weights, signal, onNote, onDownload }: OpenBaseOptions,
+  { weights, withTop, provision, signal, onNote, onDownload }: OpenBaseOptions,
 ): Promise<string> {
   try {
     const found = await findWeights(name, {
       ...(weights === null ? {} : { weights }),
       ...(signal === undefined ? {} : { signal }),
       ...(onDownload === undefined ? {} : { onProgress: onDownload }),
+      withTop,
+      provision,
       log: onNote,
     })
     return found.path

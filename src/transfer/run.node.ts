@@ -12,6 +12,7 @@ import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
 import type { Model } from '../nn/model.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
+import { analyseErrors } from '../runs/error-analysis.ts'
 import { type JobKind, type JobOptions, prepareJob, type Run } from '../runs/job.node.ts'
 import { type AnyConfig, removeFromRun, shown } from '../runs/run-folder.node.ts'
 import { writeTestFiles } from '../runs/test-files.node.ts'
@@ -155,6 +156,10 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
     const { history } = stages
     const validationCount = stages.validationCount
     const { test: figures, ...classFigures } = testReport(evaluation, classNames)
+    const errors = analyseErrors({
+      ...{ labels: images.test.labels, names: images.test.names, classes },
+      ...{ predictions: evaluation.predictions, probabilities: evaluation.probabilities ?? [] },
+    })
     const report: TransferReport = {
       model: base.name,
       size: settings.size,
@@ -177,6 +182,7 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
       images: { train: train - validationCount, validation: validationCount, test },
       validation: { loss: best.validationLoss ?? Number.NaN, accuracy: best.validationAccuracy ?? Number.NaN },
       bestEpoch: best.epoch,
+      errors,
       ...classFigures,
     }
     const { model: _, ...own } = settings
@@ -189,7 +195,7 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
     const doubt = base.isMeaningless ? ', on made-up weights: meaningless' : ''
     await writeTestFiles(runDir, {
       indices: Uint32Array.from({ length: test }, (_, i) => i),
-      labels: images.test.labels,
+      ...{ test: images.test, classNames, errors },
       evaluation,
       what: `${zoo[base.name].title} features of ${task.data.title}${doubt}`,
       epochs: history,

@@ -137,7 +137,7 @@ export class Stages {
       weights: await model.weightNumbers(),
       best: isBetter ? best : before,
       test: isLast
-        ? await evaluate(model, test, { batchSize: evaluationBatchSize, variants: this.#kernels })
+        ? await evaluate(model, test, { batchSize: evaluationBatchSize, variants: this.#kernels, probabilities: true })
         : undefined,
     }
   }

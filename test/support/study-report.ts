@@ -10,12 +10,12 @@ import { imageGrid, matrixPicture } from '../../src/plots/pictures.ts'
 import { commentary } from '../../src/report/commentary.ts'
 import { type ComparedId, compareModels, type MeasuredModel } from '../../src/report/comparison.ts'
 import type { PartDone, StudyReport, TrainedFinal, TransferFinal } from '../../src/report/study-report.ts'
+import { analyseErrors } from '../../src/runs/error-analysis.ts'
 import type { SearchResult } from '../../src/search/result.ts'
 import { searchDefaults } from '../../src/search/settings.ts'
 import { fullPlan } from '../../src/study/plan.ts'
 import { fashionMnistLenet5 as task } from '../../src/tasks/fashion-mnist-lenet5.node.ts'
 import type { RecipeName } from '../../src/tasks/recipe.ts'
-import { analyseErrors } from '../../src/train/error-analysis.ts'
 
 const classNames: readonly string[] = fashionMnistClasses
 const classes = classNames.length

@@ -11,6 +11,8 @@ export interface Classified {
   /** Probabilities [images, classes], row-major. */
   readonly probabilities: ArrayLike<number>
   readonly classes: number
+  /** The images' names, if they have any. */
+  readonly names?: readonly string[] | undefined
 }
 
 export interface ErrorAnalysisOptions {
@@ -32,6 +34,8 @@ export interface ClassProbability {
 export interface ClassificationError {
   /** Position among the tested images. */
   readonly position: number
+  /** The image's name, if it has one. */
+  readonly name?: string
   readonly label: number
   readonly predicted: number
   /** The probability of the true class. */
@@ -119,7 +123,7 @@ function examplesOf(
     .sort((a, b) => sureness(b) - sureness(a) || a.position - b.position)
 }
 
-function errorAt({ labels, predictions, probabilities, classes }: Classified, position: number, top: number) {
+function errorAt({ labels, predictions, probabilities, classes, names }: Classified, position: number, top: number) {
   const [label = 0, predicted = 0] = [labels[position], predictions[position]]
   const own = Array.from({ length: classes }, (_, k) => ({
     class: k,
@@ -127,7 +131,8 @@ function errorAt({ labels, predictions, probabilities, classes }: Classified, po
   }))
   const labelProbability = own[label]?.probability ?? 0
   const likeliest = own.sort((a, b) => b.probability - a.probability).slice(0, top)
-  return { position, label, predicted, labelProbability, top: likeliest }
+  const name = names?.[position]
+  return { position, ...(name === undefined ? {} : { name }), label, predicted, labelProbability, top: likeliest }
 }
 
 function refuseMisfits({ labels, predictions, probabilities, classes }: Classified): void {

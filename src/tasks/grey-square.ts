@@ -2,24 +2,23 @@
  * Converts any picture to a small grey square on black. As in Fashion-MNIST (section 2 of the paper), the longer side
  * is scaled to the full extent, and the picture is centred and padded with black.
  */
-import { resize } from '../data/resize.ts'
-import type { PngImage } from '../format/png.ts'
+import { type ByteImage, resize } from '../data/resize.ts'
 
-export interface PictureInput {
+export interface GreySquare {
   /** `size * size` bytes. */
   readonly pixels: Uint8Array
   /** Whether the border is light, as in a photograph on white: such a picture needs `invert`. */
   readonly lightBackground: boolean
 }
 
-export interface PictureOptions {
+export interface GreySquareOptions {
   /** Whether to invert the picture, for dark objects on a light background. */
   readonly invert?: boolean
   /** Pixels per side. */
   readonly size: number
 }
 
-export function pictureInput(image: PngImage, { invert = false, size }: PictureOptions): PictureInput {
+export function greySquare(image: ByteImage, { invert = false, size }: GreySquareOptions): GreySquare {
   const scale = size / Math.max(image.width, image.height)
   const width = Math.max(1, Math.round(image.width * scale))
   const height = Math.max(1, Math.round(image.height * scale))
@@ -32,7 +31,7 @@ export function pictureInput(image: PngImage, { invert = false, size }: PictureO
 }
 
 /** The luma of ITU-R BT.601. Transparent pixels become black, after inversion. */
-function greyOf({ data, channels, width, height }: PngImage, invert: boolean): Uint8Array {
+function greyOf({ data, channels, width, height }: ByteImage, invert: boolean): Uint8Array {
   const grey = new Uint8Array(width * height)
   const colour = channels >= 3
   const opaque = channels === 1 || channels === 3
