@@ -6,22 +6,10 @@ import type { Device } from '../gpu/device.ts'
 import { isDevice } from '../gpu/webgpu-device.ts'
 import { type Shape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
-import { flatten, type NestedNumbers, nestedShape } from '../operators/tensor.ts'
+import { type FlatNumbers, flatten, type NestedNumbers, nestedShape } from '../operators/tensor.ts'
 import { aList, anArray, anything, checkOptions, countFrom1, type Kind, required } from '../options.ts'
 import { ArrayDataset, type ArrayTargets, allocateArrays } from './array-dataset.ts'
 import { classNumbers } from './contract.ts'
-
-/** Flat numbers of any type, except 64-bit whole ones. */
-export type FlatNumbers =
-  | Float32Array
-  | Float64Array
-  | Uint8Array
-  | Uint8ClampedArray
-  | Uint16Array
-  | Uint32Array
-  | Int8Array
-  | Int16Array
-  | Int32Array
 
 /** Examples and their targets on the host. */
 export interface ArraysSpec {

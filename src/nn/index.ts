@@ -3,7 +3,7 @@
  * @module
  */
 
-export type { Random } from '../random.ts'
+export { Random } from '../random.ts'
 export type { EarlyStoppingOptions, PlateauOptions, WatchOptions } from './callbacks.ts'
 export { earlyStopping, reduceLROnPlateau } from './callbacks.ts'
 export { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
