@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises'
 import { encode } from 'fast-png'
 import { data, loadFashionMnist, nn, open } from 'weftgrad/node'
 
-const epochs = Number(process.env.EPOCHS ?? 5)
+const epochs = Number(process.env.EPOCHS ?? 3)
 const file = process.argv[2] ?? 'autoencoder.png'
 await open()
 const { train, test } = await loadFashionMnist()

@@ -4,7 +4,7 @@
  */
 import { data, div, gather, mean, nn, open, type Tensor, tensor, toF32 } from 'weftgrad/node'
 
-const epochs = Number(process.env.EPOCHS ?? 3)
+const epochs = Number(process.env.EPOCHS ?? 2)
 const batch = 64
 const device = await open()
 const { train, test } = await data.fashionMnist(device)
@@ -28,7 +28,7 @@ const optimizer = [
   { weights: /^conv/, optimizer: nn.sgd({ learningRate: nn.cosineRate(0.05), momentum: 0.9, globalClipNorm: 1 }) },
   {
     weights: /^logits/,
-    optimizer: nn.adam({ learningRate: nn.stepRate(1e-3, { every: 2 * stepsPerEpoch }), clipNorm: 1 }),
+    optimizer: nn.adam({ learningRate: nn.stepRate(1e-3, { every: stepsPerEpoch }), clipNorm: 1 }),
   },
 ]
 const crossentropy = nn.sparseCategoricalCrossentropy()

@@ -5,8 +5,8 @@
 import { data, nn, open } from 'weftgrad/node'
 import { shapeNames, shapePictures } from './data/shapes.ts'
 
-const epochs = Number(process.env.EPOCHS ?? 6)
-const count = Number(process.env.COUNT ?? 4000)
+const epochs = Number(process.env.EPOCHS ?? 4)
+const count = Number(process.env.COUNT ?? 3000)
 const device = await open()
 
 function shapes(howMany: number, seed: number) {

@@ -5,12 +5,14 @@
 import { add, mean, mul, nn, open, slice, type Tensor, tensor } from 'weftgrad/node'
 import { shapeNames, shapePictures } from './data/shapes.ts'
 
-const steps = Number(process.env.STEPS ?? 800)
+const steps = Number(process.env.STEPS ?? 500)
 const [side, batch, classes] = [32, 64, shapeNames.length]
 
 const net = new nn.Wiring()
 const body = [16, 32, 64].flatMap((filters) => [
-  nn.conv2d(filters, 3, { padding: 'same', activation: 'relu' }),
+  nn.conv2d(filters, 3, { padding: 'same', useBias: false }),
+  nn.batchNormalization({ momentum: 0.9 }),
+  nn.activation('relu'),
   nn.maxPooling2d(),
 ])
 const features = net.chain(net.input, ...body, nn.flatten(), nn.dense(64, { activation: 'relu' }))
@@ -24,10 +26,10 @@ function loss({ x, labels, sizes }: Inputs, training: nn.ModelCall): Tensor {
   const output = model.call(x, training)
   const ofClass = mean(crossentropy.rows(slice(output, [0, 0], [batch, classes]), labels))
   const ofSize = mean(squaredError.rows(slice(output, [0, classes], [batch, 1]), sizes))
-  return add(ofClass, mul(ofSize, 100)) // sizes are shares of the side: their squared errors are small
+  return add(ofClass, mul(ofSize, 10)) // sizes are shares of the side: their squared errors are small
 }
 await open()
-const optimizer = nn.adam({ learningRate: nn.cosineRate(2e-3, { warmupSteps: 50 }) })
+const optimizer = nn.adam({ learningRate: nn.cosineRate(1e-3) })
 const step = nn.trainStep(model, loss, optimizer, { steps })
 
 const scaled = (bytes: Uint8Array) => Float32Array.from(bytes, (byte) => byte / 255)

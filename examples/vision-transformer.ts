@@ -4,8 +4,8 @@
  */
 import { add, data, gelu, nn, open } from 'weftgrad/node'
 
-const epochs = Number(process.env.EPOCHS ?? 10)
-const [patch, width, heads, depth] = [4, 48, 4, 3]
+const epochs = Number(process.env.EPOCHS ?? 8)
+const [patch, width, heads, depth] = [7, 64, 4, 2]
 const side = 28 / patch
 
 /** Adds a trained vector to each position, so that attention knows where a patch is. */
@@ -45,7 +45,7 @@ console.log(`${model.parameterCount} parameters`)
 const device = await open()
 const { train, test } = await data.fashionMnist(device)
 await nn.fit(model, train, {
-  ...{ epochs, batchSize: 64, validationSplit: 0.1 },
+  ...{ epochs, batchSize: 128, validationSplit: 0.1 },
   optimizer: nn.adamw({ learningRate: nn.cosineRate(2e-3, { warmupSteps: 200 }), weightDecay: 1e-2 }),
   callbacks: {
     onEpochEnd: ({ epoch, loss, validationAccuracy = 0, seconds }) =>

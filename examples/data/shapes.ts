@@ -1,4 +1,4 @@
-/** Pictures of coloured shapes, each in its own colour and on its own background, anywhere and of any size: data to try networks on. */
+/** Pictures of bright shapes on dark backgrounds, of any colour and size, anywhere: data to try networks on. */
 import { nn } from 'weftgrad/node'
 
 /** A shape is where its function is true; it lies within -1 to 1 of its centre. */
@@ -23,17 +23,17 @@ export function shapePictures(count: number, side: number, seed: number) {
   const images = new Uint8Array(count * side * side * 3)
   const labels = Uint8Array.from({ length: count }, () => Math.floor(random() * shapeNames.length))
   const sizes = Float32Array.from({ length: count }, () => 0.15 + 0.3 * random())
-  const color = () => [random(), random(), random()].map((part) => 40 + 170 * part)
+  const color = (least: number) => [random(), random(), random()].map((part) => least + 90 * part)
   labels.forEach((label, i) => {
     const isInside = Object.values(shapes)[label]
     const radius = (sizes[i] ?? 0) * side
     const [cx, cy] = [radius + random() * (side - 2 * radius), radius + random() * (side - 2 * radius)]
-    const [front, back] = [color(), color()]
+    const [front, back] = [color(130), color(10)]
     for (let pixel = 0; pixel < side * side; pixel++) {
       const [u, v] = [((pixel % side) + 0.5 - cx) / radius, (Math.floor(pixel / side) + 0.5 - cy) / radius]
       const own = isInside?.(u, v) ? front : back
       own.forEach((part, c) => {
-        images[(i * side * side + pixel) * 3 + c] = part + 40 * random()
+        images[(i * side * side + pixel) * 3 + c] = part + 30 * random()
       })
     }
   })
