@@ -28,10 +28,13 @@ const model = nn.sequential('autoencoder', shape, [
   nn.conv2d(1, 3, { padding: 'same', activation: 'sigmoid' }),
 ])
 const loss = nn.meanSquaredError()
-const callbacks = {
-  onEpochEnd: (logs: nn.EpochLogs) => console.log(`epoch ${logs.epoch}: loss ${logs.loss.toFixed(4)}`),
-}
-await nn.fit(model, images, { loss, optimizer: nn.adam(), epochs, batchSize: 128, callbacks })
+await nn.fit(model, images, {
+  loss,
+  optimizer: nn.adam(),
+  epochs,
+  batchSize: 128,
+  callbacks: { onEpochEnd: console.log },
+})
 const scores = await nn.evaluate(model, testImages, { loss })
 console.log(`test mean squared error ${scores.loss.toFixed(4)}`)
 

@@ -2,7 +2,7 @@
  * A training loop of its own on Fashion-MNIST: one optimizer for the convolutions and one for the dense layer, each with a
  * schedule, gradients clipped. Run it: `node --import ./scripts/tsx.mjs examples/own-loop.ts`
  */
-import { data, div, gather, mean, nn, open, type Tensor, tensor, toF32 } from 'weftgrad/node'
+import { data, mean, nn, open, type Tensor, tensor } from 'weftgrad/node'
 
 const epochs = Number(process.env.EPOCHS ?? 2)
 const batch = 64
@@ -33,10 +33,12 @@ const optimizer = [
 ]
 const crossentropy = nn.sparseCategoricalCrossentropy()
 
+const firstStep = tensor([0, 0, 0, 0], [4], 'u32') // each run gets the rows of one step
+
 /** The loss of a batch, from the numbers of its images: these are on the device already. */
 function loss({ rows }: { readonly rows: Tensor }, training: nn.ModelCall): Tensor {
-  const x = div(toF32(gather(train.images, rows)), 255)
-  return mean(crossentropy.rows(model.call(x, training), gather(train.labels, rows)))
+  const { x, target } = train.batch({ batch, tensor: rows }, firstStep, model.inputShape)
+  return mean(crossentropy.rows(model.call(x, training), target))
 }
 const step = nn.trainStep(model, loss, optimizer, { steps })
 const random = new nn.Random(1, 'order')

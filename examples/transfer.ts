@@ -2,7 +2,7 @@
  * Classifies pictures of its own by transfer: VGG16's features, computed once, and a small network trained on them.
  * Run it: `node --import ./scripts/tsx.mjs examples/transfer.ts FOLDER [WEIGHTS]`
  */
-import { data, gather, nn, open, tensor, toF32, weights } from 'weftgrad/node'
+import { data, nn, open, toF32, weights } from 'weftgrad/node'
 
 const [, , folder, given] = process.argv
 if (folder === undefined) throw new Error('usage: transfer.ts FOLDER [WEIGHTS]')
@@ -16,8 +16,7 @@ await weights.loadWeights(base, device, await weights.open(path))
 
 /** The features of a set's pictures, with their classes. */
 async function features(set: data.ImageDataset) {
-  const pictures = toF32(gather(set.images, tensor(set.indices, [set.count], 'u32')))
-  const x = await nn.predict(base, nn.preprocessInput(pictures, 'caffe'))
+  const x = await nn.predict(base, nn.preprocessInput(toF32(set.images), 'caffe'))
   return data.arrays({ x, shape: base.outputShape, y: set.labelsOf(), classes: set.classes })
 }
 const sets = await data.imageFolder(folder, { size, channels: 3, split: 0.2, seed: 1 })

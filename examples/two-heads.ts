@@ -16,7 +16,9 @@ const body = [16, 32, 64].flatMap((filters) => [
   nn.maxPooling2d(),
 ])
 const features = net.chain(net.input, ...body, nn.flatten(), nn.dense(64, { activation: 'relu' }))
-const heads = [nn.dense('class', classes), nn.dense('size', 1)].map((head) => net.chain(features, head))
+const heads = [nn.dense('class', classes), nn.dense('size', 1, { activation: 'sigmoid' })].map((head) =>
+  net.chain(features, head),
+)
 net.merge(nn.concatenate(), ...heads) // a model has one output: the heads side by side
 const model = net.model('two-heads', [side, side, 3])
 
@@ -26,7 +28,7 @@ function loss({ x, labels, sizes }: Inputs, training: nn.ModelCall): Tensor {
   const output = model.call(x, training)
   const ofClass = mean(crossentropy.rows(slice(output, [0, 0], [batch, classes]), labels))
   const ofSize = mean(squaredError.rows(slice(output, [0, classes], [batch, 1]), sizes))
-  return add(ofClass, mul(ofSize, 10)) // sizes are shares of the side: their squared errors are small
+  return add(ofClass, mul(ofSize, 5)) // sizes are shares of the side: their squared errors are small
 }
 await open()
 const optimizer = nn.adam({ learningRate: nn.cosineRate(1e-3) })
