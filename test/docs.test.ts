@@ -57,6 +57,20 @@ describe('the documentation', () => {
     expect(deadLinks('README.md', planted)).toEqual(['docs/none.md', 'docs/none.png', 'README.md#none'])
   })
 
+  test('is in the package, with everything that it links to', () => {
+    const { files } = JSON.parse(textOf('package.json'))
+    // npm always packs these.
+    const packed: string[] = [...files, 'README.md', 'LICENSE', 'package.json']
+    const isPacked = (path: string): boolean => packed.some((entry) => path === entry || path.startsWith(`${entry}/`))
+    const links = pages.flatMap((page) =>
+      targetsOf(textOf(page))
+        .filter((target) => !/^(https?:|#)/.test(target))
+        .map((target) => join(dirname(page), target.split('#')[0] ?? '')),
+    )
+    expect(links).toContain('examples/own-loop.ts')
+    expect([...pages, ...links].filter((path) => !isPacked(path))).toEqual([])
+  })
+
   test('names only npm scripts that package.json has', () => {
     const { scripts } = JSON.parse(textOf('package.json'))
     const named = pages.flatMap((page) => [...textOf(page).matchAll(/npm run ([\w:-]+)/g)].map(([, name]) => name))

@@ -69,7 +69,14 @@ export function arrays(spec: ArraysSpec): ArrayDataset {
   const weights = sampleWeight && floats(sampleWeight, 'sampleWeight', 1)
   const negative = weights?.findIndex((weight) => weight < 0) ?? -1
   if (negative >= 0) throw new WeftgradError('data', `Example ${negative} has a negative weight.`)
-  const layout = { count, shape: x.shape, targets: y.targets, isWeighted: weights !== undefined, isOwnTarget, blockBytes }
+  const layout = {
+    count,
+    shape: x.shape,
+    targets: y.targets,
+    isWeighted: weights !== undefined,
+    isOwnTarget,
+    blockBytes,
+  }
   const resident = allocateArrays(device, layout)
   resident.examples.write(0, x.numbers)
   if (y.numbers !== undefined) resident.targetRows.write(0, y.numbers)
