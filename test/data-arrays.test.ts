@@ -106,7 +106,10 @@ describe('arrays', () => {
     const { x: own, target } = await secondBatch(set)
     expect(own).toEqual([160, 180, 200, 220, 0, 20, 40, 60])
     expect(target).toEqual(own)
-    const { target: traced } = set.batch({ batch: 1, tensor: tensor([0], [1], 'u32') }, tensor([0, 0, 0, 0], [4], 'u32'))
+    const { target: traced } = set.batch(
+      { batch: 1, tensor: tensor([0], [1], 'u32') },
+      tensor([0, 0, 0, 0], [4], 'u32'),
+    )
     expect(traced.shape).toEqual([1, 2, 2])
     set.dispose()
     expect(device().memory().liveBytes).toBe(before + 2 * once)

@@ -118,8 +118,9 @@ describe('the README', () => {
   })
 
   test('shows programs that are examples word for word', () => {
+    const programs = filesBelow('examples').filter((path) => path.endsWith('.ts'))
     const blocks = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code)
-    const regions = filesBelow('examples').flatMap((path) => {
+    const regions = programs.flatMap((path) => {
       const [, region] = /^\/\/ #region readme\n(.*)^\/\/ #endregion readme$/ms.exec(textOf(path)) ?? []
       return region ?? []
     })
