@@ -32,6 +32,6 @@ export type { CandidateResult, TunedKernel, TuneOptions, TuningResult } from './
 export { tune } from './graph/tuning/tuning.ts'
 export * as nn from './nn/index.ts'
 export * from './operators/index.ts'
-export type { DType, NestedNumbers, Shape } from './operators/tensor.ts'
+export type { DType, FlatNumbers, NestedNumbers, Shape } from './operators/tensor.ts'
 export { KeptTensor, Tensor, tensor } from './operators/tensor.ts'
 export * as weights from './weights/index.ts'

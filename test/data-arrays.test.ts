@@ -95,6 +95,26 @@ describe('arrays', () => {
     expect(await secondBatch(parts)).toEqual(await secondBatch(whole))
   })
 
+  it('are their own targets, stored once, if targets are the very same array', async () => {
+    const before = device().memory().liveBytes
+    const x = Uint8Array.from({ length: 12 }, (_, i) => 20 * i)
+    const set = make({ x, shape: [2, 2], y: x })
+    const once = device().memory().liveBytes - before
+    using copied = make({ x, shape: [2, 2], y: Float32Array.from(x) })
+    expect(set.classes ?? copied.classes).toBeUndefined()
+    expect(device().memory().liveBytes - before).toBe(3 * once)
+    const { x: own, target } = await secondBatch(set)
+    expect(own).toEqual([160, 180, 200, 220, 0, 20, 40, 60])
+    expect(target).toEqual(own)
+    const { target: traced } = set.batch(
+      { batch: 1, tensor: tensor([0], [1], 'u32') },
+      tensor([0, 0, 0, 0], [4], 'u32'),
+    )
+    expect(traced.shape).toEqual([1, 2, 2])
+    set.dispose()
+    expect(device().memory().liveBytes).toBe(before + 2 * once)
+  })
+
   it('train a model on classes', async () => {
     const random = new Random(2, 'points')
     const x = Float32Array.from({ length: 400 }, () => random.uniform() - 0.5)

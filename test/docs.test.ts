@@ -57,6 +57,20 @@ describe('the documentation', () => {
     expect(deadLinks('README.md', planted)).toEqual(['docs/none.md', 'docs/none.png', 'README.md#none'])
   })
 
+  test('is in the package, with everything that it links to', () => {
+    const { files } = JSON.parse(textOf('package.json'))
+    // npm always packs these.
+    const packed: string[] = [...files, 'README.md', 'LICENSE', 'package.json']
+    const isPacked = (path: string): boolean => packed.some((entry) => path === entry || path.startsWith(`${entry}/`))
+    const links = pages.flatMap((page) =>
+      targetsOf(textOf(page))
+        .filter((target) => !/^(https?:|#)/.test(target))
+        .map((target) => join(dirname(page), target.split('#')[0] ?? '')),
+    )
+    expect(links).toContain('examples/own-loop.ts')
+    expect([...pages, ...links].filter((path) => !isPacked(path))).toEqual([])
+  })
+
   test('names only npm scripts that package.json has', () => {
     const { scripts } = JSON.parse(textOf('package.json'))
     const named = pages.flatMap((page) => [...textOf(page).matchAll(/npm run ([\w:-]+)/g)].map(([, name]) => name))
@@ -104,8 +118,9 @@ describe('the README', () => {
   })
 
   test('shows programs that are examples word for word', () => {
+    const programs = filesBelow('examples').filter((path) => path.endsWith('.ts'))
     const blocks = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code)
-    const regions = filesBelow('examples').flatMap((path) => {
+    const regions = programs.flatMap((path) => {
       const [, region] = /^\/\/ #region readme\n(.*)^\/\/ #endregion readme$/ms.exec(textOf(path)) ?? []
       return region ?? []
     })

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Dataset } from '../src/data/contract.ts'
 import type { EpochLogs, FitOptions, TrainingCheckpoint } from '../src/nn/contract.ts'
 import { nn } from '../src/node.ts'
-import { abs, mean, sub } from '../src/operators/index.ts'
+import { abs, mean, reshape, slice, sub } from '../src/operators/index.ts'
 import type { Tensor } from '../src/operators/tensor.ts'
 import { Random } from '../src/random.ts'
 import { useDevice } from './support/device.ts'
@@ -80,6 +80,11 @@ describe("a loss and metrics of one's own", () => {
       code: 'argument',
     })
     expect(await refused({ loss: (output) => mean(output) })).toMatchObject({ code: 'shape' })
+    const everyPair = (output: Tensor, target: Tensor): Tensor => sub(output, slice(reshape(target, [-1]), [0], [1]))
+    expect(await refused({ metrics: [everyPair] })).toMatchObject({
+      code: 'shape',
+      message: expect.stringMatching(/a target of \[\d, 2\]\. Bring both to one shape/),
+    })
     expect(await refused({ loss: nn.sparseCategoricalCrossentropy() })).toMatchObject({ code: 'argument' })
     expect(await refused({ monitor: 'accuracy' })).toMatchObject({
       code: 'argument',

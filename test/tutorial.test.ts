@@ -132,8 +132,8 @@ afterAll(() => rm(scratch, { recursive: true, force: true }))
 const programFile = (page: string): string => join(scratch, page.replace(/\.md$/, '.mts'))
 
 describe('the tutorial', () => {
-  test('has four chapters', () => {
-    expect(chapters).toHaveLength(4)
+  test('has six chapters', () => {
+    expect(chapters).toHaveLength(6)
   })
 
   test('type-checks as strictly as the sources', () => {

@@ -28,6 +28,8 @@ export interface ArrayLayout {
   readonly targets: ArrayTargets
   /** Whether examples have weights. */
   readonly isWeighted?: boolean
+  /** Whether each example is its own target. */
+  readonly isOwnTarget?: boolean
   readonly blockBytes?: number | undefined
 }
 
@@ -43,7 +45,7 @@ export interface ArrayResident extends ArrayLayout {
 
 /** The memory of a data set, all zeros but for class numbers. Throws WeftgradError 'limit', 'data' for names that do not fit. */
 export function allocateArrays(device: Device, layout: ArrayLayout): ArrayResident {
-  const { count, shape, targets, isWeighted = false, blockBytes } = layout
+  const { count, shape, targets, isWeighted = false, isOwnTarget = false, blockBytes } = layout
   if ('labels' in targets) checkNames('classNames', targets.classNames, targets.classes)
   const made: Rows[] = []
   const rows = (label: string, width: number, dtype: RowsSpec['dtype']): Rows => {
@@ -55,7 +57,7 @@ export function allocateArrays(device: Device, layout: ArrayLayout): ArrayReside
     const examples = rows('data set examples', elementCount(shape), 'f32')
     const isLabelled = 'labels' in targets
     const width = isLabelled ? 1 : elementCount(targets.shape)
-    const targetRows = rows('data set targets', width, isLabelled ? 'u32' : 'f32')
+    const targetRows = isOwnTarget ? examples : rows('data set targets', width, isLabelled ? 'u32' : 'f32')
     if (isLabelled) targetRows.write(0, targets.labels)
     const weights = isWeighted ? rows('data set weights', 1, 'f32') : undefined
     return { ...layout, device, examples, targetRows, weights }

@@ -6,22 +6,10 @@ import type { Device } from '../gpu/device.ts'
 import { isDevice } from '../gpu/webgpu-device.ts'
 import { type Shape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
-import { flatten, type NestedNumbers, nestedShape } from '../operators/tensor.ts'
+import { type FlatNumbers, flatten, type NestedNumbers, nestedShape } from '../operators/tensor.ts'
 import { aList, anArray, anything, checkOptions, countFrom1, type Kind, required } from '../options.ts'
 import { ArrayDataset, type ArrayTargets, allocateArrays } from './array-dataset.ts'
 import { classNumbers } from './contract.ts'
-
-/** Flat numbers of any type, except 64-bit whole ones. */
-export type FlatNumbers =
-  | Float32Array
-  | Float64Array
-  | Uint8Array
-  | Uint8ClampedArray
-  | Uint16Array
-  | Uint32Array
-  | Int8Array
-  | Int16Array
-  | Int32Array
 
 /** Examples and their targets on the host. */
 export interface ArraysSpec {
@@ -34,7 +22,8 @@ export interface ArraysSpec {
   readonly shape?: Shape | undefined
   /**
    * The targets. Class numbers, if they are in a typed array of whole numbers, or `classes` or `classNames` are given;
-   * otherwise numbers, one or more for each example.
+   * otherwise numbers, one or more for each example. The very array of `x` makes each example its own target, as an
+   * autoencoder needs it, and is stored once.
    */
   readonly y: FlatNumbers | readonly NestedNumbers[]
   /** The shape of one example's numbers as a target: by default [] if there is one for each example, else [n]. */
@@ -73,13 +62,21 @@ export function arrays(spec: ArraysSpec): ArrayDataset {
   const { sampleWeight, blockBytes, device = currentDevice() } = spec
   const x = examplesOf(spec)
   const count = x.numbers.length / elementCount(x.shape)
-  const y = targetsOf(spec, count)
+  const isOwnTarget = spec.y === spec.x
+  const y: Targets = isOwnTarget ? { targets: { shape: x.shape } } : targetsOf(spec, count)
   if (sampleWeight !== undefined && sampleWeight.length !== count)
     throw new WeftgradError('shape', `There are ${sampleWeight.length} weights for ${count} examples.`)
   const weights = sampleWeight && floats(sampleWeight, 'sampleWeight', 1)
   const negative = weights?.findIndex((weight) => weight < 0) ?? -1
   if (negative >= 0) throw new WeftgradError('data', `Example ${negative} has a negative weight.`)
-  const layout = { count, shape: x.shape, targets: y.targets, isWeighted: weights !== undefined, blockBytes }
+  const layout = {
+    count,
+    shape: x.shape,
+    targets: y.targets,
+    isWeighted: weights !== undefined,
+    isOwnTarget,
+    blockBytes,
+  }
   const resident = allocateArrays(device, layout)
   resident.examples.write(0, x.numbers)
   if (y.numbers !== undefined) resident.targetRows.write(0, y.numbers)
@@ -102,11 +99,14 @@ function examplesOf({ x, shape }: ArraysSpec): { readonly numbers: Float32Array;
   return { numbers: floats(flat.numbers, 'x', width), shape: own }
 }
 
+interface Targets {
+  readonly targets: ArrayTargets
+  /** Absent for class numbers, and for examples that are their own targets. */
+  readonly numbers?: Float32Array
+}
+
 /** Targets of `count` examples: class numbers, or numbers with their shape. */
-function targetsOf(
-  { y, targetShape, classes, classNames }: ArraysSpec,
-  count: number,
-): { readonly targets: ArrayTargets; readonly numbers?: Float32Array } {
+function targetsOf({ y, targetShape, classes, classNames }: ArraysSpec, count: number): Targets {
   const flat = flattened(y)
   const width = flat.numbers.length / count
   const isWhole = ArrayBuffer.isView(y) && !(y instanceof Float32Array || y instanceof Float64Array)

@@ -3,7 +3,7 @@
  * @module
  */
 
-export type { Random } from '../random.ts'
+export { Random } from '../random.ts'
 export type { AugmentOptions } from './augment.ts'
 export { augment } from './augment.ts'
 export type { EarlyStoppingOptions, PlateauOptions, WatchOptions } from './callbacks.ts'

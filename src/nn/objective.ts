@@ -10,6 +10,7 @@
 import type { Batch, Dataset } from '../data/contract.ts'
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, DeviceBuffer } from '../gpu/device.ts'
+import { shapeText } from '../graph/node.ts'
 import type { Wanted } from '../graph/plan/plan.ts'
 import type { RecordKey } from '../kernels/training/state.ts'
 import { blockStarts, recordWidth } from '../kernels/training/state.ts'
@@ -33,7 +34,7 @@ export interface Metric {
   /** Whether larger values are better. False by default. */
   readonly higherIsBetter?: boolean | undefined
   /**
-   * Traces the numbers of each row: f32 [batch], or [batch, columns].
+   * Traces the numbers of each row: f32 [batch], or, with `value`, [batch, columns].
    * @throws WeftgradError 'shape' if output and target do not fit.
    */
   rows(output: Tensor, target: Tensor): Tensor
@@ -42,7 +43,7 @@ export interface Metric {
    * @internal
    */
   readonly isCounted?: boolean | undefined
-  /** The metric's value from the sums of each column over all rows. The mean of the first column by default. */
+  /** The metric's value from the sums of each column over all rows. The mean over the rows by default. */
   value?(sums: readonly number[], rows: number): number
 }
 
@@ -179,9 +180,13 @@ export function traceRows({ loss, metrics }: Objective, output: Tensor, batch: B
   const own = (metric: Metric | Loss): Tensor => {
     const numbers = metric.rows(metric.head === undefined ? output : beforeHead(output, metric.head), target)
     const [rows, columns] = numbers.shape
-    const isColumn = metric === loss ? columns === undefined : numbers.shape.length <= 2
-    if (numbers.dtype !== 'f32' || rows !== count || !isColumn)
-      throw new WeftgradError('shape', `${metric.name} gives ${numbers}, not one number for each of ${count} rows.`)
+    const mostColumns = metric === loss ? 0 : 'value' in metric ? Number.POSITIVE_INFINITY : 1
+    const isFlat = numbers.shape.length <= 2 && (columns ?? 0) <= mostColumns
+    if (numbers.dtype !== 'f32' || rows !== count || !isFlat)
+      throw new WeftgradError(
+        'shape',
+        `${metric.name} gives ${numbers}, not one number for each of ${count} rows, from an output of ${shapeText(output.shape)} and a target of ${shapeText(target.shape)}. Bring both to one shape, and average over other axes than the first.`,
+      )
     return numbers
   }
   let rows = own(loss)

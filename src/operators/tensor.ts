@@ -181,6 +181,18 @@ export function leaf(storage: Storage, type: TensorType): Value {
 /** A number, or arrays of numbers nested evenly: `[[1, 2], [3, 4]]`. */
 export type NestedNumbers = number | readonly NestedNumbers[]
 
+/** Flat numbers of any type, except 64-bit whole ones. */
+export type FlatNumbers =
+  | Float32Array
+  | Float64Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Uint16Array
+  | Uint32Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+
 /**
  * Makes a tensor from numbers: a single number, nested arrays (their nesting gives the shape), or flat numbers with a
  * shape. A Uint32Array gives u32, anything else f32 unless `dtype` says otherwise. The numbers are copied. They are
@@ -189,12 +201,12 @@ export type NestedNumbers = number | readonly NestedNumbers[]
  * positive whole number; 'argument' for u32 numbers that are not whole.
  */
 export function tensor(
-  numbers: NestedNumbers | Float32Array | Uint32Array,
+  numbers: NestedNumbers | FlatNumbers,
   shape?: Shape,
   dtype: 'f32' | 'u32' = numbers instanceof Uint32Array ? 'u32' : 'f32',
 ): Tensor {
-  const isTyped = numbers instanceof Float32Array || numbers instanceof Uint32Array
-  const flat = isTyped ? numbers : flatten(numbers)
+  const isTyped = ArrayBuffer.isView(numbers)
+  const flat: ArrayLike<number> = isTyped ? numbers : flatten(numbers)
   const own = shape ?? (isTyped ? [numbers.length] : nestedShape(numbers))
   const type: TensorType = { shape: [...own], dtype }
   if (own.some((extent) => !Number.isInteger(extent) || extent < 1))
@@ -204,7 +216,8 @@ export function tensor(
     )
   if (flat.length * 4 !== bytesOf(type))
     throw new WeftgradError('shape', `tensor: ${flat.length} numbers do not fill ${shapeText(own)}.`, { shape: own })
-  if (dtype === 'u32' && flat.some((x) => !Number.isInteger(x) || x < 0 || x > 0xffffffff))
+  const isCount = (x: number): boolean => Number.isInteger(x) && x >= 0 && x <= 0xffffffff
+  if (dtype === 'u32' && !Array.prototype.every.call(flat, isCount))
     throw new WeftgradError('argument', 'tensor: u32 takes whole numbers from 0 to 4294967295.')
   const data = dtype === 'u32' ? Uint32Array.from(flat) : Float32Array.from(flat)
   return new Tensor(leaf(new HostStorage(data), type))

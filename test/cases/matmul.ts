@@ -128,6 +128,40 @@ const matmulCases: readonly Case[] = [
   product('one matrix for every batch on the left', [4, 5], [3, 5, 6], {}, shared),
   product('one transposed matrix for every batch on the right', [3, 4, 5], [6, 5], { transposeB: true }, shared),
   product('one transposed matrix for every batch on the left', [5, 4], [2, 2, 5, 6], { transposeA: true }, shared),
+  product(
+    "attention's scores",
+    [2, 2, 7, 4],
+    [2, 2, 7, 4],
+    { transposeB: true },
+    {
+      bench: [
+        {
+          ...productBenchmark('matmul attention scores 256x49x12x49', 49, 12, 49),
+          shapes: [
+            [64, 4, 49, 12],
+            [64, 4, 49, 12],
+          ],
+        },
+      ],
+    },
+  ),
+  product(
+    "attention's values",
+    [2, 2, 7, 7],
+    [2, 2, 7, 4],
+    {},
+    {
+      bench: [
+        {
+          ...productBenchmark('matmul attention values 256x49x49x12', 49, 49, 12),
+          shapes: [
+            [64, 4, 49, 49],
+            [64, 4, 49, 12],
+          ],
+        },
+      ],
+    },
+  ),
   product('batches of 1', [1, 3, 4], [1, 4, 2]),
   product('batches of both operands broadcast', [3, 1, 3, 4], [1, 2, 4, 2], {}, stretched),
   product('batches of fewer axes on the right', [2, 3, 5, 4], [3, 4, 2], {}, shared),
