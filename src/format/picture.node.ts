@@ -4,10 +4,10 @@
  * upright, and colour profiles are ignored.
  */
 
-import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { WeftgradError } from '../errors.ts'
 import { exifOrientation, upright } from './exif.ts'
+import { readHostFile } from './host-file.node.ts'
 import { decodePng, type PngImage } from './png.ts'
 
 /** Text at the beginning of files, and where it stands. */
@@ -22,6 +22,8 @@ const kinds = Object.keys(signatures) as Kind[]
 
 /** 64 megapixels, as for PNG. */
 const mostPixels = 64 * 1024 * 1024
+/** The decoders have some hundred kilobytes. */
+const mostDecoderBytes = 16 * 2 ** 20
 
 /** Decodes the bytes of a picture of this kind. Throws whatever its decoder throws. */
 export type PictureDecoder = (bytes: Uint8Array, kind: Kind, source: string) => Promise<PngImage>
@@ -96,7 +98,7 @@ async function loadCodec(kind: 'jpeg' | 'webp'): Promise<LoadedCodec> {
   const { resolve } = createRequire(import.meta.url)
   const complaints: string[] = []
   const optionsFor = async (path: string): Promise<object> => {
-    const module = await WebAssembly.compile(await readFile(resolve(path)))
+    const module = await WebAssembly.compile(readHostFile(resolve(path), mostDecoderBytes))
     return {
       noInitialRun: true,
       instantiateWasm(imports: WebAssembly.Imports, done: (instance: WebAssembly.Instance) => void) {
