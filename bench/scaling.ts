@@ -120,7 +120,7 @@ function randomImages(device: Device): ImageDataset {
   return residentImages(device, { images, labels, height, width, channels, classes })
 }
 
-/** An epoch as `fit` trains it: it shuffles, compiles nothing anew, and reads the metrics at the end. */
+/** An epoch as `fit` trains it: it shuffles, reuses compiled kernels, and reads the metrics at the end. */
 class Epoch implements OpenSize {
   readonly maxRepeats = 1
   readonly #whole: ImageDataset

@@ -136,7 +136,7 @@ describe('arrays', () => {
     ['targets of another shape', 'shape', /need 12/, { targetShape: [4] }],
     ['a number that is missing', 'data', /x of example 1 holds NaN/, { x: Float32Array.of(1, 2, 3, Number.NaN, 5, 6) }],
     ['a number beyond float32', 'data', /y of example 2 holds 1e\+300/, { y: [1, 2, 1e300] }],
-    ['a class that there is not', 'data', /Example 1 has the label 2/, { y: [0, 2, 1], classes: 2 }],
+    ['a label without a class', 'data', /Example 1 has the label 2/, { y: [0, 2, 1], classes: 2 }],
     ['too few names', 'data', /classNames must be 3 strings/, { classes: 3, y: [0, 1, 2], classNames: ['a', 'b'] }],
     ['another number of weights', 'shape', /1 weights for 3/, { sampleWeight: [1] }],
     ['a negative weight', 'data', /Example 1 has a negative weight/, { sampleWeight: [1, -1, 1] }],

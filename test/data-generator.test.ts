@@ -138,7 +138,7 @@ describe('refused', () => {
     ],
     ['a target too many', 'shape', /2 numbers with 2/, [{ x: [1, 2], y: [0, 1] }]],
     ['an empty piece', 'shape', /0 numbers/, [{ x: [], y: [] }]],
-    ['a class that there is not', 'data', /label 4/, [{ x: [1, 2], y: [4] }]],
+    ['a label without a class', 'data', /label 4/, [{ x: [1, 2], y: [4] }]],
     ['what is no number', 'data', /x of example 0 holds NaN/, [{ x: [1, Number.NaN], y: [0] }]],
     ['something else', 'argument', /\{ x, y \}/, [[1, 2]]],
     ['nothing to iterate over', 'argument', /iterate/, undefined],

@@ -123,7 +123,7 @@ class CellReader {
     )
   }
 
-  /** The cells of a column. Throws 'argument' for one that there is not. */
+  /** The cells of a column. Throws 'argument' if there is no such column. */
   #column(name: string): { readonly line: number; readonly cell: string }[] {
     const { columns, rows } = this.#table
     const at = columns.indexOf(name)

@@ -5,6 +5,7 @@
  */
 
 import { WeftgradError } from '../errors.ts'
+import { type Kind, objectWith } from '../options.ts'
 
 /** The supported formats. `keras-h5` is Keras' HDF5 up to Keras 2, weights only or a whole model; `keras-3-h5` is Keras 3's `.weights.h5`. */
 export type WeightFormat = 'keras-h5' | 'keras-3-h5' | 'keras-archive' | 'tfjs-layers' | 'tfjs-graph' | 'safetensors'
@@ -57,6 +58,9 @@ export interface WeightFile {
   /** Closes the file and everything that was opened to read it. */
   close(): void
 }
+
+/** The kind of a file opened by `weights.open`. */
+export const anOpenFile: Kind = ['a file opened by `weights.open`', (value) => objectWith(value, 'read')]
 
 /** Whether an entry is a count or a random state that Keras stores among the weights, such as `iterations`. */
 export function isCounter({ dtype, shape }: WeightEntry): boolean {

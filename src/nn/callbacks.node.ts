@@ -1,14 +1,14 @@
 /** Callbacks for `fit` that write files. */
 
 import { appendLineDurable, writeFileAtomic } from '../format/atomic-write.node.ts'
-import { readHostFile } from '../format/host-file.node.ts'
+import { mostReadableBytes, readHostFile } from '../format/host-file.node.ts'
 import { aFlag, checkOptions } from '../options.ts'
 import { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 import type { Callbacks, EpochLogs, TrainingCheckpoint } from './contract.ts'
 
 /**
- * Writes the results of each epoch to a CSV file, a column for each; the first line has their names. A new training starts
- * the file again; with `append`, it goes on where a training that is resumed stopped.
+ * Writes the results of each epoch to a CSV file, a column for each; the first line has their names. Overwrites the file when
+ * training begins; with `append`, adds to it instead, for a resumed training.
  * @throws WeftgradError, in training, 'file' if the file cannot be written.
  */
 export function csvLog(path: string, options: { readonly append?: boolean } = {}): Callbacks {
@@ -33,13 +33,10 @@ export function checkpointFile(path: string): Callbacks {
   return { onCheckpoint: (checkpoint) => writeFileAtomic(path, encodeCheckpoint(checkpoint)) }
 }
 
-/** The most bytes that Node.js reads at once. */
-const mostBytes = 2 ** 31 - 1
-
 /**
  * Reads the checkpoint of a file that {@link checkpointFile} wrote.
  * @throws WeftgradError 'file' if it cannot be read, else as `decodeCheckpoint`.
  */
 export function readCheckpoint(path: string): TrainingCheckpoint {
-  return decodeCheckpoint(readHostFile(path, mostBytes), path)
+  return decodeCheckpoint(readHostFile(path, mostReadableBytes), path)
 }

@@ -37,7 +37,7 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callbacks {
   const values = watched('earlyStopping', watch)
   return {
     decide(history) {
-      const { wait } = waiting(values(history).slice(startFromEpoch), watch)
+      const wait = waiting(values(history).slice(startFromEpoch), watch)
       return { stop: wait > 0 && wait >= patience }
     },
   }
@@ -116,11 +116,11 @@ function improves(value: number, best: number | undefined, watch: WatchOptions):
 }
 
 /** The epochs in a row without improvement, at the end. */
-function waiting(values: readonly number[], watch: WatchOptions): { readonly wait: number } {
+function waiting(values: readonly number[], watch: WatchOptions): number {
   let [best, wait]: [number | undefined, number] = [undefined, 0]
   for (const value of values) {
     if (improves(value, best, watch)) [best, wait] = [value, 0]
     else wait++
   }
-  return { wait }
+  return wait
 }

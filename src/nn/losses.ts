@@ -105,7 +105,7 @@ export function categoricalCrossentropy(options: Pick<CrossentropyOptions, 'labe
         target.dtype === 'u32' && target.size * classes === output.size
           ? oneHot(target, classes)
           : sameSize('categoricalCrossentropy', output, target)
-      const smooth = labelSmoothing === 0 ? own : add(mul(own, 1 - labelSmoothing), labelSmoothing / classes)
+      const smooth = smoothed(own, labelSmoothing, classes)
       const flat = (x: Tensor): Tensor => reshape(x, [x.size / classes, classes])
       const rows = softmaxCrossEntropy(flat(output), flat(smooth), { reduction: 'none' })
       return rowMean(reshape(rows, output.shape.slice(0, -1)))
@@ -126,12 +126,16 @@ export function binaryCrossentropy(options: Pick<CrossentropyOptions, 'labelSmoo
     head: 'sigmoid',
     rows(output, target) {
       const own = sameSize('binaryCrossentropy', output, target)
-      const smooth = labelSmoothing === 0 ? own : add(mul(own, 1 - labelSmoothing), labelSmoothing / 2)
+      const smooth = smoothed(own, labelSmoothing, 2)
       const tail = log(add(1, exp(neg(abs(output)))))
       return rowMean(add(sub(maximum(output, 0), mul(output, smooth)), tail))
     },
   }
 }
+
+/** Probabilities of which a share is spread evenly over the classes. */
+const smoothed = (target: Tensor, share: number, classes: number): Tensor =>
+  share === 0 ? target : add(mul(target, 1 - share), share / classes)
 
 /** Mean of the squared differences over a row's numbers. Target: f32 in the output's shape. */
 export const meanSquaredError = (): Loss => ({

@@ -1,7 +1,7 @@
 /** Models in files. */
 
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
-import { readHostFile } from '../format/host-file.node.ts'
+import { mostReadableBytes, readHostFile } from '../format/host-file.node.ts'
 import { anObject, checkOptions } from '../options.ts'
 import type { Model } from './model.ts'
 import {
@@ -11,9 +11,6 @@ import {
   type EncodeModelOptions,
   encodeModel,
 } from './model-file.ts'
-
-/** The most bytes that Node.js reads at once. Such a model has half a billion parameters. */
-const mostBytes = 2 ** 31 - 1
 
 /**
  * Writes a model to a file, whole or not at all: its layers, weights, class names and description, as safetensors.
@@ -30,5 +27,5 @@ export async function saveModel(model: Model, path: string, options: EncodeModel
  */
 export async function loadModel(path: string, options: Omit<DecodeModelOptions, 'source'> = {}): Promise<DecodedModel> {
   checkOptions('loadModel', options, { customLayers: anObject })
-  return decodeModel(readHostFile(path, mostBytes), { ...options, source: path })
+  return decodeModel(readHostFile(path, mostReadableBytes), { ...options, source: path })
 }

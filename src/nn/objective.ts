@@ -71,12 +71,12 @@ export const aMetricList: Kind = [
 ]
 
 /** A loss from a value or a function. */
-export function lossOf(loss: Loss | RowFunction): Loss {
+function lossOf(loss: Loss | RowFunction): Loss {
   return typeof loss === 'function' ? { name: loss.name || 'loss', settings: loss.toString(), rows: loss } : loss
 }
 
 /** A metric from a value or a function. @throws WeftgradError 'argument' for a function without a name. */
-export function metricOf(metric: Metric | RowFunction): Metric {
+function metricOf(metric: Metric | RowFunction): Metric {
   if (typeof metric !== 'function') return metric
   if (metric.name === '')
     throw new WeftgradError(
@@ -193,8 +193,9 @@ export function traceRows({ loss, metrics }: Objective, output: Tensor, batch: B
   if (sampleWeight !== undefined) rows = mul(rows, sampleWeight)
   if (penalty !== undefined) rows = add(rows, penalty)
   const logits = beforeHead(output, 'softmax')
-  const isCounted = metrics.some((metric) => countsItself(metric, logits, target))
-  const blocks = metrics.filter((metric) => !countsItself(metric, logits, target)).map(own)
+  const others = metrics.filter((metric) => !countsItself(metric, logits, target))
+  const isCounted = others.length < metrics.length
+  const blocks = others.map(own)
   return {
     rows,
     metrics: blocks,

@@ -14,14 +14,14 @@ import type { VariantTable } from '../graph/plan/choice.ts'
 import { bytesOf } from '../graph/plan/plan.ts'
 import type { Program } from '../graph/run/program.ts'
 import { globalStepWord, stepRecordColumns, trainingStateWords } from '../kernels/training/state.ts'
-import { add, mean, mul, reshape, slice } from '../operators/index.ts'
+import { mean, reshape, slice } from '../operators/index.ts'
 import { DeviceStorage, leaf, storageOf, Tensor } from '../operators/tensor.ts'
 import { aNumber, anObject, checkOptions, checkValue, countFrom1, positive } from '../options.ts'
 import { u32Leaf } from './batch-order.ts'
 import type { ModelCall } from './model.ts'
-import { beforeHead, Model } from './model.ts'
+import { Model } from './model.ts'
 import type { Loss } from './objective.ts'
-import { aLossOrMetric } from './objective.ts'
+import { aLossOrMetric, traceRows } from './objective.ts'
 import type { Optimizer, OptimizerGroup } from './optimizers.ts'
 import { anOptimizer } from './optimizers.ts'
 import { Parameters, trainableOf, updatesOf } from './trainable.ts'
@@ -328,10 +328,8 @@ function lossOfInputs(trainable: Model | Parameters, loss: Loss): StepLoss {
   return ({ x, y, sampleWeight }, training) => {
     if (x === undefined || y === undefined)
       throw new WeftgradError('argument', `trainStep: ${loss.name} takes inputs { x, y }.`)
-    const output = trainable.call(x, training)
-    const rows = loss.rows(loss.head === undefined ? output : beforeHead(output, loss.head), y)
-    const average = mean(sampleWeight === undefined ? rows : mul(rows, sampleWeight))
-    const penalty = trainable.penalty()
-    return penalty === undefined ? average : add(average, penalty)
+    const batch = { x, target: y, ...(sampleWeight && { sampleWeight }) }
+    const { rows } = traceRows({ loss, metrics: [] }, trainable.call(x, training), batch, trainable.penalty())
+    return mean(rows)
   }
 }

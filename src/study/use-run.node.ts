@@ -42,7 +42,7 @@ export interface Predictions {
 const topCount = 3
 
 /**
- * Classifies pictures with a run's model, prepared as its task's images are. Those that cannot be read are told apart.
+ * Classifies pictures with a run's model, prepared as its task's images are. Returns unreadable ones separately.
  * @throws WeftgradError 'file' or 'format' for a folder without a trained model, 'argument' for `invert` on pictures that cannot
  * be inverted.
  */

@@ -47,7 +47,7 @@ const topCount = 5
 const lastLayer = 'predictions'
 
 /**
- * Classifies pictures, stretched to the network's usual size. Those that cannot be read are told apart.
+ * Classifies pictures, stretched to the network's usual size. Returns unreadable ones separately.
  * @throws WeftgradError 'fetch', with `areWeightsMissing`, that says in one line which files are missing and where to put them;
  * 'file', 'format', 'mismatch' and 'data' for weights of another network or without the classifier, or another list of names.
  */

@@ -250,12 +250,12 @@ class DescriptionReader {
     const settings: Record<string, unknown> = {}
     for (const [key, value] of Object.entries(config)) {
       if (value === null || value === undefined || isWithoutEffect(key)) continue
-      const only = onlyValue(className, key)
-      if (only === undefined)
+      const accepts = withoutChoice(className, key)
+      if (accepts === undefined)
         settings[className === 'LeakyReLU' && key === 'alpha' ? 'negative_slope' : key] = key.endsWith('activation')
           ? activationName(value)
           : value
-      else if (JSON.stringify(value) !== JSON.stringify(only.value) && !only.also?.(value))
+      else if (!accepts.test(JSON.stringify(value)))
         throw this.refused(`its layer '${name}' (${className}) has ${key} ${JSON.stringify(value)}`)
     }
     return settings
@@ -299,21 +299,16 @@ const withoutEffect: ReadonlySet<string> = new Set([
   ...['quantization_config', 'flash_attention', 'autocast', 'supports_masking', 'optional', 'implementation', 'init'],
 ])
 
-/** A setting that weftgrad's layers do not have, with the value that they stand for. */
-function onlyValue(
-  className: string,
-  key: string,
-): { readonly value: unknown; readonly also?: (value: unknown) => boolean } | undefined {
-  if (key === 'data_format') return { value: 'channels_last' }
-  if (key === 'axis' && className !== 'Concatenate')
-    // The last axis, counted from either end: only pictures have four.
-    return { value: -1, also: (axis) => JSON.stringify(axis).match(/^\[?(-1|[1-4])\]?$/) !== null }
-  const values: Readonly<Record<string, unknown>> = { rms_scaling: false, output_padding: null, use_causal_mask: false }
-  if (key in values) return { value: values[key] }
-  if (className === 'Normalization' && key === 'invert') return { value: false }
-  if (key === 'groups' && className !== 'GroupNormalization' && className !== 'Conv2D') return { value: 1 }
-  if (key === 'dilation_rate' && className === 'Conv2DTranspose')
-    return { value: 1, also: (rate) => JSON.stringify(rate) === '[1,1]' }
+/** For a setting that weftgrad's layers do not have: the JSON of the values that they stand for. */
+function withoutChoice(className: string, key: string): RegExp | undefined {
+  if (key === 'data_format') return /^"channels_last"$/
+  // The last axis, counted from either end: only pictures have four.
+  if (key === 'axis' && className !== 'Concatenate') return /^\[?(-1|[1-4])\]?$/
+  if (key === 'rms_scaling' || key === 'use_causal_mask') return /^false$/
+  if (key === 'output_padding') return /^null$/
+  if (className === 'Normalization' && key === 'invert') return /^false$/
+  if (key === 'groups' && className !== 'GroupNormalization' && className !== 'Conv2D') return /^1$/
+  if (key === 'dilation_rate' && className === 'Conv2DTranspose') return /^(1|\[1,1\])$/
   return undefined
 }
 

@@ -1,10 +1,10 @@
 /** Loads the layers of a weights file that have a model's names and shapes, and leaves the others as they are. */
 
 import { WeftgradError } from '../errors.ts'
-import type { WeightFile } from '../format/weight-file.ts'
+import { anOpenFile, type WeightFile } from '../format/weight-file.ts'
 import type { Model } from '../nn/model.ts'
 import { checkNumbers, type WeightMatch, type WeightNumbers } from '../nn/model-weights.ts'
-import { checkValue, objectWith } from '../options.ts'
+import { checkValue } from '../options.ts'
 import { matchedEntries } from './load.ts'
 import { groupsByName, withoutCounters } from './names.ts'
 
@@ -15,8 +15,7 @@ import { groupsByName, withoutCounters } from './names.ts'
  * model is unchanged then.
  */
 export async function loadWeightsByName(model: Model, file: WeightFile): Promise<WeightMatch> {
-  const opened = ['a file opened by `weights.open`', (value: unknown) => objectWith(value, 'read')] as const
-  checkValue('loadWeightsByName: the file', file, opened)
+  checkValue('loadWeightsByName: the file', file, anOpenFile)
   if (model.source !== model)
     throw new WeftgradError(
       'argument',

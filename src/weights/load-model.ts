@@ -1,13 +1,13 @@
 /** Builds the model that a file describes, with its weights. */
 
 import { WeftgradError } from '../errors.ts'
-import type { WeightFile } from '../format/weight-file.ts'
+import { anOpenFile, type WeightFile } from '../format/weight-file.ts'
 import { currentDevice } from '../gpu/current-device.ts'
 import type { Device } from '../gpu/device.ts'
 import { isDevice } from '../gpu/webgpu-device.ts'
 import type { Model } from '../nn/model.ts'
 import type { LoadProgress } from '../nn/model-weights.ts'
-import { aFunction, aList, anObject, checkOptions, checkValue, objectWith } from '../options.ts'
+import { aFunction, aList, anObject, checkOptions, checkValue } from '../options.ts'
 import type { KerasModelOptions } from './keras-model.ts'
 import { kerasModel } from './keras-model.ts'
 import { loadWeights } from './load.ts'
@@ -28,7 +28,7 @@ export interface LoadModelOptions extends KerasModelOptions {
  * description; else as `loadWeights`.
  */
 export async function loadModel(file: WeightFile, options: LoadModelOptions = {}): Promise<Model> {
-  checkValue('loadModel: the file', file, ['a file opened by `weights.open`', (opened) => objectWith(opened, 'read')])
+  checkValue('loadModel: the file', file, anOpenFile)
   const kinds = { device: ['a device', isDevice] as const, onProgress: aFunction }
   const given = checkOptions('loadModel', options, { ...kinds, inputShape: aList, customLayers: anObject })
   const { device = currentDevice(), onProgress, ...building } = given

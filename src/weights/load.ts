@@ -7,12 +7,12 @@
  */
 
 import { WeftgradError } from '../errors.ts'
-import { isReadable, type WeightEntry, type WeightFile, type WeightGroup } from '../format/weight-file.ts'
+import { anOpenFile, isReadable, type WeightEntry, type WeightFile, type WeightGroup } from '../format/weight-file.ts'
 import type { Device } from '../gpu/device.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import type { Model, PlacedLayer } from '../nn/model.ts'
 import type { LoadProgress, ModelWeight, ReadWeight } from '../nn/model-weights.ts'
-import { checkValue, objectWith } from '../options.ts'
+import { checkValue } from '../options.ts'
 import { groupsByName, isMadeUp, roleInName, withoutCounters } from './names.ts'
 import { guessAt, isDense } from './recognize.ts'
 import { isChain, kerasOrder } from './run-order.ts'
@@ -84,7 +84,7 @@ export async function loadWeights(
   file: WeightFile,
   onProgress?: (progress: LoadProgress) => void,
 ): Promise<WeightAssignment> {
-  checkValue('loadWeights: the file', file, ['a file opened by `weights.open`', (opened) => objectWith(opened, 'read')])
+  checkValue('loadWeights: the file', file, anOpenFile)
   const assignment = assignWeights(model.source, file)
   await model.load(device, assignment.read, onProgress)
   return assignment

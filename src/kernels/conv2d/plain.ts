@@ -40,6 +40,12 @@ export const conv2dSupports = /* @__PURE__ */ capabilities<Conv2dKey, Conv2dFeat
   halfKernel: false,
 })
 
+/** What kernels do that slide by one pixel over one group of channels; padding aside. */
+export const oneGroupByOne = {
+  ...{ strides: false, dilation: false, groups: false },
+  ...{ bias: true, activation: true, halfKernel: false },
+} as const
+
 /** Throws 'shape' unless every extent is a positive whole number. */
 export function checkConv(key: Conv2dKey): void {
   checkExtents('conv2d', key)

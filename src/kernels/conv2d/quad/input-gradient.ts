@@ -6,22 +6,12 @@ import { prefersSubgroups, quadWorkgroups } from '../../schedule/occupancy.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
 import { allOf, component, range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
-import { conv2dSupports } from '../plain.ts'
+import { conv2dSupports, oneGroupByOne } from '../plain.ts'
 import type { Conv2dPoolKey, Form, QuadTiling } from './quad.ts'
 import { deadCode, fits, flopsOf, mostTapNumbers, quadTilingOf } from './quad.ts'
 
-const supports = /* @__PURE__ */ conv2dSupports(
-  {
-    strides: false,
-    dilation: false,
-    padTop: true,
-    padLeft: true,
-    groups: false,
-    bias: true,
-    activation: true,
-    halfKernel: false,
-  },
-  (_, target) => prefersSubgroups(target),
+const supports = /* @__PURE__ */ conv2dSupports({ ...oneGroupByOne, padTop: true, padLeft: true }, (_, target) =>
+  prefersSubgroups(target),
 )
 
 /**

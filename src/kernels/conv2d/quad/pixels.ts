@@ -16,7 +16,7 @@ import { widths } from '../../wgsl/functions.ts'
 import { longSum } from '../../wgsl/long-sum.ts'
 import { allOf, component, range, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
-import { conv2dSupports } from '../plain.ts'
+import { conv2dSupports, oneGroupByOne } from '../plain.ts'
 import { pooledFunctions, storePooled } from './forward.ts'
 import type { Conv2dPoolKey } from './quad.ts'
 import { deadCode, mostTapNumbers, pooledExtents } from './quad.ts'
@@ -31,16 +31,7 @@ const mostKernelNumbers = 32 * mostTapNumbers
 const mostTapsInRow = 15
 
 const supports = /* @__PURE__ */ conv2dSupports(
-  {
-    strides: false,
-    dilation: false,
-    padTop: false,
-    padLeft: false,
-    groups: false,
-    bias: true,
-    activation: true,
-    halfKernel: false,
-  },
+  { ...oneGroupByOne, padTop: false, padLeft: false },
   (_, target) => !prefersSubgroups(target),
 )
 

@@ -11,7 +11,7 @@ import { columnVectorFor, vectorType, widestVector } from '../../schedule/subgro
 import { type FloatType, widths } from '../../wgsl/functions.ts'
 import { component, repeat } from '../../wgsl/text.ts'
 import type { Conv2dKey } from '../plain.ts'
-import { conv2dSupports } from '../plain.ts'
+import { conv2dSupports, oneGroupByOne } from '../plain.ts'
 
 /** The key of a pooled convolution; `outHeight` and `outWidth` are those before pooling. */
 export interface Conv2dPoolKey extends Conv2dKey {
@@ -104,18 +104,8 @@ export function quadTilingOf(key: Conv2dKey, target: Target): QuadTiling {
   }
 }
 
-const supports = /* @__PURE__ */ conv2dSupports(
-  {
-    strides: false,
-    dilation: false,
-    padTop: false,
-    padLeft: false,
-    groups: false,
-    bias: true,
-    activation: true,
-    halfKernel: false,
-  },
-  (_, target) => prefersSubgroups(target),
+const supports = /* @__PURE__ */ conv2dSupports({ ...oneGroupByOne, padTop: false, padLeft: false }, (_, target) =>
+  prefersSubgroups(target),
 )
 
 /**

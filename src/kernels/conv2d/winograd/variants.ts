@@ -14,7 +14,7 @@
 import type { KernelPlan, Target, Variant } from '../../kernel.ts'
 import { input, output, scratch, surelyBoundBytes } from '../../kernel.ts'
 import type { Conv2dKey } from '../plain.ts'
-import { conv2dSupports } from '../plain.ts'
+import { conv2dSupports, oneGroupByOne } from '../plain.ts'
 import type { ConvProduct } from '../workgroup.ts'
 import type { Convolution, Passes } from './passes.ts'
 import {
@@ -40,22 +40,16 @@ const tiledOf = (product: ConvProduct, key: Conv2dKey): Images =>
   product === 'conv2d.inputGradient' ? inputsOf(key) : outputsOf(key)
 
 const supportsOf = (product: ConvProduct) =>
-  conv2dSupports(
-    {
-      ...{ strides: false, dilation: false, padTop: true, padLeft: true },
-      ...{ groups: false, bias: true, activation: true, halfKernel: false },
-    },
-    (key) => {
-      const { height, width } = tiledOf(product, key)
-      return (
-        key.kernelHeight === 3 &&
-        key.kernelWidth === 3 &&
-        Math.min(key.channels, key.filters) >= fewestChannels &&
-        filterBytes(key) <= surelyBoundBytes &&
-        isLessWork(height, width, tile)
-      )
-    },
-  )
+  conv2dSupports({ ...oneGroupByOne, padTop: true, padLeft: true }, (key) => {
+    const { height, width } = tiledOf(product, key)
+    return (
+      key.kernelHeight === 3 &&
+      key.kernelWidth === 3 &&
+      Math.min(key.channels, key.filters) >= fewestChannels &&
+      filterBytes(key) <= surelyBoundBytes &&
+      isLessWork(height, width, tile)
+    )
+  })
 
 /** From how many channels and filters, and how many tiles, Winograd's algorithm is preferred on a CPU. */
 const preferredFrom = { channels: 64, tiles: 64 }
