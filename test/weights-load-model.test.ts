@@ -123,6 +123,20 @@ describe('a description', () => {
     expect(await refusal(sequence(conv({ unheard_of: 1 })))).toMatchObject({ code: 'argument' })
   })
 
+  it('is refused for another axis than the last', async () => {
+    const image = { class_name: 'InputLayer', config: { name: 'in', batch_shape: [null, 4, 4, 3] } }
+    const along = (axis: unknown) => ({
+      class_name: 'Sequential',
+      config: { name: 's', layers: [image, { class_name: 'BatchNormalization', config: { name: 'n', axis } }] },
+    })
+    for (const axis of [-1, 3, [3]]) kerasModel(along(axis), 'x').dispose()
+    for (const axis of [1, [1], 2, 4])
+      expect(await refusal(along(axis))).toMatchObject({
+        code: 'mismatch',
+        message: expect.stringContaining("'n' has axis"),
+      })
+  })
+
   it('may leave the input open', async () => {
     const open = { class_name: 'InputLayer', config: { name: 'in', batch_shape: [null, null] } }
     const described = { class_name: 'Sequential', config: { name: 's', layers: [open, dense('d')] } }

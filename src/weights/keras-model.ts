@@ -27,6 +27,8 @@ type Json = Readonly<Record<string, unknown>>
 /** A layer in its place. `config` is Keras', without settings that mean nothing here. */
 interface Step extends LayerDescription {
   readonly inputs: readonly number[]
+  /** The axis that the layer works along, the batch counted, if the description says it. */
+  readonly axis?: number | undefined
 }
 
 /** The place of the model's input. */
@@ -55,11 +57,18 @@ export function kerasModel(described: unknown, source: string, options: KerasMod
     )
   }
   const layers = reader.steps.map(
-    ({ inputs, ...description }): WiredLayer => ({ layer: layerOf(description, customLayers), inputs }),
+    ({ inputs, axis: _, ...description }): WiredLayer => ({ layer: layerOf(description, customLayers), inputs }),
   )
   const config = isRecord(record.config) ? record.config : {}
   const name = typeof config.name === 'string' ? config.name : 'model'
-  return new Model(name, reader.inputShape(record, options.inputShape), layers)
+  const model = new Model(name, reader.inputShape(record, options.inputShape), layers)
+  model.layers.forEach(({ outputShape }, i) => {
+    const { axis = -1, name: own = '', className = '' } = reader.steps[i] ?? {}
+    if (Object.hasOwn(customLayers ?? {}, className)) return
+    // weftgrad's layers work along the last axis; the batch is not part of the shape.
+    if (axis !== -1 && axis !== outputShape.length) throw reader.refused(`its layer '${own}' has axis ${axis}`)
+  })
+  return model
 }
 
 /** A reference to the output of a layer: its name. */
@@ -230,8 +239,8 @@ class DescriptionReader {
     if (/\.ops(\.|$)/.test(module)) return this.#push({ ...operation(className, call), name: own, inputs })
     const settings = this.#settings(className, own, plain)
     const { keepdims, ...rest } = settings
-    if (keepdims !== true)
-      return this.#push({ className, name: own, config: keepdims === undefined ? settings : rest, inputs })
+    const axis = className === 'Concatenate' ? undefined : Number([plain.axis ?? -1].flat()[0])
+    if (keepdims !== true) return this.#push({ className, name: own, config: rest, inputs, axis })
     const place = this.#push({ className, name: own, config: rest, inputs })
     return this.#push({
       className: 'Reshape',
@@ -302,7 +311,7 @@ const withoutEffect: ReadonlySet<string> = new Set([
 /** For a setting that weftgrad's layers do not have: the JSON of the values that they stand for. */
 function withoutChoice(className: string, key: string): RegExp | undefined {
   if (key === 'data_format') return /^"channels_last"$/
-  // The last axis, counted from either end: only pictures have four.
+  // The last axis, counted from either end; `kerasModel` compares it with the shape.
   if (key === 'axis' && className !== 'Concatenate') return /^\[?(-1|[1-4])\]?$/
   if (key === 'rms_scaling' || key === 'use_causal_mask') return /^false$/
   if (key === 'output_padding') return /^null$/
