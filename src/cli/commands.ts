@@ -229,6 +229,15 @@ function addMachine(program: Command): void {
     await setupCommand(publishedTask, options)
   })
 
+  program
+    .command('completion')
+    .description('print a script that completes commands and options in a shell')
+    .argument('<shell>', 'bash, zsh or fish')
+    .action(async (shell: string) => {
+      const { completionScript } = await import('./completion.ts')
+      process.stdout.write(completionScript(program, shell))
+    })
+
   program.command('time-vectors', { hidden: true }).action(async () => {
     const { timeVectorsCommand } = await import('./time-vectors.ts')
     await timeVectorsCommand()
