@@ -18,7 +18,8 @@ class PageTheme extends DefaultTheme {
   }
 
   render(page) {
-    return nameIndex(orderHeadings(markLandmarks(super.render(page))))
+    const html = markLandmarks(super.render(page))
+    return nameIndex(orderHeadings(unlinkSummaries(html)))
   }
 }
 
@@ -28,6 +29,12 @@ function unlinkFolder(element) {
   const { path, kind, icon, children, ...folder } = element
   const overview = path === undefined ? [] : [{ ...element, text: 'Overview', children: undefined }]
   return { ...folder, children: [...overview, ...children.map(unlinkFolder)] }
+}
+
+/** The same in the page: what opens and closes a section holds a permalink. */
+function unlinkSummaries(html) {
+  const permalink = /<a [^>]*class="tsd-anchor-icon".*?<\/a>/gs
+  return html.replace(/<summary .*?<\/summary>/gs, (summary) => summary.replace(permalink, ''))
 }
 
 function markLandmarks(html) {
