@@ -1,18 +1,24 @@
 /**
  * Puts the guide into the documentation site: every Markdown file of docs/ and of its folders, and every program of
  * examples/, is a page. A page's name is its first heading. docs/README.md, the contents page, gives the sections and the
- * order; a page that it does not list is a warning. Pages of a folder stand below the folder's README.md.
+ * order; a page that is missing there is a warning. Pages of a folder stand below the folder's README.md.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
-import { Application, Converter, DocumentReflection, KindRouter, MinimalSourceFile, normalizePath } from 'typedoc'
+import {
+  Application,
+  Converter,
+  DocumentReflection,
+  IndexEvent,
+  KindRouter,
+  MinimalSourceFile,
+  normalizePath,
+  ReferenceReflection,
+} from 'typedoc'
 
 const root = resolve(import.meta.dirname, '..')
 const contentsPage = 'docs/README.md'
 const examplesPage = 'docs/examples.md'
-
-/** Where the API reference stands among the sections of the contents page. */
-const reference = 'API reference'
 
 /** @param {Application} app */
 export function load(app) {
@@ -20,9 +26,14 @@ export function load(app) {
   app.renderer.defineRouter('pages', PageRouter)
   app.on(Application.EVENT_BOOTSTRAP_END, () => {
     const titles = sections.map(({ title }) => title)
-    app.options.setValue('categoryOrder', [...titles, reference, ...app.options.getValue('categoryOrder')])
+    app.options.setValue('categoryOrder', [...titles, ...app.options.getValue('categoryOrder')])
   })
   app.converter.on(Converter.EVENT_BEGIN, ({ project }) => addPages(app, project, sections))
+  // A name that `weftgrad/node` exports again is found once.
+  app.renderer.on(IndexEvent.PREPARE_INDEX, (event) => {
+    for (const reflection of [...event.searchResults])
+      if (reflection instanceof ReferenceReflection) event.removeResult(event.searchResults.indexOf(reflection))
+  })
 }
 
 /** Addresses follow paths: docs/train-lenet.md is guide/train-lenet.html, CHANGELOG.md is guide/changelog.html. */
@@ -45,6 +56,7 @@ function readSections() {
 }
 
 function addPages(app, project, sections) {
+  const missing = new Set(pagesOfDocs(app))
   const add = (parent, path, text, category) => {
     const file = new MinimalSourceFile(text, normalizePath(join(root, path)))
     const { content } = app.converter.parseRawComment(file, project.files)
@@ -56,6 +68,7 @@ function addPages(app, project, sections) {
     )
     parent.addChild(page)
     project.registerReflection(page, undefined, file.fileName)
+    missing.delete(path)
     return page
   }
 
@@ -68,10 +81,15 @@ function addPages(app, project, sections) {
       if (path === examplesPage) for (const example of examples()) add(page, example, exampleText(example))
     }
 
-  const listed = sections.flatMap(({ paths }) => paths)
-  for (const path of foundIn('docs', '.md'))
-    if (path !== contentsPage && !listed.includes(path))
-      app.logger.warn(`${path} is not in the site: ${contentsPage} does not list it.`)
+  for (const path of missing)
+    app.logger.warn(`${path} is not in the site: ${contentsPage} lists neither it nor the README.md of its folder.`)
+}
+
+/** All Markdown files below docs/, but for what TypeDoc writes there. */
+function pagesOfDocs(app) {
+  const written = relative(root, app.options.getValue('out'))
+  const paths = readdirSync(join(root, 'docs'), { recursive: true }).map((path) => join('docs', path))
+  return paths.filter((path) => path.endsWith('.md') && !path.startsWith(written))
 }
 
 const readPage = (path) => readFileSync(join(root, path), 'utf8')

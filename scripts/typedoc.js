@@ -16,3 +16,14 @@ new MutationObserver(() => {
     if (localStorage.getItem(`tsd-accordion-${key}`) === null) section.open = true
   }
 }).observe(navigation, { childList: true })
+
+/** A result of the search is an option of a list, in which screen readers find no link: the option itself leads on. */
+const results = document.getElementById('tsd-search-results')
+new MutationObserver(() => {
+  for (const link of results.querySelectorAll('a[href]')) {
+    const { href } = link
+    link.removeAttribute('href')
+    link.removeAttribute('tabindex')
+    link.addEventListener('click', ({ ctrlKey, metaKey }) => (ctrlKey || metaKey ? open(href) : location.assign(href)))
+  }
+}).observe(results, { childList: true })
