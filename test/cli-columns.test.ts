@@ -1,5 +1,6 @@
 /** What commands print fits terminals of 60 and 80 columns. */
 
+import type { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { fitting, tableRow, titleRow, widthOf, wrapped } from '../src/cli/columns.ts'
 import { commandLine } from '../src/cli/main.ts'
@@ -108,8 +109,9 @@ it('tables lose the columns that can be spared, the last one first', () => {
 it('the help of every command fits 80 columns, and of every job has an example', () => {
   const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)]
   for (const command of all(commandLine(fashionMnistLenet5))) {
-    let help = ''
-    command.configureOutput({ writeOut: (text) => void (help += text), getOutHelpWidth: () => 80 }).outputHelp()
+    const written: string[] = []
+    command.configureOutput({ writeOut: (text) => void written.push(text), getOutHelpWidth: () => 80 }).outputHelp()
+    const help = written.join('')
     expect(help).not.toBe('')
     expect(help.split('\n').filter((line) => line.length > 80)).toEqual([])
     if (command.options.some(({ long }) => long === '--resume')) expect(help).toMatch(/Example:\n {2}npx weftgrad/)

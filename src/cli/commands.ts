@@ -104,7 +104,7 @@ function addPretrained(program: Command): void {
       "the network's weights with its classifier, or 'hashed' for made-up ones (default: looked for, not downloaded)",
       pathOption('--weights'),
     )
-  addExample(classify, 'classify photo.jpg --weights vgg16_weights_tf_dim_ordering_tf_kernels.h5')
+  addExample(classify, 'classify photo.jpg --weights vgg16.h5')
   addJson(classify).action(async (pictures: string[], options) => {
     const { classifyCommand } = await import('./classify.ts')
     await classifyCommand(pictures, options)
