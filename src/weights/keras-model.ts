@@ -322,7 +322,7 @@ function withoutChoice(className: string, key: string): RegExp | undefined {
 }
 
 /** `'relu'`, or Keras 3's `{ class_name: 'function', config: 'relu' }`. */
-function activationName(value: unknown): unknown {
+export function activationName(value: unknown): unknown {
   if (!isRecord(value)) return value
   const { class_name: className, config } = value
   if (className === 'function' && typeof config === 'string') return config

@@ -40,7 +40,11 @@ export async function loadModel(file: WeightFile, options: LoadModelOptions = {}
     )
   const model = kerasModel(file.architecture, file.source, building)
   try {
-    await loadWeights(model, device, file, onProgress)
+    // The model is what the file describes.
+    await loadWeights(model, device, file, {
+      ...{ ignoreDescription: true },
+      ...(onProgress === undefined ? {} : { onProgress }),
+    })
     return model
   } catch (error) {
     model.dispose()
