@@ -15,6 +15,7 @@ import { zooNames } from '../weights/zoo.ts'
 import { addData, addDataDir, addJobOptions, addJson, addSettings, givenOptions, pathOption } from './options.ts'
 
 const networks = `one of ${zooNames.join(', ')}`
+const bases = `${networks}; or a model's file: .keras, .h5, model.json or .safetensors`
 
 export function addCommands(program: Command, task: Task): void {
   program.description(
@@ -147,8 +148,8 @@ function addTransfer(program: Command, task: Task): void {
   const { title: dataTitle } = task.data
   const features = program
     .command('features')
-    .description(`compute a pretrained network's features of ${dataTitle}, and keep them in the cache`)
-    .argument('<network>', networks)
+    .description(`compute a network's features of ${dataTitle}, and keep them in the cache`)
+    .argument('<network>', bases)
   addJson(addData(addSettings(features, featureSettings), task)).action(
     async (network: string, _, command: Command) => {
       const { featuresCommand } = await import('./features.ts')
@@ -158,8 +159,8 @@ function addTransfer(program: Command, task: Task): void {
 
   const transfer = program
     .command('transfer')
-    .description(`train a head on a pretrained network's features of ${dataTitle}, and test it`)
-    .argument('[network]', `${networks}; not needed with --resume`)
+    .description(`train a head on a network's features of ${dataTitle}, and test it`)
+    .argument('[network]', `${bases}; not needed with --resume`)
   addJobOptions(addSettings(transfer, transferSettings(task)), task).action(
     async (network: string | undefined, _, command: Command) => {
       const { transferCommand } = await import('./transfer.ts')

@@ -1,12 +1,12 @@
-/** `weftgrad transfer NETWORK`: trains a head on a pretrained network's features and shows its progress. */
+/** `weftgrad transfer NETWORK`: trains a head on a network's features and shows its progress. */
 
 import { WeftgradError } from '../errors.ts'
 import { count, counted, percent } from '../numbers.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
+import { baseNamed } from '../transfer/pretrained-base.node.ts'
 import type { TransferReport } from '../transfer/result.ts'
 import { type TransferOptions, type TransferReporter, trainTransfer } from '../transfer/run.node.ts'
-import { zooNameOf } from '../weights/zoo.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { runJobCommand } from './job-command.ts'
 import { ProgressLine } from './progress.ts'
@@ -26,7 +26,7 @@ export async function transferCommand(
       'argument',
       "missing required argument 'network'. `weftgrad transfer --help` lists the networks.",
     )
-  const model = network === undefined ? undefined : zooNameOf(network)
+  const model = network === undefined ? undefined : baseNamed(network)
   const terminal = openTerminal({ json })
   const progress = new ProgressLine(terminal)
   const features = new FeatureLines(terminal, task)

@@ -33,7 +33,10 @@ export function configuredLayers(model: unknown, path = '', name = '', depth = 0
     const own = `${path}layers/${kind}${count === 0 ? '' : `_${count}`}`
     if (typeof layer.config.name !== 'string') return configuredLayers(layer, `${own}/`, name, depth + 1)
     const called = `${name}${layer.config.name}`
-    return [{ name: called, className, path: own, record: layer }, ...configuredLayers(layer, `${own}/`, `${called}/`, depth + 1)]
+    return [
+      { name: called, className, path: own, record: layer },
+      ...configuredLayers(layer, `${own}/`, `${called}/`, depth + 1),
+    ]
   })
 }
 

@@ -127,6 +127,7 @@ const search: Task['search'] = {
  * 0.928, dropout 0.7 0.923, a third of the learning rate 0.927: no network gains from different settings.
  */
 const shared = {
+  preprocessing: null,
   weights: null,
   head: 'mlp',
   epochs: 30,

@@ -84,9 +84,14 @@ export const classIndexFile: PublishedFile = {
   bytes: 35_363,
 }
 
+/** The network of this name; undefined if it is not in the zoo. */
+export function zooNameIn(text: string): PretrainedName | undefined {
+  return zooNames.find((one) => one === text.toLowerCase())
+}
+
 /** Throws 'argument' for a name that is not in the zoo. */
 export function zooNameOf(text: string): PretrainedName {
-  const name = zooNames.find((one) => one === text.toLowerCase())
+  const name = zooNameIn(text)
   if (name !== undefined) return name
   throw new WeftgradError('argument', `Unknown network '${text}'. Known are ${zooNames.join(', ')}.`, {
     name: text,
