@@ -34,9 +34,9 @@ describe('weftgrad weights', () => {
     const { code, stdout } = await weftgrad('weights')
     expect(code).toBe(0)
     for (const network of zooNames) {
-      for (const { url, md5 } of Object.values(zoo[network].files)) {
+      for (const { url, checksum } of Object.values(zoo[network].files)) {
         expect(stdout).toContain(url)
-        expect(stdout).toContain(md5)
+        expect(stdout).toContain(checksum)
       }
     }
     expect(stdout).toMatch(/vgg16 +no +58\.9 MB .*yes, WEFTGRAD_WEIGHTS_DIR\n/)
@@ -54,7 +54,7 @@ describe('weftgrad weights', () => {
         path: join(folder, name),
         place: 'WEFTGRAD_WEIGHTS_DIR',
       },
-      ...{ url: zoo.vgg16.files.base.url, md5: zoo.vgg16.files.base.md5, bytes: 58_889_256 },
+      ...{ url: zoo.vgg16.files.base.url, checksum: zoo.vgg16.files.base.checksum, bytes: 58_889_256 },
     })
     expect(weights[1]).toMatchObject({ model: 'vgg16', top: true, cached: false, path: null })
   })

@@ -43,7 +43,7 @@ afterEach(() => rm(folder, { recursive: true }))
 const published = (changes: Partial<PublishedFile> = {}): PublishedFile => ({
   name: 'net.h5',
   url: `${base}/net.h5`,
-  md5,
+  checksum: md5,
   bytes: content.length,
   ...changes,
 })
@@ -245,7 +245,7 @@ describe('an interrupted download', () => {
   })
 
   it('starts over if the server has fewer bytes than were received', async () => {
-    const unknown = { bytes: undefined, md5: createHash('md5').update(content.subarray(0, 5000)).digest('hex') }
+    const unknown = { bytes: undefined, checksum: createHash('md5').update(content.subarray(0, 5000)).digest('hex') }
     await breakOff()
     answers = [whole(content.subarray(0, 5000))]
     await downloadFile(published(unknown), folder)

@@ -109,12 +109,12 @@ describe('missing weights', () => {
 describe('the zoo', () => {
   it('has an address, a checksum and a unique name for every file', () => {
     const files = zooNames.flatMap((name) => Object.values(zoo[name].files))
-    for (const { url, md5, name } of files) {
+    for (const { url, checksum, name } of files) {
       expect(url).toMatch(/^https:\/\/storage\.googleapis\.com\/tensorflow\/keras-applications\//)
       expect(url.endsWith(`/${name}`)).toBe(true)
-      expect(md5).toMatch(/^[0-9a-f]{32}$/)
+      expect(checksum).toMatch(/^[0-9a-f]{32}$/)
     }
-    for (const key of ['name', 'url', 'md5'] as const) expect(new Set(files.map((one) => one[key])).size).toBe(6)
+    for (const key of ['name', 'url', 'checksum'] as const) expect(new Set(files.map((one) => one[key])).size).toBe(6)
   })
 
   it('is searched by name', () => {

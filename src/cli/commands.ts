@@ -161,10 +161,17 @@ function addTransfer(program: Command, task: Task): void {
     .command('transfer')
     .description(`train a head on a network's features of ${dataTitle}, and test it`)
     .argument('[network]', `${bases}; not needed with --resume`)
+    .option('--search', 'search for the best layers, pooling, size and head by validation; --layers: those to try')
   addJobOptions(addSettings(transfer, transferSettings(task)), task).action(
     async (network: string | undefined, _, command: Command) => {
-      const { transferCommand } = await import('./transfer.ts')
-      await transferCommand(task, network, givenOptions(command))
+      const { search, ...options } = givenOptions(command)
+      if (search === true) {
+        const { transferSearchCommand } = await import('./transfer-search.ts')
+        await transferSearchCommand(task, network, options)
+      } else {
+        const { transferCommand } = await import('./transfer.ts')
+        await transferCommand(task, network, options)
+      }
     },
   )
 }
@@ -172,7 +179,7 @@ function addTransfer(program: Command, task: Task): void {
 function addWeights(program: Command): void {
   const weights = program
     .command('weights')
-    .description('list the published weights: size, checksum, whether downloaded')
+    .description('list the weights that Keras publishes: address, checksum, whether downloaded')
     .option('--json', 'print one JSON object on standard output')
     .action(async (options) => {
       const { weightsCommand } = await import('./weights.ts')
@@ -181,8 +188,8 @@ function addWeights(program: Command): void {
   addJson(
     weights
       .command('get')
-      .description('download the weights of a network; resumes a partial download')
-      .argument('<network>', networks)
+      .description('download the weights of a network, verify and load them; resumes a partial download')
+      .argument('<network>', `${networks}, or another that \`weftgrad weights\` lists`)
       .option('--top', 'include the classifier for the 1000 classes of ImageNet'),
   ).action(async (network: string, _, command: Command) => {
     const { getWeightsCommand } = await import('./weights.ts')

@@ -21,12 +21,7 @@ export async function transferCommand(
   network: string | undefined,
   { json, ...options }: TransferCommandOptions,
 ): Promise<void> {
-  if (network === undefined && options.resume === undefined)
-    throw new WeftgradError(
-      'argument',
-      "missing required argument 'network'. `weftgrad transfer --help` lists the networks.",
-    )
-  const model = network === undefined ? undefined : baseNamed(network)
+  const model = baseOf(network, options.resume)
   const terminal = openTerminal({ json })
   const progress = new ProgressLine(terminal)
   const features = new FeatureLines(terminal, task)
@@ -49,6 +44,16 @@ export async function transferCommand(
     showReport(report, terminal)
     if (json) terminal.json(summaryOf(report))
   })
+}
+
+/** The network that is named, or undefined for a resumed run. Throws 'argument' for neither, or an unknown one. */
+export function baseOf(network: string | undefined, resume: string | undefined): string | undefined {
+  if (network !== undefined) return baseNamed(network)
+  if (resume !== undefined) return undefined
+  throw new WeftgradError(
+    'argument',
+    "missing required argument 'network'. `weftgrad transfer --help` lists the networks.",
+  )
 }
 
 function showing(terminal: Terminal, progress: ProgressLine, features: FeatureLines): TransferReporter {
