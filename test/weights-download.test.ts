@@ -253,6 +253,17 @@ describe('an interrupted download', () => {
     expect(await readFile(join(folder, 'net.h5'))).toHaveLength(5000)
   })
 
+  it('is checked by SHA-256 where that is published', async () => {
+    const sha256 = createHash('sha256').update(content).digest('hex')
+    answers = [whole(content)]
+    await downloadFile(published({ checksum: sha256 }), folder)
+    answers = [whole(content)]
+    await expect(downloadFile(published({ checksum: sha256.replace(/^./, 'x') }), folder)).rejects.toMatchObject({
+      code: 'checksum',
+      message: expect.stringContaining(sha256),
+    })
+  })
+
   it('that already has all its bytes is not requested again', async () => {
     answers = [broken(100_000, 'hang up')]
     await breakOff()
