@@ -4,6 +4,7 @@ import { shown } from '../runs/run-folder.node.ts'
 import { textOf } from '../runs/settings.ts'
 import type { Task } from '../tasks/task.ts'
 import { type SearchTrial, searchTransfer, type TransferSearchReporter } from '../transfer/search.node.ts'
+import { fitting, type TableColumn, tableRow, titleRow } from './columns.ts'
 import { FeatureLines, meaninglessText } from './feature-text.ts'
 import { runJobCommand } from './job-command.ts'
 import { ProgressLine } from './progress.ts'
@@ -14,10 +15,10 @@ import { baseOf, type TransferCommandOptions } from './transfer.ts'
 export async function transferSearchCommand(
   task: Task,
   network: string | undefined,
-  { json, ...options }: TransferCommandOptions,
+  { json, quiet, verbose, ...options }: TransferCommandOptions,
 ): Promise<void> {
   const model = baseOf(network, options.resume)
-  const terminal = openTerminal({ json })
+  const terminal = openTerminal({ json, quiet, verbose })
   const progress = new ProgressLine(terminal)
   const features = new FeatureLines(terminal, task)
   const drawing = {
@@ -34,8 +35,9 @@ export async function transferSearchCommand(
     const showing = { ...tableOf(terminal, progress, features), ...reporter }
     const report = await searchTransfer(task, { ...options, model, signal }, showing)
     const { accuracy, loss } = report.validation
+    terminal.results()
     terminal.say()
-    fact(terminal, 'Best', `validation accuracy ${percent(accuracy)}, loss ${loss.toFixed(4)}`)
+    fact(terminal, 'Best', `validation accuracy ${percent(accuracy)}, loss ${loss.toFixed(4)} (the last one marked *)`)
     fact(terminal, 'Settings', report.options)
     fact(terminal, 'Run', `${shown(report.runDir)}  ${terminal.colors.dim('settings.json, trials.jsonl, report.json')}`)
     if (report.meaningless) fact(terminal, '', terminal.colors.yellow(meaninglessText))
@@ -46,29 +48,39 @@ export async function transferSearchCommand(
 function tableOf(terminal: Terminal, progress: ProgressLine, features: FeatureLines): TransferSearchReporter {
   const { say, colors } = terminal
   const { onDownload, onBase, onExtract, onFeatures } = features
+  const columns = fitting(figures, terminal.columns - changeWidth)
+  const clear = (): void => {
+    progress.clear()
+    features.clear()
+  }
   return {
     ...{ onDownload, onBase, onExtract, onFeatures },
     onProgress: (now) => progress.update(now),
     onQuestion(title) {
-      progress.clear()
-      features.clear()
+      clear()
       say()
-      say(`  ${colors.bold(title.padEnd(48))}${colors.dim('Accuracy      Loss   Epoch   Seconds')}`)
+      say(`${colors.dim(titleRow(columns))}    ${colors.bold(title)}`)
     },
     onTrial(trial, isNew) {
-      progress.clear()
-      features.clear()
-      say(
-        `  ${rowOf(trial)}  ${trial.isBest ? colors.green('best so far') : ''}${isNew ? '' : colors.dim(' (done before)')}`.trimEnd(),
-      )
+      clear()
+      const mark = trial.isBest ? colors.green('*') : ' '
+      say(`${tableRow(columns, trial)}  ${mark} ${changeText(trial)}${isNew ? '' : colors.dim(' (done before)')}`)
     },
   }
 }
 
-function rowOf({ change, validationAccuracy, validationLoss, epoch, seconds }: SearchTrial): string {
-  const changed = Object.entries(change).map(([name, value]) =>
-    name === 'layers' ? textOf(value) : `${name} ${textOf(value)}`,
-  )
-  const figures = [percent(validationAccuracy).padStart(8), validationLoss.toFixed(4).padStart(10)]
-  return `${changed.join(', ').padEnd(48)}${figures.join('')}${String(epoch).padStart(8)}${seconds.toFixed(1).padStart(10)}`
+/** The places that a trial's change takes, mostly. */
+const changeWidth = 36
+
+const figures: readonly TableColumn<SearchTrial>[] = [
+  { title: 'Accuracy', width: 11, cell: (trial) => percent(trial.validationAccuracy) },
+  { title: 'Loss', width: 10, cell: (trial) => trial.validationLoss.toFixed(4) },
+  { title: 'Epoch', width: 8, cell: (trial) => String(trial.epoch), spare: 1 },
+  { title: 'Seconds', width: 10, cell: (trial) => trial.seconds.toFixed(1), spare: 2 },
+]
+
+function changeText({ change }: SearchTrial): string {
+  return Object.entries(change)
+    .map(([name, value]) => (name === 'layers' ? textOf(value).replaceAll(',', ', ') : `${name} ${textOf(value)}`))
+    .join(', ')
 }

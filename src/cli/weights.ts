@@ -78,7 +78,7 @@ export async function getWeightsCommand(network: string, { top = false, json }: 
   const interrupt = interruptible(
     () => {
       bar.close()
-      terminal.note('Stopping: the partial download is kept.')
+      terminal.interrupted('Stopping: the partial download is kept.')
     },
     () => bar.close(),
   )
