@@ -7,15 +7,15 @@ import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
 import { checkOptions, checkValue, countFrom1, oneOf } from '../options.ts'
 
-/** The names of the modes. */
-export const preprocessingModes = ['none', '0..1', 'caffe', 'tf', 'torch'] as const
-
 /**
  * The preprocessing of a network's images. 'caffe': BGR order, minus ImageNet's means. 'tf': scaled to -1 to 1. 'torch': scaled
  * to 0 to 1, minus ImageNet's means, divided by its standard deviations. '0..1': scaled to 0 to 1. 'none': values from 0 to
  * 255 as they are, for a network that begins with layers such as `rescaling`.
  */
-export type PreprocessingMode = (typeof preprocessingModes)[number]
+export type PreprocessingMode = 'none' | '0..1' | 'caffe' | 'tf' | 'torch'
+
+/** @internal */
+export const preprocessingModes: readonly PreprocessingMode[] = ['none', '0..1', 'caffe', 'tf', 'torch']
 
 /** ImageNet's means of blue, green and red, which Caffe's networks subtract. */
 const means = [103.939, 116.779, 123.68]
