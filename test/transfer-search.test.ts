@@ -123,6 +123,7 @@ describe('a search', () => {
     const error = await failure(search('unknown', { layers: ['pool3'] }))
     expect(error).toMatchObject({ code: 'argument', message: expect.stringContaining('did you mean pool') })
     await expect(readFile(join(place, 'unknown', 'config.json'))).rejects.toThrow()
+    expect(await failure(search('unfrozen', { unfreeze: 'pool2' }))).toMatchObject({ code: 'argument' })
   }, 120_000)
 
   it('is a command, whose options the training takes', async () => {

@@ -7,6 +7,7 @@
  * size and pooling are computed in one pass over the images and cached.
  */
 import { FeatureDataset } from '../data/feature-dataset.ts'
+import { WeftgradError } from '../errors.ts'
 import { ifThere, readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import { fit } from '../nn/fit.ts'
@@ -89,6 +90,10 @@ export async function searchTransfer(
   options: TransferOptions,
   reporter: TransferSearchReporter = {},
 ): Promise<TransferSearchReport> {
+  if (options.unfreeze !== undefined && options.unfreeze !== null)
+    throw new WeftgradError('argument', 'A search trains heads only: leave --unfreeze to the training that follows.', {
+      setting: 'unfreeze',
+    })
   const job = await prepareJob(searchKind(task), options)
   const done = await job.finished(reporter)
   if (done !== undefined) return done
