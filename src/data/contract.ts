@@ -62,6 +62,8 @@ export interface Dataset {
   readonly device: Device
   /** Number of examples. */
   readonly count: number
+  /** The shape of an example, before any padding. */
+  readonly shape: Shape
   /** Number of classes, if targets are class numbers: whole numbers below it. */
   readonly classes: number | undefined
   /** The classes' names, in the order of their numbers, if they are known. */

@@ -90,6 +90,10 @@ export class ImageDataset implements Dataset {
     const { names } = this.#resident
     return names && Array.from(this.indices, (index) => names[index] ?? '')
   }
+  /** The shape of an image: `imageShape`. */
+  get shape(): Shape {
+    return this.imageShape
+  }
   /** [height, width, channels] of an image. */
   get imageShape(): readonly [number, number, number] {
     return [this.#resident.height, this.#resident.width, this.#resident.channels]

@@ -17,6 +17,7 @@ export { csv } from './csv.ts'
 export type { LabelledBytes } from './dataset.ts'
 export { ImageDataset, residentImages } from './dataset.ts'
 export { dropDuplicates } from './duplicates.ts'
+export { examples } from './examples.ts'
 export type {
   FashionMnistBytes,
   FashionMnistPart,

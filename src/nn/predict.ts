@@ -1,5 +1,7 @@
-/** What a model makes of examples in host memory. */
+/** What a model makes of examples in host memory, or of a data set. */
 
+import { aDataset, type Dataset } from '../data/contract.ts'
+import { examplesAt, pieces } from '../data/examples.ts'
 import { WeftgradError } from '../errors.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { add, div, mul, pad, reshape, slice, softmax } from '../operators/index.ts'
@@ -39,14 +41,22 @@ export function predict(
  * infinite.
  */
 export function predict(model: Model, examples: Float32Array | Tensor): Promise<Float32Array>
+/**
+ * The model's outputs [n, ...outputShape], row-major, for a data set's examples, in its order. Images of bytes are divided by
+ * 255 and padded to the model's input; nothing is added to the model's end.
+ * @throws WeftgradError 'shape' if the examples do not fit the model, 'argument' for a generator, 'not-finite' if an output is
+ * NaN or infinite.
+ */
+export function predict(model: Model, data: Dataset): Promise<Float32Array>
 export async function predict(
   model: Model,
-  examples: Uint8Array | Float32Array | Tensor,
+  examples: Uint8Array | Float32Array | Tensor | Dataset,
   shape?: readonly [height: number, width: number, channels: number],
   options: PredictOptions = {},
 ): Promise<Float32Array> {
   if (shape === undefined && (examples instanceof Float32Array || examples instanceof Tensor))
     return outputsOf(model, examples)
+  if (aDataset[1](examples)) return outputsOnData(model, examples as Dataset)
   return predictImages(model, examples as Uint8Array, shape as [number, number, number], options)
 }
 
@@ -107,6 +117,18 @@ async function outputsOf(model: Model, examples: Float32Array | Tensor): Promise
         : slice(reshape(examples, [count, size]), [first, 0], [rows, size])
     const y = await model.call(reshape(part, [rows, ...inputShape])).data()
     outputs.set(finiteNumbers(y, name), first * elementCount(outputShape))
+  }
+  return outputs
+}
+
+async function outputsOnData(model: Model, data: Dataset): Promise<Float32Array> {
+  const { inputShape, outputShape, name } = model
+  const outputs = new Float32Array(data.count * elementCount(outputShape))
+  let end = 0
+  for (const indices of pieces(data, atOnce)) {
+    const y = await model.call(examplesAt(data, indices, inputShape).x).data()
+    outputs.set(finiteNumbers(y, name), end)
+    end += y.length
   }
   return outputs
 }
