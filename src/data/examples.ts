@@ -40,15 +40,15 @@ export function examplesAt(set: Dataset, indices: Tensor, inputShape: Shape): Ba
   return set.batch({ batch: indices.size, tensor: indices }, tensor([0], [1], 'u32'), inputShape)
 }
 
-/** As many numbers as go through a device at once, 16 MiB, in at most this many rows. */
-const [numbersAtOnce, mostRowsAtOnce] = [2 ** 22, 4096]
+/** 16 MiB: enough to keep a device busy. */
+const numbersAtOnce = 2 ** 22
 
 /**
  * The indices of a set in pieces to work on one after the other, of equal size but for the last: a plan made for one serves the
  * others.
  */
-export function* pieces(set: Dataset, most = mostRowsAtOnce): Generator<Tensor> {
-  const size = Math.max(1, Math.min(most, Math.floor(numbersAtOnce / elementCount(set.shape))))
+export function* pieces(set: Dataset): Generator<Tensor> {
+  const size = Math.max(1, Math.floor(numbersAtOnce / elementCount(set.shape)))
   for (let first = 0; first < set.count; first += size) {
     const indices = set.indices.subarray(first, first + size)
     yield tensor(indices, [indices.length], 'u32')
