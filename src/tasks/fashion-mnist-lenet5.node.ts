@@ -8,7 +8,7 @@ import { WeftgradError } from '../errors.ts'
 import { lenet5 } from '../nn/models/lenet5.ts'
 import { count } from '../numbers.ts'
 import { greySquare } from './grey-square.ts'
-import type { TrainSettings, TransferSettings } from './recipe.ts'
+import { noAugmentation, type TrainSettings, type TransferSettings } from './recipe.ts'
 import { Space } from './space.ts'
 import type { PublishedTask, Task, TaskData, TaskNetwork } from './task.ts'
 
@@ -70,6 +70,7 @@ const recipes: Task['recipes'] = {
   seed: {
     train: trainDefaults,
     recipe: {
+      ...noAugmentation,
       recipe: 'seed',
       validation: 0.1,
       flips: false,
@@ -88,6 +89,7 @@ const recipes: Task['recipes'] = {
   best: {
     train: { ...trainDefaults, epochs: 50, batchSize: 128, learningRate: 2e-3, restoreBest: false },
     recipe: {
+      ...noAugmentation,
       recipe: 'best',
       validation: 0,
       flips: true,

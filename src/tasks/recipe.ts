@@ -20,8 +20,25 @@ export const recipeNames = ['seed', 'best'] as const
 /** `seed`: the recipe of the published study; `best`: the best one found for the task. */
 export type RecipeName = (typeof recipeNames)[number]
 
+/** Random changes of training images that no recipe makes by itself; their names are those of `nn.augment`. */
+export interface AugmentationSettings {
+  /** Whether images are flipped top to bottom. */
+  readonly verticalFlips: boolean
+  /** The largest angle in degrees. */
+  readonly rotation: number
+  readonly zoom: number
+  readonly contrast: number
+  readonly brightness: number
+  /** The side of the erased square in pixels. */
+  readonly cutout: number
+}
+
+export const noAugmentation: AugmentationSettings = {
+  ...{ verticalFlips: false, rotation: 0, zoom: 0, contrast: 0, brightness: 0, cutout: 0 },
+}
+
 /** Settings of a recipe besides those of every training. */
-export interface RecipeSettings {
+export interface RecipeSettings extends AugmentationSettings {
   readonly recipe: RecipeName
   /** Share of the training images used for validation; 0 trains on all of them. */
   readonly validation: number
