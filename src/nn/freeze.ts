@@ -5,6 +5,7 @@
  *   reader, is merged into kernel and bias; the merged layer has the normalisation's name.
  * - Any other normalisation becomes a multiplication and an addition, which fuse with what follows.
  * - Zeros around a convolution's input become its padding.
+ * - A layer that is used several times is frozen once: like this if its neighbours are the same everywhere, else left as it is.
  * - Relu needs nothing here: rewriting the graph moves it into the kernel before it.
  * - Kernels may be stored in half precision: see half-weights.ts.
  *
@@ -60,13 +61,22 @@ export function freeze(model: Model, options: FreezeOptions = {}): FrozenModel {
 
   const places = new Map<number, number>()
   const layers: FrozenLayer[] = []
+  const shared = new Map<Layer, FrozenLayer>()
   for (const [i, placed] of model.layers.entries()) {
     if (wholes.has(placed)) continue
-    const { layer, inputs, recipes, kernel } = frozenLayer(placed, groups.get(placed))
+    const group = groups.get(placed)
     places.set(i, layers.length)
+    const inputs = (group?.padding?.placed ?? group?.product.placed ?? placed).inputs.map((n) => places.get(n) ?? n)
+    const same = shared.get(placed.layer)
+    if (same !== undefined) {
+      layers.push({ ...same, inputs })
+      continue
+    }
+    const { layer, recipes, kernel } = frozenLayer(placed, group)
     const encoded = precision === 'f16' ? kernel : undefined
-    const empty = withoutNumbers(layer, model.name, encoded)
-    layers.push({ layer: empty, inputs: inputs.map((n) => places.get(n) ?? n), recipes })
+    const frozen = { layer: withoutNumbers(layer, model.name, encoded), inputs, recipes }
+    shared.set(placed.layer, frozen)
+    layers.push(frozen)
   }
   return new FrozenModel(model, layers, wholes)
 }
@@ -170,6 +180,22 @@ function findGroups(model: Model, isKept: (placed: PlacedLayer) => boolean): Map
     groups.delete(previous)
     groups.set(placed, { ...group, normalization })
   }
+  return alikeEverywhere(model, groups)
+}
+
+/** Leaves out groups with a layer that has other neighbours, or another size, where it is used again. */
+function alikeEverywhere(model: Model, groups: Map<PlacedLayer, Group>): Map<PlacedLayer, Group> {
+  const uses = new Map<Layer, Set<string>>(model.layers.map(({ layer }) => [layer, new Set()]))
+  const grouped = [...groups].map(([last, { padding, product, normalization }]) => {
+    const parts = [padding, product, normalization].flatMap((part) => part?.placed ?? [])
+    const use = [...parts.map(({ layer }) => layer.name), ...product.placed.outputShape].join()
+    for (const { layer } of parts) uses.get(layer)?.add(use)
+    return { last, parts }
+  })
+  const within = new Set(grouped.flatMap(({ parts }) => parts))
+  for (const placed of model.layers) if (!within.has(placed)) uses.get(placed.layer)?.add('')
+  for (const { last, parts } of grouped)
+    if (parts.some(({ layer }) => (uses.get(layer)?.size ?? 0) > 1)) groups.delete(last)
   return groups
 }
 

@@ -21,7 +21,7 @@ export async function loadWeightsByName(model: Model, file: WeightFile): Promise
       'argument',
       `${model.name} is frozen; load the file into its source model, then freeze that.`,
     )
-  const layers = model.layers.filter(({ weights }) => weights.length > 0)
+  const layers = model.layers.filter(({ weights, isRepeat }) => weights.length > 0 && !isRepeat)
   const names = layers.map(({ layer }) => layer.name)
   const groups = groupsByName(names, file.groups.map(withoutCounters))
   const numbers = new Map<string, { shape: readonly number[]; data: Float32Array }>()

@@ -34,7 +34,7 @@ export interface WeightAssignment {
  * layers that the file does not distinguish.
  */
 export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: WeightFile): WeightAssignment {
-  const layers = model.layers.filter(({ weights }) => weights.length > 0)
+  const layers = model.layers.filter(({ weights, isRepeat }) => weights.length > 0 && !isRepeat)
   refuseFolded(model.name, layers, file)
   const groups = file.groups.map(withoutCounters).filter(({ weights }) => weights.length > 0)
   const paired = pairedGroups(model, layers, groups, file)
