@@ -1,6 +1,6 @@
 /** A layer, or a model, in several places of a model: one set of weights, counted, trained, saved and frozen once. */
 import { describe, expect, it } from 'vitest'
-import { abs, mean, square, sub, tensor } from '../src/index.ts'
+import { abs, mean, square, sub, type Tensor, tensor } from '../src/index.ts'
 import * as nn from '../src/nn/index.ts'
 import { useDevice } from './support/device.ts'
 
@@ -49,8 +49,8 @@ describe('a layer used again', () => {
     const [, second] = model.features(rows, ['both', 'logits'])
     expect(second?.shape).toEqual([3, 2])
     const hidden = await once.call(once.call(rows)).data({ device: device() })
-    const outputs: (readonly number[] | Float32Array)[] = []
-    const seen: (typeof rows)[] = []
+    const outputs: unknown[] = []
+    const seen: Tensor[] = []
     model.call(rows, { tap: (_, output) => seen.push(output) })
     for (const output of seen) outputs.push(await output.data({ device: device() }))
     expect(outputs[1]).toEqual(hidden)
@@ -76,12 +76,12 @@ describe('a layer used again', () => {
     using once = nn.sequential('once', [4], [nn.dense('both', 4, { activation: 'tanh' })]).to(device())
     using step = nn.trainStep(
       model,
-      ({ x }, options) => mean(square(model.call(x, options))),
+      ({ x }, options) => mean(square(model.call(x as Tensor, options))),
       nn.sgd({ learningRate: 0.5 }),
     )
     using other = nn.trainStep(
       once,
-      ({ x }, options) => mean(square(once.call(once.call(x, options), options))),
+      ({ x }, options) => mean(square(once.call(once.call(x as Tensor, options), options))),
       nn.sgd({ learningRate: 0.5 }),
     )
     for (let i = 0; i < 3; i++) {
@@ -110,7 +110,7 @@ describe('a layer used again', () => {
     using model = net.model('statistics', [4]).to(device())
     using step = nn.trainStep(
       model,
-      ({ x }, options) => mean(square(model.call(x, options))),
+      ({ x }, options) => mean(square(model.call(x as Tensor, options))),
       nn.sgd({ learningRate: 0.1 }),
     )
     await step.run({ x: rows })

@@ -12,7 +12,14 @@ import { WeftgradError } from '../errors.ts'
 import { type ByteSource, joined, readBytes } from './byte-source.ts'
 import { isRecord, isSizes, parsedJson } from './json.ts'
 import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
-import { groupedByLayer, type HeldGroup, heldWeights, type WeightEntry, type WeightFile } from './weight-file.ts'
+import {
+  groupedByLayer,
+  type HeldGroup,
+  heldWeights,
+  majorVersion,
+  type WeightEntry,
+  type WeightFile,
+} from './weight-file.ts'
 
 /** Opens a file beside `model.json`, by its path there. */
 export type OpenShard = (path: string) => Promise<ByteSource>
@@ -90,6 +97,7 @@ export async function openTensorflowJs(
       source,
       groups: weights,
       ...(layers.length === 0 ? {} : { architecture: described }),
+      kerasVersion: majorVersion(isRecord(topology) ? topology.keras_version : undefined),
       ...(layers.length === 0 ? {} : { layerCount: layerCount(layers, weights) }),
       read: (place) => decoded(place, source),
       close,

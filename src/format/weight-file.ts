@@ -49,6 +49,8 @@ export interface WeightFile {
   readonly layerCount?: number
   /** Keras' description of the model, parsed JSON of unknown content, if the file has one: `loadModel` builds the model from it. */
   readonly architecture?: unknown
+  /** The first number of the version of Keras that described the model, 2 for TensorFlow.js, if the file has one. */
+  readonly kerasVersion?: number
   /**
    * The numbers of one of `groups`' entries, row-major, as float32.
    * @throws WeftgradError 'data' if the file's bytes do not hold them, 'format' for numbers that are not floats, 'argument' for
@@ -72,6 +74,13 @@ export function isReadable({ dtype }: WeightEntry): boolean {
   return /^(b?float(16|32|64)|uint(8|16))$/.test(dtype)
 }
 
+/** The first number of a version, `3.15.1`; TensorFlow.js, `tfjs-layers 4.22.0`, follows Keras 2. */
+export function majorVersion(text: unknown): number | undefined {
+  if (typeof text !== 'string') return undefined
+  const [number] = /^\d{1,3}(?=\.|$)/.exec(text) ?? []
+  return number === undefined ? 2 : Number(number)
+}
+
 /** A group, and what its reader needs to find each tensor. */
 export interface HeldGroup<Place> extends Omit<WeightGroup, 'weights'> {
   readonly weights: readonly { readonly entry: WeightEntry; readonly place: Place }[]
@@ -84,6 +93,7 @@ export function heldWeights<Place>({
   groups,
   layerCount,
   architecture,
+  kerasVersion,
   read,
   close,
 }: {
@@ -92,6 +102,7 @@ export function heldWeights<Place>({
   readonly groups: readonly HeldGroup<Place>[]
   readonly layerCount?: number
   readonly architecture?: unknown
+  readonly kerasVersion?: number | undefined
   readonly read: (place: Place, entry: WeightEntry) => Promise<Float32Array>
   readonly close: () => void
 }): WeightFile {
@@ -102,6 +113,7 @@ export function heldWeights<Place>({
     groups: groups.map((group) => ({ ...group, weights: group.weights.map(({ entry }) => entry) })),
     ...(layerCount === undefined ? {} : { layerCount }),
     ...(architecture === undefined ? {} : { architecture }),
+    ...(kerasVersion === undefined ? {} : { kerasVersion }),
     async read(entry) {
       const place = places.get(entry)
       if (place === undefined) {

@@ -67,7 +67,8 @@ export interface ModelCall {
   readonly tap?: (layer: Layer, output: Tensor) => void
 }
 
-const aSelection: Kind = ['true, false or a function', (value) => aFlag[1](value) || aFunction[1](value)]
+/** The kind of `ModelOptions.trainable`. @internal */
+export const aSelection: Kind = ['true, false or a function', (value) => aFlag[1](value) || aFunction[1](value)]
 
 /**
  * A network: layers connected to a graph, and their weights. Initial weights depend only on the seed and their names.
