@@ -30,7 +30,7 @@ const settingNames: Readonly<Record<string, string>> = {
 
 /** Names of settings that no later Keras has. */
 const only =
-  /^(border_mode|subsample(_length)?|dim_ordering|nb_(filter|row|col)|filter_length|output_dim|p|[Wb]_regularizer)$/
+  /^(border_mode|subsample(_length)?|dim_ordering|nb_(filter|row|col)|filter_length|output_dim|p|[Wb]_regularizer|(gamma|beta)_init)$/
 
 /** The layer by today's names. */
 export function withTodaysNames(layer: Json): Json {

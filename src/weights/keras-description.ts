@@ -32,6 +32,8 @@ export interface Step extends LayerDescription {
 /** The place of the model's input. */
 export const modelInput = -1
 const deepestNesting = 32
+/** Lists and objects within each other: more than models so deeply nested need. */
+const deepestJson = 512
 /** Calls of layers. Published networks have up to some thousand; nested models can call each other without end. */
 const mostCalls = 300_000
 const longestName = 4096
@@ -62,6 +64,18 @@ export class DescriptionReader {
       damaged: (problem) => this.damaged(problem),
       refused: (problem) => this.refused(problem),
     })
+  }
+
+  /** The description as an object. Throws 'format' for one whose values are nested so deeply that reading them could not end well. */
+  root(described: unknown): Json {
+    const open: { readonly value: unknown; readonly depth: number }[] = [{ value: described, depth: 0 }]
+    for (let top = open.pop(); top !== undefined; top = open.pop()) {
+      const { value, depth } = top
+      if (typeof value !== 'object' || value === null) continue
+      if (depth > deepestJson) throw this.damaged('its values are nested without end')
+      for (const one of Object.values(value)) open.push({ value: one, depth: depth + 1 })
+    }
+    return this.record(described, 'the model')
   }
 
   refused(problem: string): WeftgradError {
@@ -150,7 +164,7 @@ export class DescriptionReader {
       if (missing.length > 0) {
         if (open.has(key)) throw this.damaged(`the layer '${nameOf(call.layer)}' takes its own output`)
         open.add(key)
-        stack.push(...missing)
+        for (const one of missing.toReversed()) stack.push(one)
         continue
       }
       const fed = call.inputs.map((one) => places.get(one) ?? modelInput)

@@ -34,7 +34,7 @@ export function kerasModel(
 ): Model {
   const { customLayers = {}, trainable } = options
   const reader = new DescriptionReader(source, dialect, (className) => Object.hasOwn(customLayers, className))
-  const record = reader.record(described, 'the model')
+  const record = reader.root(described)
   const output = reader.model(record, '', [modelInput])
   const { steps } = reader
   if (steps.length === 0 || output !== steps.length - 1) throw reader.refused('its output is not the output of a layer')

@@ -40,14 +40,10 @@ const onlyValues: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
 /** Settings that weftgrad's layers do have, though `onlyValues` has them for all classes. */
 const supported: ReadonlySet<string> = new Set(['Concatenate axis', 'GroupNormalization groups', 'Conv2D groups'])
 
-/** The beginning of a value's JSON, for messages: descriptions can be deep or long. */
+/** The beginning of a value's JSON, for messages. */
 export function jsonStart(value: unknown, most = 120): string {
-  try {
-    const text = JSON.stringify(value) ?? 'nothing'
-    return text.length > most ? `${text.slice(0, most)}...` : text
-  } catch {
-    return 'something too deep to show'
-  }
+  const text = JSON.stringify(value) ?? 'nothing'
+  return text.length > most ? `${text.slice(0, most)}...` : text
 }
 
 /** A setting that weftgrad cannot follow. */
