@@ -77,7 +77,7 @@ describe('a layer that is called several times', () => {
   })
 
   it('is refused if a call takes one of several outputs, always trains, or is the model of several inputs or outputs', async () => {
-    const of = (described: unknown) => failure(async () => kerasModel(described, 'x'))
+    const of = (described: unknown) => failure(async () => kerasModel(described, 'x', {}, { version: 2 }))
     const second = functional([input([3]), dense('out', [['in', 0, 1, {}]])])
     expect(await of(second)).toMatchObject({ code: 'mismatch', message: expect.stringContaining("output 1 of 'in'") })
     const training = functional([

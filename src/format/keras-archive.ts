@@ -31,7 +31,7 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
     const mostBytes = weights.isStored ? weights.bytes : mostUnpacked(source.size)
     const file = await openHdf5(openZipEntry(source, weights, mostBytes), load)
     const layers = configuredLayers(model)
-    const groups = keras3Groups(file, source.name)
+    const groups = keras3Groups(file, source.name, layers.length > 0)
     const described = { architecture: model, ...kerasVersionOf(source, entries.get('metadata.json')) }
     if (layers.length === 0) return { ...kerasFile('keras-archive', source.name, file, groups), ...described }
     const byPath = new Map(layers.map((layer) => [layer.path, layer]))

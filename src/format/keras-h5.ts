@@ -55,9 +55,9 @@ const layerList = /(^|\/)(layers|_layer_checkpoint_dependencies)$/
 
 /**
  * The weights of a Keras 3 file by path: layers of one class in their order, without optimizers, metrics and random states.
- * Layers are named as in the file, and by the attributes of subclassed models.
+ * Layers are named as in the file, and by the attributes of subclassed models. `mayBeEmpty`: a model can have no weights.
  */
-export function keras3Groups(file: Hdf5File, source: string): readonly Keras3Group[] {
+export function keras3Groups(file: Hdf5File, source: string, mayBeEmpty = false): readonly Keras3Group[] {
   const found: Keras3Group[] = []
   let visited = 0
   const visit = (path: string, depth: number, list: 'none' | 'in order' | 'in any order', around: string): void => {
@@ -95,7 +95,7 @@ export function keras3Groups(file: Hdf5File, source: string): readonly Keras3Gro
     }
   }
   visit('', 0, 'none', '')
-  if (found.length === 0) {
+  if (found.length === 0 && !mayBeEmpty) {
     throw refusal(source, 'it has no Keras weights: neither the attribute layer_names nor groups with vars')
   }
   return found.sort((a, b) => byNumber(a.path, b.path))

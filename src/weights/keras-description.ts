@@ -185,7 +185,8 @@ export class DescriptionReader {
     if (Array.isArray(record.config) || (isRecord(record.config) && Array.isArray(record.config.layers)))
       return this.model(record, `${this.#nameWithin(prefix, record)}/`, inputs, depth + 1)
     const { layer, name, className, config } = this.#describedLayer(record, prefix)
-    if (call?.isTraining === true)
+    // With Keras 3, what the model is called with takes precedence.
+    if (call?.isTraining === true && this.#dialect.version < 3)
       throw this.refused(`it calls the layer '${name}' with training=True, also outside training`)
     const trainable = config.trainable !== false
     const add = (kind: string, given: Json, from: readonly number[], part?: string): number => {

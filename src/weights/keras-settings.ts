@@ -31,7 +31,7 @@ const onlyValues: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
   // The last axis, counted from either end; `kerasModel` compares it with the shape.
   '': { data_format: /^"channels_last"$/, axis: /^\[?(-1|[1-4])\]?$/, groups: /^1$/, output_padding: /^null$/ },
   LayerNormalization: { rms_scaling: /^false$/ },
-  MultiHeadAttention: { use_causal_mask: /^false$/ },
+  MultiHeadAttention: { use_causal_mask: /^false$/, use_gate: /^false$/, attention_axes: /^\[?1\]?$/ },
   Normalization: { invert: /^false$/ },
   Conv2DTranspose: { dilation_rate: /^(1|\[1,1\])$/ },
   LayerScale: { projection_dim: /./ },
@@ -67,7 +67,12 @@ export function layerSettings(
     if (own !== undefined) {
       if (!own.test(jsonStart(value))) return { settings, unsupported: { key, value } }
     } else if (key.endsWith('_regularizer')) settings[key] = regularizer(value)
-    else settings[otherNames[className]?.[key] ?? key] = key.endsWith('activation') ? activation(value, dialect) : value
+    else {
+      const name = otherNames[className]?.[key] ?? key
+      if (key.endsWith('activation')) settings[name] = activation(value, dialect)
+      // Along one axis weftgrad takes a number where Keras writes a list of one.
+      else settings[name] = className.endsWith('1D') && Array.isArray(value) && value.length === 1 ? value[0] : value
+    }
   }
   return { settings }
 }

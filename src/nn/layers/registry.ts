@@ -145,6 +145,9 @@ function namedValue(name: string, key: string, value: unknown): unknown {
   )
 }
 
+/** The classes of weftgrad's own layers. @internal */
+export const layerClasses: readonly string[] = /* @__PURE__ */ Object.keys(makers)
+
 /** Whether there is a layer class of this name, weftgrad's own or a custom one. */
 export function isLayerClass(className: string, custom: Readonly<Record<string, LayerMaker>> = {}): boolean {
   return Object.hasOwn(custom, className) || Object.hasOwn(makers, className)
