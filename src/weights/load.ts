@@ -34,7 +34,7 @@ export interface WeightAssignment {
  * layers that the file does not distinguish.
  */
 export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: WeightFile): WeightAssignment {
-  const layers = model.layers.filter(({ weights, isRepeat }) => weights.length > 0 && !isRepeat)
+  const layers = model.layers.filter(({ isRepeat }) => !isRepeat).flatMap(weightedParts)
   refuseFolded(model.name, layers, file)
   const groups = file.groups.map(withoutCounters).filter(({ weights }) => weights.length > 0)
   const paired = pairedGroups(model, layers, groups, file)
@@ -88,6 +88,23 @@ export async function loadWeights(
   const assignment = assignWeights(model.source, file)
   await model.load(device, assignment.read, onProgress)
   return assignment
+}
+
+/**
+ * A layer as files have it: one that is made of others, with weights called `query/kernel`, is a layer for each of them. None
+ * without weights.
+ */
+export function weightedParts(placed: PlacedLayer): readonly PlacedLayer[] {
+  const { layer, weights } = placed
+  const parts = new Map<string, ModelWeight[]>()
+  for (const weight of weights) {
+    const part = weight.name.slice(0, weight.name.lastIndexOf('/'))
+    const own = parts.get(part)
+    if (own === undefined) parts.set(part, [weight])
+    else own.push(weight)
+  }
+  if (parts.size === 1 && parts.has(layer.name)) return [placed]
+  return [...parts].map(([name, own]) => ({ ...placed, layer: { ...layer, name }, weights: own }))
 }
 
 /** The file's layer for each of the model's; undefined if it has none. Refuses an ambiguous file. */
