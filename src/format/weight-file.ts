@@ -37,6 +37,37 @@ export interface WeightGroup {
   readonly weights: readonly WeightEntry[]
 }
 
+/** An operation of a TensorFlow graph. */
+export interface GraphNode {
+  readonly name: string
+  /** TensorFlow's name of the operation: `Conv2D`. */
+  readonly op: string
+  /** The names of all nodes that come before it. */
+  readonly inputs: readonly string[]
+  /** The nodes whose results it takes, and which of their results. */
+  readonly operands: readonly { readonly name: string; readonly output: number }[]
+  /** Its attributes, parsed JSON of unknown content. */
+  readonly attributes: Readonly<Record<string, unknown>>
+}
+
+/** A TensorFlow graph: `loadModel` builds a model from it. */
+export interface TensorFlowGraph {
+  /** The nodes that the outputs need, each after its inputs. */
+  readonly nodes: readonly GraphNode[]
+  /** The names of its outputs. */
+  readonly outputs: readonly string[]
+  /** The numbers of constants, by their nodes' names. */
+  readonly constants: ReadonlyMap<string, GraphConstant>
+}
+
+/** A constant of a graph. */
+export interface GraphConstant {
+  readonly name: string
+  readonly shape: readonly number[]
+  /** The numbers, row-major. Throws 'format' if they are neither floats nor 32-bit integers. */
+  read(): Promise<Float32Array | Int32Array>
+}
+
 /** An open weights file: its layers, in its order, and their numbers, one tensor at a time. */
 export interface WeightFile {
   /** Its format. */
@@ -51,6 +82,8 @@ export interface WeightFile {
   readonly architecture?: unknown
   /** The first number of the version of Keras that described the model, 2 for TensorFlow.js, if the file has one. */
   readonly kerasVersion?: number
+  /** The graph, of a TensorFlow.js graph model. */
+  readonly graph?: TensorFlowGraph
   /**
    * The numbers of one of `groups`' entries, row-major, as float32.
    * @throws WeftgradError 'data' if the file's bytes do not hold them, 'format' for numbers that are not floats, 'argument' for
@@ -94,6 +127,7 @@ export function heldWeights<Place>({
   layerCount,
   architecture,
   kerasVersion,
+  graph,
   read,
   close,
 }: {
@@ -103,6 +137,7 @@ export function heldWeights<Place>({
   readonly layerCount?: number
   readonly architecture?: unknown
   readonly kerasVersion?: number | undefined
+  readonly graph?: TensorFlowGraph | undefined
   readonly read: (place: Place, entry: WeightEntry) => Promise<Float32Array>
   readonly close: () => void
 }): WeightFile {
@@ -114,6 +149,7 @@ export function heldWeights<Place>({
     ...(layerCount === undefined ? {} : { layerCount }),
     ...(architecture === undefined ? {} : { architecture }),
     ...(kerasVersion === undefined ? {} : { kerasVersion }),
+    ...(graph === undefined ? {} : { graph }),
     async read(entry) {
       const place = places.get(entry)
       if (place === undefined) {

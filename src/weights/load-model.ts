@@ -8,6 +8,7 @@ import { isDevice } from '../gpu/webgpu-device.ts'
 import { aSelection, type Model } from '../nn/model.ts'
 import type { LoadProgress } from '../nn/model-weights.ts'
 import { aFunction, aList, anObject, checkOptions, checkValue } from '../options.ts'
+import { graphModel } from './graph-model.ts'
 import type { KerasModelOptions } from './keras-model.ts'
 import { kerasModel } from './keras-model.ts'
 import { loadWeights } from './load.ts'
@@ -22,11 +23,12 @@ export interface LoadModelOptions extends KerasModelOptions {
 
 /**
  * Builds the model that a file describes and loads its weights: `.keras` and whole-model `.h5` files of Keras 1, 2 and 3, and
- * TensorFlow.js layers models, Sequential or Functional, opened by {@link open}. `dispose()` the model. It can be trained:
+ * TensorFlow.js layers models, Sequential or Functional, and TensorFlow.js graph models of known operations, opened by
+ * {@link open}. `dispose()` the model. It can be trained:
  * frozen layers stay frozen, and regularizers add their penalties. Constraints are not kept, and layers that only change the
  * inputs of training, such as `RandomFlip`, do nothing: `fit` augments the batches.
  * @throws WeftgradError 'mismatch' for a file without a description, and for models that weftgrad cannot build: subclassed
- * ones, several inputs or outputs; 'argument' for unknown layers, all at once; 'format' for a damaged description; else as
+ * ones, several inputs or outputs; 'argument' for unknown layers or operations, all at once; 'format' for a damaged description; else as
  * `loadWeights`.
  */
 export async function loadModel(file: WeightFile, options: LoadModelOptions = {}): Promise<Model> {
@@ -35,6 +37,10 @@ export async function loadModel(file: WeightFile, options: LoadModelOptions = {}
   const building = { inputShape: aList, customLayers: anObject, trainable: aSelection }
   const given = checkOptions('loadModel', options, { ...kinds, ...building })
   const { device = currentDevice(), onProgress, ...settings } = given
+  if (file.graph !== undefined) {
+    const { model, read } = await graphModel(file.graph, file.source, settings)
+    return loaded(model, () => model.load(device, read, onProgress))
+  }
   if (file.architecture === undefined)
     throw new WeftgradError(
       'mismatch',
@@ -44,8 +50,13 @@ export async function loadModel(file: WeightFile, options: LoadModelOptions = {}
   const model = kerasModel(file.architecture, file.source, settings, {
     version: file.kerasVersion ?? 3,
   })
+  return loaded(model, () => loadWeights(model, device, file, onProgress))
+}
+
+/** The model after its weights have been read; disposed of if that fails. */
+async function loaded(model: Model, read: () => Promise<unknown>): Promise<Model> {
   try {
-    await loadWeights(model, device, file, onProgress)
+    await read()
     return model
   } catch (error) {
     model.dispose()
