@@ -224,6 +224,25 @@ describe('settings', () => {
     })
   })
 
+  it('of Keras 3 operations are arithmetic with numbers, whether the file says their module or not', async () => {
+    const history = (name: string) => ({ class_name: '__keras_tensor__', config: { keras_history: [name, 0, 0] } })
+    const call = (...args: unknown[]) => ({ args, kwargs: {} })
+    const plain = [
+      input([4]),
+      layer('Add', 'a', {}, call(history('in'), 3)),
+      layer('TrueDivide', 'b', {}, call(history('a'), 2)),
+      layer('Relu', 'c', {}, call(history('b'))),
+      layer('Subtract', 'out', {}, call(1, history('c'))),
+    ]
+    const named = plain.map((one, i) => (i === 0 ? one : { ...one, module: 'keras.src.ops.numpy' }))
+    for (const layers of [plain, named]) expect(await output(functional(layers), row)).toEqual([1, 0, -0.75, -1.5])
+    const strange = functional([input([4]), layer('Power', 'out', {}, call(history('in'), 3))])
+    expect(await failure(async () => kerasModel(strange, 'x'))).toMatchObject({
+      code: 'argument',
+      message: expect.stringContaining('ops.Power (out)'),
+    })
+  })
+
   it('of layers that only change the inputs of training are left out', async () => {
     const described = sequence(
       [4],

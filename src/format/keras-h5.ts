@@ -153,7 +153,7 @@ function listedLayers(file: Hdf5File, source: string, root: string, layers: read
       return { entry: { name: weight, shape: dataset.shape, dtype: dataset.dtype }, place: dataset }
     })
     if (weights.length > 0) count = i + 1
-    return layersWithin(name, weights)
+    return layersWithin(name, weights, layers)
   })
   refuseTurned(file, source, root, groups)
   if (layers.length === 0) return kerasFile('keras-h5', source, file, groups, count)
@@ -167,9 +167,16 @@ function listedLayers(file: Hdf5File, source: string, root: string, layers: read
 
 /**
  * The layers of a listed one: a nested model's, or itself. The names of the weights show the layer of each. A nested model
- * lists its weights in another order: trained ones first.
+ * lists its weights in another order: trained ones first. Keras 1 names them `<layer>_W`, without the nested model.
  */
-function layersWithin(listed: string, weights: HeldGroup<Hdf5Dataset>['weights']): HeldGroup<Hdf5Dataset>[] {
+function layersWithin(
+  listed: string,
+  weights: HeldGroup<Hdf5Dataset>['weights'],
+  layers: readonly ConfiguredLayer[],
+): HeldGroup<Hdf5Dataset>[] {
+  const nested = layers
+    .filter(({ name }) => name.startsWith(`${listed}/`))
+    .map(({ name }) => name.slice(listed.length + 1))
   const folders = new Map<string, (typeof weights)[number][]>()
   let around = ''
   for (const weight of weights) {
@@ -177,7 +184,8 @@ function layersWithin(listed: string, weights: HeldGroup<Hdf5Dataset>['weights']
     const parts = weight.entry.name.split(/[/\\]/).slice(0, -1)
     const at = parts.lastIndexOf(listed)
     if (at > 0) around = parts[at - 1] ?? ''
-    const folder = parts.slice(at + 1).join('/')
+    const old = parts.length > 0 ? undefined : nested.find((name) => weight.entry.name.startsWith(`${name}_`))
+    const folder = old ?? parts.slice(at + 1).join('/')
     const own = folders.get(folder)
     if (own === undefined) folders.set(folder, [weight])
     else own.push(weight)

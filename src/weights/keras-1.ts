@@ -49,7 +49,8 @@ function renamed({ nb_row: rows, nb_col: columns, output_shape: _, ...config }: 
   const settings: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(config)) {
     const name = Object.hasOwn(settingNames, key) ? (settingNames[key] ?? key) : key
-    if (isRecord(value) && value.name === 'WeightRegularizer') settings[name] = { class_name: 'L1L2', config: value }
+    if (isRecord(value) && /^(Weight|L1L2)Regularizer$/.test(String(value.name)))
+      settings[name] = { class_name: 'L1L2', config: value }
     else if (key === 'dim_ordering') settings[name] = value === 'tf' ? 'channels_last' : 'channels_first'
     else settings[name] = value
   }

@@ -34,7 +34,12 @@ export function operation(layer: Json, call: Call | undefined): Operation | unde
     const kind = Object.hasOwn(ofTensorFlow, text) ? ofTensorFlow[text] : undefined
     return (kind === undefined ? undefined : asLayer(kind, call)) ?? { className: `tf.${text}`, config: {} }
   }
-  if (typeof module !== 'string' || !/\.ops(\.|$)/.test(module)) return undefined
+  // HDF5 files do not say the module. No layer takes numbers, or has one of these names.
+  const isOperation =
+    typeof module === 'string'
+      ? /\.ops(\.|$)/.test(module)
+      : (call?.numbers ?? []).length > 0 || Object.hasOwn(activations, className)
+  if (!isOperation) return undefined
   const isPlain = Object.keys(settings).every((key) => ['name', 'dtype', 'trainable'].includes(key))
   return (isPlain ? asLayer(className, call) : undefined) ?? { className: `ops.${className}`, config: settings }
 }

@@ -240,7 +240,10 @@ export function matchedEntries(
   const entries = places.flatMap((place) => group.weights[place] ?? [])
   const fits = weights.every(({ shape }, i) => {
     const role = roles[places[i] ?? -1]
-    return sameShape(shape, entries[i]?.shape ?? []) && (role === undefined || role === own[i])
+    const found = entries[i]?.shape ?? []
+    // Keras 1 has sequences as images of one column.
+    const flat = layer.className === 'Conv1D' && found.length === 4 && found[1] === 1 ? found.toSpliced(1, 1) : found
+    return sameShape(shape, flat) && (role === undefined || role === own[i])
   })
   return fits && entries.length === weights.length ? entries : undefined
 }

@@ -2,14 +2,20 @@
  * Networks of Keras Applications with made-up weights: what `fixtures/keras-networks/write.py` wrote, and how far this
  * repository's outputs are from Keras'.
  */
+import { execFile, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { unzipSync } from 'fflate'
+import { openWeightFile } from '../../src/format/open-weights.node.ts'
 import type { Device } from '../../src/gpu/device.ts'
 import { elementCount } from '../../src/kernels/kernel.ts'
 import type { Model } from '../../src/nn/model.ts'
 import { tensor } from '../../src/operators/tensor.ts'
 import { hashedNumbers } from '../../src/weights/hashed.ts'
+import { loadModel } from '../../src/weights/load-model.ts'
 
 /** What Keras computed. */
 export interface KerasOutput {
@@ -24,8 +30,45 @@ export interface KerasOutput {
 }
 
 const folder = new URL('../fixtures/keras-networks/', import.meta.url)
-/** The program that writes them. */
-export const writer = fileURLToPath(new URL('write.py', folder))
+const writer = fileURLToPath(new URL('write.py', folder))
+const python = process.env.WEFTGRAD_PYTHON ?? 'python3'
+const keras = process.env.WEFTGRAD_KERAS ?? 'keras'
+
+/** Why no Keras can write files here; undefined if one can. */
+export function whyNoKeras(): string | undefined {
+  const { status } = spawnSync(python, ['-c', `import ${keras}`], { stdio: 'ignore' })
+  if (status === 0) return undefined
+  return `${python} cannot import ${keras}. Set WEFTGRAD_PYTHON to a Python with Keras: pip install keras tensorflow.`
+}
+
+/** Lets Keras write whole models of these networks into a folder, in every format that it has. */
+export async function writeFiles(folder: string, names: readonly string[]): Promise<void> {
+  await promisify(execFile)(python, [writer, '--files', folder, ...names], { maxBuffer: 2 ** 26 })
+}
+
+/** The files in such a folder. */
+export async function writtenFiles(folder: string) {
+  const found = []
+  for (const file of (await readdir(folder)).sort()) {
+    const [, stem, ending] = /^(.*?)(\.keras|\.h5|-tfjs)$/.exec(file) ?? []
+    if (stem === undefined || ending === undefined) continue
+    const expected: KerasOutput = JSON.parse(await readFile(join(folder, `${stem}.json`), 'utf8'))
+    const format = ending === '-tfjs' ? 'TensorFlow.js, converted' : `Keras ${expected.keras}, ${ending}`
+    found.push({ path: join(folder, file), format, expected })
+  }
+  return found
+}
+
+/** As {@link errorOf}, of a file. */
+export async function errorOfFile(path: string, device: Device, expected: KerasOutput): Promise<number> {
+  const file = await openWeightFile(path)
+  try {
+    using model = await loadModel(file, { device })
+    return await errorOf(model, device, expected)
+  } finally {
+    file.close()
+  }
+}
 
 /** The descriptions and outputs in the repository, by network. */
 export function storedNetworks(): ReadonlyMap<string, KerasOutput & { readonly architecture: unknown }> {

@@ -1,0 +1,39 @@
+/**
+ * Compares networks of Keras Applications with Keras itself: a Python with Keras writes whole models with made-up weights and
+ * their outputs, `weights.loadModel` reads them, and a table says how far the outputs are apart.
+ *
+ *     npm run keras -- [NETWORK ...]
+ *
+ * Python is `WEFTGRAD_PYTHON`, else `python3`. `WEFTGRAD_KERAS=tf_keras` takes Keras 2, and with the package tensorflowjs also
+ * writes TensorFlow.js layers models.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { open } from '../src/node.ts'
+import { errorOfFile, storedNetworks, whyNoKeras, writeFiles, writtenFiles } from '../test/support/keras-networks.ts'
+
+const why = whyNoKeras()
+if (why !== undefined) {
+  console.error(why)
+  process.exit(1)
+}
+const given = process.argv.slice(2)
+const device = await open()
+console.log('| network | file | largest relative error |\n|---|---|---:|')
+let worst = 0
+for (const name of given.length > 0 ? given : storedNetworks().keys()) {
+  const folder = await mkdtemp(join(tmpdir(), 'weftgrad-keras-'))
+  try {
+    await writeFiles(folder, [name])
+    for (const { path, format, expected } of await writtenFiles(folder)) {
+      const error = await errorOfFile(path, device, expected)
+      worst = Math.max(worst, Number.isNaN(error) ? Number.POSITIVE_INFINITY : error)
+      console.log(`| ${name} | ${format} | ${error.toExponential(1)} |`)
+    }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+device.dispose()
+if (worst > 2e-5) process.exitCode = 1
