@@ -4,8 +4,10 @@
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
 import { unzipSync } from 'fflate'
 import { describe, expect, it } from 'vitest'
+import { WeftgradError } from '../src/errors.ts'
 import { memorySource } from '../src/format/byte-source.ts'
 import { openWeightFile } from '../src/format/open-weights.node.ts'
 import { readSafetensors, toFloat32 } from '../src/format/safetensors.ts'
@@ -128,7 +130,76 @@ describe('a graph', () => {
       ).toMatchObject({ code: 'mismatch', message: expect.stringContaining(text) })
   })
 
-  it('leaves no memory behind', () => {
+  it('that is hostile throws nothing but typed errors, and leaves no memory behind', { timeout: 120_000 }, async () => {
+    for (const name of ['plain', 'gates']) {
+      const { description, open } = archive(name)
+      const strange = fc.constantFrom<unknown>(
+        ...[
+          null,
+          true,
+          -1,
+          1e9,
+          '',
+          'Reshape',
+          'Pack',
+          'Shape',
+          [],
+          {},
+          ['1', '1', '1', '1'],
+          { i: '-7' },
+          { s: 'U0FNRQ==' },
+        ],
+        ...[
+          { list: { i: ['1', '9', '0', '1'] } },
+          { b: true },
+          { f: 1e300 },
+          'input_1',
+          [`${name}:3`],
+          ['Identity', 'Identity'],
+        ],
+      )
+      const places = description.modelTopology.node.flatMap((node, i) =>
+        node.op === 'Const'
+          ? []
+          : ['op', 'name', 'input', ...Object.keys(node.attr).map((key) => `attr/${key}`)].map(
+              (key) => [i, key] as const,
+            ),
+      )
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.tuple(fc.nat(places.length - 1), strange), { minLength: 1, maxLength: 3 }),
+          async (edits) => {
+            const copy = structuredClone(description)
+            for (const [at, value] of edits) {
+              const [i = 0, key = ''] = places[at] ?? []
+              const node = copy.modelTopology.node[i] as unknown as Record<string, Record<string, unknown> | unknown>
+              if (key.startsWith('attr/')) (node.attr as Record<string, unknown>)[key.slice(5)] = value
+              else node[key] = value
+            }
+            try {
+              using model = await loadModel(await open(copy), { device: device() })
+              model.summary()
+            } catch (error) {
+              if (!(error instanceof WeftgradError)) throw error
+            }
+          },
+        ),
+        { numRuns: 150, seed: 5 },
+      )
+    }
+    const { description, open } = archive('gates')
+    const copy = structuredClone(description)
+    const { node } = copy.modelTopology
+    const pack = node.find(({ op }) => op === 'Pack')
+    if (pack === undefined) throw new Error('there is a Pack')
+    for (let i = 0; i < 60; i++) {
+      const before = i === 0 ? (pack.input?.[1] ?? '') : `p${i - 1}`
+      node.push({ name: `p${i}`, op: 'Pack', input: [before, before], attr: {} })
+    }
+    pack.input = ['p59', 'p59']
+    expect(await failure(open(copy).then((file) => loadModel(file, { device: device() })))).toBeInstanceOf(
+      WeftgradError,
+    )
     expect(device().memory().liveBytes).toBe(0)
   })
 })

@@ -3,11 +3,16 @@
  * predictions. See test/weights-producers.test.ts.
  */
 import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { SymbolicTensor } from '@tensorflow/tfjs'
 import { unzipSync } from 'fflate'
 import { describe, expect, it } from 'vitest'
 import { memorySource } from '../src/format/byte-source.ts'
 import { freshHdf5 } from '../src/format/hdf5-instance.node.ts'
+import { openWeightFile } from '../src/format/open-weights.node.ts'
 import { openWeights } from '../src/format/open-weights.ts'
 import type { WeightFile } from '../src/format/weight-file.ts'
 import { elementCount } from '../src/kernels/kernel.ts'
@@ -19,6 +24,8 @@ import { loadWeights } from '../src/weights/load.ts'
 import { loadModel } from '../src/weights/load-model.ts'
 import { useDevice } from './support/device.ts'
 import { failure } from './support/failure.ts'
+import { writeLayersModel } from './support/layers-model.ts'
+import { loadTensorFlow } from './support/tfjs.ts'
 
 const device = useDevice()
 
@@ -82,6 +89,37 @@ describe.each(archives)('Keras ($producer)', ({ files, predictions }) => {
     })
     expect(await failure(loadModel(file, { device: device() }))).toMatchObject({ code: 'mismatch' })
     file.close()
+  })
+})
+
+describe('TensorFlow.js', () => {
+  it('wrote a model with a layer and a model that are called twice', async () => {
+    const tf = await loadTensorFlow()
+    const both = tf.layers.dense({ name: 'both', units: 4, activation: 'hardSigmoid' })
+    const part = tf.sequential({
+      name: 'part',
+      layers: [tf.layers.dense({ name: 'in', units: 4, inputShape: [4] }), tf.layers.leakyReLU()],
+    })
+    const x = tf.input({ shape: [4] })
+    const hidden = both.apply(part.apply(both.apply(x))) as SymbolicTensor
+    const theirs = tf.model({
+      inputs: x,
+      outputs: tf.layers.add().apply([part.apply(hidden) as SymbolicTensor, hidden]) as SymbolicTensor,
+    })
+    const folder = await mkdtemp(join(tmpdir(), 'weftgrad-load-'))
+    try {
+      await writeLayersModel(tf, theirs, folder)
+      const file = await openWeightFile(folder)
+      using model = await loadModel(file, { device: device() })
+      file.close()
+      expect(model.weights).toHaveLength(4)
+      const found = await model.call(tensor(example([4]), [2, 4])).data()
+      const y = theirs.predict(tf.tensor(example([4]), [2, 4]))
+      if (Array.isArray(y)) throw new Error('the model has one output')
+      for (const [i, value] of [...(await y.data())].entries()) expect(found[i]).toBeCloseTo(value, 5)
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 })
 

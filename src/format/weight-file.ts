@@ -39,13 +39,19 @@ export interface WeightGroup {
 
 /** An operation of a TensorFlow graph. */
 export interface GraphNode {
+  /** Its name. */
   readonly name: string
   /** TensorFlow's name of the operation: `Conv2D`. */
   readonly op: string
   /** The names of all nodes that come before it. */
   readonly inputs: readonly string[]
   /** The nodes whose results it takes, and which of their results. */
-  readonly operands: readonly { readonly name: string; readonly output: number }[]
+  readonly operands: readonly {
+    /** The node. */
+    readonly name: string
+    /** The number of its result. */
+    readonly output: number
+  }[]
   /** Its attributes, parsed JSON of unknown content. */
   readonly attributes: Readonly<Record<string, unknown>>
 }
@@ -62,7 +68,9 @@ export interface TensorFlowGraph {
 
 /** A constant of a graph. */
 export interface GraphConstant {
+  /** The name of its node. */
   readonly name: string
+  /** Extents. */
   readonly shape: readonly number[]
   /** The numbers, row-major. Throws 'format' if they are neither floats nor 32-bit integers. */
   read(): Promise<Float32Array | Int32Array>

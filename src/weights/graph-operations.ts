@@ -2,7 +2,7 @@
 
 import { elementCount } from '../kernels/kernel.ts'
 import type { LayerConfig } from '../nn/layers/registry.ts'
-import type { GraphValue, NodeReader, PlaceValue, WeightSource } from './graph-model.ts'
+import type { GraphValue, NodeReader, PlaceValue, WeightSource } from './graph-node.ts'
 
 /** Builds what a node computes. */
 type Operation = (node: NodeReader) => GraphValue | Promise<GraphValue>
@@ -214,9 +214,17 @@ const sliceOfSizes: Operation = async (node) => {
   return { kind: 'sizes', sizes: sizes.slice(start, end) }
 }
 
+/** The most axes of a shape that nodes put together. */
+const mostSizes = 64
+
 const packed: Operation = async (node) => {
-  const parts = await Promise.all(node.operands.map((_, i) => node.numbers(i)))
-  return { kind: 'sizes', sizes: parts.flat() }
+  const sizes: number[] = []
+  for (const i of node.operands.keys()) {
+    const part = await node.numbers(i)
+    if (sizes.length + part.length > mostSizes) throw node.refused('packs more than the extents of a shape')
+    sizes.push(...part)
+  }
+  return { kind: 'sizes', sizes }
 }
 
 const same: Operation = (node) => node.value(0)
