@@ -66,7 +66,9 @@ describe('a layer used again', () => {
 
   it('is refused where its weights would have other shapes, and names still differ', () => {
     const both = nn.dense('both', 3)
-    expect(() => nn.sequential('m', [4], [both, both])).toThrow(/uses both again, where both\/kernel would be \[3, 3\]/)
+    expect(() => nn.sequential('m', [4], [both, both])).toThrow(
+      /both\/kernel is \[4, 3\], not \[3, 3\] as for another input/,
+    )
     expect(() => nn.sequential('m', [4], [nn.dense('a', 4), nn.dense('a', 4)])).toThrow(/two layers called a/)
   })
 

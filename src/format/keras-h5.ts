@@ -136,6 +136,7 @@ export function kerasFile(
 
 function listedLayers(file: Hdf5File, source: string, root: string, layers: readonly ConfiguredLayer[]): WeightFile {
   const listed = listedNames(file, source, root, 'layer_names')
+  const nested = nestedNames(layers)
   let count = 0
   const groups = listed.flatMap((name, i) => {
     const path = `${root}/${name}`
@@ -153,7 +154,7 @@ function listedLayers(file: Hdf5File, source: string, root: string, layers: read
       return { entry: { name: weight, shape: dataset.shape, dtype: dataset.dtype }, place: dataset }
     })
     if (weights.length > 0) count = i + 1
-    return layersWithin(name, weights, layers)
+    return layersWithin(name, weights, nested.get(name) ?? [])
   })
   refuseTurned(file, source, root, groups)
   if (layers.length === 0) return kerasFile('keras-h5', source, file, groups, count)
@@ -172,11 +173,8 @@ function listedLayers(file: Hdf5File, source: string, root: string, layers: read
 function layersWithin(
   listed: string,
   weights: HeldGroup<Hdf5Dataset>['weights'],
-  layers: readonly ConfiguredLayer[],
+  nested: readonly string[],
 ): HeldGroup<Hdf5Dataset>[] {
-  const nested = layers
-    .filter(({ name }) => name.startsWith(`${listed}/`))
-    .map(({ name }) => name.slice(listed.length + 1))
   const folders = new Map<string, (typeof weights)[number][]>()
   let around = ''
   for (const weight of weights) {
@@ -184,7 +182,8 @@ function layersWithin(
     const parts = weight.entry.name.split(/[/\\]/).slice(0, -1)
     const at = parts.lastIndexOf(listed)
     if (at > 0) around = parts[at - 1] ?? ''
-    const old = parts.length > 0 ? undefined : nested.find((name) => weight.entry.name.startsWith(`${name}_`))
+    const old =
+      parts.length > 0 ? undefined : longest(nested.filter((name) => weight.entry.name.startsWith(`${name}_`)))
     const folder = old ?? parts.slice(at + 1).join('/')
     const own = folders.get(folder)
     if (own === undefined) folders.set(folder, [weight])
@@ -202,6 +201,22 @@ function layersWithin(
     }
   })
 }
+
+/** The names of each model's layers, all levels below it. */
+function nestedNames(layers: readonly ConfiguredLayer[]): ReadonlyMap<string, readonly string[]> {
+  const nested = new Map<string, string[]>()
+  for (const { name } of layers)
+    for (let at = name.indexOf('/'); at > 0; at = name.indexOf('/', at + 1)) {
+      const model = name.slice(0, at)
+      const own = nested.get(model) ?? []
+      nested.set(model, own)
+      own.push(name.slice(at + 1))
+    }
+  return nested
+}
+
+const longest = (names: readonly string[]): string | undefined =>
+  names.reduce<string | undefined>((best, name) => (name.length > (best?.length ?? 0) ? name : best), undefined)
 
 /** Keras with Theano stored convolution kernels rotated by 180 degrees, and rotated them when loading for other backends. */
 function refuseTurned(file: Hdf5File, source: string, root: string, groups: readonly HeldGroup<Hdf5Dataset>[]): void {

@@ -101,16 +101,15 @@ export class Model {
     const memory = new WeightMemory(name, seed)
     this.#memory = memory
     const placed: PlacedLayer[] = []
-    const names = new Set<string>()
-    const places = new Map<Layer, PlacedLayer>()
+    /** By layer and by name. */
+    const places = new Map<Layer | string, PlacedLayer>()
     const flat = flattened(layers, name)
     const taken = new Set(flat.flatMap(({ layer }) => (layer.named === undefined ? layer.name : [])))
     for (const { layer: unplaced, inputs, from } of flat) {
       const before = places.get(unplaced)
       const layer = before?.layer ?? unplaced.named?.(freeName(unplaced.name, taken)) ?? unplaced
-      if (before === undefined && names.has(layer.name))
+      if (before === undefined && places.has(layer.name))
         throw new WeftgradError('argument', `${name} has two layers called ${layer.name}; names must differ.`)
-      names.add(layer.name)
       const shapes = inputs.map((i) => {
         const shape = i === -1 ? inputShape : placed[i]?.outputShape
         if (shape === undefined)
@@ -136,7 +135,7 @@ export class Model {
           if (shared !== undefined && !sameShape(shared.shape, spec.shape))
             throw new WeftgradError(
               'shape',
-              `${name} uses ${layer.name} again, where ${shared.name} would be ${shapeText(spec.shape)}, not ${shapeText(shared.shape)}.`,
+              `${name}: ${shared.name} is ${shapeText(shared.shape)}, not ${shapeText(spec.shape)} as for another input.`,
             )
           const weight = from?.placed.weights[i]
           const own = weight && from && { memory: from.model.#memory, weight }
@@ -146,7 +145,7 @@ export class Model {
         isRepeat: before !== undefined,
       }
       placed.push(place)
-      places.set(unplaced, place)
+      places.set(unplaced, place).set(layer.name, place)
     }
     if (placed.length === 0) throw new WeftgradError('argument', `${name} has no layers.`)
     this.layers = placed
@@ -274,7 +273,7 @@ export class Model {
       const context: CallContext = {
         ...{ seed, counter },
         // Each use of a dropout draws a mask of its own.
-        name: isRepeat ? `${layer.name}:${outputs.length}` : layer.name,
+        name: layer.name + (isRepeat ? outputs.length : ''),
         training: training && (trainable || weights.length === 0),
         update: (weight, value) => moved.set(weights[given.indexOf(weight)]?.tensor ?? weight, value),
       }
