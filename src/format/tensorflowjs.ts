@@ -100,7 +100,10 @@ export async function openTensorflowJs(
       async read(place) {
         const numbers = await decoded(place, source)
         if (numbers instanceof Float32Array) return numbers
-        throw refusal(source, `it stores '${place.spec.name}' as integers, but weights are float32. Convert it`)
+        throw refusal(
+          source,
+          `it stores '${place.spec.name}' as ${place.spec.dtype}, but weights are float32. Convert it`,
+        )
       },
       close,
     })

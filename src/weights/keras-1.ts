@@ -42,7 +42,11 @@ export function withTodaysNames(layer: Json): Json {
   const { mode, ...settings } = config
   const withoutMode = className === 'BatchNormalization' && mode === 0 ? settings : config
   if (!isOld) return withoutMode === config ? layer : { ...layer, config: withoutMode }
-  return { ...layer, class_name: classNames[className] ?? className, config: renamed(withoutMode) }
+  return {
+    ...layer,
+    class_name: Object.hasOwn(classNames, className) ? classNames[className] : className,
+    config: renamed(withoutMode),
+  }
 }
 
 function renamed({ nb_row: rows, nb_col: columns, output_shape: _, ...config }: Json): Json {

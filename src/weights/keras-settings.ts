@@ -40,6 +40,11 @@ const onlyValues: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
 /** Settings that weftgrad's layers do have, though `onlyValues` has them for all classes. */
 const supported: ReadonlySet<string> = new Set(['Concatenate axis', 'GroupNormalization groups', 'Conv2D groups'])
 
+/** What a table has by a name from a file, which may be `constructor`. */
+function entry<T>(table: Readonly<Record<string, T>> | undefined, name: string): T | undefined {
+  return table !== undefined && Object.hasOwn(table, name) ? table[name] : undefined
+}
+
 /** The beginning of a value's JSON, for messages. */
 export function jsonStart(value: unknown, most = 120): string {
   const text = JSON.stringify(value) ?? 'nothing'
@@ -62,13 +67,13 @@ export function layerSettings(
   for (const [key, value] of Object.entries(config)) {
     if (value === null || value === undefined || withoutEffect.has(key) || /_(initializer|constraint)$/.test(key))
       continue
-    const own =
-      onlyValues[className]?.[key] ?? (supported.has(`${className} ${key}`) ? undefined : onlyValues['']?.[key])
+    const isSupported = supported.has(`${className} ${key}`)
+    const own = entry(entry(onlyValues, className), key) ?? (isSupported ? undefined : entry(onlyValues[''], key))
     if (own !== undefined) {
       if (!own.test(jsonStart(value))) return { settings, unsupported: { key, value } }
     } else if (key.endsWith('_regularizer')) settings[key] = regularizer(value)
     else {
-      const name = otherNames[className]?.[key] ?? key
+      const name = entry(entry(otherNames, className), key) ?? key
       if (key.endsWith('activation')) settings[name] = activation(value, dialect)
       // Along one axis weftgrad takes a number where Keras writes a list of one.
       else settings[name] = className.endsWith('1D') && Array.isArray(value) && value.length === 1 ? value[0] : value

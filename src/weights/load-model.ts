@@ -24,12 +24,12 @@ export interface LoadModelOptions extends KerasModelOptions {
 /**
  * Builds the model that a file describes and loads its weights: `.keras` and whole-model `.h5` files of Keras 1, 2 and 3, and
  * TensorFlow.js layers models, Sequential or Functional, and TensorFlow.js graph models of known operations, opened by
- * {@link open}. `dispose()` the model. It can be trained:
- * frozen layers stay frozen, and regularizers add their penalties. Constraints are not kept, and layers that only change the
- * inputs of training, such as `RandomFlip`, do nothing: `fit` augments the batches.
- * @throws WeftgradError 'mismatch' for a file without a description, and for models that weftgrad cannot build: subclassed
- * ones, several inputs or outputs; 'argument' for unknown layers or operations, all at once; 'format' for a damaged description; else as
- * `loadWeights`.
+ * {@link open}. `dispose()` the model. It can be trained: frozen layers stay frozen, and regularizers add their penalties.
+ * Constraints are not kept, and layers that only change the inputs of training, such as `RandomFlip`, do nothing: `fit` augments
+ * the batches.
+ * @throws WeftgradError 'mismatch' for a file without a description, and for models that weftgrad cannot build: subclassed ones,
+ * several inputs or outputs; 'argument' for unknown layers or operations, all at once; 'format' for a damaged description; else
+ * as `loadWeights`.
  */
 export async function loadModel(file: WeightFile, options: LoadModelOptions = {}): Promise<Model> {
   checkValue('loadModel: the file', file, anOpenFile)
