@@ -21,6 +21,7 @@ const sequenceLayers = (): Layer[] => [
   nn.layerNormalization({ epsilon: 1e-5 }),
   nn.multiHeadAttention(2, 3, { dropout: 0.1 }),
   nn.groupNormalization({ groups: 2 }),
+  nn.layerScale(0.5),
   nn.leakyReLU(),
   nn.pReLU({ sharedAxes: [1], alphaInitializer: nn.constantInitializer(0.2) }),
   nn.elu({ alpha: 0.5 }),
@@ -35,6 +36,8 @@ function everyLayer(): nn.Model {
   const stem = net.chain(
     net.input,
     nn.normalization(),
+    nn.normalization({ mean: [1, 0, -1], variance: 2 }),
+    nn.rescaling([1, 2, 3], { offset: [0, 0.5, 1] }),
     nn.zeroPadding2d([
       [1, 0],
       [2, 1],

@@ -153,7 +153,7 @@ describe('a model', () => {
   it('refuses duplicate layer names, layers without inputs, and inputs of another shape', () => {
     const layer = nn.dense('d', 3)
     const refusal = { code: 'argument' }
-    expect(() => nn.sequential('m', [4], [layer, layer])).toThrow(expect.objectContaining(refusal))
+    expect(() => nn.sequential('m', [4], [layer, nn.dense('d', 3)])).toThrow(expect.objectContaining(refusal))
     expect(() => nn.sequential('m', [4], [])).toThrow(expect.objectContaining(refusal))
     for (const inputs of [[0], [1], [-2]])
       expect(() => new nn.Model('m', [4], [{ layer, inputs }])).toThrow(expect.objectContaining(refusal))

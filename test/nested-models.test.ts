@@ -127,9 +127,9 @@ describe('a model within a model', () => {
     expect(() => frozen.features(images, ['head'], { training: true })).toThrow(/is frozen/)
   })
 
-  it('is refused twice, with several inputs, or after its disposal', () => {
+  it('is refused for inputs of another shape, for several inputs, or after its disposal', () => {
     using part = encoder()
-    expect(() => nn.sequential('m', [6, 6, 2], [part, part])).toThrow(expect.objectContaining({ code: 'argument' }))
+    expect(() => nn.sequential('m', [6, 6, 2], [part, part])).toThrow(expect.objectContaining({ code: 'shape' }))
     const wired = [{ layer: part, inputs: [-1, -1] }]
     expect(() => new nn.Model('m', [6, 6, 2], wired)).toThrow(/encoder takes one input, not 2/)
     expect(() => nn.sequential('m', [6, 6, 3], [part])).toThrow(expect.objectContaining({ code: 'shape' }))

@@ -3,18 +3,29 @@
  * predictions. See test/weights-producers.test.ts.
  */
 import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { SymbolicTensor } from '@tensorflow/tfjs'
 import { unzipSync } from 'fflate'
 import { describe, expect, it } from 'vitest'
 import { memorySource } from '../src/format/byte-source.ts'
 import { freshHdf5 } from '../src/format/hdf5-instance.node.ts'
+import { openWeightFile } from '../src/format/open-weights.node.ts'
 import { openWeights } from '../src/format/open-weights.ts'
+import type { WeightFile } from '../src/format/weight-file.ts'
 import { elementCount } from '../src/kernels/kernel.ts'
-import { tensor } from '../src/operators/tensor.ts'
+import { dense } from '../src/nn/layers.ts'
+import { sequential } from '../src/nn/model.ts'
+import { type Tensor, tensor } from '../src/operators/tensor.ts'
 import { kerasModel } from '../src/weights/keras-model.ts'
+import { loadWeights } from '../src/weights/load.ts'
 import { loadModel } from '../src/weights/load-model.ts'
 import { useDevice } from './support/device.ts'
 import { failure } from './support/failure.ts'
+import { writeLayersModel } from './support/layers-model.ts'
+import { loadTensorFlow } from './support/tfjs.ts'
 
 const device = useDevice()
 
@@ -34,7 +45,15 @@ const archives = ['tf', 'k3'].map((producer) => {
 const refused: Readonly<Record<string, string>> = {
   subclassed: 'a class of its own',
   backwards: 'a class of its own',
-  shared: 'is used 2 times',
+}
+
+/** The file's layer `both` is called twice, but Keras' predictions are those of a single call. */
+async function calledTwice(file: WeightFile, input: Tensor, once: readonly number[] = []): Promise<readonly number[]> {
+  using model = sequential('once', [4], [dense('both', 4, { activation: 'tanh' }), dense('logits', 4)])
+  await loadWeights(model, device(), file)
+  const [hidden = input, logits = input] = model.features(input, ['both', 'logits'])
+  for (const [i, value] of [...(await logits.data())].entries()) expect(value).toBeCloseTo(once[i] ?? Number.NaN, 5)
+  return [...(await model.call(hidden).data())]
 }
 
 describe.each(archives)('Keras ($producer)', ({ files, predictions }) => {
@@ -53,8 +72,9 @@ describe.each(archives)('Keras ($producer)', ({ files, predictions }) => {
         return
       }
       using model = await loadModel(file, { device: device() })
-      const found = await model.call(tensor(example(model.inputShape), [2, ...model.inputShape])).data()
-      const wanted = predictions[kind] ?? []
+      const input = tensor(example(model.inputShape), [2, ...model.inputShape])
+      const found = await model.call(input).data()
+      const wanted = kind === 'shared' ? await calledTwice(file, input, predictions[kind]) : (predictions[kind] ?? [])
       expect(found).toHaveLength(wanted.length)
       for (const [i, value] of wanted.entries())
         expect(Math.abs((found[i] ?? Number.NaN) - value)).toBeLessThan(2e-6 * Math.max(1, Math.abs(value)))
@@ -72,8 +92,39 @@ describe.each(archives)('Keras ($producer)', ({ files, predictions }) => {
   })
 })
 
+describe('TensorFlow.js', () => {
+  it('wrote a model with a layer and a model that are called twice', async () => {
+    const tf = await loadTensorFlow()
+    const both = tf.layers.dense({ name: 'both', units: 4, activation: 'hardSigmoid' })
+    const part = tf.sequential({
+      name: 'part',
+      layers: [tf.layers.dense({ name: 'in', units: 4, inputShape: [4] }), tf.layers.leakyReLU()],
+    })
+    const x = tf.input({ shape: [4] })
+    const hidden = both.apply(part.apply(both.apply(x))) as SymbolicTensor
+    const theirs = tf.model({
+      inputs: x,
+      outputs: tf.layers.add().apply([part.apply(hidden) as SymbolicTensor, hidden]) as SymbolicTensor,
+    })
+    const folder = await mkdtemp(join(tmpdir(), 'weftgrad-load-'))
+    try {
+      await writeLayersModel(tf, theirs, folder)
+      const file = await openWeightFile(folder)
+      using model = await loadModel(file, { device: device() })
+      file.close()
+      expect(model.weights).toHaveLength(4)
+      const found = await model.call(tensor(example([4]), [2, 4])).data()
+      const y = theirs.predict(tf.tensor(example([4]), [2, 4]))
+      if (Array.isArray(y)) throw new Error('the model has one output')
+      for (const [i, value] of [...(await y.data())].entries()) expect(found[i]).toBeCloseTo(value, 5)
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+})
+
 describe('a description', () => {
-  const dense = (name: string, more: object = {}) => ({
+  const denseLayer = (name: string, more: object = {}) => ({
     class_name: 'Dense',
     config: { name, units: 2, activation: 'relu', ...more },
   })
@@ -100,12 +151,12 @@ describe('a description', () => {
 
   it('names all unknown layers at once, and takes makers for them', async () => {
     const strange = (class_name: string) => ({ class_name, config: { name: class_name.toLowerCase(), size: 3 } })
-    const described = sequence(strange('Swirl'), dense('d'), strange('Blur'))
+    const described = sequence(strange('Swirl'), denseLayer('d'), strange('Blur'))
     expect(await refusal(described)).toMatchObject({
       code: 'argument',
       message: expect.stringMatching(/Swirl \(swirl\): .*; Blur/),
     })
-    const plain = (name: string) => kerasModel(sequence(dense(name)), 'y').layers[0]?.layer
+    const plain = (name: string) => kerasModel(sequence(denseLayer(name)), 'y').layers[0]?.layer
     const customLayers = { Swirl: () => plain('swirl') as never, Blur: () => plain('blur') as never }
     using model = kerasModel(described, 'x', { customLayers })
     expect(model.layers.map(({ layer }) => layer.name)).toEqual(['swirl', 'd', 'blur'])
@@ -139,7 +190,7 @@ describe('a description', () => {
 
   it('may leave the input open', async () => {
     const open = { class_name: 'InputLayer', config: { name: 'in', batch_shape: [null, null] } }
-    const described = { class_name: 'Sequential', config: { name: 's', layers: [open, dense('d')] } }
+    const described = { class_name: 'Sequential', config: { name: 's', layers: [open, denseLayer('d')] } }
     expect(await refusal(described)).toMatchObject({ code: 'mismatch', message: expect.stringContaining('inputShape') })
     using model = kerasModel(described, 'x', { inputShape: [5] })
     expect(model.inputShape).toEqual([5])
@@ -147,7 +198,7 @@ describe('a description', () => {
 
   it('runs layers in an order that works, whatever the order of the list, and leaves out what the output does not need', () => {
     using model = kerasModel(
-      graph([placed(dense('b'), 'a'), placed(dense('unused'), 'b'), placed(dense('a'), 'in')]),
+      graph([placed(denseLayer('b'), 'a'), placed(denseLayer('unused'), 'b'), placed(denseLayer('a'), 'in')]),
       'x',
     )
     expect(model.layers.map(({ layer }) => layer.name)).toEqual(['a', 'b'])
@@ -157,14 +208,19 @@ describe('a description', () => {
     for (const damaged of [
       ...[undefined, null, 7, 'x', [], {}, { class_name: 'Sequential' }, { class_name: 'Sequential', config: {} }],
       ...[sequence({}), sequence({ class_name: 7, config: {} }), sequence({ class_name: 'Dense' })],
-      ...[graph([placed(dense('b'), 'nowhere')]), graph([placed(dense('b'), 'b')]), graph([]), graph([dense('b')])],
-      graph([placed(dense('a'), 'b'), placed(dense('b'), 'a')]),
+      ...[
+        graph([placed(denseLayer('b'), 'nowhere')]),
+        graph([placed(denseLayer('b'), 'b')]),
+        graph([]),
+        graph([denseLayer('b')]),
+      ],
+      graph([placed(denseLayer('a'), 'b'), placed(denseLayer('b'), 'a')]),
     ])
       expect(await refusal(damaged)).toMatchObject({ code: expect.stringMatching(/^(mismatch|format|argument)$/) })
-    let nested: object = dense('d')
+    let nested: object = denseLayer('d')
     for (let i = 0; i < 1000; i++) nested = { class_name: 'Sequential', config: { name: 'n', layers: [nested] } }
     expect(await refusal(sequence(nested))).toMatchObject({ code: 'format' })
-    const chain = Array.from({ length: 20_000 }, (_, i) => placed(dense(`d${i}`), i === 0 ? 'in' : `d${i - 1}`))
+    const chain = Array.from({ length: 20_000 }, (_, i) => placed(denseLayer(`d${i}`), i === 0 ? 'in' : `d${i - 1}`))
     expect(await refusal(graph(chain.reverse(), 'd19999x'))).toMatchObject({ code: 'format' })
   })
 })

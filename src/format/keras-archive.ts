@@ -6,15 +6,16 @@
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, readBytes } from './byte-source.ts'
 import { type Hdf5Loader, openHdf5 } from './hdf5.ts'
-import { parsedJson } from './json.ts'
+import { isRecord, parsedJson } from './json.ts'
 import { configuredLayers, inConfiguredOrder, layerCount } from './keras-config.ts'
 import { keras3Groups, kerasFile } from './keras-h5.ts'
 import { mostUnpacked } from './unpacked.ts'
-import type { WeightFile } from './weight-file.ts'
-import { openZipEntry, zipEntries } from './zip.ts'
+import { majorVersion, type WeightFile } from './weight-file.ts'
+import { openZipEntry, type ZipEntry, zipEntries } from './zip.ts'
 
 /** Configurations with thousands of layers have a few megabytes. */
 const longestConfigBytes = 64 * 2 ** 20
+const longestMetadataBytes = 2 ** 16
 
 /** Opens an archive. Closing it closes the source. Throws WeftgradError 'format'. */
 export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): Promise<WeightFile> {
@@ -30,8 +31,9 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
     const mostBytes = weights.isStored ? weights.bytes : mostUnpacked(source.size)
     const file = await openHdf5(openZipEntry(source, weights, mostBytes), load)
     const layers = configuredLayers(model)
-    const groups = keras3Groups(file, source.name)
-    if (layers.length === 0) return { ...kerasFile('keras-archive', source.name, file, groups), architecture: model }
+    const groups = keras3Groups(file, source.name, layers.length > 0)
+    const described = { architecture: model, ...kerasVersionOf(source, entries.get('metadata.json')) }
+    if (layers.length === 0) return { ...kerasFile('keras-archive', source.name, file, groups), ...described }
     const byPath = new Map(layers.map((layer) => [layer.path, layer]))
     const ordered = inConfiguredOrder(groups, layers, ({ path, names, ...group }) => {
       // The layer itself, or the innermost layer around it.
@@ -50,12 +52,21 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
     })
     return {
       ...kerasFile('keras-archive', source.name, file, ordered, layerCount(layers, ordered)),
-      architecture: model,
+      ...described,
     }
   } catch (error) {
     source.close()
     throw error
   }
+}
+
+/** What `metadata.json` says, if there is one. */
+function kerasVersionOf(source: ByteSource, entry: ZipEntry | undefined): Pick<WeightFile, 'kerasVersion'> {
+  if (entry === undefined || entry.bytes > longestMetadataBytes) return {}
+  const text = openZipEntry(source, entry, longestMetadataBytes)
+  const metadata = parsedJson(new TextDecoder().decode(readBytes(text, 0, text.size)))
+  const kerasVersion = majorVersion(isRecord(metadata) ? metadata.keras_version : undefined)
+  return kerasVersion === undefined ? {} : { kerasVersion }
 }
 
 function refusal(source: ByteSource, problem: string): WeftgradError {

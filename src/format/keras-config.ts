@@ -25,14 +25,17 @@ export function configuredLayers(model: unknown, path = '', name = '', depth = 0
   if (!Array.isArray(config) || depth > deepestNesting) return []
   const counts = new Map<string, number>()
   return config.flatMap((layer: unknown) => {
-    if (!isRecord(layer) || typeof layer.class_name !== 'string' || !isRecord(layer.config)) return []
+    if (!isRecord(layer) || typeof layer.class_name !== 'string') return []
+    // In Keras 1, the configuration of a sequential model is the list of its layers.
+    const given = Array.isArray(layer.config) ? layer.name : isRecord(layer.config) ? layer.config.name : null
+    if (given === null) return []
     const className = layer.class_name
     const kind = snakeCase(className)
     const count = counts.get(kind) ?? 0
     counts.set(kind, count + 1)
     const own = `${path}layers/${kind}${count === 0 ? '' : `_${count}`}`
-    if (typeof layer.config.name !== 'string') return configuredLayers(layer, `${own}/`, name, depth + 1)
-    const called = `${name}${layer.config.name}`
+    if (typeof given !== 'string') return configuredLayers(layer, `${own}/`, name, depth + 1)
+    const called = `${name}${given}`
     return [
       { name: called, className, path: own, record: layer },
       ...configuredLayers(layer, `${own}/`, `${called}/`, depth + 1),

@@ -10,7 +10,7 @@ import type { ByteSource } from './byte-source.ts'
 import { type Hdf5Dataset, type Hdf5File, type Hdf5Loader, openHdf5 } from './hdf5.ts'
 import { parsedJson } from './json.ts'
 import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
-import { type HeldGroup, heldWeights, type WeightFile } from './weight-file.ts'
+import { type HeldGroup, heldWeights, majorVersion, type WeightFile } from './weight-file.ts'
 
 /** The deepest nesting: a tree that refers to itself has no end. */
 const mostGroups = 100_000
@@ -30,7 +30,10 @@ export async function openKerasH5(source: ByteSource, load?: Hdf5Loader): Promis
       const config = attributes.includes('model_config') ? file.texts('/', 'model_config')[0] : undefined
       const architecture = parsedJson(config ?? '')
       const weights = listedLayers(file, source.name, isModel ? '/model_weights' : '', configuredLayers(architecture))
-      return architecture === undefined ? weights : { ...weights, architecture }
+      const [version] = attributes.includes('keras_version') ? file.texts('/', 'keras_version') : []
+      const kerasVersion = majorVersion(version)
+      if (architecture === undefined) return weights
+      return { ...weights, architecture, ...(kerasVersion === undefined ? {} : { kerasVersion }) }
     }
     return kerasFile('keras-3-h5', source.name, file, keras3Groups(file, source.name))
   } catch (error) {
@@ -52,9 +55,9 @@ const layerList = /(^|\/)(layers|_layer_checkpoint_dependencies)$/
 
 /**
  * The weights of a Keras 3 file by path: layers of one class in their order, without optimizers, metrics and random states.
- * Layers are named as in the file, and by the attributes of subclassed models.
+ * Layers are named as in the file, and by the attributes of subclassed models. `mayBeEmpty`: a model can have no weights.
  */
-export function keras3Groups(file: Hdf5File, source: string): readonly Keras3Group[] {
+export function keras3Groups(file: Hdf5File, source: string, mayBeEmpty = false): readonly Keras3Group[] {
   const found: Keras3Group[] = []
   let visited = 0
   const visit = (path: string, depth: number, list: 'none' | 'in order' | 'in any order', around: string): void => {
@@ -92,7 +95,7 @@ export function keras3Groups(file: Hdf5File, source: string): readonly Keras3Gro
     }
   }
   visit('', 0, 'none', '')
-  if (found.length === 0) {
+  if (found.length === 0 && !mayBeEmpty) {
     throw refusal(source, 'it has no Keras weights: neither the attribute layer_names nor groups with vars')
   }
   return found.sort((a, b) => byNumber(a.path, b.path))
@@ -133,6 +136,7 @@ export function kerasFile(
 
 function listedLayers(file: Hdf5File, source: string, root: string, layers: readonly ConfiguredLayer[]): WeightFile {
   const listed = listedNames(file, source, root, 'layer_names')
+  const nested = nestedNames(layers)
   let count = 0
   const groups = listed.flatMap((name, i) => {
     const path = `${root}/${name}`
@@ -150,7 +154,7 @@ function listedLayers(file: Hdf5File, source: string, root: string, layers: read
       return { entry: { name: weight, shape: dataset.shape, dtype: dataset.dtype }, place: dataset }
     })
     if (weights.length > 0) count = i + 1
-    return layersWithin(name, weights)
+    return layersWithin(name, weights, nested.get(name) ?? [])
   })
   refuseTurned(file, source, root, groups)
   if (layers.length === 0) return kerasFile('keras-h5', source, file, groups, count)
@@ -164,9 +168,13 @@ function listedLayers(file: Hdf5File, source: string, root: string, layers: read
 
 /**
  * The layers of a listed one: a nested model's, or itself. The names of the weights show the layer of each. A nested model
- * lists its weights in another order: trained ones first.
+ * lists its weights in another order: trained ones first. Keras 1 names them `<layer>_W`, without the nested model.
  */
-function layersWithin(listed: string, weights: HeldGroup<Hdf5Dataset>['weights']): HeldGroup<Hdf5Dataset>[] {
+function layersWithin(
+  listed: string,
+  weights: HeldGroup<Hdf5Dataset>['weights'],
+  nested: readonly string[],
+): HeldGroup<Hdf5Dataset>[] {
   const folders = new Map<string, (typeof weights)[number][]>()
   let around = ''
   for (const weight of weights) {
@@ -174,7 +182,9 @@ function layersWithin(listed: string, weights: HeldGroup<Hdf5Dataset>['weights']
     const parts = weight.entry.name.split(/[/\\]/).slice(0, -1)
     const at = parts.lastIndexOf(listed)
     if (at > 0) around = parts[at - 1] ?? ''
-    const folder = parts.slice(at + 1).join('/')
+    const old =
+      parts.length > 0 ? undefined : longest(nested.filter((name) => weight.entry.name.startsWith(`${name}_`)))
+    const folder = old ?? parts.slice(at + 1).join('/')
     const own = folders.get(folder)
     if (own === undefined) folders.set(folder, [weight])
     else own.push(weight)
@@ -191,6 +201,22 @@ function layersWithin(listed: string, weights: HeldGroup<Hdf5Dataset>['weights']
     }
   })
 }
+
+/** The names of each model's layers, all levels below it. */
+function nestedNames(layers: readonly ConfiguredLayer[]): ReadonlyMap<string, readonly string[]> {
+  const nested = new Map<string, string[]>()
+  for (const { name } of layers)
+    for (let at = name.indexOf('/'); at > 0; at = name.indexOf('/', at + 1)) {
+      const model = name.slice(0, at)
+      const own = nested.get(model) ?? []
+      nested.set(model, own)
+      own.push(name.slice(at + 1))
+    }
+  return nested
+}
+
+const longest = (names: readonly string[]): string | undefined =>
+  names.reduce<string | undefined>((best, name) => (name.length > (best?.length ?? 0) ? name : best), undefined)
 
 /** Keras with Theano stored convolution kernels rotated by 180 degrees, and rotated them when loading for other backends. */
 function refuseTurned(file: Hdf5File, source: string, root: string, groups: readonly HeldGroup<Hdf5Dataset>[]): void {

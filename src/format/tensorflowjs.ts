@@ -12,7 +12,16 @@ import { WeftgradError } from '../errors.ts'
 import { type ByteSource, joined, readBytes } from './byte-source.ts'
 import { isRecord, isSizes, parsedJson } from './json.ts'
 import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
-import { groupedByLayer, type HeldGroup, heldWeights, type WeightEntry, type WeightFile } from './weight-file.ts'
+import {
+  type GraphNode,
+  groupedByLayer,
+  type HeldGroup,
+  heldWeights,
+  majorVersion,
+  type TensorFlowGraph,
+  type WeightEntry,
+  type WeightFile,
+} from './weight-file.ts'
 
 /** Opens a file beside `model.json`, by its path there. */
 export type OpenShard = (path: string) => Promise<ByteSource>
@@ -28,12 +37,6 @@ interface Place {
 interface Held {
   readonly entry: WeightEntry
   readonly place: Place
-}
-
-interface GraphNode {
-  readonly name: string
-  readonly op: string
-  readonly inputs: readonly string[]
 }
 
 const valueBytes: Readonly<Record<string, number>> = { float32: 4, int32: 4, bool: 1, complex64: 8 }
@@ -84,14 +87,24 @@ export async function openTensorflowJs(
     const isGraph = isRecord(topology) && Array.isArray(topology.node)
     const described: unknown = isRecord(topology) && !isGraph ? (topology.model_config ?? topology) : undefined
     const layers = configuredLayers(described ?? [])
-    const weights = isGraph ? await graphGroups(topology, signature, held, source) : layerGroups(held, layers)
+    const graph = isGraph ? await readGraph(topology, signature, held, source) : undefined
+    const weights = graph === undefined ? layerGroups(held, layers) : graphGroups(graph, held, source)
     return heldWeights<Place>({
       format: isGraph ? 'tfjs-graph' : 'tfjs-layers',
       source,
       groups: weights,
       ...(layers.length === 0 ? {} : { architecture: described }),
+      kerasVersion: majorVersion(isRecord(topology) ? topology.keras_version : undefined),
       ...(layers.length === 0 ? {} : { layerCount: layerCount(layers, weights) }),
-      read: (place) => decoded(place, source),
+      graph,
+      async read(place) {
+        const numbers = await decoded(place, source)
+        if (numbers instanceof Float32Array) return numbers
+        throw refusal(
+          source,
+          `it stores '${place.spec.name}' as ${place.spec.dtype}, but weights are float32. Convert it`,
+        )
+      },
       close,
     })
   } catch (error) {
@@ -162,9 +175,9 @@ function isFiniteNumber(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value)
 }
 
-async function decoded({ spec, shards, start, bytes }: Place, source: string): Promise<Float32Array> {
+async function decoded({ spec, shards, start, bytes }: Place, source: string): Promise<Float32Array | Int32Array> {
   const { name, dtype } = spec
-  if (dtype !== 'float32') {
+  if (dtype !== 'float32' && dtype !== 'int32') {
     throw refusal(source, `it stores '${name}' as ${dtype}, but weights are float32. Convert it`)
   }
   const { buffer } = readBytes(shards, start, bytes)
@@ -172,7 +185,7 @@ async function decoded({ spec, shards, start, bytes }: Place, source: string): P
     const tensor = tf.io.decodeWeights(buffer, [{ ...spec, name: 'weight' }]).weight
     try {
       const numbers = tensor?.dataSync()
-      if (numbers instanceof Float32Array) return numbers
+      if (numbers instanceof Float32Array || numbers instanceof Int32Array) return numbers
     } catch (cause) {
       throw refusal(source, `'${name}' cannot be decoded. Convert it again`, cause)
     } finally {
@@ -203,9 +216,9 @@ async function withBackend<T>(use: (tf: typeof import('@tensorflow/tfjs-core')) 
       this.#held.set(id, values)
       return id
     }
-    override readSync(id: DataId): Float32Array {
+    override readSync(id: DataId): Float32Array | Int32Array {
       const values = this.#held.get(id)
-      return values instanceof Float32Array ? values : new Float32Array()
+      return values instanceof Float32Array || values instanceof Int32Array ? values : new Float32Array()
     }
     override disposeData(id: DataId): boolean {
       return this.#held.delete(id)
@@ -235,25 +248,32 @@ function layerGroups(held: readonly Held[], layers: readonly ConfiguredLayer[]):
   })
 }
 
-/**
- * A graph's float constants by layer, in the order in which operations use them, without those that no output needs, scalars
- * and integers, which are attributes of operations.
- */
-async function graphGroups(
+/** The graph as far as its outputs need it. */
+async function readGraph(
   topology: Record<string, unknown>,
   signature: unknown,
   held: readonly Held[],
   source: string,
-): Promise<HeldGroup<Place>[]> {
-  const nodes = readNodes(topology.node, source)
+): Promise<TensorFlowGraph> {
   const outputs = await graphOutputs(topology, signature, source)
+  const constants = held.map(({ entry: { name, shape }, place }) => {
+    return [name, { name, shape, read: () => decoded(place, source) }] as const
+  })
+  return { nodes: orderedNodes(readNodes(topology.node, source), outputs), outputs, constants: new Map(constants) }
+}
+
+/**
+ * A graph's float constants by layer, in the order in which operations use them, without those that no output needs, scalars
+ * and integers, which are attributes of operations.
+ */
+function graphGroups({ nodes }: TensorFlowGraph, held: readonly Held[], source: string): HeldGroup<Place>[] {
   const weights = new Map(
     held
       .filter(({ entry, place }) => entry.shape.length > 0 && place.spec.dtype === 'float32')
       .map((one) => [one.entry.name, one]),
   )
   const layers = new Map<string, Held[]>()
-  for (const { inputs } of orderedNodes(nodes, outputs)) {
+  for (const { inputs } of nodes) {
     for (const input of inputs) {
       const weight = weights.get(input)
       if (weight === undefined) continue
@@ -288,14 +308,18 @@ async function graphOutputs(topology: Record<string, unknown>, signature: unknow
 function readNodes(list: unknown, source: string): ReadonlyMap<string, GraphNode> {
   const nodes = new Map<string, GraphNode>()
   for (const node of Array.isArray(list) ? list : []) {
-    const { name, op, input = [] } = isRecord(node) ? node : {}
+    const { name, op, input = [], attr } = isRecord(node) ? node : {}
     const isList = Array.isArray(input) && input.every((one) => typeof one === 'string')
     if (typeof name !== 'string' || typeof op !== 'string' || !isList) {
       throw refusal(source, 'its graph has a node without a name, operation or inputs. Convert it again')
     }
     // `^name` only orders, `name:1` is a second result.
     const inputs = (input as string[]).map((one) => one.replace(/^\^/, '').replace(/:.*$/, ''))
-    nodes.set(name, { name, op, inputs })
+    const operands = (input as string[]).flatMap((one) => {
+      const [, operand = '', output = '0'] = /^([^:]*)(?::(\d{1,9}))?$/.exec(one) ?? []
+      return one.startsWith('^') ? [] : { name: operand, output: Number(output) }
+    })
+    nodes.set(name, { name, op, inputs, operands, attributes: isRecord(attr) ? attr : {} })
   }
   return nodes
 }

@@ -37,6 +37,45 @@ export interface WeightGroup {
   readonly weights: readonly WeightEntry[]
 }
 
+/** An operation of a TensorFlow graph. */
+export interface GraphNode {
+  /** Its name. */
+  readonly name: string
+  /** TensorFlow's name of the operation: `Conv2D`. */
+  readonly op: string
+  /** The names of all nodes that come before it. */
+  readonly inputs: readonly string[]
+  /** The nodes whose results it takes, and which of their results. */
+  readonly operands: readonly {
+    /** The node. */
+    readonly name: string
+    /** The number of its result. */
+    readonly output: number
+  }[]
+  /** Its attributes, parsed JSON of unknown content. */
+  readonly attributes: Readonly<Record<string, unknown>>
+}
+
+/** A TensorFlow graph: `loadModel` builds a model from it. */
+export interface TensorFlowGraph {
+  /** The nodes that the outputs need, each after its inputs. */
+  readonly nodes: readonly GraphNode[]
+  /** The names of its outputs. */
+  readonly outputs: readonly string[]
+  /** The numbers of constants, by their nodes' names. */
+  readonly constants: ReadonlyMap<string, GraphConstant>
+}
+
+/** A constant of a graph. */
+export interface GraphConstant {
+  /** The name of its node. */
+  readonly name: string
+  /** Extents. */
+  readonly shape: readonly number[]
+  /** The numbers, row-major. Throws 'format' if they are neither floats nor 32-bit integers. */
+  read(): Promise<Float32Array | Int32Array>
+}
+
 /** An open weights file: its layers, in its order, and their numbers, one tensor at a time. */
 export interface WeightFile {
   /** Its format. */
@@ -49,6 +88,10 @@ export interface WeightFile {
   readonly layerCount?: number
   /** Keras' description of the model, parsed JSON of unknown content, if the file has one: `loadModel` builds the model from it. */
   readonly architecture?: unknown
+  /** The first number of the version of Keras that described the model, 2 for TensorFlow.js, if the file has one. */
+  readonly kerasVersion?: number
+  /** The graph, of a TensorFlow.js graph model. */
+  readonly graph?: TensorFlowGraph
   /**
    * The numbers of one of `groups`' entries, row-major, as float32.
    * @throws WeftgradError 'data' if the file's bytes do not hold them, 'format' for numbers that are not floats, 'argument' for
@@ -72,6 +115,13 @@ export function isReadable({ dtype }: WeightEntry): boolean {
   return /^(b?float(16|32|64)|uint(8|16))$/.test(dtype)
 }
 
+/** The first number of a version, `3.15.1`; TensorFlow.js, `tfjs-layers 4.22.0`, follows Keras 2. */
+export function majorVersion(text: unknown): number | undefined {
+  if (typeof text !== 'string') return undefined
+  const [number] = /^\d{1,3}(?=\.|$)/.exec(text) ?? []
+  return number === undefined ? 2 : Number(number)
+}
+
 /** A group, and what its reader needs to find each tensor. */
 export interface HeldGroup<Place> extends Omit<WeightGroup, 'weights'> {
   readonly weights: readonly { readonly entry: WeightEntry; readonly place: Place }[]
@@ -84,6 +134,8 @@ export function heldWeights<Place>({
   groups,
   layerCount,
   architecture,
+  kerasVersion,
+  graph,
   read,
   close,
 }: {
@@ -92,6 +144,8 @@ export function heldWeights<Place>({
   readonly groups: readonly HeldGroup<Place>[]
   readonly layerCount?: number
   readonly architecture?: unknown
+  readonly kerasVersion?: number | undefined
+  readonly graph?: TensorFlowGraph | undefined
   readonly read: (place: Place, entry: WeightEntry) => Promise<Float32Array>
   readonly close: () => void
 }): WeightFile {
@@ -102,6 +156,8 @@ export function heldWeights<Place>({
     groups: groups.map((group) => ({ ...group, weights: group.weights.map(({ entry }) => entry) })),
     ...(layerCount === undefined ? {} : { layerCount }),
     ...(architecture === undefined ? {} : { architecture }),
+    ...(kerasVersion === undefined ? {} : { kerasVersion }),
+    ...(graph === undefined ? {} : { graph }),
     async read(entry) {
       const place = places.get(entry)
       if (place === undefined) {

@@ -5,6 +5,7 @@
  *   reader, is merged into kernel and bias; the merged layer has the normalisation's name.
  * - Any other normalisation becomes a multiplication and an addition, which fuse with what follows.
  * - Zeros around a convolution's input become its padding.
+ * - A layer that is used several times is frozen once: like this if its neighbours are the same everywhere, else left as it is.
  * - Relu needs nothing here: rewriting the graph moves it into the kernel before it.
  * - Kernels may be stored in half precision: see half-weights.ts.
  *
@@ -59,14 +60,20 @@ export function freeze(model: Model, options: FreezeOptions = {}): FrozenModel {
       if (part !== undefined && part !== last) wholes.set(part, last)
 
   const places = new Map<number, number>()
-  const layers: FrozenLayer[] = []
+  const layers: WiredFrozenLayer[] = []
+  const shared = new Map<Layer, FrozenLayer>()
   for (const [i, placed] of model.layers.entries()) {
     if (wholes.has(placed)) continue
-    const { layer, inputs, recipes, kernel } = frozenLayer(placed, groups.get(placed))
+    const group = groups.get(placed)
     places.set(i, layers.length)
-    const encoded = precision === 'f16' ? kernel : undefined
-    const empty = withoutNumbers(layer, model.name, encoded)
-    layers.push({ layer: empty, inputs: inputs.map((n) => places.get(n) ?? n), recipes })
+    const inputs = (group?.padding?.placed ?? group?.product.placed ?? placed).inputs.map((n) => places.get(n) ?? n)
+    let frozen = shared.get(placed.layer)
+    if (frozen === undefined) {
+      const { layer, recipes, kernel } = frozenLayer(placed, group)
+      frozen = { layer: withoutNumbers(layer, model.name, precision === 'f16' ? kernel : undefined), recipes }
+      shared.set(placed.layer, frozen)
+    }
+    layers.push({ ...frozen, inputs })
   }
   return new FrozenModel(model, layers, wholes)
 }
@@ -82,7 +89,7 @@ export class FrozenModel extends Model {
    * Made by `freeze`.
    * @internal
    */
-  constructor(source: Model, layers: readonly FrozenLayer[], wholes: ReadonlyMap<PlacedLayer, PlacedLayer>) {
+  constructor(source: Model, layers: readonly WiredFrozenLayer[], wholes: ReadonlyMap<PlacedLayer, PlacedLayer>) {
     super(source.name, source.inputShape, layers, { seed: source.seed, trainable: () => false })
     this.#source = source
     this.#recipes = new Map(layers.flatMap(({ recipes }) => [...recipes]))
@@ -170,30 +177,49 @@ function findGroups(model: Model, isKept: (placed: PlacedLayer) => boolean): Map
     groups.delete(previous)
     groups.set(placed, { ...group, normalization })
   }
+  return alikeEverywhere(model, groups)
+}
+
+/** Leaves out groups with a layer that has other neighbours, or another size, where it is used again. */
+function alikeEverywhere(model: Model, groups: Map<PlacedLayer, Group>): Map<PlacedLayer, Group> {
+  const uses = new Map<Layer, Set<string>>(model.layers.map(({ layer }) => [layer, new Set()]))
+  const grouped = [...groups].map(([last, { padding, product, normalization }]) => {
+    const parts = [padding, product, normalization].flatMap((part) => part?.placed ?? [])
+    const use = [...parts.map(({ layer }) => layer.name), ...product.placed.outputShape].join()
+    for (const { layer } of parts) uses.get(layer)?.add(use)
+    return { last, parts }
+  })
+  const within = new Set(grouped.flatMap(({ parts }) => parts))
+  for (const placed of model.layers) if (!within.has(placed)) uses.get(placed.layer)?.add('')
+  for (const { last, parts } of grouped)
+    if (parts.some(({ layer }) => (uses.get(layer)?.size ?? 0) > 1)) groups.delete(last)
   return groups
 }
 
 /** Computes a weight from the source's weights. */
 type Recipe = (weights: SourceWeights) => Promise<Float32Array>
 
-interface FrozenLayer extends Pick<PlacedLayer, 'layer' | 'inputs'> {
+interface FrozenLayer extends Pick<PlacedLayer, 'layer'> {
   /** The recipes, by full name, of weights that are not copied from the source's layer of the same name. */
   readonly recipes: ReadonlyMap<string, Recipe>
   /** The weight that may be stored in half precision. */
   readonly kernel?: string | undefined
 }
 
-/** The frozen form of a layer that ends its group or has none. Its inputs are indices in the source. */
+/** `inputs` are indices of frozen layers. */
+type WiredFrozenLayer = FrozenLayer & Pick<PlacedLayer, 'inputs'>
+
+/** The frozen form of a layer that ends its group or has none. */
 function frozenLayer(placed: PlacedLayer, group: Group | undefined): FrozenLayer {
   if (group !== undefined) return mergedLayer(group)
   const normalization = partOf(placed, 'normalization')
-  if (normalization === undefined) return { ...placed, recipes: new Map() }
+  if (normalization === undefined) return { layer: placed.layer, recipes: new Map() }
   const { name } = placed.layer
   const recipes = new Map<string, Recipe>([
     [`${name}/scale`, async (weights) => Float32Array.from((await weights.affine(normalization)).scale)],
     [`${name}/shift`, async (weights) => Float32Array.from((await weights.affine(normalization)).shift)],
   ])
-  return { layer: affineLayer(name), inputs: placed.inputs, recipes }
+  return { layer: affineLayer(name), recipes }
 }
 
 function mergedLayer({ padding, product, normalization }: Group): FrozenLayer {
@@ -220,14 +246,13 @@ function mergedLayer({ padding, product, normalization }: Group): FrozenLayer {
       return Float32Array.from(shift, (offset, c) => (bias?.[c] ?? 0) * (scale[c] ?? 0) + offset)
     })
   }
-  const inputs = (padding?.placed ?? placed).inputs
   const fast = fastConvolution(layer, placed)
   const half = role.takesHalf === true ? role.kernel : undefined
-  if (fast === undefined) return { layer, inputs, recipes, kernel: half }
+  if (fast === undefined) return { layer, recipes, kernel: half }
   const kernel = `${name}/kernel`
   const direct: Recipe = recipes.get(kernel) ?? ((weights) => weights.numbers(`${old}/kernel`))
   recipes.set(kernel, async (weights) => transformFilters(await direct(weights), fast.tile))
-  return { layer: fast.layer, inputs, recipes, kernel: half }
+  return { layer: fast.layer, recipes, kernel: half }
 }
 
 /** A 3x3 convolution by Winograd's algorithm, where that has clearly less arithmetic. `source` gives the extents. */

@@ -17,6 +17,7 @@ import {
 import { aFlag, anArray, anObject, aString, checkOptions, checkValue, theBytes } from '../options.ts'
 import type { LayerDescription, LayerMaker } from './layers/registry.ts'
 import { describeLayer, layerOf } from './layers/registry.ts'
+import type { Layer } from './layers.ts'
 import { Model, type WiredLayer } from './model.ts'
 import type { WeightNumbers } from './model-weights.ts'
 import { checkNumbers } from './model-weights.ts'
@@ -56,7 +57,10 @@ export interface DecodeModelOptions {
   readonly customLayers?: Readonly<Record<string, LayerMaker>>
 }
 
-/** A network as JSON: its layers in order, each with the indices of its input layers; -1 is the model's input. */
+/**
+ * A network as JSON: its layers in order, each with the indices of its input layers; -1 is the model's input. A name that comes
+ * again is the same layer.
+ */
 interface Architecture {
   readonly name: string
   readonly inputShape: readonly number[]
@@ -134,9 +138,14 @@ function modelOf(
   customLayers: DecodeModelOptions['customLayers'],
 ): Model {
   if (described === undefined) return refuseDescription(source)
-  const layers = described.layers.map(
-    ({ inputs, trainable: _, ...layer }): WiredLayer => ({ layer: layerOf(layer, customLayers), inputs }),
-  )
+  const known = new Map<string, { readonly layer: Layer; readonly text: string }>()
+  const layers = described.layers.map(({ inputs, name, className, config }): WiredLayer => {
+    const text = JSON.stringify([className, config])
+    const same = known.get(name) ?? { layer: layerOf({ name, className, config }, customLayers), text }
+    if (same.text !== text) return refuseDescription(source)
+    known.set(name, same)
+    return { layer: same.layer, inputs }
+  })
   const fixed = new Set(described.layers.flatMap(({ name, trainable }) => (trainable === false ? name : [])))
   return new Model(described.name, described.inputShape, layers, { trainable: ({ name }) => !fixed.has(name) })
 }

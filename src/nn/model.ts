@@ -5,15 +5,13 @@
 import { WeftgradError } from '../errors.ts'
 import type { BufferSlice, Device, DeviceBuffer } from '../gpu/device.ts'
 import type { Shape } from '../graph/node.ts'
-import { isNode, sameShape, shapeText } from '../graph/node.ts'
+import { sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { nameHint } from '../near-names.ts'
-import { sigmoidOp } from '../operators/activation.ts'
 import { add } from '../operators/elementwise.ts'
-import { reshape, reshapeOp } from '../operators/movement.ts'
-import { softmaxOp } from '../operators/softmax.ts'
-import { aTensor, Tensor } from '../operators/tensor.ts'
+import { aTensor, type Tensor } from '../operators/tensor.ts'
 import { aFlag, aFunction, aNumber, checkOptions, type Kind } from '../options.ts'
+import { beforeHead } from './head.ts'
 import type { CallContext, Layer } from './layers.ts'
 import { batchedShapeText } from './layers.ts'
 import type { LoadProgress, ModelWeight, ReadWeight, WeightMatch, WeightNumbers, WeightPlace } from './model-weights.ts'
@@ -21,7 +19,7 @@ import { WeightMemory } from './model-weights.ts'
 
 /** A layer and the indices of its input layers; -1 is the model's input. */
 export interface WiredLayer {
-  /** The layer, or a model that becomes a part of this one. */
+  /** The layer, or a model that becomes a part of this one. The same one in several places has one set of weights. */
   readonly layer: Layer | Model
   /** Indices of its inputs, in the layer's order. */
   readonly inputs: readonly number[]
@@ -39,6 +37,8 @@ export interface PlacedLayer {
   readonly weights: readonly ModelWeight[]
   /** Whether an optimizer updates it. */
   readonly trainable: boolean
+  /** Whether an earlier place has the same layer: both have its weights. */
+  readonly isRepeat: boolean
 }
 
 /** A model's random seed, and which of its layers to train. */
@@ -68,25 +68,8 @@ export interface ModelCall {
   readonly tap?: (layer: Layer, output: Tensor) => void
 }
 
-const aSelection: Kind = ['true, false or a function', (value) => aFlag[1](value) || aFunction[1](value)]
-
-const headOps = { softmax: softmaxOp, sigmoid: sigmoidOp }
-
-/**
- * The input of a final softmax or sigmoid, even if reshapes follow that keep a softmax's axis; the tensor itself if it
- * is not the result of one.
- */
-export function beforeHead(y: Tensor, head: 'softmax' | 'sigmoid'): Tensor {
-  const { node } = y.value
-  const [input] = node.inputs
-  if (input === undefined) return y
-  const x = new Tensor(input)
-  if (isNode(node, headOps[head])) return x
-  const keepsAxis = head === 'sigmoid' || x.shape.at(-1) === y.shape.at(-1)
-  if (!isNode(node, reshapeOp) || !keepsAxis) return y
-  const inner = beforeHead(x, head)
-  return inner === x ? y : reshape(inner, y.shape)
-}
+/** The kind of `ModelOptions.trainable`. @internal */
+export const aSelection: Kind = ['true, false or a function', (value) => aFlag[1](value) || aFunction[1](value)]
 
 /**
  * A network: layers connected to a graph, and their weights. Initial weights depend only on the seed and their names.
@@ -107,7 +90,8 @@ export class Model {
 
   /**
    * Use `sequential` or a `Wiring`, or list layers with the indices of their input layers.
-   * @throws WeftgradError 'argument' for duplicate names or no layers, 'shape' for a layer that cannot take its inputs.
+   * @throws WeftgradError 'argument' for duplicate names or no layers, 'shape' for a layer that cannot take its inputs, or is
+   * used again where its weights would have other shapes.
    */
   constructor(name: string, inputShape: Shape, layers: readonly WiredLayer[], options: ModelOptions = {}) {
     const kinds = { seed: aNumber, trainable: aSelection }
@@ -118,14 +102,15 @@ export class Model {
     const memory = new WeightMemory(name, seed)
     this.#memory = memory
     const placed: PlacedLayer[] = []
-    const used = new Set<string | Layer>()
+    /** By layer and by name. */
+    const places = new Map<Layer | string, PlacedLayer>()
     const flat = flattened(layers, name)
     const taken = new Set(flat.flatMap(({ layer }) => (layer.named === undefined ? layer.name : [])))
     for (const { layer: unplaced, inputs, from } of flat) {
-      const layer = unplaced.named?.(freeName(unplaced.name, taken)) ?? unplaced
-      if (used.has(layer.name) || used.has(unplaced))
+      const before = places.get(unplaced)
+      const layer = before?.layer ?? unplaced.named?.(freeName(unplaced.name, taken)) ?? unplaced
+      if (before === undefined && places.has(layer.name))
         throw new WeftgradError('argument', `${name} has two layers called ${layer.name}; names must differ.`)
-      used.add(layer.name).add(unplaced)
       const shapes = inputs.map((i) => {
         const shape = i === -1 ? inputShape : placed[i]?.outputShape
         if (shape === undefined)
@@ -142,21 +127,30 @@ export class Model {
         )
       const isSelected = typeof trainable === 'function' ? trainable(layer) : trainable
       const isTrained = isSelected && from?.placed.trainable !== false
-      placed.push({
+      const place: PlacedLayer = {
         layer,
         inputs,
         outputShape: layer.outputShape(shapes),
         weights: layer.weights(shapes).map((spec, i) => {
+          const shared = before?.weights[i]
+          if (shared !== undefined && !sameShape(shared.shape, spec.shape))
+            throw new WeftgradError(
+              'shape',
+              `${name}: ${shared.name} is ${shapeText(shared.shape)}, not ${shapeText(spec.shape)} as for another input.`,
+            )
           const weight = from?.placed.weights[i]
           const own = weight && from && { memory: from.model.#memory, weight }
-          return memory.declare(layer.name, spec, isTrained && spec.trainable, own)
+          return shared ?? memory.declare(layer.name, spec, isTrained && spec.trainable, own)
         }),
         trainable: isTrained,
-      })
+        isRepeat: before !== undefined,
+      }
+      placed.push(place)
+      places.set(unplaced, place).set(layer.name, place)
     }
     if (placed.length === 0) throw new WeftgradError('argument', `${name} has no layers.`)
     this.layers = placed
-    this.weights = placed.flatMap((p) => p.weights)
+    this.weights = placed.flatMap(({ isRepeat, weights }) => (isRepeat ? [] : weights))
   }
 
   /** The shape of one output example, without the batch. */
@@ -251,7 +245,7 @@ export class Model {
   }
 
   /**
-   * The index of a layer by its name; of a nested model's last layer by the model's name.
+   * The index of a layer by its name, the first if it is used several times; of a nested model's last layer by the model's name.
    * @throws WeftgradError 'argument', with similar names, for an unknown layer.
    */
   positionOf(name: string): number {
@@ -272,23 +266,24 @@ export class Model {
         'shape',
         `${this.name} takes inputs of shape ${batchedShapeText(this.inputShape)}, not ${shapeText(x.shape)}.`,
       )
-    const shared = { seed, counter, update: update ?? ((): void => undefined) }
     const outputs: Tensor[] = []
-    for (const { layer, inputs, weights, trainable } of this.layers.slice(0, count)) {
+    /** Statistics as a layer has moved them: its next use in this step continues from there. */
+    const moved = new Map<Tensor, Tensor>()
+    for (const { layer, inputs, weights, trainable, isRepeat } of this.layers.slice(0, count)) {
+      const given = weights.map(({ tensor }) => moved.get(tensor) ?? tensor)
       const context: CallContext = {
-        ...shared,
-        name: layer.name,
+        ...{ seed, counter },
+        // Each use of a dropout draws a mask of its own.
+        name: layer.name + (isRepeat ? outputs.length : ''),
         training: training && (trainable || weights.length === 0),
+        update: (weight, value) => moved.set(weights[given.indexOf(weight)]?.tensor ?? weight, value),
       }
       const fed = inputs.map((i) => (i < 0 ? x : (outputs[i] ?? x)))
-      const output = layer.call(
-        fed,
-        weights.map((weight) => weight.tensor),
-        context,
-      )
+      const output = layer.call(fed, given, context)
       tap?.(layer, output)
       outputs.push(output)
     }
+    for (const [weight, value] of moved) update?.(weight, value)
     return outputs
   }
 
@@ -337,10 +332,12 @@ export class Model {
 
   /** A table of layers, output shapes and parameters. */
   summary(): string {
-    const rows = this.layers.map(({ layer, outputShape, weights }) => [
+    const rows = this.layers.map(({ layer, outputShape, weights, isRepeat }) => [
       `${layer.name} (${layer.className})`,
       batchedShapeText(outputShape),
-      weights.reduce((sum, weight) => sum + elementCount(weight.shape), 0).toLocaleString('en-US'),
+      isRepeat
+        ? 'used again'
+        : weights.reduce((sum, weight) => sum + elementCount(weight.shape), 0).toLocaleString('en-US'),
     ])
     const header = ['Layer', 'Output shape', 'Parameters']
     const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)))
@@ -383,6 +380,8 @@ function flattened(layers: readonly WiredLayer[], name: string): readonly FlatLa
   const flat: FlatLayer[] = []
   /** The place of each given layer's output. */
   const ends: number[] = []
+  /** The layers of nested models here. One copy of each, so that a model can be used again. */
+  const copies = new Map<Model, Map<Layer, Layer>>()
   for (const { layer: given, inputs } of layers) {
     const fed = inputs.map((i) => ends[i] ?? (i === -1 ? i : Number.NaN))
     if (!(given instanceof Model)) flat.push({ layer: given, inputs: fed })
@@ -394,10 +393,13 @@ function flattened(layers: readonly WiredLayer[], name: string): readonly FlatLa
           'argument',
           `${name}: the nested model ${given.name} takes one input, not ${fed.length}.`,
         )
+      const own = copies.get(given) ?? new Map<Layer, Layer>()
+      copies.set(given, own)
       for (const placed of given.layers) {
-        const own = `${given.name}/${placed.layer.name}`
+        const layer = own.get(placed.layer) ?? { ...placed.layer, name: `${given.name}/${placed.layer.name}` }
+        own.set(placed.layer, layer)
         flat.push({
-          layer: { ...placed.layer, name: own },
+          layer,
           inputs: placed.inputs.map((i) => (i === -1 ? input : start + i)),
           from: { model: given, placed },
         })

@@ -20,8 +20,8 @@ import { tensor } from '../operators/tensor.ts'
 import { type Kind, objectWith } from '../options.ts'
 import type { TrainingAugmentation } from './gather-inputs.ts'
 import { gatherInputs, isBatchAugmentation } from './gather-inputs.ts'
+import { beforeHead } from './head.ts'
 import type { Model } from './model.ts'
-import { beforeHead } from './model.ts'
 
 /** A number for a whole data set, from numbers for each row: a mean, or a quotient of sums. */
 export interface Metric {

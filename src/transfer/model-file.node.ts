@@ -51,12 +51,18 @@ async function openDescribed(path: string, size: number | null): Promise<OpenMod
   const file = await openWeightFile(path)
   try {
     const described = architectureOf(file)
-    const stated = statedInputShape(described, path)?.slice(1) ?? []
+    const dialect = { version: file.kerasVersion ?? 3 }
+    const stated = statedInputShape(described, path, dialect)?.slice(1) ?? []
     if (size === null && stated.some((extent) => extent === null))
       throw new WeftgradError('argument', `The model in ${path} takes images of any size. Choose one with --size.`, {
         path,
       })
-    const model = kerasModel(described, path, size === null ? {} : { inputShape: [size, size, stated.at(2) ?? 3] })
+    const model = kerasModel(
+      described,
+      path,
+      size === null ? {} : { inputShape: [size, size, stated.at(2) ?? 3] },
+      dialect,
+    )
     const { read } = assignWeights(model, file, { ignoreDescription: true })
     return { model, description: JSON.stringify([model.inputShape, described]), read, close: () => file.close() }
   } catch (error) {

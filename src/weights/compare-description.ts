@@ -11,7 +11,7 @@ import { isRecord } from '../format/json.ts'
 import { type ConfiguredLayer, configuredLayers, layerFinder } from '../format/keras-config.ts'
 import type { WeightGroup } from '../format/weight-file.ts'
 import type { Model, PlacedLayer } from '../nn/model.ts'
-import { activationName } from './keras-model.ts'
+import { activationName } from './keras-settings.ts'
 
 /** A layer of the model, and the layer of the file whose weights it takes. */
 export type LayerPair = readonly [placed: PlacedLayer, group: WeightGroup]
@@ -19,6 +19,9 @@ export type LayerPair = readonly [placed: PlacedLayer, group: WeightGroup]
 type Json = Readonly<Record<string, unknown>>
 
 const deepestNesting = 32
+
+/** Functions are compared by the names of the newest Keras. */
+const dialect = { version: 3 }
 
 /** Settings by Keras' names, with the defaults of Keras and weftgrad. */
 const defaults: Readonly<Record<string, unknown>> = {
@@ -81,7 +84,7 @@ export function descriptionDifferences(
 
 /** The layer's activation, or that of an activation layer that alone takes its output; undefined if it has none. */
 function fileActivation(layer: ConfiguredLayer, described: readonly ConfiguredLayer[]): unknown {
-  const own = activationName(configOf(layer).activation)
+  const own = activationName(configOf(layer).activation, dialect)
   if (own !== 'linear') return own
   const model = enclosing(layer)
   const beside = described.filter((one) => enclosing(one) === model)
@@ -126,7 +129,7 @@ function isEnd(placed: PlacedLayer, found: unknown, wanted: unknown, layers: rea
 
 /** The function of an activation layer; undefined for other layers. */
 function activationOf(className: string, config: Json): unknown {
-  if (className === 'Activation') return activationName(config.activation)
+  if (className === 'Activation') return activationName(config.activation, dialect)
   if (className === 'Softmax') return 'softmax'
   const isPlain = ['max_value', 'negative_slope', 'threshold'].every(
     (name) => !config[name] && !config[camelCase(name)],
@@ -142,7 +145,7 @@ function comparable(setting: string, value: unknown, rank: number): string | und
   if (setting === 'padding' && typeof one !== 'string') return undefined
   // The last axis, counted from either end; the batch is not part of the shape.
   if (setting === 'axis' && one === rank) return '-1'
-  return JSON.stringify(setting === 'activation' ? activationName(one) : one)
+  return JSON.stringify(setting === 'activation' ? activationName(one, dialect) : one)
 }
 
 /** One number for equal ones of all axes: `3` for `[3, 3]`. */

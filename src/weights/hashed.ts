@@ -39,9 +39,11 @@ export function hashedWeight(name: string, shape: readonly number[], gain: numbe
     case 'gamma':
       return hashedNumbers(name, count, 0.2, 1)
     case 'moving_variance':
+    case 'variance':
       return hashedNumbers(name, count, 0.5, 1)
     case 'beta':
     case 'moving_mean':
+    case 'mean':
       return hashedNumbers(name, count, 0.1)
     case 'bias':
       return hashedNumbers(name, count, 0.05)

@@ -3,7 +3,15 @@
  * @module
  */
 
-export type { WeightEntry, WeightFile, WeightFormat, WeightGroup } from '../format/weight-file.ts'
+export type {
+  GraphConstant,
+  GraphNode,
+  TensorFlowGraph,
+  WeightEntry,
+  WeightFile,
+  WeightFormat,
+  WeightGroup,
+} from '../format/weight-file.ts'
 export type { KerasModelOptions } from './keras-model.ts'
 export type { AssignOptions, LoadWeightsOptions, WeightAssignment } from './load.ts'
 export { loadWeights } from './load.ts'

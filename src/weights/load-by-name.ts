@@ -5,7 +5,7 @@ import { anOpenFile, type WeightFile } from '../format/weight-file.ts'
 import type { Model } from '../nn/model.ts'
 import { checkNumbers, type WeightMatch, type WeightNumbers } from '../nn/model-weights.ts'
 import { checkValue } from '../options.ts'
-import { matchedEntries } from './load.ts'
+import { matchedEntries, weightedParts } from './load.ts'
 import { groupsByName, withoutCounters } from './names.ts'
 
 /**
@@ -21,7 +21,7 @@ export async function loadWeightsByName(model: Model, file: WeightFile): Promise
       'argument',
       `${model.name} is frozen; load the file into its source model, then freeze that.`,
     )
-  const layers = model.layers.filter(({ weights }) => weights.length > 0)
+  const layers = model.layers.filter(({ isRepeat }) => !isRepeat).flatMap(weightedParts)
   const names = layers.map(({ layer }) => layer.name)
   const groups = groupsByName(names, file.groups.map(withoutCounters))
   const numbers = new Map<string, { shape: readonly number[]; data: Float32Array }>()

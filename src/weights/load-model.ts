@@ -5,9 +5,10 @@ import { anOpenFile, type WeightFile } from '../format/weight-file.ts'
 import { currentDevice } from '../gpu/current-device.ts'
 import type { Device } from '../gpu/device.ts'
 import { isDevice } from '../gpu/webgpu-device.ts'
-import type { Model } from '../nn/model.ts'
+import { aSelection, type Model } from '../nn/model.ts'
 import type { LoadProgress } from '../nn/model-weights.ts'
 import { aFunction, aList, anObject, checkOptions, checkValue } from '../options.ts'
+import { graphModel } from './graph-model.ts'
 import type { KerasModelOptions } from './keras-model.ts'
 import { kerasModel } from './keras-model.ts'
 import { loadWeights } from './load.ts'
@@ -21,24 +22,35 @@ export interface LoadModelOptions extends KerasModelOptions {
 }
 
 /**
- * Builds the model that a file describes and loads its weights: `.keras` and whole-model `.h5` files of Keras 2 and 3, and
- * TensorFlow.js layers models, Sequential or Functional, opened by {@link open}. `dispose()` the model.
- * @throws WeftgradError 'mismatch' for a file without a description, and for models that weftgrad cannot build: subclassed
- * ones, shared layers, several inputs or outputs; 'argument' for unknown layers, all at once; 'format' for a damaged
- * description; else as `loadWeights`.
+ * Builds the model that a file describes and loads its weights: `.keras` and whole-model `.h5` files of Keras 1, 2 and 3, and
+ * TensorFlow.js layers models, Sequential or Functional, and TensorFlow.js graph models of known operations, opened by
+ * {@link open}. `dispose()` the model. It can be trained: frozen layers stay frozen, and regularizers add their penalties.
+ * Constraints are not kept, and layers that only change the inputs of training, such as `RandomFlip`, do nothing: `fit` augments
+ * the batches.
+ * @throws WeftgradError 'mismatch' for a file without a description, and for models that weftgrad cannot build: subclassed ones,
+ * several inputs or outputs; 'argument' for unknown layers or operations, all at once; 'format' for a damaged description; else
+ * as `loadWeights`.
  */
 export async function loadModel(file: WeightFile, options: LoadModelOptions = {}): Promise<Model> {
   checkValue('loadModel: the file', file, anOpenFile)
   const kinds = { device: ['a device', isDevice] as const, onProgress: aFunction }
-  const given = checkOptions('loadModel', options, { ...kinds, inputShape: aList, customLayers: anObject })
-  const { device = currentDevice(), onProgress, ...building } = given
-  const model = kerasModel(architectureOf(file), file.source, building)
+  const building = { inputShape: aList, customLayers: anObject, trainable: aSelection }
+  const given = checkOptions('loadModel', options, { ...kinds, ...building })
+  const { device = currentDevice(), onProgress, ...settings } = given
+  if (file.graph !== undefined) {
+    const { model, read } = await graphModel(file.graph, file.source, settings)
+    return loaded(model, () => model.load(device, read, onProgress))
+  }
+  const model = kerasModel(architectureOf(file), file.source, settings, { version: file.kerasVersion ?? 3 })
+  // The model is what the file describes.
+  const loading = { ignoreDescription: true, ...(onProgress === undefined ? {} : { onProgress }) }
+  return loaded(model, () => loadWeights(model, device, file, loading))
+}
+
+/** The model after its weights have been read; disposed of if that fails. */
+async function loaded(model: Model, read: () => Promise<unknown>): Promise<Model> {
   try {
-    // The model is what the file describes.
-    await loadWeights(model, device, file, {
-      ...{ ignoreDescription: true },
-      ...(onProgress === undefined ? {} : { onProgress }),
-    })
+    await read()
     return model
   } catch (error) {
     model.dispose()

@@ -55,7 +55,7 @@ export function assignWeights(
   file: WeightFile,
   { ignoreDescription = false }: AssignOptions = {},
 ): WeightAssignment {
-  const layers = model.layers.filter(({ weights }) => weights.length > 0)
+  const layers = model.layers.filter(({ isRepeat }) => !isRepeat).flatMap(weightedParts)
   refuseFolded(model.name, layers, file)
   const groups = file.groups.map(withoutCounters).filter(({ weights }) => weights.length > 0)
   const paired = pairedGroups(model, layers, groups, file)
@@ -86,7 +86,8 @@ export function assignWeights(
   if (!ignoreDescription) {
     const pairs = layers.flatMap((placed, i): LayerPair[] => {
       const group = paired[i]
-      return group === undefined ? [] : [[placed, group]]
+      // A part of a layer has no settings of its own in the file.
+      return group === undefined || !model.layers.includes(placed) ? [] : [[placed, group]]
     })
     refuseOtherSettings(model, file, pairs)
   }
@@ -121,6 +122,23 @@ export async function loadWeights(
   const assignment = assignWeights(model.source, file, assigning)
   await model.load(device, assignment.read, onProgress)
   return assignment
+}
+
+/**
+ * A layer as files have it: one that is made of others, with weights called `query/kernel`, is a layer for each of them. None
+ * without weights.
+ */
+export function weightedParts(placed: PlacedLayer): readonly PlacedLayer[] {
+  const { layer, weights } = placed
+  const parts = new Map<string, ModelWeight[]>()
+  for (const weight of weights) {
+    const part = weight.name.slice(0, weight.name.lastIndexOf('/'))
+    const own = parts.get(part)
+    if (own === undefined) parts.set(part, [weight])
+    else own.push(weight)
+  }
+  if (parts.size === 1 && parts.has(layer.name)) return [placed]
+  return [...parts].map(([name, own]) => ({ ...placed, layer: { ...layer, name }, weights: own }))
 }
 
 /** The file's layer for each of the model's; undefined if it has none. Refuses an ambiguous file. */
@@ -256,7 +274,10 @@ export function matchedEntries(
   const entries = places.flatMap((place) => group.weights[place] ?? [])
   const fits = weights.every(({ shape }, i) => {
     const role = roles[places[i] ?? -1]
-    return sameShape(shape, entries[i]?.shape ?? []) && (role === undefined || role === own[i])
+    const found = entries[i]?.shape ?? []
+    // Keras 1 has sequences as images of one column.
+    const flat = layer.className === 'Conv1D' && found.length === 4 && found[1] === 1 ? found.toSpliced(1, 1) : found
+    return sameShape(shape, flat) && (role === undefined || role === own[i])
   })
   return fits && entries.length === weights.length ? entries : undefined
 }

@@ -3,7 +3,19 @@
 import { WeftgradError } from '../../errors.ts'
 import { nameHint } from '../../near-names.ts'
 import { gelu } from '../../operators/activation.ts'
-import { hardSigmoid, hardSilu, mish, relu6, selu, silu, softplus } from '../../operators/composed-activations.ts'
+import {
+  elu as exponentialLinear,
+  hardSigmoid,
+  hardSilu,
+  leakyRelu,
+  mish,
+  relu6,
+  selu,
+  silu,
+  softplus,
+} from '../../operators/composed-activations.ts'
+import { abs, clip, div, exp, mul, add as sum } from '../../operators/elementwise.ts'
+import { logSoftmax } from '../../operators/softmax.ts'
 import type { Tensor } from '../../operators/tensor.ts'
 import { activation, elu, leakyReLU, pReLU, reLU, softmax } from './activation.ts'
 import { multiHeadAttention } from './attention.ts'
@@ -21,7 +33,7 @@ import {
   maxPooling2d,
 } from './pooling.ts'
 import { cropping2d, upSampling2d } from './resampling.ts'
-import { normalization, rescaling } from './standardization.ts'
+import { layerScale, normalization, rescaling } from './standardization.ts'
 
 /** A layer's settings by Keras' names in camel case, as in {@link Layer.config}. */
 export type LayerConfig = Readonly<Record<string, unknown>>
@@ -39,9 +51,16 @@ export interface LayerDescription {
   readonly config: Readonly<Record<string, unknown>>
 }
 
+/** Keras 2's, also TensorFlow.js': another slope than Keras 3's. */
+const hardSigmoid2 = (x: Tensor): Tensor => clip(sum(mul(x, 0.2), 0.5), 0, 1)
+const softsign = (x: Tensor): Tensor => div(x, sum(abs(x), 1))
+const hardTanh = (x: Tensor): Tensor => clip(x, -1, 1)
+
 /** Activation functions that are not options by name, by their names in files. */
 const functions: Readonly<Record<string, (x: Tensor) => Tensor>> = {
   ...{ gelu, mish, relu6, selu, silu, softplus },
+  ...{ elu: exponentialLinear, leaky_relu: leakyRelu, exponential: exp, softsign, hard_tanh: hardTanh },
+  ...{ log_softmax: logSoftmax, hard_sigmoid_keras_2: hardSigmoid2 },
   ...{ swish: silu, hard_sigmoid: hardSigmoid, hard_silu: hardSilu, hard_swish: hardSilu },
 }
 
@@ -69,6 +88,7 @@ const makers: Readonly<Record<string, LayerMaker>> = {
   GlobalMaxPooling2D: (name) => globalMaxPooling2d(name),
   GroupNormalization: (name, config) => groupNormalization(name, config),
   LayerNormalization: (name, config) => layerNormalization(name, config),
+  LayerScale: (name, { initValues }) => layerScale(name, initValues as number),
   LeakyReLU: (name, config) => leakyReLU(name, config),
   MaxPooling2D: (name, config) => maxPooling2d(name, config),
   Maximum: (name) => maximum(name),
@@ -76,7 +96,7 @@ const makers: Readonly<Record<string, LayerMaker>> = {
   MultiHeadAttention: (name, { numHeads, keyDim, ...options }) =>
     multiHeadAttention(name, numHeads as number, keyDim as number, options),
   Multiply: (name) => multiply(name),
-  Normalization: (name) => normalization(name),
+  Normalization: (name, config) => normalization(name, config),
   PReLU: (name, config) => pReLU(name, config),
   ReLU: (name, config) => reLU(name, config),
   Rescaling: (name, { scale, ...options }) => rescaling(name, scale as number, options),
@@ -124,6 +144,9 @@ function namedValue(name: string, key: string, value: unknown): unknown {
     { name, key },
   )
 }
+
+/** The classes of weftgrad's own layers. @internal */
+export const layerClasses: readonly string[] = /* @__PURE__ */ Object.keys(makers)
 
 /** Whether there is a layer class of this name, weftgrad's own or a custom one. */
 export function isLayerClass(className: string, custom: Readonly<Record<string, LayerMaker>> = {}): boolean {
