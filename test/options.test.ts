@@ -291,6 +291,7 @@ const table: Readonly<Record<string, Row>> = {
   'nn.leakyReLU 0': layer((o) => nn.leakyReLU(o), 'negativeSlope', '0.1'),
   'nn.elu 0': layer((o) => nn.elu(o), 'alpha', '1'),
   'nn.rescaling 1': layer((o) => nn.rescaling(2, o), 'offset', '1'),
+  'nn.operation 0': layer((o) => nn.operation({ operator: 'abs', ...o }), 'operands', 'x'),
   'nn.upSampling2d 0': layer((o) => nn.upSampling2d(o), 'interpolation', 'cubic'),
   'nn.maxPooling2d 0': layer((o) => nn.maxPooling2d(o), 'poolSize', [2]),
   'nn.averagePooling2d 0': layer((o) => nn.averagePooling2d(o), 'strides', 0),

@@ -6,9 +6,17 @@
 
 import { WeftgradError } from '../errors.ts'
 import { type Kind, objectWith } from '../options.ts'
+import type { OnnxGraph } from './onnx-graph.ts'
 
 /** The supported formats. `keras-h5` is Keras' HDF5 up to Keras 2, weights only or a whole model; `keras-3-h5` is Keras 3's `.weights.h5`. */
-export type WeightFormat = 'keras-h5' | 'keras-3-h5' | 'keras-archive' | 'tfjs-layers' | 'tfjs-graph' | 'safetensors'
+export type WeightFormat =
+  | 'keras-h5'
+  | 'keras-3-h5'
+  | 'keras-archive'
+  | 'tfjs-layers'
+  | 'tfjs-graph'
+  | 'safetensors'
+  | 'onnx'
 
 /** A tensor in a weights file. */
 export interface WeightEntry {
@@ -50,6 +58,11 @@ export interface WeightFile {
   /** Keras' description of the model, parsed JSON of unknown content, if the file has one: `loadModel` builds the model from it. */
   readonly architecture?: unknown
   /**
+   * The graph of an ONNX file: `loadModel` builds the model from it.
+   * @internal
+   */
+  readonly graph?: OnnxGraph
+  /**
    * The numbers of one of `groups`' entries, row-major, as float32.
    * @throws WeftgradError 'data' if the file's bytes do not hold them, 'format' for numbers that are not floats, 'argument' for
    * an entry of another file.
@@ -84,6 +97,7 @@ export function heldWeights<Place>({
   groups,
   layerCount,
   architecture,
+  graph,
   read,
   close,
 }: {
@@ -92,6 +106,7 @@ export function heldWeights<Place>({
   readonly groups: readonly HeldGroup<Place>[]
   readonly layerCount?: number
   readonly architecture?: unknown
+  readonly graph?: OnnxGraph
   readonly read: (place: Place, entry: WeightEntry) => Promise<Float32Array>
   readonly close: () => void
 }): WeightFile {
@@ -102,6 +117,7 @@ export function heldWeights<Place>({
     groups: groups.map((group) => ({ ...group, weights: group.weights.map(({ entry }) => entry) })),
     ...(layerCount === undefined ? {} : { layerCount }),
     ...(architecture === undefined ? {} : { architecture }),
+    ...(graph === undefined ? {} : { graph }),
     async read(entry) {
       const place = places.get(entry)
       if (place === undefined) {

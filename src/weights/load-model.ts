@@ -11,6 +11,7 @@ import { aFunction, aList, anObject, checkOptions, checkValue } from '../options
 import type { KerasModelOptions } from './keras-model.ts'
 import { kerasModel } from './keras-model.ts'
 import { loadWeights } from './load.ts'
+import { onnxModel } from './onnx/onnx-model.ts'
 
 /** Options of {@link loadModel}. */
 export interface LoadModelOptions extends KerasModelOptions {
@@ -32,6 +33,10 @@ export async function loadModel(file: WeightFile, options: LoadModelOptions = {}
   const kinds = { device: ['a device', isDevice] as const, onProgress: aFunction }
   const given = checkOptions('loadModel', options, { ...kinds, inputShape: aList, customLayers: anObject })
   const { device = currentDevice(), onProgress, ...building } = given
+  if (file.graph !== undefined) {
+    const { model, read } = onnxModel(file.graph, file.source, building)
+    return await filled(model, () => model.load(device, read, onProgress))
+  }
   if (file.architecture === undefined)
     throw new WeftgradError(
       'mismatch',
@@ -39,8 +44,13 @@ export async function loadModel(file: WeightFile, options: LoadModelOptions = {}
       { source: file.source },
     )
   const model = kerasModel(file.architecture, file.source, building)
+  return await filled(model, () => loadWeights(model, device, file, onProgress))
+}
+
+/** The model, once its weights are loaded; else it is disposed. */
+async function filled(model: Model, load: () => Promise<unknown>): Promise<Model> {
   try {
-    await loadWeights(model, device, file, onProgress)
+    await load()
     return model
   } catch (error) {
     model.dispose()
