@@ -26,7 +26,7 @@ const sequenceLayers = (): Layer[] => [
   nn.reLU({ maxValue: 6 }),
   nn.softmax(),
   nn.rescaling(2, { offset: -1 }),
-  nn.operation({ operator: 'add', operands: [null, { shape: [8] }] }),
+  nn.operation({ operator: 'add', operands: [null, { shape: [4] }] }),
   nn.operation({ operator: 'clip', attributes: { min: -1, max: 1 } }),
 ]
 

@@ -22,10 +22,11 @@ export interface LoadModelOptions extends KerasModelOptions {
 }
 
 /**
- * Builds the model that a file describes and loads its weights: `.keras` and whole-model `.h5` files of Keras 2 and 3, and
- * TensorFlow.js layers models, Sequential or Functional, opened by {@link open}. `dispose()` the model.
+ * Builds the model that a file describes and loads its weights: `.keras` and whole-model `.h5` files of Keras 2 and 3,
+ * TensorFlow.js layers models, Sequential or Functional, and ONNX files with one input, whose first axis counts examples, and
+ * one output, opened by {@link open}. ONNX's images become [height, width, channels]. `dispose()` the model.
  * @throws WeftgradError 'mismatch' for a file without a description, and for models that weftgrad cannot build: subclassed
- * ones, shared layers, several inputs or outputs; 'argument' for unknown layers, all at once; 'format' for a damaged
+ * ones, shared layers, several inputs or outputs; 'argument' for unknown layers or operators, all at once; 'format' for a damaged
  * description; else as `loadWeights`.
  */
 export async function loadModel(file: WeightFile, options: LoadModelOptions = {}): Promise<Model> {
