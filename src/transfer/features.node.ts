@@ -8,7 +8,6 @@
 import { type LabelledBytes, residentImages } from '../data/dataset.ts'
 import type { Device } from '../gpu/device.ts'
 import type { Model } from '../nn/model.ts'
-import type { PretrainedName } from '../nn/models/pretrained.ts'
 import type { DataFacts, LoadedData } from '../runs/data.ts'
 import { openForCommand } from '../runs/device.node.ts'
 import { firstOf } from '../runs/images.ts'
@@ -27,6 +26,7 @@ export interface FeatureProgress {
   /** Images done so far, and the total. */
   readonly done: number
   readonly total: number
+  /** NaN while only the first batch, which compiles, is done; and so is `etaSeconds`. */
   readonly imagesPerSecond: number
   readonly etaSeconds: number
 }
@@ -35,6 +35,10 @@ export interface FeatureProgress {
 export interface FeatureReporter {
   /** Reports a download, something skipped or something unusual. */
   onNote?(line: string): void
+  /** See `JobReporter.onWait`. */
+  onWait?(what: string): void
+  /** See `JobReporter.onDetail`. */
+  onDetail?(line: string): void
   onAdapter?(device: Device): void
   onDownload?(bytes: number, totalBytes: number | undefined): void
   onData?(facts: DataFacts): void
@@ -45,7 +49,8 @@ export interface FeatureReporter {
 }
 
 export interface FeatureJobOptions extends Partial<ExtractionSettings> {
-  readonly model: PretrainedName
+  /** A pretrained network's name, or the path of a model's file. */
+  readonly model: string
   /** The folder to search for the data, and no other. */
   readonly dataDir?: string | undefined
   /** The folder of the features; weftgrad's cache by default. */
@@ -54,8 +59,10 @@ export interface FeatureJobOptions extends Partial<ExtractionSettings> {
 }
 
 export interface FeatureReport extends FeatureFacts {
-  readonly model: PretrainedName
+  readonly model: string
   readonly settings: FeatureSettings
+  /** Height and width of the images for the network. */
+  readonly size: number
   readonly weights: string
   readonly isMeaningless: boolean
   readonly adapter: string
@@ -79,14 +86,29 @@ export async function extractFeatures(
     using device = await openForCommand(log)
     reporter.onAdapter?.(device)
     reporter.onBase?.(base)
+    noteEnlarged(task, base, reporter)
     const images = imagesOf(await task.data.load({ dataDir, signal, log }), limit, limit)
     reporter.onData?.(images.facts)
     const facts = await fillFeatures({ device, base, images, taps, featureDir, signal }, {}, reporter)
     const { weights, isMeaningless } = base
-    return { model, settings, weights, isMeaningless, adapter: device.facts.driver, ...facts }
+    return { model, settings, size: sizeOf(base), weights, isMeaningless, adapter: device.facts.driver, ...facts }
   } finally {
     base.close()
   }
+}
+
+/** The height of the images that a base takes. */
+export function sizeOf({ model }: PretrainedBase): number {
+  return model.inputShape[0] ?? 0
+}
+
+/** Notes that pictures were read smaller than a model's file takes them. */
+export function noteEnlarged({ data }: Task, base: PretrainedBase, { onNote }: FeatureReporter): void {
+  const size = sizeOf(base)
+  if (data.option !== '--images' || data.image.height >= size) return
+  onNote?.(
+    `The pictures are read at ${data.image.height} pixels and enlarged: --size ${size} reads them as ${base.title} takes them.`,
+  )
 }
 
 export function tapsOf({ layers, pool }: Pick<FeatureSettings, 'layers' | 'pool'>): readonly FeatureTap[] {
@@ -145,7 +167,7 @@ export async function fillFeatures(
     model: base.name,
     weights: base.fingerprint,
     data: images.fingerprint,
-    size: base.model.inputShape[0] ?? 0,
+    size: sizeOf(base),
     taps,
     preprocessing: base.preprocessing,
   }
@@ -192,6 +214,8 @@ class Meter {
   #computed = 0
   #done = 0
   #shardStarted: number | undefined
+  /** The first report: the rate is that of what follows. */
+  #rateFrom: { readonly ms: number; readonly computed: number } | undefined
 
   constructor(total: number, report: (progress: FeatureProgress) => void) {
     this.#total = total
@@ -214,7 +238,9 @@ class Meter {
   /** Records that `done` of the shard's images are computed. */
   during(done: number): void {
     const ms = this.#workMs + performance.now() - (this.#shardStarted ?? performance.now())
-    this.#tell(this.#done + done, (1000 * (this.#computed + done)) / ms)
+    const computed = this.#computed + done
+    this.#rateFrom ??= { ms, computed }
+    this.#tell(this.#done + done, (1000 * (computed - this.#rateFrom.computed)) / (ms - this.#rateFrom.ms))
   }
 
   /** A shard's rows are available, computed or read. */
@@ -255,10 +281,15 @@ class FeatureSource {
     const set = this.#own(residentImages(device, images[part]))
     const tasks = extractionTasks(this.#base, set, taps, { preprocessing })
     const budgetMs = set.count < fewestToTuneFor ? 0 : tuningBudgetMs
-    const log = (line: string): void => this.#reporter.onNote?.(line)
-    const variants = await tunedForTasks(device, tasks, { budgetMs, signal: this.#work.signal }, log)
+    const told = {
+      note: (line: string) => this.#reporter.onNote?.(line),
+      wait: (what: string) => this.#reporter.onWait?.(what),
+      detail: (line: string) => this.#reporter.onDetail?.(line),
+    }
+    const variants = await tunedForTasks(device, tasks, { budgetMs, signal: this.#work.signal }, told)
     const extractor = this.#own(await FeatureExtractor.create(this.#base, set, taps, { preprocessing, variants }))
     if (this.#extractors.size === 0) this.#reporter.onExtract?.(extractor.batch)
+    told.wait('Compiling kernels')
     this.#extractors.set(part, extractor)
     return extractor
   }

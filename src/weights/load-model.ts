@@ -38,14 +38,10 @@ export async function loadModel(file: WeightFile, options: LoadModelOptions = {}
     const { model, read } = onnxModel(file.graph, file.source, building)
     return await filled(model, () => model.load(device, read, onProgress))
   }
-  if (file.architecture === undefined)
-    throw new WeftgradError(
-      'mismatch',
-      `${file.source} has weights, but no description of a model. Save the whole model, or build it and use loadWeights.`,
-      { source: file.source },
-    )
-  const model = kerasModel(file.architecture, file.source, building)
-  return await filled(model, () => loadWeights(model, device, file, onProgress))
+  const model = kerasModel(architectureOf(file), file.source, building)
+  // The model is what the file describes.
+  const settings = { ignoreDescription: true, ...(onProgress === undefined ? {} : { onProgress }) }
+  return await filled(model, () => loadWeights(model, device, file, settings))
 }
 
 /** The model, once its weights are loaded; else it is disposed. */
@@ -57,4 +53,14 @@ async function filled(model: Model, load: () => Promise<unknown>): Promise<Model
     model.dispose()
     throw error
   }
+}
+
+/** The description of the model. Throws 'mismatch' for a file without one. */
+export function architectureOf({ architecture, source }: WeightFile): unknown {
+  if (architecture !== undefined) return architecture
+  throw new WeftgradError(
+    'mismatch',
+    `${source} has weights, but no description of a model. Save the whole model, or build it and use loadWeights.`,
+    { source },
+  )
 }
