@@ -4,7 +4,7 @@
  */
 
 import { type GraphBuilder, runs } from './builder.ts'
-import { broadcasted, type Constant, reshaped, transposed } from './constant.ts'
+import { type Constant, reshaped, transposed } from './constant.ts'
 import { extentOf, type Operand, type Part, part, shapeOf, type Value } from './value.ts'
 
 /** Operands in one order. */
@@ -129,6 +129,3 @@ function withoutExamples(
     throw builder.refused(`'${name}' has a constant that differs between examples`)
   return { ...constant, shape, read: () => constant.read().slice(0, size) }
 }
-
-/** The constant as it is repeated to a shape of the graph. */
-export const expanded = (constant: Constant, shape: readonly number[]): Constant => broadcasted(constant, shape)
