@@ -28,6 +28,8 @@ const sequenceLayers = (): Layer[] => [
   nn.reLU({ maxValue: 6 }),
   nn.softmax(),
   nn.rescaling(2, { offset: -1 }),
+  nn.operation({ operator: 'add', operands: [null, { shape: [4] }] }),
+  nn.operation({ operator: 'clip', attributes: { min: -1, max: 1 } }),
 ]
 
 /** All of weftgrad's layers, with settings other than the defaults, and named by their model. */

@@ -302,6 +302,7 @@ const table: Readonly<Record<string, Row>> = {
   'nn.elu 0': layer((o) => nn.elu(o), 'alpha', '1'),
   'nn.rescaling 1': layer((o) => nn.rescaling(2, o), 'offset', '1'),
   'nn.normalization 0': layer((o) => nn.normalization(o as object), 'mean', '1'),
+  'nn.operation 0': layer((o) => nn.operation(o as never), 'operator', 3),
   'nn.upSampling2d 0': layer((o) => nn.upSampling2d(o), 'interpolation', 'cubic'),
   'nn.maxPooling2d 0': layer((o) => nn.maxPooling2d(o), 'poolSize', [2]),
   'nn.averagePooling2d 0': layer((o) => nn.averagePooling2d(o), 'strides', 0),

@@ -1,16 +1,18 @@
 /** Opens a weights file in any of the formats, recognised by its first bytes, whatever its name. */
 import { WeftgradError } from '../errors.ts'
+import type { OpenShard } from './beside.ts'
 import { type ByteSource, readBytes } from './byte-source.ts'
 import type { Hdf5Loader } from './hdf5.ts'
 import { hdf5Signature } from './hdf5-structure.ts'
 import { openKerasArchive } from './keras-archive.ts'
 import { openKerasH5 } from './keras-h5.ts'
+import { looksLikeOnnx, openOnnx } from './onnx.ts'
 import { openSafetensors } from './safetensors-weights.ts'
-import { type OpenShard, openTensorflowJs } from './tensorflowjs.ts'
+import { openTensorflowJs } from './tensorflowjs.ts'
 import type { WeightFile } from './weight-file.ts'
 
 export interface OpenWeightsOptions {
-  /** Opens the files beside a `model.json`; without it, such a model is refused. */
+  /** Opens the files beside a `model.json` or an ONNX file; without it, a model that has some is refused. */
   readonly openShard?: OpenShard
   /** See `openKerasH5`. */
   readonly hdf5?: Hdf5Loader
@@ -32,6 +34,7 @@ export async function openWeights(source: ByteSource, options: OpenWeightsOption
     if (startsWith(start, zipStart)) return await openKerasArchive(source, hdf5)
     // A safetensors file starts with the length of its header, which is below 100 MB.
     if (start[8] === 0x7b && start[7] === 0) return openSafetensors(source)
+    if (looksLikeOnnx(start)) return await openOnnx(source, openShard)
     if (/^\s*\{/.test(new TextDecoder().decode(start))) {
       if (openShard === undefined || source.size > longestModelJson) throw unknown(source, 'model.json')
       const modelJson = readBytes(source, 0, source.size)
@@ -64,7 +67,7 @@ function unknown(source: ByteSource, guess?: string): WeftgradError {
   return new WeftgradError(
     'format',
     `${name} is not a supported weights file${guess === undefined ? '' : `; it looks like ${guess}`}. ` +
-      "Supported: Keras' .h5 and .keras, TensorFlow.js' model.json with the files beside it, and .safetensors.",
+      "Supported: Keras' .h5 and .keras, TensorFlow.js' model.json with the files beside it, .safetensors and .onnx.",
     { source: name },
   )
 }

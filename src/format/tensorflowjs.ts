@@ -9,6 +9,7 @@
  */
 import type { DataId, io } from '@tensorflow/tfjs-core'
 import { WeftgradError } from '../errors.ts'
+import { isBeside, type OpenShard } from './beside.ts'
 import { type ByteSource, joined, readBytes } from './byte-source.ts'
 import { isRecord, isSizes, parsedJson } from './json.ts'
 import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
@@ -22,9 +23,6 @@ import {
   type WeightEntry,
   type WeightFile,
 } from './weight-file.ts'
-
-/** Opens a file beside `model.json`, by its path there. */
-export type OpenShard = (path: string) => Promise<ByteSource>
 
 /** The location of a tensor's numbers in the shards. */
 interface Place {
@@ -122,11 +120,6 @@ function readManifestGroup(group: unknown, source: string): { paths: string[]; s
     throw refusal(source, `it stores weights in ${JSON.stringify(path)}, which is not beside its model.json`)
   })
   return { paths, specs: group.weights.map((spec: unknown) => readSpec(spec, source)) }
-}
-
-/** A model must not make its reader open other files of the host, or contact other servers. */
-function isBeside(path: string): boolean {
-  return path.length > 0 && !/^\/|\\|:|\0/.test(path) && !path.split('/').includes('..')
 }
 
 /** The location of each tensor: consecutive, up to the last byte of the shards. */

@@ -6,9 +6,17 @@
 
 import { WeftgradError } from '../errors.ts'
 import { type Kind, objectWith } from '../options.ts'
+import type { OnnxGraph } from './onnx-graph.ts'
 
 /** The supported formats. `keras-h5` is Keras' HDF5 up to Keras 2, weights only or a whole model; `keras-3-h5` is Keras 3's `.weights.h5`. */
-export type WeightFormat = 'keras-h5' | 'keras-3-h5' | 'keras-archive' | 'tfjs-layers' | 'tfjs-graph' | 'safetensors'
+export type WeightFormat =
+  | 'keras-h5'
+  | 'keras-3-h5'
+  | 'keras-archive'
+  | 'tfjs-layers'
+  | 'tfjs-graph'
+  | 'safetensors'
+  | 'onnx'
 
 /** A tensor in a weights file. */
 export interface WeightEntry {
@@ -93,6 +101,11 @@ export interface WeightFile {
   /** The graph, of a TensorFlow.js graph model. */
   readonly graph?: TensorFlowGraph
   /**
+   * The graph of an ONNX file: `loadModel` builds the model from it.
+   * @internal
+   */
+  readonly onnx?: OnnxGraph
+  /**
    * The numbers of one of `groups`' entries, row-major, as float32.
    * @throws WeftgradError 'data' if the file's bytes do not hold them, 'format' for numbers that are not floats, 'argument' for
    * an entry of another file.
@@ -136,6 +149,7 @@ export function heldWeights<Place>({
   architecture,
   kerasVersion,
   graph,
+  onnx,
   read,
   close,
 }: {
@@ -146,6 +160,7 @@ export function heldWeights<Place>({
   readonly architecture?: unknown
   readonly kerasVersion?: number | undefined
   readonly graph?: TensorFlowGraph | undefined
+  readonly onnx?: OnnxGraph
   readonly read: (place: Place, entry: WeightEntry) => Promise<Float32Array>
   readonly close: () => void
 }): WeightFile {
@@ -158,6 +173,7 @@ export function heldWeights<Place>({
     ...(architecture === undefined ? {} : { architecture }),
     ...(kerasVersion === undefined ? {} : { kerasVersion }),
     ...(graph === undefined ? {} : { graph }),
+    ...(onnx === undefined ? {} : { onnx }),
     async read(entry) {
       const place = places.get(entry)
       if (place === undefined) {

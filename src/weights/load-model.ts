@@ -12,6 +12,7 @@ import { graphModel } from './graph-model.ts'
 import type { KerasModelOptions } from './keras-model.ts'
 import { kerasModel } from './keras-model.ts'
 import { loadWeights } from './load.ts'
+import { onnxModel } from './onnx/onnx-model.ts'
 
 /** Options of {@link loadModel}. */
 export interface LoadModelOptions extends KerasModelOptions {
@@ -22,9 +23,10 @@ export interface LoadModelOptions extends KerasModelOptions {
 }
 
 /**
- * Builds the model that a file describes and loads its weights: `.keras` and whole-model `.h5` files of Keras 1, 2 and 3, and
- * TensorFlow.js layers models, Sequential or Functional, and TensorFlow.js graph models of known operations, opened by
- * {@link open}. `dispose()` the model. It can be trained: frozen layers stay frozen, and regularizers add their penalties.
+ * Builds the model that a file describes and loads its weights: `.keras` and whole-model `.h5` files of Keras 1, 2 and 3,
+ * TensorFlow.js layers models, Sequential or Functional, TensorFlow.js graph models of known operations, and ONNX files with one
+ * input, whose first axis counts examples, and one output; opened by {@link open}. ONNX's images become [height, width,
+ * channels]. `dispose()` the model. It can be trained: frozen layers stay frozen, and regularizers add their penalties.
  * Constraints are not kept, and layers that only change the inputs of training, such as `RandomFlip`, do nothing: `fit` augments
  * the batches.
  * @throws WeftgradError 'mismatch' for a file without a description, and for models that weftgrad cannot build: subclassed ones,
@@ -39,6 +41,10 @@ export async function loadModel(file: WeightFile, options: LoadModelOptions = {}
   const { device = currentDevice(), onProgress, ...settings } = given
   if (file.graph !== undefined) {
     const { model, read } = await graphModel(file.graph, file.source, settings)
+    return loaded(model, () => model.load(device, read, onProgress))
+  }
+  if (file.onnx !== undefined) {
+    const { model, read } = onnxModel(file.onnx, file.source, settings)
     return loaded(model, () => model.load(device, read, onProgress))
   }
   const model = kerasModel(architectureOf(file), file.source, settings, { version: file.kerasVersion ?? 3 })

@@ -11,13 +11,13 @@ import { aFunction, aString, checkOptions, checkValue, objectWith } from '../opt
 export interface OpenWeightsOptions {
   /** The file's name in messages; by default a `File`'s own. */
   readonly name?: string
-  /** Opens the files beside a TensorFlow.js `model.json`, by their path there; without it, such a model is refused. */
+  /** Opens the files beside a TensorFlow.js `model.json` or an ONNX file, by their path there; without it, such a model is refused. */
   readonly openShard?: (path: string) => Promise<Blob | Uint8Array>
 }
 
 /**
  * Opens weights in any of the formats, recognised by their first bytes: `.h5` and `.keras` of Keras, `.safetensors`,
- * `model.json` of TensorFlow.js. Reads only the table of contents; a worker reads a `File` in pieces, a page as a whole. Closing
+ * `model.json` of TensorFlow.js, `.onnx`. Reads only the table of contents; a worker reads a `File` in pieces, a page as a whole. Closing
  * the result closes everything that was opened.
  * @throws WeftgradError 'format' for other formats, or a damaged file; 'file' if a blob cannot be read, or has more than 256 MiB
  * and is opened by a page, not by a worker.

@@ -24,6 +24,7 @@ import { dense, dropout, flatten, reshape, spatialDropout2d } from './core.ts'
 import type { Layer } from './layer.ts'
 import { add, average, concatenate, maximum, minimum, multiply, subtract } from './merging.ts'
 import { batchNormalization, groupNormalization, layerNormalization } from './normalization.ts'
+import { operation } from './operation.ts'
 import {
   averagePooling2d,
   globalAveragePooling1d,
@@ -97,6 +98,7 @@ const makers: Readonly<Record<string, LayerMaker>> = {
     multiHeadAttention(name, numHeads as number, keyDim as number, options),
   Multiply: (name) => multiply(name),
   Normalization: (name, config) => normalization(name, config),
+  Operation: (name, { operator, ...options }) => operation(name, { operator: operator as string, ...options }),
   PReLU: (name, config) => pReLU(name, config),
   ReLU: (name, config) => reLU(name, config),
   Rescaling: (name, { scale, ...options }) => rescaling(name, scale as number, options),
