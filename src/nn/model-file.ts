@@ -70,24 +70,34 @@ interface Architecture {
  * outputs, 'disposed' after the model's `dispose`.
  */
 export async function encodeModel(model: Model, options: EncodeModelOptions = {}): Promise<Uint8Array> {
-  const {
-    classNames,
-    description = {},
-    architecture = true,
-  } = checkOptions('encodeModel', options, { classNames: anArray, description: anObject, architecture: aFlag })
-  if (classNames !== undefined && classNames.length !== model.outputShape.at(-1))
-    throw new WeftgradError(
-      'mismatch',
-      `encodeModel: ${model.name} has ${model.outputShape.at(-1) ?? 1} outputs, and there are ${classNames.length} class names.`,
-    )
+  const { architecture = true } = checkOptions('encodeModel', options, {
+    ...{ classNames: anArray, description: anObject, architecture: aFlag },
+  })
+  const metadata = modelMetadata('encodeModel', model, options)
   const tensors = new Map<string, SafeTensor>()
   for (const [name, { shape, data }] of await model.weightNumbers()) tensors.set(name, { dtype: 'F32', shape, data })
   return writeSafetensors(tensors, {
-    ...description,
+    ...metadata,
     ...{ format: formatName, input: model.inputShape.join(',') },
     ...(architecture ? { architecture: JSON.stringify(architectureOf(model)) } : {}),
-    ...(classNames === undefined ? {} : { classes: JSON.stringify(classNames) }),
   })
+}
+
+/**
+ * What a file says besides layers and weights, as texts by name: the description, and the class names as JSON in `classes`.
+ * @throws WeftgradError 'mismatch' for another number of class names than outputs.
+ */
+export function modelMetadata(
+  what: string,
+  model: Model,
+  { classNames, description = {} }: Omit<EncodeModelOptions, 'architecture'>,
+): Readonly<Record<string, string>> {
+  if (classNames !== undefined && classNames.length !== model.outputShape.at(-1))
+    throw new WeftgradError(
+      'mismatch',
+      `${what}: ${model.name} has ${model.outputShape.at(-1) ?? 1} outputs, and there are ${classNames.length} class names.`,
+    )
+  return { ...description, ...(classNames === undefined ? {} : { classes: JSON.stringify(classNames) }) }
 }
 
 function architectureOf({ name, inputShape, layers }: Model): Architecture {

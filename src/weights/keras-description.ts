@@ -1,0 +1,98 @@
+/**
+ * Describes a model as Keras does, the opposite of `keras-model.ts`: as Keras 3 writes it into `.keras` files, or as Keras 2
+ * wrote it into `.h5` files and TensorFlow.js writes it into `model.json`. Keras 3 reads both.
+ */
+
+import { isRecord } from '../format/json.ts'
+import type { LayerConfig } from '../nn/layers/registry.ts'
+import type { ExportedCall, ExportedLayer, ExportedModel, Lacks } from './exported-model.ts'
+import { kerasOrder } from './run-order.ts'
+
+export type KerasVersion = 2 | 3
+
+/** Keras refuses explicit paddings of windows. */
+export const kerasLacks: Lacks = ({ layer: { className, config } }) =>
+  Array.isArray(config.padding) && className !== 'ZeroPadding2D'
+    ? "its padding is in pixels, and Keras has only 'valid' and 'same' (put zeroPadding2d before it)"
+    : undefined
+
+/** The layers in the order in which Keras lists and numbers them. */
+export function inKerasOrder({ calls }: ExportedModel): readonly ExportedLayer[] {
+  const places = new Map<ExportedCall | undefined, number>(calls.map((call, i) => [call, i]))
+  const wired = calls.map((call) => ({ call, inputs: call.inputs.map((input) => places.get(input) ?? -1) }))
+  return [...new Set(kerasOrder(wired).map(({ call }) => call.layer))]
+}
+
+/** The model as JSON: `{ class_name, config }`. */
+export function kerasDescription(model: ExportedModel, version: KerasVersion): object {
+  const { name, inputName, inputShape, calls } = model
+  const record = version === 3 ? keras3Record : keras2Record
+  const inputConfig = {
+    ...{ [version === 3 ? 'batch_shape' : 'batch_input_shape']: [null, ...inputShape] },
+    ...{ dtype: 'float32', sparse: false, name: inputName },
+  }
+  const layers = inKerasOrder(model).map(({ name, className, config, trainable }) => ({
+    ...record('keras.layers', className, { name, ...(trainable ? {} : { trainable }), ...kerasConfig(config, version) }),
+    name,
+    inbound_nodes: calls
+      .filter((call) => call.layer.name === name)
+      .map((call) => (version === 3 ? keras3Call : keras2Call)(call, model)),
+  }))
+  const config = {
+    ...{ name, trainable: true },
+    layers: [{ ...record('keras.layers', 'InputLayer', inputConfig), name: inputName, inbound_nodes: [] }, ...layers],
+    input_layers: [[inputName, 0, 0]],
+    output_layers: [reference(calls.at(-1), inputName)],
+  }
+  return record('keras.src.models.functional', 'Functional', config)
+}
+
+const keras2Record = (_: string, className: string, config: object): object => ({ class_name: className, config })
+
+const keras3Record = (module: string, className: string, config: object): object => ({
+  ...{ module, class_name: className, config },
+  registered_name: null,
+})
+
+/** The settings, with initializers and regularizers as Keras has them. */
+function kerasConfig(config: LayerConfig, version: KerasVersion): LayerConfig {
+  const settings = Object.entries(config).map(([key, value]) => {
+    if (!isRecord(value) || typeof value.className !== 'string' || !isRecord(value.config)) return [key, value]
+    const module = key.endsWith('_regularizer') ? 'keras.regularizers' : 'keras.initializers'
+    return [key, (version === 3 ? keras3Record : keras2Record)(module, value.className, value.config)]
+  })
+  return Object.fromEntries(settings)
+}
+
+type Reference = readonly [layer: string, turn: number, output: number]
+
+const reference = (call: ExportedCall | undefined, inputName: string): Reference =>
+  call === undefined ? [inputName, 0, 0] : [call.layer.name, call.turn, 0]
+
+/** The arguments of a call: one tensor, a list of them, or several for attention, whose value Keras wants named even if it is the query. */
+function argumentsOf({ layer, inputs }: ExportedCall): readonly (ExportedCall['inputs'])[] {
+  if (layer.className !== 'MultiHeadAttention') return [inputs]
+  const [query, value = query, ...key] = inputs
+  return [query, value, ...key].map((input) => [input])
+}
+
+function keras3Call(call: ExportedCall, { inputName, inputShape }: ExportedModel): object {
+  const args = argumentsOf(call).map((inputs) => {
+    const tensors = inputs.map((input) => ({
+      class_name: '__keras_tensor__',
+      config: {
+        shape: [null, ...(input?.outputShape ?? inputShape)],
+        ...{ dtype: 'float32', keras_history: reference(input, inputName) },
+      },
+    }))
+    return tensors.length === 1 ? tensors[0] : tensors
+  })
+  return { args, kwargs: {} }
+}
+
+/** Keras 2 has a list of the tensors of one argument. Keras 3 writes calls with several like its own into `.h5` files, too. */
+function keras2Call(call: ExportedCall, model: ExportedModel): object {
+  const [inputs = [], ...further] = argumentsOf(call)
+  if (further.length > 0) return keras3Call(call, model)
+  return inputs.map((input) => [...reference(input, model.inputName), {}])
+}
