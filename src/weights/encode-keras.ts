@@ -70,7 +70,10 @@ function keras3Groups(layer: ExportedLayer): Readonly<Record<string, Hdf5Group>>
     parts.set(part, [...(parts.get(part) ?? []), numbers])
   }
   const groups = [...parts].map(([part, numbers]): [string, Hdf5Group] => {
-    const vars = { attributes: { name: part === '' ? layer.name : part }, datasets: Object.fromEntries(numbers.entries()) }
+    const vars = {
+      attributes: { name: part === '' ? layer.name : part },
+      datasets: Object.fromEntries(numbers.entries()),
+    }
     return part === '' ? ['vars', vars] : [`${part.replace('attention_', '')}_dense`, { groups: { vars } }]
   })
   return Object.fromEntries(groups)

@@ -84,7 +84,8 @@ export async function exportedModel(
   for (const placed of model.layers) {
     const { layer } = placed
     const shapes = placed.inputs.map((i) => (i < 0 ? model.inputShape : (model.layers[i]?.outputShape ?? [])))
-    const own = layers.get(layer) ?? exportedLayer(placed, nameFor(layer.name, names), (name) => numbers.get(name)?.data)
+    const own =
+      layers.get(layer) ?? exportedLayer(placed, nameFor(layer.name, names), (name) => numbers.get(name)?.data)
     layers.set(layer, own)
     const turn = turns.get(layer) ?? 0
     turns.set(layer, turn + 1)
@@ -129,7 +130,8 @@ function undescribed(layer: Layer): string | undefined {
     describeLayer(layer)
     return undefined
   } catch (error) {
-    if (error instanceof WeftgradError && error.code === 'argument') return 'one of its settings is a function of your own'
+    if (error instanceof WeftgradError && error.code === 'argument')
+      return 'one of its settings is a function of your own'
     throw error
   }
 }

@@ -23,21 +23,32 @@ export function inKerasOrder({ calls }: ExportedModel): readonly ExportedLayer[]
   return [...new Set(kerasOrder(wired).map(({ call }) => call.layer))]
 }
 
-/** The model as JSON: `{ class_name, config }`. */
-export function kerasDescription(model: ExportedModel, version: KerasVersion): object {
+/**
+ * The model as JSON: `{ class_name, config }`.
+ * @param inWords the class and settings of a call's layer, where a reader takes others than Keras.
+ */
+export function kerasDescription(
+  model: ExportedModel,
+  version: KerasVersion,
+  inWords: (call: ExportedCall) => Pick<ExportedLayer, 'className' | 'config'> = ({ layer }) => layer,
+): object {
   const { name, inputName, inputShape, calls } = model
   const record = version === 3 ? keras3Record : keras2Record
+  const callRecord = version === 3 ? keras3Call : keras2Call
   const inputConfig = {
     ...{ [version === 3 ? 'batch_shape' : 'batch_input_shape']: [null, ...inputShape] },
     ...{ dtype: 'float32', sparse: false, name: inputName },
   }
-  const layers = inKerasOrder(model).map(({ name, className, config, trainable }) => ({
-    ...record('keras.layers', className, { name, ...(trainable ? {} : { trainable }), ...kerasConfig(config, version) }),
-    name,
-    inbound_nodes: calls
-      .filter((call) => call.layer.name === name)
-      .map((call) => (version === 3 ? keras3Call : keras2Call)(call, model)),
-  }))
+  const layers = inKerasOrder(model).flatMap((layer) => {
+    const { name, trainable } = layer
+    const own = calls.filter((call) => call.layer === layer)
+    return own.slice(0, 1).map((call) => {
+      const { className, config } = inWords(call)
+      const settings = { name, ...(trainable ? {} : { trainable }), ...kerasConfig(config, version) }
+      const nodes = own.map((one) => callRecord(one, model))
+      return { ...record('keras.layers', className, settings), name, inbound_nodes: nodes }
+    })
+  })
   const config = {
     ...{ name, trainable: true },
     layers: [{ ...record('keras.layers', 'InputLayer', inputConfig), name: inputName, inbound_nodes: [] }, ...layers],
@@ -70,7 +81,7 @@ const reference = (call: ExportedCall | undefined, inputName: string): Reference
   call === undefined ? [inputName, 0, 0] : [call.layer.name, call.turn, 0]
 
 /** The arguments of a call: one tensor, a list of them, or several for attention, whose value Keras wants named even if it is the query. */
-function argumentsOf({ layer, inputs }: ExportedCall): readonly (ExportedCall['inputs'])[] {
+function argumentsOf({ layer, inputs }: ExportedCall): readonly ExportedCall['inputs'][] {
   if (layer.className !== 'MultiHeadAttention') return [inputs]
   const [query, value = query, ...key] = inputs
   return [query, value, ...key].map((input) => [input])
