@@ -20,7 +20,11 @@ export async function main(args: readonly string[]): Promise<void> {
   try {
     const program = commandLine(await chosenTask(pictureChoice(args)))
     program.hook('preAction', async () => {
-      const { sweepCache } = await import('../gpu/node/leftovers.ts')
+      const [{ sweepCache }, { filterLimitWarnings }] = await Promise.all([
+        import('../gpu/node/leftovers.ts'),
+        import('../gpu/node/dawn-warnings.ts'),
+      ])
+      filterLimitWarnings()
       await sweepCache().catch(() => undefined)
     })
     refuseUnknownCommand(program, args)
