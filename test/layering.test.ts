@@ -230,7 +230,9 @@ function taskNames({ path, text }: SourceFile): string[] {
 }
 
 /** Whether a file lacks a comment in words at its start, possibly below the line that names an interpreter. */
-function lacksHeader({ text }: SourceFile): boolean {
+/** Generated files begin as their generator writes them. */
+function lacksHeader({ path, text }: SourceFile): boolean {
+  if (path.endsWith('_pb.ts')) return false
   const [first] = ts.getLeadingCommentRanges(text, ts.getShebang(text)?.length ?? 0) ?? []
   const comment = first === undefined ? '' : text.slice(first.pos, first.end)
   return !comment.startsWith('/**') || !/[a-z]{2,}/.test(comment)

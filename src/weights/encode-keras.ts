@@ -11,8 +11,8 @@ import { snakeCase } from '../format/keras-config.ts'
 import { zipOf } from '../format/zip-writer.ts'
 import type { Model } from '../nn/model.ts'
 import { anArray, anObject, checkOptions } from '../options.ts'
+import { inKerasOrder, kerasDescription, kerasLacks } from './describe-keras.ts'
 import { type ExportedLayer, type ExportedModel, type ExportOptions, exportedModel } from './exported-model.ts'
-import { inKerasOrder, kerasDescription, kerasLacks } from './keras-description.ts'
 
 /** The version whose classes and settings the files have: `hard_sigmoid` is not the function of Keras 2. */
 const kerasVersion = '3.0.0'

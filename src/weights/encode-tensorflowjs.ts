@@ -9,6 +9,7 @@
 import { crc32, crcText } from '../format/crc32.ts'
 import type { Model } from '../nn/model.ts'
 import { checkOptions } from '../options.ts'
+import { kerasDescription, kerasLacks } from './describe-keras.ts'
 import { exportKinds } from './encode-keras.ts'
 import {
   type ExportedCall,
@@ -18,7 +19,6 @@ import {
   exportedModel,
   type Lacks,
 } from './exported-model.ts'
-import { kerasDescription, kerasLacks } from './keras-description.ts'
 
 const mostShardBytes = 4 * 2 ** 20
 
