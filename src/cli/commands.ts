@@ -12,7 +12,16 @@ import type { Task } from '../tasks/task.ts'
 import { trainSettings } from '../train/settings.ts'
 import { featureSettings, transferSettings } from '../transfer/settings.ts'
 import { zooNames } from '../weights/zoo.ts'
-import { addData, addDataDir, addJobOptions, addJson, addSettings, givenOptions, pathOption } from './options.ts'
+import {
+  addData,
+  addDataDir,
+  addJobOptions,
+  addJson,
+  addOutput,
+  addSettings,
+  givenOptions,
+  pathOption,
+} from './options.ts'
 
 const networks = `one of ${zooNames.join(', ')}`
 
@@ -149,7 +158,7 @@ function addTransfer(program: Command, task: Task): void {
     .command('features')
     .description(`compute a pretrained network's features of ${dataTitle}, and keep them in the cache`)
     .argument('<network>', networks)
-  addJson(addData(addSettings(features, featureSettings), task)).action(
+  addOutput(addData(addSettings(features, featureSettings), task)).action(
     async (network: string, _, command: Command) => {
       const { featuresCommand } = await import('./features.ts')
       await featuresCommand(task, network, givenOptions(command))
@@ -219,6 +228,15 @@ function addMachine(program: Command): void {
     const { setupCommand } = await import('./setup.ts')
     await setupCommand(publishedTask, options)
   })
+
+  program
+    .command('completion')
+    .description('print a script that completes commands and options in a shell')
+    .argument('<shell>', 'bash, zsh or fish')
+    .action(async (shell: string) => {
+      const { completionScript } = await import('./completion.ts')
+      process.stdout.write(completionScript(program, shell))
+    })
 
   program.command('time-vectors', { hidden: true }).action(async () => {
     const { timeVectorsCommand } = await import('./time-vectors.ts')

@@ -101,10 +101,17 @@ export function addJson(command: Command): Command {
   return command.option('--json', 'print one JSON object on standard output, everything else on standard error')
 }
 
+/** Adds `--json`, and how much a job prints besides its result. */
+export function addOutput(command: Command): Command {
+  addJson(command)
+  command.option('--quiet', 'print the result, warnings and errors only')
+  return command.option('--verbose', 'print details too: the kernels chosen, what a step takes')
+}
+
 /** Adds the options that every job has besides its settings. */
 export function addJobOptions(command: Command, task: Task): Command {
   addData(command, task)
   command.option('--out <dir>', 'folder for the run (default: runs/<time>)', pathOption('--out'))
   command.option('--resume <dir>', 'resume the run in this folder, with its settings', pathOption('--resume'))
-  return addJson(command)
+  return addOutput(command)
 }
