@@ -14,7 +14,7 @@ import { transposed } from '../src/weights/onnx-export/graph.ts'
 import { openAnywhere } from '../src/weights/open.node.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
-import { type ExportCase, inputOf, layerCases, networkCases } from './support/export-cases.ts'
+import { type ExportCase, inputOf, isReadBack, layerCases, networkCases } from './support/export-cases.ts'
 import { outputsIn, type PythonCase, type PythonOutput, type PythonTool, whyNoPython } from './support/python.ts'
 
 const device = useDevice()
@@ -84,13 +84,13 @@ for (const { extension, tool, encode } of formats) {
 
     it.runIf(tool === 'keras').each(cases.map((one, i) => [one.name, one, i] as const))(
       '%s: the same weights after Keras has read and written them',
-      async (_, { build }, i) => {
+      async (name, { build }, i) => {
         using model = build()
+        if (!isReadBack(name, model)) return
         const file = await openAnywhere(join(folder, `saved-${i}.keras`))
         try {
           using back = await loadModel(file, { device: device() })
-          const numbers = async (one: Model) => [...(await one.weightNumbers()).values()]
-          expect(await numbers(back)).toEqual(await numbers(model))
+          expect(await back.weightNumbers()).toEqual(await model.weightNumbers())
         } finally {
           file.close()
         }

@@ -6,15 +6,17 @@
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, readBytes } from './byte-source.ts'
 import { type Hdf5Loader, openHdf5 } from './hdf5.ts'
-import { parsedJson } from './json.ts'
+import { isRecord, parsedJson, textsOf } from './json.ts'
 import { configuredLayers, inConfiguredOrder, layerCount } from './keras-config.ts'
 import { keras3Groups, kerasFile } from './keras-h5.ts'
 import { mostUnpacked } from './unpacked.ts'
-import type { WeightFile } from './weight-file.ts'
-import { openZipEntry, zipEntries } from './zip.ts'
+import { metadataName, type WeightFile } from './weight-file.ts'
+import { openZipEntry, type ZipEntry, zipEntries } from './zip.ts'
 
 /** Configurations with thousands of layers have a few megabytes. */
 const longestConfigBytes = 64 * 2 ** 20
+/** A million class names. */
+const longestMetadataBytes = 32 * 2 ** 20
 
 /** Opens an archive. Closing it closes the source. Throws WeftgradError 'format'. */
 export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): Promise<WeightFile> {
@@ -31,7 +33,8 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
     const file = await openHdf5(openZipEntry(source, weights, mostBytes), load)
     const layers = configuredLayers(model)
     const groups = keras3Groups(file, source.name)
-    if (layers.length === 0) return { ...kerasFile('keras-archive', source.name, file, groups), architecture: model }
+    const described = { architecture: model, metadata: metadataOf(source, entries.get('metadata.json')) }
+    if (layers.length === 0) return { ...kerasFile('keras-archive', source.name, file, groups), ...described }
     const byPath = new Map(layers.map((layer) => [layer.path, layer]))
     const ordered = inConfiguredOrder(groups, layers, ({ path, names, ...group }) => {
       // The layer itself, or the innermost layer around it.
@@ -50,12 +53,20 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
     })
     return {
       ...kerasFile('keras-archive', source.name, file, ordered, layerCount(layers, ordered)),
-      architecture: model,
+      ...described,
     }
   } catch (error) {
     source.close()
     throw error
   }
+}
+
+/** weftgrad's texts in `metadata.json`: Keras' own say when it wrote the file. */
+function metadataOf(source: ByteSource, entry: ZipEntry | undefined): Readonly<Record<string, string>> {
+  if (entry === undefined) return {}
+  const text = openZipEntry(source, entry, longestMetadataBytes)
+  const metadata = parsedJson(new TextDecoder().decode(readBytes(text, 0, text.size)))
+  return textsOf(isRecord(metadata) ? metadata[metadataName] : undefined)
 }
 
 function refusal(source: ByteSource, problem: string): WeftgradError {

@@ -8,9 +8,9 @@
 import { WeftgradError } from '../errors.ts'
 import type { ByteSource } from './byte-source.ts'
 import { type Hdf5Dataset, type Hdf5File, type Hdf5Loader, openHdf5 } from './hdf5.ts'
-import { parsedJson } from './json.ts'
+import { parsedJson, textsOf } from './json.ts'
 import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
-import { type HeldGroup, heldWeights, type WeightFile } from './weight-file.ts'
+import { type HeldGroup, heldWeights, metadataName, type WeightFile } from './weight-file.ts'
 
 /** The deepest nesting: a tree that refers to itself has no end. */
 const mostGroups = 100_000
@@ -30,7 +30,9 @@ export async function openKerasH5(source: ByteSource, load?: Hdf5Loader): Promis
       const config = attributes.includes('model_config') ? file.texts('/', 'model_config')[0] : undefined
       const architecture = parsedJson(config ?? '')
       const weights = listedLayers(file, source.name, isModel ? '/model_weights' : '', configuredLayers(architecture))
-      return architecture === undefined ? weights : { ...weights, architecture }
+      if (architecture === undefined) return weights
+      const own = attributes.includes(metadataName) ? file.texts('/', metadataName)[0] : undefined
+      return { ...weights, architecture, metadata: textsOf(parsedJson(own ?? '')) }
     }
     return kerasFile('keras-3-h5', source.name, file, keras3Groups(file, source.name))
   } catch (error) {

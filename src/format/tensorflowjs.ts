@@ -10,7 +10,7 @@
 import type { DataId, io } from '@tensorflow/tfjs-core'
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, joined, readBytes } from './byte-source.ts'
-import { isRecord, isSizes, parsedJson } from './json.ts'
+import { isRecord, isSizes, parsedJson, textsOf } from './json.ts'
 import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
 import { groupedByLayer, type HeldGroup, heldWeights, type WeightEntry, type WeightFile } from './weight-file.ts'
 
@@ -59,7 +59,7 @@ export async function openTensorflowJs(
   if (!isRecord(model) || !Array.isArray(model.weightsManifest)) {
     return refuse('its model.json has no weightsManifest. Save it again with TensorFlow.js')
   }
-  const { modelTopology: topology, weightsManifest: manifest, signature } = model
+  const { modelTopology: topology, weightsManifest: manifest, signature, userDefinedMetadata } = model
   const opened: ByteSource[] = []
   const close = (): void => {
     for (const shard of opened) shard.close()
@@ -91,6 +91,7 @@ export async function openTensorflowJs(
       groups: weights,
       ...(layers.length === 0 ? {} : { architecture: described }),
       ...(layers.length === 0 ? {} : { layerCount: layerCount(layers, weights) }),
+      metadata: textsOf(userDefinedMetadata),
       read: (place) => decoded(place, source),
       close,
     })

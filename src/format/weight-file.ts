@@ -49,6 +49,8 @@ export interface WeightFile {
   readonly layerCount?: number
   /** Keras' description of the model, parsed JSON of unknown content, if the file has one: `loadModel` builds the model from it. */
   readonly architecture?: unknown
+  /** What it says besides layers and weights, as texts by name: class names, as JSON, are `classes`. */
+  readonly metadata?: Readonly<Record<string, string>>
   /**
    * The numbers of one of `groups`' entries, row-major, as float32.
    * @throws WeftgradError 'data' if the file's bytes do not hold them, 'format' for numbers that are not floats, 'argument' for
@@ -61,6 +63,9 @@ export interface WeightFile {
 
 /** The kind of a file opened by `weights.open`. */
 export const anOpenFile: Kind = ['a file opened by `weights.open`', (value) => objectWith(value, 'read')]
+
+/** The name under which files that have names of their own for their makers' texts keep weftgrad's: a record, or its JSON. */
+export const metadataName = 'weftgrad_metadata'
 
 /** Whether an entry is a count or a random state that Keras stores among the weights, such as `iterations`. */
 export function isCounter({ dtype, shape }: WeightEntry): boolean {
@@ -84,6 +89,7 @@ export function heldWeights<Place>({
   groups,
   layerCount,
   architecture,
+  metadata,
   read,
   close,
 }: {
@@ -92,6 +98,7 @@ export function heldWeights<Place>({
   readonly groups: readonly HeldGroup<Place>[]
   readonly layerCount?: number
   readonly architecture?: unknown
+  readonly metadata?: Readonly<Record<string, string>>
   readonly read: (place: Place, entry: WeightEntry) => Promise<Float32Array>
   readonly close: () => void
 }): WeightFile {
@@ -102,6 +109,7 @@ export function heldWeights<Place>({
     groups: groups.map((group) => ({ ...group, weights: group.weights.map(({ entry }) => entry) })),
     ...(layerCount === undefined ? {} : { layerCount }),
     ...(architecture === undefined ? {} : { architecture }),
+    ...(metadata === undefined ? {} : { metadata }),
     async read(entry) {
       const place = places.get(entry)
       if (place === undefined) {

@@ -10,11 +10,37 @@ import { kerasOrder } from './run-order.ts'
 
 export type KerasVersion = 2 | 3
 
-/** Keras refuses explicit paddings of windows. */
-export const kerasLacks: Lacks = ({ layer: { className, config } }) =>
-  Array.isArray(config.padding) && className !== 'ZeroPadding2D'
-    ? "its padding is in pixels, and Keras has only 'valid' and 'same' (put zeroPadding2d before it)"
-    : undefined
+/** The layers that Keras has under the same name and with the same settings. A new one is written once a test has shown that. */
+const kerasClasses: ReadonlySet<string> = new Set([
+  ...['Activation', 'Add', 'Average', 'AveragePooling2D', 'BatchNormalization', 'Concatenate', 'Conv1D', 'Conv2D'],
+  ...[
+    'Conv2DTranspose',
+    'Cropping2D',
+    'Dense',
+    'DepthwiseConv2D',
+    'Dropout',
+    'ELU',
+    'Flatten',
+    'GlobalAveragePooling1D',
+  ],
+  ...['GlobalAveragePooling2D', 'GlobalMaxPooling1D', 'GlobalMaxPooling2D', 'GroupNormalization', 'LayerNormalization'],
+  ...['LeakyReLU', 'MaxPooling2D', 'Maximum', 'Minimum', 'MultiHeadAttention', 'Multiply', 'Normalization', 'PReLU'],
+  ...['ReLU', 'Rescaling', 'Reshape', 'SeparableConv2D', 'Softmax', 'SpatialDropout2D', 'Subtract', 'UpSampling2D'],
+  'ZeroPadding2D',
+])
+const kerasFunctions: ReadonlySet<unknown> = new Set([
+  ...['linear', 'relu', 'sigmoid', 'tanh', 'softmax', 'gelu', 'mish', 'relu6', 'selu', 'silu', 'softplus'],
+  ...['hard_sigmoid', 'hard_silu'],
+])
+
+/** What Keras lacks. It refuses explicit paddings of windows. */
+export const kerasLacks: Lacks = ({ layer: { className, config } }) => {
+  if (!kerasClasses.has(className)) return 'Keras has no such layer'
+  if (!kerasFunctions.has(config.activation ?? 'linear')) return `Keras has no function ${config.activation}`
+  if (Array.isArray(config.padding) && className !== 'ZeroPadding2D')
+    return "its padding is in pixels, and Keras has only 'valid' and 'same' (put zeroPadding2d before it)"
+  return undefined
+}
 
 /** The layers in the order in which Keras lists and numbers them. */
 export function inKerasOrder({ calls }: ExportedModel): readonly ExportedLayer[] {

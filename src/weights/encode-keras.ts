@@ -8,11 +8,12 @@
 import type { Hdf5Loader } from '../format/hdf5.ts'
 import { type Hdf5Group, type Hdf5Numbers, writeHdf5 } from '../format/hdf5-writer.ts'
 import { snakeCase } from '../format/keras-config.ts'
+import { metadataName } from '../format/weight-file.ts'
 import { zipOf } from '../format/zip-writer.ts'
 import type { Model } from '../nn/model.ts'
 import { anArray, anObject, checkOptions } from '../options.ts'
 import { inKerasOrder, kerasDescription, kerasLacks } from './describe-keras.ts'
-import { type ExportedLayer, type ExportedModel, type ExportOptions, exportedModel } from './exported-model.ts'
+import { type ExportedLayer, type ExportOptions, exportedModel } from './exported-model.ts'
 
 /** The version whose classes and settings the files have: `hard_sigmoid` is not the function of Keras 2. */
 const kerasVersion = '3.0.0'
@@ -20,8 +21,8 @@ const kerasVersion = '3.0.0'
 const mostNames = 4000
 
 /**
- * Writes a model as a `.keras` file of Keras 3: `keras.saving.load_model` opens it. Class names and the description stand in its
- * `metadata.json`.
+ * Writes a model as a `.keras` file of Keras 3: `keras.saving.load_model` opens it. Class names and the description are in its
+ * `metadata.json`, as `weftgrad_metadata`.
  * @throws WeftgradError 'argument' for layers that Keras lacks, all at once, and layers that do not lead to the output;
  * 'mismatch' for another number of class names than outputs, 'disposed' after the model's `dispose`.
  */
@@ -31,7 +32,7 @@ export async function encodeKeras(model: Model, options: ExportOptions = {}): Pr
 
 /**
  * Writes a model as an `.h5` file with its description: `keras.saving.load_model` opens it, and so do tools for Keras 2. Class
- * names and the description are attributes of the file.
+ * names and the description are in its attribute `weftgrad_metadata`, as JSON.
  * @throws WeftgradError as {@link encodeKeras}.
  */
 export async function encodeKerasH5(model: Model, options: ExportOptions = {}): Promise<Uint8Array> {
@@ -54,7 +55,7 @@ export async function kerasArchive(model: Model, options: ExportOptions, hdf5?: 
   const root = { layers: { groups: Object.fromEntries(groups) }, vars: { attributes: { name: exported.name } } }
   const weights = await writeHdf5({ groups: root }, hdf5)
   return zipOf({
-    'metadata.json': jsonBytes({ keras_version: kerasVersion, ...exported.metadata }),
+    'metadata.json': jsonBytes({ keras_version: kerasVersion, [metadataName]: exported.metadata }),
     'config.json': jsonBytes(kerasDescription(exported, 3)),
     'model.weights.h5': weights,
   })
@@ -96,7 +97,11 @@ export async function kerasH5(model: Model, options: ExportOptions, hdf5?: Hdf5L
   const names = [exported.inputName, ...layers.map(({ name }) => name)]
   return await writeHdf5(
     {
-      attributes: { ...exported.metadata, ...made, model_config: JSON.stringify(kerasDescription(exported, 2)) },
+      attributes: {
+        [metadataName]: JSON.stringify(exported.metadata),
+        ...made,
+        model_config: JSON.stringify(kerasDescription(exported, 2)),
+      },
       groups: {
         model_weights: {
           attributes: { ...listed('layer_names', names).attributes, ...made },

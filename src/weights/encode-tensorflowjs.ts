@@ -22,6 +22,10 @@ import {
 
 const mostShardBytes = 4 * 2 ** 20
 
+/** Whether a file beside a `model.json` has a name that weights get here. */
+export const isOwnShard = (name: unknown): name is string =>
+  typeof name === 'string' && /^shard\d+of\d+-[\da-f]{8}\.bin$/.test(name)
+
 /**
  * Writes a model as a TensorFlow.js layers model: `tf.loadLayersModel` opens it. Returns its files by name: `model.json` and the
  * weights beside it. Class names and the description are the model's user-defined metadata.

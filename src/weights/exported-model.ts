@@ -77,18 +77,19 @@ export async function exportedModel(
     throw new WeftgradError('argument', `${model.name} is frozen; save the model that it was frozen from.`)
   const numbers = await model.weightNumbers()
   const refused: string[] = []
-  const layers = new Map<Layer, ExportedLayer>()
-  const turns = new Map<Layer, number>()
+  // A name that comes again is the same layer.
+  const layers = new Map<string, ExportedLayer>()
+  const turns = new Map<string, number>()
   const names = new Set<string>()
   const calls: ExportedCall[] = []
   for (const placed of model.layers) {
     const { layer } = placed
     const shapes = placed.inputs.map((i) => (i < 0 ? model.inputShape : (model.layers[i]?.outputShape ?? [])))
     const own =
-      layers.get(layer) ?? exportedLayer(placed, nameFor(layer.name, names), (name) => numbers.get(name)?.data)
-    layers.set(layer, own)
-    const turn = turns.get(layer) ?? 0
-    turns.set(layer, turn + 1)
+      layers.get(layer.name) ?? exportedLayer(placed, nameFor(layer.name, names), (name) => numbers.get(name)?.data)
+    layers.set(layer.name, own)
+    const turn = turns.get(layer.name) ?? 0
+    turns.set(layer.name, turn + 1)
     const inputs = placed.inputs.map((i) => calls[i])
     const call = { layer: own, turn, inputs, inputShapes: shapes, outputShape: placed.outputShape }
     calls.push(call)

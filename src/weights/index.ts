@@ -4,6 +4,10 @@
  */
 
 export type { WeightEntry, WeightFile, WeightFormat, WeightGroup } from '../format/weight-file.ts'
+export { encodeKeras, encodeKerasH5 } from './encode-keras.ts'
+export { encodeOnnx } from './encode-onnx.ts'
+export { encodeTensorflowJs } from './encode-tensorflowjs.ts'
+export type { ExportOptions } from './exported-model.ts'
 export type { KerasModelOptions } from './keras-model.ts'
 export type { WeightAssignment } from './load.ts'
 export { loadWeights } from './load.ts'

@@ -6,11 +6,12 @@ import { currentDevice } from '../gpu/current-device.ts'
 import type { Device } from '../gpu/device.ts'
 import { isDevice } from '../gpu/webgpu-device.ts'
 import type { Model } from '../nn/model.ts'
+import { describedIn } from '../nn/model-file.ts'
 import type { LoadProgress } from '../nn/model-weights.ts'
 import { aFunction, aList, anObject, checkOptions, checkValue } from '../options.ts'
 import type { KerasModelOptions } from './keras-model.ts'
 import { kerasModel } from './keras-model.ts'
-import { loadWeights } from './load.ts'
+import { assignWeights, type WeightAssignment } from './load.ts'
 
 /** Options of {@link loadModel}. */
 export interface LoadModelOptions extends KerasModelOptions {
@@ -22,7 +23,8 @@ export interface LoadModelOptions extends KerasModelOptions {
 
 /**
  * Builds the model that a file describes and loads its weights: `.keras` and whole-model `.h5` files of Keras 2 and 3, and
- * TensorFlow.js layers models, Sequential or Functional, opened by {@link open}. `dispose()` the model.
+ * TensorFlow.js layers models, Sequential or Functional, and safetensors that `encodeModel` wrote, opened by {@link open}.
+ * `dispose()` the model.
  * @throws WeftgradError 'mismatch' for a file without a description, and for models that weftgrad cannot build: subclassed
  * ones, shared layers, several inputs or outputs; 'argument' for unknown layers, all at once; 'format' for a damaged
  * description; else as `loadWeights`.
@@ -32,18 +34,41 @@ export async function loadModel(file: WeightFile, options: LoadModelOptions = {}
   const kinds = { device: ['a device', isDevice] as const, onProgress: aFunction }
   const given = checkOptions('loadModel', options, { ...kinds, inputShape: aList, customLayers: anObject })
   const { device = currentDevice(), onProgress, ...building } = given
-  if (file.architecture === undefined)
-    throw new WeftgradError(
-      'mismatch',
-      `${file.source} has weights, but no description of a model. Save the whole model, or build it and use loadWeights.`,
-      { source: file.source },
-    )
-  const model = kerasModel(file.architecture, file.source, building)
+  const { model, read } = await describedModel(file, building)
   try {
-    await loadWeights(model, device, file, onProgress)
-    return model
+    return await model.load(device, read, onProgress)
   } catch (error) {
     model.dispose()
     throw error
   }
+}
+
+/** Whether a file describes a model, so that `loadModel` can try to build it. */
+export const describesModel = (file: WeightFile): boolean =>
+  file.architecture !== undefined || describedIn(file.metadata ?? {}, file.source) !== undefined
+
+/** The model that a file describes, without its weights; their tensors, and what reads them. Throws as `loadModel`. */
+export async function describedModel(
+  file: WeightFile,
+  building: KerasModelOptions = {},
+): Promise<{ readonly model: Model } & Pick<WeightAssignment, 'entries' | 'read'>> {
+  const model = builtModel(file, building)
+  try {
+    const { entries, read } = assignWeights(model, file)
+    return { model, entries, read }
+  } catch (error) {
+    model.dispose()
+    throw error
+  }
+}
+
+function builtModel(file: WeightFile, building: KerasModelOptions): Model {
+  if (file.architecture !== undefined) return kerasModel(file.architecture, file.source, building)
+  const build = describedIn(file.metadata ?? {}, file.source)
+  if (build !== undefined) return build(building.customLayers)
+  throw new WeftgradError(
+    'mismatch',
+    `${file.source} has weights, but no description of a model. Save the whole model, or build it and use loadWeights.`,
+    { source: file.source },
+  )
 }

@@ -226,6 +226,10 @@ const casesOf = (table: Readonly<Record<string, () => nn.Model>>): readonly Expo
 export const layerCases = casesOf(layers)
 export const networkCases = casesOf(networks)
 
+/** Whether `weights.loadModel` builds the model from Keras' files: not without weights, and not attention. */
+export const isReadBack = (name: string, { weights }: nn.Model): boolean =>
+  weights.length > 0 && !/^(MultiHeadAttention|Conv2DTranspose: dilation)/.test(name)
+
 /** The numbers of a batch for the model, within [-2, 2]. */
 export function inputOf(model: nn.Model, batch = 2): Float32Array {
   const random = new Random(5, 'input')
