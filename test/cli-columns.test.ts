@@ -1,13 +1,16 @@
 /** What commands print fits terminals of 60 and 80 columns. */
 
+import type { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { fitting, tableRow, titleRow, widthOf, wrapped } from '../src/cli/columns.ts'
+import { commandLine } from '../src/cli/main.ts'
 import { resultsText } from '../src/cli/results.ts'
 import { colorsFor } from '../src/cli/shown.ts'
 import { openTerminal } from '../src/cli/terminal.ts'
 import { EpochTable, fact } from '../src/cli/training-text.ts'
 import { trialTable } from '../src/cli/trial-table.ts'
 import { Outcomes } from '../src/search/search.ts'
+import { fashionMnistLenet5 } from '../src/tasks/fashion-mnist-lenet5.node.ts'
 
 const colors = colorsFor({}, { FORCE_COLOR: '1' })
 
@@ -101,4 +104,16 @@ it('tables lose the columns that can be spared, the last one first', () => {
   expect(shown(12)).toEqual(['   A   B   C', '   7  14  21'])
   expect(shown(11)).toEqual(['   A   B', '   7  14'])
   expect(shown(1)).toEqual(['   A', '   7'])
+})
+
+it('the help of every command fits 80 columns, and of every job has an example', () => {
+  const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)]
+  for (const command of all(commandLine(fashionMnistLenet5))) {
+    const written: string[] = []
+    command.configureOutput({ writeOut: (text) => void written.push(text), getOutHelpWidth: () => 80 }).outputHelp()
+    const help = written.join('')
+    expect(help).not.toBe('')
+    expect(help.split('\n').filter((line) => line.length > 80)).toEqual([])
+    if (command.options.some(({ long }) => long === '--resume')) expect(help).toMatch(/Example:\n {2}npx weftgrad/)
+  }
 })

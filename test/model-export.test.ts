@@ -42,7 +42,7 @@ const small = (): nn.Model =>
 
 /** Layers and settings that TensorFlow.js does not have. */
 const notInTensorFlowJs =
-  /^(Activation: hardSi|Subtract|GroupNorm|Normalization|MultiHead|Conv1D: causal|Conv2D: groups|(Conv2DTranspose|DepthwiseConv2D|SeparableConv2D): dilation|UpSampling2D: bilinear|ELU: alpha|ReLU: a slope)/
+  /^(Activation: hardSi|Subtract|GroupNorm|Normalization|MultiHead|Conv1D: causal|Conv2D: groups|(Conv2DTranspose|DepthwiseConv2D): dilation|UpSampling2D: bilinear|ELU: alpha|ReLU: a slope)/
 
 interface Opened {
   readonly model: nn.Model

@@ -77,8 +77,8 @@ const tensorflowJsLacks: Lacks = (call) => {
   if (missingFunctions.has(config.activation)) return `TensorFlow.js has no function ${config.activation}`
   if (config.padding === 'causal') return 'TensorFlow.js has no causal padding'
   if (className === 'Conv2D' && !isOne(config.groups)) return 'TensorFlow.js has no groups of channels'
-  if (className !== 'Conv1D' && className !== 'Conv2D' && !isOne(config.dilation_rate))
-    return 'TensorFlow.js dilates only the kernels of Conv1D and Conv2D'
+  if ((className === 'DepthwiseConv2D' || className === 'Conv2DTranspose') && !isOne(config.dilation_rate))
+    return 'TensorFlow.js does not dilate its kernel'
   if (config.interpolation === 'bilinear')
     return 'TensorFlow.js interpolates between the corners of pixels, not their centres'
   if (className === 'ELU' && !isOne(config.alpha)) return 'TensorFlow.js has no alpha but 1'
