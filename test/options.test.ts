@@ -267,6 +267,11 @@ const table: Readonly<Record<string, Row>> = {
     call: (o) => weights.loadModel({ read: async () => new Float32Array() } as never, o),
     wrong: ['inputShape', 3],
   },
+  'weights.loadWeights 3': {
+    call: (o, { model, device }) =>
+      weights.loadWeights(model, device, { read: async () => new Float32Array() } as never, o),
+    wrong: ['ignoreDescription', 'yes'],
+  },
   'nn.dropout 1': layer((o) => nn.dropout(0.5, o as object), 'noiseShape', 3),
   'nn.sgd 0': { call: (o) => nn.sgd(o), wrong: ['nesterov', 1] },
   'nn.cosineRate 1': { call: (o) => nn.cosineRate(0.1, o), wrong: ['warmupSteps', '10'] },

@@ -25,6 +25,7 @@ import {
 } from './options.ts'
 
 const networks = `one of ${zooNames.join(', ')}`
+const bases = `${networks}; or a model's file: .keras, .h5, model.json or .safetensors`
 
 export function addCommands(program: Command, task: Task): void {
   program.description(
@@ -173,8 +174,8 @@ function addTransfer(program: Command, task: Task): void {
   const { title: dataTitle } = task.data
   const features = program
     .command('features')
-    .description(`compute a pretrained network's features of ${dataTitle}, and keep them in the cache`)
-    .argument('<network>', networks)
+    .description(`compute a network's features of ${dataTitle}, and keep them in the cache`)
+    .argument('<network>', bases)
   addExample(features, 'features vgg16 --size 32')
   addOutput(addData(addSettings(features, featureSettings), task)).action(
     async (network: string, _, command: Command) => {
@@ -185,13 +186,20 @@ function addTransfer(program: Command, task: Task): void {
 
   const transfer = program
     .command('transfer')
-    .description(`train a head on a pretrained network's features of ${dataTitle}, and test it`)
-    .argument('[network]', `${networks}; not needed with --resume`)
+    .description(`train a head on a network's features of ${dataTitle}, and test it`)
+    .argument('[network]', `${bases}; not needed with --resume`)
+    .option('--search', 'search for the best layers, pooling, size and head by validation; --layers: those to try')
   addExample(transfer, 'transfer vgg16 --images pictures --size 96')
   addJobOptions(addSettings(transfer, transferSettings(task)), task).action(
     async (network: string | undefined, _, command: Command) => {
-      const { transferCommand } = await import('./transfer.ts')
-      await transferCommand(task, network, givenOptions(command))
+      const { search, ...options } = givenOptions(command)
+      if (search === true) {
+        const { transferSearchCommand } = await import('./transfer-search.ts')
+        await transferSearchCommand(task, network, options)
+      } else {
+        const { transferCommand } = await import('./transfer.ts')
+        await transferCommand(task, network, options)
+      }
     },
   )
 }
@@ -199,7 +207,7 @@ function addTransfer(program: Command, task: Task): void {
 function addWeights(program: Command): void {
   const weights = program
     .command('weights')
-    .description('list the published weights: size, checksum, whether downloaded')
+    .description('list the weights that Keras publishes: address, checksum, whether downloaded')
     .option('--json', 'print one JSON object on standard output')
     .action(async (options) => {
       const { weightsCommand } = await import('./weights.ts')
@@ -208,8 +216,8 @@ function addWeights(program: Command): void {
   addJson(
     weights
       .command('get')
-      .description('download the weights of a network; resumes a partial download')
-      .argument('<network>', networks)
+      .description('download the weights of a network, verify and load them; resumes a partial download')
+      .argument('<network>', `${networks}, or another that \`weftgrad weights\` lists`)
       .option('--top', 'include the classifier for the 1000 classes of ImageNet'),
   ).action(async (network: string, _, command: Command) => {
     const { getWeightsCommand } = await import('./weights.ts')

@@ -4,7 +4,6 @@ import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import type { FeatureProgress, FeatureReporter } from '../transfer/features.node.ts'
 import type { FeatureFacts } from '../transfer/result.ts'
-import { zoo } from '../weights/zoo.ts'
 import { BarLine, BytesBar } from './bar.ts'
 import type { Terminal } from './terminal.ts'
 import { adapterText, dataText, fact } from './training-text.ts'
@@ -45,11 +44,11 @@ export class FeatureLines implements FeatureReporter {
     fact(this.#terminal, 'Adapter', adapterText(facts.driver, facts.hardware))
   }
 
-  readonly onBase: NonNullable<FeatureReporter['onBase']> = ({ name, model, weights, isMeaningless }) => {
-    const [size] = model.inputShape
+  readonly onBase: NonNullable<FeatureReporter['onBase']> = ({ title, model, weights, isMeaningless }) => {
+    const [height, width] = model.inputShape
     const parameters = `${count(model.parameterCount)} parameters in total`
     const from = isMeaningless ? 'made-up weights' : `weights from ${shown(weights)}`
-    fact(this.#terminal, 'Network', `${zoo[name].title} at ${size}x${size}, ${parameters}, ${from}`)
+    fact(this.#terminal, 'Network', `${title} at ${height}x${width}, ${parameters}, ${from}`)
     if (isMeaningless) fact(this.#terminal, '', this.#terminal.colors.yellow(meaninglessText))
   }
 

@@ -1,8 +1,7 @@
-/** `weftgrad features NETWORK`: computes the features of the images, or reads them from the cache. */
+/** `weftgrad features NETWORK`: computes a network's features of the images, or reads them from the cache. */
 import type { Task } from '../tasks/task.ts'
 import { extractFeatures, type FeatureJobOptions, type FeatureReport } from '../transfer/features.node.ts'
-import { areWeightsMissing } from '../transfer/pretrained-base.node.ts'
-import { zooNameOf } from '../weights/zoo.ts'
+import { areWeightsMissing, baseNamed } from '../transfer/pretrained-base.node.ts'
 import { exitCodeAfter } from './failure.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { interruptible } from './interrupt.ts'
@@ -17,7 +16,7 @@ export async function featuresCommand(
   name: string,
   { json, quiet, verbose, ...options }: FeaturesCommandOptions,
 ): Promise<void> {
-  const model = zooNameOf(name)
+  const model = baseNamed(name)
   const terminal = openTerminal({ json, quiet, verbose })
   const lines = new FeatureLines(terminal, task)
   const interrupt = interruptible(
@@ -45,7 +44,7 @@ export async function featuresCommand(
 
 /** The fields `--json` prints, in their order. */
 function summaryOf(report: FeatureReport) {
-  const { model, settings, weights, isMeaningless, adapter, folder, ...features } = report
-  const { size, layers, pool } = settings
+  const { model, settings, size, weights, isMeaningless, adapter, folder, ...features } = report
+  const { layers, pool } = settings
   return { model, size, layers, pool, features, folder, weights, meaningless: isMeaningless, adapter }
 }

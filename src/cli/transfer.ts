@@ -1,12 +1,12 @@
-/** `weftgrad transfer NETWORK`: trains a head on a pretrained network's features and shows its progress. */
+/** `weftgrad transfer NETWORK`: trains a head on a network's features and shows its progress. */
 
 import { WeftgradError } from '../errors.ts'
 import { count, counted, percent } from '../numbers.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
+import { baseNamed } from '../transfer/pretrained-base.node.ts'
 import type { TransferReport } from '../transfer/result.ts'
 import { type TransferOptions, type TransferReporter, trainTransfer } from '../transfer/run.node.ts'
-import { zooNameOf } from '../weights/zoo.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { runJobCommand } from './job-command.ts'
 import { ProgressLine } from './progress.ts'
@@ -21,12 +21,7 @@ export async function transferCommand(
   network: string | undefined,
   { json, quiet, verbose, ...options }: TransferCommandOptions,
 ): Promise<void> {
-  if (network === undefined && options.resume === undefined)
-    throw new WeftgradError(
-      'argument',
-      "missing required argument 'network'. `weftgrad transfer --help` lists the networks.",
-    )
-  const model = network === undefined ? undefined : zooNameOf(network)
+  const model = baseOf(network, options.resume)
   const terminal = openTerminal({ json, quiet, verbose })
   const progress = new ProgressLine(terminal)
   const features = new FeatureLines(terminal, task)
@@ -50,6 +45,16 @@ export async function transferCommand(
     showReport(report, terminal)
     if (json) terminal.json(summaryOf(report))
   })
+}
+
+/** The network that is named, or undefined for a resumed run. Throws 'argument' for neither, or an unknown one. */
+export function baseOf(network: string | undefined, resume: string | undefined): string | undefined {
+  if (network !== undefined) return baseNamed(network)
+  if (resume !== undefined) return undefined
+  throw new WeftgradError(
+    'argument',
+    "missing required argument 'network'. `weftgrad transfer --help` lists the networks.",
+  )
 }
 
 function showing(terminal: Terminal, progress: ProgressLine, features: FeatureLines): TransferReporter {

@@ -131,6 +131,7 @@ function transferOf(size: number): { readonly [name in PretrainedName]: Transfer
   const shared = {
     size,
     pool: 'avg',
+    preprocessing: null,
     weights: null,
     head: 'mlp',
     epochs: 30,

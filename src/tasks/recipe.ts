@@ -1,4 +1,5 @@
 /** The settings of a task's recipes: of a training, and of a head on pretrained features. */
+import type { PreprocessingMode } from '../nn/preprocessing.ts'
 import type { ImageSettings } from '../runs/images.ts'
 import type { FeaturePooling } from './feature-taps.ts'
 
@@ -51,11 +52,13 @@ export type Head = (typeof heads)[number]
 
 /** Settings that features depend on, besides the network and the data. */
 export interface FeatureSettings {
-  /** Height and width of the images as the network sees them, in pixels. */
-  readonly size: number
+  /** Height and width of the images as the network sees them, in pixels; null for those that a model's file states. */
+  readonly size: number | null
   /** The layers whose outputs are features. */
   readonly layers: readonly string[]
   readonly pool: FeaturePooling
+  /** How images are prepared; null for what the network was trained with, and nothing for the model in a file. */
+  readonly preprocessing: PreprocessingMode | null
   /** A file of weights, `hashed` for made-up ones, or null to look for the published ones. */
   readonly weights: string | null
 }

@@ -8,7 +8,6 @@
 import { type LabelledBytes, residentImages } from '../data/dataset.ts'
 import type { Device } from '../gpu/device.ts'
 import type { Model } from '../nn/model.ts'
-import type { PretrainedName } from '../nn/models/pretrained.ts'
 import type { DataFacts, LoadedData } from '../runs/data.ts'
 import { openForCommand } from '../runs/device.node.ts'
 import { firstOf } from '../runs/images.ts'
@@ -50,7 +49,8 @@ export interface FeatureReporter {
 }
 
 export interface FeatureJobOptions extends Partial<ExtractionSettings> {
-  readonly model: PretrainedName
+  /** A pretrained network's name, or the path of a model's file. */
+  readonly model: string
   /** The folder to search for the data, and no other. */
   readonly dataDir?: string | undefined
   /** The folder of the features; weftgrad's cache by default. */
@@ -59,8 +59,10 @@ export interface FeatureJobOptions extends Partial<ExtractionSettings> {
 }
 
 export interface FeatureReport extends FeatureFacts {
-  readonly model: PretrainedName
+  readonly model: string
   readonly settings: FeatureSettings
+  /** Height and width of the images for the network. */
+  readonly size: number
   readonly weights: string
   readonly isMeaningless: boolean
   readonly adapter: string
@@ -84,14 +86,29 @@ export async function extractFeatures(
     using device = await openForCommand(log)
     reporter.onAdapter?.(device)
     reporter.onBase?.(base)
+    noteEnlarged(task, base, reporter)
     const images = imagesOf(await task.data.load({ dataDir, signal, log }), limit, limit)
     reporter.onData?.(images.facts)
     const facts = await fillFeatures({ device, base, images, taps, featureDir, signal }, {}, reporter)
     const { weights, isMeaningless } = base
-    return { model, settings, weights, isMeaningless, adapter: device.facts.driver, ...facts }
+    return { model, settings, size: sizeOf(base), weights, isMeaningless, adapter: device.facts.driver, ...facts }
   } finally {
     base.close()
   }
+}
+
+/** The height of the images that a base takes. */
+export function sizeOf({ model }: PretrainedBase): number {
+  return model.inputShape[0] ?? 0
+}
+
+/** Notes that pictures were read smaller than a model's file takes them. */
+export function noteEnlarged({ data }: Task, base: PretrainedBase, { onNote }: FeatureReporter): void {
+  const size = sizeOf(base)
+  if (data.option !== '--images' || data.image.height >= size) return
+  onNote?.(
+    `The pictures are read at ${data.image.height} pixels and enlarged: --size ${size} reads them as ${base.title} takes them.`,
+  )
 }
 
 export function tapsOf({ layers, pool }: Pick<FeatureSettings, 'layers' | 'pool'>): readonly FeatureTap[] {
@@ -150,7 +167,7 @@ export async function fillFeatures(
     model: base.name,
     weights: base.fingerprint,
     data: images.fingerprint,
-    size: base.model.inputShape[0] ?? 0,
+    size: sizeOf(base),
     taps,
     preprocessing: base.preprocessing,
   }

@@ -68,6 +68,28 @@ export interface StageResult {
 
 const validationShare = 0.1
 
+/**
+ * The rows to train on and to validate with, and how a head is trained: the same split for all heads of a seed, so that their
+ * validations can be compared.
+ */
+export function headTraining(
+  { seed, weightDecay, batchSize, patience }: TransferSettings,
+  count: number,
+  signal?: AbortSignal,
+): {
+  readonly rest: Uint32Array
+  readonly held: Uint32Array
+  readonly options: (how: Pick<StageModel, 'epochs' | 'learningRate'>) => FitOptions
+} {
+  const { rest, held } = randomSplit(count, validationShare, seed)
+  const options = ({ epochs, learningRate }: Pick<StageModel, 'epochs' | 'learningRate'>): FitOptions => ({
+    optimizer: adamw({ learningRate: cosineRate(learningRate), weightDecay }),
+    ...{ epochs, batchSize, seed, earlyStopping: { patience } },
+    ...(signal === undefined ? {} : { signal }),
+  })
+  return { rest, held, options }
+}
+
 export class Stages {
   /** The history of all stages so far, with continuous epoch numbers. */
   readonly history: StageLogs[] = []
@@ -86,7 +108,7 @@ export class Stages {
 
   get validationCount(): number {
     const { images, run } = this.#on
-    return randomSplit(images.facts.train, validationShare, run.settings.seed).held.length
+    return headTraining(run.settings, images.facts.train).held.length
   }
 
   /** Trains a model from its initial weights; restores them if training does not improve on `before`. */
@@ -108,7 +130,7 @@ export class Stages {
     }
     const features = await fillFeatures({ device, base, images, taps, featureDir, signal }, sinks, this.#reporter)
     this.#reporter.onFeaturesReady?.(features)
-    const { rest, held } = randomSplit(all.count, validationShare, settings.seed)
+    const { rest, held, options } = headTraining(settings, all.count, signal)
     const rows = all.subset(rest)
     const weights = await how.weights(rows)
     model.setWeights(weights)
@@ -117,15 +139,7 @@ export class Stages {
     // Two checkpoints (weights, two moments, best weights), since a new one is written beside the old; the model.
     await requireSpace(runDir, model.parameterCount * 4 * 9 + 4e6)
 
-    const training: FitOptions = {
-      optimizer: adamw({ learningRate: cosineRate(how.learningRate), weightDecay: settings.weightDecay }),
-      epochs: how.epochs,
-      batchSize: settings.batchSize,
-      validation: all.subset(held),
-      earlyStopping: { patience: settings.patience },
-      seed: settings.seed,
-      ...(signal === undefined ? {} : { signal }),
-    }
+    const training = { ...options(how), validation: all.subset(held) }
     const history = await this.#fit(stage, model, rows, training)
     const best = this.history.at(history.bestEpoch - 1 - history.epochs.length)
     if (best === undefined) throw new RangeError('training has at least one epoch')

@@ -54,7 +54,8 @@ export async function describedModel(
 ): Promise<{ readonly model: Model } & Pick<WeightAssignment, 'entries' | 'read'>> {
   const model = builtModel(file, building)
   try {
-    const { entries, read } = assignWeights(model, file)
+    // The model is what the file describes.
+    const { entries, read } = assignWeights(model, file, { ignoreDescription: true })
     return { model, entries, read }
   } catch (error) {
     model.dispose()
@@ -63,12 +64,16 @@ export async function describedModel(
 }
 
 function builtModel(file: WeightFile, building: KerasModelOptions): Model {
-  if (file.architecture !== undefined) return kerasModel(file.architecture, file.source, building)
   const build = describedIn(file.metadata ?? {}, file.source)
-  if (build !== undefined) return build(building.customLayers)
+  return build?.(building.customLayers) ?? kerasModel(architectureOf(file), file.source, building)
+}
+
+/** The description of the model. Throws 'mismatch' for a file without one. */
+export function architectureOf({ architecture, source }: WeightFile): unknown {
+  if (architecture !== undefined) return architecture
   throw new WeftgradError(
     'mismatch',
-    `${file.source} has weights, but no description of a model. Save the whole model, or build it and use loadWeights.`,
-    { source: file.source },
+    `${source} has weights, but no description of a model. Save the whole model, or build it and use loadWeights.`,
+    { source },
   )
 }
