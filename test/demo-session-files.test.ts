@@ -149,6 +149,10 @@ describe("the user's model", () => {
     expect(told.states.at(-1)).toEqual({ kind: 'none' })
     expect(await session.saveModel()).toEqual(saved)
     expect((await session.classify(image)).probabilities).toEqual(probabilities)
+    const archive = await session.saveModel('keras')
+    await session.train({ ...settings, epochs: 1, seed: 9 })
+    await session.loadModel(fileOf('saved.keras', archive))
+    expect(await session.saveModel()).toEqual(saved)
   })
 
   it("that is damaged or not a LeNet-5 is refused with the reader's message, and nothing changes", async () => {

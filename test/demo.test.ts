@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Browser, Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Session } from '../demo/src/session.ts'
+import { openAnywhere } from '../src/weights/open.node.ts'
 import { openChromium, whyNoChromium } from './support/chromium.ts'
 import { axeViolations, drop, type HostedDemo, hostDemo, problemsOf, setVisibility } from './support/demo.ts'
 
@@ -153,9 +154,14 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     await expect.poll(firstKernel, { timeout: patience }).not.toBe(earlier)
     const [answer, kernel] = [await probabilitiesOf(page), await firstKernel()]
 
-    const [download] = await Promise.all([page.waitForEvent('download'), page.click('#model-save')])
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click('#model-save-safetensors')])
     expect(download.suggestedFilename()).toBe('weftgrad-lenet5.safetensors')
     const bytes = await readFile(await download.path())
+    const [archive] = await Promise.all([page.waitForEvent('download'), page.click('#model-save-keras')])
+    expect(archive.suggestedFilename()).toBe('weftgrad-lenet5.keras')
+    const file = await openAnywhere(await readFile(await archive.path()))
+    expect(file).toMatchObject({ format: 'keras-archive', architecture: { class_name: 'Functional' } })
+    file.close()
     await page.click('#train-main')
     await page.getByRole('button', { name: 'Pause', exact: true }).click()
     await waitForText(page, '#model-source', 'from training')
@@ -220,7 +226,8 @@ describe.skipIf(reason !== undefined)('the demo in Chromium', { timeout: 600_000
     await waitForText(page, '#answer-note', 'Example: T-shirt/top')
     await step('picture-file')
     await step('model-file')
-    await step('model-save')
+    await step('model-save-safetensors')
+    await step('model-save-keras')
   })
 
   it('pauses while its tab is hidden, and resumes automatically', async () => {

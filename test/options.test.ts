@@ -306,6 +306,17 @@ const table: Readonly<Record<string, Row>> = {
   'nn.upSampling2d 0': layer((o) => nn.upSampling2d(o), 'interpolation', 'cubic'),
   'nn.maxPooling2d 0': layer((o) => nn.maxPooling2d(o), 'poolSize', [2]),
   'nn.averagePooling2d 0': layer((o) => nn.averagePooling2d(o), 'strides', 0),
+  'weights.encodeKeras 1': { call: (o, { model }) => weights.encodeKeras(model, o), wrong: ['classNames', 'cat'] },
+  'weights.encodeKerasH5 1': { call: (o, { model }) => weights.encodeKerasH5(model, o), wrong: ['classNames', 'cat'] },
+  'weights.encodeTensorflowJs 1': {
+    call: (o, { model }) => weights.encodeTensorflowJs(model, o),
+    wrong: ['classNames', 'cat'],
+  },
+  'weights.encodeOnnx 1': { call: (o, { model }) => weights.encodeOnnx(model, o), wrong: ['classNames', 'cat'] },
+  'weights.saveModel 2': {
+    call: (o, { model }) => weights.saveModel(model, fileURLToPath(new URL('m.keras', import.meta.url)), o),
+    wrong: ['description', 'mine'],
+  },
   'weights.open 1': { call: (o) => weights.open(bytes, o), wrong: ['openShard', 'folder/'] },
   'weights.find 1': { call: (o) => weights.find('vgg16', o), wrong: ['withTop', 'yes'] },
   'weights.findClassIndex 0': { call: (o) => weights.findClassIndex(o), wrong: ['log', 1] },

@@ -131,6 +131,16 @@ describe('weftgrad convert', () => {
     expect(report.tensors[1]).toMatchObject({ name: 'conv1/bias', shape: [6], storedAs: 'float32', notFinite: 0 })
   })
 
+  it('writes a whole model in the format of its name, and says what it holds', async () => {
+    const out = join(folder, 'lenet.onnx')
+    const { code, stdout } = await weftgrad('convert', join(models, 'lenet5.h5'), out)
+    expect(code).toBe(0)
+    expect(stdout).toContain('It holds the model lenet5: 8 layers, their weights. Not in it: what only training needs')
+    expect((await readFile(out)).length).toBeGreaterThan(4 * 113_782)
+    const alone = await weftgrad('convert', join(models, 'lenet5.weights.h5'), join(folder, 'alone.keras'))
+    expect(alone).toMatchObject({ code: 1, stderr: expect.stringContaining('no description of a model') })
+  })
+
   it('refuses files that are not weights, and other extensions, and leaves nothing behind', async () => {
     const empty = join(folder, 'empty')
     await writeFile(`${empty}.h5`, 'not HDF5')
@@ -138,7 +148,7 @@ describe('weftgrad convert', () => {
     const wrong = await weftgrad('convert', `${empty}.h5`, join(folder, 'out.safetensors'))
     expect(wrong.code).toBe(1)
     expect(wrong.stderr).toContain('empty.h5')
-    expect(await weftgrad('convert', join(models, 'lenet5.h5'), join(folder, 'out.h5'))).toMatchObject({ code: 2 })
+    expect(await weftgrad('convert', join(models, 'lenet5.h5'), join(folder, 'out.pt'))).toMatchObject({ code: 2 })
     expect(await readdir(folder)).toEqual(before)
   })
 })

@@ -139,6 +139,9 @@ export interface Listener {
   reading(fraction: number): void
 }
 
+/** The extensions of the files that models are saved in. */
+export type SavedFormat = 'safetensors' | 'keras'
+
 export interface Session {
   /** Opens the device. Refuses with 'no-adapter' if there is no WebGPU; the message says what to do. */
   open(listener: Listener): Promise<AdapterSummary>
@@ -166,8 +169,8 @@ export interface Session {
 
   /** Loads LeNet-5 weights: .safetensors, .h5, .weights.h5 or .keras. The sizes of the dense layers come from the file. */
   loadModel(file: File): Promise<ModelSummary>
-  /** The current model as a .safetensors file, which `loadModel` and the `weftgrad` command can read. */
-  saveModel(): Promise<Uint8Array>
+  /** The current model as a file, which `loadModel` and the `weftgrad` command can read; Keras opens a .keras file. */
+  saveModel(format?: SavedFormat): Promise<Uint8Array>
 
   /** Loads Keras' VGG16, with or without top. It stays until the session ends or another file is loaded. */
   loadVgg16(file: File): Promise<PhotoNetworkSummary>

@@ -227,9 +227,9 @@ function addWeights(program: Command): void {
   addJson(
     program
       .command('convert')
-      .description('convert a weights file to safetensors')
+      .description('convert a model, or weights alone, to another format')
       .argument('<in>', "Keras' .h5, .weights.h5 or .keras, a TensorFlow.js model.json or its folder, or safetensors")
-      .argument('<out>', 'the .safetensors file to write')
+      .argument('<out>', 'a .keras, .h5, .onnx or .safetensors file, or a folder for TensorFlow.js')
       .option('--force', 'overwrite an existing file'),
   ).action(async (from: string, to: string, options) => {
     const { convertCommand } = await import('./convert.ts')

@@ -1,4 +1,4 @@
-/** `weftgrad convert IN OUT.safetensors`: converts a weights file to safetensors, and lists its contents. */
+/** `weftgrad convert IN OUT`: converts a model, or weights, to another format, and lists the weights. */
 
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -8,8 +8,10 @@ import { elementCount } from '../kernels/kernel.ts'
 import { count, megabytes } from '../numbers.ts'
 import { printable } from '../printable.ts'
 import { largest } from '../statistics.ts'
-import { type ConvertedTensor, convertWeights } from '../weights/convert.node.ts'
+import type { ConvertedTensor } from '../weights/convert.node.ts'
+import { type Conversion, convertFile } from '../weights/convert-model.node.ts'
 import { guessAt } from '../weights/recognize.ts'
+import { formatOf, type ModelFormat, modelJsonOf } from '../weights/save-model.node.ts'
 import { BytesBar } from './bar.ts'
 import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
@@ -21,13 +23,15 @@ export interface ConvertOptions {
 }
 
 export async function convertCommand(from: string, to: string, { force = false, json }: ConvertOptions): Promise<void> {
-  if (!to.endsWith('.safetensors')) {
-    throw new WeftgradError('argument', `The output is a safetensors file: name it ${to}.safetensors.`, { to })
-  }
-  if (!force && (await exists(to))) {
-    throw new WeftgradError('argument', `${to} already exists. Choose another name, or overwrite it with --force.`, {
-      to,
-    })
+  const target = (await formatOf(to)) === 'tfjs' ? modelJsonOf(to) : to
+  if (!force && (await exists(target))) {
+    throw new WeftgradError(
+      'argument',
+      `${target} already exists. Choose another name, or overwrite it with --force.`,
+      {
+        to,
+      },
+    )
   }
   const terminal = openTerminal({ json })
   const bar = new BytesBar(terminal, 'Converting')
@@ -38,19 +42,32 @@ export async function convertCommand(from: string, to: string, { force = false, 
   try {
     const file = await openWeightFile(from)
     try {
-      const tensors = await convertWeights(file, to, {
+      const conversion = await convertFile(file, to, {
         signal: interrupt.signal,
         onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
       })
       bar.close()
+      const { tensors, model, reason, format: writtenAs } = conversion
       const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0)
       const guess = guessAt(file.groups)
       show(tensors, parameters, terminal)
-      terminal.say(`${from} (${file.format}) was written to ${to}: ${megabytes(4 * parameters)} of float32. ${guess}`)
+      terminal.say(
+        `${from} (${file.format}) was written to ${target}: ${megabytes(4 * parameters)} of float32. ${guess}`,
+      )
+      terminal.say(keptText(conversion))
       if (json) {
         const range = (bound: number): number | null => (Number.isFinite(bound) ? bound : null)
         const listed = tensors.map((one) => ({ ...one, min: range(one.min), max: range(one.max) }))
-        terminal.json({ from, to: resolve(to), format: file.format, parameters, guess, tensors: listed })
+        const written = { writtenAs, model: model ?? null, ...(reason === undefined ? {} : { reason }) }
+        terminal.json({
+          from,
+          to: resolve(target),
+          format: file.format,
+          ...written,
+          parameters,
+          guess,
+          tensors: listed,
+        })
       }
     } finally {
       file.close()
@@ -61,6 +78,27 @@ export async function convertCommand(from: string, to: string, { force = false, 
   } finally {
     interrupt.release()
   }
+}
+
+const leftOut: Readonly<Record<ModelFormat, string>> = {
+  keras: 'Not in it: the state of an optimizer',
+  h5: 'Not in it: the state of an optimizer',
+  safetensors: 'Not in it: the state of an optimizer',
+  tfjs: 'Not in it: initializers, regularizers, and the state of an optimizer',
+  onnx: 'Not in it: what only training needs (dropout, initializers, regularizers, the state of an optimizer)',
+}
+
+/** What the written file has of the other, and what it lacks. */
+function keptText({ model, reason, format }: Conversion): string {
+  if (model === undefined) return `It holds weights only. ${reason ?? ''}`
+  const { name, layers, classNames, description } = model
+  const texts = Object.keys(description).length
+  const further = [
+    ...(classNames === undefined ? [] : [`the names of ${classNames.length} classes`]),
+    ...(texts === 0 ? [] : [texts === 1 ? 'a line of description' : `${texts} lines of description`]),
+  ]
+  const images = format === 'onnx' ? ' Its images are [batch, channels, height, width].' : ''
+  return `It holds the model ${name}: ${[`${layers} layers`, 'their weights', ...further].join(', ')}. ${leftOut[format]}.${images}`
 }
 
 function show(tensors: readonly ConvertedTensor[], parameters: number, { say, colors }: Terminal): void {

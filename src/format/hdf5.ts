@@ -89,7 +89,8 @@ interface ServedNode {
 /** Instances that a damaged file has crashed. Browsers have only one. */
 const broken = new WeakSet<Hdf5Module>()
 
-async function sharedHdf5(): Promise<Hdf5Module> {
+/** The one instance that everything shares where none is given. */
+export async function sharedHdf5(): Promise<Hdf5Module> {
   const { ready } = await import('h5wasm')
   return ready
 }
@@ -376,7 +377,7 @@ function fixedText(bytes: Uint8Array, encoding: string): string {
 }
 
 /** The library prints a stack of failed functions; the innermost has the best reason. */
-function reasonOf(cause: unknown): string {
+export function reasonOf(cause: unknown): string {
   const text = cause instanceof Error ? cause.message : String(cause)
   const stack = [...text.matchAll(/ in \w+\(\): (.+)/g)]
   const reason = stack.at(-1)?.[1] ?? text.split('\n')[0] ?? ''

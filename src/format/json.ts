@@ -1,6 +1,8 @@
 /** Parses and checks JSON from untrusted files. */
 
-export { isRecord } from '../options.ts'
+import { isRecord } from '../options.ts'
+
+export { isRecord }
 
 /**
  * The most lists and objects of a text. In memory each takes about 50 bytes, and 16 million of them can come out of an archive
@@ -27,6 +29,14 @@ export function boundedJson(text: string): unknown {
       throw new SyntaxError(`more than ${mostBrackets} lists and objects`)
   }
   return JSON.parse(text)
+}
+
+/** The texts of a record, by name; what else it holds is left out. Without a prototype, so that all keys are safe. */
+export function textsOf(value: unknown): Readonly<Record<string, string>> {
+  const texts: Record<string, string> = Object.create(null)
+  for (const [name, text] of Object.entries(isRecord(value) ? value : {}))
+    if (typeof text === 'string') texts[name] = text
+  return texts
 }
 
 /** A list of whole numbers from 0: a shape or offsets. */

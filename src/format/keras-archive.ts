@@ -6,16 +6,17 @@
 import { WeftgradError } from '../errors.ts'
 import { type ByteSource, readBytes } from './byte-source.ts'
 import { type Hdf5Loader, openHdf5 } from './hdf5.ts'
-import { isRecord, parsedJson } from './json.ts'
+import { isRecord, parsedJson, textsOf } from './json.ts'
 import { configuredLayers, inConfiguredOrder, layerCount } from './keras-config.ts'
 import { keras3Groups, kerasFile } from './keras-h5.ts'
 import { mostUnpacked } from './unpacked.ts'
-import { majorVersion, type WeightFile } from './weight-file.ts'
+import { majorVersion, metadataName, type WeightFile } from './weight-file.ts'
 import { openZipEntry, type ZipEntry, zipEntries } from './zip.ts'
 
 /** Configurations with thousands of layers have a few megabytes. */
 const longestConfigBytes = 64 * 2 ** 20
-const longestMetadataBytes = 2 ** 16
+/** A million class names. */
+const longestMetadataBytes = 32 * 2 ** 20
 
 /** Opens an archive. Closing it closes the source. Throws WeftgradError 'format'. */
 export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): Promise<WeightFile> {
@@ -32,7 +33,7 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
     const file = await openHdf5(openZipEntry(source, weights, mostBytes), load)
     const layers = configuredLayers(model)
     const groups = keras3Groups(file, source.name, layers.length > 0)
-    const described = { architecture: model, ...kerasVersionOf(source, entries.get('metadata.json')) }
+    const described = { architecture: model, ...metadataOf(source, entries.get('metadata.json')) }
     if (layers.length === 0) return { ...kerasFile('keras-archive', source.name, file, groups), ...described }
     const byPath = new Map(layers.map((layer) => [layer.path, layer]))
     const ordered = inConfiguredOrder(groups, layers, ({ path, names, ...group }) => {
@@ -60,13 +61,14 @@ export async function openKerasArchive(source: ByteSource, load?: Hdf5Loader): P
   }
 }
 
-/** What `metadata.json` says, if there is one. */
-function kerasVersionOf(source: ByteSource, entry: ZipEntry | undefined): Pick<WeightFile, 'kerasVersion'> {
-  if (entry === undefined || entry.bytes > longestMetadataBytes) return {}
+/** The version of Keras, and weftgrad's texts, in `metadata.json`. */
+function metadataOf(source: ByteSource, entry: ZipEntry | undefined): Pick<WeightFile, 'kerasVersion' | 'metadata'> {
+  if (entry === undefined || entry.bytes > longestMetadataBytes) return { metadata: {} }
   const text = openZipEntry(source, entry, longestMetadataBytes)
-  const metadata = parsedJson(new TextDecoder().decode(readBytes(text, 0, text.size)))
-  const kerasVersion = majorVersion(isRecord(metadata) ? metadata.keras_version : undefined)
-  return kerasVersion === undefined ? {} : { kerasVersion }
+  const parsed = parsedJson(new TextDecoder().decode(readBytes(text, 0, text.size)))
+  const said = isRecord(parsed) ? parsed : {}
+  const kerasVersion = majorVersion(said.keras_version)
+  return { metadata: textsOf(said[metadataName]), ...(kerasVersion === undefined ? {} : { kerasVersion }) }
 }
 
 function refusal(source: ByteSource, problem: string): WeftgradError {

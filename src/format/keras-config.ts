@@ -89,7 +89,7 @@ export function layerCount(layers: readonly ConfiguredLayer[], groups: readonly 
 }
 
 /** Keras' snake case: `SeparableConv2D` is `separable_conv2d`. */
-function snakeCase(className: string): string {
+export function snakeCase(className: string): string {
   return className
     .replace(/\W/g, '')
     .replace(/(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])/g, '_')

@@ -8,9 +8,9 @@
 import { WeftgradError } from '../errors.ts'
 import type { ByteSource } from './byte-source.ts'
 import { type Hdf5Dataset, type Hdf5File, type Hdf5Loader, openHdf5 } from './hdf5.ts'
-import { parsedJson } from './json.ts'
+import { parsedJson, textsOf } from './json.ts'
 import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
-import { type HeldGroup, heldWeights, majorVersion, type WeightFile } from './weight-file.ts'
+import { type HeldGroup, heldWeights, majorVersion, metadataName, type WeightFile } from './weight-file.ts'
 
 /** The deepest nesting: a tree that refers to itself has no end. */
 const mostGroups = 100_000
@@ -33,7 +33,9 @@ export async function openKerasH5(source: ByteSource, load?: Hdf5Loader): Promis
       const [version] = attributes.includes('keras_version') ? file.texts('/', 'keras_version') : []
       const kerasVersion = majorVersion(version)
       if (architecture === undefined) return weights
-      return { ...weights, architecture, ...(kerasVersion === undefined ? {} : { kerasVersion }) }
+      const own = attributes.includes(metadataName) ? file.texts('/', metadataName)[0] : undefined
+      const metadata = textsOf(parsedJson(own ?? ''))
+      return { ...weights, architecture, metadata, ...(kerasVersion === undefined ? {} : { kerasVersion }) }
     }
     return kerasFile('keras-3-h5', source.name, file, keras3Groups(file, source.name))
   } catch (error) {

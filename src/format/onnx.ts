@@ -84,6 +84,7 @@ export async function openOnnx(source: ByteSource, openShard?: OpenShard): Promi
       source: own,
       groups: groupedByLayer(held.map((tensor) => ({ entry: tensor, place: tensor }))),
       onnx: read,
+      metadata: Object.fromEntries(model.metadataProps.map(({ key, value }) => [key, value])),
       read: async (tensor) => Float32Array.from(tensor.read()),
       close,
     })

@@ -26,7 +26,7 @@ const dtypes: ReadonlyMap<string, string> = new Map([
 /** Opens a file. Closing it closes the source. Throws WeftgradError 'format' for a malformed file. */
 export function openSafetensors(source: ByteSource): WeightFile {
   try {
-    const { places } = readSafetensorsHeader(source)
+    const { places, metadata } = readSafetensorsHeader(source)
     const held = places.map((place) => ({
       entry: { name: place.name, shape: place.shape, dtype: dtypes.get(place.dtype) ?? place.dtype },
       place,
@@ -35,6 +35,7 @@ export function openSafetensors(source: ByteSource): WeightFile {
       format: 'safetensors',
       source: source.name,
       groups: groupedByLayer(held),
+      metadata,
       async read(place, { name, dtype }) {
         if (!/^b?float(16|32|64)$/.test(dtype)) {
           throw new WeftgradError(

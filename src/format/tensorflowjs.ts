@@ -11,7 +11,7 @@ import type { DataId, io } from '@tensorflow/tfjs-core'
 import { WeftgradError } from '../errors.ts'
 import { isBeside, type OpenShard } from './beside.ts'
 import { type ByteSource, joined, readBytes } from './byte-source.ts'
-import { isRecord, isSizes, parsedJson } from './json.ts'
+import { isRecord, isSizes, parsedJson, textsOf } from './json.ts'
 import { type ConfiguredLayer, configuredLayers, inConfiguredOrder, layerCount, layerFinder } from './keras-config.ts'
 import {
   type GraphNode,
@@ -60,7 +60,7 @@ export async function openTensorflowJs(
   if (!isRecord(model) || !Array.isArray(model.weightsManifest)) {
     return refuse('its model.json has no weightsManifest. Save it again with TensorFlow.js')
   }
-  const { modelTopology: topology, weightsManifest: manifest, signature } = model
+  const { modelTopology: topology, weightsManifest: manifest, signature, userDefinedMetadata } = model
   const opened: ByteSource[] = []
   const close = (): void => {
     for (const shard of opened) shard.close()
@@ -95,6 +95,7 @@ export async function openTensorflowJs(
       kerasVersion: majorVersion(isRecord(topology) ? topology.keras_version : undefined),
       ...(layers.length === 0 ? {} : { layerCount: layerCount(layers, weights) }),
       graph,
+      metadata: textsOf(userDefinedMetadata),
       async read(place) {
         const numbers = await decoded(place, source)
         if (numbers instanceof Float32Array) return numbers

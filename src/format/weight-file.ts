@@ -105,6 +105,8 @@ export interface WeightFile {
    * @internal
    */
   readonly onnx?: OnnxGraph
+  /** What it says besides layers and weights, as texts by name: class names, as JSON, are `classes`. */
+  readonly metadata?: Readonly<Record<string, string>>
   /**
    * The numbers of one of `groups`' entries, row-major, as float32.
    * @throws WeftgradError 'data' if the file's bytes do not hold them, 'format' for numbers that are not floats, 'argument' for
@@ -117,6 +119,9 @@ export interface WeightFile {
 
 /** The kind of a file opened by `weights.open`. */
 export const anOpenFile: Kind = ['a file opened by `weights.open`', (value) => objectWith(value, 'read')]
+
+/** The name under which files that have names of their own for their makers' texts keep weftgrad's: a record, or its JSON. */
+export const metadataName = 'weftgrad_metadata'
 
 /** Whether an entry is a count or a random state that Keras stores among the weights, such as `iterations`. */
 export function isCounter({ dtype, shape }: WeightEntry): boolean {
@@ -150,6 +155,7 @@ export function heldWeights<Place>({
   kerasVersion,
   graph,
   onnx,
+  metadata,
   read,
   close,
 }: {
@@ -161,6 +167,7 @@ export function heldWeights<Place>({
   readonly kerasVersion?: number | undefined
   readonly graph?: TensorFlowGraph | undefined
   readonly onnx?: OnnxGraph
+  readonly metadata?: Readonly<Record<string, string>>
   readonly read: (place: Place, entry: WeightEntry) => Promise<Float32Array>
   readonly close: () => void
 }): WeightFile {
@@ -174,6 +181,7 @@ export function heldWeights<Place>({
     ...(kerasVersion === undefined ? {} : { kerasVersion }),
     ...(graph === undefined ? {} : { graph }),
     ...(onnx === undefined ? {} : { onnx }),
+    ...(metadata === undefined ? {} : { metadata }),
     async read(entry) {
       const place = places.get(entry)
       if (place === undefined) {

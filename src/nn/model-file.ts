@@ -74,24 +74,34 @@ interface Architecture {
  * outputs, 'disposed' after the model's `dispose`.
  */
 export async function encodeModel(model: Model, options: EncodeModelOptions = {}): Promise<Uint8Array> {
-  const {
-    classNames,
-    description = {},
-    architecture = true,
-  } = checkOptions('encodeModel', options, { classNames: anArray, description: anObject, architecture: aFlag })
-  if (classNames !== undefined && classNames.length !== model.outputShape.at(-1))
-    throw new WeftgradError(
-      'mismatch',
-      `encodeModel: ${model.name} has ${model.outputShape.at(-1) ?? 1} outputs, and there are ${classNames.length} class names.`,
-    )
+  const { architecture = true } = checkOptions('encodeModel', options, {
+    ...{ classNames: anArray, description: anObject, architecture: aFlag },
+  })
+  const metadata = modelMetadata('encodeModel', model, options)
   const tensors = new Map<string, SafeTensor>()
   for (const [name, { shape, data }] of await model.weightNumbers()) tensors.set(name, { dtype: 'F32', shape, data })
   return writeSafetensors(tensors, {
-    ...description,
+    ...metadata,
     ...{ format: formatName, input: model.inputShape.join(',') },
     ...(architecture ? { architecture: JSON.stringify(architectureOf(model)) } : {}),
-    ...(classNames === undefined ? {} : { classes: JSON.stringify(classNames) }),
   })
+}
+
+/**
+ * What a file says besides layers and weights, as texts by name: the description, and the class names as JSON in `classes`.
+ * @throws WeftgradError 'mismatch' for another number of class names than outputs.
+ */
+export function modelMetadata(
+  what: string,
+  model: Model,
+  { classNames, description = {} }: Omit<EncodeModelOptions, 'architecture'>,
+): Readonly<Record<string, string>> {
+  if (classNames !== undefined && classNames.length !== model.outputShape.at(-1))
+    throw new WeftgradError(
+      'mismatch',
+      `${what}: ${model.name} has ${model.outputShape.at(-1) ?? 1} outputs, and there are ${classNames.length} class names.`,
+    )
+  return { ...description, ...(classNames === undefined ? {} : { classes: JSON.stringify(classNames) }) }
 }
 
 function architectureOf({ name, inputShape, layers }: Model): Architecture {
@@ -113,23 +123,42 @@ export function decodeModel(bytes: Uint8Array, options: DecodeModelOptions = {})
   })
   checkValue('decodeModel: the bytes', bytes, theBytes)
   const { tensors, metadata } = readSafetensors(bytes, source)
-  const { format, input: _, architecture, classes, ...description } = metadata
-  if (format !== formatName || architecture === undefined)
+  const build = describedIn(metadata, source)
+  if (build === undefined)
     throw new WeftgradError(
       'mismatch',
       `${source} describes no model: encodeModel did not write it, or wrote weights only. Build the model and read its weights with weights.loadWeights.`,
       { source },
     )
-  const model = modelOf(parsedArchitecture(architecture), source, customLayers)
-  const classNames = classes === undefined ? undefined : parsedNames(classes)
+  const model = build(customLayers)
+  const { classNames, description } = readMetadata(metadata)
   try {
-    if (classes !== undefined && classNames?.length !== model.outputShape.at(-1)) refuseDescription(source)
+    if (metadata.classes !== undefined && classNames?.length !== model.outputShape.at(-1)) refuseDescription(source)
     fillFromFile(model, tensors, source)
   } catch (error) {
     model.dispose()
     throw error
   }
   return { model, ...(classNames === undefined ? {} : { classNames }), description }
+}
+
+/**
+ * Builds the model that `encodeModel` described in a file's metadata, without its weights; undefined if it did not.
+ * @throws WeftgradError, when called, 'format' for a description that cannot be read, 'argument' for an unknown layer class.
+ */
+export function describedIn(
+  { format, architecture }: Readonly<Record<string, string>>,
+  source: string,
+): ((customLayers?: DecodeModelOptions['customLayers']) => Model) | undefined {
+  if (format !== formatName || architecture === undefined) return undefined
+  return (customLayers) => modelOf(parsedArchitecture(architecture), source, customLayers)
+}
+
+/** The class names of a file's metadata, if it has any that can be read, and its description. */
+export function readMetadata(metadata: Readonly<Record<string, string>>): Omit<DecodedModel, 'model'> {
+  const { format: _, input: __, architecture: ___, classes, ...description } = metadata
+  const classNames = classes === undefined ? undefined : parsedNames(classes)
+  return { ...(classNames === undefined ? {} : { classNames }), description }
 }
 
 function modelOf(

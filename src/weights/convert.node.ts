@@ -28,6 +28,14 @@ export interface ConvertProgress {
   readonly totalBytes: number
 }
 
+/** Options of a conversion. */
+export interface ConvertOptions {
+  /** Called for each tensor that was read. */
+  readonly onProgress?: (progress: ConvertProgress) => void
+  /** Ends the conversion; the target stays as it was. */
+  readonly signal?: AbortSignal
+}
+
 /**
  * Writes the file's tensors to `path`, and replaces an existing file.
  * @throws WeftgradError 'format' if the file holds no weights, 'file' if the disk refuses, 'argument' if the file's names do not fit into safetensors, 'aborted'
@@ -36,7 +44,7 @@ export interface ConvertProgress {
 export async function convertWeights(
   file: WeightFile,
   path: string,
-  { onProgress, signal }: { onProgress?: (progress: ConvertProgress) => void; signal?: AbortSignal } = {},
+  { onProgress, signal }: ConvertOptions = {},
 ): Promise<readonly ConvertedTensor[]> {
   const named = namedEntries(file)
   if (named.length === 0)
@@ -86,7 +94,8 @@ function namedEntries({ groups }: WeightFile): readonly { readonly name: string;
   return kept.flatMap(({ weights }) => weights.map((entry) => ({ name: entry.name, entry })))
 }
 
-function rangeOf(data: Float32Array): Pick<ConvertedTensor, 'min' | 'max' | 'notFinite'> {
+/** The range of finite numbers, and how many are not finite. */
+export function rangeOf(data: Float32Array): Pick<ConvertedTensor, 'min' | 'max' | 'notFinite'> {
   let [min, max, notFinite] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0]
   for (const value of data) {
     if (!Number.isFinite(value)) notFinite += 1

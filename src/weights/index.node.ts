@@ -6,3 +6,4 @@
 export { findClassIndex, findWeights as find } from './find.node.ts'
 export * from './index.ts'
 export { openAnywhere as open } from './open.node.ts'
+export { saveModel } from './save-model.node.ts'

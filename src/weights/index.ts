@@ -12,6 +12,10 @@ export type {
   WeightFormat,
   WeightGroup,
 } from '../format/weight-file.ts'
+export { encodeKeras, encodeKerasH5 } from './encode-keras.ts'
+export { encodeOnnx } from './encode-onnx.ts'
+export { encodeTensorflowJs } from './encode-tensorflowjs.ts'
+export type { ExportOptions } from './exported-model.ts'
 export type { KerasModelOptions } from './keras-model.ts'
 export type { AssignOptions, LoadWeightsOptions, WeightAssignment } from './load.ts'
 export { loadWeights } from './load.ts'

@@ -6,12 +6,13 @@ import { currentDevice } from '../gpu/current-device.ts'
 import type { Device } from '../gpu/device.ts'
 import { isDevice } from '../gpu/webgpu-device.ts'
 import { aSelection, type Model } from '../nn/model.ts'
+import { describedIn } from '../nn/model-file.ts'
 import type { LoadProgress } from '../nn/model-weights.ts'
 import { aFunction, aList, anObject, checkOptions, checkValue } from '../options.ts'
 import { graphModel } from './graph-model.ts'
 import type { KerasModelOptions } from './keras-model.ts'
 import { kerasModel } from './keras-model.ts'
-import { loadWeights } from './load.ts'
+import { assignWeights, type WeightAssignment } from './load.ts'
 import { onnxModel } from './onnx/onnx-model.ts'
 
 /** Options of {@link loadModel}. */
@@ -24,8 +25,8 @@ export interface LoadModelOptions extends KerasModelOptions {
 
 /**
  * Builds the model that a file describes and loads its weights: `.keras` and whole-model `.h5` files of Keras 1, 2 and 3,
- * TensorFlow.js layers models, Sequential or Functional, TensorFlow.js graph models of known operations, and ONNX files with one
- * input, whose first axis counts examples, and one output; opened by {@link open}. ONNX's images become [height, width,
+ * TensorFlow.js layers models, Sequential or Functional, TensorFlow.js graph models of known operations, ONNX files with one input,
+ * whose first axis counts examples, and one output, and safetensors that `encodeModel` wrote; opened by {@link open}. ONNX's images become [height, width,
  * channels]. `dispose()` the model. It can be trained: frozen layers stay frozen, and regularizers add their penalties.
  * Constraints are not kept, and layers that only change the inputs of training, such as `RandomFlip`, do nothing: `fit` augments
  * the batches.
@@ -39,29 +40,42 @@ export async function loadModel(file: WeightFile, options: LoadModelOptions = {}
   const building = { inputShape: aList, customLayers: anObject, trainable: aSelection }
   const given = checkOptions('loadModel', options, { ...kinds, ...building })
   const { device = currentDevice(), onProgress, ...settings } = given
-  if (file.graph !== undefined) {
-    const { model, read } = await graphModel(file.graph, file.source, settings)
-    return loaded(model, () => model.load(device, read, onProgress))
-  }
-  if (file.onnx !== undefined) {
-    const { model, read } = onnxModel(file.onnx, file.source, settings)
-    return loaded(model, () => model.load(device, read, onProgress))
-  }
-  const model = kerasModel(architectureOf(file), file.source, settings, { version: file.kerasVersion ?? 3 })
-  // The model is what the file describes.
-  const loading = { ignoreDescription: true, ...(onProgress === undefined ? {} : { onProgress }) }
-  return loaded(model, () => loadWeights(model, device, file, loading))
-}
-
-/** The model after its weights have been read; disposed of if that fails. */
-async function loaded(model: Model, read: () => Promise<unknown>): Promise<Model> {
+  const { model, read } = await describedModel(file, settings)
   try {
-    await read()
-    return model
+    return await model.load(device, read, onProgress)
   } catch (error) {
     model.dispose()
     throw error
   }
+}
+
+/** Whether a file describes a model, so that `loadModel` can try to build it. */
+export const describesModel = ({ architecture, graph, onnx, metadata = {}, source }: WeightFile): boolean =>
+  [architecture, graph, onnx, describedIn(metadata, source)].some((description) => description !== undefined)
+
+/** A model without its weights: their tensors, if the file lists them as such, and what reads them. */
+type DescribedModel = { readonly model: Model } & Pick<WeightAssignment, 'entries' | 'read'>
+
+/** The model that a file describes, without its weights. Throws as `loadModel`. */
+export async function describedModel(file: WeightFile, building: KerasModelOptions = {}): Promise<DescribedModel> {
+  const { graph, onnx, source } = file
+  if (graph !== undefined) return { ...(await graphModel(graph, source, building)), entries: new Map() }
+  if (onnx !== undefined) return { ...onnxModel(onnx, source, building), entries: new Map() }
+  const model = builtModel(file, building)
+  try {
+    // The model is what the file describes.
+    const { entries, read } = assignWeights(model, file, { ignoreDescription: true })
+    return { model, entries, read }
+  } catch (error) {
+    model.dispose()
+    throw error
+  }
+}
+
+function builtModel(file: WeightFile, building: KerasModelOptions): Model {
+  const { metadata = {}, source, kerasVersion = 3 } = file
+  const build = describedIn(metadata, source)
+  return build?.(building.customLayers) ?? kerasModel(architectureOf(file), source, building, { version: kerasVersion })
 }
 
 /** The description of the model. Throws 'mismatch' for a file without one. */

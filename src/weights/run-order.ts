@@ -25,7 +25,7 @@ export function isChain(all: readonly PlacedLayer[], layers: readonly PlacedLaye
  * Keras' order of a functional model's layers: those farthest from the output first; at equal distance, in the order of a
  * traversal from the output. Source: `map_graph` in keras/src/ops/function.py.
  */
-export function kerasOrder(all: readonly PlacedLayer[]): readonly PlacedLayer[] {
+export function kerasOrder<Placed extends Pick<PlacedLayer, 'inputs'>>(all: readonly Placed[]): readonly Placed[] {
   const last = all.length - 1
   const met = new Map<number, number>()
   const open = [last]

@@ -1,6 +1,6 @@
 /** The model panel: layers and parameters; loads and saves weights. */
 import { count } from '../../../src/numbers.ts'
-import type { ModelSummary, Session } from '../session.ts'
+import type { ModelSummary, SavedFormat, Session } from '../session.ts'
 import type { Announcer } from './announcer.ts'
 import { findAny, findButton, make, setText } from './elements.ts'
 import { fileZone } from './file-drop.ts'
@@ -15,7 +15,8 @@ export class ModelPanel {
     this.#session = session
     this.#announcer = announcer
     fileZone('#model-drop', '#model-file', ([file]) => file !== undefined && void this.load(file))
-    findButton('#model-save').addEventListener('click', () => void this.#save())
+    for (const format of ['safetensors', 'keras'] as const)
+      findButton(`#model-save-${format}`).addEventListener('click', () => void this.#save(format))
   }
 
   show({ source, parameters, layers }: ModelSummary): void {
@@ -41,14 +42,14 @@ export class ModelPanel {
     this.#announcer.say(`Loaded the weights of ${model.source}.`)
   }
 
-  async #save(): Promise<void> {
-    const bytes = await this.#place.attempt(() => this.#session.saveModel())
+  async #save(format: SavedFormat): Promise<void> {
+    const bytes = await this.#place.attempt(() => this.#session.saveModel(format))
     if (bytes === undefined) return
     const address = URL.createObjectURL(new Blob([new Uint8Array(bytes)], { type: 'application/octet-stream' }))
-    const link = make('a', { href: address, download: 'weftgrad-lenet5.safetensors' })
+    const link = make('a', { href: address, download: `weftgrad-lenet5.${format}` })
     link.click()
     // By then the browser has taken the bytes.
     setTimeout(() => URL.revokeObjectURL(address), 10_000)
-    this.#announcer.say('The model is downloaded as weftgrad-lenet5.safetensors.')
+    this.#announcer.say(`The model is downloaded as weftgrad-lenet5.${format}.`)
   }
 }

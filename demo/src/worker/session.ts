@@ -5,7 +5,7 @@
  * submissions whole and in order, so a call sees the weights between two submissions of steps, and changes none of them.
  * Everything on the device can be rebuilt from the host: after a loss, a call is repeated on the next device.
  */
-import { type Device, data, nn, WeftgradError } from 'weftgrad'
+import { type Device, data, nn, WeftgradError, weights } from 'weftgrad'
 import { refusalOf } from '../refusals.ts'
 import type {
   AdapterSummary,
@@ -16,6 +16,7 @@ import type {
   PauseReason,
   PhotoNetworkSummary,
   PhotoResult,
+  SavedFormat,
   Session,
   TrainingSettings,
 } from '../session.ts'
@@ -156,9 +157,11 @@ export class DemoSession implements Session {
     })
   }
 
-  saveModel(): Promise<Uint8Array> {
+  saveModel(format: SavedFormat = 'safetensors'): Promise<Uint8Array> {
     return this.#turn(() => {
-      return nn.encodeModel(this.#opened().model, { classNames: data.fashionMnistClasses })
+      // The HDF5 library is loaded when the first .keras file is written.
+      const encode = format === 'keras' ? weights.encodeKeras : nn.encodeModel
+      return encode(this.#opened().model, { classNames: data.fashionMnistClasses })
     })
   }
 
