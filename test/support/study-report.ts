@@ -249,7 +249,7 @@ function transfer(wrong: number): TransferFinal {
   }
 }
 
-export const hostile = '<script>alert(1)</script> & "quoted"'
+export const hostile = `<script>alert(1)</script> & "quoted" ${'long_name_'.repeat(9)}`
 
 /** The report of a study with every part except two networks, one of them missing for a reason that contains HTML. */
 export function wholeStudy(): { readonly report: StudyReport; readonly pictures: Eda['pictures'] } {
