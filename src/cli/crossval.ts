@@ -8,6 +8,7 @@ import {
   type FoldPlace,
 } from '../crossval/run.node.ts'
 import { clock, count, counted, percent } from '../numbers.ts'
+import { writeRunPage } from '../report/run-page.node.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { BarLine } from './bar.ts'
@@ -25,6 +26,7 @@ export async function crossvalCommand(
     const result = await crossValidate(task, { ...options, signal }, { ...reporter, ...showing(terminal, bar) })
     bar.clear()
     showResult(result, terminal)
+    fact(terminal, 'Report', shown(await writeRunPage(task, result.runDir)))
     if (json) terminal.json(result)
   })
 }

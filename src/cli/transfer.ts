@@ -2,6 +2,7 @@
 
 import { WeftgradError } from '../errors.ts'
 import { count, counted, percent } from '../numbers.ts'
+import { writeRunPage } from '../report/run-page.node.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import type { TransferReport } from '../transfer/result.ts'
@@ -47,6 +48,7 @@ export async function transferCommand(
       { ...showing(terminal, progress, features), ...reporter },
     )
     showReport(report, terminal)
+    fact(terminal, 'Report', shown(await writeRunPage(task, report.runDir)))
     if (json) terminal.json(summaryOf(report))
   })
 }

@@ -34,7 +34,7 @@ export interface CommentaryContext {
 export function commentary(comparison: Comparison, task: PublishedTask, context: CommentaryContext): string[] {
   const { published } = task
   return [
-    ...quickText(context),
+    ...(context.quick ? [quickStudyText] : []),
     ...winnerText(comparison),
     ...baselineText(comparison),
     ...recipeText(comparison, task),
@@ -46,13 +46,9 @@ export function commentary(comparison: Comparison, task: PublishedTask, context:
   ]
 }
 
-function quickText({ quick }: CommentaryContext): string[] {
-  return quick
-    ? [
-        'This was a quick study, on a part of the data and for a few epochs: it shows that everything works. Do not quote its numbers.',
-      ]
-    : []
-}
+/** What a quick study is good for. */
+export const quickStudyText =
+  'This was a quick study, on a part of the data and for a few epochs: it shows that everything works. Do not quote its numbers.'
 
 function winnerText(comparison: Comparison): string[] {
   const [first, second] = rankedOf(comparison.models)

@@ -5,6 +5,7 @@
 import type { CrossValidationResult } from '../crossval/result.ts'
 import type { EdaResult } from '../explore/explore.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
+import type { TestPicture } from '../runs/test-report.ts'
 import type { Versions } from '../runs/versions.ts'
 import type { SearchResult } from '../search/result.ts'
 import type { RecipeName } from '../tasks/recipe.ts'
@@ -49,19 +50,12 @@ export interface TrainedFinal {
   readonly pictures: readonly TestPicture[]
 }
 
-export interface TestPicture {
-  /** Position among the tested images. */
-  readonly position: number
-  /** Index in the test file. */
-  readonly index: number
-  /** The picture as a PNG in base64. */
-  readonly png: string
-}
-
 export interface TransferFinal {
   readonly report: TransferReport
   /** Number of trained parameters of the head. */
   readonly trainedParameters: number
+  /** As for {@link TrainedFinal}; early studies lack them. */
+  readonly pictures?: readonly TestPicture[]
 }
 
 export interface StudyResults {

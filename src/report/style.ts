@@ -13,6 +13,7 @@ header { padding-top: 2rem }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem }
 h2 { font-size: 1.4rem; line-height: 1.25; margin: 2.8rem 0 .8rem; padding-top: .8rem; border-top: 1px solid var(--line) }
 h3 { font-size: 1.1rem; margin: 1.8rem 0 .5rem }
+h4 { font-size: 1rem; margin: 1.3rem 0 .4rem }
 p, ul, ol { margin: .6rem 0; max-width: 46rem }
 li { margin: .25rem 0 }
 a { color: var(--link) }
@@ -47,7 +48,10 @@ figure { margin: 1rem 0; min-width: 0 }
 .plot-figure svg { display: block }
 figcaption { font-size: .88rem; max-width: 46rem; margin-top: .35rem }
 img { image-rendering: pixelated; background: #000; border-radius: 4px }
-.images { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem; padding: 0; list-style: none; max-width: none }
+.strip { display: flex; flex-wrap: wrap; gap: .4rem; max-width: none }
+.copy { margin: .6rem 0; padding: .7rem .9rem; max-width: 46rem; background: var(--tint); border: 1px solid var(--line);
+  border-radius: 8px; user-select: all }
+.images { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: 1rem; padding: 0; list-style: none; max-width: none }
 .images li { margin: 0; font-size: .85rem; line-height: 1.35 }
 .images img { display: block; margin-bottom: .3rem }
 footer { padding-top: 1.5rem; padding-bottom: 3rem; font-size: .9rem }
@@ -67,7 +71,7 @@ footer { padding-top: 1.5rem; padding-bottom: 3rem; font-size: .9rem }
   p, ul, ol, figcaption { max-width: none }
   nav { display: none }
   h2 { margin-top: 1.6rem }
-  h2, h3, caption { break-after: avoid }
+  h2, h3, h4, caption { break-after: avoid }
   figure, tr, .tiles > div, .images li, .pair, .copy { break-inside: avoid }
   .scroll { overflow: visible; border: 0 }
   table { font-size: 8pt }
@@ -75,6 +79,7 @@ footer { padding-top: 1.5rem; padding-bottom: 3rem; font-size: .9rem }
   td.number { overflow-wrap: normal }
   tbody th:not(.number) { min-width: 0 }
   caption span { position: static; margin: 0; max-width: none }
+  .images { grid-template-columns: repeat(6, minmax(0, 1fr)); gap: .6rem }
   .tiles { grid-template-columns: repeat(4, minmax(0, 1fr)) }
   .beside { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)) }
   .plot-figure svg { width: min(100%, 110mm) }

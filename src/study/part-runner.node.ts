@@ -5,30 +5,20 @@ import { randomSplit } from '../data/split.ts'
 import { loadEdaData, writeEda } from '../explore/explore.node.ts'
 import { explore } from '../explore/explore.ts'
 import { ifThere, readHostText } from '../format/host-file.node.ts'
-import { encodePng } from '../format/png.ts'
 import type { Progress } from '../nn/contract.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { count, megabytes } from '../numbers.ts'
 import { partName, type StudyPart } from '../report/parts.ts'
-import type {
-  StudyOutcomes,
-  StudyPlan,
-  StudyResults,
-  TestPicture,
-  TrainedFinal,
-  TransferFinal,
-} from '../report/study-report.ts'
+import type { StudyOutcomes, StudyPlan, StudyResults, TrainedFinal, TransferFinal } from '../report/study-report.ts'
 import { openForCommand } from '../runs/device.node.ts'
-import type { ErrorAnalysis } from '../runs/error-analysis.ts'
-import { bytesOf } from '../runs/images.ts'
 import type { JobOptions, Run } from '../runs/job.node.ts'
 import { runFiles } from '../runs/run-folder.node.ts'
+import { readTestPictures } from '../runs/test-files.node.ts'
 import { searchHyperparameters } from '../search/run.node.ts'
 import type { RecipeName } from '../tasks/recipe.ts'
 import type { PublishedTask, SearchedSettings } from '../tasks/task.ts'
 import { readTrainConfig, train } from '../train/run.node.ts'
 import { trainTransfer } from '../transfer/run.node.ts'
-import { readPredictions } from './folder.node.ts'
 
 /** Reports a part's progress: the share that is done, and the current step. */
 export type Tell = (share: number, detail: string) => void
@@ -124,7 +114,7 @@ export class PartRunner {
       units: own.units,
       learningRate: own.learningRate,
       trainImages: share > 0 ? randomSplit(data.train, share, own.seed).rest.length : data.train,
-      pictures: await this.#pictures(report.errors, runDir),
+      pictures: readTestPictures(runDir),
     }
   }
 
@@ -155,22 +145,8 @@ export class PartRunner {
       },
       // Means and variances of the features are measured, not trained.
       trainedParameters: report.parameters - 2 * report.features.width,
+      pictures: readTestPictures(this.folderOf(name)),
     }
-  }
-
-  /** The images that an analysis refers to. */
-  async #pictures({ pairs, worst }: ErrorAnalysis, runDir: string): Promise<TestPicture[]> {
-    const { dataDir } = this.#places
-    const { test } = await this.#task.data.load({ dataDir, log: this.#run.note })
-    const { indices } = await readPredictions(runDir)
-    const size = bytesOf(test)
-    const named = [...pairs.flatMap(({ examples }) => examples), ...worst].map(({ position }) => position)
-    return [...new Set(named)].map((position) => {
-      const index = indices[position] ?? 0
-      const data = test.images.subarray(index * size, (index + 1) * size)
-      const png = encodePng({ width: test.width, height: test.height, channels: test.channels === 3 ? 3 : 1, data })
-      return { position, index, png: Buffer.from(png).toString('base64') }
-    })
   }
 
   /** The options to start or resume a part's job. */
