@@ -1,7 +1,9 @@
 /** The comparison of models, whose sentences must match the figures; the plan of a study and its clock. */
 
 import { describe, expect, it } from 'vitest'
+import { nn } from '../src/index.ts'
 import { pretrained } from '../src/nn/models/pretrained.ts'
+import { multiplyAdds } from '../src/nn/work.ts'
 import { type CommentaryContext, commentary } from '../src/report/commentary.ts'
 import { compareModels, isSignificant, type MeasuredModel, pairOf } from '../src/report/comparison.ts'
 import { studyParts } from '../src/report/parts.ts'
@@ -10,7 +12,7 @@ import { StudyClock } from '../src/study/clock.ts'
 import { commandOf, fullPlan, leftOut, partsNamed, planIn, quickPlan } from '../src/study/plan.ts'
 import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
 import { type PublishedTask, transferDefaults } from '../src/tasks/task.ts'
-import { usedParameters } from '../src/transfer/features.ts'
+import { usedMultiplyAdds, usedParameters } from '../src/transfer/features.ts'
 import { measured } from './support/study-report.ts'
 
 const alone: CommentaryContext = { quick: false, crossval: undefined }
@@ -108,6 +110,19 @@ describe('the commentary', () => {
     const vgg16 = pretrained.vgg16.build({ size: 32 })
     expect(usedParameters(vgg16, ['block2_pool', 'block3_pool'])).toBe(1_735_488)
     expect(usedParameters(vgg16, ['block5_pool'])).toBe(vgg16.parameterCount)
+  })
+
+  it('counts the multiply-adds of the layers that run', () => {
+    // torchvision gives 15.47 billion for VGG16 with its dense layers; its convolutions have these.
+    const vgg16 = pretrained.vgg16.build({ size: 224 })
+    expect(multiplyAdds(vgg16.layers)).toBe(15_346_630_656)
+    expect(usedMultiplyAdds(vgg16, ['block5_pool'])).toBe(15_346_630_656)
+    // The first two convolutions: 224 x 224 positions of 3 x 3 x 3 x 64, then of 3 x 3 x 64 x 64 numbers.
+    expect(usedMultiplyAdds(vgg16, ['block1_pool'])).toBe(224 ** 2 * 9 * (3 * 64 + 64 * 64))
+    // 3 x 3 for each of 4 channels, then 4 x 6, at 8 x 8 positions; a dense layer's kernel once.
+    const layers = [nn.separableConv2d('a', 6, 3, { padding: 'same' }), nn.flatten('b'), nn.dense('c', 5)]
+    const small = nn.sequential('small', [8, 8, 4], layers, { seed: 1 })
+    expect(multiplyAdds(small.layers)).toBe(64 * (9 * 4 + 4 * 6) + 8 * 8 * 6 * 5)
   })
 
   it('follows the figures: the small network may win', () => {

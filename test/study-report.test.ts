@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Browser, BrowserContextOptions } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { count, decimal, duration, listed, percent, probability } from '../src/numbers.ts'
+import { count, decimal, duration, listed, millions, percent, probability } from '../src/numbers.ts'
 import { compareModels } from '../src/report/comparison.ts'
 import { html } from '../src/report/html.ts'
 import { renderReport } from '../src/report/page.ts'
@@ -20,10 +20,10 @@ const { report, pictures } = wholeStudy()
 const command = 'npx weftgrad study'
 const page = renderReport(report, { task, pictures, command })
 /**
- * Class counts, classes, correlation; trials; three of the folds; two of each recipe; two of VGG16; accuracies; two curves
- * of all models; confusion and reliability of each.
+ * Class counts, classes, correlation; trials; three of the folds; two of each recipe; two of VGG16; accuracies; costs; two
+ * curves of all models; confusion and reliability of each.
  */
-const plots = 3 + 1 + 3 + 4 + 2 + 1 + 2 + 3 * 2
+const plots = 3 + 1 + 3 + 4 + 2 + 1 + 2 + 2 + 3 * 2
 
 const wordsOf = (text: string): string =>
   text
@@ -98,6 +98,7 @@ describe('formatted figures', () => {
     expect(count(1234567)).toBe('1,234,567')
     expect(decimal(-0.00001)).toBe('0.0000')
     expect(percent(0.98765)).toBe('98.77\u00a0%')
+    expect([416_520, 15_346_630_656].map(millions)).toEqual(['0.42\u00a0million', '15,347\u00a0million'])
     expect([9.94, 94, 3660].map(duration)).toEqual(['9.9\u00a0s', '1\u00a0min 34\u00a0s', '1\u00a0h 1\u00a0min'])
     expect([0.00001, 0.0312].map(probability)).toEqual(['< 0.0001', '0.0312'])
     expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map(listed)).toEqual(['', 'a', 'a and b', 'a, b and c'])

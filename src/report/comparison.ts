@@ -26,6 +26,8 @@ interface ModelFigures {
   /** Parameters in use: for a pretrained network those up to the last feature layer, and the head's. */
   readonly parameters: number
   readonly trainedParameters: number
+  /** Multiply-adds to classify an image as it was tested; averaging over its mirror image doubles them. */
+  readonly multiplyAdds: number
   /** Height and width of the model's input images. */
   readonly inputSize: number
   /** The layers whose outputs are features; empty for the task's own network. */

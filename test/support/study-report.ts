@@ -75,6 +75,7 @@ export function measured(
     name: id,
     parameters: isSmall ? 116_838 : 15_000_000,
     trainedParameters: isSmall ? 116_838 : 400_000,
+    multiplyAdds: isSmall ? 416_520 : 300_000_000,
     inputSize: isSmall ? 28 : 32,
     layers: isSmall ? [] : ['block2_pool', 'block3_pool'],
     meaningless: false,
