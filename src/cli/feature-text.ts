@@ -1,5 +1,5 @@
 /** Shows the features that a command needs: their source, the rate, and what made-up weights mean. */
-import { clock, count } from '../numbers.ts'
+import { clock, count, speed, timeLeft } from '../numbers.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import type { FeatureProgress, FeatureReporter } from '../transfer/features.node.ts'
@@ -31,6 +31,10 @@ export class FeatureLines implements FeatureReporter {
     this.#terminal.note(this.#terminal.noteColors.dim(line))
   }
 
+  readonly onWait = (what: string): void => this.#terminal.wait(what)
+
+  readonly onDetail = (line: string): void => this.#terminal.detail(line)
+
   readonly onDownload = (bytes: number, totalBytes: number | undefined): void => {
     this.#download ??= new BytesBar(this.#terminal, 'Weights')
     this.#download.update(bytes, totalBytes)
@@ -58,7 +62,7 @@ export class FeatureLines implements FeatureReporter {
   }
 
   readonly onFeatures = ({ done, total, imagesPerSecond, etaSeconds }: FeatureProgress): void => {
-    const told = [`${imagesPerSecond.toFixed(1)} images/s`, `${clock(etaSeconds)} left`]
+    const told = [...speed(imagesPerSecond), ...timeLeft(etaSeconds)]
     const after = `${count(done)} of ${count(total)}`
     this.#bar.show({
       share: done / total,

@@ -6,36 +6,37 @@ import { zooNameOf } from '../weights/zoo.ts'
 import { exitCodeAfter } from './failure.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { interruptible } from './interrupt.ts'
-import { openTerminal } from './terminal.ts'
+import { type OutputOptions, openTerminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 
-export type FeaturesCommandOptions = Omit<FeatureJobOptions, 'model' | 'signal'> & { readonly json?: boolean }
+export type FeaturesCommandOptions = Omit<FeatureJobOptions, 'model' | 'signal'> & OutputOptions
 
 /** Sets the exit code: 0, 1, 2 for bad arguments and missing weights, 130 or 143 after a signal. */
 export async function featuresCommand(
   task: Task,
   name: string,
-  { json, ...options }: FeaturesCommandOptions,
+  { json, quiet, verbose, ...options }: FeaturesCommandOptions,
 ): Promise<void> {
   const model = zooNameOf(name)
-  const terminal = openTerminal({ json })
+  const terminal = openTerminal({ json, quiet, verbose })
   const lines = new FeatureLines(terminal, task)
   const interrupt = interruptible(
     () => {
       lines.close()
-      terminal.note('Stopping: finished features are kept.')
+      terminal.interrupted('Stopping: finished features are kept.')
     },
     () => lines.close(),
   )
   try {
     const report = await extractFeatures(task, { ...options, model, signal: interrupt.signal }, lines)
     lines.clear()
+    terminal.results()
     fact(terminal, 'Features', featuresText(report))
     if (report.isMeaningless) fact(terminal, '', terminal.colors.yellow(meaninglessText))
     if (json) terminal.json(summaryOf(report))
   } catch (error) {
     lines.close()
-    const code = exitCodeAfter(error, interrupt, terminal.note)
+    const code = exitCodeAfter(error, interrupt, terminal.warn)
     process.exitCode = areWeightsMissing(error) ? 2 : code
   } finally {
     interrupt.release()

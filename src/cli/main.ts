@@ -65,11 +65,14 @@ function pathOf(command: Command): string[] {
   return command.parent === null ? [] : [...pathOf(command.parent), command.name()]
 }
 
-function commandLine(task: Task): Command {
+/** The command line of a task. */
+export function commandLine(task: Task): Command {
   const program = new Command('weftgrad')
     .version(weftgradVersion())
     .showSuggestionAfterError()
     .helpCommand(true)
+    // Names alone: with their arguments there would be no room for what they do.
+    .configureHelp({ subcommandTerm: (command) => command.name() })
     .exitOverride()
     .configureOutput({ outputError: writeUsageError })
     .action(() => program.help())

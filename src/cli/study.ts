@@ -1,5 +1,5 @@
 /** `weftgrad study`: runs the whole study and prints where its report is. */
-import { clock, percent } from '../numbers.ts'
+import { clock, percent, timeLeft } from '../numbers.ts'
 import { levelText, sureText } from '../report/commentary.ts'
 import { rankedOf } from '../report/comparison.ts'
 import { partTitle, type StudyPart, studyParts } from '../report/parts.ts'
@@ -14,17 +14,21 @@ import { zoo, zooNames } from '../weights/zoo.ts'
 import { BarLine } from './bar.ts'
 import { column } from './columns.ts'
 import { runJobCommand } from './job-command.ts'
-import { openTerminal, type Terminal } from './terminal.ts'
+import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 
-export type StudyCommandOptions = Omit<StudyOptions, 'signal' | 'plan' | 'featureDir'> & { readonly json?: boolean }
+export type StudyCommandOptions = Omit<StudyOptions, 'signal' | 'plan' | 'featureDir'> & OutputOptions
 
-export async function studyCommand(task: PublishedTask, { json, ...options }: StudyCommandOptions): Promise<void> {
-  const terminal = openTerminal({ json })
+export async function studyCommand(
+  task: PublishedTask,
+  { json, quiet, verbose, ...options }: StudyCommandOptions,
+): Promise<void> {
+  const terminal = openTerminal({ json, quiet, verbose })
   const bar = new BarLine(terminal)
   await runJobCommand({ task, command: 'study', terminal, drawing: bar }, async (signal, reporter) => {
     const study = await runStudy(task, { ...options, signal }, { ...reporter, ...showing(task, terminal, bar) })
     bar.clear()
+    terminal.results()
     showResult(study, task.published, terminal)
     if (json) terminal.json(writtenReport(study.report, task))
   })
@@ -56,9 +60,9 @@ function showing(task: PublishedTask, terminal: Terminal, bar: BarLine): StudyRe
       terminal.say(`${place(part)} ${terminal.colors.bold(title(part))}`)
     },
     onProgress({ part, share, etaSeconds }, detail) {
-      const told = [`${clock(etaSeconds)} left`, detail]
+      const told = [...timeLeft(etaSeconds), detail]
       const after = `${Math.floor(100 * share)} % of the study`
-      const plain = `${title(part)}: ${detail}; ${after}, ${clock(etaSeconds)} left`
+      const plain = `${title(part)}: ${detail}; ${[after, ...timeLeft(etaSeconds)].join(', ')}`
       bar.show({ share, before: place(part), after, told, plain })
     },
     onPartEnd(part, outcome, isNew) {

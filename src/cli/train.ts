@@ -8,15 +8,19 @@ import { type TrainOptions, type TrainReporter, train } from '../train/run.node.
 import { runJobCommand } from './job-command.ts'
 import { ProgressLine } from './progress.ts'
 import { errorsText, resultsText } from './results.ts'
-import { openTerminal, type Terminal } from './terminal.ts'
+import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { EpochTable, fact, sayModel, trainingText } from './training-text.ts'
 
-export async function trainCommand(task: Task, { json, ...options }: TrainOptions & { json?: boolean }): Promise<void> {
-  const terminal = openTerminal({ json })
+export async function trainCommand(
+  task: Task,
+  { json, quiet, verbose, ...options }: TrainOptions & OutputOptions,
+): Promise<void> {
+  const terminal = openTerminal({ json, quiet, verbose })
   const drawing = new ProgressLine(terminal)
   await runJobCommand({ task, command: task.network.command, terminal, drawing }, async (signal, reporter) => {
     const report = await train(task, { ...options, signal }, { ...reporter, ...showing(terminal, drawing) })
     drawing.clear()
+    terminal.results()
     showReport(report, terminal)
     fact(terminal, 'Report', shown(await writeRunPage(task, report.runDir)))
     if (json) terminal.json(summaryOf(report))
@@ -33,6 +37,8 @@ function showing(terminal: Terminal, progress: ProgressLine): TrainReporter {
         const steps = resumed.step > 0 ? ` and ${count(resumed.step)} steps` : ''
         fact(terminal, 'Resumed', `after ${resumed.epoch} of ${settings.epochs} epochs${steps}`)
       }
+      for (const { family, variant, alternatives } of facts.choices)
+        terminal.detail(`  ${family}: ${variant}, of ${alternatives.join(', ')}`)
       table = new EpochTable(
         terminal,
         resumed?.history.find((logs) => logs.epoch === resumed.best?.epoch),
@@ -43,7 +49,10 @@ function showing(terminal: Terminal, progress: ProgressLine): TrainReporter {
       progress.clear()
       table?.row(logs)
     },
-    onTest: () => progress.clear(),
+    onTest() {
+      progress.clear()
+      table?.end()
+    },
   }
 }
 
@@ -51,7 +60,7 @@ function showReport(report: TrainReport, terminal: Terminal): void {
   const { dim } = terminal.colors
   const { say } = terminal
   say()
-  say(resultsText(report, terminal.colors))
+  say(resultsText(report, terminal))
   const wrong = errorsText(
     report.errors,
     report.perClass.map((one) => one.class),

@@ -12,15 +12,15 @@ import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { runJobCommand } from './job-command.ts'
 import { ProgressLine } from './progress.ts'
 import { errorsText, resultsText } from './results.ts'
-import { openTerminal, type Terminal } from './terminal.ts'
+import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { EpochTable, fact, sayModel, trainingText } from './training-text.ts'
 
-export type TransferCommandOptions = Omit<TransferOptions, 'model' | 'signal'> & { readonly json?: boolean }
+export type TransferCommandOptions = Omit<TransferOptions, 'model' | 'signal'> & OutputOptions
 
 export async function transferCommand(
   task: Task,
   network: string | undefined,
-  { json, ...options }: TransferCommandOptions,
+  { json, quiet, verbose, ...options }: TransferCommandOptions,
 ): Promise<void> {
   if (network === undefined && options.resume === undefined)
     throw new WeftgradError(
@@ -28,7 +28,7 @@ export async function transferCommand(
       "missing required argument 'network'. `weftgrad transfer --help` lists the networks.",
     )
   const model = network === undefined ? undefined : zooNameOf(network)
-  const terminal = openTerminal({ json })
+  const terminal = openTerminal({ json, quiet, verbose })
   const progress = new ProgressLine(terminal)
   const features = new FeatureLines(terminal, task)
   const drawing = {
@@ -47,6 +47,7 @@ export async function transferCommand(
       { ...options, model, signal },
       { ...showing(terminal, progress, features), ...reporter },
     )
+    terminal.results()
     showReport(report, terminal)
     fact(terminal, 'Report', shown(await writeRunPage(task, report.runDir)))
     if (json) terminal.json(summaryOf(report))
@@ -67,6 +68,7 @@ function showing(terminal: Terminal, progress: ProgressLine, features: FeatureLi
       const title = stage === 'head' ? 'Training' : 'Fine-tuning'
       fact(terminal, title, trainingText(facts, settings.batchSize, 'rows of features'))
       if (doneEpochs > 0) fact(terminal, 'Resumed', `after ${counted(doneEpochs, 'epoch')}`)
+      table?.end()
       table = new EpochTable(terminal)
     },
     onProgress: (now) => progress.update(now),
@@ -74,14 +76,17 @@ function showing(terminal: Terminal, progress: ProgressLine, features: FeatureLi
       progress.clear()
       table?.row(logs)
     },
-    onTest: () => progress.clear(),
+    onTest() {
+      progress.clear()
+      table?.end()
+    },
   }
 }
 
 function showReport(report: TransferReport, terminal: Terminal): void {
   const { say, colors } = terminal
   say()
-  say(resultsText(report, colors))
+  say(resultsText(report, terminal))
   const wrong = errorsText(
     report.errors,
     report.perClass.map((one) => one.class),

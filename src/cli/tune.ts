@@ -1,5 +1,5 @@
 /** `weftgrad tune`: searches for hyperparameters and shows its progress. */
-import { clock, count, counted, percent } from '../numbers.ts'
+import { clock, count, counted, percent, timeLeft } from '../numbers.ts'
 import { writeRunPage } from '../report/run-page.node.ts'
 import type { EpochProgress } from '../runs/epoch-clock.ts'
 import { shown } from '../runs/run-folder.node.ts'
@@ -10,19 +10,20 @@ import type { Task } from '../tasks/task.ts'
 import { BarLine } from './bar.ts'
 import { type Drawing, runJobCommand } from './job-command.ts'
 import { LiveBlock } from './live-block.ts'
-import { openTerminal, type Terminal } from './terminal.ts'
+import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 import { bracketText, type RunningTrial, trialTable } from './trial-table.ts'
 
 export async function tuneCommand(
   task: Task,
-  { json, ...options }: SearchJobOptions & { json?: boolean },
+  { json, quiet, verbose, ...options }: SearchJobOptions & OutputOptions,
 ): Promise<void> {
-  const terminal = openTerminal({ json })
+  const terminal = openTerminal({ json, quiet, verbose })
   const view = terminal.live === undefined ? new PlainTrials(terminal) : new LiveTrials(terminal)
   await runJobCommand({ task, command: 'tune', terminal, drawing: view }, async (signal, reporter) => {
     const result = await searchHyperparameters(task, { ...options, signal }, { ...reporter, ...view.reporter })
     view.clear()
+    terminal.results()
     showResult(result, terminal)
     fact(terminal, 'Report', shown(await writeRunPage(task, result.runDir)))
     if (json) terminal.json(result)
@@ -69,16 +70,17 @@ class LiveTrials implements TrialView {
     onBracket: (bracket, outcomes) => {
       this.clear()
       this.#terminal.say()
-      for (const line of trialTable(bracket, outcomes, this.#terminal.colors)) this.#terminal.say(line)
+      for (const line of trialTable(bracket, outcomes, this.#terminal)) this.#terminal.say(line)
     },
   }
 
   #draw(): void {
-    const { noteColors } = this.#terminal
+    const { noteColors, live } = this.#terminal
+    const view = { colors: noteColors, columns: live?.columns ?? Number.POSITIVE_INFINITY }
     const bracket = this.#bracket
     if (bracket === undefined) return
     this.#block.show(() => [
-      ...trialTable(bracket, this.#outcomes, noteColors, this.#running),
+      ...trialTable(bracket, this.#outcomes, view, this.#running),
       '',
       this.#all === undefined ? '' : `  ${noteColors.dim(progressText(this.#all))}`,
     ])
@@ -155,7 +157,7 @@ function sayPlan(terminal: Terminal, facts: Parameters<NonNullable<SearchReporte
 }
 
 function progressText({ done, total, etaSeconds }: EpochProgress): string {
-  return `${done.toFixed(1)} of ${total} epochs, ${clock(etaSeconds)} left`
+  return [`${done.toFixed(1)} of ${total} epochs`, ...timeLeft(etaSeconds)].join(', ')
 }
 
 function pointText(point: Readonly<Record<string, unknown>>): string {

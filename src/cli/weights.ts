@@ -67,7 +67,7 @@ export async function getWeightsCommand(name: string, { top = false, json }: Get
   const interrupt = interruptible(
     () => {
       bar.close()
-      terminal.note('Stopping: the partial download is kept.')
+      terminal.interrupted('Stopping: the partial download is kept.')
     },
     () => bar.close(),
   )

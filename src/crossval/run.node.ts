@@ -155,8 +155,9 @@ class CrossValidation {
 
   async #tune(model: Model): Promise<VariantTable> {
     const { train, options } = this.#dataOf(1)
-    const { note, signal } = this.#running.run
-    return await tunedForTraining(model, train, { ...options, ...(signal === undefined ? {} : { signal }) }, note)
+    const { run } = this.#running
+    const { signal } = run
+    return await tunedForTraining(model, train, { ...options, ...(signal === undefined ? {} : { signal }) }, run)
   }
 
   async #carryOver(honest: FoldsSummary): Promise<CarryOver> {

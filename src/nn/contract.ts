@@ -55,9 +55,9 @@ export interface Progress {
   readonly step: number
   /** All steps of this epoch. */
   readonly steps: number
-  /** Mean over this epoch so far. */
+  /** Mean over this epoch so far; NaN while only the first step, which compiles, is done. */
   readonly imagesPerSecond: number
-  /** Estimated time to the end of the last epoch. */
+  /** Estimated time to the end of the last epoch; NaN as long as the rate. */
   readonly etaSeconds: number
   /** Mean over this epoch's steps so far, read from the device about once a second. */
   readonly loss?: number

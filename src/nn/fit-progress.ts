@@ -51,10 +51,11 @@ export class ProgressReporter {
     }
     if (now - this.#lastProgress < progressEveryMs && step < steps) return
     this.#lastProgress = now
-    const stepsPerSecond = ((step - this.#rateFrom.step) / (now - this.#rateFrom.ms)) * 1000
+    let stepsPerSecond = ((step - this.#rateFrom.step) / (now - this.#rateFrom.ms)) * 1000
     if (this.#isFirstReport) {
       this.#isFirstReport = false
       this.#rateFrom = { ms: now, step }
+      stepsPerSecond = Number.NaN
     }
     const left = (epochs - epoch) * steps - step
     const progress: Progress = {

@@ -178,8 +178,10 @@ class Trials {
     let kernels: VariantTable = {}
     for (const trial of this.#sizes(brackets)) {
       using model = this.#modelOf(trial)
-      const { note } = this.#running.run
-      kernels = { ...kernels, ...(await tunedForTraining(model, this.#data.train, this.#options(trial, 1), note)) }
+      kernels = {
+        ...kernels,
+        ...(await tunedForTraining(model, this.#data.train, this.#options(trial, 1), this.#running.run)),
+      }
     }
     return kernels
   }

@@ -27,7 +27,7 @@ import {
   shown,
   writeHistory,
 } from '../runs/run-folder.node.ts'
-import { tunedForTraining } from '../runs/tuned-kernels.node.ts'
+import { compilingText, tunedForTraining } from '../runs/tuned-kernels.node.ts'
 import { buildNetwork, type Task } from '../tasks/task.ts'
 import { reportOf } from './report.node.ts'
 import { isTrainReport, type TrainReport } from './result.ts'
@@ -128,7 +128,7 @@ async function trainRun(task: Task, run: Run<TrainingSettings>, reporter: TrainR
   using trainSet = residentImages(device, images.train)
   const training = { ...fitOptions(settings, trainSet.count), ...(signal === undefined ? {} : { signal }) }
   const isNew = checkpoint === undefined && Object.keys(kernels).length === 0
-  if (isNew) kernels = await tunedForTraining(model, trainSet, training, run.note)
+  if (isNew) kernels = await tunedForTraining(model, trainSet, training, run)
   let configWritten: Promise<void> = Promise.resolve()
   let parameters = model.parameterCount
   const history: History = await fit(model, trainSet, {
@@ -142,6 +142,7 @@ async function trainRun(task: Task, run: Run<TrainingSettings>, reporter: TrainR
         configWritten = ground.writeConfig(kernels)
         configWritten.catch(() => undefined) // awaited before the first checkpoint and at the end
         reporter.onBegin?.(facts, settings, checkpoint)
+        run.wait(compilingText(facts))
       },
       onProgress: (progress) => reporter.onProgress?.(progress),
       async onEpochEnd(logs) {

@@ -27,6 +27,7 @@ export interface FeatureProgress {
   /** Images done so far, and the total. */
   readonly done: number
   readonly total: number
+  /** NaN while only the first batch, which compiles, is done; and so is `etaSeconds`. */
   readonly imagesPerSecond: number
   readonly etaSeconds: number
 }
@@ -35,6 +36,10 @@ export interface FeatureProgress {
 export interface FeatureReporter {
   /** Reports a download, something skipped or something unusual. */
   onNote?(line: string): void
+  /** See `JobReporter.onWait`. */
+  onWait?(what: string): void
+  /** See `JobReporter.onDetail`. */
+  onDetail?(line: string): void
   onAdapter?(device: Device): void
   onDownload?(bytes: number, totalBytes: number | undefined): void
   onData?(facts: DataFacts): void
@@ -192,6 +197,8 @@ class Meter {
   #computed = 0
   #done = 0
   #shardStarted: number | undefined
+  /** The first report: the rate is that of what follows. */
+  #rateFrom: { readonly ms: number; readonly computed: number } | undefined
 
   constructor(total: number, report: (progress: FeatureProgress) => void) {
     this.#total = total
@@ -214,7 +221,9 @@ class Meter {
   /** Records that `done` of the shard's images are computed. */
   during(done: number): void {
     const ms = this.#workMs + performance.now() - (this.#shardStarted ?? performance.now())
-    this.#tell(this.#done + done, (1000 * (this.#computed + done)) / ms)
+    const computed = this.#computed + done
+    this.#rateFrom ??= { ms, computed }
+    this.#tell(this.#done + done, (1000 * (computed - this.#rateFrom.computed)) / (ms - this.#rateFrom.ms))
   }
 
   /** A shard's rows are available, computed or read. */
@@ -255,10 +264,15 @@ class FeatureSource {
     const set = this.#own(residentImages(device, images[part]))
     const tasks = extractionTasks(this.#base, set, taps, { preprocessing })
     const budgetMs = set.count < fewestToTuneFor ? 0 : tuningBudgetMs
-    const log = (line: string): void => this.#reporter.onNote?.(line)
-    const variants = await tunedForTasks(device, tasks, { budgetMs, signal: this.#work.signal }, log)
+    const told = {
+      note: (line: string) => this.#reporter.onNote?.(line),
+      wait: (what: string) => this.#reporter.onWait?.(what),
+      detail: (line: string) => this.#reporter.onDetail?.(line),
+    }
+    const variants = await tunedForTasks(device, tasks, { budgetMs, signal: this.#work.signal }, told)
     const extractor = this.#own(await FeatureExtractor.create(this.#base, set, taps, { preprocessing, variants }))
     if (this.#extractors.size === 0) this.#reporter.onExtract?.(extractor.batch)
+    told.wait('Compiling kernels')
     this.#extractors.set(part, extractor)
     return extractor
   }

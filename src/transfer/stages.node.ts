@@ -18,7 +18,7 @@ import type { JobReporter, Run, RunGround } from '../runs/job.node.ts'
 import { checkpointIn, keepCheckpoint } from '../runs/resumable-fit.node.ts'
 import { appendRunLine, requireSpace, runFiles, writeHistory } from '../runs/run-folder.node.ts'
 import { evaluationBatchSize } from '../runs/test-report.ts'
-import { tunedForTraining } from '../runs/tuned-kernels.node.ts'
+import { compilingText, tunedForTraining } from '../runs/tuned-kernels.node.ts'
 import type { FeatureTap } from '../tasks/feature-taps.ts'
 import type { TransferSettings } from '../tasks/recipe.ts'
 import { type FeatureImages, type FeatureReporter, type FeatureSinks, fillFeatures } from './features.node.ts'
@@ -169,6 +169,7 @@ export class Stages {
           config = this.#writeConfig(facts.variants)
           config.catch(() => undefined) // awaited before the first checkpoint and at the end
           this.#reporter.onBegin?.(facts, run.settings, stage, resume?.epoch ?? 0)
+          run.wait(compilingText(facts))
         },
         onProgress: (progress) => this.#reporter.onProgress?.(progress),
         onEpochEnd: async (logs) => {
@@ -189,7 +190,7 @@ export class Stages {
   }
 
   async #tune(model: Model, rows: FeatureDataset, training: FitOptions): Promise<void> {
-    await this.#writeConfig(await tunedForTraining(model, rows, training, this.#on.run.note))
+    await this.#writeConfig(await tunedForTraining(model, rows, training, this.#on.run))
   }
 
   async #writeConfig(kernels: VariantTable): Promise<void> {
