@@ -112,6 +112,15 @@ describe('the commentary', () => {
     expect(usedParameters(vgg16, ['block5_pool'])).toBe(vgg16.parameterCount)
   })
 
+  it('says what the seeds show: the spread if there were several, else that there was one', () => {
+    const once = [measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 90)]
+    expect(said(once)).toContain('trained once, with one seed')
+    const text = said(once.map((model) => ({ ...model, otherSeeds: [0.92, 0.88] })))
+    expect(text).not.toContain('trained once')
+    // 0.90, 0.92 and 0.88: mean 0.90, standard deviation 0.02.
+    expect(text).toContain('lenet-seed 90.00 % ± 2.00 %, from 88.00 % to 92.00 % in 3 trainings')
+  })
+
   it('counts the multiply-adds of the layers that run', () => {
     // torchvision gives 15.47 billion for VGG16 with its dense layers; its convolutions have these.
     const vgg16 = pretrained.vgg16.build({ size: 224 })
@@ -220,6 +229,7 @@ describe('the plan of a study', () => {
     const plan = { ...fullPlan(task), skip: ['eda', 'best'] as const, seed: 3 }
     expect(commandOf(plan, task)).toBe('npx weftgrad study --skip eda,lenet-best --seed 3')
     expect(commandOf(quickPlan(task), task)).toBe('npx weftgrad study --quick')
+    expect(commandOf({ ...fullPlan(task), seeds: 3 }, task)).toBe('npx weftgrad study --seeds 3')
   })
 
   it('can be read back from a file, or is refused', () => {
@@ -227,7 +237,15 @@ describe('the plan of a study', () => {
     const written = writtenPlan(plan, task)
     expect(written).toMatchObject({ skip: ['eda', 'lenet-best'], lenet: { seed: 6, best: 6 } })
     expect(planIn(JSON.parse(JSON.stringify(written)), 'x', task)).toEqual(plan)
-    for (const value of [null, {}, { ...written, transfer: null }, { ...written, skip: 'eda' }])
+    const { seeds: _, ...early } = written
+    expect(planIn(JSON.parse(JSON.stringify(early)), 'x', task)).toEqual(plan)
+    for (const value of [
+      null,
+      {},
+      { ...written, seeds: '3' },
+      { ...written, transfer: null },
+      { ...written, skip: 'eda' },
+    ])
       expect(() => planIn(value, 'x', task)).toThrow(expect.objectContaining({ code: 'format' }))
   })
 })

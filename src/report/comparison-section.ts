@@ -4,7 +4,14 @@ import { count, dash, decimal, duration, millions, percent, probability, rate } 
 import { accuracyCost } from '../plots/accuracy-cost.ts'
 import type { PublishedTask } from '../tasks/task.ts'
 import { beside, columnsTable, paragraphs, plot, subtitle } from './blocks.ts'
-import { type ComparedModel, type ComparedPair, type Comparison, isSignificant, pairOf } from './comparison.ts'
+import {
+  type ComparedModel,
+  type ComparedPair,
+  type Comparison,
+  isSignificant,
+  pairOf,
+  seedSpread,
+} from './comparison.ts'
 import { type Html, html, nothing } from './html.ts'
 import { readings } from './readings.ts'
 
@@ -32,6 +39,9 @@ export function comparisonSection(comparison: Comparison, commentary: readonly s
         title: '95 % confidence interval',
         of: ({ interval }) => `${percent(interval.low)} to ${percent(interval.high)}`,
       },
+      ...(models.some(({ otherSeeds }) => otherSeeds.length > 0)
+        ? [{ title: 'Over several seeds: mean ± standard deviation', of: spreadText }]
+        : []),
       { title: 'Test loss', of: ({ test }) => decimal(test.loss) },
       { title: `${source[0]?.toUpperCase()}${source.slice(1)}`, of: (model) => percent(model.notebook) },
       {
@@ -60,6 +70,11 @@ ${costBlock(models)}
 ${subtitle('What this means')}
 ${paragraphs(commentary)}
 `
+}
+
+function spreadText(model: ComparedModel): string {
+  const spread = seedSpread(model)
+  return spread === undefined ? dash : `${percent(spread.mean)} ± ${percent(spread.standardDeviation)}`
 }
 
 function costBlock(models: readonly ComparedModel[]): Html {

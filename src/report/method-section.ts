@@ -28,7 +28,9 @@ export function methodSection(
       `${data.published ? `${task.data.title} as published` : `not the published ${task.data.title}`}: ${count(data.train)} training and ${count(data.test)} test images`,
     ],
     ['Images', `${task.network.title}: ${limit}; pretrained networks: ${transfer}`],
-    ['Seed', String(plan.seed)],
+    plan.seeds > 1
+      ? ['Seeds', `${plan.seed} to ${plan.seed + plan.seeds - 1}; the models of the first are compared`]
+      : ['Seed', String(plan.seed)],
     ['Started, finished', `${minute(startedAt)}, ${minute(finishedAt)}`],
   ])}
 ${paragraphs([

@@ -96,7 +96,7 @@ async function measuredModels(task: PublishedTask, folder: string, parts: StudyO
   return models
 }
 
-function trainedFigures(task: PublishedTask, { recipe, report, units, trainImages }: TrainedFinal) {
+function trainedFigures(task: PublishedTask, { recipe, report, units, trainImages, repeats = [] }: TrainedFinal) {
   const seconds = sumOf(report.history)
   const { train, recipe: how } = task.recipes[recipe]
   const passes = how.flipAverage ? 2 : 1
@@ -113,11 +113,16 @@ function trainedFigures(task: PublishedTask, { recipe, report, units, trainImage
     epochs: report.epochs,
     seconds,
     imagesPerSecond: (trainImages * report.epochs) / seconds,
+    otherSeeds: repeats.map(({ test }) => test.accuracy),
     test: report.test,
   }
 }
 
-function transferFigures(task: PublishedTask, id: PretrainedName, { report, trainedParameters }: TransferFinal) {
+function transferFigures(
+  task: PublishedTask,
+  id: PretrainedName,
+  { report, trainedParameters, repeats = [] }: TransferFinal,
+) {
   const { features, images, history } = report
   const network = pretrained[id].build({ size: report.size })
   const settings = { head: report.head, dropout: 0, seed: 1 }
@@ -136,6 +141,7 @@ function transferFigures(task: PublishedTask, id: PretrainedName, { report, trai
     // The model's cost, in whichever run its features were computed.
     seconds: sumOf(history) + (features.computeSeconds ?? features.seconds),
     imagesPerSecond: features.computeSeconds === null ? null : features.count / features.computeSeconds,
+    otherSeeds: repeats.map(({ test }) => test.accuracy),
     test: report.test,
   }
 }

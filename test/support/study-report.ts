@@ -83,6 +83,7 @@ export function measured(
     epochs: 10,
     seconds: 100,
     imagesPerSecond: 5400,
+    otherSeeds: [],
     test: report.test,
     predictions,
     ...more,
