@@ -1,6 +1,6 @@
 /** Accuracy against what it costs, on a logarithmic axis: a dot per model with its confidence interval. */
 import { WeftgradError } from '../errors.ts'
-import { blue } from './colors.ts'
+import { blue, paper } from './colors.ts'
 import { figure, figureWidth, Plot, svgText } from './figure.ts'
 
 /** Accuracies in [0, 1]. */
@@ -33,7 +33,10 @@ export function accuracyCost(models: readonly CostedModel[], costName: string): 
   const room = (Math.max(...rows.map(({ high }) => high)) - Math.min(...rows.map(({ low }) => low)) + 0.5) / 8
   const isRight = ({ cost }: { cost: number }): boolean => 2 * Math.log10(cost) > powers[0] + powers[1]
   const label = (some: typeof rows, textAnchor: 'start' | 'end'): Plot.Markish =>
-    Plot.text(some, { x: 'cost', y: 'y', text: 'name', textAnchor, dx: textAnchor === 'start' ? 8 : -8, dy: -9 })
+    Plot.text(some, {
+      ...{ x: 'cost', y: 'y', text: 'name', textAnchor, dx: textAnchor === 'start' ? 8 : -8, dy: -9 },
+      ...{ fill: 'currentColor', stroke: paper, strokeWidth: 4 },
+    })
   const told = ({ name, cost, y }: (typeof rows)[number]): string =>
     `${name}: ${y.toFixed(2)} % with ${Math.round(cost).toLocaleString('en-US')} ${costName}`
   const drawn = figure({
@@ -51,7 +54,10 @@ export function accuracyCost(models: readonly CostedModel[], costName: string): 
       labelArrow: 'none',
       grid: true,
       ticks: 6,
-      domain: [Math.min(...rows.map(({ low }) => low)) - room, Math.max(...rows.map(({ high }) => high)) + room],
+      domain: [
+        Math.max(0, Math.min(...rows.map(({ low }) => low)) - room),
+        Math.min(100, Math.max(...rows.map(({ high }) => high)) + room),
+      ],
     },
     marks: [
       Plot.ruleX(rows, {

@@ -77,7 +77,7 @@ footer { padding-top: 1.5rem; padding-bottom: 3rem; font-size: .9rem }
   table { font-size: 8pt }
   th, td { padding: .2rem .3rem; overflow-wrap: anywhere }
   td.number { overflow-wrap: normal }
-  tbody th:not(.number) { min-width: 0 }
+  tbody th:not(.number) { min-width: 6rem }
   caption span { position: static; margin: 0; max-width: none }
   .images { grid-template-columns: repeat(6, minmax(0, 1fr)); gap: .6rem }
   .tiles { grid-template-columns: repeat(4, minmax(0, 1fr)) }

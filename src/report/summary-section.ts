@@ -5,13 +5,16 @@ import { imagesIn, type TestReport } from '../runs/test-report.ts'
 import type { PublishedTask } from '../tasks/task.ts'
 import { paragraphs, plot, subtitle, type TableRow, table, toCopy } from './blocks.ts'
 import { levelText, quickStudyText, sureText } from './commentary.ts'
-import { type ComparedModel, type Comparison, rankedOf } from './comparison.ts'
+import { type ComparedModel, type Comparison, pairOf, rankedOf } from './comparison.ts'
 import { day } from './document.ts'
 import { type Html, html, nothing } from './html.ts'
 import { networkParts, partTitle, type StudyPart, studyParts } from './parts.ts'
 import { publishedStudyText } from './published-text.ts'
 import { readings } from './readings.ts'
 import { resultOf, type StudyReport } from './study-report.ts'
+
+const pText =
+  'Here p is how probable a split at least this uneven would be if both were equally good; a lead counts as significant if it is below 5 %.'
 
 export function summarySection(report: StudyReport, task: PublishedTask): Html {
   const { comparison, plan, adapter, data } = report
@@ -20,6 +23,7 @@ export function summarySection(report: StudyReport, task: PublishedTask): Html {
   const result = resultText(comparison, first)
   const sure =
     comparison === null || first === undefined || second === undefined ? [] : [sureText(comparison, first, second)]
+  const isTested = comparison !== null && pairOf(comparison, first?.id ?? '', second?.id ?? '') !== undefined
   return html`${plan.quick ? html`<p class="warning">${quickStudyText}</p>` : nothing}
 <p class="lead"><strong>${result}</strong></p>
 <dl class="tiles">
@@ -30,7 +34,7 @@ ${tile('Time', duration(partsSeconds(report, task)), plan.limit === null ? `${co
 </dl>
 ${paragraphs([
   html`<strong>What was done?</strong> ${what}`,
-  ...sure.map((text) => html`<strong>How sure is that?</strong> ${text}`),
+  ...sure.map((text) => html`<strong>How sure is that?</strong> ${text}${isTested ? ` ${pText}` : ''}`),
 ])}
 ${comparison === null || comparison.models.length === 0 ? nothing : accuracyPlot(comparison, first, task)}
 ${toCopy([...(plan.quick ? [quickStudyText] : []), result, ...sure, `(${task.data.title}; weftgrad ${report.versions.weftgrad}, ${day(report.finishedAt)}, ${adapter.driver})`])}
