@@ -71,7 +71,7 @@ footer { padding-top: 1.5rem; padding-bottom: 3rem; font-size: .9rem }
   p, ul, ol, figcaption { max-width: none }
   nav { display: none }
   h2 { margin-top: 1.6rem }
-  h2, h3, h4, caption { break-after: avoid }
+  h2, h3, h4, caption, thead, tbody tr:first-child { break-after: avoid }
   figure, tr, .tiles > div, .images li, .pair, .copy { break-inside: avoid }
   .scroll { overflow: visible; border: 0 }
   table { font-size: 8pt }
@@ -80,6 +80,7 @@ footer { padding-top: 1.5rem; padding-bottom: 3rem; font-size: .9rem }
   tbody th:not(.number) { min-width: 6rem }
   caption span { position: static; margin: 0; max-width: none }
   .images { grid-template-columns: repeat(6, minmax(0, 1fr)); gap: .6rem }
+  .images li { font-size: 7.5pt }
   .tiles { grid-template-columns: repeat(4, minmax(0, 1fr)) }
   .beside { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)) }
   .plot-figure svg { width: min(100%, 110mm) }
