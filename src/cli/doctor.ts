@@ -26,7 +26,7 @@ export async function doctorCommand(task: Task, { dataDir, json }: DoctorOptions
   const terminal = openTerminal({ json })
   const diagnosis = await diagnose()
   const data = await findData(task, dataDir)
-  const next = nextStep(diagnosis, data)
+  const next = nextStep(diagnosis, data, task)
   if (json) terminal.json({ ...diagnosis, data, next })
   else {
     print(diagnosis, data, task.data.title, terminal)
@@ -37,11 +37,11 @@ export async function doctorCommand(task: Task, { dataDir, json }: DoctorOptions
 }
 
 /** What to do now, in one sentence. */
-function nextStep({ adapter }: Diagnosis, { folder }: DataDiagnosis): string {
+function nextStep({ adapter }: Diagnosis, { folder }: DataDiagnosis, { network }: Task): string {
   if (adapter === undefined)
     return 'Run `weftgrad setup`: it downloads a software driver; or install the driver of your GPU.'
   if (folder === undefined) return 'Run `weftgrad setup`: it downloads the data.'
-  return 'Everything is there. Train with `weftgrad train lenet`.'
+  return `Everything is there. Train with \`weftgrad ${network.command}\`.`
 }
 
 async function findData(task: Task, dataDir: string | undefined): Promise<DataDiagnosis> {
