@@ -14,6 +14,7 @@ import { freeze } from '../src/nn/freeze.ts'
 import type { Model } from '../src/nn/model.ts'
 import type { PretrainedName } from '../src/nn/models/pretrained.ts'
 import { pretrained } from '../src/nn/models/pretrained.ts'
+import { multiplyAdds } from '../src/nn/work.ts'
 import { DeviceStorage, leaf, Tensor } from '../src/operators/tensor.ts'
 import { Random } from '../src/random.ts'
 import { extractionBatch } from '../src/transfer/features.ts'
@@ -51,16 +52,6 @@ export const networkCases: readonly BenchCase[] = (Object.keys(networkSizes) as 
     }),
   ),
 )
-
-/** Operations for one image: two for each multiply-add of the convolutions. */
-export function flopsOfImage(model: Model): number {
-  let flops = 0
-  for (const { outputShape, weights } of model.layers) {
-    const positions = elementCount(outputShape) / (outputShape.at(-1) ?? 1)
-    for (const { name, shape } of weights) if (/kernel$/.test(name)) flops += 2 * positions * elementCount(shape)
-  }
-  return flops
-}
 
 interface Pass {
   readonly program: Program
@@ -105,7 +96,7 @@ class NetworkForward implements OpenNetwork {
     this.#network = network
     this.#ownsNetwork = ownsNetwork
     this.#pass = pass
-    this.flops = batch * flopsOfImage(model)
+    this.flops = 2 * batch * multiplyAdds(model.layers)
     this.imagesPerRepeat = batch
     this.variant = `batch ${batch}`
     this.notes = [memoryNote(frozen, pass, batch)]
@@ -200,7 +191,7 @@ class NetworkForward implements OpenNetwork {
 export function flopsOfPass(device: Device, name: PretrainedName, size: NetworkSize): number {
   const model = pretrained[name].build({ size: size.pixels, pooling: 'avg' })
   using frozen = freeze(model)
-  return networkBatch(frozen, size, device) * flopsOfImage(model)
+  return 2 * networkBatch(frozen, size, device) * multiplyAdds(model.layers)
 }
 
 /** The number of images per pass. */

@@ -33,6 +33,14 @@ export function counted(value: number, noun: string): string {
   return `${count(value)} ${noun}${value === 1 ? '' : 's'}`
 }
 
+/** 416520 as 0.42 million. */
+export function millions(value: number | null | undefined): string {
+  return written(value, (number) => {
+    const digits = number < 1e7 ? 2 : number < 1e8 ? 1 : 0
+    return `${(number / 1e6).toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })}\u00a0million`
+  })
+}
+
 /** Decimal megabytes, as file sizes are published. */
 export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`

@@ -11,8 +11,8 @@ import { fileURLToPath } from 'node:url'
 import type { Browser, Page } from 'playwright'
 import { Application, Logger, LogLevel, TSConfigReader, TypeDocReader } from 'typedoc'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { axeViolations } from './support/axe.ts'
 import { openChromium } from './support/chromium.ts'
-import { axeViolations } from './support/demo.ts'
 import { type StaticServer, serveFolder } from './support/static-server.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))

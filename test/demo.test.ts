@@ -5,8 +5,9 @@ import type { Browser, Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Session } from '../demo/src/session.ts'
 import { openAnywhere } from '../src/weights/open.node.ts'
+import { axeViolations } from './support/axe.ts'
 import { openChromium, whyNoChromium } from './support/chromium.ts'
-import { axeViolations, drop, type HostedDemo, hostDemo, problemsOf, setVisibility } from './support/demo.ts'
+import { drop, type HostedDemo, hostDemo, problemsOf, setVisibility } from './support/demo.ts'
 
 const reason = await whyNoChromium()
 if (reason !== undefined) console.warn(reason)

@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodePng, encodePng } from '../src/format/png.ts'
+import { accuracyCost } from '../src/plots/accuracy-cost.ts'
 import { classCounts } from '../src/plots/class-counts.ts'
 import { divergingColor, greyRgb, seriesColors } from '../src/plots/colors.ts'
 import { confusionMatrix } from '../src/plots/confusion-matrix.ts'
@@ -9,6 +10,7 @@ import { correlationHeatmap, pictureGrid } from '../src/plots/labelled-picture.t
 import { type ModelScore, modelComparison } from '../src/plots/model-comparison.ts'
 import { parallelCoordinates, type TrialLine } from '../src/plots/parallel-coordinates.ts'
 import { imageGrid, matrixPicture, pngDataUri } from '../src/plots/pictures.ts'
+import { reliabilityDiagram } from '../src/plots/reliability.ts'
 import { type CurveRun, trainingCurves, trainingCurvesFile } from '../src/plots/training-curves.ts'
 import { elementsOf, marksOf, parseSvg, type SvgElement, textOf } from './support/svg.ts'
 
@@ -295,5 +297,40 @@ describe('the colours', () => {
       const [darker = 0, lighter = 0] = [luminance(color), luminance(paper)].sort((a, b) => a - b)
       expect((lighter + 0.05) / (darker + 0.05)).toBeGreaterThan(3)
     }
+  })
+})
+
+describe('a reliability diagram', () => {
+  const bin = (images: number, confidence: number | null, accuracy: number | null) => ({ images, confidence, accuracy })
+
+  it('has a dot for each bin with images, larger for more, and the line of perfect calibration', () => {
+    const root = checked(reliabilityDiagram([bin(0, null, null), bin(90, 0.95, 0.9), bin(10, 0.4, 0.5)]))
+    const dots = marksOf(root, 'dot')
+    expect(dots).toHaveLength(2)
+    expect(textOf(root)).toContain('90 images with a mean probability of 95.0 %: 90.0 % right')
+    const radii = dots.map(({ attributes }) => Number(attributes.r))
+    expect(Math.max(...radii)).toBeGreaterThan(2 * Math.min(...radii))
+    expect(marksOf(root, 'link')).toHaveLength(1)
+  })
+
+  it('can be drawn without an image', () => {
+    expect(marksOf(checked(reliabilityDiagram([bin(0, null, null)])), 'dot')).toHaveLength(0)
+  })
+})
+
+describe('accuracy against cost', () => {
+  const one = (name: string, cost: number) => ({ name, accuracy: 0.9, low: 0.89, high: 0.91, cost })
+
+  it('has a dot, an interval and a name for each model, over labelled powers of ten', () => {
+    const root = checked(accuracyCost([one('small', 62_806), one('large <b>', 2_134_602)], 'parameters'))
+    expect(marksOf(root, 'dot')).toHaveLength(2)
+    expect(textOf(root)).toContain('large <b>: 90.00 % with 2,134,602 parameters')
+    const ticks = marksOf(root, 'x-axis tick label').map(({ text }) => text)
+    expect(ticks).toEqual(['10 k', '100 k', '1 M', '10 M'])
+  })
+
+  it('needs models with a cost', () => {
+    for (const models of [[], [one('free', 0)], [one('unknown', Number.NaN)]])
+      expect(() => accuracyCost(models, 'parameters')).toThrow(expect.objectContaining({ code: 'argument' }))
   })
 })

@@ -52,6 +52,7 @@ describe('a finished run', () => {
       'curves.svg',
       'history.jsonl',
       'model.safetensors',
+      'pictures.json',
       'predictions.csv',
       'report.json',
     ])

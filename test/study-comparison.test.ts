@@ -1,7 +1,9 @@
 /** The comparison of models, whose sentences must match the figures; the plan of a study and its clock. */
 
 import { describe, expect, it } from 'vitest'
+import { nn } from '../src/index.ts'
 import { pretrained } from '../src/nn/models/pretrained.ts'
+import { multiplyAdds } from '../src/nn/work.ts'
 import { type CommentaryContext, commentary } from '../src/report/commentary.ts'
 import { compareModels, isSignificant, type MeasuredModel, pairOf } from '../src/report/comparison.ts'
 import { studyParts } from '../src/report/parts.ts'
@@ -10,7 +12,7 @@ import { StudyClock } from '../src/study/clock.ts'
 import { commandOf, fullPlan, leftOut, partsNamed, planIn, quickPlan } from '../src/study/plan.ts'
 import { fashionMnistLenet5 as task } from '../src/tasks/fashion-mnist-lenet5.node.ts'
 import { type PublishedTask, transferDefaults } from '../src/tasks/task.ts'
-import { usedParameters } from '../src/transfer/features.ts'
+import { usedMultiplyAdds, usedParameters } from '../src/transfer/features.ts'
 import { measured } from './support/study-report.ts'
 
 const alone: CommentaryContext = { quick: false, crossval: undefined }
@@ -110,6 +112,28 @@ describe('the commentary', () => {
     expect(usedParameters(vgg16, ['block5_pool'])).toBe(vgg16.parameterCount)
   })
 
+  it('says what the seeds show: the spread if there were several, else that there was one', () => {
+    const once = [measured('lenet-seed', 1000, 100), measured('vgg16', 1000, 90)]
+    expect(said(once)).toContain('trained once, with one seed')
+    const text = said(once.map((model) => ({ ...model, otherSeeds: [0.92, 0.88] })))
+    expect(text).not.toContain('trained once')
+    // 0.90, 0.92 and 0.88: mean 0.90, standard deviation 0.02.
+    expect(text).toContain('lenet-seed 90.00 % ± 2.00 %, from 88.00 % to 92.00 % in 3 trainings')
+  })
+
+  it('counts the multiply-adds of the layers that run', () => {
+    // torchvision gives 15.47 billion for VGG16 with its dense layers; its convolutions have these.
+    const vgg16 = pretrained.vgg16.build({ size: 224 })
+    expect(multiplyAdds(vgg16.layers)).toBe(15_346_630_656)
+    expect(usedMultiplyAdds(vgg16, ['block5_pool'])).toBe(15_346_630_656)
+    // The first two convolutions: 224 x 224 positions of 3 x 3 x 3 x 64, then of 3 x 3 x 64 x 64 numbers.
+    expect(usedMultiplyAdds(vgg16, ['block1_pool'])).toBe(224 ** 2 * 9 * (3 * 64 + 64 * 64))
+    // 3 x 3 for each of 4 channels, then 4 x 6, at 8 x 8 positions; a dense layer's kernel once.
+    const layers = [nn.separableConv2d('a', 6, 3, { padding: 'same' }), nn.flatten('b'), nn.dense('c', 5)]
+    const small = nn.sequential('small', [8, 8, 4], layers, { seed: 1 })
+    expect(multiplyAdds(small.layers)).toBe(64 * (9 * 4 + 4 * 6) + 8 * 8 * 6 * 5)
+  })
+
   it('follows the figures: the small network may win', () => {
     const text = said([measured('lenet-seed', 10_000, 500), measured('vgg16', 10_000, 2000)])
     expect(text).toContain('lenet-seed has the highest test accuracy: 95.00 %')
@@ -205,6 +229,7 @@ describe('the plan of a study', () => {
     const plan = { ...fullPlan(task), skip: ['eda', 'best'] as const, seed: 3 }
     expect(commandOf(plan, task)).toBe('npx weftgrad study --skip eda,lenet-best --seed 3')
     expect(commandOf(quickPlan(task), task)).toBe('npx weftgrad study --quick')
+    expect(commandOf({ ...fullPlan(task), seeds: 3 }, task)).toBe('npx weftgrad study --seeds 3')
   })
 
   it('can be read back from a file, or is refused', () => {
@@ -212,7 +237,15 @@ describe('the plan of a study', () => {
     const written = writtenPlan(plan, task)
     expect(written).toMatchObject({ skip: ['eda', 'lenet-best'], lenet: { seed: 6, best: 6 } })
     expect(planIn(JSON.parse(JSON.stringify(written)), 'x', task)).toEqual(plan)
-    for (const value of [null, {}, { ...written, transfer: null }, { ...written, skip: 'eda' }])
+    const { seeds: _, ...early } = written
+    expect(planIn(JSON.parse(JSON.stringify(early)), 'x', task)).toEqual(plan)
+    for (const value of [
+      null,
+      {},
+      { ...written, seeds: '3' },
+      { ...written, transfer: null },
+      { ...written, skip: 'eda' },
+    ])
       expect(() => planIn(value, 'x', task)).toThrow(expect.objectContaining({ code: 'format' }))
   })
 })

@@ -22,6 +22,7 @@ let whole: FinishedStudy
 
 const plan: StudyPlan = {
   ...fullPlan(task),
+  seeds: 2,
   tune: { maxEpochs: 2, factor: 2 },
   crossval: { folds: 2, epochs: 1 },
   train: { seed: 2, best: 2 },
@@ -71,6 +72,19 @@ describe('a study', () => {
     expect(parts.crossval.result.settings).toMatchObject(found)
     expect(parts.seed.result).toMatchObject({ ...found, trainImages: 108 })
     expect(parts.best.state === 'done' && parts.best.result).toMatchObject({ trainImages: 120 })
+  })
+
+  it('trains each model with every seed, and reports the spread beside the first', async () => {
+    const { parts, comparison, commentary } = whole.report
+    if (parts.seed.state !== 'done' || parts.vgg16?.state !== 'done') throw new Error('these parts are done')
+    for (const { report, repeats = [] } of [parts.seed.result, parts.vgg16.result]) {
+      expect(repeats.map(({ seed }) => seed)).toEqual([2])
+      expect(repeats[0]?.test.loss).not.toBe(report.test.loss)
+    }
+    expect(comparison?.models.map(({ otherSeeds }) => otherSeeds.length)).toEqual([1, 1, 1])
+    expect(comparison?.models[0]?.otherSeeds).toEqual(parts.seed.result.repeats?.map(({ test }) => test.accuracy))
+    expect(commentary.join(' ')).toContain('in 2 trainings')
+    expect(await readFile(whole.page, 'utf8')).toContain('Over several seeds')
   })
 
   it('writes a page and JSON that name no folder of this computer', async () => {
@@ -165,6 +179,7 @@ describe('a study', () => {
     const refused = (options: StudyOptions, code: string) =>
       expect(runStudy(task, { ...shared, resume: whole.runDir, ...options })).rejects.toMatchObject({ code })
     await refused({ seed: 2 }, 'mismatch')
+    await refused({ seeds: 3 }, 'mismatch')
     await refused({ quick: true }, 'mismatch')
     await refused({ dataDir: await writeBars(join(place, 'other'), 120, 40, 'other') }, 'mismatch')
     await refused({ resume: join(whole.runDir, 'tune') }, 'format')

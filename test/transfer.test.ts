@@ -82,6 +82,7 @@ describe('a head on frozen features', () => {
       'curves.svg',
       'history.jsonl',
       'model.safetensors',
+      'pictures.json',
       'predictions.csv',
       'report.json',
     ])

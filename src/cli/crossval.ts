@@ -8,6 +8,7 @@ import {
   type FoldPlace,
 } from '../crossval/run.node.ts'
 import { clock, count, counted, percent, timeLeft } from '../numbers.ts'
+import { writeRunPage } from '../report/run-page.node.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { BarLine } from './bar.ts'
@@ -27,6 +28,7 @@ export async function crossvalCommand(
     bar.clear()
     terminal.results()
     showResult(result, terminal)
+    fact(terminal, 'Report', shown(await writeRunPage(task, result.runDir)))
     if (json) terminal.json(result)
   })
 }

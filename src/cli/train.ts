@@ -1,5 +1,6 @@
 /** `weftgrad train NETWORK`: runs the job and shows its progress. */
 import { count, percent } from '../numbers.ts'
+import { writeRunPage } from '../report/run-page.node.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import type { TrainReport } from '../train/result.ts'
@@ -21,6 +22,7 @@ export async function trainCommand(
     drawing.clear()
     terminal.results()
     showReport(report, terminal)
+    fact(terminal, 'Report', shown(await writeRunPage(task, report.runDir)))
     if (json) terminal.json(summaryOf(report))
   })
 }

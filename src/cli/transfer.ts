@@ -2,6 +2,7 @@
 
 import { WeftgradError } from '../errors.ts'
 import { count, counted, percent } from '../numbers.ts'
+import { writeRunPage } from '../report/run-page.node.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { baseNamed } from '../transfer/pretrained-base.node.ts'
@@ -43,6 +44,7 @@ export async function transferCommand(
     )
     terminal.results()
     showReport(report, terminal)
+    fact(terminal, 'Report', shown(await writeRunPage(task, report.runDir)))
     if (json) terminal.json(summaryOf(report))
   })
 }

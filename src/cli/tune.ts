@@ -1,5 +1,6 @@
 /** `weftgrad tune`: searches for hyperparameters and shows its progress. */
 import { clock, count, counted, percent, timeLeft } from '../numbers.ts'
+import { writeRunPage } from '../report/run-page.node.ts'
 import type { EpochProgress } from '../runs/epoch-clock.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { SearchResult } from '../search/result.ts'
@@ -24,6 +25,7 @@ export async function tuneCommand(
     view.clear()
     terminal.results()
     showResult(result, terminal)
+    fact(terminal, 'Report', shown(await writeRunPage(task, result.runDir)))
     if (json) terminal.json(result)
   })
 }

@@ -29,9 +29,10 @@ export function confusionMatrix(confusion: readonly (readonly number[])[], class
   const total = cells.reduce((sum, { count }) => sum + count, 0)
   const drawn = figure({
     label: `confusion matrix of ${names.length} classes: ${right} of ${total} on the diagonal`,
-    width: 480,
-    height: 476,
-    marginLeft: 96,
+    // Narrow, so that letters are legible on a phone.
+    width: 400,
+    height: 400,
+    marginLeft: 84,
     marginTop: 24,
     marginBottom: 92,
     marginRight: 12,

@@ -1,7 +1,6 @@
 /**
  * Building blocks of the report's sections: tables that scroll in their own box, figures with captions, lists of facts.
  */
-import { pngDataUri } from '../plots/pictures.ts'
 import { type Content, type Html, html, nothing, trusted } from './html.ts'
 
 export interface Column {
@@ -90,8 +89,14 @@ ${content}</section>
 `
 }
 
-export function subtitle(text: string): Html {
-  return html`<h3>${text}</h3>
+export function subtitle(text: string, level: 3 | 4 = 3): Html {
+  return level === 3 ? html`<h3>${text}</h3>\n` : html`<h4>${text}</h4>\n`
+}
+
+/** Plain text to be copied: a click selects all of it. */
+export function toCopy(sentences: readonly string[]): Html {
+  return html`${subtitle('To copy')}
+<blockquote class="copy">${sentences.join(' ')}</blockquote>
 `
 }
 
@@ -101,7 +106,7 @@ export function skipped(reason: string): Html {
 `
 }
 
-export function picture(png: Uint8Array | string, text: string): Html {
-  const address = typeof png === 'string' ? `data:image/png;base64,${png}` : pngDataUri(png)
-  return html`<img src="${address}" alt="${text}" width="84" height="84">`
+/** A square picture, given as a PNG in base64. */
+export function picture(png: string, text: string, size: number): Html {
+  return html`<img src="data:image/png;base64,${png}" alt="${text}" title="${text}" width="${size}" height="${size}">`
 }

@@ -13,6 +13,7 @@ import {
   leadOf,
   pairOf,
   rankedOf,
+  seedSpread,
   significance,
 } from './comparison.ts'
 import { partName } from './parts.ts'
@@ -34,7 +35,7 @@ export interface CommentaryContext {
 export function commentary(comparison: Comparison, task: PublishedTask, context: CommentaryContext): string[] {
   const { published } = task
   return [
-    ...quickText(context),
+    ...(context.quick ? [quickStudyText] : []),
     ...winnerText(comparison),
     ...baselineText(comparison),
     ...recipeText(comparison, task),
@@ -46,13 +47,9 @@ export function commentary(comparison: Comparison, task: PublishedTask, context:
   ]
 }
 
-function quickText({ quick }: CommentaryContext): string[] {
-  return quick
-    ? [
-        'This was a quick study, on a part of the data and for a few epochs: it shows that everything works. Do not quote its numbers.',
-      ]
-    : []
-}
+/** What a quick study is good for. */
+export const quickStudyText =
+  'This was a quick study, on a part of the data and for a few epochs: it shows that everything works. Do not quote its numbers.'
 
 function winnerText(comparison: Comparison): string[] {
   const [first, second] = rankedOf(comparison.models)
@@ -248,10 +245,23 @@ function limitsText({ models, pairs }: Comparison, { crossval }: CommentaryConte
     ...(meaningless.length > 0
       ? [`${listed(meaningless)} had made-up weights: those figures mean nothing and are left out of every ranking.`]
       : []),
-    ...(models.length > 0
-      ? [`Each model was trained once, with one seed: the intervals cover other test images, not other seeds.${spread}`]
-      : []),
+    ...(models.length > 0 ? [seedsText(models, spread)] : []),
   ]
+}
+
+/** What the seeds show, or that there was one only. */
+function seedsText(models: readonly ComparedModel[], spread: string): string {
+  const several = models.flatMap((model) => {
+    const seeds = seedSpread(model)
+    return seeds === undefined ? [] : [{ name: model.name, ...seeds }]
+  })
+  if (several.length === 0)
+    return `Each model was trained once, with one seed: the intervals cover other test images, not other seeds.${spread}`
+  const each = several.map(
+    ({ name, accuracies, mean, standardDeviation }) =>
+      `${name} ${percent(mean)} ± ${percent(standardDeviation)}, from ${percent(Math.min(...accuracies))} to ${percent(Math.max(...accuracies))} in ${accuracies.length} trainings`,
+  )
+  return `The first seed's models are compared above. Trained again with other seeds, on each model's own test images: ${each.join('; ')} (mean and standard deviation). A lead smaller than these deviations may be the seed's.`
 }
 
 function modelOf({ models }: Comparison, id: ComparedId): ComparedModel | undefined {

@@ -1,10 +1,19 @@
 /** The report's comparison of all models. */
 
-import { count, dash, decimal, duration, percent, probability, rate } from '../numbers.ts'
+import { count, dash, decimal, duration, millions, percent, probability, rate } from '../numbers.ts'
+import { accuracyCost } from '../plots/accuracy-cost.ts'
 import type { PublishedTask } from '../tasks/task.ts'
-import { columnsTable, paragraphs, subtitle } from './blocks.ts'
-import { type ComparedModel, type ComparedPair, type Comparison, isSignificant, pairOf } from './comparison.ts'
-import { type Html, html } from './html.ts'
+import { beside, columnsTable, paragraphs, plot, subtitle } from './blocks.ts'
+import {
+  type ComparedModel,
+  type ComparedPair,
+  type Comparison,
+  isSignificant,
+  pairOf,
+  seedSpread,
+} from './comparison.ts'
+import { type Html, html, nothing } from './html.ts'
+import { readings } from './readings.ts'
 
 export function comparisonSection(comparison: Comparison, commentary: readonly string[], task: PublishedTask): Html {
   const { source } = task.published
@@ -30,6 +39,9 @@ export function comparisonSection(comparison: Comparison, commentary: readonly s
         title: '95 % confidence interval',
         of: ({ interval }) => `${percent(interval.low)} to ${percent(interval.high)}`,
       },
+      ...(models.some(({ otherSeeds }) => otherSeeds.length > 0)
+        ? [{ title: 'Over several seeds: mean ± standard deviation', of: spreadText }]
+        : []),
       { title: 'Test loss', of: ({ test }) => decimal(test.loss) },
       { title: `${source[0]?.toUpperCase()}${source.slice(1)}`, of: (model) => percent(model.notebook) },
       {
@@ -42,6 +54,7 @@ export function comparisonSection(comparison: Comparison, commentary: readonly s
       },
       { title: 'Parameters in use', of: ({ parameters }) => count(parameters) },
       { title: 'Trained parameters', of: ({ trainedParameters }) => count(trainedParameters) },
+      { title: 'Multiply-adds per image', of: ({ multiplyAdds }) => millions(multiplyAdds) },
       { title: 'Input, pixels', of: ({ inputSize }) => `${inputSize}x${inputSize}` },
       { title: 'Training images', of: ({ trainImages }) => count(trainImages) },
       { title: 'Epochs', of: ({ epochs }) => count(epochs) },
@@ -51,9 +64,39 @@ export function comparisonSection(comparison: Comparison, commentary: readonly s
     ],
   )}
 ${paragraphs([
-  html`<span class="quiet">${tested} Intervals are Wilson's. Parameters in use are those of the layers that run: for a pretrained network up to the last feature layer, plus its head. Time covers training and computing features; images/s counts images trained on, or images whose features were computed, in this run or in the one that filled the cache (${dash}: not recorded).</span>`,
+  html`<span class="quiet">${tested} Intervals are Wilson's. Parameters in use are those of the layers that run: for a pretrained network up to the last feature layer, plus its head. Multiply-adds are those of convolutions and dense layers for one test image, twice for a model that averages over the mirror image. Time covers training and computing features; images/s counts images trained on, or images whose features were computed, in this run or in the one that filled the cache (${dash}: not recorded).</span>`,
 ])}
+${costBlock(models)}
 ${subtitle('What this means')}
 ${paragraphs(commentary)}
+`
+}
+
+function spreadText(model: ComparedModel): string {
+  const spread = seedSpread(model)
+  return spread === undefined ? dash : `${percent(spread.mean)} ± ${percent(spread.standardDeviation)}`
+}
+
+function costBlock(models: readonly ComparedModel[]): Html {
+  const real = models.filter(({ meaningless }) => !meaningless)
+  if (real.length === 0) return nothing
+  const drawn = (cost: (model: ComparedModel) => number, costName: string): Html =>
+    plot(
+      accuracyCost(
+        real.map((model) => ({
+          name: model.name,
+          accuracy: model.test.accuracy,
+          ...model.interval,
+          cost: cost(model),
+        })),
+        costName,
+      ),
+      `Test accuracy against ${costName}, with 95 % confidence intervals. ${readings.cost}`,
+    )
+  return html`${subtitle('Accuracy and its price')}
+${beside(
+  drawn(({ parameters }) => parameters, 'parameters in use'),
+  drawn(({ multiplyAdds }) => multiplyAdds, 'multiply-adds per image'),
+)}
 `
 }

@@ -2,7 +2,14 @@
  * Compares the models of a study: accuracies with intervals, and significant differences. Pure: predictions and numbers
  * in, a table out.
  */
-import { disagreement, type Interval, type McNemarTest, mcnemarTest, wilsonInterval } from '../statistics.ts'
+import {
+  disagreement,
+  type Interval,
+  type McNemarTest,
+  mcnemarTest,
+  meanAndDeviation,
+  wilsonInterval,
+} from '../statistics.ts'
 import { recipeNames } from '../tasks/recipe.ts'
 import type { PublishedTask } from '../tasks/task.ts'
 import { partName } from './parts.ts'
@@ -26,6 +33,8 @@ interface ModelFigures {
   /** Parameters in use: for a pretrained network those up to the last feature layer, and the head's. */
   readonly parameters: number
   readonly trainedParameters: number
+  /** Multiply-adds to classify an image as it was tested; averaging over its mirror image doubles them. */
+  readonly multiplyAdds: number
   /** Height and width of the model's input images. */
   readonly inputSize: number
   /** The layers whose outputs are features; empty for the task's own network. */
@@ -39,6 +48,8 @@ interface ModelFigures {
   readonly seconds: number
   /** Images trained on, or whose features were computed, per second; null if features came from the cache. */
   readonly imagesPerSecond: number | null
+  /** Test accuracies with other seeds, on all its test images. */
+  readonly otherSeeds: readonly number[]
 }
 
 export interface MeasuredModel extends ModelFigures {
@@ -53,6 +64,8 @@ export interface ComparedModel extends ModelFigures {
   readonly testImages: number
   /** Number of images that the model was tested on. */
   readonly ownTestImages: number
+  /** Its accuracy on them. */
+  readonly ownTest: number
   /** 95 % confidence interval (Wilson). */
   readonly interval: Interval
   readonly notebook: number | null
@@ -100,6 +113,7 @@ export function compareModels(all: readonly MeasuredModel[], task: PublishedTask
       test,
       testImages: labels.length,
       ownTestImages,
+      ownTest: figures.test.accuracy,
       interval: wilsonInterval(right, labels.length),
       notebook: known[figures.id] ?? null,
     }
@@ -134,6 +148,12 @@ function leadersOf(models: readonly ComparedModel[], pairs: readonly ComparedPai
     const pair = first === undefined || id === first ? undefined : pairOf({ pairs }, first, id)
     return pair === undefined || pair.pValue >= significance || pair.onlyFirst <= pair.onlySecond
   })
+}
+
+/** The accuracies of a model's trainings over its seeds, with mean and deviation; undefined for a single training. */
+export function seedSpread({ ownTest, otherSeeds }: Pick<ComparedModel, 'ownTest' | 'otherSeeds'>) {
+  const accuracies = [ownTest, ...otherSeeds]
+  return otherSeeds.length === 0 ? undefined : { accuracies, ...meanAndDeviation(accuracies) }
 }
 
 /** Models by decreasing accuracy, without those with made-up weights. */

@@ -2,14 +2,15 @@
 import type { CrossValidationResult, FoldResult, FoldsSummary } from '../crossval/result.ts'
 import { count, decimal, duration, listed, percent, setting } from '../numbers.ts'
 import { trainingCurves } from '../plots/training-curves.ts'
-import type { PublishedTask } from '../tasks/task.ts'
+import type { Task } from '../tasks/task.ts'
 import { beside, paragraphs, plot, subtitle, type TableRow, table } from './blocks.ts'
 import { type Html, html, nothing } from './html.ts'
+import { readings } from './readings.ts'
 
 export function crossvalSection(
   result: CrossValidationResult,
   isTuned: boolean,
-  { network, published }: PublishedTask,
+  { network, published }: Pick<Task, 'network' | 'published'>,
 ): Html {
   const { honest, carryOver, settings, images, epochs, seconds, explanation } = result
   const { folds, units, learningRate } = settings
@@ -20,15 +21,20 @@ export function crossvalSection(
   ])}
 ${table('A fresh model for each fold', columns, [...honest.folds.map(foldRow), summaryRow(honest)])}
 ${beside(
-  plot(trainingCurves(runsOf(honest), 'loss'), 'Loss of each fold, with a fresh model for each.'),
-  plot(trainingCurves(runsOf(honest), 'accuracy'), 'Accuracy of each fold, with a fresh model for each.'),
+  plot(trainingCurves(runsOf(honest), 'loss'), `Loss of each fold, with a fresh model for each. ${readings.loss}`),
+  plot(
+    trainingCurves(runsOf(honest), 'accuracy'),
+    `Accuracy of each fold, with a fresh model for each. ${readings.accuracy}`,
+  ),
 )}
 ${
   carryOver === null
     ? nothing
     : html`${subtitle('What reusing one model across folds would have shown')}
 ${paragraphs([
-  `The ${published.source} reused one model across all folds and reported ${percent(published.carryOver, 0)}. Repeated here, for comparison only:`,
+  published === undefined
+    ? 'Reusing one model is no valid estimate; it is here for comparison only:'
+    : `The ${published.source} reused one model across all folds and reported ${percent(published.carryOver, 0)}. Repeated here, for comparison only:`,
   ...explanation,
 ])}
 ${table('One model, reused across folds', columns, [

@@ -15,6 +15,7 @@ import { correlationHeatmap, pictureGrid } from '../plots/labelled-picture.ts'
 import type { PublishedTask } from '../tasks/task.ts'
 import { beside, paragraphs, plot, subtitle, type TableRow, table } from './blocks.ts'
 import { type Html, html } from './html.ts'
+import { readings } from './readings.ts'
 
 export function dataSection({ result, pictures }: Eda, { data }: PublishedTask): Html {
   const { sets, classNames, correlation, height, width } = result
@@ -27,7 +28,7 @@ ${beside(
       sets.map(({ name, classCounts: counts }) => ({ name, counts })),
       classNames,
     ),
-    'Images of each class.',
+    `Images of each class. ${readings.classes}`,
   ),
   plot(
     pictureGrid({
@@ -38,7 +39,7 @@ ${beside(
       rows: classNames,
       columns: ['mean', 'var.', ...samples],
     }),
-    `For each class: its mean image, the variance of each pixel (white is the largest), and its first ${edaSamples} images.`,
+    `For each class: its mean image, the variance of each pixel, and its first ${edaSamples} images. ${readings.grid}`,
   ),
 )}
 ${subtitle('Pixel correlations')}
@@ -48,7 +49,7 @@ ${paragraphs([
 ${beside(
   plot(
     correlationHeatmap({ png: pictures.correlation, height, width }),
-    'Correlations of all pairs of pixels. Both axes go through the image row by row, so squares along the diagonal are rows of the image.',
+    `Correlations of all pairs of pixels. ${readings.correlation}`,
   ),
   table(
     'Pairs of pixels by correlation r',

@@ -5,6 +5,7 @@
 import type { CrossValidationResult } from '../crossval/result.ts'
 import type { EdaResult } from '../explore/explore.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
+import type { LossAndAccuracy, TestPicture } from '../runs/test-report.ts'
 import type { Versions } from '../runs/versions.ts'
 import type { SearchResult } from '../search/result.ts'
 import type { RecipeName } from '../tasks/recipe.ts'
@@ -19,6 +20,8 @@ export interface StudyPlan {
   readonly quick: boolean
   readonly skip: readonly StudyPart[]
   readonly seed: number
+  /** How many times each model is trained: with `seed`, `seed + 1` and so on. The first training is the one compared. */
+  readonly seeds: number
   /** Limit of training images of the task's network, and of test images; null means all. */
   readonly limit: number | null
   readonly tune: { readonly maxEpochs: number; readonly factor: number }
@@ -37,6 +40,14 @@ export interface StudyPlan {
   }
 }
 
+/** The test of one more training of a model, which differs in its seed only. */
+export interface SeedRepeat {
+  readonly seed: number
+  readonly test: LossAndAccuracy
+  /** Seconds of training. */
+  readonly seconds: number
+}
+
 /** The task's network, trained by a recipe. */
 export interface TrainedFinal {
   readonly recipe: RecipeName
@@ -47,21 +58,17 @@ export interface TrainedFinal {
   readonly trainImages: number
   /** The images that the report's `errors` identify by position. */
   readonly pictures: readonly TestPicture[]
-}
-
-export interface TestPicture {
-  /** Position among the tested images. */
-  readonly position: number
-  /** Index in the test file. */
-  readonly index: number
-  /** The picture as a PNG in base64. */
-  readonly png: string
+  /** Trainings with other seeds; early studies lack them. */
+  readonly repeats?: readonly SeedRepeat[]
 }
 
 export interface TransferFinal {
   readonly report: TransferReport
   /** Number of trained parameters of the head. */
   readonly trainedParameters: number
+  /** As for {@link TrainedFinal}; early studies lack them. */
+  readonly pictures?: readonly TestPicture[]
+  readonly repeats?: readonly SeedRepeat[]
 }
 
 export interface StudyResults {

@@ -6,6 +6,7 @@ import { imagesIn } from '../runs/test-report.ts'
 import type { PublishedTask } from '../tasks/task.ts'
 import { beside, columnsTable, paragraphs, plot } from './blocks.ts'
 import { type Html, html, nothing } from './html.ts'
+import { readings } from './readings.ts'
 import type { TransferFinal } from './study-report.ts'
 
 export interface TransferPart {
@@ -51,8 +52,11 @@ ${done.map(({ title, report }) => {
   const run = [{ name: title, epochs: report.history, bestEpoch: report.bestEpoch }]
   const made = report.meaningless ? ' Made-up weights: these figures mean nothing.' : ''
   return beside(
-    plot(trainingCurves(run, 'loss'), `Loss of the head on ${title}, trained in ${duration(seconds)}.${made}`),
-    plot(trainingCurves(run, 'accuracy'), `Accuracy of the head on ${title}.`),
+    plot(
+      trainingCurves(run, 'loss'),
+      `Loss of the head on ${title}, trained in ${duration(seconds)}.${made} ${readings.loss}`,
+    ),
+    plot(trainingCurves(run, 'accuracy'), `Accuracy of the head on ${title}. ${readings.accuracy}`),
   )
 })}
 `

@@ -5,6 +5,7 @@ import { parallelCoordinates } from '../plots/parallel-coordinates.ts'
 import type { SearchResult } from '../search/result.ts'
 import { paragraphs, plot, table } from './blocks.ts'
 import { type Html, html } from './html.ts'
+import { readings } from './readings.ts'
 
 const states = {
   waiting: 'waiting',
@@ -46,7 +47,7 @@ ${plot(
     objective: 'validation accuracy',
     best: String(best.id),
   }),
-  'One line per trial, from its hyperparameters to its validation accuracy.',
+  readings.trials,
 )}
 ${table(
   'All trials',

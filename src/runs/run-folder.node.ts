@@ -10,6 +10,8 @@
  * | checksums.json | SHA-256 of the checkpoint and the model, compared when they are read (checked-file.node.ts) |
  * | predictions.csv | index (in the data file the test images are from), label and predicted class of each test image; its file, if it has one |
  * | errors.svg | the worst errors with their pictures, if images have files |
+ * | pictures.json | the pictures of the errors that report.json names |
+ * | report.html | the results as a page, which the command writes from these files |
  * | curves.svg, report.json | the curves and the results; report.json is written last, so a run that has it is finished |
  */
 import { mkdir, rm, rmdir, stat, statfs } from 'node:fs/promises'
@@ -34,7 +36,9 @@ export const runFiles = {
   predictions: 'predictions.csv',
   curves: 'curves.svg',
   errors: 'errors.svg',
+  pictures: 'pictures.json',
   report: 'report.json',
+  page: 'report.html',
 } as const
 
 /** The content of a job's config.json. */

@@ -1,12 +1,17 @@
-/** The files of a tested run: its predictions, its training curves and, if images have files, its worst errors. */
+/** The files of a tested run: its predictions, its training curves, and the pictures of its errors. */
 import { join } from 'node:path'
 import type { LabelledBytes } from '../data/dataset.ts'
+import { resize } from '../data/resize.ts'
+import { WeftgradError } from '../errors.ts'
+import { ifThere, readHostText } from '../format/host-file.node.ts'
+import { isRecord, parsedJson } from '../format/json.ts'
 import { encodePng } from '../format/png.ts'
 import type { EpochResult, Evaluation } from '../nn/contract.ts'
 import { percent } from '../numbers.ts'
 import type { WrongPicture } from '../plots/worst-errors.ts'
 import type { ErrorAnalysis } from './error-analysis.ts'
 import { runFiles, writeRunFile } from './run-folder.node.ts'
+import type { TestPicture } from './test-report.ts'
 
 export interface TestedRun {
   /** Index of each test image in its source file. */
@@ -23,9 +28,10 @@ export interface TestedRun {
   readonly bestEpoch: number | undefined
 }
 
-/** Writes the predictions, the curves and the errors. */
+/** Writes the predictions, the curves and the pictures of errors. */
 export async function writeTestFiles(runDir: string, run: TestedRun): Promise<void> {
   await writeRunFile(join(runDir, runFiles.predictions), predictionsCsv(run))
+  await writeRunFile(join(runDir, runFiles.pictures), `${JSON.stringify(testPictures(run))}\n`)
   const { what, evaluation, epochs, bestEpoch } = run
   const title = `${what}: test accuracy ${percent(evaluation.accuracy)}`.replaceAll('\u00a0', ' ')
   // Loaded late: the plotting library takes half a second to load.
@@ -35,6 +41,42 @@ export async function writeTestFiles(runDir: string, run: TestedRun): Promise<vo
   if (wrong.length === 0) return
   const { worstErrorsFile } = await import('../plots/worst-errors.ts')
   await writeRunFile(join(runDir, runFiles.errors), worstErrorsFile(`${what}: worst errors`, wrong))
+}
+
+/** The longest side of a picture in pages, in pixels: a page of forty photographs stays below a megabyte. */
+const mostPixels = 64
+
+/** The images that the analysis of errors names. */
+function testPictures({ test, indices, errors: { pairs, worst } }: TestedRun): TestPicture[] {
+  const { height, width, channels, images } = test
+  const size = height * width * channels
+  const scale = Math.min(1, mostPixels / Math.max(height, width))
+  const shown = { width: Math.max(1, Math.round(scale * width)), height: Math.max(1, Math.round(scale * height)) }
+  const named = [...pairs.flatMap(({ examples }) => examples), ...worst].map(({ position }) => position)
+  return [...new Set(named)].map((position) => {
+    const data = images.subarray(position * size, (position + 1) * size)
+    const png = encodePng({ ...resize({ width, height, channels, data }, shown), channels: channels === 3 ? 3 : 1 })
+    return { position, index: indices[position] ?? position, png: Buffer.from(png).toString('base64') }
+  })
+}
+
+/**
+ * Reads the pictures of a run's errors; none for an early run, which did not write them. Throws WeftgradError 'format' if
+ * the file is damaged.
+ */
+export function readTestPictures(runDir: string): readonly TestPicture[] {
+  const path = join(runDir, runFiles.pictures)
+  const text = ifThere(() => readHostText(path))
+  if (text === undefined) return []
+  const value = parsedJson(text)
+  const isPicture = (one: unknown): one is TestPicture =>
+    isRecord(one) &&
+    Number.isSafeInteger(one.position) &&
+    Number.isSafeInteger(one.index) &&
+    typeof one.png === 'string' &&
+    /^[A-Za-z0-9+/=]*$/.test(one.png)
+  if (Array.isArray(value) && value.every(isPicture)) return value
+  throw new WeftgradError('format', `${path} does not hold pictures. Delete it to do without them.`, { path })
 }
 
 /** The worst errors with their pictures; none if images have no files, which a user could look at. */

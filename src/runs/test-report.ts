@@ -16,6 +16,16 @@ export interface TestReport {
   readonly confusion: readonly (readonly number[])[]
 }
 
+/** A test image that an error analysis names. */
+export interface TestPicture {
+  /** Position among the tested images. */
+  readonly position: number
+  /** Index in the test file. */
+  readonly index: number
+  /** The picture as a PNG in base64. */
+  readonly png: string
+}
+
 /** The results of evaluating a finished run. */
 export interface RunEvaluation extends TestReport {
   /** The driver's name. */

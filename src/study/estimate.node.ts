@@ -120,14 +120,14 @@ export function estimateStudy(
     const trained = Math.min(transfer.limitTrain ?? counts.train, counts.train)
     const tested = Math.min(transfer.limitTest ?? counts.test, counts.test)
     const epochs = transfer.epochs ?? transferDefaults(task, name).epochs
-    return (trained + tested) / rate + epochs * trained * secondsPerImage * headCost
+    return (trained + tested) / rate + plan.seeds * epochs * trained * secondsPerImage * headCost
   }
   const seconds: Partial<Record<StudyPart, number>> = {
     eda: edaSeconds,
     tune: searchEpochs * seedImages * secondsPerImage,
     crossval: foldEpochs * count * (1 - 1 / crossval.folds) * secondsPerImage,
-    seed: train.seed * seedImages * secondsPerImage,
-    best: train.best * count * secondsPerImage * bestRecipeCost,
+    seed: plan.seeds * train.seed * seedImages * secondsPerImage,
+    best: plan.seeds * train.best * count * secondsPerImage * bestRecipeCost,
     ...Object.fromEntries(networkParts(task).map((name) => [name, network(name)])),
   }
   return Object.fromEntries(parts.map((part) => [part, seconds[part] ?? 0]))

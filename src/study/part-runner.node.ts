@@ -5,30 +5,29 @@ import { randomSplit } from '../data/split.ts'
 import { loadEdaData, writeEda } from '../explore/explore.node.ts'
 import { explore } from '../explore/explore.ts'
 import { ifThere, readHostText } from '../format/host-file.node.ts'
-import { encodePng } from '../format/png.ts'
 import type { Progress } from '../nn/contract.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { megabytes, speed } from '../numbers.ts'
 import { partName, type StudyPart } from '../report/parts.ts'
 import type {
+  SeedRepeat,
   StudyOutcomes,
   StudyPlan,
   StudyResults,
-  TestPicture,
   TrainedFinal,
   TransferFinal,
 } from '../report/study-report.ts'
 import { openForCommand } from '../runs/device.node.ts'
-import type { ErrorAnalysis } from '../runs/error-analysis.ts'
-import { bytesOf } from '../runs/images.ts'
 import type { JobOptions, Run } from '../runs/job.node.ts'
 import { runFiles } from '../runs/run-folder.node.ts'
+import { readTestPictures } from '../runs/test-files.node.ts'
 import { searchHyperparameters } from '../search/run.node.ts'
 import type { RecipeName } from '../tasks/recipe.ts'
 import type { PublishedTask, SearchedSettings } from '../tasks/task.ts'
+import type { TrainReport } from '../train/result.ts'
 import { readTrainConfig, train } from '../train/run.node.ts'
+import type { TransferReport } from '../transfer/result.ts'
 import { trainTransfer } from '../transfer/run.node.ts'
-import { readPredictions } from './folder.node.ts'
 
 /** Reports a part's progress: the share that is done, and the current step. */
 export type Tell = (share: number, detail: string) => void
@@ -105,16 +104,17 @@ export class PartRunner {
   }
 
   async train(recipe: RecipeName, { units, learningRate }: SearchedSettings, tell: Tell): Promise<TrainedFinal> {
-    const { train: epochs, seed, limit } = this.#run.settings
-    const place = await this.#place(recipe)
+    const { train: epochs, limit } = this.#run.settings
     // The best recipe's learning rate fits only its own schedule and batch size.
     const rate = recipe === 'seed' ? { learningRate } : {}
-    const settings = { recipe, units, ...rate, epochs: epochs[recipe], seed, limit }
-    const report = await train(
-      this.#task,
-      { ...place, ...(place.resume === undefined ? settings : {}) },
-      { onNote: this.#run.note, onProgress: (progress) => tell(shareOf(progress), epochText(progress)) },
-    )
+    const { report, repeats } = await this.#perSeed(recipe, tell, (place, seed, told) => {
+      const settings = { recipe, units, ...rate, epochs: epochs[recipe], seed, limit }
+      return train(
+        this.#task,
+        { ...place, ...(place.resume === undefined ? settings : {}) },
+        { onNote: this.#run.note, onProgress: (progress) => told(shareOf(progress), epochText(progress)) },
+      )
+    })
     const runDir = this.folderOf(recipe)
     const { settings: own, data } = await readTrainConfig(this.#task, runDir)
     const share = own.validation
@@ -124,28 +124,29 @@ export class PartRunner {
       units: own.units,
       learningRate: own.learningRate,
       trainImages: share > 0 ? randomSplit(data.train, share, own.seed).rest.length : data.train,
-      pictures: await this.#pictures(report.errors, runDir),
+      pictures: readTestPictures(runDir),
+      repeats,
     }
   }
 
   async transfer(name: PretrainedName, tell: Tell): Promise<TransferFinal> {
-    const { transfer, seed } = this.#run.settings
-    const { epochs, limitTrain, limitTest, weights } = transfer
+    const { epochs, limitTrain, limitTest, weights } = this.#run.settings.transfer
     const { featureDir } = this.#places
-    const place = await this.#place(name)
-    const settings = { model: name, ...(epochs === null ? {} : { epochs }), limitTrain, limitTest, weights, seed }
     const features = 0.9
-    const report = await trainTransfer(
-      this.#task,
-      { ...place, featureDir, ...(place.resume === undefined ? settings : {}) },
-      {
-        onNote: this.#run.note,
-        onDownload: (bytes, total) => tell(0, `weights: ${megabytes(bytes)} of ${megabytes(total ?? 0)}`),
-        onFeatures: ({ done, total, imagesPerSecond }) =>
-          tell((features * done) / total, [`features: ${done} of ${total}`, ...speed(imagesPerSecond)].join(', ')),
-        onProgress: (progress) => tell(features + (1 - features) * shareOf(progress), `head, ${epochText(progress)}`),
-      },
-    )
+    const { report, repeats } = await this.#perSeed(name, tell, (place, seed, told) => {
+      const settings = { model: name, ...(epochs === null ? {} : { epochs }), limitTrain, limitTest, weights, seed }
+      return trainTransfer(
+        this.#task,
+        { ...place, featureDir, ...(place.resume === undefined ? settings : {}) },
+        {
+          onNote: this.#run.note,
+          onDownload: (bytes, total) => told(0, `weights: ${megabytes(bytes)} of ${megabytes(total ?? 0)}`),
+          onFeatures: ({ done, total, imagesPerSecond }) =>
+            told((features * done) / total, [`features: ${done} of ${total}`, ...speed(imagesPerSecond)].join(', ')),
+          onProgress: (progress) => told(features + (1 - features) * shareOf(progress), `head, ${epochText(progress)}`),
+        },
+      )
+    })
     return {
       report: {
         ...report,
@@ -155,29 +156,40 @@ export class PartRunner {
       },
       // Means and variances of the features are measured, not trained.
       trainedParameters: report.parameters - 2 * report.features.width,
+      pictures: readTestPictures(this.folderOf(name)),
+      repeats,
     }
   }
 
-  /** The images that an analysis refers to. */
-  async #pictures({ pairs, worst }: ErrorAnalysis, runDir: string): Promise<TestPicture[]> {
-    const { dataDir } = this.#places
-    const { test } = await this.#task.data.load({ dataDir, log: this.#run.note })
-    const { indices } = await readPredictions(runDir)
-    const size = bytesOf(test)
-    const named = [...pairs.flatMap(({ examples }) => examples), ...worst].map(({ position }) => position)
-    return [...new Set(named)].map((position) => {
-      const index = indices[position] ?? 0
-      const data = test.images.subarray(index * size, (index + 1) * size)
-      const png = encodePng({ width: test.width, height: test.height, channels: test.channels === 3 ? 3 : 1, data })
-      return { position, index, png: Buffer.from(png).toString('base64') }
-    })
+  /** Trains once per seed of the plan. The first training is the part's; the others have folders inside the part's. */
+  async #perSeed<Report extends TrainReport | TransferReport>(
+    part: StudyPart,
+    tell: Tell,
+    job: (place: JobOptions, seed: number, tell: Tell) => Promise<Report>,
+  ): Promise<{ readonly report: Report; readonly repeats: readonly SeedRepeat[] }> {
+    const { seed: first, seeds } = this.#run.settings
+    const run = async (i: number): Promise<Report> => {
+      const seed = first + i
+      const place = await this.#place(part, ...(i === 0 ? [] : [`seed-${seed}`]))
+      return await job(place, seed, (share, detail) =>
+        tell((i + share) / seeds, i === 0 ? detail : `seed ${seed}, ${detail}`),
+      )
+    }
+    const report = await run(0)
+    const repeats: SeedRepeat[] = []
+    for (let i = 1; i < seeds; i++) {
+      this.#run.stopIfAsked()
+      const { test, history } = await run(i)
+      repeats.push({ seed: first + i, test, seconds: history.reduce((sum, { seconds }) => sum + seconds, 0) })
+    }
+    return { report, repeats }
   }
 
-  /** The options to start or resume a part's job. */
-  async #place(part: StudyPart): Promise<JobOptions> {
+  /** The options to start or resume a job in a part's folder, or inside it. */
+  async #place(part: StudyPart, ...inside: readonly string[]): Promise<JobOptions> {
     const { signal } = this.#run
     const { dataDir } = this.#places
-    const folder = this.folderOf(part)
+    const folder = join(this.folderOf(part), ...inside)
     const isThere = ifThere(() => readHostText(join(folder, runFiles.config))) !== undefined
     return { dataDir, signal, ...(isThere ? { resume: folder } : { out: folder }) }
   }

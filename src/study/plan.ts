@@ -8,7 +8,7 @@ import { isRecord } from '../format/json.ts'
 import { networkParts, partName, type StudyPart, studyParts } from '../report/parts.ts'
 import type { StudyPlan } from '../report/study-report.ts'
 import { leastImages } from '../runs/images.ts'
-import { common, imageLimit, SettingsTable, toggle } from '../runs/settings.ts'
+import { common, imageLimit, SettingsTable, toggle, wholeNumber } from '../runs/settings.ts'
 import { searchDefaults } from '../search/settings.ts'
 import { recipeNames } from '../tasks/recipe.ts'
 import type { PublishedTask } from '../tasks/task.ts'
@@ -22,6 +22,7 @@ export function fullPlan(task: PublishedTask): StudyPlan {
     quick: false,
     skip: [],
     seed: recipes.seed.train.seed,
+    seeds: 1,
     limit: null,
     tune: { maxEpochs, factor },
     crossval: { folds, epochs },
@@ -93,12 +94,20 @@ export function leftOut(plan: StudyPlan, part: StudyPart): string | undefined {
 export interface PlanOptions {
   readonly quick: boolean
   readonly seed: number
+  readonly seeds: number
   readonly transferLimit: number | null
 }
 
 export const planSettings = new SettingsTable<PlanOptions>({
   quick: toggle('--quick', 'a tenth of the data and few epochs, to check that everything works'),
   seed: common.seed('random seed for all parts (default: 1)'),
+  seeds: wholeNumber(
+    '--seeds',
+    'train each model with n seeds, to show how much its accuracy depends on them',
+    'a whole number of seeds from 1 to 100',
+    1,
+    100,
+  ),
   transferLimit: imageLimit(
     '--transfer-limit',
     'use only the first n training images for the pretrained networks',
@@ -107,8 +116,8 @@ export const planSettings = new SettingsTable<PlanOptions>({
 })
 
 /** A plan's settings as options of the command. */
-export function planOptionsOf({ quick, seed, transfer }: StudyPlan): PlanOptions {
-  return { quick, seed, transferLimit: transfer.limitTrain }
+export function planOptionsOf({ quick, seed, seeds, transfer }: StudyPlan): PlanOptions {
+  return { quick, seed, seeds, transferLimit: transfer.limitTrain }
 }
 
 /** Reads a plan from a `config.json`. The parts' jobs check their own settings. Throws 'format'. */
@@ -119,6 +128,7 @@ export function planIn(value: unknown, source: string, task: PublishedTask): Stu
     typeof value.quick === 'boolean' &&
     Array.isArray(value.skip) &&
     typeof value.seed === 'number' &&
+    (value.seeds === undefined || typeof value.seeds === 'number') &&
     [value.tune, value.crossval, epochs, value.transfer].every(isRecord) &&
     isRecord(value.transfer) &&
     Array.isArray(value.transfer.networks)
@@ -130,6 +140,8 @@ export function planIn(value: unknown, source: string, task: PublishedTask): Stu
   const skipped = Array.isArray(skip) ? skip : []
   // Everything read here has been checked.
   return {
+    // Studies from before there were several seeds had one.
+    seeds: 1,
     ...rest,
     skip: studyParts(task).filter((part) => skipped.includes(partName(task, part))),
     train: epochs,
@@ -138,7 +150,7 @@ export function planIn(value: unknown, source: string, task: PublishedTask): Stu
 
 /** The command for this plan. */
 export function commandOf(plan: StudyPlan, task: PublishedTask): string {
-  const { quick, seed, skip, transfer } = plan
+  const { quick, seed, seeds, skip, transfer } = plan
   const usual = quick ? quickPlan(task) : fullPlan(task)
   const { limitTrain } = transfer
   return [
@@ -146,6 +158,7 @@ export function commandOf(plan: StudyPlan, task: PublishedTask): string {
     ...(quick ? ['--quick'] : []),
     ...(skip.length > 0 ? [`--skip ${skip.map((part) => partName(task, part)).join(',')}`] : []),
     ...(seed === usual.seed ? [] : [`--seed ${seed}`]),
+    ...(seeds === usual.seeds ? [] : [`--seeds ${seeds}`]),
     ...(limitTrain === usual.transfer.limitTrain ? [] : [`--transfer-limit ${limitTrain}`]),
   ].join(' ')
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { readEda } from '../explore/explore.node.ts'
 import type { EpochResult } from '../nn/contract.ts'
 import { type PretrainedName, pretrained } from '../nn/models/pretrained.ts'
+import { multiplyAdds } from '../nn/work.ts'
 import { type CrossValidationFigures, commentary } from '../report/commentary.ts'
 import { compareModels, type MeasuredModel } from '../report/comparison.ts'
 import { networkParts, partName, partTitle, type StudyPart, studyParts } from '../report/parts.ts'
@@ -20,8 +21,9 @@ import {
 import type { LoadedData } from '../runs/data.ts'
 import { type AnyConfig, writeRunFile } from '../runs/run-folder.node.ts'
 import { recipeNames } from '../tasks/recipe.ts'
-import type { PublishedTask } from '../tasks/task.ts'
-import { usedParameters } from '../transfer/features.ts'
+import { buildNetwork, type PublishedTask } from '../tasks/task.ts'
+import { usedMultiplyAdds, usedParameters } from '../transfer/features.ts'
+import { headModel } from '../transfer/model.ts'
 import { readPredictions, studyFiles } from './folder.node.ts'
 import { commandOf } from './plan.ts'
 
@@ -94,13 +96,16 @@ async function measuredModels(task: PublishedTask, folder: string, parts: StudyO
   return models
 }
 
-function trainedFigures(task: PublishedTask, { recipe, report, trainImages }: TrainedFinal) {
+function trainedFigures(task: PublishedTask, { recipe, report, units, trainImages, repeats = [] }: TrainedFinal) {
   const seconds = sumOf(report.history)
+  const { train, recipe: how } = task.recipes[recipe]
+  const passes = how.flipAverage ? 2 : 1
   return {
     id: partName(task, recipe),
     name: partTitle(task, recipe),
     parameters: report.parameters,
     trainedParameters: report.parameters,
+    multiplyAdds: passes * multiplyAdds(buildNetwork(task, { units }, train.seed).layers),
     inputSize: task.data.image.height,
     layers: [],
     meaningless: false,
@@ -108,18 +113,26 @@ function trainedFigures(task: PublishedTask, { recipe, report, trainImages }: Tr
     epochs: report.epochs,
     seconds,
     imagesPerSecond: (trainImages * report.epochs) / seconds,
+    otherSeeds: repeats.map(({ test }) => test.accuracy),
     test: report.test,
   }
 }
 
-function transferFigures(task: PublishedTask, id: PretrainedName, { report, trainedParameters }: TransferFinal) {
+function transferFigures(
+  task: PublishedTask,
+  id: PretrainedName,
+  { report, trainedParameters, repeats = [] }: TransferFinal,
+) {
   const { features, images, history } = report
   const network = pretrained[id].build({ size: report.size })
+  const settings = { head: report.head, dropout: 0, seed: 1 }
+  const head = headModel(id, features.width, task.data.classNames.length, settings)
   return {
     id,
     name: partTitle(task, id),
     parameters: usedParameters(network, report.layers) + report.parameters,
     trainedParameters,
+    multiplyAdds: usedMultiplyAdds(network, report.layers) + multiplyAdds(head.layers),
     inputSize: report.size,
     layers: report.layers,
     meaningless: report.meaningless,
@@ -128,6 +141,7 @@ function transferFigures(task: PublishedTask, id: PretrainedName, { report, trai
     // The model's cost, in whichever run its features were computed.
     seconds: sumOf(history) + (features.computeSeconds ?? features.seconds),
     imagesPerSecond: features.computeSeconds === null ? null : features.count / features.computeSeconds,
+    otherSeeds: repeats.map(({ test }) => test.accuracy),
     test: report.test,
   }
 }

@@ -52,17 +52,23 @@ function kindOf(task: PublishedTask): JobKind<StudyPlan, Given, FinishedStudy> {
   return {
     job: 'study',
     noun: 'study',
-    resolve({ quick = false, skip, seed, transferLimit, plan = quick ? quickPlan(task) : fullPlan(task) }) {
+    resolve({ quick = false, skip, seed, seeds, transferLimit, plan = quick ? quickPlan(task) : fullPlan(task) }) {
       const { transfer } = plan
       const limitTrain = transferLimit ?? transfer.limitTrain
-      return { ...plan, skip: skip ?? plan.skip, seed: seed ?? plan.seed, transfer: { ...transfer, limitTrain } }
+      return {
+        ...plan,
+        skip: skip ?? plan.skip,
+        seed: seed ?? plan.seed,
+        seeds: seeds ?? plan.seeds,
+        transfer: { ...transfer, limitTrain },
+      }
     },
     read({ settings }, path, { skip }) {
       const plan = planIn(settings, path, task)
       return { ...plan, skip: skip ?? plan.skip }
     },
-    contradiction: (run, { quick, seed, transferLimit }) => {
-      const given = Object.entries({ quick, seed, transferLimit }).filter(([, value]) => value !== undefined)
+    contradiction: (run, { quick, seed, seeds, transferLimit }) => {
+      const given = Object.entries({ quick, seed, seeds, transferLimit }).filter(([, value]) => value !== undefined)
       return planSettings.contradiction(planOptionsOf(run), Object.fromEntries(given))
     },
     written: (plan) => ({ settings: writtenPlan(plan, task) }),

@@ -5,10 +5,10 @@ import type { VariantTable } from '../graph/plan/choice.ts'
 import type { EpochResult, Evaluation, History } from '../nn/contract.ts'
 import { type EvaluateModelOptions, evaluate } from '../nn/evaluate.ts'
 import type { Model } from '../nn/model.ts'
-import { analyseErrors } from '../runs/error-analysis.ts'
 import type { SplitImages } from '../runs/images.ts'
+import { testAnalysis } from '../runs/test-analysis.ts'
 import { writeTestFiles } from '../runs/test-files.node.ts'
-import { evaluationBatchSize, type LossAndAccuracy, testReport } from '../runs/test-report.ts'
+import { evaluationBatchSize, type LossAndAccuracy } from '../runs/test-report.ts'
 import { saveModel } from '../runs/trained-model.node.ts'
 import { median } from '../statistics.ts'
 import type { Task } from '../tasks/task.ts'
@@ -36,11 +36,7 @@ export async function reportOf(run: Finished): Promise<TrainReport> {
   const evaluation = await testModel(device, model, images, { variants, flipAverage, probabilities: true })
   const keptEpoch = restoreBest ? history.bestEpoch : settings.epochs
   const kept = history.epochs.find((logs) => logs.epoch === keptEpoch)
-  const { test, ...classes } = testReport(evaluation, classNames)
-  const errors = analyseErrors({
-    ...{ labels: images.test.labels, names: images.test.names, classes: classNames.length },
-    ...{ predictions: evaluation.predictions, probabilities: evaluation.probabilities ?? [] },
-  })
+  const { test, errors, calibration, ...classes } = testAnalysis(evaluation, images.test, classNames)
   const report: TrainReport = {
     adapter: device.facts.driver,
     hardware: device.facts.hardware,
@@ -59,6 +55,7 @@ export async function reportOf(run: Finished): Promise<TrainReport> {
     keptEpoch,
     split: settings.split,
     errors,
+    calibration,
     ...classes,
   }
   await writeTestFiles(runDir, {

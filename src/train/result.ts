@@ -1,6 +1,7 @@
 /** The result of a training: `report.json`. */
 import { isRecord } from '../format/json.ts'
 import type { EpochResult } from '../nn/contract.ts'
+import type { Calibration } from '../runs/calibration.ts'
 import type { ErrorAnalysis } from '../runs/error-analysis.ts'
 import type { LossAndAccuracy, TestReport } from '../runs/test-report.ts'
 import type { TrainSettings } from '../tasks/recipe.ts'
@@ -30,6 +31,8 @@ export interface TrainReport extends TestReport {
   readonly split: TrainSettings['split']
   /** Errors on the test images, identified by their position in predictions.csv. */
   readonly errors: ErrorAnalysis
+  /** How well probabilities match how often the model is right; early runs lack it. */
+  readonly calibration?: Calibration
 }
 
 /** Whether a report.json is a training's: the printed fields exist. */

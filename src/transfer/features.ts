@@ -15,6 +15,7 @@ import { BatchOrder } from '../nn/batch-order.ts'
 import { withFittingBatch } from '../nn/fitting-batch.ts'
 import type { Model } from '../nn/model.ts'
 import { type PreprocessingMode, preprocessInput, scaledPixels } from '../nn/preprocessing.ts'
+import { multiplyAdds } from '../nn/work.ts'
 import { averagePool, concatenate, flatten, globalAveragePool, max, resize } from '../operators/index.ts'
 import { type Tensor, tensor } from '../operators/tensor.ts'
 import type { FeaturePooling, FeatureTap } from '../tasks/feature-taps.ts'
@@ -75,8 +76,8 @@ export function featureWidth(columns: readonly FeatureColumns[]): number {
   return columns.reduce((sum, { count }) => sum + count, 0)
 }
 
-/** The number of parameters that these layers' outputs depend on, their own included. */
-export function usedParameters(base: Model, names: readonly string[]): number {
+/** The layers that these layers' outputs depend on, themselves included. */
+function usedLayers(base: Model, names: readonly string[]): Model['layers'] {
   const used = new Set<number>()
   const open = names.map((name) => base.positionOf(name))
   for (let position = open.pop(); position !== undefined; position = open.pop()) {
@@ -84,8 +85,18 @@ export function usedParameters(base: Model, names: readonly string[]): number {
     used.add(position)
     open.push(...(base.layers[position]?.inputs ?? []))
   }
-  const weights = base.layers.filter((_, i) => used.has(i)).flatMap((layer) => layer.weights)
+  return base.layers.filter((_, i) => used.has(i))
+}
+
+/** The number of parameters that these layers' outputs depend on, their own included. */
+export function usedParameters(base: Model, names: readonly string[]): number {
+  const weights = usedLayers(base, names).flatMap((layer) => layer.weights)
   return weights.reduce((sum, { tensor }) => sum + tensor.size, 0)
+}
+
+/** The multiply-adds of one image up to these layers' outputs. */
+export function usedMultiplyAdds(base: Model, names: readonly string[]): number {
+  return multiplyAdds(usedLayers(base, names))
 }
 
 /** The shape after pooling an image [height, width, channels]; other shapes are flattened. */

@@ -1,6 +1,7 @@
 /** The result of transfer learning: `report.json`, and facts about the features. */
 import { isRecord } from '../format/json.ts'
 import type { EpochResult } from '../nn/contract.ts'
+import type { Calibration } from '../runs/calibration.ts'
 import type { ErrorAnalysis } from '../runs/error-analysis.ts'
 import type { LossAndAccuracy, TestReport } from '../runs/test-report.ts'
 import type { Head } from '../tasks/recipe.ts'
@@ -72,6 +73,8 @@ export interface TransferReport extends TestReport {
   readonly bestEpoch: number
   /** Errors on the test images, identified by their position in predictions.csv; early runs lack them. */
   readonly errors?: ErrorAnalysis
+  /** How well probabilities match how often the model is right; early runs lack it. */
+  readonly calibration?: Calibration
 }
 
 /** Whether a report.json is a transfer run's: the printed fields exist. */

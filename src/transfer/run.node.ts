@@ -11,11 +11,10 @@
 import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
 import type { Model } from '../nn/model.ts'
-import { analyseErrors } from '../runs/error-analysis.ts'
 import { type JobKind, type JobOptions, prepareJob, type Run } from '../runs/job.node.ts'
 import { type AnyConfig, removeFromRun, shown } from '../runs/run-folder.node.ts'
+import { testAnalysis } from '../runs/test-analysis.ts'
 import { writeTestFiles } from '../runs/test-files.node.ts'
-import { testReport } from '../runs/test-report.ts'
 import { saveModel } from '../runs/trained-model.node.ts'
 import { median } from '../statistics.ts'
 import type { TransferSettings } from '../tasks/recipe.ts'
@@ -154,11 +153,7 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
     const { train, test } = images.facts
     const { history } = stages
     const validationCount = stages.validationCount
-    const { test: figures, ...classFigures } = testReport(evaluation, classNames)
-    const errors = analyseErrors({
-      ...{ labels: images.test.labels, names: images.test.names, classes },
-      ...{ predictions: evaluation.predictions, probabilities: evaluation.probabilities ?? [] },
-    })
+    const { test: figures, errors, calibration, ...classFigures } = testAnalysis(evaluation, images.test, classNames)
     const report: TransferReport = {
       model: settings.model,
       size: sizeOf(base),
@@ -182,6 +177,7 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
       validation: { loss: best.validationLoss ?? Number.NaN, accuracy: best.validationAccuracy ?? Number.NaN },
       bestEpoch: best.epoch,
       errors,
+      calibration,
       ...classFigures,
     }
     const { model: _, ...own } = settings

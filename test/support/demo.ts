@@ -1,12 +1,10 @@
 /** The demo as users see it: built by its own command, served from a folder, opened in a real Chromium. */
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createRequire } from 'node:module'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import type { AxeResults } from 'axe-core'
 import type { Page } from 'playwright'
 import { serveFolder } from './static-server.ts'
 
@@ -48,14 +46,6 @@ export function problemsOf(page: Page, url: string): string[] {
     if (!request.url().startsWith(url) && !/^(blob|data):/.test(request.url())) problems.push(request.url())
   })
   return problems
-}
-
-/** The violations that axe finds, one line per rule. The page's own security policy stays in force. */
-export async function axeViolations(page: Page): Promise<string[]> {
-  const path = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
-  await page.evaluate(await readFile(path, 'utf8'))
-  const { violations } = (await page.evaluate('axe.run()')) as AxeResults
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 200)).join(' ')}`)
 }
 
 /** Drops files on an element. Returns whether the page took them; the browser would have opened them otherwise. */

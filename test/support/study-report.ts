@@ -1,6 +1,5 @@
 /** A study's results with simple numbers: complete, and as small as the report allows. */
 
-import { classificationReport } from '../../src/classification-report.ts'
 import { carryOverOf, explainCarryOver, type FoldResult, summarizeFolds } from '../../src/crossval/result.ts'
 import { fashionMnistClasses } from '../../src/data/fashion-mnist.ts'
 import type { Eda, EdaResult } from '../../src/explore/explore.ts'
@@ -10,7 +9,9 @@ import { imageGrid, matrixPicture } from '../../src/plots/pictures.ts'
 import { commentary } from '../../src/report/commentary.ts'
 import { type ComparedId, compareModels, type MeasuredModel } from '../../src/report/comparison.ts'
 import type { PartDone, StudyReport, TrainedFinal, TransferFinal } from '../../src/report/study-report.ts'
-import { analyseErrors } from '../../src/runs/error-analysis.ts'
+import type { ErrorAnalysis } from '../../src/runs/error-analysis.ts'
+import { testAnalysis } from '../../src/runs/test-analysis.ts'
+import type { TestPicture } from '../../src/runs/test-report.ts'
 import type { SearchResult } from '../../src/search/result.ts'
 import { searchDefaults } from '../../src/search/settings.ts'
 import { fullPlan } from '../../src/study/plan.ts'
@@ -38,18 +39,27 @@ function tested(count: number, wrong: number) {
   const labels = Array.from({ length: count }, (_, i) => i % classes)
   const predicted = labels.map((label, i) => (i < wrong ? (label + 1) % classes : label))
   const probabilities = predicted.flatMap((one) => Array.from({ length: classes }, (_, k) => (k === one ? 0.91 : 0.01)))
-  const errors = analyseErrors({ labels, predictions: predicted, probabilities, classes })
-  const { perClass, macro } = classificationReport(errors.confusion)
+  const confusion = Array.from({ length: classes }, (_, truth) =>
+    Array.from({ length: classes }, (_, k) => labels.filter((one, i) => one === truth && predicted[i] === k).length),
+  )
+  const [loss, accuracy] = [0.3, 1 - wrong / count]
+  const evaluation = { loss, accuracy, confusion, predictions: Uint32Array.from(predicted) }
   return {
     predictions: { indices: labels.map((_, i) => i), labels, predicted },
-    report: {
-      test: { loss: 0.3, accuracy: 1 - wrong / count },
-      perClass: perClass.map((metrics, k) => ({ class: classNames[k] ?? '', ...metrics })),
-      macro,
-      confusion: errors.confusion,
-    },
-    errors,
+    report: testAnalysis(
+      { ...evaluation, probabilities: Float32Array.from(probabilities) },
+      { labels: Uint8Array.from(labels) },
+      classNames,
+    ),
   }
+}
+
+/** A black picture for each image that the analysis names. */
+function picturesOf({ pairs, worst }: ErrorAnalysis): TestPicture[] {
+  const named = [...pairs.flatMap(({ examples }) => examples), ...worst].map(({ position }) => position)
+  const black = encodePng({ width: 28, height: 28, channels: 1, data: new Uint8Array(784) })
+  const png = Buffer.from(black).toString('base64')
+  return [...new Set(named)].map((position) => ({ position, index: position, png }))
 }
 
 export function measured(
@@ -65,6 +75,7 @@ export function measured(
     name: id,
     parameters: isSmall ? 116_838 : 15_000_000,
     trainedParameters: isSmall ? 116_838 : 400_000,
+    multiplyAdds: isSmall ? 416_520 : 300_000_000,
     inputSize: isSmall ? 28 : 32,
     layers: isSmall ? [] : ['block2_pool', 'block3_pool'],
     meaningless: false,
@@ -72,6 +83,7 @@ export function measured(
     epochs: 10,
     seconds: 100,
     imagesPerSecond: 5400,
+    otherSeeds: [],
     test: report.test,
     predictions,
     ...more,
@@ -182,11 +194,7 @@ function crossval() {
 }
 
 function lenet(recipe: RecipeName, wrong: number): TrainedFinal {
-  const { report, errors } = tested(1000, wrong)
-  const named = [...errors.pairs.flatMap(({ examples }) => examples), ...errors.worst].map(({ position }) => position)
-  const png = Buffer.from(encodePng({ width: 28, height: 28, channels: 1, data: new Uint8Array(784) })).toString(
-    'base64',
-  )
+  const { report } = tested(1000, wrong)
   return {
     recipe,
     report: {
@@ -204,12 +212,11 @@ function lenet(recipe: RecipeName, wrong: number): TrainedFinal {
       bestEpoch: 5,
       keptEpoch: 5,
       split: 'official',
-      errors,
     },
     units: [256, 32],
     learningRate: 1e-3,
     trainImages: 54_000,
-    pictures: [...new Set(named)].map((position) => ({ position, index: position, png })),
+    pictures: picturesOf(report.errors),
   }
 }
 
@@ -246,10 +253,11 @@ function transfer(wrong: number): TransferFinal {
       bestEpoch: 5,
     },
     trainedParameters: 396_000,
+    pictures: picturesOf(report.errors),
   }
 }
 
-export const hostile = '<script>alert(1)</script> & "quoted"'
+export const hostile = `<script>alert(1)</script> & "quoted" ${'long_name_'.repeat(9)}`
 
 /** The report of a study with every part except two networks, one of them missing for a reason that contains HTML. */
 export function wholeStudy(): { readonly report: StudyReport; readonly pictures: Eda['pictures'] } {
