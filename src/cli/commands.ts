@@ -13,6 +13,8 @@ import { trainSettings } from '../train/settings.ts'
 import { featureSettings, transferSettings } from '../transfer/settings.ts'
 import { zooNames } from '../weights/zoo.ts'
 import { addData, addDataDir, addJobOptions, addJson, addSettings, givenOptions, pathOption } from './options.ts'
+import { addQueue } from './queue-commands.ts'
+import { addQueueOptions } from './queue-options.ts'
 
 const networks = `one of ${zooNames.join(', ')}`
 
@@ -27,6 +29,7 @@ export function addCommands(program: Command, task: Task): void {
   addStudies(program, task)
   addTransfer(program, task)
   addWeights(program)
+  addQueue(program)
   addMachine(program)
 }
 
@@ -107,7 +110,7 @@ function addStudies(program: Command, task: Task): void {
   const tune = program
     .command('tune')
     .description(`search for ${networkTitle}'s hyperparameters on ${dataTitle}, by validation accuracy`)
-  addJobOptions(addSettings(tune, searchSettings(task)), task).action(async (_, command: Command) => {
+  addQueueOptions(addJobOptions(addSettings(tune, searchSettings(task)), task)).action(async (_, command: Command) => {
     const { tuneCommand } = await import('./tune.ts')
     await tuneCommand(task, givenOptions(command))
   })
@@ -115,10 +118,12 @@ function addStudies(program: Command, task: Task): void {
   const crossval = program
     .command('crossval')
     .description(`cross-validate ${networkTitle} on ${dataTitle}, stratified by class`)
-  addJobOptions(addSettings(crossval, crossValidationSettings(task)), task).action(async (_, command: Command) => {
-    const { crossvalCommand } = await import('./crossval.ts')
-    await crossvalCommand(task, givenOptions(command))
-  })
+  addQueueOptions(addJobOptions(addSettings(crossval, crossValidationSettings(task)), task)).action(
+    async (_, command: Command) => {
+      const { crossvalCommand } = await import('./crossval.ts')
+      await crossvalCommand(task, givenOptions(command))
+    },
+  )
 
   const eda = program
     .command('eda')
@@ -137,10 +142,12 @@ function addStudies(program: Command, task: Task): void {
       `run the whole study and write its report: data, tuning, cross-validation, ${publishedTask.network.title}, pretrained networks`,
     )
     .option('--skip <parts>', 'skip parts, such as eda,transfer', (text) => partsNamed(publishedTask, text))
-  addJobOptions(addSettings(study, planSettings), publishedTask).action(async (_, command: Command) => {
-    const { studyCommand } = await import('./study.ts')
-    await studyCommand(publishedTask, givenOptions(command))
-  })
+  addQueueOptions(addJobOptions(addSettings(study, planSettings), publishedTask)).action(
+    async (_, command: Command) => {
+      const { studyCommand } = await import('./study.ts')
+      await studyCommand(publishedTask, givenOptions(command))
+    },
+  )
 }
 
 function addTransfer(program: Command, task: Task): void {
@@ -149,7 +156,7 @@ function addTransfer(program: Command, task: Task): void {
     .command('features')
     .description(`compute a pretrained network's features of ${dataTitle}, and keep them in the cache`)
     .argument('<network>', networks)
-  addJson(addData(addSettings(features, featureSettings), task)).action(
+  addQueueOptions(addJson(addData(addSettings(features, featureSettings), task))).action(
     async (network: string, _, command: Command) => {
       const { featuresCommand } = await import('./features.ts')
       await featuresCommand(task, network, givenOptions(command))
@@ -160,7 +167,7 @@ function addTransfer(program: Command, task: Task): void {
     .command('transfer')
     .description(`train a head on a pretrained network's features of ${dataTitle}, and test it`)
     .argument('[network]', `${networks}; not needed with --resume`)
-  addJobOptions(addSettings(transfer, transferSettings(task)), task).action(
+  addQueueOptions(addJobOptions(addSettings(transfer, transferSettings(task)), task)).action(
     async (network: string | undefined, _, command: Command) => {
       const { transferCommand } = await import('./transfer.ts')
       await transferCommand(task, network, givenOptions(command))

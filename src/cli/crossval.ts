@@ -12,21 +12,29 @@ import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { BarLine } from './bar.ts'
 import { runJobCommand } from './job-command.ts'
+import type { QueueOptions } from './queue-options.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 import { fact, sayModel } from './training-text.ts'
 
 export async function crossvalCommand(
   task: Task,
-  { json, ...options }: CrossValidationOptions & { json?: boolean },
+  { json, queue, store, ...options }: CrossValidationOptions & QueueOptions & { json?: boolean },
 ): Promise<void> {
   const terminal = openTerminal({ json })
   const bar = new BarLine(terminal)
-  await runJobCommand({ task, command: 'crossval', terminal, drawing: bar }, async (signal, reporter) => {
-    const result = await crossValidate(task, { ...options, signal }, { ...reporter, ...showing(terminal, bar) })
-    bar.clear()
-    showResult(result, terminal)
-    if (json) terminal.json(result)
-  })
+  await runJobCommand(
+    { task, command: 'crossval', terminal, drawing: bar, at: { queue, store } },
+    async (signal, reporter, remote) => {
+      const result = await crossValidate(
+        task,
+        { ...options, signal, remote },
+        { ...reporter, ...showing(terminal, bar) },
+      )
+      bar.clear()
+      showResult(result, terminal)
+      if (json) terminal.json(result)
+    },
+  )
 }
 
 function showing(terminal: Terminal, bar: BarLine): CrossValidationReporter {

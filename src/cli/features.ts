@@ -6,16 +6,18 @@ import { zooNameOf } from '../weights/zoo.ts'
 import { exitCodeAfter } from './failure.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { interruptible } from './interrupt.ts'
+import { type OpenRemote, openRemote, type QueueOptions } from './queue-options.ts'
 import { openTerminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 
-export type FeaturesCommandOptions = Omit<FeatureJobOptions, 'model' | 'signal'> & { readonly json?: boolean }
+export type FeaturesCommandOptions = Omit<FeatureJobOptions, 'model' | 'signal' | 'remote'> &
+  QueueOptions & { readonly json?: boolean }
 
 /** Sets the exit code: 0, 1, 2 for bad arguments and missing weights, 130 or 143 after a signal. */
 export async function featuresCommand(
   task: Task,
   name: string,
-  { json, ...options }: FeaturesCommandOptions,
+  { json, queue, store, ...options }: FeaturesCommandOptions,
 ): Promise<void> {
   const model = zooNameOf(name)
   const terminal = openTerminal({ json })
@@ -27,8 +29,10 @@ export async function featuresCommand(
     },
     () => lines.close(),
   )
+  let remote: OpenRemote | undefined
   try {
-    const report = await extractFeatures(task, { ...options, model, signal: interrupt.signal }, lines)
+    remote = await openRemote({ queue, store }, lines)
+    const report = await extractFeatures(task, { ...options, model, signal: interrupt.signal, remote }, lines)
     lines.clear()
     fact(terminal, 'Features', featuresText(report))
     if (report.isMeaningless) fact(terminal, '', terminal.colors.yellow(meaninglessText))
@@ -38,6 +42,7 @@ export async function featuresCommand(
     const code = exitCodeAfter(error, interrupt, terminal.note)
     process.exitCode = areWeightsMissing(error) ? 2 : code
   } finally {
+    await remote?.close()
     interrupt.release()
   }
 }

@@ -10,16 +10,18 @@ import { zooNameOf } from '../weights/zoo.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { runJobCommand } from './job-command.ts'
 import { ProgressLine } from './progress.ts'
+import type { QueueOptions } from './queue-options.ts'
 import { errorsText, resultsText } from './results.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 import { EpochTable, fact, sayModel, trainingText } from './training-text.ts'
 
-export type TransferCommandOptions = Omit<TransferOptions, 'model' | 'signal'> & { readonly json?: boolean }
+export type TransferCommandOptions = Omit<TransferOptions, 'model' | 'signal' | 'remote'> &
+  QueueOptions & { readonly json?: boolean }
 
 export async function transferCommand(
   task: Task,
   network: string | undefined,
-  { json, ...options }: TransferCommandOptions,
+  { json, queue, store, ...options }: TransferCommandOptions,
 ): Promise<void> {
   if (network === undefined && options.resume === undefined)
     throw new WeftgradError(
@@ -40,15 +42,18 @@ export async function transferCommand(
       features.close()
     },
   }
-  await runJobCommand({ task, command: 'transfer', terminal, drawing }, async (signal, reporter) => {
-    const report = await trainTransfer(
-      task,
-      { ...options, model, signal },
-      { ...showing(terminal, progress, features), ...reporter },
-    )
-    showReport(report, terminal)
-    if (json) terminal.json(summaryOf(report))
-  })
+  await runJobCommand(
+    { task, command: 'transfer', terminal, drawing, at: { queue, store } },
+    async (signal, reporter, remote) => {
+      const report = await trainTransfer(
+        task,
+        { ...options, model, signal, remote },
+        { ...showing(terminal, progress, features), ...reporter },
+      )
+      showReport(report, terminal)
+      if (json) terminal.json(summaryOf(report))
+    },
+  )
 }
 
 function showing(terminal: Terminal, progress: ProgressLine, features: FeatureLines): TransferReporter {

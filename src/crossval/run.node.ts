@@ -5,12 +5,15 @@
  * Promises: no choice uses the test images. Each fold is a line in folds.jsonl, and each epoch a checkpoint, so a run
  * stopped at any moment resumes to the same results, bit for bit on the same adapter.
  */
+import { join } from 'node:path'
 import { residentImages } from '../data/dataset.ts'
+import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
 import type { EpochResult, Progress } from '../nn/contract.ts'
 import { evaluate } from '../nn/evaluate.ts'
 import type { Model } from '../nn/model.ts'
+import { writeCheckedFile } from '../runs/checked-file.node.ts'
 import { EpochClock, type EpochProgress } from '../runs/epoch-clock.ts'
 import { type JobOptions, type JobReporter, runJob, tableKind } from '../runs/job.node.ts'
 import { inLanes } from '../runs/lanes.ts'
@@ -132,8 +135,18 @@ class CrossValidation {
     const { signal } = run
     const executor = this.#executor()
     const left = this.#places('honest').filter((place) => !this.#finished.has(keyOf(place)))
-    await inLanes(left, { lanes: executor.lanes, signal }, (place, stop) => this.#train(executor, place, stop))
+    const failures: WeftgradError[] = []
+    await inLanes(left, { lanes: executor.lanes, signal }, async (place, stop) => {
+      try {
+        await this.#train(executor, place, stop)
+      } catch (error) {
+        // The other folds go on.
+        if (!(error instanceof WeftgradError) || error.code !== 'set-aside') throw error
+        failures.push(error)
+      }
+    })
     run.stopIfAsked()
+    if (failures[0] !== undefined) throw failures[0]
     const honest = summarizeFolds(this.#results('honest'))
     const carryOver = settings.carryOver ? await this.#carryOver(executor, honest) : null
     await removeFromRun(run.path('folds'))
@@ -178,9 +191,9 @@ class CrossValidation {
     }
     this.#reporter.onTest?.()
     const { ground, test } = this.#running
-    const last = this.#orderOf({ kind: 'carried', fold: this.#settings.folds })
-    await executor.fetch(last)
-    using model = await carriedModel(this.#task, this.#settings, this.#settings.folds, last.folder)
+    const { folds: count } = this.#settings
+    const last = this.#folder({ kind: 'carried', fold: count })
+    using model = await carriedModel(this.#task, this.#settings, count, last)
     using testSet = residentImages(ground.device, test)
     const { loss, accuracy } = await evaluate(model, testSet, {
       batchSize: evaluationBatchSize,
@@ -191,21 +204,27 @@ class CrossValidation {
   }
 
   #executor(): FoldExecutor {
-    const { run, ground } = this.#running
+    const { device, fingerprint } = this.#running.ground
+    const { driver } = device.facts
+    const kernels = this.#kernels
     return (
-      this.#remote?.executor(foldKind, { task: this.#task, run, ground, kernels: this.#kernels }) ??
-      inProcess(foldKind, this.#folds, this.#kernels)
+      this.#remote?.executor(foldKind, { task: this.#task, data: fingerprint, driver, kernels }) ??
+      inProcess(foldKind, this.#folds, kernels)
     )
   }
 
   async #train(executor: FoldExecutor, place: FoldPlace, signal: AbortSignal | undefined): Promise<void> {
-    const history = await executor.run(this.#orderOf(place), signal, {
+    const order = this.#orderOf(place)
+    const history = await executor.run(order, signal, {
       onProgress: (progress) => {
         this.#clock.report(keyOf(place), progress)
         this.#reporter.onProgress?.(place, progress, this.#clock.progress)
       },
       onEpochEnd: (logs) => this.#reporter.onEpochEnd?.(place, logs),
     })
+    // The next fold and the test continue from here, also where a resumed run does not use the queue.
+    if (this.#settings.carryOver)
+      for (const [name, bytes] of await executor.files(order)) await writeCheckedFile(join(order.folder, name), bytes)
     const validation = this.#folds.held[place.fold - 1]?.length ?? 0
     const result = resultOf(place.fold, { train: this.#running.train.count - validation, validation }, history)
     await this.#running.appendLog({ kind: place.kind, ...result })

@@ -99,8 +99,10 @@ async function search(
   const orders = new TrialOrders(task, run, ground)
   const mostTrials = Math.max(...brackets.map((bracket) => bracket.trials.length))
   const kernels = await running.begin(mostTrials * orders.checkpointBytes(brackets) + 4e6, () => orders.tune(brackets))
+  const { fingerprint } = running.ground
   const executor =
-    remote?.executor(trialKind, { task, run, ground: running.ground, kernels }) ?? inProcess(trialKind, ground, kernels)
+    remote?.executor(trialKind, { task, data: fingerprint, driver: device.facts.driver, kernels }) ??
+    inProcess(trialKind, ground, kernels)
   const before = await running.readLog((value) => outcomeIn(value, brackets))
   const outcomes = new Outcomes(before)
   const clock = new EpochClock(brackets.reduce((sum, bracket) => sum + epochsIn(bracket), 0))

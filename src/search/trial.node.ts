@@ -16,6 +16,7 @@ import { isHistory, TrainingImages } from '../runs/trainings.node.ts'
 import type { Point } from '../tasks/space.ts'
 import { buildNetwork, type Task } from '../tasks/task.ts'
 import type { UnitKind, UnitPlace } from '../work/unit.ts'
+import { scoreOf } from './search.ts'
 import { type SearchSettings, searchSettings } from './settings.ts'
 
 /** All that a trial's numbers depend on, besides data, kernels and adapter. */
@@ -87,7 +88,8 @@ export const trialKind: UnitKind<TrialSettings, TrialGround, TrialAnswer> = {
         },
         callbacks: events,
       })
-      return { history }
+      // JSON has no NaN.
+      return scoreOf(history) === undefined ? { problem: 'No epoch had a finite validation loss.' } : { history }
     } catch (error) {
       if (error instanceof WeftgradError && error.code === 'not-finite') return { problem: error.message }
       throw error

@@ -3,7 +3,6 @@
  * at once, and the executor says how many may be under way.
  */
 import type { VariantTable } from '../graph/plan/choice.ts'
-import type { Run, RunGround } from '../runs/job.node.ts'
 import type { Task } from '../tasks/task.ts'
 import type { UnitEvents, UnitKind, UnitOrder } from './unit.ts'
 
@@ -16,15 +15,17 @@ export interface Executor<Settings, Answer> {
    * unit throws here.
    */
   run(order: UnitOrder<Settings>, signal: AbortSignal | undefined, events?: UnitEvents): Promise<Answer>
-  /** Makes sure that the files of a unit that has run are in its folder. */
-  fetch(order: UnitOrder<Settings>): Promise<void>
+  /** The files of a unit that has run, by name, unless they are in its folder. */
+  files(order: UnitOrder<Settings>): Promise<ReadonlyMap<string, Uint8Array>>
 }
 
 /** What an executor needs to know of the job. */
 export interface JobGround {
   readonly task: Task
-  readonly run: Pick<Run<unknown>, 'note' | 'signal'>
-  readonly ground: RunGround
+  /** Identifies the data, as `fingerprintOf` does. */
+  readonly data: string
+  /** The driver of the job's adapter, on which its kernels were chosen. */
+  readonly driver: string
   readonly kernels: VariantTable
 }
 

@@ -14,7 +14,6 @@ export function inProcess<Settings, Ground extends Disposable, Answer>(
     lanes: trainingsAtATime,
     run: ({ settings, folder, after }, signal, events = {}) =>
       kind.run(ground, settings, { folder, before: after?.folder, kernels, signal, events }),
-    // They are where the units left them.
-    fetch: async () => {},
+    files: async () => new Map(),
   }
 }

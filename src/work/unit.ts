@@ -17,6 +17,8 @@ import type { Task } from '../tasks/task.ts'
 export interface Host {
   readonly device: Device
   readonly data: LoadedData
+  /** Reports a download, something skipped or something unusual. */
+  readonly note: (line: string) => void
 }
 
 /** Where and how one unit runs. */
