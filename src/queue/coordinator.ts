@@ -6,6 +6,7 @@
  * Promises: each order is answered once. Several coordinators may order the same units; each unit is queued once and all
  * get its answer. Nothing depends on the clocks of other machines.
  */
+import { setMaxListeners } from 'node:events'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { QueueEvents } from 'bullmq'
@@ -132,12 +133,15 @@ export class Coordinator implements Remote {
     const key = keyOf(message.unit)
     const known = await this.#results.result(key)
     if (known !== undefined) return known
+    // All units of a job listen to one signal.
+    if (signal !== undefined) setMaxListeners(0, signal)
+    let stop = (): void => undefined
     return await new Promise<UnitResult>((resolve, reject) => {
       const pending: Pending = { message, priority, events, resolve, reject }
       const others = this.#pending.get(key)
       if (others === undefined) this.#pending.set(key, new Set([pending]))
       else others.add(pending)
-      const stop = (): void => {
+      stop = () => {
         this.#settle(key, (one) => one.reject(new WeftgradError('aborted', 'The unit was stopped.')))
         void this.#withdraw(key)
       }
@@ -149,6 +153,7 @@ export class Coordinator implements Remote {
       this.#timer ??= setInterval(() => void this.#lookAtAll(), times.reconcile)
       this.#enqueue(key, pending).catch(reject)
     }).finally(() => {
+      signal?.removeEventListener('abort', stop)
       if (this.#pending.size === 0) {
         clearInterval(this.#timer)
         this.#timer = undefined

@@ -37,7 +37,8 @@ export class FolderStore implements Store {
   }
 
   async get(name: string): Promise<Uint8Array | undefined> {
-    return await orMissing(readFile(join(this.#folder, name)))
+    const bytes = await orMissing(readFile(join(this.#folder, name)))
+    return bytes && new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
   async list(folder: string): Promise<readonly StoredObject[]> {

@@ -18,6 +18,20 @@ export interface WorkerPlaces {
   readonly images?: string | undefined
 }
 
+/** What a record says of an adapter. */
+export interface AdapterFacts {
+  readonly driver: string
+  readonly name: string
+  readonly hardware: boolean
+}
+
+/** Where a worker's units run: `Grounds`, or what a test or a simulation has in its place. */
+export interface GroundSource {
+  adapter(): Promise<AdapterFacts>
+  with<T>(unit: Unit, kind: UnitKind, work: (ground: Disposable, settings: unknown) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}
+
 /** This machine cannot run the unit; another one may. */
 export class Refusal extends Error {}
 
@@ -35,7 +49,7 @@ interface Data {
   readonly fingerprint: string
 }
 
-export class Grounds {
+export class Grounds implements GroundSource {
   readonly #places: WorkerPlaces
   readonly #note: (line: string) => void
   readonly #kept = new Map<string, Kept>()
@@ -47,7 +61,12 @@ export class Grounds {
     this.#note = note
   }
 
-  device(): Promise<Device> {
+  async adapter(): Promise<AdapterFacts> {
+    const { facts, info } = await this.#opened()
+    return { driver: facts.driver, name: info.device, hardware: facts.hardware }
+  }
+
+  #opened(): Promise<Device> {
     this.#device ??= openForCommand(this.#note).catch((error: unknown) => {
       this.#device = undefined
       throw error
@@ -60,12 +79,8 @@ export class Grounds {
    * @throws Refusal if this machine lacks the data or the adapter; WeftgradError 'format' for settings that are none; and
    * what `work` throws.
    */
-  async with<T>(
-    unit: Unit,
-    kind: UnitKind,
-    work: (ground: Disposable, settings: unknown, device: Device) => Promise<T>,
-  ): Promise<T> {
-    const device = await refusing(this.device())
+  async with<T>(unit: Unit, kind: UnitKind, work: (ground: Disposable, settings: unknown) => Promise<T>): Promise<T> {
+    const device = await refusing(this.#opened())
     const { task, loaded, fingerprint } = await refusing(this.#dataOf(unit))
     if (fingerprint !== unit.data)
       throw new Refusal(`the data in ${loaded.folder} are not the job's: their checksum is another`)
@@ -80,7 +95,7 @@ export class Grounds {
     this.#kept.set(key, kept)
     kept.users++
     try {
-      return await work(await kept.ground, settings, device)
+      return await work(await kept.ground, settings)
     } catch (error) {
       if (error instanceof WeftgradError && error.code === 'device-lost') await this.#dispose(true)
       // What could not be opened is opened again next time.

@@ -6,13 +6,15 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { WeftgradError } from '../errors.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
-import { findServer } from './server-package.ts'
+import { findServer, type ServerProgram } from './server-package.ts'
 
 export interface ServeOptions {
   /** The port on 127.0.0.1. */
   readonly port: number
   /** Whether jobs survive a restart of the server. True by default. */
   readonly persistent?: boolean | undefined
+  /** The server's program; `findServer` finds one by default. */
+  readonly program?: ServerProgram | undefined
   /** The folder of its files; one in weftgrad's cache by default. */
   readonly folder?: string | undefined
   readonly log?: ((line: string) => void) | undefined
@@ -29,8 +31,9 @@ export interface QueueServer {
 }
 
 /** Starts a server and waits until it answers. Throws WeftgradError 'fetch' as `findServer`, 'queue' if it ends at once. */
-export async function startServer({ port, persistent = true, folder, log }: ServeOptions): Promise<QueueServer> {
-  const { path, libraries } = await findServer(log ?? (() => undefined))
+export async function startServer(options: ServeOptions): Promise<QueueServer> {
+  const { port, persistent = true, folder, log = () => undefined } = options
+  const { path, libraries } = options.program ?? (await findServer(log))
   const dir = folder ?? join(cacheFolder(), 'queue-server', `data-${port}`)
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const settings = {

@@ -28,7 +28,7 @@ import {
   type UnitQueue,
 } from './bullmq.ts'
 import { bring, storeFiles } from './coordinator.ts'
-import { Grounds, Refusal, type WorkerPlaces } from './grounds.ts'
+import { type AdapterFacts, type GroundSource, Grounds, Refusal, type WorkerPlaces } from './grounds.ts'
 import { keyOf, type Message, messageIn } from './message.ts'
 import type { Results } from './store.ts'
 import { announce, leave, type WorkerState } from './workers.ts'
@@ -40,6 +40,8 @@ export interface WorkerOptions extends WorkerPlaces {
   readonly kinds: readonly UnitKind[]
   /** Units at a time. 1 by default. */
   readonly concurrency?: number | undefined
+  /** Adapter and data; this machine's by default. */
+  readonly grounds?: GroundSource | undefined
   readonly onNote?: ((line: string) => void) | undefined
   /** A unit has begun, ended, failed or been handed back. */
   readonly onUnit?: ((event: string, unit: string, detail: string) => void) | undefined
@@ -47,6 +49,9 @@ export interface WorkerOptions extends WorkerPlaces {
 
 /** Pause after a refusal or a failure, in ms: other workers may do better. */
 const restMs = 1_000
+
+/** Units have the priorities 1 and 2; higher numbers come later. */
+const refusedPriority = 3
 
 /** Least time between two messages about a unit's progress, in ms. */
 const progressMs = 500
@@ -56,7 +61,7 @@ type UnitJob = Job<Message, Receipt, string>
 export class UnitWorker {
   readonly id = `${hostname()}-${process.pid}-${randomBytes(2).toString('hex')}`
   readonly #options: WorkerOptions
-  readonly #grounds: Grounds
+  readonly #grounds: GroundSource
   readonly #queue: UnitQueue
   readonly #store: string
   readonly #worker: QueueWorker<Message, Receipt, string>
@@ -65,7 +70,7 @@ export class UnitWorker {
   readonly #units = new Map<string, { kind: string; share: number }>()
   readonly #heartbeat: NodeJS.Timeout
   readonly #startedAt = performance.now()
-  #adapter = { driver: 'not opened yet', name: '', hardware: false }
+  #adapter: AdapterFacts = { driver: 'not opened yet', name: '', hardware: false }
   #done = 0
   #failed = 0
   #busySeconds = 0
@@ -77,7 +82,7 @@ export class UnitWorker {
     this.#library = library
     this.#queue = queue
     this.#store = store
-    this.#grounds = new Grounds(options, (line) => this.#note(line))
+    this.#grounds = options.grounds ?? new Grounds(options, (line) => this.#note(line))
     this.#worker = new library.Worker<Message, Receipt, string>(queueName, (job, token) => this.#process(job, token), {
       connection: connectionTo(queueAddress(options.queue)),
       concurrency: options.concurrency ?? 1,
@@ -98,9 +103,8 @@ export class UnitWorker {
   }
 
   /** Opens the adapter before the first unit needs it. Throws as `open`. */
-  async warmUp(): Promise<{ readonly driver: string; readonly name: string; readonly hardware: boolean }> {
-    const { facts, info } = await this.#grounds.device()
-    this.#adapter = { driver: facts.driver, name: info.device, hardware: facts.hardware }
+  async warmUp(): Promise<AdapterFacts> {
+    this.#adapter = await this.#grounds.adapter()
     await this.#beat()
     return this.#adapter
   }
@@ -143,6 +147,8 @@ export class UnitWorker {
         this.#tell('handed back', name, reason)
         if (!isStop) await this.#rest()
         await job.moveToWait(token)
+        // Behind all others, which it would keep from this worker. Another worker may have taken it already.
+        if (!isStop) await job.changePriority({ priority: refusedPriority }).catch(() => undefined)
         throw new this.#library.WaitingError()
       }
       this.#failed++
@@ -172,10 +178,9 @@ export class UnitWorker {
     const { unit } = message
     const kind = kinds.find(({ name }) => name === unit.kind)
     if (kind === undefined) throw new Refusal(`this worker runs no ${unit.kind}`)
-    await this.#grounds.with(unit, kind, async (ground, settings, device) => {
-      const { driver, hardware } = device.facts
-      this.#adapter = { driver, name: device.info.device, hardware }
-      const isSamePlan = driver === unit.kernels.driver
+    await this.#grounds.with(unit, kind, async (ground, settings) => {
+      this.#adapter = await this.#grounds.adapter()
+      const isSamePlan = this.#adapter.driver === unit.kernels.driver
       await inFolder(key, async (folder) => {
         await bring(results, only(message.before, kind), join(folder, 'before'))
         await bring(results, only(message.reached, kind), join(folder, 'own'))
