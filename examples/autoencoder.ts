@@ -3,7 +3,6 @@
  * originals above reconstructions. Run it: `node --import ./scripts/tsx.mjs examples/autoencoder.ts`
  */
 import { writeFile } from 'node:fs/promises'
-import { encode } from 'fast-png'
 import { data, loadFashionMnist, nn, open } from 'weftgrad/node'
 
 const epochs = Number(process.env.EPOCHS ?? 3)
@@ -47,4 +46,4 @@ for (const [half, pixels] of [originals, restored].entries())
     const [image, row, column] = [Math.floor(i / 784), Math.floor(i / 28) % 28, i % 28]
     picture[((half * 28 + row) * count + image) * 28 + column] = Math.round(255 * pixel)
   })
-await writeFile(file, encode({ width: 28 * count, height: 56, channels: 1, data: picture }))
+await writeFile(file, data.encodePng({ width: 28 * count, height: 56, channels: 1, data: picture }))

@@ -33,11 +33,9 @@ const optimizer = [
 ]
 const crossentropy = nn.sparseCategoricalCrossentropy()
 
-const firstStep = tensor([0, 0, 0, 0], [4], 'u32') // each run gets the rows of one step
-
 /** The loss of a batch, from the numbers of its images: these are on the device already. */
 function loss({ rows }: { readonly rows: Tensor }, training: nn.ModelCall): Tensor {
-  const { x, target } = train.batch({ batch, tensor: rows }, firstStep, model.inputShape)
+  const { x, target } = data.examples(train, rows)
   return mean(crossentropy.rows(model.call(x, training), target))
 }
 const step = nn.trainStep(model, loss, optimizer, { steps })

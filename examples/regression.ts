@@ -13,16 +13,11 @@ const { rest, held } = data.randomSplit(patients.count, 0.2, 1)
 const [train, test] = [patients.subset(rest), patients.subset(held)]
 
 const model = nn.sequential('diabetes', patients.shape, [
-  nn.normalization(),
+  await nn.normalization().adapt(train), // to the training patients only
   nn.dense(32, { activation: 'relu' }),
   nn.dense(16, { activation: 'relu' }),
   nn.dense(1),
 ])
-const { mean, variance } = await train.statistics() // of the training patients only
-const weights = await model.weightNumbers()
-weights.get('normalization/mean')?.data.set(mean)
-weights.get('normalization/variance')?.data.set(variance)
-model.setWeights(weights)
 
 /** How far off a prediction is: one number for each row. The output is [rows, 1], the target [rows]. */
 const absoluteError = (output: Tensor, target: Tensor) => abs(sub(reshape(output, target.shape), target))

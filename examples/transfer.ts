@@ -2,7 +2,7 @@
  * Classifies pictures of its own by transfer: VGG16's features, computed once, and a small network trained on them.
  * Run it: `node --import ./scripts/tsx.mjs examples/transfer.ts FOLDER [WEIGHTS]`
  */
-import { data, mul, nn, open, tensor, weights } from 'weftgrad/node'
+import { data, mul, nn, open, weights } from 'weftgrad/node'
 
 const [, , folder, given] = process.argv
 if (folder === undefined) throw new Error('usage: transfer.ts FOLDER [WEIGHTS]')
@@ -16,8 +16,7 @@ await weights.loadWeights(base, device, await weights.open(path))
 
 /** The features of a set's pictures, with their classes. */
 async function features(set: data.ImageDataset) {
-  const rows = { batch: set.count, tensor: tensor(set.indices) }
-  const pictures = mul(set.batch(rows, tensor([0, 0, 0, 0], [4], 'u32'), base.inputShape).x, 255)
+  const pictures = mul(data.examples(set).x, 255)
   const x = await nn.predict(base, nn.preprocessInput(pictures, 'caffe'))
   return data.arrays({ x, shape: base.outputShape, y: set.labelsOf(), classes: set.classes })
 }

@@ -29,16 +29,21 @@ function tableRow(row: BenchRow): string {
 
 function section(report: BenchReport): string {
   const { adapter, date, commit = 'unknown', quick, peak, rows } = report
+  const isOfNetworks = rows.every((row) => row.case.includes(' features '))
+  const ceiling = `${peak.gflops.toFixed(0)} GFLOP/s and ${peak.gbps.toFixed(1)} GB/s`
   return [
-    `### ${adapter}, ${date.slice(0, 10)}`,
+    `## ${isOfNetworks ? 'Features of pretrained networks' : 'Kernels and training steps'}`,
     '',
-    `Commit ${commit}${quick ? ', few samples' : ''}; ceiling ${peak.gflops.toFixed(0)} GFLOP/s and ${peak.gbps.toFixed(1)} GB/s in the same run. "Of ceiling" compares with the ceiling's kernel, sampled in turn with the case; it exceeds 100 % if caches hold the data.`,
+    `${date.slice(0, 10)}, commit ${commit}${quick ? ', few samples' : ''}, on ${adapter}. Ceiling in the same run: ${ceiling}.`,
     '',
     '| case | variant | ms | rate | of ceiling | TensorFlow.js ms | ratio | images/s |',
     '|---|---|---:|---:|---:|---:|---:|---:|',
     ...rows.map(tableRow),
-    ...rows.flatMap((row) => (row.notes ?? []).map((note) => `\n${row.case}, ${row.variant}: ${note}.`)),
-  ].join('\n')
+    '',
+    ...rows.flatMap((row) => (row.notes ?? []).map((note) => `- ${row.case}, ${row.variant}: ${note}.`)),
+  ]
+    .join('\n')
+    .trimEnd()
 }
 
 const reports = readdirSync(results)

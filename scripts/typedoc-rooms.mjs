@@ -44,7 +44,7 @@ const exceptions = { Shape: 'Tensors', DType: 'Tensors', Evaluation: 'Evaluation
 /** @param {import('typedoc').Application} app */
 export function load(app) {
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
-    for (const reflection of project.getReflectionsByKind(ReflectionKind.SomeExport | ReflectionKind.Namespace)) {
+    for (const reflection of project.getReflectionsByKind(ReflectionKind.SomeExport | ReflectionKind.SomeModule)) {
       const isListed = reflection.parent?.kindOf(ReflectionKind.SomeModule | ReflectionKind.Project)
       if (isListed) categorize(project, reflection)
     }
@@ -60,6 +60,7 @@ function categorize(project, reflection) {
 }
 
 function categoryOf(project, reflection) {
+  if (reflection.kindOf(ReflectionKind.Module)) return 'API reference'
   if (reflection.kindOf(ReflectionKind.Namespace)) return 'Namespaces'
   const file = project.getSymbolIdFromReflection(reflection)?.fileName ?? ''
   const path = file.replaceAll('\\', '/')

@@ -68,6 +68,14 @@ export function rate(value: number | null | undefined): string {
   return written(value, (number) => (number < 99.5 ? number.toFixed(1) : count(number)))
 }
 
+/** `1,204 images/s`, for progress; nothing while it is unknown. */
+export const speed = (imagesPerSecond: number): readonly string[] =>
+  Number.isFinite(imagesPerSecond) ? [`${rate(imagesPerSecond)} images/s`] : []
+
+/** `0:12 left`, for progress; nothing while it is unknown. */
+export const timeLeft = (seconds: number): readonly string[] =>
+  Number.isFinite(seconds) ? [`${clock(seconds)} left`] : []
+
 /** 0.001 as 1e-3, 256 as 256. */
 export function setting(value: unknown): string {
   if (typeof value !== 'number') return String(value)

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { interruptible } from '../src/cli/interrupt.ts'
-import { colorsFor, openTerminal } from '../src/cli/terminal.ts'
+import { colorsFor } from '../src/cli/shown.ts'
+import { openTerminal } from '../src/cli/terminal.ts'
 import { fact } from '../src/cli/training-text.ts'
 import { trialTable } from '../src/cli/trial-table.ts'
 import { resize } from '../src/data/resize.ts'
@@ -385,7 +386,7 @@ describe('text', () => {
     const hyperparameters = { units: 123_456_789, rate: 0.000_123_456 }
     const trials = [{ id: 1, bracket: 0, seed: 1, hyperparameters }]
     const bracket = { bracket: 0, rounds: [{ size: 1, epochs: 1 }], trials }
-    const rows = trialTable(bracket, new Outcomes(), colorsFor({ isTTY: false }, {}))
+    const rows = trialTable(bracket, new Outcomes(), { colors: colorsFor({ isTTY: false }, {}), columns: 120 })
     expect(rows.at(-1)?.trim().split(/ {2,}/)).toEqual(['1', '123456789', '0.000123456', '0', 'waiting'])
   })
 

@@ -51,6 +51,17 @@ test('a GPU can convolve and pool in separate kernels, whose partial sums are st
   expect(labels).toHaveLength(27)
 })
 
+test("a GPU can also mask relu's gradient and add up the gradient of a bias in kernels of their own", async () => {
+  const apart = { matmul: 'separate' }
+  const labels = await stepLabels({ subgroupSize: 32 }, apart)
+  const fused = await stepLabels({ subgroupSize: 32 })
+  expect(labels.length).toBeGreaterThan(fused.length)
+  expect(labels.filter((label) => label.startsWith('elementwise')).length).toBeGreaterThan(0)
+  expect(await stepLabels({ software: true, subgroupSize: 8 }, apart)).toEqual(
+    await stepLabels({ software: true, subgroupSize: 8 }),
+  )
+})
+
 test('a CPU always fuses them', async () => {
   const options = { software: true, subgroupSize: 8 }
   expect(await stepLabels(options, separate)).toEqual(await stepLabels(options))

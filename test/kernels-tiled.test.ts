@@ -99,9 +99,10 @@ describe('matmul in blocks', () => {
     ],
     ['batches of the left operand', { ...product, batch: 3, m: 5, n: 7, k: 9, batchedA: true }, ['tiled32']],
     ['batches of the right operand', { ...product, batch: 2, m: 34, n: 7, k: 9, batchedB: true }, ['tiled32']],
-    ['a mask', { ...product, mask: true, n: 36 }, ['tiled32']],
-    ['column sums and a mask', { ...product, n: 35, mask: true, columnSums: true }, ['tiled128']],
-    ['column sums, in vectors', { ...product, transposeA: true, m: 36, columnSums: true }, ['tiled64']],
+    ['a mask', { ...product, mask: true, n: 36 }, ['tiled32', 'separate']],
+    ['column sums and a mask', { ...product, n: 35, mask: true, columnSums: true }, ['tiled128', 'separate']],
+    ['a mask, and a sum that is split over workgroups', { ...product, m: 36, n: 20, k: 650, mask: true }, ['separate']],
+    ['column sums, in vectors', { ...product, transposeA: true, m: 36, columnSums: true }, ['tiled64', 'separate']],
   ] as [string, MatmulKey, string[]][])('%s', async (_, key, variants) => {
     await agreeWithPlain(matmulJob(key), variants)
   })

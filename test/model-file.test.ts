@@ -1,7 +1,8 @@
 /** A model's file: every layer is described and built again, and nothing else is read as a model. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { readSafetensors, writeSafetensors } from '../src/format/safetensors.ts'
 import { gelu, mul, type Tensor, tensor } from '../src/index.ts'
@@ -158,7 +159,13 @@ describe("a model's file", () => {
       using copy = back
       expect(classNames).toEqual(['a', 'b'])
       expect(await copy.weightNumbers()).toEqual(await model.weightNumbers())
+      const bytes = new Uint8Array(await readFile(path))
+      for (const source of [pathToFileURL(path), bytes, new Blob([bytes])]) {
+        using other = (await loadModel(source)).model
+        expect(await other.weightNumbers()).toEqual(await model.weightNumbers())
+      }
       await expect(loadModel(join(folder, 'none'))).rejects.toMatchObject({ code: 'file' })
+      await expect(loadModel(new URL('http://127.0.0.1:1/none'))).rejects.toMatchObject({ code: 'fetch' })
       await expect(saveModel(model, join(path, 'm'))).rejects.toMatchObject({ code: 'file' })
     } finally {
       await rm(folder, { recursive: true })

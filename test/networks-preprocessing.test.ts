@@ -27,8 +27,24 @@ describe('preprocessing', () => {
     )
   })
 
+  it("'torch' scales by ImageNet's means and deviations, '0..1' by 255, 'none' not at all", async () => {
+    const numbers = async (mode: 'torch' | '0..1' | 'none') => [
+      ...(await preprocessInput(rgb, mode).data({ device: device() })),
+    ]
+    const [mean, deviation] = [
+      [0.485, 0.456, 0.406],
+      [0.229, 0.224, 0.225],
+    ]
+    const pixels = [255, 0, 127.5, 10, 20, 30]
+    expect(await numbers('torch')).toEqual(
+      pixels.map((pixel, i) => near((pixel / 255 - (mean?.[i % 3] ?? 0)) / (deviation?.[i % 3] ?? 0))),
+    )
+    expect(await numbers('0..1')).toEqual(pixels.map((pixel) => near(pixel / 255)))
+    expect(await numbers('none')).toEqual(pixels)
+  })
+
   it('repeats grey images to three channels, all in one kernel', async () => {
-    for (const mode of ['caffe', 'tf'] as const) {
+    for (const mode of ['caffe', 'tf', 'torch', '0..1'] as const) {
       const y = preprocessInput(grey, mode)
       expect(y.shape).toEqual([1, 1, 2, 3])
       expect(planOf([y], { device: device() }).dispatches).toHaveLength(1)
@@ -38,7 +54,7 @@ describe('preprocessing', () => {
   })
 
   it('can be differentiated', async () => {
-    for (const mode of ['caffe', 'tf'] as const) {
+    for (const mode of ['caffe', 'tf', 'torch'] as const) {
       const weights = tensor([1, -2, 3])
       const f = (x: Tensor): Tensor => sum(mul(preprocessInput(x, mode), weights))
       expect((await gradCheck(f, [rgb], { epsilon: 1, device: device() })).error, mode).toBeLessThan(1e-3)
@@ -50,7 +66,7 @@ describe('preprocessing', () => {
     expect(() => preprocessInput(tensor([1, 2], [1, 1, 1, 2]), 'tf')).toThrow(
       expect.objectContaining({ code: 'shape' }),
     )
-    expect(() => preprocessInput(rgb, 'torch' as 'tf')).toThrow(expect.objectContaining({ code: 'argument' }))
+    expect(() => preprocessInput(rgb, 'pytorch' as 'torch')).toThrow(expect.objectContaining({ code: 'argument' }))
   })
 })
 

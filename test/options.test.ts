@@ -143,6 +143,11 @@ const table: Readonly<Record<string, Row>> = {
     base: { images: bytes.subarray(0, 4), labels: [0], height: 2, width: 2, channels: 1, classes: 1 },
     wrong: ['images', new Float32Array(4)],
   },
+  'data.encodePng 0': {
+    call: (o) => data.encodePng(o),
+    base: { width: 2, height: 2, channels: 1, data: bytes.subarray(0, 4) },
+    wrong: ['data', new Float32Array(4)],
+  },
   'data.parseFashionMnist 1': {
     call: (o) => data.parseFashionMnist(Object.fromEntries(fashionMnistParts.map((part) => [part, bytes])) as Given, o),
     wrong: ['anyCount', 'yes'],
@@ -266,6 +271,11 @@ const table: Readonly<Record<string, Row>> = {
   'weights.loadModel 1': {
     call: (o) => weights.loadModel({ read: async () => new Float32Array() } as never, o),
     wrong: ['inputShape', 3],
+  },
+  'weights.loadWeights 3': {
+    call: (o, { model, device }) =>
+      weights.loadWeights(model, device, { read: async () => new Float32Array() } as never, o),
+    wrong: ['ignoreDescription', 'yes'],
   },
   'nn.dropout 1': layer((o) => nn.dropout(0.5, o as object), 'noiseShape', 3),
   'nn.sgd 0': { call: (o) => nn.sgd(o), wrong: ['nesterov', 1] },

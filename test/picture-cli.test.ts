@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readCheckpoint } from '../src/nn/callbacks.node.ts'
 import { builtCommand } from './support/built-package.ts'
 import { type Outcome, runCommand } from './support/command.ts'
 import { flower, writeFlowers } from './support/flower-folder.ts'
@@ -29,7 +30,31 @@ beforeAll(async () => {
   flowers = await writeFlowers(join(place, 'flowers'), 10, { kinds: { daisy: 0, pink: 1, rose: 1 } })
   run = join(place, 'run')
   await builtCommand()
-  trained = await weftgrad('train', '--images', flowers, '--size', '8', '--epochs', '4', '--out', run, '--json')
+  const changes = [
+    '--vertical-flips',
+    '--flips',
+    '--rotation',
+    '20',
+    '--zoom',
+    '0.1',
+    '--contrast',
+    '0.2',
+    '--cutout',
+    '2',
+  ]
+  trained = await weftgrad(
+    'train',
+    '--images',
+    flowers,
+    '--size',
+    '8',
+    '--epochs',
+    '4',
+    ...changes,
+    '--out',
+    run,
+    '--json',
+  )
 }, 600_000)
 afterAll(async () => {
   for (const folder of [place, ...folders]) await rm(folder, { recursive: true, force: true })
@@ -49,6 +74,11 @@ describe('training on a folder of pictures', () => {
       ...{ task: 'pictures', pictures: { size: 8, channels: 3, classNames: ['daisy', 'pink', 'rose'] } },
       data: { folder: flowers, fingerprint: expect.stringMatching(/^sha256:/), train: 24, test: 6 },
     })
+    // What changed the images is in the run, and in the checkpoint of its training.
+    const augmentation = { verticalFlips: true, rotation: 20, zoom: 0.1, contrast: 0.2, brightness: 0, cutout: 2 }
+    expect(config.recipe).toMatchObject({ ...augmentation, flips: true, shift: 0 })
+    const { settings } = readCheckpoint(join(run, 'checkpoint.safetensors'))
+    expect(settings.augmentation).toMatch(/^augment .*"flipHorizontal":0.5,"flipVertical":0.5,.*"rotation":20/)
     const [head, ...rows] = (await readFile(join(run, 'predictions.csv'), 'utf8')).trimEnd().split('\n')
     expect([head, rows.length]).toEqual(['index,label,predicted,picture', 6])
     expect(rows[0]).toMatch(/^0,0,[0-2],"daisy\/\d\.png"$/)
@@ -62,7 +92,16 @@ describe('training on a folder of pictures', () => {
 
   it('is told in the help, with the options of pictures', async () => {
     const { stdout } = await weftgrad('train', '--images', flowers, '--help')
-    for (const words of ['pictures in flowers', '--size <n>', '--channels <n>']) expect(stdout).toContain(words)
+    const changes = [
+      '--flips',
+      '--vertical-flips',
+      '--rotation <x>',
+      '--zoom <x>',
+      '--contrast <x>',
+      '--brightness <x>',
+    ]
+    for (const words of ['pictures in flowers', '--size <n>', '--channels <n>', ...changes, '--cutout <n>'])
+      expect(stdout).toContain(words)
     expect(stdout).not.toContain('--data-dir')
   })
 
@@ -72,6 +111,8 @@ describe('training on a folder of pictures', () => {
       [['--images', flowers, '--channels', '2'], '--channels must be 1 or 3'],
       [['--images', ''], '--images must name a folder'],
       [['--images', flowers, '--epochs', 'many'], '--epochs must be'],
+      [['--images', flowers, '--rotation', '181'], '--rotation must be a number of degrees from 0 to 180'],
+      [['--images', flowers, '--cutout', '0.5'], '--cutout must be a whole number of pixels'],
     ] as const) {
       const { code, stdout, stderr } = await weftgrad('train', ...args)
       expect({ args, code, stdout }).toEqual({ args, code: 2, stdout: '' })

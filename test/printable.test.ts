@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { resultsText } from '../src/cli/results.ts'
-import { colorsFor, shownLines } from '../src/cli/terminal.ts'
+import { colorsFor, shownLines } from '../src/cli/shown.ts'
 import { WeftgradError } from '../src/errors.ts'
 import { type SafeTensor, writeSafetensors } from '../src/format/safetensors.ts'
 import { escaped, printable } from '../src/printable.ts'
@@ -60,19 +60,23 @@ test('results show class names escaped and shortened', () => {
   const macro = { precision: 1, recall: 1, f1: 1, support: 1 }
   const text = resultsText(
     { test: { loss: 1, accuracy: 1 }, perClass: [one], macro, confusion: [[1]] },
-    colorsFor({}, {}),
+    { colors: colorsFor({}, {}), columns: Number.POSITIVE_INFINITY },
   )
   expect(isPlain(text)).toBe(true)
   expect(text.length).toBeLessThan(5000)
 })
 
-test('results of 400 classes have a table, too', () => {
+test('results of 400 classes have a table, and no confusion matrix that nobody could read', () => {
   const classes = 400
   const one = { precision: 1, recall: 1, f1: 1, support: 1 }
   const perClass = Array.from({ length: classes }, (_, k) => ({ class: `class ${k}`, ...one }))
   const confusion = perClass.map((_, i) => perClass.map((_, j) => (i === j ? 12_345 : 0)))
-  const text = resultsText({ test: { loss: 1, accuracy: 1 }, perClass, macro: one, confusion }, colorsFor({}, {}))
-  expect(text.match(/ 12345/g)).toHaveLength(classes)
+  const text = resultsText(
+    { test: { loss: 1, accuracy: 1 }, perClass, macro: one, confusion },
+    { colors: colorsFor({}, {}), columns: 80 },
+  )
+  expect(text.match(/^ {2}class \d+ /gm)).toHaveLength(classes)
+  expect(text).toMatch(/Confusion is in report.json/)
 })
 
 describe('the command', () => {

@@ -226,7 +226,13 @@ describe('what a queue says', () => {
     ])
       expect(() => trialKind.read({ ...trial, ...wrong }, task)).toThrow()
     expect(() => foldKind.read({ kind: 'honest', fold: 1, settings: {} }, task)).toThrow(/folds/)
-    const shard = { model: 'vgg16', weights: 'hashed', size: 32, taps: [{ layer: 'block1_pool', pooling: 'avg' }] }
+    const shard = {
+      model: 'vgg16',
+      weights: 'hashed',
+      size: 32,
+      preprocessing: 'caffe',
+      taps: [{ layer: 'block1_pool', pooling: 'avg' }],
+    }
     const range = { counts: { train: 10, test: 5 }, part: 'train', first: 2, count: 8 }
     expect(featuresKind.read({ ...shard, ...range }, task)).toEqual({ ...shard, ...range })
     for (const wrong of [{ count: 9 }, { part: 'all' }, { model: 'x' }, { taps: [] }, { size: 1e6 }])

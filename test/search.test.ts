@@ -4,7 +4,7 @@
 
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { colorsFor } from '../src/cli/terminal.ts'
+import { colorsFor } from '../src/cli/shown.ts'
 import { trialTable } from '../src/cli/trial-table.ts'
 import type { EpochLogs } from '../src/nn/contract.ts'
 import { Random } from '../src/random.ts'
@@ -219,15 +219,17 @@ describe('lanes', () => {
 })
 
 describe('the clock of a job', () => {
-  it('counts training of earlier processes as done, but not for the rate', () => {
+  it('counts neither the training of earlier processes nor the first work, which compiles, for the rate', () => {
     let ms = 0
     const clock = new EpochClock(20, () => ms)
     clock.reach(1, 4)
+    ms = 60_000
     clock.report(2, { epoch: 3, epochs: 4, step: 5, steps: 10, imagesPerSecond: 1, etaSeconds: 1 })
-    ms = 1000
+    expect(clock.progress).toEqual({ done: 6.5, total: 20, etaSeconds: Number.NaN })
+    ms = 61_000
     clock.report(2, { epoch: 3, epochs: 4, step: 10, steps: 10, imagesPerSecond: 1, etaSeconds: 1 })
-    // Done: 4 and 3 epochs. Trained since: the third epoch of training 2, in one second.
-    expect(clock.progress).toEqual({ done: 7, total: 20, etaSeconds: 13 })
+    // Done: 4 and 3 epochs. Half an epoch took a second.
+    expect(clock.progress).toEqual({ done: 7, total: 20, etaSeconds: 26 })
     expect(new EpochClock(5).progress).toEqual({ done: 0, total: 5, etaSeconds: Number.NaN })
   })
 })
@@ -250,12 +252,17 @@ describe('the table of trials', () => {
     )
     const progress = { epoch: 2, epochs: 3, step: 5, steps: 10, imagesPerSecond: 1, etaSeconds: 1 }
     const point: Point = bracket.trials[8]?.hyperparameters ?? {}
-    const lines = trialTable(bracket, new Outcomes(done), colorsFor({}), new Map([[9, { progress }]]))
+    const lines = trialTable(
+      bracket,
+      new Outcomes(done),
+      { colors: colorsFor({}), columns: 120 },
+      new Map([[9, { progress }]]),
+    )
     expect(lines[0]).toContain('Bracket 2: 9 trials to 1 epoch, 3 to 3, 1 to 9')
-    expect(lines[2]).toMatch(/^ +1 .* 10\.00\u00a0% .*stopped early, after round 1$/)
+    expect(lines[2]).toMatch(/^ +1 .* 10\.00\u00a0% .*stopped after round 1$/)
     expect(lines[6]).toMatch(/^ +5 .*failed$/)
     expect(lines[8]).toMatch(/70\.00\u00a0% .*continues to round 2$/)
-    expect(lines[10]).toContain(`${point.rate}       1    90.00\u00a0%    1.0000  training: epoch 2 of 3, 50 %`)
+    expect(lines[10]).toContain(`${point.rate}       1    90.00\u00a0%    1.0000  epoch 2 of 3, 50 %`)
     expect(standings(bracket, new Outcomes(done.slice(0, 3))).map(({ state }) => state)).toEqual([
       ...Array(3).fill('trained'),
       ...Array(6).fill('waiting'),

@@ -68,7 +68,7 @@ describe('features and a head on them, with the command', () => {
       'normalization (Normalization)',
       'say nothing about the network',
       'Confusion',
-      '* best by validation accuracy',
+      '* best validation accuracy so far',
     ])
       expect(trained.stderr).toContain(words)
 

@@ -287,7 +287,7 @@ describe('a network cut in two', () => {
 
   /** The logits of some images, from a head on features, and from the cut network that ends in the same head. */
   async function compare(name: 'vgg16' | 'xception', names: readonly string[], from: string) {
-    const base = pretrained[name].build({ size: task.transfer[name].size })
+    const base = pretrained[name].build({ size: Number(task.transfer[name].size) })
     const taps = names.map((layer): FeatureTap => ({ layer, pooling: 'avg2' }))
     const tuning = fineTuning(base, taps, from)
     const read = hashedReader(hashedGains[name])
@@ -385,7 +385,7 @@ it('every network accepts its own defaults', () => {
     typeof task.transfer.vgg16,
   ][]) {
     expect(transferSettings(task).resolve({}, defaults)).toEqual(defaults)
-    const base = pretrained[name].build({ size: defaults.size })
+    const base = pretrained[name].build({ size: Number(defaults.size) })
     for (const layer of defaults.layers) expect(base.positionOf(layer)).toBeGreaterThan(0)
   }
 })

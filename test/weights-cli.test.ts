@@ -1,13 +1,17 @@
 /** `weftgrad weights` and `weftgrad convert` as users see them: child processes. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readSafetensors } from '../src/format/safetensors.ts'
+import { elementCount } from '../src/kernels/kernel.ts'
+import { pretrained } from '../src/nn/models/pretrained.ts'
+import { publishedNetworks } from '../src/weights/published.ts'
 import { zoo, zooNames } from '../src/weights/zoo.ts'
 import { builtCommand } from './support/built-package.ts'
 import { type Outcome, runCommand } from './support/command.ts'
+import { writeKerasH5 } from './support/keras-h5-writer.ts'
 
 const models = fileURLToPath(new URL('fixtures/models', import.meta.url))
 let folder = ''
@@ -34,43 +38,66 @@ describe('weftgrad weights', () => {
     const { code, stdout } = await weftgrad('weights')
     expect(code).toBe(0)
     for (const network of zooNames) {
-      for (const { url, md5 } of Object.values(zoo[network].files)) {
+      for (const { url, checksum } of Object.values(zoo[network].files)) {
         expect(stdout).toContain(url)
-        expect(stdout).toContain(md5)
+        expect(stdout).toContain(checksum)
       }
     }
-    expect(stdout).toMatch(/vgg16 +no +58\.9 MB .*yes, WEFTGRAD_WEIGHTS_DIR\n/)
-    expect(stdout).toMatch(/xception +no +83\.7 MB .*no\n/)
+    expect(stdout).toMatch(/vgg16 +no +58\.9 MB +yes, WEFTGRAD_WEIGHTS_DIR\n/)
+    expect(stdout).toMatch(/xception +no +83\.7 MB +no\n/)
 
     const json = await weftgrad('weights', '--json')
     const { weights } = JSON.parse(json.stdout)
-    expect(weights).toHaveLength(6)
+    expect(weights).toHaveLength(2 * publishedNetworks.size)
+    const { url, checksum } = zoo.vgg16.files.base
     expect(weights[0]).toEqual({
-      ...{
-        model: 'vgg16',
-        top: false,
-        file: name,
-        cached: true,
-        path: join(folder, name),
-        place: 'WEFTGRAD_WEIGHTS_DIR',
-      },
-      ...{ url: zoo.vgg16.files.base.url, md5: zoo.vgg16.files.base.md5, bytes: 58_889_256 },
+      ...{ model: 'vgg16', top: false, built: true, file: name, url, checksum, bytes: 58_889_256 },
+      ...{ cached: true, path: join(folder, name), place: 'WEFTGRAD_WEIGHTS_DIR' },
     })
     expect(weights[1]).toMatchObject({ model: 'vgg16', top: true, cached: false, path: null })
+    const other = weights.find((one: { model: string }) => one.model === 'efficientnetb0')
+    expect(other).toMatchObject({ built: false, file: 'efficientnetb0_notop.h5', bytes: null, cached: false })
+    expect(stdout).toContain(`${other.checksum}  ${other.url}`)
+    await rm(join(folder, name))
   })
 
-  it('refuses an unknown network, and does not download one that is present', async () => {
-    expect(await weftgrad('weights', 'get', 'vgg19')).toMatchObject({
+  it('refuses an unknown network with similar names', async () => {
+    expect(await weftgrad('weights', 'get', 'vgg17')).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("Unknown network 'vgg19'. Known are vgg16"),
+      stderr: expect.stringContaining("no weights of 'vgg17'; did you mean vgg16, vgg19?"),
     })
-    const { name } = zoo.xception.files.withTop
-    await writeFile(join(folder, name), 'weights')
-    const { code, stdout } = await weftgrad('weights', 'get', 'xception', '--top', '--json')
-    expect(code).toBe(0)
-    const told = { model: 'xception', top: true, path: join(folder, name), place: 'WEFTGRAD_WEIGHTS_DIR' }
-    expect(JSON.parse(stdout)).toEqual(told)
   })
+
+  it('loads weights that are there: into the network, or by themselves, and refuses a damaged file', async () => {
+    const file = join(folder, zoo.vgg16.files.base.name)
+    const shapes = pretrained.vgg16.build().layers.filter(({ weights }) => weights.length > 0)
+    await writeKerasH5(
+      file,
+      shapes.map(({ layer, weights }) => ({
+        name: layer.name,
+        weights: weights.map(({ name, shape }) => ({
+          name: `${name}:0`,
+          shape,
+          data: () => new Float32Array(elementCount(shape)),
+        })),
+      })),
+    )
+    const { code, stdout, stderr } = await weftgrad('weights', 'get', 'vgg16', '--json')
+    expect({ code, stderr }).toMatchObject({ code: 0 })
+    expect(JSON.parse(stdout)).toEqual({
+      ...{ model: 'vgg16', top: false, path: file, place: 'WEFTGRAD_WEIGHTS_DIR' },
+      ...{ verified: false, loaded: true, parameters: 14_714_688 },
+    })
+    const other = publishedNetworks.get('vgg19')?.files.base.name ?? ''
+    await copyFile(join(models, 'lenet5.h5'), join(folder, other))
+    const told = await weftgrad('weights', 'get', 'VGG19')
+    expect(told).toMatchObject({ code: 0, stdout: expect.stringContaining('weftgrad does not build this network') })
+    expect(told.stdout).toContain('not the published bytes')
+
+    await writeFile(join(folder, zoo.xception.files.withTop.name), 'weights')
+    expect(await weftgrad('weights', 'get', 'xception', '--top')).toMatchObject({ code: 1, stdout: '' })
+    await rm(file)
+  }, 120_000)
 })
 
 describe('weftgrad convert', () => {

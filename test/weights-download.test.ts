@@ -43,7 +43,7 @@ afterEach(() => rm(folder, { recursive: true }))
 const published = (changes: Partial<PublishedFile> = {}): PublishedFile => ({
   name: 'net.h5',
   url: `${base}/net.h5`,
-  md5,
+  checksum: md5,
   bytes: content.length,
   ...changes,
 })
@@ -245,12 +245,23 @@ describe('an interrupted download', () => {
   })
 
   it('starts over if the server has fewer bytes than were received', async () => {
-    const unknown = { bytes: undefined, md5: createHash('md5').update(content.subarray(0, 5000)).digest('hex') }
+    const unknown = { bytes: undefined, checksum: createHash('md5').update(content.subarray(0, 5000)).digest('hex') }
     await breakOff()
     answers = [whole(content.subarray(0, 5000))]
     await downloadFile(published(unknown), folder)
     expect(requests).toHaveLength(2)
     expect(await readFile(join(folder, 'net.h5'))).toHaveLength(5000)
+  })
+
+  it('is checked by SHA-256 where that is published', async () => {
+    const sha256 = createHash('sha256').update(content).digest('hex')
+    answers = [whole(content)]
+    await downloadFile(published({ checksum: sha256 }), folder)
+    answers = [whole(content)]
+    await expect(downloadFile(published({ checksum: sha256.replace(/^./, 'x') }), folder)).rejects.toMatchObject({
+      code: 'checksum',
+      message: expect.stringContaining(sha256),
+    })
   })
 
   it('that already has all its bytes is not requested again', async () => {

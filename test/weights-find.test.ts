@@ -10,6 +10,8 @@ import {
   lookUpWeights,
   type WeightsSurroundings,
 } from '../src/weights/find.node.ts'
+import { kerasApplications } from '../src/weights/keras-applications.ts'
+import { publishedNetworks, publishedOf } from '../src/weights/published.ts'
 import { zoo, zooNameOf, zooNames } from '../src/weights/zoo.ts'
 
 let folder = ''
@@ -109,12 +111,29 @@ describe('missing weights', () => {
 describe('the zoo', () => {
   it('has an address, a checksum and a unique name for every file', () => {
     const files = zooNames.flatMap((name) => Object.values(zoo[name].files))
-    for (const { url, md5, name } of files) {
+    for (const { url, checksum, name } of files) {
       expect(url).toMatch(/^https:\/\/storage\.googleapis\.com\/tensorflow\/keras-applications\//)
       expect(url.endsWith(`/${name}`)).toBe(true)
-      expect(md5).toMatch(/^[0-9a-f]{32}$/)
+      expect(checksum).toMatch(/^[0-9a-f]{32}$/)
     }
-    for (const key of ['name', 'url', 'md5'] as const) expect(new Set(files.map((one) => one[key])).size).toBe(6)
+    for (const key of ['name', 'url', 'checksum'] as const) expect(new Set(files.map((one) => one[key])).size).toBe(6)
+  })
+
+  it('is followed by the other networks that Keras publishes, each file with its own checksum and address', () => {
+    expect(publishedNetworks.size).toBe(3 + kerasApplications.length)
+    const files = [...publishedNetworks.values()].flatMap((network) => Object.values(network.files))
+    for (const { url, checksum } of files) {
+      expect(new URL(url).origin).toBe('https://storage.googleapis.com')
+      expect(checksum).toMatch(/^([0-9a-f]{32}|[0-9a-f]{64})$/)
+    }
+    for (const key of ['name', 'url', 'checksum'] as const)
+      expect(new Set(files.map((one) => one[key])).size).toBe(files.length)
+    // As Keras' cache has it, and as it is published.
+    expect(publishedOf('NASNetLarge').files.base).toMatchObject({
+      name: 'nasnet_large_no_top.h5',
+      url: expect.stringMatching(/\/NASNet-large-no-top\.h5$/),
+    })
+    expect(() => publishedOf('resnet51')).toThrow(/did you mean resnet.*resnet50/)
   })
 
   it('is searched by name', () => {

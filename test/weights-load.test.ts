@@ -250,9 +250,9 @@ describe('loading', () => {
   it('puts the numbers of the file into the weights', async () => {
     using model = smallModel()
     const told: number[] = []
-    const { ignored } = await loadWeights(model, device(), memoryWeightFile('keras-h5', [...old, head]), ({ bytes }) =>
-      told.push(bytes),
-    )
+    const { ignored } = await loadWeights(model, device(), memoryWeightFile('keras-h5', [...old, head]), {
+      onProgress: ({ bytes }) => told.push(bytes),
+    })
     expect(ignored).toEqual(['predictions'])
     expect(told).toHaveLength(7)
     const numbers = await model.weightNumbers()

@@ -3,11 +3,12 @@
  */
 
 import { SingleBar } from 'cli-progress'
-import { clock, megabytes } from '../numbers.ts'
-import { shownLines, type Terminal } from './terminal.ts'
+import { megabytes, timeLeft } from '../numbers.ts'
+import { shownLines } from './shown.ts'
+import type { Terminal } from './terminal.ts'
 
-/** Time between plain lines, in ms. */
-const plainLineMs = 10_000
+/** Time between plain lines, in ms: a log of a training has its epochs, and little else. */
+const plainLineMs = 60 * 1000
 
 export interface BarState {
   /** The share that is done, in [0, 1]; undefined if unknown, which hides the bar. */
@@ -32,6 +33,7 @@ export class BarLine {
 
   show(state: BarState): void {
     if (this.#closed) return
+    this.#terminal.draws()
     const { live } = this.#terminal
     if (live === undefined) {
       this.#plain(state)
@@ -104,7 +106,7 @@ export class BytesBar {
     const left = totalBytes === undefined ? Number.NaN : (totalBytes - bytes) / perSecond
     const after = totalBytes === undefined ? megabytes(bytes) : `${megabytes(bytes)} of ${megabytes(totalBytes)}`
     const isMoving = perSecond > 0 && Number.isFinite(perSecond)
-    const told = isMoving ? [`${megabytes(perSecond)}/s`, `${clock(left)} left`] : []
+    const told = isMoving ? [`${megabytes(perSecond)}/s`, ...timeLeft(left)] : []
     this.#bar.show({
       share: totalBytes === undefined ? undefined : bytes / totalBytes,
       before: this.#title,

@@ -3,7 +3,7 @@
  * a full disk. The command runs to its end, since a training is worth more than its output. If the result could not be
  * printed, the exit code is never 0.
  */
-import { colorsFor } from './terminal.ts'
+import { colorsFor } from './shown.ts'
 
 /** The exit code that shells use for a broken pipe: 128 plus SIGPIPE. */
 const brokenPipe = 141

@@ -12,24 +12,40 @@ import type { Task } from '../tasks/task.ts'
 import { trainSettings } from '../train/settings.ts'
 import { featureSettings, transferSettings } from '../transfer/settings.ts'
 import { zooNames } from '../weights/zoo.ts'
-import { addData, addDataDir, addJobOptions, addJson, addSettings, givenOptions, pathOption } from './options.ts'
+import {
+  addData,
+  addDataDir,
+  addExample,
+  addJobOptions,
+  addJson,
+  addOutput,
+  addSettings,
+  givenOptions,
+  pathOption,
+} from './options.ts'
 import { addQueue } from './queue-commands.ts'
 import { addQueueOptions } from './queue-options.ts'
 
 const networks = `one of ${zooNames.join(', ')}`
+const bases = `${networks}; or a model's file: .keras, .h5, model.json or .safetensors`
 
 export function addCommands(program: Command, task: Task): void {
   program.description(
     `A small tensor engine on WebGPU: trains ${task.network.title} on ${task.data.title}, and heads on pretrained networks.`,
   )
+  program.commandsGroup('Train and use networks:')
   addTraining(program, task)
-  addNew(program)
+  addTransfer(program, task)
   addUse(program)
   addPretrained(program)
+  addNew(program)
+  program.commandsGroup('Study:')
   addStudies(program, task)
-  addTransfer(program, task)
+  program.commandsGroup('Weights:')
   addWeights(program)
+  program.commandsGroup('More than one machine:')
   addQueue(program)
+  program.commandsGroup('This machine:')
   addMachine(program)
 }
 
@@ -43,6 +59,10 @@ function addTraining(program: Command, task: Task): void {
       .description('train a network; `weftgrad train --images DIR`: a small one on your own pictures')
       .action(() => train.help())
   network.description(`train ${title} on ${task.data.title} and test it`)
+  addExample(
+    network,
+    word === undefined ? 'train --images pictures --epochs 30' : `train ${word} --epochs 5 --out runs/first`,
+  )
   addJobOptions(addSettings(network, trainSettings(task)), task).action(async (_, command: Command) => {
     const { trainCommand } = await import('./train.ts')
     await trainCommand(task, givenOptions(command))
@@ -54,6 +74,7 @@ function addUse(program: Command): void {
     .command('evaluate')
     .description('evaluate a finished run on the test images')
     .argument('<run>', "the run's folder")
+  addExample(evaluate, 'evaluate runs/first')
   addDataDir(evaluate, publishedTask).option(
     '--images <dir>',
     "where a run's pictures are now, if not where they were",
@@ -70,6 +91,7 @@ function addUse(program: Command): void {
     .argument('<run>', "the run's folder")
     .argument('<pictures...>', "PNG, JPEG, WebP or GIF files; prepared as the run's own images were")
     .option('--invert', `for dark objects on a light background, with a run on ${publishedTask.data.title}`)
+  addExample(predict, 'predict runs/first photo.jpg')
   addJson(predict).action(async (run: string, images: string[], options) => {
     const { predictCommand } = await import('./predict.ts')
     await predictCommand(await taskOfRun(run), run, images, options)
@@ -87,6 +109,7 @@ function addPretrained(program: Command): void {
       "the network's weights with its classifier, or 'hashed' for made-up ones (default: looked for, not downloaded)",
       pathOption('--weights'),
     )
+  addExample(classify, 'classify photo.jpg --weights vgg16.h5')
   addJson(classify).action(async (pictures: string[], options) => {
     const { classifyCommand } = await import('./classify.ts')
     await classifyCommand(pictures, options)
@@ -98,6 +121,7 @@ function addNew(program: Command): void {
     .command('new')
     .description('write a project that trains on your own pictures: a short program, and a folder to fill')
     .argument('<name>', 'the new folder')
+  addExample(create, 'new flowers')
   addJson(create).action(async (name: string, options) => {
     const { newCommand } = await import('./new.ts')
     await newCommand(name, options)
@@ -110,6 +134,7 @@ function addStudies(program: Command, task: Task): void {
   const tune = program
     .command('tune')
     .description(`search for ${networkTitle}'s hyperparameters on ${dataTitle}, by validation accuracy`)
+  addExample(tune, 'tune --max-epochs 5')
   addQueueOptions(addJobOptions(addSettings(tune, searchSettings(task)), task)).action(async (_, command: Command) => {
     const { tuneCommand } = await import('./tune.ts')
     await tuneCommand(task, givenOptions(command))
@@ -118,6 +143,7 @@ function addStudies(program: Command, task: Task): void {
   const crossval = program
     .command('crossval')
     .description(`cross-validate ${networkTitle} on ${dataTitle}, stratified by class`)
+  addExample(crossval, 'crossval --folds 5')
   addQueueOptions(addJobOptions(addSettings(crossval, crossValidationSettings(task)), task)).action(
     async (_, command: Command) => {
       const { crossvalCommand } = await import('./crossval.ts')
@@ -131,6 +157,7 @@ function addStudies(program: Command, task: Task): void {
     .option('--csv <file>', 'explore one CSV file instead, plain or .gz', pathOption('--csv'))
     .option('--drop-missing', 'skip rows of a CSV with missing cells, instead of rejecting the file')
     .option('--out <dir>', 'folder for the pictures and eda.json (default: runs/eda)', pathOption('--out'))
+  addExample(eda, 'eda --out runs/eda')
   addJson(addData(eda, task)).action(async (options) => {
     const { edaCommand } = await import('./eda.ts')
     await edaCommand(task, options)
@@ -142,6 +169,7 @@ function addStudies(program: Command, task: Task): void {
       `run the whole study and write its report: data, tuning, cross-validation, ${publishedTask.network.title}, pretrained networks`,
     )
     .option('--skip <parts>', 'skip parts, such as eda,transfer', (text) => partsNamed(publishedTask, text))
+  addExample(study, 'study --quick')
   addQueueOptions(addJobOptions(addSettings(study, planSettings), publishedTask)).action(
     async (_, command: Command) => {
       const { studyCommand } = await import('./study.ts')
@@ -154,9 +182,10 @@ function addTransfer(program: Command, task: Task): void {
   const { title: dataTitle } = task.data
   const features = program
     .command('features')
-    .description(`compute a pretrained network's features of ${dataTitle}, and keep them in the cache`)
-    .argument('<network>', networks)
-  addQueueOptions(addJson(addData(addSettings(features, featureSettings), task))).action(
+    .description(`compute a network's features of ${dataTitle}, and keep them in the cache`)
+    .argument('<network>', bases)
+  addExample(features, 'features vgg16 --size 32')
+  addQueueOptions(addOutput(addData(addSettings(features, featureSettings), task))).action(
     async (network: string, _, command: Command) => {
       const { featuresCommand } = await import('./features.ts')
       await featuresCommand(task, network, givenOptions(command))
@@ -165,12 +194,20 @@ function addTransfer(program: Command, task: Task): void {
 
   const transfer = program
     .command('transfer')
-    .description(`train a head on a pretrained network's features of ${dataTitle}, and test it`)
-    .argument('[network]', `${networks}; not needed with --resume`)
+    .description(`train a head on a network's features of ${dataTitle}, and test it`)
+    .argument('[network]', `${bases}; not needed with --resume`)
+    .option('--search', 'search for the best layers, pooling, size and head by validation; --layers: those to try')
+  addExample(transfer, 'transfer vgg16 --images pictures --size 96')
   addQueueOptions(addJobOptions(addSettings(transfer, transferSettings(task)), task)).action(
     async (network: string | undefined, _, command: Command) => {
-      const { transferCommand } = await import('./transfer.ts')
-      await transferCommand(task, network, givenOptions(command))
+      const { search, ...options } = givenOptions(command)
+      if (search === true) {
+        const { transferSearchCommand } = await import('./transfer-search.ts')
+        await transferSearchCommand(task, network, options)
+      } else {
+        const { transferCommand } = await import('./transfer.ts')
+        await transferCommand(task, network, options)
+      }
     },
   )
 }
@@ -178,7 +215,7 @@ function addTransfer(program: Command, task: Task): void {
 function addWeights(program: Command): void {
   const weights = program
     .command('weights')
-    .description('list the published weights: size, checksum, whether downloaded')
+    .description('list the weights that Keras publishes: address, checksum, whether downloaded')
     .option('--json', 'print one JSON object on standard output')
     .action(async (options) => {
       const { weightsCommand } = await import('./weights.ts')
@@ -187,8 +224,8 @@ function addWeights(program: Command): void {
   addJson(
     weights
       .command('get')
-      .description('download the weights of a network; resumes a partial download')
-      .argument('<network>', networks)
+      .description('download the weights of a network, verify and load them; resumes a partial download')
+      .argument('<network>', `${networks}, or another that \`weftgrad weights\` lists`)
       .option('--top', 'include the classifier for the 1000 classes of ImageNet'),
   ).action(async (network: string, _, command: Command) => {
     const { getWeightsCommand } = await import('./weights.ts')
@@ -225,6 +262,15 @@ function addMachine(program: Command): void {
   addDataDir(setup, publishedTask).action(async (options) => {
     const { setupCommand } = await import('./setup.ts')
     await setupCommand(publishedTask, options)
+  })
+
+  const completion = program
+    .command('completion')
+    .description('print a script that completes commands and options in a shell')
+    .argument('<shell>', 'bash, zsh or fish')
+  addExample(completion, 'completion bash >> ~/.bashrc').action(async (shell: string) => {
+    const { completionScript } = await import('./completion.ts')
+    process.stdout.write(completionScript(program, shell))
   })
 
   program.command('time-vectors', { hidden: true }).action(async () => {

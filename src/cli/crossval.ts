@@ -7,20 +7,21 @@ import {
   crossValidate,
   type FoldPlace,
 } from '../crossval/run.node.ts'
-import { clock, count, counted, percent } from '../numbers.ts'
+import { clock, count, counted, percent, timeLeft } from '../numbers.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { BarLine } from './bar.ts'
+import { tableRow, titleRow } from './columns.ts'
 import { runJobCommand } from './job-command.ts'
 import type { QueueOptions } from './queue-options.ts'
-import { openTerminal, type Terminal } from './terminal.ts'
-import { fact, sayModel } from './training-text.ts'
+import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
+import { fact, resultColumns, sayModel } from './training-text.ts'
 
 export async function crossvalCommand(
   task: Task,
-  { json, queue, store, ...options }: CrossValidationOptions & QueueOptions & { json?: boolean },
+  { json, quiet, verbose, queue, store, ...options }: CrossValidationOptions & QueueOptions & OutputOptions,
 ): Promise<void> {
-  const terminal = openTerminal({ json })
+  const terminal = openTerminal({ json, quiet, verbose })
   const bar = new BarLine(terminal)
   await runJobCommand(
     { task, command: 'crossval', terminal, drawing: bar, at: { queue, store } },
@@ -31,6 +32,7 @@ export async function crossvalCommand(
         { ...reporter, ...showing(terminal, bar) },
       )
       bar.clear()
+      terminal.results()
       showResult(result, terminal)
       if (json) terminal.json(result)
     },
@@ -39,6 +41,7 @@ export async function crossvalCommand(
 
 function showing(terminal: Terminal, bar: BarLine): CrossValidationReporter {
   let kind: FoldPlace['kind'] | undefined
+  const columns = resultColumns<ReturnType<typeof rowOf>>('Fold', ({ fold }) => fold, terminal.columns)
   return {
     onBegin({ settings, model, trainCount, validationCount }) {
       sayModel(terminal, model)
@@ -49,11 +52,11 @@ function showing(terminal: Terminal, bar: BarLine): CrossValidationReporter {
         `${settings.folds}, stratified by class: ${counts}, ${counted(settings.epochs, 'epoch')} each`,
       )
       terminal.say()
-      terminal.say(terminal.colors.dim(columns))
+      terminal.say(terminal.colors.dim(titleRow(columns)))
     },
     onProgress({ kind, fold }, { epoch, epochs }, { done, total, etaSeconds }) {
       const name = kind === 'honest' ? `Fold ${fold}` : `Fold ${fold}, reused model`
-      const told = [`${clock(etaSeconds)} left`, `epoch ${epoch} of ${epochs}`]
+      const told = [...timeLeft(etaSeconds), `epoch ${epoch} of ${epochs}`]
       const after = `${done.toFixed(1)} of ${total} epochs`
       const plain = `${name}: ${[after, ...told].join(', ')}`
       bar.show({ share: done / total, before: name, after, told, plain })
@@ -65,19 +68,20 @@ function showing(terminal: Terminal, bar: BarLine): CrossValidationReporter {
         terminal.say(`  One model reused across the folds, validated on images it was trained on:`)
       }
       kind = place.kind
-      terminal.say(foldText(result))
+      terminal.say(tableRow(columns, rowOf(result)))
     },
     onTest: () => bar.clear(),
   }
 }
 
-const columns = '   Fold   Train loss  Accuracy   Validation loss  Accuracy   Seconds'
-
-function foldText({ fold, loss, accuracy, history }: FoldResult): string {
+/** A fold as a row of the table. */
+function rowOf({ fold, loss, accuracy, history }: FoldResult) {
   const last = history.at(-1)
-  const seconds = history.reduce((sum, logs) => sum + logs.seconds, 0)
-  const train = `${(last?.loss ?? Number.NaN).toFixed(4).padStart(13)}${percent(last?.accuracy ?? Number.NaN).padStart(10)}`
-  return `  ${String(fold).padStart(5)}${train}${loss.toFixed(4).padStart(18)}${percent(accuracy).padStart(10)}${seconds.toFixed(1).padStart(10)}`
+  return {
+    ...{ fold, loss: last?.loss ?? Number.NaN, accuracy: last?.accuracy ?? Number.NaN },
+    ...{ validationLoss: loss, validationAccuracy: accuracy },
+    seconds: history.reduce((sum, logs) => sum + logs.seconds, 0),
+  }
 }
 
 function showResult(

@@ -26,9 +26,22 @@ export async function doctorCommand(task: Task, { dataDir, json }: DoctorOptions
   const terminal = openTerminal({ json })
   const diagnosis = await diagnose()
   const data = await findData(task, dataDir)
-  if (json) terminal.json({ ...diagnosis, data })
-  else print(diagnosis, data, task.data.title, terminal)
+  const next = nextStep(diagnosis, data, task)
+  if (json) terminal.json({ ...diagnosis, data, next })
+  else {
+    print(diagnosis, data, task.data.title, terminal)
+    terminal.say()
+    terminal.say(`${terminal.colors.bold('Next')}  ${next}`)
+  }
   if (diagnosis.adapter === undefined) process.exitCode = 1
+}
+
+/** What to do now, in one sentence. */
+function nextStep({ adapter }: Diagnosis, { folder }: DataDiagnosis, { network }: Task): string {
+  if (adapter === undefined)
+    return 'Run `weftgrad setup`: it downloads a software driver; or install the driver of your GPU.'
+  if (folder === undefined) return 'Run `weftgrad setup`: it downloads the data.'
+  return `Everything is there. Train with \`weftgrad ${network.command}\`.`
 }
 
 async function findData(task: Task, dataDir: string | undefined): Promise<DataDiagnosis> {

@@ -35,7 +35,7 @@ export async function edaCommand(
 ): Promise<void> {
   const terminal = openTerminal({ json })
   const interrupt = interruptible(
-    () => terminal.note('Stopping.'),
+    () => terminal.interrupted('Stopping.'),
     () => {},
   )
   try {

@@ -14,6 +14,6 @@ export interface EvaluateOptions {
 export async function evaluateCommand(task: Task, run: string, { dataDir, json }: EvaluateOptions): Promise<void> {
   const terminal = openTerminal({ json })
   const evaluation = await evaluateRun(task, run, { dataDir, onNote: terminal.note })
-  terminal.say(resultsText(evaluation, terminal.colors))
+  terminal.say(resultsText(evaluation, terminal))
   if (json) terminal.json(evaluation)
 }

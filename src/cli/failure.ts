@@ -9,7 +9,8 @@ import { WeftgradError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { runFiles, shown } from '../runs/run-folder.node.ts'
 import type { Interruptible } from './interrupt.ts'
-import { colorsFor, shownLines, type Terminal } from './terminal.ts'
+import { colorsFor, shownLines } from './shown.ts'
+import type { Terminal } from './terminal.ts'
 
 /**
  * The exit code of a command that ended with an error: the signal's if the user stopped it, else `reportFailure`'s.
@@ -36,7 +37,7 @@ const inVain = ['not-finite', 'argument', 'mismatch', 'data', 'lock-lost']
 export function sayHowToResume(error: unknown, command: string, folder: string | undefined, terminal: Terminal): void {
   if (!(error instanceof WeftgradError) || inVain.includes(error.code)) return
   if (folder === undefined || !existsSync(join(folder, runFiles.config))) return
-  terminal.note(`Resume with:  npx weftgrad ${command} --resume ${quoted(shown(folder))}`)
+  terminal.warn(`Resume with:  npx weftgrad ${command} --resume ${quoted(shown(folder))}`)
 }
 
 /** The path, quoted for a shell. */

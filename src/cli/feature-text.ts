@@ -1,10 +1,9 @@
 /** Shows the features that a command needs: their source, the rate, and what made-up weights mean. */
-import { clock, count } from '../numbers.ts'
+import { clock, count, speed, timeLeft } from '../numbers.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
 import type { FeatureProgress, FeatureReporter } from '../transfer/features.node.ts'
 import type { FeatureFacts } from '../transfer/result.ts'
-import { zoo } from '../weights/zoo.ts'
 import { BarLine, BytesBar } from './bar.ts'
 import type { Terminal } from './terminal.ts'
 import { adapterText, dataText, fact } from './training-text.ts'
@@ -31,6 +30,10 @@ export class FeatureLines implements FeatureReporter {
     this.#terminal.note(this.#terminal.noteColors.dim(line))
   }
 
+  readonly onWait = (what: string): void => this.#terminal.wait(what)
+
+  readonly onDetail = (line: string): void => this.#terminal.detail(line)
+
   readonly onDownload = (bytes: number, totalBytes: number | undefined): void => {
     this.#download ??= new BytesBar(this.#terminal, 'Weights')
     this.#download.update(bytes, totalBytes)
@@ -41,11 +44,11 @@ export class FeatureLines implements FeatureReporter {
     fact(this.#terminal, 'Adapter', adapterText(facts.driver, facts.hardware))
   }
 
-  readonly onBase: NonNullable<FeatureReporter['onBase']> = ({ name, model, weights, isMeaningless }) => {
-    const [size] = model.inputShape
+  readonly onBase: NonNullable<FeatureReporter['onBase']> = ({ title, model, weights, isMeaningless }) => {
+    const [height, width] = model.inputShape
     const parameters = `${count(model.parameterCount)} parameters in total`
     const from = isMeaningless ? 'made-up weights' : `weights from ${shown(weights)}`
-    fact(this.#terminal, 'Network', `${zoo[name].title} at ${size}x${size}, ${parameters}, ${from}`)
+    fact(this.#terminal, 'Network', `${title} at ${height}x${width}, ${parameters}, ${from}`)
     if (isMeaningless) fact(this.#terminal, '', this.#terminal.colors.yellow(meaninglessText))
   }
 
@@ -58,7 +61,7 @@ export class FeatureLines implements FeatureReporter {
   }
 
   readonly onFeatures = ({ done, total, imagesPerSecond, etaSeconds }: FeatureProgress): void => {
-    const told = [`${imagesPerSecond.toFixed(1)} images/s`, `${clock(etaSeconds)} left`]
+    const told = [...speed(imagesPerSecond), ...timeLeft(etaSeconds)]
     const after = `${count(done)} of ${count(total)}`
     this.#bar.show({
       share: done / total,

@@ -37,7 +37,7 @@ export async function runJobCommand(
     (name) => {
       drawing.close()
       const again = name === 'SIGINT' ? ' Press Ctrl-C again to quit now.' : ''
-      terminal.note(`Stopping: saving a checkpoint.${again}`)
+      terminal.interrupted(`Stopping: saving a checkpoint.${again}`)
     },
     () => drawing.close(),
   )
@@ -47,6 +47,8 @@ export async function runJobCommand(
       drawing.clear()
       terminal.note(terminal.noteColors.dim(line))
     },
+    onWait: terminal.wait,
+    onDetail: terminal.detail,
     onAdapter({ facts }) {
       drawing.clear()
       fact(terminal, 'Adapter', adapterText(facts.driver, facts.hardware))
@@ -62,7 +64,8 @@ export async function runJobCommand(
     await work(interrupt.signal, reporter, remote)
   } catch (error) {
     drawing.clear()
-    const code = exitCodeAfter(error, interrupt, terminal.note)
+    terminal.draws()
+    const code = exitCodeAfter(error, interrupt, terminal.warn)
     sayHowToResume(error, command, folder, terminal)
     process.exitCode = areWeightsMissing(error) ? 2 : code
   } finally {

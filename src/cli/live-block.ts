@@ -1,5 +1,6 @@
 /** Lines at the end of a terminal's standard error that are redrawn in place. Does nothing without a terminal. */
-import { shownLines, type Terminal } from './terminal.ts'
+import { type Colors, shownLines } from './shown.ts'
+import type { Terminal } from './terminal.ts'
 
 /** Least time between two drawings, in ms: nobody reads faster. */
 const leastMs = 100
@@ -12,15 +13,17 @@ const wrapOn = '\u001b[?7h'
 const eraseAbove = (lines: number): string => (lines > 0 ? `\u001b[${lines}A\r\u001b[J` : '')
 
 export class LiveBlock {
+  readonly #terminal: Terminal
   readonly #live: Terminal['live']
-  readonly #colors: Terminal['noteColors']
+  readonly #colors: Colors
   #drawn = 0
   #lastMs = Number.NEGATIVE_INFINITY
   #closed = false
 
-  constructor({ live, noteColors }: Terminal) {
-    this.#live = live
-    this.#colors = noteColors
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal
+    this.#live = terminal.live
+    this.#colors = terminal.noteColors
   }
 
   get isLive(): boolean {
@@ -34,6 +37,7 @@ export class LiveBlock {
   show(lines: () => readonly string[]): void {
     if (this.#live === undefined || this.#closed || performance.now() - this.#lastMs < leastMs) return
     this.#lastMs = performance.now()
+    this.#terminal.draws()
     const shown = lines()
       .slice(-Math.max(1, this.#live.rows - 1))
       .map((line) => shownLines(line, this.#colors))

@@ -20,7 +20,11 @@ export async function main(args: readonly string[]): Promise<void> {
   try {
     const program = commandLine(await chosenTask(pictureChoice(args)))
     program.hook('preAction', async () => {
-      const { sweepCache } = await import('../gpu/node/leftovers.ts')
+      const [{ sweepCache }, { filterLimitWarnings }] = await Promise.all([
+        import('../gpu/node/leftovers.ts'),
+        import('../gpu/node/dawn-warnings.ts'),
+      ])
+      filterLimitWarnings()
       await sweepCache().catch(() => undefined)
     })
     refuseUnknownCommand(program, args)
@@ -61,11 +65,14 @@ function pathOf(command: Command): string[] {
   return command.parent === null ? [] : [...pathOf(command.parent), command.name()]
 }
 
-function commandLine(task: Task): Command {
+/** The command line of a task. */
+export function commandLine(task: Task): Command {
   const program = new Command('weftgrad')
     .version(weftgradVersion())
     .showSuggestionAfterError()
     .helpCommand(true)
+    // Names alone: with their arguments there would be no room for what they do.
+    .configureHelp({ subcommandTerm: (command) => command.name() })
     .exitOverride()
     .configureOutput({ outputError: writeUsageError })
     .action(() => program.help())

@@ -8,6 +8,7 @@ import { writeUsageError } from './terminal.ts'
 
 /** Adds an option for each setting of the table. */
 export function addSettings<Settings extends object>(command: Command, table: SettingsTable<Settings>): Command {
+  command.optionsGroup('Settings:')
   for (const name of table.names) {
     const { flag, value, helpOff } = table.of(name)
     const help = table.helpOf(name)
@@ -82,6 +83,7 @@ export function addDataDir(command: Command, { data }: Task): Command {
  */
 export function addData(command: Command, task: Task): Command {
   const isPictures = task.data.option === '--images'
+  command.optionsGroup('Data:')
   if (!isPictures) addDataDir(command, task)
   command.option(
     '--images <dir>',
@@ -97,14 +99,28 @@ export function addData(command: Command, task: Task): Command {
   return command.option('--channels <n>', `${channels.help} (here: ${task.data.image.channels})`, Number)
 }
 
+/** Shows a command line below the command's help. */
+export function addExample(command: Command, line: string): Command {
+  return command.addHelpText('after', `\nExample:\n  npx weftgrad ${line}`)
+}
+
 export function addJson(command: Command): Command {
   return command.option('--json', 'print one JSON object on standard output, everything else on standard error')
+}
+
+/** Adds `--json`, and how much a job prints besides its result. */
+export function addOutput(command: Command): Command {
+  command.optionsGroup('Output:')
+  addJson(command)
+  command.option('--quiet', 'print the result, warnings and errors only')
+  return command.option('--verbose', 'print details too: the kernels chosen, what a step takes')
 }
 
 /** Adds the options that every job has besides its settings. */
 export function addJobOptions(command: Command, task: Task): Command {
   addData(command, task)
+  command.optionsGroup('Run:')
   command.option('--out <dir>', 'folder for the run (default: runs/<time>)', pathOption('--out'))
   command.option('--resume <dir>', 'resume the run in this folder, with its settings', pathOption('--resume'))
-  return addJson(command)
+  return addOutput(command)
 }

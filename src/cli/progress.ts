@@ -1,7 +1,7 @@
 /** Training progress on standard error: a bar on a terminal, an occasional plain line elsewhere. */
 
 import type { Progress } from '../nn/contract.ts'
-import { clock, count, percent } from '../numbers.ts'
+import { percent, speed, timeLeft } from '../numbers.ts'
 import { BarLine } from './bar.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -20,7 +20,7 @@ export class ProgressLine {
       before: `${String(epoch).padStart(String(epochs).length)}/${epochs}`,
       after: `${String(step).padStart(String(steps).length)}/${steps}`,
       told,
-      plain: `epoch ${epoch}/${epochs}, step ${step}/${steps}, ${told.join(', ')}`,
+      plain: [`epoch ${epoch}/${epochs}`, `step ${step}/${steps}`, ...told].join(', '),
     })
   }
 
@@ -36,7 +36,7 @@ export class ProgressLine {
 }
 
 function measures({ imagesPerSecond, etaSeconds, loss, accuracy }: Progress): string[] {
-  const told = [`${count(imagesPerSecond)} images/s`, `${clock(etaSeconds)} left`]
+  const told = [...speed(imagesPerSecond), ...timeLeft(etaSeconds)]
   if (loss !== undefined) told.push(`loss ${loss.toFixed(4)}`)
   if (accuracy !== undefined) told.push(`accuracy ${percent(accuracy, 1)}`)
   return told

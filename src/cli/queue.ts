@@ -9,7 +9,8 @@ import { startServer } from '../queue/server.ts'
 import { column } from './columns.ts'
 import { interruptible } from './interrupt.ts'
 import { LiveBlock } from './live-block.ts'
-import { type Colors, openTerminal, type Terminal } from './terminal.ts'
+import type { Colors } from './shown.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 
 interface OnQueue {

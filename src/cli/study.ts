@@ -1,5 +1,5 @@
 /** `weftgrad study`: runs the whole study and prints where its report is. */
-import { clock, percent } from '../numbers.ts'
+import { clock, percent, timeLeft } from '../numbers.ts'
 import { levelText, sureText } from '../report/commentary.ts'
 import { rankedOf } from '../report/comparison.ts'
 import { partTitle, type StudyPart, studyParts } from '../report/parts.ts'
@@ -15,17 +15,18 @@ import { BarLine } from './bar.ts'
 import { column } from './columns.ts'
 import { runJobCommand } from './job-command.ts'
 import type { QueueOptions } from './queue-options.ts'
-import { openTerminal, type Terminal } from './terminal.ts'
+import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 
 export type StudyCommandOptions = Omit<StudyOptions, 'signal' | 'plan' | 'featureDir' | 'remote'> &
-  QueueOptions & { readonly json?: boolean }
+  QueueOptions &
+  OutputOptions
 
 export async function studyCommand(
   task: PublishedTask,
-  { json, queue, store, ...options }: StudyCommandOptions,
+  { json, quiet, verbose, queue, store, ...options }: StudyCommandOptions,
 ): Promise<void> {
-  const terminal = openTerminal({ json })
+  const terminal = openTerminal({ json, quiet, verbose })
   const bar = new BarLine(terminal)
   await runJobCommand(
     { task, command: 'study', terminal, drawing: bar, at: { queue, store } },
@@ -36,6 +37,7 @@ export async function studyCommand(
         { ...reporter, ...showing(task, terminal, bar) },
       )
       bar.clear()
+      terminal.results()
       showResult(study, task.published, terminal)
       if (json) terminal.json(writtenReport(study.report, task))
     },
@@ -68,9 +70,9 @@ function showing(task: PublishedTask, terminal: Terminal, bar: BarLine): StudyRe
       terminal.say(`${place(part)} ${terminal.colors.bold(title(part))}`)
     },
     onProgress({ part, share, etaSeconds }, detail) {
-      const told = [`${clock(etaSeconds)} left`, detail]
+      const told = [...timeLeft(etaSeconds), detail]
       const after = `${Math.floor(100 * share)} % of the study`
-      const plain = `${title(part)}: ${detail}; ${after}, ${clock(etaSeconds)} left`
+      const plain = `${title(part)}: ${detail}; ${[after, ...timeLeft(etaSeconds)].join(', ')}`
       bar.show({ share, before: place(part), after, told, plain })
     },
     onPartEnd(part, outcome, isNew) {

@@ -5,63 +5,106 @@
  * nothing but line ends and our own colours reaches the terminal unescaped.
  */
 import type { WriteStream } from 'node:tty'
-import pc from 'picocolors'
 import { escaped } from '../printable.ts'
-
-export type Colors = ReturnType<typeof pc.createColors>
+import { wrapped } from './columns.ts'
+import { type Colors, colorsFor, shownLines } from './shown.ts'
+import { eraseLine, Waiting } from './waiting.ts'
 
 export interface Terminal {
-  /** Prints lines of the result. */
+  /** Prints lines of the result, and before it of what is done. */
   say(text?: string): void
+  /** What is said from now on is the result: --quiet shows it. */
+  results(): void
   /** Prints a note to standard error. */
   note(line: string): void
+  /** Prints what people must know, also with --quiet, to standard error. */
+  warn(line: string): void
+  /** Warns that a signal was heard, in place of the '^C' that a terminal shows for the key. */
+  interrupted(line: string): void
+  /** Prints a note if details are wanted. */
+  detail(line: string): void
+  /** Shows on a terminal what the command waits for, until something is printed or drawn. */
+  wait(what: string): void
+  /** Ends `wait`, before something is drawn. */
+  draws(): void
   /** Prints the object of `--json`. */
   json(value: unknown): void
   /** Colours for `say`. */
   readonly colors: Colors
   /** Colours for standard error. */
   readonly noteColors: Colors
+  /** The width of what `say` prints on, in columns; Infinity if it is no terminal, where nothing wraps. */
+  readonly columns: number
   /** Standard error, if it is a terminal where lines can be redrawn. */
   readonly live: WriteStream | undefined
 }
 
-export function openTerminal({ json = false }: { readonly json?: boolean | undefined } = {}): Terminal {
+/** Options of every command about what it prints. */
+export interface OutputOptions {
+  readonly json?: boolean | undefined
+  /** Only results, warnings and errors. */
+  readonly quiet?: boolean | undefined
+  /** Details too. */
+  readonly verbose?: boolean | undefined
+}
+
+export function openTerminal({ json = false, quiet = false, verbose = false }: OutputOptions = {}): Terminal {
   const answer = json ? process.stderr : process.stdout
+  const colors = colorsFor(answer)
+  const noteColors = colorsFor(process.stderr)
+  const live = process.stderr.isTTY && process.env.TERM !== 'dumb' && !quiet ? process.stderr : undefined
+  const waiting = live === undefined ? undefined : new Waiting(live, noteColors)
+  let isMuted = quiet
+  const warn = (line: string): void => {
+    waiting?.end()
+    process.stderr.write(`${shownLines(fitted(line, process.stderr), noteColors)}\n`)
+  }
+  const note = (line: string): void => {
+    if (!quiet) warn(line)
+  }
   return {
-    say: (text = '') => void answer.write(`${shownLines(text, colorsFor(answer))}\n`),
-    note: (line) => void process.stderr.write(`${shownLines(line, colorsFor(process.stderr))}\n`),
+    say: (text = '') => {
+      if (isMuted) return
+      waiting?.end()
+      answer.write(`${shownLines(fitted(text, answer), colors)}\n`)
+    },
+    results: () => {
+      isMuted = false
+    },
+    note,
+    warn,
+    interrupted: (line) => {
+      if (process.stderr.isTTY) process.stderr.write(eraseLine)
+      warn(line)
+    },
+    detail: (line) => {
+      if (verbose) note(noteColors.dim(line))
+    },
+    wait: (what) => waiting?.begin(what),
+    draws: () => waiting?.end(),
     // JSON does not escape characters that reorder text.
     json: (value) => void process.stdout.write(`${escaped(JSON.stringify(value))}\n`),
-    colors: colorsFor(answer),
-    noteColors: colorsFor(process.stderr),
-    live: process.stderr.isTTY && process.env.TERM !== 'dumb' ? process.stderr : undefined,
+    colors,
+    noteColors,
+    get columns() {
+      return columnsOf(answer)
+    },
+    live,
   }
 }
 
-export function colorsFor(
-  stream: { readonly isTTY?: boolean },
-  env: Readonly<Record<string, string | undefined>> = process.env,
-): Colors {
-  if (env.NO_COLOR) return pc.createColors(false)
-  if (env.FORCE_COLOR) return pc.createColors(env.FORCE_COLOR !== '0')
-  return pc.createColors(stream.isTTY === true && env.TERM !== 'dumb')
+/** The width of a stream, in columns; Infinity if it is no terminal, where nothing wraps. */
+function columnsOf({ isTTY, columns }: Partial<WriteStream>): number {
+  return isTTY && columns ? columns : Number.POSITIVE_INFINITY
 }
 
-const sequenceStart = '\u001b'
-/** Sequences that switch bold, dim and our colours on and off; the group makes `split` keep them. */
-const ownColors = new RegExp(`(${sequenceStart}\\[(?:1|2|22|31|32|33|36|39)m)`)
-
-/** Escapes text for a stream with these colours. */
-export function shownLines(text: string, { isColorSupported }: Colors): string {
-  const line = (own: string): string =>
-    isColorSupported
-      ? own
-          .split(ownColors)
-          .map((part, i) => (i % 2 === 1 ? part : escaped(part)))
-          .join('')
-      : escaped(own)
-  // No-break spaces are meant for HTML.
-  return text.replaceAll('\u00a0', ' ').split('\n').map(line).join('\n')
+/** Lines that are too long are broken between words. */
+function fitted(text: string, stream: Partial<WriteStream>): string {
+  const columns = columnsOf(stream)
+  return text
+    .split('\n')
+    .map((line) => wrapped(line, columns))
+    .join('\n')
 }
 
 /** For Commander's `configureOutput`: its messages, which quote arguments, look like all others. */

@@ -7,15 +7,19 @@ import { type TrainOptions, type TrainReporter, train } from '../train/run.node.
 import { runJobCommand } from './job-command.ts'
 import { ProgressLine } from './progress.ts'
 import { errorsText, resultsText } from './results.ts'
-import { openTerminal, type Terminal } from './terminal.ts'
+import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { EpochTable, fact, sayModel, trainingText } from './training-text.ts'
 
-export async function trainCommand(task: Task, { json, ...options }: TrainOptions & { json?: boolean }): Promise<void> {
-  const terminal = openTerminal({ json })
+export async function trainCommand(
+  task: Task,
+  { json, quiet, verbose, ...options }: TrainOptions & OutputOptions,
+): Promise<void> {
+  const terminal = openTerminal({ json, quiet, verbose })
   const drawing = new ProgressLine(terminal)
   await runJobCommand({ task, command: task.network.command, terminal, drawing }, async (signal, reporter) => {
     const report = await train(task, { ...options, signal }, { ...reporter, ...showing(terminal, drawing) })
     drawing.clear()
+    terminal.results()
     showReport(report, terminal)
     if (json) terminal.json(summaryOf(report))
   })
@@ -31,6 +35,8 @@ function showing(terminal: Terminal, progress: ProgressLine): TrainReporter {
         const steps = resumed.step > 0 ? ` and ${count(resumed.step)} steps` : ''
         fact(terminal, 'Resumed', `after ${resumed.epoch} of ${settings.epochs} epochs${steps}`)
       }
+      for (const { family, variant, alternatives } of facts.choices)
+        terminal.detail(`  ${family}: ${variant}, of ${alternatives.join(', ')}`)
       table = new EpochTable(
         terminal,
         resumed?.history.find((logs) => logs.epoch === resumed.best?.epoch),
@@ -41,7 +47,10 @@ function showing(terminal: Terminal, progress: ProgressLine): TrainReporter {
       progress.clear()
       table?.row(logs)
     },
-    onTest: () => progress.clear(),
+    onTest() {
+      progress.clear()
+      table?.end()
+    },
   }
 }
 
@@ -49,7 +58,7 @@ function showReport(report: TrainReport, terminal: Terminal): void {
   const { dim } = terminal.colors
   const { say } = terminal
   say()
-  say(resultsText(report, terminal.colors))
+  say(resultsText(report, terminal))
   const wrong = errorsText(
     report.errors,
     report.perClass.map((one) => one.class),

@@ -1,35 +1,29 @@
-/** `weftgrad transfer NETWORK`: trains a head on a pretrained network's features and shows its progress. */
+/** `weftgrad transfer NETWORK`: trains a head on a network's features and shows its progress. */
 
 import { WeftgradError } from '../errors.ts'
 import { count, counted, percent } from '../numbers.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { Task } from '../tasks/task.ts'
+import { baseNamed } from '../transfer/pretrained-base.node.ts'
 import type { TransferReport } from '../transfer/result.ts'
 import { type TransferOptions, type TransferReporter, trainTransfer } from '../transfer/run.node.ts'
-import { zooNameOf } from '../weights/zoo.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { runJobCommand } from './job-command.ts'
 import { ProgressLine } from './progress.ts'
 import type { QueueOptions } from './queue-options.ts'
 import { errorsText, resultsText } from './results.ts'
-import { openTerminal, type Terminal } from './terminal.ts'
+import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { EpochTable, fact, sayModel, trainingText } from './training-text.ts'
 
-export type TransferCommandOptions = Omit<TransferOptions, 'model' | 'signal' | 'remote'> &
-  QueueOptions & { readonly json?: boolean }
+export type TransferCommandOptions = Omit<TransferOptions, 'model' | 'signal' | 'remote'> & QueueOptions & OutputOptions
 
 export async function transferCommand(
   task: Task,
   network: string | undefined,
-  { json, queue, store, ...options }: TransferCommandOptions,
+  { json, quiet, verbose, queue, store, ...options }: TransferCommandOptions,
 ): Promise<void> {
-  if (network === undefined && options.resume === undefined)
-    throw new WeftgradError(
-      'argument',
-      "missing required argument 'network'. `weftgrad transfer --help` lists the networks.",
-    )
-  const model = network === undefined ? undefined : zooNameOf(network)
-  const terminal = openTerminal({ json })
+  const model = baseOf(network, options.resume)
+  const terminal = openTerminal({ json, quiet, verbose })
   const progress = new ProgressLine(terminal)
   const features = new FeatureLines(terminal, task)
   const drawing = {
@@ -50,9 +44,20 @@ export async function transferCommand(
         { ...options, model, signal, remote },
         { ...showing(terminal, progress, features), ...reporter },
       )
+      terminal.results()
       showReport(report, terminal)
       if (json) terminal.json(summaryOf(report))
     },
+  )
+}
+
+/** The network that is named, or undefined for a resumed run. Throws 'argument' for neither, or an unknown one. */
+export function baseOf(network: string | undefined, resume: string | undefined): string | undefined {
+  if (network !== undefined) return baseNamed(network)
+  if (resume !== undefined) return undefined
+  throw new WeftgradError(
+    'argument',
+    "missing required argument 'network'. `weftgrad transfer --help` lists the networks.",
   )
 }
 
@@ -70,6 +75,7 @@ function showing(terminal: Terminal, progress: ProgressLine, features: FeatureLi
       const title = stage === 'head' ? 'Training' : 'Fine-tuning'
       fact(terminal, title, trainingText(facts, settings.batchSize, 'rows of features'))
       if (doneEpochs > 0) fact(terminal, 'Resumed', `after ${counted(doneEpochs, 'epoch')}`)
+      table?.end()
       table = new EpochTable(terminal)
     },
     onProgress: (now) => progress.update(now),
@@ -77,14 +83,17 @@ function showing(terminal: Terminal, progress: ProgressLine, features: FeatureLi
       progress.clear()
       table?.row(logs)
     },
-    onTest: () => progress.clear(),
+    onTest() {
+      progress.clear()
+      table?.end()
+    },
   }
 }
 
 function showReport(report: TransferReport, terminal: Terminal): void {
   const { say, colors } = terminal
   say()
-  say(resultsText(report, colors))
+  say(resultsText(report, terminal))
   const wrong = errorsText(
     report.errors,
     report.perClass.map((one) => one.class),

@@ -4,7 +4,8 @@ import type { EpochResult, Progress } from '../nn/contract.ts'
 import { count, counted, percent } from '../numbers.ts'
 import { type Outcomes, type PlannedBracket, type Standing, standings } from '../search/search.ts'
 import type { Point } from '../tasks/space.ts'
-import type { Colors } from './terminal.ts'
+import { fitting, type TableColumn, tableRow, titleRow } from './columns.ts'
+import type { Colors } from './shown.ts'
 
 /** A training in progress. */
 export interface RunningTrial {
@@ -13,35 +14,64 @@ export interface RunningTrial {
   readonly logs?: EpochResult
 }
 
-/** The table: a heading, column titles and a line per trial. `running` holds the current trainings by trial. */
+/** Room for the longest of the texts that say how a trial stands. */
+const stateWidth = 24
+
+/**
+ * The table: a heading, column titles and a line per trial. `running` holds the current trainings by trial; narrow
+ * terminals lose columns.
+ */
 export function trialTable(
   bracket: PlannedBracket<Point>,
   outcomes: Outcomes,
-  colors: Colors,
+  { colors, columns }: { readonly colors: Colors; readonly columns: number },
   running: ReadonlyMap<number, RunningTrial> = new Map(),
 ): string[] {
-  const names = Object.keys(bracket.trials[0]?.hyperparameters ?? {})
-  const widths = names.map((name) => {
-    const values = bracket.trials.map(({ hyperparameters }) => String(hyperparameters[name]).length)
-    return Math.max(name.length, 6, ...values) + 2
-  })
-  const columns = names.map((name, i) => name.padStart(widths[i] ?? 0)).join('')
+  const all = trialColumns(bracket)
+  const beside = fitting(all, columns - stateWidth)
+  // Very narrow terminals show by colour alone how a trial stands.
+  const isTold = titleRow(beside).length + stateWidth <= columns
+  const shown = isTold ? beside : fitting(all, columns)
   const rows = standings(bracket, outcomes).map((standing) => {
-    const { trial, outcome } = standing
-    const values = names.map((name, i) => String(trial.hyperparameters[name]).padStart(widths[i] ?? 0)).join('')
-    const now = running.get(trial.id)
-    const epochs = now === undefined ? (outcome?.history.length ?? 0) : now.progress.epoch - 1
-    const score = outcome?.score
-    const accuracy = now?.logs?.validationAccuracy ?? score?.accuracy
-    const loss = now?.logs?.validationLoss ?? score?.loss
-    const figures = `${(accuracy === undefined ? '' : percent(accuracy)).padStart(11)}${(loss?.toFixed(4) ?? '').padStart(10)}`
-    const text = `  ${String(trial.id).padStart(5)}${values}${String(epochs).padStart(8)}${figures}  `
-    return now === undefined ? settled(text, standing, colors) : text + colors.cyan(runningText(now.progress))
+    const now = running.get(standing.trial.id)
+    const text = tableRow(shown, { standing, now })
+    const { paint, state } = now === undefined ? stateOf(standing, colors) : runningState(now.progress, colors)
+    if (!isTold) return paint(text)
+    return `${paint === colors.dim ? paint(text) : text}  ${paint(state)}`
   })
+  return [`  ${colors.bold(bracketText(bracket))}`, colors.dim(titleRow(shown)), ...rows]
+}
+
+interface TrialRow {
+  readonly standing: Standing<Point>
+  readonly now: RunningTrial | undefined
+}
+
+function trialColumns({ trials }: PlannedBracket<Point>): readonly TableColumn<TrialRow>[] {
+  const names = Object.keys(trials[0]?.hyperparameters ?? {})
   return [
-    `  ${colors.bold(bracketText(bracket))}`,
-    colors.dim(`  Trial${columns}  Epochs   Accuracy      Loss`),
-    ...rows,
+    { title: 'Trial', width: 7, cell: ({ standing }) => String(standing.trial.id) },
+    ...names.map((title): TableColumn<TrialRow> => {
+      const values = trials.map(({ hyperparameters }) => String(hyperparameters[title]).length)
+      const cell = ({ standing }: TrialRow): string => String(standing.trial.hyperparameters[title])
+      return { title, width: Math.max(title.length, 6, ...values) + 2, cell }
+    }),
+    {
+      ...{ title: 'Epochs', width: 8, spare: 1 },
+      cell: ({ standing, now }) =>
+        String(now === undefined ? (standing.outcome?.history.length ?? 0) : now.progress.epoch - 1),
+    },
+    {
+      ...{ title: 'Accuracy', width: 11 },
+      cell: ({ standing, now }) => {
+        const accuracy = now?.logs?.validationAccuracy ?? standing.outcome?.score?.accuracy
+        return accuracy === undefined ? '' : percent(accuracy)
+      },
+    },
+    {
+      ...{ title: 'Loss', width: 10, spare: 2 },
+      cell: ({ standing, now }) => (now?.logs?.validationLoss ?? standing.outcome?.score?.loss)?.toFixed(4) ?? '',
+    },
   ]
 }
 
@@ -55,21 +85,31 @@ export function bracketText({ bracket, rounds }: PlannedBracket<unknown>): strin
   return `Bracket ${bracket}: ${told.join(', ')}`
 }
 
-function runningText({ epoch, epochs, step, steps }: Progress): string {
-  return `training: epoch ${epoch} of ${epochs}, ${Math.floor((100 * step) / steps)} %`
+/** How a trial stands, and the colour of that. */
+interface State {
+  readonly paint: (text: string) => string
+  readonly state: string
 }
 
-function settled(text: string, { state, outcome }: Standing<Point>, { dim, green, red, yellow }: Colors): string {
+function runningState({ epoch, epochs, step, steps }: Progress, { cyan }: Colors): State {
+  return { paint: cyan, state: `epoch ${epoch} of ${epochs}, ${Math.floor((100 * step) / steps)} %` }
+}
+
+function stateOf({ state, outcome }: Standing<Point>, { dim, green, red, yellow }: Colors): State {
   switch (state) {
     case 'finished':
-      return text + green('finished')
+      return { paint: green, state: 'finished' }
     case 'failed':
-      return text + red('failed')
+      return { paint: red, state: 'failed' }
     case 'stopped':
-      return dim(text) + yellow(`stopped early, after round ${outcome?.round}`)
+      return { paint: yellow, state: `stopped after round ${outcome?.round}` }
     case 'trained':
-      return `${text}round ${outcome?.round} done`
+      return { paint: plain, state: `round ${outcome?.round} done` }
     case 'waiting':
-      return outcome === undefined ? dim(`${text}waiting`) : `${text}continues to round ${outcome.round + 1}`
+      return outcome === undefined
+        ? { paint: dim, state: 'waiting' }
+        : { paint: plain, state: `continues to round ${outcome.round + 1}` }
   }
 }
+
+const plain = (text: string): string => text

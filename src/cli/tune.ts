@@ -1,5 +1,5 @@
 /** `weftgrad tune`: searches for hyperparameters and shows its progress. */
-import { clock, count, counted, percent } from '../numbers.ts'
+import { clock, count, counted, percent, timeLeft } from '../numbers.ts'
 import type { EpochProgress } from '../runs/epoch-clock.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import type { SearchResult } from '../search/result.ts'
@@ -10,15 +10,15 @@ import { BarLine } from './bar.ts'
 import { type Drawing, runJobCommand } from './job-command.ts'
 import { LiveBlock } from './live-block.ts'
 import type { QueueOptions } from './queue-options.ts'
-import { openTerminal, type Terminal } from './terminal.ts'
+import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 import { bracketText, type RunningTrial, trialTable } from './trial-table.ts'
 
 export async function tuneCommand(
   task: Task,
-  { json, queue, store, ...options }: SearchJobOptions & QueueOptions & { json?: boolean },
+  { json, quiet, verbose, queue, store, ...options }: SearchJobOptions & QueueOptions & OutputOptions,
 ): Promise<void> {
-  const terminal = openTerminal({ json })
+  const terminal = openTerminal({ json, quiet, verbose })
   const view = terminal.live === undefined ? new PlainTrials(terminal) : new LiveTrials(terminal)
   await runJobCommand(
     { task, command: 'tune', terminal, drawing: view, at: { queue, store } },
@@ -29,6 +29,7 @@ export async function tuneCommand(
         { ...reporter, ...view.reporter },
       )
       view.clear()
+      terminal.results()
       showResult(result, terminal)
       if (json) terminal.json(result)
     },
@@ -75,16 +76,17 @@ class LiveTrials implements TrialView {
     onBracket: (bracket, outcomes) => {
       this.clear()
       this.#terminal.say()
-      for (const line of trialTable(bracket, outcomes, this.#terminal.colors)) this.#terminal.say(line)
+      for (const line of trialTable(bracket, outcomes, this.#terminal)) this.#terminal.say(line)
     },
   }
 
   #draw(): void {
-    const { noteColors } = this.#terminal
+    const { noteColors, live } = this.#terminal
+    const view = { colors: noteColors, columns: live?.columns ?? Number.POSITIVE_INFINITY }
     const bracket = this.#bracket
     if (bracket === undefined) return
     this.#block.show(() => [
-      ...trialTable(bracket, this.#outcomes, noteColors, this.#running),
+      ...trialTable(bracket, this.#outcomes, view, this.#running),
       '',
       this.#all === undefined ? '' : `  ${noteColors.dim(progressText(this.#all))}`,
     ])
@@ -161,7 +163,7 @@ function sayPlan(terminal: Terminal, facts: Parameters<NonNullable<SearchReporte
 }
 
 function progressText({ done, total, etaSeconds }: EpochProgress): string {
-  return `${done.toFixed(1)} of ${total} epochs, ${clock(etaSeconds)} left`
+  return [`${done.toFixed(1)} of ${total} epochs`, ...timeLeft(etaSeconds)].join(', ')
 }
 
 function pointText(point: Readonly<Record<string, unknown>>): string {

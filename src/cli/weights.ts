@@ -1,11 +1,13 @@
 /**
- * `weftgrad weights`: lists the published weights and where they are on this computer; `weights get` downloads them.
+ * `weftgrad weights`: lists the published weights and where they are on this computer; `weights get` downloads, verifies and
+ * loads them.
  */
 
-import type { PretrainedName } from '../nn/models/pretrained.ts'
-import { megabytes } from '../numbers.ts'
+import { count, megabytes } from '../numbers.ts'
 import { type FoundFile, findWeights, lookUpWeights } from '../weights/find.node.ts'
-import { type PublishedFile, zoo, zooNameOf, zooNames } from '../weights/zoo.ts'
+import { publishedNetworks, publishedOf } from '../weights/published.ts'
+import { tryLoading } from '../weights/try-loading.node.ts'
+import { type PublishedFile, zooNameIn } from '../weights/zoo.ts'
 import { BytesBar } from './bar.ts'
 import { exitCodeAfter } from './failure.ts'
 import { interruptible } from './interrupt.ts'
@@ -16,24 +18,27 @@ export interface WeightsOptions {
 }
 
 interface Listed extends PublishedFile {
-  readonly model: PretrainedName
+  readonly model: string
   readonly top: boolean
+  /** Whether weftgrad builds the network. */
+  readonly built: boolean
   readonly found: FoundFile | undefined
 }
 
 export async function weightsCommand({ json }: WeightsOptions): Promise<void> {
   const terminal = openTerminal({ json })
   const listed: Listed[] = []
-  for (const model of zooNames) {
+  for (const [model, { files }] of publishedNetworks) {
+    const built = zooNameIn(model) !== undefined
     for (const top of [false, true]) {
-      const file = zoo[model].files[top ? 'withTop' : 'base']
-      listed.push({ ...file, model, top, found: await lookUpWeights(model, { withTop: top }) })
+      const file = files[top ? 'withTop' : 'base']
+      listed.push({ ...file, model, top, built, found: await lookUpWeights(model, { withTop: top }) })
     }
   }
   if (json) {
     terminal.json({
-      weights: listed.map(({ model, top, name, url, md5, bytes, found }) => ({
-        ...{ model, top, file: name, url, md5, bytes: bytes ?? null },
+      weights: listed.map(({ model, top, built, name, url, checksum, bytes, found }) => ({
+        ...{ model, top, built, file: name, url, checksum, bytes: bytes ?? null },
         ...{ cached: found !== undefined, path: found?.path ?? null, place: found?.place ?? null },
       })),
     })
@@ -41,17 +46,23 @@ export async function weightsCommand({ json }: WeightsOptions): Promise<void> {
   }
   const { say, colors } = terminal
   const { bold, dim, green } = colors
-  say(dim(`${'Network'.padEnd(14)}${'Top'.padEnd(5)}${'Size'.padStart(9)}  ${'MD5'.padEnd(34)}Downloaded`))
-  for (const { model, top, url, md5, bytes, found } of listed) {
-    const size = (bytes === undefined ? '' : megabytes(bytes)).padStart(9)
-    const here = found === undefined ? 'no' : `${green('yes')}, ${found.place}`
-    say(`${bold(model.padEnd(14))}${(top ? 'yes' : 'no').padEnd(5)}${size}  ${md5}  ${here}`)
-    say(dim(`  ${url}`))
-    if (found !== undefined) say(dim(`  ${found.path}`))
+  const width = Math.max(...listed.map(({ model }) => model.length)) + 2
+  const show = (rows: readonly Listed[]): void => {
+    say(dim(`${'Network'.padEnd(width)}${'Top'.padEnd(5)}${'Size'.padStart(9)}  Downloaded`))
+    for (const { model, top, url, checksum, bytes, found } of rows) {
+      const size = (bytes === undefined ? '' : megabytes(bytes)).padStart(9)
+      const here = found === undefined ? 'no' : `${green('yes')}, ${found.place}`
+      say(`${bold(model.padEnd(width))}${(top ? 'yes' : 'no').padEnd(5)}${size}  ${here}`)
+      say(dim(`  ${checksum}  ${url}`))
+      if (found !== undefined) say(dim(`  ${found.path}`))
+    }
+    say()
   }
-  say()
+  show(listed.filter(({ built }) => built))
+  say('Networks that weftgrad does not build; `weights.loadWeights` reads their weights into layers of your own:')
+  show(listed.filter(({ built }) => !built))
   say(
-    '`weftgrad weights get NETWORK` downloads the weights without the classifier; add `--top` to include it (1000 ImageNet classes).',
+    '`weftgrad weights get NETWORK` downloads the weights without the classifier, verifies and loads them; add `--top` to include it (1000 ImageNet classes).',
   )
 }
 
@@ -60,14 +71,14 @@ export interface GetWeightsOptions {
   readonly json?: boolean
 }
 
-export async function getWeightsCommand(name: string, { top = false, json }: GetWeightsOptions): Promise<void> {
-  const model = zooNameOf(name)
+export async function getWeightsCommand(network: string, { top = false, json }: GetWeightsOptions): Promise<void> {
+  const { name: model, title } = publishedOf(network)
   const terminal = openTerminal({ json })
-  const bar = new BytesBar(terminal, zoo[model].title)
+  const bar = new BytesBar(terminal, title)
   const interrupt = interruptible(
     () => {
       bar.close()
-      terminal.note('Stopping: the partial download is kept.')
+      terminal.interrupted('Stopping: the partial download is kept.')
     },
     () => bar.close(),
   )
@@ -80,9 +91,13 @@ export async function getWeightsCommand(name: string, { top = false, json }: Get
       onProgress: (bytes, totalBytes) => bar.update(bytes, totalBytes),
     })
     bar.close()
-    const words = place === 'downloaded' ? 'downloaded and verified (MD5)' : `already in ${place}`
-    terminal.say(`${zoo[model].title}: ${words}: ${path}`)
-    if (json) terminal.json({ model, top, path, place })
+    const { isPublished, isBuilt, parameters } = await tryLoading(model, path, { withTop: top })
+    const where = place === 'downloaded' ? 'downloaded' : `already in ${place}`
+    const verified = isPublished ? 'verified (checksum)' : 'not the published bytes'
+    const use = isBuilt ? 'load' : 'can be read; weftgrad does not build this network'
+    terminal.say(`${title}: ${where}, ${verified}: ${path}`)
+    terminal.say(`${count(parameters)} parameters ${use}.`)
+    if (json) terminal.json({ model, top, path, place, verified: isPublished, loaded: isBuilt, parameters })
   } catch (error) {
     bar.close()
     process.exitCode = exitCodeAfter(error, interrupt)

@@ -180,8 +180,9 @@ class CrossValidation {
 
   async #tune(model: Model): Promise<VariantTable> {
     const { train, options } = foldTraining(this.#folds, this.#settings, 1)
-    const { note, signal } = this.#running.run
-    return await tunedForTraining(model, train, { ...options, ...(signal === undefined ? {} : { signal }) }, note)
+    const { run } = this.#running
+    const { signal } = run
+    return await tunedForTraining(model, train, { ...options, ...(signal === undefined ? {} : { signal }) }, run)
   }
 
   async #carryOver(executor: FoldExecutor, honest: FoldsSummary): Promise<CarryOver> {

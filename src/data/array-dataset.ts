@@ -5,13 +5,14 @@
 
 import { evaluate } from '../autograd/tensors.ts'
 import { WeftgradError } from '../errors.ts'
+import { crc32, crcText } from '../format/crc32.ts'
 import type { Device } from '../gpu/device.ts'
 import type { Shape } from '../graph/node.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { add, gather, mean, mul, reshape, slice, square, sub } from '../operators/index.ts'
 import { type Tensor, tensor } from '../operators/tensor.ts'
-import { Rows, type RowsSpec, rowsAt } from './blocks.ts'
+import { type RowNumbers, Rows, type RowsSpec, rowsAt } from './blocks.ts'
 import type { Augmentation, Batch, BatchRows, Dataset } from './contract.ts'
 import { checkNames, everyIndex, indicesAt, labelsAt } from './contract.ts'
 
@@ -30,6 +31,8 @@ export interface ArrayLayout {
   readonly isWeighted?: boolean
   /** Whether each example is its own target. */
   readonly isOwnTarget?: boolean
+  /** CRC-32 of targets and weights, if it is known. */
+  readonly checksum?: number
   readonly blockBytes?: number | undefined
 }
 
@@ -66,6 +69,9 @@ export function allocateArrays(device: Device, layout: ArrayLayout): ArrayReside
     throw error
   }
 }
+
+export const bytesOf = ({ buffer, byteOffset, byteLength }: RowNumbers): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength)
 
 /** Examples of float32 numbers with their targets, on the device. `data.arrays` and `data.csv` make them. */
 export class ArrayDataset implements Dataset {
@@ -105,6 +111,11 @@ export class ArrayDataset implements Dataset {
   /** The shape of an example. */
   get shape(): Shape {
     return this.#resident.shape
+  }
+  /** A checksum of the targets, the weights, and which examples the set holds; not of features. */
+  get settings(): string | undefined {
+    const { checksum } = this.#resident
+    return checksum === undefined ? undefined : crcText(crc32(bytesOf(this.indices), checksum))
   }
   /** Numbers in an example. */
   get width(): number {

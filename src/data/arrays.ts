@@ -1,6 +1,7 @@
 /** Data sets from arrays: examples of any shape, with class numbers or numbers as targets. */
 
 import { WeftgradError } from '../errors.ts'
+import { crc32 } from '../format/crc32.ts'
 import { currentDevice } from '../gpu/current-device.ts'
 import type { Device } from '../gpu/device.ts'
 import { isDevice } from '../gpu/webgpu-device.ts'
@@ -8,7 +9,8 @@ import { type Shape, shapeText } from '../graph/node.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { type FlatNumbers, flatten, type NestedNumbers, nestedShape } from '../operators/tensor.ts'
 import { aList, anArray, anything, checkOptions, countFrom1, type Kind, required } from '../options.ts'
-import { ArrayDataset, type ArrayTargets, allocateArrays } from './array-dataset.ts'
+import { ArrayDataset, type ArrayTargets, allocateArrays, bytesOf } from './array-dataset.ts'
+import type { RowNumbers } from './blocks.ts'
 import { classNumbers } from './contract.ts'
 
 /** Examples and their targets on the host. */
@@ -75,6 +77,7 @@ export function arrays(spec: ArraysSpec): ArrayDataset {
     targets: y.targets,
     isWeighted: weights !== undefined,
     isOwnTarget,
+    checksum: checksumOf('labels' in y.targets ? y.targets.labels : y.numbers, weights),
     blockBytes,
   }
   const resident = allocateArrays(device, layout)
@@ -82,6 +85,10 @@ export function arrays(spec: ArraysSpec): ArrayDataset {
   if (y.numbers !== undefined) resident.targetRows.write(0, y.numbers)
   if (weights !== undefined) resident.weights?.write(0, weights)
   return new ArrayDataset(resident)
+}
+
+function checksumOf(...parts: readonly (RowNumbers | undefined)[]): number {
+  return parts.reduce((sum, part) => (part === undefined ? sum : crc32(bytesOf(part), sum)), 0)
 }
 
 /** Examples, flat, and their shape. */

@@ -62,10 +62,17 @@ export interface Dataset {
   readonly device: Device
   /** Number of examples. */
   readonly count: number
+  /** The shape of an example, before any padding. */
+  readonly shape: Shape
   /** Number of classes, if targets are class numbers: whole numbers below it. */
   readonly classes: number | undefined
   /** The classes' names, in the order of their numbers, if they are known. */
   readonly classNames?: readonly string[] | undefined
+  /**
+   * Text that is equal for equal weights and targets of the examples, if the data set has one: a resumed training must have the
+   * same.
+   */
+  readonly settings?: string | undefined
   /** Present if the examples are made while training. */
   readonly source?: ExampleSource | undefined
   /** Indices of this set's examples among all resident ones, in order. */

@@ -90,6 +90,10 @@ export class ImageDataset implements Dataset {
     const { names } = this.#resident
     return names && Array.from(this.indices, (index) => names[index] ?? '')
   }
+  /** The shape of an image: `imageShape`. */
+  get shape(): Shape {
+    return this.imageShape
+  }
   /** [height, width, channels] of an image. */
   get imageShape(): readonly [number, number, number] {
     return [this.#resident.height, this.#resident.width, this.#resident.channels]
@@ -135,9 +139,7 @@ export class ImageDataset implements Dataset {
   /** Pads images to the model's input and scales them to [0, 1]. */
   batch({ batch, tensor }: BatchRows, state: Tensor, inputShape: Shape, augmentation?: Augmentation): Batch {
     const [height, width] = this.imageShape
-    const [outHeight, outWidth] = inputShape
-    if (outHeight === undefined || outWidth === undefined)
-      throw new RangeError(`images do not become ${shapeText(inputShape)}`)
+    const [outHeight = height, outWidth = width] = inputShape
     const padTop = Math.floor((outHeight - height) / 2)
     const padLeft = Math.floor((outWidth - width) / 2)
     return this.pixels({ batch, tensor }, state, {

@@ -14,7 +14,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
-import { download } from '../format/download.ts'
+import { downloadWhole } from '../format/download.ts'
 import { gunzip, isGzip } from '../format/gzip.ts'
 import { readHostFile } from '../format/host-file.node.ts'
 import { proxiedFetch } from '../format/proxy.node.ts'
@@ -358,11 +358,9 @@ async function downloadFrom(
   signal: AbortSignal | undefined,
 ): Promise<PartBytes> {
   return await partsFrom(async (part) => {
-    const chunks: Uint8Array[] = []
     const url = `${address}${fashionMnistFiles[part].name}.gz`
     const options = { maxBytes: largestDownloadBytes, signal, fetch: fetch ?? (await proxiedFetch()) }
-    for await (const chunk of download(url, options)) chunks.push(chunk)
-    return Buffer.concat(chunks)
+    return await downloadWhole(url, options)
   })
 }
 

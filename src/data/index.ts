@@ -7,6 +7,8 @@ export type { GunzipOptions } from '../format/gzip.ts'
 export { gunzip, isGzip } from '../format/gzip.ts'
 export type { IdxArray } from '../format/idx.ts'
 export { parseIdx } from '../format/idx.ts'
+export type { PngImage } from '../format/png.ts'
+export { encodePng } from '../format/png.ts'
 export type { FlatNumbers } from '../operators/tensor.ts'
 export { ArrayDataset } from './array-dataset.ts'
 export type { ArraysSpec } from './arrays.ts'
@@ -17,6 +19,7 @@ export { csv } from './csv.ts'
 export type { LabelledBytes } from './dataset.ts'
 export { ImageDataset, residentImages } from './dataset.ts'
 export { dropDuplicates } from './duplicates.ts'
+export { examples } from './examples.ts'
 export type {
   FashionMnistBytes,
   FashionMnistPart,

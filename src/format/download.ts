@@ -109,6 +109,19 @@ export async function* download(url: string, options: DownloadOptions): AsyncGen
   }
 }
 
+/** A whole file in memory. Throws as `download`. */
+export async function downloadWhole(url: string, options: DownloadOptions): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of download(url, options)) chunks.push(chunk)
+  const bytes = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0))
+  let end = 0
+  for (const chunk of chunks) {
+    bytes.set(chunk, end)
+    end += chunk.length
+  }
+  return bytes
+}
+
 const wholeFile = { firstByte: 0, totalBytes: undefined } as const
 
 /** The start of a 206 answer's part, NaN if not given, and the file's size, if given. */

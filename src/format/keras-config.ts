@@ -12,6 +12,8 @@ export interface ConfiguredLayer {
   readonly className: string
   /** The group of the layer's weights in Keras 3: `layers/conv2d_1`. It numbers the layers of a class, whatever their names. */
   readonly path: string
+  /** The layer as the file describes it. */
+  readonly record: Readonly<Record<string, unknown>>
 }
 
 const deepestNesting = 32
@@ -31,7 +33,10 @@ export function configuredLayers(model: unknown, path = '', name = '', depth = 0
     const own = `${path}layers/${kind}${count === 0 ? '' : `_${count}`}`
     if (typeof layer.config.name !== 'string') return configuredLayers(layer, `${own}/`, name, depth + 1)
     const called = `${name}${layer.config.name}`
-    return [{ name: called, className, path: own }, ...configuredLayers(layer, `${own}/`, `${called}/`, depth + 1)]
+    return [
+      { name: called, className, path: own, record: layer },
+      ...configuredLayers(layer, `${own}/`, `${called}/`, depth + 1),
+    ]
   })
 }
 

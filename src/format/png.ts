@@ -8,7 +8,9 @@
 import { convertIndexedToRgb, decode, encode } from 'fast-png'
 import { Unzlib } from 'fflate'
 import { WeftgradError } from '../errors.ts'
+import { aNumber, checkOptions, required, theBytes } from '../options.ts'
 
+/** Pixels of a picture. */
 export interface PngImage {
   /** In pixels. */
   readonly width: number
@@ -95,10 +97,16 @@ export function decodePng(bytes: Uint8Array, source = 'The PNG data'): PngImage 
 
 /**
  * Encodes 8-bit samples as PNG.
- * @throws WeftgradError 'argument' if the data do not fit the size.
+ * @throws WeftgradError 'argument' if the data are no bytes, or do not fit the size.
  */
 export function encodePng(image: PngImage): Uint8Array {
-  const { width, height, channels, data } = image
+  const kinds = {
+    width: required(aNumber),
+    height: required(aNumber),
+    channels: required(aNumber),
+    data: required(theBytes),
+  }
+  const { width, height, channels, data } = checkOptions('encodePng', image, kinds)
   if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1 || width * height > mostPixels) {
     throw new WeftgradError('argument', `A PNG image has 1 to ${mostPixels} pixels, not ${width}x${height}.`, {
       width,

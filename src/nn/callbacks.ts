@@ -69,6 +69,7 @@ export function reduceLROnPlateau(options: PlateauOptions = {}): Callbacks {
   const own = { minDelta: 1e-4, ...watch }
   const values = watched('reduceLROnPlateau', own)
   return {
+    settings: `reduceLROnPlateau ${JSON.stringify({ factor, patience, cooldown, minLearningRate, ...own })}`,
     decide(history) {
       let rateScale = 1
       let [best, wait, rest]: [number | undefined, number, number] = [undefined, 0, 0]

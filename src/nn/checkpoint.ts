@@ -14,7 +14,7 @@ import type { EpochLogs, TrainingCheckpoint, TrainingSettings } from './contract
 type Weights = TrainingCheckpoint['weights']
 
 const formatName = 'weftgrad-training-checkpoint'
-const formatVersion = '1'
+const formatVersion = '2'
 /** Takes the checksum's place while it is computed. */
 const noChecksum = '00000000'
 
@@ -156,10 +156,11 @@ function epochLogs(value: unknown, source: string): EpochLogs {
 
 function settingsFrom(value: unknown, source: string): TrainingSettings {
   const field = fieldsOf(value, source)
-  const optional = (['loss', 'monitor', 'augmentation'] as const).filter(
-    (name) => isRecord(value) && value[name] !== undefined,
-  )
+  const all = Object.entries(isRecord(value) ? value : {})
+  const bad = all.find(([, one]) => typeof one !== 'string' && typeof one !== 'number')
+  if (bad !== undefined) throw damaged(source, `its setting '${bad[0]}' is neither text nor a number`)
   return {
+    ...Object.fromEntries(all as [string, string | number][]),
     seed: field.number('seed'),
     batchSize: field.number('batchSize'),
     epochs: field.number('epochs'),
@@ -167,7 +168,6 @@ function settingsFrom(value: unknown, source: string): TrainingSettings {
     validationCount: field.number('validationCount'),
     optimizer: field.text('optimizer'),
     model: field.text('model'),
-    ...Object.fromEntries(optional.map((name) => [name, field.text(name)])),
   }
 }
 

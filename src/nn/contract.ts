@@ -55,9 +55,9 @@ export interface Progress {
   readonly step: number
   /** All steps of this epoch. */
   readonly steps: number
-  /** Mean over this epoch so far. */
+  /** Mean over this epoch so far; NaN while only the first step, which compiles, is done. */
   readonly imagesPerSecond: number
-  /** Estimated time to the end of the last epoch. */
+  /** Estimated time to the end of the last epoch; NaN as long as the rate. */
   readonly etaSeconds: number
   /** Mean over this epoch's steps so far, read from the device about once a second. */
   readonly loss?: number
@@ -95,6 +95,11 @@ export interface Decision {
 
 /** Functions that `fit` calls while it trains. An error thrown in one ends the training with that error. */
 export interface Callbacks {
+  /**
+   * Text that is equal for callbacks that change a training alike: a resumed training must have the same. Absent for those that
+   * only watch it or end it.
+   */
+  readonly settings?: string
   /**
    * Decides after each epoch what comes next, from the results so far. A resumed run asks again with the completed
    * epochs, so the decision must depend on nothing else.
@@ -154,8 +159,8 @@ export interface FitOptions {
   /** Whether to restore the weights of the best epoch at the end. False by default, true with `earlyStopping`. */
   readonly restoreBest?: boolean
   /**
-   * Resumes from this checkpoint instead of from the model's weights. The settings must match those of the original
-   * run.
+   * Resumes from this checkpoint instead of from the model's weights. {@link TrainingSettings} says what must be as in the
+   * original run; what ends a training need not: `epochs`, `earlyStopping`.
    */
   readonly resume?: TrainingCheckpoint
   /** Stops after the current submission: `onCheckpoint` gets the checkpoint, then `fit` throws 'aborted'. */
@@ -209,28 +214,39 @@ export interface TrainingCheckpoint {
   readonly settings: TrainingSettings
 }
 
-/** The settings that a training and its resumption must share. */
+/**
+ * The settings that a training and its resumption must share: all of them but `epochs`. Beside these, `layer NAME` describes each
+ * layer of the model: its class and settings (regularizers and rates of dropout among them), and whether it is trained.
+ */
 export interface TrainingSettings {
   /** Random seed of the order of the examples, dropout and augmentation. */
   readonly seed: number
   /** Examples per step. */
   readonly batchSize: number
-  /** Epochs of the whole training. */
+  /** Epochs of the whole training. A resumed training may have others, unless its schedule depends on them. */
   readonly epochs: number
   /** Number of training examples. */
   readonly trainCount: number
   /** Number of validation examples. */
   readonly validationCount: number
-  /** The optimizer's name, which includes its hyperparameters. */
+  /** The optimizers' names, which include their hyperparameters. */
   readonly optimizer: string
-  /** The model's name, layers and shapes. */
+  /** The model's name. */
   readonly model: string
   /** The loss as text; absent for the default. */
-  readonly loss?: string
+  readonly loss?: string | undefined
+  /** The metrics' names. */
+  readonly metrics?: string | undefined
   /** The monitored result; absent for the default. */
-  readonly monitor?: string
+  readonly monitor?: string | undefined
   /** The augmentation as text; absent without one. */
-  readonly augmentation?: string
+  readonly augmentation?: string | undefined
+  /** `Dataset.settings` of the training examples. */
+  readonly data?: string | undefined
+  /** `Callbacks.settings` of all callbacks. */
+  readonly callbacks?: string | undefined
+  /** A setting by its name. */
+  readonly [setting: string]: string | number | undefined
 }
 
 /** The results of a model on a data set. */

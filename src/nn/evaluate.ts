@@ -30,10 +30,10 @@ export interface EvaluateModelOptions {
   readonly probabilities?: boolean
 }
 
-/** Options of evaluating with a loss and metrics of one's own. */
+/** Options of evaluating with a loss or metrics of one's own: one of them, or both. */
 export interface ScoreOptions extends Pick<EvaluateModelOptions, 'batchSize' | 'variants'> {
-  /** A loss, or a function that gives one number for each row. */
-  readonly loss: Loss | RowFunction
+  /** A loss, or a function that gives one number for each row. By default cross-entropy with class numbers. */
+  readonly loss?: Loss | RowFunction
   /** Metrics, losses, or functions that give one number for each row. None by default. */
   readonly metrics?: readonly (Metric | RowFunction)[]
 }
@@ -175,11 +175,15 @@ function joined(parts: readonly Float32Array[]): Float32Array {
  * Loss, accuracy, confusion matrix and predictions of a classifier on a data set, counted on the device. The model may
  * end in logits or in a softmax: see {@link Model.logits}. Frees all its memory.
  *
- * With a `loss`, the loss and the metrics of any model: `{ loss, meanAbsoluteError }`.
+ * With a `loss` or `metrics`, these results of any model by their names: `{ loss, meanAbsoluteError }`.
  * @throws WeftgradError as `Evaluator.create`; 'not-finite' if the loss is NaN or infinite; 'device-lost' if the device
  * is lost.
  */
-export function evaluate(model: Model, data: Dataset, options: ScoreOptions): Promise<Scores>
+export function evaluate(
+  model: Model,
+  data: Dataset,
+  options: ScoreOptions & (Required<Pick<ScoreOptions, 'loss'>> | Required<Pick<ScoreOptions, 'metrics'>>),
+): Promise<Scores>
 export function evaluate(model: Model, data: Dataset, options?: EvaluateModelOptions): Promise<Evaluation>
 export async function evaluate(
   model: Model,
@@ -198,7 +202,7 @@ export async function evaluate(
 }
 
 const isScoring = (options: EvaluateModelOptions | ScoreOptions): options is ScoreOptions =>
-  isRecord(options) && 'loss' in options
+  isRecord(options) && ('loss' in options || 'metrics' in options)
 
 async function score(model: Model, data: Dataset, options: ScoreOptions): Promise<Scores> {
   const { loss, metrics, ...own } = checkOptions('evaluate', options, {

@@ -22,15 +22,17 @@ import {
 import type { Callbacks, FitOptions, Monitor, TrainingCheckpoint, TrainingSettings } from './contract.ts'
 import { examplesShape, isBatchAugmentation } from './gather-inputs.ts'
 import type { Model } from './model.ts'
-import type { Objective } from './objective.ts'
+import type { Objective, RecordReader } from './objective.ts'
 import { aLossOrMetric, aMetricList, lossText } from './objective.ts'
 import { anOptimizer } from './optimizers.ts'
 import { optimizerText } from './trainable.ts'
+import type { TrainingMemory } from './training-step.ts'
 
 export const defaultSeed = 1
 
 /** Kinds of {@link Callbacks}. */
 const callbackKinds = {
+  settings: aString,
   ...{ onBegin: aFunction, onFirstStep: aFunction, onProgress: aFunction },
   ...{ onEpochEnd: aFunction, onCheckpoint: aFunction, decide: aFunction },
 }
@@ -109,15 +111,18 @@ export function checkedData(model: Model, data: Dataset, options: FitOptions): S
   checkValue('fit: the data', data, aDataset)
   const { train, validation } = splitData(data, options)
   if (options.earlyStopping !== undefined && validation === undefined)
-    throw new WeftgradError('argument', 'earlyStopping needs validation or validationSplit to compare epochs.')
+    throw new WeftgradError('argument', 'earlyStopping needs validation or validationSplit.')
   train.refuseMisfits(examplesShape(model, options.augmentation), model.name)
   validation?.refuseMisfits(model.inputShape, model.name)
   if (validation !== undefined && validation.device !== train.device)
-    throw new WeftgradError('argument', 'The validation images are on a different device than the training images.')
+    throw new WeftgradError('argument', 'The validation images are on another device than the others.')
   return { train, validation }
 }
 
-/** The settings that a checkpoint records. */
+/**
+ * The settings that a checkpoint records: everything that changes a training, as text where it is no number. A resumed training
+ * must have the same, `epochs` aside.
+ */
 export function settingsOf(
   model: Model,
   { train, validation }: SplitData,
@@ -125,7 +130,6 @@ export function settingsOf(
   objective: Objective,
   monitor: Monitor | undefined,
 ): TrainingSettings {
-  const loss = lossText(objective)
   const { seed = defaultSeed, batchSize, epochs, optimizer, augmentation } = options
   return {
     ...{ seed, batchSize, epochs },
@@ -133,17 +137,28 @@ export function settingsOf(
     validationCount: validation?.count ?? 0,
     optimizer: optimizerText(optimizer),
     model: model.name,
-    ...(loss === undefined ? {} : { loss }),
-    ...(monitor === undefined ? {} : { monitor: `${monitor.mode} ${monitor.name}` }),
-    ...(augmentation === undefined ? {} : { augmentation: augmentationText(augmentation) }),
+    loss: lossText(objective),
+    metrics: String(objective.metrics.map(({ name }) => name)),
+    monitor: textOf(monitor),
+    augmentation: isBatchAugmentation(augmentation) ? augmentation.settings : textOf(augmentation),
+    data: train.settings,
+    callbacks: textOf(callbacksOf(options).flatMap(({ settings = [] }) => settings)),
+    ...Object.fromEntries(
+      // Initial weights do not matter: a checkpoint holds the weights.
+      model.layers.map(({ layer: { name, className, config }, inputs, outputShape, trainable }) => [
+        `layer ${name}`,
+        textOf({ className, ...config, inputs, outputShape, trainable }),
+      ]),
+    ),
   }
 }
 
-/** Text that is equal for equal augmentations. */
-function augmentationText(augmentation: NonNullable<FitOptions['augmentation']>): string {
-  if (isBatchAugmentation(augmentation)) return augmentation.settings
-  const { flip, shift = 0 } = augmentation
-  return `flip ${flip ?? 'none'}, shift ${shift}`
+/** Text that is equal for equal settings. Of a function, it holds the description or the source. */
+function textOf(settings: unknown): string | undefined {
+  return JSON.stringify(settings, (key, value) => {
+    if (typeof value !== 'function') return value
+    return key.endsWith('Initializer') ? undefined : 'config' in value ? { ...value } : String(value)
+  })
 }
 
 /** A run that a checkpoint must fit. */
@@ -151,31 +166,40 @@ export interface ResumedRun {
   readonly settings: TrainingSettings
   /** Steps per epoch. */
   readonly steps: number
-  /** Floats in the record of a step. */
-  readonly recordColumns: number
-  /** Numbers in each of the optimizer's moments. */
-  readonly momentSizes: readonly number[]
+  readonly reader: Pick<RecordReader, 'width'>
+  readonly memory: Pick<TrainingMemory, 'moments' | 'updates'>
 }
 
 /** Throws 'mismatch' for a checkpoint that another run wrote. */
 export function checkCheckpoint(checkpoint: TrainingCheckpoint, run: ResumedRun): void {
-  const counts = ['batchSize', 'trainCount', 'validationCount'] as const
-  const shared = ['seed', ...counts, 'optimizer', 'model', 'loss', 'monitor', 'augmentation'] as const
-  for (const name of shared) {
-    const [own, theirs] = [run.settings[name], checkpoint.settings[name]]
-    if (own !== theirs)
+  const { epoch, step, globalStep, record, history } = checkpoint
+  const { steps, reader, memory } = run
+  // More epochs are fine, unless the rates so far would have been others: those of a cosine.
+  const compared = (settings: TrainingSettings, momentSizes: readonly number[]): TrainingSettings => ({
+    ...settings,
+    epochs: 0,
+    'learning rate': String(
+      memory.updates.map(({ optimizer }) =>
+        optimizer.schedule.rate(Math.max(0, globalStep - 1), settings.epochs * steps),
+      ),
+    ),
+    'moments of': String(momentSizes),
+  })
+  const sizes = memory.moments.map(({ bytes }) => bytes / 4)
+  const own = compared(run.settings, sizes)
+  const theirs = compared(
+    checkpoint.settings,
+    checkpoint.moments.map(({ length }) => length),
+  )
+  for (const name in { ...own, ...theirs })
+    if (own[name] !== theirs[name])
       throw new WeftgradError(
         'mismatch',
-        `The checkpoint was written with ${name} ${theirs ?? 'none'}, and this run has ${own ?? 'none'}.`,
+        `The checkpoint was written with ${name} ${theirs[name] ?? 'none'}, and this run has ${own[name] ?? 'none'}.`,
         { name },
       )
-  }
-  const { epoch, step, globalStep, moments, record, history } = checkpoint
-  const { steps, momentSizes, recordColumns } = run
-  if (moments.length !== momentSizes.length || moments.some((moment, i) => moment.length !== momentSizes[i]))
-    throw new WeftgradError('mismatch', 'The checkpoint does not hold the moments of this optimizer and model.')
   const isPlace = step < steps && globalStep === epoch * steps + step
-  if (!isPlace || record.length !== step * recordColumns || history.length !== epoch)
+  if (!isPlace || record.length !== step * reader.width || history.length !== epoch)
     throw new WeftgradError(
       'mismatch',
       `The checkpoint's place, epoch ${epoch} and step ${step}, does not exist in a run with ${steps} steps per epoch.`,

@@ -1,6 +1,6 @@
 /** Reports the progress of a training: its speed, the time left, and the epoch's means so far. */
 
-import type { Progress } from './contract.ts'
+import type { Callbacks, Progress } from './contract.ts'
 
 const progressEveryMs = 200
 const recordEveryMs = 1000
@@ -12,7 +12,7 @@ interface Means {
 
 export class ProgressReporter {
   readonly #training: { readonly epochs: number; readonly steps: number; readonly batch: number }
-  readonly #listeners: readonly ((progress: Progress) => void)[]
+  readonly #listeners: readonly Callbacks[]
   readonly #readMeans: (steps: number) => Promise<Means>
   #lastProgress = 0
   #lastRecord = 0
@@ -25,11 +25,11 @@ export class ProgressReporter {
   /** `readMeans` reads the means of the epoch's first `steps` steps from the device. */
   constructor(
     training: { readonly epochs: number; readonly steps: number; readonly batch: number },
-    listeners: readonly ((progress: Progress) => void)[],
+    callbacks: readonly Callbacks[],
     readMeans: (steps: number) => Promise<Means>,
   ) {
     this.#training = training
-    this.#listeners = listeners
+    this.#listeners = callbacks.filter(({ onProgress }) => onProgress !== undefined)
     this.#readMeans = readMeans
   }
 
@@ -51,10 +51,11 @@ export class ProgressReporter {
     }
     if (now - this.#lastProgress < progressEveryMs && step < steps) return
     this.#lastProgress = now
-    const stepsPerSecond = ((step - this.#rateFrom.step) / (now - this.#rateFrom.ms)) * 1000
+    let stepsPerSecond = ((step - this.#rateFrom.step) / (now - this.#rateFrom.ms)) * 1000
     if (this.#isFirstReport) {
       this.#isFirstReport = false
       this.#rateFrom = { ms: now, step }
+      stepsPerSecond = Number.NaN
     }
     const left = (epochs - epoch) * steps - step
     const progress: Progress = {
@@ -66,7 +67,7 @@ export class ProgressReporter {
       etaSeconds: left / stepsPerSecond,
       ...this.#means,
     }
-    for (const listener of this.#listeners) listener(progress)
+    for (const one of this.#listeners) one.onProgress?.(progress)
   }
 
   /** Reads the means without holding up submissions. A failure shows at the next submission. */

@@ -122,7 +122,7 @@ class TrainingRun {
     this.#monitor = made.monitor
     this.#progress = new ProgressReporter(
       { epochs: options.epochs, steps: this.#steps, batch: Math.min(options.batchSize, train.count) },
-      made.callbacks.flatMap((one) => (one.onProgress === undefined ? [] : (progress) => one.onProgress?.(progress))),
+      made.callbacks,
       async (steps) => {
         const bytes = await this.#device.read({ ...made.memory.record, bytes: steps * made.reader.width * 4 })
         const { loss, accuracy } = made.reader.read(new Float32Array(bytes), steps)
@@ -187,8 +187,8 @@ class TrainingRun {
     checkCheckpoint(checkpoint, {
       settings: this.#settings,
       steps: this.#steps,
-      recordColumns: this.#reader.width,
-      momentSizes: moments.map((buffer) => buffer.bytes / 4),
+      reader: this.#reader,
+      memory: this.#memory,
     })
     if (checkpoint.best !== undefined) this.#model.checkWeights(checkpoint.best.weights)
     this.#model.setWeights(checkpoint.weights)
@@ -291,12 +291,12 @@ class TrainingRun {
     this.#stepTimes.push((performance.now() - began) / Math.max(1, step - firstStep))
 
     const validation = Object.entries((await this.#validation?.run()) ?? {})
-    const [{ optimizer } = { optimizer: undefined }] = this.#memory.updates
+    const [first] = this.#memory.updates
     const logs: EpochLogs = {
       epoch: epoch + 1,
       ...scores,
       ...Object.fromEntries(validation.map(([name, value]) => [validationName(name), value])),
-      learningRate: (optimizer?.schedule.rate(epoch * this.#steps, totalSteps) ?? 0) * rateScale,
+      learningRate: (first?.optimizer.schedule.rate(epoch * this.#steps, totalSteps) ?? 0) * rateScale,
       seconds: (performance.now() - began) / 1000,
     }
     this.#history.push(logs)

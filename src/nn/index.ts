@@ -57,6 +57,8 @@ export {
 } from './initializers.ts'
 export type { LayerConfig, LayerDescription, LayerMaker } from './layers/registry.ts'
 export * from './layers.ts'
+export type { LoadModelOptions, ModelSource } from './load-model.ts'
+export { loadModel } from './load-model.ts'
 export type { CrossentropyOptions } from './losses.ts'
 export {
   binaryCrossentropy,

@@ -46,8 +46,9 @@ export interface ModelOptions {
   /** Random seed of the initial weights, which depend only on it and on their names. 1 by default. */
   readonly seed?: number
   /**
-   * Selects the layers that an optimizer updates; all by default, none with false. Normalisations in the other layers keep
-   * their statistics in training. A layer of a nested model, called `<model>/<layer>`, is trained if that model trains it and
+   * Which layers training changes: all of them, which is the default; none (false), as of a network whose features others use;
+   * or those for which a function returns true. The other layers keep their weights, their normalisations also the moving
+   * statistics, and have no penalty; dropout, which has no weights, stays active. A layer of a nested model, called `<model>/<layer>`, is trained if that model trains it and
    * this function selects it.
    */
   readonly trainable?: boolean | ((layer: Layer) => boolean)

@@ -1,10 +1,13 @@
-/** What a model makes of examples in host memory. */
+/** What a model makes of examples in host memory, or of a data set. */
 
+import { aDataset, type Dataset } from '../data/contract.ts'
+import { examplesAt } from '../data/examples.ts'
 import { WeftgradError } from '../errors.ts'
 import { elementCount } from '../kernels/kernel.ts'
 import { add, div, mul, pad, reshape, slice, softmax } from '../operators/index.ts'
 import { Tensor, tensor } from '../operators/tensor.ts'
 import { aFlag, checkOptions, checkValue, countFrom1, type Kind, theBytes } from '../options.ts'
+import { withFittingBatch } from './fitting-batch.ts'
 import { batchedShapeText } from './layers.ts'
 import type { Model } from './model.ts'
 
@@ -39,14 +42,22 @@ export function predict(
  * infinite.
  */
 export function predict(model: Model, examples: Float32Array | Tensor): Promise<Float32Array>
+/**
+ * The model's outputs [n, ...outputShape], row-major, for a data set's examples, in its order. Images of bytes are divided by
+ * 255 and padded to the model's input; nothing is added to the model's end.
+ * @throws WeftgradError 'shape' if the examples do not fit the model, 'argument' for a generator, 'not-finite' if an output is
+ * NaN or infinite.
+ */
+export function predict(model: Model, data: Dataset): Promise<Float32Array>
 export async function predict(
   model: Model,
-  examples: Uint8Array | Float32Array | Tensor,
+  examples: Uint8Array | Float32Array | Tensor | Dataset,
   shape?: readonly [height: number, width: number, channels: number],
   options: PredictOptions = {},
 ): Promise<Float32Array> {
   if (shape === undefined && (examples instanceof Float32Array || examples instanceof Tensor))
     return outputsOf(model, examples)
+  if (aDataset[1](examples)) return outputsOnData(model, examples as Dataset)
   return predictImages(model, examples as Uint8Array, shape as [number, number, number], options)
 }
 
@@ -84,11 +95,11 @@ async function predictImages(
   return finiteNumbers(await both.data(), model.name)
 }
 
-/** Examples that go through the model at once. */
+/** The most examples that go through the model at once. */
 const atOnce = 256
 
 async function outputsOf(model: Model, examples: Float32Array | Tensor): Promise<Float32Array> {
-  const { inputShape, outputShape, name } = model
+  const { inputShape, name } = model
   const size = elementCount(inputShape)
   const given = examples instanceof Tensor ? examples.size : examples.length
   const count = given / size
@@ -98,17 +109,37 @@ async function outputsOf(model: Model, examples: Float32Array | Tensor): Promise
       'shape',
       `${name} takes examples of shape ${batchedShapeText(inputShape)}, ${size} numbers each; got ${examples instanceof Tensor ? examples : `${given} numbers`}.`,
     )
-  const outputs = new Float32Array(count * elementCount(outputShape))
-  for (let first = 0; first < count; first += atOnce) {
-    const rows = Math.min(atOnce, count - first)
+  return outputsInParts(model, count, (first, rows) => {
     const part =
       examples instanceof Float32Array
         ? tensor(examples.subarray(first * size, (first + rows) * size), [rows, size])
         : slice(reshape(examples, [count, size]), [first, 0], [rows, size])
-    const y = await model.call(reshape(part, [rows, ...inputShape])).data()
-    outputs.set(finiteNumbers(y, name), first * elementCount(outputShape))
-  }
-  return outputs
+    return reshape(part, [rows, ...inputShape])
+  })
+}
+
+async function outputsOnData(model: Model, data: Dataset): Promise<Float32Array> {
+  return await outputsInParts(model, data.count, (first, rows) => {
+    const indices = tensor(data.indices.subarray(first, first + rows), [rows], 'u32')
+    return examplesAt(data, indices, model.inputShape).x
+  })
+}
+
+/** The outputs for `count` examples, as many at once as memory allows; `partAt` traces some of them. */
+function outputsInParts(
+  model: Model,
+  count: number,
+  partAt: (first: number, rows: number) => Tensor,
+): Promise<Float32Array> {
+  const width = elementCount(model.outputShape)
+  return withFittingBatch(Math.min(atOnce, count), async (size) => {
+    const outputs = new Float32Array(count * width)
+    for (let first = 0; first < count; first += size) {
+      const y = await model.call(partAt(first, Math.min(size, count - first))).data()
+      outputs.set(finiteNumbers(y, model.name), first * width)
+    }
+    return outputs
+  })
 }
 
 /**

@@ -5,13 +5,23 @@ import { shapeText } from '../graph/node.ts'
 import { broadcastTo, dense, div, sub } from '../operators/index.ts'
 import type { Tensor } from '../operators/tensor.ts'
 import { tensor } from '../operators/tensor.ts'
-import { checkOptions, countFrom1 } from '../options.ts'
+import { checkOptions, checkValue, countFrom1, oneOf } from '../options.ts'
 
-/** The preprocessing of a network's images. 'caffe': BGR order, minus ImageNet's means. 'tf': scaled to -1 to 1. */
-export type PreprocessingMode = 'caffe' | 'tf'
+/**
+ * The preprocessing of a network's images. 'caffe': BGR order, minus ImageNet's means. 'tf': scaled to -1 to 1. 'torch': scaled
+ * to 0 to 1, minus ImageNet's means, divided by its standard deviations. '0..1': scaled to 0 to 1. 'none': values from 0 to
+ * 255 as they are, for a network that begins with layers such as `rescaling`.
+ */
+export type PreprocessingMode = 'none' | '0..1' | 'caffe' | 'tf' | 'torch'
+
+/** @internal */
+export const preprocessingModes: readonly PreprocessingMode[] = ['none', '0..1', 'caffe', 'tf', 'torch']
 
 /** ImageNet's means of blue, green and red, which Caffe's networks subtract. */
 const means = [103.939, 116.779, 123.68]
+
+/** ImageNet's means and standard deviations of red, green and blue, of values from 0 to 1. */
+const torch = { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] }
 
 /**
  * Prepares a batch of images [n, h, w, 3] (RGB) or [n, h, w, 1] (grey), with values from 0 to 255. It uses elementwise
@@ -25,9 +35,9 @@ export function preprocessInput(x: Tensor, mode: PreprocessingMode): Tensor {
       'shape',
       `preprocessInput: got ${shapeText(x.shape)}; images are [batch, height, width, 3], or 1 for grey.`,
     )
-  if (mode === 'tf') return sub(div(coloured(x), 127.5), 1)
-  if (mode !== 'caffe')
-    throw new WeftgradError('argument', `preprocessInput: the mode '${String(mode)}' is neither 'caffe' nor 'tf'.`)
+  checkValue('preprocessInput: the mode', mode, oneOf(...preprocessingModes))
+  if (mode === 'torch') return div(sub(div(coloured(x), 255), tensor(torch.mean)), tensor(torch.deviation))
+  if (mode !== 'caffe') return scaledPixels(coloured(x), mode)
   if (channels === 1) return sub(coloured(x), tensor(means))
   const swap = tensor([
     [0, 0, 1],
@@ -35,6 +45,15 @@ export function preprocessInput(x: Tensor, mode: PreprocessingMode): Tensor {
     [1, 0, 0],
   ])
   return dense(x, swap, tensor(means.map((mean) => -mean)))
+}
+
+/**
+ * Pixels from 0 to 255, scaled by a mode that treats all channels alike.
+ * @internal
+ */
+export function scaledPixels(x: Tensor, mode: Exclude<PreprocessingMode, 'caffe' | 'torch'>): Tensor {
+  if (mode === 'none') return x
+  return mode === 'tf' ? sub(div(x, 127.5), 1) : div(x, 255)
 }
 
 /** Repeats grey to three channels. */

@@ -15,6 +15,7 @@ export class EpochClock {
   /** Epochs of each training. */
   readonly #reached = new Map<string | number, number>()
   #worked = 0
+  /** When the first work was done, which includes compiling: the rate is that of what follows. */
   #began: number | undefined
 
   /** Starts the clock. `now` returns milliseconds; tests pass their own. */
@@ -28,9 +29,10 @@ export class EpochClock {
    */
   reach(training: string | number, epochs: number): void {
     const before = this.#reached.get(training)
-    this.#began ??= this.#now()
     // A step may be reported twice around an epoch's end; progress never goes back.
-    if (before !== undefined) this.#worked += Math.max(0, epochs - before)
+    const worked = before === undefined ? 0 : Math.max(0, epochs - before)
+    if (this.#began !== undefined) this.#worked += worked
+    else if (worked > 0) this.#began = this.#now()
     this.#reached.set(training, Math.max(before ?? 0, epochs))
   }
 

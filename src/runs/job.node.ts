@@ -42,6 +42,10 @@ export interface JobOptions {
 export interface JobReporter {
   /** Reports a download, something skipped or something unusual. */
   onNote?(line: string): void
+  /** Something begins that takes seconds and reports no progress: 'Compiling 24 kernels'. */
+  onWait?(what: string): void
+  /** A detail that few people want to see. */
+  onDetail?(line: string): void
   onAdapter?(device: Device): void
   onData?(facts: DataFacts): void
   /** Reports that the run can be resumed from now on. */
@@ -214,6 +218,10 @@ export class Run<Settings> {
   }
 
   readonly note = (line: string): void => this.#reporter.onNote?.(line)
+
+  readonly detail = (line: string): void => this.#reporter.onDetail?.(line)
+
+  readonly wait = (what: string): void => this.#reporter.onWait?.(what)
 
   /** A path in the run's folder. */
   path(...names: readonly (string | number)[]): string {

@@ -199,12 +199,12 @@ class TrialOrders {
   async tune(brackets: readonly PlannedBracket[]): Promise<VariantTable> {
     let kernels: VariantTable = {}
     const { train, validation } = this.#ground
-    const { note, signal } = this.#run
+    const { signal } = this.#run
     for (const trial of this.#sizes(brackets)) {
       using model = trialModel(this.#task, trial)
       const options = trialOptions(this.#task, this.#settingsOf(trial, 1), validation)
       const stoppable = { ...options, ...(signal === undefined ? {} : { signal }) }
-      kernels = { ...kernels, ...(await tunedForTraining(model, train, stoppable, note)) }
+      kernels = { ...kernels, ...(await tunedForTraining(model, train, stoppable, this.#run)) }
     }
     return kernels
   }

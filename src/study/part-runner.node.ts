@@ -8,7 +8,7 @@ import { ifThere, readHostText } from '../format/host-file.node.ts'
 import { encodePng } from '../format/png.ts'
 import type { Progress } from '../nn/contract.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
-import { count, megabytes } from '../numbers.ts'
+import { megabytes, speed } from '../numbers.ts'
 import { partName, type StudyPart } from '../report/parts.ts'
 import type {
   StudyOutcomes,
@@ -147,7 +147,7 @@ export class PartRunner {
         onNote: this.#run.note,
         onDownload: (bytes, total) => tell(0, `weights: ${megabytes(bytes)} of ${megabytes(total ?? 0)}`),
         onFeatures: ({ done, total, imagesPerSecond }) =>
-          tell((features * done) / total, `features: ${done} of ${total}, ${imagesPerSecond.toFixed(1)} images/s`),
+          tell((features * done) / total, [`features: ${done} of ${total}`, ...speed(imagesPerSecond)].join(', ')),
         onProgress: (progress) => tell(features + (1 - features) * shareOf(progress), `head, ${epochText(progress)}`),
       },
     )
@@ -193,5 +193,5 @@ function shareOf({ epoch, epochs, step, steps }: Progress): number {
 }
 
 function epochText({ epoch, epochs, imagesPerSecond }: Progress): string {
-  return `epoch ${epoch} of ${epochs}, ${count(imagesPerSecond)} images/s`
+  return [`epoch ${epoch} of ${epochs}`, ...speed(imagesPerSecond)].join(', ')
 }

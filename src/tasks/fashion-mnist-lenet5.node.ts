@@ -8,7 +8,7 @@ import { WeftgradError } from '../errors.ts'
 import { lenet5 } from '../nn/models/lenet5.ts'
 import { count } from '../numbers.ts'
 import { greySquare } from './grey-square.ts'
-import type { TrainSettings, TransferSettings } from './recipe.ts'
+import { noAugmentation, type TrainSettings, type TransferSettings } from './recipe.ts'
 import { Space } from './space.ts'
 import type { PublishedTask, Task, TaskData, TaskNetwork } from './task.ts'
 
@@ -70,6 +70,7 @@ const recipes: Task['recipes'] = {
   seed: {
     train: trainDefaults,
     recipe: {
+      ...noAugmentation,
       recipe: 'seed',
       validation: 0.1,
       flips: false,
@@ -88,6 +89,7 @@ const recipes: Task['recipes'] = {
   best: {
     train: { ...trainDefaults, epochs: 50, batchSize: 128, learningRate: 2e-3, restoreBest: false },
     recipe: {
+      ...noAugmentation,
       recipe: 'best',
       validation: 0,
       flips: true,
@@ -127,6 +129,7 @@ const search: Task['search'] = {
  * 0.928, dropout 0.7 0.923, a third of the learning rate 0.927: no network gains from different settings.
  */
 const shared = {
+  preprocessing: null,
   weights: null,
   head: 'mlp',
   epochs: 30,
@@ -158,7 +161,7 @@ const transfer: Required<Task['transfer']> = {
   // at add_2: 0.924. 71 pixels are the fewest it takes. By `weftgrad transfer xception`, on all images: 0.946.
   xception: { ...shared, size: 71, layers: ['add_2'], pool: 'avg2' },
   // Not measured, because no weights were available: the ends of stacks 2 and 3, at the best depth of the other
-  // networks.
+  // networks. `weftgrad transfer resnet152v2 --search` measures.
   resnet152v2: { ...shared, size: 32, layers: ['conv2_block3_out', 'conv3_block8_out'], pool: 'avg2' },
 }
 

@@ -12,7 +12,7 @@ import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import type { LoadedData, LoadedImages } from '../runs/data.ts'
-import type { TrainSettings, TransferSettings } from './recipe.ts'
+import { noAugmentation, type TrainSettings, type TransferSettings } from './recipe.ts'
 import { smallCnn } from './small-cnn.ts'
 import { Space } from './space.ts'
 import type { Task, TaskData } from './task.ts'
@@ -113,14 +113,14 @@ const recipes: Task['recipes'] = {
   seed: {
     train: trainDefaults,
     recipe: {
-      ...{ recipe: 'seed', validation: 0.1, flips: false, shift: 0, dropout: 0, weightDecay: 0 },
+      ...{ ...noAugmentation, recipe: 'seed', validation: 0.1, flips: false, shift: 0, dropout: 0, weightDecay: 0 },
       ...{ schedule: 'constant', warmupEpochs: 0, flipAverage: false },
     },
   },
   best: {
     train: { ...trainDefaults, epochs: 50, restoreBest: false },
     recipe: {
-      ...{ recipe: 'best', validation: 0, flips: true, shift: 4, dropout: 0.3, weightDecay: 0.02 },
+      ...{ ...noAugmentation, recipe: 'best', validation: 0, flips: true, shift: 4, dropout: 0.3, weightDecay: 0.02 },
       ...{ schedule: 'cosine', warmupEpochs: 1, flipAverage: true },
     },
   },
@@ -131,6 +131,7 @@ function transferOf(size: number): { readonly [name in PretrainedName]: Transfer
   const shared = {
     size,
     pool: 'avg',
+    preprocessing: null,
     weights: null,
     head: 'mlp',
     epochs: 30,

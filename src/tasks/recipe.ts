@@ -1,4 +1,5 @@
 /** The settings of a task's recipes: of a training, and of a head on pretrained features. */
+import type { PreprocessingMode } from '../nn/preprocessing.ts'
 import type { ImageSettings } from '../runs/images.ts'
 import type { FeaturePooling } from './feature-taps.ts'
 
@@ -19,8 +20,25 @@ export const recipeNames = ['seed', 'best'] as const
 /** `seed`: the recipe of the published study; `best`: the best one found for the task. */
 export type RecipeName = (typeof recipeNames)[number]
 
+/** Random changes of training images that no recipe makes by itself; their names are those of `nn.augment`. */
+export interface AugmentationSettings {
+  /** Whether images are flipped top to bottom. */
+  readonly verticalFlips: boolean
+  /** The largest angle in degrees. */
+  readonly rotation: number
+  readonly zoom: number
+  readonly contrast: number
+  readonly brightness: number
+  /** The side of the erased square in pixels. */
+  readonly cutout: number
+}
+
+export const noAugmentation: AugmentationSettings = {
+  ...{ verticalFlips: false, rotation: 0, zoom: 0, contrast: 0, brightness: 0, cutout: 0 },
+}
+
 /** Settings of a recipe besides those of every training. */
-export interface RecipeSettings {
+export interface RecipeSettings extends AugmentationSettings {
   readonly recipe: RecipeName
   /** Share of the training images used for validation; 0 trains on all of them. */
   readonly validation: number
@@ -51,11 +69,13 @@ export type Head = (typeof heads)[number]
 
 /** Settings that features depend on, besides the network and the data. */
 export interface FeatureSettings {
-  /** Height and width of the images as the network sees them, in pixels. */
-  readonly size: number
+  /** Height and width of the images as the network sees them, in pixels; null for those that a model's file states. */
+  readonly size: number | null
   /** The layers whose outputs are features. */
   readonly layers: readonly string[]
   readonly pool: FeaturePooling
+  /** How images are prepared; null for what the network was trained with, and nothing for the model in a file. */
+  readonly preprocessing: PreprocessingMode | null
   /** A file of weights, `hashed` for made-up ones, or null to look for the published ones. */
   readonly weights: string | null
 }

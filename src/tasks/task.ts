@@ -7,6 +7,7 @@ import { WeftgradError } from '../errors.ts'
 import type { Model } from '../nn/model.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
 import type { DataSource, LoadDataOptions, LoadedImages, RunTask } from '../runs/data.ts'
+import { zooNameIn } from '../weights/zoo.ts'
 import type { Recipe, RecipeName, TransferSettings } from './recipe.ts'
 import type { Point, Space } from './space.ts'
 
@@ -96,12 +97,19 @@ export interface PublishedTask extends Task {
   readonly published: PublishedFigures
 }
 
-/** The settings for a pretrained network. Throws WeftgradError 'argument' if the task has none. */
-export function transferDefaults({ transfer, data }: Task, name: PretrainedName): TransferSettings {
-  const settings = transfer[name]
+/**
+ * The settings for a pretrained network; for any other, the path of a model's file, those that all networks share: its layers and
+ * its size are its own. Throws WeftgradError 'argument' if the task has none.
+ */
+export function transferDefaults({ transfer, data }: Task, name: string): TransferSettings {
+  const settings = new Map<string, TransferSettings>(Object.entries(transfer)).get(name)
   if (settings !== undefined) return settings
-  const names = Object.keys(transfer).join(', ')
-  throw new WeftgradError('argument', `${data.title} has no settings for ${name}. Use one of: ${names}.`, { name })
+  const names = Object.keys(transfer)
+  const [first] = Object.values(transfer)
+  if (first !== undefined && zooNameIn(name) === undefined) return { ...first, size: null, layers: [] }
+  throw new WeftgradError('argument', `${data.title} has no settings for ${name}. Use one of: ${names.join(', ')}.`, {
+    name,
+  })
 }
 
 /** Builds the network with the task's classes. */

@@ -27,11 +27,12 @@ import {
   shown,
   writeHistory,
 } from '../runs/run-folder.node.ts'
-import { tunedForTraining } from '../runs/tuned-kernels.node.ts'
+import { compilingText, tunedForTraining } from '../runs/tuned-kernels.node.ts'
+import { noAugmentation } from '../tasks/recipe.ts'
 import { buildNetwork, type Task } from '../tasks/task.ts'
 import { reportOf } from './report.node.ts'
 import { isTrainReport, type TrainReport } from './result.ts'
-import { recipeOf, scheduleOf, settingsWith, type TrainingSettings, trainSettings } from './settings.ts'
+import { augmentationOf, recipeOf, scheduleOf, settingsWith, type TrainingSettings, trainSettings } from './settings.ts'
 
 export interface TrainOptions extends Partial<TrainingSettings>, JobOptions {}
 
@@ -54,9 +55,12 @@ function kindOf(task: Task): JobKind<TrainingSettings, Partial<TrainingSettings>
     job: task.network.name,
     noun: 'training',
     resolve: (given) => settingsWith(task, given),
-    // Runs from before there were recipes used the first one.
+    // Runs from before there were recipes used the first one, and all runs once made only flips and shifts.
     read: ({ settings, recipe = task.recipes.seed.recipe }, path) =>
-      table.read({ ...(isRecord(settings) ? settings : {}), ...(isRecord(recipe) ? recipe : {}) }, path),
+      table.read(
+        { ...(isRecord(settings) ? settings : {}), ...(isRecord(recipe) ? { ...noAugmentation, ...recipe } : {}) },
+        path,
+      ),
     contradiction: (run, given) => table.contradiction(run, given),
     written(settings) {
       const { train, recipe } = recipeOf(task, settings)
@@ -128,7 +132,7 @@ async function trainRun(task: Task, run: Run<TrainingSettings>, reporter: TrainR
   using trainSet = residentImages(device, images.train)
   const training = { ...fitOptions(settings, trainSet.count), ...(signal === undefined ? {} : { signal }) }
   const isNew = checkpoint === undefined && Object.keys(kernels).length === 0
-  if (isNew) kernels = await tunedForTraining(model, trainSet, training, run.note)
+  if (isNew) kernels = await tunedForTraining(model, trainSet, training, run)
   let configWritten: Promise<void> = Promise.resolve()
   let parameters = model.parameterCount
   const history: History = await fit(model, trainSet, {
@@ -142,6 +146,7 @@ async function trainRun(task: Task, run: Run<TrainingSettings>, reporter: TrainR
         configWritten = ground.writeConfig(kernels)
         configWritten.catch(() => undefined) // awaited before the first checkpoint and at the end
         reporter.onBegin?.(facts, settings, checkpoint)
+        run.wait(compilingText(facts))
       },
       onProgress: (progress) => reporter.onProgress?.(progress),
       async onEpochEnd(logs) {
@@ -163,12 +168,13 @@ async function trainRun(task: Task, run: Run<TrainingSettings>, reporter: TrainR
 
 /** The options of `fit`; `count` is the number of training images, validation included. */
 function fitOptions(settings: TrainingSettings, count: number): FitOptions {
-  const { validation, flips, shift, weightDecay, epochs, batchSize, seed, restoreBest } = settings
+  const { validation, weightDecay, epochs, batchSize, seed, restoreBest } = settings
+  const augmentation = augmentationOf(settings)
   const learningRate = scheduleOf(settings, Math.ceil((count - Math.round(count * validation)) / batchSize))
   return {
     ...{ epochs, batchSize, seed, restoreBest },
     optimizer: weightDecay > 0 ? adamw({ learningRate, weightDecay }) : adam({ learningRate }),
     validationSplit: validation,
-    ...(flips || shift > 0 ? { augmentation: { ...(flips ? { flip: 'random' } : {}), shift } } : {}),
+    ...(augmentation && { augmentation }),
   }
 }

@@ -1,7 +1,9 @@
 /** The settings of a training of the task's network, and its recipes. Options change single settings. */
+import { augment } from '../nn/augment.ts'
+import type { FitOptions } from '../nn/contract.ts'
 import type { Schedule } from '../nn/schedules.ts'
 import { constantRate, cosineRate } from '../nn/schedules.ts'
-import { common, numberWhere, oneWord, SettingsTable, toggle, wholeNumber } from '../runs/settings.ts'
+import { common, numberWhere, oneWord, type Setting, SettingsTable, toggle, wholeNumber } from '../runs/settings.ts'
 import { type Recipe, type RecipeSettings, recipeNames, type TrainSettings } from '../tasks/recipe.ts'
 import { networkSettings, testedImages } from '../tasks/settings.ts'
 import type { Task } from '../tasks/task.ts'
@@ -41,6 +43,30 @@ export function trainSettings(task: Task): SettingsTable<TrainingSettings> {
         0,
         size,
       ),
+      verticalFlips: toggle(
+        '--vertical-flips',
+        'randomly flip training images top to bottom',
+        'turn vertical flips off',
+      ),
+      rotation: numberWhere(
+        '--rotation',
+        'randomly turn training images by up to x degrees',
+        'a number of degrees from 0 to 180',
+        (value) => value >= 0 && value <= 180,
+      ),
+      zoom: common.share('--zoom', 'randomly make training images smaller or larger by up to this share'),
+      contrast: fromZeroToOne('--contrast', 'randomly change the contrast of training images by up to this share'),
+      brightness: fromZeroToOne(
+        '--brightness',
+        'randomly add up to x to training images, whose pixels are from 0 to 1',
+      ),
+      cutout: wholeNumber(
+        '--cutout',
+        'erase a random square with sides of n pixels from training images',
+        `a whole number of pixels from 0 to ${size}`,
+        0,
+        size,
+      ),
       dropout: common.share('--dropout', "dropout rate for the first dense layer's units"),
       weightDecay: common.share('--weight-decay', "AdamW's weight decay; 0 is Adam"),
       schedule: oneWord(
@@ -67,6 +93,9 @@ export function trainSettings(task: Task): SettingsTable<TrainingSettings> {
   )
 }
 
+const fromZeroToOne = (flag: string, help: string): Setting =>
+  numberWhere(flag, help, 'a number from 0 to 1', (value) => value >= 0 && value <= 1)
+
 function flat({ train, recipe }: Recipe): TrainingSettings {
   return { ...train, ...recipe }
 }
@@ -88,6 +117,16 @@ export function recipeOf(task: Task, settings: TrainingSettings): Recipe {
     train: Object.fromEntries(entries.filter((entry) => !isRecipe(entry))) as unknown as TrainSettings,
     recipe: Object.fromEntries(entries.filter(isRecipe)) as unknown as RecipeSettings,
   }
+}
+
+/** Random changes of training images; undefined for none. Flips and shifts alone are cheapest while images are gathered. */
+export function augmentationOf(settings: TrainingSettings): FitOptions['augmentation'] {
+  const { flips, shift, verticalFlips, rotation, zoom, contrast, brightness, cutout } = settings
+  const further = { rotation, zoom, contrast, brightness, cutout }
+  if (!verticalFlips && Object.values(further).every((one) => one === 0))
+    return flips || shift > 0 ? { ...(flips ? { flip: 'random' } : {}), shift } : undefined
+  const flip = flips && verticalFlips ? 'both' : verticalFlips ? 'vertical' : flips ? 'horizontal' : undefined
+  return augment({ ...(flip && { flip }), shift, ...further })
 }
 
 /** The learning-rate schedule for a training with `stepsPerEpoch`. */

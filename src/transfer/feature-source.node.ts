@@ -48,6 +48,10 @@ export interface SourceWork {
 
 export interface SourceReporter {
   onNote?(line: string): void
+  /** See `JobReporter.onWait`. */
+  onWait?(what: string): void
+  /** See `JobReporter.onDetail`. */
+  onDetail?(line: string): void
   /** Features must be computed, `batch` images at a time. */
   onExtract?(batch: number): void
 }
@@ -75,10 +79,15 @@ export class FeatureSource {
     const set = this.#own(residentImages(device, images[part]))
     const tasks = extractionTasks(this.#base, set, taps, { preprocessing })
     const budgetMs = set.count < fewestToTuneFor ? 0 : tuningBudgetMs
-    const log = (line: string): void => this.#reporter.onNote?.(line)
-    const variants = await tunedForTasks(device, tasks, { budgetMs, signal: this.#work.signal }, log)
+    const told = {
+      note: (line: string) => this.#reporter.onNote?.(line),
+      wait: (what: string) => this.#reporter.onWait?.(what),
+      detail: (line: string) => this.#reporter.onDetail?.(line),
+    }
+    const variants = await tunedForTasks(device, tasks, { budgetMs, signal: this.#work.signal }, told)
     const extractor = this.#own(await FeatureExtractor.create(this.#base, set, taps, { preprocessing, variants }))
     if (this.#extractors.size === 0) this.#reporter.onExtract?.(extractor.batch)
+    told.wait('Compiling kernels')
     this.#extractors.set(part, extractor)
     return extractor
   }

@@ -10,6 +10,7 @@ import { isRecord } from '../format/json.ts'
 import { readSafetensors, writeSafetensors } from '../format/safetensors.ts'
 import type { Device } from '../gpu/device.ts'
 import type { PretrainedName } from '../nn/models/pretrained.ts'
+import type { PreprocessingMode } from '../nn/preprocessing.ts'
 import { inLanes } from '../runs/lanes.ts'
 import { whole } from '../runs/settings.ts'
 import { type FeatureTap, featurePoolings } from '../tasks/feature-taps.ts'
@@ -28,6 +29,8 @@ export interface ShardSettings {
   /** The fingerprint of the network's weights. */
   readonly weights: string
   readonly size: number
+  /** How images are prepared. */
+  readonly preprocessing: PreprocessingMode
   readonly taps: readonly FeatureTap[]
   /** Numbers of images in use. */
   readonly counts: Readonly<Record<FeaturePart, number>>
@@ -56,8 +59,9 @@ export const featuresKind: UnitKind<ShardSettings, ShardGround, ShardAnswer> = {
   name: 'features',
   files: [rowsFile],
   read(value, _task) {
-    const { model, weights, size, taps, counts, part, first, count } = isRecord(value) ? value : {}
+    const { model, weights, size, preprocessing, taps, counts, part, first, count } = isRecord(value) ? value : {}
     featureSettings.check('size', size)
+    featureSettings.check('preprocessing', preprocessing)
     zooNameOf(String(model))
     const isCounts = isRecord(counts) && whole(0, mostImages)(counts.train) && whole(0, mostImages)(counts.test)
     const isShard = whole(0, mostImages)(first) && whole(1, mostImages)(count)
@@ -70,9 +74,9 @@ export const featuresKind: UnitKind<ShardSettings, ShardGround, ShardAnswer> = {
   },
   isAnswer: (answer): answer is ShardAnswer => isRecord(answer) && typeof answer.seconds === 'number',
   groundKey: ({ part: _, first: __, count: ___, ...shared }) => JSON.stringify(shared),
-  async open(_task, { device, data, note }, { model, weights, size, taps, counts }) {
+  async open(_task, { device, data, note }, { model, weights, size, preprocessing, taps, counts }) {
     const own = weights === hashedWeights ? hashedWeights : null
-    const base = await openBase(model, { size, weights: own, onNote: note })
+    const base = await openBase(model, { size, preprocessing, weights: own, onNote: note })
     if (base.fingerprint !== weights) {
       base.close()
       throw new WeftgradError(

@@ -6,11 +6,11 @@
  * shards remain, and the next run continues after them.
  */
 import type { Device } from '../gpu/device.ts'
-import type { PretrainedName } from '../nn/models/pretrained.ts'
 import type { DataFacts } from '../runs/data.ts'
 import { openForCommand } from '../runs/device.node.ts'
 import type { FeatureSettings } from '../tasks/recipe.ts'
 import { type Task, transferDefaults } from '../tasks/task.ts'
+import { zooNameIn } from '../weights/zoo.ts'
 import type { RemoteOption } from '../work/executor.node.ts'
 import { FeatureCache, type FeaturePart } from './feature-cache.node.ts'
 import {
@@ -22,7 +22,7 @@ import {
   tapsOf,
 } from './feature-source.node.ts'
 import { featureColumns, featureWidth } from './features.ts'
-import { type FeatureExecutor, featureExecutor, RemoteRows } from './features-unit.node.ts'
+import { type FeatureExecutor, featureExecutor, RemoteRows, type ShardSettings } from './features-unit.node.ts'
 import { openBase, type PretrainedBase } from './pretrained-base.node.ts'
 import type { FeatureFacts } from './result.ts'
 import { type ExtractionSettings, featureSettings } from './settings.ts'
@@ -31,6 +31,7 @@ export interface FeatureProgress {
   /** Images done so far, and the total. */
   readonly done: number
   readonly total: number
+  /** NaN while only the first batch, which compiles, is done; and so is `etaSeconds`. */
   readonly imagesPerSecond: number
   readonly etaSeconds: number
 }
@@ -45,7 +46,8 @@ export interface FeatureReporter extends SourceReporter {
 }
 
 export interface FeatureJobOptions extends Partial<ExtractionSettings>, RemoteOption {
-  readonly model: PretrainedName
+  /** A pretrained network's name, or the path of a model's file. */
+  readonly model: string
   /** The folder to search for the data, and no other. */
   readonly dataDir?: string | undefined
   /** The folder of the features; weftgrad's cache by default. */
@@ -54,8 +56,10 @@ export interface FeatureJobOptions extends Partial<ExtractionSettings>, RemoteOp
 }
 
 export interface FeatureReport extends FeatureFacts {
-  readonly model: PretrainedName
+  readonly model: string
   readonly settings: FeatureSettings
+  /** Height and width of the images for the network. */
+  readonly size: number
   readonly weights: string
   readonly isMeaningless: boolean
   readonly adapter: string
@@ -79,15 +83,30 @@ export async function extractFeatures(
     using device = await openForCommand(log)
     reporter.onAdapter?.(device)
     reporter.onBase?.(base)
+    noteEnlarged(task, base, reporter)
     const images = imagesOf(await task.data.load({ dataDir, signal, log }), limit, limit)
     reporter.onData?.(images.facts)
     const executor = featureExecutor(remote, { task, images, device })
     const facts = await fillFeatures({ device, base, images, taps, featureDir, signal, executor }, {}, reporter)
     const { weights, isMeaningless } = base
-    return { model, settings, weights, isMeaningless, adapter: device.facts.driver, ...facts }
+    return { model, settings, size: sizeOf(base), weights, isMeaningless, adapter: device.facts.driver, ...facts }
   } finally {
     base.close()
   }
+}
+
+/** The height of the images that a base takes. */
+export function sizeOf({ model }: PretrainedBase): number {
+  return model.inputShape[0] ?? 0
+}
+
+/** Notes that pictures were read smaller than a model's file takes them. */
+export function noteEnlarged({ data }: Task, base: PretrainedBase, { onNote }: FeatureReporter): void {
+  const size = sizeOf(base)
+  if (data.option !== '--images' || data.image.height >= size) return
+  onNote?.(
+    `The pictures are read at ${data.image.height} pixels and enlarged: --size ${size} reads them as ${base.title} takes them.`,
+  )
 }
 
 /** The reporter's hooks for opening a base. */
@@ -122,7 +141,7 @@ export async function fillFeatures(
     model: base.name,
     weights: base.fingerprint,
     data: images.fingerprint,
-    size: base.model.inputShape[0] ?? 0,
+    size: sizeOf(base),
     taps,
     preprocessing: base.preprocessing,
   }
@@ -131,8 +150,7 @@ export async function fillFeatures(
   const meter = new Meter(total, (progress) => reporter.onFeatures?.(progress))
   using source = new FeatureSource(work, reporter)
   const counts = { train: images.facts.train, test: images.facts.test }
-  const shared = { model: base.name, weights: base.fingerprint, size: identity.size, taps, counts }
-  const remote = work.executor && new RemoteRows(work.executor, shared, width, signal)
+  const remote = remoteRows(work, { size: identity.size, counts, width }, reporter)
   let arrived = 0
   let computed = 0
   let computeSeconds: number | null = 0
@@ -174,6 +192,22 @@ export async function fillFeatures(
   return { count: total, computed, seconds, computeSeconds, imagesPerSecond, cached, width, folder: cache.folder }
 }
 
+/** Rows from elsewhere; undefined if this process computes them. */
+function remoteRows(
+  { executor, base, taps, signal }: FeatureWork,
+  { width, ...shared }: Pick<ShardSettings, 'size' | 'counts'> & { readonly width: number },
+  reporter: FeatureReporter,
+): RemoteRows | undefined {
+  if (executor === undefined) return undefined
+  const model = zooNameIn(base.name)
+  if (model !== undefined) {
+    const { fingerprint: weights, preprocessing } = base
+    return new RemoteRows(executor, { ...shared, model, weights, preprocessing, taps }, width, signal)
+  }
+  reporter.onNote?.("Workers know the published networks only: this process computes the features of a model's file.")
+  return undefined
+}
+
 /** Measures the rate of computing, from the first image on. */
 class Meter {
   readonly #total: number
@@ -183,6 +217,8 @@ class Meter {
   #computed = 0
   #done = 0
   #shardStarted: number | undefined
+  /** The first report: the rate is that of what follows. */
+  #rateFrom: { readonly ms: number; readonly computed: number } | undefined
 
   constructor(total: number, report: (progress: FeatureProgress) => void) {
     this.#total = total
@@ -205,7 +241,9 @@ class Meter {
   /** Records that `done` of the shard's images are computed. */
   during(done: number): void {
     const ms = this.#workMs + performance.now() - (this.#shardStarted ?? performance.now())
-    this.#tell(this.#done + done, (1000 * (this.#computed + done)) / ms)
+    const computed = this.#computed + done
+    this.#rateFrom ??= { ms, computed }
+    this.#tell(this.#done + done, (1000 * (computed - this.#rateFrom.computed)) / (ms - this.#rateFrom.ms))
   }
 
   /** A shard's rows are available, computed or read. */

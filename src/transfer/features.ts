@@ -14,7 +14,7 @@ import { Program, planFor } from '../graph/run/program.ts'
 import { BatchOrder } from '../nn/batch-order.ts'
 import { withFittingBatch } from '../nn/fitting-batch.ts'
 import type { Model } from '../nn/model.ts'
-import { type PreprocessingMode, preprocessInput } from '../nn/preprocessing.ts'
+import { type PreprocessingMode, preprocessInput, scaledPixels } from '../nn/preprocessing.ts'
 import { averagePool, concatenate, flatten, globalAveragePool, max, resize } from '../operators/index.ts'
 import { type Tensor, tensor } from '../operators/tensor.ts'
 import type { FeaturePooling, FeatureTap } from '../tasks/feature-taps.ts'
@@ -25,9 +25,16 @@ export interface FeatureColumns extends FeatureTap {
   readonly count: number
 }
 
-/** The columns of a row, in the order of the taps. Throws 'argument' for a missing layer, or none. */
+/** The columns of a row, in the order of the taps. Throws 'argument' for a missing layer, or none, with likely ones. */
 export function featureColumns(base: Model, taps: readonly FeatureTap[]): readonly FeatureColumns[] {
-  if (taps.length === 0) throw new WeftgradError('argument', 'Features need at least one layer to come from.')
+  if (taps.length === 0) {
+    const layers = likelyTaps(base)
+    throw new WeftgradError(
+      'argument',
+      `Features need layers to come from: name one or more with --layers. Likely ones of ${base.name} are ${layers.join(', ')}.`,
+      { layers },
+    )
+  }
   let from = 0
   return taps.map((tap) => {
     const shape = base.layers[base.positionOf(tap.layer)]?.outputShape ?? []
@@ -35,6 +42,33 @@ export function featureColumns(base: Model, taps: readonly FeatureTap[]): readon
     from += count
     return { ...tap, from: from - count, count }
   })
+}
+
+/** Layers that only prepare the next one's input. */
+const preparing = /^(ZeroPadding2D|Rescaling|Normalization)$/
+
+/**
+ * Layers that summarise an image at each of the sizes that a network reduces it to, and the last one of images: what comes after
+ * them depends on nothing before them. Where a layer is followed by its normalisation or activation, the latter is meant.
+ */
+export function likelyTaps({ layers }: Pick<Model, 'layers'>): readonly string[] {
+  const lastUse = layers.map((_, i) => layers.findLastIndex(({ inputs }) => inputs.includes(i)))
+  const firstOfSize = new Map<string, string>()
+  let last: string | undefined
+  let reach = layers.findLastIndex(({ inputs }) => inputs.includes(-1))
+  for (const [i, { layer, outputShape }] of layers.entries()) {
+    const isBypassed = reach > i
+    reach = Math.max(reach, lastUse[i] ?? -1)
+    const next = lastUse[i] === i + 1 ? (layers[i + 1]?.layer.className ?? '') : ''
+    const isContinued =
+      (/Activation|ReLU/.test(next) && /Conv|BatchNormalization|Add/.test(layer.className)) ||
+      (next === 'BatchNormalization' && /Conv/.test(layer.className))
+    if (isBypassed || isContinued || outputShape.length !== 3 || preparing.test(layer.className)) continue
+    const size = outputShape.slice(0, 2).join()
+    if (!firstOfSize.has(size)) firstOfSize.set(size, layer.name)
+    last = layer.name
+  }
+  return [...new Set([...firstOfSize.values(), ...(last === undefined ? [] : [last])])]
 }
 
 export function featureWidth(columns: readonly FeatureColumns[]): number {
@@ -194,13 +228,16 @@ function traced(
   preprocessing: PreprocessingMode,
 ): Tensor {
   const [height, width, channels] = images.imageShape
-  const [size = 0, outWidth = 0] = base.inputShape
-  if (channels !== 1 && channels !== 3)
-    throw new WeftgradError('shape', `${base.name} takes grey or RGB images, not ${shapeText(images.imageShape)}.`)
+  const [size = 0, outWidth = 0, depth = 3] = base.inputShape
+  if (channels !== 1 && (channels !== 3 || depth === 1))
+    throw new WeftgradError(
+      'shape',
+      `${base.name} takes ${depth === 1 ? 'grey' : 'grey or RGB'} images, not ${shapeText(images.imageShape)}. ${depth === 1 ? 'Read them with --channels 1.' : ''}`.trimEnd(),
+    )
   const firstStep = tensor([0, 0, 0, 0], [4], 'u32')
   const whole = { padTop: 0, padLeft: 0, outHeight: height, outWidth: width }
   const { x: bytes } = images.pixels(order, firstStep, { ...whole, divisor: 1 })
-  const x = preprocessInput(resize(bytes, { height: size, width: outWidth }), preprocessing)
+  const x = prepared(resize(bytes, { height: size, width: outWidth }), depth, preprocessing)
   const outputs = base.features(
     x,
     taps.map(({ layer }) => layer),
@@ -208,6 +245,15 @@ function traced(
   const [first, ...rest] = outputs.map((output, i) => pooled(output, taps[i]?.pooling ?? 'none'))
   if (first === undefined) throw new RangeError('there is at least one tap')
   return rest.length === 0 ? first : concatenate([first, ...rest], 1)
+}
+
+/** Pixels as a network of images with `depth` channels takes them. */
+function prepared(pixels: Tensor, depth: number, mode: PreprocessingMode): Tensor {
+  if (depth !== 1) return preprocessInput(pixels, mode)
+  if (mode !== 'caffe' && mode !== 'torch') return scaledPixels(pixels, mode)
+  throw new WeftgradError('argument', `The preprocessing '${mode}' is for RGB; the network takes grey. Use another.`, {
+    mode,
+  })
 }
 
 /** The kernels of a batch, for tuning. */

@@ -1,7 +1,6 @@
 /** The result of transfer learning: `report.json`, and facts about the features. */
 import { isRecord } from '../format/json.ts'
 import type { EpochResult } from '../nn/contract.ts'
-import type { PretrainedName } from '../nn/models/pretrained.ts'
 import type { ErrorAnalysis } from '../runs/error-analysis.ts'
 import type { LossAndAccuracy, TestReport } from '../runs/test-report.ts'
 import type { Head } from '../tasks/recipe.ts'
@@ -34,7 +33,8 @@ export interface StageLogs extends EpochResult {
 
 /** The content of `report.json`. */
 export interface TransferReport extends TestReport {
-  readonly model: PretrainedName
+  /** A pretrained network's name, or the path of a model's file. */
+  readonly model: string
   readonly size: number
   readonly head: Head
   readonly features: FeatureFacts

@@ -11,7 +11,6 @@
 import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
 import type { Model } from '../nn/model.ts'
-import type { PretrainedName } from '../nn/models/pretrained.ts'
 import { analyseErrors } from '../runs/error-analysis.ts'
 import { type JobKind, type JobOptions, prepareJob, type Run } from '../runs/job.node.ts'
 import { type AnyConfig, removeFromRun, shown } from '../runs/run-folder.node.ts'
@@ -21,14 +20,13 @@ import { saveModel } from '../runs/trained-model.node.ts'
 import { median } from '../statistics.ts'
 import type { TransferSettings } from '../tasks/recipe.ts'
 import { type Task, transferDefaults } from '../tasks/task.ts'
-import { zoo, zooNameOf } from '../weights/zoo.ts'
 import type { Remote, RemoteOption } from '../work/executor.node.ts'
 import { imagesOf, tapsOf } from './feature-source.node.ts'
-import { hooksOf } from './features.node.ts'
+import { hooksOf, noteEnlarged, sizeOf } from './features.node.ts'
 import { featureColumns, featureWidth } from './features.ts'
 import { featureExecutor } from './features-unit.node.ts'
 import { type FineTuning, fineTuning, headModel } from './model.ts'
-import { openBase, type PretrainedBase } from './pretrained-base.node.ts'
+import { baseNamed, openBase, type PretrainedBase } from './pretrained-base.node.ts'
 import { isTransferReport, type TransferReport } from './result.ts'
 import { transferSettings } from './settings.ts'
 import { type StageResult, Stages, standardized, type TransferReporter } from './stages.node.ts'
@@ -36,16 +34,16 @@ import { type StageResult, Stages, standardized, type TransferReporter } from '.
 export type { TransferReporter }
 
 export interface TransferOptions extends Partial<TransferSettings>, JobOptions, RemoteOption {
-  /** The network; required for a new run. */
-  readonly model?: PretrainedName | undefined
+  /** A pretrained network's name, or the path of a model's file; required for a new run. */
+  readonly model?: string | undefined
   /** The folder of the features; weftgrad's cache by default. */
   readonly featureDir?: string | undefined
 }
 
 /** The settings with the network, as config.json holds them. */
-export type NetworkSettings = TransferSettings & { readonly model: PretrainedName }
+export type NetworkSettings = TransferSettings & { readonly model: string }
 
-type Given = Partial<TransferSettings> & { readonly model?: PretrainedName | undefined }
+type Given = Partial<TransferSettings> & { readonly model?: string | undefined }
 
 /** The kind of job that transfer learning is. */
 export function transferKind(task: Task): JobKind<NetworkSettings, Given, TransferReport> {
@@ -56,10 +54,10 @@ export function transferKind(task: Task): JobKind<NetworkSettings, Given, Transf
     resolve({ model, ...given }) {
       if (model !== undefined) return { model, ...table.resolve(given, transferDefaults(task, model)) }
       const names = Object.keys(task.transfer).join(', ')
-      throw new WeftgradError('argument', `A new transfer run needs a network: one of ${names}.`)
+      throw new WeftgradError('argument', `A new transfer run needs a network: one of ${names}, or a model's file.`)
     },
     read({ settings }, path) {
-      const model = zooNameOf(String(isRecord(settings) ? settings.model : undefined))
+      const model = baseNamed(String(isRecord(settings) ? settings.model : undefined))
       return { model, ...table.read(settings, path) }
     },
     contradiction: (run, given) =>
@@ -139,6 +137,7 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
   if (before !== undefined) refuseOtherWeights(shown(runDir), base, before)
   using ground = await run.open(task)
   reporter.onBase?.(base)
+  noteEnlarged(task, base, reporter)
   const images = imagesOf(ground.data, settings.limitTrain, settings.limitTest)
   ground.choose(images.facts)
   const taps = tapsOf(settings)
@@ -166,8 +165,8 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
       ...{ predictions: evaluation.predictions, probabilities: evaluation.probabilities ?? [] },
     })
     const report: TransferReport = {
-      model: base.name,
-      size: settings.size,
+      model: settings.model,
+      size: sizeOf(base),
       head: settings.head,
       features: first.features,
       test: figures,
@@ -202,7 +201,7 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
       indices: Uint32Array.from({ length: test }, (_, i) => i),
       ...{ test: images.test, classNames, errors },
       evaluation,
-      what: `${zoo[base.name].title} features of ${task.data.title}${doubt}`,
+      what: `${base.title} features of ${task.data.title}${doubt}`,
       epochs: history,
       bestEpoch: best.epoch,
     })

@@ -1,24 +1,39 @@
 /** The settings of transfer learning and of features: names, help and accepted values. The task holds the defaults. */
+import { preprocessingModes } from '../nn/preprocessing.ts'
 import { leastImages } from '../runs/images.ts'
-import { common, imageLimit, nameList, oneWord, optionalText, SettingsTable, wholeNumber } from '../runs/settings.ts'
+import {
+  common,
+  imageLimit,
+  nameList,
+  oneWord,
+  optionalText,
+  type Setting,
+  SettingsTable,
+  wholeNumber,
+} from '../runs/settings.ts'
 import { featurePoolings } from '../tasks/feature-taps.ts'
 import { type FeatureSettings, heads, type TransferSettings } from '../tasks/recipe.ts'
 import type { Task } from '../tasks/task.ts'
 
 const features = {
-  size: wholeNumber(
-    '--size',
-    'height and width of the images for the network',
-    'a whole number of pixels from 1 to 1,024',
-    1,
-    1024,
+  size: orNull(
+    wholeNumber(
+      '--size',
+      'height and width of the images for the network',
+      'a whole number of pixels from 1 to 1,024',
+      1,
+      1024,
+    ),
   ),
-  layers: nameList(
-    '--layers',
-    'the layers whose outputs are features',
-    'names of different layers, such as block3_pool,block4_pool',
-  ),
+  layers: layerNames(),
   pool: oneWord('--pool', 'pooling of the features: avg, avg2 (2x2 means), max or none', featurePoolings),
+  preprocessing: orNull(
+    oneWord(
+      '--preprocessing',
+      `how images are prepared: ${preprocessingModes.join(', ')} (default: as the network's were; none for a model's file)`,
+      preprocessingModes,
+    ),
+  ),
   weights: optionalText(
     '--weights',
     '<file>',
@@ -26,6 +41,17 @@ const features = {
     "a file of weights, or 'hashed'",
   ),
 } as const
+
+function orNull(setting: Setting): Setting {
+  return { ...setting, accepts: (value) => value === null || setting.accepts(value) }
+}
+
+/** Without names, the job lists the layers that are likely ones. */
+function layerNames(): Setting {
+  const what = 'names of different layers, such as block3_pool,block4_pool'
+  const setting = nameList('--layers', 'the layers whose outputs are features', what)
+  return { ...setting, accepts: (value) => (Array.isArray(value) && value.length === 0) || setting.accepts(value) }
+}
 
 /** Settings of extracting features for some of the images. */
 export interface ExtractionSettings extends FeatureSettings {

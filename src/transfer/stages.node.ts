@@ -18,7 +18,7 @@ import type { JobReporter, Run, RunGround } from '../runs/job.node.ts'
 import { checkpointIn, keepCheckpoint } from '../runs/resumable-fit.node.ts'
 import { appendRunLine, requireSpace, runFiles, writeHistory } from '../runs/run-folder.node.ts'
 import { evaluationBatchSize } from '../runs/test-report.ts'
-import { tunedForTraining } from '../runs/tuned-kernels.node.ts'
+import { compilingText, tunedForTraining } from '../runs/tuned-kernels.node.ts'
 import type { FeatureTap } from '../tasks/feature-taps.ts'
 import type { TransferSettings } from '../tasks/recipe.ts'
 import type { FeatureImages } from './feature-source.node.ts'
@@ -71,6 +71,28 @@ export interface StageResult {
 
 const validationShare = 0.1
 
+/**
+ * The rows to train on and to validate with, and how a head is trained: the same split for all heads of a seed, so that their
+ * validations can be compared.
+ */
+export function headTraining(
+  { seed, weightDecay, batchSize, patience }: TransferSettings,
+  count: number,
+  signal?: AbortSignal,
+): {
+  readonly rest: Uint32Array
+  readonly held: Uint32Array
+  readonly options: (how: Pick<StageModel, 'epochs' | 'learningRate'>) => FitOptions
+} {
+  const { rest, held } = randomSplit(count, validationShare, seed)
+  const options = ({ epochs, learningRate }: Pick<StageModel, 'epochs' | 'learningRate'>): FitOptions => ({
+    optimizer: adamw({ learningRate: cosineRate(learningRate), weightDecay }),
+    ...{ epochs, batchSize, seed, earlyStopping: { patience } },
+    ...(signal === undefined ? {} : { signal }),
+  })
+  return { rest, held, options }
+}
+
 export class Stages {
   /** The history of all stages so far, with continuous epoch numbers. */
   readonly history: StageLogs[] = []
@@ -89,7 +111,7 @@ export class Stages {
 
   get validationCount(): number {
     const { images, run } = this.#on
-    return randomSplit(images.facts.train, validationShare, run.settings.seed).held.length
+    return headTraining(run.settings, images.facts.train).held.length
   }
 
   /** Trains a model from its initial weights; restores them if training does not improve on `before`. */
@@ -112,7 +134,7 @@ export class Stages {
     const work = { device, base, images, taps, featureDir, signal, executor }
     const features = await fillFeatures(work, sinks, this.#reporter)
     this.#reporter.onFeaturesReady?.(features)
-    const { rest, held } = randomSplit(all.count, validationShare, settings.seed)
+    const { rest, held, options } = headTraining(settings, all.count, signal)
     const rows = all.subset(rest)
     const weights = await how.weights(rows)
     model.setWeights(weights)
@@ -121,15 +143,7 @@ export class Stages {
     // Two checkpoints (weights, two moments, best weights), since a new one is written beside the old; the model.
     await requireSpace(runDir, model.parameterCount * 4 * 9 + 4e6)
 
-    const training: FitOptions = {
-      optimizer: adamw({ learningRate: cosineRate(how.learningRate), weightDecay: settings.weightDecay }),
-      epochs: how.epochs,
-      batchSize: settings.batchSize,
-      validation: all.subset(held),
-      earlyStopping: { patience: settings.patience },
-      seed: settings.seed,
-      ...(signal === undefined ? {} : { signal }),
-    }
+    const training = { ...options(how), validation: all.subset(held) }
     const history = await this.#fit(stage, model, rows, training)
     const best = this.history.at(history.bestEpoch - 1 - history.epochs.length)
     if (best === undefined) throw new RangeError('training has at least one epoch')
@@ -173,6 +187,7 @@ export class Stages {
           config = this.#writeConfig(facts.variants)
           config.catch(() => undefined) // awaited before the first checkpoint and at the end
           this.#reporter.onBegin?.(facts, run.settings, stage, resume?.epoch ?? 0)
+          run.wait(compilingText(facts))
         },
         onProgress: (progress) => this.#reporter.onProgress?.(progress),
         onEpochEnd: async (logs) => {
@@ -193,7 +208,7 @@ export class Stages {
   }
 
   async #tune(model: Model, rows: FeatureDataset, training: FitOptions): Promise<void> {
-    await this.#writeConfig(await tunedForTraining(model, rows, training, this.#on.run.note))
+    await this.#writeConfig(await tunedForTraining(model, rows, training, this.#on.run))
   }
 
   async #writeConfig(kernels: VariantTable): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * Downloads a published file: computes the MD5 while the bytes arrive, and gives only the complete, correct file its name. Until
+ * Downloads a published file: computes the checksum while the bytes arrive, and gives only the complete, correct file its name. Until
  * then the bytes are in a hidden partial file beside it, from which the next try resumes.
  *
  * Promises: a file under its final name has the published checksum. An interrupted download is kept for a day; a wrong one, or
@@ -18,8 +18,13 @@ import type { PublishedFile } from './zoo.ts'
 
 export type DownloadFileOptions = Pick<DownloadOptions, 'answerMs' | 'stallMs' | 'signal' | 'onProgress' | 'fetch'>
 
-/** The limit for files of unpublished size. */
-const largestBytes = 2 ** 30
+/** The limit for files of unpublished size: ConvNeXtXLarge has 1.4 GB. */
+const largestBytes = 2 ** 31
+
+/** The algorithm of a published checksum. */
+export function hashFor(checksum: string): 'md5' | 'sha256' {
+  return checksum.length === 64 ? 'sha256' : 'md5'
+}
 
 /** A partial file not written to for this long is abandoned: a stalled download gives up earlier. */
 const abandonedMs = 120_000
@@ -68,12 +73,13 @@ class PartialFile {
   readonly #file: PublishedFile
   readonly #path: string
   readonly #handle: FileHandle
-  #hash: Hash = createHash('md5')
+  #hash: Hash
   #bytes = 0
 
   /** @param handle opened for reading and appending. */
   constructor(file: PublishedFile, path: string, handle: FileHandle) {
     this.#file = file
+    this.#hash = createHash(hashFor(file.checksum))
     this.#path = path
     this.#handle = handle
   }
@@ -86,7 +92,7 @@ class PartialFile {
     for (;;) {
       const resumedFrom = this.#bytes
       try {
-        if (this.#md5() !== this.#file.md5) await this.#receive(options)
+        if (this.#checksum() !== this.#file.checksum) await this.#receive(options)
         return await this.#check()
       } catch (error) {
         if (resumedFrom === 0 || !isOfAnotherFile(error)) throw this.#withHint(error)
@@ -100,13 +106,13 @@ class PartialFile {
     this.#bytes += chunk.length
   }
 
-  #md5(): string {
+  #checksum(): string {
     return this.#hash.copy().digest('hex')
   }
 
   async #startOver(): Promise<void> {
     await onDisk(this.#path, () => this.#handle.truncate(0))
-    this.#hash = createHash('md5')
+    this.#hash = createHash(hashFor(this.#file.checksum))
     this.#bytes = 0
   }
 
@@ -137,13 +143,13 @@ class PartialFile {
   }
 
   async #check(): Promise<void> {
-    const { url, md5 } = this.#file
-    const found = this.#md5()
-    if (found !== md5) {
+    const { url, checksum } = this.#file
+    const found = this.#checksum()
+    if (found !== checksum) {
       throw new WeftgradError(
         'checksum',
-        `${url} has the MD5 ${found}, the published file ${md5}. The download was deleted; get the file from another source.`,
-        { url, md5: found },
+        `${url} has the checksum ${found}, the published file ${checksum}. The download was deleted; get the file from another source.`,
+        { url, checksum: found },
       )
     }
     const { size } = await onDisk(this.#path, () => this.#handle.stat())

@@ -11,10 +11,10 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
-import type { PretrainedName } from '../nn/models/pretrained.ts'
-import { aFlag, aFunction, aNumber, anObject, aSignal, aString, checkOptions, checkValue, oneOf } from '../options.ts'
+import { aFlag, aFunction, aNumber, anObject, aSignal, aString, checkOptions, checkValue } from '../options.ts'
 import { type DownloadFileOptions, downloadFile } from './download.node.ts'
-import { classIndexFile, type PublishedFile, zoo } from './zoo.ts'
+import { publishedOf } from './published.ts'
+import { classIndexFile, type PublishedFile } from './zoo.ts'
 
 /** The place where a file was found. */
 export type WeightsPlace = 'named' | 'WEFTGRAD_WEIGHTS_DIR' | "Keras' cache" | "weftgrad's cache" | 'downloaded'
@@ -62,19 +62,20 @@ const lookUpKinds = {
 
 /**
  * Finds a network's weights, and downloads them if needed.
- * @throws WeftgradError 'file' if the named file does not exist; 'fetch', with how to get them, if the weights are not found and
- * cannot or may not be downloaded; else as `downloadFile`.
+ * @param network one of the zoo, or another whose weights Keras publishes, such as `efficientnetb0`.
+ * @throws WeftgradError 'argument' for another name; 'file' if the named file does not exist; 'fetch', with how to get them, if
+ * the weights are not found and cannot or may not be downloaded; else as `downloadFile`.
  */
-export async function findWeights(name: PretrainedName, options: FindWeightsOptions = {}): Promise<FoundFile> {
+export async function findWeights(network: string, options: FindWeightsOptions = {}): Promise<FoundFile> {
   checkOptions('find', options, { ...lookUpKinds, weights: aString, withTop: aFlag })
-  checkValue('find: the network', name, oneOf(...Object.keys(zoo)))
+  checkValue('find: the network', network, aString)
+  const { name, title, files } = publishedOf(network)
   const { weights, withTop = false } = options
   if (weights !== undefined) {
     const path = resolve(weights)
     if (await exists(path)) return { path, place: 'named' }
     throw new WeftgradError('file', `${path} does not exist. Check the path of the weights file.`, { path })
   }
-  const { title, files } = zoo[name]
   const file = withTop ? files.withTop : files.base
   const command = `weftgrad weights get ${name}${withTop ? ' --top' : ''}`
   return await find(file, `the weights of ${title}`, command, options)
@@ -93,10 +94,10 @@ export async function findClassIndex(
 
 /** Finds a network's weights; undefined if they are not on this computer. */
 export async function lookUpWeights(
-  name: PretrainedName,
+  network: string,
   { withTop = false, surroundings }: LookUpOptions = {},
 ): Promise<FoundFile | undefined> {
-  return await lookUp(zoo[name].files[withTop ? 'withTop' : 'base'], surroundingsOf(surroundings))
+  return await lookUp(publishedOf(network).files[withTop ? 'withTop' : 'base'], surroundingsOf(surroundings))
 }
 
 async function lookUp({ name }: PublishedFile, here: WeightsSurroundings): Promise<FoundFile | undefined> {

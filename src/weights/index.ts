@@ -5,7 +5,7 @@
 
 export type { WeightEntry, WeightFile, WeightFormat, WeightGroup } from '../format/weight-file.ts'
 export type { KerasModelOptions } from './keras-model.ts'
-export type { WeightAssignment } from './load.ts'
+export type { AssignOptions, LoadWeightsOptions, WeightAssignment } from './load.ts'
 export { loadWeights } from './load.ts'
 export { loadWeightsByName } from './load-by-name.ts'
 export type { LoadModelOptions } from './load-model.ts'

@@ -71,6 +71,15 @@ export function kerasModel(described: unknown, source: string, options: KerasMod
   return model
 }
 
+/**
+ * The shape of the input that a description states, the batch first; null for open extents, undefined if it states none.
+ * @throws WeftgradError 'format' for a damaged description.
+ */
+export function statedInputShape(described: unknown, source: string): readonly (number | null)[] | undefined {
+  const reader = new DescriptionReader(source)
+  return reader.statedShape(reader.record(described, 'the model'))
+}
+
 /** A reference to the output of a layer: its name. */
 interface Call {
   readonly inputs: readonly string[]
@@ -120,7 +129,7 @@ class DescriptionReader {
   /** The shape of an input: from the options, an input layer, the first layer or the shape that the model was built with. */
   inputShape(record: Json, given: readonly number[] | undefined): readonly number[] {
     if (given !== undefined) return given
-    const shape = this.#statedShape(record, 0)
+    const shape = this.statedShape(record)
     if (shape === undefined) throw this.refused('it does not say the shape of its input; give inputShape')
     const extents = shape.slice(1)
     const known = extents.filter((extent) => extent !== null && Number.isInteger(extent) && extent > 0)
@@ -128,7 +137,7 @@ class DescriptionReader {
     throw this.refused(`its input of ${JSON.stringify(shape)} leaves extents open; give inputShape`)
   }
 
-  #statedShape(record: Json, depth: number): readonly (number | null)[] | undefined {
+  statedShape(record: Json, depth = 0): readonly (number | null)[] | undefined {
     const config: unknown = record.config
     const { layers } = isRecord(config) ? config : { layers: config }
     const [first] = Array.isArray(layers) ? layers : []
@@ -137,7 +146,7 @@ class DescriptionReader {
     const stated = own ?? built
     if (Array.isArray(stated) && stated.every((extent) => extent === null || typeof extent === 'number')) return stated
     if (depth > deepestNesting || !isRecord(first)) return undefined
-    return this.#statedShape(first, depth + 1)
+    return this.statedShape(first, depth + 1)
   }
 
   #sequence(layers: readonly unknown[], prefix: string, feed: readonly number[], depth: number): number {
@@ -322,7 +331,7 @@ function withoutChoice(className: string, key: string): RegExp | undefined {
 }
 
 /** `'relu'`, or Keras 3's `{ class_name: 'function', config: 'relu' }`. */
-function activationName(value: unknown): unknown {
+export function activationName(value: unknown): unknown {
   if (!isRecord(value)) return value
   const { class_name: className, config } = value
   if (className === 'function' && typeof config === 'string') return config

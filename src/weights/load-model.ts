@@ -32,18 +32,26 @@ export async function loadModel(file: WeightFile, options: LoadModelOptions = {}
   const kinds = { device: ['a device', isDevice] as const, onProgress: aFunction }
   const given = checkOptions('loadModel', options, { ...kinds, inputShape: aList, customLayers: anObject })
   const { device = currentDevice(), onProgress, ...building } = given
-  if (file.architecture === undefined)
-    throw new WeftgradError(
-      'mismatch',
-      `${file.source} has weights, but no description of a model. Save the whole model, or build it and use loadWeights.`,
-      { source: file.source },
-    )
-  const model = kerasModel(file.architecture, file.source, building)
+  const model = kerasModel(architectureOf(file), file.source, building)
   try {
-    await loadWeights(model, device, file, onProgress)
+    // The model is what the file describes.
+    await loadWeights(model, device, file, {
+      ...{ ignoreDescription: true },
+      ...(onProgress === undefined ? {} : { onProgress }),
+    })
     return model
   } catch (error) {
     model.dispose()
     throw error
   }
+}
+
+/** The description of the model. Throws 'mismatch' for a file without one. */
+export function architectureOf({ architecture, source }: WeightFile): unknown {
+  if (architecture !== undefined) return architecture
+  throw new WeftgradError(
+    'mismatch',
+    `${source} has weights, but no description of a model. Save the whole model, or build it and use loadWeights.`,
+    { source },
+  )
 }

@@ -3,7 +3,8 @@
  * format. Otherwise user-given names are matched as far as they agree, and the other layers by shapes; layers of equal shapes
  * by order, if the file keeps the order in which layers run and they run one after the other.
  *
- * Promises: ambiguous files are refused; every layer and shape is checked before anything is allocated or changed.
+ * Promises: ambiguous files are refused, and so are those that describe layers with other settings than the model's; every
+ * layer and shape is checked before anything is allocated or changed.
  */
 
 import { WeftgradError } from '../errors.ts'
@@ -12,7 +13,8 @@ import type { Device } from '../gpu/device.ts'
 import { sameShape, shapeText } from '../graph/node.ts'
 import type { Model, PlacedLayer } from '../nn/model.ts'
 import type { LoadProgress, ModelWeight, ReadWeight } from '../nn/model-weights.ts'
-import { checkValue } from '../options.ts'
+import { aFlag, aFunction, checkOptions, checkValue } from '../options.ts'
+import { descriptionDifferences, type LayerPair } from './compare-description.ts'
 import { groupsByName, isMadeUp, roleInName, withoutCounters } from './names.ts'
 import { guessAt, isDense } from './recognize.ts'
 import { isChain, kerasOrder } from './run-order.ts'
@@ -27,13 +29,32 @@ export interface WeightAssignment {
   readonly read: ReadWeight
 }
 
+/** Whether to compare a file's description with the model. */
+export interface AssignOptions {
+  /**
+   * Whether to load a file that describes layers with other settings than the model's, such as another padding or activation.
+   * False by default.
+   */
+  readonly ignoreDescription?: boolean
+}
+
+/** Options of {@link loadWeights}. */
+export interface LoadWeightsOptions extends AssignOptions {
+  /** Called while weights are read. */
+  readonly onProgress?: (progress: LoadProgress) => void
+}
+
 /**
  * Assigns the file's tensors to the model's weights. A model without dense layers skips those at the end of a file.
  * @param model a model's `source`, whose names and order files have.
- * @throws WeftgradError 'mismatch', with the first layer that does not fit, both shapes, and a guess at the file's network; or the
- * layers that the file does not distinguish.
+ * @throws WeftgradError 'mismatch', with the first layer that does not fit, both shapes, and a guess at the file's network; the
+ * layers that the file does not distinguish; or the settings that it describes and the model has not.
  */
-export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: WeightFile): WeightAssignment {
+export function assignWeights(
+  model: Pick<Model, 'name' | 'layers'>,
+  file: WeightFile,
+  { ignoreDescription = false }: AssignOptions = {},
+): WeightAssignment {
   const layers = model.layers.filter(({ weights }) => weights.length > 0)
   refuseFolded(model.name, layers, file)
   const groups = file.groups.map(withoutCounters).filter(({ weights }) => weights.length > 0)
@@ -62,6 +83,13 @@ export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: Weigh
       { layer: undefined, group: first.name, found: shapesOf(first.weights) },
     )
   }
+  if (!ignoreDescription) {
+    const pairs = layers.flatMap((placed, i): LayerPair[] => {
+      const group = paired[i]
+      return group === undefined ? [] : [[placed, group]]
+    })
+    refuseOtherSettings(model, file, pairs)
+  }
   const read = async (weight: ModelWeight): Promise<Float32Array> => {
     const entry = entries.get(weight)
     if (entry === undefined) throw new RangeError(`${weight.name} is not a weight of ${model.name}`)
@@ -74,18 +102,23 @@ export function assignWeights(model: Pick<Model, 'name' | 'layers'>, file: Weigh
  * Loads a file's weights into a model, on the device. Layers are matched by name if the file has all the model's names, else by
  * the names that agree, shapes, and the file's order, if it keeps one; an ambiguous file is refused. The whole file is checked
  * first, then its tensors stream one at a time, so a large file never has to fit into memory. A model without dense layers skips
- * those at the end of a file.
+ * those at the end of a file. If the file describes its model, as `.keras` files, whole-model `.h5` files and TensorFlow.js layers
+ * models do, the layers that get weights must have the settings that it describes: padding, strides, epsilon, activation ...
  * @throws WeftgradError 'argument' for a file that is not opened; 'mismatch', with the first layer that does not fit, both
- * shapes, and a guess at the file's network; what `Model.load` throws. The model is unchanged then.
+ * shapes, and a guess at the file's network, or with the settings that differ; what `Model.load` throws. The model is unchanged
+ * then.
  */
 export async function loadWeights(
   model: Model,
   device: Device,
   file: WeightFile,
-  onProgress?: (progress: LoadProgress) => void,
+  options: LoadWeightsOptions = {},
 ): Promise<WeightAssignment> {
   checkValue('loadWeights: the file', file, anOpenFile)
-  const assignment = assignWeights(model.source, file)
+  const { onProgress, ...assigning } = checkOptions('loadWeights', options, {
+    ...{ onProgress: aFunction, ignoreDescription: aFlag },
+  })
+  const assignment = assignWeights(model.source, file, assigning)
   await model.load(device, assignment.read, onProgress)
   return assignment
 }
@@ -241,6 +274,24 @@ function refuseFolded(name: string, layers: readonly PlacedLayer[], file: Weight
       `needs its weights, first those of ${normalization.layer.name}. Use the Keras file, or a TensorFlow.js layers model converted from it.`,
     file,
     { layer: normalization.layer.name },
+  )
+}
+
+const differencesListed = 5
+
+function refuseOtherSettings(
+  model: Pick<Model, 'name' | 'layers'>,
+  { architecture, source }: WeightFile,
+  pairs: readonly LayerPair[],
+): void {
+  const differences = descriptionDifferences(architecture, source, model, pairs)
+  if (differences.length === 0) return
+  const more = differences.length - differencesListed
+  throw new WeftgradError(
+    'mismatch',
+    `${source} does not describe ${model.name}: ${differences.slice(0, differencesListed).join('; ')}${more > 0 ? `; and ${more} more` : ''}. ` +
+      'Give the layers the settings of the file, or load it with ignoreDescription: true.',
+    { source, differences },
   )
 }
 

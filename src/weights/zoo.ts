@@ -12,8 +12,8 @@ export interface PublishedFile {
   readonly name: string
   /** Its address. */
   readonly url: string
-  /** MD5 of its bytes, in hex. */
-  readonly md5: string
+  /** MD5 (32 digits) or SHA-256 (64 digits) of its bytes, in hex. */
+  readonly checksum: string
   /** Its size in bytes; undefined if unpublished. */
   readonly bytes: number | undefined
 }
@@ -43,9 +43,9 @@ export interface ZooModel {
 
 const site = 'https://storage.googleapis.com'
 
-function kerasFile(folder: string, stem: string, ending: string, md5: string, bytes?: number): PublishedFile {
+function kerasFile(folder: string, stem: string, ending: string, checksum: string, bytes?: number): PublishedFile {
   const name = `${stem}_weights_tf_dim_ordering_tf_kernels${ending}.h5`
-  return { name, url: `${site}/tensorflow/keras-applications/${folder}/${name}`, md5, bytes }
+  return { name, url: `${site}/tensorflow/keras-applications/${folder}/${name}`, checksum, bytes }
 }
 
 /** The networks whose ImageNet weights Keras publishes: files, checksums, sizes. */
@@ -80,13 +80,18 @@ export const zoo: Readonly<Record<PretrainedName, ZooModel>> = {
 export const classIndexFile: PublishedFile = {
   name: 'imagenet_class_index.json',
   url: `${site}/download.tensorflow.org/data/imagenet_class_index.json`,
-  md5: 'c2c37ea517e94d9795004a39431a14cb',
+  checksum: 'c2c37ea517e94d9795004a39431a14cb',
   bytes: 35_363,
+}
+
+/** The network of this name; undefined if it is not in the zoo. */
+export function zooNameIn(text: string): PretrainedName | undefined {
+  return zooNames.find((one) => one === text.toLowerCase())
 }
 
 /** Throws 'argument' for a name that is not in the zoo. */
 export function zooNameOf(text: string): PretrainedName {
-  const name = zooNames.find((one) => one === text.toLowerCase())
+  const name = zooNameIn(text)
   if (name !== undefined) return name
   throw new WeftgradError('argument', `Unknown network '${text}'. Known are ${zooNames.join(', ')}.`, {
     name: text,

@@ -20,7 +20,7 @@ export async function numberSet(device: Device, { x, y, sampleWeight }: Rows, co
   const [inputs, targets] = [await kept(x), await kept(y)]
   const weights = sampleWeight === undefined ? undefined : await kept(sampleWeight)
   const part = (indices: Uint32Array): Dataset => ({
-    ...{ device, indices, count: indices.length, classes: undefined },
+    ...{ device, indices, count: indices.length, shape: inputs.shape.slice(1), classes: undefined },
     labelsOf() {
       throw new WeftgradError('argument', 'there are no class numbers')
     },

@@ -40,7 +40,9 @@ export class PhotoNetwork {
       const classes = classesOf(opened)
       const hasTop = classes !== undefined
       const model = nn.freeze(nn.vgg16(hasTop ? { includeTop: true, classes } : { size: side }), { keep: [features] })
-      await weights.loadWeights(model, device, opened, ({ bytes, totalBytes }) => onProgress(bytes / totalBytes))
+      await weights.loadWeights(model, device, opened, {
+        onProgress: ({ bytes, totalBytes }) => onProgress(bytes / totalBytes),
+      })
       return new PhotoNetwork(device, file, model, hasTop)
     } finally {
       opened.close()

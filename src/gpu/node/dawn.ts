@@ -1,5 +1,6 @@
 /** Dawn's Node binding. It is loaded late, because the environment must be ready first. */
 import { WeftgradError } from '../../errors.ts'
+import { withoutLimitWarnings } from './dawn-warnings.ts'
 
 export interface Dawn {
   readonly create: (flags: string[]) => GPU
@@ -49,11 +50,15 @@ export function loadDawn(): Promise<Dawn> {
 /** The best adapter `gpu` has: discrete before integrated before software. Undefined if it has none. */
 export async function requestFrom(gpu: GPU): Promise<GPUAdapter | undefined> {
   try {
-    return (await gpu.requestAdapter({ powerPreference: 'high-performance' })) ?? undefined
+    return (await requested(gpu)) ?? undefined
   } catch (error) {
     if (isNoAdapter(error)) return undefined
     throw error
   }
+}
+
+function requested(gpu: GPU): Promise<GPUAdapter | null> {
+  return withoutLimitWarnings(() => gpu.requestAdapter({ powerPreference: 'high-performance' }))
 }
 
 /** The binding lists the adapters only in its error for an unknown name. */
@@ -63,7 +68,7 @@ const NO_SUCH_NAME = 'weftgrad lists adapters'
 export async function seenBy(flags: readonly string[]): Promise<string[]> {
   const { create } = await loadDawn()
   try {
-    await create([...flags, `adapter=${NO_SUCH_NAME}`]).requestAdapter({ powerPreference: 'high-performance' })
+    await requested(create([...flags, `adapter=${NO_SUCH_NAME}`]))
     return []
   } catch (error) {
     if (!isNoAdapter(error)) throw error

@@ -5,7 +5,7 @@
 
 import { checkExtents } from '../extents.ts'
 import type { Binding, Family, KernelPlan, Target, Variant } from '../kernel.ts'
-import { dispatch, input, output, reads, scratch, subgroupSizeOf, writes } from '../kernel.ts'
+import { dispatch, input, output, planKernel, reads, scratch, subgroupSizeOf, writes } from '../kernel.ts'
 import { plainWorkgroupSize, prefersSubgroups } from '../schedule/occupancy.ts'
 import { splitCount, sumPartials } from '../schedule/split-k.ts'
 import type { SubgroupTile } from '../schedule/subgroup-tile.ts'
@@ -32,6 +32,7 @@ import { longSum } from '../wgsl/long-sum.ts'
 import { range, repeat, storedType } from '../wgsl/text.ts'
 import type { MatmulKey } from './key.ts'
 import { matmulSupports } from './key.ts'
+import { separateKernels } from './separate.ts'
 import { tiledMatmuls } from './workgroup.ts'
 
 export type { MatmulKey } from './key.ts'
@@ -333,7 +334,7 @@ function loads(tile: SubgroupTile): string {
 }
 
 /** Matrix products. Throws 'shape' for an empty key. */
-export const matmul: Family<MatmulKey, 'plain' | SubgroupName | TiledName> = {
+export const matmul: Family<MatmulKey, 'plain' | SubgroupName | TiledName | 'separate'> = {
   name: 'matmul',
   variants: [
     plainMatmul,
@@ -348,6 +349,7 @@ export const matmul: Family<MatmulKey, 'plain' | SubgroupName | TiledName> = {
       lanes: { rows: 8, columnGroups: 4 },
     }),
     ...tiledMatmuls,
+    separateKernels((key, target) => planKernel(matmul, key, target)),
   ],
   prefer(key, target) {
     checkExtents('matmul', key)

@@ -94,11 +94,11 @@ export function triesOtherSplits(target: Target): boolean {
 }
 
 /**
- * Whether tuning may try separate kernels for a convolution and its pooling: on a GPU, where which is faster was never
- * measured. On a CPU, they take 1.0 to 3.0 times as long as one kernel for both (LeNet's layers and their gradients,
- * 128 images, lavapipe).
+ * Whether tuning may try separate kernels for what is fused into one: a convolution and its pooling, a product and its
+ * mask or column sums. On a GPU, where which is faster was never measured. On a CPU, convolution and pooling take 1.0 to
+ * 3.0 times as long in kernels of their own (LeNet's layers and their gradients, 128 images, lavapipe).
  */
-export function triesSeparatePooling(target: Target): boolean {
+export function triesSeparateKernels(target: Target): boolean {
   return target.class === 'gpu'
 }
 

@@ -44,7 +44,10 @@ export interface LayerNormalizationOptions {
 
 /** Options of {@link batchNormalization}; the defaults are Keras'. */
 export interface BatchNormalizationOptions extends LayerNormalizationOptions {
-  /** The share of the moving statistics that each step keeps. 0.99 by default. */
+  /**
+   * The share of the moving statistics that each step keeps. 0.99 by default, as in Keras: then it takes about 500 steps until
+   * they are those of the batches (0.99^500 is 0.7 %), and evaluations in a shorter training see others. Use 0.9 for one.
+   */
   readonly momentum?: number
   /** Initial moving means; 'zeros' by default. */
   readonly movingMeanInitializer?: InitializerOption
@@ -78,7 +81,8 @@ function scaleAndOffset(name: string, options: LayerNormalizationOptions) {
 
 /**
  * Keras' `BatchNormalization` (Ioffe & Szegedy 2015), over the channels of the last axis. In training it uses the
- * batch's statistics and updates `moving_mean` and `moving_variance`; otherwise it uses those. Weights in this order:
+ * batch's statistics and updates `moving_mean` and `moving_variance`, whose variance is biased, as Keras 3's; otherwise, and in
+ * layers that are not trained, it uses those. Weights in this order:
  * `gamma`, `beta`, `moving_mean`, `moving_variance`, each [channels].
  */
 export function batchNormalization(...given: Named<[options?: BatchNormalizationOptions]>): Layer {

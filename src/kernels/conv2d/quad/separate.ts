@@ -10,7 +10,7 @@ import { matmul } from '../../matmul/matmul.ts'
 import type { PoolKey } from '../../pool/pool.ts'
 import { maxPool, maxPoolGradient, maxPoolOfRelu } from '../../pool/pool.ts'
 import { reduce } from '../../reduce/reduce.ts'
-import { triesSeparatePooling } from '../../schedule/occupancy.ts'
+import { triesSeparateKernels } from '../../schedule/occupancy.ts'
 import { matmulOf } from '../as-matmul.ts'
 import { conv2dFamilies } from '../conv2d.ts'
 import type { Conv2dKey } from '../plain.ts'
@@ -50,7 +50,7 @@ function separate(
   return {
     name: 'separate',
     supports: (key, target) =>
-      triesSeparatePooling(target) && suitsPixels(key, target) && wholeExtents(key).bytes <= surelyBoundBytes,
+      triesSeparateKernels(target) && suitsPixels(key, target) && wholeExtents(key).bytes <= surelyBoundBytes,
     plan(key, target) {
       const { height, width, bytes } = wholeExtents(key)
       const convolved = { ...key, outHeight: height, outWidth: width }
