@@ -11,7 +11,8 @@ const longestMessage = 2000
 /**
  * The stable codes, one a kind of failure: 'shape' and 'argument' for calls that make no sense, 'no-gradient'; 'no-adapter',
  * 'device', 'device-lost', 'limit', 'disposed' about devices; 'format', 'checksum', 'data', 'fetch', 'file', 'mismatch',
- * 'lock-lost' about files and what they hold; 'not-finite' and 'aborted' in training.
+ * 'lock-lost' about files and what they hold; 'not-finite' and 'aborted' in training; 'queue' and 'set-aside' about work on
+ * other machines.
  */
 export type ErrorCode =
   | 'shape' // shapes, dtypes or attributes that do not fit an operator
@@ -31,6 +32,8 @@ export type ErrorCode =
   | 'mismatch' // a file or checkpoint does not fit the model or run at hand
   | 'not-finite' // NaN or infinity appeared in training
   | 'aborted' // the caller's AbortSignal fired
+  | 'queue' // the server of a queue, or its store, cannot be used
+  | 'set-aside' // a unit of work failed several times on a queue's workers
 
 /** What weftgrad throws on purpose: a sentence that says what was wrong and what to do, a stable code, the values involved. */
 export class WeftgradError extends Error {

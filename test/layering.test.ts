@@ -18,7 +18,16 @@ const benchFolder = fileURLToPath(new URL('../bench', import.meta.url))
  */
 const floors: readonly (readonly string[])[] = [
   ...[['gpu'], ['format'], ['kernels'], ['graph'], ['operators'], ['autograd'], ['data'], ['nn'], ['weights']],
-  ...[['plots'], ['runs'], ['tasks'], ['train', 'search', 'crossval', 'transfer', 'explore'], ['report'], ['study']],
+  ...[
+    ['plots'],
+    ['runs'],
+    ['tasks'],
+    ['work'],
+    ['train', 'search', 'crossval', 'transfer', 'explore'],
+    ['report'],
+    ['study'],
+    ['queue'],
+  ],
   ['cli'],
 ]
 const groundFiles = [
@@ -41,17 +50,18 @@ const hidden: Readonly<Record<string, readonly string[]>> = {
   graph: ['format'],
   operators: ['format'],
   autograd: ['format'],
+  // What a job computes.
+  queue: ['kernels', 'train', 'search', 'crossval', 'transfer', 'explore', 'report', 'study'],
   weights: ['nn/fit.ts', 'nn/training-step.ts', 'nn/optimizers.ts'],
   ...Object.fromEntries(
-    ['plots', 'tasks', 'runs', 'train', 'search', 'crossval', 'transfer', 'explore', 'report', 'study'].map((room) => [
-      room,
-      ['kernels'],
-    ]),
+    ['plots', 'tasks', 'runs', 'work', 'train', 'search', 'crossval', 'transfer', 'explore', 'report', 'study'].map(
+      (room) => [room, ['kernels']],
+    ),
   ),
 }
 
 /** Rooms that may use packages, and the one file that knows how plots are drawn; the engine is our own code. */
-const packageUsers: readonly string[] = ['format', 'gpu/node', 'cli', 'plots/figure.ts']
+const packageUsers: readonly string[] = ['format', 'gpu/node', 'cli', 'queue', 'plots/figure.ts']
 
 interface Import {
   /** A path below src/, or the name of a module. */
@@ -148,7 +158,11 @@ function parse(path: string, text: string): SourceFile {
 
 const roomOf = (path: string): string => (path.includes('/') ? (path.split('/')[0] ?? '') : '')
 const isNodeOnly = (path: string): boolean =>
-  path.startsWith('gpu/node/') || path.startsWith('cli/') || path.endsWith('.node.ts') || path === 'node.ts'
+  path.startsWith('gpu/node/') ||
+  path.startsWith('queue/') ||
+  path.startsWith('cli/') ||
+  path.endsWith('.node.ts') ||
+  path === 'node.ts'
 const within = (path: string, place: string): boolean => path === place || path.startsWith(`${place}/`)
 /**
  * The level of a path: 0 below every room, one more than the top room above them all; undefined for a folder that is
@@ -209,7 +223,9 @@ function cycles(files: readonly SourceFile[]): string[] {
 }
 
 /** Rooms that accept a task and must not know one by name. */
-const taskFree = ['runs', 'train', 'search', 'crossval', 'transfer', 'explore', 'plots', 'report', 'study', 'cli']
+const taskFree = [
+  ...['runs', 'work', 'train', 'search', 'crossval', 'transfer', 'explore', 'plots', 'report', 'study', 'queue', 'cli'],
+]
 
 /** Identifiers, texts and imports that name this data set or this network; comments may. */
 function taskNames({ path, text }: SourceFile): string[] {

@@ -23,6 +23,8 @@ import {
   givenOptions,
   pathOption,
 } from './options.ts'
+import { addQueue } from './queue-commands.ts'
+import { addQueueOptions } from './queue-options.ts'
 
 const networks = `one of ${zooNames.join(', ')}`
 const bases = `${networks}; or a model's file: .keras, .h5, model.json or .safetensors`
@@ -41,6 +43,8 @@ export function addCommands(program: Command, task: Task): void {
   addStudies(program, task)
   program.commandsGroup('Weights:')
   addWeights(program)
+  program.commandsGroup('More than one machine:')
+  addQueue(program)
   program.commandsGroup('This machine:')
   addMachine(program)
 }
@@ -131,7 +135,7 @@ function addStudies(program: Command, task: Task): void {
     .command('tune')
     .description(`search for ${networkTitle}'s hyperparameters on ${dataTitle}, by validation accuracy`)
   addExample(tune, 'tune --max-epochs 5')
-  addJobOptions(addSettings(tune, searchSettings(task)), task).action(async (_, command: Command) => {
+  addQueueOptions(addJobOptions(addSettings(tune, searchSettings(task)), task)).action(async (_, command: Command) => {
     const { tuneCommand } = await import('./tune.ts')
     await tuneCommand(task, givenOptions(command))
   })
@@ -140,10 +144,12 @@ function addStudies(program: Command, task: Task): void {
     .command('crossval')
     .description(`cross-validate ${networkTitle} on ${dataTitle}, stratified by class`)
   addExample(crossval, 'crossval --folds 5')
-  addJobOptions(addSettings(crossval, crossValidationSettings(task)), task).action(async (_, command: Command) => {
-    const { crossvalCommand } = await import('./crossval.ts')
-    await crossvalCommand(task, givenOptions(command))
-  })
+  addQueueOptions(addJobOptions(addSettings(crossval, crossValidationSettings(task)), task)).action(
+    async (_, command: Command) => {
+      const { crossvalCommand } = await import('./crossval.ts')
+      await crossvalCommand(task, givenOptions(command))
+    },
+  )
 
   const eda = program
     .command('eda')
@@ -164,10 +170,12 @@ function addStudies(program: Command, task: Task): void {
     )
     .option('--skip <parts>', 'skip parts, such as eda,transfer', (text) => partsNamed(publishedTask, text))
   addExample(study, 'study --quick')
-  addJobOptions(addSettings(study, planSettings), publishedTask).action(async (_, command: Command) => {
-    const { studyCommand } = await import('./study.ts')
-    await studyCommand(publishedTask, givenOptions(command))
-  })
+  addQueueOptions(addJobOptions(addSettings(study, planSettings), publishedTask)).action(
+    async (_, command: Command) => {
+      const { studyCommand } = await import('./study.ts')
+      await studyCommand(publishedTask, givenOptions(command))
+    },
+  )
 }
 
 function addTransfer(program: Command, task: Task): void {
@@ -177,7 +185,7 @@ function addTransfer(program: Command, task: Task): void {
     .description(`compute a network's features of ${dataTitle}, and keep them in the cache`)
     .argument('<network>', bases)
   addExample(features, 'features vgg16 --size 32')
-  addOutput(addData(addSettings(features, featureSettings), task)).action(
+  addQueueOptions(addOutput(addData(addSettings(features, featureSettings), task))).action(
     async (network: string, _, command: Command) => {
       const { featuresCommand } = await import('./features.ts')
       await featuresCommand(task, network, givenOptions(command))
@@ -190,7 +198,7 @@ function addTransfer(program: Command, task: Task): void {
     .argument('[network]', `${bases}; not needed with --resume`)
     .option('--search', 'search for the best layers, pooling, size and head by validation; --layers: those to try')
   addExample(transfer, 'transfer vgg16 --images pictures --size 96')
-  addJobOptions(addSettings(transfer, transferSettings(task)), task).action(
+  addQueueOptions(addJobOptions(addSettings(transfer, transferSettings(task)), task)).action(
     async (network: string | undefined, _, command: Command) => {
       const { search, ...options } = givenOptions(command)
       if (search === true) {

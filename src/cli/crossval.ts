@@ -14,23 +14,31 @@ import type { Task } from '../tasks/task.ts'
 import { BarLine } from './bar.ts'
 import { tableRow, titleRow } from './columns.ts'
 import { runJobCommand } from './job-command.ts'
+import type { QueueOptions } from './queue-options.ts'
 import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { fact, resultColumns, sayModel } from './training-text.ts'
 
 export async function crossvalCommand(
   task: Task,
-  { json, quiet, verbose, ...options }: CrossValidationOptions & OutputOptions,
+  { json, quiet, verbose, queue, store, ...options }: CrossValidationOptions & QueueOptions & OutputOptions,
 ): Promise<void> {
   const terminal = openTerminal({ json, quiet, verbose })
   const bar = new BarLine(terminal)
-  await runJobCommand({ task, command: 'crossval', terminal, drawing: bar }, async (signal, reporter) => {
-    const result = await crossValidate(task, { ...options, signal }, { ...reporter, ...showing(terminal, bar) })
-    bar.clear()
-    terminal.results()
-    showResult(result, terminal)
-    fact(terminal, 'Report', shown(await writeRunPage(task, result.runDir)))
-    if (json) terminal.json(result)
-  })
+  await runJobCommand(
+    { task, command: 'crossval', terminal, drawing: bar, at: { queue, store } },
+    async (signal, reporter, remote) => {
+      const result = await crossValidate(
+        task,
+        { ...options, signal, remote },
+        { ...reporter, ...showing(terminal, bar) },
+      )
+      bar.clear()
+      terminal.results()
+      showResult(result, terminal)
+      fact(terminal, 'Report', shown(await writeRunPage(task, result.runDir)))
+      if (json) terminal.json(result)
+    },
+  )
 }
 
 function showing(terminal: Terminal, bar: BarLine): CrossValidationReporter {

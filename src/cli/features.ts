@@ -5,16 +5,19 @@ import { areWeightsMissing, baseNamed } from '../transfer/pretrained-base.node.t
 import { exitCodeAfter } from './failure.ts'
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { interruptible } from './interrupt.ts'
+import { type OpenRemote, openRemote, type QueueOptions } from './queue-options.ts'
 import { type OutputOptions, openTerminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 
-export type FeaturesCommandOptions = Omit<FeatureJobOptions, 'model' | 'signal'> & OutputOptions
+export type FeaturesCommandOptions = Omit<FeatureJobOptions, 'model' | 'signal' | 'remote'> &
+  QueueOptions &
+  OutputOptions
 
 /** Sets the exit code: 0, 1, 2 for bad arguments and missing weights, 130 or 143 after a signal. */
 export async function featuresCommand(
   task: Task,
   name: string,
-  { json, quiet, verbose, ...options }: FeaturesCommandOptions,
+  { json, quiet, verbose, queue, store, ...options }: FeaturesCommandOptions,
 ): Promise<void> {
   const model = baseNamed(name)
   const terminal = openTerminal({ json, quiet, verbose })
@@ -26,8 +29,10 @@ export async function featuresCommand(
     },
     () => lines.close(),
   )
+  let remote: OpenRemote | undefined
   try {
-    const report = await extractFeatures(task, { ...options, model, signal: interrupt.signal }, lines)
+    remote = await openRemote({ queue, store }, lines)
+    const report = await extractFeatures(task, { ...options, model, signal: interrupt.signal, remote }, lines)
     lines.clear()
     terminal.results()
     fact(terminal, 'Features', featuresText(report))
@@ -38,6 +43,7 @@ export async function featuresCommand(
     const code = exitCodeAfter(error, interrupt, terminal.warn)
     process.exitCode = areWeightsMissing(error) ? 2 : code
   } finally {
+    await remote?.close()
     interrupt.release()
   }
 }

@@ -2,8 +2,10 @@
 import type { JobReporter } from '../runs/job.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { areWeightsMissing } from '../transfer/pretrained-base.node.ts'
+import type { Remote } from '../work/executor.node.ts'
 import { exitCodeAfter, sayHowToResume } from './failure.ts'
 import { interruptible } from './interrupt.ts'
+import { type OpenRemote, openRemote, type QueueOptions } from './queue-options.ts'
 import type { Terminal } from './terminal.ts'
 import { adapterText, dataText, fact } from './training-text.ts'
 
@@ -14,6 +16,8 @@ export interface Drawing {
 }
 
 export interface JobCommand {
+  /** The queue that works for the job; this process does without one. */
+  readonly at?: QueueOptions | undefined
   readonly task: Task
   /** The command as a user types it. */
   readonly command: string
@@ -26,8 +30,8 @@ export interface JobCommand {
  * how to resume, if that helps.
  */
 export async function runJobCommand(
-  { task, command, terminal, drawing }: JobCommand,
-  work: (signal: AbortSignal, reporter: Required<JobReporter>) => Promise<void>,
+  { task, command, terminal, drawing, at = {} }: JobCommand,
+  work: (signal: AbortSignal, reporter: Required<JobReporter>, remote: Remote | undefined) => Promise<void>,
 ): Promise<void> {
   const interrupt = interruptible(
     (name) => {
@@ -54,8 +58,10 @@ export async function runJobCommand(
       folder = runDir
     },
   }
+  let remote: OpenRemote | undefined
   try {
-    await work(interrupt.signal, reporter)
+    remote = await openRemote(at, reporter)
+    await work(interrupt.signal, reporter, remote)
   } catch (error) {
     drawing.clear()
     terminal.draws()
@@ -63,6 +69,7 @@ export async function runJobCommand(
     sayHowToResume(error, command, folder, terminal)
     process.exitCode = areWeightsMissing(error) ? 2 : code
   } finally {
+    await remote?.close()
     interrupt.release()
   }
 }

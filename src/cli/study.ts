@@ -14,24 +14,34 @@ import { zoo, zooNames } from '../weights/zoo.ts'
 import { BarLine } from './bar.ts'
 import { column } from './columns.ts'
 import { runJobCommand } from './job-command.ts'
+import type { QueueOptions } from './queue-options.ts'
 import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 
-export type StudyCommandOptions = Omit<StudyOptions, 'signal' | 'plan' | 'featureDir'> & OutputOptions
+export type StudyCommandOptions = Omit<StudyOptions, 'signal' | 'plan' | 'featureDir' | 'remote'> &
+  QueueOptions &
+  OutputOptions
 
 export async function studyCommand(
   task: PublishedTask,
-  { json, quiet, verbose, ...options }: StudyCommandOptions,
+  { json, quiet, verbose, queue, store, ...options }: StudyCommandOptions,
 ): Promise<void> {
   const terminal = openTerminal({ json, quiet, verbose })
   const bar = new BarLine(terminal)
-  await runJobCommand({ task, command: 'study', terminal, drawing: bar }, async (signal, reporter) => {
-    const study = await runStudy(task, { ...options, signal }, { ...reporter, ...showing(task, terminal, bar) })
-    bar.clear()
-    terminal.results()
-    showResult(study, task.published, terminal)
-    if (json) terminal.json(writtenReport(study.report, task))
-  })
+  await runJobCommand(
+    { task, command: 'study', terminal, drawing: bar, at: { queue, store } },
+    async (signal, reporter, remote) => {
+      const study = await runStudy(
+        task,
+        { ...options, signal, remote },
+        { ...reporter, ...showing(task, terminal, bar) },
+      )
+      bar.clear()
+      terminal.results()
+      showResult(study, task.published, terminal)
+      if (json) terminal.json(writtenReport(study.report, task))
+    },
+  )
 }
 
 function showing(task: PublishedTask, terminal: Terminal, bar: BarLine): StudyReporter {

@@ -11,16 +11,17 @@ import { type TransferOptions, type TransferReporter, trainTransfer } from '../t
 import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
 import { runJobCommand } from './job-command.ts'
 import { ProgressLine } from './progress.ts'
+import type { QueueOptions } from './queue-options.ts'
 import { errorsText, resultsText } from './results.ts'
 import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { EpochTable, fact, sayModel, trainingText } from './training-text.ts'
 
-export type TransferCommandOptions = Omit<TransferOptions, 'model' | 'signal'> & OutputOptions
+export type TransferCommandOptions = Omit<TransferOptions, 'model' | 'signal' | 'remote'> & QueueOptions & OutputOptions
 
 export async function transferCommand(
   task: Task,
   network: string | undefined,
-  { json, quiet, verbose, ...options }: TransferCommandOptions,
+  { json, quiet, verbose, queue, store, ...options }: TransferCommandOptions,
 ): Promise<void> {
   const model = baseOf(network, options.resume)
   const terminal = openTerminal({ json, quiet, verbose })
@@ -36,17 +37,20 @@ export async function transferCommand(
       features.close()
     },
   }
-  await runJobCommand({ task, command: 'transfer', terminal, drawing }, async (signal, reporter) => {
-    const report = await trainTransfer(
-      task,
-      { ...options, model, signal },
-      { ...showing(terminal, progress, features), ...reporter },
-    )
-    terminal.results()
-    showReport(report, terminal)
-    fact(terminal, 'Report', shown(await writeRunPage(task, report.runDir)))
-    if (json) terminal.json(summaryOf(report))
-  })
+  await runJobCommand(
+    { task, command: 'transfer', terminal, drawing, at: { queue, store } },
+    async (signal, reporter, remote) => {
+      const report = await trainTransfer(
+        task,
+        { ...options, model, signal, remote },
+        { ...showing(terminal, progress, features), ...reporter },
+      )
+      terminal.results()
+      showReport(report, terminal)
+      fact(terminal, 'Report', shown(await writeRunPage(task, report.runDir)))
+      if (json) terminal.json(summaryOf(report))
+    },
+  )
 }
 
 /** The network that is named, or undefined for a resumed run. Throws 'argument' for neither, or an unknown one. */

@@ -10,24 +10,32 @@ import type { Task } from '../tasks/task.ts'
 import { BarLine } from './bar.ts'
 import { type Drawing, runJobCommand } from './job-command.ts'
 import { LiveBlock } from './live-block.ts'
+import type { QueueOptions } from './queue-options.ts'
 import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 import { bracketText, type RunningTrial, trialTable } from './trial-table.ts'
 
 export async function tuneCommand(
   task: Task,
-  { json, quiet, verbose, ...options }: SearchJobOptions & OutputOptions,
+  { json, quiet, verbose, queue, store, ...options }: SearchJobOptions & QueueOptions & OutputOptions,
 ): Promise<void> {
   const terminal = openTerminal({ json, quiet, verbose })
   const view = terminal.live === undefined ? new PlainTrials(terminal) : new LiveTrials(terminal)
-  await runJobCommand({ task, command: 'tune', terminal, drawing: view }, async (signal, reporter) => {
-    const result = await searchHyperparameters(task, { ...options, signal }, { ...reporter, ...view.reporter })
-    view.clear()
-    terminal.results()
-    showResult(result, terminal)
-    fact(terminal, 'Report', shown(await writeRunPage(task, result.runDir)))
-    if (json) terminal.json(result)
-  })
+  await runJobCommand(
+    { task, command: 'tune', terminal, drawing: view, at: { queue, store } },
+    async (signal, reporter, remote) => {
+      const result = await searchHyperparameters(
+        task,
+        { ...options, signal, remote },
+        { ...reporter, ...view.reporter },
+      )
+      view.clear()
+      terminal.results()
+      showResult(result, terminal)
+      fact(terminal, 'Report', shown(await writeRunPage(task, result.runDir)))
+      if (json) terminal.json(result)
+    },
+  )
 }
 
 interface TrialView extends Drawing {

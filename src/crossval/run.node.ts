@@ -5,25 +5,37 @@
  * Promises: no choice uses the test images. Each fold is a line in folds.jsonl, and each epoch a checkpoint, so a run
  * stopped at any moment resumes to the same results, bit for bit on the same adapter.
  */
+import { join } from 'node:path'
 import { residentImages } from '../data/dataset.ts'
 import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
-import type { EpochResult, FitOptions, Progress } from '../nn/contract.ts'
+import type { EpochResult, Progress } from '../nn/contract.ts'
 import { evaluate } from '../nn/evaluate.ts'
 import type { Model } from '../nn/model.ts'
-import { adam } from '../nn/optimizers.ts'
-import { Random } from '../random.ts'
+import { writeCheckedFile } from '../runs/checked-file.node.ts'
 import { EpochClock, type EpochProgress } from '../runs/epoch-clock.ts'
 import { type JobOptions, type JobReporter, runJob, tableKind } from '../runs/job.node.ts'
-import { inLanes, trainingsAtATime } from '../runs/lanes.ts'
-import { checkpointIn, fitInFolder } from '../runs/resumable-fit.node.ts'
+import { inLanes } from '../runs/lanes.ts'
 import { removeFromRun } from '../runs/run-folder.node.ts'
 import { evaluationBatchSize } from '../runs/test-report.ts'
 import { isHistory, Trainings } from '../runs/trainings.node.ts'
 import { tunedForTraining } from '../runs/tuned-kernels.node.ts'
-import { buildNetwork, type Task } from '../tasks/task.ts'
-import { othersOf, stratifiedFolds } from './folds.ts'
+import type { Task } from '../tasks/task.ts'
+import type { Executor, Remote, RemoteOption } from '../work/executor.node.ts'
+import { inProcess } from '../work/in-process.node.ts'
+import type { UnitOrder } from '../work/unit.ts'
+import {
+  carriedModel,
+  type FoldPlace,
+  type FoldSettings,
+  type FoldsGround,
+  type FoldsKind,
+  foldKind,
+  foldModel,
+  foldsGround,
+  foldTraining,
+} from './fold.node.ts'
 import {
   type CarryOver,
   type CrossValidationResult,
@@ -36,16 +48,9 @@ import {
 } from './result.ts'
 import { type CrossValidationSettings, crossValidationSettings } from './settings.ts'
 
-export interface CrossValidationOptions extends Partial<CrossValidationSettings>, JobOptions {}
+export interface CrossValidationOptions extends Partial<CrossValidationSettings>, JobOptions, RemoteOption {}
 
-/** Kinds of folds. `honest`: a fresh model for each fold; `carried`: one model reused across all folds. */
-export type FoldsKind = 'honest' | 'carried'
-
-export interface FoldPlace {
-  readonly kind: FoldsKind
-  /** Counted from 1. */
-  readonly fold: number
-}
+export type { FoldPlace, FoldsKind }
 
 /** Receives events in this order; `onNote` at any time. */
 export interface CrossValidationReporter extends JobReporter {
@@ -80,38 +85,47 @@ export async function crossValidate(
   const facts = { job: 'cross-validation', noun: 'cross-validation', isResult: isCrossValidationResult }
   return await runJob(tableKind(facts, crossValidationSettings(task)), options, reporter, async (run) => {
     using running = await Trainings.open(run, task, log)
-    return await new CrossValidation(task, running, reporter).run()
+    return await new CrossValidation(task, running, options.remote, reporter).run()
   })
 }
+
+type FoldExecutor = Executor<FoldSettings, readonly EpochResult[]>
 
 class CrossValidation {
   readonly #task: Task
   readonly #running: Trainings<CrossValidationSettings>
   readonly #settings: CrossValidationSettings
   readonly #reporter: CrossValidationReporter
-  readonly #held: readonly Uint32Array[]
+  readonly #remote: Remote | undefined
+  readonly #folds: FoldsGround
   readonly #clock: EpochClock
   readonly #finished = new Map<string, FoldResult>()
   #kernels: VariantTable = {}
 
-  constructor(task: Task, running: Trainings<CrossValidationSettings>, reporter: CrossValidationReporter) {
+  constructor(
+    task: Task,
+    running: Trainings<CrossValidationSettings>,
+    remote: Remote | undefined,
+    reporter: CrossValidationReporter,
+  ) {
     this.#task = task
     this.#running = running
     this.#settings = running.run.settings
     this.#reporter = reporter
-    const { folds, epochs, seed, carryOver } = this.#settings
-    this.#held = stratifiedFolds(running.train.labelsOf(), folds, seed)
+    this.#remote = remote
+    const { folds, epochs, carryOver } = this.#settings
+    this.#folds = foldsGround(task, running.images, this.#settings)
     this.#clock = new EpochClock(epochs * (carryOver ? 2 * folds - 1 : folds))
   }
 
   async run(): Promise<CrossValidationResult> {
     const { train, duplicates, run, ground } = this.#running
     const settings = this.#settings
-    using model = this.#newModel(1)
+    using model = foldModel(this.#task, settings, 1)
     // A checkpoint holds weights, two moments and the best weights.
     const bytes = model.parameterCount * 4 * 4 * 2 * settings.folds + 4e6
     this.#kernels = await this.#running.begin(bytes, () => this.#tune(model))
-    const [held] = this.#held
+    const [held] = this.#folds.held
     const validationCount = held?.length ?? 0
     this.#reporter.onBegin?.({ settings, model, trainCount: train.count - validationCount, validationCount })
     for (const { kind, ...result } of await this.#running.readLog((value) => this.#lineOf(value))) {
@@ -119,11 +133,22 @@ class CrossValidation {
     }
 
     const { signal } = run
+    const executor = this.#executor()
     const left = this.#places('honest').filter((place) => !this.#finished.has(keyOf(place)))
-    await inLanes(left, { lanes: trainingsAtATime, signal }, (place, stop) => this.#train(place, stop))
+    const failures: WeftgradError[] = []
+    await inLanes(left, { lanes: executor.lanes, signal }, async (place, stop) => {
+      try {
+        await this.#train(executor, place, stop)
+      } catch (error) {
+        // The other folds go on.
+        if (!(error instanceof WeftgradError) || error.code !== 'set-aside') throw error
+        failures.push(error)
+      }
+    })
     run.stopIfAsked()
+    if (failures[0] !== undefined) throw failures[0]
     const honest = summarizeFolds(this.#results('honest'))
-    const carryOver = settings.carryOver ? await this.#carryOver(honest) : null
+    const carryOver = settings.carryOver ? await this.#carryOver(executor, honest) : null
     await removeFromRun(run.path('folds'))
 
     const { driver, hardware } = ground.device.facts
@@ -145,7 +170,7 @@ class CrossValidation {
 
   /** The folds of a kind to train. The first carried fold is the first honest one. */
   #places(kind: FoldsKind): FoldPlace[] {
-    const all = this.#held.map((_, i) => ({ kind, fold: i + 1 }))
+    const all = this.#folds.held.map((_, i) => ({ kind, fold: i + 1 }))
     return kind === 'honest' ? all : all.slice(1)
   }
 
@@ -154,20 +179,22 @@ class CrossValidation {
   }
 
   async #tune(model: Model): Promise<VariantTable> {
-    const { train, options } = this.#dataOf(1)
+    const { train, options } = foldTraining(this.#folds, this.#settings, 1)
     const { run } = this.#running
     const { signal } = run
     return await tunedForTraining(model, train, { ...options, ...(signal === undefined ? {} : { signal }) }, run)
   }
 
-  async #carryOver(honest: FoldsSummary): Promise<CarryOver> {
+  async #carryOver(executor: FoldExecutor, honest: FoldsSummary): Promise<CarryOver> {
     for (const place of this.#places('carried')) {
       this.#running.run.stopIfAsked()
-      if (!this.#finished.has(keyOf(place))) await this.#train(place, this.#running.run.signal)
+      if (!this.#finished.has(keyOf(place))) await this.#train(executor, place, this.#running.run.signal)
     }
     this.#reporter.onTest?.()
     const { ground, test } = this.#running
-    using model = await this.#carriedModel(this.#settings.folds)
+    const { folds: count } = this.#settings
+    const last = this.#folder({ kind: 'carried', fold: count })
+    using model = await carriedModel(this.#task, this.#settings, count, last)
     using testSet = residentImages(ground.device, test)
     const { loss, accuracy } = await evaluate(model, testSet, {
       batchSize: evaluationBatchSize,
@@ -177,24 +204,31 @@ class CrossValidation {
     return carryOverOf(honest, folds, { loss, accuracy, count: testSet.count })
   }
 
-  async #train(place: FoldPlace, signal: AbortSignal | undefined): Promise<void> {
-    const { kind, fold } = place
-    const { train, validation, options } = this.#dataOf(fold)
-    const history = await fitInFolder({
-      folder: this.#folder(place),
-      makeModel: () => (kind === 'honest' ? this.#newModel(fold) : this.#carriedModel(fold - 1)),
-      train,
-      options: { ...options, variants: this.#kernels, ...(signal === undefined ? {} : { signal }) },
-      callbacks: {
-        onProgress: (progress) => {
-          this.#clock.report(keyOf(place), progress)
-          this.#reporter.onProgress?.(place, progress, this.#clock.progress)
-        },
-        onEpochEnd: (logs) => this.#reporter.onEpochEnd?.(place, logs),
+  #executor(): FoldExecutor {
+    const { device, fingerprint } = this.#running.ground
+    const { driver } = device.facts
+    const kernels = this.#kernels
+    return (
+      this.#remote?.executor(foldKind, { task: this.#task, data: fingerprint, driver, kernels }) ??
+      inProcess(foldKind, this.#folds, kernels)
+    )
+  }
+
+  async #train(executor: FoldExecutor, place: FoldPlace, signal: AbortSignal | undefined): Promise<void> {
+    const order = this.#orderOf(place)
+    const history = await executor.run(order, signal, {
+      onProgress: (progress) => {
+        this.#clock.report(keyOf(place), progress)
+        this.#reporter.onProgress?.(place, progress, this.#clock.progress)
       },
+      onEpochEnd: (logs) => this.#reporter.onEpochEnd?.(place, logs),
     })
-    const result = resultOf(fold, { train: train.count, validation: validation.count }, history)
-    await this.#running.appendLog({ kind, ...result })
+    // The next fold and the test continue from here, also where a resumed run does not use the queue.
+    if (this.#settings.carryOver)
+      for (const [name, bytes] of await executor.files(order)) await writeCheckedFile(join(order.folder, name), bytes)
+    const validation = this.#folds.held[place.fold - 1]?.length ?? 0
+    const result = resultOf(place.fold, { train: this.#running.train.count - validation, validation }, history)
+    await this.#running.appendLog({ kind: place.kind, ...result })
     this.#finish(place, result)
   }
 
@@ -204,43 +238,13 @@ class CrossValidation {
     this.#reporter.onFold?.(place, result)
   }
 
-  #dataOf(fold: number) {
-    const { train: all } = this.#running
-    const settings = this.#settings
-    const held = this.#held[fold - 1] ?? new Uint32Array()
-    const train = all.subset(othersOf(held, all.count))
-    const validation = all.subset(held)
-    const options: FitOptions = {
-      optimizer: adam({ learningRate: settings.learningRate }),
-      epochs: settings.epochs,
-      batchSize: settings.batchSize,
-      validation,
-      seed: this.#seedOf(fold),
-    }
-    return { train, validation, options }
-  }
-
-  #seedOf(fold: number): number {
-    return new Random(this.#settings.seed, `fold ${fold}`).below(2 ** 32)
-  }
-
-  #newModel(fold: number): Model {
-    return buildNetwork(this.#task, { units: this.#settings.units }, this.#seedOf(fold))
-  }
-
-  /** The reused model after a fold. Its optimizer starts afresh in the next one. */
-  async #carriedModel(fold: number): Promise<Model> {
-    const folder = this.#folder({ kind: fold === 1 ? 'honest' : 'carried', fold })
-    const checkpoint = await checkpointIn(folder)
-    if (checkpoint === undefined || checkpoint.epoch < this.#settings.epochs)
-      throw new WeftgradError(
-        'file',
-        `${folder} lacks the checkpoint of fold ${fold}, from which the reused model continues. Start a new run.`,
-        { folder },
-      )
-    const model = this.#newModel(1)
-    model.setWeights(checkpoint.weights)
-    return model
+  /** A fold's unit; a carried one continues the fold before, of which the first is an honest one. */
+  #orderOf(place: FoldPlace): UnitOrder<FoldSettings> {
+    const { carryOver: _, ...settings } = this.#settings
+    const order = { settings: { ...place, settings }, folder: this.#folder(place) }
+    if (place.kind === 'honest') return order
+    const before = place.fold - 1
+    return { ...order, after: this.#orderOf({ kind: before === 1 ? 'honest' : 'carried', fold: before }) }
   }
 
   #folder({ kind, fold }: FoldPlace): string {
@@ -251,7 +255,7 @@ class CrossValidation {
   #lineOf(value: unknown): FoldLine | string {
     if (!isRecord(value)) return 'it is not a fold'
     const { kind, fold, history } = value
-    const held = typeof fold === 'number' ? this.#held[fold - 1] : undefined
+    const held = typeof fold === 'number' ? this.#folds.held[fold - 1] : undefined
     if ((kind !== 'honest' && kind !== 'carried') || typeof fold !== 'number' || held === undefined)
       return 'the run has no such fold'
     if (!isHistory(history) || history.length !== this.#settings.epochs) return 'its history is damaged'

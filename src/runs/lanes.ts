@@ -37,7 +37,7 @@ export async function inLanes<Item>(
     }
   }
   try {
-    await Promise.all(Array.from({ length: Math.max(1, lanes) }, lane))
+    await Promise.all(Array.from({ length: Math.min(items.length, Math.max(1, lanes)) }, lane))
   } finally {
     signal?.removeEventListener('abort', stop)
   }

@@ -14,6 +14,8 @@ import { runFiles } from './run-folder.node.ts'
 
 export interface ResumableFit {
   readonly folder: string
+  /** A folder with an earlier checkpoint of the same training, used if `folder` has none. */
+  readonly from?: string | undefined
   /** Makes the model, only if there is something to train; it is disposed of at the end. */
   readonly makeModel: () => Model | Promise<Model>
   readonly train: Dataset
@@ -24,12 +26,13 @@ export interface ResumableFit {
 /** Trains and returns the history up to `options.epochs`. Throws as `fit`, and on disk errors. */
 export async function fitInFolder({
   folder,
+  from,
   makeModel,
   train,
   options,
   callbacks,
 }: ResumableFit): Promise<readonly EpochResult[]> {
-  const resume = await checkpointIn(folder)
+  const resume = (await checkpointIn(folder)) ?? (from === undefined ? undefined : await checkpointIn(from))
   if (resume !== undefined && resume.epoch >= options.epochs) return resume.history.slice(0, options.epochs)
   using model = await makeModel()
   const { epochs } = await fit(model, train, {

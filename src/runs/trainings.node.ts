@@ -12,16 +12,16 @@ import { dropDuplicates } from '../data/duplicates.ts'
 import { WeftgradError } from '../errors.ts'
 import { readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
+import type { Device } from '../gpu/device.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
 import type { EpochResult } from '../nn/contract.ts'
-import type { RunTask } from './data.ts'
+import type { LoadedData, RunTask } from './data.ts'
 import { bytesOf, type ImageSettings, splitImages } from './images.ts'
 import type { Run, RunGround } from './job.node.ts'
 import { appendRunLine, isThere, requireSpace, writeRunFile } from './run-folder.node.ts'
 
-export class Trainings<Settings extends ImageSettings> {
-  readonly run: Run<Settings>
-  readonly ground: RunGround
+/** The images of trainings, on a device. */
+export class TrainingImages {
   /** Images for training and validation: no test images, no exact duplicates. */
   readonly train: ImageDataset
   /** Number of duplicates left out. */
@@ -29,23 +29,50 @@ export class Trainings<Settings extends ImageSettings> {
   /** Test images in host memory. */
   readonly test: LabelledBytes
   readonly #all: ImageDataset
+
+  /** Uploads the images. Throws WeftgradError 'data' if there are too few. */
+  constructor(device: Device, data: LoadedData, settings: ImageSettings) {
+    const images = splitImages(data, settings)
+    this.#all = residentImages(device, images.train)
+    this.train = this.#all.subset(dropDuplicates(images.train.images, bytesOf(images.train)))
+    this.duplicates = images.duplicates + this.#all.count - this.train.count
+    this.test = images.test
+  }
+
+  [Symbol.dispose](): void {
+    this.#all.dispose()
+  }
+}
+
+export class Trainings<Settings extends ImageSettings> {
+  readonly run: Run<Settings>
+  readonly ground: RunGround
+  readonly images: TrainingImages
   readonly #log: string
   #seconds = 0
   /** Time at which the last line was appended or training began, in ms. */
   #lineAt = performance.now()
 
   private constructor(run: Run<Settings>, ground: RunGround, log: string) {
-    const images = splitImages(ground.data, run.settings)
     this.run = run
     this.ground = ground
     this.#log = run.path(log)
-    this.#all = residentImages(ground.device, images.train)
-    this.train = this.#all.subset(dropDuplicates(images.train.images, bytesOf(images.train)))
-    this.duplicates = images.duplicates + this.#all.count - this.train.count
-    this.test = images.test
+    this.images = new TrainingImages(ground.device, ground.data, run.settings)
     const { split, limit } = run.settings
-    const counts = { train: this.train.count, test: images.test.labels.length, duplicates: this.duplicates }
-    ground.choose({ ...counts, split, limit })
+    const { train, test, duplicates } = this.images
+    ground.choose({ train: train.count, test: test.labels.length, duplicates, split, limit })
+  }
+
+  get train(): ImageDataset {
+    return this.images.train
+  }
+
+  get duplicates(): number {
+    return this.images.duplicates
+  }
+
+  get test(): LabelledBytes {
+    return this.images.test
   }
 
   /** @param log the log's file name. Throws as `Run.open`; 'data' if there are too few images. */
@@ -64,7 +91,7 @@ export class Trainings<Settings extends ImageSettings> {
   }
 
   [Symbol.dispose](): void {
-    this.#all.dispose()
+    this.images[Symbol.dispose]()
     this.ground.device.dispose()
   }
 

@@ -6,23 +6,20 @@
  * the search's seed. Each round of a trial is a line in trials.jsonl, and each epoch a checkpoint, so a search stopped
  * at any moment resumes to the same trials, bit for bit on the same adapter.
  */
-import type { ImageDataset } from '../data/dataset.ts'
-import { randomSplit } from '../data/split.ts'
 import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
-import type { EpochResult, FitOptions, Progress } from '../nn/contract.ts'
-import type { Model } from '../nn/model.ts'
-import { adam } from '../nn/optimizers.ts'
+import type { EpochResult, Progress } from '../nn/contract.ts'
 import { EpochClock, type EpochProgress } from '../runs/epoch-clock.ts'
 import { type JobOptions, type JobReporter, type Run, runJob, tableKind } from '../runs/job.node.ts'
-import { trainingsAtATime } from '../runs/lanes.ts'
-import { fitInFolder } from '../runs/resumable-fit.node.ts'
 import { removeFromRun } from '../runs/run-folder.node.ts'
 import { isHistory, Trainings } from '../runs/trainings.node.ts'
 import { tunedForTraining } from '../runs/tuned-kernels.node.ts'
 import { wilsonInterval } from '../statistics.ts'
-import { buildNetwork, type Task } from '../tasks/task.ts'
+import type { Task } from '../tasks/task.ts'
+import type { RemoteOption } from '../work/executor.node.ts'
+import { inProcess } from '../work/in-process.node.ts'
+import type { UnitOrder } from '../work/unit.ts'
 import { epochsIn } from './hyperband.ts'
 import { isSearchResult, type SearchResult } from './result.ts'
 import {
@@ -38,8 +35,17 @@ import {
   trialResults,
 } from './search.ts'
 import { resolveSearchSettings, type SearchSettings, searchSettings } from './settings.ts'
+import {
+  type TrialAnswer,
+  type TrialGround,
+  type TrialSettings,
+  trialGround,
+  trialKind,
+  trialModel,
+  trialOptions,
+} from './trial.node.ts'
 
-export interface SearchJobOptions extends Partial<SearchSettings>, JobOptions {}
+export interface SearchJobOptions extends Partial<SearchSettings>, JobOptions, RemoteOption {}
 
 /** Receives events in this order; `onNote` at any time. */
 export interface SearchReporter extends JobReporter {
@@ -61,7 +67,6 @@ export interface SearchFacts {
   readonly outcomesBefore: number
 }
 
-const validationShare = 0.1
 /** The log's file name. */
 const log = 'trials.jsonl'
 
@@ -76,20 +81,28 @@ export async function searchHyperparameters(
 ): Promise<SearchResult> {
   const facts = { job: 'search', noun: 'search', isResult: isSearchResult }
   const kind = tableKind(facts, searchSettings(task), (given) => resolveSearchSettings(task, given))
-  return await runJob(kind, options, reporter, (run) => search(task, run, reporter))
+  return await runJob(kind, options, reporter, (run) => search(task, run, options, reporter))
 }
 
-async function search(task: Task, run: Run<SearchSettings>, reporter: SearchReporter): Promise<SearchResult> {
+async function search(
+  task: Task,
+  run: Run<SearchSettings>,
+  { remote }: RemoteOption,
+  reporter: SearchReporter,
+): Promise<SearchResult> {
   const { settings, runDir, signal } = run
   using running = await Trainings.open(run, task, log)
   const { device } = running.ground
   const { space } = task.search
   const brackets = planSearch(space, settings)
-  const { rest, held } = randomSplit(running.train.count, validationShare, settings.seed)
-  const data = { train: running.train.subset(rest), validation: running.train.subset(held) }
-  const trials = new Trials(task, running, data)
+  const ground = trialGround(task, running.images, settings)
+  const orders = new TrialOrders(task, run, ground)
   const mostTrials = Math.max(...brackets.map((bracket) => bracket.trials.length))
-  const kernels = await running.begin(mostTrials * trials.checkpointBytes(brackets) + 4e6, () => trials.tune(brackets))
+  const kernels = await running.begin(mostTrials * orders.checkpointBytes(brackets) + 4e6, () => orders.tune(brackets))
+  const { fingerprint } = running.ground
+  const executor =
+    remote?.executor(trialKind, { task, data: fingerprint, driver: device.facts.driver, kernels }) ??
+    inProcess(trialKind, ground, kernels)
   const before = await running.readLog((value) => outcomeIn(value, brackets))
   const outcomes = new Outcomes(before)
   const clock = new EpochClock(brackets.reduce((sum, bracket) => sum + epochsIn(bracket), 0))
@@ -97,37 +110,39 @@ async function search(task: Task, run: Run<SearchSettings>, reporter: SearchRepo
   reporter.onPlan?.({
     settings,
     brackets,
-    trainCount: rest.length,
-    validationCount: held.length,
+    trainCount: ground.train.count,
+    validationCount: ground.validation.count,
     outcomesBefore: before.length,
   })
   await runSearch(
     brackets,
     async (trialTask, stop) => {
       const { trial, bracket, round } = trialTask
-      const history = await trials.train(trialTask, kernels, stop, {
-        onProgress(progress) {
-          clock.report(trial.id, progress)
-          reporter.onProgress?.(trial, progress, clock.progress)
-        },
-        onEpochEnd: (logs) => reporter.onEpochEnd?.(trial, logs),
-      })
-      const outcome = outcomeOf(trialTask, history, outcomes.of(trial.id, round - 1)?.history ?? [])
+      const answer = await setAside(
+        executor.run(orders.of(trialTask), stop, {
+          onProgress(progress) {
+            clock.report(trial.id, progress)
+            reporter.onProgress?.(trial, progress, clock.progress)
+          },
+          onEpochEnd: (logs) => reporter.onEpochEnd?.(trial, logs),
+        }),
+      )
+      const outcome = outcomeOf(trialTask, answer, outcomes.of(trial.id, round - 1)?.history ?? [])
       clock.reach(trial.id, trialTask.epochs)
       const { hyperparameters, seed } = trial
       await running.appendLog({ ...outcome, bracket: bracket.bracket, hyperparameters, seed })
       reporter.onOutcome?.(trialTask, outcome)
       // A trial that has ended needs no checkpoint.
-      if (round === bracket.rounds.length || outcome.score === null) await trials.forget(trial)
+      if (round === bracket.rounds.length || outcome.score === null) await orders.forget(trial)
       return outcome
     },
     {
       outcomes,
-      lanes: trainingsAtATime,
+      lanes: executor.lanes,
       signal,
       onRound: (bracket, round, entered) => reporter.onRound?.(bracket, round, entered, outcomes),
       async onBracket(bracket) {
-        for (const trial of bracket.trials) await trials.forget(trial)
+        for (const trial of bracket.trials) await orders.forget(trial)
         reporter.onBracket?.(bracket, outcomes)
       },
     },
@@ -137,6 +152,7 @@ async function search(task: Task, run: Run<SearchSettings>, reporter: SearchRepo
   const results = trialResults(brackets, outcomes)
   const best = bestOf(brackets, outcomes)
   if (best === undefined) throw new RangeError('a finished search has a best trial')
+  const validation = ground.validation.count
   const { driver, hardware } = device.facts
   return {
     model: task.network.name,
@@ -146,8 +162,8 @@ async function search(task: Task, run: Run<SearchSettings>, reporter: SearchRepo
     brackets: brackets.map(({ bracket, rounds }) => ({ bracket, rounds })),
     trials: results,
     best,
-    bestInterval: wilsonInterval(Math.round(best.score.accuracy * held.length), held.length),
-    images: { train: rest.length, validation: held.length, duplicates: running.duplicates },
+    bestInterval: wilsonInterval(Math.round(best.score.accuracy * validation), validation),
+    images: { train: ground.train.count, validation, duplicates: running.duplicates },
     epochs: results.reduce((sum, { history }) => sum + history.length, 0),
     seconds: running.seconds,
     adapter: driver,
@@ -156,32 +172,39 @@ async function search(task: Task, run: Run<SearchSettings>, reporter: SearchRepo
   }
 }
 
-interface TrialData {
-  readonly train: ImageDataset
-  readonly validation: ImageDataset
-}
-
-/** The trainings of a search. */
-class Trials {
+/** The units of a search's trials. */
+class TrialOrders {
   readonly #task: Task
-  readonly #running: Trainings<SearchSettings>
-  readonly #data: TrialData
+  readonly #run: Run<SearchSettings>
+  readonly #ground: TrialGround
 
-  constructor(task: Task, running: Trainings<SearchSettings>, data: TrialData) {
+  constructor(task: Task, run: Run<SearchSettings>, ground: TrialGround) {
     this.#task = task
-    this.#running = running
-    this.#data = data
+    this.#run = run
+    this.#ground = ground
+  }
+
+  /** A trial's next round, after its previous one. */
+  of({ trial, bracket, round, epochs }: TrialTask): UnitOrder<TrialSettings> {
+    const folder = this.#folder(trial)
+    const earlier = bracket.rounds[round - 2]
+    return {
+      settings: this.#settingsOf(trial, epochs),
+      folder,
+      after: earlier && { settings: this.#settingsOf(trial, earlier.epochs), folder },
+    }
   }
 
   /** Tunes the kernels for each network size of the search. */
   async tune(brackets: readonly PlannedBracket[]): Promise<VariantTable> {
     let kernels: VariantTable = {}
+    const { train, validation } = this.#ground
+    const { signal } = this.#run
     for (const trial of this.#sizes(brackets)) {
-      using model = this.#modelOf(trial)
-      kernels = {
-        ...kernels,
-        ...(await tunedForTraining(model, this.#data.train, this.#options(trial, 1), this.#running.run)),
-      }
+      using model = trialModel(this.#task, trial)
+      const options = trialOptions(this.#task, this.#settingsOf(trial, 1), validation)
+      const stoppable = { ...options, ...(signal === undefined ? {} : { signal }) }
+      kernels = { ...kernels, ...(await tunedForTraining(model, train, stoppable, this.#run)) }
     }
     return kernels
   }
@@ -189,10 +212,14 @@ class Trials {
   /** The most bytes of a trial's checkpoint: weights, two moments, the best weights, and the history. */
   checkpointBytes(brackets: readonly PlannedBracket[]): number {
     const parameters = this.#sizes(brackets).map((trial) => {
-      using model = this.#modelOf(trial)
+      using model = trialModel(this.#task, trial)
       return model.parameterCount
     })
     return 4 * 4 * Math.max(...parameters) + 1e5
+  }
+
+  async forget(trial: Trial): Promise<void> {
+    await removeFromRun(this.#folder(trial))
   }
 
   /** One trial for each network size. */
@@ -202,61 +229,35 @@ class Trials {
     return [...new Map(all.map((trial) => [sizeOf(trial), trial])).values()]
   }
 
-  /** Trains to the task's epochs; returns the history, or why training failed. */
-  async train(
-    { trial, epochs }: TrialTask,
-    variants: VariantTable,
-    signal: AbortSignal,
-    callbacks: { onProgress(progress: Progress): void; onEpochEnd(logs: EpochResult): void },
-  ): Promise<readonly EpochResult[] | WeftgradError> {
-    try {
-      return await fitInFolder({
-        folder: this.#folder(trial),
-        makeModel: () => this.#modelOf(trial),
-        train: this.#data.train,
-        options: { ...this.#options(trial, epochs), variants, signal },
-        callbacks,
-      })
-    } catch (error) {
-      if (error instanceof WeftgradError && error.code === 'not-finite') return error
-      throw error
-    }
-  }
-
-  async forget(trial: Trial): Promise<void> {
-    await removeFromRun(this.#folder(trial))
-  }
-
   #folder({ id }: Trial): string {
-    return this.#running.run.path('trials', id)
+    return this.#run.path('trials', id)
   }
 
-  #options({ hyperparameters, seed }: Trial, epochs: number): FitOptions {
-    const { signal, settings } = this.#running.run
-    return {
-      optimizer: adam({ learningRate: this.#task.search.settingsOf(hyperparameters).learningRate }),
-      epochs,
-      batchSize: settings.batchSize,
-      validation: this.#data.validation,
-      seed,
-      ...(signal === undefined ? {} : { signal }),
-    }
+  #settingsOf({ hyperparameters, seed }: Trial, epochs: number): TrialSettings {
+    const { split, limit, seed: imageSeed, batchSize } = this.#run.settings
+    return { images: { split, limit, seed: imageSeed }, batchSize, hyperparameters, seed, epochs }
   }
+}
 
-  #modelOf({ hyperparameters, seed }: Trial): Model {
-    return buildNetwork(this.#task, this.#task.search.settingsOf(hyperparameters), seed)
+/** A trial that workers set aside counts as one that failed: the search goes on without it. */
+async function setAside(answer: Promise<TrialAnswer>): Promise<TrialAnswer> {
+  try {
+    return await answer
+  } catch (error) {
+    if (error instanceof WeftgradError && error.code === 'set-aside') return { problem: error.message }
+    throw error
   }
 }
 
 function outcomeOf(
   { trial, round, epochs }: TrialTask,
-  result: readonly EpochResult[] | WeftgradError,
+  answer: TrialAnswer,
   before: readonly EpochResult[],
 ): TrialOutcome {
   const reached = { trial: trial.id, round, epochs }
-  if (result instanceof WeftgradError) return { ...reached, score: null, problem: result.message, history: before }
-  const score = scoreOf(result)
-  if (score !== undefined) return { ...reached, score, history: result }
+  if ('problem' in answer) return { ...reached, score: null, problem: answer.problem, history: before }
+  const score = scoreOf(answer.history)
+  if (score !== undefined) return { ...reached, score, history: answer.history }
   return { ...reached, score: null, problem: 'No epoch had a finite validation loss.', history: before }
 }
 

@@ -28,20 +28,23 @@ import type { TrainReport } from '../train/result.ts'
 import { readTrainConfig, train } from '../train/run.node.ts'
 import type { TransferReport } from '../transfer/result.ts'
 import { trainTransfer } from '../transfer/run.node.ts'
+import type { Remote } from '../work/executor.node.ts'
 
 /** Reports a part's progress: the share that is done, and the current step. */
 export type Tell = (share: number, detail: string) => void
 
+interface Places {
+  readonly dataDir: string | undefined
+  readonly featureDir: string | undefined
+  readonly remote: Remote | undefined
+}
+
 export class PartRunner {
   readonly #task: PublishedTask
   readonly #run: Run<StudyPlan>
-  readonly #places: { readonly dataDir: string | undefined; readonly featureDir: string | undefined }
+  readonly #places: Places
 
-  constructor(
-    task: PublishedTask,
-    run: Run<StudyPlan>,
-    places: { readonly dataDir: string | undefined; readonly featureDir: string | undefined },
-  ) {
+  constructor(task: PublishedTask, run: Run<StudyPlan>, places: Places) {
     this.#task = task
     this.#run = run
     this.#places = places
@@ -72,10 +75,11 @@ export class PartRunner {
 
   async tune(tell: Tell): Promise<StudyResults['tune']> {
     const { tune, seed, limit } = this.#run.settings
+    const { remote } = this.#places
     const place = await this.#place('tune')
     const result = await searchHyperparameters(
       this.#task,
-      { ...place, ...(place.resume === undefined ? { ...tune, seed, limit } : {}) },
+      { ...place, remote, ...(place.resume === undefined ? { ...tune, seed, limit } : {}) },
       {
         onNote: this.#run.note,
         onProgress: (trial, { epoch, epochs }, { done, total }) =>
@@ -87,11 +91,12 @@ export class PartRunner {
 
   async crossValidate(best: SearchedSettings, tell: Tell): Promise<StudyResults['crossval']> {
     const { crossval, seed, limit } = this.#run.settings
+    const { remote } = this.#places
     const place = await this.#place('crossval')
     const settings = { ...crossval, ...best, seed, limit, carryOver: true }
     const result = await crossValidate(
       this.#task,
-      { ...place, ...(place.resume === undefined ? settings : {}) },
+      { ...place, remote, ...(place.resume === undefined ? settings : {}) },
       {
         onNote: this.#run.note,
         onProgress: ({ kind, fold }, { epoch, epochs }, { done, total }) => {
@@ -131,13 +136,13 @@ export class PartRunner {
 
   async transfer(name: PretrainedName, tell: Tell): Promise<TransferFinal> {
     const { epochs, limitTrain, limitTest, weights } = this.#run.settings.transfer
-    const { featureDir } = this.#places
+    const { featureDir, remote } = this.#places
     const features = 0.9
     const { report, repeats } = await this.#perSeed(name, tell, (place, seed, told) => {
       const settings = { model: name, ...(epochs === null ? {} : { epochs }), limitTrain, limitTest, weights, seed }
       return trainTransfer(
         this.#task,
-        { ...place, featureDir, ...(place.resume === undefined ? settings : {}) },
+        { ...place, featureDir, remote, ...(place.resume === undefined ? settings : {}) },
         {
           onNote: this.#run.note,
           onDownload: (bytes, total) => told(0, `weights: ${megabytes(bytes)} of ${megabytes(total ?? 0)}`),

@@ -20,6 +20,7 @@ import { type JobKind, type JobOptions, type JobReporter, type Run, runJob } fro
 import type { PublishedTask } from '../tasks/task.ts'
 import { areWeightsMissing } from '../transfer/pretrained-base.node.ts'
 import { zoo } from '../weights/zoo.ts'
+import type { RemoteOption } from '../work/executor.node.ts'
 import { StudyClock, type StudyEstimate, type StudyProgress } from './clock.ts'
 import { estimateStudy, measureSpeed, type Speed } from './estimate.node.ts'
 import { isBegun, readPart, writePart } from './folder.node.ts'
@@ -33,7 +34,7 @@ type Given = Partial<PlanOptions> & {
   readonly plan?: StudyPlan | undefined
 }
 
-export interface StudyOptions extends Given, JobOptions {
+export interface StudyOptions extends Given, JobOptions, RemoteOption {
   /** The folder of the features; weftgrad's cache by default. */
   readonly featureDir?: string | undefined
 }
@@ -98,13 +99,13 @@ class Study {
   constructor(
     task: PublishedTask,
     run: Run<StudyPlan>,
-    { dataDir, featureDir }: StudyOptions,
+    { dataDir, featureDir, remote }: StudyOptions,
     reporter: StudyReporter,
   ) {
     this.#task = task
     this.#run = run
     this.#reporter = reporter
-    this.#parts = new PartRunner(task, run, { dataDir, featureDir })
+    this.#parts = new PartRunner(task, run, { dataDir, featureDir, remote })
   }
 
   async run(): Promise<FinishedStudy> {
@@ -178,7 +179,10 @@ class Study {
     }
   }
 
-  /** Runs a part and writes its result, except for networks without weights: a resumed study looks for them again. */
+  /**
+   * Runs a part and writes its result, except for networks without weights and for parts whose units were set aside: a
+   * resumed study tries them again.
+   */
   async #outcomeOf(
     part: StudyPart,
     tell: Tell,
@@ -195,30 +199,39 @@ class Study {
       this.#reporter.onPartEnd?.(name, done, true)
       return done
     }
+    const leaveOut = (reason: string): PartOutcome<unknown> => {
+      const outcome = { state: 'skipped', reason } as const
+      this.#reporter.onPartEnd?.(part, outcome, true)
+      return outcome
+    }
     const parts = this.#parts
     // The results of earlier parts exist.
     const best = parts.bestOf(outcomes as Partial<StudyOutcomes>)
-    switch (part) {
-      case 'eda':
-        return await keep(part, parts.explore(tell))
-      case 'tune':
-        return await keep(part, parts.tune(tell))
-      case 'crossval':
-        return await keep(part, parts.crossValidate(best, tell))
-      case 'seed':
-      case 'best':
-        return await keep(part, parts.train(part, best, tell))
-      default:
-        try {
+    try {
+      switch (part) {
+        case 'eda':
+          return await keep(part, parts.explore(tell))
+        case 'tune':
+          return await keep(part, parts.tune(tell))
+        case 'crossval':
+          return await keep(part, parts.crossValidate(best, tell))
+        case 'seed':
+        case 'best':
+          return await keep(part, parts.train(part, best, tell))
+        default:
           return await keep(part, parts.transfer(part, tell))
-        } catch (error) {
-          if (!areWeightsMissing(error)) throw error
-          const { title, files } = zoo[part]
-          const reason = `The weights of ${title} (${files.base.name}) were not on this computer and could not be downloaded.`
-          const outcome = { state: 'skipped', reason } as const
-          this.#reporter.onPartEnd?.(part, outcome, true)
-          return outcome
-        }
+      }
+    } catch (error) {
+      if (error instanceof WeftgradError && error.code === 'set-aside') return leaveOut(error.message)
+      if (!areWeightsMissing(error) || !isNetwork(part)) throw error
+      const { title, files } = zoo[part]
+      return leaveOut(
+        `The weights of ${title} (${files.base.name}) were not on this computer and could not be downloaded.`,
+      )
     }
   }
+}
+
+function isNetwork(part: StudyPart): part is StudyPart & keyof typeof zoo {
+  return part in zoo
 }

@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
-import { type AnyConfig, readAnyConfig, runFiles, shown } from '../runs/run-folder.node.ts'
+import { readAnyConfig, runFiles, shown } from '../runs/run-folder.node.ts'
 import { fashionMnistLenet5 } from './fashion-mnist-lenet5.node.ts'
 import type { PictureFacts } from './picture-folder.node.ts'
 import type { Task } from './task.ts'
@@ -53,8 +53,27 @@ export async function taskOfRun(folder: string, given: PictureChoice = {}): Prom
   return pictureFolderTask(given.images ?? config.data.folder, facts)
 }
 
+/**
+ * The task that another process names, by its name and the facts of its configuration.
+ * @param images the folder of pictures, for a task of pictures.
+ * @throws WeftgradError 'mismatch' for a task that there is not, 'argument' without the folder it needs, 'format'.
+ */
+export async function taskNamed(
+  name: string,
+  facts: Readonly<Record<string, unknown>>,
+  images: string | undefined,
+): Promise<Task> {
+  if (name === fashionMnistLenet5.name) return fashionMnistLenet5
+  const pictures = factsIn({ ...facts, task: name }, 'The job')
+  if (pictures === undefined) throw new WeftgradError('mismatch', `There is no task ${name}.`, { task: name })
+  if (images === undefined)
+    throw new WeftgradError('argument', 'The job is on a folder of pictures. Name a copy of it with --images.')
+  const { pictureFolderTask } = await import('./picture-folder.node.ts')
+  return pictureFolderTask(images, pictures)
+}
+
 /** What config.json says of a run's pictures; undefined for another task. */
-function factsIn({ task, pictures }: AnyConfig, path: string): PictureFacts | undefined {
+function factsIn({ task, pictures }: Readonly<Record<string, unknown>>, path: string): PictureFacts | undefined {
   if (task !== 'pictures') return undefined
   const { size, channels, classNames } = isRecord(pictures) ? pictures : {}
   const isSize = typeof size === 'number' && Number.isSafeInteger(size) && size > 0

@@ -48,6 +48,10 @@ export interface FeatureShape {
 export interface FillOptions {
   /** Computes rows that are not in a shard. The shard stores the time it took. */
   readonly extract: (first: number, count: number) => Promise<Float32Array>
+  /** Called before anything is computed, with the rows that are missing. */
+  readonly onMissing?:
+    | ((ranges: readonly { readonly first: number; readonly count: number }[]) => Promise<void>)
+    | undefined
   /** Receives each shard's rows, in any order; the rows are not retained. */
   readonly use: (first: number, rows: Float32Array) => void
   readonly signal?: AbortSignal | undefined
@@ -104,6 +108,7 @@ export class FeatureCache {
     })
     let computed = 0
     try {
+      await options.onMissing?.(missing)
       for (const shard of missing) {
         // Another run may have written it while this one waited.
         const theirs = await this.#useShard(shard, shape, { ...options, onNote: undefined })

@@ -5,19 +5,24 @@
  * Promises: options, data and weights are checked before anything is computed; if it stops for any reason, finished
  * shards remain, and the next run continues after them.
  */
-import { type LabelledBytes, residentImages } from '../data/dataset.ts'
 import type { Device } from '../gpu/device.ts'
-import type { Model } from '../nn/model.ts'
-import type { DataFacts, LoadedData } from '../runs/data.ts'
+import type { DataFacts } from '../runs/data.ts'
 import { openForCommand } from '../runs/device.node.ts'
-import { firstOf } from '../runs/images.ts'
-import { fingerprintOf } from '../runs/job.node.ts'
-import { tunedForTasks } from '../runs/tuned-kernels.node.ts'
-import type { FeatureTap } from '../tasks/feature-taps.ts'
 import type { FeatureSettings } from '../tasks/recipe.ts'
 import { type Task, transferDefaults } from '../tasks/task.ts'
+import { zooNameIn } from '../weights/zoo.ts'
+import type { RemoteOption } from '../work/executor.node.ts'
 import { FeatureCache, type FeaturePart } from './feature-cache.node.ts'
-import { extractionTasks, FeatureExtractor, featureColumns, featureWidth } from './features.ts'
+import {
+  type FeatureImages,
+  FeatureSource,
+  imagesOf,
+  type SourceReporter,
+  type SourceWork,
+  tapsOf,
+} from './feature-source.node.ts'
+import { featureColumns, featureWidth } from './features.ts'
+import { type FeatureExecutor, featureExecutor, RemoteRows, type ShardSettings } from './features-unit.node.ts'
 import { openBase, type PretrainedBase } from './pretrained-base.node.ts'
 import type { FeatureFacts } from './result.ts'
 import { type ExtractionSettings, featureSettings } from './settings.ts'
@@ -32,23 +37,15 @@ export interface FeatureProgress {
 }
 
 /** Receives events; `onNote` at any time. */
-export interface FeatureReporter {
-  /** Reports a download, something skipped or something unusual. */
-  onNote?(line: string): void
-  /** See `JobReporter.onWait`. */
-  onWait?(what: string): void
-  /** See `JobReporter.onDetail`. */
-  onDetail?(line: string): void
+export interface FeatureReporter extends SourceReporter {
   onAdapter?(device: Device): void
   onDownload?(bytes: number, totalBytes: number | undefined): void
   onData?(facts: DataFacts): void
   onBase?(base: PretrainedBase): void
-  /** Features must be computed, `batch` images at a time. */
-  onExtract?(batch: number): void
   onFeatures?(progress: FeatureProgress): void
 }
 
-export interface FeatureJobOptions extends Partial<ExtractionSettings> {
+export interface FeatureJobOptions extends Partial<ExtractionSettings>, RemoteOption {
   /** A pretrained network's name, or the path of a model's file. */
   readonly model: string
   /** The folder to search for the data, and no other. */
@@ -74,7 +71,7 @@ export interface FeatureReport extends FeatureFacts {
  */
 export async function extractFeatures(
   task: Task,
-  { model, dataDir, featureDir, signal, ...given }: FeatureJobOptions,
+  { model, dataDir, featureDir, signal, remote, ...given }: FeatureJobOptions,
   reporter: FeatureReporter = {},
 ): Promise<FeatureReport> {
   const { limit, ...settings } = featureSettings.resolve(given, { ...transferDefaults(task, model), limit: null })
@@ -89,7 +86,8 @@ export async function extractFeatures(
     noteEnlarged(task, base, reporter)
     const images = imagesOf(await task.data.load({ dataDir, signal, log }), limit, limit)
     reporter.onData?.(images.facts)
-    const facts = await fillFeatures({ device, base, images, taps, featureDir, signal }, {}, reporter)
+    const executor = featureExecutor(remote, { task, images, device })
+    const facts = await fillFeatures({ device, base, images, taps, featureDir, signal, executor }, {}, reporter)
     const { weights, isMeaningless } = base
     return { model, settings, size: sizeOf(base), weights, isMeaningless, adapter: device.facts.driver, ...facts }
   } finally {
@@ -111,10 +109,6 @@ export function noteEnlarged({ data }: Task, base: PretrainedBase, { onNote }: F
   )
 }
 
-export function tapsOf({ layers, pool }: Pick<FeatureSettings, 'layers' | 'pool'>): readonly FeatureTap[] {
-  return layers.map((layer) => ({ layer, pooling: pool }))
-}
-
 /** The reporter's hooks for opening a base. */
 export function hooksOf(reporter: FeatureReporter) {
   return {
@@ -123,31 +117,11 @@ export function hooksOf(reporter: FeatureReporter) {
   }
 }
 
-/** The images that features are computed of: the chosen images, and a fingerprint of their files. */
-export interface FeatureImages extends Readonly<Record<FeaturePart, LabelledBytes>> {
-  readonly fingerprint: string
-  readonly facts: DataFacts
-}
-
-/** Chooses the images. Undefined and null limits mean all. */
-export function imagesOf(
-  loaded: LoadedData,
-  limitTrain: number | null | undefined,
-  limitTest: number | null | undefined,
-): FeatureImages {
-  const [train, test] = [firstOf(loaded.train, limitTrain), firstOf(loaded.test, limitTest)]
-  const { folder, published } = loaded
-  const facts = { folder, published, train: train.count, test: test.count, duplicates: 0 }
-  return { train, test, fingerprint: fingerprintOf(loaded), facts }
-}
-
-export interface FeatureWork {
-  readonly device: Device
-  readonly base: PretrainedBase
+export interface FeatureWork extends SourceWork {
   readonly images: FeatureImages
-  readonly taps: readonly FeatureTap[]
   readonly featureDir?: string | undefined
-  readonly signal?: AbortSignal | undefined
+  /** Who computes missing features; this process by default. */
+  readonly executor?: FeatureExecutor | undefined
 }
 
 /** Receivers of each part's rows: the index of the first row, then the rows. */
@@ -175,6 +149,9 @@ export async function fillFeatures(
   const total = images.facts.train + images.facts.test
   const meter = new Meter(total, (progress) => reporter.onFeatures?.(progress))
   using source = new FeatureSource(work, reporter)
+  const counts = { train: images.facts.train, test: images.facts.test }
+  const remote = remoteRows(work, { size: identity.size, counts, width }, reporter)
+  let arrived = 0
   let computed = 0
   let computeSeconds: number | null = 0
   for (const part of ['train', 'test'] as const) {
@@ -182,7 +159,17 @@ export async function fillFeatures(
     const filled = await cache.fill(
       { part, count, width },
       {
+        onMissing: async (ranges) =>
+          await remote?.order(part, ranges, (done, imagesPerSecond) => {
+            arrived += done
+            const etaSeconds = (total - arrived) / imagesPerSecond
+            reporter.onFeatures?.({ done: arrived, total, imagesPerSecond, etaSeconds })
+          }),
         extract: async (first, rows) => {
+          if (remote !== undefined) {
+            meter.begin()
+            return await remote.rows(part, first, rows)
+          }
           const extractor = await source.of(part)
           meter.begin()
           return await extractor.extract(first, rows, { signal, onProgress: (done) => meter.during(done) })
@@ -203,6 +190,22 @@ export async function fillFeatures(
   const imagesPerSecond = computed > 0 ? computed / meter.workSeconds : total / seconds
   const cached = computed === 0
   return { count: total, computed, seconds, computeSeconds, imagesPerSecond, cached, width, folder: cache.folder }
+}
+
+/** Rows from elsewhere; undefined if this process computes them. */
+function remoteRows(
+  { executor, base, taps, signal }: FeatureWork,
+  { width, ...shared }: Pick<ShardSettings, 'size' | 'counts'> & { readonly width: number },
+  reporter: FeatureReporter,
+): RemoteRows | undefined {
+  if (executor === undefined) return undefined
+  const model = zooNameIn(base.name)
+  if (model !== undefined) {
+    const { fingerprint: weights, preprocessing } = base
+    return new RemoteRows(executor, { ...shared, model, weights, preprocessing, taps }, width, signal)
+  }
+  reporter.onNote?.("Workers know the published networks only: this process computes the features of a model's file.")
+  return undefined
 }
 
 /** Measures the rate of computing, from the first image on. */
@@ -257,57 +260,3 @@ class Meter {
     this.#report({ done, total: this.#total, imagesPerSecond, etaSeconds })
   }
 }
-
-/** Computes features; makes the frozen network and an extractor for each part when first needed. */
-class FeatureSource {
-  readonly #work: FeatureWork
-  readonly #reporter: FeatureReporter
-  readonly #owned: { dispose(): void }[] = []
-  readonly #extractors = new Map<FeaturePart, FeatureExtractor>()
-  #base: Model | undefined
-
-  constructor(work: FeatureWork, reporter: FeatureReporter) {
-    this.#work = work
-    this.#reporter = reporter
-  }
-
-  async of(part: FeaturePart): Promise<FeatureExtractor> {
-    const made = this.#extractors.get(part)
-    if (made !== undefined) return made
-    const { device, base, images, taps } = this.#work
-    const { preprocessing } = base
-    const layers = taps.map(({ layer }) => layer)
-    this.#base ??= this.#own(await base.frozen(device, layers))
-    const set = this.#own(residentImages(device, images[part]))
-    const tasks = extractionTasks(this.#base, set, taps, { preprocessing })
-    const budgetMs = set.count < fewestToTuneFor ? 0 : tuningBudgetMs
-    const told = {
-      note: (line: string) => this.#reporter.onNote?.(line),
-      wait: (what: string) => this.#reporter.onWait?.(what),
-      detail: (line: string) => this.#reporter.onDetail?.(line),
-    }
-    const variants = await tunedForTasks(device, tasks, { budgetMs, signal: this.#work.signal }, told)
-    const extractor = this.#own(await FeatureExtractor.create(this.#base, set, taps, { preprocessing, variants }))
-    if (this.#extractors.size === 0) this.#reporter.onExtract?.(extractor.batch)
-    told.wait('Compiling kernels')
-    this.#extractors.set(part, extractor)
-    return extractor
-  }
-
-  #own<T extends { dispose(): void }>(resource: T): T {
-    this.#owned.push(resource)
-    return resource
-  }
-
-  [Symbol.dispose](): void {
-    for (const resource of this.#owned) resource.dispose()
-  }
-}
-
-/** The fewest images for which tuning pays. */
-const fewestToTuneFor = 2000
-/**
- * Time budget of tuning: a network has some dozen kinds of convolutions, each tried in a fraction of a second; an
- * extraction takes minutes.
- */
-const tuningBudgetMs = 15_000

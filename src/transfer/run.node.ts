@@ -19,8 +19,11 @@ import { saveModel } from '../runs/trained-model.node.ts'
 import { median } from '../statistics.ts'
 import type { TransferSettings } from '../tasks/recipe.ts'
 import { type Task, transferDefaults } from '../tasks/task.ts'
-import { hooksOf, imagesOf, noteEnlarged, sizeOf, tapsOf } from './features.node.ts'
+import type { Remote, RemoteOption } from '../work/executor.node.ts'
+import { imagesOf, tapsOf } from './feature-source.node.ts'
+import { hooksOf, noteEnlarged, sizeOf } from './features.node.ts'
 import { featureColumns, featureWidth } from './features.ts'
+import { featureExecutor } from './features-unit.node.ts'
 import { type FineTuning, fineTuning, headModel } from './model.ts'
 import { baseNamed, openBase, type PretrainedBase } from './pretrained-base.node.ts'
 import { isTransferReport, type TransferReport } from './result.ts'
@@ -29,7 +32,7 @@ import { type StageResult, Stages, standardized, type TransferReporter } from '.
 
 export type { TransferReporter }
 
-export interface TransferOptions extends Partial<TransferSettings>, JobOptions {
+export interface TransferOptions extends Partial<TransferSettings>, JobOptions, RemoteOption {
   /** A pretrained network's name, or the path of a model's file; required for a new run. */
   readonly model?: string | undefined
   /** The folder of the features; weftgrad's cache by default. */
@@ -79,12 +82,12 @@ export async function trainTransfer(
   const done = await job.finished(reporter)
   if (done !== undefined) return done
   const { settings } = job
-  const { signal, featureDir } = options
+  const { signal, featureDir, remote } = options
   const base = await openBase(settings.model, { ...settings, signal, ...hooksOf(reporter) })
   try {
     featureColumns(base.model, tapsOf(settings))
     const tuning = settings.unfreeze === null ? undefined : fineTuning(base.model, tapsOf(settings), settings.unfreeze)
-    return await job.run(reporter, (run) => transfer({ task, run, base, featureDir, reporter }, tuning))
+    return await job.run(reporter, (run) => transfer({ task, run, base, featureDir, remote, reporter }, tuning))
   } finally {
     base.close()
   }
@@ -122,11 +125,12 @@ interface Work {
   readonly run: Run<NetworkSettings>
   readonly base: PretrainedBase
   readonly featureDir: string | undefined
+  readonly remote: Remote | undefined
   readonly reporter: TransferReporter
 }
 
 async function transfer(work: Work, tuning: FineTuning | undefined): Promise<TransferReport> {
-  const { task, run, base, featureDir, reporter } = work
+  const { task, run, base, featureDir, remote, reporter } = work
   const { settings, runDir, earlier } = run
   const before = earlier === undefined ? undefined : baseIn(earlier)
   if (before !== undefined) refuseOtherWeights(shown(runDir), base, before)
@@ -138,7 +142,8 @@ async function transfer(work: Work, tuning: FineTuning | undefined): Promise<Tra
   const taps = tapsOf(settings)
   const { classNames } = task.data
   const classes = classNames.length
-  const stages = new Stages({ run, ground, base, images, classes, featureDir }, reporter)
+  const executor = featureExecutor(remote, { task, images, device: ground.device })
+  const stages = new Stages({ run, ground, base, images, classes, featureDir, executor }, reporter)
 
   using head = headModel(`${base.name}-head`, featureWidth(featureColumns(base.model, taps)), classes, settings)
   const { epochs, learningRate } = settings

@@ -21,8 +21,10 @@ import { evaluationBatchSize } from '../runs/test-report.ts'
 import { compilingText, tunedForTraining } from '../runs/tuned-kernels.node.ts'
 import type { FeatureTap } from '../tasks/feature-taps.ts'
 import type { TransferSettings } from '../tasks/recipe.ts'
-import { type FeatureImages, type FeatureReporter, type FeatureSinks, fillFeatures } from './features.node.ts'
+import type { FeatureImages } from './feature-source.node.ts'
+import { type FeatureReporter, type FeatureSinks, fillFeatures } from './features.node.ts'
 import { featureColumns, featureWidth } from './features.ts'
+import type { FeatureExecutor } from './features-unit.node.ts'
 import { standardization } from './model.ts'
 import type { PretrainedBase } from './pretrained-base.node.ts'
 import type { FeatureFacts, Stage, StageLogs } from './result.ts'
@@ -45,6 +47,7 @@ export interface StageGround {
   readonly images: FeatureImages
   readonly classes: number
   readonly featureDir: string | undefined
+  readonly executor: FeatureExecutor | undefined
 }
 
 /** A model that a stage trains. */
@@ -118,7 +121,7 @@ export class Stages {
     isLast: boolean,
     before?: StageLogs,
   ): Promise<StageResult> {
-    const { run, ground, base, images, classes, featureDir } = this.#on
+    const { run, ground, base, images, classes, featureDir, executor } = this.#on
     const { device } = ground
     const { settings, runDir, signal } = run
     const spec = { width: featureWidth(featureColumns(base.model, taps)), classes }
@@ -128,7 +131,8 @@ export class Stages {
       train: (first, rows) => all.write(first, rows),
       test: (first, rows) => test.write(first, rows),
     }
-    const features = await fillFeatures({ device, base, images, taps, featureDir, signal }, sinks, this.#reporter)
+    const work = { device, base, images, taps, featureDir, signal, executor }
+    const features = await fillFeatures(work, sinks, this.#reporter)
     this.#reporter.onFeaturesReady?.(features)
     const { rest, held, options } = headTraining(settings, all.count, signal)
     const rows = all.subset(rest)
