@@ -75,6 +75,8 @@ const tensorflowJsLacks: Lacks = (call) => {
   const { className, config } = call.layer
   if (missing.has(className)) return 'TensorFlow.js has no such layer'
   if (missingFunctions.has(config.activation)) return `TensorFlow.js has no function ${config.activation}`
+  if (className === 'Rescaling' && [config.scale, config.offset].some(Array.isArray))
+    return 'TensorFlow.js rescales all channels by one number'
   if (config.padding === 'causal') return 'TensorFlow.js has no causal padding'
   if (className === 'Conv2D' && !isOne(config.groups)) return 'TensorFlow.js has no groups of channels'
   if ((className === 'DepthwiseConv2D' || className === 'Conv2DTranspose') && !isOne(config.dilation_rate))

@@ -60,7 +60,12 @@ const layers: Readonly<Record<string, () => nn.Model>> = {
   'GroupNormalization of rows': () => chain([6], nn.groupNormalization({ groups: 3 })),
   Normalization: () => chain(sequence, nn.normalization()),
   'Normalization of images': () => chain(image, nn.normalization()),
+  'Normalization by fixed numbers': () =>
+    chain(image, nn.normalization({ mean: [0.1, 0.2, 0.3, 0.4].slice(0, image.at(-1)), variance: 2 })),
+  LayerScale: () => chain(image, nn.conv2d(5, 1), nn.layerScale(0.5)),
   Rescaling: () => chain(image, nn.rescaling(1 / 127.5, { offset: -1 })),
+  'Rescaling: each channel by its own number': () =>
+    chain(image, nn.rescaling([1, 2, 3, 4].slice(0, image.at(-1)), { offset: [4, 3, 2, 1].slice(0, image.at(-1)) })),
   Conv1D: () => chain(sequence, nn.conv1d(5, 3, { strides: 2, activation: 'relu' })),
   'Conv1D: same': () => chain(sequence, nn.conv1d(5, 4, { padding: 'same', dilationRate: 2, useBias: false })),
   'Conv1D: causal': () => chain(sequence, nn.conv1d(5, 3, { padding: 'causal', dilationRate: 2 })),
@@ -226,9 +231,11 @@ const casesOf = (table: Readonly<Record<string, () => nn.Model>>): readonly Expo
 export const layerCases = casesOf(layers)
 export const networkCases = casesOf(networks)
 
-/** Whether `weights.loadModel` builds the model from Keras' files: not without weights, and not attention. */
-export const isReadBack = (name: string, { weights }: nn.Model): boolean =>
-  weights.length > 0 && !/^(MultiHeadAttention|Conv2DTranspose: dilation)/.test(name)
+/** Cases of layers that Keras does not have: a layer of its `applications` alone. */
+export const notInKeras = /^LayerScale/
+
+/** Whether `weights.loadModel` builds the model from Keras' files: it knows Keras' only dilation of `Conv2DTranspose`, none. */
+export const isReadBack = (name: string): boolean => !/^Conv2DTranspose: dilation/.test(name)
 
 /** The numbers of a batch for the model, within [-2, 2]. */
 export function inputOf(model: nn.Model, batch = 2): Float32Array {

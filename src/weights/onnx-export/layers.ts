@@ -53,6 +53,13 @@ function perChannel(graph: GraphWriter, call: ExportedCall, role: string, x: Val
   return graph.weight(call, role, undefined, x.isChannelsFirst ? [...shape, ...x.shape.slice(1).map(() => 1)] : shape)
 }
 
+/** A setting of one number, or of one for each channel. */
+function numbersOf(graph: GraphWriter, setting: unknown, x: Value): string {
+  if (!Array.isArray(setting)) return graph.floats([], [Number(setting)])
+  const after = x.isChannelsFirst ? x.shape.slice(1).map(() => 1) : []
+  return graph.floats([setting.length, ...after], setting.map(Number))
+}
+
 /** Scales and shifts each channel by gamma and beta, if the layer has them. */
 function scaledAndShifted(graph: GraphWriter, call: ExportedCall, x: Value): Value {
   const scaled = hasWeight(call, 'gamma') ? graph.node('Mul', [x.name, perChannel(graph, call, 'gamma', x)]) : x.name
@@ -104,11 +111,21 @@ const groupNormalization: Write = (graph, call, inputs) => {
 
 const normalization: Write = (graph, call, inputs) => {
   const x = only(inputs)
-  const centered = graph.node('Sub', [x.name, perChannel(graph, call, 'mean', x)])
-  const deviation = graph.node('Sqrt', [perChannel(graph, call, 'variance', x)])
+  const { config } = call.layer
+  const statistic = (role: 'mean' | 'variance'): string =>
+    hasWeight(call, role) ? perChannel(graph, call, role, x) : numbersOf(graph, config[role], x)
+  const centered = graph.node('Sub', [x.name, statistic('mean')])
+  const deviation = graph.node('Sqrt', [statistic('variance')])
   // As the layer does: a constant feature stays at 0.
   const least = graph.node('Max', [deviation, graph.floats([], [1e-7])])
   return { ...x, name: graph.node('Div', [centered, least]) }
+}
+
+const rescaling: Write = (graph, { layer }, inputs) => {
+  const x = only(inputs)
+  const { scale, offset = 0 } = layer.config
+  const scaled = graph.node('Mul', [x.name, numbersOf(graph, scale, x)])
+  return { ...x, name: graph.node('Add', [scaled, numbersOf(graph, offset, x)]) }
 }
 
 const dense: Write = (graph, call, inputs) => {
@@ -230,6 +247,7 @@ const writers: Readonly<Record<string, Write>> = {
   GlobalMaxPooling2D: globalPooling,
   GroupNormalization: groupNormalization,
   LayerNormalization: layerNormalization,
+  LayerScale: (graph, call, inputs) => scaledAndShifted(graph, call, only(inputs)),
   LeakyReLU: elementwise((graph, x, { negative_slope: slope = 0.3 }) =>
     graph.node('LeakyRelu', [x], {}, { alpha: Number(slope) }),
   ),
@@ -241,9 +259,7 @@ const writers: Readonly<Record<string, Write>> = {
   Normalization: normalization,
   PReLU: pReLU,
   ReLU: reLU,
-  Rescaling: elementwise((graph, x, { scale, offset = 0 }) =>
-    graph.node('Add', [graph.node('Mul', [x, graph.floats([], [Number(scale)])]), graph.floats([], [Number(offset)])]),
-  ),
+  Rescaling: rescaling,
   Reshape: reshaped,
   SeparableConv2D: separableConvolution,
   Softmax: (graph, _, inputs) => functionOf(graph, 'softmax', only(inputs)),
