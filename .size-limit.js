@@ -11,15 +11,15 @@ const lenet = {
 const network = (name) => ({ ...engine, 'dist/nn/index.js': `{ ${name} }` })
 
 const bundles = [
-  { name: 'the engine and the training of LeNet-5', import: lenet, limit: '75.6 kB' },
-  { name: 'the same, compressed by gzip', import: lenet, gzip: true, limit: '86.1 kB' },
-  { name: 'VGG16', import: network('vgg16'), limit: '57.8 kB' },
-  { name: 'Xception', import: network('xception'), limit: '63.5 kB' },
-  { name: 'ResNet152V2', import: network('resnet152v2'), limit: '59.2 kB' },
+  { name: 'the engine and the training of LeNet-5', import: lenet, limit: '76.2 kB' },
+  { name: 'the same, compressed by gzip', import: lenet, gzip: true, limit: '86.7 kB' },
+  { name: 'VGG16', import: network('vgg16'), limit: '58.3 kB' },
+  { name: 'Xception', import: network('xception'), limit: '64.1 kB' },
+  { name: 'ResNet152V2', import: network('resnet152v2'), limit: '59.7 kB' },
   {
     name: 'tensors and gradients',
     import: { 'dist/index.js': '{ open, tensor, matmul, valueAndGrad }' },
-    limit: '29.3 kB',
+    limit: '29.9 kB',
   },
   { name: 'a device', import: engine, limit: '7.1 kB' },
 ]

@@ -156,3 +156,11 @@ describe('a search', () => {
     expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('another kind of job') })
   }, 300_000)
 })
+
+it('does not take a queue: it says so, and starts nothing', async () => {
+  const { code, stderr } = await runCommand(['transfer', 'vgg16', '--search', '--queue', 'redis://127.0.0.1:1'])
+  expect({ code, stderr }).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/--search runs in this process alone/),
+  })
+})

@@ -1,4 +1,5 @@
 /** `weftgrad transfer NETWORK --search`: searches for the layers, size and head, and prints the trials as a table. */
+import { WeftgradError } from '../errors.ts'
 import { percent } from '../numbers.ts'
 import { shown } from '../runs/run-folder.node.ts'
 import { textOf } from '../runs/settings.ts'
@@ -15,8 +16,10 @@ import { baseOf, type TransferCommandOptions } from './transfer.ts'
 export async function transferSearchCommand(
   task: Task,
   network: string | undefined,
-  { json, quiet, verbose, ...options }: TransferCommandOptions,
+  { json, quiet, verbose, queue, store, ...options }: TransferCommandOptions,
 ): Promise<void> {
+  if (queue !== undefined || store !== undefined)
+    throw new WeftgradError('argument', '--search runs in this process alone: leave --queue and --store out.')
   const model = baseOf(network, options.resume)
   const terminal = openTerminal({ json, quiet, verbose })
   const progress = new ProgressLine(terminal)
