@@ -9,7 +9,7 @@ import { type ByteSource, closedError, readBytes } from './byte-source.ts'
 /** More than any text file that weftgrad writes: the predictions of a run's test images take 0.2 MB. */
 const mostTextBytes = 64 * 2 ** 20
 
-/** The most bytes that Node.js reads at once. A model of so many has half a billion parameters. */
+/** The most bytes that Node.js reads at once. A model of that size has half a billion parameters. */
 export const mostReadableBytes = 2 ** 31 - 1
 
 /** Without it, opening a pipe waits for a writer. Windows has no such flag. */

@@ -5,7 +5,7 @@ import { shapeText } from '../../graph/node.ts'
 import { concatenate, gather, slice, transpose } from '../../operators/index.ts'
 import { type Tensor, tensor } from '../../operators/tensor.ts'
 
-/** Up to so many runs of neighbours are slices; more are gathered, which moves the axis to the front and back. */
+/** Up to this number of runs of neighbours are slices; more are gathered, which moves the axis to the front and back. */
 const mostSlices = 8
 
 /**

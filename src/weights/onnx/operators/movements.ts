@@ -1,4 +1,4 @@
-/** Operators that move numbers. Reshapes and transposes only say anew where axes lie. */
+/** Operators that move numbers. Reshapes and transposes only change where the axes are said to be. */
 
 import * as layers from '../../../nn/layers.ts'
 import type { Pair } from '../../../operators/window.ts'
