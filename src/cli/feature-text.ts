@@ -5,6 +5,8 @@ import type { Task } from '../tasks/task.ts'
 import type { FeatureProgress, FeatureReporter } from '../transfer/features.node.ts'
 import type { FeatureFacts } from '../transfer/result.ts'
 import { BarLine, BytesBar } from './bar.ts'
+import type { Drawing } from './job-command.ts'
+import { ProgressLine } from './progress.ts'
 import type { Terminal } from './terminal.ts'
 import { adapterText, dataText, fact } from './training-text.ts'
 
@@ -81,6 +83,23 @@ export class FeatureLines implements FeatureReporter {
     this.#bar.close()
     this.#download?.close()
   }
+}
+
+/** What commands draw that compute features and train on them. */
+export function featuresAndTraining(terminal: Terminal, task: Task) {
+  const progress = new ProgressLine(terminal)
+  const features = new FeatureLines(terminal, task)
+  const drawing: Drawing = {
+    clear() {
+      progress.clear()
+      features.clear()
+    },
+    close() {
+      progress.close()
+      features.close()
+    },
+  }
+  return { progress, features, drawing }
 }
 
 /** `70,000 images, 1,536 numbers each; computed 70,000 in 12:03, 96.8 images/s (folder)`. */

@@ -6,9 +6,9 @@ import { textOf } from '../runs/settings.ts'
 import type { Task } from '../tasks/task.ts'
 import { type SearchTrial, searchTransfer, type TransferSearchReporter } from '../transfer/search.node.ts'
 import { fitting, type TableColumn, tableRow, titleRow } from './columns.ts'
-import { FeatureLines, meaninglessText } from './feature-text.ts'
+import { type FeatureLines, featuresAndTraining, meaninglessText } from './feature-text.ts'
 import { runJobCommand } from './job-command.ts'
-import { ProgressLine } from './progress.ts'
+import type { ProgressLine } from './progress.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 import { fact } from './training-text.ts'
 import { baseOf, type TransferCommandOptions } from './transfer.ts'
@@ -22,18 +22,7 @@ export async function transferSearchCommand(
     throw new WeftgradError('argument', '--search runs in this process alone: leave --queue and --store out.')
   const model = baseOf(network, options.resume)
   const terminal = openTerminal({ json, quiet, verbose })
-  const progress = new ProgressLine(terminal)
-  const features = new FeatureLines(terminal, task)
-  const drawing = {
-    clear() {
-      progress.clear()
-      features.clear()
-    },
-    close() {
-      progress.close()
-      features.close()
-    },
-  }
+  const { progress, features, drawing } = featuresAndTraining(terminal, task)
   await runJobCommand({ task, command: 'transfer --search', terminal, drawing }, async (signal, reporter) => {
     const showing = { ...tableOf(terminal, progress, features), ...reporter }
     const report = await searchTransfer(task, { ...options, model, signal }, showing)

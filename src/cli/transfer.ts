@@ -8,9 +8,9 @@ import type { Task } from '../tasks/task.ts'
 import { baseNamed } from '../transfer/pretrained-base.node.ts'
 import type { TransferReport } from '../transfer/result.ts'
 import { type TransferOptions, type TransferReporter, trainTransfer } from '../transfer/run.node.ts'
-import { FeatureLines, featuresText, meaninglessText } from './feature-text.ts'
+import { type FeatureLines, featuresAndTraining, featuresText, meaninglessText } from './feature-text.ts'
 import { runJobCommand } from './job-command.ts'
-import { ProgressLine } from './progress.ts'
+import type { ProgressLine } from './progress.ts'
 import type { QueueOptions } from './queue-options.ts'
 import { errorsText, resultsText } from './results.ts'
 import { type OutputOptions, openTerminal, type Terminal } from './terminal.ts'
@@ -25,18 +25,7 @@ export async function transferCommand(
 ): Promise<void> {
   const model = baseOf(network, options.resume)
   const terminal = openTerminal({ json, quiet, verbose })
-  const progress = new ProgressLine(terminal)
-  const features = new FeatureLines(terminal, task)
-  const drawing = {
-    clear() {
-      progress.clear()
-      features.clear()
-    },
-    close() {
-      progress.close()
-      features.close()
-    },
-  }
+  const { progress, features, drawing } = featuresAndTraining(terminal, task)
   await runJobCommand(
     { task, command: 'transfer', terminal, drawing, at: { queue, store } },
     async (signal, reporter, remote) => {
