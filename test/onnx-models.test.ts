@@ -1,7 +1,7 @@
 /**
  * Whole networks of torchvision with random weights, exported by torch: within 2e-5 of the largest magnitude of ONNX Runtime's
  * outputs. Runs in `npm run test:full`, with a Python that has torch, torchvision, onnx, onnxscript and onnxruntime: `python3`, or
- * the one that ONNX_PYTHON names. ONNX_MODELS names some of the networks.
+ * the one that WEFTGRAD_PYTHON names. ONNX_MODELS names some of the networks.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

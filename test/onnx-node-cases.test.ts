@@ -1,7 +1,7 @@
 /**
  * The ONNX project's node cases: all that are expressible as a model give the expected outputs, within the cases' own relative
  * tolerance of 1e-3. Runs in `npm run test:full`, if ONNX_NODE_CASES names a folder of them, or a Python with `onnx`, which is
- * `python3` or the one that ONNX_PYTHON names, writes them. Prints how many there are, and why the rest are not expressible.
+ * `python3` or the one that WEFTGRAD_PYTHON names, writes them. Prints how many there are, and why the rest are not expressible.
  */
 import { existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
