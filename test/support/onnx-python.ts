@@ -13,7 +13,9 @@ export function onnxPython(modules: string): string | undefined {
     execFileSync(python, ['-c', `import ${modules}`], { stdio: 'pipe' })
     return python
   } catch {
-    console.warn(`SKIPPED: ${python} cannot import ${modules}. Install them, or name another Python in WEFTGRAD_PYTHON.`)
+    console.warn(
+      `SKIPPED: ${python} cannot import ${modules}. Install them, or name another Python in WEFTGRAD_PYTHON.`,
+    )
     return undefined
   }
 }
