@@ -1,7 +1,8 @@
 /** A store in a folder that all machines can reach under some path. Objects appear by a rename, after they were flushed. */
-import { link, lstat, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { link, lstat, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
+import { ifThere, mostReadableBytes, readHostFile } from '../format/host-file.node.ts'
 import { errorCode } from '../gpu/node/driver-folder.ts'
 import type { Store, StoredObject } from './store.ts'
 
@@ -37,8 +38,7 @@ export class FolderStore implements Store {
   }
 
   async get(name: string): Promise<Uint8Array | undefined> {
-    const bytes = await orMissing(readFile(join(this.#folder, name)))
-    return bytes && new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    return ifThere(() => readHostFile(join(this.#folder, name), mostReadableBytes))
   }
 
   async list(folder: string): Promise<readonly StoredObject[]> {

@@ -13,7 +13,6 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
-  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -22,6 +21,7 @@ import {
 } from 'node:fs'
 import { delimiter, join, sep } from 'node:path'
 import { WeftgradError } from '../errors.ts'
+import { mostReadableBytes, readHostFile, readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
 import { openPrivateApt, readCodename } from '../gpu/node/apt.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
@@ -106,7 +106,7 @@ async function download(folder: string): Promise<ServerProgram> {
 /** The server in the cache, if all its files are those that were installed. */
 function cachedServer(folder: string): ServerProgram | undefined {
   const marker = join(folder, 'complete.json')
-  const value = existsSync(marker) ? parsedJson(readFileSync(marker, 'utf8')) : undefined
+  const value = existsSync(marker) ? parsedJson(readHostText(marker)) : undefined
   if (!isRecord(value) || !isRecord(value.sha256)) return undefined
   requireTrusted(folder, ...Object.keys(value.sha256).map((name) => join(folder, name)))
   const isWhole = Object.entries(value.sha256).every(
@@ -127,7 +127,7 @@ function librariesIn(tree: string): [string, string][] {
 }
 
 function sha256Of(path: string): string {
-  return createHash('sha256').update(readFileSync(path)).digest('hex')
+  return createHash('sha256').update(readHostFile(path, mostReadableBytes)).digest('hex')
 }
 
 function isExecutable(path: string): boolean {

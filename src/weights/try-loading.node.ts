@@ -3,8 +3,8 @@
  * networks that weftgrad does not build are read as a whole.
  */
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { onDisk } from '../format/atomic-write.node.ts'
+import { readBytes } from '../format/byte-source.ts'
+import { openHostFile } from '../format/host-file.node.ts'
 import { openWeightFile } from '../format/open-weights.node.ts'
 import { isCounter, isReadable } from '../format/weight-file.ts'
 import { elementCount } from '../kernels/kernel.ts'
@@ -35,7 +35,7 @@ export async function tryLoading(
   { withTop = false }: { readonly withTop?: boolean } = {},
 ): Promise<LoadedFacts> {
   const { files } = publishedOf(network)
-  const isPublished = await hasChecksum(path, files[withTop ? 'withTop' : 'base'].checksum)
+  const isPublished = hasChecksum(path, files[withTop ? 'withTop' : 'base'].checksum)
   const name = zooNameIn(network)
   const file = await openWeightFile(path)
   try {
@@ -54,10 +54,16 @@ export async function tryLoading(
   }
 }
 
-async function hasChecksum(path: string, checksum: string): Promise<boolean> {
+const pieceBytes = 2 ** 22
+
+function hasChecksum(path: string, checksum: string): boolean {
   const hash = createHash(hashFor(checksum))
-  await onDisk(path, async () => {
-    for await (const chunk of createReadStream(path)) hash.update(chunk)
-  })
+  const file = openHostFile(path)
+  try {
+    for (let at = 0; at < file.size; at += pieceBytes)
+      hash.update(readBytes(file, at, Math.min(pieceBytes, file.size - at)))
+  } finally {
+    file.close()
+  }
   return hash.digest('hex') === checksum
 }
