@@ -22,7 +22,7 @@ const floors: readonly (readonly string[])[] = [
     ['plots'],
     ['runs'],
     ['tasks'],
-    ['work'],
+    ['units'],
     ['train', 'search', 'crossval', 'transfer', 'explore'],
     ['report'],
     ['study'],
@@ -54,7 +54,7 @@ const hidden: Readonly<Record<string, readonly string[]>> = {
   queue: ['kernels', 'train', 'search', 'crossval', 'transfer', 'explore', 'report', 'study'],
   weights: ['nn/fit.ts', 'nn/training-step.ts', 'nn/optimizers.ts'],
   ...Object.fromEntries(
-    ['plots', 'tasks', 'runs', 'work', 'train', 'search', 'crossval', 'transfer', 'explore', 'report', 'study'].map(
+    ['plots', 'tasks', 'runs', 'units', 'train', 'search', 'crossval', 'transfer', 'explore', 'report', 'study'].map(
       (room) => [room, ['kernels']],
     ),
   ),
@@ -224,7 +224,20 @@ function cycles(files: readonly SourceFile[]): string[] {
 
 /** Rooms that accept a task and must not know one by name. */
 const taskFree = [
-  ...['runs', 'work', 'train', 'search', 'crossval', 'transfer', 'explore', 'plots', 'report', 'study', 'queue', 'cli'],
+  ...[
+    'runs',
+    'units',
+    'train',
+    'search',
+    'crossval',
+    'transfer',
+    'explore',
+    'plots',
+    'report',
+    'study',
+    'queue',
+    'cli',
+  ],
 ]
 
 /** Identifiers, texts and imports that name this data set or this network; comments may. */

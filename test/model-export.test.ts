@@ -16,6 +16,7 @@ import * as weights from '../src/weights/index.node.ts'
 import { disagreement } from './support/compare.ts'
 import { useDevice } from './support/device.ts'
 import { inputOf, isReadBack, layerCases, networkCases, notInKeras } from './support/export-cases.ts'
+import { classNameOf } from './support/layer-classes.ts'
 import { loadTensorFlow, type TensorFlow } from './support/tfjs.ts'
 
 const device = useDevice()
@@ -303,16 +304,3 @@ describe('convertFile', () => {
     expect((await readFile(join(folder, 'out.safetensors'))).length).toBeGreaterThan(0)
   })
 })
-
-/** The class of the layer that a function makes; undefined if it makes none. */
-function classNameOf(make: (...given: unknown[]) => unknown): string | undefined {
-  for (const given of [[], [2], [2, 2], [0.5], ['relu'], [[2]], [2, 2, {}]]) {
-    try {
-      const made = make(...given) as Partial<Layer> | undefined
-      if (typeof made?.className === 'string' && typeof made.call === 'function') return made.className
-    } catch {
-      // Other arguments may do.
-    }
-  }
-  return undefined
-}

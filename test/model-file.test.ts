@@ -13,6 +13,7 @@ import * as layers from '../src/nn/layers.ts'
 import { loadModel, saveModel } from '../src/nn/model-file.node.ts'
 import { pretrained } from '../src/nn/models/pretrained.ts'
 import { useDevice } from './support/device.ts'
+import { classNameOf } from './support/layer-classes.ts'
 
 const device = useDevice()
 
@@ -212,16 +213,3 @@ describe("a model's file", () => {
     )
   })
 })
-
-/** The class of the layer that a function makes; undefined if it makes none. */
-function classNameOf(make: (...given: unknown[]) => unknown): string | undefined {
-  for (const given of [[], [2], [2, 2], [0.5], ['relu'], [[2]], [2, 2, {}]]) {
-    try {
-      const made = make(...given) as Partial<Layer> | undefined
-      if (typeof made?.className === 'string' && typeof made.call === 'function') return made.className
-    } catch {
-      // Other arguments may do.
-    }
-  }
-  return undefined
-}

@@ -41,7 +41,7 @@ const base: Training = {
   },
 }
 
-/** Trains; with `stopAfter`, until it has done so many steps, and returns the checkpoint as a file holds it. */
+/** Trains; with `stopAfter`, until it has done that many steps, and returns the checkpoint as a file holds it. */
 async function train(training: Training, resume?: nn.TrainingCheckpoint, stopAfter = Number.POSITIVE_INFINITY) {
   const {
     layers,

@@ -2,7 +2,7 @@
 import type { JobReporter } from '../runs/job.node.ts'
 import type { Task } from '../tasks/task.ts'
 import { areWeightsMissing } from '../transfer/pretrained-base.node.ts'
-import type { Remote } from '../work/executor.node.ts'
+import type { Remote } from '../units/executor.node.ts'
 import { exitCodeAfter, sayHowToResume } from './failure.ts'
 import { interruptible } from './interrupt.ts'
 import { type OpenRemote, openRemote, type QueueOptions } from './queue-options.ts'

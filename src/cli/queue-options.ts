@@ -1,7 +1,7 @@
 /** Options of commands on a queue, and opening what they name. The queue's code is loaded only if one is named. */
 import type { Command } from 'commander'
 import type { JobReporter } from '../runs/job.node.ts'
-import type { Remote } from '../work/executor.node.ts'
+import type { Remote } from '../units/executor.node.ts'
 import { pathOption } from './options.ts'
 
 export interface QueueOptions {

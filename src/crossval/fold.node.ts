@@ -13,7 +13,7 @@ import { checkpointIn, fitInFolder } from '../runs/resumable-fit.node.ts'
 import { runFiles } from '../runs/run-folder.node.ts'
 import { isHistory, TrainingImages } from '../runs/trainings.node.ts'
 import { buildNetwork, type Task } from '../tasks/task.ts'
-import type { UnitKind, UnitPlace } from '../work/unit.ts'
+import type { UnitKind, UnitPlace } from '../units/unit.ts'
 import { othersOf, stratifiedFolds } from './folds.ts'
 import { type CrossValidationSettings, crossValidationSettings } from './settings.ts'
 
@@ -57,7 +57,7 @@ export const foldKind: UnitKind<FoldSettings, FoldsGround, readonly EpochResult[
     const { carryOver: _, ...own } = crossValidationSettings(task).read(given, 'The fold')
     const isFold = typeof fold === 'number' && Number.isInteger(fold) && fold >= 1 && fold <= own.folds
     if (isFold && (kind === 'honest' || kind === 'carried')) return { kind, fold, settings: own }
-    throw new WeftgradError('format', 'The fold is none of its cross-validation.', { kind, fold })
+    throw new WeftgradError('format', 'The fold is not one of its cross-validation.', { kind, fold })
   },
   isAnswer: (answer, { settings }): answer is readonly EpochResult[] =>
     isHistory(answer) && answer.length === settings.epochs,

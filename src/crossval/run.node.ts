@@ -22,9 +22,9 @@ import { evaluationBatchSize } from '../runs/test-report.ts'
 import { isHistory, Trainings } from '../runs/trainings.node.ts'
 import { tunedForTraining } from '../runs/tuned-kernels.node.ts'
 import type { Task } from '../tasks/task.ts'
-import type { Executor, Remote, RemoteOption } from '../work/executor.node.ts'
-import { inProcess } from '../work/in-process.node.ts'
-import type { UnitOrder } from '../work/unit.ts'
+import type { Executor, Remote, RemoteOption } from '../units/executor.node.ts'
+import { executorFor } from '../units/in-process.node.ts'
+import type { UnitOrder } from '../units/unit.ts'
 import {
   carriedModel,
   type FoldPlace,
@@ -207,11 +207,8 @@ class CrossValidation {
   #executor(): FoldExecutor {
     const { device, fingerprint } = this.#running.ground
     const { driver } = device.facts
-    const kernels = this.#kernels
-    return (
-      this.#remote?.executor(foldKind, { task: this.#task, data: fingerprint, driver, kernels }) ??
-      inProcess(foldKind, this.#folds, kernels)
-    )
+    const job = { task: this.#task, data: fingerprint, driver, kernels: this.#kernels }
+    return executorFor(foldKind, this.#folds, job, this.#remote)
   }
 
   async #train(executor: FoldExecutor, place: FoldPlace, signal: AbortSignal | undefined): Promise<void> {

@@ -100,7 +100,7 @@ function filesBeside(graph: GraphProto, source: string): ReadonlySet<string> {
   const paths = new Set<string>()
   for (const tensor of [...graph.initializer, ...attributes]) {
     if (tensor.externalData.length === 0) continue
-    const path = (external(tensor, 'location') ?? '').replace(/^(\.\/)+/, '')
+    const path = locationOf(tensor)
     if (!isBeside(path))
       throw refusal(source, `it keeps '${tensor.name}' in ${JSON.stringify(path)}, which is not beside it`)
     paths.add(path)
@@ -108,6 +108,9 @@ function filesBeside(graph: GraphProto, source: string): ReadonlySet<string> {
   }
   return paths
 }
+
+/** The file that a tensor's numbers are in, by its path from the model's. */
+const locationOf = (tensor: TensorProto): string => (external(tensor, 'location') ?? '').replace(/^(\.\/)+/, '')
 
 const external = ({ externalData }: TensorProto, key: string): string | undefined =>
   externalData.find((entry) => entry.key === key)?.value
@@ -199,7 +202,7 @@ class GraphReader {
         )
     }
     if (tensor.externalData.length > 0) {
-      const path = (external(tensor, 'location') ?? '').replace(/^(\.\/)+/, '')
+      const path = locationOf(tensor)
       const file = this.#files.get(path)
       const start = Number(external(tensor, 'offset') ?? 0)
       const length = Number(external(tensor, 'length') ?? (file?.size ?? 0) - start)

@@ -9,7 +9,7 @@ import { openForCommand } from '../runs/device.node.ts'
 import { fingerprintOf } from '../runs/job.node.ts'
 import { taskNamed } from '../tasks/choice.node.ts'
 import type { Task } from '../tasks/task.ts'
-import type { UnitKind } from '../work/unit.ts'
+import type { UnitKind } from '../units/unit.ts'
 import type { Unit } from './message.ts'
 
 export interface WorkerPlaces {
@@ -76,8 +76,8 @@ export class Grounds implements GroundSource {
 
   /**
    * Runs `work` on the unit's ground.
-   * @throws Refusal if this machine lacks the data or the adapter; WeftgradError 'format' for settings that are none; and
-   * what `work` throws.
+   * @throws Refusal if this machine lacks the data or the adapter; WeftgradError 'format' for damaged settings; and what
+   * `work` throws.
    */
   async with<T>(unit: Unit, kind: UnitKind, work: (ground: Disposable, settings: unknown) => Promise<T>): Promise<T> {
     const device = await refusing(this.#opened())

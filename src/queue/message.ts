@@ -4,8 +4,9 @@
  */
 import { WeftgradError } from '../errors.ts'
 import { isRecord } from '../format/json.ts'
+import { sha256 } from '../format/sha256.node.ts'
 import type { VariantTable } from '../graph/plan/choice.ts'
-import { type FileKeys, isKey, sha256 } from './store.ts'
+import { type FileKeys, isKey } from './store.ts'
 
 /** All that an answer depends on. Equal units are the same unit. */
 export interface Unit {

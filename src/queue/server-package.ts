@@ -3,7 +3,7 @@
  * into the cache. apt verifies signatures; `complete.json`, written last, holds the SHA-256 of every file, which is compared
  * before the server is started.
  */
-import { createHash } from 'node:crypto'
+
 import {
   accessSync,
   chmodSync,
@@ -23,6 +23,7 @@ import { delimiter, join, sep } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { mostReadableBytes, readHostFile, readHostText } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
+import { sha256 } from '../format/sha256.node.ts'
 import { openPrivateApt, readCodename } from '../gpu/node/apt.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
 import { requireTrusted } from '../gpu/node/trust.ts'
@@ -127,7 +128,7 @@ function librariesIn(tree: string): [string, string][] {
 }
 
 function sha256Of(path: string): string {
-  return createHash('sha256').update(readHostFile(path, mostReadableBytes)).digest('hex')
+  return sha256(readHostFile(path, mostReadableBytes))
 }
 
 function isExecutable(path: string): boolean {

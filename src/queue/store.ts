@@ -10,10 +10,12 @@
  *
  * Promises: a reader finds an object whole or not at all. Damaged objects count as missing. A failed write is tried again.
  */
-import { createHash, randomUUID } from 'node:crypto'
+
+import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { WeftgradError } from '../errors.ts'
 import { boundedJson, isRecord } from '../format/json.ts'
+import { sha256 } from '../format/sha256.node.ts'
 
 export interface StoredObject {
   readonly name: string
@@ -148,10 +150,6 @@ export class Results {
       }
     }
   }
-}
-
-export function sha256(content: Uint8Array | string): string {
-  return createHash('sha256').update(content).digest('hex')
 }
 
 const resultName = (unit: string): string => `results/${unit}.json`

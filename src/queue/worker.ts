@@ -15,7 +15,7 @@ import { WeftgradError } from '../errors.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
 import { FolderLock } from '../runs/folder-lock.node.ts'
 import { versions } from '../runs/versions.node.ts'
-import type { UnitEvents, UnitKind } from '../work/unit.ts'
+import type { UnitEvents, UnitKind } from '../units/unit.ts'
 import { queueAddress } from './address.ts'
 import {
   bullmq,

@@ -5,11 +5,12 @@
  * Promises: a file whose bytes changed after it was written is rejected. A crash never makes an intact file look
  * changed: the new checksum is stored beside the old one before the file is replaced, and either is accepted.
  */
-import { createHash } from 'node:crypto'
+
 import { basename, dirname, join } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { ifThere, readHostFile } from '../format/host-file.node.ts'
 import { isRecord, parsedJson } from '../format/json.ts'
+import { sha256 } from '../format/sha256.node.ts'
 import { runFiles, writeRunFile } from './run-folder.node.ts'
 
 /** The largest accepted file. A checkpoint holds the parameters and two moments of each: ResNet152V2 takes 0.7 GB. */
@@ -23,8 +24,8 @@ export async function writeCheckedFile(path: string, bytes: Uint8Array): Promise
   const name = basename(path)
   const known = checksumsIn(dirname(path))
   const before = bytesAt(path)
-  const kept = before === undefined ? [] : (known[name] ?? []).filter((checksum) => checksum === checksumOf(before))
-  const checksums: Checksums = { ...known, [name]: [...new Set([...kept, checksumOf(bytes)])] }
+  const kept = before === undefined ? [] : (known[name] ?? []).filter((checksum) => checksum === sha256(before))
+  const checksums: Checksums = { ...known, [name]: [...new Set([...kept, sha256(bytes)])] }
   await writeRunFile(join(dirname(path), runFiles.checksums), `${JSON.stringify(checksums, null, 2)}\n`)
   await writeRunFile(path, bytes)
 }
@@ -38,7 +39,7 @@ export async function readCheckedFile(path: string): Promise<Uint8Array | undefi
   const bytes = bytesAt(path)
   if (bytes === undefined) return undefined
   const expected = checksumsIn(dirname(path))[basename(path)]
-  const found = checksumOf(bytes)
+  const found = sha256(bytes)
   if (expected === undefined || expected.includes(found)) return bytes
   throw new WeftgradError(
     'checksum',
@@ -64,8 +65,4 @@ function checksumsIn(folder: string): Checksums {
 /** The file's bytes; undefined if there is none. */
 function bytesAt(path: string): Uint8Array | undefined {
   return ifThere(() => readHostFile(path, mostBytes))
-}
-
-function checksumOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }

@@ -17,9 +17,9 @@ import { isHistory, Trainings } from '../runs/trainings.node.ts'
 import { tunedForTraining } from '../runs/tuned-kernels.node.ts'
 import { wilsonInterval } from '../statistics.ts'
 import type { Task } from '../tasks/task.ts'
-import type { RemoteOption } from '../work/executor.node.ts'
-import { inProcess } from '../work/in-process.node.ts'
-import type { UnitOrder } from '../work/unit.ts'
+import type { RemoteOption } from '../units/executor.node.ts'
+import { executorFor } from '../units/in-process.node.ts'
+import type { UnitOrder } from '../units/unit.ts'
 import { epochsIn } from './hyperband.ts'
 import { isSearchResult, type SearchResult } from './result.ts'
 import {
@@ -100,9 +100,8 @@ async function search(
   const mostTrials = Math.max(...brackets.map((bracket) => bracket.trials.length))
   const kernels = await running.begin(mostTrials * orders.checkpointBytes(brackets) + 4e6, () => orders.tune(brackets))
   const { fingerprint } = running.ground
-  const executor =
-    remote?.executor(trialKind, { task, data: fingerprint, driver: device.facts.driver, kernels }) ??
-    inProcess(trialKind, ground, kernels)
+  const job = { task, data: fingerprint, driver: device.facts.driver, kernels }
+  const executor = executorFor(trialKind, ground, job, remote)
   const before = await running.readLog((value) => outcomeIn(value, brackets))
   const outcomes = new Outcomes(before)
   const clock = new EpochClock(brackets.reduce((sum, bracket) => sum + epochsIn(bracket), 0))

@@ -15,7 +15,7 @@ import { common } from '../runs/settings.ts'
 import { isHistory, TrainingImages } from '../runs/trainings.node.ts'
 import type { Point } from '../tasks/space.ts'
 import { buildNetwork, type Task } from '../tasks/task.ts'
-import type { UnitKind, UnitPlace } from '../work/unit.ts'
+import type { UnitKind, UnitPlace } from '../units/unit.ts'
 import { scoreOf } from './search.ts'
 import { type SearchSettings, searchSettings } from './settings.ts'
 

@@ -28,7 +28,7 @@ import type { TrainReport } from '../train/result.ts'
 import { readTrainConfig, train } from '../train/run.node.ts'
 import type { TransferReport } from '../transfer/result.ts'
 import { trainTransfer } from '../transfer/run.node.ts'
-import type { Remote } from '../work/executor.node.ts'
+import type { Remote } from '../units/executor.node.ts'
 
 /** Reports a part's progress: the share that is done, and the current step. */
 export type Tell = (share: number, detail: string) => void

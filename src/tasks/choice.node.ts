@@ -56,7 +56,7 @@ export async function taskOfRun(folder: string, given: PictureChoice = {}): Prom
 /**
  * The task that another process names, by its name and the facts of its configuration.
  * @param images the folder of pictures, for a task of pictures.
- * @throws WeftgradError 'mismatch' for a task that there is not, 'argument' without the folder it needs, 'format'.
+ * @throws WeftgradError 'mismatch' for a task of another name, 'argument' without the folder it needs, 'format'.
  */
 export async function taskNamed(
   name: string,

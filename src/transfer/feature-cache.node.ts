@@ -8,13 +8,14 @@
  * take turns by a lock file; if locking fails (a network disk, a lock that looks abandoned), both compute the same
  * shards, and each replaces the other's atomically.
  */
-import { createHash } from 'node:crypto'
+
 import { stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { WeftgradError } from '../errors.ts'
 import { writeFileAtomic } from '../format/atomic-write.node.ts'
 import { ifThere, readHostFile } from '../format/host-file.node.ts'
 import { readSafetensors, writeSafetensors } from '../format/safetensors.ts'
+import { sha256 } from '../format/sha256.node.ts'
 import { cacheFolder } from '../gpu/node/cache.ts'
 import { FolderLock, type LockOptions } from '../runs/folder-lock.node.ts'
 
@@ -78,7 +79,7 @@ export class FeatureCache {
 
   constructor(identity: FeatureIdentity, root: string = join(cacheFolder(), 'features')) {
     const text = JSON.stringify([featuresVersion, ...identityFields(identity)])
-    this.#key = createHash('sha256').update(text).digest('hex')
+    this.#key = sha256(text)
     this.folder = join(root, `${identity.model}-${identity.size}-${this.#key.slice(0, 16)}`)
   }
 
@@ -233,9 +234,7 @@ function identityFields({ model, weights, data, size, taps, preprocessing }: Fea
 }
 
 function checksumOf({ buffer, byteOffset, byteLength }: Float32Array): string {
-  return createHash('sha256')
-    .update(new Uint8Array(buffer, byteOffset, byteLength))
-    .digest('hex')
+  return sha256(new Uint8Array(buffer, byteOffset, byteLength))
 }
 
 function refuseAborted(signal: AbortSignal | undefined): void {

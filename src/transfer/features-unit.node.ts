@@ -15,9 +15,9 @@ import { inLanes } from '../runs/lanes.ts'
 import { whole } from '../runs/settings.ts'
 import { type FeatureTap, featurePoolings } from '../tasks/feature-taps.ts'
 import type { Task } from '../tasks/task.ts'
+import type { Executor, Remote } from '../units/executor.node.ts'
+import type { UnitKind } from '../units/unit.ts'
 import { zooNameOf } from '../weights/zoo.ts'
-import type { Executor, Remote } from '../work/executor.node.ts'
-import type { UnitKind } from '../work/unit.ts'
 import type { FeaturePart } from './feature-cache.node.ts'
 import { type FeatureImages, FeatureSource, imagesOf } from './feature-source.node.ts'
 import { hashedWeights, openBase, type PretrainedBase } from './pretrained-base.node.ts'
@@ -66,7 +66,7 @@ export const featuresKind: UnitKind<ShardSettings, ShardGround, ShardAnswer> = {
     const isCounts = isRecord(counts) && whole(0, mostImages)(counts.train) && whole(0, mostImages)(counts.test)
     const isShard = whole(0, mostImages)(first) && whole(1, mostImages)(count)
     if (typeof weights !== 'string' || !isTaps(taps) || !isCounts || !isShard || (part !== 'train' && part !== 'test'))
-      throw new WeftgradError('format', 'The shard of features is none.')
+      throw new WeftgradError('format', 'That is not a shard of features.')
     if (Number(first) + Number(count) > Number(counts[part]))
       throw new WeftgradError('format', 'The shard of features has more images than there are.')
     // Every field has been checked.

@@ -10,8 +10,8 @@ import type { DataFacts } from '../runs/data.ts'
 import { openForCommand } from '../runs/device.node.ts'
 import type { FeatureSettings } from '../tasks/recipe.ts'
 import { type Task, transferDefaults } from '../tasks/task.ts'
+import type { RemoteOption } from '../units/executor.node.ts'
 import { zooNameIn } from '../weights/zoo.ts'
-import type { RemoteOption } from '../work/executor.node.ts'
 import { FeatureCache, type FeaturePart } from './feature-cache.node.ts'
 import {
   type FeatureImages,

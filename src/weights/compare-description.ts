@@ -10,6 +10,7 @@
 import { isRecord } from '../format/json.ts'
 import { type ConfiguredLayer, configuredLayers, layerFinder } from '../format/keras-config.ts'
 import type { WeightGroup } from '../format/weight-file.ts'
+import { camelCase } from '../nn/layers/registry.ts'
 import type { Model, PlacedLayer } from '../nn/model.ts'
 import { activationName } from './keras-settings.ts'
 
@@ -165,8 +166,4 @@ function defaultOf(setting: string, className: string, usual: unknown): unknown 
 
 function shown(value: unknown): string {
   return typeof value === 'string' ? `'${value}'` : JSON.stringify(value)
-}
-
-function camelCase(setting: string): string {
-  return setting.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
 }

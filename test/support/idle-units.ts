@@ -12,8 +12,8 @@ import type { GroundSource } from '../../src/queue/grounds.ts'
 import { openResults } from '../../src/queue/open-store.ts'
 import { UnitWorker, type WorkerOptions } from '../../src/queue/worker.ts'
 import { fashionMnistLenet5 as task } from '../../src/tasks/fashion-mnist-lenet5.node.ts'
-import type { JobGround } from '../../src/work/executor.node.ts'
-import type { UnitKind } from '../../src/work/unit.ts'
+import type { JobGround } from '../../src/units/executor.node.ts'
+import type { UnitKind } from '../../src/units/unit.ts'
 
 export interface IdleSettings {
   readonly n: number

@@ -7,7 +7,7 @@
 import type { ElementwiseKey } from '../elementwise/elementwise.ts'
 import { elementwise } from '../elementwise/elementwise.ts'
 import { greater, where } from '../elementwise/steps.ts'
-import type { Dispatch, KernelPlan, Operand, Target, Variant } from '../kernel.ts'
+import type { KernelPlan, Operand, Target, Variant } from '../kernel.ts'
 import { input, output, placed, planKernel, scratch, surelyBoundBytes } from '../kernel.ts'
 import { reduce } from '../reduce/reduce.ts'
 import { triesSeparateKernels } from '../schedule/occupancy.ts'
@@ -47,15 +47,14 @@ export function separateKernels(
       const { batch, m, n, k } = key
       const count = batch * m * n
       const product = planProduct(key, target)
-      const scratchBytes = [...product.scratchBytes]
-      const dispatches: Dispatch[] = []
-      const put = (plan: KernelPlan, from: readonly Operand[], to: Operand, isFirst = false): void => {
-        dispatches.push(...placed(plan, { input: from, output: [to] }, isFirst ? 0 : scratchBytes.length))
-        if (!isFirst) scratchBytes.push(...plan.scratchBytes)
-      }
       // The product's own scratch memory comes first, so that a program can take over its last sum.
+      const scratchBytes = [...product.scratchBytes]
       const whole = mask === true ? scratch(scratchBytes.push(4 * count) - 1) : output(0)
-      put(product, [input(0), input(1)], whole, true)
+      const dispatches = placed(product, { input: [input(0), input(1)], output: [whole] }, 0)
+      const put = (plan: KernelPlan, from: readonly Operand[], to: Operand): void => {
+        dispatches.push(...placed(plan, { input: from, output: [to] }, scratchBytes.length))
+        scratchBytes.push(...plan.scratchBytes)
+      }
       if (mask === true) put(planKernel(elementwise, maskKey(count), target), [whole, input(2)], output(0))
       if (columnSums === true)
         put(planKernel(reduce, { operation: 'sum', shape: [k, n], axes: [0] }, target), [input(1)], output(1))
