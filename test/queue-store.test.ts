@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import S3rver from 's3rver'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { foldKind } from '../src/crossval/fold.node.ts'
+import { WeftgradError } from '../src/errors.ts'
 import { queueAddress, shownAddress, storeAddress } from '../src/queue/address.ts'
 import { FolderStore } from '../src/queue/folder-store.ts'
 import { keyOf, messageIn, type Unit } from '../src/queue/message.ts'
@@ -147,6 +148,21 @@ describe.each(stores)('a store %s', (_, open) => {
       expect(await sound.content(content)).toEqual(bytesOf(`content ${i}`))
     }
   }, 60_000)
+})
+
+it('tries again after an error of the disk, whichever way it is reported, but not after other typed errors', async () => {
+  const store = new FolderStore(await mkdtemp(join(place, 'folder-')))
+  const content = await new Results(store).putContent(bytesOf('content'))
+  const failingOnce = (code: 'file' | 'argument'): Results => {
+    let calls = 0
+    const get = async (name: string): Promise<Uint8Array | undefined> => {
+      if (calls++ === 0) throw new WeftgradError(code, 'It cannot be read now.')
+      return await store.get(name)
+    }
+    return new Results({ ...failingHalf(store, new Random(1, 'unused')), get })
+  }
+  expect(await failingOnce('file').content(content)).toEqual(bytesOf('content'))
+  await expect(failingOnce('argument').content(content)).rejects.toMatchObject({ code: 'queue' })
 })
 
 describe('collecting a store', () => {

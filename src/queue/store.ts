@@ -137,7 +137,9 @@ export class Results {
       try {
         return await operation()
       } catch (error) {
-        if (attempt === mostTries || error instanceof WeftgradError) {
+        // A disk may answer again, as a service may; other typed errors stay what they are.
+        const isFinal = error instanceof WeftgradError && error.code !== 'file'
+        if (attempt === mostTries || isFinal) {
           const problem = error instanceof Error ? error.message : String(error)
           throw new WeftgradError(
             'queue',
