@@ -13,6 +13,7 @@ import { graphModel } from './graph-model.ts'
 import type { KerasModelOptions } from './keras-model.ts'
 import { kerasModel } from './keras-model.ts'
 import { assignWeights, type WeightAssignment } from './load.ts'
+import { onnxModel } from './onnx/onnx-model.ts'
 
 /** Options of {@link loadModel}. */
 export interface LoadModelOptions extends KerasModelOptions {
@@ -59,11 +60,7 @@ type DescribedModel = { readonly model: Model } & Pick<WeightAssignment, 'entrie
 export async function describedModel(file: WeightFile, building: KerasModelOptions = {}): Promise<DescribedModel> {
   const { graph, onnx, source } = file
   if (graph !== undefined) return { ...(await graphModel(graph, source, building)), entries: new Map() }
-  if (onnx !== undefined) {
-    // Loaded for ONNX files alone: a page that reads other files need not download it.
-    const { onnxModel } = await import('./onnx/onnx-model.ts')
-    return { ...onnxModel(onnx, source, building), entries: new Map() }
-  }
+  if (onnx !== undefined) return { ...onnxModel(onnx, source, building), entries: new Map() }
   const model = builtModel(file, building)
   try {
     // The model is what the file describes.
